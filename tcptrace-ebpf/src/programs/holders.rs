@@ -1,0 +1,113 @@
+//! The BPF object of the iterator `iter/task_file`: every descriptor of every process that refers to a TCP socket in a wanted state,
+//! in all network and pid namespaces, in one pass (kernel/bpf/task_iter.c, Linux 5.8).
+
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(target_arch = "bpf")]
+mod settings;
+#[cfg(target_arch = "bpf")]
+mod target;
+#[cfg(target_arch = "bpf")]
+mod typed;
+
+#[cfg(target_arch = "bpf")]
+mod object {
+    use aya_ebpf::{
+        bindings::{seq_file, task_struct},
+        btf_maps::Array,
+        helpers::generated::{bpf_get_socket_cookie, bpf_seq_write, bpf_sock_from_file},
+        macros::btf_map,
+    };
+    use tcptrace_ebpf::record::HolderRecord;
+
+    use crate::{
+        settings::{IPPROTO_MPTCP, IPPROTO_TCP, kernel},
+        typed::{self, AF_INET6},
+    };
+
+    /// `include/linux/socket.h`
+    const AF_INET: u16 = 2;
+
+    /// One entry: bit *n* set = sockets in state *n* are wanted. Set by user space before each pass.
+    #[btf_map]
+    static HOLDER_STATES: Array<u32, 1> = Array::new();
+
+    /// `struct bpf_iter__task_file` of kernel/bpf/task_iter.c.
+    #[repr(C)]
+    struct TaskFile {
+        meta: *const IteratorMeta,
+        task: *const task_struct,
+        fd: u32,
+        file: *const u8,
+    }
+
+    /// `struct bpf_iter_meta` of include/linux/bpf.h, as far as it is used.
+    #[repr(C)]
+    struct IteratorMeta {
+        seq: *mut seq_file,
+    }
+
+    /// Writes a [`HolderRecord`] for the descriptor at hand, or nothing. Never stops the pass.
+    #[unsafe(no_mangle)]
+    #[unsafe(link_section = "iter/task_file")]
+    extern "C" fn holders(context: *const TaskFile) -> i32 {
+        // SAFETY: the kernel calls with a context of this layout, whose pointers the verifier knows.
+        unsafe { visit(&*context) };
+        0
+    }
+
+    #[inline(always)]
+    unsafe fn visit(context: &TaskFile) {
+        let task = context.task.cast::<u8>();
+        let file = context.file;
+        if task.is_null() || file.is_null() {
+            return;
+        }
+        // SAFETY: pointers come from the iterator's context and are followed at the offsets of members;
+        // the verifier checks their types.
+        unsafe {
+            let socket = bpf_sock_from_file(file.cast_mut().cast()).cast::<u8>().cast_const();
+            if socket.is_null() {
+                return;
+            }
+            let sock = typed::follow(socket, kernel!(socket_sk));
+            if sock.is_null() {
+                return;
+            }
+            let state = typed::load::<u8>(sock, kernel!(sock_state));
+            let Some(wanted) = HOLDER_STATES.get(0) else { return };
+            if (1u32 << (u32::from(state) & 31)) & *wanted == 0 {
+                return;
+            }
+            let family = typed::load::<u16>(sock, kernel!(sock_family));
+            let protocol = typed::load::<u16>(sock, kernel!(sock_protocol));
+            if (family != AF_INET && family != AF_INET6)
+                || (protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP)
+            {
+                return;
+            }
+            let (laddr, raddr, rport) = typed::addresses(sock);
+            let record = HolderRecord {
+                cookie: bpf_get_socket_cookie(sock.cast_mut().cast()),
+                laddr,
+                raddr,
+                netns: typed::netns(sock),
+                pid: typed::load(task, kernel!(task_tgid)),
+                fd: context.fd,
+                lport: typed::load(sock, kernel!(sock_num)),
+                rport,
+                state,
+                mptcp: u8::from(protocol == IPPROTO_MPTCP),
+                padding: [0; 6],
+            };
+            bpf_seq_write(
+                (*context.meta).seq,
+                (&raw const record).cast_mut().cast(),
+                size_of::<HolderRecord>() as u32,
+            );
+        }
+    }
+}
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

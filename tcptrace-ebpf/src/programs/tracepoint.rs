@@ -1,0 +1,180 @@
+//! The BPF object of the fallback backend: the classic tracepoint, whose record layout is read from
+//! its `format` file at start, with per-socket state in a hash map. Needs Linux 5.8 (ring buffer).
+//! What BTF alone can tell (cookie, namespace, cgroup) is left unknown where there is no BTF.
+
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(target_arch = "bpf")]
+mod settings;
+#[cfg(target_arch = "bpf")]
+mod target;
+#[cfg(target_arch = "bpf")]
+mod transition;
+
+#[cfg(target_arch = "bpf")]
+mod object {
+    use aya_ebpf::{
+        EbpfContext as _,
+        btf_maps::HashMap,
+        helpers::{bpf_get_current_task, bpf_probe_read_kernel},
+        macros::{btf_map, tracepoint},
+        programs::TracePointContext,
+    };
+    use aya_log_ebpf::warn;
+    use tcptrace_ebpf::record::OpenerRecord;
+
+    use crate::{
+        settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, is_absent, kernel},
+        transition::{self, Cause, Endpoints, SocketState, Source},
+    };
+
+    /// State by the address of `struct sock`; `max_entries` is set when the object is loaded.
+    #[btf_map]
+    static SOCKETS: HashMap<u64, SocketState, 1> = HashMap::new();
+
+    /// A socket of which nothing was seen yet.
+    const NEW: SocketState =
+        SocketState { entered_ns: 0, opener: OpenerRecord::UNSEEN, state: 0, padding: [0; 7] };
+
+    /// The offset of a field of the tracepoint's record, in bytes.
+    macro_rules! format {
+        ($field:ident) => {
+            config!(format.$field) as usize
+        };
+    }
+
+    struct Classic<'a> {
+        context: &'a TracePointContext,
+        sock: u64,
+        mptcp: bool,
+    }
+
+    /// Reads a field of the tracepoint's record.
+    #[inline(always)]
+    fn field<T: Copy + Default>(context: &TracePointContext, offset: usize) -> T {
+        // SAFETY: the helper checks the address it reads from.
+        unsafe { bpf_probe_read_kernel(context.as_ptr().cast::<u8>().add(offset).cast::<T>()) }
+            .unwrap_or_default()
+    }
+
+    impl Classic<'_> {
+        /// Reads a kernel field at `offset` from `base`; the default where there is none.
+        #[inline(always)]
+        fn kernel_field<T: Copy + Default>(base: u64, offset: usize) -> T {
+            if is_absent(offset) || base == 0 {
+                return T::default();
+            }
+            // SAFETY: the helper checks the address it reads from.
+            unsafe { bpf_probe_read_kernel((base as *const u8).add(offset).cast::<T>()) }.unwrap_or_default()
+        }
+    }
+
+    impl Source for Classic<'_> {
+        #[inline(always)]
+        fn sock(&self) -> u64 {
+            self.sock
+        }
+
+        #[inline(always)]
+        fn endpoints(&self) -> Endpoints {
+            Endpoints {
+                laddr: field(self.context, format!(saddr_v6)),
+                raddr: field(self.context, format!(daddr_v6)),
+                lport: field(self.context, format!(sport)),
+                rport: field(self.context, format!(dport)),
+            }
+        }
+
+        #[inline(always)]
+        fn is_mptcp(&self) -> bool {
+            self.mptcp
+        }
+
+        #[inline(always)]
+        fn cookie(&self) -> u64 {
+            Self::kernel_field(self.sock, kernel!(sock_cookie))
+        }
+
+        #[inline(always)]
+        fn netns(&self) -> u32 {
+            Self::kernel_field(Self::kernel_field(self.sock, kernel!(sock_net)), kernel!(net_inum))
+        }
+
+        #[inline(always)]
+        fn cgroup_id(&self) -> u64 {
+            let cgroup = Self::kernel_field(self.sock, kernel!(sock_cgroup));
+            Self::kernel_field(Self::kernel_field(cgroup, kernel!(cgroup_kn)), kernel!(kernfs_id))
+        }
+
+        #[inline(always)]
+        fn cause(&self) -> Option<Cause> {
+            if is_absent(kernel!(sock_error)) {
+                return None;
+            }
+            // SAFETY: the helper takes no pointer.
+            let task = unsafe { bpf_get_current_task() };
+            Some(Cause {
+                error: Self::kernel_field(self.sock, kernel!(sock_error)),
+                task_flags: Self::kernel_field(task, kernel!(task_flags)),
+            })
+        }
+
+        #[inline(always)]
+        fn state(&self, create: bool) -> *mut SocketState {
+            if let Some(state) = SOCKETS.get_ptr_mut(self.sock) {
+                return state;
+            }
+            if create && SOCKETS.insert(self.sock, NEW, 0).is_ok() {
+                return SOCKETS.get_ptr_mut(self.sock).unwrap_or(core::ptr::null_mut());
+            }
+            core::ptr::null_mut()
+        }
+
+        #[inline(always)]
+        fn forget(&self) {
+            let _ = SOCKETS.remove(self.sock);
+        }
+
+        #[inline(always)]
+        fn warn_untracked(&self) {
+            warn!(self.context, "the table of socket states is full: some dwell times are unknown");
+        }
+    }
+
+    #[inline(always)]
+    fn observe(context: &TracePointContext) {
+        let old: i32 = field(context, format!(oldstate));
+        let new: i32 = field(context, format!(newstate));
+        if !transition::is_wanted(old, new) {
+            return;
+        }
+        let protocol = if format!(protocol_size) == 1 {
+            u16::from(field::<u8>(context, format!(protocol)))
+        } else {
+            field::<u16>(context, format!(protocol))
+        };
+        let sock: u64 = field(context, format!(skaddr));
+        let mptcp = match protocol {
+            IPPROTO_TCP => {
+                if Classic::kernel_field::<u8>(sock, kernel!(tcp_is_mptcp)) != 0 {
+                    return;
+                }
+                false
+            }
+            IPPROTO_MPTCP => true,
+            _ => return,
+        };
+        transition::observe(&Classic { context, sock, mptcp }, old as u8, new as u8);
+    }
+
+    /// Returns 1: a program on a classic tracepoint that returns 0 would hide the event from every
+    /// perf user on the machine (`perf_call_bpf_enter` and `trace_call_bpf` in the kernel).
+    #[tracepoint(category = "sock", name = "inet_sock_set_state")]
+    pub fn transition_tracepoint(context: TracePointContext) -> u32 {
+        observe(&context);
+        1
+    }
+}
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

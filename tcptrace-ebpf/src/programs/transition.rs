@@ -1,0 +1,267 @@
+//! The one body of both backends: which transitions are wanted, how long the state left had lasted,
+//! and the record of it. A backend supplies a [`Source`]; nothing here knows how it reads the kernel.
+
+use aya_ebpf::{
+    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    btf_maps::{PerCpuArray, RingBuf},
+    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns},
+    macros::btf_map,
+};
+use tcptrace_ebpf::{
+    config::{AddressRule, FILTER_RULES, SIDE_LOCAL, SIDE_REMOTE},
+    record::{COMM_LENGTH, Counters, OpenerRecord, TransitionRecord},
+};
+
+use crate::settings::{Address, config};
+
+/// States of `include/net/tcp_states.h` that the body has to know.
+const SYN_SENT: u8 = 2;
+const CLOSE: u8 = 7;
+
+/// The records, to user space. The size is set when the object is loaded.
+#[btf_map]
+static EVENTS: RingBuf<TransitionRecord, { 1 << 20 }> = RingBuf::new();
+
+/// One entry: what each CPU counted.
+#[btf_map]
+static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
+
+/// When a reader was last woken (CLOCK_MONOTONIC, nanoseconds). Racing CPUs may both wake it: harmless.
+#[unsafe(no_mangle)]
+static mut LAST_WAKEUP_NS: u64 = 0;
+
+/// What is kept for each socket between transitions.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SocketState {
+    /// CLOCK_MONOTONIC when `state` was entered, in nanoseconds.
+    pub entered_ns: u64,
+    /// Who connected or accepted it.
+    pub opener: OpenerRecord,
+    /// The state that `entered_ns` speaks of; 0 = none.
+    pub state: u8,
+    /// Always zero.
+    pub padding: [u8; 7],
+}
+
+/// Addresses in network byte order (IPv4 v4-mapped), ports in host byte order.
+pub struct Endpoints {
+    pub laddr: Address,
+    pub raddr: Address,
+    pub lport: u16,
+    pub rport: u16,
+}
+
+/// What the kernel knows of the moment a connection changes state.
+pub struct Cause {
+    /// `sk_err`: the error pending on the socket.
+    pub error: u32,
+    /// Flags of the current task (`PF_*`).
+    pub task_flags: u32,
+}
+
+/// `PF_EXITING` of include/linux/sched.h.
+const PF_EXITING: u32 = 0x4;
+
+/// How a backend tells about the socket at hand.
+pub trait Source {
+    /// Address of `struct sock`.
+    fn sock(&self) -> u64;
+    fn endpoints(&self) -> Endpoints;
+    fn is_mptcp(&self) -> bool;
+    /// 0 when not known.
+    fn cookie(&self) -> u64;
+    /// 0 when not known.
+    fn netns(&self) -> u32;
+    /// 0 when not known.
+    fn cgroup_id(&self) -> u64;
+    /// Why the connection ended, as far as the kernel says; `None` when it cannot be read.
+    fn cause(&self) -> Option<Cause>;
+    /// What is kept for this socket; null when there is nothing, or no room.
+    fn state(&self, create: bool) -> *mut SocketState;
+    /// The socket is closed: frees what is kept, unless the kernel does.
+    fn forget(&self);
+    /// Says, rarely, that there was no room.
+    fn warn_untracked(&self);
+}
+
+/// Whether a transition is to be recorded.
+#[inline(always)]
+fn is_emitted(old: i32, new: i32) -> bool {
+    ((1u32 << (old as u32 & 31)) | (1u32 << (new as u32 & 31))) & config!(filter.states) != 0
+}
+
+/// Whether a transition matters at all: this is the way out for most of them.
+#[inline(always)]
+pub fn is_wanted(old: i32, new: i32) -> bool {
+    config!(track_all_states) != 0 || new == i32::from(SYN_SENT) || is_emitted(old, new)
+}
+
+#[inline(always)]
+fn in_network(address: &Address, rule: &AddressRule) -> bool {
+    // SAFETY: sixteen bytes are two words; alignment is not assumed.
+    let [high, low] = unsafe { core::ptr::read_unaligned((address as *const Address).cast::<[u64; 2]>()) };
+    high & rule.mask[0] == rule.network[0] && low & rule.mask[1] == rule.network[1]
+}
+
+#[inline(always)]
+fn passes_filter(endpoints: &Endpoints) -> bool {
+    let family = config!(filter.family);
+    if family != 0 {
+        let is_mapped = endpoints.raddr[..12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+        if (family == 4) != is_mapped {
+            return false;
+        }
+    }
+    let port_count = config!(filter.port_count) as usize;
+    if port_count > 0 {
+        let mut found = false;
+        for index in 0..FILTER_RULES {
+            let rule = config!(filter.ports[index]);
+            if index < port_count
+                && ((rule.sides & SIDE_LOCAL != 0 && rule.port == endpoints.lport)
+                    || (rule.sides & SIDE_REMOTE != 0 && rule.port == endpoints.rport))
+            {
+                found = true;
+            }
+        }
+        if !found {
+            return false;
+        }
+    }
+    let address_count = config!(filter.address_count) as usize;
+    if address_count > 0 {
+        let mut found = false;
+        for index in 0..FILTER_RULES {
+            let rule = config!(filter.addresses[index]);
+            if index < address_count
+                && (in_network(&endpoints.laddr, &rule) || in_network(&endpoints.raddr, &rule))
+            {
+                found = true;
+            }
+        }
+        if !found {
+            return false;
+        }
+    }
+    true
+}
+
+/// Times the transition `old` → `new` and records it if it is asked for.
+#[inline(always)]
+pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
+    let endpoints = source.endpoints();
+    if !passes_filter(&endpoints) {
+        return;
+    }
+    // SAFETY: the helper takes no pointer.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let mut entered_ns = 0;
+    let mut opener = OpenerRecord::UNSEEN;
+    let state = source.state(new != CLOSE);
+    // SAFETY: the pointer is null, or that of a live map value of this type; another CPU may change it
+    // at the same time only for the same socket, which the socket's lock prevents.
+    if let Some(state) = unsafe { state.as_mut() } {
+        if state.state == old {
+            entered_ns = state.entered_ns;
+        }
+        if new == SYN_SENT {
+            // connect() runs in the caller's context, so here the current task is the right one.
+            state.opener = current_task(now);
+        }
+        opener = state.opener;
+        state.entered_ns = now;
+        state.state = new;
+        if new == CLOSE {
+            source.forget();
+        }
+    } else if new != CLOSE {
+        count(|counters| {
+            if counters.untracked == 0 {
+                source.warn_untracked();
+            }
+            counters.untracked += 1;
+        });
+    }
+    if is_emitted(i32::from(old), i32::from(new)) {
+        emit(source, &endpoints, old, new, now, entered_ns, opener);
+    }
+}
+
+#[inline(always)]
+fn current_task(now: u64) -> OpenerRecord {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    OpenerRecord {
+        ktime_ns: now,
+        pid: (pid_tgid >> 32) as u32,
+        tid: pid_tgid as u32,
+        comm: bpf_get_current_comm().unwrap_or([0; COMM_LENGTH]),
+    }
+}
+
+#[inline(always)]
+fn emit<S: Source>(
+    source: &S,
+    endpoints: &Endpoints,
+    old: u8,
+    new: u8,
+    now: u64,
+    entered_ns: u64,
+    opener: OpenerRecord,
+) {
+    let Some(mut entry) = EVENTS.reserve(0) else {
+        count(|counters| counters.lost += 1);
+        return;
+    };
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let cause = source.cause();
+    let (error, task_flags) = cause.as_ref().map_or((0, 0), |cause| (cause.error as u16, cause.task_flags));
+    entry.write(TransitionRecord {
+        cookie: source.cookie(),
+        sock: source.sock(),
+        ktime_ns: now,
+        entered_ns,
+        cgroup_id: source.cgroup_id(),
+        opener,
+        laddr: endpoints.laddr,
+        raddr: endpoints.raddr,
+        netns: source.netns(),
+        oncpu_pid: (pid_tgid >> 32) as u32,
+        oncpu_tid: pid_tgid as u32,
+        lport: endpoints.lport,
+        rport: endpoints.rport,
+        oncpu_comm: bpf_get_current_comm().unwrap_or([0; COMM_LENGTH]),
+        old_state: old,
+        new_state: new,
+        mptcp: u8::from(source.is_mptcp()),
+        oncpu_exiting: u8::from(task_flags & PF_EXITING != 0),
+        error,
+        has_cause: u8::from(cause.is_some()),
+        padding: 0,
+    });
+    entry.submit(wakeup(now));
+}
+
+/// Waking a reader costs some twenty times what writing a record does: it happens for a record that
+/// comes after a quiet time, and then not again for the interval. The reader looks by itself meanwhile.
+#[inline(always)]
+fn wakeup(now: u64) -> u64 {
+    let last = &raw mut LAST_WAKEUP_NS;
+    // SAFETY: an aligned word of this object's own data; a lost race means one wake-up more.
+    unsafe {
+        if now.wrapping_sub(core::ptr::read_volatile(last)) < u64::from(config!(wakeup_interval_ns)) {
+            u64::from(BPF_RB_NO_WAKEUP)
+        } else {
+            core::ptr::write_volatile(last, now);
+            u64::from(BPF_RB_FORCE_WAKEUP)
+        }
+    }
+}
+
+#[inline(always)]
+fn count(change: impl FnOnce(&mut Counters)) {
+    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+        // SAFETY: a live per-CPU map value; a program on the same CPU does not interrupt this one here.
+        change(unsafe { &mut *counters });
+    }
+}

@@ -1,0 +1,141 @@
+//! The records that the kernel side hands to user space, byte for byte.
+//!
+//! Every field is an integer or an array of bytes, and there is no implicit padding (deriving
+//! `IntoBytes` on the host proves it): ring-buffer memory is not zeroed by the kernel, so a hole
+//! would carry old kernel memory into user space. Integers have the byte order of the machine.
+
+/// Length of a task's name including the terminating NUL: `TASK_COMM_LEN` of `include/linux/sched.h`.
+pub const COMM_LENGTH: usize = 16;
+
+/// One TCP state transition, as the tracepoint `sock:inet_sock_set_state` saw it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct TransitionRecord {
+    /// The socket's cookie, or 0 when the kernel side could not learn it (the classic tracepoint).
+    pub cookie: u64,
+    /// Address of the kernel's `struct sock`. Reused by the kernel, never shown to anybody.
+    pub sock: u64,
+    /// CLOCK_MONOTONIC when the transition happened, in nanoseconds.
+    pub ktime_ns: u64,
+    /// CLOCK_MONOTONIC when `old_state` was entered, in nanoseconds; 0 when that was not seen.
+    pub entered_ns: u64,
+    /// Id of the cgroup (v2) the socket belongs to; 0 when not known.
+    pub cgroup_id: u64,
+    /// Who connected or accepted the socket, when that was seen.
+    pub opener: OpenerRecord,
+    /// Local address in network byte order; an IPv4 address in its v4-mapped form.
+    pub laddr: [u8; 16],
+    /// Remote address in network byte order; an IPv4 address in its v4-mapped form.
+    pub raddr: [u8; 16],
+    /// Inode number of the socket's network namespace; 0 when not known.
+    pub netns: u32,
+    /// Thread group id of the task that happened to run, in the root pid namespace.
+    pub oncpu_pid: u32,
+    /// Thread id of the task that happened to run, in the root pid namespace.
+    pub oncpu_tid: u32,
+    /// Local port, host byte order.
+    pub lport: u16,
+    /// Remote port, host byte order.
+    pub rport: u16,
+    /// Name of the task that happened to run, NUL-padded.
+    pub oncpu_comm: [u8; COMM_LENGTH],
+    /// State left, a number of `include/net/tcp_states.h`.
+    pub old_state: u8,
+    /// State entered, a number of `include/net/tcp_states.h`.
+    pub new_state: u8,
+    /// 1 for an MPTCP connection (`IPPROTO_MPTCP`), 0 for plain TCP.
+    pub mptcp: u8,
+    /// 1 when the task that happened to run is exiting (`PF_EXITING`), 0 when not or not known.
+    pub oncpu_exiting: u8,
+    /// The socket's pending error (`sk_err`, an errno): what ended a connection that was not closed.
+    pub error: u16,
+    /// 1 when `error` and `oncpu_exiting` were read, 0 when this kernel does not let us.
+    pub has_cause: u8,
+    /// Always zero.
+    pub padding: u8,
+}
+
+/// Who opened a socket: the task that called connect() or accept().
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct OpenerRecord {
+    /// CLOCK_MONOTONIC of the call, in nanoseconds; 0 when nobody was seen opening the socket.
+    pub ktime_ns: u64,
+    /// Thread group id of the opener, in the root pid namespace.
+    pub pid: u32,
+    /// Thread id of the opener, in the root pid namespace.
+    pub tid: u32,
+    /// Name of the opener at that moment, NUL-padded.
+    pub comm: [u8; COMM_LENGTH],
+}
+
+impl OpenerRecord {
+    /// Nobody was seen opening the socket.
+    pub const UNSEEN: Self = Self { ktime_ns: 0, pid: 0, tid: 0, comm: [0; COMM_LENGTH] };
+}
+
+/// One descriptor of one process that refers to a TCP socket, as `iter/task_file` sees it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct HolderRecord {
+    /// The socket's cookie, never 0.
+    pub cookie: u64,
+    /// Local address in network byte order; an IPv4 address in its v4-mapped form.
+    pub laddr: [u8; 16],
+    /// Remote address in network byte order; an IPv4 address in its v4-mapped form.
+    pub raddr: [u8; 16],
+    /// Inode number of the socket's network namespace.
+    pub netns: u32,
+    /// Process (thread group id) in the root pid namespace.
+    pub pid: u32,
+    /// Descriptor number in that process.
+    pub fd: u32,
+    /// Local port, host byte order.
+    pub lport: u16,
+    /// Remote port, host byte order; 0 for a listener.
+    pub rport: u16,
+    /// State, a number of `include/net/tcp_states.h`.
+    pub state: u8,
+    /// 1 for an MPTCP connection, 0 for plain TCP.
+    pub mptcp: u8,
+    /// Always zero.
+    pub padding: [u8; 6],
+}
+
+/// What one CPU counted since the program was loaded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Counters {
+    /// Transitions that found no room in the ring buffer.
+    pub lost: u64,
+    /// Sockets that found no room in the table of states, so that a dwell time is unknown.
+    pub untracked: u64,
+}
+
+const _: () = {
+    assert!(size_of::<TransitionRecord>() == 144);
+    assert!(core::mem::offset_of!(TransitionRecord, opener) == 40);
+    assert!(core::mem::offset_of!(TransitionRecord, laddr) == 72);
+    assert!(core::mem::offset_of!(TransitionRecord, netns) == 104);
+    assert!(core::mem::offset_of!(TransitionRecord, oncpu_comm) == 120);
+    assert!(core::mem::offset_of!(TransitionRecord, old_state) == 136);
+    assert!(size_of::<OpenerRecord>() == 32);
+    assert!(size_of::<HolderRecord>() == 64);
+    assert!(size_of::<Counters>() == 16);
+};

@@ -1,0 +1,145 @@
+//! Turns the bytes of a ring-buffer record into a [`Transition`]. Pure: no I/O, total over any bytes.
+
+use tcptrace_ebpf::record::{OpenerRecord, TransitionRecord};
+use thiserror::Error;
+use zerocopy::FromBytes as _;
+
+use crate::transition::{
+    Cause, Comm, Endpoints, OpenedHow, Opener, Socket, SocketKey, State, Task, Transition,
+};
+
+/// What a socket is told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The cookie: unique for as long as the machine runs.
+    Cookie,
+    /// The address of `struct sock`: unique among living sockets only.
+    Address,
+}
+
+/// A record that makes no sense.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum Undecodable {
+    /// Not the length of a record.
+    #[error("a record of {length} bytes, where {expected} were expected", expected = size_of::<TransitionRecord>())]
+    Length {
+        /// What came, in bytes.
+        length: usize,
+    },
+    /// A number that is no state.
+    #[error("state number {0} is unknown")]
+    State(u8),
+    /// Neither a cookie nor an address.
+    #[error("a record without a socket")]
+    NoSocket,
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// When the bytes are not a record of this program's kernel side.
+pub fn transition(bytes: &[u8], identity: Identity) -> Result<Transition, Undecodable> {
+    let record = TransitionRecord::read_from_bytes(bytes)
+        .map_err(|_| Undecodable::Length { length: bytes.len() })?;
+    let state = |number| State::from_number(number).ok_or(Undecodable::State(number));
+    let key = match identity {
+        Identity::Cookie => record.cookie,
+        Identity::Address => record.sock,
+    };
+    if key == 0 {
+        return Err(Undecodable::NoSocket);
+    }
+    Ok(Transition {
+        key: SocketKey(key),
+        socket: Socket {
+            cookie: known(record.cookie),
+            netns: known(record.netns),
+            endpoints: Endpoints::new(record.laddr, record.lport, record.raddr, record.rport),
+        },
+        is_mptcp: record.mptcp != 0,
+        ktime_ns: record.ktime_ns,
+        old_state: state(record.old_state)?,
+        new_state: state(record.new_state)?,
+        entered_ns: known(record.entered_ns),
+        oncpu: Task { pid: record.oncpu_pid, tid: record.oncpu_tid, comm: Comm(record.oncpu_comm) },
+        opener: opener(&record.opener),
+        cause: (record.has_cause != 0)
+            .then_some(Cause { error: record.error, oncpu_exiting: record.oncpu_exiting != 0 }),
+        cgroup_id: known(record.cgroup_id),
+    })
+}
+
+fn opener(record: &OpenerRecord) -> Option<Opener> {
+    known(record.ktime_ns).map(|ktime_ns| Opener {
+        task: Task { pid: record.pid, tid: record.tid, comm: Comm(record.comm) },
+        how: OpenedHow::Connect,
+        ktime_ns,
+    })
+}
+
+/// The kernel side writes 0 for what it does not know.
+fn known<T: Default + PartialEq>(value: T) -> Option<T> {
+    (value != T::default()).then_some(value)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use proptest::prelude::*;
+    use zerocopy::{FromZeros as _, IntoBytes as _};
+
+    use super::*;
+
+    fn record() -> TransitionRecord {
+        let mut record = TransitionRecord::new_zeroed();
+        record.cookie = 77;
+        record.sock = 0xffff_8880_0000_1000;
+        record.ktime_ns = 5_000;
+        record.old_state = 1;
+        record.new_state = 8;
+        record
+    }
+
+    #[test]
+    fn what_is_not_known_is_none() {
+        let decoded = transition(record().as_bytes(), Identity::Cookie).unwrap();
+        assert_eq!(decoded.key, SocketKey(77));
+        assert_eq!(decoded.socket.netns, None);
+        assert_eq!(decoded.dwell_ns(), None);
+        assert_eq!(decoded.opener, None);
+        assert_eq!(decoded.cause, None);
+        assert_eq!((decoded.old_state, decoded.new_state), (State::Established, State::CloseWait));
+    }
+
+    #[test]
+    fn dwell_is_the_time_since_the_old_state_was_entered() {
+        let entered = TransitionRecord { entered_ns: 1_500, ..record() };
+        assert_eq!(transition(entered.as_bytes(), Identity::Cookie).unwrap().dwell_ns(), Some(3_500));
+        let backwards = TransitionRecord { entered_ns: 6_000, ..record() };
+        assert_eq!(transition(backwards.as_bytes(), Identity::Cookie).unwrap().dwell_ns(), Some(0));
+    }
+
+    #[test]
+    fn an_address_is_the_identity_where_cookies_are_not_known() {
+        let nameless = TransitionRecord { cookie: 0, ..record() };
+        assert_eq!(transition(nameless.as_bytes(), Identity::Cookie), Err(Undecodable::NoSocket));
+        assert_eq!(transition(nameless.as_bytes(), Identity::Address).unwrap().socket.cookie, None);
+    }
+
+    #[test]
+    fn a_short_record_and_a_strange_state_are_errors() {
+        assert_eq!(transition(&[0; 3], Identity::Cookie), Err(Undecodable::Length { length: 3 }));
+        let strange = TransitionRecord { new_state: 13, ..record() };
+        assert_eq!(transition(strange.as_bytes(), Identity::Cookie), Err(Undecodable::State(13)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_or_are_refused(bytes in proptest::collection::vec(any::<u8>(), size_of::<TransitionRecord>())) {
+            if let Ok(decoded) = transition(&bytes, Identity::Cookie) {
+                prop_assert!(decoded.key.0 != 0);
+                let _ = decoded.oncpu.comm.to_text();
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Finds the offsets of kernel fields in BTF, the kernel's description of its own types.
+//!
+//! Only as much of the format (Documentation/bpf/btf.rst) as that takes: a pass over the type section
+//! and a walk through structures. Every read is bounds-checked; nothing is cached.
+
+use bytes::Buf as _;
+use thiserror::Error;
+
+/// Where a running kernel shows its BTF.
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+const MAGIC: u16 = 0xeb9f;
+const KIND_INT: u32 = 1;
+const KIND_ARRAY: u32 = 3;
+const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_VOLATILE: u32 = 9;
+const KIND_CONST: u32 = 10;
+const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC_PROTO: u32 = 13;
+const KIND_VAR: u32 = 14;
+const KIND_DATASEC: u32 = 15;
+const KIND_DECL_TAG: u32 = 17;
+const KIND_TYPE_TAG: u32 = 18;
+const KIND_ENUM64: u32 = 19;
+
+/// A qualifier or anonymous nesting deeper than this is not the kernel's.
+const MAX_DEPTH: u32 = 16;
+
+/// The bytes are not BTF, or not of this machine's byte order.
+#[derive(Debug, Error)]
+#[error("malformed BTF: {0}")]
+pub struct Malformed(&'static str);
+
+/// The types of a kernel.
+pub struct Btf<'a> {
+    strings: &'a [u8],
+    types: &'a [u8],
+    /// Start of each type in `types`; type 0 (`void`) has none, so index 0 is type 1.
+    starts: Vec<u32>,
+}
+
+struct Type<'a> {
+    name: u32,
+    kind: u32,
+    length: u32,
+    has_bitfields: bool,
+    /// The size of a structure, or the type a qualifier applies to.
+    size_or_type: u32,
+    rest: &'a [u8],
+}
+
+impl<'a> Btf<'a> {
+    /// Indexes the types in `data`, the whole content of [`VMLINUX`].
+    ///
+    /// # Errors
+    /// When the bytes are cut short or not BTF.
+    pub fn parse(data: &'a [u8]) -> Result<Self, Malformed> {
+        let mut header = data;
+        let short = |_| Malformed("the header is cut short");
+        if header.try_get_u16_ne().map_err(short)? != MAGIC {
+            return Err(Malformed("no BTF magic number"));
+        }
+        header.try_get_u16_ne().map_err(short)?; // version, flags
+        let header_length = header.try_get_u32_ne().map_err(short)? as usize;
+        let mut section = || -> Result<&'a [u8], Malformed> {
+            let start = header_length.saturating_add(header.try_get_u32_ne().map_err(short)? as usize);
+            let length = header.try_get_u32_ne().map_err(short)? as usize;
+            data.get(start..start.saturating_add(length)).ok_or(Malformed("a section lies outside the data"))
+        };
+        let types = section()?;
+        let strings = section()?;
+        let mut btf = Self { strings, types, starts: Vec::new() };
+        let mut start = 0;
+        while start < types.len() {
+            let rest = btf.type_at(start).ok_or(Malformed("a type is cut short"))?.rest;
+            btf.starts.push(u32::try_from(start).map_err(|_| Malformed("the type section is too large"))?);
+            start = types.len() - rest.len();
+        }
+        Ok(btf)
+    }
+
+    /// Reads the type at an offset; its `rest` begins behind the members.
+    fn type_at(&self, start: usize) -> Option<Type<'a>> {
+        let mut bytes = self.types.get(start..)?;
+        let name = bytes.try_get_u32_ne().ok()?;
+        let info = bytes.try_get_u32_ne().ok()?;
+        let size_or_type = bytes.try_get_u32_ne().ok()?;
+        let length = info & 0xffff;
+        let kind = info >> 24 & 0x1f;
+        let extra = match kind {
+            KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
+            KIND_ARRAY => 12,
+            KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => 12 * length as usize,
+            KIND_ENUM | KIND_FUNC_PROTO => 8 * length as usize,
+            _ => 0,
+        };
+        let rest = bytes.get(extra..)?;
+        Some(Type { name, kind, length, has_bitfields: info >> 31 == 1, size_or_type, rest })
+    }
+
+    fn start_of(&self, id: u32) -> Option<usize> {
+        self.starts.get((id as usize).checked_sub(1)?).map(|start| *start as usize)
+    }
+
+    fn is_named(&self, offset: u32, name: &str) -> bool {
+        self.strings
+            .get(offset as usize..)
+            .and_then(|rest| rest.strip_prefix(name.as_bytes()))
+            .is_some_and(|rest| rest.first() == Some(&0))
+    }
+
+    /// Ids of the structures called `names`, in that order; `None` for one that is not there.
+    fn structures<const N: usize>(&self, names: [&str; N]) -> [Option<u32>; N] {
+        let mut found = [None; N];
+        for (index, start) in self.starts.iter().enumerate() {
+            let Some(candidate) = self.type_at(*start as usize) else { continue };
+            if candidate.kind != KIND_STRUCT || candidate.name == 0 {
+                continue;
+            }
+            for (slot, name) in found.iter_mut().zip(names) {
+                if slot.is_none() && self.is_named(candidate.name, name) {
+                    *slot = u32::try_from(index + 1).ok();
+                }
+            }
+        }
+        found
+    }
+
+    /// Offset in bytes of `path` (member names; anonymous members are looked through) in the structure
+    /// with this id. `None` when there is no such member, or it is a bit-field that starts within a byte.
+    fn offset_in(&self, id: u32, path: &[&str]) -> Option<u32> {
+        let mut id = id;
+        let mut bits = 0;
+        for name in path {
+            let (member_type, member_bits) = self.member(id, name, 0)?;
+            id = member_type;
+            bits += member_bits;
+        }
+        (bits % 8 == 0).then_some(bits / 8)
+    }
+
+    /// The type and offset in bits of a member.
+    fn member(&self, id: u32, name: &str, depth: u32) -> Option<(u32, u32)> {
+        if depth > MAX_DEPTH {
+            return None;
+        }
+        let start = self.start_of(id)?;
+        let structure = self.type_at(start)?;
+        match structure.kind {
+            KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
+                return self.member(structure.size_or_type, name, depth + 1);
+            }
+            KIND_STRUCT | KIND_UNION => {}
+            _ => return None,
+        }
+        let mut members = self.types.get(start + 12..)?;
+        for _ in 0..structure.length {
+            let member_name = members.try_get_u32_ne().ok()?;
+            let member_type = members.try_get_u32_ne().ok()?;
+            let offset = members.try_get_u32_ne().ok()?;
+            let bits = if structure.has_bitfields { offset & 0x00ff_ffff } else { offset };
+            let is_anonymous = self.strings.get(member_name as usize) == Some(&0);
+            if is_anonymous {
+                if let Some((found, inner)) = self.member(member_type, name, depth + 1) {
+                    return Some((found, bits + inner));
+                }
+            } else if self.is_named(member_name, name) {
+                return Some((member_type, bits));
+            }
+        }
+        None
+    }
+
+    /// Finds many fields at once: for each structure in `names`, the paths that `wanted` lists for it.
+    pub fn offsets<const N: usize>(&self, names: [&str; N]) -> impl Fn(usize, &[&str]) -> Option<u32> + use<'_, 'a, N> {
+        let ids = self.structures(names);
+        move |structure, path| self.offset_in((*ids.get(structure)?)?, path)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn finds_fields_of_the_running_kernel() {
+        let data = std::fs::read(VMLINUX).unwrap();
+        let btf = Btf::parse(&data).unwrap();
+        let offset = btf.offsets(["sock", "inet_sock", "no_such_structure"]);
+        // The first member of sock_common is a union of both IPv4 addresses: daddr comes first.
+        assert_eq!(offset(0, &["__sk_common", "skc_daddr"]), Some(0));
+        assert_eq!(offset(0, &["__sk_common", "skc_rcv_saddr"]), Some(4));
+        assert!(offset(1, &["inet_sport"]) > offset(0, &["__sk_common", "skc_cookie"]));
+        assert_eq!(offset(0, &["no_such_member"]), None);
+        assert_eq!(offset(2, &["anything"]), None);
+    }
+
+    #[test]
+    fn refuses_what_is_cut_short() {
+        let data = std::fs::read(VMLINUX).unwrap();
+        assert!(Btf::parse(&data[..data.len() / 2]).is_err());
+        assert!(Btf::parse(&[]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn survives_any_bytes(mut data in proptest::collection::vec(any::<u8>(), 0..400)) {
+            if data.len() >= 8 {
+                data[..2].copy_from_slice(&MAGIC.to_ne_bytes());
+                data[4..8].copy_from_slice(&24u32.to_ne_bytes());
+            }
+            if let Ok(btf) = Btf::parse(&data) {
+                let _ = btf.offsets(["a"])(0, &["b", "c"]);
+            }
+        }
+    }
+}

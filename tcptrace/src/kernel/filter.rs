@@ -1,0 +1,101 @@
+//! What the kernel side is asked to leave out, in the terms of the command line, and its translation
+//! into the fixed rules that are compiled into the programs.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use tcptrace_ebpf::config::{AddressRule, FILTER_RULES, Filter, PortRule};
+
+use crate::transition::StateSet;
+
+/// How many ports, and how many address ranges, a filter can name.
+pub const MAX_RULES: usize = FILTER_RULES;
+
+/// An address and a prefix length, as in CIDR notation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressRange {
+    /// Any address of the range.
+    pub address: IpAddr,
+    /// 0 to 32 for IPv4, 0 to 128 for IPv6.
+    pub prefix: u8,
+}
+
+impl AddressRange {
+    fn rule(self) -> AddressRule {
+        let (address, prefix) = match self.address {
+            IpAddr::V4(address) => (address.to_ipv6_mapped(), self.prefix.saturating_add(96)),
+            IpAddr::V6(address) => (address, self.prefix),
+        };
+        let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
+        let words = |value: u128| {
+            let bytes = value.to_be_bytes();
+            let (high, low) = bytes.split_at(8);
+            [high, low].map(|half| half.try_into().map_or(0, u64::from_ne_bytes))
+        };
+        AddressRule { network: words(Ipv6Addr::to_bits(address) & mask), mask: words(mask) }
+    }
+}
+
+/// Which transitions the kernel side is to report. Rules of a kind are alternatives, the kinds have to
+/// hold together; nothing said is everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelFilter {
+    /// Transitions out of or into these states.
+    pub states: StateSet,
+    /// 4, 6, or 0 for both.
+    pub family: u8,
+    /// Ports with the sides they may be on; at most [`MAX_RULES`].
+    pub ports: Vec<PortRule>,
+    /// Ranges that either address may lie in; at most [`MAX_RULES`].
+    pub addresses: Vec<AddressRange>,
+}
+
+impl KernelFilter {
+    /// The rules as the programs want them. More rules than fit are left out: the command line has
+    /// refused them before.
+    pub(super) fn rules(&self) -> Filter {
+        let mut filter = Filter {
+            states: self.states.bits(),
+            family: u32::from(self.family),
+            address_count: self.addresses.len().min(MAX_RULES) as u32,
+            port_count: self.ports.len().min(MAX_RULES) as u32,
+            ..Filter::default()
+        };
+        for (slot, port) in filter.ports.iter_mut().zip(&self.ports) {
+            *slot = *port;
+        }
+        for (slot, range) in filter.addresses.iter_mut().zip(&self.addresses) {
+            *slot = range.rule();
+        }
+        filter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(range: &str, prefix: u8, address: &str) -> bool {
+        let parse = |text: &str| text.parse::<IpAddr>().unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        let rule = AddressRange { address: parse(range), prefix }.rule();
+        let candidate = AddressRange { address: parse(address), prefix: 128 }.rule().network;
+        candidate[0] & rule.mask[0] == rule.network[0] && candidate[1] & rule.mask[1] == rule.network[1]
+    }
+
+    #[test]
+    fn an_ipv4_range_matches_its_addresses_and_no_others() {
+        assert!(matches("10.1.2.3", 8, "10.200.0.1"));
+        assert!(!matches("10.1.2.3", 8, "11.0.0.1"));
+        assert!(matches("0.0.0.0", 0, "203.0.113.9"));
+        assert!(!matches("0.0.0.0", 0, "2001:db8::1"));
+        assert!(matches("192.0.2.1", 32, "192.0.2.1"));
+        assert!(!matches("192.0.2.1", 32, "192.0.2.2"));
+    }
+
+    #[test]
+    fn an_ipv6_range_matches_across_the_word_boundary() {
+        assert!(matches("2001:db8::", 32, "2001:db8:ffff::1"));
+        assert!(!matches("2001:db8::", 33, "2001:db8:ffff::1"));
+        assert!(matches("2001:db8:0:1::", 72, "2001:db8:0:1:00ff::"));
+        assert!(matches("::", 0, "203.0.113.9"));
+    }
+}

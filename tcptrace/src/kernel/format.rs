@@ -1,0 +1,108 @@
+//! Reads the record layout of the classic tracepoint from its `format` file in tracefs.
+//!
+//! The layout is no ABI: `protocol` was one byte before Linux 5.6, and some distributions' kernels have
+//! a longer header. What does not look as expected is refused rather than misread.
+
+use thiserror::Error;
+use tcptrace_ebpf::config::FormatOffsets;
+
+/// The file below the root of tracefs.
+pub const FORMAT_FILE: &str = "events/sock/inet_sock_set_state/format";
+
+/// The layout is not one this program can read.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum UnexpectedFormat {
+    /// A field is not there.
+    #[error("the tracepoint's format has no field `{0}`")]
+    Missing(&'static str),
+    /// A field has another size.
+    #[error("the tracepoint's field `{name}` is {size} bytes long, which is not expected")]
+    Size {
+        /// The field.
+        name: &'static str,
+        /// Its length in bytes.
+        size: u32,
+    },
+}
+
+/// Offset and size in bytes of the field called `name`.
+fn field(text: &str, name: &'static str) -> Result<(u32, u32), UnexpectedFormat> {
+    let number = |part: Option<&str>, key: &str| -> Option<u32> {
+        part?.trim().strip_prefix(key)?.parse().ok()
+    };
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix("field:"))
+        .find_map(|line| {
+            let mut parts = line.split(';');
+            let declaration = parts.next()?;
+            let declared = declaration.split('[').next()?.rsplit([' ', '*']).next()?;
+            (declared == name).then_some(())?;
+            Some((number(parts.next(), "offset:")?, number(parts.next(), "size:")?))
+        })
+        .ok_or(UnexpectedFormat::Missing(name))
+}
+
+/// The offsets in the text of a `format` file.
+///
+/// # Errors
+/// When a field is missing or has an unexpected size.
+pub fn parse(text: &str) -> Result<FormatOffsets, UnexpectedFormat> {
+    let sized = |name, sizes: &[u32]| match field(text, name)? {
+        (offset, size) if sizes.contains(&size) => Ok((offset, size)),
+        (_, size) => Err(UnexpectedFormat::Size { name, size }),
+    };
+    let (protocol, protocol_size) = sized("protocol", &[1, 2])?;
+    Ok(FormatOffsets {
+        skaddr: sized("skaddr", &[8])?.0,
+        oldstate: sized("oldstate", &[4])?.0,
+        newstate: sized("newstate", &[4])?.0,
+        sport: sized("sport", &[2])?.0,
+        dport: sized("dport", &[2])?.0,
+        family: sized("family", &[2])?.0,
+        protocol,
+        protocol_size,
+        saddr_v6: sized("saddr_v6", &[16])?.0,
+        daddr_v6: sized("daddr_v6", &[16])?.0,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+
+    /// As Linux 5.4 prints it: one byte of protocol.
+    const LINUX_5_4: &str = "name: inet_sock_set_state\nID: 1300\nformat:\n\
+        \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n\
+        \tfield:const void * skaddr;\toffset:8;\tsize:8;\tsigned:0;\n\
+        \tfield:int oldstate;\toffset:16;\tsize:4;\tsigned:1;\n\
+        \tfield:int newstate;\toffset:20;\tsize:4;\tsigned:1;\n\
+        \tfield:__u16 sport;\toffset:24;\tsize:2;\tsigned:0;\n\
+        \tfield:__u16 dport;\toffset:26;\tsize:2;\tsigned:0;\n\
+        \tfield:__u16 family;\toffset:28;\tsize:2;\tsigned:0;\n\
+        \tfield:__u8 protocol;\toffset:30;\tsize:1;\tsigned:0;\n\
+        \tfield:__u8 saddr[4];\toffset:31;\tsize:4;\tsigned:0;\n\
+        \tfield:__u8 daddr[4];\toffset:35;\tsize:4;\tsigned:0;\n\
+        \tfield:__u8 saddr_v6[16];\toffset:39;\tsize:16;\tsigned:0;\n\
+        \tfield:__u8 daddr_v6[16];\toffset:55;\tsize:16;\tsigned:0;\n";
+
+    #[test]
+    fn reads_a_layout_with_one_byte_of_protocol() {
+        let offsets = parse(LINUX_5_4).unwrap();
+        assert_eq!((offsets.protocol, offsets.protocol_size), (30, 1));
+        assert_eq!((offsets.saddr_v6, offsets.daddr_v6), (39, 55));
+    }
+
+    #[test]
+    fn reads_a_layout_with_a_longer_header() {
+        let shifted = LINUX_5_4.replace("skaddr;\toffset:8;", "skaddr;\toffset:16;");
+        assert_eq!(parse(&shifted).unwrap().skaddr, 16);
+    }
+
+    #[test]
+    fn refuses_a_missing_field_and_a_strange_size() {
+        assert_eq!(parse("format:\n"), Err(UnexpectedFormat::Missing("protocol")));
+        let strange = LINUX_5_4.replace("oldstate;\toffset:16;\tsize:4;", "oldstate;\toffset:16;\tsize:2;");
+        assert_eq!(parse(&strange), Err(UnexpectedFormat::Size { name: "oldstate", size: 2 }));
+    }
+}

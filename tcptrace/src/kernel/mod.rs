@@ -1,0 +1,19 @@
+//! The one door to BPF: nothing outside this module names aya.
+//!
+//! Loads the programs that fit the host, reads their ring buffer and counters, and runs the iterator
+//! over descriptor tables. Hands out records as bytes or plain structures; decides nothing about them.
+
+mod btf;
+mod filter;
+mod format;
+mod holders;
+mod load;
+mod offsets;
+mod tracer;
+
+pub use self::{
+    filter::{AddressRange, KernelFilter, MAX_RULES},
+    holders::HolderScan,
+    load::{Backend, LoadError},
+    tracer::{Tracer, TracerOptions},
+};

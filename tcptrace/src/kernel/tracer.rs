@@ -1,0 +1,174 @@
+//! A running tracer: the attached program, its ring buffer, its counters.
+
+use std::{io, os::fd::AsRawFd as _, time::Duration};
+
+use aya::{
+    Ebpf,
+    maps::{MapData, PerCpuArray, RingBuf},
+    programs::{BtfTracePoint, ProgramError, TracePoint},
+};
+use aya_log::EbpfLogger;
+use tcptrace_ebpf::record::Counters;
+use tokio::io::unix::AsyncFd;
+use zerocopy::FromBytes as _;
+
+use super::{
+    filter::KernelFilter,
+    load::{self, Backend, HostTypes, LoadError, Settings},
+};
+
+/// A reader is woken at most once in this time; records that come meanwhile wait for its next look.
+const WAKEUP_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What is to be traced and how much memory the kernel side may take.
+#[derive(Clone, Debug)]
+pub struct TracerOptions {
+    /// Forced backend; `None` takes the better one the host can run.
+    pub backend: Option<Backend>,
+    /// Which transitions.
+    pub filter: KernelFilter,
+    /// Time every state, not just those of the filter.
+    pub track_all_states: bool,
+    /// Size of the ring buffer in bytes: a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Sockets whose state is kept by the tracepoint backend.
+    pub max_sockets: u32,
+}
+
+/// The attached kernel side. Dropping it detaches everything.
+pub struct Tracer {
+    backend: Backend,
+    ring: AsyncFd<RingBuf<MapData>>,
+    counters: PerCpuArray<MapData, [u8; size_of::<Counters>()]>,
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    /// Holds the program and its attachment.
+    _object: Ebpf,
+}
+
+impl Tracer {
+    /// Loads and attaches. Has to be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the host lacks something that the chosen backend needs; the message names the remedy.
+    pub fn start(options: &TracerOptions) -> Result<Self, LoadError> {
+        let types = HostTypes::read();
+        let (backend, types) = match (options.backend, types) {
+            (Some(Backend::Btf), types) => (Backend::Btf, Some(types?)),
+            (Some(Backend::Tracepoint), types) => (Backend::Tracepoint, types.ok()),
+            (None, Ok(types)) => (Backend::Btf, Some(types)),
+            (None, Err(error)) => {
+                log::warn!("{error}: falling back to the classic tracepoint");
+                (Backend::Tracepoint, None)
+            }
+        };
+        let mut object = Self::load(backend, types.as_ref(), options)?;
+        let attached = Self::attach(&mut object, backend, types.as_ref());
+        let (backend, object) = match (attached, options.backend) {
+            (Ok(()), _) => (backend, object),
+            // The helper or the hook is missing: the classic tracepoint needs neither.
+            (Err(error), None) if backend == Backend::Btf => {
+                log::warn!("{error}: falling back to the classic tracepoint");
+                let mut object = Self::load(Backend::Tracepoint, types.as_ref(), options)?;
+                Self::attach(&mut object, Backend::Tracepoint, types.as_ref())?;
+                (Backend::Tracepoint, object)
+            }
+            (Err(error), _) => return Err(error),
+        };
+        Self::open(backend, object)
+    }
+
+    fn load(backend: Backend, types: Option<&HostTypes>, options: &TracerOptions) -> Result<Ebpf, LoadError> {
+        load::object(
+            backend,
+            types,
+            &Settings {
+                filter: &options.filter,
+                track_all_states: options.track_all_states,
+                ring_bytes: options.ring_bytes,
+                max_sockets: options.max_sockets,
+                wakeup_interval_ns: u32::try_from(WAKEUP_INTERVAL.as_nanos()).unwrap_or(u32::MAX),
+            },
+        )
+    }
+
+    fn attach(object: &mut Ebpf, backend: Backend, types: Option<&HostTypes>) -> Result<(), LoadError> {
+        let refused = |error: ProgramError| LoadError::refused("attach to sock:inet_sock_set_state", &error);
+        match (backend, types) {
+            (Backend::Btf, Some(types)) => {
+                let program = object.program_mut("transition_btf").ok_or_else(load::missing)?;
+                let program: &mut BtfTracePoint = program.try_into().map_err(refused)?;
+                program.load("inet_sock_set_state", &types.btf).map_err(refused)?;
+                program.attach().map_err(refused)?;
+            }
+            _ => {
+                let program = object.program_mut("transition_tracepoint").ok_or_else(load::missing)?;
+                let program: &mut TracePoint = program.try_into().map_err(refused)?;
+                program.load().map_err(refused)?;
+                program.attach("sock", "inet_sock_set_state").map_err(refused)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(backend: Backend, mut object: Ebpf) -> Result<Self, LoadError> {
+        let ring = RingBuf::try_from(object.take_map("EVENTS").ok_or_else(load::missing)?)
+            .map_err(|error| LoadError::refused("open the ring buffer", &error))?;
+        let counters = PerCpuArray::try_from(object.take_map("COUNTERS").ok_or_else(load::missing)?)
+            .map_err(|error| LoadError::refused("open the counters", &error))?;
+        // SAFETY: the descriptor is owned by the value that is registered, and is not closed before it.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, tokio::io::Interest::READABLE) }
+            .map_err(|error| LoadError::refused("wait for the ring buffer", &io::Error::from(error)))?;
+        let logger = EbpfLogger::init(&mut object)
+            .inspect_err(|error| log::debug!("warnings of the kernel side cannot be shown: {error}"))
+            .ok();
+        Ok(Self { backend, ring, counters, logger, _object: object })
+    }
+
+    /// Which way into the kernel was taken.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Waits until the kernel side says that there are records. It says so for the first one after a
+    /// quiet time only: call [`Tracer::drain`] at least every 100 ms too.
+    ///
+    /// # Errors
+    /// When the runtime can no longer wait for the descriptor.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.ring.readable().await?.clear_ready();
+        Ok(())
+    }
+
+    /// Hands up to `limit` records to `visit`, each as the bytes that the kernel side wrote. Returns how
+    /// many there were.
+    pub fn drain(&mut self, limit: usize, mut visit: impl FnMut(&[u8])) -> usize {
+        let ring = self.ring.get_mut();
+        let mut count = 0;
+        while count < limit {
+            let Some(record) = ring.next() else { break };
+            visit(&record);
+            count += 1;
+        }
+        count
+    }
+
+    /// What the kernel side counted so far, all CPUs together. Passes on its rare warnings too.
+    pub fn counters(&mut self) -> Counters {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+        let mut total = Counters::default();
+        match self.counters.get(&0, 0) {
+            Ok(values) => {
+                for value in values.iter() {
+                    if let Ok(counters) = Counters::read_from_bytes(value) {
+                        total.lost += counters.lost;
+                        total.untracked += counters.untracked;
+                    }
+                }
+            }
+            Err(error) => log::warn!("cannot read the kernel side's counters: {error}"),
+        }
+        total
+    }
+}

@@ -1,0 +1,289 @@
+//! The words of the domain: TCP states, sockets, tasks and the transition of a socket from one state
+//! to another. Values only; no I/O, and no notion of how they were learnt.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+};
+
+/// A TCP state, with the number and the spelling of include/net/tcp_states.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+#[allow(missing_docs, reason = "the names are the kernel's, and RFC 9293 explains them")]
+pub enum State {
+    Established = 1,
+    SynSent = 2,
+    SynRecv = 3,
+    FinWait1 = 4,
+    FinWait2 = 5,
+    TimeWait = 6,
+    Close = 7,
+    CloseWait = 8,
+    LastAck = 9,
+    Listen = 10,
+    Closing = 11,
+    NewSynRecv = 12,
+}
+
+impl State {
+    /// Every state, in the order of its number.
+    pub const ALL: [Self; 12] = [
+        Self::Established,
+        Self::SynSent,
+        Self::SynRecv,
+        Self::FinWait1,
+        Self::FinWait2,
+        Self::TimeWait,
+        Self::Close,
+        Self::CloseWait,
+        Self::LastAck,
+        Self::Listen,
+        Self::Closing,
+        Self::NewSynRecv,
+    ];
+
+    /// The state with the kernel's number, if there is one.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
+
+    /// The kernel's spelling, without its `TCP_`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Established => "ESTABLISHED",
+            Self::SynSent => "SYN_SENT",
+            Self::SynRecv => "SYN_RECV",
+            Self::FinWait1 => "FIN_WAIT1",
+            Self::FinWait2 => "FIN_WAIT2",
+            Self::TimeWait => "TIME_WAIT",
+            Self::Close => "CLOSE",
+            Self::CloseWait => "CLOSE_WAIT",
+            Self::LastAck => "LAST_ACK",
+            Self::Listen => "LISTEN",
+            Self::Closing => "CLOSING",
+            Self::NewSynRecv => "NEW_SYN_RECV",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+/// The text names no TCP state.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is no TCP state; the states are {states}", states = State::ALL.map(State::name).join(", "))]
+pub struct UnknownState(String);
+
+impl FromStr for State {
+    type Err = UnknownState;
+
+    /// Reads the kernel's spelling, in any case, with `-` for `_` and with or without `TCP_`: what `ss`
+    /// prints is understood too.
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        let canonical = text.to_ascii_uppercase().replace('-', "_");
+        let name = canonical.strip_prefix("TCP_").unwrap_or(&canonical);
+        let name = match name {
+            "ESTAB" => "ESTABLISHED",
+            "FIN_WAIT_1" => "FIN_WAIT1",
+            "FIN_WAIT_2" => "FIN_WAIT2",
+            "CLOSED" | "UNCONN" => "CLOSE",
+            other => other,
+        };
+        Self::ALL.into_iter().find(|state| state.name() == name).ok_or_else(|| UnknownState(text.to_owned()))
+    }
+}
+
+/// A set of TCP states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateSet(u32);
+
+impl StateSet {
+    /// Every state.
+    pub const ALL: Self = Self(0x1ffe);
+
+    /// Bit *n* stands for the state with the kernel's number *n*.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Whether the state is in the set.
+    pub fn contains(self, state: State) -> bool {
+        self.0 & (1 << state as u32) != 0
+    }
+}
+
+impl FromIterator<State> for StateSet {
+    fn from_iter<T: IntoIterator<Item = State>>(states: T) -> Self {
+        Self(states.into_iter().fold(0, |bits, state| bits | 1 << state as u32))
+    }
+}
+
+/// Both ends of a connection, seen from this host. IPv4-mapped IPv6 addresses are IPv4 here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoints {
+    /// This side.
+    pub local: SocketAddr,
+    /// The peer; port 0 for a listener.
+    pub remote: SocketAddr,
+}
+
+impl Endpoints {
+    /// From addresses in network byte order (IPv4 v4-mapped) and ports in host byte order.
+    pub fn new(laddr: [u8; 16], lport: u16, raddr: [u8; 16], rport: u16) -> Self {
+        let address = |bytes| IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical();
+        Self {
+            local: SocketAddr::new(address(laddr), lport),
+            remote: SocketAddr::new(address(raddr), rport),
+        }
+    }
+
+    /// 4 or 6.
+    pub fn family(&self) -> u8 {
+        if self.local.is_ipv4() { 4 } else { 6 }
+    }
+}
+
+/// What tells one socket from another. Only keys from the same tracer are comparable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketKey(pub u64);
+
+/// A socket as it is spoken of in every record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// The kernel's socket cookie, never reused; `None` when this kernel does not tell it here.
+    pub cookie: Option<u64>,
+    /// Inode number of its network namespace; `None` when this kernel does not tell it here.
+    pub netns: Option<u32>,
+    /// Both ends.
+    pub endpoints: Endpoints,
+}
+
+/// A task's name: bytes as its owner chose them, up to the first NUL.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Comm(pub [u8; 16]);
+
+impl Comm {
+    /// The name as text; what is not UTF-8 is replaced. May hold control characters.
+    pub fn to_text(&self) -> std::borrow::Cow<'_, str> {
+        let length = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        String::from_utf8_lossy(self.0.get(..length).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Comm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}", self.to_text())
+    }
+}
+
+/// A task, by its numbers in the root pid namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Process: the thread group id.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Name of the thread at that moment.
+    pub comm: Comm,
+}
+
+/// How a socket was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenedHow {
+    /// By accept().
+    Accept,
+    /// By connect().
+    Connect,
+}
+
+/// Who opened a socket: seen in the opener's own context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opener {
+    /// The caller.
+    pub task: Task,
+    /// By which call.
+    pub how: OpenedHow,
+    /// CLOCK_MONOTONIC of the call, in nanoseconds.
+    pub ktime_ns: u64,
+}
+
+/// Why a socket changed state, as the kernel knew it at that moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The socket's pending error, an errno; 0 = none.
+    pub error: u16,
+    /// Whether the task that happened to run was exiting.
+    pub oncpu_exiting: bool,
+}
+
+/// A socket left one state for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Tells the socket from others in the same session.
+    pub key: SocketKey,
+    /// The socket.
+    pub socket: Socket,
+    /// Whether it is an MPTCP connection.
+    pub is_mptcp: bool,
+    /// CLOCK_MONOTONIC of the transition, in nanoseconds.
+    pub ktime_ns: u64,
+    /// The state left.
+    pub old_state: State,
+    /// The state entered.
+    pub new_state: State,
+    /// CLOCK_MONOTONIC when `old_state` was entered, in nanoseconds, when that was seen.
+    pub entered_ns: Option<u64>,
+    /// Who happened to run: not who owns the socket.
+    pub oncpu: Task,
+    /// Who opened the socket, when that was seen.
+    pub opener: Option<Opener>,
+    /// Why, where the kernel lets us see it.
+    pub cause: Option<Cause>,
+    /// Id of the socket's cgroup (v2), when known.
+    pub cgroup_id: Option<u64>,
+}
+
+impl Transition {
+    /// Time spent in `old_state` in nanoseconds, or `None` when its start was not seen.
+    pub fn dwell_ns(&self) -> Option<u64> {
+        Some(self.ktime_ns.saturating_sub(self.entered_ns?))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_numbers_and_names_round_trip() {
+        for state in State::ALL {
+            assert_eq!(State::from_number(state as u8), Some(state));
+            assert_eq!(state.name().parse(), Ok(state));
+            assert!(StateSet::ALL.contains(state));
+        }
+        assert_eq!(State::from_number(0), None);
+        assert_eq!(State::from_number(13), None);
+    }
+
+    #[test]
+    fn states_are_read_as_ss_spells_them() {
+        assert_eq!("close-wait".parse(), Ok(State::CloseWait));
+        assert_eq!("TCP_FIN_WAIT1".parse(), Ok(State::FinWait1));
+        assert_eq!("fin-wait-2".parse(), Ok(State::FinWait2));
+        assert!("CLOSEWAIT".parse::<State>().unwrap_err().to_string().contains("CLOSE_WAIT"));
+    }
+
+    #[test]
+    fn a_mapped_address_is_ipv4() {
+        let mut mapped = [0; 16];
+        mapped[10..].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 1]);
+        let endpoints = Endpoints::new(mapped, 80, mapped, 5000);
+        assert_eq!(endpoints.family(), 4);
+        assert_eq!(endpoints.local.to_string(), "192.0.2.1:80");
+    }
+}
