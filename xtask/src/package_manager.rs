@@ -20,16 +20,7 @@ impl PackageManager {
             .find_map(|(program, manager)| has_program(program).then_some(manager))
     }
 
-    /// The packages with a C and a C++ compiler.
-    pub fn c_compiler(self) -> &'static [&'static str] {
-        match self {
-            Self::Apt => &["g++", "libc6-dev"],
-            Self::Dnf => &["gcc-c++"],
-            Self::Pacman => &["gcc"],
-        }
-    }
-
-    /// The packages with LLVM's headers and libraries.
+    /// The packages with LLVM's headers and libraries, and the C++ library they need.
     pub fn llvm(self, major: u32) -> Vec<String> {
         match self {
             Self::Apt => vec!["g++".into(), format!("llvm-{major}-dev")],

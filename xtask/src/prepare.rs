@@ -8,7 +8,7 @@ use crate::cargo::cargo;
 use crate::package_manager::PackageManager;
 use crate::privilege::has_program;
 use anyhow::{Context, Result, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The bpf-linker that is known to work with what is in Cargo.lock.
@@ -34,9 +34,6 @@ impl Prepare {
             updated: false,
             missing: 0,
         };
-        if !has_program("cc") {
-            installer.c_compiler()?;
-        }
         if bpf_toolchain::compilers().is_empty() {
             installer.bpf_compiler()?;
         }
@@ -76,27 +73,13 @@ impl Installer {
         println!("Missing: {what_and_why}.");
     }
 
-    fn c_compiler(&mut self) -> Result<()> {
-        self.announce("a C compiler; Rust links every program through it");
-        let manager =
-            self.manager.context("install gcc (or clang, as `cc`) with this system's package manager")?;
-        self.update()?;
-        self.run(manager.install(manager.c_compiler())?)
-    }
-
     fn bpf_compiler(&mut self) -> Result<()> {
         self.announce(&format!(
             "a Rust compiler for {}; it compiles the kernel side",
             bpf_toolchain::target()
         ));
-        if self.manager == Some(PackageManager::Apt) {
-            self.update()?;
-        }
-        if let Some(PackageManager::Apt) = self.manager
-            && PackageManager::Apt.offers("libstd-rust-web-dev-bpf")
-        {
-            let packages = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
-            return self.run(PackageManager::Apt.install(&packages)?);
+        if self.debian_compiler()? {
+            return Ok(());
         }
         if !has_program("rustup") {
             bail!(Missing::Compiler);
@@ -106,23 +89,41 @@ impl Installer {
         self.run(rustup).context(Missing::Compiler)
     }
 
+    /// Installs Debian's compiler, which ships `core` for BPF; false where there is no such package.
+    fn debian_compiler(&mut self) -> Result<bool> {
+        let Some(manager @ PackageManager::Apt) = self.manager else { return Ok(false) };
+        self.update()?;
+        if !manager.offers("libstd-rust-web-dev-bpf") {
+            return Ok(false);
+        }
+        self.run(manager.install(&["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"])?)?;
+        Ok(true)
+    }
+
     fn bpf_linker(&mut self, missing: &Missing) -> Result<()> {
         self.announce(match missing {
             Missing::OlderLinker { .. } => "a bpf-linker as new as the compiler; it links the kernel side",
             Missing::Linker { .. } | Missing::Compiler => "bpf-linker; it links the kernel side",
         });
         let Some(manager) = self.manager else { bail!("cannot install it here: {missing}") };
-        let compilers = bpf_toolchain::compilers();
-        let Some(first) = compilers.first() else { bail!(Missing::Compiler) };
+        let mut compilers = bpf_toolchain::compilers();
         let has_llvm = |compiler: &Compiler| debian_llvm(compiler.llvm).join("include/llvm").exists();
         if manager != PackageManager::Apt || !has_program("c++") || !compilers.iter().any(has_llvm) {
             self.update()?;
-            let offered = |compiler: &&Compiler| manager.offers(&format!("llvm-{}-dev", compiler.llvm));
-            let compiler = compilers.iter().find(offered).unwrap_or(first);
+            let offered = |compiler: &Compiler| manager.offers(&format!("llvm-{}-dev", compiler.llvm));
+            // A nightly may be ahead of every LLVM this release packages; its own compiler is not.
+            if !compilers.iter().any(offered) && self.debian_compiler()? {
+                compilers = bpf_toolchain::compilers();
+            }
+            let Some(compiler) = compilers.iter().find(|compiler| offered(compiler)) else {
+                bail!("no package has the LLVM it needs. {missing}");
+            };
             self.run(manager.install(&manager.llvm(compiler.llvm))?)?;
         }
         let (llvm, prefix) = if manager == PackageManager::Apt {
-            let llvm = compilers.iter().find(|compiler| has_llvm(compiler)).unwrap_or(first).llvm;
+            // Not there yet with `--no-install`: then any of them shows what the command looks like.
+            let compiler = compilers.iter().find(|compiler| has_llvm(compiler)).or(compilers.first());
+            let llvm = compiler.ok_or(Missing::Compiler)?.llvm;
             (llvm, debian_llvm(llvm))
         } else {
             system_llvm().with_context(|| format!("llvm-config says nothing. {missing}"))?
@@ -147,21 +148,29 @@ impl Installer {
 
     /// Shows the command, and runs it unless this is only to tell.
     fn run(&self, mut command: Command) -> Result<()> {
-        let words: Vec<_> = std::iter::once(command.get_program())
-            .chain(command.get_args())
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect();
-        println!("  $ {}", words.join(" "));
+        let words = in_words(&command);
+        println!("  $ {words}");
         if self.only_tell {
             return Ok(());
         }
         command.env("DEBIAN_FRONTEND", "noninteractive");
-        let status = command.status().with_context(|| format!("cannot run {}", words[0]))?;
+        let status = command.status().with_context(|| format!("cannot run `{words}`"))?;
         if !status.success() {
-            bail!("`{}` failed ({status}): see its messages above", words.join(" "));
+            bail!("`{words}` failed ({status}): see its messages above");
         }
         Ok(())
     }
+}
+
+/// The command as one would type it.
+fn in_words(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let variables = command
+        .get_envs()
+        .filter_map(|(name, value)| Some(format!("{}={}", name.to_string_lossy(), value?.to_string_lossy())));
+    let words =
+        [program].into_iter().chain(command.get_args()).map(|word| word.to_string_lossy().into_owned());
+    variables.chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// Where Debian's llvm-N-dev puts LLVM.
