@@ -1,1 +1,53 @@
-fn main() {}
+//! Builds, runs, tests and measures tcptrace. One file a verb; this one only chooses among them.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool for the terminal")]
+
+#[allow(dead_code, reason = "the build script uses the rest")]
+mod bpf_toolchain;
+mod cargo;
+mod demo;
+mod lint;
+mod package_manager;
+mod prepare;
+mod privilege;
+mod run;
+mod test;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Builds, runs, tests and measures tcptrace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Build tcptrace and run it on this host, as root; what follows `--` goes to tcptrace
+    Run(run::Run),
+    /// Run every test, the ones on the live kernel too
+    Test(test::Test),
+    /// See tcptrace find the culprit behind five leaked sockets
+    Demo(demo::Demo),
+    /// Check format and lints
+    Lint(lint::Lint),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().verb {
+        Verb::Run(verb) => verb.execute(),
+        Verb::Test(verb) => verb.execute(),
+        Verb::Demo(verb) => verb.execute(),
+        Verb::Lint(verb) => verb.execute(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

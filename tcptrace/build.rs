@@ -1,0 +1,101 @@
+//! Compiles the kernel side and leaves its objects in `OUT_DIR` for `aya::include_bytes_aligned!`.
+//!
+//! It installs nothing: when the compiler or the linker for BPF is missing it says what to do and
+//! fails. The inner cargo has a target directory of its own, because the outer one holds the lock
+//! of the shared one while this runs.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a build script talks to cargo and to the user"
+)]
+
+#[path = "../xtask/src/bpf_toolchain.rs"]
+#[allow(dead_code, reason = "xtask uses the rest")]
+mod bpf_toolchain;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::{env, fs};
+
+/// The binaries of package `tcptrace-ebpf`.
+const PROGRAMS: [&str; 4] = ["tcptrace-btf", "tcptrace-tracepoint", "tcptrace-holders", "tcptrace-empty"];
+
+fn main() -> ExitCode {
+    match build() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot build the kernel side: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<(), Box<dyn Error>> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for input in [
+        "tcptrace-ebpf/src",
+        "tcptrace-ebpf/Cargo.toml",
+        "Cargo.toml",
+        "Cargo.lock",
+        "xtask/src/bpf_toolchain.rs",
+        "tcptrace/build.rs",
+    ] {
+        println!("cargo::rerun-if-changed={}", workspace.join(input).display());
+    }
+
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: run this through cargo")?);
+    let target_directory = out.join("bpf-target");
+    let (compiler, linker) = bpf_toolchain::find()?;
+
+    let mut cargo = Command::new(&compiler.cargo);
+    cargo.current_dir(&workspace);
+    cargo.args(["build", "--release", "--locked", "--quiet", "--package", "tcptrace-ebpf", "--bins"]);
+    cargo.arg("--target").arg(bpf_toolchain::target()).arg("--target-dir").arg(&target_directory);
+    if compiler.build_std {
+        cargo.args(["-Z", "build-std=core"]);
+    }
+    // What the outer cargo and rustup set is about the host's compiler and would lead the inner one astray.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        let inherited = text.starts_with("RUST") && text != "RUSTUP_HOME"
+            || text.starts_with("CARGO") && text != "CARGO_HOME" && !text.starts_with("CARGO_NET_")
+            || matches!(
+                &*text,
+                "TARGET" | "HOST" | "OUT_DIR" | "OPT_LEVEL" | "PROFILE" | "DEBUG" | "LD_LIBRARY_PATH"
+            );
+        if inherited {
+            cargo.env_remove(&name);
+        }
+    }
+    let flags = ["-Clink-arg=--btf".into(), format!("-Clinker={}", linker.path.display())];
+    cargo
+        .env("RUSTC", &compiler.rustc)
+        // aya-ebpf needs unstable features, which only this lets a stable compiler have.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "2")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "none")
+        .env("CARGO_PROFILE_RELEASE_LTO", "false")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .env("AYA_BPF_TARGET_ARCH", env::var_os("CARGO_CFG_TARGET_ARCH").unwrap_or_default());
+
+    let built =
+        cargo.output().map_err(|error| format!("cannot run {}: {error}", compiler.cargo.display()))?;
+    let messages = String::from_utf8_lossy(&built.stderr);
+    if !built.status.success() {
+        let command = compiler.cargo.display();
+        return Err(format!("{command} build --package tcptrace-ebpf: {}\n{messages}", built.status).into());
+    }
+    for line in messages.lines() {
+        println!("cargo::warning={line}");
+    }
+    let release = target_directory.join(bpf_toolchain::target()).join("release");
+    for program in PROGRAMS {
+        let from = release.join(program);
+        fs::copy(&from, out.join(program))
+            .map_err(|error| format!("cannot copy {}: {error}", from.display()))?;
+    }
+    Ok(())
+}

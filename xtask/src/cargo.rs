@@ -1,0 +1,53 @@
+//! Calls to cargo for this workspace. Never decides what is built; the verbs do.
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// The cargo that runs this program, in the workspace's root.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    cargo
+}
+
+/// Builds targets of package tcptrace (`--bin tcptrace`, `--example leaky`, …) and returns the
+/// paths of the executables in the order of `names`.
+pub fn build<const N: usize>(release: bool, names: [(&str, &str); N]) -> Result<[PathBuf; N]> {
+    let mut command = cargo();
+    command.args(["build", "--package", "tcptrace", "--message-format", "json-render-diagnostics"]);
+    command.args(release.then_some("--release"));
+    for (kind, name) in names {
+        command.args([kind, name]);
+    }
+    let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo build")?;
+    if !output.status.success() {
+        bail!("cargo build failed: see its messages above");
+    }
+    let executables: Vec<PathBuf> = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .collect();
+    let mut paths = [const { PathBuf::new() }; N];
+    for (path, (_, name)) in paths.iter_mut().zip(names) {
+        *path = executables
+            .iter()
+            .find(|executable| executable.file_name().is_some_and(|file| file == name))
+            .with_context(|| format!("cargo built no executable called {name}"))?
+            .clone();
+    }
+    Ok(paths)
+}
+
+/// Runs `command` to its end; its exit code is ours.
+pub fn finish(command: &mut Command) -> Result<ExitCode> {
+    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}

@@ -1,0 +1,86 @@
+//! `cargo xtask demo`: a program that leaks five sockets, and tcptrace naming it. Ends by itself and
+//! leaves nothing running.
+
+use crate::cargo::build;
+use crate::prepare::Prepare;
+use crate::privilege::as_root;
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Arguments of `cargo xtask demo`.
+#[derive(clap::Args)]
+pub struct Demo {
+    #[command(flatten)]
+    prepare: Prepare,
+}
+
+impl Demo {
+    /// Shows the problem, the tool's answer, and how the two compare.
+    pub fn execute(self) -> Result<ExitCode> {
+        self.prepare.execute()?;
+        let [tcptrace, leaky] = build(true, [("--bin", "tcptrace"), ("--example", "leaky")])?;
+
+        let leaking = Leaking::start(&leaky)?;
+        let pid = leaking.0.id();
+        println!(
+            "A server, process {pid} (leaky), has accepted 5 connections. Its clients have closed theirs; the server\n\
+             never will, so 5 sockets sit in CLOSE_WAIT and hold 5 descriptors until the process ends.\n\
+             tcptrace is not told any of this. It now watches the whole host for 6 seconds:\n"
+        );
+        let status = as_root(&tcptrace)?
+            .args(["leaks", "--older-than", "1s", "--duration", "6s"])
+            .status()
+            .with_context(|| format!("cannot run {}", tcptrace.display()))?;
+        drop(leaking);
+        if !status.success() {
+            bail!("tcptrace ended with {status}: its message is above");
+        }
+        println!(
+            "\nThat is the culprit: process {pid}, with its 5 sockets, since when, and why. It has been ended now, and the\n\
+             sockets went with it. On a real host the command is: sudo tcptrace leaks"
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The leaking program, once its leaks are there; it is ended when this is dropped.
+struct Leaking(Child);
+
+impl Leaking {
+    fn start(leaky: &Path) -> Result<Self> {
+        let child = Command::new(leaky)
+            .args(["accepted_kept", "--count", "5"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {}", leaky.display()))?;
+        let mut leaking = Self(child);
+        let output = leaking.0.stdout.take().context("the leaking program has no output")?;
+        for line in BufReader::new(output).lines() {
+            if line.context("cannot read from the leaking program")?.contains("\"ready\":true") {
+                return Ok(leaking);
+            }
+        }
+        bail!("{} ended before it had leaked anything", leaky.display())
+    }
+}
+
+impl Drop for Leaking {
+    fn drop(&mut self) {
+        // The end of its input tells it to end, and to end what it started; a signal is for one that does not listen.
+        drop(self.0.stdin.take());
+        for _ in 0..30 {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            sleep(Duration::from_millis(100));
+        }
+        // Errors here mean that it is gone already, which is what is wanted.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

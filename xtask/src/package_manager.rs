@@ -1,0 +1,62 @@
+//! The distribution's package manager, as far as `prepare` needs it. Never decides what to install.
+
+use crate::privilege::{as_root, has_program};
+use anyhow::Result;
+use std::process::Command;
+
+/// The package managers that `prepare` knows package names for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum PackageManager {
+    Apt,
+    Dnf,
+    Pacman,
+}
+
+impl PackageManager {
+    /// The one of this host, if it is known.
+    pub fn detect() -> Option<Self> {
+        [("apt-get", Self::Apt), ("dnf", Self::Dnf), ("pacman", Self::Pacman)]
+            .into_iter()
+            .find_map(|(program, manager)| has_program(program).then_some(manager))
+    }
+
+    /// The packages with LLVM's headers and libraries, and the C++ library they need.
+    pub fn llvm(self, major: u32) -> Vec<String> {
+        match self {
+            Self::Apt => vec!["g++".into(), format!("llvm-{major}-dev")],
+            Self::Dnf => vec!["gcc-c++".into(), "llvm-devel".into()],
+            Self::Pacman => vec!["gcc".into(), "llvm".into()],
+        }
+    }
+
+    /// Refreshes the list of packages; only apt needs it.
+    pub fn update(self) -> Result<Option<Command>> {
+        if self != Self::Apt {
+            return Ok(None);
+        }
+        let mut command = as_root("apt-get")?;
+        command.args(["update", "-q"]);
+        Ok(Some(command))
+    }
+
+    /// The command that installs `packages` without asking.
+    pub fn install(self, packages: &[impl AsRef<str>]) -> Result<Command> {
+        let (program, arguments): (_, &[&str]) = match self {
+            Self::Apt => ("apt-get", &["install", "-q", "-y", "--no-install-recommends"]),
+            Self::Dnf => ("dnf", &["install", "-y"]),
+            Self::Pacman => ("pacman", &["-S", "--needed", "--noconfirm"]),
+        };
+        let mut command = as_root(program)?;
+        command.args(arguments).args(packages.iter().map(AsRef::as_ref));
+        Ok(command)
+    }
+
+    /// True unless the package is known not to exist.
+    pub fn offers(self, package: &str) -> bool {
+        self != Self::Apt
+            || Command::new("apt-cache")
+                .args(["show", "--no-all-versions", package])
+                .output()
+                .is_ok_and(|shown| shown.status.success() && !shown.stdout.is_empty())
+    }
+}

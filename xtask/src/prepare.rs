@@ -1,0 +1,189 @@
+//! Installs what is needed to build tcptrace and is not there yet, saying what and why first.
+//!
+//! With `--no-install` it only says so and ends with exit code 3. It changes nothing on a host that
+//! has everything, and never replaces a compiler that works.
+
+use crate::bpf_toolchain::{self, Compiler, Missing};
+use crate::cargo::cargo;
+use crate::package_manager::PackageManager;
+use crate::privilege::has_program;
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The bpf-linker that is known to work with what is in Cargo.lock.
+const BPF_LINKER: &str = "0.13.0";
+
+/// The exit code for a host that lacks something, as tcptrace itself has it.
+const HOST_LACKS: i32 = 3;
+
+/// Options of every verb that builds.
+#[derive(clap::Args)]
+pub struct Prepare {
+    /// Install nothing: only say what is missing and how it would be installed
+    #[arg(long)]
+    no_install: bool,
+}
+
+impl Prepare {
+    /// Returns once everything needed is there. With `--no-install` and something missing, ends the program.
+    pub fn execute(&self) -> Result<()> {
+        let mut installer = Installer {
+            manager: PackageManager::detect(),
+            only_tell: self.no_install,
+            updated: false,
+            missing: 0,
+        };
+        if bpf_toolchain::compilers().is_empty() {
+            installer.bpf_compiler()?;
+        }
+        // With `--no-install` the compiler may be missing still, and then nobody knows which LLVM to build against.
+        match bpf_toolchain::find() {
+            Ok(_) => {}
+            Err(Missing::Compiler) if self.no_install => {
+                installer.announce(
+                    "bpf-linker, built against the LLVM of that compiler; it links the kernel side",
+                );
+            }
+            Err(missing @ Missing::Compiler) => return Err(missing.into()),
+            Err(missing @ (Missing::Linker { .. } | Missing::OlderLinker { .. })) => {
+                installer.bpf_linker(&missing)?
+            }
+        }
+        if installer.only_tell && installer.missing > 0 {
+            eprintln!(
+                "Nothing was installed, because of --no-install. Without it, the above is done for you."
+            );
+            std::process::exit(HOST_LACKS);
+        }
+        bpf_toolchain::find().map(drop).context("installed, and still not found")
+    }
+}
+
+struct Installer {
+    manager: Option<PackageManager>,
+    only_tell: bool,
+    updated: bool,
+    missing: u32,
+}
+
+impl Installer {
+    fn announce(&mut self, what_and_why: &str) {
+        self.missing += 1;
+        println!("Missing: {what_and_why}.");
+    }
+
+    fn bpf_compiler(&mut self) -> Result<()> {
+        self.announce(&format!(
+            "a Rust compiler for {}; it compiles the kernel side",
+            bpf_toolchain::target()
+        ));
+        if self.debian_compiler()? {
+            return Ok(());
+        }
+        if !has_program("rustup") {
+            bail!(Missing::Compiler);
+        }
+        let mut rustup = Command::new("rustup");
+        rustup.args(["toolchain", "install", "nightly", "--profile", "minimal", "--component", "rust-src"]);
+        self.run(rustup).context(Missing::Compiler)
+    }
+
+    /// Installs Debian's compiler, which ships `core` for BPF; false where there is no such package.
+    fn debian_compiler(&mut self) -> Result<bool> {
+        let Some(manager @ PackageManager::Apt) = self.manager else { return Ok(false) };
+        self.update()?;
+        if !manager.offers("libstd-rust-web-dev-bpf") {
+            return Ok(false);
+        }
+        self.run(manager.install(&["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"])?)?;
+        Ok(true)
+    }
+
+    fn bpf_linker(&mut self, missing: &Missing) -> Result<()> {
+        self.announce(match missing {
+            Missing::OlderLinker { .. } => "a bpf-linker as new as the compiler; it links the kernel side",
+            Missing::Linker { .. } | Missing::Compiler => "bpf-linker; it links the kernel side",
+        });
+        let Some(manager) = self.manager else { bail!("cannot install it here: {missing}") };
+        let mut compilers = bpf_toolchain::compilers();
+        let has_llvm = |compiler: &Compiler| debian_llvm(compiler.llvm).join("include/llvm").exists();
+        if manager != PackageManager::Apt || !has_program("c++") || !compilers.iter().any(has_llvm) {
+            self.update()?;
+            let offered = |compiler: &Compiler| manager.offers(&format!("llvm-{}-dev", compiler.llvm));
+            // A nightly may be ahead of every LLVM this release packages; its own compiler is not.
+            if !compilers.iter().any(offered) && self.debian_compiler()? {
+                compilers = bpf_toolchain::compilers();
+            }
+            let Some(compiler) = compilers.iter().find(|compiler| offered(compiler)) else {
+                bail!("no package has the LLVM it needs. {missing}");
+            };
+            self.run(manager.install(&manager.llvm(compiler.llvm))?)?;
+        }
+        let (llvm, prefix) = if manager == PackageManager::Apt {
+            // Not there yet with `--no-install`: then any of them shows what the command looks like.
+            let compiler = compilers.iter().find(|compiler| has_llvm(compiler)).or(compilers.first());
+            let llvm = compiler.ok_or(Missing::Compiler)?.llvm;
+            (llvm, debian_llvm(llvm))
+        } else {
+            system_llvm().with_context(|| format!("llvm-config says nothing. {missing}"))?
+        };
+        if llvm < compilers.iter().map(|compiler| compiler.llvm).min().unwrap_or(llvm) {
+            bail!("this system's LLVM {llvm} is too old. {missing}");
+        }
+        let mut install = cargo();
+        install.args(["install", "bpf-linker", "--locked", "--force", "--version", BPF_LINKER]);
+        install.args(["--no-default-features", "--features", &format!("llvm-{llvm}")]);
+        install.env("LLVM_PREFIX", prefix);
+        self.run(install)
+    }
+
+    fn update(&mut self) -> Result<()> {
+        let update = self.manager.map(PackageManager::update).transpose()?.flatten();
+        match update {
+            Some(update) if !std::mem::replace(&mut self.updated, true) => self.run(update),
+            _ => Ok(()),
+        }
+    }
+
+    /// Shows the command, and runs it unless this is only to tell.
+    fn run(&self, mut command: Command) -> Result<()> {
+        let words = in_words(&command);
+        println!("  $ {words}");
+        if self.only_tell {
+            return Ok(());
+        }
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        let status = command.status().with_context(|| format!("cannot run `{words}`"))?;
+        if !status.success() {
+            bail!("`{words}` failed ({status}): see its messages above");
+        }
+        Ok(())
+    }
+}
+
+/// The command as one would type it.
+fn in_words(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let variables = command
+        .get_envs()
+        .filter_map(|(name, value)| Some(format!("{}={}", name.to_string_lossy(), value?.to_string_lossy())));
+    let words =
+        [program].into_iter().chain(command.get_args()).map(|word| word.to_string_lossy().into_owned());
+    variables.chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// Where Debian's llvm-N-dev puts LLVM.
+fn debian_llvm(major: u32) -> PathBuf {
+    format!("/usr/lib/llvm-{major}").into()
+}
+
+/// The major version and the prefix of the LLVM whose `llvm-config` is in PATH.
+fn system_llvm() -> Option<(u32, PathBuf)> {
+    let ask = |question| {
+        let answer = Command::new("llvm-config").arg(question).output().ok()?;
+        Some(String::from_utf8(answer.stdout).ok()?.trim().to_owned())
+    };
+    let major = ask("--version")?.split('.').next()?.parse().ok()?;
+    Some((major, ask("--prefix")?.into()))
+}

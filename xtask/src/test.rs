@@ -1,0 +1,50 @@
+//! `cargo xtask test`: every test, those on the live kernel as root. Skips nothing unless told to.
+
+use crate::cargo::{cargo, finish};
+use crate::prepare::Prepare;
+use crate::privilege::{has_program, is_root};
+use anyhow::{Context, Result, bail};
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+/// Arguments of `cargo xtask test`.
+#[derive(clap::Args)]
+pub struct Test {
+    #[command(flatten)]
+    prepare: Prepare,
+    /// Leave out the tests on the live kernel, which need root
+    #[arg(long)]
+    no_live: bool,
+    /// Names of tests, and other arguments for the test binaries
+    #[arg(last = true, value_name = "ARGS")]
+    arguments: Vec<OsString>,
+}
+
+impl Test {
+    /// Builds as the user, runs as root.
+    pub fn execute(self) -> Result<ExitCode> {
+        self.prepare.execute()?;
+        let mut test = cargo();
+        test.args(["test", "--workspace", "--locked", "--"]).args(&self.arguments);
+        if self.no_live {
+            test.env("TCPTRACE_NO_LIVE", "1");
+        } else if !is_root() {
+            if !has_program("sudo") {
+                bail!(
+                    "the live tests need root, and there is no sudo here: run this as root, or with --no-live"
+                );
+            }
+            test.env(runner_variable()?, "sudo -E");
+        }
+        finish(&mut test)
+    }
+}
+
+/// The variable that tells cargo how to run what it built for this host.
+fn runner_variable() -> Result<String> {
+    let version = Command::new("rustc").arg("-vV").output().context("cannot run rustc -vV")?;
+    let version = String::from_utf8_lossy(&version.stdout);
+    let host =
+        version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc -vV names no host")?;
+    Ok(format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace(['-', '.'], "_")))
+}
