@@ -1,0 +1,186 @@
+//! Planted /proc trees, and live: a namespace of its own with leaks in it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may stop at the first surprise"
+)]
+
+use std::{
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    os::unix::fs::symlink,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use netlink_packet_core::{Emitable as _, NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader};
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
+use proptest::prelude::*;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::*;
+use crate::sock_diag::{SockDiag, StateMask, TcpFlavour};
+
+const SOCKSTAT: &str = "sockets: used 20\nTCP: inuse 7 orphan 0 tw 3 alloc 9 mem 239\nUDP: inuse 1 mem 0\n";
+const SOCKSTAT6: &str = "TCP6: inuse 4\nUDP6: inuse 0\n";
+
+/// Namespaces are plain files in `namespaces/`, which `PID/ns/net` link to.
+fn plant(root: &Path, process: &str, namespace: &str) {
+    let target = root.join("namespaces").join(namespace);
+    fs::create_dir_all(target.parent().unwrap()).unwrap();
+    File::options().create(true).append(true).open(&target).unwrap();
+    let directory = root.join("proc").join(process);
+    fs::create_dir_all(directory.join("ns")).unwrap();
+    fs::create_dir_all(directory.join("net")).unwrap();
+    symlink(target, directory.join("ns/net")).unwrap();
+    fs::write(directory.join("net/sockstat"), SOCKSTAT).unwrap();
+    fs::write(directory.join("net/sockstat6"), SOCKSTAT6).unwrap();
+}
+
+#[test]
+fn each_namespace_is_found_once_and_its_own_first() {
+    let root = tempfile::tempdir().unwrap();
+    let proc_root = root.path().join("proc");
+    for (process, namespace) in
+        [("thread-self", "host"), ("1", "host"), ("20", "blue"), ("21", "blue"), ("sys", "none")]
+    {
+        plant(root.path(), process, namespace);
+    }
+    fs::create_dir_all(proc_root.join("30")).unwrap(); // ended meanwhile
+    let mounts = root.path().join("netns");
+    fs::create_dir(&mounts).unwrap();
+    fs::hard_link(root.path().join("namespaces/blue"), mounts.join("blue")).unwrap();
+    fs::write(mounts.join("green"), "").unwrap();
+    symlink("/proc/version", mounts.join("left-over")).unwrap(); // on another file system
+
+    let found = discover(&proc_root, &mounts);
+    assert_eq!(found.unreadable, 0);
+    let origins: Vec<_> = found.namespaces.iter().map(|namespace| namespace.found_as.clone()).collect();
+    let [NamespaceOrigin::Own, NamespaceOrigin::Process(20 | 21), NamespaceOrigin::BindMount(green)] =
+        &origins[..]
+    else {
+        panic!("{origins:?}");
+    };
+    assert!(green.ends_with("green"));
+    let counts: Vec<_> = found.namespaces.iter().map(|namespace| namespace.tcp_in_use(&proc_root)).collect();
+    assert_eq!(counts, [Some(11), Some(11), None]);
+}
+
+#[test]
+fn a_reused_pid_does_not_vouch_for_a_namespace() {
+    let root = tempfile::tempdir().unwrap();
+    plant(root.path(), "20", "blue");
+    let proc_root = root.path().join("proc");
+    let found = discover(&proc_root, &root.path().join("no such directory"));
+    fs::remove_dir_all(proc_root.join("20")).unwrap();
+    assert_eq!(found.namespaces[0].tcp_in_use(&proc_root), None, "ended");
+    plant(root.path(), "20", "red");
+    assert_eq!(found.namespaces[0].tcp_in_use(&proc_root), None, "another process");
+}
+
+proptest! {
+    #[test]
+    fn no_sockstat_panics(text in ".*") {
+        let _ = sockets_in_use(&text, "TCP:");
+        let _ = sockets_in_use(&format!("TCP: inuse {text}"), "TCP:");
+    }
+}
+
+/// A process in a network namespace of its own; ended when dropped.
+struct Sandbox(Child);
+
+impl Sandbox {
+    fn start() -> Self {
+        let child = Command::new("unshare")
+            .args(["--net", "sleep", "600"])
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("this test needs unshare(1) (TCPTRACE_NO_LIVE=1 leaves the live tests out)");
+        Self(child)
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// RTM_NEWLINK for interface 1 with IFF_UP (rtnetlink(7)).
+fn bring_loopback_up() {
+    let mut header = NetlinkHeader::default();
+    header.length = 32;
+    header.message_type = 16;
+    header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    let mut bytes = vec![0; 32];
+    header.emit(&mut bytes[..16]);
+    bytes[20] = 1; // index
+    bytes[24] = 1; // flags
+    bytes[28] = 1; // which flags to change
+    let socket = Socket::new(NETLINK_ROUTE).unwrap();
+    socket.send(&bytes, 0).unwrap();
+    let (answer, _) = socket.recv_from_full().unwrap();
+    assert_eq!(answer[16..20], [0; 4], "errno");
+}
+
+#[test]
+fn a_leak_in_another_namespace_is_counted_and_listed_there_and_not_here() {
+    if std::env::var_os("TCPTRACE_NO_LIVE").is_some() {
+        return;
+    }
+    assert!(rustix::process::geteuid().is_root(), "this test needs root (or TCPTRACE_NO_LIVE=1)");
+    let proc_root = Path::new("/proc");
+    let sandbox = Sandbox::start();
+    let pid = sandbox.0.id();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let namespace = loop {
+        let found = discover(proc_root, Path::new("/run/netns"));
+        assert_eq!(found.namespaces[0].found_as, NamespaceOrigin::Own);
+        let ours = |namespace: &NetNamespace| namespace.found_as == NamespaceOrigin::Process(pid);
+        if let Some(namespace) = found.namespaces.into_iter().find(ours) {
+            break namespace;
+        }
+        assert!(Instant::now() < deadline, "unshare did not make a namespace");
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert_eq!(namespace.tcp_in_use(proc_root), Some(0));
+
+    // Open there: a listener; one accepted and one never accepted connection, the peers closed.
+    let open = || {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        bring_loopback_up();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (held, _) = listener.accept().unwrap();
+        drop(peer);
+        drop(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        (listener, held)
+    };
+    let (listener, held) = std::thread::scope(|scope| scope.spawn(open).join().unwrap());
+
+    let mut there = SockDiag::open_in(&namespace).unwrap();
+    let mut stuck = Vec::new();
+    while stuck.len() < 2 {
+        stuck.clear();
+        let _ =
+            there.dump(TcpFlavour::Tcp, StateMask::CLOSE_WAIT, false, |socket| stuck.push(socket)).unwrap();
+        assert!(Instant::now() < deadline, "{stuck:?}");
+    }
+    let cookie = rustix::net::sockopt::socket_cookie(&held).unwrap();
+    assert_eq!(stuck.iter().filter(|socket| socket.cookie == cookie && socket.inode != 0).count(), 1);
+    assert_eq!(stuck.iter().filter(|socket| socket.inode == 0).count(), 1, "never accepted");
+    assert_eq!(namespace.tcp_in_use(proc_root), Some(3), "a listener and two in CLOSE_WAIT");
+    drop(listener);
+    // Its queue is reset with it.
+    assert_eq!(namespace.tcp_in_use(proc_root), Some(1), "one in CLOSE_WAIT");
+
+    let mut here = SockDiag::open_here().unwrap();
+    let mut elsewhere = 0;
+    let _ = here
+        .dump(TcpFlavour::Tcp, StateMask::ALL, false, |socket| {
+            elsewhere += u32::from(socket.cookie == cookie)
+        })
+        .unwrap();
+    assert_eq!(elsewhere, 0);
+}

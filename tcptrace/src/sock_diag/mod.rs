@@ -1,0 +1,118 @@
+//! The only door to `NETLINK_SOCK_DIAG`: lists the TCP sockets of one network namespace and looks a
+//! single one up by its cookie.
+//!
+//! It knows nothing of processes (a socket's holders are the job of `owners`), it never changes a
+//! socket, and it never prints.
+//!
+//! Kernel side: `net/core/sock_diag.c`, `net/ipv4/inet_diag.c`, `net/ipv4/tcp_diag.c`,
+//! `net/mptcp/mptcp_diag.c`; layout in `include/uapi/linux/inet_diag.h` and sock_diag(7).
+
+mod error;
+mod reply;
+mod request;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+
+pub use error::Error;
+pub use socket::{Dump, SockDiag};
+
+/// Which of the kernel's TCP protocols to ask for. They have separate tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TcpFlavour {
+    /// Plain TCP. The subflows of an MPTCP connection are listed here too: they are TCP sockets
+    /// without a descriptor of their own (inode 0).
+    Tcp,
+    /// The MPTCP sockets that applications hold (Linux 5.9 with `CONFIG_MPTCP` and `mptcp_diag`).
+    Mptcp,
+}
+
+/// A set of TCP states: bit N stands for the state with the kernel's number N
+/// (`include/net/tcp_states.h`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StateMask(pub u32);
+
+impl StateMask {
+    /// No state: a dump with it asks whether the kernel answers at all, and walks nothing.
+    pub const NONE: Self = Self(0);
+    /// `TCP_ESTABLISHED` (1).
+    pub const ESTABLISHED: Self = Self(1 << 1);
+    /// `TCP_FIN_WAIT2` (5).
+    pub const FIN_WAIT2: Self = Self(1 << 5);
+    /// `TCP_TIME_WAIT` (6).
+    pub const TIME_WAIT: Self = Self(1 << 6);
+    /// `TCP_CLOSE_WAIT` (8).
+    pub const CLOSE_WAIT: Self = Self(1 << 8);
+    /// `TCP_LISTEN` (10).
+    pub const LISTEN: Self = Self(1 << 10);
+    /// States 1 (`TCP_ESTABLISHED`) to 12 (`TCP_NEW_SYN_RECV`), which is every state of a socket that
+    /// takes part in TCP.
+    pub const ALL: Self = Self(0x1ffe);
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether the state with this kernel number is in the set; false for numbers above 31.
+    #[must_use]
+    pub const fn contains(self, state: u8) -> bool {
+        state < 32 && self.0 & (1 << state) != 0
+    }
+}
+
+/// One socket as the kernel described it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiagSocket {
+    /// The socket's cookie: its identity, never reused, the same number as SO_COOKIE and
+    /// `bpf_get_socket_cookie` give.
+    pub cookie: u64,
+    /// 4 or 6. An IPv6 socket with an IPv4-mapped peer counts as 4, with IPv4 addresses.
+    pub family: u8,
+    /// The address and port on this side.
+    pub local: SocketAddr,
+    /// The peer's address and port; unspecified and 0 for a listener.
+    pub remote: SocketAddr,
+    /// The kernel's number of the state (8 is CLOSE_WAIT).
+    pub state: u8,
+    /// Inode number in sockfs, as in `/proc/PID/fd` (`socket:[N]`). 0 when no descriptor belongs to
+    /// the socket: it was never accepted, or it has been closed, or it is an MPTCP subflow.
+    pub inode: u32,
+    /// User id of the socket's owner (`sk_uid`, the creator's effective user id).
+    pub uid: u32,
+    /// Bytes that lie unread, the peer's FIN counted as one (`tcp_diag_get_info`: `rcv_nxt - copied_seq`).
+    /// 1 is a FIN alone. 0 after a FIN means that the FIN was consumed: by a read that returned end of
+    /// file, or, when the FIN shared a buffer with data (it came in the same segment, or both were there
+    /// before the read), by the read that took the last of that data (`tcp_recvmsg_locked`,
+    /// `found_fin_ok`). For a listener: connections that wait for accept(). For MPTCP: the *memory* of what
+    /// lies unread, without the FIN (`mptcp_diag_get_info`), so 0 says nothing about the end of file.
+    pub recv_q: u32,
+    /// Bytes that the peer has not acknowledged, our own FIN included. For a listener: the backlog.
+    /// For MPTCP: memory, as above.
+    pub send_q: u32,
+    /// The interface index that the socket is bound to by SO_BINDTODEVICE; 0 when none.
+    pub interface: u32,
+    /// Id of the cgroup v2 that the socket was created in, which is the inode number of its directory.
+    /// `None` before Linux 5.9, without cgroups, and for minisockets.
+    pub cgroup_id: Option<u64>,
+    /// When something last happened on the socket. `None` unless asked for, and for minisockets.
+    pub times: Option<ActivityTimes>,
+    /// Milliseconds until a *minisocket* is gone; `None` for a real socket. A minisocket is what the
+    /// kernel keeps of a socket in TIME_WAIT, or in FIN_WAIT2 after close(); nobody holds it.
+    pub minisocket_left_ms: Option<u32>,
+}
+
+/// How long ago something happened on a socket, in milliseconds (`struct tcp_info`; the kernel counts
+/// in jiffies, 1 to 10 ms, in 32 bits: ages wrap around after 49 days at 1000 Hz).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActivityTimes {
+    /// Since the last segment with data was sent; since the connection was made when none was.
+    pub last_data_sent_ms: u32,
+    /// Since the last segment with data came in; for TCP meaningless (huge) when none did.
+    pub last_data_recv_ms: u32,
+    /// Since the last segment with an acknowledgment came in, which every segment after the SYN is.
+    pub last_ack_recv_ms: u32,
+}

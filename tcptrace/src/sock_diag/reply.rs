@@ -1,0 +1,201 @@
+//! Decodes what the kernel answers. Pure: any bytes give a value or an error, never a panic.
+
+use std::net::{IpAddr, SocketAddr};
+
+use netlink_packet_core::{
+    NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NetlinkBuffer, NlasIterator, Parseable,
+};
+use netlink_packet_sock_diag::{
+    SOCK_DIAG_BY_FAMILY,
+    constants::INET_DIAG_INFO,
+    inet::{InetResponseHeader, Timer},
+};
+
+use super::{ActivityTimes, DiagSocket, TcpFlavour, request::TCPDIAG_GETSOCK};
+
+/// Length of `struct inet_diag_msg`, after which the attributes begin.
+const HEADER_LENGTH: usize = 72;
+/// Where `idiag_expires` stands in it; the crate drops it for minisockets.
+const EXPIRES_OFFSET: usize = 52;
+/// Since Linux 5.9; the crate has no name for it.
+const INET_DIAG_CGROUP_ID: u16 = 21;
+
+/// One message from the kernel.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// A socket.
+    Socket(DiagSocket),
+    /// The end of a dump, with the errno it ended with (0 for success).
+    Done(i32),
+    /// A refusal, as errno; 0 is an acknowledgment.
+    Refused(i32),
+    /// Nothing of interest, or the answer to another request.
+    Other,
+}
+
+/// Splits one datagram into messages and gives each to `visit`, in order. Messages whose sequence number is not
+/// `sequence` are left-overs of an earlier request and come out as `Reply::Other`.
+///
+/// Returns whether the kernel said that its tables changed under the dump.
+pub(super) fn each_message(
+    datagram: &[u8],
+    sequence: u32,
+    flavour: TcpFlavour,
+    mut visit: impl FnMut(Reply),
+) -> Result<bool, String> {
+    let mut interrupted = false;
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let message = NetlinkBuffer::new_checked(rest).map_err(|error| error.to_string())?;
+        let payload = message.payload();
+        if message.sequence_number() == sequence {
+            interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
+            visit(decode(message.message_type(), payload, flavour)?);
+        } else {
+            visit(Reply::Other);
+        }
+        // Messages are aligned to four bytes (NLMSG_ALIGN), the last one need not be padded.
+        let length = (message.length() as usize).next_multiple_of(4);
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    Ok(interrupted)
+}
+
+fn decode(message_type: u16, payload: &[u8], flavour: TcpFlavour) -> Result<Reply, String> {
+    match message_type {
+        NLMSG_DONE => Ok(Reply::Done(errno(payload).unwrap_or(0))),
+        NLMSG_ERROR => Ok(Reply::Refused(errno(payload).ok_or("an error message without a code")?)),
+        SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK => socket(payload, flavour).map(Reply::Socket),
+        NLMSG_NOOP => Ok(Reply::Other),
+        other => Err(format!("unknown message type {other}")),
+    }
+}
+
+/// The kernel writes errno negated.
+fn errno(payload: &[u8]) -> Option<i32> {
+    Some(i32::from_ne_bytes(array(payload, 0)?).saturating_neg())
+}
+
+fn array<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+    bytes.get(offset..offset.checked_add(N)?)?.try_into().ok()
+}
+
+fn word(bytes: &[u8], offset: usize) -> Option<u32> {
+    array(bytes, offset).map(u32::from_ne_bytes)
+}
+
+fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
+    let header = InetResponseHeader::parse(payload).map_err(|error| error.to_string())?;
+    let id = &header.socket_id;
+    let [c0, c1, c2, c3, c4, c5, c6, c7] = id.cookie;
+    let cookie = u64::from(u32::from_ne_bytes([c4, c5, c6, c7])) << 32
+        | u64::from(u32::from_ne_bytes([c0, c1, c2, c3]));
+    let (local, remote) = plain_addresses(id.source_address, id.destination_address);
+
+    let mut cgroup_id = None;
+    let mut times = None;
+    for attribute in NlasIterator::new(payload.get(HEADER_LENGTH..).unwrap_or_default()) {
+        let attribute = attribute.map_err(|error| error.to_string())?;
+        match attribute.kind() {
+            INET_DIAG_INFO => times = activity_times(attribute.value(), flavour),
+            INET_DIAG_CGROUP_ID => cgroup_id = array(attribute.value(), 0).map(u64::from_ne_bytes),
+            _ => {}
+        }
+    }
+    let minisocket_left_ms =
+        if header.timer == Some(Timer::TimeWait) { word(payload, EXPIRES_OFFSET) } else { None };
+    Ok(DiagSocket {
+        cookie,
+        family: if local.is_ipv4() { 4 } else { 6 },
+        local: SocketAddr::new(local, id.source_port),
+        remote: SocketAddr::new(remote, id.destination_port),
+        state: header.state,
+        inode: header.inode,
+        uid: header.uid,
+        recv_q: header.recv_queue,
+        send_q: header.send_queue,
+        interface: id.interface_id,
+        cgroup_id,
+        times,
+        minisocket_left_ms,
+    })
+}
+
+/// IPv4-mapped addresses as IPv4, provided that both sides can be written so: a dual-stack listener
+/// (`[::]`) stays IPv6.
+fn plain_addresses(local: IpAddr, remote: IpAddr) -> (IpAddr, IpAddr) {
+    let (plain_local, plain_remote) = (local.to_canonical(), remote.to_canonical());
+    match (plain_local, plain_remote) {
+        (IpAddr::V4(_), IpAddr::V4(_)) => (plain_local, plain_remote),
+        // A listener bound to ::ffff:a.b.c.d has :: as its peer.
+        (IpAddr::V4(_), IpAddr::V6(peer)) if peer.is_unspecified() => {
+            (plain_local, IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
+        }
+        _ => (local, remote),
+    }
+}
+
+/// Reads the three times out of `struct tcp_info` (all kernels) or `struct mptcp_info` (Linux 6.10 on).
+/// Both structures only ever grow at the end, so a shorter one than expected means an older kernel.
+fn activity_times(info: &[u8], flavour: TcpFlavour) -> Option<ActivityTimes> {
+    let (sent, received, acknowledged) = match flavour {
+        TcpFlavour::Tcp => (44, 52, 56),
+        TcpFlavour::Mptcp => (84, 88, 92),
+    };
+    Some(ActivityTimes {
+        last_data_sent_ms: word(info, sent)?,
+        last_data_recv_ms: word(info, received)?,
+        last_ack_recv_ms: word(info, acknowledged)?,
+    })
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may stop at the first surprise"
+)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_over_mapped_addresses_is_plain_ipv4() {
+        let mapped = IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
+        assert_eq!(plain_addresses(mapped, mapped).0, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let any = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        assert_eq!(plain_addresses(mapped, any).1, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        assert_eq!(plain_addresses(any, any), (any, any));
+    }
+
+    #[test]
+    fn an_older_kernels_short_info_gives_no_times_instead_of_wrong_ones() {
+        assert_eq!(activity_times(&[1; 56], TcpFlavour::Tcp), None);
+        assert_eq!(activity_times(&[1; 84], TcpFlavour::Mptcp), None);
+        assert!(activity_times(&[1; 60], TcpFlavour::Tcp).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn no_datagram_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = each_message(&bytes, 1, TcpFlavour::Tcp, |_| {});
+        }
+
+        #[test]
+        fn no_socket_payload_panics(
+            family in prop_oneof![Just(2u8), Just(10u8), any::<u8>()],
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            if let Some(first) = bytes.first_mut() {
+                *first = family;
+            }
+            let _ = decode(SOCK_DIAG_BY_FAMILY, &bytes, TcpFlavour::Tcp);
+            let _ = decode(SOCK_DIAG_BY_FAMILY, &bytes, TcpFlavour::Mptcp);
+            let _ = decode(NLMSG_ERROR, &bytes, TcpFlavour::Tcp);
+        }
+    }
+}

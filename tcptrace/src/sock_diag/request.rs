@@ -1,0 +1,138 @@
+//! Encodes the requests. Pure: bytes out, nothing sent.
+
+use netlink_packet_core::{Emitable, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader};
+use netlink_packet_sock_diag::{
+    SOCK_DIAG_BY_FAMILY,
+    constants::{AF_INET, AF_INET6, AF_UNSPEC, IPPROTO_TCP},
+    inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
+};
+
+use super::{DiagSocket, StateMask, TcpFlavour};
+
+/// The message type of the older request (`include/uapi/linux/inet_diag.h`), which is the only one that
+/// takes both families in one pass over the host's hash table.
+pub(super) const TCPDIAG_GETSOCK: u16 = 18;
+/// The attribute that carries a protocol number too wide for a byte, since Linux 5.9 (`inet_diag.h`).
+const INET_DIAG_REQ_PROTOCOL: u16 = 3;
+const IPPROTO_MPTCP: u32 = 262;
+/// What stands in the request's byte beside that attribute. A kernel that does not know the attribute
+/// looks at the byte alone: no protocol has this number, so it answers ENOENT instead of listing
+/// something else.
+const NO_PROTOCOL: u8 = 254;
+
+/// One pass over the kernel's tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// The older request: both families.
+    BothFamilies,
+    /// IPv4 sockets only.
+    V4,
+    /// IPv6 sockets only, those with IPv4-mapped addresses included.
+    V6,
+}
+
+impl Pass {
+    fn family(self) -> u8 {
+        match self {
+            Self::BothFamilies => AF_UNSPEC,
+            Self::V4 => AF_INET,
+            Self::V6 => AF_INET6,
+        }
+    }
+}
+
+/// A request to list the sockets in `states`.
+pub(super) fn dump(
+    pass: Pass,
+    flavour: TcpFlavour,
+    states: StateMask,
+    with_times: bool,
+    sequence: u32,
+) -> Vec<u8> {
+    let extensions = extensions(with_times);
+    if pass == Pass::BothFamilies && flavour == TcpFlavour::Tcp {
+        return legacy_dump(extensions.bits(), states, sequence);
+    }
+    let request = InetRequest {
+        family: pass.family(),
+        protocol: protocol_byte(flavour),
+        extensions,
+        states: StateFlags::from_bits_retain(states.0),
+        socket_id: SocketId::new_v4(),
+    };
+    encode(&request, flavour, NLM_F_REQUEST | NLM_F_DUMP, sequence)
+}
+
+/// A request for one TCP socket: the kernel finds it by its addresses and compares the cookie
+/// (`inet_diag_find_one_icsk`, then `sock_diag_check_cookie`).
+pub(super) fn lookup(socket: &DiagSocket, with_times: bool, sequence: u32) -> Vec<u8> {
+    let request = InetRequest {
+        family: if socket.local.is_ipv4() { AF_INET } else { AF_INET6 },
+        protocol: IPPROTO_TCP,
+        extensions: extensions(with_times),
+        states: StateFlags::from_bits_retain(StateMask::ALL.0),
+        socket_id: SocketId {
+            source_port: socket.local.port(),
+            destination_port: socket.remote.port(),
+            source_address: socket.local.ip(),
+            destination_address: socket.remote.ip(),
+            interface_id: socket.interface,
+            cookie: cookie_bytes(socket.cookie),
+        },
+    };
+    encode(&request, TcpFlavour::Tcp, NLM_F_REQUEST, sequence)
+}
+
+fn extensions(with_times: bool) -> ExtensionFlags {
+    if with_times { ExtensionFlags::INFO } else { ExtensionFlags::empty() }
+}
+
+fn protocol_byte(flavour: TcpFlavour) -> u8 {
+    match flavour {
+        TcpFlavour::Tcp => IPPROTO_TCP,
+        TcpFlavour::Mptcp => NO_PROTOCOL,
+    }
+}
+
+/// The kernel's `idiag_cookie`: two words in host byte order, the lower half first
+/// (`sock_diag_save_cookie`).
+fn cookie_bytes(cookie: u64) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&(cookie as u32).to_ne_bytes());
+    bytes[4..].copy_from_slice(&((cookie >> 32) as u32).to_ne_bytes());
+    bytes
+}
+
+fn encode(request: &InetRequest, flavour: TcpFlavour, flags: u16, sequence: u32) -> Vec<u8> {
+    let mut payload = vec![0; request.buffer_len()];
+    request.emit(&mut payload);
+    if flavour == TcpFlavour::Mptcp {
+        payload.extend_from_slice(&8u16.to_ne_bytes());
+        payload.extend_from_slice(&INET_DIAG_REQ_PROTOCOL.to_ne_bytes());
+        payload.extend_from_slice(&IPPROTO_MPTCP.to_ne_bytes());
+    }
+    message(SOCK_DIAG_BY_FAMILY, flags, sequence, &payload)
+}
+
+/// `struct inet_diag_req`: family, two prefix lengths, extensions, socket id (48 bytes), states, and the
+/// tables to dump, which the kernel ignores.
+fn legacy_dump(extensions: u8, states: StateMask, sequence: u32) -> Vec<u8> {
+    let mut payload = [0; 60];
+    payload[0] = AF_UNSPEC;
+    payload[3] = extensions;
+    payload[52..56].copy_from_slice(&states.0.to_ne_bytes());
+    message(TCPDIAG_GETSOCK, NLM_F_REQUEST | NLM_F_DUMP, sequence, &payload)
+}
+
+fn message(message_type: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
+    let mut header = NetlinkHeader::default();
+    let header_length = header.buffer_len();
+    header.length = (header_length + payload.len()) as u32;
+    header.message_type = message_type;
+    header.flags = flags;
+    header.sequence_number = sequence;
+    let mut bytes = vec![0; header_length];
+    header.emit(&mut bytes);
+    bytes.extend_from_slice(payload);
+    bytes
+}
