@@ -1,0 +1,159 @@
+//! Why a socket is stuck: pure rules from facts to a verdict, and the sentence for people that goes
+//! with each. No I/O, no clock.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Why a socket is in CLOSE_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The application read the end of file and did not close.
+    EofRead,
+    /// Everything was read but the end of file.
+    EofUnread,
+    /// Data lies unread.
+    DataUnread,
+    /// The application never called accept().
+    NeverAccepted,
+    /// A legitimate half-close: still being written to.
+    HalfOpen,
+    /// No descriptor anywhere.
+    NoHolder,
+}
+
+impl Verdict {
+    /// The name that records use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EofRead => "eof_read",
+            Self::EofUnread => "eof_unread",
+            Self::DataUnread => "data_unread",
+            Self::NeverAccepted => "never_accepted",
+            Self::HalfOpen => "half_open",
+            Self::NoHolder => "no_holder",
+        }
+    }
+
+    /// What it means and what to look at next, in one sentence.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::EofRead => {
+                "read the end of file and never called close(): look for the path that returns without closing"
+            }
+            Self::EofUnread => {
+                "read all data but not yet the end of file: idle in a connection pool, or its reader is stuck"
+            }
+            Self::DataUnread => {
+                "leaves received data unread: its reader is blocked or gone, look at what its threads wait for"
+            }
+            Self::NeverAccepted => {
+                "never called accept() for it: the accept loop is stuck or too slow, look at the listener"
+            }
+            Self::HalfOpen => "still sends on it after the peer's half-close: legitimate, not counted as a leak",
+            Self::NoHolder => {
+                "is held by no descriptor: by the kernel, by io_uring, or in flight between two processes"
+            }
+        }
+    }
+
+    /// Whether it counts as a leak.
+    pub fn is_leak(self) -> bool {
+        self != Self::HalfOpen
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+/// What is known of a socket in CLOSE_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Some process has a descriptor for it.
+    pub is_held: bool,
+    /// It has an inode: it was accepted or connected; `None` when not known.
+    pub has_inode: Option<bool>,
+    /// Somebody still listens where it came in.
+    pub has_listener: bool,
+    /// Bytes not read, the FIN counting as one.
+    pub recv_q: Option<u32>,
+    /// Milliseconds since this side last sent data, when known.
+    pub last_data_sent_ms: Option<u32>,
+    /// Milliseconds for which it is certain to have been in CLOSE_WAIT.
+    pub in_close_wait_ms: u64,
+    /// Sending within so many milliseconds counts as still being written to.
+    pub active_window_ms: u64,
+}
+
+/// The verdict on a socket, or `None` when the facts do not suffice.
+pub fn verdict(facts: &Facts) -> Option<Verdict> {
+    if !facts.is_held {
+        return match facts.has_inode {
+            Some(false) if facts.has_listener => Some(Verdict::NeverAccepted),
+            Some(_) => Some(Verdict::NoHolder),
+            None => None,
+        };
+    }
+    // The peer's FIN does not count as sending: `tcp_info` counts from the last segment with data.
+    let is_sending = facts.last_data_sent_ms.is_some_and(|sent| {
+        let sent = u64::from(sent);
+        sent < facts.in_close_wait_ms && sent <= facts.active_window_ms
+    });
+    if is_sending {
+        return Some(Verdict::HalfOpen);
+    }
+    Some(match facts.recv_q? {
+        0 => Verdict::EofRead,
+        1 => Verdict::EofUnread,
+        _ => Verdict::DataUnread,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELD: Facts = Facts {
+        is_held: true,
+        has_inode: Some(true),
+        has_listener: false,
+        recv_q: Some(0),
+        last_data_sent_ms: None,
+        in_close_wait_ms: 30_000,
+        active_window_ms: 10_000,
+    };
+
+    #[test]
+    fn the_receive_queue_tells_three_bugs_apart() {
+        let with = |recv_q| verdict(&Facts { recv_q, ..HELD });
+        assert_eq!(with(Some(0)), Some(Verdict::EofRead));
+        assert_eq!(with(Some(1)), Some(Verdict::EofUnread));
+        assert_eq!(with(Some(2)), Some(Verdict::DataUnread));
+        assert_eq!(with(None), None);
+    }
+
+    #[test]
+    fn a_socket_that_still_sends_is_half_open() {
+        let sent = |ms| verdict(&Facts { last_data_sent_ms: Some(ms), ..HELD });
+        assert_eq!(sent(50), Some(Verdict::HalfOpen));
+        // An answer sent after the FIN, but long ago, does not excuse a leak.
+        assert_eq!(sent(20_000), Some(Verdict::EofRead));
+        // The last answer before the FIN says nothing about now.
+        assert_eq!(sent(30_500), Some(Verdict::EofRead));
+    }
+
+    #[test]
+    fn without_a_descriptor_the_inode_and_the_listener_decide() {
+        let unheld = |has_inode, has_listener| {
+            verdict(&Facts { is_held: false, has_inode, has_listener, ..HELD })
+        };
+        assert_eq!(unheld(Some(false), true), Some(Verdict::NeverAccepted));
+        assert_eq!(unheld(Some(false), false), Some(Verdict::NoHolder));
+        assert_eq!(unheld(Some(true), true), Some(Verdict::NoHolder));
+        assert_eq!(unheld(None, false), None);
+    }
+}

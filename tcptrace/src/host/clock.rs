@@ -1,0 +1,58 @@
+//! CLOCK_MONOTONIC, which the kernel side stamps records with, and its relation to wall-clock time.
+
+use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+
+/// CLOCK_MONOTONIC now, in nanoseconds since some moment near boot; time asleep does not count.
+pub fn monotonic_ns() -> u64 {
+    nanoseconds(ClockId::Monotonic)
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Converts monotonic time to wall-clock time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WallClock {
+    /// Wall-clock time at monotonic zero, in nanoseconds since 1970.
+    offset_ns: i128,
+}
+
+impl WallClock {
+    /// Compares both clocks now. Wall-clock time can be set and the machine can sleep, so a long
+    /// session compares them again and again.
+    pub fn now() -> Self {
+        // The pair read in the shortest time is the most exact one.
+        let offset_ns = (0..3)
+            .map(|_| {
+                let before = monotonic_ns();
+                let wall = nanoseconds(ClockId::Realtime);
+                let after = monotonic_ns();
+                let middle = before + after.saturating_sub(before) / 2;
+                (after.saturating_sub(before), i128::from(wall) - i128::from(middle))
+            })
+            .min_by_key(|(width, _)| *width)
+            .map_or(0, |(_, offset)| offset);
+        Self { offset_ns }
+    }
+
+    /// Wall-clock time of a moment in monotonic time.
+    pub fn at(self, ktime_ns: u64) -> Timestamp {
+        Timestamp::from_nanosecond(self.offset_ns + i128::from(ktime_ns)).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_of_now_is_now_on_the_wall() {
+        let wall = WallClock::now().at(monotonic_ns());
+        let distance = Timestamp::now().duration_since(wall).unsigned_abs();
+        assert!(distance.as_millis() < 100, "{distance:?}");
+    }
+}

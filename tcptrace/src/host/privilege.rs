@@ -1,0 +1,45 @@
+//! Whether this process may load BPF programs and look into other processes.
+
+use rustix::thread::{CapabilitySet, capabilities};
+use thiserror::Error;
+
+/// What each capability is needed for.
+const NEEDED: [(CapabilitySet, &str); 2] = [
+    (CapabilitySet::BPF, "CAP_BPF (load programs)"),
+    (CapabilitySet::PERFMON, "CAP_PERFMON (attach them)"),
+];
+
+/// Wanted as well, but a session is worth having without.
+const WANTED: [(CapabilitySet, &str); 2] = [
+    (CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE: other users' processes and namespaces cannot be looked into"),
+    (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN: sockets in other network namespaces cannot be listed"),
+];
+
+/// This process may not do what the tool does.
+#[derive(Debug, Error)]
+#[error("not permitted: tcptrace needs root, or at least {missing}; try: sudo tcptrace …")]
+pub struct NotPrivileged {
+    missing: String,
+}
+
+/// Checks the effective capabilities of this thread; says in the log what will be missing.
+///
+/// # Errors
+/// When the kernel side cannot be loaded at all.
+pub fn check() -> Result<(), NotPrivileged> {
+    // A kernel before 5.8 has only CAP_SYS_ADMIN for all of this.
+    let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    let is_admin = effective.contains(CapabilitySet::SYS_ADMIN);
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(capability, _)| !is_admin && !effective.contains(*capability))
+        .map(|(_, name)| *name)
+        .collect();
+    if !missing.is_empty() {
+        return Err(NotPrivileged { missing: missing.join(" and ") });
+    }
+    for (_, loss) in WANTED.iter().filter(|(capability, _)| !effective.contains(*capability)) {
+        log::warn!("without {loss}");
+    }
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! The JSON form of each record: one object, fields in the order and by the names that are promised.
+//! A value that is not known is `null`.
+
+use std::fmt;
+
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeMap, SerializeSeq as _},
+};
+
+use super::{Age, Header, Leak, LeakEnd, PeerCount, ProcessSummary, Record, SCHEMA, Summary, Timed};
+use crate::{
+    owners::{Owner, ProcessIdentity},
+    transition::{OpenedHow, Opener, Socket, State, Task, Transition},
+};
+
+/// Writes a value as the string it displays as, without allocating.
+struct Shown<T>(T);
+
+impl<T: fmt::Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl Serialize for State {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Header(header) => header.serialize(serializer),
+            Self::Transition(transition) => transition.serialize(serializer),
+            Self::Leak(leak) => leak.serialize(serializer),
+            Self::LeakEnd(end) => end.serialize(serializer),
+            Self::Summary(summary) => summary.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for Header {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { host, started, command, backend } = self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", "header")?;
+        map.serialize_entry("schema", &SCHEMA)?;
+        map.serialize_entry("version", env!("CARGO_PKG_VERSION"))?;
+        map.serialize_entry("host", &host.host)?;
+        map.serialize_entry("kernel", &host.kernel)?;
+        map.serialize_entry("boot_id", &host.boot_id)?;
+        map.serialize_entry("started", &Shown(started))?;
+        map.serialize_entry("command", &command.join(" "))?;
+        map.serialize_entry("backend", backend)?;
+        map.end()
+    }
+}
+
+/// The fields that every record about a socket has.
+fn socket_fields<M: SerializeMap>(map: &mut M, socket: &Socket) -> Result<(), M::Error> {
+    let Socket { cookie, netns, endpoints } = socket;
+    map.serialize_entry("cookie", cookie)?;
+    map.serialize_entry("netns", netns)?;
+    map.serialize_entry("family", &endpoints.family())?;
+    map.serialize_entry("laddr", &endpoints.local.ip())?;
+    map.serialize_entry("lport", &endpoints.local.port())?;
+    map.serialize_entry("raddr", &endpoints.remote.ip())?;
+    map.serialize_entry("rport", &endpoints.remote.port())
+}
+
+fn age_fields<M: SerializeMap>(map: &mut M, age: &Age) -> Result<(), M::Error> {
+    let Age { ns, is_exact, at_most_ns } = age;
+    map.serialize_entry("close_wait_ns", ns)?;
+    map.serialize_entry("close_wait_is", if *is_exact { "exact" } else { "at_least" })?;
+    map.serialize_entry("close_wait_at_most_ns", &if *is_exact { Some(*ns) } else { *at_most_ns })
+}
+
+impl Serialize for Task {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { pid, tid, comm } = self;
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("pid", pid)?;
+        map.serialize_entry("tid", tid)?;
+        map.serialize_entry("comm", &comm.to_text())?;
+        map.end()
+    }
+}
+
+impl Serialize for Timed<Transition> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { time, what } = self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", "transition")?;
+        map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
+        map.serialize_entry("ktime_ns", &what.ktime_ns)?;
+        socket_fields(&mut map, &what.socket)?;
+        map.serialize_entry("old_state", &what.old_state)?;
+        map.serialize_entry("new_state", &what.new_state)?;
+        map.serialize_entry("dwell_ns", &what.dwell_ns())?;
+        map.serialize_entry("oncpu", &what.oncpu)?;
+        map.serialize_entry("cgroup_id", &what.cgroup_id)?;
+        map.serialize_entry("mptcp", &what.is_mptcp)?;
+        map.end()
+    }
+}
+
+/// RFC 3339 with all nine digits of the nanoseconds, so that lines are of one width and sort as text.
+struct NanosecondTime<'a>(&'a jiff::Timestamp);
+
+impl fmt::Display for NanosecondTime<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:.9}", self.0)
+    }
+}
+
+impl Serialize for Timed<Opener> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { time, what } = self;
+        let Opener { task: Task { pid, tid, comm }, how, ktime_ns: _ } = what;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("pid", pid)?;
+        map.serialize_entry("tid", tid)?;
+        map.serialize_entry("comm", &comm.to_text())?;
+        map.serialize_entry(
+            "how",
+            match how {
+                OpenedHow::Accept => "accept",
+                OpenedHow::Connect => "connect",
+            },
+        )?;
+        map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
+        map.end()
+    }
+}
+
+impl Serialize for Owner {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { process, fds, inherited, evidence } = self;
+        let ProcessIdentity { pid, comm, exe, cmdline, uid, started, start_ticks: _, cgroup, unit, container } =
+            process.as_ref();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("pid", pid)?;
+        map.serialize_entry("comm", comm)?;
+        map.serialize_entry("exe", exe)?;
+        map.serialize_entry("cmdline", cmdline)?;
+        map.serialize_entry("uid", uid)?;
+        map.serialize_entry("fds", fds)?;
+        map.serialize_entry("started", &started.as_ref().map(Shown))?;
+        map.serialize_entry("unit", unit)?;
+        map.serialize_entry("container", container)?;
+        map.serialize_entry("cgroup", cgroup)?;
+        map.serialize_entry("inherited", inherited)?;
+        map.serialize_entry("evidence", evidence)?;
+        map.end()
+    }
+}
+
+impl Serialize for Leak {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { time, socket, age, recv_q, send_q, verdict, owners, opened_by } = self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", "leak")?;
+        map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
+        socket_fields(&mut map, socket)?;
+        age_fields(&mut map, age)?;
+        map.serialize_entry("recv_q", recv_q)?;
+        map.serialize_entry("send_q", send_q)?;
+        map.serialize_entry("verdict", verdict)?;
+        map.serialize_entry("owners", owners)?;
+        map.serialize_entry("opened_by", opened_by)?;
+        map.end()
+    }
+}
+
+impl Serialize for LeakEnd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { time, socket, age, how, closed_by } = self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", "leak_end")?;
+        map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
+        socket_fields(&mut map, socket)?;
+        age_fields(&mut map, age)?;
+        map.serialize_entry("how", how)?;
+        map.serialize_entry("closed_by", closed_by)?;
+        map.end()
+    }
+}
+
+impl Serialize for Summary {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { time, duration_ns, totals, in_close_wait, processes } = self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", "summary")?;
+        map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
+        map.serialize_entry("duration_ns", duration_ns)?;
+        map.serialize_entry("records", &totals.records)?;
+        map.serialize_entry("lost", &totals.lost)?;
+        map.serialize_entry("undecodable", &totals.undecodable)?;
+        map.serialize_entry("evicted", &totals.evicted)?;
+        map.serialize_entry("unattributed", &totals.unattributed)?;
+        map.serialize_entry("in_close_wait", in_close_wait)?;
+        map.serialize_entry("processes", processes)?;
+        map.end()
+    }
+}
+
+impl Serialize for ProcessSummary {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Verdicts<'a>(&'a ProcessSummary);
+        impl Serialize for Verdicts<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_map(self.0.verdicts.iter().map(|(verdict, count)| (verdict.name(), count)))
+            }
+        }
+        struct Peers<'a>(&'a [PeerCount]);
+        impl Serialize for Peers<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                #[derive(Serialize)]
+                struct Peer {
+                    raddr: std::net::IpAddr,
+                    rport: u16,
+                    count: u64,
+                }
+                let mut sequence = serializer.serialize_seq(Some(self.0.len()))?;
+                for PeerCount { peer, count } in self.0 {
+                    sequence.serialize_element(&Peer { raddr: peer.ip(), rport: peer.port(), count: *count })?;
+                }
+                sequence.end()
+            }
+        }
+        let Self { process, sockets, still_stuck, oldest_ns, per_minute, verdicts: _, peers, fds_used, fds_limit } =
+            self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("pid", &process.pid)?;
+        map.serialize_entry("comm", &process.comm)?;
+        map.serialize_entry("unit", &process.unit)?;
+        map.serialize_entry("container", &process.container)?;
+        map.serialize_entry("sockets", sockets)?;
+        map.serialize_entry("still_stuck", still_stuck)?;
+        map.serialize_entry("oldest_ns", oldest_ns)?;
+        map.serialize_entry("per_minute", per_minute)?;
+        map.serialize_entry("verdicts", &Verdicts(self))?;
+        map.serialize_entry("peers", &Peers(peers))?;
+        map.serialize_entry("fds_used", fds_used)?;
+        map.serialize_entry("fds_limit", fds_limit)?;
+        map.end()
+    }
+}

@@ -1,0 +1,178 @@
+//! The records of a session: what is said, apart from how it is written. Field names are a promise
+//! (README, "Records"); the sinks only choose the form.
+
+mod json;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::{
+    diagnosis::Verdict,
+    host::identity::HostIdentity,
+    owners::Owner,
+    transition::{Opener, Socket, Transition},
+};
+
+/// The version of the records' form.
+pub const SCHEMA: u32 = 1;
+
+/// Anything that a session says.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// The first record of a session.
+    Header(Box<Header>),
+    /// A socket changed state.
+    Transition(Timed<Transition>),
+    /// A socket passed the threshold.
+    Leak(Box<Leak>),
+    /// A reported socket left CLOSE_WAIT.
+    LeakEnd(Box<LeakEnd>),
+    /// The last record of a session.
+    Summary(Box<Summary>),
+}
+
+/// Something with the wall-clock time it happened at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timed<T> {
+    /// Wall-clock time.
+    pub time: Timestamp,
+    /// What happened.
+    pub what: T,
+}
+
+/// Who is speaking, and since when.
+#[derive(Clone, Debug)]
+pub struct Header {
+    /// The machine.
+    pub host: HostIdentity,
+    /// When the session began.
+    pub started: Timestamp,
+    /// The command line.
+    pub command: Vec<String>,
+    /// Which way into the kernel was taken.
+    pub backend: String,
+}
+
+/// How long a socket has been in CLOSE_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age {
+    /// In nanoseconds.
+    pub ns: u64,
+    /// False when it began before it could be seen, so that it is this long at least.
+    pub is_exact: bool,
+    /// For an age that is not exact: it is at most this long, in nanoseconds, when even that is known.
+    pub at_most_ns: Option<u64>,
+}
+
+/// A socket that has been in CLOSE_WAIT for longer than the threshold.
+#[derive(Clone, Debug)]
+pub struct Leak {
+    /// When it was looked at.
+    pub time: Timestamp,
+    /// The socket.
+    pub socket: Socket,
+    /// Time in CLOSE_WAIT.
+    pub age: Age,
+    /// Bytes the application has not read, the FIN counting as one; `None` when not known.
+    pub recv_q: Option<u32>,
+    /// Bytes the peer has not acknowledged; `None` when not known.
+    pub send_q: Option<u32>,
+    /// Why; `None` when that cannot be told.
+    pub verdict: Option<Verdict>,
+    /// Who holds it, each with the evidence.
+    pub owners: Vec<Owner>,
+    /// Who opened it, when that was seen.
+    pub opened_by: Option<Timed<Opener>>,
+}
+
+/// How a socket left CLOSE_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedHow {
+    /// A process closed it (or shut down its sending side).
+    Closed,
+    /// The peer or a timeout reset the connection.
+    Reset,
+    /// An administrator destroyed it (SOCK_DESTROY).
+    Destroyed,
+    /// The process that held it ended.
+    OwnerExited,
+}
+
+/// A socket that had been reported left CLOSE_WAIT.
+#[derive(Clone, Debug)]
+pub struct LeakEnd {
+    /// When.
+    pub time: Timestamp,
+    /// The socket.
+    pub socket: Socket,
+    /// The whole time in CLOSE_WAIT.
+    pub age: Age,
+    /// How; `None` when the transition itself was not seen.
+    pub how: Option<EndedHow>,
+    /// Who closed it: seen in that process's own context.
+    pub closed_by: Option<Owner>,
+}
+
+/// What became of the records of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Totals {
+    /// Records that came from the kernel side.
+    pub records: u64,
+    /// Records that found the ring buffer full.
+    pub lost: u64,
+    /// Records that made no sense.
+    pub undecodable: u64,
+    /// Sockets that found a table full, in the kernel or here.
+    pub evicted: u64,
+    /// Reported sockets for which nobody could be named.
+    pub unattributed: u64,
+}
+
+/// The end of a session.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// When it ended.
+    pub time: Timestamp,
+    /// How long it was, in nanoseconds.
+    pub duration_ns: u64,
+    /// What became of the records.
+    pub totals: Totals,
+    /// Sockets in CLOSE_WAIT at the end, stuck or not; `None` where that was not looked at.
+    pub in_close_wait: Option<u64>,
+    /// One entry a process that held a stuck socket, the worst first.
+    pub processes: Vec<ProcessSummary>,
+}
+
+/// What one process held.
+#[derive(Clone, Debug)]
+pub struct ProcessSummary {
+    /// Who.
+    pub process: Arc<crate::owners::ProcessIdentity>,
+    /// Sockets that were reported for it.
+    pub sockets: u64,
+    /// Of these, how many are still in CLOSE_WAIT.
+    pub still_stuck: u64,
+    /// The longest time in CLOSE_WAIT, in nanoseconds.
+    pub oldest_ns: u64,
+    /// Growth: sockets a minute; `None` when the session was too short to tell.
+    pub per_minute: Option<f64>,
+    /// How many sockets had which verdict.
+    pub verdicts: Vec<(Verdict, u64)>,
+    /// Peers, the most frequent first; bounded.
+    pub peers: Vec<PeerCount>,
+    /// Descriptors in use, when known.
+    pub fds_used: Option<u64>,
+    /// The process's limit of descriptors, when known.
+    pub fds_limit: Option<u64>,
+}
+
+/// How many stuck sockets go to one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerCount {
+    /// The peer.
+    pub peer: std::net::SocketAddr,
+    /// Sockets.
+    pub count: u64,
+}

@@ -1,0 +1,145 @@
+//! The records as lines for people. Not part of any promise: it may change to read better.
+
+mod summary;
+
+use std::io::{self, Write};
+
+use jiff::{Timestamp, Zoned, tz::TimeZone};
+
+use super::{Palette, escape::Harmless};
+use crate::{
+    diagnosis::Verdict,
+    owners::{Evidence, Owner},
+    record::{Age, EndedHow, Leak, LeakEnd, Record, Timed},
+    transition::Transition,
+    units::{Elapsed, Socketed},
+};
+
+/// Writes one record. The header is not written: a person knows what they typed.
+pub fn write(out: &mut dyn Write, record: &Record, palette: &Palette) -> io::Result<()> {
+    match record {
+        Record::Header(_) => Ok(()),
+        Record::Transition(transition) => write_transition(out, transition, palette),
+        Record::Leak(leak) => write_leak(out, leak, palette),
+        Record::LeakEnd(end) => write_leak_end(out, end, palette),
+        Record::Summary(summary) => summary::write(out, summary, palette),
+    }
+}
+
+/// Time of day where the operator is.
+fn time_of_day(time: Timestamp) -> Zoned {
+    time.to_zoned(TimeZone::system())
+}
+
+fn write_transition(out: &mut dyn Write, transition: &Timed<Transition>, palette: &Palette) -> io::Result<()> {
+    let Timed { time, what } = transition;
+    let faint = palette.faint;
+    write!(
+        out,
+        "{:.6}  {:>11} -> {:<11}  {}",
+        time_of_day(*time).strftime("%H:%M:%S%.6f"),
+        what.old_state,
+        what.new_state,
+        Socketed(&what.socket),
+    )?;
+    match what.dwell_ns() {
+        Some(dwell) => write!(out, "  after {}", Elapsed(dwell))?,
+        None => write!(out, "  after ?")?,
+    }
+    let comm = what.oncpu.comm.to_text();
+    writeln!(out, "  {faint}on-CPU {} ({}){faint:#}", what.oncpu.pid, Harmless(&comm))
+}
+
+/// `12.3 s`, or `at least 12.3 s`.
+fn age(age: &Age) -> String {
+    match (age.is_exact, age.at_most_ns) {
+        (true, _) => Elapsed(age.ns).to_string(),
+        (false, Some(most)) if most > age.ns => {
+            format!("at least {}, at most {}", Elapsed(age.ns), Elapsed(most))
+        }
+        (false, _) => format!("at least {}", Elapsed(age.ns)),
+    }
+}
+
+fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result<()> {
+    let (alert, faint) = (palette.alert, palette.faint);
+    write!(
+        out,
+        "{}  {alert}LEAK{alert:#}  {}  CLOSE_WAIT {}  ",
+        time_of_day(leak.time).strftime("%H:%M:%S"),
+        Socketed(&leak.socket),
+        age(&leak.age),
+    )?;
+    write_owners(out, &leak.owners, palette)?;
+    if let Some(opened) = &leak.opened_by {
+        if !leak.owners.iter().any(|owner| owner.process.pid == opened.what.task.pid) {
+            let comm = opened.what.task.comm.to_text();
+            write!(out, ", opened by {} ({})", Harmless(&comm), opened.what.task.pid)?;
+        }
+    }
+    let verdict = leak.verdict.map_or("cannot be told why", Verdict::advice);
+    writeln!(out, "\n          {faint}{verdict}{faint:#}")
+}
+
+fn write_owners(out: &mut dyn Write, owners: &[Owner], palette: &Palette) -> io::Result<()> {
+    /// More holders than this are counted, not listed.
+    const LISTED: usize = 3;
+    let name = palette.name;
+    if owners.is_empty() {
+        return write!(out, "nobody has a descriptor for it");
+    }
+    for (index, owner) in owners.iter().take(LISTED).enumerate() {
+        if index > 0 {
+            write!(out, ", ")?;
+        }
+        write!(out, "{name}{} (pid {}){name:#}", Harmless(&owner.process.comm), owner.process.pid)?;
+        match owner.evidence {
+            Evidence::FdTable => write!(out, " {}", Descriptors(&owner.fds))?,
+            Evidence::Listener => write!(out, " listens with {}", Descriptors(&owner.fds))?,
+            Evidence::Opened => write!(out, " opened it and may no longer hold it")?,
+            Evidence::None => {}
+        }
+        if let Some(place) = owner.process.unit.as_ref().or(owner.process.container.as_ref()) {
+            write!(out, " in {}", Harmless(place))?;
+        }
+    }
+    if owners.len() > LISTED {
+        write!(out, " and {} more", owners.len() - LISTED)?;
+    }
+    Ok(())
+}
+
+/// `fd 17` or `fds 17, 18, 19 …`.
+struct Descriptors<'a>(&'a [u32]);
+
+impl std::fmt::Display for Descriptors<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const LISTED: usize = 4;
+        let shown: Vec<String> = self.0.iter().take(LISTED).map(u32::to_string).collect();
+        let label = if self.0.len() == 1 { "fd" } else { "fds" };
+        let rest = if self.0.len() > LISTED { " …" } else { "" };
+        write!(formatter, "{label} {}{rest}", shown.join(", "))
+    }
+}
+
+fn write_leak_end(out: &mut dyn Write, end: &LeakEnd, palette: &Palette) -> io::Result<()> {
+    let calm = palette.calm;
+    let how = match end.how {
+        Some(EndedHow::Closed) => "closed",
+        Some(EndedHow::Reset) => "reset",
+        Some(EndedHow::Destroyed) => "destroyed",
+        Some(EndedHow::OwnerExited) => "its owner exited",
+        None => "gone, unseen",
+    };
+    write!(
+        out,
+        "{}  {calm}END {calm:#}  {}  CLOSE_WAIT {}  {how}",
+        time_of_day(end.time).strftime("%H:%M:%S"),
+        Socketed(&end.socket),
+        age(&end.age),
+    )?;
+    if let Some(closer) = &end.closed_by {
+        write!(out, ": {} (pid {})", Harmless(&closer.process.comm), closer.process.pid)?;
+    }
+    writeln!(out)
+}

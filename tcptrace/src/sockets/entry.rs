@@ -1,0 +1,116 @@
+//! What is kept of one socket: small, because there may be a million of them.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::Ticket;
+use crate::transition::{Endpoints, Opener, Socket};
+
+/// When a socket entered CLOSE_WAIT (CLOCK_MONOTONIC, nanoseconds).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    at_latest_ns: u64,
+    /// Equal to `at_latest_ns` when the moment is known; 0 when there is no bound.
+    at_earliest_ns: u64,
+}
+
+impl Since {
+    /// The moment was seen.
+    pub fn exactly(ktime_ns: u64) -> Self {
+        Self { at_latest_ns: ktime_ns, at_earliest_ns: ktime_ns }
+    }
+
+    /// The moment lies between two others; without the earlier one it may be any time before the later.
+    pub fn within(at_earliest_ns: Option<u64>, at_latest_ns: u64) -> Self {
+        // A bracket never claims to be exact, even when both ends fall together.
+        let at_earliest_ns = at_earliest_ns.unwrap_or(0).min(at_latest_ns.saturating_sub(1));
+        Self { at_latest_ns, at_earliest_ns }
+    }
+
+    /// It has been in CLOSE_WAIT at this time for certain.
+    pub fn at_latest_ns(self) -> u64 {
+        self.at_latest_ns
+    }
+
+    /// Whether the moment was seen.
+    pub fn is_exact(self) -> bool {
+        self.at_latest_ns == self.at_earliest_ns
+    }
+
+    /// Time in CLOSE_WAIT at `now_ns`: the least it can be, and the most when that is known.
+    pub fn age_at(self, now_ns: u64) -> (u64, Option<u64>) {
+        let most = (self.at_earliest_ns != 0).then(|| now_ns.saturating_sub(self.at_earliest_ns));
+        (now_ns.saturating_sub(self.at_latest_ns), most)
+    }
+}
+
+/// How far a socket has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It is due at this time (CLOCK_MONOTONIC, nanoseconds).
+    Waiting(u64),
+    /// Somebody is finding out who holds it.
+    BeingLookedAt,
+    /// It was reported.
+    Reported(Ticket),
+}
+
+/// A socket in CLOSE_WAIT. Addresses lie here in their 16-byte form: a `SocketAddr` is twice as large.
+#[derive(Debug)]
+pub(super) struct Entry {
+    since: Since,
+    cookie: u64,
+    opener: Option<Box<Opener>>,
+    laddr: [u8; 16],
+    raddr: [u8; 16],
+    lport: u16,
+    rport: u16,
+    netns: u32,
+    pub phase: Phase,
+}
+
+const _: () = assert!(size_of::<Entry>() <= 96, "a million entries have to stay under 200 MB");
+
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+impl Entry {
+    pub fn new(socket: &Socket, since: Since, opener: Option<Opener>) -> Self {
+        let Socket { cookie, netns, endpoints: Endpoints { local, remote } } = socket;
+        Self {
+            since,
+            cookie: cookie.unwrap_or(0),
+            opener: opener.map(Box::new),
+            laddr: octets(local.ip()),
+            raddr: octets(remote.ip()),
+            lport: local.port(),
+            rport: remote.port(),
+            netns: netns.unwrap_or(0),
+            phase: Phase::BeingLookedAt,
+        }
+    }
+
+    pub fn since(&self) -> Since {
+        self.since
+    }
+
+    pub fn opener(&self) -> Option<Opener> {
+        self.opener.as_deref().copied()
+    }
+
+    pub fn endpoints(&self) -> Endpoints {
+        let address = |octets, port| SocketAddr::new(IpAddr::V6(Ipv6Addr::from(octets)).to_canonical(), port);
+        Endpoints { local: address(self.laddr, self.lport), remote: address(self.raddr, self.rport) }
+    }
+
+    pub fn socket(&self) -> Socket {
+        Socket {
+            cookie: (self.cookie != 0).then_some(self.cookie),
+            netns: (self.netns != 0).then_some(self.netns),
+            endpoints: self.endpoints(),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The sockets that are in CLOSE_WAIT now: since when, and which of them are due to be looked at.
+//!
+//! Pure: takes transitions, what the kernel listed at start, and the time as arguments. Bounded: what
+//! does not fit is counted. Knows nothing of processes.
+
+mod entry;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
+
+use crate::{
+    decode::Identity,
+    transition::{Endpoints, Opener, Socket, SocketKey, State, Transition},
+};
+pub use entry::Since;
+use entry::{Entry, Phase};
+
+/// What the owner of the table wants to remember of a socket that it reported.
+pub type Ticket = u32;
+
+/// A socket that was in CLOSE_WAIT before its transitions could be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed {
+    /// The socket, with its cookie.
+    pub socket: Socket,
+    /// CLOSE_WAIT began at this time or earlier (CLOCK_MONOTONIC, nanoseconds).
+    pub since_at_latest_ns: u64,
+    /// CLOSE_WAIT began at this time or later, when that is known.
+    pub since_at_earliest_ns: Option<u64>,
+}
+
+/// A socket that has been in CLOSE_WAIT for the threshold, and has to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Its key.
+    pub key: SocketKey,
+    /// The socket.
+    pub socket: Socket,
+    /// Since when it has been in CLOSE_WAIT.
+    pub since: Since,
+    /// Who opened it, when that was seen.
+    pub opener: Option<Opener>,
+}
+
+/// What to do with a socket after it was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It was reported.
+    Reported(Ticket),
+    /// It is no leak now; look again at this time (CLOCK_MONOTONIC, nanoseconds).
+    LookAgain(u64),
+    /// It was found to be gone, though nobody saw it leave.
+    Gone,
+}
+
+/// A socket that left CLOSE_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The socket.
+    pub socket: Socket,
+    /// Since when it had been in CLOSE_WAIT.
+    pub since: Since,
+    /// What it was reported with, if it was.
+    pub ticket: Option<Ticket>,
+}
+
+/// The table of sockets in CLOSE_WAIT.
+#[derive(Debug)]
+pub struct CloseWaitTable {
+    identity: Identity,
+    threshold_ns: u64,
+    limit: usize,
+    entries: IndexMap<SocketKey, Entry, FxBuildHasher>,
+    /// Sockets not looked at yet, by the time when they are due.
+    waiting: BTreeSet<(u64, SocketKey)>,
+    /// Sockets that left before the seeds were known, so that a late seed does not bring them back;
+    /// `None` once there are no more seeds to come.
+    left_early: Option<FxHashSet<SocketKey>>,
+    /// Seeds by address, where a transition cannot be joined with them by cookie.
+    seeds_by_address: FxHashMap<Endpoints, SocketKey>,
+    evicted: u64,
+}
+
+impl CloseWaitTable {
+    /// An empty table of at most `limit` sockets, each due after `threshold_ns` in CLOSE_WAIT.
+    pub fn new(identity: Identity, threshold_ns: u64, limit: usize) -> Self {
+        Self {
+            identity,
+            threshold_ns,
+            limit,
+            entries: IndexMap::default(),
+            waiting: BTreeSet::new(),
+            left_early: Some(FxHashSet::default()),
+            seeds_by_address: FxHashMap::default(),
+            evicted: 0,
+        }
+    }
+
+    /// Sockets in CLOSE_WAIT now.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no socket is in CLOSE_WAIT.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Sockets that were not taken because the table was full.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Sockets that were reported and are still in CLOSE_WAIT, each with its ticket.
+    pub fn reported(&self) -> impl Iterator<Item = (Socket, Since, Ticket)> + '_ {
+        self.entries.iter().filter_map(|(_, entry)| match entry.phase {
+            Phase::Reported(ticket) => Some((entry.socket(), entry.since(), ticket)),
+            Phase::Waiting(_) | Phase::BeingLookedAt => None,
+        })
+    }
+
+    /// Takes a transition; returns the socket if it left CLOSE_WAIT by it.
+    pub fn observe(&mut self, transition: &Transition) -> Option<Left> {
+        match (transition.old_state, transition.new_state) {
+            (_, State::CloseWait) => {
+                self.enter(transition);
+                None
+            }
+            (State::CloseWait, _) => self.leave(transition),
+            _ => None,
+        }
+    }
+
+    fn enter(&mut self, transition: &Transition) {
+        // The same socket as a seed (its entry happened while the kernel listed it), or another one at
+        // the same address whose end was lost: either way the older entry is void.
+        if let Some(seed) = self.seed_of(transition) {
+            self.remove(seed);
+        }
+        self.remove(transition.key);
+        let since = Since::exactly(transition.ktime_ns);
+        self.insert(transition.key, Entry::new(&transition.socket, since, transition.opener));
+    }
+
+    fn leave(&mut self, transition: &Transition) -> Option<Left> {
+        if let Some(left) = &mut self.left_early {
+            left.insert(transition.key);
+            left.extend(transition.socket.cookie.map(SocketKey));
+        }
+        let key = if self.entries.contains_key(&transition.key) {
+            transition.key
+        } else {
+            self.seed_of(transition)?
+        };
+        let entry = self.remove(key)?;
+        let ticket = match entry.phase {
+            Phase::Reported(ticket) => Some(ticket),
+            Phase::Waiting(_) | Phase::BeingLookedAt => None,
+        };
+        Some(Left { socket: entry.socket(), since: entry.since(), ticket })
+    }
+
+    /// The seed that a transition speaks of, where keys are addresses and seeds have cookies.
+    fn seed_of(&self, transition: &Transition) -> Option<SocketKey> {
+        if self.identity == Identity::Cookie {
+            return None;
+        }
+        let by_cookie = transition.socket.cookie.map(SocketKey).filter(|key| self.entries.contains_key(key));
+        by_cookie.or_else(|| {
+            let key = *self.seeds_by_address.get(&transition.socket.endpoints)?;
+            let seed = self.entries.get(&key)?.socket();
+            let is_elsewhere = matches!((seed.netns, transition.socket.netns), (Some(a), Some(b)) if a != b);
+            (!is_elsewhere).then_some(key)
+        })
+    }
+
+    /// Takes a socket that was there first. What a transition told of it meanwhile counts more.
+    pub fn seed(&mut self, seed: &Seed) {
+        let Some(key) = seed.socket.cookie.map(SocketKey) else { return };
+        let has_left = self.left_early.as_ref().is_some_and(|left| left.contains(&key));
+        if has_left || self.entries.contains_key(&key) {
+            return;
+        }
+        if self.identity == Identity::Address {
+            let is_known = self.entries.values().any(|entry| {
+                entry.endpoints() == seed.socket.endpoints && entry.socket().netns == seed.socket.netns
+            });
+            if is_known {
+                return;
+            }
+            self.seeds_by_address.insert(seed.socket.endpoints, key);
+        }
+        let since = Since::within(seed.since_at_earliest_ns, seed.since_at_latest_ns);
+        self.insert(key, Entry::new(&seed.socket, since, None));
+    }
+
+    /// There are no more seeds to come.
+    pub fn seeded(&mut self) {
+        self.left_early = None;
+    }
+
+    fn insert(&mut self, key: SocketKey, mut entry: Entry) {
+        if self.entries.len() >= self.limit {
+            self.evicted += 1;
+            return;
+        }
+        let due = entry.since().at_latest_ns().saturating_add(self.threshold_ns);
+        entry.phase = Phase::Waiting(due);
+        self.waiting.insert((due, key));
+        self.entries.insert(key, entry);
+    }
+
+    fn remove(&mut self, key: SocketKey) -> Option<Entry> {
+        let entry = self.entries.swap_remove(&key)?;
+        if let Phase::Waiting(due) = entry.phase {
+            self.waiting.remove(&(due, key));
+        }
+        if !self.seeds_by_address.is_empty() {
+            self.seeds_by_address.remove(&entry.endpoints());
+        }
+        Some(entry)
+    }
+
+    /// Up to `limit` sockets that are due at `now_ns` (CLOCK_MONOTONIC), the longest due first. Each has
+    /// to be settled afterwards.
+    pub fn take_due(&mut self, now_ns: u64, limit: usize) -> Vec<Due> {
+        let mut due = Vec::new();
+        while due.len() < limit {
+            let Some((when, key)) = self.waiting.first().copied() else { break };
+            if when > now_ns {
+                break;
+            }
+            self.waiting.pop_first();
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            entry.phase = Phase::BeingLookedAt;
+            due.push(Due { key, socket: entry.socket(), since: entry.since(), opener: entry.opener() });
+        }
+        due
+    }
+
+    /// Whether the socket is still in CLOSE_WAIT as far as is known.
+    pub fn contains(&self, key: SocketKey) -> bool {
+        self.entries.contains_key(&key)
+    }
+
+    /// Says what came of looking at a socket. One that left meanwhile is left alone.
+    pub fn settle(&mut self, key: SocketKey, settled: Settled) {
+        match settled {
+            Settled::Gone => {
+                self.remove(key);
+            }
+            Settled::Reported(ticket) => {
+                if let Some(entry) = self.entries.get_mut(&key) {
+                    entry.phase = Phase::Reported(ticket);
+                }
+            }
+            Settled::LookAgain(when) => {
+                if let Some(entry) = self.entries.get_mut(&key) {
+                    entry.phase = Phase::Waiting(when);
+                    self.waiting.insert((when, key));
+                }
+            }
+        }
+    }
+}

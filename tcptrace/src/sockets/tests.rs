@@ -1,0 +1,201 @@
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::transition::{Comm, Task};
+
+const THRESHOLD: u64 = 1_000;
+
+fn socket(cookie: u64) -> Socket {
+    let port = u16::try_from(cookie % 60_000).unwrap();
+    Socket {
+        cookie: Some(cookie),
+        netns: Some(4_026_531_840),
+        endpoints: Endpoints {
+            local: ([10, 0, 0, 1], 443).into(),
+            remote: ([10, 0, 0, 2], port).into(),
+        },
+    }
+}
+
+fn transition(cookie: u64, old_state: State, new_state: State, ktime_ns: u64) -> Transition {
+    Transition {
+        key: SocketKey(cookie),
+        socket: socket(cookie),
+        is_mptcp: false,
+        ktime_ns,
+        old_state,
+        new_state,
+        entered_ns: None,
+        oncpu: Task { pid: 1, tid: 1, comm: Comm::default() },
+        opener: None,
+        cause: None,
+        cgroup_id: None,
+    }
+}
+
+fn enters(cookie: u64, at: u64) -> Transition {
+    transition(cookie, State::Established, State::CloseWait, at)
+}
+
+fn leaves(cookie: u64, at: u64) -> Transition {
+    transition(cookie, State::CloseWait, State::LastAck, at)
+}
+
+fn seed(cookie: u64, since: u64) -> Seed {
+    Seed { socket: socket(cookie), since_at_latest_ns: since, since_at_earliest_ns: None }
+}
+
+fn table() -> CloseWaitTable {
+    CloseWaitTable::new(Identity::Cookie, THRESHOLD, 100)
+}
+
+fn due_keys(table: &mut CloseWaitTable, now: u64) -> Vec<u64> {
+    table.take_due(now, 100).iter().map(|due| due.key.0).collect()
+}
+
+#[test]
+fn a_socket_is_due_at_the_threshold_and_only_once() {
+    let mut table = table();
+    assert_eq!(table.observe(&enters(7, 500)), None);
+    assert!(due_keys(&mut table, 1_499).is_empty());
+    let due = table.take_due(1_500, 100);
+    assert_eq!(due.len(), 1);
+    assert!(due[0].since.is_exact());
+    assert_eq!(due[0].since.age_at(1_500), (1_000, Some(1_000)));
+    assert!(due_keys(&mut table, 9_000).is_empty());
+}
+
+#[test]
+fn a_socket_that_was_closed_in_time_is_never_due() {
+    let mut table = table();
+    table.observe(&enters(7, 500));
+    let left = table.observe(&leaves(7, 900)).unwrap();
+    assert_eq!(left.ticket, None);
+    assert!(due_keys(&mut table, 9_000).is_empty());
+    assert!(table.is_empty());
+}
+
+#[test]
+fn a_reported_socket_that_leaves_gives_its_ticket_back() {
+    let mut table = table();
+    table.observe(&enters(7, 500));
+    due_keys(&mut table, 2_000);
+    table.settle(SocketKey(7), Settled::Reported(42));
+    assert_eq!(table.reported().count(), 1);
+    let left = table.observe(&leaves(7, 3_000)).unwrap();
+    assert_eq!(left.ticket, Some(42));
+    assert_eq!(left.since.age_at(3_000).0, 2_500);
+}
+
+#[test]
+fn a_half_open_socket_is_looked_at_again() {
+    let mut table = table();
+    table.observe(&enters(7, 500));
+    due_keys(&mut table, 2_000);
+    table.settle(SocketKey(7), Settled::LookAgain(5_000));
+    assert!(due_keys(&mut table, 4_999).is_empty());
+    assert_eq!(due_keys(&mut table, 5_000), [7]);
+}
+
+#[test]
+fn a_seed_is_at_least_as_old_as_the_kernel_says() {
+    let mut table = table();
+    table.seed(&Seed { since_at_earliest_ns: Some(100), ..seed(7, 300) });
+    let due = table.take_due(1_300, 100);
+    assert!(!due[0].since.is_exact());
+    assert_eq!(due[0].since.age_at(1_300), (1_000, Some(1_200)));
+}
+
+#[test]
+fn a_seed_does_not_bring_back_a_socket_that_left_before_it_was_read() {
+    let mut table = table();
+    table.observe(&leaves(7, 900));
+    table.seed(&seed(7, 300));
+    assert!(table.is_empty());
+}
+
+#[test]
+fn a_transition_counts_more_than_a_seed_whichever_comes_first() {
+    let mut table = table();
+    table.observe(&enters(7, 800));
+    table.seed(&seed(7, 300));
+    table.seed(&seed(8, 300));
+    table.observe(&enters(8, 800));
+    for due in table.take_due(5_000, 100) {
+        assert!(due.since.is_exact(), "{due:?}");
+    }
+    assert_eq!(table.len(), 2);
+}
+
+#[test]
+fn a_full_table_counts_what_it_does_not_take() {
+    let mut table = CloseWaitTable::new(Identity::Cookie, THRESHOLD, 2);
+    for cookie in 1..=5 {
+        table.observe(&enters(cookie, 500));
+    }
+    assert_eq!((table.len(), table.evicted()), (2, 3));
+}
+
+#[test]
+fn seeds_are_joined_by_address_where_transitions_have_no_cookie() {
+    let nameless = |mut transition: Transition| {
+        transition.key = SocketKey(0xffff_8880_0000_0000 + transition.key.0);
+        transition.socket.cookie = None;
+        transition
+    };
+    let mut table = CloseWaitTable::new(Identity::Address, THRESHOLD, 100);
+    table.seed(&seed(7, 300));
+    table.seed(&seed(8, 300));
+    assert!(table.observe(&nameless(leaves(7, 900))).is_some());
+    table.observe(&nameless(enters(8, 900)));
+    assert_eq!(table.len(), 1);
+    table.seed(&seed(8, 300));
+    assert_eq!(table.len(), 1);
+    let mut elsewhere = nameless(leaves(8, 950));
+    elsewhere.key = SocketKey(0xffff_8880_1111_0000);
+    elsewhere.socket.netns = Some(5);
+    assert_eq!(table.observe(&elsewhere), None);
+}
+
+proptest! {
+    /// Against a plain model: whatever is entered, left, seeded and settled, in any order, the table
+    /// holds exactly the sockets that entered and did not leave, and each is due at most once.
+    #[test]
+    fn the_table_agrees_with_a_plain_model(steps in proptest::collection::vec((0u8..4, 1u64..6), 1..60)) {
+        let mut table = table();
+        let mut model: HashMap<u64, bool> = HashMap::new();
+        let mut left = std::collections::HashSet::new();
+        for (time, (step, cookie)) in steps.into_iter().enumerate() {
+            let now = (time as u64 + 1) * 400;
+            match step {
+                0 => {
+                    table.observe(&enters(cookie, now));
+                    model.insert(cookie, false);
+                }
+                1 => {
+                    let was_there = model.remove(&cookie).is_some();
+                    prop_assert_eq!(table.observe(&leaves(cookie, now)).is_some(), was_there);
+                    left.insert(cookie);
+                }
+                2 => {
+                    table.seed(&seed(cookie, now));
+                    if !left.contains(&cookie) {
+                        model.entry(cookie).or_insert(false);
+                    }
+                }
+                _ => {
+                    for key in due_keys(&mut table, now) {
+                        prop_assert_eq!(model.insert(key, true), Some(false));
+                        table.settle(SocketKey(key), Settled::Reported(1));
+                    }
+                }
+            }
+            prop_assert_eq!(table.len(), model.len());
+            prop_assert_eq!(table.reported().count(), model.values().filter(|reported| **reported).count());
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Quantities as people read them: times, counts, addresses.
+
+use std::fmt;
+
+use crate::transition::Socket;
+
+/// A duration in nanoseconds, with three digits that matter: `850 µs`, `12.3 s`, `2h 05m`.
+pub struct Elapsed(pub u64);
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanoseconds = self.0;
+        #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
+        let in_unit = |unit: u64| nanoseconds as f64 / unit as f64;
+        let seconds = nanoseconds / 1_000_000_000;
+        let text = match nanoseconds {
+            0..1_000 => format!("{nanoseconds} ns"),
+            1_000..1_000_000 => format!("{:.0} µs", in_unit(1_000)),
+            1_000_000..1_000_000_000 => format!("{:.0} ms", in_unit(1_000_000)),
+            1_000_000_000..100_000_000_000 => format!("{:.1} s", in_unit(1_000_000_000)),
+            _ if seconds < 3_600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+            _ if seconds < 86_400 => format!("{}h {:02}m", seconds / 3_600, seconds % 3_600 / 60),
+            _ => format!("{}d {:02}h", seconds / 86_400, seconds % 86_400 / 3_600),
+        };
+        formatter.pad(&text)
+    }
+}
+
+/// `1 socket`, `2 sockets`, `3 processes`.
+pub fn plural(count: u64, noun: &str) -> String {
+    let ending = match count {
+        1 => "",
+        _ if noun.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{count} {noun}{ending}")
+}
+
+/// Both ends of a socket: `local <-> remote`.
+pub struct Socketed<'a>(pub &'a Socket);
+
+impl fmt::Display for Socketed<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoints = &self.0.endpoints;
+        write!(formatter, "{} <-> {}", endpoints.local, endpoints.remote)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        let shown = |ns| Elapsed(ns).to_string();
+        assert_eq!(shown(850_000), "850 µs");
+        assert_eq!(shown(12_340_000_000), "12.3 s");
+        assert_eq!(shown(125_000_000_000), "2m 05s");
+        assert_eq!(shown(7_500_000_000_000), "2h 05m");
+        assert_eq!(shown(200_000_000_000_000), "2d 07h");
+    }
+
+    #[test]
+    fn counts_agree_with_their_noun() {
+        assert_eq!(plural(1, "socket"), "1 socket");
+        assert_eq!(plural(0, "socket"), "0 sockets");
+        assert_eq!(plural(2, "process"), "2 processes");
+    }
+}
