@@ -160,8 +160,14 @@ fn time_wait_is_a_minisocket_with_the_time_left() {
     assert_eq!(first.read(&mut [0; 1]).unwrap(), 0, "both ends have closed");
     drop(first);
     let mut diag = SockDiag::open_here().unwrap();
-    let waiting = all(&mut diag, TcpFlavour::Tcp, StateMask::TIME_WAIT);
-    let socket = waiting.iter().find(|socket| socket.local == first_address).expect("in TIME_WAIT");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let socket = loop {
+        let waiting = all(&mut diag, TcpFlavour::Tcp, StateMask::TIME_WAIT);
+        if let Some(socket) = waiting.into_iter().find(|socket| socket.local == first_address) {
+            break socket;
+        }
+        assert!(Instant::now() < deadline, "not in TIME_WAIT after 10 s");
+    };
     assert!((1..=60_000).contains(&socket.minisocket_left_ms.unwrap()), "{socket:?}");
     assert_eq!((socket.inode, socket.times), (0, None));
 }

@@ -1,0 +1,227 @@
+//! Finds the holders of sockets by walking every `/proc/PID/fd`: the way without BPF.
+//!
+//! It knows sockets by their inode number only, which is unique on the host while the socket lives, so
+//! sockets without one (never accepted) are not its business. It sees neither descriptors in flight
+//! between processes nor those in an io_uring table. It never prints.
+//!
+//! Costs two system calls per process and one per descriptor; the names are read into fixed buffers,
+//! on as many threads as there are processors, up to four.
+
+use std::{
+    ffi::CStr,
+    mem::MaybeUninit,
+    num::NonZero,
+    os::fd::OwnedFd,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use rustc_hash::FxHashSet;
+use rustix::{
+    fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw},
+    io::Errno,
+};
+
+/// One descriptor of one process that refers to a wanted socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InodeHolder {
+    /// The socket's inode number in sockfs.
+    pub inode: u32,
+    /// The process, in the pid namespace of the proc mount that was read.
+    pub pid: u32,
+    /// The descriptor's number in that process.
+    pub fd: u32,
+}
+
+/// What [`holders_by_inode`] found.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Every descriptor found, sorted by inode, pid and fd.
+    pub holders: Vec<InodeHolder>,
+    /// Processes whose descriptors could not be read, for lack of rights. Processes that ended
+    /// meanwhile are not counted.
+    pub unreadable: usize,
+}
+
+const MOST_THREADS: usize = 4;
+const DIRECTORY_BUFFER: usize = 32 * 1024;
+/// `socket:[4294967295]` is the longest name of interest; a longer one is cut and matches nothing.
+const LINK_BUFFER: usize = 32;
+
+/// Walks the descriptors of all processes in `proc_root` (`/proc`) and returns those that refer to a
+/// socket in `wanted`. Descriptors opened or closed during the walk may or may not be seen.
+///
+/// Of a process whose threads have tables of their own (`unshare(CLONE_FILES)`) only the main thread's is
+/// seen.
+#[must_use]
+pub fn holders_by_inode(proc_root: &Path, wanted: &FxHashSet<u32>) -> Scan {
+    if wanted.is_empty() {
+        return Scan::default();
+    }
+    let Ok(root) = open_directory(CWD, proc_root) else {
+        return Scan { holders: Vec::new(), unreadable: 1 };
+    };
+    let mut pids = Vec::new();
+    let complete = each_number(&root, |pid, _| pids.push(pid)).is_ok();
+
+    let next = AtomicUsize::new(0);
+    let work = || walk(&root, &pids, &next, wanted);
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    let mut scan = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads)
+            .filter_map(|_| thread::Builder::new().name("proc-fd".to_owned()).spawn_scoped(scope, work).ok())
+            .collect();
+        let mut scan = work();
+        for other in others {
+            match other.join() {
+                Ok(part) => {
+                    scan.holders.extend(part.holders);
+                    scan.unreadable += part.unreadable;
+                }
+                Err(_) => scan.unreadable += 1,
+            }
+        }
+        scan
+    });
+    scan.unreadable += usize::from(!complete);
+    scan.holders.sort_unstable();
+    scan
+}
+
+/// Takes processes off the common list until it is empty.
+fn walk(root: &OwnedFd, pids: &[u32], next: &AtomicUsize, wanted: &FxHashSet<u32>) -> Scan {
+    let mut scan = Scan::default();
+    while let Some(&pid) = pids.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let outcome = open_directory(root, format!("{pid}/fd").as_str()).and_then(|directory| {
+            each_number(&directory, |fd, name| {
+                let mut link = [MaybeUninit::uninit(); LINK_BUFFER];
+                // The descriptor may have been closed since its name was read.
+                let Ok((link, _)) = readlinkat_raw(&directory, name, &mut link) else { return };
+                if let Some(inode) = socket_inode(link).filter(|inode| wanted.contains(inode)) {
+                    scan.holders.push(InodeHolder { inode, pid, fd });
+                }
+            })
+        });
+        match outcome {
+            Ok(()) | Err(Errno::NOENT | Errno::SRCH) => {}
+            Err(_) => scan.unreadable += 1,
+        }
+    }
+    scan
+}
+
+fn open_directory(parent: impl std::os::fd::AsFd, path: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
+    openat(parent, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Gives each entry whose name is a number to `visit`.
+fn each_number(directory: &OwnedFd, mut visit: impl FnMut(u32, &CStr)) -> Result<(), Errno> {
+    let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER];
+    let mut entries = RawDir::new(directory, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        if let Some(number) = decimal(entry.file_name().to_bytes()) {
+            visit(number, entry.file_name());
+        }
+    }
+    Ok(())
+}
+
+/// The inode number out of `socket:[N]` (`sockfs_dname` in `net/socket.c`). It is 32 bits wide:
+/// `get_next_ino` in `fs/inode.c` returns an unsigned int.
+fn socket_inode(link: &[u8]) -> Option<u32> {
+    decimal(link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?)
+}
+
+fn decimal(digits: &[u8]) -> Option<u32> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u32, |number, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(u32::from(digit))
+    })
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may stop at the first surprise"
+)]
+mod tests {
+    use std::{fs, net::TcpListener, os::fd::AsRawFd as _, os::unix::fs::symlink};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_holder_of_a_wanted_socket_is_found_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let mut expected = Vec::new();
+        for pid in 1..=300u32 {
+            let directory = root.path().join(format!("{pid}/fd"));
+            fs::create_dir_all(&directory).unwrap();
+            symlink("/dev/null", directory.join("0")).unwrap();
+            symlink("pipe:[5]", directory.join("1")).unwrap();
+            symlink(format!("socket:[{}]", 1000 + pid), directory.join("2")).unwrap();
+            symlink("socket:[99]", directory.join("7")).unwrap();
+            symlink("socket:[5]/and/a/path/that/is/long/enough/to/be/cut", directory.join("8")).unwrap();
+            expected.push(InodeHolder { inode: 99, pid, fd: 7 });
+        }
+        fs::create_dir_all(root.path().join("400")).unwrap(); // ended meanwhile
+        fs::create_dir_all(root.path().join("sys/fd")).unwrap();
+        expected.push(InodeHolder { inode: 1007, pid: 7, fd: 2 });
+        let scan = holders_by_inode(root.path(), &FxHashSet::from_iter([99, 1007, 5]));
+        assert_eq!((scan.holders, scan.unreadable), (expected, 0));
+    }
+
+    #[test]
+    fn a_proc_that_cannot_be_read_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let nowhere = root.path().join("nowhere");
+        assert_eq!(holders_by_inode(&nowhere, &FxHashSet::from_iter([1])).unreadable, 1);
+        fs::create_dir(root.path().join("1")).unwrap();
+        fs::write(root.path().join("1/fd"), "no directory").unwrap();
+        assert_eq!(holders_by_inode(root.path(), &FxHashSet::from_iter([1])).unreadable, 1);
+        assert_eq!(holders_by_inode(root.path(), &FxHashSet::default()).unreadable, 0, "nothing to do");
+    }
+
+    #[test]
+    fn a_socket_of_this_process_and_its_duplicate_are_found() {
+        if std::env::var_os("TCPTRACE_NO_LIVE").is_some() {
+            return;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let duplicate = listener.try_clone().unwrap();
+        let inode = u32::try_from(rustix::fs::fstat(&listener).unwrap().st_ino).unwrap();
+        let scan = holders_by_inode(Path::new("/proc"), &FxHashSet::from_iter([inode]));
+        let pid = std::process::id();
+        let mine: Vec<_> =
+            scan.holders.iter().filter(|holder| holder.pid == pid).map(|holder| holder.fd).collect();
+        let mut expected = [listener.as_raw_fd(), duplicate.as_raw_fd()].map(|fd| fd as u32);
+        expected.sort_unstable();
+        assert_eq!(mine, expected);
+    }
+
+    #[test]
+    fn only_whole_socket_names_are_understood() {
+        assert_eq!(socket_inode(b"socket:[4294967295]"), Some(u32::MAX));
+        for name in
+            ["socket:[4294967296]", "socket:[]", "socket:[1", "socket:[1]x", "socket:[+1]", "pipe:[1]"]
+        {
+            assert_eq!(socket_inode(name.as_bytes()), None, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_link_panics(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = socket_inode(&bytes);
+            let _ = decimal(&bytes);
+        }
+    }
+}

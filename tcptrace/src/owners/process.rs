@@ -1,0 +1,263 @@
+//! Who a process is, read from `/proc/PID` at one moment.
+//!
+//! Everything is read through one handle of the directory, so that a pid that is reused meanwhile can
+//! never lend its name to the process that had it before. Names are the process's own choice: arbitrary bytes, converted
+//! lossily and bounded here, escaped where they are shown. Nothing is cached and nothing printed.
+//!
+//! Files: proc_pid_stat(5), proc_pid_status(5), proc_pid_cmdline(5), proc_pid_limits(5).
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat},
+    io::Errno,
+};
+
+use super::cgroup;
+
+/// Longest part of a command line that is kept, in bytes and in arguments.
+const CMDLINE_BYTES: u64 = 4096;
+const CMDLINE_ARGUMENTS: usize = 64;
+/// Enough for `stat`, for the lines of `status` up to `Uid:`, for `limits` and for `cgroup` (whose
+/// lines are at most a path each; a longer text is cut and told less of).
+const FILE_BYTES: u64 = 64 * 1024;
+/// Unit of a process's start time: USER_HZ, which is 100 on every architecture that BPF programs run
+/// on (`include/asm-generic/param.h`).
+const TICKS_PER_SECOND: i64 = 100;
+
+/// What is known of a process. What could not be read is `None`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessIdentity {
+    /// Process id, in the pid namespace of the proc mount that was read.
+    pub pid: u32,
+    /// Name of the main thread, as the process chose it: at most 15 bytes (63 for kernel threads).
+    pub comm: String,
+    /// Path of the executable, with ` (deleted)` behind it when the file is gone. Needs the right to
+    /// trace the process; kernel threads have none.
+    pub exe: Option<String>,
+    /// The arguments, the program's name first: the first 64 within the first 4096 bytes. Empty for a
+    /// kernel thread and for a zombie.
+    pub cmdline: Vec<String>,
+    /// Effective user id.
+    pub uid: Option<u32>,
+    /// When it started, to about a second: the boot time is known in whole seconds only.
+    pub started: Option<jiff::Timestamp>,
+    /// When it started, in clock ticks (1/100 s) since boot: with the pid, it tells the process from a later one
+    /// with the same pid.
+    pub start_ticks: Option<u64>,
+    /// Its cgroup; see [`cgroup::CgroupMembership::path`].
+    pub cgroup: Option<String>,
+    /// The systemd unit it belongs to.
+    pub unit: Option<String>,
+    /// The container it runs in: the short id, or the name.
+    pub container: Option<String>,
+}
+
+/// How many descriptors a process has open, and may have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DescriptorUse {
+    /// Open descriptors.
+    pub used: Option<u64>,
+    /// The soft limit (RLIMIT_NOFILE), at which accept() and open() begin to fail with EMFILE. `None` also when
+    /// it is unlimited.
+    pub limit: Option<u64>,
+}
+
+/// Why a process could not be described.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such process (any more), or `hidepid` hides it (proc(5)).
+    #[error("process {pid} is gone")]
+    Gone {
+        /// Its pid.
+        pid: u32,
+    },
+    /// Its files cannot be read.
+    #[error("reading {path}: {source}; run as root")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// Reads processes from one mount of procfs.
+#[derive(Debug, Clone)]
+pub struct ProcessReader {
+    proc_root: PathBuf,
+    /// Seconds since 1970.
+    booted: Option<i64>,
+}
+
+impl ProcessReader {
+    /// For the procfs at `proc_root` (`/proc`). Reads the boot time, once.
+    #[must_use]
+    pub fn new(proc_root: &Path) -> Self {
+        let stat = openat(CWD, proc_root, DIRECTORY, Mode::empty())
+            .and_then(|root| contents(&root, "stat", 16 * FILE_BYTES));
+        let booted = stat.ok().and_then(|text| boot_time(&String::from_utf8_lossy(&text)));
+        Self { proc_root: proc_root.to_owned(), booted }
+    }
+
+    /// Describes the process with this pid.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such process, and when not even its name can be read.
+    pub fn read(&self, pid: u32) -> Result<ProcessIdentity, Error> {
+        let directory = self.open(pid)?;
+        let stat =
+            contents(&directory, "stat", FILE_BYTES).map_err(|errno| self.error(pid, "stat", errno))?;
+        let Some(stat) = parse_stat(&stat) else {
+            let source = io::Error::from(io::ErrorKind::InvalidData);
+            return Err(Error::Unreadable { path: self.path(pid, "stat"), source });
+        };
+        let text = |file| {
+            let bytes = contents(&directory, file, FILE_BYTES).ok()?;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let cgroup = text("cgroup").map(|text| cgroup::parse(&text)).unwrap_or_default();
+        Ok(ProcessIdentity {
+            pid,
+            comm: stat.comm,
+            exe: readlinkat(&directory, "exe", Vec::new())
+                .ok()
+                .map(|path| path.to_string_lossy().into_owned()),
+            cmdline: contents(&directory, "cmdline", CMDLINE_BYTES)
+                .map(|bytes| arguments(&bytes))
+                .unwrap_or_default(),
+            uid: text("status").and_then(|text| effective_uid(&text)),
+            started: stat.start_ticks.and_then(|ticks| self.started(ticks)),
+            start_ticks: stat.start_ticks,
+            cgroup: cgroup.path,
+            unit: cgroup.unit,
+            container: cgroup.container,
+        })
+    }
+
+    /// Counts the process's descriptors.
+    #[must_use]
+    pub fn descriptor_use(&self, pid: u32) -> DescriptorUse {
+        let Ok(directory) = self.open(pid) else { return DescriptorUse::default() };
+        let limits = contents(&directory, "limits", FILE_BYTES).ok();
+        DescriptorUse {
+            used: descriptors(&directory).ok(),
+            limit: limits.and_then(|text| open_files_limit(&String::from_utf8_lossy(&text))),
+        }
+    }
+
+    fn open(&self, pid: u32) -> Result<OwnedFd, Error> {
+        openat(CWD, self.path(pid, ""), DIRECTORY, Mode::empty()).map_err(|errno| self.error(pid, "", errno))
+    }
+
+    fn path(&self, pid: u32, file: &str) -> PathBuf {
+        self.proc_root.join(pid.to_string()).join(file)
+    }
+
+    fn error(&self, pid: u32, file: &str, errno: Errno) -> Error {
+        match errno {
+            Errno::NOENT | Errno::SRCH => Error::Gone { pid },
+            errno => Error::Unreadable { path: self.path(pid, file), source: errno.into() },
+        }
+    }
+
+    fn started(&self, ticks: u64) -> Option<jiff::Timestamp> {
+        let ticks = i64::try_from(ticks).ok()?;
+        let nanoseconds = (ticks % TICKS_PER_SECOND) * (1_000_000_000 / TICKS_PER_SECOND);
+        let second = self.booted?.checked_add(ticks / TICKS_PER_SECOND)?;
+        jiff::Timestamp::new(second, i32::try_from(nanoseconds).ok()?).ok()
+    }
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+fn contents(directory: &OwnedFd, file: &str, most: u64) -> Result<Vec<u8>, Errno> {
+    let file = openat(directory, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut bytes = Vec::new();
+    File::from(file)
+        .take(most)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    Ok(bytes)
+}
+
+/// The size of the directory is the number of descriptors since Linux 6.2 (commit f1f1f2569901); it was
+/// 0 before, and they must be counted.
+fn descriptors(process: &OwnedFd) -> Result<u64, Errno> {
+    let directory = openat(process, "fd", DIRECTORY, Mode::empty())?;
+    let status = fstat(&directory)?;
+    // Only on procfs (whose directories have no blocks) is the size that number.
+    if let (Ok(count @ 1..), 0) = (u64::try_from(status.st_size), status.st_blocks) {
+        return Ok(count);
+    }
+    counted(&directory)
+}
+
+fn counted(directory: &OwnedFd) -> Result<u64, Errno> {
+    let mut buffer = Vec::with_capacity(32 * 1024);
+    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
+    let mut count = 0;
+    while let Some(entry) = entries.next() {
+        count += u64::from(entry?.file_name().to_bytes().first().is_some_and(u8::is_ascii_digit));
+    }
+    Ok(count)
+}
+
+struct ProcessStat {
+    comm: String,
+    start_ticks: Option<u64>,
+}
+
+/// Reads `stat`: `pid (comm) state …`, the start time being the 22nd field. The comm can hold anything,
+/// parentheses and newlines too, so it ends at the *last* parenthesis.
+fn parse_stat(stat: &[u8]) -> Option<ProcessStat> {
+    let opening = stat.iter().position(|byte| *byte == b'(')?;
+    let closing = stat.iter().rposition(|byte| *byte == b')')?;
+    let comm = stat.get(opening + 1..closing)?;
+    let behind = std::str::from_utf8(stat.get(closing + 1..)?).ok()?;
+    Some(ProcessStat {
+        comm: String::from_utf8_lossy(comm).into_owned(),
+        start_ticks: behind.split_ascii_whitespace().nth(19).and_then(|ticks| ticks.parse().ok()),
+    })
+}
+
+/// Splits a command line at its zero bytes; the last argument may be cut.
+fn arguments(cmdline: &[u8]) -> Vec<String> {
+    if cmdline.is_empty() {
+        return Vec::new();
+    }
+    let cmdline = cmdline.strip_suffix(&[0]).unwrap_or(cmdline);
+    cmdline
+        .split(|byte| *byte == 0)
+        .take(CMDLINE_ARGUMENTS)
+        .map(|argument| String::from_utf8_lossy(argument).into_owned())
+        .collect()
+}
+
+/// `Uid:` holds the real, effective, saved and file system user ids. The owner of the directory would not
+/// do: it is root for a process that is not dumpable.
+fn effective_uid(status: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// The soft limit, which comes first.
+fn open_files_limit(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// `btime` in `/proc/stat`: seconds since 1970.
+fn boot_time(stat: &str) -> Option<i64> {
+    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+#[path = "process_tests.rs"]
+mod tests;

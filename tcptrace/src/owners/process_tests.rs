@@ -1,0 +1,157 @@
+//! Planted /proc trees with hostile names; live: this process and a child.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may stop at the first surprise"
+)]
+
+use std::{
+    fs,
+    os::unix::{fs::symlink, process::CommandExt as _},
+    process::Command,
+};
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn stat_line(comm: &[u8], start: &str) -> Vec<u8> {
+    let mut line = b"77 (".to_vec();
+    line.extend_from_slice(comm);
+    line.extend_from_slice(b") S 1 77 77 0 -1 4194560 101 0 0 0 1 2 0 0 20 0 1 0 ");
+    line.extend_from_slice(start.as_bytes());
+    line.extend_from_slice(b" 2891776 232 18446744073709551615 1 1 0\n");
+    line
+}
+
+#[test]
+fn a_planted_process_is_read_in_full() {
+    let root = tempfile::tempdir().unwrap();
+    let process = root.path().join("77");
+    fs::create_dir_all(process.join("fd")).unwrap();
+    fs::write(root.path().join("stat"), "cpu 1 2\nbtime 1700000000\nprocesses 3\n").unwrap();
+    fs::write(process.join("stat"), stat_line(b"web", "12345")).unwrap();
+    fs::write(process.join("cmdline"), b"web\0--port\0\0\xff\0").unwrap();
+    fs::write(process.join("status"), "Name:\tweb\nUid:\t1000\t33\t1000\t33\n").unwrap();
+    fs::write(process.join("cgroup"), "0::/system.slice/web.service\n").unwrap();
+    fs::write(
+        process.join("limits"),
+        "Limit                     Soft Limit           Hard Limit           Units     \n\
+         Max open files            1024                 524288               files     \n",
+    )
+    .unwrap();
+    symlink("/usr/bin/web (deleted)", process.join("exe")).unwrap();
+    for fd in 0..4 {
+        symlink("/dev/null", process.join(format!("fd/{fd}"))).unwrap();
+    }
+    let reader = ProcessReader::new(root.path());
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        reader.read(77).unwrap(),
+        ProcessIdentity {
+            pid: 77,
+            comm: "web".to_owned(),
+            exe: text("/usr/bin/web (deleted)"),
+            cmdline: ["web", "--port", "", "\u{fffd}"].map(str::to_owned).to_vec(),
+            uid: Some(33),
+            started: Some(jiff::Timestamp::new(1_700_000_123, 450_000_000).unwrap()),
+            start_ticks: Some(12345),
+            cgroup: text("/system.slice/web.service"),
+            unit: text("web.service"),
+            container: None,
+        }
+    );
+    assert_eq!(reader.descriptor_use(77).limit, Some(1024));
+}
+
+#[test]
+fn descriptors_are_counted_where_the_directory_does_not_tell() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("77/fd");
+    fs::create_dir_all(&directory).unwrap();
+    for fd in 0..2000 {
+        fs::write(directory.join(fd.to_string()), "").unwrap();
+    }
+    let process = openat(CWD, root.path().join("77"), DIRECTORY, Mode::empty()).unwrap();
+    assert_eq!(counted(&openat(&process, "fd", DIRECTORY, Mode::empty()).unwrap()), Ok(2000));
+}
+
+#[test]
+fn a_process_that_is_gone_and_one_half_readable_are_told_apart() {
+    let root = tempfile::tempdir().unwrap();
+    let reader = ProcessReader::new(root.path());
+    assert!(matches!(reader.read(5), Err(Error::Gone { pid: 5 })));
+    assert_eq!(reader.descriptor_use(5), DescriptorUse::default());
+    let process = root.path().join("5");
+    fs::create_dir(&process).unwrap();
+    fs::write(process.join("stat"), "nonsense").unwrap();
+    assert!(matches!(reader.read(5), Err(Error::Unreadable { .. })));
+    fs::write(process.join("stat"), stat_line(b"x", "1")).unwrap();
+    let identity = reader.read(5).unwrap();
+    assert_eq!((identity.exe, identity.uid, identity.started), (None, None, None));
+    assert_eq!(identity.cmdline, Vec::<String>::new());
+}
+
+#[test]
+fn a_comm_may_hold_parentheses_spaces_and_newlines() {
+    for comm in ["a) S 1 (b", "((", "))", "two words", "new\nline", ""] {
+        let stat = parse_stat(&stat_line(comm.as_bytes(), "99")).unwrap();
+        assert_eq!((stat.comm.as_str(), stat.start_ticks), (comm, Some(99)));
+    }
+}
+
+#[test]
+fn a_command_line_is_bounded() {
+    assert_eq!(arguments(&[0; 4096]).len(), CMDLINE_ARGUMENTS);
+    assert_eq!(arguments(b"nginx: worker process"), ["nginx: worker process"]);
+    assert_eq!(arguments(b""), Vec::<String>::new());
+}
+
+#[test]
+fn this_process_and_a_child_are_who_they_are() {
+    if std::env::var_os("TCPTRACE_NO_LIVE").is_some() {
+        return;
+    }
+    let reader = ProcessReader::new(Path::new("/proc"));
+    let me = reader.read(std::process::id()).unwrap();
+    assert_eq!(me.exe.unwrap(), std::env::current_exe().unwrap().to_str().unwrap());
+    assert_eq!(me.uid, Some(rustix::process::geteuid().as_raw()));
+    assert_eq!(me.cmdline, std::env::args().take(CMDLINE_ARGUMENTS).collect::<Vec<_>>());
+
+    let mut child = Command::new("sleep").arg0("re(named) x").arg("600").spawn().unwrap();
+    let identity = reader.read(child.id());
+    let descriptors = reader.descriptor_use(child.id());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let identity = identity.unwrap();
+    // spawn() returns after the exec.
+    assert_eq!(
+        (identity.comm.as_str(), &identity.cmdline[..]),
+        ("sleep", &["re(named) x".to_owned(), "600".to_owned()][..])
+    );
+    let age = jiff::Timestamp::now().duration_since(identity.started.unwrap()).as_secs();
+    assert!((-2..=60).contains(&age), "started {age} s ago");
+    assert!(identity.start_ticks.unwrap() >= me.start_ticks.unwrap());
+    assert!((3..100).contains(&descriptors.used.unwrap()), "{descriptors:?}");
+    assert_eq!(descriptors.limit, rustix::process::getrlimit(rustix::process::Resource::Nofile).current);
+    assert!(matches!(reader.read(child.id()), Err(Error::Gone { .. })));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), text in any::<String>()) {
+        let _ = parse_stat(&bytes);
+        let _ = arguments(&bytes);
+        let _ = effective_uid(&format!("Uid:{text}"));
+        let _ = open_files_limit(&format!("Max open files{text}"));
+        let _ = boot_time(&format!("btime {text}"));
+    }
+
+    #[test]
+    fn any_comm_survives_stat(comm in proptest::collection::vec(1u8.., 0..16), start in any::<u64>()) {
+        let stat = parse_stat(&stat_line(&comm, &start.to_string())).unwrap();
+        prop_assert_eq!(stat.comm, String::from_utf8_lossy(&comm).into_owned());
+        prop_assert_eq!(stat.start_ticks, Some(start));
+    }
+}
