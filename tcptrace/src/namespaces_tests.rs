@@ -19,7 +19,8 @@ use proptest::prelude::*;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::*;
-use crate::sock_diag::{SockDiag, StateMask, TcpFlavour};
+use crate::transition::StateSet;
+use crate::sock_diag::{SockDiag, TcpFlavour};
 
 const SOCKSTAT: &str = "sockets: used 20\nTCP: inuse 7 orphan 0 tw 3 alloc 9 mem 239\nUDP: inuse 1 mem 0\n";
 const SOCKSTAT6: &str = "TCP6: inuse 4\nUDP6: inuse 0\n";
@@ -164,7 +165,7 @@ fn a_leak_in_another_namespace_is_counted_and_listed_there_and_not_here() {
     while stuck.len() < 2 {
         stuck.clear();
         let _ =
-            there.dump(TcpFlavour::Tcp, StateMask::CLOSE_WAIT, false, |socket| stuck.push(socket)).unwrap();
+            there.dump(TcpFlavour::Tcp, StateSet::CLOSE_WAIT, false, |socket| stuck.push(socket)).unwrap();
         assert!(Instant::now() < deadline, "{stuck:?}");
     }
     let cookie = rustix::net::sockopt::socket_cookie(&held).unwrap();
@@ -184,7 +185,7 @@ fn a_leak_in_another_namespace_is_counted_and_listed_there_and_not_here() {
     let mut here = SockDiag::open_here().unwrap();
     let mut elsewhere = 0;
     let _ = here
-        .dump(TcpFlavour::Tcp, StateMask::ALL, false, |socket| {
+        .dump(TcpFlavour::Tcp, StateSet::ALL, false, |socket| {
             elsewhere += u32::from(socket.cookie == cookie)
         })
         .unwrap();

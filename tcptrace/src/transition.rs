@@ -102,8 +102,22 @@ impl FromStr for State {
 pub struct StateSet(u32);
 
 impl StateSet {
-    /// Every state.
+    /// No state.
+    pub const NONE: Self = Self(0);
+    /// Every state of a socket that takes part in TCP: numbers 1 to 12.
     pub const ALL: Self = Self(0x1ffe);
+    /// CLOSE_WAIT alone.
+    pub const CLOSE_WAIT: Self = Self(1 << State::CloseWait as u32);
+    /// LISTEN alone.
+    pub const LISTEN: Self = Self(1 << State::Listen as u32);
+    /// TIME_WAIT alone.
+    pub const TIME_WAIT: Self = Self(1 << State::TimeWait as u32);
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 
     /// Bit *n* stands for the state with the kernel's number *n*.
     pub fn bits(self) -> u32 {

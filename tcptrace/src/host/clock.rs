@@ -8,6 +8,14 @@ pub fn monotonic_ns() -> u64 {
     nanoseconds(ClockId::Monotonic)
 }
 
+/// A moment of CLOCK_MONOTONIC in the unit in which /proc tells when a process started: clock ticks (a
+/// hundredth of a second) since boot, time asleep included.
+pub fn boot_ticks_at(ktime_ns: u64) -> u64 {
+    const TICK_NS: u64 = 10_000_000;
+    let asleep = nanoseconds(ClockId::Boottime).saturating_sub(monotonic_ns());
+    ktime_ns.saturating_add(asleep) / TICK_NS
+}
+
 fn nanoseconds(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);

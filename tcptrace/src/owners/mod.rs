@@ -1,7 +1,43 @@
 //! Who holds a socket: processes, their descriptors, and the unit or container they belong to.
 //!
-//! It states what was found; it draws no conclusion from it, and it never prints.
+//! An owner is never stated without the evidence for it, and never guessed from who happened to run.
 
 pub mod cgroup;
+mod descriptors;
+pub mod inspector;
 pub mod proc_fd;
 pub mod process;
+pub mod worker;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+pub use self::process::ProcessIdentity;
+
+/// How an owner is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// A descriptor of it was found in the process's descriptor table.
+    FdTable,
+    /// The socket was never accepted, and the process holds the listening socket.
+    Listener,
+    /// The process accepted or connected the socket; it may no longer hold it.
+    Opened,
+    /// The process was seen closing it.
+    None,
+}
+
+/// A process that answers for a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Who.
+    pub process: Arc<ProcessIdentity>,
+    /// Its descriptors for the socket (or for the listener), ascending.
+    pub fds: Vec<u32>,
+    /// Whether another process opened the socket; `None` when nobody was seen opening it.
+    pub inherited: Option<bool>,
+    /// How this is known.
+    pub evidence: Evidence,
+}

@@ -58,6 +58,25 @@ pub struct ProcessIdentity {
     pub container: Option<String>,
 }
 
+impl ProcessIdentity {
+    /// A process that has ended: its pid and the name it had are all that is left.
+    #[must_use]
+    pub fn from_name(pid: u32, comm: &str) -> Self {
+        Self {
+            pid,
+            comm: comm.to_owned(),
+            exe: None,
+            cmdline: Vec::new(),
+            uid: None,
+            started: None,
+            start_ticks: None,
+            cgroup: None,
+            unit: None,
+            container: None,
+        }
+    }
+}
+
 /// How many descriptors a process has open, and may have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DescriptorUse {

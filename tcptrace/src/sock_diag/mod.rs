@@ -29,41 +29,6 @@ pub enum TcpFlavour {
     Mptcp,
 }
 
-/// A set of TCP states: bit N stands for the state with the kernel's number N
-/// (`include/net/tcp_states.h`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct StateMask(pub u32);
-
-impl StateMask {
-    /// No state: a dump with it asks whether the kernel answers at all, and walks nothing.
-    pub const NONE: Self = Self(0);
-    /// `TCP_ESTABLISHED` (1).
-    pub const ESTABLISHED: Self = Self(1 << 1);
-    /// `TCP_FIN_WAIT2` (5).
-    pub const FIN_WAIT2: Self = Self(1 << 5);
-    /// `TCP_TIME_WAIT` (6).
-    pub const TIME_WAIT: Self = Self(1 << 6);
-    /// `TCP_CLOSE_WAIT` (8).
-    pub const CLOSE_WAIT: Self = Self(1 << 8);
-    /// `TCP_LISTEN` (10).
-    pub const LISTEN: Self = Self(1 << 10);
-    /// States 1 (`TCP_ESTABLISHED`) to 12 (`TCP_NEW_SYN_RECV`), which is every state of a socket that
-    /// takes part in TCP.
-    pub const ALL: Self = Self(0x1ffe);
-
-    /// Both sets together.
-    #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Whether the state with this kernel number is in the set; false for numbers above 31.
-    #[must_use]
-    pub const fn contains(self, state: u8) -> bool {
-        state < 32 && self.0 & (1 << state) != 0
-    }
-}
-
 /// One socket as the kernel described it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiagSocket {
@@ -100,6 +65,9 @@ pub struct DiagSocket {
     pub cgroup_id: Option<u64>,
     /// When something last happened on the socket. `None` unless asked for, and for minisockets.
     pub times: Option<ActivityTimes>,
+    /// Whether it carries one path of an MPTCP connection: applications hold the connection, which is
+    /// listed as [`TcpFlavour::Mptcp`]. Told to callers with CAP_NET_ADMIN only.
+    pub is_mptcp_subflow: bool,
     /// Milliseconds until a *minisocket* is gone; `None` for a real socket. A minisocket is what the
     /// kernel keeps of a socket in TIME_WAIT, or in FIN_WAIT2 after close(); nobody holds it.
     pub minisocket_left_ms: Option<u32>,

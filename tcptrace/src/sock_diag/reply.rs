@@ -19,6 +19,10 @@ const HEADER_LENGTH: usize = 72;
 const EXPIRES_OFFSET: usize = 52;
 /// Since Linux 5.9; the crate has no name for it.
 const INET_DIAG_CGROUP_ID: u16 = 21;
+/// `INET_DIAG_ULP_INFO` of `include/uapi/linux/inet_diag.h`; the crate has no name for it.
+const INET_DIAG_ULP_INFO: u16 = 22;
+/// `INET_ULP_INFO_NAME`: the name of the protocol on top, within the former.
+const INET_ULP_INFO_NAME: u16 = 1;
 
 /// One message from the kernel.
 #[derive(Debug)]
@@ -94,11 +98,13 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
 
     let mut cgroup_id = None;
     let mut times = None;
+    let mut is_mptcp_subflow = false;
     for attribute in NlasIterator::new(payload.get(HEADER_LENGTH..).unwrap_or_default()) {
         let attribute = attribute.map_err(|error| error.to_string())?;
         match attribute.kind() {
             INET_DIAG_INFO => times = activity_times(attribute.value(), flavour),
             INET_DIAG_CGROUP_ID => cgroup_id = array(attribute.value(), 0).map(u64::from_ne_bytes),
+            INET_DIAG_ULP_INFO => is_mptcp_subflow = runs_mptcp(attribute.value()),
             _ => {}
         }
     }
@@ -117,8 +123,16 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
         interface: id.interface_id,
         cgroup_id,
         times,
+        is_mptcp_subflow,
         minisocket_left_ms,
     })
+}
+
+/// Whether the protocol on top of a TCP socket is MPTCP. The kernel writes its name with a NUL.
+fn runs_mptcp(attributes: &[u8]) -> bool {
+    NlasIterator::new(attributes)
+        .flatten()
+        .any(|attribute| attribute.kind() == INET_ULP_INFO_NAME && attribute.value().starts_with(b"mptcp\0"))
 }
 
 /// IPv4-mapped addresses as IPv4, provided that both sides can be written so: a dual-stack listener

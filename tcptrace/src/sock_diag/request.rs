@@ -7,7 +7,8 @@ use netlink_packet_sock_diag::{
     inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
 };
 
-use super::{DiagSocket, StateMask, TcpFlavour};
+use crate::transition::StateSet;
+use super::{DiagSocket, TcpFlavour};
 
 /// The message type of the older request (`include/uapi/linux/inet_diag.h`), which is the only one that
 /// takes both families in one pass over the host's hash table.
@@ -45,7 +46,7 @@ impl Pass {
 pub(super) fn dump(
     pass: Pass,
     flavour: TcpFlavour,
-    states: StateMask,
+    states: 
     with_times: bool,
     sequence: u32,
 ) -> Vec<u8> {
@@ -57,7 +58,7 @@ pub(super) fn dump(
         family: pass.family(),
         protocol: protocol_byte(flavour),
         extensions,
-        states: StateFlags::from_bits_retain(states.0),
+        states: StateFlags::from_bits_retain(states.bits()),
         socket_id: SocketId::new_v4(),
     };
     encode(&request, flavour, NLM_F_REQUEST | NLM_F_DUMP, sequence)
@@ -70,7 +71,7 @@ pub(super) fn lookup(socket: &DiagSocket, with_times: bool, sequence: u32) -> Ve
         family: if socket.local.is_ipv4() { AF_INET } else { AF_INET6 },
         protocol: IPPROTO_TCP,
         extensions: extensions(with_times),
-        states: StateFlags::from_bits_retain(StateMask::ALL.0),
+        states: StateFlags::from_bits_retain(StateSet::ALL.bits()),
         socket_id: SocketId {
             source_port: socket.local.port(),
             destination_port: socket.remote.port(),
@@ -116,11 +117,11 @@ fn encode(request: &InetRequest, flavour: TcpFlavour, flags: u16, sequence: u32)
 
 /// `struct inet_diag_req`: family, two prefix lengths, extensions, socket id (48 bytes), states, and the
 /// tables to dump, which the kernel ignores.
-fn legacy_dump(extensions: u8, states: StateMask, sequence: u32) -> Vec<u8> {
+fn legacy_dump(extensions: u8, states: sequence: u32) -> Vec<u8> {
     let mut payload = [0; 60];
     payload[0] = AF_UNSPEC;
     payload[3] = extensions;
-    payload[52..56].copy_from_slice(&states.0.to_ne_bytes());
+    payload[52..56].copy_from_slice(&states.bits().to_ne_bytes());
     message(TCPDIAG_GETSOCK, NLM_F_REQUEST | NLM_F_DUMP, sequence, &payload)
 }
 

@@ -9,8 +9,9 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
+use crate::transition::StateSet;
 use super::{
-    DiagSocket, Error, StateMask, TcpFlavour,
+    DiagSocket, Error, TcpFlavour,
     reply::{self, Reply},
     request::{self, Pass},
 };
@@ -102,7 +103,7 @@ impl SockDiag {
     ///
     /// [`Error::NotSupported`] when it does not.
     pub fn probe(&mut self, flavour: TcpFlavour) -> Result<(), Error> {
-        let _ = self.pass(Pass::V4, flavour, StateMask::NONE, false, &mut |_| {})?;
+        let _ = self.pass(Pass::V4, flavour, StateSet::NONE, false, &mut |_| {})?;
         Ok(())
     }
 
@@ -120,7 +121,7 @@ impl SockDiag {
     pub fn dump(
         &mut self,
         flavour: TcpFlavour,
-        states: StateMask,
+        states: 
         with_times: bool,
         mut visit: impl FnMut(DiagSocket),
     ) -> Result<Dump, Error> {
@@ -156,7 +157,7 @@ impl SockDiag {
         if flavour == TcpFlavour::Mptcp {
             // The kernel looks MPTCP sockets up by token, not by address (`mptcp_diag_dump_one`); the
             // token is no part of a dump. Its table holds MPTCP sockets only, so walking it is cheap.
-            let state = StateMask::ALL;
+            let state = StateSet::ALL;
             let _ = self.dump(flavour, state, with_times, |other| {
                 if other.cookie == socket.cookie {
                     found = Some(other);
@@ -181,7 +182,7 @@ impl SockDiag {
         &mut self,
         pass: Pass,
         flavour: TcpFlavour,
-        states: StateMask,
+        states: 
         with_times: bool,
         visit: &mut dyn FnMut(DiagSocket),
     ) -> Result<Dump, Error> {

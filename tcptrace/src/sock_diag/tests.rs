@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::transition::StateSet;
 use super::*;
 
 fn no_live() -> bool {
@@ -24,7 +25,7 @@ fn cookie_of(socket: impl AsFd) -> u64 {
     rustix::net::sockopt::socket_cookie(socket).unwrap()
 }
 
-fn all(diag: &mut SockDiag, flavour: TcpFlavour, states: StateMask) -> Vec<DiagSocket> {
+fn all(diag: &mut SockDiag, flavour: TcpFlavour, states: StateSet) -> Vec<DiagSocket> {
     let mut sockets = Vec::new();
     let dump = diag.dump(flavour, states, true, |socket| sockets.push(socket)).unwrap();
     assert!(!dump.interrupted);
@@ -39,7 +40,7 @@ fn await_close_wait(
 ) -> DiagSocket {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let sockets = all(diag, flavour, StateMask::CLOSE_WAIT);
+        let sockets = all(diag, flavour, StateSet::CLOSE_WAIT);
         if let Some(socket) = sockets.iter().find(|socket| wanted(socket)) {
             return socket.clone();
         }
@@ -121,7 +122,7 @@ fn a_socket_that_was_never_accepted_has_no_inode() {
     let socket = await_close_wait(&mut diag, TcpFlavour::Tcp, |socket| socket.remote == peer_address);
     assert_eq!((socket.family, socket.inode, socket.recv_q), (6, 0, 1));
 
-    let listening = all(&mut diag, TcpFlavour::Tcp, StateMask::LISTEN);
+    let listening = all(&mut diag, TcpFlavour::Tcp, StateSet::LISTEN);
     let cookie = cookie_of(&listener);
     let found = listening.iter().find(|socket| socket.cookie == cookie).unwrap();
     assert_eq!((found.local, found.recv_q), (listener.local_addr().unwrap(), 1), "one waits for accept()");
@@ -162,7 +163,7 @@ fn time_wait_is_a_minisocket_with_the_time_left() {
     let mut diag = SockDiag::open_here().unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
     let socket = loop {
-        let waiting = all(&mut diag, TcpFlavour::Tcp, StateMask::TIME_WAIT);
+        let waiting = all(&mut diag, TcpFlavour::Tcp, StateSet::TIME_WAIT);
         if let Some(socket) = waiting.into_iter().find(|socket| socket.local == first_address) {
             break socket;
         }
@@ -199,7 +200,7 @@ fn an_mptcp_socket_is_listed_apart_from_its_subflows() {
     assert_eq!(socket.inode, inode_of(&held));
     assert_eq!(socket.local, held.local_addr().unwrap().as_socket().unwrap());
     assert_eq!(diag.lookup(TcpFlavour::Mptcp, &socket, false).unwrap().unwrap().cookie, cookie);
-    let subflows = all(&mut diag, TcpFlavour::Tcp, StateMask::ALL);
+    let subflows = all(&mut diag, TcpFlavour::Tcp, StateSet::ALL);
     assert!(subflows.iter().all(|subflow| subflow.cookie != cookie));
 }
 
@@ -210,5 +211,5 @@ fn a_dump_of_no_states_walks_nothing_and_still_proves_support() {
     }
     let mut diag = SockDiag::open_here().unwrap();
     diag.probe(TcpFlavour::Tcp).unwrap();
-    assert_eq!(all(&mut diag, TcpFlavour::Tcp, StateMask::NONE), []);
+    assert_eq!(all(&mut diag, TcpFlavour::Tcp, StateSet::NONE), []);
 }

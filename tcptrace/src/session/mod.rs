@@ -1,0 +1,67 @@
+//! Sessions: the event loops that join the parts. One file a command; what they share is here.
+
+pub mod leaks;
+mod pump;
+mod status;
+mod stop;
+mod tally;
+pub mod trace;
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use crate::{
+    host::{identity::HostIdentity, privilege::NotPrivileged},
+    kernel::LoadError,
+    owners::worker::WorkerGone,
+    record::Header,
+    sink::{OpenError, WriteError},
+};
+
+/// A session could not run, or not to its end.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// This process may not do what is needed.
+    #[error(transparent)]
+    NotPrivileged(#[from] NotPrivileged),
+    /// The kernel side could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// An output file cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A record could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The system refused something that every session needs.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A part of the program ended.
+    #[error(transparent)]
+    Worker(#[from] WorkerGone),
+}
+
+impl SessionError {
+    /// The exit code that stands for it: a promise (README, "Exit codes").
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Open(_) => 2,
+            Self::NotPrivileged(_) | Self::Load(_) | Self::System { .. } => 3,
+            Self::Write(_) | Self::Worker(_) => 4,
+        }
+    }
+}
+
+fn header(backend: crate::kernel::Backend, started: Timestamp) -> Header {
+    Header {
+        host: HostIdentity::read(std::path::Path::new("/proc")),
+        started,
+        command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+        backend: backend.to_string(),
+    }
+}

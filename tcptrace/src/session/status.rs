@@ -1,0 +1,43 @@
+//! A line on the terminal that shows that a session is alive. On standard error, and only where that is
+//! a terminal; it never mixes with records.
+
+use std::io::{IsTerminal as _, Write as _, stderr};
+
+/// The status line.
+pub struct StatusLine {
+    is_enabled: bool,
+    is_shown: bool,
+}
+
+impl StatusLine {
+    /// A status line, unless standard error is no terminal or the operator wants it quiet.
+    pub fn new() -> Self {
+        let is_enabled = stderr().is_terminal() && log::log_enabled!(log::Level::Warn);
+        Self { is_enabled, is_shown: false }
+    }
+
+    /// Replaces the line by another.
+    pub fn show(&mut self, text: impl FnOnce() -> String) {
+        if self.is_enabled {
+            // A terminal that went away shows nothing: no reason to end the session.
+            let _ = write!(stderr(), "\r\x1b[K{}", text());
+            let _ = stderr().flush();
+            self.is_shown = true;
+        }
+    }
+
+    /// Takes the line away, so that records can be written.
+    pub fn clear(&mut self) {
+        if self.is_shown {
+            let _ = write!(stderr(), "\r\x1b[K");
+            let _ = stderr().flush();
+            self.is_shown = false;
+        }
+    }
+}
+
+impl Drop for StatusLine {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
