@@ -93,20 +93,27 @@ pub fn holders_by_inode(proc_root: &Path, wanted: &FxHashSet<u32>) -> Scan {
 fn walk(root: &OwnedFd, pids: &[u32], next: &AtomicUsize, wanted: &FxHashSet<u32>) -> Scan {
     let mut scan = Scan::default();
     while let Some(&pid) = pids.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let mut denied = false;
         let outcome = open_directory(root, format!("{pid}/fd").as_str()).and_then(|directory| {
             each_number(&directory, |fd, name| {
                 let mut link = [MaybeUninit::uninit(); LINK_BUFFER];
-                // The descriptor may have been closed since its name was read.
-                let Ok((link, _)) = readlinkat_raw(&directory, name, &mut link) else { return };
+                let link = match readlinkat_raw(&directory, name, &mut link) {
+                    Ok((link, _)) => link,
+                    // Closed since its name was read, or the process has ended.
+                    Err(Errno::NOENT | Errno::SRCH) => return,
+                    // Listing takes root, following takes the right to trace (`proc_fd_access_allowed`).
+                    Err(_) => {
+                        denied = true;
+                        return;
+                    }
+                };
                 if let Some(inode) = socket_inode(link).filter(|inode| wanted.contains(inode)) {
                     scan.holders.push(InodeHolder { inode, pid, fd });
                 }
             })
         });
-        match outcome {
-            Ok(()) | Err(Errno::NOENT | Errno::SRCH) => {}
-            Err(_) => scan.unreadable += 1,
-        }
+        let gone = matches!(outcome, Err(Errno::NOENT | Errno::SRCH));
+        scan.unreadable += usize::from(denied || (outcome.is_err() && !gone));
     }
     scan
 }
@@ -186,7 +193,9 @@ mod tests {
         assert_eq!(holders_by_inode(&nowhere, &FxHashSet::from_iter([1])).unreadable, 1);
         fs::create_dir(root.path().join("1")).unwrap();
         fs::write(root.path().join("1/fd"), "no directory").unwrap();
-        assert_eq!(holders_by_inode(root.path(), &FxHashSet::from_iter([1])).unreadable, 1);
+        fs::create_dir_all(root.path().join("2/fd")).unwrap();
+        fs::write(root.path().join("2/fd/3"), "no link").unwrap();
+        assert_eq!(holders_by_inode(root.path(), &FxHashSet::from_iter([1])).unreadable, 2);
         assert_eq!(holders_by_inode(root.path(), &FxHashSet::default()).unreadable, 0, "nothing to do");
     }
 

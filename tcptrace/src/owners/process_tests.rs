@@ -10,6 +10,7 @@ use std::{
     fs,
     os::unix::{fs::symlink, process::CommandExt as _},
     process::Command,
+    time::{Duration, Instant},
 };
 
 use proptest::prelude::*;
@@ -120,16 +121,19 @@ fn this_process_and_a_child_are_who_they_are() {
     assert_eq!(me.cmdline, std::env::args().take(CMDLINE_ARGUMENTS).collect::<Vec<_>>());
 
     let mut child = Command::new("sleep").arg0("re(named) x").arg("600").spawn().unwrap();
-    let identity = reader.read(child.id());
+    let expected = ("sleep".to_owned(), vec!["re(named) x".to_owned(), "600".to_owned()]);
+    // spawn() returns as soon as the exec gives up the old address space, before the new names are set.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let identity = loop {
+        let identity = reader.read(child.id()).unwrap();
+        if (&identity.comm, &identity.cmdline) == (&expected.0, &expected.1) {
+            break identity;
+        }
+        assert!(Instant::now() < deadline, "{identity:?}");
+    };
     let descriptors = reader.descriptor_use(child.id());
     child.kill().unwrap();
     child.wait().unwrap();
-    let identity = identity.unwrap();
-    // spawn() returns after the exec.
-    assert_eq!(
-        (identity.comm.as_str(), &identity.cmdline[..]),
-        ("sleep", &["re(named) x".to_owned(), "600".to_owned()][..])
-    );
     let age = jiff::Timestamp::now().duration_since(identity.started.unwrap()).as_secs();
     assert!((-2..=60).contains(&age), "started {age} s ago");
     assert!(identity.start_ticks.unwrap() >= me.start_ticks.unwrap());
