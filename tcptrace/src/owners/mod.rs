@@ -4,6 +4,7 @@
 
 pub mod cgroup;
 mod descriptors;
+pub mod filter;
 pub mod inspector;
 pub mod proc_fd;
 pub mod process;

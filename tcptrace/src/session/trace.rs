@@ -20,6 +20,9 @@ use crate::{
 /// How long a record may lie unseen: the kernel side wakes us for the first after a quiet time only.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long the records that are still in the ring at the end are taken out, while new ones keep coming.
+const LAST_LOOK_NS: u64 = 1_000_000_000;
+
 /// Looks between two updates of the status line and of the clocks' relation: a second.
 const LOOKS_A_SECOND: u32 = 10;
 
@@ -54,21 +57,65 @@ pub async fn run(options: &TraceOptions) -> Result<(), SessionError> {
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = 0;
-
-    let mut write_all = |pump: &mut Pump, clock: WallClock, status: &mut StatusLine| -> Result<bool, WriteError> {
-        let mut result = Ok(());
-        let more = pump.take(|transition| {
-            let is_wanted = options.netns.is_empty()
-                || transition.socket.netns.is_some_and(|netns| options.netns.contains(&netns));
-            if is_wanted && result.is_ok() {
-                status.clear();
-                let time = clock.at(transition.ktime_ns);
-                result = sink.write(&Record::Transition(Timed { time, what: *transition }));
+    sink.write(&Record::Header(Box::new(header(pump.backend(), clock.at(started_ns)))))?;
+    loop {
+        let more = write_batch(options, &mut pump, &mut sink, clock, &mut status)?;
+        if more {
+            // Signals and timers get their turn even when records never stop coming.
+            tokio::task::yield_now().await;
+        }
+        tokio::select! {
+            biased;
+            () = stop.wait() => break,
+            _ = ticks.tick() => {
+                looks += 1;
+                if looks % LOOKS_A_SECOND == 0 {
+                    clock = WallClock::now();
+                    let totals = pump.totals();
+                    status.show(|| format!(
+                        "tracing for {}: {}, {} lost",
+                        Elapsed(monotonic_ns().saturating_sub(started_ns)),
+                        plural(totals.records, "record"),
+                        totals.lost,
+                    ));
+                }
             }
-        });
-        result?;
-        sink.flush()?;
-        Ok(more)
-    };
-    todo!()
+            ready = pump.readable(), if !more => ready.map_err(system("wait for the ring buffer"))?,
+            () = std::future::ready(()), if more => {}
+        }
+    }
+    let ended_ns = monotonic_ns();
+    while write_batch(options, &mut pump, &mut sink, clock, &mut status)? && monotonic_ns() < ended_ns + LAST_LOOK_NS {}
+    status.clear();
+    sink.write(&Record::Summary(Box::new(Summary {
+        time: clock.at(ended_ns),
+        duration_ns: ended_ns.saturating_sub(started_ns),
+        totals: pump.totals(),
+        in_close_wait: None,
+        processes: Vec::new(),
+    })))?;
+    Ok(sink.flush()?)
+}
+
+/// Writes what has come; returns whether there may be more.
+fn write_batch(
+    options: &TraceOptions,
+    pump: &mut Pump,
+    sink: &mut Sink,
+    clock: WallClock,
+    status: &mut StatusLine,
+) -> Result<bool, WriteError> {
+    let mut result = Ok(());
+    let more = pump.take(|transition| {
+        let is_wanted = options.netns.is_empty()
+            || transition.socket.netns.is_some_and(|netns| options.netns.contains(&netns));
+        if is_wanted && result.is_ok() {
+            status.clear();
+            let time = clock.at(transition.ktime_ns);
+            result = sink.write(&Record::Transition(Timed { time, what: *transition }));
+        }
+    });
+    result?;
+    sink.flush()?;
+    Ok(more)
 }

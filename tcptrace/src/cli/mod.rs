@@ -1,0 +1,224 @@
+//! The command line: what was typed, and what it means.
+
+mod filters;
+mod log;
+mod values;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+
+use self::filters::{Filters, OwnerFilters};
+use crate::{
+    kernel::{Backend, KernelFilter, TracerOptions},
+    session::{
+        SessionError,
+        leaks::{self, LeaksOptions},
+        trace::{self, TraceOptions},
+    },
+    sink::{Destination, Format, WriteError},
+    transition::{State, StateSet},
+};
+
+/// Names the process that never closed its TCP sockets, and says why.
+///
+/// Without a command it runs `leaks`.
+#[derive(Debug, Parser)]
+#[command(name = "tcptrace", version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    leaks: LeaksArguments,
+    #[command(flatten)]
+    verbosity: Verbosity,
+}
+
+#[derive(Debug, Args)]
+struct Verbosity {
+    /// Fewer messages on standard error
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// More messages on standard error; twice for the details
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch live: time every socket in CLOSE_WAIT and name who holds it
+    Leaks(LeaksArguments),
+    /// Show every TCP state transition as it happens
+    Trace(TraceArguments),
+}
+
+#[derive(Debug, Args)]
+struct Output {
+    /// Write records to FILE, `-` for standard output; the form goes by its ending (.txt, .jsonl)
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The form of the records [default: text]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Stop by itself after this time (30s, 5m, 1h)
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    duration: Option<Duration>,
+}
+
+impl Output {
+    fn resolve(&self) -> Result<(Destination, Format), String> {
+        match &self.output {
+            Some(path) if path.as_os_str() != "-" => {
+                let format = self.format.or_else(|| values::format_of(path)).ok_or_else(|| {
+                    format!(
+                        "cannot tell the format from the name {}: end it in .txt or .jsonl, or add --format",
+                        path.display()
+                    )
+                })?;
+                Ok((Destination::File(path.clone()), format))
+            }
+            _ => Ok((Destination::Stdout, self.format.unwrap_or(Format::Text))),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Kernel {
+    /// Force a way into the kernel [default: btf where the host has it]
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
+    /// Size of the ring buffer between kernel and tcptrace (64K to 1G; rounded up to a power of two)
+    #[arg(long, value_name = "BYTES", value_parser = values::ring_bytes, default_value = "16M")]
+    ring_size: u32,
+}
+
+#[derive(Debug, Args)]
+struct LeaksArguments {
+    /// A socket counts as stuck after this long in CLOSE_WAIT
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "10s")]
+    older_than: Duration,
+    /// Exit with 1 when a leak was found
+    #[arg(long)]
+    exit_code: bool,
+    /// Sockets in CLOSE_WAIT that are followed at once; further ones are counted as evicted
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 1_000_000)]
+    max_sockets: u32,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
+    owners: OwnerFilters,
+    #[command(flatten)]
+    kernel: Kernel,
+}
+
+#[derive(Debug, Args)]
+struct TraceArguments {
+    /// Only transitions out of or into this state; repeatable
+    #[arg(long, value_name = "STATE")]
+    state: Vec<State>,
+    /// Sockets whose states the tracepoint backend times; further ones are counted as evicted
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 262_144)]
+    max_sockets: u32,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
+    kernel: Kernel,
+}
+
+/// Runs the command line of this process. Prints what goes wrong; the exit codes are a promise.
+pub fn main() -> ExitCode {
+    let Arguments { command, leaks, verbosity } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are what was asked for; they go to standard output.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    log::start(verbosity.quiet, verbosity.verbose);
+    let outcome = match command.unwrap_or(Command::Leaks(leaks)) {
+        Command::Leaks(arguments) => {
+            resolve_leaks(&arguments).map(|options| run(async move {
+                let found = leaks::run(&options).await?;
+                Ok(u8::from(found && arguments.exit_code))
+            }))
+        }
+        Command::Trace(arguments) => resolve_trace(&arguments)
+            .map(|options| run(async move { trace::run(&options).await.map(|()| 0) })),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(message) => {
+            let _ = Arguments::command().error(ErrorKind::ValueValidation, message).print();
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs a session to its end; the exit code.
+fn run(session: impl Future<Output = Result<u8, SessionError>>) -> u8 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(session),
+        Err(source) => Err(SessionError::System { what: "start", source }),
+    };
+    match result {
+        Ok(code) => code,
+        // `tcptrace trace | head` has got what it wanted.
+        Err(SessionError::Write(WriteError::ReaderGone)) => 0,
+        Err(error) => {
+            ::log::error!("{error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn resolve_leaks(arguments: &LeaksArguments) -> Result<LeaksOptions, String> {
+    let LeaksArguments { older_than, exit_code: _, max_sockets, output, filters, owners, kernel } = arguments;
+    let (destination, format) = output.resolve()?;
+    let (filter, netns) = filters.resolve(StateSet::CLOSE_WAIT)?;
+    Ok(LeaksOptions {
+        tracer: tracer(kernel, filter, false, *max_sockets),
+        netns,
+        owners: owners.resolve(),
+        older_than: *older_than,
+        max_sockets: *max_sockets as usize,
+        duration: output.duration,
+        destination,
+        format,
+    })
+}
+
+fn resolve_trace(arguments: &TraceArguments) -> Result<TraceOptions, String> {
+    let TraceArguments { state, max_sockets, output, filters, kernel } = arguments;
+    let (destination, format) = output.resolve()?;
+    let states = if state.is_empty() { StateSet::ALL } else { state.iter().copied().collect() };
+    let (filter, netns) = filters.resolve(states)?;
+    Ok(TraceOptions {
+        tracer: tracer(kernel, filter, true, *max_sockets),
+        netns,
+        duration: output.duration,
+        destination,
+        format,
+    })
+}
+
+fn tracer(kernel: &Kernel, filter: KernelFilter, track_all_states: bool, max_sockets: u32) -> TracerOptions {
+    let Kernel { backend, ring_size } = kernel;
+    TracerOptions { backend: *backend, filter, track_all_states, ring_bytes: *ring_size, max_sockets }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,92 @@
+//! Reads the values of options. Each error says what would have been right.
+
+use std::{net::IpAddr, path::Path, time::Duration};
+
+use crate::{kernel::AddressRange, sink::Format};
+
+/// A time: `500ms`, `30s`, `5m`, `1h 30m`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; a time is a number with a unit, like 500ms, 30s, 5m or 1h"))
+}
+
+/// A size of the ring buffer in bytes, with K, M or G; rounded up to a power of two.
+pub fn ring_bytes(text: &str) -> Result<u32, String> {
+    const RANGE: std::ops::RangeInclusive<u64> = 65_536..=1 << 30;
+    let wrong = || "a size is a number of bytes from 64K to 1G, like 4194304, 4096K or 4M".to_owned();
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (text.get(..at), 1 << 10),
+        Some((at, 'm' | 'M')) => (text.get(..at), 1 << 20),
+        Some((at, 'g' | 'G')) => (text.get(..at), 1 << 30),
+        _ => (Some(text), 1u64),
+    };
+    let number: u64 = digits.unwrap_or_default().parse().map_err(|_| wrong())?;
+    let bytes = number.checked_mul(unit).filter(|bytes| RANGE.contains(bytes)).ok_or_else(wrong)?;
+    u32::try_from(bytes.next_power_of_two()).map_err(|_| wrong())
+}
+
+/// An address, or a range of them in CIDR notation.
+pub fn address_range(text: &str) -> Result<AddressRange, String> {
+    let wrong = || "an address or a range like 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32".to_owned();
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = prefix.map_or(Ok(bits), str::parse).map_err(|_| wrong())?;
+    if prefix > bits {
+        return Err(format!("an IPv{} range has at most /{bits}", if bits == 32 { 4 } else { 6 }));
+    }
+    Ok(AddressRange { address, prefix })
+}
+
+/// The form that the ending of a file's name stands for.
+pub fn format_of(path: &Path) -> Option<Format> {
+    match path.extension()?.to_str()? {
+        "txt" | "text" | "log" => Some(Format::Text),
+        "jsonl" | "ndjson" | "json" => Some(Format::Jsonl),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units_and_become_powers_of_two() {
+        assert_eq!(ring_bytes("4M"), Ok(4 << 20));
+        assert_eq!(ring_bytes("100k"), Ok(128 << 10));
+        assert_eq!(ring_bytes("65536"), Ok(65_536));
+        for wrong in ["", "K", "4", "2G", "-1M", "18446744073709551615G", "vier"] {
+            assert!(ring_bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_checked_against_their_family() {
+        let range = |address: [u8; 4], prefix| Ok(AddressRange { address: address.into(), prefix });
+        assert_eq!(address_range("10.0.0.0/8"), range([10, 0, 0, 0], 8));
+        assert_eq!(address_range("192.0.2.7"), range([192, 0, 2, 7], 32));
+        for wrong in ["10.0.0.0/33", "::/129", "10.0.0/8", "host", "1.2.3.4/", "/8"] {
+            assert!(address_range(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nonsense_durations_are_refused_with_an_example() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        for wrong in ["", "10", "ten seconds", "-5s", "5 fortnights", "99999999999999999999s"] {
+            assert!(duration(wrong).is_err_and(|error| error.contains("30s")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_ending_tells_the_format() {
+        assert_eq!(format_of(Path::new("a.b.jsonl")), Some(Format::Jsonl));
+        assert_eq!(format_of(Path::new("x.log")), Some(Format::Text));
+        assert_eq!(format_of(Path::new("x")), None);
+    }
+}
