@@ -2,7 +2,10 @@
 //!
 //! How a case comes about is in the file of its group; nothing here starts a process by itself.
 
+mod handed;
 mod held;
+mod placed;
+mod unaccepted;
 
 use crate::message::{AcceptBy, Reply, Request};
 use crate::stage::{Role, Stage, WorkerId};
@@ -25,6 +28,24 @@ pub enum Case {
     ListenerClosed,
     OpenerDeepStack,
     ClosedInTime,
+    DupOriginalClosed,
+    ForkChildHolds,
+    ForkBothHold,
+    ExecInherited,
+    ScmRightsSenderClosed,
+    ScmRightsInFlight,
+    IoUringFixed,
+    NeverAccepted,
+    NeverAcceptedReuseport,
+    NeverAcceptedPrefork,
+    OpenerExited,
+    ExecRenamed,
+    PidReused,
+    OtherNetns,
+    OtherPidns,
+    Cgroup,
+    Mptcp,
+    Many,
 }
 
 pub fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
@@ -38,6 +59,24 @@ pub fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::ListenerClosed => held::listener_closed(stage),
         Case::OpenerDeepStack => held::opener_deep_stack(stage),
         Case::ClosedInTime => held::closed_in_time(stage),
+        Case::DupOriginalClosed => handed::dup_original_closed(stage),
+        Case::ForkChildHolds => handed::fork_child_holds(stage),
+        Case::ForkBothHold => handed::fork_both_hold(stage),
+        Case::ExecInherited => handed::exec_inherited(stage),
+        Case::ScmRightsSenderClosed => handed::scm_rights_sender_closed(stage),
+        Case::ScmRightsInFlight => handed::scm_rights_in_flight(stage),
+        Case::IoUringFixed => handed::io_uring_fixed(stage),
+        Case::NeverAccepted => unaccepted::never_accepted(stage),
+        Case::NeverAcceptedReuseport => unaccepted::never_accepted_reuseport(stage),
+        Case::NeverAcceptedPrefork => unaccepted::never_accepted_prefork(stage),
+        Case::OpenerExited => handed::opener_exited(stage),
+        Case::ExecRenamed => handed::exec_renamed(stage),
+        Case::PidReused => handed::pid_reused(stage),
+        Case::OtherNetns => placed::other_netns(stage),
+        Case::OtherPidns => placed::other_pidns(stage),
+        Case::Cgroup => placed::cgroup(stage),
+        Case::Mptcp => placed::mptcp(stage),
+        Case::Many => placed::many(stage),
     }
 }
 

@@ -5,6 +5,8 @@
 mod places;
 mod telling;
 
+pub use telling::Ended;
+
 use crate::cases::{Case, Setting};
 use crate::channel::Channel;
 use crate::message::{Reply, Request};
@@ -25,6 +27,8 @@ pub enum Role {
     Holder,
     /// The other end, which closes first.
     Peer,
+    /// Has nothing to do with it.
+    Bystander,
 }
 
 impl Role {
@@ -32,6 +36,7 @@ impl Role {
         match self {
             Self::Holder => "leaky-holder",
             Self::Peer => "leaky-peer",
+            Self::Bystander => "bystander",
         }
     }
 }

@@ -9,7 +9,7 @@ mod handing;
 mod opening;
 
 pub use deep_stack::FUNCTIONS as STACK_FUNCTIONS;
-pub use handing::fork;
+pub use handing::{fork, start_with_pid};
 
 use crate::channel::Channel;
 use crate::message::{Reply, Request};

@@ -3,9 +3,12 @@
 //! Whatever is made here is removed again; what was there before is left alone.
 
 use super::{Role, Stage, WorkerId};
-use crate::worker::Equipment;
+use crate::message::Reply;
+use crate::worker::{self, Equipment};
 use anyhow::{Context as _, Result, ensure};
 use rustix::thread::UnshareFlags;
+use std::collections::VecDeque;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,6 +36,15 @@ impl Stage {
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWPID) }
             .context("cannot make a pid namespace (this needs root)")?;
         self.start_with(role, 0, Equipment::default())
+    }
+
+    /// Starts this program as a process that nobody told anything, under a pid that is free.
+    pub fn start_with_pid(&mut self, pid: i32, program: &Path) -> Result<WorkerId> {
+        let (ours, theirs) = UnixStream::pair()?;
+        worker::start_with_pid(pid, program, &theirs)?;
+        let bystander = self.enlist(pid, Role::Bystander, ours, VecDeque::new())?;
+        ensure!(matches!(self.hear(bystander)?, Reply::Done), "the bystander said something else");
+        Ok(bystander)
     }
 
     /// A program with this name that does what leaky does: a copy when `own_file`, else a link.

@@ -16,7 +16,7 @@ use rustix::net::{
 };
 use rustix::process::Signal;
 use std::ffi::CString;
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{IoSlice, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -140,6 +140,34 @@ pub(super) fn keep_only(channel: &UnixStream, equipment: &Equipment) -> Result<(
         unsafe { libc::close(descriptor) };
     }
     Ok(())
+}
+
+/// Executes `program` as a new process with this pid, which must be free (Linux 5.5, and root).
+pub fn start_with_pid(pid: i32, program: &Path, channel: &UnixStream) -> Result<()> {
+    let wanted = [pid];
+    // SAFETY: clone_args is plain numbers, for which all zeroes is a value.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    arguments.set_tid = wanted.as_ptr() as u64;
+    arguments.set_tid_size = wanted.len() as u64;
+    // SAFETY: without CLONE_VM and with one thread this is a fork; the child only executes a program.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) } {
+        -1 => Err(std::io::Error::last_os_error()).with_context(|| format!("cannot start a process {pid}")),
+        0 => {
+            let _second_net = die_with_parent();
+            let error = match rustix::io::fcntl_setfd(channel, FdFlags::empty()) {
+                Ok(()) => {
+                    let number = channel.as_raw_fd().to_string();
+                    std::process::Command::new(program).arg(HOLD).args([number.as_str(), ""]).exec()
+                }
+                Err(error) => error.into(),
+            };
+            let _nobody_listens = writeln!(std::io::stderr(), "{}: {error}", program.display());
+            // SAFETY: _exit has no preconditions; nothing of the parent's copy may be dropped here.
+            unsafe { libc::_exit(1) }
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn rename(name: &str) -> Result<()> {
