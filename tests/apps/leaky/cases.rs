@@ -45,6 +45,7 @@ pub enum Case {
     OtherPidns,
     Cgroup,
     Mptcp,
+    MptcpFallback,
     Many,
 }
 
@@ -76,6 +77,7 @@ pub fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::OtherPidns => placed::other_pidns(stage),
         Case::Cgroup => placed::cgroup(stage),
         Case::Mptcp => placed::mptcp(stage),
+        Case::MptcpFallback => placed::mptcp_fallback(stage),
         Case::Many => placed::many(stage),
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::message::{Ends, SocketFacts};
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 use serde::{Deserialize, Serialize};
@@ -100,10 +101,15 @@ pub fn backlog(listener: BorrowedFd<'_>) -> Result<u32> {
 
 /// Waits until the kernel says that the socket is in `state`.
 pub fn await_state(socket: BorrowedFd<'_>, state: State) -> Result<()> {
+    // TCP_INFO of an MPTCP socket is that of its first subflow, which stays ESTABLISHED when the
+    // connection has come to CLOSE_WAIT, except where the other end is plain TCP.
+    let is_mptcp = rustix::net::sockopt::socket_protocol(socket)? == Some(ipproto::MPTCP);
     let until = Instant::now() + LIMIT;
     loop {
+        let hung_up = is_mptcp && has_hung_up(socket)?;
+        // Asked after the poll, because it waits for the lock under which the state is changed.
         let seen = tcp_info(socket)?.tcpi_state;
-        if seen == state as u8 {
+        if hung_up || seen == state as u8 {
             return Ok(());
         }
         if Instant::now() > until {
@@ -112,6 +118,12 @@ pub fn await_state(socket: BorrowedFd<'_>, state: State) -> Result<()> {
         // The state has no event of its own for every case; a millisecond is below what it is read for.
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+fn has_hung_up(socket: BorrowedFd<'_>) -> Result<bool> {
+    let mut one = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
+    rustix::event::poll(&mut one, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    Ok(one.iter().any(|one| one.revents().contains(PollFlags::RDHUP)))
 }
 
 /// Reads until the end of file, for at most `LIMIT` between two reads.

@@ -65,6 +65,9 @@ pub struct Extra {
     /// The holder's cgroup, relative to the cgroup root, with a leading slash.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
+    /// SO_COOKIE of the MPTCP socket around the TCP socket that is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mptcp_cookie: Option<u64>,
     /// The holder's number inside its own pid namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid_in_namespace: Option<i32>,

@@ -65,15 +65,19 @@ pub fn half_open(stage: &mut Stage) -> Result<Vec<Truth>> {
     stage.truths(Some("half_open"), 0, &pair.opened, &[pair.holder], &ended)
 }
 
-/// The leaking side is the client here; the server closes first.
 pub fn connect_kept(stage: &mut Stage) -> Result<Vec<Truth>> {
+    connect_and_keep(stage, false)
+}
+
+/// The leaking side is the client here; the server closes first.
+pub(super) fn connect_and_keep(stage: &mut Stage, mptcp: bool) -> Result<Vec<Truth>> {
     let peer = stage.start(Role::Peer)?;
     let holder = stage.start(Role::Holder)?;
     let (count, family) = (stage.setting.count, stage.setting.family);
     let request = Request::Listen { address: family.peer_address(), share_port: false, mptcp: false };
     let address = family.dialled(listen(stage, peer, &request)?);
     stage.tell(peer, &Request::Accept { count, by: AcceptBy::MainThread })?;
-    stage.tell(holder, &Request::Connect { address, count, mptcp: false })?;
+    stage.tell(holder, &Request::Connect { address, count, mptcp })?;
     let opened = stage.hear_opened(holder, peer, "connect")?;
     stage.hear(peer)?;
     read_and_keep(stage, &Pair { holder, peer, opened })

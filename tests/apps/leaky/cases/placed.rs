@@ -41,16 +41,34 @@ pub fn cgroup(stage: &mut Stage) -> Result<Vec<Truth>> {
     Ok(truths)
 }
 
+/// Both ends speak MPTCP: it is the connection that comes to CLOSE_WAIT, not its subflows.
 pub fn mptcp(stage: &mut Stage) -> Result<Vec<Truth>> {
-    let switch = "/proc/sys/net/mptcp/enabled";
-    let enabled = std::fs::read_to_string(switch).unwrap_or_default();
-    ensure!(enabled.trim() == "1", "this kernel has no MPTCP, or it is switched off in {switch}");
+    require_mptcp()?;
     let pair = accepted(stage, Accepting { mptcp: true, ..Accepting::default() })?;
     let mut truths = held::read_and_keep(stage, &pair)?;
     for truth in &mut truths {
         truth.protocol = "mptcp";
     }
     Ok(truths)
+}
+
+/// A client that asks for MPTCP and gets plain TCP, as from most servers: its descriptor is that of
+/// the MPTCP socket, while the one in CLOSE_WAIT on the wire is a TCP socket inside, with a cookie
+/// that no process can ask for.
+pub fn mptcp_fallback(stage: &mut Stage) -> Result<Vec<Truth>> {
+    require_mptcp()?;
+    let mut truths = held::connect_and_keep(stage, true)?;
+    for truth in &mut truths {
+        truth.extra.mptcp_cookie = truth.cookie.take();
+    }
+    Ok(truths)
+}
+
+fn require_mptcp() -> Result<()> {
+    let switch = "/proc/sys/net/mptcp/enabled";
+    let enabled = std::fs::read_to_string(switch).unwrap_or_default();
+    ensure!(enabled.trim() == "1", "this kernel has no MPTCP, or it is switched off in {switch}");
+    Ok(())
 }
 
 /// `--count` sockets in all, spread evenly over `--processes`.
