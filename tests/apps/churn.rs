@@ -1,8 +1,8 @@
 //! Makes short TCP connections one after another over loopback, as fast as one thread can.
 //!
 //! It is the load that measurements put beside the tracer: each connection is ten state
-//! transitions and leaves nothing in CLOSE_WAIT. It never sends data, never leaks a descriptor and
-//! never resets a connection; what it made is printed as one JSON line.
+//! transitions and leaves nothing in CLOSE_WAIT. It never leaks a descriptor and never resets a
+//! connection; what it made is printed as one JSON line.
 #![allow(clippy::print_stdout, reason = "the measurement is this program's output")]
 
 use anyhow::{Context as _, Result, ensure};
@@ -29,6 +29,9 @@ struct Arguments {
     /// Port to listen on; IPv6 takes the ones after it too when there are many connections
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// Requests and answers of 100 bytes on each connection, which make it longer, as real ones are
+    #[arg(long, default_value_t = 0)]
+    exchanges: u32,
     /// CPU to stay on
     #[arg(long)]
     cpu: Option<usize>,
@@ -65,7 +68,7 @@ fn main() -> Result<()> {
         // TIME_WAIT entries are the ones that expire.
         let batch = left.min(PER_DESTINATION);
         for _ in 0..batch {
-            connect_once(listener, address)?;
+            connect_once(listener, address, arguments.exchanges)?;
         }
         left -= batch;
     }
@@ -84,13 +87,24 @@ fn main() -> Result<()> {
 }
 
 /// One whole life: both ends open, the client closes first, the server reads the end and closes.
-fn connect_once(listener: &OwnedFd, address: &SocketAddr) -> Result<()> {
+fn connect_once(listener: &OwnedFd, address: &SocketAddr, exchanges: u32) -> Result<()> {
     let client = stream(address)?;
     rustix::net::connect(&client, address).with_context(|| format!("cannot connect to {address}"))?;
     let server = rustix::net::accept_with(listener, SocketFlags::CLOEXEC).context("cannot accept")?;
+    for _ in 0..exchanges {
+        pass(&client, &server)?;
+        pass(&server, &client)?;
+    }
     drop(client);
     let read = rustix::io::read(&server, &mut [0_u8; 8]).context("cannot read the end of file")?;
-    ensure!(read == 0, "{read} bytes came from a client that sends nothing");
+    ensure!(read == 0, "{read} bytes came after the last request");
+    Ok(())
+}
+
+fn pass(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
+    let mut buffer = [0_u8; 100];
+    rustix::io::write(from, &buffer).context("cannot send")?;
+    rustix::io::read(to, &mut buffer).context("cannot receive")?;
     Ok(())
 }
 
