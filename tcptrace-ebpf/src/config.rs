@@ -166,6 +166,8 @@ pub struct Config {
     pub track_all_states: u32,
     /// A reader is woken at most once in this many nanoseconds.
     pub wakeup_interval_ns: u32,
+    /// Always zero.
+    pub padding: u32,
 }
 
 impl KernelOffsets {

@@ -39,8 +39,8 @@ pub enum Undecodable {
 /// # Errors
 /// When the bytes are not a record of this program's kernel side.
 pub fn transition(bytes: &[u8], identity: Identity) -> Result<Transition, Undecodable> {
-    let record = TransitionRecord::read_from_bytes(bytes)
-        .map_err(|_| Undecodable::Length { length: bytes.len() })?;
+    let record =
+        TransitionRecord::read_from_bytes(bytes).map_err(|_| Undecodable::Length { length: bytes.len() })?;
     let state = |number| State::from_number(number).ok_or(Undecodable::State(number));
     let key = match identity {
         Identity::Cookie => record.cookie,

@@ -51,7 +51,9 @@ impl Verdict {
             Self::NeverAccepted => {
                 "never called accept() for it: the accept loop is stuck or too slow, look at the listener"
             }
-            Self::HalfOpen => "still sends on it after the peer's half-close: legitimate, not counted as a leak",
+            Self::HalfOpen => {
+                "still sends on it after the peer's half-close: legitimate, not counted as a leak"
+            }
             Self::NoHolder => {
                 "is held by no descriptor: by the kernel, by io_uring, or in flight between two processes"
             }
@@ -148,9 +150,8 @@ mod tests {
 
     #[test]
     fn without_a_descriptor_the_inode_and_the_listener_decide() {
-        let unheld = |has_inode, has_listener| {
-            verdict(&Facts { is_held: false, has_inode, has_listener, ..HELD })
-        };
+        let unheld =
+            |has_inode, has_listener| verdict(&Facts { is_held: false, has_inode, has_listener, ..HELD });
         assert_eq!(unheld(Some(false), true), Some(Verdict::NeverAccepted));
         assert_eq!(unheld(Some(false), false), Some(Verdict::NoHolder));
         assert_eq!(unheld(Some(true), true), Some(Verdict::NoHolder));

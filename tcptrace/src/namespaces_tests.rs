@@ -19,8 +19,8 @@ use proptest::prelude::*;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::*;
-use crate::transition::StateSet;
 use crate::sock_diag::{SockDiag, TcpFlavour};
+use crate::transition::StateSet;
 
 const SOCKSTAT: &str = "sockets: used 20\nTCP: inuse 7 orphan 0 tw 3 alloc 9 mem 239\nUDP: inuse 1 mem 0\n";
 const SOCKSTAT6: &str = "TCP6: inuse 4\nUDP6: inuse 0\n";
@@ -185,9 +185,7 @@ fn a_leak_in_another_namespace_is_counted_and_listed_there_and_not_here() {
     let mut here = SockDiag::open_here().unwrap();
     let mut elsewhere = 0;
     let _ = here
-        .dump(TcpFlavour::Tcp, StateSet::ALL, false, |socket| {
-            elsewhere += u32::from(socket.cookie == cookie)
-        })
+        .dump(TcpFlavour::Tcp, StateSet::ALL, false, |socket| elsewhere += u32::from(socket.cookie == cookie))
         .unwrap();
     assert_eq!(elsewhere, 0);
 }

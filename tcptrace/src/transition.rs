@@ -149,10 +149,7 @@ impl Endpoints {
     /// From addresses in network byte order (IPv4 v4-mapped) and ports in host byte order.
     pub fn new(laddr: [u8; 16], lport: u16, raddr: [u8; 16], rport: u16) -> Self {
         let address = |bytes| IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical();
-        Self {
-            local: SocketAddr::new(address(laddr), lport),
-            remote: SocketAddr::new(address(raddr), rport),
-        }
+        Self { local: SocketAddr::new(address(laddr), lport), remote: SocketAddr::new(address(raddr), rport) }
     }
 
     /// 4 or 6.

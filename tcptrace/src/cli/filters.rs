@@ -43,15 +43,13 @@ impl Filters {
     /// The filter for the kernel, and the inode numbers of the namespaces that are wanted.
     pub fn resolve(&self, states: StateSet) -> Result<(KernelFilter, Vec<u32>), String> {
         let Self { port, lport, rport, addr, ipv4, ipv6, netns } = self;
-        let rules = |ports: &[u16], sides| ports.iter().map(move |port| PortRule { port: *port, sides }).collect();
-        let ports: Vec<PortRule> = [
-            rules(port, SIDE_LOCAL | SIDE_REMOTE),
-            rules(lport, SIDE_LOCAL),
-            rules(rport, SIDE_REMOTE),
-        ]
-        .into_iter()
-        .flat_map(|rules: Vec<PortRule>| rules)
-        .collect();
+        let rules =
+            |ports: &[u16], sides| ports.iter().map(move |port| PortRule { port: *port, sides }).collect();
+        let ports: Vec<PortRule> =
+            [rules(port, SIDE_LOCAL | SIDE_REMOTE), rules(lport, SIDE_LOCAL), rules(rport, SIDE_REMOTE)]
+                .into_iter()
+                .flat_map(|rules: Vec<PortRule>| rules)
+                .collect();
         for (what, count) in [("ports", ports.len()), ("addresses", addr.len())] {
             if count > MAX_RULES {
                 return Err(format!("at most {MAX_RULES} {what} can be asked for at once, not {count}"));
@@ -72,11 +70,11 @@ fn namespace(name: &str) -> Result<u32, String> {
     if let Ok(inode) = name.parse() {
         return Ok(inode);
     }
-    let path = if name.contains('/') { Path::new(name).to_owned() } else { Path::new("/run/netns").join(name) };
-    fs::metadata(&path)
-        .ok()
-        .and_then(|metadata| u32::try_from(metadata.ino()).ok())
-        .ok_or_else(|| format!("there is no network namespace {}: see `ip netns` and `lsns -t net`", path.display()))
+    let path =
+        if name.contains('/') { Path::new(name).to_owned() } else { Path::new("/run/netns").join(name) };
+    fs::metadata(&path).ok().and_then(|metadata| u32::try_from(metadata.ino()).ok()).ok_or_else(|| {
+        format!("there is no network namespace {}: see `ip netns` and `lsns -t net`", path.display())
+    })
 }
 
 /// Whose sockets are wanted; applied once the owners are known.

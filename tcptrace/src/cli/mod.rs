@@ -142,12 +142,12 @@ pub fn main() -> ExitCode {
     };
     log::start(verbosity.quiet, verbosity.verbose);
     let outcome = match command.unwrap_or(Command::Leaks(leaks)) {
-        Command::Leaks(arguments) => {
-            resolve_leaks(&arguments).map(|options| run(async move {
+        Command::Leaks(arguments) => resolve_leaks(&arguments).map(|options| {
+            run(async move {
                 let found = leaks::run(&options).await?;
                 Ok(u8::from(found && arguments.exit_code))
-            }))
-        }
+            })
+        }),
         Command::Trace(arguments) => resolve_trace(&arguments)
             .map(|options| run(async move { trace::run(&options).await.map(|()| 0) })),
     };

@@ -4,14 +4,15 @@ use rustix::thread::{CapabilitySet, capabilities};
 use thiserror::Error;
 
 /// What each capability is needed for.
-const NEEDED: [(CapabilitySet, &str); 2] = [
-    (CapabilitySet::BPF, "CAP_BPF (load programs)"),
-    (CapabilitySet::PERFMON, "CAP_PERFMON (attach them)"),
-];
+const NEEDED: [(CapabilitySet, &str); 2] =
+    [(CapabilitySet::BPF, "CAP_BPF (load programs)"), (CapabilitySet::PERFMON, "CAP_PERFMON (attach them)")];
 
 /// Wanted as well, but a session is worth having without.
 const WANTED: [(CapabilitySet, &str); 2] = [
-    (CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE: other users' processes and namespaces cannot be looked into"),
+    (
+        CapabilitySet::SYS_PTRACE,
+        "CAP_SYS_PTRACE: other users' processes and namespaces cannot be looked into",
+    ),
     (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN: sockets in other network namespaces cannot be listed"),
 ];
 

@@ -23,9 +23,8 @@ pub struct TracefsError {
 /// # Errors
 /// When there is none and it cannot be mounted.
 pub fn root() -> Result<PathBuf, TracefsError> {
-    let is_mounted = |place: &&str| PathBuf::from(place).join("events").is_dir();
-    if let Some(place) = PLACES.iter().find(is_mounted) {
-        return Ok(PathBuf::from(place));
+    if let Some(place) = PLACES.iter().map(PathBuf::from).find(|place| place.join("events").is_dir()) {
+        return Ok(place);
     }
     let place = PLACES[0];
     mount("tracefs", place, "tracefs", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)

@@ -175,7 +175,10 @@ impl<'a> Btf<'a> {
     }
 
     /// Finds many fields at once: for each structure in `names`, the paths that `wanted` lists for it.
-    pub fn offsets<const N: usize>(&self, names: [&str; N]) -> impl Fn(usize, &[&str]) -> Option<u32> + use<'_, 'a, N> {
+    pub fn offsets<const N: usize>(
+        &self,
+        names: [&str; N],
+    ) -> impl Fn(usize, &[&str]) -> Option<u32> + use<'_, 'a, N> {
         let ids = self.structures(names);
         move |structure, path| self.offset_in((*ids.get(structure)?)?, path)
     }

@@ -3,9 +3,9 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use tcptrace_ebpf::config::{AddressRule, FILTER_RULES, Filter, PortRule};
+use tcptrace_ebpf::config::{AddressRule, FILTER_RULES, Filter, PortRule, SIDE_LOCAL, SIDE_REMOTE};
 
-use crate::transition::StateSet;
+use crate::transition::{Endpoints, StateSet};
 
 /// How many ports, and how many address ranges, a filter can name.
 pub const MAX_RULES: usize = FILTER_RULES;
@@ -20,6 +20,13 @@ pub struct AddressRange {
 }
 
 impl AddressRange {
+    /// Whether the address lies in the range.
+    pub fn contains(self, address: IpAddr) -> bool {
+        let rule = self.rule();
+        let [high, low] = Self { address, prefix: 128 }.rule().network;
+        high & rule.mask[0] == rule.network[0] && low & rule.mask[1] == rule.network[1]
+    }
+
     fn rule(self) -> AddressRule {
         let (address, prefix) = match self.address {
             IpAddr::V4(address) => (address.to_ipv6_mapped(), self.prefix.saturating_add(96)),
@@ -50,6 +57,22 @@ pub struct KernelFilter {
 }
 
 impl KernelFilter {
+    /// Whether a connection passes all rules but those on states, as the programs would have it.
+    pub fn admits(&self, endpoints: &Endpoints) -> bool {
+        let Endpoints { local, remote } = endpoints;
+        let port_matches = |rule: &PortRule| {
+            (rule.sides & SIDE_LOCAL != 0 && rule.port == local.port())
+                || (rule.sides & SIDE_REMOTE != 0 && rule.port == remote.port())
+        };
+        (self.family == 0 || self.family == endpoints.family())
+            && (self.ports.is_empty() || self.ports.iter().any(port_matches))
+            && (self.addresses.is_empty()
+                || self
+                    .addresses
+                    .iter()
+                    .any(|range| range.contains(local.ip()) || range.contains(remote.ip())))
+    }
+
     /// The rules as the programs want them. More rules than fit are left out: the command line has
     /// refused them before.
     pub(super) fn rules(&self) -> Filter {
@@ -76,9 +99,7 @@ mod tests {
 
     fn matches(range: &str, prefix: u8, address: &str) -> bool {
         let parse = |text: &str| text.parse::<IpAddr>().unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-        let rule = AddressRange { address: parse(range), prefix }.rule();
-        let candidate = AddressRange { address: parse(address), prefix: 128 }.rule().network;
-        candidate[0] & rule.mask[0] == rule.network[0] && candidate[1] & rule.mask[1] == rule.network[1]
+        AddressRange { address: parse(range), prefix }.contains(parse(address))
     }
 
     #[test]

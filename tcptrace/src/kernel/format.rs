@@ -3,8 +3,8 @@
 //! The layout is no ABI: `protocol` was one byte before Linux 5.6, and some distributions' kernels have
 //! a longer header. What does not look as expected is refused rather than misread.
 
-use thiserror::Error;
 use tcptrace_ebpf::config::FormatOffsets;
+use thiserror::Error;
 
 /// The file below the root of tracefs.
 pub const FORMAT_FILE: &str = "events/sock/inet_sock_set_state/format";
@@ -27,9 +27,8 @@ pub enum UnexpectedFormat {
 
 /// Offset and size in bytes of the field called `name`.
 fn field(text: &str, name: &'static str) -> Result<(u32, u32), UnexpectedFormat> {
-    let number = |part: Option<&str>, key: &str| -> Option<u32> {
-        part?.trim().strip_prefix(key)?.parse().ok()
-    };
+    let number =
+        |part: Option<&str>, key: &str| -> Option<u32> { part?.trim().strip_prefix(key)?.parse().ok() };
     text.lines()
         .filter_map(|line| line.trim().strip_prefix("field:"))
         .find_map(|line| {

@@ -38,8 +38,8 @@ impl HolderScan {
         let types = HostTypes::read()?;
         let mut object = load::holders(&types)?;
         let map = object.take_map("HOLDER_STATES").ok_or_else(load::missing)?;
-        let states =
-            Array::try_from(map).map_err(|error| LoadError::refused("open the iterator's settings", &error))?;
+        let states = Array::try_from(map)
+            .map_err(|error| LoadError::refused("open the iterator's settings", &error))?;
         let program = object.program_mut(PROGRAM).ok_or_else(load::missing)?;
         let program: &mut Iter = program.try_into().map_err(|error| refused(&error))?;
         program.load("task_file", &types.btf).map_err(|error| refused(&error))?;
@@ -61,7 +61,9 @@ impl HolderScan {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 // The kernel asks to be called again when it has walked long without a record.
-                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) =>
+                {
                     continue;
                 }
                 Err(error) => return Err(error),

@@ -152,6 +152,7 @@ pub(super) fn object(
         format,
         track_all_states: u32::from(settings.track_all_states),
         wakeup_interval_ns: settings.wakeup_interval_ns,
+        padding: 0,
     };
     let bytes: &[u8] = match backend {
         Backend::Btf => aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-btf")),
@@ -176,6 +177,7 @@ pub(super) fn holders(types: &HostTypes) -> Result<Ebpf, LoadError> {
         format: FormatOffsets::UNUSED,
         track_all_states: 0,
         wakeup_interval_ns: 0,
+        padding: 0,
     };
     EbpfLoader::new()
         .btf(Some(&types.btf))

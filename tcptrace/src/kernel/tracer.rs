@@ -1,6 +1,6 @@
 //! A running tracer: the attached program, its ring buffer, its counters.
 
-use std::{io, os::fd::AsRawFd as _, time::Duration};
+use std::{io, time::Duration};
 
 use aya::{
     Ebpf,

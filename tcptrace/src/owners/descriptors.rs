@@ -69,7 +69,8 @@ impl Look {
 
     /// Looks through /proc, by the inode numbers that sock_diag told.
     pub fn with_proc(proc_root: &Path, stuck: &[(u32, DiagSocket)], listening: &[(u32, DiagSocket)]) -> Self {
-        let wanted = stuck.iter().chain(listening).map(|(_, socket)| socket.inode).filter(|inode| *inode != 0);
+        let wanted =
+            stuck.iter().chain(listening).map(|(_, socket)| socket.inode).filter(|inode| *inode != 0);
         let scan = proc_fd::holders_by_inode(proc_root, &wanted.collect());
         let mut by_inode: FxHashMap<u32, Holders> = FxHashMap::default();
         for holder in scan.holders {

@@ -25,10 +25,13 @@ impl OwnerFilter {
     fn matches(&self, process: &ProcessIdentity) -> bool {
         let Self { pids, comms, units, containers } = self;
         let unit_matches = |unit: &str| {
-            units.iter().any(|wanted| unit == wanted || unit.rsplit_once('.').is_some_and(|(stem, _)| stem == wanted))
+            units
+                .iter()
+                .any(|wanted| unit == wanted || unit.rsplit_once('.').is_some_and(|(stem, _)| stem == wanted))
         };
-        let container_matches =
-            |container: &str| containers.iter().any(|wanted| container == wanted || is_id_of(wanted, container));
+        let container_matches = |container: &str| {
+            containers.iter().any(|wanted| container == wanted || is_id_of(wanted, container))
+        };
         (pids.is_empty() || pids.contains(&process.pid))
             && (comms.is_empty() || comms.contains(&process.comm))
             && (units.is_empty() || process.unit.as_deref().is_some_and(unit_matches))
@@ -59,7 +62,8 @@ mod tests {
 
     #[test]
     fn any_of_a_kind_and_all_kinds_together() {
-        let owners = [owner(7, "nginx", "nginx.service", "0123456789ab"), owner(8, "php", "php.service", "web")];
+        let owners =
+            [owner(7, "nginx", "nginx.service", "0123456789ab"), owner(8, "php", "php.service", "web")];
         let admits = |filter: OwnerFilter| filter.admits(&owners);
         assert!(admits(OwnerFilter::default()));
         assert!(admits(OwnerFilter { pids: vec![1, 8], ..OwnerFilter::default() }));
@@ -67,7 +71,10 @@ mod tests {
         assert!(admits(OwnerFilter { units: vec!["nginx".into()], ..OwnerFilter::default() }));
         assert!(admits(OwnerFilter { units: vec!["nginx.service".into()], ..OwnerFilter::default() }));
         assert!(admits(OwnerFilter { containers: vec!["012345".into()], ..OwnerFilter::default() }));
-        assert!(admits(OwnerFilter { containers: vec!["0123456789abcdef".into()], ..OwnerFilter::default() }));
+        assert!(admits(OwnerFilter {
+            containers: vec!["0123456789abcdef".into()],
+            ..OwnerFilter::default()
+        }));
         assert!(!admits(OwnerFilter { containers: vec!["we".into()], ..OwnerFilter::default() }));
         assert!(!OwnerFilter { pids: vec![7], ..OwnerFilter::default() }.admits(&[]));
         assert!(OwnerFilter::default().admits(&[]));

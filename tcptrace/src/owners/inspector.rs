@@ -86,7 +86,9 @@ impl Inspector {
     /// Prepares to look; says in the log what this host lacks for it.
     pub fn new(roots: Roots, active_window_ms: u64) -> Self {
         let scan = HolderScan::new()
-            .inspect_err(|error| log::warn!("{error}: descriptor tables are read from /proc, which is slower"))
+            .inspect_err(|error| {
+                log::warn!("{error}: descriptor tables are read from /proc, which is slower")
+            })
             .ok();
         Self {
             reader: ProcessReader::new(&roots.proc_root),
@@ -140,7 +142,8 @@ impl Inspector {
             .map(|(position, _)| position)
             .collect();
         if !unheld.is_empty() {
-            let cookies = unheld.iter().filter_map(|position| findings.get(*position)?.socket.cookie).collect();
+            let cookies =
+                unheld.iter().filter_map(|position| findings.get(*position)?.socket.cookie).collect();
             let index = Index::new(self.list(StateSet::CLOSE_WAIT, namespaces.as_ref()));
             look = match self.look_with_iterator(&cookies) {
                 Some(look) => look,
@@ -158,7 +161,9 @@ impl Inspector {
     fn look_with_iterator(&mut self, cookies: &FxHashSet<u64>) -> Option<Look> {
         let scan = self.scan.as_mut()?;
         Look::with_iterator(scan, cookies)
-            .inspect_err(|error| log::warn!("iterating over descriptor tables: {error}; reading /proc instead"))
+            .inspect_err(|error| {
+                log::warn!("iterating over descriptor tables: {error}; reading /proc instead")
+            })
             .ok()
     }
 
@@ -266,11 +271,7 @@ impl Inspector {
     }
 
     /// Lists sockets in the given namespaces, or in all of them.
-    fn list(
-        &mut self,
-        states: StateSet,
-        only: Option<&FxHashSet<u32>>,
-    ) -> Listing {
+    fn list(&mut self, states: StateSet, only: Option<&FxHashSet<u32>>) -> Listing {
         let with_times = states == StateSet::CLOSE_WAIT;
         let mut sockets = Vec::new();
         let mut is_complete = true;

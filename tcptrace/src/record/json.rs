@@ -138,8 +138,18 @@ impl Serialize for Timed<Opener> {
 impl Serialize for Owner {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { process, fds, inherited, evidence } = self;
-        let ProcessIdentity { pid, comm, exe, cmdline, uid, started, start_ticks: _, cgroup, unit, container } =
-            process.as_ref();
+        let ProcessIdentity {
+            pid,
+            comm,
+            exe,
+            cmdline,
+            uid,
+            started,
+            start_ticks: _,
+            cgroup,
+            unit,
+            container,
+        } = process.as_ref();
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("pid", pid)?;
         map.serialize_entry("comm", comm)?;
@@ -225,13 +235,26 @@ impl Serialize for ProcessSummary {
                 }
                 let mut sequence = serializer.serialize_seq(Some(self.0.len()))?;
                 for PeerCount { peer, count } in self.0 {
-                    sequence.serialize_element(&Peer { raddr: peer.ip(), rport: peer.port(), count: *count })?;
+                    sequence.serialize_element(&Peer {
+                        raddr: peer.ip(),
+                        rport: peer.port(),
+                        count: *count,
+                    })?;
                 }
                 sequence.end()
             }
         }
-        let Self { process, sockets, still_stuck, oldest_ns, per_minute, verdicts: _, peers, fds_used, fds_limit } =
-            self;
+        let Self {
+            process,
+            sockets,
+            still_stuck,
+            oldest_ns,
+            per_minute,
+            verdicts: _,
+            peers,
+            fds_used,
+            fds_limit,
+        } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("pid", &process.pid)?;
         map.serialize_entry("comm", &process.comm)?;

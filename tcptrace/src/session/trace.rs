@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{SessionError, header, pump::Pump, status::StatusLine, stop::Stop};
@@ -85,7 +84,9 @@ pub async fn run(options: &TraceOptions) -> Result<(), SessionError> {
         }
     }
     let ended_ns = monotonic_ns();
-    while write_batch(options, &mut pump, &mut sink, clock, &mut status)? && monotonic_ns() < ended_ns + LAST_LOOK_NS {}
+    while write_batch(options, &mut pump, &mut sink, clock, &mut status)?
+        && monotonic_ns() < ended_ns + LAST_LOOK_NS
+    {}
     status.clear();
     sink.write(&Record::Summary(Box::new(Summary {
         time: clock.at(ended_ns),

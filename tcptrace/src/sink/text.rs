@@ -31,7 +31,11 @@ fn time_of_day(time: Timestamp) -> Zoned {
     time.to_zoned(TimeZone::system())
 }
 
-fn write_transition(out: &mut dyn Write, transition: &Timed<Transition>, palette: &Palette) -> io::Result<()> {
+fn write_transition(
+    out: &mut dyn Write,
+    transition: &Timed<Transition>,
+    palette: &Palette,
+) -> io::Result<()> {
     let Timed { time, what } = transition;
     let faint = palette.faint;
     write!(

@@ -7,8 +7,8 @@ use netlink_packet_sock_diag::{
     inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
 };
 
-use crate::transition::StateSet;
 use super::{DiagSocket, TcpFlavour};
+use crate::transition::StateSet;
 
 /// The message type of the older request (`include/uapi/linux/inet_diag.h`), which is the only one that
 /// takes both families in one pass over the host's hash table.
@@ -46,7 +46,7 @@ impl Pass {
 pub(super) fn dump(
     pass: Pass,
     flavour: TcpFlavour,
-    states: 
+    states: StateSet,
     with_times: bool,
     sequence: u32,
 ) -> Vec<u8> {
@@ -117,7 +117,7 @@ fn encode(request: &InetRequest, flavour: TcpFlavour, flags: u16, sequence: u32)
 
 /// `struct inet_diag_req`: family, two prefix lengths, extensions, socket id (48 bytes), states, and the
 /// tables to dump, which the kernel ignores.
-fn legacy_dump(extensions: u8, states: sequence: u32) -> Vec<u8> {
+fn legacy_dump(extensions: u8, states: StateSet, sequence: u32) -> Vec<u8> {
     let mut payload = [0; 60];
     payload[0] = AF_UNSPEC;
     payload[3] = extensions;

@@ -9,13 +9,13 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
-use crate::transition::StateSet;
 use super::{
     DiagSocket, Error, TcpFlavour,
     reply::{self, Reply},
     request::{self, Pass},
 };
 use crate::namespaces::NetNamespace;
+use crate::transition::StateSet;
 
 /// The kernel fills at most this much per datagram of a dump (`netlink_recvmsg`: 32 KiB).
 const BUFFER_BYTES: usize = 32 * 1024;
@@ -121,7 +121,7 @@ impl SockDiag {
     pub fn dump(
         &mut self,
         flavour: TcpFlavour,
-        states: 
+        states: StateSet,
         with_times: bool,
         mut visit: impl FnMut(DiagSocket),
     ) -> Result<Dump, Error> {
@@ -182,7 +182,7 @@ impl SockDiag {
         &mut self,
         pass: Pass,
         flavour: TcpFlavour,
-        states: 
+        states: StateSet,
         with_times: bool,
         visit: &mut dyn FnMut(DiagSocket),
     ) -> Result<Dump, Error> {

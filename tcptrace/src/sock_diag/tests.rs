@@ -14,8 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::transition::StateSet;
 use super::*;
+use crate::transition::StateSet;
 
 fn no_live() -> bool {
     std::env::var_os("TCPTRACE_NO_LIVE").is_some()

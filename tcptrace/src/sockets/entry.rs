@@ -52,6 +52,8 @@ pub(super) enum Phase {
     BeingLookedAt,
     /// It was reported.
     Reported(Ticket),
+    /// It is held by somebody who was not asked for.
+    Ignored,
 }
 
 /// A socket in CLOSE_WAIT. Addresses lie here in their 16-byte form: a `SocketAddr` is twice as large.

@@ -53,6 +53,8 @@ pub enum Settled {
     Reported(Ticket),
     /// It is no leak now; look again at this time (CLOCK_MONOTONIC, nanoseconds).
     LookAgain(u64),
+    /// It is nobody's business: not looked at again.
+    Ignored,
     /// It was found to be gone, though nobody saw it leave.
     Gone,
 }
@@ -119,7 +121,7 @@ impl CloseWaitTable {
     pub fn reported(&self) -> impl Iterator<Item = (Socket, Since, Ticket)> + '_ {
         self.entries.iter().filter_map(|(_, entry)| match entry.phase {
             Phase::Reported(ticket) => Some((entry.socket(), entry.since(), ticket)),
-            Phase::Waiting(_) | Phase::BeingLookedAt => None,
+            Phase::Waiting(_) | Phase::BeingLookedAt | Phase::Ignored => None,
         })
     }
 
@@ -159,7 +161,7 @@ impl CloseWaitTable {
         let entry = self.remove(key)?;
         let ticket = match entry.phase {
             Phase::Reported(ticket) => Some(ticket),
-            Phase::Waiting(_) | Phase::BeingLookedAt => None,
+            Phase::Waiting(_) | Phase::BeingLookedAt | Phase::Ignored => None,
         };
         Some(Left { socket: entry.socket(), since: entry.since(), ticket })
     }
@@ -253,17 +255,20 @@ impl CloseWaitTable {
             Settled::Gone => {
                 self.remove(key);
             }
-            Settled::Reported(ticket) => {
-                if let Some(entry) = self.entries.get_mut(&key) {
-                    entry.phase = Phase::Reported(ticket);
-                }
-            }
+            Settled::Reported(ticket) => self.set_phase(key, Phase::Reported(ticket)),
+            Settled::Ignored => self.set_phase(key, Phase::Ignored),
             Settled::LookAgain(when) => {
-                if let Some(entry) = self.entries.get_mut(&key) {
-                    entry.phase = Phase::Waiting(when);
+                if self.entries.contains_key(&key) {
                     self.waiting.insert((when, key));
+                    self.set_phase(key, Phase::Waiting(when));
                 }
             }
+        }
+    }
+
+    fn set_phase(&mut self, key: SocketKey, phase: Phase) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.phase = phase;
         }
     }
 }

@@ -14,10 +14,7 @@ fn socket(cookie: u64) -> Socket {
     Socket {
         cookie: Some(cookie),
         netns: Some(4_026_531_840),
-        endpoints: Endpoints {
-            local: ([10, 0, 0, 1], 443).into(),
-            remote: ([10, 0, 0, 2], port).into(),
-        },
+        endpoints: Endpoints { local: ([10, 0, 0, 1], 443).into(), remote: ([10, 0, 0, 2], port).into() },
     }
 }
 

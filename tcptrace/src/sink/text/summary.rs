@@ -50,7 +50,8 @@ fn write_processes(out: &mut dyn Write, summary: &Summary, palette: &Palette) ->
         plural(stuck, "socket"),
         plural(summary.processes.len() as u64, "process"),
     )?;
-    let header = ["PID", "PROCESS", "STUCK", "REPORTED", "OLDEST", "PER MIN", "FDS/LIMIT", "UNIT OR CONTAINER"];
+    let header =
+        ["PID", "PROCESS", "STUCK", "REPORTED", "OLDEST", "PER MIN", "FDS/LIMIT", "UNIT OR CONTAINER"];
     let rows: Vec<[String; 8]> = summary.processes.iter().map(cells).collect();
     let mut widths = header.map(str::len);
     for row in &rows {
@@ -62,7 +63,8 @@ fn write_processes(out: &mut dyn Write, summary: &Summary, palette: &Palette) ->
         let mut text = String::new();
         for ((index, cell), width) in cells.iter().enumerate().zip(widths) {
             // Names to the left, numbers to the right.
-            let cell = if matches!(index, 1 | 7) { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
+            let cell =
+                if matches!(index, 1 | 7) { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
             text.push_str(&cell);
             text.push_str("  ");
         }

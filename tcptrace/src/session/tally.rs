@@ -1,0 +1,205 @@
+//! What was reported in a session, summed up by process. Pure; bounded.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+
+use rustc_hash::FxHashMap;
+
+use crate::{
+    diagnosis::Verdict,
+    owners::{Owner, ProcessIdentity, inspector::Finding, process::DescriptorUse},
+    record::{PeerCount, ProcessSummary},
+    sockets::{Since, Ticket},
+    transition::Socket,
+};
+
+/// Peers counted one by one for each process; a remote host must not be able to fill memory.
+const MAX_PEERS: usize = 1024;
+
+/// A session shorter than this says nothing about growth.
+const SHORTEST_FOR_RATE_NS: u64 = 5_000_000_000;
+
+/// A process is told from a later one with the same pid by its start.
+type ProcessKey = (u32, Option<u64>);
+
+/// Sockets that were reported with the same owners and the same verdict share a group; its number is
+/// the ticket that the table of sockets keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Group {
+    processes: Vec<u32>,
+    verdict: Option<Verdict>,
+}
+
+#[derive(Debug)]
+struct ProcessTally {
+    process: Arc<ProcessIdentity>,
+    reported: u64,
+    still_stuck: u64,
+    /// Reported sockets that entered CLOSE_WAIT in this session, less those that left again.
+    grown: i64,
+    oldest_ns: u64,
+    verdicts: FxHashMap<Verdict, u64>,
+    /// By address as the remote host chose it: a map that withstands chosen keys.
+    peers: HashMap<SocketAddr, u64>,
+}
+
+/// The sums of a session.
+#[derive(Debug, Default)]
+pub struct Tally {
+    processes: Vec<ProcessTally>,
+    by_key: FxHashMap<ProcessKey, u32>,
+    groups: Vec<Group>,
+    by_group: HashMap<Group, Ticket>,
+    reported: u64,
+    unattributed: u64,
+}
+
+impl Tally {
+    /// Sockets that were reported.
+    pub fn reported(&self) -> u64 {
+        self.reported
+    }
+
+    /// Reported sockets for which nobody could be named.
+    pub fn unattributed(&self) -> u64 {
+        self.unattributed
+    }
+
+    /// Counts a reported socket; the ticket to keep with it.
+    pub fn report(&mut self, finding: &Finding) -> Ticket {
+        self.reported += 1;
+        if finding.owners.is_empty() {
+            self.unattributed += 1;
+        }
+        let age_ns = finding.since.age_at(finding.looked_at_ns).0;
+        let mut processes = Vec::with_capacity(finding.owners.len());
+        for owner in &finding.owners {
+            let index = self.process(owner);
+            let Some(tally) = self.processes.get_mut(index as usize) else { continue };
+            tally.reported += 1;
+            tally.still_stuck += 1;
+            tally.grown += i64::from(finding.since.is_exact());
+            tally.oldest_ns = tally.oldest_ns.max(age_ns);
+            if let Some(verdict) = finding.verdict {
+                *tally.verdicts.entry(verdict).or_default() += 1;
+            }
+            let peer = finding.socket.endpoints.remote;
+            if tally.peers.len() < MAX_PEERS || tally.peers.contains_key(&peer) {
+                *tally.peers.entry(peer).or_default() += 1;
+            }
+            processes.push(index);
+        }
+        let group = Group { processes, verdict: finding.verdict };
+        if let Some(ticket) = self.by_group.get(&group) {
+            return *ticket;
+        }
+        let ticket = Ticket::try_from(self.groups.len()).unwrap_or(Ticket::MAX);
+        self.groups.push(group.clone());
+        self.by_group.insert(group, ticket);
+        ticket
+    }
+
+    fn process(&mut self, owner: &Owner) -> u32 {
+        let key = (owner.process.pid, owner.process.start_ticks);
+        if let Some(index) = self.by_key.get(&key) {
+            // The name may have changed by exec: the present one counts.
+            if let Some(tally) = self.processes.get_mut(*index as usize) {
+                tally.process = Arc::clone(&owner.process);
+            }
+            return *index;
+        }
+        let index = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
+        self.processes.push(ProcessTally {
+            process: Arc::clone(&owner.process),
+            reported: 0,
+            still_stuck: 0,
+            grown: 0,
+            oldest_ns: 0,
+            verdicts: FxHashMap::default(),
+            peers: HashMap::new(),
+        });
+        self.by_key.insert(key, index);
+        index
+    }
+
+    /// Counts a reported socket that left CLOSE_WAIT at `now_ns`.
+    pub fn end(&mut self, ticket: Ticket, since: Since, now_ns: u64) {
+        let Some(group) = self.groups.get(ticket as usize) else { return };
+        for index in &group.processes {
+            if let Some(tally) = self.processes.get_mut(*index as usize) {
+                tally.still_stuck = tally.still_stuck.saturating_sub(1);
+                tally.grown -= 1;
+                tally.oldest_ns = tally.oldest_ns.max(since.age_at(now_ns).0);
+            }
+        }
+    }
+
+    /// The process with this pid, if it is one of the owners of the sockets with this ticket.
+    pub fn owner(&self, ticket: Ticket, pid: u32) -> Option<Arc<ProcessIdentity>> {
+        let group = self.groups.get(ticket as usize)?;
+        group
+            .processes
+            .iter()
+            .filter_map(|index| self.processes.get(*index as usize))
+            .find(|tally| tally.process.pid == pid)
+            .map(|tally| Arc::clone(&tally.process))
+    }
+
+    /// Pids of all processes, in the order of [`Tally::summary`]'s argument.
+    pub fn pids(&self) -> Vec<u32> {
+        self.processes.iter().map(|tally| tally.process.pid).collect()
+    }
+
+    /// Sums up. `stuck` are the sockets that are stuck still; `uses` the descriptors of each of
+    /// [`Tally::pids`].
+    pub fn summary(
+        &mut self,
+        stuck: impl Iterator<Item = (Socket, Since, Ticket)>,
+        uses: &[DescriptorUse],
+        now_ns: u64,
+        duration_ns: u64,
+    ) -> Vec<ProcessSummary> {
+        for (_, since, ticket) in stuck {
+            let Some(group) = self.groups.get(ticket as usize) else { continue };
+            for index in &group.processes {
+                if let Some(tally) = self.processes.get_mut(*index as usize) {
+                    tally.oldest_ns = tally.oldest_ns.max(since.age_at(now_ns).0);
+                }
+            }
+        }
+        let mut summary: Vec<ProcessSummary> = self
+            .processes
+            .iter()
+            .enumerate()
+            .map(|(index, tally)| {
+                let descriptors = uses.get(index).copied().unwrap_or_default();
+                sum_up(tally, descriptors, duration_ns)
+            })
+            .collect();
+        summary.sort_by_key(|process| std::cmp::Reverse((process.still_stuck, process.sockets)));
+        summary
+    }
+}
+
+fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, duration_ns: u64) -> ProcessSummary {
+    let mut verdicts: Vec<(Verdict, u64)> =
+        tally.verdicts.iter().map(|(verdict, count)| (*verdict, *count)).collect();
+    verdicts.sort_by_key(|(verdict, count)| (std::cmp::Reverse(*count), *verdict));
+    let mut peers: Vec<PeerCount> =
+        tally.peers.iter().map(|(peer, count)| PeerCount { peer: *peer, count: *count }).collect();
+    peers.sort_by_key(|peer| (std::cmp::Reverse(peer.count), peer.peer));
+    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+    let per_minute = (duration_ns >= SHORTEST_FOR_RATE_NS)
+        .then(|| tally.grown as f64 * 60e9 / duration_ns as f64)
+        .map(|rate| (rate * 10.0).round() / 10.0);
+    ProcessSummary {
+        process: Arc::clone(&tally.process),
+        sockets: tally.reported,
+        still_stuck: tally.still_stuck,
+        oldest_ns: tally.oldest_ns,
+        per_minute,
+        verdicts,
+        peers,
+        fds_used: descriptors.used,
+        fds_limit: descriptors.limit,
+    }
+}

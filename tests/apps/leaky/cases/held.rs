@@ -1,0 +1,98 @@
+//! Sockets that stay with the process that opened them.
+//!
+//! No descriptor changes hands here.
+
+use super::{Accepting, Pair, accepted, listen};
+use crate::message::{AcceptBy, Request};
+use crate::stage::{Role, Stage};
+use crate::truth::Truth;
+use crate::worker::STACK_FUNCTIONS;
+use anyhow::Result;
+
+pub fn accepted_kept(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let pair = accepted(stage, Accepting::default())?;
+    read_and_keep(stage, &pair)
+}
+
+pub fn accepted_by_thread(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let pair = accepted(stage, Accepting { by: AcceptBy::NamedThread, ..Accepting::default() })?;
+    read_and_keep(stage, &pair)
+}
+
+pub fn opener_deep_stack(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let pair = accepted(stage, Accepting { by: AcceptBy::DeepStack, ..Accepting::default() })?;
+    let mut truths = read_and_keep(stage, &pair)?;
+    for truth in &mut truths {
+        truth.extra.stack_functions = Some(STACK_FUNCTIONS.to_vec());
+    }
+    Ok(truths)
+}
+
+pub fn listener_closed(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let pair = accepted(stage, Accepting::default())?;
+    stage.order(pair.holder, &Request::CloseListener)?;
+    read_and_keep(stage, &pair)
+}
+
+/// The peer closes, the holder reads the end of file, and that is all.
+pub(super) fn read_and_keep(stage: &mut Stage, pair: &Pair) -> Result<Vec<Truth>> {
+    let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;
+    stage.order(pair.holder, &Request::ReadToEnd)?;
+    stage.truths(Some("eof_read"), 0, &pair.opened, &[pair.holder], &ended)
+}
+
+pub fn eof_unread(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let pair = accepted(stage, Accepting::default())?;
+    let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;
+    // The FIN itself counts as one byte of Recv-Q until the application reads it.
+    stage.truths(Some("eof_unread"), 1, &pair.opened, &[pair.holder], &ended)
+}
+
+pub fn data_unread(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let pair = accepted(stage, Accepting::default())?;
+    stage.order(pair.peer, &Request::Send { bytes: 100 })?;
+    let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;
+    stage.truths(Some("data_unread"), 101, &pair.opened, &[pair.holder], &ended)
+}
+
+/// The peer has nothing more to say, but goes on listening, and the holder goes on talking.
+pub fn half_open(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let pair = accepted(stage, Accepting::default())?;
+    let ended = stage.half_end_seen_by(pair.peer, &[pair.holder])?;
+    stage.order(pair.peer, &Request::KeepReading)?;
+    stage.order(pair.holder, &Request::ReadToEnd)?;
+    stage.order(pair.holder, &Request::KeepSending)?;
+    stage.truths(Some("half_open"), 0, &pair.opened, &[pair.holder], &ended)
+}
+
+pub fn connect_kept(stage: &mut Stage) -> Result<Vec<Truth>> {
+    connect_and_keep(stage, false)
+}
+
+/// The leaking side is the client here; the server closes first.
+pub(super) fn connect_and_keep(stage: &mut Stage, mptcp: bool) -> Result<Vec<Truth>> {
+    let peer = stage.start(Role::Peer)?;
+    let holder = stage.start(Role::Holder)?;
+    let (count, family) = (stage.setting.count, stage.setting.family);
+    let request = Request::Listen { address: family.peer_address(), share_port: false, mptcp: false };
+    let address = family.dialled(listen(stage, peer, &request)?);
+    stage.tell(peer, &Request::Accept { count, by: AcceptBy::MainThread })?;
+    stage.tell(holder, &Request::Connect { address, count, mptcp })?;
+    let opened = stage.hear_opened(holder, peer, "connect")?;
+    stage.hear(peer)?;
+    read_and_keep(stage, &Pair { holder, peer, opened })
+}
+
+/// A program without the bug: nothing may be reported about it.
+pub fn closed_in_time(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let pair = accepted(stage, Accepting::default())?;
+    let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;
+    stage.order(pair.holder, &Request::ReadToEnd)?;
+    let (before, after) = stage.release()?;
+    let mut truths = stage.truths(None, 0, &pair.opened, &[pair.holder], &ended)?;
+    for truth in &mut truths {
+        truth.extra.left_before_ns = Some(before);
+        truth.extra.left_after_ns = Some(after);
+    }
+    Ok(truths)
+}

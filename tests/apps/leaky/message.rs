@@ -1,0 +1,143 @@
+//! What the stage asks of its workers and what they answer, one JSON line each.
+//!
+//! Workers answer exactly once to every request, in order. There is no I/O here.
+
+use crate::socket::State;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The two ends of a connection as one side sees them; IPv4-mapped addresses are IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ends {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+}
+
+impl Ends {
+    /// The same connection as the other side sees it.
+    pub fn flipped(self) -> Self {
+        Self { local: self.remote, remote: self.local }
+    }
+}
+
+/// One connected socket of a worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SocketFacts {
+    pub fd: i32,
+    pub cookie: u64,
+    pub ends: Ends,
+}
+
+/// CLOCK_MONOTONIC in nanoseconds, read beside something that happened to one socket.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Reading {
+    pub ends: Ends,
+    pub at_ns: u64,
+}
+
+/// Which code calls accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AcceptBy {
+    MainThread,
+    NamedThread,
+    DeepStack,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    Listen {
+        address: SocketAddr,
+        share_port: bool,
+        mptcp: bool,
+    },
+    Accept {
+        count: usize,
+        by: AcceptBy,
+    },
+    Connect {
+        address: SocketAddr,
+        count: usize,
+        mptcp: bool,
+    },
+    /// Which sockets do you hold now?
+    Describe,
+    /// How many connections wait to be accepted?
+    Backlog,
+    /// Send this many bytes on every socket.
+    Send {
+        bytes: usize,
+    },
+    /// Read every socket until the end of file.
+    ReadToEnd,
+    /// Wait until every socket is in this state, with a clock reading when it is.
+    Await {
+        state: State,
+    },
+    /// As the peer: close every socket, with a clock reading before each.
+    CloseEach,
+    /// As the peer: end the sending half of every socket, with a clock reading before each.
+    ShutDownEach,
+    /// Send something every 100 ms from now on.
+    KeepSending,
+    /// Read and throw away whatever comes from now on; close at the end of file.
+    KeepReading,
+    /// Hold `count` more descriptors that are no sockets.
+    Ballast {
+        count: usize,
+    },
+    /// Duplicate every socket and close the original.
+    Duplicate,
+    /// Fork; the child talks on the next spare channel.
+    Fork {
+        outlives_parent: bool,
+    },
+    /// Wait until `parent` has become your parent, and die with it from now on.
+    AwaitParent {
+        parent: i32,
+    },
+    /// Replace yourself by this program, which keeps the sockets.
+    Exec {
+        program: PathBuf,
+    },
+    /// Put every socket into an io_uring's file table and close the descriptors.
+    RegisterInRing,
+    /// Pass every socket into the outgoing passage and close the descriptors.
+    PassOn,
+    /// Take this many sockets from the incoming passage.
+    Receive {
+        count: usize,
+    },
+    /// Close the descriptors of the sockets.
+    CloseSockets,
+    CloseListener,
+    /// Give up everything that keeps a socket alive, in the way a careful program would.
+    Release,
+    Exit,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Reply {
+    Done,
+    Listening {
+        address: SocketAddr,
+    },
+    /// `thread` is the thread that opened them when it is not the main one.
+    Opened {
+        sockets: Vec<SocketFacts>,
+        thread: Option<i32>,
+        comm: String,
+    },
+    Holding {
+        sockets: Vec<SocketFacts>,
+        listener: Option<i32>,
+    },
+    Waiting {
+        count: u32,
+    },
+    Readings(Vec<Reading>),
+    Forked {
+        pid: i32,
+    },
+    Failed(String),
+}

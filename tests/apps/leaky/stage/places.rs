@@ -1,0 +1,132 @@
+//! Where a worker lives: namespaces, cgroups, and programs under other names.
+//!
+//! Whatever is made here is removed again; what was there before is left alone.
+
+use super::{Role, Stage, WorkerId};
+use crate::message::Reply;
+use crate::worker::{self, Equipment};
+use anyhow::{Context as _, Result, ensure};
+use rustix::thread::UnshareFlags;
+use std::collections::VecDeque;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+#[derive(Default)]
+pub(super) struct Places {
+    programs: Option<tempfile::TempDir>,
+    /// In the order they were made.
+    cgroups: Vec<PathBuf>,
+}
+
+impl Stage {
+    /// Everybody who is started from now on lives in a network namespace of its own.
+    pub fn enter_network_namespace(&self) -> Result<()> {
+        ensure!(self.members.is_empty(), "the namespace has to come first");
+        // SAFETY: only the table of descriptors would be shared with other threads, and it stays.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
+            .context("cannot make a network namespace (this needs root)")?;
+        bring_up_loopback()
+    }
+
+    /// Starts a worker as the first process of a new pid namespace; nobody can be started afterwards
+    /// but in there.
+    pub fn start_in_pid_namespace(&mut self, role: Role) -> Result<WorkerId> {
+        // SAFETY: only the table of descriptors would be shared with other threads, and it stays.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWPID) }
+            .context("cannot make a pid namespace (this needs root)")?;
+        self.start_with(role, 0, Equipment::default())
+    }
+
+    /// Starts this program as a process that nobody told anything, under a pid that is free.
+    pub fn start_with_pid(&mut self, pid: i32, program: &Path) -> Result<WorkerId> {
+        let (ours, theirs) = UnixStream::pair()?;
+        worker::start_with_pid(pid, program, &theirs)?;
+        let bystander = self.enlist(pid, Role::Bystander, ours, VecDeque::new())?;
+        ensure!(matches!(self.hear(bystander)?, Reply::Done), "the bystander said something else");
+        Ok(bystander)
+    }
+
+    /// A program with this name that does what leaky does: a copy when `own_file`, else a link.
+    pub fn program(&mut self, name: &str, own_file: bool) -> Result<PathBuf> {
+        let ourselves = std::env::current_exe()?;
+        let folder = match &self.places.programs {
+            Some(folder) => folder,
+            None => self.places.programs.insert(tempfile::tempdir()?),
+        };
+        let program = folder.path().join(name);
+        if own_file {
+            std::fs::copy(ourselves, &program).map(drop)
+        } else {
+            std::os::unix::fs::symlink(ourselves, &program)
+        }
+        .with_context(|| format!("cannot make {}", program.display()))?;
+        Ok(program)
+    }
+
+    /// Puts a worker into the cgroup of this path, below every hierarchy that service managers use.
+    pub fn put_into_cgroup(&mut self, worker: WorkerId, path: &Path) -> Result<()> {
+        let pid = self.pid(worker)?;
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        for root in cgroup_roots()? {
+            let mut folder = root;
+            for part in relative {
+                folder.push(part);
+                if !folder.exists() {
+                    std::fs::create_dir(&folder)
+                        .with_context(|| format!("cannot make {}", folder.display()))?;
+                    self.places.cgroups.push(folder.clone());
+                }
+            }
+            let members = folder.join("cgroup.procs");
+            std::fs::write(&members, pid.to_string())
+                .with_context(|| format!("cannot put a process into {}", members.display()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Places {
+    /// To be called when the processes are gone.
+    pub(super) fn remove(&mut self) {
+        let until = Instant::now() + Duration::from_secs(2);
+        while let Some(folder) = self.cgroups.pop() {
+            // A process counts for a moment after it has been reaped.
+            while std::fs::remove_dir(&folder).is_err() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+/// Mount points of cgroup2 and, on a hybrid host, of systemd's own v1 hierarchy.
+fn cgroup_roots() -> Result<Vec<PathBuf>> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let root = |line: &str| {
+        // proc_pid_mountinfo(5): the fields after " - " are type, source and options.
+        let (mount, kind) = line.split_once(" - ")?;
+        let is_v2 = kind.starts_with("cgroup2 ");
+        let is_systemd = kind.starts_with("cgroup ") && kind.contains("name=systemd");
+        (is_v2 || is_systemd).then(|| mount.split(' ').nth(4).map(PathBuf::from))?
+    };
+    let roots: Vec<_> = mounts.lines().filter_map(root).collect();
+    ensure!(!roots.is_empty(), "no cgroup2 and no name=systemd hierarchy is mounted on this host");
+    Ok(roots)
+}
+
+/// A new network namespace has a loopback interface that is down.
+fn bring_up_loopback() -> Result<()> {
+    let any = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    // SAFETY: ifreq is plain data, for which all zeroes is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads an ifreq, which `request` is.
+    let answer = unsafe {
+        libc::ioctl(rustix::fd::AsRawFd::as_raw_fd(&any), libc::SIOCSIFFLAGS as _, &raw const request)
+    };
+    ensure!(answer == 0, "cannot bring up the loopback interface: {}", std::io::Error::last_os_error());
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Puts together what the workers reported into truths.
+//!
+//! Sockets are matched by their addresses, which are unique while both ends are alive. Nothing is
+//! taken from outside the workers but names and namespaces from /proc.
+
+use super::{Stage, WorkerId};
+use crate::message::{Ends, Reading, Reply, Request, SocketFacts};
+use crate::socket::State;
+use crate::truth::{Extra, Holder, Opened, Opener, Truth};
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum as _;
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
+
+/// When each socket entered CLOSE_WAIT: not before the first reading, not after the second.
+#[derive(Default)]
+pub struct Ended(HashMap<Ends, (u64, u64)>);
+
+impl Ended {
+    fn seen(&mut self, ends: Ends, at_ns: u64) {
+        if let Some(bracket) = self.0.get_mut(&ends) {
+            bracket.1 = at_ns;
+        }
+    }
+}
+
+impl Stage {
+    /// Hears what a worker has accepted or connected.
+    pub fn hear_opened(
+        &mut self,
+        opener: WorkerId,
+        peer: WorkerId,
+        how: &'static str,
+    ) -> Result<Vec<Opened>> {
+        let Reply::Opened { sockets, thread, comm } = self.hear(opener)? else {
+            bail!("opened sockets were asked for");
+        };
+        let (pid, peer_pid) = (self.pid(opener)?, self.pid(peer)?);
+        let opener = Opener { pid, tid: thread.unwrap_or(pid), comm, how };
+        let opened = |socket: SocketFacts| Opened {
+            ends: socket.ends,
+            cookie: Some(socket.cookie),
+            opener: Some(opener.clone()),
+            peer_pid,
+        };
+        Ok(sockets.into_iter().map(opened).collect())
+    }
+
+    /// The peer closes; each witness has descriptors of the other ends and waits for CLOSE_WAIT.
+    pub fn end_seen_by(&mut self, peer: WorkerId, witnesses: &[WorkerId]) -> Result<Ended> {
+        self.end_with(peer, &Request::CloseEach, witnesses)
+    }
+
+    /// The peer ends only its sending half, and goes on receiving.
+    pub fn half_end_seen_by(&mut self, peer: WorkerId, witnesses: &[WorkerId]) -> Result<Ended> {
+        self.end_with(peer, &Request::ShutDownEach, witnesses)
+    }
+
+    /// The peer closes, and finds out by itself that the other side has entered CLOSE_WAIT: that
+    /// kernel does so before it acknowledges the FIN (tcp_fin in net/ipv4/tcp_input.c), and the
+    /// acknowledgement is what brings the peer to FIN_WAIT2.
+    pub fn end_unseen(&mut self, peer: WorkerId) -> Result<Ended> {
+        let mut ended = self.begin_end(peer, &Request::ShutDownEach)?;
+        for reading in self.readings(peer, &Request::Await { state: State::FinWait2 })? {
+            ended.seen(reading.ends.flipped(), reading.at_ns);
+        }
+        self.readings(peer, &Request::CloseEach)?;
+        Ok(ended)
+    }
+
+    fn end_with(&mut self, peer: WorkerId, how: &Request, witnesses: &[WorkerId]) -> Result<Ended> {
+        let mut ended = self.begin_end(peer, how)?;
+        for &witness in witnesses {
+            for reading in self.readings(witness, &Request::Await { state: State::CloseWait })? {
+                ended.seen(reading.ends, reading.at_ns);
+            }
+        }
+        Ok(ended)
+    }
+
+    fn begin_end(&mut self, peer: WorkerId, how: &Request) -> Result<Ended> {
+        let readings = self.readings(peer, how)?.into_iter();
+        Ok(Ended(readings.map(|reading| (reading.ends.flipped(), (reading.at_ns, 0))).collect()))
+    }
+
+    fn readings(&mut self, worker: WorkerId, request: &Request) -> Result<Vec<Reading>> {
+        match self.ask(worker, request)? {
+            Reply::Readings(readings) => Ok(readings),
+            other => bail!("{request:?} was answered by {other:?}"),
+        }
+    }
+
+    /// Asks `holders` what they hold, and tells the truth about every socket in `opened`.
+    pub fn truths(
+        &mut self,
+        verdict: Option<&'static str>,
+        recv_q: u32,
+        opened: &[Opened],
+        holders: &[WorkerId],
+        ended: &Ended,
+    ) -> Result<Vec<Truth>> {
+        let mut held: HashMap<Ends, Vec<Holder>> = HashMap::new();
+        let mut queues = Vec::new();
+        for &holder in holders {
+            let Reply::Holding { sockets, listener } = self.ask(holder, &Request::Describe)? else {
+                bail!("a description was asked for");
+            };
+            let pid = self.pid(holder)?;
+            let comm = comm(pid)?;
+            let one = |fd| Holder { pid, fds: vec![fd], comm: comm.clone() };
+            for socket in sockets {
+                held.entry(socket.ends).or_default().push(one(socket.fd));
+            }
+            queues.extend(listener.map(one));
+        }
+        let netns = match holders.first() {
+            Some(&holder) => netns(self.pid(holder)?)?,
+            None => netns(opened.first().context("nothing was opened")?.peer_pid)?,
+        };
+        let case = self.case.to_possible_value().context("a case has a name")?.get_name().to_owned();
+        let tell = |one: &Opened| {
+            let bracket = ended.0.get(&one.ends).context("the end of a connection was not seen")?;
+            // A socket that nobody accepted belongs to those who hold the listener.
+            let mut holders = match one.opener {
+                Some(_) => held.get(&one.ends).cloned().unwrap_or_default(),
+                None => queues.clone(),
+            };
+            holders.sort_by_key(|holder| holder.pid);
+            Ok(Truth {
+                case: case.clone(),
+                cookie: one.cookie,
+                family: if one.ends.local.is_ipv4() { 4 } else { 6 },
+                laddr: one.ends.local.ip(),
+                lport: one.ends.local.port(),
+                raddr: one.ends.remote.ip(),
+                rport: one.ends.remote.port(),
+                netns,
+                protocol: "tcp",
+                holders,
+                opener: one.opener.clone(),
+                peer_pid: one.peer_pid,
+                peer_comm: comm(one.peer_pid)?,
+                verdict,
+                entered_before_ns: bracket.0,
+                entered_after_ns: bracket.1,
+                recv_q,
+                extra: Extra::default(),
+            })
+        };
+        opened.iter().map(tell).collect()
+    }
+}
+
+fn comm(pid: i32) -> Result<String> {
+    let path = format!("/proc/{pid}/comm");
+    Ok(std::fs::read_to_string(&path).context(path)?.trim_end().to_owned())
+}
+
+fn netns(pid: i32) -> Result<u64> {
+    let path = format!("/proc/{pid}/ns/net");
+    Ok(std::fs::metadata(&path).context(path)?.ino())
+}

@@ -1,0 +1,88 @@
+//! What is true about one leaked socket, as it is printed for the tests to compare with.
+//!
+//! A field that does not apply is null or absent, never a guess.
+
+use crate::message::Ends;
+use serde::Serialize;
+use std::net::IpAddr;
+
+/// Field names are relied upon by tests: add, never rename.
+#[derive(Clone, Debug, Serialize)]
+pub struct Truth {
+    pub case: String,
+    /// SO_COOKIE; null for a socket that no process has a descriptor of from the start.
+    pub cookie: Option<u64>,
+    pub family: u8,
+    pub laddr: IpAddr,
+    pub lport: u16,
+    pub raddr: IpAddr,
+    pub rport: u16,
+    /// Inode number of the network namespace.
+    pub netns: u64,
+    pub protocol: &'static str,
+    /// Everybody who has a descriptor; for a never accepted socket, of its listener.
+    pub holders: Vec<Holder>,
+    /// Null for a socket that was never accepted.
+    pub opener: Option<Opener>,
+    pub peer_pid: i32,
+    pub peer_comm: String,
+    /// Null when nothing may be reported.
+    pub verdict: Option<&'static str>,
+    /// CLOCK_MONOTONIC just before the peer ended the connection …
+    pub entered_before_ns: u64,
+    /// … and when CLOSE_WAIT had been seen.
+    pub entered_after_ns: u64,
+    pub recv_q: u32,
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Holder {
+    pub pid: i32,
+    pub fds: Vec<i32>,
+    pub comm: String,
+}
+
+/// Who accepted or connected the socket, as it was called then; it may be gone.
+#[derive(Clone, Debug, Serialize)]
+pub struct Opener {
+    pub pid: i32,
+    pub tid: i32,
+    pub comm: String,
+    pub how: &'static str,
+}
+
+/// What only some cases have.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Extra {
+    /// Functions on the stack of accept, innermost first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack_functions: Option<Vec<&'static str>>,
+    /// A process that has nothing to do with it and must not be named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bystander_pid: Option<i32>,
+    /// The holder's cgroup, relative to the cgroup root, with a leading slash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// SO_COOKIE of the MPTCP socket around the TCP socket that is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mptcp_cookie: Option<u64>,
+    /// The holder's number inside its own pid namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid_in_namespace: Option<i32>,
+    /// Bracket of the close, when the socket was closed before the truth was printed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_before_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_after_ns: Option<u64>,
+}
+
+/// One socket as its opener reported it.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    pub ends: Ends,
+    pub cookie: Option<u64>,
+    pub opener: Option<Opener>,
+    pub peer_pid: i32,
+}

@@ -1,0 +1,171 @@
+//! A process of the stage: it does what it is asked, and otherwise nothing.
+//!
+//! Workers own all TCP sockets; the stage has none, so it can never be a holder by accident. A worker
+//! has one thread, except for the one that accepts in a named thread, and never forks then.
+
+mod deep_stack;
+mod ending;
+mod handing;
+mod opening;
+
+pub use deep_stack::FUNCTIONS as STACK_FUNCTIONS;
+pub use handing::{fork, start_with_pid};
+
+use crate::channel::Channel;
+use crate::message::{Reply, Request};
+use crate::socket;
+use anyhow::{Context as _, Result};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd as _, FromRawFd as _, OwnedFd};
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+/// First argument of a leaky that was started by exec from a worker.
+pub const HOLD: &str = "__hold";
+
+/// What a worker is born with, beside its channel.
+#[derive(Default)]
+pub struct Equipment {
+    /// One channel for each child it will be asked to fork.
+    pub spares: VecDeque<UnixStream>,
+    /// Unix sockets to pass descriptors through.
+    pub passage_out: Option<UnixStream>,
+    pub passage_in: Option<UnixStream>,
+}
+
+pub struct Worker {
+    channel: Channel,
+    equipment: Equipment,
+    listener: Option<Arc<OwnedFd>>,
+    sockets: Vec<OwnedFd>,
+    ballast: Vec<OwnedFd>,
+    ring: Option<io_uring::IoUring>,
+    sending: bool,
+    reading: bool,
+}
+
+/// The life of a freshly forked worker.
+pub fn live(name: &str, channel: UnixStream, equipment: Equipment) -> ! {
+    // Dying with the stage is a second net: a worker also ends when its channel does.
+    let prepared = handing::die_with_parent()
+        .and_then(|()| handing::rename(name))
+        .and_then(|()| handing::keep_only(&channel, &equipment));
+    let outcome = prepared.and_then(|()| Worker::new(Channel::new(channel), equipment, Vec::new()).serve());
+    if let Err(error) = &outcome {
+        let _nobody_listens = writeln!(std::io::stderr(), "{name}: {error:#}");
+    }
+    // SAFETY: _exit has no preconditions; the copies of the stage's values must not be dropped here.
+    unsafe { libc::_exit(i32::from(outcome.is_err())) }
+}
+
+/// The life of a worker after exec: `__hold CHANNEL SOCKET,SOCKET,…`, all numbers of descriptors.
+pub fn hold(mut words: impl Iterator<Item = String>) -> Result<()> {
+    let mut take = || -> Result<Vec<OwnedFd>> {
+        let numbers = words.next().context("a list of descriptors is needed")?;
+        let own = |number: &str| -> Result<OwnedFd> {
+            // SAFETY: the worker that called exec left these descriptors open for us and nobody else.
+            Ok(unsafe { OwnedFd::from_raw_fd(number.parse()?) })
+        };
+        numbers.split(',').filter(|number| !number.is_empty()).map(own).collect()
+    };
+    let channel = take()?.pop().context("no channel")?;
+    let sockets = take()?;
+    let mut channel = Channel::new(UnixStream::from(channel));
+    channel.send(&Reply::Done)?;
+    Worker::new(channel, Equipment::default(), sockets).serve()
+}
+
+impl Worker {
+    fn new(channel: Channel, equipment: Equipment, sockets: Vec<OwnedFd>) -> Self {
+        Self {
+            channel,
+            equipment,
+            listener: None,
+            sockets,
+            ballast: Vec::new(),
+            ring: None,
+            sending: false,
+            reading: false,
+        }
+    }
+
+    /// Answers requests until the stage is gone.
+    fn serve(mut self) -> Result<()> {
+        loop {
+            self.keep_busy_until_asked()?;
+            let Some(request) = self.channel.receive()? else { return Ok(()) };
+            let reply = match self.answer(request) {
+                Ok(Some(reply)) => reply,
+                Ok(None) => continue,
+                Err(error) => Reply::Failed(format!("{error:#}")),
+            };
+            self.channel.send(&reply)?;
+        }
+    }
+
+    /// `None` when the answer is not this process's to give.
+    fn answer(&mut self, request: Request) -> Result<Option<Reply>> {
+        match request {
+            Request::Listen { address, share_port, mptcp } => {
+                return self.listen(&address, share_port, mptcp).map(Some);
+            }
+            Request::Accept { count, by } => return self.accept(count, by).map(Some),
+            Request::Connect { address, count, mptcp } => {
+                return self.connect(&address, count, mptcp).map(Some);
+            }
+            Request::Describe => return self.describe().map(Some),
+            Request::Backlog => {
+                let listener = self.listener.as_ref().context("no listener")?;
+                return Ok(Some(Reply::Waiting { count: socket::backlog(listener.as_fd())? }));
+            }
+            Request::CloseEach => return self.close_each().map(Some),
+            Request::ShutDownEach => return self.shut_down_each().map(Some),
+            Request::Await { state } => return self.await_state(state).map(Some),
+            Request::Fork { outlives_parent } => return self.fork(outlives_parent),
+            Request::Send { bytes } => self.send(bytes)?,
+            Request::ReadToEnd => self.sockets.iter().try_for_each(socket::read_to_end)?,
+            Request::KeepSending => {
+                self.sending = true;
+                self.send(1)?;
+            }
+            Request::KeepReading => self.reading = true,
+            Request::Ballast { count } => self.add_ballast(count)?,
+            Request::Duplicate => self.duplicate()?,
+            Request::AwaitParent { parent } => handing::await_parent(parent)?,
+            Request::Exec { program } => return Err(self.exec(&program)),
+            Request::RegisterInRing => self.register_in_ring()?,
+            Request::PassOn => self.pass_on()?,
+            Request::Receive { count } => self.receive(count)?,
+            Request::CloseSockets => self.sockets.clear(),
+            Request::CloseListener => self.listener = None,
+            Request::Release => self.release()?,
+            // SAFETY: _exit has no preconditions.
+            Request::Exit => unsafe { libc::_exit(0) },
+        }
+        // Exec that went well is answered by the program that took our place.
+        Ok(Some(Reply::Done))
+    }
+
+    /// A worker that keeps sending or reading does so while it waits for the next request.
+    fn keep_busy_until_asked(&mut self) -> Result<()> {
+        let tenth = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        while self.sending || self.reading {
+            let mut waiting = vec![PollFd::new(self.channel.stream(), PollFlags::IN)];
+            if self.reading {
+                waiting.extend(self.sockets.iter().map(|one| PollFd::new(one, PollFlags::IN)));
+            }
+            rustix::event::poll(&mut waiting, self.sending.then_some(&tenth))?;
+            if waiting.first().is_some_and(|channel| !channel.revents().is_empty()) {
+                return Ok(());
+            }
+            if self.reading {
+                self.sockets.retain(socket::drain);
+            }
+            // The other side may be gone by now, which is no concern of this case.
+            self.sending = self.sending && self.send(1).is_ok();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! How connections end: as the peer that closes first, and as the holder that closes at last.
+//!
+//! Every ending that moves somebody into or out of CLOSE_WAIT is put between two clock readings.
+
+use super::{Worker, handing, opening};
+use crate::message::{Reading, Reply};
+use crate::socket::{self, State};
+use anyhow::{Context as _, Result};
+use rustix::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+impl Worker {
+    pub(super) fn close_each(&mut self) -> Result<Reply> {
+        let close = |socket: OwnedFd| {
+            let reading = Reading { ends: socket::ends(&socket)?, at_ns: socket::now_ns() };
+            drop(socket);
+            Ok(reading)
+        };
+        Ok(Reply::Readings(self.sockets.drain(..).map(close).collect::<Result<_>>()?))
+    }
+
+    pub(super) fn shut_down_each(&self) -> Result<Reply> {
+        let shut_down = |socket: &OwnedFd| {
+            let reading = Reading { ends: socket::ends(socket)?, at_ns: socket::now_ns() };
+            rustix::net::shutdown(socket, rustix::net::Shutdown::Write)?;
+            Ok(reading)
+        };
+        Ok(Reply::Readings(self.sockets.iter().map(shut_down).collect::<Result<_>>()?))
+    }
+
+    pub(super) fn await_state(&self, state: State) -> Result<Reply> {
+        let wait = |socket: &OwnedFd| {
+            socket::await_state(socket.as_fd(), state)?;
+            Ok(Reading { ends: socket::ends(socket)?, at_ns: socket::now_ns() })
+        };
+        Ok(Reply::Readings(self.sockets.iter().map(wait).collect::<Result<_>>()?))
+    }
+
+    pub(super) fn send(&self, bytes: usize) -> Result<()> {
+        let data = vec![b'.'; bytes];
+        for socket in &self.sockets {
+            rustix::net::send(socket, &data, rustix::net::SendFlags::NOSIGNAL).context("cannot send")?;
+        }
+        Ok(())
+    }
+
+    /// Data is read first, because closing with unread data resets instead of closing; connections
+    /// that wait in the listener's queue are accepted first, for the same reason.
+    pub(super) fn release(&mut self) -> Result<()> {
+        self.sending = false;
+        for socket in self.sockets.drain(..) {
+            socket::drain(&socket);
+        }
+        if let Some(passage) = &self.equipment.passage_in {
+            passage.set_nonblocking(true)?;
+            while let Ok(socket) = handing::take_one(passage) {
+                socket::drain(&socket);
+            }
+        }
+        if let Some(ring) = self.ring.take() {
+            ring.submitter().unregister_files()?;
+        }
+        if let Some(listener) = self.listener.take() {
+            while socket::backlog(listener.as_fd())? > 0 {
+                socket::drain(&opening::accept_one(&listener)?);
+            }
+        }
+        self.equipment.passage_out = None::<UnixStream>;
+        Ok(())
+    }
+}

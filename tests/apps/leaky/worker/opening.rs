@@ -1,0 +1,101 @@
+//! How a worker comes by its sockets: listening, accepting, connecting.
+//!
+//! Nothing here ends a connection.
+
+use super::{Worker, deep_stack};
+use crate::message::{AcceptBy, Reply};
+use crate::socket;
+use anyhow::{Context as _, Result};
+use rustix::fd::{AsRawFd as _, OwnedFd};
+use rustix::net::SocketFlags;
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+
+/// At most fifteen bytes, the length of a comm.
+const ACCEPTOR: &str = "leaky-acceptor";
+
+impl Worker {
+    pub(super) fn listen(&mut self, address: &SocketAddr, share_port: bool, mptcp: bool) -> Result<Reply> {
+        let listener = socket::listen(address, share_port, mptcp)?;
+        let address = socket::address_to_dial(&listener)?;
+        self.listener = Some(Arc::new(listener));
+        Ok(Reply::Listening { address })
+    }
+
+    pub(super) fn accept(&mut self, count: usize, by: AcceptBy) -> Result<Reply> {
+        let listener = Arc::clone(self.listener.as_ref().context("no listener")?);
+        let mut thread = None;
+        let accepted = match by {
+            AcceptBy::MainThread => accept_all(&listener, count, accept_one)?,
+            AcceptBy::DeepStack => accept_all(&listener, count, deep_stack::handle_order)?,
+            AcceptBy::NamedThread => {
+                let (accepted, acceptor) = accept_in_thread(listener, count)?;
+                thread = Some(acceptor);
+                accepted
+            }
+        };
+        let comm = if thread.is_some() { ACCEPTOR.to_owned() } else { comm()? };
+        self.opened(accepted, thread, comm)
+    }
+
+    pub(super) fn connect(&mut self, address: &SocketAddr, count: usize, mptcp: bool) -> Result<Reply> {
+        let mut connected = Vec::with_capacity(count);
+        for _ in 0..count {
+            let stream = socket::stream(address, mptcp)?;
+            rustix::net::connect(&stream, address).with_context(|| format!("cannot connect to {address}"))?;
+            connected.push(stream);
+        }
+        self.opened(connected, None, comm()?)
+    }
+
+    fn opened(&mut self, streams: Vec<OwnedFd>, thread: Option<i32>, comm: String) -> Result<Reply> {
+        let sockets = streams.iter().map(socket::facts).collect::<Result<_>>()?;
+        self.sockets.extend(streams);
+        Ok(Reply::Opened { sockets, thread, comm })
+    }
+
+    pub(super) fn describe(&self) -> Result<Reply> {
+        let sockets = self.sockets.iter().map(socket::facts).collect::<Result<_>>()?;
+        Ok(Reply::Holding { sockets, listener: self.listener.as_ref().map(|one| one.as_raw_fd()) })
+    }
+
+    pub(super) fn add_ballast(&mut self, count: usize) -> Result<()> {
+        let nothing = OwnedFd::from(std::fs::File::open("/dev/null")?);
+        for _ in 1..count {
+            self.ballast.push(nothing.try_clone().context("cannot hold that many descriptors")?);
+        }
+        self.ballast.push(nothing);
+        Ok(())
+    }
+}
+
+/// Accepts in a thread of its own, which lives on as a server's threads do.
+fn accept_in_thread(listener: Arc<OwnedFd>, count: usize) -> Result<(Vec<OwnedFd>, i32)> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::Builder::new().name(ACCEPTOR.to_owned()).spawn(move || {
+        let accepted = accept_all(&listener, count, accept_one);
+        drop(listener);
+        let _worker_waits = sender.send((accepted, rustix::thread::gettid().as_raw_nonzero().get()));
+        loop {
+            std::thread::park();
+        }
+    })?;
+    let (accepted, thread) = receiver.recv()?;
+    Ok((accepted?, thread))
+}
+
+fn accept_all(
+    listener: &OwnedFd,
+    count: usize,
+    one: fn(&OwnedFd) -> Result<OwnedFd>,
+) -> Result<Vec<OwnedFd>> {
+    (0..count).map(|_| one(listener)).collect()
+}
+
+pub(super) fn accept_one(listener: &OwnedFd) -> Result<OwnedFd> {
+    rustix::net::accept_with(listener, SocketFlags::CLOEXEC).context("cannot accept")
+}
+
+fn comm() -> Result<String> {
+    Ok(rustix::thread::name()?.to_string_lossy().into_owned())
+}
