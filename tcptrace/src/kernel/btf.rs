@@ -19,6 +19,7 @@ const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -174,6 +175,42 @@ impl<'a> Btf<'a> {
         None
     }
 
+    /// A BTF in which only the types called `names` are as in this one, under the same ids; every other
+    /// type is a nameless one of no size. aya looks a program's hook up by name in a BTF, for which
+    /// it parses all of it at some 20 ms and 20 MB: in the stand-in it finds the same ids for a tenth.
+    pub fn stand_in(&self, names: &[&str]) -> Vec<u8> {
+        const HEADER_BYTES: u32 = 24;
+        const VOID_POINTER: [u32; 3] = [0, 2 << 24, 0];
+        let mut strings = vec![0u8];
+        let mut types: Vec<u8> = Vec::new();
+        let mut filled = 0;
+        for (index, start) in self.starts.iter().enumerate() {
+            let Some(candidate) = self.type_at(*start as usize) else { continue };
+            let Some(name) = names.iter().find(|name| self.is_named(candidate.name, name)) else { continue };
+            if !matches!(candidate.kind, KIND_TYPEDEF | KIND_FUNC) {
+                continue;
+            }
+            while filled < index {
+                types.extend(VOID_POINTER.iter().flat_map(|word| word.to_ne_bytes()));
+                filled += 1;
+            }
+            let name_offset = strings.len() as u32;
+            strings.extend(name.as_bytes());
+            strings.push(0);
+            let words = [name_offset, candidate.kind << 24, candidate.size_or_type];
+            types.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
+            filled += 1;
+        }
+        let lengths = [HEADER_BYTES, 0, types.len() as u32, types.len() as u32, strings.len() as u32];
+        let mut bytes = Vec::with_capacity(HEADER_BYTES as usize + types.len() + strings.len());
+        bytes.extend(MAGIC.to_ne_bytes());
+        bytes.extend([1, 0]);
+        bytes.extend(lengths.iter().flat_map(|word| word.to_ne_bytes()));
+        bytes.extend(types);
+        bytes.extend(strings);
+        bytes
+    }
+
     /// Finds many fields at once: for each structure in `names`, the paths that `wanted` lists for it.
     pub fn offsets<const N: usize>(
         &self,
@@ -202,6 +239,24 @@ mod tests {
         assert!(offset(1, &["inet_sport"]) > offset(0, &["__sk_common", "skc_cookie"]));
         assert_eq!(offset(0, &["no_such_member"]), None);
         assert_eq!(offset(2, &["anything"]), None);
+    }
+
+    #[test]
+    fn the_stand_in_gives_the_same_ids() {
+        use aya_obj::btf::BtfKind;
+
+        let data = std::fs::read(VMLINUX).unwrap();
+        let names = ["btf_trace_inet_sock_set_state", "bpf_iter_task_file"];
+        let stand_in = Btf::parse(&data).unwrap().stand_in(&names);
+        let whole = aya::Btf::parse(&data, aya::Endianness::default()).unwrap();
+        let small = aya::Btf::parse(&stand_in, aya::Endianness::default()).unwrap();
+        for (name, kind) in names.into_iter().zip([BtfKind::Typedef, BtfKind::Func]) {
+            assert_eq!(
+                small.id_by_type_name_kind(name, kind).unwrap(),
+                whole.id_by_type_name_kind(name, kind).unwrap(),
+                "{name}"
+            );
+        }
     }
 
     #[test]

@@ -7,7 +7,11 @@ use tcptrace_ebpf::config::{Config, FormatOffsets, KernelOffsets};
 use thiserror::Error;
 use zerocopy::IntoBytes as _;
 
-use super::{btf::VMLINUX, filter::KernelFilter, format, offsets};
+use super::{
+    btf::{self, VMLINUX},
+    filter::KernelFilter,
+    format, offsets,
+};
 use crate::host::tracefs;
 
 /// Which way into the kernel is taken.
@@ -99,6 +103,9 @@ pub(super) fn missing() -> LoadError {
     LoadError::refused("find a part of the BPF object", &io::Error::from(io::ErrorKind::NotFound))
 }
 
+/// The kernel's types that programs are attached by.
+const HOOKS: [&str; 2] = ["btf_trace_inet_sock_set_state", "bpf_iter_task_file"];
+
 /// What this host offers to the programs.
 pub(super) struct HostTypes {
     /// For aya: ids of the kernel's types.
@@ -111,8 +118,9 @@ impl HostTypes {
     /// Reads the kernel's BTF once for both uses.
     pub fn read() -> Result<Self, LoadError> {
         let data = fs::read(VMLINUX).map_err(LoadError::NoBtf)?;
-        let offsets = offsets::find(&data)?;
-        let btf = Btf::parse(&data, aya::Endianness::default())
+        let types = btf::Btf::parse(&data).map_err(offsets::OffsetsError::from)?;
+        let offsets = offsets::find(&types)?;
+        let btf = Btf::parse(&types.stand_in(&HOOKS), aya::Endianness::default())
             .map_err(|error| LoadError::refused("describe its types", &error))?;
         Ok(Self { btf, offsets })
     }

@@ -15,12 +15,11 @@ pub enum OffsetsError {
     Missing(&'static str),
 }
 
-/// Looks the fields up in `data`, the content of the kernel's BTF file.
+/// Looks the fields up in the kernel's BTF.
 ///
 /// # Errors
-/// When the data is malformed, or a field that every supported kernel has is not there.
-pub fn find(data: &[u8]) -> Result<KernelOffsets, OffsetsError> {
-    let btf = Btf::parse(data)?;
+/// When a field that every supported kernel has is not there.
+pub fn find(btf: &Btf<'_>) -> Result<KernelOffsets, OffsetsError> {
     let [sock, inet_sock, tcp_sock, net, cgroup, kernfs_node, socket, task] = [0, 1, 2, 3, 4, 5, 6, 7];
     let offset = btf.offsets([
         "sock",
