@@ -113,6 +113,9 @@ impl Installer {
             let offered = |compiler: &Compiler| manager.offers(&format!("llvm-{}-dev", compiler.llvm));
             // A nightly may be ahead of every LLVM this release packages; its own compiler is not.
             if !compilers.iter().any(offered) && self.debian_compiler()? {
+                if self.only_tell {
+                    return Ok(());
+                }
                 compilers = bpf_toolchain::compilers();
             }
             let Some(compiler) = compilers.iter().find(|compiler| offered(compiler)) else {
