@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool for the terminal")]
 
+mod bench;
 #[allow(dead_code, reason = "the build script uses the rest")]
 mod bpf_toolchain;
 mod cargo;
@@ -32,6 +33,8 @@ enum Verb {
     Test(test::Test),
     /// See tcptrace find the culprit behind five leaked sockets
     Demo(demo::Demo),
+    /// Measure what tracing costs on this machine, beside the other tools that are installed
+    Bench(bench::Bench),
     /// Check format and lints
     Lint(lint::Lint),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Verb::Run(verb) => verb.execute(),
         Verb::Test(verb) => verb.execute(),
         Verb::Demo(verb) => verb.execute(),
+        Verb::Bench(verb) => verb.execute(),
         Verb::Lint(verb) => verb.execute(),
     };
     match result {

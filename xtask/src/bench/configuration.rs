@@ -1,0 +1,98 @@
+//! What is measured: ourselves, an empty program, and the other tools that are installed. Runs nothing.
+
+use super::Programs;
+use crate::privilege::has_program;
+use rustix::process::Signal;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One way to trace.
+pub struct Configuration {
+    pub name: String,
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+    /// What asks it to end.
+    pub signal: Signal,
+    /// Where its records go, when they are in our JSON Lines.
+    pub records: Option<PathBuf>,
+    /// True when every transition must be among them.
+    pub every_transition: bool,
+}
+
+/// A tool that is not here, and the package of Debian that has it.
+pub struct Absent {
+    pub name: &'static str,
+    pub package: &'static str,
+}
+
+/// All configurations but "nothing", and what is not installed.
+pub fn all(programs: &Programs) -> (Vec<Configuration>, Vec<Absent>) {
+    let scratch = programs.scratch.path();
+    let mut present: Vec<Configuration> = ["btf", "tracepoint"]
+        .into_iter()
+        .flat_map(|backend| {
+            [
+                floor(&programs.floor, backend),
+                tcptrace(programs, "leaks", backend),
+                tcptrace(programs, "trace", backend),
+            ]
+        })
+        .collect();
+    let mut absent = Vec::new();
+
+    let tcpstates = [("tcpstates", "libbpf-tools"), ("tcpstates-bpfcc", "bpfcc-tools")];
+    for (name, package) in tcpstates {
+        if has_program(name) {
+            present.push(other(name, &[]));
+        } else {
+            absent.push(Absent { name, package });
+        }
+    }
+    let data = scratch.join("perf.data").display().to_string();
+    let record = ["record", "-q", "-a", "-e", "sock:inet_sock_set_state", "-o", &data];
+    if has_program("perf") && Command::new("perf").arg("--version").output().is_ok_and(|o| o.status.success())
+    {
+        present.push(Configuration { name: "perf record".into(), ..other("perf", &record) });
+    } else {
+        absent.push(Absent { name: "perf record", package: "linux-perf" });
+    }
+    (present, absent)
+}
+
+/// `tcptrace leaks` or `tcptrace trace`, writing JSON Lines to a file.
+pub fn tcptrace(programs: &Programs, command: &str, backend: &str) -> Configuration {
+    let records = programs.scratch.path().join(format!("{command}-{backend}.jsonl"));
+    let file = records.display().to_string();
+    let arguments = [command, "-q", "--backend", backend, "--format", "jsonl", "-o", &file];
+    Configuration {
+        name: format!("tcptrace {command}, {backend}"),
+        program: programs.tcptrace.clone(),
+        arguments: arguments.map(String::from).to_vec(),
+        signal: Signal::TERM,
+        records: Some(records),
+        every_transition: command == "trace",
+    }
+}
+
+fn floor(program: &Path, backend: &str) -> Configuration {
+    Configuration {
+        name: format!("empty program, {backend}"),
+        program: program.into(),
+        arguments: vec![backend.into()],
+        signal: Signal::TERM,
+        records: None,
+        every_transition: false,
+    }
+}
+
+fn other(name: &str, arguments: &[&str]) -> Configuration {
+    Configuration {
+        name: name.into(),
+        program: name.into(),
+        arguments: arguments.iter().map(ToString::to_string).collect(),
+        // The one that every one of them takes for the end of its work.
+        signal: Signal::INT,
+        records: None,
+        every_transition: false,
+    }
+}

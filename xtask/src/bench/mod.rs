@@ -1,0 +1,103 @@
+//! `cargo xtask bench`: what tracing costs on this machine, in interleaved rounds, as ratios.
+//!
+//! The load runs on CPU 0, the tracer on CPU 1, so that what slows the load is the work in the
+//! kernel and the waking of the reader. Nothing here judges the numbers.
+
+mod bpf_stats;
+mod configuration;
+mod load;
+mod rate;
+mod report;
+mod rounds;
+mod start_up;
+mod tracer;
+
+use crate::cargo::build;
+use crate::prepare::Prepare;
+use crate::privilege::{as_root, is_root};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Arguments of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub struct Bench {
+    #[command(flatten)]
+    prepare: Prepare,
+    /// How many times each configuration is measured
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Connections a load makes; each is ten state transitions
+    #[arg(long, default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(100..))]
+    connections: u64,
+    /// Write the results to FILE as JSON too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Measure only what has WORD in its name (beside `nothing`); repeatable
+    #[arg(long, value_name = "WORD")]
+    only: Vec<String>,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// The highest connection rate two CPUs can make, and whether `trace` to a file loses anything at it
+    Rate,
+}
+
+/// The programs that are run, and a directory for what they write.
+struct Programs {
+    tcptrace: PathBuf,
+    churn: PathBuf,
+    floor: PathBuf,
+    scratch: tempfile::TempDir,
+}
+
+impl Bench {
+    /// Builds, measures and prints.
+    pub fn execute(self) -> Result<ExitCode> {
+        self.prepare.execute()?;
+        if !is_root() {
+            bail!("the benchmark loads BPF programs and sets kernel.bpf_stats_enabled: run it as root");
+        }
+        if std::thread::available_parallelism()?.get() < 2 {
+            bail!("the benchmark needs two CPUs, one for the load and one for the tracer");
+        }
+        let [tcptrace, churn, floor] =
+            build(true, [("--bin", "tcptrace"), ("--example", "churn"), ("--example", "floor")])?;
+        let scratch = tempfile::tempdir().context("cannot make a temporary directory (TMPDIR?)")?;
+        let programs = Programs { tcptrace, churn, floor, scratch };
+        mount_tracefs()?;
+        if let Some(What::Rate) = self.what {
+            return rate::measure(&programs, self.connections);
+        }
+        let outcome = rounds::measure(&programs, self.rounds, self.connections, &self.only)?;
+        let start_up = start_up::measure(&programs, self.rounds)?;
+        print!("{}", report::markdown(&outcome, &start_up));
+        if let Some(file) = self.json {
+            let json = format!("{:#}\n", report::json(&outcome, &start_up));
+            std::fs::write(&file, json).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Classic tracepoints and perf are found through tracefs, which a container may not have mounted.
+fn mount_tracefs() -> Result<()> {
+    if Path::new("/sys/kernel/tracing/events").is_dir() {
+        return Ok(());
+    }
+    let status = as_root("mount")?.args(["-t", "tracefs", "tracefs", "/sys/kernel/tracing"]).status()?;
+    if !status.success() {
+        bail!("cannot mount tracefs on /sys/kernel/tracing: see mount's message above");
+    }
+    Ok(())
+}
+
+/// The middle value, the lower one of two.
+fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len().saturating_sub(1) / 2).copied()
+}

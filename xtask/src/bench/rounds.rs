@@ -1,0 +1,141 @@
+//! The interleaved rounds: in each, the load alone and then beside every tracer in turn, so that
+//! whatever else the machine does falls on all alike. Compares only runs of the same round.
+
+use super::bpf_stats::{self, Accounting, Cost};
+use super::configuration::{self, Absent, Configuration};
+use super::load::{self, TRANSITIONS};
+use super::tracer::{self, Tracer};
+use super::{Programs, median};
+use anyhow::{Context, Result};
+
+/// Connections before a measurement, so that none begins cold.
+const WARM_UP: u64 = 2_000;
+
+/// What one configuration cost in one round.
+pub struct Measured {
+    /// Time of the load beside the tracer, by its time alone.
+    pub slowdown: f64,
+    /// The tracer's own CPU time, in seconds for a million transitions.
+    pub cpu_seconds_per_million: f64,
+    /// Peak resident memory in bytes.
+    pub peak_memory: Option<u64>,
+    /// What its programs cost in the kernel, the busiest first.
+    pub programs: Vec<Cost>,
+    /// Records it says it lost.
+    pub lost: Option<u64>,
+    /// Transitions of the load missing from its records; `None` where not every one must be there.
+    pub missing: Option<i64>,
+}
+
+/// All rounds of one configuration.
+pub struct Series {
+    pub name: String,
+    pub rounds: Vec<Measured>,
+    /// Why it was given up, if it was.
+    pub failure: Option<String>,
+}
+
+/// Everything measured.
+pub struct Outcome {
+    pub connections: u64,
+    /// The load alone, connections per second, a round each.
+    pub alone: Vec<f64>,
+    pub series: Vec<Series>,
+    pub absent: Vec<Absent>,
+}
+
+/// Measures every configuration that has one of `only` in its name, or all.
+pub fn measure(programs: &Programs, rounds: u32, connections: u64, only: &[String]) -> Result<Outcome> {
+    let (mut configurations, absent) = configuration::all(programs);
+    if !only.is_empty() {
+        configurations.retain(|one| only.iter().any(|word| one.name.contains(word.as_str())));
+    }
+    let mut series: Vec<Series> = configurations
+        .iter()
+        .map(|one| Series { name: one.name.clone(), rounds: Vec::new(), failure: None })
+        .collect();
+    let mut alone = Vec::new();
+    for round in 0..rounds {
+        eprintln!("round {} of {rounds}", round + 1);
+        load::run(programs, WARM_UP)?;
+        let baseline = load::run(programs, connections)?;
+        alone.push(baseline.per_second);
+        for turn in 0..configurations.len() {
+            // Each round begins with another one, so that none always follows the same neighbour.
+            let which = (turn + round as usize) % configurations.len();
+            let (Some(configuration), Some(series)) = (configurations.get(which), series.get_mut(which))
+            else {
+                continue;
+            };
+            if series.failure.is_some() {
+                continue;
+            }
+            match beside(programs, configuration, connections, baseline.nanoseconds) {
+                Ok(measured) => series.rounds.push(measured),
+                Err(error) => {
+                    eprintln!("  {}: {error:#}", configuration.name);
+                    series.failure = Some(format!("{error:#}"));
+                }
+            }
+        }
+    }
+    Ok(Outcome { connections, alone, series, absent })
+}
+
+/// One load beside one tracer, and a second, shorter one for the kernel's account.
+fn beside(
+    programs: &Programs,
+    configuration: &Configuration,
+    connections: u64,
+    alone: f64,
+) -> Result<Measured> {
+    let tracer = Tracer::start(configuration, programs.scratch.path())?;
+    load::run(programs, WARM_UP)?;
+    tracer.settle();
+
+    let cpu_before = tracer.cpu_nanoseconds();
+    let load = load::run(programs, connections)?;
+    tracer.settle();
+    let cpu = tracer.cpu_nanoseconds() - cpu_before;
+
+    let before = bpf_stats::of_process(tracer.pid());
+    let accounting = Accounting::start()?;
+    load::run(programs, connections / 3)?;
+    drop(accounting);
+    let costs = bpf_stats::between(&before, bpf_stats::of_process(tracer.pid()));
+
+    tracer.settle();
+    let peak_memory = tracer.peak_memory();
+    let ended = tracer.end(configuration)?;
+    let transitions = connections * TRANSITIONS;
+    let missing = match &configuration.records {
+        Some(records) if configuration.every_transition => {
+            let found = tracer::transitions(records, load.port)?;
+            Some(i64::try_from(transitions)? - i64::try_from(found)?)
+        }
+        _ => None,
+    };
+    if let Some(records) = &configuration.records {
+        std::fs::remove_file(records).with_context(|| format!("cannot remove {}", records.display()))?;
+    }
+    Ok(Measured {
+        slowdown: load.nanoseconds / alone,
+        cpu_seconds_per_million: cpu as f64 / 1e3 / transitions as f64,
+        peak_memory,
+        programs: costs,
+        lost: ended.lost,
+        missing,
+    })
+}
+
+impl Series {
+    /// The median of what `value` finds in the rounds; `None` when it finds nothing.
+    pub fn median(&self, value: impl Fn(&Measured) -> Option<f64>) -> Option<f64> {
+        median(&self.rounds.iter().filter_map(value).collect::<Vec<_>>())
+    }
+
+    /// The sum over all rounds, for what must be 0 in each.
+    pub fn total(&self, value: impl Fn(&Measured) -> Option<i64>) -> Option<i64> {
+        self.rounds.iter().map(value).sum()
+    }
+}
