@@ -15,8 +15,21 @@ pub struct Configuration {
     pub signal: Signal,
     /// Where its records go, when they are in our JSON Lines.
     pub records: Option<PathBuf>,
+    /// Who says how many records were lost.
+    pub loss: Loss,
     /// True when every transition must be among them.
     pub every_transition: bool,
+}
+
+/// Where a tracer tells what it lost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// It has no records.
+    Nowhere,
+    /// In the summary at the end of its records.
+    Summary,
+    /// On standard error, when there was any.
+    Complaint,
 }
 
 /// A tool that is not here, and the package of Debian that has it.
@@ -70,6 +83,7 @@ pub fn tcptrace(programs: &Programs, command: &str, backend: &str) -> Configurat
         arguments: arguments.map(String::from).to_vec(),
         signal: Signal::TERM,
         records: Some(records),
+        loss: Loss::Summary,
         every_transition: command == "trace",
     }
 }
@@ -81,6 +95,7 @@ fn floor(program: &Path, backend: &str) -> Configuration {
         arguments: vec![backend.into()],
         signal: Signal::TERM,
         records: None,
+        loss: Loss::Nowhere,
         every_transition: false,
     }
 }
@@ -93,6 +108,7 @@ fn other(name: &str, arguments: &[&str]) -> Configuration {
         // The one that every one of them takes for the end of its work.
         signal: Signal::INT,
         records: None,
+        loss: Loss::Complaint,
         every_transition: false,
     }
 }

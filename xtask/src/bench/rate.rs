@@ -20,7 +20,7 @@ pub fn measure(programs: &Programs, connections: u64) -> Result<ExitCode> {
         let tracer = Tracer::start_anywhere(&configuration, programs.scratch.path())?;
         let (rate, ports) = together(programs, connections)?;
         tracer.settle();
-        let lost = tracer.end(&configuration)?.lost.context("the summary has no `lost`")?;
+        let lost = tracer.end(&configuration)?.context("the summary has no `lost`")?;
         let records = configuration.records.context("trace writes no records")?;
         let mut found = 0;
         for port in ports {

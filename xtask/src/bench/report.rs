@@ -9,17 +9,17 @@ use std::fmt::Write;
 /// The tables of the README.
 pub fn markdown(outcome: &Outcome, start_up: &[StartUp]) -> String {
     let mut text = String::new();
-    let rounds = outcome.alone.len();
     let alone = median(&outcome.alone).unwrap_or_default();
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "Linux {}. Load: {} connections a run, 10 transitions each, {alone:.0} connections/s alone. Medians of {rounds} interleaved\n\
+        "Linux {}. Load: {} connections a run, 10 transitions each, {alone:.0} connections/s alone. Medians of {} interleaved\n\
          rounds (lowest and highest in brackets); the load on CPU 0, the tracer on CPU 1.\n\n\
          | | load slowed to | in-kernel ns a run | CPU s per million transitions | peak memory | lost | missing in the file |\n\
          |---|---|---|---|---|---|---|",
         kernel(),
         outcome.connections,
+        outcome.rounds,
     );
     for series in &outcome.series {
         let _ = match &series.failure {
@@ -44,8 +44,10 @@ pub fn markdown(outcome: &Outcome, start_up: &[StartUp]) -> String {
         let seconds = one.seconds.map_or("no record".into(), |seconds| format!("{seconds:.3} s"));
         let _ = writeln!(text, "| {} | {seconds} |", one.name);
     }
-    for absent in &outcome.absent {
-        let _ = writeln!(text, "\nNot installed here: {} (Debian: {}).", absent.name, absent.package);
+    if !outcome.absent.is_empty() {
+        let absent: Vec<_> =
+            outcome.absent.iter().map(|one| format!("{} (Debian: {})", one.name, one.package)).collect();
+        let _ = writeln!(text, "\nNot installed here: {}.", absent.join(", "));
     }
     text
 }

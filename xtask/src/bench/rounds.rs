@@ -1,5 +1,5 @@
-//! The interleaved rounds: in each, the load alone and then beside every tracer in turn, so that
-//! whatever else the machine does falls on all alike. Compares only runs of the same round.
+//! The interleaved rounds: in each, the load beside every tracer in turn, and each time alone just
+//! before, so that whatever else the machine does falls on all alike. Compares only such neighbours.
 
 use super::bpf_stats::{self, Accounting, Cost};
 use super::configuration::{self, Absent, Configuration};
@@ -38,7 +38,8 @@ pub struct Series {
 /// Everything measured.
 pub struct Outcome {
     pub connections: u64,
-    /// The load alone, connections per second, a round each.
+    pub rounds: u32,
+    /// The load alone, connections per second, each time.
     pub alone: Vec<f64>,
     pub series: Vec<Series>,
     pub absent: Vec<Absent>,
@@ -57,9 +58,6 @@ pub fn measure(programs: &Programs, rounds: u32, connections: u64, only: &[Strin
     let mut alone = Vec::new();
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);
-        load::run(programs, WARM_UP)?;
-        let baseline = load::run(programs, connections)?;
-        alone.push(baseline.per_second);
         for turn in 0..configurations.len() {
             // Each round begins with another one, so that none always follows the same neighbour.
             let which = (turn + round as usize) % configurations.len();
@@ -70,6 +68,9 @@ pub fn measure(programs: &Programs, rounds: u32, connections: u64, only: &[Strin
             if series.failure.is_some() {
                 continue;
             }
+            load::run(programs, WARM_UP)?;
+            let baseline = load::run(programs, connections)?;
+            alone.push(baseline.per_second);
             match beside(programs, configuration, connections, baseline.nanoseconds) {
                 Ok(measured) => series.rounds.push(measured),
                 Err(error) => {
@@ -79,7 +80,7 @@ pub fn measure(programs: &Programs, rounds: u32, connections: u64, only: &[Strin
             }
         }
     }
-    Ok(Outcome { connections, alone, series, absent })
+    Ok(Outcome { connections, rounds, alone, series, absent })
 }
 
 /// One load beside one tracer, and a second, shorter one for the kernel's account.
@@ -106,7 +107,7 @@ fn beside(
 
     tracer.settle();
     let peak_memory = tracer.peak_memory();
-    let ended = tracer.end(configuration)?;
+    let lost = tracer.end(configuration)?;
     let transitions = connections * TRANSITIONS;
     let missing = match &configuration.records {
         Some(records) if configuration.every_transition => {
@@ -123,7 +124,7 @@ fn beside(
         cpu_seconds_per_million: cpu as f64 / 1e3 / transitions as f64,
         peak_memory,
         programs: costs,
-        lost: ended.lost,
+        lost,
         missing,
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! It knows a tracer only from outside, through /proc and its files, so that all are treated alike.
 
-use super::configuration::Configuration;
+use super::configuration::{Configuration, Loss};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -19,12 +19,6 @@ const CPU: usize = 1;
 
 const STEP: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What a tracer says, or has others say, once it has ended.
-pub struct Ended {
-    /// Records lost, where the tracer tells.
-    pub lost: Option<u64>,
-}
 
 /// A tracer that is attached. Dropping it kills it.
 pub struct Tracer {
@@ -98,23 +92,26 @@ impl Tracer {
         }
     }
 
-    /// Asks it to end, waits, and reads its last words.
-    pub fn end(mut self, configuration: &Configuration) -> Result<Ended> {
+    /// Asks it to end, waits, and returns how many records it says it lost, where it tells.
+    pub fn end(mut self, configuration: &Configuration) -> Result<Option<u64>> {
         let pid =
             i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("a process without a pid")?;
         kill_process(pid, configuration.signal).context("cannot signal the tracer")?;
         let status = self.wait()?;
-        let Some(records) = &configuration.records else {
-            return Ok(Ended { lost: complained_loss(&self.complaint()) });
-        };
-        if !status.success() {
-            bail!("it ended with {status}: {}", self.complaint());
+        match (configuration.loss, &configuration.records) {
+            (Loss::Complaint, _) => Ok(Some(complained_loss(&self.complaint()))),
+            (Loss::Summary, Some(records)) => {
+                if !status.success() {
+                    bail!("it ended with {status}: {}", self.complaint());
+                }
+                let summary = last_line(records)?;
+                if summary["type"] != "summary" {
+                    bail!("{} does not end with a summary", records.display());
+                }
+                Ok(summary["lost"].as_u64())
+            }
+            _ => Ok(None),
         }
-        let summary = last_line(records)?;
-        if summary["type"] != "summary" {
-            bail!("{} does not end with a summary", records.display());
-        }
-        Ok(Ended { lost: summary["lost"].as_u64() })
     }
 
     fn wait(&mut self) -> Result<ExitStatus> {
@@ -194,11 +191,11 @@ fn last_line(records: &Path) -> Result<Value> {
 }
 
 /// The sum of the numbers that follow the word "lost", in any spelling the other tools use; 0 when they say nothing.
-fn complained_loss(complaint: &str) -> Option<u64> {
-    let lost = complaint.lines().filter_map(|line| {
+fn complained_loss(complaint: &str) -> u64 {
+    let losses = complaint.lines().filter_map(|line| {
         let lower = line.to_lowercase();
         let (_, after) = lower.split_once("lost ")?;
         after.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty())?.parse::<u64>().ok()
     });
-    Some(lost.sum())
+    losses.sum()
 }
