@@ -28,6 +28,7 @@ pub fn run(programs: &Programs, connections: u64) -> Result<Load> {
 pub fn start(programs: &Programs, connections: u64, pinned: bool) -> Result<Child> {
     let mut command = Command::new(&programs.churn);
     command.args(["--connections", &connections.to_string()]);
+    command.args(["--exchanges", &programs.exchanges.to_string()]);
     if pinned {
         command.args(["--cpu", CPU]);
     }

@@ -34,6 +34,10 @@ pub struct Bench {
     /// Connections a load makes; each is ten state transitions
     #[arg(long, default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(100..))]
     connections: u64,
+    /// Requests and answers on each connection; 6 make loopback connections about as long as short
+    /// real ones, 0 measures the worst case
+    #[arg(long, default_value_t = 6)]
+    exchanges: u32,
     /// Write the results to FILE as JSON too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -55,6 +59,8 @@ struct Programs {
     tcptrace: PathBuf,
     churn: PathBuf,
     floor: PathBuf,
+    /// Requests on each connection of a load.
+    exchanges: u32,
     scratch: tempfile::TempDir,
 }
 
@@ -71,7 +77,7 @@ impl Bench {
         let [tcptrace, churn, floor] =
             build(true, [("--bin", "tcptrace"), ("--example", "churn"), ("--example", "floor")])?;
         let scratch = tempfile::tempdir().context("cannot make a temporary directory (TMPDIR?)")?;
-        let programs = Programs { tcptrace, churn, floor, scratch };
+        let programs = Programs { tcptrace, churn, floor, exchanges: self.exchanges, scratch };
         mount_tracefs()?;
         // Inherited by the load and the tracers: what else runs on this machine disturbs them less.
         setpriority_process(None, HIGHEST_PRIORITY).context("cannot raise the priority")?;

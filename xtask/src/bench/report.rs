@@ -13,12 +13,13 @@ pub fn markdown(outcome: &Outcome, start_up: &[StartUp]) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "Linux {}. Load: {} connections a run, 10 transitions each, {alone:.0} connections/s alone. Medians of {} interleaved\n\
-         rounds (lowest and highest in brackets); the load on CPU 0, the tracer on CPU 1.\n\n\
+        "Linux {}. Load: {} connections a run, 10 transitions and {} requests each, {alone:.0} connections/s alone.\n\
+         Medians of {} interleaved rounds (lowest and highest in brackets); the load on CPU 0, the tracer on CPU 1.\n\n\
          | | load slowed to | in-kernel ns a run | CPU s per million transitions | peak memory | lost | missing in the file |\n\
          |---|---|---|---|---|---|---|",
         kernel(),
         outcome.connections,
+        outcome.exchanges,
         outcome.rounds,
     );
     for series in &outcome.series {
@@ -57,6 +58,7 @@ pub fn json(outcome: &Outcome, start_up: &[StartUp]) -> Value {
     json!({
         "kernel": kernel(),
         "connections": outcome.connections,
+        "exchanges": outcome.exchanges,
         "alone_per_second": outcome.alone,
         "configurations": outcome.series.iter().map(|series| json!({
             "name": series.name,

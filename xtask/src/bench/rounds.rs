@@ -38,6 +38,7 @@ pub struct Series {
 /// Everything measured.
 pub struct Outcome {
     pub connections: u64,
+    pub exchanges: u32,
     pub rounds: u32,
     /// The load alone, connections per second, each time.
     pub alone: Vec<f64>,
@@ -80,7 +81,7 @@ pub fn measure(programs: &Programs, rounds: u32, connections: u64, only: &[Strin
             }
         }
     }
-    Ok(Outcome { connections, rounds, alone, series, absent })
+    Ok(Outcome { connections, exchanges: programs.exchanges, rounds, alone, series, absent })
 }
 
 /// One load beside one tracer, and a second, shorter one for the kernel's account.
