@@ -186,3 +186,16 @@ fn output(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::linker_llvm;
+
+    #[test]
+    fn the_llvm_of_bpf_linker_is_read_from_cargos_record_of_it_alone() {
+        let installs = r#"{"installs":{"b 1.0.0 (x)":{"features":["llvm-9"]},
+            "bpf-linker 0.13.0 (x)":{"bins":["bpf-linker"],"features":["no-llvm-linking","llvm-22"]}}}"#;
+        assert_eq!(linker_llvm(installs), Some(22));
+        assert_eq!(linker_llvm(r#"{"installs":{"b 1.0.0 (x)":{"features":["llvm-9"]}}}"#), None);
+    }
+}

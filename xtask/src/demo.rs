@@ -5,6 +5,7 @@ use crate::cargo::build;
 use crate::prepare::Prepare;
 use crate::privilege::as_root;
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -25,11 +26,11 @@ impl Demo {
         let [tcptrace, leaky] = build(true, [("--bin", "tcptrace"), ("--example", "leaky")])?;
 
         let leaking = Leaking::start(&leaky)?;
-        let pid = leaking.0.id();
+        let culprit = leaking.culprit.clone();
         println!(
-            "A server, process {pid} (leaky), has accepted 5 connections. Its clients have closed theirs; the server\n\
-             never will, so 5 sockets sit in CLOSE_WAIT and hold 5 descriptors until the process ends.\n\
-             tcptrace is not told any of this. It now watches the whole host for 6 seconds:\n"
+            "A server, {culprit}, has accepted 5 connections. Its clients have closed theirs; the server never will,\n\
+             so 5 sockets sit in CLOSE_WAIT and hold 5 descriptors until the process ends. tcptrace is not told any\n\
+             of this. It now watches the whole host for 6 seconds:\n"
         );
         let status = as_root(&tcptrace)?
             .args(["leaks", "--older-than", "1s", "--duration", "6s"])
@@ -40,15 +41,19 @@ impl Demo {
             bail!("tcptrace ended with {status}: its message is above");
         }
         println!(
-            "\nThat is the culprit: process {pid}, with its 5 sockets, since when, and why. It has been ended now, and the\n\
-             sockets went with it. On a real host the command is: sudo tcptrace leaks"
+            "\nThe culprit is {culprit}, with 5 sockets: compare with what tcptrace said. It has been ended now, and\n\
+             the sockets went with it. On a real host the command is: sudo tcptrace leaks"
         );
         Ok(ExitCode::SUCCESS)
     }
 }
 
 /// The leaking program, once its leaks are there; it is ended when this is dropped.
-struct Leaking(Child);
+struct Leaking {
+    child: Child,
+    /// Which process holds the sockets, by its own account.
+    culprit: String,
+}
 
 impl Leaking {
     fn start(leaky: &Path) -> Result<Self> {
@@ -58,12 +63,17 @@ impl Leaking {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot run {}", leaky.display()))?;
-        let mut leaking = Self(child);
-        let output = leaking.0.stdout.take().context("the leaking program has no output")?;
+        let mut leaking = Self { child, culprit: String::new() };
+        let output = leaking.child.stdout.take().context("the leaking program has no output")?;
         for line in BufReader::new(output).lines() {
-            if line.context("cannot read from the leaking program")?.contains("\"ready\":true") {
+            let line = line.context("cannot read from the leaking program")?;
+            let truth: Value = serde_json::from_str(&line).context("the leaking program printed no JSON")?;
+            if truth["ready"] == true {
                 return Ok(leaking);
             }
+            let holder = &truth["holders"][0];
+            leaking.culprit =
+                format!("process {} ({})", holder["pid"], holder["comm"].as_str().unwrap_or("?"));
         }
         bail!("{} ended before it had leaked anything", leaky.display())
     }
@@ -72,15 +82,15 @@ impl Leaking {
 impl Drop for Leaking {
     fn drop(&mut self) {
         // The end of its input tells it to end, and to end what it started; a signal is for one that does not listen.
-        drop(self.0.stdin.take());
+        drop(self.child.stdin.take());
         for _ in 0..30 {
-            if !matches!(self.0.try_wait(), Ok(None)) {
+            if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }
             sleep(Duration::from_millis(100));
         }
         // Errors here mean that it is gone already, which is what is wanted.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
