@@ -65,6 +65,14 @@ pub struct KernelOffsets {
     pub task_tgid: u32,
     /// `task_struct.flags`
     pub task_flags: u32,
+    /// `task_struct.files`
+    pub task_files: u32,
+    /// `files_struct.fdt`
+    pub files_fdt: u32,
+    /// `fdtable.fd`
+    pub fdtable_fd: u32,
+    /// `file.private_data`
+    pub file_private_data: u32,
 }
 
 /// Offsets in bytes into a record of the classic tracepoint, read from its `format` file.
@@ -166,8 +174,8 @@ pub struct Config {
     pub track_all_states: u32,
     /// A reader is woken at most once in this many nanoseconds.
     pub wakeup_interval_ns: u32,
-    /// Always zero.
-    pub padding: u32,
+    /// 1: remember who opened each socket, and the stack it was opened from.
+    pub track_openers: u32,
 }
 
 impl KernelOffsets {
@@ -194,6 +202,10 @@ impl KernelOffsets {
         socket_sk: ABSENT,
         task_tgid: ABSENT,
         task_flags: ABSENT,
+        task_files: ABSENT,
+        files_fdt: ABSENT,
+        fdtable_fd: ABSENT,
+        file_private_data: ABSENT,
     };
 }
 

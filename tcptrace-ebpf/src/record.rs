@@ -25,8 +25,6 @@ pub struct TransitionRecord {
     pub entered_ns: u64,
     /// Id of the cgroup (v2) the socket belongs to; 0 when not known.
     pub cgroup_id: u64,
-    /// Who connected or accepted the socket, when that was seen.
-    pub opener: OpenerRecord,
     /// Local address in network byte order; an IPv4 address in its v4-mapped form.
     pub laddr: [u8; 16],
     /// Remote address in network byte order; an IPv4 address in its v4-mapped form.
@@ -59,7 +57,8 @@ pub struct TransitionRecord {
     pub padding: u8,
 }
 
-/// Who opened a socket: the task that called connect() or accept().
+/// Who opened a socket: the task that called connect() or accept(). Kept by the address of `struct sock`
+/// until the socket is closed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -67,7 +66,7 @@ pub struct TransitionRecord {
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct OpenerRecord {
-    /// CLOCK_MONOTONIC of the call, in nanoseconds; 0 when nobody was seen opening the socket.
+    /// CLOCK_MONOTONIC of the call, in nanoseconds.
     pub ktime_ns: u64,
     /// Thread group id of the opener, in the root pid namespace.
     pub pid: u32,
@@ -75,12 +74,16 @@ pub struct OpenerRecord {
     pub tid: u32,
     /// Name of the opener at that moment, NUL-padded.
     pub comm: [u8; COMM_LENGTH],
+    /// Key of its user stack in the table of stacks; negative when there is none.
+    pub stack_id: i32,
+    /// [`OPENED_BY_ACCEPT`] or [`OPENED_BY_CONNECT`].
+    pub how: u32,
 }
 
-impl OpenerRecord {
-    /// Nobody was seen opening the socket.
-    pub const UNSEEN: Self = Self { ktime_ns: 0, pid: 0, tid: 0, comm: [0; COMM_LENGTH] };
-}
+/// [`OpenerRecord::how`]: by accept().
+pub const OPENED_BY_ACCEPT: u32 = 1;
+/// [`OpenerRecord::how`]: by connect().
+pub const OPENED_BY_CONNECT: u32 = 2;
 
 /// One descriptor of one process that refers to a TCP socket, as `iter/task_file` sees it.
 #[repr(C)]
@@ -124,18 +127,17 @@ pub struct HolderRecord {
 pub struct Counters {
     /// Transitions that found no room in the ring buffer.
     pub lost: u64,
-    /// Sockets that found no room in the table of states, so that a dwell time is unknown.
+    /// Sockets that found no room in a table, so that a dwell time or an opener is unknown.
     pub untracked: u64,
 }
 
 const _: () = {
-    assert!(size_of::<TransitionRecord>() == 144);
-    assert!(core::mem::offset_of!(TransitionRecord, opener) == 40);
-    assert!(core::mem::offset_of!(TransitionRecord, laddr) == 72);
-    assert!(core::mem::offset_of!(TransitionRecord, netns) == 104);
-    assert!(core::mem::offset_of!(TransitionRecord, oncpu_comm) == 120);
-    assert!(core::mem::offset_of!(TransitionRecord, old_state) == 136);
-    assert!(size_of::<OpenerRecord>() == 32);
+    assert!(size_of::<TransitionRecord>() == 112);
+    assert!(core::mem::offset_of!(TransitionRecord, laddr) == 40);
+    assert!(core::mem::offset_of!(TransitionRecord, netns) == 72);
+    assert!(core::mem::offset_of!(TransitionRecord, oncpu_comm) == 88);
+    assert!(core::mem::offset_of!(TransitionRecord, old_state) == 104);
+    assert!(size_of::<OpenerRecord>() == 40);
     assert!(size_of::<HolderRecord>() == 64);
     assert!(size_of::<Counters>() == 16);
 };

@@ -1,12 +1,10 @@
 //! Turns the bytes of a ring-buffer record into a [`Transition`]. Pure: no I/O, total over any bytes.
 
-use tcptrace_ebpf::record::{OpenerRecord, TransitionRecord};
+use tcptrace_ebpf::record::TransitionRecord;
 use thiserror::Error;
 use zerocopy::FromBytes as _;
 
-use crate::transition::{
-    Cause, Comm, Endpoints, OpenedHow, Opener, Socket, SocketKey, State, Task, Transition,
-};
+use crate::transition::{Cause, Comm, Endpoints, KernelSocket, Socket, SocketKey, State, Task, Transition};
 
 /// What a socket is told apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,18 +60,10 @@ pub fn transition(bytes: &[u8], identity: Identity) -> Result<Transition, Undeco
         new_state: state(record.new_state)?,
         entered_ns: known(record.entered_ns),
         oncpu: Task { pid: record.oncpu_pid, tid: record.oncpu_tid, comm: Comm(record.oncpu_comm) },
-        opener: opener(&record.opener),
+        kernel_socket: KernelSocket(record.sock),
         cause: (record.has_cause != 0)
             .then_some(Cause { error: record.error, oncpu_exiting: record.oncpu_exiting != 0 }),
         cgroup_id: known(record.cgroup_id),
-    })
-}
-
-fn opener(record: &OpenerRecord) -> Option<Opener> {
-    known(record.ktime_ns).map(|ktime_ns| Opener {
-        task: Task { pid: record.pid, tid: record.tid, comm: Comm(record.comm) },
-        how: OpenedHow::Connect,
-        ktime_ns,
     })
 }
 
@@ -106,7 +96,6 @@ mod tests {
         assert_eq!(decoded.key, SocketKey(77));
         assert_eq!(decoded.socket.netns, None);
         assert_eq!(decoded.dwell_ns(), None);
-        assert_eq!(decoded.opener, None);
         assert_eq!(decoded.cause, None);
         assert_eq!((decoded.old_state, decoded.new_state), (State::Established, State::CloseWait));
     }

@@ -220,7 +220,13 @@ pub struct Opener {
     pub how: OpenedHow,
     /// CLOCK_MONOTONIC of the call, in nanoseconds.
     pub ktime_ns: u64,
+    /// Where the kernel side keeps the user stack of the call, if it does.
+    pub stack: Option<u32>,
 }
+
+/// Address of the kernel's `struct sock`: reused once the socket is closed, and never shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KernelSocket(pub u64);
 
 /// Why a socket changed state, as the kernel knew it at that moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,8 +256,8 @@ pub struct Transition {
     pub entered_ns: Option<u64>,
     /// Who happened to run: not who owns the socket.
     pub oncpu: Task,
-    /// Who opened the socket, when that was seen.
-    pub opener: Option<Opener>,
+    /// Where the kernel has the socket.
+    pub kernel_socket: KernelSocket,
     /// Why, where the kernel lets us see it.
     pub cause: Option<Cause>,
     /// Id of the socket's cgroup (v2), when known.

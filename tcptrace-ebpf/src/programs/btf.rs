@@ -4,6 +4,8 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
+mod openers;
+#[cfg(target_arch = "bpf")]
 mod settings;
 #[cfg(target_arch = "bpf")]
 mod target;
@@ -76,6 +78,13 @@ mod object {
     }
 
     impl Source for Typed<'_> {
+        type Context = BtfTracePointContext;
+
+        #[inline(always)]
+        fn context(&self) -> &BtfTracePointContext {
+            self.context
+        }
+
         #[inline(always)]
         fn sock(&self) -> u64 {
             self.sock as u64

@@ -5,6 +5,8 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
+mod openers;
+#[cfg(target_arch = "bpf")]
 mod settings;
 #[cfg(target_arch = "bpf")]
 mod target;
@@ -21,7 +23,6 @@ mod object {
         programs::TracePointContext,
     };
     use aya_log_ebpf::warn;
-    use tcptrace_ebpf::record::OpenerRecord;
 
     use crate::{
         settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, is_absent, kernel},
@@ -33,8 +34,7 @@ mod object {
     static SOCKETS: HashMap<u64, SocketState, 1> = HashMap::new();
 
     /// A socket of which nothing was seen yet.
-    const NEW: SocketState =
-        SocketState { entered_ns: 0, opener: OpenerRecord::UNSEEN, state: 0, padding: [0; 7] };
+    const NEW: SocketState = SocketState { entered_ns: 0, state: 0, padding: [0; 7] };
 
     /// The offset of a field of the tracepoint's record, in bytes.
     macro_rules! format {
@@ -70,6 +70,13 @@ mod object {
     }
 
     impl Source for Classic<'_> {
+        type Context = TracePointContext;
+
+        #[inline(always)]
+        fn context(&self) -> &TracePointContext {
+            self.context
+        }
+
         #[inline(always)]
         fn sock(&self) -> u64 {
             self.sock

@@ -6,13 +6,17 @@ use aya_ebpf::{
     btf_maps::{PerCpuArray, RingBuf},
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns},
     macros::btf_map,
+    programs::tracing::StackIdContext,
 };
 use tcptrace_ebpf::{
     config::{AddressRule, FILTER_RULES, SIDE_LOCAL, SIDE_REMOTE},
-    record::{COMM_LENGTH, Counters, OpenerRecord, TransitionRecord},
+    record::{COMM_LENGTH, Counters, OPENED_BY_CONNECT, TransitionRecord},
 };
 
-use crate::settings::{Address, config};
+use crate::{
+    openers,
+    settings::{Address, config},
+};
 
 /// States of `include/net/tcp_states.h` that the body has to know.
 const SYN_SENT: u8 = 2;
@@ -36,8 +40,6 @@ static mut LAST_WAKEUP_NS: u64 = 0;
 pub struct SocketState {
     /// CLOCK_MONOTONIC when `state` was entered, in nanoseconds.
     pub entered_ns: u64,
-    /// Who connected or accepted it.
-    pub opener: OpenerRecord,
     /// The state that `entered_ns` speaks of; 0 = none.
     pub state: u8,
     /// Always zero.
@@ -65,6 +67,10 @@ const PF_EXITING: u32 = 0x4;
 
 /// How a backend tells about the socket at hand.
 pub trait Source {
+    /// What the helpers that walk the stack want to see.
+    type Context: StackIdContext;
+
+    fn context(&self) -> &Self::Context;
     /// Address of `struct sock`.
     fn sock(&self) -> u64;
     fn endpoints(&self) -> Endpoints;
@@ -91,10 +97,17 @@ fn is_emitted(old: i32, new: i32) -> bool {
     ((1u32 << (old as u32 & 31)) | (1u32 << (new as u32 & 31))) & config!(filter.states) != 0
 }
 
+/// Whether the time of a transition has to be kept.
+#[inline(always)]
+fn is_tracked(old: i32, new: i32) -> bool {
+    config!(track_all_states) != 0 || is_emitted(old, new)
+}
+
 /// Whether a transition matters at all: this is the way out for most of them.
 #[inline(always)]
 pub fn is_wanted(old: i32, new: i32) -> bool {
-    config!(track_all_states) != 0 || new == i32::from(SYN_SENT) || is_emitted(old, new)
+    let concerns_opener = new == i32::from(SYN_SENT) || new == i32::from(CLOSE);
+    is_tracked(old, new) || (openers::are_tracked() && concerns_opener)
 }
 
 #[inline(always)]
@@ -150,6 +163,16 @@ fn passes_filter(endpoints: &Endpoints) -> bool {
 /// Times the transition `old` → `new` and records it if it is asked for.
 #[inline(always)]
 pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
+    if openers::are_tracked() && new == CLOSE {
+        openers::forget(source.sock());
+    }
+    if openers::are_tracked() && new == SYN_SENT {
+        // connect() runs in the caller's context, so here the current task is the right one.
+        openers::remember(source.context(), source.sock(), OPENED_BY_CONNECT);
+    }
+    if !is_tracked(i32::from(old), i32::from(new)) {
+        return;
+    }
     let endpoints = source.endpoints();
     if !passes_filter(&endpoints) {
         return;
@@ -157,7 +180,6 @@ pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
     // SAFETY: the helper takes no pointer.
     let now = unsafe { bpf_ktime_get_ns() };
     let mut entered_ns = 0;
-    let mut opener = OpenerRecord::UNSEEN;
     let state = source.state(new != CLOSE);
     // SAFETY: the pointer is null, or that of a live map value of this type; another CPU may change it
     // at the same time only for the same socket, which the socket's lock prevents.
@@ -165,11 +187,6 @@ pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
         if state.state == old {
             entered_ns = state.entered_ns;
         }
-        if new == SYN_SENT {
-            // connect() runs in the caller's context, so here the current task is the right one.
-            state.opener = current_task(now);
-        }
-        opener = state.opener;
         state.entered_ns = now;
         state.state = new;
         if new == CLOSE {
@@ -184,31 +201,12 @@ pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
         });
     }
     if is_emitted(i32::from(old), i32::from(new)) {
-        emit(source, &endpoints, old, new, now, entered_ns, opener);
+        emit(source, &endpoints, old, new, now, entered_ns);
     }
 }
 
 #[inline(always)]
-fn current_task(now: u64) -> OpenerRecord {
-    let pid_tgid = bpf_get_current_pid_tgid();
-    OpenerRecord {
-        ktime_ns: now,
-        pid: (pid_tgid >> 32) as u32,
-        tid: pid_tgid as u32,
-        comm: bpf_get_current_comm().unwrap_or([0; COMM_LENGTH]),
-    }
-}
-
-#[inline(always)]
-fn emit<S: Source>(
-    source: &S,
-    endpoints: &Endpoints,
-    old: u8,
-    new: u8,
-    now: u64,
-    entered_ns: u64,
-    opener: OpenerRecord,
-) {
+fn emit<S: Source>(source: &S, endpoints: &Endpoints, old: u8, new: u8, now: u64, entered_ns: u64) {
     let Some(mut entry) = EVENTS.reserve(0) else {
         count(|counters| counters.lost += 1);
         return;
@@ -222,7 +220,6 @@ fn emit<S: Source>(
         ktime_ns: now,
         entered_ns,
         cgroup_id: source.cgroup_id(),
-        opener,
         laddr: endpoints.laddr,
         raddr: endpoints.raddr,
         netns: source.netns(),
@@ -259,7 +256,7 @@ fn wakeup(now: u64) -> u64 {
 }
 
 #[inline(always)]
-fn count(change: impl FnOnce(&mut Counters)) {
+pub fn count(change: impl FnOnce(&mut Counters)) {
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
         // SAFETY: a live per-CPU map value; a program on the same CPU does not interrupt this one here.
         change(unsafe { &mut *counters });

@@ -100,6 +100,9 @@ struct LeaksArguments {
     /// Exit with 1 when a leak was found
     #[arg(long)]
     exit_code: bool,
+    /// Do not watch who opens sockets, and from which line of code; costs less on a busy host
+    #[arg(long)]
+    no_stacks: bool,
     /// Sockets in CLOSE_WAIT that are followed at once; further ones are counted as evicted
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 1_000_000)]
     max_sockets: u32,
@@ -179,11 +182,12 @@ fn run(session: impl Future<Output = Result<u8, SessionError>>) -> u8 {
 }
 
 fn resolve_leaks(arguments: &LeaksArguments) -> Result<LeaksOptions, String> {
-    let LeaksArguments { older_than, exit_code: _, max_sockets, output, filters, owners, kernel } = arguments;
+    let LeaksArguments { older_than, exit_code: _, no_stacks, max_sockets, output, filters, owners, kernel } =
+        arguments;
     let (destination, format) = output.resolve()?;
     let (filter, netns) = filters.resolve(StateSet::CLOSE_WAIT)?;
     Ok(LeaksOptions {
-        tracer: tracer(kernel, filter, false, *max_sockets),
+        tracer: tracer(kernel, filter, Tracked::CloseWait { openers: !no_stacks }, *max_sockets),
         netns,
         owners: owners.resolve(),
         older_than: *older_than,
@@ -200,7 +204,7 @@ fn resolve_trace(arguments: &TraceArguments) -> Result<TraceOptions, String> {
     let states = if state.is_empty() { StateSet::ALL } else { state.iter().copied().collect() };
     let (filter, netns) = filters.resolve(states)?;
     Ok(TraceOptions {
-        tracer: tracer(kernel, filter, true, *max_sockets),
+        tracer: tracer(kernel, filter, Tracked::EveryState, *max_sockets),
         netns,
         duration: output.duration,
         destination,
@@ -208,9 +212,25 @@ fn resolve_trace(arguments: &TraceArguments) -> Result<TraceOptions, String> {
     })
 }
 
-fn tracer(kernel: &Kernel, filter: KernelFilter, track_all_states: bool, max_sockets: u32) -> TracerOptions {
+/// What the kernel side keeps of each socket.
+#[derive(Clone, Copy)]
+enum Tracked {
+    /// The time of every state.
+    EveryState,
+    /// The time in CLOSE_WAIT, and who opened the socket if that is wanted.
+    CloseWait { openers: bool },
+}
+
+fn tracer(kernel: &Kernel, filter: KernelFilter, tracked: Tracked, max_sockets: u32) -> TracerOptions {
     let Kernel { backend, ring_size } = kernel;
-    TracerOptions { backend: *backend, filter, track_all_states, ring_bytes: *ring_size, max_sockets }
+    TracerOptions {
+        backend: *backend,
+        filter,
+        track_all_states: matches!(tracked, Tracked::EveryState),
+        track_openers: matches!(tracked, Tracked::CloseWait { openers: true }),
+        ring_bytes: *ring_size,
+        max_sockets,
+    }
 }
 
 #[cfg(test)]

@@ -55,8 +55,7 @@ impl HolderScan {
         let mut pass = self.start().map_err(io::Error::other)?;
         let mut buffer = vec![0u8; BUFFER_RECORDS * size_of::<HolderRecord>()];
         let mut filled = 0;
-        loop {
-            let Some(space) = buffer.get_mut(filled..) else { break };
+        while let Some(space) = buffer.get_mut(filled..) {
             match pass.read(space) {
                 Ok(0) => break,
                 Ok(count) => filled += count,

@@ -137,7 +137,12 @@ pub(super) struct Settings<'a> {
     pub max_sockets: u32,
     /// A reader is woken at most once in this time.
     pub wakeup_interval_ns: u32,
+    /// Remember who opened each socket.
+    pub track_openers: bool,
 }
+
+/// Different stacks that the kernel side keeps: 1 KiB each, and only while openers are tracked.
+const MAX_STACKS: u32 = 8192;
 
 /// Loads the object of `backend`; its programs are not verified yet.
 pub(super) fn object(
@@ -160,7 +165,7 @@ pub(super) fn object(
         format,
         track_all_states: u32::from(settings.track_all_states),
         wakeup_interval_ns: settings.wakeup_interval_ns,
-        padding: 0,
+        track_openers: u32::from(settings.track_openers),
     };
     let bytes: &[u8] = match backend {
         Backend::Btf => aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-btf")),
@@ -171,6 +176,9 @@ pub(super) fn object(
         .btf(types.map(|types| &types.btf))
         .override_global("CONFIG", config.as_bytes(), true)
         .map_max_entries("EVENTS", settings.ring_bytes);
+    if settings.track_openers {
+        loader.map_max_entries("STACKS", MAX_STACKS);
+    }
     if backend == Backend::Tracepoint {
         loader.map_max_entries("SOCKETS", settings.max_sockets);
     }
@@ -185,7 +193,7 @@ pub(super) fn holders(types: &HostTypes) -> Result<Ebpf, LoadError> {
         format: FormatOffsets::UNUSED,
         track_all_states: 0,
         wakeup_interval_ns: 0,
-        padding: 0,
+        track_openers: 0,
     };
     EbpfLoader::new()
         .btf(Some(&types.btf))

@@ -9,11 +9,13 @@ mod format;
 mod holders;
 mod load;
 mod offsets;
+mod openers;
 mod tracer;
 
 pub use self::{
     filter::{AddressRange, KernelFilter, MAX_RULES},
     holders::HolderScan,
     load::{Backend, LoadError},
+    openers::OpenerMemory,
     tracer::{Tracer, TracerOptions},
 };

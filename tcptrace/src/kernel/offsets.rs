@@ -20,7 +20,8 @@ pub enum OffsetsError {
 /// # Errors
 /// When a field that every supported kernel has is not there.
 pub fn find(btf: &Btf<'_>) -> Result<KernelOffsets, OffsetsError> {
-    let [sock, inet_sock, tcp_sock, net, cgroup, kernfs_node, socket, task] = [0, 1, 2, 3, 4, 5, 6, 7];
+    let [sock, inet_sock, tcp_sock, net, cgroup, kernfs_node, socket, task, files, fdtable, file] =
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
     let offset = btf.offsets([
         "sock",
         "inet_sock",
@@ -30,6 +31,9 @@ pub fn find(btf: &Btf<'_>) -> Result<KernelOffsets, OffsetsError> {
         "kernfs_node",
         "socket",
         "task_struct",
+        "files_struct",
+        "fdtable",
+        "file",
     ]);
     let needed = |structure: usize, path: &[&'static str]| {
         let name = path.last().copied().unwrap_or_default();
@@ -61,5 +65,9 @@ pub fn find(btf: &Btf<'_>) -> Result<KernelOffsets, OffsetsError> {
         socket_sk: needed(socket, &["sk"])?,
         task_tgid: needed(task, &["tgid"])?,
         task_flags: needed(task, &["flags"])?,
+        task_files: needed(task, &["files"])?,
+        files_fdt: needed(files, &["fdt"])?,
+        fdtable_fd: needed(fdtable, &["fd"])?,
+        file_private_data: needed(file, &["private_data"])?,
     })
 }

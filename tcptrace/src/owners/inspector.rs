@@ -6,18 +6,19 @@ use std::{path::PathBuf, sync::Arc};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
-    Evidence, Owner,
+    Evidence, OpenedBy, Owner,
     descriptors::{Holders, Look},
     process::{DescriptorUse, ProcessIdentity, ProcessReader},
+    symbols::Symbols,
 };
 use crate::{
     diagnosis::{self, Facts, Verdict},
     host::clock,
-    kernel::HolderScan,
+    kernel::{HolderScan, OpenerMemory},
     namespaces::{self, NetNamespace},
     sock_diag::{ActivityTimes, DiagSocket, SockDiag, TcpFlavour},
     sockets::{Due, Seed, Since},
-    transition::{Endpoints, Opener, Socket, SocketKey, StateSet},
+    transition::{Endpoints, KernelSocket, Opener, Socket, SocketKey, StateSet},
 };
 
 /// What was found out about a socket that was due.
@@ -42,7 +43,7 @@ pub struct Finding {
     /// Who answers for it.
     pub owners: Vec<Owner>,
     /// Who opened it, when that was seen.
-    pub opener: Option<Opener>,
+    pub opened_by: Option<OpenedBy>,
 }
 
 /// Where the inspector looks.
@@ -78,13 +79,16 @@ pub struct Inspector {
     /// Processes whose description is of the look that is going on.
     read_in_this_look: FxHashSet<u32>,
     has_mptcp: bool,
+    /// `None` when openers are not tracked.
+    openers: Option<OpenerMemory>,
+    symbols: Symbols,
     /// A socket that sent something within this time is still in use.
     active_window_ms: u64,
 }
 
 impl Inspector {
     /// Prepares to look; says in the log what this host lacks for it.
-    pub fn new(roots: Roots, active_window_ms: u64) -> Self {
+    pub fn new(roots: Roots, active_window_ms: u64, openers: Option<OpenerMemory>) -> Self {
         let scan = HolderScan::new()
             .inspect_err(|error| {
                 log::warn!("{error}: descriptor tables are read from /proc, which is slower")
@@ -98,6 +102,8 @@ impl Inspector {
             processes: FxHashMap::default(),
             read_in_this_look: FxHashSet::default(),
             has_mptcp: true,
+            openers,
+            symbols: Symbols::default(),
             active_window_ms,
         }
     }
@@ -183,7 +189,8 @@ impl Inspector {
         let socket = listed.map_or(due.socket, |(netns, socket)| describe(*netns, socket));
         let held = cookie.and_then(|cookie| look.holders(cookie));
         let is_stuck = listed.is_some() || (!index.is_complete && held.is_some());
-        let opener = due.opener;
+        let opened_by = due.kernel_socket.and_then(|socket| self.opened_by(socket));
+        let opener = opened_by.as_ref().map(|opened| opened.opener);
         let mut owners = held.map(|held| self.owners(held, Evidence::FdTable, opener)).unwrap_or_default();
         let has_inode = listed.map(|(_, socket)| socket.inode != 0);
         let mut has_listener = false;
@@ -220,8 +227,19 @@ impl Inspector {
             send_q: listed.map(|(_, socket)| socket.send_q),
             verdict,
             owners,
-            opener,
+            opened_by,
         }
+    }
+
+    /// Who opened the socket, which must still be open.
+    fn opened_by(&mut self, socket: KernelSocket) -> Option<OpenedBy> {
+        let memory = self.openers.as_ref()?;
+        let opener = memory.opener(socket)?;
+        let stack = opener.stack.and_then(|id| {
+            // The addresses mean something in the process that called, while it runs the same program.
+            self.symbols.name(opener.task.pid, id, || memory.stack(id))
+        });
+        Some(OpenedBy { opener, stack })
     }
 
     fn owners(&mut self, holders: &Holders, evidence: Evidence, opener: Option<Opener>) -> Vec<Owner> {
@@ -288,11 +306,11 @@ impl Inspector {
                 is_complete = false;
                 continue;
             }
-            if self.has_mptcp {
-                if let Err(error) = diag.dump(TcpFlavour::Mptcp, states, with_times, &mut visit) {
-                    self.has_mptcp = false;
-                    log::debug!("{error}");
-                }
+            if self.has_mptcp
+                && let Err(error) = diag.dump(TcpFlavour::Mptcp, states, with_times, &mut visit)
+            {
+                self.has_mptcp = false;
+                log::debug!("{error}");
             }
         }
         Listing { sockets, is_complete }
@@ -300,10 +318,10 @@ impl Inspector {
 
     /// Opens a netlink socket in each namespace that has not got one; returns those that are wanted.
     fn namespaces(&mut self, only: Option<&FxHashSet<u32>>) -> Vec<u32> {
-        if let Some(only) = only {
-            if only.iter().all(|netns| self.diags.contains_key(netns)) {
-                return only.iter().copied().collect();
-            }
+        if let Some(only) = only
+            && only.iter().all(|netns| self.diags.contains_key(netns))
+        {
+            return only.iter().copied().collect();
         }
         let discovery = namespaces::discover(&self.roots.proc_root, &self.roots.bind_mounts);
         let mut wanted = Vec::new();

@@ -8,11 +8,15 @@ pub mod filter;
 pub mod inspector;
 pub mod proc_fd;
 pub mod process;
+pub mod symbols;
 pub mod worker;
 
 use std::sync::Arc;
 
 use serde::Serialize;
+
+use self::symbols::Stack;
+use crate::transition::Opener;
 
 pub use self::process::ProcessIdentity;
 
@@ -41,4 +45,13 @@ pub struct Owner {
     pub inherited: Option<bool>,
     /// How this is known.
     pub evidence: Evidence,
+}
+
+/// Who opened a socket, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenedBy {
+    /// Who, how and when.
+    pub opener: Opener,
+    /// The stack of the call; `None` when it was not kept, or the process has ended.
+    pub stack: Option<Arc<Stack>>,
 }

@@ -9,7 +9,10 @@ use super::{
     inspector::{Finding, Inspector, Roots},
     process::DescriptorUse,
 };
-use crate::sockets::{Due, Seed};
+use crate::{
+    kernel::OpenerMemory,
+    sockets::{Due, Seed},
+};
 
 /// What the worker is asked to do.
 #[derive(Debug)]
@@ -47,11 +50,15 @@ impl Worker {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(roots: Roots, active_window_ms: u64) -> std::io::Result<Self> {
+    pub fn start(
+        roots: Roots,
+        active_window_ms: u64,
+        openers: Option<OpenerMemory>,
+    ) -> std::io::Result<Self> {
         let (jobs, job_queue) = mpsc::sync_channel::<Job>(1);
         let (answer_queue, answers) = answers::channel(1);
         thread::Builder::new().name("inspector".to_owned()).spawn(move || {
-            let mut inspector = Inspector::new(roots, active_window_ms);
+            let mut inspector = Inspector::new(roots, active_window_ms, openers);
             while let Ok(job) = job_queue.recv() {
                 let answer = match job {
                     Job::Seeds => Answer::Seeds(inspector.seeds()),

@@ -10,7 +10,7 @@ use serde::{
 
 use super::{Age, Header, Leak, LeakEnd, PeerCount, ProcessSummary, Record, SCHEMA, Summary, Timed};
 use crate::{
-    owners::{Owner, ProcessIdentity},
+    owners::{OpenedBy, Owner, ProcessIdentity},
     transition::{OpenedHow, Opener, Socket, State, Task, Transition},
 };
 
@@ -115,10 +115,11 @@ impl fmt::Display for NanosecondTime<'_> {
     }
 }
 
-impl Serialize for Timed<Opener> {
+impl Serialize for Timed<OpenedBy> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { time, what } = self;
-        let Opener { task: Task { pid, tid, comm }, how, ktime_ns: _ } = what;
+        let OpenedBy { opener, stack } = what;
+        let Opener { task: Task { pid, tid, comm }, how, ktime_ns: _, stack: _ } = opener;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("pid", pid)?;
         map.serialize_entry("tid", tid)?;
@@ -131,6 +132,8 @@ impl Serialize for Timed<Opener> {
             },
         )?;
         map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
+        map.serialize_entry("stack", &stack.as_ref().map(|stack| &stack.frames))?;
+        map.serialize_entry("stack_is_cut", &stack.as_ref().map(|stack| stack.is_cut))?;
         map.end()
     }
 }

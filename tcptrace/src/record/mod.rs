@@ -10,14 +10,15 @@ use jiff::Timestamp;
 use crate::{
     diagnosis::Verdict,
     host::identity::HostIdentity,
-    owners::Owner,
-    transition::{Opener, Socket, Transition},
+    owners::{OpenedBy, Owner},
+    transition::{Socket, Transition},
 };
 
 /// The version of the records' form.
 pub const SCHEMA: u32 = 1;
 
 /// Anything that a session says.
+#[expect(clippy::large_enum_variant, reason = "transitions come by the million: no allocation for each")]
 #[derive(Clone, Debug)]
 pub enum Record {
     /// The first record of a session.
@@ -83,7 +84,7 @@ pub struct Leak {
     /// Who holds it, each with the evidence.
     pub owners: Vec<Owner>,
     /// Who opened it, when that was seen.
-    pub opened_by: Option<Timed<Opener>>,
+    pub opened_by: Option<Timed<OpenedBy>>,
 }
 
 /// How a socket left CLOSE_WAIT.

@@ -70,8 +70,8 @@ pub async fn run(options: &LeaksOptions) -> Result<bool, SessionError> {
     let sink = Sink::open(&options.destination, options.format)?;
     let started_ns = monotonic_ns();
     let mut pump = Pump::start(&options.tracer)?;
-    let mut worker =
-        Worker::start(Roots::default(), active_window_ms(options)).map_err(system("start a thread"))?;
+    let mut worker = Worker::start(Roots::default(), active_window_ms(options), pump.take_openers())
+        .map_err(system("start a thread"))?;
     let mut session = Session {
         options,
         sink,
@@ -248,8 +248,9 @@ impl Session<'_> {
             verdict: finding.verdict,
             owners: finding.owners.clone(),
             opened_by: finding
-                .opener
-                .map(|opener| Timed { time: self.clock.at(opener.ktime_ns), what: opener }),
+                .opened_by
+                .as_ref()
+                .map(|opened| Timed { time: self.clock.at(opened.opener.ktime_ns), what: opened.clone() }),
         };
         self.write(&Record::Leak(Box::new(leak)))
     }
@@ -329,7 +330,7 @@ fn how_it_ended(transition: &Transition) -> EndedHow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transition::{Cause, Comm, Endpoints, Socket, SocketKey, Task};
+    use crate::transition::{Cause, Comm, Endpoints, KernelSocket, Socket, SocketKey, Task};
 
     fn ended(new_state: State, cause: Option<Cause>) -> EndedHow {
         how_it_ended(&Transition {
@@ -348,7 +349,7 @@ mod tests {
             new_state,
             entered_ns: None,
             oncpu: Task { pid: 1, tid: 1, comm: Comm::default() },
-            opener: None,
+            kernel_socket: KernelSocket(1),
             cause,
             cgroup_id: None,
         })

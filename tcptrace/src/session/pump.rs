@@ -2,7 +2,7 @@
 
 use crate::{
     decode::{self, Identity},
-    kernel::{Backend, LoadError, Tracer, TracerOptions},
+    kernel::{Backend, LoadError, OpenerMemory, Tracer, TracerOptions},
     record::Totals,
     transition::Transition,
 };
@@ -35,6 +35,11 @@ impl Pump {
     /// Which way into the kernel was taken.
     pub fn backend(&self) -> Backend {
         self.tracer.backend()
+    }
+
+    /// Hands out the memory of openers, once.
+    pub fn take_openers(&mut self) -> Option<OpenerMemory> {
+        self.tracer.take_openers()
     }
 
     /// What tells sockets apart.

@@ -75,11 +75,11 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
         age(&leak.age),
     )?;
     write_owners(out, &leak.owners, palette)?;
-    if let Some(opened) = &leak.opened_by {
-        if !leak.owners.iter().any(|owner| owner.process.pid == opened.what.task.pid) {
-            let comm = opened.what.task.comm.to_text();
-            write!(out, ", opened by {} ({})", Harmless(&comm), opened.what.task.pid)?;
-        }
+    if let Some(opened) = &leak.opened_by
+        && !leak.owners.iter().any(|owner| owner.process.pid == opened.what.opener.task.pid)
+    {
+        let comm = opened.what.opener.task.comm.to_text();
+        write!(out, ", opened by {} ({})", Harmless(&comm), opened.what.opener.task.pid)?;
     }
     let verdict = leak.verdict.map_or("cannot be told why", Verdict::advice);
     writeln!(out, "\n          {faint}{verdict}{faint:#}")

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::Ticket;
-use crate::transition::{Endpoints, Opener, Socket};
+use crate::transition::{Endpoints, KernelSocket, Socket};
 
 /// When a socket entered CLOSE_WAIT (CLOCK_MONOTONIC, nanoseconds).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(super) enum Phase {
 pub(super) struct Entry {
     since: Since,
     cookie: u64,
-    opener: Option<Box<Opener>>,
+    kernel_socket: u64,
     laddr: [u8; 16],
     raddr: [u8; 16],
     lport: u16,
@@ -80,12 +80,12 @@ fn octets(address: IpAddr) -> [u8; 16] {
 }
 
 impl Entry {
-    pub fn new(socket: &Socket, since: Since, opener: Option<Opener>) -> Self {
+    pub fn new(socket: &Socket, since: Since, kernel_socket: Option<KernelSocket>) -> Self {
         let Socket { cookie, netns, endpoints: Endpoints { local, remote } } = socket;
         Self {
             since,
             cookie: cookie.unwrap_or(0),
-            opener: opener.map(Box::new),
+            kernel_socket: kernel_socket.map_or(0, |socket| socket.0),
             laddr: octets(local.ip()),
             raddr: octets(remote.ip()),
             lport: local.port(),
@@ -99,8 +99,9 @@ impl Entry {
         self.since
     }
 
-    pub fn opener(&self) -> Option<Opener> {
-        self.opener.as_deref().copied()
+    /// `None` for a socket that was there first.
+    pub fn kernel_socket(&self) -> Option<KernelSocket> {
+        (self.kernel_socket != 0).then_some(KernelSocket(self.kernel_socket))
     }
 
     pub fn endpoints(&self) -> Endpoints {

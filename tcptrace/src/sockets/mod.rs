@@ -14,7 +14,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use crate::{
     decode::Identity,
-    transition::{Endpoints, Opener, Socket, SocketKey, State, Transition},
+    transition::{Endpoints, KernelSocket, Socket, SocketKey, State, Transition},
 };
 pub use entry::Since;
 use entry::{Entry, Phase};
@@ -42,8 +42,8 @@ pub struct Due {
     pub socket: Socket,
     /// Since when it has been in CLOSE_WAIT.
     pub since: Since,
-    /// Who opened it, when that was seen.
-    pub opener: Option<Opener>,
+    /// Where the kernel has it; `None` for a socket that was there first.
+    pub kernel_socket: Option<KernelSocket>,
 }
 
 /// What to do with a socket after it was looked at.
@@ -145,7 +145,7 @@ impl CloseWaitTable {
         }
         self.remove(transition.key);
         let since = Since::exactly(transition.ktime_ns);
-        self.insert(transition.key, Entry::new(&transition.socket, since, transition.opener));
+        self.insert(transition.key, Entry::new(&transition.socket, since, Some(transition.kernel_socket)));
     }
 
     fn leave(&mut self, transition: &Transition) -> Option<Left> {
@@ -239,7 +239,12 @@ impl CloseWaitTable {
             self.waiting.pop_first();
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             entry.phase = Phase::BeingLookedAt;
-            due.push(Due { key, socket: entry.socket(), since: entry.since(), opener: entry.opener() });
+            due.push(Due {
+                key,
+                socket: entry.socket(),
+                since: entry.since(),
+                kernel_socket: entry.kernel_socket(),
+            });
         }
         due
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::transition::{Comm, Task};
+use crate::transition::{Comm, KernelSocket, Task};
 
 const THRESHOLD: u64 = 1_000;
 
@@ -28,7 +28,7 @@ fn transition(cookie: u64, old_state: State, new_state: State, ktime_ns: u64) ->
         new_state,
         entered_ns: None,
         oncpu: Task { pid: 1, tid: 1, comm: Comm::default() },
-        opener: None,
+        kernel_socket: KernelSocket(1),
         cause: None,
         cgroup_id: None,
     }
