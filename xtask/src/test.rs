@@ -23,6 +23,10 @@ pub struct Test {
 impl Test {
     /// Builds as the user, runs as root.
     pub fn execute(self) -> Result<ExitCode> {
+        let through_sudo = !self.no_live && !is_root();
+        if through_sudo && !has_program("sudo") {
+            bail!("the live tests need root, and there is no sudo here: run this as root, or with --no-live");
+        }
         self.prepare.execute()?;
         let mut test = cargo();
         test.args(["test", "--workspace", "--locked", "--"]).args(&self.arguments);

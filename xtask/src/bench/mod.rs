@@ -67,13 +67,13 @@ struct Programs {
 impl Bench {
     /// Builds, measures and prints.
     pub fn execute(self) -> Result<ExitCode> {
-        self.prepare.execute()?;
         if !is_root() {
             bail!("the benchmark loads BPF programs and sets kernel.bpf_stats_enabled: run it as root");
         }
         if std::thread::available_parallelism()?.get() < 2 {
             bail!("the benchmark needs two CPUs, one for the load and one for the tracer");
         }
+        self.prepare.execute()?;
         let [tcptrace, churn, floor] =
             build(true, [("--bin", "tcptrace"), ("--example", "churn"), ("--example", "floor")])?;
         let scratch = tempfile::tempdir().context("cannot make a temporary directory (TMPDIR?)")?;
