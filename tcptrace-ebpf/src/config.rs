@@ -174,8 +174,9 @@ pub struct Config {
     pub track_all_states: u32,
     /// A reader is woken at most once in this many nanoseconds.
     pub wakeup_interval_ns: u32,
-    /// 1: remember who opened each socket, and the stack it was opened from.
-    pub track_openers: u32,
+    /// So many times a second on each CPU, remember who opens a socket, and the stack it is opened from;
+    /// 0: never.
+    pub openers_per_second: u32,
 }
 
 impl KernelOffsets {

@@ -117,7 +117,7 @@ pub struct HolderRecord {
     pub padding: [u8; 6],
 }
 
-/// What one CPU counted since the program was loaded.
+/// What one CPU counts.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
@@ -129,6 +129,12 @@ pub struct Counters {
     pub lost: u64,
     /// Sockets that found no room in a table, so that a dwell time or an opener is unknown.
     pub untracked: u64,
+    /// Sockets opened beyond the number a second whose opener is kept.
+    pub openers_skipped: u64,
+    /// CLOCK_MONOTONIC when the second began in which openers are being counted, in nanoseconds.
+    pub openers_window_ns: u64,
+    /// Openers kept in that second.
+    pub openers_in_window: u64,
 }
 
 const _: () = {
@@ -139,5 +145,5 @@ const _: () = {
     assert!(core::mem::offset_of!(TransitionRecord, old_state) == 104);
     assert!(size_of::<OpenerRecord>() == 40);
     assert!(size_of::<HolderRecord>() == 64);
-    assert!(size_of::<Counters>() == 16);
+    assert!(size_of::<Counters>() == 40);
 };

@@ -30,18 +30,43 @@ static STACKS: StackTrace<1> = StackTrace::new();
 /// Whether openers are asked for.
 #[inline(always)]
 pub fn are_tracked() -> bool {
-    config!(track_openers) != 0
+    config!(openers_per_second) != 0
+}
+
+/// Walking a stack costs about a microsecond: a host that opens tens of thousands of sockets a second
+/// must not be slowed down by it.
+#[inline(always)]
+fn is_within_budget(now: u64) -> bool {
+    const SECOND_NS: u64 = 1_000_000_000;
+    let mut is_within = false;
+    count(|counters| {
+        if now.wrapping_sub(counters.openers_window_ns) >= SECOND_NS {
+            counters.openers_window_ns = now;
+            counters.openers_in_window = 0;
+        }
+        is_within = counters.openers_in_window < u64::from(config!(openers_per_second));
+        if is_within {
+            counters.openers_in_window += 1;
+        } else {
+            counters.openers_skipped += 1;
+        }
+    });
+    is_within
 }
 
 /// Remembers the current task as the opener of `sock`.
 #[inline(always)]
 pub fn remember<C: StackIdContext>(context: &C, sock: u64, how: u32) {
+    // SAFETY: the helper takes no pointer.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if !is_within_budget(now) {
+        return;
+    }
     let pid_tgid = bpf_get_current_pid_tgid();
     // Two different stacks of the same hash are one too many: the later one is not kept.
     let flags = u64::from(BPF_F_USER_STACK | BPF_F_FAST_STACK_CMP);
     let opener = OpenerRecord {
-        // SAFETY: the helper takes no pointer.
-        ktime_ns: unsafe { bpf_ktime_get_ns() },
+        ktime_ns: now,
         pid: (pid_tgid >> 32) as u32,
         tid: pid_tgid as u32,
         comm: bpf_get_current_comm().unwrap_or([0; COMM_LENGTH]),
@@ -56,7 +81,10 @@ pub fn remember<C: StackIdContext>(context: &C, sock: u64, how: u32) {
 /// The socket is closed: its address may be another's soon.
 #[inline(always)]
 pub fn forget(sock: u64) {
-    let _ = OPENERS.remove(sock);
+    // Looking is cheaper than removing, which takes a lock, and for most sockets there is nothing.
+    if OPENERS.get_ptr(sock).is_some() {
+        let _ = OPENERS.remove(sock);
+    }
 }
 
 /// Reads a kernel pointer at `base + offset`; 0 when it cannot be read.

@@ -25,7 +25,7 @@ pub static CONFIG: Config = Config {
     format: FormatOffsets::UNUSED,
     track_all_states: 0,
     wakeup_interval_ns: 0,
-    track_openers: 0,
+    openers_per_second: 0,
 };
 
 /// A field of [`CONFIG`], as the loader left it.

@@ -141,6 +141,9 @@ pub(super) struct Settings<'a> {
     pub track_openers: bool,
 }
 
+/// Openers kept a second on each CPU, at about a microsecond each: what comes beyond is counted.
+const OPENERS_PER_SECOND: u32 = 1000;
+
 /// Different stacks that the kernel side keeps: 1 KiB each, and only while openers are tracked.
 const MAX_STACKS: u32 = 8192;
 
@@ -165,7 +168,7 @@ pub(super) fn object(
         format,
         track_all_states: u32::from(settings.track_all_states),
         wakeup_interval_ns: settings.wakeup_interval_ns,
-        track_openers: u32::from(settings.track_openers),
+        openers_per_second: if settings.track_openers { OPENERS_PER_SECOND } else { 0 },
     };
     let bytes: &[u8] = match backend {
         Backend::Btf => aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-btf")),
@@ -193,7 +196,7 @@ pub(super) fn holders(types: &HostTypes) -> Result<Ebpf, LoadError> {
         format: FormatOffsets::UNUSED,
         track_all_states: 0,
         wakeup_interval_ns: 0,
-        track_openers: 0,
+        openers_per_second: 0,
     };
     EbpfLoader::new()
         .btf(Some(&types.btf))

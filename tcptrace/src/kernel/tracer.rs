@@ -204,6 +204,7 @@ impl Tracer {
                     if let Ok(counters) = Counters::read_from_bytes(value) {
                         total.lost += counters.lost;
                         total.untracked += counters.untracked;
+                        total.openers_skipped += counters.openers_skipped;
                     }
                 }
             }

@@ -213,6 +213,7 @@ impl Serialize for Summary {
         map.serialize_entry("undecodable", &totals.undecodable)?;
         map.serialize_entry("evicted", &totals.evicted)?;
         map.serialize_entry("unattributed", &totals.unattributed)?;
+        map.serialize_entry("openers_skipped", &totals.openers_skipped)?;
         map.serialize_entry("in_close_wait", in_close_wait)?;
         map.serialize_entry("processes", processes)?;
         map.end()

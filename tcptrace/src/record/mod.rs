@@ -129,6 +129,8 @@ pub struct Totals {
     pub evicted: u64,
     /// Reported sockets for which nobody could be named.
     pub unattributed: u64,
+    /// Sockets whose opener was not kept, because too many were opened at once.
+    pub openers_skipped: u64,
 }
 
 /// The end of a session.

@@ -82,6 +82,7 @@ impl Pump {
             undecodable: self.undecodable,
             evicted: counters.untracked,
             unattributed: 0,
+            openers_skipped: counters.openers_skipped,
         }
     }
 }

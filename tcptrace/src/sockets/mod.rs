@@ -82,8 +82,8 @@ pub struct CloseWaitTable {
     /// Sockets that left before the seeds were known, so that a late seed does not bring them back;
     /// `None` once there are no more seeds to come.
     left_early: Option<FxHashSet<SocketKey>>,
-    /// Seeds by address, where a transition cannot be joined with them by cookie.
-    seeds_by_address: FxHashMap<Endpoints, SocketKey>,
+    /// Sockets by address, where transitions and seeds cannot be joined by cookie; else empty.
+    by_address: FxHashMap<Endpoints, SocketKey>,
     evicted: u64,
 }
 
@@ -97,7 +97,7 @@ impl CloseWaitTable {
             entries: IndexMap::default(),
             waiting: BTreeSet::new(),
             left_early: Some(FxHashSet::default()),
-            seeds_by_address: FxHashMap::default(),
+            by_address: FxHashMap::default(),
             evicted: 0,
         }
     }
@@ -173,7 +173,7 @@ impl CloseWaitTable {
         }
         let by_cookie = transition.socket.cookie.map(SocketKey).filter(|key| self.entries.contains_key(key));
         by_cookie.or_else(|| {
-            let key = *self.seeds_by_address.get(&transition.socket.endpoints)?;
+            let key = *self.by_address.get(&transition.socket.endpoints)?;
             let seed = self.entries.get(&key)?.socket();
             let is_elsewhere = matches!((seed.netns, transition.socket.netns), (Some(a), Some(b)) if a != b);
             (!is_elsewhere).then_some(key)
@@ -187,14 +187,11 @@ impl CloseWaitTable {
         if has_left || self.entries.contains_key(&key) {
             return;
         }
-        if self.identity == Identity::Address {
-            let is_known = self.entries.values().any(|entry| {
-                entry.endpoints() == seed.socket.endpoints && entry.socket().netns == seed.socket.netns
-            });
-            if is_known {
+        if let Some(known) = self.by_address.get(&seed.socket.endpoints) {
+            let known = self.entries.get(known).map(Entry::socket);
+            if known.is_some_and(|known| known.netns == seed.socket.netns) {
                 return;
             }
-            self.seeds_by_address.insert(seed.socket.endpoints, key);
         }
         let since = Since::within(seed.since_at_earliest_ns, seed.since_at_latest_ns);
         self.insert(key, Entry::new(&seed.socket, since, None));
@@ -213,6 +210,9 @@ impl CloseWaitTable {
         let due = entry.since().at_latest_ns().saturating_add(self.threshold_ns);
         entry.phase = Phase::Waiting(due);
         self.waiting.insert((due, key));
+        if self.identity == Identity::Address {
+            self.by_address.insert(entry.endpoints(), key);
+        }
         self.entries.insert(key, entry);
     }
 
@@ -221,8 +221,8 @@ impl CloseWaitTable {
         if let Phase::Waiting(due) = entry.phase {
             self.waiting.remove(&(due, key));
         }
-        if !self.seeds_by_address.is_empty() {
-            self.seeds_by_address.remove(&entry.endpoints());
+        if self.identity == Identity::Address && self.by_address.get(&entry.endpoints()) == Some(&key) {
+            self.by_address.remove(&entry.endpoints());
         }
         Some(entry)
     }
