@@ -171,12 +171,12 @@ mod object {
     pub fn transition_btf(context: BtfTracePointContext) -> i32 {
         let old: i32 = context.arg(1);
         let new: i32 = context.arg(2);
-        if !transition::is_wanted(old, new) {
-            return 0;
-        }
         // The pointer has to come straight from the context for the verifier to know its type.
         // SAFETY: argument 0 of this tracepoint is a pointer.
         let sock = unsafe { *context.as_ptr().cast::<*const u8>() };
+        if !transition::is_wanted(sock as u64, old, new) {
+            return 0;
+        }
         // SAFETY: `sock` is a `struct sock`, the offset that of its member.
         let protocol = unsafe { typed::load::<u16>(sock, kernel!(sock_protocol)) };
         let tcp = match protocol {

@@ -152,7 +152,8 @@ mod object {
     fn observe(context: &TracePointContext) {
         let old: i32 = field(context, format!(oldstate));
         let new: i32 = field(context, format!(newstate));
-        if !transition::is_wanted(old, new) {
+        let sock: u64 = field(context, format!(skaddr));
+        if !transition::is_wanted(sock, old, new) {
             return;
         }
         let protocol = if format!(protocol_size) == 1 {
@@ -160,7 +161,6 @@ mod object {
         } else {
             field::<u16>(context, format!(protocol))
         };
-        let sock: u64 = field(context, format!(skaddr));
         let mptcp = match protocol {
             IPPROTO_TCP => {
                 if Classic::kernel_field::<u8>(sock, kernel!(tcp_is_mptcp)) != 0 {

@@ -103,11 +103,15 @@ fn is_tracked(old: i32, new: i32) -> bool {
     config!(track_all_states) != 0 || is_emitted(old, new)
 }
 
-/// Whether a transition matters at all: this is the way out for most of them.
+/// Whether a transition matters at all: this is the way out for most of them, before anything is read of
+/// the socket but its address. A socket that is closed is forgotten on the way.
 #[inline(always)]
-pub fn is_wanted(old: i32, new: i32) -> bool {
-    let concerns_opener = new == i32::from(SYN_SENT) || new == i32::from(CLOSE);
-    is_tracked(old, new) || (openers::are_tracked() && concerns_opener)
+pub fn is_wanted(sock: u64, old: i32, new: i32) -> bool {
+    let is_connecting = openers::are_tracked() && new == i32::from(SYN_SENT);
+    if openers::are_tracked() && new == i32::from(CLOSE) {
+        openers::forget(sock);
+    }
+    is_connecting || is_tracked(old, new)
 }
 
 #[inline(always)]
@@ -163,9 +167,6 @@ fn passes_filter(endpoints: &Endpoints) -> bool {
 /// Times the transition `old` → `new` and records it if it is asked for.
 #[inline(always)]
 pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
-    if openers::are_tracked() && new == CLOSE {
-        openers::forget(source.sock());
-    }
     if openers::are_tracked() && new == SYN_SENT {
         // connect() runs in the caller's context, so here the current task is the right one.
         openers::remember(source.context(), source.sock(), OPENED_BY_CONNECT);
