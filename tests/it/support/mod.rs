@@ -1,0 +1,86 @@
+//! What the tests share: starting the tool and the test programs, waiting for what they say, and
+//! comparing it with the truth.
+//!
+//! Nothing here waits without a limit, and no process that is started here outlives its test.
+
+pub mod clock;
+pub mod compare;
+pub mod facts;
+pub mod leaky;
+pub mod process;
+pub mod stream;
+pub mod tracer;
+pub mod truth;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long anything is waited for. Far more than it takes: the machine may be busy.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// The tool.
+pub const TCPTRACE: &str = env!("CARGO_BIN_EXE_tcptrace");
+
+/// A test program, which cargo builds beside the tool.
+pub fn example(name: &str) -> PathBuf {
+    let path = Path::new(TCPTRACE).with_file_name("examples").join(name);
+    assert!(
+        path.exists(),
+        "the test program {} is not there: `cargo build --package tcptrace --examples` makes it",
+        path.display()
+    );
+    path
+}
+
+/// Whether tests on the live kernel are wanted. They fail where they cannot run, unless it was asked
+/// to leave them out.
+pub fn live() -> bool {
+    if std::env::var_os("TCPTRACE_NO_LIVE").is_some() {
+        eprintln!("left out, because TCPTRACE_NO_LIVE is set: this test needs root and the live kernel");
+        return false;
+    }
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test traces the live kernel, which needs root: run `cargo xtask test`, or set \
+         TCPTRACE_NO_LIVE=1 to leave such tests out"
+    );
+    true
+}
+
+/// A way into the kernel, as `--backend` spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    Btf,
+    Tracepoint,
+}
+
+impl Backend {
+    pub const ALL: [Self; 2] = [Self::Btf, Self::Tracepoint];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Btf => "btf",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
+/// Makes of each function that takes a backend two live tests, one in `btf` and one in `tracepoint`.
+macro_rules! on_both_backends {
+    ($($name:ident),* $(,)?) => {
+        mod btf {
+            $(#[test] fn $name() {
+                if crate::support::live() {
+                    super::$name(crate::support::Backend::Btf);
+                }
+            })*
+        }
+        mod tracepoint {
+            $(#[test] fn $name() {
+                if crate::support::live() {
+                    super::$name(crate::support::Backend::Tracepoint);
+                }
+            })*
+        }
+    };
+}
