@@ -13,4 +13,7 @@
 #[macro_use]
 mod support;
 
+mod endings;
+mod identity;
 mod kept;
+mod started_after;

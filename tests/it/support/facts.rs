@@ -9,8 +9,8 @@ pub struct Facts {
     pub exe: String,
     pub cmdline: Vec<String>,
     pub uid: u32,
-    /// In its cgroup2 hierarchy, or in systemd's own where there is no other.
-    pub cgroup: String,
+    /// One in each hierarchy of the host; the tool shows the one that tells most.
+    pub cgroups: Vec<String>,
     /// Seconds since 1970.
     pub started: f64,
 }
@@ -26,15 +26,15 @@ impl Facts {
             exe: exe.display().to_string(),
             cmdline: read("cmdline").split_terminator('\0').map(str::to_owned).collect(),
             uid: fs::metadata(format!("/proc/{pid}")).expect("a process").uid(),
-            cgroup: cgroup(&read("cgroup")),
+            // cgroups(7): the number, the controllers, the path.
+            cgroups: read("cgroup")
+                .lines()
+                .filter_map(|line| line.splitn(3, ':').nth(2))
+                .map(str::to_owned)
+                .collect(),
             started: started(&read("stat")),
         }
     }
-}
-
-fn cgroup(memberships: &str) -> String {
-    let path = |prefix| memberships.lines().find_map(|line| line.split_once(prefix).map(|(_, path)| path));
-    path(":name=systemd:").or_else(|| path("0::")).expect("a cgroup").to_owned()
 }
 
 /// From the start time in clock ticks since boot; proc_pid_stat(5), field 22.

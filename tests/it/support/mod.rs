@@ -3,20 +3,26 @@
 //!
 //! Nothing here waits without a limit, and no process that is started here outlives its test.
 
+pub mod churn;
 pub mod clock;
 pub mod compare;
 pub mod facts;
 pub mod leaky;
+pub mod netns;
+pub mod own_pair;
 pub mod process;
+pub mod sock_destroy;
 pub mod stream;
 pub mod tracer;
 pub mod truth;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// How long anything is waited for. Far more than it takes: the machine may be busy.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// The tool.
 pub const TCPTRACE: &str = env!("CARGO_BIN_EXE_tcptrace");
@@ -45,6 +51,16 @@ pub fn live() -> bool {
          TCPTRACE_NO_LIVE=1 to leave such tests out"
     );
     true
+}
+
+/// A port that nobody uses, below those that the kernel gives out by itself.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() % 8_000) as u16;
+    (0..8_000)
+        .map(|_| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 8_000)
+        .find(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok())
+        .expect("no port is free")
 }
 
 /// A way into the kernel, as `--backend` spells it.
