@@ -13,7 +13,10 @@
 #[macro_use]
 mod support;
 
+mod bounds;
 mod endings;
+mod filters;
 mod identity;
 mod kept;
 mod started_after;
+mod trace;

@@ -6,6 +6,7 @@
 pub mod churn;
 pub mod clock;
 pub mod compare;
+pub mod connections;
 pub mod facts;
 pub mod leaky;
 pub mod netns;
