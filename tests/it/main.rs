@@ -14,9 +14,12 @@
 mod support;
 
 mod bounds;
+mod command_line;
 mod endings;
 mod filters;
+mod hostile;
 mod identity;
 mod kept;
+mod session;
 mod started_after;
 mod trace;

@@ -12,6 +12,7 @@ pub mod leaky;
 pub mod netns;
 pub mod own_pair;
 pub mod process;
+pub mod run;
 pub mod sock_destroy;
 pub mod stream;
 pub mod tracer;
@@ -100,4 +101,13 @@ macro_rules! on_both_backends {
             })*
         }
     };
+}
+
+/// Waits until something is so.
+pub fn until(what: &str, is_so: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(std::time::Instant::now() < end, "awaited that {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,6 +19,7 @@ pub struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     messages: Arc<Mutex<Vec<u8>>>,
+    listener: JoinHandle<()>,
 }
 
 impl Process {
@@ -36,13 +38,13 @@ impl Process {
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
         let messages = Arc::new(Mutex::new(Vec::new()));
         let (mut stderr, heard) = (child.stderr.take().unwrap(), Arc::clone(&messages));
-        std::thread::spawn(move || {
+        let listener = std::thread::spawn(move || {
             let mut some = [0; 4096];
             while let Ok(count @ 1..) = stderr.read(&mut some) {
                 heard.lock().unwrap().extend_from_slice(&some[..count]);
             }
         });
-        (Self { name, child, stdin, messages }, stdout)
+        (Self { name, child, stdin, messages, listener }, stdout)
     }
 
     pub fn pid(&self) -> i32 {
@@ -63,11 +65,13 @@ impl Process {
         String::from_utf8_lossy(&self.messages.lock().unwrap()).into_owned()
     }
 
-    /// Waits for the end.
+    /// Waits for the end, and for the last of its messages.
     pub fn wait(&mut self) -> ExitStatus {
-        self.wait_for(LIMIT).unwrap_or_else(|| {
+        let status = self.wait_for(LIMIT).unwrap_or_else(|| {
             panic!("{} does not end; it says on standard error:\n{}", self.name, self.messages())
-        })
+        });
+        super::until("standard error ends with the child", || self.listener.is_finished());
+        status
     }
 
     fn wait_for(&mut self, limit: Duration) -> Option<ExitStatus> {
