@@ -1,0 +1,56 @@
+//! What the tool has no room for is counted, and nothing else goes missing.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::churn::{LISTENER_TRANSITIONS, TRANSITIONS, churn};
+use crate::support::compare::number;
+use crate::support::leaky::Leaky;
+use crate::support::tracer::Tracer;
+use crate::support::{Backend, free_port};
+
+on_both_backends! {
+    records_that_find_the_ring_full_are_counted_as_lost,
+    sockets_that_find_the_table_full_are_counted_as_evicted,
+}
+
+const CONNECTIONS: u64 = 20_000;
+
+fn records_that_find_the_ring_full_are_counted_as_lost(backend: Backend) {
+    let port = free_port();
+    let tracer = Tracer::start(backend, &["trace", "--ring-size", "64K", "--port", &port.to_string()]);
+    tracer.signal(Signal::STOP);
+    churn(CONNECTIONS, port, 4);
+    tracer.signal(Signal::CONT);
+    let session = tracer.stop();
+    let summary = session.summary();
+    let (records, lost) = (number(summary, "records"), number(summary, "lost"));
+    assert!(lost > 0, "nothing was lost, so the tool was not stopped or the ring is larger: {summary}");
+    assert_eq!(
+        records + lost,
+        CONNECTIONS * TRANSITIONS + LISTENER_TRANSITIONS,
+        "transitions that were told ({records}) and lost ({lost})"
+    );
+    let told = session.records.iter().filter(|record| record["type"] == "transition").count();
+    assert_eq!(told as u64, records, "transitions that were told, and `records` of the summary");
+    assert_eq!(summary["undecodable"], 0, "{summary}");
+}
+
+fn sockets_that_find_the_table_full_are_counted_as_evicted(backend: Backend) {
+    const LEAKED: usize = 20;
+    const ROOM: usize = 5;
+    let arguments = ["leaks", "--older-than", "0s", "--max-sockets", &ROOM.to_string()];
+    let tracer = Tracer::start(backend, &arguments);
+    let leaky = Leaky::start("accepted_kept", &["--count", &LEAKED.to_string()]);
+    // They leave as well, which must not be counted again.
+    let mut leaky = leaky;
+    leaky.close();
+    let session = tracer.stop();
+    let evicted = number(session.summary(), "evicted");
+    assert!(evicted >= (LEAKED - ROOM) as u64, "evicted: expected {} at least, is {evicted}", LEAKED - ROOM);
+    let mentioned = |truth: &&crate::support::truth::Truth| {
+        session.records.iter().any(|record: &Value| truth.is_about(record))
+    };
+    let mentioned = leaky.truths.iter().filter(mentioned).count();
+    assert!(mentioned <= ROOM, "{mentioned} sockets are mentioned, and there was room for {ROOM}");
+}

@@ -1,0 +1,98 @@
+//! What was typed wrong is refused with exit code 2 and a remedy. Nothing here touches the kernel, so
+//! these tests run without root too.
+
+use crate::support::run::run;
+
+#[test]
+fn an_unknown_option_is_refused_and_help_is_named() {
+    run(&["leaks", "--nonsense"]).refuses(2, &["--nonsense", "--help"]);
+    run(&["--nonsense"]).refuses(2, &["--nonsense", "--help"]);
+}
+
+#[test]
+fn an_unknown_command_is_refused_and_help_is_named() {
+    run(&["leeks"]).refuses(2, &["leeks", "--help"]);
+}
+
+#[test]
+fn an_unknown_state_is_refused_and_the_states_are_listed() {
+    run(&["trace", "--state", "CLOSED_WAIT"]).refuses(2, &["CLOSED_WAIT", "CLOSE_WAIT", "LAST_ACK"]);
+}
+
+#[test]
+fn a_nonsense_duration_is_refused_with_examples() {
+    for nonsense in ["10", "ten seconds", "5 fortnights", ""] {
+        run(&["leaks", "--older-than", nonsense]).refuses(2, &["--older-than", "30s"]);
+        run(&["trace", "--duration", nonsense]).refuses(2, &["--duration", "30s"]);
+    }
+}
+
+#[test]
+fn a_wrong_address_range_is_refused_with_examples() {
+    for wrong in ["10.0.0/8", "10.0.0.0/33", "::/129", "localhost", "10.0.0.1/", "/8"] {
+        run(&["trace", "--addr", wrong]).refuses(2, &["--addr"]);
+    }
+    run(&["trace", "--addr", "localhost"]).refuses(2, &["10.0.0.0/8"]);
+}
+
+#[test]
+fn a_wrong_port_is_refused() {
+    for wrong in ["65536", "-1", "http"] {
+        run(&["trace", &format!("--port={wrong}")]).refuses(2, &["--port"]);
+    }
+}
+
+#[test]
+fn both_families_at_once_are_refused() {
+    run(&["leaks", "-4", "-6"]).refuses(2, &["-4", "-6"]);
+}
+
+#[test]
+fn an_output_whose_ending_tells_no_format_is_refused_and_the_option_is_named() {
+    let ran = run(&["leaks", "--output", "leaks.unknown"]);
+    ran.refuses(2, &["leaks.unknown", "--format", ".jsonl"]);
+    assert!(!std::path::Path::new("leaks.unknown").exists(), "the file was made nevertheless");
+}
+
+#[test]
+fn an_unknown_format_or_backend_is_refused_and_the_possible_ones_are_listed() {
+    run(&["leaks", "--format", "xml"]).refuses(2, &["xml", "jsonl", "text"]);
+    run(&["leaks", "--backend", "kprobe"]).refuses(2, &["kprobe", "btf", "tracepoint"]);
+}
+
+#[test]
+fn sizes_out_of_range_are_refused_with_the_range() {
+    for wrong in ["1K", "2G", "many"] {
+        run(&["trace", "--ring-size", wrong]).refuses(2, &["--ring-size", "64K", "1G"]);
+    }
+    run(&["leaks", "--max-sockets", "0"]).refuses(2, &["--max-sockets"]);
+}
+
+#[test]
+fn an_unknown_namespace_is_refused_and_where_to_look_is_named() {
+    run(&["leaks", "--netns", "no-such-namespace"]).refuses(2, &["no-such-namespace", "ip netns"]);
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for (arguments, word) in [(["leaks", "--help"], "--older-than"), (["trace", "--help"], "--state")] {
+        let ran = run(&arguments);
+        assert_eq!(ran.code, Some(0), "{}", ran.messages);
+        assert!(ran.output.contains(word), "{arguments:?} does not speak of {word}:\n{}", ran.output);
+        assert_eq!(ran.messages, "");
+    }
+    let ran = run(&["--version"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.messages);
+    assert!(ran.output.starts_with("tcptrace "), "{}", ran.output);
+}
+
+#[test]
+fn quiet_and_verbose_may_stand_before_the_command_and_behind() {
+    // Help ends it before it needs root.
+    for arguments in [["-v", "leaks", "--help"], ["leaks", "-v", "--help"], ["-q", "trace", "--help"]] {
+        let ran = run(&arguments);
+        assert_eq!(ran.code, Some(0), "{arguments:?} is refused:\n{}", ran.messages);
+    }
+    // The same, where nothing ends it early: the wrong value is what is complained of.
+    run(&["-v", "leaks", "--older-than", "never"]).refuses(2, &["--older-than", "30s"]);
+}

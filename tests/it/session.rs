@@ -1,0 +1,195 @@
+//! How sessions begin and end: signals, durations, outputs that fail, exit codes.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::churn::churn;
+use crate::support::compare::number;
+use crate::support::leaky::Leaky;
+use crate::support::process::Process;
+use crate::support::run::{run, run_command};
+use crate::support::tracer::Tracer;
+use crate::support::{Backend, TCPTRACE, free_port, live};
+
+#[test]
+fn a_signal_ends_a_session_with_its_summary() {
+    if !live() {
+        return;
+    }
+    for command in ["leaks", "trace"] {
+        for signal in [Signal::INT, Signal::TERM] {
+            let tracer = Tracer::start_plain(&[command]);
+            tracer.signal(signal);
+            let session = tracer.finish();
+            session.summary();
+            assert_eq!(session.records[0]["type"], "header", "{command}: the first record");
+            let ends = ["header", "summary"];
+            let ends = session.records.iter().filter(|record| ends.iter().any(|end| record["type"] == *end));
+            assert_eq!(ends.count(), 2, "{command}: one header and one summary");
+        }
+    }
+}
+
+#[test]
+fn the_header_says_who_speaks_and_since_when() {
+    if !live() {
+        return;
+    }
+    let session = Tracer::start(Backend::Tracepoint, &["trace", "--state", "LISTEN"]).stop();
+    let header = &session.records[0];
+    let read = |path: &str| std::fs::read_to_string(path).unwrap().trim().to_owned();
+    assert_eq!(header["type"], "header");
+    assert_eq!(header["schema"], 1);
+    assert_eq!(header["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(header["host"], read("/proc/sys/kernel/hostname"));
+    assert_eq!(header["kernel"], read("/proc/sys/kernel/osrelease"));
+    assert_eq!(header["boot_id"], read("/proc/sys/kernel/random/boot_id"));
+    assert_eq!(header["backend"], "tracepoint");
+    let command = header["command"].as_str().expect("a command line");
+    assert!(command.contains("trace --state LISTEN"), "{command}");
+    let started: jiff::Timestamp = header["started"].as_str().unwrap().parse().expect("RFC 3339");
+    let age = jiff::Timestamp::now().duration_since(started).as_secs();
+    assert!((0..60).contains(&age), "started {started}, {age} s ago");
+}
+
+#[test]
+fn a_duration_ends_a_session_by_itself() {
+    if !live() {
+        return;
+    }
+    for command in ["leaks", "trace"] {
+        let session = Tracer::start_plain(&[command, "--duration", "300ms"]).finish();
+        let duration = number(session.summary(), "duration_ns");
+        assert!(duration >= 300_000_000, "{command}: it ended after {duration} ns");
+    }
+}
+
+#[test]
+fn a_bare_command_line_watches_for_leaks() {
+    if !live() {
+        return;
+    }
+    let leaky = Leaky::start("accepted_kept", &[]);
+    let tracer = Tracer::start_plain(&["--older-than", "0s"]);
+    tracer.wait_for_each("leak", &leaky.truths);
+    tracer.stop().summary();
+}
+
+#[test]
+fn the_exit_code_tells_of_leaks_only_when_it_is_asked_to() {
+    if !live() {
+        return;
+    }
+    let leaky = Leaky::start("accepted_kept", &[]);
+    let port = leaky.truth().lport.to_string();
+    let nobody = free_port().to_string();
+    for (port, asked, code) in [(&port, true, 1), (&port, false, 0), (&nobody, true, 0)] {
+        let mut arguments = vec!["leaks", "--older-than", "0s", "--lport", port.as_str()];
+        arguments.extend(asked.then_some("--exit-code"));
+        let tracer = Tracer::start_plain(&arguments);
+        if *port != nobody {
+            tracer.wait_for_each("leak", &leaky.truths);
+        }
+        let session = tracer.stop();
+        assert_eq!(session.code, Some(code), "{arguments:?}; it said:\n{}", session.messages);
+        assert_eq!(session.records.last().unwrap()["type"], "summary", "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_ordinary_user_is_told_that_root_is_needed() {
+    if !live() {
+        return;
+    }
+    // Where the tool was built, other users may have no access.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let copy = folder.path().join("tcptrace");
+    std::fs::copy(TCPTRACE, &copy).unwrap();
+    for command in ["leaks", "trace"] {
+        let ran = run_command(Command::new(&copy).arg(command).current_dir("/").uid(65_534).gid(65_534));
+        ran.refuses(3, &["root", "sudo"]);
+    }
+}
+
+#[test]
+fn an_output_file_that_somebody_planted_is_refused() {
+    if !live() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (victim, link) = (folder.path().join("victim"), folder.path().join("out.jsonl"));
+    std::fs::write(&victim, "precious").unwrap();
+    std::os::unix::fs::symlink(&victim, &link).unwrap();
+    run(&["trace", "--output", link.to_str().unwrap()]).refuses(2, &["out.jsonl", "symbolic link"]);
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+
+    let missing = folder.path().join("no/such/folder/out.jsonl");
+    run(&["leaks", "--output", missing.to_str().unwrap()]).refuses(2, &["out.jsonl", "directory"]);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_ends_the_session_and_is_named() {
+    if !live() {
+        return;
+    }
+    for command in ["leaks", "trace"] {
+        let ran = run(&[command, "--format", "jsonl", "--output", "/dev/full", "--duration", "10s"]);
+        ran.refuses(4, &["/dev/full", "incomplete"]);
+    }
+}
+
+#[test]
+fn an_output_file_holds_what_standard_output_would() {
+    if !live() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (path, port) = (folder.path().join("out.jsonl"), free_port());
+    let arguments = ["trace", "--port", &port.to_string(), "--output", path.to_str().unwrap()];
+    let (mut process, _stdout) = Process::start(Command::new(TCPTRACE).args(arguments));
+    crate::support::until("the header is in the file", || {
+        std::fs::read_to_string(&path).is_ok_and(|text| text.ends_with('\n'))
+    });
+    churn(10, port, 4);
+    process.signal(Signal::INT);
+    assert_eq!(process.wait().code(), Some(0), "{}", process.messages());
+    let records: Vec<Value> = BufReader::new(std::fs::File::open(&path).unwrap())
+        .lines()
+        .map(|line| serde_json::from_str(&line.unwrap()).expect("a line of JSON"))
+        .collect();
+    assert_eq!(records.len(), 1 + 102 + 1, "header, transitions, summary");
+    assert_eq!(records[0]["type"], "header");
+    assert_eq!(records.last().unwrap()["type"], "summary");
+    assert_eq!(records.last().unwrap()["records"], 102);
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_error() {
+    if !live() {
+        return;
+    }
+    for format in ["jsonl", "text"] {
+        let port = free_port();
+        let arguments = ["trace", "--port", &port.to_string(), "--format", format];
+        let (mut process, mut stdout) = Process::start(Command::new(TCPTRACE).args(arguments));
+        if format == "jsonl" {
+            stdout.read_exact(&mut [0]).expect("the header");
+        } else {
+            // There is no header in text: the first thing seen is the first transition.
+            crate::support::until("a transition is told", || {
+                churn(1, port, 4);
+                rustix::io::ioctl_fionread(&stdout).is_ok_and(|bytes| bytes > 0)
+            });
+        }
+        drop(stdout);
+        churn(5, port, 4);
+        assert_eq!(process.wait().code(), Some(0), "{format}: {}", process.messages());
+        assert_eq!(process.messages(), "", "{format}: it has nothing to complain of");
+    }
+}

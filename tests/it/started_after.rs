@@ -1,0 +1,97 @@
+//! Sockets that were in CLOSE_WAIT before the tool was started: what it can know of their age.
+
+use std::ops::RangeInclusive;
+
+use serde_json::Value;
+
+use crate::support::clock::{self, CONVERSION_NS};
+use crate::support::compare::{Comparison, number, text};
+use crate::support::leaky::Leaky;
+use crate::support::tracer::Tracer;
+use crate::support::truth::Truth;
+use crate::support::{Backend, clock::monotonic_ns};
+
+/// The kernel counts the times from which the age is told in jiffies, of ten milliseconds at most.
+const JIFFY_NS: u64 = 10_000_000;
+
+on_both_backends! {
+    the_age_of_an_accepted_socket_that_was_there_first_is_bounded_truthfully,
+    the_age_of_a_connected_socket_that_was_there_first_is_bounded_truthfully,
+    the_age_of_a_socket_that_got_data_before_the_tool_came_is_bounded_truthfully,
+    sockets_of_all_families_that_were_there_first_are_reported_once_and_so_is_their_end,
+}
+
+fn the_age_of_an_accepted_socket_that_was_there_first_is_bounded_truthfully(backend: Backend) {
+    bounded("accepted_kept", backend);
+}
+
+fn the_age_of_a_connected_socket_that_was_there_first_is_bounded_truthfully(backend: Backend) {
+    bounded("connect_kept", backend);
+}
+
+fn the_age_of_a_socket_that_got_data_before_the_tool_came_is_bounded_truthfully(backend: Backend) {
+    bounded("data_unread", backend);
+}
+
+fn bounded(case: &str, backend: Backend) {
+    let leaky = Leaky::start(case, &["--count", "2"]);
+    let tracer = Tracer::start(backend, &["leaks", "--older-than", "0s"]);
+    for (truth, leak) in leaky.truths.iter().zip(tracer.wait_for_each("leak", &leaky.truths)) {
+        let mut comparison = Comparison::of(format!("leak of {}", truth.name()));
+        comparison.socket(&leak, truth);
+        comparison.field(&leak, "verdict", truth.verdict.clone());
+        comparison.field(&leak, "recv_q", truth.recv_q);
+        comparison.owners(&leak, truth);
+        let until = clock::monotonic_of(text(&leak, "time"));
+        let slack = CONVERSION_NS + JIFFY_NS;
+        let age = until - truth.entered_after_ns..=until - truth.entered_before_ns;
+        compare_age(&mut comparison, &leak, &age, slack);
+        comparison.finish(&[&leak]);
+    }
+}
+
+/// The true age lies in a range; the record may claim no more, and allow for no less.
+fn compare_age(comparison: &mut Comparison, record: &Value, age: &RangeInclusive<u64>, slack: u64) {
+    comparison.field(record, "close_wait_is", "at_least");
+    comparison.within("close_wait_ns", number(record, "close_wait_ns"), &(0..=age.end() + slack));
+    comparison.present(record, "close_wait_at_most_ns");
+    if let Some(most) = record["close_wait_at_most_ns"].as_u64() {
+        comparison.within("close_wait_at_most_ns", most, &(age.start().saturating_sub(slack)..=u64::MAX));
+    }
+}
+
+fn sockets_of_all_families_that_were_there_first_are_reported_once_and_so_is_their_end(backend: Backend) {
+    let mut programs =
+        ["4", "6", "mapped"].map(|family| Leaky::start("accepted_kept", &["--family", family]));
+    let truths: Vec<Truth> = programs.iter().flat_map(|program| program.truths.clone()).collect();
+    let started = monotonic_ns();
+    let tracer = Tracer::start(backend, &["leaks", "--older-than", "1s"]);
+    for leak in tracer.wait_for_each("leak", &truths) {
+        let mut comparison = Comparison::of("a leak that was there first");
+        // It is old enough for certain only when the tool has seen it for so long, or by the kernel's
+        // own word; either way not before it is one second old.
+        comparison.within("close_wait_ns", number(&leak, "close_wait_ns"), &(1_000_000_000..=u64::MAX));
+        comparison.finish(&[&leak]);
+    }
+    let closed = programs.each_mut().map(Leaky::close);
+    let ends = tracer.wait_for_each("leak_end", &truths);
+    for ((truth, end), (before, after)) in truths.iter().zip(&ends).zip(closed) {
+        let mut comparison = Comparison::of(format!("leak_end of {}", truth.name()));
+        comparison.socket(end, truth);
+        comparison.field(end, "how", "closed");
+        comparison.field(&end["closed_by"], "pid", truth.holders[0].pid);
+        let age = before - truth.entered_after_ns..=after - truth.entered_before_ns;
+        compare_age(&mut comparison, end, &age, JIFFY_NS);
+        let left = clock::monotonic_of(text(end, "time"));
+        comparison.within("time", left, &(started.max(before - CONVERSION_NS)..=after + CONVERSION_NS));
+        comparison.finish(&[end]);
+    }
+    let session = tracer.stop();
+    session.summary();
+    for truth in &truths {
+        for kind in ["leak", "leak_end"] {
+            let count = truth.records(kind, &session.records).len();
+            assert_eq!(count, 1, "records of type {kind} about {}", truth.name());
+        }
+    }
+}

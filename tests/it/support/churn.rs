@@ -1,0 +1,45 @@
+//! The program that makes many short connections and leaks none of them.
+
+use std::process::Command;
+
+use super::process::Process;
+use super::stream::Stream;
+use super::{example, netns::Netns};
+
+/// Transitions that one connection makes, both its ends together.
+pub const TRANSITIONS: u64 = 10;
+
+/// Transitions of the listening socket.
+pub const LISTENER_TRANSITIONS: u64 = 2;
+
+/// What the client goes through, and the server.
+pub const CLIENT: [&str; 6] = ["CLOSE", "SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "CLOSE"];
+pub const SERVER: [&str; 6] = ["LISTEN", "SYN_RECV", "ESTABLISHED", "CLOSE_WAIT", "LAST_ACK", "CLOSE"];
+
+/// Makes the connections; the pid of the program that made them.
+pub fn churn(connections: u64, port: u16, family: u8) -> i32 {
+    run(&mut command(connections, port, family))
+}
+
+/// As [`churn`], in another network namespace.
+pub fn churn_in(netns: &Netns, connections: u64, port: u16) -> i32 {
+    let mut command = command(connections, port, 4);
+    netns.enter(&mut command);
+    run(&mut command)
+}
+
+fn command(connections: u64, port: u16, family: u8) -> Command {
+    let mut command = Command::new(example("churn"));
+    command.args(["--connections", &connections.to_string(), "--port", &port.to_string()]);
+    command.args(["--family", &family.to_string()]);
+    command
+}
+
+fn run(command: &mut Command) -> i32 {
+    let (mut process, stdout) = Process::start(command);
+    let status = process.wait();
+    let output = Stream::of(stdout).wait_for_end().unwrap_or_else(|why| panic!("{why}"));
+    assert!(status.success(), "{command:?} ended with {status}: {}", process.messages());
+    assert_eq!(output.len(), 1, "{command:?} printed {output:?}");
+    process.pid()
+}

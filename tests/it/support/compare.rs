@@ -1,0 +1,128 @@
+//! Compares records with the truth, and tells all differences at once: field, expected, actual.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use serde_json::Value;
+
+use super::clock::{self, CONVERSION_NS};
+use super::facts::Facts;
+use super::truth::Truth;
+
+/// The differences found about one thing.
+pub struct Comparison {
+    about: String,
+    wrong: Vec<String>,
+}
+
+impl Comparison {
+    pub fn of(about: impl Display) -> Self {
+        Self { about: about.to_string(), wrong: Vec::new() }
+    }
+
+    /// The field has to be there and to have this value.
+    pub fn field(&mut self, record: &Value, field: &str, expected: impl Into<Value>) {
+        let expected = expected.into();
+        match record.get(field) {
+            None => self.wrong.push(format!("{field}: expected {expected}, the field is missing")),
+            Some(actual) if *actual != expected => {
+                self.wrong.push(format!("{field}: expected {expected}, is {actual}"));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// The field has to be there, with any value.
+    pub fn present(&mut self, record: &Value, field: &str) {
+        self.holds(record.get(field).is_some(), || format!("{field} is missing"));
+    }
+
+    /// A number has to lie in a range.
+    pub fn within(&mut self, what: &str, actual: u64, expected: &RangeInclusive<u64>) {
+        self.holds(expected.contains(&actual), || {
+            format!("{what}: expected {} to {}, is {actual}", expected.start(), expected.end())
+        });
+    }
+
+    pub fn holds(&mut self, is_right: bool, otherwise: impl FnOnce() -> String) {
+        if !is_right {
+            self.wrong.push(otherwise());
+        }
+    }
+
+    /// Fails the test if anything is wrong; `records` are shown for context.
+    pub fn finish(self, records: &[&Value]) {
+        if self.wrong.is_empty() {
+            return;
+        }
+        let shown: Vec<String> = records.iter().map(|record| format!("  {record}")).collect();
+        panic!("{}:\n- {}\nrecords:\n{}", self.about, self.wrong.join("\n- "), shown.join("\n"));
+    }
+
+    /// The fields that every record about a socket has.
+    pub fn socket(&mut self, record: &Value, truth: &Truth) {
+        if let Some(cookie) = truth.cookie {
+            self.field(record, "cookie", cookie);
+        } else {
+            self.present(record, "cookie");
+        }
+        self.field(record, "netns", truth.netns);
+        self.field(record, "family", truth.family);
+        self.field(record, "laddr", truth.laddr.as_str());
+        self.field(record, "lport", truth.lport);
+        self.field(record, "raddr", truth.raddr.as_str());
+        self.field(record, "rport", truth.rport);
+    }
+
+    /// A `leak` whose socket was seen entering CLOSE_WAIT, and that is held through descriptors.
+    pub fn leak(&mut self, record: &Value, truth: &Truth) {
+        self.socket(record, truth);
+        self.field(record, "close_wait_is", "exact");
+        self.field(record, "recv_q", truth.recv_q);
+        self.field(record, "send_q", 0);
+        self.field(record, "verdict", truth.verdict.clone());
+        self.present(record, "opened_by");
+        let age = number(record, "close_wait_ns");
+        let entered = clock::monotonic_of(text(record, "time")).saturating_sub(age);
+        let bracket = truth.entered_before_ns - CONVERSION_NS..=truth.entered_after_ns + CONVERSION_NS;
+        self.within("time less close_wait_ns", entered, &bracket);
+        self.owners(record, truth);
+    }
+
+    /// The owners are exactly the holders, each with all that identifies it.
+    pub fn owners(&mut self, record: &Value, truth: &Truth) {
+        let owners = record["owners"].as_array().cloned().unwrap_or_default();
+        let pids = |list: Vec<i64>| {
+            let mut list = list;
+            list.sort_unstable();
+            format!("{list:?}")
+        };
+        let actual = pids(owners.iter().filter_map(|owner| owner["pid"].as_i64()).collect());
+        let expected = pids(truth.holders.iter().map(|holder| i64::from(holder.pid)).collect());
+        self.holds(actual == expected, || format!("pids of owners: expected {expected}, are {actual}"));
+        for holder in &truth.holders {
+            let Some(owner) = owners.iter().find(|owner| owner["pid"] == holder.pid) else { continue };
+            let facts = Facts::of(holder.pid);
+            self.field(owner, "comm", holder.comm.as_str());
+            self.field(owner, "fds", holder.fds.clone());
+            self.field(owner, "evidence", "fd_table");
+            self.field(owner, "exe", facts.exe);
+            self.field(owner, "cmdline", facts.cmdline);
+            self.field(owner, "uid", facts.uid);
+            self.holds(facts.cgroups.iter().any(|path| owner["cgroup"] == path.as_str()), || {
+                format!("cgroup: expected one of {:?}, is {}", facts.cgroups, owner["cgroup"])
+            });
+            for field in ["started", "unit", "container", "inherited"] {
+                self.present(owner, field);
+            }
+        }
+    }
+}
+
+pub fn number(record: &Value, field: &str) -> u64 {
+    record[field].as_u64().unwrap_or_else(|| panic!("{field} is no number in {record}"))
+}
+
+pub fn text<'a>(record: &'a Value, field: &str) -> &'a str {
+    record[field].as_str().unwrap_or_else(|| panic!("{field} is no text in {record}"))
+}

@@ -1,0 +1,90 @@
+//! The transitions of the churn program, sorted into the connections they belong to.
+//!
+//! Sorting goes by ports alone, so that both backends can be held to the same account.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::churn::{CLIENT, SERVER};
+use super::compare::{Comparison, number, text};
+
+/// The states a socket went through, with the record of each step.
+pub struct Life {
+    pub steps: Vec<Value>,
+}
+
+/// All lives behind one port: clients and servers by the client's port, and the listener.
+pub struct Connections {
+    pub clients: BTreeMap<u64, Life>,
+    pub servers: BTreeMap<u64, Life>,
+    pub listener: Life,
+}
+
+impl Connections {
+    /// Of all records, those of type `transition` that have this port on one side.
+    pub fn behind(port: u16, records: &[Value]) -> Self {
+        let empty = || Life { steps: Vec::new() };
+        let mut all = Self { clients: BTreeMap::new(), servers: BTreeMap::new(), listener: empty() };
+        // The first step of a client comes before it has a port: the kernel chooses one afterwards
+        // (tcp_v4_connect). The program connects one after the other, so the order tells whose it is.
+        let mut dialling = None;
+        for record in records.iter().filter(|record| record["type"] == "transition") {
+            if record["rport"] == port {
+                if record["old_state"] == "CLOSE" {
+                    dialling = Some(record.clone());
+                    continue;
+                }
+                let client = all.clients.entry(number(record, "lport")).or_insert_with(empty);
+                client.steps.extend(dialling.take());
+                client.steps.push(record.clone());
+            } else if record["lport"] == port {
+                let is_listener = record["rport"] == 0;
+                let life = match number(record, "rport") {
+                    _ if is_listener => &mut all.listener,
+                    client => all.servers.entry(client).or_insert_with(empty),
+                };
+                life.steps.push(record.clone());
+            }
+        }
+        all
+    }
+
+    /// Every connection made all its transitions, in order.
+    pub fn check(&self, expected: usize) {
+        assert_eq!(self.clients.len(), expected, "clients seen, by port");
+        assert_eq!(self.servers.len(), expected, "servers seen, by port");
+        self.clients.values().for_each(|life| life.check(&CLIENT));
+        self.servers.values().for_each(|life| life.check(&SERVER));
+        self.listener.check(&["CLOSE", "LISTEN", "CLOSE"]);
+        assert!(
+            self.clients.keys().eq(self.servers.keys()),
+            "the servers speak of other ports than the clients have"
+        );
+    }
+
+    pub fn lives(&self) -> impl Iterator<Item = &Life> {
+        self.clients.values().chain(self.servers.values())
+    }
+}
+
+impl Life {
+    fn check(&self, states: &[&str]) {
+        let mut comparison = Comparison::of("the transitions of a socket");
+        let steps: Vec<(&str, &str)> =
+            self.steps.iter().map(|step| (text(step, "old_state"), text(step, "new_state"))).collect();
+        let expected: Vec<(&str, &str)> = states.windows(2).map(|pair| (pair[0], pair[1])).collect();
+        comparison.holds(steps == expected, || format!("expected {expected:?}, are {steps:?}"));
+        let mut entered: Option<u64> = None;
+        for step in &self.steps {
+            let at = number(step, "ktime_ns");
+            let dwell = entered.map(|entered| at - entered);
+            comparison.field(step, "dwell_ns", dwell);
+            entered = Some(at);
+        }
+        let cookies: Vec<&Value> = self.steps.iter().map(|step| &step["cookie"]).collect();
+        let is_one = cookies.iter().all(|cookie| cookie.is_null() || *cookie == cookies[cookies.len() - 1]);
+        comparison.holds(is_one, || format!("one socket has several cookies: {cookies:?}"));
+        comparison.finish(&self.steps.iter().collect::<Vec<_>>());
+    }
+}

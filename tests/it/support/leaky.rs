@@ -1,0 +1,58 @@
+//! The program that leaks on purpose and tells the truth about it.
+
+use std::io::Write as _;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::example;
+use super::process::Process;
+use super::stream::Stream;
+use super::truth::Truth;
+
+pub struct Leaky {
+    process: Process,
+    output: Stream,
+    pub truths: Vec<Truth>,
+}
+
+impl Leaky {
+    /// Builds a case; returns when its sockets are in CLOSE_WAIT.
+    pub fn start(case: &str, arguments: &[&str]) -> Self {
+        Self::start_command(Command::new(example("leaky")).arg(case).args(arguments))
+    }
+
+    /// As [`Leaky::start`], with a program that was prepared by the caller.
+    pub fn start_command(command: &mut Command) -> Self {
+        let (process, stdout) = Process::start(command);
+        let output = Stream::of(stdout);
+        let ready = |line: &Value| line["ready"] == true;
+        let lines = output
+            .wait(|lines| lines.iter().any(ready).then(|| lines.to_vec()))
+            .unwrap_or_else(|came| panic!("{command:?} is not ready: {came}\n{}", process.messages()));
+        let truths = lines
+            .into_iter()
+            .take_while(|line| !ready(line))
+            .map(|line| serde_json::from_value(line).expect("a truth has other fields"))
+            .collect();
+        Self { process, output, truths }
+    }
+
+    /// The only socket of a case.
+    pub fn truth(&self) -> &Truth {
+        let [truth] = &self.truths[..] else { panic!("one socket, not {}", self.truths.len()) };
+        truth
+    }
+
+    /// Lets the holders close their sockets as they ought to have; CLOCK_MONOTONIC before and after.
+    pub fn close(&mut self) -> (u64, u64) {
+        writeln!(self.process.stdin(), "close").expect("the leaking program has gone");
+        let closed = |lines: &[Value]| lines.iter().find(|line| line["closed"] == true).cloned();
+        let closed = self
+            .output
+            .wait(closed)
+            .unwrap_or_else(|came| panic!("the sockets are not closed: {came}\n{}", self.process.messages()));
+        let reading = |name: &str| closed[name].as_u64().expect("a clock reading");
+        (reading("monotonic_before_ns"), reading("monotonic_after_ns"))
+    }
+}

@@ -1,0 +1,113 @@
+//! What the tests share: starting the tool and the test programs, waiting for what they say, and
+//! comparing it with the truth.
+//!
+//! Nothing here waits without a limit, and no process that is started here outlives its test.
+
+pub mod churn;
+pub mod clock;
+pub mod compare;
+pub mod connections;
+pub mod facts;
+pub mod leaky;
+pub mod netns;
+pub mod own_pair;
+pub mod process;
+pub mod run;
+pub mod sock_destroy;
+pub mod stream;
+pub mod tracer;
+pub mod truth;
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+/// How long anything is waited for. Far more than it takes: the machine may be busy.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// The tool.
+pub const TCPTRACE: &str = env!("CARGO_BIN_EXE_tcptrace");
+
+/// A test program, which cargo builds beside the tool.
+pub fn example(name: &str) -> PathBuf {
+    let path = Path::new(TCPTRACE).with_file_name("examples").join(name);
+    assert!(
+        path.exists(),
+        "the test program {} is not there: `cargo build --package tcptrace --examples` makes it",
+        path.display()
+    );
+    path
+}
+
+/// Whether tests on the live kernel are wanted. They fail where they cannot run, unless it was asked
+/// to leave them out.
+pub fn live() -> bool {
+    if std::env::var_os("TCPTRACE_NO_LIVE").is_some() {
+        eprintln!("left out, because TCPTRACE_NO_LIVE is set: this test needs root and the live kernel");
+        return false;
+    }
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test traces the live kernel, which needs root: run `cargo xtask test`, or set \
+         TCPTRACE_NO_LIVE=1 to leave such tests out"
+    );
+    true
+}
+
+/// A port that nobody uses, below those that the kernel gives out by itself.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() % 8_000) as u16;
+    (0..8_000)
+        .map(|_| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 8_000)
+        .find(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok())
+        .expect("no port is free")
+}
+
+/// A way into the kernel, as `--backend` spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    Btf,
+    Tracepoint,
+}
+
+impl Backend {
+    pub const ALL: [Self; 2] = [Self::Btf, Self::Tracepoint];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Btf => "btf",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
+/// Makes of each function that takes a backend two live tests, one in `btf` and one in `tracepoint`.
+macro_rules! on_both_backends {
+    ($($name:ident),* $(,)?) => {
+        mod btf {
+            $(#[test] fn $name() {
+                if crate::support::live() {
+                    super::$name(crate::support::Backend::Btf);
+                }
+            })*
+        }
+        mod tracepoint {
+            $(#[test] fn $name() {
+                if crate::support::live() {
+                    super::$name(crate::support::Backend::Tracepoint);
+                }
+            })*
+        }
+    };
+}
+
+/// Waits until something is so.
+pub fn until(what: &str, is_so: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(std::time::Instant::now() < end, "awaited that {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,100 @@
+//! A child process that ends with the test, also when the test panics.
+
+use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::LIMIT;
+
+/// How long a child that is asked to end may take for it before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+
+pub struct Process {
+    name: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    messages: Arc<Mutex<Vec<u8>>>,
+    listener: JoinHandle<()>,
+}
+
+impl Process {
+    /// Starts a child with pipes on all three streams; its standard output is for the caller to read.
+    pub fn start(command: &mut Command) -> (Self, ChildStdout) {
+        let name = command.get_program().to_string_lossy().into_owned();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // SAFETY: the closure makes one system call and does not allocate.
+        unsafe {
+            command.pre_exec(|| {
+                // A test binary that is killed drops nothing.
+                Ok(rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?)
+            });
+        }
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
+        let messages = Arc::new(Mutex::new(Vec::new()));
+        let (mut stderr, heard) = (child.stderr.take().unwrap(), Arc::clone(&messages));
+        let listener = std::thread::spawn(move || {
+            let mut some = [0; 4096];
+            while let Ok(count @ 1..) = stderr.read(&mut some) {
+                heard.lock().unwrap().extend_from_slice(&some[..count]);
+            }
+        });
+        (Self { name, child, stdin, messages, listener }, stdout)
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    pub fn stdin(&mut self) -> &mut ChildStdin {
+        self.stdin.as_mut().expect("its standard input is closed")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid()).unwrap();
+        kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.name));
+    }
+
+    /// What it wrote to standard error so far.
+    pub fn messages(&self) -> String {
+        String::from_utf8_lossy(&self.messages.lock().unwrap()).into_owned()
+    }
+
+    /// Waits for the end, and for the last of its messages.
+    pub fn wait(&mut self) -> ExitStatus {
+        let status = self.wait_for(LIMIT).unwrap_or_else(|| {
+            panic!("{} does not end; it says on standard error:\n{}", self.name, self.messages())
+        });
+        super::until("standard error ends with the child", || self.listener.is_finished());
+        status
+    }
+
+    fn wait_for(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("cannot wait for a child") {
+                return Some(status);
+            }
+            if Instant::now() > until {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The test programs end, and clean up after themselves, when their input ends.
+        if self.stdin.take().is_some() && self.name.contains("examples/") {
+            let _killed_below_if_it_did_not = self.wait_for(GRACE);
+        }
+        let _already_dead = self.child.kill();
+        let _already_reaped = self.child.wait();
+    }
+}

@@ -1,0 +1,50 @@
+//! Runs the tool to its end, for what it answers at once.
+
+use std::process::Command;
+
+use super::TCPTRACE;
+use super::process::Process;
+
+/// Exit code and both streams, as text.
+pub struct Ran {
+    pub code: Option<i32>,
+    pub output: String,
+    pub messages: String,
+}
+
+/// Runs `tcptrace` with these arguments; it has to end by itself.
+pub fn run(arguments: &[&str]) -> Ran {
+    run_command(Command::new(TCPTRACE).args(arguments))
+}
+
+/// As [`run`], with a command that was prepared by the caller.
+pub fn run_command(command: &mut Command) -> Ran {
+    let (mut process, mut stdout) = Process::start(command);
+    let reader = std::thread::spawn(move || {
+        let mut output = Vec::new();
+        std::io::Read::read_to_end(&mut stdout, &mut output).expect("standard output can be read");
+        output
+    });
+    let status = process.wait();
+    let output = reader.join().expect("the thread that reads");
+    Ran {
+        code: status.code(),
+        output: String::from_utf8_lossy(&output).into_owned(),
+        messages: process.messages(),
+    }
+}
+
+impl Ran {
+    /// It ended with this code and a message that says all of `words`, and did not fall over.
+    pub fn refuses(&self, code: i32, words: &[&str]) {
+        let Self { messages, .. } = self;
+        assert_eq!(self.code, Some(code), "the exit code; it said:\n{messages}");
+        assert!(!messages.contains("panicked"), "it panicked:\n{messages}");
+        assert!(!messages.contains("stack backtrace"), "it shows a backtrace:\n{messages}");
+        for word in words {
+            let is_said = messages.to_lowercase().contains(&word.to_lowercase());
+            assert!(is_said, "the message does not say {word:?}:\n{messages}");
+        }
+        assert_eq!(self.output, "", "nothing belongs on standard output");
+    }
+}

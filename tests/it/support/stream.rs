@@ -1,0 +1,100 @@
+//! The lines that a child prints, as they come, and waiting for one of them.
+//!
+//! A thread reads; a test that waits for something that never comes fails with what came instead.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::LIMIT;
+
+/// How much of what came instead is shown.
+const SHOWN: usize = 60;
+
+/// JSON lines; one that is no JSON is kept as a string, so that a test can complain of it.
+pub struct Stream {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    heard: Mutex<Heard>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct Heard {
+    lines: Vec<Value>,
+    has_ended: bool,
+}
+
+impl Stream {
+    /// Begins to read.
+    pub fn of(output: impl Read + Send + 'static) -> Self {
+        let shared = Arc::new(Shared::default());
+        let heard = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+                let value = serde_json::from_slice(&line)
+                    .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&line).into_owned()));
+                heard.heard.lock().unwrap().lines.push(value);
+                heard.news.notify_all();
+            }
+            heard.heard.lock().unwrap().has_ended = true;
+            heard.news.notify_all();
+        });
+        Self { shared }
+    }
+
+    /// Everything that came so far.
+    pub fn lines(&self) -> Vec<Value> {
+        self.shared.heard.lock().unwrap().lines.clone()
+    }
+
+    /// Waits until `look` finds what it wants among all lines so far.
+    ///
+    /// # Errors
+    /// What came instead, when the limit has passed or the child will say no more.
+    pub fn wait<T>(&self, mut look: impl FnMut(&[Value]) -> Option<T>) -> Result<T, String> {
+        let until = Instant::now() + LIMIT;
+        let mut heard = self.shared.heard.lock().unwrap();
+        loop {
+            if let Some(found) = look(&heard.lines) {
+                return Ok(found);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if heard.has_ended || left.is_zero() {
+                let why = if heard.has_ended { "the output ended" } else { "nothing for a long time" };
+                return Err(format!("{why}; what came instead:\n{}", excerpt(&heard.lines)));
+            }
+            heard = self.shared.news.wait_timeout(heard, left).unwrap().0;
+        }
+    }
+
+    /// Waits for the end; everything that came.
+    ///
+    /// # Errors
+    /// As for [`Stream::wait`].
+    pub fn wait_for_end(&self) -> Result<Vec<Value>, String> {
+        let until = Instant::now() + LIMIT;
+        let mut heard = self.shared.heard.lock().unwrap();
+        while !heard.has_ended {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(format!("the output does not end:\n{}", excerpt(&heard.lines)));
+            }
+            heard = self.shared.news.wait_timeout(heard, left).unwrap().0;
+        }
+        Ok(std::mem::take(&mut heard.lines))
+    }
+}
+
+/// The last lines, one below the other.
+pub fn excerpt(lines: &[Value]) -> String {
+    let skipped = lines.len().saturating_sub(SHOWN);
+    let shown: Vec<String> = lines.iter().skip(skipped).map(|line| format!("  {line}")).collect();
+    let before = if skipped > 0 { format!("  ({skipped} lines before)\n") } else { String::new() };
+    format!("{before}{}", shown.join("\n"))
+}

@@ -1,0 +1,106 @@
+//! The tool, running, and the records it prints.
+
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::process::Process;
+use super::stream::Stream;
+use super::truth::Truth;
+use super::{Backend, TCPTRACE};
+
+pub struct Tracer {
+    process: Process,
+    output: Stream,
+}
+
+/// A session that has ended.
+pub struct Session {
+    pub records: Vec<Value>,
+    pub code: Option<i32>,
+    pub messages: String,
+}
+
+impl Tracer {
+    /// Starts a session; returns when it is attached.
+    pub fn start(backend: Backend, arguments: &[&str]) -> Self {
+        Self::start_plain(&[arguments, &["--backend", backend.name()]].concat())
+    }
+
+    /// As [`Tracer::start`], with the backend that the tool chooses.
+    pub fn start_plain(arguments: &[&str]) -> Self {
+        let (process, stdout) =
+            Process::start(Command::new(TCPTRACE).args(arguments).args(["--format", "jsonl"]));
+        let tracer = Self { process, output: Stream::of(stdout) };
+        // The header is written when everything is attached.
+        tracer.wait_for("the header", |record| record["type"] == "header");
+        tracer
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for the first record that is wanted.
+    pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait(what, |records| records.iter().find(|record| wanted(record)).cloned())
+    }
+
+    /// Waits for a record of this type about each of the sockets, in their order.
+    pub fn wait_for_each(&self, kind: &str, truths: &[Truth]) -> Vec<Value> {
+        let mut found: Vec<Option<Value>> = vec![None; truths.len()];
+        let mut seen = 0;
+        let names = |found: &[Option<Value>]| {
+            let missing = truths.iter().zip(found).filter(|(_, found)| found.is_none());
+            missing.map(|(truth, _)| truth.name()).collect::<Vec<_>>().join(", ")
+        };
+        let all = self.output.wait(|records| {
+            for record in records.iter().skip(seen).filter(|record| record["type"] == kind) {
+                if let Some(at) = truths.iter().position(|truth| truth.is_about(record)) {
+                    found[at].get_or_insert_with(|| record.clone());
+                }
+            }
+            seen = records.len();
+            found.iter().all(Option::is_some).then_some(())
+        });
+        if let Err(came) = all {
+            panic!("awaited a {kind} of {}: {came}\n{}", names(&found), self.process.messages());
+        }
+        found.into_iter().flatten().collect()
+    }
+
+    /// Waits until `look` finds what it wants among all records so far.
+    pub fn wait<T>(&self, what: &str, look: impl FnMut(&[Value]) -> Option<T>) -> T {
+        self.output
+            .wait(look)
+            .unwrap_or_else(|came| panic!("awaited {what}: {came}\n{}", self.process.messages()))
+    }
+
+    /// Ends the session as Ctrl-C does.
+    pub fn stop(self) -> Session {
+        self.process.signal(Signal::INT);
+        self.finish()
+    }
+
+    /// Waits until the session has ended.
+    pub fn finish(mut self) -> Session {
+        let status = self.process.wait();
+        let records = self.output.wait_for_end().unwrap_or_else(|why| panic!("{why}"));
+        Session { records, code: status.code(), messages: self.process.messages() }
+    }
+}
+
+impl Session {
+    /// The last record, which has to be the summary; the exit code has to be 0.
+    pub fn summary(&self) -> &Value {
+        assert_eq!(self.code, Some(0), "the exit code; it said:\n{}", self.messages);
+        let last = self.records.last().expect("a session has records");
+        assert_eq!(last["type"], "summary", "the last record is {last}");
+        last
+    }
+}

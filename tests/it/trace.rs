@@ -1,0 +1,125 @@
+//! `tcptrace trace`: every transition, whole, in order, and timed.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use crate::support::churn::{LISTENER_TRANSITIONS, TRANSITIONS, churn};
+use crate::support::clock;
+use crate::support::compare::{Comparison, number, text};
+use crate::support::connections::Connections;
+use crate::support::tracer::Tracer;
+use crate::support::{Backend, free_port, live};
+
+const CONNECTIONS: u64 = 50;
+
+on_both_backends! {
+    every_transition_of_ipv4_connections_is_told_once_in_order_and_timed,
+    every_transition_of_ipv6_connections_is_told_once_in_order_and_timed,
+}
+
+fn every_transition_of_ipv4_connections_is_told_once_in_order_and_timed(backend: Backend) {
+    every_transition(backend, 4);
+}
+
+fn every_transition_of_ipv6_connections_is_told_once_in_order_and_timed(backend: Backend) {
+    every_transition(backend, 6);
+}
+
+fn every_transition(backend: Backend, family: u8) {
+    let port = free_port();
+    let tracer = Tracer::start(backend, &["trace", "--port", &port.to_string()]);
+    let before = clock::monotonic_ns();
+    let program = churn(CONNECTIONS, port, family);
+    let after = clock::monotonic_ns();
+    let session = tracer.stop();
+    let summary = session.summary();
+
+    let expected = CONNECTIONS * TRANSITIONS + LISTENER_TRANSITIONS;
+    let transitions: Vec<&Value> =
+        session.records.iter().filter(|record| record["type"] == "transition").collect();
+    assert_eq!(transitions.len() as u64, expected, "transitions behind port {port}");
+    assert_eq!(summary["records"], expected, "records in {summary}");
+    for field in ["lost", "undecodable", "evicted", "unattributed"] {
+        assert_eq!(summary[field], 0, "{field} in {summary}");
+    }
+    for transition in &transitions {
+        check_fields(transition, family, before..=after, program);
+    }
+
+    let connections = Connections::behind(port, &session.records);
+    connections.check(CONNECTIONS as usize);
+    if backend == Backend::Btf {
+        let cookies: HashSet<u64> =
+            connections.lives().map(|life| number(&life.steps[0], "cookie")).collect();
+        assert_eq!(cookies.len() as u64, 2 * CONNECTIONS, "each socket has a cookie of its own");
+    }
+}
+
+fn check_fields(transition: &Value, family: u8, bracket: std::ops::RangeInclusive<u64>, program: i32) {
+    let mut comparison = Comparison::of("a transition");
+    let at = number(transition, "ktime_ns");
+    comparison.within("ktime_ns", at, &bracket);
+    let wall = clock::monotonic_of(text(transition, "time"));
+    comparison.holds(wall.abs_diff(at) < clock::CONVERSION_NS, || {
+        format!("time: is {wall} in CLOCK_MONOTONIC, and ktime_ns is {at}")
+    });
+    comparison.field(transition, "family", family);
+    comparison.field(transition, "netns", own_netns());
+    comparison.present(transition, "cookie");
+    comparison.present(transition, "dwell_ns");
+    for field in ["pid", "tid", "comm"] {
+        comparison.present(&transition["oncpu"], field);
+    }
+    // What a process does in its own system call is done while it is on the CPU; the rest happens when
+    // a packet arrives, and then anybody may be running.
+    let steps = [("CLOSE", "SYN_SENT"), ("ESTABLISHED", "FIN_WAIT1"), ("CLOSE_WAIT", "LAST_ACK")];
+    if steps.contains(&(text(transition, "old_state"), text(transition, "new_state"))) {
+        comparison.field(&transition["oncpu"], "pid", program);
+        comparison.field(&transition["oncpu"], "tid", program);
+        comparison.field(&transition["oncpu"], "comm", "churn");
+    }
+    comparison.finish(&[transition]);
+}
+
+fn own_netns() -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self/ns/net").unwrap().ino()
+}
+
+#[test]
+fn both_backends_tell_the_same_transitions() {
+    if !live() {
+        return;
+    }
+    let ports = [free_port(), free_port()];
+    let arguments = ["trace", "--port", &ports[0].to_string(), "--port", &ports[1].to_string()];
+    let tracers = Backend::ALL.map(|backend| Tracer::start(backend, &arguments));
+    churn(CONNECTIONS, ports[0], 4);
+    churn(CONNECTIONS, ports[1], 6);
+    let [btf, tracepoint] = tracers.map(|tracer| {
+        let session = tracer.stop();
+        session.summary();
+        let mut told: Vec<String> = session.records.iter().filter_map(identify).collect();
+        told.sort();
+        told
+    });
+    let only = |left: &[String], right: &[String]| -> Vec<String> {
+        let right: HashSet<&String> = right.iter().collect();
+        left.iter().filter(|one| !right.contains(one)).take(10).cloned().collect()
+    };
+    assert_eq!(
+        btf,
+        tracepoint,
+        "only btf tells {:?}; only tracepoint tells {:?}",
+        only(&btf, &tracepoint),
+        only(&tracepoint, &btf)
+    );
+    assert_eq!(btf.len() as u64, 2 * (CONNECTIONS * TRANSITIONS + LISTENER_TRANSITIONS));
+}
+
+fn identify(record: &Value) -> Option<String> {
+    let fields = ["family", "laddr", "lport", "raddr", "rport", "old_state", "new_state"];
+    (record["type"] == "transition")
+        .then(|| fields.map(|field| format!("{field} {}", record[field])).join(", "))
+}
