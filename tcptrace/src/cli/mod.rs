@@ -4,7 +4,7 @@ mod filters;
 mod log;
 mod values;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
@@ -22,14 +22,12 @@ use crate::{
 
 /// Names the process that never closed its TCP sockets, and says why.
 ///
-/// Without a command it runs `leaks`.
+/// Without a command it runs `leaks`: options that stand alone are those of `leaks`.
 #[derive(Debug, Parser)]
-#[command(name = "tcptrace", version, args_conflicts_with_subcommands = true)]
+#[command(name = "tcptrace", version, subcommand_required = true)]
 struct Arguments {
     #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    leaks: LeaksArguments,
+    command: Command,
     #[command(flatten)]
     verbosity: Verbosity,
 }
@@ -134,7 +132,8 @@ struct TraceArguments {
 
 /// Runs the command line of this process. Prints what goes wrong; the exit codes are a promise.
 pub fn main() -> ExitCode {
-    let Arguments { command, leaks, verbosity } = match Arguments::try_parse() {
+    let Arguments { command, verbosity } = match Arguments::try_parse_from(with_command(std::env::args_os()))
+    {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are what was asked for; they go to standard output.
@@ -144,7 +143,7 @@ pub fn main() -> ExitCode {
         }
     };
     log::start(verbosity.quiet, verbosity.verbose);
-    let outcome = match command.unwrap_or(Command::Leaks(leaks)) {
+    let outcome = match command {
         Command::Leaks(arguments) => resolve_leaks(&arguments).map(|options| {
             run(async move {
                 let found = leaks::run(&options).await?;
@@ -161,6 +160,32 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The command line with `leaks` put in where no command was typed.
+fn with_command(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = typed.collect();
+    let is_verbosity = |argument: &OsString| {
+        argument.to_str().is_some_and(|text| {
+            matches!(text, "--quiet" | "--verbose")
+                || text.strip_prefix('-').is_some_and(|flags| {
+                    !flags.is_empty() && flags.chars().all(|flag| matches!(flag, 'q' | 'v'))
+                })
+        })
+    };
+    let position = arguments
+        .iter()
+        .skip(1)
+        .position(|argument| !is_verbosity(argument))
+        .map_or(arguments.len(), |at| at + 1);
+    let is_of_leaks = match arguments.get(position).map(|argument| argument.to_string_lossy()) {
+        Some(text) => text.starts_with('-') && !matches!(&*text, "-h" | "--help" | "-V" | "--version"),
+        None => true,
+    };
+    if is_of_leaks {
+        arguments.insert(position.max(1).min(arguments.len()), "leaks".into());
+    }
+    arguments
 }
 
 /// Runs a session to its end; the exit code.
@@ -240,5 +265,27 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn leaks_is_run_where_no_command_is_typed() {
+        let completed = |typed: &str| {
+            let words = std::iter::once("tcptrace").chain(typed.split_whitespace()).map(OsString::from);
+            let completed = with_command(words);
+            completed
+                .iter()
+                .skip(1)
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(completed(""), "leaks");
+        assert_eq!(completed("-v"), "-v leaks");
+        assert_eq!(completed("-qv --older-than 1s"), "-qv leaks --older-than 1s");
+        assert_eq!(completed("--older-than 1s"), "leaks --older-than 1s");
+        assert_eq!(completed("-v trace --state LISTEN"), "-v trace --state LISTEN");
+        assert_eq!(completed("--help"), "--help");
+        assert_eq!(completed("--nonsense"), "leaks --nonsense");
+        assert_eq!(completed("nonsense"), "nonsense");
     }
 }

@@ -8,6 +8,13 @@ pub fn monotonic_ns() -> u64 {
     nanoseconds(ClockId::Monotonic)
 }
 
+/// When the machine was started, by the wall clock as it stands now.
+pub fn booted() -> Timestamp {
+    let since = nanoseconds(ClockId::Boottime);
+    let now = nanoseconds(ClockId::Realtime);
+    Timestamp::from_nanosecond(i128::from(now) - i128::from(since)).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 /// A moment of CLOCK_MONOTONIC in the unit in which /proc tells when a process started: clock ticks (a
 /// hundredth of a second) since boot, time asleep included.
 pub fn boot_ticks_at(ktime_ns: u64) -> u64 {

@@ -95,7 +95,7 @@ impl Inspector {
             })
             .ok();
         Self {
-            reader: ProcessReader::new(&roots.proc_root),
+            reader: ProcessReader::new(&roots.proc_root, clock::booted()),
             roots,
             scan,
             diags: FxHashMap::default(),

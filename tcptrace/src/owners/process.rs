@@ -45,7 +45,7 @@ pub struct ProcessIdentity {
     pub cmdline: Vec<String>,
     /// Effective user id.
     pub uid: Option<u32>,
-    /// When it started, to about a second: the boot time is known in whole seconds only.
+    /// When it started, to about a hundredth of a second.
     pub started: Option<jiff::Timestamp>,
     /// When it started, in clock ticks (1/100 s) since boot: with the pid, it tells the process from a later one
     /// with the same pid.
@@ -110,17 +110,14 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct ProcessReader {
     proc_root: PathBuf,
-    /// Seconds since 1970.
-    booted: Option<i64>,
+    /// When the machine was started.
+    booted: jiff::Timestamp,
 }
 
 impl ProcessReader {
-    /// For the procfs at `proc_root` (`/proc`). Reads the boot time, once.
+    /// For the procfs at `proc_root` (`/proc`) of a machine that was started at `booted`.
     #[must_use]
-    pub fn new(proc_root: &Path) -> Self {
-        let stat = openat(CWD, proc_root, DIRECTORY, Mode::empty())
-            .and_then(|root| contents(&root, "stat", 16 * FILE_BYTES));
-        let booted = stat.ok().and_then(|text| boot_time(&String::from_utf8_lossy(&text)));
+    pub fn new(proc_root: &Path, booted: jiff::Timestamp) -> Self {
         Self { proc_root: proc_root.to_owned(), booted }
     }
 
@@ -188,9 +185,8 @@ impl ProcessReader {
 
     fn started(&self, ticks: u64) -> Option<jiff::Timestamp> {
         let ticks = i64::try_from(ticks).ok()?;
-        let nanoseconds = (ticks % TICKS_PER_SECOND) * (1_000_000_000 / TICKS_PER_SECOND);
-        let second = self.booted?.checked_add(ticks / TICKS_PER_SECOND)?;
-        jiff::Timestamp::new(second, i32::try_from(nanoseconds).ok()?).ok()
+        let nanoseconds = ticks.checked_mul(1_000_000_000 / TICKS_PER_SECOND)?;
+        self.booted.checked_add(jiff::SignedDuration::from_nanos(nanoseconds)).ok()
     }
 }
 
@@ -270,11 +266,6 @@ fn effective_uid(status: &str) -> Option<u32> {
 fn open_files_limit(limits: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_ascii_whitespace().next()?.parse().ok()
-}
-
-/// `btime` in `/proc/stat`: seconds since 1970.
-fn boot_time(stat: &str) -> Option<i64> {
-    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -17,6 +17,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// The boot time of planted machines.
+const BOOTED: jiff::Timestamp = jiff::Timestamp::constant(1_700_000_000, 0);
+
 fn stat_line(comm: &[u8], start: &str) -> Vec<u8> {
     let mut line = b"77 (".to_vec();
     line.extend_from_slice(comm);
@@ -31,7 +34,6 @@ fn a_planted_process_is_read_in_full() {
     let root = tempfile::tempdir().unwrap();
     let process = root.path().join("77");
     fs::create_dir_all(process.join("fd")).unwrap();
-    fs::write(root.path().join("stat"), "cpu 1 2\nbtime 1700000000\nprocesses 3\n").unwrap();
     fs::write(process.join("stat"), stat_line(b"web", "12345")).unwrap();
     fs::write(process.join("cmdline"), b"web\0--port\0\0\xff\0").unwrap();
     fs::write(process.join("status"), "Name:\tweb\nUid:\t1000\t33\t1000\t33\n").unwrap();
@@ -46,7 +48,7 @@ fn a_planted_process_is_read_in_full() {
     for fd in 0..4 {
         symlink("/dev/null", process.join(format!("fd/{fd}"))).unwrap();
     }
-    let reader = ProcessReader::new(root.path());
+    let reader = ProcessReader::new(root.path(), BOOTED);
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(
         reader.read(77).unwrap(),
@@ -81,7 +83,7 @@ fn descriptors_are_counted_where_the_directory_does_not_tell() {
 #[test]
 fn a_process_that_is_gone_and_one_half_readable_are_told_apart() {
     let root = tempfile::tempdir().unwrap();
-    let reader = ProcessReader::new(root.path());
+    let reader = ProcessReader::new(root.path(), BOOTED);
     assert!(matches!(reader.read(5), Err(Error::Gone { pid: 5 })));
     assert_eq!(reader.descriptor_use(5), DescriptorUse::default());
     let process = root.path().join("5");
@@ -90,7 +92,8 @@ fn a_process_that_is_gone_and_one_half_readable_are_told_apart() {
     assert!(matches!(reader.read(5), Err(Error::Unreadable { .. })));
     fs::write(process.join("stat"), stat_line(b"x", "1")).unwrap();
     let identity = reader.read(5).unwrap();
-    assert_eq!((identity.exe, identity.uid, identity.started), (None, None, None));
+    let started = jiff::Timestamp::new(1_700_000_000, 10_000_000).unwrap();
+    assert_eq!((identity.exe, identity.uid, identity.started), (None, None, Some(started)));
     assert_eq!(identity.cmdline, Vec::<String>::new());
 }
 
@@ -114,7 +117,7 @@ fn this_process_and_a_child_are_who_they_are() {
     if std::env::var_os("TCPTRACE_NO_LIVE").is_some() {
         return;
     }
-    let reader = ProcessReader::new(Path::new("/proc"));
+    let reader = ProcessReader::new(Path::new("/proc"), crate::host::clock::booted());
     let me = reader.read(std::process::id()).unwrap();
     assert_eq!(me.exe.unwrap(), std::env::current_exe().unwrap().to_str().unwrap());
     assert_eq!(me.uid, Some(rustix::process::geteuid().as_raw()));
@@ -149,7 +152,6 @@ proptest! {
         let _ = arguments(&bytes);
         let _ = effective_uid(&format!("Uid:{text}"));
         let _ = open_files_limit(&format!("Max open files{text}"));
-        let _ = boot_time(&format!("btime {text}"));
     }
 
     #[test]

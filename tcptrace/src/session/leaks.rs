@@ -237,6 +237,7 @@ impl Session<'_> {
             self.table.settle(finding.key, Settled::Ignored);
             return Ok(());
         }
+        self.table.learn(finding.key, &finding.socket);
         let ticket = self.tally.report(finding);
         self.table.settle(finding.key, Settled::Reported(ticket));
         let leak = Leak {

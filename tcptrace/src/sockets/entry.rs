@@ -95,6 +95,16 @@ impl Entry {
         }
     }
 
+    /// Fills in what is not known yet.
+    pub fn learn(&mut self, socket: &Socket) {
+        if self.cookie == 0 {
+            self.cookie = socket.cookie.unwrap_or(0);
+        }
+        if self.netns == 0 {
+            self.netns = socket.netns.unwrap_or(0);
+        }
+    }
+
     pub fn since(&self) -> Since {
         self.since
     }

@@ -254,6 +254,13 @@ impl CloseWaitTable {
         self.entries.contains_key(&key)
     }
 
+    /// Takes what was learnt of a socket beyond what its transition told: its cookie and its namespace.
+    pub fn learn(&mut self, key: SocketKey, socket: &Socket) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.learn(socket);
+        }
+    }
+
     /// Says what came of looking at a socket. One that left meanwhile is left alone.
     pub fn settle(&mut self, key: SocketKey, settled: Settled) {
         match settled {
