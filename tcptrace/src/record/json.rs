@@ -258,6 +258,7 @@ impl Serialize for ProcessSummary {
             peers,
             fds_used,
             fds_limit,
+            fds_run_out_in_ns,
         } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("pid", &process.pid)?;
@@ -272,6 +273,7 @@ impl Serialize for ProcessSummary {
         map.serialize_entry("peers", &Peers(peers))?;
         map.serialize_entry("fds_used", fds_used)?;
         map.serialize_entry("fds_limit", fds_limit)?;
+        map.serialize_entry("fds_run_out_in_ns", fds_run_out_in_ns)?;
         map.end()
     }
 }

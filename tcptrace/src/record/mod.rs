@@ -159,7 +159,8 @@ pub struct ProcessSummary {
     pub still_stuck: u64,
     /// The longest time in CLOSE_WAIT, in nanoseconds.
     pub oldest_ns: u64,
-    /// Growth: sockets a minute; `None` when the session was too short to tell.
+    /// Growth: stuck sockets a minute, as the median of all slopes between samples, so that a burst is no
+    /// trend; `None` when the session was too short to tell.
     pub per_minute: Option<f64>,
     /// How many sockets had which verdict.
     pub verdicts: Vec<(Verdict, u64)>,
@@ -169,6 +170,8 @@ pub struct ProcessSummary {
     pub fds_used: Option<u64>,
     /// The process's limit of descriptors, when known.
     pub fds_limit: Option<u64>,
+    /// At this rate the descriptors run out in so many nanoseconds; `None` when they do not.
+    pub fds_run_out_in_ns: Option<u64>,
 }
 
 /// How many stuck sockets go to one peer.

@@ -102,6 +102,7 @@ pub async fn run(options: &LeaksOptions) -> Result<bool, SessionError> {
                 if looks % LOOKS_A_SECOND == 0 {
                     session.clock = WallClock::now();
                     let totals = pump.totals();
+                    session.tally.sample(monotonic_ns());
                     session.show_status(totals, started_ns);
                 }
                 if !worker.is_busy() {
@@ -292,7 +293,7 @@ impl Session<'_> {
     ) -> Result<(), WriteError> {
         totals.evicted += self.table.evicted();
         totals.unattributed = self.tally.unattributed();
-        let processes = self.tally.summary(self.table.reported(), uses, ended_ns, duration_ns);
+        let processes = self.tally.summary(self.table.reported(), uses, ended_ns);
         let summary = Summary {
             time: self.clock.at(ended_ns),
             duration_ns,

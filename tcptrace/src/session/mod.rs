@@ -1,5 +1,6 @@
 //! Sessions: the event loops that join the parts. One file a command; what they share is here.
 
+mod growth;
 pub mod leaks;
 mod pump;
 mod status;

@@ -4,6 +4,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
+use super::growth::{SampleTimes, Series, descriptors_run_out_in_ns};
 use crate::{
     diagnosis::Verdict,
     owners::{Owner, ProcessIdentity, inspector::Finding, process::DescriptorUse},
@@ -14,9 +15,6 @@ use crate::{
 
 /// Peers counted one by one for each process; a remote host must not be able to fill memory.
 const MAX_PEERS: usize = 1024;
-
-/// A session shorter than this says nothing about growth.
-const SHORTEST_FOR_RATE_NS: u64 = 5_000_000_000;
 
 /// A process is told from a later one with the same pid by its start.
 type ProcessKey = (u32, Option<u64>);
@@ -34,8 +32,7 @@ struct ProcessTally {
     process: Arc<ProcessIdentity>,
     reported: u64,
     still_stuck: u64,
-    /// Reported sockets that entered CLOSE_WAIT in this session, less those that left again.
-    grown: i64,
+    series: Series,
     oldest_ns: u64,
     verdicts: FxHashMap<Verdict, u64>,
     /// By address as the remote host chose it: a map that withstands chosen keys.
@@ -51,9 +48,18 @@ pub struct Tally {
     by_group: HashMap<Group, Ticket>,
     reported: u64,
     unattributed: u64,
+    sample_times: SampleTimes,
 }
 
 impl Tally {
+    /// Notes how many sockets are stuck now; called about once a second.
+    pub fn sample(&mut self, now_ns: u64) {
+        let sampling = self.sample_times.tick(now_ns);
+        for tally in &mut self.processes {
+            tally.series.take(&self.sample_times, sampling, tally.still_stuck);
+        }
+    }
+
     /// Sockets that were reported.
     pub fn reported(&self) -> u64 {
         self.reported
@@ -77,7 +83,6 @@ impl Tally {
             let Some(tally) = self.processes.get_mut(index as usize) else { continue };
             tally.reported += 1;
             tally.still_stuck += 1;
-            tally.grown += i64::from(finding.since.is_exact());
             tally.oldest_ns = tally.oldest_ns.max(age_ns);
             if let Some(verdict) = finding.verdict {
                 *tally.verdicts.entry(verdict).or_default() += 1;
@@ -112,7 +117,7 @@ impl Tally {
             process: Arc::clone(&owner.process),
             reported: 0,
             still_stuck: 0,
-            grown: 0,
+            series: Series::default(),
             oldest_ns: 0,
             verdicts: FxHashMap::default(),
             peers: HashMap::new(),
@@ -127,7 +132,6 @@ impl Tally {
         for index in &group.processes {
             if let Some(tally) = self.processes.get_mut(*index as usize) {
                 tally.still_stuck = tally.still_stuck.saturating_sub(1);
-                tally.grown -= 1;
                 tally.oldest_ns = tally.oldest_ns.max(since.age_at(now_ns).0);
             }
         }
@@ -156,7 +160,6 @@ impl Tally {
         stuck: impl Iterator<Item = (Socket, Since, Ticket)>,
         uses: &[DescriptorUse],
         now_ns: u64,
-        duration_ns: u64,
     ) -> Vec<ProcessSummary> {
         for (_, since, ticket) in stuck {
             let Some(group) = self.groups.get(ticket as usize) else { continue };
@@ -172,7 +175,7 @@ impl Tally {
             .enumerate()
             .map(|(index, tally)| {
                 let descriptors = uses.get(index).copied().unwrap_or_default();
-                sum_up(tally, descriptors, duration_ns)
+                sum_up(tally, descriptors, &self.sample_times)
             })
             .collect();
         summary.sort_by_key(|process| std::cmp::Reverse((process.still_stuck, process.sockets)));
@@ -180,17 +183,18 @@ impl Tally {
     }
 }
 
-fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, duration_ns: u64) -> ProcessSummary {
+fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, sample_times: &SampleTimes) -> ProcessSummary {
     let mut verdicts: Vec<(Verdict, u64)> =
         tally.verdicts.iter().map(|(verdict, count)| (*verdict, *count)).collect();
     verdicts.sort_by_key(|(verdict, count)| (std::cmp::Reverse(*count), *verdict));
     let mut peers: Vec<PeerCount> =
         tally.peers.iter().map(|(peer, count)| PeerCount { peer: *peer, count: *count }).collect();
     peers.sort_by_key(|peer| (std::cmp::Reverse(peer.count), peer.peer));
-    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
-    let per_minute = (duration_ns >= SHORTEST_FOR_RATE_NS)
-        .then(|| tally.grown as f64 * 60e9 / duration_ns as f64)
-        .map(|rate| (rate * 10.0).round() / 10.0);
+    let per_minute = tally.series.per_minute(sample_times);
+    let fds_run_out_in_ns = match (descriptors.used, descriptors.limit, per_minute) {
+        (Some(used), Some(limit), Some(rate)) => descriptors_run_out_in_ns(used, limit, rate),
+        _ => None,
+    };
     ProcessSummary {
         process: Arc::clone(&tally.process),
         sockets: tally.reported,
@@ -201,5 +205,6 @@ fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, duration_ns: u64) ->
         peers,
         fds_used: descriptors.used,
         fds_limit: descriptors.limit,
+        fds_run_out_in_ns,
     }
 }

@@ -119,5 +119,9 @@ fn write_reasons(out: &mut dyn Write, process: &ProcessSummary, palette: &Palett
         .collect();
     let rest = process.peers.len().saturating_sub(PEERS_LISTED);
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-    writeln!(out, "      peers: {}{more}", listed.join(", "))
+    writeln!(out, "      peers: {}{more}", listed.join(", "))?;
+    if let (Some(left), Some(rate)) = (process.fds_run_out_in_ns, process.per_minute) {
+        writeln!(out, "      at {rate:+.1} a minute its descriptors run out in {}", Elapsed(left))?;
+    }
+    Ok(())
 }
