@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::support::churn::churn;
-use crate::support::compare::number;
+use crate::support::clock::{self, CONVERSION_NS};
+use crate::support::compare::{Comparison, number, text};
 use crate::support::judge::judge;
 use crate::support::leaky::Leaky;
 use crate::support::tracer::{Session, Tracer};
@@ -34,7 +35,18 @@ fn two_thousand_sockets_of_a_hundred_processes_are_all_named_afterwards(backend:
 }
 
 fn all_named(truths: &[Truth], tracer: Tracer) {
-    tracer.wait_for_each("leak", truths);
+    for (truth, leak) in truths.iter().zip(tracer.wait_for_each("leak", truths)) {
+        let mut comparison = Comparison::of(format!("age of {}", truth.name()));
+        let at = clock::monotonic_of(text(&leak, "time"));
+        if leak["close_wait_is"] == "at_least" {
+            comparison.age_at(&leak, at, truth);
+        } else {
+            let (early, late) =
+                (truth.entered_before_ns - CONVERSION_NS, truth.entered_after_ns + CONVERSION_NS);
+            comparison.within("entry", at - number(&leak, "close_wait_ns"), &(early..=late));
+        }
+        comparison.finish(&[&leak]);
+    }
     let session = tracer.stop();
     check_each(truths, &session);
     let processes = session.summary()["processes"].as_array().unwrap();

@@ -22,6 +22,7 @@ mod hostile;
 mod identity;
 mod kept;
 mod openers;
+mod places;
 mod scoreboard;
 mod session;
 mod started_after;
