@@ -15,11 +15,15 @@ mod support;
 
 mod bounds;
 mod command_line;
+mod crowds;
 mod endings;
 mod filters;
 mod hostile;
 mod identity;
 mod kept;
+mod openers;
+mod places;
+mod scoreboard;
 mod session;
 mod started_after;
 mod trace;

@@ -1,18 +1,11 @@
 //! Sockets that were in CLOSE_WAIT before the tool was started: what it can know of their age.
 
-use std::ops::RangeInclusive;
-
-use serde_json::Value;
-
 use crate::support::clock::{self, CONVERSION_NS};
 use crate::support::compare::{Comparison, number, text};
 use crate::support::leaky::Leaky;
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
 use crate::support::{Backend, clock::monotonic_ns};
-
-/// The kernel counts the times from which the age is told in jiffies, of ten milliseconds at most.
-const JIFFY_NS: u64 = 10_000_000;
 
 on_both_backends! {
     the_age_of_an_accepted_socket_that_was_there_first_is_bounded_truthfully,
@@ -43,20 +36,8 @@ fn bounded(case: &str, backend: Backend) {
         comparison.field(&leak, "recv_q", truth.recv_q);
         comparison.owners(&leak, truth);
         let until = clock::monotonic_of(text(&leak, "time"));
-        let slack = CONVERSION_NS + JIFFY_NS;
-        let age = until - truth.entered_after_ns..=until - truth.entered_before_ns;
-        compare_age(&mut comparison, &leak, &age, slack);
+        comparison.age_at(&leak, until, truth);
         comparison.finish(&[&leak]);
-    }
-}
-
-/// The true age lies in a range; the record may claim no more, and allow for no less.
-fn compare_age(comparison: &mut Comparison, record: &Value, age: &RangeInclusive<u64>, slack: u64) {
-    comparison.field(record, "close_wait_is", "at_least");
-    comparison.within("close_wait_ns", number(record, "close_wait_ns"), &(0..=age.end() + slack));
-    comparison.present(record, "close_wait_at_most_ns");
-    if let Some(most) = record["close_wait_at_most_ns"].as_u64() {
-        comparison.within("close_wait_at_most_ns", most, &(age.start().saturating_sub(slack)..=u64::MAX));
     }
 }
 
@@ -81,7 +62,7 @@ fn sockets_of_all_families_that_were_there_first_are_reported_once_and_so_is_the
         comparison.field(end, "how", "closed");
         comparison.field(&end["closed_by"], "pid", truth.holders[0].pid);
         let age = before - truth.entered_after_ns..=after - truth.entered_before_ns;
-        compare_age(&mut comparison, end, &age, JIFFY_NS);
+        comparison.age_within(end, &age);
         let left = clock::monotonic_of(text(end, "time"));
         comparison.within("time", left, &(started.max(before - CONVERSION_NS)..=after + CONVERSION_NS));
         comparison.finish(&[end]);

@@ -9,6 +9,10 @@ use super::clock::{self, CONVERSION_NS};
 use super::facts::Facts;
 use super::truth::Truth;
 
+/// The kernel counts the times from which the age of a socket that was there first is told in jiffies,
+/// of ten milliseconds at most.
+const JIFFY_NS: u64 = 10_000_000;
+
 /// The differences found about one thing.
 pub struct Comparison {
     about: String,
@@ -87,6 +91,24 @@ impl Comparison {
         let bracket = truth.entered_before_ns - CONVERSION_NS..=truth.entered_after_ns + CONVERSION_NS;
         self.within("time less close_wait_ns", entered, &bracket);
         self.owners(record, truth);
+    }
+
+    /// The age of a socket that was there first, at a moment of CLOCK_MONOTONIC.
+    pub fn age_at(&mut self, record: &Value, at_ns: u64, truth: &Truth) {
+        let age =
+            at_ns - CONVERSION_NS - truth.entered_after_ns..=at_ns + CONVERSION_NS - truth.entered_before_ns;
+        self.age_within(record, &age);
+    }
+
+    /// The true age lies in a range; the record may claim no more, and allow for no less.
+    pub fn age_within(&mut self, record: &Value, age: &RangeInclusive<u64>) {
+        self.field(record, "close_wait_is", "at_least");
+        self.within("close_wait_ns", number(record, "close_wait_ns"), &(0..=age.end() + JIFFY_NS));
+        self.present(record, "close_wait_at_most_ns");
+        if let Some(most) = record["close_wait_at_most_ns"].as_u64() {
+            let least = age.start().saturating_sub(JIFFY_NS);
+            self.within("close_wait_at_most_ns", most, &(least..=u64::MAX));
+        }
     }
 
     /// The owners are exactly the holders, each with all that identifies it.

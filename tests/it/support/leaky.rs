@@ -19,23 +19,34 @@ pub struct Leaky {
 impl Leaky {
     /// Builds a case; returns when its sockets are in CLOSE_WAIT.
     pub fn start(case: &str, arguments: &[&str]) -> Self {
-        Self::start_command(Command::new(example("leaky")).arg(case).args(arguments))
+        Self::try_start(case, arguments).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// As [`Leaky::start`], with a program that was prepared by the caller.
-    pub fn start_command(command: &mut Command) -> Self {
-        let (process, stdout) = Process::start(command);
+    /// As [`Leaky::start`].
+    ///
+    /// # Errors
+    /// Why this host cannot build the case.
+    pub fn try_start(case: &str, arguments: &[&str]) -> Result<Self, String> {
+        let mut command = Command::new(example("leaky"));
+        command.arg(case).args(arguments);
+        let (process, stdout) = Process::start(&mut command);
         let output = Stream::of(stdout);
         let ready = |line: &Value| line["ready"] == true;
         let lines = output
             .wait(|lines| lines.iter().any(ready).then(|| lines.to_vec()))
-            .unwrap_or_else(|came| panic!("{command:?} is not ready: {came}\n{}", process.messages()));
+            .map_err(|came| format!("{command:?} is not ready: {came}\n{}", process.messages()))?;
         let truths = lines
             .into_iter()
             .take_while(|line| !ready(line))
             .map(|line| serde_json::from_value(line).expect("a truth has other fields"))
             .collect();
-        Self { process, output, truths }
+        Ok(Self { process, output, truths })
+    }
+
+    /// The names of all cases.
+    pub fn cases() -> Vec<String> {
+        let list = Command::new(example("leaky")).arg("--list").output().expect("leaky --list");
+        String::from_utf8(list.stdout).expect("names").lines().map(str::to_owned).collect()
     }
 
     /// The only socket of a case.

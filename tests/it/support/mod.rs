@@ -8,6 +8,7 @@ pub mod clock;
 pub mod compare;
 pub mod connections;
 pub mod facts;
+pub mod judge;
 pub mod leaky;
 pub mod netns;
 pub mod own_pair;

@@ -53,6 +53,7 @@ impl OwnPair {
             recv_q: 0,
             bystander_pid: None,
             cgroup: None,
+            stack_functions: None,
             left_after_ns: None,
         };
         Self { leaked, peer, truth }

@@ -48,11 +48,6 @@ impl Stream {
         Self { shared }
     }
 
-    /// Everything that came so far.
-    pub fn lines(&self) -> Vec<Value> {
-        self.shared.heard.lock().unwrap().lines.clone()
-    }
-
     /// Waits until `look` finds what it wants among all lines so far.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::process::Process;
 use super::stream::Stream;
-use super::truth::Truth;
+use super::truth::{Index, Truth};
 use super::{Backend, TCPTRACE};
 
 pub struct Tracer {
@@ -38,10 +38,6 @@ impl Tracer {
         tracer
     }
 
-    pub fn pid(&self) -> i32 {
-        self.process.pid()
-    }
-
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
@@ -53,23 +49,25 @@ impl Tracer {
 
     /// Waits for a record of this type about each of the sockets, in their order.
     pub fn wait_for_each(&self, kind: &str, truths: &[Truth]) -> Vec<Value> {
+        let index = Index::of(truths);
         let mut found: Vec<Option<Value>> = vec![None; truths.len()];
-        let mut seen = 0;
-        let names = |found: &[Option<Value>]| {
-            let missing = truths.iter().zip(found).filter(|(_, found)| found.is_none());
-            missing.map(|(truth, _)| truth.name()).collect::<Vec<_>>().join(", ")
-        };
+        let (mut seen, mut missing) = (0, truths.len());
         let all = self.output.wait(|records| {
             for record in records.iter().skip(seen).filter(|record| record["type"] == kind) {
-                if let Some(at) = truths.iter().position(|truth| truth.is_about(record)) {
-                    found[at].get_or_insert_with(|| record.clone());
+                if let Some(slot) = index.find(record).map(|at| &mut found[at]).filter(|slot| slot.is_none())
+                {
+                    *slot = Some(record.clone());
+                    missing -= 1;
                 }
             }
             seen = records.len();
-            found.iter().all(Option::is_some).then_some(())
+            (missing == 0).then_some(())
         });
         if let Err(came) = all {
-            panic!("awaited a {kind} of {}: {came}\n{}", names(&found), self.process.messages());
+            let names = truths.iter().zip(&found).filter(|(_, found)| found.is_none());
+            let names: Vec<String> = names.map(|(truth, _)| truth.name()).take(10).collect();
+            let names = names.join(", ");
+            panic!("awaited a {kind} of {names}: {came}\n{}", self.process.messages());
         }
         found.into_iter().flatten().collect()
     }

@@ -1,5 +1,7 @@
 //! The truth about a leaked socket, as the program that leaked it tells it.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -22,6 +24,7 @@ pub struct Truth {
     pub recv_q: u32,
     pub bystander_pid: Option<i32>,
     pub cgroup: Option<String>,
+    pub stack_functions: Option<Vec<String>>,
     pub left_after_ns: Option<u64>,
 }
 
@@ -64,9 +67,40 @@ impl Truth {
         records.iter().filter(|record| record["type"] == kind && self.is_about(record)).collect()
     }
 
+    /// Whether the tool is to report it: a legitimate half-close is no leak, and neither is a socket
+    /// that was closed in time.
+    pub fn is_to_be_reported(&self) -> bool {
+        self.verdict.as_ref().is_some_and(|verdict| verdict != "half_open")
+    }
+
     /// For messages.
     pub fn name(&self) -> String {
         let Self { case, laddr, lport, raddr, rport, .. } = self;
         format!("{case} [{laddr}]:{lport} <- [{raddr}]:{rport}")
+    }
+}
+
+/// Finds, among many, the truth that a record speaks of.
+pub struct Index<'a> {
+    truths: &'a [Truth],
+    by_addresses: HashMap<String, Vec<usize>>,
+}
+
+impl<'a> Index<'a> {
+    pub fn of(truths: &'a [Truth]) -> Self {
+        let mut by_addresses: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, Truth { laddr, lport, raddr, rport, .. }) in truths.iter().enumerate() {
+            let key = format!("{laddr} {lport} {raddr} {rport}");
+            by_addresses.entry(key).or_default().push(at);
+        }
+        Self { truths, by_addresses }
+    }
+
+    /// The position of the truth.
+    pub fn find(&self, record: &Value) -> Option<usize> {
+        let text = |field: &str| record[field].as_str();
+        let (laddr, raddr) = (text("laddr")?, text("raddr")?);
+        let key = format!("{laddr} {} {raddr} {}", record["lport"], record["rport"]);
+        self.by_addresses.get(&key)?.iter().copied().find(|at| self.truths[*at].is_about(record))
     }
 }

@@ -1,0 +1,106 @@
+//! Thousands of sockets at once, and leaks amid a storm of connections: all named, each once, and
+//! nothing else.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::support::churn::churn;
+use crate::support::clock::{self, CONVERSION_NS};
+use crate::support::compare::{Comparison, number, text};
+use crate::support::judge::judge;
+use crate::support::leaky::Leaky;
+use crate::support::tracer::{Session, Tracer};
+use crate::support::truth::{Index, Truth};
+use crate::support::{Backend, free_port};
+
+on_both_backends! {
+    two_thousand_sockets_of_a_hundred_processes_are_all_named_as_they_come,
+    two_thousand_sockets_of_a_hundred_processes_are_all_named_afterwards,
+    leaks_amid_thousands_of_short_connections_are_named_and_nothing_else_is,
+}
+
+const MANY: [&str; 4] = ["--count", "2000", "--processes", "100"];
+
+fn two_thousand_sockets_of_a_hundred_processes_are_all_named_as_they_come(backend: Backend) {
+    let tracer = Tracer::start(backend, &["leaks", "--older-than", "4s"]);
+    let leaky = Leaky::start("many", &MANY);
+    all_named(&leaky.truths, tracer);
+}
+
+fn two_thousand_sockets_of_a_hundred_processes_are_all_named_afterwards(backend: Backend) {
+    let leaky = Leaky::start("many", &MANY);
+    let tracer = Tracer::start(backend, &["leaks", "--older-than", "1s"]);
+    all_named(&leaky.truths, tracer);
+}
+
+fn all_named(truths: &[Truth], tracer: Tracer) {
+    for (truth, leak) in truths.iter().zip(tracer.wait_for_each("leak", truths)) {
+        let mut comparison = Comparison::of(format!("age of {}", truth.name()));
+        let at = clock::monotonic_of(text(&leak, "time"));
+        if leak["close_wait_is"] == "at_least" {
+            comparison.age_at(&leak, at, truth);
+        } else {
+            let (early, late) =
+                (truth.entered_before_ns - CONVERSION_NS, truth.entered_after_ns + CONVERSION_NS);
+            comparison.within("entry", at - number(&leak, "close_wait_ns"), &(early..=late));
+        }
+        comparison.finish(&[&leak]);
+    }
+    let session = tracer.stop();
+    check_each(truths, &session);
+    let processes = session.summary()["processes"].as_array().unwrap();
+    let mut expected: HashMap<i32, u64> = HashMap::new();
+    for truth in truths {
+        *expected.entry(truth.holders[0].pid).or_default() += 1;
+    }
+    for (pid, count) in expected {
+        let process = processes.iter().find(|process| process["pid"] == pid);
+        let process = process.unwrap_or_else(|| panic!("pid {pid} is not in the summary"));
+        assert_eq!(process["sockets"], count, "sockets in {process}");
+        assert_eq!(process["verdicts"]["eof_read"], count, "verdicts in {process}");
+    }
+}
+
+/// Each is reported once and rightly.
+fn check_each(truths: &[Truth], session: &Session) {
+    let index = Index::of(truths);
+    let mut leaks: Vec<Vec<&Value>> = vec![Vec::new(); truths.len()];
+    for record in session.records.iter().filter(|record| record["type"] == "leak") {
+        if let Some(at) = index.find(record) {
+            leaks[at].push(record);
+        }
+    }
+    let wrong: Vec<String> = truths
+        .iter()
+        .zip(&leaks)
+        .filter_map(|(truth, leaks)| judge(truth, leaks).err().map(|why| format!("{} {why}", truth.name())))
+        .collect();
+    let count = wrong.len();
+    let some = wrong.into_iter().take(5).collect::<Vec<_>>().join("\n");
+    assert_eq!(count, 0, "wrong of {}; some of them:\n{some}", truths.len());
+}
+
+fn leaks_amid_thousands_of_short_connections_are_named_and_nothing_else_is(backend: Backend) {
+    const STORM: u64 = 10_000;
+    let port = free_port();
+    let tracer = Tracer::start(backend, &["leaks", "--older-than", "1s"]);
+    let before = Leaky::start("accepted_kept", &["--count", "50"]);
+    churn(STORM, port, 4);
+    let amid = Leaky::start("connect_kept", &["--count", "50"]);
+    churn(STORM, port, 4);
+    tracer.wait_for_each("leak", &before.truths);
+    tracer.wait_for_each("leak", &amid.truths);
+    let session = tracer.stop();
+    let summary = session.summary();
+    for field in ["lost", "undecodable", "evicted"] {
+        assert_eq!(summary[field], 0, "{field} in {summary}");
+    }
+    // Each connection of the storm comes to CLOSE_WAIT and leaves it again.
+    assert!(number(summary, "records") >= 2 * 2 * STORM, "records in {summary}");
+    check_each(&before.truths, &session);
+    check_each(&amid.truths, &session);
+    let of_the_storm = |record: &&Value| record["lport"] == port || record["rport"] == port;
+    let surplus: Vec<&Value> = session.records.iter().filter(of_the_storm).take(5).collect();
+    assert!(surplus.is_empty(), "short connections are reported: {surplus:#?}");
+}

@@ -1,0 +1,131 @@
+//! The scoreboard: every way a socket can be leaked, traced from its beginning and found afterwards, by
+//! both backends. A cell is right or wrong; one wrong cell fails the test.
+//!
+//! `--nocapture` shows the matrix when all is well.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::support::judge::judge;
+use crate::support::leaky::Leaky;
+use crate::support::tracer::Tracer;
+use crate::support::truth::Truth;
+use crate::support::{Backend, live};
+
+const COLUMNS: [&str; 4] = ["live btf", "live tracepoint", "after btf", "after tracepoint"];
+
+/// A case with its sockets, or why this host cannot build it.
+struct Row {
+    case: String,
+    leaky: Result<Leaky, String>,
+    /// One a column, in the order of [`COLUMNS`].
+    cells: Vec<Result<(), String>>,
+}
+
+#[test]
+fn the_right_process_is_named_in_every_case() {
+    if !live() {
+        return;
+    }
+    // Long enough for a program to do what it does after the peer has closed.
+    let tracers = Backend::ALL.map(|backend| Tracer::start(backend, &["leaks", "--older-than", "2s"]));
+    let cases = Leaky::cases().into_iter().filter(|case| case != "many");
+    let mut rows: Vec<Row> = cases
+        .map(|case| {
+            let count = if case == "never_accepted_reuseport" { "6" } else { "1" };
+            let leaky = Leaky::try_start(&case, &["--count", count]);
+            Row { case, leaky, cells: Vec::new() }
+        })
+        .collect();
+    // Sockets are looked at in the order in which they came to CLOSE_WAIT: when the last one is
+    // reported, so are all others that ever will be.
+    let last = Leaky::start("accepted_kept", &[]);
+    for tracer in tracers {
+        tracer.wait_for_each("leak", &last.truths);
+        judge_all(&mut rows, &tracer.stop().records);
+    }
+
+    for backend in Backend::ALL {
+        let tracer = Tracer::start(backend, &["leaks", "--older-than", "1s"]);
+        // One that was there first is reported, so those are known; now one more, which is due later
+        // than any of them.
+        tracer.wait_for_each("leak", &last.truths);
+        let later = Leaky::start("accepted_kept", &[]);
+        tracer.wait_for_each("leak", &later.truths);
+        judge_all(&mut rows, &tracer.stop().records);
+    }
+
+    let (matrix, wrong) = show(&rows);
+    println!("{matrix}");
+    assert!(wrong.is_empty(), "wrong cells:\n{wrong}");
+}
+
+/// Adds a column.
+fn judge_all(rows: &mut [Row], records: &[Value]) {
+    for row in rows {
+        let Row { leaky, cells, .. } = row;
+        let about = |truth: &Truth| {
+            let same = |record: &&Value| {
+                let same_cookie = truth.cookie.is_some_and(|cookie| record["cookie"] == cookie);
+                record["type"] == "leak" && (truth.is_about(record) || same_cookie)
+            };
+            records.iter().filter(same).collect::<Vec<_>>()
+        };
+        let judged = leaky.as_ref().map_err(Clone::clone).and_then(|leaky| {
+            let wrong: Vec<String> = leaky
+                .truths
+                .iter()
+                .filter_map(|truth| {
+                    judge(truth, &about(truth)).err().map(|why| format!("{} {why}", truth.name()))
+                })
+                .chain(bystanders(&leaky.truths, records))
+                .collect();
+            match &wrong[..] {
+                [] => Ok(()),
+                [first, rest @ ..] => Err(format!("{first}\n    and {} more like it", rest.len())),
+            }
+        });
+        cells.push(judged);
+    }
+}
+
+/// Records that accuse the peer, or a process that has nothing to do with it.
+fn bystanders(truths: &[Truth], records: &[Value]) -> Vec<String> {
+    let innocent: Vec<i32> =
+        truths.iter().flat_map(|truth| [Some(truth.peer_pid), truth.bystander_pid]).flatten().collect();
+    let accuses = |record: &&Value| {
+        let owners = record["owners"].as_array().into_iter().flatten();
+        let mut pids = owners.map(|owner| &owner["pid"]);
+        record["type"] == "leak" && pids.any(|pid| innocent.iter().any(|innocent| *pid == *innocent))
+    };
+    let accused = |record: &Value| format!("accuses a peer or a bystander of {innocent:?}: {record}");
+    records.iter().filter(accuses).map(accused).collect()
+}
+
+/// The matrix, and what is wrong in it.
+fn show(rows: &[Row]) -> (String, String) {
+    let mut matrix = format!("{:<26}", "case");
+    for column in COLUMNS {
+        write!(matrix, "{column:<18}").unwrap();
+    }
+    let mut wrong = String::new();
+    for Row { case, leaky, cells } in rows {
+        write!(matrix, "\n{case:<26}").unwrap();
+        for (column, cell) in COLUMNS.iter().zip(cells) {
+            let word = match (leaky, cell) {
+                (Err(_), _) => "not built",
+                (_, Ok(())) => "right",
+                (_, Err(_)) => "WRONG",
+            };
+            write!(matrix, "{word:<18}").unwrap();
+            if let Err(why) = cell {
+                writeln!(wrong, "{case}, {column}:\n    {why}").unwrap();
+            }
+        }
+    }
+    let all: usize = rows.iter().map(|row| row.cells.len()).sum();
+    let right = rows.iter().flat_map(|row| &row.cells).filter(|cell| cell.is_ok()).count();
+    write!(matrix, "\n{right} of {all} right").unwrap();
+    (matrix, wrong)
+}

@@ -1,0 +1,90 @@
+//! Judges what was said about a leak whose truth is known: right or wrong, without any degrees.
+
+use serde_json::Value;
+
+use super::truth::Truth;
+
+/// Who holds a socket: pids and descriptors, sorted.
+type Holders = Vec<(i64, Vec<i64>)>;
+
+/// Judges all `leak` records about one socket.
+///
+/// # Errors
+/// What is wrong.
+pub fn judge(truth: &Truth, leaks: &[&Value]) -> Result<(), String> {
+    if !truth.is_to_be_reported() {
+        return match leaks {
+            [] => Ok(()),
+            _ => Err(format!("is no leak and is reported: {}", leaks[0])),
+        };
+    }
+    let [leak] = leaks else {
+        return Err(format!("is reported {} times{}", leaks.len(), shown(leaks)));
+    };
+    let mut wrong = Vec::new();
+    let mut differ = |what: &str, actual: String, expected: String| {
+        if actual != expected {
+            wrong.push(format!("{what}: expected {expected}, is {actual}"));
+        }
+    };
+    let (held, others) = named(leak);
+    differ("holders", format!("{held:?}"), format!("{:?}", holders(truth)));
+    let expected = truth.verdict.as_deref().unwrap_or_default();
+    differ("verdict", leak["verdict"].to_string(), format!("{expected:?}"));
+    if let Some(cookie) = truth.cookie {
+        differ("cookie", leak["cookie"].to_string(), cookie.to_string());
+    }
+    for field in ["netns", "family"] {
+        let expected = if field == "netns" { truth.netns } else { u64::from(truth.family) };
+        differ(field, leak[field].to_string(), expected.to_string());
+    }
+    // A process that may no longer hold it may be named as the opener, when nobody holds it.
+    let opener = truth.opener.as_ref().map(|opener| i64::from(opener.pid));
+    let surplus: Vec<i64> =
+        others.into_iter().filter(|pid| !held.is_empty() || Some(*pid) != opener).collect();
+    differ("named without holding it", format!("{surplus:?}"), "[]".to_owned());
+    let evidence = if expected == "never_accepted" { "listener" } else { "fd_table" };
+    for owner in leak["owners"].as_array().into_iter().flatten().filter(|_| !held.is_empty()) {
+        differ("evidence", owner["evidence"].to_string(), format!("{evidence:?}"));
+    }
+    if let Some(cgroup) = &truth.cgroup {
+        differ("cgroup", leak["owners"][0]["cgroup"].to_string(), format!("{cgroup:?}"));
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(format!("{}{}", wrong.join("; "), shown(leaks))) }
+}
+
+fn shown(leaks: &[&Value]) -> String {
+    leaks.iter().map(|leak| format!("\n      {leak}")).collect()
+}
+
+fn holders(truth: &Truth) -> Holders {
+    let mut holders: Holders = truth
+        .holders
+        .iter()
+        .map(|holder| {
+            let mut fds: Vec<i64> = holder.fds.iter().copied().map(i64::from).collect();
+            fds.sort_unstable();
+            (i64::from(holder.pid), fds)
+        })
+        .collect();
+    holders.sort();
+    holders
+}
+
+/// Those who are said to have a descriptor, and those who are named beside them.
+fn named(leak: &Value) -> (Holders, Vec<i64>) {
+    let (mut held, mut others) = (Holders::new(), Vec::new());
+    for owner in leak["owners"].as_array().into_iter().flatten() {
+        let pid = owner["pid"].as_i64().unwrap_or(-1);
+        let mut fds: Vec<i64> =
+            owner["fds"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
+        fds.sort_unstable();
+        if owner["evidence"] == "fd_table" || owner["evidence"] == "listener" {
+            held.push((pid, fds));
+        } else {
+            others.push(pid);
+        }
+    }
+    held.sort();
+    (held, others)
+}
