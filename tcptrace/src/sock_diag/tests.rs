@@ -164,7 +164,11 @@ fn time_wait_is_a_minisocket_with_the_time_left() {
     let deadline = Instant::now() + Duration::from_secs(10);
     let socket = loop {
         let waiting = all(&mut diag, TcpFlavour::Tcp, StateSet::TIME_WAIT);
-        if let Some(socket) = waiting.into_iter().find(|socket| socket.local == first_address) {
+        // The port alone is not enough: another connection from it, to elsewhere, may be in TIME_WAIT too.
+        let is_ours = |socket: &DiagSocket| {
+            (socket.local, socket.remote) == (first_address, listener.local_addr().unwrap())
+        };
+        if let Some(socket) = waiting.into_iter().find(is_ours) {
             break socket;
         }
         assert!(Instant::now() < deadline, "not in TIME_WAIT after 10 s");
