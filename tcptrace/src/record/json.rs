@@ -8,7 +8,9 @@ use serde::{
     ser::{SerializeMap, SerializeSeq as _},
 };
 
-use super::{Age, Header, Leak, LeakEnd, PeerCount, ProcessSummary, Record, SCHEMA, Summary, Timed};
+use super::{
+    Age, Header, Leak, LeakEnd, PeerCount, ProcessSummary, Record, SCHEMA, StackCount, Summary, Timed,
+};
 use crate::{
     owners::{OpenedBy, Owner, ProcessIdentity},
     transition::{OpenedHow, Opener, Socket, State, Task, Transition},
@@ -248,6 +250,28 @@ impl Serialize for ProcessSummary {
                 sequence.end()
             }
         }
+        struct Stacks<'a>(&'a [StackCount]);
+        impl Serialize for Stacks<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                #[derive(Serialize)]
+                struct Line<'a> {
+                    count: u64,
+                    site: Option<&'a str>,
+                    stack: &'a [String],
+                    stack_is_cut: bool,
+                }
+                let mut sequence = serializer.serialize_seq(Some(self.0.len()))?;
+                for StackCount { stack, count } in self.0 {
+                    sequence.serialize_element(&Line {
+                        count: *count,
+                        site: stack.site.as_deref(),
+                        stack: &stack.frames,
+                        stack_is_cut: stack.is_cut,
+                    })?;
+                }
+                sequence.end()
+            }
+        }
         let Self {
             process,
             sockets,
@@ -256,6 +280,7 @@ impl Serialize for ProcessSummary {
             per_minute,
             verdicts: _,
             peers,
+            stacks,
             fds_used,
             fds_limit,
             fds_run_out_in_ns,
@@ -271,6 +296,7 @@ impl Serialize for ProcessSummary {
         map.serialize_entry("per_minute", per_minute)?;
         map.serialize_entry("verdicts", &Verdicts(self))?;
         map.serialize_entry("peers", &Peers(peers))?;
+        map.serialize_entry("stacks", &Stacks(stacks))?;
         map.serialize_entry("fds_used", fds_used)?;
         map.serialize_entry("fds_limit", fds_limit)?;
         map.serialize_entry("fds_run_out_in_ns", fds_run_out_in_ns)?;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::{
     diagnosis::Verdict,
     host::identity::HostIdentity,
-    owners::{OpenedBy, Owner},
+    owners::{OpenedBy, Owner, symbols::Stack},
     transition::{Socket, Transition},
 };
 
@@ -166,6 +166,8 @@ pub struct ProcessSummary {
     pub verdicts: Vec<(Verdict, u64)>,
     /// Peers, the most frequent first; bounded.
     pub peers: Vec<PeerCount>,
+    /// Stacks that opened the sockets, the most frequent first; bounded.
+    pub stacks: Vec<StackCount>,
     /// Descriptors in use, when known.
     pub fds_used: Option<u64>,
     /// The process's limit of descriptors, when known.
@@ -179,6 +181,15 @@ pub struct ProcessSummary {
 pub struct PeerCount {
     /// The peer.
     pub peer: std::net::SocketAddr,
+    /// Sockets.
+    pub count: u64,
+}
+
+/// How many stuck sockets were opened from one stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackCount {
+    /// The stack.
+    pub stack: Arc<Stack>,
     /// Sockets.
     pub count: u64,
 }

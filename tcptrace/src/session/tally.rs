@@ -7,14 +7,17 @@ use rustc_hash::FxHashMap;
 use super::growth::{SampleTimes, Series, descriptors_run_out_in_ns};
 use crate::{
     diagnosis::Verdict,
-    owners::{Owner, ProcessIdentity, inspector::Finding, process::DescriptorUse},
-    record::{PeerCount, ProcessSummary},
+    owners::{Owner, ProcessIdentity, inspector::Finding, process::DescriptorUse, symbols::Stack},
+    record::{PeerCount, ProcessSummary, StackCount},
     sockets::{Since, Ticket},
     transition::Socket,
 };
 
 /// Peers counted one by one for each process; a remote host must not be able to fill memory.
 const MAX_PEERS: usize = 1024;
+
+/// Lines of code counted one by one for each process.
+const MAX_SITES: usize = 256;
 
 /// A process is told from a later one with the same pid by its start.
 type ProcessKey = (u32, Option<u64>);
@@ -37,6 +40,8 @@ struct ProcessTally {
     verdicts: FxHashMap<Verdict, u64>,
     /// By address as the remote host chose it: a map that withstands chosen keys.
     peers: HashMap<SocketAddr, u64>,
+    /// How many sockets were opened by which stack; only those whose stack is known.
+    stacks: HashMap<Arc<Stack>, u64>,
 }
 
 /// The sums of a session.
@@ -91,6 +96,12 @@ impl Tally {
             if tally.peers.len() < MAX_PEERS || tally.peers.contains_key(&peer) {
                 *tally.peers.entry(peer).or_default() += 1;
             }
+            let stack = finding.opened_by.as_ref().and_then(|opened| opened.stack.as_ref());
+            if let Some(stack) = stack {
+                if tally.stacks.len() < MAX_SITES || tally.stacks.contains_key(stack) {
+                    *tally.stacks.entry(Arc::clone(stack)).or_default() += 1;
+                }
+            }
             processes.push(index);
         }
         let group = Group { processes, verdict: finding.verdict };
@@ -121,6 +132,7 @@ impl Tally {
             oldest_ns: 0,
             verdicts: FxHashMap::default(),
             peers: HashMap::new(),
+            stacks: HashMap::new(),
         });
         self.by_key.insert(key, index);
         index
@@ -190,6 +202,12 @@ fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, sample_times: &Sampl
     let mut peers: Vec<PeerCount> =
         tally.peers.iter().map(|(peer, count)| PeerCount { peer: *peer, count: *count }).collect();
     peers.sort_by_key(|peer| (std::cmp::Reverse(peer.count), peer.peer));
+    let mut stacks: Vec<StackCount> = tally
+        .stacks
+        .iter()
+        .map(|(stack, count)| StackCount { stack: Arc::clone(stack), count: *count })
+        .collect();
+    stacks.sort_by(|a, b| (b.count, &a.stack.frames).cmp(&(a.count, &b.stack.frames)));
     let per_minute = tally.series.per_minute(sample_times);
     let fds_run_out_in_ns = match (descriptors.used, descriptors.limit, per_minute) {
         (Some(used), Some(limit), Some(rate)) => descriptors_run_out_in_ns(used, limit, rate),
@@ -203,6 +221,7 @@ fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, sample_times: &Sampl
         per_minute,
         verdicts,
         peers,
+        stacks,
         fds_used: descriptors.used,
         fds_limit: descriptors.limit,
         fds_run_out_in_ns,

@@ -11,6 +11,9 @@ use crate::{
 /// Peers listed for a process.
 const PEERS_LISTED: usize = 3;
 
+/// Opening lines of code listed for a process.
+const STACKS_LISTED: usize = 3;
+
 /// Writes the summary.
 pub fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::Result<()> {
     writeln!(out)?;
@@ -120,6 +123,13 @@ fn write_reasons(out: &mut dyn Write, process: &ProcessSummary, palette: &Palett
     let rest = process.peers.len().saturating_sub(PEERS_LISTED);
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
     writeln!(out, "      peers: {}{more}", listed.join(", "))?;
+    for counted in process.stacks.iter().take(STACKS_LISTED) {
+        let stack = &counted.stack;
+        let site = stack.site.as_ref().or(stack.frames.first()).map_or("?", String::as_str);
+        let cut = if stack.is_cut { " [stack cut short: no frame pointers]" } else { "" };
+        let (count, all) = (counted.count, process.sockets);
+        writeln!(out, "      {count} of {all} were opened at {}{cut}", Harmless(site))?;
+    }
     if let (Some(left), Some(rate)) = (process.fds_run_out_in_ns, process.per_minute) {
         writeln!(out, "      at {rate:+.1} a minute its descriptors run out in {}", Elapsed(left))?;
     }
