@@ -77,15 +77,11 @@ impl Symbols {
             .inspect_err(|error| log::debug!("naming a stack of process {pid}: {error}"))
             .ok()?;
         let mut frames = Vec::new();
-        let mut is_garbage = false;
         for (symbolized, address) in symbols.iter().zip(&calls) {
             match symbolized {
                 Symbolized::Sym(symbol) => frames.extend(named(symbol)),
                 // No code lies there: from here on the stack was walked astray.
-                Symbolized::Unknown(Reason::Unmapped) => {
-                    is_garbage = true;
-                    break;
-                }
+                Symbolized::Unknown(Reason::Unmapped) => break,
                 Symbolized::Unknown(_) => frames.push(Frame {
                     text: format!("{address:#x}"),
                     is_of_interest: true,
@@ -93,8 +89,8 @@ impl Symbols {
                 }),
             }
         }
-        let is_cut =
-            is_garbage || addresses.len() > MAX_FRAMES || !frames.iter().any(|frame| frame.is_outermost);
+        // Below the outermost function there may be anything.
+        let is_cut = addresses.len() > MAX_FRAMES || !frames.iter().any(|frame| frame.is_outermost);
         let site = frames.iter().find(|frame| frame.is_of_interest).map(|frame| frame.text.clone());
         Some(Stack { site, is_cut, frames: frames.into_iter().map(|frame| frame.text).collect() })
     }
