@@ -52,6 +52,8 @@ pub struct Discovery {
     /// Processes and bind mounts whose namespace could not be read, for lack of rights. Processes that
     /// ended meanwhile are not counted.
     pub unreadable: usize,
+    /// Processes that were looked at.
+    pub processes: usize,
 }
 
 /// Finds the network namespaces of the processes in `proc_root` (`/proc`) and of the files in
@@ -59,13 +61,13 @@ pub struct Discovery {
 #[must_use]
 pub fn discover(proc_root: &Path, bind_mounts: &Path) -> Discovery {
     let mut search =
-        Search { seen: FxHashSet::default(), device: None, namespaces: Vec::new(), unreadable: 0 };
+        Search { seen: FxHashSet::default(), device: None, namespaces: Vec::new(), unreadable: 0, processes: 0 };
     // Of the calling thread: that is where `SockDiag::open_here` works.
     search.consider(&proc_root.join("thread-self/ns/net"), NamespaceOrigin::Own);
     search.processes(proc_root);
     search.bind_mounts(bind_mounts);
-    let Search { namespaces, unreadable, .. } = search;
-    Discovery { namespaces, unreadable }
+    let Search { namespaces, unreadable, processes, .. } = search;
+    Discovery { namespaces, unreadable, processes }
 }
 
 struct Search {
@@ -74,6 +76,7 @@ struct Search {
     device: Option<u64>,
     namespaces: Vec<NetNamespace>,
     unreadable: usize,
+    processes: usize,
 }
 
 impl Search {
@@ -91,6 +94,7 @@ impl Search {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
                 continue;
             };
+            self.processes += 1;
             let relative = format!("{pid}/ns/net");
             match rustix::fs::statat(&directory, relative.as_str(), AtFlags::empty()) {
                 Ok(stat) if self.seen.contains(&inode(&stat)) => {}

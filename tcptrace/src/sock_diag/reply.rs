@@ -111,6 +111,7 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
     let minisocket_left_ms =
         if header.timer == Some(Timer::TimeWait) { word(payload, EXPIRES_OFFSET) } else { None };
     Ok(DiagSocket {
+        flavour,
         cookie,
         family: if local.is_ipv4() { 4 } else { 6 },
         local: SocketAddr::new(local, id.source_port),
