@@ -182,6 +182,8 @@ pub struct Config {
     pub wakeup_interval_ns: u32,
     /// 1: remember who opened each socket, and the stack it was opened from.
     pub track_openers: u32,
+    /// Always zero.
+    pub padding: u32,
 }
 
 impl KernelOffsets {

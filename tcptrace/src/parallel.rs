@@ -45,6 +45,22 @@ pub fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec
     done.into_iter().map(|(_, result)| result).collect()
 }
 
+/// Runs both, the first on a thread of its own where the system has one to give.
+pub fn both<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+    let one = Mutex::new(Some(one));
+    let run = || one.lock().unwrap_or_else(PoisonError::into_inner).take().map(|one| one());
+    let (first, second) = thread::scope(|scope| {
+        let thread = thread::Builder::new().name("both".to_owned()).spawn_scoped(scope, &run);
+        let second = other();
+        let first = thread.map(|thread| thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)));
+        (first.ok().flatten(), second)
+    });
+    match first.or_else(run) {
+        Some(first) => (first, second),
+        None => unreachable!("the first part was taken by nobody"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::map;

@@ -15,8 +15,10 @@ use crate::{
     owners::{
         Evidence, Owner, ProcessIdentity,
         filter::OwnerFilter,
-        inspector::{Finding, Roots},
+        inspector::Finding,
+        listing::Roots,
         process::DescriptorUse,
+        tables::Tables,
         worker::{Answer, Worker, WorkerGone},
     },
     record::{Age, EndedHow, Leak, LeakEnd, Record, Summary, Timed, Totals},
@@ -70,7 +72,8 @@ pub async fn run(options: &LeaksOptions) -> Result<bool, SessionError> {
     let sink = Sink::open(&options.destination, options.format)?;
     let started_ns = monotonic_ns();
     let mut pump = Pump::start(&options.tracer)?;
-    let mut worker = Worker::start(Roots::default(), active_window_ms(options), pump.take_openers())
+    let tables = Tables::new(None)?;
+    let mut worker = Worker::start(Roots::default(), tables, active_window_ms(options), pump.take_openers())
         .map_err(system("start a thread"))?;
     let mut session = Session {
         options,
@@ -242,7 +245,8 @@ impl Session<'_> {
         let leak = Leak {
             time: self.clock.at(finding.looked_at_ns),
             socket: finding.socket,
-            age: age(finding.since, finding.looked_at_ns),
+            state: finding.state,
+            age: Some(age(finding.since, finding.looked_at_ns)),
             recv_q: finding.recv_q,
             send_q: finding.send_q,
             verdict: finding.verdict,

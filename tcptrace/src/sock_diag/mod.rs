@@ -19,6 +19,8 @@ use std::net::SocketAddr;
 pub use error::Error;
 pub use socket::{Dump, SockDiag};
 
+use crate::transition::{Endpoints, Socket};
+
 /// Which of the kernel's TCP protocols to ask for. They have separate tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TcpFlavour {
@@ -90,6 +92,16 @@ pub struct DiagSocket {
 }
 
 impl DiagSocket {
+    /// The socket as records speak of it; `netns` is the namespace that was asked.
+    #[must_use]
+    pub fn named(&self, netns: u32) -> Socket {
+        Socket {
+            cookie: Some(self.cookie),
+            netns: Some(netns),
+            endpoints: Endpoints { local: self.local, remote: self.remote },
+        }
+    }
+
     /// What to look this very socket up by.
     #[must_use]
     pub fn id(&self) -> SocketId {
