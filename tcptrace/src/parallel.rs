@@ -14,8 +14,7 @@ const MOST_THREADS: usize = 4;
 /// Applies `work` to every item, on as many threads as there are processors, up to four; the results
 /// are in the order of the items.
 pub fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let threads =
-        thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS).min(items.len());
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS).min(items.len());
     if threads < 2 {
         return items.into_iter().map(work).collect();
     }

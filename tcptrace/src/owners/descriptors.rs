@@ -122,8 +122,7 @@ impl Look {
                 held.holders.entry(record.pid).or_default().push(record.fd);
             }
             if state == State::Listen {
-                let listener =
-                    Listener { netns: record.netns, local: socket(&record).endpoints.local };
+                let listener = Listener { netns: record.netns, local: socket(&record).endpoints.local };
                 let holders = look.listeners.entry(listener).or_default();
                 holders.entry(record.pid).or_default().push(record.fd);
             }

@@ -91,8 +91,13 @@ impl Lister {
     pub fn list(&mut self, states: StateSet, only: Option<&FxHashSet<u32>>) -> Listing {
         let errand = |netns: &u32| Errand { netns: *netns, scope: Scope::All, with_mptcp: true };
         let Some(only) = only else {
-            let used: Vec<u32> =
-                self.places().places.iter().filter(|place| place.in_use != Some(0)).map(|place| place.netns).collect();
+            let used: Vec<u32> = self
+                .places()
+                .places
+                .iter()
+                .filter(|place| place.in_use != Some(0))
+                .map(|place| place.netns)
+                .collect();
             return self.fetch(states, used.iter().map(errand).collect());
         };
         let mut listing = self.fetch(states, only.iter().map(errand).collect());
@@ -148,7 +153,8 @@ impl Lister {
             path: self.paths.get(netns).cloned().unwrap_or_default(),
             source: io::ErrorKind::NotFound.into(),
         };
-        let namespace = self.paths.get(netns).and_then(|path| NetNamespace::open(path, *netns)).ok_or_else(gone)?;
+        let namespace =
+            self.paths.get(netns).and_then(|path| NetNamespace::open(path, *netns)).ok_or_else(gone)?;
         let mut diag = SockDiag::open_in(&namespace)?;
         // An MPTCP socket is listed for itself; the TCP sockets within it are not what applications hold.
         let visit = |sockets: &mut Vec<DiagSocket>, socket: DiagSocket| {
@@ -166,7 +172,9 @@ impl Lister {
         }
         let mut has_mptcp = true;
         if *with_mptcp && self.has_mptcp {
-            if let Err(error) = diag.dump(TcpFlavour::Mptcp, states, true, |socket| visit(&mut sockets, socket)) {
+            if let Err(error) =
+                diag.dump(TcpFlavour::Mptcp, states, true, |socket| visit(&mut sockets, socket))
+            {
                 has_mptcp = false;
                 log::debug!("{error}");
             }

@@ -68,9 +68,10 @@ impl Inspector {
             })
             .collect();
         // Held, but in a namespace that nobody can enter, or that did not answer.
-        let unlisted = look.iter().flat_map(Look::all_held).filter(|held| {
-            index.find(&held.socket).is_none() && !index.knows_all_of(held.socket.netns)
-        });
+        let unlisted = look
+            .iter()
+            .flat_map(Look::all_held)
+            .filter(|held| index.find(&held.socket).is_none() && !index.knows_all_of(held.socket.netns));
         due.extend(unlisted.map(|held| Due {
             key: SocketKey(held.socket.cookie.unwrap_or_default()),
             socket: held.socket,

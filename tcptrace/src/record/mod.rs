@@ -11,6 +11,7 @@ use crate::{
     diagnosis::Verdict,
     host::identity::HostIdentity,
     owners::{OpenedBy, Owner},
+    sockets::Since,
     transition::{Socket, State, StateSet, Transition},
 };
 
@@ -64,6 +65,14 @@ pub struct Age {
     pub is_exact: bool,
     /// For an age that is not exact: it is at most this long, in nanoseconds, when even that is known.
     pub at_most_ns: Option<u64>,
+}
+
+impl Age {
+    /// Of a socket that has been in CLOSE_WAIT `since` some time, at `now_ns` (CLOCK_MONOTONIC).
+    pub fn at(since: Since, now_ns: u64) -> Self {
+        let (ns, at_most_ns) = since.age_at(now_ns);
+        Self { ns, is_exact: since.is_exact(), at_most_ns }
+    }
 }
 
 /// A socket that has been in CLOSE_WAIT for longer than the threshold, or was asked for by its state.

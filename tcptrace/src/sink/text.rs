@@ -1,5 +1,7 @@
 //! The records as lines for people. Not part of any promise: it may change to read better.
 
+mod columns;
+pub mod snapshot;
 mod summary;
 
 use std::io::{self, Write};

@@ -105,12 +105,7 @@ impl DiagSocket {
     /// What to look this very socket up by.
     #[must_use]
     pub fn id(&self) -> SocketId {
-        SocketId {
-            cookie: self.cookie,
-            local: self.local,
-            remote: self.remote,
-            interface: self.interface,
-        }
+        SocketId { cookie: self.cookie, local: self.local, remote: self.remote, interface: self.interface }
     }
 }
 
