@@ -45,29 +45,39 @@ pub fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec
 }
 
 /// Runs both, the first on a thread of its own where the system has one to give.
-pub fn both<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
-    let one = Mutex::new(Some(one));
-    let run = || one.lock().unwrap_or_else(PoisonError::into_inner).take().map(|one| one());
+pub fn both<A: Send, B>(mut one: impl FnMut() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
     let (first, second) = thread::scope(|scope| {
-        let thread = thread::Builder::new().name("both".to_owned()).spawn_scoped(scope, &run);
+        let thread = thread::Builder::new().name("both".to_owned()).spawn_scoped(scope, &mut one);
         let second = other();
-        let first = thread.map(|thread| thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)));
-        (first.ok().flatten(), second)
+        let join = |thread: thread::ScopedJoinHandle<'_, A>| {
+            thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+        };
+        (thread.ok().map(join), second)
     });
-    match first.or_else(run) {
-        Some(first) => (first, second),
-        None => unreachable!("the first part was taken by nobody"),
-    }
+    (first.unwrap_or_else(one), second)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::map;
+    use super::{both, map};
 
     #[test]
     fn results_come_in_the_order_of_the_items() {
         let squares = map((0..1000u64).collect(), |number| number * number);
         assert!(squares.iter().enumerate().all(|(index, square)| (index * index) as u64 == *square));
         assert_eq!(map(Vec::<u8>::new(), |item| item), Vec::<u8>::new());
+    }
+
+    #[test]
+    fn both_are_done() {
+        let mut count = 0;
+        let done = both(
+            || {
+                count += 1;
+                count
+            },
+            || "other",
+        );
+        assert_eq!(done, (1, "other"));
     }
 }

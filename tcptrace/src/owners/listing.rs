@@ -171,13 +171,13 @@ impl Lister {
             let _ = diag.dump(TcpFlavour::Tcp, states, true, |socket| visit(&mut sockets, socket))?;
         }
         let mut has_mptcp = true;
-        if *with_mptcp && self.has_mptcp {
-            if let Err(error) =
+        if *with_mptcp
+            && self.has_mptcp
+            && let Err(error) =
                 diag.dump(TcpFlavour::Mptcp, states, true, |socket| visit(&mut sockets, socket))
-            {
-                has_mptcp = false;
-                log::debug!("{error}");
-            }
+        {
+            has_mptcp = false;
+            log::debug!("{error}");
         }
         Ok(Fetched { netns: *netns, sockets, has_mptcp })
     }

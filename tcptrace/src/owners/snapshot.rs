@@ -54,8 +54,8 @@ impl Inspector {
         };
         let holders: FxHashSet<u32> =
             look.iter().flat_map(Look::all_held).flat_map(|held| held.holders.keys()).copied().collect();
-        let (index, ()) =
-            parallel::both(|| Index::new(lister.fetch(states, errands)), || people.read_all(&holders));
+        let ((), index) =
+            parallel::both(|| people.read_all(&holders), || Index::new(lister.fetch(states, errands)));
         let now = clock::monotonic_ns();
         let mut due: Vec<Due> = index
             .sockets()

@@ -19,7 +19,6 @@ use crate::{
 pub const SCHEMA: u32 = 1;
 
 /// Anything that a session says.
-#[expect(clippy::large_enum_variant, reason = "transitions come by the million: no allocation for each")]
 #[derive(Clone, Debug)]
 pub enum Record {
     /// The first record of a session.

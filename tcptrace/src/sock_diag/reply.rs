@@ -20,7 +20,7 @@ const EXPIRES_OFFSET: usize = 52;
 /// Since Linux 5.9; the crate has no name for it.
 const INET_DIAG_CGROUP_ID: u16 = 21;
 /// `INET_DIAG_ULP_INFO` of `include/uapi/linux/inet_diag.h`; the crate has no name for it.
-const INET_DIAG_ULP_INFO: u16 = 22;
+const INET_DIAG_ULP_INFO: u16 = 19;
 /// `INET_ULP_INFO_NAME`: the name of the protocol on top, within the former.
 const INET_ULP_INFO_NAME: u16 = 1;
 

@@ -202,6 +202,9 @@ fn an_mptcp_socket_is_listed_apart_from_its_subflows() {
     assert_eq!(diag.lookup(TcpFlavour::Mptcp, &socket.id(), false).unwrap().unwrap().cookie, cookie);
     let subflows = all(&mut diag, TcpFlavour::Tcp, StateSet::ALL);
     assert!(subflows.iter().all(|subflow| subflow.cookie != cookie));
+    let within =
+        subflows.iter().find(|subflow| (subflow.local, subflow.remote) == (socket.local, socket.remote));
+    assert!(within.unwrap().is_mptcp_subflow);
 }
 
 #[test]
