@@ -1,6 +1,9 @@
 //! One look at the host, for people: what was looked at, a table of the sockets, and the processes.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
 use super::{
     Harmless, Palette,
@@ -48,8 +51,31 @@ pub fn write(out: &mut dyn Write, snapshot: &Snapshot, extent: Extent, palette: 
         writeln!(out)?;
         write_group(out, group, extent, palette)?;
     }
-    writeln!(out)?;
-    summary::write_processes(out, &summary.processes, palette)
+    if !summary.processes.is_empty() {
+        writeln!(out)?;
+        summary::write_processes(out, &summary.processes, palette)?;
+    }
+    write_meanings(out, groups, palette)
+}
+
+/// What the verdicts mean, each once.
+fn write_meanings(out: &mut dyn Write, groups: &[Group], palette: &Palette) -> io::Result<()> {
+    let alert = palette.alert;
+    let mut counts: BTreeMap<Option<Verdict>, u64> = BTreeMap::new();
+    let leaks = groups.iter().flat_map(|group| &group.leaks);
+    for leak in leaks.filter(|leak| leak.state == State::CloseWait) {
+        *counts.entry(leak.verdict).or_default() += 1;
+    }
+    if !counts.is_empty() {
+        writeln!(out)?;
+    }
+    for (verdict, count) in counts {
+        let name = verdict.map_or("?", Verdict::name);
+        let meaning = verdict
+            .map_or("cannot be told: MPTCP does not show whether the end of file was read", Verdict::advice);
+        writeln!(out, "  {alert}{name}{alert:#} ({}): {meaning}", plural(count, "socket"))?;
+    }
+    Ok(())
 }
 
 fn is_half_open(leak: &Leak) -> bool {
@@ -83,7 +109,7 @@ fn write_group(out: &mut dyn Write, group: &Group, extent: Extent, palette: &Pal
         let name = palette.name;
         writeln!(out, "{name}{}{name:#}: {}", Harmless(title), plural(leaks.len() as u64, "socket"))?;
     }
-    table(&leaks[..leaks.len().min(extent.rows)], extent.width).write(out)?;
+    table(leaks.get(..extent.rows).unwrap_or(leaks), extent.width).write(out)?;
     let rest = leaks.len().saturating_sub(extent.rows);
     if rest > 0 {
         let faint = palette.faint;
@@ -92,6 +118,7 @@ fn write_group(out: &mut dyn Write, group: &Group, extent: Extent, palette: &Pal
     Ok(())
 }
 
+/// Columns that are not always shown.
 const STATE: usize = 1;
 const LOCAL: usize = 4;
 const LOCAL_PORT: usize = 5;

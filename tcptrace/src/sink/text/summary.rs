@@ -32,6 +32,10 @@ pub fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::R
             writeln!(out, "{} stuck in CLOSE_WAIT at the end.\n", plural(stuck, "socket"))?;
             write_processes(out, &summary.processes, palette)?;
             writeln!(out)?;
+            for process in listed(&summary.processes) {
+                write_reasons(out, process, palette)?;
+            }
+            writeln!(out)?;
         }
     }
     let totals = &summary.totals;
@@ -50,7 +54,11 @@ pub fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::R
     writeln!(out)
 }
 
-/// Writes a table of processes, and why each holds its sockets. Nothing when there are none.
+fn listed(processes: &[ProcessSummary]) -> &[ProcessSummary] {
+    processes.get(..PROCESSES_LISTED).unwrap_or(processes)
+}
+
+/// Writes a table of the processes that hold the most. Nothing when there are none.
 pub fn write_processes(
     out: &mut dyn Write,
     processes: &[ProcessSummary],
@@ -71,7 +79,7 @@ pub fn write_processes(
         Number("FDS/LIMIT"),
         Name("UNIT OR CONTAINER"),
     ]);
-    let listed = processes.get(..PROCESSES_LISTED).unwrap_or(processes);
+    let listed = listed(processes);
     for process in listed {
         table.push(cells(process));
     }
@@ -84,8 +92,7 @@ pub fn write_processes(
         let (others, sockets) = (plural(rest.len() as u64, "process"), plural(stuck, "stuck socket"));
         writeln!(out, "  {faint}… and {others} with {sockets}, none with more than those above{faint:#}")?;
     }
-    writeln!(out)?;
-    listed.iter().try_for_each(|process| write_reasons(out, process, palette))
+    Ok(())
 }
 
 fn cells(process: &ProcessSummary) -> [String; 8] {
