@@ -49,10 +49,16 @@ pub struct KernelOffsets {
     pub sock_error: u32,
     /// `sock.sk_cgrp_data.cgroup`
     pub sock_cgroup: u32,
+    /// `sock.sk_ack_backlog`, 32 bits wide
+    pub sock_ack_backlog: u32,
     /// `inet_sock.inet_sport`
     pub inet_sport: u32,
     /// `tcp_sock.is_mptcp`
     pub tcp_is_mptcp: u32,
+    /// `tcp_sock.rcv_nxt`
+    pub tcp_rcv_nxt: u32,
+    /// `tcp_sock.snd_wl1`
+    pub tcp_snd_wl1: u32,
     /// `net.ns.inum`
     pub net_inum: u32,
     /// `cgroup.kn`
@@ -177,6 +183,8 @@ pub struct Config {
     /// So many times a second on each CPU, remember who opens a socket, and the stack it is opened from;
     /// 0: never.
     pub openers_per_second: u32,
+    /// Always zero.
+    pub padding: u32,
 }
 
 impl KernelOffsets {
@@ -195,8 +203,11 @@ impl KernelOffsets {
         sock_protocol: ABSENT,
         sock_error: ABSENT,
         sock_cgroup: ABSENT,
+        sock_ack_backlog: ABSENT,
         inet_sport: ABSENT,
         tcp_is_mptcp: ABSENT,
+        tcp_rcv_nxt: ABSENT,
+        tcp_snd_wl1: ABSENT,
         net_inum: ABSENT,
         cgroup_kn: ABSENT,
         kernfs_id: ABSENT,

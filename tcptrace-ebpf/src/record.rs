@@ -113,8 +113,13 @@ pub struct HolderRecord {
     pub state: u8,
     /// 1 for an MPTCP connection, 0 for plain TCP.
     pub mptcp: u8,
+    /// 1 for a socket in CLOSE_WAIT whose peer has answered something since its FIN: this side sent data
+    /// (or a keepalive probe) after the end of file. 0 when not, or not known.
+    pub answered_since_fin: u8,
+    /// 1 for a listener with connections that wait for accept().
+    pub has_backlog: u8,
     /// Always zero.
-    pub padding: [u8; 6],
+    pub padding: [u8; 4],
 }
 
 /// What one CPU counts.

@@ -72,6 +72,15 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// What lies unread in a socket, in the measure that the kernel gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// Bytes, the FIN counting as one.
+    Bytes(u32),
+    /// Bytes of memory, the FIN not counting at all (MPTCP).
+    Memory(u32),
+}
+
 /// What is known of a socket in CLOSE_WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -81,10 +90,12 @@ pub struct Facts {
     pub has_inode: Option<bool>,
     /// Somebody still listens where it came in.
     pub has_listener: bool,
-    /// Bytes not read, the FIN counting as one.
-    pub recv_q: Option<u32>,
+    /// What lies unread, when known.
+    pub unread: Option<Unread>,
     /// Milliseconds since this side last sent data, when known.
     pub last_data_sent_ms: Option<u32>,
+    /// The peer is known to have answered something since its FIN.
+    pub has_answered_since_fin: bool,
     /// Milliseconds for which it is certain to have been in CLOSE_WAIT.
     pub in_close_wait_ms: u64,
     /// Sending within so many milliseconds counts as still being written to.
@@ -100,19 +111,22 @@ pub fn verdict(facts: &Facts) -> Option<Verdict> {
             None => None,
         };
     }
-    // The peer's FIN does not count as sending: `tcp_info` counts from the last segment with data.
+    // `tcp_info` counts from the last segment with data, so our acknowledgment of the FIN is no sending.
     let is_sending = facts.last_data_sent_ms.is_some_and(|sent| {
         let sent = u64::from(sent);
-        sent < facts.in_close_wait_ms && sent <= facts.active_window_ms
+        // Each answer of the peer makes the certain age small again: then the answer itself tells.
+        (sent < facts.in_close_wait_ms || facts.has_answered_since_fin) && sent <= facts.active_window_ms
     });
     if is_sending {
         return Some(Verdict::HalfOpen);
     }
-    Some(match facts.recv_q? {
-        0 => Verdict::EofRead,
-        1 => Verdict::EofUnread,
-        _ => Verdict::DataUnread,
-    })
+    match facts.unread? {
+        Unread::Bytes(0) => Some(Verdict::EofRead),
+        Unread::Bytes(1) => Some(Verdict::EofUnread),
+        Unread::Bytes(_) | Unread::Memory(1..) => Some(Verdict::DataUnread),
+        // Whether the end of file was read cannot be told.
+        Unread::Memory(0) => None,
+    }
 }
 
 #[cfg(test)]
@@ -123,19 +137,22 @@ mod tests {
         is_held: true,
         has_inode: Some(true),
         has_listener: false,
-        recv_q: Some(0),
+        unread: Some(Unread::Bytes(0)),
         last_data_sent_ms: None,
+        has_answered_since_fin: false,
         in_close_wait_ms: 30_000,
         active_window_ms: 10_000,
     };
 
     #[test]
     fn the_receive_queue_tells_three_bugs_apart() {
-        let with = |recv_q| verdict(&Facts { recv_q, ..HELD });
-        assert_eq!(with(Some(0)), Some(Verdict::EofRead));
-        assert_eq!(with(Some(1)), Some(Verdict::EofUnread));
-        assert_eq!(with(Some(2)), Some(Verdict::DataUnread));
+        let with = |unread| verdict(&Facts { unread, ..HELD });
+        assert_eq!(with(Some(Unread::Bytes(0))), Some(Verdict::EofRead));
+        assert_eq!(with(Some(Unread::Bytes(1))), Some(Verdict::EofUnread));
+        assert_eq!(with(Some(Unread::Bytes(2))), Some(Verdict::DataUnread));
         assert_eq!(with(None), None);
+        assert_eq!(with(Some(Unread::Memory(0))), None);
+        assert_eq!(with(Some(Unread::Memory(768))), Some(Verdict::DataUnread));
     }
 
     #[test]
@@ -146,6 +163,13 @@ mod tests {
         assert_eq!(sent(20_000), Some(Verdict::EofRead));
         // The last answer before the FIN says nothing about now.
         assert_eq!(sent(30_500), Some(Verdict::EofRead));
+        let fresh = |ms, has_answered_since_fin| {
+            let in_close_wait_ms = 40;
+            verdict(&Facts { last_data_sent_ms: Some(ms), has_answered_since_fin, in_close_wait_ms, ..HELD })
+        };
+        assert_eq!(fresh(50, true), Some(Verdict::HalfOpen));
+        assert_eq!(fresh(50, false), Some(Verdict::EofRead), "sent before the FIN");
+        assert_eq!(fresh(20_000, true), Some(Verdict::EofRead), "what was answered is a keepalive probe");
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod host;
 pub mod kernel;
 pub mod namespaces;
 pub mod owners;
+mod parallel;
 pub mod record;
 pub mod session;
 pub mod sink;

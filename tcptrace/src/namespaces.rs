@@ -1,6 +1,6 @@
 //! Every network namespace of the host, found through its processes and through bind mounts.
 //!
-//! Opens namespaces, never enters one, and never prints.
+//! Opens namespaces, enters one only with a thread of its own that ends there, and never prints.
 //!
 //! Blind to namespaces that neither a process's main thread nor a bind mount shows: those of single
 //! threads, and those kept alive by an open descriptor or a leaked socket alone. The task_file iterator
@@ -14,12 +14,14 @@ use std::{
         unix::fs::MetadataExt as _,
     },
     path::{Path, PathBuf},
+    thread,
 };
 
 use rustc_hash::FxHashSet;
 use rustix::{
     fs::{AtFlags, Mode, OFlags, Stat},
     io::Errno,
+    thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
 /// How a namespace was found.
@@ -52,28 +54,31 @@ pub struct Discovery {
     /// Processes and bind mounts whose namespace could not be read, for lack of rights. Processes that
     /// ended meanwhile are not counted.
     pub unreadable: usize,
+    /// Processes that were looked at.
+    pub processes: usize,
 }
 
 /// Finds the network namespaces of the processes in `proc_root` (`/proc`) and of the files in
 /// `bind_mounts` (`/run/netns`, which need not exist).
 #[must_use]
 pub fn discover(proc_root: &Path, bind_mounts: &Path) -> Discovery {
-    let mut search =
-        Search { seen: FxHashSet::default(), device: None, namespaces: Vec::new(), unreadable: 0 };
+    let mut search = Search::default();
     // Of the calling thread: that is where `SockDiag::open_here` works.
     search.consider(&proc_root.join("thread-self/ns/net"), NamespaceOrigin::Own);
     search.processes(proc_root);
     search.bind_mounts(bind_mounts);
-    let Search { namespaces, unreadable, .. } = search;
-    Discovery { namespaces, unreadable }
+    let Search { namespaces, unreadable, processes, .. } = search;
+    Discovery { namespaces, unreadable, processes }
 }
 
+#[derive(Default)]
 struct Search {
     seen: FxHashSet<u64>,
     /// The device that all namespace files are on (nsfs has one instance).
     device: Option<u64>,
     namespaces: Vec<NetNamespace>,
     unreadable: usize,
+    processes: usize,
 }
 
 impl Search {
@@ -91,6 +96,7 @@ impl Search {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
                 continue;
             };
+            self.processes += 1;
             let relative = format!("{pid}/ns/net");
             match rustix::fs::statat(&directory, relative.as_str(), AtFlags::empty()) {
                 Ok(stat) if self.seen.contains(&inode(&stat)) => {}
@@ -159,6 +165,14 @@ fn inode(stat: &Stat) -> u64 {
 }
 
 impl NetNamespace {
+    /// Opens a namespace again where it was found before. `None` when it is not to be found there any more.
+    #[must_use]
+    pub fn open(path: &Path, inode: u32) -> Option<Self> {
+        let mut search = Search::default();
+        search.consider(path, NamespaceOrigin::BindMount(path.to_owned()));
+        search.namespaces.pop().filter(|namespace| namespace.inode == inode)
+    }
+
     /// The file that was opened for it.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -166,8 +180,8 @@ impl NetNamespace {
     }
 
     /// How many TCP sockets the namespace has, from the `sockstat` files of the process that it was
-    /// found through, so that empty namespaces need no dump. `None` when it is not known: the
-    /// namespace was found as a bind mount, or the process has ended.
+    /// found through (or, for a bind mount, of a thread that enters it), so that empty namespaces need no
+    /// dump. `None` when it is not known: the process has ended, or the namespace cannot be entered.
     ///
     /// Counted are all sockets in the kernel's hash tables, of both families: listeners, CLOSE_WAIT
     /// sockets whether accepted or not, MPTCP subflows; not TIME_WAIT and other minisockets (`inet_hash`,
@@ -180,9 +194,22 @@ impl NetNamespace {
         let task = match &self.found_as {
             NamespaceOrigin::Own => "thread-self".to_owned(),
             NamespaceOrigin::Process(pid) => pid.to_string(),
-            NamespaceOrigin::BindMount(_) => return None,
+            NamespaceOrigin::BindMount(_) => {
+                return thread::scope(|scope| {
+                    let enter_and_read = || {
+                        move_into_link_name_space(self.as_fd(), Some(LinkNameSpaceType::Network)).ok()?;
+                        self.in_use_of(&proc_root.join("thread-self"))
+                    };
+                    let thread = thread::Builder::new().name("netns-count".to_owned());
+                    thread.spawn_scoped(scope, enter_and_read).ok()?.join().ok()?
+                });
+            }
         };
-        let task = proc_root.join(task);
+        self.in_use_of(&proc_root.join(task))
+    }
+
+    /// The same, from the files of a process or thread that is thought to be in the namespace.
+    fn in_use_of(&self, task: &Path) -> Option<u32> {
         let v4 = fs::read_to_string(task.join("net/sockstat")).ok()?;
         let v4 = sockets_in_use(&v4, "TCP:")?;
         // A kernel without IPv6 has no such file; a process that has just ended has none either.

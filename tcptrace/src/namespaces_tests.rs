@@ -143,7 +143,7 @@ fn a_leak_in_another_namespace_is_counted_and_listed_there_and_not_here() {
             break namespace;
         }
         assert!(Instant::now() < deadline, "unshare did not make a namespace");
-        std::thread::sleep(Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(1));
     };
     assert_eq!(namespace.tcp_in_use(proc_root), Some(0));
 
@@ -158,7 +158,7 @@ fn a_leak_in_another_namespace_is_counted_and_listed_there_and_not_here() {
         drop(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         (listener, held)
     };
-    let (listener, held) = std::thread::scope(|scope| scope.spawn(open).join().unwrap());
+    let (listener, held) = thread::scope(|scope| scope.spawn(open).join().unwrap());
 
     let mut there = SockDiag::open_in(&namespace).unwrap();
     let mut stuck = Vec::new();
@@ -175,7 +175,7 @@ fn a_leak_in_another_namespace_is_counted_and_listed_there_and_not_here() {
     let await_in_use = |count, meaning| {
         while namespace.tcp_in_use(proc_root) != Some(count) {
             assert!(Instant::now() < deadline, "{:?}: {meaning}", namespace.tcp_in_use(proc_root));
-            std::thread::sleep(Duration::from_millis(1));
+            thread::sleep(Duration::from_millis(1));
         }
     };
     await_in_use(3, "a listener and two in CLOSE_WAIT");

@@ -15,7 +15,7 @@ mod object {
     use aya_ebpf::{
         bindings::{seq_file, task_struct},
         btf_maps::Array,
-        helpers::generated::{bpf_get_socket_cookie, bpf_seq_write, bpf_sock_from_file},
+        helpers::generated::{bpf_get_socket_cookie, bpf_seq_write, bpf_skc_to_tcp_sock, bpf_sock_from_file},
         macros::btf_map,
     };
     use tcptrace_ebpf::record::HolderRecord;
@@ -27,6 +27,11 @@ mod object {
 
     /// `include/linux/socket.h`
     const AF_INET: u16 = 2;
+
+    /// `include/net/tcp_states.h`
+    const CLOSE_WAIT: u8 = 8;
+    /// `include/net/tcp_states.h`
+    const LISTEN: u8 = 10;
 
     /// One entry: bit *n* set = sockets in state *n* are wanted. Set by user space before each pass.
     #[btf_map]
@@ -54,6 +59,26 @@ mod object {
         // SAFETY: the kernel calls with a context of this layout, whose pointers the verifier knows.
         unsafe { visit(&*context) };
         0
+    }
+
+    /// Whether the peer of a socket in CLOSE_WAIT has answered something since its FIN.
+    ///
+    /// `snd_wl1` is the sequence number of the last segment that moved the send window. Of segments before
+    /// the FIN and of the FIN itself it is below `rcv_nxt`; a later acknowledgment can only have
+    /// `rcv_nxt` itself, and always counts as moving the window, because its sequence number is a
+    /// new one (`tcp_may_update_window` of net/ipv4/tcp_input.c).
+    ///
+    /// # Safety
+    /// `sock` has to be known to the verifier as a `struct sock`.
+    #[inline(always)]
+    unsafe fn has_answered_since_fin(sock: *const u8) -> bool {
+        // SAFETY: the helper checks that it is a TCP socket; the offsets are those of the members named.
+        unsafe {
+            let tcp = bpf_skc_to_tcp_sock(sock.cast_mut().cast()).cast::<u8>().cast_const();
+            !tcp.is_null()
+                && typed::load::<u32>(tcp, kernel!(tcp_snd_wl1))
+                    == typed::load::<u32>(tcp, kernel!(tcp_rcv_nxt))
+        }
     }
 
     #[inline(always)]
@@ -98,7 +123,11 @@ mod object {
                 rport,
                 state,
                 mptcp: u8::from(protocol == IPPROTO_MPTCP),
-                padding: [0; 6],
+                answered_since_fin: u8::from(state == CLOSE_WAIT && has_answered_since_fin(sock)),
+                has_backlog: u8::from(
+                    state == LISTEN && typed::load::<u32>(sock, kernel!(sock_ack_backlog)) != 0,
+                ),
+                padding: [0; 4],
             };
             bpf_seq_write(
                 (*context.meta).seq,

@@ -2,18 +2,23 @@
 
 mod filters;
 mod log;
+mod now;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
-use self::filters::{Filters, OwnerFilters};
+use self::{
+    filters::{Filters, OwnerFilters},
+    now::NowArguments,
+};
 use crate::{
     kernel::{Backend, KernelFilter, TracerOptions},
     session::{
         SessionError,
         leaks::{self, LeaksOptions},
+        now as one_look,
         trace::{self, TraceOptions},
     },
     sink::{Destination, Format, WriteError},
@@ -46,6 +51,8 @@ struct Verbosity {
 enum Command {
     /// Watch live: time every socket in CLOSE_WAIT and name who holds it
     Leaks(LeaksArguments),
+    /// List every socket that is in CLOSE_WAIT at this moment: who holds it, since when, and why
+    Now(NowArguments),
     /// Show every TCP state transition as it happens
     Trace(TraceArguments),
 }
@@ -58,9 +65,6 @@ struct Output {
     /// The form of the records [default: text]
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Stop by itself after this time (30s, 5m, 1h)
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
-    duration: Option<Duration>,
 }
 
 impl Output {
@@ -104,6 +108,9 @@ struct LeaksArguments {
     /// Sockets in CLOSE_WAIT that are followed at once; further ones are counted as evicted
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 1_000_000)]
     max_sockets: u32,
+    /// Stop by itself after this time (30s, 5m, 1h)
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    duration: Option<Duration>,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -122,6 +129,9 @@ struct TraceArguments {
     /// Sockets whose states the tracepoint backend times; further ones are counted as evicted
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 262_144)]
     max_sockets: u32,
+    /// Stop by itself after this time (30s, 5m, 1h)
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    duration: Option<Duration>,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -150,6 +160,9 @@ pub fn main() -> ExitCode {
                 Ok(u8::from(found && arguments.exit_code))
             })
         }),
+        Command::Now(arguments) => arguments
+            .resolve()
+            .map(|options| exit(one_look::run(&options).map(|found| u8::from(found && arguments.exit_code)))),
         Command::Trace(arguments) => resolve_trace(&arguments)
             .map(|options| run(async move { trace::run(&options).await.map(|()| 0) })),
     };
@@ -191,10 +204,14 @@ fn with_command(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
 /// Runs a session to its end; the exit code.
 fn run(session: impl Future<Output = Result<u8, SessionError>>) -> u8 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = match runtime {
+    exit(match runtime {
         Ok(runtime) => runtime.block_on(session),
         Err(source) => Err(SessionError::System { what: "start", source }),
-    };
+    })
+}
+
+/// The exit code that a session ends with.
+fn exit(result: Result<u8, SessionError>) -> u8 {
     match result {
         Ok(code) => code,
         // `tcptrace trace | head` has got what it wanted.
@@ -207,8 +224,17 @@ fn run(session: impl Future<Output = Result<u8, SessionError>>) -> u8 {
 }
 
 fn resolve_leaks(arguments: &LeaksArguments) -> Result<LeaksOptions, String> {
-    let LeaksArguments { older_than, exit_code: _, no_stacks, max_sockets, output, filters, owners, kernel } =
-        arguments;
+    let LeaksArguments {
+        older_than,
+        exit_code: _,
+        no_stacks,
+        max_sockets,
+        duration,
+        output,
+        filters,
+        owners,
+        kernel,
+    } = arguments;
     let (destination, format) = output.resolve()?;
     let (filter, netns) = filters.resolve(StateSet::CLOSE_WAIT)?;
     Ok(LeaksOptions {
@@ -217,21 +243,21 @@ fn resolve_leaks(arguments: &LeaksArguments) -> Result<LeaksOptions, String> {
         owners: owners.resolve(),
         older_than: *older_than,
         max_sockets: *max_sockets as usize,
-        duration: output.duration,
+        duration: *duration,
         destination,
         format,
     })
 }
 
 fn resolve_trace(arguments: &TraceArguments) -> Result<TraceOptions, String> {
-    let TraceArguments { state, max_sockets, output, filters, kernel } = arguments;
+    let TraceArguments { state, max_sockets, duration, output, filters, kernel } = arguments;
     let (destination, format) = output.resolve()?;
     let states = if state.is_empty() { StateSet::ALL } else { state.iter().copied().collect() };
     let (filter, netns) = filters.resolve(states)?;
     Ok(TraceOptions {
         tracer: tracer(kernel, filter, Tracked::EveryState, *max_sockets),
         netns,
-        duration: output.duration,
+        duration: *duration,
         destination,
         format,
     })

@@ -75,7 +75,7 @@ pub enum LoadError {
 
 impl LoadError {
     /// Wraps what aya says, with its causes, and the remedy for the one case that is common.
-    pub(super) fn refused(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
+    pub(crate) fn refused(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut reason = error.to_string();
         let mut cause = error.source();
         let mut is_permission = false;
@@ -169,6 +169,7 @@ pub(super) fn object(
         track_all_states: u32::from(settings.track_all_states),
         wakeup_interval_ns: settings.wakeup_interval_ns,
         openers_per_second: if settings.track_openers { OPENERS_PER_SECOND } else { 0 },
+        padding: 0,
     };
     let bytes: &[u8] = match backend {
         Backend::Btf => aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-btf")),
@@ -197,6 +198,7 @@ pub(super) fn holders(types: &HostTypes) -> Result<Ebpf, LoadError> {
         track_all_states: 0,
         wakeup_interval_ns: 0,
         openers_per_second: 0,
+        padding: 0,
     };
     EbpfLoader::new()
         .btf(Some(&types.btf))

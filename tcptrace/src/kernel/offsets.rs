@@ -56,9 +56,12 @@ pub fn find(btf: &Btf<'_>) -> Result<KernelOffsets, OffsetsError> {
         sock_error: needed(sock, &["sk_err"])?,
         // Absent without CONFIG_SOCK_CGROUP_DATA, or spelled as a plain word before Linux 5.16.
         sock_cgroup: optional(sock, &["sk_cgrp_data", "cgroup"]),
+        sock_ack_backlog: needed(sock, &["sk_ack_backlog"])?,
         inet_sport: needed(inet_sock, &["inet_sport"])?,
         // Absent before Linux 5.6 and without CONFIG_MPTCP.
         tcp_is_mptcp: optional(tcp_sock, &["is_mptcp"]),
+        tcp_rcv_nxt: needed(tcp_sock, &["rcv_nxt"])?,
+        tcp_snd_wl1: needed(tcp_sock, &["snd_wl1"])?,
         net_inum: needed(net, &["ns", "inum"])?,
         cgroup_kn: optional(cgroup, &["kn"]),
         kernfs_id: optional(kernfs_node, &["id"]),

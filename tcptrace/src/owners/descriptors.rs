@@ -4,16 +4,32 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use tcptrace_ebpf::record::HolderRecord;
 
 use super::proc_fd;
 use crate::{
     kernel::HolderScan,
-    sock_diag::DiagSocket,
-    transition::{Endpoints, State, StateSet},
+    sock_diag::{DiagSocket, TcpFlavour},
+    transition::{Endpoints, Socket, State, StateSet},
 };
 
 /// The descriptors of each process, ascending.
 pub type Holders = BTreeMap<u32, Vec<u32>>;
+
+/// A socket that some process has a descriptor of.
+#[derive(Debug)]
+pub struct Held {
+    /// The socket.
+    pub socket: Socket,
+    /// Its state when it was seen.
+    pub state: State,
+    /// Whether it is an MPTCP connection.
+    pub is_mptcp: bool,
+    /// Whether its peer is known to have answered something since its FIN.
+    pub has_answered_since_fin: bool,
+    /// Who holds it.
+    pub holders: Holders,
+}
 
 /// A listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,17 +40,41 @@ pub struct Listener {
     pub local: SocketAddr,
 }
 
+/// The sockets of a namespace that some process has a descriptor of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// TCP sockets in any state but CLOSE, each counted once.
+    pub held: u32,
+    /// Whether connections wait for accept().
+    pub has_backlog: bool,
+}
+
+/// Which sockets a look is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    /// Those in CLOSE_WAIT with these cookies.
+    Cookies(&'a FxHashSet<u64>),
+    /// All in these states; the others are counted.
+    States(StateSet),
+}
+
 /// What one look found.
 #[derive(Debug, Default)]
 pub struct Look {
-    by_cookie: FxHashMap<u64, Holders>,
+    by_cookie: FxHashMap<u64, Held>,
     listeners: FxHashMap<Listener, Holders>,
+    census: FxHashMap<u32, Census>,
 }
 
 impl Look {
-    /// Who holds the socket with this cookie.
-    pub fn holders(&self, cookie: u64) -> Option<&Holders> {
+    /// The socket with this cookie, if somebody holds it.
+    pub fn held(&self, cookie: u64) -> Option<&Held> {
         self.by_cookie.get(&cookie)
+    }
+
+    /// Every socket in question that somebody holds.
+    pub fn all_held(&self) -> impl Iterator<Item = &Held> {
+        self.by_cookie.values()
     }
 
     /// Who listens for connections to `local`: on that very address, or else on any address.
@@ -45,26 +85,58 @@ impl Look {
         candidates.into_iter().find_map(|local| self.listeners.get(&Listener { netns, local }))
     }
 
+    /// What is held in a namespace; known after a look for states only.
+    pub fn census(&self, netns: u32) -> Census {
+        self.census.get(&netns).copied().unwrap_or_default()
+    }
+
     /// Looks with the kernel's iterator, which sees all namespaces and containers at once.
     ///
     /// # Errors
     /// When the kernel ends the pass early.
-    pub fn with_iterator(scan: &mut HolderScan, cookies: &FxHashSet<u64>) -> std::io::Result<Self> {
+    pub fn with_iterator(scan: &mut HolderScan, wanted: Wanted<'_>) -> std::io::Result<Self> {
         let mut look = Self::default();
-        scan.run(StateSet::CLOSE_WAIT.union(StateSet::LISTEN), |record| {
-            let holders = if record.state == State::Listen as u8 {
-                let Endpoints { local, .. } =
-                    Endpoints::new(record.laddr, record.lport, record.raddr, record.rport);
-                look.listeners.entry(Listener { netns: record.netns, local }).or_default()
-            } else if cookies.contains(&record.cookie) {
-                look.by_cookie.entry(record.cookie).or_default()
-            } else {
-                return;
+        let mut counted = FxHashSet::default();
+        let states = match wanted {
+            Wanted::Cookies(_) => StateSet::CLOSE_WAIT.union(StateSet::LISTEN),
+            Wanted::States(_) => StateSet::ALL,
+        };
+        scan.run(states, |record| {
+            let Some(state) = State::from_number(record.state) else { return };
+            let is_wanted = match wanted {
+                Wanted::Cookies(cookies) => cookies.contains(&record.cookie),
+                Wanted::States(states) => {
+                    look.count(&record, state, &mut counted);
+                    states.contains(state)
+                }
             };
-            holders.entry(record.pid).or_default().push(record.fd);
+            if is_wanted {
+                let held = || Held {
+                    socket: socket(&record),
+                    state,
+                    is_mptcp: record.mptcp != 0,
+                    has_answered_since_fin: record.answered_since_fin != 0,
+                    holders: Holders::new(),
+                };
+                let held = look.by_cookie.entry(record.cookie).or_insert_with(held);
+                held.holders.entry(record.pid).or_default().push(record.fd);
+            }
+            if state == State::Listen {
+                let listener = Listener { netns: record.netns, local: socket(&record).endpoints.local };
+                let holders = look.listeners.entry(listener).or_default();
+                holders.entry(record.pid).or_default().push(record.fd);
+            }
         })?;
         look.sort();
         Ok(look)
+    }
+
+    fn count(&mut self, record: &HolderRecord, state: State, counted: &mut FxHashSet<u64>) {
+        if record.mptcp == 0 && state != State::Close && counted.insert(record.cookie) {
+            let census = self.census.entry(record.netns).or_default();
+            census.held += 1;
+            census.has_backlog |= record.has_backlog != 0;
+        }
     }
 
     /// Looks through /proc, by the inode numbers that sock_diag told.
@@ -77,9 +149,17 @@ impl Look {
             by_inode.entry(holder.inode).or_default().entry(holder.pid).or_default().push(holder.fd);
         }
         let mut look = Self::default();
-        for (_, socket) in stuck {
-            if let Some(holders) = by_inode.get(&socket.inode) {
-                look.by_cookie.insert(socket.cookie, holders.clone());
+        for (netns, socket) in stuck {
+            let state = State::from_number(socket.state);
+            if let (Some(holders), Some(state)) = (by_inode.get(&socket.inode), state) {
+                let held = Held {
+                    socket: socket.named(*netns),
+                    state,
+                    is_mptcp: socket.flavour == TcpFlavour::Mptcp,
+                    has_answered_since_fin: false,
+                    holders: holders.clone(),
+                };
+                look.by_cookie.insert(socket.cookie, held);
             }
         }
         for (netns, socket) in listening {
@@ -96,11 +176,20 @@ impl Look {
     }
 
     fn sort(&mut self) {
-        for holders in self.by_cookie.values_mut().chain(self.listeners.values_mut()) {
+        let held = self.by_cookie.values_mut().map(|held| &mut held.holders);
+        for holders in held.chain(self.listeners.values_mut()) {
             for fds in holders.values_mut() {
                 fds.sort_unstable();
                 fds.dedup();
             }
         }
+    }
+}
+
+fn socket(record: &HolderRecord) -> Socket {
+    Socket {
+        cookie: Some(record.cookie),
+        netns: Some(record.netns),
+        endpoints: Endpoints::new(record.laddr, record.lport, record.raddr, record.rport),
     }
 }

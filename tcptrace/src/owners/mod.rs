@@ -6,9 +6,14 @@ pub mod cgroup;
 mod descriptors;
 pub mod filter;
 pub mod inspector;
+pub mod listing;
+pub mod people;
 pub mod proc_fd;
 pub mod process;
+mod since;
+pub mod snapshot;
 pub mod symbols;
+pub mod tables;
 pub mod worker;
 
 use std::sync::Arc;

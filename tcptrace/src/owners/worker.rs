@@ -6,8 +6,10 @@ use std::{sync::mpsc, thread};
 use tokio::sync::mpsc as answers;
 
 use super::{
-    inspector::{Finding, Inspector, Roots},
+    inspector::{Finding, Inspector},
+    listing::Roots,
     process::DescriptorUse,
+    tables::Tables,
 };
 use crate::{
     kernel::OpenerMemory,
@@ -52,20 +54,19 @@ impl Worker {
     /// When the system has no thread to give.
     pub fn start(
         roots: Roots,
+        tables: Tables,
         active_window_ms: u64,
         openers: Option<OpenerMemory>,
     ) -> std::io::Result<Self> {
         let (jobs, job_queue) = mpsc::sync_channel::<Job>(1);
         let (answer_queue, answers) = answers::channel(1);
         thread::Builder::new().name("inspector".to_owned()).spawn(move || {
-            let mut inspector = Inspector::new(roots, active_window_ms, openers);
+            let mut inspector = Inspector::new(roots, tables, active_window_ms, openers);
             while let Ok(job) = job_queue.recv() {
                 let answer = match job {
                     Job::Seeds => Answer::Seeds(inspector.seeds()),
                     Job::Inspect(due) => Answer::Findings(inspector.inspect(&due)),
-                    Job::DescriptorUse(pids) => Answer::DescriptorUse(
-                        pids.into_iter().map(|pid| inspector.descriptor_use(pid)).collect(),
-                    ),
+                    Job::DescriptorUse(pids) => Answer::DescriptorUse(inspector.descriptor_use(&pids)),
                 };
                 if answer_queue.blocking_send(answer).is_err() {
                     break;

@@ -72,11 +72,12 @@ fn socket_fields<M: SerializeMap>(map: &mut M, socket: &Socket) -> Result<(), M:
     map.serialize_entry("rport", &endpoints.remote.port())
 }
 
-fn age_fields<M: SerializeMap>(map: &mut M, age: &Age) -> Result<(), M::Error> {
-    let Age { ns, is_exact, at_most_ns } = age;
-    map.serialize_entry("close_wait_ns", ns)?;
-    map.serialize_entry("close_wait_is", if *is_exact { "exact" } else { "at_least" })?;
-    map.serialize_entry("close_wait_at_most_ns", &if *is_exact { Some(*ns) } else { *at_most_ns })
+fn age_fields<M: SerializeMap>(map: &mut M, age: Option<&Age>) -> Result<(), M::Error> {
+    let is = |age: &Age| if age.is_exact { "exact" } else { "at_least" };
+    let at_most = |age: &Age| if age.is_exact { Some(age.ns) } else { age.at_most_ns };
+    map.serialize_entry("close_wait_ns", &age.map(|age| age.ns))?;
+    map.serialize_entry("close_wait_is", &age.map(is))?;
+    map.serialize_entry("close_wait_at_most_ns", &age.and_then(at_most))
 }
 
 impl Serialize for Task {
@@ -174,12 +175,13 @@ impl Serialize for Owner {
 
 impl Serialize for Leak {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { time, socket, age, recv_q, send_q, verdict, owners, opened_by } = self;
+        let Self { time, socket, state, age, recv_q, send_q, verdict, owners, opened_by } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", "leak")?;
         map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
         socket_fields(&mut map, socket)?;
-        age_fields(&mut map, age)?;
+        map.serialize_entry("state", state)?;
+        age_fields(&mut map, age.as_ref())?;
         map.serialize_entry("recv_q", recv_q)?;
         map.serialize_entry("send_q", send_q)?;
         map.serialize_entry("verdict", verdict)?;
@@ -196,7 +198,7 @@ impl Serialize for LeakEnd {
         map.serialize_entry("type", "leak_end")?;
         map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
         socket_fields(&mut map, socket)?;
-        age_fields(&mut map, age)?;
+        age_fields(&mut map, Some(age))?;
         map.serialize_entry("how", how)?;
         map.serialize_entry("closed_by", closed_by)?;
         map.end()

@@ -11,14 +11,14 @@ use crate::{
     diagnosis::Verdict,
     host::identity::HostIdentity,
     owners::{OpenedBy, Owner, symbols::Stack},
-    transition::{Socket, Transition},
+    sockets::Since,
+    transition::{Socket, State, StateSet, Transition},
 };
 
 /// The version of the records' form.
 pub const SCHEMA: u32 = 1;
 
 /// Anything that a session says.
-#[expect(clippy::large_enum_variant, reason = "transitions come by the million: no allocation for each")]
 #[derive(Clone, Debug)]
 pub enum Record {
     /// The first record of a session.
@@ -66,15 +66,25 @@ pub struct Age {
     pub at_most_ns: Option<u64>,
 }
 
-/// A socket that has been in CLOSE_WAIT for longer than the threshold.
+impl Age {
+    /// Of a socket that has been in CLOSE_WAIT `since` some time, at `now_ns` (CLOCK_MONOTONIC).
+    pub fn at(since: Since, now_ns: u64) -> Self {
+        let (ns, at_most_ns) = since.age_at(now_ns);
+        Self { ns, is_exact: since.is_exact(), at_most_ns }
+    }
+}
+
+/// A socket that has been in CLOSE_WAIT for longer than the threshold, or was asked for by its state.
 #[derive(Clone, Debug)]
 pub struct Leak {
     /// When it was looked at.
     pub time: Timestamp,
     /// The socket.
     pub socket: Socket,
-    /// Time in CLOSE_WAIT.
-    pub age: Age,
+    /// Its state: CLOSE_WAIT, unless others were asked for.
+    pub state: State,
+    /// Time in CLOSE_WAIT; `None` in other states.
+    pub age: Option<Age>,
     /// Bytes the application has not read, the FIN counting as one; `None` when not known.
     pub recv_q: Option<u32>,
     /// Bytes the peer has not acknowledged; `None` when not known.
@@ -174,6 +184,39 @@ pub struct ProcessSummary {
     pub fds_limit: Option<u64>,
     /// At this rate the descriptors run out in so many nanoseconds; `None` when they do not.
     pub fds_run_out_in_ns: Option<u64>,
+}
+
+/// Everything that was found in one look at the host, in the order to be shown.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The sockets, in groups where that was asked for.
+    pub groups: Vec<Group>,
+    /// What was looked at.
+    pub scope: Scope,
+    /// The sums.
+    pub summary: Summary,
+}
+
+/// Sockets that have something in common.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// What that is; `None` when nothing was asked for.
+    pub title: Option<String>,
+    /// The sockets, the oldest first.
+    pub leaks: Vec<Leak>,
+}
+
+/// What was looked at, so that "nothing found" means something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// States that were asked for.
+    pub states: StateSet,
+    /// Network namespaces.
+    pub namespaces: u64,
+    /// Processes.
+    pub processes: u64,
+    /// Processes and bind mounts whose namespace could not be read.
+    pub unreadable: u64,
 }
 
 /// How many stuck sockets go to one peer.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{SessionError, header, pump::Pump, status::StatusLine, stop::Stop, tally::Tally};
+use super::{SessionError, header, leak, pump::Pump, status::StatusLine, stop::Stop, tally::Tally};
 use crate::{
     diagnosis::Verdict,
     host::{
@@ -15,13 +15,15 @@ use crate::{
     owners::{
         Evidence, Owner, ProcessIdentity,
         filter::OwnerFilter,
-        inspector::{Finding, Roots},
+        inspector::Finding,
+        listing::Roots,
         process::DescriptorUse,
+        tables::Tables,
         worker::{Answer, Worker, WorkerGone},
     },
-    record::{Age, EndedHow, Leak, LeakEnd, Record, Summary, Timed, Totals},
+    record::{Age, EndedHow, LeakEnd, Record, Summary, Totals},
     sink::{Destination, Format, Sink, WriteError},
-    sockets::{CloseWaitTable, Left, Settled, Since},
+    sockets::{CloseWaitTable, Left, Settled},
     transition::{State, Transition},
     units::{Elapsed, plural},
 };
@@ -70,7 +72,8 @@ pub async fn run(options: &LeaksOptions) -> Result<bool, SessionError> {
     let sink = Sink::open(&options.destination, options.format)?;
     let started_ns = monotonic_ns();
     let mut pump = Pump::start(&options.tracer)?;
-    let mut worker = Worker::start(Roots::default(), active_window_ms(options), pump.take_openers())
+    let tables = Tables::new(None)?;
+    let mut worker = Worker::start(Roots::default(), tables, active_window_ms(options), pump.take_openers())
         .map_err(system("start a thread"))?;
     let mut session = Session {
         options,
@@ -188,7 +191,7 @@ impl Session<'_> {
         LeakEnd {
             time: self.clock.at(transition.ktime_ns),
             socket: left.socket,
-            age: age(left.since, transition.ktime_ns),
+            age: Age::at(left.since, transition.ktime_ns),
             how: Some(how),
             closed_by,
         }
@@ -241,19 +244,7 @@ impl Session<'_> {
         self.table.learn(finding.key, &finding.socket);
         let ticket = self.tally.report(finding);
         self.table.settle(finding.key, Settled::Reported(ticket));
-        let leak = Leak {
-            time: self.clock.at(finding.looked_at_ns),
-            socket: finding.socket,
-            age: age(finding.since, finding.looked_at_ns),
-            recv_q: finding.recv_q,
-            send_q: finding.send_q,
-            verdict: finding.verdict,
-            owners: finding.owners.clone(),
-            opened_by: finding
-                .opened_by
-                .as_ref()
-                .map(|opened| Timed { time: self.clock.at(opened.opener.ktime_ns), what: opened.clone() }),
-        };
+        let leak = leak(finding, self.clock);
         self.write(&Record::Leak(Box::new(leak)))
     }
 
@@ -304,11 +295,6 @@ impl Session<'_> {
         self.write(&Record::Summary(Box::new(summary)))?;
         self.sink.flush()
     }
-}
-
-fn age(since: Since, now_ns: u64) -> Age {
-    let (ns, at_most_ns) = since.age_at(now_ns);
-    Age { ns, is_exact: since.is_exact(), at_most_ns }
 }
 
 /// How a socket left CLOSE_WAIT: by the state it went to, and by what the kernel knew of the reason.

@@ -1,7 +1,9 @@
 //! Sessions: the event loops that join the parts. One file a command; what they share is here.
 
+pub mod grouping;
 mod growth;
 pub mod leaks;
+pub mod now;
 mod pump;
 mod status;
 mod stop;
@@ -12,11 +14,12 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
-    host::{identity::HostIdentity, privilege::NotPrivileged},
+    host::{clock::WallClock, identity::HostIdentity, privilege::NotPrivileged},
     kernel::LoadError,
-    owners::worker::WorkerGone,
-    record::Header,
+    owners::{OpenedBy, inspector::Finding, worker::WorkerGone},
+    record::{Age, Header, Leak, Timed},
     sink::{OpenError, WriteError},
+    transition::State,
 };
 
 /// A session could not run, or not to its end.
@@ -58,7 +61,23 @@ impl SessionError {
     }
 }
 
-fn header(backend: crate::kernel::Backend, started: Timestamp) -> Header {
+/// What was found out about a socket, as a record.
+fn leak(finding: &Finding, clock: WallClock) -> Leak {
+    let opened = |opened: &OpenedBy| Timed { time: clock.at(opened.opener.ktime_ns), what: opened.clone() };
+    Leak {
+        time: clock.at(finding.looked_at_ns),
+        socket: finding.socket,
+        state: finding.state,
+        age: (finding.state == State::CloseWait).then(|| Age::at(finding.since, finding.looked_at_ns)),
+        recv_q: finding.recv_q,
+        send_q: finding.send_q,
+        verdict: finding.verdict,
+        owners: finding.owners.clone(),
+        opened_by: finding.opened_by.as_ref().map(opened),
+    }
+}
+
+fn header(backend: impl std::fmt::Display, started: Timestamp) -> Header {
     Header {
         host: HostIdentity::read(std::path::Path::new("/proc")),
         started,

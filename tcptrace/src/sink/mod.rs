@@ -13,7 +13,8 @@ use anstyle::Style;
 use thiserror::Error;
 
 pub use self::file::OpenError;
-use crate::record::Record;
+use self::text::snapshot::Extent;
+use crate::record::{Record, Snapshot};
 
 /// The form of the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -120,6 +121,33 @@ impl Sink {
                 .and_then(|()| self.writer.write_all(b"\n")),
         };
         written.map_err(|source| self.failed(source))
+    }
+
+    /// Writes one look at the host; as text, `rows` of each table at most.
+    ///
+    /// # Errors
+    /// As for [`Sink::write`].
+    pub fn write_snapshot(&mut self, snapshot: Snapshot, rows: usize) -> Result<(), WriteError> {
+        match self.format {
+            Format::Text => {
+                let extent = Extent { rows, width: self.width() };
+                text::snapshot::write(&mut self.writer, &snapshot, extent, &self.palette)
+                    .map_err(|source| self.failed(source))
+            }
+            Format::Jsonl => {
+                let Snapshot { groups, scope: _, summary } = snapshot;
+                for leak in groups.into_iter().flat_map(|group| group.leaks) {
+                    self.write(&Record::Leak(Box::new(leak)))?;
+                }
+                self.write(&Record::Summary(Box::new(summary)))
+            }
+        }
+    }
+
+    /// Characters that a line of the terminal takes; `None` when there is no terminal.
+    fn width(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| self.is_stdout)?;
+        (size.ws_col > 0).then_some(usize::from(size.ws_col))
     }
 
     /// Writes out what the buffer holds.

@@ -1,5 +1,7 @@
 //! The records as lines for people. Not part of any promise: it may change to read better.
 
+mod columns;
+pub mod snapshot;
 mod summary;
 
 use std::io::{self, Write};
@@ -72,7 +74,7 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
         "{}  {alert}LEAK{alert:#}  {}  CLOSE_WAIT {}  ",
         time_of_day(leak.time).strftime("%H:%M:%S"),
         Socketed(&leak.socket),
-        age(&leak.age),
+        leak.age.as_ref().map_or_else(|| "?".to_owned(), age),
     )?;
     write_owners(out, &leak.owners, palette)?;
     if let Some(opened) = &leak.opened_by

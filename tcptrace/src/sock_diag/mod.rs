@@ -19,6 +19,8 @@ use std::net::SocketAddr;
 pub use error::Error;
 pub use socket::{Dump, SockDiag};
 
+use crate::transition::{Endpoints, Socket};
+
 /// Which of the kernel's TCP protocols to ask for. They have separate tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TcpFlavour {
@@ -29,9 +31,25 @@ pub enum TcpFlavour {
     Mptcp,
 }
 
+/// What the kernel finds one socket by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketId {
+    /// The socket's cookie.
+    pub cookie: u64,
+    /// The address and port on this side.
+    pub local: SocketAddr,
+    /// The peer's address and port.
+    pub remote: SocketAddr,
+    /// The interface index that the socket is bound to; 0 when none. The kernel does not find a bound
+    /// socket without it.
+    pub interface: u32,
+}
+
 /// One socket as the kernel described it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiagSocket {
+    /// Which of the two tables it is in.
+    pub flavour: TcpFlavour,
     /// The socket's cookie: its identity, never reused, the same number as SO_COOKIE and
     /// `bpf_get_socket_cookie` give.
     pub cookie: u64,
@@ -71,6 +89,24 @@ pub struct DiagSocket {
     /// Milliseconds until a *minisocket* is gone; `None` for a real socket. A minisocket is what the
     /// kernel keeps of a socket in TIME_WAIT, or in FIN_WAIT2 after close(); nobody holds it.
     pub minisocket_left_ms: Option<u32>,
+}
+
+impl DiagSocket {
+    /// The socket as records speak of it; `netns` is the namespace that was asked.
+    #[must_use]
+    pub fn named(&self, netns: u32) -> Socket {
+        Socket {
+            cookie: Some(self.cookie),
+            netns: Some(netns),
+            endpoints: Endpoints { local: self.local, remote: self.remote },
+        }
+    }
+
+    /// What to look this very socket up by.
+    #[must_use]
+    pub fn id(&self) -> SocketId {
+        SocketId { cookie: self.cookie, local: self.local, remote: self.remote, interface: self.interface }
+    }
 }
 
 /// How long ago something happened on a socket, in milliseconds (`struct tcp_info`; the kernel counts

@@ -20,7 +20,7 @@ const EXPIRES_OFFSET: usize = 52;
 /// Since Linux 5.9; the crate has no name for it.
 const INET_DIAG_CGROUP_ID: u16 = 21;
 /// `INET_DIAG_ULP_INFO` of `include/uapi/linux/inet_diag.h`; the crate has no name for it.
-const INET_DIAG_ULP_INFO: u16 = 22;
+const INET_DIAG_ULP_INFO: u16 = 19;
 /// `INET_ULP_INFO_NAME`: the name of the protocol on top, within the former.
 const INET_ULP_INFO_NAME: u16 = 1;
 
@@ -111,6 +111,7 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
     let minisocket_left_ms =
         if header.timer == Some(Timer::TimeWait) { word(payload, EXPIRES_OFFSET) } else { None };
     Ok(DiagSocket {
+        flavour,
         cookie,
         family: if local.is_ipv4() { 4 } else { 6 },
         local: SocketAddr::new(local, id.source_port),

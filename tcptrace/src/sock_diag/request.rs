@@ -7,7 +7,7 @@ use netlink_packet_sock_diag::{
     inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
 };
 
-use super::{DiagSocket, TcpFlavour};
+use super::{SocketId as Wanted, TcpFlavour};
 use crate::transition::StateSet;
 
 /// The message type of the older request (`include/uapi/linux/inet_diag.h`), which is the only one that
@@ -66,7 +66,7 @@ pub(super) fn dump(
 
 /// A request for one TCP socket: the kernel finds it by its addresses and compares the cookie
 /// (`inet_diag_find_one_icsk`, then `sock_diag_check_cookie`).
-pub(super) fn lookup(socket: &DiagSocket, with_times: bool, sequence: u32) -> Vec<u8> {
+pub(super) fn lookup(socket: &Wanted, with_times: bool, sequence: u32) -> Vec<u8> {
     let request = InetRequest {
         family: if socket.local.is_ipv4() { AF_INET } else { AF_INET6 },
         protocol: IPPROTO_TCP,

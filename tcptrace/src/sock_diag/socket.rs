@@ -10,7 +10,7 @@ use rustix::{
 };
 
 use super::{
-    DiagSocket, Error, TcpFlavour,
+    DiagSocket, Error, SocketId, TcpFlavour,
     reply::{self, Reply},
     request::{self, Pass},
 };
@@ -140,9 +140,8 @@ impl SockDiag {
         Ok(Dump { interrupted })
     }
 
-    /// Looks at one socket again: `socket` is what an earlier dump told, of which the addresses, the
-    /// interface and the cookie are used. `None` when this very socket is gone; a new socket
-    /// at the same addresses does not count. For TCP it costs microseconds, whatever the host holds.
+    /// Looks at one socket. `None` when this very socket is gone; a new socket at the same addresses does
+    /// not count. For TCP it costs microseconds, whatever the host holds.
     ///
     /// # Errors
     ///
@@ -150,7 +149,7 @@ impl SockDiag {
     pub fn lookup(
         &mut self,
         flavour: TcpFlavour,
-        socket: &DiagSocket,
+        socket: &SocketId,
         with_times: bool,
     ) -> Result<Option<DiagSocket>, Error> {
         let mut found = None;

@@ -77,17 +77,17 @@ fn a_held_close_wait_socket_is_found_by_its_cookie_with_queue_inode_uid_and_time
     assert!(times.last_ack_recv_ms < 60_000 && times.last_data_recv_ms < 60_000, "{times:?}");
 
     held.read_exact(&mut [0; 4]).unwrap();
-    let again = diag.lookup(TcpFlavour::Tcp, &socket, false).unwrap().unwrap();
+    let again = diag.lookup(TcpFlavour::Tcp, &socket.id(), false).unwrap().unwrap();
     assert_eq!((again.cookie, again.recv_q, again.times), (cookie, 2, None), "one byte and the FIN");
     // The FIN lies in the same buffer as the data here, and goes with its last byte: the application
     // has not seen the end of file yet, the queue is empty all the same.
     held.read_exact(&mut [0; 1]).unwrap();
-    assert_eq!(diag.lookup(TcpFlavour::Tcp, &socket, false).unwrap().unwrap().recv_q, 0);
+    assert_eq!(diag.lookup(TcpFlavour::Tcp, &socket.id(), false).unwrap().unwrap().recv_q, 0);
 
-    let stranger = DiagSocket { cookie: cookie + 1_000_000, ..socket.clone() };
+    let stranger = SocketId { cookie: cookie + 1_000_000, ..socket.id() };
     assert_eq!(diag.lookup(TcpFlavour::Tcp, &stranger, false).unwrap(), None, "another socket's cookie");
     drop(held);
-    assert_eq!(diag.lookup(TcpFlavour::Tcp, &socket, false).unwrap(), None, "closed");
+    assert_eq!(diag.lookup(TcpFlavour::Tcp, &socket.id(), false).unwrap(), None, "closed");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn an_end_of_file_that_came_after_everything_was_read_counts_one_byte_until_it_i
     let socket = await_close_wait(&mut diag, TcpFlavour::Tcp, |socket| socket.cookie == cookie);
     assert_eq!(socket.recv_q, 1);
     assert_eq!(held.read(&mut [0; 1]).unwrap(), 0);
-    assert_eq!(diag.lookup(TcpFlavour::Tcp, &socket, false).unwrap().unwrap().recv_q, 0);
+    assert_eq!(diag.lookup(TcpFlavour::Tcp, &socket.id(), false).unwrap().unwrap().recv_q, 0);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_mapped_connection_counts_as_ipv4_and_is_found_again() {
     let socket = await_close_wait(&mut diag, TcpFlavour::Tcp, |socket| socket.cookie == cookie);
     assert_eq!(socket.family, 4);
     assert_eq!(socket.local, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    assert_eq!(diag.lookup(TcpFlavour::Tcp, &socket, true).unwrap().unwrap().cookie, cookie);
+    assert_eq!(diag.lookup(TcpFlavour::Tcp, &socket.id(), true).unwrap().unwrap().cookie, cookie);
 }
 
 #[test]
@@ -203,9 +203,12 @@ fn an_mptcp_socket_is_listed_apart_from_its_subflows() {
     let socket = await_close_wait(&mut diag, TcpFlavour::Mptcp, |socket| socket.cookie == cookie);
     assert_eq!(socket.inode, inode_of(&held));
     assert_eq!(socket.local, held.local_addr().unwrap().as_socket().unwrap());
-    assert_eq!(diag.lookup(TcpFlavour::Mptcp, &socket, false).unwrap().unwrap().cookie, cookie);
+    assert_eq!(diag.lookup(TcpFlavour::Mptcp, &socket.id(), false).unwrap().unwrap().cookie, cookie);
     let subflows = all(&mut diag, TcpFlavour::Tcp, StateSet::ALL);
     assert!(subflows.iter().all(|subflow| subflow.cookie != cookie));
+    let within =
+        subflows.iter().find(|subflow| (subflow.local, subflow.remote) == (socket.local, socket.remote));
+    assert!(within.unwrap().is_mptcp_subflow);
 }
 
 #[test]

@@ -27,10 +27,8 @@ pub type Ticket = u32;
 pub struct Seed {
     /// The socket, with its cookie.
     pub socket: Socket,
-    /// CLOSE_WAIT began at this time or earlier (CLOCK_MONOTONIC, nanoseconds).
-    pub since_at_latest_ns: u64,
-    /// CLOSE_WAIT began at this time or later, when that is known.
-    pub since_at_earliest_ns: Option<u64>,
+    /// Since when it has been in CLOSE_WAIT: never exact.
+    pub since: Since,
 }
 
 /// A socket that has been in CLOSE_WAIT for the threshold, and has to be looked at.
@@ -193,8 +191,7 @@ impl CloseWaitTable {
                 return;
             }
         }
-        let since = Since::within(seed.since_at_earliest_ns, seed.since_at_latest_ns);
-        self.insert(key, Entry::new(&seed.socket, since, None));
+        self.insert(key, Entry::new(&seed.socket, seed.since, None));
     }
 
     /// There are no more seeds to come.

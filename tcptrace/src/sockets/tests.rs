@@ -43,7 +43,7 @@ fn leaves(cookie: u64, at: u64) -> Transition {
 }
 
 fn seed(cookie: u64, since: u64) -> Seed {
-    Seed { socket: socket(cookie), since_at_latest_ns: since, since_at_earliest_ns: None }
+    Seed { socket: socket(cookie), since: Since::within(None, since) }
 }
 
 fn table() -> CloseWaitTable {
@@ -101,7 +101,7 @@ fn a_half_open_socket_is_looked_at_again() {
 #[test]
 fn a_seed_is_at_least_as_old_as_the_kernel_says() {
     let mut table = table();
-    table.seed(&Seed { since_at_earliest_ns: Some(100), ..seed(7, 300) });
+    table.seed(&Seed { since: Since::within(Some(100), 300), ..seed(7, 300) });
     let due = table.take_due(1_300, 100);
     assert!(!due[0].since.is_exact());
     assert_eq!(due[0].since.age_at(1_300), (1_000, Some(1_200)));

@@ -2,7 +2,13 @@
 
 use std::io::{self, Write};
 
-use super::{Harmless, Palette};
+use super::{
+    Harmless, Palette,
+    columns::{
+        Column::{Name, Number},
+        Columns,
+    },
+};
 use crate::{
     record::{ProcessSummary, Summary},
     units::{Elapsed, plural},
@@ -14,11 +20,26 @@ const PEERS_LISTED: usize = 3;
 /// Opening lines of code listed for a process.
 const STACKS_LISTED: usize = 3;
 
+/// Processes listed, the worst first.
+const PROCESSES_LISTED: usize = 20;
+
 /// Writes the summary.
 pub fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::Result<()> {
     writeln!(out)?;
-    if summary.in_close_wait.is_some() {
-        write_processes(out, summary, palette)?;
+    if let Some(in_close_wait) = summary.in_close_wait {
+        let stuck: u64 = summary.processes.iter().map(|process| process.still_stuck).sum();
+        if summary.processes.is_empty() {
+            let count = plural(in_close_wait, "socket");
+            writeln!(out, "No socket was stuck in CLOSE_WAIT ({count} in CLOSE_WAIT at the end).")?;
+        } else {
+            writeln!(out, "{} stuck in CLOSE_WAIT at the end.\n", plural(stuck, "socket"))?;
+            write_processes(out, &summary.processes, palette)?;
+            writeln!(out)?;
+            for process in listed(&summary.processes) {
+                write_reasons(out, process, palette)?;
+            }
+            writeln!(out)?;
+        }
     }
     let totals = &summary.totals;
     write!(
@@ -36,52 +57,45 @@ pub fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::R
     writeln!(out)
 }
 
-fn write_processes(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::Result<()> {
-    let stuck: u64 = summary.processes.iter().map(|process| process.still_stuck).sum();
-    let in_close_wait = summary.in_close_wait.unwrap_or_default();
-    if summary.processes.is_empty() {
-        writeln!(
-            out,
-            "No socket was stuck in CLOSE_WAIT ({} in CLOSE_WAIT at the end).",
-            plural(in_close_wait, "socket")
-        )?;
+fn listed(processes: &[ProcessSummary]) -> &[ProcessSummary] {
+    processes.get(..PROCESSES_LISTED).unwrap_or(processes)
+}
+
+/// Writes a table of the processes that hold the most. Nothing when there are none.
+pub fn write_processes(
+    out: &mut dyn Write,
+    processes: &[ProcessSummary],
+    palette: &Palette,
+) -> io::Result<()> {
+    const REPORTED: usize = 3;
+    const PER_MINUTE: usize = 5;
+    if processes.is_empty() {
         return Ok(());
     }
-    writeln!(
-        out,
-        "{} stuck in CLOSE_WAIT at the end, held by {}:\n",
-        plural(stuck, "socket"),
-        plural(summary.processes.len() as u64, "process"),
-    )?;
-    let header =
-        ["PID", "PROCESS", "STUCK", "REPORTED", "OLDEST", "PER MIN", "FDS/LIMIT", "UNIT OR CONTAINER"];
-    let rows: Vec<[String; 8]> = summary.processes.iter().map(cells).collect();
-    let mut widths = header.map(str::len);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
+    let mut table = Columns::new([
+        Number("PID"),
+        Name("PROCESS"),
+        Number("STUCK"),
+        Number("REPORTED"),
+        Number("OLDEST"),
+        Number("PER MIN"),
+        Number("FDS/LIMIT"),
+        Name("UNIT OR CONTAINER"),
+    ]);
+    let listed = listed(processes);
+    for process in listed {
+        table.push(cells(process));
     }
-    let mut line = |cells: [&str; 8]| -> io::Result<()> {
-        let mut text = String::new();
-        for ((index, cell), width) in cells.iter().enumerate().zip(widths) {
-            // Names to the left, numbers to the right.
-            let cell =
-                if matches!(index, 1 | 7) { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
-            text.push_str(&cell);
-            text.push_str("  ");
-        }
-        writeln!(out, "  {}", text.trim_end())
-    };
-    line(header)?;
-    for row in &rows {
-        line(row.each_ref().map(String::as_str))?;
+    table.show(REPORTED, listed.iter().any(|process| process.still_stuck != process.sockets));
+    table.show(PER_MINUTE, listed.iter().any(|process| process.per_minute.is_some()));
+    table.write(out)?;
+    let rest = processes.get(PROCESSES_LISTED..).unwrap_or_default();
+    if !rest.is_empty() {
+        let (faint, stuck) = (palette.faint, rest.iter().map(|process| process.still_stuck).sum());
+        let (others, sockets) = (plural(rest.len() as u64, "process"), plural(stuck, "stuck socket"));
+        writeln!(out, "  {faint}… and {others} with {sockets}, none with more than those above{faint:#}")?;
     }
-    writeln!(out)?;
-    for process in &summary.processes {
-        write_reasons(out, process, palette)?;
-    }
-    writeln!(out)
+    Ok(())
 }
 
 fn cells(process: &ProcessSummary) -> [String; 8] {

@@ -1,0 +1,66 @@
+//! The options of `tcptrace now`, and what they mean.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{
+    Output,
+    filters::{Filters, OwnerFilters},
+    values,
+};
+use crate::{
+    owners::tables::HolderSource,
+    session::{grouping::GroupBy, now::NowOptions},
+    transition::{State, StateSet},
+};
+
+#[derive(Debug, Args)]
+pub struct NowArguments {
+    /// Only sockets that have been in CLOSE_WAIT for this long for certain
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0s")]
+    older_than: Duration,
+    /// Sockets in this state; repeatable. A verdict is given on those in CLOSE_WAIT only
+    #[arg(long, value_name = "STATE", default_value = "CLOSE_WAIT")]
+    state: Vec<State>,
+    /// Put sockets together in the text form
+    #[arg(long, value_enum)]
+    by: Option<GroupBy>,
+    /// Rows of a table in the text form; 0 = all
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    rows: usize,
+    /// Exit with 1 when a leak was found
+    #[arg(long)]
+    pub exit_code: bool,
+    /// How descriptor tables are read [default: iterator where the host has it]
+    #[arg(long, value_enum)]
+    holders: Option<HolderSource>,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
+    owners: OwnerFilters,
+}
+
+impl NowArguments {
+    /// What the options mean.
+    pub fn resolve(&self) -> Result<NowOptions, String> {
+        let Self { older_than, state, by, rows, exit_code: _, holders, output, filters, owners } = self;
+        let states: StateSet = state.iter().copied().collect();
+        let (destination, format) = output.resolve()?;
+        let (filter, netns) = filters.resolve(states)?;
+        Ok(NowOptions {
+            states,
+            filter,
+            netns,
+            owners: owners.resolve(),
+            older_than: *older_than,
+            holders: *holders,
+            by: *by,
+            rows: if *rows == 0 { usize::MAX } else { *rows },
+            destination,
+            format,
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! `tcptrace now`: one look at every socket that is stuck at this moment. Traces nothing, waits for
+//! nothing.
+
+use std::{cmp::Reverse, time::Duration};
+
+use super::{SessionError, grouping::GroupBy, header, leak, tally::Tally};
+use crate::{
+    diagnosis::Verdict,
+    host::{
+        clock::{WallClock, monotonic_ns},
+        privilege,
+    },
+    kernel::KernelFilter,
+    owners::{
+        filter::OwnerFilter,
+        inspector::{Finding, Inspector},
+        listing::Roots,
+        tables::{HolderSource, Tables},
+    },
+    record::{Leak, Record, Scope, Snapshot, Summary, Totals},
+    sink::{Destination, Format, Sink},
+    transition::{State, StateSet},
+};
+
+/// A socket that sent something within this time is still in use: as long as the threshold that a live
+/// session has by default.
+const ACTIVE_WINDOW_MS: u64 = 10_000;
+
+/// What to look for and where to write it.
+#[derive(Clone, Debug)]
+pub struct NowOptions {
+    /// States that are wanted.
+    pub states: StateSet,
+    /// Connections that are wanted.
+    pub filter: KernelFilter,
+    /// Namespaces (inode numbers) that are wanted; none = all.
+    pub netns: Vec<u32>,
+    /// Whose sockets are wanted.
+    pub owners: OwnerFilter,
+    /// Sockets in CLOSE_WAIT are wanted that have been so for this long for certain.
+    pub older_than: Duration,
+    /// Forces a way to the descriptor tables.
+    pub holders: Option<HolderSource>,
+    /// What the text form puts together.
+    pub by: Option<GroupBy>,
+    /// Rows of a table in the text form.
+    pub rows: usize,
+    /// Where the records go.
+    pub destination: Destination,
+    /// Their form.
+    pub format: Format,
+}
+
+/// Looks; returns whether a leak was found.
+///
+/// # Errors
+/// When the host cannot do it, or the output could not be written.
+pub fn run(options: &NowOptions) -> Result<bool, SessionError> {
+    privilege::check()?;
+    let mut sink = Sink::open(&options.destination, options.format)?;
+    let started_ns = monotonic_ns();
+    let clock = WallClock::now();
+    let tables = Tables::new(options.holders)?;
+    let mut inspector = Inspector::new(Roots::default(), tables, ACTIVE_WINDOW_MS, None);
+    let look = inspector.snapshot(options.states);
+    let listed = look.findings.len() as u64;
+    let in_close_wait =
+        look.findings.iter().filter(|finding| finding.state == State::CloseWait).count() as u64;
+    let mut tally = Tally::default();
+    let mut leaks = Vec::new();
+    let mut has_leak = false;
+    for finding in look.findings.iter().filter(|finding| is_wanted(options, finding)) {
+        if finding.verdict.is_none_or(Verdict::is_leak) {
+            tally.report(finding);
+            has_leak |= finding.state == State::CloseWait;
+        }
+        leaks.push(leak(finding, clock));
+    }
+    leaks.sort_by_key(oldest_first);
+    let groups = GroupBy::divide(options.by, leaks);
+    let uses = inspector.descriptor_use(&tally.pids());
+    let ended_ns = monotonic_ns();
+    let totals = Totals { records: listed, unattributed: tally.unattributed(), ..Totals::default() };
+    let duration_ns = ended_ns.saturating_sub(started_ns);
+    let summary = Summary {
+        time: clock.at(ended_ns),
+        duration_ns,
+        totals,
+        in_close_wait: options.states.contains(State::CloseWait).then_some(in_close_wait),
+        processes: tally.summary(std::iter::empty(), &uses, ended_ns),
+    };
+    let scope = Scope {
+        states: options.states,
+        namespaces: look.namespaces as u64,
+        processes: look.processes as u64,
+        unreadable: look.unreadable as u64,
+    };
+    sink.write(&Record::Header(Box::new(header(look.source.name(), clock.at(started_ns)))))?;
+    sink.write_snapshot(Snapshot { groups, scope, summary }, options.rows)?;
+    sink.flush()?;
+    Ok(has_leak)
+}
+
+fn is_wanted(options: &NowOptions, finding: &Finding) -> bool {
+    let netns = finding.socket.netns;
+    let age_ns = finding.since.age_at(finding.looked_at_ns).0;
+    (options.netns.is_empty() || netns.is_some_and(|netns| options.netns.contains(&netns)))
+        && options.filter.admits(&finding.socket.endpoints)
+        && (finding.state != State::CloseWait || u128::from(age_ns) >= options.older_than.as_nanos())
+        && options.owners.admits(&finding.owners)
+}
+
+/// By the age that is certain; sockets whose age is not known come last. The cookie makes the order the
+/// same each time.
+fn oldest_first(leak: &Leak) -> (Reverse<Option<u64>>, Option<u64>) {
+    (Reverse(leak.age.map(|age| age.ns)), leak.socket.cookie)
+}

@@ -1,0 +1,105 @@
+//! Lays cells out in columns. Knows nothing of what is in them; cells have to be harmless already.
+
+use std::io::{self, Write};
+
+/// Between two columns.
+const GAP: usize = 2;
+
+/// What stands above a column, and on which side its cells stand.
+#[derive(Clone, Copy, Debug)]
+pub enum Column {
+    /// Text, to the left.
+    Name(&'static str),
+    /// A number or a time, to the right.
+    Number(&'static str),
+}
+
+impl Column {
+    fn heading(self) -> &'static str {
+        match self {
+            Self::Name(heading) | Self::Number(heading) => heading,
+        }
+    }
+}
+
+/// A table with its cells.
+#[derive(Debug)]
+pub struct Columns<const N: usize> {
+    columns: [Column; N],
+    widths: [usize; N],
+    is_shown: [bool; N],
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Columns<N> {
+    /// A table without rows.
+    pub fn new(columns: [Column; N]) -> Self {
+        let widths = columns.map(|column| column.heading().len());
+        Self { columns, widths, is_shown: [true; N], rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, row: [String; N]) {
+        for (width, cell) in self.widths.iter_mut().zip(&row) {
+            *width = (*width).max(cell.chars().count());
+        }
+        self.rows.push(row);
+    }
+
+    /// Leaves a column out, or shows it again.
+    pub fn show(&mut self, column: usize, is_shown: bool) {
+        if let Some(shown) = self.is_shown.get_mut(column) {
+            *shown = is_shown;
+        }
+    }
+
+    /// Characters that a line can take.
+    pub fn width(&self) -> usize {
+        let shown = self.widths.iter().zip(self.is_shown).filter(|(_, is_shown)| *is_shown);
+        shown.map(|(width, _)| width + GAP).sum()
+    }
+
+    /// Writes the headings and the rows, each line indented by the width of a gap.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.write_line(out, self.columns.map(Column::heading))?;
+        self.rows.iter().try_for_each(|row| self.write_line(out, row.each_ref().map(String::as_str)))
+    }
+
+    fn write_line(&self, out: &mut dyn Write, cells: [&str; N]) -> io::Result<()> {
+        let mut line = String::new();
+        let columns = cells.iter().zip(self.columns).zip(self.widths).zip(self.is_shown);
+        for (((cell, column), width), is_shown) in columns {
+            if is_shown {
+                line.push_str("  ");
+                match column {
+                    Column::Name(_) => line.push_str(&format!("{cell:<width$}")),
+                    Column::Number(_) => line.push_str(&format!("{cell:>width$}")),
+                }
+            }
+        }
+        writeln!(out, "{}", line.trim_end())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_left_and_numbers_right_and_hidden_columns_nowhere() {
+        let mut table = Columns::new([Column::Number("AGE"), Column::Name("NAME"), Column::Name("X")]);
+        table.push(["5 s".into(), "a".into(), "x".into()]);
+        table.push(["12.5 s".into(), "longer".into(), String::new()]);
+        let shown = |table: &Columns<3>| {
+            let mut out = Vec::new();
+            table.write(&mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(&table), "     AGE  NAME    X\n     5 s  a       x\n  12.5 s  longer\n");
+        let width = table.width();
+        table.show(1, false);
+        assert_eq!(shown(&table), "     AGE  X\n     5 s  x\n  12.5 s\n");
+        assert_eq!(table.width(), width - "  longer".len());
+    }
+}

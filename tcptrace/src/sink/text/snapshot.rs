@@ -1,0 +1,208 @@
+//! One look at the host, for people: what was looked at, a table of the sockets, and the processes.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use super::{
+    Harmless, Palette,
+    columns::{Column, Columns},
+    summary,
+};
+use crate::{
+    diagnosis::Verdict,
+    owners::{Evidence, Owner},
+    record::{Age, Group, Leak, Scope, Snapshot},
+    transition::{State, StateSet},
+    units::{Elapsed, plural},
+};
+
+/// How much of a snapshot is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Rows of a table at most.
+    pub rows: usize,
+    /// Characters of a line, where that matters.
+    pub width: Option<usize>,
+}
+
+/// Writes all of it.
+pub fn write(out: &mut dyn Write, snapshot: &Snapshot, extent: Extent, palette: &Palette) -> io::Result<()> {
+    let Snapshot { groups, scope, summary } = snapshot;
+    let in_close_wait = summary.in_close_wait.unwrap_or_default();
+    let found: usize = groups.iter().map(|group| group.leaks.len()).sum();
+    let half_open = groups.iter().flat_map(|group| &group.leaks).filter(|leak| is_half_open(leak)).count();
+    let looked = looked_at(scope, summary.duration_ns);
+    let what = states(scope.states);
+    if found == 0 {
+        let others = match in_close_wait {
+            0 => String::new(),
+            all => format!(" of those asked for ({} in CLOSE_WAIT in all)", plural(all, "socket")),
+        };
+        return writeln!(out, "No socket is in {what}{others}: {looked}.");
+    }
+    writeln!(out, "{} in {what}: {looked}.", plural(found as u64, "socket"))?;
+    if half_open > 0 {
+        let count = plural(half_open as u64, "socket");
+        writeln!(out, "{count} among them half-open: still being written to, and no leak.")?;
+    }
+    for group in groups {
+        writeln!(out)?;
+        write_group(out, group, extent, palette)?;
+    }
+    if !summary.processes.is_empty() {
+        writeln!(out)?;
+        summary::write_processes(out, &summary.processes, palette)?;
+    }
+    write_meanings(out, groups, palette)
+}
+
+/// What the verdicts mean, each once.
+fn write_meanings(out: &mut dyn Write, groups: &[Group], palette: &Palette) -> io::Result<()> {
+    let alert = palette.alert;
+    let mut counts: BTreeMap<Option<Verdict>, u64> = BTreeMap::new();
+    let leaks = groups.iter().flat_map(|group| &group.leaks);
+    for leak in leaks.filter(|leak| leak.state == State::CloseWait) {
+        *counts.entry(leak.verdict).or_default() += 1;
+    }
+    if !counts.is_empty() {
+        writeln!(out)?;
+    }
+    for (verdict, count) in counts {
+        let name = verdict.map_or("?", Verdict::name);
+        let meaning = verdict
+            .map_or("cannot be told: MPTCP does not show whether the end of file was read", Verdict::advice);
+        writeln!(out, "  {alert}{name}{alert:#} ({}): {meaning}", plural(count, "socket"))?;
+    }
+    Ok(())
+}
+
+fn is_half_open(leak: &Leak) -> bool {
+    leak.verdict == Some(Verdict::HalfOpen)
+}
+
+fn states(states: StateSet) -> String {
+    let names: Vec<&str> =
+        State::ALL.into_iter().filter(|state| states.contains(*state)).map(State::name).collect();
+    names.join(" or ")
+}
+
+/// What was looked at, so that finding nothing means something.
+fn looked_at(scope: &Scope, duration_ns: u64) -> String {
+    let Scope { states: _, namespaces, processes, unreadable } = *scope;
+    let unreadable = match unreadable {
+        0 => String::new(),
+        count => format!(" ({count} could not be looked into)"),
+    };
+    format!(
+        "looked at {} in {}{unreadable} in {}",
+        plural(processes, "process"),
+        plural(namespaces, "network namespace"),
+        Elapsed(duration_ns),
+    )
+}
+
+fn write_group(out: &mut dyn Write, group: &Group, extent: Extent, palette: &Palette) -> io::Result<()> {
+    let Group { title, leaks } = group;
+    if let Some(title) = title {
+        let name = palette.name;
+        writeln!(out, "{name}{}{name:#}: {}", Harmless(title), plural(leaks.len() as u64, "socket"))?;
+    }
+    table(leaks.get(..extent.rows).unwrap_or(leaks), extent.width).write(out)?;
+    let rest = leaks.len().saturating_sub(extent.rows);
+    if rest > 0 {
+        let faint = palette.faint;
+        writeln!(out, "  {faint}… and {rest} more, none of them older (--rows 0 shows all){faint:#}")?;
+    }
+    Ok(())
+}
+
+/// Columns that are not always shown.
+const STATE: usize = 1;
+const LOCAL: usize = 4;
+const LOCAL_PORT: usize = 5;
+const RECV_Q: usize = 7;
+const PLACE: usize = 9;
+
+fn table(leaks: &[Leak], width: Option<usize>) -> Columns<10> {
+    use Column::{Name, Number};
+    let mut table = Columns::new([
+        Number("AGE"),
+        Name("STATE"),
+        Name("PROCESS"),
+        Number("FD"),
+        Name("LOCAL"),
+        Name("LOCAL"),
+        Name("REMOTE"),
+        Number("RECV-Q"),
+        Name("VERDICT"),
+        Name("UNIT OR CONTAINER"),
+    ]);
+    for leak in leaks {
+        table.push(cells(leak));
+    }
+    table.show(STATE, leaks.iter().any(|leak| leak.state != State::CloseWait));
+    table.show(PLACE, leaks.iter().any(|leak| place(leak).is_some()));
+    table.show(LOCAL_PORT, false);
+    // What is in the summary too, or follows from the rest, makes room first.
+    for sacrifice in [PLACE, LOCAL, RECV_Q] {
+        if width.is_some_and(|width| table.width() > width) {
+            table.show(sacrifice, false);
+            table.show(LOCAL_PORT, !matches!(sacrifice, PLACE));
+        }
+    }
+    table
+}
+
+fn cells(leak: &Leak) -> [String; 10] {
+    let endpoints = &leak.socket.endpoints;
+    [
+        leak.age.as_ref().map_or_else(|| "-".to_owned(), short_age),
+        leak.state.name().to_owned(),
+        process(&leak.owners),
+        descriptors(&leak.owners),
+        endpoints.local.to_string(),
+        format!(":{}", endpoints.local.port()),
+        endpoints.remote.to_string(),
+        leak.recv_q.map_or_else(|| "?".to_owned(), |bytes| bytes.to_string()),
+        match leak.verdict {
+            Some(verdict) => verdict.name().to_owned(),
+            None if leak.state == State::CloseWait => "?".to_owned(),
+            None => "-".to_owned(),
+        },
+        place(leak).map_or_else(|| "-".to_owned(), |place| Harmless(place).to_string()),
+    ]
+}
+
+/// `2m 05s`, or `≥ 2m 05s` where the upper bound is not known or is far off.
+fn short_age(age: &Age) -> String {
+    /// Bounds this close to each other (a part of the age) are one and the same to a person.
+    const CLOSE: u64 = 20;
+    let is_close = age.at_most_ns.is_some_and(|most| most - most.min(age.ns) <= age.ns / CLOSE);
+    if age.is_exact || is_close { Elapsed(age.ns).to_string() } else { format!("≥ {}", Elapsed(age.ns)) }
+}
+
+fn process(owners: &[Owner]) -> String {
+    let Some(first) = owners.first() else { return "nobody".to_owned() };
+    let more = match owners.len() {
+        1 => String::new(),
+        count => format!(" +{}", count - 1),
+    };
+    format!("{} ({}){more}", Harmless(&first.process.comm), first.process.pid)
+}
+
+/// The first descriptor of the first holder. One of the listener's would be mistaken for the socket's.
+fn descriptors(owners: &[Owner]) -> String {
+    let held = owners.first().filter(|owner| owner.evidence == Evidence::FdTable);
+    match held.map(|owner| owner.fds.as_slice()) {
+        None | Some([]) => "-".to_owned(),
+        Some([fd]) => fd.to_string(),
+        Some([fd, more @ ..]) => format!("{fd} +{}", more.len()),
+    }
+}
+
+fn place(leak: &Leak) -> Option<&str> {
+    let process = &leak.owners.first()?.process;
+    process.container.as_deref().or(process.unit.as_deref())
+}
