@@ -76,11 +76,12 @@ impl Inspector {
 
     /// Every socket that is in CLOSE_WAIT now, on the whole host.
     pub fn seeds(&mut self) -> Vec<Seed> {
+        let asked = clock::monotonic_ns();
         let stuck = self.lister.list(StateSet::CLOSE_WAIT, None);
-        let now = clock::monotonic_ns();
+        let told = asked..=clock::monotonic_ns();
         let seed = |(netns, socket): (u32, DiagSocket)| Seed {
             socket: socket.named(netns),
-            since: since::bracket(now, socket.times),
+            since: since::bracket(told.clone(), socket.times),
         };
         stuck.sockets.into_iter().map(seed).collect()
     }

@@ -1,21 +1,28 @@
 //! Since when a socket has been in CLOSE_WAIT that was there before anybody looked. Pure.
 
+use std::ops::RangeInclusive;
+
 use crate::{sock_diag::ActivityTimes, sockets::Since};
 
 /// Jiffies begin five minutes before zero: `INITIAL_JIFFIES` of include/linux/jiffies.h.
 const JIFFIES_AHEAD_MS: u64 = 300_000;
 
-/// Between which moments the peer's FIN came, seen at `now_ns` (CLOCK_MONOTONIC).
-pub fn bracket(now_ns: u64, times: Option<ActivityTimes>) -> Since {
-    let Some(times) = times else { return Since::within(None, now_ns) };
-    let ago = |milliseconds: u32| now_ns.checked_sub(u64::from(milliseconds) * 1_000_000);
+/// The kernel's times have the width of a jiffy, 10 ms where it is widest (CONFIG_HZ=100), at both ends.
+const JIFFY_NS: u64 = 10_000_000;
+
+/// Between which moments the peer's FIN came, as the kernel told it at some time within `told`
+/// (CLOCK_MONOTONIC, nanoseconds).
+pub fn bracket(told: RangeInclusive<u64>, times: Option<ActivityTimes>) -> Since {
+    let (told_from, told_to) = (*told.start(), *told.end());
+    let Some(times) = times else { return Since::within(None, told_to) };
+    let nanoseconds = |milliseconds: u32| u64::from(milliseconds) * 1_000_000;
     // Every segment after the SYN acknowledges something, the FIN too: the last one came at the FIN or
     // later, because this side may still have been sending.
-    let at_latest = ago(times.last_ack_recv_ms).unwrap_or(now_ns);
+    let at_latest = (told_to + JIFFY_NS).saturating_sub(nanoseconds(times.last_ack_recv_ms)).min(told_to);
     // The last data came before the FIN. Where none ever came, the kernel counts from jiffies zero.
-    let since_zero = (now_ns / 1_000_000).abs_diff(u64::from(times.last_data_recv_ms) + JIFFIES_AHEAD_MS);
-    let at_earliest = if since_zero < 2_000 { None } else { ago(times.last_data_recv_ms) };
-    Since::within(at_earliest, at_latest)
+    let since_zero = (told_to / 1_000_000).abs_diff(u64::from(times.last_data_recv_ms) + JIFFIES_AHEAD_MS);
+    let at_earliest = told_from.checked_sub(nanoseconds(times.last_data_recv_ms) + 2 * JIFFY_NS);
+    Since::within(at_earliest.filter(|_| since_zero >= 2_000), at_latest)
 }
 
 #[cfg(test)]
@@ -35,14 +42,22 @@ mod tests {
     #[test]
     fn a_socket_is_as_old_as_between_its_last_acknowledgment_and_its_last_data() {
         let now = 5_000 * SECOND;
-        let age = |times| bracket(now, times).age_at(now);
-        assert_eq!(age(times(9_000, 8_000, 3_000)), (3 * SECOND, Some(8 * SECOND)));
+        let age = |times| bracket(now..=now, times).age_at(now);
+        // Each bound is wider than the figure by what a jiffy can hide.
+        assert_eq!(age(times(9_000, 8_000, 3_000)), (3 * SECOND - JIFFY_NS, Some(8 * SECOND + 2 * JIFFY_NS)));
         assert_eq!(age(None), (0, None));
     }
 
     #[test]
+    fn the_time_that_the_kernel_took_to_tell_widens_the_bounds() {
+        let since = bracket(1_000 * SECOND..=1_001 * SECOND, times(0, 8_000, 3_000));
+        let (least, most) = since.age_at(1_001 * SECOND);
+        assert_eq!((least, most), (3 * SECOND - JIFFY_NS, Some(9 * SECOND + 2 * JIFFY_NS)));
+    }
+
+    #[test]
     fn without_any_data_there_is_no_upper_bound() {
-        let most = |now, times| bracket(now, times).age_at(now).1;
+        let most = |now, times| bracket(now..=now, times).age_at(now).1;
         // The kernel counts from jiffies zero, five minutes after boot …
         assert_eq!(most(5_000 * SECOND, times(0, 4_700_010, 3_000)), None);
         // … or, in the first five minutes, from before it wrapped around.

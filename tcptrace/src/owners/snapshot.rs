@@ -54,16 +54,17 @@ impl Inspector {
         };
         let holders: FxHashSet<u32> =
             look.iter().flat_map(Look::all_held).flat_map(|held| held.holders.keys()).copied().collect();
+        let asked = clock::monotonic_ns();
         let ((), index) =
             parallel::both(|| people.read_all(&holders), || Index::new(lister.fetch(states, errands)));
-        let now = clock::monotonic_ns();
+        let told = asked..=clock::monotonic_ns();
         let mut due: Vec<Due> = index
             .sockets()
             .iter()
             .map(|(netns, socket)| Due {
                 key: SocketKey(socket.cookie),
                 socket: socket.named(*netns),
-                since: since::bracket(now, socket.times),
+                since: since::bracket(told.clone(), socket.times),
                 kernel_socket: None,
             })
             .collect();
@@ -75,7 +76,7 @@ impl Inspector {
         due.extend(unlisted.map(|held| Due {
             key: SocketKey(held.socket.cookie.unwrap_or_default()),
             socket: held.socket,
-            since: since::bracket(now, None),
+            since: since::bracket(told.clone(), None),
             kernel_socket: None,
         }));
         let look = look.unwrap_or_else(|| self.look_in_proc(&due, &index));

@@ -113,7 +113,7 @@ pub fn descriptors_run_out_in_ns(used: u64, limit: u64, per_minute: f64) -> Opti
     #[allow(clippy::cast_precision_loss, reason = "a forecast for people")]
     let minutes = limit.saturating_sub(used) as f64 / per_minute;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and within a year")]
-    (minutes < YEAR_MINUTES).then(|| (minutes * 60e9) as u64)
+    (minutes < YEAR_MINUTES).then_some((minutes * 60e9) as u64)
 }
 
 #[cfg(test)]

@@ -97,10 +97,10 @@ impl Tally {
                 *tally.peers.entry(peer).or_default() += 1;
             }
             let stack = finding.opened_by.as_ref().and_then(|opened| opened.stack.as_ref());
-            if let Some(stack) = stack {
-                if tally.stacks.len() < MAX_SITES || tally.stacks.contains_key(stack) {
-                    *tally.stacks.entry(Arc::clone(stack)).or_default() += 1;
-                }
+            if let Some(stack) = stack
+                && (tally.stacks.len() < MAX_SITES || tally.stacks.contains_key(stack))
+            {
+                *tally.stacks.entry(Arc::clone(stack)).or_default() += 1;
             }
             processes.push(index);
         }
