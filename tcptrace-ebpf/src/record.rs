@@ -118,8 +118,11 @@ pub struct HolderRecord {
     pub answered_since_fin: u8,
     /// 1 for a listener with connections that wait for accept().
     pub has_backlog: u8,
+    /// 1 when the descriptor is that of a listener, and the record speaks of a connection in CLOSE_WAIT that
+    /// waits in its queue for accept(). The cookie is 0 then if nobody has asked for it yet.
+    pub is_queued: u8,
     /// Always zero.
-    pub padding: [u8; 4],
+    pub padding: [u8; 3],
 }
 
 /// What one CPU counts.

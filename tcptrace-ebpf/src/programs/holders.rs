@@ -15,13 +15,16 @@ mod object {
     use aya_ebpf::{
         bindings::{seq_file, task_struct},
         btf_maps::Array,
-        helpers::generated::{bpf_get_socket_cookie, bpf_seq_write, bpf_skc_to_tcp_sock, bpf_sock_from_file},
+        helpers::generated::{
+            bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_seq_write, bpf_skc_to_tcp_sock,
+            bpf_sock_from_file,
+        },
         macros::btf_map,
     };
     use tcptrace_ebpf::record::HolderRecord;
 
     use crate::{
-        settings::{IPPROTO_MPTCP, IPPROTO_TCP, kernel},
+        settings::{Address, IPPROTO_MPTCP, IPPROTO_TCP, config, kernel},
         typed::{self, AF_INET6},
     };
 
@@ -127,13 +130,71 @@ mod object {
                 has_backlog: u8::from(
                     state == LISTEN && typed::load::<u32>(sock, kernel!(sock_ack_backlog)) != 0,
                 ),
-                padding: [0; 4],
+                is_queued: 0,
+                padding: [0; 3],
             };
-            bpf_seq_write(
-                (*context.meta).seq,
-                (&raw const record).cast_mut().cast(),
-                size_of::<HolderRecord>() as u32,
-            );
+            write(context, &record);
+            if config!(walk_queues) != 0 && state == LISTEN {
+                write_queue(context, sock, record);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write(context: &TaskFile, record: &HolderRecord) {
+        let record = core::ptr::from_ref(record).cast_mut().cast();
+        // SAFETY: the sequence file is that of the pass; the record lies on this program's stack.
+        unsafe { bpf_seq_write((*context.meta).seq, record, size_of::<HolderRecord>() as u32) };
+    }
+
+    /// Reads kernel memory without a typed pointer; zero when it is gone. The helper zeroes what it cannot
+    /// read, so its answer needs no branch, and each branch in a loop multiplies the verifier's work.
+    #[inline(always)]
+    fn read<T: Copy + Default>(base: u64, offset: usize) -> T {
+        let mut value = T::default();
+        // SAFETY: the helper writes as many bytes as `value` has, and checks the address it reads from.
+        unsafe {
+            bpf_probe_read_kernel(
+                (&raw mut value).cast(),
+                size_of::<T>() as u32,
+                (base as *const u8).add(offset).cast(),
+            )
+        };
+        value
+    }
+
+    /// Writes the connections in CLOSE_WAIT that wait in the queue of a listener: of several listeners on
+    /// one address (SO_REUSEPORT) it tells which is the one. The queue may change meanwhile: at worst one
+    /// is missed, and all listeners of the address answer for it.
+    #[inline(always)]
+    unsafe fn write_queue(context: &TaskFile, listener: *const u8, template: HolderRecord) {
+        /// Connections looked at in one queue; `net.core.somaxconn` is 4096, but each is a step for the verifier.
+        const MAX_QUEUED: u32 = 128;
+        let mut request = read::<u64>(listener as u64, kernel!(icsk_accept_head));
+        for _ in 0..MAX_QUEUED {
+            if request == 0 {
+                return;
+            }
+            let sock = read::<u64>(request, kernel!(request_sock));
+            if sock != 0 && read::<u8>(sock, kernel!(sock_state)) == CLOSE_WAIT {
+                let is_v6 = read::<u16>(sock, kernel!(sock_family)) == AF_INET6;
+                let address = |v6: usize, v4: usize| {
+                    if is_v6 { read::<Address>(sock, v6) } else { typed::mapped(read::<u32>(sock, v4)) }
+                };
+                let record = HolderRecord {
+                    cookie: read(sock, kernel!(sock_cookie)),
+                    laddr: address(kernel!(sock_v6_rcv_saddr), kernel!(sock_rcv_saddr)),
+                    raddr: address(kernel!(sock_v6_daddr), kernel!(sock_daddr)),
+                    lport: read(sock, kernel!(sock_num)),
+                    rport: u16::from_be(read(sock, kernel!(sock_dport))),
+                    state: CLOSE_WAIT,
+                    is_queued: 1,
+                    ..template
+                };
+                // SAFETY: as in `visit`.
+                unsafe { write(context, &record) };
+            }
+            request = read(request, kernel!(request_next));
         }
     }
 }

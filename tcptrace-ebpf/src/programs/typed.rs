@@ -27,8 +27,9 @@ pub unsafe fn follow(base: *const u8, offset: usize) -> *const u8 {
     unsafe { load::<*const u8>(base, offset) }
 }
 
+/// An IPv4 address in its v4-mapped form.
 #[inline(always)]
-fn mapped(address: u32) -> Address {
+pub fn mapped(address: u32) -> Address {
     let mut bytes = [0u8; 16];
     bytes[10] = 0xff;
     bytes[11] = 0xff;

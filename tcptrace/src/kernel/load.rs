@@ -169,6 +169,7 @@ pub(super) fn object(
         track_all_states: u32::from(settings.track_all_states),
         wakeup_interval_ns: settings.wakeup_interval_ns,
         openers_per_second: if settings.track_openers { OPENERS_PER_SECOND } else { 0 },
+        walk_queues: 0,
         padding: 0,
     };
     let bytes: &[u8] = match backend {
@@ -190,7 +191,7 @@ pub(super) fn object(
 }
 
 /// Loads the object of the iterator over descriptor tables; its program is not verified yet.
-pub(super) fn holders(types: &HostTypes) -> Result<Ebpf, LoadError> {
+pub(super) fn holders(types: &HostTypes, with_queues: bool) -> Result<Ebpf, LoadError> {
     let config = Config {
         filter: KernelFilter::default().rules(),
         kernel: types.offsets,
@@ -198,6 +199,7 @@ pub(super) fn holders(types: &HostTypes) -> Result<Ebpf, LoadError> {
         track_all_states: 0,
         wakeup_interval_ns: 0,
         openers_per_second: 0,
+        walk_queues: u32::from(with_queues),
         padding: 0,
     };
     EbpfLoader::new()

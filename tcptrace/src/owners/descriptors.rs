@@ -40,6 +40,22 @@ pub struct Listener {
     pub local: SocketAddr,
 }
 
+/// Who listens on an address.
+#[derive(Debug, Default)]
+pub struct Listening {
+    /// The holders of all sockets that listen there.
+    pub holders: Holders,
+    /// These sockets, by cookie or inode: several when they share the address by SO_REUSEPORT.
+    sockets: FxHashSet<u64>,
+}
+
+impl Listening {
+    /// Whether several sockets listen there, so that not all holders answer for every connection.
+    pub fn has_rivals(&self) -> bool {
+        self.sockets.len() > 1
+    }
+}
+
 /// The sockets of a namespace that some process has a descriptor of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
@@ -62,7 +78,9 @@ pub enum Wanted<'a> {
 #[derive(Debug, Default)]
 pub struct Look {
     by_cookie: FxHashMap<u64, Held>,
-    listeners: FxHashMap<Listener, Holders>,
+    listeners: FxHashMap<Listener, Listening>,
+    /// Connections that wait for accept(), by namespace and address: who holds the very listener.
+    queued: FxHashMap<(u32, Endpoints), Holders>,
     census: FxHashMap<u32, Census>,
 }
 
@@ -77,8 +95,13 @@ impl Look {
         self.by_cookie.values()
     }
 
+    /// The holders of the listener in whose queue a connection waits; known after a look into the queues.
+    pub fn queued(&self, netns: u32, endpoints: Endpoints) -> Option<&Holders> {
+        self.queued.get(&(netns, endpoints))
+    }
+
     /// Who listens for connections to `local`: on that very address, or else on any address.
-    pub fn listeners(&self, netns: u32, local: SocketAddr) -> Option<&Holders> {
+    pub fn listeners(&self, netns: u32, local: SocketAddr) -> Option<&Listening> {
         let any_v4 = SocketAddr::from(([0, 0, 0, 0], local.port()));
         let any_v6 = SocketAddr::from(([0u16; 8], local.port()));
         let candidates = if local.is_ipv4() { [local, any_v4, any_v6] } else { [local, any_v6, any_v6] };
@@ -103,6 +126,11 @@ impl Look {
         };
         scan.run(states, |record| {
             let Some(state) = State::from_number(record.state) else { return };
+            if record.is_queued != 0 {
+                let holders = look.queued.entry((record.netns, socket(&record).endpoints)).or_default();
+                holders.entry(record.pid).or_default().push(record.fd);
+                return;
+            }
             let is_wanted = match wanted {
                 Wanted::Cookies(cookies) => cookies.contains(&record.cookie),
                 Wanted::States(states) => {
@@ -123,8 +151,9 @@ impl Look {
             }
             if state == State::Listen {
                 let listener = Listener { netns: record.netns, local: socket(&record).endpoints.local };
-                let holders = look.listeners.entry(listener).or_default();
-                holders.entry(record.pid).or_default().push(record.fd);
+                let listening = look.listeners.entry(listener).or_default();
+                listening.sockets.insert(record.cookie);
+                listening.holders.entry(record.pid).or_default().push(record.fd);
             }
         })?;
         look.sort();
@@ -166,8 +195,9 @@ impl Look {
             if let Some(holders) = by_inode.get(&socket.inode) {
                 let listener = Listener { netns: *netns, local: socket.local };
                 let all = look.listeners.entry(listener).or_default();
+                all.sockets.insert(u64::from(socket.inode));
                 for (pid, fds) in holders {
-                    all.entry(*pid).or_default().extend(fds);
+                    all.holders.entry(*pid).or_default().extend(fds);
                 }
             }
         }
@@ -177,7 +207,8 @@ impl Look {
 
     fn sort(&mut self) {
         let held = self.by_cookie.values_mut().map(|held| &mut held.holders);
-        for holders in held.chain(self.listeners.values_mut()) {
+        let listening = self.listeners.values_mut().map(|listening| &mut listening.holders);
+        for holders in held.chain(listening).chain(self.queued.values_mut()) {
             for fds in holders.values_mut() {
                 fds.sort_unstable();
                 fds.dedup();

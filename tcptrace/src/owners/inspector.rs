@@ -45,6 +45,9 @@ pub struct Finding {
     pub verdict: Option<Verdict>,
     /// Who answers for it.
     pub owners: Vec<Owner>,
+    /// It was never accepted, and several sockets listen on its address: `owners` are the holders of all of
+    /// them.
+    pub has_rival_listeners: bool,
     /// Who opened it, when that was seen.
     pub opened_by: Option<OpenedBy>,
 }
@@ -103,7 +106,24 @@ impl Inspector {
         let look = early.unwrap_or_else(|| self.look_in_proc(due, &index));
         let mut findings = due.iter().map(|due| self.find(due, &index, &look)).collect::<Vec<_>>();
         self.look_again(due, &mut findings);
+        self.tell_listeners_apart(&mut findings);
         findings
+    }
+
+    /// Where several listeners share an address (SO_REUSEPORT), finds the one in whose queue each
+    /// connection waits.
+    pub(super) fn tell_listeners_apart(&mut self, findings: &mut [Finding]) {
+        if !findings.iter().any(|finding| finding.has_rival_listeners) {
+            return;
+        }
+        let Some(look) = self.tables.look_into_queues() else { return };
+        for finding in findings.iter_mut().filter(|finding| finding.has_rival_listeners) {
+            let Socket { netns, endpoints, .. } = finding.socket;
+            if let Some(holders) = netns.and_then(|netns| look.queued(netns, endpoints)) {
+                finding.owners = self.people.owners(holders, Evidence::Listener, None);
+                finding.has_rival_listeners = false;
+            }
+        }
     }
 
     /// Looks once more at sockets that nobody seemed to hold: a descriptor on its way from one process to
@@ -157,12 +177,13 @@ impl Inspector {
         let mut owners =
             held.map(|held| self.people.owners(&held.holders, Evidence::FdTable, opener)).unwrap_or_default();
         let has_inode = listed.map(|listed| listed.inode != 0);
-        let mut has_listener = false;
+        let (mut has_listener, mut has_rival_listeners) = (false, false);
         if owners.is_empty() && has_inode == Some(false) && can_be_unaccepted(state) {
-            let listeners = socket.netns.and_then(|netns| look.listeners(netns, socket.endpoints.local));
-            if let Some(listeners) = listeners {
+            let listening = socket.netns.and_then(|netns| look.listeners(netns, socket.endpoints.local));
+            if let Some(listening) = listening {
                 has_listener = true;
-                owners = self.people.owners(listeners, Evidence::Listener, None);
+                has_rival_listeners = listening.has_rivals();
+                owners = self.people.owners(&listening.holders, Evidence::Listener, None);
             }
         }
         if owners.is_empty() {
@@ -195,6 +216,7 @@ impl Inspector {
             send_q: counted.map(|listed| listed.send_q),
             verdict: verdict.filter(|_| state == State::CloseWait),
             owners,
+            has_rival_listeners,
             opened_by,
         }
     }
