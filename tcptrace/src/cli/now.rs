@@ -26,7 +26,7 @@ pub struct NowArguments {
     /// Put sockets together in the text form
     #[arg(long, value_enum)]
     by: Option<GroupBy>,
-    /// Rows of a table in the text form; 0 = all
+    /// Sockets (and groups of them) listed in the text form; 0 = all
     #[arg(long, value_name = "N", default_value_t = 40)]
     rows: usize,
     /// Exit with 1 when a leak was found

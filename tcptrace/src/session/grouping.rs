@@ -34,10 +34,9 @@ impl GroupBy {
                 // A port that only one socket goes to is the client's, chosen at random.
                 Self::Peer if to_peer.get(&remote).is_some_and(|count| *count > 1) => remote.to_string(),
                 Self::Peer => remote.ip().to_string(),
-                Self::Verdict => match leak.verdict {
-                    Some(verdict) => format!("{verdict} ({})", verdict.advice()),
-                    None => "not known why".to_owned(),
-                },
+                Self::Verdict => {
+                    leak.verdict.map_or_else(|| "no verdict".to_owned(), |verdict| verdict.to_string())
+                }
             };
             let at = *by_title.entry(title).or_insert_with_key(|title| {
                 groups.push(Group { title: Some(title.clone()), leaks: Vec::new() });

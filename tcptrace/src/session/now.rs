@@ -43,7 +43,7 @@ pub struct NowOptions {
     pub holders: Option<HolderSource>,
     /// What the text form puts together.
     pub by: Option<GroupBy>,
-    /// Rows of a table in the text form.
+    /// Rows of a table in the text form, and groups.
     pub rows: usize,
     /// Where the records go.
     pub destination: Destination,
@@ -68,11 +68,9 @@ pub fn run(options: &NowOptions) -> Result<bool, SessionError> {
         look.findings.iter().filter(|finding| finding.state == State::CloseWait).count() as u64;
     let mut tally = Tally::default();
     let mut leaks = Vec::new();
-    let mut has_leak = false;
     for finding in look.findings.iter().filter(|finding| is_wanted(options, finding)) {
-        if finding.verdict.is_none_or(Verdict::is_leak) {
+        if finding.state == State::CloseWait && finding.verdict.is_none_or(Verdict::is_leak) {
             tally.report(finding);
-            has_leak |= finding.state == State::CloseWait;
         }
         leaks.push(leak(finding, clock));
     }
@@ -98,7 +96,7 @@ pub fn run(options: &NowOptions) -> Result<bool, SessionError> {
     sink.write(&Record::Header(Box::new(header(look.source.name(), clock.at(started_ns)))))?;
     sink.write_snapshot(Snapshot { groups, scope, summary }, options.rows)?;
     sink.flush()?;
-    Ok(has_leak)
+    Ok(tally.reported() > 0)
 }
 
 fn is_wanted(options: &NowOptions, finding: &Finding) -> bool {

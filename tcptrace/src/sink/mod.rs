@@ -123,7 +123,7 @@ impl Sink {
         written.map_err(|source| self.failed(source))
     }
 
-    /// Writes one look at the host; as text, `rows` of each table at most.
+    /// Writes one look at the host; as text, about `rows` sockets and as many groups at most.
     ///
     /// # Errors
     /// As for [`Sink::write`].

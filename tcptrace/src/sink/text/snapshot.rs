@@ -21,7 +21,7 @@ use crate::{
 /// How much of a snapshot is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// Rows of a table at most.
+    /// Rows of all tables together, and groups.
     pub rows: usize,
     /// Characters of a line, where that matters.
     pub width: Option<usize>,
@@ -47,10 +47,7 @@ pub fn write(out: &mut dyn Write, snapshot: &Snapshot, extent: Extent, palette: 
         let count = plural(half_open as u64, "socket");
         writeln!(out, "{count} among them half-open: still being written to, and no leak.")?;
     }
-    for group in groups {
-        writeln!(out)?;
-        write_group(out, group, extent, palette)?;
-    }
+    write_groups(out, groups, extent, palette)?;
     if !summary.processes.is_empty() {
         writeln!(out)?;
         summary::write_processes(out, &summary.processes, palette)?;
@@ -103,6 +100,25 @@ fn looked_at(scope: &Scope, duration_ns: u64) -> String {
     )
 }
 
+fn write_groups(out: &mut dyn Write, groups: &[Group], extent: Extent, palette: &Palette) -> io::Result<()> {
+    /// A table shorter than this does not show what its sockets have in common.
+    const FEWEST: usize = 3;
+    let listed = groups.get(..extent.rows).unwrap_or(groups);
+    let rows = (extent.rows / listed.len().max(1)).max(FEWEST.min(extent.rows));
+    for group in listed {
+        writeln!(out)?;
+        write_group(out, group, Extent { rows, ..extent }, palette)?;
+    }
+    let rest = groups.get(extent.rows..).unwrap_or_default();
+    if !rest.is_empty() {
+        let faint = palette.faint;
+        let sockets = plural(rest.iter().map(|group| group.leaks.len() as u64).sum(), "socket");
+        let others = plural(rest.len() as u64, "group");
+        writeln!(out, "\n{faint}… and {others} more with {sockets} (--rows 0 shows all){faint:#}")?;
+    }
+    Ok(())
+}
+
 fn write_group(out: &mut dyn Write, group: &Group, extent: Extent, palette: &Palette) -> io::Result<()> {
     let Group { title, leaks } = group;
     if let Some(title) = title {
@@ -113,16 +129,19 @@ fn write_group(out: &mut dyn Write, group: &Group, extent: Extent, palette: &Pal
     let rest = leaks.len().saturating_sub(extent.rows);
     if rest > 0 {
         let faint = palette.faint;
-        writeln!(out, "  {faint}… and {rest} more, none of them older (--rows 0 shows all){faint:#}")?;
+        let order = if leaks.iter().all(|leak| leak.age.is_some()) { ", none of them older" } else { "" };
+        writeln!(out, "  {faint}… and {rest} more{order} (--rows 0 shows all){faint:#}")?;
     }
     Ok(())
 }
 
 /// Columns that are not always shown.
+const AGE: usize = 0;
 const STATE: usize = 1;
 const LOCAL: usize = 4;
 const LOCAL_PORT: usize = 5;
 const RECV_Q: usize = 7;
+const VERDICT: usize = 8;
 const PLACE: usize = 9;
 
 fn table(leaks: &[Leak], width: Option<usize>) -> Columns<10> {
@@ -142,6 +161,8 @@ fn table(leaks: &[Leak], width: Option<usize>) -> Columns<10> {
     for leak in leaks {
         table.push(cells(leak));
     }
+    table.show(AGE, leaks.iter().any(|leak| leak.age.is_some()));
+    table.show(VERDICT, leaks.iter().any(|leak| leak.state == State::CloseWait));
     table.show(STATE, leaks.iter().any(|leak| leak.state != State::CloseWait));
     table.show(PLACE, leaks.iter().any(|leak| place(leak).is_some()));
     table.show(LOCAL_PORT, false);
@@ -164,7 +185,11 @@ fn cells(leak: &Leak) -> [String; 10] {
         descriptors(&leak.owners),
         endpoints.local.to_string(),
         format!(":{}", endpoints.local.port()),
-        endpoints.remote.to_string(),
+        match endpoints.remote.port() {
+            // A listener has no peer.
+            0 => "-".to_owned(),
+            _ => endpoints.remote.to_string(),
+        },
         leak.recv_q.map_or_else(|| "?".to_owned(), |bytes| bytes.to_string()),
         match leak.verdict {
             Some(verdict) => verdict.name().to_owned(),

@@ -32,7 +32,9 @@ pub fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::R
             let count = plural(in_close_wait, "socket");
             writeln!(out, "No socket was stuck in CLOSE_WAIT ({count} in CLOSE_WAIT at the end).")?;
         } else {
-            writeln!(out, "{} stuck in CLOSE_WAIT at the end.\n", plural(stuck, "socket"))?;
+            let holders = plural(summary.processes.len() as u64, "process");
+            let stuck = plural(stuck, "socket");
+            writeln!(out, "{stuck} stuck in CLOSE_WAIT at the end, held by {holders}:\n")?;
             write_processes(out, &summary.processes, palette)?;
             writeln!(out)?;
             for process in listed(&summary.processes) {
