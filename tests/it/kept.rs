@@ -45,13 +45,13 @@ fn connected_and_kept_v4_mapped_sockets_are_reported_with_their_holder_and_their
 
 /// From the leak to its end and to the summary.
 fn follow(case: &str, family: &str, backend: Backend) {
-    let tracer = Tracer::start(backend, &["leaks", "--older-than", "1s"]);
+    let tracer = Tracer::start(backend, &["leaks", "--older-than", "2s"]);
     let mut leaky = Leaky::start(case, &["--family", family, "--count", COUNT]);
     let truths = leaky.truths.clone();
     for (truth, leak) in truths.iter().zip(tracer.wait_for_each("leak", &truths)) {
         let mut comparison = Comparison::of(format!("leak of {}", truth.name()));
         comparison.leak(&leak, truth);
-        comparison.within("close_wait_ns", number(&leak, "close_wait_ns"), &(1_000_000_000..=u64::MAX));
+        comparison.within("close_wait_ns", number(&leak, "close_wait_ns"), &(2_000_000_000..=u64::MAX));
         comparison.finish(&[&leak]);
     }
     let closed = leaky.close();

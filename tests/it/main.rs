@@ -21,6 +21,7 @@ mod filters;
 mod hostile;
 mod identity;
 mod kept;
+mod leak_filters;
 mod openers;
 mod places;
 mod scoreboard;

@@ -83,6 +83,7 @@ fn judge_all(rows: &mut [Row], records: &[Value]) {
                 .collect();
             match &wrong[..] {
                 [] => Ok(()),
+                [only] => Err(only.clone()),
                 [first, rest @ ..] => Err(format!("{first}\n    and {} more like it", rest.len())),
             }
         });

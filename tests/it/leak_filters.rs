@@ -1,0 +1,71 @@
+//! Filters on `tcptrace leaks`: the same for sockets that were there first, which no transition tells
+//! of, and for those that come while the tool runs.
+
+use std::collections::HashSet;
+
+use crate::support::Backend;
+use crate::support::leaky::Leaky;
+use crate::support::tracer::Tracer;
+use crate::support::truth::Truth;
+
+on_both_backends! {
+    filters_keep_the_same_of_what_was_there_first_and_of_what_comes,
+}
+
+/// One socket of each kind.
+const KINDS: [(&str, &str); 4] =
+    [("accepted_kept", "4"), ("accepted_kept", "6"), ("accepted_kept", "mapped"), ("other_netns", "4")];
+
+fn start() -> [Leaky; 4] {
+    KINDS.map(|(case, family)| Leaky::start(case, &["--family", family]))
+}
+
+fn filters_keep_the_same_of_what_was_there_first_and_of_what_comes(backend: Backend) {
+    let first = start();
+    let here = first[0].truth().netns.to_string();
+    let elsewhere = format!("/proc/{}/ns/net", first[3].truth().holders[0].pid);
+    // Each with the kinds it keeps.
+    let cases: [(&[&str], &[usize]); 6] = [
+        (&["-4"], &[0, 2, 3]),
+        (&["-6"], &[1]),
+        (&["--addr", "::1"], &[1]),
+        (&["--addr", "127.0.0.0/8"], &[0, 2, 3]),
+        (&["--netns", &here], &[0, 1, 2]),
+        (&["--netns", &elsewhere], &[3]),
+    ];
+    let tracers =
+        cases.map(|(filter, _)| Tracer::start(backend, &[&["leaks", "--older-than", "1s"], filter].concat()));
+    let second = start();
+    // Sockets are looked at in the order in which they came: when those of a third round are reported,
+    // the first two rounds have had their turn.
+    let third = start();
+    for ((filter, kinds), tracer) in cases.into_iter().zip(tracers) {
+        // The namespace of the first round is not that of the others.
+        let is_elsewhere = filter.contains(&elsewhere.as_str());
+        let of = |programs: &[Leaky; 4]| -> Vec<Truth> {
+            kinds.iter().map(|kind| programs[*kind].truth().clone()).collect()
+        };
+        tracer.wait_for_each("leak", &of(&first));
+        if !is_elsewhere {
+            tracer.wait_for_each("leak", &[of(&second), of(&third)].concat());
+        }
+        let session = tracer.stop();
+        session.summary();
+        let expected: HashSet<String> = [of(&first), if is_elsewhere { Vec::new() } else { of(&second) }]
+            .concat()
+            .iter()
+            .map(|truth| format!("{} in {}", truth.name(), truth.netns))
+            .collect();
+        for truth in first.iter().chain(&second).map(Leaky::truth) {
+            let count = truth.records("leak", &session.records).len();
+            let is_expected = expected.contains(&format!("{} in {}", truth.name(), truth.netns));
+            assert_eq!(
+                count,
+                usize::from(is_expected),
+                "{filter:?}: records of {} in namespace {}",
+                truth.name(),
+                truth.netns
+            );
+        }
+    }
+}
