@@ -40,7 +40,7 @@ impl Verdict {
     pub fn advice(self) -> &'static str {
         match self {
             Self::EofRead => {
-                "read the end of file and never called close(): look for the path that returns without closing"
+                "has read everything, the end of file too, and never called close(): look for the path that returns without it"
             }
             Self::EofUnread => {
                 "read all data but not yet the end of file: idle in a connection pool, or its reader is stuck"

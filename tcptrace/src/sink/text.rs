@@ -11,7 +11,7 @@ use jiff::{Timestamp, Zoned, tz::TimeZone};
 use super::{Palette, escape::Harmless};
 use crate::{
     diagnosis::Verdict,
-    owners::{Evidence, Owner},
+    owners::{Evidence, OpenedBy, Owner},
     record::{Age, EndedHow, Leak, LeakEnd, Record, Timed},
     transition::Transition,
     units::{Elapsed, Socketed},
@@ -61,7 +61,8 @@ fn age(age: &Age) -> String {
     match (age.is_exact, age.at_most_ns) {
         (true, _) => Elapsed(age.ns).to_string(),
         (false, Some(most)) if most > age.ns => {
-            format!("at least {}, at most {}", Elapsed(age.ns), Elapsed(most))
+            let (least, most) = (Elapsed(age.ns).to_string(), Elapsed(most).to_string());
+            if least == most { format!("about {least}") } else { format!("at least {least}, at most {most}") }
         }
         (false, _) => format!("at least {}", Elapsed(age.ns)),
     }
@@ -69,22 +70,27 @@ fn age(age: &Age) -> String {
 
 fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result<()> {
     let (alert, faint) = (palette.alert, palette.faint);
+    write!(out, "{}  {alert}LEAK{alert:#}  ", time_of_day(leak.time).strftime("%H:%M:%S"))?;
+    write_owners(out, &leak.owners, palette)?;
     write!(
         out,
-        "{}  {alert}LEAK{alert:#}  {}  CLOSE_WAIT {}  ",
-        time_of_day(leak.time).strftime("%H:%M:%S"),
+        "  {}  in CLOSE_WAIT for {}  {}",
         Socketed(&leak.socket),
         leak.age.as_ref().map_or_else(|| "?".to_owned(), age),
+        leak.verdict.map_or("cause unknown", Verdict::name),
     )?;
-    write_owners(out, &leak.owners, palette)?;
-    if let Some(opened) = &leak.opened_by
-        && !leak.owners.iter().any(|owner| owner.process.pid == opened.what.opener.task.pid)
-    {
-        let comm = opened.what.opener.task.comm.to_text();
-        write!(out, ", opened by {} ({})", Harmless(&comm), opened.what.opener.task.pid)?;
+    if let Some(opened) = &leak.opened_by {
+        let OpenedBy { opener, stack } = &opened.what;
+        let site = stack.as_ref().and_then(|stack| stack.site.as_ref());
+        let is_owner = leak.owners.iter().any(|owner| owner.process.pid == opener.task.pid);
+        if !is_owner {
+            write!(out, "  opened by {} ({})", Harmless(&opener.task.comm.to_text()), opener.task.pid)?;
+        }
+        if let Some(site) = site {
+            write!(out, "  {faint}opened at {}{faint:#}", Harmless(site))?;
+        }
     }
-    let verdict = leak.verdict.map_or("cannot be told why", Verdict::advice);
-    writeln!(out, "\n          {faint}{verdict}{faint:#}")
+    writeln!(out)
 }
 
 fn write_owners(out: &mut dyn Write, owners: &[Owner], palette: &Palette) -> io::Result<()> {
@@ -134,18 +140,13 @@ fn write_leak_end(out: &mut dyn Write, end: &LeakEnd, palette: &Palette) -> io::
         Some(EndedHow::Closed) => "closed",
         Some(EndedHow::Reset) => "reset",
         Some(EndedHow::Destroyed) => "destroyed",
-        Some(EndedHow::OwnerExited) => "its owner exited",
+        Some(EndedHow::OwnerExited) => "ended with its owner",
         None => "gone, unseen",
     };
-    write!(
-        out,
-        "{}  {calm}END {calm:#}  {}  CLOSE_WAIT {}  {how}",
-        time_of_day(end.time).strftime("%H:%M:%S"),
-        Socketed(&end.socket),
-        age(&end.age),
-    )?;
+    write!(out, "{}  {calm}END {calm:#}  ", time_of_day(end.time).strftime("%H:%M:%S"))?;
     if let Some(closer) = &end.closed_by {
-        write!(out, ": {} (pid {})", Harmless(&closer.process.comm), closer.process.pid)?;
+        write!(out, "{} (pid {})  ", Harmless(&closer.process.comm), closer.process.pid)?;
     }
+    write!(out, "{}  {how} after {} in CLOSE_WAIT", Socketed(&end.socket), age(&end.age))?;
     writeln!(out)
 }

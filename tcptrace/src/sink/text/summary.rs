@@ -1,6 +1,10 @@
 //! The end of a session, for people: a table of processes, their peers, and what was lost.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    net::{IpAddr, SocketAddr},
+};
 
 use super::{
     Harmless, Palette,
@@ -10,7 +14,7 @@ use super::{
     },
 };
 use crate::{
-    record::{ProcessSummary, Summary},
+    record::{PeerCount, ProcessSummary, Summary},
     units::{Elapsed, plural},
 };
 
@@ -33,8 +37,13 @@ pub fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::R
             writeln!(out, "No socket was stuck in CLOSE_WAIT ({count} in CLOSE_WAIT at the end).")?;
         } else {
             let holders = plural(summary.processes.len() as u64, "process");
-            let stuck = plural(stuck, "socket");
-            writeln!(out, "{stuck} stuck in CLOSE_WAIT at the end, held by {holders}:\n")?;
+            match stuck {
+                0 => writeln!(out, "No socket is stuck in CLOSE_WAIT any more; {holders} had some:\n")?,
+                _ => {
+                    let stuck = plural(stuck, "socket");
+                    writeln!(out, "{stuck} stuck in CLOSE_WAIT at the end; {holders} had some:\n")?;
+                }
+            }
             write_processes(out, &summary.processes, palette)?;
             writeln!(out)?;
             for process in listed(&summary.processes) {
@@ -130,13 +139,9 @@ fn write_reasons(out: &mut dyn Write, process: &ProcessSummary, palette: &Palett
             verdict.advice(),
         )?;
     }
-    let listed: Vec<String> = process
-        .peers
-        .iter()
-        .take(PEERS_LISTED)
-        .map(|peer| format!("{} ({})", peer.peer, peer.count))
-        .collect();
-    let rest = process.peers.len().saturating_sub(PEERS_LISTED);
+    let hosts = by_host(&process.peers);
+    let listed: Vec<&str> = hosts.iter().take(PEERS_LISTED).map(String::as_str).collect();
+    let rest = hosts.len().saturating_sub(PEERS_LISTED);
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
     writeln!(out, "      peers: {}{more}", listed.join(", "))?;
     for counted in process.stacks.iter().take(STACKS_LISTED) {
@@ -150,4 +155,37 @@ fn write_reasons(out: &mut dyn Write, process: &ProcessSummary, palette: &Palett
         writeln!(out, "      at {rate:+.1} a minute its descriptors run out in {}", Elapsed(left))?;
     }
     Ok(())
+}
+
+/// Peers as people want them, the most frequent first: an address with its port where that is a service, without
+/// one where every connection came from a port of its own.
+fn by_host(peers: &[PeerCount]) -> Vec<String> {
+    let mut hosts: BTreeMap<IpAddr, (u64, Vec<u16>)> = BTreeMap::new();
+    for PeerCount { peer, count } in peers {
+        let (sum, ports) = hosts.entry(peer.ip()).or_default();
+        *sum += count;
+        ports.push(peer.port());
+    }
+    let mut hosts: Vec<_> = hosts.into_iter().collect();
+    hosts.sort_by_key(|(_, (sum, _))| std::cmp::Reverse(*sum));
+    let shown = |(host, (sum, ports)): (IpAddr, (u64, Vec<u16>))| match ports[..] {
+        [port] => format!("{} ({sum})", SocketAddr::new(host, port)),
+        _ => format!("{host} ({sum}, from {} ports)", ports.len()),
+    };
+    hosts.into_iter().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_told_by_host_and_services_by_port() {
+        let peer = |text: &str, count| PeerCount {
+            peer: text.parse().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0))),
+            count,
+        };
+        let peers = [peer("10.0.0.9:5432", 7), peer("10.0.0.1:40001", 5), peer("10.0.0.1:40002", 4)];
+        assert_eq!(by_host(&peers), ["10.0.0.1 (9, from 2 ports)", "10.0.0.9:5432 (7)"]);
+    }
 }
