@@ -53,14 +53,14 @@ pub struct KernelOffsets {
     pub sock_ack_backlog: u32,
     /// `inet_sock.inet_sport`
     pub inet_sport: u32,
-    /// `tcp_sock.is_mptcp`
-    pub tcp_is_mptcp: u32,
     /// `inet_connection_sock.icsk_accept_queue.rskq_accept_head`
     pub icsk_accept_head: u32,
     /// `request_sock.dl_next`
     pub request_next: u32,
     /// `request_sock.sk`
     pub request_sock: u32,
+    /// `tcp_sock.is_mptcp`
+    pub tcp_is_mptcp: u32,
     /// `tcp_sock.rcv_nxt`
     pub tcp_rcv_nxt: u32,
     /// `tcp_sock.snd_wl1`
@@ -189,10 +189,6 @@ pub struct Config {
     /// So many times a second on each CPU, remember who opens a socket, and the stack it is opened from;
     /// 0: never.
     pub openers_per_second: u32,
-    /// 1: the iterator looks into the queues of listeners too, which costs the verifier much.
-    pub walk_queues: u32,
-    /// Always zero.
-    pub padding: u32,
 }
 
 impl KernelOffsets {
@@ -213,10 +209,10 @@ impl KernelOffsets {
         sock_cgroup: ABSENT,
         sock_ack_backlog: ABSENT,
         inet_sport: ABSENT,
-        tcp_is_mptcp: ABSENT,
         icsk_accept_head: ABSENT,
         request_next: ABSENT,
         request_sock: ABSENT,
+        tcp_is_mptcp: ABSENT,
         tcp_rcv_nxt: ABSENT,
         tcp_snd_wl1: ABSENT,
         net_inum: ABSENT,

@@ -118,11 +118,8 @@ pub struct HolderRecord {
     pub answered_since_fin: u8,
     /// 1 for a listener with connections that wait for accept().
     pub has_backlog: u8,
-    /// 1 when the descriptor is that of a listener, and the record speaks of a connection in CLOSE_WAIT that
-    /// waits in its queue for accept(). The cookie is 0 then if nobody has asked for it yet.
-    pub is_queued: u8,
     /// Always zero.
-    pub padding: [u8; 3],
+    pub padding: [u8; 4],
 }
 
 /// What one CPU counts.
@@ -145,6 +142,22 @@ pub struct Counters {
     pub openers_in_window: u64,
 }
 
+/// A connection that waits for accept(), and a descriptor of the listener it waits at.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct WaitingRecord {
+    /// The connection's cookie; 0 when nobody has asked for it yet.
+    pub cookie: u64,
+    /// Process (thread group id) that holds the listener, in the root pid namespace.
+    pub pid: u32,
+    /// Descriptor number of the listener in that process.
+    pub fd: u32,
+}
+
 const _: () = {
     assert!(size_of::<TransitionRecord>() == 112);
     assert!(core::mem::offset_of!(TransitionRecord, laddr) == 40);
@@ -153,5 +166,6 @@ const _: () = {
     assert!(core::mem::offset_of!(TransitionRecord, old_state) == 104);
     assert!(size_of::<OpenerRecord>() == 40);
     assert!(size_of::<HolderRecord>() == 64);
+    assert!(size_of::<WaitingRecord>() == 16);
     assert!(size_of::<Counters>() == 40);
 };

@@ -1,8 +1,10 @@
-//! The BPF object of the iterator `iter/task_file`: every descriptor of every process that refers to a TCP socket in a wanted state,
+//! The BPF object of the iterators over `iter/task_file`. Here: every descriptor of every process that refers to a TCP socket in a wanted state,
 //! in all network and pid namespaces, in one pass (kernel/bpf/task_iter.c, Linux 5.8).
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
+#[cfg(target_arch = "bpf")]
+mod queues;
 #[cfg(target_arch = "bpf")]
 mod settings;
 #[cfg(target_arch = "bpf")]
@@ -15,16 +17,13 @@ mod object {
     use aya_ebpf::{
         bindings::{seq_file, task_struct},
         btf_maps::Array,
-        helpers::generated::{
-            bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_seq_write, bpf_skc_to_tcp_sock,
-            bpf_sock_from_file,
-        },
+        helpers::generated::{bpf_get_socket_cookie, bpf_seq_write, bpf_skc_to_tcp_sock, bpf_sock_from_file},
         macros::btf_map,
     };
     use tcptrace_ebpf::record::HolderRecord;
 
     use crate::{
-        settings::{Address, IPPROTO_MPTCP, IPPROTO_TCP, config, kernel},
+        settings::{IPPROTO_MPTCP, IPPROTO_TCP, kernel},
         typed::{self, AF_INET6},
     };
 
@@ -34,7 +33,7 @@ mod object {
     /// `include/net/tcp_states.h`
     const CLOSE_WAIT: u8 = 8;
     /// `include/net/tcp_states.h`
-    const LISTEN: u8 = 10;
+    pub const LISTEN: u8 = 10;
 
     /// One entry: bit *n* set = sockets in state *n* are wanted. Set by user space before each pass.
     #[btf_map]
@@ -42,10 +41,10 @@ mod object {
 
     /// `struct bpf_iter__task_file` of kernel/bpf/task_iter.c.
     #[repr(C)]
-    struct TaskFile {
+    pub struct TaskFile {
         meta: *const IteratorMeta,
         task: *const task_struct,
-        fd: u32,
+        pub fd: u32,
         file: *const u8,
     }
 
@@ -84,21 +83,62 @@ mod object {
         }
     }
 
+    impl TaskFile {
+        /// The socket that the descriptor refers to; null when it refers to none.
+        ///
+        /// # Safety
+        /// `self` has to be the kernel's context.
+        #[inline(always)]
+        pub unsafe fn sock(&self) -> *const u8 {
+            if self.task.is_null() || self.file.is_null() {
+                return core::ptr::null();
+            }
+            // SAFETY: the pointer comes from the iterator's context and is followed at the offset of a
+            // member; the verifier checks its type.
+            unsafe {
+                let socket = bpf_sock_from_file(self.file.cast_mut().cast()).cast::<u8>().cast_const();
+                if socket.is_null() { socket } else { typed::follow(socket, kernel!(socket_sk)) }
+            }
+        }
+
+        /// The process, by its number in the root pid namespace.
+        ///
+        /// # Safety
+        /// As for [`TaskFile::sock`].
+        #[inline(always)]
+        pub unsafe fn pid(&self) -> u32 {
+            let task = self.task.cast::<u8>();
+            // Loaded anew, it is unknown to the verifier again.
+            if task.is_null() {
+                return 0;
+            }
+            // SAFETY: the offset is that of the member named.
+            unsafe { typed::load(task, kernel!(task_tgid)) }
+        }
+
+        /// Hands a record out.
+        ///
+        /// # Safety
+        /// As for [`TaskFile::sock`]; `T` must have no padding.
+        #[inline(always)]
+        pub unsafe fn write<T>(&self, record: &T) {
+            // SAFETY: the record is initialised memory of that size.
+            unsafe {
+                bpf_seq_write(
+                    (*self.meta).seq,
+                    core::ptr::from_ref(record).cast_mut().cast(),
+                    size_of::<T>() as u32,
+                );
+            }
+        }
+    }
+
     #[inline(always)]
     unsafe fn visit(context: &TaskFile) {
-        let task = context.task.cast::<u8>();
-        let file = context.file;
-        if task.is_null() || file.is_null() {
-            return;
-        }
         // SAFETY: pointers come from the iterator's context and are followed at the offsets of members;
         // the verifier checks their types.
         unsafe {
-            let socket = bpf_sock_from_file(file.cast_mut().cast()).cast::<u8>().cast_const();
-            if socket.is_null() {
-                return;
-            }
-            let sock = typed::follow(socket, kernel!(socket_sk));
+            let sock = context.sock();
             if sock.is_null() {
                 return;
             }
@@ -120,7 +160,7 @@ mod object {
                 laddr,
                 raddr,
                 netns: typed::netns(sock),
-                pid: typed::load(task, kernel!(task_tgid)),
+                pid: context.pid(),
                 fd: context.fd,
                 lport: typed::load(sock, kernel!(sock_num)),
                 rport,
@@ -130,71 +170,9 @@ mod object {
                 has_backlog: u8::from(
                     state == LISTEN && typed::load::<u32>(sock, kernel!(sock_ack_backlog)) != 0,
                 ),
-                is_queued: 0,
-                padding: [0; 3],
+                padding: [0; 4],
             };
-            write(context, &record);
-            if config!(walk_queues) != 0 && state == LISTEN {
-                write_queue(context, sock, record);
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn write(context: &TaskFile, record: &HolderRecord) {
-        let record = core::ptr::from_ref(record).cast_mut().cast();
-        // SAFETY: the sequence file is that of the pass; the record lies on this program's stack.
-        unsafe { bpf_seq_write((*context.meta).seq, record, size_of::<HolderRecord>() as u32) };
-    }
-
-    /// Reads kernel memory without a typed pointer; zero when it is gone. The helper zeroes what it cannot
-    /// read, so its answer needs no branch, and each branch in a loop multiplies the verifier's work.
-    #[inline(always)]
-    fn read<T: Copy + Default>(base: u64, offset: usize) -> T {
-        let mut value = T::default();
-        // SAFETY: the helper writes as many bytes as `value` has, and checks the address it reads from.
-        unsafe {
-            bpf_probe_read_kernel(
-                (&raw mut value).cast(),
-                size_of::<T>() as u32,
-                (base as *const u8).add(offset).cast(),
-            )
-        };
-        value
-    }
-
-    /// Writes the connections in CLOSE_WAIT that wait in the queue of a listener: of several listeners on
-    /// one address (SO_REUSEPORT) it tells which is the one. The queue may change meanwhile: at worst one
-    /// is missed, and all listeners of the address answer for it.
-    #[inline(always)]
-    unsafe fn write_queue(context: &TaskFile, listener: *const u8, template: HolderRecord) {
-        /// Connections looked at in one queue; `net.core.somaxconn` is 4096, but each is a step for the verifier.
-        const MAX_QUEUED: u32 = 128;
-        let mut request = read::<u64>(listener as u64, kernel!(icsk_accept_head));
-        for _ in 0..MAX_QUEUED {
-            if request == 0 {
-                return;
-            }
-            let sock = read::<u64>(request, kernel!(request_sock));
-            if sock != 0 && read::<u8>(sock, kernel!(sock_state)) == CLOSE_WAIT {
-                let is_v6 = read::<u16>(sock, kernel!(sock_family)) == AF_INET6;
-                let address = |v6: usize, v4: usize| {
-                    if is_v6 { read::<Address>(sock, v6) } else { typed::mapped(read::<u32>(sock, v4)) }
-                };
-                let record = HolderRecord {
-                    cookie: read(sock, kernel!(sock_cookie)),
-                    laddr: address(kernel!(sock_v6_rcv_saddr), kernel!(sock_rcv_saddr)),
-                    raddr: address(kernel!(sock_v6_daddr), kernel!(sock_daddr)),
-                    lport: read(sock, kernel!(sock_num)),
-                    rport: u16::from_be(read(sock, kernel!(sock_dport))),
-                    state: CLOSE_WAIT,
-                    is_queued: 1,
-                    ..template
-                };
-                // SAFETY: as in `visit`.
-                unsafe { write(context, &record) };
-            }
-            request = read(request, kernel!(request_next));
+            context.write(&record);
         }
     }
 }

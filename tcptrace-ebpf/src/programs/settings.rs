@@ -26,8 +26,6 @@ pub static CONFIG: Config = Config {
     track_all_states: 0,
     wakeup_interval_ns: 0,
     openers_per_second: 0,
-    walk_queues: 0,
-    padding: 0,
 };
 
 /// A field of [`CONFIG`], as the loader left it.

@@ -27,9 +27,8 @@ pub unsafe fn follow(base: *const u8, offset: usize) -> *const u8 {
     unsafe { load::<*const u8>(base, offset) }
 }
 
-/// An IPv4 address in its v4-mapped form.
 #[inline(always)]
-pub fn mapped(address: u32) -> Address {
+fn mapped(address: u32) -> Address {
     let mut bytes = [0u8; 16];
     bytes[10] = 0xff;
     bytes[11] = 0xff;

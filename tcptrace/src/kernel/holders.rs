@@ -1,5 +1,5 @@
-//! The iterator over all descriptor tables: which process holds which TCP socket, on the whole host,
-//! in every network and pid namespace, in one pass.
+//! The iterators over all descriptor tables: which process holds which TCP socket, on the whole host,
+//! in every network and pid namespace, in one pass; and what waits in listeners' queues.
 
 use std::{
     fs::File,
@@ -7,54 +7,81 @@ use std::{
 };
 
 use aya::{
-    Ebpf,
+    Btf, Ebpf,
     maps::{Array, MapData},
     programs::{Iter, ProgramError},
 };
-use tcptrace_ebpf::record::HolderRecord;
-use zerocopy::FromBytes as _;
+use tcptrace_ebpf::record::{HolderRecord, WaitingRecord};
+use zerocopy::FromBytes;
 
 use super::load::{self, HostTypes, LoadError};
 use crate::transition::StateSet;
 
-const PROGRAM: &str = "holders";
+/// The program over descriptors of sockets.
+const HOLDERS: &str = "holders";
 
-/// Records read at once; the kernel hands out eight pages at most in a call.
-const BUFFER_RECORDS: usize = 512;
+/// The program over listeners' queues.
+const QUEUES: &str = "queues";
 
-/// The loaded iterator; each [`HolderScan::run`] is a pass of its own.
+/// Bytes read at once; the kernel hands out eight pages at most in a call.
+const BUFFER_BYTES: usize = 32 * 1024;
+
+/// The loaded iterators; each run is a pass of its own.
 pub struct HolderScan {
     object: Ebpf,
+    btf: Btf,
     states: Array<MapData, u32>,
+    has_queues: bool,
 }
 
 impl HolderScan {
-    /// Loads the iterator (Linux 5.11 with BTF). With queues, it tells for each listener's descriptor which
-    /// connections in CLOSE_WAIT wait for accept() there; that takes a tenth of a second longer to load.
+    /// Loads the iterator over descriptors (Linux 5.11 with BTF).
     ///
     /// # Errors
     /// When the kernel has no BTF or refuses the program: a scan of /proc is the way then.
-    pub fn new(with_queues: bool) -> Result<Self, LoadError> {
-        let refused = |error: &ProgramError| LoadError::refused("iterate over descriptor tables", error);
+    pub fn new() -> Result<Self, LoadError> {
         let types = HostTypes::read()?;
-        let mut object = load::holders(&types, with_queues)?;
+        let mut object = load::holders(&types)?;
         let map = object.take_map("HOLDER_STATES").ok_or_else(load::missing)?;
         let states = Array::try_from(map)
             .map_err(|error| LoadError::refused("open the iterator's settings", &error))?;
-        let program = object.program_mut(PROGRAM).ok_or_else(load::missing)?;
+        let mut scan = Self { object, btf: types.btf, states, has_queues: false };
+        scan.load(HOLDERS)?;
+        Ok(scan)
+    }
+
+    fn load(&mut self, name: &str) -> Result<(), LoadError> {
+        let refused = |error: &ProgramError| LoadError::refused("iterate over descriptor tables", error);
+        let program = self.object.program_mut(name).ok_or_else(load::missing)?;
         let program: &mut Iter = program.try_into().map_err(|error| refused(&error))?;
-        program.load("task_file", &types.btf).map_err(|error| refused(&error))?;
-        Ok(Self { object, states })
+        program.load("task_file", &self.btf).map_err(|error| refused(&error))
+    }
+
+    /// Visits every connection that waits for accept(), with each descriptor of its listener; of a very
+    /// long queue the first 1024. Loads a program of its own at the first call.
+    ///
+    /// # Errors
+    /// When the kernel refuses the program or ends the pass early.
+    pub fn run_queues(&mut self, visit: impl FnMut(WaitingRecord)) -> Result<(), LoadError> {
+        if !self.has_queues {
+            self.load(QUEUES)?;
+            self.has_queues = true;
+        }
+        self.pass(QUEUES, visit).map_err(|error| LoadError::refused("iterate over queues", &error))
     }
 
     /// Visits every descriptor that refers to a TCP socket in one of `states`.
     ///
     /// # Errors
     /// When the kernel ends the pass early.
-    pub fn run(&mut self, states: StateSet, mut visit: impl FnMut(HolderRecord)) -> io::Result<()> {
+    pub fn run(&mut self, states: StateSet, visit: impl FnMut(HolderRecord)) -> io::Result<()> {
         self.states.set(0, states.bits(), 0).map_err(io::Error::other)?;
-        let mut pass = self.start().map_err(io::Error::other)?;
-        let mut buffer = vec![0u8; BUFFER_RECORDS * size_of::<HolderRecord>()];
+        self.pass(HOLDERS, visit)
+    }
+
+    fn pass<R: FromBytes>(&mut self, name: &str, mut visit: impl FnMut(R)) -> io::Result<()> {
+        let mut pass = self.start(name).map_err(io::Error::other)?;
+        let mut buffer = vec![0u8; BUFFER_BYTES];
         let mut filled = 0;
         while let Some(space) = buffer.get_mut(filled..) {
             match pass.read(space) {
@@ -69,7 +96,7 @@ impl HolderScan {
                 Err(error) => return Err(error),
             }
             let mut rest = buffer.get(..filled).unwrap_or_default();
-            while let Ok((record, tail)) = HolderRecord::read_from_prefix(rest) {
+            while let Ok((record, tail)) = R::read_from_prefix(rest) {
                 visit(record);
                 rest = tail;
             }
@@ -80,8 +107,8 @@ impl HolderScan {
         Ok(())
     }
 
-    fn start(&mut self) -> Result<File, Box<dyn std::error::Error + Send + Sync>> {
-        let program = self.object.program_mut(PROGRAM).ok_or("the iterator is gone")?;
+    fn start(&mut self, name: &str) -> Result<File, Box<dyn std::error::Error + Send + Sync>> {
+        let program = self.object.program_mut(name).ok_or("the iterator is gone")?;
         let program: &mut Iter = program.try_into()?;
         let link = program.attach()?;
         Ok(program.take_link(link)?.into_file()?)

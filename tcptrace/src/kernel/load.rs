@@ -169,8 +169,6 @@ pub(super) fn object(
         track_all_states: u32::from(settings.track_all_states),
         wakeup_interval_ns: settings.wakeup_interval_ns,
         openers_per_second: if settings.track_openers { OPENERS_PER_SECOND } else { 0 },
-        walk_queues: 0,
-        padding: 0,
     };
     let bytes: &[u8] = match backend {
         Backend::Btf => aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-btf")),
@@ -190,8 +188,8 @@ pub(super) fn object(
     loader.load(bytes).map_err(|error| LoadError::refused("take the BPF object", &error))
 }
 
-/// Loads the object of the iterator over descriptor tables; its program is not verified yet.
-pub(super) fn holders(types: &HostTypes, with_queues: bool) -> Result<Ebpf, LoadError> {
+/// Loads the object of the iterators over descriptor tables; its programs are not verified yet.
+pub(super) fn holders(types: &HostTypes) -> Result<Ebpf, LoadError> {
     let config = Config {
         filter: KernelFilter::default().rules(),
         kernel: types.offsets,
@@ -199,8 +197,6 @@ pub(super) fn holders(types: &HostTypes, with_queues: bool) -> Result<Ebpf, Load
         track_all_states: 0,
         wakeup_interval_ns: 0,
         openers_per_second: 0,
-        walk_queues: u32::from(with_queues),
-        padding: 0,
     };
     EbpfLoader::new()
         .btf(Some(&types.btf))

@@ -20,21 +20,9 @@ pub enum OffsetsError {
 /// # Errors
 /// When a field that every supported kernel has is not there.
 pub fn find(btf: &Btf<'_>) -> Result<KernelOffsets, OffsetsError> {
-    let [
-        sock,
-        inet_sock,
-        tcp_sock,
-        net,
-        cgroup,
-        kernfs_node,
-        socket,
-        task,
-        files,
-        fdtable,
-        file,
-        icsk,
-        request,
-    ] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+    let [sock, inet_sock, tcp_sock, net, cgroup, kernfs_node, socket, task, files, fdtable, file] =
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+    let [connection, request] = [11, 12];
     let offset = btf.offsets([
         "sock",
         "inet_sock",
@@ -75,7 +63,7 @@ pub fn find(btf: &Btf<'_>) -> Result<KernelOffsets, OffsetsError> {
         inet_sport: needed(inet_sock, &["inet_sport"])?,
         // Absent before Linux 5.6 and without CONFIG_MPTCP.
         tcp_is_mptcp: optional(tcp_sock, &["is_mptcp"]),
-        icsk_accept_head: needed(icsk, &["icsk_accept_queue", "rskq_accept_head"])?,
+        icsk_accept_head: needed(connection, &["icsk_accept_queue", "rskq_accept_head"])?,
         request_next: needed(request, &["dl_next"])?,
         request_sock: needed(request, &["sk"])?,
         tcp_rcv_nxt: needed(tcp_sock, &["rcv_nxt"])?,

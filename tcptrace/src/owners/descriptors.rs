@@ -8,7 +8,7 @@ use tcptrace_ebpf::record::HolderRecord;
 
 use super::proc_fd;
 use crate::{
-    kernel::HolderScan,
+    kernel::{HolderScan, LoadError},
     sock_diag::{DiagSocket, TcpFlavour},
     transition::{Endpoints, Socket, State, StateSet},
 };
@@ -31,29 +31,20 @@ pub struct Held {
     pub holders: Holders,
 }
 
-/// A listening socket.
+/// Where somebody listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Listener {
-    /// Its namespace.
-    pub netns: u32,
-    /// The address it listens on.
-    pub local: SocketAddr,
+struct Address {
+    netns: u32,
+    local: SocketAddr,
 }
 
-/// Who listens on an address.
-#[derive(Debug, Default)]
-pub struct Listening {
-    /// The holders of all sockets that listen there.
-    pub holders: Holders,
-    /// These sockets, by cookie or inode: several when they share the address by SO_REUSEPORT.
-    sockets: FxHashSet<u64>,
-}
-
-impl Listening {
-    /// Whether several sockets listen there, so that not all holders answer for every connection.
-    pub fn has_rivals(&self) -> bool {
-        self.sockets.len() > 1
-    }
+/// One of the sockets that listen at an address: with SO_REUSEPORT there can be many.
+#[derive(Debug)]
+struct Listener {
+    cookie: u64,
+    /// Whether connections wait for accept() in its queue.
+    has_backlog: bool,
+    holders: Holders,
 }
 
 /// The sockets of a namespace that some process has a descriptor of.
@@ -78,9 +69,9 @@ pub enum Wanted<'a> {
 #[derive(Debug, Default)]
 pub struct Look {
     by_cookie: FxHashMap<u64, Held>,
-    listeners: FxHashMap<Listener, Listening>,
-    /// Connections that wait for accept(), by namespace and address: who holds the very listener.
-    queued: FxHashMap<(u32, Endpoints), Holders>,
+    listeners: FxHashMap<Address, Vec<Listener>>,
+    /// Whose queue each connection waits in, by its cookie; empty unless it had to be known.
+    queues: FxHashMap<u64, Holders>,
     census: FxHashMap<u32, Census>,
 }
 
@@ -95,17 +86,51 @@ impl Look {
         self.by_cookie.values()
     }
 
-    /// The holders of the listener in whose queue a connection waits; known after a look into the queues.
-    pub fn queued(&self, netns: u32, endpoints: Endpoints) -> Option<&Holders> {
-        self.queued.get(&(netns, endpoints))
+    /// Who listens for a connection that nobody has accepted; empty when nobody does any more.
+    pub fn listeners(&self, waiting: &Socket) -> Holders {
+        if let Some(holders) = waiting.cookie.and_then(|cookie| self.queues.get(&cookie)) {
+            return holders.clone();
+        }
+        let mut all = Holders::new();
+        for (pid, fds) in self.candidates(waiting).flat_map(|listener| &listener.holders) {
+            all.entry(*pid).or_default().extend(fds);
+        }
+        all
     }
 
-    /// Who listens for connections to `local`: on that very address, or else on any address.
-    pub fn listeners(&self, netns: u32, local: SocketAddr) -> Option<&Listening> {
+    /// Whether the connection may wait in the queue of one listener or another.
+    pub fn is_ambiguous(&self, waiting: &Socket) -> bool {
+        self.candidates(waiting).nth(1).is_some()
+    }
+
+    /// The sockets that listen on that very address, or else on any address: of these the ones in whose
+    /// queues something waits, unless all seem empty.
+    fn candidates(&self, waiting: &Socket) -> impl Iterator<Item = &Listener> {
+        let local = waiting.endpoints.local;
         let any_v4 = SocketAddr::from(([0, 0, 0, 0], local.port()));
         let any_v6 = SocketAddr::from(([0u16; 8], local.port()));
-        let candidates = if local.is_ipv4() { [local, any_v4, any_v6] } else { [local, any_v6, any_v6] };
-        candidates.into_iter().find_map(|local| self.listeners.get(&Listener { netns, local }))
+        let addresses = if local.is_ipv4() { [local, any_v4, any_v6] } else { [local, any_v6, any_v6] };
+        let at = |local| self.listeners.get(&Address { netns: waiting.netns?, local });
+        let found = || addresses.into_iter().filter_map(at);
+        let busy = found().find(|listeners| listeners.iter().any(|listener| listener.has_backlog));
+        let listeners = busy.or_else(|| found().next()).map(Vec::as_slice).unwrap_or_default();
+        listeners.iter().filter(move |listener| listener.has_backlog || busy.is_none())
+    }
+
+    /// Looks into the listeners' queues, for connections of which it is not clear who has to accept them.
+    ///
+    /// # Errors
+    /// When the kernel refuses; what is known then stays as it was.
+    pub fn look_into_queues(&mut self, scan: &mut HolderScan) -> Result<(), LoadError> {
+        let queues = &mut self.queues;
+        scan.run_queues(|record| {
+            if record.cookie != 0 {
+                let holders = queues.entry(record.cookie).or_default();
+                holders.entry(record.pid).or_default().push(record.fd);
+            }
+        })?;
+        self.sort();
+        Ok(())
     }
 
     /// What is held in a namespace; known after a look for states only.
@@ -126,11 +151,6 @@ impl Look {
         };
         scan.run(states, |record| {
             let Some(state) = State::from_number(record.state) else { return };
-            if record.is_queued != 0 {
-                let holders = look.queued.entry((record.netns, socket(&record).endpoints)).or_default();
-                holders.entry(record.pid).or_default().push(record.fd);
-                return;
-            }
             let is_wanted = match wanted {
                 Wanted::Cookies(cookies) => cookies.contains(&record.cookie),
                 Wanted::States(states) => {
@@ -150,14 +170,22 @@ impl Look {
                 held.holders.entry(record.pid).or_default().push(record.fd);
             }
             if state == State::Listen {
-                let listener = Listener { netns: record.netns, local: socket(&record).endpoints.local };
-                let listening = look.listeners.entry(listener).or_default();
-                listening.sockets.insert(record.cookie);
-                listening.holders.entry(record.pid).or_default().push(record.fd);
+                let listener = look.listener(record.netns, socket(&record).endpoints.local, record.cookie);
+                listener.has_backlog |= record.has_backlog != 0;
+                listener.holders.entry(record.pid).or_default().push(record.fd);
             }
         })?;
         look.sort();
         Ok(look)
+    }
+
+    fn listener(&mut self, netns: u32, local: SocketAddr, cookie: u64) -> &mut Listener {
+        let listeners = self.listeners.entry(Address { netns, local }).or_default();
+        let at = listeners.iter().position(|listener| listener.cookie == cookie).unwrap_or_else(|| {
+            listeners.push(Listener { cookie, has_backlog: false, holders: Holders::new() });
+            listeners.len() - 1
+        });
+        &mut listeners[at]
     }
 
     fn count(&mut self, record: &HolderRecord, state: State, counted: &mut FxHashSet<u64>) {
@@ -193,12 +221,10 @@ impl Look {
         }
         for (netns, socket) in listening {
             if let Some(holders) = by_inode.get(&socket.inode) {
-                let listener = Listener { netns: *netns, local: socket.local };
-                let all = look.listeners.entry(listener).or_default();
-                all.sockets.insert(u64::from(socket.inode));
-                for (pid, fds) in holders {
-                    all.holders.entry(*pid).or_default().extend(fds);
-                }
+                let listener = look.listener(*netns, socket.local, socket.cookie);
+                // Of a listener it is the number of connections in its queue.
+                listener.has_backlog = socket.recv_q != 0;
+                listener.holders = holders.clone();
             }
         }
         look.sort();
@@ -207,8 +233,8 @@ impl Look {
 
     fn sort(&mut self) {
         let held = self.by_cookie.values_mut().map(|held| &mut held.holders);
-        let listening = self.listeners.values_mut().map(|listening| &mut listening.holders);
-        for holders in held.chain(listening).chain(self.queued.values_mut()) {
+        let listening = self.listeners.values_mut().flatten().map(|listener| &mut listener.holders);
+        for holders in held.chain(listening).chain(self.queues.values_mut()) {
             for fds in holders.values_mut() {
                 fds.sort_unstable();
                 fds.dedup();

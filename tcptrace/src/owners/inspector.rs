@@ -45,9 +45,6 @@ pub struct Finding {
     pub verdict: Option<Verdict>,
     /// Who answers for it.
     pub owners: Vec<Owner>,
-    /// It was never accepted, and several sockets listen on its address: `owners` are the holders of all of
-    /// them.
-    pub has_rival_listeners: bool,
     /// Who opened it, when that was seen.
     pub opened_by: Option<OpenedBy>,
 }
@@ -103,27 +100,10 @@ impl Inspector {
             let all = due.iter().filter_map(|due| index.find(&due.socket)).map(|(_, socket)| socket.cookie);
             early = self.tables.look(Wanted::Cookies(&all.collect()));
         }
-        let look = early.unwrap_or_else(|| self.look_in_proc(due, &index));
+        let look = self.complete(early, due, &index);
         let mut findings = due.iter().map(|due| self.find(due, &index, &look)).collect::<Vec<_>>();
         self.look_again(due, &mut findings);
-        self.tell_listeners_apart(&mut findings);
         findings
-    }
-
-    /// Where several listeners share an address (SO_REUSEPORT), finds the one in whose queue each
-    /// connection waits.
-    pub(super) fn tell_listeners_apart(&mut self, findings: &mut [Finding]) {
-        if !findings.iter().any(|finding| finding.has_rival_listeners) {
-            return;
-        }
-        let Some(look) = self.tables.look_into_queues() else { return };
-        for finding in findings.iter_mut().filter(|finding| finding.has_rival_listeners) {
-            let Socket { netns, endpoints, .. } = finding.socket;
-            if let Some(holders) = netns.and_then(|netns| look.queued(netns, endpoints)) {
-                finding.owners = self.people.owners(holders, Evidence::Listener, None);
-                finding.has_rival_listeners = false;
-            }
-        }
     }
 
     /// Looks once more at sockets that nobody seemed to hold: a descriptor on its way from one process to
@@ -141,17 +121,30 @@ impl Inspector {
         let early = self.tables.look(Wanted::Cookies(&cookies));
         let index = Index::new(self.lister.list(StateSet::CLOSE_WAIT, namespaces.as_ref()));
         let again: Vec<Due> = unheld.iter().map(|(due, _)| **due).collect();
-        let look = early.unwrap_or_else(|| self.look_in_proc(&again, &index));
+        let look = self.complete(early, &again, &index);
         for (due, finding) in unheld {
             *finding = self.find(due, &index, &look);
         }
     }
 
-    pub(super) fn look_in_proc(&mut self, due: &[Due], index: &Index) -> Look {
+    /// A look that can tell everything about the sockets that are due.
+    pub(super) fn complete(&mut self, early: Option<Look>, due: &[Due], index: &Index) -> Look {
+        let Some(mut look) = early else { return self.look_in_proc(due, index) };
+        let is_unclear = |due: &Due| {
+            let listed = index.find(&due.socket).filter(|(_, socket)| may_be_unaccepted(socket));
+            listed.is_some_and(|(netns, socket)| look.is_ambiguous(&socket.named(*netns)))
+        };
+        if due.iter().any(is_unclear) {
+            self.tables.look_into_queues(&mut look);
+        }
+        look
+    }
+
+    fn look_in_proc(&mut self, due: &[Due], index: &Index) -> Look {
         let stuck: Vec<(u32, DiagSocket)> =
             due.iter().filter_map(|due| index.find(&due.socket)).cloned().collect();
         let unaccepted: FxHashSet<u32> =
-            stuck.iter().filter(|(_, socket)| socket.inode == 0).map(|(netns, _)| *netns).collect();
+            stuck.iter().filter(|(_, socket)| may_be_unaccepted(socket)).map(|(netns, _)| *netns).collect();
         let listening = if unaccepted.is_empty() {
             Vec::new()
         } else {
@@ -177,14 +170,11 @@ impl Inspector {
         let mut owners =
             held.map(|held| self.people.owners(&held.holders, Evidence::FdTable, opener)).unwrap_or_default();
         let has_inode = listed.map(|listed| listed.inode != 0);
-        let (mut has_listener, mut has_rival_listeners) = (false, false);
-        if owners.is_empty() && has_inode == Some(false) && can_be_unaccepted(state) {
-            let listening = socket.netns.and_then(|netns| look.listeners(netns, socket.endpoints.local));
-            if let Some(listening) = listening {
-                has_listener = true;
-                has_rival_listeners = listening.has_rivals();
-                owners = self.people.owners(&listening.holders, Evidence::Listener, None);
-            }
+        let mut has_listener = false;
+        if owners.is_empty() && listed.is_some_and(may_be_unaccepted) {
+            let listeners = look.listeners(&socket);
+            has_listener = !listeners.is_empty();
+            owners = self.people.owners(&listeners, Evidence::Listener, None);
         }
         if owners.is_empty() {
             owners.extend(opener.map(|opener| self.people.opener(&opener)));
@@ -216,7 +206,6 @@ impl Inspector {
             send_q: counted.map(|listed| listed.send_q),
             verdict: verdict.filter(|_| state == State::CloseWait),
             owners,
-            has_rival_listeners,
             opened_by,
         }
     }
@@ -238,8 +227,9 @@ impl Inspector {
     }
 }
 
-/// Whether a socket in this state may wait for accept(): one that was accepted and closed has no inode
-/// either, but has left these states.
-fn can_be_unaccepted(state: State) -> bool {
-    matches!(state, State::SynRecv | State::Established | State::CloseWait)
+/// Whether a socket may wait for accept(). One that was accepted and closed has no inode either, but it
+/// has left these states.
+fn may_be_unaccepted(socket: &DiagSocket) -> bool {
+    let state = State::from_number(socket.state);
+    socket.inode == 0 && matches!(state, Some(State::SynRecv | State::Established | State::CloseWait))
 }

@@ -79,10 +79,9 @@ impl Inspector {
             since: since::bracket(told.clone(), None),
             kernel_socket: None,
         }));
-        let look = look.unwrap_or_else(|| self.look_in_proc(&due, &index));
+        let look = self.complete(look, &due, &index);
         let mut findings = due.iter().map(|due| self.find(due, &index, &look)).collect::<Vec<_>>();
         self.look_again(&due, &mut findings);
-        self.tell_listeners_apart(&mut findings);
         findings.retain(|finding| finding.is_stuck);
         Snapshot { findings, namespaces: places.len(), processes, unreadable, source }
     }

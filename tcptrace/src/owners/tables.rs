@@ -1,8 +1,6 @@
 //! The way to the descriptor tables: the kernel's iterator where it can be had, /proc otherwise. Decides
 //! between them, looks at nothing itself.
 
-use rustc_hash::FxHashSet;
-
 use super::descriptors::{Look, Wanted};
 use crate::kernel::{HolderScan, LoadError};
 
@@ -28,8 +26,6 @@ impl HolderSource {
 /// The way that was taken.
 pub struct Tables {
     scan: Option<HolderScan>,
-    /// The same with the queues of listeners: loaded when it is needed, which is rare.
-    queue_scan: Option<HolderScan>,
     is_proc: bool,
 }
 
@@ -39,8 +35,8 @@ impl Tables {
     /// # Errors
     /// When the iterator is forced and cannot be had.
     pub fn new(forced: Option<HolderSource>) -> Result<Self, LoadError> {
-        let scan = if forced == Some(HolderSource::Iterator) { Some(HolderScan::new(false)?) } else { None };
-        Ok(Self { scan, queue_scan: None, is_proc: forced == Some(HolderSource::Proc) })
+        let scan = if forced == Some(HolderSource::Iterator) { Some(HolderScan::new()?) } else { None };
+        Ok(Self { scan, is_proc: forced == Some(HolderSource::Proc) })
     }
 
     /// Looks with the iterator; `None` when /proc is the way. Says in the log why, once.
@@ -59,23 +55,19 @@ impl Tables {
         .ok()
     }
 
-    /// Looks into the queues of all listeners; `None` where that cannot be done.
-    pub fn look_into_queues(&mut self) -> Option<Look> {
-        if self.is_proc {
-            return None;
+    /// Looks into the listeners' queues as well, if the iterator is the way.
+    pub fn look_into_queues(&mut self, look: &mut Look) {
+        if let Some(scan) = &mut self.scan
+            && let Err(error) = look.look_into_queues(scan)
+        {
+            log::warn!("{error}: a connection may be told of all listeners that share its port");
         }
-        if self.queue_scan.is_none() {
-            self.queue_scan = HolderScan::new(true)
-                .inspect_err(|error| log::warn!("{error}: rival listeners cannot be told apart"))
-                .ok();
-        }
-        Look::with_iterator(self.queue_scan.as_mut()?, Wanted::Cookies(&FxHashSet::default())).ok()
     }
 
     fn scan(&mut self) -> Result<&mut HolderScan, LoadError> {
         match &mut self.scan {
             Some(scan) => Ok(scan),
-            none => Ok(none.insert(HolderScan::new(false)?)),
+            none => Ok(none.insert(HolderScan::new()?)),
         }
     }
 }
