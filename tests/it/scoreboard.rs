@@ -1,5 +1,5 @@
 //! The scoreboard: every way a socket can be leaked, traced from its beginning and found afterwards, by
-//! both backends. A cell is right or wrong; one wrong cell fails the test.
+//! both backends, and listed at one moment. A cell is right or wrong; one wrong cell fails the test.
 //!
 //! `--nocapture` shows the matrix when all is well.
 
@@ -7,13 +7,17 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::support::judge::judge;
+use crate::support::judge::{judge, judge_listed};
 use crate::support::leaky::Leaky;
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
 use crate::support::{Backend, live};
 
-const COLUMNS: [&str; 4] = ["live btf", "live tracepoint", "after btf", "after tracepoint"];
+const COLUMNS: [&str; 6] =
+    ["live btf", "live tracepoint", "after btf", "after tracepoint", "now", "now from /proc"];
+
+/// Says of one socket whether all records about it are right.
+type Judge = fn(&Truth, &[&Value]) -> Result<(), String>;
 
 /// A case with its sockets, or why this host cannot build it.
 struct Row {
@@ -43,7 +47,7 @@ fn the_right_process_is_named_in_every_case() {
     let last = Leaky::start("accepted_kept", &[]);
     for tracer in tracers {
         tracer.wait_for_each("leak", &last.truths);
-        judge_all(&mut rows, &tracer.stop().records);
+        judge_all(&mut rows, &tracer.stop().records, judge);
     }
 
     for backend in Backend::ALL {
@@ -53,7 +57,13 @@ fn the_right_process_is_named_in_every_case() {
         tracer.wait_for_each("leak", &last.truths);
         let later = Leaky::start("accepted_kept", &[]);
         tracer.wait_for_each("leak", &later.truths);
-        judge_all(&mut rows, &tracer.stop().records);
+        judge_all(&mut rows, &tracer.stop().records, judge);
+    }
+
+    for holders in ["iterator", "proc"] {
+        let session = Tracer::start_plain(&["now", "--holders", holders]).finish();
+        session.summary();
+        judge_all(&mut rows, &session.records, judge_listed);
     }
 
     let (matrix, wrong) = show(&rows);
@@ -62,7 +72,7 @@ fn the_right_process_is_named_in_every_case() {
 }
 
 /// Adds a column.
-fn judge_all(rows: &mut [Row], records: &[Value]) {
+fn judge_all(rows: &mut [Row], records: &[Value], judge: Judge) {
     for row in rows {
         let Row { leaky, cells, .. } = row;
         let about = |truth: &Truth| {
