@@ -9,7 +9,7 @@ use super::{
     listing::{Index, Lister, Roots},
     people::People,
     process::DescriptorUse,
-    since,
+    since::{self, JIFFY_NS},
     symbols::Symbols,
     tables::Tables,
 };
@@ -76,9 +76,8 @@ impl Inspector {
 
     /// Every socket that is in CLOSE_WAIT now, on the whole host.
     pub fn seeds(&mut self) -> Vec<Seed> {
-        let asked = clock::monotonic_ns();
         let stuck = self.lister.list(StateSet::CLOSE_WAIT, None);
-        let told = asked..=clock::monotonic_ns();
+        let told = stuck.asked_ns..=clock::monotonic_ns();
         let seed = |(netns, socket): (u32, DiagSocket)| Seed {
             socket: socket.named(netns),
             since: since::bracket(told.clone(), socket.times),
@@ -192,7 +191,8 @@ impl Inspector {
             unread: listed.map(unread),
             last_data_sent_ms: listed.and_then(|listed| listed.times).map(|times| times.last_data_sent_ms),
             has_answered_since_fin: held.is_some_and(|held| held.has_answered_since_fin),
-            in_close_wait_ms: due.since.age_at(looked_at_ns).0 / 1_000_000,
+            // As of the listing, to which the time of the last sending belongs too.
+            in_close_wait_ms: due.since.age_at(index.asked_ns()).0.saturating_sub(2 * JIFFY_NS) / 1_000_000,
             active_window_ms: self.active_window_ms,
         });
         Finding {

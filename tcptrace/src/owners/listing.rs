@@ -6,6 +6,7 @@ use std::{io, path::PathBuf};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
+    host::clock,
     namespaces::{self, NetNamespace},
     parallel,
     sock_diag::{self, DiagSocket, SockDiag, SocketId, TcpFlavour},
@@ -126,7 +127,7 @@ impl Lister {
 
     /// Runs the errands, several at a time.
     pub fn fetch(&mut self, states: StateSet, errands: Vec<Errand>) -> Listing {
-        let mut listing = Listing::default();
+        let mut listing = Listing { asked_ns: clock::monotonic_ns(), ..Listing::default() };
         let mut failure = None;
         for errand in parallel::map(errands, |errand| self.run(&errand, states)) {
             match errand {
@@ -219,6 +220,8 @@ pub struct Listing {
     pub sockets: Vec<(u32, DiagSocket)>,
     /// Namespaces that answered: what is in one of them and not listed is not there.
     pub answered: FxHashSet<u32>,
+    /// When the kernel was asked (CLOCK_MONOTONIC, nanoseconds): what it told is of that moment or later.
+    pub asked_ns: u64,
 }
 
 /// What the kernel listed, to be found by cookie or by address.
@@ -227,12 +230,13 @@ pub struct Index {
     by_cookie: FxHashMap<u64, usize>,
     by_address: FxHashMap<Endpoints, usize>,
     answered: FxHashSet<u32>,
+    asked_ns: u64,
 }
 
 impl Index {
     /// Sorts a listing in; a socket that was listed twice is here once.
     pub fn new(listing: Listing) -> Self {
-        let Listing { sockets: mut listed, answered } = listing;
+        let Listing { sockets: mut listed, answered, asked_ns } = listing;
         let mut by_cookie = FxHashMap::default();
         listed.retain(|(_, socket)| {
             let next = by_cookie.len();
@@ -243,7 +247,12 @@ impl Index {
             .enumerate()
             .map(|(at, (_, socket))| (Endpoints { local: socket.local, remote: socket.remote }, at))
             .collect();
-        Self { listed, by_cookie, by_address, answered }
+        Self { listed, by_cookie, by_address, answered, asked_ns }
+    }
+
+    /// When the kernel was asked (CLOCK_MONOTONIC, nanoseconds).
+    pub fn asked_ns(&self) -> u64 {
+        self.asked_ns
     }
 
     /// Every socket, each with the inode number of its namespace.

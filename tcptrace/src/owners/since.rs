@@ -8,7 +8,7 @@ use crate::{sock_diag::ActivityTimes, sockets::Since};
 const JIFFIES_AHEAD_MS: u64 = 300_000;
 
 /// The kernel's times have the width of a jiffy, 10 ms where it is widest (CONFIG_HZ=100), at both ends.
-const JIFFY_NS: u64 = 10_000_000;
+pub const JIFFY_NS: u64 = 10_000_000;
 
 /// Between which moments the peer's FIN came, as the kernel told it at some time within `told`
 /// (CLOCK_MONOTONIC, nanoseconds).

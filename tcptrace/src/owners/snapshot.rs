@@ -54,10 +54,9 @@ impl Inspector {
         };
         let holders: FxHashSet<u32> =
             look.iter().flat_map(Look::all_held).flat_map(|held| held.holders.keys()).copied().collect();
-        let asked = clock::monotonic_ns();
         let ((), index) =
             parallel::both(|| people.read_all(&holders), || Index::new(lister.fetch(states, errands)));
-        let told = asked..=clock::monotonic_ns();
+        let told = index.asked_ns()..=clock::monotonic_ns();
         let mut due: Vec<Due> = index
             .sockets()
             .iter()
