@@ -12,8 +12,9 @@ use crate::{
     typed,
 };
 
-/// Connections told of one listener. Together they have to fit into the kernel's buffer of eight pages.
-const MOST_WAITING: u32 = 1024;
+/// Connections told of one listener. Each is a step for the verifier (35 ms for all of them on the machine
+/// this was written on); together they have to fit into the kernel's buffer of eight pages.
+const MOST_WAITING: u32 = 512;
 
 /// Writes a [`WaitingRecord`] for each connection in the queue of the listener at hand, if it is one.
 /// Never stops the pass.

@@ -58,7 +58,7 @@ impl HolderScan {
     }
 
     /// Visits every connection that waits for accept(), with each descriptor of its listener; of a very
-    /// long queue the first 1024. Loads a program of its own at the first call.
+    /// long queue the first 512. Loads a program of its own at the first call.
     ///
     /// # Errors
     /// When the kernel refuses the program or ends the pass early.
