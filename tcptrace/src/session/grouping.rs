@@ -64,3 +64,76 @@ fn processes(leak: &Leak) -> String {
         .collect();
     if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        diagnosis::Verdict,
+        owners::{Evidence, Owner, ProcessIdentity},
+        transition::{Endpoints, Socket, State},
+    };
+
+    fn leak(cookie: u64, remote: ([u8; 4], u16), pids: &[u32], verdict: Verdict) -> Leak {
+        let owner = |pid: &u32| Owner {
+            process: Arc::new(ProcessIdentity::from_name(*pid, "shop")),
+            fds: vec![3],
+            inherited: None,
+            evidence: Evidence::FdTable,
+        };
+        let endpoints = Endpoints { local: ([10, 0, 0, 1], 80).into(), remote: remote.into() };
+        Leak {
+            time: Timestamp::UNIX_EPOCH,
+            socket: Socket { cookie: Some(cookie), netns: None, endpoints },
+            state: State::CloseWait,
+            age: None,
+            recv_q: Some(0),
+            send_q: Some(0),
+            verdict: Some(verdict),
+            owners: pids.iter().map(owner).collect(),
+            opened_by: None,
+        }
+    }
+
+    /// The title of each group, and the cookies in it.
+    fn divided(by: Option<GroupBy>) -> Vec<(Option<String>, Vec<Option<u64>>)> {
+        let leaks = vec![
+            leak(1, ([192, 0, 2, 1], 5432), &[7], Verdict::EofRead),
+            leak(2, ([192, 0, 2, 1], 40_001), &[7, 8], Verdict::DataUnread),
+            leak(3, ([192, 0, 2, 1], 5432), &[7], Verdict::DataUnread),
+            leak(4, ([192, 0, 2, 1], 40_002), &[], Verdict::NoHolder),
+        ];
+        let cookies = |group: Group| {
+            (group.title, group.leaks.iter().map(|leak| leak.socket.cookie).collect::<Vec<_>>())
+        };
+        GroupBy::divide(by, leaks).into_iter().map(cookies).collect()
+    }
+
+    #[test]
+    fn sockets_of_the_same_processes_stand_together_in_their_order() {
+        let expected =
+            [("shop (pid 7)", vec![1, 3]), ("shop (pid 7), shop (pid 8)", vec![2]), ("nobody", vec![4])];
+        let expected = expected.map(|(title, cookies)| {
+            (Some(title.to_owned()), cookies.into_iter().map(Some).collect::<Vec<_>>())
+        });
+        assert_eq!(divided(Some(GroupBy::Process)), expected);
+    }
+
+    #[test]
+    fn a_peers_port_counts_where_many_sockets_go_to_it() {
+        let titles =
+            |by| divided(by).into_iter().map(|(title, _)| title.unwrap_or_default()).collect::<Vec<_>>();
+        assert_eq!(titles(Some(GroupBy::Peer)), ["192.0.2.1:5432", "192.0.2.1"]);
+        assert_eq!(titles(Some(GroupBy::Verdict)), ["eof_read", "data_unread", "no_holder"]);
+    }
+
+    #[test]
+    fn without_a_wish_there_is_one_group_and_for_nothing_there_is_none() {
+        assert_eq!(divided(None), [(None, vec![Some(1), Some(2), Some(3), Some(4)])]);
+        assert!(GroupBy::divide(None, Vec::new()).is_empty());
+    }
+}

@@ -231,3 +231,89 @@ fn place(leak: &Leak) -> Option<&str> {
     let process = &leak.owners.first()?.process;
     process.container.as_deref().or(process.unit.as_deref())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        owners::ProcessIdentity,
+        record::{Summary, Totals},
+        transition::{Endpoints, Socket},
+    };
+
+    fn leak(cookie: u64, comm: &str) -> Leak {
+        let mut process = ProcessIdentity::from_name(71, comm);
+        process.unit = Some("shop-frontend.service".to_owned());
+        let owner = Owner {
+            process: Arc::new(process),
+            fds: vec![17, 18],
+            inherited: None,
+            evidence: Evidence::FdTable,
+        };
+        let endpoints =
+            Endpoints { local: ([10, 0, 0, 1], 8080).into(), remote: ([192, 0, 2, 1], 40_001).into() };
+        Leak {
+            time: Timestamp::UNIX_EPOCH,
+            socket: Socket { cookie: Some(cookie), netns: None, endpoints },
+            state: State::CloseWait,
+            age: Some(Age { ns: 125_000_000_000, is_exact: false, at_most_ns: None }),
+            recv_q: Some(1),
+            send_q: Some(0),
+            verdict: Some(Verdict::EofUnread),
+            owners: vec![owner],
+            opened_by: None,
+        }
+    }
+
+    fn shown(leaks: Vec<Leak>, rows: usize, width: usize) -> String {
+        let summary = Summary {
+            time: Timestamp::UNIX_EPOCH,
+            duration_ns: 90_000_000,
+            totals: Totals::default(),
+            in_close_wait: Some(leaks.len() as u64),
+            processes: Vec::new(),
+        };
+        let scope = Scope { states: StateSet::CLOSE_WAIT, namespaces: 3, processes: 120, unreadable: 0 };
+        let groups = if leaks.is_empty() { Vec::new() } else { vec![Group { title: None, leaks }] };
+        let mut out = Vec::new();
+        let extent = Extent { rows, width: Some(width) };
+        write(&mut out, &Snapshot { groups, scope, summary }, extent, &Palette::default()).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn finding_nothing_says_what_was_looked_at() {
+        assert_eq!(
+            shown(Vec::new(), 40, 80),
+            "No socket is in CLOSE_WAIT: looked at 120 processes in 3 network namespaces in 90 ms.\n"
+        );
+    }
+
+    #[test]
+    fn a_narrow_table_leaves_out_what_stands_elsewhere_too() {
+        let wide = shown(vec![leak(1, "frontend")], 40, 160);
+        assert!(
+            wide.contains("≥ 2m 05s  frontend (71)  17 +1  10.0.0.1:8080  192.0.2.1:40001       1"),
+            "{wide}"
+        );
+        assert!(wide.contains("shop-frontend.service"), "{wide}");
+        let narrow = shown(vec![leak(1, "frontend")], 40, 80);
+        assert!(!narrow.contains("shop-frontend.service") && narrow.contains("192.0.2.1:40001"), "{narrow}");
+        let table = narrow.lines().skip(1).take_while(|line| !line.contains("eof_unread ("));
+        assert!(table.map(|line| line.chars().count()).all(|width| width <= 80), "{narrow}");
+    }
+
+    #[test]
+    fn a_long_list_is_cut_and_hostile_names_do_no_harm() {
+        let text = shown((0..100).map(|cookie| leak(cookie, "x\u{1b}[2J")).collect(), 5, 160);
+        assert!(text.contains("… and 95 more, none of them older"), "{text}");
+        assert!(!text.contains('\u{1b}') && text.contains("x\\u{1b}[2J (71)"), "{text}");
+        assert_eq!(text.matches("192.0.2.1:40001").count(), 5);
+        assert_eq!(text.matches(Verdict::EofUnread.advice()).count(), 1, "the meaning is told once");
+    }
+}
