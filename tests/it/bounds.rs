@@ -54,3 +54,16 @@ fn sockets_that_find_the_table_full_are_counted_as_evicted(backend: Backend) {
     let mentioned = leaky.truths.iter().filter(mentioned).count();
     assert!(mentioned <= ROOM, "{mentioned} sockets are mentioned, and there was room for {ROOM}");
 }
+
+#[test]
+fn a_million_sockets_take_less_than_200_megabytes() {
+    // What else the program needs is measured by `cargo xtask bench`: some 30 MB, the ring included.
+    const MOST_BYTES: u64 = 175_000_000;
+    let output = std::process::Command::new(crate::support::example("million")).arg("1000000").output();
+    let output = output.expect("the example `million` runs");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+    assert_eq!(told["sockets"], 1_000_000);
+    let size = |field: &str| told[field].as_u64().expect("a size in bytes");
+    let taken = size("after_bytes") - size("before_bytes");
+    assert!(taken < MOST_BYTES, "a million sockets take {taken} bytes");
+}

@@ -90,8 +90,9 @@ struct Kernel {
     #[arg(long, value_enum)]
     backend: Option<Backend>,
     /// Size of the ring buffer between kernel and tcptrace (64K to 1G; rounded up to a power of two)
-    #[arg(long, value_name = "BYTES", value_parser = values::ring_bytes, default_value = "16M")]
-    ring_size: u32,
+    /// [default: 16M, for leaks 4M]
+    #[arg(long, value_name = "BYTES", value_parser = values::ring_bytes)]
+    ring_size: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -279,7 +280,11 @@ fn tracer(kernel: &Kernel, filter: KernelFilter, tracked: Tracked, max_sockets: 
         filter,
         track_all_states: matches!(tracked, Tracked::EveryState),
         track_openers: matches!(tracked, Tracked::CloseWait { openers: true }),
-        ring_bytes: *ring_size,
+        // `leaks` asks the kernel side for two transitions of a connection instead of ten.
+        ring_bytes: ring_size.unwrap_or(match tracked {
+            Tracked::EveryState => 16 << 20,
+            Tracked::CloseWait { .. } => 4 << 20,
+        }),
         max_sockets,
     }
 }
