@@ -61,7 +61,7 @@ fn a_million_sockets_take_less_than_200_megabytes() {
     const MOST_BYTES: u64 = 175_000_000;
     let output = std::process::Command::new(crate::support::example("million")).arg("1000000").output();
     let output = output.expect("the example `million` runs");
-    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+    let told: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
     assert_eq!(told["sockets"], 1_000_000);
     let size = |field: &str| told[field].as_u64().expect("a size in bytes");
     let taken = size("after_bytes") - size("before_bytes");
