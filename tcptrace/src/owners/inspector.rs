@@ -5,7 +5,7 @@ use rustc_hash::FxHashSet;
 
 use super::{
     Evidence, OpenedBy, Owner,
-    descriptors::{Look, Wanted},
+    descriptors::{Held, Look, Wanted},
     listing::{Index, Lister, Roots},
     people::People,
     process::DescriptorUse,
@@ -76,13 +76,18 @@ impl Inspector {
 
     /// Every socket that is in CLOSE_WAIT now, on the whole host.
     pub fn seeds(&mut self) -> Vec<Seed> {
-        let stuck = self.lister.list(StateSet::CLOSE_WAIT, None);
-        let told = stuck.asked_ns..=clock::monotonic_ns();
-        let seed = |(netns, socket): (u32, DiagSocket)| Seed {
-            socket: socket.named(netns),
+        let look = self.tables.look(Wanted::States(StateSet::CLOSE_WAIT));
+        let index = Index::new(self.lister.list(StateSet::CLOSE_WAIT, None));
+        let told = index.asked_ns()..=clock::monotonic_ns();
+        let listed = index.sockets().iter().map(|(netns, socket)| Seed {
+            socket: socket.named(*netns),
             since: since::bracket(told.clone(), socket.times),
-        };
-        stuck.sockets.into_iter().map(seed).collect()
+        });
+        let unlisted = look
+            .iter()
+            .flat_map(|look| unlisted(look, &index))
+            .map(|held| Seed { socket: held.socket, since: since::bracket(told.clone(), None) });
+        listed.chain(unlisted).collect()
     }
 
     /// Looks at the sockets that are due.
@@ -232,4 +237,10 @@ impl Inspector {
 fn may_be_unaccepted(socket: &DiagSocket) -> bool {
     let state = State::from_number(socket.state);
     socket.inode == 0 && matches!(state, Some(State::SynRecv | State::Established | State::CloseWait))
+}
+
+/// Sockets that somebody holds in a namespace that nobody can enter, or that did not answer.
+pub(super) fn unlisted<'a>(look: &'a Look, index: &'a Index) -> impl Iterator<Item = &'a Held> {
+    look.all_held()
+        .filter(|held| index.find(&held.socket).is_none() && !index.knows_all_of(held.socket.netns))
 }

@@ -5,7 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     descriptors::{Look, Wanted},
-    inspector::{Finding, Inspector},
+    inspector::{Finding, Inspector, unlisted},
     listing::{Errand, Index, Place, Places, Scope},
     since,
     tables::HolderSource,
@@ -67,11 +67,7 @@ impl Inspector {
                 kernel_socket: None,
             })
             .collect();
-        // Held, but in a namespace that nobody can enter, or that did not answer.
-        let unlisted = look
-            .iter()
-            .flat_map(Look::all_held)
-            .filter(|held| index.find(&held.socket).is_none() && !index.knows_all_of(held.socket.netns));
+        let unlisted = look.iter().flat_map(|look| unlisted(look, &index));
         due.extend(unlisted.map(|held| Due {
             key: SocketKey(held.socket.cookie.unwrap_or_default()),
             socket: held.socket,

@@ -13,6 +13,8 @@ pub enum GroupBy {
     Peer,
     /// The verdict
     Verdict,
+    /// The line of code that opened them: `now` comes too late to see it, `leaks` sees it
+    Stack,
 }
 
 impl GroupBy {
@@ -37,6 +39,7 @@ impl GroupBy {
                 Self::Verdict => {
                     leak.verdict.map_or_else(|| "no verdict".to_owned(), |verdict| verdict.to_string())
                 }
+                Self::Stack => opening_line(&leak),
             };
             let at = *by_title.entry(title).or_insert_with_key(|title| {
                 groups.push(Group { title: Some(title.clone()), leaks: Vec::new() });
@@ -48,6 +51,13 @@ impl GroupBy {
         }
         groups
     }
+}
+
+fn opening_line(leak: &Leak) -> String {
+    let stack = leak.opened_by.as_ref().and_then(|opened| opened.what.stack.as_ref());
+    stack.and_then(|stack| stack.site.clone()).unwrap_or_else(|| {
+        "opened before anybody looked: `tcptrace leaks` sees the line of code of those to come".to_owned()
+    })
 }
 
 fn processes(leak: &Leak) -> String {
