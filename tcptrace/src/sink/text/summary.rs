@@ -1,7 +1,7 @@
 //! The end of a session, for people: a table of processes, their peers, and what was lost.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
     net::{IpAddr, SocketAddr},
 };
@@ -14,6 +14,7 @@ use super::{
     },
 };
 use crate::{
+    diagnosis::Verdict,
     record::{PeerCount, ProcessSummary, Summary},
     units::{Elapsed, plural},
 };
@@ -49,6 +50,7 @@ pub fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::R
             for process in listed(&summary.processes) {
                 write_reasons(out, process, palette)?;
             }
+            write_meanings(out, &summary.processes, palette)?;
             writeln!(out)?;
         }
     }
@@ -128,22 +130,36 @@ fn cells(process: &ProcessSummary) -> [String; 8] {
     ]
 }
 
+/// Says once what each verdict means and what to look at next.
+fn write_meanings(out: &mut dyn Write, processes: &[ProcessSummary], palette: &Palette) -> io::Result<()> {
+    let faint = palette.faint;
+    let verdicts: BTreeSet<Verdict> =
+        processes.iter().flat_map(|process| &process.verdicts).map(|(verdict, _)| *verdict).collect();
+    if !verdicts.is_empty() {
+        writeln!(out)?;
+    }
+    for verdict in verdicts {
+        writeln!(out, "  {faint}{verdict}:{faint:#} {}", verdict.advice())?;
+    }
+    Ok(())
+}
+
 fn write_reasons(out: &mut dyn Write, process: &ProcessSummary, palette: &Palette) -> io::Result<()> {
     let name = palette.name;
-    for (verdict, count) in &process.verdicts {
-        writeln!(
-            out,
-            "  {name}{} ({}){name:#}: {count} × {verdict}: {}",
-            Harmless(&process.process.comm),
-            process.process.pid,
-            verdict.advice(),
-        )?;
-    }
+    let verdicts: Vec<String> =
+        process.verdicts.iter().map(|(verdict, count)| format!("{count} × {verdict}")).collect();
     let hosts = by_host(&process.peers);
-    let listed: Vec<&str> = hosts.iter().take(PEERS_LISTED).map(String::as_str).collect();
+    let peers: Vec<&str> = hosts.iter().take(PEERS_LISTED).map(String::as_str).collect();
     let rest = hosts.len().saturating_sub(PEERS_LISTED);
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-    writeln!(out, "      peers: {}{more}", listed.join(", "))?;
+    writeln!(
+        out,
+        "  {name}{} ({}){name:#}: {}; peers: {}{more}",
+        Harmless(&process.process.comm),
+        process.process.pid,
+        if verdicts.is_empty() { "cause unknown".to_owned() } else { verdicts.join(", ") },
+        peers.join(", "),
+    )?;
     for counted in process.stacks.iter().take(STACKS_LISTED) {
         let stack = &counted.stack;
         let site = stack.site.as_ref().or(stack.frames.first()).map_or("?", String::as_str);
