@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 /// Stacks kept by name.
 const KEPT_STACKS: usize = 4096;
 
-/// Frames named of one stack; the rest is counted as cut.
+/// Frames named of one stack.
 const MAX_FRAMES: usize = 64;
 
 /// A stack with names.
@@ -90,7 +90,7 @@ impl Symbols {
             }
         }
         // Below the outermost function there may be anything.
-        let is_cut = addresses.len() > MAX_FRAMES || !frames.iter().any(|frame| frame.is_outermost);
+        let is_cut = !frames.iter().any(|frame| frame.is_outermost);
         let site = frames.iter().find(|frame| frame.is_of_interest).map(|frame| frame.text.clone());
         Some(Stack { site, is_cut, frames: frames.into_iter().map(|frame| frame.text).collect() })
     }
@@ -127,6 +127,7 @@ fn frame(name: &str, code: Option<&CodeInfo<'_>>, module: Option<&Path>) -> Fram
         is_outermost: matches!(
             name,
             "main"
+                | "std::rt::lang_start"
                 | "_start"
                 | "start_thread"
                 | "__libc_start_main"
@@ -134,7 +135,7 @@ fn frame(name: &str, code: Option<&CodeInfo<'_>>, module: Option<&Path>) -> Fram
                 | "clone"
                 | "clone3"
                 | "__clone3"
-        ),
+        ) || name.ends_with("::thread_start"),
     }
 }
 
