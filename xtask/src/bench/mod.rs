@@ -8,6 +8,7 @@ mod bpf_stats;
 mod configuration;
 mod leaking;
 mod load;
+mod memory;
 mod now;
 mod rate;
 mod report;

@@ -3,7 +3,7 @@
 //! tests do that.
 
 use super::leaking::Leaking;
-use super::median;
+use super::{median, memory};
 use crate::cargo::build;
 use crate::privilege::has_program;
 use anyhow::{Context, Result, bail};
@@ -136,9 +136,8 @@ impl Tool {
             .stderr(Stdio::inherit())
             .spawn()
             .with_context(|| format!("cannot run {}", self.name))?;
-        let status_file = format!("/proc/{}/status", child.id());
         let status = loop {
-            self.peak_memory = self.peak_memory.max(high_water(&status_file).unwrap_or(0));
+            self.peak_memory = self.peak_memory.max(memory::peak(child.id()).unwrap_or(0));
             if let Some(status) = child.try_wait()? {
                 break status;
             }
@@ -175,18 +174,10 @@ fn tools(tcptrace: &Path) -> (Vec<Tool>, Vec<&'static str>) {
             absent.push(line);
             continue;
         }
-        let arguments = words.collect();
-        let (milliseconds, peak_memory, lines) = (Vec::new(), 0, 0);
-        tools.push(Tool { name: line.into(), program, arguments, milliseconds, peak_memory, lines });
+        let (name, arguments) = (line.into(), words.collect());
+        tools.push(Tool { name, program, arguments, milliseconds: Vec::new(), peak_memory: 0, lines: 0 });
     }
     (tools, absent)
-}
-
-/// The most memory that a process has held so far, in bytes.
-fn high_water(status_file: &str) -> Option<u64> {
-    let status = read_to_string(status_file).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
 /// The median, with the lowest and the highest.
@@ -195,4 +186,14 @@ fn spread(values: &[f64], digits: usize, unit: &str) -> String {
     let highest = values.iter().copied().fold(0.0, f64::max);
     let middle = median(values).unwrap_or_default();
     format!("{middle:.digits$}{unit} ({lowest:.digits$}–{highest:.digits$})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_shown_by_its_median_and_its_ends() {
+        assert_eq!(spread(&[120.4, 99.0, 310.0], 0, " ms"), "120 ms (99–310)");
+    }
 }
