@@ -1,11 +1,15 @@
 //! `cargo xtask bench`: what tracing costs on this machine, in interleaved rounds, as ratios.
 //!
 //! The load runs on CPU 0, the tracer on CPU 1, so that what slows the load is the work in the
-//! kernel and the waking of the reader. Nothing here judges the numbers.
+//! kernel and the waking of the reader. Nothing here judges the numbers, but that `now` says whether
+//! it met its goals.
 
 mod bpf_stats;
 mod configuration;
+mod leaking;
 mod load;
+mod memory;
+mod now;
 mod rate;
 mod report;
 mod rounds;
@@ -52,6 +56,8 @@ pub struct Bench {
 enum What {
     /// The highest connection rate two CPUs can make, and whether `trace` to a file loses anything at it
     Rate,
+    /// How long `now` takes for very many leaked sockets, beside ss and lsof where they are installed
+    Now(now::Now),
 }
 
 /// The programs that are run, and a directory for what they write.
@@ -74,6 +80,9 @@ impl Bench {
             bail!("the benchmark needs two CPUs, one for the load and one for the tracer");
         }
         self.prepare.execute()?;
+        if let Some(What::Now(now)) = self.what {
+            return now.measure();
+        }
         let [tcptrace, churn, floor] =
             build(true, [("--bin", "tcptrace"), ("--example", "churn"), ("--example", "floor")])?;
         let scratch = tempfile::tempdir().context("cannot make a temporary directory (TMPDIR?)")?;

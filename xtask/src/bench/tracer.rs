@@ -3,6 +3,7 @@
 //! It knows a tracer only from outside, through /proc and its files, so that all are treated alike.
 
 use super::configuration::{Configuration, Loss};
+use super::memory;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -16,7 +17,6 @@ use std::time::{Duration, Instant};
 
 /// The tracer's CPU; the load has another.
 const CPU: usize = 1;
-
 const STEP: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -72,9 +72,7 @@ impl Tracer {
 
     /// The most memory it has ever held, in bytes.
     pub fn peak_memory(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+        memory::peak(self.pid())
     }
 
     /// Returns once it has nothing left to do: less than 1 % of a CPU over a while.

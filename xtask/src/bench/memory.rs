@@ -1,0 +1,24 @@
+//! How much memory a process has held, as the kernel counts it. What BPF maps take is not part of it.
+
+use std::fs::read_to_string;
+
+/// The most that it has held so far, in bytes; `None` once it has ended.
+pub fn peak(pid: u32) -> Option<u64> {
+    parse(&read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
+fn parse(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_is_read_in_bytes_and_a_process_that_has_ended_has_none() {
+        assert_eq!(parse("Name:\tss\nVmPeak:\t    9000 kB\nVmHWM:\t    6640 kB\n"), Some(6640 * 1024));
+        assert_eq!(parse("Name:\tss\nState:\tZ (zombie)\n"), None);
+    }
+}
