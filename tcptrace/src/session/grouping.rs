@@ -96,6 +96,7 @@ mod tests {
             verdict: Some(verdict),
             owners: pids.iter().map(owner).collect(),
             opened_by: None,
+            eof_read_by: None,
         }
     }
 
