@@ -63,6 +63,8 @@ pub struct KernelOffsets {
     pub tcp_is_mptcp: u32,
     /// `tcp_sock.rcv_nxt`
     pub tcp_rcv_nxt: u32,
+    /// `tcp_sock.copied_seq`
+    pub tcp_copied_seq: u32,
     /// `tcp_sock.snd_wl1`
     pub tcp_snd_wl1: u32,
     /// `net.ns.inum`
@@ -87,7 +89,8 @@ pub struct KernelOffsets {
     pub file_private_data: u32,
 }
 
-/// Offsets in bytes into a record of the classic tracepoint, read from its `format` file.
+/// Offsets in bytes into a record of the classic tracepoint `sock:inet_sock_set_state`, read from its
+/// `format` file.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -115,6 +118,24 @@ pub struct FormatOffsets {
     pub saddr_v6: u32,
     /// `daddr_v6`, 16 bytes; the v4-mapped address when `family` is AF_INET
     pub daddr_v6: u32,
+}
+
+/// Offsets in bytes into a record of the tracepoint `sock:sock_recv_length`, read from its `format` file.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct ReceiveOffsets {
+    /// `sk`, 8 bytes
+    pub sk: u32,
+    /// `protocol`, 2 bytes
+    pub protocol: u32,
+    /// `ret`, 4 bytes: the length received, or an errno, negative
+    pub ret: u32,
+    /// `flags`, 4 bytes: `MSG_*`
+    pub flags: u32,
 }
 
 /// One port that is wanted, on one side or either.
@@ -182,6 +203,8 @@ pub struct Config {
     pub kernel: KernelOffsets,
     /// Where the classic tracepoint's record has things.
     pub format: FormatOffsets,
+    /// Where the record of a receiving call has things.
+    pub receive: ReceiveOffsets,
     /// 1: time every state; 0: only the states of `filter.states`.
     pub track_all_states: u32,
     /// A reader is woken at most once in this many nanoseconds.
@@ -189,6 +212,8 @@ pub struct Config {
     /// So many times a second on each CPU, remember who opens a socket, and the stack it is opened from;
     /// 0: never.
     pub openers_per_second: u32,
+    /// 1: remember who reads the end of file of a socket in CLOSE_WAIT, and from which stack; 0: do not.
+    pub track_eof_reads: u32,
 }
 
 impl KernelOffsets {
@@ -214,6 +239,7 @@ impl KernelOffsets {
         request_sock: ABSENT,
         tcp_is_mptcp: ABSENT,
         tcp_rcv_nxt: ABSENT,
+        tcp_copied_seq: ABSENT,
         tcp_snd_wl1: ABSENT,
         net_inum: ABSENT,
         cgroup_kn: ABSENT,
@@ -242,4 +268,9 @@ impl FormatOffsets {
         saddr_v6: ABSENT,
         daddr_v6: ABSENT,
     };
+}
+
+impl ReceiveOffsets {
+    /// Nobody asks who reads the end of file.
+    pub const UNUSED: Self = Self { sk: ABSENT, protocol: ABSENT, ret: ABSENT, flags: ABSENT };
 }

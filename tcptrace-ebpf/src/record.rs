@@ -57,33 +57,35 @@ pub struct TransitionRecord {
     pub padding: u8,
 }
 
-/// Who opened a socket: the task that called connect() or accept(). Kept by the address of `struct sock`
-/// until the socket is closed.
+/// A call that a task made on a socket, as the kernel side keeps it by the address of `struct sock` until
+/// the socket is closed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     not(target_arch = "bpf"),
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
-pub struct OpenerRecord {
+pub struct CallRecord {
     /// CLOCK_MONOTONIC of the call, in nanoseconds.
     pub ktime_ns: u64,
-    /// Thread group id of the opener, in the root pid namespace.
+    /// Thread group id of the caller, in the root pid namespace.
     pub pid: u32,
-    /// Thread id of the opener, in the root pid namespace.
+    /// Thread id of the caller, in the root pid namespace.
     pub tid: u32,
-    /// Name of the opener at that moment, NUL-padded.
+    /// Name of the caller at that moment, NUL-padded.
     pub comm: [u8; COMM_LENGTH],
     /// Key of its user stack in the table of stacks; negative when there is none.
     pub stack_id: i32,
-    /// [`OPENED_BY_ACCEPT`] or [`OPENED_BY_CONNECT`].
-    pub how: u32,
+    /// Which call: [`CALL_ACCEPT`], [`CALL_CONNECT`] or [`CALL_READ`].
+    pub call: u32,
 }
 
-/// [`OpenerRecord::how`]: by accept().
-pub const OPENED_BY_ACCEPT: u32 = 1;
-/// [`OpenerRecord::how`]: by connect().
-pub const OPENED_BY_CONNECT: u32 = 2;
+/// [`CallRecord::call`]: accept(), which opened the socket.
+pub const CALL_ACCEPT: u32 = 1;
+/// [`CallRecord::call`]: connect(), which opened the socket.
+pub const CALL_CONNECT: u32 = 2;
+/// [`CallRecord::call`]: a read, which found the end of file.
+pub const CALL_READ: u32 = 3;
 
 /// One descriptor of one process that refers to a TCP socket, as `iter/task_file` sees it.
 #[repr(C)]
@@ -132,7 +134,7 @@ pub struct HolderRecord {
 pub struct Counters {
     /// Transitions that found no room in the ring buffer.
     pub lost: u64,
-    /// Sockets that found no room in a table, so that a dwell time or an opener is unknown.
+    /// Sockets that found no room in a table, so that a dwell time or a caller is unknown.
     pub untracked: u64,
     /// Sockets opened beyond the number a second whose opener is kept.
     pub openers_skipped: u64,
@@ -164,7 +166,7 @@ const _: () = {
     assert!(core::mem::offset_of!(TransitionRecord, netns) == 72);
     assert!(core::mem::offset_of!(TransitionRecord, oncpu_comm) == 88);
     assert!(core::mem::offset_of!(TransitionRecord, old_state) == 104);
-    assert!(size_of::<OpenerRecord>() == 40);
+    assert!(size_of::<CallRecord>() == 40);
     assert!(size_of::<HolderRecord>() == 64);
     assert!(size_of::<WaitingRecord>() == 16);
     assert!(size_of::<Counters>() == 40);

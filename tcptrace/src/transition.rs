@@ -211,17 +211,24 @@ pub enum OpenedHow {
     Connect,
 }
 
-/// Who opened a socket: seen in the opener's own context.
+/// A call on a socket: seen in the caller's own context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opener {
+pub struct Call {
     /// The caller.
     pub task: Task,
-    /// By which call.
-    pub how: OpenedHow,
     /// CLOCK_MONOTONIC of the call, in nanoseconds.
     pub ktime_ns: u64,
     /// Where the kernel side keeps the user stack of the call, if it does.
     pub stack: Option<u32>,
+}
+
+/// Who opened a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opener {
+    /// The call that opened it.
+    pub call: Call,
+    /// Which call that was.
+    pub how: OpenedHow,
 }
 
 /// Address of the kernel's `struct sock`: reused once the socket is closed, and never shown.

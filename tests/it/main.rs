@@ -16,6 +16,7 @@ mod support;
 mod bounds;
 mod command_line;
 mod crowds;
+mod deep;
 mod endings;
 mod filters;
 mod hostile;

@@ -3,29 +3,22 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{BPF_ANY, BPF_F_FAST_STACK_CMP, BPF_F_NO_PREALLOC, BPF_F_USER_STACK},
-    btf_maps::{HashMap, StackTrace},
-    helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns,
-        bpf_probe_read_kernel,
-    },
+    helpers::{bpf_get_current_task, bpf_ktime_get_ns},
     macros::{btf_map, tracepoint},
     programs::{TracePointContext, tracing::StackIdContext},
 };
-use tcptrace_ebpf::record::{COMM_LENGTH, OPENED_BY_ACCEPT, OpenerRecord};
+use tcptrace_ebpf::record::CALL_ACCEPT;
 
 use crate::{
+    calls::{self, Calls},
+    probe,
     settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, is_absent, kernel},
     transition::count,
 };
 
-/// By the address of `struct sock`. Memory is taken as it is needed.
+/// The call that opened each socket.
 #[btf_map]
-static OPENERS: HashMap<u64, OpenerRecord, 262_144, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
-
-/// User stacks, each kept once. The size is set when the object is loaded.
-#[btf_map]
-static STACKS: StackTrace<1> = StackTrace::new();
+static OPENERS: Calls<262_144> = Calls::new();
 
 /// Whether openers are asked for.
 #[inline(always)]
@@ -54,44 +47,26 @@ fn is_within_budget(now: u64) -> bool {
     is_within
 }
 
-/// Remembers the current task as the opener of `sock`.
+/// Remembers the current task as the opener of `sock`, by `call` (`CALL_*`).
 #[inline(always)]
-pub fn remember<C: StackIdContext>(context: &C, sock: u64, how: u32) {
+pub fn remember<C: StackIdContext>(context: &C, sock: u64, call: u32) {
     // SAFETY: the helper takes no pointer.
     let now = unsafe { bpf_ktime_get_ns() };
-    if !is_within_budget(now) {
-        return;
-    }
-    let pid_tgid = bpf_get_current_pid_tgid();
-    // Two different stacks of the same hash are one too many: the later one is not kept.
-    let flags = u64::from(BPF_F_USER_STACK | BPF_F_FAST_STACK_CMP);
-    let opener = OpenerRecord {
-        ktime_ns: now,
-        pid: (pid_tgid >> 32) as u32,
-        tid: pid_tgid as u32,
-        comm: bpf_get_current_comm().unwrap_or([0; COMM_LENGTH]),
-        stack_id: context.get_stackid(&STACKS, flags).map_or(-1, |id| id as i32),
-        how,
-    };
-    if OPENERS.insert(sock, opener, u64::from(BPF_ANY)).is_err() {
-        count(|counters| counters.untracked += 1);
+    if is_within_budget(now) {
+        calls::remember(&OPENERS, context, sock, call, now);
     }
 }
 
-/// The socket is closed: its address may be another's soon.
+/// The socket is closed.
 #[inline(always)]
 pub fn forget(sock: u64) {
-    // Looking is cheaper than removing, which takes a lock, and for most sockets there is nothing.
-    if OPENERS.get_ptr(sock).is_some() {
-        let _ = OPENERS.remove(sock);
-    }
+    calls::forget(&OPENERS, sock);
 }
 
-/// Reads a kernel pointer at `base + offset`; 0 when it cannot be read.
+/// Follows a kernel pointer at `base + offset`; 0 when it cannot be read.
 #[inline(always)]
 fn follow(base: u64, offset: usize) -> u64 {
-    // SAFETY: the helper checks the address it reads from.
-    unsafe { bpf_probe_read_kernel((base as *const u8).add(offset).cast::<u64>()) }.unwrap_or(0)
+    probe::read(base, offset)
 }
 
 /// From the descriptor that accept() returns to the socket: through the caller's descriptor table.
@@ -112,11 +87,9 @@ fn accepted(context: &TracePointContext) {
     let table = follow(follow(files, kernel!(files_fdt)), kernel!(fdtable_fd));
     let file = follow(table + descriptor as u64 * 8, 0);
     let sock = follow(follow(file, kernel!(file_private_data)), kernel!(socket_sk));
-    // SAFETY: the helper checks the address it reads from.
-    let protocol =
-        unsafe { bpf_probe_read_kernel((sock as *const u8).add(kernel!(sock_protocol)).cast::<u16>()) };
-    if matches!(protocol, Ok(IPPROTO_TCP | IPPROTO_MPTCP)) {
-        remember(context, sock, OPENED_BY_ACCEPT);
+    let protocol: u16 = probe::read(sock, kernel!(sock_protocol));
+    if matches!(protocol, IPPROTO_TCP | IPPROTO_MPTCP) {
+        remember(context, sock, CALL_ACCEPT);
     }
 }
 

@@ -1,7 +1,9 @@
 //! What the loader told this object: read-only data, frozen before the programs are verified. To the
 //! verifier it is all constants, so that a branch on something not asked for is not even there.
 
-use tcptrace_ebpf::config::{ABSENT, Config, FILTER_RULES, Filter, FormatOffsets, KernelOffsets};
+use tcptrace_ebpf::config::{
+    ABSENT, Config, FILTER_RULES, Filter, FormatOffsets, KernelOffsets, ReceiveOffsets,
+};
 
 /// `include/uapi/linux/in.h`
 pub const IPPROTO_TCP: u16 = 6;
@@ -23,9 +25,11 @@ pub static CONFIG: Config = Config {
     },
     kernel: KernelOffsets::UNKNOWN,
     format: FormatOffsets::UNUSED,
+    receive: ReceiveOffsets::UNUSED,
     track_all_states: 0,
     wakeup_interval_ns: 0,
     openers_per_second: 0,
+    track_eof_reads: 0,
 };
 
 /// A field of [`CONFIG`], as the loader left it.

@@ -5,7 +5,13 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
+mod calls;
+#[cfg(target_arch = "bpf")]
+mod end_of_file;
+#[cfg(target_arch = "bpf")]
 mod openers;
+#[cfg(target_arch = "bpf")]
+mod probe;
 #[cfg(target_arch = "bpf")]
 mod settings;
 #[cfg(target_arch = "bpf")]
@@ -18,13 +24,14 @@ mod object {
     use aya_ebpf::{
         EbpfContext as _,
         btf_maps::HashMap,
-        helpers::{bpf_get_current_task, bpf_probe_read_kernel},
+        helpers::bpf_get_current_task,
         macros::{btf_map, tracepoint},
         programs::TracePointContext,
     };
     use aya_log_ebpf::warn;
 
     use crate::{
+        probe,
         settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, is_absent, kernel},
         transition::{self, Cause, Endpoints, SocketState, Source},
     };
@@ -52,20 +59,14 @@ mod object {
     /// Reads a field of the tracepoint's record.
     #[inline(always)]
     fn field<T: Copy + Default>(context: &TracePointContext, offset: usize) -> T {
-        // SAFETY: the helper checks the address it reads from.
-        unsafe { bpf_probe_read_kernel(context.as_ptr().cast::<u8>().add(offset).cast::<T>()) }
-            .unwrap_or_default()
+        probe::read(context.as_ptr() as u64, offset)
     }
 
     impl Classic<'_> {
         /// Reads a kernel field at `offset` from `base`; the default where there is none.
         #[inline(always)]
         fn kernel_field<T: Copy + Default>(base: u64, offset: usize) -> T {
-            if is_absent(offset) || base == 0 {
-                return T::default();
-            }
-            // SAFETY: the helper checks the address it reads from.
-            unsafe { bpf_probe_read_kernel((base as *const u8).add(offset).cast::<T>()) }.unwrap_or_default()
+            if is_absent(offset) || base == 0 { T::default() } else { probe::read(base, offset) }
         }
     }
 

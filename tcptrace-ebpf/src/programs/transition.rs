@@ -10,17 +10,18 @@ use aya_ebpf::{
 };
 use tcptrace_ebpf::{
     config::{AddressRule, FILTER_RULES, SIDE_LOCAL, SIDE_REMOTE},
-    record::{COMM_LENGTH, Counters, OPENED_BY_CONNECT, TransitionRecord},
+    record::{CALL_CONNECT, COMM_LENGTH, Counters, TransitionRecord},
 };
 
 use crate::{
-    openers,
+    end_of_file, openers,
     settings::{Address, config},
 };
 
 /// States of `include/net/tcp_states.h` that the body has to know.
 const SYN_SENT: u8 = 2;
-const CLOSE: u8 = 7;
+pub const CLOSE: u8 = 7;
+pub const CLOSE_WAIT: u8 = 8;
 
 /// The records, to user space. The size is set when the object is loaded.
 #[btf_map]
@@ -111,6 +112,7 @@ pub fn is_wanted(sock: u64, old: i32, new: i32) -> bool {
     if openers::are_tracked() && new == i32::from(CLOSE) {
         openers::forget(sock);
     }
+    end_of_file::forget(sock, new);
     is_connecting || is_tracked(old, new)
 }
 
@@ -169,7 +171,7 @@ fn passes_filter(endpoints: &Endpoints) -> bool {
 pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
     if openers::are_tracked() && new == SYN_SENT {
         // connect() runs in the caller's context, so here the current task is the right one.
-        openers::remember(source.context(), source.sock(), OPENED_BY_CONNECT);
+        openers::remember(source.context(), source.sock(), CALL_CONNECT);
     }
     if !is_tracked(i32::from(old), i32::from(new)) {
         return;

@@ -14,7 +14,7 @@ use self::{
     now::NowArguments,
 };
 use crate::{
-    kernel::{Backend, KernelFilter, TracerOptions},
+    kernel::{Backend, KernelFilter, TracerOptions, TrackedCalls},
     session::{
         SessionError,
         leaks::{self, LeaksOptions},
@@ -106,6 +106,10 @@ struct LeaksArguments {
     /// Do not watch who opens sockets, and from which line of code; costs less on a busy host
     #[arg(long)]
     no_stacks: bool,
+    /// Watch who reads the end of file, when, and at which line of code; costs every receive call on
+    /// the host a little (Linux 6.3 with BTF)
+    #[arg(long)]
+    deep: bool,
     /// Sockets in CLOSE_WAIT that are followed at once; further ones are counted as evicted
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 1_000_000)]
     max_sockets: u32,
@@ -229,6 +233,7 @@ fn resolve_leaks(arguments: &LeaksArguments) -> Result<LeaksOptions, String> {
         older_than,
         exit_code: _,
         no_stacks,
+        deep,
         max_sockets,
         duration,
         output,
@@ -238,8 +243,9 @@ fn resolve_leaks(arguments: &LeaksArguments) -> Result<LeaksOptions, String> {
     } = arguments;
     let (destination, format) = output.resolve()?;
     let (filter, netns) = filters.resolve(StateSet::CLOSE_WAIT)?;
+    let calls = TrackedCalls { openers: !no_stacks, eof_reads: *deep };
     Ok(LeaksOptions {
-        tracer: tracer(kernel, filter, Tracked::CloseWait { openers: !no_stacks }, *max_sockets),
+        tracer: tracer(kernel, filter, Tracked::CloseWait(calls), *max_sockets),
         netns,
         owners: owners.resolve(),
         older_than: *older_than,
@@ -269,22 +275,23 @@ fn resolve_trace(arguments: &TraceArguments) -> Result<TraceOptions, String> {
 enum Tracked {
     /// The time of every state.
     EveryState,
-    /// The time in CLOSE_WAIT, and who opened the socket if that is wanted.
-    CloseWait { openers: bool },
+    /// The time in CLOSE_WAIT, and the calls that are wanted.
+    CloseWait(TrackedCalls),
 }
 
 fn tracer(kernel: &Kernel, filter: KernelFilter, tracked: Tracked, max_sockets: u32) -> TracerOptions {
     let Kernel { backend, ring_size } = kernel;
+    let (calls, ring_bytes) = match tracked {
+        Tracked::EveryState => (TrackedCalls::default(), 16 << 20),
+        // `leaks` asks the kernel side for two transitions of a connection instead of ten.
+        Tracked::CloseWait(calls) => (calls, 4 << 20),
+    };
     TracerOptions {
         backend: *backend,
         filter,
         track_all_states: matches!(tracked, Tracked::EveryState),
-        track_openers: matches!(tracked, Tracked::CloseWait { openers: true }),
-        // `leaks` asks the kernel side for two transitions of a connection instead of ten.
-        ring_bytes: ring_size.unwrap_or(match tracked {
-            Tracked::EveryState => 16 << 20,
-            Tracked::CloseWait { .. } => 4 << 20,
-        }),
+        calls,
+        ring_bytes: ring_size.unwrap_or(ring_bytes),
         max_sockets,
     }
 }

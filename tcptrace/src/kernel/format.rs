@@ -1,13 +1,16 @@
-//! Reads the record layout of the classic tracepoint from its `format` file in tracefs.
+//! Reads the record layouts of classic tracepoints from their `format` files in tracefs.
 //!
-//! The layout is no ABI: `protocol` was one byte before Linux 5.6, and some distributions' kernels have
+//! A layout is no ABI: `protocol` of a transition was one byte before Linux 5.6, and some distributions' kernels have
 //! a longer header. What does not look as expected is refused rather than misread.
 
-use tcptrace_ebpf::config::FormatOffsets;
+use tcptrace_ebpf::config::{FormatOffsets, ReceiveOffsets};
 use thiserror::Error;
 
-/// The file below the root of tracefs.
-pub const FORMAT_FILE: &str = "events/sock/inet_sock_set_state/format";
+/// The file of `sock:inet_sock_set_state`, below the root of tracefs.
+pub const TRANSITION_FILE: &str = "events/sock/inet_sock_set_state/format";
+
+/// The file of `sock:sock_recv_length`, below the root of tracefs.
+pub const RECEIVE_FILE: &str = "events/sock/sock_recv_length/format";
 
 /// The layout is not one this program can read.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -41,15 +44,33 @@ fn field(text: &str, name: &'static str) -> Result<(u32, u32), UnexpectedFormat>
         .ok_or(UnexpectedFormat::Missing(name))
 }
 
-/// The offsets in the text of a `format` file.
+/// As [`field`], of one of these sizes.
+fn sized(text: &str, name: &'static str, sizes: &[u32]) -> Result<(u32, u32), UnexpectedFormat> {
+    match field(text, name)? {
+        (offset, size) if sizes.contains(&size) => Ok((offset, size)),
+        (_, size) => Err(UnexpectedFormat::Size { name, size }),
+    }
+}
+
+/// The offsets in the text of [`RECEIVE_FILE`].
 ///
 /// # Errors
 /// When a field is missing or has an unexpected size.
-pub fn parse(text: &str) -> Result<FormatOffsets, UnexpectedFormat> {
-    let sized = |name, sizes: &[u32]| match field(text, name)? {
-        (offset, size) if sizes.contains(&size) => Ok((offset, size)),
-        (_, size) => Err(UnexpectedFormat::Size { name, size }),
-    };
+pub fn receive(text: &str) -> Result<ReceiveOffsets, UnexpectedFormat> {
+    Ok(ReceiveOffsets {
+        sk: sized(text, "sk", &[8])?.0,
+        protocol: sized(text, "protocol", &[2])?.0,
+        ret: sized(text, "ret", &[4])?.0,
+        flags: sized(text, "flags", &[4])?.0,
+    })
+}
+
+/// The offsets in the text of [`TRANSITION_FILE`].
+///
+/// # Errors
+/// When a field is missing or has an unexpected size.
+pub fn transition(text: &str) -> Result<FormatOffsets, UnexpectedFormat> {
+    let sized = |name, sizes: &[u32]| sized(text, name, sizes);
     let (protocol, protocol_size) = sized("protocol", &[1, 2])?;
     Ok(FormatOffsets {
         skaddr: sized("skaddr", &[8])?.0,
@@ -87,7 +108,7 @@ mod tests {
 
     #[test]
     fn reads_a_layout_with_one_byte_of_protocol() {
-        let offsets = parse(LINUX_5_4).unwrap();
+        let offsets = transition(LINUX_5_4).unwrap();
         assert_eq!((offsets.protocol, offsets.protocol_size), (30, 1));
         assert_eq!((offsets.saddr_v6, offsets.daddr_v6), (39, 55));
     }
@@ -95,13 +116,25 @@ mod tests {
     #[test]
     fn reads_a_layout_with_a_longer_header() {
         let shifted = LINUX_5_4.replace("skaddr;\toffset:8;", "skaddr;\toffset:16;");
-        assert_eq!(parse(&shifted).unwrap().skaddr, 16);
+        assert_eq!(transition(&shifted).unwrap().skaddr, 16);
+    }
+
+    #[test]
+    fn reads_the_layout_of_a_receiving_call() {
+        // As Linux 6.12 prints it.
+        let text = "format:\n\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\
+            \tfield:void * sk;\toffset:8;\tsize:8;\tsigned:0;\n\
+            \tfield:__u16 family;\toffset:16;\tsize:2;\tsigned:0;\n\
+            \tfield:__u16 protocol;\toffset:18;\tsize:2;\tsigned:0;\n\
+            \tfield:int ret;\toffset:20;\tsize:4;\tsigned:1;\n\
+            \tfield:int flags;\toffset:24;\tsize:4;\tsigned:1;\n";
+        assert_eq!(receive(text), Ok(ReceiveOffsets { sk: 8, protocol: 18, ret: 20, flags: 24 }));
     }
 
     #[test]
     fn refuses_a_missing_field_and_a_strange_size() {
-        assert_eq!(parse("format:\n"), Err(UnexpectedFormat::Missing("protocol")));
+        assert_eq!(transition("format:\n"), Err(UnexpectedFormat::Missing("protocol")));
         let strange = LINUX_5_4.replace("oldstate;\toffset:16;\tsize:4;", "oldstate;\toffset:16;\tsize:2;");
-        assert_eq!(parse(&strange), Err(UnexpectedFormat::Size { name: "oldstate", size: 2 }));
+        assert_eq!(transition(&strange), Err(UnexpectedFormat::Size { name: "oldstate", size: 2 }));
     }
 }

@@ -3,12 +3,13 @@
 use std::{fmt, fs, io};
 
 use aya::{Btf, Ebpf, EbpfLoader};
-use tcptrace_ebpf::config::{Config, FormatOffsets, KernelOffsets};
+use tcptrace_ebpf::config::{Config, FormatOffsets, KernelOffsets, ReceiveOffsets};
 use thiserror::Error;
 use zerocopy::IntoBytes as _;
 
 use super::{
     btf::{self, VMLINUX},
+    calls::TrackedCalls,
     filter::KernelFilter,
     format, offsets,
 };
@@ -48,16 +49,18 @@ pub enum LoadError {
     #[error(transparent)]
     NoTracefs(#[from] tracefs::TracefsError),
     /// The tracepoint is not there.
-    #[error(
-        "cannot read the tracepoint's format {path}: {source}; tcptrace needs the tracepoint \
-         sock:inet_sock_set_state (Linux 4.16, CONFIG_TRACEPOINTS)"
-    )]
+    #[error("cannot read the tracepoint's format {path}: {source}; needed: {needed}")]
     NoTracepoint {
         /// The `format` file.
         path: String,
+        /// The tracepoint, which kernels have it, and what it is for.
+        needed: &'static str,
         /// What the system said.
         source: io::Error,
     },
+    /// Reads of the end of file were asked for, and the state of a socket cannot be seen.
+    #[error("--deep reads a socket's state by this kernel's BTF, which it does not show; leave out --deep")]
+    DeepWithoutBtf,
     /// The tracepoint's record looks unlike any known kernel's.
     #[error("{0}; this kernel needs a newer tcptrace")]
     StrangeFormat(#[from] format::UnexpectedFormat),
@@ -137,15 +140,29 @@ pub(super) struct Settings<'a> {
     pub max_sockets: u32,
     /// A reader is woken at most once in this time.
     pub wakeup_interval_ns: u32,
-    /// Remember who opened each socket.
-    pub track_openers: bool,
+    /// Which calls on sockets to remember.
+    pub calls: TrackedCalls,
 }
 
 /// Openers kept a second on each CPU, at about a microsecond each: what comes beyond is counted.
 const OPENERS_PER_SECOND: u32 = 1000;
 
-/// Different stacks that the kernel side keeps: 1 KiB each, and only while openers are tracked.
+/// Sockets of which the first read of the end of file is kept: memory is taken as it is needed.
+const MAX_EOF_READS: u32 = 262_144;
+
+/// Different stacks that the kernel side keeps: 1 KiB each, and only while calls are tracked.
 const MAX_STACKS: u32 = 8192;
+
+/// The layout of a tracepoint's record, from its `format` file; `needed` says what lacks without it.
+fn layout<T>(
+    file: &str,
+    parse: impl Fn(&str) -> Result<T, format::UnexpectedFormat>,
+    needed: &'static str,
+) -> Result<T, LoadError> {
+    let path = tracefs::root()?.join(file);
+    let unreadable = |source| LoadError::NoTracepoint { path: path.display().to_string(), needed, source };
+    Ok(parse(&fs::read_to_string(&path).map_err(unreadable)?)?)
+}
 
 /// Loads the object of `backend`; its programs are not verified yet.
 pub(super) fn object(
@@ -156,19 +173,26 @@ pub(super) fn object(
     let format = match backend {
         Backend::Btf => FormatOffsets::UNUSED,
         Backend::Tracepoint => {
-            let path = tracefs::root()?.join(format::FORMAT_FILE);
-            let text = fs::read_to_string(&path)
-                .map_err(|source| LoadError::NoTracepoint { path: path.display().to_string(), source })?;
-            format::parse(&text)?
+            let needed = "sock:inet_sock_set_state (Linux 4.16, CONFIG_TRACEPOINTS)";
+            layout(format::TRANSITION_FILE, format::transition, needed)?
+        }
+    };
+    let receive = match (settings.calls.eof_reads, types) {
+        (false, _) => ReceiveOffsets::UNUSED,
+        (true, None) => return Err(LoadError::DeepWithoutBtf),
+        (true, Some(_)) => {
+            layout(format::RECEIVE_FILE, format::receive, "sock:sock_recv_length (Linux 6.3) for --deep")?
         }
     };
     let config = Config {
         filter: settings.filter.rules(),
         kernel: types.map_or(KernelOffsets::UNKNOWN, |types| types.offsets),
         format,
+        receive,
         track_all_states: u32::from(settings.track_all_states),
         wakeup_interval_ns: settings.wakeup_interval_ns,
-        openers_per_second: if settings.track_openers { OPENERS_PER_SECOND } else { 0 },
+        openers_per_second: if settings.calls.openers { OPENERS_PER_SECOND } else { 0 },
+        track_eof_reads: u32::from(settings.calls.eof_reads),
     };
     let bytes: &[u8] = match backend {
         Backend::Btf => aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-btf")),
@@ -179,7 +203,10 @@ pub(super) fn object(
         .btf(types.map(|types| &types.btf))
         .override_global("CONFIG", config.as_bytes(), true)
         .map_max_entries("EVENTS", settings.ring_bytes);
-    if settings.track_openers {
+    if settings.calls.eof_reads {
+        loader.map_max_entries("EOF_READS", MAX_EOF_READS);
+    }
+    if settings.calls.any() {
         loader.map_max_entries("STACKS", MAX_STACKS);
     }
     if backend == Backend::Tracepoint {
@@ -194,9 +221,11 @@ pub(super) fn holders(types: &HostTypes) -> Result<Ebpf, LoadError> {
         filter: KernelFilter::default().rules(),
         kernel: types.offsets,
         format: FormatOffsets::UNUSED,
+        receive: ReceiveOffsets::UNUSED,
         track_all_states: 0,
         wakeup_interval_ns: 0,
         openers_per_second: 0,
+        track_eof_reads: 0,
     };
     EbpfLoader::new()
         .btf(Some(&types.btf))

@@ -4,18 +4,18 @@
 //! over descriptor tables. Hands out records as bytes or plain structures; decides nothing about them.
 
 mod btf;
+mod calls;
 mod filter;
 mod format;
 mod holders;
 mod load;
 mod offsets;
-mod openers;
 mod tracer;
 
 pub use self::{
+    calls::{CallMemory, TrackedCalls},
     filter::{AddressRange, KernelFilter, MAX_RULES},
     holders::HolderScan,
     load::{Backend, LoadError},
-    openers::OpenerMemory,
     tracer::{Tracer, TracerOptions},
 };

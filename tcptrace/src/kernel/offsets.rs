@@ -67,6 +67,7 @@ pub fn find(btf: &Btf<'_>) -> Result<KernelOffsets, OffsetsError> {
         request_next: needed(request, &["dl_next"])?,
         request_sock: needed(request, &["sk"])?,
         tcp_rcv_nxt: needed(tcp_sock, &["rcv_nxt"])?,
+        tcp_copied_seq: needed(tcp_sock, &["copied_seq"])?,
         tcp_snd_wl1: needed(tcp_sock, &["snd_wl1"])?,
         net_inum: needed(net, &["ns", "inum"])?,
         cgroup_kn: optional(cgroup, &["kn"]),

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, PerCpuArray, RingBuf, StackTraceMap},
+    maps::{MapData, PerCpuArray, RingBuf},
     programs::{BtfTracePoint, ProgramError, TracePoint},
 };
 use aya_log::EbpfLogger;
@@ -13,11 +13,10 @@ use tokio::io::unix::AsyncFd;
 use zerocopy::FromBytes as _;
 
 use super::{
+    calls::{CallMemory, TrackedCalls},
     filter::KernelFilter,
     load::{self, Backend, HostTypes, LoadError, Settings},
-    openers::OpenerMemory,
 };
-use crate::host::tracefs;
 
 /// A reader is woken at most once in this time; records that come meanwhile wait for its next look.
 const WAKEUP_INTERVAL: Duration = Duration::from_millis(20);
@@ -35,8 +34,8 @@ pub struct TracerOptions {
     pub ring_bytes: u32,
     /// Sockets whose state is kept by the tracepoint backend.
     pub max_sockets: u32,
-    /// Remember who opened each socket, and from which stack: watches accept() on the whole host.
-    pub track_openers: bool,
+    /// Which calls on sockets to remember, with their stacks.
+    pub calls: TrackedCalls,
 }
 
 /// The attached kernel side. Dropping it detaches everything.
@@ -45,7 +44,7 @@ pub struct Tracer {
     ring: AsyncFd<RingBuf<MapData>>,
     counters: PerCpuArray<MapData, [u8; size_of::<Counters>()]>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
-    openers: Option<OpenerMemory>,
+    calls: Option<CallMemory>,
     /// Holds the program and its attachment.
     _object: Ebpf,
 }
@@ -79,7 +78,7 @@ impl Tracer {
             }
             (Err(error), _) => return Err(error),
         };
-        Self::open(backend, object, options.track_openers)
+        Self::open(backend, object, options.calls)
     }
 
     fn load(backend: Backend, types: Option<&HostTypes>, options: &TracerOptions) -> Result<Ebpf, LoadError> {
@@ -91,7 +90,7 @@ impl Tracer {
                 track_all_states: options.track_all_states,
                 ring_bytes: options.ring_bytes,
                 max_sockets: options.max_sockets,
-                track_openers: options.track_openers,
+                calls: options.calls,
                 wakeup_interval_ns: u32::try_from(WAKEUP_INTERVAL.as_nanos()).unwrap_or(u32::MAX),
             },
         )
@@ -116,7 +115,7 @@ impl Tracer {
         Ok(())
     }
 
-    fn open(backend: Backend, mut object: Ebpf, track_openers: bool) -> Result<Self, LoadError> {
+    fn open(backend: Backend, mut object: Ebpf, tracked: TrackedCalls) -> Result<Self, LoadError> {
         let ring = RingBuf::try_from(object.take_map("EVENTS").ok_or_else(load::missing)?)
             .map_err(|error| LoadError::refused("open the ring buffer", &error))?;
         let counters = PerCpuArray::try_from(object.take_map("COUNTERS").ok_or_else(load::missing)?)
@@ -127,41 +126,13 @@ impl Tracer {
         let logger = EbpfLogger::init(&mut object)
             .inspect_err(|error| log::debug!("warnings of the kernel side cannot be shown: {error}"))
             .ok();
-        let openers = if track_openers { Some(Self::open_memory(&mut object)?) } else { None };
-        Ok(Self { backend, ring, counters, logger, openers, _object: object })
+        let calls = if tracked.any() { Some(CallMemory::open(&mut object, tracked)?) } else { None };
+        Ok(Self { backend, ring, counters, logger, calls, _object: object })
     }
 
-    /// Attaches to the ends of accept() and accept4(), and opens what they fill.
-    fn open_memory(object: &mut Ebpf) -> Result<OpenerMemory, LoadError> {
-        for (program, hook) in
-            [("accepted_by_accept4", "sys_exit_accept4"), ("accepted_by_accept", "sys_exit_accept")]
-        {
-            if let Err(error) = Self::attach_to_syscall(object, program, hook) {
-                log::warn!("{error}: who accepted a socket stays unknown (--no-stacks does without)");
-            }
-        }
-        let refused = |error: aya::maps::MapError| LoadError::refused("open the memory of openers", &error);
-        let openers =
-            HashMap::try_from(object.take_map("OPENERS").ok_or_else(load::missing)?).map_err(refused)?;
-        let stacks =
-            StackTraceMap::try_from(object.take_map("STACKS").ok_or_else(load::missing)?).map_err(refused)?;
-        Ok(OpenerMemory::new(openers, stacks))
-    }
-
-    fn attach_to_syscall(object: &mut Ebpf, program: &str, hook: &str) -> Result<(), LoadError> {
-        let refused = |error: ProgramError| LoadError::refused("attach to the end of accept()", &error);
-        // aya looks for tracefs itself, but does not mount it.
-        tracefs::root()?;
-        let program = object.program_mut(program).ok_or_else(load::missing)?;
-        let program: &mut TracePoint = program.try_into().map_err(refused)?;
-        program.load().map_err(refused)?;
-        program.attach("syscalls", hook).map_err(refused)?;
-        Ok(())
-    }
-
-    /// Hands out the memory of openers, once; `None` when they are not tracked.
-    pub fn take_openers(&mut self) -> Option<OpenerMemory> {
-        self.openers.take()
+    /// Hands out the memory of calls, once; `None` when none are tracked.
+    pub fn take_calls(&mut self) -> Option<CallMemory> {
+        self.calls.take()
     }
 
     /// Which way into the kernel was taken.

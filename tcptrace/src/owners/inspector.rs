@@ -4,7 +4,7 @@
 use rustc_hash::FxHashSet;
 
 use super::{
-    Evidence, OpenedBy, Owner,
+    CalledBy, Evidence, OpenedBy, Owner,
     descriptors::{Held, Look, Wanted},
     listing::{Index, Lister, Roots},
     people::People,
@@ -16,10 +16,10 @@ use super::{
 use crate::{
     diagnosis::{self, Facts, Unread, Verdict},
     host::clock,
-    kernel::OpenerMemory,
+    kernel::CallMemory,
     sock_diag::{DiagSocket, TcpFlavour},
     sockets::{Due, Seed, Since},
-    transition::{KernelSocket, Socket, SocketKey, State, StateSet},
+    transition::{Call, KernelSocket, Opener, Socket, SocketKey, State, StateSet},
 };
 
 /// What was found out about a socket that was due.
@@ -47,6 +47,8 @@ pub struct Finding {
     pub owners: Vec<Owner>,
     /// Who opened it, when that was seen.
     pub opened_by: Option<OpenedBy>,
+    /// Who read the end of file first, when that was seen.
+    pub eof_read_by: Option<CalledBy>,
 }
 
 /// Finds out about stuck sockets.
@@ -54,8 +56,8 @@ pub struct Inspector {
     pub(super) lister: Lister,
     pub(super) people: People,
     pub(super) tables: Tables,
-    /// `None` when openers are not tracked.
-    openers: Option<OpenerMemory>,
+    /// `None` when no calls are tracked.
+    calls: Option<CallMemory>,
     symbols: Symbols,
     /// A socket that sent something within this time is still in use.
     active_window_ms: u64,
@@ -63,12 +65,12 @@ pub struct Inspector {
 
 impl Inspector {
     /// Prepares to look.
-    pub fn new(roots: Roots, tables: Tables, active_window_ms: u64, openers: Option<OpenerMemory>) -> Self {
+    pub fn new(roots: Roots, tables: Tables, active_window_ms: u64, calls: Option<CallMemory>) -> Self {
         Self {
             people: People::new(&roots),
             lister: Lister::new(roots),
             tables,
-            openers,
+            calls,
             symbols: Symbols::default(),
             active_window_ms,
         }
@@ -170,7 +172,8 @@ impl Inspector {
             .or(held.map(|held| held.state))
             .unwrap_or(State::CloseWait);
         let opened_by = due.kernel_socket.and_then(|socket| self.opened_by(socket));
-        let opener = opened_by.as_ref().map(|opened| opened.opener);
+        let opener = opened_by.as_ref().map(|opened| opened.called.call);
+        let eof_read_by = due.kernel_socket.and_then(|socket| self.eof_read_by(socket));
         let mut owners =
             held.map(|held| self.people.owners(&held.holders, Evidence::FdTable, opener)).unwrap_or_default();
         let has_inode = listed.map(|listed| listed.inode != 0);
@@ -212,18 +215,28 @@ impl Inspector {
             verdict: verdict.filter(|_| state == State::CloseWait),
             owners,
             opened_by,
+            eof_read_by,
         }
     }
 
     /// Who opened the socket, which must still be open.
     fn opened_by(&mut self, socket: KernelSocket) -> Option<OpenedBy> {
-        let memory = self.openers.as_ref()?;
-        let opener = memory.opener(socket)?;
-        let stack = opener.stack.and_then(|id| {
-            // The addresses mean something in the process that called, while it runs the same program.
-            self.symbols.name(opener.task.pid, id, || memory.stack(id))
-        });
-        Some(OpenedBy { opener, stack })
+        let Opener { call, how } = self.calls.as_ref()?.opener(socket)?;
+        Some(OpenedBy { how, called: self.named(call) })
+    }
+
+    /// Who read the end of file of the socket first, which must still be open.
+    fn eof_read_by(&mut self, socket: KernelSocket) -> Option<CalledBy> {
+        let call = self.calls.as_ref()?.eof_read(socket)?;
+        Some(self.named(call))
+    }
+
+    /// A call with its stack named.
+    fn named(&mut self, call: Call) -> CalledBy {
+        let kept = call.stack.zip(self.calls.as_ref());
+        // The addresses mean something in the process that called, while it runs the same program.
+        let stack = kept.and_then(|(id, memory)| self.symbols.name(call.task.pid, id, || memory.stack(id)));
+        CalledBy { call, stack }
     }
 
     /// How many descriptors each process has open, and may have; in the order of `pids`.

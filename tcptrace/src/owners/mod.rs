@@ -21,7 +21,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use self::symbols::Stack;
-use crate::transition::Opener;
+use crate::transition::{Call, OpenedHow};
 
 pub use self::process::ProcessIdentity;
 
@@ -52,11 +52,20 @@ pub struct Owner {
     pub evidence: Evidence,
 }
 
+/// A call on a socket: by whom, when, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CalledBy {
+    /// Who and when.
+    pub call: Call,
+    /// The stack of the call; `None` when it was not kept, or the process has ended.
+    pub stack: Option<Arc<Stack>>,
+}
+
 /// Who opened a socket, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenedBy {
-    /// Who, how and when.
-    pub opener: Opener,
-    /// The stack of the call; `None` when it was not kept, or the process has ended.
-    pub stack: Option<Arc<Stack>>,
+    /// By which call.
+    pub how: OpenedHow,
+    /// Who made it.
+    pub called: CalledBy,
 }

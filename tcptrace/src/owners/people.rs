@@ -10,7 +10,7 @@ use super::{
     listing::Roots,
     process::{DescriptorUse, ProcessIdentity, ProcessReader},
 };
-use crate::{host::clock, parallel, transition::Opener};
+use crate::{host::clock, parallel, transition::Call};
 
 /// Processes whose description is kept between looks.
 const KEPT_PROCESSES: usize = 4096;
@@ -79,7 +79,7 @@ impl People {
     }
 
     /// The holders as owners. A process that ended since the look holds nothing any more.
-    pub fn owners(&mut self, holders: &Holders, evidence: Evidence, opener: Option<Opener>) -> Vec<Owner> {
+    pub fn owners(&mut self, holders: &Holders, evidence: Evidence, opener: Option<Call>) -> Vec<Owner> {
         holders
             .iter()
             .filter_map(|(pid, fds)| {
@@ -91,7 +91,7 @@ impl People {
     }
 
     /// The opener as an owner: under its present name if it is still that process, else as it was.
-    pub fn opener(&mut self, opener: &Opener) -> Owner {
+    pub fn opener(&mut self, opener: &Call) -> Owner {
         let alive = self.process(opener.task.pid).filter(|process| {
             let ticks = process.start_ticks.unwrap_or(u64::MAX);
             ticks <= clock::boot_ticks_at(opener.ktime_ns)

@@ -12,7 +12,7 @@ use super::{
     tables::Tables,
 };
 use crate::{
-    kernel::OpenerMemory,
+    kernel::CallMemory,
     sockets::{Due, Seed},
 };
 
@@ -56,12 +56,12 @@ impl Worker {
         roots: Roots,
         tables: Tables,
         active_window_ms: u64,
-        openers: Option<OpenerMemory>,
+        calls: Option<CallMemory>,
     ) -> std::io::Result<Self> {
         let (jobs, job_queue) = mpsc::sync_channel::<Job>(1);
         let (answer_queue, answers) = answers::channel(1);
         thread::Builder::new().name("inspector".to_owned()).spawn(move || {
-            let mut inspector = Inspector::new(roots, tables, active_window_ms, openers);
+            let mut inspector = Inspector::new(roots, tables, active_window_ms, calls);
             while let Ok(job) = job_queue.recv() {
                 let answer = match job {
                     Job::Seeds => Answer::Seeds(inspector.seeds()),

@@ -12,8 +12,8 @@ use super::{
     Age, Header, Leak, LeakEnd, PeerCount, ProcessSummary, Record, SCHEMA, StackCount, Summary, Timed,
 };
 use crate::{
-    owners::{OpenedBy, Owner, ProcessIdentity},
-    transition::{OpenedHow, Opener, Socket, State, Task, Transition},
+    owners::{CalledBy, OpenedBy, Owner, ProcessIdentity},
+    transition::{Call, OpenedHow, Socket, State, Task, Transition},
 };
 
 /// Writes a value as the string it displays as, without allocating.
@@ -118,25 +118,42 @@ impl fmt::Display for NanosecondTime<'_> {
     }
 }
 
+/// The fields of a call on a socket; `how` says which call, where that is not clear.
+fn call_fields<M: SerializeMap>(
+    map: &mut M,
+    time: &jiff::Timestamp,
+    called: &CalledBy,
+    how: Option<&str>,
+) -> Result<(), M::Error> {
+    let CalledBy { call: Call { task: Task { pid, tid, comm }, ktime_ns: _, stack: _ }, stack } = called;
+    map.serialize_entry("pid", pid)?;
+    map.serialize_entry("tid", tid)?;
+    map.serialize_entry("comm", &comm.to_text())?;
+    if let Some(how) = how {
+        map.serialize_entry("how", how)?;
+    }
+    map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
+    map.serialize_entry("stack", &stack.as_ref().map(|stack| &stack.frames))?;
+    map.serialize_entry("stack_is_cut", &stack.as_ref().map(|stack| stack.is_cut))
+}
+
 impl Serialize for Timed<OpenedBy> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { time, what } = self;
-        let OpenedBy { opener, stack } = what;
-        let Opener { task: Task { pid, tid, comm }, how, ktime_ns: _, stack: _ } = opener;
+        let OpenedBy { how, called } = &self.what;
+        let how = match how {
+            OpenedHow::Accept => "accept",
+            OpenedHow::Connect => "connect",
+        };
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("pid", pid)?;
-        map.serialize_entry("tid", tid)?;
-        map.serialize_entry("comm", &comm.to_text())?;
-        map.serialize_entry(
-            "how",
-            match how {
-                OpenedHow::Accept => "accept",
-                OpenedHow::Connect => "connect",
-            },
-        )?;
-        map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
-        map.serialize_entry("stack", &stack.as_ref().map(|stack| &stack.frames))?;
-        map.serialize_entry("stack_is_cut", &stack.as_ref().map(|stack| stack.is_cut))?;
+        call_fields(&mut map, &self.time, called, Some(how))?;
+        map.end()
+    }
+}
+
+impl Serialize for Timed<CalledBy> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        call_fields(&mut map, &self.time, &self.what, None)?;
         map.end()
     }
 }
@@ -175,7 +192,7 @@ impl Serialize for Owner {
 
 impl Serialize for Leak {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { time, socket, state, age, recv_q, send_q, verdict, owners, opened_by } = self;
+        let Self { time, socket, state, age, recv_q, send_q, verdict, owners, opened_by, eof_read_by } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", "leak")?;
         map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
@@ -187,6 +204,7 @@ impl Serialize for Leak {
         map.serialize_entry("verdict", verdict)?;
         map.serialize_entry("owners", owners)?;
         map.serialize_entry("opened_by", opened_by)?;
+        map.serialize_entry("eof_read_by", eof_read_by)?;
         map.end()
     }
 }

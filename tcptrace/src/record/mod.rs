@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::{
     diagnosis::Verdict,
     host::identity::HostIdentity,
-    owners::{OpenedBy, Owner, symbols::Stack},
+    owners::{CalledBy, OpenedBy, Owner, symbols::Stack},
     sockets::Since,
     transition::{Socket, State, StateSet, Transition},
 };
@@ -95,6 +95,10 @@ pub struct Leak {
     pub owners: Vec<Owner>,
     /// Who opened it, when that was seen.
     pub opened_by: Option<Timed<OpenedBy>>,
+    /// The first read that returned the end of file; `None` when that was not watched (`--deep`), when the
+    /// end of file was read before it was, when nobody read it, and when it was taken by one read together with the
+    /// last data: that read returned a length, and only another one tells the application.
+    pub eof_read_by: Option<Timed<CalledBy>>,
 }
 
 /// How a socket left CLOSE_WAIT.

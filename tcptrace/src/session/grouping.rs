@@ -54,7 +54,7 @@ impl GroupBy {
 }
 
 fn opening_line(leak: &Leak) -> String {
-    let stack = leak.opened_by.as_ref().and_then(|opened| opened.what.stack.as_ref());
+    let stack = leak.opened_by.as_ref().and_then(|opened| opened.what.called.stack.as_ref());
     stack.and_then(|stack| stack.site.clone()).unwrap_or_else(|| {
         "opened before anybody looked: `tcptrace leaks` sees the line of code of those to come".to_owned()
     })
@@ -106,6 +106,7 @@ mod tests {
             verdict: Some(verdict),
             owners: pids.iter().map(owner).collect(),
             opened_by: None,
+            eof_read_by: None,
         }
     }
 

@@ -73,7 +73,7 @@ pub async fn run(options: &LeaksOptions) -> Result<bool, SessionError> {
     let started_ns = monotonic_ns();
     let mut pump = Pump::start(&options.tracer)?;
     let tables = Tables::new(None)?;
-    let mut worker = Worker::start(Roots::default(), tables, active_window_ms(options), pump.take_openers())
+    let mut worker = Worker::start(Roots::default(), tables, active_window_ms(options), pump.take_calls())
         .map_err(system("start a thread"))?;
     let mut session = Session {
         options,

@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::{
     host::{clock::WallClock, identity::HostIdentity, privilege::NotPrivileged},
     kernel::LoadError,
-    owners::{OpenedBy, inspector::Finding, worker::WorkerGone},
+    owners::{CalledBy, OpenedBy, inspector::Finding, worker::WorkerGone},
     record::{Age, Header, Leak, Timed},
     sink::{OpenError, WriteError},
     transition::State,
@@ -63,7 +63,9 @@ impl SessionError {
 
 /// What was found out about a socket, as a record.
 fn leak(finding: &Finding, clock: WallClock) -> Leak {
-    let opened = |opened: &OpenedBy| Timed { time: clock.at(opened.opener.ktime_ns), what: opened.clone() };
+    let opened =
+        |opened: &OpenedBy| Timed { time: clock.at(opened.called.call.ktime_ns), what: opened.clone() };
+    let called = |called: &CalledBy| Timed { time: clock.at(called.call.ktime_ns), what: called.clone() };
     Leak {
         time: clock.at(finding.looked_at_ns),
         socket: finding.socket,
@@ -74,6 +76,7 @@ fn leak(finding: &Finding, clock: WallClock) -> Leak {
         verdict: finding.verdict,
         owners: finding.owners.clone(),
         opened_by: finding.opened_by.as_ref().map(opened),
+        eof_read_by: finding.eof_read_by.as_ref().map(called),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     decode::{self, Identity},
-    kernel::{Backend, LoadError, OpenerMemory, Tracer, TracerOptions},
+    kernel::{Backend, CallMemory, LoadError, Tracer, TracerOptions},
     record::Totals,
     transition::Transition,
 };
@@ -38,8 +38,8 @@ impl Pump {
     }
 
     /// Hands out the memory of openers, once.
-    pub fn take_openers(&mut self) -> Option<OpenerMemory> {
-        self.tracer.take_openers()
+    pub fn take_calls(&mut self) -> Option<CallMemory> {
+        self.tracer.take_calls()
     }
 
     /// What tells sockets apart.

@@ -96,7 +96,7 @@ impl Tally {
             if tally.peers.len() < MAX_PEERS || tally.peers.contains_key(&peer) {
                 *tally.peers.entry(peer).or_default() += 1;
             }
-            let stack = finding.opened_by.as_ref().and_then(|opened| opened.stack.as_ref());
+            let stack = finding.opened_by.as_ref().and_then(|opened| opened.called.stack.as_ref());
             if let Some(stack) = stack
                 && (tally.stacks.len() < MAX_SITES || tally.stacks.contains_key(stack))
             {

@@ -11,7 +11,7 @@ use jiff::{Timestamp, Zoned, tz::TimeZone};
 use super::{Palette, escape::Harmless};
 use crate::{
     diagnosis::Verdict,
-    owners::{Evidence, OpenedBy, Owner},
+    owners::{CalledBy, Evidence, OpenedBy, Owner},
     record::{Age, EndedHow, Leak, LeakEnd, Record, Timed},
     transition::Transition,
     units::{Elapsed, Socketed},
@@ -80,7 +80,7 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
         leak.verdict.map_or("cause unknown", Verdict::name),
     )?;
     if let Some(opened) = &leak.opened_by {
-        let OpenedBy { opener, stack } = &opened.what;
+        let OpenedBy { how: _, called: CalledBy { call: opener, stack } } = &opened.what;
         let site = stack.as_ref().and_then(|stack| stack.site.as_ref());
         let is_owner = leak.owners.iter().any(|owner| owner.process.pid == opener.task.pid);
         if !is_owner {
@@ -90,7 +90,21 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
             write!(out, "  {faint}opened at {}{faint:#}", Harmless(site))?;
         }
     }
+    if let Some(read) = &leak.eof_read_by {
+        write_eof_read(out, read, leak.time)?;
+    }
     writeln!(out)
+}
+
+/// Who was told that the peer is done, and at which line that was ignored; `now` is when it is written.
+fn write_eof_read(out: &mut dyn Write, read: &Timed<CalledBy>, now: Timestamp) -> io::Result<()> {
+    let CalledBy { call, stack } = &read.what;
+    write!(out, "  end of file read")?;
+    if let Some(site) = stack.as_ref().and_then(|stack| stack.site.as_ref()) {
+        write!(out, " at {}", Harmless(site))?;
+    }
+    let ago = Elapsed(u64::try_from(now.duration_since(read.time).as_nanos()).unwrap_or(0));
+    write!(out, " by {} (tid {}) {ago} ago", Harmless(&call.task.comm.to_text()), call.task.tid)
 }
 
 fn write_owners(out: &mut dyn Write, owners: &[Owner], palette: &Palette) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! A connection whose both ends the test itself holds, for endings that no program brings about by
 //! behaving well.
 
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
@@ -18,8 +19,19 @@ pub struct OwnPair {
 }
 
 impl OwnPair {
-    /// Connects over IPv4, and lets the peer end its sending side.
+    /// Connects over IPv4, and lets the peer end its sending side. The end of file has been read, as a
+    /// leaking program does.
     pub fn half_closed() -> Self {
+        let mut pair = Self::unread(&[]);
+        let read = std::io::Read::read(&mut &pair.leaked, &mut [0; 1]).expect("the end of file");
+        assert_eq!(read, 0, "bytes that nobody sent");
+        pair.truth.verdict = Some("eof_read".to_owned());
+        pair.truth.recv_q = 0;
+        pair
+    }
+
+    /// Connects over IPv4, and lets the peer send this and end its sending side. Nothing has been read.
+    pub fn unread(data: &[u8]) -> Self {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         listener.bind(&SockAddr::from(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
         listener.listen(1).unwrap();
@@ -27,11 +39,13 @@ impl OwnPair {
         peer.connect(&listener.local_addr().unwrap()).unwrap();
         let (leaked, _) = listener.accept().unwrap();
         let entered_before_ns = monotonic_ns();
+        std::io::Write::write_all(&mut &peer, data).unwrap();
         peer.shutdown(std::net::Shutdown::Write).unwrap();
-        // Reading the end of file is what a leaking program does, and proves that the FIN is there.
+        // Waiting for more than was sent ends when the FIN is there.
         SockRef::from(&leaked).set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let read = std::io::Read::read(&mut &leaked, &mut [0; 1]).expect("the end of file");
-        assert_eq!(read, 0, "bytes that nobody sent");
+        let mut buffer = vec![MaybeUninit::uninit(); data.len() + 1];
+        let peeked = leaked.recv_with_flags(&mut buffer, libc::MSG_PEEK | libc::MSG_WAITALL);
+        assert_eq!(peeked.expect("the end of file"), data.len(), "bytes that can be read");
         let entered_after_ns = monotonic_ns();
         let ends = |socket: &Socket| socket.local_addr().unwrap().as_socket().unwrap();
         let (local, remote) = (ends(&leaked), ends(&peer));
@@ -47,10 +61,10 @@ impl OwnPair {
             holders: Vec::new(),
             opener: None,
             peer_pid: 0,
-            verdict: Some("eof_read".to_owned()),
+            verdict: Some(if data.is_empty() { "eof_unread" } else { "data_unread" }.to_owned()),
             entered_before_ns,
             entered_after_ns,
-            recv_q: 0,
+            recv_q: u32::try_from(data.len()).unwrap() + 1,
             bystander_pid: None,
             cgroup: None,
             stack_functions: None,

@@ -267,6 +267,7 @@ mod tests {
             verdict: Some(Verdict::EofUnread),
             owners: vec![owner],
             opened_by: None,
+            eof_read_by: None,
         }
     }
 
