@@ -95,9 +95,9 @@ pub struct Leak {
     pub owners: Vec<Owner>,
     /// Who opened it, when that was seen.
     pub opened_by: Option<Timed<OpenedBy>>,
-    /// The first read that returned the end of file; `None` when that was not watched (`--deep`), when the
-    /// end of file was read before it was, when nobody read it, and when it was taken by one read together with the
-    /// last data: that read returned a length, and only another one tells the application.
+    /// The first read that returned the end of file; `None` when that was not watched (`--deep`), when
+    /// nobody read it, when it was read by splice() or before it was watched, and when one read took it
+    /// together with the last data: that one returned a length, and only another one tells the application.
     pub eof_read_by: Option<Timed<CalledBy>>,
 }
 
