@@ -84,7 +84,7 @@ impl Symbols {
                 Symbolized::Unknown(Reason::Unmapped) => break,
                 Symbolized::Unknown(_) => frames.push(Frame {
                     text: format!("{address:#x}"),
-                    is_of_interest: true,
+                    is_of_interest: false,
                     is_outermost: false,
                 }),
             }

@@ -1,10 +1,13 @@
 //! `tcptrace leaks`: times every socket in CLOSE_WAIT and names who holds those that are stuck.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{SessionError, header, leak, pump::Pump, status::StatusLine, stop::Stop, tally::Tally};
+use super::{
+    SessionError, growth::descriptors_run_out_in_ns, header, leak, pump::Pump, status::StatusLine,
+    stop::Stop, tally::Tally,
+};
 use crate::{
     diagnosis::Verdict,
     host::{
@@ -22,7 +25,7 @@ use crate::{
         worker::{Answer, Worker, WorkerGone},
     },
     record::{Age, EndedHow, LeakEnd, Record, Summary, Totals},
-    sink::{Destination, Format, Sink, WriteError},
+    sink::{Destination, Format, Harmless, Sink, WriteError},
     sockets::{CloseWaitTable, Left, Settled},
     transition::{State, Transition},
     units::{Elapsed, plural},
@@ -33,6 +36,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Looks between two updates of the status line and of the clocks' relation: a second.
 const LOOKS_A_SECOND: u32 = 10;
+
+/// Looks between two forecasts: ten seconds.
+const LOOKS_A_FORECAST: u32 = 100;
 
 /// Sockets looked at in one go.
 const BATCH: usize = 10_000;
@@ -82,6 +88,8 @@ pub async fn run(options: &LeaksOptions) -> Result<bool, SessionError> {
         table: CloseWaitTable::new(pump.identity(), nanoseconds(options.older_than), options.max_sockets),
         tally: Tally::default(),
         status: StatusLine::new(),
+        growing: None,
+        forecast: None,
     };
     session.sink.write(&Record::Header(Box::new(header(pump.backend(), session.clock.at(started_ns)))))?;
     session.sink.flush()?;
@@ -112,6 +120,8 @@ pub async fn run(options: &LeaksOptions) -> Result<bool, SessionError> {
                     let due = session.table.take_due(monotonic_ns(), BATCH);
                     if !due.is_empty() {
                         worker.ask_about(due);
+                    } else if looks % LOOKS_A_FORECAST == 0 {
+                        session.begin_forecast(&mut worker);
                     }
                 }
             }
@@ -145,6 +155,32 @@ struct Session<'a> {
     table: CloseWaitTable,
     tally: Tally,
     status: StatusLine,
+    /// Who grows the fastest, while the worker finds out about its descriptors.
+    growing: Option<(Arc<ProcessIdentity>, f64)>,
+    /// What came of it.
+    forecast: Option<Forecast>,
+}
+
+/// How the process that grows the fastest will fare.
+struct Forecast {
+    process: Arc<ProcessIdentity>,
+    /// Stuck sockets a minute.
+    per_minute: f64,
+    descriptors: DescriptorUse,
+}
+
+impl fmt::Display for Forecast {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { process, per_minute, descriptors: DescriptorUse { used, limit } } = self;
+        write!(formatter, "; {} ({}) {per_minute:+.1} a minute", Harmless(&process.comm), process.pid)?;
+        if let (Some(used), Some(limit)) = (used, limit) {
+            write!(formatter, ", {used} of {limit} descriptors")?;
+            if let Some(left) = descriptors_run_out_in_ns(*used, *limit, *per_minute) {
+                write!(formatter, ", none left in {}", Elapsed(left))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Session<'_> {
@@ -214,7 +250,13 @@ impl Session<'_> {
                 }
                 self.sink.flush()
             }
-            Answer::DescriptorUse(_) => Ok(()),
+            Answer::DescriptorUse(uses) => {
+                self.forecast = self.growing.take().map(|(process, per_minute)| {
+                    let descriptors = uses.first().copied().unwrap_or_default();
+                    Forecast { process, per_minute, descriptors }
+                });
+                Ok(())
+            }
         }
     }
 
@@ -248,16 +290,27 @@ impl Session<'_> {
         self.write(&Record::Leak(Box::new(leak)))
     }
 
+    /// Asks how many descriptors the process has left whose sockets grow the fastest, for the status line.
+    fn begin_forecast(&mut self, worker: &mut Worker) {
+        self.growing = self.tally.steepest();
+        match &self.growing {
+            Some((process, _)) => worker.ask_for_descriptor_use(vec![process.pid]),
+            None => self.forecast = None,
+        }
+    }
+
     fn show_status(&mut self, totals: Totals, started_ns: u64) {
         let (in_close_wait, reported) = (self.table.len() as u64, self.tally.reported());
+        let forecast = self.forecast.as_ref();
         self.status.show(|| {
             format!(
-                "watching for {}: {} in CLOSE_WAIT, {} reported, {}, {} lost",
+                "watching for {}: {} in CLOSE_WAIT, {} reported, {}, {} lost{}",
                 Elapsed(monotonic_ns().saturating_sub(started_ns)),
                 plural(in_close_wait, "socket"),
                 plural(reported, "leak"),
                 plural(totals.records, "record"),
                 totals.lost,
+                forecast.map(Forecast::to_string).unwrap_or_default(),
             )
         });
     }

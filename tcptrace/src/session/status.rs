@@ -3,6 +3,8 @@
 
 use std::io::{IsTerminal as _, Write as _, stderr};
 
+use rustix::termios::tcgetwinsize;
+
 /// The status line.
 pub struct StatusLine {
     is_enabled: bool,
@@ -19,8 +21,11 @@ impl StatusLine {
     /// Replaces the line by another.
     pub fn show(&mut self, text: impl FnOnce() -> String) {
         if self.is_enabled {
+            // A line that wraps around could not be taken away again.
+            let width = tcgetwinsize(stderr()).map_or(80, |size| usize::from(size.ws_col));
+            let text: String = text().chars().take(width.saturating_sub(1)).collect();
             // A terminal that went away shows nothing: no reason to end the session.
-            let _ = write!(stderr(), "\r\x1b[K{}", text());
+            let _ = write!(stderr(), "\r\x1b[K{text}");
             let _ = stderr().flush();
             self.is_shown = true;
         }

@@ -160,6 +160,16 @@ impl Tally {
             .map(|tally| Arc::clone(&tally.process))
     }
 
+    /// The process whose stuck sockets become more the fastest, with its rate in sockets a minute.
+    pub fn steepest(&self) -> Option<(Arc<ProcessIdentity>, f64)> {
+        self.processes
+            .iter()
+            .filter_map(|tally| Some((tally, tally.series.per_minute(&self.sample_times)?)))
+            .filter(|(_, rate)| *rate > 0.0)
+            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+            .map(|(tally, rate)| (Arc::clone(&tally.process), rate))
+    }
+
     /// Pids of all processes, in the order of [`Tally::summary`]'s argument.
     pub fn pids(&self) -> Vec<u32> {
         self.processes.iter().map(|tally| tally.process.pid).collect()

@@ -12,8 +12,8 @@ use std::{
 use anstyle::Style;
 use thiserror::Error;
 
-pub use self::file::OpenError;
 use self::text::snapshot::Extent;
+pub use self::{escape::Harmless, file::OpenError};
 use crate::record::{Record, Snapshot};
 
 /// The form of the records.
