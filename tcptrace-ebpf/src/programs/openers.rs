@@ -26,11 +26,14 @@ pub fn are_tracked() -> bool {
     config!(openers_per_second) != 0
 }
 
-/// Walking a stack costs about a microsecond: a host that opens tens of thousands of sockets a second
-/// must not be slowed down by it.
+/// Whether one more opener may be remembered; it counts as one. Walking a stack costs about a microsecond:
+/// a host that opens tens of thousands of sockets a second must not be slowed down by it, so this comes
+/// before everything else.
 #[inline(always)]
-fn is_within_budget(now: u64) -> bool {
+pub fn take_budget() -> bool {
     const SECOND_NS: u64 = 1_000_000_000;
+    // SAFETY: the helper takes no pointer.
+    let now = unsafe { bpf_ktime_get_ns() };
     let mut is_within = false;
     count(|counters| {
         if now.wrapping_sub(counters.openers_window_ns) >= SECOND_NS {
@@ -47,14 +50,12 @@ fn is_within_budget(now: u64) -> bool {
     is_within
 }
 
-/// Remembers the current task as the opener of `sock`, by `call` (`CALL_*`).
+/// Remembers the current task as the opener of `sock`, by `call` (`CALL_*`), within the budget.
 #[inline(always)]
 pub fn remember<C: StackIdContext>(context: &C, sock: u64, call: u32) {
     // SAFETY: the helper takes no pointer.
     let now = unsafe { bpf_ktime_get_ns() };
-    if is_within_budget(now) {
-        calls::remember(&OPENERS, context, sock, call, now);
-    }
+    calls::remember(&OPENERS, context, sock, call, now);
 }
 
 /// The socket is closed.
@@ -79,7 +80,7 @@ fn accepted(context: &TracePointContext) {
     }
     let base = context.as_ptr() as u64;
     let descriptor = follow(base, RETURN_VALUE) as i64;
-    if descriptor < 0 {
+    if descriptor < 0 || !take_budget() {
         return;
     }
     // SAFETY: the helper takes no pointer.

@@ -108,7 +108,7 @@ fn is_tracked(old: i32, new: i32) -> bool {
 /// the socket but its address. A socket that is closed is forgotten on the way.
 #[inline(always)]
 pub fn is_wanted(sock: u64, old: i32, new: i32) -> bool {
-    let is_connecting = openers::are_tracked() && new == i32::from(SYN_SENT);
+    let is_connecting = openers::are_tracked() && new == i32::from(SYN_SENT) && openers::take_budget();
     if openers::are_tracked() && new == i32::from(CLOSE) {
         openers::forget(sock);
     }
