@@ -20,7 +20,7 @@ pub use self::{
     encoder::BlockEncoder,
     frame::{BlockHeader, HEADER_BYTES, Kind, MAX_PAYLOAD},
     index::{TAIL_BYTES, index_length, note, parse_index, trailer},
-    preamble::{FILE_MAGIC, Opening, opening, preamble},
+    preamble::{FILE_MAGIC, MAX_OPENING, Opening, opening, preamble},
     wire::Malformed,
 };
 

@@ -5,7 +5,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use super::{
     IndexEntry, VERSION,
     frame::{self, Kind},
-    wire::Input,
+    wire::{Input, Malformed},
 };
 use crate::record::{Header, Record};
 
@@ -13,11 +13,17 @@ use crate::record::{Header, Record};
 /// takes it for text.
 pub const FILE_MAGIC: [u8; 8] = *b"\xfftct\r\n\x1a\n";
 
+/// Longest name of a writer, in bytes.
+const MAX_WRITER: usize = 255;
+
+/// Bytes before the first block at most.
+pub const MAX_OPENING: usize = FILE_MAGIC.len() + 2 + 2 + MAX_WRITER + 4;
+
 /// What every file of a session begins with, those after a rotation too. The header is in it: it is not to be given to a
 /// [`BlockEncoder`](super::BlockEncoder) as well.
 pub fn preamble(header: &Header) -> Bytes {
     let writer = format!("tcptrace {}", header.version);
-    let writer = writer.get(..usize::from(u8::MAX)).unwrap_or(&writer);
+    let writer = writer.get(..writer.floor_char_boundary(MAX_WRITER)).unwrap_or_default();
     let mut bytes = BytesMut::new();
     bytes.put_slice(&FILE_MAGIC);
     bytes.put_u16_le(VERSION);
@@ -62,19 +68,21 @@ pub fn opening(bytes: &[u8]) -> Opening {
         let mut input = Input(bytes);
         input.bytes(FILE_MAGIC.len() as u64)?;
         let version = u16::from_le_bytes(input.array()?);
-        let length = u16::from_le_bytes(input.array()?);
-        let writer = input.bytes(length.into())?;
+        let length = usize::from(u16::from_le_bytes(input.array()?));
+        if length > MAX_WRITER {
+            return Ok(None);
+        }
+        let writer = input.bytes(length as u64)?;
         let checked = bytes.len() - input.0.len();
         let checksum = u32::from_le_bytes(input.array()?);
-        Ok::<_, super::Malformed>((version, writer, checked, checksum))
+        let is_whole = bytes.get(..checked).map(crc32fast::hash) == Some(checksum);
+        let writer = String::from_utf8_lossy(writer).into_owned();
+        let length = checked + size_of_val(&checksum);
+        Ok::<_, Malformed>(is_whole.then_some(Opening::Recording { version, writer, length }))
     };
-    let Ok((version, writer, checked, checksum)) = parts() else { return Opening::Short };
-    if bytes.get(..checked).map(crc32fast::hash) != Some(checksum) {
-        return Opening::Other;
-    }
-    Opening::Recording {
-        version,
-        writer: String::from_utf8_lossy(writer).into_owned(),
-        length: checked + size_of_val(&checksum),
+    match parts() {
+        Ok(Some(recording)) => recording,
+        Ok(None) => Opening::Other,
+        Err(_) => Opening::Short,
     }
 }

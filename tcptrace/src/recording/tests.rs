@@ -127,11 +127,17 @@ fn dropped_records_keep_their_numbers() {
 
 #[test]
 fn a_block_that_no_reader_would_take_is_dropped_and_counted() {
-    let mut header = sample_header();
-    header.command = vec!["x".repeat(MAX_PAYLOAD)];
+    let mut leak_end = Record::from_json(LEAK_END.as_bytes()).unwrap();
     let mut encoder = BlockEncoder::default();
-    encoder.push(&Record::Header(Box::new(sample_header())));
-    encoder.push(&Record::Header(Box::new(header)));
+    encoder.push(&leak_end);
+    if let Record::LeakEnd(end) = &mut leak_end {
+        let mut process = crate::owners::ProcessIdentity::from_name(7, "huge");
+        process.cmdline = vec!["x".repeat(MAX_PAYLOAD)];
+        let (fds, evidence) = (Vec::new(), crate::owners::Evidence::None);
+        end.closed_by =
+            Some(crate::owners::Owner { process: process.into(), fds, inherited: None, evidence });
+    }
+    encoder.push(&leak_end);
     let block = encoder.finish(&Totals::default());
     assert_eq!((block.entry.records, block.entry.next_record), (0, 2));
     assert_eq!(items(&block.bytes).0[0], Item::Dropped(2));
@@ -223,6 +229,8 @@ fn the_index_reads_back_and_stays_bounded() {
 }
 
 const TRANSITION: &str = r#"{"type":"transition","time":"2026-11-24T15:01:40.169147654Z","ktime_ns":889092113028,"cookie":59321,"netns":4026531833,"family":4,"laddr":"10.0.0.1","lport":23456,"raddr":"10.0.0.2","rport":9,"old_state":"CLOSE","new_state":"LISTEN","dwell_ns":null,"oncpu":{"pid":27633,"tid":27634,"comm":"churn"},"cgroup_id":1,"mptcp":false}"#;
+
+const LEAK_END: &str = r#"{"type":"leak_end","time":"2026-11-24T15:01:41Z","cookie":7,"netns":1,"family":4,"laddr":"10.0.0.1","lport":1,"raddr":"10.0.0.2","rport":9,"close_wait_ns":1,"close_wait_is":"exact","close_wait_at_most_ns":1,"how":"closed","closed_by":null}"#;
 
 fn sample_header() -> crate::record::Header {
     crate::record::Header {
