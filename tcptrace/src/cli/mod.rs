@@ -102,6 +102,8 @@ struct LeaksArguments {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     duration: Option<Duration>,
     #[command(flatten)]
+    kernel: Kernel,
+    #[command(flatten)]
     output: OutputArguments,
     #[command(flatten)]
     keeping: KeepingArguments,
@@ -109,8 +111,6 @@ struct LeaksArguments {
     filters: Filters,
     #[command(flatten)]
     owners: OwnerFilters,
-    #[command(flatten)]
-    kernel: Kernel,
 }
 
 #[derive(Debug, Args)]
@@ -128,11 +128,11 @@ struct TraceArguments {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     duration: Option<Duration>,
     #[command(flatten)]
+    kernel: Kernel,
+    #[command(flatten)]
     output: OutputArguments,
     #[command(flatten)]
     keeping: KeepingArguments,
-    #[command(flatten)]
-    kernel: Kernel,
     #[command(flatten)]
     filters: Filters,
     #[command(flatten, next_help_heading = "With --owners")]

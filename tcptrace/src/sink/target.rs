@@ -201,9 +201,9 @@ impl Target {
         self.is_stdout
     }
 
-    /// Device and inode number, to tell whether two outputs are one.
-    pub fn identity(&self) -> Option<(u64, u64)> {
-        Some(self.current.as_ref()?.place.as_ref()?.identity)
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.files.is_some()
     }
 
     /// The count of bytes written so far.
