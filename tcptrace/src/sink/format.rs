@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{csv, text};
+use crate::recording;
 
 /// The form of the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -46,7 +47,7 @@ impl Format {
             Self::Text => text::BEGINNING.as_bytes(),
             Self::Jsonl => br#"{"type":"header","schema":"#,
             Self::Csv => csv::BEGINNING.as_bytes(),
-            Self::Tct => b"TCTREC",
+            Self::Tct => &recording::FILE_MAGIC,
         }
     }
 

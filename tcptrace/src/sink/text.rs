@@ -23,10 +23,10 @@ pub const BEGINNING: &str = "tcptrace ";
 
 /// The first line of a file: who wrote it, where, and since when.
 pub fn preamble(header: &Header) -> String {
-    let Header { host, started, command, backend: _ } = header;
+    let Header { version, host, started, command, backend: _ } = header;
     format!(
         "{BEGINNING}{} on {} (Linux {}), since {}: {}\n",
-        env!("CARGO_PKG_VERSION"),
+        Harmless(version),
         Harmless(&host.host),
         Harmless(&host.kernel),
         time_of_day(*started).strftime("%Y-%m-%d %H:%M:%S %:z"),
