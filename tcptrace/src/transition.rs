@@ -179,15 +179,14 @@ pub struct Socket {
 pub struct Comm(pub [u8; 16]);
 
 impl Comm {
-    /// The name without what follows it.
-    pub fn bytes(&self) -> &[u8] {
-        let length = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
-        self.0.get(..length).unwrap_or_default()
+    /// The name, without what fills it up.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
     /// The name as text; what is not UTF-8 is replaced. May hold control characters.
     pub fn to_text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(self.bytes())
+        String::from_utf8_lossy(self.as_bytes())
     }
 }
 

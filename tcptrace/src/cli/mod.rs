@@ -108,6 +108,8 @@ struct LeaksArguments {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     duration: Option<Duration>,
     #[command(flatten)]
+    kernel: Kernel,
+    #[command(flatten)]
     output: OutputArguments,
     #[command(flatten)]
     keeping: KeepingArguments,
@@ -115,8 +117,6 @@ struct LeaksArguments {
     filters: Filters,
     #[command(flatten)]
     owners: OwnerFilters,
-    #[command(flatten)]
-    kernel: Kernel,
 }
 
 /// Options of `trace` that mean nothing where nothing is traced.
@@ -142,11 +142,11 @@ struct TraceArguments {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     duration: Option<Duration>,
     #[command(flatten)]
+    kernel: Kernel,
+    #[command(flatten)]
     output: OutputArguments,
     #[command(flatten)]
     keeping: KeepingArguments,
-    #[command(flatten)]
-    kernel: Kernel,
     #[command(flatten)]
     filters: Filters,
     #[command(flatten, next_help_heading = "With --owners")]

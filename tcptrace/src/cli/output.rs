@@ -43,7 +43,7 @@ pub struct OutputArguments {
     next_help_heading = "Files of long sessions (SIGHUP begins a new one where the present one was moved away)"
 )]
 pub struct KeepingArguments {
-    /// A crash loses the records of this time at most
+    /// A crash loses the records of this time at most [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     flush: Option<Duration>,
     /// Begin another file before one becomes larger (64K, 100M, 2G); x.jsonl becomes x-DATETTIME.jsonl then

@@ -103,7 +103,7 @@ impl Dictionary {
             self.entry(TASK, |entry| {
                 put_varint(entry, pid.into());
                 put_varint(entry, tid.into());
-                entry.put_slice(comm.bytes());
+                entry.put_slice(comm.as_bytes());
             });
         }
         number

@@ -272,7 +272,9 @@ impl Opening<'_> {
     fn opened(&self, file: File, directory: OwnedFd, name: OsString) -> Result<Opened, OpenError> {
         // A file system without locks has to do without.
         if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
-            return Err(self.refused("another session is writing to it; name another file"));
+            return Err(self.refused(
+                "it is being written to already, by another session or another -o; name another file",
+            ));
         }
         let metadata = file.metadata().map_err(|source| self.system(source))?;
         let identity = (metadata.dev(), metadata.ino());
@@ -356,7 +358,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.jsonl");
         let first = open(&path, Format::Jsonl, Existing::Own, None).unwrap();
-        assert!(try_open(&path, Existing::Own).unwrap_err().contains("another session"));
+        assert!(try_open(&path, Existing::Own).unwrap_err().contains("being written to already"));
         drop(first);
         assert_eq!(try_open(&path, Existing::Own), Ok(Joint::Beginning));
     }

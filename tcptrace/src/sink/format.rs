@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{csv, text};
-use crate::recording::FILE_MAGIC;
+use crate::recording;
 
 /// The form of the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -47,7 +47,7 @@ impl Format {
             Self::Text => text::BEGINNING.as_bytes(),
             Self::Jsonl => br#"{"type":"header","schema":"#,
             Self::Csv => csv::BEGINNING.as_bytes(),
-            Self::Tct => &FILE_MAGIC,
+            Self::Tct => &recording::FILE_MAGIC,
         }
     }
 

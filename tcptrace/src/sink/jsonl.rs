@@ -113,7 +113,7 @@ fn address(out: &mut Vec<u8>, address: IpAddr) {
 /// A name with its quotation marks.
 fn name(out: &mut Vec<u8>, name: &Comm) {
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    let bytes = name.bytes();
+    let bytes = name.as_bytes();
     if bytes.iter().all(is_plain) {
         out.push(b'"');
         out.extend_from_slice(bytes);

@@ -85,23 +85,14 @@ impl Outputs {
     /// # Errors
     /// When a file cannot be created, or it would not be safe to write to it as root.
     pub fn open(options: &OutputOptions) -> Result<Self, OpenError> {
-        let mut opened: Vec<(Output, Target)> = Vec::new();
-        for output in &options.outputs {
-            let target = output::open(output, &options.files)?;
-            let is_same = |(_, other): &(Output, Target)| {
-                target.identity().is_some_and(|identity| other.identity() == Some(identity))
-            };
-            if opened.iter().any(is_same) {
-                return Err(output::refused(output, "it is named twice; name it once"));
-            }
-            opened.push((output.clone(), target));
-        }
+        let open = |output: &Output| Ok((output.clone(), output::open(output, &options.files)?));
+        let opened = options.outputs.iter().map(open).collect::<Result<_, _>>()?;
         Ok(Self { opened, files: options.files.clone() })
     }
 
     /// Whether one of them is a file, which can be moved away.
     pub fn has_files(&self) -> bool {
-        self.opened.iter().any(|(_, target)| target.identity().is_some())
+        self.opened.iter().any(|(_, target)| target.is_file())
     }
 
     /// Begins to write: the header, to all of them.

@@ -77,7 +77,7 @@ pub fn open(output: &Output, files: &FileOptions) -> Result<Target, OpenError> {
 }
 
 /// Why an output is not opened.
-pub fn refused(output: &Output, reason: &str) -> OpenError {
+fn refused(output: &Output, reason: &str) -> OpenError {
     let path = match &output.destination {
         Destination::Stdout => Path::new("standard output"),
         Destination::File(path) => path,
@@ -115,7 +115,7 @@ impl Running {
     ) -> io::Result<Self> {
         let is_stdout = output.destination == Destination::Stdout;
         let is_terminal = is_stdout && io::stdout().is_terminal();
-        let is_file = target.identity().is_some();
+        let is_file = target.is_file();
         let part = files.rotation.size.map_or(u64::MAX, |size| (size / CHUNKS_A_FILE).max(LEAST_CHUNK_BYTES));
         let room = usize::try_from(part).unwrap_or(usize::MAX).min(CHUNK_BYTES);
         let palette = if is_stdout { Palette::for_stdout() } else { Palette::default() };

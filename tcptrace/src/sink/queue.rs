@@ -11,7 +11,7 @@ use super::encoder::{Chunk, Encoder};
 use crate::record::Summary;
 
 /// Bytes that may wait for a slow output.
-const MAX_BYTES: usize = 32 << 20;
+const MAX_BYTES: usize = 64 << 20;
 
 /// The last that the session says to the writer.
 #[derive(Debug)]

@@ -33,10 +33,6 @@ use super::{
 };
 use crate::recording::{self, IndexEntry};
 
-/// Blocks that an index at the end of a recording lists at most: 12 MB of memory. A longer recording has no index,
-/// and readers make their own.
-const MAX_INDEX: usize = 262_144;
-
 /// How long a file that could not be moved away is written to before that is tried again.
 const ROTATION_PAUSE: Duration = Duration::from_secs(60);
 
@@ -81,7 +77,7 @@ struct Current {
     partial: usize,
     records: u64,
     began: Instant,
-    /// `None` when there are too many.
+    /// The blocks of a recording; `None` when not all are known.
     index: Option<Vec<(u64, IndexEntry)>>,
     sync_at: Option<Instant>,
 }
@@ -201,9 +197,9 @@ impl Target {
         self.is_stdout
     }
 
-    /// Device and inode number, to tell whether two outputs are one.
-    pub fn identity(&self) -> Option<(u64, u64)> {
-        Some(self.current.as_ref()?.place.as_ref()?.identity)
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.files.is_some()
     }
 
     /// The count of bytes written so far.
@@ -270,9 +266,8 @@ impl Target {
         current.records += chunk.records;
         if let Some(index) = &mut current.index {
             let start = current.plain_length;
-            index.extend(chunk.blocks.iter().map(|(offset, entry)| (start + *offset as u64, *entry)));
-            if index.len() > MAX_INDEX {
-                current.index = None;
+            for (offset, entry) in &chunk.blocks {
+                recording::note(index, start + *offset as u64, *entry);
             }
         }
         current.plain_length += chunk.bytes.len() as u64;
