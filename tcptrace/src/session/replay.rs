@@ -93,7 +93,7 @@ impl ReplayOptions {
             }
             Record::Leak(leak) => self.is_in(&leak.socket),
             Record::LeakEnd(end) => self.is_in(&end.socket),
-            Record::Header(_) | Record::Summary(_) => true,
+            Record::Header(_) | Record::Summary(_) | Record::Other(_) => true,
         }
     }
 
