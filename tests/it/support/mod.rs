@@ -18,6 +18,7 @@ pub mod sock_destroy;
 pub mod stream;
 pub mod tracer;
 pub mod truth;
+pub mod waiter;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
