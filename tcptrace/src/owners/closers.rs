@@ -70,7 +70,12 @@ impl Closers {
     pub fn identify(&mut self, task: &Task, ktime_ns: u64) -> Option<CloserId> {
         let seen = self.by_pid.get(&task.pid).copied();
         let closer = match seen {
-            Some(seen) if ktime_ns.saturating_sub(seen.read_ns) < FRESH_NS => Some(seen.closer),
+            Some(seen)
+                if ktime_ns.saturating_sub(seen.read_ns) < FRESH_NS
+                    && self.process(seen.closer).is_some_and(|process| may_be(process, task)) =>
+            {
+                Some(seen.closer)
+            }
             _ if self.budget.take(ktime_ns) => self.read(task, ktime_ns, seen),
             Some(seen) => Some(seen.closer),
             None => self.by_name(task, ktime_ns),
@@ -103,10 +108,8 @@ impl Closers {
                 Some(closer) => closer,
                 None => return self.by_name(task, ktime_ns),
             },
-            // It has ended. The name of a main thread is that of the process: another name, another process.
-            (None, Some((closer, before))) if task.tid != task.pid || task.comm.to_text() == before.comm => {
-                closer
-            }
+            // It has ended.
+            (None, Some((closer, before))) if may_be(&before, task) => closer,
             (None, _) => return self.by_name(task, ktime_ns),
         };
         self.by_pid.insert(task.pid, Seen { closer, read_ns: ktime_ns });
@@ -143,6 +146,12 @@ impl Closers {
         self.kept.insert(closer, Kept { process: Arc::new(process), used_ns: ktime_ns });
         closer
     }
+}
+
+/// Whether a task may be of this process, of whose pid it is. The name of a main thread is that of the process: another
+/// name, another process (or another program).
+fn may_be(process: &ProcessIdentity, task: &Task) -> bool {
+    task.tid != task.pid || task.comm.to_text() == process.comm
 }
 
 impl Budget {
