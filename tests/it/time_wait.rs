@@ -1,7 +1,8 @@
 //! `time-wait`: how many sockets there are, and who closed first, against what the kernel and `ss` say of
 //! namespaces in which only the test's own programs run.
 
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
 use serde_json::Value;
@@ -263,6 +264,74 @@ fn a_service_is_recognised_after_it_has_gone() {
     let record = with_port(&destinations, "lport", 40_000);
     assert_eq!((&record["side"], &record["count"]), (&Value::from("incoming"), &Value::from(8)), "{record}");
     assert_eq!(record["peers"][0]["count"], 8, "{record}");
+}
+
+#[test]
+fn an_ipv4_connection_to_an_ipv6_socket_is_ipv4() {
+    if !live() {
+        return;
+    }
+    let netns = Netns::new();
+    let hasty = Waiter::serve(&netns, at("[::]:8002"), "first");
+    Waiter::connect(&netns, at("127.0.0.1:8002"), "last", &["--count", "4", "--leave"]).gone();
+    until("all are in TIME_WAIT", || minisockets(&netns) == 4);
+    let records = one_look(&netns, &[]);
+    let (_, destinations) = of_namespace(&records, &netns);
+    let record = with_port(&destinations, "lport", 8002);
+    let mut compared = Comparison::of("a mapped address");
+    for (field, expected) in [("laddr", "127.0.0.1"), ("raddr", "127.0.0.1"), ("side", "incoming")] {
+        compared.field(record, field, expected);
+    }
+    compared.field(record, "family", 4);
+    compared.field(record, "count", 4);
+    compared.holds(pids(record, "candidates") == [i64::from(hasty.pid())], || "the listener".to_owned());
+    compared.finish(&[record]);
+}
+
+#[test]
+fn two_sides_that_close_at_once_have_both_closed_first() {
+    if !live() {
+        return;
+    }
+    let netns = Netns::new();
+    let _present = Waiter::serve(&netns, at(V6), "last");
+    let work = || {
+        let listener = TcpListener::bind(V4).unwrap();
+        let mut client = TcpStream::connect(V4).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        // What neither reads keeps the other's FIN back, so both are in FIN_WAIT1.
+        for stream in [&mut client, &mut server] {
+            stream.set_nonblocking(true).unwrap();
+            while stream.write(&[0; 65_536]).is_ok() {}
+            stream.set_nonblocking(false).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+        // The client takes the server's FIN before its own has been acknowledged: CLOSING.
+        client.read_to_end(&mut Vec::new()).unwrap();
+        assert_eq!(listed_by_ss(&netns, "closing"), 1, "the client is not in CLOSING");
+        server.read_to_end(&mut Vec::new()).unwrap();
+        drop((client, server));
+        until("both are in TIME_WAIT", || listed_by_ss(&netns, "time-wait") == 2);
+        listener
+    };
+    let mut listener = None;
+    let session = watched(Backend::Btf, &[&netns], || listener = Some(netns.inside(work)));
+    let (_, destinations) = of_namespace(&session.records, &netns);
+    for (field, side) in [("rport", "outgoing"), ("lport", "incoming")] {
+        let record = with_port(&destinations, field, 8000);
+        assert_eq!((&record["side"], &record["count"]), (&Value::from(side), &Value::from(1)), "{record}");
+        assert_eq!(pids(record, "closed_first_by"), [i64::from(std::process::id())], "{record}");
+    }
+}
+
+#[test]
+fn wrong_options_are_refused_with_the_remedy() {
+    for wrong in ["0", "101%", "most"] {
+        run(&["time-wait", "--ports-used", wrong]).refuses(2, &["--ports-used", "80%"]);
+    }
+    run(&["time-wait", "--interval", "1s"]).refuses(2, &["--interval", "--watch", "--duration"]);
+    run(&["time-wait", "--watch", "--interval", "0s"]).refuses(2, &["--interval"]);
+    run(&["time-wait", "--duration", "soon"]).refuses(2, &["--duration", "30s"]);
 }
 
 #[test]

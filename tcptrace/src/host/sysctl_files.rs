@@ -23,6 +23,9 @@ const MAIN_FILE: &str = "etc/sysctl.conf";
 const MOST_FILES: usize = 1024;
 const MOST_BYTES: u64 = 1024 * 1024;
 
+/// Characters kept of a value; those of interest are numbers.
+const MOST_CHARACTERS: usize = 64;
+
 /// A line that sets something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -96,7 +99,9 @@ fn lines<'a>(text: &'a str, names: &'a [&str]) -> impl Iterator<Item = (u32, Str
         let (name, value) = line.split_once('=')?;
         // A dash in front asks to ignore errors; slashes may stand for dots.
         let name = name.trim().trim_start_matches('-').replace('/', ".");
-        names.contains(&name.as_str()).then(|| (number, name, value.trim().to_owned()))
+        names
+            .contains(&name.as_str())
+            .then(|| (number, name, value.trim().chars().take(MOST_CHARACTERS).collect()))
     })
 }
 

@@ -115,7 +115,7 @@ pub struct TimeWaitLook {
     pub duration_ns: u64,
     /// Whether it is known who closes: it is traced.
     pub is_traced: bool,
-    /// Network namespaces that the host has.
+    /// Network namespaces that were looked into.
     pub namespaces_found: u64,
     /// Processes, bind mounts and namespaces that could not be looked into.
     pub unreadable: u64,

@@ -144,11 +144,13 @@ fn reuse(advice: &Advice, out: &mut fmt::Formatter<'_>) -> fmt::Result {
              timestamps; that may be {outgoing} of the {all} here"
         )?,
     }
-    let more = if *value == 0 { outgoing } else { *elsewhere };
-    if more > 0 && matches!(value, 0 | 2) {
+    if *value == 0 && *loopback > 0 {
+        write!(out, ". With 2, the kernel's own choice, it would be {loopback} over loopback")?;
+    }
+    if *elsewhere > 0 && matches!(value, 0 | 2) {
         write!(
             out,
-            ". With 1 it may be {more} more, if their peers have timestamps; the kernel's documentation says not to \
+            ". With 1 it may be {elsewhere} to other hosts as well, if their peers have timestamps; the kernel's documentation says not to \
              change it without the advice of experts"
         )?;
     }

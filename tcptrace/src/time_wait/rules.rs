@@ -21,6 +21,9 @@ const LEAVES_FIN_WAIT2: KernelVersion = KernelVersion(6, 12);
 /// Destinations that advice is given about: the worst.
 const MOST_DESTINATIONS: usize = 3;
 
+/// Lines of files told one by one that set what this kernel does not have.
+const MOST_DEAD_LINES: usize = 8;
+
 /// What was found out about one destination.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -178,7 +181,7 @@ fn recycle(facts: &Facts<'_>) -> Vec<Advice> {
         return Vec::new();
     }
     let is_recycle = |setting: &&Setting| setting.name == "net.ipv4.tcp_tw_recycle";
-    let dead = facts.files.iter().filter(is_recycle).cloned();
+    let dead = facts.files.iter().filter(is_recycle).take(MOST_DEAD_LINES).cloned();
     dead.map(|place| Advice::RecycleIsDead { place }).collect()
 }
 

@@ -108,7 +108,7 @@ fn the_worst_pattern_of_each_side_is_told_with_its_numbers() {
     says(&text(&facts, &found, "server_closes_first"), &["200 connections", "port 443", "this side"]);
     says(
         &text(&facts, &found, "tcp_tw_reuse"),
-        &["tcp_tw_reuse is 2", "0 of the 900 sockets", "With 1 it may be 700 more", "200 incoming"],
+        &["tcp_tw_reuse is 2", "0 of the 900 sockets", "With 1 it may be 700 to other hosts", "200 incoming"],
     );
 }
 
@@ -118,11 +118,17 @@ fn reuse_is_told_for_these_sockets_and_this_kernel() {
     let orphans = Found { fin_wait2: 30, ..to("127.0.0.1:80", 500, Some(ports(0, None))) };
     let found = [orphans, to("192.0.2.1:80", 100, None)];
     let said = text(&facts(&settings, &[]), &found, "tcp_tw_reuse");
-    says(&said, &["1.0 s", "500 of the 600 sockets", "100 more", "never takes over the 30 in FIN_WAIT2"]);
+    says(
+        &said,
+        &["1.0 s", "500 of the 600 sockets", "100 to other hosts", "never takes over the 30 in FIN_WAIT2"],
+    );
     let old = Facts { kernel: Some(KernelVersion(6, 1)), ..facts(&settings, &[]) };
     says(&text(&old, &found, "tcp_tw_reuse"), &["not meant for the 30 in FIN_WAIT2", "before 6.12"]);
     settings.tcp_tw_reuse = Some(0);
-    says(&text(&facts(&settings, &[]), &found, "tcp_tw_reuse"), &["never takes over a port", "600 more"]);
+    says(
+        &text(&facts(&settings, &[]), &found, "tcp_tw_reuse"),
+        &["never takes over a port", "With 2", "500 over loopback", "100 to other hosts"],
+    );
     settings.tcp_tw_reuse = Some(1);
     let said = text(&facts(&settings, &[]), &found, "tcp_tw_reuse");
     says(&said, &["if both ends have timestamps", "600 of the 600"]);

@@ -162,6 +162,11 @@ impl Table {
         if is_service { service } else { Destination::Outgoing { local: local.ip(), remote } }
     }
 
+    /// Whether something of this destination was listed.
+    pub fn contains(&self, destination: &Destination) -> bool {
+        self.groups.contains_key(destination)
+    }
+
     /// The destinations, in no order.
     pub fn groups(&self) -> impl Iterator<Item = (&Destination, &Group)> {
         self.groups.iter()

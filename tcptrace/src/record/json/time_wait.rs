@@ -98,7 +98,8 @@ impl Serialize for TimeWaitSummary {
         map.serialize_entry("max_buckets", &settings.tcp_max_tw_buckets)?;
         map.serialize_entry("overflowed", &counters.overflows())?;
         map.serialize_entry("counters", counters)?;
-        map.serialize_entry("per_second", per_second)?;
+        let rates = per_second.map(|rates| PerCounter(rates.0.map(|rate| rate.map(rounded))));
+        map.serialize_entry("per_second", &rates)?;
         map.serialize_entry("sysctls", settings)?;
         map.serialize_entry("ports", ports)?;
         map.serialize_entry("destinations", destinations)?;

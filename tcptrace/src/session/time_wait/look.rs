@@ -50,7 +50,7 @@ pub struct NamespaceLook {
 pub struct Look {
     /// Namespaces with something to tell; this process's own first.
     pub namespaces: Vec<NamespaceLook>,
-    /// Namespaces that the host has.
+    /// Namespaces that were looked into.
     pub found: u64,
     /// Namespaces, processes and bind mounts that could not be looked into.
     pub unreadable: u64,
@@ -66,7 +66,6 @@ pub fn look(
     closings: Option<&Closings>,
 ) -> Result<Look, sock_diag::Error> {
     let discovery = namespaces::discover(&roots.proc_root, &roots.bind_mounts);
-    let found = discovery.namespaces.len() as u64;
     let is_wanted =
         |namespace: &NetNamespace| wanted.netns.is_empty() || wanted.netns.contains(&namespace.inode);
     let namespaces: Vec<NetNamespace> = discovery.namespaces.into_iter().filter(is_wanted).collect();
@@ -77,11 +76,14 @@ pub fn look(
             );
         }
     }
+    let found = namespaces.len() as u64;
     let looks = parallel::map(namespaces, |namespace| {
         let inside = namespace.run_inside(|| look_inside(&namespace, &roots.proc_root, wanted, closings));
         inside.map_err(|error| log::debug!("network namespace {}: {error}", namespace.inode)).ok()
     });
-    let mut look = Look { found, unreadable: discovery.unreadable as u64, ..Look::default() };
+    // What could not be read is none of those that were asked for by their numbers, for all one knows.
+    let unreadable = if wanted.netns.is_empty() { discovery.unreadable as u64 } else { 0 };
+    let mut look = Look { found, unreadable, ..Look::default() };
     for inside in looks {
         match inside {
             Some(Ok(inside)) => look.namespaces.extend(inside),

@@ -127,7 +127,7 @@ pub async fn run_live(options: &TimeWaitOptions, live: &LiveLooks) -> Result<boo
     let is_page = sink.is_page();
     let looks_every = live.interval.unwrap_or(Duration::from_secs(if is_page { 2 } else { 10 }));
     let mut session = Session::new(options);
-    let mut traced = Traced::new(options, started_ns);
+    let mut traced = Traced::new(options, monotonic_ns());
     let mut status = StatusLine::new();
     let mut ticks = interval(DRAIN_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -62,8 +62,11 @@ impl Rates {
         let Some((over_ns, lately)) = closings.lately(now_ns) else { return Self::default() };
         let mut counts = HashMap::new();
         for closing in lately {
-            let is_in =
-                |namespace: &&NamespaceLook| closing.netns.is_none_or(|netns| netns == namespace.netns);
+            // Where this kernel does not tell the namespace, it is one that has such a destination.
+            let is_in = |namespace: &&NamespaceLook| match closing.netns {
+                Some(netns) => netns == namespace.netns,
+                None => namespace.table.contains(&namespace.table.destination(&closing.endpoints)),
+            };
             if let Some(namespace) = look.namespaces.iter().find(is_in) {
                 let key = (namespace.netns, namespace.table.destination(&closing.endpoints));
                 *counts.entry(key).or_default() += 1;

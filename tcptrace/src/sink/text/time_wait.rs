@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     owners::Owner,
-    record::{ClosedFirstBy, TimeWait, TimeWaitLook, TimeWaitSummary},
+    record::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary},
     time_wait::{Destination, advice::Advice},
     units::{Elapsed, plural},
 };
@@ -59,14 +59,14 @@ fn write_look(out: &mut dyn Write, look: &TimeWaitLook, extent: Extent, palette:
         0 => String::new(),
         count => format!(" ({count} could not be looked into)"),
     };
-    writeln!(
-        out,
+    let text = format!(
         "{}  {} in TIME_WAIT and {fin_wait2} in FIN_WAIT2 after close(): looked at {}{unreadable} in {}.",
         time_of_day(look.time).strftime("%H:%M:%S"),
         plural(count, "socket"),
         plural(look.namespaces_found, "network namespace"),
         Elapsed(look.duration_ns),
-    )?;
+    );
+    write_wrapped(out, &text, extent)?;
     for (summary, destinations) in &look.namespaces {
         write_namespace(out, summary, destinations, extent, palette)?;
     }
@@ -75,11 +75,13 @@ fn write_look(out: &mut dyn Write, look: &TimeWaitLook, extent: Extent, palette:
         let faint = palette.faint;
         let guessed =
             if is_guessed { " ? = has a connection open there, or listens: it may have." } else { "" };
-        writeln!(
-            out,
-            "\n{faint}Afterwards nobody can tell which process closed a socket.{guessed} To see who does, and how fast: \
-             --duration 30s, or --watch.{faint:#}"
-        )?;
+        let text = format!(
+            "Afterwards nobody can tell which process closed a socket.{guessed} To see who does, and how fast: \
+             --duration 30s, or --watch."
+        );
+        write!(out, "\n{faint}")?;
+        write_wrapped(out, &text, extent)?;
+        write!(out, "{faint:#}")?;
     }
     Ok(())
 }
@@ -102,25 +104,23 @@ fn write_namespace(
         settings,
         ..
     } = summary;
-    write!(out, "\nNetwork namespace {netns}: ")?;
-    match (buckets_used, settings.tcp_max_tw_buckets) {
-        (Some(used), Some(most)) => write!(out, "{used} of at most {most} minisockets")?,
-        (Some(used), None) => write!(out, "{}", plural(*used, "minisocket"))?,
-        (None, _) => write!(out, "{}", plural(summary.count + summary.fin_wait2, "minisocket"))?,
-    }
-    match counters.overflows() {
-        None => {}
-        Some(0) => write!(out, ", none was ever thrown away")?,
-        Some(overflows) => write!(out, ", {overflows} thrown away so far")?,
-    }
-    if let Some(ports) = ports {
-        write!(
-            out,
-            "; {} local ports of {}-{} for connect() ({} reserved, {} bound)",
-            ports.usable, ports.first, ports.last, ports.reserved, ports.bound
-        )?;
-    }
+    let buckets = match (buckets_used, settings.tcp_max_tw_buckets) {
+        (Some(used), Some(most)) => format!("{used} of at most {most} minisockets"),
+        (Some(used), None) => plural(*used, "minisocket"),
+        (None, _) => plural(summary.count + summary.fin_wait2, "minisocket"),
+    };
+    let thrown_away = match counters.overflows() {
+        None => String::new(),
+        Some(0) => ", none was ever thrown away".to_owned(),
+        Some(overflows) => format!(", {overflows} thrown away so far"),
+    };
+    let ports = ports.as_ref().map(|ports| {
+        let LocalPorts { first, last, reserved, bound, usable } = ports;
+        format!("; {usable} local ports of {first}-{last} for connect() ({reserved} reserved, {bound} bound)")
+    });
+    let text = format!("Network namespace {netns}: {buckets}{thrown_away}{}", ports.unwrap_or_default());
     writeln!(out)?;
+    write_wrapped(out, &text, extent)?;
     if let Some(rates) = per_second {
         let told = crate::host::tcp_counters::COUNTERS.iter().zip(rates.0);
         let told: Vec<String> = told
@@ -280,8 +280,9 @@ fn write_advice(out: &mut dyn Write, advice: &[Advice], extent: Extent, palette:
     let width = extent.width.unwrap_or(WIDTH).max(40);
     for advice in advice {
         let style = if advice.is_urgent() { palette.alert } else { palette.name };
-        let id = advice.id();
-        let text = format!("{}: {advice}", advice.id());
+        let (id, said) = (advice.id(), advice.to_string());
+        // What is about a setting begins with its name.
+        let text = if said.starts_with(id) { said } else { format!("{id}: {said}") };
         let text = Harmless(&text).to_string();
         for (number, line) in wrapped(&text, width - 4).into_iter().enumerate() {
             match line.strip_prefix(id).filter(|_| number == 0) {
@@ -291,6 +292,10 @@ fn write_advice(out: &mut dyn Write, advice: &[Advice], extent: Extent, palette:
         }
     }
     Ok(())
+}
+
+fn write_wrapped(out: &mut dyn Write, text: &str, extent: Extent) -> io::Result<()> {
+    wrapped(text, extent.width.unwrap_or(WIDTH)).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 /// The words of a text in lines of this many characters; a longer word has a line of its own.
