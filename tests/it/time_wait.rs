@@ -22,6 +22,14 @@ on_both_backends! {
 const V4: &str = "127.0.0.1:8000";
 const V6: &str = "[::1]:8001";
 
+/// A namespace in which TIME_WAIT lasts. On a busy machine a FIN may be sent twice, and the answer to the second one,
+/// which finds no socket any more, would end TIME_WAIT by a reset (RFC 1337).
+pub fn namespace() -> Netns {
+    let netns = Netns::new();
+    netns.set("tcp_rfc1337", "1");
+    netns
+}
+
 fn at(address: &str) -> SocketAddr {
     address.parse().expect("an address")
 }
@@ -96,7 +104,7 @@ fn watched(backend: Backend, namespaces: &[&Netns], work: impl FnOnce()) -> Sess
 
 fn whoever_closes_first_is_named_on_either_side_and_in_each_namespace(backend: Backend) {
     // In the first namespace clients close first, in the second the server does; each over both families.
-    let [clients_close, servers_close] = [(); 2].map(|()| Netns::new());
+    let [clients_close, servers_close] = [(); 2].map(|()| namespace());
     let servers =
         |netns: &Netns, closes: &str| [V4, V6].map(|address| Waiter::serve(netns, at(address), closes));
     let patient = servers(&clients_close, "last");
@@ -159,7 +167,7 @@ fn whoever_closes_first_is_named_on_either_side_and_in_each_namespace(backend: B
 }
 
 fn a_process_that_has_ended_is_named_all_the_same(backend: Backend) {
-    let netns = Netns::new();
+    let netns = namespace();
     let _server = Waiter::serve(&netns, at(V4), "last");
     let mut client = 0;
     let session = watched(backend, &[&netns], || {
@@ -180,7 +188,7 @@ fn what_was_closed_before_anybody_looked_has_no_closer_but_candidates() {
     if !live() {
         return;
     }
-    let netns = Netns::new();
+    let netns = namespace();
     let hasty = Waiter::serve(&netns, at(V4), "first");
     Waiter::connect(&netns, at(V4), "last", &["--count", "7", "--leave"]).gone();
     // A second client has a connection open to where the first one closed some.
@@ -219,7 +227,7 @@ fn sockets_in_fin_wait2_are_told_apart() {
     if !live() {
         return;
     }
-    let netns = Netns::new();
+    let netns = namespace();
     netns.set("tcp_fin_timeout", "30");
     let _deaf = Waiter::serve(&netns, at(V4), "never");
     let _client = Waiter::connect(&netns, at(V4), "first", &["--count", "6"]);
@@ -249,7 +257,7 @@ fn a_service_is_recognised_after_it_has_gone() {
     if !live() {
         return;
     }
-    let netns = Netns::new();
+    let netns = namespace();
     // Its port is one that connect() could choose, too.
     let service = at("127.0.0.1:40000");
     // A namespace is found through a process in it.
@@ -271,7 +279,7 @@ fn an_ipv4_connection_to_an_ipv6_socket_is_ipv4() {
     if !live() {
         return;
     }
-    let netns = Netns::new();
+    let netns = namespace();
     let hasty = Waiter::serve(&netns, at("[::]:8002"), "first");
     Waiter::connect(&netns, at("127.0.0.1:8002"), "last", &["--count", "4", "--leave"]).gone();
     until("all are in TIME_WAIT", || minisockets(&netns) == 4);
@@ -293,7 +301,7 @@ fn two_sides_that_close_at_once_have_both_closed_first() {
     if !live() {
         return;
     }
-    let netns = Netns::new();
+    let netns = namespace();
     let _present = Waiter::serve(&netns, at(V6), "last");
     let work = || {
         let listener = TcpListener::bind(V4).unwrap();
@@ -339,7 +347,7 @@ fn filters_keep_what_they_say_and_sums_stay_whole() {
     if !live() {
         return;
     }
-    let netns = Netns::new();
+    let netns = namespace();
     let _servers = [V4, V6].map(|address| Waiter::serve(&netns, at(address), "last"));
     for (address, count) in [(V4, "3"), (V6, "4")] {
         Waiter::connect(&netns, at(address), "first", &["--count", count, "--leave"]).gone();
@@ -405,7 +413,7 @@ fn sockets_that_went_without_time_wait_are_counted() {
     if !live() {
         return;
     }
-    let netns = Netns::new();
+    let netns = namespace();
     netns.set("tcp_max_tw_buckets", "10");
     let _server = Waiter::serve(&netns, at(V4), "last");
     Waiter::connect(&netns, at(V4), "first", &["--count", "30", "--leave"]).gone();
@@ -429,7 +437,7 @@ fn people_read_who_it_was_and_what_to_do() {
     if !live() {
         return;
     }
-    let netns = Netns::new();
+    let netns = namespace();
     let _server = Waiter::serve(&netns, at(V4), "last");
     let client = Waiter::connect(&netns, at(V4), "first", &["--count", "120"]);
     client.done();

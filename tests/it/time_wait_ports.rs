@@ -12,7 +12,7 @@ use crate::support::run::run;
 use crate::support::tracer::Tracer;
 use crate::support::until;
 use crate::support::waiter::Waiter;
-use crate::time_wait::{minisockets, of_namespace, one_look};
+use crate::time_wait::{minisockets, namespace, of_namespace, one_look};
 
 const SERVER: &str = "127.0.0.1:8000";
 
@@ -22,7 +22,7 @@ fn server() -> SocketAddr {
 
 /// A namespace with so many ports from 20,000 on, none of which is taken over while it is in TIME_WAIT.
 fn with_ports(count: u16) -> Netns {
-    let netns = Netns::new();
+    let netns = namespace();
     netns.set("ip_local_port_range", &format!("20000 {}", 19_999 + count));
     netns.set("tcp_tw_reuse", "0");
     netns
