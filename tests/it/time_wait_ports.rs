@@ -9,10 +9,10 @@ use crate::support::compare::number;
 use crate::support::live;
 use crate::support::netns::Netns;
 use crate::support::run::run;
+use crate::support::time_waits::{minisockets, namespace, of_namespace, one_look};
 use crate::support::tracer::Tracer;
 use crate::support::until;
 use crate::support::waiter::Waiter;
-use crate::time_wait::{minisockets, namespace, of_namespace, one_look};
 
 const SERVER: &str = "127.0.0.1:8000";
 

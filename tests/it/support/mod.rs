@@ -16,6 +16,7 @@ pub mod process;
 pub mod run;
 pub mod sock_destroy;
 pub mod stream;
+pub mod time_waits;
 pub mod tracer;
 pub mod truth;
 pub mod waiter;
