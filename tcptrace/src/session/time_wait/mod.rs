@@ -1,19 +1,20 @@
 //! `tcptrace time-wait`: who fills the TIME_WAIT tables, how long the ports last, and what helps. One look, or looks at
 //! intervals while closings are traced.
 
+mod live;
 mod look;
 mod report;
 
 use std::{path::PathBuf, time::Duration};
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use tokio::time::{MissedTickBehavior, interval};
 
+pub use self::live::run_live;
 use self::{
     look::{Look, Wanted, look},
     report::{Knowledge, Rates},
 };
-use super::{SessionError, header, pump::Pump, status::StatusLine, stop::Stop};
+use super::{SessionError, header};
 use crate::{
     host::{
         clock::{WallClock, monotonic_ns},
@@ -27,20 +28,7 @@ use crate::{
     record::{Record, Summary, TimeWaitLook, Totals},
     sink::{Destination, Format, Sink},
     time_wait::closings::Closings,
-    units::{Elapsed, plural},
 };
-
-/// How long a record may lie unseen: the kernel side wakes us for the first after a quiet time only.
-const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How long the records that are still in the ring at the end are taken out, while new ones keep coming.
-const LAST_TAKE_NS: u64 = 1_000_000_000;
-
-/// Closings remembered: some 30 bytes each.
-const MOST_CLOSINGS: usize = 1_000_000;
-
-/// Of the time between two looks, looking takes a tenth at most.
-const REST: u64 = 9;
 
 /// Destinations of a namespace that candidates are looked for: the largest.
 const MOST_ASKED: usize = 32;
@@ -113,87 +101,6 @@ pub fn run_once(options: &TimeWaitOptions) -> Result<bool, SessionError> {
     Ok(session.is_found)
 }
 
-/// Traces and looks until it is stopped; returns whether a destination has reached the share of its ports.
-///
-/// # Errors
-/// When the host cannot do it, or the output could not be written.
-pub async fn run_live(options: &TimeWaitOptions, live: &LiveLooks) -> Result<bool, SessionError> {
-    privilege::check()?;
-    let system = |what| move |source| SessionError::System { what, source };
-    let mut stop = Stop::after(live.duration).map_err(system("wait for signals"))?;
-    let mut sink = Sink::open(&options.destination, options.format)?;
-    let (started_ns, mut clock) = (monotonic_ns(), WallClock::now());
-    let mut pump = Pump::start(&live.tracer)?;
-    let is_page = sink.is_page();
-    let looks_every = live.interval.unwrap_or(Duration::from_secs(if is_page { 2 } else { 10 }));
-    let mut session = Session::new(options);
-    let mut traced = Traced::new(options, monotonic_ns());
-    let mut status = StatusLine::new();
-    let mut ticks = interval(DRAIN_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    sink.write(&Record::Header(Box::new(header(pump.backend(), clock.at(started_ns)))))?;
-    sink.flush()?;
-    // What comes in rates needs something to be compared with.
-    let mut next_look_ns = started_ns;
-    let mut is_first = true;
-    let mut is_last = false;
-    loop {
-        let more = traced.take(&mut pump);
-        if more {
-            // Signals and timers get their turn even when records never stop coming.
-            tokio::task::yield_now().await;
-        }
-        tokio::select! {
-            biased;
-            () = stop.wait() => is_last = true,
-            _ = ticks.tick() => {}
-            ready = pump.readable(), if !more => ready.map_err(system("wait for the ring buffer"))?,
-            () = std::future::ready(()), if more => {}
-        }
-        let now_ns = monotonic_ns();
-        if now_ns < next_look_ns && !is_last {
-            if !is_page {
-                status.show(|| {
-                    format!(
-                        "watching for {}: {} closed here first",
-                        Elapsed(now_ns.saturating_sub(started_ns)),
-                        plural(traced.closed, "connection")
-                    )
-                });
-            }
-            continue;
-        }
-        while is_last && traced.take(&mut pump) && monotonic_ns() < now_ns + LAST_TAKE_NS {}
-        clock = WallClock::now();
-        let look = session.look(Some(&traced.closings))?;
-        let looked_ns = monotonic_ns();
-        let rates = Rates::of(&mut traced.closings, &look, now_ns);
-        let shown = session.report(&look, rates, FxHashMap::default(), Some(&traced.closers), now_ns, clock);
-        status.clear();
-        if is_page || !is_first || is_last {
-            sink.write_time_wait(&shown, options.rows, is_page)?;
-            sink.flush()?;
-        }
-        is_first = false;
-        if is_last {
-            let unseen = shown.namespaces.iter().flat_map(|(_, destinations)| destinations);
-            let unseen = unseen.filter_map(|destination| destination.closed_first_unseen).sum();
-            let totals = pump.totals();
-            let evicted = totals.evicted + traced.closings.evicted();
-            let totals = Totals { evicted, unattributed: unseen, ..totals };
-            sink.write(&summary(totals, session.crowded_out, started_ns, clock))?;
-            sink.flush()?;
-            return Ok(session.is_found);
-        }
-        let pause = nanoseconds(looks_every).max((looked_ns - now_ns).saturating_mul(REST));
-        next_look_ns = now_ns.saturating_add(pause);
-    }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 /// The end of a session. Destinations that there was no room for are evicted too.
 fn summary(totals: Totals, crowded_out: u64, started_ns: u64, clock: WallClock) -> Record {
     let ended_ns = monotonic_ns();
@@ -204,36 +111,6 @@ fn summary(totals: Totals, crowded_out: u64, started_ns: u64, clock: WallClock) 
         in_close_wait: None,
         processes: Vec::new(),
     }))
-}
-
-/// What the kernel side told.
-struct Traced<'a> {
-    options: &'a TimeWaitOptions,
-    closings: Closings,
-    closers: Closers,
-    /// Connections that were closed here first.
-    closed: u64,
-}
-
-impl<'a> Traced<'a> {
-    fn new(options: &'a TimeWaitOptions, now_ns: u64) -> Self {
-        let closers = Closers::new(&Roots::default().proc_root);
-        Self { options, closings: Closings::new(now_ns, MOST_CLOSINGS), closers, closed: 0 }
-    }
-
-    /// Takes the records that have come; returns whether there may be more.
-    fn take(&mut self, pump: &mut Pump) -> bool {
-        let Self { options, closings, closers, closed } = self;
-        pump.take(|transition| {
-            let netns = transition.socket.netns;
-            let is_in = options.netns.is_empty() || netns.is_some_and(|netns| options.netns.contains(&netns));
-            if !is_in || !Closings::is_closing(transition) {
-                return;
-            }
-            *closed += 1;
-            closings.remember(transition, closers.identify(&transition.oncpu, transition.ktime_ns));
-        })
-    }
 }
 
 /// What is kept between looks.
