@@ -5,6 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::host::sysctl_files::Setting;
 
+/// A process, or several of one name, as people are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closer {
+    /// Its name, harmless to a terminal, with its pid.
+    pub name: String,
+    /// Minisockets that it was seen closing.
+    pub count: u64,
+}
+
 /// Something to do, or to know.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Advice {
@@ -29,8 +38,8 @@ pub enum Advice {
     ConnectionPool {
         /// Where to.
         remote: SocketAddr,
-        /// Who closes them, where that was seen.
-        who: Option<String>,
+        /// Who closed most of them, where that was seen.
+        who: Option<Closer>,
         /// Minisockets.
         count: u64,
         /// Connections a second.
@@ -44,8 +53,8 @@ pub enum Advice {
     ServerClosesFirst {
         /// The service.
         local: SocketAddr,
-        /// Who closes them, where that was seen.
-        who: Option<String>,
+        /// Who closed most of them, where that was seen.
+        who: Option<Closer>,
         /// Minisockets.
         count: u64,
         /// Connections a second.

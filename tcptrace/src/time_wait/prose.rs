@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use super::{advice::Advice, forecast::TIME_WAIT_MS};
+use super::{
+    advice::{Advice, Closer},
+    forecast::TIME_WAIT_MS,
+};
 use crate::{
     host::sysctl_files::Setting,
     units::{Elapsed, plural},
@@ -27,6 +30,27 @@ impl fmt::Display for SetBy<'_> {
     }
 }
 
+/// `shop (71) closed first, within a minute, 90 of 100 connections`: who, how many, and of how many.
+struct ClosedFirst<'a>(Option<&'a Closer>, u64);
+
+impl fmt::Display for ClosedFirst<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(who, all) = self;
+        match who {
+            None => write!(out, "this side closed first, within a minute, {all} connections"),
+            Some(Closer { name, count }) if count == all => {
+                write!(out, "{name} closed first, within a minute, {all} connections")
+            }
+            Some(Closer { name, count }) => {
+                write!(
+                    out,
+                    "{name} closed {count} of the {all} connections that this side closed first, within a minute,"
+                )
+            }
+        }
+    }
+}
+
 /// `. It is the same with 3 other services`; nothing where there is none.
 struct AndMore<'a>(u64, &'a str);
 
@@ -39,24 +63,22 @@ impl fmt::Display for AndMore<'_> {
 
 impl fmt::Display for Advice {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let this_side = "this side".to_owned();
         match self {
             Self::PortsRunDry { .. } => ports_run_dry(self, out),
             Self::ConnectionPool { remote, who, count, per_second, open, more } => write!(
                 out,
-                "{} closed {count} connections to {remote} first within a minute{}, and {open} are open now: a \
-                 connection pool or keep-alive needs a port for each connection that is open at once, not for each \
-                 request{}",
-                who.as_ref().unwrap_or(&this_side),
+                "{} to {remote}{}, and {open} are open now: a connection pool or keep-alive needs a port for each \
+                 connection that is open at once, not for each request{}",
+                ClosedFirst(who.as_ref(), *count),
                 Rate(*per_second),
                 AndMore(*more, "other destination"),
             ),
             Self::ServerClosesFirst { local, who, count, per_second, more } => write!(
                 out,
-                "{} closed {count} connections to its port {} first within a minute{}: let the client close first, or \
-                 keep connections alive, else TIME_WAIT is paid for here, in memory and places among \
-                 tcp_max_tw_buckets (it takes none of the ports that connect() chooses from){}",
-                who.as_ref().unwrap_or(&this_side),
+                "{} to port {} here{}: let the client close first, or keep connections alive, else TIME_WAIT is paid \
+                 for here, in memory and places among tcp_max_tw_buckets (it takes none of the ports that connect() \
+                 chooses from){}",
+                ClosedFirst(who.as_ref(), *count),
                 local.port(),
                 Rate(*per_second),
                 AndMore(*more, "other service"),

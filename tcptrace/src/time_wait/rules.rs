@@ -2,7 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::{Destination, advice::Advice, forecast::TIME_WAIT_MS, ports::PortBudget, reuse::Reuse};
+use super::{
+    Destination,
+    advice::{Advice, Closer},
+    forecast::TIME_WAIT_MS,
+    ports::PortBudget,
+    reuse::Reuse,
+};
 use crate::host::{kernel_version::KernelVersion, sysctl_files::Setting, tcp_settings::TcpSettings};
 
 /// Fewer minisockets than this are nothing to talk about: some connections are always short.
@@ -39,8 +45,8 @@ pub struct Found {
     pub per_second: Option<f64>,
     /// Its ports; `None` for a service.
     pub ports: Option<FoundPorts>,
-    /// Who closes most of them, where that was seen.
-    pub who: Option<String>,
+    /// Who closed most of them, where that was seen.
+    pub who: Option<Closer>,
 }
 
 /// The ports of one destination.

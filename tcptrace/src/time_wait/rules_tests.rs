@@ -41,7 +41,7 @@ fn to(remote: &str, time_wait: u64, ports: Option<FoundPorts>) -> Found {
         open: 2,
         per_second: Some(12.5),
         ports,
-        who: Some("shop (71)".to_owned()),
+        who: Some(Closer { name: "shop (71)".to_owned(), count: time_wait }),
     }
 }
 
@@ -106,6 +106,8 @@ fn the_worst_pattern_of_each_side_is_told_with_its_numbers() {
         &["shop (71)", "400 connections", "192.0.2.1:5432", "12.5 a second", "2 are open", "1 other"],
     );
     says(&text(&facts, &found, "server_closes_first"), &["200 connections", "port 443", "this side"]);
+    let shared = Found { who: Some(Closer { name: "shop (71)".to_owned(), count: 90 }), ..found[0].clone() };
+    says(&text(&facts, &[shared], "connection_pool"), &["shop (71) closed 90 of the 400 connections"]);
     says(
         &text(&facts, &found, "tcp_tw_reuse"),
         &["tcp_tw_reuse is 2", "0 of the 900 sockets", "With 1 it may be 700 to other hosts", "200 incoming"],

@@ -15,6 +15,7 @@ use crate::{
     sink::Harmless,
     time_wait::{
         Destination, Group,
+        advice::Closer,
         closings::Closings,
         reuse::Reuse,
         rules::{self, Facts, Found, FoundPorts},
@@ -194,12 +195,13 @@ fn destination(
 
 fn found(record: &TimeWait) -> Found {
     let who = record.closed_first_by.first().map(|closed| {
-        let ClosedFirstBy { owner, processes, .. } = closed;
+        let ClosedFirstBy { owner, count, processes } = closed;
         let comm = Harmless(&owner.process.comm);
-        match processes {
+        let name = match processes {
             1 => format!("{comm} ({})", owner.process.pid),
             more => format!("{comm} ({more} processes)"),
-        }
+        };
+        Closer { name, count: *count }
     });
     Found {
         destination: record.destination,
