@@ -1,6 +1,7 @@
 //! `time-wait`: how many local ports there really are, and when they run out.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::process::Command;
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
@@ -161,6 +162,45 @@ fn over_loopback_ports_in_time_wait_are_taken_over_and_do_not_count() {
     assert_eq!(destinations[0]["ports_reusable"], 0);
     let recycled = summary["counters"]["TWRecycled"].as_u64().expect("a counter");
     assert!(recycled >= 200, "the kernel counts {recycled} ports that were taken over");
+}
+
+#[test]
+fn whether_a_port_can_be_taken_over_goes_by_the_addresses_and_the_peers_timestamps() {
+    if !live() {
+        return;
+    }
+    // An address of this host that is no loopback address, though packets to it stay here.
+    let netns = with_ports(60);
+    let mut add = Command::new("ip");
+    add.args(["address", "add", "10.9.9.1/32", "dev", "lo"]);
+    netns.enter(&mut add);
+    assert!(add.status().expect("ip runs").success());
+    let server: SocketAddr = "10.9.9.1:8000".parse().unwrap();
+    let _server = Waiter::serve(&netns, server, "last");
+    netns.set("tcp_tw_reuse", "2");
+    netns.set("tcp_tw_reuse_delay", "1");
+    let told = Waiter::connect(&netns, server, "first", &[]).done();
+    assert_eq!(told["made"], 60, "with 2 the kernel takes nothing over here: {told}");
+    let ports = || {
+        let records = one_look(&netns, &[]);
+        let (_, destinations) = of_namespace(&records, &netns);
+        ["ports_used", "ports_reusable", "dry_in_ns"].map(|field| destinations[0][field].clone())
+    };
+    assert_eq!(ports(), [Value::from(60), Value::from(0), Value::from(0)], "with 2");
+    netns.set("tcp_tw_reuse", "1");
+    assert_eq!(
+        ports(),
+        [Value::from(60), Value::Null, Value::from(0)],
+        "with 1, and nothing is known of the peer"
+    );
+    let open = Waiter::connect(&netns, server, "never", &["--count", "1"]);
+    assert_eq!(open.done()["made"], 1, "a port was taken over");
+    until("what is in TIME_WAIT can be taken over", || ports()[1] == 59);
+    assert_eq!(
+        ports(),
+        [Value::from(60), Value::from(59), Value::Null],
+        "with 1, and the peer has timestamps"
+    );
 }
 
 #[test]

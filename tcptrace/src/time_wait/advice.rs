@@ -33,6 +33,8 @@ pub enum Advice {
         most_per_second: f64,
         /// Nanoseconds until none is left.
         dry_in_ns: Option<u64>,
+        /// Whether connect() may take ports over if the peer has timestamps, which is not known.
+        is_up_to_peer: bool,
     },
     /// Many short connections to one destination.
     ConnectionPool {

@@ -122,7 +122,16 @@ impl fmt::Display for Advice {
 }
 
 fn ports_run_dry(advice: &Advice, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Advice::PortsRunDry { remote, local, taken, total, per_second, most_per_second, dry_in_ns } = advice
+    let Advice::PortsRunDry {
+        remote,
+        local,
+        taken,
+        total,
+        per_second,
+        most_per_second,
+        dry_in_ns,
+        is_up_to_peer,
+    } = advice
     else {
         return Ok(());
     };
@@ -135,6 +144,13 @@ fn ports_run_dry(advice: &Advice, out: &mut fmt::Formatter<'_>) -> fmt::Result {
             Elapsed(*left)
         )?,
         _ => {}
+    }
+    if *is_up_to_peer {
+        write!(
+            out,
+            ", unless the peer has timestamps (no open connection tells): then tcp_tw_reuse lets connect() take ports \
+             over"
+        )?;
     }
     write!(
         out,

@@ -54,8 +54,9 @@ pub struct Found {
 pub struct FoundPorts {
     /// Those in use.
     pub used: u64,
-    /// Of these, those that connect() may take over.
-    pub reusable: u64,
+    /// Of these, those that connect() may take over; `None` when that is up to the peer, and not known: the rest is
+    /// then told as if it could not.
+    pub reusable: Option<u64>,
     /// Those there are.
     pub total: u64,
     /// Connections a second that there will always be ports for.
@@ -65,9 +66,9 @@ pub struct FoundPorts {
 }
 
 impl FoundPorts {
-    /// Ports that cannot be had now.
+    /// Ports that cannot be had now, as far as is known.
     pub fn taken(&self) -> u64 {
-        self.used.saturating_sub(self.reusable)
+        self.used.saturating_sub(self.reusable.unwrap_or_default())
     }
 
     /// Whether so many percent of the ports cannot be had now.
@@ -143,6 +144,7 @@ fn ports_run_dry(found: &Found) -> Option<Advice> {
         per_second: found.per_second,
         most_per_second: ports.most_per_second,
         dry_in_ns: ports.dry_in_ns,
+        is_up_to_peer: ports.reusable.is_none(),
     })
 }
 

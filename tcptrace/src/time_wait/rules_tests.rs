@@ -51,7 +51,7 @@ fn service(local: &str, time_wait: u64) -> Found {
 }
 
 fn ports(used: u64, dry_in_ns: Option<u64>) -> FoundPorts {
-    FoundPorts { used, reusable: 0, total: 1_000, most_per_second: 16.4, dry_in_ns }
+    FoundPorts { used, reusable: Some(0), total: 1_000, most_per_second: 16.4, dry_in_ns }
 }
 
 fn setting(name: &str, value: &str, line: u32) -> Setting {
@@ -158,13 +158,18 @@ fn ports_that_run_dry_come_first_and_the_range_is_told() {
         &["40000 40999 (set by /etc/sysctl.conf, line 7)", "1000 ports", "\"1024 65535\" would be 64512"],
     );
     let none_left = [to("192.0.2.1:80", 1_000, Some(ports(1_000, Some(0))))];
-    says(&text(&facts, &none_left, "ports_run_dry"), &["EADDRNOTAVAIL until one is free"]);
+    let said = text(&facts, &none_left, "ports_run_dry");
+    says(&said, &["EADDRNOTAVAIL until one is free"]);
+    assert!(!said.contains("unless"), "{said}");
+    let unknown = FoundPorts { reusable: None, ..ports(1_000, Some(0)) };
+    let unknown = [to("192.0.2.1:80", 1_000, Some(unknown))];
+    says(&text(&facts, &unknown, "ports_run_dry"), &["unless the peer has timestamps"]);
 }
 
 #[test]
 fn reusable_ports_are_not_scarce() {
     let settings = settings();
-    let reusable = FoundPorts { reusable: 990, ..ports(1_000, None) };
+    let reusable = FoundPorts { reusable: Some(990), ..ports(1_000, None) };
     assert_eq!(reusable.taken(), 10);
     let ids = ids(&facts(&settings, &[]), &[to("127.0.0.1:80", 1_000, Some(reusable))]);
     assert!(!ids.contains(&"ports_run_dry") && !ids.contains(&"ip_local_port_range"), "{ids:?}");

@@ -56,7 +56,7 @@ impl Serialize for TimeWait {
         map.serialize_entry("fin_wait2", fin_wait2)?;
         map.serialize_entry("open", open)?;
         map.serialize_entry("ports_used", &of_ports(|ports| ports.used))?;
-        map.serialize_entry("ports_reusable", &of_ports(|ports| ports.reusable))?;
+        map.serialize_entry("ports_reusable", &ports.and_then(|ports| ports.reusable))?;
         map.serialize_entry("ports_total", &of_ports(|ports| ports.total))?;
         map.serialize_entry("per_second", &per_second.map(rounded))?;
         map.serialize_entry("entered_per_second", &entered_per_second.map(rounded))?;

@@ -164,7 +164,7 @@ fn destination(
         let used = group.ports_used();
         FoundPorts {
             used,
-            reusable: used.saturating_sub(ports.used()),
+            reusable: (reuse != Reuse::PeerUnknown).then(|| used.saturating_sub(ports.used())),
             total: ports.total,
             most_per_second: ports.most_per_second(),
             dry_in_ns: ports.dry_in_ns(per_second.or(entered_per_second).unwrap_or_default()),

@@ -221,9 +221,13 @@ fn cells(destination: &TimeWait) -> [String; 10] {
         to,
         destination.ports.map_or_else(unknown, taken),
         rate(destination).map_or_else(unknown, |rate| format!("{rate:.1}")),
-        destination.ports.and_then(|ports| ports.dry_in_ns).map_or_else(unknown, |left| match left {
-            0 => "now".to_owned(),
-            left => Elapsed(left).to_string(),
+        destination.ports.map_or_else(unknown, |ports| {
+            let doubt = if ports.reusable.is_none() { "?" } else { "" };
+            match ports.dry_in_ns {
+                None => unknown(),
+                Some(0) => format!("now{doubt}"),
+                Some(left) => format!("{}{doubt}", Elapsed(left)),
+            }
         }),
         destination.oldest_left_ns.map_or_else(unknown, |left| Elapsed(left).to_string()),
         closers(destination),
