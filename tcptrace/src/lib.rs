@@ -17,5 +17,6 @@ pub mod session;
 pub mod sink;
 pub mod sock_diag;
 pub mod sockets;
+pub mod time_wait;
 pub mod transition;
 mod units;

@@ -112,11 +112,24 @@ impl StateSet {
     pub const LISTEN: Self = Self(1 << State::Listen as u32);
     /// TIME_WAIT alone.
     pub const TIME_WAIT: Self = Self(1 << State::TimeWait as u32);
+    /// FIN_WAIT1 alone.
+    pub const FIN_WAIT1: Self = Self(1 << State::FinWait1 as u32);
+    /// FIN_WAIT2 alone.
+    pub const FIN_WAIT2: Self = Self(1 << State::FinWait2 as u32);
+    /// Sockets that are bound, and neither listen nor are connected: no state of TCP, but one that sock_diag can be
+    /// asked for since Linux 6.8 (`TCP_BOUND_INACTIVE` of include/net/tcp_states.h). They are in CLOSE.
+    pub const BOUND: Self = Self(1 << 13);
 
     /// Both sets together.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Every state of a connection that is not in the set.
+    #[must_use]
+    pub const fn complement(self) -> Self {
+        Self(Self::ALL.0 & !self.0)
     }
 
     /// Bit *n* stands for the state with the kernel's number *n*.

@@ -28,4 +28,6 @@ mod places;
 mod scoreboard;
 mod session;
 mod started_after;
+mod time_wait;
+mod time_wait_ports;
 mod trace;

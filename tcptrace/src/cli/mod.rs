@@ -3,6 +3,7 @@
 mod filters;
 mod log;
 mod now;
+mod time_wait;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
@@ -12,6 +13,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use self::{
     filters::{Filters, OwnerFilters},
     now::NowArguments,
+    time_wait::TimeWaitArguments,
 };
 use crate::{
     kernel::{Backend, KernelFilter, TracerOptions, TrackedCalls},
@@ -19,7 +21,7 @@ use crate::{
     session::{
         SessionError,
         live::{self, LiveOptions},
-        now as one_look,
+        now as one_look, time_wait as time_waits,
         watch::WatchOptions,
     },
     sink::{Destination, Format, WriteError},
@@ -56,6 +58,8 @@ enum Command {
     Now(NowArguments),
     /// Show every TCP state transition as it happens
     Trace(TraceArguments),
+    /// Tell who fills the TIME_WAIT table, how long the local ports last, and what helps
+    TimeWait(TimeWaitArguments),
 }
 
 #[derive(Debug, Args)]
@@ -91,7 +95,7 @@ struct Kernel {
     #[arg(long, value_enum)]
     backend: Option<Backend>,
     /// Size of the ring buffer between kernel and tcptrace (64K to 1G; rounded up to a power of two)
-    /// [default: 16M, for leaks 4M]
+    /// [default: 16M for trace, else 4M]
     #[arg(long, value_name = "BYTES", value_parser = values::ring_bytes)]
     ring_size: Option<u32>,
 }
@@ -179,6 +183,13 @@ pub fn main() -> ExitCode {
             .resolve()
             .map(|options| exit(one_look::run(&options).map(|found| u8::from(found && arguments.exit_code)))),
         Command::Trace(arguments) => arguments.resolve().map(|options| run_live(options, false)),
+        Command::TimeWait(arguments) => arguments.resolve().map(|options| {
+            let found = match &options.live {
+                Some(live) => block_on(time_waits::run_live(&options, live)),
+                None => time_waits::run_once(&options),
+            };
+            exit(found.map(|found| u8::from(found && arguments.exit_code)))
+        }),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -217,11 +228,12 @@ fn with_command(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
 
 /// Runs a live session to its end; the exit code.
 fn run_live(options: LiveOptions, found_matters: bool) -> u8 {
+    exit(block_on(live::run(&options)).map(|found| u8::from(found && found_matters)))
+}
+
+fn block_on<T>(session: impl Future<Output = Result<T, SessionError>>) -> Result<T, SessionError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    exit(match runtime {
-        Ok(runtime) => runtime.block_on(live::run(&options)).map(|found| u8::from(found && found_matters)),
-        Err(source) => Err(SessionError::System { what: "start", source }),
-    })
+    runtime.map_err(|source| SessionError::System { what: "start", source })?.block_on(session)
 }
 
 /// The exit code that a session ends with.

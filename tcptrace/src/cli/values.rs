@@ -41,6 +41,13 @@ pub fn address_range(text: &str) -> Result<AddressRange, String> {
     Ok(AddressRange { address, prefix })
 }
 
+/// A share in percent, from 1 to 100.
+pub fn percent(text: &str) -> Result<u64, String> {
+    let number = text.trim_end().strip_suffix('%').unwrap_or(text).trim();
+    let percent = number.parse().ok().filter(|percent| (1..=100).contains(percent));
+    percent.ok_or_else(|| "a share is a whole number from 1 to 100, like 80% or 80".to_owned())
+}
+
 /// The form that the ending of a file's name stands for.
 pub fn format_of(path: &Path) -> Option<Format> {
     match path.extension()?.to_str()? {
@@ -80,6 +87,15 @@ mod tests {
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
         for wrong in ["", "10", "ten seconds", "-5s", "5 fortnights", "99999999999999999999s"] {
             assert!(duration(wrong).is_err_and(|error| error.contains("30s")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn shares_are_whole_percents() {
+        assert_eq!(percent("80%"), Ok(80));
+        assert_eq!(percent("100"), Ok(100));
+        for wrong in ["", "%", "0", "101", "0.8", "-5%", "eighty"] {
+            assert!(percent(wrong).is_err_and(|error| error.contains("80%")), "{wrong}");
         }
     }
 

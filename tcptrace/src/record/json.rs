@@ -1,6 +1,8 @@
 //! The JSON form of each record: one object, fields in the order and by the names that are promised.
 //! A value that is not known is `null`.
 
+mod time_wait;
+
 use std::fmt;
 
 use serde::{
@@ -38,6 +40,8 @@ impl Serialize for Record {
             Self::Transition(transition) => transition.serialize(serializer),
             Self::Leak(leak) => leak.serialize(serializer),
             Self::LeakEnd(end) => end.serialize(serializer),
+            Self::TimeWait(destination) => destination.serialize(serializer),
+            Self::TimeWaitSummary(namespace) => namespace.serialize(serializer),
             Self::Summary(summary) => summary.serialize(serializer),
         }
     }

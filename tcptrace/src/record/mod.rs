@@ -2,11 +2,13 @@
 //! (README, "Records"); the sinks only choose the form.
 
 mod json;
+mod time_wait;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub use self::time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary};
 use crate::{
     diagnosis::Verdict,
     host::identity::HostIdentity,
@@ -29,6 +31,10 @@ pub enum Record {
     Leak(Box<Leak>),
     /// A reported socket left CLOSE_WAIT.
     LeakEnd(Box<LeakEnd>),
+    /// The minisockets of a destination.
+    TimeWait(Box<TimeWait>),
+    /// The TIME_WAIT of a network namespace.
+    TimeWaitSummary(Box<TimeWaitSummary>),
     /// The last record of a session.
     Summary(Box<Summary>),
 }

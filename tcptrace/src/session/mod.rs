@@ -8,6 +8,7 @@ mod pump;
 mod status;
 mod stop;
 mod tally;
+pub mod time_wait;
 pub mod watch;
 
 use jiff::Timestamp;
@@ -19,6 +20,7 @@ use crate::{
     owners::{CalledBy, OpenedBy, inspector::Finding, worker::WorkerGone},
     record::{Age, Header, Leak, Timed},
     sink::{OpenError, WriteError},
+    sock_diag,
     transition::State,
 };
 
@@ -45,6 +47,9 @@ pub enum SessionError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The kernel does not list sockets.
+    #[error(transparent)]
+    SockDiag(#[from] sock_diag::Error),
     /// A part of the program ended.
     #[error(transparent)]
     Worker(#[from] WorkerGone),
@@ -55,7 +60,7 @@ impl SessionError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Open(_) => 2,
-            Self::NotPrivileged(_) | Self::Load(_) | Self::System { .. } => 3,
+            Self::NotPrivileged(_) | Self::Load(_) | Self::System { .. } | Self::SockDiag(_) => 3,
             Self::Write(_) | Self::Worker(_) => 4,
         }
     }

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use self::text::snapshot::Extent;
 pub use self::{escape::Harmless, file::OpenError};
-use crate::record::{Record, Snapshot};
+use crate::record::{Record, Snapshot, TimeWaitLook};
 
 /// The form of the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -144,10 +144,50 @@ impl Sink {
         }
     }
 
+    /// Writes one look at TIME_WAIT; as text, about `rows` destinations of each namespace at most. As a page it takes the
+    /// place of what is on the terminal.
+    ///
+    /// # Errors
+    /// As for [`Sink::write`].
+    pub fn write_time_wait(
+        &mut self,
+        look: &TimeWaitLook,
+        rows: usize,
+        is_page: bool,
+    ) -> Result<(), WriteError> {
+        match self.format {
+            Format::Text => {
+                let page = is_page.then(|| self.size()).flatten().map(|(_, height)| height);
+                let extent = Extent { rows, width: self.width() };
+                text::time_wait::write(&mut self.writer, look, extent, page, &self.palette)
+                    .map_err(|source| self.failed(source))
+            }
+            Format::Jsonl => {
+                for (summary, destinations) in &look.namespaces {
+                    for destination in destinations {
+                        self.write(&Record::TimeWait(Box::new(destination.clone())))?;
+                    }
+                    self.write(&Record::TimeWaitSummary(Box::new(summary.clone())))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether text goes to a terminal, where a look can take the place of the one before.
+    pub fn is_page(&self) -> bool {
+        self.format == Format::Text && self.size().is_some()
+    }
+
     /// Characters that a line of the terminal takes; `None` when there is no terminal.
     fn width(&self) -> Option<usize> {
+        self.size().map(|(width, _)| width)
+    }
+
+    /// Width and height of the terminal, in characters.
+    fn size(&self) -> Option<(usize, usize)> {
         let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| self.is_stdout)?;
-        (size.ws_col > 0).then_some(usize::from(size.ws_col))
+        (size.ws_col > 0).then_some((usize::from(size.ws_col), usize::from(size.ws_row)))
     }
 
     /// Writes out what the buffer holds.

@@ -3,6 +3,7 @@
 mod columns;
 pub mod snapshot;
 mod summary;
+pub mod time_wait;
 
 use std::io::{self, Write};
 
@@ -24,6 +25,8 @@ pub fn write(out: &mut dyn Write, record: &Record, palette: &Palette) -> io::Res
         Record::Transition(transition) => write_transition(out, transition, palette),
         Record::Leak(leak) => write_leak(out, leak, palette),
         Record::LeakEnd(end) => write_leak_end(out, end, palette),
+        // Shown together, as a look.
+        Record::TimeWait(_) | Record::TimeWaitSummary(_) => Ok(()),
         Record::Summary(summary) => summary::write(out, summary, palette),
     }
 }

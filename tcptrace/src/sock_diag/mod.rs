@@ -83,6 +83,8 @@ pub struct DiagSocket {
     pub cgroup_id: Option<u64>,
     /// When something last happened on the socket. `None` unless asked for, and for minisockets.
     pub times: Option<ActivityTimes>,
+    /// Whether both ends have timestamps (RFC 7323). `None` unless times were asked for, and for minisockets and MPTCP.
+    pub timestamps: Option<bool>,
     /// Whether it carries one path of an MPTCP connection: applications hold the connection, which is
     /// listed as [`TcpFlavour::Mptcp`]. Told to callers with CAP_NET_ADMIN only.
     pub is_mptcp_subflow: bool,

@@ -16,8 +16,10 @@ pub mod process;
 pub mod run;
 pub mod sock_destroy;
 pub mod stream;
+pub mod time_waits;
 pub mod tracer;
 pub mod truth;
+pub mod waiter;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};

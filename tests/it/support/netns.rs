@@ -27,6 +27,23 @@ impl Netns {
         self.0.metadata().expect("an open file").ino()
     }
 
+    /// Runs something in the namespace, on a thread of its own.
+    pub fn inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        let enter_and_work = || {
+            let file = std::os::fd::AsFd::as_fd(&self.0);
+            rustix::thread::move_into_link_name_space(file, Some(LinkNameSpaceType::Network))
+                .expect("the namespace can be entered");
+            work()
+        };
+        std::thread::scope(|scope| scope.spawn(enter_and_work).join().expect("the thread in the namespace"))
+    }
+
+    /// Sets something under /proc/sys/net/ipv4 of the namespace.
+    pub fn set(&self, name: &str, value: &str) {
+        let path = format!("/proc/sys/net/ipv4/{name}");
+        self.inside(|| std::fs::write(&path, value)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
     /// The command will run in the namespace.
     pub fn enter(&self, command: &mut Command) {
         let file = self.0.try_clone().expect("a descriptor");
