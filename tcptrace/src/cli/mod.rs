@@ -1,5 +1,6 @@
 //! The command line: what was typed, and what it means.
 
+mod clear;
 mod filters;
 mod log;
 mod now;
@@ -10,6 +11,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use self::{
+    clear::ClearArguments,
     filters::{Filters, OwnerFilters},
     now::NowArguments,
 };
@@ -17,7 +19,7 @@ use crate::{
     kernel::{Backend, KernelFilter, TracerOptions, TrackedCalls},
     owners::filter::OwnerFilter,
     session::{
-        SessionError,
+        SessionError, clear as clearing,
         live::{self, LiveOptions},
         now as one_look,
         watch::WatchOptions,
@@ -54,6 +56,8 @@ enum Command {
     Leaks(LeaksArguments),
     /// List every socket that is in CLOSE_WAIT at this moment: who holds it, since when, and why
     Now(NowArguments),
+    /// End sockets that are stuck, without restarting their processes; lists them unless told --yes
+    Clear(ClearArguments),
     /// Show every TCP state transition as it happens
     Trace(TraceArguments),
 }
@@ -178,6 +182,9 @@ pub fn main() -> ExitCode {
         Command::Now(arguments) => arguments
             .resolve()
             .map(|options| exit(one_look::run(&options).map(|found| u8::from(found && arguments.exit_code)))),
+        Command::Clear(arguments) => arguments
+            .resolve()
+            .map(|options| exit(clearing::run(&options).map(|is_done| if is_done { 0 } else { 3 }))),
         Command::Trace(arguments) => arguments.resolve().map(|options| run_live(options, false)),
     };
     match outcome {

@@ -229,8 +229,7 @@ impl Inspector {
             owners,
             opened_by,
             eof_read_by,
-            listed_as: listed
-                .map(|listed| ListedAs { flavour: listed.flavour, interface: listed.interface }),
+            listed_as: listed.map(|listed| ListedAs { flavour: listed.flavour, interface: listed.interface }),
         }
     }
 

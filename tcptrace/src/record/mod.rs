@@ -1,7 +1,10 @@
 //! The records of a session: what is said, apart from how it is written. Field names are a promise
 //! (README, "Records"); the sinks only choose the form.
 
+mod cleared;
 mod json;
+
+pub use self::cleared::{Actor, ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes};
 
 use std::sync::Arc;
 
@@ -29,8 +32,12 @@ pub enum Record {
     Leak(Box<Leak>),
     /// A reported socket left CLOSE_WAIT.
     LeakEnd(Box<LeakEnd>),
+    /// A socket was ended, or was to be.
+    Cleared(Box<Cleared>),
     /// The last record of a session.
     Summary(Box<Summary>),
+    /// The last record of a session that ended sockets: a summary with what became of them.
+    ClearEnd(Box<ClearEnd>),
 }
 
 /// Something with the wall-clock time it happened at.

@@ -1,5 +1,6 @@
 //! Sessions: the event loops that join the parts. One file a command; what they share is here.
 
+pub mod clear;
 pub mod grouping;
 mod growth;
 pub mod live;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
+    clear::ways::Unable,
     host::{clock::WallClock, identity::HostIdentity, privilege::NotPrivileged},
     kernel::LoadError,
     owners::{CalledBy, OpenedBy, inspector::Finding, worker::WorkerGone},
@@ -45,6 +47,9 @@ pub enum SessionError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Sockets cannot be ended here.
+    #[error(transparent)]
+    Unable(#[from] Unable),
     /// A part of the program ended.
     #[error(transparent)]
     Worker(#[from] WorkerGone),
@@ -55,7 +60,7 @@ impl SessionError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Open(_) => 2,
-            Self::NotPrivileged(_) | Self::Load(_) | Self::System { .. } => 3,
+            Self::NotPrivileged(_) | Self::Load(_) | Self::Unable(_) | Self::System { .. } => 3,
             Self::Write(_) | Self::Worker(_) => 4,
         }
     }
