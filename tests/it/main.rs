@@ -14,6 +14,11 @@
 mod support;
 
 mod bounds;
+mod clear_choice;
+mod clear_guards;
+mod clear_holders;
+mod clear_many;
+mod clear_states;
 mod command_line;
 mod crowds;
 mod deep;

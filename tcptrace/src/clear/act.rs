@@ -53,8 +53,12 @@ pub fn end(
     let mut namespace = match talk {
         Ok(diag) => Namespace { diag, mptcp: FxHashMap::default() },
         Err(error) => {
-            let refused = Outcome::Refused(Refusal::System(error.to_string()));
-            return vec![Acted { outcome: refused, at_ns: monotonic_ns() }; targets.len()];
+            let unreachable = Refusal::System(error.to_string());
+            let refused = |target: &Target| {
+                let refusal = target.method.clone().err().unwrap_or_else(|| unreachable.clone());
+                Acted { outcome: Outcome::Refused(refusal), at_ns: monotonic_ns() }
+            };
+            return targets.iter().map(refused).collect();
         }
     };
     let has_mptcp = targets.iter().any(|target| is_mptcp(&target.finding));

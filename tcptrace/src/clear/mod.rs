@@ -24,7 +24,8 @@ pub const STATES: [State; 6] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// The kernel ends it at once: its peer is sent a reset, the application finds ECONNABORTED (SOCK_DESTROY)
+    /// The kernel ends it at once (SOCK_DESTROY): its peer is sent a reset, the application reads end of file
+    /// and finds ECONNABORTED when it writes
     Destroy,
     /// shutdown(2) on a copy of the holder's descriptor: the peer sees an orderly end, the application end
     /// of file; for sockets in CLOSE_WAIT that a process holds

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use tcptrace_ebpf::config::{SIDE_LOCAL, SIDE_REMOTE};
+
 use crate::{
     diagnosis::{ACTIVE_WINDOW_MS, Verdict},
     kernel::KernelFilter,
     owners::{Evidence, filter::OwnerFilter, inspector::Finding},
-    transition::{State, StateSet},
+    transition::{Endpoints, State, StateSet},
 };
 
 /// What was asked for.
@@ -49,6 +51,7 @@ impl Selection {
         let is_asked_for = self.states.contains(finding.state)
             && (self.netns.is_empty() || netns.is_some_and(|netns| self.netns.contains(&netns)))
             && self.filter.admits(&finding.socket.endpoints)
+            && self.admits_ports(&finding.socket.endpoints)
             && self.owners.admits(&finding.owners);
         let is_still_used = is_still_used(finding);
         let has_verdict = match finding.verdict {
@@ -65,6 +68,15 @@ impl Selection {
         } else {
             Choice::Chosen
         }
+    }
+
+    /// Whether the ports match each of --port, --lport and --rport that was given: to watch too much does no
+    /// harm, so the kernel side takes any of them; to end too much does.
+    fn admits_ports(&self, endpoints: &Endpoints) -> bool {
+        [SIDE_LOCAL, SIDE_REMOTE, SIDE_LOCAL | SIDE_REMOTE].into_iter().all(|sides| {
+            let ports = self.filter.ports.iter().filter(|rule| rule.sides == sides).copied().collect();
+            KernelFilter { ports, ..KernelFilter::default() }.admits(endpoints)
+        })
     }
 
     /// Whether even half-closes are to end that somebody uses: they have to be asked for by their name.
@@ -92,6 +104,8 @@ fn is_still_used(finding: &Finding) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tcptrace_ebpf::config::PortRule;
+
     use super::*;
     use crate::clear::recheck::tests::{SECOND, finding};
 
@@ -153,5 +167,12 @@ mod tests {
         assert_eq!(judge(&stuck, |selection| selection.owners.pids = vec![71]), Choice::Chosen);
         assert_eq!(judge(&stuck, |selection| selection.owners.pids = vec![72]), Choice::Other);
         assert_eq!(judge(&stuck, |selection| selection.filter.family = 6), Choice::Other);
+        let ports = |rules: &[(u16, u16)]| {
+            let rules = rules.iter().map(|(port, sides)| PortRule { port: *port, sides: *sides });
+            judge(&stuck, |selection| selection.filter.ports = rules.collect())
+        };
+        let (local, remote) = ((8080, SIDE_LOCAL), (40_001, SIDE_REMOTE));
+        assert_eq!(ports(&[local, (1, SIDE_LOCAL), remote]), Choice::Chosen);
+        assert_eq!(ports(&[local, (40_002, SIDE_REMOTE)]), Choice::Other, "both sides were asked for");
     }
 }

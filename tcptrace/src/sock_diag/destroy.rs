@@ -18,8 +18,8 @@ const ANY_COOKIE: u64 = u64::MAX;
 
 impl SockDiag {
     /// Ends this very TCP socket, whatever its state: the peer of a connection that could still carry data is sent
-    /// a reset, the application finds ECONNABORTED, and its descriptors stay open (`tcp_abort` of
-    /// net/ipv4/tcp.c). Returns false when this very socket is gone; a new socket at the same addresses is
+    /// a reset, the application is woken and finds ECONNABORTED, and its descriptors stay open (`tcp_abort` of
+    /// net/ipv4/tcp.c); one that has been told the end of file goes on reading that, and finds the error when it writes. Returns false when this very socket is gone; a new socket at the same addresses is
     /// not touched, because the kernel compares the cookie (`inet_diag_find_one_icsk`).
     ///
     /// The kernel may acknowledge and leave the socket as it was: before Linux 6.11 it does so where the
