@@ -4,8 +4,13 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+use serde_json::Value;
+
 use crate::support::leaky::Leaky;
-use crate::support::run::Ran;
+use crate::support::process::Process;
+use crate::support::run::{Ran, run_command};
+use crate::support::stream::Stream;
 use crate::support::{TCPTRACE, clear::Clear, live};
 
 const COUNT: usize = 10_000;
@@ -20,14 +25,8 @@ fn ten_thousand_sockets_are_ended_within_two_seconds() {
         return;
     }
     let leaky = Leaky::start("many", &["--count", &COUNT.to_string(), "--processes", "10"]);
-    let mut holders: Vec<i32> = leaky.truths.iter().map(|truth| truth.holders[0].pid).collect();
-    holders.sort_unstable();
-    holders.dedup();
-    assert_eq!(holders.len(), 10);
-    let mut command = Command::new(TCPTRACE);
-    command.args(["clear", "--older-than", "0s", "--yes", "--format", "jsonl"]);
-    command.args(holders.iter().flat_map(|pid| ["--pid".to_owned(), pid.to_string()]));
-
+    let mut command = command("clear", &leaky);
+    command.arg("--yes");
     let started = Instant::now();
     let (session, used) = timed(&mut command);
     println!("{COUNT} sockets: {used:?} of processor time, {:?} in all", started.elapsed());
@@ -39,7 +38,43 @@ fn ten_thousand_sockets_are_ended_within_two_seconds() {
     assert!(used < LIMIT, "{used:?} of processor time");
 }
 
+#[test]
+fn what_was_ended_before_a_signal_came_is_recorded_to_the_last_socket() {
+    if !live() {
+        return;
+    }
+    let leaky = Leaky::start("many", &["--count", &COUNT.to_string(), "--processes", "10"]);
+    let (mut process, stdout) = Process::start(command("clear", &leaky).arg("--yes"));
+    let output = Stream::of(stdout);
+    let first = |lines: &[Value]| lines.iter().any(|line| line["type"] == "cleared").then_some(());
+    output.wait(first).unwrap_or_else(|came| panic!("a socket that is ended: {came}"));
+    process.signal(Signal::INT);
+    let status = process.wait();
+    let records = output.wait_for_end().unwrap();
+    let gone = records.iter().filter(|record| record["outcome"] == "gone").count();
+    let left = run_command(&mut command("now", &leaky)).output.matches("\"type\":\"leak\"").count();
+    assert_eq!(gone + left, COUNT, "{gone} recorded, {left} left");
+    assert_eq!(records.last().unwrap()["outcomes"]["gone"], gone);
+    let messages = process.messages();
+    match left {
+        0 => assert_eq!(status.code(), Some(0), "the signal came too late: {messages}"),
+        _ => assert!(status.code() == Some(4) && messages.contains("interrupted"), "{messages}"),
+    }
+}
+
+/// A command about the sockets of these processes.
+fn command(name: &str, leaky: &Leaky) -> Command {
+    let mut holders: Vec<i32> = leaky.truths.iter().map(|truth| truth.holders[0].pid).collect();
+    holders.sort_unstable();
+    holders.dedup();
+    let mut command = Command::new(TCPTRACE);
+    command.args([name, "--older-than", "0s", "--format", "jsonl"]);
+    command.args(holders.iter().flat_map(|pid| ["--pid".to_owned(), pid.to_string()]));
+    command
+}
+
 /// Runs a command; what it said, and how much processor time it took.
+#[expect(clippy::zombie_processes, reason = "wait4 waits for it, and tells what it used")]
 fn timed(command: &mut Command) -> (Clear, Duration) {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the tool");
     let mut output = String::new();

@@ -23,6 +23,7 @@ mod command_line;
 mod crowds;
 mod deep;
 mod endings;
+mod exec;
 mod filters;
 mod hostile;
 mod identity;

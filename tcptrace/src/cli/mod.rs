@@ -1,6 +1,7 @@
 //! The command line: what was typed, and what it means.
 
 mod clear;
+mod exec;
 mod filters;
 mod log;
 mod now;
@@ -12,6 +13,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use self::{
     clear::ClearArguments,
+    exec::ExecArguments,
     filters::{Filters, OwnerFilters},
     now::NowArguments,
 };
@@ -130,6 +132,8 @@ struct LeaksArguments {
     duration: Option<Duration>,
     #[command(flatten)]
     output: Output,
+    #[command(flatten)]
+    exec: ExecArguments,
     #[command(flatten)]
     filters: Filters,
     #[command(flatten)]
@@ -256,7 +260,8 @@ impl Watching {
 
 impl LeaksArguments {
     fn resolve(&self) -> Result<LiveOptions, String> {
-        let Self { watching, exit_code: _, max_sockets, duration, output, filters, owners, kernel } = self;
+        let Self { watching, exit_code: _, max_sockets, duration, output, exec, filters, owners, kernel } =
+            self;
         let (destination, format) = output.resolve()?;
         let (filter, netns) = filters.resolve(StateSet::CLOSE_WAIT)?;
         // Two transitions of a connection are asked for instead of ten.
@@ -266,6 +271,7 @@ impl LeaksArguments {
             netns,
             transitions: false,
             watch: Some(watching.options(owners.resolve(), *max_sockets)),
+            exec: exec.resolve(),
             duration: *duration,
             destination,
             format,
@@ -291,6 +297,7 @@ impl TraceArguments {
             netns,
             transitions: true,
             watch: owners.then(|| watching.options(OwnerFilter::default(), *max_sockets)),
+            exec: None,
             duration: *duration,
             destination,
             format,

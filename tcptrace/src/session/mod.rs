@@ -1,6 +1,7 @@
 //! Sessions: the event loops that join the parts. One file a command; what they share is here.
 
 pub mod clear;
+pub mod exec;
 pub mod grouping;
 mod growth;
 pub mod live;
@@ -22,6 +23,7 @@ use crate::{
     record::{Age, Header, Leak, Timed},
     sink::{OpenError, WriteError},
     transition::State,
+    units::plural,
 };
 
 /// A session could not run, or not to its end.
@@ -50,6 +52,9 @@ pub enum SessionError {
     /// Sockets cannot be ended here.
     #[error(transparent)]
     Unable(#[from] Unable),
+    /// It was told to end before it was done.
+    #[error("interrupted: {} not touched", plural(*.0, "socket"))]
+    Interrupted(u64),
     /// A part of the program ended.
     #[error(transparent)]
     Worker(#[from] WorkerGone),
@@ -61,7 +66,7 @@ impl SessionError {
         match self {
             Self::Open(_) => 2,
             Self::NotPrivileged(_) | Self::Load(_) | Self::Unable(_) | Self::System { .. } => 3,
-            Self::Write(_) | Self::Worker(_) => 4,
+            Self::Write(_) | Self::Worker(_) | Self::Interrupted(_) => 4,
         }
     }
 }
