@@ -151,7 +151,7 @@ impl Lister {
     pub fn open(&self, netns: u32) -> Result<SockDiag, sock_diag::Error> {
         let gone = || sock_diag::Error::Namespace {
             inode: netns,
-            path: self.paths.get(&netns).cloned().unwrap_or_default(),
+            path: self.paths.get(&netns).cloned().unwrap_or_else(|| "nowhere".into()),
             source: io::ErrorKind::NotFound.into(),
         };
         let namespace =
