@@ -1,5 +1,6 @@
 //! `tcptrace clear`, and what it says of each socket.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::Value;
@@ -32,9 +33,13 @@ impl From<Ran> for Clear {
 pub fn command(truths: &[Truth], arguments: &[&str]) -> Command {
     let mut command = Command::new(TCPTRACE);
     command.arg("clear").args(arguments);
-    for truth in truths {
-        command.args(["--lport", &truth.lport.to_string(), "--rport", &truth.rport.to_string()]);
-        command.args(["--netns", &truth.netns.to_string()]);
+    // Each value once: there is room for few.
+    let options = |truth: &Truth| {
+        let Truth { lport, rport, netns, .. } = truth;
+        [("--lport", u64::from(*lport)), ("--rport", u64::from(*rport)), ("--netns", *netns)]
+    };
+    for (option, value) in truths.iter().flat_map(options).collect::<BTreeSet<_>>() {
+        command.args([option, &value.to_string()]);
     }
     command
 }
