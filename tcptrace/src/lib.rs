@@ -4,6 +4,7 @@
 //! (evidence) → `diagnosis` (pure rules) → `record` → `sink`. `session` joins them; `cli` says what is
 //! wanted. See ARCHITECTURE.md.
 
+pub mod clear;
 pub mod cli;
 pub mod decode;
 pub mod diagnosis;

@@ -24,15 +24,15 @@ struct Hostile {
 }
 
 impl Hostile {
-    fn start() -> Self {
-        assert_eq!(NAME.len(), 15, "the length of a comm");
+    fn start(name: &'static str) -> Self {
+        assert!(name.len() <= 15, "the length of a comm");
         let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join(NAME);
+        let program = folder.path().join(name);
         std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
         let pair = OwnPair::half_closed();
         let number = pair.leaked.as_raw_fd();
         let mut command = Command::new(&program);
-        command.arg0("sh").args(["-c", "read line", NAME]);
+        command.arg0("sh").args(["-c", "read line", name]);
         // SAFETY: the closure makes one system call and does not allocate.
         unsafe {
             command.pre_exec(move || {
@@ -45,7 +45,7 @@ impl Hostile {
         let (process, _stdout) = Process::start(&mut command);
         let comm = format!("/proc/{}/comm", process.pid());
         until("the program has its name", || {
-            std::fs::read(&comm).is_ok_and(|name| name.strip_suffix(b"\n") == Some(NAME.as_bytes()))
+            std::fs::read(&comm).is_ok_and(|comm| comm.strip_suffix(b"\n") == Some(name.as_bytes()))
         });
         Self { process, pair, _folder: folder }
     }
@@ -56,7 +56,7 @@ fn a_hostile_name_does_not_reach_the_terminal() {
     if !live() {
         return;
     }
-    let hostile = Hostile::start();
+    let hostile = Hostile::start(NAME);
     let port = hostile.pair.truth.lport.to_string();
     let arguments = ["leaks", "--older-than", "0s", "--lport", &port];
     let (mut process, mut stdout) = Process::start(Command::new(TCPTRACE).args(arguments));
@@ -82,7 +82,7 @@ fn a_hostile_name_is_told_as_it_is_in_json() {
     if !live() {
         return;
     }
-    let hostile = Hostile::start();
+    let hostile = Hostile::start(NAME);
     let tracer = Tracer::start(Backend::Btf, &["leaks", "--older-than", "0s"]);
     let leak = tracer.wait_for_each("leak", std::slice::from_ref(&hostile.pair.truth)).remove(0);
     let owners = leak["owners"].as_array().unwrap();
@@ -93,4 +93,29 @@ fn a_hostile_name_is_told_as_it_is_in_json() {
     let session = tracer.stop();
     session.summary();
     assert!(session.records.iter().all(Value::is_object), "a line is no JSON object");
+}
+
+#[test]
+fn a_hostile_name_reaches_a_command_as_data_and_is_not_run() {
+    if !live() {
+        return;
+    }
+    // What a shell would do with it, were it part of a command.
+    let name = "';>own;`>ed`$(";
+    let Hostile { process: hostile, pair, _folder } = Hostile::start(name);
+    // From now on that process alone holds it.
+    drop(pair.leaked);
+    let folder = tempfile::tempdir().unwrap();
+    let rport = pair.truth.rport.to_string();
+    let mut command = Command::new(TCPTRACE);
+    command.args(["leaks", "--older-than", "0s", "--rport", &rport, "--exec"]);
+    command.arg("printf %s \"$TCPTRACE_COMM\" > \"$TCPTRACE_PID\"").current_dir(folder.path());
+    let (mut process, _stdout) = Process::start(&mut command);
+    let file = folder.path().join(hostile.pid().to_string());
+    until("the command has run", || std::fs::read(&file).is_ok_and(|comm| comm == name.as_bytes()));
+    process.signal(Signal::INT);
+    assert_eq!(process.wait().code(), Some(0), "{}", process.messages());
+    let files: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files, [file], "files that nobody asked for");
 }

@@ -14,10 +14,16 @@
 mod support;
 
 mod bounds;
+mod clear_choice;
+mod clear_guards;
+mod clear_holders;
+mod clear_many;
+mod clear_states;
 mod command_line;
 mod crowds;
 mod deep;
 mod endings;
+mod exec;
 mod filters;
 mod hostile;
 mod identity;

@@ -267,7 +267,7 @@ fn two_sides_that_close_at_once_have_both_closed_first() {
         listener
     };
     let mut listener = None;
-    let session = watched(Backend::Btf, &[&netns], || listener = Some(netns.inside(work)));
+    let session = watched(Backend::Btf, &[&netns], || listener = Some(netns.within(work)));
     let (_, destinations) = of_namespace(&session.records, &netns);
     for (field, side) in [("rport", "outgoing"), ("lport", "incoming")] {
         let record = with_port(&destinations, field, 8000);

@@ -105,7 +105,7 @@ fn ports_that_somebody_has_are_no_ports_to_choose_from() {
     netns.set("ip_local_reserved_ports", "20020-20029,30000");
     let _server = Waiter::serve(&netns, server(), "last");
     // On other addresses and in the other family, listening or only bound: connect() avoids the port.
-    let taken = netns.inside(|| {
+    let taken = netns.within(|| {
         let bound = |address: &str| {
             let address: SocketAddr = address.parse().unwrap();
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();

@@ -1,5 +1,7 @@
 //! The command line: what was typed, and what it means.
 
+mod clear;
+mod exec;
 mod filters;
 mod log;
 mod now;
@@ -11,6 +13,8 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use self::{
+    clear::ClearArguments,
+    exec::ExecArguments,
     filters::{Filters, OwnerFilters},
     now::NowArguments,
     time_wait::TimeWaitArguments,
@@ -19,7 +23,7 @@ use crate::{
     kernel::{Backend, KernelFilter, TracerOptions, TrackedCalls},
     owners::filter::OwnerFilter,
     session::{
-        SessionError,
+        SessionError, clear as clearing,
         live::{self, LiveOptions},
         now as one_look, time_wait as time_waits,
         watch::WatchOptions,
@@ -56,6 +60,8 @@ enum Command {
     Leaks(LeaksArguments),
     /// List every socket that is in CLOSE_WAIT at this moment: who holds it, since when, and why
     Now(NowArguments),
+    /// End sockets that are stuck, without restarting their processes; lists them unless told --yes
+    Clear(ClearArguments),
     /// Show every TCP state transition as it happens
     Trace(TraceArguments),
     /// Tell who fills the TIME_WAIT table, how long the local ports last, and what helps
@@ -131,6 +137,8 @@ struct LeaksArguments {
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
+    exec: ExecArguments,
+    #[command(flatten)]
     filters: Filters,
     #[command(flatten)]
     owners: OwnerFilters,
@@ -182,6 +190,9 @@ pub fn main() -> ExitCode {
         Command::Now(arguments) => arguments
             .resolve()
             .map(|options| exit(one_look::run(&options).map(|found| u8::from(found && arguments.exit_code)))),
+        Command::Clear(arguments) => arguments
+            .resolve()
+            .map(|options| exit(clearing::run(&options).map(|is_done| if is_done { 0 } else { 3 }))),
         Command::Trace(arguments) => arguments.resolve().map(|options| run_live(options, false)),
         Command::TimeWait(arguments) => arguments.resolve().map(|options| {
             let found = match &options.live {
@@ -261,7 +272,8 @@ impl Watching {
 
 impl LeaksArguments {
     fn resolve(&self) -> Result<LiveOptions, String> {
-        let Self { watching, exit_code: _, max_sockets, duration, output, filters, owners, kernel } = self;
+        let Self { watching, exit_code: _, max_sockets, duration, output, exec, filters, owners, kernel } =
+            self;
         let (destination, format) = output.resolve()?;
         let (filter, netns) = filters.resolve(StateSet::CLOSE_WAIT)?;
         // Two transitions of a connection are asked for instead of ten.
@@ -271,6 +283,7 @@ impl LeaksArguments {
             netns,
             transitions: false,
             watch: Some(watching.options(owners.resolve(), *max_sockets)),
+            exec: exec.resolve(),
             duration: *duration,
             destination,
             format,
@@ -296,6 +309,7 @@ impl TraceArguments {
             netns,
             transitions: true,
             watch: owners.then(|| watching.options(OwnerFilter::default(), *max_sockets)),
+            exec: None,
             duration: *duration,
             destination,
             format,

@@ -12,7 +12,7 @@ pub mod listing;
 pub mod people;
 pub mod proc_fd;
 pub mod process;
-mod since;
+pub mod since;
 pub mod snapshot;
 pub mod symbols;
 pub mod tables;

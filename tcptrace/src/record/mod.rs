@@ -1,8 +1,11 @@
 //! The records of a session: what is said, apart from how it is written. Field names are a promise
 //! (README, "Records"); the sinks only choose the form.
 
+mod cleared;
 mod json;
 mod time_wait;
+
+pub use self::cleared::{Actor, ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes};
 
 use std::sync::Arc;
 
@@ -35,8 +38,12 @@ pub enum Record {
     TimeWait(Box<TimeWait>),
     /// The TIME_WAIT of a network namespace.
     TimeWaitSummary(Box<TimeWaitSummary>),
+    /// A socket was ended, or was to be.
+    Cleared(Box<Cleared>),
     /// The last record of a session.
     Summary(Box<Summary>),
+    /// The last record of a session that ended sockets: a summary with what became of them.
+    ClearEnd(Box<ClearEnd>),
 }
 
 /// Something with the wall-clock time it happened at.

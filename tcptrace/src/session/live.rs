@@ -6,7 +6,9 @@ use std::{future::pending, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
-    SessionError, header,
+    SessionError,
+    exec::{Exec, ExecOptions},
+    header,
     pump::Pump,
     status::StatusLine,
     stop::Stop,
@@ -48,6 +50,8 @@ pub struct LiveOptions {
     pub transitions: bool,
     /// Which sockets in CLOSE_WAIT are followed, and their owners found; `None` follows none.
     pub watch: Option<WatchOptions>,
+    /// The command that is run for each leak.
+    pub exec: Option<ExecOptions>,
     /// Ends by itself after this time.
     pub duration: Option<Duration>,
     /// Where the records go.
@@ -71,8 +75,10 @@ pub async fn run(options: &LiveOptions) -> Result<bool, SessionError> {
         .watch
         .clone()
         .map(|watch| Watch::start(watch, options.tracer.filter.clone(), options.netns.clone(), &mut pump));
+    let exec = options.exec.clone().map(Exec::start).transpose().map_err(system("start a thread"))?;
     let mut session = Session {
         options,
+        exec,
         sink,
         clock: WallClock::now(),
         watch: watch.transpose()?,
@@ -118,6 +124,7 @@ struct Session<'a> {
     sink: Sink,
     clock: WallClock,
     watch: Option<Watch>,
+    exec: Option<Exec>,
     status: StatusLine,
     started_ns: u64,
 }
@@ -151,7 +158,11 @@ impl Session<'_> {
 
     fn write(&mut self, record: &Record) -> Result<(), WriteError> {
         self.status.clear();
-        self.sink.write(record)
+        self.sink.write(record)?;
+        if let (Record::Leak(leak), Some(exec)) = (record, &self.exec) {
+            exec.offer(leak);
+        }
+        Ok(())
     }
 
     fn write_all(&mut self, records: &[Record]) -> Result<(), WriteError> {
@@ -221,6 +232,9 @@ impl Session<'_> {
             None => false,
         };
         self.write_all(&[Record::Summary(Box::new(summary))])?;
+        if let Some(exec) = self.exec.take() {
+            exec.finish();
+        }
         Ok(found)
     }
 }

@@ -1,5 +1,7 @@
 //! Sessions: the event loops that join the parts. One file a command; what they share is here.
 
+pub mod clear;
+pub mod exec;
 pub mod grouping;
 mod growth;
 pub mod live;
@@ -15,6 +17,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
+    clear::ways::Unable,
     host::{clock::WallClock, identity::HostIdentity, privilege::NotPrivileged},
     kernel::LoadError,
     owners::{CalledBy, OpenedBy, inspector::Finding, worker::WorkerGone},
@@ -22,6 +25,7 @@ use crate::{
     sink::{OpenError, WriteError},
     sock_diag,
     transition::State,
+    units::plural,
 };
 
 /// A session could not run, or not to its end.
@@ -50,6 +54,12 @@ pub enum SessionError {
     /// The kernel does not list sockets.
     #[error(transparent)]
     SockDiag(#[from] sock_diag::Error),
+    /// Sockets cannot be ended here.
+    #[error(transparent)]
+    Unable(#[from] Unable),
+    /// It was told to end before it was done.
+    #[error("interrupted: {} not touched", plural(*.0, "socket"))]
+    Interrupted(u64),
     /// A part of the program ended.
     #[error(transparent)]
     Worker(#[from] WorkerGone),
@@ -60,8 +70,12 @@ impl SessionError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Open(_) => 2,
-            Self::NotPrivileged(_) | Self::Load(_) | Self::System { .. } | Self::SockDiag(_) => 3,
-            Self::Write(_) | Self::Worker(_) => 4,
+            Self::NotPrivileged(_)
+            | Self::Load(_)
+            | Self::Unable(_)
+            | Self::System { .. }
+            | Self::SockDiag(_) => 3,
+            Self::Write(_) | Self::Worker(_) | Self::Interrupted(_) => 4,
         }
     }
 }

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use self::text::snapshot::Extent;
 pub use self::{escape::Harmless, file::OpenError};
-use crate::record::{Record, Snapshot, TimeWaitLook};
+use crate::record::{ClearEnd, ClearPlan, Record, Snapshot, TimeWaitLook};
 
 /// The form of the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -89,6 +89,16 @@ impl Palette {
             faint: Style::new().dimmed(),
         }
     }
+}
+
+/// What is to be ended, for whoever is asked on the terminal behind standard error.
+pub fn plan_for_terminal(plan: &ClearPlan, rows: usize) -> String {
+    let width = rustix::termios::tcgetwinsize(io::stderr()).ok().map(|size| usize::from(size.ws_col));
+    let extent = Extent { rows, width: width.filter(|width| *width > 0) };
+    let mut text = Vec::new();
+    // Writing to memory does not fail.
+    let _ = text::cleared::write_plan(&mut text, plan, extent, &Palette::default());
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 impl Sink {
@@ -177,6 +187,26 @@ impl Sink {
     /// Whether text goes to a terminal, where a look can take the place of the one before.
     pub fn is_page(&self) -> bool {
         self.format == Format::Text && self.size().is_some()
+    }
+
+    /// Writes what is to be ended, and that nothing was; as text, about `rows` sockets at most.
+    ///
+    /// # Errors
+    /// As for [`Sink::write`].
+    pub fn write_plan(&mut self, plan: ClearPlan, end: ClearEnd, rows: usize) -> Result<(), WriteError> {
+        match self.format {
+            Format::Text => {
+                let extent = Extent { rows, width: self.width() };
+                text::cleared::write_plan(&mut self.writer, &plan, extent, &self.palette)
+                    .map_err(|source| self.failed(source))?;
+            }
+            Format::Jsonl => {
+                for planned in plan.planned {
+                    self.write(&Record::Cleared(Box::new(planned)))?;
+                }
+            }
+        }
+        self.write(&Record::ClearEnd(Box::new(end)))
     }
 
     /// Characters that a line of the terminal takes; `None` when there is no terminal.

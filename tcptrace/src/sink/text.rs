@@ -1,5 +1,6 @@
 //! The records as lines for people. Not part of any promise: it may change to read better.
 
+pub mod cleared;
 mod columns;
 pub mod snapshot;
 mod summary;
@@ -27,7 +28,9 @@ pub fn write(out: &mut dyn Write, record: &Record, palette: &Palette) -> io::Res
         Record::LeakEnd(end) => write_leak_end(out, end, palette),
         // Shown together, as a look.
         Record::TimeWait(_) | Record::TimeWaitSummary(_) => Ok(()),
+        Record::Cleared(cleared) => cleared::write(out, cleared, palette),
         Record::Summary(summary) => summary::write(out, summary, palette),
+        Record::ClearEnd(end) => cleared::write_end(out, end),
     }
 }
 

@@ -1,12 +1,13 @@
-//! The only door to `NETLINK_SOCK_DIAG`: lists the TCP sockets of one network namespace and looks a
-//! single one up by its cookie.
+//! The only door to `NETLINK_SOCK_DIAG`: lists the TCP sockets of one network namespace, looks a
+//! single one up by its cookie, and ends one.
 //!
 //! It knows nothing of processes (a socket's holders are the job of `owners`), it never changes a
-//! socket, and it never prints.
+//! socket but by [`SockDiag::destroy`], and it never prints.
 //!
 //! Kernel side: `net/core/sock_diag.c`, `net/ipv4/inet_diag.c`, `net/ipv4/tcp_diag.c`,
 //! `net/mptcp/mptcp_diag.c`; layout in `include/uapi/linux/inet_diag.h` and sock_diag(7).
 
+mod destroy;
 mod error;
 mod reply;
 mod request;

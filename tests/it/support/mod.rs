@@ -4,6 +4,7 @@
 //! Nothing here waits without a limit, and no process that is started here outlives its test.
 
 pub mod churn;
+pub mod clear;
 pub mod clock;
 pub mod compare;
 pub mod connections;
@@ -13,9 +14,11 @@ pub mod leaky;
 pub mod netns;
 pub mod own_pair;
 pub mod process;
+pub mod reconnection;
 pub mod run;
 pub mod sock_destroy;
 pub mod stream;
+pub mod terminal;
 pub mod time_waits;
 pub mod tracer;
 pub mod truth;

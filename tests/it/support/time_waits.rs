@@ -17,7 +17,7 @@ pub fn namespace() -> Netns {
 
 /// `tw` of the namespace's sockstat: minisockets in TIME_WAIT and in FIN_WAIT2.
 pub fn minisockets(netns: &Netns) -> u64 {
-    let text = netns.inside(|| std::fs::read_to_string("/proc/thread-self/net/sockstat").expect("sockstat"));
+    let text = netns.within(|| std::fs::read_to_string("/proc/thread-self/net/sockstat").expect("sockstat"));
     let line = text.lines().find(|line| line.starts_with("TCP:")).expect("a line about TCP");
     let mut words = line.split_whitespace().skip_while(|word| *word != "tw");
     words.nth(1).and_then(|count| count.parse().ok()).expect("a count of tw")

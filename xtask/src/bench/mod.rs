@@ -5,6 +5,7 @@
 //! it met its goals.
 
 mod bpf_stats;
+mod clear;
 mod configuration;
 mod leaking;
 mod load;
@@ -58,6 +59,8 @@ enum What {
     Rate,
     /// How long `now` takes for very many leaked sockets, beside ss and lsof where they are installed
     Now(now::Now),
+    /// How long `clear` takes to end very many leaked sockets
+    Clear(clear::Clear),
 }
 
 /// The programs that are run, and a directory for what they write.
@@ -80,8 +83,10 @@ impl Bench {
             bail!("the benchmark needs two CPUs, one for the load and one for the tracer");
         }
         self.prepare.execute()?;
-        if let Some(What::Now(now)) = self.what {
-            return now.measure();
+        match self.what {
+            Some(What::Now(now)) => return now.measure(),
+            Some(What::Clear(clear)) => return clear.measure(),
+            Some(What::Rate) | None => {}
         }
         let [tcptrace, churn, floor] =
             build(true, [("--bin", "tcptrace"), ("--example", "churn"), ("--example", "floor")])?;
