@@ -171,7 +171,8 @@ pub struct AddressRule {
     pub mask: [u64; 2],
 }
 
-/// Which transitions are wanted. Rules of a kind are alternatives; the kinds have to hold together.
+/// Which transitions are wanted. Rules of a kind are alternatives; the kinds have to hold together. Port
+/// rules on other sides are of another kind.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(

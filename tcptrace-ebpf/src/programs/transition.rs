@@ -144,17 +144,22 @@ fn passes_filter(endpoints: &Endpoints) -> bool {
     }
     let port_count = config!(filter.port_count) as usize;
     if port_count > 0 {
-        let mut found = false;
+        // Rules on the same sides are alternatives: a bit for each kind of rule that there is, and for
+        // each that holds.
+        let (mut kinds, mut hold) = (0u32, 0u32);
         for index in 0..FILTER_RULES {
             let rule = config!(filter.ports[index]);
-            if index < port_count
-                && ((rule.sides & SIDE_LOCAL != 0 && rule.port == endpoints.lport)
-                    || (rule.sides & SIDE_REMOTE != 0 && rule.port == endpoints.rport))
-            {
-                found = true;
+            if index < port_count {
+                let kind = 1 << (rule.sides & (SIDE_LOCAL | SIDE_REMOTE));
+                kinds |= kind;
+                if (rule.sides & SIDE_LOCAL != 0 && rule.port == endpoints.lport)
+                    || (rule.sides & SIDE_REMOTE != 0 && rule.port == endpoints.rport)
+                {
+                    hold |= kind;
+                }
             }
         }
-        if !found {
+        if kinds != hold {
             return false;
         }
     }

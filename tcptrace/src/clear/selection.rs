@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use tcptrace_ebpf::config::{SIDE_LOCAL, SIDE_REMOTE};
-
 use crate::{
     diagnosis::{ACTIVE_WINDOW_MS, Verdict},
     kernel::KernelFilter,
     owners::{Evidence, filter::OwnerFilter, inspector::Finding},
-    transition::{Endpoints, State, StateSet},
+    transition::{State, StateSet},
 };
 
 /// What was asked for.
@@ -51,7 +49,6 @@ impl Selection {
         let is_asked_for = self.states.contains(finding.state)
             && (self.netns.is_empty() || netns.is_some_and(|netns| self.netns.contains(&netns)))
             && self.filter.admits(&finding.socket.endpoints)
-            && self.admits_ports(&finding.socket.endpoints)
             && self.owners.admits(&finding.owners);
         let is_still_used = is_still_used(finding);
         let has_verdict = match finding.verdict {
@@ -68,15 +65,6 @@ impl Selection {
         } else {
             Choice::Chosen
         }
-    }
-
-    /// Whether the ports match each of --port, --lport and --rport that was given: to watch too much does no
-    /// harm, so the kernel side takes any of them; to end too much does.
-    fn admits_ports(&self, endpoints: &Endpoints) -> bool {
-        [SIDE_LOCAL, SIDE_REMOTE, SIDE_LOCAL | SIDE_REMOTE].into_iter().all(|sides| {
-            let ports = self.filter.ports.iter().filter(|rule| rule.sides == sides).copied().collect();
-            KernelFilter { ports, ..KernelFilter::default() }.admits(endpoints)
-        })
     }
 
     /// Whether even half-closes are to end that somebody uses: they have to be asked for by their name.
@@ -104,7 +92,7 @@ fn is_still_used(finding: &Finding) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tcptrace_ebpf::config::PortRule;
+    use tcptrace_ebpf::config::{PortRule, SIDE_LOCAL, SIDE_REMOTE};
 
     use super::*;
     use crate::clear::recheck::tests::{SECOND, finding};
