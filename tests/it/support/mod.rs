@@ -13,9 +13,11 @@ pub mod leaky;
 pub mod netns;
 pub mod own_pair;
 pub mod process;
+pub mod recorder;
 pub mod run;
 pub mod sock_destroy;
 pub mod stream;
+pub mod tmpfs;
 pub mod tracer;
 pub mod truth;
 
