@@ -28,6 +28,7 @@ mod leak_filters;
 mod openers;
 mod outputs;
 mod places;
+mod replay;
 mod rotation;
 mod scoreboard;
 mod session;

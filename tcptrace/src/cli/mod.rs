@@ -6,7 +6,12 @@ mod now;
 mod output;
 mod values;
 
-use std::{ffi::OsString, process::ExitCode, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use rustix::process::Signal;
@@ -24,6 +29,7 @@ use crate::{
         SessionError,
         live::{self, LiveOptions},
         now as one_look,
+        replay::{self, ReplayOptions},
         watch::WatchOptions,
     },
     sink::WriteError,
@@ -113,8 +119,16 @@ struct LeaksArguments {
     owners: OwnerFilters,
 }
 
+/// Options of `trace` that mean nothing where nothing is traced.
+const LIVE_ONLY: [&str; 8] =
+    ["owners", "older_than", "no_stacks", "deep", "max_sockets", "duration", "backend", "ring_size"];
+
 #[derive(Debug, Args)]
 struct TraceArguments {
+    /// Print a session that was kept (.tct or JSON Lines, compressed or not; `-` is standard input) as if it were
+    /// live; needs no root
+    #[arg(long, value_name = "FILE", conflicts_with_all = LIVE_ONLY)]
+    replay: Option<PathBuf>,
     /// Only transitions out of or into this state; repeatable
     #[arg(long, value_name = "STATE")]
     state: Vec<State>,
@@ -159,7 +173,12 @@ pub fn main() -> ExitCode {
         Command::Now(arguments) => {
             arguments.resolve().map(|options| run(one_look::run(&options), arguments.exit_code))
         }
-        Command::Trace(arguments) => arguments.resolve().map(|options| run(live::run(&options), false)),
+        Command::Trace(arguments) => match &arguments.replay {
+            Some(file) => arguments
+                .resolve_replay(file)
+                .map(|options| run(async { replay::run(&options).await.map(|()| false) }, false)),
+            None => arguments.resolve().map(|options| run(live::run(&options), false)),
+        },
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -252,10 +271,31 @@ impl LeaksArguments {
 }
 
 impl TraceArguments {
+    fn states(&self) -> StateSet {
+        if self.state.is_empty() { StateSet::ALL } else { self.state.iter().copied().collect() }
+    }
+
+    fn resolve_replay(&self, file: &Path) -> Result<ReplayOptions, String> {
+        let outputs = self.output.resolve_kept(&self.keeping)?;
+        let (filter, netns) = self.filters.resolve(self.states())?;
+        Ok(ReplayOptions { file: file.to_owned(), filter, netns, outputs })
+    }
+
     fn resolve(&self) -> Result<LiveOptions, String> {
-        let Self { state, owners, watching, max_sockets, duration, output, keeping, filters, kernel } = self;
+        let Self {
+            replay: _,
+            state: _,
+            owners,
+            watching,
+            max_sockets,
+            duration,
+            output,
+            keeping,
+            filters,
+            kernel,
+        } = self;
         let outputs = output.resolve_kept(keeping)?;
-        let states = if state.is_empty() { StateSet::ALL } else { state.iter().copied().collect() };
+        let states = self.states();
         if *owners && !states.contains(State::CloseWait) {
             return Err("--owners follows sockets in CLOSE_WAIT: add --state CLOSE_WAIT".to_owned());
         }

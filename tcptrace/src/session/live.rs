@@ -216,7 +216,7 @@ impl Session<'_> {
             None => false,
         };
         self.status.clear();
-        self.sinks.finish(&summary, stop.signal()).await?;
+        self.sinks.finish(Some(&summary), stop.signal()).await?;
         Ok(found)
     }
 }

@@ -96,7 +96,7 @@ pub async fn run(options: &NowOptions) -> Result<bool, SessionError> {
         .map_err(|source| SessionError::System { what: "start a thread", source })?;
     let summary = sinks.write_snapshot(Snapshot { groups, scope, summary }, options.rows);
     // Until then signals do what they do by default.
-    sinks.finish(&summary, pending()).await?;
+    sinks.finish(Some(&summary), pending()).await?;
     Ok(tally.reported() > 0)
 }
 

@@ -164,19 +164,21 @@ impl Sinks {
         self.running.iter().map(Running::dropped).max().unwrap_or(0)
     }
 
-    /// Writes the summary, and waits until everything is written: as long as it goes on, and for ten seconds in which
-    /// it does not. Whoever reads standard output has all the time in the world, until `leave` returns.
+    /// Writes the summary, if there is one to end with, and waits until everything is written: as long as it goes on, and for
+    /// ten seconds in which it does not. Whoever reads standard output has all the time in the world, until `leave` returns.
     ///
     /// # Errors
     /// When an output is incomplete.
     pub async fn finish(
         mut self,
-        summary: &Summary,
+        summary: Option<&Summary>,
         leave: impl Future<Output = ()>,
     ) -> Result<(), WriteError> {
-        self.totals = summary.totals;
-        let mut ending: Vec<_> =
-            std::mem::take(&mut self.running).into_iter().map(|output| output.end(summary)).collect();
+        self.totals = summary.map_or(self.totals, |summary| summary.totals);
+        let mut ending: Vec<_> = std::mem::take(&mut self.running)
+            .into_iter()
+            .map(|output| output.end(summary, &self.totals))
+            .collect();
         let mut leave = std::pin::pin!(leave);
         let (mut shortfalls, mut has_left) = (Vec::new(), false);
         for output in &mut ending {

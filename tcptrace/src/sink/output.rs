@@ -237,14 +237,14 @@ impl Running {
     }
 
     /// Hands over what is left, and the summary.
-    pub fn end(mut self, summary: &Summary) -> Ending {
-        if self.format == Format::Csv {
+    pub fn end(mut self, summary: Option<&Summary>, totals: &Totals) -> Ending {
+        if let (Format::Csv, Some(summary)) = (self.format, summary) {
             log::info!("{} (a table holds no sums): {}", self.name, text::totals(summary));
         }
-        let rest = self.take(&summary.totals);
+        let rest = self.take(totals);
         let Self { name, encoder, is_stdout, shared, progress, outcome, .. } = self;
         let moved = progress.load(Ordering::Relaxed);
-        shared.queue.end(rest, Some(Last { encoder, summary: summary.clone() }));
+        shared.queue.end(rest, summary.cloned().map(|summary| Last { encoder, summary }));
         Ending { name, is_stdout, shared, progress, outcome, moved, moved_at: Instant::now() }
     }
 
