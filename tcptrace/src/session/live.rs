@@ -128,17 +128,18 @@ impl Session<'_> {
             if !options.netns.is_empty() && !transition.socket.netns.is_some_and(is_in) {
                 return;
             }
+            let end = watch.as_mut().and_then(|watch| watch.observe(&transition, *clock));
             if options.transitions {
                 status.clear();
                 let time = clock.at(transition.ktime_ns);
-                sinks.write(&Record::Transition(Timed { time, what: *transition }));
+                sinks.write(&Record::Transition(Timed { time, what: transition }));
             }
-            if let Some(end) = watch.as_mut().and_then(|watch| watch.observe(transition, *clock)) {
+            if let Some(end) = end {
                 status.clear();
                 sinks.write(&Record::LeakEnd(Box::new(end)));
             }
         });
-        sinks.flush(pump.totals())?;
+        sinks.flush(|| pump.totals())?;
         Ok(more)
     }
 

@@ -50,10 +50,10 @@ pub async fn run(options: &ReplayOptions) -> Result<(), SessionError> {
         sinks.write(&record);
         count += 1;
         if count.is_multiple_of(RECORDS_A_FLUSH) {
-            sinks.flush(reader.losses().totals)?;
+            sinks.flush(|| reader.losses().totals)?;
         }
     }
-    sinks.flush(reader.losses().totals)?;
+    sinks.flush(|| reader.losses().totals)?;
     // Until then signals do what they do by default.
     sinks.finish(None, pending()).await?;
     let (path, losses) = (options.file.clone(), *reader.losses());

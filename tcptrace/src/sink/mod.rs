@@ -21,7 +21,10 @@ mod text;
 mod time_text;
 mod writer;
 
-use std::{fmt, io, time::Instant};
+use std::{
+    fmt, io,
+    time::{Duration, Instant},
+};
 
 use thiserror::Error;
 
@@ -105,18 +108,24 @@ impl Outputs {
             .into_iter()
             .map(|(output, target)| Running::start(&output, target, &files, header, pace))
             .collect::<Result<_, _>>()?;
-        Ok(Sinks { running, totals: Totals::default() })
+        Ok(Sinks { running, totals: Totals::default(), totals_at: None })
     }
 }
+
+/// How old the counters may be that a chunk tells: reading them costs some microseconds.
+const TOTALS_AGE: Duration = Duration::from_millis(100);
 
 /// All outputs of a session.
 pub struct Sinks {
     running: Vec<Running>,
     totals: Totals,
+    /// When the counters were read.
+    totals_at: Option<Instant>,
 }
 
 impl Sinks {
     /// Writes one record. It waits in memory until [`Sinks::flush`] finds that it has waited for long enough.
+    #[inline]
     pub fn write(&mut self, record: &Record) {
         for output in &mut self.running {
             output.write(record, &self.totals);
@@ -137,13 +146,17 @@ impl Sinks {
     }
 
     /// Passes on what has waited for long enough. To be called after each batch of records, and now and then when
-    /// there are none; `totals` are the session's counters so far.
+    /// there are none; `totals` reads the session's counters.
     ///
     /// # Errors
     /// When nobody is left to write to.
-    pub fn flush(&mut self, totals: Totals) -> Result<(), WriteError> {
-        self.totals = totals;
+    pub fn flush(&mut self, totals: impl FnOnce() -> Totals) -> Result<(), WriteError> {
         let now = Instant::now();
+        let is_old = self.totals_at.is_none_or(|at| now.saturating_duration_since(at) >= TOTALS_AGE);
+        if is_old || self.running.iter_mut().any(|output| output.is_due(now)) {
+            self.totals = totals();
+            self.totals_at = Some(now);
+        }
         for output in &mut self.running {
             output.flush(now, &self.totals);
         }

@@ -161,6 +161,7 @@ impl Running {
     }
 
     /// Encodes a record.
+    #[inline]
     pub fn write(&mut self, record: &Record, totals: &Totals) {
         self.encoder.push(record, totals);
         if self.encoder.len() >= self.room {
@@ -175,17 +176,22 @@ impl Running {
         self.encoder.push_snapshot(snapshot, rows, width);
     }
 
-    /// Hands over what has waited for long enough.
-    pub fn flush(&mut self, now: Instant, totals: &Totals) {
+    /// Whether something has waited for long enough.
+    pub fn is_due(&mut self, now: Instant) -> bool {
         if self.encoder.is_empty() {
-            return;
+            return false;
         }
         let since = *self.waiting_since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= self.flush {
+        now.saturating_duration_since(since) >= self.flush
+    }
+
+    /// Hands over what has waited for long enough.
+    pub fn flush(&mut self, now: Instant, totals: &Totals) {
+        if self.is_due(now) {
             self.hand_over(totals);
-        }
-        if self.is_terminal {
-            self.shared.queue.settle(TERMINAL_PATIENCE);
+            if self.is_terminal {
+                self.shared.queue.settle(TERMINAL_PATIENCE);
+            }
         }
     }
 
