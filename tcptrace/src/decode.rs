@@ -36,6 +36,7 @@ pub enum Undecodable {
 ///
 /// # Errors
 /// When the bytes are not a record of this program's kernel side.
+#[inline]
 pub fn transition(bytes: &[u8], identity: Identity) -> Result<Transition, Undecodable> {
     let record =
         TransitionRecord::read_from_bytes(bytes).map_err(|_| Undecodable::Length { length: bytes.len() })?;

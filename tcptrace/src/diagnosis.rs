@@ -3,14 +3,16 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Milliseconds within which a socket that sent something is still in use, where no threshold says otherwise: as long
 /// as the threshold that a live session has by default.
 pub const ACTIVE_WINDOW_MS: u64 = 10_000;
 
 /// Why a socket is in CLOSE_WAIT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Verdict {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{
-    Output,
     filters::{Filters, OwnerFilters},
+    output::OutputArguments,
     values,
 };
 use crate::{
@@ -42,7 +42,7 @@ pub struct ClearArguments {
     #[arg(long, value_name = "N", default_value_t = 40)]
     rows: usize,
     #[command(flatten)]
-    output: Output,
+    output: OutputArguments,
     #[command(flatten)]
     filters: Filters,
     #[command(flatten)]
@@ -66,7 +66,7 @@ impl ClearArguments {
                         first is in it for a moment: for example --older-than 5m"
                 .to_owned());
         }
-        let (destination, format) = output.resolve()?;
+        let outputs = output.resolve_told()?;
         let (filter, netns) = filters.resolve(states)?;
         let selection = Selection {
             states,
@@ -82,8 +82,7 @@ impl ClearArguments {
             method: *method,
             yes: *yes,
             rows: if *rows == 0 { usize::MAX } else { *rows },
-            destination,
-            format,
+            outputs,
         })
     }
 }

@@ -5,18 +5,27 @@ mod exec;
 mod filters;
 mod log;
 mod now;
+mod output;
 mod time_wait;
 mod values;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     clear::ClearArguments,
     exec::ExecArguments,
     filters::{Filters, OwnerFilters},
     now::NowArguments,
+    output::{KeepingArguments, OutputArguments},
     time_wait::TimeWaitArguments,
 };
 use crate::{
@@ -25,10 +34,12 @@ use crate::{
     session::{
         SessionError, clear as clearing,
         live::{self, LiveOptions},
-        now as one_look, time_wait as time_waits,
+        now as one_look,
+        replay::{self, ReplayOptions},
+        time_wait as time_waits,
         watch::WatchOptions,
     },
-    sink::{Destination, Format, WriteError},
+    sink::WriteError,
     transition::{State, StateSet},
 };
 
@@ -66,33 +77,6 @@ enum Command {
     Trace(TraceArguments),
     /// Tell who fills the TIME_WAIT table, how long the local ports last, and what helps
     TimeWait(TimeWaitArguments),
-}
-
-#[derive(Debug, Args)]
-struct Output {
-    /// Write records to FILE, `-` for standard output; the form goes by its ending (.txt, .jsonl)
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// The form of the records [default: text]
-    #[arg(long, value_enum)]
-    format: Option<Format>,
-}
-
-impl Output {
-    fn resolve(&self) -> Result<(Destination, Format), String> {
-        match &self.output {
-            Some(path) if path.as_os_str() != "-" => {
-                let format = self.format.or_else(|| values::format_of(path)).ok_or_else(|| {
-                    format!(
-                        "cannot tell the format from the name {}: end it in .txt or .jsonl, or add --format",
-                        path.display()
-                    )
-                })?;
-                Ok((Destination::File(path.clone()), format))
-            }
-            _ => Ok((Destination::Stdout, self.format.unwrap_or(Format::Text))),
-        }
-    }
 }
 
 #[derive(Debug, Args)]
@@ -135,19 +119,29 @@ struct LeaksArguments {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     duration: Option<Duration>,
     #[command(flatten)]
-    output: Output,
+    kernel: Kernel,
+    #[command(flatten)]
+    output: OutputArguments,
+    #[command(flatten)]
+    keeping: KeepingArguments,
     #[command(flatten)]
     exec: ExecArguments,
     #[command(flatten)]
     filters: Filters,
     #[command(flatten)]
     owners: OwnerFilters,
-    #[command(flatten)]
-    kernel: Kernel,
 }
+
+/// Options of `trace` that mean nothing where nothing is traced.
+const LIVE_ONLY: [&str; 8] =
+    ["owners", "older_than", "no_stacks", "deep", "max_sockets", "duration", "backend", "ring_size"];
 
 #[derive(Debug, Args)]
 struct TraceArguments {
+    /// Print a session that was kept (.tct or JSON Lines, compressed or not; `-` is standard input) as if it were
+    /// live; needs no root
+    #[arg(long, value_name = "FILE", conflicts_with_all = LIVE_ONLY)]
+    replay: Option<PathBuf>,
     /// Only transitions out of or into this state; repeatable
     #[arg(long, value_name = "STATE")]
     state: Vec<State>,
@@ -161,9 +155,11 @@ struct TraceArguments {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     duration: Option<Duration>,
     #[command(flatten)]
-    output: Output,
-    #[command(flatten)]
     kernel: Kernel,
+    #[command(flatten)]
+    output: OutputArguments,
+    #[command(flatten)]
+    keeping: KeepingArguments,
     #[command(flatten)]
     filters: Filters,
     #[command(flatten, next_help_heading = "With --owners")]
@@ -185,21 +181,29 @@ pub fn main() -> ExitCode {
     log::start(verbosity.quiet, verbosity.verbose);
     let outcome = match command {
         Command::Leaks(arguments) => {
-            arguments.resolve().map(|options| run_live(options, arguments.exit_code))
+            arguments.resolve().map(|options| run(live::run(&options), arguments.exit_code))
         }
-        Command::Now(arguments) => arguments
-            .resolve()
-            .map(|options| exit(one_look::run(&options).map(|found| u8::from(found && arguments.exit_code)))),
-        Command::Clear(arguments) => arguments
-            .resolve()
-            .map(|options| exit(clearing::run(&options).map(|is_done| if is_done { 0 } else { 3 }))),
-        Command::Trace(arguments) => arguments.resolve().map(|options| run_live(options, false)),
+        Command::Now(arguments) => {
+            arguments.resolve().map(|options| run(one_look::run(&options), arguments.exit_code))
+        }
+        Command::Clear(arguments) => arguments.resolve().map(|options| {
+            let cleared = block_on(async { Ok(()) }).and_then(|()| clearing::run(&options));
+            exit(cleared.map(|is_done| if is_done { 0 } else { 3 }))
+        }),
+        Command::Trace(arguments) => match &arguments.replay {
+            Some(file) => arguments
+                .resolve_replay(file)
+                .map(|options| run(async { replay::run(&options).await.map(|()| false) }, false)),
+            None => arguments.resolve().map(|options| run(live::run(&options), false)),
+        },
         Command::TimeWait(arguments) => arguments.resolve().map(|options| {
-            let found = match &options.live {
-                Some(live) => block_on(time_waits::run_live(&options, live)),
-                None => time_waits::run_once(&options),
+            let session = async {
+                match &options.live {
+                    Some(live) => time_waits::run_live(&options, live).await,
+                    None => time_waits::run_once(&options),
+                }
             };
-            exit(found.map(|found| u8::from(found && arguments.exit_code)))
+            run(session, arguments.exit_code)
         }),
     };
     match outcome {
@@ -237,14 +241,20 @@ fn with_command(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// Runs a live session to its end; the exit code.
-fn run_live(options: LiveOptions, found_matters: bool) -> u8 {
-    exit(block_on(live::run(&options)).map(|found| u8::from(found && found_matters)))
+/// Runs a session to its end; the exit code.
+fn run(session: impl Future<Output = Result<bool, SessionError>>, found_matters: bool) -> u8 {
+    exit(block_on(session).map(|found| u8::from(found && found_matters)))
 }
 
 fn block_on<T>(session: impl Future<Output = Result<T, SessionError>>) -> Result<T, SessionError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|source| SessionError::System { what: "start", source })?.block_on(session)
+    let system = |source| SessionError::System { what: "start", source };
+    runtime.map_err(system)?.block_on(async {
+        // A file that may not grow is an error of the output, and does not end the program: from now on,
+        // whatever becomes of this.
+        let _for_ever = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(system)?;
+        session.await
+    })
 }
 
 /// The exit code that a session ends with.
@@ -272,9 +282,19 @@ impl Watching {
 
 impl LeaksArguments {
     fn resolve(&self) -> Result<LiveOptions, String> {
-        let Self { watching, exit_code: _, max_sockets, duration, output, exec, filters, owners, kernel } =
-            self;
-        let (destination, format) = output.resolve()?;
+        let Self {
+            watching,
+            exit_code: _,
+            max_sockets,
+            duration,
+            output,
+            keeping,
+            exec,
+            filters,
+            owners,
+            kernel,
+        } = self;
+        let outputs = output.resolve_kept(keeping)?;
         let (filter, netns) = filters.resolve(StateSet::CLOSE_WAIT)?;
         // Two transitions of a connection are asked for instead of ten.
         let ring_bytes = 4 << 20;
@@ -285,17 +305,37 @@ impl LeaksArguments {
             watch: Some(watching.options(owners.resolve(), *max_sockets)),
             exec: exec.resolve(),
             duration: *duration,
-            destination,
-            format,
+            outputs,
         })
     }
 }
 
 impl TraceArguments {
+    fn states(&self) -> StateSet {
+        if self.state.is_empty() { StateSet::ALL } else { self.state.iter().copied().collect() }
+    }
+
+    fn resolve_replay(&self, file: &Path) -> Result<ReplayOptions, String> {
+        let outputs = self.output.resolve_kept(&self.keeping)?;
+        let (filter, netns) = self.filters.resolve(self.states())?;
+        Ok(ReplayOptions { file: file.to_owned(), filter, netns, outputs })
+    }
+
     fn resolve(&self) -> Result<LiveOptions, String> {
-        let Self { state, owners, watching, max_sockets, duration, output, filters, kernel } = self;
-        let (destination, format) = output.resolve()?;
-        let states = if state.is_empty() { StateSet::ALL } else { state.iter().copied().collect() };
+        let Self {
+            replay: _,
+            state: _,
+            owners,
+            watching,
+            max_sockets,
+            duration,
+            output,
+            keeping,
+            filters,
+            kernel,
+        } = self;
+        let outputs = output.resolve_kept(keeping)?;
+        let states = self.states();
         if *owners && !states.contains(State::CloseWait) {
             return Err("--owners follows sockets in CLOSE_WAIT: add --state CLOSE_WAIT".to_owned());
         }
@@ -311,8 +351,7 @@ impl TraceArguments {
             watch: owners.then(|| watching.options(OwnerFilter::default(), *max_sockets)),
             exec: None,
             duration: *duration,
-            destination,
-            format,
+            outputs,
         })
     }
 }

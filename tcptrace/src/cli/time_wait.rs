@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{
-    Kernel, Output,
+    Kernel,
     filters::{Filters, OwnerFilters},
+    output::OutputArguments,
     values,
 };
 use crate::{
@@ -39,7 +40,7 @@ pub struct TimeWaitArguments {
     #[arg(long, value_name = "N", default_value_t = 20)]
     rows: usize,
     #[command(flatten)]
-    output: Output,
+    output: OutputArguments,
     #[command(flatten)]
     filters: Filters,
     #[command(flatten)]
@@ -70,7 +71,7 @@ impl TimeWaitArguments {
         if interval.is_some_and(|interval| interval.is_zero()) {
             return Err("--interval has to be longer than nothing, like 500ms or 10s".to_owned());
         }
-        let (destination, format) = output.resolve()?;
+        let outputs = output.resolve_told()?;
         let (filter, netns) = filters.resolve(StateSet::FIN_WAIT1)?;
         let tracer = || kernel.tracer(filter.clone(), false, TrackedCalls::default(), 4 << 20, MAX_SOCKETS);
         let live = is_live.then(|| LiveLooks { tracer: tracer(), interval: *interval, duration: *duration });
@@ -82,8 +83,7 @@ impl TimeWaitArguments {
             ports_used_percent: *ports_used,
             rows: if *rows == 0 { usize::MAX } else { *rows },
             files_root: "/".into(),
-            destination,
-            format,
+            outputs,
         })
     }
 }

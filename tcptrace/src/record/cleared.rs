@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A socket that was to be ended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cleared {
     /// When it was acted upon; for a dry run, when it was looked at.
     pub time: Timestamp,
@@ -84,7 +84,7 @@ impl Outcomes {
 }
 
 /// Descriptors of ended sockets that a process keeps until it closes them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
     /// Who.
     pub process: Arc<ProcessIdentity>,
@@ -97,7 +97,7 @@ pub struct Kept {
 }
 
 /// The end of a session that ended sockets.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClearEnd {
     /// The sums, of the sockets that were chosen.
     pub summary: Summary,
@@ -119,7 +119,7 @@ pub struct LeftOut {
 }
 
 /// What is to be ended, before anything is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClearPlan {
     /// The sockets, the oldest first.
     pub planned: Vec<Cleared>,

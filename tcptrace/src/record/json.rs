@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     owners::{CalledBy, OpenedBy, Owner, ProcessIdentity},
-    transition::{Call, OpenedHow, Socket, State, Task, Transition},
+    transition::{Call, Socket, State, Task, Transition},
 };
 
 /// Writes a value as the string it displays as, without allocating.
@@ -51,11 +51,11 @@ impl Serialize for Record {
 
 impl Serialize for Header {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { host, started, command, backend } = self;
+        let Self { version, host, started, command, backend } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", "header")?;
         map.serialize_entry("schema", &SCHEMA)?;
-        map.serialize_entry("version", env!("CARGO_PKG_VERSION"))?;
+        map.serialize_entry("version", version)?;
         map.serialize_entry("host", &host.host)?;
         map.serialize_entry("kernel", &host.kernel)?;
         map.serialize_entry("boot_id", &host.boot_id)?;
@@ -79,11 +79,9 @@ pub(super) fn socket_fields<M: SerializeMap>(map: &mut M, socket: &Socket) -> Re
 }
 
 pub(super) fn age_fields<M: SerializeMap>(map: &mut M, age: Option<&Age>) -> Result<(), M::Error> {
-    let is = |age: &Age| if age.is_exact { "exact" } else { "at_least" };
-    let at_most = |age: &Age| if age.is_exact { Some(age.ns) } else { age.at_most_ns };
     map.serialize_entry("close_wait_ns", &age.map(|age| age.ns))?;
-    map.serialize_entry("close_wait_is", &age.map(is))?;
-    map.serialize_entry("close_wait_at_most_ns", &age.and_then(at_most))
+    map.serialize_entry("close_wait_is", &age.map(Age::kind))?;
+    map.serialize_entry("close_wait_at_most_ns", &age.and_then(Age::at_most))
 }
 
 impl Serialize for Task {
@@ -139,6 +137,7 @@ fn call_fields<M: SerializeMap>(
         map.serialize_entry("how", how)?;
     }
     map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
+    map.serialize_entry("site", &stack.as_ref().and_then(|stack| stack.site.as_ref()))?;
     map.serialize_entry("stack", &stack.as_ref().map(|stack| &stack.frames))?;
     map.serialize_entry("stack_is_cut", &stack.as_ref().map(|stack| stack.is_cut))
 }
@@ -146,12 +145,8 @@ fn call_fields<M: SerializeMap>(
 impl Serialize for Timed<OpenedBy> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let OpenedBy { how, called } = &self.what;
-        let how = match how {
-            OpenedHow::Accept => "accept",
-            OpenedHow::Connect => "connect",
-        };
         let mut map = serializer.serialize_map(None)?;
-        call_fields(&mut map, &self.time, called, Some(how))?;
+        call_fields(&mut map, &self.time, called, Some(how.name()))?;
         map.end()
     }
 }
@@ -249,6 +244,7 @@ pub(super) fn summary_fields<M: SerializeMap>(map: &mut M, summary: &Summary) ->
     map.serialize_entry("evicted", &totals.evicted)?;
     map.serialize_entry("unattributed", &totals.unattributed)?;
     map.serialize_entry("openers_skipped", &totals.openers_skipped)?;
+    map.serialize_entry("dropped", &totals.dropped)?;
     map.serialize_entry("in_close_wait", in_close_wait)?;
     map.serialize_entry("processes", processes)
 }

@@ -1,17 +1,23 @@
 //! The records of a session: what is said, apart from how it is written. Field names are a promise
 //! (README, "Records"); the sinks only choose the form.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+pub mod arbitrary;
 mod cleared;
 mod json;
+mod parse;
 mod time_wait;
-
-pub use self::cleared::{Actor, ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes};
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-pub use self::time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary};
+pub use self::{
+    cleared::{Actor, ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes},
+    parse::ParseError,
+    time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary},
+};
 use crate::{
     diagnosis::Verdict,
     host::identity::HostIdentity,
@@ -24,7 +30,7 @@ use crate::{
 pub const SCHEMA: u32 = 1;
 
 /// Anything that a session says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// The first record of a session.
     Header(Box<Header>),
@@ -46,6 +52,23 @@ pub enum Record {
     ClearEnd(Box<ClearEnd>),
 }
 
+impl Record {
+    /// When it happened, or was found out.
+    pub fn time(&self) -> Timestamp {
+        match self {
+            Self::Header(header) => header.started,
+            Self::Transition(transition) => transition.time,
+            Self::Leak(leak) => leak.time,
+            Self::LeakEnd(end) => end.time,
+            Self::TimeWait(destination) => destination.time,
+            Self::TimeWaitSummary(namespace) => namespace.time,
+            Self::Cleared(cleared) => cleared.time,
+            Self::Summary(summary) => summary.time,
+            Self::ClearEnd(end) => end.summary.time,
+        }
+    }
+}
+
 /// Something with the wall-clock time it happened at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timed<T> {
@@ -56,8 +79,10 @@ pub struct Timed<T> {
 }
 
 /// Who is speaking, and since when.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
+    /// The version of tcptrace that speaks.
+    pub version: String,
     /// The machine.
     pub host: HostIdentity,
     /// When the session began.
@@ -85,10 +110,20 @@ impl Age {
         let (ns, at_most_ns) = since.age_at(now_ns);
         Self { ns, is_exact: since.is_exact(), at_most_ns }
     }
+
+    /// What [`Age::ns`] is: `exact` or `at_least`.
+    pub fn kind(&self) -> &'static str {
+        if self.is_exact { "exact" } else { "at_least" }
+    }
+
+    /// The longest that it can be, in nanoseconds, when that is known.
+    pub fn at_most(&self) -> Option<u64> {
+        if self.is_exact { Some(self.ns) } else { self.at_most_ns }
+    }
 }
 
 /// A socket that has been in CLOSE_WAIT for longer than the threshold, or was asked for by its state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leak {
     /// When it was looked at.
     pub time: Timestamp,
@@ -115,7 +150,7 @@ pub struct Leak {
 }
 
 /// How a socket left CLOSE_WAIT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedHow {
     /// A process closed it (or shut down its sending side).
@@ -129,7 +164,7 @@ pub enum EndedHow {
 }
 
 /// A socket that had been reported left CLOSE_WAIT.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeakEnd {
     /// When.
     pub time: Timestamp,
@@ -144,7 +179,8 @@ pub struct LeakEnd {
 }
 
 /// What became of the records of a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Totals {
     /// Records that came from the kernel side.
     pub records: u64,
@@ -158,10 +194,12 @@ pub struct Totals {
     pub unattributed: u64,
     /// Sockets whose opener was not kept, because too many were opened at once.
     pub openers_skipped: u64,
+    /// Records that this output is without, because it could not be written as fast as they came, or at all.
+    pub dropped: u64,
 }
 
 /// The end of a session.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// When it ended.
     pub time: Timestamp,
@@ -176,7 +214,7 @@ pub struct Summary {
 }
 
 /// What one process held.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProcessSummary {
     /// Who.
     pub process: Arc<crate::owners::ProcessIdentity>,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The minisockets of one destination.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TimeWait {
     /// When it was looked at.
     pub time: Timestamp,
@@ -51,7 +51,7 @@ pub struct TimeWait {
 }
 
 /// A process that closed sockets first.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct ClosedFirstBy {
     /// Who.
     #[serde(flatten)]
@@ -63,7 +63,7 @@ pub struct ClosedFirstBy {
 }
 
 /// A network namespace.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TimeWaitSummary {
     /// When it was looked at.
     pub time: Timestamp,
@@ -107,7 +107,7 @@ pub struct LocalPorts {
 }
 
 /// One look at the host.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TimeWaitLook {
     /// When.
     pub time: Timestamp,

@@ -25,7 +25,7 @@ use crate::{
     },
     owners::{inspector::Inspector, listing::Roots, tables::Tables},
     record::{ClearPlan, Record},
-    sink::{self, Destination, Format, Sink},
+    sink::{self, Direct, OutputOptions, Outputs},
     sockets::Ticket,
     units::plural,
 };
@@ -44,10 +44,8 @@ pub struct ClearOptions {
     pub yes: bool,
     /// Rows of the list in the text form.
     pub rows: usize,
-    /// Where the records go.
-    pub destination: Destination,
-    /// Their form.
-    pub format: Format,
+    /// Where the records go, and in which form.
+    pub outputs: OutputOptions,
 }
 
 /// Lists, asks, ends; returns whether every socket that was to be ended could be.
@@ -57,29 +55,28 @@ pub struct ClearOptions {
 pub fn run(options: &ClearOptions) -> Result<bool, SessionError> {
     privilege::check()?;
     let ways = Ways::of_this_host(options.method)?;
-    let mut sink = Sink::open(&options.destination, options.format)?;
+    let outputs = Outputs::open(&options.outputs)?;
     let started_ns = monotonic_ns();
     let clock = WallClock::now();
     let mut inspector = Inspector::new(Roots::default(), Tables::new(None)?, ACTIVE_WINDOW_MS, None);
     let look = inspector.snapshot(options.selection.states);
     let backend = look.source.name();
     let mut account = Account::choose(&options.selection, look, &ways, clock, started_ns);
-    sink.write(&Record::Header(Box::new(header(backend, clock.at(started_ns)))))?;
     // Before anything is ended it is known that it can be recorded.
-    sink.flush()?;
+    let mut sink = outputs.write_at_once(&header(backend, clock.at(started_ns)))?;
 
     if account.is_empty() || !(options.yes || is_on_terminal()) {
         let (plan, end) = (account.plan(&inspector), account.end(&inspector));
-        sink.write_plan(plan, end, options.rows)?;
-        sink.flush()?;
+        sink.write_plan(plan, end, options.rows);
+        sink.finish()?;
         return Ok(true);
     }
     let mut untouched = 0;
     if options.yes || ask(&account.plan(&inspector), options.rows) {
         untouched = act(&mut account, &mut inspector, &options.selection, &mut sink)?;
     }
-    sink.write(&Record::ClearEnd(Box::new(account.end(&inspector))))?;
-    sink.flush()?;
+    sink.write(&Record::ClearEnd(Box::new(account.end(&inspector))));
+    sink.finish()?;
     for (refusal, count) in account.refusals() {
         log::error!("{} could not be ended: {refusal}", plural(*count, "socket"));
     }
@@ -110,7 +107,7 @@ fn act(
     account: &mut Account,
     inspector: &mut Inspector,
     selection: &Selection,
-    sink: &mut Sink,
+    sink: &mut Direct,
 ) -> Result<u64, SessionError> {
     let mut signals = Signals::start()?;
     let mut untouched = 0;
@@ -124,7 +121,7 @@ fn act(
             let talk = inspector.talk_in(netns.unwrap_or_default());
             let acted = act::end(talk, targets, selection);
             for ((target, ticket), acted) in targets.iter().zip(tickets).zip(acted) {
-                sink.write(&Record::Cleared(Box::new(account.settle(target, *ticket, acted))))?;
+                sink.write(&Record::Cleared(Box::new(account.settle(target, *ticket, acted))));
             }
             sink.flush()?;
         }
@@ -144,7 +141,7 @@ impl Signals {
     fn start() -> Result<Self, SessionError> {
         let system = |source| SessionError::System { what: "wait for signals", source };
         let runtime = Builder::new_current_thread().enable_all().build().map_err(system)?;
-        let stop = runtime.block_on(async { Stop::after(None) }).map_err(system)?;
+        let stop = runtime.block_on(async { Stop::after(None, false) }).map_err(system)?;
         Ok(Self { runtime, stop })
     }
 

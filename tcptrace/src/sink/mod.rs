@@ -1,237 +1,245 @@
 //! Where records go, and in which form. Sinks decide nothing: what they are given, they write.
+//!
+//! A session encodes each record for every output; a thread an output does the writing, behind a bounded
+//! queue, so that nothing that is slow ever holds up a session. What finds its queue full is dropped and
+//! counted.
 
+mod csv;
+mod direct;
+mod directory;
+mod encoder;
 mod escape;
 mod file;
+mod format;
+mod jsonl;
+mod options;
+mod output;
+mod palette;
+mod queue;
+mod rotation;
+mod target;
 mod text;
+mod time_text;
+mod writer;
 
 use std::{
-    io::{self, BufWriter, Write},
-    path::PathBuf,
+    fmt, io,
+    os::fd::AsFd,
+    time::{Duration, Instant},
 };
 
-use anstyle::Style;
 use thiserror::Error;
 
-use self::text::snapshot::Extent;
-pub use self::{escape::Harmless, file::OpenError};
-use crate::record::{ClearEnd, ClearPlan, Record, Snapshot, TimeWaitLook};
-
-/// The form of the records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// Lines for people.
-    Text,
-    /// One JSON object a line.
-    Jsonl,
-}
-
-/// Where records are to go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// Standard output.
-    Stdout,
-    /// A file.
-    File(PathBuf),
-}
+pub use self::{
+    direct::Direct,
+    escape::Harmless,
+    file::{Existing, OpenError},
+    format::{Format, NameParts},
+    options::{Destination, FileOptions, Output, OutputOptions},
+    output::Pace,
+    palette::Palette,
+    rotation::Rotation,
+};
+use self::{output::Running, target::Target, text::snapshot::Extent};
+use crate::record::{ClearPlan, Header, Record, Snapshot, Summary, Totals};
 
 /// A record could not be written.
 #[derive(Debug, Error)]
 pub enum WriteError {
-    /// Whoever read standard output has stopped: nothing is wrong, and nothing is left to do.
+    /// Whoever read standard output has stopped, and there is no other output: nothing is wrong, and nothing is left to
+    /// do.
     #[error("the reader of standard output has gone")]
     ReaderGone,
-    /// The output is incomplete.
-    #[error("cannot write to {destination}: {source}; the output is incomplete")]
+    /// An output that has to be written before the session goes on could not be.
+    #[error("cannot write to {name}: {reason}")]
     Failed {
-        /// What was written to.
-        destination: String,
-        /// What the system said.
-        source: io::Error,
+        /// The output.
+        name: String,
+        /// What went wrong, and how far it came.
+        reason: String,
     },
+    /// Records are missing.
+    #[error("the output is incomplete: {}", Shortfalls(.0))]
+    Incomplete(Vec<Shortfall>),
 }
 
-/// Room for some hundred records between writes.
-const BUFFER_BYTES: usize = 256 * 1024;
-
-/// Writes records in one form to one place.
-pub struct Sink {
-    writer: BufWriter<Box<dyn Write + Send>>,
-    format: Format,
-    destination: String,
-    is_stdout: bool,
-    palette: Palette,
+/// What is missing in an output.
+#[derive(Debug)]
+pub struct Shortfall {
+    /// The output.
+    pub name: String,
+    /// Records that are missing.
+    pub records: u64,
+    /// Why.
+    pub reason: String,
 }
 
-/// How the text form is coloured; plain unless it goes to a terminal.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Palette {
-    /// What has to be seen: a leak.
-    pub alert: Style,
-    /// What is over: the end of a leak.
-    pub calm: Style,
-    /// Names of processes.
-    pub name: Style,
-    /// What can be skipped.
-    pub faint: Style,
-}
+struct Shortfalls<'a>(&'a [Shortfall]);
 
-impl Palette {
-    /// Colours for a terminal; `None` for anything else, and wherever NO_COLOR is set.
-    fn for_stdout() -> Self {
-        use anstyle::AnsiColor::{Cyan, Green, Red};
-        if anstream::AutoStream::choice(&io::stdout()) == anstream::ColorChoice::Never {
-            return Self::default();
+impl fmt::Display for Shortfalls<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Shortfall { name, records, reason }) in self.0.iter().enumerate() {
+            let gap = if index == 0 { "" } else { "; " };
+            let records = crate::units::plural(*records, "record");
+            write!(formatter, "{gap}{records} missing in {name} ({reason})")?;
         }
-        Self {
-            alert: Red.on_default().bold(),
-            calm: Green.on_default(),
-            name: Cyan.on_default().bold(),
-            faint: Style::new().dimmed(),
-        }
+        Ok(())
     }
 }
 
 /// What is to be ended, for whoever is asked on the terminal behind standard error.
 pub fn plan_for_terminal(plan: &ClearPlan, rows: usize) -> String {
-    let width = rustix::termios::tcgetwinsize(io::stderr()).ok().map(|size| usize::from(size.ws_col));
-    let extent = Extent { rows, width: width.filter(|width| *width > 0) };
+    let extent = Extent { rows, width: terminal_size(io::stderr()).map(|(width, _)| width) };
     let mut text = Vec::new();
-    // Writing to memory does not fail.
+    // Memory takes everything.
     let _ = text::cleared::write_plan(&mut text, plan, extent, &Palette::default());
     String::from_utf8_lossy(&text).into_owned()
 }
 
-impl Sink {
-    /// Opens the destination.
+/// Width and height of a terminal, in characters; `None` when it is none.
+fn terminal_size(terminal: impl AsFd) -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    (size.ws_col > 0).then_some((usize::from(size.ws_col), usize::from(size.ws_row)))
+}
+
+/// Outputs that are open, and have nothing in them yet.
+pub struct Outputs {
+    opened: Vec<(Output, Target)>,
+    files: FileOptions,
+}
+
+impl Outputs {
+    /// Opens all of them. Nothing that is in a file is touched before [`Outputs::start`].
     ///
     /// # Errors
     /// When a file cannot be created, or it would not be safe to write to it as root.
-    pub fn open(destination: &Destination, format: Format) -> Result<Self, OpenError> {
-        let (writer, name, is_stdout, palette): (Box<dyn Write + Send>, _, _, _) = match destination {
-            Destination::Stdout => {
-                (Box::new(io::stdout()), "standard output".to_owned(), true, Palette::for_stdout())
-            }
-            Destination::File(path) => {
-                (Box::new(file::create(path)?), path.display().to_string(), false, Palette::default())
-            }
-        };
-        let writer = BufWriter::with_capacity(BUFFER_BYTES, writer);
-        Ok(Self { writer, format, destination: name, is_stdout, palette })
+    pub fn open(options: &OutputOptions) -> Result<Self, OpenError> {
+        let open = |output: &Output| Ok((output.clone(), output::open(output, &options.files)?));
+        let opened = options.outputs.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { opened, files: options.files.clone() })
     }
 
-    /// Writes one record; it may stay in the buffer until [`Sink::flush`].
-    ///
-    /// # Errors
-    /// When the buffer had to be written and could not be.
-    pub fn write(&mut self, record: &Record) -> Result<(), WriteError> {
-        let written = match self.format {
-            Format::Text => text::write(&mut self.writer, record, &self.palette),
-            Format::Jsonl => serde_json::to_writer(&mut self.writer, record)
-                .map_err(io::Error::from)
-                .and_then(|()| self.writer.write_all(b"\n")),
-        };
-        written.map_err(|source| self.failed(source))
+    /// Whether one of them is a file, which can be moved away.
+    pub fn has_files(&self) -> bool {
+        self.opened.iter().any(|(_, target)| target.is_file())
     }
 
-    /// Writes one look at the host; as text, about `rows` sockets and as many groups at most.
-    ///
-    /// # Errors
-    /// As for [`Sink::write`].
-    pub fn write_snapshot(&mut self, snapshot: Snapshot, rows: usize) -> Result<(), WriteError> {
-        match self.format {
-            Format::Text => {
-                let extent = Extent { rows, width: self.width() };
-                text::snapshot::write(&mut self.writer, &snapshot, extent, &self.palette)
-                    .map_err(|source| self.failed(source))
-            }
-            Format::Jsonl => {
-                let Snapshot { groups, scope: _, summary } = snapshot;
-                for leak in groups.into_iter().flat_map(|group| group.leaks) {
-                    self.write(&Record::Leak(Box::new(leak)))?;
-                }
-                self.write(&Record::Summary(Box::new(summary)))
-            }
-        }
-    }
-
-    /// Writes one look at TIME_WAIT; as text, about `rows` destinations of each namespace at most. As a page it takes the
-    /// place of what is on the terminal.
-    ///
-    /// # Errors
-    /// As for [`Sink::write`].
-    pub fn write_time_wait(
-        &mut self,
-        look: &TimeWaitLook,
-        rows: usize,
-        is_page: bool,
-    ) -> Result<(), WriteError> {
-        match self.format {
-            Format::Text => {
-                let page = is_page.then(|| self.size()).flatten().map(|(_, height)| height);
-                let extent = Extent { rows, width: self.width() };
-                text::time_wait::write(&mut self.writer, look, extent, page, &self.palette)
-                    .map_err(|source| self.failed(source))
-            }
-            Format::Jsonl => {
-                for (summary, destinations) in &look.namespaces {
-                    for destination in destinations {
-                        self.write(&Record::TimeWait(Box::new(destination.clone())))?;
-                    }
-                    self.write(&Record::TimeWaitSummary(Box::new(summary.clone())))?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Whether text goes to a terminal, where a look can take the place of the one before.
-    pub fn is_page(&self) -> bool {
-        self.format == Format::Text && self.size().is_some()
-    }
-
-    /// Writes what is to be ended, and that nothing was; as text, about `rows` sockets at most.
-    ///
-    /// # Errors
-    /// As for [`Sink::write`].
-    pub fn write_plan(&mut self, plan: ClearPlan, end: ClearEnd, rows: usize) -> Result<(), WriteError> {
-        match self.format {
-            Format::Text => {
-                let extent = Extent { rows, width: self.width() };
-                text::cleared::write_plan(&mut self.writer, &plan, extent, &self.palette)
-                    .map_err(|source| self.failed(source))?;
-            }
-            Format::Jsonl => {
-                for planned in plan.planned {
-                    self.write(&Record::Cleared(Box::new(planned)))?;
-                }
-            }
-        }
-        self.write(&Record::ClearEnd(Box::new(end)))
-    }
-
-    /// Characters that a line of the terminal takes; `None` when there is no terminal.
-    fn width(&self) -> Option<usize> {
-        self.size().map(|(width, _)| width)
-    }
-
-    /// Width and height of the terminal, in characters.
-    fn size(&self) -> Option<(usize, usize)> {
-        let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| self.is_stdout)?;
-        (size.ws_col > 0).then_some((usize::from(size.ws_col), usize::from(size.ws_row)))
-    }
-
-    /// Writes out what the buffer holds.
+    /// Begins to write, and to have written what is written: the header, to all of them.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn flush(&mut self) -> Result<(), WriteError> {
-        self.writer.flush().map_err(|source| self.failed(source))
+    pub fn write_at_once(self, header: &Header) -> Result<Direct, WriteError> {
+        Direct::begin(self.opened, header)
     }
 
-    fn failed(&self, source: io::Error) -> WriteError {
-        if self.is_stdout && source.kind() == io::ErrorKind::BrokenPipe {
-            return WriteError::ReaderGone;
+    /// Begins to write: the header, to all of them.
+    ///
+    /// # Errors
+    /// When there can be no more threads.
+    pub fn start(self, header: &Header, pace: Pace) -> io::Result<Sinks> {
+        let Self { opened, files } = self;
+        let running = opened
+            .into_iter()
+            .map(|(output, target)| Running::start(&output, target, &files, header, pace))
+            .collect::<Result<_, _>>()?;
+        Ok(Sinks { running, totals: Totals::default(), totals_at: None })
+    }
+}
+
+/// How old the counters may be that a chunk tells: reading them costs some microseconds.
+const TOTALS_AGE: Duration = Duration::from_millis(100);
+
+/// All outputs of a session.
+pub struct Sinks {
+    running: Vec<Running>,
+    totals: Totals,
+    /// When the counters were read.
+    totals_at: Option<Instant>,
+}
+
+impl Sinks {
+    /// Writes one record. It waits in memory until [`Sinks::flush`] finds that it has waited for long enough.
+    #[inline]
+    pub fn write(&mut self, record: &Record) {
+        for output in &mut self.running {
+            output.write(record, &self.totals);
         }
-        WriteError::Failed { destination: self.destination.clone(), source }
+    }
+
+    /// Writes one look at the host; as text, about `rows` sockets and as many groups at most. Returns the sums, to end
+    /// with.
+    pub fn write_snapshot(&mut self, snapshot: Snapshot, rows: usize) -> Summary {
+        for output in &mut self.running {
+            output.write_snapshot(&snapshot, rows);
+        }
+        let Snapshot { groups, scope: _, summary } = snapshot;
+        for leak in groups.into_iter().flat_map(|group| group.leaks) {
+            self.write(&Record::Leak(Box::new(leak)));
+        }
+        summary
+    }
+
+    /// Passes on what has waited for long enough. To be called after each batch of records, and now and then when
+    /// there are none; `totals` reads the session's counters.
+    ///
+    /// # Errors
+    /// When nobody is left to write to.
+    pub fn flush(&mut self, totals: impl FnOnce() -> Totals) -> Result<(), WriteError> {
+        let now = Instant::now();
+        let is_old = self.totals_at.is_none_or(|at| now.saturating_duration_since(at) >= TOTALS_AGE);
+        if is_old || self.running.iter_mut().any(|output| output.is_due(now)) {
+            self.totals = totals();
+            self.totals_at = Some(now);
+        }
+        for output in &mut self.running {
+            output.flush(now, &self.totals);
+        }
+        let had_some = !self.running.is_empty();
+        self.running.retain(|output| !output.reader_has_gone());
+        if had_some && self.running.is_empty() { Err(WriteError::ReaderGone) } else { Ok(()) }
+    }
+
+    /// Begins a new file wherever the present one was moved away.
+    pub fn reopen(&mut self) {
+        for output in &mut self.running {
+            output.reopen(&self.totals);
+        }
+    }
+
+    /// Records that are not in the output that lacks the most of them.
+    pub fn dropped(&self) -> u64 {
+        self.running.iter().map(Running::dropped).max().unwrap_or(0)
+    }
+
+    /// Writes the summary, if there is one to end with, and waits until everything is written: as long as it goes on, and for
+    /// ten seconds in which it does not. Whoever reads standard output has all the time in the world, until `leave` returns.
+    ///
+    /// # Errors
+    /// When an output is incomplete.
+    pub async fn finish(
+        mut self,
+        summary: Option<&Summary>,
+        leave: impl Future<Output = ()>,
+    ) -> Result<(), WriteError> {
+        self.totals = summary.map_or(self.totals, |summary| summary.totals);
+        let mut ending: Vec<_> = std::mem::take(&mut self.running)
+            .into_iter()
+            .map(|output| output.end(summary, &self.totals))
+            .collect();
+        let mut leave = std::pin::pin!(leave);
+        let (mut shortfalls, mut has_left) = (Vec::new(), false);
+        for output in &mut ending {
+            shortfalls.extend(output.wait(leave.as_mut(), &mut has_left).await);
+        }
+        if shortfalls.is_empty() { Ok(()) } else { Err(WriteError::Incomplete(shortfalls)) }
+    }
+}
+
+impl Drop for Sinks {
+    /// A session that fails leaves what it has.
+    fn drop(&mut self) {
+        for output in &mut self.running {
+            output.abandon(&self.totals);
+        }
     }
 }

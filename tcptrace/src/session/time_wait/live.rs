@@ -6,7 +6,12 @@ use rustc_hash::FxHashMap;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
-    super::{SessionError, header, pump::Pump, status::StatusLine, stop::Stop},
+    super::{
+        SessionError, header,
+        pump::Pump,
+        status::StatusLine,
+        stop::{Stop, Wish},
+    },
     LiveLooks, Session, TimeWaitOptions,
     report::Rates,
     summary,
@@ -17,8 +22,8 @@ use crate::{
         privilege,
     },
     owners::{closers::Closers, listing::Roots},
-    record::{Record, TimeWaitLook, Totals},
-    sink::Sink,
+    record::{TimeWaitLook, Totals},
+    sink::Outputs,
     time_wait::closings::Closings,
     units::{Elapsed, plural},
 };
@@ -42,10 +47,11 @@ const REST: u64 = 9;
 pub async fn run_live(options: &TimeWaitOptions, live: &LiveLooks) -> Result<bool, SessionError> {
     privilege::check()?;
     let system = |what| move |source| SessionError::System { what, source };
-    let mut stop = Stop::after(live.duration).map_err(system("wait for signals"))?;
-    let mut sink = Sink::open(&options.destination, options.format)?;
+    let mut stop = Stop::after(live.duration, false).map_err(system("wait for signals"))?;
+    let outputs = Outputs::open(&options.outputs)?;
     let started_ns = monotonic_ns();
     let mut pump = Pump::start(&live.tracer)?;
+    let mut sink = outputs.write_at_once(&header(pump.backend(), WallClock::now().at(started_ns)))?;
     let is_page = sink.is_page();
     let pause = live.interval.unwrap_or(Duration::from_secs(if is_page { 2 } else { 10 }));
     let mut session = Session::new(options);
@@ -53,8 +59,6 @@ pub async fn run_live(options: &TimeWaitOptions, live: &LiveLooks) -> Result<boo
     let mut status = StatusLine::new();
     let mut ticks = interval(DRAIN_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    sink.write(&Record::Header(Box::new(header(pump.backend(), WallClock::now().at(started_ns)))))?;
-    sink.flush()?;
     if !is_page {
         // Rates need something to be compared with.
         look(&mut session, &mut traced)?;
@@ -68,7 +72,11 @@ pub async fn run_live(options: &TimeWaitOptions, live: &LiveLooks) -> Result<boo
         }
         tokio::select! {
             biased;
-            () = stop.wait() => break,
+            wish = stop.wait() => match wish {
+                Wish::End => break,
+                // There are no files to be opened again.
+                Wish::Reopen => {}
+            },
             _ = ticks.tick() => {}
             ready = pump.readable(), if !more => ready.map_err(system("wait for the ring buffer"))?,
             () = std::future::ready(()), if more => {}
@@ -77,7 +85,7 @@ pub async fn run_live(options: &TimeWaitOptions, live: &LiveLooks) -> Result<boo
         if now_ns >= next_look_ns {
             let looked = look(&mut session, &mut traced)?;
             status.clear();
-            sink.write_time_wait(&looked, options.rows, is_page)?;
+            sink.write_time_wait(&looked, options.rows, false, is_page);
             sink.flush()?;
             next_look_ns =
                 now_ns.saturating_add(nanoseconds(pause).max(looked.duration_ns.saturating_mul(REST)));
@@ -89,10 +97,10 @@ pub async fn run_live(options: &TimeWaitOptions, live: &LiveLooks) -> Result<boo
     while traced.take(&mut pump) && monotonic_ns() < ended_ns + LAST_TAKE_NS {}
     let last = look(&mut session, &mut traced)?;
     status.clear();
-    sink.write_time_wait(&last, options.rows, is_page)?;
+    sink.write_time_wait(&last, options.rows, false, is_page);
     let totals = totals(&last, &traced, &mut pump);
-    sink.write(&summary(totals, session.crowded_out, started_ns, WallClock::now()))?;
-    sink.flush()?;
+    sink.write(&summary(totals, session.crowded_out, started_ns, WallClock::now()));
+    sink.finish()?;
     Ok(session.is_found)
 }
 
@@ -140,11 +148,11 @@ impl<'a> Traced<'a> {
         pump.take(|transition| {
             let netns = transition.socket.netns;
             let is_in = options.netns.is_empty() || netns.is_some_and(|netns| options.netns.contains(&netns));
-            if !is_in || !Closings::is_closing(transition) {
+            if !is_in || !Closings::is_closing(&transition) {
                 return;
             }
             *closed += 1;
-            closings.remember(transition, closers.identify(&transition.oncpu, transition.ktime_ns));
+            closings.remember(&transition, closers.identify(&transition.oncpu, transition.ktime_ns));
         })
     }
 }

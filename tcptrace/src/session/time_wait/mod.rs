@@ -26,7 +26,7 @@ use crate::{
     kernel::{KernelFilter, TracerOptions},
     owners::{Owner, candidates, closers::Closers, filter::OwnerFilter, listing::Roots},
     record::{Record, Summary, TimeWaitLook, Totals},
-    sink::{Destination, Format, Sink},
+    sink::{OutputOptions, Outputs},
     time_wait::closings::Closings,
 };
 
@@ -60,10 +60,8 @@ pub struct TimeWaitOptions {
     pub rows: usize,
     /// Below which the files with settings are (`/`).
     pub files_root: PathBuf,
-    /// Where the records go.
-    pub destination: Destination,
-    /// Their form.
-    pub format: Format,
+    /// Where the records go, and in which form.
+    pub outputs: OutputOptions,
 }
 
 /// Looks at intervals.
@@ -83,7 +81,7 @@ pub struct LiveLooks {
 /// When the host cannot do it, or the output could not be written.
 pub fn run_once(options: &TimeWaitOptions) -> Result<bool, SessionError> {
     privilege::warn_of_losses();
-    let mut sink = Sink::open(&options.destination, options.format)?;
+    let outputs = Outputs::open(&options.outputs)?;
     let (started_ns, clock) = (monotonic_ns(), WallClock::now());
     let mut session = Session::new(options);
     let look = session.look(None)?;
@@ -91,13 +89,11 @@ pub fn run_once(options: &TimeWaitOptions) -> Result<bool, SessionError> {
     let shown = session.report(&look, Rates::default(), candidates, None, started_ns, clock);
     let minisockets: u64 =
         shown.namespaces.iter().map(|(summary, _)| summary.count + summary.fin_wait2).sum();
-    sink.write(&Record::Header(Box::new(header("sock_diag", clock.at(started_ns)))))?;
-    sink.write_time_wait(&shown, options.rows, false)?;
-    if options.format == Format::Jsonl {
-        let totals = Totals { records: minisockets, unattributed: minisockets, ..Totals::default() };
-        sink.write(&summary(totals, session.crowded_out, started_ns, clock))?;
-    }
-    sink.flush()?;
+    let mut sink = outputs.write_at_once(&header("sock_diag", clock.at(started_ns)))?;
+    sink.write_time_wait(&shown, options.rows, true, false);
+    let totals = Totals { records: minisockets, unattributed: minisockets, ..Totals::default() };
+    sink.write(&summary(totals, session.crowded_out, started_ns, clock));
+    sink.finish()?;
     Ok(session.is_found)
 }
 
