@@ -45,6 +45,7 @@ impl Serialize for Record {
             Self::Cleared(cleared) => cleared.serialize(serializer),
             Self::Summary(summary) => summary.serialize(serializer),
             Self::ClearEnd(end) => end.serialize(serializer),
+            Self::Other(other) => other.serialize(serializer),
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod arbitrary;
 mod cleared;
 mod json;
+mod other;
 mod parse;
 mod time_wait;
 
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 
 pub use self::{
     cleared::{Actor, ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes},
+    other::Other,
     parse::ParseError,
     time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary},
 };
@@ -50,6 +52,8 @@ pub enum Record {
     Summary(Box<Summary>),
     /// The last record of a session that ended sockets: a summary with what became of them.
     ClearEnd(Box<ClearEnd>),
+    /// A record that was read, of a type that nothing here works with.
+    Other(Box<Other>),
 }
 
 impl Record {
@@ -65,6 +69,7 @@ impl Record {
             Self::Cleared(cleared) => cleared.time,
             Self::Summary(summary) => summary.time,
             Self::ClearEnd(end) => end.summary.time,
+            Self::Other(other) => other.time(),
         }
     }
 }

@@ -61,7 +61,7 @@ impl Table {
     /// Adds a record; returns whether it is one that has a row.
     pub fn push(&mut self, record: &Record) -> bool {
         match record {
-            Record::Header(_) | Record::Summary(_) => return false,
+            Record::Header(_) | Record::Summary(_) | Record::Other(_) => return false,
             // Of sessions that write no tables.
             Record::TimeWait(_) | Record::TimeWaitSummary(_) | Record::Cleared(_) | Record::ClearEnd(_) => {
                 return false;
