@@ -1,0 +1,41 @@
+//! The binary recording `.tct`: records to bytes and back. Pure: no I/O, no clock. The format is described
+//! in FORMAT.md; whoever changes one changes the other.
+
+mod encoder;
+mod index;
+mod preamble;
+
+use bytes::Bytes;
+
+pub use self::{encoder::BlockEncoder, index::trailer, preamble::preamble};
+
+/// The version of the format that is written. Every version up to this one is read.
+pub const VERSION: u16 = 1;
+
+/// A block is worth finishing when [`BlockEncoder::len`] has come to this many bytes: its dictionaries have paid
+/// by then, and a damaged block costs no more than some thousand records.
+pub const BLOCK_BYTES: usize = 64 * 1024;
+
+/// A finished block, which is written in one piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// What goes into the file.
+    pub bytes: Bytes,
+    /// What the index says of it.
+    pub entry: IndexEntry,
+}
+
+/// What the index of a recording says of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// The number of its first record; the first record of a session that is no header has 0.
+    pub first_record: u64,
+    /// Records in it.
+    pub records: u32,
+    /// The earliest time of its records, in nanoseconds since 1970; `i64::MAX` when it has none.
+    pub earliest_ns: i64,
+    /// The latest time of its records; `i64::MIN` when it has none.
+    pub latest_ns: i64,
+    /// Whether the summary of the session is in it.
+    pub has_summary: bool,
+}
