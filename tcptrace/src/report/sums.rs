@@ -157,7 +157,7 @@ pub struct Sums {
     /// By index of the stack that opened them; only those whose stack is known.
     pub stacks: BoundedCounts<u32>,
     /// How stays ended that were stuck.
-    pub ends: BTreeMap<Option<&'static str>, u64>,
+    pub ends: BTreeMap<Option<EndedHow>, u64>,
     /// Lengths of stays that ended.
     pub ended: Durations,
     /// Lengths so far of those that had not.
@@ -202,8 +202,8 @@ impl Sums {
     }
 
     /// Adds a stay that is over, or one that is not as of the end of its session. What lies outside of the window is
-    /// left out.
-    pub fn add(&mut self, episode: &Episode, cast: &Cast, threshold: Threshold, window: Window) {
+    /// left out. One that is not over is drawn until `pad_ns` after its session's end, so that the last step shows it.
+    pub fn add(&mut self, episode: &Episode, cast: &Cast, threshold: Threshold, window: Window, pad_ns: i64) {
         let Some(session) = cast.sessions.get(episode.session as usize) else { return };
         let last_ns = session.last_ns.max(episode.start_ns);
         let end_ns = episode.end.as_ref().map_or(last_ns, |end| end.at_ns).max(episode.start_ns);
@@ -230,9 +230,8 @@ impl Sums {
         let changes = self.changes(episode, is_stuck);
         let from_ns = episode.start_ns.max(session.first_ns).max(window.from_ns);
         changes.add(from_ns, 1);
-        if !is_open {
-            changes.add(end_ns.max(from_ns), -1);
-        }
+        let until_ns = if is_open { end_ns.saturating_add(pad_ns) } else { end_ns };
+        changes.add(until_ns.max(from_ns), -1);
     }
 
     fn add_stuck(&mut self, episode: &Episode, cast: &Cast, session: &Session, duration_ns: u64, is_open: bool) {
@@ -249,7 +248,7 @@ impl Sums {
             self.stacks.add(&stack, 0);
         }
         if !is_open {
-            let how = episode.end.as_ref().and_then(|end| end.how).map(EndedHow::name);
+            let how = episode.end.as_ref().and_then(|end| end.how);
             *self.ends.entry(how).or_default() += 1;
         }
         match report {
