@@ -8,7 +8,8 @@ use std::{
 };
 
 /// A TCP state, with the number and the spelling of include/net/tcp_states.h.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[repr(u8)]
 #[allow(missing_docs, reason = "the names are the kernel's, and RFC 9293 explains them")]
 pub enum State {

@@ -18,7 +18,7 @@ pub mod worker;
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::symbols::Stack;
 use crate::transition::{Call, OpenedHow};
@@ -26,7 +26,7 @@ use crate::transition::{Call, OpenedHow};
 pub use self::process::ProcessIdentity;
 
 /// How an owner is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
     /// A descriptor of it was found in the process's descriptor table.

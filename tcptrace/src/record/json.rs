@@ -45,11 +45,11 @@ impl Serialize for Record {
 
 impl Serialize for Header {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { host, started, command, backend } = self;
+        let Self { version, host, started, command, backend } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", "header")?;
         map.serialize_entry("schema", &SCHEMA)?;
-        map.serialize_entry("version", env!("CARGO_PKG_VERSION"))?;
+        map.serialize_entry("version", version)?;
         map.serialize_entry("host", &host.host)?;
         map.serialize_entry("kernel", &host.kernel)?;
         map.serialize_entry("boot_id", &host.boot_id)?;
@@ -133,6 +133,7 @@ fn call_fields<M: SerializeMap>(
         map.serialize_entry("how", how)?;
     }
     map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
+    map.serialize_entry("site", &stack.as_ref().and_then(|stack| stack.site.as_ref()))?;
     map.serialize_entry("stack", &stack.as_ref().map(|stack| &stack.frames))?;
     map.serialize_entry("stack_is_cut", &stack.as_ref().map(|stack| stack.is_cut))
 }

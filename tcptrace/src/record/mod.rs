@@ -1,12 +1,17 @@
 //! The records of a session: what is said, apart from how it is written. Field names are a promise
 //! (README, "Records"); the sinks only choose the form.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+pub mod arbitrary;
 mod json;
+mod parse;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub use self::parse::ParseError;
 use crate::{
     diagnosis::Verdict,
     host::identity::HostIdentity,
@@ -19,7 +24,7 @@ use crate::{
 pub const SCHEMA: u32 = 1;
 
 /// Anything that a session says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// The first record of a session.
     Header(Box<Header>),
@@ -33,6 +38,19 @@ pub enum Record {
     Summary(Box<Summary>),
 }
 
+impl Record {
+    /// When it happened, or was found out.
+    pub fn time(&self) -> Timestamp {
+        match self {
+            Self::Header(header) => header.started,
+            Self::Transition(transition) => transition.time,
+            Self::Leak(leak) => leak.time,
+            Self::LeakEnd(end) => end.time,
+            Self::Summary(summary) => summary.time,
+        }
+    }
+}
+
 /// Something with the wall-clock time it happened at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timed<T> {
@@ -43,8 +61,10 @@ pub struct Timed<T> {
 }
 
 /// Who is speaking, and since when.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
+    /// The version of tcptrace that speaks.
+    pub version: String,
     /// The machine.
     pub host: HostIdentity,
     /// When the session began.
@@ -75,7 +95,7 @@ impl Age {
 }
 
 /// A socket that has been in CLOSE_WAIT for longer than the threshold, or was asked for by its state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leak {
     /// When it was looked at.
     pub time: Timestamp,
@@ -102,7 +122,7 @@ pub struct Leak {
 }
 
 /// How a socket left CLOSE_WAIT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedHow {
     /// A process closed it (or shut down its sending side).
@@ -116,7 +136,7 @@ pub enum EndedHow {
 }
 
 /// A socket that had been reported left CLOSE_WAIT.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeakEnd {
     /// When.
     pub time: Timestamp,
@@ -131,7 +151,8 @@ pub struct LeakEnd {
 }
 
 /// What became of the records of a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Totals {
     /// Records that came from the kernel side.
     pub records: u64,
@@ -148,7 +169,7 @@ pub struct Totals {
 }
 
 /// The end of a session.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// When it ended.
     pub time: Timestamp,
@@ -163,7 +184,7 @@ pub struct Summary {
 }
 
 /// What one process held.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProcessSummary {
     /// Who.
     pub process: Arc<crate::owners::ProcessIdentity>,

@@ -82,6 +82,7 @@ fn leak(finding: &Finding, clock: WallClock) -> Leak {
 
 fn header(backend: impl std::fmt::Display, started: Timestamp) -> Header {
     Header {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         host: HostIdentity::read(std::path::Path::new("/proc")),
         started,
         command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),

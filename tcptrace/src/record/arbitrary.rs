@@ -1,0 +1,335 @@
+//! Arbitrary records for property tests: whatever a session could say, hostile names and all. What no form of a record
+//! shows is neutral, so that a record that was read back is equal to the one that was written.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use proptest::{collection::vec, option, prelude::*};
+
+use super::{
+    Age, EndedHow, Header, Leak, LeakEnd, PeerCount, ProcessSummary, Record, StackCount, Summary, Timed,
+    Totals,
+};
+use crate::{
+    diagnosis::Verdict,
+    host::identity::HostIdentity,
+    owners::{CalledBy, Evidence, OpenedBy, Owner, ProcessIdentity, symbols::Stack},
+    transition::{
+        Call, Comm, Endpoints, KernelSocket, OpenedHow, Socket, SocketKey, State, Task, Transition,
+    },
+};
+
+/// Any record.
+pub fn record() -> BoxedStrategy<Record> {
+    prop_oneof![
+        8 => transition().prop_map(Record::Transition),
+        3 => leak().prop_map(|leak| Record::Leak(Box::new(leak))),
+        2 => leak_end().prop_map(|end| Record::LeakEnd(Box::new(end))),
+        1 => header().prop_map(|header| Record::Header(Box::new(header))),
+        1 => summary().prop_map(|summary| Record::Summary(Box::new(summary))),
+    ]
+    .boxed()
+}
+
+/// Records of one session: few sockets, tasks and processes that come again and again, mostly in order.
+pub fn session() -> BoxedStrategy<Vec<Record>> {
+    let step = (0..6usize, 0..3usize, 0..20_000_000u64, option::of(Just(())), state(), state());
+    let cast = (vec(socket(), 6), vec(task(), 3), any::<u32>(), any::<bool>());
+    (cast, vec(prop_oneof![9 => step.prop_map(Ok), 1 => record().prop_map(Err)], 0..60))
+        .prop_map(|((sockets, tasks, start, is_known), steps)| {
+            let mut ktime_ns = u64::from(start);
+            let mut last: [Option<(u64, State)>; 6] = [None; 6];
+            steps
+                .into_iter()
+                .map(|step| {
+                    let (socket, task, pause, odd, old, new) = match step {
+                        Ok(step) => step,
+                        Err(record) => return record,
+                    };
+                    ktime_ns += pause;
+                    let before = last[socket].filter(|_| odd.is_none());
+                    last[socket] = Some((ktime_ns, new));
+                    let what = Transition {
+                        ktime_ns,
+                        old_state: before.map_or(old, |(_, state)| state),
+                        new_state: new,
+                        entered_ns: before.map(|(entered, _)| entered),
+                        oncpu: tasks[task],
+                        cgroup_id: is_known.then_some(1),
+                        ..neutral(sockets[socket])
+                    };
+                    let time = Timestamp::UNIX_EPOCH + std::time::Duration::from_nanos(ktime_ns);
+                    Record::Transition(Timed { time, what })
+                })
+                .collect()
+        })
+        .boxed()
+}
+
+fn neutral(socket: Socket) -> Transition {
+    Transition {
+        key: SocketKey(socket.cookie.unwrap_or(0)),
+        socket,
+        is_mptcp: false,
+        ktime_ns: 0,
+        old_state: State::Close,
+        new_state: State::Close,
+        entered_ns: None,
+        oncpu: Task { pid: 0, tid: 0, comm: Comm::default() },
+        kernel_socket: KernelSocket(0),
+        cause: None,
+        cgroup_id: None,
+    }
+}
+
+/// A number, often small or at an edge.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0..3u64, any::<u32>().prop_map(u64::from), any::<u64>(), u64::MAX - 2..=u64::MAX]
+}
+
+fn small() -> impl Strategy<Value = u32> {
+    prop_oneof![0..3u32, any::<u32>()]
+}
+
+fn time() -> BoxedStrategy<Timestamp> {
+    let nanoseconds = prop_oneof![
+        any::<i64>().prop_map(i128::from),
+        Timestamp::MIN.as_nanosecond()..=Timestamp::MAX.as_nanosecond()
+    ];
+    nanoseconds.prop_map(|nanoseconds| Timestamp::from_nanosecond(nanoseconds).unwrap()).boxed()
+}
+
+fn state() -> impl Strategy<Value = State> {
+    prop::sample::select(&State::ALL[..])
+}
+
+/// A name as a stranger might choose it.
+fn name() -> BoxedStrategy<String> {
+    prop_oneof![
+        "[a-z]{1,15}",
+        any::<String>(),
+        Just("a\"b,\u{1b}[2J\n=cmd()\u{202e}\u{fffd}".to_owned()),
+        Just("{\"type\":\"leak\"}".to_owned())
+    ]
+    .boxed()
+}
+
+fn comm() -> impl Strategy<Value = Comm> {
+    vec(prop_oneof![3 => b'a'..=b'z', 1 => 1..=255u8], 0..16).prop_map(|name| {
+        let mut bytes = [0; 16];
+        bytes[..name.len()].copy_from_slice(&name);
+        Comm(bytes)
+    })
+}
+
+/// A name that is a text, or is no longer than its text: what the JSON form can give back.
+pub fn textual(comm: Comm) -> Comm {
+    let text = comm.to_text();
+    let mut bytes = [0; 16];
+    if let Some(place) = bytes.get_mut(..text.len()) {
+        place.copy_from_slice(text.as_bytes());
+    }
+    Comm(bytes)
+}
+
+fn task() -> impl Strategy<Value = Task> {
+    (small(), small(), comm()).prop_map(|(pid, tid, comm)| Task { pid, tid, comm })
+}
+
+fn address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        any::<[u8; 4]>().prop_map(IpAddr::from),
+        any::<[u8; 16]>().prop_map(|octets| IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()),
+        Just(IpAddr::from([127, 0, 0, 1])),
+    ]
+}
+
+fn socket() -> BoxedStrategy<Socket> {
+    let end = || (address(), any::<u16>()).prop_map(SocketAddr::from);
+    (option::of(number()), option::of(small()), end(), end())
+        .prop_map(|(cookie, netns, local, remote)| Socket {
+            cookie,
+            netns,
+            endpoints: Endpoints { local, remote },
+        })
+        .boxed()
+}
+
+fn transition() -> BoxedStrategy<Timed<Transition>> {
+    let moment = (time(), number(), option::of(number()));
+    (moment, socket(), any::<bool>(), state(), state(), task(), option::of(number()))
+        .prop_map(|((time, ktime_ns, entered), socket, is_mptcp, old_state, new_state, oncpu, cgroup_id)| {
+            let entered_ns = entered.map(|entered| entered.min(ktime_ns));
+            let what = Transition {
+                is_mptcp,
+                ktime_ns,
+                old_state,
+                new_state,
+                entered_ns,
+                oncpu,
+                cgroup_id,
+                ..neutral(socket)
+            };
+            Timed { time, what }
+        })
+        .boxed()
+}
+
+fn age() -> impl Strategy<Value = Age> {
+    prop_oneof![
+        number().prop_map(|ns| Age { ns, is_exact: true, at_most_ns: None }),
+        (number(), option::of(number())).prop_map(|(ns, at_most_ns)| Age { ns, is_exact: false, at_most_ns })
+    ]
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    use Verdict::{DataUnread, EofRead, EofUnread, HalfOpen, NeverAccepted, NoHolder};
+    prop::sample::select(&[EofRead, EofUnread, DataUnread, NeverAccepted, HalfOpen, NoHolder][..])
+}
+
+fn process() -> BoxedStrategy<Arc<ProcessIdentity>> {
+    let texts = (name(), option::of(name()), vec(name(), 0..4));
+    let places = (option::of(name()), option::of(name()), option::of(name()));
+    (small(), texts, option::of(small()), option::of(time()), places)
+        .prop_map(|(pid, (comm, exe, cmdline), uid, started, (cgroup, unit, container))| {
+            let start_ticks = None;
+            Arc::new(ProcessIdentity {
+                pid,
+                comm,
+                exe,
+                cmdline,
+                uid,
+                started,
+                start_ticks,
+                cgroup,
+                unit,
+                container,
+            })
+        })
+        .boxed()
+}
+
+fn owner() -> BoxedStrategy<Owner> {
+    use Evidence::{FdTable, Listener, None, Opened};
+    let evidence = prop::sample::select(&[FdTable, Listener, Opened, None][..]);
+    (process(), vec(small(), 0..4), option::of(any::<bool>()), evidence)
+        .prop_map(|(process, fds, inherited, evidence)| Owner { process, fds, inherited, evidence })
+        .boxed()
+}
+
+fn stack() -> BoxedStrategy<Arc<Stack>> {
+    (vec(name(), 0..4), option::of(name()), any::<bool>())
+        .prop_map(|(frames, site, is_cut)| Arc::new(Stack { frames, site, is_cut }))
+        .boxed()
+}
+
+fn called() -> BoxedStrategy<Timed<CalledBy>> {
+    (time(), task(), option::of(stack()))
+        .prop_map(|(time, task, stack)| Timed {
+            time,
+            what: CalledBy { call: Call { task, ktime_ns: 0, stack: None }, stack },
+        })
+        .boxed()
+}
+
+fn opened() -> BoxedStrategy<Timed<OpenedBy>> {
+    (called(), any::<bool>())
+        .prop_map(|(Timed { time, what: called }, is_accepted)| {
+            let how = if is_accepted { OpenedHow::Accept } else { OpenedHow::Connect };
+            Timed { time, what: OpenedBy { how, called } }
+        })
+        .boxed()
+}
+
+fn leak() -> BoxedStrategy<Leak> {
+    let queues = (option::of(small()), option::of(small()), option::of(verdict()));
+    let people = (vec(owner(), 0..3), option::of(opened()), option::of(called()));
+    (time(), socket(), state(), option::of(age()), queues, people)
+        .prop_map(
+            |(time, socket, state, age, (recv_q, send_q, verdict), (owners, opened_by, eof_read_by))| Leak {
+                time,
+                socket,
+                state,
+                age,
+                recv_q,
+                send_q,
+                verdict,
+                owners,
+                opened_by,
+                eof_read_by,
+            },
+        )
+        .boxed()
+}
+
+fn leak_end() -> BoxedStrategy<LeakEnd> {
+    use EndedHow::{Closed, Destroyed, OwnerExited, Reset};
+    let how = option::of(prop::sample::select(&[Closed, Reset, Destroyed, OwnerExited][..]));
+    (time(), socket(), age(), how, option::of(owner()))
+        .prop_map(|(time, socket, age, how, closed_by)| LeakEnd { time, socket, age, how, closed_by })
+        .boxed()
+}
+
+/// A header.
+pub fn header() -> BoxedStrategy<Header> {
+    ((name(), name(), name(), option::of(name())), time(), name(), name())
+        .prop_map(|((version, host, kernel, boot_id), started, command, backend)| Header {
+            version,
+            host: HostIdentity { host, kernel, boot_id },
+            started,
+            command: vec![command],
+            backend,
+        })
+        .boxed()
+}
+
+fn summary() -> BoxedStrategy<Summary> {
+    let totals = (number(), number(), number()).prop_map(|(records, lost, evicted)| Totals {
+        records,
+        lost,
+        evicted,
+        ..Totals::default()
+    });
+    (time(), number(), totals, option::of(number()), vec(process_summary(), 0..3))
+        .prop_map(|(time, duration_ns, totals, in_close_wait, processes)| Summary {
+            time,
+            duration_ns,
+            totals,
+            in_close_wait,
+            processes,
+        })
+        .boxed()
+}
+
+fn process_summary() -> BoxedStrategy<ProcessSummary> {
+    let peer = ((address(), any::<u16>()).prop_map(SocketAddr::from), number());
+    let peers = vec(peer.prop_map(|(peer, count)| PeerCount { peer, count }), 0..3);
+    let stacks = vec((stack(), number()).prop_map(|(stack, count)| StackCount { stack, count }), 0..2);
+    let rate = option::of(any::<f64>().prop_filter("JSON has no such number", |rate| rate.is_finite()));
+    let counts = (number(), number(), number(), option::of(number()));
+    (process(), counts, rate, vec((verdict(), number()), 0..3), peers, stacks)
+        .prop_map(|(process, (sockets, still_stuck, oldest_ns, fds), per_minute, verdicts, peers, stacks)| {
+            let shown = ProcessIdentity {
+                unit: process.unit.clone(),
+                container: process.container.clone(),
+                ..ProcessIdentity::from_name(process.pid, &process.comm)
+            };
+            ProcessSummary {
+                process: Arc::new(shown),
+                sockets,
+                still_stuck,
+                oldest_ns,
+                per_minute,
+                verdicts,
+                peers,
+                stacks,
+                fds_used: fds,
+                fds_limit: fds,
+                fds_run_out_in_ns: fds,
+            }
+        })
+        .boxed()
+}
