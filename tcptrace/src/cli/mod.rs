@@ -3,6 +3,7 @@
 mod filters;
 mod log;
 mod now;
+mod report;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
@@ -12,9 +13,11 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use self::{
     filters::{Filters, OwnerFilters},
     now::NowArguments,
+    report::ReportArguments,
 };
 use crate::{
     kernel::{Backend, KernelFilter, TracerOptions, TrackedCalls},
+    report::run as root_cause,
     session::{
         SessionError,
         leaks::{self, LeaksOptions},
@@ -55,6 +58,8 @@ enum Command {
     Now(NowArguments),
     /// Show every TCP state transition as it happens
     Trace(TraceArguments),
+    /// Sum up recorded sessions: who leaks, towards whom, since when, from which line of code; offline and without root
+    Report(ReportArguments),
 }
 
 #[derive(Debug, Args)]
@@ -170,6 +175,16 @@ pub fn main() -> ExitCode {
             .map(|options| exit(one_look::run(&options).map(|found| u8::from(found && arguments.exit_code)))),
         Command::Trace(arguments) => resolve_trace(&arguments)
             .map(|options| run(async move { trace::run(&options).await.map(|()| 0) })),
+        Command::Report(arguments) => arguments.resolve().map(|options| match root_cause::run(&options) {
+            Ok(()) => 0,
+            Err(error) => {
+                let code = error.exit_code();
+                if code != 0 {
+                    ::log::error!("{error}");
+                }
+                code
+            }
+        }),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

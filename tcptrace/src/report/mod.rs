@@ -13,12 +13,19 @@ mod closes;
 mod durations;
 mod episode;
 mod headline;
+mod html;
+mod input;
 pub mod model;
+pub mod output;
+mod perfetto;
+pub mod run;
 mod series;
 mod side;
-mod sums;
+pub mod sums;
+mod text;
 #[cfg(test)]
 mod tests;
+pub mod window;
 
 use jiff::Timestamp;
 

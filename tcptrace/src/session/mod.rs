@@ -10,6 +10,8 @@ mod stop;
 mod tally;
 pub mod trace;
 
+pub(crate) use self::stop::Stop;
+
 use jiff::Timestamp;
 use thiserror::Error;
 

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use self::text::snapshot::Extent;
 pub use self::{escape::Harmless, file::OpenError};
+pub(crate) use self::text::columns;
 use crate::record::{Record, Snapshot};
 
 /// The form of the records.
@@ -77,7 +78,7 @@ pub struct Palette {
 
 impl Palette {
     /// Colours for a terminal; `None` for anything else, and wherever NO_COLOR is set.
-    fn for_stdout() -> Self {
+    pub fn for_stdout() -> Self {
         use anstyle::AnsiColor::{Cyan, Green, Red};
         if anstream::AutoStream::choice(&io::stdout()) == anstream::ColorChoice::Never {
             return Self::default();

@@ -1,6 +1,6 @@
 //! The records as lines for people. Not part of any promise: it may change to read better.
 
-mod columns;
+pub mod columns;
 pub mod snapshot;
 mod summary;
 
