@@ -1,5 +1,7 @@
 //! Makes the report of what was added up. Pure; changes nothing, so that it can be done again as a recording grows.
 
+use std::collections::HashMap;
+
 use super::{
     aggregate::{Aggregator, Source, Wanted},
     bounded::BoundedCounts,
@@ -232,21 +234,27 @@ fn peak(over_time: &OverTime) -> u64 {
 }
 
 fn lengths(sums: &Sums) -> Durations {
-    let mut all = sums.ended.clone();
+    let kinds = [&sums.passing, &sums.ended, &sums.open];
+    let mut all = sums.passing.clone();
+    all.merge(&sums.ended);
     all.merge(&sums.open);
     let quantile = |part| all.quantile_ns(part);
     let bars = quantile(0.0).zip(quantile(1.0)).map_or_else(Vec::new, |(shortest, longest)| {
         let bounds = bounds_ns(shortest, longest);
-        let (ended, open) = (sums.ended.bars(&bounds), sums.open.bars(&bounds));
-        let counts = ended.into_iter().zip(open);
-        let bounds = std::iter::once(0).chain(bounds.iter().copied()).zip(bounds.iter().copied().chain([u64::MAX]));
-        let bars = counts.zip(bounds);
-        let bars = bars.map(|((ended, open), (from_ns, below_ns))| Bar { from_ns, below_ns, ended, open });
+        let [not_stuck, ended, still_stuck] = kinds.map(|durations| durations.bars(&bounds));
+        let from = std::iter::once(0).chain(bounds.iter().copied());
+        let below = bounds.iter().copied().chain([u64::MAX]);
+        let counts = not_stuck.into_iter().zip(ended).zip(still_stuck);
+        let bars = from.zip(below).zip(counts).map(|((from_ns, below_ns), ((not_stuck, ended), still_stuck))| Bar {
+            from_ns,
+            below_ns,
+            not_stuck,
+            ended,
+            still_stuck,
+        });
         without_empty_ends(bars.collect())
     });
     Durations {
-        ended: sums.ended.count(),
-        open: sums.open.count(),
         began_unseen: sums.began_unseen,
         median_ns: quantile(0.5),
         p90_ns: quantile(0.9),
@@ -257,11 +265,10 @@ fn lengths(sums: &Sums) -> Durations {
 }
 
 fn without_empty_ends(mut bars: Vec<Bar>) -> Vec<Bar> {
-    let is_empty = |bar: &Bar| bar.ended + bar.open == 0;
-    while bars.last().is_some_and(is_empty) {
+    while bars.last().is_some_and(|bar| bar.stays() == 0) {
         bars.pop();
     }
-    let first = bars.iter().position(|bar| !is_empty(bar)).unwrap_or(bars.len());
+    let first = bars.iter().position(|bar| bar.stays() > 0).unwrap_or(bars.len());
     bars.split_off(first)
 }
 
@@ -398,7 +405,21 @@ fn stacks(sums: &Sums, cast: &Cast, top: usize) -> Ranking<StackShare> {
 fn worst(sums: &Sums, cast: &Cast, top: usize) -> Vec<WorstSocket> {
     let mut all: Vec<&Worst> = sums.worst.iter().map(|worst| &worst.0).collect();
     all.sort_by(|a, b| b.cmp(a));
-    all.into_iter().take(top).filter_map(|worst| worst_socket(worst, cast)).collect()
+    // The longest of each holder before the second longest of any: a hundred that look alike tell no more than one.
+    let mut ranks: HashMap<Option<u32>, usize> = HashMap::new();
+    let mut ranked: Vec<(usize, &Worst)> = all
+        .into_iter()
+        .map(|worst| {
+            let first = worst.episode.report.as_ref().and_then(|report| report.holders.first());
+            let rank = ranks.entry(first.and_then(|holder| holder.process)).or_default();
+            *rank += 1;
+            (*rank, worst)
+        })
+        .collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.truncate(top);
+    ranked.sort_by(|(_, a), (_, b)| b.cmp(a));
+    ranked.into_iter().filter_map(|(_, worst)| worst_socket(worst, cast)).collect()
 }
 
 fn worst_socket(worst: &Worst, cast: &Cast) -> Option<WorstSocket> {

@@ -5,13 +5,20 @@ use hdrhistogram::{CreationError, Histogram};
 /// The longest that is told apart: ten years, in microseconds.
 const MOST_US: u64 = 10 * 365 * 86_400 * 1_000_000;
 
-/// Bounds of the bars that are drawn, in nanoseconds: one, two and five of each decade from a hundred microseconds.
-const FIRST_DECADE_NS: u64 = 100_000;
+/// Where the decades begin that bars are drawn for: a microsecond, in nanoseconds.
+const FIRST_DECADE_NS: u64 = 1_000;
+
+/// Decades that bars are drawn for.
+const DECADES: u32 = 14;
+
+/// Bars that can be told apart.
+const MOST_BARS: usize = 16;
 
 /// Durations.
 #[derive(Clone, Debug)]
 pub struct Durations {
     histogram: Histogram<u64>,
+    longest_ns: u64,
 }
 
 impl Durations {
@@ -20,12 +27,13 @@ impl Durations {
     /// # Errors
     /// Never: the bounds are valid.
     pub fn new() -> Result<Self, CreationError> {
-        Ok(Self { histogram: Histogram::new_with_bounds(1, MOST_US, 2)? })
+        Ok(Self { histogram: Histogram::new_with_bounds(1, MOST_US, 2)?, longest_ns: 0 })
     }
 
     /// Counts one, in nanoseconds; told apart to a hundredth, and no finer than a microsecond.
     pub fn add(&mut self, duration_ns: u64) {
         self.histogram.saturating_record((duration_ns / 1_000).max(1));
+        self.longest_ns = self.longest_ns.max(duration_ns);
     }
 
     /// How many there are.
@@ -35,13 +43,14 @@ impl Durations {
 
     /// The duration that this part (0 to 1) of all does not exceed, in nanoseconds; `None` when there are none.
     pub fn quantile_ns(&self, part: f64) -> Option<u64> {
-        (self.count() > 0).then(|| self.histogram.value_at_quantile(part).saturating_mul(1_000))
+        (self.count() > 0).then(|| self.histogram.value_at_quantile(part).saturating_mul(1_000).min(self.longest_ns))
     }
 
     /// Adds all of another's.
     pub fn merge(&mut self, other: &Self) {
         // The bounds are the same, so there is nothing that could not be added.
         let _ = self.histogram.add(&other.histogram);
+        self.longest_ns = self.longest_ns.max(other.longest_ns);
     }
 
     /// How many there are below each bound and not below the one before; the last entry are those from the last bound
@@ -59,14 +68,19 @@ impl Durations {
     }
 }
 
-/// Bounds for bars that reach from the shortest to the longest of the given durations, in nanoseconds.
+/// Bounds for bars that reach from the shortest to the longest of the given durations, in nanoseconds: 1, 2 and 5 of each
+/// decade, or fewer where they span many.
 pub fn bounds_ns(shortest_ns: u64, longest_ns: u64) -> Vec<u64> {
-    let steps = (0..).map(|nth: u32| FIRST_DECADE_NS.saturating_mul(10u64.saturating_pow(nth)));
-    let all: Vec<u64> =
-        steps.take(12).flat_map(|decade| [1, 2, 5].map(|part| decade.saturating_mul(part))).collect();
-    let first = all.partition_point(|bound| *bound <= shortest_ns).saturating_sub(1);
-    let last = all.partition_point(|bound| *bound <= longest_ns);
-    all.get(first..=last.min(all.len().saturating_sub(1))).unwrap_or_default().to_vec()
+    let bounds = |parts: &[u64]| -> Vec<u64> {
+        let decades = (0..DECADES).map(|nth| FIRST_DECADE_NS.saturating_mul(10u64.saturating_pow(nth)));
+        let all: Vec<u64> =
+            decades.flat_map(|decade| parts.iter().map(move |part| decade.saturating_mul(*part))).collect();
+        let first = all.partition_point(|bound| *bound <= shortest_ns).saturating_sub(1);
+        let last = all.partition_point(|bound| *bound <= longest_ns).min(all.len() - 1);
+        all.get(first..=last).unwrap_or_default().to_vec()
+    };
+    let fine = bounds(&[1, 2, 5]);
+    if fine.len() <= MOST_BARS { fine } else { bounds(&[1, 3]) }
 }
 
 #[cfg(test)]
@@ -93,6 +107,7 @@ mod tests {
         let bounds = bounds_ns(3 * SECOND, 70 * SECOND);
         assert_eq!(bounds, [2, 5, 10, 20, 50, 100].map(|seconds| seconds * SECOND));
         assert_eq!(bounds_ns(0, 0), [FIRST_DECADE_NS]);
-        assert!(bounds_ns(0, u64::MAX).len() <= 36);
+        assert_eq!(bounds_ns(5_000, 20 * SECOND).get(..3), Some(&[3_000, 10_000, 30_000][..]));
+        assert!(bounds_ns(0, u64::MAX).len() <= 28);
     }
 }

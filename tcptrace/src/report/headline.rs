@@ -30,7 +30,7 @@ pub fn of(report: &Report) -> Headline {
         return nothing_stuck(report);
     }
     let mut headline = Headline { answer: who(report), outlook: Vec::new() };
-    headline.outlook.extend(still(close_wait));
+    headline.outlook.extend(still(report));
     let growing = report.processes.top.iter().find(|process| process.per_minute.is_some_and(|rate| rate > 0.0));
     headline.outlook.extend(growing.and_then(growth));
     headline
@@ -109,9 +109,13 @@ fn program(report: &Report) -> Option<String> {
     Some(format!("{count} processes of {} {holds} {part} stuck sockets", Harmless(comm)))
 }
 
-fn still(close_wait: &CloseWait) -> Option<String> {
-    let CloseWait { stuck, still_stuck, longest_ns, .. } = *close_wait;
-    let longest = longest_ns.map(|ns| format!(", the longest for {}", Elapsed(ns))).unwrap_or_default();
+fn still(report: &Report) -> Option<String> {
+    let CloseWait { stuck, still_stuck, longest_ns, .. } = report.close_wait;
+    let longest = longest_ns.map(|ns| format!("the longest has been so for {} at least", Elapsed(ns)));
+    if report.over_time.is_none() {
+        return longest;
+    }
+    let longest = longest_ns.map(|ns| format!("; the longest stay was {}", Elapsed(ns))).unwrap_or_default();
     Some(match (still_stuck, stuck) {
         (0, 1) => format!("it is stuck no more{longest}"),
         (0, _) => format!("none of them is stuck any more{longest}"),

@@ -217,13 +217,9 @@ pub enum LineOf {
     Passing,
 }
 
-/// How long stays in CLOSE_WAIT were.
+/// How long stays in CLOSE_WAIT were; of those that had not ended, what they had come to.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Durations {
-    /// Stays that ended.
-    pub ended: u64,
-    /// Stays that had not, when last looked at: they are counted with what they had come to.
-    pub open: u64,
     /// Stays that began before they could be seen: they were longer than is counted here.
     pub began_unseen: u64,
     /// Half of all stays were no longer than this.
@@ -245,10 +241,19 @@ pub struct Bar {
     pub from_ns: u64,
     /// Shorter than this.
     pub below_ns: u64,
-    /// Those that ended.
+    /// Those that were not stuck.
+    pub not_stuck: u64,
+    /// Those that were, and ended.
     pub ended: u64,
-    /// Those that had not.
-    pub open: u64,
+    /// Those that still were.
+    pub still_stuck: u64,
+}
+
+impl Bar {
+    /// All of them.
+    pub fn stays(&self) -> u64 {
+        self.not_stuck + self.ended + self.still_stuck
+    }
 }
 
 /// The first of many, and what the others come to.

@@ -168,7 +168,7 @@ impl<'a> Making<'a> {
                 serde_json::to_writer_pretty(&mut *out, &report)?;
                 out.write_all(b"\n")
             }
-            Form::Html | Form::Perfetto => out.write_all(html::page(&report).into_string().as_bytes()),
+            Form::Html | Form::Perfetto => out.write_all(html::page(&report, &TimeZone::system()).into_string().as_bytes()),
         })?;
         Ok(())
     }

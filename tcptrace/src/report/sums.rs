@@ -158,16 +158,19 @@ pub struct Sums {
     pub stacks: BoundedCounts<u32>,
     /// How stays ended that were stuck.
     pub ends: BTreeMap<Option<EndedHow>, u64>,
-    /// Lengths of stays that ended.
+    /// Lengths of stays that were not stuck.
+    pub passing: Durations,
+    /// Of those that were, and ended.
     pub ended: Durations,
-    /// Lengths so far of those that had not.
+    /// Of those that still were when last looked at: as far as they had come.
     pub open: Durations,
     /// Stays that began before they could be seen: they were longer than is counted.
     pub began_unseen: u64,
-    /// Changes of the number of sockets that were not stuck, of those without a known holder, and of processes for
-    /// which there was no room.
+    /// Changes of the number of sockets that were not stuck.
     pub passing_changes: Series,
+    /// Of stuck sockets without a known holder.
     pub unknown_changes: Series,
+    /// Of stuck sockets of processes for which there was no room.
     pub other_changes: Series,
     /// The longest stays of stuck sockets; the shortest of them on top.
     pub worst: BinaryHeap<Reverse<Worst>>,
@@ -191,6 +194,7 @@ impl Sums {
             peers: BoundedCounts::new(ALL_PEERS),
             stacks: BoundedCounts::new(ALL_STACKS),
             ends: BTreeMap::new(),
+            passing: Durations::new()?,
             ended: Durations::new()?,
             open: Durations::new()?,
             began_unseen: 0,
@@ -218,12 +222,17 @@ impl Sums {
         };
         self.stays += 1;
         self.began_unseen += u64::from(!episode.start_is_exact);
-        (if is_open { &mut self.open } else { &mut self.ended }).add(duration_ns);
         let report = episode.report.as_deref();
         let is_half_open = report.is_some_and(|report| report.verdict == Some(Verdict::HalfOpen));
         let is_long = duration_ns >= threshold.ns || (report.is_some() && !threshold.is_asked_for);
         self.half_open += u64::from(is_half_open);
         let is_stuck = is_long && !is_half_open;
+        let durations = match (is_stuck, is_open) {
+            (false, _) => &mut self.passing,
+            (true, false) => &mut self.ended,
+            (true, true) => &mut self.open,
+        };
+        durations.add(duration_ns);
         if is_stuck {
             self.add_stuck(episode, cast, session, duration_ns, is_open);
         }

@@ -6,7 +6,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
     model::{
-        ClosedFirst, Durations, OverTime, PeerShare, ProcessShare, Ranking, Report, SessionReport, StackShare,
+        Bar, ClosedFirst, Durations, OverTime, PeerShare, ProcessShare, Ranking, Report, SessionReport, StackShare,
         VerdictShare, WorstSocket,
     },
     output::Destination,
@@ -300,10 +300,10 @@ fn write_durations(out: &mut dyn Write, durations: &Durations, look: &Look) -> i
     let more =
         format!("half of them up to {}, 99 of 100 up to {}, the longest {}", Elapsed(median), Elapsed(p99), Elapsed(longest));
     heading(out, "time in CLOSE_WAIT", &more, look)?;
-    let most = durations.bars.iter().map(|bar| bar.ended + bar.open).max().unwrap_or_default();
+    let most = durations.bars.iter().map(Bar::stays).max().unwrap_or_default();
     for bar in &durations.bars {
-        let open = if bar.open > 0 { format!(", {} not over", bar.open) } else { String::new() };
-        write_bar(out, bar.ended + bar.open, most, &format!("{}{open}", range(bar.from_ns, bar.below_ns)), look)?;
+        let still = if bar.still_stuck > 0 { format!(", {} still stuck", bar.still_stuck) } else { String::new() };
+        write_bar(out, bar.stays(), most, &format!("{}{still}", range(bar.from_ns, bar.below_ns)), look)?;
     }
     Ok(())
 }
@@ -318,17 +318,22 @@ fn range(from_ns: u64, below_ns: u64) -> String {
 }
 
 /// How a stay ended, or that it has not.
-pub fn ending(socket: &WorstSocket) -> String {
-    let how = match (socket.is_open, socket.how) {
+pub fn how(socket: &WorstSocket) -> &'static str {
+    match (socket.is_open, socket.how) {
         (true, _) => "still stuck",
         (_, Some(EndedHow::Closed)) => "closed",
         (_, Some(EndedHow::Reset)) => "reset",
         (_, Some(EndedHow::Destroyed)) => "destroyed",
-        (_, Some(EndedHow::OwnerExited)) => "ended with its holder",
+        (_, Some(EndedHow::OwnerExited)) => "holder exited",
         (_, None) => "gone, unseen how",
-    };
+    }
+}
+
+/// How a stay ended, and by whom where that is known.
+pub fn ending(socket: &WorstSocket) -> String {
+    let how = how(socket);
     match &socket.closed_by {
-        Some(closer) if !socket.is_open => format!("{how} by {closer}"),
+        Some(closer) if socket.how == Some(EndedHow::Closed) && !socket.is_open => format!("{how} by {closer}"),
         _ => how.to_owned(),
     }
 }

@@ -1,3 +1,0 @@
-//! placeholder
-use super::model::Report;
-pub fn page(_report: &Report) -> maud::Markup { maud::html! { } }
