@@ -241,7 +241,7 @@ fn lengths(sums: &Sums) -> Durations {
     let quantile = |part| all.quantile_ns(part);
     let bars = quantile(0.0).zip(quantile(1.0)).map_or_else(Vec::new, |(shortest, longest)| {
         let bounds = bounds_ns(shortest, longest);
-        let [not_stuck, ended, still_stuck] = kinds.map(|durations| durations.bars(&bounds));
+        let [not_stuck, ended, still_stuck] = kinds.map(|durations| durations.bars(bounds));
         let from = std::iter::once(0).chain(bounds.iter().copied());
         let below = bounds.iter().copied().chain([u64::MAX]);
         let counts = not_stuck.into_iter().zip(ended).zip(still_stuck);

@@ -106,6 +106,7 @@ impl Caveat {
             Self::OnlyMoments
                 | Self::OnlyLeaks
                 | Self::HolderNotRecorded(_)
+                | Self::Unattributed(_)
                 | Self::StacksKnown { .. }
                 | Self::BeganUnseen(_)
                 | Self::SeveralClocks(_)

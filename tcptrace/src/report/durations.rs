@@ -5,11 +5,29 @@ use hdrhistogram::{CreationError, Histogram};
 /// The longest that is told apart: ten years, in microseconds.
 const MOST_US: u64 = 10 * 365 * 86_400 * 1_000_000;
 
-/// Where the decades begin that bars are drawn for: a microsecond, in nanoseconds.
-const FIRST_DECADE_NS: u64 = 1_000;
+const MICROSECOND: u64 = 1_000;
+const MILLISECOND: u64 = 1_000_000;
+const SECOND: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
 
-/// Decades that bars are drawn for.
-const DECADES: u32 = 14;
+/// Round durations, each about twice the one before.
+const FINE_NS: [u64; 40] = {
+    let (us, ms, s) = (MICROSECOND, MILLISECOND, SECOND);
+    [
+        us, 2 * us, 5 * us, 10 * us, 20 * us, 50 * us, 100 * us, 200 * us, 500 * us, ms, 2 * ms, 5 * ms, 10 * ms, 20 * ms,
+        50 * ms, 100 * ms, 200 * ms, 500 * ms, s, 2 * s, 5 * s, 10 * s, 20 * s, 30 * s, MINUTE, 2 * MINUTE, 5 * MINUTE,
+        10 * MINUTE, 20 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, 16 * HOUR, DAY, 2 * DAY, 7 * DAY,
+        30 * DAY, 365 * DAY,
+    ]
+};
+
+/// Round durations, each about ten times the one before.
+const COARSE_NS: [u64; 14] = {
+    let (us, ms, s) = (MICROSECOND, MILLISECOND, SECOND);
+    [us, 10 * us, 100 * us, ms, 10 * ms, 100 * ms, s, 10 * s, MINUTE, 10 * MINUTE, HOUR, 10 * HOUR, 4 * DAY, 40 * DAY]
+};
 
 /// Bars that can be told apart.
 const MOST_BARS: usize = 16;
@@ -68,27 +86,22 @@ impl Durations {
     }
 }
 
-/// Bounds for bars that reach from the shortest to the longest of the given durations, in nanoseconds: 1, 2 and 5 of each
-/// decade, or fewer where they span many.
-pub fn bounds_ns(shortest_ns: u64, longest_ns: u64) -> Vec<u64> {
-    let bounds = |parts: &[u64]| -> Vec<u64> {
-        let decades = (0..DECADES).map(|nth| FIRST_DECADE_NS.saturating_mul(10u64.saturating_pow(nth)));
-        let all: Vec<u64> =
-            decades.flat_map(|decade| parts.iter().map(move |part| decade.saturating_mul(*part))).collect();
+/// Bounds for bars that reach from the shortest to the longest of the given durations, in nanoseconds: round numbers, and
+/// not too many of them.
+pub fn bounds_ns(shortest_ns: u64, longest_ns: u64) -> &'static [u64] {
+    let reaching = |all: &'static [u64]| {
         let first = all.partition_point(|bound| *bound <= shortest_ns).saturating_sub(1);
         let last = all.partition_point(|bound| *bound <= longest_ns).min(all.len() - 1);
-        all.get(first..=last).unwrap_or_default().to_vec()
+        all.get(first..=last).unwrap_or_default()
     };
-    let fine = bounds(&[1, 2, 5]);
-    if fine.len() <= MOST_BARS { fine } else { bounds(&[1, 3]) }
+    let fine = reaching(&FINE_NS);
+    if fine.len() <= MOST_BARS { fine } else { reaching(&COARSE_NS) }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-
-    const SECOND: u64 = 1_000_000_000;
 
     #[test]
     fn every_duration_is_in_the_bar_it_belongs_to() {
@@ -105,9 +118,10 @@ mod tests {
     #[test]
     fn the_bounds_reach_around_what_there_is() {
         let bounds = bounds_ns(3 * SECOND, 70 * SECOND);
-        assert_eq!(bounds, [2, 5, 10, 20, 50, 100].map(|seconds| seconds * SECOND));
-        assert_eq!(bounds_ns(0, 0), [FIRST_DECADE_NS]);
-        assert_eq!(bounds_ns(5_000, 20 * SECOND).get(..3), Some(&[3_000, 10_000, 30_000][..]));
-        assert!(bounds_ns(0, u64::MAX).len() <= 28);
+        assert_eq!(bounds, [2, 5, 10, 20, 30, 60, 120].map(|seconds| seconds * SECOND));
+        assert_eq!(bounds_ns(0, 0), [MICROSECOND]);
+        assert_eq!(bounds_ns(5_000, 20 * SECOND).get(..3), Some(&[1_000, 10_000, 100_000][..]));
+        assert!(bounds_ns(0, u64::MAX).len() <= MOST_BARS);
+        assert!(FINE_NS.is_sorted() && COARSE_NS.is_sorted());
     }
 }

@@ -132,5 +132,5 @@ fn growth(process: &ProcessShare) -> Option<String> {
         _ => String::new(),
     };
     let end = process.fds_run_out_in_ns.map(|ns| format!("; they run out in {}", Elapsed(ns))).unwrap_or_default();
-    Some(format!("{} grows by {rate:.1} a minute{limit}{end}", process.process))
+    Some(format!("they become more by {rate:.1} a minute at {}{limit}{end}", process.process))
 }

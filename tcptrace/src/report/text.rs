@@ -227,8 +227,12 @@ fn process_cells(process: &ProcessShare) -> [String; 10] {
     ]
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
+/// A part of all, 0 to 1, in hundredths.
+pub fn percent(share: f64) -> String {
+    match share * 100.0 {
+        percent if percent > 0.0 && percent < 0.5 => "< 1 %".to_owned(),
+        percent => format!("{percent:.0} %"),
+    }
 }
 
 fn write_others<T>(out: &mut dyn Write, ranking: &Ranking<T>, noun: &str, look: &Look) -> io::Result<()> {

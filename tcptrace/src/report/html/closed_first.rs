@@ -9,7 +9,10 @@ use super::{
     section,
 };
 use crate::{
-    report::model::{CloserShare, ClosedFirst, PeerCloses, Ranking},
+    report::{
+        model::{ClosedFirst, CloserShare, PeerCloses, Ranking},
+        text::percent,
+    },
     units::Elapsed,
 };
 
@@ -47,7 +50,7 @@ fn chart(view: &View<'_>, closed: &ClosedFirst) -> Markup {
         ul.legend.split-names {
             @for (class, name, what, count) in sides {
                 li { b class={ "key " (class) } {} " " strong { (grouped(count)) } " " (name) ", " (what)
-                    " " small { (format!("{:.0} %", Part::of_counts(count, all).0 * 100.0)) } }
+                    " " small { (percent(Part::of_counts(count, all).0)) } }
             }
         }
         @if closed.by_us_over_time.len() > 1 { (rates(view, closed)) }

@@ -90,7 +90,7 @@ fn edge(from_ns: u64) -> String {
 
 /// A round duration without what is zero: `10 s`, `2 min`.
 fn short(ns: u64) -> String {
-    Elapsed(ns).to_string().replace(".0 ", " ")
+    Elapsed(ns).to_string().replace(".0 ", " ").replace(" 00s", "").replace(" 00m", "").replace(" 00h", "")
 }
 
 fn table(bars: &[Bar]) -> Markup {

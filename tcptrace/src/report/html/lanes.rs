@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{
-    View, empty, numbers,
+    View, breakable, empty, numbers,
     over_time::ticks,
     scale::{Part, TimeAxis},
     section,
@@ -43,7 +43,7 @@ fn chart(view: &View<'_>, worst: &[WorstSocket]) -> Markup {
             ol {
                 @for socket in worst {
                     li {
-                        p.lane-name { strong { (holder(socket)) } " " span { (socket.remote) } }
+                        p.lane-name { strong { (breakable(&holder(socket))) } " " span { (socket.remote) } }
                         p.lane-length { @if !socket.since_is_exact { "≥ " } (Elapsed(socket.close_wait_ns)) " " small { (how(socket)) } }
                         div.track title=(sentence(view, socket)) {
                             @if let Some(at) = recording { span.begins style={ "left:" (at) } {} }
@@ -101,9 +101,9 @@ fn table(view: &View<'_>, worst: &[WorstSocket]) -> Markup {
                         td.number { (Elapsed(socket.close_wait_ns)) }
                         td { (ending(socket)) }
                         td { code { (socket.verdict.map_or("?", Verdict::name)) } }
-                        td { @if let Some(site) = &socket.site { code { (crate::sink::Harmless(site)) } } }
+                        td { @if let Some(site) = &socket.site { code { (breakable(site)) } } }
                         td { @if let Some(read) = socket.eof_read { (view.time_of_day(read.0)) }
-                            @if let Some(site) = &socket.eof_read_site { " " code { (crate::sink::Harmless(site)) } } }
+                            @if let Some(site) = &socket.eof_read_site { " " code { (breakable(site)) } } }
                         td.number { @if let Some(cookie) = socket.cookie { (cookie) } }
                     }
                 }

@@ -17,7 +17,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use self::scale::grouped;
 use super::model::Report;
-use crate::units::Elapsed;
+use crate::{sink::Harmless, units::Elapsed};
 
 /// A report, and where it is read.
 struct View<'a> {
@@ -92,7 +92,7 @@ fn top(view: &View<'_>) -> Markup {
     html! {
         header class=[(report.close_wait.stuck > 0).then_some("is-stuck")] {
             p.eyebrow { (where_and_when(view)) }
-            h1 { (report.headline.answer) }
+            h1 { (breakable(&report.headline.answer)) }
             @if !report.headline.outlook.is_empty() {
                 p.outlook { (sentences(&report.headline.outlook)) }
             }
@@ -102,7 +102,7 @@ fn top(view: &View<'_>) -> Markup {
                     p { strong { "Read with care." } " This report rests on incomplete recordings:" }
                     ul {
                         @for caveat in report.cannot_claim.iter().filter(|caveat| caveat.is_loss()) {
-                            li { (caveat) }
+                            li { (marked(&caveat.to_string())) }
                         }
                     }
                 }
@@ -122,7 +122,6 @@ fn sentences(parts: &[String]) -> String {
 }
 
 fn where_and_when(view: &View<'_>) -> Markup {
-    use crate::sink::Harmless;
     let mut hosts: Vec<&str> = view.report.sessions.iter().filter_map(|session| session.host.as_deref()).collect();
     hosts.dedup();
     let hosts = match hosts.as_slice() {
@@ -181,7 +180,28 @@ fn section(id: &str, title: &str, told: &str, content: &Markup) -> Markup {
 
 /// What stands in place of a chart that has nothing to show.
 fn empty(why: &str) -> Markup {
-    html! { p.empty { (why) } }
+    html! { p.empty { (marked(why)) } }
+}
+
+/// Text in which backticks enclose what can be typed.
+fn marked(text: &str) -> Markup {
+    html! {
+        @for (nth, part) in text.split('`').enumerate() {
+            @if nth.is_multiple_of(2) { (part) } @else { code { (part) } }
+        }
+    }
+}
+
+/// A name that strangers chose, harmless, and broken where it is long after what separates its parts.
+fn breakable(name: &str) -> Markup {
+    let name = Harmless(name).to_string();
+    html! {
+        @for part in name.split_inclusive([':', '/', '_', '.', '-']) {
+            (part)
+            // Never between the two colons of a path, nor before the number of a line.
+            @if !part.ends_with(':') || part.len() == 1 { wbr; }
+        }
+    }
 }
 
 /// Numbers to a chart, folded away.

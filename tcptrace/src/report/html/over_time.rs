@@ -161,7 +161,7 @@ fn place_for_letter(over_time: &OverTime, line: &Line, most: u64) -> Option<(Par
     let height = Part::of_counts(thickest, most);
     let middle = lower.get(step)? + thickest / 2;
     (height.0 >= ROOM_FOR_LETTER)
-        .then(|| (Part::of(step as f64 + 0.5, lower.len() as f64), Part::of_counts(middle, most)))
+        .then(|| (Part(Part::of(step as f64 + 0.5, lower.len() as f64).0.clamp(0.03, 0.97)), Part::of_counts(middle, most)))
 }
 
 fn table(view: &View<'_>, over_time: &OverTime) -> Markup {

@@ -3,12 +3,13 @@
 use maud::{Markup, html};
 
 use super::{
-    View, empty,
+    View, breakable, empty,
     scale::{Part, grouped},
     section,
 };
 use crate::{
     diagnosis::Verdict,
+    report::text::percent,
     report::model::{PeerShare, ProcessShare, Ranking, StackShare, VerdictShare},
     sink::Harmless,
     units::{Elapsed, plural},
@@ -20,7 +21,7 @@ fn share_bar(count: u64, all: u64, class: &str) -> Markup {
     html! {
         span.count { (grouped(count)) }
         span.bar aria-hidden="true" { span class=(class) style={ "width:" (part) } {} }
-        span.share { (format!("{:.0} %", part.0 * 100.0)) }
+        span.share { (percent(part.0)) }
     }
 }
 
@@ -81,15 +82,15 @@ fn process_card(view: &View<'_>, place: usize, process: &ProcessShare, stuck: u6
             details {
                 summary { "About this process" }
                 dl.about {
-                    @if !process.cmdline.is_empty() { dt { "command" } dd { code { (Harmless(&process.cmdline.join(" "))) } } }
-                    @if let Some(exe) = &process.exe { dt { "executable" } dd { code { (Harmless(exe)) } } }
+                    @if !process.cmdline.is_empty() { dt { "command" } dd { code { (breakable(&process.cmdline.join(" "))) } } }
+                    @if let Some(exe) = &process.exe { dt { "executable" } dd { code { (breakable(exe)) } } }
                     @if let Some(uid) = process.uid { dt { "user id" } dd { (uid) } }
                     @if let Some(started) = process.started { dt { "started" } dd { (view.moment(started.0)) } }
                     @if let Some(unit) = &process.unit { dt { "unit" } dd { (Harmless(unit)) } }
                     @if let Some(container) = &process.container { dt { "container" } dd { (Harmless(container)) } }
                     @if !process.sites.is_empty() {
                         dt { "opened at" }
-                        @for site in &process.sites { dd { code { (Harmless(&site.site)) } " " (grouped(site.sockets)) } }
+                        @for site in &process.sites { dd { code { (breakable(&site.site)) } " " (grouped(site.sockets)) } }
                     }
                     @if !process.peers.is_empty() {
                         dt { "towards" }
@@ -122,8 +123,8 @@ fn stack_entry(share: &StackShare, stuck: u64) -> Markup {
         li {
             p.share-line { (share_bar(share.sockets, stuck, "stuck")) }
             details {
-                summary { code { (Harmless(&share.site)) } }
-                ol.stack { @for frame in &share.stack { li { code { (Harmless(frame)) } } } }
+                summary { code { (breakable(&share.site)) } }
+                ol.stack { @for frame in &share.stack { li { code { (breakable(frame)) } } } }
                 @if share.stack_is_cut { p.others { "The stack is cut short here: this code keeps no frame pointers." } }
             }
         }

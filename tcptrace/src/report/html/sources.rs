@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{View, empty, scale::grouped, section};
+use super::{View, breakable, empty, marked, scale::grouped, section};
 use crate::{
     report::model::SessionReport,
     sink::Harmless,
@@ -18,7 +18,7 @@ pub fn limits(view: &View<'_>) -> Markup {
         html! {
             ul.limits {
                 @for caveat in caveats {
-                    li { b class={ "tag" @if caveat.is_loss() { " is-loss" } } { @if caveat.is_loss() { "loss" } @else { "limit" } } " " (caveat) "." }
+                    li { b class={ "tag" @if caveat.is_loss() { " is-loss" } } { @if caveat.is_loss() { "loss" } @else { "limit" } } " " span { (marked(&caveat.to_string())) "." } }
                 }
             }
         }
@@ -39,7 +39,7 @@ fn session_entry(view: &View<'_>, session: &SessionReport) -> Markup {
         article.session {
             h3 { (Harmless(session.host.as_deref().unwrap_or("an unknown host"))) }
             dl.about {
-                @if let Some(command) = &session.command { dt { "command" } dd { code { (Harmless(command)) } } }
+                @if let Some(command) = &session.command { dt { "command" } dd { code { (breakable(command)) } } }
                 dt { "time" } dd { (view.moment(session.started.0)) ", for " (Elapsed(length))
                     @if !session.has_ended { "; it has no end" } }
                 @if let Some(kernel) = &session.kernel { dt { "kernel" } dd { (Harmless(kernel)) @if let Some(backend) = &session.backend { ", by " (Harmless(backend)) } } }
@@ -47,7 +47,7 @@ fn session_entry(view: &View<'_>, session: &SessionReport) -> Markup {
                     (grouped(lost.undecodable)) " undecodable, " (grouped(lost.evicted)) " evicted" }
                 dt { (if session.files.len() == 1 { "file" } else { "files" }) }
                 @for file in &session.files {
-                    dd { code { (Harmless(&file.name)) } " " (plural(file.records, "record"))
+                    dd { code { (breakable(&file.name)) } " " (plural(file.records, "record"))
                         @if file.missing > 0 { ", " (grouped(file.missing)) " missing" }
                         @if file.damaged > 0 { ", " (plural(file.damaged, "damaged part")) }
                         @if file.is_cut { ", cut off" } }
