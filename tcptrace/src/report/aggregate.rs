@@ -33,6 +33,14 @@ pub struct Wanted {
     pub max_sockets: usize,
 }
 
+impl Wanted {
+    /// Whether a socket passes the filters on connections.
+    pub fn admits_socket(&self, socket: &Socket) -> bool {
+        self.connections.admits(&socket.endpoints)
+            && (self.netns.is_empty() || socket.netns.is_some_and(|inode| self.netns.contains(&inode)))
+    }
+}
+
 /// Records that were taken, within the window and past the filters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Taken {
@@ -157,17 +165,11 @@ impl Aggregator {
         self.cast.sessions.get(session as usize).map_or(0, |session| session.host)
     }
 
-    fn admits(&self, socket: &Socket) -> bool {
-        let Wanted { netns, connections, .. } = &self.wanted;
-        connections.admits(&socket.endpoints)
-            && (netns.is_empty() || socket.netns.is_some_and(|inode| netns.contains(&inode)))
-    }
-
     fn transition(&mut self, source: usize, transition: &Timed<Transition>) {
         let at_ns = unix_ns(transition.time);
         let session = self.session(source, at_ns);
         let what = &transition.what;
-        if !self.admits(&what.socket) {
+        if !self.wanted.admits_socket(&what.socket) {
             return;
         }
         let host = self.host(session);
@@ -235,7 +237,7 @@ impl Aggregator {
     fn leak(&mut self, source: usize, leak: &Leak) {
         let at_ns = unix_ns(leak.time);
         let session = self.session(source, at_ns);
-        let Some(age) = leak.age.filter(|_| leak.state == State::CloseWait && self.admits(&leak.socket)) else {
+        let Some(age) = leak.age.filter(|_| leak.state == State::CloseWait && self.wanted.admits_socket(&leak.socket)) else {
             return;
         };
         if !self.wanted.owners.admits(&leak.owners) {
@@ -275,7 +277,7 @@ impl Aggregator {
     fn leak_end(&mut self, source: usize, end: &LeakEnd) {
         let at_ns = unix_ns(end.time);
         let session = self.session(source, at_ns);
-        if !self.admits(&end.socket) {
+        if !self.wanted.admits_socket(&end.socket) {
             return;
         }
         if self.wanted.window.contains(at_ns) {
