@@ -175,14 +175,18 @@ pub struct Socket {
 }
 
 /// A task's name: bytes as its owner chose them, up to the first NUL.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Comm(pub [u8; 16]);
 
 impl Comm {
+    /// The name, without what fills it up.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+
     /// The name as text; what is not UTF-8 is replaced. May hold control characters.
     pub fn to_text(&self) -> std::borrow::Cow<'_, str> {
-        let length = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
-        String::from_utf8_lossy(self.0.get(..length).unwrap_or_default())
+        String::from_utf8_lossy(self.as_bytes())
     }
 }
 
@@ -193,7 +197,7 @@ impl fmt::Debug for Comm {
 }
 
 /// A task, by its numbers in the root pid namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Task {
     /// Process: the thread group id.
     pub pid: u32,

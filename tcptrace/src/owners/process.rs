@@ -31,7 +31,7 @@ const FILE_BYTES: u64 = 64 * 1024;
 const TICKS_PER_SECOND: i64 = 100;
 
 /// What is known of a process. What could not be read is `None`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProcessIdentity {
     /// Process id, in the pid namespace of the proc mount that was read.
     pub pid: u32,

@@ -1,19 +1,34 @@
 //! The binary recording `.tct`: records to bytes and back. Pure: no I/O, no clock. The format is described
 //! in FORMAT.md; whoever changes one changes the other.
 
+mod decoder;
+mod dictionary;
 mod encoder;
+mod entries;
+mod frame;
 mod index;
+mod leaks;
 mod preamble;
+mod sockets;
+mod transitions;
+mod wire;
 
 use bytes::Bytes;
 
-pub use self::{encoder::BlockEncoder, index::trailer, preamble::preamble};
+pub use self::{
+    decoder::{BlockDecoder, Item},
+    encoder::BlockEncoder,
+    frame::{BlockHeader, HEADER_BYTES, Kind, MAX_PAYLOAD},
+    index::{TAIL_BYTES, index_length, note, parse_index, trailer},
+    preamble::{FILE_MAGIC, MAX_OPENING, Opening, opening, preamble},
+    wire::Malformed,
+};
 
 /// The version of the format that is written. Every version up to this one is read.
 pub const VERSION: u16 = 1;
 
 /// A block is worth finishing when [`BlockEncoder::len`] has come to this many bytes: its dictionaries have paid
-/// by then, and a damaged block costs no more than some thousand records.
+/// by then, and a damaged block costs no more than some ten thousand records.
 pub const BLOCK_BYTES: usize = 64 * 1024;
 
 /// A finished block, which is written in one piece.
@@ -28,8 +43,10 @@ pub struct Block {
 /// What the index of a recording says of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexEntry {
-    /// The number of its first record; the first record of a session that is no header has 0.
+    /// The number of its first record; the first record of a session after its header has 0.
     pub first_record: u64,
+    /// The number that follows those of its records, and of the records that were dropped among them.
+    pub next_record: u64,
     /// Records in it.
     pub records: u32,
     /// The earliest time of its records, in nanoseconds since 1970; `i64::MAX` when it has none.
@@ -39,3 +56,20 @@ pub struct IndexEntry {
     /// Whether the summary of the session is in it.
     pub has_summary: bool,
 }
+
+impl IndexEntry {
+    /// Of a block without records, at this number.
+    fn empty(at: u64) -> Self {
+        Self {
+            first_record: at,
+            next_record: at,
+            records: 0,
+            earliest_ns: i64::MAX,
+            latest_ns: i64::MIN,
+            has_summary: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

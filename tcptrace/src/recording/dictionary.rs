@@ -1,0 +1,271 @@
+//! What a block says once and then refers to by its number: addresses, tasks, processes, stacks, and what sockets have in
+//! common. Each kind is numbered by itself, from 0, in the order of definition. Writing side and reading side.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::{BuildHasher, Hash},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+use bytes::{BufMut as _, BytesMut};
+use jiff::Timestamp;
+use rustc_hash::FxHashMap;
+
+use super::{
+    entries::{ADDRESS, PLACE, PROCESS, STACK, TASK},
+    sockets::Place,
+    wire::{Input, Malformed, put_known, put_known_text, put_signed, put_text, put_varint},
+};
+use crate::{
+    owners::{ProcessIdentity, symbols::Stack},
+    transition::{Comm, Task},
+};
+
+/// Bits of the first byte of a [`Place`].
+const IS_MPTCP: u8 = 1;
+const HAS_COOKIE: u8 = 2;
+
+/// The dictionary of a block that is being written, and the block itself: a definition stands before its first use.
+#[derive(Debug, Default)]
+pub struct Dictionary {
+    /// The block.
+    pub bytes: BytesMut,
+    /// An entry in the making.
+    entry: BytesMut,
+    /// The peer chooses its address: a map that withstands chosen keys.
+    addresses: HashMap<IpAddr, u32>,
+    places: FxHashMap<Place, u32>,
+    tasks: FxHashMap<Task, u32>,
+    processes: HashMap<Arc<ProcessIdentity>, u32>,
+    stacks: HashMap<Arc<Stack>, u32>,
+}
+
+/// The number of a key, and whether it is new.
+fn number<K: Hash + Eq, S: BuildHasher>(numbers: &mut HashMap<K, u32, S>, key: K) -> (u32, bool) {
+    let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+    match numbers.entry(key) {
+        Entry::Occupied(known) => (*known.get(), false),
+        Entry::Vacant(place) => (*place.insert(next), true),
+    }
+}
+
+impl Dictionary {
+    /// Forgets all definitions and begins another block; what was written so far is handed out.
+    pub fn take(&mut self) -> BytesMut {
+        let Self { bytes, entry: _, addresses, places, tasks, processes, stacks } = self;
+        addresses.clear();
+        places.clear();
+        tasks.clear();
+        processes.clear();
+        stacks.clear();
+        bytes.split()
+    }
+
+    /// Writes an entry that says its length.
+    pub fn entry(&mut self, kind: u8, fill: impl FnOnce(&mut BytesMut)) {
+        self.entry.clear();
+        fill(&mut self.entry);
+        self.bytes.put_u8(kind);
+        put_varint(&mut self.bytes, self.entry.len() as u64);
+        self.bytes.put_slice(&self.entry);
+    }
+
+    pub fn address(&mut self, address: IpAddr) -> u32 {
+        let (number, is_new) = number(&mut self.addresses, address);
+        if is_new {
+            self.entry(ADDRESS, |entry| match address {
+                IpAddr::V4(address) => entry.put_slice(&address.octets()),
+                IpAddr::V6(address) => entry.put_slice(&address.octets()),
+            });
+        }
+        number
+    }
+
+    pub fn place(&mut self, place: Place) -> u32 {
+        let (number, is_new) = number(&mut self.places, place);
+        if is_new {
+            let Place { netns, cgroup_id, is_mptcp, has_cookie } = place;
+            let flag = |is_set, flag| if is_set { flag } else { 0 };
+            self.entry(PLACE, |entry| {
+                entry.put_u8(flag(is_mptcp, IS_MPTCP) | flag(has_cookie, HAS_COOKIE));
+                put_known(entry, netns.map(u64::from));
+                put_known(entry, cgroup_id);
+            });
+        }
+        number
+    }
+
+    pub fn task(&mut self, task: Task) -> u32 {
+        let (number, is_new) = number(&mut self.tasks, task);
+        if is_new {
+            let Task { pid, tid, comm } = task;
+            self.entry(TASK, |entry| {
+                put_varint(entry, pid.into());
+                put_varint(entry, tid.into());
+                entry.put_slice(comm.as_bytes());
+            });
+        }
+        number
+    }
+
+    pub fn process(&mut self, process: &Arc<ProcessIdentity>) -> u32 {
+        let (number, is_new) = number(&mut self.processes, Arc::clone(process));
+        if is_new {
+            let ProcessIdentity {
+                pid,
+                comm,
+                exe,
+                cmdline,
+                uid,
+                started,
+                start_ticks: _,
+                cgroup,
+                unit,
+                container,
+            } = &**process;
+            self.entry(PROCESS, |entry| {
+                put_varint(entry, u64::from(*pid));
+                put_text(entry, comm);
+                put_known_text(entry, exe.as_deref());
+                put_varint(entry, cmdline.len() as u64);
+                for argument in cmdline {
+                    put_text(entry, argument);
+                }
+                put_known(entry, uid.map(u64::from));
+                entry.put_u8(started.is_some().into());
+                if let Some(started) = started {
+                    put_signed(entry, started.as_nanosecond());
+                }
+                for place in [cgroup, unit, container] {
+                    put_known_text(entry, place.as_deref());
+                }
+            });
+        }
+        number
+    }
+
+    pub fn stack(&mut self, stack: &Arc<Stack>) -> u32 {
+        let (number, is_new) = number(&mut self.stacks, Arc::clone(stack));
+        if is_new {
+            let Stack { frames, site, is_cut } = &**stack;
+            self.entry(STACK, |entry| {
+                entry.put_u8((*is_cut).into());
+                put_known_text(entry, site.as_deref());
+                put_varint(entry, frames.len() as u64);
+                for frame in frames {
+                    put_text(entry, frame);
+                }
+            });
+        }
+        number
+    }
+}
+
+/// The definitions of a block that is being read.
+#[derive(Debug, Default)]
+pub struct Definitions {
+    addresses: Vec<IpAddr>,
+    places: Vec<Place>,
+    tasks: Vec<Task>,
+    processes: Vec<Arc<ProcessIdentity>>,
+    stacks: Vec<Arc<Stack>>,
+}
+
+/// What a number refers to.
+fn defined<T: Clone>(definitions: &[T], number: u32) -> Result<T, Malformed> {
+    definitions.get(number as usize).cloned().ok_or(Malformed("it refers to what was not defined"))
+}
+
+impl Definitions {
+    pub fn address(&self, number: u32) -> Result<IpAddr, Malformed> {
+        defined(&self.addresses, number)
+    }
+
+    pub fn place(&self, number: u32) -> Result<Place, Malformed> {
+        defined(&self.places, number)
+    }
+
+    pub fn task(&self, number: u32) -> Result<Task, Malformed> {
+        defined(&self.tasks, number)
+    }
+
+    pub fn process(&self, number: u32) -> Result<Arc<ProcessIdentity>, Malformed> {
+        defined(&self.processes, number)
+    }
+
+    pub fn stack(&self, number: u32) -> Result<Arc<Stack>, Malformed> {
+        defined(&self.stacks, number)
+    }
+
+    pub fn define_address(&mut self, input: Input<'_>) -> Result<(), Malformed> {
+        let Input(octets) = input;
+        let address = match (<[u8; 4]>::try_from(octets), <[u8; 16]>::try_from(octets)) {
+            (Ok(octets), _) => IpAddr::V4(Ipv4Addr::from(octets)),
+            (_, Ok(octets)) => IpAddr::V6(Ipv6Addr::from(octets)),
+            _ => return Err(Malformed("an address has neither 4 nor 16 bytes")),
+        };
+        self.addresses.push(address);
+        Ok(())
+    }
+
+    pub fn define_place(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
+        let flags = input.byte()?;
+        let netns = input.known_small()?;
+        let cgroup_id = input.known()?;
+        let (is_mptcp, has_cookie) = (flags & IS_MPTCP != 0, flags & HAS_COOKIE != 0);
+        self.places.push(Place { netns, cgroup_id, is_mptcp, has_cookie });
+        Ok(())
+    }
+
+    pub fn define_task(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
+        let (pid, tid) = (input.small()?, input.small()?);
+        let Input(name) = input;
+        let mut comm = [0; 16];
+        let place = comm.get_mut(..name.len()).ok_or(Malformed("the name of a task is too long"))?;
+        place.copy_from_slice(name);
+        self.tasks.push(Task { pid, tid, comm: Comm(comm) });
+        Ok(())
+    }
+
+    pub fn define_process(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
+        let (pid, comm, exe) = (input.small()?, input.text()?, input.known_text()?);
+        let cmdline = texts(&mut input)?;
+        let uid = input.known_small()?;
+        let started = match input.byte()? {
+            0 => None,
+            _ => Some(time(&mut input)?),
+        };
+        let (cgroup, unit, container) = (input.known_text()?, input.known_text()?, input.known_text()?);
+        let start_ticks = None;
+        self.processes.push(Arc::new(ProcessIdentity {
+            pid,
+            comm,
+            exe,
+            cmdline,
+            uid,
+            started,
+            start_ticks,
+            cgroup,
+            unit,
+            container,
+        }));
+        Ok(())
+    }
+
+    pub fn define_stack(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
+        let (is_cut, site) = (input.byte()? != 0, input.known_text()?);
+        let frames = texts(&mut input)?;
+        self.stacks.push(Arc::new(Stack { frames, site, is_cut }));
+        Ok(())
+    }
+}
+
+fn texts(input: &mut Input<'_>) -> Result<Vec<String>, Malformed> {
+    (0..input.count()?).map(|_| input.text()).collect()
+}
+
+/// A time in nanoseconds since 1970.
+pub fn time(input: &mut Input<'_>) -> Result<Timestamp, Malformed> {
+    Timestamp::from_nanosecond(input.signed()?).map_err(|_| Malformed("a time is out of range"))
+}

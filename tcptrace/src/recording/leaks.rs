@@ -1,0 +1,259 @@
+//! The records about sockets that are stuck, as entries of a block.
+
+use bytes::{BufMut as _, BytesMut};
+
+use super::{
+    dictionary::{Definitions, Dictionary, time},
+    entries::{LEAK, LEAK_END},
+    wire::{Input, Malformed, put_known, put_signed, put_varint},
+};
+use crate::{
+    diagnosis::Verdict,
+    owners::{CalledBy, Evidence, OpenedBy, Owner},
+    record::{Age, EndedHow, Leak, LeakEnd, Timed},
+    transition::{Call, Endpoints, OpenedHow, Socket, State},
+};
+
+/// The numbers that stand for verdicts: the place in the list, from 1.
+const VERDICTS: [Verdict; 6] = [
+    Verdict::EofRead,
+    Verdict::EofUnread,
+    Verdict::DataUnread,
+    Verdict::NeverAccepted,
+    Verdict::HalfOpen,
+    Verdict::NoHolder,
+];
+
+/// As [`VERDICTS`].
+const EVIDENCE: [Evidence; 4] = [Evidence::FdTable, Evidence::Listener, Evidence::Opened, Evidence::None];
+
+/// As [`VERDICTS`].
+const ENDINGS: [EndedHow; 4] =
+    [EndedHow::Closed, EndedHow::Reset, EndedHow::Destroyed, EndedHow::OwnerExited];
+
+/// As [`VERDICTS`].
+const OPENINGS: [OpenedHow; 2] = [OpenedHow::Accept, OpenedHow::Connect];
+
+/// The number of something in its list, from 1; 0 for nothing.
+fn place<T: PartialEq>(list: &[T], thing: Option<&T>) -> u8 {
+    let place = thing.and_then(|thing| list.iter().position(|other| other == thing));
+    place.map_or(0, |place| place as u8 + 1)
+}
+
+/// The inverse of [`place`].
+fn at_place<T: Copy>(list: &[T], place: u8) -> Result<Option<T>, Malformed> {
+    match usize::from(place).checked_sub(1) {
+        None => Ok(None),
+        Some(place) => list.get(place).copied().map(Some).ok_or(Malformed("a word is not known")),
+    }
+}
+
+/// Writes a leak.
+pub fn put_leak(out: &mut Dictionary, leak: &Leak) {
+    let Leak { time, socket, state, age, recv_q, send_q, verdict, owners, opened_by, eof_read_by } = leak;
+    let socket = SocketPlaces::of(out, socket);
+    let owners: Vec<OwnerPlaces<'_>> = owners.iter().map(|owner| OwnerPlaces::of(out, owner)).collect();
+    let opened = opened_by.as_ref().map(|opened| {
+        let Timed { time, what: OpenedBy { how, called } } = opened;
+        (place(&OPENINGS, Some(how)), CallPlaces::of(out, *time, called))
+    });
+    let read = eof_read_by.as_ref().map(|read| CallPlaces::of(out, read.time, &read.what));
+    out.entry(LEAK, |entry| {
+        put_signed(entry, time.as_nanosecond());
+        socket.put(entry);
+        entry.put_u8(*state as u8);
+        put_age(entry, age.as_ref());
+        put_known(entry, recv_q.map(u64::from));
+        put_known(entry, send_q.map(u64::from));
+        entry.put_u8(place(&VERDICTS, verdict.as_ref()));
+        put_varint(entry, owners.len() as u64);
+        for owner in owners {
+            owner.put(entry);
+        }
+        entry.put_u8(opened.as_ref().map_or(0, |(how, _)| *how));
+        if let Some((_, call)) = opened {
+            call.put(entry);
+        }
+        entry.put_u8(read.is_some().into());
+        if let Some(call) = read {
+            call.put(entry);
+        }
+    });
+}
+
+/// Writes the end of a leak.
+pub fn put_leak_end(out: &mut Dictionary, end: &LeakEnd) {
+    let LeakEnd { time, socket, age, how, closed_by } = end;
+    let socket = SocketPlaces::of(out, socket);
+    let closer = closed_by.as_ref().map(|owner| OwnerPlaces::of(out, owner));
+    out.entry(LEAK_END, |entry| {
+        put_signed(entry, time.as_nanosecond());
+        socket.put(entry);
+        put_age(entry, Some(age));
+        entry.put_u8(place(&ENDINGS, how.as_ref()));
+        entry.put_u8(closer.is_some().into());
+        if let Some(owner) = closer {
+            owner.put(entry);
+        }
+    });
+}
+
+/// A socket, with its addresses defined.
+struct SocketPlaces {
+    cookie: Option<u64>,
+    netns: Option<u32>,
+    ends: [(u32, u16); 2],
+}
+
+impl SocketPlaces {
+    fn of(out: &mut Dictionary, socket: &Socket) -> Self {
+        let Socket { cookie, netns, endpoints: Endpoints { local, remote } } = *socket;
+        let ends = [local, remote].map(|end| (out.address(end.ip()), end.port()));
+        Self { cookie, netns, ends }
+    }
+
+    fn put(&self, entry: &mut BytesMut) {
+        put_known(entry, self.cookie);
+        put_known(entry, self.netns.map(u64::from));
+        for (address, port) in self.ends {
+            put_varint(entry, address.into());
+            entry.put_u16_le(port);
+        }
+    }
+}
+
+/// An owner, with the process defined.
+struct OwnerPlaces<'a> {
+    process: u32,
+    owner: &'a Owner,
+}
+
+impl<'a> OwnerPlaces<'a> {
+    fn of(out: &mut Dictionary, owner: &'a Owner) -> Self {
+        Self { process: out.process(&owner.process), owner }
+    }
+
+    fn put(&self, entry: &mut BytesMut) {
+        let Owner { process: _, fds, inherited, evidence } = self.owner;
+        put_varint(entry, self.process.into());
+        entry.put_u8(place(&EVIDENCE, Some(evidence)));
+        entry.put_u8(place(&[false, true], inherited.as_ref()));
+        put_varint(entry, fds.len() as u64);
+        for fd in fds {
+            put_varint(entry, u64::from(*fd));
+        }
+    }
+}
+
+/// A call, with the task and the stack defined.
+struct CallPlaces {
+    time_ns: i128,
+    task: u32,
+    stack: Option<u32>,
+}
+
+impl CallPlaces {
+    fn of(out: &mut Dictionary, time: jiff::Timestamp, called: &CalledBy) -> Self {
+        let CalledBy { call: Call { task, ktime_ns: _, stack: _ }, stack } = called;
+        let stack = stack.as_ref().map(|stack| out.stack(stack));
+        Self { time_ns: time.as_nanosecond(), task: out.task(*task), stack }
+    }
+
+    fn put(&self, entry: &mut BytesMut) {
+        put_signed(entry, self.time_ns);
+        put_varint(entry, self.task.into());
+        put_known(entry, self.stack.map(u64::from));
+    }
+}
+
+/// How an age is known, in one byte.
+const NO_AGE: u8 = 0;
+const EXACT: u8 = 1;
+const AT_LEAST: u8 = 2;
+
+fn put_age(entry: &mut BytesMut, age: Option<&Age>) {
+    match age {
+        None => entry.put_u8(NO_AGE),
+        Some(Age { ns, is_exact: true, at_most_ns: _ }) => {
+            entry.put_u8(EXACT);
+            put_varint(entry, *ns);
+        }
+        Some(Age { ns, is_exact: false, at_most_ns }) => {
+            entry.put_u8(AT_LEAST);
+            put_varint(entry, *ns);
+            put_known(entry, *at_most_ns);
+        }
+    }
+}
+
+/// Reads a leak.
+pub fn leak(input: &mut Input<'_>, definitions: &Definitions) -> Result<Leak, Malformed> {
+    Ok(Leak {
+        time: time(input)?,
+        socket: socket(input, definitions)?,
+        state: State::from_number(input.byte()?).ok_or(Malformed("a state is not known"))?,
+        age: age(input)?,
+        recv_q: input.known_small()?,
+        send_q: input.known_small()?,
+        verdict: at_place(&VERDICTS, input.byte()?)?,
+        owners: (0..input.count()?).map(|_| owner(input, definitions)).collect::<Result<_, _>>()?,
+        opened_by: match at_place(&OPENINGS, input.byte()?)? {
+            Some(how) => {
+                let Timed { time, what: called } = call(input, definitions)?;
+                Some(Timed { time, what: OpenedBy { how, called } })
+            }
+            None => None,
+        },
+        eof_read_by: match input.byte()? {
+            0 => None,
+            _ => Some(call(input, definitions)?),
+        },
+    })
+}
+
+/// Reads the end of a leak.
+pub fn leak_end(input: &mut Input<'_>, definitions: &Definitions) -> Result<LeakEnd, Malformed> {
+    Ok(LeakEnd {
+        time: time(input)?,
+        socket: socket(input, definitions)?,
+        age: age(input)?.ok_or(Malformed("the end of a leak has no age"))?,
+        how: at_place(&ENDINGS, input.byte()?)?,
+        closed_by: match input.byte()? {
+            0 => None,
+            _ => Some(owner(input, definitions)?),
+        },
+    })
+}
+
+fn socket(input: &mut Input<'_>, definitions: &Definitions) -> Result<Socket, Malformed> {
+    let (cookie, netns) = (input.known()?, input.known_small()?);
+    let mut end = || {
+        let address = definitions.address(input.small()?)?;
+        Ok((address, u16::from_le_bytes(input.array()?)).into())
+    };
+    Ok(Socket { cookie, netns, endpoints: Endpoints { local: end()?, remote: end()? } })
+}
+
+fn owner(input: &mut Input<'_>, definitions: &Definitions) -> Result<Owner, Malformed> {
+    let process = definitions.process(input.small()?)?;
+    let evidence = at_place(&EVIDENCE, input.byte()?)?.ok_or(Malformed("an owner has no evidence"))?;
+    let inherited = at_place(&[false, true], input.byte()?)?;
+    let fds = (0..input.count()?).map(|_| input.small()).collect::<Result<_, _>>()?;
+    Ok(Owner { process, fds, inherited, evidence })
+}
+
+fn call(input: &mut Input<'_>, definitions: &Definitions) -> Result<Timed<CalledBy>, Malformed> {
+    let time = time(input)?;
+    let task = definitions.task(input.small()?)?;
+    let stack = input.known_small()?.map(|number| definitions.stack(number)).transpose()?;
+    Ok(Timed { time, what: CalledBy { call: Call { task, ktime_ns: 0, stack: None }, stack } })
+}
+
+fn age(input: &mut Input<'_>) -> Result<Option<Age>, Malformed> {
+    match input.byte()? {
+        NO_AGE => Ok(None),
+        EXACT => Ok(Some(Age { ns: input.varint()?, is_exact: true, at_most_ns: None })),
+        AT_LEAST => Ok(Some(Age { ns: input.varint()?, is_exact: false, at_most_ns: input.known()? })),
+        _ => Err(Malformed("an age is of a kind that is not known")),
+    }
+}

@@ -1,0 +1,158 @@
+//! What a block has said of its sockets so far, and what that lets one foresee of the next transition. Both directions keep
+//! it in the same way: only what is not as foreseen is written.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::{
+    entries::{LOCAL_ADDRESS, LOCAL_PORT, REMOTE_ADDRESS, REMOTE_PORT},
+    wire::Malformed,
+};
+use crate::transition::{Endpoints, State};
+
+/// Sockets remembered at once; when there are more, all are forgotten.
+const MAX_SOCKETS: usize = 65_536;
+
+/// What sockets tend to have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    pub netns: Option<u32>,
+    pub cgroup_id: Option<u64>,
+    pub is_mptcp: bool,
+    pub has_cookie: bool,
+}
+
+/// What is remembered of a socket, as of its last transition.
+#[derive(Clone, Copy, Debug)]
+pub struct Remembered {
+    /// 0 for a socket without one.
+    pub cookie: u64,
+    /// Number of its [`Place`] in the block.
+    pub place: u32,
+    pub endpoints: Endpoints,
+    pub state: State,
+    pub ktime_ns: u64,
+}
+
+/// What is foreseen of a transition.
+#[derive(Clone, Copy, Debug)]
+pub struct Foreseen {
+    pub old_state: State,
+    pub entered_ns: Option<u64>,
+    /// No number of any [`Place`] when nothing can be foreseen.
+    pub place: u32,
+    pub endpoints: Endpoints,
+    /// Of a socket that was seen before.
+    pub cookie: Option<u64>,
+}
+
+impl Foreseen {
+    /// The time in the old state at `ktime_ns`.
+    pub fn dwell_ns(&self, ktime_ns: u64) -> Option<u64> {
+        Some(ktime_ns.saturating_sub(self.entered_ns?))
+    }
+}
+
+/// What is remembered of the sockets of a block.
+#[derive(Debug)]
+pub struct Sockets {
+    known: Vec<Remembered>,
+    /// By the state entered: the last transition that was the first of its socket in this block.
+    firsts: [Foreseen; 16],
+    /// Both ends of the socket of the last transition.
+    last: Endpoints,
+    last_cookie: u64,
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        let last = Endpoints { local: nowhere, remote: nowhere };
+        let first = Foreseen {
+            old_state: State::Close,
+            entered_ns: None,
+            place: u32::MAX,
+            endpoints: last,
+            cookie: None,
+        };
+        Self { known: Vec::new(), firsts: [first; 16], last, last_cookie: 0 }
+    }
+}
+
+impl Sockets {
+    /// Forgets everything.
+    pub fn forget(&mut self) {
+        let mut known = std::mem::take(&mut self.known);
+        known.clear();
+        *self = Self { known, ..Self::default() };
+    }
+
+    /// What is foreseen of a socket that was not seen before.
+    pub fn foresee_new(&self, new_state: State) -> Foreseen {
+        self.firsts[usize::from(new_state as u8 & 0x0f)]
+    }
+
+    /// What is foreseen of the socket that was remembered as the `number`th.
+    pub fn foresee(&self, number: usize) -> Option<Foreseen> {
+        let Remembered { cookie, place, endpoints, state, ktime_ns } = *self.known.get(number)?;
+        let entered_ns = Some(ktime_ns);
+        Some(Foreseen { old_state: state, entered_ns, place, endpoints, cookie: Some(cookie) })
+    }
+
+    /// The number of the socket that is `back` before the one that was remembered last.
+    pub fn number(&self, back: u64) -> Result<usize, Malformed> {
+        usize::try_from(back)
+            .ok()
+            .and_then(|back| self.known.len().checked_sub(back)?.checked_sub(1))
+            .ok_or(Malformed("a socket is referred to that was not there"))
+    }
+
+    /// The inverse of [`Sockets::number`].
+    pub fn back(&self, number: usize) -> u64 {
+        (self.known.len().saturating_sub(number).saturating_sub(1)) as u64
+    }
+
+    /// The ends of the last transition's socket, seen from the other side.
+    pub fn mirrored(&self) -> Endpoints {
+        Endpoints { local: self.last.remote, remote: self.last.local }
+    }
+
+    /// The cookie of the socket that was remembered last.
+    pub fn last_cookie(&self) -> u64 {
+        self.last_cookie
+    }
+
+    /// Notes the first transition of a socket; its number, which is 0 when all before were forgotten.
+    pub fn remember(&mut self, old_state: State, socket: Remembered) -> usize {
+        if self.known.len() >= MAX_SOCKETS {
+            self.known.clear();
+        }
+        self.last = socket.endpoints;
+        self.last_cookie = socket.cookie;
+        self.firsts[usize::from(socket.state as u8 & 0x0f)] = Foreseen {
+            old_state,
+            entered_ns: None,
+            place: socket.place,
+            endpoints: socket.endpoints,
+            cookie: None,
+        };
+        self.known.push(socket);
+        self.known.len() - 1
+    }
+
+    /// Notes a further transition of a socket.
+    pub fn update(&mut self, number: usize, socket: Remembered) {
+        self.last = socket.endpoints;
+        if let Some(known) = self.known.get_mut(number) {
+            *known = socket;
+        }
+    }
+}
+
+/// In which parts the ends differ.
+pub fn differences(left: &Endpoints, right: &Endpoints) -> u8 {
+    let flag = |is_same: bool, flag| if is_same { 0 } else { flag };
+    flag(left.local.ip() == right.local.ip(), LOCAL_ADDRESS)
+        | flag(left.local.port() == right.local.port(), LOCAL_PORT)
+        | flag(left.remote.ip() == right.remote.ip(), REMOTE_ADDRESS)
+        | flag(left.remote.port() == right.remote.port(), REMOTE_PORT)
+}
