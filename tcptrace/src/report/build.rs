@@ -135,9 +135,30 @@ fn sessions(aggregator: &Aggregator, files: &[FileState]) -> Vec<SessionReport> 
         files.filter(move |(source, _)| source.session.is_some_and(|session| session as usize == index))
     };
     let file = |(source, state): (&Source, &FileState)| {
-        let Losses { totals: _, dropped, missing, damaged, is_cut, unknown, before: _, has_ended: _ } = state.losses;
-        let (name, records) = (source.name.clone(), source.records);
-        FileReport { name, records, dropped, missing, damaged, unknown, is_cut, error: state.error.clone() }
+        let Losses {
+            totals: _,
+            dropped,
+            missing,
+            damaged,
+            is_cut,
+            unknown,
+            before,
+            replaced: _,
+            truncated,
+            has_ended: _,
+        } = state.losses;
+        FileReport {
+            name: source.name.clone(),
+            records: source.records,
+            before,
+            dropped,
+            missing,
+            damaged,
+            unknown,
+            truncated,
+            is_cut,
+            error: state.error.clone(),
+        }
     };
     cast.sessions
         .iter()
@@ -537,6 +558,11 @@ fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> Vec<Caveat>
     ] {
         add(is_so, caveat);
     }
+    // Of a session that was rotated, the first file that was read tells what came before it.
+    let before = sessions.iter().filter_map(|session| session.files.iter().map(|file| file.before).min()).sum();
+    add(before > 0, Caveat::EarlierFiles(before));
+    let truncated = names(&|file| file.truncated > 0);
+    add(!truncated.is_empty(), Caveat::Truncated(truncated));
     let incomplete = names(&|file| file.missing + file.damaged > 0);
     add(!incomplete.is_empty(), Caveat::Missing { files: incomplete, records, damaged });
     let cut = names(&|file| file.is_cut);

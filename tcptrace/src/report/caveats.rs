@@ -23,6 +23,10 @@ pub enum Caveat {
         /// Damaged blocks or lines.
         damaged: u64,
     },
+    /// Records of sessions that were rotated, in earlier files.
+    EarlierFiles(u64),
+    /// Files became shorter while they were read.
+    Truncated(Vec<String>),
     /// Files end in the middle of something.
     Cut(Vec<String>),
     /// Files have no summary: their sessions were killed, or go on.
@@ -78,6 +82,8 @@ impl Caveat {
             Self::LostInRing(_) => "lost_in_ring",
             Self::DroppedByWriter(_) => "dropped_by_writer",
             Self::Missing { .. } => "missing",
+            Self::EarlierFiles(_) => "earlier_files",
+            Self::Truncated(_) => "truncated",
             Self::Cut(_) => "cut",
             Self::NotEnded(_) => "not_ended",
             Self::NoBeginning(_) => "no_beginning",
@@ -139,6 +145,16 @@ impl fmt::Display for Caveat {
                 }
                 write!(formatter, ", so counts are lower bounds")
             }
+            Self::EarlierFiles(records) => write!(
+                formatter,
+                "{} in earlier files of a session that was rotated, or damaged: name those files as well",
+                are(*records, "record")
+            ),
+            Self::Truncated(files) => write!(
+                formatter,
+                "{} made shorter while it was read: what it held at the end before that may be missing",
+                Files(files, "was", "were")
+            ),
             Self::Cut(files) => write!(
                 formatter,
                 "{} in the middle of a record: what came after is not known",

@@ -127,6 +127,8 @@ pub struct FileReport {
     pub name: String,
     /// Records read.
     pub records: u64,
+    /// Records of the session that came before this file.
+    pub before: u64,
     /// Records that the writer dropped because its output was too slow.
     pub dropped: u64,
     /// Further records that are known to be missing.
@@ -135,6 +137,8 @@ pub struct FileReport {
     pub damaged: u64,
     /// Records of types that this version does not know.
     pub unknown: u64,
+    /// Times that it became shorter while it was read.
+    pub truncated: u64,
     /// It ends in the middle of something.
     pub is_cut: bool,
     /// It could not be read to its end: why.
