@@ -66,7 +66,8 @@ pub struct ReportArguments {
 impl ReportArguments {
     /// What the options mean.
     pub fn resolve(&self) -> Result<ReportOptions, String> {
-        let Self { files, output, format, from, to, older_than, top, follow, max_sockets, filters, owners } = self;
+        let Self { files, output, format, from, to, older_than, top, follow, max_sockets, filters, owners } =
+            self;
         let (destination, form) = destination(output.as_deref(), *format)?;
         if *follow {
             check_follow(files, &destination, form, [from, to])?;
@@ -119,13 +120,20 @@ fn check_follow(
     window: [&Option<Moment>; 2],
 ) -> Result<(), String> {
     if form == Form::Perfetto {
-        return Err("--follow makes a report anew each time: --format perfetto writes a trace once".to_owned());
+        return Err(
+            "--follow makes a report anew each time: --format perfetto writes a trace once".to_owned()
+        );
     }
     if *destination == Destination::Stdout && (form != Form::Text || !stdout().is_terminal()) {
-        return Err("--follow draws on a terminal or replaces a file: add -o FILE (.html, .json or .txt)".to_owned());
+        return Err(
+            "--follow draws on a terminal or replaces a file: add -o FILE (.html, .json or .txt)".to_owned()
+        );
     }
     if window.into_iter().flatten().any(|moment| matches!(moment, Moment::BeforeEnd(_))) {
-        return Err("with --follow the recordings have no end yet: give a time that does not count back from it".to_owned());
+        return Err(
+            "with --follow the recordings have no end yet: give a time that does not count back from it"
+                .to_owned(),
+        );
     }
     if files.iter().any(|file| file.as_os_str() == "-") {
         return Err("standard input ends by itself: --follow is for files".to_owned());

@@ -181,35 +181,41 @@ impl Aggregator {
             self.close(host, transition);
         }
         if what.new_state == State::CloseWait {
-            let over = self.episodes.enter(SocketId::of(host, &what.socket), Episode {
-                socket: what.socket,
-                session,
-                start_ns: at_ns,
-                start_is_exact: true,
-                established_ns: what.dwell_ns().filter(|_| what.old_state == State::Established),
-                report: None,
-                end: None,
-            });
+            let over = self.episodes.enter(
+                SocketId::of(host, &what.socket),
+                Episode {
+                    socket: what.socket,
+                    session,
+                    start_ns: at_ns,
+                    start_is_exact: true,
+                    established_ns: what.dwell_ns().filter(|_| what.old_state == State::Established),
+                    report: None,
+                    end: None,
+                },
+            );
             self.add(over);
         } else if what.old_state == State::CloseWait {
             let dwell = what.dwell_ns().map(saturating);
             let first_ns = self.cast.sessions.get(session as usize).map_or(at_ns, |session| session.first_ns);
-            let over = self.episodes.leave(SocketId::of(host, &what.socket), Episode {
-                socket: what.socket,
-                session,
-                start_ns: dwell.map_or(first_ns.min(at_ns), |dwell| at_ns.saturating_sub(dwell)),
-                start_is_exact: dwell.is_some(),
-                established_ns: None,
-                report: None,
-                end: Some(End {
-                    at_ns,
-                    // close() sends the FIN that leads to LAST_ACK. To CLOSE it goes by a reset, or by close() with
-                    // unread data: only a `leak_end` can tell.
-                    how: (what.new_state == State::LastAck).then_some(EndedHow::Closed),
-                    closed_by: (what.new_state == State::LastAck)
-                        .then(|| (what.oncpu.pid, what.oncpu.comm.to_text().into_owned())),
-                }),
-            });
+            let over = self.episodes.leave(
+                SocketId::of(host, &what.socket),
+                Episode {
+                    socket: what.socket,
+                    session,
+                    start_ns: dwell.map_or(first_ns.min(at_ns), |dwell| at_ns.saturating_sub(dwell)),
+                    start_is_exact: dwell.is_some(),
+                    established_ns: None,
+                    report: None,
+                    end: Some(End {
+                        at_ns,
+                        // close() sends the FIN that leads to LAST_ACK. To CLOSE it goes by a reset, or by close() with
+                        // unread data: only a `leak_end` can tell.
+                        how: (what.new_state == State::LastAck).then_some(EndedHow::Closed),
+                        closed_by: (what.new_state == State::LastAck)
+                            .then(|| (what.oncpu.pid, what.oncpu.comm.to_text().into_owned())),
+                    }),
+                },
+            );
             self.add(over);
         }
     }
@@ -228,8 +234,10 @@ impl Aggregator {
     fn admits_closer(&self, host: u32, what: &Transition) -> bool {
         let task = &what.oncpu;
         let by_name = || ProcessIdentity::from_name(task.pid, &task.comm.to_text()).into();
-        let process =
-            self.cast.with_pid(host, task.pid).map_or_else(by_name, |known| std::sync::Arc::clone(&known.identity));
+        let process = self
+            .cast
+            .with_pid(host, task.pid)
+            .map_or_else(by_name, |known| std::sync::Arc::clone(&known.identity));
         let evidence = crate::owners::Evidence::None;
         self.wanted.owners.admits(&[Owner { process, fds: Vec::new(), inherited: None, evidence }])
     }
@@ -237,7 +245,9 @@ impl Aggregator {
     fn leak(&mut self, source: usize, leak: &Leak) {
         let at_ns = unix_ns(leak.time);
         let session = self.session(source, at_ns);
-        let Some(age) = leak.age.filter(|_| leak.state == State::CloseWait && self.wanted.admits_socket(&leak.socket)) else {
+        let Some(age) =
+            leak.age.filter(|_| leak.state == State::CloseWait && self.wanted.admits_socket(&leak.socket))
+        else {
             return;
         };
         if !self.wanted.owners.admits(&leak.owners) {

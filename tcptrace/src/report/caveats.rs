@@ -140,7 +140,12 @@ impl fmt::Display for Caveat {
                     (0, damaged) => write!(formatter, "{} damaged and passed over", were(*damaged, "part"))?,
                     (records, 0) => write!(formatter, "{} missing", are(*records, "record"))?,
                     (records, damaged) => {
-                        write!(formatter, "{} missing in {}", are(*records, "record"), plural(*damaged, "damaged part"))?;
+                        write!(
+                            formatter,
+                            "{} missing in {}",
+                            are(*records, "record"),
+                            plural(*damaged, "damaged part")
+                        )?;
                     }
                 }
                 write!(formatter, ", so counts are lower bounds")
@@ -166,7 +171,11 @@ impl fmt::Display for Caveat {
                 Files(files, "has", "have")
             ),
             Self::NoBeginning(files) => {
-                write!(formatter, "{} no header: which host and which session it was is not known", Files(files, "has", "have"))
+                write!(
+                    formatter,
+                    "{} no header: which host and which session it was is not known",
+                    Files(files, "has", "have")
+                )
             }
             Self::Unreadable { file, error } => {
                 write!(formatter, "{} could not be read to its end: {}", Harmless(file), Harmless(error))
@@ -222,11 +231,18 @@ impl fmt::Display for Caveat {
                 were(*count, "socket")
             ),
             Self::StacksKnown { known, stuck } => {
-                write!(formatter, "the line that opened it is known of {known} of {}", plural(*stuck, "stuck socket"))
+                write!(
+                    formatter,
+                    "the line that opened it is known of {known} of {}",
+                    plural(*stuck, "stuck socket")
+                )
             }
             Self::BeganUnseen(count) => {
                 let (verb, pronoun) = if *count == 1 { ("stay", "it was") } else { ("stays", "they were") };
-                write!(formatter, "{count} {verb} in CLOSE_WAIT began before tcptrace did: {pronoun} at least as long as told")
+                write!(
+                    formatter,
+                    "{count} {verb} in CLOSE_WAIT began before tcptrace did: {pronoun} at least as long as told"
+                )
             }
             Self::SeveralClocks(hosts) => write!(
                 formatter,

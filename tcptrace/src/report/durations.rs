@@ -16,17 +16,68 @@ const DAY: u64 = 24 * HOUR;
 const FINE_NS: [u64; 40] = {
     let (us, ms, s) = (MICROSECOND, MILLISECOND, SECOND);
     [
-        us, 2 * us, 5 * us, 10 * us, 20 * us, 50 * us, 100 * us, 200 * us, 500 * us, ms, 2 * ms, 5 * ms, 10 * ms, 20 * ms,
-        50 * ms, 100 * ms, 200 * ms, 500 * ms, s, 2 * s, 5 * s, 10 * s, 20 * s, 30 * s, MINUTE, 2 * MINUTE, 5 * MINUTE,
-        10 * MINUTE, 20 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, 16 * HOUR, DAY, 2 * DAY, 7 * DAY,
-        30 * DAY, 365 * DAY,
+        us,
+        2 * us,
+        5 * us,
+        10 * us,
+        20 * us,
+        50 * us,
+        100 * us,
+        200 * us,
+        500 * us,
+        ms,
+        2 * ms,
+        5 * ms,
+        10 * ms,
+        20 * ms,
+        50 * ms,
+        100 * ms,
+        200 * ms,
+        500 * ms,
+        s,
+        2 * s,
+        5 * s,
+        10 * s,
+        20 * s,
+        30 * s,
+        MINUTE,
+        2 * MINUTE,
+        5 * MINUTE,
+        10 * MINUTE,
+        20 * MINUTE,
+        30 * MINUTE,
+        HOUR,
+        2 * HOUR,
+        4 * HOUR,
+        8 * HOUR,
+        16 * HOUR,
+        DAY,
+        2 * DAY,
+        7 * DAY,
+        30 * DAY,
+        365 * DAY,
     ]
 };
 
 /// Round durations, each about ten times the one before.
 const COARSE_NS: [u64; 14] = {
     let (us, ms, s) = (MICROSECOND, MILLISECOND, SECOND);
-    [us, 10 * us, 100 * us, ms, 10 * ms, 100 * ms, s, 10 * s, MINUTE, 10 * MINUTE, HOUR, 10 * HOUR, 4 * DAY, 40 * DAY]
+    [
+        us,
+        10 * us,
+        100 * us,
+        ms,
+        10 * ms,
+        100 * ms,
+        s,
+        10 * s,
+        MINUTE,
+        10 * MINUTE,
+        HOUR,
+        10 * HOUR,
+        4 * DAY,
+        40 * DAY,
+    ]
 };
 
 /// Bars that can be told apart.
@@ -61,7 +112,8 @@ impl Durations {
 
     /// The duration that this part (0 to 1) of all does not exceed, in nanoseconds; `None` when there are none.
     pub fn quantile_ns(&self, part: f64) -> Option<u64> {
-        (self.count() > 0).then(|| self.histogram.value_at_quantile(part).saturating_mul(1_000).min(self.longest_ns))
+        (self.count() > 0)
+            .then(|| self.histogram.value_at_quantile(part).saturating_mul(1_000).min(self.longest_ns))
     }
 
     /// Adds all of another's.

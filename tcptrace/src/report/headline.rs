@@ -24,14 +24,18 @@ const MOST_OF_IT: f64 = 0.5;
 pub fn of(report: &Report) -> Headline {
     let close_wait = &report.close_wait;
     if report.span.is_none() {
-        return Headline { answer: "There is nothing in the recordings for this time".to_owned(), outlook: Vec::new() };
+        return Headline {
+            answer: "There is nothing in the recordings for this time".to_owned(),
+            outlook: Vec::new(),
+        };
     }
     if close_wait.stuck == 0 {
         return nothing_stuck(report);
     }
     let mut headline = Headline { answer: who(report), outlook: Vec::new() };
     headline.outlook.extend(still(report));
-    let growing = report.processes.top.iter().find(|process| process.per_minute.is_some_and(|rate| rate > 0.0));
+    let growing =
+        report.processes.top.iter().find(|process| process.per_minute.is_some_and(|rate| rate > 0.0));
     headline.outlook.extend(growing.and_then(growth));
     headline
 }
@@ -119,9 +123,13 @@ fn still(report: &Report) -> Option<String> {
     Some(match (still_stuck, stuck) {
         (0, 1) => format!("it is stuck no more{longest}"),
         (0, _) => format!("none of them is stuck any more{longest}"),
-        (still, all) if still == all && all > 1 => format!("all of them were still stuck at the end{longest}"),
+        (still, all) if still == all && all > 1 => {
+            format!("all of them were still stuck at the end{longest}")
+        }
         (1, 1) => format!("it was still stuck at the end{longest}"),
-        (still, _) => format!("{still} {} still stuck at the end{longest}", if still == 1 { "was" } else { "were" }),
+        (still, _) => {
+            format!("{still} {} still stuck at the end{longest}", if still == 1 { "was" } else { "were" })
+        }
     })
 }
 
@@ -131,6 +139,7 @@ fn growth(process: &ProcessShare) -> Option<String> {
         (Some(used), Some(limit)) => format!(", with {used} of {limit} descriptors in use"),
         _ => String::new(),
     };
-    let end = process.fds_run_out_in_ns.map(|ns| format!("; they run out in {}", Elapsed(ns))).unwrap_or_default();
+    let end =
+        process.fds_run_out_in_ns.map(|ns| format!("; they run out in {}", Elapsed(ns))).unwrap_or_default();
     Some(format!("they become more by {rate:.1} a minute at {}{limit}{end}", process.process))
 }

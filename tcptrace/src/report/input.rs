@@ -47,8 +47,7 @@ impl Input {
             std::fs::metadata(path).ok().is_none_or(|metadata| seen.insert((metadata.dev(), metadata.ino())))
         };
         let paths: Vec<&PathBuf> = paths.iter().filter(is_new).collect();
-        let mut input =
-            Self { files: Vec::new(), queue: BinaryHeap::new(), dry: Vec::new(), is_followed };
+        let mut input = Self { files: Vec::new(), queue: BinaryHeap::new(), dry: Vec::new(), is_followed };
         for path in &paths {
             let reader = Reader::open(path)?;
             let index = input.files.len();
@@ -154,6 +153,7 @@ pub fn extent(paths: &[PathBuf]) -> Result<Option<Extent>, ReadError> {
 
 /// Whether a path names a file that is read.
 pub fn is_read(paths: &[PathBuf], path: &Path) -> bool {
-    let identity = |path: &Path| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let identity =
+        |path: &Path| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
     identity(path).is_some_and(|output| paths.iter().any(|input| identity(input) == Some(output)))
 }

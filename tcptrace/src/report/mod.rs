@@ -22,9 +22,9 @@ pub mod run;
 mod series;
 mod side;
 pub mod sums;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 pub mod window;
 
 use jiff::Timestamp;

@@ -79,7 +79,8 @@ impl Destination {
                 })
             }
             Self::File(path) if is_device(path) => {
-                let file = fs::OpenOptions::new().write(true).open(path).map_err(|source| system(path, source))?;
+                let file =
+                    fs::OpenOptions::new().write(true).open(path).map_err(|source| system(path, source))?;
                 let mut out = BufWriter::new(file);
                 write(&mut out).and_then(|()| out.flush()).map_err(|source| failed(path, source))
             }
@@ -118,7 +119,9 @@ impl Replacement {
     fn begin(path: &Path) -> Result<Self, OutputError> {
         let refuse = |reason| Err(OutputError::Unsafe { path: path.to_owned(), reason });
         match fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.is_symlink() => return refuse("is a symbolic link, which is not followed"),
+            Ok(metadata) if metadata.is_symlink() => {
+                return refuse("is a symbolic link, which is not followed");
+            }
             Ok(metadata) if !metadata.is_file() => return refuse("is no regular file"),
             Ok(metadata) if metadata.uid() != rustix::process::geteuid().as_raw() => {
                 return refuse("belongs to another user");
@@ -126,7 +129,8 @@ impl Replacement {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(system(path, source)),
             Ok(_) | Err(_) => {}
         }
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let file = tempfile::Builder::new()
             .prefix(".tcptrace-report-")
             .tempfile_in(directory)
@@ -163,7 +167,11 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let failing = |out: &mut dyn Write| out.write_all(b"half").and(Err(io::Error::other("no more")));
         Destination::File(path.clone()).write(failing).unwrap_err();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "second", "what could not be finished replaces nothing");
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "second",
+            "what could not be finished replaces nothing"
+        );
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left lying about");
     }
 

@@ -11,8 +11,7 @@ use super::{
     build, html,
     input::{self, Input},
     output::{Destination, OutputError},
-    perfetto,
-    text,
+    perfetto, text,
     window::{self, Moment},
 };
 use crate::{reading::ReadError, session::Stop};
@@ -101,7 +100,10 @@ pub fn run(options: &ReportOptions) -> Result<(), ReportError> {
     if let Destination::File(path) = &options.destination
         && input::is_read(&options.files, path)
     {
-        return Err(ReportError::Asked(format!("{} is one of the recordings: name another file with -o", path.display())));
+        return Err(ReportError::Asked(format!(
+            "{} is one of the recordings: name another file with -o",
+            path.display()
+        )));
     }
     options.destination.check()?;
     let wanted = Wanted { window: window(options)?, ..options.wanted.clone() };
@@ -142,8 +144,10 @@ struct Making<'a> {
 
 impl<'a> Making<'a> {
     fn new(options: &'a ReportOptions, wanted: Wanted, input: Input) -> Result<Self, ReportError> {
-        let mut aggregator = Aggregator::new(wanted)
-            .map_err(|error| ReportError::System { what: "make a histogram", source: io::Error::other(error) })?;
+        let mut aggregator = Aggregator::new(wanted).map_err(|error| ReportError::System {
+            what: "make a histogram",
+            source: io::Error::other(error),
+        })?;
         for name in input.names() {
             aggregator.add_source(name);
         }
@@ -168,7 +172,9 @@ impl<'a> Making<'a> {
                 serde_json::to_writer_pretty(&mut *out, &report)?;
                 out.write_all(b"\n")
             }
-            Form::Html | Form::Perfetto => out.write_all(html::page(&report, &TimeZone::system()).into_string().as_bytes()),
+            Form::Html | Form::Perfetto => {
+                out.write_all(html::page(&report, &TimeZone::system()).into_string().as_bytes())
+            }
         })?;
         Ok(())
     }

@@ -128,7 +128,8 @@ impl PartialOrd for Worst {
 
 impl Ord for Worst {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let key = |worst: &Self| (worst.duration_ns, Reverse(worst.episode.start_ns), worst.episode.socket.cookie);
+        let key =
+            |worst: &Self| (worst.duration_ns, Reverse(worst.episode.start_ns), worst.episode.socket.cookie);
         key(self).cmp(&key(other))
     }
 }
@@ -243,7 +244,14 @@ impl Sums {
         changes.add(until_ns.max(from_ns), -1);
     }
 
-    fn add_stuck(&mut self, episode: &Episode, cast: &Cast, session: &Session, duration_ns: u64, is_open: bool) {
+    fn add_stuck(
+        &mut self,
+        episode: &Episode,
+        cast: &Cast,
+        session: &Session,
+        duration_ns: u64,
+        is_open: bool,
+    ) {
         self.stuck.count(is_open);
         let report = episode.report.as_deref();
         let verdict = report.and_then(|report| report.verdict);

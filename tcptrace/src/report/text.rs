@@ -6,8 +6,8 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
     model::{
-        Bar, ClosedFirst, Durations, OverTime, PeerShare, ProcessShare, Ranking, Report, SessionReport, StackShare,
-        VerdictShare, WorstSocket,
+        Bar, ClosedFirst, Durations, OverTime, PeerShare, ProcessShare, Ranking, Report, SessionReport,
+        StackShare, VerdictShare, WorstSocket,
     },
     output::Destination,
 };
@@ -124,7 +124,8 @@ fn time_of_day(time: Timestamp) -> String {
 
 fn session_line(session: &SessionReport) -> String {
     let host = session.host.as_deref().unwrap_or("an unknown host");
-    let length = u64::try_from(session.last.0.duration_since(session.started.0).as_nanos()).unwrap_or_default();
+    let length =
+        u64::try_from(session.last.0.duration_since(session.started.0).as_nanos()).unwrap_or_default();
     let records = plural(session.files.iter().map(|file| file.records).sum(), "record");
     let files: Vec<String> = session.files.iter().map(|file| Harmless(&file.name).to_string()).collect();
     let files = match files.as_slice() {
@@ -132,7 +133,8 @@ fn session_line(session: &SessionReport) -> String {
         [first, .., last] => format!("{first} … {last} ({} files)", files.len()),
         [] => String::new(),
     };
-    let command = session.command.as_deref().map(|command| format!("  {}", Harmless(command))).unwrap_or_default();
+    let command =
+        session.command.as_deref().map(|command| format!("  {}", Harmless(command))).unwrap_or_default();
     format!(
         "{}  {} for {}, {records} in {files}{command}",
         Harmless(host),
@@ -150,7 +152,8 @@ fn write_over_time(out: &mut dyn Write, over_time: &OverTime, peak: u64, look: &
     heading(out, "in CLOSE_WAIT over time", &format!("at most {peak} at once"), look)?;
     let room = look.width.saturating_sub(4).clamp(20, 120).min(steps);
     let at = |step: usize| -> u64 { over_time.lines.iter().filter_map(|line| line.values.get(step)).sum() };
-    let column = |nth: usize| (nth * steps / room..((nth + 1) * steps / room)).map(at).max().unwrap_or_default();
+    let column =
+        |nth: usize| (nth * steps / room..((nth + 1) * steps / room)).map(at).max().unwrap_or_default();
     let block = |value: u64| match value {
         0 => ' ',
         _ => {
@@ -207,7 +210,8 @@ fn write_processes(out: &mut dyn Write, processes: &Ranking<ProcessShare>, look:
 
 fn process_cells(process: &ProcessShare) -> [String; 10] {
     let unknown = || "?".to_owned();
-    let harmless = |text: &Option<String>| text.as_ref().map(|text| Harmless(text).to_string()).unwrap_or_default();
+    let harmless =
+        |text: &Option<String>| text.as_ref().map(|text| Harmless(text).to_string()).unwrap_or_default();
     let place = if process.container.is_some() { &process.container } else { &process.unit };
     [
         process.process.pid.to_string(),
@@ -301,12 +305,17 @@ fn write_durations(out: &mut dyn Write, durations: &Durations, look: &Look) -> i
     else {
         return Ok(());
     };
-    let more =
-        format!("half of them up to {}, 99 of 100 up to {}, the longest {}", Elapsed(median), Elapsed(p99), Elapsed(longest));
+    let more = format!(
+        "half of them up to {}, 99 of 100 up to {}, the longest {}",
+        Elapsed(median),
+        Elapsed(p99),
+        Elapsed(longest)
+    );
     heading(out, "time in CLOSE_WAIT", &more, look)?;
     let most = durations.bars.iter().map(Bar::stays).max().unwrap_or_default();
     for bar in &durations.bars {
-        let still = if bar.still_stuck > 0 { format!(", {} still stuck", bar.still_stuck) } else { String::new() };
+        let still =
+            if bar.still_stuck > 0 { format!(", {} still stuck", bar.still_stuck) } else { String::new() };
         write_bar(out, bar.stays(), most, &format!("{}{still}", range(bar.from_ns, bar.below_ns)), look)?;
     }
     Ok(())
@@ -337,7 +346,9 @@ pub fn how(socket: &WorstSocket) -> &'static str {
 pub fn ending(socket: &WorstSocket) -> String {
     let how = how(socket);
     match &socket.closed_by {
-        Some(closer) if socket.how == Some(EndedHow::Closed) && !socket.is_open => format!("{how} by {closer}"),
+        Some(closer) if socket.how == Some(EndedHow::Closed) && !socket.is_open => {
+            format!("{how} by {closer}")
+        }
         _ => how.to_owned(),
     }
 }
@@ -357,8 +368,14 @@ fn write_worst(out: &mut dyn Write, worst: &[WorstSocket], look: &Look) -> io::R
         return Ok(());
     }
     heading(out, "stuck the longest", "", look)?;
-    let mut table =
-        Columns::new([Number("FOR"), Name("SINCE"), Name("LOCAL"), Name("REMOTE"), Name("HELD BY"), Name("ENDED")]);
+    let mut table = Columns::new([
+        Number("FOR"),
+        Name("SINCE"),
+        Name("LOCAL"),
+        Name("REMOTE"),
+        Name("HELD BY"),
+        Name("ENDED"),
+    ]);
     for socket in worst {
         let least = if socket.since_is_exact { "" } else { "≥ " };
         table.push([
@@ -389,7 +406,11 @@ fn write_closed_first(out: &mut dyn Write, closed: &ClosedFirst, look: &Look) ->
         table.push([closer.closed_first.to_string(), format!("{:.1}", closer.per_second), process]);
     }
     for peer in closed.peers.top.iter().filter(|peer| peer.by_us > 0) {
-        table.push([peer.by_us.to_string(), format!("{:.1}", peer.per_second), format!("towards {}", peer.peer)]);
+        table.push([
+            peer.by_us.to_string(),
+            format!("{:.1}", peer.per_second),
+            format!("towards {}", peer.peer),
+        ]);
     }
     table.write(out)
 }

@@ -12,9 +12,9 @@ use std::{
 use anstyle::Style;
 use thiserror::Error;
 
+pub(crate) use self::text::columns;
 use self::text::snapshot::Extent;
 pub use self::{escape::Harmless, file::OpenError};
-pub(crate) use self::text::columns;
 use crate::record::{Record, Snapshot};
 
 /// The form of the records.

@@ -69,7 +69,8 @@ fn rates(view: &View<'_>, closed: &ClosedFirst) -> Markup {
         ("peer", "the peer", &closed.by_peer_over_time),
         ("reset", "reset", &closed.reset_over_time),
     ];
-    let totals: Vec<u64> = (0..steps).map(|step| layers.iter().filter_map(|(_, _, line)| line.get(step)).sum()).collect();
+    let totals: Vec<u64> =
+        (0..steps).map(|step| layers.iter().filter_map(|(_, _, line)| line.get(step)).sum()).collect();
     let most = totals.iter().max().copied().unwrap_or_default().max(1);
     let y = |count: u64| HEIGHT - count.saturating_mul(HEIGHT) / most;
     let mut below = vec![0_u64; steps];
@@ -88,7 +89,8 @@ fn rates(view: &View<'_>, closed: &ClosedFirst) -> Markup {
     #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
     let per_second = most as f64 / (closed.step_ns.max(1) as f64 / 1e9);
     let length = i64::try_from(closed.step_ns.saturating_mul(steps as u64)).unwrap_or(i64::MAX);
-    let last = closed.first.0.saturating_add(jiff::SignedDuration::from_nanos(length)).unwrap_or(closed.first.0);
+    let last =
+        closed.first.0.saturating_add(jiff::SignedDuration::from_nanos(length)).unwrap_or(closed.first.0);
     let axis = TimeAxis::new(closed.first.0, last, &view.zone);
     html! {
         figure.chart {

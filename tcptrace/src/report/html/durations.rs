@@ -81,7 +81,11 @@ fn chart(durations: &Durations) -> Markup {
 /// The height of a column. Where the most are very many, columns of few would not be seen.
 #[allow(clippy::cast_precision_loss, reason = "a position on a screen")]
 fn height(count: u64, most: u64, is_logarithmic: bool) -> Part {
-    if is_logarithmic { Part::of((count as f64).ln_1p(), (most as f64).ln_1p()) } else { Part::of_counts(count, most) }
+    if is_logarithmic {
+        Part::of((count as f64).ln_1p(), (most as f64).ln_1p())
+    } else {
+        Part::of_counts(count, most)
+    }
 }
 
 fn edge(from_ns: u64) -> String {

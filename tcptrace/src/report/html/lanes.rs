@@ -25,7 +25,8 @@ pub fn content(view: &View<'_>) -> Markup {
 }
 
 fn chart(view: &View<'_>, worst: &[WorstSocket]) -> Markup {
-    let begins = |socket: &WorstSocket| socket.opened.map_or(socket.since, |opened| opened.min(socket.since)).0;
+    let begins =
+        |socket: &WorstSocket| socket.opened.map_or(socket.since, |opened| opened.min(socket.since)).0;
     let first = worst.iter().map(begins).min().unwrap_or_default();
     let last = worst.iter().map(|socket| socket.until.0).max().unwrap_or_default();
     let last = view.report.span.map_or(last, |span| span.last.0.max(last));

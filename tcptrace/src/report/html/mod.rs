@@ -76,7 +76,8 @@ pub fn page(report: &Report, zone: &TimeZone) -> Markup {
 }
 
 fn zone_name(view: &View<'_>) -> String {
-    let moment = view.report.span.map_or(Timestamp::UNIX_EPOCH, |span| span.first.0).to_zoned(view.zone.clone());
+    let moment =
+        view.report.span.map_or(Timestamp::UNIX_EPOCH, |span| span.first.0).to_zoned(view.zone.clone());
     let offset = moment.strftime("%:z").to_string();
     match view.zone.iana_name() {
         Some(name) if name != "UTC" => format!("{name} (UTC{offset})"),
@@ -122,7 +123,8 @@ fn sentences(parts: &[String]) -> String {
 }
 
 fn where_and_when(view: &View<'_>) -> Markup {
-    let mut hosts: Vec<&str> = view.report.sessions.iter().filter_map(|session| session.host.as_deref()).collect();
+    let mut hosts: Vec<&str> =
+        view.report.sessions.iter().filter_map(|session| session.host.as_deref()).collect();
     hosts.dedup();
     let hosts = match hosts.as_slice() {
         [] => "an unknown host".to_owned(),
@@ -146,8 +148,11 @@ fn figures(view: &View<'_>) -> Markup {
     let figure = |name: &str, value: String, more: String| {
         html! { div { dt { (name) } dd { (value) @if !more.is_empty() { small { (more) } } } } }
     };
-    let still = if view.report.over_time.is_none() { "at that moment".to_owned() }
-        else { format!("{} at the end", grouped(close_wait.still_stuck)) };
+    let still = if view.report.over_time.is_none() {
+        "at that moment".to_owned()
+    } else {
+        format!("{} at the end", grouped(close_wait.still_stuck))
+    };
     html! {
         dl.figures {
             (figure("stuck in CLOSE_WAIT", grouped(close_wait.stuck), still))

@@ -27,7 +27,8 @@ fn chart(view: &View<'_>, over_time: &OverTime) -> Markup {
         return empty("No socket was in CLOSE_WAIT at the end of any step of this time.");
     }
     let length = i64::try_from(over_time.step_ns.saturating_mul(steps(over_time) as u64)).unwrap_or(i64::MAX);
-    let last = over_time.first.0.saturating_add(SignedDuration::from_nanos(length)).unwrap_or(over_time.first.0);
+    let last =
+        over_time.first.0.saturating_add(SignedDuration::from_nanos(length)).unwrap_or(over_time.first.0);
     let axis = TimeAxis::new(over_time.first.0, last, &view.zone);
     let most = round_up(peak);
     html! {
@@ -57,7 +58,9 @@ fn chart(view: &View<'_>, over_time: &OverTime) -> Markup {
 /// The section.
 pub fn content(view: &View<'_>) -> Markup {
     let content = match &view.report.over_time {
-        None => empty("Only single moments were recorded: `tcptrace leaks` or `trace` record what happens in between."),
+        None => empty(
+            "Only single moments were recorded: `tcptrace leaks` or `trace` record what happens in between.",
+        ),
         Some(over_time) => chart(view, over_time),
     };
     super::section("over-time", "In CLOSE_WAIT over time", "", &content)
@@ -160,8 +163,12 @@ fn place_for_letter(over_time: &OverTime, line: &Line, most: u64) -> Option<(Par
     let step = *those.get(those.len() / 2)?;
     let height = Part::of_counts(thickest, most);
     let middle = lower.get(step)? + thickest / 2;
-    (height.0 >= ROOM_FOR_LETTER)
-        .then(|| (Part(Part::of(step as f64 + 0.5, lower.len() as f64).0.clamp(0.03, 0.97)), Part::of_counts(middle, most)))
+    (height.0 >= ROOM_FOR_LETTER).then(|| {
+        (
+            Part(Part::of(step as f64 + 0.5, lower.len() as f64).0.clamp(0.03, 0.97)),
+            Part::of_counts(middle, most),
+        )
+    })
 }
 
 fn table(view: &View<'_>, over_time: &OverTime) -> Markup {
@@ -169,7 +176,9 @@ fn table(view: &View<'_>, over_time: &OverTime) -> Markup {
     let stride = steps.div_ceil(ROWS).max(1);
     let time = |step: usize| {
         let after = i64::try_from(over_time.step_ns.saturating_mul(step as u64 + 1)).unwrap_or(i64::MAX);
-        view.time_of_day(over_time.first.0.saturating_add(SignedDuration::from_nanos(after)).unwrap_or_default())
+        view.time_of_day(
+            over_time.first.0.saturating_add(SignedDuration::from_nanos(after)).unwrap_or_default(),
+        )
     };
     html! {
         table {

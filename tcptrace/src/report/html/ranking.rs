@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     diagnosis::Verdict,
-    report::text::percent,
     report::model::{PeerShare, ProcessShare, Ranking, StackShare, VerdictShare},
+    report::text::percent,
     sink::Harmless,
     units::{Elapsed, plural},
 };
@@ -106,7 +106,9 @@ fn process_card(view: &View<'_>, place: usize, process: &ProcessShare, stuck: u6
 pub fn stacks(view: &View<'_>) -> Markup {
     let (stuck, stacks) = (view.report.close_wait.stuck, &view.report.stacks);
     let content = if stacks.top.is_empty() {
-        empty(if stuck == 0 { "Nothing was stuck." } else {
+        empty(if stuck == 0 {
+            "Nothing was stuck."
+        } else {
             "No opening line is known: recorded without stacks, or opened before the recording began."
         })
     } else {
@@ -142,7 +144,10 @@ pub fn verdicts(view: &View<'_>) -> Markup {
     let half_open = view.report.close_wait.half_open;
     let told = match half_open {
         0 => String::new(),
-        _ => format!("{} half-closed and still written to: legitimate, and not counted.", plural(half_open, "more socket")),
+        _ => format!(
+            "{} half-closed and still written to: legitimate, and not counted.",
+            plural(half_open, "more socket")
+        ),
     };
     section("why", "Why they are stuck", &told, &content)
 }

@@ -33,7 +33,8 @@ pub fn sessions(view: &View<'_>) -> Markup {
 }
 
 fn session_entry(view: &View<'_>, session: &SessionReport) -> Markup {
-    let length = u64::try_from(session.last.0.duration_since(session.started.0).as_nanos()).unwrap_or_default();
+    let length =
+        u64::try_from(session.last.0.duration_since(session.started.0).as_nanos()).unwrap_or_default();
     let lost = &session.lost;
     html! {
         article.session {

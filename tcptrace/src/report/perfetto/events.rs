@@ -92,7 +92,14 @@ impl<'a> Events<'a> {
         self.write_event(&event)
     }
 
-    fn write(&mut self, ph: &'static str, track: &Track, name: &str, at_ns: i64, args: &Args<'_>) -> io::Result<()> {
+    fn write(
+        &mut self,
+        ph: &'static str,
+        track: &Track,
+        name: &str,
+        at_ns: i64,
+        args: &Args<'_>,
+    ) -> io::Result<()> {
         #[allow(clippy::cast_precision_loss, reason = "a double holds the nanoseconds of a hundred days")]
         let ts = at_ns.saturating_sub(self.first_ns) as f64 / 1e3;
         let id = format!("{:#x}", track.id);

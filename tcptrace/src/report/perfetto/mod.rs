@@ -40,7 +40,8 @@ const PIDS_OF_HOST: u64 = 10_000_000;
 pub fn write(files: &[PathBuf], wanted: &Wanted, destination: &Destination) -> Result<(), ReportError> {
     if files.iter().any(|file| file.as_os_str() == "-") {
         return Err(ReportError::Asked(
-            "standard input can be read only once, and a trace takes two looks: write it to a file first".to_owned(),
+            "standard input can be read only once, and a trace takes two looks: write it to a file first"
+                .to_owned(),
         ));
     }
     let holders = Holders::read(&mut Input::open(files, false)?, wanted);
@@ -120,7 +121,8 @@ impl Holders {
             if let Record::Leak(leak) = &record
                 && by_socket.len() < wanted.max_sockets
             {
-                let process = leak.owners.first().and_then(|owner| sessions.cast.process(host, &owner.process));
+                let process =
+                    leak.owners.first().and_then(|owner| sessions.cast.process(host, &owner.process));
                 by_socket.insert(SocketId::of(host, &leak.socket), (process, leak.verdict));
             }
         }
@@ -208,7 +210,12 @@ impl<'a> Drawing<'a> {
         drawn.state = what.new_state;
         let verdict = self.holders.by_socket.get(&id).and_then(|(_, verdict)| *verdict);
         let verdict = verdict.filter(|_| what.new_state == State::CloseWait).map(Verdict::name);
-        self.events.begin_slice(&drawn.track, what.new_state.name(), at_ns, &Args { verdict, ..Args::default() })
+        self.events.begin_slice(
+            &drawn.track,
+            what.new_state.name(),
+            at_ns,
+            &Args { verdict, ..Args::default() },
+        )
     }
 
     fn leak(&mut self, session: u32, host: u32, leak: &Leak) -> io::Result<()> {
@@ -260,11 +267,12 @@ impl<'a> Drawing<'a> {
             _ => Socketed(socket).to_string(),
         };
         let track = Track { id: self.tracks, pid, name };
-        self.events.begin_slice(&track, &track.name, since_ns, &Args {
-            cookie: socket.cookie,
-            netns: socket.netns,
-            ..Args::default()
-        })?;
+        self.events.begin_slice(
+            &track,
+            &track.name,
+            since_ns,
+            &Args { cookie: socket.cookie, netns: socket.netns, ..Args::default() },
+        )?;
         let verdict = verdict.filter(|_| state == State::CloseWait).map(Verdict::name);
         self.events.begin_slice(&track, state.name(), since_ns, &Args { verdict, ..Args::default() })?;
         self.open.insert(id, Drawn { track, state, session });

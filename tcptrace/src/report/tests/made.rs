@@ -16,7 +16,9 @@ use crate::{
         model::Report,
         sums::{Threshold, Window},
     },
-    transition::{Call, Comm, Endpoints, KernelSocket, OpenedHow, Socket, SocketKey, State, Task, Transition},
+    transition::{
+        Call, Comm, Endpoints, KernelSocket, OpenedHow, Socket, SocketKey, State, Task, Transition,
+    },
 };
 
 pub const SECOND: u64 = 1_000_000_000;

@@ -6,7 +6,11 @@ use crate::{
     kernel::KernelFilter,
     owners::filter::OwnerFilter,
     record::{EndedHow, Leak, Record, Totals},
-    report::{model::LineOf, sums::{Threshold, Window}, unix_ns},
+    report::{
+        model::LineOf,
+        sums::{Threshold, Window},
+        unix_ns,
+    },
     transition::State,
 };
 
@@ -16,7 +20,11 @@ const ESTABLISHED: (State, Option<f64>) = (State::Established, Some(1.0));
 fn stay(cookie: u64, from: f64, to: f64) -> [Record; 2] {
     [
         step(cookie, from, ESTABLISHED, State::CloseWait, ends(40_000)),
-        step_by(7, "server", step(cookie, to, (State::CloseWait, Some(to - from)), State::LastAck, ends(40_000))),
+        step_by(
+            7,
+            "server",
+            step(cookie, to, (State::CloseWait, Some(to - from)), State::LastAck, ends(40_000)),
+        ),
     ]
 }
 
@@ -78,7 +86,11 @@ fn a_leak_and_the_transitions_of_its_socket_are_one_stay() {
     records.extend(closing(2, true));
     let report = reported(everything(), &records);
     assert_eq!((report.close_wait.stays, report.close_wait.stuck, report.close_wait.still_stuck), (2, 2, 0));
-    assert_eq!(report.close_wait.ended.owner_exited, 2, "what `leak_end` says counts: {:?}", report.close_wait.ended);
+    assert_eq!(
+        report.close_wait.ended.owner_exited, 2,
+        "what `leak_end` says counts: {:?}",
+        report.close_wait.ended
+    );
     assert_eq!(report.processes.top[0].sockets, 2);
     assert_eq!(report.close_wait.longest_ns, Some(50 * SECOND));
 }
@@ -92,7 +104,8 @@ fn the_culprit_its_lines_and_its_shares_are_told() {
         records.push(Record::Leak(Box::new(Leak { opened_by: Some(opened_at(site, 1.0)), ..leak })));
     }
     for cookie in 198..214 {
-        let leak = leak_of(cookie, 30.0, exactly(10.0), vec![owner(5, "other")], towards("10.9.9.9:5432", 50_000));
+        let leak =
+            leak_of(cookie, 30.0, exactly(10.0), vec![owner(5, "other")], towards("10.9.9.9:5432", 50_000));
         records.push(Record::Leak(Box::new(Leak { verdict: Some(Verdict::EofUnread), ..leak })));
     }
     records.push(summary(40.0, Totals::default()));
@@ -136,7 +149,8 @@ fn a_socket_with_several_holders_counts_for_each_and_is_drawn_once() {
 fn a_half_close_is_no_leak() {
     let leak = leak_of(1, 30.0, exactly(20.0), vec![owner(1, "busy")], ends(40_000));
     let leak = Record::Leak(Box::new(Leak { verdict: Some(Verdict::HalfOpen), ..leak }));
-    let report = reported(everything(), &[header("a", "tcptrace now"), leak, summary(0.1, Totals::default())]);
+    let report =
+        reported(everything(), &[header("a", "tcptrace now"), leak, summary(0.1, Totals::default())]);
     assert_eq!((report.close_wait.stuck, report.close_wait.half_open), (0, 1));
     assert_eq!(report.headline.answer, "No socket was stuck in CLOSE_WAIT");
     assert!(report.over_time.is_none(), "a snapshot has no course over time");
@@ -195,9 +209,15 @@ fn what_lies_outside_of_the_window_is_left_out_and_what_reaches_into_it_is_not()
     let wanted = crate::report::aggregate::Wanted { window, ..everything() };
     let mut records = vec![header("a", "tcptrace trace")];
     records.extend(ordered(
-        [stay(1, 10.0, 50.0), stay(2, 60.0, 150.0), stay(3, 120.0, 180.0), stay(4, 190.0, 290.0), stay(5, 210.0, 280.0)]
-            .into_iter()
-            .flatten(),
+        [
+            stay(1, 10.0, 50.0),
+            stay(2, 60.0, 150.0),
+            stay(3, 120.0, 180.0),
+            stay(4, 190.0, 290.0),
+            stay(5, 210.0, 280.0),
+        ]
+        .into_iter()
+        .flatten(),
     ));
     records.push(summary(300.0, Totals::default()));
     let report = reported(wanted, &records);
