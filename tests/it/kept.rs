@@ -142,3 +142,37 @@ fn expected_peers(truths: &[Truth]) -> Vec<(String, u64, u64)> {
     }
     counts.into_iter().map(|((address, port), count)| (address, port, count)).collect()
 }
+
+#[test]
+fn a_trace_with_owners_tells_transitions_and_leaks_of_the_same_sockets() {
+    if !crate::support::live() {
+        return;
+    }
+    let arguments = ["trace", "--owners", "--older-than", "500ms"];
+    let tracer = Tracer::start(Backend::Btf, &arguments);
+    let mut leaky = Leaky::start("accepted_kept", &["--count", COUNT]);
+    let truths = leaky.truths.clone();
+    for (truth, leak) in truths.iter().zip(tracer.wait_for_each("leak", &truths)) {
+        let mut comparison = Comparison::of(format!("leak of {}", truth.name()));
+        comparison.leak(&leak, truth);
+        comparison.finish(&[&leak]);
+    }
+    let closed = leaky.close();
+    for (truth, end) in truths.iter().zip(tracer.wait_for_each("leak_end", &truths)) {
+        compare_end(&end, truth, closed);
+    }
+    let session = tracer.stop();
+    for truth in &truths {
+        let transitions = truth.records("transition", &session.records);
+        let states: Vec<&str> = transitions.iter().map(|record| text(record, "new_state")).collect();
+        assert!(states.contains(&"CLOSE_WAIT"), "{}: {states:?}", truth.name());
+        let end = transitions.iter().find(|record| record["old_state"] == "CLOSE_WAIT");
+        let end = end.unwrap_or_else(|| panic!("{} is not seen leaving: {states:?}", truth.name()));
+        let told = &truth.records("leak_end", &session.records)[0];
+        assert_eq!(end["dwell_ns"], told["close_wait_ns"], "time in CLOSE_WAIT, told twice");
+    }
+    let holder = truths[0].holders[0].pid;
+    let summary = session.summary();
+    let processes = summary["processes"].as_array().unwrap();
+    assert!(processes.iter().any(|process| process["pid"] == holder), "{summary}");
+}

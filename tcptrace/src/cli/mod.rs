@@ -17,12 +17,12 @@ use self::{
 };
 use crate::{
     kernel::{Backend, KernelFilter, TracerOptions, TrackedCalls},
-    report::run as root_cause,
+    owners::filter::OwnerFilter,
     session::{
         SessionError,
-        leaks::{self, LeaksOptions},
+        live::{self, LiveOptions},
         now as one_look,
-        trace::{self, TraceOptions},
+        watch::WatchOptions,
     },
     sink::{Destination, Format, WriteError},
     transition::{State, StateSet},
@@ -100,14 +100,12 @@ struct Kernel {
     ring_size: Option<u32>,
 }
 
+/// How sockets in CLOSE_WAIT are followed.
 #[derive(Debug, Args)]
-struct LeaksArguments {
+struct Watching {
     /// A socket counts as stuck after this long in CLOSE_WAIT
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "10s")]
     older_than: Duration,
-    /// Exit with 1 when a leak was found
-    #[arg(long)]
-    exit_code: bool,
     /// Do not watch who opens sockets, and from which line of code; costs less on a busy host
     #[arg(long)]
     no_stacks: bool,
@@ -115,6 +113,15 @@ struct LeaksArguments {
     /// the host a little (Linux 6.3 with BTF)
     #[arg(long)]
     deep: bool,
+}
+
+#[derive(Debug, Args)]
+struct LeaksArguments {
+    #[command(flatten)]
+    watching: Watching,
+    /// Exit with 1 when a leak was found
+    #[arg(long)]
+    exit_code: bool,
     /// Sockets in CLOSE_WAIT that are followed at once; further ones are counted as evicted
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 1_000_000)]
     max_sockets: u32,
@@ -136,7 +143,10 @@ struct TraceArguments {
     /// Only transitions out of or into this state; repeatable
     #[arg(long, value_name = "STATE")]
     state: Vec<State>,
-    /// Sockets whose states the tracepoint backend times; further ones are counted as evicted
+    /// Follow sockets in CLOSE_WAIT too, and name who holds those that are stuck, as `leaks` does
+    #[arg(long)]
+    owners: bool,
+    /// Sockets whose states are timed at once; further ones are counted as evicted
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 262_144)]
     max_sockets: u32,
     /// Stop by itself after this time (30s, 5m, 1h)
@@ -145,9 +155,11 @@ struct TraceArguments {
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
-    filters: Filters,
-    #[command(flatten)]
     kernel: Kernel,
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten, next_help_heading = "With --owners")]
+    watching: Watching,
 }
 
 /// Runs the command line of this process. Prints what goes wrong; the exit codes are a promise.
@@ -164,27 +176,14 @@ pub fn main() -> ExitCode {
     };
     log::start(verbosity.quiet, verbosity.verbose);
     let outcome = match command {
-        Command::Leaks(arguments) => resolve_leaks(&arguments).map(|options| {
-            run(async move {
-                let found = leaks::run(&options).await?;
-                Ok(u8::from(found && arguments.exit_code))
-            })
-        }),
+        Command::Leaks(arguments) => {
+            arguments.resolve().map(|options| run_live(options, arguments.exit_code))
+        }
         Command::Now(arguments) => arguments
             .resolve()
             .map(|options| exit(one_look::run(&options).map(|found| u8::from(found && arguments.exit_code)))),
-        Command::Trace(arguments) => resolve_trace(&arguments)
-            .map(|options| run(async move { trace::run(&options).await.map(|()| 0) })),
-        Command::Report(arguments) => arguments.resolve().map(|options| match root_cause::run(&options) {
-            Ok(()) => 0,
-            Err(error) => {
-                let code = error.exit_code();
-                if code != 0 {
-                    ::log::error!("{error}");
-                }
-                code
-            }
-        }),
+        Command::Trace(arguments) => arguments.resolve().map(|options| run_live(options, false)),
+        Command::Report(arguments) => arguments.run(),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -221,11 +220,11 @@ fn with_command(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// Runs a session to its end; the exit code.
-fn run(session: impl Future<Output = Result<u8, SessionError>>) -> u8 {
+/// Runs a live session to its end; the exit code.
+fn run_live(options: LiveOptions, found_matters: bool) -> u8 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     exit(match runtime {
-        Ok(runtime) => runtime.block_on(session),
+        Ok(runtime) => runtime.block_on(live::run(&options)).map(|found| u8::from(found && found_matters)),
         Err(source) => Err(SessionError::System { what: "start", source }),
     })
 }
@@ -243,71 +242,78 @@ fn exit(result: Result<u8, SessionError>) -> u8 {
     }
 }
 
-fn resolve_leaks(arguments: &LeaksArguments) -> Result<LeaksOptions, String> {
-    let LeaksArguments {
-        older_than,
-        exit_code: _,
-        no_stacks,
-        deep,
-        max_sockets,
-        duration,
-        output,
-        filters,
-        owners,
-        kernel,
-    } = arguments;
-    let (destination, format) = output.resolve()?;
-    let (filter, netns) = filters.resolve(StateSet::CLOSE_WAIT)?;
-    let calls = TrackedCalls { openers: !no_stacks, eof_reads: *deep };
-    Ok(LeaksOptions {
-        tracer: tracer(kernel, filter, Tracked::CloseWait(calls), *max_sockets),
-        netns,
-        owners: owners.resolve(),
-        older_than: *older_than,
-        max_sockets: *max_sockets as usize,
-        duration: *duration,
-        destination,
-        format,
-    })
+impl Watching {
+    fn calls(&self) -> TrackedCalls {
+        TrackedCalls { openers: !self.no_stacks, eof_reads: self.deep }
+    }
+
+    fn options(&self, owners: OwnerFilter, max_sockets: u32) -> WatchOptions {
+        WatchOptions { owners, older_than: self.older_than, max_sockets: max_sockets as usize }
+    }
 }
 
-fn resolve_trace(arguments: &TraceArguments) -> Result<TraceOptions, String> {
-    let TraceArguments { state, max_sockets, duration, output, filters, kernel } = arguments;
-    let (destination, format) = output.resolve()?;
-    let states = if state.is_empty() { StateSet::ALL } else { state.iter().copied().collect() };
-    let (filter, netns) = filters.resolve(states)?;
-    Ok(TraceOptions {
-        tracer: tracer(kernel, filter, Tracked::EveryState, *max_sockets),
-        netns,
-        duration: *duration,
-        destination,
-        format,
-    })
+impl LeaksArguments {
+    fn resolve(&self) -> Result<LiveOptions, String> {
+        let Self { watching, exit_code: _, max_sockets, duration, output, filters, owners, kernel } = self;
+        let (destination, format) = output.resolve()?;
+        let (filter, netns) = filters.resolve(StateSet::CLOSE_WAIT)?;
+        // Two transitions of a connection are asked for instead of ten.
+        let ring_bytes = 4 << 20;
+        Ok(LiveOptions {
+            tracer: kernel.tracer(filter, false, watching.calls(), ring_bytes, *max_sockets),
+            netns,
+            transitions: false,
+            watch: Some(watching.options(owners.resolve(), *max_sockets)),
+            duration: *duration,
+            destination,
+            format,
+        })
+    }
 }
 
-/// What the kernel side keeps of each socket.
-#[derive(Clone, Copy)]
-enum Tracked {
-    /// The time of every state.
-    EveryState,
-    /// The time in CLOSE_WAIT, and the calls that are wanted.
-    CloseWait(TrackedCalls),
+impl TraceArguments {
+    fn resolve(&self) -> Result<LiveOptions, String> {
+        let Self { state, owners, watching, max_sockets, duration, output, filters, kernel } = self;
+        let (destination, format) = output.resolve()?;
+        let states = if state.is_empty() { StateSet::ALL } else { state.iter().copied().collect() };
+        if *owners && !states.contains(State::CloseWait) {
+            return Err("--owners follows sockets in CLOSE_WAIT: add --state CLOSE_WAIT".to_owned());
+        }
+        if !*owners && (watching.deep || watching.no_stacks) {
+            return Err("--deep and --no-stacks are about finding owners: add --owners".to_owned());
+        }
+        let (filter, netns) = filters.resolve(states)?;
+        let calls = if *owners { watching.calls() } else { TrackedCalls::default() };
+        Ok(LiveOptions {
+            tracer: kernel.tracer(filter, true, calls, 16 << 20, *max_sockets),
+            netns,
+            transitions: true,
+            watch: owners.then(|| watching.options(OwnerFilter::default(), *max_sockets)),
+            duration: *duration,
+            destination,
+            format,
+        })
+    }
 }
 
-fn tracer(kernel: &Kernel, filter: KernelFilter, tracked: Tracked, max_sockets: u32) -> TracerOptions {
-    let Kernel { backend, ring_size } = kernel;
-    let (calls, ring_bytes) = match tracked {
-        Tracked::EveryState => (TrackedCalls::default(), 16 << 20),
-        // `leaks` asks the kernel side for two transitions of a connection instead of ten.
-        Tracked::CloseWait(calls) => (calls, 4 << 20),
-    };
-    TracerOptions {
-        backend: *backend,
-        filter,
-        track_all_states: matches!(tracked, Tracked::EveryState),
-        calls,
-        ring_bytes: ring_size.unwrap_or(ring_bytes),
-        max_sockets,
+impl Kernel {
+    fn tracer(
+        &self,
+        filter: KernelFilter,
+        track_all_states: bool,
+        calls: TrackedCalls,
+        ring_bytes: u32,
+        max_sockets: u32,
+    ) -> TracerOptions {
+        let Self { backend, ring_size } = self;
+        TracerOptions {
+            backend: *backend,
+            filter,
+            track_all_states,
+            calls,
+            ring_bytes: ring_size.unwrap_or(ring_bytes),
+            max_sockets,
+        }
     }
 }
 

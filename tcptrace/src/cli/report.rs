@@ -16,7 +16,7 @@ use crate::{
     report::{
         aggregate::Wanted,
         output::Destination,
-        run::{Form, ReportOptions},
+        run::{self, Form, ReportOptions},
         sums::{MOST_WORST, Threshold, Window},
         window::Moment,
     },
@@ -64,8 +64,27 @@ pub struct ReportArguments {
 }
 
 impl ReportArguments {
+    /// Makes the report. Prints what goes wrong; the exit code.
+    ///
+    /// # Errors
+    /// When the options make no sense.
+    pub fn run(&self) -> Result<u8, String> {
+        let made = run::run(&self.resolve()?);
+        Ok(made.map_or_else(
+            |error| {
+                let code = error.exit_code();
+                // `tcptrace report FILE | head` has got what it wanted.
+                if code != 0 {
+                    log::error!("{error}");
+                }
+                code
+            },
+            |()| 0,
+        ))
+    }
+
     /// What the options mean.
-    pub fn resolve(&self) -> Result<ReportOptions, String> {
+    fn resolve(&self) -> Result<ReportOptions, String> {
         let Self { files, output, format, from, to, older_than, top, follow, max_sockets, filters, owners } =
             self;
         let (destination, form) = destination(output.as_deref(), *format)?;

@@ -2,13 +2,13 @@
 
 pub mod grouping;
 mod growth;
-pub mod leaks;
+pub mod live;
 pub mod now;
 mod pump;
 mod status;
 mod stop;
 mod tally;
-pub mod trace;
+pub mod watch;
 
 pub(crate) use self::stop::Stop;
 

@@ -1,0 +1,226 @@
+//! A live session, `tcptrace leaks` and `tcptrace trace` both: the loop that takes records from the
+//! kernel side, and passes on the transitions, the leaks, or both.
+
+use std::{future::pending, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{
+    SessionError, header,
+    pump::Pump,
+    status::StatusLine,
+    stop::Stop,
+    watch::{Watch, WatchOptions},
+};
+use crate::{
+    host::{
+        clock::{WallClock, monotonic_ns},
+        privilege,
+    },
+    kernel::TracerOptions,
+    owners::worker::{Answer, WorkerGone},
+    record::{Record, Summary, Timed},
+    sink::{Destination, Format, Sink, WriteError},
+    units::{Elapsed, plural},
+};
+
+/// How long a record may lie unseen (the kernel side wakes us for the first after a quiet time only), and
+/// how much later than due a socket is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Looks between two updates of the status line and of the clocks' relation: a second.
+const LOOKS_A_SECOND: u32 = 10;
+
+/// Looks between two forecasts: ten seconds.
+const LOOKS_A_FORECAST: u32 = 100;
+
+/// How long the records that are still in the ring at the end are taken out, while new ones keep coming.
+const LAST_LOOK_NS: u64 = 1_000_000_000;
+
+/// What to look for and where to write it.
+#[derive(Clone, Debug)]
+pub struct LiveOptions {
+    /// What the kernel side does.
+    pub tracer: TracerOptions,
+    /// Namespaces (inode numbers) that are wanted; none = all.
+    pub netns: Vec<u32>,
+    /// Whether each transition is a record of the session.
+    pub transitions: bool,
+    /// Which sockets in CLOSE_WAIT are followed, and their owners found; `None` follows none.
+    pub watch: Option<WatchOptions>,
+    /// Ends by itself after this time.
+    pub duration: Option<Duration>,
+    /// Where the records go.
+    pub destination: Destination,
+    /// Their form.
+    pub format: Format,
+}
+
+/// Runs until it is stopped; returns whether a leak was found.
+///
+/// # Errors
+/// When the host cannot do it, or the output could not be written.
+pub async fn run(options: &LiveOptions) -> Result<bool, SessionError> {
+    privilege::check()?;
+    let system = |what| move |source| SessionError::System { what, source };
+    let mut stop = Stop::after(options.duration).map_err(system("wait for signals"))?;
+    let sink = Sink::open(&options.destination, options.format)?;
+    let started_ns = monotonic_ns();
+    let mut pump = Pump::start(&options.tracer)?;
+    let watch = options
+        .watch
+        .clone()
+        .map(|watch| Watch::start(watch, options.tracer.filter.clone(), options.netns.clone(), &mut pump));
+    let mut session = Session {
+        options,
+        sink,
+        clock: WallClock::now(),
+        watch: watch.transpose()?,
+        status: StatusLine::new(),
+        started_ns,
+    };
+    session.write(&Record::Header(Box::new(header(pump.backend(), session.clock.at(started_ns)))))?;
+    session.sink.flush()?;
+    let mut ticks = interval(LOOK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = 0;
+    loop {
+        let more = session.take_records(&mut pump)?;
+        if more {
+            // Signals and timers get their turn even when records never stop coming.
+            tokio::task::yield_now().await;
+        }
+        tokio::select! {
+            biased;
+            () = stop.wait() => break,
+            answer = answer(&mut session.watch) => session.take_answer(answer?)?,
+            _ = ticks.tick() => {
+                looks += 1;
+                session.look(looks, &mut pump);
+            }
+            ready = pump.readable(), if !more => ready.map_err(system("wait for the ring buffer"))?,
+            () = std::future::ready(()), if more => {}
+        }
+    }
+    session.finish(&mut pump).await
+}
+
+/// Waits for an answer of the thread that looks at sockets; for ever when none are looked at.
+async fn answer(watch: &mut Option<Watch>) -> Result<Answer, WorkerGone> {
+    match watch {
+        Some(watch) => watch.answer().await,
+        None => pending().await,
+    }
+}
+
+struct Session<'a> {
+    options: &'a LiveOptions,
+    sink: Sink,
+    clock: WallClock,
+    watch: Option<Watch>,
+    status: StatusLine,
+    started_ns: u64,
+}
+
+impl Session<'_> {
+    /// Takes the records that have come; returns whether there may be more.
+    fn take_records(&mut self, pump: &mut Pump) -> Result<bool, WriteError> {
+        let Self { options, sink, clock, watch, status, .. } = self;
+        let mut result = Ok(());
+        let more = pump.take(|transition| {
+            let is_in = |netns: u32| options.netns.contains(&netns);
+            if result.is_err() || !(options.netns.is_empty() || transition.socket.netns.is_some_and(is_in)) {
+                return;
+            }
+            if options.transitions {
+                status.clear();
+                let time = clock.at(transition.ktime_ns);
+                result = sink.write(&Record::Transition(Timed { time, what: *transition }));
+            }
+            if let Some(end) = watch.as_mut().and_then(|watch| watch.observe(transition, *clock))
+                && result.is_ok()
+            {
+                status.clear();
+                result = sink.write(&Record::LeakEnd(Box::new(end)));
+            }
+        });
+        result?;
+        self.sink.flush()?;
+        Ok(more)
+    }
+
+    fn write(&mut self, record: &Record) -> Result<(), WriteError> {
+        self.status.clear();
+        self.sink.write(record)
+    }
+
+    fn write_all(&mut self, records: &[Record]) -> Result<(), WriteError> {
+        records.iter().try_for_each(|record| self.write(record))?;
+        self.sink.flush()
+    }
+
+    fn take_answer(&mut self, answer: Answer) -> Result<(), WriteError> {
+        let clock = self.clock;
+        let records = self.watch.as_mut().map(|watch| watch.take_answer(answer, clock)).unwrap_or_default();
+        self.write_all(&records)
+    }
+
+    /// What is done at regular intervals.
+    fn look(&mut self, looks: u32, pump: &mut Pump) {
+        if let Some(watch) = &mut self.watch {
+            watch.look();
+            if looks.is_multiple_of(LOOKS_A_SECOND) {
+                watch.sample();
+            }
+            if looks.is_multiple_of(LOOKS_A_FORECAST) {
+                watch.begin_forecast();
+            }
+        }
+        if looks.is_multiple_of(LOOKS_A_SECOND) {
+            self.clock = WallClock::now();
+            self.show_status(pump);
+        }
+    }
+
+    /// The counters are read whether or not anybody sees them: the kernel side's rare warnings come along.
+    fn show_status(&mut self, pump: &mut Pump) {
+        let Self { watch, status, started_ns, .. } = self;
+        let totals = pump.totals();
+        status.show(|| {
+            format!(
+                "{} for {}: {}, {} lost{}",
+                if watch.is_some() { "watching" } else { "tracing" },
+                Elapsed(monotonic_ns().saturating_sub(*started_ns)),
+                plural(totals.records, "record"),
+                totals.lost,
+                watch.as_ref().map(|watch| format!("; {}", watch.status())).unwrap_or_default(),
+            )
+        });
+    }
+
+    /// Takes what is left, sums up, and returns whether a leak was found.
+    async fn finish(&mut self, pump: &mut Pump) -> Result<bool, SessionError> {
+        let ended_ns = monotonic_ns();
+        while self.take_records(pump)? && monotonic_ns() < ended_ns + LAST_LOOK_NS {}
+        let clock = self.clock;
+        if let Some(watch) = &mut self.watch {
+            let records = watch.finish_looking(clock).await?;
+            self.write_all(&records)?;
+            // What ended while the last sockets were looked at.
+            self.take_records(pump)?;
+        }
+        let mut summary = Summary {
+            time: clock.at(ended_ns),
+            duration_ns: ended_ns.saturating_sub(self.started_ns),
+            totals: pump.totals(),
+            in_close_wait: None,
+            processes: Vec::new(),
+        };
+        let found = match &mut self.watch {
+            Some(watch) => watch.sum_up(&mut summary, ended_ns).await?,
+            None => false,
+        };
+        self.write_all(&[Record::Summary(Box::new(summary))])?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,331 @@
+//! Follows the sockets in CLOSE_WAIT through a live session: which are stuck, who holds them, how they
+//! end, and the sums at the end. Hands out records; writes nothing.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{SessionError, growth::descriptors_run_out_in_ns, leak, pump::Pump, tally::Tally};
+use crate::{
+    diagnosis::Verdict,
+    host::clock::{WallClock, monotonic_ns},
+    kernel::KernelFilter,
+    owners::{
+        Evidence, Owner, ProcessIdentity,
+        filter::OwnerFilter,
+        inspector::Finding,
+        listing::Roots,
+        process::DescriptorUse,
+        tables::Tables,
+        worker::{Answer, Worker, WorkerGone},
+    },
+    record::{Age, EndedHow, LeakEnd, Record, Summary, Totals},
+    sink::Harmless,
+    sockets::{CloseWaitTable, Left, Seed, Settled},
+    transition::{State, Transition},
+    units::{Elapsed, plural},
+};
+
+/// Sockets looked at in one go.
+const BATCH: usize = 10_000;
+
+/// `sk_err` of a socket that an administrator destroyed: `tcp_abort` of net/ipv4/tcp.c.
+const ECONNABORTED: u16 = 103;
+
+/// Which sockets in CLOSE_WAIT are wanted, and when.
+#[derive(Clone, Debug)]
+pub struct WatchOptions {
+    /// Whose sockets are wanted.
+    pub owners: OwnerFilter,
+    /// A socket is stuck after this long in CLOSE_WAIT.
+    pub older_than: Duration,
+    /// Sockets followed at once.
+    pub max_sockets: usize,
+}
+
+impl WatchOptions {
+    /// A socket that was written to within the threshold is still in use; the threshold is taken as
+    /// given between one second and one minute.
+    fn active_window_ms(&self) -> u64 {
+        u64::try_from(self.older_than.as_millis()).unwrap_or(u64::MAX).clamp(1_000, 60_000)
+    }
+}
+
+/// The sockets in CLOSE_WAIT, and the thread that looks at them.
+pub struct Watch {
+    options: WatchOptions,
+    /// Connections that are wanted. The kernel side filters transitions; what was there first is filtered
+    /// here.
+    filter: KernelFilter,
+    /// Namespaces (inode numbers) that are wanted; none = all.
+    netns: Vec<u32>,
+    table: CloseWaitTable,
+    tally: Tally,
+    worker: Worker,
+    /// Who grows the fastest, while the worker finds out about its descriptors.
+    growing: Option<(Arc<ProcessIdentity>, f64)>,
+    /// What came of it.
+    forecast: Option<Forecast>,
+}
+
+/// How the process that grows the fastest will fare.
+struct Forecast {
+    process: Arc<ProcessIdentity>,
+    /// Stuck sockets a minute.
+    per_minute: f64,
+    descriptors: DescriptorUse,
+}
+
+impl fmt::Display for Forecast {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { process, per_minute, descriptors: DescriptorUse { used, limit } } = self;
+        write!(formatter, "; {} ({}) {per_minute:+.1} a minute", Harmless(&process.comm), process.pid)?;
+        if let (Some(used), Some(limit)) = (used, limit) {
+            write!(formatter, ", {used} of {limit} descriptors")?;
+            if let Some(left) = descriptors_run_out_in_ns(*used, *limit, *per_minute) {
+                write!(formatter, ", none left in {}", Elapsed(left))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Watch {
+    /// Begins, with a tracer that is attached: what the kernel lists from now on was there first, or is
+    /// seen coming.
+    ///
+    /// # Errors
+    /// When the host lacks what finding owners needs.
+    pub fn start(
+        options: WatchOptions,
+        filter: KernelFilter,
+        netns: Vec<u32>,
+        pump: &mut Pump,
+    ) -> Result<Self, SessionError> {
+        let tables = Tables::new(None)?;
+        let mut worker =
+            Worker::start(Roots::default(), tables, options.active_window_ms(), pump.take_calls())
+                .map_err(|source| SessionError::System { what: "start a thread", source })?;
+        worker.ask_for_seeds();
+        let threshold_ns = u64::try_from(options.older_than.as_nanos()).unwrap_or(u64::MAX);
+        let table = CloseWaitTable::new(pump.identity(), threshold_ns, options.max_sockets);
+        let tally = Tally::default();
+        Ok(Self { options, filter, netns, table, tally, worker, growing: None, forecast: None })
+    }
+
+    /// Takes a transition of a socket that is wanted; the end of a reported socket, if it is one.
+    pub fn observe(&mut self, transition: &Transition, clock: WallClock) -> Option<LeakEnd> {
+        let left = self.table.observe(transition)?;
+        let ticket = left.ticket?;
+        let end = self.end(&left, ticket, transition, clock);
+        self.tally.end(ticket, left.since, transition.ktime_ns);
+        Some(end)
+    }
+
+    fn end(&self, left: &Left, ticket: u32, transition: &Transition, clock: WallClock) -> LeakEnd {
+        let how = how_it_ended(transition);
+        // close() and exit() run in the process's own context, so here the on-CPU task is the one.
+        let closed_by = matches!(how, EndedHow::Closed | EndedHow::OwnerExited).then(|| {
+            let task = transition.oncpu;
+            let process = self
+                .tally
+                .owner(ticket, task.pid)
+                .unwrap_or_else(|| Arc::new(ProcessIdentity::from_name(task.pid, &task.comm.to_text())));
+            Owner { process, fds: Vec::new(), inherited: None, evidence: Evidence::None }
+        });
+        LeakEnd {
+            time: clock.at(transition.ktime_ns),
+            socket: left.socket,
+            age: Age::at(left.since, transition.ktime_ns),
+            how: Some(how),
+            closed_by,
+        }
+    }
+
+    /// Waits for what the thread that looks at sockets has found.
+    ///
+    /// # Errors
+    /// When that thread has ended.
+    pub async fn answer(&mut self) -> Result<Answer, WorkerGone> {
+        self.worker.answer().await
+    }
+
+    /// Takes an answer; the records that come of it.
+    pub fn take_answer(&mut self, answer: Answer, clock: WallClock) -> Vec<Record> {
+        match answer {
+            Answer::Seeds(seeds) => {
+                for seed in &seeds {
+                    if self.is_wanted(seed) {
+                        self.table.seed(seed);
+                    }
+                }
+                self.table.seeded();
+                Vec::new()
+            }
+            Answer::Findings(findings) => {
+                findings.iter().filter_map(|finding| self.settle(finding, clock)).collect()
+            }
+            Answer::DescriptorUse(uses) => {
+                self.forecast = self.growing.take().map(|(process, per_minute)| {
+                    let descriptors = uses.first().copied().unwrap_or_default();
+                    Forecast { process, per_minute, descriptors }
+                });
+                Vec::new()
+            }
+        }
+    }
+
+    fn is_wanted(&self, seed: &Seed) -> bool {
+        let is_in = |netns: u32| self.netns.contains(&netns);
+        (self.netns.is_empty() || seed.socket.netns.is_some_and(is_in))
+            && self.filter.admits(&seed.socket.endpoints)
+    }
+
+    fn settle(&mut self, finding: &Finding, clock: WallClock) -> Option<Record> {
+        if !self.table.contains(finding.key) {
+            // It left while it was looked at: its end has been seen.
+            return None;
+        }
+        let settled = if !finding.is_stuck {
+            Settled::Gone
+        } else if finding.verdict == Some(Verdict::HalfOpen) {
+            Settled::LookAgain(finding.looked_at_ns + self.options.active_window_ms() * 1_000_000)
+        } else if !self.options.owners.admits(&finding.owners) {
+            Settled::Ignored
+        } else {
+            self.table.learn(finding.key, &finding.socket);
+            Settled::Reported(self.tally.report(finding))
+        };
+        self.table.settle(finding.key, settled);
+        matches!(settled, Settled::Reported(_)).then(|| Record::Leak(Box::new(leak(finding, clock))))
+    }
+
+    /// Has the sockets looked at that have come due; called every 100 ms or so.
+    pub fn look(&mut self) {
+        if !self.worker.is_busy() {
+            let due = self.table.take_due(monotonic_ns(), BATCH);
+            if !due.is_empty() {
+                self.worker.ask_about(due);
+            }
+        }
+    }
+
+    /// Notes how many sockets are stuck; called about once a second.
+    pub fn sample(&mut self) {
+        self.tally.sample(monotonic_ns());
+    }
+
+    /// Has the descriptors counted of the process whose stuck sockets grow the fastest, for the status
+    /// line; called every ten seconds or so.
+    pub fn begin_forecast(&mut self) {
+        if self.worker.is_busy() {
+            return;
+        }
+        self.growing = self.tally.steepest();
+        match &self.growing {
+            Some((process, _)) => self.worker.ask_for_descriptor_use(vec![process.pid]),
+            None => self.forecast = None,
+        }
+    }
+
+    /// What the status line says of it.
+    pub fn status(&self) -> String {
+        format!(
+            "{} in CLOSE_WAIT, {} reported{}",
+            plural(self.table.len() as u64, "socket"),
+            plural(self.tally.reported(), "leak"),
+            self.forecast.as_ref().map(Forecast::to_string).unwrap_or_default(),
+        )
+    }
+
+    /// Lets the thread finish what it is at; the records that come of it.
+    ///
+    /// # Errors
+    /// When that thread has ended.
+    pub async fn finish_looking(&mut self, clock: WallClock) -> Result<Vec<Record>, SessionError> {
+        let mut records = Vec::new();
+        while self.worker.is_busy() {
+            let answer = self.worker.answer().await?;
+            records.extend(self.take_answer(answer, clock));
+        }
+        Ok(records)
+    }
+
+    /// Sums up at the end of the session (CLOCK_MONOTONIC, nanoseconds), when nothing is being looked
+    /// at any more. Returns whether a leak was found.
+    ///
+    /// # Errors
+    /// When the thread that looks at processes has ended.
+    pub async fn sum_up(&mut self, summary: &mut Summary, ended_ns: u64) -> Result<bool, SessionError> {
+        self.worker.ask_for_descriptor_use(self.tally.pids());
+        let uses = match self.worker.answer().await? {
+            Answer::DescriptorUse(uses) => uses,
+            Answer::Seeds(_) | Answer::Findings(_) => return Err(WorkerGone.into()),
+        };
+        let Totals { evicted, unattributed, .. } = &mut summary.totals;
+        *evicted += self.table.evicted();
+        *unattributed = self.tally.unattributed();
+        summary.in_close_wait = Some(self.table.len() as u64);
+        summary.processes = self.tally.summary(self.table.reported(), &uses, ended_ns);
+        Ok(self.tally.reported() > 0)
+    }
+}
+
+/// How a socket left CLOSE_WAIT: by the state it went to, and by what the kernel knew of the reason.
+fn how_it_ended(transition: &Transition) -> EndedHow {
+    let cause = transition.cause;
+    let error = cause.map_or(0, |cause| cause.error);
+    let is_by_a_process = match transition.new_state {
+        State::LastAck => true,
+        // close() with unread data resets at once and leaves no error behind (`__tcp_close`); a reset
+        // from the peer or a timeout leaves one (`tcp_reset`, `tcp_write_err`).
+        _ => cause.is_some() && error == 0,
+    };
+    match (is_by_a_process, error) {
+        (true, _) if cause.is_some_and(|cause| cause.oncpu_exiting) => EndedHow::OwnerExited,
+        (true, _) => EndedHow::Closed,
+        (false, ECONNABORTED) => EndedHow::Destroyed,
+        (false, _) => EndedHow::Reset,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transition::{Cause, Comm, Endpoints, KernelSocket, Socket, SocketKey, Task};
+
+    fn ended(new_state: State, cause: Option<Cause>) -> EndedHow {
+        how_it_ended(&Transition {
+            key: SocketKey(1),
+            socket: Socket {
+                cookie: Some(1),
+                netns: None,
+                endpoints: Endpoints {
+                    local: ([127, 0, 0, 1], 1).into(),
+                    remote: ([127, 0, 0, 1], 2).into(),
+                },
+            },
+            is_mptcp: false,
+            ktime_ns: 1,
+            old_state: State::CloseWait,
+            new_state,
+            entered_ns: None,
+            oncpu: Task { pid: 1, tid: 1, comm: Comm::default() },
+            kernel_socket: KernelSocket(1),
+            cause,
+            cgroup_id: None,
+        })
+    }
+
+    #[test]
+    fn the_state_and_the_error_tell_how_it_ended() {
+        let cause = |error, oncpu_exiting| Some(Cause { error, oncpu_exiting });
+        assert_eq!(ended(State::LastAck, cause(0, false)), EndedHow::Closed);
+        assert_eq!(ended(State::LastAck, None), EndedHow::Closed);
+        assert_eq!(ended(State::LastAck, cause(0, true)), EndedHow::OwnerExited);
+        // Unread data: close() resets at once.
+        assert_eq!(ended(State::Close, cause(0, false)), EndedHow::Closed);
+        assert_eq!(ended(State::Close, cause(0, true)), EndedHow::OwnerExited);
+        assert_eq!(ended(State::Close, cause(32, false)), EndedHow::Reset);
+        assert_eq!(ended(State::Close, cause(ECONNABORTED, false)), EndedHow::Destroyed);
+        assert_eq!(ended(State::Close, None), EndedHow::Reset);
+    }
+}
