@@ -216,6 +216,16 @@ pub enum OpenedHow {
     Connect,
 }
 
+impl OpenedHow {
+    /// The name of the system call.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Connect => "connect",
+        }
+    }
+}
+
 /// A call on a socket: seen in the caller's own context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {

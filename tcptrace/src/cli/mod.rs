@@ -3,16 +3,25 @@
 mod filters;
 mod log;
 mod now;
+mod output;
 mod report;
 mod values;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     filters::{Filters, OwnerFilters},
     now::NowArguments,
+    output::{KeepingArguments, OutputArguments},
     report::ReportArguments,
 };
 use crate::{
@@ -22,9 +31,10 @@ use crate::{
         SessionError,
         live::{self, LiveOptions},
         now as one_look,
+        replay::{self, ReplayOptions},
         watch::WatchOptions,
     },
-    sink::{Destination, Format, WriteError},
+    sink::WriteError,
     transition::{State, StateSet},
 };
 
@@ -60,33 +70,6 @@ enum Command {
     Trace(TraceArguments),
     /// Sum up recorded sessions: who leaks, towards whom, since when, from which line of code; offline and without root
     Report(ReportArguments),
-}
-
-#[derive(Debug, Args)]
-struct Output {
-    /// Write records to FILE, `-` for standard output; the form goes by its ending (.txt, .jsonl)
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// The form of the records [default: text]
-    #[arg(long, value_enum)]
-    format: Option<Format>,
-}
-
-impl Output {
-    fn resolve(&self) -> Result<(Destination, Format), String> {
-        match &self.output {
-            Some(path) if path.as_os_str() != "-" => {
-                let format = self.format.or_else(|| values::format_of(path)).ok_or_else(|| {
-                    format!(
-                        "cannot tell the format from the name {}: end it in .txt or .jsonl, or add --format",
-                        path.display()
-                    )
-                })?;
-                Ok((Destination::File(path.clone()), format))
-            }
-            _ => Ok((Destination::Stdout, self.format.unwrap_or(Format::Text))),
-        }
-    }
 }
 
 #[derive(Debug, Args)]
@@ -129,17 +112,27 @@ struct LeaksArguments {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     duration: Option<Duration>,
     #[command(flatten)]
-    output: Output,
+    kernel: Kernel,
+    #[command(flatten)]
+    output: OutputArguments,
+    #[command(flatten)]
+    keeping: KeepingArguments,
     #[command(flatten)]
     filters: Filters,
     #[command(flatten)]
     owners: OwnerFilters,
-    #[command(flatten)]
-    kernel: Kernel,
 }
+
+/// Options of `trace` that mean nothing where nothing is traced.
+const LIVE_ONLY: [&str; 8] =
+    ["owners", "older_than", "no_stacks", "deep", "max_sockets", "duration", "backend", "ring_size"];
 
 #[derive(Debug, Args)]
 struct TraceArguments {
+    /// Print a session that was kept (.tct or JSON Lines, compressed or not; `-` is standard input) as if it were
+    /// live; needs no root
+    #[arg(long, value_name = "FILE", conflicts_with_all = LIVE_ONLY)]
+    replay: Option<PathBuf>,
     /// Only transitions out of or into this state; repeatable
     #[arg(long, value_name = "STATE")]
     state: Vec<State>,
@@ -153,9 +146,11 @@ struct TraceArguments {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     duration: Option<Duration>,
     #[command(flatten)]
-    output: Output,
-    #[command(flatten)]
     kernel: Kernel,
+    #[command(flatten)]
+    output: OutputArguments,
+    #[command(flatten)]
+    keeping: KeepingArguments,
     #[command(flatten)]
     filters: Filters,
     #[command(flatten, next_help_heading = "With --owners")]
@@ -177,12 +172,17 @@ pub fn main() -> ExitCode {
     log::start(verbosity.quiet, verbosity.verbose);
     let outcome = match command {
         Command::Leaks(arguments) => {
-            arguments.resolve().map(|options| run_live(options, arguments.exit_code))
+            arguments.resolve().map(|options| run(live::run(&options), arguments.exit_code))
         }
-        Command::Now(arguments) => arguments
-            .resolve()
-            .map(|options| exit(one_look::run(&options).map(|found| u8::from(found && arguments.exit_code)))),
-        Command::Trace(arguments) => arguments.resolve().map(|options| run_live(options, false)),
+        Command::Now(arguments) => {
+            arguments.resolve().map(|options| run(one_look::run(&options), arguments.exit_code))
+        }
+        Command::Trace(arguments) => match &arguments.replay {
+            Some(file) => arguments
+                .resolve_replay(file)
+                .map(|options| run(async { replay::run(&options).await.map(|()| false) }, false)),
+            None => arguments.resolve().map(|options| run(live::run(&options), false)),
+        },
         Command::Report(arguments) => arguments.run(),
     };
     match outcome {
@@ -220,13 +220,17 @@ fn with_command(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// Runs a live session to its end; the exit code.
-fn run_live(options: LiveOptions, found_matters: bool) -> u8 {
+/// Runs a session to its end; the exit code.
+fn run(session: impl Future<Output = Result<bool, SessionError>>, found_matters: bool) -> u8 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    exit(match runtime {
-        Ok(runtime) => runtime.block_on(live::run(&options)).map(|found| u8::from(found && found_matters)),
-        Err(source) => Err(SessionError::System { what: "start", source }),
-    })
+    let system = |source| SessionError::System { what: "start", source };
+    exit(runtime.map_err(system).and_then(|runtime| {
+        runtime.block_on(async {
+            // A file that may not grow is an error of the output, and does not end the program.
+            let _for_ever = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(system)?;
+            Ok(u8::from(session.await? && found_matters))
+        })
+    }))
 }
 
 /// The exit code that a session ends with.
@@ -254,8 +258,9 @@ impl Watching {
 
 impl LeaksArguments {
     fn resolve(&self) -> Result<LiveOptions, String> {
-        let Self { watching, exit_code: _, max_sockets, duration, output, filters, owners, kernel } = self;
-        let (destination, format) = output.resolve()?;
+        let Self { watching, exit_code: _, max_sockets, duration, output, keeping, filters, owners, kernel } =
+            self;
+        let outputs = output.resolve_kept(keeping)?;
         let (filter, netns) = filters.resolve(StateSet::CLOSE_WAIT)?;
         // Two transitions of a connection are asked for instead of ten.
         let ring_bytes = 4 << 20;
@@ -265,17 +270,37 @@ impl LeaksArguments {
             transitions: false,
             watch: Some(watching.options(owners.resolve(), *max_sockets)),
             duration: *duration,
-            destination,
-            format,
+            outputs,
         })
     }
 }
 
 impl TraceArguments {
+    fn states(&self) -> StateSet {
+        if self.state.is_empty() { StateSet::ALL } else { self.state.iter().copied().collect() }
+    }
+
+    fn resolve_replay(&self, file: &Path) -> Result<ReplayOptions, String> {
+        let outputs = self.output.resolve_kept(&self.keeping)?;
+        let (filter, netns) = self.filters.resolve(self.states())?;
+        Ok(ReplayOptions { file: file.to_owned(), filter, netns, outputs })
+    }
+
     fn resolve(&self) -> Result<LiveOptions, String> {
-        let Self { state, owners, watching, max_sockets, duration, output, filters, kernel } = self;
-        let (destination, format) = output.resolve()?;
-        let states = if state.is_empty() { StateSet::ALL } else { state.iter().copied().collect() };
+        let Self {
+            replay: _,
+            state: _,
+            owners,
+            watching,
+            max_sockets,
+            duration,
+            output,
+            keeping,
+            filters,
+            kernel,
+        } = self;
+        let outputs = output.resolve_kept(keeping)?;
+        let states = self.states();
         if *owners && !states.contains(State::CloseWait) {
             return Err("--owners follows sockets in CLOSE_WAIT: add --state CLOSE_WAIT".to_owned());
         }
@@ -290,8 +315,7 @@ impl TraceArguments {
             transitions: true,
             watch: owners.then(|| watching.options(OwnerFilter::default(), *max_sockets)),
             duration: *duration,
-            destination,
-            format,
+            outputs,
         })
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{
-    Output,
     filters::{Filters, OwnerFilters},
+    output::OutputArguments,
     values,
 };
 use crate::{
@@ -36,7 +36,7 @@ pub struct NowArguments {
     #[arg(long, value_enum)]
     holders: Option<HolderSource>,
     #[command(flatten)]
-    output: Output,
+    output: OutputArguments,
     #[command(flatten)]
     filters: Filters,
     #[command(flatten)]
@@ -48,7 +48,7 @@ impl NowArguments {
     pub fn resolve(&self) -> Result<NowOptions, String> {
         let Self { older_than, state, by, rows, exit_code: _, holders, output, filters, owners } = self;
         let states: StateSet = state.iter().copied().collect();
-        let (destination, format) = output.resolve()?;
+        let outputs = output.resolve()?;
         let (filter, netns) = filters.resolve(states)?;
         Ok(NowOptions {
             states,
@@ -59,8 +59,7 @@ impl NowArguments {
             holders: *holders,
             by: *by,
             rows: if *rows == 0 { usize::MAX } else { *rows },
-            destination,
-            format,
+            outputs,
         })
     }
 }

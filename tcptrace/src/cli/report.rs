@@ -37,6 +37,9 @@ pub struct ReportArguments {
     /// The form of the report [default: text]
     #[arg(long, value_enum)]
     format: Option<Form>,
+    /// Put the report in the place of whatever has the name: by default only a report makes room
+    #[arg(long)]
+    force: bool,
     /// Nothing before TIME: 2026-11-24T14:05:00Z, "2026-11-24 14:05" or 14:05 where you are, +5m after the beginning,
     /// -10m before the end of the recordings
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -85,9 +88,21 @@ impl ReportArguments {
 
     /// What the options mean.
     fn resolve(&self) -> Result<ReportOptions, String> {
-        let Self { files, output, format, from, to, older_than, top, follow, max_sockets, filters, owners } =
-            self;
-        let (destination, form) = destination(output.as_deref(), *format)?;
+        let Self {
+            files,
+            output,
+            format,
+            force,
+            from,
+            to,
+            older_than,
+            top,
+            follow,
+            max_sockets,
+            filters,
+            owners,
+        } = self;
+        let (destination, form) = destination(output.as_deref(), *format, *force)?;
         if *follow {
             check_follow(files, &destination, form, [from, to])?;
         }
@@ -113,7 +128,11 @@ impl ReportArguments {
     }
 }
 
-fn destination(output: Option<&Path>, format: Option<Form>) -> Result<(Destination, Form), String> {
+fn destination(
+    output: Option<&Path>,
+    format: Option<Form>,
+    force: bool,
+) -> Result<(Destination, Form), String> {
     let Some(path) = output.filter(|path| path.as_os_str() != "-") else {
         return Ok((Destination::Stdout, format.unwrap_or(Form::Text)));
     };
@@ -129,7 +148,7 @@ fn destination(output: Option<&Path>, format: Option<Form>) -> Result<(Destinati
             path.display()
         )
     })?;
-    Ok((Destination::File(path.to_owned()), form))
+    Ok((Destination::File { path: path.to_owned(), force }, form))
 }
 
 fn check_follow(

@@ -1,8 +1,8 @@
 //! Reads the values of options. Each error says what would have been right.
 
-use std::{net::IpAddr, path::Path, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
-use crate::{kernel::AddressRange, sink::Format};
+use crate::kernel::AddressRange;
 
 /// A time: `500ms`, `30s`, `5m`, `1h 30m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -10,19 +10,35 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}; a time is a number with a unit, like 500ms, 30s, 5m or 1h"))
 }
 
+/// A time that is not zero.
+pub fn positive_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "a time longer than nothing, like 10m, 1h or 1d".to_owned();
+    duration(text).and_then(|duration| if duration.is_zero() { Err(wrong()) } else { Ok(duration) })
+}
+
 /// A size of the ring buffer in bytes, with K, M or G; rounded up to a power of two.
 pub fn ring_bytes(text: &str) -> Result<u32, String> {
-    const RANGE: std::ops::RangeInclusive<u64> = 65_536..=1 << 30;
     let wrong = || "a size is a number of bytes from 64K to 1G, like 4194304, 4096K or 4M".to_owned();
-    let (digits, unit) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (text.get(..at), 1 << 10),
-        Some((at, 'm' | 'M')) => (text.get(..at), 1 << 20),
-        Some((at, 'g' | 'G')) => (text.get(..at), 1 << 30),
-        _ => (Some(text), 1u64),
-    };
-    let number: u64 = digits.unwrap_or_default().parse().map_err(|_| wrong())?;
-    let bytes = number.checked_mul(unit).filter(|bytes| RANGE.contains(bytes)).ok_or_else(wrong)?;
+    let bytes = bytes(text).filter(|bytes| (65_536..=1 << 30).contains(bytes)).ok_or_else(wrong)?;
     u32::try_from(bytes.next_power_of_two()).map_err(|_| wrong())
+}
+
+/// A size of files in bytes, with K, M, G or T.
+pub fn file_bytes(text: &str) -> Result<u64, String> {
+    let wrong = || "a size is a number of bytes, 64K at least, like 65536, 100M or 2G".to_owned();
+    bytes(text).filter(|bytes| *bytes >= 65_536).ok_or_else(wrong)
+}
+
+/// A number of bytes, with K, M, G or T for the powers of 1024.
+fn bytes(text: &str) -> Option<u64> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (text.get(..at)?, 1 << 10),
+        Some((at, 'm' | 'M')) => (text.get(..at)?, 1 << 20),
+        Some((at, 'g' | 'G')) => (text.get(..at)?, 1 << 30),
+        Some((at, 't' | 'T')) => (text.get(..at)?, 1 << 40),
+        _ => (text, 1u64),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// An address, or a range of them in CIDR notation.
@@ -41,13 +57,10 @@ pub fn address_range(text: &str) -> Result<AddressRange, String> {
     Ok(AddressRange { address, prefix })
 }
 
-/// The form that the ending of a file's name stands for.
-pub fn format_of(path: &Path) -> Option<Format> {
-    match path.extension()?.to_str()? {
-        "txt" | "text" | "log" => Some(Format::Text),
-        "jsonl" | "ndjson" | "json" => Some(Format::Jsonl),
-        _ => None,
-    }
+/// Permissions of a file, in octal.
+pub fn mode(text: &str) -> Result<u32, String> {
+    let wrong = || "permissions are octal digits like 0600, 0640 or 644".to_owned();
+    u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -84,9 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn the_ending_tells_the_format() {
-        assert_eq!(format_of(Path::new("a.b.jsonl")), Some(Format::Jsonl));
-        assert_eq!(format_of(Path::new("x.log")), Some(Format::Text));
-        assert_eq!(format_of(Path::new("x")), None);
+    fn sizes_of_files_and_permissions_are_checked() {
+        assert_eq!(file_bytes("2T"), Ok(2 << 40));
+        for wrong in ["63K", "", "M", "1.5M", "20000000T"] {
+            assert!(file_bytes(wrong).is_err_and(|error| error.contains("100M")), "{wrong}");
+        }
+        assert_eq!((mode("0640"), mode("644")), (Ok(0o640), Ok(0o644)));
+        for wrong in ["", "1777", "8", "u+r", "-1"] {
+            assert!(mode(wrong).is_err_and(|error| error.contains("0600")), "{wrong}");
+        }
     }
 }

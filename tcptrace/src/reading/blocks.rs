@@ -218,11 +218,12 @@ impl Blocks {
                 self.present = Some(Present { decoder, entry, number: entry.first_record });
                 return Ok(Next::Something);
             }
-        } else if header.is(Kind::Index)
-            && let Expected::Number(expected) = self.expected
-        {
+        } else if header.is(Kind::Index) {
             // It knows how many there were.
-            miss(losses, expected, entry.next_record);
+            if let Expected::Number(expected) = self.expected {
+                miss(losses, expected, entry.next_record);
+            }
+            losses.goes_on = !losses.has_ended;
         }
         stream.consume(length);
         Ok(Next::Something)
@@ -230,6 +231,7 @@ impl Blocks {
 
     /// Comes to a block of records: those between the last and this are missing.
     fn arrive(&mut self, entry: &IndexEntry, losses: &mut Losses) {
+        losses.goes_on = false;
         match self.expected {
             Expected::First => losses.before = losses.before.saturating_add(entry.first_record),
             Expected::Any => {}

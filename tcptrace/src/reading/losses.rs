@@ -1,6 +1,8 @@
 //! What is missing in a recording, and why.
 
-use crate::record::Totals;
+use std::fmt;
+
+use crate::{record::Totals, units::plural};
 
 /// What is missing in what was read so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,4 +30,58 @@ pub struct Losses {
     pub truncated: u64,
     /// The session's summary was read: it ended as it should.
     pub has_ended: bool,
+    /// The end of a file was read that goes on in another.
+    pub goes_on: bool,
+}
+
+impl Losses {
+    /// Whether all is there that the session wrote into what was read. What it lost before that (`totals`, `dropped`) and
+    /// what lies in other files does not count.
+    pub fn is_whole(&self) -> bool {
+        self.missing == 0
+            && self.damaged == 0
+            && !self.is_cut
+            && self.unknown == 0
+            && self.truncated == 0
+            && (self.has_ended || self.goes_on)
+    }
+}
+
+impl fmt::Display for Losses {
+    /// What is missing in what was read, in words; nothing when it is whole.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { missing, damaged, is_cut, unknown, before, truncated, has_ended, goes_on, .. } = *self;
+        let mut told = Vec::new();
+        if damaged > 0 {
+            told.push(format!("{} damaged", were(damaged, "place")));
+        }
+        if missing > 0 {
+            told.push(format!("{} missing", were(missing, "record")));
+        }
+        if before > 0 && damaged > 0 {
+            told.push(format!("{} missing at its beginning, or in an earlier file", were(before, "record")));
+        }
+        if unknown > 0 {
+            let records = were(unknown, "record");
+            told.push(format!("{records} left out, of types that only a later tcptrace knows"));
+        }
+        if truncated > 0 {
+            told.push("it became shorter while it was read".to_owned());
+        }
+        if is_cut {
+            told.push("it ends in the middle of a record".to_owned());
+        }
+        if !has_ended && !goes_on {
+            told.push(
+                "it has no summary: its session still runs, was killed, or goes on in another file"
+                    .to_owned(),
+            );
+        }
+        formatter.write_str(&told.join("; "))
+    }
+}
+
+/// `1 record is`, `2 records are`.
+fn were(count: u64, noun: &str) -> String {
+    format!("{} {}", plural(count, noun), if count == 1 { "is" } else { "are" })
 }

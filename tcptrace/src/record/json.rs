@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     owners::{CalledBy, OpenedBy, Owner, ProcessIdentity},
-    transition::{Call, OpenedHow, Socket, State, Task, Transition},
+    transition::{Call, Socket, State, Task, Transition},
 };
 
 /// Writes a value as the string it displays as, without allocating.
@@ -73,11 +73,9 @@ fn socket_fields<M: SerializeMap>(map: &mut M, socket: &Socket) -> Result<(), M:
 }
 
 fn age_fields<M: SerializeMap>(map: &mut M, age: Option<&Age>) -> Result<(), M::Error> {
-    let is = |age: &Age| if age.is_exact { "exact" } else { "at_least" };
-    let at_most = |age: &Age| if age.is_exact { Some(age.ns) } else { age.at_most_ns };
     map.serialize_entry("close_wait_ns", &age.map(|age| age.ns))?;
-    map.serialize_entry("close_wait_is", &age.map(is))?;
-    map.serialize_entry("close_wait_at_most_ns", &age.and_then(at_most))
+    map.serialize_entry("close_wait_is", &age.map(Age::kind))?;
+    map.serialize_entry("close_wait_at_most_ns", &age.and_then(Age::at_most))
 }
 
 impl Serialize for Task {
@@ -141,12 +139,8 @@ fn call_fields<M: SerializeMap>(
 impl Serialize for Timed<OpenedBy> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let OpenedBy { how, called } = &self.what;
-        let how = match how {
-            OpenedHow::Accept => "accept",
-            OpenedHow::Connect => "connect",
-        };
         let mut map = serializer.serialize_map(None)?;
-        call_fields(&mut map, &self.time, called, Some(how))?;
+        call_fields(&mut map, &self.time, called, Some(how.name()))?;
         map.end()
     }
 }
@@ -237,6 +231,7 @@ impl Serialize for Summary {
         map.serialize_entry("evicted", &totals.evicted)?;
         map.serialize_entry("unattributed", &totals.unattributed)?;
         map.serialize_entry("openers_skipped", &totals.openers_skipped)?;
+        map.serialize_entry("dropped", &totals.dropped)?;
         map.serialize_entry("in_close_wait", in_close_wait)?;
         map.serialize_entry("processes", processes)?;
         map.end()

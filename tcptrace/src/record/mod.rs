@@ -92,6 +92,16 @@ impl Age {
         let (ns, at_most_ns) = since.age_at(now_ns);
         Self { ns, is_exact: since.is_exact(), at_most_ns }
     }
+
+    /// What [`Age::ns`] is: `exact` or `at_least`.
+    pub fn kind(&self) -> &'static str {
+        if self.is_exact { "exact" } else { "at_least" }
+    }
+
+    /// The longest that it can be, in nanoseconds, when that is known.
+    pub fn at_most(&self) -> Option<u64> {
+        if self.is_exact { Some(self.ns) } else { self.at_most_ns }
+    }
 }
 
 /// A socket that has been in CLOSE_WAIT for longer than the threshold, or was asked for by its state.
@@ -166,6 +176,8 @@ pub struct Totals {
     pub unattributed: u64,
     /// Sockets whose opener was not kept, because too many were opened at once.
     pub openers_skipped: u64,
+    /// Records that this output is without, because it could not be written as fast as they came, or at all.
+    pub dropped: u64,
 }
 
 /// The end of a session.

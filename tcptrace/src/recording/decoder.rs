@@ -113,5 +113,6 @@ fn totals(mut content: Input<'_>) -> Result<Totals, Malformed> {
         evicted: counter()?,
         unattributed: counter()?,
         openers_skipped: counter()?,
+        dropped: counter()?,
     })
 }

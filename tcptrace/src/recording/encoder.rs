@@ -84,9 +84,9 @@ impl BlockEncoder {
     ///
     /// When the block cannot be written, nothing has to be said: its numbers are missing in the file.
     pub fn finish(&mut self, totals: &Totals) -> Block {
-        let Totals { records, lost, undecodable, evicted, unattributed, openers_skipped } = *totals;
+        let Totals { records, lost, undecodable, evicted, unattributed, openers_skipped, dropped } = *totals;
         self.dictionary.entry(TOTALS, |entry| {
-            for counter in [records, lost, undecodable, evicted, unattributed, openers_skipped] {
+            for counter in [records, lost, undecodable, evicted, unattributed, openers_skipped, dropped] {
                 put_varint(entry, counter);
             }
         });

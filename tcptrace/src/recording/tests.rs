@@ -173,8 +173,15 @@ fn what_a_later_version_adds_is_passed_over() {
     payload.extend_from_slice(&[0x30, 8, 1, 2, 3, 4, 5, 6, 7, 8]); // more counters
     payload.extend_from_slice(b"\xe0\x12{\"type\":\"weather\"}"); // a record as text
     let (items, end) = drain(BlockDecoder::new(payload.freeze()));
-    let totals =
-        Totals { records: 1, lost: 2, undecodable: 3, evicted: 4, unattributed: 5, openers_skipped: 6 };
+    let totals = Totals {
+        records: 1,
+        lost: 2,
+        undecodable: 3,
+        evicted: 4,
+        unattributed: 5,
+        openers_skipped: 6,
+        dropped: 7,
+    };
     assert_eq!(items, [Item::Unknown, Item::Totals(totals), Item::Unknown]);
     assert_eq!(end, Ok(()));
 }

@@ -31,6 +31,8 @@ pub enum Caveat {
     Cut(Vec<String>),
     /// Files have no summary: their sessions were killed, or go on.
     NotEnded(Vec<String>),
+    /// Files were rotated, and the last of their session is not here.
+    LaterFiles(Vec<String>),
     /// Files do not begin with a header.
     NoBeginning(Vec<String>),
     /// A file could not be read to its end.
@@ -86,6 +88,7 @@ impl Caveat {
             Self::Truncated(_) => "truncated",
             Self::Cut(_) => "cut",
             Self::NotEnded(_) => "not_ended",
+            Self::LaterFiles(_) => "later_files",
             Self::NoBeginning(_) => "no_beginning",
             Self::Unreadable { .. } => "unreadable",
             Self::UnknownRecords(_) => "unknown_records",
@@ -170,6 +173,9 @@ impl fmt::Display for Caveat {
                 "{} no summary: the session was killed or goes on, and what it lost at its end is not known",
                 Files(files, "has", "have")
             ),
+            Self::LaterFiles(files) => {
+                write!(formatter, "{} on in another file: name that as well", Files(files, "goes", "go"))
+            }
             Self::NoBeginning(files) => {
                 write!(
                     formatter,

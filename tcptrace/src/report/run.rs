@@ -85,7 +85,7 @@ impl ReportError {
             Self::Output(OutputError::ReaderGone) => 0,
             Self::Read(_)
             | Self::Asked(_)
-            | Self::Output(OutputError::Open { .. } | OutputError::Unsafe { .. }) => 2,
+            | Self::Output(OutputError::Open { .. } | OutputError::Refused { .. }) => 2,
             Self::System { .. } => 3,
             Self::Output(OutputError::Failed { .. }) => 4,
         }
@@ -97,7 +97,7 @@ impl ReportError {
 /// # Errors
 /// When a recording cannot be read, or the report cannot be written.
 pub fn run(options: &ReportOptions) -> Result<(), ReportError> {
-    if let Destination::File(path) = &options.destination
+    if let Destination::File { path, .. } = &options.destination
         && input::is_read(&options.files, path)
     {
         return Err(ReportError::Asked(format!(
@@ -182,7 +182,7 @@ impl<'a> Making<'a> {
     /// Shows the report whenever the files have grown, until it is stopped.
     async fn follow(&mut self) -> Result<(), ReportError> {
         let system = |source| ReportError::System { what: "wait for signals", source };
-        let mut stop = Stop::after(None).map_err(system)?;
+        let mut stop = Stop::after(None, false).map_err(system)?;
         let mut ticks = interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut shown = None;
@@ -190,14 +190,14 @@ impl<'a> Making<'a> {
         while !is_last {
             tokio::select! {
                 biased;
-                () = stop.wait() => is_last = true,
+                _ = stop.wait() => is_last = true,
                 _ = ticks.tick() => {}
             }
             self.input.look_again();
             while self.take(BATCH) && !is_last {
                 tokio::select! {
                     biased;
-                    () = stop.wait() => is_last = true,
+                    _ = stop.wait() => is_last = true,
                     () = std::future::ready(()) => {}
                 }
             }

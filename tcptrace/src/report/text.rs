@@ -38,12 +38,15 @@ pub struct Look {
     width: usize,
     /// Lines that there is room for, if what was shown before is to be overwritten.
     redraw: Option<usize>,
+    /// It goes to a file, which says what it is.
+    has_title: bool,
 }
 
 impl Look {
     /// For this destination; `is_again` when the report is shown again and again.
     pub fn of(destination: &Destination, is_again: bool) -> Self {
-        let plain = Self { palette: Palette::default(), width: WIDTH, redraw: None };
+        let has_title = *destination != Destination::Stdout;
+        let plain = Self { palette: Palette::default(), width: WIDTH, redraw: None, has_title };
         if *destination != Destination::Stdout || !io::stdout().is_terminal() {
             return plain;
         }
@@ -52,6 +55,7 @@ impl Look {
         Self {
             palette: Palette::for_stdout(),
             width: size.map_or(WIDTH, |size| usize::from(size.ws_col)),
+            has_title,
             redraw: is_again.then_some(size.map_or(24, |size| usize::from(size.ws_row))),
         }
     }
@@ -76,6 +80,9 @@ pub fn write(out: &mut dyn Write, report: &Report, look: &Look) -> io::Result<()
 
 fn write_all(out: &mut dyn Write, report: &Report, look: &Look) -> io::Result<()> {
     let Palette { alert, calm, faint, .. } = look.palette;
+    if look.has_title {
+        writeln!(out, "{} {}\n", report.r#type, report.version)?;
+    }
     let style = if report.close_wait.stuck > 0 { alert } else { calm };
     writeln!(out, "{style}{}{style:#}", report.headline.answer)?;
     for sentence in &report.headline.outlook {

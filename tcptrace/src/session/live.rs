@@ -9,7 +9,7 @@ use super::{
     SessionError, header,
     pump::Pump,
     status::StatusLine,
-    stop::Stop,
+    stop::{Stop, Wish},
     watch::{Watch, WatchOptions},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     kernel::TracerOptions,
     owners::worker::{Answer, WorkerGone},
     record::{Record, Summary, Timed},
-    sink::{Destination, Format, Sink, WriteError},
+    sink::{OutputOptions, Outputs, Pace, Sinks, WriteError},
     units::{Elapsed, plural},
 };
 
@@ -50,10 +50,8 @@ pub struct LiveOptions {
     pub watch: Option<WatchOptions>,
     /// Ends by itself after this time.
     pub duration: Option<Duration>,
-    /// Where the records go.
-    pub destination: Destination,
-    /// Their form.
-    pub format: Format,
+    /// Where the records go, and in which form.
+    pub outputs: OutputOptions,
 }
 
 /// Runs until it is stopped; returns whether a leak was found.
@@ -63,24 +61,20 @@ pub struct LiveOptions {
 pub async fn run(options: &LiveOptions) -> Result<bool, SessionError> {
     privilege::check()?;
     let system = |what| move |source| SessionError::System { what, source };
-    let mut stop = Stop::after(options.duration).map_err(system("wait for signals"))?;
-    let sink = Sink::open(&options.destination, options.format)?;
+    let outputs = Outputs::open(&options.outputs)?;
+    let mut stop = Stop::after(options.duration, outputs.has_files()).map_err(system("wait for signals"))?;
     let started_ns = monotonic_ns();
     let mut pump = Pump::start(&options.tracer)?;
     let watch = options
         .watch
         .clone()
         .map(|watch| Watch::start(watch, options.tracer.filter.clone(), options.netns.clone(), &mut pump));
-    let mut session = Session {
-        options,
-        sink,
-        clock: WallClock::now(),
-        watch: watch.transpose()?,
-        status: StatusLine::new(),
-        started_ns,
-    };
-    session.write(&Record::Header(Box::new(header(pump.backend(), session.clock.at(started_ns)))))?;
-    session.sink.flush()?;
+    let watch = watch.transpose()?;
+    let clock = WallClock::now();
+    let sinks = outputs
+        .start(&header(pump.backend(), clock.at(started_ns)), Pace::Live)
+        .map_err(system("start a thread"))?;
+    let mut session = Session { options, sinks, clock, watch, status: StatusLine::new(), started_ns };
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = 0;
@@ -92,8 +86,11 @@ pub async fn run(options: &LiveOptions) -> Result<bool, SessionError> {
         }
         tokio::select! {
             biased;
-            () = stop.wait() => break,
-            answer = answer(&mut session.watch) => session.take_answer(answer?)?,
+            wish = stop.wait() => match wish {
+                Wish::End => break,
+                Wish::Reopen => session.sinks.reopen(),
+            },
+            answer = answer(&mut session.watch) => session.take_answer(answer?),
             _ = ticks.tick() => {
                 looks += 1;
                 session.look(looks, &mut pump);
@@ -102,7 +99,7 @@ pub async fn run(options: &LiveOptions) -> Result<bool, SessionError> {
             () = std::future::ready(()), if more => {}
         }
     }
-    session.finish(&mut pump).await
+    session.finish(&mut pump, &mut stop).await
 }
 
 /// Waits for an answer of the thread that looks at sockets; for ever when none are looked at.
@@ -115,7 +112,7 @@ async fn answer(watch: &mut Option<Watch>) -> Result<Answer, WorkerGone> {
 
 struct Session<'a> {
     options: &'a LiveOptions,
-    sink: Sink,
+    sinks: Sinks,
     clock: WallClock,
     watch: Option<Watch>,
     status: StatusLine,
@@ -125,44 +122,38 @@ struct Session<'a> {
 impl Session<'_> {
     /// Takes the records that have come; returns whether there may be more.
     fn take_records(&mut self, pump: &mut Pump) -> Result<bool, WriteError> {
-        let Self { options, sink, clock, watch, status, .. } = self;
-        let mut result = Ok(());
+        let Self { options, sinks, clock, watch, status, .. } = self;
         let more = pump.take(|transition| {
             let is_in = |netns: u32| options.netns.contains(&netns);
-            if result.is_err() || !(options.netns.is_empty() || transition.socket.netns.is_some_and(is_in)) {
+            if !options.netns.is_empty() && !transition.socket.netns.is_some_and(is_in) {
                 return;
             }
             if options.transitions {
                 status.clear();
                 let time = clock.at(transition.ktime_ns);
-                result = sink.write(&Record::Transition(Timed { time, what: *transition }));
+                sinks.write(&Record::Transition(Timed { time, what: *transition }));
             }
-            if let Some(end) = watch.as_mut().and_then(|watch| watch.observe(transition, *clock))
-                && result.is_ok()
-            {
+            if let Some(end) = watch.as_mut().and_then(|watch| watch.observe(transition, *clock)) {
                 status.clear();
-                result = sink.write(&Record::LeakEnd(Box::new(end)));
+                sinks.write(&Record::LeakEnd(Box::new(end)));
             }
         });
-        result?;
-        self.sink.flush()?;
+        sinks.flush(pump.totals())?;
         Ok(more)
     }
 
-    fn write(&mut self, record: &Record) -> Result<(), WriteError> {
-        self.status.clear();
-        self.sink.write(record)
+    /// Writes records that [`Session::take_records`] will pass on.
+    fn write_all(&mut self, records: &[Record]) {
+        for record in records {
+            self.status.clear();
+            self.sinks.write(record);
+        }
     }
 
-    fn write_all(&mut self, records: &[Record]) -> Result<(), WriteError> {
-        records.iter().try_for_each(|record| self.write(record))?;
-        self.sink.flush()
-    }
-
-    fn take_answer(&mut self, answer: Answer) -> Result<(), WriteError> {
+    fn take_answer(&mut self, answer: Answer) {
         let clock = self.clock;
         let records = self.watch.as_mut().map(|watch| watch.take_answer(answer, clock)).unwrap_or_default();
-        self.write_all(&records)
+        self.write_all(&records);
     }
 
     /// What is done at regular intervals.
@@ -184,11 +175,15 @@ impl Session<'_> {
 
     /// The counters are read whether or not anybody sees them: the kernel side's rare warnings come along.
     fn show_status(&mut self, pump: &mut Pump) {
-        let Self { watch, status, started_ns, .. } = self;
+        let Self { sinks, watch, status, started_ns, .. } = self;
         let totals = pump.totals();
+        let dropped = match sinks.dropped() {
+            0 => String::new(),
+            dropped => format!(", {dropped} dropped"),
+        };
         status.show(|| {
             format!(
-                "{} for {}: {}, {} lost{}",
+                "{} for {}: {}, {} lost{dropped}{}",
                 if watch.is_some() { "watching" } else { "tracing" },
                 Elapsed(monotonic_ns().saturating_sub(*started_ns)),
                 plural(totals.records, "record"),
@@ -199,13 +194,13 @@ impl Session<'_> {
     }
 
     /// Takes what is left, sums up, and returns whether a leak was found.
-    async fn finish(&mut self, pump: &mut Pump) -> Result<bool, SessionError> {
+    async fn finish(mut self, pump: &mut Pump, stop: &mut Stop) -> Result<bool, SessionError> {
         let ended_ns = monotonic_ns();
         while self.take_records(pump)? && monotonic_ns() < ended_ns + LAST_LOOK_NS {}
         let clock = self.clock;
         if let Some(watch) = &mut self.watch {
             let records = watch.finish_looking(clock).await?;
-            self.write_all(&records)?;
+            self.write_all(&records);
             // What ended while the last sockets were looked at.
             self.take_records(pump)?;
         }
@@ -220,7 +215,8 @@ impl Session<'_> {
             Some(watch) => watch.sum_up(&mut summary, ended_ns).await?,
             None => false,
         };
-        self.write_all(&[Record::Summary(Box::new(summary))])?;
+        self.status.clear();
+        self.sinks.finish(Some(&summary), stop.signal()).await?;
         Ok(found)
     }
 }

@@ -5,12 +5,15 @@ mod growth;
 pub mod live;
 pub mod now;
 mod pump;
+pub mod replay;
 mod status;
 mod stop;
 mod tally;
 pub mod watch;
 
 pub(crate) use self::stop::Stop;
+
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use thiserror::Error;
@@ -19,6 +22,7 @@ use crate::{
     host::{clock::WallClock, identity::HostIdentity, privilege::NotPrivileged},
     kernel::LoadError,
     owners::{CalledBy, OpenedBy, inspector::Finding, worker::WorkerGone},
+    reading::{Losses, ReadError},
     record::{Age, Header, Leak, Timed},
     sink::{OpenError, WriteError},
     transition::State,
@@ -50,15 +54,41 @@ pub enum SessionError {
     /// A part of the program ended.
     #[error(transparent)]
     Worker(#[from] WorkerGone),
+    /// A recording cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A recording does not begin as a session does.
+    #[error(
+        "{path} does not begin with the header of a session, so it cannot be replayed as one; `tcptrace report` sums up what is in it",
+        path = path.display()
+    )]
+    NoHeader {
+        /// The recording.
+        path: PathBuf,
+    },
+    /// What is read is to be written over.
+    #[error("{path} is what is replayed: name another output", path = path.display())]
+    OwnInput {
+        /// The recording.
+        path: PathBuf,
+    },
+    /// A recording was replayed, but it is not all of its session.
+    #[error("{path} is not the whole session: {losses}", path = path.display())]
+    Missing {
+        /// The recording.
+        path: PathBuf,
+        /// What is missing.
+        losses: Losses,
+    },
 }
 
 impl SessionError {
     /// The exit code that stands for it: a promise (README, "Exit codes").
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Open(_) => 2,
+            Self::Open(_) | Self::Read(_) | Self::NoHeader { .. } | Self::OwnInput { .. } => 2,
             Self::NotPrivileged(_) | Self::Load(_) | Self::System { .. } => 3,
-            Self::Write(_) | Self::Worker(_) => 4,
+            Self::Write(_) | Self::Worker(_) | Self::Missing { .. } => 4,
         }
     }
 }

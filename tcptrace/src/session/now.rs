@@ -1,7 +1,7 @@
 //! `tcptrace now`: one look at every socket that is stuck at this moment. Traces nothing, waits for
 //! nothing.
 
-use std::{cmp::Reverse, time::Duration};
+use std::{cmp::Reverse, future::pending, time::Duration};
 
 use super::{SessionError, grouping::GroupBy, header, leak, tally::Tally};
 use crate::{
@@ -17,8 +17,8 @@ use crate::{
         listing::Roots,
         tables::{HolderSource, Tables},
     },
-    record::{Leak, Record, Scope, Snapshot, Summary, Totals},
-    sink::{Destination, Format, Sink},
+    record::{Leak, Scope, Snapshot, Summary, Totals},
+    sink::{OutputOptions, Outputs, Pace},
     transition::{State, StateSet},
 };
 
@@ -45,19 +45,17 @@ pub struct NowOptions {
     pub by: Option<GroupBy>,
     /// Rows of a table in the text form, and groups.
     pub rows: usize,
-    /// Where the records go.
-    pub destination: Destination,
-    /// Their form.
-    pub format: Format,
+    /// Where the records go, and in which form.
+    pub outputs: OutputOptions,
 }
 
 /// Looks; returns whether a leak was found.
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub fn run(options: &NowOptions) -> Result<bool, SessionError> {
+pub async fn run(options: &NowOptions) -> Result<bool, SessionError> {
     privilege::check()?;
-    let mut sink = Sink::open(&options.destination, options.format)?;
+    let outputs = Outputs::open(&options.outputs)?;
     let started_ns = monotonic_ns();
     let clock = WallClock::now();
     let tables = Tables::new(options.holders)?;
@@ -93,9 +91,12 @@ pub fn run(options: &NowOptions) -> Result<bool, SessionError> {
         processes: look.processes as u64,
         unreadable: look.unreadable as u64,
     };
-    sink.write(&Record::Header(Box::new(header(look.source.name(), clock.at(started_ns)))))?;
-    sink.write_snapshot(Snapshot { groups, scope, summary }, options.rows)?;
-    sink.flush()?;
+    let mut sinks = outputs
+        .start(&header(look.source.name(), clock.at(started_ns)), Pace::Patient)
+        .map_err(|source| SessionError::System { what: "start a thread", source })?;
+    let summary = sinks.write_snapshot(Snapshot { groups, scope, summary }, options.rows);
+    // Until then signals do what they do by default.
+    sinks.finish(Some(&summary), pending()).await?;
     Ok(tally.reported() > 0)
 }
 

@@ -83,6 +83,7 @@ impl Pump {
             evicted: counters.untracked,
             unattributed: 0,
             openers_skipped: counters.openers_skipped,
+            dropped: 0,
         }
     }
 }

@@ -1,168 +1,202 @@
 //! Where records go, and in which form. Sinks decide nothing: what they are given, they write.
+//!
+//! A session encodes each record for every output; a thread an output does the writing, behind a bounded
+//! queue, so that nothing that is slow ever holds up a session. What finds its queue full is dropped and
+//! counted.
 
+mod csv;
+mod directory;
+mod encoder;
 mod escape;
 mod file;
+mod format;
+mod jsonl;
+mod options;
+mod output;
+mod palette;
+mod queue;
+mod rotation;
+mod target;
 mod text;
+mod time_text;
+mod writer;
 
-use std::{
-    io::{self, BufWriter, Write},
-    path::PathBuf,
-};
+use std::{fmt, io, time::Instant};
 
-use anstyle::Style;
 use thiserror::Error;
 
-pub(crate) use self::text::columns;
-use self::text::snapshot::Extent;
-pub use self::{escape::Harmless, file::OpenError};
-use crate::record::{Record, Snapshot};
-
-/// The form of the records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// Lines for people.
-    Text,
-    /// One JSON object a line.
-    Jsonl,
-}
-
-/// Where records are to go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// Standard output.
-    Stdout,
-    /// A file.
-    File(PathBuf),
-}
+pub(crate) use self::{
+    directory::{Refusal, open_parent},
+    text::columns,
+};
+pub use self::{
+    escape::Harmless,
+    file::{Existing, OpenError},
+    format::{Format, NameParts},
+    options::{Destination, FileOptions, Output, OutputOptions},
+    output::Pace,
+    palette::Palette,
+    rotation::Rotation,
+};
+use self::{output::Running, target::Target};
+use crate::record::{Header, Record, Snapshot, Summary, Totals};
 
 /// A record could not be written.
 #[derive(Debug, Error)]
 pub enum WriteError {
-    /// Whoever read standard output has stopped: nothing is wrong, and nothing is left to do.
+    /// Whoever read standard output has stopped, and there is no other output: nothing is wrong, and nothing is left to
+    /// do.
     #[error("the reader of standard output has gone")]
     ReaderGone,
-    /// The output is incomplete.
-    #[error("cannot write to {destination}: {source}; the output is incomplete")]
-    Failed {
-        /// What was written to.
-        destination: String,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// Records are missing.
+    #[error("the output is incomplete: {}", Shortfalls(.0))]
+    Incomplete(Vec<Shortfall>),
 }
 
-/// Room for some hundred records between writes.
-const BUFFER_BYTES: usize = 256 * 1024;
-
-/// Writes records in one form to one place.
-pub struct Sink {
-    writer: BufWriter<Box<dyn Write + Send>>,
-    format: Format,
-    destination: String,
-    is_stdout: bool,
-    palette: Palette,
+/// What is missing in an output.
+#[derive(Debug)]
+pub struct Shortfall {
+    /// The output.
+    pub name: String,
+    /// Records that are missing.
+    pub records: u64,
+    /// Why.
+    pub reason: String,
 }
 
-/// How the text form is coloured; plain unless it goes to a terminal.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Palette {
-    /// What has to be seen: a leak.
-    pub alert: Style,
-    /// What is over: the end of a leak.
-    pub calm: Style,
-    /// Names of processes.
-    pub name: Style,
-    /// What can be skipped.
-    pub faint: Style,
-}
+struct Shortfalls<'a>(&'a [Shortfall]);
 
-impl Palette {
-    /// Colours for a terminal; `None` for anything else, and wherever NO_COLOR is set.
-    pub fn for_stdout() -> Self {
-        use anstyle::AnsiColor::{Cyan, Green, Red};
-        if anstream::AutoStream::choice(&io::stdout()) == anstream::ColorChoice::Never {
-            return Self::default();
+impl fmt::Display for Shortfalls<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Shortfall { name, records, reason }) in self.0.iter().enumerate() {
+            let gap = if index == 0 { "" } else { "; " };
+            let records = crate::units::plural(*records, "record");
+            write!(formatter, "{gap}{records} missing in {name} ({reason})")?;
         }
-        Self {
-            alert: Red.on_default().bold(),
-            calm: Green.on_default(),
-            name: Cyan.on_default().bold(),
-            faint: Style::new().dimmed(),
-        }
+        Ok(())
     }
 }
 
-impl Sink {
-    /// Opens the destination.
+/// Outputs that are open, and have nothing in them yet.
+pub struct Outputs {
+    opened: Vec<(Output, Target)>,
+    files: FileOptions,
+}
+
+impl Outputs {
+    /// Opens all of them. Nothing that is in a file is touched before [`Outputs::start`].
     ///
     /// # Errors
     /// When a file cannot be created, or it would not be safe to write to it as root.
-    pub fn open(destination: &Destination, format: Format) -> Result<Self, OpenError> {
-        let (writer, name, is_stdout, palette): (Box<dyn Write + Send>, _, _, _) = match destination {
-            Destination::Stdout => {
-                (Box::new(io::stdout()), "standard output".to_owned(), true, Palette::for_stdout())
-            }
-            Destination::File(path) => {
-                (Box::new(file::create(path)?), path.display().to_string(), false, Palette::default())
-            }
-        };
-        let writer = BufWriter::with_capacity(BUFFER_BYTES, writer);
-        Ok(Self { writer, format, destination: name, is_stdout, palette })
+    pub fn open(options: &OutputOptions) -> Result<Self, OpenError> {
+        let open = |output: &Output| Ok((output.clone(), output::open(output, &options.files)?));
+        let opened = options.outputs.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { opened, files: options.files.clone() })
     }
 
-    /// Writes one record; it may stay in the buffer until [`Sink::flush`].
-    ///
-    /// # Errors
-    /// When the buffer had to be written and could not be.
-    pub fn write(&mut self, record: &Record) -> Result<(), WriteError> {
-        let written = match self.format {
-            Format::Text => text::write(&mut self.writer, record, &self.palette),
-            Format::Jsonl => serde_json::to_writer(&mut self.writer, record)
-                .map_err(io::Error::from)
-                .and_then(|()| self.writer.write_all(b"\n")),
-        };
-        written.map_err(|source| self.failed(source))
+    /// Whether one of them is a file, which can be moved away.
+    pub fn has_files(&self) -> bool {
+        self.opened.iter().any(|(_, target)| target.is_file())
     }
 
-    /// Writes one look at the host; as text, about `rows` sockets and as many groups at most.
+    /// Begins to write: the header, to all of them.
     ///
     /// # Errors
-    /// As for [`Sink::write`].
-    pub fn write_snapshot(&mut self, snapshot: Snapshot, rows: usize) -> Result<(), WriteError> {
-        match self.format {
-            Format::Text => {
-                let extent = Extent { rows, width: self.width() };
-                text::snapshot::write(&mut self.writer, &snapshot, extent, &self.palette)
-                    .map_err(|source| self.failed(source))
-            }
-            Format::Jsonl => {
-                let Snapshot { groups, scope: _, summary } = snapshot;
-                for leak in groups.into_iter().flat_map(|group| group.leaks) {
-                    self.write(&Record::Leak(Box::new(leak)))?;
-                }
-                self.write(&Record::Summary(Box::new(summary)))
-            }
+    /// When there can be no more threads.
+    pub fn start(self, header: &Header, pace: Pace) -> io::Result<Sinks> {
+        let Self { opened, files } = self;
+        let running = opened
+            .into_iter()
+            .map(|(output, target)| Running::start(&output, target, &files, header, pace))
+            .collect::<Result<_, _>>()?;
+        Ok(Sinks { running, totals: Totals::default() })
+    }
+}
+
+/// All outputs of a session.
+pub struct Sinks {
+    running: Vec<Running>,
+    totals: Totals,
+}
+
+impl Sinks {
+    /// Writes one record. It waits in memory until [`Sinks::flush`] finds that it has waited for long enough.
+    pub fn write(&mut self, record: &Record) {
+        for output in &mut self.running {
+            output.write(record, &self.totals);
         }
     }
 
-    /// Characters that a line of the terminal takes; `None` when there is no terminal.
-    fn width(&self) -> Option<usize> {
-        let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| self.is_stdout)?;
-        (size.ws_col > 0).then_some(usize::from(size.ws_col))
+    /// Writes one look at the host; as text, about `rows` sockets and as many groups at most. Returns the sums, to end
+    /// with.
+    pub fn write_snapshot(&mut self, snapshot: Snapshot, rows: usize) -> Summary {
+        for output in &mut self.running {
+            output.write_snapshot(&snapshot, rows);
+        }
+        let Snapshot { groups, scope: _, summary } = snapshot;
+        for leak in groups.into_iter().flat_map(|group| group.leaks) {
+            self.write(&Record::Leak(Box::new(leak)));
+        }
+        summary
     }
 
-    /// Writes out what the buffer holds.
+    /// Passes on what has waited for long enough. To be called after each batch of records, and now and then when
+    /// there are none; `totals` are the session's counters so far.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn flush(&mut self) -> Result<(), WriteError> {
-        self.writer.flush().map_err(|source| self.failed(source))
+    /// When nobody is left to write to.
+    pub fn flush(&mut self, totals: Totals) -> Result<(), WriteError> {
+        self.totals = totals;
+        let now = Instant::now();
+        for output in &mut self.running {
+            output.flush(now, &self.totals);
+        }
+        let had_some = !self.running.is_empty();
+        self.running.retain(|output| !output.reader_has_gone());
+        if had_some && self.running.is_empty() { Err(WriteError::ReaderGone) } else { Ok(()) }
     }
 
-    fn failed(&self, source: io::Error) -> WriteError {
-        if self.is_stdout && source.kind() == io::ErrorKind::BrokenPipe {
-            return WriteError::ReaderGone;
+    /// Begins a new file wherever the present one was moved away.
+    pub fn reopen(&mut self) {
+        for output in &mut self.running {
+            output.reopen(&self.totals);
         }
-        WriteError::Failed { destination: self.destination.clone(), source }
+    }
+
+    /// Records that are not in the output that lacks the most of them.
+    pub fn dropped(&self) -> u64 {
+        self.running.iter().map(Running::dropped).max().unwrap_or(0)
+    }
+
+    /// Writes the summary, if there is one to end with, and waits until everything is written: as long as it goes on, and for
+    /// ten seconds in which it does not. Whoever reads standard output has all the time in the world, until `leave` returns.
+    ///
+    /// # Errors
+    /// When an output is incomplete.
+    pub async fn finish(
+        mut self,
+        summary: Option<&Summary>,
+        leave: impl Future<Output = ()>,
+    ) -> Result<(), WriteError> {
+        self.totals = summary.map_or(self.totals, |summary| summary.totals);
+        let mut ending: Vec<_> = std::mem::take(&mut self.running)
+            .into_iter()
+            .map(|output| output.end(summary, &self.totals))
+            .collect();
+        let mut leave = std::pin::pin!(leave);
+        let (mut shortfalls, mut has_left) = (Vec::new(), false);
+        for output in &mut ending {
+            shortfalls.extend(output.wait(leave.as_mut(), &mut has_left).await);
+        }
+        if shortfalls.is_empty() { Ok(()) } else { Err(WriteError::Incomplete(shortfalls)) }
+    }
+}
+
+impl Drop for Sinks {
+    /// A session that fails leaves what it has.
+    fn drop(&mut self) {
+        for output in &mut self.running {
+            output.abandon(&self.totals);
+        }
     }
 }

@@ -8,14 +8,31 @@ use std::io::{self, Write};
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
+pub use self::summary::totals;
 use super::{Palette, escape::Harmless};
 use crate::{
     diagnosis::Verdict,
     owners::{CalledBy, Evidence, OpenedBy, Owner},
-    record::{Age, EndedHow, Leak, LeakEnd, Record, Timed},
+    record::{Age, EndedHow, Header, Leak, LeakEnd, Record, Timed},
     transition::Transition,
     units::{Elapsed, Socketed},
 };
+
+/// What every file begins with.
+pub const BEGINNING: &str = "tcptrace ";
+
+/// The first line of a file: who wrote it, where, and since when.
+pub fn preamble(header: &Header) -> String {
+    let Header { version, host, started, command, backend: _ } = header;
+    format!(
+        "{BEGINNING}{} on {} (Linux {}), since {}: {}\n",
+        Harmless(version),
+        Harmless(&host.host),
+        Harmless(&host.kernel),
+        time_of_day(*started).strftime("%Y-%m-%d %H:%M:%S %:z"),
+        Harmless(&command.join(" ")),
+    )
+}
 
 /// Writes one record. The header is not written: a person knows what they typed.
 pub fn write(out: &mut dyn Write, record: &Record, palette: &Palette) -> io::Result<()> {

@@ -16,6 +16,7 @@ use super::{
     cast::{Cast, Kind},
     headline::{self, Headline},
     model::{Asked, CloseWait, Ended, Report, Span, Time, VerdictShare},
+    output::MARK,
     series::Axis,
     sums::{OfProcess, Stuck, Sums, Window},
     timestamp,
@@ -46,6 +47,7 @@ pub fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -> Repor
     let sessions = sessions(aggregator, files);
     let processes = processes(&sums, cast, &order, top);
     let mut report = Report {
+        r#type: MARK,
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
         headline: Headline::default(),

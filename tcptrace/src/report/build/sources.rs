@@ -32,6 +32,7 @@ pub fn sessions(aggregator: &Aggregator, files: &[FileState]) -> Vec<SessionRepo
             replaced: _,
             truncated,
             has_ended: _,
+            goes_on,
         } = state.losses;
         FileReport {
             name: source.name.clone(),
@@ -43,6 +44,7 @@ pub fn sessions(aggregator: &Aggregator, files: &[FileState]) -> Vec<SessionRepo
             unknown,
             truncated,
             is_cut,
+            goes_on,
             error: state.error.clone(),
         }
     };
@@ -104,7 +106,7 @@ pub fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> Vec<Cav
     let counted = |count: u64, caveat: fn(u64) -> Caveat| (count > 0, caveat(count));
     for (is_so, caveat) in [
         counted(sum(&|totals| totals.lost), Caveat::LostInRing),
-        counted(files().map(|file| file.dropped).sum(), Caveat::DroppedByWriter),
+        counted(sessions.iter().map(dropped).sum(), Caveat::DroppedByWriter),
         counted(sum(&|totals| totals.undecodable), Caveat::Undecodable),
         counted(sum(&|totals| totals.evicted), Caveat::Evicted),
     ] {
@@ -125,8 +127,16 @@ pub fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> Vec<Cav
             add(true, Caveat::Unreadable { file: file.name.clone(), error: error.clone() });
         }
     }
-    let not_ended = of_sessions(&|session| !session.has_ended);
+    let open = || sessions.iter().filter(|session| !session.has_ended);
+    let open_files = |goes_on: bool| -> Vec<String> {
+        // What goes on in another file ends there, or that file is not here.
+        let rotated = |session: &&SessionReport| session.files.iter().all(|file| file.goes_on) == goes_on;
+        let files = open().filter(rotated).flat_map(|session| &session.files);
+        files.filter(|file| file.goes_on == goes_on).map(|file| file.name.clone()).collect()
+    };
+    let (not_ended, later) = (open_files(false), open_files(true));
     add(!not_ended.is_empty(), Caveat::NotEnded(not_ended));
+    add(!later.is_empty(), Caveat::LaterFiles(later));
     let no_beginning = of_sessions(&|session| session.host.is_none());
     add(!no_beginning.is_empty(), Caveat::NoBeginning(no_beginning));
     let closed_first = report.closed_first.as_ref();
@@ -151,4 +161,9 @@ pub fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> Vec<Cav
     let hosts = aggregator.cast.hosts.len();
     add(hosts > 1, Caveat::SeveralClocks(hosts));
     caveats
+}
+
+/// Records that a session's writer dropped: files tell it where it happened, the summary at the end.
+fn dropped(session: &SessionReport) -> u64 {
+    session.files.iter().map(|file| file.dropped).sum::<u64>().max(session.lost.dropped)
 }

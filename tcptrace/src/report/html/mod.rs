@@ -43,12 +43,12 @@ pub fn page(report: &Report, zone: &TimeZone) -> Markup {
         html lang="en" {
             head {
                 meta charset="utf-8";
+                meta name="generator" content={ (report.r#type) " " (report.version) };
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 // Even if something slipped through the escaping, it could neither run nor call home.
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
                 meta name="referrer" content="no-referrer";
                 meta name="color-scheme" content="light dark";
-                meta name="generator" content={ "tcptrace " (report.version) };
                 title { "tcptrace: " (report.headline.answer) }
                 style { (PreEscaped(include_str!("style.css"))) }
             }

@@ -33,6 +33,8 @@ impl Serialize for Time {
 /// All of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// What this is.
+    pub r#type: &'static str,
     /// Version of this form.
     pub schema: u32,
     /// Version of tcptrace.
@@ -141,6 +143,8 @@ pub struct FileReport {
     pub truncated: u64,
     /// It ends in the middle of something.
     pub is_cut: bool,
+    /// It was rotated: the session goes on in another file.
+    pub goes_on: bool,
     /// It could not be read to its end: why.
     pub error: Option<String>,
 }

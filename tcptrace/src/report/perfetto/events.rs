@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::report::{output::MARK, timestamp};
+
 /// A track, on which slices lie within each other.
 pub struct Track {
     /// Tells it from other tracks.
@@ -53,8 +55,11 @@ pub struct Events<'a> {
 impl<'a> Events<'a> {
     /// Begins a trace; its time is counted from `first_ns` (since 1970), so that nanoseconds fit.
     pub fn begin(out: &'a mut dyn Write, first_ns: i64) -> io::Result<Self> {
-        let began = super::super::timestamp(first_ns);
-        writeln!(out, r#"{{"displayTimeUnit":"ns","otherData":{{"began":"{began}"}},"traceEvents":["#)?;
+        let began = timestamp(first_ns);
+        writeln!(
+            out,
+            r#"{{"displayTimeUnit":"ns","otherData":{{"writer":"{MARK}","began":"{began}"}},"traceEvents":["#
+        )?;
         Ok(Self { out, first_ns, count: 0 })
     }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     diagnosis::Verdict,
-    record::{PeerCount, ProcessSummary, Summary},
+    record::{PeerCount, ProcessSummary, Summary, Totals},
     units::{Elapsed, plural},
 };
 
@@ -54,20 +54,22 @@ pub fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::R
             writeln!(out)?;
         }
     }
-    let totals = &summary.totals;
-    write!(
-        out,
-        "{} in {}: {} lost, {} undecodable, {} evicted",
-        plural(totals.records, "record"),
+    writeln!(out, "{}", totals(summary))
+}
+
+/// What became of the records, as a sentence.
+pub fn totals(summary: &Summary) -> String {
+    let Totals { records, lost, undecodable, evicted, unattributed, openers_skipped: _, dropped } =
+        summary.totals;
+    let mut text = format!(
+        "{} in {}: {lost} lost, {dropped} dropped, {undecodable} undecodable, {evicted} evicted",
+        plural(records, "record"),
         Elapsed(summary.duration_ns),
-        totals.lost,
-        totals.undecodable,
-        totals.evicted,
-    )?;
+    );
     if summary.in_close_wait.is_some() {
-        write!(out, ", {} unattributed", totals.unattributed)?;
+        text += &format!(", {unattributed} unattributed");
     }
-    writeln!(out)
+    text
 }
 
 fn listed(processes: &[ProcessSummary]) -> &[ProcessSummary] {

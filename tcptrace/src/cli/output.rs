@@ -1,0 +1,137 @@
+//! The options of outputs that commands share, and what they mean.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+
+use super::values;
+use crate::sink::{Destination, Existing, FileOptions, Format, NameParts, Output, OutputOptions, Rotation};
+
+/// Where records go.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArguments {
+    /// Write records to FILE, `-` for standard output; repeatable. The form goes by its ending: .txt,
+    /// .jsonl, .csv or .tct, each with .zst behind it to be compressed [default: -]
+    #[arg(short, long, value_name = "FILE")]
+    output: Vec<PathBuf>,
+    /// The form of the records, whatever the ending; of several outputs, of those whose ending tells
+    /// none [default: text]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Add to a file of an earlier session (text, jsonl, csv) instead of emptying it
+    #[arg(long)]
+    append: bool,
+    /// Put a new file in the place of whatever has the name: by default only a file that tcptrace wrote makes
+    /// room
+    #[arg(long, conflicts_with = "append")]
+    force: bool,
+    /// Permissions of the files [default: 0600 for new ones]
+    #[arg(long, value_name = "OCTAL", value_parser = values::mode)]
+    mode: Option<u32>,
+    /// Make sure that what was written is on the disk, each time --flush has passed and at the end
+    #[arg(long)]
+    fsync: bool,
+}
+
+/// How the files of a long session are kept small and few.
+#[derive(Debug, Default, Args)]
+#[command(
+    next_help_heading = "Files of long sessions (SIGHUP begins a new one where the present one was moved away)"
+)]
+pub struct KeepingArguments {
+    /// A crash loses the records of this time at most [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    flush: Option<Duration>,
+    /// Begin another file before one becomes larger (64K, 100M, 2G); x.jsonl becomes x-DATETTIME.jsonl then
+    #[arg(long, value_name = "BYTES", value_parser = values::file_bytes)]
+    rotate_size: Option<u64>,
+    /// Begin another file when one is older (10m, 1h, 1d)
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
+    rotate_every: Option<Duration>,
+    /// Keep so many files beside the present one, and remove older ones
+    #[arg(long, value_name = "N")]
+    keep: Option<usize>,
+    /// Remove the oldest files before all together become larger
+    #[arg(long, value_name = "BYTES", value_parser = values::file_bytes)]
+    max_total: Option<u64>,
+}
+
+impl OutputArguments {
+    /// What the options mean for a session that ends by itself.
+    pub fn resolve(&self) -> Result<OutputOptions, String> {
+        self.resolve_kept(&KeepingArguments::default())
+    }
+
+    /// What they mean for one that may take long.
+    pub fn resolve_kept(&self, keeping: &KeepingArguments) -> Result<OutputOptions, String> {
+        let Self { output, format: _, append, force, mode, fsync } = self;
+        let outputs = if output.is_empty() {
+            vec![self.stdout()]
+        } else {
+            output.iter().map(|path| self.output(path)).collect::<Result<_, _>>()?
+        };
+        let is_stdout = |output: &&Output| output.destination == Destination::Stdout;
+        if outputs.iter().filter(is_stdout).count() > 1 {
+            return Err("standard output is named twice".to_owned());
+        }
+        let existing = match (append, force) {
+            (true, _) => Existing::Append,
+            (_, true) => Existing::Replace,
+            _ => Existing::Own,
+        };
+        let rotation = keeping.rotation()?;
+        let default = FileOptions::default();
+        let flush = keeping.flush.unwrap_or(default.flush);
+        Ok(OutputOptions {
+            outputs,
+            files: FileOptions { existing, mode: *mode, flush, fsync: *fsync, rotation },
+        })
+    }
+
+    fn stdout(&self) -> Output {
+        let format = self.format.unwrap_or(Format::Text);
+        Output { destination: Destination::Stdout, format, is_compressed: false }
+    }
+
+    fn output(&self, path: &Path) -> Result<Output, String> {
+        if path.as_os_str() == "-" {
+            return Ok(self.stdout());
+        }
+        let parts = path.file_name().map(NameParts::of);
+        let (named, is_compressed) = parts.map_or((None, false), |parts| (parts.format, parts.is_compressed));
+        let format = if self.output.len() == 1 { self.format.or(named) } else { named.or(self.format) };
+        let format = format.ok_or_else(|| {
+            format!(
+                "cannot tell the format from the name {}: end it in .txt, .jsonl, .csv or .tct (and .zst behind that \
+                 to compress it), or add --format",
+                path.display()
+            )
+        })?;
+        Ok(Output { destination: Destination::File(path.to_owned()), format, is_compressed })
+    }
+}
+
+impl KeepingArguments {
+    fn rotation(&self) -> Result<Rotation, String> {
+        let Self { flush: _, rotate_size, rotate_every, keep, max_total } = *self;
+        let rotation = Rotation { size: rotate_size, every: rotate_every, keep, max_total };
+        if !rotation.is_wanted() && (keep.is_some() || max_total.is_some()) {
+            return Err(
+                "--keep and --max-total are about files that were full: add --rotate-size or --rotate-every"
+                    .to_owned(),
+            );
+        }
+        if let (Some(size), Some(total)) = (rotate_size, max_total)
+            && size > total
+        {
+            return Err(format!(
+                "one file of --rotate-size {size} is more than --max-total {total} allows for all: make it smaller"
+            ));
+        }
+        Ok(rotation)
+    }
+}

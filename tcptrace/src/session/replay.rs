@@ -1,0 +1,95 @@
+//! `tcptrace trace --replay`: the records of a session that was kept, as they were said. Asks nothing of this host: the
+//! header is that of the recorded session, and so are the summary and its counters, whatever is filtered.
+
+use std::{fs, future::pending, os::unix::fs::MetadataExt as _, path::PathBuf};
+
+use super::SessionError;
+use crate::{
+    kernel::KernelFilter,
+    reading::Reader,
+    record::{Record, Timed},
+    sink::{Destination, OutputOptions, Outputs, Pace},
+    transition::Socket,
+};
+
+/// Records between two looks at whether anybody still reads.
+const RECORDS_A_FLUSH: u64 = 4096;
+
+/// What to replay and where to write it.
+#[derive(Clone, Debug)]
+pub struct ReplayOptions {
+    /// The session.
+    pub file: PathBuf,
+    /// Which of its records are wanted; those that are about no socket are always.
+    pub filter: KernelFilter,
+    /// Namespaces (inode numbers) that are wanted; none = all.
+    pub netns: Vec<u32>,
+    /// Where the records go, and in which form.
+    pub outputs: OutputOptions,
+}
+
+/// Replays.
+///
+/// # Errors
+/// When the session cannot be read, some of it is missing, or the output could not be written.
+pub async fn run(options: &ReplayOptions) -> Result<(), SessionError> {
+    let mut reader = Reader::open(&options.file)?;
+    let first = reader.next()?;
+    let Some(Record::Header(header)) = first else {
+        return Err(SessionError::NoHeader { path: options.file.clone() });
+    };
+    refuse_own_input(options)?;
+    let mut sinks = Outputs::open(&options.outputs)?
+        .start(&header, Pace::Patient)
+        .map_err(|source| SessionError::System { what: "start a thread", source })?;
+    let mut count: u64 = 0;
+    while let Some(record) = reader.next()? {
+        if !options.wants(&record) {
+            continue;
+        }
+        sinks.write(&record);
+        count += 1;
+        if count.is_multiple_of(RECORDS_A_FLUSH) {
+            sinks.flush(reader.losses().totals)?;
+        }
+    }
+    sinks.flush(reader.losses().totals)?;
+    // Until then signals do what they do by default.
+    sinks.finish(None, pending()).await?;
+    let (path, losses) = (options.file.clone(), *reader.losses());
+    if losses.is_whole() { Ok(()) } else { Err(SessionError::Missing { path, losses }) }
+}
+
+/// Opening an output may empty it.
+fn refuse_own_input(options: &ReplayOptions) -> Result<(), SessionError> {
+    let identity = |path: &PathBuf| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    let Some(input) = identity(&options.file) else { return Ok(()) };
+    for output in &options.outputs.outputs {
+        if let Destination::File(path) = &output.destination
+            && identity(path) == Some(input)
+        {
+            return Err(SessionError::OwnInput { path: path.clone() });
+        }
+    }
+    Ok(())
+}
+
+impl ReplayOptions {
+    fn wants(&self, record: &Record) -> bool {
+        match record {
+            Record::Transition(Timed { time: _, what }) => {
+                let states = self.filter.states;
+                (states.contains(what.old_state) || states.contains(what.new_state))
+                    && self.is_in(&what.socket)
+            }
+            Record::Leak(leak) => self.is_in(&leak.socket),
+            Record::LeakEnd(end) => self.is_in(&end.socket),
+            Record::Header(_) | Record::Summary(_) => true,
+        }
+    }
+
+    fn is_in(&self, socket: &Socket) -> bool {
+        (self.netns.is_empty() || socket.netns.is_some_and(|netns| self.netns.contains(&netns)))
+            && self.filter.admits(&socket.endpoints)
+    }
+}

@@ -1,0 +1,34 @@
+//! How the text form is coloured: plain unless it goes to a terminal. Writes nothing.
+
+use std::io;
+
+use anstyle::Style;
+
+/// The colours of the text form.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Palette {
+    /// What has to be seen: a leak.
+    pub alert: Style,
+    /// What is over: the end of a leak.
+    pub calm: Style,
+    /// Names of processes.
+    pub name: Style,
+    /// What can be skipped.
+    pub faint: Style,
+}
+
+impl Palette {
+    /// Colours for a terminal; none for anything else, and wherever NO_COLOR is set.
+    pub fn for_stdout() -> Self {
+        use anstyle::AnsiColor::{Cyan, Green, Red};
+        if anstream::AutoStream::choice(&io::stdout()) == anstream::ColorChoice::Never {
+            return Self::default();
+        }
+        Self {
+            alert: Red.on_default().bold(),
+            calm: Green.on_default(),
+            name: Cyan.on_default().bold(),
+            faint: Style::new().dimmed(),
+        }
+    }
+}
