@@ -62,14 +62,14 @@ pub enum Caveat {
     HolderNotRecorded(u64),
     /// Nobody could be named for stuck sockets.
     Unattributed(u64),
-    /// Sockets whose opener was not kept because too many were opened at once.
-    OpenersSkipped(u64),
     /// How many of the stuck sockets have a known stack.
     StacksKnown {
         /// Those that have.
         known: u64,
         /// All.
         stuck: u64,
+        /// Sockets, stuck or not, whose opener was not kept because too many were opened at once.
+        skipped: u64,
     },
     /// Stays that began before they could be seen.
     BeganUnseen(u64),
@@ -101,7 +101,6 @@ impl Caveat {
             Self::OnlyLeaks => "only_leaks",
             Self::HolderNotRecorded(_) => "holder_not_recorded",
             Self::Unattributed(_) => "unattributed",
-            Self::OpenersSkipped(_) => "openers_skipped",
             Self::StacksKnown { .. } => "stacks_known",
             Self::BeganUnseen(_) => "began_unseen",
             Self::SeveralClocks(_) => "several_clocks",
@@ -231,17 +230,23 @@ impl fmt::Display for Caveat {
             Self::Unattributed(count) => {
                 write!(formatter, "nobody could be named for {}", plural(*count, "stuck socket"))
             }
-            Self::OpenersSkipped(count) => write!(
-                formatter,
-                "{} opened too fast to keep who opened them: shares of opening lines are of those kept",
-                were(*count, "socket")
-            ),
-            Self::StacksKnown { known, stuck } => {
+            Self::StacksKnown { known, stuck, skipped } => {
                 write!(
                     formatter,
                     "the line that opened it is known of {known} of {}",
                     plural(*stuck, "stuck socket")
-                )
+                )?;
+                match skipped {
+                    0 => Ok(()),
+                    1 => write!(
+                        formatter,
+                        ": openers are kept only up to a rate, and one socket was beyond it"
+                    ),
+                    _ => write!(
+                        formatter,
+                        ": openers are kept only up to a rate, and {skipped} sockets were beyond it"
+                    ),
+                }
             }
             Self::BeganUnseen(count) => {
                 let (verb, pronoun) = if *count == 1 { ("stay", "it was") } else { ("stays", "they were") };

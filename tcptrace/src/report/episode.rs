@@ -150,7 +150,12 @@ impl Episodes {
                 None
             }
             // These ends are used again.
-            Some(known) => Some(std::mem::replace(known, new)),
+            Some(known) => {
+                let at_ns = new.start_ns;
+                let mut over = std::mem::replace(known, new);
+                over.end.get_or_insert(End { at_ns, how: None, closed_by: None });
+                Some(over)
+            }
             None => {
                 if has_room {
                     self.open.insert(id, new);

@@ -17,7 +17,7 @@ pub struct Headline {
     pub outlook: Vec<String>,
 }
 
-/// Holders that make up this part of all stuck sockets are the answer.
+/// A holder of more than this part of all stuck sockets is the answer.
 const MOST_OF_IT: f64 = 0.5;
 
 /// What the rest of a report comes to.
@@ -71,7 +71,7 @@ fn who(report: &Report) -> String {
         };
         return format!("{sockets} {verb} stuck in CLOSE_WAIT; {why}");
     };
-    if first.share < MOST_OF_IT
+    if first.share <= MOST_OF_IT
         && let Some(program) = program(report)
     {
         return program;
@@ -110,7 +110,15 @@ fn program(report: &Report) -> Option<String> {
     let holds = if report.close_wait.still_stuck > 0 { "hold" } else { "held" };
     // A socket with several holders is one socket.
     let part = if sockets >= stuck { format!("all {stuck}") } else { format!("{sockets} of {stuck}") };
-    Some(format!("{count} processes of {} {holds} {part} stuck sockets", Harmless(comm)))
+    let mut hosts: Vec<_> = of_it().map(|process| &process.process.host).collect();
+    hosts.sort();
+    hosts.dedup();
+    let hosts = if hosts.len() > 1 { format!(" on {} hosts", hosts.len()) } else { String::new() };
+    let mut text = format!("{count} processes of {}{hosts} {holds} {part} stuck sockets", Harmless(comm));
+    if let Some(stack) = report.stacks.top.first().filter(|stack| stack.share >= MOST_OF_IT) {
+        text.push_str(&format!("; {} were opened at {}", stack.sockets, Harmless(&stack.site)));
+    }
+    Some(text)
 }
 
 fn still(report: &Report) -> Option<String> {

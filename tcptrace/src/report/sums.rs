@@ -151,7 +151,7 @@ pub struct Sums {
     pub of_others: Stuck,
     /// By process, in the order of [`Cast::processes`].
     pub processes: Vec<OfProcess>,
-    /// By verdict.
+    /// By verdict, of those that were looked at.
     pub verdicts: BTreeMap<Option<Verdict>, Stuck>,
     /// By peer.
     pub peers: BoundedCounts<Peer>,
@@ -255,7 +255,9 @@ impl Sums {
         self.stuck.count(is_open);
         let report = episode.report.as_deref();
         let verdict = report.and_then(|report| report.verdict);
-        self.verdicts.entry(verdict).or_default().count(is_open);
+        if report.is_some() {
+            self.verdicts.entry(verdict).or_default().count(is_open);
+        }
         let opened = report.and_then(|report| report.opened.map(|(how, _)| how));
         let Some(host) = cast.hosts.get(session.host as usize) else { return };
         let peer = host.sides.peer(&episode.socket.endpoints, opened);

@@ -1,7 +1,15 @@
-//! What the tests of the report share, and the tests of its sums: each is compared with a truth that was counted
-//! while the records were made.
+//! The tests of the report: sums are compared with a truth that was counted while the records were made.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail by panicking"
+)]
 
+mod bounds;
 mod made;
+mod page;
+mod several;
 mod sums;
 
 pub use made::*;

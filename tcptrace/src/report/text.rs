@@ -69,13 +69,13 @@ pub fn write(out: &mut dyn Write, report: &Report, look: &Look) -> io::Result<()
     let Some(rows) = look.redraw else { return write_all(out, report, look) };
     let mut text = Vec::new();
     write_all(&mut text, report, look)?;
-    // Home, the lines there is room for, and nothing of what was there before.
-    out.write_all(b"\x1b[H")?;
+    // Home, the lines there is room for, cut off at the edge, and nothing of what was there before.
+    out.write_all(b"\x1b[H\x1b[?7l")?;
     for line in text.split_inclusive(|byte| *byte == b'\n').take(rows.saturating_sub(1)) {
         out.write_all(line.strip_suffix(b"\n").unwrap_or(line))?;
         out.write_all(b"\x1b[K\n")?;
     }
-    out.write_all(b"\x1b[J")
+    out.write_all(b"\x1b[J\x1b[?7h")
 }
 
 fn write_all(out: &mut dyn Write, report: &Report, look: &Look) -> io::Result<()> {

@@ -150,7 +150,7 @@ fn worst_first(sums: &Sums) -> Vec<usize> {
 
 /// What a verdict means, also where there is none.
 fn advice(verdict: Option<Verdict>) -> &'static str {
-    verdict.map_or("why could not be told: nobody looked, or the kernel does not show it", Verdict::advice)
+    verdict.map_or("could not be told: the kernel does not show what was read of it", Verdict::advice)
 }
 
 fn verdicts(sums: &Sums) -> Vec<VerdictShare> {

@@ -148,13 +148,13 @@ pub fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> Vec<Cav
         counted(sums.of_others.ever, Caveat::TooManyProcesses),
         (is_lower_bound, Caveat::LowerBounds),
         counted(sums.unattributed.ever, Caveat::Unattributed),
-        counted(sum(&|totals| totals.openers_skipped), Caveat::OpenersSkipped),
         counted(sums.not_looked_at.ever, Caveat::HolderNotRecorded),
     ] {
         add(is_so, caveat);
     }
     let (known, stuck) = (sums.stacks.total()[0], sums.stuck.ever);
-    add(known < stuck && stuck > sums.not_looked_at.ever, Caveat::StacksKnown { known, stuck });
+    let skipped = sum(&|totals| totals.openers_skipped);
+    add(known < stuck && stuck > sums.not_looked_at.ever, Caveat::StacksKnown { known, stuck, skipped });
     add(sums.began_unseen > 0, Caveat::BeganUnseen(sums.began_unseen));
     add(all_are(Kind::Now), Caveat::OnlyMoments);
     add(all_are(Kind::Leaks), Caveat::OnlyLeaks);

@@ -137,7 +137,11 @@ fn stack_entry(share: &StackShare, stuck: u64) -> Markup {
 pub fn verdicts(view: &View<'_>) -> Markup {
     let (stuck, verdicts) = (view.report.close_wait.stuck, &view.report.verdicts);
     let content = if verdicts.is_empty() {
-        empty("Nothing was stuck.")
+        empty(if stuck == 0 {
+            "Nothing was stuck."
+        } else {
+            "Not recorded: who holds a socket has to be looked for to tell."
+        })
     } else {
         html! { ol.ranks { @for share in verdicts { (verdict_entry(share, stuck)) } } }
     };
