@@ -25,6 +25,7 @@ mod kept;
 mod leak_filters;
 mod openers;
 mod places;
+mod replay;
 mod scoreboard;
 mod session;
 mod started_after;

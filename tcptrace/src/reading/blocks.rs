@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::{Losses, ReadError, range::TimeRange, stream::Stream};
+use super::{Losses, ReadError, numbers::Numbers, range::TimeRange, stream::Stream};
 use crate::{
     record::{ParseError, Record},
     recording::{
-        BlockDecoder, BlockHeader, FILE_MAGIC, HEADER_BYTES, IndexEntry, Item, Kind, MAX_OPENING, Opening,
-        VERSION, opening,
+        BlockDecoder, BlockHeader, FILE_MAGIC, HEADER_BYTES, Item, Kind, MAX_OPENING, Opening, VERSION,
+        opening,
     },
 };
 
@@ -18,7 +18,7 @@ const MARK: &[u8] = b"\xfftc";
 #[derive(Debug, Default)]
 pub struct Blocks {
     present: Option<Present>,
-    expected: Expected,
+    numbers: Numbers,
     /// Bytes are being passed over that belong to no block.
     is_lost: bool,
     /// Parts of the file to be passed over.
@@ -29,21 +29,8 @@ pub struct Blocks {
 #[derive(Debug)]
 struct Present {
     decoder: BlockDecoder,
-    entry: IndexEntry,
-    /// The number of its next record.
-    number: u64,
-}
-
-/// The number that the next record should have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Expected {
-    /// The first of a session, or of a file that is not its first.
-    #[default]
-    First,
-    /// Any: something was passed over.
-    Any,
-    /// This.
-    Number(u64),
+    /// Records that are to come, by its header.
+    left: u32,
 }
 
 /// What came next in the file.
@@ -78,7 +65,7 @@ impl Blocks {
 
     /// A header was read that is not that of the same session again.
     pub fn begin_session(&mut self) {
-        self.expected = Expected::First;
+        self.numbers.begin_session();
     }
 
     /// Passes over these parts of the file.
@@ -88,36 +75,33 @@ impl Blocks {
 
     /// Another file, which goes on where the last ended.
     pub fn go_on_in_next_file(&mut self) {
-        let Self { expected, .. } = *self;
-        *self = Self { expected, ..Self::default() };
+        let numbers = std::mem::take(&mut self.numbers);
+        *self = Self { numbers, ..Self::default() };
     }
 
     fn next_of_present(&mut self, losses: &mut Losses) -> Option<Record> {
+        let Self { present, numbers, .. } = self;
         loop {
-            let Present { decoder, entry, number } = self.present.as_mut()?;
+            let Present { decoder, left } = present.as_mut()?;
             match decoder.next() {
                 Ok(Some(Item::Record(record))) => {
-                    *number = number.saturating_add(1);
+                    *left = left.saturating_sub(1);
                     return Some(record);
                 }
                 Ok(Some(Item::Unknown)) => {
-                    *number = number.saturating_add(1);
+                    *left = left.saturating_sub(1);
                     losses.unknown += 1;
                 }
-                Ok(Some(Item::Dropped(count))) => {
-                    *number = number.saturating_add(count);
-                    losses.dropped = losses.dropped.saturating_add(count);
-                }
-                Ok(Some(Item::Totals(totals))) => losses.totals = totals,
+                Ok(Some(Item::Totals(totals))) => numbers.count(totals, losses),
                 Ok(None) => {
-                    miss(losses, *number, entry.next_record);
-                    self.present = None;
+                    numbers.miss((*left).into(), losses);
+                    *present = None;
                 }
                 Err(malformed) => {
-                    log::debug!("the block with record {}: {malformed}", entry.first_record);
+                    log::debug!("a block is damaged, though its checksum is right: {malformed}");
                     losses.damaged += 1;
-                    miss(losses, *number, entry.next_record);
-                    self.present = None;
+                    numbers.miss((*left).into(), losses);
+                    *present = None;
                 }
             }
         }
@@ -148,7 +132,7 @@ impl Blocks {
             self.jumps.pop_front();
             if stream.offset() < end {
                 stream.seek(end)?;
-                self.expected = Expected::Any;
+                self.numbers.jump();
             }
         }
         Ok(())
@@ -180,7 +164,6 @@ impl Blocks {
         range: TimeRange,
         losses: &mut Losses,
     ) -> Result<Next, ReadError> {
-        let entry = header.entry();
         let length = HEADER_BYTES + header.payload_bytes();
         let bytes = stream.peek(length)?;
         let Some(payload) = bytes.get(HEADER_BYTES..length) else {
@@ -188,11 +171,11 @@ impl Blocks {
                 return Ok(self.end(stream, losses));
             }
             // It will never be whole: its writer was killed, and another went on.
-            self.lose(&entry, losses);
+            self.lose(header, losses);
             return self.look_for_block(stream, losses);
         };
         if !header.matches(payload) {
-            self.lose(&entry, losses);
+            self.lose(header, losses);
             return self.look_for_block(stream, losses);
         }
         self.is_lost = false;
@@ -211,41 +194,33 @@ impl Blocks {
             };
         }
         if header.is(Kind::Records) {
-            self.arrive(&entry, losses);
+            let entry = header.entry();
+            losses.goes_on = false;
+            self.numbers.arrive(&entry, losses);
             if range.touches(&entry) {
                 stream.consume(HEADER_BYTES);
                 let decoder = BlockDecoder::new(stream.take(header.payload_bytes()));
-                self.present = Some(Present { decoder, entry, number: entry.first_record });
+                self.present = Some(Present { decoder, left: entry.records });
                 return Ok(Next::Something);
             }
         } else if header.is(Kind::Index) {
             // It knows how many there were.
-            if let Expected::Number(expected) = self.expected {
-                miss(losses, expected, entry.next_record);
-            }
+            self.numbers.arrive_at(header.entry().first_record, losses);
             losses.goes_on = !losses.has_ended;
         }
         stream.consume(length);
         Ok(Next::Something)
     }
 
-    /// Comes to a block of records: those between the last and this are missing.
-    fn arrive(&mut self, entry: &IndexEntry, losses: &mut Losses) {
-        losses.goes_on = false;
-        match self.expected {
-            Expected::First => losses.before = losses.before.saturating_add(entry.first_record),
-            Expected::Any => {}
-            Expected::Number(expected) => miss(losses, expected, entry.first_record),
-        }
-        self.expected = Expected::Number(entry.next_record);
-    }
-
     /// A block is damaged, but its header tells what was in it.
-    fn lose(&mut self, entry: &IndexEntry, losses: &mut Losses) {
+    fn lose(&mut self, header: &BlockHeader, losses: &mut Losses) {
         losses.damaged += 1;
         self.is_lost = true;
-        self.arrive(entry, losses);
-        miss(losses, entry.first_record, entry.next_record);
+        if header.is(Kind::Records) {
+            let entry = header.entry();
+            self.numbers.arrive(&entry, losses);
+            self.numbers.miss(entry.records.into(), losses);
+        }
     }
 
     /// Passes over bytes that belong to no block, up to where one may begin.
@@ -275,11 +250,6 @@ impl Blocks {
         }
         Next::End
     }
-}
-
-/// Counts the records from one number to before another.
-fn miss(losses: &mut Losses, from: u64, to: u64) {
-    losses.missing = losses.missing.saturating_add(to.saturating_sub(from));
 }
 
 /// Whether a block or a file begins somewhere in these bytes.

@@ -9,10 +9,11 @@ use crate::{record::Totals, units::plural};
 pub struct Losses {
     /// The session's own counters as last written: what was lost before it came to be recorded.
     pub totals: Totals,
-    /// Records that the writer dropped, because its output was too slow.
+    /// Records that the writer dropped by its own count, because its output was too slow. Without a summary, JSON Lines do
+    /// not tell.
     pub dropped: u64,
-    /// Further records of the session that are not in the file, or cannot be read, as far as their numbers tell.
-    /// JSON Lines have no numbers.
+    /// Further records of the session that are not in the file, or cannot be read, as far as their numbers tell. JSON Lines
+    /// have no numbers.
     pub missing: u64,
     /// Places where the file is damaged: blocks, lines, compressed frames.
     pub damaged: u64,

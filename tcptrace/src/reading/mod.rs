@@ -7,6 +7,7 @@ mod inflate;
 mod jsonl;
 mod jumps;
 mod losses;
+mod numbers;
 mod range;
 mod source;
 mod stream;
@@ -145,8 +146,12 @@ impl Reader {
                     }
                 }
                 Some(Record::Summary(summary)) => {
-                    self.losses.totals = summary.totals;
                     self.losses.has_ended = true;
+                    self.losses.totals = summary.totals;
+                    if let Some(Form::Lines(_)) = self.form {
+                        let dropped = &mut self.losses.dropped;
+                        *dropped = dropped.saturating_add(summary.totals.dropped);
+                    }
                 }
                 _ => {}
             }

@@ -5,8 +5,7 @@ use bytes::Bytes;
 use super::{
     dictionary::Definitions,
     entries::{
-        ADDRESS, CLOCK, DROPPED, FIRST_RECORD, LEAK, LEAK_END, PLACE, PROCESS, STACK, STATE, TASK, TEXT,
-        TOTALS,
+        ADDRESS, CLOCK, FIRST_RECORD, LEAK, LEAK_END, PLACE, PROCESS, STACK, STATE, TASK, TEXT, TOTALS,
     },
     leaks,
     transitions::TransitionReader,
@@ -21,8 +20,6 @@ pub enum Item {
     Record(Record),
     /// A record of a type or with a content that this version does not know.
     Unknown,
-    /// So many records were dropped by the writer at this place.
-    Dropped(u64),
     /// The session's counters when the block was finished.
     Totals(Totals),
 }
@@ -86,7 +83,6 @@ fn other(
         TASK => definitions.define_task(content)?,
         PROCESS => definitions.define_process(content)?,
         STACK => definitions.define_stack(content)?,
-        DROPPED => return Ok(Some(Item::Dropped(content.varint()?))),
         TOTALS => return Ok(Some(Item::Totals(totals(content)?))),
         LEAK => {
             let leak = leaks::leak(&mut content, definitions).ok();

@@ -5,7 +5,7 @@ use bytes::{BufMut as _, BytesMut};
 use super::{
     Block, IndexEntry,
     dictionary::Dictionary,
-    entries::{DROPPED, TEXT, TOTALS},
+    entries::{TEXT, TOTALS},
     frame::{self, HEADER_BYTES, Kind, MAX_PAYLOAD},
     leaks,
     transitions::TransitionWriter,
@@ -48,21 +48,11 @@ impl BlockEncoder {
         self.entry.earliest_ns = self.entry.earliest_ns.min(time_ns);
         self.entry.latest_ns = self.entry.latest_ns.max(time_ns);
         self.entry.records += 1;
-        self.entry.next_record += 1;
         self.entry.has_summary |= matches!(record, Record::Summary(_));
         if self.dictionary.bytes.len() > MAX_PAYLOAD {
-            // No reader would take such a block.
-            let lost = self.entry.next_record - self.entry.first_record;
-            self.begin(self.entry.first_record);
-            self.skip(lost);
+            // No reader would take such a block: its numbers will be missing.
+            self.begin(self.entry.next_record());
         }
-    }
-
-    /// Notes that so many records of the session are dropped at this place: they keep their numbers, and readers are
-    /// told.
-    pub fn skip(&mut self, records: u64) {
-        self.dictionary.entry(DROPPED, |entry| put_varint(entry, records));
-        self.entry.next_record += records;
     }
 
     /// Length of the present block so far, in bytes; about what [`BlockEncoder::finish`] will return.
@@ -75,9 +65,9 @@ impl BlockEncoder {
         self.entry.records
     }
 
-    /// Whether nothing would be lost without the present block: neither a record nor the note of a dropped one is in it.
+    /// Whether no record is in the present block.
     pub fn is_empty(&self) -> bool {
-        self.entry.first_record == self.entry.next_record
+        self.entry.records == 0
     }
 
     /// Ends the present block and begins the next. `totals` are the session's counters so far.
@@ -91,7 +81,7 @@ impl BlockEncoder {
             }
         });
         let entry = self.entry;
-        let bytes = frame::seal(self.begin(entry.next_record), Kind::Records, &entry);
+        let bytes = frame::seal(self.begin(entry.next_record()), Kind::Records, &entry);
         Block { bytes, entry }
     }
 

@@ -28,13 +28,12 @@ pub const REMOTE_PORT: u8 = 0x80;
 
 /// The first byte of the other entries, which all say their length. From [`FIRST_RECORD`] on they are records.
 pub const CLOCK: u8 = 0x10;
-pub const DROPPED: u8 = 0x20;
-pub const TOTALS: u8 = 0x30;
-pub const ADDRESS: u8 = 0x40;
-pub const PLACE: u8 = 0x50;
-pub const TASK: u8 = 0x60;
-pub const PROCESS: u8 = 0x70;
-pub const STACK: u8 = 0x80;
+pub const TOTALS: u8 = 0x20;
+pub const ADDRESS: u8 = 0x30;
+pub const PLACE: u8 = 0x40;
+pub const TASK: u8 = 0x50;
+pub const PROCESS: u8 = 0x60;
+pub const STACK: u8 = 0x70;
 pub const FIRST_RECORD: u8 = 0xc0;
 pub const LEAK: u8 = 0xc0;
 pub const LEAK_END: u8 = 0xd0;

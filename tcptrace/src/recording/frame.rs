@@ -47,12 +47,11 @@ pub struct BlockHeader {
     reserved: U16,
     records: U32,
     first_record: U64,
-    next_record: U64,
     earliest_ns: I64,
     latest_ns: I64,
 }
 
-const _: () = assert!(HEADER_BYTES == 56, "FORMAT.md says so");
+const _: () = assert!(HEADER_BYTES == 48, "FORMAT.md says so");
 
 impl BlockHeader {
     /// Reads what bytes begin with; `None` when that is no header of a block.
@@ -83,7 +82,6 @@ impl BlockHeader {
     pub fn entry(&self) -> IndexEntry {
         IndexEntry {
             first_record: self.first_record.get(),
-            next_record: self.next_record.get(),
             records: self.records.get(),
             earliest_ns: self.earliest_ns.get(),
             latest_ns: self.latest_ns.get(),
@@ -103,7 +101,7 @@ pub fn begin(block: &mut BytesMut) {
 
 /// Fills in the header of a block whose payload is complete.
 pub fn seal(mut block: BytesMut, kind: Kind, entry: &IndexEntry) -> Bytes {
-    let IndexEntry { first_record, next_record, records, earliest_ns, latest_ns, has_summary } = *entry;
+    let IndexEntry { first_record, records, earliest_ns, latest_ns, has_summary } = *entry;
     if let Some((place, payload)) = block.split_at_mut_checked(HEADER_BYTES) {
         let mut header = BlockHeader {
             magic: MAGIC,
@@ -113,7 +111,6 @@ pub fn seal(mut block: BytesMut, kind: Kind, entry: &IndexEntry) -> Bytes {
             flags: if has_summary { HAS_SUMMARY } else { 0 },
             records: records.into(),
             first_record: first_record.into(),
-            next_record: next_record.into(),
             earliest_ns: earliest_ns.into(),
             latest_ns: latest_ns.into(),
             ..BlockHeader::new_zeroed()

@@ -27,7 +27,6 @@ const MAX_ENTRIES: usize = 32_768;
 struct Entry {
     offset: U64,
     first_record: U64,
-    next_record: U64,
     earliest_ns: I64,
     latest_ns: I64,
     records: U32,
@@ -35,7 +34,7 @@ struct Entry {
     flags: U32,
 }
 
-const _: () = assert!(size_of::<Entry>() == 48, "FORMAT.md says so");
+const _: () = assert!(size_of::<Entry>() == 40, "FORMAT.md says so");
 
 /// Adds a block to an index. The index stays bounded: in one that is full, neighbours are put together.
 pub fn note(index: &mut Vec<(u64, IndexEntry)>, offset: u64, entry: IndexEntry) {
@@ -50,7 +49,6 @@ fn together(neighbours: &[(u64, IndexEntry)]) -> Option<(u64, IndexEntry)> {
     neighbours.iter().copied().reduce(|(offset, left), (_, right)| {
         let entry = IndexEntry {
             first_record: left.first_record,
-            next_record: right.next_record,
             records: left.records.saturating_add(right.records),
             earliest_ns: left.earliest_ns.min(right.earliest_ns),
             latest_ns: left.latest_ns.max(right.latest_ns),
@@ -66,11 +64,10 @@ pub fn trailer(index: &[(u64, IndexEntry)]) -> Bytes {
     let mut block = BytesMut::with_capacity(HEADER_BYTES + size_of_val(index) + TAIL_BYTES);
     frame::begin(&mut block);
     for (offset, entry) in index.chunks(index.len().div_ceil(MAX_ENTRIES).max(1)).filter_map(together) {
-        let IndexEntry { first_record, next_record, records, earliest_ns, latest_ns, has_summary } = entry;
+        let IndexEntry { first_record, records, earliest_ns, latest_ns, has_summary } = entry;
         let entry = Entry {
             offset: offset.into(),
             first_record: first_record.into(),
-            next_record: next_record.into(),
             earliest_ns: earliest_ns.into(),
             latest_ns: latest_ns.into(),
             records: records.into(),
@@ -81,7 +78,7 @@ pub fn trailer(index: &[(u64, IndexEntry)]) -> Bytes {
     // At a fixed distance from the end, so that the block can be found from there.
     block.put_u32_le(u32::try_from(block.len() + TAIL_BYTES).unwrap_or(u32::MAX));
     block.put_slice(&END_MAGIC);
-    let next = index.last().map_or(0, |(_, entry)| entry.next_record);
+    let next = index.last().map_or(0, |(_, entry)| entry.next_record());
     frame::seal(block, Kind::Index, &IndexEntry::empty(next))
 }
 
@@ -105,7 +102,6 @@ pub fn parse_index(payload: &[u8]) -> Result<Vec<(u64, IndexEntry)>, Malformed> 
     let read = |entry: &Entry| {
         let described = IndexEntry {
             first_record: entry.first_record.get(),
-            next_record: entry.next_record.get(),
             records: entry.records.get(),
             earliest_ns: entry.earliest_ns.get(),
             latest_ns: entry.latest_ns.get(),

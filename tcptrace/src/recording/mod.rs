@@ -45,8 +45,6 @@ pub struct Block {
 pub struct IndexEntry {
     /// The number of its first record; the first record of a session after its header has 0.
     pub first_record: u64,
-    /// The number that follows those of its records, and of the records that were dropped among them.
-    pub next_record: u64,
     /// Records in it.
     pub records: u32,
     /// The earliest time of its records, in nanoseconds since 1970; `i64::MAX` when it has none.
@@ -58,16 +56,14 @@ pub struct IndexEntry {
 }
 
 impl IndexEntry {
+    /// The number after that of its last record.
+    pub fn next_record(&self) -> u64 {
+        self.first_record.saturating_add(self.records.into())
+    }
+
     /// Of a block without records, at this number.
     fn empty(at: u64) -> Self {
-        Self {
-            first_record: at,
-            next_record: at,
-            records: 0,
-            earliest_ns: i64::MAX,
-            latest_ns: i64::MIN,
-            has_summary: false,
-        }
+        Self { first_record: at, records: 0, earliest_ns: i64::MAX, latest_ns: i64::MIN, has_summary: false }
     }
 }
 

@@ -67,14 +67,21 @@ fn the_numbers_of_blocks_that_were_not_written_are_missing() {
 fn records_that_the_writer_dropped_are_counted_apart() {
     let written = session(4);
     let mut encoder = BlockEncoder::default();
-    encoder.push(&written[1]);
-    encoder.skip(41);
-    encoder.push(&written[2]);
-    let block = encoder.finish(&Totals { lost: 9, ..Totals::default() });
-    let bytes = [&recording::preamble(&header(&written))[..], &block.bytes].concat();
-    let (records, losses) = read(&bytes).unwrap();
-    assert_eq!(records, written[..3]);
-    assert_eq!((losses.dropped, losses.missing, losses.totals.lost), (41, 0, 9));
+    let mut block = |record: &Record, dropped| {
+        encoder.push(record);
+        encoder.finish(&Totals { lost: 9, dropped, ..Totals::default() }).bytes
+    };
+    let blocks = [block(&written[1], 0), block(&written[2], 0), block(&written[3], 0), block(&written[4], 2)];
+    // The writer dropped the second and the third, and says so in the fourth; somebody removed the first.
+    let bytes =
+        |from: usize| [&recording::preamble(&header(&written))[..], &blocks[from], &blocks[3]].concat();
+    let (records, losses) = read(&bytes(0)).unwrap();
+    assert_eq!(records, [&written[..2], &written[4..5]].concat());
+    assert_eq!((losses.dropped, losses.missing, losses.totals.lost), (2, 0, 9));
+    // A file that is not the first of its session: what was dropped before is not counted again.
+    let (records, losses) = read(&bytes(3)).unwrap();
+    assert_eq!(records, [&written[..1], &written[4..5], &written[4..5]].concat());
+    assert_eq!((losses.before, losses.dropped, losses.missing), (3, 0, 0));
 }
 
 #[test]

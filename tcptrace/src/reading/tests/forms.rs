@@ -37,7 +37,7 @@ proptest! {
             let (records, losses) = read(&bytes).unwrap();
             prop_assert_eq!(lines(&records), jsonl.clone(), "{}", form);
             let has_ended = written.iter().any(|record| matches!(record, Record::Summary(_)));
-            prop_assert_eq!(Losses { totals: Totals::default(), ..losses }, Losses { has_ended, ..Losses::default() });
+            prop_assert_eq!(Losses { totals: Totals::default(), goes_on: false, ..losses }, Losses { has_ended, ..Losses::default() });
         }
     }
 
