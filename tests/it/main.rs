@@ -26,6 +26,7 @@ mod leak_filters;
 mod openers;
 mod places;
 mod replay;
+mod report;
 mod scoreboard;
 mod session;
 mod started_after;
