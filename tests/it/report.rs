@@ -120,10 +120,12 @@ fn what_ended_and_what_lies_outside_of_the_time_asked_for_is_told_apart() {
     let close_wait = &all["close_wait"];
     assert_eq!((&close_wait["stuck"], &close_wait["still_stuck"]), (&LEAKED.into(), &0.into()), "{all:#}");
     assert_eq!(close_wait["ended"]["closed"], LEAKED, "{all:#}");
-    let ids: Vec<&Value> = all["cannot_claim"].as_array().unwrap().iter().map(|caveat| &caveat["id"]).collect();
+    let ids: Vec<&Value> =
+        all["cannot_claim"].as_array().unwrap().iter().map(|caveat| &caveat["id"]).collect();
     assert!(ids.contains(&&"only_leaks".into()), "{ids:?}");
 
-    let times = |name: &str| all["worst"].as_array().unwrap().iter().map(|socket| socket[name].clone()).collect();
+    let times =
+        |name: &str| all["worst"].as_array().unwrap().iter().map(|socket| socket[name].clone()).collect();
     let (since, until): (Vec<Value>, Vec<Value>) = (times("since"), times("until"));
     let (last_in, first_out) = (latest(&since), earliest(&until));
     // When all were in, none had left.
@@ -158,7 +160,8 @@ fn a_report_follows_a_session_that_is_still_written() {
     }
     let folder = TempDir::new().unwrap();
     let (kept, report) = (folder.path().join("growing.jsonl"), folder.path().join("report.json"));
-    let tracer = Tracer::start_plain(&["leaks", "--older-than", "0s", "-o", "-", "-o", kept.to_str().unwrap()]);
+    let tracer =
+        Tracer::start_plain(&["leaks", "--older-than", "0s", "-o", "-", "-o", kept.to_str().unwrap()]);
     let leaky = Leaky::start("accepted_kept", &["--count", "3"]);
     tracer.wait_for_each("leak", &leaky.truths);
     until("the header is in the file", || fs::metadata(&kept).is_ok_and(|metadata| metadata.len() > 0));
@@ -247,7 +250,8 @@ fn wrong_times_forms_and_outputs_are_refused_with_a_remedy() {
     let session = session_of_nothing(folder.path());
     let session = session.to_str().unwrap();
     run(&["report", session, "--from", "yesterday"]).refuses(2, &["--from", "-10m", "14:05"]);
-    run(&["report", session, "--from", "2026-11-24T15:00:00Z", "--to", "2026-11-24T14:00:00Z"]).refuses(2, &["--from", "--to"]);
+    run(&["report", session, "--from", "2026-11-24T15:00:00Z", "--to", "2026-11-24T14:00:00Z"])
+        .refuses(2, &["--from", "--to"]);
     run(&["report", session, "-o", "x.pdf"]).refuses(2, &["x.pdf", ".html", "--format"]);
     run(&["report", session, "-o", session, "--format", "json"]).refuses(2, &["one of the recordings"]);
     run(&["report", session, "--follow"]).refuses(2, &["--follow", "-o FILE"]);
@@ -256,7 +260,8 @@ fn wrong_times_forms_and_outputs_are_refused_with_a_remedy() {
     full.refuses(4, &["/dev/full", "No space left"]);
     let precious = folder.path().join("precious.json");
     fs::write(&precious, "{\"mine\":true}").unwrap();
-    run(&["report", session, "-o", precious.to_str().unwrap()]).refuses(2, &["no report of tcptrace", "--force"]);
+    run(&["report", session, "-o", precious.to_str().unwrap()])
+        .refuses(2, &["no report of tcptrace", "--force"]);
     assert_eq!(fs::read_to_string(&precious).unwrap(), "{\"mine\":true}");
 }
 

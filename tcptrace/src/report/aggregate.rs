@@ -156,7 +156,7 @@ impl Aggregator {
             session
         });
         if let Some(session) = self.cast.sessions.get_mut(index as usize) {
-            session.last_ns = session.last_ns.max(at_ns);
+            session.reach(at_ns);
         }
         index
     }

@@ -68,10 +68,20 @@ pub struct Session {
     pub header: Option<Header>,
     /// When it began, or else its first record: nanoseconds since 1970.
     pub first_ns: i64,
+    /// Its first record that was read, the header apart.
+    pub first_record_ns: Option<i64>,
     /// Its last record.
     pub last_ns: i64,
     /// How it summed itself up; `None` as long as it has not ended.
     pub summary: Option<Box<Summary>>,
+}
+
+impl Session {
+    /// Notes that a record of this time was read.
+    pub fn reach(&mut self, at_ns: i64) {
+        self.last_ns = self.last_ns.max(at_ns);
+        self.first_record_ns = Some(self.first_record_ns.map_or(at_ns, |first| first.min(at_ns)));
+    }
 }
 
 /// A process, and the host it ran on.
@@ -121,6 +131,7 @@ impl Cast {
             kind: Kind::of(&header.command),
             header: Some(header.clone()),
             first_ns: started,
+            first_record_ns: None,
             last_ns: started,
             summary: None,
         });
@@ -135,6 +146,7 @@ impl Cast {
             kind: Kind::Other,
             header: None,
             first_ns,
+            first_record_ns: None,
             last_ns: first_ns,
             summary: None,
         });

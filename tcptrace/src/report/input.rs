@@ -78,7 +78,7 @@ impl Input {
     /// What became of the files so far, in the same order.
     pub fn states(&self) -> Vec<FileState> {
         let state = |file: &File| match &file.reader {
-            Some(reader) => FileState { losses: reader.losses().clone(), ..file.state.clone() },
+            Some(reader) => FileState { losses: *reader.losses(), ..file.state.clone() },
             None => file.state.clone(),
         };
         self.files.iter().map(state).collect()
@@ -127,7 +127,7 @@ impl Input {
             Ok(None) if self.is_followed => self.dry.push(index),
             ended => {
                 file.state.error = ended.err().map(|error| error.to_string());
-                file.state.losses = reader.losses().clone();
+                file.state.losses = *reader.losses();
                 file.reader = None;
             }
         }

@@ -26,6 +26,7 @@ pub mod sums;
 mod tests;
 mod text;
 pub mod window;
+mod words;
 
 use jiff::Timestamp;
 

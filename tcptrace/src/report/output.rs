@@ -257,7 +257,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("report.html");
         write(&path, "first, and longer", false).unwrap();
-        let opened = fs::File::open(&path).unwrap();
+        let opened = File::open(&path).unwrap();
         write(&path, "second", false).unwrap();
         assert_eq!(io::read_to_string(opened).unwrap(), "tcptrace-report first, and longer");
         assert_eq!(fs::read_to_string(&path).unwrap(), "tcptrace-report second");

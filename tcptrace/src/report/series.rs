@@ -103,25 +103,33 @@ impl Series {
         (self.doublings, self.first, self.amounts) = (self.doublings + 1, first, doubled);
     }
 
-    /// The amount in each step of the axis.
-    pub fn amounts(&self, axis: &Axis) -> Vec<i64> {
+    /// The same with the steps of the axis.
+    fn as_coarse_as(&self, axis: &Axis) -> Self {
         let mut series = self.clone();
         while series.doublings < axis.doublings {
             series.double();
         }
+        series
+    }
+
+    /// The amount in each step of the axis.
+    pub fn amounts(&self, axis: &Axis) -> Vec<i64> {
+        let series = self.as_coarse_as(axis);
         // A series is never coarser than an axis that covers it; amounts outside of it are left out.
         let at = |step: i64| usize::try_from(step - series.first).ok().and_then(|at| series.amounts.get(at));
         (axis.first..).take(axis.count).map(|step| at(step).copied().unwrap_or_default()).collect()
     }
 
-    /// The sum of all amounts up to the end of each step of the axis.
+    /// The sum of all amounts up to the end of each step of the axis, those before it included.
     pub fn levels(&self, axis: &Axis) -> Vec<i64> {
-        let mut level = 0;
+        let series = self.as_coarse_as(axis);
+        let before = (series.first..axis.first).zip(&series.amounts);
+        let mut level: i64 = before.map(|(_, amount)| amount).sum();
         let sum = |amount| {
             level += amount;
             level
         };
-        self.amounts(axis).into_iter().map(sum).collect()
+        series.amounts(axis).into_iter().map(sum).collect()
     }
 }
 
@@ -160,6 +168,8 @@ mod tests {
         let levels = series.levels(&axis);
         let level_at = |at: i64| levels[usize::try_from(at * SECOND / step).unwrap_or_default()];
         assert_eq!([level_at(5), level_at(15), level_at(100), level_at(230)], [1, 2, 1, 0]);
+        let late = Axis::covering(50 * SECOND, 239 * SECOND);
+        assert_eq!(series.levels(&late).first(), Some(&1), "what was before counts");
     }
 
     proptest! {

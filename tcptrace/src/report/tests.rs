@@ -11,5 +11,6 @@ mod made;
 mod page;
 mod several;
 mod sums;
+mod text;
 
 pub use made::*;

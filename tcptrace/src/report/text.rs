@@ -1,26 +1,19 @@
 //! The report for a terminal: the answer first, then what it rests on. Not part of any promise.
 
+mod tables;
+
 use std::io::{self, IsTerminal as _, Write};
 
 use jiff::{Timestamp, tz::TimeZone};
 
+use self::tables::{write_closed_first, write_processes, write_worst};
 use super::{
-    model::{
-        Bar, ClosedFirst, Durations, OverTime, PeerShare, ProcessShare, Ranking, Report, SessionReport,
-        StackShare, VerdictShare, WorstSocket,
-    },
+    model::{Bar, Durations, OverTime, PeerShare, Ranking, Report, SessionReport, StackShare, VerdictShare},
     output::Destination,
 };
 use crate::{
     diagnosis::Verdict,
-    record::EndedHow,
-    sink::{
-        Harmless, Palette,
-        columns::{
-            Column::{Name, Number},
-            Columns,
-        },
-    },
+    sink::{Harmless, Palette},
     units::{Elapsed, plural},
 };
 
@@ -179,73 +172,6 @@ fn write_over_time(out: &mut dyn Write, over_time: &OverTime, peak: u64, look: &
     writeln!(out, "  {faint}{first}{last:>gap$}{faint:#}")
 }
 
-fn write_processes(out: &mut dyn Write, processes: &Ranking<ProcessShare>, look: &Look) -> io::Result<()> {
-    const HOST: usize = 2;
-    const STILL: usize = 4;
-    const PER_MINUTE: usize = 7;
-    const DESCRIPTORS: usize = 8;
-    const PLACE: usize = 9;
-    if processes.top.is_empty() {
-        return Ok(());
-    }
-    heading(out, "who holds them", "", look)?;
-    let mut table = Columns::new([
-        Number("PID"),
-        Name("PROCESS"),
-        Name("HOST"),
-        Number("STUCK"),
-        Number("STILL"),
-        Number("SHARE"),
-        Number("LONGEST"),
-        Number("PER MIN"),
-        Number("FDS/LIMIT"),
-        Name("UNIT OR CONTAINER"),
-    ]);
-    let top = &processes.top;
-    for process in top {
-        table.push(process_cells(process));
-    }
-    let place = |process: &ProcessShare| process.container.is_some() || process.unit.is_some();
-    table.show(HOST, top.iter().any(|process| process.process.host.is_some()));
-    table.show(STILL, top.iter().any(|process| process.still_stuck != process.sockets));
-    table.show(PER_MINUTE, top.iter().any(|process| process.per_minute.is_some()));
-    table.show(DESCRIPTORS, top.iter().any(|process| process.fds_used.is_some()));
-    table.show(PLACE, top.iter().any(place));
-    table.write(out)?;
-    write_others(out, processes, "process", look)
-}
-
-fn process_cells(process: &ProcessShare) -> [String; 10] {
-    let unknown = || "?".to_owned();
-    let harmless =
-        |text: &Option<String>| text.as_ref().map(|text| Harmless(text).to_string()).unwrap_or_default();
-    let place = if process.container.is_some() { &process.container } else { &process.unit };
-    [
-        process.process.pid.to_string(),
-        Harmless(&process.process.comm).to_string(),
-        harmless(&process.process.host),
-        process.sockets.to_string(),
-        process.still_stuck.to_string(),
-        percent(process.share),
-        Elapsed(process.longest_ns).to_string(),
-        process.per_minute.map_or_else(unknown, |rate| format!("{rate:+.1}")),
-        match (process.fds_used, process.fds_limit) {
-            (Some(used), Some(limit)) => format!("{used}/{limit}"),
-            (Some(used), None) => format!("{used}/?"),
-            _ => unknown(),
-        },
-        harmless(place),
-    ]
-}
-
-/// A part of all, 0 to 1, in hundredths.
-pub fn percent(share: f64) -> String {
-    match share * 100.0 {
-        percent if percent > 0.0 && percent < 0.5 => "< 1 %".to_owned(),
-        percent => format!("{percent:.0} %"),
-    }
-}
-
 fn write_others<T>(out: &mut dyn Write, ranking: &Ranking<T>, noun: &str, look: &Look) -> io::Result<()> {
     if ranking.others == 0 {
         return Ok(());
@@ -335,89 +261,4 @@ fn range(from_ns: u64, below_ns: u64) -> String {
         (from, u64::MAX) => format!("{} and longer", Elapsed(from)),
         (from, below) => format!("{} to {}", Elapsed(from), Elapsed(below)),
     }
-}
-
-/// How a stay ended, or that it has not.
-pub fn how(socket: &WorstSocket) -> &'static str {
-    match (socket.is_open, socket.how) {
-        (true, _) => "still stuck",
-        (_, Some(EndedHow::Closed)) => "closed",
-        (_, Some(EndedHow::Reset)) => "reset",
-        (_, Some(EndedHow::Destroyed)) => "destroyed",
-        (_, Some(EndedHow::OwnerExited)) => "holder exited",
-        (_, None) => "gone, unseen how",
-    }
-}
-
-/// How a stay ended, and by whom where that is known.
-pub fn ending(socket: &WorstSocket) -> String {
-    let how = how(socket);
-    match &socket.closed_by {
-        Some(closer) if socket.how == Some(EndedHow::Closed) && !socket.is_open => {
-            format!("{how} by {closer}")
-        }
-        _ => how.to_owned(),
-    }
-}
-
-/// Who holds a socket.
-pub fn holder(socket: &WorstSocket) -> String {
-    match socket.holders.as_slice() {
-        [] if socket.is_looked_at => "nobody".to_owned(),
-        [] => "not recorded".to_owned(),
-        [one] => one.process.to_string(),
-        [first, more @ ..] => format!("{} +{}", first.process, more.len()),
-    }
-}
-
-fn write_worst(out: &mut dyn Write, worst: &[WorstSocket], look: &Look) -> io::Result<()> {
-    if worst.is_empty() {
-        return Ok(());
-    }
-    heading(out, "stuck the longest", "", look)?;
-    let mut table = Columns::new([
-        Number("FOR"),
-        Name("SINCE"),
-        Name("LOCAL"),
-        Name("REMOTE"),
-        Name("HELD BY"),
-        Name("ENDED"),
-    ]);
-    for socket in worst {
-        let least = if socket.since_is_exact { "" } else { "≥ " };
-        table.push([
-            format!("{least}{}", Elapsed(socket.close_wait_ns)),
-            moment(socket.since.0),
-            socket.local.to_string(),
-            socket.remote.to_string(),
-            holder(socket),
-            ending(socket),
-        ]);
-    }
-    table.write(out)
-}
-
-fn write_closed_first(out: &mut dyn Write, closed: &ClosedFirst, look: &Look) -> io::Result<()> {
-    let ClosedFirst { by_us, by_peer, reset, .. } = closed;
-    let all = by_us + by_peer + reset;
-    if all == 0 {
-        return Ok(());
-    }
-    heading(out, "who closed first", "the side that does keeps the connection in TIME_WAIT", look)?;
-    write_bar(out, *by_us, all, "this side: TIME_WAIT here", look)?;
-    write_bar(out, *by_peer, all, "the peer: TIME_WAIT there", look)?;
-    write_bar(out, *reset, all, "nobody, it was reset: no TIME_WAIT", look)?;
-    let mut table = Columns::new([Number("CLOSED"), Number("PER S"), Name("BY OR TOWARDS")]);
-    for closer in &closed.processes.top {
-        let process = closer.process.to_string();
-        table.push([closer.closed_first.to_string(), format!("{:.1}", closer.per_second), process]);
-    }
-    for peer in closed.peers.top.iter().filter(|peer| peer.by_us > 0) {
-        table.push([
-            peer.by_us.to_string(),
-            format!("{:.1}", peer.per_second),
-            format!("towards {}", peer.peer),
-        ]);
-    }
-    table.write(out)
 }

@@ -9,11 +9,11 @@ use self::{
     closed_first::closed_first,
     ranking::{peers, processes, stacks},
     sockets::{lengths, over_time, peak, worst},
-    sources::{caveats, sessions},
+    sources::{caveats, reach, sessions},
 };
 use super::{
     aggregate::{Aggregator, Wanted},
-    cast::{Cast, Kind},
+    cast::Kind,
     headline::{self, Headline},
     model::{Asked, CloseWait, Ended, Report, Span, Time, VerdictShare},
     output::MARK,
@@ -40,7 +40,9 @@ pub struct FileState {
 pub fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -> Report {
     let wanted = aggregator.wanted();
     let cast = &aggregator.cast;
-    let span = span(cast, wanted.window);
+    let Window { from_ns, to_ns } = wanted.window;
+    let span = reach(aggregator, files).map(|(first, last)| (first.max(from_ns), last.min(to_ns)));
+    let span = span.filter(|(first, last)| first <= last);
     let axis = span.map(|(first, last)| Axis::covering(first, last));
     let sums = aggregator.sums(axis.map_or(0, |axis| axis.step_ns()));
     let order = worst_first(&sums);
@@ -94,12 +96,6 @@ fn unsigned(amount: i64) -> u64 {
 #[allow(clippy::cast_precision_loss, reason = "a share for people")]
 fn share(part: u64, all: u64) -> f64 {
     if all == 0 { 0.0 } else { (part as f64 / all as f64 * 10_000.0).round() / 10_000.0 }
-}
-
-fn span(cast: &Cast, window: Window) -> Option<(i64, i64)> {
-    let first = cast.sessions.iter().map(|session| session.first_ns).min()?.max(window.from_ns);
-    let last = cast.sessions.iter().map(|session| session.last_ns).max()?.min(window.to_ns);
-    (first <= last).then_some((first, last))
 }
 
 fn asked(wanted: &Wanted) -> Asked {

@@ -5,7 +5,7 @@ use crate::{
     record::Totals,
     report::{
         aggregate::{Aggregator, Source},
-        cast::Kind,
+        cast::{Kind, Session},
         caveats::Caveat,
         model::{FileReport, Report, SessionReport},
         sums::Sums,
@@ -14,6 +14,22 @@ use crate::{
 
 use super::{FileState, time};
 
+/// From when until when the recordings reach, in nanoseconds since 1970.
+pub fn reach(aggregator: &Aggregator, files: &[FileState]) -> Option<(i64, i64)> {
+    let first = |(index, session): (usize, &Session)| {
+        let sources = aggregator.sources.iter().zip(files);
+        let mut of_session =
+            sources.filter(|(source, _)| source.session.is_some_and(|of| of as usize == index));
+        // Without its earlier files a session is known from its first record on only.
+        let is_late = of_session.all(|(_, file)| file.losses.before > 0);
+        session.first_record_ns.filter(|_| is_late).unwrap_or(session.first_ns)
+    };
+    let sessions = &aggregator.cast.sessions;
+    let last = sessions.iter().map(|session| session.last_ns).max()?;
+    Some((sessions.iter().enumerate().map(first).min()?, last))
+}
+
+/// The sessions, each with its files.
 pub fn sessions(aggregator: &Aggregator, files: &[FileState]) -> Vec<SessionReport> {
     let cast = &aggregator.cast;
     let of_session = |index: usize| {

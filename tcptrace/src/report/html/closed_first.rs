@@ -11,7 +11,7 @@ use super::{
 use crate::{
     report::{
         model::{ClosedFirst, CloserShare, PeerCloses, Ranking},
-        text::percent,
+        words::percent,
     },
     units::Elapsed,
 };

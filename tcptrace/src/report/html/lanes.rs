@@ -12,7 +12,7 @@ use crate::{
     diagnosis::Verdict,
     report::{
         model::WorstSocket,
-        text::{ending, holder, how},
+        words::{ending, holder, how},
     },
     units::Elapsed,
 };

@@ -37,7 +37,7 @@ fn chart(view: &View<'_>, over_time: &OverTime) -> Markup {
             div.plot {
                 (layers(over_time, most))
                 @for (count, part) in [(most, 1.0), (most / 2, 0.5)] {
-                    @if count > 0 && (part > 0.5 || most % 2 == 0) {
+                    @if count > 0 && (part > 0.5 || most.is_multiple_of(2)) {
                         span.level style={ "bottom:" (Part(part)) } { (grouped(count)) }
                     }
                 }
@@ -111,7 +111,7 @@ fn legend(over_time: &OverTime) -> Markup {
 }
 
 /// The sums of the lines below each line, and of those up to it.
-fn bands<'a>(over_time: &'a OverTime) -> impl Iterator<Item = (&'a Line, Vec<u64>, Vec<u64>)> {
+fn bands(over_time: &OverTime) -> impl Iterator<Item = (&Line, Vec<u64>, Vec<u64>)> {
     let mut below = vec![0; steps(over_time)];
     over_time.lines.iter().map(move |line| {
         let upper: Vec<u64> = below.iter().zip(&line.values).map(|(sum, value)| sum + value).collect();

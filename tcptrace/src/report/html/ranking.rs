@@ -10,7 +10,7 @@ use super::{
 use crate::{
     diagnosis::Verdict,
     report::model::{PeerShare, ProcessShare, Ranking, StackShare, VerdictShare},
-    report::text::percent,
+    report::words::percent,
     sink::Harmless,
     units::{Elapsed, plural},
 };

@@ -95,7 +95,7 @@ impl Sessions {
         };
         let known = self.cast.sessions.get_mut(session as usize);
         let host = known.map_or(0, |known| {
-            known.last_ns = known.last_ns.max(at_ns);
+            known.reach(at_ns);
             known.host
         });
         (session, host)

@@ -122,3 +122,18 @@ fn what_is_missing_in_a_file_is_told() {
     let ids: Vec<&str> = report.cannot_claim.iter().map(|caveat| caveat.id()).collect();
     assert!(ids.contains(&"later_files") && !ids.contains(&"not_ended"), "{ids:?}");
 }
+
+#[test]
+fn a_later_file_alone_tells_of_its_own_time_only() {
+    let records = [
+        header("a", "tcptrace leaks"),
+        leak_end(1, 3_630.0, exactly(30.0), EndedHow::Closed),
+        summary(3_660.0, Totals::default()),
+    ];
+    let aggregator = taken(everything(), &records);
+    let losses = Losses { before: 1_000, ..Losses::default() };
+    let report = build::report(&aggregator, &[FileState { losses, error: None }], 10);
+    assert_eq!(report.span.unwrap().duration_ns, 30 * SECOND);
+    let whole = build::report(&aggregator, &[FileState::default()], 10);
+    assert_eq!(whole.span.unwrap().duration_ns, 3_660 * SECOND);
+}
