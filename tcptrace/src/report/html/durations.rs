@@ -33,7 +33,7 @@ fn told(durations: &Durations) -> String {
         return String::new();
     };
     format!(
-        "Half of the stays were over within {}, ninety-nine of a hundred within {}; the longest was {}.",
+        "Half of the stays were no longer than {}, ninety-nine of a hundred no longer than {}; the longest was {}.",
         Elapsed(median),
         Elapsed(p99),
         Elapsed(longest)

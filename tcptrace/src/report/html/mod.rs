@@ -80,7 +80,7 @@ fn zone_name(view: &View<'_>) -> String {
         view.report.span.map_or(Timestamp::UNIX_EPOCH, |span| span.first.0).to_zoned(view.zone.clone());
     let offset = moment.strftime("%:z").to_string();
     match view.zone.iana_name() {
-        Some(name) if name != "UTC" => format!("{name} (UTC{offset})"),
+        Some(name) if !name.ends_with("UTC") => format!("{name} (UTC{offset})"),
         _ if offset == "+00:00" => "UTC".to_owned(),
         _ => format!("UTC{offset}"),
     }
