@@ -206,14 +206,14 @@ impl Aggregator {
                     start_is_exact: dwell.is_some(),
                     established_ns: None,
                     report: None,
-                    end: Some(End {
+                    end: Some(Box::new(End {
                         at_ns,
                         // close() sends the FIN that leads to LAST_ACK. To CLOSE it goes by a reset, or by close() with
                         // unread data: only a `leak_end` can tell.
                         how: (what.new_state == State::LastAck).then_some(EndedHow::Closed),
                         closed_by: (what.new_state == State::LastAck)
                             .then(|| (what.oncpu.pid, what.oncpu.comm.to_text().into_owned())),
-                    }),
+                    })),
                 },
             );
             self.add(over);
@@ -266,10 +266,8 @@ impl Aggregator {
         let opened = leak.opened_by.as_ref();
         let read = leak.eof_read_by.as_ref();
         let finding = Finding {
-            at_ns,
             verdict: leak.verdict,
             holders,
-            is_attributed: !leak.owners.is_empty(),
             opened: opened.map(|opened| (opened.what.how, unix_ns(opened.time))),
             stack: opened
                 .and_then(|opened| opened.what.called.stack.as_ref())
@@ -277,10 +275,9 @@ impl Aggregator {
             eof_read: read.map(|read| {
                 (unix_ns(read.time), read.what.stack.as_ref().and_then(|stack| self.cast.stack(stack)))
             }),
-            recv_q: leak.recv_q,
         };
         let new = stay(leak.socket, session, at_ns, age, None);
-        let new = Episode { report: Some(Box::new(finding)), ..new };
+        let new = Episode { report: Some(finding), ..new };
         self.episodes.report(SocketId::of(host, &leak.socket), new);
     }
 
@@ -320,7 +317,7 @@ fn stay(socket: Socket, session: u32, at_ns: i64, age: Age, end: Option<End>) ->
         start_is_exact: age.is_exact,
         established_ns: None,
         report: None,
-        end,
+        end: end.map(Box::new),
     }
 }
 

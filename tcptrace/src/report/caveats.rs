@@ -29,6 +29,8 @@ pub enum Caveat {
     Truncated(Vec<String>),
     /// Files end in the middle of something.
     Cut(Vec<String>),
+    /// Files gave no record at all.
+    NoRecords(Vec<String>),
     /// Files have no summary: their sessions were killed, or go on.
     NotEnded(Vec<String>),
     /// Files were rotated, and the last of their session is not here.
@@ -87,6 +89,7 @@ impl Caveat {
             Self::EarlierFiles(_) => "earlier_files",
             Self::Truncated(_) => "truncated",
             Self::Cut(_) => "cut",
+            Self::NoRecords(_) => "no_records",
             Self::NotEnded(_) => "not_ended",
             Self::LaterFiles(_) => "later_files",
             Self::NoBeginning(_) => "no_beginning",
@@ -167,6 +170,9 @@ impl fmt::Display for Caveat {
                 "{} in the middle of a record: what came after is not known",
                 Files(files, "ends", "end")
             ),
+            Self::NoRecords(files) => {
+                write!(formatter, "{} no record that could be read", Files(files, "has", "have"))
+            }
             Self::NotEnded(files) => write!(
                 formatter,
                 "{} no summary: the session was killed or goes on, and what it lost at its end is not known",

@@ -14,22 +14,26 @@ use crate::{
 const MOST_CLOSING: usize = 16_384;
 
 /// What tells a socket from others on all hosts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SocketId {
     /// By the cookie, which is never used again while the host is up.
     Cookie(u32, u64),
-    /// Where there is none, by its ends.
-    Ends(u32, Endpoints),
+    /// Where there is none, by its ends. In a box, because they are four times as long and rare.
+    Ends(u32, Box<Endpoints>),
 }
 
 impl SocketId {
     /// Of a socket of the host with this index.
     pub fn of(host: u32, socket: &Socket) -> Self {
-        socket.cookie.map_or_else(|| Self::Ends(host, socket.endpoints), |cookie| Self::Cookie(host, cookie))
+        match socket.cookie {
+            Some(cookie) => Self::Cookie(host, cookie),
+            None => Self::Ends(host, Box::new(socket.endpoints)),
+        }
     }
 }
 
-/// A stay in CLOSE_WAIT. Times are nanoseconds since 1970.
+/// A stay in CLOSE_WAIT. Times are nanoseconds since 1970. There may be a million at once: what most of them have lies
+/// in the stay itself, without a piece of memory of its own.
 #[derive(Clone, Debug)]
 pub struct Episode {
     /// The socket.
@@ -43,9 +47,9 @@ pub struct Episode {
     /// Time in ESTABLISHED before, in nanoseconds, when known.
     pub established_ns: Option<u64>,
     /// What was found out when it was reported; `None` when it was not.
-    pub report: Option<Box<Finding>>,
+    pub report: Option<Finding>,
     /// How it ended; `None` while it has not, as far as is known.
-    pub end: Option<End>,
+    pub end: Option<Box<End>>,
 }
 
 impl Episode {
@@ -68,22 +72,42 @@ impl Episode {
 /// What was found out about a socket that was stuck.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// When it was looked at.
-    pub at_ns: i64,
     /// Why.
     pub verdict: Option<Verdict>,
-    /// Who holds it.
-    pub holders: Vec<Holder>,
-    /// Whether anybody was named at all: `holders` leaves out those that found no room.
-    pub is_attributed: bool,
+    /// Who holds it; none when nobody could be named.
+    pub holders: Holders,
     /// How and when it was opened.
     pub opened: Option<(OpenedHow, i64)>,
     /// Index of the stack that opened it.
     pub stack: Option<u32>,
     /// When the end of file was read, and the index of the stack that did.
     pub eof_read: Option<(i64, Option<u32>)>,
-    /// Bytes unread.
-    pub recv_q: Option<u32>,
+}
+
+/// Who holds a socket: mostly one.
+#[derive(Clone, Debug, Default)]
+pub struct Holders {
+    first: Option<Holder>,
+    others: Box<[Holder]>,
+}
+
+impl FromIterator<Holder> for Holders {
+    fn from_iter<T: IntoIterator<Item = Holder>>(holders: T) -> Self {
+        let mut holders = holders.into_iter();
+        Self { first: holders.next(), others: holders.collect() }
+    }
+}
+
+impl Holders {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Holder> {
+        self.first.iter().chain(&self.others)
+    }
+
+    /// The first, if anybody could be named.
+    pub fn first(&self) -> Option<&Holder> {
+        self.first.as_ref()
+    }
 }
 
 /// Who holds a socket.
@@ -153,7 +177,7 @@ impl Episodes {
             Some(known) => {
                 let at_ns = new.start_ns;
                 let mut over = std::mem::replace(known, new);
-                over.end.get_or_insert(End { at_ns, how: None, closed_by: None });
+                over.end.get_or_insert(Box::new(End { at_ns, how: None, closed_by: None }));
                 Some(over)
             }
             None => {
@@ -218,7 +242,7 @@ impl Episodes {
             }
             // Its report is missing. The transition may come yet, and must not count as another stay.
             None if has_room => {
-                self.open.insert(id, new);
+                self.open.insert(id.clone(), new);
                 self.closing.push_back(id);
             }
             None => self.evicted += 1,

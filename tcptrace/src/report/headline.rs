@@ -24,10 +24,8 @@ const MOST_OF_IT: f64 = 0.5;
 pub fn of(report: &Report) -> Headline {
     let close_wait = &report.close_wait;
     if report.span.is_none() {
-        return Headline {
-            answer: "There is nothing in the recordings for this time".to_owned(),
-            outlook: Vec::new(),
-        };
+        let time = if report.sessions.is_empty() { "" } else { " for this time" };
+        return Headline { answer: format!("There is nothing in the recordings{time}"), outlook: Vec::new() };
     }
     if close_wait.stuck == 0 {
         return nothing_stuck(report);

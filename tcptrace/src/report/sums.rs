@@ -223,7 +223,7 @@ impl Sums {
         };
         self.stays += 1;
         self.began_unseen += u64::from(!episode.start_is_exact);
-        let report = episode.report.as_deref();
+        let report = episode.report.as_ref();
         let is_half_open = report.is_some_and(|report| report.verdict == Some(Verdict::HalfOpen));
         let is_long = duration_ns >= threshold.ns || (report.is_some() && !threshold.is_asked_for);
         self.half_open += u64::from(is_half_open);
@@ -253,7 +253,7 @@ impl Sums {
         is_open: bool,
     ) {
         self.stuck.count(is_open);
-        let report = episode.report.as_deref();
+        let report = episode.report.as_ref();
         let verdict = report.and_then(|report| report.verdict);
         if report.is_some() {
             self.verdicts.entry(verdict).or_default().count(is_open);
@@ -272,7 +272,7 @@ impl Sums {
         }
         match report {
             None => self.not_looked_at.count(is_open),
-            Some(report) if !report.is_attributed => self.unattributed.count(is_open),
+            Some(report) if report.holders.first().is_none() => self.unattributed.count(is_open),
             Some(report) => {
                 if report.holders.iter().any(|holder| holder.process.is_none()) {
                     self.of_others.count(is_open);

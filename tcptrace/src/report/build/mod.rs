@@ -9,7 +9,7 @@ use self::{
     closed_first::closed_first,
     ranking::{peers, processes, stacks},
     sockets::{lengths, over_time, peak, worst},
-    sources::{caveats, reach, sessions},
+    sources::{caveats, reach, sessions, without_records},
 };
 use super::{
     aggregate::{Aggregator, Wanted},
@@ -76,6 +76,7 @@ pub fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -> Repor
             })
             .map(|axis| closed_first(&aggregator.closes, cast, &axis, span, top)),
         cannot_claim: Vec::new(),
+        without_records: without_records(aggregator, files),
         sessions,
     };
     report.close_wait.peak = report.over_time.as_ref().map(peak);

@@ -116,10 +116,10 @@ pub fn worst_socket(worst: &Worst, cast: &Cast) -> Option<WorstSocket> {
     let Worst { duration_ns, is_open, episode } = worst;
     let session = cast.sessions.get(episode.session as usize)?;
     let host = cast.host_name(session.host).map(str::to_owned);
-    let report = episode.report.as_deref();
+    let report = episode.report.as_ref();
     let end = episode.end.as_ref();
     let stack = |index: u32| Some(site(cast.stacks.get_index(index as usize)?));
-    let holders = report.map(|report| report.holders.as_slice()).unwrap_or_default();
+    let holders = report.iter().flat_map(|report| report.holders.iter());
     let holder = |holder: &Holder| {
         let process = process_name(cast, holder.process? as usize)?;
         Some(HolderName { process, fd: holder.fd, evidence: holder.evidence })
@@ -143,7 +143,7 @@ pub fn worst_socket(worst: &Worst, cast: &Cast) -> Option<WorstSocket> {
         established_ns: episode.established_ns,
         verdict: report.and_then(|report| report.verdict),
         is_looked_at: report.is_some(),
-        holders: holders.iter().filter_map(holder).collect(),
+        holders: holders.filter_map(holder).collect(),
         opened: report.and_then(|report| report.opened).map(|(_, at_ns)| time(at_ns)),
         site: report.and_then(|report| report.stack).and_then(stack),
         eof_read: report.and_then(|report| report.eof_read).map(|(at_ns, _)| time(at_ns)),

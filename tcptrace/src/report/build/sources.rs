@@ -36,34 +36,6 @@ pub fn sessions(aggregator: &Aggregator, files: &[FileState]) -> Vec<SessionRepo
         let files = aggregator.sources.iter().zip(files);
         files.filter(move |(source, _)| source.session.is_some_and(|session| session as usize == index))
     };
-    let file = |(source, state): (&Source, &FileState)| {
-        let Losses {
-            totals: _,
-            dropped,
-            missing,
-            damaged,
-            is_cut,
-            unknown,
-            before,
-            replaced: _,
-            truncated,
-            has_ended: _,
-            goes_on,
-        } = state.losses;
-        FileReport {
-            name: source.name.clone(),
-            records: source.records,
-            before,
-            dropped,
-            missing,
-            damaged,
-            unknown,
-            truncated,
-            is_cut,
-            goes_on,
-            error: state.error.clone(),
-        }
-    };
     cast.sessions
         .iter()
         .enumerate()
@@ -97,10 +69,45 @@ pub fn sessions(aggregator: &Aggregator, files: &[FileState]) -> Vec<SessionRepo
         .collect()
 }
 
+/// The files that gave no record, and so belong to no session.
+pub fn without_records(aggregator: &Aggregator, files: &[FileState]) -> Vec<FileReport> {
+    let files = aggregator.sources.iter().zip(files);
+    files.filter(|(source, _)| source.session.is_none()).map(file).collect()
+}
+
+fn file((source, state): (&Source, &FileState)) -> FileReport {
+    let Losses {
+        totals: _,
+        dropped,
+        missing,
+        damaged,
+        is_cut,
+        unknown,
+        before,
+        replaced: _,
+        truncated,
+        has_ended: _,
+        goes_on,
+    } = state.losses;
+    FileReport {
+        name: source.name.clone(),
+        records: source.records,
+        before,
+        dropped,
+        missing,
+        damaged,
+        unknown,
+        truncated,
+        is_cut,
+        goes_on,
+        error: state.error.clone(),
+    }
+}
+
 /// Everything that the report cannot claim, losses first.
 pub fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> Vec<Caveat> {
     let sessions = &report.sessions;
-    let files = || sessions.iter().flat_map(|session| &session.files);
+    let files = || sessions.iter().flat_map(|session| &session.files).chain(&report.without_records);
     let names = |is_so: &dyn Fn(&FileReport) -> bool| -> Vec<String> {
         files().filter(|file| is_so(file)).map(|file| file.name.clone()).collect()
     };
@@ -143,6 +150,8 @@ pub fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> Vec<Cav
             add(true, Caveat::Unreadable { file: file.name.clone(), error: error.clone() });
         }
     }
+    let empty: Vec<String> = report.without_records.iter().map(|file| file.name.clone()).collect();
+    add(!empty.is_empty(), Caveat::NoRecords(empty));
     let open = || sessions.iter().filter(|session| !session.has_ended);
     let open_files = |goes_on: bool| -> Vec<String> {
         // What goes on in another file ends there, or that file is not here.

@@ -47,6 +47,8 @@ pub struct Report {
     pub span: Option<Span>,
     /// The sessions that were recorded.
     pub sessions: Vec<SessionReport>,
+    /// Files that gave no record at all.
+    pub without_records: Vec<FileReport>,
     /// What was taken of the recordings.
     pub records: super::aggregate::Taken,
     /// Stays in CLOSE_WAIT.

@@ -194,7 +194,9 @@ impl<'a> Drawing<'a> {
                 return Ok(());
             }
             match since.filter(|_| what.old_state != State::Close) {
-                Some(since) => self.begin_track(id, session, host, &what.socket, what.old_state, since)?,
+                Some(since) => {
+                    self.begin_track(id.clone(), session, host, &what.socket, what.old_state, since)?
+                }
                 None if what.new_state != State::Close => {
                     return self.begin_track(id, session, host, &what.socket, what.new_state, at_ns);
                 }
@@ -224,7 +226,7 @@ impl<'a> Drawing<'a> {
         let id = SocketId::of(host, &leak.socket);
         if !self.open.contains_key(&id) {
             let since = at_ns.saturating_sub_unsigned(age.ns);
-            self.begin_track(id, session, host, &leak.socket, State::CloseWait, since)?;
+            self.begin_track(id.clone(), session, host, &leak.socket, State::CloseWait, since)?;
         }
         let Some(drawn) = self.open.get_mut(&id) else { return Ok(()) };
         drawn.session = session;

@@ -137,3 +137,19 @@ fn a_later_file_alone_tells_of_its_own_time_only() {
     let whole = build::report(&aggregator, &[FileState::default()], 10);
     assert_eq!(whole.span.unwrap().duration_ns, 3_660 * SECOND);
 }
+
+#[test]
+fn a_file_without_records_is_told_of() {
+    let mut aggregator =
+        taken(everything(), &[header("a", "tcptrace leaks"), summary(60.0, Totals::default())]);
+    aggregator.add_source("ruined.tct".to_owned());
+    let losses = Losses { damaged: 3, ..Losses::default() };
+    let report = build::report(&aggregator, &[FileState::default(), FileState { losses, error: None }], 10);
+    let texts: Vec<String> = report.cannot_claim.iter().map(ToString::to_string).collect();
+    assert!(texts.contains(&"ruined.tct has no record that could be read".to_owned()), "{texts:#?}");
+    assert!(
+        texts.iter().any(|text| text.starts_with("ruined.tct is incomplete: 3 parts were damaged")),
+        "{texts:#?}"
+    );
+    assert_eq!(report.without_records.len(), 1);
+}
