@@ -16,6 +16,7 @@ mod parallel;
 pub mod reading;
 pub mod record;
 pub mod recording;
+pub mod report;
 pub mod session;
 pub mod sink;
 pub mod sock_diag;

@@ -35,6 +35,7 @@ mod openers;
 mod outputs;
 mod places;
 mod replay;
+mod report;
 mod rotation;
 mod scoreboard;
 mod session;

@@ -6,6 +6,7 @@ mod filters;
 mod log;
 mod now;
 mod output;
+mod report;
 mod time_wait;
 mod values;
 
@@ -26,6 +27,7 @@ use self::{
     filters::{Filters, OwnerFilters},
     now::NowArguments,
     output::{KeepingArguments, OutputArguments},
+    report::ReportArguments,
     time_wait::TimeWaitArguments,
 };
 use crate::{
@@ -77,6 +79,8 @@ enum Command {
     Trace(TraceArguments),
     /// Tell who fills the TIME_WAIT table, how long the local ports last, and what helps
     TimeWait(TimeWaitArguments),
+    /// Sum up recorded sessions: who leaks, towards whom, since when, from which line of code; offline and without root
+    Report(ReportArguments),
 }
 
 #[derive(Debug, Args)]
@@ -205,6 +209,7 @@ pub fn main() -> ExitCode {
             };
             run(session, arguments.exit_code)
         }),
+        Command::Report(arguments) => arguments.run(),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

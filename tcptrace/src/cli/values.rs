@@ -112,6 +112,7 @@ mod tests {
         }
     }
 
+    #[test]
     fn sizes_of_files_and_permissions_are_checked() {
         assert_eq!(file_bytes("2T"), Ok(2 << 40));
         for wrong in ["63K", "", "M", "1.5M", "20000000T"] {

@@ -155,7 +155,7 @@ pub struct Leak {
 }
 
 /// How a socket left CLOSE_WAIT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedHow {
     /// A process closed it (or shut down its sending side).

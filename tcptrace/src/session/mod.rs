@@ -14,6 +14,8 @@ mod tally;
 pub mod time_wait;
 pub mod watch;
 
+pub(crate) use self::stop::Stop;
+
 use std::path::PathBuf;
 
 use jiff::Timestamp;

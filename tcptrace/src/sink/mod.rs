@@ -40,6 +40,10 @@ pub use self::{
     palette::Palette,
     rotation::Rotation,
 };
+pub(crate) use self::{
+    directory::{Refusal, open_parent},
+    text::columns,
+};
 use self::{output::Running, target::Target, text::snapshot::Extent};
 use crate::record::{ClearPlan, Header, Record, Snapshot, Summary, Totals};
 

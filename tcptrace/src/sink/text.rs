@@ -1,7 +1,7 @@
 //! The records as lines for people. Not part of any promise: it may change to read better.
 
 pub mod cleared;
-mod columns;
+pub mod columns;
 pub mod snapshot;
 mod summary;
 pub mod time_wait;
