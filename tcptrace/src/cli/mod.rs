@@ -32,9 +32,15 @@ use crate::{
         replay::{self, ReplayOptions},
         watch::WatchOptions,
     },
-    sink::WriteError,
+    sink::{OutputOptions, WriteError},
     transition::{State, StateSet},
 };
+
+/// How often records wake a session that somebody looks at.
+const SOON: Duration = Duration::from_millis(20);
+
+/// How often they wake one that writes into files: waking is dear, and it looks as often by itself.
+const IN_TIME: Duration = Duration::from_millis(100);
 
 /// Names the process that never closed its TCP sockets, and says why.
 ///
@@ -260,7 +266,7 @@ impl LeaksArguments {
         // Two transitions of a connection are asked for instead of ten.
         let ring_bytes = 4 << 20;
         Ok(LiveOptions {
-            tracer: kernel.tracer(filter, false, watching.calls(), ring_bytes, *max_sockets),
+            tracer: kernel.tracer(filter, false, watching.calls(), ring_bytes, *max_sockets, &outputs),
             netns,
             transitions: false,
             watch: Some(watching.options(owners.resolve(), *max_sockets)),
@@ -305,7 +311,7 @@ impl TraceArguments {
         let (filter, netns) = filters.resolve(states)?;
         let calls = if *owners { watching.calls() } else { TrackedCalls::default() };
         Ok(LiveOptions {
-            tracer: kernel.tracer(filter, true, calls, 16 << 20, *max_sockets),
+            tracer: kernel.tracer(filter, true, calls, 16 << 20, *max_sockets, &outputs),
             netns,
             transitions: true,
             watch: owners.then(|| watching.options(OwnerFilter::default(), *max_sockets)),
@@ -323,6 +329,7 @@ impl Kernel {
         calls: TrackedCalls,
         ring_bytes: u32,
         max_sockets: u32,
+        outputs: &OutputOptions,
     ) -> TracerOptions {
         let Self { backend, ring_size } = self;
         TracerOptions {
@@ -332,6 +339,7 @@ impl Kernel {
             calls,
             ring_bytes: ring_size.unwrap_or(ring_bytes),
             max_sockets,
+            wakeup_interval: if outputs.are_watched() { SOON } else { IN_TIME },
         }
     }
 }

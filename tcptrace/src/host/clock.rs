@@ -76,7 +76,9 @@ mod tests {
 
     #[test]
     fn wall_clock_time_is_exact_to_the_nanosecond_on_both_sides_of_1970() {
-        for (offset_ns, ktime_ns) in [(1_790_000_000_123_456_789, 987_654_321), (-5, 3), (-1_000_000_001, 1), (0, 0)] {
+        for (offset_ns, ktime_ns) in
+            [(1_790_000_000_123_456_789, 987_654_321), (-5, 3), (-1_000_000_001, 1), (0, 0)]
+        {
             let expected = Timestamp::from_nanosecond(i128::from(offset_ns) + i128::from(ktime_ns));
             assert_eq!(WallClock { offset_ns }.at(ktime_ns), expected.unwrap_or_default());
         }
