@@ -95,7 +95,6 @@ fn sort_out(
         Err(source @ ParseError::NewerSchema { .. }) => {
             return Err(ReadError::NewerSchema { path: stream.source().path().to_owned(), source });
         }
-        Err(ParseError::UnknownType(_)) => losses.unknown += 1,
         Err(ParseError::Json(_)) => losses.damaged += 1,
     }
     Ok(None)

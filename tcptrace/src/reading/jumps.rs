@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use super::{range::TimeRange, source::Source};
 use crate::recording::{
-    BlockHeader, HEADER_BYTES, IndexEntry, Kind, MAX_OPENING, Opening, TAIL_BYTES, index_length, opening,
-    parse_index,
+    BlockHeader, HEADER_BYTES, IndexEntry, Kind, MAX_OPENING, MAX_PAYLOAD, Opening, TAIL_BYTES, index_length,
+    opening, parse_index,
 };
 
 /// Blocks with their offsets, and the offset at which what they tell of ends.
@@ -18,7 +18,8 @@ struct Index {
 
 /// Parts of the file that can be passed over: where each begins and ends, first to last. None in what is no regular file.
 pub fn jumps(source: &Source, range: TimeRange) -> VecDeque<(u64, u64)> {
-    let Some(Index { blocks, end }) = written(source).or_else(|| rebuilt(source)) else {
+    let index = written(source).or_else(|| rebuilt(source));
+    let Some(Index { blocks, end }) = index.filter(|_| !range.is_everything()) else {
         return VecDeque::new();
     };
     let mut jumps: VecDeque<(u64, u64)> = VecDeque::new();
@@ -39,13 +40,21 @@ pub fn jumps(source: &Source, range: TimeRange) -> VecDeque<(u64, u64)> {
 fn written(source: &Source) -> Option<Index> {
     let length = source.length()?;
     let tail = source.read_at(length.checked_sub(TAIL_BYTES as u64)?, TAIL_BYTES)?;
-    let index_length = index_length(&tail)?;
+    let index_length = index_length(&tail).filter(|length| *length <= HEADER_BYTES + MAX_PAYLOAD)?;
     let end = length.checked_sub(index_length as u64)?;
     let block = source.read_at(end, index_length)?;
     let (payload, header) = (block.get(HEADER_BYTES..)?, BlockHeader::parse(&block)?);
     let blocks = parse_index(payload).ok().filter(|_| header.is(Kind::Index) && header.matches(payload))?;
+    // Something may have been put into the file, or taken from it.
+    let is_true = |(offset, entry): &(u64, IndexEntry)| {
+        let header = source.read_at(*offset, HEADER_BYTES).and_then(|bytes| BlockHeader::parse(&bytes));
+        header.is_some_and(|header| {
+            header.is(Kind::Records) && header.entry().first_record == entry.first_record
+        })
+    };
     let offsets = || blocks.iter().map(|(offset, _)| *offset).chain([end]);
-    offsets().zip(offsets().skip(1)).all(|(one, next)| one < next).then_some(Index { blocks, end })
+    let are_in_order = offsets().zip(offsets().skip(1)).all(|(one, next)| one < next);
+    (are_in_order && blocks.iter().all(is_true)).then_some(Index { blocks, end })
 }
 
 /// An index of the blocks up to the first that is damaged or not whole.

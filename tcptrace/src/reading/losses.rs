@@ -20,7 +20,7 @@ pub struct Losses {
     /// The file ends in the middle of a block, a line or a compressed frame: it is still being written, or its writer was
     /// killed.
     pub is_cut: bool,
-    /// Records of types that this version does not know.
+    /// Records in a recording that a later version wrote in a way that this one does not know.
     pub unknown: u64,
     /// Records of the session before the first that was read: they are in an earlier file, because it was rotated, or in
     /// blocks at the beginning that are damaged.
@@ -64,7 +64,7 @@ impl fmt::Display for Losses {
         }
         if unknown > 0 {
             let records = were(unknown, "record");
-            told.push(format!("{records} left out, of types that only a later tcptrace knows"));
+            told.push(format!("{records} left out, of kinds that only a later tcptrace knows"));
         }
         if truncated > 0 {
             told.push("it became shorter while it was read".to_owned());

@@ -50,7 +50,7 @@ pub struct Reader {
 
 /// The form of a recording.
 enum Form {
-    Blocks(Blocks),
+    Blocks(Box<Blocks>),
     Lines(Lines),
 }
 
@@ -90,6 +90,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the file cannot be read any further.
+    #[expect(clippy::should_implement_trait, reason = "an iterator that ended is not asked again")]
     pub fn next(&mut self) -> Result<Option<Record>, ReadError> {
         if let Some(first) = self.first.take().filter(|first| self.range.admits(first)) {
             return Ok(Some(first));
@@ -197,7 +198,7 @@ fn form(stream: &mut Stream, losses: &mut Losses) -> Result<Option<Form>, ReadEr
     loop {
         let begun = stream.peek(FILE_MAGIC.len())?;
         if begun.starts_with(&FILE_MAGIC) {
-            return Ok(Some(Form::Blocks(Blocks::default())));
+            return Ok(Some(Form::Blocks(Box::default())));
         }
         if begun.trim_ascii_start().starts_with(b"{") {
             return Ok(Some(Form::Lines(Lines::default())));
@@ -209,7 +210,7 @@ fn form(stream: &mut Stream, losses: &mut Losses) -> Result<Option<Form>, ReadEr
         } else if is_short && may_come {
             return Ok(None);
         } else if begins_block(stream.peek(FIRST_BLOCK)?) {
-            return Ok(Some(Form::Blocks(Blocks::default())));
+            return Ok(Some(Form::Blocks(Box::default())));
         } else {
             return Err(ReadError::NoRecording { path: stream.source().path().to_owned() });
         }

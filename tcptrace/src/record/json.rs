@@ -39,6 +39,7 @@ impl Serialize for Record {
             Self::Leak(leak) => leak.serialize(serializer),
             Self::LeakEnd(end) => end.serialize(serializer),
             Self::Summary(summary) => summary.serialize(serializer),
+            Self::Other(other) => other.serialize(serializer),
         }
     }
 }

@@ -5,13 +5,14 @@
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 pub mod arbitrary;
 mod json;
+mod other;
 mod parse;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-pub use self::parse::ParseError;
+pub use self::{other::Other, parse::ParseError};
 use crate::{
     diagnosis::Verdict,
     host::identity::HostIdentity,
@@ -36,6 +37,8 @@ pub enum Record {
     LeakEnd(Box<LeakEnd>),
     /// The last record of a session.
     Summary(Box<Summary>),
+    /// A record that was read, of a type that nothing here works with.
+    Other(Box<Other>),
 }
 
 impl Record {
@@ -47,6 +50,7 @@ impl Record {
             Self::Leak(leak) => leak.time,
             Self::LeakEnd(end) => end.time,
             Self::Summary(summary) => summary.time,
+            Self::Other(other) => other.time(),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The JSON form read back. Fields and types of records that are not known are passed over, so that what a later
-//! version writes can be read; nonsense is refused. What no form shows has a neutral value: a transition's
+//! The JSON form read back. Fields that are not known are passed over, and records of types that are not known kept as
+//! they are, so that what a later version writes can be read; nonsense is refused. What no form shows has a neutral value: a transition's
 //! `kernel_socket` is 0, its `cause` not known, its `key` the cookie (0 without one).
 
 mod leak;
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, de::Error as _};
 use thiserror::Error;
 
-use super::{Header, Record, SCHEMA, Timed};
+use super::{Header, Other, Record, SCHEMA, Timed};
 use crate::{
     host::identity::HostIdentity,
     transition::{Comm, Endpoints, KernelSocket, Socket, SocketKey, State, Task, Transition},
@@ -26,9 +26,6 @@ pub enum ParseError {
     /// Not the JSON of a record.
     #[error("not a record: {0}")]
     Json(#[from] serde_json::Error),
-    /// A record of a type that this version does not know.
-    #[error("records of the type `{0}` are not known")]
-    UnknownType(String),
     /// Records of a later form, which may mean something else.
     #[error("its records have the form {found}; this tcptrace reads forms up to {SCHEMA}")]
     NewerSchema {
@@ -41,7 +38,7 @@ impl Record {
     /// Reads a record from the JSON object that it is written as.
     ///
     /// # Errors
-    /// When the text is no record, or one that this version does not know.
+    /// When the text is no record, or one of a later form.
     pub fn from_json(text: &[u8]) -> Result<Self, ParseError> {
         let kind = kind(text)?;
         Ok(match &*kind {
@@ -52,7 +49,7 @@ impl Record {
             "leak_end" => Self::LeakEnd(Box::new(leak::leak_end(text)?)),
             "header" => Self::Header(Box::new(header(text)?)),
             "summary" => Self::Summary(Box::new(summary::summary(text)?)),
-            unknown => return Err(ParseError::UnknownType(unknown.to_owned())),
+            other => Self::Other(Box::new(Other::from_json(other, text)?)),
         })
     }
 }

@@ -44,6 +44,10 @@ impl BlockDecoder {
     ///
     /// # Errors
     /// When the rest of the block cannot be read. To be dropped then.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "nothing can follow an error, which is not what iterators do"
+    )]
     pub fn next(&mut self) -> Result<Option<Item>, Malformed> {
         let Self { payload, at, definitions, transitions } = self;
         let mut input = Input(payload.get(*at..).unwrap_or_default());
@@ -93,7 +97,7 @@ fn other(
             return record(end.map(|end| Record::LeakEnd(Box::new(end))));
         }
         TEXT => return record(Record::from_json(content.0).ok()),
-        FIRST_RECORD.. => return Ok(Some(Item::Unknown)),
+        _ if kind >= FIRST_RECORD => return Ok(Some(Item::Unknown)),
         _ => {}
     }
     Ok(None)

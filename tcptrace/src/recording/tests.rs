@@ -152,7 +152,7 @@ fn what_a_later_version_adds_is_passed_over() {
     payload.extend_from_slice(&[0xb0, 2, 1, 2]); // a definition of a kind that is not known
     payload.extend_from_slice(&[0xf0, 1, 9]); // a record of a kind that is not known
     payload.extend_from_slice(&[0x20, 8, 1, 2, 3, 4, 5, 6, 7, 8]); // more counters
-    payload.extend_from_slice(b"\xe0\x12{\"type\":\"weather\"}"); // a record as text
+    payload.extend_from_slice(b"\xe0\x12{\"type\":\"weather\"}"); // a text that is no record
     let (items, end) = drain(BlockDecoder::new(payload.freeze()));
     let totals = Totals {
         records: 1,

@@ -57,7 +57,7 @@ pub enum SessionError {
     Read(#[from] ReadError),
     /// A recording does not begin as a session does.
     #[error(
-        "{path} does not begin with the header of a session, so it cannot be replayed as one; `tcptrace report` sums up what is in it",
+        "{path} does not begin with the header of a session, so it cannot be replayed as one: put its first line back, or sum up what is there with `tcptrace report`",
         path = path.display()
     )]
     NoHeader {
@@ -76,7 +76,7 @@ pub enum SessionError {
         /// The recording.
         path: PathBuf,
         /// What is missing.
-        losses: Losses,
+        losses: Box<Losses>,
     },
 }
 

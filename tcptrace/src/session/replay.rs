@@ -1,7 +1,12 @@
 //! `tcptrace trace --replay`: the records of a session that was kept, as they were said. Asks nothing of this host: the
 //! header is that of the recorded session, and so are the summary and its counters, whatever is filtered.
 
-use std::{fs, future::pending, os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{
+    fs,
+    future::pending,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use super::SessionError;
 use crate::{
@@ -34,9 +39,10 @@ pub struct ReplayOptions {
 /// When the session cannot be read, some of it is missing, or the output could not be written.
 pub async fn run(options: &ReplayOptions) -> Result<(), SessionError> {
     let mut reader = Reader::open(&options.file)?;
-    let first = reader.next()?;
-    let Some(Record::Header(header)) = first else {
-        return Err(SessionError::NoHeader { path: options.file.clone() });
+    let header = match reader.next()? {
+        Some(Record::Header(header)) => header,
+        Some(_) => return Err(SessionError::NoHeader { path: options.file.clone() }),
+        None => return Err(missing(&options.file, &reader)),
     };
     refuse_own_input(options)?;
     let mut sinks = Outputs::open(&options.outputs)?
@@ -56,8 +62,11 @@ pub async fn run(options: &ReplayOptions) -> Result<(), SessionError> {
     sinks.flush(|| reader.losses().totals)?;
     // Until then signals do what they do by default.
     sinks.finish(None, pending()).await?;
-    let (path, losses) = (options.file.clone(), *reader.losses());
-    if losses.is_whole() { Ok(()) } else { Err(SessionError::Missing { path, losses }) }
+    if reader.losses().is_whole() { Ok(()) } else { Err(missing(&options.file, &reader)) }
+}
+
+fn missing(path: &Path, reader: &Reader) -> SessionError {
+    SessionError::Missing { path: path.to_owned(), losses: Box::new(*reader.losses()) }
 }
 
 /// Opening an output may empty it.
@@ -84,7 +93,7 @@ impl ReplayOptions {
             }
             Record::Leak(leak) => self.is_in(&leak.socket),
             Record::LeakEnd(end) => self.is_in(&end.socket),
-            Record::Header(_) | Record::Summary(_) => true,
+            Record::Header(_) | Record::Summary(_) | Record::Other(_) => true,
         }
     }
 

@@ -37,7 +37,7 @@ pub fn preamble(header: &Header) -> String {
 /// Writes one record. The header is not written: a person knows what they typed.
 pub fn write(out: &mut dyn Write, record: &Record, palette: &Palette) -> io::Result<()> {
     match record {
-        Record::Header(_) => Ok(()),
+        Record::Header(_) | Record::Other(_) => Ok(()),
         Record::Transition(transition) => write_transition(out, transition, palette),
         Record::Leak(leak) => write_leak(out, leak, palette),
         Record::LeakEnd(end) => write_leak_end(out, end, palette),

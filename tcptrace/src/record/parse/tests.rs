@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -42,14 +44,20 @@ fn what_is_not_known_is_passed_over() {
         .replace(r#""netns""#, r#""weather":{"rain":[1,2,{"a":null}]},"netns""#)
         .replace(r#","mptcp":false"#, "");
     assert_eq!(parsed(&more).map(|record| text(&record)), Ok(TRANSITION.to_owned()));
-    assert!(parsed(r#"{"type":"weather","rain":true}"#).is_err_and(|error| error.contains("`weather`")));
+    assert!(parsed(r#"{"type":"weather","rain":true}"#).is_err_and(|error| error.contains("`time`")));
+}
+
+#[test]
+fn a_record_has_one_type() {
+    let other = r#"{"type":"weather","time":"2026-11-24T15:01:41Z","type":"leak"}"#;
+    assert!(parsed(other).is_err_and(|error| error.contains("duplicate")));
+    assert!(parsed(&other.replace("leak", "weather")).is_ok());
 }
 
 #[test]
 fn the_order_of_fields_does_not_matter() {
-    let value: serde_json::Value = serde_json::from_str(TRANSITION).unwrap();
-    // The fields of a `Value` are in the order of their names.
-    let sorted = value.to_string();
+    let fields: BTreeMap<String, serde_json::Value> = serde_json::from_str(TRANSITION).unwrap();
+    let sorted = serde_json::to_string(&fields).unwrap();
     assert!(!sorted.starts_with(r#"{"type""#), "{sorted}");
     assert_eq!(parsed(&sorted).map(|record| text(&record)), Ok(TRANSITION.to_owned()));
 }

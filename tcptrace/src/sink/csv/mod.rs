@@ -61,7 +61,7 @@ impl Table {
     /// Adds a record; returns whether it is one that has a row.
     pub fn push(&mut self, record: &Record) -> bool {
         match record {
-            Record::Header(_) | Record::Summary(_) => return false,
+            Record::Header(_) | Record::Summary(_) | Record::Other(_) => return false,
             Record::Transition(transition) => self.transition(transition),
             Record::Leak(leak) => self.leak(leak),
             Record::LeakEnd(end) => self.leak_end(end),
