@@ -138,7 +138,8 @@ struct TraceArguments {
     /// Only transitions out of or into this state; repeatable
     #[arg(long, value_name = "STATE")]
     state: Vec<State>,
-    /// Follow sockets in CLOSE_WAIT too, and name who holds those that are stuck, as `leaks` does
+    /// Follow sockets in CLOSE_WAIT too, and name who holds those that are stuck, as `leaks` does; implied by
+    /// a .tct output
     #[arg(long)]
     owners: bool,
     /// Sockets whose states are timed at once; further ones are counted as evicted
@@ -155,7 +156,7 @@ struct TraceArguments {
     keeping: KeepingArguments,
     #[command(flatten)]
     filters: Filters,
-    #[command(flatten, next_help_heading = "With --owners")]
+    #[command(flatten, next_help_heading = "With --owners or a .tct output")]
     watching: Watching,
 }
 
@@ -305,11 +306,13 @@ impl TraceArguments {
         if *owners && !states.contains(State::CloseWait) {
             return Err("--owners follows sockets in CLOSE_WAIT: add --state CLOSE_WAIT".to_owned());
         }
-        if !*owners && (watching.deep || watching.no_stacks) {
+        // A report needs to know whose the sockets were.
+        let owners = *owners || (outputs.have_recording() && states.contains(State::CloseWait));
+        if !owners && (watching.deep || watching.no_stacks) {
             return Err("--deep and --no-stacks are about finding owners: add --owners".to_owned());
         }
         let (filter, netns) = filters.resolve(states)?;
-        let calls = if *owners { watching.calls() } else { TrackedCalls::default() };
+        let calls = if owners { watching.calls() } else { TrackedCalls::default() };
         Ok(LiveOptions {
             tracer: kernel.tracer(filter, true, calls, 16 << 20, *max_sockets, &outputs),
             netns,

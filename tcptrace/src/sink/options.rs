@@ -72,4 +72,9 @@ impl OutputOptions {
     pub fn are_watched(&self) -> bool {
         self.outputs.iter().any(|output| output.destination == Destination::Stdout)
     }
+
+    /// Whether one of them is a recording, from which a report is made.
+    pub fn have_recording(&self) -> bool {
+        self.outputs.iter().any(|output| output.format == Format::Tct)
+    }
 }
