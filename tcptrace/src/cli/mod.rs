@@ -41,9 +41,15 @@ use crate::{
         time_wait as time_waits,
         watch::WatchOptions,
     },
-    sink::WriteError,
+    sink::{OutputOptions, WriteError},
     transition::{State, StateSet},
 };
+
+/// How often records wake a session that somebody looks at.
+const SOON: Duration = Duration::from_millis(20);
+
+/// How often they wake one that writes into files: waking is dear, and it looks as often by itself.
+const IN_TIME: Duration = Duration::from_millis(100);
 
 /// Names the process that never closed its TCP sockets, and says why.
 ///
@@ -149,7 +155,8 @@ struct TraceArguments {
     /// Only transitions out of or into this state; repeatable
     #[arg(long, value_name = "STATE")]
     state: Vec<State>,
-    /// Follow sockets in CLOSE_WAIT too, and name who holds those that are stuck, as `leaks` does
+    /// Follow sockets in CLOSE_WAIT too, and name who holds those that are stuck, as `leaks` does; implied by
+    /// a .tct output
     #[arg(long)]
     owners: bool,
     /// Sockets whose states are timed at once; further ones are counted as evicted
@@ -166,7 +173,7 @@ struct TraceArguments {
     keeping: KeepingArguments,
     #[command(flatten)]
     filters: Filters,
-    #[command(flatten, next_help_heading = "With --owners")]
+    #[command(flatten, next_help_heading = "With --owners or a .tct output")]
     watching: Watching,
 }
 
@@ -304,7 +311,7 @@ impl LeaksArguments {
         // Two transitions of a connection are asked for instead of ten.
         let ring_bytes = 4 << 20;
         Ok(LiveOptions {
-            tracer: kernel.tracer(filter, false, watching.calls(), ring_bytes, *max_sockets),
+            tracer: kernel.tracer(filter, false, watching.calls(), ring_bytes, *max_sockets, &outputs),
             netns,
             transitions: false,
             watch: Some(watching.options(owners.resolve(), *max_sockets)),
@@ -344,13 +351,15 @@ impl TraceArguments {
         if *owners && !states.contains(State::CloseWait) {
             return Err("--owners follows sockets in CLOSE_WAIT: add --state CLOSE_WAIT".to_owned());
         }
-        if !*owners && (watching.deep || watching.no_stacks) {
+        // A report needs to know whose the sockets were.
+        let owners = *owners || (outputs.have_recording() && states.contains(State::CloseWait));
+        if !owners && (watching.deep || watching.no_stacks) {
             return Err("--deep and --no-stacks are about finding owners: add --owners".to_owned());
         }
         let (filter, netns) = filters.resolve(states)?;
-        let calls = if *owners { watching.calls() } else { TrackedCalls::default() };
+        let calls = if owners { watching.calls() } else { TrackedCalls::default() };
         Ok(LiveOptions {
-            tracer: kernel.tracer(filter, true, calls, 16 << 20, *max_sockets),
+            tracer: kernel.tracer(filter, true, calls, 16 << 20, *max_sockets, &outputs),
             netns,
             transitions: true,
             watch: owners.then(|| watching.options(OwnerFilter::default(), *max_sockets)),
@@ -369,6 +378,7 @@ impl Kernel {
         calls: TrackedCalls,
         ring_bytes: u32,
         max_sockets: u32,
+        outputs: &OutputOptions,
     ) -> TracerOptions {
         let Self { backend, ring_size } = self;
         TracerOptions {
@@ -378,6 +388,7 @@ impl Kernel {
             calls,
             ring_bytes: ring_size.unwrap_or(ring_bytes),
             max_sockets,
+            wakeup_interval: if outputs.are_watched() { SOON } else { IN_TIME },
         }
     }
 }
