@@ -73,7 +73,8 @@ impl TimeWaitArguments {
         }
         let outputs = output.resolve_told()?;
         let (filter, netns) = filters.resolve(StateSet::FIN_WAIT1)?;
-        let tracer = || kernel.tracer(filter.clone(), false, TrackedCalls::default(), 4 << 20, MAX_SOCKETS);
+        let tracer =
+            || kernel.tracer(filter.clone(), false, TrackedCalls::default(), 4 << 20, MAX_SOCKETS, &outputs);
         let live = is_live.then(|| LiveLooks { tracer: tracer(), interval: *interval, duration: *duration });
         Ok(TimeWaitOptions {
             filter: filter.clone(),

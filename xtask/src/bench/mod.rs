@@ -89,7 +89,7 @@ impl Bench {
         match self.what {
             Some(What::Now(now)) => return now.measure(),
             Some(What::Clear(clear)) => return clear.measure(),
-            Some(What::Rate) | None => {}
+            Some(What::Rate | What::Export(_)) | None => {}
         }
         let [tcptrace, churn, floor] =
             build(true, [("--bin", "tcptrace"), ("--example", "churn"), ("--example", "floor")])?;
