@@ -4,6 +4,10 @@
 /// An offset of a field that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
 
+/// So many bytes of the record of `sock:inet_sock_set_state` are read: all that kernels write (72), and room
+/// for a longer header.
+pub const EVENT_BYTES: usize = 96;
+
 /// How many port rules, and how many address rules, a filter holds.
 pub const FILTER_RULES: usize = 8;
 
@@ -167,7 +171,8 @@ pub struct AddressRule {
     pub mask: [u64; 2],
 }
 
-/// Which transitions are wanted. Rules of a kind are alternatives; the kinds have to hold together.
+/// Which transitions are wanted. Rules of a kind are alternatives; the kinds have to hold together. Port
+/// rules on other sides are of another kind.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(

@@ -7,6 +7,32 @@
 /// Length of a task's name including the terminating NUL: `TASK_COMM_LEN` of `include/linux/sched.h`.
 pub const COMM_LENGTH: usize = 16;
 
+/// Sixteen bytes as they lie in memory, in words: what copies arrays of bytes on the BPF target does it
+/// one byte at a time. See [`bytes`].
+pub type Sixteen = [u64; 2];
+
+/// Two words of four halves, in the order they lie in memory.
+#[inline(always)]
+#[must_use]
+pub fn joined(halves: [u32; 4]) -> Sixteen {
+    let two = |first: u32, second: u32| {
+        let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    };
+    let [first, second, third, fourth] = halves;
+    [two(first, second), two(third, fourth)]
+}
+
+/// The bytes of two words.
+#[must_use]
+pub fn bytes(words: Sixteen) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    for (part, word) in bytes.chunks_exact_mut(8).zip(words) {
+        part.copy_from_slice(&word.to_ne_bytes());
+    }
+    bytes
+}
+
 /// One TCP state transition, as the tracepoint `sock:inet_sock_set_state` saw it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +52,9 @@ pub struct TransitionRecord {
     /// Id of the cgroup (v2) the socket belongs to; 0 when not known.
     pub cgroup_id: u64,
     /// Local address in network byte order; an IPv4 address in its v4-mapped form.
-    pub laddr: [u8; 16],
+    pub laddr: Sixteen,
     /// Remote address in network byte order; an IPv4 address in its v4-mapped form.
-    pub raddr: [u8; 16],
+    pub raddr: Sixteen,
     /// Inode number of the socket's network namespace; 0 when not known.
     pub netns: u32,
     /// Thread group id of the task that happened to run, in the root pid namespace.
@@ -40,7 +66,7 @@ pub struct TransitionRecord {
     /// Remote port, host byte order.
     pub rport: u16,
     /// Name of the task that happened to run, NUL-padded.
-    pub oncpu_comm: [u8; COMM_LENGTH],
+    pub oncpu_comm: Sixteen,
     /// State left, a number of `include/net/tcp_states.h`.
     pub old_state: u8,
     /// State entered, a number of `include/net/tcp_states.h`.
@@ -73,7 +99,7 @@ pub struct CallRecord {
     /// Thread id of the caller, in the root pid namespace.
     pub tid: u32,
     /// Name of the caller at that moment, NUL-padded.
-    pub comm: [u8; COMM_LENGTH],
+    pub comm: Sixteen,
     /// Key of its user stack in the table of stacks; negative when there is none.
     pub stack_id: i32,
     /// Which call: [`CALL_ACCEPT`], [`CALL_CONNECT`] or [`CALL_READ`].
@@ -98,9 +124,9 @@ pub struct HolderRecord {
     /// The socket's cookie, never 0.
     pub cookie: u64,
     /// Local address in network byte order; an IPv4 address in its v4-mapped form.
-    pub laddr: [u8; 16],
+    pub laddr: Sixteen,
     /// Remote address in network byte order; an IPv4 address in its v4-mapped form.
-    pub raddr: [u8; 16],
+    pub raddr: Sixteen,
     /// Inode number of the socket's network namespace.
     pub netns: u32,
     /// Process (thread group id) in the root pid namespace.
@@ -161,6 +187,7 @@ pub struct WaitingRecord {
 }
 
 const _: () = {
+    assert!(size_of::<Sixteen>() == COMM_LENGTH);
     assert!(size_of::<TransitionRecord>() == 112);
     assert!(core::mem::offset_of!(TransitionRecord, laddr) == 40);
     assert!(core::mem::offset_of!(TransitionRecord, netns) == 72);

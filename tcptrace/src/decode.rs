@@ -1,6 +1,6 @@
 //! Turns the bytes of a ring-buffer record into a [`Transition`]. Pure: no I/O, total over any bytes.
 
-use tcptrace_ebpf::record::TransitionRecord;
+use tcptrace_ebpf::record::{self, TransitionRecord};
 use thiserror::Error;
 use zerocopy::FromBytes as _;
 
@@ -36,6 +36,7 @@ pub enum Undecodable {
 ///
 /// # Errors
 /// When the bytes are not a record of this program's kernel side.
+#[inline]
 pub fn transition(bytes: &[u8], identity: Identity) -> Result<Transition, Undecodable> {
     let record =
         TransitionRecord::read_from_bytes(bytes).map_err(|_| Undecodable::Length { length: bytes.len() })?;
@@ -52,14 +53,23 @@ pub fn transition(bytes: &[u8], identity: Identity) -> Result<Transition, Undeco
         socket: Socket {
             cookie: known(record.cookie),
             netns: known(record.netns),
-            endpoints: Endpoints::new(record.laddr, record.lport, record.raddr, record.rport),
+            endpoints: Endpoints::new(
+                record::bytes(record.laddr),
+                record.lport,
+                record::bytes(record.raddr),
+                record.rport,
+            ),
         },
         is_mptcp: record.mptcp != 0,
         ktime_ns: record.ktime_ns,
         old_state: state(record.old_state)?,
         new_state: state(record.new_state)?,
         entered_ns: known(record.entered_ns),
-        oncpu: Task { pid: record.oncpu_pid, tid: record.oncpu_tid, comm: Comm(record.oncpu_comm) },
+        oncpu: Task {
+            pid: record.oncpu_pid,
+            tid: record.oncpu_tid,
+            comm: Comm(record::bytes(record.oncpu_comm)),
+        },
         kernel_socket: KernelSocket(record.sock),
         cause: (record.has_cause != 0)
             .then_some(Cause { error: record.error, oncpu_exiting: record.oncpu_exiting != 0 }),

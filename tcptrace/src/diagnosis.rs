@@ -5,9 +5,16 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Milliseconds within which a socket that sent something is still in use, where no threshold says otherwise: as long
+/// as the threshold that a live session has by default.
+pub const ACTIVE_WINDOW_MS: u64 = 10_000;
+
 /// Why a socket is in CLOSE_WAIT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Verdict {
     /// The application read the end of file and did not close.
     EofRead,

@@ -4,6 +4,7 @@
 //! (evidence) → `diagnosis` (pure rules) → `record` → `sink`. `session` joins them; `cli` says what is
 //! wanted. See ARCHITECTURE.md.
 
+pub mod clear;
 pub mod cli;
 pub mod decode;
 pub mod diagnosis;
@@ -15,9 +16,11 @@ mod parallel;
 pub mod reading;
 pub mod record;
 pub mod recording;
+pub mod report;
 pub mod session;
 pub mod sink;
 pub mod sock_diag;
 pub mod sockets;
+pub mod time_wait;
 pub mod transition;
 mod units;

@@ -13,6 +13,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::fs::MetadataExt as _,
     },
+    panic,
     path::{Path, PathBuf},
     thread,
 };
@@ -191,21 +192,33 @@ impl NetNamespace {
     /// which it outlives its last subflow (`net.mptcp.close_timeout`).
     #[must_use]
     pub fn tcp_in_use(&self, proc_root: &Path) -> Option<u32> {
-        let task = match &self.found_as {
-            NamespaceOrigin::Own => "thread-self".to_owned(),
-            NamespaceOrigin::Process(pid) => pid.to_string(),
+        match &self.found_as {
+            NamespaceOrigin::Own => self.in_use_of(&proc_root.join("thread-self")),
+            NamespaceOrigin::Process(pid) => self.in_use_of(&proc_root.join(pid.to_string())),
             NamespaceOrigin::BindMount(_) => {
-                return thread::scope(|scope| {
-                    let enter_and_read = || {
-                        move_into_link_name_space(self.as_fd(), Some(LinkNameSpaceType::Network)).ok()?;
-                        self.in_use_of(&proc_root.join("thread-self"))
-                    };
-                    let thread = thread::Builder::new().name("netns-count".to_owned());
-                    thread.spawn_scoped(scope, enter_and_read).ok()?.join().ok()?
-                });
+                self.run_inside(|| self.in_use_of(&proc_root.join("thread-self"))).ok()?
             }
+        }
+    }
+
+    /// Runs `work` in the namespace, on a thread of its own that ends with it, so that no other thread is
+    /// ever in the wrong namespace (setns(2) is per thread).
+    ///
+    /// # Errors
+    /// Without CAP_SYS_ADMIN (unless it is the namespace of this process), and when there is no thread to
+    /// be had.
+    pub fn run_inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> io::Result<R> {
+        let enter_and_work = || {
+            if self.found_as != NamespaceOrigin::Own {
+                move_into_link_name_space(self.as_fd(), Some(LinkNameSpaceType::Network))?;
+            }
+            Ok(work())
         };
-        self.in_use_of(&proc_root.join(task))
+        thread::scope(|scope| {
+            let thread =
+                thread::Builder::new().name("netns".to_owned()).spawn_scoped(scope, enter_and_work)?;
+            thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+        })
     }
 
     /// The same, from the files of a process or thread that is thought to be in the namespace.

@@ -106,8 +106,9 @@ fn filters_on_ports_keep_what_they_say(backend: Backend) {
         case(&["--port", &text, "--port", &other_text], move |record| {
             on_either_side(record, port) || on_either_side(record, other)
         }),
-        case(&["--lport", &text, "--rport", &other_text], move |record| {
-            record["lport"] == port || record["rport"] == other
+        // The listener alone has no remote port.
+        case(&["--lport", &text, "--rport", "0"], move |record| {
+            record["lport"] == port && record["rport"] == 0
         }),
         case(&["--port", &text, "--state", "LISTEN"], move |record| {
             on_either_side(record, port)

@@ -14,6 +14,8 @@ mod probe;
 #[cfg(target_arch = "bpf")]
 mod settings;
 #[cfg(target_arch = "bpf")]
+mod slots;
+#[cfg(target_arch = "bpf")]
 mod target;
 #[cfg(target_arch = "bpf")]
 mod transition;
@@ -43,7 +45,7 @@ mod object {
         transition::{self, Cause, Endpoints, SocketState, Source},
     };
 
-    /// What is kept with each socket; the kernel frees it with the socket.
+    /// What is kept with a socket that found its slot taken; the kernel frees it with the socket.
     #[btf_map]
     static SOCKETS: SkStorage<SocketState> = SkStorage::new();
 
@@ -83,6 +85,23 @@ mod object {
         tcp: *const u8,
     }
 
+    impl Typed<'_> {
+        /// The storage of the socket; null when it has none, or there is no memory for one.
+        #[inline(always)]
+        fn storage(&self, flags: u32) -> *mut SocketState {
+            // SAFETY: the helper takes this map and a `struct sock` known to the verifier.
+            unsafe {
+                bpf_sk_storage_get(
+                    (&raw const SOCKETS).cast_mut().cast(),
+                    self.sock.cast_mut().cast(),
+                    core::ptr::null_mut(),
+                    u64::from(flags),
+                )
+            }
+            .cast()
+        }
+    }
+
     impl Source for Typed<'_> {
         type Context = BtfTracePointContext;
 
@@ -119,9 +138,14 @@ mod object {
         }
 
         #[inline(always)]
-        fn cookie(&self) -> u64 {
+        fn key(&self) -> u64 {
             // SAFETY: the helper takes a `struct sock` known to the verifier.
             unsafe { bpf_get_socket_cookie(self.sock.cast_mut().cast()) }
+        }
+
+        #[inline(always)]
+        fn cookie(&self, key: u64) -> u64 {
+            key
         }
 
         #[inline(always)]
@@ -149,18 +173,13 @@ mod object {
         }
 
         #[inline(always)]
-        fn state(&self, create: bool) -> *mut SocketState {
-            let flags = if create { u64::from(BPF_SK_STORAGE_GET_F_CREATE) } else { 0 };
-            // SAFETY: the helper takes this map and a `struct sock` known to the verifier.
-            unsafe {
-                bpf_sk_storage_get(
-                    (&raw const SOCKETS).cast_mut().cast(),
-                    self.sock.cast_mut().cast(),
-                    core::ptr::null_mut(),
-                    flags,
-                )
-            }
-            .cast()
+        fn state(&self) -> *mut SocketState {
+            self.storage(0)
+        }
+
+        #[inline(always)]
+        fn keep(&self) -> *mut SocketState {
+            self.storage(BPF_SK_STORAGE_GET_F_CREATE)
         }
 
         #[inline(always)]

@@ -1,14 +1,16 @@
 //! Memory of calls on sockets: who made them, when and from which stack, by the address of `struct sock`.
 //! Which calls are worth it, `openers` and `end_of_file` say.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_FAST_STACK_CMP, BPF_F_NO_PREALLOC, BPF_F_USER_STACK},
     btf_maps::{HashMap, StackTrace},
-    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_comm},
     macros::btf_map,
     programs::tracing::StackIdContext,
 };
-use tcptrace_ebpf::record::{COMM_LENGTH, CallRecord};
+use tcptrace_ebpf::record::{CallRecord, Sixteen};
 
 use crate::transition::count;
 
@@ -19,6 +21,18 @@ pub type Calls<const MAX_SOCKETS: usize> =
 /// User stacks, each kept once. The size is set when the object is loaded.
 #[btf_map]
 static STACKS: StackTrace<1> = StackTrace::new();
+
+/// Name of the current task, NUL-padded.
+#[inline(always)]
+pub fn current_comm() -> Sixteen {
+    let mut comm = MaybeUninit::<Sixteen>::uninit();
+    // SAFETY: the helper writes all the bytes, zeros when there is no task (`bpf_get_current_comm` of
+    // kernel/bpf/helpers.c).
+    unsafe {
+        bpf_get_current_comm(comm.as_mut_ptr().cast(), size_of::<Sixteen>() as u32);
+        comm.assume_init()
+    }
+}
 
 /// Remembers that the current task made `call` (`CALL_*`) on `sock` at `now` (CLOCK_MONOTONIC,
 /// nanoseconds), in place of what was remembered before.
@@ -37,7 +51,7 @@ pub fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
         ktime_ns: now,
         pid: (pid_tgid >> 32) as u32,
         tid: pid_tgid as u32,
-        comm: bpf_get_current_comm().unwrap_or([0; COMM_LENGTH]),
+        comm: current_comm(),
         stack_id: context.get_stackid(&STACKS, flags).map_or(-1, |id| id as i32),
         call,
     };

@@ -9,8 +9,6 @@ use tcptrace_ebpf::config::{
 pub const IPPROTO_TCP: u16 = 6;
 /// `include/uapi/linux/in.h`
 pub const IPPROTO_MPTCP: u16 = 262;
-/// An IP address in network byte order, IPv4 in its v4-mapped form.
-pub type Address = [u8; 16];
 
 /// Set by user space when the object is loaded.
 #[unsafe(no_mangle)]

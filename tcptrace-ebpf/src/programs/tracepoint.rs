@@ -15,6 +15,8 @@ mod probe;
 #[cfg(target_arch = "bpf")]
 mod settings;
 #[cfg(target_arch = "bpf")]
+mod slots;
+#[cfg(target_arch = "bpf")]
 mod target;
 #[cfg(target_arch = "bpf")]
 mod transition;
@@ -24,11 +26,15 @@ mod object {
     use aya_ebpf::{
         EbpfContext as _,
         btf_maps::HashMap,
-        helpers::bpf_get_current_task,
+        helpers::{bpf_get_current_task, bpf_probe_read_kernel},
         macros::{btf_map, tracepoint},
         programs::TracePointContext,
     };
     use aya_log_ebpf::warn;
+    use tcptrace_ebpf::{
+        config::EVENT_BYTES,
+        record::{Sixteen, joined},
+    };
 
     use crate::{
         probe,
@@ -36,7 +42,7 @@ mod object {
         transition::{self, Cause, Endpoints, SocketState, Source},
     };
 
-    /// State by the address of `struct sock`; `max_entries` is set when the object is loaded.
+    /// State of sockets that found their slots taken, by the address of `struct sock`; `max_entries` is set when the object is loaded.
     #[btf_map]
     static SOCKETS: HashMap<u64, SocketState, 1> = HashMap::new();
 
@@ -50,19 +56,35 @@ mod object {
         };
     }
 
+    /// The tracepoint's record, read in one go: each read through the helper costs some forty nanoseconds.
+    type Event = [u64; EVENT_BYTES / 8];
+
     struct Classic<'a> {
         context: &'a TracePointContext,
+        event: &'a Event,
         sock: u64,
         mptcp: bool,
     }
 
-    /// Reads a field of the tracepoint's record.
+    /// A field of the tracepoint's record. The loader has refused a layout with fields beyond its end.
     #[inline(always)]
-    fn field<T: Copy + Default>(context: &TracePointContext, offset: usize) -> T {
-        probe::read(context.as_ptr() as u64, offset)
+    fn field<T: Copy>(event: &Event, offset: usize) -> T {
+        // SAFETY: the loader's promise, checked by the verifier.
+        unsafe { core::ptr::read_volatile(event.as_ptr().cast::<u8>().add(offset).cast::<T>()) }
     }
 
     impl Classic<'_> {
+        /// An address of the tracepoint's record.
+        #[inline(always)]
+        fn address(&self, offset: usize) -> Sixteen {
+            if offset.is_multiple_of(4) {
+                joined([0, 4, 8, 12].map(|at| field(self.event, offset + at)))
+            } else {
+                // Behind a protocol of one byte; the verifier wants aligned reads of the stack.
+                probe::read(self.context.as_ptr() as u64, offset)
+            }
+        }
+
         /// Reads a kernel field at `offset` from `base`; the default where there is none.
         #[inline(always)]
         fn kernel_field<T: Copy + Default>(base: u64, offset: usize) -> T {
@@ -86,10 +108,10 @@ mod object {
         #[inline(always)]
         fn endpoints(&self) -> Endpoints {
             Endpoints {
-                laddr: field(self.context, format!(saddr_v6)),
-                raddr: field(self.context, format!(daddr_v6)),
-                lport: field(self.context, format!(sport)),
-                rport: field(self.context, format!(dport)),
+                laddr: self.address(format!(saddr_v6)),
+                raddr: self.address(format!(daddr_v6)),
+                lport: field(self.event, format!(sport)),
+                rport: field(self.event, format!(dport)),
             }
         }
 
@@ -99,7 +121,13 @@ mod object {
         }
 
         #[inline(always)]
-        fn cookie(&self) -> u64 {
+        fn key(&self) -> u64 {
+            // The lower bits of all addresses are alike: a socket takes many cache lines.
+            self.sock >> 6
+        }
+
+        #[inline(always)]
+        fn cookie(&self, _key: u64) -> u64 {
             Self::kernel_field(self.sock, kernel!(sock_cookie))
         }
 
@@ -128,19 +156,24 @@ mod object {
         }
 
         #[inline(always)]
-        fn state(&self, create: bool) -> *mut SocketState {
-            if let Some(state) = SOCKETS.get_ptr_mut(self.sock) {
-                return state;
+        fn state(&self) -> *mut SocketState {
+            SOCKETS.get_ptr_mut(self.sock).unwrap_or(core::ptr::null_mut())
+        }
+
+        #[inline(always)]
+        fn keep(&self) -> *mut SocketState {
+            if SOCKETS.insert(self.sock, NEW, 0).is_err() {
+                return core::ptr::null_mut();
             }
-            if create && SOCKETS.insert(self.sock, NEW, 0).is_ok() {
-                return SOCKETS.get_ptr_mut(self.sock).unwrap_or(core::ptr::null_mut());
-            }
-            core::ptr::null_mut()
+            self.state()
         }
 
         #[inline(always)]
         fn forget(&self) {
-            let _ = SOCKETS.remove(self.sock);
+            // Looking is cheaper than removing, which takes a lock, and for most sockets there is nothing.
+            if !self.state().is_null() {
+                let _ = SOCKETS.remove(self.sock);
+            }
         }
 
         #[inline(always)]
@@ -151,16 +184,19 @@ mod object {
 
     #[inline(always)]
     fn observe(context: &TracePointContext) {
-        let old: i32 = field(context, format!(oldstate));
-        let new: i32 = field(context, format!(newstate));
-        let sock: u64 = field(context, format!(skaddr));
+        // SAFETY: the helper checks the address it reads from.
+        let event = unsafe { bpf_probe_read_kernel(context.as_ptr().cast::<Event>()) };
+        let Ok(event) = &event else { return };
+        let old: i32 = field(event, format!(oldstate));
+        let new: i32 = field(event, format!(newstate));
+        let sock: u64 = field(event, format!(skaddr));
         if !transition::is_wanted(sock, old, new) {
             return;
         }
         let protocol = if format!(protocol_size) == 1 {
-            u16::from(field::<u8>(context, format!(protocol)))
+            u16::from(field::<u8>(event, format!(protocol)))
         } else {
-            field::<u16>(context, format!(protocol))
+            field::<u16>(event, format!(protocol))
         };
         let mptcp = match protocol {
             IPPROTO_TCP => {
@@ -172,7 +208,7 @@ mod object {
             IPPROTO_MPTCP => true,
             _ => return,
         };
-        transition::observe(&Classic { context, sock, mptcp }, old as u8, new as u8);
+        transition::observe(&Classic { context, event, sock, mptcp }, old as u8, new as u8);
     }
 
     /// Returns 1: a program on a classic tracepoint that returns 0 would hide the event from every

@@ -4,19 +4,16 @@
 use aya_ebpf::{
     bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     btf_maps::{PerCpuArray, RingBuf},
-    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns},
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
     macros::btf_map,
     programs::tracing::StackIdContext,
 };
 use tcptrace_ebpf::{
     config::{AddressRule, FILTER_RULES, SIDE_LOCAL, SIDE_REMOTE},
-    record::{CALL_CONNECT, COMM_LENGTH, Counters, TransitionRecord},
+    record::{CALL_CONNECT, Counters, Sixteen, TransitionRecord},
 };
 
-use crate::{
-    end_of_file, openers,
-    settings::{Address, config},
-};
+use crate::{calls, end_of_file, openers, settings::config, slots};
 
 /// States of `include/net/tcp_states.h` that the body has to know.
 const SYN_SENT: u8 = 2;
@@ -49,8 +46,8 @@ pub struct SocketState {
 
 /// Addresses in network byte order (IPv4 v4-mapped), ports in host byte order.
 pub struct Endpoints {
-    pub laddr: Address,
-    pub raddr: Address,
+    pub laddr: Sixteen,
+    pub raddr: Sixteen,
     pub lport: u16,
     pub rport: u16,
 }
@@ -76,17 +73,21 @@ pub trait Source {
     fn sock(&self) -> u64;
     fn endpoints(&self) -> Endpoints;
     fn is_mptcp(&self) -> bool;
-    /// 0 when not known.
-    fn cookie(&self) -> u64;
+    /// Tells the socket from others while it lives.
+    fn key(&self) -> u64;
+    /// The socket's cookie, of which `key` may be the same; 0 when not known.
+    fn cookie(&self, key: u64) -> u64;
     /// 0 when not known.
     fn netns(&self) -> u32;
     /// 0 when not known.
     fn cgroup_id(&self) -> u64;
     /// Why the connection ended, as far as the kernel says; `None` when it cannot be read.
     fn cause(&self) -> Option<Cause>;
-    /// What is kept for this socket; null when there is nothing, or no room.
-    fn state(&self, create: bool) -> *mut SocketState;
-    /// The socket is closed: frees what is kept, unless the kernel does.
+    /// What is kept of this socket outside of its slot; null when nothing is.
+    fn state(&self) -> *mut SocketState;
+    /// Keeps something of a socket of which nothing is kept; null when there is no room.
+    fn keep(&self) -> *mut SocketState;
+    /// Frees what is kept, unless the kernel does.
     fn forget(&self);
     /// Says, rarely, that there was no room.
     fn warn_untracked(&self);
@@ -104,6 +105,12 @@ fn is_tracked(old: i32, new: i32) -> bool {
     config!(track_all_states) != 0 || is_emitted(old, new)
 }
 
+/// Whether the time of entering a state has to be kept: somebody will want to know how long it lasted.
+#[inline(always)]
+fn is_timed(state: u8) -> bool {
+    state != CLOSE && (config!(track_all_states) != 0 || (1u32 << (state & 31)) & config!(filter.states) != 0)
+}
+
 /// Whether a transition matters at all: this is the way out for most of them, before anything is read of
 /// the socket but its address. A socket that is closed is forgotten on the way.
 #[inline(always)]
@@ -117,34 +124,42 @@ pub fn is_wanted(sock: u64, old: i32, new: i32) -> bool {
 }
 
 #[inline(always)]
-fn in_network(address: &Address, rule: &AddressRule) -> bool {
-    // SAFETY: sixteen bytes are two words; alignment is not assumed.
-    let [high, low] = unsafe { core::ptr::read_unaligned((address as *const Address).cast::<[u64; 2]>()) };
+fn in_network([high, low]: Sixteen, rule: &AddressRule) -> bool {
     high & rule.mask[0] == rule.network[0] && low & rule.mask[1] == rule.network[1]
 }
+
+/// What the second word of a v4-mapped address has before the IPv4 address.
+const MAPPED: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+const MAPPED_MASK: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
 
 #[inline(always)]
 fn passes_filter(endpoints: &Endpoints) -> bool {
     let family = config!(filter.family);
     if family != 0 {
-        let is_mapped = endpoints.raddr[..12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+        let [high, low] = endpoints.raddr;
+        let is_mapped = high == 0 && low & MAPPED_MASK == MAPPED;
         if (family == 4) != is_mapped {
             return false;
         }
     }
     let port_count = config!(filter.port_count) as usize;
     if port_count > 0 {
-        let mut found = false;
+        // Rules on the same sides are alternatives: a bit for each kind of rule that there is, and for
+        // each that holds.
+        let (mut kinds, mut hold) = (0u32, 0u32);
         for index in 0..FILTER_RULES {
             let rule = config!(filter.ports[index]);
-            if index < port_count
-                && ((rule.sides & SIDE_LOCAL != 0 && rule.port == endpoints.lport)
-                    || (rule.sides & SIDE_REMOTE != 0 && rule.port == endpoints.rport))
-            {
-                found = true;
+            if index < port_count {
+                let kind = 1 << (rule.sides & (SIDE_LOCAL | SIDE_REMOTE));
+                kinds |= kind;
+                if (rule.sides & SIDE_LOCAL != 0 && rule.port == endpoints.lport)
+                    || (rule.sides & SIDE_REMOTE != 0 && rule.port == endpoints.rport)
+                {
+                    hold |= kind;
+                }
             }
         }
-        if !found {
+        if kinds != hold {
             return false;
         }
     }
@@ -154,7 +169,7 @@ fn passes_filter(endpoints: &Endpoints) -> bool {
         for index in 0..FILTER_RULES {
             let rule = config!(filter.addresses[index]);
             if index < address_count
-                && (in_network(&endpoints.laddr, &rule) || in_network(&endpoints.raddr, &rule))
+                && (in_network(endpoints.laddr, &rule) || in_network(endpoints.raddr, &rule))
             {
                 found = true;
             }
@@ -182,34 +197,67 @@ pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
     }
     // SAFETY: the helper takes no pointer.
     let now = unsafe { bpf_ktime_get_ns() };
+    let is_emitted = is_emitted(i32::from(old), i32::from(new));
+    // These lie far away in memory: asked for early, they come while other things are done.
+    let place = if is_emitted { (source.netns(), source.cgroup_id()) } else { (0, 0) };
+    let key = source.key();
+    let entered_ns = time(source, key, old, new, now);
+    if is_emitted {
+        emit(source, key, &endpoints, place, (old, new), (now, entered_ns));
+    }
+}
+
+/// Notes that the state `new` was entered `now`; returns when `old` was, 0 when that is not known.
+#[inline(always)]
+fn time<S: Source>(source: &S, key: u64, old: u8, new: u8, now: u64) -> u64 {
+    let mut state = slots::get(key);
+    if state.is_null() {
+        state = source.state();
+    }
     let mut entered_ns = 0;
-    let state = source.state(new != CLOSE);
     // SAFETY: the pointer is null, or that of a live map value of this type; another CPU may change it
     // at the same time only for the same socket, which the socket's lock prevents.
-    if let Some(state) = unsafe { state.as_mut() } {
-        if state.state == old {
-            entered_ns = state.entered_ns;
+    if let Some(state) = unsafe { state.as_ref() }
+        && state.state == old
+    {
+        entered_ns = state.entered_ns;
+    }
+    if !is_timed(new) {
+        slots::free(key);
+        source.forget();
+        return entered_ns;
+    }
+    if state.is_null() {
+        state = slots::take(key);
+    }
+    if state.is_null() {
+        state = source.keep();
+    }
+    // SAFETY: as above.
+    match unsafe { state.as_mut() } {
+        Some(state) => {
+            state.entered_ns = now;
+            state.state = new;
         }
-        state.entered_ns = now;
-        state.state = new;
-        if new == CLOSE {
-            source.forget();
-        }
-    } else if new != CLOSE {
-        count(|counters| {
+        None => count(|counters| {
             if counters.untracked == 0 {
                 source.warn_untracked();
             }
             counters.untracked += 1;
-        });
+        }),
     }
-    if is_emitted(i32::from(old), i32::from(new)) {
-        emit(source, &endpoints, old, new, now, entered_ns);
-    }
+    entered_ns
 }
 
 #[inline(always)]
-fn emit<S: Source>(source: &S, endpoints: &Endpoints, old: u8, new: u8, now: u64, entered_ns: u64) {
+fn emit<S: Source>(
+    source: &S,
+    key: u64,
+    endpoints: &Endpoints,
+    (netns, cgroup_id): (u32, u64),
+    (old, new): (u8, u8),
+    (now, entered_ns): (u64, u64),
+) {
     let Some(mut entry) = EVENTS.reserve(0) else {
         count(|counters| counters.lost += 1);
         return;
@@ -218,19 +266,19 @@ fn emit<S: Source>(source: &S, endpoints: &Endpoints, old: u8, new: u8, now: u64
     let cause = source.cause();
     let (error, task_flags) = cause.as_ref().map_or((0, 0), |cause| (cause.error as u16, cause.task_flags));
     entry.write(TransitionRecord {
-        cookie: source.cookie(),
+        cookie: source.cookie(key),
         sock: source.sock(),
         ktime_ns: now,
         entered_ns,
-        cgroup_id: source.cgroup_id(),
+        cgroup_id,
         laddr: endpoints.laddr,
         raddr: endpoints.raddr,
-        netns: source.netns(),
+        netns,
         oncpu_pid: (pid_tgid >> 32) as u32,
         oncpu_tid: pid_tgid as u32,
         lport: endpoints.lport,
         rport: endpoints.rport,
-        oncpu_comm: bpf_get_current_comm().unwrap_or([0; COMM_LENGTH]),
+        oncpu_comm: calls::current_comm(),
         old_state: old,
         new_state: new,
         mptcp: u8::from(source.is_mptcp()),

@@ -1,7 +1,9 @@
 //! Reading the kernel's structures through typed pointers, at the offsets that user space found in BTF:
 //! `pointer + constant` is a plain load that the verifier checks, and a fault reads as zero.
 
-use crate::settings::{Address, is_absent, kernel};
+use tcptrace_ebpf::record::{Sixteen, joined};
+
+use crate::settings::{is_absent, kernel};
 
 /// `include/linux/socket.h`
 pub const AF_INET6: u16 = 10;
@@ -27,33 +29,16 @@ pub unsafe fn follow(base: *const u8, offset: usize) -> *const u8 {
     unsafe { load::<*const u8>(base, offset) }
 }
 
+/// The v4-mapped form of an address that is in network byte order already.
 #[inline(always)]
-fn mapped(address: u32) -> Address {
-    let mut bytes = [0u8; 16];
-    bytes[10] = 0xff;
-    bytes[11] = 0xff;
-    // `address` is in network byte order already: its bytes are copied as they lie in memory.
-    let parts = address.to_ne_bytes();
-    bytes[12] = parts[0];
-    bytes[13] = parts[1];
-    bytes[14] = parts[2];
-    bytes[15] = parts[3];
-    bytes
+fn mapped(address: u32) -> Sixteen {
+    joined([0, 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), address])
 }
 
 #[inline(always)]
-unsafe fn address_v6(sock: *const u8, offset: usize) -> Address {
-    // SAFETY: the caller's promise: a `struct in6_addr` lies at `offset`.
-    let words = unsafe {
-        [
-            load::<u32>(sock, offset),
-            load::<u32>(sock, offset + 4),
-            load::<u32>(sock, offset + 8),
-            load::<u32>(sock, offset + 12),
-        ]
-    };
-    // SAFETY: four words are sixteen bytes, all of them initialised.
-    unsafe { core::mem::transmute::<[u32; 4], Address>(words) }
+unsafe fn address_v6(sock: *const u8, offset: usize) -> Sixteen {
+    // SAFETY: the caller's promise: a `struct in6_addr`, four words of 32 bits, lies at `offset`.
+    joined([0, 4, 8, 12].map(|at| unsafe { load(sock, offset + at) }))
 }
 
 /// Local address, remote address and remote port (host byte order) of a `struct sock`.
@@ -61,7 +46,7 @@ unsafe fn address_v6(sock: *const u8, offset: usize) -> Address {
 /// # Safety
 /// `sock` has to be known to the verifier as a `struct sock`.
 #[inline(always)]
-pub unsafe fn addresses(sock: *const u8) -> (Address, Address, u16) {
+pub unsafe fn addresses(sock: *const u8) -> (Sixteen, Sixteen, u16) {
     // SAFETY: the caller's promise; each offset is that of the member named.
     unsafe {
         let rport = u16::from_be(load::<u16>(sock, kernel!(sock_dport)));

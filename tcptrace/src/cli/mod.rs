@@ -1,9 +1,13 @@
 //! The command line: what was typed, and what it means.
 
+mod clear;
+mod exec;
 mod filters;
 mod log;
 mod now;
 mod output;
+mod report;
+mod time_wait;
 mod values;
 
 use std::{
@@ -18,23 +22,34 @@ use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
+    clear::ClearArguments,
+    exec::ExecArguments,
     filters::{Filters, OwnerFilters},
     now::NowArguments,
     output::{KeepingArguments, OutputArguments},
+    report::ReportArguments,
+    time_wait::TimeWaitArguments,
 };
 use crate::{
     kernel::{Backend, KernelFilter, TracerOptions, TrackedCalls},
     owners::filter::OwnerFilter,
     session::{
-        SessionError,
+        SessionError, clear as clearing,
         live::{self, LiveOptions},
         now as one_look,
         replay::{self, ReplayOptions},
+        time_wait as time_waits,
         watch::WatchOptions,
     },
-    sink::WriteError,
+    sink::{OutputOptions, WriteError},
     transition::{State, StateSet},
 };
+
+/// How often records wake a session that somebody looks at.
+const SOON: Duration = Duration::from_millis(20);
+
+/// How often they wake one that writes into files: waking is dear, and it looks as often by itself.
+const IN_TIME: Duration = Duration::from_millis(100);
 
 /// Names the process that never closed its TCP sockets, and says why.
 ///
@@ -64,8 +79,14 @@ enum Command {
     Leaks(LeaksArguments),
     /// List every socket that is in CLOSE_WAIT at this moment: who holds it, since when, and why
     Now(NowArguments),
+    /// End sockets that are stuck, without restarting their processes; lists them unless told --yes
+    Clear(ClearArguments),
     /// Show every TCP state transition as it happens
     Trace(TraceArguments),
+    /// Tell who fills the TIME_WAIT table, how long the local ports last, and what helps
+    TimeWait(TimeWaitArguments),
+    /// Sum up recorded sessions: who leaks, towards whom, since when, from which line of code; offline and without root
+    Report(ReportArguments),
 }
 
 #[derive(Debug, Args)]
@@ -74,7 +95,7 @@ struct Kernel {
     #[arg(long, value_enum)]
     backend: Option<Backend>,
     /// Size of the ring buffer between kernel and tcptrace (64K to 1G; rounded up to a power of two)
-    /// [default: 16M, for leaks 4M]
+    /// [default: 16M for trace, else 4M]
     #[arg(long, value_name = "BYTES", value_parser = values::ring_bytes)]
     ring_size: Option<u32>,
 }
@@ -114,6 +135,8 @@ struct LeaksArguments {
     #[command(flatten)]
     keeping: KeepingArguments,
     #[command(flatten)]
+    exec: ExecArguments,
+    #[command(flatten)]
     filters: Filters,
     #[command(flatten)]
     owners: OwnerFilters,
@@ -132,7 +155,8 @@ struct TraceArguments {
     /// Only transitions out of or into this state; repeatable
     #[arg(long, value_name = "STATE")]
     state: Vec<State>,
-    /// Follow sockets in CLOSE_WAIT too, and name who holds those that are stuck, as `leaks` does
+    /// Follow sockets in CLOSE_WAIT too, and name who holds those that are stuck, as `leaks` does; implied by
+    /// a .tct output
     #[arg(long)]
     owners: bool,
     /// Sockets whose states are timed at once; further ones are counted as evicted
@@ -149,7 +173,7 @@ struct TraceArguments {
     keeping: KeepingArguments,
     #[command(flatten)]
     filters: Filters,
-    #[command(flatten, next_help_heading = "With --owners")]
+    #[command(flatten, next_help_heading = "With --owners or a .tct output")]
     watching: Watching,
 }
 
@@ -173,12 +197,26 @@ pub fn main() -> ExitCode {
         Command::Now(arguments) => {
             arguments.resolve().map(|options| run(one_look::run(&options), arguments.exit_code))
         }
+        Command::Clear(arguments) => arguments.resolve().map(|options| {
+            let cleared = block_on(async { Ok(()) }).and_then(|()| clearing::run(&options));
+            exit(cleared.map(|is_done| if is_done { 0 } else { 3 }))
+        }),
         Command::Trace(arguments) => match &arguments.replay {
             Some(file) => arguments
                 .resolve_replay(file)
                 .map(|options| run(async { replay::run(&options).await.map(|()| false) }, false)),
             None => arguments.resolve().map(|options| run(live::run(&options), false)),
         },
+        Command::TimeWait(arguments) => arguments.resolve().map(|options| {
+            let session = async {
+                match &options.live {
+                    Some(live) => time_waits::run_live(&options, live).await,
+                    None => time_waits::run_once(&options),
+                }
+            };
+            run(session, arguments.exit_code)
+        }),
+        Command::Report(arguments) => arguments.run(),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -217,15 +255,18 @@ fn with_command(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
 
 /// Runs a session to its end; the exit code.
 fn run(session: impl Future<Output = Result<bool, SessionError>>, found_matters: bool) -> u8 {
+    exit(block_on(session).map(|found| u8::from(found && found_matters)))
+}
+
+fn block_on<T>(session: impl Future<Output = Result<T, SessionError>>) -> Result<T, SessionError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let system = |source| SessionError::System { what: "start", source };
-    exit(runtime.map_err(system).and_then(|runtime| {
-        runtime.block_on(async {
-            // A file that may not grow is an error of the output, and does not end the program.
-            let _for_ever = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(system)?;
-            Ok(u8::from(session.await? && found_matters))
-        })
-    }))
+    runtime.map_err(system)?.block_on(async {
+        // A file that may not grow is an error of the output, and does not end the program: from now on,
+        // whatever becomes of this.
+        let _for_ever = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(system)?;
+        session.await
+    })
 }
 
 /// The exit code that a session ends with.
@@ -253,17 +294,28 @@ impl Watching {
 
 impl LeaksArguments {
     fn resolve(&self) -> Result<LiveOptions, String> {
-        let Self { watching, exit_code: _, max_sockets, duration, output, keeping, filters, owners, kernel } =
-            self;
+        let Self {
+            watching,
+            exit_code: _,
+            max_sockets,
+            duration,
+            output,
+            keeping,
+            exec,
+            filters,
+            owners,
+            kernel,
+        } = self;
         let outputs = output.resolve_kept(keeping)?;
         let (filter, netns) = filters.resolve(StateSet::CLOSE_WAIT)?;
         // Two transitions of a connection are asked for instead of ten.
         let ring_bytes = 4 << 20;
         Ok(LiveOptions {
-            tracer: kernel.tracer(filter, false, watching.calls(), ring_bytes, *max_sockets),
+            tracer: kernel.tracer(filter, false, watching.calls(), ring_bytes, *max_sockets, &outputs),
             netns,
             transitions: false,
             watch: Some(watching.options(owners.resolve(), *max_sockets)),
+            exec: exec.resolve(),
             duration: *duration,
             outputs,
         })
@@ -299,16 +351,19 @@ impl TraceArguments {
         if *owners && !states.contains(State::CloseWait) {
             return Err("--owners follows sockets in CLOSE_WAIT: add --state CLOSE_WAIT".to_owned());
         }
-        if !*owners && (watching.deep || watching.no_stacks) {
+        // A report needs to know whose the sockets were.
+        let owners = *owners || (outputs.have_recording() && states.contains(State::CloseWait));
+        if !owners && (watching.deep || watching.no_stacks) {
             return Err("--deep and --no-stacks are about finding owners: add --owners".to_owned());
         }
         let (filter, netns) = filters.resolve(states)?;
-        let calls = if *owners { watching.calls() } else { TrackedCalls::default() };
+        let calls = if owners { watching.calls() } else { TrackedCalls::default() };
         Ok(LiveOptions {
-            tracer: kernel.tracer(filter, true, calls, 16 << 20, *max_sockets),
+            tracer: kernel.tracer(filter, true, calls, 16 << 20, *max_sockets, &outputs),
             netns,
             transitions: true,
             watch: owners.then(|| watching.options(OwnerFilter::default(), *max_sockets)),
+            exec: None,
             duration: *duration,
             outputs,
         })
@@ -323,6 +378,7 @@ impl Kernel {
         calls: TrackedCalls,
         ring_bytes: u32,
         max_sockets: u32,
+        outputs: &OutputOptions,
     ) -> TracerOptions {
         let Self { backend, ring_size } = self;
         TracerOptions {
@@ -332,6 +388,7 @@ impl Kernel {
             calls,
             ring_bytes: ring_size.unwrap_or(ring_bytes),
             max_sockets,
+            wakeup_interval: if outputs.are_watched() { SOON } else { IN_TIME },
         }
     }
 }

@@ -66,6 +66,16 @@ impl OutputArguments {
         self.resolve_kept(&KeepingArguments::default())
     }
 
+    /// What they mean for a session whose records have neither columns nor a place in a recording.
+    pub fn resolve_told(&self) -> Result<OutputOptions, String> {
+        let options = self.resolve()?;
+        let is_other = |output: &Output| matches!(output.format, Format::Csv | Format::Tct);
+        if options.outputs.iter().any(is_other) {
+            return Err("this command writes text and JSON Lines: end the file in .txt or .jsonl".to_owned());
+        }
+        Ok(options)
+    }
+
     /// What they mean for one that may take long.
     pub fn resolve_kept(&self, keeping: &KeepingArguments) -> Result<OutputOptions, String> {
         let Self { output, format: _, append, force, mode, fsync } = self;

@@ -57,6 +57,13 @@ pub fn address_range(text: &str) -> Result<AddressRange, String> {
     Ok(AddressRange { address, prefix })
 }
 
+/// A share in percent, from 1 to 100.
+pub fn percent(text: &str) -> Result<u64, String> {
+    let number = text.trim_end().strip_suffix('%').unwrap_or(text).trim();
+    let percent = number.parse().ok().filter(|percent| (1..=100).contains(percent));
+    percent.ok_or_else(|| "a share is a whole number from 1 to 100, like 80% or 80".to_owned())
+}
+
 /// Permissions of a file, in octal.
 pub fn mode(text: &str) -> Result<u32, String> {
     let wrong = || "permissions are octal digits like 0600, 0640 or 644".to_owned();
@@ -93,6 +100,15 @@ mod tests {
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
         for wrong in ["", "10", "ten seconds", "-5s", "5 fortnights", "99999999999999999999s"] {
             assert!(duration(wrong).is_err_and(|error| error.contains("30s")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn shares_are_whole_percents() {
+        assert_eq!(percent("80%"), Ok(80));
+        assert_eq!(percent("100"), Ok(100));
+        for wrong in ["", "%", "0", "101", "0.8", "-5%", "eighty"] {
+            assert!(percent(wrong).is_err_and(|error| error.contains("80%")), "{wrong}");
         }
     }
 

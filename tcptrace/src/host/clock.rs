@@ -32,8 +32,8 @@ fn nanoseconds(clock: ClockId) -> u64 {
 /// Converts monotonic time to wall-clock time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WallClock {
-    /// Wall-clock time at monotonic zero, in nanoseconds since 1970.
-    offset_ns: i128,
+    /// Wall-clock time at monotonic zero, in nanoseconds since 1970: enough until the year 2262.
+    offset_ns: i64,
 }
 
 impl WallClock {
@@ -47,7 +47,7 @@ impl WallClock {
                 let wall = nanoseconds(ClockId::Realtime);
                 let after = monotonic_ns();
                 let middle = before + after.saturating_sub(before) / 2;
-                (after.saturating_sub(before), i128::from(wall) - i128::from(middle))
+                (after.saturating_sub(before), wall.wrapping_sub(middle).cast_signed())
             })
             .min_by_key(|(width, _)| *width)
             .map_or(0, |(_, offset)| offset);
@@ -56,7 +56,10 @@ impl WallClock {
 
     /// Wall-clock time of a moment in monotonic time.
     pub fn at(self, ktime_ns: u64) -> Timestamp {
-        Timestamp::from_nanosecond(self.offset_ns + i128::from(ktime_ns)).unwrap_or(Timestamp::UNIX_EPOCH)
+        const SECOND_NS: i64 = 1_000_000_000;
+        let ns = self.offset_ns.saturating_add_unsigned(ktime_ns);
+        Timestamp::new(ns.div_euclid(SECOND_NS), ns.rem_euclid(SECOND_NS) as i32)
+            .unwrap_or(Timestamp::UNIX_EPOCH)
     }
 }
 
@@ -69,5 +72,15 @@ mod tests {
         let wall = WallClock::now().at(monotonic_ns());
         let distance = Timestamp::now().duration_since(wall).unsigned_abs();
         assert!(distance.as_millis() < 100, "{distance:?}");
+    }
+
+    #[test]
+    fn wall_clock_time_is_exact_to_the_nanosecond_on_both_sides_of_1970() {
+        for (offset_ns, ktime_ns) in
+            [(1_790_000_000_123_456_789, 987_654_321), (-5, 3), (-1_000_000_001, 1), (0, 0)]
+        {
+            let expected = Timestamp::from_nanosecond(i128::from(offset_ns) + i128::from(ktime_ns));
+            assert_eq!(WallClock { offset_ns }.at(ktime_ns), expected.unwrap_or_default());
+        }
     }
 }

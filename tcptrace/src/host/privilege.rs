@@ -39,8 +39,14 @@ pub fn check() -> Result<(), NotPrivileged> {
     if !missing.is_empty() {
         return Err(NotPrivileged { missing: missing.join(" and ") });
     }
+    warn_of_losses();
+    Ok(())
+}
+
+/// Says in the log what will be missing where nothing has to be loaded.
+pub fn warn_of_losses() {
+    let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     for (_, loss) in WANTED.iter().filter(|(capability, _)| !effective.contains(*capability)) {
         log::warn!("without {loss}");
     }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use aya::{
     maps::{HashMap, MapData, MapError, StackTraceMap},
     programs::{ProgramError, TracePoint},
 };
-use tcptrace_ebpf::record::{CALL_ACCEPT, CallRecord};
+use tcptrace_ebpf::record::{CALL_ACCEPT, CallRecord, bytes};
 use zerocopy::FromBytes as _;
 
 use super::load::{self, LoadError};
@@ -89,7 +89,7 @@ fn recall(calls: &CallMap, socket: KernelSocket) -> Option<CallRecord> {
 
 fn call(record: &CallRecord) -> Call {
     let CallRecord { ktime_ns, pid, tid, comm, stack_id, call: _ } = *record;
-    Call { task: Task { pid, tid, comm: Comm(comm) }, ktime_ns, stack: u32::try_from(stack_id).ok() }
+    Call { task: Task { pid, tid, comm: Comm(bytes(comm)) }, ktime_ns, stack: u32::try_from(stack_id).ok() }
 }
 
 /// Loads a program and attaches it to a classic tracepoint, given as category and name.

@@ -50,7 +50,7 @@ pub struct KernelFilter {
     pub states: StateSet,
     /// 4, 6, or 0 for both.
     pub family: u8,
-    /// Ports with the sides they may be on; at most [`MAX_RULES`].
+    /// Ports with the sides they may be on, those on other sides being of another kind; at most [`MAX_RULES`].
     pub ports: Vec<PortRule>,
     /// Ranges that either address may lie in; at most [`MAX_RULES`].
     pub addresses: Vec<AddressRange>,
@@ -64,8 +64,10 @@ impl KernelFilter {
             (rule.sides & SIDE_LOCAL != 0 && rule.port == local.port())
                 || (rule.sides & SIDE_REMOTE != 0 && rule.port == remote.port())
         };
+        let some_of_its_kind_matches =
+            |rule: &PortRule| self.ports.iter().filter(|other| other.sides == rule.sides).any(port_matches);
         (self.family == 0 || self.family == endpoints.family())
-            && (self.ports.is_empty() || self.ports.iter().any(port_matches))
+            && self.ports.iter().all(some_of_its_kind_matches)
             && (self.addresses.is_empty()
                 || self
                     .addresses
@@ -100,6 +102,22 @@ mod tests {
     fn matches(range: &str, prefix: u8, address: &str) -> bool {
         let parse = |text: &str| text.parse::<IpAddr>().unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         AddressRange { address: parse(range), prefix }.contains(parse(address))
+    }
+
+    #[test]
+    fn ports_of_a_kind_are_alternatives_and_the_kinds_hold_together() {
+        let rule = |port, sides| PortRule { port, sides };
+        let admits = |ports: &[PortRule]| {
+            let local = ([10, 0, 0, 1], 80).into();
+            let endpoints = Endpoints { local, remote: ([10, 0, 0, 2], 9000).into() };
+            KernelFilter { ports: ports.to_vec(), ..KernelFilter::default() }.admits(&endpoints)
+        };
+        assert!(admits(&[rule(80, SIDE_LOCAL), rule(81, SIDE_LOCAL)]));
+        assert!(admits(&[rule(80, SIDE_LOCAL), rule(9000, SIDE_REMOTE)]));
+        assert!(!admits(&[rule(80, SIDE_LOCAL), rule(9001, SIDE_REMOTE)]));
+        assert!(!admits(&[rule(9000, SIDE_LOCAL)]));
+        assert!(admits(&[rule(9000, SIDE_LOCAL | SIDE_REMOTE)]));
+        assert!(!admits(&[rule(9000, SIDE_LOCAL | SIDE_REMOTE), rule(81, SIDE_LOCAL)]));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A layout is no ABI: `protocol` of a transition was one byte before Linux 5.6, and some distributions' kernels have
 //! a longer header. What does not look as expected is refused rather than misread.
 
-use tcptrace_ebpf::config::{FormatOffsets, ReceiveOffsets};
+use tcptrace_ebpf::config::{EVENT_BYTES, FormatOffsets, ReceiveOffsets};
 use thiserror::Error;
 
 /// The file of `sock:inet_sock_set_state`, below the root of tracefs.
@@ -26,6 +26,9 @@ pub enum UnexpectedFormat {
         /// Its length in bytes.
         size: u32,
     },
+    /// A field lies beyond what is read of a record.
+    #[error("the tracepoint's field `{0}` lies further back than is expected")]
+    Beyond(&'static str),
 }
 
 /// Offset and size in bytes of the field called `name`.
@@ -70,7 +73,12 @@ pub fn receive(text: &str) -> Result<ReceiveOffsets, UnexpectedFormat> {
 /// # Errors
 /// When a field is missing or has an unexpected size.
 pub fn transition(text: &str) -> Result<FormatOffsets, UnexpectedFormat> {
-    let sized = |name, sizes: &[u32]| sized(text, name, sizes);
+    let sized = |name, sizes: &[u32]| match sized(text, name, sizes)? {
+        (offset, size) if offset.saturating_add(size) as usize > EVENT_BYTES => {
+            Err(UnexpectedFormat::Beyond(name))
+        }
+        found => Ok(found),
+    };
     let (protocol, protocol_size) = sized("protocol", &[1, 2])?;
     Ok(FormatOffsets {
         skaddr: sized("skaddr", &[8])?.0,

@@ -18,9 +18,6 @@ use super::{
     load::{self, Backend, HostTypes, LoadError, Settings},
 };
 
-/// A reader is woken at most once in this time; records that come meanwhile wait for its next look.
-const WAKEUP_INTERVAL: Duration = Duration::from_millis(20);
-
 /// What is to be traced and how much memory the kernel side may take.
 #[derive(Clone, Debug)]
 pub struct TracerOptions {
@@ -36,6 +33,8 @@ pub struct TracerOptions {
     pub max_sockets: u32,
     /// Which calls on sockets to remember, with their stacks.
     pub calls: TrackedCalls,
+    /// The reader is woken at most once in this time (4 s at most); records that come meanwhile wait for its next look.
+    pub wakeup_interval: Duration,
 }
 
 /// The attached kernel side. Dropping it detaches everything.
@@ -91,7 +90,7 @@ impl Tracer {
                 ring_bytes: options.ring_bytes,
                 max_sockets: options.max_sockets,
                 calls: options.calls,
-                wakeup_interval_ns: u32::try_from(WAKEUP_INTERVAL.as_nanos()).unwrap_or(u32::MAX),
+                wakeup_interval_ns: u32::try_from(options.wakeup_interval.as_nanos()).unwrap_or(u32::MAX),
             },
         )
     }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use tcptrace_ebpf::record::HolderRecord;
+use tcptrace_ebpf::record::{HolderRecord, bytes};
 
 use super::proc_fd;
 use crate::{
@@ -247,6 +247,6 @@ fn socket(record: &HolderRecord) -> Socket {
     Socket {
         cookie: Some(record.cookie),
         netns: Some(record.netns),
-        endpoints: Endpoints::new(record.laddr, record.lport, record.raddr, record.rport),
+        endpoints: Endpoints::new(bytes(record.laddr), record.lport, bytes(record.raddr), record.rport),
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     diagnosis::{self, Facts, Unread, Verdict},
     host::clock,
     kernel::CallMemory,
-    sock_diag::{DiagSocket, TcpFlavour},
+    sock_diag::{self, DiagSocket, SockDiag, TcpFlavour},
     sockets::{Due, Seed, Since},
     transition::{Call, KernelSocket, Opener, Socket, SocketKey, State, StateSet},
 };
@@ -31,7 +31,8 @@ pub struct Finding {
     pub socket: Socket,
     /// Its state.
     pub state: State,
-    /// Since when it has been in CLOSE_WAIT; without a meaning in other states.
+    /// Since when it has been in CLOSE_WAIT. In other states only the later bound means something: nothing
+    /// has come from the peer since.
     pub since: Since,
     /// When it was looked at (CLOCK_MONOTONIC, nanoseconds).
     pub looked_at_ns: u64,
@@ -49,6 +50,18 @@ pub struct Finding {
     pub opened_by: Option<OpenedBy>,
     /// Who read the end of file first, when that was seen.
     pub eof_read_by: Option<CalledBy>,
+    /// How the kernel listed it; `None` when its namespace gave no answer, so that only a descriptor of it was
+    /// seen.
+    pub listed_as: Option<ListedAs>,
+}
+
+/// What it takes, beside cookie and addresses, to ask the kernel for a socket again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedAs {
+    /// In which of the kernel's tables it is.
+    pub flavour: TcpFlavour,
+    /// The interface it is bound to; 0 when none.
+    pub interface: u32,
 }
 
 /// Finds out about stuck sockets.
@@ -216,6 +229,7 @@ impl Inspector {
             owners,
             opened_by,
             eof_read_by,
+            listed_as: listed.map(|listed| ListedAs { flavour: listed.flavour, interface: listed.interface }),
         }
     }
 
@@ -237,6 +251,18 @@ impl Inspector {
         // The addresses mean something in the process that called, while it runs the same program.
         let stack = kept.and_then(|(id, memory)| self.symbols.name(call.task.pid, id, || memory.stack(id)));
         CalledBy { call, stack }
+    }
+
+    /// A conversation with the kernel in another network namespace, to ask it about single sockets.
+    ///
+    /// # Errors
+    /// When the namespace has gone, or cannot be entered.
+    pub fn talk_in(&mut self, netns: u32) -> Result<SockDiag, sock_diag::Error> {
+        self.lister.open(netns).or_else(|_| {
+            // The process that it was found through may have ended.
+            self.lister.places();
+            self.lister.open(netns)
+        })
     }
 
     /// How many descriptors each process has open, and may have; in the order of `pids`.

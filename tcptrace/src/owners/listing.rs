@@ -147,16 +147,21 @@ impl Lister {
         listing
     }
 
-    fn run(&self, errand: &Errand, states: StateSet) -> Result<Fetched, sock_diag::Error> {
-        let Errand { netns, scope, with_mptcp } = errand;
+    /// A conversation with the kernel in this namespace, where it was found last.
+    pub fn open(&self, netns: u32) -> Result<SockDiag, sock_diag::Error> {
         let gone = || sock_diag::Error::Namespace {
-            inode: *netns,
-            path: self.paths.get(netns).cloned().unwrap_or_default(),
+            inode: netns,
+            path: self.paths.get(&netns).cloned().unwrap_or_else(|| "nowhere".into()),
             source: io::ErrorKind::NotFound.into(),
         };
         let namespace =
-            self.paths.get(netns).and_then(|path| NetNamespace::open(path, *netns)).ok_or_else(gone)?;
-        let mut diag = SockDiag::open_in(&namespace)?;
+            self.paths.get(&netns).and_then(|path| NetNamespace::open(path, netns)).ok_or_else(gone)?;
+        SockDiag::open_in(&namespace)
+    }
+
+    fn run(&self, errand: &Errand, states: StateSet) -> Result<Fetched, sock_diag::Error> {
+        let Errand { netns, scope, with_mptcp } = errand;
+        let mut diag = self.open(*netns)?;
         // An MPTCP socket is listed for itself; the TCP sockets within it are not what applications hold.
         let visit = |sockets: &mut Vec<DiagSocket>, socket: DiagSocket| {
             if !socket.is_mptcp_subflow {

@@ -2,7 +2,9 @@
 //!
 //! An owner is never stated without the evidence for it, and never guessed from who happened to run.
 
+pub mod candidates;
 pub mod cgroup;
+pub mod closers;
 mod descriptors;
 pub mod filter;
 pub mod inspector;
@@ -10,7 +12,7 @@ pub mod listing;
 pub mod people;
 pub mod proc_fd;
 pub mod process;
-mod since;
+pub mod since;
 pub mod snapshot;
 pub mod symbols;
 pub mod tables;

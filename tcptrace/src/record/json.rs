@@ -1,6 +1,8 @@
 //! The JSON form of each record: one object, fields in the order and by the names that are promised.
 //! A value that is not known is `null`.
 
+mod time_wait;
+
 use std::fmt;
 
 use serde::{
@@ -17,7 +19,7 @@ use crate::{
 };
 
 /// Writes a value as the string it displays as, without allocating.
-struct Shown<T>(T);
+pub(super) struct Shown<T>(pub T);
 
 impl<T: fmt::Display> Serialize for Shown<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -38,7 +40,11 @@ impl Serialize for Record {
             Self::Transition(transition) => transition.serialize(serializer),
             Self::Leak(leak) => leak.serialize(serializer),
             Self::LeakEnd(end) => end.serialize(serializer),
+            Self::TimeWait(destination) => destination.serialize(serializer),
+            Self::TimeWaitSummary(namespace) => namespace.serialize(serializer),
+            Self::Cleared(cleared) => cleared.serialize(serializer),
             Self::Summary(summary) => summary.serialize(serializer),
+            Self::ClearEnd(end) => end.serialize(serializer),
             Self::Other(other) => other.serialize(serializer),
         }
     }
@@ -62,7 +68,7 @@ impl Serialize for Header {
 }
 
 /// The fields that every record about a socket has.
-fn socket_fields<M: SerializeMap>(map: &mut M, socket: &Socket) -> Result<(), M::Error> {
+pub(super) fn socket_fields<M: SerializeMap>(map: &mut M, socket: &Socket) -> Result<(), M::Error> {
     let Socket { cookie, netns, endpoints } = socket;
     map.serialize_entry("cookie", cookie)?;
     map.serialize_entry("netns", netns)?;
@@ -73,7 +79,7 @@ fn socket_fields<M: SerializeMap>(map: &mut M, socket: &Socket) -> Result<(), M:
     map.serialize_entry("rport", &endpoints.remote.port())
 }
 
-fn age_fields<M: SerializeMap>(map: &mut M, age: Option<&Age>) -> Result<(), M::Error> {
+pub(super) fn age_fields<M: SerializeMap>(map: &mut M, age: Option<&Age>) -> Result<(), M::Error> {
     map.serialize_entry("close_wait_ns", &age.map(|age| age.ns))?;
     map.serialize_entry("close_wait_is", &age.map(Age::kind))?;
     map.serialize_entry("close_wait_at_most_ns", &age.and_then(Age::at_most))
@@ -109,7 +115,7 @@ impl Serialize for Timed<Transition> {
 }
 
 /// RFC 3339 with all nine digits of the nanoseconds, so that lines are of one width and sort as text.
-struct NanosecondTime<'a>(&'a jiff::Timestamp);
+pub(super) struct NanosecondTime<'a>(pub &'a jiff::Timestamp);
 
 impl fmt::Display for NanosecondTime<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -221,22 +227,27 @@ impl Serialize for LeakEnd {
 
 impl Serialize for Summary {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { time, duration_ns, totals, in_close_wait, processes } = self;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("type", "summary")?;
-        map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
-        map.serialize_entry("duration_ns", duration_ns)?;
-        map.serialize_entry("records", &totals.records)?;
-        map.serialize_entry("lost", &totals.lost)?;
-        map.serialize_entry("undecodable", &totals.undecodable)?;
-        map.serialize_entry("evicted", &totals.evicted)?;
-        map.serialize_entry("unattributed", &totals.unattributed)?;
-        map.serialize_entry("openers_skipped", &totals.openers_skipped)?;
-        map.serialize_entry("dropped", &totals.dropped)?;
-        map.serialize_entry("in_close_wait", in_close_wait)?;
-        map.serialize_entry("processes", processes)?;
+        summary_fields(&mut map, self)?;
         map.end()
     }
+}
+
+/// The fields of the last record of every session.
+pub(super) fn summary_fields<M: SerializeMap>(map: &mut M, summary: &Summary) -> Result<(), M::Error> {
+    let Summary { time, duration_ns, totals, in_close_wait, processes } = summary;
+    map.serialize_entry("type", "summary")?;
+    map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
+    map.serialize_entry("duration_ns", duration_ns)?;
+    map.serialize_entry("records", &totals.records)?;
+    map.serialize_entry("lost", &totals.lost)?;
+    map.serialize_entry("undecodable", &totals.undecodable)?;
+    map.serialize_entry("evicted", &totals.evicted)?;
+    map.serialize_entry("unattributed", &totals.unattributed)?;
+    map.serialize_entry("openers_skipped", &totals.openers_skipped)?;
+    map.serialize_entry("dropped", &totals.dropped)?;
+    map.serialize_entry("in_close_wait", in_close_wait)?;
+    map.serialize_entry("processes", processes)
 }
 
 impl Serialize for ProcessSummary {

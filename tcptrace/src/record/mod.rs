@@ -4,15 +4,22 @@
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 pub mod arbitrary;
+mod cleared;
 mod json;
 mod other;
 mod parse;
+mod time_wait;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-pub use self::{other::Other, parse::ParseError};
+pub use self::{
+    cleared::{Actor, ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes},
+    other::Other,
+    parse::ParseError,
+    time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary},
+};
 use crate::{
     diagnosis::Verdict,
     host::identity::HostIdentity,
@@ -35,8 +42,16 @@ pub enum Record {
     Leak(Box<Leak>),
     /// A reported socket left CLOSE_WAIT.
     LeakEnd(Box<LeakEnd>),
+    /// The minisockets of a destination.
+    TimeWait(Box<TimeWait>),
+    /// The TIME_WAIT of a network namespace.
+    TimeWaitSummary(Box<TimeWaitSummary>),
+    /// A socket was ended, or was to be.
+    Cleared(Box<Cleared>),
     /// The last record of a session.
     Summary(Box<Summary>),
+    /// The last record of a session that ended sockets: a summary with what became of them.
+    ClearEnd(Box<ClearEnd>),
     /// A record that was read, of a type that nothing here works with.
     Other(Box<Other>),
 }
@@ -49,7 +64,11 @@ impl Record {
             Self::Transition(transition) => transition.time,
             Self::Leak(leak) => leak.time,
             Self::LeakEnd(end) => end.time,
+            Self::TimeWait(destination) => destination.time,
+            Self::TimeWaitSummary(namespace) => namespace.time,
+            Self::Cleared(cleared) => cleared.time,
             Self::Summary(summary) => summary.time,
+            Self::ClearEnd(end) => end.summary.time,
             Self::Other(other) => other.time(),
         }
     }
@@ -136,7 +155,7 @@ pub struct Leak {
 }
 
 /// How a socket left CLOSE_WAIT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedHow {
     /// A process closed it (or shut down its sending side).

@@ -6,7 +6,9 @@ use std::{future::pending, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
-    SessionError, header,
+    SessionError,
+    exec::{Exec, ExecOptions},
+    header,
     pump::Pump,
     status::StatusLine,
     stop::{Stop, Wish},
@@ -48,6 +50,8 @@ pub struct LiveOptions {
     pub transitions: bool,
     /// Which sockets in CLOSE_WAIT are followed, and their owners found; `None` follows none.
     pub watch: Option<WatchOptions>,
+    /// The command that is run for each leak.
+    pub exec: Option<ExecOptions>,
     /// Ends by itself after this time.
     pub duration: Option<Duration>,
     /// Where the records go, and in which form.
@@ -70,11 +74,12 @@ pub async fn run(options: &LiveOptions) -> Result<bool, SessionError> {
         .clone()
         .map(|watch| Watch::start(watch, options.tracer.filter.clone(), options.netns.clone(), &mut pump));
     let watch = watch.transpose()?;
+    let exec = options.exec.clone().map(Exec::start).transpose().map_err(system("start a thread"))?;
     let clock = WallClock::now();
     let sinks = outputs
         .start(&header(pump.backend(), clock.at(started_ns)), Pace::Live)
         .map_err(system("start a thread"))?;
-    let mut session = Session { options, sinks, clock, watch, status: StatusLine::new(), started_ns };
+    let mut session = Session { options, exec, sinks, clock, watch, status: StatusLine::new(), started_ns };
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = 0;
@@ -115,6 +120,7 @@ struct Session<'a> {
     sinks: Sinks,
     clock: WallClock,
     watch: Option<Watch>,
+    exec: Option<Exec>,
     status: StatusLine,
     started_ns: u64,
 }
@@ -128,17 +134,18 @@ impl Session<'_> {
             if !options.netns.is_empty() && !transition.socket.netns.is_some_and(is_in) {
                 return;
             }
+            let end = watch.as_mut().and_then(|watch| watch.observe(&transition, *clock));
             if options.transitions {
                 status.clear();
                 let time = clock.at(transition.ktime_ns);
-                sinks.write(&Record::Transition(Timed { time, what: *transition }));
+                sinks.write(&Record::Transition(Timed { time, what: transition }));
             }
-            if let Some(end) = watch.as_mut().and_then(|watch| watch.observe(transition, *clock)) {
+            if let Some(end) = end {
                 status.clear();
                 sinks.write(&Record::LeakEnd(Box::new(end)));
             }
         });
-        sinks.flush(pump.totals())?;
+        sinks.flush(|| pump.totals())?;
         Ok(more)
     }
 
@@ -147,6 +154,9 @@ impl Session<'_> {
         for record in records {
             self.status.clear();
             self.sinks.write(record);
+            if let (Record::Leak(leak), Some(exec)) = (record, &self.exec) {
+                exec.offer(leak);
+            }
         }
     }
 
@@ -217,6 +227,9 @@ impl Session<'_> {
         };
         self.status.clear();
         self.sinks.finish(Some(&summary), stop.signal()).await?;
+        if let Some(exec) = self.exec.take() {
+            exec.finish();
+        }
         Ok(found)
     }
 }

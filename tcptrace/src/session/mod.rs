@@ -1,5 +1,7 @@
 //! Sessions: the event loops that join the parts. One file a command; what they share is here.
 
+pub mod clear;
+pub mod exec;
 pub mod grouping;
 mod growth;
 pub mod live;
@@ -9,7 +11,10 @@ pub mod replay;
 mod status;
 mod stop;
 mod tally;
+pub mod time_wait;
 pub mod watch;
+
+pub(crate) use self::stop::Stop;
 
 use std::path::PathBuf;
 
@@ -17,13 +22,16 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
+    clear::ways::Unable,
     host::{clock::WallClock, identity::HostIdentity, privilege::NotPrivileged},
     kernel::LoadError,
     owners::{CalledBy, OpenedBy, inspector::Finding, worker::WorkerGone},
     reading::{Losses, ReadError},
     record::{Age, Header, Leak, Timed},
     sink::{OpenError, WriteError},
+    sock_diag,
     transition::State,
+    units::plural,
 };
 
 /// A session could not run, or not to its end.
@@ -49,6 +57,15 @@ pub enum SessionError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The kernel does not list sockets.
+    #[error(transparent)]
+    SockDiag(#[from] sock_diag::Error),
+    /// Sockets cannot be ended here.
+    #[error(transparent)]
+    Unable(#[from] Unable),
+    /// It was told to end before it was done.
+    #[error("interrupted: {} not touched", plural(*.0, "socket"))]
+    Interrupted(u64),
     /// A part of the program ended.
     #[error(transparent)]
     Worker(#[from] WorkerGone),
@@ -85,8 +102,12 @@ impl SessionError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Open(_) | Self::Read(_) | Self::NoHeader { .. } | Self::OwnInput { .. } => 2,
-            Self::NotPrivileged(_) | Self::Load(_) | Self::System { .. } => 3,
-            Self::Write(_) | Self::Worker(_) | Self::Missing { .. } => 4,
+            Self::NotPrivileged(_)
+            | Self::Load(_)
+            | Self::Unable(_)
+            | Self::System { .. }
+            | Self::SockDiag(_) => 3,
+            Self::Write(_) | Self::Worker(_) | Self::Interrupted(_) | Self::Missing { .. } => 4,
         }
     }
 }

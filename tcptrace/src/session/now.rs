@@ -5,7 +5,7 @@ use std::{cmp::Reverse, future::pending, time::Duration};
 
 use super::{SessionError, grouping::GroupBy, header, leak, tally::Tally};
 use crate::{
-    diagnosis::Verdict,
+    diagnosis::{ACTIVE_WINDOW_MS, Verdict},
     host::{
         clock::{WallClock, monotonic_ns},
         privilege,
@@ -21,10 +21,6 @@ use crate::{
     sink::{OutputOptions, Outputs, Pace},
     transition::{State, StateSet},
 };
-
-/// A socket that sent something within this time is still in use: as long as the threshold that a live
-/// session has by default.
-const ACTIVE_WINDOW_MS: u64 = 10_000;
 
 /// What to look for and where to write it.
 #[derive(Clone, Debug)]

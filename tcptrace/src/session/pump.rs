@@ -56,12 +56,12 @@ impl Pump {
     }
 
     /// Takes a batch; returns whether there may be more.
-    pub fn take(&mut self, mut visit: impl FnMut(&Transition)) -> bool {
+    pub fn take(&mut self, mut visit: impl FnMut(Transition)) -> bool {
         let Self { tracer, identity, records, undecodable } = self;
         let count = tracer.drain(BATCH, |bytes| match decode::transition(bytes, *identity) {
             Ok(transition) => {
                 *records += 1;
-                visit(&transition);
+                visit(transition);
             }
             Err(error) => {
                 if *undecodable == 0 {

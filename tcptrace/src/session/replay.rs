@@ -56,10 +56,10 @@ pub async fn run(options: &ReplayOptions) -> Result<(), SessionError> {
         sinks.write(&record);
         count += 1;
         if count.is_multiple_of(RECORDS_A_FLUSH) {
-            sinks.flush(reader.losses().totals)?;
+            sinks.flush(|| reader.losses().totals)?;
         }
     }
-    sinks.flush(reader.losses().totals)?;
+    sinks.flush(|| reader.losses().totals)?;
     // Until then signals do what they do by default.
     sinks.finish(None, pending()).await?;
     if reader.losses().is_whole() { Ok(()) } else { Err(missing(&options.file, &reader)) }
@@ -93,7 +93,13 @@ impl ReplayOptions {
             }
             Record::Leak(leak) => self.is_in(&leak.socket),
             Record::LeakEnd(end) => self.is_in(&end.socket),
-            Record::Header(_) | Record::Summary(_) | Record::Other(_) => true,
+            Record::Header(_)
+            | Record::Summary(_)
+            | Record::TimeWait(_)
+            | Record::TimeWaitSummary(_)
+            | Record::Cleared(_)
+            | Record::ClearEnd(_)
+            | Record::Other(_) => true,
         }
     }
 

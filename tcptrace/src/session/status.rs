@@ -32,6 +32,7 @@ impl StatusLine {
     }
 
     /// Takes the line away, so that records can be written.
+    #[inline]
     pub fn clear(&mut self) {
         if self.is_shown {
             let _ = write!(stderr(), "\r\x1b[K");

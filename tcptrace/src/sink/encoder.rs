@@ -3,12 +3,9 @@
 
 use std::fmt;
 
-use super::{
-    Format, Palette, csv, jsonl,
-    text::{self, snapshot::Extent},
-};
+use super::{Format, Palette, csv, jsonl, text};
 use crate::{
-    record::{Header, Record, Snapshot, Totals},
+    record::{Header, Record, Totals},
     recording::{self, BlockEncoder, IndexEntry},
 };
 
@@ -34,8 +31,8 @@ pub struct Encoder {
 enum Form {
     Text {
         palette: Palette,
-        /// Whether the whole session is one look, which was written at once.
-        is_snapshot: bool,
+        /// Whether everything has been said.
+        is_complete: bool,
     },
     Jsonl(jsonl::Lines),
     Csv(Box<csv::Table>),
@@ -52,7 +49,7 @@ impl Encoder {
     /// An encoder for chunks of about so many bytes; text is coloured by the palette.
     pub fn new(format: Format, palette: Palette, room: usize) -> Self {
         let form = match format {
-            Format::Text => Form::Text { palette, is_snapshot: false },
+            Format::Text => Form::Text { palette, is_complete: false },
             Format::Jsonl => Form::Jsonl(jsonl::Lines::default()),
             Format::Csv => Form::Csv(Box::new(csv::Table::new())),
             Format::Tct => Form::Tct(Box::default()),
@@ -81,7 +78,7 @@ impl Encoder {
             chunk.bytes.reserve(*room);
         }
         match form {
-            Form::Text { is_snapshot: true, .. } => return,
+            Form::Text { is_complete: true, .. } => return,
             // Memory takes everything.
             Form::Text { palette, .. } => drop(text::write(&mut chunk.bytes, record, palette)),
             Form::Jsonl(lines) => lines.push(&mut chunk.bytes, record),
@@ -100,13 +97,17 @@ impl Encoder {
         chunk.records += 1;
     }
 
-    /// Writes one look at the host, if the form has one for it: as text, about `rows` sockets and as many groups at most, in lines of `width`
-    /// characters.
-    pub fn push_snapshot(&mut self, snapshot: &Snapshot, rows: usize, width: Option<usize>) {
-        let Form::Text { palette, is_snapshot } = &mut self.form else { return };
-        *is_snapshot = true;
+    /// Adds what the text form says of something that the other forms say in records; in those it adds nothing. With
+    /// `is_all` it is all that text says of the session.
+    pub fn push_text(
+        &mut self,
+        is_all: bool,
+        write: impl FnOnce(&mut Vec<u8>, &Palette) -> std::io::Result<()>,
+    ) {
+        let Form::Text { palette, is_complete } = &mut self.form else { return };
+        *is_complete = is_all;
         // Memory takes everything.
-        let _ = text::snapshot::write(&mut self.chunk.bytes, snapshot, Extent { rows, width }, palette);
+        let _ = write(&mut self.chunk.bytes, palette);
         self.chunk.records += 1;
     }
 

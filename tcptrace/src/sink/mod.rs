@@ -5,6 +5,7 @@
 //! counted.
 
 mod csv;
+mod direct;
 mod directory;
 mod encoder;
 mod escape;
@@ -21,11 +22,16 @@ mod text;
 mod time_text;
 mod writer;
 
-use std::{fmt, io, time::Instant};
+use std::{
+    fmt, io,
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
 
 use thiserror::Error;
 
 pub use self::{
+    direct::Direct,
     escape::Harmless,
     file::{Existing, OpenError},
     format::{Format, NameParts},
@@ -34,8 +40,12 @@ pub use self::{
     palette::Palette,
     rotation::Rotation,
 };
-use self::{output::Running, target::Target};
-use crate::record::{Header, Record, Snapshot, Summary, Totals};
+pub(crate) use self::{
+    directory::{Refusal, open_parent},
+    text::columns,
+};
+use self::{output::Running, target::Target, text::snapshot::Extent};
+use crate::record::{ClearPlan, Header, Record, Snapshot, Summary, Totals};
 
 /// A record could not be written.
 #[derive(Debug, Error)]
@@ -44,6 +54,14 @@ pub enum WriteError {
     /// do.
     #[error("the reader of standard output has gone")]
     ReaderGone,
+    /// An output that has to be written before the session goes on could not be.
+    #[error("cannot write to {name}: {reason}")]
+    Failed {
+        /// The output.
+        name: String,
+        /// What went wrong, and how far it came.
+        reason: String,
+    },
     /// Records are missing.
     #[error("the output is incomplete: {}", Shortfalls(.0))]
     Incomplete(Vec<Shortfall>),
@@ -73,6 +91,21 @@ impl fmt::Display for Shortfalls<'_> {
     }
 }
 
+/// What is to be ended, for whoever is asked on the terminal behind standard error.
+pub fn plan_for_terminal(plan: &ClearPlan, rows: usize) -> String {
+    let extent = Extent { rows, width: terminal_size(io::stderr()).map(|(width, _)| width) };
+    let mut text = Vec::new();
+    // Memory takes everything.
+    let _ = text::cleared::write_plan(&mut text, plan, extent, &Palette::default());
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Width and height of a terminal, in characters; `None` when it is none.
+fn terminal_size(terminal: impl AsFd) -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    (size.ws_col > 0).then_some((usize::from(size.ws_col), usize::from(size.ws_row)))
+}
+
 /// Outputs that are open, and have nothing in them yet.
 pub struct Outputs {
     opened: Vec<(Output, Target)>,
@@ -95,6 +128,14 @@ impl Outputs {
         self.opened.iter().any(|(_, target)| target.is_file())
     }
 
+    /// Begins to write, and to have written what is written: the header, to all of them.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_at_once(self, header: &Header) -> Result<Direct, WriteError> {
+        Direct::begin(self.opened, header)
+    }
+
     /// Begins to write: the header, to all of them.
     ///
     /// # Errors
@@ -105,18 +146,24 @@ impl Outputs {
             .into_iter()
             .map(|(output, target)| Running::start(&output, target, &files, header, pace))
             .collect::<Result<_, _>>()?;
-        Ok(Sinks { running, totals: Totals::default() })
+        Ok(Sinks { running, totals: Totals::default(), totals_at: None })
     }
 }
+
+/// How old the counters may be that a chunk tells: reading them costs some microseconds.
+const TOTALS_AGE: Duration = Duration::from_millis(100);
 
 /// All outputs of a session.
 pub struct Sinks {
     running: Vec<Running>,
     totals: Totals,
+    /// When the counters were read.
+    totals_at: Option<Instant>,
 }
 
 impl Sinks {
     /// Writes one record. It waits in memory until [`Sinks::flush`] finds that it has waited for long enough.
+    #[inline]
     pub fn write(&mut self, record: &Record) {
         for output in &mut self.running {
             output.write(record, &self.totals);
@@ -137,13 +184,17 @@ impl Sinks {
     }
 
     /// Passes on what has waited for long enough. To be called after each batch of records, and now and then when
-    /// there are none; `totals` are the session's counters so far.
+    /// there are none; `totals` reads the session's counters.
     ///
     /// # Errors
     /// When nobody is left to write to.
-    pub fn flush(&mut self, totals: Totals) -> Result<(), WriteError> {
-        self.totals = totals;
+    pub fn flush(&mut self, totals: impl FnOnce() -> Totals) -> Result<(), WriteError> {
         let now = Instant::now();
+        let is_old = self.totals_at.is_none_or(|at| now.saturating_duration_since(at) >= TOTALS_AGE);
+        if is_old || self.running.iter_mut().any(|output| output.is_due(now)) {
+            self.totals = totals();
+            self.totals_at = Some(now);
+        }
         for output in &mut self.running {
             output.flush(now, &self.totals);
         }

@@ -66,3 +66,15 @@ pub struct OutputOptions {
     /// How those that are files are treated.
     pub files: FileOptions,
 }
+
+impl OutputOptions {
+    /// Whether somebody may be looking at the records as they come.
+    pub fn are_watched(&self) -> bool {
+        self.outputs.iter().any(|output| output.destination == Destination::Stdout)
+    }
+
+    /// Whether one of them is a recording, from which a report is made.
+    pub fn have_recording(&self) -> bool {
+        self.outputs.iter().any(|output| output.format == Format::Tct)
+    }
+}

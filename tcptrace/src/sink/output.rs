@@ -21,7 +21,7 @@ use super::{
     file::Existing,
     queue::Last,
     target::Target,
-    text,
+    text::{self, snapshot::Extent},
     writer::{self, Outcome, Shared},
 };
 use crate::record::{Header, Record, Snapshot, Summary, Totals};
@@ -161,6 +161,7 @@ impl Running {
     }
 
     /// Encodes a record.
+    #[inline]
     pub fn write(&mut self, record: &Record, totals: &Totals) {
         self.encoder.push(record, totals);
         if self.encoder.len() >= self.room {
@@ -170,22 +171,27 @@ impl Running {
 
     /// Encodes one look at the host, if the form has one for it.
     pub fn write_snapshot(&mut self, snapshot: &Snapshot, rows: usize) {
-        let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| self.is_terminal);
-        let width = size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
-        self.encoder.push_snapshot(snapshot, rows, width);
+        let size = super::terminal_size(io::stdout()).filter(|_| self.is_terminal);
+        let extent = Extent { rows, width: size.map(|(width, _)| width) };
+        self.encoder.push_text(true, |out, palette| text::snapshot::write(out, snapshot, extent, palette));
+    }
+
+    /// Whether something has waited for long enough.
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        if self.encoder.is_empty() {
+            return false;
+        }
+        let since = *self.waiting_since.get_or_insert(now);
+        now.saturating_duration_since(since) >= self.flush
     }
 
     /// Hands over what has waited for long enough.
     pub fn flush(&mut self, now: Instant, totals: &Totals) {
-        if self.encoder.is_empty() {
-            return;
-        }
-        let since = *self.waiting_since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= self.flush {
+        if self.is_due(now) {
             self.hand_over(totals);
-        }
-        if self.is_terminal {
-            self.shared.queue.settle(TERMINAL_PATIENCE);
+            if self.is_terminal {
+                self.shared.queue.settle(TERMINAL_PATIENCE);
+            }
         }
     }
 

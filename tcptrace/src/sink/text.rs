@@ -1,8 +1,10 @@
 //! The records as lines for people. Not part of any promise: it may change to read better.
 
-mod columns;
+pub mod cleared;
+pub mod columns;
 pub mod snapshot;
 mod summary;
+pub mod time_wait;
 
 use std::io::{self, Write};
 
@@ -41,7 +43,11 @@ pub fn write(out: &mut dyn Write, record: &Record, palette: &Palette) -> io::Res
         Record::Transition(transition) => write_transition(out, transition, palette),
         Record::Leak(leak) => write_leak(out, leak, palette),
         Record::LeakEnd(end) => write_leak_end(out, end, palette),
+        // Shown together, as a look.
+        Record::TimeWait(_) | Record::TimeWaitSummary(_) => Ok(()),
+        Record::Cleared(cleared) => cleared::write(out, cleared, palette),
         Record::Summary(summary) => summary::write(out, summary, palette),
+        Record::ClearEnd(end) => cleared::write_end(out, end),
     }
 }
 

@@ -19,6 +19,9 @@ pub enum Error {
         /// The module that has the handler.
         module: &'static str,
     },
+    /// The kernel was built without SOCK_DESTROY.
+    #[error("this kernel cannot end sockets by SOCK_DESTROY: it was built without CONFIG_INET_DIAG_DESTROY")]
+    NoDestroy,
     /// The caller lacks the right.
     #[error("{operation}: permission denied; run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN")]
     Permission {

@@ -1,12 +1,13 @@
-//! The only door to `NETLINK_SOCK_DIAG`: lists the TCP sockets of one network namespace and looks a
-//! single one up by its cookie.
+//! The only door to `NETLINK_SOCK_DIAG`: lists the TCP sockets of one network namespace, looks a
+//! single one up by its cookie, and ends one.
 //!
 //! It knows nothing of processes (a socket's holders are the job of `owners`), it never changes a
-//! socket, and it never prints.
+//! socket but by [`SockDiag::destroy`], and it never prints.
 //!
 //! Kernel side: `net/core/sock_diag.c`, `net/ipv4/inet_diag.c`, `net/ipv4/tcp_diag.c`,
 //! `net/mptcp/mptcp_diag.c`; layout in `include/uapi/linux/inet_diag.h` and sock_diag(7).
 
+mod destroy;
 mod error;
 mod reply;
 mod request;
@@ -83,6 +84,8 @@ pub struct DiagSocket {
     pub cgroup_id: Option<u64>,
     /// When something last happened on the socket. `None` unless asked for, and for minisockets.
     pub times: Option<ActivityTimes>,
+    /// Whether both ends have timestamps (RFC 7323). `None` unless times were asked for, and for minisockets and MPTCP.
+    pub timestamps: Option<bool>,
     /// Whether it carries one path of an MPTCP connection: applications hold the connection, which is
     /// listed as [`TcpFlavour::Mptcp`]. Told to callers with CAP_NET_ADMIN only.
     pub is_mptcp_subflow: bool,

@@ -99,10 +99,14 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
     let mut cgroup_id = None;
     let mut times = None;
     let mut is_mptcp_subflow = false;
+    let mut timestamps = None;
     for attribute in NlasIterator::new(payload.get(HEADER_LENGTH..).unwrap_or_default()) {
         let attribute = attribute.map_err(|error| error.to_string())?;
         match attribute.kind() {
-            INET_DIAG_INFO => times = activity_times(attribute.value(), flavour),
+            INET_DIAG_INFO => {
+                times = activity_times(attribute.value(), flavour);
+                timestamps = has_timestamps(attribute.value(), flavour);
+            }
             INET_DIAG_CGROUP_ID => cgroup_id = array(attribute.value(), 0).map(u64::from_ne_bytes),
             INET_DIAG_ULP_INFO => is_mptcp_subflow = runs_mptcp(attribute.value()),
             _ => {}
@@ -124,6 +128,7 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
         interface: id.interface_id,
         cgroup_id,
         times,
+        timestamps,
         is_mptcp_subflow,
         minisocket_left_ms,
     })
@@ -162,6 +167,12 @@ fn activity_times(info: &[u8], flavour: TcpFlavour) -> Option<ActivityTimes> {
         last_data_recv_ms: word(info, received)?,
         last_ack_recv_ms: word(info, acknowledged)?,
     })
+}
+
+/// `tcpi_options` of `struct tcp_info`, of which the lowest bit is `TCPI_OPT_TIMESTAMPS`.
+fn has_timestamps(info: &[u8], flavour: TcpFlavour) -> Option<bool> {
+    let options = info.get(5).filter(|_| flavour == TcpFlavour::Tcp)?;
+    Some(options & 1 != 0)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Encodes the requests. Pure: bytes out, nothing sent.
 
-use netlink_packet_core::{Emitable, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader};
+use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader};
 use netlink_packet_sock_diag::{
     SOCK_DIAG_BY_FAMILY,
     constants::{AF_INET, AF_INET6, AF_UNSPEC, IPPROTO_TCP},
@@ -13,6 +13,8 @@ use crate::transition::StateSet;
 /// The message type of the older request (`include/uapi/linux/inet_diag.h`), which is the only one that
 /// takes both families in one pass over the host's hash table.
 pub(super) const TCPDIAG_GETSOCK: u16 = 18;
+/// The message type that ends a socket (`include/uapi/linux/sock_diag.h`, Linux 4.5).
+const SOCK_DESTROY: u16 = 21;
 /// The attribute that carries a protocol number too wide for a byte, since Linux 5.9 (`inet_diag.h`).
 const INET_DIAG_REQ_PROTOCOL: u16 = 3;
 const IPPROTO_MPTCP: u32 = 262;
@@ -61,16 +63,34 @@ pub(super) fn dump(
         states: StateFlags::from_bits_retain(states.bits()),
         socket_id: SocketId::new_v4(),
     };
-    encode(&request, flavour, NLM_F_REQUEST | NLM_F_DUMP, sequence)
+    let mut payload = payload(&request);
+    if flavour == TcpFlavour::Mptcp {
+        payload.extend_from_slice(&8u16.to_ne_bytes());
+        payload.extend_from_slice(&INET_DIAG_REQ_PROTOCOL.to_ne_bytes());
+        payload.extend_from_slice(&IPPROTO_MPTCP.to_ne_bytes());
+    }
+    message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, sequence, &payload)
 }
 
 /// A request for one TCP socket: the kernel finds it by its addresses and compares the cookie
 /// (`inet_diag_find_one_icsk`, then `sock_diag_check_cookie`).
 pub(super) fn lookup(socket: &Wanted, with_times: bool, sequence: u32) -> Vec<u8> {
-    let request = InetRequest {
+    let request = single(socket, extensions(with_times));
+    message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, sequence, &payload(&request))
+}
+
+/// A request to end one TCP socket, which the kernel finds in the same way; answered by an
+/// acknowledgment or a refusal.
+pub(super) fn destroy(socket: &Wanted, sequence: u32) -> Vec<u8> {
+    let request = single(socket, ExtensionFlags::empty());
+    message(SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, sequence, &payload(&request))
+}
+
+fn single(socket: &Wanted, extensions: ExtensionFlags) -> InetRequest {
+    InetRequest {
         family: if socket.local.is_ipv4() { AF_INET } else { AF_INET6 },
         protocol: IPPROTO_TCP,
-        extensions: extensions(with_times),
+        extensions,
         states: StateFlags::from_bits_retain(StateSet::ALL.bits()),
         socket_id: SocketId {
             source_port: socket.local.port(),
@@ -80,8 +100,7 @@ pub(super) fn lookup(socket: &Wanted, with_times: bool, sequence: u32) -> Vec<u8
             interface_id: socket.interface,
             cookie: cookie_bytes(socket.cookie),
         },
-    };
-    encode(&request, TcpFlavour::Tcp, NLM_F_REQUEST, sequence)
+    }
 }
 
 fn extensions(with_times: bool) -> ExtensionFlags {
@@ -104,15 +123,10 @@ fn cookie_bytes(cookie: u64) -> [u8; 8] {
     bytes
 }
 
-fn encode(request: &InetRequest, flavour: TcpFlavour, flags: u16, sequence: u32) -> Vec<u8> {
+fn payload(request: &InetRequest) -> Vec<u8> {
     let mut payload = vec![0; request.buffer_len()];
     request.emit(&mut payload);
-    if flavour == TcpFlavour::Mptcp {
-        payload.extend_from_slice(&8u16.to_ne_bytes());
-        payload.extend_from_slice(&INET_DIAG_REQ_PROTOCOL.to_ne_bytes());
-        payload.extend_from_slice(&IPPROTO_MPTCP.to_ne_bytes());
-    }
-    message(SOCK_DIAG_BY_FAMILY, flags, sequence, &payload)
+    payload
 }
 
 /// `struct inet_diag_req`: family, two prefix lengths, extensions, socket id (48 bytes), states, and the

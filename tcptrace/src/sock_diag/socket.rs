@@ -45,7 +45,7 @@ pub struct SockDiag {
 }
 
 /// How a conversation ended.
-enum Ending {
+pub(super) enum Ending {
     Complete { interrupted: bool },
     Refused(i32),
 }
@@ -199,7 +199,7 @@ impl SockDiag {
 
     /// Sends `request` and reads until its answer is complete: the end of a dump, or (`single`) one
     /// socket.
-    fn converse(
+    pub(super) fn converse(
         &mut self,
         operation: &'static str,
         request: &[u8],
@@ -251,13 +251,13 @@ impl SockDiag {
         }
     }
 
-    fn next_sequence(&mut self) -> u32 {
+    pub(super) fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
         self.sequence
     }
 }
 
-fn refusal(operation: &'static str, flavour: TcpFlavour, code: i32) -> Error {
+pub(super) fn refusal(operation: &'static str, flavour: TcpFlavour, code: i32) -> Error {
     if code == Errno::NOENT.raw_os_error() {
         let (protocol, module) = match flavour {
             TcpFlavour::Tcp => ("TCP", "tcp_diag"),

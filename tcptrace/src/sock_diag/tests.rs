@@ -220,3 +220,53 @@ fn a_dump_of_no_states_walks_nothing_and_still_proves_support() {
     diag.probe(TcpFlavour::Tcp).unwrap();
     assert_eq!(all(&mut diag, TcpFlavour::Tcp, StateSet::NONE), []);
 }
+
+/// A connection in CLOSE_WAIT from a port that can be used again.
+fn half_closed_from(listener: &TcpListener, port: u16) -> (TcpStream, TcpStream) {
+    use socket2::{Domain, Socket, Type};
+    let peer = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    peer.set_reuse_address(true).unwrap();
+    peer.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
+    peer.connect(&listener.local_addr().unwrap().into()).unwrap();
+    let (mut held, _) = listener.accept().unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(held.read(&mut [0; 1]).unwrap(), 0);
+    (held, peer.into())
+}
+
+#[test]
+fn only_the_very_socket_is_ended_and_never_the_one_that_took_its_place() {
+    if no_live() {
+        return;
+    }
+    let mut diag = SockDiag::open_here().unwrap();
+    diag.probe_destroy().expect("this test needs CONFIG_INET_DIAG_DESTROY");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (old, old_peer) = half_closed_from(&listener, 0);
+    let id = |held: &TcpStream| SocketId {
+        cookie: cookie_of(held),
+        local: held.local_addr().unwrap(),
+        remote: held.peer_addr().unwrap(),
+        interface: 0,
+    };
+    let (old_id, port) = (id(&old), old_peer.local_addr().unwrap().port());
+    // A reset leaves nothing behind that would keep the ports.
+    socket2::SockRef::from(&old).set_linger(Some(Duration::ZERO)).unwrap();
+    drop((old, old_peer));
+
+    let (new, mut new_peer) = half_closed_from(&listener, port);
+    let new_id = id(&new);
+    assert_eq!((old_id.local, old_id.remote), (new_id.local, new_id.remote));
+    assert!(!diag.destroy(&old_id).unwrap(), "the old one is no more");
+    assert!(!diag.destroy(&SocketId { cookie: u64::MAX, ..new_id }).unwrap(), "no cookie is no wildcard");
+    (&new).write_all(b"x").unwrap();
+    new_peer.read_exact(&mut [0; 1]).unwrap();
+    let fresh = diag.lookup(TcpFlavour::Tcp, &new_id, false).unwrap().unwrap();
+    assert_eq!(fresh.state, 8, "CLOSE_WAIT");
+
+    assert!(diag.destroy(&new_id).unwrap());
+    assert_eq!(diag.lookup(TcpFlavour::Tcp, &new_id, false).unwrap(), None);
+    assert!(!diag.destroy(&new_id).unwrap(), "it has ended already");
+    let error = (&new).write(b"x").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
+}

@@ -28,7 +28,7 @@ pub fn churn_in(netns: &Netns, connections: u64, port: u16) -> i32 {
     run(&mut command)
 }
 
-fn command(connections: u64, port: u16, family: u8) -> Command {
+pub fn command(connections: u64, port: u16, family: u8) -> Command {
     let mut command = Command::new(example("churn"));
     command.args(["--connections", &connections.to_string(), "--port", &port.to_string()]);
     command.args(["--family", &family.to_string()]);

@@ -4,6 +4,7 @@
 //! Nothing here waits without a limit, and no process that is started here outlives its test.
 
 pub mod churn;
+pub mod clear;
 pub mod clock;
 pub mod compare;
 pub mod connections;
@@ -13,11 +14,17 @@ pub mod leaky;
 pub mod netns;
 pub mod own_pair;
 pub mod process;
+pub mod reconnection;
+pub mod recorder;
 pub mod run;
 pub mod sock_destroy;
 pub mod stream;
+pub mod terminal;
+pub mod time_waits;
+pub mod tmpfs;
 pub mod tracer;
 pub mod truth;
+pub mod waiter;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};

@@ -2,12 +2,16 @@
 //! leaves no process behind.
 
 use anyhow::{Context, Result, bail};
+use serde_json::{Value, from_str};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// The program that leaks, with everything in CLOSE_WAIT. Dropping it kills it.
-pub struct Leaking(Child);
+pub struct Leaking {
+    child: Child,
+    holders: Vec<u32>,
+}
 
 impl Leaking {
     /// Returns once all sockets are leaked.
@@ -22,21 +26,33 @@ impl Leaking {
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start the program that leaks")?;
-        let mut leaking = Self(child);
-        let output = leaking.0.stdout.take().context("a child without output")?;
+        let mut leaking = Self { child, holders: Vec::new() };
+        let output = leaking.child.stdout.take().context("a child without output")?;
         for line in BufReader::new(output).lines() {
-            if line.context("cannot read what the program that leaks says")?.contains("\"ready\":true") {
+            let line = line.context("cannot read what the program that leaks says")?;
+            let truth: Value = from_str(&line).context("what the program that leaks says is no JSON")?;
+            if truth["ready"] == true {
+                leaking.holders.sort_unstable();
+                leaking.holders.dedup();
                 return Ok(leaking);
             }
+            let holders = truth["holders"].as_array().into_iter().flatten();
+            let pids = holders.filter_map(|holder| u32::try_from(holder["pid"].as_u64()?).ok());
+            leaking.holders.extend(pids);
         }
         bail!("the program that leaks ended before it was ready: its message is above")
+    }
+
+    /// The processes that hold the sockets.
+    pub fn holders(&self) -> &[u32] {
+        &self.holders
     }
 
     /// Asks it to end, and its processes with it, and waits.
     pub fn end(mut self) -> Result<()> {
         // The end of its input is what it ends at.
-        drop(self.0.stdin.take());
-        let status = self.0.wait().context("cannot wait for the program that leaks")?;
+        drop(self.child.stdin.take());
+        let status = self.child.wait().context("cannot wait for the program that leaks")?;
         if !status.success() {
             bail!("the program that leaks failed ({status}): its message is above");
         }
@@ -47,7 +63,7 @@ impl Leaking {
 impl Drop for Leaking {
     fn drop(&mut self) {
         // Errors mean that it has ended, which is what is wanted.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

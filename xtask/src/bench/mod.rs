@@ -5,7 +5,9 @@
 //! it met its goals.
 
 mod bpf_stats;
+mod clear;
 mod configuration;
+mod export;
 mod leaking;
 mod load;
 mod memory;
@@ -56,8 +58,12 @@ pub struct Bench {
 enum What {
     /// The highest connection rate two CPUs can make, and whether `trace` to a file loses anything at it
     Rate,
+    /// What it costs to keep records in each form, beside tcpstates, and how fast they are read back
+    Export(export::Export),
     /// How long `now` takes for very many leaked sockets, beside ss and lsof where they are installed
     Now(now::Now),
+    /// How long `clear` takes to end very many leaked sockets
+    Clear(clear::Clear),
 }
 
 /// The programs that are run, and a directory for what they write.
@@ -80,8 +86,10 @@ impl Bench {
             bail!("the benchmark needs two CPUs, one for the load and one for the tracer");
         }
         self.prepare.execute()?;
-        if let Some(What::Now(now)) = self.what {
-            return now.measure();
+        match self.what {
+            Some(What::Now(now)) => return now.measure(),
+            Some(What::Clear(clear)) => return clear.measure(),
+            Some(What::Rate | What::Export(_)) | None => {}
         }
         let [tcptrace, churn, floor] =
             build(true, [("--bin", "tcptrace"), ("--example", "churn"), ("--example", "floor")])?;
@@ -90,8 +98,10 @@ impl Bench {
         mount_tracefs()?;
         // Inherited by the load and the tracers: what else runs on this machine disturbs them less.
         setpriority_process(None, HIGHEST_PRIORITY).context("cannot raise the priority")?;
-        if let Some(What::Rate) = self.what {
-            return rate::measure(&programs, self.connections);
+        match &self.what {
+            Some(What::Rate) => return rate::measure(&programs, self.connections),
+            Some(What::Export(export)) => return export.measure(&programs, self.rounds, self.connections),
+            _ => {}
         }
         let outcome = rounds::measure(&programs, self.rounds, self.connections, &self.only)?;
         let start_up = start_up::measure(&programs, self.rounds)?;

@@ -181,7 +181,7 @@ fn tools(tcptrace: &Path) -> (Vec<Tool>, Vec<&'static str>) {
 }
 
 /// The median, with the lowest and the highest.
-fn spread(values: &[f64], digits: usize, unit: &str) -> String {
+pub fn spread(values: &[f64], digits: usize, unit: &str) -> String {
     let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
     let highest = values.iter().copied().fold(0.0, f64::max);
     let middle = median(values).unwrap_or_default();

@@ -35,7 +35,7 @@ impl Tracer {
     /// The same, on whatever CPUs there are.
     pub fn start_anywhere(configuration: &Configuration, scratch: &Path) -> Result<Self> {
         let errors = scratch.join("tracer.err");
-        let output = File::create(scratch.join("tracer.out")).context("cannot write what a tracer prints")?;
+        let output = File::create(output(scratch)).context("cannot write what a tracer prints")?;
         let mut command = Command::new(&configuration.program);
         command.args(&configuration.arguments).stdin(Stdio::null()).stdout(output);
         command.stderr(File::create(&errors).context("cannot write what a tracer complains of")?);
@@ -136,6 +136,11 @@ impl Drop for Tracer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What a tracer prints goes here.
+pub fn output(scratch: &Path) -> std::path::PathBuf {
+    scratch.join("tracer.out")
 }
 
 /// Lines of a file that are transitions of the connections to `port`; the listener's own are left out.

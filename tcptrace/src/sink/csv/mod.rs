@@ -62,6 +62,10 @@ impl Table {
     pub fn push(&mut self, record: &Record) -> bool {
         match record {
             Record::Header(_) | Record::Summary(_) | Record::Other(_) => return false,
+            // Of sessions that write no tables.
+            Record::TimeWait(_) | Record::TimeWaitSummary(_) | Record::Cleared(_) | Record::ClearEnd(_) => {
+                return false;
+            }
             Record::Transition(transition) => self.transition(transition),
             Record::Leak(leak) => self.leak(leak),
             Record::LeakEnd(end) => self.leak_end(end),

@@ -79,14 +79,14 @@ fn is_half_open(leak: &Leak) -> bool {
     leak.verdict == Some(Verdict::HalfOpen)
 }
 
-fn states(states: StateSet) -> String {
+pub(super) fn states(states: StateSet) -> String {
     let names: Vec<&str> =
         State::ALL.into_iter().filter(|state| states.contains(*state)).map(State::name).collect();
     names.join(" or ")
 }
 
 /// What was looked at, so that finding nothing means something.
-fn looked_at(scope: &Scope, duration_ns: u64) -> String {
+pub(super) fn looked_at(scope: &Scope, duration_ns: u64) -> String {
     let Scope { states: _, namespaces, processes, unreadable } = *scope;
     let unreadable = match unreadable {
         0 => String::new(),
@@ -164,7 +164,7 @@ fn table(leaks: &[Leak], width: Option<usize>) -> Columns<10> {
     table.show(AGE, leaks.iter().any(|leak| leak.age.is_some()));
     table.show(VERDICT, leaks.iter().any(|leak| leak.state == State::CloseWait));
     table.show(STATE, leaks.iter().any(|leak| leak.state != State::CloseWait));
-    table.show(PLACE, leaks.iter().any(|leak| place(leak).is_some()));
+    table.show(PLACE, leaks.iter().any(|leak| place(&leak.owners).is_some()));
     table.show(LOCAL_PORT, false);
     // What is in the summary too, or follows from the rest, makes room first.
     for sacrifice in [PLACE, LOCAL, RECV_Q] {
@@ -196,19 +196,19 @@ fn cells(leak: &Leak) -> [String; 10] {
             None if leak.state == State::CloseWait => "?".to_owned(),
             None => "-".to_owned(),
         },
-        place(leak).map_or_else(|| "-".to_owned(), |place| Harmless(place).to_string()),
+        place(&leak.owners).map_or_else(|| "-".to_owned(), |place| Harmless(place).to_string()),
     ]
 }
 
 /// `2m 05s`, or `≥ 2m 05s` where the upper bound is not known or is far off.
-fn short_age(age: &Age) -> String {
+pub(super) fn short_age(age: &Age) -> String {
     /// Bounds this close to each other (a part of the age) are one and the same to a person.
     const CLOSE: u64 = 20;
     let is_close = age.at_most_ns.is_some_and(|most| most - most.min(age.ns) <= age.ns / CLOSE);
     if age.is_exact || is_close { Elapsed(age.ns).to_string() } else { format!("≥ {}", Elapsed(age.ns)) }
 }
 
-fn process(owners: &[Owner]) -> String {
+pub(super) fn process(owners: &[Owner]) -> String {
     let Some(first) = owners.first() else { return "nobody".to_owned() };
     let more = match owners.len() {
         1 => String::new(),
@@ -218,7 +218,7 @@ fn process(owners: &[Owner]) -> String {
 }
 
 /// The first descriptor of the first holder. One of the listener's would be mistaken for the socket's.
-fn descriptors(owners: &[Owner]) -> String {
+pub(super) fn descriptors(owners: &[Owner]) -> String {
     let held = owners.first().filter(|owner| owner.evidence == Evidence::FdTable);
     match held.map(|owner| owner.fds.as_slice()) {
         None | Some([]) => "-".to_owned(),
@@ -227,8 +227,8 @@ fn descriptors(owners: &[Owner]) -> String {
     }
 }
 
-fn place(leak: &Leak) -> Option<&str> {
-    let process = &leak.owners.first()?.process;
+pub(super) fn place(owners: &[Owner]) -> Option<&str> {
+    let process = &owners.first()?.process;
     process.container.as_deref().or(process.unit.as_deref())
 }
 

@@ -1,0 +1,82 @@
+//! A copy of another process's descriptor, proven to be of the socket that is meant. Shuts nothing down.
+
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+
+use rustix::{
+    io::Errno,
+    net::sockopt::socket_cookie,
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open},
+};
+
+use super::Refusal;
+use crate::owners::{Evidence, Owner};
+
+/// Whether descriptors of other processes can be copied at all (Linux 5.6, and no seccomp filter in the way); else
+/// why not. Tried on this process itself, which always has the right to.
+pub fn probe() -> Result<(), String> {
+    let copied = pidfd_open(getpid(), PidfdFlags::empty())
+        .and_then(|pidfd| pidfd_getfd(&pidfd, pidfd.as_raw_fd(), PidfdGetfdFlags::empty()));
+    copied.map(|_| ()).map_err(|errno| {
+        format!("shutdown(2) needs pidfd_getfd(2) (Linux 5.6, not kept out by a seccomp filter): {errno}")
+    })
+}
+
+/// A descriptor of the socket with this cookie, from the first of its holders that still has one.
+///
+/// # Errors
+/// Why none can be had.
+pub fn take(owners: &[Owner], cookie: u64) -> Result<OwnedFd, Refusal> {
+    let mut refusal = Refusal::NoDescriptor;
+    for owner in owners.iter().filter(|owner| owner.evidence == Evidence::FdTable) {
+        for fd in &owner.fds {
+            match copy(owner.process.pid, *fd) {
+                // The process may have put something else in its place since it was listed.
+                Ok(copy) if socket_cookie(&copy) == Ok(cookie) => return Ok(copy),
+                Ok(_) | Err(Errno::SRCH | Errno::BADF) => {}
+                Err(errno) => refusal = refused(owner, errno),
+            }
+        }
+    }
+    Err(refusal)
+}
+
+fn copy(pid: u32, fd: u32) -> rustix::io::Result<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    let fd = RawFd::try_from(fd).map_err(|_| Errno::BADF)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty())
+}
+
+fn refused(owner: &Owner, errno: Errno) -> Refusal {
+    let remedy = if errno == Errno::PERM { "; it takes CAP_SYS_PTRACE" } else { "" };
+    Refusal::System(format!("copying a descriptor of process {}: {errno}{remedy}", owner.process.pid))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use std::{net::TcpListener, os::fd::AsFd as _, sync::Arc};
+
+    use super::*;
+    use crate::owners::ProcessIdentity;
+
+    fn own(fds: Vec<u32>) -> Vec<Owner> {
+        let process = Arc::new(ProcessIdentity::from_name(std::process::id(), "self"));
+        vec![Owner { process, fds, inherited: None, evidence: Evidence::FdTable }]
+    }
+
+    #[test]
+    fn only_a_descriptor_of_that_very_socket_is_taken() {
+        let sockets = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let fds = sockets.each_ref().map(|socket| socket.as_raw_fd().cast_unsigned());
+        let cookies = sockets.each_ref().map(|socket| socket_cookie(socket).unwrap());
+        let taken = take(&own(fds.to_vec()), cookies[1]).unwrap();
+        assert_eq!(socket_cookie(taken.as_fd()), Ok(cookies[1]));
+        assert_eq!(take(&own(vec![fds[0]]), cookies[1]).unwrap_err(), Refusal::NoDescriptor);
+        // No socket, no descriptor, no process.
+        assert_eq!(take(&own(vec![2, 1_000_000, u32::MAX]), cookies[1]).unwrap_err(), Refusal::NoDescriptor);
+        let mut nobody = own(vec![0]);
+        nobody[0].process = Arc::new(ProcessIdentity::from_name(u32::MAX, "nobody"));
+        assert_eq!(take(&nobody, cookies[1]).unwrap_err(), Refusal::NoDescriptor);
+    }
+}

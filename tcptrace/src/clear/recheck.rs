@@ -1,0 +1,157 @@
+//! Whether a socket is still what was listed, at the moment of acting. Pure.
+
+use super::{Change, selection::Selection};
+use crate::{
+    owners::{
+        inspector::Finding,
+        since::{self, JIFFY_NS},
+    },
+    sock_diag::DiagSocket,
+    transition::State,
+};
+
+/// Compares what was listed with what the kernel says of the same cookie, having been asked at `asked_ns`
+/// (CLOCK_MONOTONIC, nanoseconds).
+///
+/// # Errors
+/// What is different, when the socket is not to be touched.
+pub fn recheck(
+    listed: &Finding,
+    fresh: &DiagSocket,
+    asked_ns: u64,
+    selection: &Selection,
+) -> Result<(), Change> {
+    match State::from_number(fresh.state) {
+        Some(state) if state == listed.state => {}
+        Some(State::Close) | None => return Err(Change::Ended),
+        Some(state) => return Err(Change::State(state)),
+    }
+    let age_ns = since::bracket(asked_ns..=asked_ns, fresh.times).age_at(asked_ns).0;
+    if !selection.is_old_enough(age_ns) {
+        return Err(Change::HeardFrom);
+    }
+    if let Some(times) = fresh.times
+        && !selection.wants_half_open()
+    {
+        let quiet_ms = u64::from(times.last_data_sent_ms.min(times.last_data_recv_ms));
+        let since_listed_ns = asked_ns.saturating_sub(listed.looked_at_ns);
+        if quiet_ms * 1_000_000 + 2 * JIFFY_NS < since_listed_ns {
+            return Err(Change::Used);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+    use crate::{
+        diagnosis::Verdict,
+        owners::{Evidence, Owner, ProcessIdentity, inspector::ListedAs},
+        sock_diag::{ActivityTimes, TcpFlavour},
+        sockets::Since,
+        transition::{Endpoints, Socket, SocketKey},
+    };
+
+    pub const SECOND: u64 = 1_000_000_000;
+    const LISTED_NS: u64 = 5_000 * SECOND;
+
+    /// A socket that a process holds, which has been silent for some nanoseconds.
+    pub fn finding(state: State, silent_ns: u64) -> Finding {
+        let owner = Owner {
+            process: Arc::new(ProcessIdentity::from_name(71, "shop")),
+            fds: vec![17],
+            inherited: None,
+            evidence: Evidence::FdTable,
+        };
+        let endpoints =
+            Endpoints { local: ([10, 0, 0, 1], 8080).into(), remote: ([192, 0, 2, 1], 40_001).into() };
+        Finding {
+            key: SocketKey(9),
+            socket: Socket { cookie: Some(9), netns: Some(5), endpoints },
+            state,
+            since: Since::within(None, LISTED_NS - silent_ns),
+            looked_at_ns: LISTED_NS,
+            is_stuck: true,
+            recv_q: Some(0),
+            send_q: Some(0),
+            verdict: (state == State::CloseWait).then_some(Verdict::EofRead),
+            owners: vec![owner],
+            opened_by: None,
+            eof_read_by: None,
+            listed_as: Some(ListedAs { flavour: TcpFlavour::Tcp, interface: 0 }),
+        }
+    }
+
+    /// What the kernel says of it 30 s later.
+    fn later(state: State, sent_ms: u32, received_ms: u32, heard_ms: u32) -> DiagSocket {
+        DiagSocket {
+            flavour: TcpFlavour::Tcp,
+            cookie: 9,
+            family: 4,
+            local: ([10, 0, 0, 1], 8080).into(),
+            remote: ([192, 0, 2, 1], 40_001).into(),
+            state: state as u8,
+            inode: 1,
+            uid: 0,
+            recv_q: 0,
+            send_q: 0,
+            interface: 0,
+            cgroup_id: None,
+            times: Some(ActivityTimes {
+                last_data_sent_ms: sent_ms,
+                last_data_recv_ms: received_ms,
+                last_ack_recv_ms: heard_ms,
+            }),
+            is_mptcp_subflow: false,
+            minisocket_left_ms: None,
+            timestamps: None,
+        }
+    }
+
+    fn outcome(fresh: &DiagSocket, verdicts: &[Verdict]) -> Result<(), Change> {
+        let selection = Selection {
+            older_than: Duration::from_secs(60),
+            verdicts: verdicts.to_vec(),
+            ..Selection::default()
+        };
+        recheck(&finding(State::CloseWait, 100 * SECOND), fresh, LISTED_NS + 30 * SECOND, &selection)
+    }
+
+    #[test]
+    fn a_socket_that_nothing_happened_to_is_the_same() {
+        assert_eq!(outcome(&later(State::CloseWait, 200_000, 200_000, 130_000), &[]), Ok(()));
+    }
+
+    #[test]
+    fn a_socket_that_went_on_by_itself_is_left_alone() {
+        let went_to = |state| outcome(&later(state, 200_000, 200_000, 130_000), &[]);
+        assert_eq!(went_to(State::LastAck), Err(Change::State(State::LastAck)));
+        assert_eq!(went_to(State::Close), Err(Change::Ended));
+    }
+
+    #[test]
+    fn a_socket_whose_age_is_not_certain_any_more_is_left_alone() {
+        assert_eq!(outcome(&later(State::CloseWait, 200_000, 200_000, 20_000), &[]), Err(Change::HeardFrom));
+    }
+
+    #[test]
+    fn a_socket_that_carried_data_meanwhile_is_left_alone_unless_half_closes_were_asked_for() {
+        let sent = later(State::CloseWait, 10_000, 200_000, 130_000);
+        assert_eq!(outcome(&sent, &[]), Err(Change::Used));
+        assert_eq!(outcome(&sent, &[Verdict::EofRead, Verdict::HalfOpen]), Ok(()));
+        let sent_before = later(State::CloseWait, 31_000, 200_000, 130_000);
+        assert_eq!(outcome(&sent_before, &[]), Ok(()), "sent before it was listed");
+    }
+
+    #[test]
+    fn a_minisocket_has_no_times_and_is_old_enough_for_nobody_who_asks_for_an_age() {
+        let mut fresh = later(State::CloseWait, 0, 0, 0);
+        fresh.times = None;
+        assert_eq!(outcome(&fresh, &[]), Err(Change::HeardFrom));
+        let selection = Selection::default();
+        assert_eq!(recheck(&finding(State::CloseWait, 0), &fresh, LISTED_NS, &selection), Ok(()));
+    }
+}

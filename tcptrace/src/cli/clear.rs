@@ -1,0 +1,88 @@
+//! The options of `tcptrace clear`, and what they mean.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{
+    filters::{Filters, OwnerFilters},
+    output::OutputArguments,
+    values,
+};
+use crate::{
+    clear::{self, Method, selection::Selection},
+    diagnosis::Verdict,
+    session::clear::ClearOptions,
+    transition::{State, StateSet},
+};
+
+#[derive(Debug, Args)]
+pub struct ClearArguments {
+    /// Only sockets that have been in CLOSE_WAIT for this long for certain; of other states, those that have
+    /// heard nothing from their peer for this long. Required for CLOSE_WAIT
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    older_than: Option<Duration>,
+    /// Sockets in this state: CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2, CLOSING, LAST_ACK, TIME_WAIT; repeatable
+    #[arg(long, value_name = "STATE", default_value = "CLOSE_WAIT")]
+    state: Vec<State>,
+    /// Only sockets with this verdict (eof_read, eof_unread, data_unread, never_accepted, no_holder); repeatable. A half-close that is still used is never ended without
+    /// `--verdict half_open`
+    #[arg(long, value_enum, hide_possible_values = true)]
+    verdict: Vec<Verdict>,
+    /// End at most N sockets, the oldest first
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// End them; without it they are only listed (or, on a terminal, asked about)
+    #[arg(short, long)]
+    yes: bool,
+    /// The way to end them [default: destroy where the host can, shutdown for what it does not fit]
+    #[arg(long, value_enum)]
+    method: Option<Method>,
+    /// Sockets listed in the text form before anything is ended; 0 = all
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    rows: usize,
+    #[command(flatten)]
+    output: OutputArguments,
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
+    owners: OwnerFilters,
+}
+
+impl ClearArguments {
+    /// What the options mean.
+    pub fn resolve(&self) -> Result<ClearOptions, String> {
+        let Self { older_than, state, verdict, limit, yes, method, rows, output, filters, owners } = self;
+        if let Some(state) = state.iter().find(|state| !clear::STATES.contains(state)) {
+            return Err(format!(
+                "clear ends sockets that have begun to end ({}), and {state} has not: look at \
+                 `ss --kill` for what it would take",
+                clear::STATES.map(State::name).join(", "),
+            ));
+        }
+        let states: StateSet = state.iter().copied().collect();
+        if older_than.is_none() && states.contains(State::CloseWait) {
+            return Err("ending sockets in CLOSE_WAIT takes --older-than, because every connection that its peer closes \
+                        first is in it for a moment: for example --older-than 5m"
+                .to_owned());
+        }
+        let outputs = output.resolve_told()?;
+        let (filter, netns) = filters.resolve(states)?;
+        let selection = Selection {
+            states,
+            older_than: older_than.unwrap_or_default(),
+            verdicts: verdict.clone(),
+            filter,
+            netns,
+            owners: owners.resolve(),
+            limit: limit.map(|limit| limit as usize),
+        };
+        Ok(ClearOptions {
+            selection,
+            method: *method,
+            yes: *yes,
+            rows: if *rows == 0 { usize::MAX } else { *rows },
+            outputs,
+        })
+    }
+}

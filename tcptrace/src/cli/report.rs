@@ -1,0 +1,180 @@
+//! The options of `tcptrace report`, and what they mean.
+
+use std::{
+    io::{IsTerminal as _, stdout},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+
+use super::{
+    filters::{Filters, OwnerFilters},
+    values,
+};
+use crate::{
+    report::{
+        aggregate::Wanted,
+        output::Destination,
+        run::{self, Form, ReportOptions},
+        sums::{MOST_WORST, Threshold, Window},
+        window::Moment,
+    },
+    transition::StateSet,
+};
+
+/// A socket counts as stuck after this long where nothing else is said: what `leaks` does.
+const OLDER_THAN: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// Recordings (.tct or JSON Lines, compressed or not), of one session or host or of several; `-` for standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Write the report to FILE, which is replaced as a whole; the form goes by its ending (.html, .json, .txt)
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The form of the report [default: text]
+    #[arg(long, value_enum)]
+    format: Option<Form>,
+    /// Put the report in the place of whatever has the name: by default only a report makes room
+    #[arg(long)]
+    force: bool,
+    /// Nothing before TIME: 2026-11-24T14:05:00Z, "2026-11-24 14:05" or 14:05 where you are, +5m after the beginning,
+    /// -10m before the end of the recordings
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    from: Option<Moment>,
+    /// Nothing after TIME
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    to: Option<Moment>,
+    /// Only sockets that were in CLOSE_WAIT for this long [default: what `leaks` and `now` reported, and 10s where there
+    /// are transitions only]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    older_than: Option<Duration>,
+    /// How many of everything are listed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=(MOST_WORST as i64)), default_value_t = 10)]
+    top: u8,
+    /// The recordings may still grow: make the report anew until Ctrl-C, on the terminal or in the file
+    #[arg(long)]
+    follow: bool,
+    /// Sockets in CLOSE_WAIT that are followed at once; further ones are counted and left out
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 1_000_000)]
+    max_sockets: u32,
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
+    owners: OwnerFilters,
+}
+
+impl ReportArguments {
+    /// Makes the report. Prints what goes wrong; the exit code.
+    ///
+    /// # Errors
+    /// When the options make no sense.
+    pub fn run(&self) -> Result<u8, String> {
+        let made = run::run(&self.resolve()?);
+        Ok(made.map_or_else(
+            |error| {
+                let code = error.exit_code();
+                // `tcptrace report FILE | head` has got what it wanted.
+                if code != 0 {
+                    log::error!("{error}");
+                }
+                code
+            },
+            |()| 0,
+        ))
+    }
+
+    /// What the options mean.
+    fn resolve(&self) -> Result<ReportOptions, String> {
+        let Self {
+            files,
+            output,
+            format,
+            force,
+            from,
+            to,
+            older_than,
+            top,
+            follow,
+            max_sockets,
+            filters,
+            owners,
+        } = self;
+        let (destination, form) = destination(output.as_deref(), *format, *force)?;
+        if *follow {
+            check_follow(files, &destination, form, [from, to])?;
+        }
+        let (connections, netns) = filters.resolve(StateSet::ALL)?;
+        let ns = u64::try_from(older_than.unwrap_or(OLDER_THAN).as_nanos()).unwrap_or(u64::MAX);
+        Ok(ReportOptions {
+            files: files.clone(),
+            wanted: Wanted {
+                threshold: Threshold { ns, is_asked_for: older_than.is_some() },
+                window: Window::ALL,
+                connections,
+                netns,
+                owners: owners.resolve(),
+                max_sockets: *max_sockets as usize,
+            },
+            from: from.clone(),
+            to: to.clone(),
+            top: usize::from(*top),
+            form,
+            destination,
+            follow: *follow,
+        })
+    }
+}
+
+fn destination(
+    output: Option<&Path>,
+    format: Option<Form>,
+    force: bool,
+) -> Result<(Destination, Form), String> {
+    let Some(path) = output.filter(|path| path.as_os_str() != "-") else {
+        return Ok((Destination::Stdout, format.unwrap_or(Form::Text)));
+    };
+    let by_ending = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("html" | "htm") => Some(Form::Html),
+        Some("json") => Some(Form::Json),
+        Some("txt" | "text") => Some(Form::Text),
+        _ => None,
+    };
+    let form = format.or(by_ending).ok_or_else(|| {
+        format!(
+            "cannot tell the format from the name {}: end it in .html, .json or .txt, or add --format",
+            path.display()
+        )
+    })?;
+    Ok((Destination::File { path: path.to_owned(), force }, form))
+}
+
+fn check_follow(
+    files: &[PathBuf],
+    destination: &Destination,
+    form: Form,
+    window: [&Option<Moment>; 2],
+) -> Result<(), String> {
+    if form == Form::Perfetto {
+        return Err(
+            "--follow makes a report anew each time: --format perfetto writes a trace once".to_owned()
+        );
+    }
+    if *destination == Destination::Stdout && (form != Form::Text || !stdout().is_terminal()) {
+        return Err(
+            "--follow draws on a terminal or replaces a file: add -o FILE (.html, .json or .txt)".to_owned()
+        );
+    }
+    if window.into_iter().flatten().any(|moment| matches!(moment, Moment::BeforeEnd(_))) {
+        return Err(
+            "with --follow the recordings have no end yet: give a time that does not count back from it"
+                .to_owned(),
+        );
+    }
+    if files.iter().any(|file| file.as_os_str() == "-") {
+        return Err("standard input ends by itself: --follow is for files".to_owned());
+    }
+    Ok(())
+}

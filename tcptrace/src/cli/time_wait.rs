@@ -1,0 +1,90 @@
+//! The options of `tcptrace time-wait`, and what they mean.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{
+    Kernel,
+    filters::{Filters, OwnerFilters},
+    output::OutputArguments,
+    values,
+};
+use crate::{
+    kernel::TrackedCalls,
+    session::time_wait::{LiveLooks, TimeWaitOptions},
+    transition::StateSet,
+};
+
+/// Sockets whose states the tracepoint backend keeps: those in FIN_WAIT1, which is short.
+const MAX_SOCKETS: u32 = 262_144;
+
+#[derive(Debug, Args)]
+pub struct TimeWaitArguments {
+    /// Watch who closes first until stopped; on a terminal the view is refreshed
+    #[arg(long)]
+    watch: bool,
+    /// Watch for this time (30s, 5m, 1h)
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    duration: Option<Duration>,
+    /// Time between two looks, with --watch or --duration [default: 2s on a terminal, else 10s]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    interval: Option<Duration>,
+    /// Exit with 1 when a destination reaches --ports-used
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Share of the local ports to one destination, with --exit-code
+    #[arg(long, value_name = "PERCENT", value_parser = values::percent, default_value = "80%")]
+    ports_used: u64,
+    /// Destinations listed for each network namespace in the text form; 0 = all
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    rows: usize,
+    #[command(flatten)]
+    output: OutputArguments,
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
+    owners: OwnerFilters,
+    #[command(flatten)]
+    kernel: Kernel,
+}
+
+impl TimeWaitArguments {
+    /// What the options mean.
+    pub fn resolve(&self) -> Result<TimeWaitOptions, String> {
+        let Self {
+            watch,
+            duration,
+            interval,
+            exit_code: _,
+            ports_used,
+            rows,
+            output,
+            filters,
+            owners,
+            kernel,
+        } = self;
+        let is_live = *watch || duration.is_some();
+        if interval.is_some() && !is_live {
+            return Err("--interval is the time between two looks: add --watch or --duration".to_owned());
+        }
+        if interval.is_some_and(|interval| interval.is_zero()) {
+            return Err("--interval has to be longer than nothing, like 500ms or 10s".to_owned());
+        }
+        let outputs = output.resolve_told()?;
+        let (filter, netns) = filters.resolve(StateSet::FIN_WAIT1)?;
+        let tracer =
+            || kernel.tracer(filter.clone(), false, TrackedCalls::default(), 4 << 20, MAX_SOCKETS, &outputs);
+        let live = is_live.then(|| LiveLooks { tracer: tracer(), interval: *interval, duration: *duration });
+        Ok(TimeWaitOptions {
+            filter: filter.clone(),
+            netns,
+            owners: owners.resolve(),
+            live,
+            ports_used_percent: *ports_used,
+            rows: if *rows == 0 { usize::MAX } else { *rows },
+            files_root: "/".into(),
+            outputs,
+        })
+    }
+}

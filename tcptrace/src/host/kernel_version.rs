@@ -1,0 +1,34 @@
+//! The version of the running kernel, as far as it decides what is true of it.
+
+/// Major and minor number. Distributions take changes over into older versions: a version that is high enough proves
+/// that a change is there, a lower one proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KernelVersion(pub u32, pub u32);
+
+impl KernelVersion {
+    /// Of a release as `uname -r` prints it; `None` when it does not begin with two numbers.
+    pub fn of(release: &str) -> Option<Self> {
+        let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+        Some(Self(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    }
+
+    /// Of the running kernel.
+    pub fn running() -> Option<Self> {
+        Self::of(&rustix::system::uname().release().to_string_lossy())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_compared_by_number() {
+        assert_eq!(KernelVersion::of("6.18.44-fc-v595"), Some(KernelVersion(6, 18)));
+        assert_eq!(KernelVersion::of("5.8-rc1"), Some(KernelVersion(5, 8)));
+        assert!(KernelVersion(6, 12) > KernelVersion(6, 9) && KernelVersion(6, 0) > KernelVersion(5, 19));
+        for wrong in ["", "six", "6", "linux-6.1"] {
+            assert_eq!(KernelVersion::of(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Who holds sockets that have something in common with ones that nobody holds any more: processes that may have
+//! closed those, not ones that were seen doing it.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{Evidence, Owner, descriptors::Holders, listing::Roots, people::People, proc_fd};
+
+/// The holders of sockets, by the sockets' inode numbers. Reads every descriptor table of the host once.
+pub fn holders(
+    roots: &Roots,
+    connections: &FxHashSet<u32>,
+    listeners: &FxHashSet<u32>,
+) -> FxHashMap<u32, Vec<Owner>> {
+    let wanted = connections.union(listeners).copied().collect();
+    let mut by_inode: FxHashMap<u32, Holders> = FxHashMap::default();
+    for proc_fd::InodeHolder { inode, pid, fd } in
+        proc_fd::holders_by_inode(&roots.proc_root, &wanted).holders
+    {
+        by_inode.entry(inode).or_default().entry(pid).or_default().push(fd);
+    }
+    let mut people = People::new(roots);
+    let owners = |(inode, holders): (u32, Holders)| {
+        let evidence = if listeners.contains(&inode) { Evidence::Listener } else { Evidence::FdTable };
+        (inode, people.owners(&holders, evidence, None))
+    };
+    by_inode.into_iter().map(owners).collect()
+}

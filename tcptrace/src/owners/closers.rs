@@ -1,0 +1,223 @@
+//! Who closes sockets: processes told by the kernel side at the moment of close(), looked up at once because they may
+//! end any moment. Bounded in number and in reads of /proc; what goes beyond is known by name alone.
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use rustc_hash::FxHashMap;
+
+use super::process::{ProcessIdentity, ProcessReader};
+use crate::{host::clock, time_wait::CloserId, transition::Task};
+
+/// Processes kept; about a kilobyte each.
+const MOST_KEPT: usize = 4_096;
+
+/// Names kept of processes that there was no room or no time for.
+const MOST_NAMES: usize = 1_024;
+
+/// Processes read within a second, at some fifty microseconds each.
+const READS_A_SECOND: u32 = 256;
+
+/// A description is taken for good for so long: then the process may have called exec, or be another.
+const FRESH_NS: u64 = 1_000_000_000;
+
+/// A process that has closed nothing for so long has no minisockets any more.
+const IDLE_NS: u64 = 130_000_000_000;
+
+/// The processes that were seen closing sockets.
+pub struct Closers {
+    reader: ProcessReader,
+    kept: FxHashMap<CloserId, Kept>,
+    by_pid: FxHashMap<u32, Seen>,
+    /// By name as the process chose it.
+    by_name: HashMap<[u8; 16], CloserId>,
+    next: u32,
+    budget: Budget,
+}
+
+struct Kept {
+    process: Arc<ProcessIdentity>,
+    used_ns: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Seen {
+    closer: CloserId,
+    read_ns: u64,
+}
+
+/// Reads of /proc that are left in this second.
+#[derive(Default)]
+struct Budget {
+    began_ns: u64,
+    left: u32,
+}
+
+impl Closers {
+    /// Knows nobody yet; `proc_root` is /proc.
+    pub fn new(proc_root: &Path) -> Self {
+        Self {
+            reader: ProcessReader::new(proc_root, clock::booted()),
+            kept: FxHashMap::default(),
+            by_pid: FxHashMap::default(),
+            by_name: HashMap::new(),
+            next: 0,
+            budget: Budget::default(),
+        }
+    }
+
+    /// The process of a task that closed a socket at `ktime_ns` (CLOCK_MONOTONIC, nanoseconds). `None` when there is
+    /// no room, not even for its name.
+    pub fn identify(&mut self, task: &Task, ktime_ns: u64) -> Option<CloserId> {
+        let seen = self.by_pid.get(&task.pid).copied();
+        let closer = match seen {
+            Some(seen)
+                if ktime_ns.saturating_sub(seen.read_ns) < FRESH_NS
+                    && self.process(seen.closer).is_some_and(|process| may_be(process, task)) =>
+            {
+                Some(seen.closer)
+            }
+            _ if self.budget.take(ktime_ns) => self.read(task, ktime_ns, seen),
+            Some(seen) => Some(seen.closer),
+            None => self.by_name(task, ktime_ns),
+        }?;
+        if let Some(kept) = self.kept.get_mut(&closer) {
+            kept.used_ns = ktime_ns;
+        }
+        Some(closer)
+    }
+
+    /// Who that was.
+    pub fn process(&self, closer: CloserId) -> Option<&Arc<ProcessIdentity>> {
+        self.kept.get(&closer).map(|kept| &kept.process)
+    }
+
+    fn read(&mut self, task: &Task, ktime_ns: u64, seen: Option<Seen>) -> Option<CloserId> {
+        let before = seen.and_then(|seen| Some((seen.closer, Arc::clone(self.process(seen.closer)?))));
+        // A process that began later has only got its pid.
+        let now = self.reader.read(task.pid).ok().filter(|process| {
+            process.start_ticks.is_some_and(|started| started <= clock::boot_ticks_at(ktime_ns))
+        });
+        let closer = match (now, before) {
+            (Some(process), Some((closer, before))) if process.start_ticks == before.start_ticks => {
+                if let Some(kept) = self.kept.get_mut(&closer).filter(|_| process != *before) {
+                    kept.process = Arc::new(process);
+                }
+                closer
+            }
+            (Some(process), _) => match self.keep(process, ktime_ns) {
+                Some(closer) => closer,
+                None => return self.by_name(task, ktime_ns),
+            },
+            // It has ended.
+            (None, Some((closer, before))) if may_be(&before, task) => closer,
+            (None, _) => return self.by_name(task, ktime_ns),
+        };
+        self.by_pid.insert(task.pid, Seen { closer, read_ns: ktime_ns });
+        Some(closer)
+    }
+
+    /// A process that has ended before it could be read, or that there was no time to read: all of that name are
+    /// one.
+    fn by_name(&mut self, task: &Task, ktime_ns: u64) -> Option<CloserId> {
+        if let Some(closer) = self.by_name.get(&task.comm.0) {
+            return Some(*closer);
+        }
+        if self.by_name.len() >= MOST_NAMES {
+            return None;
+        }
+        let process = ProcessIdentity::from_name(task.pid, &task.comm.to_text());
+        let closer = self.insert(process, ktime_ns);
+        self.by_name.insert(task.comm.0, closer);
+        Some(closer)
+    }
+
+    fn keep(&mut self, process: ProcessIdentity, ktime_ns: u64) -> Option<CloserId> {
+        if self.kept.len() >= MOST_KEPT {
+            self.kept.retain(|_, kept| ktime_ns.saturating_sub(kept.used_ns) < IDLE_NS);
+            self.by_pid.retain(|_, seen| self.kept.contains_key(&seen.closer));
+            self.by_name.retain(|_, closer| self.kept.contains_key(closer));
+        }
+        (self.kept.len() < MOST_KEPT).then(|| self.insert(process, ktime_ns))
+    }
+
+    fn insert(&mut self, process: ProcessIdentity, ktime_ns: u64) -> CloserId {
+        let closer = CloserId(self.next);
+        self.next = self.next.wrapping_add(1);
+        self.kept.insert(closer, Kept { process: Arc::new(process), used_ns: ktime_ns });
+        closer
+    }
+}
+
+/// Whether a task may be of this process, of whose pid it is. The name of a main thread is that of the process: another
+/// name, another process (or another program).
+fn may_be(process: &ProcessIdentity, task: &Task) -> bool {
+    task.tid != task.pid || task.comm.to_text() == process.comm
+}
+
+impl Budget {
+    fn take(&mut self, now_ns: u64) -> bool {
+        if now_ns.saturating_sub(self.began_ns) >= 1_000_000_000 {
+            *self = Self { began_ns: now_ns, left: READS_A_SECOND };
+        }
+        self.left = match self.left.checked_sub(1) {
+            Some(left) => left,
+            None => return false,
+        };
+        true
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::transition::Comm;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn task(pid: u32, name: &str) -> Task {
+        let mut comm = [0; 16];
+        comm[..name.len()].copy_from_slice(name.as_bytes());
+        Task { pid, tid: pid, comm: Comm(comm) }
+    }
+
+    #[test]
+    fn a_living_process_is_described_and_an_ended_one_named() {
+        let root = tempfile::tempdir().unwrap();
+        let mut closers = Closers::new(root.path());
+        let directory = root.path().join("7");
+        std::fs::create_dir(&directory).unwrap();
+        let started = clock::boot_ticks_at(clock::monotonic_ns()) - 100;
+        let stat = |started: u64| format!("7 (shop) S{} {started} 0", " 0".repeat(18));
+        std::fs::write(directory.join("stat"), stat(started)).unwrap();
+        std::fs::write(directory.join("cmdline"), "shop\0--fast\0").unwrap();
+        let now = clock::monotonic_ns();
+        let shop = closers.identify(&task(7, "shop"), now).unwrap();
+        assert_eq!(closers.process(shop).unwrap().cmdline, ["shop", "--fast"]);
+        // Ended: what was read of it stays. Another one with the same pid is another.
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(closers.identify(&task(7, "shop"), now + SECOND), Some(shop));
+        let other = closers.identify(&task(7, "other"), now + SECOND).unwrap();
+        assert_ne!(other, shop);
+        assert_eq!(closers.process(other).unwrap().comm, "other");
+        // One that took the pid over later did not close anything before.
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::write(directory.join("stat"), stat(started + 10_000_000)).unwrap();
+        assert_eq!(closers.identify(&task(7, "shop"), now + 3 * SECOND), Some(shop));
+    }
+
+    #[test]
+    fn memory_and_reads_are_bounded() {
+        let root = tempfile::tempdir().unwrap();
+        let mut closers = Closers::new(root.path());
+        let now = clock::monotonic_ns();
+        for pid in 1..20_000 {
+            closers.identify(&task(pid, &format!("name-{pid}")), now + u64::from(pid));
+        }
+        assert!(closers.kept.len() <= MOST_NAMES && closers.by_pid.is_empty());
+        assert_eq!(closers.identify(&task(30_000, "one-more"), now), None);
+        let mut budget = Budget::default();
+        assert_eq!((0..1_000).filter(|_| budget.take(SECOND)).count(), READS_A_SECOND as usize);
+        assert!(budget.take(2 * SECOND));
+    }
+}

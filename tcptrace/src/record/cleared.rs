@@ -1,0 +1,203 @@
+//! What became of sockets that were to be ended, with who asked for it and what was asked for: an account
+//! that stands by itself.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use tcptrace_ebpf::config::{SIDE_LOCAL, SIDE_REMOTE};
+
+use super::{
+    Age, Scope, Summary,
+    json::{NanosecondTime, Shown, age_fields, socket_fields, summary_fields},
+};
+use crate::{
+    clear::{Method, Outcome, selection::Selection},
+    diagnosis::Verdict,
+    owners::{Owner, ProcessIdentity, filter::OwnerFilter},
+    transition::{Socket, State},
+};
+
+/// A socket that was to be ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cleared {
+    /// When it was acted upon; for a dry run, when it was looked at.
+    pub time: Timestamp,
+    /// The socket.
+    pub socket: Socket,
+    /// Its state before.
+    pub state: State,
+    /// Time in CLOSE_WAIT; `None` in other states.
+    pub age: Option<Age>,
+    /// Why it was stuck; `None` when that cannot be told, and in other states.
+    pub verdict: Option<Verdict>,
+    /// The way; `None` when none fits.
+    pub method: Option<Method>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Who held it, each with the evidence; their descriptors stay open.
+    pub owners: Vec<Owner>,
+    /// Who ended it.
+    pub cleared_by: Arc<Actor>,
+    /// What was asked for.
+    pub selection: Arc<Selection>,
+}
+
+/// Who runs the command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    /// Process id of tcptrace.
+    pub pid: u32,
+    /// Its real user id.
+    pub uid: u32,
+    /// Whom sudo named as the user behind it; anybody who is root already can say what they like here.
+    pub sudo_user: Option<String>,
+}
+
+/// How many sockets had which outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Outcomes {
+    /// No more.
+    pub gone: u64,
+    /// On their way.
+    pub closing: u64,
+    /// Could not be ended.
+    pub refused: u64,
+    /// Not touched.
+    pub changed: u64,
+    /// Only listed.
+    pub dry_run: u64,
+}
+
+impl Outcomes {
+    /// Counts one.
+    pub fn count(&mut self, outcome: &Outcome) {
+        let Self { gone, closing, refused, changed, dry_run } = self;
+        *match outcome {
+            Outcome::Gone => gone,
+            Outcome::Closing(_) => closing,
+            Outcome::Refused(_) => refused,
+            Outcome::Changed(_) => changed,
+            Outcome::DryRun(_) => dry_run,
+        } += 1;
+    }
+}
+
+/// Descriptors of ended sockets that a process keeps until it closes them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// Who.
+    pub process: Arc<ProcessIdentity>,
+    /// How many.
+    pub descriptors: u64,
+    /// Descriptors in use, when known.
+    pub fds_used: Option<u64>,
+    /// The process's limit of descriptors, when known.
+    pub fds_limit: Option<u64>,
+}
+
+/// The end of a session that ended sockets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClearEnd {
+    /// The sums, of the sockets that were chosen.
+    pub summary: Summary,
+    /// What became of them.
+    pub outcomes: Outcomes,
+    /// What stays open, the most first.
+    pub kept: Vec<Kept>,
+}
+
+/// Sockets that were asked for in all but one respect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Too young, or of an age that is not known.
+    pub too_young: u64,
+    /// Half-closed, and still used.
+    pub still_used: u64,
+    /// Beyond the limit.
+    pub beyond_limit: u64,
+}
+
+/// What is to be ended, before anything is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClearPlan {
+    /// The sockets, the oldest first.
+    pub planned: Vec<Cleared>,
+    /// Of these, how many are also held by a process that was not asked for.
+    pub shared: u64,
+    /// What was nearly chosen.
+    pub left_out: LeftOut,
+    /// What was looked at.
+    pub scope: Scope,
+    /// How long that took, in nanoseconds.
+    pub duration_ns: u64,
+    /// Descriptors that will stay open, the most first.
+    pub kept: Vec<Kept>,
+}
+
+impl Serialize for Cleared {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { time, socket, state, age, verdict, method, outcome, owners, cleared_by, selection } = self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", "cleared")?;
+        map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
+        socket_fields(&mut map, socket)?;
+        map.serialize_entry("state", state)?;
+        map.serialize_entry("method", method)?;
+        map.serialize_entry("outcome", outcome.name())?;
+        map.serialize_entry("reason", &outcome.reason())?;
+        age_fields(&mut map, age.as_ref())?;
+        map.serialize_entry("verdict", verdict)?;
+        map.serialize_entry("owners", owners)?;
+        map.serialize_entry("cleared_by", cleared_by.as_ref())?;
+        map.serialize_entry("selection", selection.as_ref())?;
+        map.end()
+    }
+}
+
+impl Serialize for ClearEnd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { summary, outcomes, kept } = self;
+        let mut map = serializer.serialize_map(None)?;
+        summary_fields(&mut map, summary)?;
+        map.serialize_entry("outcomes", outcomes)?;
+        let descriptors: u64 = kept.iter().map(|kept| kept.descriptors).sum();
+        map.serialize_entry("descriptors_kept", &descriptors)?;
+        map.end()
+    }
+}
+
+/// By the names of the options; a list is empty where nothing was asked for.
+impl Serialize for Selection {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { states, older_than, verdicts, filter, netns, owners, limit } = self;
+        let OwnerFilter { pids, comms, units, containers } = owners;
+        let states: Vec<State> = State::ALL.into_iter().filter(|state| states.contains(*state)).collect();
+        let ports = |sides| {
+            filter
+                .ports
+                .iter()
+                .filter(move |rule| rule.sides == sides)
+                .map(|rule| rule.port)
+                .collect::<Vec<_>>()
+        };
+        let addresses: Vec<String> =
+            filter.addresses.iter().map(|range| format!("{}/{}", range.address, range.prefix)).collect();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("state", &states)?;
+        map.serialize_entry("older_than_ns", &u64::try_from(older_than.as_nanos()).unwrap_or(u64::MAX))?;
+        map.serialize_entry("verdict", verdicts)?;
+        map.serialize_entry("port", &ports(SIDE_LOCAL | SIDE_REMOTE))?;
+        map.serialize_entry("lport", &ports(SIDE_LOCAL))?;
+        map.serialize_entry("rport", &ports(SIDE_REMOTE))?;
+        map.serialize_entry("addr", &addresses)?;
+        map.serialize_entry("family", &(filter.family != 0).then_some(filter.family))?;
+        map.serialize_entry("netns", netns)?;
+        map.serialize_entry("pid", pids)?;
+        map.serialize_entry("comm", comms)?;
+        map.serialize_entry("unit", units)?;
+        map.serialize_entry("container", containers)?;
+        map.serialize_entry("limit", limit)?;
+        map.end()
+    }
+}

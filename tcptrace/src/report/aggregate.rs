@@ -1,0 +1,332 @@
+//! Takes the records of all recordings one by one, and keeps what a report needs of them. Pure: no I/O, no clock.
+
+use hdrhistogram::CreationError;
+
+use super::{
+    cast::Cast,
+    closes::{ClosedFirst, Closes},
+    episode::{End, Episode, Episodes, Finding, Holder, SocketId},
+    sums::{Sums, Threshold, Window},
+    unix_ns,
+};
+use crate::{
+    kernel::KernelFilter,
+    owners::{Owner, ProcessIdentity, filter::OwnerFilter},
+    record::{Age, EndedHow, Header, Leak, LeakEnd, Record, Timed},
+    transition::{Socket, State, Transition},
+};
+
+/// What is wanted of the recordings.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// What counts as stuck.
+    pub threshold: Threshold,
+    /// Which part of the time.
+    pub window: Window,
+    /// Which connections; states do not matter.
+    pub connections: KernelFilter,
+    /// Which network namespaces (inode numbers); none = all.
+    pub netns: Vec<u32>,
+    /// Whose sockets.
+    pub owners: OwnerFilter,
+    /// Sockets in CLOSE_WAIT followed at once.
+    pub max_sockets: usize,
+}
+
+impl Wanted {
+    /// Whether a socket passes the filters on connections.
+    pub fn admits_socket(&self, socket: &Socket) -> bool {
+        self.connections.admits(&socket.endpoints)
+            && (self.netns.is_empty() || socket.netns.is_some_and(|inode| self.netns.contains(&inode)))
+    }
+}
+
+/// Records that were taken, within the window and past the filters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Taken {
+    /// State transitions.
+    pub transitions: u64,
+    /// Reports of stuck sockets.
+    pub leaks: u64,
+    /// Ends of stuck sockets.
+    pub leak_ends: u64,
+}
+
+/// A file that records come from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// Index of its session; `None` before its first record.
+    pub session: Option<u32>,
+    /// Records that were read of it.
+    pub records: u64,
+}
+
+/// What was taken so far.
+#[derive(Debug)]
+pub struct Aggregator {
+    wanted: Wanted,
+    /// Who appears.
+    pub cast: Cast,
+    /// Stays that are not over.
+    pub episodes: Episodes,
+    over: Sums,
+    /// Who closed first.
+    pub closes: Closes,
+    /// The files.
+    pub sources: Vec<Source>,
+    /// Records.
+    pub taken: Taken,
+}
+
+impl Aggregator {
+    /// Nothing yet.
+    ///
+    /// # Errors
+    /// Never: see [`Sums::new`].
+    pub fn new(wanted: Wanted) -> Result<Self, CreationError> {
+        Ok(Self {
+            episodes: Episodes::new(wanted.max_sockets),
+            wanted,
+            cast: Cast::default(),
+            over: Sums::new()?,
+            closes: Closes::default(),
+            sources: Vec::new(),
+            taken: Taken::default(),
+        })
+    }
+
+    /// What was asked for.
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// Adds a file; its number, for [`Aggregator::take`].
+    pub fn add_source(&mut self, name: String) -> usize {
+        self.sources.push(Source { name, session: None, records: 0 });
+        self.sources.len() - 1
+    }
+
+    /// The sums of all stays, those that are not over included as they stand; `pad_ns` as for [`Sums::add`].
+    pub fn sums(&self, pad_ns: i64) -> Sums {
+        let mut sums = self.over.clone();
+        for (_, episode) in self.episodes.iter() {
+            if self.is_of_interest(episode) {
+                sums.add(episode, &self.cast, self.wanted.threshold, self.wanted.window, pad_ns);
+            }
+        }
+        sums
+    }
+
+    /// Takes the next record of a file. The records of all files have to come in the order of their time, or nearly so.
+    pub fn take(&mut self, source: usize, record: &Record) {
+        if let Some(source) = self.sources.get_mut(source) {
+            source.records += 1;
+        }
+        match record {
+            Record::Header(header) => self.begin(source, header),
+            Record::Transition(transition) => self.transition(source, transition),
+            Record::Leak(leak) => self.leak(source, leak),
+            Record::LeakEnd(end) => self.leak_end(source, end),
+            Record::Summary(summary) => {
+                let session = self.session(source, unix_ns(summary.time));
+                if let Some(session) = self.cast.sessions.get_mut(session as usize) {
+                    session.summary = Some(summary.clone());
+                }
+            }
+            // What TIME_WAIT is made of, and what was cleared, are told by their own commands.
+            Record::TimeWait(_)
+            | Record::TimeWaitSummary(_)
+            | Record::Cleared(_)
+            | Record::ClearEnd(_)
+            | Record::Other(_) => {}
+        }
+    }
+
+    fn begin(&mut self, source: usize, header: &Header) {
+        let session = self.cast.session(header);
+        if let Some(source) = self.sources.get_mut(source) {
+            source.session = Some(session);
+        }
+    }
+
+    /// The session that a file belongs to, which was heard of at this time.
+    fn session(&mut self, source: usize, at_ns: i64) -> u32 {
+        let known = self.sources.get(source).and_then(|source| source.session);
+        let index = known.unwrap_or_else(|| {
+            let session = self.cast.headless_session(at_ns);
+            if let Some(source) = self.sources.get_mut(source) {
+                source.session = Some(session);
+            }
+            session
+        });
+        if let Some(session) = self.cast.sessions.get_mut(index as usize) {
+            session.reach(at_ns);
+        }
+        index
+    }
+
+    fn host(&self, session: u32) -> u32 {
+        self.cast.sessions.get(session as usize).map_or(0, |session| session.host)
+    }
+
+    fn transition(&mut self, source: usize, transition: &Timed<Transition>) {
+        let at_ns = unix_ns(transition.time);
+        let session = self.session(source, at_ns);
+        let what = &transition.what;
+        if !self.wanted.admits_socket(&what.socket) {
+            return;
+        }
+        let host = self.host(session);
+        if let Some(host) = self.cast.hosts.get_mut(host as usize) {
+            host.sides.observe(what);
+        }
+        if self.wanted.window.contains(at_ns) {
+            self.taken.transitions += 1;
+            self.close(host, transition);
+        }
+        if what.new_state == State::CloseWait {
+            let over = self.episodes.enter(
+                SocketId::of(host, &what.socket),
+                Episode {
+                    socket: what.socket,
+                    session,
+                    start_ns: at_ns,
+                    start_is_exact: true,
+                    established_ns: what.dwell_ns().filter(|_| what.old_state == State::Established),
+                    report: None,
+                    end: None,
+                },
+            );
+            self.add(over);
+        } else if what.old_state == State::CloseWait {
+            let dwell = what.dwell_ns().map(saturating);
+            let first_ns = self.cast.sessions.get(session as usize).map_or(at_ns, |session| session.first_ns);
+            let over = self.episodes.leave(
+                SocketId::of(host, &what.socket),
+                Episode {
+                    socket: what.socket,
+                    session,
+                    start_ns: dwell.map_or(first_ns.min(at_ns), |dwell| at_ns.saturating_sub(dwell)),
+                    start_is_exact: dwell.is_some(),
+                    established_ns: None,
+                    report: None,
+                    end: Some(Box::new(End {
+                        at_ns,
+                        // close() sends the FIN that leads to LAST_ACK. To CLOSE it goes by a reset, or by close() with
+                        // unread data: only a `leak_end` can tell.
+                        how: (what.new_state == State::LastAck).then_some(EndedHow::Closed),
+                        closed_by: (what.new_state == State::LastAck)
+                            .then(|| (what.oncpu.pid, what.oncpu.comm.to_text().into_owned())),
+                    })),
+                },
+            );
+            self.add(over);
+        }
+    }
+
+    fn close(&mut self, host: u32, transition: &Timed<Transition>) {
+        let Some(closed) = ClosedFirst::of(&transition.what) else { return };
+        let is_wanted = self.wanted.owners == OwnerFilter::default()
+            || (closed == ClosedFirst::Us && self.admits_closer(host, &transition.what));
+        let Some(sides) = self.cast.hosts.get(host as usize).map(|host| &host.sides) else { return };
+        if is_wanted {
+            let peer = sides.peer(&transition.what.socket.endpoints, None);
+            self.closes.add(closed, host, transition, &peer);
+        }
+    }
+
+    fn admits_closer(&self, host: u32, what: &Transition) -> bool {
+        let task = &what.oncpu;
+        let by_name = || ProcessIdentity::from_name(task.pid, &task.comm.to_text()).into();
+        let process = self
+            .cast
+            .with_pid(host, task.pid)
+            .map_or_else(by_name, |known| std::sync::Arc::clone(&known.identity));
+        let evidence = crate::owners::Evidence::None;
+        self.wanted.owners.admits(&[Owner { process, fds: Vec::new(), inherited: None, evidence }])
+    }
+
+    fn leak(&mut self, source: usize, leak: &Leak) {
+        let at_ns = unix_ns(leak.time);
+        let session = self.session(source, at_ns);
+        let Some(age) =
+            leak.age.filter(|_| leak.state == State::CloseWait && self.wanted.admits_socket(&leak.socket))
+        else {
+            return;
+        };
+        if !self.wanted.owners.admits(&leak.owners) {
+            return;
+        }
+        if self.wanted.window.contains(at_ns) {
+            self.taken.leaks += 1;
+        }
+        let host = self.host(session);
+        let holders = leak.owners.iter().map(|owner| Holder {
+            process: self.cast.process(host, &owner.process),
+            fd: owner.fds.first().copied(),
+            evidence: owner.evidence,
+        });
+        let holders = holders.collect();
+        let opened = leak.opened_by.as_ref();
+        let read = leak.eof_read_by.as_ref();
+        let finding = Finding {
+            verdict: leak.verdict,
+            holders,
+            opened: opened.map(|opened| (opened.what.how, unix_ns(opened.time))),
+            stack: opened
+                .and_then(|opened| opened.what.called.stack.as_ref())
+                .and_then(|stack| self.cast.stack(stack)),
+            eof_read: read.map(|read| {
+                (unix_ns(read.time), read.what.stack.as_ref().and_then(|stack| self.cast.stack(stack)))
+            }),
+        };
+        let new = stay(leak.socket, session, at_ns, age, None);
+        let new = Episode { report: Some(finding), ..new };
+        self.episodes.report(SocketId::of(host, &leak.socket), new);
+    }
+
+    fn leak_end(&mut self, source: usize, end: &LeakEnd) {
+        let at_ns = unix_ns(end.time);
+        let session = self.session(source, at_ns);
+        if !self.wanted.admits_socket(&end.socket) {
+            return;
+        }
+        if self.wanted.window.contains(at_ns) {
+            self.taken.leak_ends += 1;
+        }
+        let closed_by = end.closed_by.as_ref().map(|owner| (owner.process.pid, owner.process.comm.clone()));
+        let new = stay(end.socket, session, at_ns, end.age, Some(End { at_ns, how: end.how, closed_by }));
+        let over = self.episodes.end(SocketId::of(self.host(session), &end.socket), new);
+        self.add(over);
+    }
+
+    fn add(&mut self, over: Option<Episode>) {
+        if let Some(episode) = over.filter(|episode| self.is_of_interest(episode)) {
+            self.over.add(&episode, &self.cast, self.wanted.threshold, self.wanted.window, 0);
+        }
+    }
+
+    /// Where owners were asked for, only those sockets count whose owner is known to be one of them.
+    fn is_of_interest(&self, episode: &Episode) -> bool {
+        episode.report.is_some() || self.wanted.owners == OwnerFilter::default()
+    }
+}
+
+/// A stay that has this age at this time.
+fn stay(socket: Socket, session: u32, at_ns: i64, age: Age, end: Option<End>) -> Episode {
+    Episode {
+        socket,
+        session,
+        start_ns: at_ns.saturating_sub(saturating(age.ns)),
+        start_is_exact: age.is_exact,
+        established_ns: None,
+        report: None,
+        end: end.map(Box::new),
+    }
+}
+
+fn saturating(ns: u64) -> i64 {
+    i64::try_from(ns).unwrap_or(i64::MAX)
+}

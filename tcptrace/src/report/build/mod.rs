@@ -1,0 +1,163 @@
+//! Makes the report of what was added up. Pure; changes nothing, so that it can be done again as a recording grows.
+
+mod closed_first;
+mod ranking;
+mod sockets;
+mod sources;
+
+use self::{
+    closed_first::closed_first,
+    ranking::{peers, processes, stacks},
+    sockets::{lengths, over_time, peak, worst},
+    sources::{caveats, reach, sessions, without_records},
+};
+use super::{
+    aggregate::{Aggregator, Wanted},
+    cast::Kind,
+    headline::{self, Headline},
+    model::{Asked, CloseWait, Ended, Report, Span, Time, VerdictShare},
+    output::MARK,
+    series::Axis,
+    sums::{OfProcess, Stuck, Sums, Window},
+    timestamp,
+};
+use crate::{diagnosis::Verdict, owners::filter::OwnerFilter, reading::Losses, record::EndedHow};
+
+/// Version of the JSON form.
+const SCHEMA: u32 = 1;
+
+/// What became of a file.
+#[derive(Clone, Debug, Default)]
+pub struct FileState {
+    /// What is missing in it.
+    pub losses: Losses,
+    /// Why it could not be read to its end.
+    pub error: Option<String>,
+}
+
+/// Makes the report; `files` are the states of the aggregator's sources in their order, `top` how many of everything
+/// are listed.
+pub fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -> Report {
+    let wanted = aggregator.wanted();
+    let cast = &aggregator.cast;
+    let Window { from_ns, to_ns } = wanted.window;
+    let span = reach(aggregator, files).map(|(first, last)| (first.max(from_ns), last.min(to_ns)));
+    let span = span.filter(|(first, last)| first <= last);
+    let axis = span.map(|(first, last)| Axis::covering(first, last));
+    let sums = aggregator.sums(axis.map_or(0, |axis| axis.step_ns()));
+    let order = worst_first(&sums);
+    let sessions = sessions(aggregator, files);
+    let processes = processes(&sums, cast, &order, top);
+    let mut report = Report {
+        r#type: MARK,
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
+        headline: Headline::default(),
+        asked: asked(wanted),
+        span: span.map(|(first, last)| Span {
+            first: time(first),
+            last: time(last),
+            duration_ns: last.abs_diff(first),
+        }),
+        records: aggregator.taken,
+        close_wait: close_wait(&sums),
+        over_time: axis
+            .filter(|_| sessions.iter().any(|session| session.kind != Kind::Now))
+            .map(|axis| over_time(&sums, cast, &order, &axis, top)),
+        durations: lengths(&sums),
+        verdicts: verdicts(&sums),
+        processes,
+        peers: peers(&sums.peers, top, sums.stuck.ever),
+        stacks: stacks(&sums, cast, top),
+        worst: worst(&sums, cast, top),
+        closed_first: axis
+            .filter(|_| {
+                aggregator.taken.transitions > 0 || sessions.iter().any(|session| session.kind == Kind::Trace)
+            })
+            .map(|axis| closed_first(&aggregator.closes, cast, &axis, span, top)),
+        cannot_claim: Vec::new(),
+        without_records: without_records(aggregator, files),
+        sessions,
+    };
+    report.close_wait.peak = report.over_time.as_ref().map(peak);
+    report.cannot_claim = caveats(aggregator, &sums, &report);
+    report.headline = headline::of(&report);
+    report
+}
+
+fn time(unix_ns: i64) -> Time {
+    Time(timestamp(unix_ns))
+}
+
+fn unsigned(amount: i64) -> u64 {
+    u64::try_from(amount).unwrap_or(0)
+}
+
+/// A part of all, 0 to 1.
+#[allow(clippy::cast_precision_loss, reason = "a share for people")]
+fn share(part: u64, all: u64) -> f64 {
+    if all == 0 { 0.0 } else { (part as f64 / all as f64 * 10_000.0).round() / 10_000.0 }
+}
+
+fn asked(wanted: &Wanted) -> Asked {
+    let Wanted { threshold, window, connections, netns, owners, max_sockets: _ } = wanted;
+    Asked {
+        from: (window.from_ns > i64::MIN).then(|| time(window.from_ns)),
+        to: (window.to_ns < i64::MAX).then(|| time(window.to_ns)),
+        older_than_ns: threshold.ns,
+        is_filtered: connections.family != 0
+            || !connections.ports.is_empty()
+            || !connections.addresses.is_empty()
+            || !netns.is_empty()
+            || *owners != OwnerFilter::default(),
+    }
+}
+
+fn close_wait(sums: &Sums) -> CloseWait {
+    let ended = |how| sums.ends.get(&how).copied().unwrap_or_default();
+    CloseWait {
+        stays: sums.stays,
+        stuck: sums.stuck.ever,
+        still_stuck: sums.stuck.still,
+        half_open: sums.half_open,
+        unattributed: sums.unattributed.ever,
+        holder_not_recorded: sums.not_looked_at.ever,
+        longest_ns: sums.worst.iter().map(|worst| worst.0.duration_ns).max(),
+        peak: None,
+        ended: Ended {
+            closed: ended(Some(EndedHow::Closed)),
+            reset: ended(Some(EndedHow::Reset)),
+            destroyed: ended(Some(EndedHow::Destroyed)),
+            owner_exited: ended(Some(EndedHow::OwnerExited)),
+            unseen: ended(None),
+        },
+    }
+}
+
+/// Indices of processes that held stuck sockets, the worst first.
+fn worst_first(sums: &Sums) -> Vec<usize> {
+    let mut order: Vec<(usize, &OfProcess)> =
+        sums.processes.iter().enumerate().filter(|(_, process)| process.stuck.ever > 0).collect();
+    order.sort_by_key(|(index, process)| {
+        let Stuck { ever, still } = process.stuck;
+        (std::cmp::Reverse((ever, still, process.longest_ns)), *index)
+    });
+    order.into_iter().map(|(index, _)| index).collect()
+}
+
+/// What a verdict means, also where there is none.
+fn advice(verdict: Option<Verdict>) -> &'static str {
+    verdict.map_or("could not be told: the kernel does not show what was read of it", Verdict::advice)
+}
+
+fn verdicts(sums: &Sums) -> Vec<VerdictShare> {
+    let entry = |(verdict, stuck): (&Option<Verdict>, &Stuck)| VerdictShare {
+        verdict: *verdict,
+        sockets: stuck.ever,
+        still_stuck: stuck.still,
+        advice: advice(*verdict),
+    };
+    let mut all: Vec<VerdictShare> = sums.verdicts.iter().map(entry).collect();
+    all.sort_by_key(|share| std::cmp::Reverse(share.sockets));
+    all
+}

@@ -1,0 +1,139 @@
+//! Who holds stuck sockets, towards whom, and where they were opened: the first ones, and what the others come to.
+
+use std::hash::Hash;
+
+use crate::{
+    owners::symbols::Stack,
+    record::ProcessSummary,
+    report::{
+        bounded::BoundedCounts,
+        cast::Cast,
+        model::{PeerShare, ProcessName, ProcessShare, Ranking, SiteCount, StackShare, Time, VerdictCount},
+        side::Peer,
+        sums::{OfProcess, Sums},
+    },
+};
+
+use super::share;
+
+/// Peers and opening lines listed for one process.
+const OF_ONE: usize = 5;
+
+pub fn process_name(cast: &Cast, index: usize) -> Option<ProcessName> {
+    let process = cast.processes.get(index)?;
+    Some(ProcessName {
+        comm: process.identity.comm.clone(),
+        pid: process.identity.pid,
+        host: cast.host_name(process.host).map(str::to_owned),
+    })
+}
+
+pub fn processes(sums: &Sums, cast: &Cast, order: &[usize], top: usize) -> Ranking<ProcessShare> {
+    let all = sums.stuck.ever;
+    let entry = |index: &usize| process(*index, sums.processes.get(*index)?, cast, all);
+    let rest = order.get(top..).unwrap_or_default();
+    let held = rest.iter().filter_map(|index| sums.processes.get(*index)).map(|process| process.stuck.ever);
+    Ranking {
+        top: order.iter().take(top).filter_map(entry).collect(),
+        others: held.sum::<u64>() + sums.of_others.ever,
+        other_entries: rest.len() as u64 + u64::from(sums.of_others.ever > 0),
+        is_lower_bound: false,
+    }
+}
+
+pub fn process(index: usize, of: &OfProcess, cast: &Cast, all: u64) -> Option<ProcessShare> {
+    let identity = &cast.processes.get(index)?.identity;
+    let OfProcess { stuck, longest_ns, verdicts, peers, stacks, changes: _ } = of;
+    let summary = last_summary(cast, index);
+    let site = |(stack, [sockets]): (u32, [u64; 1])| {
+        Some(SiteCount { site: site(cast.stacks.get_index(stack as usize)?), sockets })
+    };
+    let mut verdicts: Vec<VerdictCount> = verdicts
+        .iter()
+        .map(|(verdict, sockets)| VerdictCount { verdict: *verdict, sockets: *sockets })
+        .collect();
+    verdicts.sort_by_key(|count| std::cmp::Reverse(count.sockets));
+    Some(ProcessShare {
+        process: process_name(cast, index)?,
+        exe: identity.exe.clone(),
+        cmdline: identity.cmdline.clone(),
+        uid: identity.uid,
+        started: identity.started.map(Time),
+        unit: identity.unit.clone(),
+        container: identity.container.clone(),
+        sockets: stuck.ever,
+        still_stuck: stuck.still,
+        share: share(stuck.ever, all),
+        longest_ns: *longest_ns,
+        per_minute: summary.and_then(|summary| summary.per_minute),
+        fds_used: summary.and_then(|summary| summary.fds_used),
+        fds_limit: summary.and_then(|summary| summary.fds_limit),
+        fds_run_out_in_ns: summary.and_then(|summary| summary.fds_run_out_in_ns),
+        verdicts,
+        peers: peers_of(peers, OF_ONE, stuck.ever),
+        sites: stacks.top(OF_ONE).into_iter().filter_map(site).collect(),
+    })
+}
+
+/// What the last session that ended says of a process.
+pub fn last_summary(cast: &Cast, index: usize) -> Option<&ProcessSummary> {
+    let process = cast.processes.get(index)?;
+    let of_host = cast.sessions.iter().filter(|session| session.host == process.host);
+    let mut summaries: Vec<_> = of_host.filter_map(|session| session.summary.as_ref()).collect();
+    summaries.sort_by_key(|summary| summary.time);
+    let of_process = |summary: &ProcessSummary| {
+        summary.process.pid == process.identity.pid && summary.process.comm == process.identity.comm
+    };
+    summaries
+        .into_iter()
+        .rev()
+        .find_map(|summary| summary.processes.iter().find(|process| of_process(process)))
+}
+
+/// The line of a stack to look at.
+pub fn site(stack: &Stack) -> String {
+    stack.site.as_ref().or(stack.frames.first()).cloned().unwrap_or_else(|| "?".to_owned())
+}
+
+fn peers_of(peers: &BoundedCounts<Peer>, top: usize, all: u64) -> Vec<PeerShare> {
+    let entry = |(peer, [sockets]): (Peer, [u64; 1])| PeerShare { peer, sockets, share: share(sockets, all) };
+    peers.top(top).into_iter().map(entry).collect()
+}
+
+pub fn peers(peers: &BoundedCounts<Peer>, top: usize, all: u64) -> Ranking<PeerShare> {
+    let listed = peers_of(peers, top, all);
+    ranking(listed, |peer| peer.sockets, peers)
+}
+
+/// The first ones of what is counted in `counts`.
+pub fn ranking<T, K, const N: usize>(
+    top: Vec<T>,
+    count: impl Fn(&T) -> u64,
+    counts: &BoundedCounts<K, N>,
+) -> Ranking<T>
+where
+    K: Hash + Ord + Clone,
+{
+    let listed: u64 = top.iter().map(count).sum();
+    let all: u64 = counts.total().first().copied().unwrap_or_default();
+    Ranking {
+        others: all.saturating_sub(listed),
+        other_entries: counts.len().saturating_sub(top.len()) as u64,
+        is_lower_bound: counts.has_let_go(),
+        top,
+    }
+}
+
+pub fn stacks(sums: &Sums, cast: &Cast, top: usize) -> Ranking<StackShare> {
+    let entry = |(index, [sockets]): (u32, [u64; 1])| {
+        let stack = cast.stacks.get_index(index as usize)?;
+        Some(StackShare {
+            site: site(stack),
+            stack: stack.frames.clone(),
+            stack_is_cut: stack.is_cut,
+            sockets,
+            share: share(sockets, sums.stuck.ever),
+        })
+    };
+    ranking(sums.stacks.top(top).into_iter().filter_map(entry).collect(), |stack| stack.sockets, &sums.stacks)
+}

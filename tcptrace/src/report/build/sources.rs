@@ -1,0 +1,194 @@
+//! What the report rests on: the sessions, and what cannot be claimed because of them.
+
+use crate::{
+    reading::Losses,
+    record::Totals,
+    report::{
+        aggregate::{Aggregator, Source},
+        cast::{Kind, Session},
+        caveats::Caveat,
+        model::{FileReport, Report, SessionReport},
+        sums::Sums,
+    },
+};
+
+use super::{FileState, time};
+
+/// From when until when the recordings reach, in nanoseconds since 1970.
+pub fn reach(aggregator: &Aggregator, files: &[FileState]) -> Option<(i64, i64)> {
+    let first = |(index, session): (usize, &Session)| {
+        let sources = aggregator.sources.iter().zip(files);
+        let mut of_session =
+            sources.filter(|(source, _)| source.session.is_some_and(|of| of as usize == index));
+        // Without its earlier files a session is known from its first record on only.
+        let is_late = of_session.all(|(_, file)| file.losses.before > 0);
+        session.first_record_ns.filter(|_| is_late).unwrap_or(session.first_ns)
+    };
+    let sessions = &aggregator.cast.sessions;
+    let last = sessions.iter().map(|session| session.last_ns).max()?;
+    Some((sessions.iter().enumerate().map(first).min()?, last))
+}
+
+/// The sessions, each with its files.
+pub fn sessions(aggregator: &Aggregator, files: &[FileState]) -> Vec<SessionReport> {
+    let cast = &aggregator.cast;
+    let of_session = |index: usize| {
+        let files = aggregator.sources.iter().zip(files);
+        files.filter(move |(source, _)| source.session.is_some_and(|session| session as usize == index))
+    };
+    cast.sessions
+        .iter()
+        .enumerate()
+        .map(|(index, session)| {
+            let header = session.header.as_ref();
+            let identity = header.map(|header| &header.host);
+            SessionReport {
+                files: of_session(index).map(file).collect(),
+                host: identity.map(|identity| identity.host.clone()),
+                kernel: identity.map(|identity| identity.kernel.clone()),
+                boot_id: identity.and_then(|identity| identity.boot_id.clone()),
+                command: header.map(|header| header.command.join(" ")),
+                kind: session.kind,
+                backend: header.map(|header| header.backend.clone()),
+                started: time(session.first_ns),
+                last: time(session.last_ns),
+                has_ended: session.summary.is_some(),
+                lost: session
+                    .summary
+                    .as_ref()
+                    .map(|summary| summary.totals)
+                    // A session that did not end has written its counters now and then.
+                    .or_else(|| {
+                        of_session(index)
+                            .map(|(_, state)| state.losses.totals)
+                            .max_by_key(|totals| totals.records)
+                    })
+                    .unwrap_or_default(),
+            }
+        })
+        .collect()
+}
+
+/// The files that gave no record, and so belong to no session.
+pub fn without_records(aggregator: &Aggregator, files: &[FileState]) -> Vec<FileReport> {
+    let files = aggregator.sources.iter().zip(files);
+    files.filter(|(source, _)| source.session.is_none()).map(file).collect()
+}
+
+fn file((source, state): (&Source, &FileState)) -> FileReport {
+    let Losses {
+        totals: _,
+        dropped,
+        missing,
+        damaged,
+        is_cut,
+        unknown,
+        before,
+        replaced: _,
+        truncated,
+        has_ended: _,
+        goes_on,
+    } = state.losses;
+    FileReport {
+        name: source.name.clone(),
+        records: source.records,
+        before,
+        dropped,
+        missing,
+        damaged,
+        unknown,
+        truncated,
+        is_cut,
+        goes_on,
+        error: state.error.clone(),
+    }
+}
+
+/// Everything that the report cannot claim, losses first.
+pub fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> Vec<Caveat> {
+    let sessions = &report.sessions;
+    let files = || sessions.iter().flat_map(|session| &session.files).chain(&report.without_records);
+    let names = |is_so: &dyn Fn(&FileReport) -> bool| -> Vec<String> {
+        files().filter(|file| is_so(file)).map(|file| file.name.clone()).collect()
+    };
+    let sum =
+        |count: &dyn Fn(&Totals) -> u64| sessions.iter().map(|session| count(&session.lost)).sum::<u64>();
+    let all_are = |kind: Kind| !sessions.is_empty() && sessions.iter().all(|session| session.kind == kind);
+    let of_sessions = |is_so: &dyn Fn(&SessionReport) -> bool| -> Vec<String> {
+        let sessions = sessions.iter().filter(|session| is_so(session));
+        sessions.filter_map(|session| session.files.last()).map(|file| file.name.clone()).collect()
+    };
+    let records = files().map(|file| file.missing).sum();
+    let damaged = files().map(|file| file.damaged).sum();
+    let mut caveats = Vec::new();
+    let mut add = |is_so: bool, caveat: Caveat| {
+        if is_so {
+            caveats.push(caveat);
+        }
+    };
+    let counted = |count: u64, caveat: fn(u64) -> Caveat| (count > 0, caveat(count));
+    for (is_so, caveat) in [
+        counted(sum(&|totals| totals.lost), Caveat::LostInRing),
+        counted(sessions.iter().map(dropped).sum(), Caveat::DroppedByWriter),
+        counted(sum(&|totals| totals.undecodable), Caveat::Undecodable),
+        counted(sum(&|totals| totals.evicted), Caveat::Evicted),
+    ] {
+        add(is_so, caveat);
+    }
+    // Of a session that was rotated, the first file that was read tells what came before it.
+    let before =
+        sessions.iter().filter_map(|session| session.files.iter().map(|file| file.before).min()).sum();
+    add(before > 0, Caveat::EarlierFiles(before));
+    let truncated = names(&|file| file.truncated > 0);
+    add(!truncated.is_empty(), Caveat::Truncated(truncated));
+    let incomplete = names(&|file| file.missing + file.damaged > 0);
+    add(!incomplete.is_empty(), Caveat::Missing { files: incomplete, records, damaged });
+    let cut = names(&|file| file.is_cut);
+    add(!cut.is_empty(), Caveat::Cut(cut));
+    for file in files() {
+        if let Some(error) = &file.error {
+            add(true, Caveat::Unreadable { file: file.name.clone(), error: error.clone() });
+        }
+    }
+    let empty: Vec<String> = report.without_records.iter().map(|file| file.name.clone()).collect();
+    add(!empty.is_empty(), Caveat::NoRecords(empty));
+    let open = || sessions.iter().filter(|session| !session.has_ended);
+    let open_files = |goes_on: bool| -> Vec<String> {
+        // What goes on in another file ends there, or that file is not here.
+        let rotated = |session: &&SessionReport| session.files.iter().all(|file| file.goes_on) == goes_on;
+        let files = open().filter(rotated).flat_map(|session| &session.files);
+        files.filter(|file| file.goes_on == goes_on).map(|file| file.name.clone()).collect()
+    };
+    let (not_ended, later) = (open_files(false), open_files(true));
+    add(!not_ended.is_empty(), Caveat::NotEnded(not_ended));
+    add(!later.is_empty(), Caveat::LaterFiles(later));
+    let no_beginning = of_sessions(&|session| session.host.is_none());
+    add(!no_beginning.is_empty(), Caveat::NoBeginning(no_beginning));
+    let closed_first = report.closed_first.as_ref();
+    let is_lower_bound = report.peers.is_lower_bound
+        || closed_first.is_some_and(|closed| closed.peers.is_lower_bound || closed.processes.is_lower_bound);
+    for (is_so, caveat) in [
+        counted(files().map(|file| file.unknown).sum(), Caveat::UnknownRecords),
+        counted(aggregator.episodes.evicted(), Caveat::TooManySockets),
+        counted(sums.of_others.ever, Caveat::TooManyProcesses),
+        (is_lower_bound, Caveat::LowerBounds),
+        counted(sums.unattributed.ever, Caveat::Unattributed),
+        counted(sums.not_looked_at.ever, Caveat::HolderNotRecorded),
+    ] {
+        add(is_so, caveat);
+    }
+    let (known, stuck) = (sums.stacks.total()[0], sums.stuck.ever);
+    let skipped = sum(&|totals| totals.openers_skipped);
+    add(known < stuck && stuck > sums.not_looked_at.ever, Caveat::StacksKnown { known, stuck, skipped });
+    add(sums.began_unseen > 0, Caveat::BeganUnseen(sums.began_unseen));
+    add(all_are(Kind::Now), Caveat::OnlyMoments);
+    add(all_are(Kind::Leaks), Caveat::OnlyLeaks);
+    let hosts = aggregator.cast.hosts.len();
+    add(hosts > 1, Caveat::SeveralClocks(hosts));
+    caveats
+}
+
+/// Records that a session's writer dropped: files tell it where it happened, the summary at the end.
+fn dropped(session: &SessionReport) -> u64 {
+    session.files.iter().map(|file| file.dropped).sum::<u64>().max(session.lost.dropped)
+}

@@ -1,0 +1,306 @@
+//! What a report cannot claim, and why: every loss and every blind spot as one sentence, with the remedy where there is
+//! one.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
+use crate::{sink::Harmless, units::plural};
+
+/// Something that a report cannot claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caveat {
+    /// Records found the ring buffer full.
+    LostInRing(u64),
+    /// The writer dropped records because its output was too slow.
+    DroppedByWriter(u64),
+    /// Records are missing from files, or lie in damaged parts.
+    Missing {
+        /// Files that something is missing from.
+        files: Vec<String>,
+        /// Records, as far as their numbers tell.
+        records: u64,
+        /// Damaged blocks or lines.
+        damaged: u64,
+    },
+    /// Records of sessions that were rotated, in earlier files.
+    EarlierFiles(u64),
+    /// Files became shorter while they were read.
+    Truncated(Vec<String>),
+    /// Files end in the middle of something.
+    Cut(Vec<String>),
+    /// Files gave no record at all.
+    NoRecords(Vec<String>),
+    /// Files have no summary: their sessions were killed, or go on.
+    NotEnded(Vec<String>),
+    /// Files were rotated, and the last of their session is not here.
+    LaterFiles(Vec<String>),
+    /// Files do not begin with a header.
+    NoBeginning(Vec<String>),
+    /// A file could not be read to its end.
+    Unreadable {
+        /// Its name.
+        file: String,
+        /// What went wrong.
+        error: String,
+    },
+    /// Records of types that this version does not know.
+    UnknownRecords(u64),
+    /// Records that made no sense.
+    Undecodable(u64),
+    /// Sockets that found a table full while they were traced.
+    Evicted(u64),
+    /// Stays that found no room here.
+    TooManySockets(u64),
+    /// Sockets whose processes found no room here.
+    TooManyProcesses(u64),
+    /// Peers or processes were so many that their counts are lower bounds.
+    LowerBounds,
+    /// Everything is from one moment.
+    OnlyMoments,
+    /// Only what passed the threshold of `leaks` was recorded.
+    OnlyLeaks,
+    /// Nobody looked who holds stuck sockets.
+    HolderNotRecorded(u64),
+    /// Nobody could be named for stuck sockets.
+    Unattributed(u64),
+    /// How many of the stuck sockets have a known stack.
+    StacksKnown {
+        /// Those that have.
+        known: u64,
+        /// All.
+        stuck: u64,
+        /// Sockets, stuck or not, whose opener was not kept because too many were opened at once.
+        skipped: u64,
+    },
+    /// Stays that began before they could be seen.
+    BeganUnseen(u64),
+    /// Several hosts, several clocks.
+    SeveralClocks(usize),
+}
+
+impl Caveat {
+    /// A name for scripts.
+    pub fn id(&self) -> &'static str {
+        match self {
+            Self::LostInRing(_) => "lost_in_ring",
+            Self::DroppedByWriter(_) => "dropped_by_writer",
+            Self::Missing { .. } => "missing",
+            Self::EarlierFiles(_) => "earlier_files",
+            Self::Truncated(_) => "truncated",
+            Self::Cut(_) => "cut",
+            Self::NoRecords(_) => "no_records",
+            Self::NotEnded(_) => "not_ended",
+            Self::LaterFiles(_) => "later_files",
+            Self::NoBeginning(_) => "no_beginning",
+            Self::Unreadable { .. } => "unreadable",
+            Self::UnknownRecords(_) => "unknown_records",
+            Self::Undecodable(_) => "undecodable",
+            Self::Evicted(_) => "evicted",
+            Self::TooManySockets(_) => "too_many_sockets",
+            Self::TooManyProcesses(_) => "too_many_processes",
+            Self::LowerBounds => "lower_bounds",
+            Self::OnlyMoments => "only_moments",
+            Self::OnlyLeaks => "only_leaks",
+            Self::HolderNotRecorded(_) => "holder_not_recorded",
+            Self::Unattributed(_) => "unattributed",
+            Self::StacksKnown { .. } => "stacks_known",
+            Self::BeganUnseen(_) => "began_unseen",
+            Self::SeveralClocks(_) => "several_clocks",
+        }
+    }
+
+    /// Whether something went wrong, as opposed to what the recordings were never meant to tell.
+    pub fn is_loss(&self) -> bool {
+        !matches!(
+            self,
+            Self::OnlyMoments
+                | Self::OnlyLeaks
+                | Self::HolderNotRecorded(_)
+                | Self::Unattributed(_)
+                | Self::StacksKnown { .. }
+                | Self::BeganUnseen(_)
+                | Self::SeveralClocks(_)
+        )
+    }
+}
+
+impl fmt::Display for Caveat {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LostInRing(count) => write!(
+                formatter,
+                "{} lost in the ring: counts are lower bounds, and a socket whose end was lost looks stuck; \
+                 a larger --ring-size helps",
+                were(*count, "record")
+            ),
+            Self::DroppedByWriter(count) => write!(
+                formatter,
+                "{} dropped because the output could not be written fast enough: counts are lower bounds",
+                were(*count, "record")
+            ),
+            Self::Missing { files, records, damaged } => {
+                write!(formatter, "{} incomplete: ", Files(files, "is", "are"))?;
+                match (records, damaged) {
+                    (0, damaged) => write!(formatter, "{} damaged and passed over", were(*damaged, "part"))?,
+                    (records, 0) => write!(formatter, "{} missing", are(*records, "record"))?,
+                    (records, damaged) => {
+                        write!(
+                            formatter,
+                            "{} missing in {}",
+                            are(*records, "record"),
+                            plural(*damaged, "damaged part")
+                        )?;
+                    }
+                }
+                write!(formatter, ", so counts are lower bounds")
+            }
+            Self::EarlierFiles(records) => write!(
+                formatter,
+                "{} in earlier files of a session that was rotated, or damaged: name those files as well",
+                are(*records, "record")
+            ),
+            Self::Truncated(files) => write!(
+                formatter,
+                "{} made shorter while it was read: what it held at the end before that may be missing",
+                Files(files, "was", "were")
+            ),
+            Self::Cut(files) => write!(
+                formatter,
+                "{} in the middle of a record: what came after is not known",
+                Files(files, "ends", "end")
+            ),
+            Self::NoRecords(files) => {
+                write!(formatter, "{} no record that could be read", Files(files, "has", "have"))
+            }
+            Self::NotEnded(files) => write!(
+                formatter,
+                "{} no summary: the session was killed or goes on, and what it lost at its end is not known",
+                Files(files, "has", "have")
+            ),
+            Self::LaterFiles(files) => {
+                write!(formatter, "{} on in another file: name that as well", Files(files, "goes", "go"))
+            }
+            Self::NoBeginning(files) => {
+                write!(
+                    formatter,
+                    "{} no header: which host and which session it was is not known",
+                    Files(files, "has", "have")
+                )
+            }
+            Self::Unreadable { file, error } => {
+                write!(formatter, "{} could not be read to its end: {}", Harmless(file), Harmless(error))
+            }
+            Self::UnknownRecords(count) => write!(
+                formatter,
+                "{} of a kind that this version does not know, and left out: a newer tcptrace reads more",
+                are(*count, "record")
+            ),
+            Self::Undecodable(count) => {
+                write!(formatter, "{} undecodable and left out", were(*count, "record"))
+            }
+            Self::Evicted(count) => write!(
+                formatter,
+                "{} found the tracer's tables full: they are not in the counts, or their times are missing; a larger --max-sockets helps",
+                plural(*count, "socket")
+            ),
+            Self::TooManySockets(count) => write!(
+                formatter,
+                "{} in CLOSE_WAIT at the same time as a million others, and left out",
+                were(*count, "socket")
+            ),
+            Self::TooManyProcesses(count) => write!(
+                formatter,
+                "{} held by processes beyond the first {}, which are not told apart",
+                were(*count, "socket"),
+                super::cast::MOST_PROCESSES
+            ),
+            Self::LowerBounds => write!(
+                formatter,
+                "there were too many peers or processes to count each one: the counts of those shown are lower bounds"
+            ),
+            Self::OnlyMoments => write!(
+                formatter,
+                "a snapshot shows one moment: not what grows, how stays ended, or who closed first"
+            ),
+            Self::OnlyLeaks => write!(
+                formatter,
+                "`leaks` records what stays past its threshold: shorter stays and who closed first are not in it \
+                 (`tcptrace trace` records them)"
+            ),
+            Self::HolderNotRecorded(count) => write!(
+                formatter,
+                "who holds {} was not recorded: `tcptrace leaks` and `trace --owners` look for it",
+                plural(*count, "stuck socket")
+            ),
+            Self::Unattributed(count) => {
+                write!(formatter, "nobody could be named for {}", plural(*count, "stuck socket"))
+            }
+            Self::StacksKnown { known, stuck, skipped } => {
+                write!(
+                    formatter,
+                    "the line that opened it is known of {known} of {}",
+                    plural(*stuck, "stuck socket")
+                )?;
+                match skipped {
+                    0 => Ok(()),
+                    1 => write!(
+                        formatter,
+                        ": openers are kept only up to a rate, and one socket was beyond it"
+                    ),
+                    _ => write!(
+                        formatter,
+                        ": openers are kept only up to a rate, and {skipped} sockets were beyond it"
+                    ),
+                }
+            }
+            Self::BeganUnseen(count) => {
+                let (verb, pronoun) = if *count == 1 { ("stay", "it was") } else { ("stays", "they were") };
+                write!(
+                    formatter,
+                    "{count} {verb} in CLOSE_WAIT began before tcptrace did: {pronoun} at least as long as told"
+                )
+            }
+            Self::SeveralClocks(hosts) => write!(
+                formatter,
+                "{hosts} hosts are put side by side by their own wall clocks, which may differ"
+            ),
+        }
+    }
+}
+
+impl Serialize for Caveat {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("id", self.id())?;
+        map.serialize_entry("is_loss", &self.is_loss())?;
+        map.serialize_entry("text", &self.to_string())?;
+        map.end()
+    }
+}
+
+fn were(count: u64, noun: &str) -> String {
+    format!("{} {}", plural(count, noun), if count == 1 { "was" } else { "were" })
+}
+
+fn are(count: u64, noun: &str) -> String {
+    format!("{} {}", plural(count, noun), if count == 1 { "is" } else { "are" })
+}
+
+/// Names of files with the verb that goes with their number.
+struct Files<'a>(&'a [String], &'static str, &'static str);
+
+impl fmt::Display for Files<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMED: usize = 3;
+        let Self(files, one, several) = self;
+        for (nth, file) in files.iter().take(NAMED).enumerate() {
+            let comma = if nth > 0 { ", " } else { "" };
+            write!(formatter, "{comma}{}", Harmless(file))?;
+        }
+        if files.len() > NAMED {
+            write!(formatter, " and {} more", files.len() - NAMED)?;
+        }
+        write!(formatter, " {}", if files.len() == 1 { one } else { several })
+    }
+}

@@ -1,0 +1,151 @@
+//! The answer in one sentence, and what to add to it. Pure.
+
+use serde::Serialize;
+
+use super::model::{CloseWait, ProcessShare, Report};
+use crate::{
+    sink::Harmless,
+    units::{Elapsed, plural},
+};
+
+/// The answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Headline {
+    /// What has to be known.
+    pub answer: String,
+    /// What it means for now: still so, growing, running out.
+    pub outlook: Vec<String>,
+}
+
+/// A holder of more than this part of all stuck sockets is the answer.
+const MOST_OF_IT: f64 = 0.5;
+
+/// What the rest of a report comes to.
+pub fn of(report: &Report) -> Headline {
+    let close_wait = &report.close_wait;
+    if report.span.is_none() {
+        let time = if report.sessions.is_empty() { "" } else { " for this time" };
+        return Headline { answer: format!("There is nothing in the recordings{time}"), outlook: Vec::new() };
+    }
+    if close_wait.stuck == 0 {
+        return nothing_stuck(report);
+    }
+    let mut headline = Headline { answer: who(report), outlook: Vec::new() };
+    headline.outlook.extend(still(report));
+    let growing =
+        report.processes.top.iter().find(|process| process.per_minute.is_some_and(|rate| rate > 0.0));
+    headline.outlook.extend(growing.and_then(growth));
+    headline
+}
+
+fn nothing_stuck(report: &Report) -> Headline {
+    let close_wait = &report.close_wait;
+    let mut outlook = Vec::new();
+    if close_wait.stays > close_wait.half_open
+        && let Some(longest) = report.durations.longest_ns
+    {
+        let stays = plural(close_wait.stays, "socket");
+        outlook.push(format!("{stays} passed through it, the longest stay was {}", Elapsed(longest)));
+    }
+    if close_wait.half_open > 0 {
+        let sockets = plural(close_wait.half_open, "socket");
+        outlook.push(format!("{sockets} half-closed and still written to, which is legitimate"));
+    }
+    Headline { answer: "No socket was stuck in CLOSE_WAIT".to_owned(), outlook }
+}
+
+/// Who holds how many of the stuck sockets, and where they come from.
+fn who(report: &Report) -> String {
+    let CloseWait { stuck, still_stuck, holder_not_recorded, .. } = report.close_wait;
+    let holds = if still_stuck > 0 { "holds" } else { "held" };
+    let all = plural(stuck, "stuck socket");
+    let Some(first) = report.processes.top.first() else {
+        let sockets = plural(stuck, "socket");
+        let verb = if stuck == 1 { "was" } else { "were" };
+        let why = if holder_not_recorded == stuck {
+            "who holds them was not recorded"
+        } else {
+            "and nobody could be named for them"
+        };
+        return format!("{sockets} {verb} stuck in CLOSE_WAIT; {why}");
+    };
+    if first.share <= MOST_OF_IT
+        && let Some(program) = program(report)
+    {
+        return program;
+    }
+    let mut text = match (first.sockets == stuck, stuck) {
+        (true, 1) => format!("{} {holds} the only stuck socket", first.process),
+        (true, _) => format!("{} {holds} all {all}", first.process),
+        (false, _) => format!("{} {holds} {} of {all}", first.process, first.sockets),
+    };
+    if let Some(site) = first.sites.first() {
+        let site_text = Harmless(&site.site);
+        match (site.sockets == first.sockets, site.sockets) {
+            (true, 1) => text.push_str(&format!("; it was opened at {site_text}")),
+            (true, _) => text.push_str(&format!("; all were opened at {site_text}")),
+            (false, count) => text.push_str(&format!(
+                "; {count} {} opened at {site_text}",
+                if count == 1 { "was" } else { "were" }
+            )),
+        }
+    }
+    text
+}
+
+/// Several processes of one program that share what no single one holds most of.
+fn program(report: &Report) -> Option<String> {
+    let processes = &report.processes.top;
+    let comm = &processes.first()?.process.comm;
+    let of_it = || processes.iter().filter(|process| process.process.comm == *comm);
+    let share: f64 = of_it().map(|process| process.share).sum();
+    let count = of_it().count();
+    if count < 2 || share < MOST_OF_IT {
+        return None;
+    }
+    let sockets: u64 = of_it().map(|process| process.sockets).sum();
+    let stuck = report.close_wait.stuck;
+    let holds = if report.close_wait.still_stuck > 0 { "hold" } else { "held" };
+    // A socket with several holders is one socket.
+    let part = if sockets >= stuck { format!("all {stuck}") } else { format!("{sockets} of {stuck}") };
+    let mut hosts: Vec<_> = of_it().map(|process| &process.process.host).collect();
+    hosts.sort();
+    hosts.dedup();
+    let hosts = if hosts.len() > 1 { format!(" on {} hosts", hosts.len()) } else { String::new() };
+    let mut text = format!("{count} processes of {}{hosts} {holds} {part} stuck sockets", Harmless(comm));
+    if let Some(stack) = report.stacks.top.first().filter(|stack| stack.share >= MOST_OF_IT) {
+        text.push_str(&format!("; {} were opened at {}", stack.sockets, Harmless(&stack.site)));
+    }
+    Some(text)
+}
+
+fn still(report: &Report) -> Option<String> {
+    let CloseWait { stuck, still_stuck, longest_ns, .. } = report.close_wait;
+    let longest = longest_ns.map(|ns| format!("the longest has been so for {} at least", Elapsed(ns)));
+    if report.over_time.is_none() {
+        return longest;
+    }
+    let longest = longest_ns.map(|ns| format!("; the longest stay was {}", Elapsed(ns))).unwrap_or_default();
+    Some(match (still_stuck, stuck) {
+        (0, 1) => format!("it is stuck no more{longest}"),
+        (0, _) => format!("none of them is stuck any more{longest}"),
+        (still, all) if still == all && all > 1 => {
+            format!("all of them were still stuck at the end{longest}")
+        }
+        (1, 1) => format!("it was still stuck at the end{longest}"),
+        (still, _) => {
+            format!("{still} {} still stuck at the end{longest}", if still == 1 { "was" } else { "were" })
+        }
+    })
+}
+
+fn growth(process: &ProcessShare) -> Option<String> {
+    let rate = process.per_minute?;
+    let limit = match (process.fds_used, process.fds_limit) {
+        (Some(used), Some(limit)) => format!(", with {used} of {limit} descriptors in use"),
+        _ => String::new(),
+    };
+    let end =
+        process.fds_run_out_in_ns.map(|ns| format!("; they run out in {}", Elapsed(ns))).unwrap_or_default();
+    Some(format!("they become more by {rate:.1} a minute at {}{limit}{end}", process.process))
+}

@@ -1,0 +1,159 @@
+//! The records of several recordings in the order of their time, so that files of one session (rotated) and of one host
+//! (recorded side by side) tell one story. Holds one record a file, and few files open at once.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashSet},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+
+use super::{build::FileState, window::Extent};
+use crate::{
+    reading::{ReadError, Reader},
+    record::Record,
+};
+
+/// Files that are kept open from the beginning; of more, each is opened when its time has come.
+const KEPT_OPEN: usize = 16;
+
+/// Where records come from.
+pub struct Input {
+    files: Vec<File>,
+    /// Files by the time of their next record, the earliest on top.
+    queue: BinaryHeap<Reverse<(Timestamp, usize)>>,
+    /// Files that had nothing more when they were asked last, and may grow.
+    dry: Vec<usize>,
+    is_followed: bool,
+}
+
+struct File {
+    path: PathBuf,
+    reader: Option<Reader>,
+    next: Option<Record>,
+    state: FileState,
+}
+
+impl Input {
+    /// Opens the recordings; one that is named twice is read once. With `is_followed` they are expected to grow.
+    ///
+    /// # Errors
+    /// When one of them cannot be read at all.
+    pub fn open(paths: &[PathBuf], is_followed: bool) -> Result<Self, ReadError> {
+        let mut seen = HashSet::new();
+        let is_new = |path: &&PathBuf| {
+            std::fs::metadata(path).ok().is_none_or(|metadata| seen.insert((metadata.dev(), metadata.ino())))
+        };
+        let paths: Vec<&PathBuf> = paths.iter().filter(is_new).collect();
+        let mut input = Self { files: Vec::new(), queue: BinaryHeap::new(), dry: Vec::new(), is_followed };
+        for path in &paths {
+            let reader = Reader::open(path)?;
+            let index = input.files.len();
+            input.files.push(File {
+                path: (*path).clone(),
+                reader: Some(reader),
+                next: None,
+                state: FileState::default(),
+            });
+            input.fetch(index);
+            let Some(file) = input.files.get_mut(index) else { continue };
+            // Standard input cannot be opened again.
+            if paths.len() > KEPT_OPEN && !is_followed && path.as_os_str() != "-" {
+                (file.reader, file.next) = (None, None);
+            }
+        }
+        Ok(input)
+    }
+
+    /// Names of the files, in the order of the numbers that [`Input::next`] gives.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.files.iter().map(|file| match file.path.to_str() {
+            Some("-") => "standard input".to_owned(),
+            _ => file.path.display().to_string(),
+        })
+    }
+
+    /// What became of the files so far, in the same order.
+    pub fn states(&self) -> Vec<FileState> {
+        let state = |file: &File| match &file.reader {
+            Some(reader) => FileState { losses: *reader.losses(), ..file.state.clone() },
+            None => file.state.clone(),
+        };
+        self.files.iter().map(state).collect()
+    }
+
+    /// The next record, with the number of its file; `None` when there is none (yet).
+    pub fn next(&mut self) -> Option<(usize, Record)> {
+        while let Some(Reverse((_, index))) = self.queue.pop() {
+            let file = self.files.get_mut(index)?;
+            if file.reader.is_none() && file.next.is_none() {
+                match Reader::open(&file.path) {
+                    Ok(reader) => file.reader = Some(reader),
+                    Err(error) => {
+                        file.state.error = Some(error.to_string());
+                        continue;
+                    }
+                }
+                self.fetch(index);
+                continue;
+            }
+            let record = file.next.take();
+            self.fetch(index);
+            if let Some(record) = record {
+                return Some((index, record));
+            }
+        }
+        None
+    }
+
+    /// Asks files again that had nothing more: they may have grown.
+    pub fn look_again(&mut self) {
+        for index in std::mem::take(&mut self.dry) {
+            self.fetch(index);
+        }
+    }
+
+    /// Reads on in a file.
+    fn fetch(&mut self, index: usize) {
+        let Some(file) = self.files.get_mut(index) else { return };
+        let Some(reader) = &mut file.reader else { return };
+        match reader.next() {
+            Ok(Some(record)) => {
+                self.queue.push(Reverse((record.time(), index)));
+                file.next = Some(record);
+            }
+            Ok(None) if self.is_followed => self.dry.push(index),
+            ended => {
+                file.state.error = ended.err().map(|error| error.to_string());
+                file.state.losses = *reader.losses();
+                file.reader = None;
+            }
+        }
+    }
+}
+
+/// From when until when the recordings reach. Reads them to their end; `None` when they hold nothing.
+///
+/// # Errors
+/// When one of them cannot be read at all.
+pub fn extent(paths: &[PathBuf]) -> Result<Option<Extent>, ReadError> {
+    let mut extent: Option<Extent> = None;
+    for path in paths {
+        let mut reader = Reader::open(path)?;
+        while let Ok(Some(record)) = reader.next() {
+            let time = record.time();
+            let Extent { first, last } = extent.unwrap_or(Extent { first: time, last: time });
+            extent = Some(Extent { first: first.min(time), last: last.max(time) });
+        }
+    }
+    Ok(extent)
+}
+
+/// Whether a path names a file that is read.
+pub fn is_read(paths: &[PathBuf], path: &Path) -> bool {
+    let identity =
+        |path: &Path| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    identity(path).is_some_and(|output| paths.iter().any(|input| identity(input) == Some(output)))
+}

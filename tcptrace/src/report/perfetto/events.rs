@@ -1,0 +1,127 @@
+//! The form of a trace: the JSON of the "Trace Event Format" (chrome://tracing), one event a line. Knows nothing of sockets.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::report::{output::MARK, timestamp};
+
+/// A track, on which slices lie within each other.
+pub struct Track {
+    /// Tells it from other tracks.
+    pub id: u64,
+    /// The process it is shown under.
+    pub pid: u64,
+    /// What it is called.
+    pub name: String,
+}
+
+/// What is told when a slice is looked at.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Args<'a> {
+    /// The socket's cookie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<u64>,
+    /// Its network namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netns: Option<u32>,
+    /// Why it is stuck.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Event<'a, A> {
+    /// `b` and `e` begin and end a slice, `n` is a moment, `M` names things.
+    ph: &'static str,
+    cat: &'static str,
+    name: &'a str,
+    /// In hexadecimal.
+    id: String,
+    pid: u64,
+    tid: u64,
+    /// Microseconds.
+    ts: f64,
+    args: A,
+}
+
+/// Events on their way out.
+pub struct Events<'a> {
+    out: &'a mut dyn Write,
+    first_ns: i64,
+    count: u64,
+}
+
+impl<'a> Events<'a> {
+    /// Begins a trace; its time is counted from `first_ns` (since 1970), so that nanoseconds fit.
+    pub fn begin(out: &'a mut dyn Write, first_ns: i64) -> io::Result<Self> {
+        let began = timestamp(first_ns);
+        writeln!(
+            out,
+            r#"{{"displayTimeUnit":"ns","otherData":{{"writer":"{MARK}","began":"{began}"}},"traceEvents":["#
+        )?;
+        Ok(Self { out, first_ns, count: 0 })
+    }
+
+    /// Begins a slice within those that are open on the track.
+    pub fn begin_slice(&mut self, track: &Track, name: &str, at_ns: i64, args: &Args<'_>) -> io::Result<()> {
+        self.write("b", track, name, at_ns, args)
+    }
+
+    /// Ends the innermost slice of the track, which has this name.
+    pub fn end(&mut self, track: &Track, name: &str, at_ns: i64) -> io::Result<()> {
+        self.write("e", track, name, at_ns, &Args::default())
+    }
+
+    /// Marks a moment on the track.
+    pub fn instant(&mut self, track: &Track, name: &str, at_ns: i64, args: &Args<'_>) -> io::Result<()> {
+        self.write("n", track, name, at_ns, args)
+    }
+
+    /// Names a process.
+    pub fn name_process(&mut self, pid: u64, name: &str) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Name<'a> {
+            name: &'a str,
+        }
+        let event = Event {
+            ph: "M",
+            cat: "__metadata",
+            name: "process_name",
+            id: String::new(),
+            pid,
+            tid: pid,
+            ts: 0.0,
+            args: Name { name },
+        };
+        self.write_event(&event)
+    }
+
+    fn write(
+        &mut self,
+        ph: &'static str,
+        track: &Track,
+        name: &str,
+        at_ns: i64,
+        args: &Args<'_>,
+    ) -> io::Result<()> {
+        #[allow(clippy::cast_precision_loss, reason = "a double holds the nanoseconds of a hundred days")]
+        let ts = at_ns.saturating_sub(self.first_ns) as f64 / 1e3;
+        let id = format!("{:#x}", track.id);
+        self.write_event(&Event { ph, cat: "tcp", name, id, pid: track.pid, tid: track.pid, ts, args })
+    }
+
+    fn write_event(&mut self, event: &impl Serialize) -> io::Result<()> {
+        if self.count > 0 {
+            self.out.write_all(b",\n")?;
+        }
+        self.count += 1;
+        serde_json::to_writer(&mut self.out, event)?;
+        Ok(())
+    }
+
+    /// Ends the trace.
+    pub fn finish(self) -> io::Result<()> {
+        self.out.write_all(b"\n]}\n")
+    }
+}

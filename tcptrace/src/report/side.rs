@@ -1,0 +1,121 @@
+//! Which side opened a connection, and what that makes of its ends: a client's port is one of thousands and says
+//! nothing, the service's port is what people know. Pure; bounded (two bits a port).
+
+use std::{fmt, net::IpAddr};
+
+use serde::Serialize;
+
+use crate::transition::{Endpoints, OpenedHow, State, Transition};
+
+/// Who opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// This host connected to a service elsewhere.
+    Outgoing,
+    /// A peer connected to a service of this host.
+    Incoming,
+}
+
+/// The far end of connections, told apart no further than makes sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Peer {
+    /// Who opened the connection.
+    pub side: Side,
+    /// The peer's address.
+    pub raddr: IpAddr,
+    /// The service's port: the peer's when outgoing, this host's when incoming.
+    pub service_port: u16,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.side {
+            Side::Outgoing => std::net::SocketAddr::new(self.raddr, self.service_port).fmt(formatter),
+            Side::Incoming => write!(formatter, "{} to port {}", self.raddr, self.service_port),
+        }
+    }
+}
+
+/// What a host's connections have shown of their directions so far.
+#[derive(Clone, Debug, Default)]
+pub struct Sides {
+    /// Local ports that accepted connections.
+    accepting: Ports,
+    /// Remote ports that were connected to.
+    connected: Ports,
+}
+
+#[derive(Clone, Debug)]
+struct Ports(Vec<u64>);
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self(vec![0; 1 << 10])
+    }
+}
+
+impl Ports {
+    fn insert(&mut self, port: u16) {
+        if let Some(word) = self.0.get_mut(usize::from(port >> 6)) {
+            *word |= 1 << (port & 63);
+        }
+    }
+
+    fn contains(&self, port: u16) -> bool {
+        self.0.get(usize::from(port >> 6)).is_some_and(|word| word >> (port & 63) & 1 == 1)
+    }
+}
+
+impl Sides {
+    /// Learns from a transition.
+    pub fn observe(&mut self, transition: &Transition) {
+        let Endpoints { local, remote } = &transition.socket.endpoints;
+        match (transition.old_state, transition.new_state) {
+            (State::SynRecv, _) => self.accepting.insert(local.port()),
+            (State::SynSent, State::Established) => self.connected.insert(remote.port()),
+            (_, State::Listen) => self.accepting.insert(local.port()),
+            _ => {}
+        }
+    }
+
+    /// The peer of a socket. Where nothing was seen of how it was opened, the lower port is taken for the service's.
+    pub fn peer(&self, endpoints: &Endpoints, opened: Option<OpenedHow>) -> Peer {
+        let Endpoints { local, remote } = endpoints;
+        let side = match opened {
+            Some(OpenedHow::Connect) => Side::Outgoing,
+            Some(OpenedHow::Accept) => Side::Incoming,
+            None => match (self.connected.contains(remote.port()), self.accepting.contains(local.port())) {
+                (true, false) => Side::Outgoing,
+                (false, true) => Side::Incoming,
+                _ if remote.port() <= local.port() => Side::Outgoing,
+                _ => Side::Incoming,
+            },
+        };
+        let service_port = if side == Side::Outgoing { remote.port() } else { local.port() };
+        Peer { side, raddr: remote.ip(), service_port }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::transition;
+
+    fn ends(local: u16, remote: u16) -> Endpoints {
+        Endpoints { local: ([10, 0, 0, 1], local).into(), remote: ([10, 0, 0, 2], remote).into() }
+    }
+
+    #[test]
+    fn a_service_is_known_by_what_was_seen_and_else_by_the_lower_port() {
+        let mut sides = Sides::default();
+        assert_eq!(sides.peer(&ends(50_000, 5432), None).to_string(), "10.0.0.2:5432");
+        assert_eq!(sides.peer(&ends(8080, 50_000), None).to_string(), "10.0.0.2 to port 8080");
+        // A service above the client's port, seen accepting; and one seen being connected to.
+        sides.observe(&transition(1, 0, State::SynRecv, State::Established, ends(60_000, 40_000)));
+        assert_eq!(sides.peer(&ends(60_000, 40_001), None).side, Side::Incoming);
+        sides.observe(&transition(2, 0, State::SynSent, State::Established, ends(30_000, 61_000)));
+        assert_eq!(sides.peer(&ends(30_001, 61_000), None).service_port, 61_000);
+        assert_eq!(sides.peer(&ends(30_001, 61_000), Some(OpenedHow::Accept)).service_port, 30_001);
+    }
+}

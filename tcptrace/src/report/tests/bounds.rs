@@ -1,0 +1,116 @@
+//! What has no room is counted, and the sums stay whole.
+
+use super::*;
+use crate::{
+    record::{Record, Totals},
+    report::{
+        aggregate::Wanted,
+        cast::MOST_PROCESSES,
+        model::{LineOf, Report},
+        sums::MOST_WORST,
+    },
+    transition::State,
+};
+
+const ESTABLISHED: (State, Option<f64>) = (State::Established, Some(1.0));
+
+fn ids(report: &Report) -> Vec<&'static str> {
+    report.cannot_claim.iter().map(|caveat| caveat.id()).collect()
+}
+
+#[test]
+fn more_processes_than_there_is_room_for_are_counted_together() {
+    let held = MOST_PROCESSES as u64 + 500;
+    let mut records = vec![header("a", "tcptrace leaks")];
+    records.extend((0..held).map(|n| leak(n, 20.0, exactly(10.0), vec![owner(n as u32 + 1, "many")])));
+    records.push(summary(30.0, Totals::default()));
+    let report = reported(everything(), &records);
+    assert_eq!(report.close_wait.stuck, held);
+    assert_eq!((report.processes.top.len(), report.processes.others), (10, held - 10));
+    assert!(ids(&report).contains(&"too_many_processes"), "{:?}", report.cannot_claim);
+    let over_time = report.over_time.unwrap();
+    let last = |of: LineOf| -> u64 {
+        over_time.lines.iter().filter(|line| line.of == of).filter_map(|line| line.values.last()).sum()
+    };
+    assert_eq!((last(LineOf::Process), last(LineOf::OtherProcesses)), (5, held - 5));
+}
+
+#[test]
+fn a_peer_that_stands_out_is_found_among_very_many() {
+    let mut records = vec![header("a", "tcptrace trace")];
+    for n in 0..60_000_u32 {
+        let [_, b, c, d] = n.to_be_bytes();
+        let noise = format!("198.{b}.{c}.{d}:443");
+        records.push(step(u64::from(n), 1.0, ESTABLISHED, State::FinWait1, towards(&noise, 50_000)));
+        if n % 10 == 0 {
+            let busy = towards("10.9.9.9:443", 50_001);
+            records.push(step(1 << 40 | u64::from(n), 1.0, ESTABLISHED, State::FinWait1, busy));
+        }
+    }
+    records.push(summary(30.0, Totals::default()));
+    let report = reported(everything(), &records);
+    assert!(ids(&report).contains(&"lower_bounds"), "{:?}", report.cannot_claim);
+    let closed = report.closed_first.unwrap();
+    assert_eq!(closed.by_us, 66_000);
+    assert_eq!(closed.peers.top[0].peer.to_string(), "10.9.9.9:443");
+    assert_eq!(closed.peers.top[0].by_us, 6_000);
+    let listed: u64 = closed.peers.top.iter().map(|peer| peer.by_us).sum();
+    assert_eq!(listed + closed.peers.others, 66_000);
+}
+
+#[test]
+fn sockets_beyond_those_that_are_followed_are_counted() {
+    let wanted = Wanted { max_sockets: 100, ..everything() };
+    let mut records = vec![header("a", "tcptrace trace")];
+    records.extend((0..150).map(|n| step(n, 1.0, ESTABLISHED, State::CloseWait, ends(40_000))));
+    // Those that were followed leave, and make room.
+    records
+        .extend((0..100).map(|n| step(n, 2.0, (State::CloseWait, Some(1.0)), State::LastAck, ends(40_000))));
+    records.extend((200..250).map(|n| step(n, 3.0, ESTABLISHED, State::CloseWait, ends(40_000))));
+    records.push(summary(30.0, Totals::default()));
+    let aggregator = taken(wanted.clone(), &records);
+    assert_eq!((aggregator.episodes.len(), aggregator.episodes.evicted()), (50, 50));
+    let report = reported(wanted, &records);
+    assert_eq!((report.close_wait.stays, report.close_wait.still_stuck), (150, 50));
+    assert!(ids(&report).contains(&"too_many_sockets"), "{:?}", report.cannot_claim);
+}
+
+#[test]
+fn what_is_kept_does_not_grow_with_the_recording() {
+    let mut aggregator = taken(everything(), &[header("a", "tcptrace trace")]);
+    for n in 0..200_000_u64 {
+        let second = n as f64 / 10.0;
+        let [_, _, c, d] = (n as u32).to_be_bytes();
+        let ends = towards(&format!("198.51.{c}.{d}:443"), 50_000);
+        aggregator.take(0, &step(n, second, ESTABLISHED, State::CloseWait, ends));
+        aggregator.take(0, &step(n, second + 20.0, (State::CloseWait, Some(20.0)), State::LastAck, ends));
+        assert_eq!(aggregator.episodes.len(), 0);
+    }
+    let sums = aggregator.sums(0);
+    assert_eq!(sums.stuck.ever, 200_000);
+    assert!(sums.worst.len() <= MOST_WORST && sums.peers.len() <= 8_192 && sums.processes.is_empty());
+}
+
+#[test]
+fn the_same_ends_are_used_again_where_there_are_no_cookies() {
+    let without_cookie = |record: Record| match record {
+        Record::Transition(mut transition) => {
+            transition.what.socket.cookie = None;
+            Record::Transition(transition)
+        }
+        other => other,
+    };
+    let mut records = vec![header("a", "tcptrace trace")];
+    for n in 0..3_u32 {
+        let second = f64::from(n) * 20.0;
+        records.push(step(0, second, ESTABLISHED, State::CloseWait, ends(40_000)));
+        records.push(step(0, second + 15.0, (State::CloseWait, Some(15.0)), State::LastAck, ends(40_000)));
+    }
+    // One whose end was lost, and another on the same ends after it.
+    records.push(step(0, 80.0, ESTABLISHED, State::CloseWait, ends(40_000)));
+    records.push(step(0, 95.0, ESTABLISHED, State::CloseWait, ends(40_000)));
+    records.push(summary(120.0, Totals::default()));
+    let records: Vec<Record> = records.into_iter().map(without_cookie).collect();
+    let report = reported(everything(), &records);
+    assert_eq!((report.close_wait.stays, report.close_wait.still_stuck), (5, 1));
+}

@@ -1,0 +1,155 @@
+//! Several recordings: of several hosts, of one host at different times, and of one session in several files.
+
+use super::*;
+use crate::{
+    reading::Losses,
+    record::{EndedHow, Record, Totals},
+    report::{
+        aggregate::Aggregator,
+        build::{self, FileState},
+        model::Report,
+    },
+};
+
+fn reported_files(files: &[(&str, Vec<Record>)]) -> (Aggregator, Report) {
+    let mut aggregator = Aggregator::new(everything()).unwrap();
+    let mut all: Vec<(usize, &Record)> = Vec::new();
+    for (name, records) in files {
+        let source = aggregator.add_source((*name).to_owned());
+        all.extend(records.iter().map(|record| (source, record)));
+    }
+    all.sort_by_key(|(_, record)| record.time());
+    all.into_iter().for_each(|(source, record)| aggregator.take(source, record));
+    let report = build::report(&aggregator, &vec![FileState::default(); files.len()], 10);
+    (aggregator, report)
+}
+
+/// As [`header`], for a session that began at another time.
+fn header_at(host: &str, command: &str, second: f64) -> Record {
+    let Record::Header(mut header) = header(host, command) else { unreachable!() };
+    header.started = at(second);
+    Record::Header(header)
+}
+
+#[test]
+fn processes_with_one_pid_on_two_hosts_are_two() {
+    let host = |name: &str| {
+        vec![
+            header(name, "tcptrace leaks"),
+            leak(7, 30.0, exactly(10.0), vec![owner(71, "app")]),
+            summary(60.0, Totals::default()),
+        ]
+    };
+    let (_, report) = reported_files(&[("a.tct", host("a")), ("b.tct", host("b"))]);
+    assert_eq!(report.close_wait.stuck, 2, "one cookie on two hosts is two sockets");
+    let names: Vec<String> = report.processes.top.iter().map(|process| process.process.to_string()).collect();
+    assert_eq!(names, ["app (pid 71 on a)", "app (pid 71 on b)"]);
+    assert!(report.cannot_claim.iter().any(|caveat| caveat.id() == "several_clocks"));
+    assert!(
+        report.headline.answer.starts_with("2 processes of app on 2 hosts hold all 2"),
+        "{:?}",
+        report.headline
+    );
+}
+
+#[test]
+fn a_session_in_two_files_is_one() {
+    let first = vec![header("a", "tcptrace leaks"), leak(1, 30.0, exactly(10.0), vec![owner(71, "app")])];
+    let second = vec![
+        header("a", "tcptrace leaks"),
+        leak_end(1, 90.0, exactly(70.0), EndedHow::Closed),
+        summary(100.0, Totals::default()),
+    ];
+    // Named in the wrong order, as a shell does.
+    let (_, report) = reported_files(&[("x-2.tct", second), ("x-1.tct", first)]);
+    assert_eq!(report.sessions.len(), 1);
+    assert_eq!(report.sessions[0].files.len(), 2);
+    assert_eq!(
+        (report.close_wait.stays, report.close_wait.still_stuck, report.close_wait.ended.closed),
+        (1, 0, 1)
+    );
+    assert_eq!(report.close_wait.longest_ns, Some(70 * SECOND));
+}
+
+#[test]
+fn what_a_later_look_does_not_show_any_more_has_ended() {
+    let look = |second: f64, cookies: &[u64]| {
+        let mut records = vec![header_at("a", &format!("tcptrace now -o {second}"), second)];
+        let found =
+            cookies.iter().map(|cookie| leak(*cookie, second + 0.1, exactly(second), vec![owner(1, "app")]));
+        records.extend(found);
+        records.push(summary(second + 0.2, Totals::default()));
+        records
+    };
+    let looks = [("1", look(60.0, &[1, 2, 3])), ("2", look(120.0, &[2, 3])), ("3", look(180.0, &[3, 4]))];
+    let (_, report) = reported_files(&looks);
+    assert_eq!(
+        (report.close_wait.stuck, report.close_wait.still_stuck, report.close_wait.ended.unseen),
+        (4, 2, 2)
+    );
+    assert_eq!(report.processes.top[0].sockets, 4, "seen again is not another");
+}
+
+#[test]
+fn what_is_missing_in_a_file_is_told() {
+    let records = [header("a", "tcptrace leaks"), leak(1, 30.0, exactly(10.0), vec![owner(71, "app")])];
+    let aggregator = taken(everything(), &records);
+    let losses = Losses {
+        missing: 120,
+        damaged: 2,
+        is_cut: true,
+        dropped: 7,
+        before: 5,
+        unknown: 1,
+        ..Losses::default()
+    };
+    let state = FileState { losses, error: Some("input/output error".to_owned()) };
+    let report = build::report(&aggregator, &[state], 10);
+    let texts: Vec<String> = report.cannot_claim.iter().map(ToString::to_string).collect();
+    for told in [
+        "7 records were dropped because the output could not be written fast enough: counts are lower bounds",
+        "session.jsonl is incomplete: 120 records are missing in 2 damaged parts, so counts are lower bounds",
+        "session.jsonl ends in the middle of a record: what came after is not known",
+        "session.jsonl has no summary: the session was killed or goes on, and what it lost at its end is not known",
+        "session.jsonl could not be read to its end: input/output error",
+        "5 records are in earlier files of a session that was rotated, or damaged: name those files as well",
+        "1 record is of a kind that this version does not know, and left out: a newer tcptrace reads more",
+    ] {
+        assert!(texts.iter().any(|text| text == told), "{told:?} is not in {texts:#?}");
+    }
+    let losses = Losses { goes_on: true, ..Losses::default() };
+    let report = build::report(&aggregator, &[FileState { losses, error: None }], 10);
+    let ids: Vec<&str> = report.cannot_claim.iter().map(|caveat| caveat.id()).collect();
+    assert!(ids.contains(&"later_files") && !ids.contains(&"not_ended"), "{ids:?}");
+}
+
+#[test]
+fn a_later_file_alone_tells_of_its_own_time_only() {
+    let records = [
+        header("a", "tcptrace leaks"),
+        leak_end(1, 3_630.0, exactly(30.0), EndedHow::Closed),
+        summary(3_660.0, Totals::default()),
+    ];
+    let aggregator = taken(everything(), &records);
+    let losses = Losses { before: 1_000, ..Losses::default() };
+    let report = build::report(&aggregator, &[FileState { losses, error: None }], 10);
+    assert_eq!(report.span.unwrap().duration_ns, 30 * SECOND);
+    let whole = build::report(&aggregator, &[FileState::default()], 10);
+    assert_eq!(whole.span.unwrap().duration_ns, 3_660 * SECOND);
+}
+
+#[test]
+fn a_file_without_records_is_told_of() {
+    let mut aggregator =
+        taken(everything(), &[header("a", "tcptrace leaks"), summary(60.0, Totals::default())]);
+    aggregator.add_source("ruined.tct".to_owned());
+    let losses = Losses { damaged: 3, ..Losses::default() };
+    let report = build::report(&aggregator, &[FileState::default(), FileState { losses, error: None }], 10);
+    let texts: Vec<String> = report.cannot_claim.iter().map(ToString::to_string).collect();
+    assert!(texts.contains(&"ruined.tct has no record that could be read".to_owned()), "{texts:#?}");
+    assert!(
+        texts.iter().any(|text| text.starts_with("ruined.tct is incomplete: 3 parts were damaged")),
+        "{texts:#?}"
+    );
+    assert_eq!(report.without_records.len(), 1);
+}

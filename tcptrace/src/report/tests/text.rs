@@ -1,0 +1,52 @@
+//! The report for a terminal.
+
+use super::*;
+use crate::{
+    record::{Record, Totals},
+    report::{output::Destination, text},
+    sink::Harmless,
+};
+
+fn shown(records: &[Record], destination: &Destination) -> String {
+    let mut out = Vec::new();
+    text::write(&mut out, &reported(everything(), records), &text::Look::of(destination, false)).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn the_answer_comes_first_and_what_cannot_be_claimed_last() {
+    let mut records = vec![header("web-1", "tcptrace leaks")];
+    records.extend((0..4).map(|n| leak(n, 30.0, exactly(10.0), vec![owner(71, "shop")])));
+    records.push(summary(60.0, Totals { lost: 312, ..Totals::default() }));
+    let text = shown(&records, &Destination::Stdout);
+    assert!(text.starts_with("shop (pid 71) holds all 4 stuck sockets\n"), "{text}");
+    let order = [
+        "web-1",
+        "IN CLOSE_WAIT OVER TIME",
+        "shop.service",
+        "eof_read",
+        "192.0.2.7 to port 8080",
+        "312 records were lost",
+    ];
+    let places: Vec<usize> =
+        order.map(|part| text.find(part).unwrap_or_else(|| panic!("{part} is not in\n{text}"))).to_vec();
+    assert!(places.is_sorted(), "{places:?} in\n{text}");
+}
+
+#[test]
+fn hostile_names_do_not_reach_the_terminal() {
+    let name = "\u{1b}[2J\r\n\u{202e}x";
+    let leak = leak_of(1, 30.0, exactly(10.0), vec![owner(71, name)], ends(40_000));
+    let leak = crate::record::Leak { opened_by: Some(opened_at(name, 1.0)), ..leak };
+    let records =
+        [header(name, "tcptrace leaks"), Record::Leak(Box::new(leak)), summary(60.0, Totals::default())];
+    let text = shown(&records, &Destination::Stdout).replace('\n', " ");
+    assert_eq!(Harmless(&text).to_string(), text);
+    assert!(text.contains("\\u{1b}[2J\\r\\n\\u{202e}x (pid 71)"), "{text}");
+}
+
+#[test]
+fn a_file_says_that_it_is_a_report() {
+    let file = Destination::File { path: "report.txt".into(), force: false };
+    assert!(shown(&[header("a", "tcptrace leaks")], &file).starts_with("tcptrace-report "));
+}

@@ -1,0 +1,134 @@
+//! The tables of the report for a terminal: processes, the longest stays, who closed first.
+
+use std::io::{self, Write};
+
+use super::{Look, heading, moment, write_bar, write_others};
+use crate::{
+    report::{
+        model::{ClosedFirst, ProcessShare, Ranking, WorstSocket},
+        words::{ending, holder, percent},
+    },
+    sink::{
+        Harmless,
+        columns::{
+            Column::{Name, Number},
+            Columns,
+        },
+    },
+    units::Elapsed,
+};
+
+pub fn write_processes(
+    out: &mut dyn Write,
+    processes: &Ranking<ProcessShare>,
+    look: &Look,
+) -> io::Result<()> {
+    const HOST: usize = 2;
+    const STILL: usize = 4;
+    const PER_MINUTE: usize = 7;
+    const DESCRIPTORS: usize = 8;
+    const PLACE: usize = 9;
+    if processes.top.is_empty() {
+        return Ok(());
+    }
+    heading(out, "who holds them", "", look)?;
+    let mut table = Columns::new([
+        Number("PID"),
+        Name("PROCESS"),
+        Name("HOST"),
+        Number("STUCK"),
+        Number("STILL"),
+        Number("SHARE"),
+        Number("LONGEST"),
+        Number("PER MIN"),
+        Number("FDS/LIMIT"),
+        Name("UNIT OR CONTAINER"),
+    ]);
+    let top = &processes.top;
+    for process in top {
+        table.push(process_cells(process));
+    }
+    let place = |process: &ProcessShare| process.container.is_some() || process.unit.is_some();
+    table.show(HOST, top.iter().any(|process| process.process.host.is_some()));
+    table.show(STILL, top.iter().any(|process| process.still_stuck != process.sockets));
+    table.show(PER_MINUTE, top.iter().any(|process| process.per_minute.is_some()));
+    table.show(DESCRIPTORS, top.iter().any(|process| process.fds_used.is_some()));
+    table.show(PLACE, top.iter().any(place));
+    table.write(out)?;
+    write_others(out, processes, "process", look)
+}
+
+fn process_cells(process: &ProcessShare) -> [String; 10] {
+    let unknown = || "?".to_owned();
+    let harmless =
+        |text: &Option<String>| text.as_ref().map(|text| Harmless(text).to_string()).unwrap_or_default();
+    let place = if process.container.is_some() { &process.container } else { &process.unit };
+    [
+        process.process.pid.to_string(),
+        Harmless(&process.process.comm).to_string(),
+        harmless(&process.process.host),
+        process.sockets.to_string(),
+        process.still_stuck.to_string(),
+        percent(process.share),
+        Elapsed(process.longest_ns).to_string(),
+        process.per_minute.map_or_else(unknown, |rate| format!("{rate:+.1}")),
+        match (process.fds_used, process.fds_limit) {
+            (Some(used), Some(limit)) => format!("{used}/{limit}"),
+            (Some(used), None) => format!("{used}/?"),
+            _ => unknown(),
+        },
+        harmless(place),
+    ]
+}
+
+pub fn write_worst(out: &mut dyn Write, worst: &[WorstSocket], look: &Look) -> io::Result<()> {
+    if worst.is_empty() {
+        return Ok(());
+    }
+    heading(out, "stuck the longest", "", look)?;
+    let mut table = Columns::new([
+        Number("FOR"),
+        Name("SINCE"),
+        Name("LOCAL"),
+        Name("REMOTE"),
+        Name("HELD BY"),
+        Name("ENDED"),
+    ]);
+    for socket in worst {
+        let least = if socket.since_is_exact { "" } else { "≥ " };
+        table.push([
+            format!("{least}{}", Elapsed(socket.close_wait_ns)),
+            moment(socket.since.0),
+            socket.local.to_string(),
+            socket.remote.to_string(),
+            holder(socket),
+            ending(socket),
+        ]);
+    }
+    table.write(out)
+}
+
+pub fn write_closed_first(out: &mut dyn Write, closed: &ClosedFirst, look: &Look) -> io::Result<()> {
+    let ClosedFirst { by_us, by_peer, reset, .. } = closed;
+    let all = by_us + by_peer + reset;
+    if all == 0 {
+        return Ok(());
+    }
+    heading(out, "who closed first", "the side that does keeps the connection in TIME_WAIT", look)?;
+    write_bar(out, *by_us, all, "this side: TIME_WAIT here", look)?;
+    write_bar(out, *by_peer, all, "the peer: TIME_WAIT there", look)?;
+    write_bar(out, *reset, all, "nobody, it was reset: no TIME_WAIT", look)?;
+    let mut table = Columns::new([Number("CLOSED"), Number("PER S"), Name("BY OR TOWARDS")]);
+    for closer in &closed.processes.top {
+        let process = closer.process.to_string();
+        table.push([closer.closed_first.to_string(), format!("{:.1}", closer.per_second), process]);
+    }
+    for peer in closed.peers.top.iter().filter(|peer| peer.by_us > 0) {
+        table.push([
+            peer.by_us.to_string(),
+            format!("{:.1}", peer.per_second),
+            format!("towards {}", peer.peer),
+        ]);
+    }
+    table.write(out)
+}

@@ -1,0 +1,159 @@
+//! The moments that `--from` and `--to` name. Pure: the extent of the recordings and the time zone are arguments.
+
+use jiff::{
+    SignedDuration, Timestamp,
+    civil::{DateTime, Time},
+    tz::TimeZone,
+};
+
+use super::{sums::Window, unix_ns};
+
+/// A moment as it was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// RFC 3339, with its offset.
+    At(Timestamp),
+    /// Date and time where the reader is.
+    Local(DateTime),
+    /// A time of day where the reader is, in the recordings.
+    TimeOfDay(Time),
+    /// So long after the beginning of the recordings.
+    AfterStart(SignedDuration),
+    /// So long before their end.
+    BeforeEnd(SignedDuration),
+}
+
+/// From when until when the recordings reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The earliest moment.
+    pub first: Timestamp,
+    /// The latest moment.
+    pub last: Timestamp,
+}
+
+impl std::str::FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            "a time is like 2026-11-24T14:05:00Z, 2026-11-24 14:05 or 14:05 (both local), +5m (after the beginning) \
+             or -10m (before the end)"
+                .to_owned()
+        };
+        let length = |text: &str| {
+            let duration = humantime::parse_duration(text).map_err(|_| wrong())?;
+            SignedDuration::try_from(duration).map_err(|_| wrong())
+        };
+        if let Some(after) = text.strip_prefix('+') {
+            return length(after).map(Self::AfterStart);
+        }
+        if let Some(before) = text.strip_prefix('-') {
+            return length(before).map(Self::BeforeEnd);
+        }
+        if let Ok(timestamp) = text.parse() {
+            return Ok(Self::At(timestamp));
+        }
+        // A date alone would parse as its midnight: nobody means that.
+        if text.contains(':') {
+            if let Ok(local) = text.parse() {
+                return Ok(Self::Local(local));
+            }
+            if let Ok(time) = text.parse() {
+                return Ok(Self::TimeOfDay(time));
+            }
+        }
+        Err(wrong())
+    }
+}
+
+impl Moment {
+    /// Whether the extent of the recordings has to be known for it.
+    pub fn needs_extent(&self) -> bool {
+        !matches!(self, Self::At(_) | Self::Local(_))
+    }
+
+    /// The moment itself. A time of day is its first occurrence after the recordings begin, if they reach as far;
+    /// else the one on the day they begin.
+    fn resolve(&self, extent: Option<Extent>, zone: &TimeZone) -> Option<Timestamp> {
+        let local = |time: DateTime| zone.to_timestamp(time).ok();
+        match self {
+            Self::At(timestamp) => Some(*timestamp),
+            Self::Local(time) => local(*time),
+            Self::TimeOfDay(time) => {
+                let Extent { first, last } = extent?;
+                let day = zone.to_datetime(first).date();
+                let today = local(day.to_datetime(*time))?;
+                let tomorrow = day.tomorrow().ok().and_then(|day| local(day.to_datetime(*time)));
+                Some(tomorrow.filter(|tomorrow| today < first && *tomorrow <= last).unwrap_or(today))
+            }
+            Self::AfterStart(after) => extent?.first.checked_add(*after).ok(),
+            Self::BeforeEnd(before) => extent?.last.checked_sub(*before).ok(),
+        }
+    }
+}
+
+/// The window between two moments.
+///
+/// # Errors
+/// When there is nothing between them.
+pub fn window(
+    from: Option<&Moment>,
+    to: Option<&Moment>,
+    extent: Option<Extent>,
+    zone: &TimeZone,
+) -> Result<Window, String> {
+    let resolve = |moment: Option<&Moment>| moment.and_then(|moment| moment.resolve(extent, zone));
+    let (from, to) = (resolve(from), resolve(to));
+    if let (Some(from), Some(to)) = (from, to)
+        && from > to
+    {
+        return Err(format!("--from {from} is after --to {to}: nothing lies in between"));
+    }
+    Ok(Window { from_ns: from.map_or(i64::MIN, unix_ns), to_ns: to.map_or(i64::MAX, unix_ns) })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+
+    fn resolved(typed: &str, first: &str, last: &str) -> String {
+        let extent = Extent { first: first.parse().unwrap(), last: last.parse().unwrap() };
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        typed.parse::<Moment>().unwrap().resolve(Some(extent), &zone).unwrap().to_string()
+    }
+
+    #[test]
+    fn moments_are_absolute_local_or_relative_to_the_recordings() {
+        let resolved = |typed| resolved(typed, "2026-11-24T13:00:00Z", "2026-11-24T15:00:00Z");
+        assert_eq!(resolved("2026-11-24T14:05:00Z"), "2026-11-24T14:05:00Z");
+        assert_eq!(resolved("2026-11-24T14:05:00+01:00"), "2026-11-24T13:05:00Z");
+        assert_eq!(resolved("2026-11-24 14:05"), "2026-11-24T13:05:00Z");
+        assert_eq!(resolved("14:05"), "2026-11-24T13:05:00Z");
+        assert_eq!(resolved("14:05:30.5"), "2026-11-24T13:05:30.5Z");
+        assert_eq!(resolved("+5m"), "2026-11-24T13:05:00Z");
+        assert_eq!(resolved("-1h 30m"), "2026-11-24T13:30:00Z");
+    }
+
+    #[test]
+    fn a_time_of_day_after_midnight_is_on_the_day_the_recordings_reach_into() {
+        let over_midnight = |typed| resolved(typed, "2026-11-24T21:00:00Z", "2026-11-25T03:00:00Z");
+        assert_eq!(over_midnight("00:30"), "2026-11-24T23:30:00Z");
+        assert_eq!(over_midnight("23:30"), "2026-11-24T22:30:00Z");
+        // Not reached: before the beginning, so that everything is after it.
+        assert_eq!(over_midnight("10:00"), "2026-11-24T09:00:00Z");
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_examples() {
+        for wrong in ["", "yesterday", "25:00", "2026-11-24", "-", "+", "-10", "10m", "14"] {
+            let refused = wrong.parse::<Moment>();
+            assert!(refused.as_ref().is_err_and(|error| error.contains("-10m")), "{wrong}: {refused:?}");
+        }
+        let moment = |text: &str| text.parse::<Moment>().unwrap();
+        let (late, early) = (moment("2026-11-24T14:05:00Z"), moment("2026-11-24T14:04:00Z"));
+        assert!(window(Some(&late), Some(&early), None, &TimeZone::UTC).is_err());
+        assert_eq!(window(None, None, None, &TimeZone::UTC), Ok(Window::ALL));
+    }
+}

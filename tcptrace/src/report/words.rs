@@ -1,0 +1,45 @@
+//! What the forms for people say alike: shares, holders, ends.
+
+use super::model::WorstSocket;
+use crate::record::EndedHow;
+
+/// A part of all, 0 to 1, in hundredths.
+pub fn percent(share: f64) -> String {
+    match share * 100.0 {
+        percent if percent > 0.0 && percent < 0.5 => "< 1 %".to_owned(),
+        percent => format!("{percent:.0} %"),
+    }
+}
+
+/// How a stay ended, or that it has not.
+pub fn how(socket: &WorstSocket) -> &'static str {
+    match (socket.is_open, socket.how) {
+        (true, _) => "still stuck",
+        (_, Some(EndedHow::Closed)) => "closed",
+        (_, Some(EndedHow::Reset)) => "reset",
+        (_, Some(EndedHow::Destroyed)) => "destroyed",
+        (_, Some(EndedHow::OwnerExited)) => "holder exited",
+        (_, None) => "gone, unseen how",
+    }
+}
+
+/// How a stay ended, and by whom where that is known.
+pub fn ending(socket: &WorstSocket) -> String {
+    let how = how(socket);
+    match &socket.closed_by {
+        Some(closer) if socket.how == Some(EndedHow::Closed) && !socket.is_open => {
+            format!("{how} by {closer}")
+        }
+        _ => how.to_owned(),
+    }
+}
+
+/// Who holds a socket.
+pub fn holder(socket: &WorstSocket) -> String {
+    match socket.holders.as_slice() {
+        [] if socket.is_looked_at => "nobody".to_owned(),
+        [] => "not recorded".to_owned(),
+        [one] => one.process.to_string(),
+        [first, more @ ..] => format!("{} +{}", first.process, more.len()),
+    }
+}

@@ -1,0 +1,152 @@
+//! `tcptrace clear`: lists what is stuck and was asked for, and ends it when told to.
+
+mod account;
+
+use std::{
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use tokio::runtime::{Builder, Runtime};
+
+use self::account::Account;
+use super::{SessionError, header, stop::Stop};
+use crate::{
+    clear::{
+        Method,
+        act::{self, Target},
+        selection::Selection,
+        ways::Ways,
+    },
+    diagnosis::ACTIVE_WINDOW_MS,
+    host::{
+        clock::{WallClock, monotonic_ns},
+        privilege,
+    },
+    owners::{inspector::Inspector, listing::Roots, tables::Tables},
+    record::{ClearPlan, Record},
+    sink::{self, Direct, OutputOptions, Outputs},
+    sockets::Ticket,
+    units::plural,
+};
+
+/// Sockets ended before what became of them is written: what cannot be recorded is not gone on with.
+const BATCH: usize = 1_000;
+
+/// What to end and how.
+#[derive(Clone, Debug)]
+pub struct ClearOptions {
+    /// Which sockets.
+    pub selection: Selection,
+    /// By which way, when one was asked for.
+    pub method: Option<Method>,
+    /// Whether to end them without asking.
+    pub yes: bool,
+    /// Rows of the list in the text form.
+    pub rows: usize,
+    /// Where the records go, and in which form.
+    pub outputs: OutputOptions,
+}
+
+/// Lists, asks, ends; returns whether every socket that was to be ended could be.
+///
+/// # Errors
+/// When the host cannot do it, or the output could not be written.
+pub fn run(options: &ClearOptions) -> Result<bool, SessionError> {
+    privilege::check()?;
+    let ways = Ways::of_this_host(options.method)?;
+    let outputs = Outputs::open(&options.outputs)?;
+    let started_ns = monotonic_ns();
+    let clock = WallClock::now();
+    let mut inspector = Inspector::new(Roots::default(), Tables::new(None)?, ACTIVE_WINDOW_MS, None);
+    let look = inspector.snapshot(options.selection.states);
+    let backend = look.source.name();
+    let mut account = Account::choose(&options.selection, look, &ways, clock, started_ns);
+    // Before anything is ended it is known that it can be recorded.
+    let mut sink = outputs.write_at_once(&header(backend, clock.at(started_ns)))?;
+
+    if account.is_empty() || !(options.yes || is_on_terminal()) {
+        let (plan, end) = (account.plan(&inspector), account.end(&inspector));
+        sink.write_plan(plan, end, options.rows);
+        sink.finish()?;
+        return Ok(true);
+    }
+    let mut untouched = 0;
+    if options.yes || ask(&account.plan(&inspector), options.rows) {
+        untouched = act(&mut account, &mut inspector, &options.selection, &mut sink)?;
+    }
+    sink.write(&Record::ClearEnd(Box::new(account.end(&inspector))));
+    sink.finish()?;
+    for (refusal, count) in account.refusals() {
+        log::error!("{} could not be ended: {refusal}", plural(*count, "socket"));
+    }
+    if untouched > 0 {
+        return Err(SessionError::Interrupted(untouched));
+    }
+    Ok(account.refusals().is_empty())
+}
+
+fn is_on_terminal() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Shows what would happen and asks whether it is to. What cannot be asked is not answered with yes.
+fn ask(plan: &ClearPlan, rows: usize) -> bool {
+    let list = sink::plan_for_terminal(plan, rows);
+    let count = plural(plan.planned.len() as u64, "socket");
+    let mut answer = String::new();
+    let mut terminal = io::stderr().lock();
+    let asked = write!(terminal, "{list}\nEnd {count}? [y/N] ").and_then(|()| terminal.flush());
+    asked.and_then(|()| io::stdin().lock().read_line(&mut answer)).is_ok()
+        && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+/// Ends the targets, namespace by namespace, and writes what became of each. A signal ends it when what has
+/// been done is written; returns how many targets have not been touched then.
+fn act(
+    account: &mut Account,
+    inspector: &mut Inspector,
+    selection: &Selection,
+    sink: &mut Direct,
+) -> Result<u64, SessionError> {
+    let mut signals = Signals::start()?;
+    let mut untouched = 0;
+    for (netns, targets) in account.take_targets() {
+        let (targets, tickets): (Vec<Target>, Vec<Ticket>) = targets.into_iter().unzip();
+        for (targets, tickets) in targets.chunks(BATCH).zip(tickets.chunks(BATCH)) {
+            if untouched > 0 || signals.have_come() {
+                untouched += targets.len() as u64;
+                continue;
+            }
+            let talk = inspector.talk_in(netns.unwrap_or_default());
+            let acted = act::end(talk, targets, selection);
+            for ((target, ticket), acted) in targets.iter().zip(tickets).zip(acted) {
+                sink.write(&Record::Cleared(Box::new(account.settle(target, *ticket, acted))));
+            }
+            sink.flush()?;
+        }
+    }
+    Ok(untouched)
+}
+
+/// Signals that would end this process at once: between the end of a socket and the record of it, that would be
+/// too early.
+struct Signals {
+    runtime: Runtime,
+    stop: Stop,
+}
+
+impl Signals {
+    /// From now on they are only noted.
+    fn start() -> Result<Self, SessionError> {
+        let system = |source| SessionError::System { what: "wait for signals", source };
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(system)?;
+        let stop = runtime.block_on(async { Stop::after(None, false) }).map_err(system)?;
+        Ok(Self { runtime, stop })
+    }
+
+    fn have_come(&mut self) -> bool {
+        let Self { runtime, stop } = self;
+        runtime.block_on(async { tokio::time::timeout(Duration::ZERO, stop.wait()).await.is_ok() })
+    }
+}

@@ -1,0 +1,240 @@
+//! The account of a session that ends sockets: which were chosen, what is to become of them, and what has.
+
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+
+use rustc_hash::FxHashMap;
+
+use crate::{
+    clear::{
+        Outcome, Refusal,
+        act::{Acted, Target},
+        selection::{Choice, Selection},
+        ways::Ways,
+    },
+    host::clock::{WallClock, monotonic_ns},
+    owners::{
+        Evidence, Owner, ProcessIdentity,
+        inspector::{Finding, Inspector},
+        snapshot::Snapshot,
+    },
+    record::{Actor, Age, ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes, Scope, Summary, Totals},
+    session::tally::Tally,
+    sockets::Ticket,
+    transition::State,
+};
+
+/// The sockets that were chosen, and what became of them so far.
+pub struct Account {
+    selection: Arc<Selection>,
+    actor: Arc<Actor>,
+    clock: WallClock,
+    started_ns: u64,
+    /// The oldest first.
+    targets: Vec<Target>,
+    /// One a target.
+    tickets: Vec<Ticket>,
+    tally: Tally,
+    outcomes: Outcomes,
+    refusals: FxHashMap<Refusal, u64>,
+    /// Descriptors that stay open, by process.
+    kept: BTreeMap<u32, (Arc<ProcessIdentity>, u64)>,
+    left_out: LeftOut,
+    scope: Scope,
+    listed: u64,
+    in_close_wait: Option<u64>,
+}
+
+impl Account {
+    /// Chooses among everything that was found.
+    pub fn choose(
+        selection: &Selection,
+        look: Snapshot,
+        ways: &Ways,
+        clock: WallClock,
+        started_ns: u64,
+    ) -> Self {
+        let Snapshot { findings, namespaces, processes, unreadable, source: _ } = look;
+        let listed = findings.len() as u64;
+        let is_close_wait = |finding: &&Finding| finding.state == State::CloseWait;
+        let in_close_wait = findings.iter().filter(is_close_wait).count() as u64;
+        let mut left_out = LeftOut::default();
+        let mut chosen: Vec<Finding> = findings
+            .into_iter()
+            .filter(|finding| match selection.judge(finding) {
+                Choice::Chosen => true,
+                Choice::Other => false,
+                Choice::TooYoung => {
+                    left_out.too_young += 1;
+                    false
+                }
+                Choice::StillUsed => {
+                    left_out.still_used += 1;
+                    false
+                }
+            })
+            .collect();
+        // The cookie makes the order the same each time.
+        chosen.sort_by_key(|finding| {
+            (Reverse(finding.since.age_at(finding.looked_at_ns).0), finding.socket.cookie)
+        });
+        let limit = selection.limit.unwrap_or(usize::MAX);
+        left_out.beyond_limit = chosen.len().saturating_sub(limit) as u64;
+        chosen.truncate(limit);
+        let mut tally = Tally::default();
+        let tickets = chosen.iter().map(|finding| tally.report(finding)).collect();
+        let targets =
+            chosen.into_iter().map(|finding| Target { method: ways.for_socket(&finding), finding }).collect();
+        let states = selection.states;
+        Self {
+            selection: Arc::new(selection.clone()),
+            actor: Arc::new(actor()),
+            clock,
+            started_ns,
+            targets,
+            tickets,
+            tally,
+            outcomes: Outcomes::default(),
+            refusals: FxHashMap::default(),
+            kept: BTreeMap::new(),
+            left_out,
+            scope: Scope {
+                states,
+                namespaces: namespaces as u64,
+                processes: processes as u64,
+                unreadable: unreadable as u64,
+            },
+            listed,
+            in_close_wait: states.contains(State::CloseWait).then_some(in_close_wait),
+        }
+    }
+
+    /// Whether nothing was chosen.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// Why sockets could not be ended, and how many.
+    pub fn refusals(&self) -> &FxHashMap<Refusal, u64> {
+        &self.refusals
+    }
+
+    /// What would happen.
+    pub fn plan(&mut self, inspector: &Inspector) -> ClearPlan {
+        let mut kept = BTreeMap::new();
+        let mut shared = 0;
+        let mut planned = Vec::with_capacity(self.targets.len());
+        for target in &self.targets {
+            let outcome = Outcome::DryRun(target.method.clone().err());
+            if target.method.is_ok() {
+                keep(&mut kept, &target.finding);
+            }
+            let is_stranger = |owner: &Owner| {
+                owner.evidence == Evidence::FdTable
+                    && !self.selection.owners.admits(std::slice::from_ref(owner))
+            };
+            shared += u64::from(target.finding.owners.iter().any(is_stranger));
+            planned.push(self.record(target, outcome, target.finding.looked_at_ns));
+        }
+        self.outcomes = Outcomes { dry_run: planned.len() as u64, ..Outcomes::default() };
+        ClearPlan {
+            planned,
+            shared,
+            left_out: self.left_out,
+            scope: self.scope,
+            duration_ns: monotonic_ns().saturating_sub(self.started_ns),
+            kept: with_use(&kept, inspector),
+        }
+    }
+
+    /// Notes what became of a target; the record of it.
+    pub fn settle(&mut self, target: &Target, ticket: Ticket, acted: Acted) -> Cleared {
+        let Acted { outcome, at_ns } = acted;
+        self.outcomes.count(&outcome);
+        match &outcome {
+            Outcome::Gone | Outcome::Closing(_) => {
+                keep(&mut self.kept, &target.finding);
+                self.tally.end(ticket, target.finding.since, at_ns);
+                if target.finding.state == State::CloseWait {
+                    self.in_close_wait = self.in_close_wait.map(|count| count.saturating_sub(1));
+                }
+            }
+            Outcome::Refused(refusal) => *self.refusals.entry(refusal.clone()).or_default() += 1,
+            Outcome::Changed(_) | Outcome::DryRun(_) => {}
+        }
+        self.record(target, outcome, at_ns)
+    }
+
+    /// The targets, each with its ticket, by network namespace; there are none left then.
+    pub fn take_targets(&mut self) -> BTreeMap<Option<u32>, Vec<(Target, Ticket)>> {
+        self.outcomes = Outcomes::default();
+        let mut by_netns: BTreeMap<Option<u32>, Vec<(Target, Ticket)>> = BTreeMap::new();
+        for (target, ticket) in std::mem::take(&mut self.targets).into_iter().zip(&self.tickets) {
+            by_netns.entry(target.finding.socket.netns).or_default().push((target, *ticket));
+        }
+        by_netns
+    }
+
+    fn record(&self, target: &Target, outcome: Outcome, at_ns: u64) -> Cleared {
+        let Target { finding, method } = target;
+        Cleared {
+            time: self.clock.at(at_ns),
+            socket: finding.socket,
+            state: finding.state,
+            age: (finding.state == State::CloseWait).then(|| Age::at(finding.since, at_ns)),
+            verdict: finding.verdict,
+            method: method.clone().ok(),
+            outcome,
+            owners: finding.owners.clone(),
+            cleared_by: Arc::clone(&self.actor),
+            selection: Arc::clone(&self.selection),
+        }
+    }
+
+    /// The sums.
+    pub fn end(&mut self, inspector: &Inspector) -> ClearEnd {
+        let ended_ns = monotonic_ns();
+        let uses = inspector.descriptor_use(&self.tally.pids());
+        let totals =
+            Totals { records: self.listed, unattributed: self.tally.unattributed(), ..Totals::default() };
+        let summary = Summary {
+            time: self.clock.at(ended_ns),
+            duration_ns: ended_ns.saturating_sub(self.started_ns),
+            totals,
+            in_close_wait: self.in_close_wait,
+            processes: self.tally.summary(std::iter::empty(), &uses, ended_ns),
+        };
+        ClearEnd { summary, outcomes: self.outcomes, kept: with_use(&self.kept, inspector) }
+    }
+}
+
+/// Who runs this.
+fn actor() -> Actor {
+    let sudo_user = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
+    Actor { pid: std::process::id(), uid: rustix::process::getuid().as_raw(), sudo_user }
+}
+
+/// Counts the descriptors of a socket for each process that holds it.
+fn keep(kept: &mut BTreeMap<u32, (Arc<ProcessIdentity>, u64)>, finding: &Finding) {
+    for owner in finding.owners.iter().filter(|owner| owner.evidence == Evidence::FdTable) {
+        let (_, descriptors) =
+            kept.entry(owner.process.pid).or_insert_with(|| (Arc::clone(&owner.process), 0));
+        *descriptors += owner.fds.len() as u64;
+    }
+}
+
+/// The most first, with what each process has open in all.
+fn with_use(kept: &BTreeMap<u32, (Arc<ProcessIdentity>, u64)>, inspector: &Inspector) -> Vec<Kept> {
+    let pids: Vec<u32> = kept.keys().copied().collect();
+    let mut kept: Vec<Kept> = kept
+        .values()
+        .zip(inspector.descriptor_use(&pids))
+        .map(|((process, descriptors), in_use)| Kept {
+            process: Arc::clone(process),
+            descriptors: *descriptors,
+            fds_used: in_use.used,
+            fds_limit: in_use.limit,
+        })
+        .collect();
+    kept.sort_by_key(|kept| Reverse(kept.descriptors));
+    kept
+}

@@ -1,0 +1,158 @@
+//! Looks at intervals, while the kernel side tells who closes.
+
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{
+    super::{
+        SessionError, header,
+        pump::Pump,
+        status::StatusLine,
+        stop::{Stop, Wish},
+    },
+    LiveLooks, Session, TimeWaitOptions,
+    report::Rates,
+    summary,
+};
+use crate::{
+    host::{
+        clock::{WallClock, monotonic_ns},
+        privilege,
+    },
+    owners::{closers::Closers, listing::Roots},
+    record::{TimeWaitLook, Totals},
+    sink::Outputs,
+    time_wait::closings::Closings,
+    units::{Elapsed, plural},
+};
+
+/// How long a record may lie unseen: the kernel side wakes us for the first after a quiet time only.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long the records that are still in the ring at the end are taken out, while new ones keep coming.
+const LAST_TAKE_NS: u64 = 1_000_000_000;
+
+/// Closings remembered: some 30 bytes each.
+const MOST_CLOSINGS: usize = 1_000_000;
+
+/// Of the time between two looks, looking takes a tenth at most.
+const REST: u64 = 9;
+
+/// Traces and looks until it is stopped; returns whether a destination has reached the share of its ports.
+///
+/// # Errors
+/// When the host cannot do it, or the output could not be written.
+pub async fn run_live(options: &TimeWaitOptions, live: &LiveLooks) -> Result<bool, SessionError> {
+    privilege::check()?;
+    let system = |what| move |source| SessionError::System { what, source };
+    let mut stop = Stop::after(live.duration, false).map_err(system("wait for signals"))?;
+    let outputs = Outputs::open(&options.outputs)?;
+    let started_ns = monotonic_ns();
+    let mut pump = Pump::start(&live.tracer)?;
+    let mut sink = outputs.write_at_once(&header(pump.backend(), WallClock::now().at(started_ns)))?;
+    let is_page = sink.is_page();
+    let pause = live.interval.unwrap_or(Duration::from_secs(if is_page { 2 } else { 10 }));
+    let mut session = Session::new(options);
+    let mut traced = Traced::new(options, monotonic_ns());
+    let mut status = StatusLine::new();
+    let mut ticks = interval(DRAIN_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    if !is_page {
+        // Rates need something to be compared with.
+        look(&mut session, &mut traced)?;
+    }
+    let mut next_look_ns = monotonic_ns().saturating_add(if is_page { 0 } else { nanoseconds(pause) });
+    loop {
+        let more = traced.take(&mut pump);
+        if more {
+            // Signals and timers get their turn even when records never stop coming.
+            tokio::task::yield_now().await;
+        }
+        tokio::select! {
+            biased;
+            wish = stop.wait() => match wish {
+                Wish::End => break,
+                // There are no files to be opened again.
+                Wish::Reopen => {}
+            },
+            _ = ticks.tick() => {}
+            ready = pump.readable(), if !more => ready.map_err(system("wait for the ring buffer"))?,
+            () = std::future::ready(()), if more => {}
+        }
+        let now_ns = monotonic_ns();
+        if now_ns >= next_look_ns {
+            let looked = look(&mut session, &mut traced)?;
+            status.clear();
+            sink.write_time_wait(&looked, options.rows, false, is_page);
+            sink.flush()?;
+            next_look_ns =
+                now_ns.saturating_add(nanoseconds(pause).max(looked.duration_ns.saturating_mul(REST)));
+        } else if !is_page {
+            status.show(|| traced.status(now_ns.saturating_sub(started_ns)));
+        }
+    }
+    let ended_ns = monotonic_ns();
+    while traced.take(&mut pump) && monotonic_ns() < ended_ns + LAST_TAKE_NS {}
+    let last = look(&mut session, &mut traced)?;
+    status.clear();
+    sink.write_time_wait(&last, options.rows, false, is_page);
+    let totals = totals(&last, &traced, &mut pump);
+    sink.write(&summary(totals, session.crowded_out, started_ns, WallClock::now()));
+    sink.finish()?;
+    Ok(session.is_found)
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn look(session: &mut Session<'_>, traced: &mut Traced<'_>) -> Result<TimeWaitLook, SessionError> {
+    let (began_ns, clock) = (monotonic_ns(), WallClock::now());
+    let look = session.look(Some(&traced.closings))?;
+    let rates = Rates::of(&mut traced.closings, &look, began_ns);
+    Ok(session.report(&look, rates, FxHashMap::default(), Some(&traced.closers), began_ns, clock))
+}
+
+fn totals(last: &TimeWaitLook, traced: &Traced<'_>, pump: &mut Pump) -> Totals {
+    let destinations = last.namespaces.iter().flat_map(|(_, destinations)| destinations);
+    let unseen = destinations.filter_map(|destination| destination.closed_first_unseen).sum();
+    let totals = pump.totals();
+    Totals { evicted: totals.evicted + traced.closings.evicted(), unattributed: unseen, ..totals }
+}
+
+/// What the kernel side told.
+struct Traced<'a> {
+    options: &'a TimeWaitOptions,
+    closings: Closings,
+    closers: Closers,
+    /// Connections that were closed here first.
+    closed: u64,
+}
+
+impl<'a> Traced<'a> {
+    fn new(options: &'a TimeWaitOptions, now_ns: u64) -> Self {
+        let closers = Closers::new(&Roots::default().proc_root);
+        Self { options, closings: Closings::new(now_ns, MOST_CLOSINGS), closers, closed: 0 }
+    }
+
+    fn status(&self, elapsed_ns: u64) -> String {
+        let closed = plural(self.closed, "connection");
+        format!("watching for {}: {closed} closed here first", Elapsed(elapsed_ns))
+    }
+
+    /// Takes the records that have come; returns whether there may be more.
+    fn take(&mut self, pump: &mut Pump) -> bool {
+        let Self { options, closings, closers, closed } = self;
+        pump.take(|transition| {
+            let netns = transition.socket.netns;
+            let is_in = options.netns.is_empty() || netns.is_some_and(|netns| options.netns.contains(&netns));
+            if !is_in || !Closings::is_closing(&transition) {
+                return;
+            }
+            *closed += 1;
+            closings.remember(&transition, closers.identify(&transition.oncpu, transition.ktime_ns));
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! One look at the TIME_WAIT of every network namespace: settings, counters, and what the kernel lists.
+
+use std::path::Path;
+
+use crate::{
+    host::{
+        clock,
+        tcp_counters::{self, TcpCounters},
+        tcp_settings::TcpSettings,
+    },
+    kernel::KernelFilter,
+    namespaces::{self, NamespaceOrigin, NetNamespace},
+    owners::listing::Roots,
+    parallel,
+    sock_diag::{self, SockDiag, TcpFlavour},
+    time_wait::{closings::Closings, ports::PortBudget, table::Table},
+    transition::{Endpoints, StateSet},
+};
+
+/// Which connections are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Which of a namespace.
+    pub filter: &'a KernelFilter,
+    /// Which namespaces; none = all that have something to tell.
+    pub netns: &'a [u32],
+}
+
+/// What was found in a namespace.
+#[derive(Debug)]
+pub struct NamespaceLook {
+    /// Its inode number.
+    pub netns: u32,
+    /// Whether it is the one of this process, which the host's files are for.
+    pub is_own: bool,
+    /// When the kernel was asked (CLOCK_MONOTONIC, nanoseconds).
+    pub asked_ns: u64,
+    /// Its settings.
+    pub settings: TcpSettings,
+    /// What the kernel counts.
+    pub counters: TcpCounters,
+    /// Minisockets, as the kernel counts them.
+    pub minisockets: Option<u64>,
+    /// What it lists.
+    pub table: Table,
+}
+
+/// What was found on the host.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// Namespaces with something to tell; this process's own first.
+    pub namespaces: Vec<NamespaceLook>,
+    /// Namespaces that were looked into.
+    pub found: u64,
+    /// Namespaces, processes and bind mounts that could not be looked into.
+    pub unreadable: u64,
+}
+
+/// Looks; `closings` is who was seen closing what.
+///
+/// # Errors
+/// When the kernel does not list sockets at all.
+pub fn look(
+    roots: &Roots,
+    wanted: Wanted<'_>,
+    closings: Option<&Closings>,
+) -> Result<Look, sock_diag::Error> {
+    let discovery = namespaces::discover(&roots.proc_root, &roots.bind_mounts);
+    let is_wanted =
+        |namespace: &NetNamespace| wanted.netns.is_empty() || wanted.netns.contains(&namespace.inode);
+    let namespaces: Vec<NetNamespace> = discovery.namespaces.into_iter().filter(is_wanted).collect();
+    for netns in wanted.netns {
+        if !namespaces.iter().any(|namespace| namespace.inode == *netns) {
+            log::warn!(
+                "no process and no bind mount leads to network namespace {netns}: it is not looked into"
+            );
+        }
+    }
+    let found = namespaces.len() as u64;
+    let looks = parallel::map(namespaces, |namespace| {
+        let inside = namespace.run_inside(|| look_inside(&namespace, &roots.proc_root, wanted, closings));
+        inside.map_err(|error| log::debug!("network namespace {}: {error}", namespace.inode)).ok()
+    });
+    // What could not be read is none of those that were asked for by their numbers, for all one knows.
+    let unreadable = if wanted.netns.is_empty() { discovery.unreadable as u64 } else { 0 };
+    let mut look = Look { found, unreadable, ..Look::default() };
+    for inside in looks {
+        match inside {
+            Some(Ok(inside)) => look.namespaces.extend(inside),
+            Some(Err(error)) if error.is_not_supported() => return Err(error),
+            Some(Err(error)) => {
+                log::warn!("{error}");
+                look.unreadable += 1;
+            }
+            None => look.unreadable += 1,
+        }
+    }
+    Ok(look)
+}
+
+/// On a thread that is in the namespace. `None` when it has nothing to tell.
+fn look_inside(
+    namespace: &NetNamespace,
+    proc_root: &Path,
+    wanted: Wanted<'_>,
+    closings: Option<&Closings>,
+) -> Result<Option<NamespaceLook>, sock_diag::Error> {
+    let is_own = namespace.found_as == NamespaceOrigin::Own;
+    let minisockets = tcp_counters::minisockets(proc_root);
+    let counters = TcpCounters::read(proc_root);
+    let is_silent = minisockets == Some(0) && counters.overflows().is_none_or(|overflows| overflows == 0);
+    if is_silent && !is_own && wanted.netns.is_empty() {
+        return Ok(None);
+    }
+    let settings = TcpSettings::read(proc_root);
+    let mut table = Table::new(PortBudget::new(&settings));
+    let asked_ns = clock::monotonic_ns();
+    // Each list walks the tables of the whole host, even for a namespace that has no socket.
+    if minisockets != Some(0) {
+        fill(&mut table, namespace.inode, wanted.filter, closings)?;
+    }
+    let netns = namespace.inode;
+    Ok(Some(NamespaceLook { netns, is_own, asked_ns, settings, counters, minisockets, table }))
+}
+
+fn fill(
+    table: &mut Table,
+    netns: u32,
+    filter: &KernelFilter,
+    closings: Option<&Closings>,
+) -> Result<(), sock_diag::Error> {
+    let open = StateSet::TIME_WAIT.union(StateSet::LISTEN).complement();
+    let minisockets = StateSet::TIME_WAIT.union(StateSet::FIN_WAIT2);
+    let mut diag = SockDiag::open_here()?;
+    let _ = diag.dump(TcpFlavour::Tcp, StateSet::LISTEN.union(StateSet::BOUND), false, |socket| {
+        table.bound(&socket);
+    })?;
+    let _ = diag.dump(TcpFlavour::Tcp, minisockets, false, |socket| {
+        let endpoints = Endpoints { local: socket.local, remote: socket.remote };
+        let closer = closings.and_then(|closings| closings.closer(socket.cookie, netns, &endpoints));
+        table.minisocket(&socket, filter.admits(&endpoints), closer);
+    })?;
+    table.minisockets_told();
+    if !table.is_empty() {
+        let _ = diag.dump(TcpFlavour::Tcp, open, true, |socket| table.open(&socket))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! `tcptrace time-wait`: who fills the TIME_WAIT tables, how long the ports last, and what helps. One look, or looks at
+//! intervals while closings are traced.
+
+mod live;
+mod look;
+mod report;
+
+use std::{path::PathBuf, time::Duration};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+pub use self::live::run_live;
+use self::{
+    look::{Look, Wanted, look},
+    report::{Knowledge, Rates},
+};
+use super::{SessionError, header};
+use crate::{
+    host::{
+        clock::{WallClock, monotonic_ns},
+        kernel_version::KernelVersion,
+        privilege,
+        sysctl_files::{self, Setting},
+        tcp_counters::TcpCounters,
+    },
+    kernel::{KernelFilter, TracerOptions},
+    owners::{Owner, candidates, closers::Closers, filter::OwnerFilter, listing::Roots},
+    record::{Record, Summary, TimeWaitLook, Totals},
+    sink::{OutputOptions, Outputs},
+    time_wait::closings::Closings,
+};
+
+/// Destinations of a namespace that candidates are looked for: the largest.
+const MOST_ASKED: usize = 32;
+
+/// Settings that are looked for in files.
+const IN_FILES: [&str; 6] = [
+    "net.ipv4.tcp_tw_recycle",
+    "net.ipv4.tcp_tw_reuse",
+    "net.ipv4.tcp_timestamps",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_max_tw_buckets",
+    "net.ipv4.ip_local_port_range",
+];
+
+/// What to look at and where to write it.
+#[derive(Clone, Debug)]
+pub struct TimeWaitOptions {
+    /// Connections that are wanted.
+    pub filter: KernelFilter,
+    /// Namespaces (inode numbers) that are wanted; none = all.
+    pub netns: Vec<u32>,
+    /// Whose connections are wanted.
+    pub owners: OwnerFilter,
+    /// How closings are traced; `None` looks once.
+    pub live: Option<LiveLooks>,
+    /// A destination counts as found from this share of its ports on, in percent.
+    pub ports_used_percent: u64,
+    /// Rows of a table in the text form.
+    pub rows: usize,
+    /// Below which the files with settings are (`/`).
+    pub files_root: PathBuf,
+    /// Where the records go, and in which form.
+    pub outputs: OutputOptions,
+}
+
+/// Looks at intervals.
+#[derive(Clone, Debug)]
+pub struct LiveLooks {
+    /// What the kernel side does.
+    pub tracer: TracerOptions,
+    /// Time between looks; `None` goes by the output.
+    pub interval: Option<Duration>,
+    /// Ends by itself after this time.
+    pub duration: Option<Duration>,
+}
+
+/// Looks once; returns whether a destination has reached the share of its ports.
+///
+/// # Errors
+/// When the host cannot do it, or the output could not be written.
+pub fn run_once(options: &TimeWaitOptions) -> Result<bool, SessionError> {
+    privilege::warn_of_losses();
+    let outputs = Outputs::open(&options.outputs)?;
+    let (started_ns, clock) = (monotonic_ns(), WallClock::now());
+    let mut session = Session::new(options);
+    let look = session.look(None)?;
+    let candidates = session.candidates(&look);
+    let shown = session.report(&look, Rates::default(), candidates, None, started_ns, clock);
+    let minisockets: u64 =
+        shown.namespaces.iter().map(|(summary, _)| summary.count + summary.fin_wait2).sum();
+    let mut sink = outputs.write_at_once(&header("sock_diag", clock.at(started_ns)))?;
+    sink.write_time_wait(&shown, options.rows, true, false);
+    let totals = Totals { records: minisockets, unattributed: minisockets, ..Totals::default() };
+    sink.write(&summary(totals, session.crowded_out, started_ns, clock));
+    sink.finish()?;
+    Ok(session.is_found)
+}
+
+/// The end of a session. Destinations that there was no room for are evicted too.
+fn summary(totals: Totals, crowded_out: u64, started_ns: u64, clock: WallClock) -> Record {
+    let ended_ns = monotonic_ns();
+    Record::Summary(Box::new(Summary {
+        time: clock.at(ended_ns),
+        duration_ns: ended_ns.saturating_sub(started_ns),
+        totals: Totals { evicted: totals.evicted + crowded_out, ..totals },
+        in_close_wait: None,
+        processes: Vec::new(),
+    }))
+}
+
+/// What is kept between looks.
+struct Session<'a> {
+    options: &'a TimeWaitOptions,
+    roots: Roots,
+    files: Vec<Setting>,
+    kernel: Option<KernelVersion>,
+    /// What each namespace had counted, and when.
+    earlier: FxHashMap<u32, (u64, TcpCounters)>,
+    is_found: bool,
+    crowded_out: u64,
+}
+
+impl<'a> Session<'a> {
+    fn new(options: &'a TimeWaitOptions) -> Self {
+        Self {
+            options,
+            roots: Roots::default(),
+            files: sysctl_files::settings(&options.files_root, &IN_FILES),
+            kernel: KernelVersion::running(),
+            earlier: FxHashMap::default(),
+            is_found: false,
+            crowded_out: 0,
+        }
+    }
+
+    fn look(&self, closings: Option<&Closings>) -> Result<Look, SessionError> {
+        let wanted = Wanted { filter: &self.options.filter, netns: &self.options.netns };
+        Ok(look(&self.roots, wanted, closings)?)
+    }
+
+    /// Who has connections open to where most minisockets are, or listens there.
+    fn candidates(&self, look: &Look) -> FxHashMap<u32, Vec<Owner>> {
+        let (mut connections, mut listeners) = (FxHashSet::default(), FxHashSet::default());
+        for namespace in &look.namespaces {
+            let mut groups: Vec<_> = namespace.table.groups().map(|(_, group)| group).collect();
+            groups.sort_by_key(|group| std::cmp::Reverse(group.minisockets()));
+            for group in groups.into_iter().take(MOST_ASKED) {
+                connections.extend(&group.connections);
+                listeners.extend(&group.listeners);
+            }
+        }
+        candidates::holders(&self.roots, &connections, &listeners)
+    }
+
+    fn report(
+        &mut self,
+        look: &Look,
+        rates: Rates,
+        candidates: FxHashMap<u32, Vec<Owner>>,
+        closers: Option<&Closers>,
+        began_ns: u64,
+        clock: WallClock,
+    ) -> TimeWaitLook {
+        let knowledge = Knowledge {
+            kernel: self.kernel,
+            files: &self.files,
+            owners: &self.options.owners,
+            closers,
+            rates,
+            candidates,
+            earlier: &self.earlier,
+        };
+        let report = |namespace| report::namespace(namespace, &knowledge, clock);
+        let namespaces: Vec<_> = look.namespaces.iter().map(report).collect();
+        let percent = self.options.ports_used_percent;
+        let ports = namespaces.iter().flat_map(|(_, destinations)| destinations).filter_map(|one| one.ports);
+        self.is_found |= ports.into_iter().any(|ports| ports.reaches(percent));
+        self.crowded_out = namespaces.iter().map(|(summary, _)| summary.crowded_out).sum();
+        let counted = |look: &look::NamespaceLook| (look.netns, (look.asked_ns, look.counters));
+        self.earlier = look.namespaces.iter().map(counted).collect();
+        TimeWaitLook {
+            time: clock.at(began_ns),
+            duration_ns: monotonic_ns().saturating_sub(began_ns),
+            is_traced: closers.is_some(),
+            namespaces_found: look.found,
+            unreadable: look.unreadable,
+            namespaces,
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! From what was looked at to what is said: joins the tables of the namespaces with who closes, how fast, and what
+//! may be advised.
+
+use std::{cmp::Reverse, collections::HashMap, net::IpAddr, sync::Arc};
+
+use rustc_hash::FxHashMap;
+
+use super::look::{Look, NamespaceLook};
+use crate::{
+    host::{
+        clock::WallClock, kernel_version::KernelVersion, sysctl_files::Setting, tcp_counters::TcpCounters,
+    },
+    owners::{Evidence, Owner, ProcessIdentity, closers::Closers, filter::OwnerFilter},
+    record::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitSummary},
+    sink::Harmless,
+    time_wait::{
+        Destination, Group,
+        advice::Closer,
+        closings::Closings,
+        reuse::Reuse,
+        rules::{self, Facts, Found, FoundPorts},
+    },
+};
+
+/// Peers of a service that are told.
+const PEERS_TOLD: usize = 16;
+
+/// Processes told one by one for a destination; of more, those of one name and place are told together.
+const MOST_ONE_BY_ONE: usize = 8;
+
+/// Entries of that list in any case.
+const MOST_CLOSERS: usize = 64;
+
+/// What is known beside the look itself.
+pub struct Knowledge<'a> {
+    /// The running kernel.
+    pub kernel: Option<KernelVersion>,
+    /// Lines of files that set something, for the namespace of this process.
+    pub files: &'a [Setting],
+    /// Whose connections are wanted.
+    pub owners: &'a OwnerFilter,
+    /// Who closes; `None` when nothing is traced.
+    pub closers: Option<&'a Closers>,
+    /// Closings a second, by namespace and destination.
+    pub rates: Rates,
+    /// Who may close, by the inode numbers of open connections and of listeners.
+    pub candidates: FxHashMap<u32, Vec<Owner>>,
+    /// What each namespace had counted at the last look, and when.
+    pub earlier: &'a FxHashMap<u32, (u64, TcpCounters)>,
+}
+
+/// Closings a second.
+#[derive(Debug, Default)]
+pub struct Rates {
+    counts: HashMap<(u32, Destination), u64>,
+    /// The time they came in; `None` when nothing is traced, or not for long enough.
+    over_ns: Option<u64>,
+}
+
+impl Rates {
+    /// Sorts the closings of late by the destinations of a look.
+    pub fn of(closings: &mut Closings, look: &Look, now_ns: u64) -> Self {
+        let Some((over_ns, lately)) = closings.lately(now_ns) else { return Self::default() };
+        let mut counts = HashMap::new();
+        for closing in lately {
+            // Where this kernel does not tell the namespace, it is one that has such a destination.
+            let is_in = |namespace: &&NamespaceLook| match closing.netns {
+                Some(netns) => netns == namespace.netns,
+                None => namespace.table.contains(&namespace.table.destination(&closing.endpoints)),
+            };
+            if let Some(namespace) = look.namespaces.iter().find(is_in) {
+                let key = (namespace.netns, namespace.table.destination(&closing.endpoints));
+                *counts.entry(key).or_default() += 1;
+            }
+        }
+        Self { counts, over_ns: Some(over_ns) }
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+    fn per_second(&self, netns: u32, destination: &Destination) -> Option<f64> {
+        let count = self.counts.get(&(netns, *destination)).copied().unwrap_or_default();
+        self.over_ns.map(|over| count as f64 * 1e9 / over as f64)
+    }
+}
+
+/// A namespace with its destinations, the largest first.
+pub fn namespace(
+    look: &NamespaceLook,
+    knowledge: &Knowledge<'_>,
+    clock: WallClock,
+) -> (TimeWaitSummary, Vec<TimeWait>) {
+    let mut destinations: Vec<TimeWait> = look
+        .table
+        .groups()
+        .map(|(destination, group)| self::destination(look, *destination, group, knowledge, clock))
+        .filter(|record| is_wanted(record, knowledge.owners))
+        .collect();
+    destinations.sort_by_key(|record| (Reverse(record.count + record.fin_wait2), record.destination));
+    let found: Vec<Found> = destinations.iter().map(found).collect();
+    let files = if look.is_own { knowledge.files } else { &[] };
+    let earlier = knowledge.earlier.get(&look.netns);
+    let per_second = earlier
+        .map(|(at_ns, before)| look.counters.rates_since(before, look.asked_ns.saturating_sub(*at_ns)));
+    let advice = rules::advice(
+        &Facts {
+            kernel: knowledge.kernel,
+            settings: &look.settings,
+            files,
+            ports: look.table.ports.as_ref(),
+            buckets_used: look.minisockets,
+            overflowed: look.counters.overflows(),
+            overflows_per_second: per_second.and_then(|rates| rates.overflows()),
+        },
+        &found,
+    );
+    let summary = TimeWaitSummary {
+        time: clock.at(look.asked_ns),
+        netns: look.netns,
+        count: look.table.time_wait,
+        fin_wait2: look.table.fin_wait2,
+        buckets_used: look.minisockets,
+        counters: look.counters,
+        per_second,
+        settings: look.settings.clone(),
+        ports: look.table.ports.as_ref().map(|ports| LocalPorts {
+            first: *ports.range.start(),
+            last: *ports.range.end(),
+            reserved: ports.reserved,
+            bound: ports.bound,
+            usable: ports.usable,
+        }),
+        destinations: destinations.len() as u64,
+        crowded_out: look.table.crowded_out,
+        advice,
+    };
+    (summary, destinations)
+}
+
+fn is_wanted(record: &TimeWait, owners: &OwnerFilter) -> bool {
+    let closers = record.closed_first_by.iter().map(|closed| closed.owner.clone());
+    let known: Vec<Owner> = closers.chain(record.candidates.iter().cloned()).collect();
+    owners.admits(&known)
+}
+
+fn destination(
+    look: &NamespaceLook,
+    destination: Destination,
+    group: &Group,
+    knowledge: &Knowledge<'_>,
+    clock: WallClock,
+) -> TimeWait {
+    let fin_timeout_ms = look.settings.tcp_fin_timeout.unwrap_or_default().saturating_mul(1_000);
+    let remote = match destination {
+        Destination::Outgoing { remote, .. } => Some(remote.ip()),
+        Destination::Incoming { .. } => None,
+    };
+    let reuse = remote.map_or(Reuse::Off, |remote| {
+        Reuse::of(&look.settings, destination.local(), remote, group.peer_timestamps)
+    });
+    let per_second = knowledge.rates.per_second(look.netns, &destination);
+    let entered_per_second = group.entered_per_second(fin_timeout_ms, reuse);
+    let ports = look.table.ports.as_ref().filter(|_| remote.is_some()).map(|budget| {
+        let mut ports = group.ports(u64::from(budget.usable), reuse, fin_timeout_ms);
+        let used = group.ports_used();
+        FoundPorts {
+            used,
+            reusable: (reuse != Reuse::PeerUnknown).then(|| used.saturating_sub(ports.used())),
+            total: ports.total,
+            most_per_second: ports.most_per_second(),
+            dry_in_ns: ports.dry_in_ns(per_second.or(entered_per_second).unwrap_or_default()),
+        }
+    });
+    let mut peers: Vec<(IpAddr, u64)> = group.peers.iter().map(|(peer, count)| (*peer, *count)).collect();
+    peers.sort_by_key(|(peer, count)| (Reverse(*count), *peer));
+    let more_peers = group.more_peers + peers.iter().skip(PEERS_TOLD).map(|(_, count)| count).sum::<u64>();
+    peers.truncate(PEERS_TOLD);
+    TimeWait {
+        time: clock.at(look.asked_ns),
+        netns: look.netns,
+        destination,
+        count: group.time_wait(),
+        fin_wait2: group.fin_wait2(),
+        open: group.open,
+        ports,
+        per_second,
+        entered_per_second,
+        oldest_left_ns: group.oldest_left_ms().map(|left| u64::from(left) * 1_000_000),
+        closed_first_by: knowledge.closers.map(|closers| closed_first_by(group, closers)).unwrap_or_default(),
+        closed_first_unseen: knowledge.closers.map(|_| group.unseen),
+        candidates: candidates(group, &knowledge.candidates),
+        peers,
+        more_peers,
+    }
+}
+
+fn found(record: &TimeWait) -> Found {
+    let who = record.closed_first_by.first().map(|closed| {
+        let ClosedFirstBy { owner, count, processes } = closed;
+        let comm = Harmless(&owner.process.comm);
+        let name = match processes {
+            1 => format!("{comm} ({})", owner.process.pid),
+            more => format!("{comm} ({more} processes)"),
+        };
+        Closer { name, count: *count }
+    });
+    Found {
+        destination: record.destination,
+        time_wait: record.count,
+        fin_wait2: record.fin_wait2,
+        open: record.open,
+        per_second: record.per_second.or(record.entered_per_second),
+        ports: record.ports,
+        who,
+    }
+}
+
+/// What makes processes one and the same to a person, when there are too many of them.
+type Place = (String, Option<String>, Option<String>);
+
+fn closed_first_by(group: &Group, closers: &Closers) -> Vec<ClosedFirstBy> {
+    let known = group.closers.iter().filter_map(|(closer, count)| Some((closers.process(*closer)?, *count)));
+    let mut all: Vec<(Arc<ProcessIdentity>, u64, u64)> =
+        known.map(|(process, count)| (Arc::clone(process), count, 1)).collect();
+    // The process with the most stands for the others.
+    all.sort_by_key(|(process, count, _)| (Reverse(*count), process.pid));
+    if all.len() > MOST_ONE_BY_ONE {
+        let mut by_place: HashMap<Place, usize> = HashMap::new();
+        let mut merged: Vec<(Arc<ProcessIdentity>, u64, u64)> = Vec::new();
+        for (process, count, processes) in all {
+            let place = (process.comm.clone(), process.unit.clone(), process.container.clone());
+            let at = *by_place.entry(place).or_insert(merged.len());
+            match merged.get_mut(at) {
+                Some(entry) => {
+                    entry.1 += count;
+                    entry.2 += processes;
+                }
+                None => merged.push((process, count, processes)),
+            }
+        }
+        merged.sort_by_key(|(process, count, _)| (Reverse(*count), process.pid));
+        merged.truncate(MOST_CLOSERS);
+        all = merged;
+    }
+    let owner = |process| Owner { process, fds: Vec::new(), inherited: None, evidence: Evidence::None };
+    all.into_iter()
+        .map(|(process, count, processes)| ClosedFirstBy { owner: owner(process), count, processes })
+        .collect()
+}
+
+/// Each process once, with all its descriptors; open connections count more than a listener.
+fn candidates(group: &Group, by_inode: &FxHashMap<u32, Vec<Owner>>) -> Vec<Owner> {
+    let mut candidates: Vec<Owner> = Vec::new();
+    for owner in group.inodes().filter_map(|inode| by_inode.get(&inode)).flatten() {
+        let is_same = |known: &&mut Owner| known.process.pid == owner.process.pid;
+        if let Some(known) = candidates.iter_mut().find(is_same) {
+            if known.evidence == owner.evidence {
+                known.fds.extend(&owner.fds);
+            }
+        } else if candidates.len() < MOST_ONE_BY_ONE {
+            candidates.push(owner.clone());
+        }
+    }
+    candidates
+}

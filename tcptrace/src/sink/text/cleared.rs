@@ -1,0 +1,382 @@
+//! Ending sockets, for people: what would happen, what became of each, and what that does not cure.
+
+use std::io::{self, Write};
+
+use super::{
+    Harmless, Palette, age,
+    columns::{Column, Columns},
+    snapshot::{self, Extent},
+    time_of_day, write_owners,
+};
+use crate::{
+    clear::{Method, Outcome},
+    diagnosis::Verdict,
+    record::{ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes},
+    transition::State,
+    units::{Socketed, plural},
+};
+
+/// Processes listed that keep descriptors.
+const KEEPERS_LISTED: usize = 5;
+
+/// Writes what would be ended, and how.
+pub fn write_plan(
+    out: &mut dyn Write,
+    plan: &ClearPlan,
+    extent: Extent,
+    palette: &Palette,
+) -> io::Result<()> {
+    let ClearPlan { planned, shared, left_out, scope, duration_ns, kept } = plan;
+    let looked = snapshot::looked_at(scope, *duration_ns);
+    let what = snapshot::states(scope.states);
+    if planned.is_empty() {
+        writeln!(out, "No socket in {what} is to be ended: {looked}.")?;
+        return write_left_out(out, left_out);
+    }
+    writeln!(out, "{} in {what} to be ended: {looked}.\n", plural(planned.len() as u64, "socket"))?;
+    table(planned.get(..extent.rows).unwrap_or(planned), extent.width).write(out)?;
+    let rest = planned.len().saturating_sub(extent.rows);
+    if rest > 0 {
+        let faint = palette.faint;
+        writeln!(out, "  {faint}… and {rest} more (--rows 0 shows all){faint:#}")?;
+    }
+    write_left_out(out, left_out)?;
+    if *shared > 0 {
+        let sockets = plural(*shared, "socket");
+        writeln!(
+            out,
+            "{sockets} among them held by a process as well that was not asked for: it loses them too."
+        )?;
+    }
+    writeln!(out)?;
+    write_meanings(out, planned, palette)?;
+    write_kept(out, kept, "will keep")
+}
+
+fn write_left_out(out: &mut dyn Write, left_out: &LeftOut) -> io::Result<()> {
+    let LeftOut { too_young, still_used, beyond_limit } = *left_out;
+    if too_young > 0 {
+        writeln!(out, "Left out: {}, younger or of unknown age.", plural(too_young, "socket"))?;
+    }
+    if still_used > 0 {
+        let sockets = plural(still_used, "socket");
+        writeln!(
+            out,
+            "Left out: {sockets}, half-closed and still used (--verdict half_open takes such too)."
+        )?;
+    }
+    if beyond_limit > 0 {
+        writeln!(out, "Left out: {}, younger and beyond --limit.", plural(beyond_limit, "socket"))?;
+    }
+    Ok(())
+}
+
+/// What the ways mean, and why some sockets have none; each once.
+fn write_meanings(out: &mut dyn Write, planned: &[Cleared], palette: &Palette) -> io::Result<()> {
+    let alert = palette.alert;
+    let uses = |method| planned.iter().any(|cleared| cleared.method == Some(method));
+    if uses(Method::Destroy) {
+        writeln!(
+            out,
+            "  {alert}destroy{alert:#}: the kernel ends the connection at once (SOCK_DESTROY); its peer is sent \
+             a reset, the application reads end of file and finds ECONNABORTED when it writes"
+        )?;
+    }
+    if uses(Method::Shutdown) {
+        writeln!(
+            out,
+            "  {alert}shutdown{alert:#}: shutdown(2) on a copy of the holder's descriptor; the peer sees an orderly \
+             end, the application end of file"
+        )?;
+    }
+    if planned.iter().any(|cleared| cleared.state == State::TimeWait) {
+        writeln!(
+            out,
+            "  {alert}TIME_WAIT{alert:#} keeps late segments away from the next connection between the same ports; \
+             without it they may reach it (RFC 1337)"
+        )?;
+    }
+    let mut told: Vec<String> = Vec::new();
+    for reason in planned.iter().filter_map(|cleared| cleared.outcome.reason()) {
+        if !told.contains(&reason) {
+            writeln!(out, "  {alert}-{alert:#}: {reason}")?;
+            told.push(reason);
+        }
+    }
+    Ok(())
+}
+
+/// What ending sockets does not cure.
+fn write_kept(out: &mut dyn Write, kept: &[Kept], keep: &str) -> io::Result<()> {
+    if kept.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nA process keeps the descriptor of an ended socket until it closes it itself: too many open files (EMFILE) \
+         are not cured by this."
+    )?;
+    for Kept { process, descriptors, fds_used, fds_limit } in kept.iter().take(KEEPERS_LISTED) {
+        let in_use = match (fds_used, fds_limit) {
+            (Some(used), Some(limit)) => format!(" ({used} of {limit} in use)"),
+            (Some(used), None) => format!(" ({used} in use)"),
+            (None, _) => String::new(),
+        };
+        let name = Harmless(&process.comm);
+        let descriptors = plural(*descriptors, "such descriptor");
+        writeln!(out, "  {name} (pid {}) {keep} {descriptors}{in_use}", process.pid)?;
+    }
+    let rest = kept.get(KEEPERS_LISTED..).unwrap_or_default();
+    if !rest.is_empty() {
+        let descriptors: u64 = rest.iter().map(|kept| kept.descriptors).sum();
+        let (processes, descriptors) =
+            (plural(rest.len() as u64, "process"), plural(descriptors, "such descriptor"));
+        writeln!(out, "  and {processes} more {keep} {descriptors}")?;
+    }
+    Ok(())
+}
+
+/// Columns that are not always shown.
+const AGE: usize = 0;
+const STATE: usize = 1;
+const LOCAL: usize = 4;
+const LOCAL_PORT: usize = 5;
+const VERDICT: usize = 7;
+const PLACE: usize = 9;
+
+fn table(planned: &[Cleared], width: Option<usize>) -> Columns<10> {
+    use Column::{Name, Number};
+    let mut table = Columns::new([
+        Number("AGE"),
+        Name("STATE"),
+        Name("PROCESS"),
+        Number("FD"),
+        Name("LOCAL"),
+        Name("LOCAL"),
+        Name("REMOTE"),
+        Name("VERDICT"),
+        Name("BY"),
+        Name("UNIT OR CONTAINER"),
+    ]);
+    for cleared in planned {
+        table.push(cells(cleared));
+    }
+    table.show(AGE, planned.iter().any(|cleared| cleared.age.is_some()));
+    table.show(VERDICT, planned.iter().any(|cleared| cleared.state == State::CloseWait));
+    table.show(STATE, planned.iter().any(|cleared| cleared.state != State::CloseWait));
+    table.show(PLACE, planned.iter().any(|cleared| snapshot::place(&cleared.owners).is_some()));
+    table.show(LOCAL_PORT, false);
+    for sacrifice in [PLACE, LOCAL] {
+        if width.is_some_and(|width| table.width() > width) {
+            table.show(sacrifice, false);
+            table.show(LOCAL_PORT, sacrifice == LOCAL);
+        }
+    }
+    table
+}
+
+fn cells(cleared: &Cleared) -> [String; 10] {
+    let endpoints = &cleared.socket.endpoints;
+    let none = || "-".to_owned();
+    [
+        cleared.age.as_ref().map_or_else(none, snapshot::short_age),
+        cleared.state.name().to_owned(),
+        snapshot::process(&cleared.owners),
+        snapshot::descriptors(&cleared.owners),
+        endpoints.local.to_string(),
+        format!(":{}", endpoints.local.port()),
+        endpoints.remote.to_string(),
+        verdict(cleared).to_owned(),
+        cleared.method.map_or("-", method).to_owned(),
+        snapshot::place(&cleared.owners).map_or_else(none, |place| Harmless(place).to_string()),
+    ]
+}
+
+fn verdict(cleared: &Cleared) -> &'static str {
+    match cleared.verdict {
+        Some(verdict) => Verdict::name(verdict),
+        None if cleared.state == State::CloseWait => "?",
+        None => "-",
+    }
+}
+
+fn method(method: Method) -> &'static str {
+    match method {
+        Method::Destroy => "destroy",
+        Method::Shutdown => "shutdown",
+    }
+}
+
+/// Writes what became of one socket.
+pub fn write(out: &mut dyn Write, cleared: &Cleared, palette: &Palette) -> io::Result<()> {
+    let (word, style) = match cleared.outcome {
+        Outcome::Gone => ("GONE   ", palette.calm),
+        Outcome::Closing(_) => ("CLOSING", palette.calm),
+        Outcome::Refused(_) => ("REFUSED", palette.alert),
+        Outcome::Changed(_) => ("CHANGED", palette.faint),
+        Outcome::DryRun(_) => ("DRY RUN", palette.faint),
+    };
+    write!(out, "{}  {style}{word}{style:#}  ", time_of_day(cleared.time).strftime("%H:%M:%S"))?;
+    write_owners(out, &cleared.owners, palette)?;
+    write!(out, "  {}  ", Socketed(&cleared.socket))?;
+    match &cleared.age {
+        Some(time) => write!(out, "in CLOSE_WAIT for {}  {}", age(time), verdict(cleared))?,
+        None => write!(out, "in {}", cleared.state)?,
+    }
+    if let Some(by) = cleared.method {
+        write!(out, "  by {}", method(by))?;
+    }
+    if let Some(reason) = cleared.outcome.reason() {
+        write!(out, "  {}", Harmless(&reason))?;
+    }
+    writeln!(out)
+}
+
+/// Writes the end of the session.
+pub fn write_end(out: &mut dyn Write, end: &ClearEnd) -> io::Result<()> {
+    let Outcomes { gone, closing, refused, changed, dry_run } = end.outcomes;
+    let acted_upon = gone + closing + refused + changed;
+    if acted_upon == 0 {
+        return match dry_run {
+            0 => Ok(()),
+            _ => writeln!(out, "\nNothing was done: the same command with --yes ends them."),
+        };
+    }
+    write!(out, "\n{} of {} gone", gone, plural(acted_upon, "socket"))?;
+    for (count, what) in [
+        (closing, "waiting for the peer's last acknowledgment"),
+        (refused, "refused"),
+        (changed, "left alone, because something happened to them after they were listed"),
+    ] {
+        if count > 0 {
+            write!(out, ", {count} {what}")?;
+        }
+    }
+    writeln!(out, ".")?;
+    write_kept(out, &end.kept, "keeps")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        clear::{Change, Refusal, selection::Selection},
+        owners::{Evidence, Owner, ProcessIdentity},
+        record::{Actor, Age, Scope, Summary, Totals},
+        transition::{Endpoints, Socket, StateSet},
+    };
+
+    fn cleared(outcome: Outcome, method: Option<Method>) -> Cleared {
+        let owner = Owner {
+            process: Arc::new(ProcessIdentity::from_name(71, "x\u{1b}[2J")),
+            fds: vec![17],
+            inherited: None,
+            evidence: Evidence::FdTable,
+        };
+        let endpoints =
+            Endpoints { local: ([10, 0, 0, 1], 8080).into(), remote: ([192, 0, 2, 1], 40_001).into() };
+        Cleared {
+            time: Timestamp::UNIX_EPOCH,
+            socket: Socket { cookie: Some(9), netns: None, endpoints },
+            state: State::CloseWait,
+            age: Some(Age { ns: 125_000_000_000, is_exact: false, at_most_ns: Some(125_000_000_001) }),
+            verdict: Some(Verdict::EofRead),
+            method,
+            outcome,
+            owners: vec![owner],
+            cleared_by: Arc::new(Actor { pid: 1, uid: 0, sudo_user: None }),
+            selection: Arc::new(Selection::default()),
+        }
+    }
+
+    fn kept() -> Vec<Kept> {
+        let process = Arc::new(ProcessIdentity::from_name(71, "x\u{1b}[2J"));
+        vec![Kept { process, descriptors: 2, fds_used: Some(812), fds_limit: Some(1024) }]
+    }
+
+    fn plan(planned: Vec<Cleared>, left_out: LeftOut, rows: usize) -> String {
+        let scope = Scope { states: StateSet::CLOSE_WAIT, namespaces: 1, processes: 9, unreadable: 0 };
+        let plan = ClearPlan { planned, shared: 1, left_out, scope, duration_ns: 9_000_000, kept: kept() };
+        let mut out = Vec::new();
+        write_plan(&mut out, &plan, Extent { rows, width: Some(120) }, &Palette::default()).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_plan_tells_what_would_happen_and_what_it_would_not_cure() {
+        let left_out = LeftOut { too_young: 3, still_used: 2, beyond_limit: 1 };
+        let planned = vec![
+            cleared(Outcome::DryRun(None), Some(Method::Destroy)),
+            cleared(Outcome::DryRun(Some(Refusal::NoDescriptor)), None),
+        ];
+        let text = plan(planned.clone(), left_out, 40);
+        for expected in [
+            "2 sockets in CLOSE_WAIT to be ended",
+            "2m 05s  x\\u{1b}[2J (71)  17  10.0.0.1:8080  192.0.2.1:40001  eof_read  destroy",
+            "3 sockets, younger",
+            "--verdict half_open",
+            "--limit",
+            "ECONNABORTED",
+            "would be refused: no process has a descriptor",
+            "1 socket among them held by a process as well that was not asked for",
+            "EMFILE",
+            "x\\u{1b}[2J (pid 71) will keep 2 such descriptors (812 of 1024 in use)",
+        ] {
+            assert!(text.contains(expected), "no {expected:?} in\n{text}");
+        }
+        assert!(!text.contains('\u{1b}') && !text.contains("shutdown(2)"), "{text}");
+        assert!(plan(planned, left_out, 1).contains("… and 1 more (--rows 0 shows all)"));
+    }
+
+    #[test]
+    fn finding_nothing_says_what_was_left_out() {
+        let text = plan(Vec::new(), LeftOut { too_young: 1, ..LeftOut::default() }, 40);
+        assert!(text.starts_with("No socket in CLOSE_WAIT is to be ended: looked at 9 processes"), "{text}");
+        assert!(text.contains("1 socket, younger") && !text.contains("EMFILE"), "{text}");
+    }
+
+    #[test]
+    fn each_outcome_is_a_line_with_its_reason() {
+        let line = |outcome| {
+            let mut out = Vec::new();
+            write(&mut out, &cleared(outcome, Some(Method::Destroy)), &Palette::default()).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let gone = line(Outcome::Gone);
+        assert!(
+            gone.contains("GONE     x\\u{1b}[2J (pid 71) fd 17  10.0.0.1:8080 <-> 192.0.2.1:40001"),
+            "{gone}"
+        );
+        assert!(gone.ends_with("in CLOSE_WAIT for about 2m 05s  eof_read  by destroy\n"), "{gone}");
+        assert!(line(Outcome::Changed(Change::State(State::LastAck))).contains("went on to LAST_ACK"));
+        assert!(line(Outcome::Refused(Refusal::System("a\nb".into()))).contains("a\\nb"));
+        assert!(line(Outcome::Closing(State::LastAck)).contains("not acknowledged by the peer yet"));
+    }
+
+    #[test]
+    fn the_end_counts_and_warns() {
+        let summary = Summary {
+            time: Timestamp::UNIX_EPOCH,
+            duration_ns: 1,
+            totals: Totals::default(),
+            in_close_wait: None,
+            processes: Vec::new(),
+        };
+        let shown = |outcomes| {
+            let mut out = Vec::new();
+            let end = ClearEnd { summary: summary.clone(), outcomes, kept: kept() };
+            write_end(&mut out, &end).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let text = shown(Outcomes { gone: 12, refused: 1, ..Outcomes::default() });
+        assert!(text.contains("12 of 13 sockets gone, 1 refused."), "{text}");
+        assert!(text.contains("(pid 71) keeps 2 such descriptors"), "{text}");
+        assert!(shown(Outcomes { dry_run: 2, ..Outcomes::default() }).contains("Nothing was done"));
+        assert_eq!(shown(Outcomes::default()), "");
+    }
+}

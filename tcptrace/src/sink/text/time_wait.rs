@@ -1,0 +1,318 @@
+//! One look at TIME_WAIT, for people: each network namespace with a table of its destinations, and what to do.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
+
+use super::{
+    Harmless, Palette,
+    columns::{
+        Column::{Name, Number},
+        Columns,
+    },
+    snapshot::Extent,
+    time_of_day,
+};
+use crate::{
+    owners::Owner,
+    record::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary},
+    time_wait::{Destination, advice::Advice},
+    units::{Elapsed, plural},
+};
+
+/// Processes named for a destination.
+const NAMED: usize = 2;
+
+/// A line of advice is broken at this width where the terminal tells none.
+const WIDTH: usize = 110;
+
+/// Writes all of it. A page begins at the top of the terminal, and has so many lines at most.
+pub fn write(
+    out: &mut dyn Write,
+    look: &TimeWaitLook,
+    extent: Extent,
+    page: Option<usize>,
+    palette: &Palette,
+) -> io::Result<()> {
+    let mut text = Vec::new();
+    write_look(&mut text, look, extent, palette)?;
+    let Some(height) = page else { return out.write_all(&text) };
+    // Home, then erase to the end of the screen; the last line is left for the cursor.
+    write!(out, "\x1b[H\x1b[J")?;
+    let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+    let fitting = lines.get(..height.saturating_sub(2)).unwrap_or(&lines);
+    fitting.iter().try_for_each(|line| out.write_all(line))?;
+    if fitting.len() < lines.len() {
+        let (faint, more) = (palette.faint, plural((lines.len() - fitting.len()) as u64, "line"));
+        writeln!(out, "{faint}… {more} more: make the window larger, or --rows smaller{faint:#}")?;
+    }
+    Ok(())
+}
+
+fn write_look(out: &mut dyn Write, look: &TimeWaitLook, extent: Extent, palette: &Palette) -> io::Result<()> {
+    let sum = |number: fn(&TimeWaitSummary) -> u64| {
+        look.namespaces.iter().map(|(summary, _)| number(summary)).sum::<u64>()
+    };
+    let (count, fin_wait2) = (sum(|summary| summary.count), sum(|summary| summary.fin_wait2));
+    let unreadable = match look.unreadable {
+        0 => String::new(),
+        count => format!(" ({count} could not be looked into)"),
+    };
+    let text = format!(
+        "{}  {} in TIME_WAIT and {fin_wait2} in FIN_WAIT2 after close(): looked at {}{unreadable} in {}.",
+        time_of_day(look.time).strftime("%H:%M:%S"),
+        plural(count, "socket"),
+        plural(look.namespaces_found, "network namespace"),
+        Elapsed(look.duration_ns),
+    );
+    write_wrapped(out, &text, extent)?;
+    for (summary, destinations) in &look.namespaces {
+        write_namespace(out, summary, destinations, extent, palette)?;
+    }
+    let is_guessed = look.namespaces.iter().flat_map(|(_, all)| all).any(|one| !one.candidates.is_empty());
+    if !look.is_traced && count + fin_wait2 > 0 {
+        let faint = palette.faint;
+        let guessed =
+            if is_guessed { " ? = has a connection open there, or listens: it may have." } else { "" };
+        let text = format!(
+            "Afterwards nobody can tell which process closed a socket.{guessed} To see who does, and how fast: \
+             --duration 30s, or --watch."
+        );
+        write!(out, "\n{faint}")?;
+        write_wrapped(out, &text, extent)?;
+        write!(out, "{faint:#}")?;
+    }
+    Ok(())
+}
+
+fn write_namespace(
+    out: &mut dyn Write,
+    summary: &TimeWaitSummary,
+    destinations: &[TimeWait],
+    extent: Extent,
+    palette: &Palette,
+) -> io::Result<()> {
+    let TimeWaitSummary {
+        netns,
+        buckets_used,
+        counters,
+        per_second,
+        ports,
+        crowded_out,
+        advice,
+        settings,
+        ..
+    } = summary;
+    let buckets = match (buckets_used, settings.tcp_max_tw_buckets) {
+        (Some(used), Some(most)) => format!("{used} of at most {most} minisockets"),
+        (Some(used), None) => plural(*used, "minisocket"),
+        (None, _) => plural(summary.count + summary.fin_wait2, "minisocket"),
+    };
+    let thrown_away = match counters.overflows() {
+        None => String::new(),
+        Some(0) => ", none was ever thrown away".to_owned(),
+        Some(overflows) => format!(", {overflows} thrown away so far"),
+    };
+    let ports = ports.as_ref().map(|ports| {
+        let LocalPorts { first, last, reserved, bound, usable } = ports;
+        format!("; {usable} local ports of {first}-{last} for connect() ({reserved} reserved, {bound} bound)")
+    });
+    let text = format!("Network namespace {netns}: {buckets}{thrown_away}{}", ports.unwrap_or_default());
+    writeln!(out)?;
+    write_wrapped(out, &text, extent)?;
+    if let Some(rates) = per_second {
+        let told = crate::host::tcp_counters::COUNTERS.iter().zip(rates.0);
+        let told: Vec<String> = told
+            .filter_map(|(name, rate)| {
+                rate.filter(|rate| *rate > 0.0).map(|rate| format!("{name} {rate:.1}"))
+            })
+            .collect();
+        if !told.is_empty() {
+            let faint = palette.faint;
+            writeln!(out, "{faint}  a second: {}{faint:#}", told.join(", "))?;
+        }
+    }
+    if !destinations.is_empty() {
+        writeln!(out)?;
+        write_table(out, destinations, extent, palette)?;
+    }
+    if *crowded_out > 0 {
+        writeln!(
+            out,
+            "  {} to further destinations are not in the table",
+            plural(*crowded_out, "minisocket")
+        )?;
+    }
+    write_advice(out, advice, extent, palette)
+}
+
+const OPEN: usize = 1;
+const FIN_WAIT2: usize = 2;
+const PORTS: usize = 5;
+const PER_SECOND: usize = 6;
+const DRY: usize = 7;
+const OLDEST: usize = 8;
+
+fn write_table(
+    out: &mut dyn Write,
+    destinations: &[TimeWait],
+    extent: Extent,
+    palette: &Palette,
+) -> io::Result<()> {
+    let mut table = Columns::new([
+        Number("TIME_WAIT"),
+        Number("OPEN"),
+        Number("FIN_WAIT2"),
+        Name("FROM"),
+        Name("TO"),
+        Number("PORTS TAKEN"),
+        Number("PER S"),
+        Number("DRY IN"),
+        Number("OLDEST LEFT"),
+        Name("CLOSED FIRST BY"),
+    ]);
+    let listed = destinations.get(..extent.rows).unwrap_or(destinations);
+    for destination in listed {
+        table.push(cells(destination));
+    }
+    table.show(OPEN, listed.iter().any(|one| one.open > 0));
+    table.show(FIN_WAIT2, listed.iter().any(|one| one.fin_wait2 > 0));
+    table.show(PORTS, listed.iter().any(|one| one.ports.is_some()));
+    table.show(PER_SECOND, listed.iter().any(|one| rate(one).is_some()));
+    table.show(DRY, listed.iter().any(|one| one.ports.is_some_and(|ports| ports.dry_in_ns.is_some())));
+    for sacrifice in [OPEN, OLDEST, FIN_WAIT2] {
+        if extent.width.is_some_and(|width| table.width() > width) {
+            table.show(sacrifice, false);
+        }
+    }
+    table.write(out)?;
+    let rest = destinations.get(extent.rows..).unwrap_or_default();
+    if !rest.is_empty() {
+        let faint = palette.faint;
+        let (count, more) = (
+            rest.iter().map(|one| one.count + one.fin_wait2).sum(),
+            plural(rest.len() as u64, "destination"),
+        );
+        writeln!(out, "  {faint}… and {more} with {}{faint:#}", plural(count, "minisocket"))?;
+    }
+    Ok(())
+}
+
+fn rate(destination: &TimeWait) -> Option<f64> {
+    destination.per_second.or(destination.entered_per_second)
+}
+
+fn cells(destination: &TimeWait) -> [String; 10] {
+    let unknown = || "-".to_owned();
+    let (from, to) = match destination.destination {
+        Destination::Outgoing { local, remote } => (local.to_string(), remote.to_string()),
+        Destination::Incoming { local } => (peers(destination), local.to_string()),
+    };
+    let taken = |ports: crate::time_wait::rules::FoundPorts| {
+        let percent = ports.taken() * 100 / ports.total.max(1);
+        format!("{} of {} ({percent} %)", ports.taken(), ports.total)
+    };
+    [
+        destination.count.to_string(),
+        destination.open.to_string(),
+        destination.fin_wait2.to_string(),
+        from,
+        to,
+        destination.ports.map_or_else(unknown, taken),
+        rate(destination).map_or_else(unknown, |rate| format!("{rate:.1}")),
+        destination.ports.map_or_else(unknown, |ports| {
+            let doubt = if ports.reusable.is_none() { "?" } else { "" };
+            match ports.dry_in_ns {
+                None => unknown(),
+                Some(0) => format!("now{doubt}"),
+                Some(left) => format!("{}{doubt}", Elapsed(left)),
+            }
+        }),
+        destination.oldest_left_ns.map_or_else(unknown, |left| Elapsed(left).to_string()),
+        closers(destination),
+    ]
+}
+
+/// The only peer of a service, or how many there are.
+fn peers(destination: &TimeWait) -> String {
+    match &destination.peers[..] {
+        [(peer, _)] if destination.more_peers == 0 => peer.to_string(),
+        peers if destination.more_peers == 0 => format!("{} peers", peers.len()),
+        peers => format!("{} peers and more", peers.len()),
+    }
+}
+
+fn closers(destination: &TimeWait) -> String {
+    let mut text = String::new();
+    for ClosedFirstBy { owner, count, processes } in destination.closed_first_by.iter().take(NAMED) {
+        let separator = if text.is_empty() { "" } else { ", " };
+        let _infallible = match processes {
+            1 => write!(text, "{separator}{} × {count}", named(owner)),
+            more => write!(text, "{separator}{} ({more} processes) × {count}", Harmless(&owner.process.comm)),
+        };
+    }
+    let rest: u64 = destination.closed_first_by.iter().skip(NAMED).map(|closed| closed.count).sum();
+    match destination.closed_first_unseen {
+        Some(unseen) if rest + unseen > 0 => {
+            let separator = if text.is_empty() { "" } else { ", " };
+            let before = if rest == 0 {
+                format!("unseen × {unseen}")
+            } else {
+                format!("others × {}", rest + unseen)
+            };
+            text.push_str(separator);
+            text.push_str(&before);
+        }
+        _ => {}
+    }
+    for candidate in destination.candidates.iter().take(NAMED) {
+        let separator = if text.is_empty() { "" } else { ", " };
+        let _infallible = write!(text, "{separator}{}?", named(candidate));
+    }
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+fn named(owner: &Owner) -> String {
+    format!("{} ({})", Harmless(&owner.process.comm), owner.process.pid)
+}
+
+fn write_advice(out: &mut dyn Write, advice: &[Advice], extent: Extent, palette: &Palette) -> io::Result<()> {
+    if !advice.is_empty() {
+        writeln!(out)?;
+    }
+    let width = extent.width.unwrap_or(WIDTH).max(40);
+    for advice in advice {
+        let style = if advice.is_urgent() { palette.alert } else { palette.name };
+        let (id, said) = (advice.id(), advice.to_string());
+        // What is about a setting begins with its name.
+        let text = if said.starts_with(id) { said } else { format!("{id}: {said}") };
+        let text = Harmless(&text).to_string();
+        for (number, line) in wrapped(&text, width - 4).into_iter().enumerate() {
+            match line.strip_prefix(id).filter(|_| number == 0) {
+                Some(rest) => writeln!(out, "  {style}{id}{style:#}{rest}")?,
+                None => writeln!(out, "    {line}")?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_wrapped(out: &mut dyn Write, text: &str, extent: Extent) -> io::Result<()> {
+    wrapped(text, extent.width.unwrap_or(WIDTH)).iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// The words of a text in lines of this many characters; a longer word has a line of its own.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}

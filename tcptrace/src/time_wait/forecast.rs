@@ -1,0 +1,145 @@
+//! When a destination runs out of local ports. Pure.
+//!
+//! What is in use leaves at moments that are known (each minisocket has a timer), and what comes anew
+//! stays for a known time too. So the future is not guessed along a line: it is played through, up to
+//! the moment from which on as much leaves as comes.
+
+/// The kernel's `TCP_TIMEWAIT_LEN` of include/net/tcp.h, in milliseconds; no setting changes it.
+pub const TIME_WAIT_MS: u32 = 60_000;
+
+/// Timers that are a minute away fire in groups, up to two to five seconds late, depending on the kernel's HZ
+/// (the levels of kernel/time/timer.c); with 250 Hz it is one second on average.
+pub const LATENESS_MS: u32 = 1_000;
+
+/// The ports of one destination.
+#[derive(Clone, Debug, Default)]
+pub struct Ports {
+    /// Those that connect() can choose from.
+    pub total: u64,
+    /// Those in use by what does not leave by itself.
+    pub held: u64,
+    /// For each of the others that are in use, the milliseconds until it is free; in any order.
+    pub leaving_ms: Vec<u32>,
+    /// For how many milliseconds a port is in use that is taken from now on.
+    pub lifetime_ms: u32,
+}
+
+impl Ports {
+    /// Ports in use.
+    pub fn used(&self) -> u64 {
+        self.held + self.leaving_ms.len() as u64
+    }
+
+    /// Connections a second that there will always be ports for.
+    #[allow(clippy::cast_precision_loss, reason = "at most 65,536 ports")]
+    pub fn most_per_second(&self) -> f64 {
+        self.total.saturating_sub(self.held) as f64 * 1e3 / f64::from(self.lifetime_ms.max(1))
+    }
+
+    /// Nanoseconds until none is left, if connections go on at this rate; `None` when there will always
+    /// be some.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within a minute, and at most 65,536 ports"
+    )]
+    pub fn dry_in_ns(&mut self, per_second: f64) -> Option<u64> {
+        if self.used() >= self.total {
+            return Some(0);
+        }
+        if per_second <= 0.0 {
+            return None;
+        }
+        self.leaving_ms.sort_unstable();
+        let per_ms = per_second / 1e3;
+        let mut free = (self.total - self.used()) as f64;
+        let lifetime = f64::from(self.lifetime_ms);
+        let leaving = self.leaving_ms.iter().map(|left| f64::from(*left));
+        let mut now = 0.0;
+        // Between two that leave, ports only become fewer.
+        for next in leaving.take_while(|left| *left < lifetime).chain([lifetime]) {
+            let dry = now + free / per_ms;
+            if dry <= next {
+                return (dry < lifetime).then_some((dry * 1e6) as u64);
+            }
+            free += 1.0 - (next - now) * per_ms;
+            now = next;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn dry_in_s(total: u64, held: u64, leaving_ms: Vec<u32>, per_second: f64) -> Option<f64> {
+        let mut ports = Ports { total, held, leaving_ms, lifetime_ms: 60_000 };
+        #[allow(clippy::cast_precision_loss, reason = "seconds")]
+        ports.dry_in_ns(per_second).map(|nanoseconds| nanoseconds as f64 / 1e9)
+    }
+
+    fn is_about(actual: Option<f64>, expected: f64) {
+        assert!(actual.is_some_and(|actual| (actual - expected).abs() < 0.05), "{actual:?}, not {expected}");
+    }
+
+    #[test]
+    fn an_empty_table_lasts_for_its_ports_by_the_rate() {
+        is_about(dry_in_s(500, 0, Vec::new(), 50.0), 10.0);
+        is_about(dry_in_s(500, 100, Vec::new(), 50.0), 8.0);
+        assert_eq!(dry_in_s(500, 0, Vec::new(), 0.0), None);
+        assert_eq!(dry_in_s(500, 500, Vec::new(), 0.0), Some(0.0));
+    }
+
+    #[test]
+    fn a_rate_that_a_minute_can_bear_lasts_for_ever() {
+        assert_eq!(dry_in_s(500, 0, Vec::new(), 8.3), None);
+        is_about(dry_in_s(500, 0, Vec::new(), 8.4), 59.5);
+        // The steady state: as much leaves as comes.
+        let steady = (0..480).map(|nth| nth * 125).collect();
+        assert_eq!(dry_in_s(500, 0, steady, 8.0), None);
+    }
+
+    #[test]
+    fn what_leaves_in_time_makes_room() {
+        // 400 leave after 5 s, 100 are free: at 50 a second all are gone before.
+        is_about(dry_in_s(500, 0, vec![5_000; 400], 50.0), 2.0);
+        // They leave in time for 10 a second, which is more than the table can bear in the long run.
+        is_about(dry_in_s(500, 0, vec![5_000; 400], 10.0), 50.0);
+    }
+
+    #[test]
+    fn the_rate_that_can_be_borne_is_the_ports_by_the_lifetime() {
+        let ports = Ports { total: 28_232, held: 32, leaving_ms: Vec::new(), lifetime_ms: 60_000 };
+        assert!((ports.most_per_second() - 470.0).abs() < 1e-9);
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_playing_it_through_millisecond_by_millisecond(
+            total in 1u64..300,
+            leaving in proptest::collection::vec(0u32..2_000, 0..200),
+            per_second in 1u32..400,
+        ) {
+            let lifetime_ms = 2_000;
+            let mut ports = Ports { total, held: 0, leaving_ms: leaving.clone(), lifetime_ms };
+            let told = ports.dry_in_ns(f64::from(per_second));
+            let played = (0..lifetime_ms).find(|now| {
+                let left = leaving.iter().filter(|left| **left >= *now).count() as f64;
+                left + f64::from(*now) * f64::from(per_second) / 1e3 >= total as f64
+            });
+            match (told, played) {
+                (Some(told), Some(played)) => {
+                    prop_assert!((told / 1_000_000).abs_diff(u64::from(played)) <= 2, "{told} {played}");
+                }
+                // At the very end they may differ by the last millisecond.
+                (Some(told), None) => prop_assert!(told >= u64::from(lifetime_ms - 2) * 1_000_000),
+                (None, Some(played)) => prop_assert!(played >= lifetime_ms - 2),
+                (None, None) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The minisockets of one destination, summed up while the kernel lists them. Bounded by four bytes for each, and by
+//! the maps' limits.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use rustc_hash::FxHashMap;
+
+use super::{
+    CloserId,
+    forecast::{LATENESS_MS, Ports, TIME_WAIT_MS},
+    reuse::Reuse,
+};
+
+/// Peers counted one by one; a remote host must not be able to fill memory.
+const MAX_PEERS: usize = 1024;
+
+/// Closers counted one by one.
+const MAX_CLOSERS: usize = 1024;
+
+/// Sockets remembered by their inode numbers, to ask who holds them.
+const MAX_INODES: usize = 8;
+
+/// The rate of what came lately is taken over this time: long enough for a few, short enough to be the present.
+const LATELY_MS: u32 = 5_000;
+
+/// Fewer that came lately say nothing about a rate.
+const FEWEST: u64 = 5;
+
+/// Milliseconds that each minisocket has left, by its state.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Left {
+    pub(super) time_wait: Vec<u32>,
+    pub(super) fin_wait2: Vec<u32>,
+}
+
+/// What is known of one destination.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// Minisockets at a local port that connect() chooses from.
+    pub(super) chosen: Left,
+    /// Minisockets at any other: those of services, and where the application chose the port.
+    pub(super) elsewhere: Left,
+    /// Connections that are open: in any other state.
+    pub open: u64,
+    /// Of these, those at a port that connect() chooses from.
+    pub(super) open_in_budget: u64,
+    /// How many connections from or to which peer; incoming ones only.
+    pub peers: HashMap<IpAddr, u64>,
+    /// Connections of peers that are not in the map.
+    pub more_peers: u64,
+    /// How many of the minisockets were seen being closed by whom.
+    pub closers: FxHashMap<CloserId, u64>,
+    /// Minisockets of which nobody was seen closing them.
+    pub unseen: u64,
+    /// Inode numbers of some of its open connections.
+    pub connections: Vec<u32>,
+    /// Inode numbers of sockets that listen for it.
+    pub listeners: Vec<u32>,
+    /// Whether the peer sends timestamps, as an open connection shows.
+    pub peer_timestamps: Option<bool>,
+    /// The local port of the first minisocket.
+    pub(super) first_port: u16,
+}
+
+impl Group {
+    /// Sockets in TIME_WAIT.
+    pub fn time_wait(&self) -> u64 {
+        (self.chosen.time_wait.len() + self.elsewhere.time_wait.len()) as u64
+    }
+
+    /// Minisockets in FIN_WAIT2: the peer has not closed yet.
+    pub fn fin_wait2(&self) -> u64 {
+        (self.chosen.fin_wait2.len() + self.elsewhere.fin_wait2.len()) as u64
+    }
+
+    /// Both.
+    pub fn minisockets(&self) -> u64 {
+        self.time_wait() + self.fin_wait2()
+    }
+
+    /// Milliseconds until the oldest in TIME_WAIT is gone.
+    pub fn oldest_left_ms(&self) -> Option<u32> {
+        self.all_time_wait().min()
+    }
+
+    fn all_time_wait(&self) -> impl Iterator<Item = u32> {
+        self.chosen.time_wait.iter().chain(&self.elsewhere.time_wait).copied()
+    }
+
+    fn all_fin_wait2(&self) -> impl Iterator<Item = u32> {
+        self.chosen.fin_wait2.iter().chain(&self.elsewhere.fin_wait2).copied()
+    }
+
+    pub(super) fn count_peer(&mut self, peer: IpAddr) {
+        if self.peers.len() < MAX_PEERS || self.peers.contains_key(&peer) {
+            *self.peers.entry(peer).or_default() += 1;
+        } else {
+            self.more_peers += 1;
+        }
+    }
+
+    pub(super) fn count_closer(&mut self, closer: Option<CloserId>) {
+        let known =
+            closer.filter(|closer| self.closers.len() < MAX_CLOSERS || self.closers.contains_key(closer));
+        match known {
+            Some(closer) => *self.closers.entry(closer).or_default() += 1,
+            None => self.unseen += 1,
+        }
+    }
+
+    /// Inode numbers of sockets that belong to it and may be held by somebody: open connections first.
+    pub fn inodes(&self) -> impl Iterator<Item = u32> {
+        self.connections.iter().chain(&self.listeners).copied()
+    }
+
+    /// Takes what was thought to be a destination of its own and is the service's.
+    pub(super) fn absorb(&mut self, other: Self) {
+        for Left { time_wait, fin_wait2 } in [other.chosen, other.elsewhere] {
+            self.elsewhere.time_wait.extend(time_wait);
+            self.elsewhere.fin_wait2.extend(fin_wait2);
+        }
+        for (closer, count) in other.closers {
+            (0..count).for_each(|_| self.count_closer(Some(closer)));
+        }
+        self.unseen += other.unseen;
+    }
+
+    /// How many became minisockets a second lately, by the time that each has left; ports that were taken over again
+    /// since do not show. `None` when they are too few to tell.
+    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+    pub fn entered_per_second(&self, fin_timeout_ms: u32, reuse: Reuse) -> Option<f64> {
+        // What can be taken over again after a second is sure to be there for a second only.
+        let window = match reuse {
+            Reuse::After(delay) => LATELY_MS.min(delay.max(100)),
+            _ => LATELY_MS,
+        };
+        let ages = || {
+            let time_wait = self.all_time_wait().map(|left| TIME_WAIT_MS.saturating_sub(left));
+            time_wait.chain(self.all_fin_wait2().map(move |left| fin_timeout_ms.saturating_sub(left)))
+        };
+        // Where it all began within that time, since then.
+        let window = window.min(ages().max()?).max(100);
+        let lately = ages().filter(|age| *age <= window).count() as u64;
+        (lately >= FEWEST).then(|| lately as f64 * 1e3 / f64::from(window))
+    }
+
+    /// The local ports of the destination, of which there are `total`.
+    pub fn ports(&self, total: u64, reuse: Reuse, fin_timeout_ms: u32) -> Ports {
+        let Left { time_wait, fin_wait2 } = &self.chosen;
+        if let Reuse::After(delay) = reuse {
+            // connect() may take what has been in TIME_WAIT for longer than that.
+            let until = |left: &u32| (left + delay).checked_sub(TIME_WAIT_MS).filter(|left| *left > 0);
+            let held = self.open_in_budget + fin_wait2.len() as u64;
+            let leaving_ms = time_wait.iter().filter_map(until).collect();
+            return Ports { total, held, leaving_ms, lifetime_ms: delay };
+        }
+        let late = |left: &u32| left.saturating_add(LATENESS_MS);
+        // Where peers do not close, it is FIN_WAIT2 that keeps the ports.
+        let is_unanswered = fin_wait2.len() > time_wait.len();
+        Ports {
+            total,
+            held: self.open_in_budget,
+            leaving_ms: time_wait.iter().chain(fin_wait2).map(late).collect(),
+            lifetime_ms: late(&if is_unanswered { fin_timeout_ms.min(TIME_WAIT_MS) } else { TIME_WAIT_MS }),
+        }
+    }
+
+    /// Ports that connect() chooses from and that are in use, whether or not they can be taken over.
+    pub fn ports_used(&self) -> u64 {
+        self.open_in_budget + (self.chosen.time_wait.len() + self.chosen.fin_wait2.len()) as u64
+    }
+}
+
+/// Remembers inode numbers as far as there is room; 0 is none.
+pub(super) fn remember(inodes: &mut Vec<u32>, more: impl IntoIterator<Item = u32>) {
+    for inode in more {
+        if inode != 0 && inodes.len() < MAX_INODES && !inodes.contains(&inode) {
+            inodes.push(inode);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Which local ports connect() can choose from in a network namespace. Pure.
+//!
+//! It takes those of `ip_local_port_range`, in two passes (one for each parity, which is a preference only), and
+//! leaves out those in `ip_local_reserved_ports` and every port that somebody has bound in the
+//! namespace, on whatever address and in whichever family (`__inet_hash_connect` of
+//! net/ipv4/inet_hashtables.c skips a bind bucket with `fastreuse >= 0`). A port that only connect() has
+//! given out can be given out again for another destination. The range of a single socket
+//! (IP_LOCAL_PORT_RANGE) is not known here.
+
+use std::ops::RangeInclusive;
+
+use crate::host::tcp_settings::TcpSettings;
+
+/// Bits of a word of the map.
+const WORD: usize = u64::BITS as usize;
+
+/// The ports of a namespace that connect() chooses from by itself.
+#[derive(Clone, Debug)]
+pub struct PortBudget {
+    /// `ip_local_port_range`.
+    pub range: RangeInclusive<u16>,
+    /// How many in the range are reserved.
+    pub reserved: u32,
+    /// How many others in the range are bound by somebody.
+    pub bound: u32,
+    /// How many are left.
+    pub usable: u32,
+    map: Box<[u64; (u16::MAX as usize + 1) / WORD]>,
+}
+
+impl PortBudget {
+    /// The range less what is reserved; `None` when the range is not known.
+    pub fn new(settings: &TcpSettings) -> Option<Self> {
+        let (first, last) = settings.ip_local_port_range?;
+        let mut budget = Self {
+            range: first..=last,
+            reserved: 0,
+            bound: 0,
+            usable: 0,
+            map: Box::new([0; (u16::MAX as usize + 1) / WORD]),
+        };
+        for port in first..=last {
+            *budget.word(port) |= bit(port);
+            budget.usable += 1;
+        }
+        let reserved = settings.ip_local_reserved_ports.as_deref().unwrap_or_default();
+        for range in reserved.split(',').filter_map(ports) {
+            for port in range {
+                budget.reserved += u32::from(budget.remove(port));
+            }
+        }
+        Some(budget)
+    }
+
+    /// Somebody has bound this port. Counted once, however often it is said.
+    pub fn bind(&mut self, port: u16) {
+        self.bound += u32::from(self.remove(port));
+    }
+
+    /// Whether connect() can choose this port.
+    pub fn contains(&self, port: u16) -> bool {
+        self.map.get(usize::from(port) / WORD).is_some_and(|word| word & bit(port) != 0)
+    }
+
+    /// Returns whether it was there.
+    fn remove(&mut self, port: u16) -> bool {
+        let was_there = self.contains(port);
+        *self.word(port) &= !bit(port);
+        self.usable -= u32::from(was_there);
+        was_there
+    }
+
+    fn word(&mut self, port: u16) -> &mut u64 {
+        // 65,536 ports in words of 64: the index is below 1,024 for every port.
+        &mut self.map[usize::from(port) / WORD]
+    }
+}
+
+fn bit(port: u16) -> u64 {
+    1 << (usize::from(port) % WORD)
+}
+
+/// One port or a range of them, as the kernel writes it.
+fn ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+
+    fn budget(range: (u16, u16), reserved: &str) -> PortBudget {
+        PortBudget::new(&TcpSettings {
+            ip_local_port_range: Some(range),
+            ip_local_reserved_ports: Some(reserved.to_owned()),
+            ..TcpSettings::default()
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn reserved_and_bound_ports_are_taken_off_the_range_once() {
+        let mut budget = budget((20_000, 20_099), "80,20005,20010-20019,20015,65000");
+        assert_eq!((budget.usable, budget.reserved), (89, 11));
+        for port in [80, 20_000, 20_000, 20_010, 20_099] {
+            budget.bind(port);
+        }
+        assert_eq!((budget.usable, budget.reserved, budget.bound), (87, 11, 2));
+        assert!(budget.contains(20_001) && budget.contains(20_098));
+        assert!(![19_999, 20_000, 20_005, 20_012, 20_099, 20_100].iter().any(|port| budget.contains(*port)));
+    }
+
+    #[test]
+    fn the_whole_range_of_ports_fits() {
+        let mut all = budget((0, u16::MAX), "");
+        assert_eq!(all.usable, 65_536);
+        all.bind(u16::MAX);
+        assert_eq!(all.usable, 65_535);
+        assert_eq!(budget((5, 4), "1-").usable, 0);
+        assert!(PortBudget::new(&TcpSettings::default()).is_none());
+    }
+}

@@ -1,0 +1,87 @@
+//! Whether connect() may take over a local port that is in TIME_WAIT towards a destination: what
+//! `tcp_tw_reuse` means for these very sockets. Pure.
+//!
+//! `tcp_twsk_unique` of net/ipv4/tcp_ipv4.c: 2 is for connections of which an end is a loopback
+//! address (or that are bound to the loopback device, which cannot be seen from here); the old connection must have had
+//! timestamps, which both ends have to offer.
+
+use std::net::IpAddr;
+
+use crate::host::tcp_settings::TcpSettings;
+
+/// How long a socket is in TIME_WAIT before its port can be taken over, where no setting says so: before Linux 6.14
+/// the clock has to have passed the next full second.
+const DEFAULT_DELAY_MS: u32 = 1_000;
+
+/// What becomes of a destination's ports in TIME_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// They can be taken over after so many milliseconds.
+    After(u32),
+    /// They cannot: `tcp_tw_reuse` is 0, or there is no such setting.
+    Off,
+    /// They cannot: `tcp_tw_reuse` is 2, and this is not loopback.
+    LoopbackOnly,
+    /// They cannot: `tcp_timestamps` is 0 here, or the peer sends none.
+    NoTimestamps,
+    /// They can if the peer sends timestamps; no open connection tells whether it does.
+    PeerUnknown,
+}
+
+impl Reuse {
+    /// For connections between these addresses. `peer_timestamps` is what an open connection tells.
+    pub fn of(settings: &TcpSettings, local: IpAddr, remote: IpAddr, peer_timestamps: Option<bool>) -> Self {
+        let is_loopback = local.is_loopback() || remote.is_loopback();
+        let peer_timestamps =
+            if is_loopback { settings.tcp_timestamps.map(|on| on != 0) } else { peer_timestamps };
+        match (settings.tcp_tw_reuse, settings.tcp_timestamps, peer_timestamps) {
+            (None | Some(0), ..) => Self::Off,
+            (Some(2), ..) if !is_loopback => Self::LoopbackOnly,
+            (_, Some(0), _) | (.., Some(false)) => Self::NoTimestamps,
+            (.., Some(true)) => Self::After(Self::delay_ms(settings)),
+            (.., None) => Self::PeerUnknown,
+        }
+    }
+
+    /// The time after which a port can be taken over, where that is allowed.
+    pub fn delay_ms(settings: &TcpSettings) -> u32 {
+        settings.tcp_tw_reuse_delay.unwrap_or(DEFAULT_DELAY_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    fn of(reuse: u32, timestamps: u32, remote: IpAddr, peer: Option<bool>) -> Reuse {
+        let settings = TcpSettings {
+            tcp_tw_reuse: Some(reuse),
+            tcp_timestamps: Some(timestamps),
+            tcp_tw_reuse_delay: Some(500),
+            ..TcpSettings::default()
+        };
+        Reuse::of(&settings, Ipv4Addr::new(10, 0, 0, 1).into(), remote, peer)
+    }
+
+    #[test]
+    fn two_is_for_loopback_and_one_for_peers_with_timestamps() {
+        let far = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let near = IpAddr::V4(Ipv4Addr::new(127, 1, 2, 3));
+        assert_eq!(of(0, 1, near, Some(true)), Reuse::Off);
+        assert_eq!(of(2, 1, near, None), Reuse::After(500));
+        assert_eq!(of(2, 1, Ipv6Addr::LOCALHOST.into(), None), Reuse::After(500));
+        assert_eq!(of(2, 1, far, Some(true)), Reuse::LoopbackOnly);
+        assert_eq!(of(1, 1, far, Some(true)), Reuse::After(500));
+        assert_eq!(of(1, 1, far, Some(false)), Reuse::NoTimestamps);
+        assert_eq!(of(1, 1, far, None), Reuse::PeerUnknown);
+        assert_eq!(of(1, 0, far, None), Reuse::NoTimestamps);
+        assert_eq!(of(2, 0, near, None), Reuse::NoTimestamps);
+    }
+
+    #[test]
+    fn without_a_setting_for_it_the_delay_is_a_second() {
+        assert_eq!(Reuse::delay_ms(&TcpSettings::default()), 1_000);
+    }
+}

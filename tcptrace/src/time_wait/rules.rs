@@ -1,0 +1,258 @@
+//! When which advice is given: from numbers to [`Advice`]. Pure.
+
+use std::net::IpAddr;
+
+use super::{
+    Destination,
+    advice::{Advice, Closer},
+    forecast::TIME_WAIT_MS,
+    ports::PortBudget,
+    reuse::Reuse,
+};
+use crate::host::{kernel_version::KernelVersion, sysctl_files::Setting, tcp_settings::TcpSettings};
+
+/// Fewer minisockets than this are nothing to talk about: some connections are always short.
+const MANY: u64 = 100;
+
+/// From this share of the ports, or of the buckets, on it is scarce.
+const SCARCE_PERCENT: u64 = 80;
+
+/// From this share of the ports on a wider range is worth a word.
+const MUCH_PERCENT: u64 = 50;
+
+/// The first kernel that is sure never to take over a port in FIN_WAIT2: before, it was done by mistake, unless the
+/// correction was taken over (commit 0d9e5df4a257).
+const LEAVES_FIN_WAIT2: KernelVersion = KernelVersion(6, 12);
+
+/// Destinations that advice is given about: the worst.
+const MOST_DESTINATIONS: usize = 3;
+
+/// Lines of files told one by one that set what this kernel does not have.
+const MOST_DEAD_LINES: usize = 8;
+
+/// What was found out about one destination.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Which.
+    pub destination: Destination,
+    /// Sockets in TIME_WAIT.
+    pub time_wait: u64,
+    /// Minisockets in FIN_WAIT2.
+    pub fin_wait2: u64,
+    /// Open connections.
+    pub open: u64,
+    /// Connections a second.
+    pub per_second: Option<f64>,
+    /// Its ports; `None` for a service.
+    pub ports: Option<FoundPorts>,
+    /// Who closed most of them, where that was seen.
+    pub who: Option<Closer>,
+}
+
+/// The ports of one destination.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FoundPorts {
+    /// Those in use.
+    pub used: u64,
+    /// Of these, those that connect() may take over; `None` when that is up to the peer, and not known: the rest is
+    /// then told as if it could not.
+    pub reusable: Option<u64>,
+    /// Those there are.
+    pub total: u64,
+    /// Connections a second that there will always be ports for.
+    pub most_per_second: f64,
+    /// Nanoseconds until none is left.
+    pub dry_in_ns: Option<u64>,
+}
+
+impl FoundPorts {
+    /// Ports that cannot be had now, as far as is known.
+    pub fn taken(&self) -> u64 {
+        self.used.saturating_sub(self.reusable.unwrap_or_default())
+    }
+
+    /// Whether so many percent of the ports cannot be had now.
+    pub fn reaches(&self, percent: u64) -> bool {
+        self.taken() * 100 >= self.total * percent
+    }
+}
+
+/// What was found out about a facts.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The running kernel, if its release says which it is.
+    pub kernel: Option<KernelVersion>,
+    /// Its settings.
+    pub settings: &'a TcpSettings,
+    /// Lines of files that set them; empty for a namespace that no file is for.
+    pub files: &'a [Setting],
+    /// The ports that connect() chooses from.
+    pub ports: Option<&'a PortBudget>,
+    /// Minisockets, as the kernel counts them for its limit.
+    pub buckets_used: Option<u64>,
+    /// Sockets that went without TIME_WAIT since the namespace was made.
+    pub overflowed: Option<u64>,
+    /// The same, a second at present.
+    pub overflows_per_second: Option<f64>,
+}
+
+/// The advice that follows, the most urgent first.
+pub fn advice(facts: &Facts<'_>, found: &[Found]) -> Vec<Advice> {
+    let mut advice = Vec::new();
+    let mut outgoing: Vec<&Found> = found.iter().filter(|found| found.ports.is_some()).collect();
+    outgoing.sort_by_key(|found| std::cmp::Reverse(found.ports.map_or(0, |ports| ports.taken())));
+    advice.extend(outgoing.iter().filter_map(|found| ports_run_dry(found)).take(MOST_DESTINATIONS));
+    advice.extend(too_many_buckets(facts));
+    advice.extend(recycle(facts));
+    let mut many: Vec<&Found> = found.iter().filter(|found| is_much(found)).collect();
+    many.sort_by_key(|found| std::cmp::Reverse(found.time_wait + found.fin_wait2));
+    advice.extend(patterns(&many));
+    if outgoing.first().is_some_and(|found| takes_many_ports(found)) {
+        advice.extend(wider_range(facts));
+    }
+    if !many.is_empty() {
+        advice.extend(reuse(facts, found));
+    }
+    advice.extend(no_timestamps(facts, !many.is_empty()));
+    advice.extend(fin_timeout(facts, found));
+    advice
+}
+
+impl Facts<'_> {
+    /// The line that sets `net.ipv4.NAME` last, which is the one that counts.
+    fn place(&self, name: &str) -> Option<Setting> {
+        self.files.iter().rfind(|setting| setting.name.strip_prefix("net.ipv4.") == Some(name)).cloned()
+    }
+}
+
+fn is_much(found: &Found) -> bool {
+    found.time_wait + found.fin_wait2 >= MANY || takes_many_ports(found)
+}
+
+fn takes_many_ports(found: &Found) -> bool {
+    found.ports.is_some_and(|ports| ports.reaches(MUCH_PERCENT))
+}
+
+fn ports_run_dry(found: &Found) -> Option<Advice> {
+    let ports = found.ports.filter(|ports| ports.dry_in_ns.is_some() || ports.reaches(SCARCE_PERCENT))?;
+    let Destination::Outgoing { local, remote } = found.destination else { return None };
+    Some(Advice::PortsRunDry {
+        remote,
+        local,
+        taken: ports.taken(),
+        total: ports.total,
+        per_second: found.per_second,
+        most_per_second: ports.most_per_second,
+        dry_in_ns: ports.dry_in_ns,
+        is_up_to_peer: ports.reusable.is_none(),
+    })
+}
+
+/// One advice for connections from here and one for those to here, about the worst of each.
+fn patterns(many: &[&Found]) -> Vec<Advice> {
+    let is_outgoing = |found: &Found| matches!(found.destination, Destination::Outgoing { .. });
+    let (outgoing, incoming): (Vec<_>, Vec<_>) = many.iter().partition(|found| is_outgoing(found));
+    let worst = |all: Vec<&&Found>| {
+        let worst = all.first()?;
+        let Found { destination, time_wait, fin_wait2, open, per_second, who, .. } = worst;
+        let (count, per_second, who, more) =
+            (time_wait + fin_wait2, *per_second, who.clone(), all.len() as u64 - 1);
+        Some(match *destination {
+            Destination::Outgoing { remote, .. } => {
+                Advice::ConnectionPool { remote, who, count, per_second, open: *open, more }
+            }
+            Destination::Incoming { local } => {
+                Advice::ServerClosesFirst { local, who, count, per_second, more }
+            }
+        })
+    };
+    [outgoing, incoming].into_iter().filter_map(worst).collect()
+}
+
+fn too_many_buckets(facts: &Facts<'_>) -> Option<Advice> {
+    let (used, most) = (facts.buckets_used?, facts.settings.tcp_max_tw_buckets?);
+    let overflowed = facts.overflowed.unwrap_or_default();
+    (overflowed > 0 || used.saturating_mul(100) > most.saturating_mul(SCARCE_PERCENT)).then(|| {
+        Advice::TooManyBuckets {
+            used,
+            most,
+            overflowed,
+            per_second: facts.overflows_per_second,
+            place: facts.place("tcp_max_tw_buckets"),
+        }
+    })
+}
+
+/// Every line that sets what this kernel does not have.
+fn recycle(facts: &Facts<'_>) -> Vec<Advice> {
+    if facts.settings.tcp_tw_recycle.is_some() {
+        return Vec::new();
+    }
+    let is_recycle = |setting: &&Setting| setting.name == "net.ipv4.tcp_tw_recycle";
+    let dead = facts.files.iter().filter(is_recycle).take(MOST_DEAD_LINES).cloned();
+    dead.map(|place| Advice::RecycleIsDead { place }).collect()
+}
+
+fn wider_range(facts: &Facts<'_>) -> Option<Advice> {
+    /// Ports below are for privileged services; the kernel refuses a range that begins below its own bound.
+    const LOWEST: u16 = 1_024;
+    let ports = facts.ports?;
+    let (first, last) = (*ports.range.start(), *ports.range.end());
+    let lowest = facts.settings.ip_unprivileged_port_start.unwrap_or(LOWEST).max(LOWEST);
+    (first > lowest || last < u16::MAX).then(|| Advice::WidenPortRange {
+        range: (first, last),
+        reserved: ports.reserved,
+        bound: ports.bound,
+        lowest,
+        place: facts.place("ip_local_port_range"),
+    })
+}
+
+fn reuse(facts: &Facts<'_>, found: &[Found]) -> Option<Advice> {
+    let value = facts.settings.tcp_tw_reuse?;
+    let (mut loopback, mut elsewhere, mut incoming, mut fin_wait2) = (0, 0, 0, 0);
+    for found in found {
+        fin_wait2 += found.fin_wait2;
+        *match found.destination {
+            Destination::Outgoing { local, remote } if is_loopback(local, remote.ip()) => &mut loopback,
+            Destination::Outgoing { .. } => &mut elsewhere,
+            Destination::Incoming { .. } => &mut incoming,
+        } += found.time_wait;
+    }
+    Some(Advice::Reuse {
+        value,
+        delay_ms: Reuse::delay_ms(facts.settings),
+        loopback,
+        elsewhere,
+        incoming,
+        fin_wait2,
+        leaves_fin_wait2: facts.kernel.is_some_and(|kernel| kernel >= LEAVES_FIN_WAIT2),
+        place: facts.place("tcp_tw_reuse"),
+    })
+}
+
+fn is_loopback(local: IpAddr, remote: IpAddr) -> bool {
+    local.is_loopback() || remote.is_loopback()
+}
+
+fn no_timestamps(facts: &Facts<'_>, are_many: bool) -> Option<Advice> {
+    let reuse = facts.settings.tcp_tw_reuse.filter(|reuse| *reuse > 0)?;
+    let place = facts.place("tcp_timestamps");
+    let is_off = facts.settings.tcp_timestamps == Some(0);
+    (is_off && (are_many || place.is_some())).then_some(Advice::NoTimestamps { reuse, place })
+}
+
+/// Said where somebody has changed it, where it matters, and wherever TIME_WAIT is many: it is what people try first.
+fn fin_timeout(facts: &Facts<'_>, found: &[Found]) -> Option<Advice> {
+    let seconds = facts.settings.tcp_fin_timeout?;
+    let place = facts.place("tcp_fin_timeout");
+    let (time_wait, fin_wait2) = found.iter().fold((0, 0), |(time_wait, fin_wait2), found| {
+        (time_wait + found.time_wait, fin_wait2 + found.fin_wait2)
+    });
+    let is_changed = place.is_some() || seconds.saturating_mul(1_000) != TIME_WAIT_MS;
+    (is_changed || time_wait + fin_wait2 >= MANY).then_some(Advice::FinTimeout { seconds, fin_wait2, place })
+}
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;

@@ -1,0 +1,228 @@
+//! Tables are filled by hand, in the order in which the kernel lists.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+
+use super::*;
+use crate::{
+    host::tcp_settings::TcpSettings,
+    sock_diag::TcpFlavour,
+    time_wait::{forecast::TIME_WAIT_MS, reuse::Reuse},
+};
+
+fn socket(cookie: u64, state: State, local: &str, remote: &str, left_ms: Option<u32>) -> DiagSocket {
+    let (local, remote): (SocketAddr, SocketAddr) = (local.parse().unwrap(), remote.parse().unwrap());
+    DiagSocket {
+        flavour: TcpFlavour::Tcp,
+        cookie,
+        family: if local.is_ipv4() { 4 } else { 6 },
+        local,
+        remote,
+        state: state as u8,
+        inode: u32::try_from(cookie).unwrap(),
+        uid: 0,
+        recv_q: 0,
+        send_q: 0,
+        interface: 0,
+        cgroup_id: None,
+        times: None,
+        timestamps: None,
+        is_mptcp_subflow: false,
+        minisocket_left_ms: left_ms,
+    }
+}
+
+fn table() -> Table {
+    let settings = TcpSettings { ip_local_port_range: Some((32_768, 60_999)), ..TcpSettings::default() };
+    Table::new(PortBudget::new(&settings))
+}
+
+/// So many minisockets from ports from 40,000 on to one destination.
+fn fill(table: &mut Table, count: u16, remote: &str, left_ms: u32) {
+    for nth in 0..count {
+        let local = format!("10.0.0.1:{}", 40_000 + nth);
+        let one = socket(u64::from(nth) + 1_000, State::TimeWait, &local, remote, Some(left_ms));
+        table.minisocket(&one, true, None);
+    }
+}
+
+fn outgoing(remote: &str) -> Destination {
+    Destination::Outgoing { local: "10.0.0.1".parse().unwrap(), remote: remote.parse().unwrap() }
+}
+
+fn group(table: &Table, destination: Destination) -> &Group {
+    let found = table.groups().find(|(key, _)| **key == destination);
+    found.map(|(_, group)| group).unwrap_or_else(|| panic!("no {destination:?} in {table:#?}"))
+}
+
+#[test]
+fn connections_to_a_listener_are_incoming_and_all_others_outgoing() {
+    let mut table = table();
+    table.bound(&socket(1, State::Listen, "0.0.0.0:80", "0.0.0.0:0", None));
+    table.bound(&socket(2, State::Listen, "[::]:443", "[::]:0", None));
+    for (cookie, local, remote) in [
+        (10, "10.0.0.1:80", "192.0.2.1:50001"),
+        (11, "10.0.0.1:80", "192.0.2.2:50001"),
+        // A listener for IPv6 takes IPv4 as well.
+        (12, "10.0.0.1:443", "192.0.2.1:50002"),
+        (13, "10.0.0.1:50003", "192.0.2.1:5432"),
+    ] {
+        table.minisocket(&socket(cookie, State::TimeWait, local, remote, Some(5)), true, Some(CloserId(7)));
+    }
+    table.minisockets_told();
+    let service = |address: &str| Destination::Incoming { local: address.parse().unwrap() };
+    let web = group(&table, service("10.0.0.1:80"));
+    assert_eq!((web.time_wait(), web.peers.len(), web.ports_used()), (2, 2, 0));
+    assert_eq!((web.closers.get(&CloserId(7)), web.unseen), (Some(&2), 0));
+    assert_eq!(web.listeners, [1]);
+    assert_eq!(group(&table, service("10.0.0.1:443")).time_wait(), 1);
+    let database = group(&table, outgoing("192.0.2.1:5432"));
+    assert_eq!((database.time_wait(), database.ports_used(), database.peers.len()), (1, 1, 0));
+    assert_eq!(table.groups().count(), 3);
+}
+
+#[test]
+fn a_socket_that_is_listed_twice_counts_once() {
+    let mut table = table();
+    fill(&mut table, 50, "192.0.2.1:80", 1_000);
+    fill(&mut table, 50, "192.0.2.1:80", 1_000);
+    assert_eq!((table.time_wait, group(&table, outgoing("192.0.2.1:80")).time_wait()), (50, 50));
+}
+
+#[test]
+fn what_is_not_wanted_counts_for_the_namespace_only() {
+    let mut table = table();
+    let of = |cookie, state| socket(cookie, state, "10.0.0.1:50000", "192.0.2.1:80", Some(1));
+    table.minisocket(&of(1, State::TimeWait), false, None);
+    table.minisocket(&of(2, State::FinWait2), false, None);
+    table.minisockets_told();
+    assert_eq!((table.time_wait, table.fin_wait2, table.is_empty()), (1, 1, true));
+}
+
+#[test]
+fn open_connections_use_ports_as_well() {
+    let mut table = table();
+    fill(&mut table, 3, "192.0.2.1:80", 1_000);
+    table.minisockets_told();
+    let open = |cookie, local: &str, remote: &str, timestamps| DiagSocket {
+        timestamps: Some(timestamps),
+        ..socket(cookie, State::Established, local, remote, None)
+    };
+    table.open(&open(1, "10.0.0.1:50000", "192.0.2.1:80", true));
+    // The application chose a port that connect() does not; and elsewhere nothing is in TIME_WAIT.
+    table.open(&open(2, "10.0.0.1:1023", "192.0.2.1:80", true));
+    table.open(&open(3, "10.0.0.1:50001", "192.0.2.9:80", true));
+    table.open(&open(1, "10.0.0.1:50000", "192.0.2.1:80", true));
+    let one = group(&table, outgoing("192.0.2.1:80"));
+    assert_eq!((one.open, one.ports_used(), one.peer_timestamps), (2, 4, Some(true)));
+    assert_eq!(one.inodes().collect::<Vec<_>>(), [1, 2]);
+    table.open(&open(4, "10.0.0.1:50002", "192.0.2.1:80", false));
+    assert_eq!(group(&table, outgoing("192.0.2.1:80")).peer_timestamps, Some(false));
+}
+
+#[test]
+fn ports_that_can_be_taken_over_do_not_count_as_in_use() {
+    let mut table = table();
+    fill(&mut table, 10, "192.0.2.1:80", TIME_WAIT_MS - 5_000);
+    for nth in 0..3 {
+        let local = format!("10.0.0.1:{}", 50_000 + nth);
+        let young =
+            socket(nth, State::TimeWait, &local, "192.0.2.1:80", Some(TIME_WAIT_MS - 200 * nth as u32));
+        table.minisocket(&young, true, None);
+    }
+    let orphan = socket(99, State::FinWait2, "10.0.0.1:50009", "192.0.2.1:80", Some(59_000));
+    table.minisocket(&orphan, true, None);
+    table.minisockets_told();
+    let group = group(&table, outgoing("192.0.2.1:80"));
+    assert_eq!(group.ports_used(), 14);
+    let ports = group.ports(100, Reuse::After(1_000), 60_000);
+    // Those younger than a second, and the one in FIN_WAIT2, which is never taken over.
+    assert_eq!((ports.used(), ports.held, ports.lifetime_ms), (4, 1, 1_000));
+    let mut left = ports.leaving_ms;
+    left.sort_unstable();
+    assert_eq!(left, [600, 800, 1_000]);
+    assert_eq!(group.ports(100, Reuse::Off, 60_000).used(), 14);
+}
+
+#[test]
+fn the_rate_is_that_of_the_last_seconds_or_since_it_began() {
+    let per_second = |lefts: &[u32], reuse| {
+        let mut table = table();
+        for (nth, left) in (0u64..).zip(lefts) {
+            let local = format!("10.0.0.1:{}", 40_000 + nth);
+            let one = socket(nth, State::TimeWait, &local, "192.0.2.1:80", Some(*left));
+            table.minisocket(&one, true, None);
+        }
+        group(&table, outgoing("192.0.2.1:80")).entered_per_second(60_000, reuse)
+    };
+    let steady: Vec<u32> = (0..600).map(|nth| TIME_WAIT_MS - nth * 100).collect();
+    let is_about = |rate: Option<f64>, expected: f64| {
+        assert!(
+            rate.is_some_and(|rate| (rate - expected).abs() < expected / 20.0),
+            "{rate:?}, not {expected}"
+        );
+    };
+    is_about(per_second(&steady, Reuse::Off), 10.0);
+    is_about(per_second(&steady[..30], Reuse::Off), 10.0);
+    is_about(per_second(&[TIME_WAIT_MS - 500; 40], Reuse::Off), 80.0);
+    assert_eq!(per_second(&[1_000; 40], Reuse::Off), None, "none came lately");
+    assert_eq!(per_second(&steady[..3], Reuse::Off), None, "too few");
+}
+
+#[test]
+fn clients_of_a_service_that_has_gone_are_put_together() {
+    let mut table = table();
+    for nth in 0..5 {
+        let remote = format!("192.0.2.{nth}:45000");
+        table.minisocket(
+            &socket(nth, State::TimeWait, "10.0.0.1:50051", &remote, Some(1)),
+            true,
+            Some(CloserId(3)),
+        );
+    }
+    // One of a low port is a service too; and a single connection from a high port is not.
+    let low = socket(50, State::TimeWait, "10.0.0.1:25", "192.0.2.1:45001", Some(1));
+    let high = socket(51, State::TimeWait, "10.0.0.1:50052", "192.0.2.1:45002", Some(1));
+    table.minisocket(&low, true, None);
+    table.minisocket(&high, true, None);
+    table.minisockets_told();
+    let service = |address: &str| Destination::Incoming { local: address.parse().unwrap() };
+    let gone = group(&table, service("10.0.0.1:50051"));
+    assert_eq!((gone.time_wait(), gone.peers.len(), gone.closers.get(&CloserId(3))), (5, 5, Some(&5)));
+    assert_eq!(group(&table, service("10.0.0.1:25")).unseen, 1);
+    assert_eq!(group(&table, outgoing("192.0.2.1:45002")).time_wait(), 1);
+    assert_eq!(table.groups().count(), 3);
+    // What comes later to such a service finds it.
+    let later =
+        Endpoints { local: "10.0.0.1:50051".parse().unwrap(), remote: "192.0.2.77:45000".parse().unwrap() };
+    assert_eq!(table.destination(&later), service("10.0.0.1:50051"));
+}
+
+#[test]
+fn destinations_are_bounded_and_the_rest_is_counted() {
+    let mut table = table();
+    for nth in 0..MAX_DESTINATIONS as u64 + 500 {
+        let remote = format!("10.{}.{}.1:80", nth / 256, nth % 256);
+        let one = socket(nth, State::TimeWait, "10.0.0.1:50000", &remote, Some(1));
+        table.minisocket(&one, true, None);
+    }
+    assert_eq!((table.groups().count(), table.crowded_out), (MAX_DESTINATIONS, 500));
+    assert_eq!(table.time_wait, MAX_DESTINATIONS as u64 + 500);
+}
+
+#[test]
+fn peers_of_a_service_are_bounded_and_the_rest_is_counted() {
+    let mut table = table();
+    table.bound(&socket(1, State::Listen, "0.0.0.0:80", "0.0.0.0:0", None));
+    for nth in 0..3_000u64 {
+        let remote = format!("10.{}.{}.1:40000", nth / 256, nth % 256);
+        table.minisocket(
+            &socket(nth + 10, State::TimeWait, "10.0.0.1:80", &remote, Some(1)),
+            true,
+            Some(CloserId(nth as u32)),
+        );
+    }
+    let service = group(&table, Destination::Incoming { local: "10.0.0.1:80".parse().unwrap() });
+    assert_eq!((service.time_wait(), service.peers.len() as u64 + service.more_peers), (3_000, 3_000));
+    assert_eq!(service.closers.len() as u64 + service.unseen, 3_000);
+    assert!(service.peers.len() < 3_000 && service.closers.len() < 3_000);
+}

@@ -1,0 +1,189 @@
+//! What `clear` must never touch: what nobody said yes to, what is in use, and what took the place of a
+//! socket between the list and the act.
+
+use std::process::Command;
+
+use crate::support::clear::{Clear, clear, command};
+use crate::support::live;
+use crate::support::own_pair::OwnPair;
+use crate::support::reconnection::{Connection, Listener, receive, state};
+use crate::support::run::run_command;
+use crate::support::terminal::{Left, Terminal};
+
+const ESTABLISHED: u8 = 1;
+const CLOSE: u8 = 7;
+const CLOSE_WAIT: u8 = 8;
+const LAST_ACK: u8 = 9;
+
+#[test]
+fn without_yes_and_without_a_terminal_nothing_is_touched() {
+    if !live() {
+        return;
+    }
+    let pair = OwnPair::half_closed();
+    let truth = std::slice::from_ref(&pair.truth);
+    let listed = clear(truth, &["--older-than", "0s"]);
+    assert_eq!(listed.outcome(&pair.truth), ("dry_run", Some(0)), "{}", listed.ran.messages);
+    let record = listed.record(&pair.truth);
+    assert_eq!(record["method"], "destroy", "{record}");
+    assert_eq!(record["verdict"], "eof_read", "{record}");
+    assert_eq!(record["owners"][0]["pid"], std::process::id(), "{record}");
+    assert_eq!(listed.records.last().unwrap()["outcomes"]["dry_run"], 1);
+    assert_eq!(state(&pair.leaked), CLOSE_WAIT);
+
+    let shown = run_command(&mut command(truth, &["--older-than", "0s"]));
+    assert!(shown.output.contains("--yes") && shown.output.contains("EMFILE"), "{}", shown.output);
+    assert_eq!(state(&pair.leaked), CLOSE_WAIT);
+    pair.leaked.send(b"x").expect("the socket carries data as before");
+    assert_eq!(receive(&pair.peer), Ok(1));
+}
+
+#[test]
+fn a_destroyed_socket_ends_for_both_sides_and_a_sound_one_beside_it_goes_on() {
+    if !live() {
+        return;
+    }
+    let (stuck, sound) = side_by_side();
+    let truth = stuck.truth();
+    let session = clear(std::slice::from_ref(&truth), &["--older-than", "0s", "--yes"]);
+    assert_eq!(session.outcome(&truth), ("gone", Some(0)), "{}", session.ran.messages);
+    // The kernel tells a reader of the end of file before it tells it of the error (`tcp_recvmsg_locked`).
+    assert_eq!(receive(&stuck.near), Ok(0), "what the application reads");
+    let written = stuck.near.send(b"x").map_err(|error| error.raw_os_error());
+    assert_eq!(written, Err(Some(libc::ECONNABORTED)), "what the application finds when it writes");
+    assert_eq!(receive(&stuck.far), Err(Some(libc::ECONNRESET)), "what the peer finds");
+    assert_eq!(session.records.iter().filter(|record| record["type"] == "cleared").count(), 1);
+    assert!(sound.is_sound(), "the connection to the same listener");
+}
+
+#[test]
+fn a_socket_that_is_shut_down_ends_orderly_for_both_sides_and_a_sound_one_beside_it_goes_on() {
+    if !live() {
+        return;
+    }
+    let (stuck, sound) = side_by_side();
+    let truth = stuck.truth();
+    let arguments = ["--older-than", "0s", "--yes", "--method", "shutdown"];
+    let session = clear(std::slice::from_ref(&truth), &arguments);
+    assert_eq!(session.outcome(&truth), ("gone", Some(0)), "{}", session.ran.messages);
+    assert_eq!(receive(&stuck.near), Ok(0), "what the application finds");
+    assert_eq!(receive(&stuck.far), Ok(0), "what the peer finds");
+    assert_eq!(stuck.near.take_error().unwrap().map(|error| error.to_string()), None);
+    assert_eq!(state(&stuck.near), CLOSE);
+    assert!(sound.is_sound(), "the connection to the same listener");
+}
+
+/// Two connections to one listener: one stuck, one in use.
+fn side_by_side() -> (Connection, Connection) {
+    let listener = Listener::new();
+    let (stuck, sound) = (listener.connect_from(0), listener.connect_from(0));
+    stuck.half_close();
+    assert!(sound.is_sound());
+    assert_eq!((state(&stuck.near), state(&sound.near)), (CLOSE_WAIT, ESTABLISHED));
+    (stuck, sound)
+}
+
+#[test]
+fn a_connection_that_took_the_place_of_a_listed_one_is_never_touched() {
+    if !live() {
+        return;
+    }
+    for method in ["destroy", "shutdown"] {
+        for is_stuck_too in [false, true] {
+            let listener = Listener::new();
+            let old = listener.connect_from(0);
+            old.half_close();
+            let (old_truth, asking) = (old.truth(), asked_about(&old, &["--method", method]));
+
+            let new = listener.connect_from(old.vanish());
+            let expected = if is_stuck_too {
+                new.half_close();
+                CLOSE_WAIT
+            } else {
+                ESTABLISHED
+            };
+            let truth = new.truth();
+            assert_eq!((truth.lport, truth.rport), (old_truth.lport, old_truth.rport), "the same ports");
+            assert_ne!(truth.cookie, old_truth.cookie);
+
+            let session = Clear::from(asking.answer("y"));
+            let record = session.record(&old_truth);
+            let context = format!("{method}, stuck too: {is_stuck_too}: {record}");
+            assert_eq!(record["cookie"], old_truth.cookie.unwrap(), "{context}");
+            assert_eq!(session.outcome(&old_truth), ("changed", Some(0)), "{context}");
+            assert!(record["reason"].as_str().unwrap().contains("ended by itself"), "{context}");
+            assert_eq!(state(&new.near), expected, "{context}");
+            assert!(is_stuck_too || new.is_sound(), "{context}");
+            new.near.send(b"x").expect("the new connection carries data");
+            assert_eq!(receive(&new.far), Ok(1), "{context}");
+        }
+    }
+}
+
+#[test]
+fn a_socket_that_went_on_or_is_used_after_it_was_listed_is_left_alone() {
+    if !live() {
+        return;
+    }
+    let listener = Listener::new();
+    let used = listener.connect_from(0);
+    used.half_close();
+    let asking = asked_about(&used, &[]);
+    // Longer after the list than the kernel's clock is coarse.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    used.near.send(b"x").unwrap();
+    let session = Clear::from(asking.answer("y"));
+    let reason = session.record(&used.truth())["reason"].as_str().unwrap();
+    assert!(reason.contains("carried data"), "{reason}");
+    assert_eq!(session.outcome(&used.truth()).0, "changed");
+    assert_eq!(receive(&used.far), Ok(1));
+    assert_eq!(state(&used.near), CLOSE_WAIT);
+
+    // The peer's window is closed, so that our end cannot be sent before the data is: it stays in LAST_ACK.
+    let closing = listener.connect_from(0);
+    closing.near.set_nonblocking(true).unwrap();
+    while closing.near.send(&[0; 65_536]).is_ok() {}
+    closing.near.set_nonblocking(false).unwrap();
+    closing.half_close();
+    let arguments = ["--verdict", "eof_read", "--verdict", "half_open"];
+    let asking = asked_about(&closing, &arguments);
+    closing.near.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(state(&closing.near), LAST_ACK);
+    let session = Clear::from(asking.answer("y"));
+    let reason = session.record(&closing.truth())["reason"].as_str().unwrap();
+    assert!(reason.contains("LAST_ACK"), "{reason}");
+    assert_eq!(session.outcome(&closing.truth()).0, "changed");
+    assert_eq!(state(&closing.near), LAST_ACK);
+}
+
+#[test]
+fn only_yes_is_yes_on_a_terminal() {
+    if !live() {
+        return;
+    }
+    let listener = Listener::new();
+    let stuck = listener.connect_from(0);
+    stuck.half_close();
+    for answer in ["", "n", "yo", "yes please"] {
+        let Left { code, output, screen } = asked_about(&stuck, &[]).answer(answer);
+        assert_eq!(code, Some(0), "{answer:?}: {screen}");
+        assert!(!output.contains("\"cleared\"") && output.contains("\"dry_run\":1"), "{answer:?}: {output}");
+        assert_eq!(state(&stuck.near), CLOSE_WAIT, "{answer:?}");
+    }
+    let Left { code, output, screen } = asked_about(&stuck, &[]).answer("YES");
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(output.contains("\"gone\""), "{output}");
+    assert!(screen.contains("ECONNABORTED") && screen.contains("EMFILE"), "what it means: {screen}");
+    assert_eq!(state(&stuck.near), CLOSE);
+}
+
+/// Has the near end listed, and waits until it is asked about.
+fn asked_about(connection: &Connection, arguments: &[&str]) -> Terminal {
+    let truth = connection.truth();
+    let rport = truth.rport.to_string();
+    let mut command: Command = command(&[], &["--older-than", "0s", "--format", "jsonl"]);
+    command.args(["--rport", &rport]).args(arguments);
+    let terminal = Terminal::start(&mut command);
+    terminal.wait_for("End 1 socket? [y/N]");
+    terminal
+}

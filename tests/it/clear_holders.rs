@@ -1,0 +1,102 @@
+//! `clear` on every way a socket can be leaked, by both methods: what is to end ends, its peer sees the end,
+//! and nothing else is touched.
+
+use serde_json::Value;
+
+use crate::support::clear::{Clear, Sockets, clear};
+use crate::support::leaky::Leaky;
+use crate::support::live;
+use crate::support::run::Ran;
+use crate::support::truth::Truth;
+
+#[test]
+fn every_leaked_socket_is_ended_and_its_neighbours_are_not() {
+    if !live() {
+        return;
+    }
+    all_cases(&[], |truth| if truth.case.starts_with("mptcp") { "shutdown" } else { "destroy" });
+}
+
+#[test]
+fn every_socket_that_somebody_holds_is_shut_down_and_its_neighbours_are_not() {
+    if !live() {
+        return;
+    }
+    all_cases(&["--method", "shutdown"], |truth| match truth.verdict.as_deref() {
+        Some("never_accepted" | "no_holder") => "refused",
+        _ => "shutdown",
+    });
+}
+
+/// Builds and ends every case; `way` says how each socket is to end.
+fn all_cases(arguments: &[&str], way: fn(&Truth) -> &'static str) {
+    let neighbour = Leaky::start("accepted_kept", &["--count", "2"]);
+    let cases = Leaky::cases().into_iter().filter(|case| case != "many" && case != "closed_in_time");
+    let ended: Vec<(Leaky, Clear)> = cases.map(|case| end(&case, arguments)).collect();
+    let sockets = Sockets::now();
+    for truth in &neighbour.truths {
+        assert_eq!(sockets.state_of(truth), Some("CLOSE_WAIT"), "the neighbour {}", truth.name());
+    }
+    let mut wrong = Vec::new();
+    for (leaky, session) in &ended {
+        for truth in &leaky.truths {
+            let way = way(truth);
+            if let Err(why) = check(truth, session.record(truth), way, &sockets) {
+                wrong.push(format!("{}, to be ended by {way}: {why}", truth.name()));
+            }
+            let code = if way == "refused" { 3 } else { 0 };
+            if session.ran.code != Some(code) {
+                let Ran { code, messages, .. } = &session.ran;
+                wrong.push(format!("{}: exit code {code:?}: {messages}", truth.name()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn end(case: &str, arguments: &[&str]) -> (Leaky, Clear) {
+    let leaky = Leaky::start(case, &["--count", if case == "never_accepted_reuseport" { "6" } else { "2" }]);
+    let arguments = [&["--older-than", "0s", "--yes"], arguments].concat();
+    let mut session = clear(&leaky.truths, &arguments);
+    if case == "half_open" {
+        let touched = session.records.iter().find(|record| record["type"] == "cleared");
+        assert_eq!(touched, None, "a half-close that is still used");
+        session = clear(&leaky.truths, &[&arguments[..], &["--verdict", "half_open"]].concat());
+    }
+    (leaky, session)
+}
+
+fn check(truth: &Truth, record: &Value, way: &str, sockets: &Sockets) -> Result<(), String> {
+    let is = |what: &str, actual: &Value, expected: Value| {
+        if *actual == expected { Ok(()) } else { Err(format!("{what} is not {expected}: {record}")) }
+    };
+    let state = sockets.state_of(truth);
+    if way == "refused" {
+        is("outcome", &record["outcome"], "refused".into())?;
+        is("method", &record["method"], Value::Null)?;
+        return if state == Some("CLOSE_WAIT") { Ok(()) } else { Err(format!("is in {state:?} now")) };
+    }
+    is("method", &record["method"], way.into())?;
+    is("outcome", &record["outcome"], "gone".into())?;
+    is("reason", &record["reason"], Value::Null)?;
+    is("state", &record["state"], "CLOSE_WAIT".into())?;
+    if let Some(cookie) = truth.cookie {
+        is("cookie", &record["cookie"], cookie.into())?;
+    }
+    let mut named: Vec<i64> =
+        record["owners"].as_array().into_iter().flatten().filter_map(|owner| owner["pid"].as_i64()).collect();
+    let mut holders: Vec<i64> = truth.holders.iter().map(|holder| i64::from(holder.pid)).collect();
+    named.sort_unstable();
+    holders.sort_unstable();
+    if named != holders {
+        return Err(format!("the owners are {named:?}, not {holders:?}"));
+    }
+    if state.is_some() {
+        return Err(format!("is still there, in {state:?}"));
+    }
+    // The peer has closed, or ended its sending side, and waited for our end ever since.
+    match (way, sockets.peers_state(truth)) {
+        (_, None) | ("shutdown", Some("TIME_WAIT")) => Ok(()),
+        (_, state) => Err(format!("the peer still waits, in {state:?}")),
+    }
+}

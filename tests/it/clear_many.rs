@@ -1,0 +1,95 @@
+//! `clear` of ten thousand sockets, in several processes because none may have so many open.
+
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::leaky::Leaky;
+use crate::support::process::Process;
+use crate::support::run::{Ran, run_command};
+use crate::support::stream::Stream;
+use crate::support::{TCPTRACE, clear::Clear, live};
+
+const COUNT: usize = 10_000;
+
+/// Of processor time, which the neighbours on a busy machine have no part in; the tool waits for nothing, so on a
+/// quiet one it is the time that passes.
+const LIMIT: Duration = Duration::from_secs(2);
+
+#[test]
+fn ten_thousand_sockets_are_ended_within_two_seconds() {
+    if !live() {
+        return;
+    }
+    let leaky = Leaky::start("many", &["--count", &COUNT.to_string(), "--processes", "10"]);
+    let mut command = command("clear", &leaky);
+    command.arg("--yes");
+    let started = Instant::now();
+    let (session, used) = timed(&mut command);
+    println!("{COUNT} sockets: {used:?} of processor time, {:?} in all", started.elapsed());
+    assert_eq!(session.ran.code, Some(0), "{}", session.ran.messages);
+    let summary = session.records.last().unwrap();
+    assert_eq!(summary["outcomes"]["gone"], COUNT, "{summary}");
+    assert_eq!(summary["descriptors_kept"], COUNT, "{summary}");
+    assert_eq!(session.records.iter().filter(|record| record["outcome"] == "gone").count(), COUNT);
+    assert!(used < LIMIT, "{used:?} of processor time");
+}
+
+#[test]
+fn what_was_ended_before_a_signal_came_is_recorded_to_the_last_socket() {
+    if !live() {
+        return;
+    }
+    let leaky = Leaky::start("many", &["--count", &COUNT.to_string(), "--processes", "10"]);
+    let (mut process, stdout) = Process::start(command("clear", &leaky).arg("--yes"));
+    let output = Stream::of(stdout);
+    let first = |lines: &[Value]| lines.iter().any(|line| line["type"] == "cleared").then_some(());
+    output.wait(first).unwrap_or_else(|came| panic!("a socket that is ended: {came}"));
+    process.signal(Signal::INT);
+    let status = process.wait();
+    let records = output.wait_for_end().unwrap();
+    let gone = records.iter().filter(|record| record["outcome"] == "gone").count();
+    let left = run_command(&mut command("now", &leaky)).output.matches("\"type\":\"leak\"").count();
+    assert_eq!(gone + left, COUNT, "{gone} recorded, {left} left");
+    assert_eq!(records.last().unwrap()["outcomes"]["gone"], gone);
+    let messages = process.messages();
+    match left {
+        0 => assert_eq!(status.code(), Some(0), "the signal came too late: {messages}"),
+        _ => assert!(status.code() == Some(4) && messages.contains("interrupted"), "{messages}"),
+    }
+}
+
+/// A command about the sockets of these processes.
+fn command(name: &str, leaky: &Leaky) -> Command {
+    let mut holders: Vec<i32> = leaky.truths.iter().map(|truth| truth.holders[0].pid).collect();
+    holders.sort_unstable();
+    holders.dedup();
+    let mut command = Command::new(TCPTRACE);
+    command.args([name, "--older-than", "0s", "--format", "jsonl"]);
+    command.args(holders.iter().flat_map(|pid| ["--pid".to_owned(), pid.to_string()]));
+    command
+}
+
+/// Runs a command; what it said, and how much processor time it took.
+#[expect(clippy::zombie_processes, reason = "wait4 waits for it, and tells what it used")]
+fn timed(command: &mut Command) -> (Clear, Duration) {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the tool");
+    let mut output = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut output).expect("text");
+    let mut status = 0;
+    // SAFETY: rusage is plain data, for which all zeroes is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both point to what the kernel writes; the child is ours, and nobody else waits for it.
+    let pid = unsafe { libc::wait4(child.id().cast_signed(), &raw mut status, 0, &raw mut usage) };
+    assert_eq!(pid, child.id().cast_signed(), "{}", std::io::Error::last_os_error());
+    let code = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+    let time = |spent: libc::timeval| {
+        Duration::from_secs(spent.tv_sec.cast_unsigned())
+            + Duration::from_micros(spent.tv_usec.cast_unsigned())
+    };
+    let used = time(usage.ru_utime) + time(usage.ru_stime);
+    (Clear::from(Ran { code, output, messages: String::new() }), used)
+}

@@ -1,0 +1,267 @@
+//! Outputs that fail while a session goes on: it says so once, the other outputs are whole, what is missing
+//! is counted, and the exit code tells.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::churn::churn;
+use crate::support::compare::number;
+use crate::support::recorder::{Recorder, content, files, lines, read, transitions};
+use crate::support::run::run;
+use crate::support::tmpfs::Tmpfs;
+use crate::support::{live, until};
+
+/// About 7 MB of JSON Lines.
+const CONNECTIONS: u64 = 2_000;
+const TRANSITIONS: u64 = 20_002;
+
+/// More than queue, pipe and reader take of a stalled output: 64 MiB are 200,000 lines.
+const MANY_CONNECTIONS: u64 = 23_000;
+const MANY_TRANSITIONS: u64 = 230_002;
+
+/// The number of records that a message says are missing in a file.
+fn missing(messages: &str, name: &str) -> u64 {
+    let before = messages.split(&format!(" missing in {name}")).next().unwrap();
+    let words: Vec<&str> = before.rsplit([' ', ':']).filter(|word| !word.is_empty()).collect();
+    words.get(1).and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("no number in {messages}"))
+}
+
+/// How often a message about a file that cannot be written is given.
+fn complaints(messages: &str) -> usize {
+    messages.matches("cannot write to").count()
+}
+
+#[test]
+fn a_full_disk_is_told_once_and_what_is_on_it_can_be_read() {
+    if !live() {
+        return;
+    }
+    let (disk, folder) = (Tmpfs::of(2 << 20), tempfile::tempdir().unwrap());
+    let other = folder.path().join("y.jsonl");
+    for name in ["x.jsonl", "x.tct"] {
+        let path = disk.path().join(name);
+        // A recording is small: what is left of the disk has to be smaller.
+        let ballast = disk.path().join("ballast");
+        if name == "x.tct" {
+            fs::write(&ballast, vec![0; (2 << 20) - (48 << 10)]).unwrap();
+        }
+        let recorder = Recorder::start(&[&path, &other], &["--flush", "20ms"]);
+        churn(CONNECTIONS, recorder.port, 4);
+        let ended = recorder.stop();
+        ended.says(4, &[name, "No space left on device", "incomplete"]);
+        assert_eq!(complaints(&ended.messages), 1, "{}", ended.messages);
+        let (records, losses) = read(&path);
+        let found = transitions(&records).len() as u64;
+        let missing = missing(&ended.messages, path.to_str().unwrap());
+        // The summary is a record too, and may have found room.
+        let summaries = u64::from(losses.has_ended);
+        assert_eq!(found + summaries + missing, TRANSITIONS + 1, "{name}: read and reported missing");
+        assert!(found > 1_000 && !losses.is_cut && losses.damaged == 0, "{name}: {losses:?}");
+        let whole = lines(&other);
+        assert_eq!(transitions(&whole).len() as u64, TRANSITIONS, "the other file");
+        assert_eq!(whole.last().unwrap()["dropped"], 0, "nothing is missing in the other file");
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_disk_that_has_room_again_gets_everything_that_waited() {
+    if !live() {
+        return;
+    }
+    for name in ["x.jsonl", "x.jsonl.zst", "x.tct"] {
+        let disk = Tmpfs::of(12 << 20);
+        let (path, ballast) = (disk.path().join(name), disk.path().join("ballast"));
+        fs::write(&ballast, vec![0; (12 << 20) - (20 << 10)]).unwrap();
+        let recorder = Recorder::start(&[&path], &["--flush", "20ms"]);
+        churn(CONNECTIONS, recorder.port, 4);
+        until("the full disk is complained of", || complaints(&recorder.process.messages()) == 1);
+        fs::remove_file(&ballast).unwrap();
+        until("it goes on", || recorder.process.messages().contains("can be written again"));
+        let ended = recorder.stop();
+        assert_eq!(ended.code, Some(0), "everything is there after all: {}", ended.messages);
+        let (records, losses) = read(&path);
+        assert_eq!(transitions(&records).len() as u64, TRANSITIONS, "{name}: {losses:?}");
+        assert_eq!(records.last().unwrap()["dropped"], 0);
+        assert!(losses.damaged == 0 && !losses.is_cut && losses.missing == 0, "{name}: {losses:?}");
+    }
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_does_not_kill_the_session() {
+    if !live() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.jsonl");
+    let recorder = Recorder::start_limited(&[&path], &[], 1 << 20);
+    churn(CONNECTIONS, recorder.port, 4);
+    let ended = recorder.stop();
+    ended.says(4, &["x.jsonl", "File too large", "incomplete"]);
+    assert_eq!(complaints(&ended.messages), 1, "{}", ended.messages);
+    let records = lines(&path);
+    let summaries = records.iter().filter(|record| record["type"] == "summary").count() as u64;
+    let found = transitions(&records).len() as u64 + summaries;
+    assert_eq!(found + missing(&ended.messages, path.to_str().unwrap()), TRANSITIONS + 1);
+
+    // With rotation it is where a new file begins.
+    fs::remove_file(&path).unwrap();
+    let recorder = Recorder::start_limited(&[&path], &["--rotate-size", "100M"], 1 << 20);
+    churn(CONNECTIONS, recorder.port, 4);
+    recorder.stop().is_well();
+    let files = files(folder.path());
+    assert!(files.len() > 5, "{files:?}");
+    let records: Vec<Value> = files.iter().flat_map(|file| lines(file)).collect();
+    assert_eq!(transitions(&records).len() as u64, TRANSITIONS);
+}
+
+#[test]
+fn a_directory_that_vanishes_is_told_and_a_new_one_is_used() {
+    if !live() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("logs");
+    let path = directory.join("x.jsonl");
+    fs::create_dir(&directory).unwrap();
+    let recorder = Recorder::start(&[&path], &["--flush", "20ms"]);
+    let port = recorder.port;
+    churn(CONNECTIONS, port, 4);
+    until("records are in the file", || fs::metadata(&path).unwrap().len() > 1 << 20);
+    fs::remove_dir_all(&directory).unwrap();
+    churn(CONNECTIONS, port, 4);
+    until("the removal is complained of", || complaints(&recorder.process.messages()) == 1);
+    fs::create_dir(&directory).unwrap();
+    until("there is a new file", || fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 1000));
+    let ended = recorder.stop();
+    ended.says(4, &["x.jsonl", "removed", "incomplete"]);
+    assert_eq!(complaints(&ended.messages), 1, "{}", ended.messages);
+    let records = lines(&path);
+    assert_eq!(records[0]["type"], "header");
+    let found = transitions(&records).len() as u64;
+    let dropped = number(records.last().unwrap(), "dropped");
+    assert_eq!(found + dropped, 2 * TRANSITIONS, "read and reported missing");
+    assert_eq!(dropped, missing(&ended.messages, path.to_str().unwrap()));
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_refused_at_the_start() {
+    if !live() {
+        return;
+    }
+    let disk = Tmpfs::of(1 << 20);
+    disk.make_read_only();
+    let path = disk.path().join("x.jsonl");
+    for command in ["trace", "leaks", "now"] {
+        run(&[command, "-o", path.to_str().unwrap()])
+            .refuses(2, &["x.jsonl", "Read-only", "another directory"]);
+    }
+}
+
+#[test]
+fn a_reader_that_stalls_costs_its_own_output_records_and_the_session_nothing() {
+    if !live() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.jsonl");
+    let Recorder { port, mut process, mut stdout } =
+        Recorder::start(&[&path, Path::new("-")], &["--format", "jsonl"]);
+    churn(MANY_CONNECTIONS, port, 4);
+    until("the slow output is complained of", || process.messages().contains("more slowly than they come"));
+    until("the other output has everything", || {
+        // Everything but the summary and what waits for --flush.
+        fs::metadata(&path).unwrap().len() > MANY_TRANSITIONS * 300
+    });
+    process.signal(Signal::INT);
+    // The reader wakes up, and gets what waited and the sums.
+    let mut told = Vec::new();
+    stdout.read_to_end(&mut told).unwrap();
+    assert_eq!(process.wait().code(), Some(4), "{}", process.messages());
+    let records: Vec<Value> = told
+        .strip_suffix(b"\n")
+        .expect("whole lines")
+        .split(|byte| *byte == b'\n')
+        .map(|line| serde_json::from_slice(line).expect("a line of JSON"))
+        .collect();
+    let summary = records.last().unwrap();
+    let dropped = number(summary, "dropped");
+    assert!(dropped > 0 && summary["lost"] == 0, "{summary}");
+    assert_eq!(transitions(&records).len() as u64 + dropped, MANY_TRANSITIONS, "read and reported missing");
+    let whole = lines(&path);
+    assert_eq!(transitions(&whole).len() as u64, MANY_TRANSITIONS, "the other output");
+    let seen: HashSet<String> = transitions(&whole);
+    assert!(transitions(&records).is_subset(&seen), "nothing is invented");
+    assert_eq!(whole.last().unwrap()["dropped"], 0);
+}
+
+#[test]
+fn a_stalled_fifo_does_not_keep_the_session_from_ending() {
+    if !live() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("x.jsonl");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .unwrap();
+    run(&["trace", "-o", fifo.to_str().unwrap()]).refuses(2, &["x.jsonl", "start its reader"]);
+    let reader = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    let port = crate::support::free_port();
+    let recorder = Recorder::launch(&mut Recorder::command(port, &[&fifo], &[]), port);
+    until("the header is written", || rustix::io::ioctl_fionread(&reader).is_ok_and(|bytes| bytes > 0));
+    churn(CONNECTIONS, port, 4);
+    let asked = Instant::now();
+    let ended = recorder.stop();
+    ended.says(4, &["x.jsonl", "taken nothing for ten seconds", "incomplete"]);
+    assert!(asked.elapsed() < Duration::from_secs(20), "it took {:?}", asked.elapsed());
+    assert!(missing(&ended.messages, fifo.to_str().unwrap()) > TRANSITIONS / 2, "{}", ended.messages);
+}
+
+#[test]
+fn a_second_signal_ends_the_wait_for_a_reader_of_standard_output() {
+    if !live() {
+        return;
+    }
+    let port = crate::support::free_port();
+    let recorder = Recorder::launch(&mut Recorder::command(port, &[], &["--format", "jsonl"]), port);
+    until("the header is written", || {
+        rustix::io::ioctl_fionread(&recorder.stdout).is_ok_and(|bytes| bytes > 0)
+    });
+    churn(CONNECTIONS, port, 4);
+    recorder.process.signal(Signal::INT);
+    until("it waits for the reader", || recorder.process.messages().contains("waiting for the reader"));
+    recorder.process.signal(Signal::INT);
+    let Recorder { mut process, stdout, port: _ } = recorder;
+    assert_eq!(process.wait().code(), Some(4), "{}", process.messages());
+    assert!(process.messages().contains("incomplete"), "{}", process.messages());
+    drop(stdout);
+}
+
+#[test]
+fn a_device_that_is_always_full_ends_the_session_with_its_exit_code() {
+    if !live() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.jsonl.zst");
+    for command in ["leaks", "trace", "now"] {
+        let mut arguments = vec![command, "--lport", "1", "--format", "jsonl", "-o", "/dev/full"];
+        arguments.extend(["-o", path.to_str().unwrap()]);
+        if command != "now" {
+            arguments.extend(["--duration", "300ms"]);
+        }
+        let ran = run(&arguments);
+        ran.refuses(4, &["/dev/full", "No space left", "incomplete"]);
+        let content = content(&path);
+        assert!(
+            content.ends_with(b"}\n") && content.starts_with(b"{\"type\":\"header\""),
+            "the other output"
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! Sessions that are killed at a random moment under load. What was written can be read up to the end, nothing is
+//! invented, and nothing is missing but the end.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::churn::command;
+use crate::support::process::Process;
+use crate::support::recorder::{Recorder, content, identity, lines, read};
+use crate::support::{clock, live};
+
+const TIMES: usize = 12;
+
+/// What is lost at most, beside what --flush allows: the machine may be busy.
+const SLACK_NS: u64 = 3_000_000_000;
+
+/// The order of transitions may differ between two sessions, because they happen on several CPUs.
+const REORDERED: usize = 64;
+
+#[test]
+fn a_session_that_is_killed_leaves_whole_records_without_a_gap() {
+    if !live() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    // A session that is not killed sees the same connections.
+    let whole = path("whole.jsonl");
+    let reference = Recorder::start(&[&whole], &[]);
+    let port = reference.port;
+    let (load, _output) = Process::start(&mut command(10_000_000, port, 4));
+    let mut killed = Vec::new();
+    for time in 0..TIMES {
+        let names =
+            ["jsonl", "jsonl.zst", "csv", "tct", "tct.zst"].map(|form| path(&format!("{time}.{form}")));
+        let outputs: Vec<&Path> = names.iter().map(|name| name.as_path()).collect();
+        let Recorder { mut process, .. } = Recorder::start_on(port, &outputs, &["--flush", "50ms"]);
+        // The moment is what is random here.
+        std::thread::sleep(Duration::from_micros(clock::monotonic_ns() % 400_000));
+        let at = clock::monotonic_ns();
+        process.signal(Signal::KILL);
+        process.wait();
+        killed.push((names, at));
+    }
+    drop(load);
+    let ended = reference.stop();
+    ended.is_well();
+    let all: Vec<String> = lines(&whole).iter().filter_map(identity).collect();
+    let order: HashMap<&str, usize> =
+        all.iter().enumerate().map(|(at, identity)| (identity.as_str(), at)).collect();
+    assert_eq!(order.len(), all.len(), "the reference tells each transition once");
+    let mut found = 0;
+    for (names, at) in &killed {
+        for name in names {
+            let records = if name.extension().is_some_and(|ending| ending == "csv") {
+                rows(name)
+            } else {
+                readable(name)
+            };
+            found += records.len();
+            check(&records, &order, *at, name);
+        }
+    }
+    assert!(found > TIMES * 1000, "only {found} records in {TIMES} sessions");
+}
+
+/// The transitions that a reader finds, and what it says of the rest.
+fn readable(path: &Path) -> Vec<Value> {
+    let (records, losses) = read(path);
+    assert_eq!(records[0]["type"], "header", "{}", path.display());
+    assert!(!losses.has_ended, "{}: it was killed", path.display());
+    assert!(
+        losses.damaged == 0 && losses.missing == 0 && losses.dropped == 0,
+        "{}: {losses:?}",
+        path.display()
+    );
+    assert_eq!((losses.totals.lost, losses.totals.dropped), (0, 0), "{}", path.display());
+    records
+}
+
+/// The whole rows of a table, with the fields that identify a transition.
+fn rows(path: &Path) -> Vec<Value> {
+    let content = content(path);
+    let end = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let mut reader = csv::Reader::from_reader(&content[..end]);
+    let columns = reader.headers().unwrap().clone();
+    let record = |row: csv::StringRecord| {
+        let fields = columns.iter().zip(&row).map(|(name, cell)| {
+            let is_text = ["type", "old_state", "new_state"].contains(&name);
+            let value = if is_text {
+                Value::from(cell)
+            } else {
+                cell.parse::<u64>().map_or(Value::Null, Value::from)
+            };
+            (name.to_owned(), value)
+        });
+        Value::Object(fields.collect())
+    };
+    reader.records().map(|row| record(row.expect("a whole row"))).collect()
+}
+
+fn check(records: &[Value], order: &HashMap<&str, usize>, killed_at: u64, path: &Path) {
+    let path = path.display();
+    let mut places: Vec<usize> = records
+        .iter()
+        .filter_map(identity)
+        .map(|identity| {
+            *order.get(identity.as_str()).unwrap_or_else(|| panic!("{path}: invented: {identity}"))
+        })
+        .collect();
+    let told = places.len();
+    places.sort_unstable();
+    places.dedup();
+    assert_eq!(places.len(), told, "{path}: transitions told once");
+    let (Some(first), Some(last)) = (places.first(), places.last()) else { return };
+    // What is not there is at the ends, where the sessions may see things in another order.
+    let gaps: Vec<usize> =
+        places.windows(2).filter(|pair| pair[1] > pair[0] + 1).map(|pair| pair[0]).collect();
+    for gap in gaps {
+        let is_at_an_end = gap < first + REORDERED || gap + REORDERED > *last;
+        assert!(is_at_an_end, "{path}: a gap after {gap} of {first} to {last}");
+    }
+    let latest = records.iter().filter_map(|record| record["ktime_ns"].as_u64()).max().unwrap_or(0);
+    assert!(
+        latest + 50_000_000 + SLACK_NS > killed_at,
+        "{path}: the last {} ms are missing",
+        killed_at.saturating_sub(latest) / 1_000_000
+    );
+}

@@ -1,0 +1,124 @@
+//! One listener and connections to it from a chosen port, so that a connection can be made again between the
+//! very same ports.
+
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::truth::Truth;
+
+pub struct Listener {
+    socket: Socket,
+    pub address: SocketAddr,
+}
+
+/// Both ends of a connection.
+pub struct Connection {
+    pub near: Socket,
+    pub far: Socket,
+}
+
+impl Listener {
+    pub fn new() -> Self {
+        let socket = reusing();
+        socket.bind(&SockAddr::from(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
+        socket.listen(16).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        Self { socket, address }
+    }
+
+    /// A connection from this port; 0 lets the kernel choose one.
+    pub fn connect_from(&self, port: u16) -> Connection {
+        let far = reusing();
+        far.bind(&SockAddr::from(SocketAddr::from(([127, 0, 0, 1], port)))).unwrap();
+        far.connect(&self.address.into()).unwrap();
+        let (near, _) = self.socket.accept().unwrap();
+        for end in [&near, &far] {
+            end.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        }
+        Connection { near, far }
+    }
+}
+
+fn reusing() -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket
+}
+
+impl Connection {
+    /// The far end sends its FIN; returns when the near one has read it.
+    pub fn half_close(&self) {
+        self.far.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(receive(&self.near), Ok(0), "the end of file");
+    }
+
+    /// A byte goes there and comes back.
+    pub fn is_sound(&self) -> bool {
+        let there = self.far.send(b"?").is_ok() && receive(&self.near) == Ok(1);
+        there && self.near.send(b"!").is_ok() && receive(&self.far) == Ok(1)
+    }
+
+    /// The near end goes without a trace: no end of it stays in TIME_WAIT.
+    pub fn vanish(self) -> u16 {
+        let port = self.far.local_addr().unwrap().as_socket().unwrap().port();
+        self.near.set_linger(Some(Duration::ZERO)).unwrap();
+        drop(self.near);
+        // The reset has arrived when the far end has it.
+        let _reset = receive(&self.far);
+        port
+    }
+
+    /// What is known of the near end.
+    pub fn truth(&self) -> Truth {
+        let (local, remote) =
+            [&self.near, &self.far].map(|end| end.local_addr().unwrap().as_socket().unwrap()).into();
+        Truth {
+            case: "connection".to_owned(),
+            cookie: Some(self.near.cookie().unwrap()),
+            family: 4,
+            laddr: local.ip().to_string(),
+            lport: local.port(),
+            raddr: remote.ip().to_string(),
+            rport: remote.port(),
+            netns: std::fs::metadata("/proc/self/ns/net").unwrap().ino(),
+            holders: Vec::new(),
+            opener: None,
+            peer_pid: 0,
+            verdict: None,
+            entered_before_ns: 0,
+            entered_after_ns: 0,
+            recv_q: 0,
+            bystander_pid: None,
+            cgroup: None,
+            stack_functions: None,
+            left_after_ns: None,
+        }
+    }
+}
+
+/// Reads a byte: how many came, or the error that came instead.
+pub fn receive(socket: &Socket) -> Result<usize, Option<i32>> {
+    socket.recv(&mut [MaybeUninit::uninit(); 1]).map_err(|error| error.raw_os_error())
+}
+
+/// The kernel's number of a socket's state: `tcpi_state`, the first byte of `struct tcp_info`.
+pub fn state(socket: &Socket) -> u8 {
+    let (mut state, mut length) = (0_u8, 1);
+    // SAFETY: both point to where the kernel may write one byte and the length.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut state).cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!((answer, length), (0, 1), "tcp_info: {}", std::io::Error::last_os_error());
+    state
+}

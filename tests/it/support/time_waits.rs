@@ -1,0 +1,67 @@
+//! Namespaces for tests of `time-wait`, what the kernel and `ss` say of them, and what the tool does.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::netns::Netns;
+use super::run::{Ran, run};
+
+/// A namespace in which TIME_WAIT lasts. On a busy machine a FIN may be sent twice, and the answer to the second one,
+/// which finds no socket any more, would end TIME_WAIT by a reset (RFC 1337).
+pub fn namespace() -> Netns {
+    let netns = Netns::new();
+    netns.set("tcp_rfc1337", "1");
+    netns
+}
+
+/// `tw` of the namespace's sockstat: minisockets in TIME_WAIT and in FIN_WAIT2.
+pub fn minisockets(netns: &Netns) -> u64 {
+    let text = netns.within(|| std::fs::read_to_string("/proc/thread-self/net/sockstat").expect("sockstat"));
+    let line = text.lines().find(|line| line.starts_with("TCP:")).expect("a line about TCP");
+    let mut words = line.split_whitespace().skip_while(|word| *word != "tw");
+    words.nth(1).and_then(|count| count.parse().ok()).expect("a count of tw")
+}
+
+/// How many sockets `ss` lists in a state.
+pub fn listed_by_ss(netns: &Netns, state: &str) -> u64 {
+    let mut command = Command::new("ss");
+    command.args(["-Htan", "state", state]);
+    netns.enter(&mut command);
+    let output = command.output().expect("ss runs");
+    assert!(output.status.success(), "ss: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text").lines().count() as u64
+}
+
+/// The records of a run in JSON lines.
+pub fn records(ran: &Ran) -> Vec<Value> {
+    let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+    ran.output.lines().map(parse).collect()
+}
+
+/// One look at a namespace.
+pub fn one_look(netns: &Netns, arguments: &[&str]) -> Vec<Value> {
+    let inode = netns.inode().to_string();
+    let ran = run(&[&["time-wait", "--format", "jsonl", "--netns", &inode], arguments].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.messages);
+    records(&ran)
+}
+
+/// The summary of a namespace, and the destinations before it.
+pub fn of_namespace<'a>(records: &'a [Value], netns: &Netns) -> (&'a Value, Vec<&'a Value>) {
+    let of = |kind: &str| {
+        let is_of = |record: &&Value| record["type"] == kind && record["netns"] == netns.inode();
+        records.iter().filter(is_of).collect::<Vec<_>>()
+    };
+    let summary = of("time_wait_summary").last().copied();
+    let summary = summary.unwrap_or_else(|| panic!("no summary of {}: {records:#?}", netns.inode()));
+    let destinations =
+        of("time_wait").into_iter().filter(|record| record["time"] == summary["time"]).collect();
+    (summary, destinations)
+}
+
+/// The destination with this port: of the peer, or of the service.
+pub fn with_port<'a>(destinations: &[&'a Value], field: &str, port: u16) -> &'a Value {
+    let found = destinations.iter().find(|record| record[field] == port).copied();
+    found.unwrap_or_else(|| panic!("nothing with {field} {port} in {destinations:#?}"))
+}

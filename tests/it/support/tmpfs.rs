@@ -1,0 +1,39 @@
+//! A small file system of the test's own, which fills up.
+
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, mount_remount, unmount,
+};
+
+/// Unmounted when dropped.
+pub struct Tmpfs {
+    path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Tmpfs {
+    /// One that takes so many bytes.
+    pub fn of(bytes: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        let options = std::ffi::CString::new(format!("size={bytes},mode=0700")).unwrap();
+        mount("tmpfs", &path, "tmpfs", MountFlags::NODEV, Some(options.as_c_str())).expect("a tmpfs (root?)");
+        mount_change(&path, MountPropagationFlags::PRIVATE).expect("a mount of its own");
+        Self { path, _folder: folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn make_read_only(&self) {
+        mount_remount(&self.path, MountFlags::RDONLY | MountFlags::NODEV, "").expect("a remount");
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = unmount(&self.path, UnmountFlags::DETACH);
+    }
+}

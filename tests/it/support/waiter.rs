@@ -1,0 +1,62 @@
+//! A server and a client in a namespace, of which one closes first.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::example;
+use super::netns::Netns;
+use super::process::Process;
+use super::stream::Stream;
+
+/// One of the two.
+pub struct Waiter {
+    process: Process,
+    output: Stream,
+}
+
+impl Waiter {
+    /// A server that closes `first`, `last` or `never`; returns when it listens.
+    pub fn serve(netns: &Netns, at: SocketAddr, closes: &str) -> Self {
+        let waiter = Self::start(netns, &["serve", "--at", &at.to_string(), "--closes", closes]);
+        waiter.told("listens");
+        waiter
+    }
+
+    /// A client that makes connections, begins at once, and stays when it is done.
+    pub fn connect(netns: &Netns, to: SocketAddr, closes: &str, more: &[&str]) -> Self {
+        let to = to.to_string();
+        Self::start(netns, &[&["connect", "--to", &to, "--closes", closes], more].concat())
+    }
+
+    fn start(netns: &Netns, arguments: &[&str]) -> Self {
+        let mut command = Command::new(example("waiter"));
+        command.args(arguments);
+        netns.enter(&mut command);
+        let (process, stdout) = Process::start(&mut command);
+        Self { process, output: Stream::of(stdout) }
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
+    /// Waits until the client has made its connections.
+    pub fn done(&self) -> Value {
+        self.told("done")
+    }
+
+    fn told(&self, what: &str) -> Value {
+        let told = |lines: &[Value]| lines.iter().find(|line| line[what] == true).cloned();
+        self.output.wait(told).unwrap_or_else(|came| {
+            panic!("waiter does not say that it is {what:?}: {came}\n{}", self.process.messages())
+        })
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn gone(mut self) {
+        let status = self.process.wait();
+        assert!(status.success(), "waiter ended with {status}: {}", self.process.messages());
+    }
+}
