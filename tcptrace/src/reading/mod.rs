@@ -154,6 +154,7 @@ impl Reader {
                         *dropped = dropped.saturating_add(summary.totals.dropped);
                     }
                 }
+                Some(other) if other.is_summary() => self.losses.has_ended = true,
                 _ => {}
             }
             self.has_records |= record.is_some();

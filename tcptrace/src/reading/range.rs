@@ -22,7 +22,7 @@ impl TimeRange {
 
     /// Whether a record is wanted: one of this time, or one that is about the whole session.
     pub fn admits(self, record: &Record) -> bool {
-        if self.is_everything() || matches!(record, Record::Header(_) | Record::Summary(_)) {
+        if self.is_everything() || matches!(record, Record::Header(_)) || record.is_summary() {
             return true;
         }
         let time = record.time();

@@ -72,6 +72,15 @@ impl Record {
             Self::Other(other) => other.time(),
         }
     }
+
+    /// Whether it is the last of its session.
+    pub fn is_summary(&self) -> bool {
+        match self {
+            Self::Summary(_) | Self::ClearEnd(_) => true,
+            Self::Other(other) => other.kind() == "summary",
+            _ => false,
+        }
+    }
 }
 
 /// Something with the wall-clock time it happened at.

@@ -27,6 +27,11 @@ impl Other {
         Ok(Self { time, fields })
     }
 
+    /// Its type.
+    pub fn kind(&self) -> &str {
+        self.fields.get("type").and_then(Value::as_str).unwrap_or_default()
+    }
+
     /// When it happened, or was found out.
     pub fn time(&self) -> Timestamp {
         self.time

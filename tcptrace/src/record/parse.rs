@@ -48,7 +48,7 @@ impl Record {
             "leak" => Self::Leak(Box::new(leak::leak(text)?)),
             "leak_end" => Self::LeakEnd(Box::new(leak::leak_end(text)?)),
             "header" => Self::Header(Box::new(header(text)?)),
-            "summary" => Self::Summary(Box::new(summary::summary(text)?)),
+            "summary" if let Some(summary) = summary::summary(text)? => Self::Summary(Box::new(summary)),
             other => Self::Other(Box::new(Other::from_json(other, text)?)),
         })
     }

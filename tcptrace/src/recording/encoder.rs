@@ -48,7 +48,7 @@ impl BlockEncoder {
         self.entry.earliest_ns = self.entry.earliest_ns.min(time_ns);
         self.entry.latest_ns = self.entry.latest_ns.max(time_ns);
         self.entry.records += 1;
-        self.entry.has_summary |= matches!(record, Record::Summary(_));
+        self.entry.has_summary |= record.is_summary();
         if self.dictionary.bytes.len() > MAX_PAYLOAD {
             // No reader would take such a block: its numbers will be missing.
             self.begin(self.entry.next_record());

@@ -140,6 +140,18 @@ fn lines_that_are_no_records_are_counted() {
 }
 
 #[test]
+fn a_summary_that_says_more_ends_its_session_and_is_passed_on_as_it_is() {
+    let mut written = session(2);
+    let summary = serde_json::to_string(&written[3]).unwrap();
+    let more = format!(r#"{},"outcomes":{{"gone":3}},"descriptors_kept":3}}"#, &summary[..summary.len() - 1]);
+    written[3] = Record::from_json(more.as_bytes()).unwrap();
+    for bytes in [lines(&written), Parts::of(&written, 2).bytes()] {
+        let (records, losses) = read(&bytes).unwrap();
+        assert_eq!((lines(&records), losses.has_ended), (lines(&written), true));
+    }
+}
+
+#[test]
 fn records_of_types_that_are_not_known_are_passed_on_as_they_are() {
     let other = br#"{"type":"weather","rain":true,"time":"2026-11-24T15:01:41.5Z","b":[1,18446744073709551615,-0.1,1e300,null],"a":{"z":"\n","y":"\u202e"}}"#;
     let mut written = session(2);

@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    de::{IgnoredAny, MapAccess, Visitor},
 };
 
 use super::ParseError;
@@ -107,7 +107,8 @@ impl ProcessText {
     }
 }
 
-pub fn summary(text: &[u8]) -> Result<Summary, ParseError> {
+/// The summary; `None` when it says more than that, as `clear` does.
+pub fn summary(text: &[u8]) -> Result<Option<Summary>, ParseError> {
     #[derive(Deserialize)]
     struct SummaryText {
         time: Timestamp,
@@ -116,8 +117,13 @@ pub fn summary(text: &[u8]) -> Result<Summary, ParseError> {
         totals: Totals,
         in_close_wait: Option<u64>,
         processes: Vec<ProcessText>,
+        outcomes: Option<IgnoredAny>,
     }
-    let SummaryText { time, duration_ns, totals, in_close_wait, processes } = serde_json::from_slice(text)?;
+    let SummaryText { time, duration_ns, totals, in_close_wait, processes, outcomes } =
+        serde_json::from_slice(text)?;
+    if outcomes.is_some() {
+        return Ok(None);
+    }
     let processes = processes.into_iter().map(ProcessText::into_summary).collect();
-    Ok(Summary { time, duration_ns, totals, in_close_wait, processes })
+    Ok(Some(Summary { time, duration_ns, totals, in_close_wait, processes }))
 }
