@@ -8,7 +8,7 @@ use socket2::{Domain, Socket, Type};
 use crate::support::churn::{churn, churn_in};
 use crate::support::netns::Netns;
 use crate::support::tracer::Tracer;
-use crate::support::{Backend, free_port};
+use crate::support::{Backend, free_port, turn};
 
 on_both_backends! {
     filters_on_ports_keep_what_they_say,
@@ -60,6 +60,7 @@ fn compare(backend: Backend, load: &Load, cases: Vec<Case>) {
             std::iter::once("trace").chain(arguments.iter().map(String::as_str)).collect();
         Tracer::start(backend, &arguments)
     };
+    let _turn = turn();
     let everything = start(&[]);
     let filtered: Vec<Tracer> = cases.iter().map(|(arguments, _)| start(arguments)).collect();
     load.run();

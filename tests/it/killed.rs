@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::churn::command;
 use crate::support::process::Process;
 use crate::support::recorder::{Recorder, content, identity, lines, read};
-use crate::support::{clock, live};
+use crate::support::{clock, live, turn};
 
 const TIMES: usize = 12;
 
@@ -32,6 +32,7 @@ fn a_session_that_is_killed_leaves_whole_records_without_a_gap() {
     let whole = path("whole.jsonl");
     let reference = Recorder::start(&[&whole], &[]);
     let port = reference.port;
+    let turn = turn();
     let (load, _output) = Process::start(&mut command(10_000_000, port, 4));
     let mut killed = Vec::new();
     for time in 0..TIMES {
@@ -46,7 +47,7 @@ fn a_session_that_is_killed_leaves_whole_records_without_a_gap() {
         process.wait();
         killed.push((names, at));
     }
-    drop(load);
+    drop((load, turn));
     let ended = reference.stop();
     ended.is_well();
     let all: Vec<String> = lines(&whole).iter().filter_map(identity).collect();

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::process::Process;
 use super::stream::Stream;
-use super::{example, netns::Netns};
+use super::{example, netns::Netns, turn};
 
 /// Transitions that one connection makes, both its ends together.
 pub const TRANSITIONS: u64 = 10;
@@ -16,8 +16,12 @@ pub const LISTENER_TRANSITIONS: u64 = 2;
 pub const CLIENT: [&str; 6] = ["CLOSE", "SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "CLOSE"];
 pub const SERVER: [&str; 6] = ["LISTEN", "SYN_RECV", "ESTABLISHED", "CLOSE_WAIT", "LAST_ACK", "CLOSE"];
 
+/// So many connections are a load for the host.
+const LOAD: u64 = 1_000;
+
 /// Makes the connections; the pid of the program that made them.
 pub fn churn(connections: u64, port: u16, family: u8) -> i32 {
+    let _turn = (connections >= LOAD).then(turn);
     run(&mut command(connections, port, family))
 }
 

@@ -29,6 +29,7 @@ pub mod waiter;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long anything is waited for. Far more than it takes: the machine may be busy.
@@ -71,6 +72,13 @@ pub fn free_port() -> u16 {
         .map(|_| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 8_000)
         .find(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok())
         .expect("no port is free")
+}
+
+/// Held by whoever puts the host under load, and by whoever follows everything that happens on it and must
+/// not miss any of it.
+pub fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A way into the kernel, as `--backend` spells it.
