@@ -9,6 +9,7 @@ mod filter;
 mod format;
 mod holders;
 mod load;
+mod misses;
 mod offsets;
 mod tracer;
 

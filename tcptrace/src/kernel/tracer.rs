@@ -1,6 +1,6 @@
 //! A running tracer: the attached program, its ring buffer, its counters.
 
-use std::{io, time::Duration};
+use std::{io, os::fd::AsFd as _, time::Duration};
 
 use aya::{
     Ebpf,
@@ -16,6 +16,7 @@ use super::{
     calls::{CallMemory, TrackedCalls},
     filter::KernelFilter,
     load::{self, Backend, HostTypes, LoadError, Settings},
+    misses::Misses,
 };
 
 /// What is to be traced and how much memory the kernel side may take.
@@ -42,6 +43,7 @@ pub struct Tracer {
     backend: Backend,
     ring: AsyncFd<RingBuf<MapData>>,
     counters: PerCpuArray<MapData, [u8; size_of::<Counters>()]>,
+    misses: Misses,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     calls: Option<CallMemory>,
     /// Holds the program and its attachment.
@@ -66,18 +68,18 @@ impl Tracer {
         };
         let mut object = Self::load(backend, types.as_ref(), options)?;
         let attached = Self::attach(&mut object, backend, types.as_ref());
-        let (backend, object) = match (attached, options.backend) {
-            (Ok(()), _) => (backend, object),
+        let (backend, object, misses) = match (attached, options.backend) {
+            (Ok(misses), _) => (backend, object, misses),
             // The helper or the hook is missing: the classic tracepoint needs neither.
             (Err(error), None) if backend == Backend::Btf => {
                 log::warn!("{error}: falling back to the classic tracepoint");
                 let mut object = Self::load(Backend::Tracepoint, types.as_ref(), options)?;
-                Self::attach(&mut object, Backend::Tracepoint, types.as_ref())?;
-                (Backend::Tracepoint, object)
+                let misses = Self::attach(&mut object, Backend::Tracepoint, types.as_ref())?;
+                (Backend::Tracepoint, object, misses)
             }
             (Err(error), _) => return Err(error),
         };
-        Self::open(backend, object, options.calls)
+        Self::open(backend, object, misses, options.calls)
     }
 
     fn load(backend: Backend, types: Option<&HostTypes>, options: &TracerOptions) -> Result<Ebpf, LoadError> {
@@ -95,7 +97,7 @@ impl Tracer {
         )
     }
 
-    fn attach(object: &mut Ebpf, backend: Backend, types: Option<&HostTypes>) -> Result<(), LoadError> {
+    fn attach(object: &mut Ebpf, backend: Backend, types: Option<&HostTypes>) -> Result<Misses, LoadError> {
         let refused = |error: ProgramError| LoadError::refused("attach to sock:inet_sock_set_state", &error);
         match (backend, types) {
             (Backend::Btf, Some(types)) => {
@@ -103,18 +105,24 @@ impl Tracer {
                 let program: &mut BtfTracePoint = program.try_into().map_err(refused)?;
                 program.load("inet_sock_set_state", &types.btf).map_err(refused)?;
                 program.attach().map_err(refused)?;
+                Ok(Misses::of(program.fd().map_err(refused)?.as_fd()))
             }
             _ => {
                 let program = object.program_mut("transition_tracepoint").ok_or_else(load::missing)?;
                 let program: &mut TracePoint = program.try_into().map_err(refused)?;
                 program.load().map_err(refused)?;
                 program.attach("sock", "inet_sock_set_state").map_err(refused)?;
+                Ok(Misses::of(program.fd().map_err(refused)?.as_fd()))
             }
         }
-        Ok(())
     }
 
-    fn open(backend: Backend, mut object: Ebpf, tracked: TrackedCalls) -> Result<Self, LoadError> {
+    fn open(
+        backend: Backend,
+        mut object: Ebpf,
+        misses: Misses,
+        tracked: TrackedCalls,
+    ) -> Result<Self, LoadError> {
         let ring = RingBuf::try_from(object.take_map("EVENTS").ok_or_else(load::missing)?)
             .map_err(|error| LoadError::refused("open the ring buffer", &error))?;
         let counters = PerCpuArray::try_from(object.take_map("COUNTERS").ok_or_else(load::missing)?)
@@ -126,7 +134,7 @@ impl Tracer {
             .inspect_err(|error| log::debug!("warnings of the kernel side cannot be shown: {error}"))
             .ok();
         let calls = if tracked.any() { Some(CallMemory::open(&mut object, tracked)?) } else { None };
-        Ok(Self { backend, ring, counters, logger, calls, _object: object })
+        Ok(Self { backend, ring, counters, misses, logger, calls, _object: object })
     }
 
     /// Hands out the memory of calls, once; `None` when none are tracked.
@@ -167,7 +175,7 @@ impl Tracer {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
-        let mut total = Counters::default();
+        let mut total = Counters { lost: self.misses.count(), ..Counters::default() };
         match self.counters.get(&0, 0) {
             Ok(values) => {
                 for value in values.iter() {

@@ -198,7 +198,7 @@ pub struct LeakEnd {
 pub struct Totals {
     /// Records that came from the kernel side.
     pub records: u64,
-    /// Records that found the ring buffer full.
+    /// Records that found the ring buffer full, and transitions of any kind that the kernel side could not look at.
     pub lost: u64,
     /// Records that made no sense.
     pub undecodable: u64,

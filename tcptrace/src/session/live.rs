@@ -226,6 +226,13 @@ impl Session<'_> {
             None => false,
         };
         self.status.clear();
+        let lost = summary.totals.lost;
+        if lost > 0 {
+            log::warn!(
+                "{} lost, most because the ring was full: --ring-size makes it larger",
+                plural(lost, "record")
+            );
+        }
         self.sinks.finish(Some(&summary), stop.signal()).await?;
         if let Some(exec) = self.exec.take() {
             exec.finish();

@@ -1,0 +1,44 @@
+//! Runs that the kernel left out: a program that is interrupted by what it is attached to is not run a second
+//! time on that CPU, and what happened then is not told. The kernel counts them (`recursion_misses`, Linux
+//! 5.12) and shows the count beside the program's descriptor.
+//!
+//! It happens to a few of a million transitions on a host that is out of CPU time.
+
+use std::{
+    fs,
+    os::fd::{AsRawFd as _, BorrowedFd},
+    path::PathBuf,
+};
+
+/// The count of one program.
+#[derive(Debug)]
+pub struct Misses {
+    fdinfo: PathBuf,
+}
+
+impl Misses {
+    /// Of the program that this descriptor stands for, which has to stay open.
+    pub fn of(program: BorrowedFd<'_>) -> Self {
+        Self { fdinfo: PathBuf::from(format!("/proc/self/fdinfo/{}", program.as_raw_fd())) }
+    }
+
+    /// Runs left out so far; 0 where the kernel does not tell.
+    pub fn count(&self) -> u64 {
+        fs::read_to_string(&self.fdinfo).ok().and_then(|fdinfo| parse(&fdinfo)).unwrap_or(0)
+    }
+}
+
+fn parse(fdinfo: &str) -> Option<u64> {
+    fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_is_read_where_the_kernel_tells_it() {
+        assert_eq!(parse("prog_id:\t41\nrun_cnt:\t9\nrecursion_misses:\t4\nverified_insns:\t300\n"), Some(4));
+        assert_eq!(parse("pos:\t0\nlink_type:\ttracing\n"), None);
+    }
+}
