@@ -1,6 +1,6 @@
 //! Messages on standard error, each with the name of the program and its weight.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _, stderr};
 
 use env_logger::{Builder, WriteStyle};
 use log::LevelFilter;
@@ -13,13 +13,15 @@ pub fn start(quiet: bool, verbose: u8) {
         (false, 1) => LevelFilter::Debug,
         (false, _) => LevelFilter::Trace,
     };
+    // On a terminal a message takes the place of the status line, if there is one.
+    let begin = if stderr().is_terminal() { "\r\x1b[K" } else { "" };
     Builder::new()
         .filter_level(LevelFilter::Warn)
         .filter_module("tcptrace", level)
         .write_style(WriteStyle::Never)
-        .format(|out, record| match record.level() {
-            log::Level::Info => writeln!(out, "tcptrace: {}", record.args()),
-            level => writeln!(out, "tcptrace: {}: {}", level.as_str().to_lowercase(), record.args()),
+        .format(move |out, record| match record.level() {
+            log::Level::Info => writeln!(out, "{begin}tcptrace: {}", record.args()),
+            level => writeln!(out, "{begin}tcptrace: {}: {}", level.as_str().to_lowercase(), record.args()),
         })
         .init();
 }
