@@ -29,6 +29,15 @@ impl PackageManager {
         }
     }
 
+    /// The packages with `ip`, `ss` and `script`.
+    pub fn test_programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Apt => &["iproute2", "bsdutils"],
+            Self::Dnf => &["iproute", "util-linux-script"],
+            Self::Pacman => &["iproute2", "util-linux"],
+        }
+    }
+
     /// Refreshes the list of packages; only apt needs it.
     pub fn update(self) -> Result<Option<Command>> {
         if self != Self::Apt {

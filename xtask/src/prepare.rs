@@ -26,8 +26,17 @@ pub struct Prepare {
 }
 
 impl Prepare {
-    /// Returns once everything needed is there. With `--no-install` and something missing, ends the program.
+    /// Returns once everything needed to build is there. With `--no-install` and something missing, ends the program.
     pub fn execute(&self) -> Result<()> {
+        self.install(false)
+    }
+
+    /// As [`Prepare::execute`], with the programs that the live tests run beside our own.
+    pub fn execute_for_live_tests(&self) -> Result<()> {
+        self.install(true)
+    }
+
+    fn install(&self, is_for_live_tests: bool) -> Result<()> {
         let mut installer = Installer {
             manager: PackageManager::detect(),
             only_tell: self.no_install,
@@ -49,6 +58,9 @@ impl Prepare {
             Err(missing @ (Missing::Linker { .. } | Missing::OlderLinker { .. })) => {
                 installer.bpf_linker(&missing)?
             }
+        }
+        if is_for_live_tests {
+            installer.test_programs()?;
         }
         if installer.only_tell && installer.missing > 0 {
             eprintln!(
@@ -139,6 +151,22 @@ impl Installer {
         install.args(["--no-default-features", "--features", &format!("llvm-{llvm}")]);
         install.env("LLVM_PREFIX", prefix);
         self.run(install)
+    }
+
+    /// What the live tests make networks with, count sockets with, and need a terminal from.
+    fn test_programs(&mut self) -> Result<()> {
+        let programs = ["ip", "ss", "script"];
+        let absent: Vec<&str> = programs.into_iter().filter(|program| !has_program(program)).collect();
+        if absent.is_empty() {
+            return Ok(());
+        }
+        let absent = absent.join(", ");
+        self.announce(&format!("{absent}, which live tests run"));
+        let Some(manager) = self.manager else {
+            bail!("cannot install {absent} here: iproute2 and util-linux have them")
+        };
+        self.update()?;
+        self.run(manager.install(manager.test_programs())?)
     }
 
     fn update(&mut self) -> Result<()> {

@@ -27,17 +27,16 @@ impl Test {
         if through_sudo && !has_program("sudo") {
             bail!("the live tests need root, and there is no sudo here: run this as root, or with --no-live");
         }
-        self.prepare.execute()?;
+        if self.no_live {
+            self.prepare.execute()?
+        } else {
+            self.prepare.execute_for_live_tests()?
+        }
         let mut test = cargo();
         test.args(["test", "--workspace", "--locked", "--"]).args(&self.arguments);
         if self.no_live {
             test.env("TCPTRACE_NO_LIVE", "1");
         } else if !is_root() {
-            if !has_program("sudo") {
-                bail!(
-                    "the live tests need root, and there is no sudo here: run this as root, or with --no-live"
-                );
-            }
             test.env(runner_variable()?, "sudo -E");
         }
         finish(&mut test)
