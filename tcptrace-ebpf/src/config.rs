@@ -214,9 +214,13 @@ pub struct Config {
     pub track_all_states: u32,
     /// A reader is woken at most once in this many nanoseconds.
     pub wakeup_interval_ns: u32,
-    /// So many times a second on each CPU, remember who opens a socket, and the stack it is opened from;
-    /// 0: never.
-    pub openers_per_second: u32,
+    /// 0: each record says which task ran, in which cgroup the socket is and which error is pending.
+    /// Otherwise it leaves out the cgroup, and has the rest only when the state left is timed and has
+    /// lasted at least so many nanoseconds, or nobody knows how long.
+    pub details_after_ns: u64,
+    /// Beyond those of a burst, remember who opens a socket, and the stack it is opened from, for one of
+    /// each process on each CPU in so many nanoseconds; 0: never.
+    pub opener_interval_ns: u32,
     /// 1: remember who reads the end of file of a socket in CLOSE_WAIT, and from which stack; 0: do not.
     pub track_eof_reads: u32,
 }

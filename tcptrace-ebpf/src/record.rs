@@ -16,8 +16,8 @@ pub type Sixteen = [u64; 2];
 #[must_use]
 pub fn joined(halves: [u32; 4]) -> Sixteen {
     let two = |first: u32, second: u32| {
-        let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
-        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+        let (low, high) = if cfg!(target_endian = "little") { (first, second) } else { (second, first) };
+        u64::from(high) << 32 | u64::from(low)
     };
     let [first, second, third, fourth] = halves;
     [two(first, second), two(third, fourth)]
@@ -152,7 +152,7 @@ pub struct HolderRecord {
 
 /// What one CPU counts.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     not(target_arch = "bpf"),
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
@@ -162,12 +162,27 @@ pub struct Counters {
     pub lost: u64,
     /// Sockets that found no room in a table, so that a dwell time or a caller is unknown.
     pub untracked: u64,
-    /// Sockets opened beyond the number a second whose opener is kept.
-    pub openers_skipped: u64,
-    /// CLOCK_MONOTONIC when the second began in which openers are being counted, in nanoseconds.
-    pub openers_window_ns: u64,
-    /// Openers kept in that second.
-    pub openers_in_window: u64,
+    /// The budgets of processes, by the lowest bits of their ids: those that share one share what is in it.
+    pub openers: [OpenerBudget; OPENER_BUDGETS],
+}
+
+/// Budgets that each CPU has.
+pub const OPENER_BUDGETS: usize = 64;
+
+/// How many openers of a process may be kept: a bucket that fills as time goes by.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct OpenerBudget {
+    /// So many more at once.
+    pub left: u64,
+    /// CLOCK_MONOTONIC when it was last filled up, in nanoseconds.
+    pub filled_ns: u64,
+    /// Sockets opened that found it empty: their openers are not kept.
+    pub skipped: u64,
 }
 
 /// A connection that waits for accept(), and a descriptor of the listener it waits at.
@@ -196,5 +211,5 @@ const _: () = {
     assert!(size_of::<CallRecord>() == 40);
     assert!(size_of::<HolderRecord>() == 64);
     assert!(size_of::<WaitingRecord>() == 16);
-    assert!(size_of::<Counters>() == 40);
+    assert!(size_of::<Counters>() == 16 + 24 * OPENER_BUDGETS);
 };

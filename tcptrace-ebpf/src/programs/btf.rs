@@ -1,7 +1,7 @@
 //! The BPF object of the preferred backend: the typed tracepoint (`tp_btf`) with per-socket state in
 //! socket-local storage. Needs Linux 5.12 with BTF.
 
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
 mod calls;

@@ -4,8 +4,8 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_F_FAST_STACK_CMP, BPF_F_NO_PREALLOC, BPF_F_USER_STACK},
-    btf_maps::{HashMap, StackTrace},
+    bindings::{BPF_EXIST, BPF_F_FAST_STACK_CMP, BPF_F_NO_PREALLOC, BPF_F_USER_STACK, BPF_NOEXIST},
+    btf_maps::{HashMap, PerCpuArray, StackTrace},
     helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_comm},
     macros::btf_map,
     programs::tracing::StackIdContext,
@@ -21,6 +21,45 @@ pub type Calls<const MAX_SOCKETS: usize> =
 /// User stacks, each kept once. The size is set when the object is loaded.
 #[btf_map]
 static STACKS: StackTrace<1> = StackTrace::new();
+
+/// Places of [`CROWDS`]: a power of two.
+const CROWDS_LENGTH: usize = 1 << 12;
+
+/// Of how many sockets something is remembered, by the bits of their addresses that differ: where it is
+/// zero, nothing has to be looked up.
+static mut CROWDS: [u32; CROWDS_LENGTH] = [0; CROWDS_LENGTH];
+
+/// One entry: the address at hand. What the verifier knows as a pointer it lets nobody calculate with;
+/// read back from here, it is a number.
+#[btf_map]
+static ADDRESS: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// The count of the sockets among which `sock` is.
+#[inline(always)]
+fn crowd(sock: u64) -> *mut u32 {
+    /// Sockets lie at multiples of a cache line.
+    const ALIGNMENT_BITS: u32 = 6;
+    let address = ADDRESS.get_ptr_mut(0).map_or(0, |address| {
+        // SAFETY: a live per-CPU map value.
+        unsafe {
+            core::ptr::write_volatile(address, sock);
+            core::ptr::read_volatile(address)
+        }
+    });
+    let index = (address >> ALIGNMENT_BITS) as usize & (CROWDS_LENGTH - 1);
+    // SAFETY: the index is within the array.
+    unsafe { (&raw mut CROWDS).cast::<u32>().add(index) }
+}
+
+/// Adds to a count that other CPUs may change at the same time. The standard library has no atomic
+/// addition for this target, which lacks the comparison that others of its methods need.
+#[inline(always)]
+fn add(count: *mut u32, by: i32) {
+    // SAFETY: an aligned word of this object's own data.
+    unsafe {
+        core::arch::asm!("lock *(u32 *)({count} + 0) += {by}", count = in(reg) count, by = in(reg) i64::from(by))
+    };
+}
 
 /// Name of the current task, NUL-padded.
 #[inline(always)]
@@ -55,7 +94,9 @@ pub fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
         stack_id: context.get_stackid(&STACKS, flags).map_or(-1, |id| id as i32),
         call,
     };
-    if calls.insert(sock, record, u64::from(BPF_ANY)).is_err() {
+    if calls.insert(sock, record, u64::from(BPF_NOEXIST)).is_ok() {
+        add(crowd(sock), 1);
+    } else if calls.insert(sock, record, u64::from(BPF_EXIST)).is_err() {
         count(|counters| counters.untracked += 1);
     }
 }
@@ -69,8 +110,12 @@ pub fn is_remembered<const MAX_SOCKETS: usize>(calls: &Calls<MAX_SOCKETS>, sock:
 /// Forgets what is remembered of `sock`: its address may be another's soon.
 #[inline(always)]
 pub fn forget<const MAX_SOCKETS: usize>(calls: &Calls<MAX_SOCKETS>, sock: u64) {
-    // Looking is cheaper than removing, which takes a lock, and for most sockets there is nothing.
-    if is_remembered(calls, sock) {
-        let _ = calls.remove(sock);
+    let crowd = crowd(sock);
+    // For most sockets there is nothing, which the count says at once. Looking is cheaper than removing,
+    // which takes a lock.
+    // SAFETY: an aligned word of this object's own data.
+    let is_crowded = unsafe { core::ptr::read_volatile(crowd) } != 0;
+    if is_crowded && is_remembered(calls, sock) && calls.remove(sock).is_ok() {
+        add(crowd, -1);
     }
 }

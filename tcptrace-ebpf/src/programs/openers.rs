@@ -3,11 +3,11 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::{bpf_get_current_task, bpf_ktime_get_ns},
+    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns},
     macros::{btf_map, tracepoint},
     programs::{TracePointContext, tracing::StackIdContext},
 };
-use tcptrace_ebpf::record::CALL_ACCEPT;
+use tcptrace_ebpf::record::{CALL_ACCEPT, OPENER_BUDGETS};
 
 use crate::{
     calls::{self, Calls},
@@ -20,31 +20,43 @@ use crate::{
 #[btf_map]
 static OPENERS: Calls<262_144> = Calls::new();
 
+/// What a bucket holds: a process that opens its sockets in bursts has all of them kept.
+const BUDGET_MAX: u64 = 1024;
+
 /// Whether openers are asked for.
 #[inline(always)]
 pub fn are_tracked() -> bool {
-    config!(openers_per_second) != 0
+    config!(opener_interval_ns) != 0
 }
 
-/// Whether one more opener may be remembered; it counts as one. Walking a stack costs about a microsecond:
-/// a host that opens tens of thousands of sockets a second must not be slowed down by it, so this comes
-/// before everything else.
+/// Whether one more opener may be remembered; it counts as one of the current process. Walking a stack
+/// costs about a microsecond: a host that opens tens of thousands of sockets a second must not be slowed
+/// down by it, so this comes before everything else. Each process has a budget, lest the busy ones leave
+/// nothing to the one that leaks.
 #[inline(always)]
 pub fn take_budget() -> bool {
-    const SECOND_NS: u64 = 1_000_000_000;
-    // SAFETY: the helper takes no pointer.
-    let now = unsafe { bpf_ktime_get_ns() };
+    /// Of so many openers that find the budget empty, one looks at the clock, which costs as much as all
+    /// the rest of this.
+    const LOOK_EVERY: u64 = 8;
+    let process = (bpf_get_current_pid_tgid() >> 32) as usize;
     let mut is_within = false;
     count(|counters| {
-        if now.wrapping_sub(counters.openers_window_ns) >= SECOND_NS {
-            counters.openers_window_ns = now;
-            counters.openers_in_window = 0;
+        let budget = &mut counters.openers[process % OPENER_BUDGETS];
+        if budget.left == 0 && budget.skipped % LOOK_EVERY == 0 {
+            // SAFETY: the helper takes no pointer.
+            let now = unsafe { bpf_ktime_get_ns() };
+            let elapsed = now.wrapping_sub(budget.filled_ns);
+            let gained = elapsed.checked_div(u64::from(config!(opener_interval_ns))).unwrap_or(0);
+            if gained > 0 {
+                budget.left = gained.min(BUDGET_MAX);
+                budget.filled_ns = now;
+            }
         }
-        is_within = counters.openers_in_window < u64::from(config!(openers_per_second));
+        is_within = budget.left > 0;
         if is_within {
-            counters.openers_in_window += 1;
+            budget.left -= 1;
         } else {
-            counters.openers_skipped += 1;
+            budget.skipped += 1;
         }
     });
     is_within

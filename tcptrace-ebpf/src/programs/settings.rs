@@ -26,7 +26,8 @@ pub static CONFIG: Config = Config {
     receive: ReceiveOffsets::UNUSED,
     track_all_states: 0,
     wakeup_interval_ns: 0,
-    openers_per_second: 0,
+    details_after_ns: 0,
+    opener_interval_ns: 0,
     track_eof_reads: 0,
 };
 

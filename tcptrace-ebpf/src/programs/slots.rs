@@ -12,10 +12,11 @@ const SLOTS: u32 = 1 << 14;
 
 /// One place.
 #[repr(C)]
-struct Slot {
+pub struct Slot {
     /// Key of the socket it belongs to; 0 = free.
-    key: u64,
-    state: SocketState,
+    pub key: u64,
+    /// What is kept of it.
+    pub state: SocketState,
 }
 
 #[btf_map]
@@ -27,41 +28,27 @@ fn index(key: u64) -> u32 {
     key as u32 & (SLOTS - 1)
 }
 
-/// What is kept of a socket here; null when nothing is.
+/// The place of a socket of which something is kept here; null when nothing is.
 #[inline(always)]
-pub fn get(key: u64) -> *mut SocketState {
+pub fn get(key: u64) -> *mut Slot {
     match STATES.get_ptr_mut(index(key)) {
         // SAFETY: a live map value.
-        Some(slot) if unsafe { (*slot).key } == key => unsafe { &raw mut (*slot).state },
+        Some(slot) if unsafe { (*slot).key } == key => slot,
         _ => core::ptr::null_mut(),
     }
 }
 
-/// Gives a socket of which nothing is kept its place; null when that is taken. Two sockets that take one
-/// place within the same nanoseconds both believe they have it: the time that one of them finds there
-/// is off by as much, or is of another state than it left, and then unknown.
+/// Gives a socket its place; null when that is taken. Two sockets that take one place within the same
+/// nanoseconds both believe they have it: the time that one of them finds there is off by as much, or is
+/// of another state than it left, and then unknown.
 #[inline(always)]
 pub fn take(key: u64) -> *mut SocketState {
     match STATES.get_ptr_mut(index(key)) {
         // SAFETY: a live map value.
-        Some(slot) if unsafe { (*slot).key } == 0 => unsafe {
+        Some(slot) if unsafe { (*slot).key == 0 || (*slot).key == key } => unsafe {
             (*slot).key = key;
-            (*slot).state.state = 0;
             &raw mut (*slot).state
         },
         _ => core::ptr::null_mut(),
-    }
-}
-
-/// Frees the place of a socket, if it has one.
-#[inline(always)]
-pub fn free(key: u64) {
-    if let Some(slot) = STATES.get_ptr_mut(index(key)) {
-        // SAFETY: a live map value.
-        unsafe {
-            if (*slot).key == key {
-                (*slot).key = 0;
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@
 //! its `format` file at start, with per-socket state in a hash map. Needs Linux 5.8 (ring buffer).
 //! What BTF alone can tell (cookie, namespace, cgroup) is left unknown where there is no BTF.
 
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
 mod calls;

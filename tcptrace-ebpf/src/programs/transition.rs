@@ -111,6 +111,14 @@ fn is_timed(state: u8) -> bool {
     state != CLOSE && (config!(track_all_states) != 0 || (1u32 << (state & 31)) & config!(filter.states) != 0)
 }
 
+/// Whether the record of leaving `old`, which had been entered at `entered_ns` (0 = not known), has what
+/// [`add_details`] adds.
+#[inline(always)]
+fn has_details(old: u8, now: u64, entered_ns: u64) -> bool {
+    let after = config!(details_after_ns);
+    after == 0 || (is_timed(old) && now.wrapping_sub(entered_ns) >= after)
+}
+
 /// Whether a transition matters at all: this is the way out for most of them, before anything is read of
 /// the socket but its address. A socket that is closed is forgotten on the way.
 #[inline(always)]
@@ -199,20 +207,23 @@ pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
     let now = unsafe { bpf_ktime_get_ns() };
     let is_emitted = is_emitted(i32::from(old), i32::from(new));
     // These lie far away in memory: asked for early, they come while other things are done.
-    let place = if is_emitted { (source.netns(), source.cgroup_id()) } else { (0, 0) };
+    let netns = if is_emitted { source.netns() } else { 0 };
+    let cgroup_id = if is_emitted && config!(details_after_ns) == 0 { source.cgroup_id() } else { 0 };
     let key = source.key();
     let entered_ns = time(source, key, old, new, now);
     if is_emitted {
-        emit(source, key, &endpoints, place, (old, new), (now, entered_ns));
+        emit(source, key, &endpoints, (netns, cgroup_id), (old, new), (now, entered_ns));
     }
 }
 
 /// Notes that the state `new` was entered `now`; returns when `old` was, 0 when that is not known.
 #[inline(always)]
 fn time<S: Source>(source: &S, key: u64, old: u8, new: u8, now: u64) -> u64 {
-    let mut state = slots::get(key);
-    if state.is_null() {
-        state = source.state();
+    let (mut slot, mut state) = (core::ptr::null_mut(), core::ptr::null_mut());
+    if is_timed(old) {
+        slot = slots::get(key);
+        // SAFETY: the pointer is not null, so that of a live map value.
+        state = if slot.is_null() { source.state() } else { unsafe { &raw mut (*slot).state } };
     }
     let mut entered_ns = 0;
     // SAFETY: the pointer is null, or that of a live map value of this type; another CPU may change it
@@ -223,8 +234,11 @@ fn time<S: Source>(source: &S, key: u64, old: u8, new: u8, now: u64) -> u64 {
         entered_ns = state.entered_ns;
     }
     if !is_timed(new) {
-        slots::free(key);
-        source.forget();
+        // SAFETY: as above.
+        match unsafe { slot.as_mut() } {
+            Some(slot) => slot.key = 0,
+            None => source.forget(),
+        }
         return entered_ns;
     }
     if state.is_null() {
@@ -262,9 +276,6 @@ fn emit<S: Source>(
         count(|counters| counters.lost += 1);
         return;
     };
-    let pid_tgid = bpf_get_current_pid_tgid();
-    let cause = source.cause();
-    let (error, task_flags) = cause.as_ref().map_or((0, 0), |cause| (cause.error as u16, cause.task_flags));
     entry.write(TransitionRecord {
         cookie: source.cookie(key),
         sock: source.sock(),
@@ -274,20 +285,38 @@ fn emit<S: Source>(
         laddr: endpoints.laddr,
         raddr: endpoints.raddr,
         netns,
-        oncpu_pid: (pid_tgid >> 32) as u32,
-        oncpu_tid: pid_tgid as u32,
+        oncpu_pid: 0,
+        oncpu_tid: 0,
         lport: endpoints.lport,
         rport: endpoints.rport,
-        oncpu_comm: calls::current_comm(),
+        oncpu_comm: [0; 2],
         old_state: old,
         new_state: new,
         mptcp: u8::from(source.is_mptcp()),
-        oncpu_exiting: u8::from(task_flags & PF_EXITING != 0),
-        error,
-        has_cause: u8::from(cause.is_some()),
+        oncpu_exiting: 0,
+        error: 0,
+        has_cause: 0,
         padding: 0,
     });
+    if has_details(old, now, entered_ns) {
+        // SAFETY: it was written just now.
+        add_details(source, unsafe { entry.assume_init_mut() });
+    }
     entry.submit(wakeup(now));
+}
+
+/// Adds which task ran, and why the connection ended.
+#[inline(always)]
+fn add_details<S: Source>(source: &S, record: &mut TransitionRecord) {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    record.oncpu_pid = (pid_tgid >> 32) as u32;
+    record.oncpu_tid = pid_tgid as u32;
+    record.oncpu_comm = calls::current_comm();
+    if let Some(cause) = source.cause() {
+        record.error = cause.error as u16;
+        record.oncpu_exiting = u8::from(cause.task_flags & PF_EXITING != 0);
+        record.has_cause = 1;
+    }
 }
 
 /// Waking a reader costs some twenty times what writing a record does: it happens for a record that

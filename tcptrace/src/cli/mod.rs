@@ -311,7 +311,11 @@ impl LeaksArguments {
         // Two transitions of a connection are asked for instead of ten.
         let ring_bytes = 4 << 20;
         Ok(LiveOptions {
-            tracer: kernel.tracer(filter, false, watching.calls(), ring_bytes, *max_sockets, &outputs),
+            tracer: TracerOptions {
+                // Only of a socket that was reported will anybody be told how it left.
+                details_after: watching.older_than,
+                ..kernel.tracer(filter, false, watching.calls(), ring_bytes, *max_sockets, &outputs)
+            },
             netns,
             transitions: false,
             watch: Some(watching.options(owners.resolve(), *max_sockets)),
@@ -389,6 +393,7 @@ impl Kernel {
             ring_bytes: ring_size.unwrap_or(ring_bytes),
             max_sockets,
             wakeup_interval: if outputs.are_watched() { SOON } else { IN_TIME },
+            details_after: Duration::ZERO,
         }
     }
 }

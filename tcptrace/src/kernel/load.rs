@@ -140,12 +140,15 @@ pub(super) struct Settings<'a> {
     pub max_sockets: u32,
     /// A reader is woken at most once in this time.
     pub wakeup_interval_ns: u32,
+    /// See [`Config::details_after_ns`].
+    pub details_after_ns: u64,
     /// Which calls on sockets to remember.
     pub calls: TrackedCalls,
 }
 
-/// Openers kept a second on each CPU, at about a microsecond each: what comes beyond is counted.
-const OPENERS_PER_SECOND: u32 = 1000;
+/// Beyond a burst, openers of a process are kept once in this time on each CPU, at about a microsecond
+/// each: the rest is counted.
+const OPENER_INTERVAL_NS: u32 = 10_000_000;
 
 /// Sockets of which the first read of the end of file is kept: memory is taken as it is needed.
 const MAX_EOF_READS: u32 = 262_144;
@@ -191,7 +194,8 @@ pub(super) fn object(
         receive,
         track_all_states: u32::from(settings.track_all_states),
         wakeup_interval_ns: settings.wakeup_interval_ns,
-        openers_per_second: if settings.calls.openers { OPENERS_PER_SECOND } else { 0 },
+        details_after_ns: settings.details_after_ns,
+        opener_interval_ns: if settings.calls.openers { OPENER_INTERVAL_NS } else { 0 },
         track_eof_reads: u32::from(settings.calls.eof_reads),
     };
     let bytes: &[u8] = match backend {
@@ -224,7 +228,8 @@ pub(super) fn holders(types: &HostTypes) -> Result<Ebpf, LoadError> {
         receive: ReceiveOffsets::UNUSED,
         track_all_states: 0,
         wakeup_interval_ns: 0,
-        openers_per_second: 0,
+        details_after_ns: 0,
+        opener_interval_ns: 0,
         track_eof_reads: 0,
     };
     EbpfLoader::new()

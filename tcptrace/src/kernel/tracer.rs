@@ -36,6 +36,21 @@ pub struct TracerOptions {
     pub calls: TrackedCalls,
     /// The reader is woken at most once in this time (4 s at most); records that come meanwhile wait for its next look.
     pub wakeup_interval: Duration,
+    /// Zero: each transition says which task ran, in which cgroup the socket is and which error is
+    /// pending. Otherwise it leaves out the cgroup, and has the rest only when it ends a state of the
+    /// filter that lasted at least this long.
+    pub details_after: Duration,
+}
+
+/// What the kernel side counted, all CPUs together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Transitions that found no room in the ring buffer, or that the kernel left the program out of.
+    pub lost: u64,
+    /// Sockets that found no room in a table, so that a dwell time or a caller is unknown.
+    pub untracked: u64,
+    /// Sockets opened beyond what is kept of their process's openers.
+    pub openers_skipped: u64,
 }
 
 /// The attached kernel side. Dropping it detaches everything.
@@ -93,6 +108,7 @@ impl Tracer {
                 max_sockets: options.max_sockets,
                 calls: options.calls,
                 wakeup_interval_ns: u32::try_from(options.wakeup_interval.as_nanos()).unwrap_or(u32::MAX),
+                details_after_ns: u64::try_from(options.details_after.as_nanos()).unwrap_or(u64::MAX),
             },
         )
     }
@@ -170,19 +186,20 @@ impl Tracer {
         count
     }
 
-    /// What the kernel side counted so far, all CPUs together. Passes on its rare warnings too.
-    pub fn counters(&mut self) -> Counters {
+    /// What the kernel side counted so far. Passes on its rare warnings too.
+    pub fn counted(&mut self) -> Counted {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
-        let mut total = Counters { lost: self.misses.count(), ..Counters::default() };
+        let mut total = Counted { lost: self.misses.count(), ..Counted::default() };
         match self.counters.get(&0, 0) {
             Ok(values) => {
                 for value in values.iter() {
                     if let Ok(counters) = Counters::read_from_bytes(value) {
                         total.lost += counters.lost;
                         total.untracked += counters.untracked;
-                        total.openers_skipped += counters.openers_skipped;
+                        total.openers_skipped +=
+                            counters.openers.iter().map(|budget| budget.skipped).sum::<u64>();
                     }
                 }
             }

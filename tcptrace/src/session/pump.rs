@@ -75,14 +75,14 @@ impl Pump {
 
     /// What became of the records so far.
     pub fn totals(&mut self) -> Totals {
-        let counters = self.tracer.counters();
+        let counted = self.tracer.counted();
         Totals {
             records: self.records,
-            lost: counters.lost,
+            lost: counted.lost,
             undecodable: self.undecodable,
-            evicted: counters.untracked,
+            evicted: counted.untracked,
             unattributed: 0,
-            openers_skipped: counters.openers_skipped,
+            openers_skipped: counted.openers_skipped,
             dropped: 0,
         }
     }
