@@ -7,7 +7,7 @@ use super::{
     entries::{LOCAL_ADDRESS, LOCAL_PORT, REMOTE_ADDRESS, REMOTE_PORT},
     wire::Malformed,
 };
-use crate::transition::{Endpoints, State};
+use crate::transition::{Endpoints, State, Transition};
 
 /// Sockets remembered at once; when there are more, all are forgotten.
 const MAX_SOCKETS: usize = 65_536;
@@ -58,23 +58,27 @@ pub struct Sockets {
     known: Vec<Remembered>,
     /// By the state entered: the last transition that was the first of its socket in this block.
     firsts: [Foreseen; 16],
-    /// Both ends of the socket of the last transition.
-    last: Endpoints,
+    /// The number of the socket of the last transition.
+    last: Option<usize>,
     last_cookie: u64,
 }
 
+/// Both ends before anything is known of them.
+const NOWHERE: Endpoints = {
+    let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+    Endpoints { local: nowhere, remote: nowhere }
+};
+
 impl Default for Sockets {
     fn default() -> Self {
-        let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        let last = Endpoints { local: nowhere, remote: nowhere };
         let first = Foreseen {
             old_state: State::Close,
             entered_ns: None,
             place: u32::MAX,
-            endpoints: last,
+            endpoints: NOWHERE,
             cookie: None,
         };
-        Self { known: Vec::new(), firsts: [first; 16], last, last_cookie: 0 }
+        Self { known: Vec::new(), firsts: [first; 16], last: None, last_cookie: 0 }
     }
 }
 
@@ -113,7 +117,9 @@ impl Sockets {
 
     /// The ends of the last transition's socket, seen from the other side.
     pub fn mirrored(&self) -> Endpoints {
-        Endpoints { local: self.last.remote, remote: self.last.local }
+        let last = self.last.and_then(|number| self.known.get(number));
+        let Endpoints { local, remote } = last.map_or(NOWHERE, |last| last.endpoints);
+        Endpoints { local: remote, remote: local }
     }
 
     /// The cookie of the socket that was remembered last.
@@ -126,7 +132,6 @@ impl Sockets {
         if self.known.len() >= MAX_SOCKETS {
             self.known.clear();
         }
-        self.last = socket.endpoints;
         self.last_cookie = socket.cookie;
         self.firsts[usize::from(socket.state as u8 & 0x0f)] = Foreseen {
             old_state,
@@ -135,16 +140,33 @@ impl Sockets {
             endpoints: socket.endpoints,
             cookie: None,
         };
+        let number = self.known.len();
+        self.last = Some(number);
         self.known.push(socket);
-        self.known.len() - 1
+        number
     }
 
     /// Notes a further transition of a socket.
     pub fn update(&mut self, number: usize, socket: Remembered) {
-        self.last = socket.endpoints;
+        self.last = Some(number);
         if let Some(known) = self.known.get_mut(number) {
             *known = socket;
         }
+    }
+
+    /// Notes a transition if all of it is as foreseen: most are, and then there is nothing to be compared twice or copied.
+    pub fn go_on(&mut self, number: usize, transition: &Transition, place: u32) -> bool {
+        let Some(known) = self.known.get_mut(number) else { return false };
+        let is_foreseen = known.state == transition.old_state
+            && transition.entered_ns == Some(known.ktime_ns)
+            && known.ktime_ns <= transition.ktime_ns
+            && known.place == place
+            && known.endpoints == transition.socket.endpoints;
+        if is_foreseen {
+            (known.state, known.ktime_ns) = (transition.new_state, transition.ktime_ns);
+            self.last = Some(number);
+        }
+        is_foreseen
     }
 }
 

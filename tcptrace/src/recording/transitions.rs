@@ -61,6 +61,19 @@ impl TransitionWriter {
             None => self.by_endpoints.get(&(netns, endpoints)),
         };
         let known = known.copied().filter(|_| dwell_ns.is_some());
+        let place = Place { netns, cgroup_id, is_mptcp, has_cookie: cookie.is_some() };
+        if let (Some(number), Some((last, place_number))) = (known, self.place)
+            && last == place
+            && self.task == Some(oncpu)
+            && self.sockets.go_on(number, transition, place_number)
+        {
+            let kind = new_state as u8 | if ktime_ns < self.ktime_ns { EARLIER } else { 0 };
+            out.bytes.put_u8(kind);
+            put_varint(&mut out.bytes, ktime_ns.abs_diff(self.ktime_ns));
+            put_varint(&mut out.bytes, self.sockets.back(number));
+            self.ktime_ns = ktime_ns;
+            return;
+        }
         let foreseen = known.and_then(|number| self.sockets.foresee(number));
         let (is_new, foreseen) = match foreseen {
             Some(foreseen) => (false, foreseen),
@@ -76,7 +89,7 @@ impl TransitionWriter {
             kind |= OTHER_TASK;
             self.task = Some(oncpu);
         }
-        let place = self.place(out, Place { netns, cgroup_id, is_mptcp, has_cookie: cookie.is_some() });
+        let place = self.place(out, place);
         let mut unforeseen = self.unforeseen_ends(&foreseen.endpoints, &endpoints);
         let local = (unforeseen & LOCAL_ADDRESS != 0).then(|| out.address(endpoints.local.ip()));
         let remote = (unforeseen & REMOTE_ADDRESS != 0).then(|| out.address(endpoints.remote.ip()));
