@@ -38,6 +38,9 @@ pub struct Cost {
     pub kind: u32,
     pub nanoseconds: u64,
     pub runs: u64,
+    /// Runs that the kernel left out, because the program was running on that CPU already; counted even
+    /// without an [`Accounting`], since Linux 5.12.
+    pub nested: u64,
 }
 
 /// The programs that a process holds, by their descriptors' `fdinfo`.
@@ -61,6 +64,7 @@ pub fn between(before: &[Cost], after: Vec<Cost>) -> Vec<Cost> {
             if let Some(earlier) = before.iter().find(|earlier| earlier.program == cost.program) {
                 cost.nanoseconds -= earlier.nanoseconds;
                 cost.runs -= earlier.runs;
+                cost.nested -= earlier.nested;
             }
             cost
         })
@@ -80,6 +84,7 @@ fn parse(fdinfo: &str) -> Option<Cost> {
         program: field("prog_id")?.try_into().ok()?,
         nanoseconds: field("run_time_ns")?,
         runs: field("run_cnt")?,
+        nested: field("recursion_misses").unwrap_or(0),
     })
 }
 
@@ -88,18 +93,18 @@ mod tests {
     use super::*;
 
     const FDINFO: &str = "pos:\t0\nflags:\t02000002\nprog_type:\t26\nprog_jited:\t1\nprog_tag:\t1c0ffee\n\
-                          memlock:\t4096\nprog_id:\t41\nrun_time_ns:\t9000\nrun_cnt:\t100\n";
+                          memlock:\t4096\nprog_id:\t41\nrun_time_ns:\t9000\nrun_cnt:\t100\nrecursion_misses:\t2\n";
 
     #[test]
     fn a_program_is_known_by_its_descriptor_and_a_link_is_not_one() {
-        let cost = Cost { program: 41, kind: 26, nanoseconds: 9000, runs: 100 };
+        let cost = Cost { program: 41, kind: 26, nanoseconds: 9000, runs: 100, nested: 2 };
         assert_eq!(parse(FDINFO), Some(cost));
         assert_eq!(parse("link_type:\ttracing\nlink_id:\t2\nprog_id:\t41\n"), None);
     }
 
     #[test]
     fn only_what_ran_in_between_counts_and_the_busiest_comes_first() {
-        let cost = |program, nanoseconds, runs| Cost { program, kind: 26, nanoseconds, runs };
+        let cost = |program, nanoseconds, runs| Cost { program, kind: 26, nanoseconds, runs, nested: 0 };
         let before = [cost(1, 10, 1), cost(2, 50, 5), cost(3, 7, 7)];
         let after = vec![cost(1, 30, 2), cost(2, 950, 15), cost(3, 7, 7)];
         assert_eq!(between(&before, after), [cost(2, 900, 10), cost(1, 20, 1)]);

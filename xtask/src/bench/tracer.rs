@@ -180,8 +180,8 @@ fn is_attached(pid: u32) -> bool {
     })
 }
 
-/// The last line, without reading the hundreds of megabytes before it.
-fn last_line(records: &Path) -> Result<Value> {
+/// The last line, which is the summary, without reading the hundreds of megabytes before it.
+pub fn last_line(records: &Path) -> Result<Value> {
     const LONGEST: u64 = 1 << 20;
     let doing = || format!("cannot read the last line of {}", records.display());
     let mut file = File::open(records).with_context(doing)?;
