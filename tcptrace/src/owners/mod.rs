@@ -10,6 +10,7 @@ pub mod filter;
 pub mod inspector;
 pub mod listing;
 pub mod people;
+mod perf_map;
 pub mod proc_fd;
 pub mod process;
 pub mod since;

@@ -1,19 +1,30 @@
 //! Names the lines of code on a stack: ELF symbols and DWARF of the process's own files (inside its
 //! container, and after they were deleted), and the map files that JIT compilers write to /tmp.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+};
 
 use blazesym::{
     Pid,
     symbolize::{
-        CodeInfo, Input, Reason, Sym, Symbolized, Symbolizer,
+        CodeInfo, Input, ProcessMemberInfo, ProcessMemberType, Reason, Sym, Symbolized, Symbolizer,
         source::{Process, Source},
     },
 };
 use rustc_hash::FxHashMap;
 
+use super::perf_map;
+
 /// Stacks kept by name.
 const KEPT_STACKS: usize = 4096;
+
+/// Files of which a symbolizer may know the symbols; it keeps each open, with all it has read of it, and files with
+/// their debug information beside them.
+const MAX_FILES: usize = 200;
 
 /// Frames named of one stack.
 const MAX_FRAMES: usize = 64;
@@ -31,14 +42,11 @@ pub struct Stack {
 
 /// Names stacks, and remembers those it has named.
 pub struct Symbols {
+    proc_root: PathBuf,
     symbolizer: Symbolizer,
+    /// Files that the symbolizer was led to.
+    files: Rc<Cell<usize>>,
     kept: FxHashMap<(u32, u32), Arc<Stack>>,
-}
-
-impl Default for Symbols {
-    fn default() -> Self {
-        Self { symbolizer: Symbolizer::new(), kept: FxHashMap::default() }
-    }
 }
 
 /// One line of a stack.
@@ -49,7 +57,19 @@ struct Frame {
 }
 
 impl Symbols {
-    /// Names the stack with this id of a process that is still alive. `None` when nothing is known of it.
+    /// Has named nothing yet.
+    pub fn new(proc_root: &Path) -> Self {
+        let files = Rc::default();
+        Self {
+            proc_root: proc_root.to_owned(),
+            symbolizer: symbolizer(&files),
+            files,
+            kept: FxHashMap::default(),
+        }
+    }
+
+    /// Names the stack with this id of a process; its addresses are asked for when it has no name yet, and are those
+    /// of a process that is still alive, or none. `None` when nothing is known of it.
     pub fn name(&mut self, pid: u32, id: u32, addresses: impl FnOnce() -> Vec<u64>) -> Option<Arc<Stack>> {
         if let Some(stack) = self.kept.get(&(pid, id)) {
             return Some(Arc::clone(stack));
@@ -57,6 +77,10 @@ impl Symbols {
         let addresses = addresses();
         if addresses.is_empty() {
             return None;
+        }
+        if self.files.get() >= MAX_FILES {
+            self.files.set(0);
+            self.symbolizer = symbolizer(&self.files);
         }
         let stack = Arc::new(self.resolve(pid, &addresses)?);
         if self.kept.len() >= KEPT_STACKS {
@@ -67,22 +91,23 @@ impl Symbols {
     }
 
     fn resolve(&self, pid: u32, addresses: &[u64]) -> Option<Stack> {
-        let source = Source::Process(Process::new(Pid::from(pid)));
         // A return address is that of the instruction after the call.
         let calls: Vec<u64> =
             addresses.iter().take(MAX_FRAMES).map(|address| address.saturating_sub(1)).collect();
-        let symbols = self
-            .symbolizer
-            .symbolize(&source, Input::AbsAddr(&calls))
-            .inspect_err(|error| log::debug!("naming a stack of process {pid}: {error}"))
-            .ok()?;
+        let mut symbols = self.symbolize(pid, &calls);
+        // Where no code lies, the stack was walked astray.
+        let is_astray = |symbol: &Symbolized<'_>| matches!(symbol, Symbolized::Unknown(Reason::Unmapped));
+        symbols.truncate(symbols.iter().position(is_astray).unwrap_or(symbols.len()));
+        let made = self.made_at_run_time(pid, &calls, &symbols);
+        if made.iter().all(Option::is_none) && symbols.iter().all(|symbol| symbol.as_sym().is_none()) {
+            return None;
+        }
         let mut frames = Vec::new();
-        for (symbolized, address) in symbols.iter().zip(&calls) {
-            match symbolized {
-                Symbolized::Sym(symbol) => frames.extend(named(symbol)),
-                // No code lies there: from here on the stack was walked astray.
-                Symbolized::Unknown(Reason::Unmapped) => break,
-                Symbolized::Unknown(_) => frames.push(Frame {
+        for ((symbolized, address), made) in symbols.iter().zip(&calls).zip(made) {
+            match (symbolized, made) {
+                (Symbolized::Sym(symbol), _) => frames.extend(named(symbol)),
+                (Symbolized::Unknown(_), Some(name)) => frames.push(frame(&name, None, None)),
+                (Symbolized::Unknown(_), None) => frames.push(Frame {
                     text: format!("{address:#x}"),
                     is_of_interest: false,
                     is_outermost: false,
@@ -94,6 +119,46 @@ impl Symbols {
         let site = frames.iter().find(|frame| frame.is_of_interest).map(|frame| frame.text.clone());
         Some(Stack { site, is_cut, frames: frames.into_iter().map(|frame| frame.text).collect() })
     }
+
+    /// What the files say that the process has mapped.
+    fn symbolize(&self, pid: u32, calls: &[u64]) -> Vec<Symbolized<'_>> {
+        // Those that were made at run time lie in memory without a file, but also in files in memory.
+        let mut process = Process::new(Pid::from(pid));
+        process.perf_map = false;
+        let source = Source::Process(process);
+        let all = self.symbolizer.symbolize(&source, Input::AbsAddr(calls));
+        all.unwrap_or_else(|error| {
+            log::debug!("naming a stack of process {pid}: {error}");
+            // A mapping that cannot be read, such as one of a file that is no ELF, spoils all of them. Each by itself, then.
+            let alone = |call: &u64| self.symbolizer.symbolize_single(&source, Input::AbsAddr(*call));
+            let unknown = |_| Symbolized::Unknown(Reason::IgnoredError);
+            calls.iter().map(|call| alone(call).unwrap_or_else(unknown)).collect()
+        })
+    }
+
+    /// The names that the process itself tells of those that no file has a name for.
+    fn made_at_run_time(&self, pid: u32, calls: &[u64], symbols: &[Symbolized<'_>]) -> Vec<Option<String>> {
+        let calls = &calls[..symbols.len()];
+        if symbols.iter().all(|symbol| symbol.as_sym().is_some()) {
+            return vec![None; calls.len()];
+        }
+        perf_map::names(&self.proc_root, pid, calls)
+            .inspect_err(|error| log::debug!("the functions that process {pid} made at run time: {error}"))
+            .unwrap_or_else(|_| vec![None; calls.len()])
+    }
+}
+
+/// A symbolizer that counts the files it is led to: it never closes one.
+fn symbolizer(files: &Rc<Cell<usize>>) -> Symbolizer {
+    let files = Rc::clone(files);
+    let count = move |member: ProcessMemberInfo<'_>| {
+        if let ProcessMemberType::Path(_) = member.member_entry {
+            files.set(files.get() + 1);
+        }
+        // It is to go on by itself.
+        Ok(None)
+    };
+    Symbolizer::builder().set_process_dispatcher(count).build()
 }
 
 /// The frames of one address, innermost first: the functions inlined there, then the function itself.
@@ -171,7 +236,7 @@ mod tests {
 
     #[test]
     fn an_address_of_this_process_has_a_name_and_a_line() {
-        let mut symbols = Symbols::default();
+        let mut symbols = Symbols::new(Path::new("/proc"));
         let stack = symbols.name(std::process::id(), 1, || vec![a_line_to_be_found()]).unwrap();
         assert_eq!(stack.frames.len(), 1, "{stack:?}");
         assert!(stack.frames[0].contains("a_line_to_be_found (symbols.rs:"), "{stack:?}");
@@ -181,7 +246,7 @@ mod tests {
 
     #[test]
     fn what_is_no_code_ends_the_stack() {
-        let mut symbols = Symbols::default();
+        let mut symbols = Symbols::new(Path::new("/proc"));
         let stack = symbols.name(std::process::id(), 1, || vec![a_line_to_be_found(), 0x10, 0x20]).unwrap();
         assert_eq!(stack.frames.len(), 1, "{stack:?}");
         assert!(stack.is_cut);

@@ -5,6 +5,7 @@
 mod handed;
 mod held;
 mod placed;
+mod stacks;
 mod unaccepted;
 
 use crate::message::{AcceptBy, Reply, Request};
@@ -27,6 +28,10 @@ pub enum Case {
     ConnectKept,
     ListenerClosed,
     OpenerDeepStack,
+    OpenerJitted,
+    OpenerContained,
+    OpenerProgramDeleted,
+    OpenerLibraryDeleted,
     ClosedInTime,
     DupOriginalClosed,
     ForkChildHolds,
@@ -58,7 +63,11 @@ pub fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::AcceptedByThread => held::accepted_by_thread(stage),
         Case::ConnectKept => held::connect_kept(stage),
         Case::ListenerClosed => held::listener_closed(stage),
-        Case::OpenerDeepStack => held::opener_deep_stack(stage),
+        Case::OpenerDeepStack => stacks::opener_deep_stack(stage),
+        Case::OpenerJitted => stacks::opener_jitted(stage),
+        Case::OpenerContained => stacks::opener_contained(stage),
+        Case::OpenerProgramDeleted => stacks::opener_program_deleted(stage),
+        Case::OpenerLibraryDeleted => stacks::opener_library_deleted(stage),
         Case::ClosedInTime => held::closed_in_time(stage),
         Case::DupOriginalClosed => handed::dup_original_closed(stage),
         Case::ForkChildHolds => handed::fork_child_holds(stage),

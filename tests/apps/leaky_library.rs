@@ -1,0 +1,38 @@
+//! A library that `leaky` loads, accepts through, and deletes: for those who read stacks.
+//!
+//! The names of the functions are part of the truth that `leaky` prints; why they keep frame pointers, and why there
+//! is one whose name is not promised, is told in leaky/worker/deep_stack.rs.
+
+use std::ffi::c_int;
+use std::hint::black_box;
+
+#[repr(align(64))]
+struct Local([u8; 64]);
+
+/// Accepts a connection; a negative number and errno when that fails.
+// SAFETY: no other library has a function of this name.
+#[unsafe(no_mangle)]
+pub extern "C" fn leaky_plugin_accept(listener: c_int) -> c_int {
+    let local = black_box(Local([1; 64]));
+    let accepted = plugin_take_order(listener);
+    black_box(&local.0);
+    accepted
+}
+
+#[inline(never)]
+fn plugin_take_order(listener: c_int) -> c_int {
+    let local = black_box(Local([2; 64]));
+    let accepted = accept_below(listener);
+    black_box(&local.0);
+    accepted
+}
+
+#[inline(never)]
+fn accept_below(listener: c_int) -> c_int {
+    let local = black_box(Local([3; 64]));
+    // SAFETY: no address is asked for, so nothing is written to.
+    let accepted =
+        unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_CLOEXEC) };
+    black_box(&local.0);
+    accepted
+}
