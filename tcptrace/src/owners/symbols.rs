@@ -40,6 +40,13 @@ pub struct Stack {
     pub is_cut: bool,
 }
 
+impl Stack {
+    /// The line to look at; where there is none, the innermost frame.
+    pub fn line(&self) -> Option<&str> {
+        self.site.as_ref().or(self.frames.first()).map(String::as_str)
+    }
+}
+
 /// Names stacks, and remembers those it has named.
 pub struct Symbols {
     proc_root: PathBuf,
@@ -114,8 +121,9 @@ impl Symbols {
                 }),
             }
         }
-        // Below the outermost function there may be anything.
-        let is_cut = !frames.iter().any(|frame| frame.is_outermost);
+        // Below the outermost function there may be anything. A stack that is longer than what is looked at was not
+        // walked in vain.
+        let is_cut = symbols.len() < MAX_FRAMES && !frames.iter().any(|frame| frame.is_outermost);
         let site = frames.iter().find(|frame| frame.is_of_interest).map(|frame| frame.text.clone());
         Some(Stack { site, is_cut, frames: frames.into_iter().map(|frame| frame.text).collect() })
     }
@@ -200,6 +208,8 @@ fn frame(name: &str, code: Option<&CodeInfo<'_>>, module: Option<&Path>) -> Fram
                 | "clone"
                 | "clone3"
                 | "__clone3"
+                | "runtime.goexit"
+                | "runtime.goexit.abi0"
         ) || name.ends_with("::thread_start"),
     }
 }
@@ -207,8 +217,24 @@ fn frame(name: &str, code: Option<&CodeInfo<'_>>, module: Option<&Path>) -> Fram
 /// Code that nobody looking for a leak wants to read: the language's run-time, the C library, wrappers
 /// of system calls.
 fn is_runtime(name: &str, directory: &Path, file: Option<&Path>, module: Option<&Path>) -> bool {
-    const NAMES: [&str; 9] =
-        ["std::", "core::", "alloc::", "<std::", "<core::", "tokio::", "mio::", "rustix::", "socket2::"];
+    const NAMES: [&str; 15] = [
+        "std::",
+        "core::",
+        "alloc::",
+        "<std::",
+        "<core::",
+        "tokio::",
+        "mio::",
+        "rustix::",
+        "socket2::",
+        // Go's packages; those of others begin with a domain, or are called main.
+        "runtime.",
+        "runtime/",
+        "internal/",
+        "syscall.",
+        "net.",
+        "net/",
+    ];
     const MODULES: [&str; 5] = ["libc.so", "libc-", "ld-linux", "libpthread", "ld-musl"];
     let module = module.and_then(Path::file_name).map(|module| module.to_string_lossy());
     let is_below = |part: &str| {
@@ -258,6 +284,10 @@ mod tests {
         assert!(is_runtime("std::net::tcp::TcpListener::accept", path(""), None, None));
         assert!(is_runtime("accept4", path(""), None, Some(path("/lib/x86_64-linux-gnu/libc.so.6"))));
         assert!(is_runtime("cvt", path("/rustc/abc/library/std/src"), Some(path("net.rs")), None));
+        assert!(is_runtime("internal/runtime/syscall.Syscall6", path("/usr/lib/go/src"), None, None));
+        assert!(is_runtime("net.(*TCPListener).Accept", path(""), None, None));
+        assert!(!is_runtime("example.org/net.Accept", path("/src"), None, None));
+        assert!(!is_runtime("main.main", path("/src"), None, None));
         assert!(!is_runtime("shop::refunds::handle_refund", path("/src"), Some(path("refunds.rs")), None));
     }
 }

@@ -44,6 +44,8 @@ pub enum AcceptBy {
     DeepStack,
     /// Code that was made at run time, with the deep stack below it.
     Jitted,
+    /// The deep stack, below code that has no frame pointers.
+    Frameless,
     /// The library that was loaded.
     Library,
 }

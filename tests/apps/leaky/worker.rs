@@ -5,9 +5,11 @@
 
 mod deep_stack;
 mod ending;
+mod frameless;
 mod handing;
 mod jitted;
 mod library;
+mod machine_code;
 mod opening;
 mod own_place;
 

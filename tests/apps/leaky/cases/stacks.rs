@@ -36,6 +36,12 @@ pub fn opener_contained(stage: &mut Stage) -> Result<Vec<Truth>> {
     accepted_below(stage, holder, peer, AcceptBy::Jitted, &[&STACK_FUNCTIONS[..], &JITTED_FUNCTIONS].concat())
 }
 
+/// Code without frame pointers calls the deep stack: what is above it cannot be told.
+pub fn opener_frameless(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let pair = accepted(stage, Accepting { by: AcceptBy::Frameless, ..Accepting::default() })?;
+    kept(stage, &pair, &STACK_FUNCTIONS)
+}
+
 /// A program that was replaced, as by an update, while it runs.
 pub fn opener_program_deleted(stage: &mut Stage) -> Result<Vec<Truth>> {
     let peer = stage.start(Role::Peer)?;

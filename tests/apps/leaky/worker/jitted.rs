@@ -6,11 +6,13 @@
 //! function of either kind.
 
 use super::deep_stack;
+use super::machine_code::{Made, PAGE, make};
 use anyhow::{Context as _, Result};
 use rustix::fd::OwnedFd;
-use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 use std::ffi::c_void;
+use std::fs::File;
 use std::hint::black_box;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 /// The functions that a stack trace has to show, innermost first.
@@ -34,13 +36,6 @@ const MACHINE_CODE: [u8; 20] = [
     0xc0, 0x03, 0x5f, 0xd6, // ret
 ];
 
-const PAGE: usize = 64 * 1024;
-
-/// What the made functions call.
-type Callback = unsafe extern "C" fn(*const c_void, *mut c_void);
-/// What they are.
-type Made = unsafe extern "C" fn(Callback, *mut c_void);
-
 /// The functions, which stay in memory for good.
 pub struct Code {
     handler: Made,
@@ -62,50 +57,34 @@ pub fn map_path(pid: i32) -> PathBuf {
 impl Code {
     /// Makes the functions and tells their names.
     pub fn new() -> Result<Self> {
-        let in_memory = make(None)?;
+        let handler = make(&MACHINE_CODE, None)?;
         let file = rustix::fs::memfd_create("doublemapper", rustix::fs::MemfdFlags::CLOEXEC)?;
         rustix::fs::ftruncate(&file, PAGE as u64)?;
-        let in_file = make(Some(&file))?;
+        let dispatcher = make(&MACHINE_CODE, Some(&file))?;
         let length = MACHINE_CODE.len();
-        let [handler, dispatcher] = FUNCTIONS;
+        let [handler_name, dispatcher_name] = FUNCTIONS;
         // The name that was there before is no longer true, and a compiler at work has always written
         // but a part of its last line.
         let names = format!(
-            "{:x} {length:x} of_old\n{:x} {length:x} {handler}\n{:x} {length:x} {dispatcher}\n7f0",
-            in_memory as usize, in_memory as usize, in_file as usize,
+            "{:x} {length:x} of_old\n{:x} {length:x} {handler_name}\n{:x} {length:x} {dispatcher_name}\n7f0",
+            handler.address(),
+            handler.address(),
+            dispatcher.address(),
         );
         let path = map_path(rustix::process::getpid().as_raw_nonzero().get());
-        std::fs::write(&path, names).with_context(|| path.display().to_string())?;
-        // SAFETY: there lies a function of this type, and it is never unmapped.
-        let function = |at| unsafe { std::mem::transmute::<*mut c_void, Made>(at) };
-        Ok(Self { handler: function(in_memory), dispatcher: function(in_file) })
+        // /tmp is everybody's: whatever lies there is not to be followed, nor added to.
+        let _is_not_there = std::fs::remove_file(&path);
+        let written = File::create_new(&path).and_then(|mut file| file.write_all(names.as_bytes()));
+        written.with_context(|| path.display().to_string())?;
+        Ok(Self { handler, dispatcher })
     }
 
     /// Accepts below both of them.
     pub fn accept(&self, listener: &OwnedFd) -> Result<OwnedFd> {
         let mut order = Order { code: self, listener, accepted: None };
-        // SAFETY: the function calls its first argument with the second.
-        unsafe { (self.dispatcher)(dispatched, (&raw mut order).cast()) };
+        self.dispatcher.call(dispatched, (&raw mut order).cast());
         order.accepted.context("nothing was accepted")?
     }
-}
-
-/// Maps a function, into a file if there is one.
-fn make(file: Option<&OwnedFd>) -> Result<*mut c_void> {
-    let access = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: a new mapping, at an address that the kernel chooses.
-    let page = match file {
-        Some(file) => unsafe {
-            rustix::mm::mmap(std::ptr::null_mut(), PAGE, access, MapFlags::SHARED, file, 0)
-        },
-        None => unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), PAGE, access, MapFlags::PRIVATE) },
-    }?;
-    // SAFETY: the mapping is ours, can be written to, and is longer than that. Nobody executes it yet.
-    unsafe {
-        std::ptr::copy_nonoverlapping(MACHINE_CODE.as_ptr(), page.cast(), MACHINE_CODE.len());
-        rustix::mm::mprotect(page, PAGE, MprotectFlags::READ | MprotectFlags::EXEC)?;
-    }
-    Ok(page)
 }
 
 #[repr(align(64))]
@@ -116,9 +95,8 @@ unsafe extern "C" fn dispatched(_itself: *const c_void, order: *mut c_void) {
     // A frame pointer however the program is built: see deep_stack.
     let local = black_box(Local([5; 64]));
     // SAFETY: `accept` hands over an order, which is borrowed by nobody while it waits.
-    let handler = unsafe { (*order.cast::<Order<'_>>()).code.handler };
-    // SAFETY: the function calls its first argument with the second.
-    unsafe { handler(handled, order) };
+    let handler = unsafe { &(*order.cast::<Order<'_>>()).code.handler };
+    handler.call(handled, order);
     black_box(&local.0);
 }
 

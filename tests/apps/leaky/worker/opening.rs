@@ -2,7 +2,7 @@
 //!
 //! Nothing here ends a connection.
 
-use super::{Worker, deep_stack, jitted};
+use super::{Worker, deep_stack, frameless, jitted};
 use crate::message::{AcceptBy, Reply};
 use crate::socket;
 use anyhow::{Context as _, Result};
@@ -28,6 +28,10 @@ impl Worker {
         let accepted = match by {
             AcceptBy::MainThread => accept_all(&listener, count, accept_one)?,
             AcceptBy::DeepStack => accept_all(&listener, count, deep_stack::handle_order)?,
+            AcceptBy::Frameless => {
+                let code = frameless::Code::new()?;
+                accept_all(&listener, count, |listener| code.accept(listener))?
+            }
             AcceptBy::Jitted => {
                 let code = jitted::Code::new()?;
                 accept_all(&listener, count, |listener| code.accept(listener))?
