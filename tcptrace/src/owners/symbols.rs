@@ -205,6 +205,7 @@ fn frame(name: &str, code: Option<&CodeInfo<'_>>, module: Option<&Path>) -> Fram
                 | "start_thread"
                 | "__libc_start_main"
                 | "__libc_start_main_impl"
+                | "__libc_start_call_main"
                 | "clone"
                 | "clone3"
                 | "__clone3"
