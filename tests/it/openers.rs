@@ -103,6 +103,8 @@ fn the_functions_below_which_a_socket_was_accepted_are_told_innermost_first(back
             comparison.holds(is_told, || format!("{case}: a frame says file and line if it can: {frame}"));
         }
         comparison.field(&leak["opened_by"], "stack_is_cut", is_cut);
+        let is_named = stack.last().is_some_and(|frame| !frame.starts_with("0x"));
+        comparison.holds(is_named, || format!("{case}: what is outermost has no name: {stack:#?}"));
     }
     comparison.finish(&[]);
 }

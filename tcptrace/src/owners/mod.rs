@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod closers;
 mod descriptors;
 pub mod filter;
+mod frame;
 pub mod inspector;
 pub mod listing;
 pub mod people;

@@ -85,7 +85,11 @@ fn look_up(mut map: impl BufRead, addresses: &[u64]) -> io::Result<Vec<Option<St
 fn function(line: &[u8]) -> Option<(std::ops::Range<u64>, &[u8])> {
     let line = line.strip_suffix(b"\n")?.trim_ascii();
     let mut parts = line.splitn(3, |byte| *byte == b' ');
-    let mut number = || u64::from_str_radix(std::str::from_utf8(parts.next()?).ok()?, 16).ok();
+    let mut number = || {
+        let text = std::str::from_utf8(parts.next()?).ok()?;
+        // Java writes the prefix, against the convention.
+        u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok()
+    };
     let (start, size) = (number()?, number()?);
     let name = parts.next()?.trim_ascii();
     let name = name.get(..MAX_NAME).unwrap_or(name);

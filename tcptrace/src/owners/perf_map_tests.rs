@@ -15,7 +15,8 @@ fn looked_up(map: &[u8], addresses: &[u64]) -> Vec<Option<String>> {
 
 #[test]
 fn an_address_has_the_name_of_the_function_it_lies_in() {
-    let map = b"1000 20 first\n1020 10 second, with more words\nffffffffffffff00 fff at the end\n";
+    let map =
+        b"0x0000000000001000 0x020 first\n1020 10 second, with more words\nffffffffffffff00 fff at the end\n";
     let names = looked_up(map, &[0xfff, 0x1000, 0x101f, 0x1020, 0x1030, u64::MAX - 1]);
     let expected =
         [None, Some("first"), Some("first"), Some("second, with more words"), None, Some("at the end")];

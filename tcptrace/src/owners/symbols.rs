@@ -11,13 +11,16 @@ use std::{
 use blazesym::{
     Pid,
     symbolize::{
-        CodeInfo, Input, ProcessMemberInfo, ProcessMemberType, Reason, Sym, Symbolized, Symbolizer,
+        Input, ProcessMemberInfo, ProcessMemberType, Reason, Symbolized, Symbolizer,
         source::{Process, Source},
     },
 };
 use rustc_hash::FxHashMap;
 
-use super::perf_map;
+use super::{
+    frame::{Frame, Interest, frame, named},
+    perf_map,
+};
 
 /// Stacks kept by name.
 const KEPT_STACKS: usize = 4096;
@@ -34,7 +37,8 @@ const MAX_FRAMES: usize = 64;
 pub struct Stack {
     /// `function (file:line)`, innermost first.
     pub frames: Vec<String>,
-    /// The innermost frame that is not of the language's run-time or the C library: the line to look at.
+    /// The innermost frame that is not of the language's run-time or the C library (nor, if there are others, of an
+    /// interpreter): the line to look at.
     pub site: Option<String>,
     /// The stack ends early: the code has no frame pointers to follow.
     pub is_cut: bool,
@@ -54,13 +58,6 @@ pub struct Symbols {
     /// Files that the symbolizer was led to.
     files: Rc<Cell<usize>>,
     kept: FxHashMap<(u32, u32), Arc<Stack>>,
-}
-
-/// One line of a stack.
-struct Frame {
-    text: String,
-    is_of_interest: bool,
-    is_outermost: bool,
 }
 
 impl Symbols {
@@ -106,9 +103,10 @@ impl Symbols {
         let is_astray = |symbol: &Symbolized<'_>| matches!(symbol, Symbolized::Unknown(Reason::Unmapped));
         symbols.truncate(symbols.iter().position(is_astray).unwrap_or(symbols.len()));
         let made = self.made_at_run_time(pid, &calls, &symbols);
-        if made.iter().all(Option::is_none) && symbols.iter().all(|symbol| symbol.as_sym().is_none()) {
-            return None;
-        }
+        // So it was, most likely, where the last addresses have no name.
+        let is_named =
+            |(symbol, made): (&Symbolized<'_>, &Option<String>)| symbol.as_sym().is_some() || made.is_some();
+        symbols.truncate(symbols.iter().zip(&made).rposition(is_named)? + 1);
         let mut frames = Vec::new();
         for ((symbolized, address), made) in symbols.iter().zip(&calls).zip(made) {
             match (symbolized, made) {
@@ -116,28 +114,30 @@ impl Symbols {
                 (Symbolized::Unknown(_), Some(name)) => frames.push(frame(&name, None, None)),
                 (Symbolized::Unknown(_), None) => frames.push(Frame {
                     text: format!("{address:#x}"),
-                    is_of_interest: false,
+                    interest: Interest::None,
                     is_outermost: false,
                 }),
             }
         }
         // Below the outermost function there may be anything. A stack that is longer than what is looked at was not
         // walked in vain.
-        let is_cut = symbols.len() < MAX_FRAMES && !frames.iter().any(|frame| frame.is_outermost);
-        let site = frames.iter().find(|frame| frame.is_of_interest).map(|frame| frame.text.clone());
+        let is_cut = calls.len() < MAX_FRAMES && !frames.iter().any(|frame| frame.is_outermost);
+        let site = frames.iter().rev().max_by_key(|frame| frame.interest);
+        let site = site.filter(|frame| frame.interest > Interest::None).map(|frame| frame.text.clone());
         Some(Stack { site, is_cut, frames: frames.into_iter().map(|frame| frame.text).collect() })
     }
 
     /// What the files say that the process has mapped.
     fn symbolize(&self, pid: u32, calls: &[u64]) -> Vec<Symbolized<'_>> {
-        // Those that were made at run time lie in memory without a file, but also in files in memory.
+        // Perf maps are looked into afterwards: here, one that is unfinished would spoil the whole stack.
         let mut process = Process::new(Pid::from(pid));
         process.perf_map = false;
         let source = Source::Process(process);
         let all = self.symbolizer.symbolize(&source, Input::AbsAddr(calls));
         all.unwrap_or_else(|error| {
             log::debug!("naming a stack of process {pid}: {error}");
-            // A mapping that cannot be read, such as one of a file that is no ELF, spoils all of them. Each by itself, then.
+            // A mapping that cannot be read, as of a file in memory with code that was made at run time, spoils all of
+            // them. Each by itself, then.
             let alone = |call: &u64| self.symbolizer.symbolize_single(&source, Input::AbsAddr(*call));
             let unknown = |_| Symbolized::Unknown(Reason::IgnoredError);
             calls.iter().map(|call| alone(call).unwrap_or_else(unknown)).collect()
@@ -169,87 +169,6 @@ fn symbolizer(files: &Rc<Cell<usize>>) -> Symbolizer {
     Symbolizer::builder().set_process_dispatcher(count).build()
 }
 
-/// The frames of one address, innermost first: the functions inlined there, then the function itself.
-fn named<'a>(symbol: &'a Sym<'a>) -> impl Iterator<Item = Frame> + 'a {
-    let module = symbol.module.as_deref().map(Path::new);
-    let inlined = symbol
-        .inlined
-        .iter()
-        .rev()
-        .map(move |inlined| frame(&inlined.name, inlined.code_info.as_ref(), module));
-    inlined.chain(std::iter::once(frame(&symbol.name, symbol.code_info.as_deref(), module)))
-}
-
-fn frame(name: &str, code: Option<&CodeInfo<'_>>, module: Option<&Path>) -> Frame {
-    let file = code.map(|code| Path::new(&code.file));
-    let text = match (code, module.and_then(Path::file_name)) {
-        (Some(code), _) => {
-            let file = Path::new(&code.file).file_name().unwrap_or(&code.file).to_string_lossy();
-            match code.line {
-                Some(line) => format!("{name} ({file}:{line})"),
-                None => format!("{name} ({file})"),
-            }
-        }
-        (None, Some(module)) => format!("{name} ({})", module.to_string_lossy()),
-        (None, None) => name.to_owned(),
-    };
-    let directory = code.and_then(|code| code.dir.as_deref()).unwrap_or(Path::new(""));
-    Frame {
-        text,
-        is_of_interest: !is_runtime(name, directory, file, module),
-        is_outermost: matches!(
-            name,
-            "main"
-                | "std::rt::lang_start"
-                | "_start"
-                | "start_thread"
-                | "__libc_start_main"
-                | "__libc_start_main_impl"
-                | "__libc_start_call_main"
-                | "clone"
-                | "clone3"
-                | "__clone3"
-                | "runtime.goexit"
-                | "runtime.goexit.abi0"
-        ) || name.ends_with("::thread_start"),
-    }
-}
-
-/// Code that nobody looking for a leak wants to read: the language's run-time, the C library, wrappers
-/// of system calls.
-fn is_runtime(name: &str, directory: &Path, file: Option<&Path>, module: Option<&Path>) -> bool {
-    const NAMES: [&str; 15] = [
-        "std::",
-        "core::",
-        "alloc::",
-        "<std::",
-        "<core::",
-        "tokio::",
-        "mio::",
-        "rustix::",
-        "socket2::",
-        // Go's packages; those of others begin with a domain, or are called main.
-        "runtime.",
-        "runtime/",
-        "internal/",
-        "syscall.",
-        "net.",
-        "net/",
-    ];
-    const MODULES: [&str; 5] = ["libc.so", "libc-", "ld-linux", "libpthread", "ld-musl"];
-    let module = module.and_then(Path::file_name).map(|module| module.to_string_lossy());
-    let is_below = |part: &str| {
-        directory
-            .components()
-            .chain(file.into_iter().flat_map(Path::components))
-            .any(|component| component.as_os_str() == part)
-    };
-    NAMES.iter().any(|prefix| name.starts_with(prefix))
-        || module.is_some_and(|module| MODULES.iter().any(|prefix| module.starts_with(prefix)))
-        || is_below("rustc")
-        || is_below(".cargo")
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
@@ -277,18 +196,5 @@ mod tests {
         let stack = symbols.name(std::process::id(), 1, || vec![a_line_to_be_found(), 0x10, 0x20]).unwrap();
         assert_eq!(stack.frames.len(), 1, "{stack:?}");
         assert!(stack.is_cut);
-    }
-
-    #[test]
-    fn the_run_time_is_passed_over() {
-        let path = Path::new;
-        assert!(is_runtime("std::net::tcp::TcpListener::accept", path(""), None, None));
-        assert!(is_runtime("accept4", path(""), None, Some(path("/lib/x86_64-linux-gnu/libc.so.6"))));
-        assert!(is_runtime("cvt", path("/rustc/abc/library/std/src"), Some(path("net.rs")), None));
-        assert!(is_runtime("internal/runtime/syscall.Syscall6", path("/usr/lib/go/src"), None, None));
-        assert!(is_runtime("net.(*TCPListener).Accept", path(""), None, None));
-        assert!(!is_runtime("example.org/net.Accept", path("/src"), None, None));
-        assert!(!is_runtime("main.main", path("/src"), None, None));
-        assert!(!is_runtime("shop::refunds::handle_refund", path("/src"), Some(path("refunds.rs")), None));
     }
 }

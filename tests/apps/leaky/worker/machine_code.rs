@@ -31,11 +31,12 @@ impl Made {
 /// Makes a function, in a file if there is one.
 pub(super) fn make(code: &[u8], file: Option<&OwnedFd>) -> Result<Made> {
     let access = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: a new mapping, at an address that the kernel chooses.
     let page = match file {
+        // SAFETY: a new mapping, at an address that the kernel chooses.
         Some(file) => unsafe {
             rustix::mm::mmap(std::ptr::null_mut(), PAGE, access, MapFlags::SHARED, file, 0)
         },
+        // SAFETY: as above.
         None => unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), PAGE, access, MapFlags::PRIVATE) },
     }?;
     // SAFETY: the mapping is ours, can be written to, and is longer than that. Nobody executes it yet.
