@@ -43,7 +43,8 @@ impl Code {
     /// Accepts below it.
     pub fn accept(&self, listener: &OwnedFd) -> Result<OwnedFd> {
         let mut order = Order { listener, accepted: None };
-        self.0.call(handled, (&raw mut order).cast());
+        // SAFETY: that is what it takes.
+        unsafe { self.0.call(handled, (&raw mut order).cast()) };
         order.accepted.context("nothing was accepted")?
     }
 }

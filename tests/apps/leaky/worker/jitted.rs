@@ -82,7 +82,8 @@ impl Code {
     /// Accepts below both of them.
     pub fn accept(&self, listener: &OwnedFd) -> Result<OwnedFd> {
         let mut order = Order { code: self, listener, accepted: None };
-        self.dispatcher.call(dispatched, (&raw mut order).cast());
+        // SAFETY: that is what it takes.
+        unsafe { self.dispatcher.call(dispatched, (&raw mut order).cast()) };
         order.accepted.context("nothing was accepted")?
     }
 }
@@ -96,7 +97,8 @@ unsafe extern "C" fn dispatched(_itself: *const c_void, order: *mut c_void) {
     let local = black_box(Local([5; 64]));
     // SAFETY: `accept` hands over an order, which is borrowed by nobody while it waits.
     let handler = unsafe { &(*order.cast::<Order<'_>>()).code.handler };
-    handler.call(handled, order);
+    // SAFETY: that is what it takes.
+    unsafe { handler.call(handled, order) };
     black_box(&local.0);
 }
 

@@ -17,9 +17,12 @@ pub(super) type Callback = unsafe extern "C" fn(*const c_void, *mut c_void);
 pub(super) struct Made(unsafe extern "C" fn(Callback, *mut c_void));
 
 impl Made {
-    /// The callback has to know what to do with `argument`.
-    pub(super) fn call(&self, callback: Callback, argument: *mut c_void) {
-        // SAFETY: that is what made functions do, and nothing else.
+    /// Calls the callback below it.
+    ///
+    /// # Safety
+    /// The callback has to be one that takes `argument`.
+    pub(super) unsafe fn call(&self, callback: Callback, argument: *mut c_void) {
+        // SAFETY: made functions call the callback with the argument, which the caller answers for, and nothing else.
         unsafe { (self.0)(callback, argument) }
     }
 
