@@ -2,6 +2,7 @@
 //!
 //! An owner is never stated without the evidence for it, and never guessed from who happened to run.
 
+mod aside;
 pub mod candidates;
 pub mod cgroup;
 pub mod closers;

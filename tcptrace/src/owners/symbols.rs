@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use blazesym::{
@@ -18,6 +19,7 @@ use blazesym::{
 use rustc_hash::FxHashMap;
 
 use super::{
+    aside::{Aside, NoAnswer},
     frame::{Frame, Interest, frame, named},
     perf_map,
 };
@@ -28,6 +30,10 @@ const KEPT_STACKS: usize = 4096;
 /// Files of which a symbolizer may know the symbols; it keeps each open, with all it has read of it, and files with
 /// their debug information beside them.
 const MAX_FILES: usize = 200;
+
+/// Longest that the naming of a stack may take. Reading what a large program has on its lines of code takes a second or
+/// two, once.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Frames named of one stack.
 const MAX_FRAMES: usize = 64;
@@ -53,48 +59,66 @@ impl Stack {
 
 /// Names stacks, and remembers those it has named.
 pub struct Symbols {
-    proc_root: PathBuf,
-    symbolizer: Symbolizer,
-    /// Files that the symbolizer was led to.
-    files: Rc<Cell<usize>>,
-    kept: FxHashMap<(u32, u32), Arc<Stack>>,
+    /// Asked for the stack of a process with these addresses.
+    resolver: Aside<(u32, Vec<u64>), Option<Stack>>,
+    /// `None` where there is nothing to know.
+    kept: FxHashMap<(u32, u32), Option<Arc<Stack>>>,
 }
 
 impl Symbols {
     /// Has named nothing yet.
     pub fn new(proc_root: &Path) -> Self {
-        let files = Rc::default();
-        Self {
-            proc_root: proc_root.to_owned(),
-            symbolizer: symbolizer(&files),
-            files,
-            kept: FxHashMap::default(),
-        }
+        let proc_root = proc_root.to_owned();
+        let start = move || -> Box<dyn FnMut((u32, Vec<u64>)) -> Option<Stack>> {
+            let mut resolver = Resolver::new(proc_root.clone());
+            Box::new(move |(pid, addresses)| resolver.resolve(pid, &addresses))
+        };
+        Self { resolver: Aside::new(LIMIT, start), kept: FxHashMap::default() }
     }
 
     /// Names the stack with this id of a process; its addresses are asked for when it has no name yet, and are those
     /// of a process that is still alive, or none. `None` when nothing is known of it.
     pub fn name(&mut self, pid: u32, id: u32, addresses: impl FnOnce() -> Vec<u64>) -> Option<Arc<Stack>> {
         if let Some(stack) = self.kept.get(&(pid, id)) {
-            return Some(Arc::clone(stack));
+            return stack.clone();
         }
         let addresses = addresses();
         if addresses.is_empty() {
             return None;
         }
+        let answer = self.resolver.ask((pid, addresses)).inspect_err(|error| {
+            // Said once of each thread that is lost, not of each stack that goes without a name therefore.
+            let level = if let NoAnswer::Late(_) = error { log::Level::Warn } else { log::Level::Debug };
+            log::log!(level, "the stacks of process {pid} cannot be named: {error}");
+        });
+        let stack = answer.unwrap_or_default().map(Arc::new);
+        if self.kept.len() >= KEPT_STACKS {
+            self.kept.clear();
+        }
+        self.kept.insert((pid, id), stack.clone());
+        stack
+    }
+}
+
+/// Looks into the files that a process has mapped. They are its own: looking into them may take any time.
+struct Resolver {
+    proc_root: PathBuf,
+    symbolizer: Symbolizer,
+    /// Files that the symbolizer was led to.
+    files: Rc<Cell<usize>>,
+}
+
+impl Resolver {
+    fn new(proc_root: PathBuf) -> Self {
+        let files = Rc::default();
+        Self { proc_root, symbolizer: symbolizer(&files), files }
+    }
+
+    fn resolve(&mut self, pid: u32, addresses: &[u64]) -> Option<Stack> {
         if self.files.get() >= MAX_FILES {
             self.files.set(0);
             self.symbolizer = symbolizer(&self.files);
         }
-        let stack = Arc::new(self.resolve(pid, &addresses)?);
-        if self.kept.len() >= KEPT_STACKS {
-            self.kept.clear();
-        }
-        self.kept.insert((pid, id), Arc::clone(&stack));
-        Some(stack)
-    }
-
-    fn resolve(&self, pid: u32, addresses: &[u64]) -> Option<Stack> {
         // A return address is that of the instruction after the call.
         let calls: Vec<u64> =
             addresses.iter().take(MAX_FRAMES).map(|address| address.saturating_sub(1)).collect();
@@ -132,13 +156,20 @@ impl Symbols {
         // Perf maps are looked into afterwards: here, one that is unfinished would spoil the whole stack.
         let mut process = Process::new(Pid::from(pid));
         process.perf_map = false;
-        let source = Source::Process(process);
+        let mut plain = process.clone();
+        plain.debug_syms = false;
+        let (source, plain) = (Source::Process(process), Source::Process(plain));
         let all = self.symbolizer.symbolize(&source, Input::AbsAddr(calls));
         all.unwrap_or_else(|error| {
             log::debug!("naming a stack of process {pid}: {error}");
             // A mapping that cannot be read, as of a file in memory with code that was made at run time, spoils all of
             // them. Each by itself, then.
-            let alone = |call: &u64| self.symbolizer.symbolize_single(&source, Input::AbsAddr(*call));
+            let alone = |call: &u64| {
+                let ask = |source| self.symbolizer.symbolize_single(source, Input::AbsAddr(*call));
+                // Debug information may be damaged, or be found on this host and belong to another build of the file
+                // than a container has; its functions still have names.
+                ask(&source).or_else(|_| ask(&plain))
+            };
             let unknown = |_| Symbolized::Unknown(Reason::IgnoredError);
             calls.iter().map(|call| alone(call).unwrap_or_else(unknown)).collect()
         })
