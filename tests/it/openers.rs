@@ -136,6 +136,25 @@ fn people_are_told_that_a_stack_is_cut_short() {
     }
 }
 
+#[test]
+fn a_library_that_is_a_trap_holds_nobody_up() {
+    if !live() {
+        return;
+    }
+    let tracer = Tracer::start_plain(&["leaks", "--older-than", "1s"]);
+    let trap = Leaky::start("opener_trap", &[]);
+    let leak = tracer.wait_for_each("leak", &trap.truths).remove(0);
+    assert_eq!(leak["opened_by"]["pid"], trap.truth().holders[0].pid, "{leak}");
+    assert_eq!(leak["opened_by"]["stack"], Value::Null, "somebody has looked past the trap: {leak}");
+    // Others are named as ever.
+    let other = Leaky::start("opener_deep_stack", &[]);
+    let leak = tracer.wait_for_each("leak", &other.truths).remove(0);
+    assert!(leak["opened_by"]["site"].as_str().is_some_and(|site| site.contains("open_upstream")), "{leak}");
+    let session = tracer.stop();
+    session.summary();
+    assert!(session.messages.contains("cannot be named"), "{}", session.messages);
+}
+
 fn an_opener_that_died_before_anybody_asked_is_named_as_it_was(backend: Backend) {
     let (programs, leaks) = undisturbed(backend, || vec![Leaky::start("opener_died", &[])]);
     let (truth, leak) = (programs[0].truth(), &leaks[0]);

@@ -69,9 +69,9 @@ impl Symbols {
     /// Has named nothing yet.
     pub fn new(proc_root: &Path) -> Self {
         let proc_root = proc_root.to_owned();
-        let start = move || -> Box<dyn FnMut((u32, Vec<u64>)) -> Option<Stack>> {
+        let start = move || {
             let mut resolver = Resolver::new(proc_root.clone());
-            Box::new(move |(pid, addresses)| resolver.resolve(pid, &addresses))
+            Box::new(move |(pid, addresses): (u32, Vec<u64>)| resolver.resolve(pid, &addresses)) as Box<_>
         };
         Self { resolver: Aside::new(LIMIT, start), kept: FxHashMap::default() }
     }

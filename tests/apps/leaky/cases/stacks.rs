@@ -62,6 +62,18 @@ pub fn opener_library_deleted(stage: &mut Stage) -> Result<Vec<Truth>> {
     accepted_below(stage, holder, peer, AcceptBy::Library, &LIBRARY_FUNCTIONS)
 }
 
+/// A library that leads whoever looks for its debug information to a pipe that nobody writes to.
+pub fn opener_trap(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let peer = stage.start(Role::Peer)?;
+    let holder = stage.start(Role::Holder)?;
+    let library = stage.library()?;
+    stage.order(holder, &Request::LoadLibrary { path: library.clone() })?;
+    let trap = library.with_file_name("leaky-trap");
+    rustix::fs::mknodat(rustix::fs::CWD, trap, rustix::fs::FileType::Fifo, 0o600.into(), 0)?;
+    let opened = accept(stage, holder, peer, AcceptBy::Library, false)?;
+    held::read_and_keep(stage, &Pair { holder, peer, opened })
+}
+
 fn accepted_below(
     stage: &mut Stage,
     holder: WorkerId,
