@@ -78,6 +78,10 @@ fn end_all(mut ensemble: Ensemble, tracer: Tracer, close_wait_is: &str) {
         comparison.present(end, "closed_by");
         let actual = end["closed_by"].get("pid").unwrap_or(&Value::Null);
         comparison.holds(*actual == closed_by, || format!("closed_by: expected {closed_by}, is {actual}"));
+        if how == "owner_exited" {
+            // It cannot be asked any more.
+            comparison.field(&end["closed_by"], "comm", truth.holders[0].comm.as_str());
+        }
         comparison.finish(&[end]);
     }
     let session = tracer.stop();

@@ -2,15 +2,16 @@
 
 use serde_json::Value;
 
-use crate::support::Backend;
 use crate::support::compare::Comparison;
 use crate::support::leaky::Leaky;
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
+use crate::support::{Backend, live};
 
 on_both_backends! {
     the_opener_is_told_as_it_was_then_whoever_holds_the_socket_now,
     the_functions_below_which_a_socket_was_accepted_are_told_innermost_first,
+    an_opener_that_died_before_anybody_asked_is_named_as_it_was,
 }
 
 /// Cases whose sockets were opened by a process, and whether each holder inherited them.
@@ -70,26 +71,114 @@ fn undisturbed(backend: Backend, start: impl Fn() -> Vec<Leaky>) -> (Vec<Leaky>,
     panic!("other programs opened so many sockets that openers were left out, {TRIES} times in a row");
 }
 
+/// Cases whose openers' stacks are known, and whether they end early.
+const STACKS: [(&str, bool); 6] = [
+    ("opener_deep_stack", false),
+    ("opener_jitted", false),
+    ("opener_contained", false),
+    ("opener_program_deleted", false),
+    ("opener_library_deleted", false),
+    ("opener_frameless", true),
+];
+
 fn the_functions_below_which_a_socket_was_accepted_are_told_innermost_first(backend: Backend) {
-    let (programs, leaks) = undisturbed(backend, || vec![Leaky::start("opener_deep_stack", &[])]);
-    let (leaky, leak) = (&programs[0], &leaks[0]);
+    let (programs, leaks) = undisturbed(backend, || STACKS.map(|(case, _)| Leaky::start(case, &[])).into());
+    let mut comparison = Comparison::of("the stacks of the openers");
+    for ((program, leak), (case, is_cut)) in programs.iter().zip(&leaks).zip(STACKS) {
+        if leak["opened_by"].is_null() && backend == Backend::Tracepoint {
+            continue;
+        }
+        let frames = leak["opened_by"]["stack"].as_array().cloned().unwrap_or_default();
+        let stack: Vec<&str> =
+            frames.iter().map(|frame| frame.as_str().expect("a frame is a text")).collect();
+        let mut rest = stack.iter();
+        for function in program.truth().stack_functions.as_ref().unwrap() {
+            let Some(frame) = rest.find(|frame| frame.contains(function.as_str())) else {
+                comparison.holds(false, || format!("{case}: {function} is not in its place in {stack:#?}"));
+                continue;
+            };
+            // Of those that were made at run time there is no source.
+            let is_told =
+                if function.starts_with("jitted") { *frame == function } else { frame.contains(".rs:") };
+            comparison.holds(is_told, || format!("{case}: a frame says file and line if it can: {frame}"));
+        }
+        comparison.field(&leak["opened_by"], "stack_is_cut", is_cut);
+        let is_named = stack.last().is_some_and(|frame| !frame.starts_with("0x"));
+        comparison.holds(is_named, || format!("{case}: what is outermost has no name: {stack:#?}"));
+    }
+    comparison.finish(&[]);
+}
+
+#[test]
+fn people_are_told_that_a_stack_is_cut_short() {
+    if !live() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("leaks.txt");
+    let arguments = ["leaks", "--older-than", "1s", "-o", "-", "-o", text.to_str().unwrap()];
+    let tracer = Tracer::start_plain(&arguments);
+    let programs = ["opener_deep_stack", "opener_frameless"].map(|case| Leaky::start(case, &[]));
+    let truths = programs.each_ref().map(|program| program.truth().clone());
+    tracer.wait_for_each("leak", &truths);
+    tracer.stop().summary();
+    let text = std::fs::read_to_string(text).unwrap();
+    for (truth, is_cut) in truths.iter().zip([false, true]) {
+        let port = format!(":{} ", truth.lport);
+        let leak = text.lines().find(|line| line.contains("LEAK") && line.contains(&port));
+        let leak = leak.unwrap_or_else(|| panic!("{} is not told in\n{text}", truth.name()));
+        let process = format!("({}): ", truth.holders[0].pid);
+        let summary = text.lines().skip_while(|line| !line.contains(&process)).nth(1).unwrap_or_default();
+        for line in [leak, summary] {
+            assert!(line.contains("opened at") && line.contains("open_upstream"), "{line}");
+            assert_eq!(line.contains("stack cut short"), is_cut, "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_library_that_is_a_trap_holds_nobody_up() {
+    if !live() {
+        return;
+    }
+    let tracer = Tracer::start_plain(&["leaks", "--older-than", "1s"]);
+    let trap = Leaky::start("opener_trap", &[]);
+    let leak = tracer.wait_for_each("leak", &trap.truths).remove(0);
+    assert_eq!(leak["opened_by"]["pid"], trap.truth().holders[0].pid, "{leak}");
+    assert_eq!(leak["opened_by"]["stack"], Value::Null, "somebody has looked past the trap: {leak}");
+    // Others are named as ever.
+    let other = Leaky::start("opener_deep_stack", &[]);
+    let leak = tracer.wait_for_each("leak", &other.truths).remove(0);
+    assert!(leak["opened_by"]["site"].as_str().is_some_and(|site| site.contains("open_upstream")), "{leak}");
+    let session = tracer.stop();
+    session.summary();
+    assert!(session.messages.contains("cannot be named"), "{}", session.messages);
+}
+
+fn an_opener_that_died_before_anybody_asked_is_named_as_it_was(backend: Backend) {
+    let (programs, leaks) = undisturbed(backend, || vec![Leaky::start("opener_died", &[])]);
+    let (truth, leak) = (programs[0].truth(), &leaks[0]);
+    let opener = truth.opener.as_ref().unwrap();
     if leak["opened_by"].is_null() && backend == Backend::Tracepoint {
         return;
     }
-    let functions = leaky.truth().stack_functions.clone().unwrap();
-    let stack: Vec<String> = leak["opened_by"]["stack"]
-        .as_array()
-        .unwrap_or_else(|| panic!("opened_by.stack is no list in {leak}"))
-        .iter()
-        .map(|frame| frame.as_str().expect("a frame is a text").to_owned())
-        .collect();
-    let position = |function: &String| stack.iter().position(|frame| frame.contains(function.as_str()));
-    let positions: Vec<usize> = functions
-        .iter()
-        .map(|function| position(function).unwrap_or_else(|| panic!("{function} is not in {stack:#?}")))
-        .collect();
-    assert!(positions.is_sorted(), "{functions:?} are not innermost first in {stack:#?}");
-    for frame in positions.iter().map(|at| &stack[*at]) {
-        assert!(frame.contains("deep_stack.rs:"), "a frame says file and line: {frame}");
+    let gone = std::path::Path::new("/proc").join(opener.pid.to_string());
+    assert!(!gone.exists(), "process {} is still there", opener.pid);
+    let mut comparison = Comparison::of("an opener that died");
+    comparison.field(leak, "verdict", "no_holder");
+    for field in ["pid", "tid"] {
+        comparison.field(&leak["opened_by"], field, opener.pid);
     }
+    comparison.field(&leak["opened_by"], "comm", opener.comm.as_str());
+    // There is nobody left whose code the addresses would lie in.
+    comparison.field(&leak["opened_by"], "stack", Value::Null);
+    let owners = leak["owners"].as_array().map_or(&[][..], Vec::as_slice);
+    comparison.holds(owners.len() == 1, || "one owner".to_owned());
+    for owner in owners {
+        comparison.field(owner, "pid", opener.pid);
+        comparison.field(owner, "comm", opener.comm.as_str());
+        comparison.field(owner, "evidence", "opened");
+        comparison.field(owner, "exe", Value::Null);
+    }
+    comparison.finish(&[leak]);
 }

@@ -34,7 +34,8 @@ fn the_right_process_is_named_in_every_case() {
     }
     // Long enough for a program to do what it does after the peer has closed.
     let tracers = Backend::ALL.map(|backend| Tracer::start(backend, &["leaks", "--older-than", "2s"]));
-    let cases = Leaky::cases().into_iter().filter(|case| case != "many");
+    // One is a matter of numbers, the other one of waiting.
+    let cases = Leaky::cases().into_iter().filter(|case| case != "many" && case != "opener_trap");
     let mut rows: Vec<Row> = cases
         .map(|case| {
             let count = if case == "never_accepted_reuseport" { "6" } else { "1" };

@@ -152,7 +152,9 @@ impl Look {
         scan.run(states, |record| {
             let Some(state) = State::from_number(record.state) else { return };
             let is_wanted = match wanted {
-                Wanted::Cookies(cookies) => cookies.contains(&record.cookie),
+                // A connection that an MPTCP listener accepted has the listener's cookie, if that had one by then:
+                // mptcp_sk_clone_init() copies it (net/mptcp/protocol.c), where TCP begins without.
+                Wanted::Cookies(cookies) => state != State::Listen && cookies.contains(&record.cookie),
                 Wanted::States(states) => {
                     look.count(&record, state, &mut counted);
                     states.contains(state)

@@ -81,10 +81,10 @@ impl Inspector {
     pub fn new(roots: Roots, tables: Tables, active_window_ms: u64, calls: Option<CallMemory>) -> Self {
         Self {
             people: People::new(&roots),
+            symbols: Symbols::new(&roots.proc_root),
             lister: Lister::new(roots),
             tables,
             calls,
-            symbols: Symbols::default(),
             active_window_ms,
         }
     }
@@ -249,7 +249,12 @@ impl Inspector {
     fn named(&mut self, call: Call) -> CalledBy {
         let kept = call.stack.zip(self.calls.as_ref());
         // The addresses mean something in the process that called, while it runs the same program.
-        let stack = kept.and_then(|(id, memory)| self.symbols.name(call.task.pid, id, || memory.stack(id)));
+        let (symbols, people) = (&mut self.symbols, &mut self.people);
+        let stack = kept.and_then(|(id, memory)| {
+            symbols.name(call.task.pid, id, || {
+                people.caller(&call).map(|_| memory.stack(id)).unwrap_or_default()
+            })
+        });
         CalledBy { call, stack }
     }
 

@@ -2,14 +2,17 @@
 //!
 //! An owner is never stated without the evidence for it, and never guessed from who happened to run.
 
+mod aside;
 pub mod candidates;
 pub mod cgroup;
 pub mod closers;
 mod descriptors;
 pub mod filter;
+mod frame;
 pub mod inspector;
 pub mod listing;
 pub mod people;
+mod perf_map;
 pub mod proc_fd;
 pub mod process;
 pub mod since;

@@ -92,14 +92,18 @@ impl People {
 
     /// The opener as an owner: under its present name if it is still that process, else as it was.
     pub fn opener(&mut self, opener: &Call) -> Owner {
-        let alive = self.process(opener.task.pid).filter(|process| {
-            let ticks = process.start_ticks.unwrap_or(u64::MAX);
-            ticks <= clock::boot_ticks_at(opener.ktime_ns)
-        });
-        let process = alive.unwrap_or_else(|| {
+        let process = self.caller(opener).unwrap_or_else(|| {
             Arc::new(ProcessIdentity::from_name(opener.task.pid, &opener.task.comm.to_text()))
         });
         Owner { process, fds: Vec::new(), inherited: Some(false), evidence: Evidence::Opened }
+    }
+
+    /// The process that made a call, if it is still there: a later one with its pid is another.
+    pub fn caller(&mut self, call: &Call) -> Option<Arc<ProcessIdentity>> {
+        self.process(call.task.pid).filter(|process| {
+            let ticks = process.start_ticks.unwrap_or(u64::MAX);
+            ticks <= clock::boot_ticks_at(call.ktime_ns)
+        })
     }
 
     /// How many descriptors each process has open, and may have; in the order of `pids`.

@@ -25,7 +25,7 @@ const CMDLINE_BYTES: u64 = 4096;
 const CMDLINE_ARGUMENTS: usize = 64;
 /// Enough for `stat`, for the lines of `status` up to `Uid:`, for `limits` and for `cgroup` (whose
 /// lines are at most a path each; a longer text is cut and told less of).
-const FILE_BYTES: u64 = 64 * 1024;
+pub(super) const FILE_BYTES: u64 = 64 * 1024;
 /// Unit of a process's start time: USER_HZ, which is 100 on every architecture that BPF programs run
 /// on (`include/asm-generic/param.h`).
 const TICKS_PER_SECOND: i64 = 100;
@@ -190,9 +190,9 @@ impl ProcessReader {
     }
 }
 
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(super) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-fn contents(directory: &OwnedFd, file: &str, most: u64) -> Result<Vec<u8>, Errno> {
+pub(super) fn contents(directory: &OwnedFd, file: &str, most: u64) -> Result<Vec<u8>, Errno> {
     let file = openat(directory, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut bytes = Vec::new();
     File::from(file)
@@ -257,7 +257,7 @@ fn arguments(cmdline: &[u8]) -> Vec<String> {
 
 /// `Uid:` holds the real, effective, saved and file system user ids. The owner of the directory would not
 /// do: it is root for a process that is not dumpable.
-fn effective_uid(status: &str) -> Option<u32> {
+pub(super) fn effective_uid(status: &str) -> Option<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }

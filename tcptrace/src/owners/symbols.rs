@@ -1,19 +1,39 @@
 //! Names the lines of code on a stack: ELF symbols and DWARF of the process's own files (inside its
 //! container, and after they were deleted), and the map files that JIT compilers write to /tmp.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use blazesym::{
     Pid,
     symbolize::{
-        CodeInfo, Input, Reason, Sym, Symbolized, Symbolizer,
+        Input, ProcessMemberInfo, ProcessMemberType, Reason, Symbolized, Symbolizer,
         source::{Process, Source},
     },
 };
 use rustc_hash::FxHashMap;
 
+use super::{
+    aside::{Aside, NoAnswer},
+    frame::{Frame, Interest, frame, named},
+    perf_map,
+};
+
 /// Stacks kept by name.
 const KEPT_STACKS: usize = 4096;
+
+/// Files of which a symbolizer may know the symbols; it keeps each open, with all it has read of it, and files with
+/// their debug information beside them.
+const MAX_FILES: usize = 200;
+
+/// Longest that the naming of a stack may take. Reading what a large program has on its lines of code takes a second or
+/// two, once.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Frames named of one stack.
 const MAX_FRAMES: usize = 64;
@@ -23,139 +43,161 @@ const MAX_FRAMES: usize = 64;
 pub struct Stack {
     /// `function (file:line)`, innermost first.
     pub frames: Vec<String>,
-    /// The innermost frame that is not of the language's run-time or the C library: the line to look at.
+    /// The innermost frame that is not of the language's run-time or the C library (nor, if there are others, of an
+    /// interpreter): the line to look at.
     pub site: Option<String>,
     /// The stack ends early: the code has no frame pointers to follow.
     pub is_cut: bool,
 }
 
-/// Names stacks, and remembers those it has named.
-pub struct Symbols {
-    symbolizer: Symbolizer,
-    kept: FxHashMap<(u32, u32), Arc<Stack>>,
-}
-
-impl Default for Symbols {
-    fn default() -> Self {
-        Self { symbolizer: Symbolizer::new(), kept: FxHashMap::default() }
+impl Stack {
+    /// The line to look at; where there is none, the innermost frame.
+    pub fn line(&self) -> Option<&str> {
+        self.site.as_ref().or(self.frames.first()).map(String::as_str)
     }
 }
 
-/// One line of a stack.
-struct Frame {
-    text: String,
-    is_of_interest: bool,
-    is_outermost: bool,
+/// Names stacks, and remembers those it has named.
+pub struct Symbols {
+    /// Asked for the stack of a process with these addresses.
+    resolver: Aside<(u32, Vec<u64>), Option<Stack>>,
+    /// `None` where there is nothing to know.
+    kept: FxHashMap<(u32, u32), Option<Arc<Stack>>>,
 }
 
 impl Symbols {
-    /// Names the stack with this id of a process that is still alive. `None` when nothing is known of it.
+    /// Has named nothing yet.
+    pub fn new(proc_root: &Path) -> Self {
+        let proc_root = proc_root.to_owned();
+        let start = move || {
+            let mut resolver = Resolver::new(proc_root.clone());
+            Box::new(move |(pid, addresses): (u32, Vec<u64>)| resolver.resolve(pid, &addresses)) as Box<_>
+        };
+        Self { resolver: Aside::new(LIMIT, start), kept: FxHashMap::default() }
+    }
+
+    /// Names the stack with this id of a process; its addresses are asked for when it has no name yet, and are those
+    /// of a process that is still alive, or none. `None` when nothing is known of it.
     pub fn name(&mut self, pid: u32, id: u32, addresses: impl FnOnce() -> Vec<u64>) -> Option<Arc<Stack>> {
         if let Some(stack) = self.kept.get(&(pid, id)) {
-            return Some(Arc::clone(stack));
+            return stack.clone();
         }
         let addresses = addresses();
         if addresses.is_empty() {
             return None;
         }
-        let stack = Arc::new(self.resolve(pid, &addresses)?);
+        let answer = self.resolver.ask((pid, addresses)).inspect_err(|error| {
+            // Said once of each thread that is lost, not of each stack that goes without a name therefore.
+            let level = if let NoAnswer::Late(_) = error { log::Level::Warn } else { log::Level::Debug };
+            log::log!(level, "the stacks of process {pid} cannot be named: {error}");
+        });
+        let stack = answer.unwrap_or_default().map(Arc::new);
         if self.kept.len() >= KEPT_STACKS {
             self.kept.clear();
         }
-        self.kept.insert((pid, id), Arc::clone(&stack));
-        Some(stack)
+        self.kept.insert((pid, id), stack.clone());
+        stack
+    }
+}
+
+/// Looks into the files that a process has mapped. They are its own: looking into them may take any time.
+struct Resolver {
+    proc_root: PathBuf,
+    symbolizer: Symbolizer,
+    /// Files that the symbolizer was led to.
+    files: Rc<Cell<usize>>,
+}
+
+impl Resolver {
+    fn new(proc_root: PathBuf) -> Self {
+        let files = Rc::default();
+        Self { proc_root, symbolizer: symbolizer(&files), files }
     }
 
-    fn resolve(&self, pid: u32, addresses: &[u64]) -> Option<Stack> {
-        let source = Source::Process(Process::new(Pid::from(pid)));
+    fn resolve(&mut self, pid: u32, addresses: &[u64]) -> Option<Stack> {
+        if self.files.get() >= MAX_FILES {
+            self.files.set(0);
+            self.symbolizer = symbolizer(&self.files);
+        }
         // A return address is that of the instruction after the call.
         let calls: Vec<u64> =
             addresses.iter().take(MAX_FRAMES).map(|address| address.saturating_sub(1)).collect();
-        let symbols = self
-            .symbolizer
-            .symbolize(&source, Input::AbsAddr(&calls))
-            .inspect_err(|error| log::debug!("naming a stack of process {pid}: {error}"))
-            .ok()?;
+        let mut symbols = self.symbolize(pid, &calls);
+        // Where no code lies, the stack was walked astray.
+        let is_astray = |symbol: &Symbolized<'_>| matches!(symbol, Symbolized::Unknown(Reason::Unmapped));
+        symbols.truncate(symbols.iter().position(is_astray).unwrap_or(symbols.len()));
+        let made = self.made_at_run_time(pid, &calls, &symbols);
+        // So it was, most likely, where the last addresses have no name.
+        let is_named =
+            |(symbol, made): (&Symbolized<'_>, &Option<String>)| symbol.as_sym().is_some() || made.is_some();
+        symbols.truncate(symbols.iter().zip(&made).rposition(is_named)? + 1);
         let mut frames = Vec::new();
-        for (symbolized, address) in symbols.iter().zip(&calls) {
-            match symbolized {
-                Symbolized::Sym(symbol) => frames.extend(named(symbol)),
-                // No code lies there: from here on the stack was walked astray.
-                Symbolized::Unknown(Reason::Unmapped) => break,
-                Symbolized::Unknown(_) => frames.push(Frame {
+        for ((symbolized, address), made) in symbols.iter().zip(&calls).zip(made) {
+            match (symbolized, made) {
+                (Symbolized::Sym(symbol), _) => frames.extend(named(symbol)),
+                (Symbolized::Unknown(_), Some(name)) => frames.push(frame(&name, None, None)),
+                (Symbolized::Unknown(_), None) => frames.push(Frame {
                     text: format!("{address:#x}"),
-                    is_of_interest: false,
+                    interest: Interest::None,
                     is_outermost: false,
                 }),
             }
         }
-        // Below the outermost function there may be anything.
-        let is_cut = !frames.iter().any(|frame| frame.is_outermost);
-        let site = frames.iter().find(|frame| frame.is_of_interest).map(|frame| frame.text.clone());
+        // Below the outermost function there may be anything. A stack that is longer than what is looked at was not
+        // walked in vain.
+        let is_cut = calls.len() < MAX_FRAMES && !frames.iter().any(|frame| frame.is_outermost);
+        let site = frames.iter().rev().max_by_key(|frame| frame.interest);
+        let site = site.filter(|frame| frame.interest > Interest::None).map(|frame| frame.text.clone());
         Some(Stack { site, is_cut, frames: frames.into_iter().map(|frame| frame.text).collect() })
     }
-}
 
-/// The frames of one address, innermost first: the functions inlined there, then the function itself.
-fn named<'a>(symbol: &'a Sym<'a>) -> impl Iterator<Item = Frame> + 'a {
-    let module = symbol.module.as_deref().map(Path::new);
-    let inlined = symbol
-        .inlined
-        .iter()
-        .rev()
-        .map(move |inlined| frame(&inlined.name, inlined.code_info.as_ref(), module));
-    inlined.chain(std::iter::once(frame(&symbol.name, symbol.code_info.as_deref(), module)))
-}
+    /// What the files say that the process has mapped.
+    fn symbolize(&self, pid: u32, calls: &[u64]) -> Vec<Symbolized<'_>> {
+        // Perf maps are looked into afterwards: here, one that is unfinished would spoil the whole stack.
+        let mut process = Process::new(Pid::from(pid));
+        process.perf_map = false;
+        let mut plain = process.clone();
+        plain.debug_syms = false;
+        let (source, plain) = (Source::Process(process), Source::Process(plain));
+        let all = self.symbolizer.symbolize(&source, Input::AbsAddr(calls));
+        all.unwrap_or_else(|error| {
+            log::debug!("naming a stack of process {pid}: {error}");
+            // A mapping that cannot be read, as of a file in memory with code that was made at run time, spoils all of
+            // them. Each by itself, then.
+            let alone = |call: &u64| {
+                let ask = |source| self.symbolizer.symbolize_single(source, Input::AbsAddr(*call));
+                // Debug information may be damaged, or be found on this host and belong to another build of the file
+                // than a container has; its functions still have names.
+                ask(&source).or_else(|_| ask(&plain))
+            };
+            let unknown = |_| Symbolized::Unknown(Reason::IgnoredError);
+            calls.iter().map(|call| alone(call).unwrap_or_else(unknown)).collect()
+        })
+    }
 
-fn frame(name: &str, code: Option<&CodeInfo<'_>>, module: Option<&Path>) -> Frame {
-    let file = code.map(|code| Path::new(&code.file));
-    let text = match (code, module.and_then(Path::file_name)) {
-        (Some(code), _) => {
-            let file = Path::new(&code.file).file_name().unwrap_or(&code.file).to_string_lossy();
-            match code.line {
-                Some(line) => format!("{name} ({file}:{line})"),
-                None => format!("{name} ({file})"),
-            }
+    /// The names that the process itself tells of those that no file has a name for.
+    fn made_at_run_time(&self, pid: u32, calls: &[u64], symbols: &[Symbolized<'_>]) -> Vec<Option<String>> {
+        let calls = &calls[..symbols.len()];
+        if symbols.iter().all(|symbol| symbol.as_sym().is_some()) {
+            return vec![None; calls.len()];
         }
-        (None, Some(module)) => format!("{name} ({})", module.to_string_lossy()),
-        (None, None) => name.to_owned(),
-    };
-    let directory = code.and_then(|code| code.dir.as_deref()).unwrap_or(Path::new(""));
-    Frame {
-        text,
-        is_of_interest: !is_runtime(name, directory, file, module),
-        is_outermost: matches!(
-            name,
-            "main"
-                | "std::rt::lang_start"
-                | "_start"
-                | "start_thread"
-                | "__libc_start_main"
-                | "__libc_start_main_impl"
-                | "clone"
-                | "clone3"
-                | "__clone3"
-        ) || name.ends_with("::thread_start"),
+        perf_map::names(&self.proc_root, pid, calls)
+            .inspect_err(|error| log::debug!("the functions that process {pid} made at run time: {error}"))
+            .unwrap_or_else(|_| vec![None; calls.len()])
     }
 }
 
-/// Code that nobody looking for a leak wants to read: the language's run-time, the C library, wrappers
-/// of system calls.
-fn is_runtime(name: &str, directory: &Path, file: Option<&Path>, module: Option<&Path>) -> bool {
-    const NAMES: [&str; 9] =
-        ["std::", "core::", "alloc::", "<std::", "<core::", "tokio::", "mio::", "rustix::", "socket2::"];
-    const MODULES: [&str; 5] = ["libc.so", "libc-", "ld-linux", "libpthread", "ld-musl"];
-    let module = module.and_then(Path::file_name).map(|module| module.to_string_lossy());
-    let is_below = |part: &str| {
-        directory
-            .components()
-            .chain(file.into_iter().flat_map(Path::components))
-            .any(|component| component.as_os_str() == part)
+/// A symbolizer that counts the files it is led to: it never closes one.
+fn symbolizer(files: &Rc<Cell<usize>>) -> Symbolizer {
+    let files = Rc::clone(files);
+    let count = move |member: ProcessMemberInfo<'_>| {
+        if let ProcessMemberType::Path(_) = member.member_entry {
+            files.set(files.get() + 1);
+        }
+        // It is to go on by itself.
+        Ok(None)
     };
-    NAMES.iter().any(|prefix| name.starts_with(prefix))
-        || module.is_some_and(|module| MODULES.iter().any(|prefix| module.starts_with(prefix)))
-        || is_below("rustc")
-        || is_below(".cargo")
+    Symbolizer::builder().set_process_dispatcher(count).build()
 }
 
 #[cfg(test)]
@@ -171,7 +213,7 @@ mod tests {
 
     #[test]
     fn an_address_of_this_process_has_a_name_and_a_line() {
-        let mut symbols = Symbols::default();
+        let mut symbols = Symbols::new(Path::new("/proc"));
         let stack = symbols.name(std::process::id(), 1, || vec![a_line_to_be_found()]).unwrap();
         assert_eq!(stack.frames.len(), 1, "{stack:?}");
         assert!(stack.frames[0].contains("a_line_to_be_found (symbols.rs:"), "{stack:?}");
@@ -181,18 +223,9 @@ mod tests {
 
     #[test]
     fn what_is_no_code_ends_the_stack() {
-        let mut symbols = Symbols::default();
+        let mut symbols = Symbols::new(Path::new("/proc"));
         let stack = symbols.name(std::process::id(), 1, || vec![a_line_to_be_found(), 0x10, 0x20]).unwrap();
         assert_eq!(stack.frames.len(), 1, "{stack:?}");
         assert!(stack.is_cut);
-    }
-
-    #[test]
-    fn the_run_time_is_passed_over() {
-        let path = Path::new;
-        assert!(is_runtime("std::net::tcp::TcpListener::accept", path(""), None, None));
-        assert!(is_runtime("accept4", path(""), None, Some(path("/lib/x86_64-linux-gnu/libc.so.6"))));
-        assert!(is_runtime("cvt", path("/rustc/abc/library/std/src"), Some(path("net.rs")), None));
-        assert!(!is_runtime("shop::refunds::handle_refund", path("/src"), Some(path("refunds.rs")), None));
     }
 }

@@ -6,7 +6,10 @@ pub mod snapshot;
 mod summary;
 pub mod time_wait;
 
-use std::io::{self, Write};
+use std::{
+    fmt,
+    io::{self, Write},
+};
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
@@ -14,7 +17,7 @@ pub use self::summary::totals;
 use super::{Palette, escape::Harmless};
 use crate::{
     diagnosis::Verdict,
-    owners::{CalledBy, Evidence, OpenedBy, Owner},
+    owners::{CalledBy, Evidence, OpenedBy, Owner, symbols::Stack},
     record::{Age, EndedHow, Header, Leak, LeakEnd, Record, Timed},
     transition::Transition,
     units::{Elapsed, Socketed},
@@ -104,13 +107,12 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
     )?;
     if let Some(opened) = &leak.opened_by {
         let OpenedBy { how: _, called: CalledBy { call: opener, stack } } = &opened.what;
-        let site = stack.as_ref().and_then(|stack| stack.site.as_ref());
         let is_owner = leak.owners.iter().any(|owner| owner.process.pid == opener.task.pid);
         if !is_owner {
             write!(out, "  opened by {} ({})", Harmless(&opener.task.comm.to_text()), opener.task.pid)?;
         }
-        if let Some(site) = site {
-            write!(out, "  {faint}opened at {}{faint:#}", Harmless(site))?;
+        if let Some(stack) = stack {
+            write!(out, "  {faint}opened at {}{faint:#}", Line(stack))?;
         }
     }
     if let Some(read) = &leak.eof_read_by {
@@ -123,11 +125,21 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
 fn write_eof_read(out: &mut dyn Write, read: &Timed<CalledBy>, now: Timestamp) -> io::Result<()> {
     let CalledBy { call, stack } = &read.what;
     write!(out, "  end of file read")?;
-    if let Some(site) = stack.as_ref().and_then(|stack| stack.site.as_ref()) {
-        write!(out, " at {}", Harmless(site))?;
+    if let Some(stack) = stack {
+        write!(out, " at {}", Line(stack))?;
     }
     let ago = Elapsed(u64::try_from(now.duration_since(read.time).as_nanos()).unwrap_or(0));
     write!(out, " by {} (tid {}) {ago} ago", Harmless(&call.task.comm.to_text()), call.task.tid)
+}
+
+/// The line of code to look at, and whether more is hidden.
+struct Line<'a>(&'a Stack);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cut = if self.0.is_cut { " [stack cut short: no frame pointers]" } else { "" };
+        write!(f, "{}{cut}", Harmless(self.0.line().unwrap_or("?")))
+    }
 }
 
 fn write_owners(out: &mut dyn Write, owners: &[Owner], palette: &Palette) -> io::Result<()> {
@@ -161,8 +173,8 @@ fn write_owners(out: &mut dyn Write, owners: &[Owner], palette: &Palette) -> io:
 /// `fd 17` or `fds 17, 18, 19 …`.
 struct Descriptors<'a>(&'a [u32]);
 
-impl std::fmt::Display for Descriptors<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Descriptors<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LISTED: usize = 4;
         let shown: Vec<String> = self.0.iter().take(LISTED).map(u32::to_string).collect();
         let label = if self.0.len() == 1 { "fd" } else { "fds" };

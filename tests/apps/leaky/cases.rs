@@ -5,6 +5,7 @@
 mod handed;
 mod held;
 mod placed;
+mod stacks;
 mod unaccepted;
 
 use crate::message::{AcceptBy, Reply, Request};
@@ -27,6 +28,12 @@ pub enum Case {
     ConnectKept,
     ListenerClosed,
     OpenerDeepStack,
+    OpenerJitted,
+    OpenerContained,
+    OpenerFrameless,
+    OpenerProgramDeleted,
+    OpenerLibraryDeleted,
+    OpenerTrap,
     ClosedInTime,
     DupOriginalClosed,
     ForkChildHolds,
@@ -39,6 +46,7 @@ pub enum Case {
     NeverAcceptedReuseport,
     NeverAcceptedPrefork,
     OpenerExited,
+    OpenerDied,
     ExecRenamed,
     PidReused,
     OtherNetns,
@@ -58,7 +66,13 @@ pub fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::AcceptedByThread => held::accepted_by_thread(stage),
         Case::ConnectKept => held::connect_kept(stage),
         Case::ListenerClosed => held::listener_closed(stage),
-        Case::OpenerDeepStack => held::opener_deep_stack(stage),
+        Case::OpenerDeepStack => stacks::opener_deep_stack(stage),
+        Case::OpenerJitted => stacks::opener_jitted(stage),
+        Case::OpenerContained => stacks::opener_contained(stage),
+        Case::OpenerFrameless => stacks::opener_frameless(stage),
+        Case::OpenerProgramDeleted => stacks::opener_program_deleted(stage),
+        Case::OpenerLibraryDeleted => stacks::opener_library_deleted(stage),
+        Case::OpenerTrap => stacks::opener_trap(stage),
         Case::ClosedInTime => held::closed_in_time(stage),
         Case::DupOriginalClosed => handed::dup_original_closed(stage),
         Case::ForkChildHolds => handed::fork_child_holds(stage),
@@ -71,6 +85,7 @@ pub fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::NeverAcceptedReuseport => unaccepted::never_accepted_reuseport(stage),
         Case::NeverAcceptedPrefork => unaccepted::never_accepted_prefork(stage),
         Case::OpenerExited => handed::opener_exited(stage),
+        Case::OpenerDied => handed::opener_died(stage),
         Case::ExecRenamed => handed::exec_renamed(stage),
         Case::PidReused => handed::pid_reused(stage),
         Case::OtherNetns => placed::other_netns(stage),

@@ -42,6 +42,12 @@ pub enum AcceptBy {
     MainThread,
     NamedThread,
     DeepStack,
+    /// Code that was made at run time, with the deep stack below it.
+    Jitted,
+    /// The deep stack, below code that has no frame pointers.
+    Frameless,
+    /// The library that was loaded.
+    Library,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -99,6 +105,17 @@ pub enum Request {
     /// Replace yourself by this program, which keeps the sockets.
     Exec {
         program: PathBuf,
+    },
+    /// Live in a mount namespace of your own from now on, with an empty file system over this folder.
+    MountOver {
+        folder: PathBuf,
+    },
+    /// Copy the program that you run.
+    CopyProgram {
+        to: PathBuf,
+    },
+    LoadLibrary {
+        path: PathBuf,
     },
     /// Put every socket into an io_uring's file table and close the descriptors.
     RegisterInRing,

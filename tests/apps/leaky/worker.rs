@@ -5,11 +5,18 @@
 
 mod deep_stack;
 mod ending;
+mod frameless;
 mod handing;
+mod jitted;
+mod library;
+mod machine_code;
 mod opening;
+mod own_place;
 
 pub use deep_stack::FUNCTIONS as STACK_FUNCTIONS;
 pub use handing::{fork, start_with_pid};
+pub use jitted::{FUNCTIONS as JITTED_FUNCTIONS, map_path};
+pub use library::FUNCTIONS as LIBRARY_FUNCTIONS;
 
 use crate::channel::Channel;
 use crate::message::{Reply, Request};
@@ -42,6 +49,7 @@ pub struct Worker {
     sockets: Vec<OwnedFd>,
     ballast: Vec<OwnedFd>,
     ring: Option<io_uring::IoUring>,
+    library: Option<library::Library>,
     sending: bool,
     reading: bool,
 }
@@ -86,6 +94,7 @@ impl Worker {
             sockets,
             ballast: Vec::new(),
             ring: None,
+            library: None,
             sending: false,
             reading: false,
         }
@@ -135,6 +144,9 @@ impl Worker {
             Request::Duplicate => self.duplicate()?,
             Request::AwaitParent { parent } => handing::await_parent(parent)?,
             Request::Exec { program } => return Err(self.exec(&program)),
+            Request::MountOver { folder } => own_place::mount_over(&folder)?,
+            Request::CopyProgram { to } => own_place::copy_program(&to)?,
+            Request::LoadLibrary { path } => self.library = Some(library::Library::load(&path)?),
             Request::RegisterInRing => self.register_in_ring()?,
             Request::PassOn => self.pass_on()?,
             Request::Receive { count } => self.receive(count)?,

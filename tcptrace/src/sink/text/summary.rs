@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Harmless, Palette,
+    Harmless, Line, Palette,
     columns::{
         Column::{Name, Number},
         Columns,
@@ -163,11 +163,8 @@ fn write_reasons(out: &mut dyn Write, process: &ProcessSummary, palette: &Palett
         peers.join(", "),
     )?;
     for counted in process.stacks.iter().take(STACKS_LISTED) {
-        let stack = &counted.stack;
-        let site = stack.site.as_ref().or(stack.frames.first()).map_or("?", String::as_str);
-        let cut = if stack.is_cut { " [stack cut short: no frame pointers]" } else { "" };
         let (count, all) = (counted.count, process.sockets);
-        writeln!(out, "      {count} of {all} were opened at {}{cut}", Harmless(site))?;
+        writeln!(out, "      {count} of {all} were opened at {}", Line(&counted.stack))?;
     }
     if let (Some(left), Some(rate)) = (process.fds_run_out_in_ns, process.per_minute) {
         writeln!(out, "      at {rate:+.1} a minute its descriptors run out in {}", Elapsed(left))?;

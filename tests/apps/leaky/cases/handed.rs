@@ -52,7 +52,21 @@ pub fn opener_exited(stage: &mut Stage) -> Result<Vec<Truth>> {
     kept_by(stage, &pair, &[heir])
 }
 
-/// As above, and then a stranger gets the opener's pid.
+/// The socket is on its way to another process when the peer closes, and then the opener dies: there is nobody left to
+/// ask.
+pub fn opener_died(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let (passage_out, passage_in) = UnixStream::pair()?;
+    let equipment = Equipment { passage_in: Some(passage_in), ..Equipment::default() };
+    let receiver = stage.start_with(Role::Holder, 0, equipment)?;
+    let equipment = Equipment { passage_out: Some(passage_out), ..Equipment::default() };
+    let pair = accepted(stage, Accepting { equipment, ..Accepting::default() })?;
+    stage.order(pair.holder, &Request::PassOn)?;
+    let ended = stage.end_unseen(pair.peer)?;
+    stage.dismiss(pair.holder)?;
+    stage.truths(Some("no_holder"), 1, &pair.opened, &[receiver], &ended)
+}
+
+/// The opener exits, and then a stranger gets its pid.
 pub fn pid_reused(stage: &mut Stage) -> Result<Vec<Truth>> {
     let program = stage.program("bystander", false)?;
     let (pair, heir) = inherited_from_the_dead(stage)?;

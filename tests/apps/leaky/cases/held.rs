@@ -6,7 +6,6 @@ use super::{Accepting, Pair, accepted, listen};
 use crate::message::{AcceptBy, Request};
 use crate::stage::{Role, Stage};
 use crate::truth::Truth;
-use crate::worker::STACK_FUNCTIONS;
 use anyhow::Result;
 
 pub fn accepted_kept(stage: &mut Stage) -> Result<Vec<Truth>> {
@@ -17,15 +16,6 @@ pub fn accepted_kept(stage: &mut Stage) -> Result<Vec<Truth>> {
 pub fn accepted_by_thread(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting { by: AcceptBy::NamedThread, ..Accepting::default() })?;
     read_and_keep(stage, &pair)
-}
-
-pub fn opener_deep_stack(stage: &mut Stage) -> Result<Vec<Truth>> {
-    let pair = accepted(stage, Accepting { by: AcceptBy::DeepStack, ..Accepting::default() })?;
-    let mut truths = read_and_keep(stage, &pair)?;
-    for truth in &mut truths {
-        truth.extra.stack_functions = Some(STACK_FUNCTIONS.to_vec());
-    }
-    Ok(truths)
 }
 
 pub fn listener_closed(stage: &mut Stage) -> Result<Vec<Truth>> {

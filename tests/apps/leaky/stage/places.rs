@@ -17,6 +17,8 @@ pub(super) struct Places {
     programs: Option<tempfile::TempDir>,
     /// In the order they were made.
     cgroups: Vec<PathBuf>,
+    /// What a worker leaves behind where it has to lie.
+    files: Vec<PathBuf>,
 }
 
 impl Stage {
@@ -50,11 +52,7 @@ impl Stage {
     /// A program with this name that does what leaky does: a copy when `own_file`, else a link.
     pub fn program(&mut self, name: &str, own_file: bool) -> Result<PathBuf> {
         let ourselves = std::env::current_exe()?;
-        let folder = match &self.places.programs {
-            Some(folder) => folder,
-            None => self.places.programs.insert(tempfile::tempdir()?),
-        };
-        let program = folder.path().join(name);
+        let program = self.program_folder()?.join(name);
         if own_file {
             std::fs::copy(ourselves, &program).map(drop)
         } else {
@@ -62,6 +60,27 @@ impl Stage {
         }
         .with_context(|| format!("cannot make {}", program.display()))?;
         Ok(program)
+    }
+
+    /// A library of ours, which lies nowhere else but where it is loaded from.
+    pub fn library(&mut self) -> Result<PathBuf> {
+        let built = std::env::current_exe()?.with_file_name("libleaky_library.so");
+        let library = self.program_folder()?.join("libleaky-plugin.so");
+        std::fs::copy(&built, &library).with_context(|| format!("cannot copy {}", built.display()))?;
+        Ok(library)
+    }
+
+    /// The file is removed when everything is over.
+    pub fn clean_up_later(&mut self, file: PathBuf) {
+        self.places.files.push(file);
+    }
+
+    fn program_folder(&mut self) -> Result<&Path> {
+        let folder = match &mut self.places.programs {
+            Some(folder) => folder,
+            none => none.insert(tempfile::tempdir()?),
+        };
+        Ok(folder.path())
     }
 
     /// Puts a worker into the cgroup of this path, below every hierarchy that service managers use.
@@ -89,6 +108,9 @@ impl Stage {
 impl Places {
     /// To be called when the processes are gone.
     pub(super) fn remove(&mut self) {
+        for file in self.files.drain(..) {
+            let _never_made = std::fs::remove_file(file);
+        }
         let until = Instant::now() + Duration::from_secs(2);
         while let Some(folder) = self.cgroups.pop() {
             // A process counts for a moment after it has been reaped.

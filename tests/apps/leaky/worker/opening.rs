@@ -2,7 +2,7 @@
 //!
 //! Nothing here ends a connection.
 
-use super::{Worker, deep_stack};
+use super::{Worker, deep_stack, frameless, jitted};
 use crate::message::{AcceptBy, Reply};
 use crate::socket;
 use anyhow::{Context as _, Result};
@@ -28,6 +28,18 @@ impl Worker {
         let accepted = match by {
             AcceptBy::MainThread => accept_all(&listener, count, accept_one)?,
             AcceptBy::DeepStack => accept_all(&listener, count, deep_stack::handle_order)?,
+            AcceptBy::Frameless => {
+                let code = frameless::Code::new()?;
+                accept_all(&listener, count, |listener| code.accept(listener))?
+            }
+            AcceptBy::Jitted => {
+                let code = jitted::Code::new()?;
+                accept_all(&listener, count, |listener| code.accept(listener))?
+            }
+            AcceptBy::Library => {
+                let library = self.library.as_ref().context("no library")?;
+                accept_all(&listener, count, |listener| library.accept(listener))?
+            }
             AcceptBy::NamedThread => {
                 let (accepted, acceptor) = accept_in_thread(listener, count)?;
                 thread = Some(acceptor);
@@ -87,7 +99,7 @@ fn accept_in_thread(listener: Arc<OwnedFd>, count: usize) -> Result<(Vec<OwnedFd
 fn accept_all(
     listener: &OwnedFd,
     count: usize,
-    one: fn(&OwnedFd) -> Result<OwnedFd>,
+    one: impl Fn(&OwnedFd) -> Result<OwnedFd>,
 ) -> Result<Vec<OwnedFd>> {
     (0..count).map(|_| one(listener)).collect()
 }

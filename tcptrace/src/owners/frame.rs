@@ -1,0 +1,162 @@
+//! What a line of a stack says: how it is shown, and how much it tells of where a program does what it does. Pure.
+
+use std::path::Path;
+
+use blazesym::symbolize::{CodeInfo, Sym};
+
+/// How much a line tells of where a program does what it does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Interest {
+    /// The language's run-time, the C library.
+    None,
+    /// An interpreter: better than nothing.
+    Some,
+    /// The program's own code.
+    Own,
+}
+
+/// One line of a stack.
+pub(super) struct Frame {
+    pub(super) text: String,
+    pub(super) interest: Interest,
+    pub(super) is_outermost: bool,
+}
+
+/// The frames of one address, innermost first: the functions inlined there, then the function itself.
+pub(super) fn named<'a>(symbol: &'a Sym<'a>) -> impl Iterator<Item = Frame> + 'a {
+    let module = symbol.module.as_deref().map(Path::new);
+    let inlined = symbol
+        .inlined
+        .iter()
+        .rev()
+        .map(move |inlined| frame(&inlined.name, inlined.code_info.as_ref(), module));
+    inlined.chain(std::iter::once(frame(&symbol.name, symbol.code_info.as_deref(), module)))
+}
+
+/// A line of a function, of which the place in its source and the file that it lies in may be known.
+pub(super) fn frame(name: &str, code: Option<&CodeInfo<'_>>, module: Option<&Path>) -> Frame {
+    let file = code.map(|code| Path::new(&code.file));
+    let text = match (code, module.and_then(Path::file_name)) {
+        (Some(code), _) => {
+            let file = Path::new(&code.file).file_name().unwrap_or(&code.file).to_string_lossy();
+            match code.line {
+                Some(line) => format!("{name} ({file}:{line})"),
+                None => format!("{name} ({file})"),
+            }
+        }
+        (None, Some(module)) => format!("{name} ({})", module.to_string_lossy()),
+        (None, None) => name.to_owned(),
+    };
+    let directory = code.and_then(|code| code.dir.as_deref()).unwrap_or(Path::new(""));
+    let interest = if is_runtime(name, directory, file, module) {
+        Interest::None
+    } else if is_interpreter(name, module) {
+        Interest::Some
+    } else {
+        Interest::Own
+    };
+    Frame {
+        text,
+        interest,
+        is_outermost: matches!(
+            name,
+            "main"
+                | "std::rt::lang_start"
+                | "_start"
+                | "start_thread"
+                | "__libc_start_main"
+                | "__libc_start_main_impl"
+                | "__libc_start_call_main"
+                | "clone"
+                | "clone3"
+                | "__clone3"
+                | "runtime.goexit"
+                | "runtime.goexit.abi0"
+        ) || name.ends_with("::thread_start"),
+    }
+}
+
+/// Code that nobody looking for a leak wants to read: the language's run-time, the C library, wrappers
+/// of system calls.
+fn is_runtime(name: &str, directory: &Path, file: Option<&Path>, module: Option<&Path>) -> bool {
+    const NAMES: [&str; 15] = [
+        "std::",
+        "core::",
+        "alloc::",
+        "<std::",
+        "<core::",
+        "tokio::",
+        "mio::",
+        "rustix::",
+        "socket2::",
+        // Go's packages; those of others begin with a domain, or are called main.
+        "runtime.",
+        "runtime/",
+        "internal/",
+        "syscall.",
+        "net.",
+        "net/",
+    ];
+    const MODULES: [&str; 5] = ["libc.so", "libc-", "ld-linux", "libpthread", "ld-musl"];
+    let module = module.and_then(Path::file_name).map(|module| module.to_string_lossy());
+    let is_below = |part: &str| {
+        directory
+            .components()
+            .chain(file.into_iter().flat_map(Path::components))
+            .any(|component| component.as_os_str() == part)
+    };
+    NAMES.iter().any(|prefix| name.starts_with(prefix))
+        || module.is_some_and(|module| MODULES.iter().any(|prefix| module.starts_with(prefix)))
+        || is_below("rustc")
+        || is_below(".cargo")
+}
+
+/// What runs code of other languages, which has names of its own, and the libraries that come with it.
+fn is_interpreter(name: &str, module: Option<&Path>) -> bool {
+    const MODULES: [&str; 7] =
+        ["libjvm.so", "libjli.so", "libnet.so", "libnio.so", "libnode.so", "libpython", "python"];
+    const PACKAGES: [&str; 5] = ["java.", "javax.", "sun.", "jdk.", "StubRoutines"];
+    // As Node.js tells the names of its own functions: `JS:~connect node:net:1038:25`.
+    let is_node = || name.starts_with("JS:") && name.contains(" node:");
+    // As Java does: `void java.net.Socket.connect(java.net.SocketAddress, int)`.
+    let is_java = || {
+        let method = name.split('(').next().and_then(|typed| typed.trim_end().rsplit(' ').next());
+        name == "Interpreter"
+            || method.is_some_and(|method| PACKAGES.iter().any(|package| method.starts_with(package)))
+    };
+    match module.and_then(Path::file_name).map(|module| module.to_string_lossy()) {
+        Some(module) => module == "node" || MODULES.iter().any(|prefix| module.starts_with(prefix)),
+        None => is_node() || is_java(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interpreter_is_told_from_what_it_runs() {
+        let module = |path| Some(Path::new(path));
+        assert!(is_interpreter("node::TCPWrap::Connect", module("/usr/bin/node")));
+        assert!(is_interpreter("JS:~connect node:net:1038:25", None));
+        assert!(is_interpreter("_PyEval_EvalFrameDefault", module("/usr/bin/python3.12")));
+        assert!(is_interpreter("void java.net.Socket.connect(java.net.SocketAddress, int)", None));
+        assert!(is_interpreter("StubRoutines (1)", None));
+        assert!(!is_interpreter("java.util.List Leak.handleRefund(java.lang.String)", None));
+        assert!(!is_interpreter("JS:~handleRefund /srv/refunds.js:3:22", None));
+        assert!(!is_interpreter("main.main", module("/usr/bin/node_exporter")));
+    }
+
+    #[test]
+    fn the_run_time_is_passed_over() {
+        let path = Path::new;
+        assert!(is_runtime("std::net::tcp::TcpListener::accept", path(""), None, None));
+        assert!(is_runtime("accept4", path(""), None, Some(path("/lib/x86_64-linux-gnu/libc.so.6"))));
+        assert!(is_runtime("cvt", path("/rustc/abc/library/std/src"), Some(path("net.rs")), None));
+        assert!(is_runtime("internal/runtime/syscall.Syscall6", path("/usr/lib/go/src"), None, None));
+        assert!(is_runtime("net.(*TCPListener).Accept", path(""), None, None));
+        assert!(!is_runtime("example.org/net.Accept", path("/src"), None, None));
+        assert!(!is_runtime("main.main", path("/src"), None, None));
+        assert!(!is_runtime("shop::refunds::handle_refund", path("/src"), Some(path("refunds.rs")), None));
+    }
+}
