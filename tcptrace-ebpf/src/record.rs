@@ -121,7 +121,7 @@ pub const CALL_READ: u32 = 3;
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct HolderRecord {
-    /// The socket's cookie, never 0.
+    /// The socket's cookie; its address in the kernel where `is_address` says so. Never 0.
     pub cookie: u64,
     /// Local address in network byte order; an IPv4 address in its v4-mapped form.
     pub laddr: Sixteen,
@@ -146,9 +146,15 @@ pub struct HolderRecord {
     pub answered_since_fin: u8,
     /// 1 for a listener with connections that wait for accept().
     pub has_backlog: u8,
+    /// 1 for an MPTCP listener that nobody has asked for its cookie yet.
+    pub is_address: u8,
     /// Always zero.
-    pub padding: [u8; 4],
+    pub padding: [u8; 3],
 }
+
+/// What stands among the states of the descriptors that are looked for, as the bit of state 0, which does
+/// not exist: MPTCP listeners that have no cookie yet get one.
+pub const WITH_LISTENER_COOKIES: u32 = 1;
 
 /// What one CPU counts.
 #[repr(C)]

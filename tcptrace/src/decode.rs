@@ -42,8 +42,9 @@ pub fn transition(bytes: &[u8], identity: Identity) -> Result<Transition, Undeco
         TransitionRecord::read_from_bytes(bytes).map_err(|_| Undecodable::Length { length: bytes.len() })?;
     let state = |number| State::from_number(number).ok_or(Undecodable::State(number));
     let key = match identity {
-        Identity::Cookie => record.cookie,
-        Identity::Address => record.sock,
+        // Of a listener of MPTCP the cookie is not asked for.
+        Identity::Cookie if record.cookie != 0 => record.cookie,
+        Identity::Cookie | Identity::Address => record.sock,
     };
     if key == 0 {
         return Err(Undecodable::NoSocket);
@@ -121,8 +122,12 @@ mod tests {
     #[test]
     fn an_address_is_the_identity_where_cookies_are_not_known() {
         let nameless = TransitionRecord { cookie: 0, ..record() };
-        assert_eq!(transition(nameless.as_bytes(), Identity::Cookie), Err(Undecodable::NoSocket));
-        assert_eq!(transition(nameless.as_bytes(), Identity::Address).unwrap().socket.cookie, None);
+        for identity in [Identity::Cookie, Identity::Address] {
+            let decoded = transition(nameless.as_bytes(), identity).unwrap();
+            assert_eq!((decoded.key, decoded.socket.cookie), (SocketKey(nameless.sock), None));
+        }
+        let nothing = TransitionRecord { sock: 0, ..nameless };
+        assert_eq!(transition(nothing.as_bytes(), Identity::Cookie), Err(Undecodable::NoSocket));
     }
 
     #[test]

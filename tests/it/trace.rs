@@ -1,8 +1,10 @@
 //! `tcptrace trace`: every transition, whole, in order, and timed.
 
 use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::Value;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::support::churn::{LISTENER_TRANSITIONS, TRANSITIONS, churn};
 use crate::support::clock;
@@ -122,4 +124,47 @@ fn identify(record: &Value) -> Option<String> {
     let fields = ["family", "laddr", "lport", "raddr", "rport", "old_state", "new_state"];
     (record["type"] == "transition")
         .then(|| fields.map(|field| format!("{field} {}", record[field])).join(", "))
+}
+
+/// The kernel gives all connections of a listener its cookie, if that has one: asking for it is to give it one.
+#[test]
+fn connections_of_one_mptcp_listener_are_told_apart() {
+    if !live() {
+        return;
+    }
+    let socket = || {
+        Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP))
+            .expect("an MPTCP socket (CONFIG_MPTCP, net.mptcp.enabled)")
+    };
+    let port = free_port().to_string();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse::<u16>().unwrap()));
+    let trace = Tracer::start(Backend::Btf, &["trace", "--port", &port]);
+    let leaks = Tracer::start(Backend::Btf, &["leaks", "--port", &port, "--older-than", "0s"]);
+    let listener = socket();
+    listener.bind(&address.into()).unwrap();
+    listener.listen(8).unwrap();
+    let accepted: Vec<Socket> = (0..3)
+        .map(|_| {
+            let client = socket();
+            client.connect(&address.into()).unwrap();
+            listener.accept().unwrap().0
+        })
+        .collect();
+    let leaking = leaks.wait("three leaks", |records| {
+        let found: HashSet<u64> = records
+            .iter()
+            .filter(|record| record["type"] == "leak")
+            .map(|record| number(record, "cookie"))
+            .collect();
+        (found.len() == accepted.len()).then_some(found)
+    });
+    drop(listener);
+    let records = trace.stop().records;
+    let of_listener = |record: &&Value| record["old_state"] == "CLOSE" && record["new_state"] == "LISTEN";
+    let listening = records.iter().find(of_listener).expect("the transition to LISTEN");
+    assert_eq!(listening["cookie"], Value::Null, "{listening}");
+    assert_eq!(listening["mptcp"], true, "{listening}");
+    let cookies: HashSet<u64> = accepted.iter().map(|socket| socket.cookie().unwrap()).collect();
+    assert_eq!(leaking, cookies);
+    leaks.stop();
 }

@@ -42,8 +42,11 @@ mod object {
     use crate::typed;
     use crate::{
         settings::{IPPROTO_MPTCP, IPPROTO_TCP, is_absent, kernel},
-        transition::{self, Cause, Endpoints, SocketState, Source},
+        transition::{self, CLOSE, Cause, Endpoints, SocketState, Source},
     };
+
+    /// A state of `include/net/tcp_states.h`.
+    const LISTEN: i32 = 10;
 
     /// What is kept with a socket that found its slot taken; the kernel frees it with the socket.
     #[btf_map]
@@ -83,6 +86,8 @@ mod object {
         sock: *const u8,
         /// The same address, typed `tcp_sock` for the verifier; null for an MPTCP connection.
         tcp: *const u8,
+        /// Begins or ends to listen.
+        listens: bool,
     }
 
     impl Typed<'_> {
@@ -139,6 +144,11 @@ mod object {
 
         #[inline(always)]
         fn key(&self) -> u64 {
+            // To ask a listener of MPTCP for its cookie is to give it one, and to all connections that it
+            // will accept the same (mptcp_sk_clone_init() of net/mptcp/protocol.c copies it).
+            if self.tcp.is_null() && self.listens {
+                return 0;
+            }
             // SAFETY: the helper takes a `struct sock` known to the verifier.
             unsafe { bpf_get_socket_cookie(self.sock.cast_mut().cast()) }
         }
@@ -220,7 +230,8 @@ mod object {
             IPPROTO_MPTCP => core::ptr::null(),
             _ => return 0,
         };
-        transition::observe(&Typed { context: &context, sock, tcp }, old as u8, new as u8);
+        let listens = new == LISTEN || (old == LISTEN && new == i32::from(CLOSE));
+        transition::observe(&Typed { context: &context, sock, tcp, listens }, old as u8, new as u8);
         0
     }
 }

@@ -20,10 +20,10 @@ mod object {
         helpers::generated::{bpf_get_socket_cookie, bpf_seq_write, bpf_skc_to_tcp_sock, bpf_sock_from_file},
         macros::btf_map,
     };
-    use tcptrace_ebpf::record::HolderRecord;
+    use tcptrace_ebpf::record::{HolderRecord, WITH_LISTENER_COOKIES};
 
     use crate::{
-        settings::{IPPROTO_MPTCP, IPPROTO_TCP, kernel},
+        settings::{IPPROTO_MPTCP, IPPROTO_TCP, is_absent, kernel},
         typed::{self, AF_INET6},
     };
 
@@ -155,8 +155,20 @@ mod object {
                 return;
             }
             let (laddr, raddr, rport) = typed::addresses(sock);
+            // To ask a listener of MPTCP for its cookie is to give it one, and to all connections that it
+            // will accept the same (mptcp_sk_clone_init() of net/mptcp/protocol.c copies it).
+            let mut cookie = 0;
+            if protocol == IPPROTO_TCP || state != LISTEN || *wanted & WITH_LISTENER_COOKIES != 0 {
+                cookie = bpf_get_socket_cookie(sock.cast_mut().cast());
+            } else if !is_absent(kernel!(sock_cookie)) {
+                cookie = typed::load(sock, kernel!(sock_cookie));
+            }
+            let is_address = cookie == 0;
+            if is_address {
+                cookie = sock as u64;
+            }
             let record = HolderRecord {
-                cookie: bpf_get_socket_cookie(sock.cast_mut().cast()),
+                cookie,
                 laddr,
                 raddr,
                 netns: typed::netns(sock),
@@ -170,7 +182,8 @@ mod object {
                 has_backlog: u8::from(
                     state == LISTEN && typed::load::<u32>(sock, kernel!(sock_ack_backlog)) != 0,
                 ),
-                padding: [0; 4],
+                is_address: u8::from(is_address),
+                padding: [0; 3],
             };
             context.write(&record);
         }

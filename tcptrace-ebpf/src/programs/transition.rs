@@ -73,7 +73,7 @@ pub trait Source {
     fn sock(&self) -> u64;
     fn endpoints(&self) -> Endpoints;
     fn is_mptcp(&self) -> bool;
-    /// Tells the socket from others while it lives.
+    /// Tells the socket from others while it lives; 0 when nothing does that has no consequences.
     fn key(&self) -> u64;
     /// The socket's cookie, of which `key` may be the same; 0 when not known.
     fn cookie(&self, key: u64) -> u64;
@@ -210,7 +210,7 @@ pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
     let netns = if is_emitted { source.netns() } else { 0 };
     let cgroup_id = if is_emitted && config!(details_after_ns) == 0 { source.cgroup_id() } else { 0 };
     let key = source.key();
-    let entered_ns = time(source, key, old, new, now);
+    let entered_ns = if key == 0 { 0 } else { time(source, key, old, new, now) };
     if is_emitted {
         emit(source, key, &endpoints, (netns, cgroup_id), (old, new), (now, entered_ns));
     }

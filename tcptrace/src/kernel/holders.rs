@@ -11,7 +11,7 @@ use aya::{
     maps::{Array, MapData},
     programs::{Iter, ProgramError},
 };
-use tcptrace_ebpf::record::{HolderRecord, WaitingRecord};
+use tcptrace_ebpf::record::{HolderRecord, WITH_LISTENER_COOKIES, WaitingRecord};
 use zerocopy::FromBytes;
 
 use super::load::{self, HostTypes, LoadError};
@@ -70,12 +70,19 @@ impl HolderScan {
         self.pass(QUEUES, visit).map_err(|error| LoadError::refused("iterate over queues", &error))
     }
 
-    /// Visits every descriptor that refers to a TCP socket in one of `states`.
+    /// Visits every descriptor that refers to a TCP socket in one of `states`. Listeners of MPTCP are told
+    /// by their cookies only when that is asked for: it gives all that they accept later the same one.
     ///
     /// # Errors
     /// When the kernel ends the pass early.
-    pub fn run(&mut self, states: StateSet, visit: impl FnMut(HolderRecord)) -> io::Result<()> {
-        self.states.set(0, states.bits(), 0).map_err(io::Error::other)?;
+    pub fn run(
+        &mut self,
+        states: StateSet,
+        with_listener_cookies: bool,
+        visit: impl FnMut(HolderRecord),
+    ) -> io::Result<()> {
+        let cookies = if with_listener_cookies { WITH_LISTENER_COOKIES } else { 0 };
+        self.states.set(0, states.bits() | cookies, 0).map_err(io::Error::other)?;
         self.pass(HOLDERS, visit)
     }
 

@@ -145,15 +145,15 @@ impl Look {
     pub fn with_iterator(scan: &mut HolderScan, wanted: Wanted<'_>) -> std::io::Result<Self> {
         let mut look = Self::default();
         let mut counted = FxHashSet::default();
-        let states = match wanted {
-            Wanted::Cookies(_) => StateSet::CLOSE_WAIT.union(StateSet::LISTEN),
-            Wanted::States(_) => StateSet::ALL,
+        let (states, with_listener_cookies) = match wanted {
+            Wanted::Cookies(_) => (StateSet::CLOSE_WAIT.union(StateSet::LISTEN), false),
+            // Those that are asked for get theirs from sock_diag anyway.
+            Wanted::States(states) => (StateSet::ALL, states.contains(State::Listen)),
         };
-        scan.run(states, |record| {
+        scan.run(states, with_listener_cookies, |record| {
             let Some(state) = State::from_number(record.state) else { return };
             let is_wanted = match wanted {
-                // A connection that an MPTCP listener accepted has the listener's cookie, if that had one by then:
-                // mptcp_sk_clone_init() copies it (net/mptcp/protocol.c), where TCP begins without.
+                // A connection that an MPTCP listener accepted has the listener's cookie, if that had one by then.
                 Wanted::Cookies(cookies) => state != State::Listen && cookies.contains(&record.cookie),
                 Wanted::States(states) => {
                     look.count(&record, state, &mut counted);
@@ -247,7 +247,7 @@ impl Look {
 
 fn socket(record: &HolderRecord) -> Socket {
     Socket {
-        cookie: Some(record.cookie),
+        cookie: (record.is_address == 0).then_some(record.cookie),
         netns: Some(record.netns),
         endpoints: Endpoints::new(bytes(record.laddr), record.lport, bytes(record.raddr), record.rport),
     }

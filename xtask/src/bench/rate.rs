@@ -30,7 +30,8 @@ pub fn measure(programs: &Programs, connections: u64) -> Result<ExitCode> {
         tracer.end(&configuration)?;
         let records = configuration.records.context("trace writes no records")?;
         let summary = tracer::last_line(&records)?;
-        let counter = |name: &str| summary[name].as_u64().with_context(|| format!("the summary has no {name}"));
+        let counter =
+            |name: &str| summary[name].as_u64().with_context(|| format!("the summary has no {name}"));
         let lost = counter("lost")?.saturating_sub(nested) + counter("dropped")? + counter("undecodable")?;
         let mut found = 0;
         for port in ports {
