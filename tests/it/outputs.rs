@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Uid, chownat};
 use serde_json::Value;
 
+use crate::support::calls::Calls;
 use crate::support::churn::churn;
 use crate::support::leaky::Leaky;
 use crate::support::recorder::{Recorder, content, lines, read, tell_a_leak};
@@ -277,4 +278,29 @@ fn a_killed_reader_of_standard_output_does_not_end_a_session_that_has_a_file() {
     assert_eq!(process.wait().code(), Some(0), "{}", process.messages());
     assert_eq!(process.messages(), "");
     assert_eq!(lines(&path).len(), 1 + TRANSITIONS + 1);
+}
+
+#[test]
+fn what_is_written_is_on_the_disk_in_time_where_that_is_asked_for() {
+    if !live() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let synced = |options: &[&str], name: &str| {
+        let path = folder.path().join(name);
+        let recorder = Recorder::start(&[&path], &[&["--flush", "50ms"], options].concat());
+        let while_it_runs = Calls::of(recorder.process.pid(), &["fdatasync"]);
+        let file_and_directory = Calls::of(recorder.process.pid(), &["fsync"]);
+        churn(CONNECTIONS, recorder.port, 4);
+        until("all is written", || lines(&path).len() > TRANSITIONS);
+        if !options.is_empty() {
+            until("it is on the disk", || while_it_runs.count() > 0);
+        }
+        recorder.stop().is_well();
+        (while_it_runs.count(), file_and_directory.count())
+    };
+    let (flushes, end) = synced(&["--fsync"], "careful.jsonl");
+    assert!(flushes <= 1 + TRANSITIONS / 10, "{flushes} times, of {TRANSITIONS} records");
+    assert!(end >= 2, "the file and the directory it is in at the end, {end} times");
+    assert_eq!(synced(&[], "careless.jsonl"), (0, 0));
 }

@@ -3,6 +3,7 @@
 //!
 //! Nothing here waits without a limit, and no process that is started here outlives its test.
 
+pub mod calls;
 pub mod churn;
 pub mod clear;
 pub mod clock;

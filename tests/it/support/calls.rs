@@ -1,0 +1,50 @@
+//! The system calls that a process makes, counted by the kernel in a trace of its own.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tcptrace::host::tracefs;
+
+/// Counts as long as it lives.
+pub struct Calls {
+    instance: PathBuf,
+}
+
+impl Calls {
+    /// Begins to count these calls of a process, all its threads.
+    pub fn of(pid: i32, names: &[&str]) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("tcptrace-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let instance = tracefs::root().expect("tracefs").join("instances").join(name);
+        fs::create_dir(&instance).expect("a trace of its own");
+        let calls = Self { instance };
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+        let threads: Vec<String> =
+            threads.map(|thread| thread.unwrap().file_name().into_string().unwrap()).collect();
+        calls.set("options/event-fork", "1");
+        calls.set("set_event_pid", &threads.join(" "));
+        for name in names {
+            calls.set(&format!("events/syscalls/sys_enter_{name}/enable"), "1");
+        }
+        calls
+    }
+
+    fn set(&self, file: &str, value: &str) {
+        let path = self.instance.join(file);
+        fs::write(&path, value).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
+    /// How many there were so far.
+    pub fn count(&self) -> usize {
+        let trace = fs::read_to_string(self.instance.join("trace")).expect("the trace");
+        trace.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()).count()
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        // A trace that stays is a nuisance, not a failure.
+        let _ = fs::remove_dir(&self.instance);
+    }
+}
