@@ -36,7 +36,7 @@ pub enum Undecodable {
 ///
 /// # Errors
 /// When the bytes are not a record of this program's kernel side.
-#[inline]
+#[inline(always)]
 pub fn transition(bytes: &[u8], identity: Identity) -> Result<Transition, Undecodable> {
     let record =
         TransitionRecord::read_from_bytes(bytes).map_err(|_| Undecodable::Length { length: bytes.len() })?;
@@ -55,9 +55,9 @@ pub fn transition(bytes: &[u8], identity: Identity) -> Result<Transition, Undeco
             cookie: known(record.cookie),
             netns: known(record.netns),
             endpoints: Endpoints::new(
-                record::bytes(record.laddr),
+                record::address(record.laddr),
                 record.lport,
-                record::bytes(record.raddr),
+                record::address(record.raddr),
                 record.rport,
             ),
         },

@@ -163,15 +163,12 @@ pub struct Endpoints {
 const MAPPED: u128 = 0xffff << 32;
 
 impl Endpoints {
-    /// From addresses in network byte order (IPv4 v4-mapped) and ports in host byte order.
-    pub fn new(laddr: [u8; 16], lport: u16, raddr: [u8; 16], rport: u16) -> Self {
+    /// From addresses as numbers (IPv4 v4-mapped) and ports, all in host byte order.
+    pub fn new(laddr: u128, lport: u16, raddr: u128, rport: u16) -> Self {
         // As `IpAddr::to_canonical`, in two comparisons instead of twelve: every record has two addresses.
-        let address = |bytes| {
-            let bits = u128::from_be_bytes(bytes);
-            match u32::try_from(bits ^ MAPPED) {
-                Ok(ipv4) => IpAddr::V4(Ipv4Addr::from_bits(ipv4)),
-                Err(_) => IpAddr::V6(Ipv6Addr::from_bits(bits)),
-            }
+        let address = |bits| match u32::try_from(bits ^ MAPPED) {
+            Ok(ipv4) => IpAddr::V4(Ipv4Addr::from_bits(ipv4)),
+            Err(_) => IpAddr::V6(Ipv6Addr::from_bits(bits)),
         };
         Self { local: SocketAddr::new(address(laddr), lport), remote: SocketAddr::new(address(raddr), rport) }
     }
@@ -342,15 +339,14 @@ mod tests {
 
     #[test]
     fn a_mapped_address_is_ipv4() {
-        let mut mapped = [0; 16];
-        mapped[10..].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 1]);
+        let mapped = Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().to_bits();
         let endpoints = Endpoints::new(mapped, 80, mapped, 5000);
         assert_eq!(endpoints.family(), 4);
         assert_eq!(endpoints.local.to_string(), "192.0.2.1:80");
         // The bits of one in another place make none.
         for address in ["::c000:201", "64:ff9b::ffff:c000:201", "::1", "::", "::fffe:c000:201"] {
-            let octets = address.parse::<Ipv6Addr>().unwrap().octets();
-            assert_eq!(Endpoints::new(octets, 80, octets, 5000).local.ip().to_string(), address);
+            let bits = address.parse::<Ipv6Addr>().unwrap().to_bits();
+            assert_eq!(Endpoints::new(bits, 80, bits, 5000).local.ip().to_string(), address);
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use tcptrace_ebpf::record::{HolderRecord, bytes};
+use tcptrace_ebpf::record::{HolderRecord, address};
 
 use super::proc_fd;
 use crate::{
@@ -249,6 +249,6 @@ fn socket(record: &HolderRecord) -> Socket {
     Socket {
         cookie: (record.is_address == 0).then_some(record.cookie),
         netns: Some(record.netns),
-        endpoints: Endpoints::new(bytes(record.laddr), record.lport, bytes(record.raddr), record.rport),
+        endpoints: Endpoints::new(address(record.laddr), record.lport, address(record.raddr), record.rport),
     }
 }

@@ -134,11 +134,13 @@ impl Session<'_> {
             if !options.netns.is_empty() && !transition.socket.netns.is_some_and(is_in) {
                 return;
             }
-            let end = watch.as_mut().and_then(|watch| watch.observe(&transition, *clock));
+            // Made once, where it stays: there are many, and they are large.
+            let record = Record::Transition(Timed { time: clock.at(transition.ktime_ns), what: transition });
+            let Record::Transition(Timed { what: transition, .. }) = &record else { return };
+            let end = watch.as_mut().and_then(|watch| watch.observe(transition, *clock));
             if options.transitions {
                 status.clear();
-                let time = clock.at(transition.ktime_ns);
-                sinks.write(&Record::Transition(Timed { time, what: transition }));
+                sinks.write(&record);
             }
             if let Some(end) = end {
                 status.clear();

@@ -173,6 +173,7 @@ mod tests {
                         address[..12].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
                     }
                 }
+                let [laddr, raddr] = [laddr, raddr].map(u128::from_be_bytes);
                 Socket { cookie, netns, endpoints: Endpoints::new(laddr, lport, raddr, rport) }
             });
         let comm = prop_oneof![

@@ -151,12 +151,10 @@ impl CloseWaitTable {
             left.insert(transition.key);
             left.extend(transition.socket.cookie.map(SocketKey));
         }
-        let key = if self.entries.contains_key(&transition.key) {
-            transition.key
-        } else {
-            self.seed_of(transition)?
+        let entry = match self.remove(transition.key) {
+            Some(entry) => entry,
+            None => self.remove(self.seed_of(transition)?)?,
         };
-        let entry = self.remove(key)?;
         let ticket = match entry.phase {
             Phase::Reported(ticket) => Some(ticket),
             Phase::Waiting(_) | Phase::BeingLookedAt | Phase::Ignored => None,
