@@ -55,12 +55,7 @@ pub fn opener_exited(stage: &mut Stage) -> Result<Vec<Truth>> {
 /// The socket is on its way to another process when the peer closes, and then the opener dies: there is nobody left to
 /// ask.
 pub fn opener_died(stage: &mut Stage) -> Result<Vec<Truth>> {
-    let (passage_out, passage_in) = UnixStream::pair()?;
-    let equipment = Equipment { passage_in: Some(passage_in), ..Equipment::default() };
-    let receiver = stage.start_with(Role::Holder, 0, equipment)?;
-    let equipment = Equipment { passage_out: Some(passage_out), ..Equipment::default() };
-    let pair = accepted(stage, Accepting { equipment, ..Accepting::default() })?;
-    stage.order(pair.holder, &Request::PassOn)?;
+    let (pair, receiver) = passed_on(stage)?;
     let ended = stage.end_unseen(pair.peer)?;
     stage.dismiss(pair.holder)?;
     stage.truths(Some("no_holder"), 1, &pair.opened, &[receiver], &ended)
@@ -89,14 +84,20 @@ fn inherited_from_the_dead(stage: &mut Stage) -> Result<(Pair, WorkerId)> {
 }
 
 pub fn scm_rights_sender_closed(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let (pair, receiver) = passed_on(stage)?;
+    stage.order(receiver, &Request::Receive { count: pair.opened.len() })?;
+    kept_by(stage, &pair, &[receiver])
+}
+
+/// The sockets are on their way to a process that has not asked for them yet.
+fn passed_on(stage: &mut Stage) -> Result<(Pair, WorkerId)> {
     let (passage_out, passage_in) = UnixStream::pair()?;
     let equipment = Equipment { passage_in: Some(passage_in), ..Equipment::default() };
     let receiver = stage.start_with(Role::Holder, 0, equipment)?;
     let equipment = Equipment { passage_out: Some(passage_out), ..Equipment::default() };
     let pair = accepted(stage, Accepting { equipment, ..Accepting::default() })?;
     stage.order(pair.holder, &Request::PassOn)?;
-    stage.order(receiver, &Request::Receive { count: pair.opened.len() })?;
-    kept_by(stage, &pair, &[receiver])
+    Ok((pair, receiver))
 }
 
 pub fn scm_rights_in_flight(stage: &mut Stage) -> Result<Vec<Truth>> {

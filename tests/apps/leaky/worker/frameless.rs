@@ -2,12 +2,9 @@
 //!
 //! It is made of machine code, because no compiler promises what it uses the register for instead.
 
-use super::deep_stack;
-use super::machine_code::{Made, make};
-use anyhow::{Context as _, Result};
+use super::machine_code::{Made, accept_below, handled, make};
+use anyhow::Result;
 use rustix::fd::OwnedFd;
-use std::ffi::c_void;
-use std::hint::black_box;
 
 /// Has a number in the register of the frame pointer when it calls.
 #[cfg(target_arch = "x86_64")]
@@ -29,12 +26,6 @@ const MACHINE_CODE: [u8; 20] = [
 
 pub struct Code(Made);
 
-/// What goes through the made function.
-struct Order<'a> {
-    listener: &'a OwnedFd,
-    accepted: Option<Result<OwnedFd>>,
-}
-
 impl Code {
     pub fn new() -> Result<Self> {
         Ok(Self(make(&MACHINE_CODE, None)?))
@@ -42,21 +33,7 @@ impl Code {
 
     /// Accepts below it.
     pub fn accept(&self, listener: &OwnedFd) -> Result<OwnedFd> {
-        let mut order = Order { listener, accepted: None };
-        // SAFETY: that is what it takes.
-        unsafe { self.0.call(handled, (&raw mut order).cast()) };
-        order.accepted.context("nothing was accepted")?
+        // SAFETY: an order is what it takes.
+        accept_below(listener, |order| unsafe { self.0.call(handled, order) })
     }
-}
-
-#[repr(align(64))]
-struct Local([u8; 64]);
-
-unsafe extern "C" fn handled(_itself: *const c_void, order: *mut c_void) {
-    // A frame pointer however the program is built: see deep_stack.
-    let local = black_box(Local([7; 64]));
-    // SAFETY: `accept` hands over an order, which is borrowed by nobody while it waits.
-    let order = unsafe { &mut *order.cast::<Order<'_>>() };
-    order.accepted = Some(deep_stack::handle_order(order.listener));
-    black_box(&local.0);
 }

@@ -5,8 +5,7 @@
 //! Run-time compilers put their code into anonymous memory or into a file in memory (memfd); there is a
 //! function of either kind.
 
-use super::deep_stack;
-use super::machine_code::{Made, PAGE, make};
+use super::machine_code::{Made, PAGE, accept_below, handled, make};
 use anyhow::{Context as _, Result};
 use rustix::fd::OwnedFd;
 use std::ffi::c_void;
@@ -42,11 +41,10 @@ pub struct Code {
     dispatcher: Made,
 }
 
-/// What goes through the made functions.
-struct Order<'a> {
-    code: &'a Code,
-    listener: &'a OwnedFd,
-    accepted: Option<Result<OwnedFd>>,
+/// What goes through the outer of the made functions.
+struct Dispatch<'a> {
+    handler: &'a Made,
+    order: *mut c_void,
 }
 
 /// Where the names are told, for the process that sees itself as this pid.
@@ -81,10 +79,11 @@ impl Code {
 
     /// Accepts below both of them.
     pub fn accept(&self, listener: &OwnedFd) -> Result<OwnedFd> {
-        let mut order = Order { code: self, listener, accepted: None };
-        // SAFETY: that is what it takes.
-        unsafe { self.dispatcher.call(dispatched, (&raw mut order).cast()) };
-        order.accepted.context("nothing was accepted")?
+        accept_below(listener, |order| {
+            let mut dispatch = Dispatch { handler: &self.handler, order };
+            // SAFETY: that is what it takes.
+            unsafe { self.dispatcher.call(dispatched, (&raw mut dispatch).cast()) };
+        })
     }
 }
 
@@ -92,20 +91,12 @@ impl Code {
 struct Local([u8; 64]);
 
 /// Goes on to the second made function.
-unsafe extern "C" fn dispatched(_itself: *const c_void, order: *mut c_void) {
+unsafe extern "C" fn dispatched(_itself: *const c_void, dispatch: *mut c_void) {
     // A frame pointer however the program is built: see deep_stack.
     let local = black_box(Local([5; 64]));
-    // SAFETY: `accept` hands over an order, which is borrowed by nobody while it waits.
-    let handler = unsafe { &(*order.cast::<Order<'_>>()).code.handler };
-    // SAFETY: that is what it takes.
-    unsafe { handler.call(handled, order) };
-    black_box(&local.0);
-}
-
-unsafe extern "C" fn handled(_itself: *const c_void, order: *mut c_void) {
-    let local = black_box(Local([6; 64]));
-    // SAFETY: as above.
-    let order = unsafe { &mut *order.cast::<Order<'_>>() };
-    order.accepted = Some(deep_stack::handle_order(order.listener));
+    // SAFETY: `accept` hands this over, which is borrowed by nobody while it waits.
+    let Dispatch { handler, order } = unsafe { &*dispatch.cast::<Dispatch<'_>>() };
+    // SAFETY: an order is what it takes.
+    unsafe { handler.call(handled, *order) };
     black_box(&local.0);
 }

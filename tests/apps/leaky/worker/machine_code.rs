@@ -1,11 +1,13 @@
-//! Functions that are made at run time out of their machine code.
+//! Functions that are made at run time out of their machine code, and what is accepted below them.
 //!
 //! Each calls its first argument with both arguments as they are, and returns.
 
-use anyhow::Result;
+use super::deep_stack;
+use anyhow::{Context as _, Result};
 use rustix::fd::OwnedFd;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 use std::ffi::c_void;
+use std::hint::black_box;
 
 /// Memory that a function takes; no page is larger.
 pub(super) const PAGE: usize = 64 * 1024;
@@ -29,6 +31,35 @@ impl Made {
     pub(super) fn address(&self) -> usize {
         self.0 as usize
     }
+}
+
+/// What [`handled`] takes.
+struct Order<'a> {
+    listener: &'a OwnedFd,
+    accepted: Option<Result<OwnedFd>>,
+}
+
+/// Accepts by [`handled`], which `call` has to get called with what it is given.
+pub(super) fn accept_below(listener: &OwnedFd, call: impl FnOnce(*mut c_void)) -> Result<OwnedFd> {
+    let mut order = Order { listener, accepted: None };
+    call((&raw mut order).cast());
+    order.accepted.context("nothing was accepted")?
+}
+
+#[repr(align(64))]
+struct Local([u8; 64]);
+
+/// Accepts below the deep stack.
+///
+/// # Safety
+/// The order has to be that of [`accept_below`], which borrows it to nobody else while it waits.
+pub(super) unsafe extern "C" fn handled(_itself: *const c_void, order: *mut c_void) {
+    // A frame pointer however the program is built: see deep_stack.
+    let local = black_box(Local([6; 64]));
+    // SAFETY: the caller's promise.
+    let order = unsafe { &mut *order.cast::<Order<'_>>() };
+    order.accepted = Some(deep_stack::handle_order(order.listener));
+    black_box(&local.0);
 }
 
 /// Makes a function, in a file if there is one.
