@@ -33,12 +33,6 @@ pub fn bytes(words: Sixteen) -> [u8; 16] {
     bytes
 }
 
-/// An address in network byte order as a number.
-#[must_use]
-pub fn address([first, second]: Sixteen) -> u128 {
-    u128::from(u64::from_be(first)) << 64 | u128::from(u64::from_be(second))
-}
-
 /// One TCP state transition, as the tracepoint `sock:inet_sock_set_state` saw it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

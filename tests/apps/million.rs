@@ -4,7 +4,7 @@
 
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
 
-use std::{fs, net::SocketAddr};
+use std::fs;
 
 use anyhow::{Context as _, Result};
 use tcptrace::{
@@ -24,14 +24,14 @@ fn resident_bytes() -> Result<u64> {
 /// as on a host with several CPUs.
 fn entry_to_close_wait(number: u64) -> Transition {
     let [.., a, b, c] = number.to_be_bytes();
-    let remote = SocketAddr::from(([10, a, b, c], 1024 + (number % 60_000) as u16));
+    let remote = ([10, a, b, c], 1024 + (number % 60_000) as u16);
     let cookie = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     Transition {
         key: SocketKey(cookie),
         socket: Socket {
             cookie: Some(cookie),
             netns: Some(4_026_531_840),
-            endpoints: Endpoints { local: ([10, 0, 0, 1], 443).into(), remote },
+            endpoints: Endpoints { local: ([10, 0, 0, 1], 443).into(), remote: remote.into() },
         },
         is_mptcp: false,
         ktime_ns: number * 1_000,

@@ -1,16 +1,16 @@
 //! One look at the descriptor tables of the whole host: which process holds which of the sockets in
 //! question, and who listens. By the kernel's iterator, or from /proc where there is none.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use tcptrace_ebpf::record::{HolderRecord, address};
+use tcptrace_ebpf::record::{self, HolderRecord};
 
 use super::proc_fd;
 use crate::{
     kernel::{HolderScan, LoadError},
     sock_diag::{DiagSocket, TcpFlavour},
-    transition::{Endpoints, Socket, State, StateSet},
+    transition::{Endpoint, Endpoints, Socket, State, StateSet},
 };
 
 /// The descriptors of each process, ascending.
@@ -35,7 +35,7 @@ pub struct Held {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Address {
     netns: u32,
-    local: SocketAddr,
+    local: Endpoint,
 }
 
 /// One of the sockets that listen at an address: with SO_REUSEPORT there can be many.
@@ -107,9 +107,9 @@ impl Look {
     /// queues something waits, unless all seem empty.
     fn candidates(&self, waiting: &Socket) -> impl Iterator<Item = &Listener> {
         let local = waiting.endpoints.local;
-        let any_v4 = SocketAddr::from(([0, 0, 0, 0], local.port()));
-        let any_v6 = SocketAddr::from(([0u16; 8], local.port()));
-        let addresses = if local.is_ipv4() { [local, any_v4, any_v6] } else { [local, any_v6, any_v6] };
+        let any_v4 = Endpoint::from(([0, 0, 0, 0], local.port()));
+        let any_v6 = Endpoint::from(([0u16; 8], local.port()));
+        let addresses = if local.ip().is_ipv4() { [local, any_v4, any_v6] } else { [local, any_v6, any_v6] };
         let at = |local| self.listeners.get(&Address { netns: waiting.netns?, local });
         let found = || addresses.into_iter().filter_map(at);
         let busy = found().find(|listeners| listeners.iter().any(|listener| listener.has_backlog));
@@ -181,7 +181,7 @@ impl Look {
         Ok(look)
     }
 
-    fn listener(&mut self, netns: u32, local: SocketAddr, cookie: u64) -> &mut Listener {
+    fn listener(&mut self, netns: u32, local: Endpoint, cookie: u64) -> &mut Listener {
         let listeners = self.listeners.entry(Address { netns, local }).or_default();
         let at = listeners.iter().position(|listener| listener.cookie == cookie).unwrap_or_else(|| {
             listeners.push(Listener { cookie, has_backlog: false, holders: Holders::new() });
@@ -249,6 +249,9 @@ fn socket(record: &HolderRecord) -> Socket {
     Socket {
         cookie: (record.is_address == 0).then_some(record.cookie),
         netns: Some(record.netns),
-        endpoints: Endpoints::new(address(record.laddr), record.lport, address(record.raddr), record.rport),
+        endpoints: Endpoints {
+            local: Endpoint::from_octets(record::bytes(record.laddr), record.lport),
+            remote: Endpoint::from_octets(record::bytes(record.raddr), record.rport),
+        },
     }
 }

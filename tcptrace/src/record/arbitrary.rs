@@ -2,7 +2,7 @@
 //! shows is neutral, so that a record that was read back is equal to the one that was written.
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr},
     sync::Arc,
 };
 
@@ -18,7 +18,7 @@ use crate::{
     host::identity::HostIdentity,
     owners::{CalledBy, Evidence, OpenedBy, Owner, ProcessIdentity, symbols::Stack},
     transition::{
-        Call, Comm, Endpoints, KernelSocket, OpenedHow, Socket, SocketKey, State, Task, Transition,
+        Call, Comm, Endpoint, Endpoints, KernelSocket, OpenedHow, Socket, SocketKey, State, Task, Transition,
     },
 };
 
@@ -148,7 +148,7 @@ fn address() -> impl Strategy<Value = IpAddr> {
 }
 
 fn socket() -> BoxedStrategy<Socket> {
-    let end = || (address(), any::<u16>()).prop_map(SocketAddr::from);
+    let end = || (address(), any::<u16>()).prop_map(Endpoint::from);
     (option::of(number()), option::of(small()), end(), end())
         .prop_map(|(cookie, netns, local, remote)| Socket {
             cookie,
@@ -305,7 +305,7 @@ fn summary() -> BoxedStrategy<Summary> {
 }
 
 fn process_summary() -> BoxedStrategy<ProcessSummary> {
-    let peer = ((address(), any::<u16>()).prop_map(SocketAddr::from), number());
+    let peer = ((address(), any::<u16>()).prop_map(Endpoint::from), number());
     let peers = vec(peer.prop_map(|(peer, count)| PeerCount { peer, count }), 0..3);
     let stacks = vec((stack(), number()).prop_map(|(stack, count)| StackCount { stack, count }), 0..2);
     let rate = option::of(any::<f64>().prop_filter("JSON has no such number", |rate| rate.is_finite()));

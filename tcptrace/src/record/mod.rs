@@ -292,7 +292,7 @@ pub struct Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerCount {
     /// The peer.
-    pub peer: std::net::SocketAddr,
+    pub peer: crate::transition::Endpoint,
     /// Sockets.
     pub count: u64,
 }

@@ -5,10 +5,7 @@
 mod leak;
 mod summary;
 
-use std::{
-    borrow::Cow,
-    net::{IpAddr, SocketAddr},
-};
+use std::{borrow::Cow, net::IpAddr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, de::Error as _};
@@ -17,7 +14,7 @@ use thiserror::Error;
 use super::{Header, Other, Record, SCHEMA, Timed};
 use crate::{
     host::identity::HostIdentity,
-    transition::{Comm, Endpoints, KernelSocket, Socket, SocketKey, State, Task, Transition},
+    transition::{Comm, Endpoint, Endpoints, KernelSocket, Socket, SocketKey, State, Task, Transition},
 };
 
 /// A text that is no record.
@@ -153,8 +150,7 @@ struct SocketText {
 impl SocketText {
     fn into_socket(self) -> Socket {
         let Self { cookie, netns, laddr, lport, raddr, rport } = self;
-        let endpoints =
-            Endpoints { local: SocketAddr::new(laddr, lport), remote: SocketAddr::new(raddr, rport) };
+        let endpoints = Endpoints { local: Endpoint::new(laddr, lport), remote: Endpoint::new(raddr, rport) };
         Socket { cookie, netns, endpoints }
     }
 }

@@ -1,13 +1,11 @@
 //! What a block has said of its sockets so far, and what that lets one foresee of the next transition. Both directions keep
 //! it in the same way: only what is not as foreseen is written.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
 use super::{
     entries::{LOCAL_ADDRESS, LOCAL_PORT, REMOTE_ADDRESS, REMOTE_PORT},
     wire::Malformed,
 };
-use crate::transition::{Endpoints, State, Transition};
+use crate::transition::{Endpoint, Endpoints, State, Transition};
 
 /// Sockets remembered at once; when there are more, all are forgotten.
 const MAX_SOCKETS: usize = 65_536;
@@ -19,6 +17,14 @@ pub struct Place {
     pub cgroup_id: Option<u64>,
     pub is_mptcp: bool,
     pub has_cookie: bool,
+}
+
+impl Place {
+    /// That of a transition's socket.
+    pub fn of(transition: &Transition) -> Self {
+        let Transition { socket, is_mptcp, cgroup_id, .. } = *transition;
+        Self { netns: socket.netns, cgroup_id, is_mptcp, has_cookie: socket.cookie.is_some() }
+    }
 }
 
 /// What is remembered of a socket, as of its last transition.
@@ -64,10 +70,7 @@ pub struct Sockets {
 }
 
 /// Both ends before anything is known of them.
-const NOWHERE: Endpoints = {
-    let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-    Endpoints { local: nowhere, remote: nowhere }
-};
+const NOWHERE: Endpoints = Endpoints { local: Endpoint::UNSPECIFIED, remote: Endpoint::UNSPECIFIED };
 
 impl Default for Sockets {
     fn default() -> Self {
@@ -118,8 +121,7 @@ impl Sockets {
     /// The ends of the last transition's socket, seen from the other side.
     pub fn mirrored(&self) -> Endpoints {
         let last = self.last.and_then(|number| self.known.get(number));
-        let Endpoints { local, remote } = last.map_or(NOWHERE, |last| last.endpoints);
-        Endpoints { local: remote, remote: local }
+        last.map_or(NOWHERE, |last| last.endpoints).mirrored()
     }
 
     /// The cookie of the socket that was remembered last.
@@ -173,8 +175,8 @@ impl Sockets {
 /// In which parts the ends differ.
 pub fn differences(left: &Endpoints, right: &Endpoints) -> u8 {
     let flag = |is_same: bool, flag| if is_same { 0 } else { flag };
-    flag(left.local.ip() == right.local.ip(), LOCAL_ADDRESS)
+    flag(left.local.is_at(&right.local), LOCAL_ADDRESS)
         | flag(left.local.port() == right.local.port(), LOCAL_PORT)
-        | flag(left.remote.ip() == right.remote.ip(), REMOTE_ADDRESS)
+        | flag(left.remote.is_at(&right.remote), REMOTE_ADDRESS)
         | flag(left.remote.port() == right.remote.port(), REMOTE_PORT)
 }

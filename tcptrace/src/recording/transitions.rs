@@ -39,10 +39,59 @@ pub struct TransitionWriter {
 impl TransitionWriter {
     /// Writes a transition that happened at `time_ns` (nanoseconds since 1970).
     pub fn put(&mut self, out: &mut Dictionary, time_ns: i128, transition: &Transition) {
+        self.put_clock(out, time_ns - i128::from(transition.ktime_ns));
+        let known = self.known(transition);
+        match known {
+            Some(number) if self.goes_on(number, transition) => self.put_short(out, number, transition),
+            _ => self.put_in_full(out, known, transition),
+        }
+        if transition.new_state == State::Close {
+            // It is over: most sockets are not seen again, and the fewer there are to look among, the better. One that
+            // connects once more is told as if it was new.
+            match transition.socket {
+                Socket { cookie: Some(cookie), .. } => self.by_cookie.remove(&cookie),
+                Socket { cookie: None, netns, endpoints } => self.by_endpoints.remove(&(netns, endpoints)),
+            };
+        }
+    }
+
+    /// The number of a socket that was seen before. Such a one has a dwell time; one without is told as if it was not.
+    fn known(&self, transition: &Transition) -> Option<usize> {
+        transition.entered_ns?;
+        match transition.socket {
+            Socket { cookie: Some(cookie), .. } => self.by_cookie.get(&cookie).copied(),
+            Socket { cookie: None, netns, endpoints } => self.by_endpoints.get(&(netns, endpoints)).copied(),
+        }
+    }
+
+    /// Notes a transition if all of it is as foreseen: most are.
+    fn goes_on(&mut self, number: usize, transition: &Transition) -> bool {
+        let Some((place, place_number)) = self.place else { return false };
+        place == Place::of(transition)
+            && self.task == Some(transition.oncpu)
+            && self.sockets.go_on(number, transition, place_number)
+    }
+
+    /// Writes one that was as foreseen.
+    fn put_short(&mut self, out: &mut Dictionary, number: usize, transition: &Transition) {
+        let mut entry = Entry::default();
+        let mut room = entry.room();
+        let is_earlier = transition.ktime_ns < self.ktime_ns;
+        room.put_u8(transition.new_state as u8 | if is_earlier { EARLIER } else { 0 });
+        put_varint(&mut room, transition.ktime_ns.abs_diff(self.ktime_ns));
+        put_varint(&mut room, self.sockets.back(number));
+        let left = room.len();
+        out.bytes.put_slice(entry.filled(left));
+        self.ktime_ns = transition.ktime_ns;
+    }
+
+    /// Writes one of which something was not as foreseen.
+    #[inline(never)]
+    fn put_in_full(&mut self, out: &mut Dictionary, known: Option<usize>, transition: &Transition) {
         let Transition {
             key: _,
             socket: Socket { cookie, netns, endpoints },
-            is_mptcp,
+            is_mptcp: _,
             ktime_ns,
             old_state,
             new_state,
@@ -50,30 +99,9 @@ impl TransitionWriter {
             oncpu,
             kernel_socket: _,
             cause: _,
-            cgroup_id,
+            cgroup_id: _,
         } = *transition;
         let dwell_ns = transition.dwell_ns();
-        self.put_clock(out, time_ns - i128::from(ktime_ns));
-
-        // A socket that was seen before has a dwell time; one without is told as if it was not.
-        let known = match cookie {
-            Some(cookie) => self.by_cookie.get(&cookie),
-            None => self.by_endpoints.get(&(netns, endpoints)),
-        };
-        let known = known.copied().filter(|_| dwell_ns.is_some());
-        let place = Place { netns, cgroup_id, is_mptcp, has_cookie: cookie.is_some() };
-        if let (Some(number), Some((last, place_number))) = (known, self.place)
-            && last == place
-            && self.task == Some(oncpu)
-            && self.sockets.go_on(number, transition, place_number)
-        {
-            let kind = new_state as u8 | if ktime_ns < self.ktime_ns { EARLIER } else { 0 };
-            out.bytes.put_u8(kind);
-            put_varint(&mut out.bytes, ktime_ns.abs_diff(self.ktime_ns));
-            put_varint(&mut out.bytes, self.sockets.back(number));
-            self.ktime_ns = ktime_ns;
-            return;
-        }
         let foreseen = known.and_then(|number| self.sockets.foresee(number));
         let (is_new, foreseen) = match foreseen {
             Some(foreseen) => (false, foreseen),
@@ -89,7 +117,7 @@ impl TransitionWriter {
             kind |= OTHER_TASK;
             self.task = Some(oncpu);
         }
-        let place = self.place(out, place);
+        let place = self.place(out, Place::of(transition));
         let mut unforeseen = self.unforeseen_ends(&foreseen.endpoints, &endpoints);
         let local = (unforeseen & LOCAL_ADDRESS != 0).then(|| out.address(endpoints.local.ip()));
         let remote = (unforeseen & REMOTE_ADDRESS != 0).then(|| out.address(endpoints.remote.ip()));
@@ -107,42 +135,45 @@ impl TransitionWriter {
         }
 
         // All that had to be defined is defined: the entry itself.
-        let bytes = &mut out.bytes;
-        bytes.put_u8(kind);
+        let mut entry = Entry::default();
+        let mut room = entry.room();
+        room.put_u8(kind);
         if unforeseen != 0 {
-            bytes.put_u8(unforeseen);
+            room.put_u8(unforeseen);
         }
-        put_varint(bytes, ktime_ns.abs_diff(self.ktime_ns));
+        put_varint(&mut room, ktime_ns.abs_diff(self.ktime_ns));
         if let (Some(number), false) = (known, is_new) {
-            put_varint(bytes, self.sockets.back(number));
+            put_varint(&mut room, self.sockets.back(number));
         }
         if let Some(task) = other_task {
-            put_varint(bytes, task.into());
+            put_varint(&mut room, task.into());
         }
         if unforeseen & OLD_STATE != 0 {
-            bytes.put_u8(old_state as u8);
+            room.put_u8(old_state as u8);
         }
         if unforeseen & DWELL != 0 {
-            put_varint(bytes, dwell_ns.unwrap_or(0));
+            put_varint(&mut room, dwell_ns.unwrap_or(0));
         }
         if unforeseen & OTHER_PLACE != 0 {
-            put_varint(bytes, place.into());
+            put_varint(&mut room, place.into());
         }
         if let (Some(cookie), true) = (cookie, is_new) {
-            put_signed(bytes, i128::from(cookie) - i128::from(self.sockets.last_cookie()));
+            put_signed(&mut room, i128::from(cookie) - i128::from(self.sockets.last_cookie()));
         }
         if let Some(address) = local {
-            put_varint(bytes, address.into());
+            put_varint(&mut room, address.into());
         }
         if unforeseen & LOCAL_PORT != 0 {
-            bytes.put_u16_le(endpoints.local.port());
+            room.put_u16_le(endpoints.local.port());
         }
         if let Some(address) = remote {
-            put_varint(bytes, address.into());
+            put_varint(&mut room, address.into());
         }
         if unforeseen & REMOTE_PORT != 0 {
-            bytes.put_u16_le(endpoints.remote.port());
+            room.put_u16_le(endpoints.remote.port());
         }
+        let left = room.len();
+        out.bytes.put_slice(entry.filled(left));
 
         self.ktime_ns = ktime_ns;
         let remembered =
@@ -203,6 +234,30 @@ impl TransitionWriter {
             Some(cookie) => self.by_cookie.insert(cookie, number),
             None => self.by_endpoints.insert((netns, endpoints), number),
         };
+    }
+}
+
+/// The longest entry: three single bytes, three numbers of at most 64 bits, four of 32, a difference of cookies, and two
+/// ports.
+const LONGEST: usize = 3 + 3 * 10 + 4 * 5 + 10 + 2 * 2;
+
+/// An entry in the making, which is added to the block in one piece.
+struct Entry([u8; LONGEST]);
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self([0; LONGEST])
+    }
+}
+
+impl Entry {
+    fn room(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
+    /// All but the last `left` bytes.
+    fn filled(&self, left: usize) -> &[u8] {
+        self.0.get(..LONGEST.saturating_sub(left)).unwrap_or_default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The smallest parts of the format: numbers of variable length and texts, written and read back. Reading is total: what
 //! is not there is an error value, and nothing is allocated for a count that the bytes cannot hold.
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::BufMut;
 use thiserror::Error;
 
 /// Bytes that are not what they should be.
@@ -10,7 +10,8 @@ use thiserror::Error;
 pub struct Malformed(pub &'static str);
 
 /// Writes a number: seven bits a byte, the lowest first, the top bit set on all bytes but the last.
-pub fn put_varint(out: &mut BytesMut, mut number: u64) {
+#[inline]
+pub fn put_varint(out: &mut impl BufMut, mut number: u64) {
     while number >= 0x80 {
         out.put_u8(number as u8 | 0x80);
         number >>= 7;
@@ -19,7 +20,7 @@ pub fn put_varint(out: &mut BytesMut, mut number: u64) {
 }
 
 /// As [`put_varint`], for numbers beyond 64 bits.
-fn put_wide(out: &mut BytesMut, mut number: u128) {
+fn put_wide(out: &mut impl BufMut, mut number: u128) {
     while number >= 0x80 {
         out.put_u8(number as u8 | 0x80);
         number >>= 7;
@@ -28,23 +29,23 @@ fn put_wide(out: &mut BytesMut, mut number: u128) {
 }
 
 /// Writes a number with a sign, which is the lowest bit.
-pub fn put_signed(out: &mut BytesMut, number: i128) {
+pub fn put_signed(out: &mut impl BufMut, number: i128) {
     put_wide(out, (number.unsigned_abs() << 1) | u128::from(number < 0));
 }
 
 /// Writes a number that may not be known: 0 when it is not, else the number plus one.
-pub fn put_known(out: &mut BytesMut, number: Option<u64>) {
+pub fn put_known(out: &mut impl BufMut, number: Option<u64>) {
     put_wide(out, number.map_or(0, |number| u128::from(number) + 1));
 }
 
 /// Writes a text: its length in bytes, then UTF-8.
-pub fn put_text(out: &mut BytesMut, text: &str) {
+pub fn put_text(out: &mut impl BufMut, text: &str) {
     put_varint(out, text.len() as u64);
     out.put_slice(text.as_bytes());
 }
 
 /// Writes a text that may not be known: 0 when it is not, else its length plus one, then UTF-8.
-pub fn put_known_text(out: &mut BytesMut, text: Option<&str>) {
+pub fn put_known_text(out: &mut impl BufMut, text: Option<&str>) {
     put_known(out, text.map(|text| text.len() as u64));
     out.put_slice(text.unwrap_or_default().as_bytes());
 }
@@ -153,6 +154,7 @@ impl<'a> Input<'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
+    use bytes::BytesMut;
     use proptest::prelude::*;
 
     use super::*;

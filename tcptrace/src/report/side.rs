@@ -31,7 +31,7 @@ pub struct Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.side {
-            Side::Outgoing => std::net::SocketAddr::new(self.raddr, self.service_port).fmt(formatter),
+            Side::Outgoing => crate::transition::Endpoint::new(self.raddr, self.service_port).fmt(formatter),
             Side::Incoming => write!(formatter, "{} to port {}", self.raddr, self.service_port),
         }
     }

@@ -1,8 +1,11 @@
 //! Puts sockets together that have something in common. Pure.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::collections::HashMap;
 
-use crate::record::{Group, Leak};
+use crate::{
+    record::{Group, Leak},
+    transition::Endpoint,
+};
 
 /// What sockets can have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -23,7 +26,7 @@ impl GroupBy {
         let Some(by) = by else {
             return if leaks.is_empty() { Vec::new() } else { vec![Group { title: None, leaks }] };
         };
-        let mut to_peer: HashMap<SocketAddr, u32> = HashMap::new();
+        let mut to_peer: HashMap<Endpoint, u32> = HashMap::new();
         for leak in &leaks {
             *to_peer.entry(leak.socket.endpoints.remote).or_default() += 1;
         }

@@ -1,6 +1,6 @@
 //! What was reported in a session, summed up by process. Pure; bounded.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
@@ -10,6 +10,7 @@ use crate::{
     owners::{Owner, ProcessIdentity, inspector::Finding, process::DescriptorUse, symbols::Stack},
     record::{PeerCount, ProcessSummary, StackCount},
     sockets::{Since, Ticket},
+    transition::Endpoint,
     transition::Socket,
 };
 
@@ -39,7 +40,7 @@ struct ProcessTally {
     oldest_ns: u64,
     verdicts: FxHashMap<Verdict, u64>,
     /// By address as the remote host chose it: a map that withstands chosen keys.
-    peers: HashMap<SocketAddr, u64>,
+    peers: HashMap<Endpoint, u64>,
     /// How many sockets were opened by which stack; only those whose stack is known.
     stacks: HashMap<Arc<Stack>, u64>,
 }

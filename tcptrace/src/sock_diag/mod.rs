@@ -15,12 +15,10 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
-
 pub use error::Error;
 pub use socket::{Dump, SockDiag};
 
-use crate::transition::{Endpoints, Socket};
+use crate::transition::{Endpoint, Endpoints, Socket};
 
 /// Which of the kernel's TCP protocols to ask for. They have separate tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,9 +36,9 @@ pub struct SocketId {
     /// The socket's cookie.
     pub cookie: u64,
     /// The address and port on this side.
-    pub local: SocketAddr,
+    pub local: Endpoint,
     /// The peer's address and port.
-    pub remote: SocketAddr,
+    pub remote: Endpoint,
     /// The interface index that the socket is bound to; 0 when none. The kernel does not find a bound
     /// socket without it.
     pub interface: u32,
@@ -57,9 +55,9 @@ pub struct DiagSocket {
     /// 4 or 6. An IPv6 socket with an IPv4-mapped peer counts as 4, with IPv4 addresses.
     pub family: u8,
     /// The address and port on this side.
-    pub local: SocketAddr,
+    pub local: Endpoint,
     /// The peer's address and port; unspecified and 0 for a listener.
-    pub remote: SocketAddr,
+    pub remote: Endpoint,
     /// The kernel's number of the state (8 is CLOSE_WAIT).
     pub state: u8,
     /// Inode number in sockfs, as in `/proc/PID/fd` (`socket:[N]`). 0 when no descriptor belongs to

@@ -1,6 +1,7 @@
 //! Decodes what the kernel answers. Pure: any bytes give a value or an error, never a panic.
 
-use std::net::{IpAddr, SocketAddr};
+use crate::transition::Endpoint;
+use std::net::IpAddr;
 
 use netlink_packet_core::{
     NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NetlinkBuffer, NlasIterator, Parseable,
@@ -118,8 +119,8 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
         flavour,
         cookie,
         family: if local.is_ipv4() { 4 } else { 6 },
-        local: SocketAddr::new(local, id.source_port),
-        remote: SocketAddr::new(remote, id.destination_port),
+        local: Endpoint::new(local, id.source_port),
+        remote: Endpoint::new(remote, id.destination_port),
         state: header.state,
         inode: header.inode,
         uid: header.uid,

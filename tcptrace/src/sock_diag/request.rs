@@ -88,7 +88,7 @@ pub(super) fn destroy(socket: &Wanted, sequence: u32) -> Vec<u8> {
 
 fn single(socket: &Wanted, extensions: ExtensionFlags) -> InetRequest {
     InetRequest {
-        family: if socket.local.is_ipv4() { AF_INET } else { AF_INET6 },
+        family: if socket.local.ip().is_ipv4() { AF_INET } else { AF_INET6 },
         protocol: IPPROTO_TCP,
         extensions,
         states: StateFlags::from_bits_retain(StateSet::ALL.bits()),

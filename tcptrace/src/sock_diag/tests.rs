@@ -68,7 +68,7 @@ fn a_held_close_wait_socket_is_found_by_its_cookie_with_queue_inode_uid_and_time
     let cookie = cookie_of(&held);
     let socket = await_close_wait(&mut diag, TcpFlavour::Tcp, |socket| socket.cookie == cookie);
     assert_eq!((socket.family, socket.state), (4, 8));
-    assert_eq!((socket.local, socket.remote), (held.local_addr().unwrap(), peer_address));
+    assert_eq!((socket.local, socket.remote), (held.local_addr().unwrap().into(), peer_address.into()));
     assert_eq!(socket.inode, inode_of(&held));
     assert_eq!(socket.uid, rustix::process::geteuid().as_raw());
     assert_eq!(socket.recv_q, 6, "five bytes and the FIN");
@@ -119,13 +119,17 @@ fn a_socket_that_was_never_accepted_has_no_inode() {
     let peer_address = peer.local_addr().unwrap();
     drop(peer);
     let mut diag = SockDiag::open_here().unwrap();
-    let socket = await_close_wait(&mut diag, TcpFlavour::Tcp, |socket| socket.remote == peer_address);
+    let socket = await_close_wait(&mut diag, TcpFlavour::Tcp, |socket| socket.remote == peer_address.into());
     assert_eq!((socket.family, socket.inode, socket.recv_q), (6, 0, 1));
 
     let listening = all(&mut diag, TcpFlavour::Tcp, StateSet::LISTEN);
     let cookie = cookie_of(&listener);
     let found = listening.iter().find(|socket| socket.cookie == cookie).unwrap();
-    assert_eq!((found.local, found.recv_q), (listener.local_addr().unwrap(), 1), "one waits for accept()");
+    assert_eq!(
+        (found.local, found.recv_q),
+        (listener.local_addr().unwrap().into(), 1),
+        "one waits for accept()"
+    );
     assert_eq!(found.inode, inode_of(&listener));
 }
 
@@ -143,7 +147,7 @@ fn a_mapped_connection_counts_as_ipv4_and_is_found_again() {
     let cookie = cookie_of(&held);
     let socket = await_close_wait(&mut diag, TcpFlavour::Tcp, |socket| socket.cookie == cookie);
     assert_eq!(socket.family, 4);
-    assert_eq!(socket.local, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    assert_eq!(socket.local, (Ipv4Addr::LOCALHOST, port).into());
     assert_eq!(diag.lookup(TcpFlavour::Tcp, &socket.id(), true).unwrap().unwrap().cookie, cookie);
 }
 
@@ -166,7 +170,7 @@ fn time_wait_is_a_minisocket_with_the_time_left() {
         let waiting = all(&mut diag, TcpFlavour::Tcp, StateSet::TIME_WAIT);
         // The port alone is not enough: another connection from it, to elsewhere, may be in TIME_WAIT too.
         let is_ours = |socket: &DiagSocket| {
-            (socket.local, socket.remote) == (first_address, listener.local_addr().unwrap())
+            (socket.local, socket.remote) == (first_address.into(), listener.local_addr().unwrap().into())
         };
         if let Some(socket) = waiting.into_iter().find(is_ours) {
             break socket;
@@ -202,7 +206,7 @@ fn an_mptcp_socket_is_listed_apart_from_its_subflows() {
     let cookie = cookie_of(&held);
     let socket = await_close_wait(&mut diag, TcpFlavour::Mptcp, |socket| socket.cookie == cookie);
     assert_eq!(socket.inode, inode_of(&held));
-    assert_eq!(socket.local, held.local_addr().unwrap().as_socket().unwrap());
+    assert_eq!(socket.local, held.local_addr().unwrap().as_socket().unwrap().into());
     assert_eq!(diag.lookup(TcpFlavour::Mptcp, &socket.id(), false).unwrap().unwrap().cookie, cookie);
     let subflows = all(&mut diag, TcpFlavour::Tcp, StateSet::ALL);
     assert!(subflows.iter().all(|subflow| subflow.cookie != cookie));
@@ -245,8 +249,8 @@ fn only_the_very_socket_is_ended_and_never_the_one_that_took_its_place() {
     let (old, old_peer) = half_closed_from(&listener, 0);
     let id = |held: &TcpStream| SocketId {
         cookie: cookie_of(held),
-        local: held.local_addr().unwrap(),
-        remote: held.peer_addr().unwrap(),
+        local: held.local_addr().unwrap().into(),
+        remote: held.peer_addr().unwrap().into(),
         interface: 0,
     };
     let (old_id, port) = (id(&old), old_peer.local_addr().unwrap().port());

@@ -1,7 +1,5 @@
 //! What is kept of one socket: small, because there may be a million of them.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-
 use super::Ticket;
 use crate::transition::{Endpoints, KernelSocket, Socket};
 
@@ -56,40 +54,27 @@ pub(super) enum Phase {
     Ignored,
 }
 
-/// A socket in CLOSE_WAIT. Addresses lie here in their 16-byte form: a `SocketAddr` is twice as large.
+/// A socket in CLOSE_WAIT, without the room that an `Option` takes.
 #[derive(Debug)]
 pub(super) struct Entry {
     since: Since,
     cookie: u64,
     kernel_socket: u64,
-    laddr: [u8; 16],
-    raddr: [u8; 16],
-    lport: u16,
-    rport: u16,
+    endpoints: Endpoints,
     netns: u32,
     pub phase: Phase,
 }
 
 const _: () = assert!(size_of::<Entry>() <= 96, "a million entries have to stay under 200 MB");
 
-fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    }
-}
-
 impl Entry {
     pub fn new(socket: &Socket, since: Since, kernel_socket: Option<KernelSocket>) -> Self {
-        let Socket { cookie, netns, endpoints: Endpoints { local, remote } } = socket;
+        let Socket { cookie, netns, endpoints } = *socket;
         Self {
             since,
             cookie: cookie.unwrap_or(0),
             kernel_socket: kernel_socket.map_or(0, |socket| socket.0),
-            laddr: octets(local.ip()),
-            raddr: octets(remote.ip()),
-            lport: local.port(),
-            rport: remote.port(),
+            endpoints,
             netns: netns.unwrap_or(0),
             phase: Phase::BeingLookedAt,
         }
@@ -115,15 +100,14 @@ impl Entry {
     }
 
     pub fn endpoints(&self) -> Endpoints {
-        let address = |octets, port| SocketAddr::new(IpAddr::V6(Ipv6Addr::from(octets)).to_canonical(), port);
-        Endpoints { local: address(self.laddr, self.lport), remote: address(self.raddr, self.rport) }
+        self.endpoints
     }
 
     pub fn socket(&self) -> Socket {
         Socket {
             cookie: (self.cookie != 0).then_some(self.cookie),
             netns: (self.netns != 0).then_some(self.netns),
-            endpoints: self.endpoints(),
+            endpoints: self.endpoints,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What may be advised about a namespace's TIME_WAIT: each advice with the numbers behind it. Its words are in
 //! `prose`, and when it is given is in `rules`.
 
-use std::net::{IpAddr, SocketAddr};
+use crate::transition::Endpoint;
+use std::net::IpAddr;
 
 use crate::host::sysctl_files::Setting;
 
@@ -20,7 +21,7 @@ pub enum Advice {
     /// The ports of a destination run out, or have.
     PortsRunDry {
         /// Where to.
-        remote: SocketAddr,
+        remote: Endpoint,
         /// From which address.
         local: IpAddr,
         /// Ports that cannot be had now.
@@ -39,7 +40,7 @@ pub enum Advice {
     /// Many short connections to one destination.
     ConnectionPool {
         /// Where to.
-        remote: SocketAddr,
+        remote: Endpoint,
         /// Who closed most of them, where that was seen.
         who: Option<Closer>,
         /// Minisockets.
@@ -54,7 +55,7 @@ pub enum Advice {
     /// A server closes first.
     ServerClosesFirst {
         /// The service.
-        local: SocketAddr,
+        local: Endpoint,
         /// Who closed most of them, where that was seen.
         who: Option<Closer>,
         /// Minisockets.

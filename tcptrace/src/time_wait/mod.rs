@@ -15,7 +15,8 @@ pub mod reuse;
 pub mod rules;
 pub mod table;
 
-use std::net::{IpAddr, SocketAddr};
+use crate::transition::Endpoint;
+use std::net::IpAddr;
 
 pub use self::group::Group;
 
@@ -27,12 +28,12 @@ pub enum Destination {
         /// The address on this side.
         local: IpAddr,
         /// The peer.
-        remote: SocketAddr,
+        remote: Endpoint,
     },
     /// Connections that were made to a port of this host.
     Incoming {
         /// The service.
-        local: SocketAddr,
+        local: Endpoint,
     },
 }
 

@@ -4,7 +4,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use rustc_hash::FxHashSet;
@@ -12,7 +12,7 @@ use rustc_hash::FxHashSet;
 use super::{CloserId, Destination, Group, group::remember, ports::PortBudget};
 use crate::{
     sock_diag::DiagSocket,
-    transition::{Endpoints, State},
+    transition::{Endpoint, Endpoints, State},
 };
 
 /// Destinations told apart in a namespace; minisockets of further ones are counted.
@@ -33,7 +33,7 @@ pub struct Table {
     /// Minisockets of destinations that there was no room for.
     pub crowded_out: u64,
     /// Where somebody listens, with the inode numbers of the listeners.
-    listeners: HashMap<SocketAddr, Vec<u32>>,
+    listeners: HashMap<Endpoint, Vec<u32>>,
     groups: HashMap<Destination, Group>,
     /// The kernel's list is no snapshot: it may show a socket twice.
     seen: FxHashSet<u64>,
@@ -100,12 +100,12 @@ impl Table {
         self.seen = FxHashSet::default();
         let single = |(key, group): (&Destination, &Group)| match key {
             Destination::Outgoing { local, remote } if group.minisockets() == 1 => {
-                Some((SocketAddr::new(*local, group.first_port), *remote, *key))
+                Some((Endpoint::new(*local, group.first_port), *remote, *key))
             }
             _ => None,
         };
         let singles: Vec<_> = self.groups.iter().filter_map(single).collect();
-        let mut clients: HashMap<SocketAddr, u32> = HashMap::new();
+        let mut clients: HashMap<Endpoint, u32> = HashMap::new();
         for (local, ..) in &singles {
             *clients.entry(*local).or_default() += 1;
         }
@@ -174,8 +174,8 @@ impl Table {
 }
 
 /// The addresses that a listener for this one may have: itself, or any. One for IPv6 takes IPv4 as well.
-fn addresses(local: SocketAddr) -> [SocketAddr; 3] {
-    let any = |ip: IpAddr| SocketAddr::new(ip, local.port());
+fn addresses(local: Endpoint) -> [Endpoint; 3] {
+    let any = |ip: IpAddr| Endpoint::new(ip, local.port());
     [local, any(Ipv4Addr::UNSPECIFIED.into()), any(Ipv6Addr::UNSPECIFIED.into())]
 }
 

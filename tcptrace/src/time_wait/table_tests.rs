@@ -10,11 +10,11 @@ use crate::{
 };
 
 fn socket(cookie: u64, state: State, local: &str, remote: &str, left_ms: Option<u32>) -> DiagSocket {
-    let (local, remote): (SocketAddr, SocketAddr) = (local.parse().unwrap(), remote.parse().unwrap());
+    let [local, remote] = [local, remote].map(|end| end.parse::<Endpoint>().unwrap());
     DiagSocket {
         flavour: TcpFlavour::Tcp,
         cookie,
-        family: if local.is_ipv4() { 4 } else { 6 },
+        family: Endpoints { local, remote }.family(),
         local,
         remote,
         state: state as u8,

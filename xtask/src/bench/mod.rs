@@ -100,7 +100,9 @@ impl Bench {
         setpriority_process(None, HIGHEST_PRIORITY).context("cannot raise the priority")?;
         match &self.what {
             Some(What::Rate) => return rate::measure(&programs, self.connections),
-            Some(What::Export(export)) => return export.measure(&programs, self.rounds, self.connections),
+            Some(What::Export(export)) => {
+                return export.measure(&programs, self.rounds, self.connections, &self.only);
+            }
             _ => {}
         }
         let outcome = rounds::measure(&programs, self.rounds, self.connections, &self.only)?;

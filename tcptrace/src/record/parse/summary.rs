@@ -1,10 +1,6 @@
 //! Reads the summary of a session.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{
@@ -17,6 +13,7 @@ use crate::{
     diagnosis::Verdict,
     owners::{ProcessIdentity, symbols::Stack},
     record::{PeerCount, ProcessSummary, StackCount, Summary, Totals},
+    transition::Endpoint,
 };
 
 /// Counts by verdict, in the order they are written in.
@@ -80,8 +77,7 @@ struct ProcessText {
 
 impl ProcessText {
     fn into_summary(self) -> ProcessSummary {
-        let peer =
-            |PeerText { raddr, rport, count }| PeerCount { peer: SocketAddr::new(raddr, rport), count };
+        let peer = |PeerText { raddr, rport, count }| PeerCount { peer: Endpoint::new(raddr, rport), count };
         let stack = |StackText { count, site, stack, stack_is_cut }| StackCount {
             stack: Arc::new(Stack { frames: stack, site, is_cut: stack_is_cut }),
             count,

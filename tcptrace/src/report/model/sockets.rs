@@ -1,11 +1,9 @@
 //! What a report says of stays in CLOSE_WAIT.
 
-use std::net::SocketAddr;
-
 use serde::Serialize;
 
 use super::{ProcessName, Time};
-use crate::{diagnosis::Verdict, owners::Evidence, record::EndedHow};
+use crate::{diagnosis::Verdict, owners::Evidence, record::EndedHow, transition::Endpoint};
 
 /// Stays in CLOSE_WAIT.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -132,9 +130,9 @@ pub struct WorstSocket {
     /// Its host, where there are several.
     pub host: Option<String>,
     /// This side.
-    pub local: SocketAddr,
+    pub local: Endpoint,
     /// The peer.
-    pub remote: SocketAddr,
+    pub remote: Endpoint,
     /// When it entered CLOSE_WAIT, at the latest.
     pub since: Time,
     /// Whether that is exact.

@@ -1,6 +1,6 @@
 //! Records made in code. Times are seconds after [`start`].
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -17,7 +17,7 @@ use crate::{
         sums::{Threshold, Window},
     },
     transition::{
-        Call, Comm, Endpoints, KernelSocket, OpenedHow, Socket, SocketKey, State, Task, Transition,
+        Call, Comm, Endpoint, Endpoints, KernelSocket, OpenedHow, Socket, SocketKey, State, Task, Transition,
     },
 };
 
@@ -38,7 +38,7 @@ pub fn ends(client: u16) -> Endpoints {
 
 /// A connection of this host to the service at this address.
 pub fn towards(service: &str, local_port: u16) -> Endpoints {
-    let remote = service.parse().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+    let remote = service.parse().unwrap_or(Endpoint::UNSPECIFIED);
     Endpoints { local: ([10, 0, 0, 1], local_port).into(), remote }
 }
 

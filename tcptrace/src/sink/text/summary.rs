@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Write},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
 };
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     diagnosis::Verdict,
     record::{PeerCount, ProcessSummary, Summary, Totals},
+    transition::Endpoint,
     units::{Elapsed, plural},
 };
 
@@ -184,7 +185,7 @@ fn by_host(peers: &[PeerCount]) -> Vec<String> {
     let mut hosts: Vec<_> = hosts.into_iter().collect();
     hosts.sort_by_key(|(_, (sum, _))| std::cmp::Reverse(*sum));
     let shown = |(host, (sum, ports)): (IpAddr, (u64, Vec<u16>))| match ports[..] {
-        [port] => format!("{} ({sum})", SocketAddr::new(host, port)),
+        [port] => format!("{} ({sum})", Endpoint::new(host, port)),
         _ => format!("{host} ({sum}, from {} ports)", ports.len()),
     };
     hosts.into_iter().map(shown).collect()
@@ -196,10 +197,8 @@ mod tests {
 
     #[test]
     fn clients_are_told_by_host_and_services_by_port() {
-        let peer = |text: &str, count| PeerCount {
-            peer: text.parse().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0))),
-            count,
-        };
+        let peer =
+            |text: &str, count| PeerCount { peer: text.parse().unwrap_or(Endpoint::UNSPECIFIED), count };
         let peers = [peer("10.0.0.9:5432", 7), peer("10.0.0.1:40001", 5), peer("10.0.0.1:40002", 4)];
         assert_eq!(by_host(&peers), ["10.0.0.1 (9, from 2 ports)", "10.0.0.9:5432 (7)"]);
     }

@@ -50,8 +50,15 @@ struct Kept {
 
 impl Export {
     /// Measures and prints.
-    pub fn measure(&self, programs: &Programs, rounds: u32, connections: u64) -> Result<ExitCode> {
+    pub fn measure(
+        &self,
+        programs: &Programs,
+        rounds: u32,
+        connections: u64,
+        only: &[String],
+    ) -> Result<ExitCode> {
         let (mut ways, absent) = ways(programs);
+        ways.retain(|way| only.is_empty() || only.iter().any(|word| way.configuration.name.contains(word)));
         for round in 0..rounds as usize {
             eprintln!("round {} of {rounds}", round + 1);
             for turn in 0..ways.len() {
