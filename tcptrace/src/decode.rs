@@ -4,9 +4,7 @@ use tcptrace_ebpf::record::{self, TransitionRecord};
 use thiserror::Error;
 use zerocopy::FromBytes as _;
 
-use crate::transition::{
-    Cause, Comm, Endpoint, Endpoints, KernelSocket, Socket, SocketKey, State, Task, Transition,
-};
+use crate::transition::{Cause, Comm, Endpoints, KernelSocket, Socket, SocketKey, State, Task, Transition};
 
 /// What a socket is told apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +54,12 @@ pub fn transition(bytes: &[u8], identity: Identity) -> Result<Transition, Undeco
         socket: Socket {
             cookie: known(record.cookie),
             netns: known(record.netns),
-            endpoints: Endpoints {
-                local: Endpoint::from_octets(record::bytes(record.laddr), record.lport),
-                remote: Endpoint::from_octets(record::bytes(record.raddr), record.rport),
-            },
+            endpoints: Endpoints::new(
+                record::bytes(record.laddr),
+                record.lport,
+                record::bytes(record.raddr),
+                record.rport,
+            ),
         },
         is_mptcp: record.mptcp != 0,
         ktime_ns: record.ktime_ns,

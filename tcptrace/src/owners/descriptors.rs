@@ -249,9 +249,11 @@ fn socket(record: &HolderRecord) -> Socket {
     Socket {
         cookie: (record.is_address == 0).then_some(record.cookie),
         netns: Some(record.netns),
-        endpoints: Endpoints {
-            local: Endpoint::from_octets(record::bytes(record.laddr), record.lport),
-            remote: Endpoint::from_octets(record::bytes(record.raddr), record.rport),
-        },
+        endpoints: Endpoints::new(
+            record::bytes(record.laddr),
+            record.lport,
+            record::bytes(record.raddr),
+            record.rport,
+        ),
     }
 }

@@ -154,7 +154,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::transition::{Endpoint, Endpoints, KernelSocket, SocketKey, State};
+    use crate::transition::{Endpoints, KernelSocket, SocketKey, State};
 
     fn state() -> impl Strategy<Value = State> {
         (1_u8..=12).prop_map(|number| State::from_number(number).unwrap())
@@ -173,9 +173,7 @@ mod tests {
                         address[..12].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
                     }
                 }
-                let (local, remote) =
-                    (Endpoint::from_octets(laddr, lport), Endpoint::from_octets(raddr, rport));
-                Socket { cookie, netns, endpoints: Endpoints { local, remote } }
+                Socket { cookie, netns, endpoints: Endpoints::new(laddr, lport, raddr, rport) }
             });
         let comm = prop_oneof![
             "[ -~]{0,15}".prop_map(|text| text.into_bytes()),

@@ -1,15 +1,13 @@
 //! Ends one socket, by its cookie (SOCK_DESTROY). Decides nothing: which sockets are to end is the job of
 //! `clear`.
 
-use crate::transition::Endpoint;
-use std::net::Ipv4Addr;
-
 use rustix::io::Errno;
 
 use super::{
     Error, SockDiag, SocketId, TcpFlavour, request,
     socket::{Ending, refusal},
 };
+use crate::transition::Endpoint;
 
 const ENDING: &str = "ending a TCP socket";
 
@@ -53,7 +51,7 @@ impl SockDiag {
     /// [`Error::NoDestroy`] when it has not, [`Error::NotSupported`] when sock_diag is not to be had.
     pub fn probe_destroy(&mut self) -> Result<(), Error> {
         self.probe(TcpFlavour::Tcp)?;
-        let nowhere = Endpoint::from((Ipv4Addr::UNSPECIFIED, 0));
+        let nowhere = Endpoint::UNSPECIFIED;
         // 0 is no cookie: the kernel counts from 1 (`sock_gen_cookie`).
         let nobody = SocketId { cookie: 0, local: nowhere, remote: nowhere, interface: 0 };
         match self.destroy(&nobody) {

@@ -1,6 +1,5 @@
 //! Decodes what the kernel answers. Pure: any bytes give a value or an error, never a panic.
 
-use crate::transition::Endpoint;
 use std::net::IpAddr;
 
 use netlink_packet_core::{
@@ -13,6 +12,7 @@ use netlink_packet_sock_diag::{
 };
 
 use super::{ActivityTimes, DiagSocket, TcpFlavour, request::TCPDIAG_GETSOCK};
+use crate::transition::Endpoint;
 
 /// Length of `struct inet_diag_msg`, after which the attributes begin.
 const HEADER_LENGTH: usize = 72;

@@ -1,10 +1,9 @@
 //! What may be advised about a namespace's TIME_WAIT: each advice with the numbers behind it. Its words are in
 //! `prose`, and when it is given is in `rules`.
 
-use crate::transition::Endpoint;
 use std::net::IpAddr;
 
-use crate::host::sysctl_files::Setting;
+use crate::{host::sysctl_files::Setting, transition::Endpoint};
 
 /// A process, or several of one name, as people are told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,8 +15,9 @@ pub mod reuse;
 pub mod rules;
 pub mod table;
 
-use crate::transition::Endpoint;
 use std::net::IpAddr;
+
+use crate::transition::Endpoint;
 
 pub use self::group::Group;
 

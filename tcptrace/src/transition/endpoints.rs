@@ -1,6 +1,7 @@
 //! The ends of a connection, in the form in which they are compared and copied for every transition.
 
 use std::{
+    cmp::Ordering,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
@@ -8,7 +9,7 @@ use std::{
 /// An address with a port. An IPv4-mapped IPv6 address is IPv4 here.
 ///
 /// What [`SocketAddr`] says, in 18 bytes instead of 32, and compared without looking at its kind first.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// As on the wire; an IPv4 address in its v4-mapped form.
     octets: [u8; 16],
@@ -27,11 +28,6 @@ impl Endpoint {
         let mut endpoint = Self { port, ..Self::UNSPECIFIED };
         endpoint.set_ip(address);
         endpoint
-    }
-
-    /// From an address in network byte order (IPv4 v4-mapped).
-    pub fn from_octets(octets: [u8; 16], port: u16) -> Self {
-        Self { octets, port }
     }
 
     /// The address.
@@ -65,6 +61,19 @@ impl Endpoint {
     /// Whether the address is the same; the port may be another.
     pub fn is_at(&self, other: &Self) -> bool {
         self.octets == other.octets
+    }
+}
+
+/// As of a [`SocketAddr`]: IPv4 comes first.
+impl Ord for Endpoint {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.ip(), self.port).cmp(&(other.ip(), other.port))
+    }
+}
+
+impl PartialOrd for Endpoint {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -123,6 +132,12 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
+    /// From addresses in network byte order (IPv4 v4-mapped) and ports.
+    pub fn new(laddr: [u8; 16], lport: u16, raddr: [u8; 16], rport: u16) -> Self {
+        let end = |octets, port| Endpoint { octets, port };
+        Self { local: end(laddr, lport), remote: end(raddr, rport) }
+    }
+
     /// 4 or 6.
     pub fn family(&self) -> u8 {
         if self.local.ip().is_ipv4() { 4 } else { 6 }
@@ -143,16 +158,26 @@ mod tests {
     #[test]
     fn a_mapped_address_is_ipv4() {
         let mapped = Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().octets();
-        let end = Endpoint::from_octets(mapped, 80);
-        assert_eq!(Endpoints { local: end, remote: end }.family(), 4);
-        assert_eq!(end.to_string(), "192.0.2.1:80");
-        assert_eq!(end, ([192, 0, 2, 1], 80).into());
+        let endpoints = Endpoints::new(mapped, 80, mapped, 5000);
+        assert_eq!(endpoints.family(), 4);
+        assert_eq!(endpoints.local.to_string(), "192.0.2.1:80");
+        assert_eq!(endpoints.local, ([192, 0, 2, 1], 80).into());
         // The bits of one in another place make none.
         for address in ["::c000:201", "64:ff9b::ffff:c000:201", "::1", "::", "::fffe:c000:201"] {
             let octets = address.parse::<Ipv6Addr>().unwrap().octets();
-            let end = Endpoint::from_octets(octets, 80);
+            let end = Endpoints::new(octets, 80, octets, 5000).local;
             assert_eq!(end.ip().to_string(), address);
             assert_eq!(Endpoint::from(SocketAddr::from(end)), end);
         }
+    }
+
+    #[test]
+    fn the_order_is_that_of_socket_addresses() {
+        let texts = ["[::1]:80", "10.0.0.2:80", "[2001:db8::1]:443", "10.0.0.2:9", "0.0.0.0:0", "[::]:1"];
+        let mut endpoints = texts.map(|text| text.parse::<Endpoint>().unwrap());
+        let mut addresses = texts.map(|text| text.parse::<SocketAddr>().unwrap());
+        endpoints.sort();
+        addresses.sort();
+        assert_eq!(endpoints.map(SocketAddr::from), addresses);
     }
 }

@@ -21,6 +21,13 @@ pub struct Configuration {
     pub every_transition: bool,
 }
 
+impl Configuration {
+    /// Whether it is to be measured: one of the words of `--only` is in its name, or there are none.
+    pub fn is_among(&self, only: &[String]) -> bool {
+        only.is_empty() || only.iter().any(|word| self.name.contains(word))
+    }
+}
+
 /// Where a tracer tells what it lost.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Loss {

@@ -49,9 +49,7 @@ pub struct Outcome {
 /// Measures every configuration that has one of `only` in its name, or all.
 pub fn measure(programs: &Programs, rounds: u32, connections: u64, only: &[String]) -> Result<Outcome> {
     let (mut configurations, absent) = configuration::all(programs);
-    if !only.is_empty() {
-        configurations.retain(|one| only.iter().any(|word| one.name.contains(word.as_str())));
-    }
+    configurations.retain(|one| one.is_among(only));
     let mut series: Vec<Series> = configurations
         .iter()
         .map(|one| Series { name: one.name.clone(), rounds: Vec::new(), failure: None })

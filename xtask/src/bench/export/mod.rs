@@ -58,7 +58,7 @@ impl Export {
         only: &[String],
     ) -> Result<ExitCode> {
         let (mut ways, absent) = ways(programs);
-        ways.retain(|way| only.is_empty() || only.iter().any(|word| way.configuration.name.contains(word)));
+        ways.retain(|way| way.configuration.is_among(only));
         for round in 0..rounds as usize {
             eprintln!("round {} of {rounds}", round + 1);
             for turn in 0..ways.len() {
