@@ -134,6 +134,10 @@ struct Harmless;
 
 impl Formatter for Harmless {
     fn write_string_fragment<W: Write + ?Sized>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        // Most are plain, and JSON has escaped all other controls of ASCII already.
+        if fragment.is_ascii() && !fragment.as_bytes().contains(&0x7f) {
+            return out.write_all(fragment.as_bytes());
+        }
         let mut from = 0;
         for (at, character) in fragment.char_indices().filter(|(_, character)| is_harmful(*character)) {
             out.write_all(fragment.get(from..at).unwrap_or_default().as_bytes())?;
