@@ -15,7 +15,7 @@ use crate::support::process::Process;
 use crate::support::run::{Ran, run, run_command};
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
-use crate::support::{TCPTRACE, live, until};
+use crate::support::{TCPTRACE, copy_of_the_tool, live, until};
 
 const LEAKED: u64 = 5;
 
@@ -81,9 +81,8 @@ fn the_culprit_of_a_kept_session_is_named_without_root_in_every_form() {
     }
     let kept = Kept::session(&["trace", "--owners", "--older-than", "1s"], "session.tct", false);
     let (port, culprit) = (kept.port(), kept.culprit());
-    // The tool may lie where only root gets to.
     let tool = kept.path("tcptrace");
-    fs::copy(TCPTRACE, &tool).unwrap();
+    copy_of_the_tool(&tool);
     let report = |form: &str| {
         let mut command = Command::new(&tool);
         command.args(["report", "--lport", &port, "--format", form]).arg(kept.path("session.tct"));

@@ -14,7 +14,7 @@ use crate::support::leaky::Leaky;
 use crate::support::process::Process;
 use crate::support::run::{run, run_command};
 use crate::support::tracer::Tracer;
-use crate::support::{Backend, TCPTRACE, free_port, live};
+use crate::support::{Backend, TCPTRACE, copy_of_the_tool, free_port, live};
 
 #[test]
 fn a_signal_ends_a_session_with_its_summary() {
@@ -106,11 +106,10 @@ fn an_ordinary_user_is_told_that_root_is_needed() {
     if !live() {
         return;
     }
-    // Where the tool was built, other users may have no access.
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let copy = folder.path().join("tcptrace");
-    std::fs::copy(TCPTRACE, &copy).unwrap();
+    copy_of_the_tool(&copy);
     for command in ["leaks", "trace"] {
         let ran = run_command(Command::new(&copy).arg(command).current_dir("/").uid(65_534).gid(65_534));
         ran.refuses(3, &["root", "sudo"]);

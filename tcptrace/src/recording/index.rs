@@ -58,10 +58,15 @@ fn together(neighbours: &[(u64, IndexEntry)]) -> Option<(u64, IndexEntry)> {
     })
 }
 
+/// Bytes of a [`trailer`] with so many entries.
+pub fn trailer_length(entries: usize) -> usize {
+    HEADER_BYTES + entries.min(MAX_ENTRIES) * size_of::<Entry>() + TAIL_BYTES
+}
+
 /// What a file that is complete ends with. `index` are its blocks as [`note`] keeps them, in order, each with its offset in
 /// the uncompressed file in bytes.
 pub fn trailer(index: &[(u64, IndexEntry)]) -> Bytes {
-    let mut block = BytesMut::with_capacity(HEADER_BYTES + size_of_val(index) + TAIL_BYTES);
+    let mut block = BytesMut::with_capacity(trailer_length(index.len()));
     frame::begin(&mut block);
     for (offset, entry) in index.chunks(index.len().div_ceil(MAX_ENTRIES).max(1)).filter_map(together) {
         let IndexEntry { first_record, records, earliest_ns, latest_ns, has_summary } = entry;

@@ -19,7 +19,7 @@ pub use self::{
     decoder::{BlockDecoder, Item},
     encoder::BlockEncoder,
     frame::{BlockHeader, HEADER_BYTES, Kind, MAX_PAYLOAD},
-    index::{TAIL_BYTES, index_length, note, parse_index, trailer},
+    index::{TAIL_BYTES, index_length, note, parse_index, trailer, trailer_length},
     preamble::{FILE_MAGIC, MAX_OPENING, Opening, opening, preamble},
     wire::Malformed,
 };

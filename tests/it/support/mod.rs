@@ -29,6 +29,7 @@ pub mod waiter;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,6 +39,15 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// The tool.
 pub const TCPTRACE: &str = env!("CARGO_BIN_EXE_tcptrace");
+
+/// A copy of the tool at another place, for users who have no access to where it was built.
+///
+/// A child makes it: a descriptor of our own that is open for writing could be inherited by what another test
+/// starts at this moment, and the kernel executes no file that somebody may write to.
+pub fn copy_of_the_tool(to: &Path) {
+    let status = Command::new("cp").arg(TCPTRACE).arg(to).status().expect("cp");
+    assert!(status.success(), "cp {TCPTRACE} {}: {status}", to.display());
+}
 
 /// A test program, which cargo builds beside the tool.
 pub fn example(name: &str) -> PathBuf {

@@ -25,8 +25,15 @@ pub struct Recorder {
 /// How a session ended.
 pub struct Ended {
     pub code: Option<i32>,
+    /// What it said, but for what it lost.
     pub messages: String,
+    /// Transitions that it says it lost: on a host that is out of CPU time the kernel leaves out a few runs of a
+    /// program.
+    pub lost: u64,
 }
+
+/// More is not left out by the kernel among the transitions of a test: it would be a fault of the session.
+const LEFT_OUT: u64 = 20;
 
 impl Recorder {
     /// Starts a session that writes to these files; returns when all of them have been begun, which is when it is
@@ -98,11 +105,22 @@ impl Recorder {
         });
         let code = process.wait().code();
         reader.join().expect("the thread that reads");
-        Ended { code, messages: process.messages() }
+        Ended::of(code, &process.messages())
     }
 }
 
 impl Ended {
+    /// Takes what was lost out of what was said.
+    pub fn of(code: Option<i32>, said: &str) -> Self {
+        let (losses, others): (Vec<&str>, Vec<&str>) =
+            said.split_inclusive('\n').partition(|line| line.contains(" lost, most because"));
+        let number = |line: &str| line.split(' ').find_map(|word| word.parse::<u64>().ok());
+        let lost: u64 =
+            losses.iter().map(|line| number(line).unwrap_or_else(|| panic!("no number in {line}"))).sum();
+        assert!(lost <= LEFT_OUT, "{lost} transitions were lost, and nothing held the session up:\n{said}");
+        Self { code, messages: others.concat(), lost }
+    }
+
     /// It ended well and had nothing to complain of.
     pub fn is_well(&self) {
         assert_eq!(self.code, Some(0), "the exit code; it said:\n{}", self.messages);

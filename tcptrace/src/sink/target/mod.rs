@@ -5,33 +5,37 @@
 //! After a failure everything is as before, but for bytes of the same chunk that were written already:
 //! whoever tries again goes on behind them.
 
+mod compression;
+mod current;
+mod files;
+
 use std::{
     fs::File,
-    io::{self, Write as _},
-    os::unix::fs::MetadataExt as _,
+    io,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use rustix::{
-    event::{PollFd, PollFlags, poll},
     fs::{Mode, OFlags, fdatasync, fsync, openat},
     io::Errno,
 };
-use zstd::{bulk::Compressor, zstd_safe::CParameter};
+use zstd::bulk::Compressor;
 
+use self::{
+    compression::{compress, compressor},
+    current::Current,
+    files::Files,
+};
 use super::{
-    FileOptions, Format,
+    FileOptions, Format, Rotation,
     encoder::Chunk,
     file::{self, Existing, Joint, OpenError, Opened, Place},
     rotation,
 };
-use crate::recording::{self, IndexEntry};
+use crate::recording;
 
 /// How long a file that could not be moved away is written to before that is tried again.
 const ROTATION_PAUSE: Duration = Duration::from_secs(60);
@@ -52,85 +56,6 @@ pub struct Target {
     progress: Arc<AtomicU64>,
     /// Records in files that were removed while they were written.
     vanished: u64,
-}
-
-struct Files {
-    path: PathBuf,
-    options: FileOptions,
-    /// Bytes in files that were moved away.
-    moved_bytes: u64,
-    no_rotation_before: Option<Instant>,
-    has_warned: bool,
-}
-
-/// The file that is open.
-struct Current {
-    file: File,
-    place: Option<Place>,
-    /// Bytes of whole chunks in it.
-    length: u64,
-    /// The same before compression.
-    plain_length: u64,
-    /// What has to be written before the first chunk, and how it joins what is there; `None` when it was.
-    joint: Option<Joint>,
-    /// Bytes of an incomplete chunk behind the whole ones.
-    partial: usize,
-    records: u64,
-    began: Instant,
-    /// The blocks of a recording; `None` when not all are known.
-    index: Option<Vec<(u64, IndexEntry)>>,
-    sync_at: Option<Instant>,
-}
-
-impl Current {
-    fn new(Opened { file, place, joint }: Opened) -> io::Result<Self> {
-        let length = if place.is_some() { file.metadata()?.len() } else { 0 };
-        Ok(Self {
-            file,
-            place,
-            length,
-            plain_length: 0,
-            joint: Some(joint),
-            partial: 0,
-            records: 0,
-            began: Instant::now(),
-            index: (length == 0).then(Vec::new),
-            sync_at: None,
-        })
-    }
-
-    /// Writes all of it, behind what an earlier attempt has written.
-    fn put(&mut self, bytes: &[u8], progress: &AtomicU64) -> io::Result<()> {
-        while let Some(rest) = bytes.get(self.partial..).filter(|rest| !rest.is_empty()) {
-            match self.file.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    self.partial += count;
-                    progress.fetch_add(count as u64, Ordering::Relaxed);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Standard output may have been left in this mode by whoever shares it.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], None)?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.length += std::mem::take(&mut self.partial) as u64;
-        Ok(())
-    }
-
-    /// Takes back what an incomplete chunk has left behind.
-    fn take_back(&mut self) {
-        if std::mem::take(&mut self.partial) > 0 && self.place.is_some() {
-            // A reader copes with an incomplete chunk too.
-            let _ = self.file.set_len(self.length);
-        }
-    }
-
-    fn has_vanished(&self) -> bool {
-        self.place.is_some() && self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
-    }
 }
 
 impl Target {
@@ -236,7 +161,7 @@ impl Target {
             compress(compressor, &chunk.bytes, &mut self.compressed)?;
         }
         let length = if self.compressor.is_some() { self.compressed.len() } else { chunk.bytes.len() };
-        self.rotate_if_due(length as u64)?;
+        self.rotate_if_due(length as u64, chunk.blocks.len())?;
         let written = self.put_chunk(chunk);
         if written.as_ref().is_err_and(is_limit_of_file) && self.can_rotate() {
             self.move_away()?;
@@ -344,31 +269,36 @@ impl Target {
     }
 
     fn can_rotate(&self) -> bool {
-        let is_wanted = |files: &Files| {
-            files.options.rotation.is_wanted()
-                && files.no_rotation_before.is_none_or(|before| Instant::now() >= before)
-        };
         let has_records = |current: &Current| current.records > 0;
-        self.files.as_ref().is_some_and(is_wanted) && self.current.as_ref().is_some_and(has_records)
+        self.files.as_ref().is_some_and(Files::may_rotate) && self.current.as_ref().is_some_and(has_records)
     }
 
-    /// Begins another file if the present one is too old, or too large with so many more bytes.
-    fn rotate_if_due(&mut self, more: u64) -> io::Result<()> {
+    /// Begins another file if the present one is too old, or too large with so many more bytes and blocks.
+    fn rotate_if_due(&mut self, more: u64, blocks: usize) -> io::Result<()> {
+        let closing = self.closing_bytes(blocks);
         let (Some(files), Some(current)) = (&mut self.files, &self.current) else { return Ok(()) };
         // A chunk stays together.
         if current.partial > 0 {
             return Ok(());
         }
-        let options = &files.options.rotation;
-        let length = current.length + more;
-        if options.max_total.is_some_and(|most| files.moved_bytes + length > most) {
+        let length = current.length + more + closing;
+        if files.is_over_total(length) {
             files.prune(current.place.as_ref(), length);
         }
-        let options = &files.options.rotation;
-        let is_due = options.size.is_some_and(|size| length > size)
-            || options.every.is_some_and(|every| current.began.elapsed() >= every)
-            || options.max_total.is_some_and(|most| files.moved_bytes + length > most);
+        let Rotation { size, every, .. } = files.options.rotation;
+        let is_due = size.is_some_and(|size| length > size)
+            || every.is_some_and(|every| current.began.elapsed() >= every)
+            || files.is_over_total(length);
         if is_due && self.can_rotate() { self.move_away() } else { Ok(()) }
+    }
+
+    /// What the present file will end with after so many more blocks, in bytes at most.
+    fn closing_bytes(&self, more: usize) -> u64 {
+        let index = self.current.as_ref().and_then(|current| current.index.as_ref());
+        let Some(index) = index.filter(|_| self.format == Format::Tct) else { return 0 };
+        let plain = recording::trailer_length(index.len() + more);
+        let length = if self.compressor.is_some() { compression::most_bytes(plain) } else { plain };
+        length as u64
     }
 
     /// Completes the present file under the name of one that was moved away. The next one is opened when there is
@@ -436,7 +366,7 @@ impl Target {
     /// # Errors
     /// When the system refuses.
     pub fn rotate_if_old(&mut self) -> io::Result<()> {
-        self.rotate_if_due(0)
+        self.rotate_if_due(0, 0)
     }
 
     /// Makes sure that what was written is on the disk, where that is wanted and it is time.
@@ -454,45 +384,9 @@ impl Target {
     }
 }
 
-impl Files {
-    /// Keeps the limits on files that were moved away, with `reserve` bytes to spare.
-    fn prune(&mut self, place: Option<&Place>, reserve: u64) {
-        let rotation = &self.options.rotation;
-        let is_limited = rotation.keep.is_some() || rotation.max_total.is_some();
-        let Some(place) = place.filter(|_| is_limited) else { return };
-        match rotation::prune(&place.directory, &place.name, rotation, reserve) {
-            Ok(left) => self.moved_bytes = left,
-            Err(error) if !std::mem::replace(&mut self.has_warned, true) => {
-                log::warn!("cannot remove old files of {}: {error}", self.path.display());
-            }
-            Err(_) => {}
-        }
-    }
-}
-
 /// Whether a file cannot become larger, whatever the disk has.
 fn is_limit_of_file(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::FBIG.raw_os_error())
-}
-
-/// Levels above the first are slower by more than they save.
-const COMPRESSION_LEVEL: i32 = 1;
-
-fn compressor() -> io::Result<Compressor<'static>> {
-    let mut compressor = Compressor::new(COMPRESSION_LEVEL)?;
-    compressor.set_parameter(CParameter::ChecksumFlag(true))?;
-    Ok(compressor)
-}
-
-/// One frame, which can be read by itself.
-fn compress(compressor: &mut Compressor<'_>, plain: &[u8], into: &mut Vec<u8>) -> io::Result<()> {
-    into.clear();
-    into.reserve(zstd::zstd_safe::compress_bound(plain.len()));
-    let result = compressor.compress_to_buffer(plain, into);
-    if result.is_err() {
-        into.clear();
-    }
-    result.map(drop)
 }
 
 /// Makes sure that a file has its name after a crash.
@@ -500,4 +394,49 @@ fn sync_directory(place: &Place) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = openat(&place.directory, ".", flags, Mode::empty())?;
     Ok(fsync(directory)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::recording::IndexEntry;
+
+    #[test]
+    fn the_index_of_a_recording_belongs_to_the_size_of_its_file() {
+        const SIZE: u64 = 64 << 10;
+        // Small blocks make a large index.
+        const CHUNK_BYTES: u64 = 300;
+        for is_compressed in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let options = FileOptions {
+                rotation: Rotation { size: Some(SIZE), ..Rotation::default() },
+                ..FileOptions::default()
+            };
+            let path = folder.path().join("x.tct");
+            let mut target = Target::file(path, Format::Tct, is_compressed, options).unwrap();
+            target.begin(vec![0; 50]).unwrap();
+            let entry =
+                IndexEntry { first_record: 0, records: 1, earliest_ns: 0, latest_ns: 0, has_summary: false };
+            for number in 0..3 * SIZE / CHUNK_BYTES {
+                // Nothing that could be compressed.
+                let mut state = number;
+                let bytes = (0..CHUNK_BYTES).map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    (state >> 56) as u8
+                });
+                let chunk = Chunk { bytes: bytes.collect(), records: 1, blocks: vec![(0, entry)] };
+                target.write(&chunk).unwrap();
+            }
+            target.finish().unwrap();
+            let sizes: Vec<u64> = fs::read_dir(folder.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().metadata().unwrap().len())
+                .collect();
+            assert!(sizes.len() >= 3, "{sizes:?}");
+            assert!(sizes.iter().all(|size| *size <= SIZE), "compressed: {is_compressed}: {sizes:?}");
+        }
+    }
 }
