@@ -106,10 +106,7 @@ impl Look {
     /// The sockets that listen on that very address, or else on any address: of these the ones in whose
     /// queues something waits, unless all seem empty.
     fn candidates(&self, waiting: &Socket) -> impl Iterator<Item = &Listener> {
-        let local = waiting.endpoints.local;
-        let any_v4 = Endpoint::from(([0, 0, 0, 0], local.port()));
-        let any_v6 = Endpoint::from(([0u16; 8], local.port()));
-        let addresses = if local.ip().is_ipv4() { [local, any_v4, any_v6] } else { [local, any_v6, any_v6] };
+        let addresses = waiting.endpoints.local.listened_at();
         let at = |local| self.listeners.get(&Address { netns: waiting.netns?, local });
         let found = || addresses.into_iter().filter_map(at);
         let busy = found().find(|listeners| listeners.iter().any(|listener| listener.has_backlog));

@@ -2,10 +2,7 @@
 //!
 //! It has to be told in this order: who listens and what is bound, the minisockets, what is open.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::collections::HashMap;
 
 use rustc_hash::FxHashSet;
 
@@ -121,9 +118,8 @@ impl Table {
         }
         for (key, group) in &mut self.groups {
             if let Destination::Incoming { local } = key {
-                let listeners =
-                    addresses(*local).into_iter().filter_map(|address| self.listeners.get(&address));
-                remember(&mut group.listeners, listeners.flatten().copied());
+                let listeners = local.listened_at().iter().find_map(|address| self.listeners.get(address));
+                remember(&mut group.listeners, listeners.into_iter().flatten().copied());
             }
         }
     }
@@ -157,7 +153,7 @@ impl Table {
     pub fn destination(&self, endpoints: &Endpoints) -> Destination {
         let Endpoints { local, remote } = *endpoints;
         let service = Destination::Incoming { local };
-        let is_service = addresses(local).iter().any(|address| self.listeners.contains_key(address))
+        let is_service = local.listened_at().iter().any(|address| self.listeners.contains_key(address))
             || self.groups.contains_key(&service);
         if is_service { service } else { Destination::Outgoing { local: local.ip(), remote } }
     }
@@ -171,12 +167,6 @@ impl Table {
     pub fn groups(&self) -> impl Iterator<Item = (&Destination, &Group)> {
         self.groups.iter()
     }
-}
-
-/// The addresses that a listener for this one may have: itself, or any. One for IPv6 takes IPv4 as well.
-fn addresses(local: Endpoint) -> [Endpoint; 3] {
-    let any = |ip: IpAddr| Endpoint::new(ip, local.port());
-    [local, any(Ipv4Addr::UNSPECIFIED.into()), any(Ipv6Addr::UNSPECIFIED.into())]
 }
 
 #[cfg(test)]

@@ -81,6 +81,31 @@ fn connections_to_a_listener_are_incoming_and_all_others_outgoing() {
 }
 
 #[test]
+fn a_connection_is_that_of_the_listener_which_the_kernel_would_have_chosen() {
+    let mut table = table();
+    table.bound(&socket(1, State::Listen, "0.0.0.0:80", "0.0.0.0:0", None));
+    table.bound(&socket(2, State::Listen, "10.0.0.1:80", "0.0.0.0:0", None));
+    let ends = [
+        (10, "10.0.0.1:80", "192.0.2.1:50001"),
+        (11, "10.0.0.2:80", "192.0.2.1:50001"),
+        // None for IPv4 takes IPv6.
+        (12, "[2001:db8::1]:80", "[2001:db8::2]:443"),
+    ];
+    for (cookie, local, remote) in ends {
+        table.minisocket(&socket(cookie, State::TimeWait, local, remote, Some(5)), true, None);
+    }
+    table.minisockets_told();
+    let service = |address: &str| Destination::Incoming { local: address.parse().unwrap() };
+    assert_eq!(group(&table, service("10.0.0.1:80")).listeners, [2], "the one at the address itself");
+    assert_eq!(group(&table, service("10.0.0.2:80")).listeners, [1], "the one at any address");
+    let own = Destination::Outgoing {
+        local: "2001:db8::1".parse().unwrap(),
+        remote: "[2001:db8::2]:443".parse().unwrap(),
+    };
+    assert_eq!(group(&table, own).time_wait(), 1);
+}
+
+#[test]
 fn a_socket_that_is_listed_twice_counts_once() {
     let mut table = table();
     fill(&mut table, 50, "192.0.2.1:80", 1_000);

@@ -58,6 +58,15 @@ impl Endpoint {
         self.port = port;
     }
 
+    /// Where a socket may listen that accepts what comes to this address, in the order in which the kernel prefers them:
+    /// at the address itself, else at any. One for IPv6 takes IPv4 as well.
+    pub fn listened_at(self) -> [Self; 3] {
+        let any = |ip: IpAddr| Self::new(ip, self.port);
+        let any_v6 = any(Ipv6Addr::UNSPECIFIED.into());
+        let any_of_family = if self.ip().is_ipv4() { any(Ipv4Addr::UNSPECIFIED.into()) } else { any_v6 };
+        [self, any_of_family, any_v6]
+    }
+
     /// Whether the address is the same; the port may be another.
     pub fn is_at(&self, other: &Self) -> bool {
         self.octets == other.octets
