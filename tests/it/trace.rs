@@ -53,7 +53,7 @@ fn every_transition(backend: Backend, family: u8) {
     connections.check(CONNECTIONS as usize);
     if backend == Backend::Btf {
         let cookies: HashSet<u64> =
-            connections.lives().map(|life| number(&life.steps[0], "cookie")).collect();
+            connections.lives().map(|life| number(&life.steps[1], "cookie")).collect();
         assert_eq!(cookies.len() as u64, 2 * CONNECTIONS, "each socket has a cookie of its own");
     }
 }

@@ -21,16 +21,7 @@ pub fn build<const N: usize>(release: bool, names: [(&str, &str); N]) -> Result<
     for (kind, name) in names {
         command.args([kind, name]);
     }
-    let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo build")?;
-    if !output.status.success() {
-        bail!("cargo build failed: see its messages above");
-    }
-    let executables: Vec<PathBuf> = output
-        .stdout
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
-        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .collect();
+    let executables = executables(command)?;
     let mut paths = [const { PathBuf::new() }; N];
     for (path, (_, name)) in paths.iter_mut().zip(names) {
         *path = executables
@@ -42,12 +33,48 @@ pub fn build<const N: usize>(release: bool, names: [(&str, &str); N]) -> Result<
     Ok(paths)
 }
 
+/// Builds a file of tests of package tcptrace, and returns its path.
+pub fn test_binary(name: &str) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args([
+        "test",
+        "--package",
+        "tcptrace",
+        "--no-run",
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
+    command.args(["--test", name]);
+    // Its name has a hash at the end.
+    let is_it = |path: &PathBuf| {
+        path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&format!("{name}-")))
+    };
+    executables(command)?
+        .into_iter()
+        .find(is_it)
+        .with_context(|| format!("cargo built no tests called {name}"))
+}
+
+/// Runs a cargo that builds; the executables that it made.
+fn executables(mut command: Command) -> Result<Vec<PathBuf>> {
+    let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("cargo failed: see its messages above");
+    }
+    let messages = output.stdout.split(|byte| *byte == b'\n');
+    Ok(messages
+        .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .collect())
+}
+
 /// Runs `command` to its end; its exit code is ours.
 pub fn finish(command: &mut Command) -> Result<ExitCode> {
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn workspace() -> &'static Path {
+/// The root of the workspace.
+pub fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }

@@ -7,6 +7,7 @@ mod bench;
 mod bpf_toolchain;
 mod cargo;
 mod demo;
+mod kernel;
 mod lint;
 mod package_manager;
 mod prepare;

@@ -5,6 +5,7 @@
 
 use crate::bpf_toolchain::{self, Compiler, Missing};
 use crate::cargo::cargo;
+use crate::kernel;
 use crate::package_manager::PackageManager;
 use crate::privilege::has_program;
 use anyhow::{Context, Result, bail};
@@ -28,15 +29,20 @@ pub struct Prepare {
 impl Prepare {
     /// Returns once everything needed to build is there. With `--no-install` and something missing, ends the program.
     pub fn execute(&self) -> Result<()> {
-        self.install(false)
+        self.install(Wanted::ToBuild)
     }
 
     /// As [`Prepare::execute`], with the programs that the live tests run beside our own.
     pub fn execute_for_live_tests(&self) -> Result<()> {
-        self.install(true)
+        self.install(Wanted::ForLiveTests)
     }
 
-    fn install(&self, is_for_live_tests: bool) -> Result<()> {
+    /// As [`Prepare::execute_for_live_tests`], with what runs other kernels.
+    pub fn execute_for_other_kernels(&self) -> Result<()> {
+        self.install(Wanted::ForOtherKernels)
+    }
+
+    fn install(&self, wanted: Wanted) -> Result<()> {
         let mut installer = Installer {
             manager: PackageManager::detect(),
             only_tell: self.no_install,
@@ -59,8 +65,11 @@ impl Prepare {
                 installer.bpf_linker(&missing)?
             }
         }
-        if is_for_live_tests {
+        if wanted != Wanted::ToBuild {
             installer.test_programs()?;
+        }
+        if wanted == Wanted::ForOtherKernels {
+            installer.virtual_machine()?;
         }
         if installer.only_tell && installer.missing > 0 {
             eprintln!(
@@ -70,6 +79,14 @@ impl Prepare {
         }
         bpf_toolchain::find().map(drop).context("installed, and still not found")
     }
+}
+
+/// What everything has to be there for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    ToBuild,
+    ForLiveTests,
+    ForOtherKernels,
 }
 
 struct Installer {
@@ -167,6 +184,22 @@ impl Installer {
         };
         self.update()?;
         self.run(manager.install(manager.test_programs())?)
+    }
+
+    /// What boots other kernels.
+    fn virtual_machine(&mut self) -> Result<()> {
+        let absent = kernel::PROGRAMS.into_iter().filter(|(program, _)| !has_program(program));
+        let (programs, packages): (Vec<&str>, Vec<&str>) = absent.unzip();
+        if programs.is_empty() {
+            return Ok(());
+        }
+        let programs = programs.join(", ");
+        self.announce(&format!("{programs}, which boots other kernels"));
+        let Some(manager @ PackageManager::Apt) = self.manager else {
+            bail!("cannot install {programs} here: other kernels are tried on Debian")
+        };
+        self.update()?;
+        self.run(manager.install(&packages)?)
     }
 
     fn update(&mut self) -> Result<()> {

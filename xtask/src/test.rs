@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test, those on the live kernel as root. Skips nothing unless told to.
 
 use crate::cargo::{cargo, finish};
+use crate::kernel;
 use crate::prepare::Prepare;
 use crate::privilege::{has_program, is_root};
 use anyhow::{Context, Result, bail};
@@ -15,6 +16,10 @@ pub struct Test {
     /// Leave out the tests on the live kernel, which need root
     #[arg(long)]
     no_live: bool,
+    /// Run the live tests on the latest kernel of this version that Debian has (6.1, 6.12), in a virtual machine; it
+    /// emulates the processor, which takes a while
+    #[arg(long, value_name = "VERSION", conflicts_with = "no_live")]
+    kernel: Option<String>,
     /// Names of tests, and other arguments for the test binaries
     #[arg(last = true, value_name = "ARGS")]
     arguments: Vec<OsString>,
@@ -23,6 +28,10 @@ pub struct Test {
 impl Test {
     /// Builds as the user, runs as root.
     pub fn execute(self) -> Result<ExitCode> {
+        if let Some(version) = &self.kernel {
+            self.prepare.execute_for_other_kernels()?;
+            return kernel::test_on(version, &self.arguments);
+        }
         let through_sudo = !self.no_live && !is_root();
         if through_sudo && !has_program("sudo") {
             bail!("the live tests need root, and there is no sudo here: run this as root, or with --no-live");

@@ -42,11 +42,8 @@ mod object {
     use crate::typed;
     use crate::{
         settings::{IPPROTO_MPTCP, IPPROTO_TCP, is_absent, kernel},
-        transition::{self, CLOSE, Cause, Endpoints, SocketState, Source},
+        transition::{self, CLOSE, Cause, Endpoints, LISTEN, SocketState, Source},
     };
-
-    /// A state of `include/net/tcp_states.h`.
-    const LISTEN: i32 = 10;
 
     /// What is kept with a socket that found its slot taken; the kernel frees it with the socket.
     #[btf_map]
@@ -143,10 +140,10 @@ mod object {
         }
 
         #[inline(always)]
-        fn key(&self) -> u64 {
+        fn key(&self, is_being_made: bool) -> u64 {
             // To ask a listener of MPTCP for its cookie is to give it one, and to all connections that it
             // will accept the same (mptcp_sk_clone_init() of net/mptcp/protocol.c copies it).
-            if self.tcp.is_null() && self.listens {
+            if is_being_made || (self.tcp.is_null() && self.listens) {
                 return 0;
             }
             // SAFETY: the helper takes a `struct sock` known to the verifier.
@@ -230,7 +227,7 @@ mod object {
             IPPROTO_MPTCP => core::ptr::null(),
             _ => return 0,
         };
-        let listens = new == LISTEN || (old == LISTEN && new == i32::from(CLOSE));
+        let listens = new == i32::from(LISTEN) || (old == i32::from(LISTEN) && new == i32::from(CLOSE));
         transition::observe(&Typed { context: &context, sock, tcp, listens }, old as u8, new as u8);
         0
     }

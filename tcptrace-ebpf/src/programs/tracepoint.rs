@@ -121,7 +121,7 @@ mod object {
         }
 
         #[inline(always)]
-        fn key(&self) -> u64 {
+        fn key(&self, _is_being_made: bool) -> u64 {
             // The lower bits of all addresses are alike: a socket takes many cache lines.
             self.sock >> 6
         }

@@ -17,6 +17,8 @@ use crate::{calls, end_of_file, openers, settings::config, slots};
 
 /// States of `include/net/tcp_states.h` that the body has to know.
 const SYN_SENT: u8 = 2;
+const SYN_RECV: u8 = 3;
+pub const LISTEN: u8 = 10;
 pub const CLOSE: u8 = 7;
 pub const CLOSE_WAIT: u8 = 8;
 
@@ -73,9 +75,10 @@ pub trait Source {
     fn sock(&self) -> u64;
     fn endpoints(&self) -> Endpoints;
     fn is_mptcp(&self) -> bool;
-    /// Tells the socket from others while it lives; 0 when nothing does that has no consequences.
-    fn key(&self) -> u64;
-    /// The socket's cookie, of which `key` may be the same; 0 when not known.
+    /// Tells the socket from others while it lives; 0 when nothing does that has no consequences. One that is
+    /// [being made](is_being_made) has no cookie of its own yet.
+    fn key(&self, is_being_made: bool) -> u64;
+    /// The cookie of a socket that has one of its own, of which `key` may be the same; 0 when not known.
     fn cookie(&self, key: u64) -> u64;
     /// 0 when not known.
     fn netns(&self) -> u32;
@@ -129,6 +132,14 @@ pub fn is_wanted(sock: u64, old: i32, new: i32) -> bool {
     }
     end_of_file::forget(sock, new);
     is_connecting || is_tracked(old, new)
+}
+
+/// Whether a new connection is still a copy of its listener, cookie and addresses included, and gets its own after this
+/// transition: `inet_csk_clone_lock` of net/ipv4/inet_connection_sock.c sets the state first up to Linux 6.12 at least,
+/// and last in 6.18. What has a peer has its port.
+#[inline(always)]
+fn is_being_made(endpoints: &Endpoints, old: u8, new: u8) -> bool {
+    old == LISTEN && new == SYN_RECV && endpoints.rport == 0
 }
 
 #[inline(always)]
@@ -209,10 +220,12 @@ pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
     // These lie far away in memory: asked for early, they come while other things are done.
     let netns = if is_emitted { source.netns() } else { 0 };
     let cgroup_id = if is_emitted && config!(details_after_ns) == 0 { source.cgroup_id() } else { 0 };
-    let key = source.key();
+    let is_being_made = is_being_made(&endpoints, old, new);
+    let key = source.key(is_being_made);
     let entered_ns = if key == 0 { 0 } else { time(source, key, old, new, now) };
     if is_emitted {
-        emit(source, key, &endpoints, (netns, cgroup_id), (old, new), (now, entered_ns));
+        let cookie = if is_being_made { 0 } else { source.cookie(key) };
+        emit(source, cookie, &endpoints, (netns, cgroup_id), (old, new), (now, entered_ns));
     }
 }
 
@@ -266,7 +279,7 @@ fn time<S: Source>(source: &S, key: u64, old: u8, new: u8, now: u64) -> u64 {
 #[inline(always)]
 fn emit<S: Source>(
     source: &S,
-    key: u64,
+    cookie: u64,
     endpoints: &Endpoints,
     (netns, cgroup_id): (u32, u64),
     (old, new): (u8, u8),
@@ -277,7 +290,7 @@ fn emit<S: Source>(
         return;
     };
     entry.write(TransitionRecord {
-        cookie: source.cookie(key),
+        cookie,
         sock: source.sock(),
         ktime_ns: now,
         entered_ns,

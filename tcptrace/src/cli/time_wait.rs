@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{
-    Kernel,
     filters::{Filters, OwnerFilters},
+    live::Kernel,
     output::OutputArguments,
     values,
 };

@@ -29,6 +29,9 @@ impl Connections {
         // The first step of a client comes before it has a port: the kernel chooses one afterwards
         // (tcp_v4_connect). The program connects one after the other, so the order tells whose it is.
         let mut dialling = None;
+        // Before Linux 6.18 the first step of a server comes while it is still a copy of its listener; the next
+        // one follows at once.
+        let mut arriving = None;
         for record in records.iter().filter(|record| record["type"] == "transition") {
             if record["rport"] == port {
                 if record["old_state"] == "CLOSE" {
@@ -36,14 +39,21 @@ impl Connections {
                     continue;
                 }
                 let client = all.clients.entry(number(record, "lport")).or_insert_with(empty);
-                client.steps.extend(dialling.take());
+                if record["old_state"] == "SYN_SENT" {
+                    client.steps.extend(dialling.take());
+                }
                 client.steps.push(record.clone());
+            } else if is_being_made(record) {
+                arriving = Some(record.clone());
             } else if record["lport"] == port {
                 let is_listener = record["rport"] == 0;
                 let life = match number(record, "rport") {
                     _ if is_listener => &mut all.listener,
                     client => all.servers.entry(client).or_insert_with(empty),
                 };
+                if record["old_state"] == "SYN_RECV" {
+                    life.steps.extend(arriving.take());
+                }
                 life.steps.push(record.clone());
             }
         }
@@ -68,6 +78,11 @@ impl Connections {
     }
 }
 
+/// Whether a new connection had nothing of its own yet.
+fn is_being_made(record: &Value) -> bool {
+    record["new_state"] == "SYN_RECV" && record["rport"] == 0
+}
+
 impl Life {
     fn check(&self, states: &[&str]) {
         let mut comparison = Comparison::of("the transitions of a socket");
@@ -80,7 +95,12 @@ impl Life {
             let at = number(step, "ktime_ns");
             let dwell = entered.map(|entered| at - entered);
             comparison.field(step, "dwell_ns", dwell);
-            entered = Some(at);
+            // Times are kept by cookie, where there are cookies; one that is being made has none.
+            let is_lost = is_being_made(step) && !self.steps[self.steps.len() - 1]["cookie"].is_null();
+            comparison.holds(!is_being_made(step) || step["cookie"].is_null(), || {
+                format!("cookie: a copy of the listener's, {}", step["cookie"])
+            });
+            entered = (!is_lost).then_some(at);
         }
         let cookies: Vec<&Value> = self.steps.iter().map(|step| &step["cookie"]).collect();
         let is_one = cookies.iter().all(|cookie| cookie.is_null() || *cookie == cookies[cookies.len() - 1]);

@@ -75,6 +75,13 @@ pub fn live() -> bool {
     true
 }
 
+/// Whether the kernel is of this version or a later one.
+pub fn kernel_is_at_least(version: (u32, u32)) -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= version
+}
+
 /// A port that nobody uses, below those that the kernel gives out by itself.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);

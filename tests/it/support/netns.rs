@@ -38,6 +38,11 @@ impl Netns {
         std::thread::scope(|scope| scope.spawn(enter_and_work).join().expect("the thread in the namespace"))
     }
 
+    /// Whether the kernel has this under /proc/sys/net/ipv4.
+    pub fn has(&self, name: &str) -> bool {
+        self.within(|| std::path::Path::new("/proc/sys/net/ipv4").join(name).exists())
+    }
+
     /// Sets something under /proc/sys/net/ipv4 of the namespace.
     pub fn set(&self, name: &str, value: &str) {
         let path = format!("/proc/sys/net/ipv4/{name}");

@@ -1,0 +1,83 @@
+//! The options of what watches live: `leaks`, `trace` and `time-wait`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::values;
+use crate::{
+    kernel::{Backend, KernelFilter, TracerOptions, TrackedCalls},
+    owners::filter::OwnerFilter,
+    session::watch::WatchOptions,
+    sink::OutputOptions,
+};
+
+/// How often records wake a session that somebody looks at.
+const SOON: Duration = Duration::from_millis(20);
+
+/// How often they wake one that writes into files: waking is dear, and it looks as often by itself.
+const IN_TIME: Duration = Duration::from_millis(100);
+
+/// The way into the kernel.
+#[derive(Debug, Args)]
+pub struct Kernel {
+    /// Force a way into the kernel [default: btf where the host has it]
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
+    /// Size of the ring buffer between kernel and tcptrace (64K to 1G; rounded up to a power of two)
+    /// [default: 16M for trace, else 4M]
+    #[arg(long, value_name = "BYTES", value_parser = values::ring_bytes)]
+    ring_size: Option<u32>,
+}
+
+/// How sockets in CLOSE_WAIT are followed.
+#[derive(Debug, Args)]
+pub struct Watching {
+    /// A socket counts as stuck after this long in CLOSE_WAIT
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "10s")]
+    pub older_than: Duration,
+    /// Do not watch who opens sockets, and from which line of code; costs less on a busy host
+    #[arg(long)]
+    pub no_stacks: bool,
+    /// Watch who reads the end of file, when, and at which line of code; costs every receive call on
+    /// the host a little (Linux 6.3 with BTF)
+    #[arg(long)]
+    pub deep: bool,
+}
+
+impl Watching {
+    /// What has to be watched for it.
+    pub fn calls(&self) -> TrackedCalls {
+        TrackedCalls { openers: !self.no_stacks, eof_reads: self.deep }
+    }
+
+    /// What the options mean.
+    pub fn options(&self, owners: OwnerFilter, max_sockets: u32) -> WatchOptions {
+        WatchOptions { owners, older_than: self.older_than, max_sockets: max_sockets as usize }
+    }
+}
+
+impl Kernel {
+    /// What the options mean, with a ring of so many bytes unless another size was typed.
+    pub fn tracer(
+        &self,
+        filter: KernelFilter,
+        track_all_states: bool,
+        calls: TrackedCalls,
+        ring_bytes: u32,
+        max_sockets: u32,
+        outputs: &OutputOptions,
+    ) -> TracerOptions {
+        let Self { backend, ring_size } = self;
+        TracerOptions {
+            backend: *backend,
+            filter,
+            track_all_states,
+            calls,
+            ring_bytes: ring_size.unwrap_or(ring_bytes),
+            max_sockets,
+            wakeup_interval: if outputs.are_watched() { SOON } else { IN_TIME },
+            details_after: Duration::ZERO,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The options of `tcptrace trace`, and what they mean.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+
+use super::{
+    filters::Filters,
+    live::{Kernel, Watching},
+    output::{KeepingArguments, OutputArguments},
+    values,
+};
+use crate::{
+    kernel::TrackedCalls,
+    owners::filter::OwnerFilter,
+    session::{live::LiveOptions, replay::ReplayOptions},
+    transition::{State, StateSet},
+};
+
+/// Options of `trace` that mean nothing where nothing is traced.
+const LIVE_ONLY: [&str; 8] =
+    ["owners", "older_than", "no_stacks", "deep", "max_sockets", "duration", "backend", "ring_size"];
+
+#[derive(Debug, Args)]
+pub struct TraceArguments {
+    /// Print a session that was kept (.tct or JSON Lines, compressed or not; `-` is standard input) as if it were
+    /// live; needs no root
+    #[arg(long, value_name = "FILE", conflicts_with_all = LIVE_ONLY)]
+    pub replay: Option<PathBuf>,
+    /// Only transitions out of or into this state; repeatable
+    #[arg(long, value_name = "STATE")]
+    state: Vec<State>,
+    /// Follow sockets in CLOSE_WAIT too, and name who holds those that are stuck, as `leaks` does; implied by
+    /// a .tct output
+    #[arg(long)]
+    owners: bool,
+    /// Sockets whose states are timed at once; further ones are counted as evicted
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 262_144)]
+    max_sockets: u32,
+    /// Stop by itself after this time (30s, 5m, 1h)
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    duration: Option<Duration>,
+    #[command(flatten)]
+    kernel: Kernel,
+    #[command(flatten)]
+    output: OutputArguments,
+    #[command(flatten)]
+    keeping: KeepingArguments,
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten, next_help_heading = "With --owners or a .tct output")]
+    watching: Watching,
+}
+
+impl TraceArguments {
+    fn states(&self) -> StateSet {
+        if self.state.is_empty() { StateSet::ALL } else { self.state.iter().copied().collect() }
+    }
+
+    /// What the options of a replay mean.
+    pub fn resolve_replay(&self, file: &Path) -> Result<ReplayOptions, String> {
+        let outputs = self.output.resolve_kept(&self.keeping)?;
+        let (filter, netns) = self.filters.resolve(self.states())?;
+        Ok(ReplayOptions { file: file.to_owned(), filter, netns, outputs })
+    }
+
+    /// What the options mean.
+    pub fn resolve(&self) -> Result<LiveOptions, String> {
+        let Self {
+            replay: _,
+            state: _,
+            owners,
+            watching,
+            max_sockets,
+            duration,
+            output,
+            keeping,
+            filters,
+            kernel,
+        } = self;
+        let outputs = output.resolve_kept(keeping)?;
+        let states = self.states();
+        if *owners && !states.contains(State::CloseWait) {
+            return Err("--owners follows sockets in CLOSE_WAIT: add --state CLOSE_WAIT".to_owned());
+        }
+        // A report needs to know whose the sockets were.
+        let owners = *owners || (outputs.have_recording() && states.contains(State::CloseWait));
+        if !owners && (watching.deep || watching.no_stacks) {
+            return Err("--deep and --no-stacks are about finding owners: add --owners".to_owned());
+        }
+        let (filter, netns) = filters.resolve(states)?;
+        let calls = if owners { watching.calls() } else { TrackedCalls::default() };
+        Ok(LiveOptions {
+            tracer: kernel.tracer(filter, true, calls, 16 << 20, *max_sockets, &outputs),
+            netns,
+            transitions: true,
+            watch: owners.then(|| watching.options(OwnerFilter::default(), *max_sockets)),
+            exec: None,
+            duration: *duration,
+            outputs,
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! What the guest consists of: an archive with the tests, the programs they run, the libraries of these, and the script
+//! that begins.
+
+use super::{output_of, package::Kernel};
+use crate::cargo::workspace;
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Component, Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Programs of this host that the tests, or the script below, run.
+const PROGRAMS: [&str; 13] =
+    ["sh", "bash", "cat", "cp", "id", "insmod", "ip", "ln", "mkdir", "mount", "script", "ss", "sleep"];
+
+/// Modules that distributions leave out of the kernel proper, in the order of their needs.
+const MODULES: [&str; 4] =
+    ["net/ipv4/inet_diag", "net/ipv4/tcp_diag", "net/mptcp/mptcp_diag", "drivers/net/veth"];
+
+/// Files of /etc that programs ask.
+const SETTINGS: [&str; 3] = ["passwd", "group", "nsswitch.conf"];
+
+/// The line with the exit code of the tests, on the guest's console.
+pub const VERDICT: &str = "the tests ended with ";
+
+/// What goes into a guest.
+pub struct Guest<'a> {
+    pub kernel: &'a Kernel,
+    /// The tool; it has its path of this host in the guest, as all of ours.
+    pub tool: &'a Path,
+    /// The folder of the test programs.
+    pub examples: &'a Path,
+    /// The binary with the tests.
+    pub tests: &'a Path,
+    /// For it.
+    pub arguments: &'a [OsString],
+}
+
+impl Guest<'_> {
+    /// Puts all of it into one file, which the kernel unpacks into memory.
+    pub fn build(&self, directory: &Path) -> Result<PathBuf> {
+        let stage = tempfile::tempdir_in(directory)?;
+        let root = Root(stage.path());
+        root.folders()?;
+        for name in PROGRAMS {
+            root.program(&find(name)?, &Path::new("/usr/bin").join(name))?;
+        }
+        for name in SETTINGS {
+            let path = Path::new("/etc").join(name);
+            if path.exists() {
+                root.file(&path, &path)?;
+            }
+        }
+        for program in [self.tool, self.tests] {
+            root.program(program, program)?;
+        }
+        for entry in fs::read_dir(self.examples)? {
+            let path = entry?.path();
+            // Cargo keeps a second name with a hash for each.
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if !name.contains('-') && !name.ends_with(".d") {
+                root.program(&path, &path)?;
+            }
+        }
+        let sources = workspace().canonicalize()?;
+        output_of(Command::new("cp").arg("-a").arg(sources.join("tests")).arg(root.at(&sources)?))?;
+        fs::create_dir_all(root.at(&sources.join("tcptrace"))?)?;
+        let modules = self.modules(&root)?;
+        let begin = root.at(Path::new("/init"))?;
+        fs::write(&begin, self.script(&sources.join("tcptrace"), &modules))?;
+        fs::set_permissions(&begin, PermissionsExt::from_mode(0o755))?;
+        root.pack(&directory.join(format!("{}.cpio", self.kernel.release)))
+    }
+
+    fn modules(&self, root: &Root<'_>) -> Result<Vec<String>> {
+        let mut modules = Vec::new();
+        for name in MODULES {
+            // Compressed or not, and some are part of the kernel.
+            for ending in ["ko", "ko.xz", "ko.zst"] {
+                let from = self.kernel.modules.join(format!("{name}.{ending}"));
+                if from.exists() {
+                    let to = format!("/modules/{}", from.file_name().unwrap_or_default().to_string_lossy());
+                    root.file(&from, Path::new(&to))?;
+                    modules.push(to);
+                }
+            }
+        }
+        Ok(modules)
+    }
+
+    fn script(&self, directory: &Path, modules: &[String]) -> String {
+        let quoted = |word: &str| format!("'{}'", word.replace('\'', r"'\''"));
+        let insert: String = modules.iter().map(|module| format!("insmod {}\n", quoted(module))).collect();
+        let arguments: String =
+            self.arguments.iter().map(|word| format!(" {}", quoted(&word.to_string_lossy()))).collect();
+        format!(
+            "#!/bin/sh\n\
+             export PATH=/usr/bin HOME=/root\n\
+             mount -t proc proc /proc\n\
+             mount -t sysfs sysfs /sys\n\
+             mount -t devtmpfs devtmpfs /dev\n\
+             mkdir -p /dev/pts /dev/shm\n\
+             mount -t devpts -o ptmxmode=666 devpts /dev/pts\n\
+             ln -s /proc/self/fd /dev/fd\n\
+             mount -t tracefs tracefs /sys/kernel/tracing\n\
+             mount -t cgroup2 cgroup2 /sys/fs/cgroup\n\
+             mount -t tmpfs tmpfs /tmp\n\
+             ip link set lo up\n\
+             {insert}\
+             ulimit -n 20000\n\
+             cd {}\n\
+             {}{arguments}\n\
+             echo \"{VERDICT}$?\"\n\
+             echo o > /proc/sysrq-trigger\n\
+             sleep 60\n",
+            quoted(&directory.to_string_lossy()),
+            quoted(&self.tests.to_string_lossy()),
+        )
+    }
+}
+
+/// A folder that will be the guest's root.
+struct Root<'a>(&'a Path);
+
+impl Root<'_> {
+    /// Where a path of the guest lies here, in a folder that exists.
+    fn at(&self, path: &Path) -> Result<PathBuf> {
+        let relative: PathBuf =
+            path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+        let here = self.0.join(relative);
+        let folder = here.parent().context("a path below the root")?;
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        Ok(here)
+    }
+
+    fn folders(&self) -> Result<()> {
+        for name in [
+            "dev",
+            "etc/sysctl.d",
+            "mnt",
+            "proc",
+            "root",
+            "run",
+            "sys",
+            "tmp",
+            "usr/bin",
+            "usr/lib",
+            "usr/lib64",
+            "var/tmp",
+        ] {
+            fs::create_dir_all(self.0.join(name))?;
+        }
+        for (name, target) in
+            [("bin", "usr/bin"), ("sbin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")]
+        {
+            symlink(target, self.0.join(name))?;
+        }
+        Ok(())
+    }
+
+    fn file(&self, from: &Path, to: &Path) -> Result<()> {
+        let to = self.at(to)?;
+        if !to.exists() {
+            fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+        }
+        Ok(())
+    }
+
+    /// A program with the libraries it needs.
+    fn program(&self, from: &Path, to: &Path) -> Result<()> {
+        self.file(from, to)?;
+        // It fails for a program that needs none.
+        let listed = Command::new("ldd").arg(from).output().context("cannot run ldd")?;
+        let listed = String::from_utf8_lossy(&listed.stdout);
+        for library in listed.split_whitespace().map(Path::new).filter(|word| word.is_absolute()) {
+            self.file(library, library)?;
+        }
+        Ok(())
+    }
+
+    /// The form that the kernel unpacks.
+    fn pack(&self, to: &Path) -> Result<PathBuf> {
+        let archive = File::create(to).with_context(|| format!("cannot write {}", to.display()))?;
+        let mut names = Command::new("find").arg(".").current_dir(self.0).stdout(Stdio::piped()).spawn()?;
+        let listed = names.stdout.take().context("the output of find")?;
+        let mut cpio = Command::new("cpio");
+        cpio.args(["--create", "--format=newc", "--owner=0:0", "--quiet"]);
+        let status =
+            cpio.current_dir(self.0).stdin(listed).stdout(archive).status().context("cannot run cpio")?;
+        anyhow::ensure!(
+            names.wait()?.success() && status.success(),
+            "cannot pack {}: {status}",
+            to.display()
+        );
+        Ok(to.to_owned())
+    }
+}
+
+/// A program of this host by its name.
+fn find(name: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+        .with_context(|| format!("there is no {name} here, which the guest needs"))
+}

@@ -1,0 +1,64 @@
+//! The live tests on another kernel than this host's: Debian's, in a virtual machine that emulates the processor, so that
+//! it needs no right to virtualise. The guest is this host's programs in memory, and nothing else.
+
+mod guest;
+mod machine;
+mod package;
+
+use crate::cargo::{build, cargo, test_binary, workspace};
+use anyhow::{Context, Result, bail, ensure};
+use std::ffi::OsString;
+use std::fs;
+use std::process::{Command, ExitCode};
+
+/// Programs that this runs here, and Debian's packages that have them.
+pub const PROGRAMS: [(&str, &str); 3] =
+    [("qemu-system-x86_64", "qemu-system-x86"), ("cpio", "cpio"), ("insmod", "kmod")];
+
+/// Tests that put the host under a load, or go by its pace. Here that is the emulator's, and what they are about is not the
+/// kernel's doing.
+const LEFT_OUT: [&str; 7] = [
+    "bounds",
+    "clear_many",
+    "crowds",
+    "failing",
+    "killed",
+    "rotation",
+    "the_ports_run_out_at_the_predicted_moment",
+];
+
+/// Runs the live tests with these arguments for the test binary on the latest kernel of this version (`6.12`) that
+/// Debian has; without arguments, all that can be judged there.
+pub fn test_on(version: &str, arguments: &[OsString]) -> Result<ExitCode> {
+    if !cfg!(target_arch = "x86_64") {
+        bail!("the virtual machine is one for x86_64, and so have the tests to be");
+    }
+    let [tool] = build(false, [("--bin", "tcptrace")])?;
+    let status = cargo().args(["build", "--package", "tcptrace", "--examples"]).status()?;
+    ensure!(status.success(), "the test programs cannot be built: see cargo's messages above");
+    let tests = test_binary("it")?;
+    let directory = workspace().join("target/kernels");
+    fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let kernel = package::fetch(version, &directory)?;
+    println!("Linux {}, from Debian's {}", kernel.release, kernel.package);
+    let all: Vec<OsString> = LEFT_OUT.iter().flat_map(|name| ["--skip", name]).map(OsString::from).collect();
+    let arguments = if arguments.is_empty() { &all } else { arguments };
+    let guest = guest::Guest {
+        kernel: &kernel,
+        tool: &tool,
+        examples: &tool.with_file_name("examples"),
+        tests: &tests,
+        arguments,
+    };
+    let image = guest.build(&directory)?;
+    machine::run(&kernel.image, &image)
+}
+
+/// Runs a command to its end; what it printed.
+fn output_of(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
