@@ -33,11 +33,12 @@ pub fn build<const N: usize>(release: bool, names: [(&str, &str); N]) -> Result<
     Ok(paths)
 }
 
-/// Builds a file of tests of package tcptrace, and returns its path.
+/// Builds a file of tests of package tcptrace, optimised, and returns its path.
 pub fn test_binary(name: &str) -> Result<PathBuf> {
     let mut command = cargo();
     command.args([
         "test",
+        "--release",
         "--package",
         "tcptrace",
         "--no-run",

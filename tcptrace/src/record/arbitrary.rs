@@ -293,13 +293,14 @@ fn summary() -> BoxedStrategy<Summary> {
         evicted,
         ..Totals::default()
     });
-    (time(), number(), totals, option::of(number()), vec(process_summary(), 0..3))
-        .prop_map(|(time, duration_ns, totals, in_close_wait, processes)| Summary {
+    (time(), number(), totals, option::of(number()), vec(process_summary(), 0..3), number())
+        .prop_map(|(time, duration_ns, totals, in_close_wait, processes, more_processes)| Summary {
             time,
             duration_ns,
             totals,
             in_close_wait,
             processes,
+            more_processes,
         })
         .boxed()
 }

@@ -235,7 +235,7 @@ impl Serialize for Summary {
 
 /// The fields of the last record of every session.
 pub(super) fn summary_fields<M: SerializeMap>(map: &mut M, summary: &Summary) -> Result<(), M::Error> {
-    let Summary { time, duration_ns, totals, in_close_wait, processes } = summary;
+    let Summary { time, duration_ns, totals, in_close_wait, processes, more_processes } = summary;
     map.serialize_entry("type", "summary")?;
     map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
     map.serialize_entry("duration_ns", duration_ns)?;
@@ -247,7 +247,12 @@ pub(super) fn summary_fields<M: SerializeMap>(map: &mut M, summary: &Summary) ->
     map.serialize_entry("openers_skipped", &totals.openers_skipped)?;
     map.serialize_entry("dropped", &totals.dropped)?;
     map.serialize_entry("in_close_wait", in_close_wait)?;
-    map.serialize_entry("processes", processes)
+    map.serialize_entry("processes", processes)?;
+    // Sessions that had not heard of it are replayed as they were.
+    if *more_processes > 0 {
+        map.serialize_entry("more_processes", more_processes)?;
+    }
+    Ok(())
 }
 
 impl Serialize for ProcessSummary {

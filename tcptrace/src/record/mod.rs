@@ -225,6 +225,8 @@ pub struct Summary {
     pub in_close_wait: Option<u64>,
     /// One entry a process that held a stuck socket, the worst first.
     pub processes: Vec<ProcessSummary>,
+    /// Processes that have no entry any more: there were too many, and all their sockets are closed.
+    pub more_processes: u64,
 }
 
 /// What one process held.

@@ -222,6 +222,7 @@ impl Session<'_> {
             totals: pump.totals(),
             in_close_wait: None,
             processes: Vec::new(),
+            more_processes: 0,
         };
         let found = match &mut self.watch {
             Some(watch) => watch.sum_up(&mut summary, ended_ns).await?,

@@ -79,6 +79,7 @@ pub async fn run(options: &NowOptions) -> Result<bool, SessionError> {
         duration_ns,
         totals,
         in_close_wait: options.states.contains(State::CloseWait).then_some(in_close_wait),
+        more_processes: tally.forgotten(),
         processes: tally.summary(std::iter::empty(), &uses, ended_ns),
     };
     let scope = Scope {

@@ -20,6 +20,10 @@ const MAX_PEERS: usize = 1024;
 /// Lines of code counted one by one for each process.
 const MAX_SITES: usize = 256;
 
+/// Processes kept of those that hold nothing stuck any more; beyond, the one with the fewest sockets is forgotten. Of
+/// those that do there are as many as the host has.
+const MAX_PROCESSES: usize = 1024;
+
 /// A process is told from a later one with the same pid by its start.
 type ProcessKey = (u32, Option<u64>);
 
@@ -43,6 +47,8 @@ struct ProcessTally {
     peers: HashMap<Endpoint, u64>,
     /// How many sockets were opened by which stack; only those whose stack is known.
     stacks: HashMap<Arc<Stack>, u64>,
+    /// The groups it is in.
+    groups: Vec<Ticket>,
 }
 
 /// The sums of a session.
@@ -52,6 +58,9 @@ pub struct Tally {
     by_key: FxHashMap<ProcessKey, u32>,
     groups: Vec<Group>,
     by_group: HashMap<Group, Ticket>,
+    /// Tickets of groups that are no more.
+    free: Vec<Ticket>,
+    forgotten: u64,
     reported: u64,
     unattributed: u64,
     sample_times: SampleTimes,
@@ -74,6 +83,11 @@ impl Tally {
     /// Reported sockets for which nobody could be named.
     pub fn unattributed(&self) -> u64 {
         self.unattributed
+    }
+
+    /// Processes that were forgotten, because there were too many and nothing of theirs is stuck.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Counts a reported socket; the ticket to keep with it.
@@ -109,8 +123,18 @@ impl Tally {
         if let Some(ticket) = self.by_group.get(&group) {
             return *ticket;
         }
-        let ticket = Ticket::try_from(self.groups.len()).unwrap_or(Ticket::MAX);
-        self.groups.push(group.clone());
+        let ticket = self.free.pop().unwrap_or_else(|| {
+            self.groups.push(group.clone());
+            Ticket::try_from(self.groups.len() - 1).unwrap_or(Ticket::MAX)
+        });
+        for index in &group.processes {
+            if let Some(tally) = self.processes.get_mut(*index as usize) {
+                tally.groups.push(ticket);
+            }
+        }
+        if let Some(place) = self.groups.get_mut(ticket as usize) {
+            place.clone_from(&group);
+        }
         self.by_group.insert(group, ticket);
         ticket
     }
@@ -124,8 +148,7 @@ impl Tally {
             }
             return *index;
         }
-        let index = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
-        self.processes.push(ProcessTally {
+        let tally = ProcessTally {
             process: Arc::clone(&owner.process),
             reported: 0,
             still_stuck: 0,
@@ -134,9 +157,42 @@ impl Tally {
             verdicts: FxHashMap::default(),
             peers: HashMap::new(),
             stacks: HashMap::new(),
-        });
+            groups: Vec::new(),
+        };
+        let is_full = self.processes.len() >= MAX_PROCESSES;
+        let place = if is_full { self.least() } else { None };
+        let index = place.unwrap_or(self.processes.len());
+        self.forget(index);
+        match self.processes.get_mut(index) {
+            Some(place) => *place = tally,
+            None => self.processes.push(tally),
+        }
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
         self.by_key.insert(key, index);
         index
+    }
+
+    /// The place of the process with the fewest sockets of those that hold nothing stuck any more.
+    fn least(&self) -> Option<usize> {
+        let idle = self.processes.iter().enumerate().filter(|(_, tally)| tally.still_stuck == 0);
+        idle.min_by_key(|(_, tally)| tally.reported).map(|(index, _)| index)
+    }
+
+    /// Forgets the process at this place, if there is one, and its groups: no socket has their tickets, since none is stuck.
+    fn forget(&mut self, index: usize) {
+        let Some(tally) = self.processes.get_mut(index) else { return };
+        self.forgotten += 1;
+        self.by_key.remove(&(tally.process.pid, tally.process.start_ticks));
+        for ticket in std::mem::take(&mut tally.groups) {
+            let Some(group) = self.groups.get(ticket as usize) else { continue };
+            self.by_group.remove(group);
+            for other in &group.processes {
+                if let Some(tally) = self.processes.get_mut(*other as usize) {
+                    tally.groups.retain(|of_other| *of_other != ticket);
+                }
+            }
+            self.free.push(ticket);
+        }
     }
 
     /// Counts a reported socket that left CLOSE_WAIT at `now_ns`.
@@ -236,5 +292,94 @@ fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, sample_times: &Sampl
         fds_used: descriptors.used,
         fds_limit: descriptors.limit,
         fds_run_out_in_ns,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::{
+        owners::Evidence,
+        transition::{Endpoints, SocketKey, State},
+    };
+
+    fn since() -> Since {
+        Since::within(None, 0)
+    }
+
+    /// A stuck socket of these processes.
+    fn held_by(pids: &[u32]) -> Finding {
+        let owner = |pid: &u32| Owner {
+            process: Arc::new(ProcessIdentity::from_name(*pid, "worker")),
+            fds: vec![3],
+            inherited: None,
+            evidence: Evidence::FdTable,
+        };
+        let endpoints =
+            Endpoints { local: ([10, 0, 0, 1], 8080).into(), remote: ([192, 0, 2, 1], 40_001).into() };
+        Finding {
+            key: SocketKey(9),
+            socket: Socket { cookie: Some(9), netns: Some(5), endpoints },
+            state: State::CloseWait,
+            since: since(),
+            looked_at_ns: 0,
+            is_stuck: true,
+            recv_q: None,
+            send_q: None,
+            verdict: Some(Verdict::EofRead),
+            owners: pids.iter().map(owner).collect(),
+            opened_by: None,
+            eof_read_by: None,
+            listed_as: None,
+        }
+    }
+
+    fn pids(tally: &Tally) -> Vec<u32> {
+        let mut pids = tally.pids();
+        pids.sort_unstable();
+        pids
+    }
+
+    #[test]
+    fn of_many_processes_those_with_stuck_sockets_are_kept_and_of_the_others_those_with_the_most() {
+        let mut tally = Tally::default();
+        let stuck = tally.report(&held_by(&[1]));
+        // Two sockets, one of them together with the next, and all closed.
+        for owners in [&[2][..], &[2, 3]] {
+            let ticket = tally.report(&held_by(owners));
+            tally.end(ticket, since(), 0);
+        }
+        let count = 10 * u32::try_from(MAX_PROCESSES).unwrap();
+        for pid in 10..10 + count {
+            let ticket = tally.report(&held_by(&[pid]));
+            assert_eq!(tally.owner(ticket, pid).map(|process| process.pid), Some(pid));
+            tally.end(ticket, since(), 0);
+        }
+        let kept = pids(&tally);
+        assert_eq!(kept.len(), MAX_PROCESSES);
+        assert_eq!(tally.forgotten(), u64::from(count) + 3 - MAX_PROCESSES as u64);
+        assert_eq!(kept[..2], [1, 2], "one that holds a socket still, and one that held two");
+        assert!(tally.groups.len() <= MAX_PROCESSES + 2, "{} groups", tally.groups.len());
+        assert_eq!(tally.reported(), u64::from(count) + 3);
+        // The ticket that is out is still that of its owner.
+        assert_eq!(tally.owner(stuck, 1).map(|process| process.pid), Some(1));
+        let summary = tally.summary(std::iter::empty(), &[], 0);
+        let first = summary.first().unwrap();
+        assert_eq!((first.process.pid, first.still_stuck), (1, 1));
+        tally.end(stuck, since(), 0);
+        assert!(tally.processes.iter().all(|process| process.still_stuck == 0));
+    }
+
+    #[test]
+    fn all_that_hold_something_are_kept_however_many() {
+        let count = u32::try_from(2 * MAX_PROCESSES).unwrap();
+        let mut tally = Tally::default();
+        let tickets: Vec<(u32, Ticket)> =
+            (1..=count).map(|pid| (pid, tally.report(&held_by(&[pid])))).collect();
+        assert_eq!((tally.pids().len(), tally.forgotten()), (2 * MAX_PROCESSES, 0));
+        for (pid, ticket) in tickets {
+            assert_eq!(tally.owner(ticket, pid).map(|process| process.pid), Some(pid));
+        }
     }
 }

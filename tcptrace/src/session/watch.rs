@@ -264,6 +264,7 @@ impl Watch {
         *evicted += self.table.evicted();
         *unattributed = self.tally.unattributed();
         summary.in_close_wait = Some(self.table.len() as u64);
+        summary.more_processes = self.tally.forgotten();
         summary.processes = self.tally.summary(self.table.reported(), &uses, ended_ns);
         Ok(self.tally.reported() > 0)
     }

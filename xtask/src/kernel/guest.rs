@@ -29,7 +29,7 @@ pub struct Guest<'a> {
     pub kernel: &'a Kernel,
     /// The tool; it has its path of this host in the guest, as all of ours.
     pub tool: &'a Path,
-    /// The folder of the test programs.
+    /// The folder of the test programs, which the tests look for beside the tool.
     pub examples: &'a Path,
     /// The binary with the tests.
     pub tests: &'a Path,
@@ -60,7 +60,7 @@ impl Guest<'_> {
             // Cargo keeps a second name with a hash for each.
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if !name.contains('-') && !name.ends_with(".d") {
-                root.program(&path, &path)?;
+                root.program(&path, &self.tool.with_file_name("examples").join(&*name))?;
             }
         }
         let sources = workspace().canonicalize()?;

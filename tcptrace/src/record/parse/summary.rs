@@ -113,13 +113,15 @@ pub fn summary(text: &[u8]) -> Result<Option<Summary>, ParseError> {
         totals: Totals,
         in_close_wait: Option<u64>,
         processes: Vec<ProcessText>,
+        #[serde(default)]
+        more_processes: u64,
         outcomes: Option<IgnoredAny>,
     }
-    let SummaryText { time, duration_ns, totals, in_close_wait, processes, outcomes } =
+    let SummaryText { time, duration_ns, totals, in_close_wait, processes, more_processes, outcomes } =
         serde_json::from_slice(text)?;
     if outcomes.is_some() {
         return Ok(None);
     }
     let processes = processes.into_iter().map(ProcessText::into_summary).collect();
-    Ok(Some(Summary { time, duration_ns, totals, in_close_wait, processes }))
+    Ok(Some(Summary { time, duration_ns, totals, in_close_wait, processes, more_processes }))
 }

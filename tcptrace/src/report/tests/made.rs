@@ -83,6 +83,7 @@ pub fn summary(second: f64, totals: Totals) -> Record {
         totals,
         in_close_wait: None,
         processes: Vec::new(),
+        more_processes: 0,
     }))
 }
 

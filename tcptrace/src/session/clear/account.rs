@@ -201,6 +201,7 @@ impl Account {
             duration_ns: ended_ns.saturating_sub(self.started_ns),
             totals,
             in_close_wait: self.in_close_wait,
+            more_processes: self.tally.forgotten(),
             processes: self.tally.summary(std::iter::empty(), &uses, ended_ns),
         };
         ClearEnd { summary, outcomes: self.outcomes, kept: with_use(&self.kept, inspector) }

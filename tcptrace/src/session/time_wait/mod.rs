@@ -106,6 +106,7 @@ fn summary(totals: Totals, crowded_out: u64, started_ns: u64, clock: WallClock) 
         totals: Totals { evicted: totals.evicted + crowded_out, ..totals },
         in_close_wait: None,
         processes: Vec::new(),
+        more_processes: 0,
     }))
 }
 

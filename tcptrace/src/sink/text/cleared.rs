@@ -366,6 +366,7 @@ mod tests {
             totals: Totals::default(),
             in_close_wait: None,
             processes: Vec::new(),
+            more_processes: 0,
         };
         let shown = |outcomes| {
             let mut out = Vec::new();

@@ -278,6 +278,7 @@ mod tests {
             totals: Totals::default(),
             in_close_wait: Some(leaks.len() as u64),
             processes: Vec::new(),
+            more_processes: 0,
         };
         let scope = Scope { states: StateSet::CLOSE_WAIT, namespaces: 3, processes: 120, unreadable: 0 };
         let groups = if leaks.is_empty() { Vec::new() } else { vec![Group { title: None, leaks }] };

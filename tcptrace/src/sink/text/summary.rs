@@ -38,7 +38,7 @@ pub fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::R
             let count = plural(in_close_wait, "socket");
             writeln!(out, "No socket was stuck in CLOSE_WAIT ({count} in CLOSE_WAIT at the end).")?;
         } else {
-            let holders = plural(summary.processes.len() as u64, "process");
+            let holders = plural(summary.processes.len() as u64 + summary.more_processes, "process");
             match stuck {
                 0 => writeln!(out, "No socket is stuck in CLOSE_WAIT any more; {holders} had some:\n")?,
                 _ => {
