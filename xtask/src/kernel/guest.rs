@@ -11,8 +11,10 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Programs of this host that the tests, or the script below, run.
-const PROGRAMS: [&str; 13] =
-    ["sh", "bash", "cat", "cp", "id", "insmod", "ip", "ln", "mkdir", "mount", "script", "ss", "sleep"];
+const PROGRAMS: [&str; 15] = [
+    "sh", "bash", "cat", "cp", "env", "grep", "id", "insmod", "ip", "ln", "mkdir", "mount", "script", "ss",
+    "sleep",
+];
 
 /// Modules that distributions leave out of the kernel proper, in the order of their needs.
 const MODULES: [&str; 4] =
