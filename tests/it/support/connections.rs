@@ -90,17 +90,18 @@ impl Life {
             self.steps.iter().map(|step| (text(step, "old_state"), text(step, "new_state"))).collect();
         let expected: Vec<(&str, &str)> = states.windows(2).map(|pair| (pair[0], pair[1])).collect();
         comparison.holds(steps == expected, || format!("expected {expected:?}, are {steps:?}"));
-        let mut entered: Option<u64> = None;
+        let mut before: Option<&Value> = None;
         for step in &self.steps {
-            let at = number(step, "ktime_ns");
-            let dwell = entered.map(|entered| at - entered);
-            comparison.field(step, "dwell_ns", dwell);
-            // Times are kept by cookie, where there are cookies; one that is being made has none.
-            let is_lost = is_being_made(step) && !self.steps[self.steps.len() - 1]["cookie"].is_null();
+            let dwell = before.map(|before| number(step, "ktime_ns") - number(before, "ktime_ns"));
+            // One that is being made has no cookie, and times may be kept by cookie: that one is told or not.
+            let is_untold = before.is_some_and(is_being_made) && step["dwell_ns"].is_null();
+            if !is_untold {
+                comparison.field(step, "dwell_ns", dwell);
+            }
             comparison.holds(!is_being_made(step) || step["cookie"].is_null(), || {
                 format!("cookie: a copy of the listener's, {}", step["cookie"])
             });
-            entered = (!is_lost).then_some(at);
+            before = Some(step);
         }
         let cookies: Vec<&Value> = self.steps.iter().map(|step| &step["cookie"]).collect();
         let is_one = cookies.iter().all(|cookie| cookie.is_null() || *cookie == cookies[cookies.len() - 1]);
