@@ -33,6 +33,11 @@ fn ten_thousand_sockets_are_ended_within_two_seconds() {
     println!("{COUNT} sockets: {used:?} of processor time, {:?} in all", started.elapsed());
     assert_eq!(code, Some(0), "{output}");
     assert!(output.contains(&format!("{COUNT} of {COUNT} sockets gone.")), "{output}");
+    assert_eq!(output.lines().filter(|line| line.contains("  GONE  ")).count(), COUNT, "{output}");
+    let kept = output
+        .lines()
+        .filter_map(|line| line.split_once(" keeps ")?.1.split(' ').next()?.parse::<usize>().ok());
+    assert_eq!(kept.sum::<usize>(), COUNT, "descriptors that are kept: {output}");
     assert_eq!(left(&leaky), 0, "sockets are left");
     assert!(used < LIMIT, "{used:?} of processor time");
 }
@@ -51,10 +56,7 @@ fn what_was_ended_before_a_signal_came_is_recorded_to_the_last_socket() {
     let status = process.wait();
     let records = output.wait_for_end().unwrap();
     let gone = records.iter().filter(|record| record["outcome"] == "gone").count();
-    let left = run_command(command("now", &leaky).args(["--format", "jsonl"]))
-        .output
-        .matches("\"type\":\"leak\"")
-        .count();
+    let left = left(&leaky);
     assert_eq!(gone + left, COUNT, "{gone} recorded, {left} left");
     assert_eq!(records.last().unwrap()["outcomes"]["gone"], gone);
     let messages = process.messages();

@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::support::churn::{LISTENER_TRANSITIONS, TRANSITIONS, churn};
 use crate::support::clock;
 use crate::support::compare::{Comparison, number, text};
-use crate::support::connections::Connections;
+use crate::support::connections::{Connections, Life, is_being_made};
 use crate::support::tracer::Tracer;
 use crate::support::{Backend, free_port, live};
 
@@ -52,8 +52,11 @@ fn every_transition(backend: Backend, family: u8) {
     let connections = Connections::behind(port, &session.records);
     connections.check(CONNECTIONS as usize);
     if backend == Backend::Btf {
-        let cookies: HashSet<u64> =
-            connections.lives().map(|life| number(&life.steps[1], "cookie")).collect();
+        let own = |life: &Life| {
+            let step = life.steps.iter().find(|step| !is_being_made(step)).expect("steps of its own");
+            number(step, "cookie")
+        };
+        let cookies: HashSet<u64> = connections.lives().map(own).collect();
         assert_eq!(cookies.len() as u64, 2 * CONNECTIONS, "each socket has a cookie of its own");
     }
 }

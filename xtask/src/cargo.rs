@@ -33,6 +33,15 @@ pub fn build<const N: usize>(release: bool, names: [(&str, &str); N]) -> Result<
     Ok(paths)
 }
 
+/// Builds all programs of the tests, and returns the folder they are in.
+pub fn examples() -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--package", "tcptrace", "--message-format", "json-render-diagnostics"]);
+    command.arg("--examples");
+    let built = executables(command)?;
+    built.first().and_then(|example| example.parent()).map(Path::to_owned).context("cargo built no example")
+}
+
 /// Builds a file of tests of package tcptrace, optimised, and returns its path.
 pub fn test_binary(name: &str) -> Result<PathBuf> {
     let mut command = cargo();

@@ -172,34 +172,36 @@ impl Installer {
 
     /// What the live tests make networks with, count sockets with, and need a terminal from.
     fn test_programs(&mut self) -> Result<()> {
-        let programs = ["ip", "ss", "script"];
-        let absent: Vec<&str> = programs.into_iter().filter(|program| !has_program(program)).collect();
-        if absent.is_empty() {
-            return Ok(());
-        }
-        let absent = absent.join(", ");
-        self.announce(&format!("{absent}, which live tests run"));
-        let Some(manager) = self.manager else {
-            bail!("cannot install {absent} here: iproute2 and util-linux have them")
-        };
-        self.update()?;
-        self.run(manager.install(manager.test_programs())?)
+        self.programs(&["ip", "ss", "script"], "which live tests run", PackageManager::test_programs)
     }
 
     /// What boots other kernels.
     fn virtual_machine(&mut self) -> Result<()> {
-        let absent = kernel::PROGRAMS.into_iter().filter(|(program, _)| !has_program(program));
-        let (programs, packages): (Vec<&str>, Vec<&str>) = absent.unzip();
-        if programs.is_empty() {
+        if self.manager != Some(PackageManager::Apt) {
+            bail!("other kernels are taken from Debian's archive: use a Debian for it");
+        }
+        self.programs(&kernel::PROGRAMS, "which boots other kernels", |_| &kernel::PACKAGES)
+    }
+
+    /// Installs packages unless the programs are all there.
+    fn programs(
+        &mut self,
+        programs: &[&str],
+        purpose: &str,
+        packages: fn(PackageManager) -> &'static [&'static str],
+    ) -> Result<()> {
+        let absent: Vec<&str> = programs.iter().copied().filter(|program| !has_program(program)).collect();
+        if absent.is_empty() {
             return Ok(());
         }
-        let programs = programs.join(", ");
-        self.announce(&format!("{programs}, which boots other kernels"));
-        let Some(manager @ PackageManager::Apt) = self.manager else {
-            bail!("cannot install {programs} here: other kernels are tried on Debian")
+        let absent = absent.join(", ");
+        self.announce(&format!("{absent}, {purpose}"));
+        let Some(manager) = self.manager else {
+            let packages = packages(PackageManager::Apt).join(" and ");
+            bail!("cannot install {absent} here: on Debian {packages} have them")
         };
         self.update()?;
-        self.run(manager.install(&packages)?)
+        self.run(manager.install(packages(manager))?)
     }
 
     fn update(&mut self) -> Result<()> {

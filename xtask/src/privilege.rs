@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// True when this process is root.
@@ -28,6 +29,11 @@ pub fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
 
 /// True when `name` is found in PATH.
 pub fn has_program(name: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(name).is_file()))
+    find_program(name).is_some()
+}
+
+/// Where in PATH `name` is found.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
 }

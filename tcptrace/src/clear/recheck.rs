@@ -44,15 +44,13 @@ pub fn recheck(
 
 #[cfg(test)]
 pub mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::time::Duration;
 
     use super::*;
     use crate::{
         diagnosis::Verdict,
-        owners::{Evidence, Owner, ProcessIdentity, inspector::ListedAs},
         sock_diag::{ActivityTimes, TcpFlavour},
         sockets::Since,
-        transition::{Endpoints, Socket, SocketKey},
     };
 
     pub const SECOND: u64 = 1_000_000_000;
@@ -60,29 +58,7 @@ pub mod tests {
 
     /// A socket that a process holds, which has been silent for some nanoseconds.
     pub fn finding(state: State, silent_ns: u64) -> Finding {
-        let owner = Owner {
-            process: Arc::new(ProcessIdentity::from_name(71, "shop")),
-            fds: vec![17],
-            inherited: None,
-            evidence: Evidence::FdTable,
-        };
-        let endpoints =
-            Endpoints { local: ([10, 0, 0, 1], 8080).into(), remote: ([192, 0, 2, 1], 40_001).into() };
-        Finding {
-            key: SocketKey(9),
-            socket: Socket { cookie: Some(9), netns: Some(5), endpoints },
-            state,
-            since: Since::within(None, LISTED_NS - silent_ns),
-            looked_at_ns: LISTED_NS,
-            is_stuck: true,
-            recv_q: Some(0),
-            send_q: Some(0),
-            verdict: (state == State::CloseWait).then_some(Verdict::EofRead),
-            owners: vec![owner],
-            opened_by: None,
-            eof_read_by: None,
-            listed_as: Some(ListedAs { flavour: TcpFlavour::Tcp, interface: 0 }),
-        }
+        Finding::example(state, Since::within(None, LISTED_NS - silent_ns), LISTED_NS)
     }
 
     /// What the kernel says of it 30 s later.

@@ -1,15 +1,11 @@
 //! The options of `tcptrace leaks`, and what they mean.
 
-use std::time::Duration;
-
 use clap::Args;
 
 use super::{
     exec::ExecArguments,
     filters::{Filters, OwnerFilters},
-    live::{Kernel, Watching},
-    output::{KeepingArguments, OutputArguments},
-    values,
+    live::{Running, Watching},
 };
 use crate::{kernel::TracerOptions, session::live::LiveOptions, transition::StateSet};
 
@@ -23,15 +19,8 @@ pub struct LeaksArguments {
     /// Sockets in CLOSE_WAIT that are followed at once; further ones are counted as evicted
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 1_000_000)]
     max_sockets: u32,
-    /// Stop by itself after this time (30s, 5m, 1h)
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
-    duration: Option<Duration>,
     #[command(flatten)]
-    kernel: Kernel,
-    #[command(flatten)]
-    output: OutputArguments,
-    #[command(flatten)]
-    keeping: KeepingArguments,
+    running: Running,
     #[command(flatten)]
     exec: ExecArguments,
     #[command(flatten)]
@@ -43,19 +32,8 @@ pub struct LeaksArguments {
 impl LeaksArguments {
     /// What the options mean.
     pub fn resolve(&self) -> Result<LiveOptions, String> {
-        let Self {
-            watching,
-            exit_code: _,
-            max_sockets,
-            duration,
-            output,
-            keeping,
-            exec,
-            filters,
-            owners,
-            kernel,
-        } = self;
-        let outputs = output.resolve_kept(keeping)?;
+        let Self { watching, exit_code: _, max_sockets, running, exec, filters, owners } = self;
+        let outputs = running.outputs()?;
         let (filter, netns) = filters.resolve(StateSet::CLOSE_WAIT)?;
         // Two transitions of a connection are asked for instead of ten.
         let ring_bytes = 4 << 20;
@@ -63,13 +41,13 @@ impl LeaksArguments {
             tracer: TracerOptions {
                 // Only of a socket that was reported will anybody be told how it left.
                 details_after: watching.older_than,
-                ..kernel.tracer(filter, false, watching.calls(), ring_bytes, *max_sockets, &outputs)
+                ..running.kernel.tracer(filter, false, watching.calls(), ring_bytes, *max_sockets, &outputs)
             },
             netns,
             transitions: false,
             watch: Some(watching.options(owners.resolve(), *max_sockets)),
             exec: exec.resolve(),
-            duration: *duration,
+            duration: running.duration,
             outputs,
         })
     }

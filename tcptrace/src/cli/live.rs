@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values;
+use super::{
+    output::{KeepingArguments, OutputArguments},
+    values,
+};
 use crate::{
     kernel::{Backend, KernelFilter, TracerOptions, TrackedCalls},
     owners::filter::OwnerFilter,
@@ -30,6 +33,20 @@ pub struct Kernel {
     ring_size: Option<u32>,
 }
 
+/// How a live session is run and kept.
+#[derive(Debug, Args)]
+pub struct Running {
+    /// Stop by itself after this time (30s, 5m, 1h)
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub duration: Option<Duration>,
+    #[command(flatten)]
+    pub kernel: Kernel,
+    #[command(flatten)]
+    output: OutputArguments,
+    #[command(flatten)]
+    keeping: KeepingArguments,
+}
+
 /// How sockets in CLOSE_WAIT are followed.
 #[derive(Debug, Args)]
 pub struct Watching {
@@ -43,6 +60,13 @@ pub struct Watching {
     /// the host a little (Linux 6.3 with BTF)
     #[arg(long)]
     pub deep: bool,
+}
+
+impl Running {
+    /// Where the records go.
+    pub fn outputs(&self) -> Result<OutputOptions, String> {
+        self.output.resolve_kept(&self.keeping)
+    }
 }
 
 impl Watching {

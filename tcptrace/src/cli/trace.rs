@@ -1,17 +1,12 @@
 //! The options of `tcptrace trace`, and what they mean.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::{
     filters::Filters,
-    live::{Kernel, Watching},
-    output::{KeepingArguments, OutputArguments},
-    values,
+    live::{Running, Watching},
 };
 use crate::{
     kernel::TrackedCalls,
@@ -40,15 +35,8 @@ pub struct TraceArguments {
     /// Sockets whose states are timed at once; further ones are counted as evicted
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 262_144)]
     max_sockets: u32,
-    /// Stop by itself after this time (30s, 5m, 1h)
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
-    duration: Option<Duration>,
     #[command(flatten)]
-    kernel: Kernel,
-    #[command(flatten)]
-    output: OutputArguments,
-    #[command(flatten)]
-    keeping: KeepingArguments,
+    running: Running,
     #[command(flatten)]
     filters: Filters,
     #[command(flatten, next_help_heading = "With --owners or a .tct output")]
@@ -62,26 +50,15 @@ impl TraceArguments {
 
     /// What the options of a replay mean.
     pub fn resolve_replay(&self, file: &Path) -> Result<ReplayOptions, String> {
-        let outputs = self.output.resolve_kept(&self.keeping)?;
+        let outputs = self.running.outputs()?;
         let (filter, netns) = self.filters.resolve(self.states())?;
         Ok(ReplayOptions { file: file.to_owned(), filter, netns, outputs })
     }
 
     /// What the options mean.
     pub fn resolve(&self) -> Result<LiveOptions, String> {
-        let Self {
-            replay: _,
-            state: _,
-            owners,
-            watching,
-            max_sockets,
-            duration,
-            output,
-            keeping,
-            filters,
-            kernel,
-        } = self;
-        let outputs = output.resolve_kept(keeping)?;
+        let Self { replay: _, state: _, owners, watching, max_sockets, running, filters } = self;
+        let outputs = running.outputs()?;
         let states = self.states();
         if *owners && !states.contains(State::CloseWait) {
             return Err("--owners follows sockets in CLOSE_WAIT: add --state CLOSE_WAIT".to_owned());
@@ -94,12 +71,12 @@ impl TraceArguments {
         let (filter, netns) = filters.resolve(states)?;
         let calls = if owners { watching.calls() } else { TrackedCalls::default() };
         Ok(LiveOptions {
-            tracer: kernel.tracer(filter, true, calls, 16 << 20, *max_sockets, &outputs),
+            tracer: running.kernel.tracer(filter, true, calls, 16 << 20, *max_sockets, &outputs),
             netns,
             transitions: true,
             watch: owners.then(|| watching.options(OwnerFilter::default(), *max_sockets)),
             exec: None,
-            duration: *duration,
+            duration: running.duration,
             outputs,
         })
     }

@@ -123,17 +123,18 @@ impl Tally {
         if let Some(ticket) = self.by_group.get(&group) {
             return *ticket;
         }
-        let ticket = self.free.pop().unwrap_or_else(|| {
-            self.groups.push(group.clone());
-            Ticket::try_from(self.groups.len() - 1).unwrap_or(Ticket::MAX)
-        });
+        let ticket = match self.free.pop() {
+            Some(ticket) => ticket,
+            None => Ticket::try_from(self.groups.len()).unwrap_or(Ticket::MAX),
+        };
         for index in &group.processes {
             if let Some(tally) = self.processes.get_mut(*index as usize) {
                 tally.groups.push(ticket);
             }
         }
-        if let Some(place) = self.groups.get_mut(ticket as usize) {
-            place.clone_from(&group);
+        match self.groups.get_mut(ticket as usize) {
+            Some(place) => *place = group.clone(),
+            None => self.groups.push(group.clone()),
         }
         self.by_group.insert(group, ticket);
         ticket
@@ -159,9 +160,7 @@ impl Tally {
             stacks: HashMap::new(),
             groups: Vec::new(),
         };
-        let is_full = self.processes.len() >= MAX_PROCESSES;
-        let place = if is_full { self.least() } else { None };
-        let index = place.unwrap_or(self.processes.len());
+        let index = self.place();
         self.forget(index);
         match self.processes.get_mut(index) {
             Some(place) => *place = tally,
@@ -172,10 +171,15 @@ impl Tally {
         index
     }
 
-    /// The place of the process with the fewest sockets of those that hold nothing stuck any more.
-    fn least(&self) -> Option<usize> {
+    /// The place for another process: a new one, or that of the process with the fewest sockets of those that hold nothing
+    /// stuck any more.
+    fn place(&self) -> usize {
+        let new = self.processes.len();
+        if new < MAX_PROCESSES {
+            return new;
+        }
         let idle = self.processes.iter().enumerate().filter(|(_, tally)| tally.still_stuck == 0);
-        idle.min_by_key(|(_, tally)| tally.reported).map(|(index, _)| index)
+        idle.min_by_key(|(_, tally)| tally.reported).map_or(new, |(index, _)| index)
     }
 
     /// Forgets the process at this place, if there is one, and its groups: no socket has their tickets, since none is stuck.
@@ -299,10 +303,7 @@ fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, sample_times: &Sampl
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use crate::{
-        owners::Evidence,
-        transition::{Endpoints, SocketKey, State},
-    };
+    use crate::{owners::Evidence, transition::State};
 
     fn since() -> Since {
         Since::within(None, 0)
@@ -316,23 +317,7 @@ mod tests {
             inherited: None,
             evidence: Evidence::FdTable,
         };
-        let endpoints =
-            Endpoints { local: ([10, 0, 0, 1], 8080).into(), remote: ([192, 0, 2, 1], 40_001).into() };
-        Finding {
-            key: SocketKey(9),
-            socket: Socket { cookie: Some(9), netns: Some(5), endpoints },
-            state: State::CloseWait,
-            since: since(),
-            looked_at_ns: 0,
-            is_stuck: true,
-            recv_q: None,
-            send_q: None,
-            verdict: Some(Verdict::EofRead),
-            owners: pids.iter().map(owner).collect(),
-            opened_by: None,
-            eof_read_by: None,
-            listed_as: None,
-        }
+        Finding { owners: pids.iter().map(owner).collect(), ..Finding::example(State::CloseWait, since(), 0) }
     }
 
     fn pids(tally: &Tally) -> Vec<u32> {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::churn::{CLIENT, SERVER};
 use super::compare::{Comparison, number, text};
+use super::kernel_is_at_least;
 
 /// The states a socket went through, with the record of each step.
 pub struct Life {
@@ -29,8 +30,7 @@ impl Connections {
         // The first step of a client comes before it has a port: the kernel chooses one afterwards
         // (tcp_v4_connect). The program connects one after the other, so the order tells whose it is.
         let mut dialling = None;
-        // Before Linux 6.18 the first step of a server comes while it is still a copy of its listener; the next
-        // one follows at once.
+        // The first step of a server may come while it is still a copy of its listener; the next one follows at once.
         let mut arriving = None;
         for record in records.iter().filter(|record| record["type"] == "transition") {
             if record["rport"] == port {
@@ -78,9 +78,11 @@ impl Connections {
     }
 }
 
-/// Whether a new connection had nothing of its own yet.
-fn is_being_made(record: &Value) -> bool {
-    record["new_state"] == "SYN_RECV" && record["rport"] == 0
+/// Whether a new connection had nothing of its own yet, which only older kernels tell of.
+pub fn is_being_made(record: &Value) -> bool {
+    let is_nameless = record["new_state"] == "SYN_RECV" && record["rport"] == 0;
+    assert!(!is_nameless || !kernel_is_at_least((6, 18)), "this kernel tells whose it is: {record}");
+    is_nameless
 }
 
 impl Life {

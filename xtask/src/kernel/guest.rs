@@ -3,6 +3,7 @@
 
 use super::{output_of, package::Kernel};
 use crate::cargo::workspace;
+use crate::privilege::find_program;
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -46,7 +47,9 @@ impl Guest<'_> {
         let root = Root(stage.path());
         root.folders()?;
         for name in PROGRAMS {
-            root.program(&find(name)?, &Path::new("/usr/bin").join(name))?;
+            let program = find_program(name)
+                .with_context(|| format!("there is no {name} in PATH, which the guest needs"))?;
+            root.program(&program, &Path::new("/usr/bin").join(name))?;
         }
         for name in SETTINGS {
             let path = Path::new("/etc").join(name);
@@ -197,14 +200,4 @@ impl Root<'_> {
         );
         Ok(to.to_owned())
     }
-}
-
-/// A program of this host by its name.
-fn find(name: &str) -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
-        .map(|folder| folder.join(name))
-        .find(|program| program.is_file())
-        .with_context(|| format!("there is no {name} here, which the guest needs"))
 }

@@ -5,15 +5,17 @@ mod guest;
 mod machine;
 mod package;
 
-use crate::cargo::{build, cargo, test_binary, workspace};
-use anyhow::{Context, Result, bail, ensure};
+use crate::cargo::{build, examples, test_binary, workspace};
+use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::fs;
 use std::process::{Command, ExitCode};
 
-/// Programs that this runs here, and Debian's packages that have them.
-pub const PROGRAMS: [(&str, &str); 3] =
-    [("qemu-system-x86_64", "qemu-system-x86"), ("cpio", "cpio"), ("insmod", "kmod")];
+/// Programs that this and the guest run, beside those of every system.
+pub const PROGRAMS: [&str; 3] = ["qemu-system-x86_64", "cpio", "insmod"];
+
+/// Debian's packages that have them.
+pub const PACKAGES: [&str; 3] = ["qemu-system-x86", "cpio", "kmod"];
 
 /// Tests that put the host under a load, or go by its pace. Here that is the emulator's, and what they are about is not the
 /// kernel's doing.
@@ -35,9 +37,7 @@ pub fn test_on(version: &str, arguments: &[OsString]) -> Result<ExitCode> {
     }
     // The emulator is slow; what leaks is not optimised, because the tests know its stacks.
     let [tool] = build(true, [("--bin", "tcptrace")])?;
-    let [leaky] = build(false, [("--example", "leaky")])?;
-    let status = cargo().args(["build", "--package", "tcptrace", "--examples"]).status()?;
-    ensure!(status.success(), "the test programs cannot be built: see cargo's messages above");
+    let examples = examples()?;
     let tests = test_binary("it")?;
     let directory = workspace().join("target/kernels");
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
@@ -45,13 +45,7 @@ pub fn test_on(version: &str, arguments: &[OsString]) -> Result<ExitCode> {
     println!("Linux {}, from Debian's {}", kernel.release, kernel.package);
     let all: Vec<OsString> = LEFT_OUT.iter().flat_map(|name| ["--skip", name]).map(OsString::from).collect();
     let arguments = if arguments.is_empty() { &all } else { arguments };
-    let guest = guest::Guest {
-        kernel: &kernel,
-        tool: &tool,
-        examples: leaky.parent().context("an example has a folder")?,
-        tests: &tests,
-        arguments,
-    };
+    let guest = guest::Guest { kernel: &kernel, tool: &tool, examples: &examples, tests: &tests, arguments };
     let image = guest.build(&directory)?;
     machine::run(&kernel.image, &image)
 }
