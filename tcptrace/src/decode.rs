@@ -4,7 +4,13 @@ use tcptrace_ebpf::record::{self, TransitionRecord};
 use thiserror::Error;
 use zerocopy::FromBytes as _;
 
-use crate::transition::{Cause, Comm, Endpoints, KernelSocket, Socket, SocketKey, State, Task, Transition};
+use crate::model::{
+    endpoints::Endpoints,
+    socket::{KernelSocket, Socket, SocketKey},
+    state::State,
+    task::{Comm, Task},
+    transition::{Cause, Transition},
+};
 
 /// What a socket is told apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use rustix::time::{ClockId, clock_gettime};
 use tcptrace::{
+    model::record::{Record, Totals},
     reading::Reader,
-    record::{Record, Totals},
     recording::{BLOCK_BYTES, BlockEncoder, note, preamble, trailer},
 };
 

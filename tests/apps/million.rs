@@ -9,8 +9,14 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use tcptrace::{
     decode::Identity,
+    model::{
+        endpoints::Endpoints,
+        socket::{KernelSocket, Socket, SocketKey},
+        state::State,
+        task::{Comm, Task},
+        transition::Transition,
+    },
     sockets::{CloseWaitTable, Settled},
-    transition::{Comm, Endpoints, KernelSocket, Socket, SocketKey, State, Task, Transition},
 };
 
 fn resident_bytes() -> Result<u64> {

@@ -9,12 +9,19 @@ use rustix::{
     net::{Shutdown, shutdown},
 };
 
-use super::{Change, Method, Outcome, Refusal, descriptor, recheck::recheck, selection::Selection};
+use super::{descriptor, recheck::recheck};
+use crate::model::{
+    clearing::{Change, Method, Outcome, Refusal},
+    selection::Selection,
+};
 use crate::{
     host::clock::monotonic_ns,
-    owners::inspector::Finding,
-    sock_diag::{self, DiagSocket, SockDiag, SocketId, TcpFlavour},
-    transition::{State, StateSet},
+    model::{
+        finding::Finding,
+        socket::TcpFlavour,
+        state::{State, StateSet},
+    },
+    sock_diag::{self, DiagSocket, SockDiag, SocketId},
 };
 
 /// How long the peers of sockets that were shut down are given to acknowledge: a round trip, as a rule.

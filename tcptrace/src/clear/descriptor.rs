@@ -8,8 +8,8 @@ use rustix::{
     process::{Pid, PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open},
 };
 
-use super::Refusal;
-use crate::owners::{Evidence, Owner};
+use crate::model::clearing::Refusal;
+use crate::model::owner::{Evidence, Owner};
 
 /// Whether descriptors of other processes can be copied at all (Linux 5.6, and no seccomp filter in the way); else
 /// why not. Tried on this process itself, which always has the right to.
@@ -58,7 +58,7 @@ mod tests {
     use std::{net::TcpListener, os::fd::AsFd as _, sync::Arc};
 
     use super::*;
-    use crate::owners::ProcessIdentity;
+    use crate::model::process::ProcessIdentity;
 
     fn own(fds: Vec<u32>) -> Vec<Owner> {
         let process = Arc::new(ProcessIdentity::from_name(std::process::id(), "self"));

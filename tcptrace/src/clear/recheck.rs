@@ -1,13 +1,10 @@
 //! Whether a socket is still what was listed, at the moment of acting. Pure.
 
-use super::{Change, selection::Selection};
+use crate::model::{clearing::Change, selection::Selection};
 use crate::{
-    owners::{
-        inspector::Finding,
-        since::{self, JIFFY_NS},
-    },
+    model::{finding::Finding, state::State},
+    owners::since::{self, JIFFY_NS},
     sock_diag::DiagSocket,
-    transition::State,
 };
 
 /// Compares what was listed with what the kernel says of the same cookie, having been asked at `asked_ns`
@@ -48,9 +45,8 @@ pub mod tests {
 
     use super::*;
     use crate::{
-        diagnosis::Verdict,
-        sock_diag::{ActivityTimes, TcpFlavour},
-        sockets::Since,
+        model::{close_wait::Since, socket::TcpFlavour, verdict::Verdict},
+        sock_diag::ActivityTimes,
     };
 
     pub const SECOND: u64 = 1_000_000_000;

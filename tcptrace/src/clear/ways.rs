@@ -2,11 +2,11 @@
 
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::{Method, Refusal, descriptor};
+use super::descriptor;
+use crate::model::clearing::{Method, Refusal};
 use crate::{
-    owners::{Evidence, inspector::Finding},
-    sock_diag::{SockDiag, TcpFlavour},
-    transition::State,
+    model::{finding::Finding, owner::Evidence, socket::TcpFlavour, state::State},
+    sock_diag::SockDiag,
 };
 
 /// This host cannot end sockets in the way that is wanted.

@@ -10,10 +10,14 @@ use super::{
     values,
 };
 use crate::{
-    clear::{self, Method, selection::Selection},
-    diagnosis::Verdict,
+    clear,
+    model::{
+        clearing::Method,
+        selection::Selection,
+        state::{State, StateSet},
+        verdict::Verdict,
+    },
     session::clear::ClearOptions,
-    transition::{State, StateSet},
 };
 
 #[derive(Debug, Args)]

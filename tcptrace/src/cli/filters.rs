@@ -6,10 +6,10 @@ use clap::Args;
 use tcptrace_ebpf::config::{PortRule, SIDE_LOCAL, SIDE_REMOTE};
 
 use super::values;
-use crate::{
-    kernel::{AddressRange, KernelFilter, MAX_RULES},
-    owners::filter::OwnerFilter,
-    transition::StateSet,
+use crate::model::{
+    connection_filter::{AddressRange, KernelFilter, MAX_RULES},
+    owner_filter::OwnerFilter,
+    state::StateSet,
 };
 
 /// Which connections are wanted; applied in the kernel, except for the namespace.

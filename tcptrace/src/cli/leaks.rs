@@ -7,7 +7,7 @@ use super::{
     filters::{Filters, OwnerFilters},
     live::{Running, Watching},
 };
-use crate::{kernel::TracerOptions, session::live::LiveOptions, transition::StateSet};
+use crate::{kernel::TracerOptions, model::state::StateSet, session::live::LiveOptions};
 
 #[derive(Debug, Args)]
 pub struct LeaksArguments {

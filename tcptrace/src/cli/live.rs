@@ -9,10 +9,10 @@ use super::{
     values,
 };
 use crate::{
-    kernel::{Backend, KernelFilter, TracerOptions, TrackedCalls},
-    owners::filter::OwnerFilter,
+    kernel::{Backend, TracerOptions, TrackedCalls},
+    model::{connection_filter::KernelFilter, owner_filter::OwnerFilter},
     session::watch::WatchOptions,
-    sink::OutputOptions,
+    sink::options::OutputOptions,
 };
 
 /// How often records wake a session that somebody looks at.

@@ -1,17 +1,17 @@
 //! The command line: what was typed, and what it means.
 
-mod clear;
-mod exec;
-mod filters;
-mod leaks;
-mod live;
-mod log;
-mod now;
-mod output;
-mod report;
-mod time_wait;
-mod trace;
-mod values;
+pub(crate) mod clear;
+pub(crate) mod exec;
+pub(crate) mod filters;
+pub(crate) mod leaks;
+pub(crate) mod live;
+pub(crate) mod log;
+pub(crate) mod now;
+pub(crate) mod output;
+pub(crate) mod report;
+pub(crate) mod time_wait;
+pub(crate) mod trace;
+pub(crate) mod values;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -10,9 +10,9 @@ use super::{
     values,
 };
 use crate::{
+    model::state::{State, StateSet},
     owners::tables::HolderSource,
     session::{grouping::GroupBy, now::NowOptions},
-    transition::{State, StateSet},
 };
 
 #[derive(Debug, Args)]

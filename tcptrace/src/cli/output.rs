@@ -8,7 +8,12 @@ use std::{
 use clap::Args;
 
 use super::values;
-use crate::sink::{Destination, Existing, FileOptions, Format, NameParts, Output, OutputOptions, Rotation};
+use crate::sink::{
+    file::Existing,
+    format::{Format, NameParts},
+    options::{Destination, FileOptions, Output, OutputOptions},
+    rotation::Rotation,
+};
 
 /// Where records go.
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ use super::{
     values,
 };
 use crate::{
+    model::state::StateSet,
     report::{
         aggregate::Wanted,
         output::Destination,
@@ -20,7 +21,6 @@ use crate::{
         sums::{MOST_WORST, Threshold, Window},
         window::Moment,
     },
-    transition::StateSet,
 };
 
 /// A socket counts as stuck after this long where nothing else is said: what `leaks` does.

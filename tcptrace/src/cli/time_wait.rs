@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     kernel::TrackedCalls,
+    model::state::StateSet,
     session::time_wait::{LiveLooks, TimeWaitOptions},
-    transition::StateSet,
 };
 
 /// Sockets whose states the tracepoint backend keeps: those in FIN_WAIT1, which is short.

@@ -10,9 +10,11 @@ use super::{
 };
 use crate::{
     kernel::TrackedCalls,
-    owners::filter::OwnerFilter,
+    model::{
+        owner_filter::OwnerFilter,
+        state::{State, StateSet},
+    },
     session::{live::LiveOptions, replay::ReplayOptions},
-    transition::{State, StateSet},
 };
 
 /// Options of `trace` that mean nothing where nothing is traced.

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use crate::kernel::AddressRange;
+use crate::model::connection_filter::AddressRange;
 
 /// A time: `500ms`, `30s`, `5m`, `1h 30m`.
 pub fn duration(text: &str) -> Result<Duration, String> {

@@ -1,28 +1,22 @@
-//! Which machine, which kernel, which boot.
+//! Reads which machine this is, which kernel runs, and which boot.
 
 use std::{fs, path::Path};
 
-/// What the header of a session says about the machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostIdentity {
-    /// The host's name.
-    pub host: String,
-    /// The kernel's release, as `uname -r` prints it.
-    pub kernel: String,
-    /// The kernel's random name for this boot; `None` where /proc does not tell.
-    pub boot_id: Option<String>,
+use crate::model::{host_identity::HostIdentity, kernel_version::KernelVersion};
+
+/// Asks the kernel; `proc_root` is /proc except in tests.
+pub fn read(proc_root: &Path) -> HostIdentity {
+    let uname = rustix::system::uname();
+    HostIdentity {
+        host: uname.nodename().to_string_lossy().into_owned(),
+        kernel: uname.release().to_string_lossy().into_owned(),
+        boot_id: fs::read_to_string(proc_root.join("sys/kernel/random/boot_id"))
+            .ok()
+            .map(|text| text.trim().to_owned()),
+    }
 }
 
-impl HostIdentity {
-    /// Asks the kernel; `proc_root` is /proc except in tests.
-    pub fn read(proc_root: &Path) -> Self {
-        let uname = rustix::system::uname();
-        Self {
-            host: uname.nodename().to_string_lossy().into_owned(),
-            kernel: uname.release().to_string_lossy().into_owned(),
-            boot_id: fs::read_to_string(proc_root.join("sys/kernel/random/boot_id"))
-                .ok()
-                .map(|text| text.trim().to_owned()),
-        }
-    }
+/// The version of the running kernel; `None` when its release does not begin with two numbers.
+pub fn kernel_version() -> Option<KernelVersion> {
+    KernelVersion::of(&rustix::system::uname().release().to_string_lossy())
 }

@@ -1,6 +1,7 @@
 //! The files from which settings are loaded at boot: sysctl.conf(5) and sysctl.d(5). Tells what stands in
 //! them and where; changes nothing, and does not know what the settings mean.
 
+use crate::model::sysctl_setting::Setting;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -25,19 +26,6 @@ const MOST_BYTES: u64 = 1024 * 1024;
 
 /// Characters kept of a value; those of interest are numbers.
 const MOST_CHARACTERS: usize = 64;
-
-/// A line that sets something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
-    /// What is set, with dots: `net.ipv4.tcp_fin_timeout`.
-    pub name: String,
-    /// To what, as it stands there.
-    pub value: String,
-    /// The file.
-    pub file: PathBuf,
-    /// The line, from 1.
-    pub line: u32,
-}
 
 /// Every line in the files below `root` (`/`) that sets one of `names`, in the order in which they take effect: the
 /// last one counts.

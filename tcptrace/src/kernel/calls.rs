@@ -12,7 +12,10 @@ use zerocopy::FromBytes as _;
 use super::load::{self, LoadError};
 use crate::{
     host::tracefs,
-    transition::{Call, Comm, KernelSocket, OpenedHow, Opener, Task},
+    model::{
+        socket::KernelSocket,
+        task::{Call, Comm, OpenedHow, Opener, Task},
+    },
 };
 
 /// Which calls on sockets the kernel side remembers, each with its stack.

@@ -15,7 +15,7 @@ use tcptrace_ebpf::record::{HolderRecord, WITH_LISTENER_COOKIES, WaitingRecord};
 use zerocopy::FromBytes;
 
 use super::load::{self, HostTypes, LoadError};
-use crate::transition::StateSet;
+use crate::model::state::StateSet;
 
 /// The program over descriptors of sockets.
 const HOLDERS: &str = "holders";

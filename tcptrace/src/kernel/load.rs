@@ -10,10 +10,10 @@ use zerocopy::IntoBytes as _;
 use super::{
     btf::{self, VMLINUX},
     calls::TrackedCalls,
-    filter::KernelFilter,
     format, offsets,
 };
 use crate::host::tracefs;
+use crate::model::connection_filter::KernelFilter;
 
 /// Which way into the kernel is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -5,7 +5,6 @@
 
 mod btf;
 mod calls;
-mod filter;
 mod format;
 mod holders;
 mod load;
@@ -15,7 +14,6 @@ mod tracer;
 
 pub use self::{
     calls::{CallMemory, TrackedCalls},
-    filter::{AddressRange, KernelFilter, MAX_RULES},
     holders::HolderScan,
     load::{Backend, LoadError},
     tracer::{Tracer, TracerOptions},

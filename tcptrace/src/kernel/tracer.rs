@@ -14,10 +14,10 @@ use zerocopy::FromBytes as _;
 
 use super::{
     calls::{CallMemory, TrackedCalls},
-    filter::KernelFilter,
     load::{self, Backend, HostTypes, LoadError, Settings},
     misses::Misses,
 };
+use crate::model::connection_filter::KernelFilter;
 
 /// What is to be traced and how much memory the kernel side may take.
 #[derive(Clone, Debug)]

@@ -3,7 +3,8 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Evidence, Owner, descriptors::Holders, listing::Roots, people::People, proc_fd};
+use super::{descriptors::Holders, listing::Roots, people::People, proc_fd};
+use crate::model::owner::{Evidence, Owner};
 
 /// The holders of sockets, by the sockets' inode numbers. Reads every descriptor table of the host once.
 pub fn holders(

@@ -5,8 +5,12 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
-use super::process::{ProcessIdentity, ProcessReader};
-use crate::{host::clock, time_wait::CloserId, transition::Task};
+use super::process::ProcessReader;
+use crate::model::process::ProcessIdentity;
+use crate::{
+    host::clock,
+    model::{task::Task, time_wait::CloserId},
+};
 
 /// Processes kept; about a kilobyte each.
 const MOST_KEPT: usize = 4_096;
@@ -171,7 +175,7 @@ impl Budget {
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use crate::transition::Comm;
+    use crate::model::task::Comm;
 
     const SECOND: u64 = 1_000_000_000;
 

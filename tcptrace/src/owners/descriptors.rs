@@ -9,8 +9,12 @@ use tcptrace_ebpf::record::{self, HolderRecord};
 use super::proc_fd;
 use crate::{
     kernel::{HolderScan, LoadError},
-    sock_diag::{DiagSocket, TcpFlavour},
-    transition::{Endpoint, Endpoints, Socket, State, StateSet},
+    model::{
+        endpoints::{Endpoint, Endpoints},
+        socket::{Socket, TcpFlavour},
+        state::{State, StateSet},
+    },
+    sock_diag::DiagSocket,
 };
 
 /// The descriptors of each process, ascending.

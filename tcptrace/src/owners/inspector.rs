@@ -1,100 +1,35 @@
 //! Looks at sockets that are stuck: are they still, who holds them, and why. The slow part of the tool
 //! (netlink dumps, descriptor tables, /proc); for a live session it runs on a thread of its own.
 
+use crate::model::finding::Finding;
+use crate::model::finding::ListedAs;
 use rustc_hash::FxHashSet;
 
 use super::{
-    CalledBy, Evidence, OpenedBy, Owner,
     descriptors::{Held, Look, Wanted},
     listing::{Index, Lister, Roots},
     people::People,
-    process::DescriptorUse,
     since::{self, JIFFY_NS},
     symbols::Symbols,
     tables::Tables,
 };
+use crate::model::{
+    owner::{CalledBy, Evidence, OpenedBy},
+    process::DescriptorUse,
+};
 use crate::{
-    diagnosis::{self, Facts, Unread, Verdict},
+    diagnosis::{self, Facts, Unread},
     host::clock,
     kernel::CallMemory,
-    sock_diag::{self, DiagSocket, SockDiag, TcpFlavour},
-    sockets::{Due, Seed, Since},
-    transition::{Call, KernelSocket, Opener, Socket, SocketKey, State, StateSet},
+    model::{
+        close_wait::{Due, Seed},
+        socket::{KernelSocket, TcpFlavour},
+        state::{State, StateSet},
+        task::{Call, Opener},
+        verdict::Verdict,
+    },
+    sock_diag::{self, DiagSocket, SockDiag},
 };
-
-/// What was found out about a socket that was due.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// Its key in the table.
-    pub key: SocketKey,
-    /// The socket, with what the kernel told beyond the tracepoint.
-    pub socket: Socket,
-    /// Its state.
-    pub state: State,
-    /// Since when it has been in CLOSE_WAIT. In other states only the later bound means something: nothing
-    /// has come from the peer since.
-    pub since: Since,
-    /// When it was looked at (CLOCK_MONOTONIC, nanoseconds).
-    pub looked_at_ns: u64,
-    /// False when it is no longer in the state that it was looked at for.
-    pub is_stuck: bool,
-    /// Bytes not read, the FIN counting as one.
-    pub recv_q: Option<u32>,
-    /// Bytes not acknowledged.
-    pub send_q: Option<u32>,
-    /// Why it is stuck; `None` in other states than CLOSE_WAIT, and when it cannot be told.
-    pub verdict: Option<Verdict>,
-    /// Who answers for it.
-    pub owners: Vec<Owner>,
-    /// Who opened it, when that was seen.
-    pub opened_by: Option<OpenedBy>,
-    /// Who read the end of file first, when that was seen.
-    pub eof_read_by: Option<CalledBy>,
-    /// How the kernel listed it; `None` when its namespace gave no answer, so that only a descriptor of it was
-    /// seen.
-    pub listed_as: Option<ListedAs>,
-}
-
-#[cfg(test)]
-impl Finding {
-    /// A socket that a process holds.
-    pub fn example(state: State, since: Since, looked_at_ns: u64) -> Self {
-        let owner = Owner {
-            process: std::sync::Arc::new(super::ProcessIdentity::from_name(71, "shop")),
-            fds: vec![17],
-            inherited: None,
-            evidence: Evidence::FdTable,
-        };
-        let endpoints = crate::transition::Endpoints {
-            local: ([10, 0, 0, 1], 8080).into(),
-            remote: ([192, 0, 2, 1], 40_001).into(),
-        };
-        Self {
-            key: SocketKey(9),
-            socket: Socket { cookie: Some(9), netns: Some(5), endpoints },
-            state,
-            since,
-            looked_at_ns,
-            is_stuck: true,
-            recv_q: Some(0),
-            send_q: Some(0),
-            verdict: (state == State::CloseWait).then_some(Verdict::EofRead),
-            owners: vec![owner],
-            opened_by: None,
-            eof_read_by: None,
-            listed_as: Some(ListedAs { flavour: TcpFlavour::Tcp, interface: 0 }),
-        }
-    }
-}
-
-/// What it takes, beside cookie and addresses, to ask the kernel for a socket again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListedAs {
-    /// In which of the kernel's tables it is.
-    pub flavour: TcpFlavour,
-    /// The interface it is bound to; 0 when none.
-    pub interface: u32,
-}
 
 /// Finds out about stuck sockets.
 pub struct Inspector {

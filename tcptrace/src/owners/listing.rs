@@ -7,10 +7,14 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     host::clock,
+    model::{
+        endpoints::Endpoints,
+        socket::{Socket, TcpFlavour},
+        state::{State, StateSet},
+    },
     namespaces::{self, NetNamespace},
     parallel,
-    sock_diag::{self, DiagSocket, SockDiag, SocketId, TcpFlavour},
-    transition::{Endpoints, Socket, State, StateSet},
+    sock_diag::{self, DiagSocket, SockDiag, SocketId},
 };
 
 /// Where to look.

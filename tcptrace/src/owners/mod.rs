@@ -2,75 +2,20 @@
 //!
 //! An owner is never stated without the evidence for it, and never guessed from who happened to run.
 
-mod aside;
-pub mod candidates;
-pub mod cgroup;
-pub mod closers;
-mod descriptors;
-pub mod filter;
-mod frame;
-pub mod inspector;
-pub mod listing;
-pub mod people;
-mod perf_map;
-pub mod proc_fd;
-pub mod process;
-pub mod since;
-pub mod snapshot;
-pub mod symbols;
-pub mod tables;
-pub mod worker;
-
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
-
-use self::symbols::Stack;
-use crate::transition::{Call, OpenedHow};
-
-pub use self::process::ProcessIdentity;
-
-/// How an owner is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Evidence {
-    /// A descriptor of it was found in the process's descriptor table.
-    FdTable,
-    /// The socket was never accepted, and the process holds the listening socket.
-    Listener,
-    /// The process accepted or connected the socket; it may no longer hold it.
-    Opened,
-    /// The process was seen closing it.
-    None,
-}
-
-/// A process that answers for a socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// Who.
-    pub process: Arc<ProcessIdentity>,
-    /// Its descriptors for the socket (or for the listener), ascending.
-    pub fds: Vec<u32>,
-    /// Whether another process opened the socket; `None` when nobody was seen opening it.
-    pub inherited: Option<bool>,
-    /// How this is known.
-    pub evidence: Evidence,
-}
-
-/// A call on a socket: by whom, when, and from where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CalledBy {
-    /// Who and when.
-    pub call: Call,
-    /// The stack of the call; `None` when it was not kept, or the process has ended.
-    pub stack: Option<Arc<Stack>>,
-}
-
-/// Who opened a socket, and from where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenedBy {
-    /// By which call.
-    pub how: OpenedHow,
-    /// Who made it.
-    pub called: CalledBy,
-}
+pub(crate) mod aside;
+pub(crate) mod candidates;
+pub(crate) mod cgroup;
+pub(crate) mod closers;
+pub(crate) mod descriptors;
+pub(crate) mod frame;
+pub(crate) mod inspector;
+pub(crate) mod listing;
+pub(crate) mod people;
+pub(crate) mod perf_map;
+pub(crate) mod proc_fd;
+pub(crate) mod process;
+pub(crate) mod since;
+pub(crate) mod snapshot;
+pub(crate) mod symbols;
+pub(crate) mod tables;
+pub(crate) mod worker;

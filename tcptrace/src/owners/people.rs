@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{
-    Evidence, Owner,
-    descriptors::Holders,
-    listing::Roots,
-    process::{DescriptorUse, ProcessIdentity, ProcessReader},
+use super::{descriptors::Holders, listing::Roots, process::ProcessReader};
+use crate::model::{
+    owner::{Evidence, Owner},
+    process::{DescriptorUse, ProcessIdentity},
 };
-use crate::{host::clock, parallel, transition::Call};
+use crate::{host::clock, model::task::Call, parallel};
 
 /// Processes whose description is kept between looks.
 const KEPT_PROCESSES: usize = 4096;

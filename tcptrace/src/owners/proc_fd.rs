@@ -159,7 +159,11 @@ fn decimal(digits: &[u8]) -> Option<u32> {
     reason = "tests may stop at the first surprise"
 )]
 mod tests {
-    use std::{fs, net::TcpListener, os::fd::AsRawFd as _, os::unix::fs::symlink};
+    use std::{
+        fs,
+        net::TcpListener,
+        os::{fd::AsRawFd as _, unix::fs::symlink},
+    };
 
     use proptest::prelude::*;
 

@@ -5,17 +5,21 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     descriptors::{Look, Wanted},
-    inspector::{Finding, Inspector, unlisted},
+    inspector::{Inspector, unlisted},
     listing::{Errand, Index, Place, Places, Scope},
     since,
     tables::HolderSource,
 };
+use crate::model::finding::Finding;
 use crate::{
     host::clock,
+    model::{
+        close_wait::Due,
+        socket::SocketKey,
+        state::{State, StateSet},
+    },
     parallel,
     sock_diag::SocketId,
-    sockets::Due,
-    transition::{SocketKey, State, StateSet},
 };
 
 /// So many namespaces with sockets are dumped without asking whether it is worth it.

@@ -1,6 +1,7 @@
 //! Names the lines of code on a stack: ELF symbols and DWARF of the process's own files (inside its
 //! container, and after they were deleted), and the map files that JIT compilers write to /tmp.
 
+use crate::model::stack::Stack;
 use std::{
     cell::Cell,
     path::{Path, PathBuf},
@@ -37,25 +38,6 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// Frames named of one stack.
 const MAX_FRAMES: usize = 64;
-
-/// A stack with names.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Stack {
-    /// `function (file:line)`, innermost first.
-    pub frames: Vec<String>,
-    /// The innermost frame that is not of the language's run-time or the C library (nor, if there are others, of an
-    /// interpreter): the line to look at.
-    pub site: Option<String>,
-    /// The stack ends early: the code has no frame pointers to follow.
-    pub is_cut: bool,
-}
-
-impl Stack {
-    /// The line to look at; where there is none, the innermost frame.
-    pub fn line(&self) -> Option<&str> {
-        self.site.as_ref().or(self.frames.first()).map(String::as_str)
-    }
-}
 
 /// Names stacks, and remembers those it has named.
 pub struct Symbols {

@@ -5,15 +5,11 @@ use std::{sync::mpsc, thread};
 
 use tokio::sync::mpsc as answers;
 
-use super::{
-    inspector::{Finding, Inspector},
-    listing::Roots,
-    process::DescriptorUse,
-    tables::Tables,
-};
+use super::{inspector::Inspector, listing::Roots, tables::Tables};
+use crate::model::{finding::Finding, process::DescriptorUse};
 use crate::{
     kernel::CallMemory,
-    sockets::{Due, Seed},
+    model::close_wait::{Due, Seed},
 };
 
 /// What the worker is asked to do.

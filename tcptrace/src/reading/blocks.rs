@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 
-use super::{Losses, ReadError, numbers::Numbers, range::TimeRange, stream::Stream};
+use super::{error::ReadError, losses::Losses, numbers::Numbers, range::TimeRange, stream::Stream};
 use crate::{
-    record::{ParseError, Record},
+    model::record::{Record, parse::ParseError},
     recording::{
-        BlockDecoder, BlockHeader, FILE_MAGIC, HEADER_BYTES, Item, Kind, MAX_OPENING, Opening, VERSION,
-        opening,
+        VERSION,
+        decoder::{BlockDecoder, Item},
+        frame::{BlockHeader, HEADER_BYTES, Kind},
+        preamble::{FILE_MAGIC, MAX_OPENING, Opening, opening},
     },
 };
 

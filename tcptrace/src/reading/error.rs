@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{record::ParseError, recording};
+use crate::{model::record::parse::ParseError, recording};
 
 /// A recording cannot be read.
 #[derive(Debug, Error)]

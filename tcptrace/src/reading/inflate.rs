@@ -4,7 +4,7 @@ use zstd::zstd_safe::{
     DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, is_error_kind, zstd_sys::ZSTD_ErrorCode,
 };
 
-use super::{ReadError, source::Source};
+use super::{error::ReadError, source::Source};
 
 /// What a zstd frame begins with (RFC 8878, 3.1.1).
 pub const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];

@@ -2,10 +2,10 @@
 
 use std::io::BufRead as _;
 
-use super::{Losses, ReadError, stream::Stream};
+use super::{error::ReadError, losses::Losses, stream::Stream};
 use crate::{
-    record::{ParseError, Record},
-    recording::MAX_PAYLOAD,
+    model::record::{Record, parse::ParseError},
+    recording::frame::MAX_PAYLOAD,
 };
 
 /// Longest line, in bytes: as long as what a block of a recording can hold.

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 
 use super::{range::TimeRange, source::Source};
 use crate::recording::{
-    BlockHeader, HEADER_BYTES, IndexEntry, Kind, MAX_OPENING, MAX_PAYLOAD, Opening, TAIL_BYTES, index_length,
-    opening, parse_index,
+    IndexEntry,
+    frame::{BlockHeader, HEADER_BYTES, Kind, MAX_PAYLOAD},
+    index::{TAIL_BYTES, index_length, parse_index},
+    preamble::{MAX_OPENING, Opening, opening},
 };
 
 /// Blocks with their offsets, and the offset at which what they tell of ends.
@@ -71,7 +73,7 @@ fn rebuilt(source: &Source) -> Option<Index> {
             break;
         }
         if header.is(Kind::Records) {
-            crate::recording::note(&mut index.blocks, index.end, header.entry());
+            crate::recording::index::note(&mut index.blocks, index.end, header.entry());
         }
         index.end = next;
     }

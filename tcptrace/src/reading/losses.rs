@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{record::Totals, units::plural};
+use crate::model::{record::Totals, units::plural};
 
 /// What is missing in what was read so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

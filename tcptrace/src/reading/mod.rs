@@ -1,16 +1,16 @@
 //! Reads sessions that were kept: `.tct` and JSON Lines, plain or compressed (zstd), told apart by their content. Bounded
 //! memory; never writes.
 
-mod blocks;
-mod error;
-mod inflate;
-mod jsonl;
-mod jumps;
-mod losses;
-mod numbers;
-mod range;
-mod source;
-mod stream;
+pub(crate) mod blocks;
+pub(crate) mod error;
+pub(crate) mod inflate;
+pub(crate) mod jsonl;
+pub(crate) mod jumps;
+pub(crate) mod losses;
+pub(crate) mod numbers;
+pub(crate) mod range;
+pub(crate) mod source;
+pub(crate) mod stream;
 
 use std::path::Path;
 
@@ -26,8 +26,8 @@ use self::{
 };
 pub use self::{error::ReadError, losses::Losses};
 use crate::{
-    record::{Header, Record},
-    recording::FILE_MAGIC,
+    model::record::{Header, Record},
+    recording::preamble::FILE_MAGIC,
 };
 
 /// A recording, read from its beginning to its end.

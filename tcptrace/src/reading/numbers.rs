@@ -1,7 +1,7 @@
 //! What the numbers of a session's records tell: which of them are not there.
 
-use super::Losses;
-use crate::{record::Totals, recording::IndexEntry};
+use super::losses::Losses;
+use crate::{model::record::Totals, recording::IndexEntry};
 
 /// The numbers so far.
 #[derive(Debug, Default)]

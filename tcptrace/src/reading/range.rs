@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{record::Record, recording::IndexEntry};
+use crate::{model::record::Record, recording::IndexEntry};
 
 /// From a moment to another, both included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

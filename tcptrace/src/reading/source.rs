@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::ReadError;
+use super::error::ReadError;
 
 /// Where bytes come from.
 pub struct Source {

@@ -3,7 +3,7 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::{
-    ReadError,
+    error::ReadError,
     inflate::{FRAME_MAGIC, Inflate, Inflated},
     source::{Change, Source},
 };

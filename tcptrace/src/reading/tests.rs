@@ -5,18 +5,21 @@
     reason = "a test may fail by panicking"
 )]
 
-mod cut;
-mod damage;
-mod forms;
-mod growth;
-mod times;
+pub(crate) mod cut;
+pub(crate) mod damage;
+pub(crate) mod forms;
+pub(crate) mod growth;
+pub(crate) mod times;
 
 use std::{fs, io::Write as _, path::PathBuf};
 
 use crate::{
-    record::{Header, Record, Timed, Totals},
-    recording::{self, Block, BlockEncoder, IndexEntry},
-    transition::{State, Transition},
+    model::{
+        record::{Header, Record, Timed, Totals},
+        state::State,
+        transition::Transition,
+    },
+    recording::{self, Block, IndexEntry, encoder::BlockEncoder},
 };
 
 use super::*;
@@ -128,13 +131,13 @@ fn session(transitions: u64) -> Vec<Record> {
         let past = std::time::Duration::from_millis(nth);
         let mut endpoints = first.what.socket.endpoints;
         endpoints.remote.set_port(nth as u16);
-        let socket = crate::transition::Socket { cookie: Some(nth / 2), endpoints, ..first.what.socket };
+        let socket = crate::model::socket::Socket { cookie: Some(nth / 2), endpoints, ..first.what.socket };
         let ktime_ns = first.what.ktime_ns + nth * 1_000_000;
         let (new_state, entered_ns) = match nth % 2 {
             0 => (State::CloseWait, None),
             _ => (State::LastAck, Some(ktime_ns - 1_000_000)),
         };
-        let key = crate::transition::SocketKey(nth / 2);
+        let key = crate::model::socket::SocketKey(nth / 2);
         let what = Transition { key, socket, ktime_ns, new_state, entered_ns, ..first.what };
         Record::Transition(Timed { time: first.time + past, what })
     };

@@ -11,7 +11,7 @@ use super::{
     transitions::TransitionReader,
     wire::{Input, Malformed},
 };
-use crate::record::{Record, Totals};
+use crate::model::record::{Record, Totals};
 
 /// What a block of records says.
 #[derive(Clone, Debug, PartialEq)]

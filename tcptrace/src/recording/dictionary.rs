@@ -17,9 +17,10 @@ use super::{
     sockets::Place,
     wire::{Input, Malformed, put_known, put_known_text, put_signed, put_text, put_varint},
 };
-use crate::{
-    owners::{ProcessIdentity, symbols::Stack},
-    transition::{Comm, Task},
+use crate::model::{
+    process::ProcessIdentity,
+    stack::Stack,
+    task::{Comm, Task},
 };
 
 /// Bits of the first byte of a [`Place`].

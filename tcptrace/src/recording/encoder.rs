@@ -11,7 +11,7 @@ use super::{
     transitions::TransitionWriter,
     wire::put_varint,
 };
-use crate::record::{Record, Totals};
+use crate::model::record::{Record, Totals};
 
 /// Encodes records; one for a session. What it is given goes into the present block until that is finished.
 #[derive(Debug)]

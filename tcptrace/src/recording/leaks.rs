@@ -7,11 +7,14 @@ use super::{
     entries::{LEAK, LEAK_END},
     wire::{Input, Malformed, put_known, put_signed, put_varint},
 };
-use crate::{
-    diagnosis::Verdict,
-    owners::{CalledBy, Evidence, OpenedBy, Owner},
+use crate::model::{
+    endpoints::Endpoints,
+    owner::{CalledBy, Evidence, OpenedBy, Owner},
     record::{Age, EndedHow, Leak, LeakEnd, Timed},
-    transition::{Call, Endpoints, OpenedHow, Socket, State},
+    socket::Socket,
+    state::State,
+    task::{Call, OpenedHow},
+    verdict::Verdict,
 };
 
 /// The numbers that stand for verdicts: the place in the list, from 1.

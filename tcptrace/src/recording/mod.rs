@@ -1,17 +1,17 @@
 //! The binary recording `.tct`: records to bytes and back. Pure: no I/O, no clock. The format is described
 //! in FORMAT.md; whoever changes one changes the other.
 
-mod decoder;
-mod dictionary;
-mod encoder;
-mod entries;
-mod frame;
-mod index;
-mod leaks;
-mod preamble;
-mod sockets;
-mod transitions;
-mod wire;
+pub(crate) mod decoder;
+pub(crate) mod dictionary;
+pub(crate) mod encoder;
+pub(crate) mod entries;
+pub(crate) mod frame;
+pub(crate) mod index;
+pub(crate) mod leaks;
+pub(crate) mod preamble;
+pub(crate) mod sockets;
+pub(crate) mod transitions;
+pub(crate) mod wire;
 
 use bytes::Bytes;
 

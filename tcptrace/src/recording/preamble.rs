@@ -7,7 +7,7 @@ use super::{
     frame::{self, Kind},
     wire::{Input, Malformed},
 };
-use crate::record::{Header, Record};
+use crate::model::record::{Header, Record};
 
 /// What a recording begins with, in every version. 0xff and the line ends show whether it went through something that
 /// takes it for text.
@@ -20,7 +20,7 @@ const MAX_WRITER: usize = 255;
 pub const MAX_OPENING: usize = FILE_MAGIC.len() + 2 + 2 + MAX_WRITER + 4;
 
 /// What every file of a session begins with, those after a rotation too. The header is in it: it is not to be given to a
-/// [`BlockEncoder`](super::BlockEncoder) as well.
+/// [`BlockEncoder`](crate::recording::encoder::BlockEncoder) as well.
 pub fn preamble(header: &Header) -> Bytes {
     let writer = format!("tcptrace {}", header.version);
     let writer = writer.get(..writer.floor_char_boundary(MAX_WRITER)).unwrap_or_default();

@@ -5,7 +5,11 @@ use super::{
     entries::{LOCAL_ADDRESS, LOCAL_PORT, REMOTE_ADDRESS, REMOTE_PORT},
     wire::Malformed,
 };
-use crate::transition::{Endpoint, Endpoints, State, Transition};
+use crate::model::{
+    endpoints::{Endpoint, Endpoints},
+    state::State,
+    transition::Transition,
+};
 
 /// Sockets remembered at once; when there are more, all are forgotten.
 const MAX_SOCKETS: usize = 65_536;

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::record::{Record, Totals, arbitrary};
+use crate::model::record::{Record, Totals, arbitrary};
 
 /// Reads a block; what it says, and whether it could be read to its end.
 fn items(block: &[u8]) -> (Vec<Item>, Result<(), Malformed>) {
@@ -112,11 +112,11 @@ fn a_block_that_no_reader_would_take_is_dropped_and_counted() {
     let mut encoder = BlockEncoder::default();
     encoder.push(&leak_end);
     if let Record::LeakEnd(end) = &mut leak_end {
-        let mut process = crate::owners::ProcessIdentity::from_name(7, "huge");
+        let mut process = crate::model::process::ProcessIdentity::from_name(7, "huge");
         process.cmdline = vec!["x".repeat(MAX_PAYLOAD)];
-        let (fds, evidence) = (Vec::new(), crate::owners::Evidence::None);
+        let (fds, evidence) = (Vec::new(), crate::model::owner::Evidence::None);
         end.closed_by =
-            Some(crate::owners::Owner { process: process.into(), fds, inherited: None, evidence });
+            Some(crate::model::owner::Owner { process: process.into(), fds, inherited: None, evidence });
     }
     encoder.push(&leak_end);
     assert!(encoder.is_empty());
@@ -135,7 +135,7 @@ fn the_table_of_sockets_is_bounded() {
             // Every socket but the first ones has two transitions, far apart.
             let cookie = nth % 70_000 * 3;
             transition.what.socket.cookie = Some(cookie);
-            transition.what.key = crate::transition::SocketKey(cookie);
+            transition.what.key = crate::model::socket::SocketKey(cookie);
             transition.what.ktime_ns += nth;
             transition.what.entered_ns = (nth >= 70_000).then_some(transition.what.ktime_ns - 70_000);
             Record::Transition(transition)
@@ -219,10 +219,10 @@ const TRANSITION: &str = r#"{"type":"transition","time":"2026-11-24T15:01:40.169
 
 const LEAK_END: &str = r#"{"type":"leak_end","time":"2026-11-24T15:01:41Z","cookie":7,"netns":1,"family":4,"laddr":"10.0.0.1","lport":1,"raddr":"10.0.0.2","rport":9,"close_wait_ns":1,"close_wait_is":"exact","close_wait_at_most_ns":1,"how":"closed","closed_by":null}"#;
 
-fn sample_header() -> crate::record::Header {
-    crate::record::Header {
+fn sample_header() -> crate::model::record::Header {
+    crate::model::record::Header {
         version: "0.1.0".to_owned(),
-        host: crate::host::identity::HostIdentity {
+        host: crate::model::host_identity::HostIdentity {
             host: "web-1".to_owned(),
             kernel: "6.18.0".to_owned(),
             boot_id: None,

@@ -15,9 +15,13 @@ use super::{
     sockets::{Foreseen, Place, Remembered, Sockets, differences},
     wire::{Input, Malformed, put_signed, put_varint},
 };
-use crate::{
+use crate::model::{
+    endpoints::Endpoints,
     record::Timed,
-    transition::{Endpoints, KernelSocket, Socket, SocketKey, State, Task, Transition},
+    socket::{KernelSocket, Socket, SocketKey},
+    state::State,
+    task::Task,
+    transition::Transition,
 };
 
 /// Writes the transitions of a block.

@@ -9,11 +9,15 @@ use super::{
     sums::{Sums, Threshold, Window},
     unix_ns,
 };
-use crate::{
-    kernel::KernelFilter,
-    owners::{Owner, ProcessIdentity, filter::OwnerFilter},
+use crate::model::{
+    connection_filter::KernelFilter,
+    owner::Owner,
+    owner_filter::OwnerFilter,
+    process::ProcessIdentity,
     record::{Age, EndedHow, Header, Leak, LeakEnd, Record, Timed},
-    transition::{Socket, State, Transition},
+    socket::Socket,
+    state::State,
+    transition::Transition,
 };
 
 /// What is wanted of the recordings.
@@ -244,7 +248,7 @@ impl Aggregator {
             .cast
             .with_pid(host, task.pid)
             .map_or_else(by_name, |known| std::sync::Arc::clone(&known.identity));
-        let evidence = crate::owners::Evidence::None;
+        let evidence = crate::model::owner::Evidence::None;
         self.wanted.owners.admits(&[Owner { process, fds: Vec::new(), inherited: None, evidence }])
     }
 

@@ -6,10 +6,11 @@ use std::{collections::HashMap, sync::Arc};
 use indexmap::IndexSet;
 
 use super::{side::Sides, unix_ns};
-use crate::{
-    host::identity::HostIdentity,
-    owners::{ProcessIdentity, symbols::Stack},
+use crate::model::{
+    host_identity::HostIdentity,
+    process::ProcessIdentity,
     record::{Header, Summary},
+    stack::Stack,
 };
 
 /// Processes kept one by one.

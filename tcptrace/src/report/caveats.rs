@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use crate::{sink::Harmless, units::plural};
+use crate::model::{escape::Harmless, units::plural};
 
 /// Something that a report cannot claim.
 #[derive(Clone, Debug, PartialEq, Eq)]

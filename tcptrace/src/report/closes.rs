@@ -8,10 +8,7 @@
 use std::collections::HashMap;
 
 use super::{bounded::BoundedCounts, cast::Cast, series::Series, side::Peer, unix_ns};
-use crate::{
-    record::Timed,
-    transition::{Comm, State, Transition},
-};
+use crate::model::{record::Timed, state::State, task::Comm, transition::Transition};
 
 /// Processes, and ends of connections, that are counted one by one.
 const MOST_CLOSERS: usize = 1_024;

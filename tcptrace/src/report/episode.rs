@@ -3,11 +3,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::{
-    diagnosis::Verdict,
-    owners::Evidence,
-    record::EndedHow,
-    transition::{Endpoints, OpenedHow, Socket},
+use crate::model::{
+    endpoints::Endpoints, owner::Evidence, record::EndedHow, socket::Socket, task::OpenedHow,
+    verdict::Verdict,
 };
 
 /// Ended stays that wait for the other record of their end: a transition and a `leak_end` tell of the same.
@@ -159,6 +157,7 @@ impl Episodes {
     }
 
     /// How many are kept.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.open.len()
     }

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::model::{CloseWait, ProcessShare, Report};
-use crate::{
-    sink::Harmless,
+use super::model::{Report, ranking::ProcessShare, sockets::CloseWait};
+use crate::model::{
+    escape::Harmless,
     units::{Elapsed, plural},
 };
 

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 
 use super::{build::FileState, window::Extent};
 use crate::{
-    reading::{ReadError, Reader},
-    record::Record,
+    model::record::Record,
+    reading::{Reader, error::ReadError},
 };
 
 /// Files that are kept open from the beginning; of more, each is opened when its time has come.

@@ -4,29 +4,29 @@
 //! `aggregate` takes records and keeps sums, `build` makes a [`model::Report`] of them, the forms show that and decide
 //! nothing. Nothing here looks at the live host: a report can be made anywhere, by anybody.
 
-pub mod aggregate;
-mod bounded;
-mod build;
-mod cast;
-mod caveats;
-mod closes;
-mod durations;
-mod episode;
-mod headline;
-mod html;
-mod input;
-pub mod model;
-pub mod output;
-mod perfetto;
-pub mod run;
-mod series;
-mod side;
-pub mod sums;
+pub(crate) mod aggregate;
+pub(crate) mod bounded;
+pub(crate) mod build;
+pub(crate) mod cast;
+pub(crate) mod caveats;
+pub(crate) mod closes;
+pub(crate) mod durations;
+pub(crate) mod episode;
+pub(crate) mod headline;
+pub(crate) mod html;
+pub(crate) mod input;
+pub(crate) mod model;
+pub(crate) mod output;
+pub(crate) mod perfetto;
+pub(crate) mod run;
+pub(crate) mod series;
+pub(crate) mod side;
+pub(crate) mod sums;
 #[cfg(test)]
 mod tests;
-mod text;
-pub mod window;
-mod words;
+pub(crate) mod text;
+pub(crate) mod window;
+pub(crate) mod words;
 
 use jiff::Timestamp;
 

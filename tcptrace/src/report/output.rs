@@ -17,7 +17,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::sink::{Refusal, open_parent};
+use crate::sink::directory::{Refusal, open_parent};
 
 /// What every report says of itself at its beginning, whatever its form.
 pub const MARK: &str = "tcptrace-report";

@@ -14,7 +14,7 @@ use super::{
     perfetto, text,
     window::{self, Moment},
 };
-use crate::{reading::ReadError, session::Stop};
+use crate::{reading::error::ReadError, session::stop::Stop};
 
 /// How often files are looked at that grow.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);

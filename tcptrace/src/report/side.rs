@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr};
 
 use serde::Serialize;
 
-use crate::transition::{Endpoints, OpenedHow, State, Transition};
+use crate::model::{endpoints::Endpoints, state::State, task::OpenedHow, transition::Transition};
 
 /// Who opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -31,7 +31,9 @@ pub struct Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.side {
-            Side::Outgoing => crate::transition::Endpoint::new(self.raddr, self.service_port).fmt(formatter),
+            Side::Outgoing => {
+                crate::model::endpoints::Endpoint::new(self.raddr, self.service_port).fmt(formatter)
+            }
             Side::Incoming => write!(formatter, "{} to port {}", self.raddr, self.service_port),
         }
     }

@@ -16,7 +16,7 @@ use super::{
     series::Series,
     side::Peer,
 };
-use crate::{diagnosis::Verdict, record::EndedHow};
+use crate::model::{record::EndedHow, verdict::Verdict};
 
 /// Peers kept of all processes together, and of each; stacks kept of each.
 const ALL_PEERS: usize = 4_096;

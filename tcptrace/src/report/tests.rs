@@ -7,11 +7,11 @@
     reason = "a test may fail by panicking"
 )]
 
-mod bounds;
-mod made;
-mod page;
-mod several;
-mod sums;
-mod text;
+pub(crate) mod bounds;
+pub(crate) mod made;
+pub(crate) mod page;
+pub(crate) mod several;
+pub(crate) mod sums;
+pub(crate) mod text;
 
-pub use made::*;
+pub use self::made::*;

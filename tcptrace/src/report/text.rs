@@ -1,6 +1,6 @@
 //! The report for a terminal: the answer first, then what it rests on. Not part of any promise.
 
-mod tables;
+pub(crate) mod tables;
 
 use std::io::{self, IsTerminal as _, Write};
 
@@ -8,13 +8,20 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use self::tables::{write_closed_first, write_processes, write_worst};
 use super::{
-    model::{Bar, Durations, OverTime, PeerShare, Ranking, Report, SessionReport, StackShare, VerdictShare},
+    model::{
+        Report, SessionReport,
+        ranking::{PeerShare, Ranking, StackShare, VerdictShare},
+        sockets::{Bar, Durations, OverTime},
+    },
     output::Destination,
 };
 use crate::{
-    diagnosis::Verdict,
-    sink::{Harmless, Palette},
-    units::{Elapsed, plural},
+    model::{
+        escape::Harmless,
+        units::{Elapsed, plural},
+        verdict::Verdict,
+    },
+    sink::palette::Palette,
 };
 
 /// Characters of a line where there is no terminal to ask.

@@ -1,7 +1,7 @@
 //! What the forms for people say alike: shares, holders, ends.
 
-use super::model::WorstSocket;
-use crate::record::EndedHow;
+use super::model::sockets::WorstSocket;
+use crate::model::record::EndedHow;
 
 /// A part of all, 0 to 1, in hundredths.
 pub fn percent(share: f64) -> String {

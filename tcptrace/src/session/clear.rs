@@ -1,6 +1,6 @@
 //! `tcptrace clear`: lists what is stuck and was asked for, and ends it when told to.
 
-mod account;
+pub(crate) mod account;
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Write as _},
@@ -13,9 +13,7 @@ use self::account::Account;
 use super::{SessionError, header, stop::Stop};
 use crate::{
     clear::{
-        Method,
         act::{self, Target},
-        selection::Selection,
         ways::Ways,
     },
     diagnosis::ACTIVE_WINDOW_MS,
@@ -23,11 +21,15 @@ use crate::{
         clock::{WallClock, monotonic_ns},
         privilege,
     },
+    model::{
+        clearing::Method,
+        record::{Record, cleared::ClearPlan},
+        selection::Selection,
+        units::plural,
+    },
     owners::{inspector::Inspector, listing::Roots, tables::Tables},
-    record::{ClearPlan, Record},
-    sink::{self, Direct, OutputOptions, Outputs},
+    sink::{self, Outputs, direct::Direct, options::OutputOptions},
     sockets::Ticket,
-    units::plural,
 };
 
 /// Sockets ended before what became of them is written: what cannot be recorded is not gone on with.

@@ -4,7 +4,7 @@
 //!
 //! Names that strangers chose are handed over as data: the command goes to the shell as the operator typed it.
 
-mod job;
+pub(crate) mod job;
 
 use std::{
     ffi::OsString,
@@ -19,7 +19,7 @@ use std::{
 };
 
 use self::job::{Ended, Job};
-use crate::{record::Leak, units::plural};
+use crate::model::{record::Leak, units::plural};
 
 /// Leaks that wait for their turn; a record has some kilobytes.
 const WAITING: usize = 256;

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::{
+use crate::model::{
+    endpoints::Endpoint,
     record::{Group, Leak},
-    transition::Endpoint,
 };
 
 /// What sockets can have in common.
@@ -85,10 +85,13 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{
-        diagnosis::Verdict,
-        owners::{Evidence, Owner, ProcessIdentity},
-        transition::{Endpoints, Socket, State},
+    use crate::model::{
+        endpoints::Endpoints,
+        owner::{Evidence, Owner},
+        process::ProcessIdentity,
+        socket::Socket,
+        state::State,
+        verdict::Verdict,
     };
 
     fn leak(cookie: u64, remote: ([u8; 4], u16), pids: &[u32], verdict: Verdict) -> Leak {

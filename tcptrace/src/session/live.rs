@@ -20,10 +20,12 @@ use crate::{
         privilege,
     },
     kernel::TracerOptions,
+    model::{
+        record::{Record, Summary, Timed},
+        units::{Elapsed, plural},
+    },
     owners::worker::{Answer, WorkerGone},
-    record::{Record, Summary, Timed},
-    sink::{OutputOptions, Outputs, Pace, Sinks, WriteError},
-    units::{Elapsed, plural},
+    sink::{Outputs, Sinks, WriteError, options::OutputOptions, output::Pace},
 };
 
 /// How long a record may lie unseen (the kernel side wakes us for the first after a quiet time only), and

@@ -1,20 +1,18 @@
 //! Sessions: the event loops that join the parts. One file a command; what they share is here.
 
-pub mod clear;
-pub mod exec;
-pub mod grouping;
-mod growth;
-pub mod live;
-pub mod now;
-mod pump;
-pub mod replay;
-mod status;
-mod stop;
-mod tally;
-pub mod time_wait;
-pub mod watch;
-
-pub(crate) use self::stop::Stop;
+pub(crate) mod clear;
+pub(crate) mod exec;
+pub(crate) mod grouping;
+pub(crate) mod growth;
+pub(crate) mod live;
+pub(crate) mod now;
+pub(crate) mod pump;
+pub(crate) mod replay;
+pub(crate) mod status;
+pub(crate) mod stop;
+pub(crate) mod tally;
+pub(crate) mod time_wait;
+pub(crate) mod watch;
 
 use std::path::PathBuf;
 
@@ -23,15 +21,19 @@ use thiserror::Error;
 
 use crate::{
     clear::ways::Unable,
-    host::{clock::WallClock, identity::HostIdentity, privilege::NotPrivileged},
+    host::{clock::WallClock, privilege::NotPrivileged},
     kernel::LoadError,
-    owners::{CalledBy, OpenedBy, inspector::Finding, worker::WorkerGone},
-    reading::{Losses, ReadError},
-    record::{Age, Header, Leak, Timed},
-    sink::{OpenError, WriteError},
+    model::{
+        finding::Finding,
+        owner::{CalledBy, OpenedBy},
+        record::{Age, Header, Leak, Timed},
+        state::State,
+        units::plural,
+    },
+    owners::worker::WorkerGone,
+    reading::{error::ReadError, losses::Losses},
+    sink::{WriteError, file::OpenError},
     sock_diag,
-    transition::State,
-    units::plural,
 };
 
 /// A session could not run, or not to its end.
@@ -134,7 +136,7 @@ fn leak(finding: &Finding, clock: WallClock) -> Leak {
 fn header(backend: impl std::fmt::Display, started: Timestamp) -> Header {
     Header {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        host: HostIdentity::read(std::path::Path::new("/proc")),
+        host: crate::host::identity::read(std::path::Path::new("/proc")),
         started,
         command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
         backend: backend.to_string(),

@@ -5,21 +5,25 @@ use std::{cmp::Reverse, future::pending, time::Duration};
 
 use super::{SessionError, grouping::GroupBy, header, leak, tally::Tally};
 use crate::{
-    diagnosis::{ACTIVE_WINDOW_MS, Verdict},
+    diagnosis::ACTIVE_WINDOW_MS,
     host::{
         clock::{WallClock, monotonic_ns},
         privilege,
     },
-    kernel::KernelFilter,
+    model::{
+        connection_filter::KernelFilter,
+        finding::Finding,
+        owner_filter::OwnerFilter,
+        record::{Leak, Scope, Snapshot, Summary, Totals},
+        state::{State, StateSet},
+        verdict::Verdict,
+    },
     owners::{
-        filter::OwnerFilter,
-        inspector::{Finding, Inspector},
+        inspector::Inspector,
         listing::Roots,
         tables::{HolderSource, Tables},
     },
-    record::{Leak, Scope, Snapshot, Summary, Totals},
-    sink::{OutputOptions, Outputs, Pace},
-    transition::{State, StateSet},
+    sink::{Outputs, options::OutputOptions, output::Pace},
 };
 
 /// What to look for and where to write it.

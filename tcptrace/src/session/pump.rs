@@ -3,8 +3,7 @@
 use crate::{
     decode::{self, Identity},
     kernel::{Backend, CallMemory, LoadError, Tracer, TracerOptions},
-    record::Totals,
-    transition::Transition,
+    model::{record::Totals, transition::Transition},
 };
 
 /// Records taken before anything else gets its turn.

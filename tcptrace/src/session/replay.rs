@@ -10,11 +10,17 @@ use std::{
 
 use super::SessionError;
 use crate::{
-    kernel::KernelFilter,
+    model::{
+        connection_filter::KernelFilter,
+        record::{Record, Timed},
+        socket::Socket,
+    },
     reading::Reader,
-    record::{Record, Timed},
-    sink::{Destination, OutputOptions, Outputs, Pace},
-    transition::Socket,
+    sink::{
+        Outputs,
+        options::{Destination, OutputOptions},
+        output::Pace,
+    },
 };
 
 /// Records between two looks at whether anybody still reads.

@@ -6,12 +6,18 @@ use rustc_hash::FxHashMap;
 
 use super::growth::{SampleTimes, Series, descriptors_run_out_in_ns};
 use crate::{
-    diagnosis::Verdict,
-    owners::{Owner, ProcessIdentity, inspector::Finding, process::DescriptorUse, symbols::Stack},
-    record::{PeerCount, ProcessSummary, StackCount},
-    sockets::{Since, Ticket},
-    transition::Endpoint,
-    transition::Socket,
+    model::{
+        close_wait::Since,
+        endpoints::Endpoint,
+        finding::Finding,
+        owner::Owner,
+        process::{DescriptorUse, ProcessIdentity},
+        record::{PeerCount, ProcessSummary, StackCount},
+        socket::Socket,
+        stack::Stack,
+        verdict::Verdict,
+    },
+    sockets::Ticket,
 };
 
 /// Peers counted one by one for each process; a remote host must not be able to fill memory.
@@ -303,7 +309,7 @@ fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, sample_times: &Sampl
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use crate::{owners::Evidence, transition::State};
+    use crate::model::{owner::Evidence, state::State};
 
     fn since() -> Since {
         Since::within(None, 0)

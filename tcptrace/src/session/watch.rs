@@ -5,23 +5,27 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{SessionError, growth::descriptors_run_out_in_ns, leak, pump::Pump, tally::Tally};
 use crate::{
-    diagnosis::Verdict,
     host::clock::{WallClock, monotonic_ns},
-    kernel::KernelFilter,
+    model::{
+        close_wait::Seed,
+        connection_filter::KernelFilter,
+        escape::Harmless,
+        finding::Finding,
+        owner::{Evidence, Owner},
+        owner_filter::OwnerFilter,
+        process::{DescriptorUse, ProcessIdentity},
+        record::{Age, EndedHow, LeakEnd, Record, Summary, Totals},
+        state::State,
+        transition::Transition,
+        units::{Elapsed, plural},
+        verdict::Verdict,
+    },
     owners::{
-        Evidence, Owner, ProcessIdentity,
-        filter::OwnerFilter,
-        inspector::Finding,
         listing::Roots,
-        process::DescriptorUse,
         tables::Tables,
         worker::{Answer, Worker, WorkerGone},
     },
-    record::{Age, EndedHow, LeakEnd, Record, Summary, Totals},
-    sink::Harmless,
-    sockets::{CloseWaitTable, Left, Seed, Settled},
-    transition::{State, Transition},
-    units::{Elapsed, plural},
+    sockets::{CloseWaitTable, Left, Settled},
 };
 
 /// Sockets looked at in one go.
@@ -291,7 +295,12 @@ fn how_it_ended(transition: &Transition) -> EndedHow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transition::{Cause, Comm, Endpoints, KernelSocket, Socket, SocketKey, Task};
+    use crate::model::{
+        endpoints::Endpoints,
+        socket::{KernelSocket, Socket, SocketKey},
+        task::{Comm, Task},
+        transition::Cause,
+    };
 
     fn ended(new_state: State, cause: Option<Cause>) -> EndedHow {
         how_it_ended(&Transition {

@@ -4,13 +4,20 @@
 use std::io::{self, IsTerminal as _};
 
 use super::{
-    Format, Output, Palette, WriteError,
+    WriteError,
     encoder::Encoder,
+    format::Format,
+    options::Output,
+    palette::Palette,
     target::Target,
     terminal_size,
     text::{self, snapshot::Extent},
 };
-use crate::record::{ClearEnd, ClearPlan, Header, Record, TimeWaitLook, Totals};
+use crate::model::record::{
+    Header, Record, Totals,
+    cleared::{ClearEnd, ClearPlan},
+    time_wait::TimeWaitLook,
+};
 
 /// Room that a chunk is given from its beginning, in bytes.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -143,7 +150,7 @@ impl Written {
         if self.target.is_stdout() && error.kind() == io::ErrorKind::BrokenPipe {
             return WriteError::ReaderGone;
         }
-        let reason = format!("{error}; it has {}", crate::units::plural(self.records, "record"));
+        let reason = format!("{error}; it has {}", crate::model::units::plural(self.records, "record"));
         WriteError::Failed { name: self.target.name().to_owned(), reason }
     }
 }

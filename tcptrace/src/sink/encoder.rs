@@ -3,10 +3,10 @@
 
 use std::fmt;
 
-use super::{Format, Palette, csv, jsonl, text};
+use super::{csv, format::Format, jsonl, palette::Palette, text};
 use crate::{
-    record::{Header, Record, Totals},
-    recording::{self, BlockEncoder, IndexEntry},
+    model::record::{Header, Record, Totals},
+    recording::{self, IndexEntry, encoder::BlockEncoder},
 };
 
 /// Records in the form of a file, to be written in one piece.

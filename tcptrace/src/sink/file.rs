@@ -19,8 +19,8 @@ use rustix::{
 use thiserror::Error;
 
 use super::{
-    Format,
     directory::{self, Refusal},
+    format::Format,
 };
 
 /// What is to become of a file that is already there.

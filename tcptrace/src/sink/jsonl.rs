@@ -10,10 +10,13 @@ use std::{
 use serde::Serialize;
 use serde_json::{Serializer, ser::Formatter};
 
-use super::{escape::is_harmful, time_text::TimeText};
-use crate::{
+use super::time_text::TimeText;
+use crate::model::escape::is_harmful;
+use crate::model::{
     record::{Record, Timed},
-    transition::{Comm, Socket, Task, Transition},
+    socket::Socket,
+    task::{Comm, Task},
+    transition::Transition,
 };
 
 /// Writes lines into memory.
@@ -158,7 +161,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::transition::{Endpoints, KernelSocket, SocketKey, State};
+    use crate::model::{
+        endpoints::Endpoints,
+        socket::{KernelSocket, SocketKey},
+        state::State,
+    };
 
     fn state() -> impl Strategy<Value = State> {
         (1_u8..=12).prop_map(|number| State::from_number(number).unwrap())

@@ -4,23 +4,22 @@
 //! queue, so that nothing that is slow ever holds up a session. What finds its queue full is dropped and
 //! counted.
 
-mod csv;
-mod direct;
-mod directory;
-mod encoder;
-mod escape;
-mod file;
-mod format;
-mod jsonl;
-mod options;
-mod output;
-mod palette;
-mod queue;
-mod rotation;
-mod target;
-mod text;
-mod time_text;
-mod writer;
+pub(crate) mod csv;
+pub(crate) mod direct;
+pub(crate) mod directory;
+pub(crate) mod encoder;
+pub(crate) mod file;
+pub(crate) mod format;
+pub(crate) mod jsonl;
+pub(crate) mod options;
+pub(crate) mod output;
+pub(crate) mod palette;
+pub(crate) mod queue;
+pub(crate) mod rotation;
+pub(crate) mod target;
+pub(crate) mod text;
+pub(crate) mod time_text;
+pub(crate) mod writer;
 
 use std::{
     fmt, io,
@@ -32,7 +31,6 @@ use thiserror::Error;
 
 pub use self::{
     direct::Direct,
-    escape::Harmless,
     file::{Existing, OpenError},
     format::{Format, NameParts},
     options::{Destination, FileOptions, Output, OutputOptions},
@@ -40,12 +38,8 @@ pub use self::{
     palette::Palette,
     rotation::Rotation,
 };
-pub(crate) use self::{
-    directory::{Refusal, open_parent},
-    text::columns,
-};
 use self::{output::Running, target::Target, text::snapshot::Extent};
-use crate::record::{ClearPlan, Header, Record, Snapshot, Summary, Totals};
+use crate::model::record::{Header, Record, Snapshot, Summary, Totals, cleared::ClearPlan};
 
 /// A record could not be written.
 #[derive(Debug, Error)]
@@ -84,7 +78,7 @@ impl fmt::Display for Shortfalls<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, Shortfall { name, records, reason }) in self.0.iter().enumerate() {
             let gap = if index == 0 { "" } else { "; " };
-            let records = crate::units::plural(*records, "record");
+            let records = crate::model::units::plural(*records, "record");
             write!(formatter, "{gap}{records} missing in {name} ({reason})")?;
         }
         Ok(())

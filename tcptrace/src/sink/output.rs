@@ -16,15 +16,18 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    Destination, FileOptions, Format, OpenError, Output, Palette, Shortfall,
+    Shortfall,
     encoder::{Chunk, Encoder},
-    file::Existing,
+    file::{Existing, OpenError},
+    format::Format,
+    options::{Destination, FileOptions, Output},
+    palette::Palette,
     queue::Last,
     target::Target,
     text::{self, snapshot::Extent},
     writer::{self, Outcome, Shared},
 };
-use crate::record::{Header, Record, Snapshot, Summary, Totals};
+use crate::model::record::{Header, Record, Snapshot, Summary, Totals};
 
 /// A chunk is handed over when it has this many bytes: a few hundred lines, or a few thousand records of a recording.
 /// It is a frame of a compressed file.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::encoder::{Chunk, Encoder};
-use crate::record::Summary;
+use crate::model::record::Summary;
 
 /// Bytes that may wait for a slow output.
 const MAX_BYTES: usize = 64 << 20;

@@ -129,8 +129,8 @@ mod tests {
 
     use super::*;
     use crate::sink::{
-        Format,
         file::{self, Existing},
+        format::Format,
     };
 
     fn place(path: &Path) -> Place {

@@ -1,10 +1,10 @@
 //! The records as lines for people. Not part of any promise: it may change to read better.
 
-pub mod cleared;
-pub mod columns;
-pub mod snapshot;
-mod summary;
-pub mod time_wait;
+pub(crate) mod cleared;
+pub(crate) mod columns;
+pub(crate) mod snapshot;
+pub(crate) mod summary;
+pub(crate) mod time_wait;
 
 use std::{
     fmt,
@@ -14,13 +14,15 @@ use std::{
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
 pub use self::summary::totals;
-use super::{Palette, escape::Harmless};
-use crate::{
-    diagnosis::Verdict,
-    owners::{CalledBy, Evidence, OpenedBy, Owner, symbols::Stack},
+use super::palette::Palette;
+use crate::model::escape::Harmless;
+use crate::model::{
+    owner::{CalledBy, Evidence, OpenedBy, Owner},
     record::{Age, EndedHow, Header, Leak, LeakEnd, Record, Timed},
+    stack::Stack,
     transition::Transition,
     units::{Elapsed, Socketed},
+    verdict::Verdict,
 };
 
 /// What every file begins with.

@@ -19,7 +19,7 @@ use super::{
     queue::{Interruption, Last, Next, Queue},
     target::Target,
 };
-use crate::record::Record;
+use crate::model::record::Record;
 
 /// How often an output that cannot be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);

@@ -4,10 +4,13 @@
 use rustix::io::Errno;
 
 use super::{
-    Error, SockDiag, SocketId, TcpFlavour, request,
-    socket::{Ending, refusal},
+    SocketId,
+    error::Error,
+    request,
+    socket::{Ending, SockDiag, refusal},
 };
-use crate::transition::Endpoint;
+use crate::model::endpoints::Endpoint;
+use crate::model::socket::TcpFlavour;
 
 const ENDING: &str = "ending a TCP socket";
 

@@ -15,20 +15,14 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-pub use error::Error;
-pub use socket::{Dump, SockDiag};
+pub use self::error::Error;
+pub use self::socket::{Dump, SockDiag};
 
-use crate::transition::{Endpoint, Endpoints, Socket};
-
-/// Which of the kernel's TCP protocols to ask for. They have separate tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TcpFlavour {
-    /// Plain TCP. The subflows of an MPTCP connection are listed here too: they are TCP sockets
-    /// without a descriptor of their own (inode 0).
-    Tcp,
-    /// The MPTCP sockets that applications hold (Linux 5.9 with `CONFIG_MPTCP` and `mptcp_diag`).
-    Mptcp,
-}
+use crate::model::socket::TcpFlavour;
+use crate::model::{
+    endpoints::{Endpoint, Endpoints},
+    socket::Socket,
+};
 
 /// What the kernel finds one socket by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,8 +11,9 @@ use netlink_packet_sock_diag::{
     inet::{InetResponseHeader, Timer},
 };
 
-use super::{ActivityTimes, DiagSocket, TcpFlavour, request::TCPDIAG_GETSOCK};
-use crate::transition::Endpoint;
+use super::{ActivityTimes, DiagSocket, request::TCPDIAG_GETSOCK};
+use crate::model::endpoints::Endpoint;
+use crate::model::socket::TcpFlavour;
 
 /// Length of `struct inet_diag_msg`, after which the attributes begin.
 const HEADER_LENGTH: usize = 72;

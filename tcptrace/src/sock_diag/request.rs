@@ -7,8 +7,9 @@ use netlink_packet_sock_diag::{
     inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
 };
 
-use super::{SocketId as Wanted, TcpFlavour};
-use crate::transition::StateSet;
+use super::SocketId as Wanted;
+use crate::model::socket::TcpFlavour;
+use crate::model::state::StateSet;
 
 /// The message type of the older request (`include/uapi/linux/inet_diag.h`), which is the only one that
 /// takes both families in one pass over the host's hash table.

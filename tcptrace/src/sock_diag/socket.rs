@@ -10,12 +10,14 @@ use rustix::{
 };
 
 use super::{
-    DiagSocket, Error, SocketId, TcpFlavour,
+    DiagSocket, SocketId,
+    error::Error,
     reply::{self, Reply},
     request::{self, Pass},
 };
+use crate::model::socket::TcpFlavour;
+use crate::model::state::StateSet;
 use crate::namespaces::NetNamespace;
-use crate::transition::StateSet;
 
 /// The kernel fills at most this much per datagram of a dump (`netlink_recvmsg`: 32 KiB).
 const BUFFER_BYTES: usize = 32 * 1024;

@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::*;
-use crate::transition::StateSet;
+use crate::model::state::StateSet;
 
 fn no_live() -> bool {
     std::env::var_os("TCPTRACE_NO_LIVE").is_some()

@@ -1,45 +1,11 @@
 //! What is kept of one socket: small, because there may be a million of them.
 
 use super::Ticket;
-use crate::transition::{Endpoints, KernelSocket, Socket};
-
-/// When a socket entered CLOSE_WAIT (CLOCK_MONOTONIC, nanoseconds).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Since {
-    at_latest_ns: u64,
-    /// Equal to `at_latest_ns` when the moment is known; 0 when there is no bound.
-    at_earliest_ns: u64,
-}
-
-impl Since {
-    /// The moment was seen.
-    pub fn exactly(ktime_ns: u64) -> Self {
-        Self { at_latest_ns: ktime_ns, at_earliest_ns: ktime_ns }
-    }
-
-    /// The moment lies between two others; without the earlier one it may be any time before the later.
-    pub fn within(at_earliest_ns: Option<u64>, at_latest_ns: u64) -> Self {
-        // A bracket never claims to be exact, even when both ends fall together.
-        let at_earliest_ns = at_earliest_ns.unwrap_or(0).min(at_latest_ns.saturating_sub(1));
-        Self { at_latest_ns, at_earliest_ns }
-    }
-
-    /// It has been in CLOSE_WAIT at this time for certain.
-    pub fn at_latest_ns(self) -> u64 {
-        self.at_latest_ns
-    }
-
-    /// Whether the moment was seen.
-    pub fn is_exact(self) -> bool {
-        self.at_latest_ns == self.at_earliest_ns
-    }
-
-    /// Time in CLOSE_WAIT at `now_ns`: the least it can be, and the most when that is known.
-    pub fn age_at(self, now_ns: u64) -> (u64, Option<u64>) {
-        let most = (self.at_earliest_ns != 0).then(|| now_ns.saturating_sub(self.at_earliest_ns));
-        (now_ns.saturating_sub(self.at_latest_ns), most)
-    }
-}
+use crate::model::close_wait::Since;
+use crate::model::{
+    endpoints::Endpoints,
+    socket::{KernelSocket, Socket},
+};
 
 /// How far a socket has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,46 +3,31 @@
 //! Pure: takes transitions, what the kernel listed at start, and the time as arguments. Bounded: what
 //! does not fit is counted. Knows nothing of processes.
 
-mod entry;
+pub(crate) mod entry;
 #[cfg(test)]
 mod tests;
 
+use crate::model::close_wait::Due;
+use crate::model::close_wait::Seed;
 use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
+use self::entry::{Entry, Phase};
+use crate::model::close_wait::Since;
 use crate::{
     decode::Identity,
-    transition::{Endpoints, KernelSocket, Socket, SocketKey, State, Transition},
+    model::{
+        endpoints::Endpoints,
+        socket::{Socket, SocketKey},
+        state::State,
+        transition::Transition,
+    },
 };
-pub use entry::Since;
-use entry::{Entry, Phase};
 
 /// What the owner of the table wants to remember of a socket that it reported.
 pub type Ticket = u32;
-
-/// A socket that was in CLOSE_WAIT before its transitions could be seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seed {
-    /// The socket, with its cookie.
-    pub socket: Socket,
-    /// Since when it has been in CLOSE_WAIT: never exact.
-    pub since: Since,
-}
-
-/// A socket that has been in CLOSE_WAIT for the threshold, and has to be looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// Its key.
-    pub key: SocketKey,
-    /// The socket.
-    pub socket: Socket,
-    /// Since when it has been in CLOSE_WAIT.
-    pub since: Since,
-    /// Where the kernel has it; `None` for a socket that was there first.
-    pub kernel_socket: Option<KernelSocket>,
-}
 
 /// What to do with a socket after it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::transition::{Comm, KernelSocket, Task};
+use crate::model::{
+    socket::KernelSocket,
+    task::{Comm, Task},
+};
 
 const THRESHOLD: u64 = 1_000;
 

@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 
 use rustc_hash::FxHashMap;
 
-use super::CloserId;
-use crate::transition::{Endpoints, State, Transition};
+use crate::model::time_wait::CloserId;
+use crate::model::{endpoints::Endpoints, state::State, transition::Transition};
 
 /// FIN_WAIT2 for a minute, then TIME_WAIT for a minute, and some for timers that are late.
 const KEPT_NS: u64 = 130_000_000_000;
@@ -143,7 +143,10 @@ impl Closings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transition::{Comm, KernelSocket, Socket, SocketKey, Task};
+    use crate::model::{
+        socket::{KernelSocket, Socket, SocketKey},
+        task::{Comm, Task},
+    };
 
     const SECOND: u64 = 1_000_000_000;
 

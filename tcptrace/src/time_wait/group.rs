@@ -6,10 +6,10 @@ use std::{collections::HashMap, net::IpAddr};
 use rustc_hash::FxHashMap;
 
 use super::{
-    CloserId,
     forecast::{LATENESS_MS, Ports, TIME_WAIT_MS},
     reuse::Reuse,
 };
+use crate::model::time_wait::CloserId;
 
 /// Peers counted one by one; a remote host must not be able to fill memory.
 const MAX_PEERS: usize = 1024;

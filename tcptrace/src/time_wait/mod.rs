@@ -5,49 +5,13 @@
 //! closed as well (`tcp_fin_timeout` at most), then in TIME_WAIT for a minute, a constant. Nobody holds it, and no
 //! descriptor leads to it.
 
-pub mod advice;
-pub mod closings;
-pub mod forecast;
-mod group;
-pub mod ports;
-mod prose;
-pub mod reuse;
-pub mod rules;
-pub mod table;
-
-use std::net::IpAddr;
-
-use crate::transition::Endpoint;
+pub(crate) mod closings;
+pub(crate) mod forecast;
+pub(crate) mod group;
+pub(crate) mod ports;
+pub(crate) mod prose;
+pub(crate) mod reuse;
+pub(crate) mod rules;
+pub(crate) mod table;
 
 pub use self::group::Group;
-
-/// What minisockets are put together by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Destination {
-    /// Connections from this host, each from a port of its own, to one port of one peer.
-    Outgoing {
-        /// The address on this side.
-        local: IpAddr,
-        /// The peer.
-        remote: Endpoint,
-    },
-    /// Connections that were made to a port of this host.
-    Incoming {
-        /// The service.
-        local: Endpoint,
-    },
-}
-
-impl Destination {
-    /// The address on this side.
-    pub fn local(&self) -> IpAddr {
-        match self {
-            Self::Outgoing { local, .. } => *local,
-            Self::Incoming { local } => local.ip(),
-        }
-    }
-}
-
-/// A process that was seen closing sockets, by a number that is its own in the session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CloserId(pub u32);

@@ -9,7 +9,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::host::tcp_settings::TcpSettings;
+use crate::model::tcp_settings::TcpSettings;
 
 /// Bits of a word of the map.
 const WORD: usize = u64::BITS as usize;

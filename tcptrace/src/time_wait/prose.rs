@@ -3,12 +3,10 @@
 
 use std::fmt;
 
-use super::{
-    advice::{Advice, Closer},
-    forecast::TIME_WAIT_MS,
-};
-use crate::{
-    host::sysctl_files::Setting,
+use super::forecast::TIME_WAIT_MS;
+use crate::model::advice::{Advice, Closer};
+use crate::model::{
+    sysctl_setting::Setting,
     units::{Elapsed, plural},
 };
 

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use crate::host::tcp_settings::TcpSettings;
+use crate::model::tcp_settings::TcpSettings;
 
 /// How long a socket is in TIME_WAIT before its port can be taken over, where no setting says so: before Linux 6.14
 /// the clock has to have passed the next full second.

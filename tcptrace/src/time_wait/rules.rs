@@ -1,15 +1,14 @@
 //! When which advice is given: from numbers to [`Advice`]. Pure.
 
+use crate::model::time_wait::FoundPorts;
 use std::net::IpAddr;
 
-use super::{
-    Destination,
+use super::{forecast::TIME_WAIT_MS, ports::PortBudget, reuse::Reuse};
+use crate::model::{
     advice::{Advice, Closer},
-    forecast::TIME_WAIT_MS,
-    ports::PortBudget,
-    reuse::Reuse,
+    time_wait::Destination,
 };
-use crate::host::{kernel_version::KernelVersion, sysctl_files::Setting, tcp_settings::TcpSettings};
+use crate::model::{kernel_version::KernelVersion, sysctl_setting::Setting, tcp_settings::TcpSettings};
 
 /// Fewer minisockets than this are nothing to talk about: some connections are always short.
 const MANY: u64 = 100;
@@ -47,34 +46,6 @@ pub struct Found {
     pub ports: Option<FoundPorts>,
     /// Who closed most of them, where that was seen.
     pub who: Option<Closer>,
-}
-
-/// The ports of one destination.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FoundPorts {
-    /// Those in use.
-    pub used: u64,
-    /// Of these, those that connect() may take over; `None` when that is up to the peer, and not known: the rest is
-    /// then told as if it could not.
-    pub reusable: Option<u64>,
-    /// Those there are.
-    pub total: u64,
-    /// Connections a second that there will always be ports for.
-    pub most_per_second: f64,
-    /// Nanoseconds until none is left.
-    pub dry_in_ns: Option<u64>,
-}
-
-impl FoundPorts {
-    /// Ports that cannot be had now, as far as is known.
-    pub fn taken(&self) -> u64 {
-        self.used.saturating_sub(self.reusable.unwrap_or_default())
-    }
-
-    /// Whether so many percent of the ports cannot be had now.
-    pub fn reaches(&self, percent: u64) -> bool {
-        self.taken() * 100 >= self.total * percent
-    }
 }
 
 /// What was found out about a facts.

@@ -6,10 +6,17 @@ use std::collections::HashMap;
 
 use rustc_hash::FxHashSet;
 
-use super::{CloserId, Destination, Group, group::remember, ports::PortBudget};
+use super::{
+    group::{Group, remember},
+    ports::PortBudget,
+};
+use crate::model::time_wait::{CloserId, Destination};
 use crate::{
+    model::{
+        endpoints::{Endpoint, Endpoints},
+        state::State,
+    },
     sock_diag::DiagSocket,
-    transition::{Endpoint, Endpoints, State},
 };
 
 /// Destinations told apart in a namespace; minisockets of further ones are counted.

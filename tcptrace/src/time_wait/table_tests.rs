@@ -4,8 +4,7 @@
 
 use super::*;
 use crate::{
-    host::tcp_settings::TcpSettings,
-    sock_diag::TcpFlavour,
+    model::{socket::TcpFlavour, tcp_settings::TcpSettings},
     time_wait::{forecast::TIME_WAIT_MS, reuse::Reuse},
 };
 

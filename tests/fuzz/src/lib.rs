@@ -9,8 +9,8 @@ use std::{io::Write as _, os::fd::AsRawFd as _, path::PathBuf};
 
 use bytes::Bytes;
 use tcptrace::{
+    model::record::{Record, Totals},
     reading::Reader,
-    record::{Record, Totals},
     recording::{BlockDecoder, BlockEncoder, HEADER_BYTES, Item},
 };
 

@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::record::arbitrary;
+use crate::model::record::arbitrary;
 
 /// A session of arbitrary records.
 fn arbitrary_session() -> impl Strategy<Value = Vec<Record>> {

@@ -3,7 +3,10 @@
 use crate::report::{
     cast::Cast,
     closes::Closes,
-    model::{ClosedFirst, CloserShare, PeerCloses, ProcessName},
+    model::{
+        closed_first::{ClosedFirst, CloserShare, PeerCloses},
+        ranking::ProcessName,
+    },
     series::{Axis, Series},
     side::Peer,
 };

@@ -1,9 +1,9 @@
 //! Makes the report of what was added up. Pure; changes nothing, so that it can be done again as a recording grows.
 
-mod closed_first;
-mod ranking;
-mod sockets;
-mod sources;
+pub(crate) mod closed_first;
+pub(crate) mod ranking;
+pub(crate) mod sockets;
+pub(crate) mod sources;
 
 use self::{
     closed_first::closed_first,
@@ -15,13 +15,20 @@ use super::{
     aggregate::{Aggregator, Wanted},
     cast::Kind,
     headline::{self, Headline},
-    model::{Asked, CloseWait, Ended, Report, Span, Time, VerdictShare},
+    model::{
+        Asked, Report, Span, Time,
+        ranking::VerdictShare,
+        sockets::{CloseWait, Ended},
+    },
     output::MARK,
     series::Axis,
     sums::{OfProcess, Stuck, Sums, Window},
     timestamp,
 };
-use crate::{diagnosis::Verdict, owners::filter::OwnerFilter, reading::Losses, record::EndedHow};
+use crate::{
+    model::{owner_filter::OwnerFilter, record::EndedHow, verdict::Verdict},
+    reading::losses::Losses,
+};
 
 /// Version of the JSON form.
 const SCHEMA: u32 = 1;

@@ -3,12 +3,14 @@
 use std::hash::Hash;
 
 use crate::{
-    owners::symbols::Stack,
-    record::ProcessSummary,
+    model::{record::ProcessSummary, stack::Stack},
     report::{
         bounded::BoundedCounts,
         cast::Cast,
-        model::{PeerShare, ProcessName, ProcessShare, Ranking, SiteCount, StackShare, Time, VerdictCount},
+        model::{
+            Time,
+            ranking::{PeerShare, ProcessName, ProcessShare, Ranking, SiteCount, StackShare, VerdictCount},
+        },
         side::Peer,
         sums::{OfProcess, Sums},
     },

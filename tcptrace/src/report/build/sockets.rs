@@ -6,7 +6,10 @@ use crate::report::{
     cast::Cast,
     durations::bounds_ns,
     episode::Holder,
-    model::{Bar, Durations, HolderName, Line, LineOf, OverTime, ProcessName, WorstSocket},
+    model::{
+        ranking::ProcessName,
+        sockets::{Bar, Durations, HolderName, Line, LineOf, OverTime, WorstSocket},
+    },
     series::{Axis, Series},
     sums::{Sums, Worst},
 };

@@ -9,11 +9,14 @@ use super::{
     section,
 };
 use crate::{
+    model::units::Elapsed,
     report::{
-        model::{ClosedFirst, CloserShare, PeerCloses, Ranking},
+        model::{
+            closed_first::{ClosedFirst, CloserShare, PeerCloses},
+            ranking::Ranking,
+        },
         words::percent,
     },
-    units::Elapsed,
 };
 
 /// Height of the drawing in its own units.

@@ -8,8 +8,8 @@ use super::{
     section,
 };
 use crate::{
-    report::model::{Bar, Durations},
-    units::Elapsed,
+    model::units::Elapsed,
+    report::model::sockets::{Bar, Durations},
 };
 
 /// So many in one column make columns of few invisible.

@@ -9,12 +9,11 @@ use super::{
     section,
 };
 use crate::{
-    diagnosis::Verdict,
+    model::{units::Elapsed, verdict::Verdict},
     report::{
-        model::WorstSocket,
+        model::sockets::WorstSocket,
         words::{ending, holder, how},
     },
-    units::Elapsed,
 };
 
 /// The section.

@@ -4,23 +4,23 @@
 //! Texts are HTML and only shapes are drawn, so that a narrow screen changes widths and never the size of letters.
 //! Whatever a stranger named passes [`Harmless`] and maud's escaping.
 
-mod closed_first;
-mod durations;
-mod lanes;
-mod over_time;
-mod ranking;
-mod scale;
-mod sources;
+pub(crate) mod closed_first;
+pub(crate) mod durations;
+pub(crate) mod lanes;
+pub(crate) mod over_time;
+pub(crate) mod ranking;
+pub(crate) mod scale;
+pub(crate) mod sources;
 
 use jiff::{Timestamp, tz::TimeZone};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use self::scale::grouped;
 use super::model::Report;
-use crate::{sink::Harmless, units::Elapsed};
+use crate::model::{escape::Harmless, units::Elapsed};
 
 /// A report, and where it is read.
-struct View<'a> {
+pub(crate) struct View<'a> {
     report: &'a Report,
     zone: TimeZone,
 }

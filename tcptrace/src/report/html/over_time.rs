@@ -8,8 +8,8 @@ use super::{
     scale::{Part, TimeAxis, grouped, round_up},
 };
 use crate::{
-    report::model::{Line, LineOf, OverTime},
-    units::Elapsed,
+    model::units::Elapsed,
+    report::model::sockets::{Line, LineOf, OverTime},
 };
 
 /// Rows of the table under the chart.

@@ -8,11 +8,15 @@ use super::{
     section,
 };
 use crate::{
-    diagnosis::Verdict,
-    report::model::{PeerShare, ProcessShare, Ranking, StackShare, VerdictShare},
-    report::words::percent,
-    sink::Harmless,
-    units::{Elapsed, plural},
+    model::{
+        escape::Harmless,
+        units::{Elapsed, plural},
+        verdict::Verdict,
+    },
+    report::{
+        model::ranking::{PeerShare, ProcessShare, Ranking, StackShare, VerdictShare},
+        words::percent,
+    },
 };
 
 /// A count with its bar and its share of all.

@@ -4,9 +4,11 @@ use maud::{Markup, html};
 
 use super::{View, breakable, empty, marked, scale::grouped, section};
 use crate::{
+    model::{
+        escape::Harmless,
+        units::{Elapsed, plural},
+    },
     report::model::SessionReport,
-    sink::Harmless,
-    units::{Elapsed, plural},
 };
 
 /// What the report cannot claim.

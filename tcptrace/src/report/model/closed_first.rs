@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::{ProcessName, Ranking, Time};
+use super::{
+    Time,
+    ranking::{ProcessName, Ranking},
+};
 use crate::report::side::Peer;
 
 /// Who closed connections first: the side that does keeps them in TIME_WAIT.

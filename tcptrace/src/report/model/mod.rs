@@ -3,22 +3,20 @@
 //!
 //! Durations end in `_ns`, times are RFC 3339. What is not known is `null`.
 
-mod closed_first;
-mod ranking;
-mod sockets;
+pub(crate) mod closed_first;
+pub(crate) mod ranking;
+pub(crate) mod sockets;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 pub use self::{
-    closed_first::{ClosedFirst, CloserShare, PeerCloses},
-    ranking::{
-        PeerShare, ProcessName, ProcessShare, Ranking, SiteCount, StackShare, VerdictCount, VerdictShare,
-    },
-    sockets::{Bar, CloseWait, Durations, Ended, HolderName, Line, LineOf, OverTime, WorstSocket},
+    closed_first::ClosedFirst,
+    ranking::{PeerShare, ProcessShare, Ranking, StackShare, VerdictShare},
+    sockets::{CloseWait, Durations, OverTime, WorstSocket},
 };
 use super::{cast::Kind, caveats::Caveat, headline::Headline};
-use crate::record::Totals;
+use crate::model::record::Totals;
 
 /// A time, serialized as RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

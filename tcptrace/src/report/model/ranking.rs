@@ -5,7 +5,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Time;
-use crate::{diagnosis::Verdict, report::side::Peer, sink::Harmless};
+use crate::{
+    model::{escape::Harmless, verdict::Verdict},
+    report::side::Peer,
+};
 
 /// The first of many, and what the others come to.
 #[derive(Clone, Debug, Default, Serialize)]

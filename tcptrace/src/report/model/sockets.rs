@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::{ProcessName, Time};
-use crate::{diagnosis::Verdict, owners::Evidence, record::EndedHow, transition::Endpoint};
+use super::{Time, ranking::ProcessName};
+use crate::model::{endpoints::Endpoint, owner::Evidence, record::EndedHow, verdict::Verdict};
 
 /// Stays in CLOSE_WAIT.
 #[derive(Clone, Copy, Debug, Default, Serialize)]

@@ -4,7 +4,7 @@
 //! Written as it is read, in two passes: who holds a socket is told after most of its states, and a track cannot change
 //! its process. Only open sockets are kept, and who holds those that were stuck; both are bounded.
 
-mod events;
+pub(crate) mod events;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,12 +22,14 @@ use super::{
     run::ReportError,
     unix_ns,
 };
-use crate::{
-    diagnosis::Verdict,
+use crate::model::{
+    escape::Harmless,
     record::{Leak, LeakEnd, Record, Timed},
-    sink::Harmless,
-    transition::{Socket, State, Transition},
+    socket::Socket,
+    state::State,
+    transition::Transition,
     units::Socketed,
+    verdict::Verdict,
 };
 
 /// Above all process ids that the kernel gives (`PID_MAX_LIMIT` is 4,194,304): each host has a range of its own.
@@ -58,7 +60,7 @@ pub fn write(files: &[PathBuf], wanted: &Wanted, destination: &Destination) -> R
     if *skipped > 0 {
         log::warn!(
             "{} open at the same time as {} others and left out; a larger --max-sockets helps",
-            crate::units::plural(*skipped, "socket"),
+            crate::model::units::plural(*skipped, "socket"),
             wanted.max_sockets
         );
     }

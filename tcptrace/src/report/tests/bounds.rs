@@ -2,14 +2,16 @@
 
 use super::*;
 use crate::{
-    record::{Record, Totals},
+    model::{
+        record::{Record, Totals},
+        state::State,
+    },
     report::{
         aggregate::Wanted,
         cast::MOST_PROCESSES,
-        model::{LineOf, Report},
+        model::{Report, sockets::LineOf},
         sums::MOST_WORST,
     },
-    transition::State,
 };
 
 const ESTABLISHED: (State, Option<f64>) = (State::Established, Some(1.0));

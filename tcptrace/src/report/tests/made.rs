@@ -5,19 +5,26 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    diagnosis::Verdict,
-    host::identity::HostIdentity,
-    kernel::KernelFilter,
-    owners::{CalledBy, Evidence, OpenedBy, Owner, ProcessIdentity, filter::OwnerFilter, symbols::Stack},
-    record::{Age, EndedHow, Header, Leak, LeakEnd, Record, Summary, Timed, Totals},
+    model::{
+        connection_filter::KernelFilter,
+        endpoints::{Endpoint, Endpoints},
+        host_identity::HostIdentity,
+        owner::{CalledBy, Evidence, OpenedBy, Owner},
+        owner_filter::OwnerFilter,
+        process::ProcessIdentity,
+        record::{Age, EndedHow, Header, Leak, LeakEnd, Record, Summary, Timed, Totals},
+        socket::{KernelSocket, Socket, SocketKey},
+        stack::Stack,
+        state::State,
+        task::{Call, Comm, OpenedHow, Task},
+        transition::Transition,
+        verdict::Verdict,
+    },
     report::{
         aggregate::{Aggregator, Wanted},
         build::{self, FileState},
         model::Report,
         sums::{Threshold, Window},
-    },
-    transition::{
-        Call, Comm, Endpoint, Endpoints, KernelSocket, OpenedHow, Socket, SocketKey, State, Task, Transition,
     },
 };
 

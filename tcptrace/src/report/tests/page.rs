@@ -4,10 +4,12 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::{
-    record::{EndedHow, Leak, Record, Timed, Totals},
+    model::{
+        escape::Harmless,
+        record::{EndedHow, Leak, Record, Timed, Totals},
+        state::State,
+    },
     report::{build, html, model::Report},
-    sink::Harmless,
-    transition::State,
 };
 
 /// Elements that have no end.

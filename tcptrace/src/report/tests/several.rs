@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    reading::Losses,
-    record::{EndedHow, Record, Totals},
+    model::record::{EndedHow, Record, Totals},
+    reading::losses::Losses,
     report::{
         aggregate::Aggregator,
         build::{self, FileState},

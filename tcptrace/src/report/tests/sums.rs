@@ -2,16 +2,18 @@
 
 use super::*;
 use crate::{
-    diagnosis::Verdict,
-    kernel::KernelFilter,
-    owners::filter::OwnerFilter,
-    record::{EndedHow, Leak, Record, Totals},
+    model::{
+        connection_filter::KernelFilter,
+        owner_filter::OwnerFilter,
+        record::{EndedHow, Leak, Record, Totals},
+        state::State,
+        verdict::Verdict,
+    },
     report::{
-        model::LineOf,
+        model::sockets::LineOf,
         sums::{Threshold, Window},
         unix_ns,
     },
-    transition::State,
 };
 
 const ESTABLISHED: (State, Option<f64>) = (State::Established, Some(1.0));
@@ -245,7 +247,7 @@ fn filters_hold_for_connections_and_for_owners() {
     ];
     let report = reported(everything(), &records);
     assert_eq!((report.close_wait.stuck, report.closed_first.unwrap().by_us), (3, 2));
-    let range = crate::kernel::AddressRange { address: [10, 9, 9, 0].into(), prefix: 24 };
+    let range = crate::model::connection_filter::AddressRange { address: [10, 9, 9, 0].into(), prefix: 24 };
     let connections = KernelFilter { addresses: vec![range], ..KernelFilter::default() };
     let report = reported(crate::report::aggregate::Wanted { connections, ..everything() }, &records);
     assert_eq!((report.close_wait.stuck, report.processes.top[0].process.pid), (1, 2));

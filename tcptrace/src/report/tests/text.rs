@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::{
-    record::{Record, Totals},
+    model::{
+        escape::Harmless,
+        record::{Record, Totals},
+    },
     report::{output::Destination, text},
-    sink::Harmless,
 };
 
 fn shown(records: &[Record], destination: &Destination) -> String {
@@ -37,7 +39,7 @@ fn the_answer_comes_first_and_what_cannot_be_claimed_last() {
 fn hostile_names_do_not_reach_the_terminal() {
     let name = "\u{1b}[2J\r\n\u{202e}x";
     let leak = leak_of(1, 30.0, exactly(10.0), vec![owner(71, name)], ends(40_000));
-    let leak = crate::record::Leak { opened_by: Some(opened_at(name, 1.0)), ..leak };
+    let leak = crate::model::record::Leak { opened_by: Some(opened_at(name, 1.0)), ..leak };
     let records =
         [header(name, "tcptrace leaks"), Record::Leak(Box::new(leak)), summary(60.0, Totals::default())];
     let text = shown(&records, &Destination::Stdout).replace('\n', " ");

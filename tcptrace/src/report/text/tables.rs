@@ -4,18 +4,19 @@ use std::io::{self, Write};
 
 use super::{Look, heading, moment, write_bar, write_others};
 use crate::{
+    model::{escape::Harmless, units::Elapsed},
     report::{
-        model::{ClosedFirst, ProcessShare, Ranking, WorstSocket},
+        model::{
+            closed_first::ClosedFirst,
+            ranking::{ProcessShare, Ranking},
+            sockets::WorstSocket,
+        },
         words::{ending, holder, percent},
     },
-    sink::{
-        Harmless,
-        columns::{
-            Column::{Name, Number},
-            Columns,
-        },
+    sink::text::columns::{
+        Column::{Name, Number},
+        Columns,
     },
-    units::Elapsed,
 };
 
 pub fn write_processes(

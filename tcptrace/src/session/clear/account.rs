@@ -6,21 +6,25 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     clear::{
-        Outcome, Refusal,
         act::{Acted, Target},
-        selection::{Choice, Selection},
         ways::Ways,
     },
     host::clock::{WallClock, monotonic_ns},
-    owners::{
-        Evidence, Owner, ProcessIdentity,
-        inspector::{Finding, Inspector},
-        snapshot::Snapshot,
+    model::{
+        clearing::{Outcome, Refusal},
+        finding::Finding,
+        owner::{Evidence, Owner},
+        process::ProcessIdentity,
+        record::{
+            Age, Scope, Summary, Totals,
+            cleared::{Actor, ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes},
+        },
+        selection::{Choice, Selection},
+        state::State,
     },
-    record::{Actor, Age, ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes, Scope, Summary, Totals},
+    owners::{inspector::Inspector, snapshot::Snapshot},
     session::tally::Tally,
     sockets::Ticket,
-    transition::State,
 };
 
 /// The sockets that were chosen, and what became of them so far.

@@ -15,7 +15,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
 };
 
-use crate::record::{Leak, Record};
+use crate::model::record::{Leak, Record};
 
 /// How long the end of the session may go unnoticed while a command runs.
 const GLANCE: Duration = Duration::from_millis(100);

@@ -5,27 +5,25 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{
-    super::{
-        SessionError, header,
-        pump::Pump,
-        status::StatusLine,
-        stop::{Stop, Wish},
-    },
-    LiveLooks, Session, TimeWaitOptions,
-    report::Rates,
-    summary,
+use super::{LiveLooks, Session, TimeWaitOptions, report::Rates, summary};
+use crate::session::{
+    SessionError, header,
+    pump::Pump,
+    status::StatusLine,
+    stop::{Stop, Wish},
 };
 use crate::{
     host::{
         clock::{WallClock, monotonic_ns},
         privilege,
     },
+    model::{
+        record::{Totals, time_wait::TimeWaitLook},
+        units::{Elapsed, plural},
+    },
     owners::{closers::Closers, listing::Roots},
-    record::{TimeWaitLook, Totals},
     sink::Outputs,
     time_wait::closings::Closings,
-    units::{Elapsed, plural},
 };
 
 /// How long a record may lie unseen: the kernel side wakes us for the first after a quiet time only.

@@ -3,18 +3,16 @@
 use std::path::Path;
 
 use crate::{
-    host::{
-        clock,
-        tcp_counters::{self, TcpCounters},
-        tcp_settings::TcpSettings,
+    host::{clock, tcp_counters},
+    model::{
+        connection_filter::KernelFilter, endpoints::Endpoints, socket::TcpFlavour, state::StateSet,
+        tcp_counters::TcpCounters, tcp_settings::TcpSettings,
     },
-    kernel::KernelFilter,
     namespaces::{self, NamespaceOrigin, NetNamespace},
     owners::listing::Roots,
     parallel,
-    sock_diag::{self, SockDiag, TcpFlavour},
+    sock_diag::{self, SockDiag},
     time_wait::{closings::Closings, ports::PortBudget, table::Table},
-    transition::{Endpoints, StateSet},
 };
 
 /// Which connections are wanted.
@@ -107,12 +105,12 @@ fn look_inside(
 ) -> Result<Option<NamespaceLook>, sock_diag::Error> {
     let is_own = namespace.found_as == NamespaceOrigin::Own;
     let minisockets = tcp_counters::minisockets(proc_root);
-    let counters = TcpCounters::read(proc_root);
+    let counters = tcp_counters::read(proc_root);
     let is_silent = minisockets == Some(0) && counters.overflows().is_none_or(|overflows| overflows == 0);
     if is_silent && !is_own && wanted.netns.is_empty() {
         return Ok(None);
     }
-    let settings = TcpSettings::read(proc_root);
+    let settings = crate::host::tcp_settings::read(proc_root);
     let mut table = Table::new(PortBudget::new(&settings));
     let asked_ns = clock::monotonic_ns();
     // Each list walks the tables of the whole host, even for a namespace that has no socket.

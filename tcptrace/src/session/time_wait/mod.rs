@@ -1,9 +1,9 @@
 //! `tcptrace time-wait`: who fills the TIME_WAIT tables, how long the ports last, and what helps. One look, or looks at
 //! intervals while closings are traced.
 
-mod live;
-mod look;
-mod report;
+pub(crate) mod live;
+pub(crate) mod look;
+pub(crate) mod report;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -18,15 +18,20 @@ use super::{SessionError, header};
 use crate::{
     host::{
         clock::{WallClock, monotonic_ns},
+        privilege, sysctl_files,
+    },
+    kernel::TracerOptions,
+    model::{
+        connection_filter::KernelFilter,
         kernel_version::KernelVersion,
-        privilege,
-        sysctl_files::{self, Setting},
+        owner::Owner,
+        owner_filter::OwnerFilter,
+        record::{Record, Summary, Totals, time_wait::TimeWaitLook},
+        sysctl_setting::Setting,
         tcp_counters::TcpCounters,
     },
-    kernel::{KernelFilter, TracerOptions},
-    owners::{Owner, candidates, closers::Closers, filter::OwnerFilter, listing::Roots},
-    record::{Record, Summary, TimeWaitLook, Totals},
-    sink::{OutputOptions, Outputs},
+    owners::{candidates, closers::Closers, listing::Roots},
+    sink::{Outputs, options::OutputOptions},
     time_wait::closings::Closings,
 };
 
@@ -128,7 +133,7 @@ impl<'a> Session<'a> {
             options,
             roots: Roots::default(),
             files: sysctl_files::settings(&options.files_root, &IN_FILES),
-            kernel: KernelVersion::running(),
+            kernel: crate::host::identity::kernel_version(),
             earlier: FxHashMap::default(),
             is_found: false,
             crowded_out: 0,

@@ -7,18 +7,25 @@ use rustc_hash::FxHashMap;
 
 use super::look::{Look, NamespaceLook};
 use crate::{
-    host::{
-        clock::WallClock, kernel_version::KernelVersion, sysctl_files::Setting, tcp_counters::TcpCounters,
-    },
-    owners::{Evidence, Owner, ProcessIdentity, closers::Closers, filter::OwnerFilter},
-    record::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitSummary},
-    sink::Harmless,
-    time_wait::{
-        Destination, Group,
+    host::clock::WallClock,
+    model::{
         advice::Closer,
+        escape::Harmless,
+        kernel_version::KernelVersion,
+        owner::{Evidence, Owner},
+        owner_filter::OwnerFilter,
+        process::ProcessIdentity,
+        record::time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitSummary},
+        sysctl_setting::Setting,
+        tcp_counters::TcpCounters,
+        time_wait::{Destination, FoundPorts},
+    },
+    owners::closers::Closers,
+    time_wait::{
         closings::Closings,
+        group::Group,
         reuse::Reuse,
-        rules::{self, Facts, Found, FoundPorts},
+        rules::{self, Facts, Found},
     },
 };
 

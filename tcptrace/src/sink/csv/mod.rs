@@ -4,8 +4,8 @@
 //! The table is safe to open in a spreadsheet: no text begins a formula, and no name can begin a new
 //! cell or line. Numbers are left as they are.
 
-mod columns;
-mod row;
+pub(crate) mod columns;
+pub(crate) mod row;
 
 use csv::WriterBuilder;
 
@@ -14,10 +14,12 @@ use self::{
     row::{Row, Spelled},
 };
 use super::time_text::TimeText;
-use crate::{
-    owners::{CalledBy, OpenedBy, Owner},
+use crate::model::{
+    owner::{CalledBy, OpenedBy, Owner},
     record::{Age, Leak, LeakEnd, Record, Timed},
-    transition::{Call, Socket, Transition},
+    socket::Socket,
+    task::Call,
+    transition::Transition,
 };
 
 /// What every table begins with.

@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::columns::{Column, NAMES};
-use crate::sink::Harmless;
+use crate::model::escape::Harmless;
 
 /// The cells of a record, empty where nothing was put.
 pub struct Row {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use crate::sink::{FileOptions, file::Place, rotation};
+use crate::sink::{file::Place, options::FileOptions, rotation};
 
 /// How further files are opened, and what is known of those that were moved away.
 pub struct Files {

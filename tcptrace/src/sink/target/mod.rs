@@ -5,9 +5,9 @@
 //! After a failure everything is as before, but for bytes of the same chunk that were written already:
 //! whoever tries again goes on behind them.
 
-mod compression;
-mod current;
-mod files;
+pub(crate) mod compression;
+pub(crate) mod current;
+pub(crate) mod files;
 
 use std::{
     fs::File,
@@ -30,10 +30,11 @@ use self::{
     files::Files,
 };
 use super::{
-    FileOptions, Format, Rotation,
     encoder::Chunk,
     file::{self, Existing, Joint, OpenError, Opened, Place},
-    rotation,
+    format::Format,
+    options::FileOptions,
+    rotation::{self, Rotation},
 };
 use crate::recording;
 

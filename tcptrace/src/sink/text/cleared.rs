@@ -8,12 +8,12 @@ use super::{
     snapshot::{self, Extent},
     time_of_day, write_owners,
 };
-use crate::{
-    clear::{Method, Outcome},
-    diagnosis::Verdict,
-    record::{ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes},
-    transition::State,
+use crate::model::{
+    clearing::{Method, Outcome},
+    record::cleared::{ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes},
+    state::State,
     units::{Socketed, plural},
+    verdict::Verdict,
 };
 
 /// Processes listed that keep descriptors.
@@ -264,11 +264,15 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{
-        clear::{Change, Refusal, selection::Selection},
-        owners::{Evidence, Owner, ProcessIdentity},
-        record::{Actor, Age, Scope, Summary, Totals},
-        transition::{Endpoints, Socket, StateSet},
+    use crate::model::{
+        clearing::{Change, Refusal},
+        endpoints::Endpoints,
+        owner::{Evidence, Owner},
+        process::ProcessIdentity,
+        record::{Age, Scope, Summary, Totals, cleared::Actor},
+        selection::Selection,
+        socket::Socket,
+        state::StateSet,
     };
 
     fn cleared(outcome: Outcome, method: Option<Method>) -> Cleared {

@@ -10,12 +10,12 @@ use super::{
     columns::{Column, Columns},
     summary,
 };
-use crate::{
-    diagnosis::Verdict,
-    owners::{Evidence, Owner},
+use crate::model::{
+    owner::{Evidence, Owner},
     record::{Age, Group, Leak, Scope, Snapshot},
-    transition::{State, StateSet},
+    state::{State, StateSet},
     units::{Elapsed, plural},
+    verdict::Verdict,
 };
 
 /// How much of a snapshot is shown.
@@ -240,10 +240,11 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{
-        owners::ProcessIdentity,
+    use crate::model::{
+        endpoints::Endpoints,
+        process::ProcessIdentity,
         record::{Summary, Totals},
-        transition::{Endpoints, Socket},
+        socket::Socket,
     };
 
     fn leak(cookie: u64, comm: &str) -> Leak {

@@ -13,11 +13,11 @@ use super::{
         Columns,
     },
 };
-use crate::{
-    diagnosis::Verdict,
+use crate::model::{
+    endpoints::Endpoint,
     record::{PeerCount, ProcessSummary, Summary, Totals},
-    transition::Endpoint,
     units::{Elapsed, plural},
+    verdict::Verdict,
 };
 
 /// Peers listed for a process.

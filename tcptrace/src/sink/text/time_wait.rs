@@ -14,10 +14,11 @@ use super::{
     snapshot::Extent,
     time_of_day,
 };
-use crate::{
-    owners::Owner,
-    record::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary},
-    time_wait::{Destination, advice::Advice},
+use crate::model::{
+    advice::Advice,
+    owner::Owner,
+    record::time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary},
+    time_wait::Destination,
     units::{Elapsed, plural},
 };
 
@@ -122,7 +123,7 @@ fn write_namespace(
     writeln!(out)?;
     write_wrapped(out, &text, extent)?;
     if let Some(rates) = per_second {
-        let told = crate::host::tcp_counters::COUNTERS.iter().zip(rates.0);
+        let told = crate::model::tcp_counters::COUNTERS.iter().zip(rates.0);
         let told: Vec<String> = told
             .filter_map(|(name, rate)| {
                 rate.filter(|rate| *rate > 0.0).map(|rate| format!("{name} {rate:.1}"))
@@ -209,7 +210,7 @@ fn cells(destination: &TimeWait) -> [String; 10] {
         Destination::Outgoing { local, remote } => (local.to_string(), remote.to_string()),
         Destination::Incoming { local } => (peers(destination), local.to_string()),
     };
-    let taken = |ports: crate::time_wait::rules::FoundPorts| {
+    let taken = |ports: crate::model::time_wait::FoundPorts| {
         let percent = ports.taken() * 100 / ports.total.max(1);
         format!("{} of {} ({percent} %)", ports.taken(), ports.total)
     };

@@ -1,4 +1,4 @@
-//! The version of the running kernel, as far as it decides what is true of it.
+//! The version of a kernel, as far as it decides what is true of it.
 
 /// Major and minor number. Distributions take changes over into older versions: a version that is high enough proves
 /// that a change is there, a lower one proves nothing.
@@ -10,11 +10,6 @@ impl KernelVersion {
     pub fn of(release: &str) -> Option<Self> {
         let mut numbers = release.split(|character: char| !character.is_ascii_digit());
         Some(Self(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-    }
-
-    /// Of the running kernel.
-    pub fn running() -> Option<Self> {
-        Self::of(&rustix::system::uname().release().to_string_lossy())
     }
 }
 

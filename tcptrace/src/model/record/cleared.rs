@@ -11,11 +11,15 @@ use super::{
     Age, Scope, Summary,
     json::{NanosecondTime, Shown, age_fields, socket_fields, summary_fields},
 };
-use crate::{
-    clear::{Method, Outcome, selection::Selection},
-    diagnosis::Verdict,
-    owners::{Owner, ProcessIdentity, filter::OwnerFilter},
-    transition::{Socket, State},
+use crate::model::{
+    clearing::{Method, Outcome},
+    owner::Owner,
+    owner_filter::OwnerFilter,
+    process::ProcessIdentity,
+    selection::Selection,
+    socket::Socket,
+    state::State,
+    verdict::Verdict,
 };
 
 /// A socket that was to be ended.

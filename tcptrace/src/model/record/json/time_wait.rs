@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{NanosecondTime, Shown};
-use crate::{
-    host::tcp_counters::{COUNTERS, PerCounter},
-    record::{TimeWait, TimeWaitSummary},
-    time_wait::{Destination, advice::Advice, rules::FoundPorts},
+use crate::model::{
+    advice::Advice,
+    record::time_wait::{TimeWait, TimeWaitSummary},
+    tcp_counters::{COUNTERS, PerCounter},
+    time_wait::{Destination, FoundPorts},
 };
 
 impl Serialize for TimeWait {

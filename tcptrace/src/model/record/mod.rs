@@ -3,12 +3,12 @@
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
-pub mod arbitrary;
-mod cleared;
-mod json;
-mod other;
-mod parse;
-mod time_wait;
+pub(crate) mod arbitrary;
+pub(crate) mod cleared;
+pub(crate) mod json;
+pub(crate) mod other;
+pub(crate) mod parse;
+pub(crate) mod time_wait;
 
 use std::sync::Arc;
 
@@ -20,12 +20,15 @@ pub use self::{
     parse::ParseError,
     time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary},
 };
-use crate::{
-    diagnosis::Verdict,
-    host::identity::HostIdentity,
-    owners::{CalledBy, OpenedBy, Owner, symbols::Stack},
-    sockets::Since,
-    transition::{Socket, State, StateSet, Transition},
+use super::{
+    close_wait::Since,
+    host_identity::HostIdentity,
+    owner::{CalledBy, OpenedBy, Owner},
+    socket::Socket,
+    stack::Stack,
+    state::{State, StateSet},
+    transition::Transition,
+    verdict::Verdict,
 };
 
 /// The version of the records' form.
@@ -233,7 +236,7 @@ pub struct Summary {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProcessSummary {
     /// Who.
-    pub process: Arc<crate::owners::ProcessIdentity>,
+    pub process: Arc<crate::model::process::ProcessIdentity>,
     /// Sockets that were reported for it.
     pub sockets: u64,
     /// Of these, how many are still in CLOSE_WAIT.
@@ -294,7 +297,7 @@ pub struct Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerCount {
     /// The peer.
-    pub peer: crate::transition::Endpoint,
+    pub peer: crate::model::endpoints::Endpoint,
     /// Sockets.
     pub count: u64,
 }

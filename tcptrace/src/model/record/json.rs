@@ -1,7 +1,7 @@
 //! The JSON form of each record: one object, fields in the order and by the names that are promised.
 //! A value that is not known is `null`.
 
-mod time_wait;
+pub(crate) mod time_wait;
 
 use std::fmt;
 
@@ -13,9 +13,13 @@ use serde::{
 use super::{
     Age, Header, Leak, LeakEnd, PeerCount, ProcessSummary, Record, SCHEMA, StackCount, Summary, Timed,
 };
-use crate::{
-    owners::{CalledBy, OpenedBy, Owner, ProcessIdentity},
-    transition::{Call, Socket, State, Task, Transition},
+use crate::model::{
+    owner::{CalledBy, OpenedBy, Owner},
+    process::ProcessIdentity,
+    socket::Socket,
+    state::State,
+    task::{Call, Task},
+    transition::Transition,
 };
 
 /// Writes a value as the string it displays as, without allocating.

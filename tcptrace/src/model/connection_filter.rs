@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use tcptrace_ebpf::config::{AddressRule, FILTER_RULES, Filter, PortRule, SIDE_LOCAL, SIDE_REMOTE};
 
-use crate::transition::{Endpoints, StateSet};
+use super::{endpoints::Endpoints, state::StateSet};
 
 /// How many ports, and how many address ranges, a filter can name.
 pub const MAX_RULES: usize = FILTER_RULES;
@@ -77,7 +77,7 @@ impl KernelFilter {
 
     /// The rules as the programs want them. More rules than fit are left out: the command line has
     /// refused them before.
-    pub(super) fn rules(&self) -> Filter {
+    pub fn rules(&self) -> Filter {
         let mut filter = Filter {
             states: self.states.bits(),
             family: u32::from(self.family),

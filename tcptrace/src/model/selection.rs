@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use crate::{
-    diagnosis::{ACTIVE_WINDOW_MS, Verdict},
-    kernel::KernelFilter,
-    owners::{Evidence, filter::OwnerFilter, inspector::Finding},
-    transition::{State, StateSet},
+use super::{
+    connection_filter::KernelFilter,
+    finding::Finding,
+    owner::Evidence,
+    owner_filter::OwnerFilter,
+    state::{State, StateSet},
+    verdict::Verdict,
 };
+use crate::diagnosis::ACTIVE_WINDOW_MS;
 
 /// What was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

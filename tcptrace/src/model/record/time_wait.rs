@@ -5,13 +5,12 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use crate::{
-    host::{
-        tcp_counters::{PerCounter, TcpCounters},
-        tcp_settings::TcpSettings,
-    },
-    owners::Owner,
-    time_wait::{Destination, advice::Advice, rules::FoundPorts},
+use crate::model::{
+    advice::Advice,
+    owner::Owner,
+    tcp_counters::{PerCounter, TcpCounters},
+    tcp_settings::TcpSettings,
+    time_wait::{Destination, FoundPorts},
 };
 
 /// The minisockets of one destination.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::transition::Socket;
+use super::socket::Socket;
 
 /// A duration in nanoseconds, with three digits that matter: `850 µs`, `12.3 s`, `2h 05m`.
 pub struct Elapsed(pub u64);

@@ -1,6 +1,6 @@
 //! Whether an owner is one of those that were asked for. Pure.
 
-use super::{Owner, ProcessIdentity};
+use super::{owner::Owner, process::ProcessIdentity};
 
 /// Whose sockets are wanted. Entries of a kind are alternatives, the kinds have to hold together;
 /// nothing said is everybody.
@@ -51,7 +51,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::owners::Evidence;
+    use crate::model::owner::Evidence;
 
     fn owner(pid: u32, comm: &str, unit: &str, container: &str) -> Owner {
         let mut process = ProcessIdentity::from_name(pid, comm);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::arbitrary;
+use crate::model::record::arbitrary;
 
 fn text(record: &Record) -> String {
     serde_json::to_string(record).unwrap()

@@ -13,13 +13,17 @@ use super::{
     Age, EndedHow, Header, Leak, LeakEnd, PeerCount, ProcessSummary, Record, StackCount, Summary, Timed,
     Totals,
 };
-use crate::{
-    diagnosis::Verdict,
-    host::identity::HostIdentity,
-    owners::{CalledBy, Evidence, OpenedBy, Owner, ProcessIdentity, symbols::Stack},
-    transition::{
-        Call, Comm, Endpoint, Endpoints, KernelSocket, OpenedHow, Socket, SocketKey, State, Task, Transition,
-    },
+use crate::model::{
+    endpoints::{Endpoint, Endpoints},
+    host_identity::HostIdentity,
+    owner::{CalledBy, Evidence, OpenedBy, Owner},
+    process::ProcessIdentity,
+    socket::{KernelSocket, Socket, SocketKey},
+    stack::Stack,
+    state::State,
+    task::{Call, Comm, OpenedHow, Task},
+    transition::Transition,
+    verdict::Verdict,
 };
 
 /// Any record.
@@ -123,16 +127,6 @@ fn comm() -> impl Strategy<Value = Comm> {
         bytes[..name.len()].copy_from_slice(&name);
         Comm(bytes)
     })
-}
-
-/// A name that is a text, or is no longer than its text: what the JSON form can give back.
-pub fn textual(comm: Comm) -> Comm {
-    let text = comm.to_text();
-    let mut bytes = [0; 16];
-    if let Some(place) = bytes.get_mut(..text.len()) {
-        place.copy_from_slice(text.as_bytes());
-    }
-    Comm(bytes)
 }
 
 fn task() -> impl Strategy<Value = Task> {

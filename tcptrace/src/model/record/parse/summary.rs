@@ -9,11 +9,12 @@ use serde::{
 };
 
 use super::ParseError;
-use crate::{
-    diagnosis::Verdict,
-    owners::{ProcessIdentity, symbols::Stack},
+use crate::model::{
+    endpoints::Endpoint,
+    process::ProcessIdentity,
     record::{PeerCount, ProcessSummary, StackCount, Summary, Totals},
-    transition::Endpoint,
+    stack::Stack,
+    verdict::Verdict,
 };
 
 /// Counts by verdict, in the order they are written in.

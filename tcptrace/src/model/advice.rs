@@ -1,9 +1,8 @@
-//! What may be advised about a namespace's TIME_WAIT: each advice with the numbers behind it. Its words are in
-//! `prose`, and when it is given is in `rules`.
+//! What may be advised about a namespace's TIME_WAIT: each advice with the numbers behind it. The sentences, and
+//! when each is given, are in `diagnosis::time_wait`.
 
+use crate::model::{endpoints::Endpoint, sysctl_setting::Setting};
 use std::net::IpAddr;
-
-use crate::{host::sysctl_files::Setting, transition::Endpoint};
 
 /// A process, or several of one name, as people are told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 //! they are, so that what a later version writes can be read; nonsense is refused. What no form shows has a neutral value: a transition's
 //! `kernel_socket` is 0, its `cause` not known, its `key` the cookie (0 without one).
 
-mod leak;
-mod summary;
+pub(crate) mod leak;
+pub(crate) mod summary;
 
 use std::{borrow::Cow, net::IpAddr};
 
@@ -11,10 +11,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, de::Error as _};
 use thiserror::Error;
 
-use super::{Header, Other, Record, SCHEMA, Timed};
-use crate::{
-    host::identity::HostIdentity,
-    transition::{Comm, Endpoint, Endpoints, KernelSocket, Socket, SocketKey, State, Task, Transition},
+use super::{Header, Record, SCHEMA, Timed, other::Other};
+use crate::model::{
+    endpoints::{Endpoint, Endpoints},
+    host_identity::HostIdentity,
+    socket::{KernelSocket, Socket, SocketKey},
+    state::State,
+    task::{Comm, Task},
+    transition::Transition,
 };
 
 /// A text that is no record.

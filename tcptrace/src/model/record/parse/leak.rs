@@ -6,11 +6,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, de::Error as _};
 
 use super::{ParseError, SocketText, TaskText};
-use crate::{
-    diagnosis::Verdict,
-    owners::{CalledBy, Evidence, OpenedBy, Owner, ProcessIdentity, symbols::Stack},
+use crate::model::{
+    owner::{CalledBy, Evidence, OpenedBy, Owner},
+    process::ProcessIdentity,
     record::{Age, EndedHow, Leak, LeakEnd, Timed},
-    transition::{Call, OpenedHow, State},
+    stack::Stack,
+    state::State,
+    task::{Call, OpenedHow},
+    verdict::Verdict,
 };
 
 /// Whether an age is certain.

@@ -1,0 +1,105 @@
+//! How a socket can be ended, and what became of one that was to be. Ends nothing itself.
+
+use crate::model::state::State;
+use serde::Serialize;
+
+/// A way to end a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// The kernel ends it at once (SOCK_DESTROY): its peer is sent a reset, the application reads end of file
+    /// and finds ECONNABORTED when it writes
+    Destroy,
+    /// shutdown(2) on a copy of the holder's descriptor: the peer sees an orderly end, the application end
+    /// of file; for sockets in CLOSE_WAIT that a process holds
+    Shutdown,
+}
+
+/// What became of a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is no more.
+    Gone,
+    /// Its own end has been sent, and the peer has not acknowledged it yet.
+    Closing(State),
+    /// It could not be ended.
+    Refused(Refusal),
+    /// It was not touched, because it was no longer what had been listed.
+    Changed(Change),
+    /// Nothing was done; with what would refuse it.
+    DryRun(Option<Refusal>),
+}
+
+impl Outcome {
+    /// The name that records use.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Closing(_) => "closing",
+            Self::Refused(_) => "refused",
+            Self::Changed(_) => "changed",
+            Self::DryRun(_) => "dry_run",
+        }
+    }
+
+    /// Why, where there is something to say.
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::Gone | Self::DryRun(None) => None,
+            Self::Closing(state) => {
+                Some(format!("is in {state}: its end is sent, and not acknowledged by the peer yet"))
+            }
+            Self::Refused(refusal) => Some(refusal.to_string()),
+            Self::DryRun(Some(refusal)) => Some(format!("would be refused: {refusal}")),
+            Self::Changed(change) => Some(change.to_string()),
+        }
+    }
+}
+
+/// Why a socket could not be ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// Only its descriptor would do, and there is none.
+    #[error("no process has a descriptor for it, so only SOCK_DESTROY can end it (--method destroy)")]
+    NoDescriptor,
+    /// Shutdown ends one state only.
+    #[error("shutdown(2) ends sockets in CLOSE_WAIT only; SOCK_DESTROY ends others (--method destroy)")]
+    NotCloseWait,
+    /// `mptcp_diag` has no SOCK_DESTROY.
+    #[error(
+        "the kernel has no SOCK_DESTROY for MPTCP, only shutdown(2) by its descriptor (--method shutdown)"
+    )]
+    Mptcp,
+    /// Its network namespace did not answer.
+    #[error("its network namespace cannot be entered")]
+    OutOfReach,
+    /// `tcp_abort` knows TIME_WAIT since Linux 6.0.
+    #[error("this kernel cannot end what it keeps of closed connections: Linux 6.0 can")]
+    Minisocket,
+    /// The kernel said yes and did nothing: `tcp_abort` spares orphans before Linux 6.11.
+    #[error(
+        "the kernel took the request and left the socket as it was: before Linux 6.11 it does so when the \
+         application has closed it already"
+    )]
+    Ignored,
+    /// Anything else that the system said.
+    #[error("{0}")]
+    System(String),
+}
+
+/// How a socket is no longer what was listed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Change {
+    /// It has ended, whether another one has its addresses now or not.
+    #[error("ended by itself after it was listed")]
+    Ended,
+    /// It went on by itself.
+    #[error("went on to {0} by itself after it was listed")]
+    State(State),
+    /// The peer answered something, so that the age that is certain is too small.
+    #[error("its peer was heard from after it was listed: how old it is, is not certain any more")]
+    HeardFrom,
+    /// Data came or went.
+    #[error("carried data after it was listed: somebody still uses it")]
+    Used,
+}

@@ -1,0 +1,32 @@
+//! What identifies a socket. Knows nothing of its state.
+
+use crate::model::endpoints::Endpoints;
+
+/// Which of the kernel's TCP protocols to ask for. They have separate tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TcpFlavour {
+    /// Plain TCP. The subflows of an MPTCP connection are listed here too: they are TCP sockets
+    /// without a descriptor of their own (inode 0).
+    Tcp,
+    /// The MPTCP sockets that applications hold (Linux 5.9 with `CONFIG_MPTCP` and `mptcp_diag`).
+    Mptcp,
+}
+
+/// What tells one socket from another. Only keys from the same tracer are comparable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketKey(pub u64);
+
+/// A socket as it is spoken of in every record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// The kernel's socket cookie, never reused; `None` when this kernel does not tell it here.
+    pub cookie: Option<u64>,
+    /// Inode number of its network namespace; `None` when this kernel does not tell it here.
+    pub netns: Option<u32>,
+    /// Both ends.
+    pub endpoints: Endpoints,
+}
+
+/// Address of the kernel's `struct sock`: reused once the socket is closed, and never shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KernelSocket(pub u64);

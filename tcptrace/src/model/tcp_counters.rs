@@ -1,0 +1,53 @@
+//! What the kernel counts about TIME_WAIT in one network namespace. Reads nothing itself.
+
+/// The counters of the `TcpExt` group that tell of TIME_WAIT, by the kernel's names (`net/ipv4/proc.c`).
+pub const COUNTERS: [&str; 5] = ["TCPTimeWaitOverflow", "TW", "TWRecycled", "TWKilled", "PAWSActive"];
+
+/// One value for each of [`COUNTERS`], in that order; `None` where the kernel has no such counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PerCounter<T>(pub [Option<T>; COUNTERS.len()]);
+
+/// Totals since the namespace was made.
+pub type TcpCounters = PerCounter<u64>;
+
+impl TcpCounters {
+    /// Sockets that were closed without TIME_WAIT because there were too many.
+    pub fn overflows(&self) -> Option<u64> {
+        let [overflows, ..] = self.0;
+        overflows
+    }
+
+    /// By how much each has grown a second since `earlier`, which was `elapsed_ns` nanoseconds before.
+    pub fn rates_since(&self, earlier: &Self, elapsed_ns: u64) -> PerCounter<f64> {
+        let mut rates = PerCounter::default();
+        for ((rate, now), before) in rates.0.iter_mut().zip(self.0).zip(earlier.0) {
+            #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+            let rate_of =
+                |now: u64, before| now.saturating_sub(before) as f64 * 1e9 / elapsed_ns.max(1) as f64;
+            *rate = now.zip(before).map(|(now, before)| rate_of(now, before));
+        }
+        rates
+    }
+}
+
+impl PerCounter<f64> {
+    /// As for [`TcpCounters::overflows`], a second.
+    pub fn overflows(&self) -> Option<f64> {
+        let [overflows, ..] = self.0;
+        overflows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_differences_by_time() {
+        let (earlier, later) =
+            (PerCounter([Some(10), Some(5), None, None, None]), [Some(30), Some(5), Some(1)]);
+        let later = PerCounter([later[0], later[1], later[2], None, None]);
+        let rates = later.rates_since(&earlier, 2_000_000_000);
+        assert_eq!(rates.0, [Some(10.0), Some(0.0), None, None, None]);
+    }
+}

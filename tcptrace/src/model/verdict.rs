@@ -1,0 +1,74 @@
+//! Why a socket is stuck, in one word. Decides nothing: the rules are in `diagnosis`.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Why a socket is in CLOSE_WAIT.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The application read the end of file and did not close.
+    EofRead,
+    /// Everything was read but the end of file.
+    EofUnread,
+    /// Data lies unread.
+    DataUnread,
+    /// The application never called accept().
+    NeverAccepted,
+    /// A legitimate half-close: still being written to.
+    HalfOpen,
+    /// No descriptor anywhere.
+    NoHolder,
+}
+
+impl Verdict {
+    /// The name that records use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EofRead => "eof_read",
+            Self::EofUnread => "eof_unread",
+            Self::DataUnread => "data_unread",
+            Self::NeverAccepted => "never_accepted",
+            Self::HalfOpen => "half_open",
+            Self::NoHolder => "no_holder",
+        }
+    }
+
+    /// What it means and what to look at next, in one sentence.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::EofRead => {
+                "has read everything, the end of file too, and never called close(): look for the path that returns without it"
+            }
+            Self::EofUnread => {
+                "read all data but not yet the end of file: idle in a connection pool, or its reader is stuck"
+            }
+            Self::DataUnread => {
+                "leaves received data unread: its reader is blocked or gone, look at what its threads wait for"
+            }
+            Self::NeverAccepted => {
+                "never called accept() for it: the accept loop is stuck or too slow, look at the listener"
+            }
+            Self::HalfOpen => {
+                "still sends on it after the peer's half-close: legitimate, not counted as a leak"
+            }
+            Self::NoHolder => {
+                "is held by no descriptor: by the kernel, by io_uring, or in flight between two processes"
+            }
+        }
+    }
+
+    /// Whether it counts as a leak.
+    pub fn is_leak(self) -> bool {
+        self != Self::HalfOpen
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
