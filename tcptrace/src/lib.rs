@@ -1,24 +1,43 @@
 //! tcptrace names the process that never closed its TCP sockets, and says why.
 //!
-//! Data flows one way: `kernel` (the only door to BPF) → `decode` → `sockets` (pure state) → `owners`
-//! (evidence) → `diagnosis` (pure rules) → `record` → `sink`. `session` joins them; `cli` says what is
-//! wanted. See ARCHITECTURE.md.
+//! The rooms, from the ground up: `model` (values), `diagnosis` (rules), `host`, `kernel` (the one door to
+//! BPF), `netlink` (the one door to sock_diag), `process`, `stacks`, `inspect`, `forms`, `output`, `report`,
+//! `commands`. No import points up. See ARCHITECTURE.md.
 
-pub mod clear;
+mod clear;
 pub mod cli;
-pub mod decode;
-pub mod diagnosis;
-pub mod host;
-pub mod kernel;
-pub mod model;
-pub mod namespaces;
-pub mod owners;
-mod parallel;
-pub mod reading;
-pub mod recording;
-pub mod report;
-pub mod session;
-pub mod sink;
-pub mod sock_diag;
-pub mod sockets;
-pub mod time_wait;
+mod commands;
+mod diagnosis;
+mod host;
+mod inspect;
+mod kernel;
+mod model;
+mod netlink;
+mod process;
+mod reading;
+mod recording;
+mod report;
+mod session;
+mod sink;
+mod sockets;
+mod stacks;
+
+/// What this repository's own tests, fuzz targets and example programs use; no promise to anybody else.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::{
+        host::tracefs::root as tracefs_root,
+        kernel::Identity,
+        model::{
+            endpoints::Endpoints,
+            record::{Record, Totals},
+            socket::{KernelSocket, Socket, SocketKey},
+            state::State,
+            task::{Comm, Task},
+            transition::Transition,
+        },
+        reading::{Losses, Reader},
+        recording::{BLOCK_BYTES, BlockDecoder, BlockEncoder, HEADER_BYTES, Item, note, preamble, trailer},
+        sockets::{CloseWaitTable, Settled},
+    };
+}

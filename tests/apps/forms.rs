@@ -12,11 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use rustix::time::{ClockId, clock_gettime};
-use tcptrace::{
-    model::record::{Record, Totals},
-    reading::Reader,
-    recording::{BLOCK_BYTES, BlockEncoder, note, preamble, trailer},
-};
+use tcptrace::testing::{BLOCK_BYTES, BlockEncoder, Reader, Record, Totals, note, preamble, trailer};
 
 #[derive(Parser)]
 #[command(about = "What a session costs in each form")]

@@ -7,16 +7,9 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use tcptrace::{
-    decode::Identity,
-    model::{
-        endpoints::Endpoints,
-        socket::{KernelSocket, Socket, SocketKey},
-        state::State,
-        task::{Comm, Task},
-        transition::Transition,
-    },
-    sockets::{CloseWaitTable, Settled},
+use tcptrace::testing::{
+    CloseWaitTable, Comm, Endpoints, Identity, KernelSocket, Settled, Socket, SocketKey, State, Task,
+    Transition,
 };
 
 fn resident_bytes() -> Result<u64> {

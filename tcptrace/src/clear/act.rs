@@ -21,7 +21,7 @@ use crate::{
         socket::TcpFlavour,
         state::{State, StateSet},
     },
-    sock_diag::{self, DiagSocket, SockDiag, SocketId},
+    netlink::{self as sock_diag, DiagSocket, SockDiag, SocketId},
 };
 
 /// How long the peers of sockets that were shut down are given to acknowledge: a round trip, as a rule.

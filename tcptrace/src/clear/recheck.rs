@@ -2,9 +2,9 @@
 
 use crate::model::{clearing::Change, selection::Selection};
 use crate::{
+    inspect::age::{self as since, JIFFY_NS},
     model::{finding::Finding, state::State},
-    owners::since::{self, JIFFY_NS},
-    sock_diag::DiagSocket,
+    netlink::DiagSocket,
 };
 
 /// Compares what was listed with what the kernel says of the same cookie, having been asked at `asked_ns`
@@ -46,7 +46,7 @@ pub mod tests {
     use super::*;
     use crate::{
         model::{close_wait::Since, socket::TcpFlavour, verdict::Verdict},
-        sock_diag::ActivityTimes,
+        netlink::ActivityTimes,
     };
 
     pub const SECOND: u64 = 1_000_000_000;

@@ -6,7 +6,7 @@ use super::descriptor;
 use crate::model::clearing::{Method, Refusal};
 use crate::{
     model::{finding::Finding, owner::Evidence, socket::TcpFlavour, state::State},
-    sock_diag::SockDiag,
+    netlink::SockDiag,
 };
 
 /// This host cannot end sockets in the way that is wanted.
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use crate::{
         clear::recheck::tests::{SECOND, finding},
-        sock_diag,
+        netlink as sock_diag,
     };
 
     fn no_destroy() -> Result<(), String> {

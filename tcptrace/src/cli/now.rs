@@ -10,8 +10,8 @@ use super::{
     values,
 };
 use crate::{
+    inspect::tables::HolderSource,
     model::state::{State, StateSet},
-    owners::tables::HolderSource,
     session::{grouping::GroupBy, now::NowOptions},
 };
 

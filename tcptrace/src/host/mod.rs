@@ -3,8 +3,11 @@
 
 pub(crate) mod clock;
 pub(crate) mod identity;
+pub(crate) mod namespaces;
+pub(crate) mod pool;
 pub(crate) mod privilege;
 pub(crate) mod sysctl_files;
 pub(crate) mod tcp_counters;
 pub(crate) mod tcp_settings;
-pub mod tracefs;
+pub(crate) mod tracefs;
+pub(crate) mod world;

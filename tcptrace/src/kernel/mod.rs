@@ -5,6 +5,7 @@
 
 mod btf;
 mod calls;
+pub(crate) mod decode;
 mod format;
 mod holders;
 mod load;
@@ -14,6 +15,7 @@ mod tracer;
 
 pub use self::{
     calls::{CallMemory, TrackedCalls},
+    decode::Identity,
     holders::HolderScan,
     load::{Backend, LoadError},
     tracer::{Tracer, TracerOptions},

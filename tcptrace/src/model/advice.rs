@@ -1,7 +1,7 @@
 //! What may be advised about a namespace's TIME_WAIT: each advice with the numbers behind it. The sentences, and
 //! when each is given, are in `diagnosis::time_wait`.
 
-use crate::model::{endpoints::Endpoint, sysctl_setting::Setting};
+use super::{endpoints::Endpoint, sysctl_setting::Setting};
 use std::net::IpAddr;
 
 /// A process, or several of one name, as people are told of it.

@@ -1,6 +1,6 @@
 //! How a socket can be ended, and what became of one that was to be. Ends nothing itself.
 
-use crate::model::state::State;
+use super::state::State;
 use serde::Serialize;
 
 /// A way to end a socket.

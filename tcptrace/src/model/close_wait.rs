@@ -1,6 +1,6 @@
 //! Since when a socket has been in CLOSE_WAIT, and what goes with it to whoever looks at it.
 
-use crate::model::socket::{KernelSocket, Socket, SocketKey};
+use super::socket::{KernelSocket, Socket, SocketKey};
 
 /// When a socket entered CLOSE_WAIT (CLOCK_MONOTONIC, nanoseconds).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

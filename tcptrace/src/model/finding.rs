@@ -1,6 +1,6 @@
 //! What was found out about one socket. Finds nothing out itself.
 
-use crate::model::{
+use super::{
     close_wait::Since,
     owner::{CalledBy, OpenedBy, Owner},
     socket::{Socket, SocketKey, TcpFlavour},

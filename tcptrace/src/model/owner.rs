@@ -1,6 +1,6 @@
 //! Who answers for a socket, and how that is known: an owner is never stated without its evidence.
 
-use crate::model::{
+use super::{
     process::ProcessIdentity,
     stack::Stack,
     task::{Call, OpenedHow},

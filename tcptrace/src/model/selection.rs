@@ -10,7 +10,7 @@ use super::{
     state::{State, StateSet},
     verdict::Verdict,
 };
-use crate::diagnosis::ACTIVE_WINDOW_MS;
+use crate::diagnosis::verdict::ACTIVE_WINDOW_MS;
 
 /// What was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What identifies a socket. Knows nothing of its state.
 
-use crate::model::endpoints::Endpoints;
+use super::endpoints::Endpoints;
 
 /// Which of the kernel's TCP protocols to ask for. They have separate tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

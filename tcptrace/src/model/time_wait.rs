@@ -1,6 +1,6 @@
 //! TIME_WAIT by destination: values that the rules and the records share.
 
-use crate::model::endpoints::Endpoint;
+use super::endpoints::Endpoint;
 use std::net::IpAddr;
 
 /// What minisockets are put together by.

@@ -1,12 +1,12 @@
 //! The words of the domain: TCP states, sockets, tasks and the transition of a socket from one state
 //! to another. Values only; no I/O, and no notion of how they were learnt.
 
-use crate::model::socket::KernelSocket;
-use crate::model::socket::Socket;
-use crate::model::socket::SocketKey;
-use crate::model::task::Task;
+use super::socket::KernelSocket;
+use super::socket::Socket;
+use super::socket::SocketKey;
+use super::task::Task;
 
-use crate::model::state::State;
+use super::state::State;
 
 /// Why a socket changed state, as the kernel knew it at that moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

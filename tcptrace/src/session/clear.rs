@@ -16,18 +16,19 @@ use crate::{
         act::{self, Target},
         ways::Ways,
     },
-    diagnosis::ACTIVE_WINDOW_MS,
+    diagnosis::verdict::ACTIVE_WINDOW_MS,
     host::{
         clock::{WallClock, monotonic_ns},
         privilege,
+        world::Roots,
     },
+    inspect::{inspector::Inspector, tables::Tables},
     model::{
         clearing::Method,
         record::{Record, cleared::ClearPlan},
         selection::Selection,
         units::plural,
     },
-    owners::{inspector::Inspector, listing::Roots, tables::Tables},
     sink::{self, Outputs, direct::Direct, options::OutputOptions},
     sockets::Ticket,
 };

@@ -19,12 +19,12 @@ use crate::{
         clock::{WallClock, monotonic_ns},
         privilege,
     },
+    inspect::thread::{Answer, WorkerGone},
     kernel::TracerOptions,
     model::{
         record::{Record, Summary, Timed},
         units::{Elapsed, plural},
     },
-    owners::worker::{Answer, WorkerGone},
     sink::{Outputs, Sinks, WriteError, options::OutputOptions, output::Pace},
 };
 

@@ -22,6 +22,7 @@ use thiserror::Error;
 use crate::{
     clear::ways::Unable,
     host::{clock::WallClock, privilege::NotPrivileged},
+    inspect::thread::WorkerGone,
     kernel::LoadError,
     model::{
         finding::Finding,
@@ -30,10 +31,9 @@ use crate::{
         state::State,
         units::plural,
     },
-    owners::worker::WorkerGone,
+    netlink as sock_diag,
     reading::{error::ReadError, losses::Losses},
     sink::{WriteError, file::OpenError},
-    sock_diag,
 };
 
 /// A session could not run, or not to its end.

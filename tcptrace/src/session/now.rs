@@ -5,10 +5,15 @@ use std::{cmp::Reverse, future::pending, time::Duration};
 
 use super::{SessionError, grouping::GroupBy, header, leak, tally::Tally};
 use crate::{
-    diagnosis::ACTIVE_WINDOW_MS,
+    diagnosis::verdict::ACTIVE_WINDOW_MS,
     host::{
         clock::{WallClock, monotonic_ns},
         privilege,
+        world::Roots,
+    },
+    inspect::{
+        inspector::Inspector,
+        tables::{HolderSource, Tables},
     },
     model::{
         connection_filter::KernelFilter,
@@ -17,11 +22,6 @@ use crate::{
         record::{Leak, Scope, Snapshot, Summary, Totals},
         state::{State, StateSet},
         verdict::Verdict,
-    },
-    owners::{
-        inspector::Inspector,
-        listing::Roots,
-        tables::{HolderSource, Tables},
     },
     sink::{Outputs, options::OutputOptions, output::Pace},
 };

@@ -1,8 +1,7 @@
 //! Takes records out of the ring, decodes them, and counts what became of each.
 
 use crate::{
-    decode::{self, Identity},
-    kernel::{Backend, CallMemory, LoadError, Tracer, TracerOptions},
+    kernel::{Backend, CallMemory, Identity, LoadError, Tracer, TracerOptions, decode},
     model::{record::Totals, transition::Transition},
 };
 

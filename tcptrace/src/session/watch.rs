@@ -5,7 +5,14 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{SessionError, growth::descriptors_run_out_in_ns, leak, pump::Pump, tally::Tally};
 use crate::{
-    host::clock::{WallClock, monotonic_ns},
+    host::{
+        clock::{WallClock, monotonic_ns},
+        world::Roots,
+    },
+    inspect::{
+        tables::Tables,
+        thread::{Answer, Worker, WorkerGone},
+    },
     model::{
         close_wait::Seed,
         connection_filter::KernelFilter,
@@ -19,11 +26,6 @@ use crate::{
         transition::Transition,
         units::{Elapsed, plural},
         verdict::Verdict,
-    },
-    owners::{
-        listing::Roots,
-        tables::Tables,
-        worker::{Answer, Worker, WorkerGone},
     },
     sockets::{CloseWaitTable, Left, Settled},
 };

@@ -17,7 +17,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use self::entry::{Entry, Phase};
 use crate::model::close_wait::Since;
 use crate::{
-    decode::Identity,
+    kernel::Identity,
     model::{
         endpoints::Endpoints,
         socket::{Socket, SocketKey},

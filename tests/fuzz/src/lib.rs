@@ -8,11 +8,7 @@
 use std::{io::Write as _, os::fd::AsRawFd as _, path::PathBuf};
 
 use bytes::Bytes;
-use tcptrace::{
-    model::record::{Record, Totals},
-    reading::Reader,
-    recording::{BlockDecoder, BlockEncoder, HEADER_BYTES, Item},
-};
+use tcptrace::testing::{BlockDecoder, BlockEncoder, HEADER_BYTES, Item, Reader, Record, Totals};
 
 /// A whole file, in any form.
 pub fn recording(bytes: &[u8]) {

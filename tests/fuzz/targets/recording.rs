@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
-use tcptrace::recording::HEADER_BYTES;
+use tcptrace::testing::{HEADER_BYTES};
 
 fuzz_target!(|bytes: &[u8]| tcptrace_fuzz::recording(bytes));
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tcptrace::host::tracefs;
+use tcptrace::testing::tracefs_root;
 
 /// Counts as long as it lives.
 pub struct Calls {
@@ -16,7 +16,7 @@ impl Calls {
     pub fn of(pid: i32, names: &[&str]) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("tcptrace-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let instance = tracefs::root().expect("tracefs").join("instances").join(name);
+        let instance = tracefs_root().expect("tracefs").join("instances").join(name);
         fs::create_dir(&instance).expect("a trace of its own");
         let calls = Self { instance };
         let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");

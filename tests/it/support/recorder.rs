@@ -10,7 +10,7 @@ use std::process::{ChildStdout, Command};
 
 use rustix::process::{Resource, Rlimit, Signal};
 use serde_json::Value;
-use tcptrace::reading::{Losses, Reader};
+use tcptrace::testing::{Losses, Reader};
 
 use super::process::Process;
 use super::{TCPTRACE, free_port, until};

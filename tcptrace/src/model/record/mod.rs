@@ -15,10 +15,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use self::{
-    cleared::{Actor, ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes},
+    cleared::{ClearEnd, Cleared},
     other::Other,
-    parse::ParseError,
-    time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary},
+    time_wait::{TimeWait, TimeWaitSummary},
 };
 use super::{
     close_wait::Since,

@@ -10,6 +10,7 @@ use crate::{
         ways::Ways,
     },
     host::clock::{WallClock, monotonic_ns},
+    inspect::{inspector::Inspector, snapshot::Snapshot},
     model::{
         clearing::{Outcome, Refusal},
         finding::Finding,
@@ -22,7 +23,6 @@ use crate::{
         selection::{Choice, Selection},
         state::State,
     },
-    owners::{inspector::Inspector, snapshot::Snapshot},
     session::tally::Tally,
     sockets::Ticket,
 };

@@ -13,17 +13,17 @@ use crate::session::{
     stop::{Stop, Wish},
 };
 use crate::{
+    commands::time_wait::{closers::Closers, closings::Closings},
     host::{
         clock::{WallClock, monotonic_ns},
         privilege,
+        world::Roots,
     },
     model::{
         record::{Totals, time_wait::TimeWaitLook},
         units::{Elapsed, plural},
     },
-    owners::{closers::Closers, listing::Roots},
     sink::Outputs,
-    time_wait::closings::Closings,
 };
 
 /// How long a record may lie unseen: the kernel side wakes us for the first after a quiet time only.

@@ -3,16 +3,19 @@
 use std::path::Path;
 
 use crate::{
-    host::{clock, tcp_counters},
+    commands::time_wait::{closings::Closings, table::Table},
+    diagnosis::time_wait::ports::PortBudget,
+    host::{
+        clock,
+        namespaces::{self, NamespaceOrigin, NetNamespace},
+        pool as parallel, tcp_counters,
+        world::Roots,
+    },
     model::{
         connection_filter::KernelFilter, endpoints::Endpoints, socket::TcpFlavour, state::StateSet,
         tcp_counters::TcpCounters, tcp_settings::TcpSettings,
     },
-    namespaces::{self, NamespaceOrigin, NetNamespace},
-    owners::listing::Roots,
-    parallel,
-    sock_diag::{self, SockDiag},
-    time_wait::{closings::Closings, ports::PortBudget, table::Table},
+    netlink::{self as sock_diag, SockDiag},
 };
 
 /// Which connections are wanted.

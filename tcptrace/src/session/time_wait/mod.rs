@@ -16,9 +16,11 @@ use self::{
 };
 use super::{SessionError, header};
 use crate::{
+    commands::time_wait::{candidates, closers::Closers, closings::Closings},
     host::{
         clock::{WallClock, monotonic_ns},
         privilege, sysctl_files,
+        world::Roots,
     },
     kernel::TracerOptions,
     model::{
@@ -30,9 +32,7 @@ use crate::{
         sysctl_setting::Setting,
         tcp_counters::TcpCounters,
     },
-    owners::{candidates, closers::Closers, listing::Roots},
     sink::{Outputs, options::OutputOptions},
-    time_wait::closings::Closings,
 };
 
 /// Destinations of a namespace that candidates are looked for: the largest.

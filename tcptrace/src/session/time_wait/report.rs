@@ -7,6 +7,11 @@ use rustc_hash::FxHashMap;
 
 use super::look::{Look, NamespaceLook};
 use crate::{
+    commands::time_wait::{closers::Closers, closings::Closings, group::Group},
+    diagnosis::time_wait::{
+        reuse::Reuse,
+        rules::{self, Facts, Found},
+    },
     host::clock::WallClock,
     model::{
         advice::Closer,
@@ -19,13 +24,6 @@ use crate::{
         sysctl_setting::Setting,
         tcp_counters::TcpCounters,
         time_wait::{Destination, FoundPorts},
-    },
-    owners::closers::Closers,
-    time_wait::{
-        closings::Closings,
-        group::Group,
-        reuse::Reuse,
-        rules::{self, Facts, Found},
     },
 };
 

@@ -4,8 +4,8 @@
 
 use super::*;
 use crate::{
+    diagnosis::time_wait::{forecast::TIME_WAIT_MS, reuse::Reuse},
     model::{socket::TcpFlavour, tcp_settings::TcpSettings},
-    time_wait::{forecast::TIME_WAIT_MS, reuse::Reuse},
 };
 
 fn socket(cookie: u64, state: State, local: &str, remote: &str, left_ms: Option<u32>) -> DiagSocket {

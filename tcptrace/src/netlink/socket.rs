@@ -15,9 +15,9 @@ use super::{
     reply::{self, Reply},
     request::{self, Pass},
 };
+use crate::host::namespaces::NetNamespace;
 use crate::model::socket::TcpFlavour;
 use crate::model::state::StateSet;
-use crate::namespaces::NetNamespace;
 
 /// The kernel fills at most this much per datagram of a dump (`netlink_recvmsg`: 32 KiB).
 const BUFFER_BYTES: usize = 32 * 1024;

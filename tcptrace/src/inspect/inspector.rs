@@ -6,11 +6,9 @@ use crate::model::finding::ListedAs;
 use rustc_hash::FxHashSet;
 
 use super::{
+    age::{self as since, JIFFY_NS},
     descriptors::{Held, Look, Wanted},
-    listing::{Index, Lister, Roots},
-    people::People,
-    since::{self, JIFFY_NS},
-    symbols::Symbols,
+    dump::{Index, Lister},
     tables::Tables,
 };
 use crate::model::{
@@ -18,7 +16,7 @@ use crate::model::{
     process::DescriptorUse,
 };
 use crate::{
-    diagnosis::{self, Facts, Unread},
+    diagnosis::verdict::{self as diagnosis, Facts, Unread},
     host::clock,
     kernel::CallMemory,
     model::{
@@ -28,8 +26,9 @@ use crate::{
         task::{Call, Opener},
         verdict::Verdict,
     },
-    sock_diag::{self, DiagSocket, SockDiag},
+    netlink::{self as sock_diag, DiagSocket, SockDiag},
 };
+use crate::{host::world::Roots, process::cache::People, stacks::symbols::Symbols};
 
 /// Finds out about stuck sockets.
 pub struct Inspector {

@@ -20,7 +20,7 @@ use blazesym::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    aside::{Aside, NoAnswer},
+    deadline::{Aside, NoAnswer},
     frame::{Frame, Interest, frame, named},
     perf_map,
 };

@@ -3,8 +3,8 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{descriptors::Holders, listing::Roots, people::People, proc_fd};
 use crate::model::owner::{Evidence, Owner};
+use crate::{host::world::Roots, inspect::proc_fd, model::holders::Holders, process::cache::People};
 
 /// The holders of sockets, by the sockets' inode numbers. Reads every descriptor table of the host once.
 pub fn holders(

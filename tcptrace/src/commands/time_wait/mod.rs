@@ -5,13 +5,8 @@
 //! closed as well (`tcp_fin_timeout` at most), then in TIME_WAIT for a minute, a constant. Nobody holds it, and no
 //! descriptor leads to it.
 
+pub(crate) mod candidates;
+pub(crate) mod closers;
 pub(crate) mod closings;
-pub(crate) mod forecast;
 pub(crate) mod group;
-pub(crate) mod ports;
-pub(crate) mod prose;
-pub(crate) mod reuse;
-pub(crate) mod rules;
 pub(crate) mod table;
-
-pub use self::group::Group;

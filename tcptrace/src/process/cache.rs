@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{descriptors::Holders, listing::Roots, process::ProcessReader};
+use super::reader::ProcessReader;
 use crate::model::{
     owner::{Evidence, Owner},
     process::{DescriptorUse, ProcessIdentity},
 };
-use crate::{host::clock, model::task::Call, parallel};
+use crate::{host::world::Roots, model::holders::Holders};
+use crate::{
+    host::{clock, pool as parallel},
+    model::task::Call,
+};
 
 /// Processes whose description is kept between looks.
 const KEPT_PROCESSES: usize = 4096;

@@ -12,7 +12,7 @@ use std::{
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 
-use super::process::{DIRECTORY, FILE_BYTES, contents, effective_uid};
+use crate::process::reader::{DIRECTORY, FILE_BYTES, contents, effective_uid};
 
 /// Most that is read of a file. Those of large programs have some ten MiB.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;

@@ -4,22 +4,21 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
+    age as since,
     descriptors::{Look, Wanted},
+    dump::{Errand, Index, Place, Places, Scope},
     inspector::{Inspector, unlisted},
-    listing::{Errand, Index, Place, Places, Scope},
-    since,
     tables::HolderSource,
 };
 use crate::model::finding::Finding;
 use crate::{
-    host::clock,
+    host::{clock, pool as parallel},
     model::{
         close_wait::Due,
         socket::SocketKey,
         state::{State, StateSet},
     },
-    parallel,
-    sock_diag::SocketId,
+    netlink::SocketId,
 };
 
 /// So many namespaces with sockets are dumped without asking whether it is worth it.

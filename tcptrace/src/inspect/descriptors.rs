@@ -1,7 +1,8 @@
 //! One look at the descriptor tables of the whole host: which process holds which of the sockets in
 //! question, and who listens. By the kernel's iterator, or from /proc where there is none.
 
-use std::{collections::BTreeMap, path::Path};
+use crate::model::holders::Holders;
+use std::path::Path;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tcptrace_ebpf::record::{self, HolderRecord};
@@ -14,11 +15,8 @@ use crate::{
         socket::{Socket, TcpFlavour},
         state::{State, StateSet},
     },
-    sock_diag::DiagSocket,
+    netlink::DiagSocket,
 };
-
-/// The descriptors of each process, ascending.
-pub type Holders = BTreeMap<u32, Vec<u32>>;
 
 /// A socket that some process has a descriptor of.
 #[derive(Debug)]

@@ -6,17 +6,15 @@ use std::collections::HashMap;
 
 use rustc_hash::FxHashSet;
 
-use super::{
-    group::{Group, remember},
-    ports::PortBudget,
-};
+use super::group::{Group, remember};
+use crate::diagnosis::time_wait::ports::PortBudget;
 use crate::model::time_wait::{CloserId, Destination};
 use crate::{
     model::{
         endpoints::{Endpoint, Endpoints},
         state::State,
     },
-    sock_diag::DiagSocket,
+    netlink::DiagSocket,
 };
 
 /// Destinations told apart in a namespace; minisockets of further ones are counted.

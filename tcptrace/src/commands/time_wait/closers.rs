@@ -5,8 +5,8 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
-use super::process::ProcessReader;
 use crate::model::process::ProcessIdentity;
+use crate::process::reader::ProcessReader;
 use crate::{
     host::clock,
     model::{task::Task, time_wait::CloserId},

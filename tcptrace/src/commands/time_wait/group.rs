@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use rustc_hash::FxHashMap;
 
-use super::{
+use crate::diagnosis::time_wait::{
     forecast::{LATENESS_MS, Ports, TIME_WAIT_MS},
     reuse::Reuse,
 };

@@ -5,7 +5,8 @@ use std::{sync::mpsc, thread};
 
 use tokio::sync::mpsc as answers;
 
-use super::{inspector::Inspector, listing::Roots, tables::Tables};
+use super::{inspector::Inspector, tables::Tables};
+use crate::host::world::Roots;
 use crate::model::{finding::Finding, process::DescriptorUse};
 use crate::{
     kernel::CallMemory,

@@ -27,7 +27,7 @@ const CMDLINE_BYTES: u64 = 4096;
 const CMDLINE_ARGUMENTS: usize = 64;
 /// Enough for `stat`, for the lines of `status` up to `Uid:`, for `limits` and for `cgroup` (whose
 /// lines are at most a path each; a longer text is cut and told less of).
-pub(super) const FILE_BYTES: u64 = 64 * 1024;
+pub(crate) const FILE_BYTES: u64 = 64 * 1024;
 /// Unit of a process's start time: USER_HZ, which is 100 on every architecture that BPF programs run
 /// on (`include/asm-generic/param.h`).
 const TICKS_PER_SECOND: i64 = 100;
@@ -135,9 +135,9 @@ impl ProcessReader {
     }
 }
 
-pub(super) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(crate) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-pub(super) fn contents(directory: &OwnedFd, file: &str, most: u64) -> Result<Vec<u8>, Errno> {
+pub(crate) fn contents(directory: &OwnedFd, file: &str, most: u64) -> Result<Vec<u8>, Errno> {
     let file = openat(directory, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut bytes = Vec::new();
     File::from(file)
@@ -202,7 +202,7 @@ fn arguments(cmdline: &[u8]) -> Vec<String> {
 
 /// `Uid:` holds the real, effective, saved and file system user ids. The owner of the directory would not
 /// do: it is root for a process that is not dumpable.
-pub(super) fn effective_uid(status: &str) -> Option<u32> {
+pub(crate) fn effective_uid(status: &str) -> Option<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
@@ -214,5 +214,5 @@ fn open_files_limit(limits: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-#[path = "process_tests.rs"]
+#[path = "reader_tests.rs"]
 mod tests;

@@ -1,36 +1,24 @@
 //! Which sockets the kernel lists, in all network namespaces of the host or in some of them. Knows
 //! nothing of processes.
 
+use crate::host::world::Roots;
 use std::{io, path::PathBuf};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
-    host::clock,
+    host::{
+        clock,
+        namespaces::{self, NetNamespace},
+        pool as parallel,
+    },
     model::{
         endpoints::Endpoints,
         socket::{Socket, TcpFlavour},
         state::{State, StateSet},
     },
-    namespaces::{self, NetNamespace},
-    parallel,
-    sock_diag::{self, DiagSocket, SockDiag, SocketId},
+    netlink::{self as sock_diag, DiagSocket, SockDiag, SocketId},
 };
-
-/// Where to look.
-#[derive(Clone, Debug)]
-pub struct Roots {
-    /// /proc, except in tests.
-    pub proc_root: PathBuf,
-    /// Where namespaces are kept by name: /run/netns.
-    pub bind_mounts: PathBuf,
-}
-
-impl Default for Roots {
-    fn default() -> Self {
-        Self { proc_root: PathBuf::from("/proc"), bind_mounts: PathBuf::from("/run/netns") }
-    }
-}
 
 /// A namespace that was found.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,7 @@
+//! Rules about TIME_WAIT: when ports run out, what may be reused, what helps. Pure.
+
+pub(crate) mod forecast;
+pub(crate) mod ports;
+pub(crate) mod prose;
+pub(crate) mod reuse;
+pub(crate) mod rules;

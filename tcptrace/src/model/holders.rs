@@ -1,0 +1,6 @@
+//! Descriptors by process.
+
+use std::collections::BTreeMap;
+
+/// The descriptors of each process, ascending.
+pub type Holders = BTreeMap<u32, Vec<u32>>;
