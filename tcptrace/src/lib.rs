@@ -8,17 +8,16 @@ mod clear;
 pub mod cli;
 mod commands;
 mod diagnosis;
+pub mod forms;
 mod host;
 mod inspect;
 mod kernel;
 mod model;
 mod netlink;
+pub mod output;
 mod process;
-mod reading;
-mod recording;
 mod report;
 mod session;
-mod sink;
 mod sockets;
 mod stacks;
 
@@ -26,6 +25,17 @@ mod stacks;
 #[doc(hidden)]
 pub mod testing {
     pub use crate::{
+        forms::{
+            reading::{Reader, losses::Losses},
+            tct::{
+                BLOCK_BYTES,
+                decoder::{BlockDecoder, Item},
+                encoder::BlockEncoder,
+                frame::HEADER_BYTES,
+                index::{note, trailer},
+                preamble,
+            },
+        },
         host::tracefs::root as tracefs_root,
         kernel::Identity,
         model::{
@@ -36,8 +46,6 @@ pub mod testing {
             task::{Comm, Task},
             transition::Transition,
         },
-        reading::{Losses, Reader},
-        recording::{BLOCK_BYTES, BlockDecoder, BlockEncoder, HEADER_BYTES, Item, note, preamble, trailer},
         sockets::{CloseWaitTable, Settled},
     };
 }

@@ -11,8 +11,8 @@ use super::{
 use crate::{
     kernel::{Backend, TracerOptions, TrackedCalls},
     model::{connection_filter::KernelFilter, owner_filter::OwnerFilter},
+    output::options::OutputOptions,
     session::watch::WatchOptions,
-    sink::options::OutputOptions,
 };
 
 /// How often records wake a session that somebody looks at.

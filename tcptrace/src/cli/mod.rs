@@ -24,10 +24,10 @@ use self::{
     time_wait::TimeWaitArguments, trace::TraceArguments,
 };
 use crate::{
+    output::WriteError,
     session::{
         SessionError, clear as clearing, live as watching, now as one_look, replay, time_wait as time_waits,
     },
-    sink::WriteError,
 };
 
 /// Names the process that never closed its TCP sockets, and says why.

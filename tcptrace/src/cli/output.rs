@@ -8,11 +8,13 @@ use std::{
 use clap::Args;
 
 use super::values;
-use crate::sink::{
-    file::Existing,
-    format::{Format, NameParts},
-    options::{Destination, FileOptions, Output, OutputOptions},
-    rotation::Rotation,
+use crate::{
+    forms::format::{Format, NameParts},
+    output::{
+        file::Existing,
+        options::{Destination, FileOptions, Output, OutputOptions},
+        rotation::Rotation,
+    },
 };
 
 /// Where records go.

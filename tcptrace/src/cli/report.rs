@@ -13,11 +13,11 @@ use super::{
     values,
 };
 use crate::{
+    commands::report::run::{self, Form, ReportOptions},
     model::state::StateSet,
+    output::replace::Destination,
     report::{
         aggregate::Wanted,
-        output::Destination,
-        run::{self, Form, ReportOptions},
         sums::{MOST_WORST, Threshold, Window},
         window::Moment,
     },

@@ -1,3 +1,4 @@
 //! The commands.
 
+pub(crate) mod report;
 pub(crate) mod time_wait;

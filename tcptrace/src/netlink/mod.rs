@@ -16,7 +16,7 @@ mod socket;
 mod tests;
 
 pub use self::error::Error;
-pub use self::socket::{Dump, SockDiag};
+pub use self::socket::SockDiag;
 
 use crate::model::socket::TcpFlavour;
 use crate::model::{

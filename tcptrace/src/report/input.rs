@@ -12,8 +12,8 @@ use jiff::Timestamp;
 
 use super::{build::FileState, window::Extent};
 use crate::{
+    forms::reading::{Reader, error::ReadError},
     model::record::Record,
-    reading::{Reader, error::ReadError},
 };
 
 /// Files that are kept open from the beginning; of more, each is opened when its time has come.

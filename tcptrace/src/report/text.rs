@@ -7,21 +7,19 @@ use std::io::{self, IsTerminal as _, Write};
 use jiff::{Timestamp, tz::TimeZone};
 
 use self::tables::{write_closed_first, write_processes, write_worst};
-use super::{
-    model::{
-        Report, SessionReport,
-        ranking::{PeerShare, Ranking, StackShare, VerdictShare},
-        sockets::{Bar, Durations, OverTime},
-    },
-    output::Destination,
+use super::model::{
+    Report, SessionReport,
+    ranking::{PeerShare, Ranking, StackShare, VerdictShare},
+    sockets::{Bar, Durations, OverTime},
 };
+use crate::output::replace::Destination;
 use crate::{
+    forms::palette::Palette,
     model::{
         escape::Harmless,
         units::{Elapsed, plural},
         verdict::Verdict,
     },
-    sink::palette::Palette,
 };
 
 /// Characters of a line where there is no terminal to ask.

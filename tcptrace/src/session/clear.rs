@@ -29,7 +29,7 @@ use crate::{
         selection::Selection,
         units::plural,
     },
-    sink::{self, Outputs, direct::Direct, options::OutputOptions},
+    output::{self as sink, Outputs, direct::Direct, options::OutputOptions},
     sockets::Ticket,
 };
 

@@ -25,7 +25,7 @@ use crate::{
         record::{Record, Summary, Timed},
         units::{Elapsed, plural},
     },
-    sink::{Outputs, Sinks, WriteError, options::OutputOptions, output::Pace},
+    output::{Outputs, Sinks, WriteError, options::OutputOptions, running::Pace},
 };
 
 /// How long a record may lie unseen (the kernel side wakes us for the first after a quiet time only), and

@@ -21,6 +21,7 @@ use thiserror::Error;
 
 use crate::{
     clear::ways::Unable,
+    forms::reading::{error::ReadError, losses::Losses},
     host::{clock::WallClock, privilege::NotPrivileged},
     inspect::thread::WorkerGone,
     kernel::LoadError,
@@ -32,8 +33,7 @@ use crate::{
         units::plural,
     },
     netlink as sock_diag,
-    reading::{error::ReadError, losses::Losses},
-    sink::{WriteError, file::OpenError},
+    output::{WriteError, file::OpenError},
 };
 
 /// A session could not run, or not to its end.

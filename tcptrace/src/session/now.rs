@@ -23,7 +23,7 @@ use crate::{
         state::{State, StateSet},
         verdict::Verdict,
     },
-    sink::{Outputs, options::OutputOptions, output::Pace},
+    output::{Outputs, options::OutputOptions, running::Pace},
 };
 
 /// What to look for and where to write it.

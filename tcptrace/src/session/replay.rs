@@ -10,16 +10,16 @@ use std::{
 
 use super::SessionError;
 use crate::{
+    forms::reading::Reader,
     model::{
         connection_filter::KernelFilter,
         record::{Record, Timed},
         socket::Socket,
     },
-    reading::Reader,
-    sink::{
+    output::{
         Outputs,
         options::{Destination, OutputOptions},
-        output::Pace,
+        running::Pace,
     },
 };
 

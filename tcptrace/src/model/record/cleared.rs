@@ -7,10 +7,8 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use tcptrace_ebpf::config::{SIDE_LOCAL, SIDE_REMOTE};
 
-use super::{
-    Age, Scope, Summary,
-    json::{NanosecondTime, Shown, age_fields, socket_fields, summary_fields},
-};
+use super::{Age, Scope, Summary};
+use crate::forms::jsonl::json::{NanosecondTime, Shown, age_fields, socket_fields, summary_fields};
 use crate::model::{
     clearing::{Method, Outcome},
     owner::Owner,

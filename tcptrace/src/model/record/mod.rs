@@ -5,9 +5,7 @@
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 pub(crate) mod arbitrary;
 pub(crate) mod cleared;
-pub(crate) mod json;
 pub(crate) mod other;
-pub(crate) mod parse;
 pub(crate) mod time_wait;
 
 use std::sync::Arc;

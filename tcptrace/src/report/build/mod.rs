@@ -20,14 +20,14 @@ use super::{
         ranking::VerdictShare,
         sockets::{CloseWait, Ended},
     },
-    output::MARK,
     series::Axis,
     sums::{OfProcess, Stuck, Sums, Window},
     timestamp,
 };
+use crate::output::replace::MARK;
 use crate::{
+    forms::reading::losses::Losses,
     model::{owner_filter::OwnerFilter, record::EndedHow, verdict::Verdict},
-    reading::losses::Losses,
 };
 
 /// Version of the JSON form.

@@ -1,8 +1,8 @@
 //! What the report rests on: the sessions, and what cannot be claimed because of them.
 
 use crate::{
+    forms::reading::losses::Losses,
     model::record::Totals,
-    reading::losses::Losses,
     report::{
         aggregate::{Aggregator, Source},
         cast::{Kind, Session},

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::report::{output::MARK, timestamp};
+use crate::{output::replace::MARK, report::timestamp};
 
 /// A track, on which slices lie within each other.
 pub struct Track {

@@ -18,8 +18,6 @@ use super::{
     cast::{Cast, Kind},
     episode::SocketId,
     input::Input,
-    output::Destination,
-    run::ReportError,
     unix_ns,
 };
 use crate::model::{
@@ -31,6 +29,7 @@ use crate::model::{
     units::Socketed,
     verdict::Verdict,
 };
+use crate::{commands::report::run::ReportError, output::replace::Destination};
 
 /// Above all process ids that the kernel gives (`PID_MAX_LIMIT` is 4,194,304): each host has a range of its own.
 const PIDS_OF_HOST: u64 = 10_000_000;

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
+    forms::reading::losses::Losses,
     model::record::{EndedHow, Record, Totals},
-    reading::losses::Losses,
     report::{
         aggregate::Aggregator,
         build::{self, FileState},

@@ -6,7 +6,8 @@ use crate::{
         escape::Harmless,
         record::{Record, Totals},
     },
-    report::{output::Destination, text},
+    output::replace::Destination,
+    report::text,
 };
 
 fn shown(records: &[Record], destination: &Destination) -> String {

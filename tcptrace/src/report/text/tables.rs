@@ -4,6 +4,10 @@ use std::io::{self, Write};
 
 use super::{Look, heading, moment, write_bar, write_others};
 use crate::{
+    forms::text::columns::{
+        Column::{Name, Number},
+        Columns,
+    },
     model::{escape::Harmless, units::Elapsed},
     report::{
         model::{
@@ -12,10 +16,6 @@ use crate::{
             sockets::WorstSocket,
         },
         words::{ending, holder, percent},
-    },
-    sink::text::columns::{
-        Column::{Name, Number},
-        Columns,
     },
 };
 

@@ -23,7 +23,7 @@ use crate::{
         record::{Totals, time_wait::TimeWaitLook},
         units::{Elapsed, plural},
     },
-    sink::Outputs,
+    output::Outputs,
 };
 
 /// How long a record may lie unseen: the kernel side wakes us for the first after a quiet time only.

@@ -32,7 +32,7 @@ use crate::{
         sysctl_setting::Setting,
         tcp_counters::TcpCounters,
     },
-    sink::{Outputs, options::OutputOptions},
+    output::{Outputs, options::OutputOptions},
 };
 
 /// Destinations of a namespace that candidates are looked for: the largest.

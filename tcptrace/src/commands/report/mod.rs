@@ -1,0 +1,3 @@
+//! `tcptrace report`: makes the report of kept sessions, offline and without root.
+
+pub(crate) mod run;

@@ -1,0 +1,11 @@
+//! The forms that records can have, one file or folder each, and reading them back. A form does no I/O.
+
+pub(crate) mod csv;
+pub(crate) mod encoder;
+pub(crate) mod format;
+pub(crate) mod jsonl;
+pub(crate) mod palette;
+pub(crate) mod reading;
+pub(crate) mod tct;
+pub(crate) mod text;
+pub(crate) mod time_text;

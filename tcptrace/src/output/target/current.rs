@@ -1,0 +1,87 @@
+//! The file that is open: what is in it, and how bytes get there.
+
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    os::unix::fs::MetadataExt as _,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::{
+    forms::tct::IndexEntry,
+    output::file::{Joint, Opened, Place},
+};
+
+/// The file that is open.
+pub struct Current {
+    pub file: File,
+    pub place: Option<Place>,
+    /// Bytes of whole chunks in it.
+    pub length: u64,
+    /// The same before compression.
+    pub plain_length: u64,
+    /// What has to be written before the first chunk, and how it joins what is there; `None` when it was.
+    pub joint: Option<Joint>,
+    /// Bytes of an incomplete chunk behind the whole ones.
+    pub partial: usize,
+    pub records: u64,
+    pub began: Instant,
+    /// The blocks of a recording; `None` when not all are known.
+    pub index: Option<Vec<(u64, IndexEntry)>>,
+    pub sync_at: Option<Instant>,
+}
+
+impl Current {
+    pub fn new(Opened { file, place, joint }: Opened) -> io::Result<Self> {
+        let length = if place.is_some() { file.metadata()?.len() } else { 0 };
+        Ok(Self {
+            file,
+            place,
+            length,
+            plain_length: 0,
+            joint: Some(joint),
+            partial: 0,
+            records: 0,
+            began: Instant::now(),
+            index: (length == 0).then(Vec::new),
+            sync_at: None,
+        })
+    }
+
+    /// Writes all of it, behind what an earlier attempt has written.
+    pub fn put(&mut self, bytes: &[u8], progress: &AtomicU64) -> io::Result<()> {
+        while let Some(rest) = bytes.get(self.partial..).filter(|rest| !rest.is_empty()) {
+            match self.file.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    self.partial += count;
+                    progress.fetch_add(count as u64, Ordering::Relaxed);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Standard output may have been left in this mode by whoever shares it.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], None)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.length += std::mem::take(&mut self.partial) as u64;
+        Ok(())
+    }
+
+    /// Takes back what an incomplete chunk has left behind.
+    pub fn take_back(&mut self) {
+        if std::mem::take(&mut self.partial) > 0 && self.place.is_some() {
+            // A reader copes with an incomplete chunk too.
+            let _ = self.file.set_len(self.length);
+        }
+    }
+
+    /// Whether it is in no directory any more.
+    pub fn has_vanished(&self) -> bool {
+        self.place.is_some() && self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+    }
+}

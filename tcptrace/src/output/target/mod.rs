@@ -1,0 +1,442 @@
+//! What an output is written to: standard output, a device, or a row of files of which the last is open.
+//! Compresses, rotates, follows what is done to the file from outside, and syncs. Counts what is in the
+//! file; decides nothing about records.
+//!
+//! After a failure everything is as before, but for bytes of the same chunk that were written already:
+//! whoever tries again goes on behind them.
+
+pub(crate) mod compression;
+pub(crate) mod current;
+pub(crate) mod files;
+
+use std::{
+    fs::File,
+    io,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use rustix::{
+    fs::{Mode, OFlags, fdatasync, fsync, openat},
+    io::Errno,
+};
+use zstd::bulk::Compressor;
+
+use self::{
+    compression::{compress, compressor},
+    current::Current,
+    files::Files,
+};
+use super::{
+    file::{self, Existing, Joint, OpenError, Opened, Place},
+    options::FileOptions,
+    rotation::{self, Rotation},
+};
+use crate::forms::tct as recording;
+use crate::forms::{encoder::Chunk, format::Format};
+
+/// How long a file that could not be moved away is written to before that is tried again.
+const ROTATION_PAUSE: Duration = Duration::from_secs(60);
+
+/// Where the bytes of an output go.
+pub struct Target {
+    name: String,
+    is_stdout: bool,
+    format: Format,
+    compressor: Option<Compressor<'static>>,
+    preamble: Vec<u8>,
+    /// How further files are opened; `None` for what is no file.
+    files: Option<Files>,
+    current: Option<Current>,
+    /// The chunk that is being written, compressed; empty when it is not compressed yet.
+    compressed: Vec<u8>,
+    /// Counts the bytes that were written, for whoever wonders whether this is stuck.
+    progress: Arc<AtomicU64>,
+    /// Records in files that were removed while they were written.
+    vanished: u64,
+}
+
+impl Target {
+    /// Standard output.
+    pub fn stdout(format: Format) -> io::Result<Self> {
+        let file = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?);
+        let opened = Opened { file, place: None, joint: Joint::Beginning };
+        let stdout = Self::new("standard output".to_owned(), format, false, None, opened)?;
+        Ok(Self { is_stdout: true, ..stdout })
+    }
+
+    /// A file, or a device or FIFO that has a name.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or writing to it would not be safe.
+    pub fn file(
+        path: PathBuf,
+        format: Format,
+        is_compressed: bool,
+        options: FileOptions,
+    ) -> Result<Self, OpenError> {
+        let opened = file::open(&path, format, options.existing, options.mode)?;
+        let name = path.display().to_string();
+        let system = |source| OpenError::System { path: path.clone(), source, remedy: "" };
+        let files = opened.place.is_some().then(|| Files {
+            path: path.clone(),
+            options,
+            moved_bytes: 0,
+            no_rotation_before: None,
+            has_warned: false,
+        });
+        Self::new(name, format, is_compressed, files, opened).map_err(system)
+    }
+
+    fn new(
+        name: String,
+        format: Format,
+        is_compressed: bool,
+        files: Option<Files>,
+        opened: Opened,
+    ) -> io::Result<Self> {
+        let compressor = if is_compressed { Some(compressor()?) } else { None };
+        Ok(Self {
+            name,
+            is_stdout: false,
+            format,
+            compressor,
+            preamble: Vec::new(),
+            files,
+            current: Some(Current::new(opened)?),
+            compressed: Vec::new(),
+            progress: Arc::default(),
+            vanished: 0,
+        })
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is standard output.
+    pub fn is_stdout(&self) -> bool {
+        self.is_stdout
+    }
+
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.files.is_some()
+    }
+
+    /// The count of bytes written so far.
+    pub fn progress(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Says what each file begins with, and makes room where an earlier session's records are.
+    pub fn begin(&mut self, preamble: Vec<u8>) -> io::Result<()> {
+        self.preamble = preamble;
+        let has_old = self.current.as_ref().is_some_and(|current| current.joint == Some(Joint::Instead));
+        if has_old {
+            if self.files.as_ref().is_some_and(|files| files.options.rotation.is_wanted()) {
+                self.move_away()?;
+            } else if let Some(current) = &mut self.current {
+                current.file.set_len(0)?;
+                (current.length, current.joint) = (0, Some(Joint::Beginning));
+                current.index = Some(Vec::new());
+            }
+        }
+        self.open_if_needed()?;
+        if let (Some(files), Some(current)) = (&mut self.files, &self.current) {
+            files.prune(current.place.as_ref(), current.length);
+        }
+        self.put_preamble()
+    }
+
+    /// Writes a chunk, whole. When it fails, the same chunk has to be given again.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn write(&mut self, chunk: &Chunk) -> io::Result<()> {
+        if let Some(compressor) = self.compressor.as_mut().filter(|_| self.compressed.is_empty()) {
+            compress(compressor, &chunk.bytes, &mut self.compressed)?;
+        }
+        let length = if self.compressor.is_some() { self.compressed.len() } else { chunk.bytes.len() };
+        self.rotate_if_due(length as u64, chunk.blocks.len())?;
+        let written = self.put_chunk(chunk);
+        if written.as_ref().is_err_and(is_limit_of_file) && self.can_rotate() {
+            self.move_away()?;
+            self.put_chunk(chunk)?;
+        } else {
+            written?;
+        }
+        self.compressed.clear();
+        Ok(())
+    }
+
+    /// Gives up the chunk that could not be written: another may come.
+    pub fn abandon(&mut self) {
+        self.compressed.clear();
+        if let Some(current) = &mut self.current {
+            current.take_back();
+        }
+    }
+
+    fn put_chunk(&mut self, chunk: &Chunk) -> io::Result<()> {
+        self.open_if_needed()?;
+        self.put_preamble()?;
+        let sync_after = self.files.as_ref().and_then(|files| files.options.sync_after());
+        let Some(current) = &mut self.current else { return Ok(()) };
+        let bytes = if self.compressor.is_some() { &self.compressed } else { &chunk.bytes };
+        current.put(bytes, &self.progress)?;
+        current.records += chunk.records;
+        if let Some(index) = &mut current.index {
+            let start = current.plain_length;
+            for (offset, entry) in &chunk.blocks {
+                recording::note(index, start + *offset as u64, *entry);
+            }
+        }
+        current.plain_length += chunk.bytes.len() as u64;
+        if let Some(after) = sync_after {
+            current.sync_at.get_or_insert_with(|| Instant::now() + after);
+        }
+        Ok(())
+    }
+
+    fn put_preamble(&mut self) -> io::Result<()> {
+        let Some(current) = &mut self.current else { return Ok(()) };
+        let Some(joint) = current.joint else { return Ok(()) };
+        let mut bytes = if joint == Joint::AfterCutLine { b"\n".to_vec() } else { Vec::new() };
+        // Rows that are added to a table have its heading above them.
+        if joint == Joint::Beginning || self.format != Format::Csv {
+            bytes.extend_from_slice(&self.preamble);
+        }
+        let plain_length = bytes.len() as u64;
+        if let Some(compressor) = &mut self.compressor {
+            let plain = std::mem::take(&mut bytes);
+            compress(compressor, &plain, &mut bytes)?;
+        }
+        current.put(&bytes, &self.progress)?;
+        current.plain_length += plain_length;
+        current.joint = None;
+        Ok(())
+    }
+
+    /// Opens a file where there is none, or where it is no longer in any directory.
+    fn open_if_needed(&mut self) -> io::Result<()> {
+        let Some(files) = &mut self.files else { return Ok(()) };
+        if let Some(current) = self.current.take_if(|current| current.has_vanished()) {
+            self.vanished += current.records;
+        }
+        if self.current.is_none() {
+            let Files { path, options, .. } = files;
+            let opened =
+                file::open(path, self.format, Existing::Empty, options.mode).map_err(
+                    |error| match error {
+                        OpenError::System { source, .. } => source,
+                        refused @ OpenError::Refused { .. } => io::Error::other(refused.to_string()),
+                    },
+                )?;
+            if let Some(place) = opened.place.as_ref().filter(|_| options.fsync) {
+                sync_directory(place)?;
+            }
+            self.current = Some(Current::new(opened)?);
+        }
+        Ok(())
+    }
+
+    /// Follows a file that was moved away from outside: what comes now goes into a new one. A file that is still in its
+    /// place stays open.
+    ///
+    /// # Errors
+    /// When there is no new one: it is tried again with the next chunk.
+    pub fn reopen(&mut self) -> io::Result<()> {
+        let is_current = |current: &Current| current.place.as_ref().is_none_or(Place::is_current);
+        if self.files.is_none() || self.current.as_ref().is_some_and(is_current) {
+            return Ok(());
+        }
+        if self.current.as_ref().is_some_and(|current| !current.has_vanished()) {
+            let finished = self.finish();
+            self.current = None;
+            finished?;
+        }
+        self.open_if_needed()?;
+        self.put_preamble()
+    }
+
+    /// Records in files that were removed, since the last time this was asked; `None` when none was.
+    pub fn take_vanished(&mut self) -> Option<u64> {
+        Some(std::mem::take(&mut self.vanished)).filter(|records| *records > 0)
+    }
+
+    fn can_rotate(&self) -> bool {
+        let has_records = |current: &Current| current.records > 0;
+        self.files.as_ref().is_some_and(Files::may_rotate) && self.current.as_ref().is_some_and(has_records)
+    }
+
+    /// Begins another file if the present one is too old, or too large with so many more bytes and blocks.
+    fn rotate_if_due(&mut self, more: u64, blocks: usize) -> io::Result<()> {
+        let closing = self.closing_bytes(blocks);
+        let (Some(files), Some(current)) = (&mut self.files, &self.current) else { return Ok(()) };
+        // A chunk stays together.
+        if current.partial > 0 {
+            return Ok(());
+        }
+        let length = current.length + more + closing;
+        if files.is_over_total(length) {
+            files.prune(current.place.as_ref(), length);
+        }
+        let Rotation { size, every, .. } = files.options.rotation;
+        let is_due = size.is_some_and(|size| length > size)
+            || every.is_some_and(|every| current.began.elapsed() >= every)
+            || files.is_over_total(length);
+        if is_due && self.can_rotate() { self.move_away() } else { Ok(()) }
+    }
+
+    /// What the present file will end with after so many more blocks, in bytes at most.
+    fn closing_bytes(&self, more: usize) -> u64 {
+        let index = self.current.as_ref().and_then(|current| current.index.as_ref());
+        let Some(index) = index.filter(|_| self.format == Format::Tct) else { return 0 };
+        let plain = recording::trailer_length(index.len() + more);
+        let length = if self.compressor.is_some() { compression::most_bytes(plain) } else { plain };
+        length as u64
+    }
+
+    /// Completes the present file under the name of one that was moved away. The next one is opened when there is
+    /// something to write.
+    fn move_away(&mut self) -> io::Result<()> {
+        let (Some(files), Some(current)) = (&mut self.files, &mut self.current) else { return Ok(()) };
+        current.take_back();
+        let Some(place) = current.place.as_ref() else { return Ok(()) };
+        // One that somebody has moved has a name of their choice.
+        if place.is_current()
+            && let Err(error) = rotation::move_away(place, Timestamp::now())
+        {
+            files.no_rotation_before = Some(Instant::now() + ROTATION_PAUSE);
+            if !std::mem::replace(&mut files.has_warned, true) {
+                log::warn!("cannot rename {}, and goes on writing to it: {error}", self.name);
+            }
+            return Ok(());
+        }
+        let finished = self.finish();
+        if let (Some(files), Some(current)) = (&mut self.files, self.current.take()) {
+            files.prune(current.place.as_ref(), files.options.rotation.size.unwrap_or(0));
+        }
+        finished
+    }
+
+    /// Completes the present file. A recording has an index at its end then, if there is room for it: readers can do
+    /// without.
+    ///
+    /// # Errors
+    /// When it is to be on the disk, and that fails.
+    pub fn finish(&mut self) -> io::Result<()> {
+        let Some(current) = &mut self.current else { return Ok(()) };
+        current.take_back();
+        let index = current.index.take().filter(|_| self.format == Format::Tct && current.joint.is_none());
+        if let Some(index) = index {
+            let mut bytes = recording::trailer(&index).to_vec();
+            if let Some(compressor) = &mut self.compressor {
+                let plain = std::mem::take(&mut bytes);
+                compress(compressor, &plain, &mut bytes)?;
+            }
+            if current.put(&bytes, &self.progress).is_err() {
+                current.take_back();
+            }
+        }
+        if let Some(place) = current.place.as_ref()
+            && self.files.as_ref().is_some_and(|files| files.options.fsync)
+        {
+            fsync(&current.file)?;
+            sync_directory(place)?;
+        }
+        Ok(())
+    }
+
+    /// When there is something to do although nothing comes.
+    pub fn deadline(&self) -> Option<Instant> {
+        let (files, current) = (self.files.as_ref()?, self.current.as_ref()?);
+        let every = files.options.rotation.every.filter(|_| current.records > 0);
+        let old_at = every.and_then(|every| current.began.checked_add(every));
+        let rotate_at = old_at.map(|at| files.no_rotation_before.map_or(at, |before| before.max(at)));
+        [rotate_at, current.sync_at].into_iter().flatten().min()
+    }
+
+    /// Begins another file if the present one is too old.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn rotate_if_old(&mut self) -> io::Result<()> {
+        self.rotate_if_due(0, 0)
+    }
+
+    /// Makes sure that what was written is on the disk, where that is wanted and it is time.
+    ///
+    /// # Errors
+    /// When it may not be there.
+    pub fn sync_if_due(&mut self) -> io::Result<()> {
+        let is_due = |at: &mut Instant| *at <= Instant::now();
+        if let Some(current) = &mut self.current
+            && current.sync_at.take_if(is_due).is_some()
+        {
+            fdatasync(&current.file)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a file cannot become larger, whatever the disk has.
+fn is_limit_of_file(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::FBIG.raw_os_error())
+}
+
+/// Makes sure that a file has its name after a crash.
+fn sync_directory(place: &Place) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat(&place.directory, ".", flags, Mode::empty())?;
+    Ok(fsync(directory)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::forms::tct::IndexEntry;
+
+    #[test]
+    fn the_index_of_a_recording_belongs_to_the_size_of_its_file() {
+        const SIZE: u64 = 64 << 10;
+        // Small blocks make a large index.
+        const CHUNK_BYTES: u64 = 300;
+        for is_compressed in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let options = FileOptions {
+                rotation: Rotation { size: Some(SIZE), ..Rotation::default() },
+                ..FileOptions::default()
+            };
+            let path = folder.path().join("x.tct");
+            let mut target = Target::file(path, Format::Tct, is_compressed, options).unwrap();
+            target.begin(vec![0; 50]).unwrap();
+            let entry =
+                IndexEntry { first_record: 0, records: 1, earliest_ns: 0, latest_ns: 0, has_summary: false };
+            for number in 0..3 * SIZE / CHUNK_BYTES {
+                // Nothing that could be compressed.
+                let mut state = number;
+                let bytes = (0..CHUNK_BYTES).map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    (state >> 56) as u8
+                });
+                let chunk = Chunk { bytes: bytes.collect(), records: 1, blocks: vec![(0, entry)] };
+                target.write(&chunk).unwrap();
+            }
+            target.finish().unwrap();
+            let sizes: Vec<u64> = fs::read_dir(folder.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().metadata().unwrap().len())
+                .collect();
+            assert!(sizes.len() >= 3, "{sizes:?}");
+            assert!(sizes.iter().all(|size| *size <= SIZE), "compressed: {is_compressed}: {sizes:?}");
+        }
+    }
+}

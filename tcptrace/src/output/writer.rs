@@ -1,0 +1,182 @@
+//! The thread that writes one output: takes chunks out of the queue, keeps trying while the output cannot
+//! be written, says so once, and counts what is missing in the end. Encodes nothing but the summary,
+//! which has to tell that count.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    queue::{Interruption, Last, Next, Queue},
+    target::Target,
+};
+use crate::forms::encoder::Chunk;
+use crate::model::record::Record;
+
+/// How often an output that cannot be written is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What session and writer tell each other beside the queue.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// The chunks.
+    pub queue: Queue,
+    /// Records that will not be in the output.
+    pub dropped: AtomicU64,
+    /// The output cannot be written at present.
+    pub is_failing: AtomicBool,
+    /// Nobody reads standard output any more.
+    pub reader_has_gone: AtomicBool,
+}
+
+/// What became of an output.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Whether everything is in it.
+    pub is_complete: bool,
+    /// What went wrong last, if something did.
+    pub failure: Option<String>,
+}
+
+/// Starts the thread. The preamble is what each file begins with.
+///
+/// # Errors
+/// When there can be no more threads.
+pub fn start(
+    target: Target,
+    preamble: Vec<u8>,
+    shared: Arc<Shared>,
+) -> io::Result<oneshot::Receiver<Outcome>> {
+    let (tell, outcome) = oneshot::channel();
+    thread::Builder::new().name("writer".to_owned()).spawn(move || {
+        let writer = Writer { target, shared, failure: None, is_incomplete: false, has_told: false };
+        // Nobody waits for a writer that has been given up.
+        let _ = tell.send(writer.run(preamble));
+    })?;
+    Ok(outcome)
+}
+
+struct Writer {
+    target: Target,
+    shared: Arc<Shared>,
+    failure: Option<String>,
+    is_incomplete: bool,
+    has_told: bool,
+}
+
+impl Writer {
+    fn run(mut self, preamble: Vec<u8>) -> Outcome {
+        let begun = self.target.begin(preamble);
+        self.note(begun);
+        loop {
+            match self.shared.queue.next(self.target.deadline()) {
+                Next::Chunk(chunk) => self.deliver(&chunk),
+                Next::Reopen => self.reopen(),
+                Next::Nothing => {
+                    let rotated = self.target.rotate_if_old();
+                    self.note(rotated);
+                }
+                Next::End(last) => {
+                    if let Some(last) = last {
+                        self.sum_up(*last);
+                    }
+                    break;
+                }
+            }
+            if self.shared.reader_has_gone.load(Ordering::Relaxed) {
+                break;
+            }
+            let synced = self.target.sync_if_due();
+            self.is_incomplete |= !self.note(synced);
+        }
+        let finished = self.target.finish();
+        self.is_incomplete |= !self.note(finished);
+        self.drop_records(self.shared.queue.close());
+        let has_dropped = self.shared.dropped.load(Ordering::Relaxed) > 0;
+        Outcome { is_complete: !self.is_incomplete && !has_dropped, failure: self.failure }
+    }
+
+    /// Writes a chunk, however long that takes, while the session goes on.
+    fn deliver(&mut self, chunk: &Chunk) {
+        loop {
+            let written = self.target.write(chunk);
+            if self.note(written) || self.shared.reader_has_gone.load(Ordering::Relaxed) {
+                return;
+            }
+            match self.shared.queue.pause(RETRY) {
+                Interruption::Time => {}
+                Interruption::Reopen => self.reopen(),
+                // What could not be written at once now will not be.
+                Interruption::End => {
+                    self.target.abandon();
+                    self.drop_records(chunk.records);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn reopen(&mut self) {
+        let reopened = self.target.reopen();
+        self.note(reopened);
+    }
+
+    /// Writes the summary, which tells what was dropped up to now.
+    fn sum_up(&mut self, Last { mut encoder, mut summary }: Last) {
+        summary.totals.dropped = self.shared.dropped.load(Ordering::Relaxed);
+        let totals = summary.totals;
+        encoder.push(&Record::Summary(Box::new(summary)), &totals);
+        let chunk = encoder.take(&totals);
+        if chunk.records > 0 {
+            self.deliver(&chunk);
+        }
+    }
+
+    fn drop_records(&self, records: u64) {
+        self.shared.dropped.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Takes note of how an attempt ended, and tells the operator the first time; whether it succeeded.
+    fn note(&mut self, result: io::Result<()>) -> bool {
+        if let Some(records) = self.target.take_vanished() {
+            self.drop_records(records);
+            self.is_incomplete = true;
+            self.tell("it was removed while it was being written".to_owned());
+        }
+        match result {
+            Ok(()) => {
+                if self.shared.is_failing.swap(false, Ordering::Relaxed) {
+                    log::info!("{} can be written again", self.target.name());
+                }
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.target.is_stdout() => {
+                self.shared.reader_has_gone.store(true, Ordering::Relaxed);
+                false
+            }
+            Err(error) => {
+                self.shared.is_failing.store(true, Ordering::Relaxed);
+                self.tell(error.to_string());
+                false
+            }
+        }
+    }
+
+    fn tell(&mut self, failure: String) {
+        if !std::mem::replace(&mut self.has_told, true) {
+            log::error!(
+                "cannot write to {}: {failure}; the session goes on, and tries again",
+                self.target.name()
+            );
+        }
+        self.failure = Some(failure);
+    }
+}
