@@ -4,9 +4,7 @@
 //! BPF), `netlink` (the one door to sock_diag), `process`, `stacks`, `inspect`, `forms`, `output`, `report`,
 //! `commands`. No import points up. See ARCHITECTURE.md.
 
-mod clear;
-pub mod cli;
-mod commands;
+pub mod commands;
 mod diagnosis;
 pub mod forms;
 mod host;
@@ -17,14 +15,13 @@ mod netlink;
 pub mod output;
 mod process;
 mod report;
-mod session;
-mod sockets;
 mod stacks;
 
 /// What this repository's own tests, fuzz targets and example programs use; no promise to anybody else.
 #[doc(hidden)]
 pub mod testing {
     pub use crate::{
+        commands::shared::sockets::{CloseWaitTable, Settled},
         forms::{
             reading::{Reader, losses::Losses},
             tct::{
@@ -46,6 +43,5 @@ pub mod testing {
             task::{Comm, Task},
             transition::Transition,
         },
-        sockets::{CloseWaitTable, Settled},
     };
 }

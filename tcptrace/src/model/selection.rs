@@ -98,7 +98,7 @@ mod tests {
     use tcptrace_ebpf::config::{PortRule, SIDE_LOCAL, SIDE_REMOTE};
 
     use super::*;
-    use crate::clear::recheck::tests::{SECOND, finding};
+    use crate::commands::clear::recheck::tests::{SECOND, finding};
 
     fn judge(finding: &Finding, change: impl FnOnce(&mut Selection)) -> Choice {
         let mut selection = Selection {

@@ -97,6 +97,7 @@ impl DiagSocket {
         }
     }
 
+    #[cfg(test)]
     /// What to look this very socket up by.
     #[must_use]
     pub fn id(&self) -> SocketId {

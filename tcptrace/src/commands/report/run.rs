@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use thiserror::Error;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{forms::reading::error::ReadError, session::stop::Stop};
+use crate::{commands::shared::signals::Stop, forms::reading::error::ReadError};
 use crate::{
     output::replace::{Destination, OutputError},
     report::{

@@ -5,8 +5,13 @@
 //! closed as well (`tcp_fin_timeout` at most), then in TIME_WAIT for a minute, a constant. Nobody holds it, and no
 //! descriptor leads to it.
 
+pub(crate) mod arguments;
+pub(crate) mod assemble;
 pub(crate) mod candidates;
 pub(crate) mod closers;
 pub(crate) mod closings;
 pub(crate) mod group;
+pub(crate) mod live;
+pub(crate) mod look;
+pub(crate) mod run;
 pub(crate) mod table;

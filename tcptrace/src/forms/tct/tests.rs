@@ -3,7 +3,15 @@
 use bytes::BytesMut;
 use proptest::{collection::vec, prelude::*};
 
-use super::*;
+use super::{
+    decoder::{BlockDecoder, Item},
+    encoder::BlockEncoder,
+    frame::{BlockHeader, HEADER_BYTES, Kind, MAX_PAYLOAD},
+    index::*,
+    preamble::*,
+    wire::Malformed,
+    *,
+};
 use crate::model::record::{Record, Totals, arbitrary};
 
 /// Reads a block; what it says, and whether it could be read to its end.

@@ -1,6 +1,7 @@
 //! A file whose writer was killed: what is whole is read, nothing is invented, and it is told that something may be missing.
 
 use super::*;
+use crate::forms::tct::preamble;
 
 #[test]
 fn of_a_recording_cut_anywhere_every_complete_block_reads_back() {
@@ -23,8 +24,8 @@ fn of_a_recording_cut_anywhere_every_complete_block_reads_back() {
 
 /// Length of the block with the header of the session.
 fn recording_header(parts: &Parts) -> usize {
-    match recording::opening(&parts.preamble) {
-        recording::Opening::Recording { length, .. } => parts.preamble.len() - length,
+    match preamble::opening(&parts.preamble) {
+        preamble::Opening::Recording { length, .. } => parts.preamble.len() - length,
         other => panic!("{other:?}"),
     }
 }

@@ -1,6 +1,7 @@
 //! A part of the time: with the index, without it, and where none could be.
 
 use super::*;
+use crate::forms::tct::frame;
 
 #[test]
 fn a_range_of_time_gives_its_records_and_no_others() {
@@ -53,7 +54,7 @@ fn blocks_of_other_times_are_not_read() {
     for mut bytes in [whole, without_index] {
         // Whoever read the third block would see that it is damaged.
         let third = parts.offsets().nth(2).unwrap();
-        bytes[third + recording::HEADER_BYTES + 3] ^= 1;
+        bytes[third + frame::HEADER_BYTES + 3] ^= 1;
         let kept = Kept::new(&bytes);
         let mut reader = kept.open();
         reader.only(Some(written[50].time()), None);

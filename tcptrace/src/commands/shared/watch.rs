@@ -3,7 +3,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{SessionError, growth::descriptors_run_out_in_ns, leak, pump::Pump, tally::Tally};
+use super::sockets::{CloseWaitTable, Left, Settled};
+use super::{
+    error::SessionError, growth::descriptors_run_out_in_ns, records::leak, tally::Tally,
+    transition_stream::Pump,
+};
 use crate::{
     host::{
         clock::{WallClock, monotonic_ns},
@@ -27,7 +31,6 @@ use crate::{
         units::{Elapsed, plural},
         verdict::Verdict,
     },
-    sockets::{CloseWaitTable, Left, Settled},
 };
 
 /// Sockets looked at in one go.

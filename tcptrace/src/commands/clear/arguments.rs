@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{
+use super::run::ClearOptions;
+use crate::commands::shared::{
     filters::{Filters, OwnerFilters},
-    output::OutputArguments,
+    outputs::OutputArguments,
     values,
 };
 use crate::{
-    clear,
+    commands::clear,
     model::{
         clearing::Method,
         selection::Selection,
         state::{State, StateSet},
         verdict::Verdict,
     },
-    session::clear::ClearOptions,
 };
 
 #[derive(Debug, Args)]

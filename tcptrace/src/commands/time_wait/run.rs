@@ -1,22 +1,17 @@
 //! `tcptrace time-wait`: who fills the TIME_WAIT tables, how long the ports last, and what helps. One look, or looks at
 //! intervals while closings are traced.
 
-pub(crate) mod live;
-pub(crate) mod look;
-pub(crate) mod report;
-
 use std::{path::PathBuf, time::Duration};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub use self::live::run_live;
-use self::{
+use super::{
+    assemble::{Knowledge, Rates},
     look::{Look, Wanted, look},
-    report::{Knowledge, Rates},
 };
-use super::{SessionError, header};
+use super::{candidates, closers::Closers, closings::Closings};
+use crate::commands::shared::{error::SessionError, records::header};
 use crate::{
-    commands::time_wait::{candidates, closers::Closers, closings::Closings},
     host::{
         clock::{WallClock, monotonic_ns},
         privilege, sysctl_files,
@@ -103,7 +98,7 @@ pub fn run_once(options: &TimeWaitOptions) -> Result<bool, SessionError> {
 }
 
 /// The end of a session. Destinations that there was no room for are evicted too.
-fn summary(totals: Totals, crowded_out: u64, started_ns: u64, clock: WallClock) -> Record {
+pub(crate) fn summary(totals: Totals, crowded_out: u64, started_ns: u64, clock: WallClock) -> Record {
     let ended_ns = monotonic_ns();
     Record::Summary(Box::new(Summary {
         time: clock.at(ended_ns),
@@ -116,19 +111,19 @@ fn summary(totals: Totals, crowded_out: u64, started_ns: u64, clock: WallClock) 
 }
 
 /// What is kept between looks.
-struct Session<'a> {
+pub(crate) struct Session<'a> {
     options: &'a TimeWaitOptions,
     roots: Roots,
     files: Vec<Setting>,
     kernel: Option<KernelVersion>,
     /// What each namespace had counted, and when.
     earlier: FxHashMap<u32, (u64, TcpCounters)>,
-    is_found: bool,
-    crowded_out: u64,
+    pub(crate) is_found: bool,
+    pub(crate) crowded_out: u64,
 }
 
 impl<'a> Session<'a> {
-    fn new(options: &'a TimeWaitOptions) -> Self {
+    pub(crate) fn new(options: &'a TimeWaitOptions) -> Self {
         Self {
             options,
             roots: Roots::default(),
@@ -140,13 +135,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn look(&self, closings: Option<&Closings>) -> Result<Look, SessionError> {
+    pub(crate) fn look(&self, closings: Option<&Closings>) -> Result<Look, SessionError> {
         let wanted = Wanted { filter: &self.options.filter, netns: &self.options.netns };
         Ok(look(&self.roots, wanted, closings)?)
     }
 
     /// Who has connections open to where most minisockets are, or listens there.
-    fn candidates(&self, look: &Look) -> FxHashMap<u32, Vec<Owner>> {
+    pub(crate) fn candidates(&self, look: &Look) -> FxHashMap<u32, Vec<Owner>> {
         let (mut connections, mut listeners) = (FxHashSet::default(), FxHashSet::default());
         for namespace in &look.namespaces {
             let mut groups: Vec<_> = namespace.table.groups().map(|(_, group)| group).collect();
@@ -159,7 +154,7 @@ impl<'a> Session<'a> {
         candidates::holders(&self.roots, &connections, &listeners)
     }
 
-    fn report(
+    pub(crate) fn report(
         &mut self,
         look: &Look,
         rates: Rates,
@@ -177,13 +172,13 @@ impl<'a> Session<'a> {
             candidates,
             earlier: &self.earlier,
         };
-        let report = |namespace| report::namespace(namespace, &knowledge, clock);
+        let report = |namespace| super::assemble::namespace(namespace, &knowledge, clock);
         let namespaces: Vec<_> = look.namespaces.iter().map(report).collect();
         let percent = self.options.ports_used_percent;
         let ports = namespaces.iter().flat_map(|(_, destinations)| destinations).filter_map(|one| one.ports);
         self.is_found |= ports.into_iter().any(|ports| ports.reaches(percent));
         self.crowded_out = namespaces.iter().map(|(summary, _)| summary.crowded_out).sum();
-        let counted = |look: &look::NamespaceLook| (look.netns, (look.asked_ns, look.counters));
+        let counted = |look: &super::look::NamespaceLook| (look.netns, (look.asked_ns, look.counters));
         self.earlier = look.namespaces.iter().map(counted).collect();
         TimeWaitLook {
             time: clock.at(began_ns),

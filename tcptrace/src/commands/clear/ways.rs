@@ -95,7 +95,7 @@ fn can_destroy() -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::{
-        clear::recheck::tests::{SECOND, finding},
+        commands::clear::recheck::tests::{SECOND, finding},
         netlink as sock_diag,
     };
 

@@ -8,12 +8,12 @@ use std::{
 
 use clap::Args;
 
-use super::{
+use super::run::{self, Form, ReportOptions};
+use crate::commands::shared::{
     filters::{Filters, OwnerFilters},
     values,
 };
 use crate::{
-    commands::report::run::{self, Form, ReportOptions},
     model::state::StateSet,
     output::replace::Destination,
     report::{

@@ -1,7 +1,5 @@
 //! `tcptrace clear`: lists what is stuck and was asked for, and ends it when told to.
 
-pub(crate) mod account;
-
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Write as _},
     time::Duration,
@@ -9,13 +7,14 @@ use std::{
 
 use tokio::runtime::{Builder, Runtime};
 
-use self::account::Account;
-use super::{SessionError, header, stop::Stop};
+use super::account::Account;
+use super::{
+    act::{self, Target},
+    ways::Ways,
+};
+use crate::commands::shared::{error::SessionError, records::header, signals::Stop};
 use crate::{
-    clear::{
-        act::{self, Target},
-        ways::Ways,
-    },
+    commands::shared::sockets::Ticket,
     diagnosis::verdict::ACTIVE_WINDOW_MS,
     host::{
         clock::{WallClock, monotonic_ns},
@@ -30,7 +29,6 @@ use crate::{
         units::plural,
     },
     output::{self as sink, Outputs, direct::Direct, options::OutputOptions},
-    sockets::Ticket,
 };
 
 /// Sockets ended before what became of them is written: what cannot be recorded is not gone on with.

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::watch::WatchOptions;
 use super::{
-    output::{KeepingArguments, OutputArguments},
+    outputs::{KeepingArguments, OutputArguments},
     values,
 };
 use crate::{
     kernel::{Backend, TracerOptions, TrackedCalls},
     model::{connection_filter::KernelFilter, owner_filter::OwnerFilter},
     output::options::OutputOptions,
-    session::watch::WatchOptions,
 };
 
 /// How often records wake a session that somebody looks at.

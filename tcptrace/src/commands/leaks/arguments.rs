@@ -2,12 +2,12 @@
 
 use clap::Args;
 
-use super::{
-    exec::ExecArguments,
+use super::exec_arguments::ExecArguments;
+use crate::commands::shared::{
     filters::{Filters, OwnerFilters},
-    live::{Running, Watching},
+    live_arguments::{Running, Watching},
 };
-use crate::{kernel::TracerOptions, model::state::StateSet, session::live::LiveOptions};
+use crate::{commands::shared::live::LiveOptions, kernel::TracerOptions, model::state::StateSet};
 
 #[derive(Debug, Args)]
 pub struct LeaksArguments {

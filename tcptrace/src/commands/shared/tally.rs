@@ -5,19 +5,17 @@ use std::{collections::HashMap, sync::Arc};
 use rustc_hash::FxHashMap;
 
 use super::growth::{SampleTimes, Series, descriptors_run_out_in_ns};
-use crate::{
-    model::{
-        close_wait::Since,
-        endpoints::Endpoint,
-        finding::Finding,
-        owner::Owner,
-        process::{DescriptorUse, ProcessIdentity},
-        record::{PeerCount, ProcessSummary, StackCount},
-        socket::Socket,
-        stack::Stack,
-        verdict::Verdict,
-    },
-    sockets::Ticket,
+use super::sockets::Ticket;
+use crate::model::{
+    close_wait::Since,
+    endpoints::Endpoint,
+    finding::Finding,
+    owner::Owner,
+    process::{DescriptorUse, ProcessIdentity},
+    record::{PeerCount, ProcessSummary, StackCount},
+    socket::Socket,
+    stack::Stack,
+    verdict::Verdict,
 };
 
 /// Peers counted one by one for each process; a remote host must not be able to fill memory.

@@ -5,15 +5,19 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{LiveLooks, Session, TimeWaitOptions, report::Rates, summary};
-use crate::session::{
-    SessionError, header,
-    pump::Pump,
+use super::{
+    assemble::Rates,
+    run::{LiveLooks, Session, TimeWaitOptions, summary},
+};
+use super::{closers::Closers, closings::Closings};
+use crate::commands::shared::{
+    error::SessionError,
+    records::header,
+    signals::{Stop, Wish},
     status::StatusLine,
-    stop::{Stop, Wish},
+    transition_stream::Pump,
 };
 use crate::{
-    commands::time_wait::{closers::Closers, closings::Closings},
     host::{
         clock::{WallClock, monotonic_ns},
         privilege,

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use super::{closings::Closings, table::Table};
 use crate::{
-    commands::time_wait::{closings::Closings, table::Table},
     diagnosis::time_wait::ports::PortBudget,
     host::{
         clock,

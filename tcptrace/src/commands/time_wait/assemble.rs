@@ -6,8 +6,8 @@ use std::{cmp::Reverse, collections::HashMap, net::IpAddr, sync::Arc};
 use rustc_hash::FxHashMap;
 
 use super::look::{Look, NamespaceLook};
+use super::{closers::Closers, closings::Closings, group::Group};
 use crate::{
-    commands::time_wait::{closers::Closers, closings::Closings, group::Group},
     diagnosis::time_wait::{
         reuse::Reuse,
         rules::{self, Facts, Found},

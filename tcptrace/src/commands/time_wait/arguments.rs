@@ -4,17 +4,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{
+use super::run::{LiveLooks, TimeWaitOptions};
+use crate::commands::shared::{
     filters::{Filters, OwnerFilters},
-    live::Kernel,
-    output::OutputArguments,
+    live_arguments::Kernel,
+    outputs::OutputArguments,
     values,
 };
-use crate::{
-    kernel::TrackedCalls,
-    model::state::StateSet,
-    session::time_wait::{LiveLooks, TimeWaitOptions},
-};
+use crate::{kernel::TrackedCalls, model::state::StateSet};
 
 /// Sockets whose states the tracepoint backend keeps: those in FIN_WAIT1, which is short.
 const MAX_SOCKETS: u32 = 262_144;

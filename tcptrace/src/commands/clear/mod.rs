@@ -6,9 +6,12 @@
 //! in which a FIN has been sent or received: none of them leads back to a connection that works, so a
 //! socket with the cookie and the state it was listed with is still the thing that was chosen.
 
+pub(crate) mod account;
 pub(crate) mod act;
+pub(crate) mod arguments;
 pub(crate) mod descriptor;
 pub(crate) mod recheck;
+pub(crate) mod run;
 pub(crate) mod ways;
 
 use crate::model::state::State;

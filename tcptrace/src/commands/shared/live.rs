@@ -6,14 +6,14 @@ use std::{future::pending, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
-    SessionError,
-    exec::{Exec, ExecOptions},
-    header,
-    pump::Pump,
+    error::SessionError,
+    records::header,
+    signals::{Stop, Wish},
     status::StatusLine,
-    stop::{Stop, Wish},
+    transition_stream::Pump,
     watch::{Watch, WatchOptions},
 };
+use crate::commands::leaks::exec::{Exec, ExecOptions};
 use crate::{
     host::{
         clock::{WallClock, monotonic_ns},

@@ -1,40 +1,17 @@
-//! Sessions: the event loops that join the parts. One file a command; what they share is here.
-
-pub(crate) mod clear;
-pub(crate) mod exec;
-pub(crate) mod grouping;
-pub(crate) mod growth;
-pub(crate) mod live;
-pub(crate) mod now;
-pub(crate) mod pump;
-pub(crate) mod replay;
-pub(crate) mod status;
-pub(crate) mod stop;
-pub(crate) mod tally;
-pub(crate) mod time_wait;
-pub(crate) mod watch;
-
-use std::path::PathBuf;
-
-use jiff::Timestamp;
-use thiserror::Error;
+//! Why a command ended early, and the exit code that stands for it.
 
 use crate::{
-    clear::ways::Unable,
+    commands::clear::ways::Unable,
     forms::reading::{error::ReadError, losses::Losses},
-    host::{clock::WallClock, privilege::NotPrivileged},
+    host::privilege::NotPrivileged,
     inspect::thread::WorkerGone,
     kernel::LoadError,
-    model::{
-        finding::Finding,
-        owner::{CalledBy, OpenedBy},
-        record::{Age, Header, Leak, Timed},
-        state::State,
-        units::plural,
-    },
+    model::units::plural,
     netlink as sock_diag,
     output::{WriteError, file::OpenError},
 };
+use std::path::PathBuf;
+use thiserror::Error;
 
 /// A session could not run, or not to its end.
 #[derive(Debug, Error)]
@@ -111,34 +88,5 @@ impl SessionError {
             | Self::SockDiag(_) => 3,
             Self::Write(_) | Self::Worker(_) | Self::Interrupted(_) | Self::Missing { .. } => 4,
         }
-    }
-}
-
-/// What was found out about a socket, as a record.
-fn leak(finding: &Finding, clock: WallClock) -> Leak {
-    let opened =
-        |opened: &OpenedBy| Timed { time: clock.at(opened.called.call.ktime_ns), what: opened.clone() };
-    let called = |called: &CalledBy| Timed { time: clock.at(called.call.ktime_ns), what: called.clone() };
-    Leak {
-        time: clock.at(finding.looked_at_ns),
-        socket: finding.socket,
-        state: finding.state,
-        age: (finding.state == State::CloseWait).then(|| Age::at(finding.since, finding.looked_at_ns)),
-        recv_q: finding.recv_q,
-        send_q: finding.send_q,
-        verdict: finding.verdict,
-        owners: finding.owners.clone(),
-        opened_by: finding.opened_by.as_ref().map(opened),
-        eof_read_by: finding.eof_read_by.as_ref().map(called),
-    }
-}
-
-fn header(backend: impl std::fmt::Display, started: Timestamp) -> Header {
-    Header {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        host: crate::host::identity::read(std::path::Path::new("/proc")),
-        started,
-        command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
-        backend: backend.to_string(),
     }
 }

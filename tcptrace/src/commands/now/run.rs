@@ -3,7 +3,12 @@
 
 use std::{cmp::Reverse, future::pending, time::Duration};
 
-use super::{SessionError, grouping::GroupBy, header, leak, tally::Tally};
+use super::grouping::GroupBy;
+use crate::commands::shared::{
+    error::SessionError,
+    records::{header, leak},
+    tally::Tally,
+};
 use crate::{
     diagnosis::verdict::ACTIVE_WINDOW_MS,
     host::{

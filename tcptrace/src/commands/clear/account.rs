@@ -4,11 +4,12 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
+use super::{
+    act::{Acted, Target},
+    ways::Ways,
+};
 use crate::{
-    clear::{
-        act::{Acted, Target},
-        ways::Ways,
-    },
+    commands::shared::{sockets::Ticket, tally::Tally},
     host::clock::{WallClock, monotonic_ns},
     inspect::{inspector::Inspector, snapshot::Snapshot},
     model::{
@@ -23,8 +24,6 @@ use crate::{
         selection::{Choice, Selection},
         state::State,
     },
-    session::tally::Tally,
-    sockets::Ticket,
 };
 
 /// The sockets that were chosen, and what became of them so far.

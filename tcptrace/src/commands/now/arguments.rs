@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{
+use super::{grouping::GroupBy, run::NowOptions};
+use crate::commands::shared::{
     filters::{Filters, OwnerFilters},
-    output::OutputArguments,
+    outputs::OutputArguments,
     values,
 };
 use crate::{
     inspect::tables::HolderSource,
     model::state::{State, StateSet},
-    session::{grouping::GroupBy, now::NowOptions},
 };
 
 #[derive(Debug, Args)]

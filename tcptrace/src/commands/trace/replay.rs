@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::SessionError;
+use crate::commands::shared::error::SessionError;
 use crate::{
     forms::reading::Reader,
     model::{

@@ -4,8 +4,8 @@ use std::{ffi::OsString, time::Duration};
 
 use clap::Args;
 
-use super::values;
-use crate::session::exec::ExecOptions;
+use super::exec::ExecOptions;
+use crate::commands::shared::values;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "A command for each leak")]

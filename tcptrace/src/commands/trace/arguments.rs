@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{
+use super::replay::ReplayOptions;
+use crate::commands::shared::{
     filters::Filters,
-    live::{Running, Watching},
+    live_arguments::{Running, Watching},
 };
 use crate::{
+    commands::shared::live::LiveOptions,
     kernel::TrackedCalls,
     model::{
         owner_filter::OwnerFilter,
         state::{State, StateSet},
     },
-    session::{live::LiveOptions, replay::ReplayOptions},
 };
 
 /// Options of `trace` that mean nothing where nothing is traced.

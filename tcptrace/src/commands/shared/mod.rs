@@ -1,0 +1,17 @@
+//! Sessions: the event loops that join the parts. One file a command; what they share is here.
+
+pub(crate) mod error;
+pub(crate) mod filters;
+pub(crate) mod growth;
+pub(crate) mod live;
+pub(crate) mod live_arguments;
+pub(crate) mod log;
+pub(crate) mod outputs;
+pub(crate) mod records;
+pub(crate) mod signals;
+pub(crate) mod sockets;
+pub(crate) mod status;
+pub(crate) mod tally;
+pub(crate) mod transition_stream;
+pub(crate) mod values;
+pub(crate) mod watch;

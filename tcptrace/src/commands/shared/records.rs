@@ -1,0 +1,41 @@
+//! Findings as records, and the header of a session.
+
+use crate::{
+    host::clock::WallClock,
+    model::{
+        finding::Finding,
+        owner::{CalledBy, OpenedBy},
+        record::{Age, Header, Leak, Timed},
+        state::State,
+    },
+};
+use jiff::Timestamp;
+
+/// What was found out about a socket, as a record.
+pub(crate) fn leak(finding: &Finding, clock: WallClock) -> Leak {
+    let opened =
+        |opened: &OpenedBy| Timed { time: clock.at(opened.called.call.ktime_ns), what: opened.clone() };
+    let called = |called: &CalledBy| Timed { time: clock.at(called.call.ktime_ns), what: called.clone() };
+    Leak {
+        time: clock.at(finding.looked_at_ns),
+        socket: finding.socket,
+        state: finding.state,
+        age: (finding.state == State::CloseWait).then(|| Age::at(finding.since, finding.looked_at_ns)),
+        recv_q: finding.recv_q,
+        send_q: finding.send_q,
+        verdict: finding.verdict,
+        owners: finding.owners.clone(),
+        opened_by: finding.opened_by.as_ref().map(opened),
+        eof_read_by: finding.eof_read_by.as_ref().map(called),
+    }
+}
+
+pub(crate) fn header(backend: impl std::fmt::Display, started: Timestamp) -> Header {
+    Header {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: crate::host::identity::read(std::path::Path::new("/proc")),
+        started,
+        command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+        backend: backend.to_string(),
+    }
+}
