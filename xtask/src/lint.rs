@@ -9,7 +9,7 @@ use std::process::ExitCode;
 #[derive(clap::Args)]
 pub struct Lint {
     #[command(flatten)]
-    prepare: Prepare,
+    pub prepare: Prepare,
 }
 
 impl Lint {

@@ -6,6 +6,7 @@ mod bench;
 #[allow(dead_code, reason = "the build script uses the rest")]
 mod bpf_toolchain;
 mod cargo;
+mod ci;
 mod demo;
 mod kernel;
 mod lint;
@@ -38,6 +39,8 @@ enum Verb {
     Bench(bench::Bench),
     /// Check format and lints
     Lint(lint::Lint),
+    /// Everything that a change must pass: `lint`, then `test`
+    Ci(ci::Ci),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Demo(verb) => verb.execute(),
         Verb::Bench(verb) => verb.execute(),
         Verb::Lint(verb) => verb.execute(),
+        Verb::Ci(verb) => verb.execute(),
     };
     match result {
         Ok(code) => code,

@@ -19,7 +19,7 @@ const BPF_LINKER: &str = "0.13.0";
 const HOST_LACKS: i32 = 3;
 
 /// Options of every verb that builds.
-#[derive(clap::Args)]
+#[derive(Clone, Copy, clap::Args)]
 pub struct Prepare {
     /// Install nothing: only say what is missing and how it would be installed
     #[arg(long)]

@@ -26,6 +26,11 @@ pub struct Test {
 }
 
 impl Test {
+    /// Every test, with nothing left out.
+    pub fn all(prepare: Prepare) -> Self {
+        Self { prepare, no_live: false, kernel: None, arguments: Vec::new() }
+    }
+
     /// Builds as the user, runs as root.
     pub fn execute(self) -> Result<ExitCode> {
         if let Some(version) = &self.kernel {
