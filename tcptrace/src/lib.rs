@@ -6,13 +6,13 @@
 
 pub mod commands;
 mod diagnosis;
-pub mod forms;
+mod forms;
 mod host;
 mod inspect;
 mod kernel;
 mod model;
 mod netlink;
-pub mod output;
+mod output;
 mod process;
 mod report;
 mod stacks;
@@ -30,15 +30,14 @@ pub mod testing {
                 encoder::BlockEncoder,
                 frame::HEADER_BYTES,
                 index::{note, trailer},
-                preamble,
+                preamble::preamble,
             },
         },
         host::tracefs::root as tracefs_root,
-        kernel::Identity,
         model::{
             endpoints::Endpoints,
             record::{Record, Totals},
-            socket::{KernelSocket, Socket, SocketKey},
+            socket::{Identity, KernelSocket, Socket, SocketKey},
             state::State,
             task::{Comm, Task},
             transition::Transition,

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::{env, fmt, fs};
 
 /// A `rustc` and its `cargo` that can compile for the BPF target.
-pub struct Compiler {
+pub(crate) struct Compiler {
     /// The cargo that belongs to `rustc`.
     pub cargo: PathBuf,
     /// The compiler itself, not a rustup proxy when that can be told.
@@ -20,7 +20,7 @@ pub struct Compiler {
 }
 
 /// An installed bpf-linker.
-pub struct Linker {
+pub(crate) struct Linker {
     /// Its executable.
     pub path: PathBuf,
     /// The LLVM major it was built against; `None` when cargo did not install it, so that nobody knows.
@@ -29,7 +29,7 @@ pub struct Linker {
 
 /// What stands in the way of compiling the kernel side.
 #[derive(Debug)]
-pub enum Missing {
+pub(crate) enum Missing {
     /// No compiler for the BPF target.
     Compiler,
     /// No bpf-linker at all; `llvm` is what it must be built against.
@@ -83,12 +83,12 @@ impl fmt::Display for LinkerRemedy {
 }
 
 /// The BPF target of this host's byte order.
-pub fn target() -> &'static str {
+pub(crate) fn target() -> &'static str {
     if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" }
 }
 
 /// The compiler to use, with the linker that reads its bitcode.
-pub fn find() -> Result<(Compiler, Linker), Missing> {
+pub(crate) fn find() -> Result<(Compiler, Linker), Missing> {
     let mut compilers = compilers();
     let Some(first) = compilers.first() else { return Err(Missing::Compiler) };
     let llvm = first.llvm;
@@ -100,7 +100,7 @@ pub fn find() -> Result<(Compiler, Linker), Missing> {
 }
 
 /// Every compiler for the BPF target on this machine, the preferred one first.
-pub fn compilers() -> Vec<Compiler> {
+pub(crate) fn compilers() -> Vec<Compiler> {
     let nightly = nightly_with_source().map(|(cargo, rustc)| (cargo, rustc, true));
     let system = ("/usr/bin/cargo".into(), "/usr/bin/rustc".into(), false);
     let in_path = ("cargo".into(), "rustc".into(), false);
@@ -116,7 +116,7 @@ pub fn compilers() -> Vec<Compiler> {
 }
 
 /// bpf-linker from cargo's own directory, else from PATH.
-pub fn linker() -> Option<Linker> {
+pub(crate) fn linker() -> Option<Linker> {
     let cargo_home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
@@ -135,7 +135,7 @@ pub fn linker() -> Option<Linker> {
 
 impl Linker {
     /// True unless the bitcode is known to be newer than this linker. LLVM reads older bitcode.
-    pub fn reads(&self, compiler: &Compiler) -> bool {
+    pub(crate) fn reads(&self, compiler: &Compiler) -> bool {
         self.llvm.is_none_or(|llvm| llvm >= compiler.llvm)
     }
 }

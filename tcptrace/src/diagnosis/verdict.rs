@@ -5,11 +5,11 @@ use crate::model::verdict::Verdict;
 
 /// Milliseconds within which a socket that sent something is still in use, where no threshold says otherwise: as long
 /// as the threshold that a live session has by default.
-pub const ACTIVE_WINDOW_MS: u64 = 10_000;
+pub(crate) const ACTIVE_WINDOW_MS: u64 = 10_000;
 
 /// What lies unread in a socket, in the measure that the kernel gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
+pub(crate) enum Unread {
     /// Bytes, the FIN counting as one.
     Bytes(u32),
     /// Bytes of memory, the FIN not counting at all (MPTCP).
@@ -18,7 +18,7 @@ pub enum Unread {
 
 /// What is known of a socket in CLOSE_WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// Some process has a descriptor for it.
     pub is_held: bool,
     /// It has an inode: it was accepted or connected; `None` when not known.
@@ -38,7 +38,7 @@ pub struct Facts {
 }
 
 /// The verdict on a socket, or `None` when the facts do not suffice.
-pub fn verdict(facts: &Facts) -> Option<Verdict> {
+pub(crate) fn verdict(facts: &Facts) -> Option<Verdict> {
     if !facts.is_held {
         return match facts.has_inode {
             Some(false) if facts.has_listener => Some(Verdict::NeverAccepted),

@@ -9,7 +9,7 @@ use crate::model::record::{Header, Record, Totals};
 
 /// Records in the form of a file, to be written in one piece.
 #[derive(Debug, Default)]
-pub struct Chunk {
+pub(crate) struct Chunk {
     /// What goes into the file.
     pub bytes: Vec<u8>,
     /// Records in it.
@@ -19,7 +19,7 @@ pub struct Chunk {
 }
 
 /// Encodes records in one form.
-pub struct Encoder {
+pub(crate) struct Encoder {
     form: Form,
     /// Room that a chunk is given from its beginning, in bytes.
     room: usize,
@@ -45,7 +45,7 @@ impl fmt::Debug for Encoder {
 
 impl Encoder {
     /// An encoder for chunks of about so many bytes; text is coloured by the palette.
-    pub fn new(format: Format, palette: Palette, room: usize) -> Self {
+    pub(crate) fn new(format: Format, palette: Palette, room: usize) -> Self {
         let form = match format {
             Format::Text => Form::Text { palette, is_complete: false },
             Format::Jsonl => Form::Jsonl(jsonl::Lines::default()),
@@ -56,7 +56,7 @@ impl Encoder {
     }
 
     /// What every file of the session begins with.
-    pub fn preamble(&mut self, header: &Header) -> Vec<u8> {
+    pub(crate) fn preamble(&mut self, header: &Header) -> Vec<u8> {
         match &mut self.form {
             Form::Text { .. } => text::preamble(header).into_bytes(),
             Form::Jsonl(lines) => {
@@ -70,7 +70,7 @@ impl Encoder {
     }
 
     /// Adds a record; the counters are those of the session so far.
-    pub fn push(&mut self, record: &Record, totals: &Totals) {
+    pub(crate) fn push(&mut self, record: &Record, totals: &Totals) {
         let Self { form, chunk, room } = self;
         if chunk.bytes.capacity() == 0 && !matches!(form, Form::Csv(_)) {
             chunk.bytes.reserve(*room);
@@ -97,7 +97,7 @@ impl Encoder {
 
     /// Adds what the text form says of something that the other forms say in records; in those it adds nothing. With
     /// `is_all` it is all that text says of the session.
-    pub fn push_text(
+    pub(crate) fn push_text(
         &mut self,
         is_all: bool,
         write: impl FnOnce(&mut Vec<u8>, &Palette) -> std::io::Result<()>,
@@ -110,7 +110,7 @@ impl Encoder {
     }
 
     /// Bytes that wait, or about so many.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match &self.form {
             Form::Text { .. } | Form::Jsonl(_) => self.chunk.bytes.len(),
             Form::Csv(table) => table.len(),
@@ -119,12 +119,12 @@ impl Encoder {
     }
 
     /// Whether no record waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.chunk.records == 0
     }
 
     /// Takes out what waits.
-    pub fn take(&mut self, totals: &Totals) -> Chunk {
+    pub(crate) fn take(&mut self, totals: &Totals) -> Chunk {
         match &mut self.form {
             Form::Text { .. } | Form::Jsonl(_) => {}
             Form::Csv(table) => self.chunk.bytes = table.take(),

@@ -74,7 +74,7 @@ const LONGEST_BEGINNING: u64 = 64;
 
 /// What the name of a file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NameParts {
+pub(crate) struct NameParts {
     /// Everything before the endings.
     pub stem: OsString,
     /// The endings that are understood, with their dots; may be empty.
@@ -87,7 +87,7 @@ pub struct NameParts {
 
 impl NameParts {
     /// Takes a name (without its directories) apart.
-    pub fn of(name: &OsStr) -> Self {
+    pub(crate) fn of(name: &OsStr) -> Self {
         let name = name.as_bytes();
         let (inner, is_compressed) = match name.strip_suffix(COMPRESSED) {
             Some(inner) if !inner.is_empty() => (inner, true),

@@ -24,13 +24,13 @@ use crate::model::{
 
 /// Writes lines into memory.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub(crate) struct Lines {
     times: TimeText,
 }
 
 impl Lines {
     /// Adds a record.
-    pub fn push(&mut self, out: &mut Vec<u8>, record: &Record) {
+    pub(crate) fn push(&mut self, out: &mut Vec<u8>, record: &Record) {
         match record {
             Record::Transition(transition) => self.transition(out, transition),
             _ => serialize(out, record),

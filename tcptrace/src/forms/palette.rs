@@ -6,7 +6,7 @@ use anstyle::Style;
 
 /// The colours of the text form.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Palette {
+pub(crate) struct Palette {
     /// What has to be seen: a leak.
     pub alert: Style,
     /// What is over: the end of a leak.
@@ -19,7 +19,7 @@ pub struct Palette {
 
 impl Palette {
     /// Colours for a terminal; none for anything else, and wherever NO_COLOR is set.
-    pub fn for_stdout() -> Self {
+    pub(crate) fn for_stdout() -> Self {
         use anstyle::AnsiColor::{Cyan, Green, Red};
         if anstream::AutoStream::choice(&io::stdout()) == anstream::ColorChoice::Never {
             return Self::default();

@@ -13,7 +13,7 @@ use std::{
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
-pub use self::summary::totals;
+pub(crate) use self::summary::totals;
 use super::palette::Palette;
 use crate::model::escape::Harmless;
 use crate::model::{
@@ -26,10 +26,10 @@ use crate::model::{
 };
 
 /// What every file begins with.
-pub const BEGINNING: &str = "tcptrace ";
+pub(crate) const BEGINNING: &str = "tcptrace ";
 
 /// The first line of a file: who wrote it, where, and since when.
-pub fn preamble(header: &Header) -> String {
+pub(crate) fn preamble(header: &Header) -> String {
     let Header { version, host, started, command, backend: _ } = header;
     format!(
         "{BEGINNING}{} on {} (Linux {}), since {}: {}\n",
@@ -42,7 +42,7 @@ pub fn preamble(header: &Header) -> String {
 }
 
 /// Writes one record. The header is not written: a person knows what they typed.
-pub fn write(out: &mut dyn Write, record: &Record, palette: &Palette) -> io::Result<()> {
+pub(crate) fn write(out: &mut dyn Write, record: &Record, palette: &Palette) -> io::Result<()> {
     match record {
         Record::Header(_) | Record::Other(_) => Ok(()),
         Record::Transition(transition) => write_transition(out, transition, palette),

@@ -12,19 +12,19 @@ const DIGITS: usize = 20;
 
 /// Writes times; remembers the last second.
 #[derive(Debug, Default)]
-pub struct TimeText {
+pub(crate) struct TimeText {
     second: Option<i64>,
     text: Vec<u8>,
 }
 
 impl TimeText {
     /// The time as text.
-    pub fn of(&mut self, time: Timestamp) -> &str {
+    pub(crate) fn of(&mut self, time: Timestamp) -> &str {
         std::str::from_utf8(self.bytes_of(time)).unwrap_or_default()
     }
 
     /// The time as the bytes of its text.
-    pub fn bytes_of(&mut self, time: Timestamp) -> &[u8] {
+    pub(crate) fn bytes_of(&mut self, time: Timestamp) -> &[u8] {
         let second = time.as_second();
         let mut rest = time.subsec_nanosecond();
         match self.text.get_mut(DIGITS..LENGTH - 1) {

@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 /// CLOCK_MONOTONIC now, in nanoseconds since some moment near boot; time asleep does not count.
-pub fn monotonic_ns() -> u64 {
+pub(crate) fn monotonic_ns() -> u64 {
     nanoseconds(ClockId::Monotonic)
 }
 
 /// When the machine was started, by the wall clock as it stands now.
-pub fn booted() -> Timestamp {
+pub(crate) fn booted() -> Timestamp {
     let since = nanoseconds(ClockId::Boottime);
     let now = nanoseconds(ClockId::Realtime);
     Timestamp::from_nanosecond(i128::from(now) - i128::from(since)).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -17,7 +17,7 @@ pub fn booted() -> Timestamp {
 
 /// A moment of CLOCK_MONOTONIC in the unit in which /proc tells when a process started: clock ticks (a
 /// hundredth of a second) since boot, time asleep included.
-pub fn boot_ticks_at(ktime_ns: u64) -> u64 {
+pub(crate) fn boot_ticks_at(ktime_ns: u64) -> u64 {
     const TICK_NS: u64 = 10_000_000;
     let asleep = nanoseconds(ClockId::Boottime).saturating_sub(monotonic_ns());
     ktime_ns.saturating_add(asleep) / TICK_NS
@@ -31,7 +31,7 @@ fn nanoseconds(clock: ClockId) -> u64 {
 
 /// Converts monotonic time to wall-clock time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WallClock {
+pub(crate) struct WallClock {
     /// Wall-clock time at monotonic zero, in nanoseconds since 1970: enough until the year 2262.
     offset_ns: i64,
 }
@@ -39,7 +39,7 @@ pub struct WallClock {
 impl WallClock {
     /// Compares both clocks now. Wall-clock time can be set and the machine can sleep, so a long
     /// session compares them again and again.
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         // The pair read in the shortest time is the most exact one.
         let offset_ns = (0..3)
             .map(|_| {
@@ -55,7 +55,7 @@ impl WallClock {
     }
 
     /// Wall-clock time of a moment in monotonic time.
-    pub fn at(self, ktime_ns: u64) -> Timestamp {
+    pub(crate) fn at(self, ktime_ns: u64) -> Timestamp {
         const SECOND_NS: i64 = 1_000_000_000;
         let ns = self.offset_ns.saturating_add_unsigned(ktime_ns);
         Timestamp::new(ns.div_euclid(SECOND_NS), ns.rem_euclid(SECOND_NS) as i32)

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use crate::model::{host_identity::HostIdentity, kernel_version::KernelVersion};
 
 /// Asks the kernel; `proc_root` is /proc except in tests.
-pub fn read(proc_root: &Path) -> HostIdentity {
+pub(crate) fn read(proc_root: &Path) -> HostIdentity {
     let uname = rustix::system::uname();
     HostIdentity {
         host: uname.nodename().to_string_lossy().into_owned(),
@@ -17,6 +17,6 @@ pub fn read(proc_root: &Path) -> HostIdentity {
 }
 
 /// The version of the running kernel; `None` when its release does not begin with two numbers.
-pub fn kernel_version() -> Option<KernelVersion> {
+pub(crate) fn kernel_version() -> Option<KernelVersion> {
     KernelVersion::of(&rustix::system::uname().release().to_string_lossy())
 }

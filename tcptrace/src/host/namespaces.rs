@@ -27,7 +27,7 @@ use rustix::{
 
 /// How a namespace was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NamespaceOrigin {
+pub(crate) enum NamespaceOrigin {
     /// It is the namespace of this process.
     Own,
     /// It is the namespace of the process with this pid.
@@ -38,7 +38,7 @@ pub enum NamespaceOrigin {
 
 /// A network namespace, kept alive as long as this value is.
 #[derive(Debug)]
-pub struct NetNamespace {
+pub(crate) struct NetNamespace {
     /// Its inode number: the `netns` of the records.
     pub inode: u32,
     /// How it was found.
@@ -49,7 +49,7 @@ pub struct NetNamespace {
 
 /// What [`discover`] found.
 #[derive(Debug)]
-pub struct Discovery {
+pub(crate) struct Discovery {
     /// Each namespace once: this process's own first, then in the order of finding.
     pub namespaces: Vec<NetNamespace>,
     /// Processes and bind mounts whose namespace could not be read, for lack of rights. Processes that
@@ -62,7 +62,7 @@ pub struct Discovery {
 /// Finds the network namespaces of the processes in `proc_root` (`/proc`) and of the files in
 /// `bind_mounts` (`/run/netns`, which need not exist).
 #[must_use]
-pub fn discover(proc_root: &Path, bind_mounts: &Path) -> Discovery {
+pub(crate) fn discover(proc_root: &Path, bind_mounts: &Path) -> Discovery {
     let mut search = Search::default();
     // Of the calling thread: that is where `SockDiag::open_here` works.
     search.consider(&proc_root.join("thread-self/ns/net"), NamespaceOrigin::Own);
@@ -168,7 +168,7 @@ fn inode(stat: &Stat) -> u64 {
 impl NetNamespace {
     /// Opens a namespace again where it was found before. `None` when it is not to be found there any more.
     #[must_use]
-    pub fn open(path: &Path, inode: u32) -> Option<Self> {
+    pub(crate) fn open(path: &Path, inode: u32) -> Option<Self> {
         let mut search = Search::default();
         search.consider(path, NamespaceOrigin::BindMount(path.to_owned()));
         search.namespaces.pop().filter(|namespace| namespace.inode == inode)
@@ -176,7 +176,7 @@ impl NetNamespace {
 
     /// The file that was opened for it.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -191,7 +191,7 @@ impl NetNamespace {
     /// TCP socket is therefore never in a namespace with 0; an MPTCP socket can be, for the minute in
     /// which it outlives its last subflow (`net.mptcp.close_timeout`).
     #[must_use]
-    pub fn tcp_in_use(&self, proc_root: &Path) -> Option<u32> {
+    pub(crate) fn tcp_in_use(&self, proc_root: &Path) -> Option<u32> {
         match &self.found_as {
             NamespaceOrigin::Own => self.in_use_of(&proc_root.join("thread-self")),
             NamespaceOrigin::Process(pid) => self.in_use_of(&proc_root.join(pid.to_string())),
@@ -207,7 +207,7 @@ impl NetNamespace {
     /// # Errors
     /// Without CAP_SYS_ADMIN (unless it is the namespace of this process), and when there is no thread to
     /// be had.
-    pub fn run_inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> io::Result<R> {
+    pub(crate) fn run_inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> io::Result<R> {
         let enter_and_work = || {
             if self.found_as != NamespaceOrigin::Own {
                 move_into_link_name_space(self.as_fd(), Some(LinkNameSpaceType::Network))?;

@@ -13,7 +13,7 @@ const MOST_THREADS: usize = 4;
 
 /// Applies `work` to every item, on as many threads as there are processors, up to four; the results
 /// are in the order of the items.
-pub fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS).min(items.len());
     if threads < 2 {
         return items.into_iter().map(work).collect();
@@ -45,7 +45,7 @@ pub fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec
 }
 
 /// Runs both, the first on a thread of its own where the system has one to give.
-pub fn both<A: Send, B>(mut one: impl FnMut() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+pub(crate) fn both<A: Send, B>(mut one: impl FnMut() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
     let (first, second) = thread::scope(|scope| {
         let thread = thread::Builder::new().name("both".to_owned()).spawn_scoped(scope, &mut one);
         let second = other();

@@ -19,7 +19,7 @@ const WANTED: [(CapabilitySet, &str); 2] = [
 /// This process may not do what the tool does.
 #[derive(Debug, Error)]
 #[error("not permitted: tcptrace needs root, or at least {missing}; try: sudo tcptrace …")]
-pub struct NotPrivileged {
+pub(crate) struct NotPrivileged {
     missing: String,
 }
 
@@ -27,7 +27,7 @@ pub struct NotPrivileged {
 ///
 /// # Errors
 /// When the kernel side cannot be loaded at all.
-pub fn check() -> Result<(), NotPrivileged> {
+pub(crate) fn check() -> Result<(), NotPrivileged> {
     // A kernel before 5.8 has only CAP_SYS_ADMIN for all of this.
     let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     let is_admin = effective.contains(CapabilitySet::SYS_ADMIN);
@@ -44,7 +44,7 @@ pub fn check() -> Result<(), NotPrivileged> {
 }
 
 /// Says in the log what will be missing where nothing has to be loaded.
-pub fn warn_of_losses() {
+pub(crate) fn warn_of_losses() {
     let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     for (_, loss) in WANTED.iter().filter(|(capability, _)| !effective.contains(*capability)) {
         log::warn!("without {loss}");

@@ -29,7 +29,7 @@ const MOST_CHARACTERS: usize = 64;
 
 /// Every line in the files below `root` (`/`) that sets one of `names`, in the order in which they take effect: the
 /// last one counts.
-pub fn settings(root: &Path, names: &[&str]) -> Vec<Setting> {
+pub(crate) fn settings(root: &Path, names: &[&str]) -> Vec<Setting> {
     let mut by_name: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for directory in DIRECTORIES {
         // One that is not there sets nothing.

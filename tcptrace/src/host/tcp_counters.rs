@@ -6,7 +6,7 @@ use crate::model::tcp_counters::TcpCounters;
 use std::{fs, path::Path};
 
 /// Reads those of the calling thread's namespace; `proc_root` is /proc.
-pub fn read(proc_root: &Path) -> TcpCounters {
+pub(crate) fn read(proc_root: &Path) -> TcpCounters {
     fs::read_to_string(proc_root.join("thread-self/net/netstat")).map(|text| parse(&text)).unwrap_or_default()
 }
 
@@ -26,7 +26,7 @@ fn parse(text: &str) -> TcpCounters {
 
 /// Minisockets in the calling thread's namespace, those in FIN_WAIT2 included (`tw_refcount` of `struct
 /// inet_timewait_death_row`, which the limit is compared with); `None` when that cannot be read.
-pub fn minisockets(proc_root: &Path) -> Option<u64> {
+pub(crate) fn minisockets(proc_root: &Path) -> Option<u64> {
     let text = fs::read_to_string(proc_root.join("thread-self/net/sockstat")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
     let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "tw");

@@ -6,7 +6,7 @@ use crate::model::tcp_settings::TcpSettings;
 use std::{fs, path::Path, str::FromStr};
 
 /// Reads those of the calling thread's namespace; `proc_root` is /proc.
-pub fn read(proc_root: &Path) -> TcpSettings {
+pub(crate) fn read(proc_root: &Path) -> TcpSettings {
     let directory = proc_root.join("sys/net/ipv4");
     let text = |name: &str| fs::read_to_string(directory.join(name)).ok();
     let number = |name: &str| text(name).and_then(|text| text.trim().parse().ok());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Where to look.
 #[derive(Clone, Debug)]
-pub struct Roots {
+pub(crate) struct Roots {
     /// /proc, except in tests.
     pub proc_root: PathBuf,
     /// Where namespaces are kept by name: /run/netns.

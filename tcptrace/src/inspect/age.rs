@@ -8,11 +8,11 @@ use crate::{model::close_wait::Since, netlink::ActivityTimes};
 const JIFFIES_AHEAD_MS: u64 = 300_000;
 
 /// The kernel's times have the width of a jiffy, 10 ms where it is widest (CONFIG_HZ=100), at both ends.
-pub const JIFFY_NS: u64 = 10_000_000;
+pub(crate) const JIFFY_NS: u64 = 10_000_000;
 
 /// Between which moments the peer's FIN came, as the kernel told it at some time within `told`
 /// (CLOCK_MONOTONIC, nanoseconds).
-pub fn bracket(told: RangeInclusive<u64>, times: Option<ActivityTimes>) -> Since {
+pub(crate) fn bracket(told: RangeInclusive<u64>, times: Option<ActivityTimes>) -> Since {
     let (told_from, told_to) = (*told.start(), *told.end());
     let Some(times) = times else { return Since::within(None, told_to) };
     let nanoseconds = |milliseconds: u32| u64::from(milliseconds) * 1_000_000;

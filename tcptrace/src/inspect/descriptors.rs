@@ -20,7 +20,7 @@ use crate::{
 
 /// A socket that some process has a descriptor of.
 #[derive(Debug)]
-pub struct Held {
+pub(crate) struct Held {
     /// The socket.
     pub socket: Socket,
     /// Its state when it was seen.
@@ -51,7 +51,7 @@ struct Listener {
 
 /// The sockets of a namespace that some process has a descriptor of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Census {
+pub(crate) struct Census {
     /// TCP sockets in any state but CLOSE, each counted once.
     pub held: u32,
     /// Whether connections wait for accept().
@@ -60,7 +60,7 @@ pub struct Census {
 
 /// Which sockets a look is about.
 #[derive(Clone, Copy, Debug)]
-pub enum Wanted<'a> {
+pub(crate) enum Wanted<'a> {
     /// Those in CLOSE_WAIT with these cookies.
     Cookies(&'a FxHashSet<u64>),
     /// All in these states; the others are counted.
@@ -69,7 +69,7 @@ pub enum Wanted<'a> {
 
 /// What one look found.
 #[derive(Debug, Default)]
-pub struct Look {
+pub(crate) struct Look {
     by_cookie: FxHashMap<u64, Held>,
     listeners: FxHashMap<Address, Vec<Listener>>,
     /// Whose queue each connection waits in, by its cookie; empty unless it had to be known.
@@ -79,17 +79,17 @@ pub struct Look {
 
 impl Look {
     /// The socket with this cookie, if somebody holds it.
-    pub fn held(&self, cookie: u64) -> Option<&Held> {
+    pub(crate) fn held(&self, cookie: u64) -> Option<&Held> {
         self.by_cookie.get(&cookie)
     }
 
     /// Every socket in question that somebody holds.
-    pub fn all_held(&self) -> impl Iterator<Item = &Held> {
+    pub(crate) fn all_held(&self) -> impl Iterator<Item = &Held> {
         self.by_cookie.values()
     }
 
     /// Who listens for a connection that nobody has accepted; empty when nobody does any more.
-    pub fn listeners(&self, waiting: &Socket) -> Holders {
+    pub(crate) fn listeners(&self, waiting: &Socket) -> Holders {
         if let Some(holders) = waiting.cookie.and_then(|cookie| self.queues.get(&cookie)) {
             return holders.clone();
         }
@@ -101,7 +101,7 @@ impl Look {
     }
 
     /// Whether the connection may wait in the queue of one listener or another.
-    pub fn is_ambiguous(&self, waiting: &Socket) -> bool {
+    pub(crate) fn is_ambiguous(&self, waiting: &Socket) -> bool {
         self.candidates(waiting).nth(1).is_some()
     }
 
@@ -120,7 +120,7 @@ impl Look {
     ///
     /// # Errors
     /// When the kernel refuses; what is known then stays as it was.
-    pub fn look_into_queues(&mut self, scan: &mut HolderScan) -> Result<(), LoadError> {
+    pub(crate) fn look_into_queues(&mut self, scan: &mut HolderScan) -> Result<(), LoadError> {
         let queues = &mut self.queues;
         scan.run_queues(|record| {
             if record.cookie != 0 {
@@ -133,7 +133,7 @@ impl Look {
     }
 
     /// What is held in a namespace; known after a look for states only.
-    pub fn census(&self, netns: u32) -> Census {
+    pub(crate) fn census(&self, netns: u32) -> Census {
         self.census.get(&netns).copied().unwrap_or_default()
     }
 
@@ -141,7 +141,7 @@ impl Look {
     ///
     /// # Errors
     /// When the kernel ends the pass early.
-    pub fn with_iterator(scan: &mut HolderScan, wanted: Wanted<'_>) -> std::io::Result<Self> {
+    pub(crate) fn with_iterator(scan: &mut HolderScan, wanted: Wanted<'_>) -> std::io::Result<Self> {
         let mut look = Self::default();
         let mut counted = FxHashSet::default();
         let (states, with_listener_cookies) = match wanted {
@@ -198,7 +198,11 @@ impl Look {
     }
 
     /// Looks through /proc, by the inode numbers that sock_diag told.
-    pub fn with_proc(proc_root: &Path, stuck: &[(u32, DiagSocket)], listening: &[(u32, DiagSocket)]) -> Self {
+    pub(crate) fn with_proc(
+        proc_root: &Path,
+        stuck: &[(u32, DiagSocket)],
+        listening: &[(u32, DiagSocket)],
+    ) -> Self {
         let wanted =
             stuck.iter().chain(listening).map(|(_, socket)| socket.inode).filter(|inode| *inode != 0);
         let scan = proc_fd::holders_by_inode(proc_root, &wanted.collect());

@@ -22,7 +22,7 @@ use crate::{
 
 /// A namespace that was found.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub(crate) struct Place {
     /// Its inode number.
     pub netns: u32,
     /// TCP sockets in it, minisockets apart; `None` when not known.
@@ -31,7 +31,7 @@ pub struct Place {
 
 /// The namespaces of the host.
 #[derive(Debug)]
-pub struct Places {
+pub(crate) struct Places {
     /// Each once.
     pub places: Vec<Place>,
     /// Processes that were looked at for them.
@@ -42,7 +42,7 @@ pub struct Places {
 
 /// What is to be listed of one namespace.
 #[derive(Debug)]
-pub struct Errand {
+pub(crate) struct Errand {
     /// Its inode number.
     pub netns: u32,
     /// Which of its TCP sockets.
@@ -53,7 +53,7 @@ pub struct Errand {
 
 /// Which sockets of a namespace.
 #[derive(Debug)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// All, whatever it costs: the kernel walks the tables of the whole host.
     All,
     /// These; should one of them be gone, all.
@@ -62,7 +62,7 @@ pub enum Scope {
 
 /// Lists sockets. Between calls it holds neither namespaces nor sockets in them: a namespace that is
 /// held open outlives its container, with the network devices in it.
-pub struct Lister {
+pub(crate) struct Lister {
     roots: Roots,
     /// Where each namespace was found last.
     paths: FxHashMap<u32, PathBuf>,
@@ -71,17 +71,17 @@ pub struct Lister {
 
 impl Lister {
     /// Prepares to list.
-    pub fn new(roots: Roots) -> Self {
+    pub(crate) fn new(roots: Roots) -> Self {
         Self { roots, paths: FxHashMap::default(), has_mptcp: true }
     }
 
     /// Where to look.
-    pub fn roots(&self) -> &Roots {
+    pub(crate) fn roots(&self) -> &Roots {
         &self.roots
     }
 
     /// Lists sockets in the given namespaces, or in all of them.
-    pub fn list(&mut self, states: StateSet, only: Option<&FxHashSet<u32>>) -> Listing {
+    pub(crate) fn list(&mut self, states: StateSet, only: Option<&FxHashSet<u32>>) -> Listing {
         let errand = |netns: &u32| Errand { netns: *netns, scope: Scope::All, with_mptcp: true };
         let Some(only) = only else {
             let used: Vec<u32> = self
@@ -106,7 +106,7 @@ impl Lister {
     }
 
     /// Finds the namespaces of the host.
-    pub fn places(&mut self) -> Places {
+    pub(crate) fn places(&mut self) -> Places {
         let found = namespaces::discover(&self.roots.proc_root, &self.roots.bind_mounts);
         self.paths.clear();
         let place = |namespace: &NetNamespace| {
@@ -118,7 +118,7 @@ impl Lister {
     }
 
     /// Runs the errands, several at a time.
-    pub fn fetch(&mut self, states: StateSet, errands: Vec<Errand>) -> Listing {
+    pub(crate) fn fetch(&mut self, states: StateSet, errands: Vec<Errand>) -> Listing {
         let mut listing = Listing { asked_ns: clock::monotonic_ns(), ..Listing::default() };
         let mut failure = None;
         for errand in parallel::map(errands, |errand| self.run(&errand, states)) {
@@ -140,7 +140,7 @@ impl Lister {
     }
 
     /// A conversation with the kernel in this namespace, where it was found last.
-    pub fn open(&self, netns: u32) -> Result<SockDiag, sock_diag::Error> {
+    pub(crate) fn open(&self, netns: u32) -> Result<SockDiag, sock_diag::Error> {
         let gone = || sock_diag::Error::Namespace {
             inode: netns,
             path: self.paths.get(&netns).cloned().unwrap_or_else(|| "nowhere".into()),
@@ -212,7 +212,7 @@ fn is_in(states: StateSet, socket: &DiagSocket) -> bool {
 
 /// What the kernel listed.
 #[derive(Debug, Default)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// Each with the inode number of its namespace. The same socket can be here twice.
     pub sockets: Vec<(u32, DiagSocket)>,
     /// Namespaces that answered: what is in one of them and not listed is not there.
@@ -222,7 +222,7 @@ pub struct Listing {
 }
 
 /// What the kernel listed, to be found by cookie or by address.
-pub struct Index {
+pub(crate) struct Index {
     listed: Vec<(u32, DiagSocket)>,
     by_cookie: FxHashMap<u64, usize>,
     by_address: FxHashMap<Endpoints, usize>,
@@ -232,7 +232,7 @@ pub struct Index {
 
 impl Index {
     /// Sorts a listing in; a socket that was listed twice is here once.
-    pub fn new(listing: Listing) -> Self {
+    pub(crate) fn new(listing: Listing) -> Self {
         let Listing { sockets: mut listed, answered, asked_ns } = listing;
         let mut by_cookie = FxHashMap::default();
         listed.retain(|(_, socket)| {
@@ -248,17 +248,17 @@ impl Index {
     }
 
     /// When the kernel was asked (CLOCK_MONOTONIC, nanoseconds).
-    pub fn asked_ns(&self) -> u64 {
+    pub(crate) fn asked_ns(&self) -> u64 {
         self.asked_ns
     }
 
     /// Every socket, each with the inode number of its namespace.
-    pub fn sockets(&self) -> &[(u32, DiagSocket)] {
+    pub(crate) fn sockets(&self) -> &[(u32, DiagSocket)] {
         &self.listed
     }
 
     /// The socket, if it was listed.
-    pub fn find(&self, socket: &Socket) -> Option<&(u32, DiagSocket)> {
+    pub(crate) fn find(&self, socket: &Socket) -> Option<&(u32, DiagSocket)> {
         let at = match socket.cookie {
             Some(cookie) => self.by_cookie.get(&cookie),
             None => self.by_address.get(&socket.endpoints),
@@ -268,7 +268,7 @@ impl Index {
     }
 
     /// Whether a socket of this namespace would have been listed, were it there.
-    pub fn knows_all_of(&self, netns: Option<u32>) -> bool {
+    pub(crate) fn knows_all_of(&self, netns: Option<u32>) -> bool {
         netns.is_none_or(|netns| self.answered.contains(&netns))
     }
 }

@@ -31,7 +31,7 @@ use crate::{
 use crate::{host::world::Roots, process::cache::People, stacks::symbols::Symbols};
 
 /// Finds out about stuck sockets.
-pub struct Inspector {
+pub(crate) struct Inspector {
     pub(super) lister: Lister,
     pub(super) people: People,
     pub(super) tables: Tables,
@@ -44,7 +44,12 @@ pub struct Inspector {
 
 impl Inspector {
     /// Prepares to look.
-    pub fn new(roots: Roots, tables: Tables, active_window_ms: u64, calls: Option<CallMemory>) -> Self {
+    pub(crate) fn new(
+        roots: Roots,
+        tables: Tables,
+        active_window_ms: u64,
+        calls: Option<CallMemory>,
+    ) -> Self {
         Self {
             people: People::new(&roots),
             symbols: Symbols::new(&roots.proc_root),
@@ -56,7 +61,7 @@ impl Inspector {
     }
 
     /// Every socket that is in CLOSE_WAIT now, on the whole host.
-    pub fn seeds(&mut self) -> Vec<Seed> {
+    pub(crate) fn seeds(&mut self) -> Vec<Seed> {
         let look = self.tables.look(Wanted::States(StateSet::CLOSE_WAIT));
         let index = Index::new(self.lister.list(StateSet::CLOSE_WAIT, None));
         let told = index.asked_ns()..=clock::monotonic_ns();
@@ -72,7 +77,7 @@ impl Inspector {
     }
 
     /// Looks at the sockets that are due.
-    pub fn inspect(&mut self, due: &[Due]) -> Vec<Finding> {
+    pub(crate) fn inspect(&mut self, due: &[Due]) -> Vec<Finding> {
         self.people.begin_look();
         let namespaces: Option<FxHashSet<u32>> = due.iter().map(|due| due.socket.netns).collect();
         // Descriptors first, states afterwards: a socket that is closed in between is then seen to have
@@ -228,7 +233,7 @@ impl Inspector {
     ///
     /// # Errors
     /// When the namespace has gone, or cannot be entered.
-    pub fn talk_in(&mut self, netns: u32) -> Result<SockDiag, sock_diag::Error> {
+    pub(crate) fn talk_in(&mut self, netns: u32) -> Result<SockDiag, sock_diag::Error> {
         self.lister.open(netns).or_else(|_| {
             // The process that it was found through may have ended.
             self.lister.places();
@@ -237,7 +242,7 @@ impl Inspector {
     }
 
     /// How many descriptors each process has open, and may have; in the order of `pids`.
-    pub fn descriptor_use(&self, pids: &[u32]) -> Vec<DescriptorUse> {
+    pub(crate) fn descriptor_use(&self, pids: &[u32]) -> Vec<DescriptorUse> {
         self.people.descriptor_use(pids)
     }
 }

@@ -25,7 +25,7 @@ use rustix::{
 
 /// One descriptor of one process that refers to a wanted socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InodeHolder {
+pub(crate) struct InodeHolder {
     /// The socket's inode number in sockfs.
     pub inode: u32,
     /// The process, in the pid namespace of the proc mount that was read.
@@ -36,7 +36,7 @@ pub struct InodeHolder {
 
 /// What [`holders_by_inode`] found.
 #[derive(Debug, Default)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// Every descriptor found, sorted by inode, pid and fd.
     pub holders: Vec<InodeHolder>,
     /// Processes whose descriptors could not be read, for lack of rights. Processes that ended
@@ -55,7 +55,7 @@ const LINK_BUFFER: usize = 32;
 /// Of a process whose threads have tables of their own (`unshare(CLONE_FILES)`) only the main thread's is
 /// seen.
 #[must_use]
-pub fn holders_by_inode(proc_root: &Path, wanted: &FxHashSet<u32>) -> Scan {
+pub(crate) fn holders_by_inode(proc_root: &Path, wanted: &FxHashSet<u32>) -> Scan {
     if wanted.is_empty() {
         return Scan::default();
     }

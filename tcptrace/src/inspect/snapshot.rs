@@ -29,7 +29,7 @@ const MOST_LOOKUPS: usize = 256;
 
 /// What was found in one look at the whole host.
 #[derive(Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Each socket once, in no order.
     pub findings: Vec<Finding>,
     /// Network namespaces that the host has.
@@ -44,7 +44,7 @@ pub struct Snapshot {
 
 impl Inspector {
     /// Looks at every socket in one of `states`.
-    pub fn snapshot(&mut self, states: StateSet) -> Snapshot {
+    pub(crate) fn snapshot(&mut self, states: StateSet) -> Snapshot {
         self.people.begin_look();
         let Self { lister, people, tables, .. } = self;
         // Descriptors first, states afterwards, as in `inspect`.

@@ -6,7 +6,7 @@ use crate::kernel::{HolderScan, LoadError};
 
 /// How descriptor tables are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum HolderSource {
+pub(crate) enum HolderSource {
     /// By the kernel's iterator over all tasks and files (Linux 5.11 with BTF)
     Iterator,
     /// By following the links in /proc/PID/fd, which is slower
@@ -15,7 +15,7 @@ pub enum HolderSource {
 
 impl HolderSource {
     /// Its name on the command line and in records.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Iterator => "iterator",
             Self::Proc => "proc",
@@ -24,7 +24,7 @@ impl HolderSource {
 }
 
 /// The way that was taken.
-pub struct Tables {
+pub(crate) struct Tables {
     scan: Option<HolderScan>,
     is_proc: bool,
 }
@@ -34,13 +34,13 @@ impl Tables {
     ///
     /// # Errors
     /// When the iterator is forced and cannot be had.
-    pub fn new(forced: Option<HolderSource>) -> Result<Self, LoadError> {
+    pub(crate) fn new(forced: Option<HolderSource>) -> Result<Self, LoadError> {
         let scan = if forced == Some(HolderSource::Iterator) { Some(HolderScan::new()?) } else { None };
         Ok(Self { scan, is_proc: forced == Some(HolderSource::Proc) })
     }
 
     /// Looks with the iterator; `None` when /proc is the way. Says in the log why, once.
-    pub fn look(&mut self, wanted: Wanted<'_>) -> Option<Look> {
+    pub(crate) fn look(&mut self, wanted: Wanted<'_>) -> Option<Look> {
         if self.is_proc {
             return None;
         }
@@ -56,7 +56,7 @@ impl Tables {
     }
 
     /// Looks into the listeners' queues as well, if the iterator is the way.
-    pub fn look_into_queues(&mut self, look: &mut Look) {
+    pub(crate) fn look_into_queues(&mut self, look: &mut Look) {
         if let Some(scan) = &mut self.scan
             && let Err(error) = look.look_into_queues(scan)
         {

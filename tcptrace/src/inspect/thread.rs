@@ -23,7 +23,7 @@ enum Job {
 
 /// What the worker found.
 #[derive(Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// The sockets that were in CLOSE_WAIT already.
     Seeds(Vec<Seed>),
     /// One finding for each socket that was asked about, in that order.
@@ -35,10 +35,10 @@ pub enum Answer {
 /// The worker ended before it answered.
 #[derive(Debug, thiserror::Error)]
 #[error("the thread that looks at stuck sockets has ended unexpectedly")]
-pub struct WorkerGone;
+pub(crate) struct WorkerGone;
 
 /// A handle of the worker. Dropping it ends the thread after the job at hand.
-pub struct Worker {
+pub(crate) struct Worker {
     jobs: mpsc::SyncSender<Job>,
     answers: answers::Receiver<Answer>,
     is_busy: bool,
@@ -49,7 +49,7 @@ impl Worker {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(
+    pub(crate) fn start(
         roots: Roots,
         tables: Tables,
         active_window_ms: u64,
@@ -74,22 +74,22 @@ impl Worker {
     }
 
     /// Whether an answer is still to come.
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.is_busy
     }
 
     /// Asks for the sockets that are in CLOSE_WAIT now.
-    pub fn ask_for_seeds(&mut self) {
+    pub(crate) fn ask_for_seeds(&mut self) {
         self.ask(Job::Seeds);
     }
 
     /// Asks about sockets that are due.
-    pub fn ask_about(&mut self, due: Vec<Due>) {
+    pub(crate) fn ask_about(&mut self, due: Vec<Due>) {
         self.ask(Job::Inspect(due));
     }
 
     /// Asks for the descriptors that processes have open.
-    pub fn ask_for_descriptor_use(&mut self, pids: Vec<u32>) {
+    pub(crate) fn ask_for_descriptor_use(&mut self, pids: Vec<u32>) {
         self.ask(Job::DescriptorUse(pids));
     }
 
@@ -104,7 +104,7 @@ impl Worker {
     ///
     /// # Errors
     /// When the thread has ended.
-    pub async fn answer(&mut self) -> Result<Answer, WorkerGone> {
+    pub(crate) async fn answer(&mut self) -> Result<Answer, WorkerGone> {
         if !self.is_busy {
             std::future::pending::<()>().await;
         }

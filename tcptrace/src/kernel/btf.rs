@@ -33,7 +33,7 @@ const MAX_DEPTH: u32 = 16;
 /// The bytes are not BTF, or not of this machine's byte order.
 #[derive(Debug, Error)]
 #[error("malformed BTF: {0}")]
-pub struct Malformed(&'static str);
+pub(crate) struct Malformed(&'static str);
 
 /// The types of a kernel.
 pub struct Btf<'a> {

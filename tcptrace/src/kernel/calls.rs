@@ -20,7 +20,7 @@ use crate::{
 
 /// Which calls on sockets the kernel side remembers, each with its stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TrackedCalls {
+pub(crate) struct TrackedCalls {
     /// Those that open a socket: watches accept() on the whole host.
     pub openers: bool,
     /// The first that reads the end of file: watches every receive call on the whole host.
@@ -37,7 +37,7 @@ impl TrackedCalls {
 type CallMap = HashMap<MapData, u64, [u8; size_of::<CallRecord>()]>;
 
 /// Reads what the kernel side remembers. Of calls that are not tracked it remembers none.
-pub struct CallMemory {
+pub(crate) struct CallMemory {
     openers: CallMap,
     eof_reads: CallMap,
     stacks: StackTraceMap<MapData>,
@@ -67,7 +67,7 @@ impl CallMemory {
 
     /// Who opened the socket; `None` when nobody was seen doing it. The socket must not have been closed
     /// since: its address may be another's by then.
-    pub fn opener(&self, socket: KernelSocket) -> Option<Opener> {
+    pub(crate) fn opener(&self, socket: KernelSocket) -> Option<Opener> {
         let record = recall(&self.openers, socket)?;
         let how = if record.call == CALL_ACCEPT { OpenedHow::Accept } else { OpenedHow::Connect };
         Some(Opener { call: call(&record), how })
@@ -75,12 +75,12 @@ impl CallMemory {
 
     /// Who read the end of file first; `None` when nobody was seen doing it. As for
     /// [`CallMemory::opener`], the socket must not have been closed since.
-    pub fn eof_read(&self, socket: KernelSocket) -> Option<Call> {
+    pub(crate) fn eof_read(&self, socket: KernelSocket) -> Option<Call> {
         recall(&self.eof_reads, socket).as_ref().map(call)
     }
 
     /// The return addresses of a stack, innermost first; empty when it was not kept.
-    pub fn stack(&self, id: u32) -> Vec<u64> {
+    pub(crate) fn stack(&self, id: u32) -> Vec<u64> {
         let stack = self.stacks.get(&id, 0);
         stack.map(|stack| stack.frames().iter().map(|frame| frame.ip).collect()).unwrap_or_default()
     }

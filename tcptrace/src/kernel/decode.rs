@@ -6,24 +6,15 @@ use zerocopy::FromBytes as _;
 
 use crate::model::{
     endpoints::Endpoints,
-    socket::{KernelSocket, Socket, SocketKey},
+    socket::{Identity, KernelSocket, Socket, SocketKey},
     state::State,
     task::{Comm, Task},
     transition::{Cause, Transition},
 };
 
-/// What a socket is told apart by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Identity {
-    /// The cookie: unique for as long as the machine runs.
-    Cookie,
-    /// The address of `struct sock`: unique among living sockets only.
-    Address,
-}
-
 /// A record that makes no sense.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub enum Undecodable {
+pub(crate) enum Undecodable {
     /// Not the length of a record.
     #[error("a record of {length} bytes, where {expected} were expected", expected = size_of::<TransitionRecord>())]
     Length {
@@ -43,7 +34,7 @@ pub enum Undecodable {
 /// # Errors
 /// When the bytes are not a record of this program's kernel side.
 #[inline(always)]
-pub fn transition(bytes: &[u8], identity: Identity) -> Result<Transition, Undecodable> {
+pub(crate) fn transition(bytes: &[u8], identity: Identity) -> Result<Transition, Undecodable> {
     let record =
         TransitionRecord::read_from_bytes(bytes).map_err(|_| Undecodable::Length { length: bytes.len() })?;
     let state = |number| State::from_number(number).ok_or(Undecodable::State(number));

@@ -14,7 +14,7 @@ pub const RECEIVE_FILE: &str = "events/sock/sock_recv_length/format";
 
 /// The layout is not one this program can read.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub enum UnexpectedFormat {
+pub(crate) enum UnexpectedFormat {
     /// A field is not there.
     #[error("the tracepoint's format has no field `{0}`")]
     Missing(&'static str),

@@ -27,7 +27,7 @@ const QUEUES: &str = "queues";
 const BUFFER_BYTES: usize = 32 * 1024;
 
 /// The loaded iterators; each run is a pass of its own.
-pub struct HolderScan {
+pub(crate) struct HolderScan {
     object: Ebpf,
     btf: Btf,
     states: Array<MapData, u32>,
@@ -39,7 +39,7 @@ impl HolderScan {
     ///
     /// # Errors
     /// When the kernel has no BTF or refuses the program: a scan of /proc is the way then.
-    pub fn new() -> Result<Self, LoadError> {
+    pub(crate) fn new() -> Result<Self, LoadError> {
         let types = HostTypes::read()?;
         let mut object = load::holders(&types)?;
         let map = object.take_map("HOLDER_STATES").ok_or_else(load::missing)?;
@@ -62,7 +62,7 @@ impl HolderScan {
     ///
     /// # Errors
     /// When the kernel refuses the program or ends the pass early.
-    pub fn run_queues(&mut self, visit: impl FnMut(WaitingRecord)) -> Result<(), LoadError> {
+    pub(crate) fn run_queues(&mut self, visit: impl FnMut(WaitingRecord)) -> Result<(), LoadError> {
         if !self.has_queues {
             self.load(QUEUES)?;
             self.has_queues = true;
@@ -75,7 +75,7 @@ impl HolderScan {
     ///
     /// # Errors
     /// When the kernel ends the pass early.
-    pub fn run(
+    pub(crate) fn run(
         &mut self,
         states: StateSet,
         with_listener_cookies: bool,

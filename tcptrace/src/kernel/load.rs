@@ -17,7 +17,7 @@ use crate::model::connection_filter::KernelFilter;
 
 /// Which way into the kernel is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Backend {
+pub(crate) enum Backend {
     /// The typed tracepoint, with state in socket-local storage (Linux 5.12 with BTF).
     Btf,
     /// The classic tracepoint, with state in a hash map (Linux 5.8).
@@ -35,7 +35,7 @@ impl fmt::Display for Backend {
 
 /// Why nothing could be loaded. Each says what is missing and what to do about it.
 #[derive(Debug, Error)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// The kernel shows no BTF, and the BTF backend was asked for.
     #[error(
         "this kernel shows no BTF ({VMLINUX}: {0}); use --backend tracepoint, or a kernel built with \

@@ -13,9 +13,8 @@ mod misses;
 mod offsets;
 mod tracer;
 
-pub use self::{
+pub(crate) use self::{
     calls::{CallMemory, TrackedCalls},
-    decode::Identity,
     holders::HolderScan,
     load::{Backend, LoadError},
     tracer::{Tracer, TracerOptions},

@@ -6,7 +6,7 @@ use super::btf::{Btf, Malformed};
 
 /// What could not be found out about this kernel's structures.
 #[derive(Debug, thiserror::Error)]
-pub enum OffsetsError {
+pub(crate) enum OffsetsError {
     /// The BTF could not be read as such.
     #[error(transparent)]
     Malformed(#[from] Malformed),

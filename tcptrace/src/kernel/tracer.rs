@@ -21,7 +21,7 @@ use crate::model::connection_filter::KernelFilter;
 
 /// What is to be traced and how much memory the kernel side may take.
 #[derive(Clone, Debug)]
-pub struct TracerOptions {
+pub(crate) struct TracerOptions {
     /// Forced backend; `None` takes the better one the host can run.
     pub backend: Option<Backend>,
     /// Which transitions.
@@ -44,7 +44,7 @@ pub struct TracerOptions {
 
 /// What the kernel side counted, all CPUs together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
+pub(crate) struct Counted {
     /// Transitions that found no room in the ring buffer, or that the kernel left the program out of.
     pub lost: u64,
     /// Sockets that found no room in a table, so that a dwell time or a caller is unknown.
@@ -54,7 +54,7 @@ pub struct Counted {
 }
 
 /// The attached kernel side. Dropping it detaches everything.
-pub struct Tracer {
+pub(crate) struct Tracer {
     backend: Backend,
     ring: AsyncFd<RingBuf<MapData>>,
     counters: PerCpuArray<MapData, [u8; size_of::<Counters>()]>,
@@ -70,7 +70,7 @@ impl Tracer {
     ///
     /// # Errors
     /// When the host lacks something that the chosen backend needs; the message names the remedy.
-    pub fn start(options: &TracerOptions) -> Result<Self, LoadError> {
+    pub(crate) fn start(options: &TracerOptions) -> Result<Self, LoadError> {
         let types = HostTypes::read();
         let (backend, types) = match (options.backend, types) {
             (Some(Backend::Btf), types) => (Backend::Btf, Some(types?)),
@@ -154,12 +154,12 @@ impl Tracer {
     }
 
     /// Hands out the memory of calls, once; `None` when none are tracked.
-    pub fn take_calls(&mut self) -> Option<CallMemory> {
+    pub(crate) fn take_calls(&mut self) -> Option<CallMemory> {
         self.calls.take()
     }
 
     /// Which way into the kernel was taken.
-    pub fn backend(&self) -> Backend {
+    pub(crate) fn backend(&self) -> Backend {
         self.backend
     }
 
@@ -168,14 +168,14 @@ impl Tracer {
     ///
     /// # Errors
     /// When the runtime can no longer wait for the descriptor.
-    pub async fn readable(&self) -> io::Result<()> {
+    pub(crate) async fn readable(&self) -> io::Result<()> {
         self.ring.readable().await?.clear_ready();
         Ok(())
     }
 
     /// Hands up to `limit` records to `visit`, each as the bytes that the kernel side wrote. Returns how
     /// many there were.
-    pub fn drain(&mut self, limit: usize, mut visit: impl FnMut(&[u8])) -> usize {
+    pub(crate) fn drain(&mut self, limit: usize, mut visit: impl FnMut(&[u8])) -> usize {
         let ring = self.ring.get_mut();
         let mut count = 0;
         while count < limit {
@@ -187,7 +187,7 @@ impl Tracer {
     }
 
     /// What the kernel side counted so far. Passes on its rare warnings too.
-    pub fn counted(&mut self) -> Counted {
+    pub(crate) fn counted(&mut self) -> Counted {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }

@@ -8,7 +8,7 @@ use tcptrace_ebpf::config::{AddressRule, FILTER_RULES, Filter, PortRule, SIDE_LO
 use super::{endpoints::Endpoints, state::StateSet};
 
 /// How many ports, and how many address ranges, a filter can name.
-pub const MAX_RULES: usize = FILTER_RULES;
+pub(crate) const MAX_RULES: usize = FILTER_RULES;
 
 /// An address and a prefix length, as in CIDR notation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

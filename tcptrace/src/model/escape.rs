@@ -4,11 +4,11 @@ use std::fmt;
 
 /// Shows text with every control character written as an escape, so that no name can move the cursor,
 /// start a new line or turn the writing direction around.
-pub struct Harmless<'a>(pub &'a str);
+pub(crate) struct Harmless<'a>(pub &'a str);
 
 /// Characters that a terminal does not print but obeys: controls, line separators, and those that
 /// change the direction of text.
-pub fn is_harmful(character: char) -> bool {
+pub(crate) fn is_harmful(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

@@ -3,4 +3,4 @@
 use std::collections::BTreeMap;
 
 /// The descriptors of each process, ascending.
-pub type Holders = BTreeMap<u32, Vec<u32>>;
+pub(crate) type Holders = BTreeMap<u32, Vec<u32>>;

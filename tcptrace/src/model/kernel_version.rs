@@ -3,11 +3,11 @@
 /// Major and minor number. Distributions take changes over into older versions: a version that is high enough proves
 /// that a change is there, a lower one proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KernelVersion(pub u32, pub u32);
+pub(crate) struct KernelVersion(pub u32, pub u32);
 
 impl KernelVersion {
     /// Of a release as `uname -r` prints it; `None` when it does not begin with two numbers.
-    pub fn of(release: &str) -> Option<Self> {
+    pub(crate) fn of(release: &str) -> Option<Self> {
         let mut numbers = release.split(|character: char| !character.is_ascii_digit());
         Some(Self(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
     }

@@ -49,7 +49,7 @@ impl ProcessIdentity {
 
 /// How many descriptors a process has open, and may have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct DescriptorUse {
+pub(crate) struct DescriptorUse {
     /// Open descriptors.
     pub used: Option<u64>,
     /// The soft limit (RLIMIT_NOFILE), at which accept() and open() begin to fail with EMFILE. `None` also when

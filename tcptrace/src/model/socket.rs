@@ -30,3 +30,12 @@ pub struct Socket {
 /// Address of the kernel's `struct sock`: reused once the socket is closed, and never shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KernelSocket(pub u64);
+
+/// What a socket is told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The cookie: unique for as long as the machine runs.
+    Cookie,
+    /// The address of `struct sock`: unique among living sockets only.
+    Address,
+}

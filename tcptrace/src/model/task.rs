@@ -67,7 +67,7 @@ pub struct Call {
 
 /// Who opened a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opener {
+pub(crate) struct Opener {
     /// The call that opened it.
     pub call: Call,
     /// Which call that was.

@@ -1,14 +1,14 @@
 //! What the kernel counts about TIME_WAIT in one network namespace. Reads nothing itself.
 
 /// The counters of the `TcpExt` group that tell of TIME_WAIT, by the kernel's names (`net/ipv4/proc.c`).
-pub const COUNTERS: [&str; 5] = ["TCPTimeWaitOverflow", "TW", "TWRecycled", "TWKilled", "PAWSActive"];
+pub(crate) const COUNTERS: [&str; 5] = ["TCPTimeWaitOverflow", "TW", "TWRecycled", "TWKilled", "PAWSActive"];
 
 /// One value for each of [`COUNTERS`], in that order; `None` where the kernel has no such counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PerCounter<T>(pub [Option<T>; COUNTERS.len()]);
 
 /// Totals since the namespace was made.
-pub type TcpCounters = PerCounter<u64>;
+pub(crate) type TcpCounters = PerCounter<u64>;
 
 impl TcpCounters {
     /// Sockets that were closed without TIME_WAIT because there were too many.

@@ -32,7 +32,7 @@ impl Destination {
 
 /// A process that was seen closing sockets, by a number that is its own in the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CloserId(pub u32);
+pub(crate) struct CloserId(pub u32);
 
 /// The ports of one destination.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use std::fmt;
 use super::socket::Socket;
 
 /// A duration in nanoseconds, with three digits that matter: `850 µs`, `12.3 s`, `2h 05m`.
-pub struct Elapsed(pub u64);
+pub(crate) struct Elapsed(pub u64);
 
 impl fmt::Display for Elapsed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,7 +27,7 @@ impl fmt::Display for Elapsed {
 }
 
 /// `1 socket`, `2 sockets`, `3 processes`.
-pub fn plural(count: u64, noun: &str) -> String {
+pub(crate) fn plural(count: u64, noun: &str) -> String {
     let ending = match count {
         1 => "",
         _ if noun.ends_with('s') => "es",
@@ -37,7 +37,7 @@ pub fn plural(count: u64, noun: &str) -> String {
 }
 
 /// Both ends of a socket: `local <-> remote`.
-pub struct Socketed<'a>(pub &'a Socket);
+pub(crate) struct Socketed<'a>(pub &'a Socket);
 
 impl fmt::Display for Socketed<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -31,7 +31,7 @@ impl SockDiag {
     ///
     /// [`Error::Permission`] without CAP_NET_ADMIN over the user namespace that owns the socket's network namespace. As
     /// [`Error::System`] EOPNOTSUPP for a minisocket before Linux 6.0. Otherwise what the system said.
-    pub fn destroy(&mut self, socket: &SocketId) -> Result<bool, Error> {
+    pub(crate) fn destroy(&mut self, socket: &SocketId) -> Result<bool, Error> {
         if socket.cookie == ANY_COOKIE {
             return Ok(false);
         }
@@ -52,7 +52,7 @@ impl SockDiag {
     /// # Errors
     ///
     /// [`Error::NoDestroy`] when it has not, [`Error::NotSupported`] when sock_diag is not to be had.
-    pub fn probe_destroy(&mut self) -> Result<(), Error> {
+    pub(crate) fn probe_destroy(&mut self) -> Result<(), Error> {
         self.probe(TcpFlavour::Tcp)?;
         let nowhere = Endpoint::UNSPECIFIED;
         // 0 is no cookie: the kernel counts from 1 (`sock_gen_cookie`).

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 /// Why sock_diag gave no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The kernel has no handler for the request: the inet_diag module (or the one for this protocol)
     /// is not loaded and could not be loaded by itself.
     #[error(
@@ -75,7 +75,7 @@ impl Error {
 
     /// Whether loading a kernel module (or another kernel) is what would help.
     #[must_use]
-    pub fn is_not_supported(&self) -> bool {
+    pub(crate) fn is_not_supported(&self) -> bool {
         matches!(self, Self::NotSupported { .. })
     }
 }

@@ -15,8 +15,8 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-pub use self::error::Error;
-pub use self::socket::SockDiag;
+pub(crate) use self::error::Error;
+pub(crate) use self::socket::SockDiag;
 
 use crate::model::socket::TcpFlavour;
 use crate::model::{
@@ -26,7 +26,7 @@ use crate::model::{
 
 /// What the kernel finds one socket by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SocketId {
+pub(crate) struct SocketId {
     /// The socket's cookie.
     pub cookie: u64,
     /// The address and port on this side.
@@ -40,7 +40,7 @@ pub struct SocketId {
 
 /// One socket as the kernel described it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DiagSocket {
+pub(crate) struct DiagSocket {
     /// Which of the two tables it is in.
     pub flavour: TcpFlavour,
     /// The socket's cookie: its identity, never reused, the same number as SO_COOKIE and
@@ -89,7 +89,7 @@ pub struct DiagSocket {
 impl DiagSocket {
     /// The socket as records speak of it; `netns` is the namespace that was asked.
     #[must_use]
-    pub fn named(&self, netns: u32) -> Socket {
+    pub(crate) fn named(&self, netns: u32) -> Socket {
         Socket {
             cookie: Some(self.cookie),
             netns: Some(netns),
@@ -100,7 +100,7 @@ impl DiagSocket {
     #[cfg(test)]
     /// What to look this very socket up by.
     #[must_use]
-    pub fn id(&self) -> SocketId {
+    pub(crate) fn id(&self) -> SocketId {
         SocketId { cookie: self.cookie, local: self.local, remote: self.remote, interface: self.interface }
     }
 }
@@ -108,7 +108,7 @@ impl DiagSocket {
 /// How long ago something happened on a socket, in milliseconds (`struct tcp_info`; the kernel counts
 /// in jiffies, 1 to 10 ms, in 32 bits: ages wrap around after 49 days at 1000 Hz).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ActivityTimes {
+pub(crate) struct ActivityTimes {
     /// Since the last segment with data was sent; since the connection was made when none was.
     pub last_data_sent_ms: u32,
     /// Since the last segment with data came in; for TCP meaningless (huge) when none did.

@@ -33,14 +33,14 @@ const LOOKING_UP: &str = "looking up a TCP socket";
 /// How a dump went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub struct Dump {
+pub(crate) struct Dump {
     /// The kernel still said, after the last repetition, that its tables changed under the dump: sockets may be
     /// missing.
     pub interrupted: bool,
 }
 
 /// A netlink socket for sock_diag. It belongs for good to the network namespace it was opened in.
-pub struct SockDiag {
+pub(crate) struct SockDiag {
     socket: Socket,
     sequence: u32,
     buffer: Box<[u8]>,
@@ -58,7 +58,7 @@ impl SockDiag {
     /// # Errors
     ///
     /// When the system refuses the socket.
-    pub fn open_here() -> Result<Self, Error> {
+    pub(crate) fn open_here() -> Result<Self, Error> {
         let open = || -> io::Result<Socket> {
             let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
             socket.bind_auto()?;
@@ -78,7 +78,7 @@ impl SockDiag {
     /// # Errors
     ///
     /// Without CAP_SYS_ADMIN, and when the namespace cannot be entered.
-    pub fn open_in(namespace: &NetNamespace) -> Result<Self, Error> {
+    pub(crate) fn open_in(namespace: &NetNamespace) -> Result<Self, Error> {
         let enter_and_open =
             || match move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)) {
                 Ok(()) => Self::open_here(),
@@ -104,7 +104,7 @@ impl SockDiag {
     /// # Errors
     ///
     /// [`Error::NotSupported`] when it does not.
-    pub fn probe(&mut self, flavour: TcpFlavour) -> Result<(), Error> {
+    pub(crate) fn probe(&mut self, flavour: TcpFlavour) -> Result<(), Error> {
         let _ = self.pass(Pass::V4, flavour, StateSet::NONE, false, &mut |_| {})?;
         Ok(())
     }
@@ -120,7 +120,7 @@ impl SockDiag {
     ///
     /// [`Error::NotSupported`] when the kernel lacks the module; otherwise what the system said. Sockets visited until
     /// then stay visited.
-    pub fn dump(
+    pub(crate) fn dump(
         &mut self,
         flavour: TcpFlavour,
         states: StateSet,
@@ -148,7 +148,7 @@ impl SockDiag {
     /// # Errors
     ///
     /// As for [`SockDiag::dump`].
-    pub fn lookup(
+    pub(crate) fn lookup(
         &mut self,
         flavour: TcpFlavour,
         socket: &SocketId,

@@ -25,7 +25,7 @@ const PROCFS: i64 = 0x9fa0;
 
 /// Why the directory cannot be used.
 #[derive(Debug)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The system refused.
     System(io::Error),
     /// A symbolic link on the way was made by another user.
@@ -48,7 +48,7 @@ impl From<Errno> for Refusal {
 /// # Errors
 /// When a part of the path is missing, is no directory, or is another user's symbolic link; and when the
 /// path ends in no name.
-pub fn open_parent(path: &Path) -> Result<(OwnedFd, OsString), Refusal> {
+pub(crate) fn open_parent(path: &Path) -> Result<(OwnedFd, OsString), Refusal> {
     let own = rustix::process::geteuid().as_raw();
     open_parent_trusting(path, |uid| uid == 0 || uid == own)
 }
@@ -113,7 +113,7 @@ fn is_procfs(link: &OwnedFd) -> Result<bool, Errno> {
 }
 
 /// Whether a name in a directory still stands for the file with this device and inode number.
-pub fn names(directory: &OwnedFd, name: &OsStr, identity: (u64, u64)) -> bool {
+pub(crate) fn names(directory: &OwnedFd, name: &OsStr, identity: (u64, u64)) -> bool {
     rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
         .is_ok_and(|status| (status.st_dev, status.st_ino) == identity)
 }

@@ -40,7 +40,7 @@ const DEFAULT_MODE: u32 = 0o600;
 
 /// An output file that is open.
 #[derive(Debug)]
-pub struct Opened {
+pub(crate) struct Opened {
     /// To write to, at its end.
     pub file: File,
     /// Where it is; `None` for what is no regular file.
@@ -51,7 +51,7 @@ pub struct Opened {
 
 /// How the records follow what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Joint {
+pub(crate) enum Joint {
     /// Nothing is there.
     Beginning,
     /// An earlier session's records are there, and have to make room. Opening does not do that: the session may yet be
@@ -65,7 +65,7 @@ pub enum Joint {
 
 /// The place of a regular file, as a descriptor of its directory and its name there.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     /// The directory, opened with `O_PATH`.
     pub directory: OwnedFd,
     /// The file's name.
@@ -76,7 +76,7 @@ pub struct Place {
 
 impl Place {
     /// Whether the name still stands for the file.
-    pub fn is_current(&self) -> bool {
+    pub(crate) fn is_current(&self) -> bool {
         directory::names(&self.directory, &self.name, self.identity)
     }
 }
@@ -111,7 +111,12 @@ const REPLACE: &str = "name another file, or add --force to put a new one in its
 ///
 /// # Errors
 /// When the system refuses, or `existing` does not allow what is there.
-pub fn open(path: &Path, format: Format, existing: Existing, mode: Option<u32>) -> Result<Opened, OpenError> {
+pub(crate) fn open(
+    path: &Path,
+    format: Format,
+    existing: Existing,
+    mode: Option<u32>,
+) -> Result<Opened, OpenError> {
     Opening { path, format, existing, mode }.open()
 }
 

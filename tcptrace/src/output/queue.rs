@@ -15,7 +15,7 @@ const MAX_BYTES: usize = 64 << 20;
 
 /// The last that the session says to the writer.
 #[derive(Debug)]
-pub struct Last {
+pub(crate) struct Last {
     /// Encodes the summary, which is to tell what was dropped until then.
     pub encoder: Encoder,
     /// The summary.
@@ -24,7 +24,7 @@ pub struct Last {
 
 /// What the writer is to do next.
 #[derive(Debug)]
-pub enum Next {
+pub(crate) enum Next {
     /// Write this.
     Chunk(Chunk),
     /// Begin a new file, if the present one was moved away.
@@ -37,7 +37,7 @@ pub enum Next {
 
 /// Why a writer that cannot write stops waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interruption {
+pub(crate) enum Interruption {
     /// The time is up.
     Time,
     /// A new file is wanted.
@@ -48,7 +48,7 @@ pub enum Interruption {
 
 /// The queue.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     /// For the writer: there is something to do.
     work: Condvar,
@@ -90,7 +90,7 @@ impl Queue {
     }
 
     /// Adds a chunk if there is room within `patience`; gives it back if there is none.
-    pub fn offer(&self, chunk: Chunk, patience: Duration) -> Result<(), Chunk> {
+    pub(crate) fn offer(&self, chunk: Chunk, patience: Duration) -> Result<(), Chunk> {
         let mut waiting = self.lock();
         if !patience.is_zero() {
             let is_full = |waiting: &mut Waiting| !waiting.is_closed && !waiting.has_room_for(&chunk);
@@ -110,19 +110,19 @@ impl Queue {
     }
 
     /// Asks for a new file.
-    pub fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         self.lock().reopen = true;
         self.work.notify_one();
     }
 
     /// From now on what cannot be written at once is given up.
-    pub fn hurry(&self) {
+    pub(crate) fn hurry(&self) {
         self.lock().is_ending = true;
         self.work.notify_one();
     }
 
     /// Ends the queue: with what is left, full or not, and the last word of a session that did not fail.
-    pub fn end(&self, rest: Chunk, last: Option<Last>) {
+    pub(crate) fn end(&self, rest: Chunk, last: Option<Last>) {
         let mut waiting = self.lock();
         if rest.records > 0 {
             waiting.push(rest);
@@ -135,14 +135,14 @@ impl Queue {
     }
 
     /// Returns once everything was written, or after this time.
-    pub fn settle(&self, limit: Duration) {
+    pub(crate) fn settle(&self, limit: Duration) {
         let is_at_work =
             |waiting: &mut Waiting| !waiting.is_closed && (waiting.is_busy || !waiting.chunks.is_empty());
         drop(self.room.wait_timeout_while(self.lock(), limit, is_at_work));
     }
 
     /// For the writer: what to do next; waits for it until then. What was taken before is done.
-    pub fn next(&self, until: Option<Instant>) -> Next {
+    pub(crate) fn next(&self, until: Option<Instant>) -> Next {
         let mut waiting = self.lock();
         waiting.is_busy = false;
         loop {
@@ -170,7 +170,7 @@ impl Queue {
     }
 
     /// For the writer: waits before it tries again.
-    pub fn pause(&self, pause: Duration) -> Interruption {
+    pub(crate) fn pause(&self, pause: Duration) -> Interruption {
         let is_wanted = |waiting: &mut Waiting| !waiting.reopen && !waiting.is_ending;
         let (mut waiting, _) = self
             .work
@@ -186,7 +186,7 @@ impl Queue {
     }
 
     /// For the writer: nothing is taken any more; the number of records that were left.
-    pub fn close(&self) -> u64 {
+    pub(crate) fn close(&self) -> u64 {
         let mut waiting = self.lock();
         waiting.is_closed = true;
         waiting.bytes = 0;

@@ -20,14 +20,14 @@ use rustix::{
 use super::directory::{Refusal, open_parent};
 
 /// What every report says of itself at its beginning, whatever its form.
-pub const MARK: &str = "tcptrace-report";
+pub(crate) const MARK: &str = "tcptrace-report";
 
 /// So far into a file the mark is looked for.
 const MARK_WITHIN: u64 = 512;
 
 /// Where a report goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
+pub(crate) enum Destination {
     /// Standard output.
     Stdout,
     /// A file.
@@ -41,7 +41,7 @@ pub enum Destination {
 
 /// A report could not be written.
 #[derive(Debug, thiserror::Error)]
-pub enum OutputError {
+pub(crate) enum OutputError {
     /// Whoever read standard output has stopped: nothing is wrong, and nothing is left to do.
     #[error("the reader of standard output has gone")]
     ReaderGone,
@@ -78,7 +78,7 @@ impl Destination {
     ///
     /// # Errors
     /// As for [`Destination::write`].
-    pub fn check(&self) -> Result<(), OutputError> {
+    pub(crate) fn check(&self) -> Result<(), OutputError> {
         match self {
             Self::Stdout => Ok(()),
             Self::File { path, force } => Target::open(path, *force).map(drop),
@@ -89,7 +89,10 @@ impl Destination {
     ///
     /// # Errors
     /// When a file there is not to be replaced, or the report cannot be written.
-    pub fn write(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), OutputError> {
+    pub(crate) fn write(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), OutputError> {
         let Self::File { path, force } = self else {
             let mut out = BufWriter::new(io::stdout().lock());
             let written = write(&mut out).and_then(|()| out.flush());

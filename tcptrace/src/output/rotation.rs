@@ -46,7 +46,7 @@ impl Rotation {
 const ATTEMPTS: i64 = 1000;
 
 /// Gives the file the name of one that was moved away at this time, or a little later if that is taken.
-pub fn move_away(place: &Place, now: Timestamp) -> io::Result<()> {
+pub(crate) fn move_away(place: &Place, now: Timestamp) -> io::Result<()> {
     let parts = NameParts::of(&place.name);
     for attempt in 0..ATTEMPTS {
         let time = now + Duration::from_micros(attempt.unsigned_abs());
@@ -89,7 +89,7 @@ fn is_moved_name(parts: &NameParts, name: &[u8]) -> bool {
 
 /// Removes the oldest files that were moved away until what is left keeps the limits with `reserve` bytes to spare;
 /// the bytes that are left.
-pub fn prune(directory: &OwnedFd, name: &OsStr, rotation: &Rotation, reserve: u64) -> io::Result<u64> {
+pub(crate) fn prune(directory: &OwnedFd, name: &OsStr, rotation: &Rotation, reserve: u64) -> io::Result<u64> {
     let parts = NameParts::of(name);
     let readable =
         openat(directory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;

@@ -60,7 +60,7 @@ pub enum Pace {
 }
 
 /// Opens an output.
-pub fn open(output: &Output, files: &FileOptions) -> Result<Target, OpenError> {
+pub(crate) fn open(output: &Output, files: &FileOptions) -> Result<Target, OpenError> {
     let is_plain = !output.is_compressed && output.format != Format::Tct;
     match &output.destination {
         Destination::Stdout if output.format == Format::Tct && io::stdout().is_terminal() => {
@@ -91,7 +91,7 @@ fn refused(output: &Output, reason: &str) -> OpenError {
 }
 
 /// An output with its thread.
-pub struct Running {
+pub(crate) struct Running {
     name: String,
     format: Format,
     encoder: Encoder,
@@ -111,7 +111,7 @@ pub struct Running {
 
 impl Running {
     /// Starts the thread that writes the header and what follows.
-    pub fn start(
+    pub(crate) fn start(
         output: &Output,
         target: Target,
         files: &FileOptions,
@@ -156,18 +156,18 @@ impl Running {
     }
 
     /// Whether nobody reads standard output any more.
-    pub fn reader_has_gone(&self) -> bool {
+    pub(crate) fn reader_has_gone(&self) -> bool {
         self.shared.reader_has_gone.load(Ordering::Relaxed)
     }
 
     /// Records that will not be in the output.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
     /// Encodes a record.
     #[inline]
-    pub fn write(&mut self, record: &Record, totals: &Totals) {
+    pub(crate) fn write(&mut self, record: &Record, totals: &Totals) {
         self.encoder.push(record, totals);
         if self.encoder.len() >= self.room {
             self.hand_over(totals);
@@ -175,14 +175,14 @@ impl Running {
     }
 
     /// Encodes one look at the host, if the form has one for it.
-    pub fn write_snapshot(&mut self, snapshot: &Snapshot, rows: usize) {
+    pub(crate) fn write_snapshot(&mut self, snapshot: &Snapshot, rows: usize) {
         let size = crate::output::terminal_size(io::stdout()).filter(|_| self.is_terminal);
         let extent = Extent { rows, width: size.map(|(width, _)| width) };
         self.encoder.push_text(true, |out, palette| text::snapshot::write(out, snapshot, extent, palette));
     }
 
     /// Whether something has waited for long enough.
-    pub fn is_due(&mut self, now: Instant) -> bool {
+    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
         if self.encoder.is_empty() {
             return false;
         }
@@ -191,7 +191,7 @@ impl Running {
     }
 
     /// Hands over what has waited for long enough.
-    pub fn flush(&mut self, now: Instant, totals: &Totals) {
+    pub(crate) fn flush(&mut self, now: Instant, totals: &Totals) {
         if self.is_due(now) {
             self.hand_over(totals);
             if self.is_terminal {
@@ -201,7 +201,7 @@ impl Running {
     }
 
     /// Begins a new file if the present one was moved away.
-    pub fn reopen(&mut self, totals: &Totals) {
+    pub(crate) fn reopen(&mut self, totals: &Totals) {
         self.hand_over(totals);
         self.shared.queue.reopen();
     }
@@ -248,7 +248,7 @@ impl Running {
     }
 
     /// Hands over what is left, and the summary.
-    pub fn end(mut self, summary: Option<&Summary>, totals: &Totals) -> Ending {
+    pub(crate) fn end(mut self, summary: Option<&Summary>, totals: &Totals) -> Ending {
         if let (Format::Csv, Some(summary)) = (self.format, summary) {
             log::info!("{} (a table holds no sums): {}", self.name, text::totals(summary));
         }
@@ -260,7 +260,7 @@ impl Running {
     }
 
     /// Ends without a summary, and waits a little for what is left.
-    pub fn abandon(&mut self, totals: &Totals) {
+    pub(crate) fn abandon(&mut self, totals: &Totals) {
         let rest = self.take(totals);
         self.shared.queue.end(rest, None);
         let until = Instant::now() + FAILED_PATIENCE;
@@ -273,7 +273,7 @@ impl Running {
 }
 
 /// An output whose last records are being written.
-pub struct Ending {
+pub(crate) struct Ending {
     name: String,
     is_stdout: bool,
     shared: Arc<Shared>,
@@ -287,7 +287,7 @@ pub struct Ending {
 impl Ending {
     /// Waits for the end; what is missing, if something is. `leave` may return once: that is noted in `has_left`, and
     /// nothing is waited for any more.
-    pub async fn wait(
+    pub(crate) async fn wait(
         &mut self,
         mut leave: Pin<&mut impl Future<Output = ()>>,
         has_left: &mut bool,

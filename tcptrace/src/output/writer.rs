@@ -26,7 +26,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// What session and writer tell each other beside the queue.
 #[derive(Debug, Default)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// The chunks.
     pub queue: Queue,
     /// Records that will not be in the output.
@@ -39,7 +39,7 @@ pub struct Shared {
 
 /// What became of an output.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Whether everything is in it.
     pub is_complete: bool,
     /// What went wrong last, if something did.
@@ -50,7 +50,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// When there can be no more threads.
-pub fn start(
+pub(crate) fn start(
     target: Target,
     preamble: Vec<u8>,
     shared: Arc<Shared>,

@@ -22,7 +22,7 @@ const KEPT_PROCESSES: usize = 4096;
 const CHUNK: usize = 32;
 
 /// The processes of the host, as far as they were asked for.
-pub struct People {
+pub(crate) struct People {
     reader: ProcessReader,
     /// Descriptions, shared by all findings about the same process.
     known: FxHashMap<u32, Arc<ProcessIdentity>>,
@@ -32,7 +32,7 @@ pub struct People {
 
 impl People {
     /// Knows nobody yet.
-    pub fn new(roots: &Roots) -> Self {
+    pub(crate) fn new(roots: &Roots) -> Self {
         Self {
             reader: ProcessReader::new(&roots.proc_root, clock::booted()),
             known: FxHashMap::default(),
@@ -41,7 +41,7 @@ impl People {
     }
 
     /// From now on descriptions are read anew.
-    pub fn begin_look(&mut self) {
+    pub(crate) fn begin_look(&mut self) {
         self.read_in_this_look.clear();
         if self.known.len() >= KEPT_PROCESSES {
             self.known.clear();
@@ -49,7 +49,7 @@ impl People {
     }
 
     /// Describes many processes at once, on several threads.
-    pub fn read_all(&mut self, pids: &FxHashSet<u32>) {
+    pub(crate) fn read_all(&mut self, pids: &FxHashSet<u32>) {
         let pids: Vec<u32> = pids.difference(&self.read_in_this_look).copied().collect();
         let reader = &self.reader;
         let chunks = pids.chunks(CHUNK).collect();
@@ -82,7 +82,12 @@ impl People {
     }
 
     /// The holders as owners. A process that ended since the look holds nothing any more.
-    pub fn owners(&mut self, holders: &Holders, evidence: Evidence, opener: Option<Call>) -> Vec<Owner> {
+    pub(crate) fn owners(
+        &mut self,
+        holders: &Holders,
+        evidence: Evidence,
+        opener: Option<Call>,
+    ) -> Vec<Owner> {
         holders
             .iter()
             .filter_map(|(pid, fds)| {
@@ -94,7 +99,7 @@ impl People {
     }
 
     /// The opener as an owner: under its present name if it is still that process, else as it was.
-    pub fn opener(&mut self, opener: &Call) -> Owner {
+    pub(crate) fn opener(&mut self, opener: &Call) -> Owner {
         let process = self.caller(opener).unwrap_or_else(|| {
             Arc::new(ProcessIdentity::from_name(opener.task.pid, &opener.task.comm.to_text()))
         });
@@ -102,7 +107,7 @@ impl People {
     }
 
     /// The process that made a call, if it is still there: a later one with its pid is another.
-    pub fn caller(&mut self, call: &Call) -> Option<Arc<ProcessIdentity>> {
+    pub(crate) fn caller(&mut self, call: &Call) -> Option<Arc<ProcessIdentity>> {
         self.process(call.task.pid).filter(|process| {
             let ticks = process.start_ticks.unwrap_or(u64::MAX);
             ticks <= clock::boot_ticks_at(call.ktime_ns)
@@ -110,7 +115,7 @@ impl People {
     }
 
     /// How many descriptors each process has open, and may have; in the order of `pids`.
-    pub fn descriptor_use(&self, pids: &[u32]) -> Vec<DescriptorUse> {
+    pub(crate) fn descriptor_use(&self, pids: &[u32]) -> Vec<DescriptorUse> {
         let chunks = pids.chunks(CHUNK).collect();
         parallel::map(chunks, |chunk: &[u32]| {
             chunk.iter().map(|pid| self.reader.descriptor_use(*pid)).collect::<Vec<_>>()

@@ -4,7 +4,7 @@
 
 /// What the cgroup of a process says about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CgroupMembership {
+pub(crate) struct CgroupMembership {
     /// The path of the hierarchy that tells most. A host with cgroup v1, or with v1 and v2 side by side
     /// (hybrid), has several, and any of them may be `/`.
     pub path: Option<String>,
@@ -28,7 +28,7 @@ const SHORT_ID_DIGITS: usize = 12;
 /// names a unit, else the first that is not `/`. Mixed answers would be wrong: Docker on a hybrid host
 /// leaves `0::` in its own service while the other hierarchies show the container.
 #[must_use]
-pub fn parse(text: &str) -> CgroupMembership {
+pub(crate) fn parse(text: &str) -> CgroupMembership {
     let hierarchies = hierarchies(text);
     let first = |tells: fn(&str) -> bool| hierarchies.iter().copied().find(|path| tells(path));
     let path = first(|path| container(path).is_some())

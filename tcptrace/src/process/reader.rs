@@ -34,7 +34,7 @@ const TICKS_PER_SECOND: i64 = 100;
 
 /// Why a process could not be described.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// There is no such process (any more), or `hidepid` hides it (proc(5)).
     #[error("process {pid} is gone")]
     Gone {
@@ -53,7 +53,7 @@ pub enum Error {
 
 /// Reads processes from one mount of procfs.
 #[derive(Debug, Clone)]
-pub struct ProcessReader {
+pub(crate) struct ProcessReader {
     proc_root: PathBuf,
     /// When the machine was started.
     booted: jiff::Timestamp,
@@ -62,7 +62,7 @@ pub struct ProcessReader {
 impl ProcessReader {
     /// For the procfs at `proc_root` (`/proc`) of a machine that was started at `booted`.
     #[must_use]
-    pub fn new(proc_root: &Path, booted: jiff::Timestamp) -> Self {
+    pub(crate) fn new(proc_root: &Path, booted: jiff::Timestamp) -> Self {
         Self { proc_root: proc_root.to_owned(), booted }
     }
 
@@ -71,7 +71,7 @@ impl ProcessReader {
     /// # Errors
     ///
     /// When there is no such process, and when not even its name can be read.
-    pub fn read(&self, pid: u32) -> Result<ProcessIdentity, Error> {
+    pub(crate) fn read(&self, pid: u32) -> Result<ProcessIdentity, Error> {
         let directory = self.open(pid)?;
         let stat =
             contents(&directory, "stat", FILE_BYTES).map_err(|errno| self.error(pid, "stat", errno))?;
@@ -104,7 +104,7 @@ impl ProcessReader {
 
     /// Counts the process's descriptors.
     #[must_use]
-    pub fn descriptor_use(&self, pid: u32) -> DescriptorUse {
+    pub(crate) fn descriptor_use(&self, pid: u32) -> DescriptorUse {
         let Ok(directory) = self.open(pid) else { return DescriptorUse::default() };
         let limits = contents(&directory, "limits", FILE_BYTES).ok();
         DescriptorUse {

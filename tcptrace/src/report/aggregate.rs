@@ -22,7 +22,7 @@ use crate::model::{
 
 /// What is wanted of the recordings.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// What counts as stuck.
     pub threshold: Threshold,
     /// Which part of the time.
@@ -39,7 +39,7 @@ pub struct Wanted {
 
 impl Wanted {
     /// Whether a socket passes the filters on connections.
-    pub fn admits_socket(&self, socket: &Socket) -> bool {
+    pub(crate) fn admits_socket(&self, socket: &Socket) -> bool {
         self.connections.admits(&socket.endpoints)
             && (self.netns.is_empty() || socket.netns.is_some_and(|inode| self.netns.contains(&inode)))
     }
@@ -47,7 +47,7 @@ impl Wanted {
 
 /// Records that were taken, within the window and past the filters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Taken {
+pub(crate) struct Taken {
     /// State transitions.
     pub transitions: u64,
     /// Reports of stuck sockets.
@@ -58,7 +58,7 @@ pub struct Taken {
 
 /// A file that records come from.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// Its name.
     pub name: String,
     /// Index of its session; `None` before its first record.
@@ -69,7 +69,7 @@ pub struct Source {
 
 /// What was taken so far.
 #[derive(Debug)]
-pub struct Aggregator {
+pub(crate) struct Aggregator {
     wanted: Wanted,
     /// Who appears.
     pub cast: Cast,
@@ -89,7 +89,7 @@ impl Aggregator {
     ///
     /// # Errors
     /// Never: see [`Sums::new`].
-    pub fn new(wanted: Wanted) -> Result<Self, CreationError> {
+    pub(crate) fn new(wanted: Wanted) -> Result<Self, CreationError> {
         Ok(Self {
             episodes: Episodes::new(wanted.max_sockets),
             wanted,
@@ -102,18 +102,18 @@ impl Aggregator {
     }
 
     /// What was asked for.
-    pub fn wanted(&self) -> &Wanted {
+    pub(crate) fn wanted(&self) -> &Wanted {
         &self.wanted
     }
 
     /// Adds a file; its number, for [`Aggregator::take`].
-    pub fn add_source(&mut self, name: String) -> usize {
+    pub(crate) fn add_source(&mut self, name: String) -> usize {
         self.sources.push(Source { name, session: None, records: 0 });
         self.sources.len() - 1
     }
 
     /// The sums of all stays, those that are not over included as they stand; `pad_ns` as for [`Sums::add`].
-    pub fn sums(&self, pad_ns: i64) -> Sums {
+    pub(crate) fn sums(&self, pad_ns: i64) -> Sums {
         let mut sums = self.over.clone();
         for (_, episode) in self.episodes.iter() {
             if self.is_of_interest(episode) {
@@ -124,7 +124,7 @@ impl Aggregator {
     }
 
     /// Takes the next record of a file. The records of all files have to come in the order of their time, or nearly so.
-    pub fn take(&mut self, source: usize, record: &Record) {
+    pub(crate) fn take(&mut self, source: usize, record: &Record) {
         if let Some(source) = self.sources.get_mut(source) {
             source.records += 1;
         }

@@ -8,7 +8,7 @@ use std::{collections::HashMap, hash::Hash};
 
 /// `N` counts for each key, the first being the one that ranks.
 #[derive(Clone, Debug)]
-pub struct BoundedCounts<K, const N: usize = 1> {
+pub(crate) struct BoundedCounts<K, const N: usize = 1> {
     /// Keys may be a remote peer's choice: a map that withstands chosen keys.
     counts: HashMap<K, [u64; N]>,
     keep: usize,
@@ -18,12 +18,12 @@ pub struct BoundedCounts<K, const N: usize = 1> {
 
 impl<K: Hash + Ord + Clone, const N: usize> BoundedCounts<K, N> {
     /// Keeps the `keep` most frequent keys, and at most twice as many in between.
-    pub fn new(keep: usize) -> Self {
+    pub(crate) fn new(keep: usize) -> Self {
         Self { counts: HashMap::new(), keep: keep.max(1), total: [0; N], has_let_go: false }
     }
 
     /// Counts one more of `kind` (below `N`) for a key.
-    pub fn add(&mut self, key: &K, kind: usize) {
+    pub(crate) fn add(&mut self, key: &K, kind: usize) {
         if let Some(count) = self.total.get_mut(kind) {
             *count += 1;
         }
@@ -52,29 +52,29 @@ impl<K: Hash + Ord + Clone, const N: usize> BoundedCounts<K, N> {
     }
 
     /// The `most` most frequent keys, the most frequent first.
-    pub fn top(&self, most: usize) -> Vec<(K, [u64; N])> {
+    pub(crate) fn top(&self, most: usize) -> Vec<(K, [u64; N])> {
         let mut all: Vec<(&K, &[u64; N])> = self.counts.iter().collect();
         all.sort_unstable_by(|(a, x), (b, y)| rank(y).cmp(&rank(x)).then_with(|| a.cmp(b)));
         all.into_iter().take(most).map(|(key, counts)| (key.clone(), *counts)).collect()
     }
 
     /// Keys that are counted one by one now.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.counts.len()
     }
 
     /// Whether a key is counted by itself now.
-    pub fn contains(&self, key: &K) -> bool {
+    pub(crate) fn contains(&self, key: &K) -> bool {
         self.counts.contains_key(key)
     }
 
     /// All counts, those of keys that were let go included.
-    pub fn total(&self) -> [u64; N] {
+    pub(crate) fn total(&self) -> [u64; N] {
         self.total
     }
 
     /// Whether keys were let go, so that each count is a lower bound.
-    pub fn has_let_go(&self) -> bool {
+    pub(crate) fn has_let_go(&self) -> bool {
         self.has_let_go
     }
 }

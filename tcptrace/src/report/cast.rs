@@ -14,7 +14,7 @@ use crate::model::{
 };
 
 /// Processes kept one by one.
-pub const MOST_PROCESSES: usize = 2_048;
+pub(crate) const MOST_PROCESSES: usize = 2_048;
 
 /// Stacks kept one by one.
 const MOST_STACKS: usize = 4_096;
@@ -25,7 +25,7 @@ const SAME_START_NS: i64 = 2_000_000_000;
 /// What kind of session wrote a recording: it decides what can be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// `tcptrace leaks`: what passed its threshold.
     Leaks,
     /// `tcptrace now`: one moment.
@@ -51,7 +51,7 @@ impl Kind {
 
 /// A machine, from one start to the next.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub(crate) struct Host {
     /// Its identity; `None` for a file without its beginning.
     pub identity: Option<HostIdentity>,
     /// Which way its connections go.
@@ -60,7 +60,7 @@ pub struct Host {
 
 /// One run of tcptrace; its recording may have been cut into several files.
 #[derive(Clone, Debug)]
-pub struct Session {
+pub(crate) struct Session {
     /// Index of the host.
     pub host: u32,
     /// What ran.
@@ -79,7 +79,7 @@ pub struct Session {
 
 impl Session {
     /// Notes that a record of this time was read.
-    pub fn reach(&mut self, at_ns: i64) {
+    pub(crate) fn reach(&mut self, at_ns: i64) {
         self.last_ns = self.last_ns.max(at_ns);
         self.first_record_ns = Some(self.first_record_ns.map_or(at_ns, |first| first.min(at_ns)));
     }
@@ -87,7 +87,7 @@ impl Session {
 
 /// A process, and the host it ran on.
 #[derive(Clone, Debug)]
-pub struct Process {
+pub(crate) struct Process {
     /// Index of the host.
     pub host: u32,
     /// Who it is, as told last.
@@ -96,7 +96,7 @@ pub struct Process {
 
 /// Everybody.
 #[derive(Clone, Debug, Default)]
-pub struct Cast {
+pub(crate) struct Cast {
     /// Hosts.
     pub hosts: Vec<Host>,
     /// Sessions.
@@ -114,7 +114,7 @@ fn index(length: usize) -> u32 {
 
 impl Cast {
     /// The session that a header begins, or goes on with in a further file.
-    pub fn session(&mut self, header: &Header) -> u32 {
+    pub(crate) fn session(&mut self, header: &Header) -> u32 {
         let host = self.host(Some(&header.host));
         let known = self.sessions.iter().position(|session| {
             session.host == host
@@ -140,7 +140,7 @@ impl Cast {
     }
 
     /// A session of which the beginning is missing, first heard of at this time.
-    pub fn headless_session(&mut self, first_ns: i64) -> u32 {
+    pub(crate) fn headless_session(&mut self, first_ns: i64) -> u32 {
         let host = self.host(None);
         self.sessions.push(Session {
             host,
@@ -173,7 +173,7 @@ impl Cast {
     }
 
     /// The host's name, where there are several to tell apart.
-    pub fn host_name(&self, host: u32) -> Option<&str> {
+    pub(crate) fn host_name(&self, host: u32) -> Option<&str> {
         if self.hosts.len() < 2 {
             return None;
         }
@@ -182,7 +182,7 @@ impl Cast {
     }
 
     /// The index of a process; `None` when there is no room for another.
-    pub fn process(&mut self, host: u32, identity: &Arc<ProcessIdentity>) -> Option<u32> {
+    pub(crate) fn process(&mut self, host: u32, identity: &Arc<ProcessIdentity>) -> Option<u32> {
         let known = self.by_pid.get(&(host, identity.pid)).and_then(|indices| {
             indices.iter().copied().find(|index| {
                 let process = self.processes.get(*index as usize);
@@ -208,13 +208,13 @@ impl Cast {
     }
 
     /// The process with this pid that was heard of last.
-    pub fn with_pid(&self, host: u32, pid: u32) -> Option<&Process> {
+    pub(crate) fn with_pid(&self, host: u32, pid: u32) -> Option<&Process> {
         let index = self.by_pid.get(&(host, pid))?.last()?;
         self.processes.get(*index as usize)
     }
 
     /// The index of a stack; `None` when there is no room for another.
-    pub fn stack(&mut self, stack: &Arc<Stack>) -> Option<u32> {
+    pub(crate) fn stack(&mut self, stack: &Arc<Stack>) -> Option<u32> {
         if let Some(at) = self.stacks.get_index_of(stack) {
             return Some(index(at));
         }
@@ -226,7 +226,7 @@ impl Cast {
 
     /// Whether a later session of the same host began after this one had ended: what this one left open may have
     /// ended since.
-    pub fn is_superseded(&self, session: u32) -> bool {
+    pub(crate) fn is_superseded(&self, session: u32) -> bool {
         self.sessions.get(session as usize).is_some_and(|this| {
             self.sessions.iter().any(|other| other.host == this.host && other.first_ns > this.last_ns)
         })

@@ -9,7 +9,7 @@ use crate::model::{escape::Harmless, units::plural};
 
 /// Something that a report cannot claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Caveat {
+pub(crate) enum Caveat {
     /// Records found the ring buffer full.
     LostInRing(u64),
     /// The writer dropped records because its output was too slow.
@@ -81,7 +81,7 @@ pub enum Caveat {
 
 impl Caveat {
     /// A name for scripts.
-    pub fn id(&self) -> &'static str {
+    pub(crate) fn id(&self) -> &'static str {
         match self {
             Self::LostInRing(_) => "lost_in_ring",
             Self::DroppedByWriter(_) => "dropped_by_writer",
@@ -111,7 +111,7 @@ impl Caveat {
     }
 
     /// Whether something went wrong, as opposed to what the recordings were never meant to tell.
-    pub fn is_loss(&self) -> bool {
+    pub(crate) fn is_loss(&self) -> bool {
         !matches!(
             self,
             Self::OnlyMoments

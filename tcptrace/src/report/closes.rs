@@ -16,7 +16,7 @@ const MOST_PEERS: usize = 4_096;
 
 /// Who closed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClosedFirst {
+pub(crate) enum ClosedFirst {
     /// A process of this host.
     Us,
     /// The peer.
@@ -27,7 +27,7 @@ pub enum ClosedFirst {
 
 impl ClosedFirst {
     /// What a transition tells of it.
-    pub fn of(transition: &Transition) -> Option<Self> {
+    pub(crate) fn of(transition: &Transition) -> Option<Self> {
         match (transition.old_state, transition.new_state) {
             (_, State::FinWait1) => Some(Self::Us),
             (State::Established, State::CloseWait) => Some(Self::Peer),
@@ -38,11 +38,11 @@ impl ClosedFirst {
 }
 
 /// A process that closed: the index of its host, and its pid.
-pub type Closer = (u32, u32);
+pub(crate) type Closer = (u32, u32);
 
 /// The sums.
 #[derive(Clone, Debug)]
-pub struct Closes {
+pub(crate) struct Closes {
     /// By who closed first, over time, in the order of [`ClosedFirst`].
     pub over_time: [Series; 3],
     /// By process, of those that closed first.
@@ -65,7 +65,13 @@ impl Default for Closes {
 
 impl Closes {
     /// Counts a close of a socket of this host.
-    pub fn add(&mut self, closed: ClosedFirst, host: u32, transition: &Timed<Transition>, peer: &Peer) {
+    pub(crate) fn add(
+        &mut self,
+        closed: ClosedFirst,
+        host: u32,
+        transition: &Timed<Transition>,
+        peer: &Peer,
+    ) {
         let kind = closed as usize;
         if let Some(series) = self.over_time.get_mut(kind) {
             series.add(unix_ns(transition.time), 1);
@@ -84,12 +90,12 @@ impl Closes {
     }
 
     /// How many closed first on either side, and how many were reset.
-    pub fn total(&self) -> [u64; 3] {
+    pub(crate) fn total(&self) -> [u64; 3] {
         self.peers.total()
     }
 
     /// The name of a process that closed: its own if it is known, else that of the thread that closed last.
-    pub fn name(&self, closer: Closer, cast: &Cast) -> String {
+    pub(crate) fn name(&self, closer: Closer, cast: &Cast) -> String {
         let (host, pid) = closer;
         let comm = || self.names.get(&closer).map(|comm| comm.to_text().into_owned()).unwrap_or_default();
         cast.with_pid(host, pid).map_or_else(comm, |process| process.identity.comm.clone())

@@ -85,7 +85,7 @@ const MOST_BARS: usize = 16;
 
 /// Durations.
 #[derive(Clone, Debug)]
-pub struct Durations {
+pub(crate) struct Durations {
     histogram: Histogram<u64>,
     longest_ns: u64,
 }
@@ -95,29 +95,29 @@ impl Durations {
     ///
     /// # Errors
     /// Never: the bounds are valid.
-    pub fn new() -> Result<Self, CreationError> {
+    pub(crate) fn new() -> Result<Self, CreationError> {
         Ok(Self { histogram: Histogram::new_with_bounds(1, MOST_US, 2)?, longest_ns: 0 })
     }
 
     /// Counts one, in nanoseconds; told apart to a hundredth, and no finer than a microsecond.
-    pub fn add(&mut self, duration_ns: u64) {
+    pub(crate) fn add(&mut self, duration_ns: u64) {
         self.histogram.saturating_record((duration_ns / 1_000).max(1));
         self.longest_ns = self.longest_ns.max(duration_ns);
     }
 
     /// How many there are.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.histogram.len()
     }
 
     /// The duration that this part (0 to 1) of all does not exceed, in nanoseconds; `None` when there are none.
-    pub fn quantile_ns(&self, part: f64) -> Option<u64> {
+    pub(crate) fn quantile_ns(&self, part: f64) -> Option<u64> {
         (self.count() > 0)
             .then(|| self.histogram.value_at_quantile(part).saturating_mul(1_000).min(self.longest_ns))
     }
 
     /// Adds all of another's.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         // The bounds are the same, so there is nothing that could not be added.
         let _ = self.histogram.add(&other.histogram);
         self.longest_ns = self.longest_ns.max(other.longest_ns);
@@ -125,7 +125,7 @@ impl Durations {
 
     /// How many there are below each bound and not below the one before; the last entry are those from the last bound
     /// on. One more than there are bounds.
-    pub fn bars(&self, bounds_ns: &[u64]) -> Vec<u64> {
+    pub(crate) fn bars(&self, bounds_ns: &[u64]) -> Vec<u64> {
         let mut bars = vec![0; bounds_ns.len() + 1];
         for value in self.histogram.iter_recorded() {
             let duration_ns = value.value_iterated_to().saturating_mul(1_000);
@@ -140,7 +140,7 @@ impl Durations {
 
 /// Bounds for bars that reach from the shortest to the longest of the given durations, in nanoseconds: round numbers, and
 /// not too many of them.
-pub fn bounds_ns(shortest_ns: u64, longest_ns: u64) -> &'static [u64] {
+pub(crate) fn bounds_ns(shortest_ns: u64, longest_ns: u64) -> &'static [u64] {
     let reaching = |all: &'static [u64]| {
         let first = all.partition_point(|bound| *bound <= shortest_ns).saturating_sub(1);
         let last = all.partition_point(|bound| *bound <= longest_ns).min(all.len() - 1);

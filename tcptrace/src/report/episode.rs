@@ -13,7 +13,7 @@ const MOST_CLOSING: usize = 16_384;
 
 /// What tells a socket from others on all hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum SocketId {
+pub(crate) enum SocketId {
     /// By the cookie, which is never used again while the host is up.
     Cookie(u32, u64),
     /// Where there is none, by its ends. In a box, because they are four times as long and rare.
@@ -22,7 +22,7 @@ pub enum SocketId {
 
 impl SocketId {
     /// Of a socket of the host with this index.
-    pub fn of(host: u32, socket: &Socket) -> Self {
+    pub(crate) fn of(host: u32, socket: &Socket) -> Self {
         match socket.cookie {
             Some(cookie) => Self::Cookie(host, cookie),
             None => Self::Ends(host, Box::new(socket.endpoints)),
@@ -33,7 +33,7 @@ impl SocketId {
 /// A stay in CLOSE_WAIT. Times are nanoseconds since 1970. There may be a million at once: what most of them have lies
 /// in the stay itself, without a piece of memory of its own.
 #[derive(Clone, Debug)]
-pub struct Episode {
+pub(crate) struct Episode {
     /// The socket.
     pub socket: Socket,
     /// Index of the session that told of it last.
@@ -69,7 +69,7 @@ impl Episode {
 
 /// What was found out about a socket that was stuck.
 #[derive(Clone, Debug)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// Why.
     pub verdict: Option<Verdict>,
     /// Who holds it; none when nobody could be named.
@@ -84,7 +84,7 @@ pub struct Finding {
 
 /// Who holds a socket: mostly one.
 #[derive(Clone, Debug, Default)]
-pub struct Holders {
+pub(crate) struct Holders {
     first: Option<Holder>,
     others: Box<[Holder]>,
 }
@@ -98,19 +98,19 @@ impl FromIterator<Holder> for Holders {
 
 impl Holders {
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Holder> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Holder> {
         self.first.iter().chain(&self.others)
     }
 
     /// The first, if anybody could be named.
-    pub fn first(&self) -> Option<&Holder> {
+    pub(crate) fn first(&self) -> Option<&Holder> {
         self.first.as_ref()
     }
 }
 
 /// Who holds a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub(crate) struct Holder {
     /// Index of the process; `None` when there was no room for it.
     pub process: Option<u32>,
     /// Its first descriptor for the socket.
@@ -121,7 +121,7 @@ pub struct Holder {
 
 /// The end of a stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
+pub(crate) struct End {
     /// When.
     pub at_ns: i64,
     /// How; `None` when that was not seen.
@@ -132,7 +132,7 @@ pub struct End {
 
 /// The stays that have not ended.
 #[derive(Debug)]
-pub struct Episodes {
+pub(crate) struct Episodes {
     open: HashMap<SocketId, Episode>,
     /// In the order they ended; some may have been taken out of `open` since.
     closing: VecDeque<SocketId>,
@@ -142,28 +142,28 @@ pub struct Episodes {
 
 impl Episodes {
     /// Keeps `most` stays at once.
-    pub fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self { open: HashMap::new(), closing: VecDeque::new(), most, evicted: 0 }
     }
 
     /// Stays for which there was no room.
-    pub fn evicted(&self) -> u64 {
+    pub(crate) fn evicted(&self) -> u64 {
         self.evicted
     }
 
     /// Those that are kept, ended ones that still wait for a second word included.
-    pub fn iter(&self) -> impl Iterator<Item = (&SocketId, &Episode)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&SocketId, &Episode)> {
         self.open.iter()
     }
 
     /// How many are kept.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.open.len()
     }
 
     /// A socket entered CLOSE_WAIT. Returns a stay that is thereby known to be over.
-    pub fn enter(&mut self, id: SocketId, new: Episode) -> Option<Episode> {
+    pub(crate) fn enter(&mut self, id: SocketId, new: Episode) -> Option<Episode> {
         let has_room = self.open.len() < self.most;
         match self.open.get_mut(&id) {
             // Reported before its beginning was read, from a file beside: it is the same stay.
@@ -192,7 +192,7 @@ impl Episodes {
 
     /// A socket left CLOSE_WAIT by a transition; `new` is its stay as that alone tells of it. Returns a stay of which all
     /// is known.
-    pub fn leave(&mut self, id: SocketId, new: Episode) -> Option<Episode> {
+    pub(crate) fn leave(&mut self, id: SocketId, new: Episode) -> Option<Episode> {
         let Some(known) = self.open.get_mut(&id) else { return Some(new) };
         if known.end.is_some() {
             // Its `leak_end` came first, and knows more.
@@ -209,7 +209,7 @@ impl Episodes {
     }
 
     /// A socket was reported; `new` is its stay as that alone tells of it.
-    pub fn report(&mut self, id: SocketId, new: Episode) {
+    pub(crate) fn report(&mut self, id: SocketId, new: Episode) {
         let has_room = self.open.len() < self.most;
         match self.open.get_mut(&id) {
             Some(known) => {
@@ -226,7 +226,7 @@ impl Episodes {
 
     /// A reported socket left CLOSE_WAIT; `new` is its stay as that alone tells of it. Returns a stay of which all is
     /// known.
-    pub fn end(&mut self, id: SocketId, new: Episode) -> Option<Episode> {
+    pub(crate) fn end(&mut self, id: SocketId, new: Episode) -> Option<Episode> {
         let has_room = self.open.len() < self.most;
         match self.open.get_mut(&id) {
             Some(known) => {

@@ -10,7 +10,7 @@ use crate::model::{
 
 /// The answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Headline {
+pub(crate) struct Headline {
     /// What has to be known.
     pub answer: String,
     /// What it means for now: still so, growing, running out.
@@ -21,7 +21,7 @@ pub struct Headline {
 const MOST_OF_IT: f64 = 0.5;
 
 /// What the rest of a report comes to.
-pub fn of(report: &Report) -> Headline {
+pub(crate) fn of(report: &Report) -> Headline {
     let close_wait = &report.close_wait;
     if report.span.is_none() {
         let time = if report.sessions.is_empty() { "" } else { " for this time" };

@@ -20,7 +20,7 @@ use crate::{
 const KEPT_OPEN: usize = 16;
 
 /// Where records come from.
-pub struct Input {
+pub(crate) struct Input {
     files: Vec<File>,
     /// Files by the time of their next record, the earliest on top.
     queue: BinaryHeap<Reverse<(Timestamp, usize)>>,
@@ -41,7 +41,7 @@ impl Input {
     ///
     /// # Errors
     /// When one of them cannot be read at all.
-    pub fn open(paths: &[PathBuf], is_followed: bool) -> Result<Self, ReadError> {
+    pub(crate) fn open(paths: &[PathBuf], is_followed: bool) -> Result<Self, ReadError> {
         let mut seen = HashSet::new();
         let is_new = |path: &&PathBuf| {
             std::fs::metadata(path).ok().is_none_or(|metadata| seen.insert((metadata.dev(), metadata.ino())))
@@ -68,7 +68,7 @@ impl Input {
     }
 
     /// Names of the files, in the order of the numbers that [`Input::next`] gives.
-    pub fn names(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
         self.files.iter().map(|file| match file.path.to_str() {
             Some("-") => "standard input".to_owned(),
             _ => file.path.display().to_string(),
@@ -76,7 +76,7 @@ impl Input {
     }
 
     /// What became of the files so far, in the same order.
-    pub fn states(&self) -> Vec<FileState> {
+    pub(crate) fn states(&self) -> Vec<FileState> {
         let state = |file: &File| match &file.reader {
             Some(reader) => FileState { losses: *reader.losses(), ..file.state.clone() },
             None => file.state.clone(),
@@ -85,7 +85,7 @@ impl Input {
     }
 
     /// The next record, with the number of its file; `None` when there is none (yet).
-    pub fn next(&mut self) -> Option<(usize, Record)> {
+    pub(crate) fn next(&mut self) -> Option<(usize, Record)> {
         while let Some(Reverse((_, index))) = self.queue.pop() {
             let file = self.files.get_mut(index)?;
             if file.reader.is_none() && file.next.is_none() {
@@ -109,7 +109,7 @@ impl Input {
     }
 
     /// Asks files again that had nothing more: they may have grown.
-    pub fn look_again(&mut self) {
+    pub(crate) fn look_again(&mut self) {
         for index in std::mem::take(&mut self.dry) {
             self.fetch(index);
         }
@@ -138,7 +138,7 @@ impl Input {
 ///
 /// # Errors
 /// When one of them cannot be read at all.
-pub fn extent(paths: &[PathBuf]) -> Result<Option<Extent>, ReadError> {
+pub(crate) fn extent(paths: &[PathBuf]) -> Result<Option<Extent>, ReadError> {
     let mut extent: Option<Extent> = None;
     for path in paths {
         let mut reader = Reader::open(path)?;
@@ -152,7 +152,7 @@ pub fn extent(paths: &[PathBuf]) -> Result<Option<Extent>, ReadError> {
 }
 
 /// Whether a path names a file that is read.
-pub fn is_read(paths: &[PathBuf], path: &Path) -> bool {
+pub(crate) fn is_read(paths: &[PathBuf], path: &Path) -> bool {
     let identity =
         |path: &Path| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
     identity(path).is_some_and(|output| paths.iter().any(|input| identity(input) == Some(output)))

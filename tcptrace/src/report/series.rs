@@ -14,7 +14,7 @@ const MOST_DOUBLINGS: u32 = 43;
 
 /// Amounts over time.
 #[derive(Clone, Debug, Default)]
-pub struct Series {
+pub(crate) struct Series {
     doublings: u32,
     /// Number of the first step, counted from 1970.
     first: i64,
@@ -23,7 +23,7 @@ pub struct Series {
 
 /// The steps that several series share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Axis {
+pub(crate) struct Axis {
     doublings: u32,
     first: i64,
     /// Steps.
@@ -36,7 +36,7 @@ fn step_ns(doublings: u32) -> i64 {
 
 impl Axis {
     /// For the time from `first_ns` to `last_ns`, both in nanoseconds since 1970 and included.
-    pub fn covering(first_ns: i64, last_ns: i64) -> Self {
+    pub(crate) fn covering(first_ns: i64, last_ns: i64) -> Self {
         let mut axis = Self { doublings: 0, first: 0, count: 0 };
         loop {
             let step = axis.step_ns();
@@ -51,19 +51,19 @@ impl Axis {
     }
 
     /// Length of a step in nanoseconds.
-    pub fn step_ns(&self) -> i64 {
+    pub(crate) fn step_ns(&self) -> i64 {
         step_ns(self.doublings)
     }
 
     /// Where the first step begins, in nanoseconds since 1970.
-    pub fn start_ns(&self) -> i64 {
+    pub(crate) fn start_ns(&self) -> i64 {
         self.first.saturating_mul(self.step_ns())
     }
 }
 
 impl Series {
     /// Adds an amount at a time in nanoseconds since 1970.
-    pub fn add(&mut self, at_ns: i64, amount: i64) {
+    pub(crate) fn add(&mut self, at_ns: i64, amount: i64) {
         let mut step = at_ns.div_euclid(step_ns(self.doublings));
         if self.amounts.is_empty() {
             self.first = step;
@@ -113,7 +113,7 @@ impl Series {
     }
 
     /// The amount in each step of the axis.
-    pub fn amounts(&self, axis: &Axis) -> Vec<i64> {
+    pub(crate) fn amounts(&self, axis: &Axis) -> Vec<i64> {
         let series = self.as_coarse_as(axis);
         // A series is never coarser than an axis that covers it; amounts outside of it are left out.
         let at = |step: i64| usize::try_from(step - series.first).ok().and_then(|at| series.amounts.get(at));
@@ -121,7 +121,7 @@ impl Series {
     }
 
     /// The sum of all amounts up to the end of each step of the axis, those before it included.
-    pub fn levels(&self, axis: &Axis) -> Vec<i64> {
+    pub(crate) fn levels(&self, axis: &Axis) -> Vec<i64> {
         let series = self.as_coarse_as(axis);
         let before = (series.first..axis.first).zip(&series.amounts);
         let mut level: i64 = before.map(|(_, amount)| amount).sum();

@@ -10,7 +10,7 @@ use crate::model::{endpoints::Endpoints, state::State, task::OpenedHow, transiti
 /// Who opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Side {
+pub(crate) enum Side {
     /// This host connected to a service elsewhere.
     Outgoing,
     /// A peer connected to a service of this host.
@@ -19,7 +19,7 @@ pub enum Side {
 
 /// The far end of connections, told apart no further than makes sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// Who opened the connection.
     pub side: Side,
     /// The peer's address.
@@ -41,7 +41,7 @@ impl fmt::Display for Peer {
 
 /// What a host's connections have shown of their directions so far.
 #[derive(Clone, Debug, Default)]
-pub struct Sides {
+pub(crate) struct Sides {
     /// Local ports that accepted connections.
     accepting: Ports,
     /// Remote ports that were connected to.
@@ -71,7 +71,7 @@ impl Ports {
 
 impl Sides {
     /// Learns from a transition.
-    pub fn observe(&mut self, transition: &Transition) {
+    pub(crate) fn observe(&mut self, transition: &Transition) {
         let Endpoints { local, remote } = &transition.socket.endpoints;
         match (transition.old_state, transition.new_state) {
             (State::SynRecv, _) => self.accepting.insert(local.port()),
@@ -82,7 +82,7 @@ impl Sides {
     }
 
     /// The peer of a socket. Where nothing was seen of how it was opened, the lower port is taken for the service's.
-    pub fn peer(&self, endpoints: &Endpoints, opened: Option<OpenedHow>) -> Peer {
+    pub(crate) fn peer(&self, endpoints: &Endpoints, opened: Option<OpenedHow>) -> Peer {
         let Endpoints { local, remote } = endpoints;
         let side = match opened {
             Some(OpenedHow::Connect) => Side::Outgoing,

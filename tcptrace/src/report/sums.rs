@@ -25,11 +25,11 @@ const STACKS_OF_ONE: usize = 64;
 const ALL_STACKS: usize = 4_096;
 
 /// Sockets that can be shown one by one.
-pub const MOST_WORST: usize = 200;
+pub(crate) const MOST_WORST: usize = 200;
 
 /// What counts as stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Threshold {
+pub(crate) struct Threshold {
     /// After this long in CLOSE_WAIT, in nanoseconds.
     pub ns: u64,
     /// Asked for: it holds for what a session reported by a threshold of its own, too.
@@ -38,7 +38,7 @@ pub struct Threshold {
 
 /// The part of the time that is looked at, in nanoseconds since 1970; the ends are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub(crate) struct Window {
     /// From then on.
     pub from_ns: i64,
     /// Until then.
@@ -47,17 +47,17 @@ pub struct Window {
 
 impl Window {
     /// All of it.
-    pub const ALL: Self = Self { from_ns: i64::MIN, to_ns: i64::MAX };
+    pub(crate) const ALL: Self = Self { from_ns: i64::MIN, to_ns: i64::MAX };
 
     /// Whether a moment is in it.
-    pub fn contains(self, at_ns: i64) -> bool {
+    pub(crate) fn contains(self, at_ns: i64) -> bool {
         (self.from_ns..=self.to_ns).contains(&at_ns)
     }
 }
 
 /// Stuck sockets, and how many of them were still stuck at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stuck {
+pub(crate) struct Stuck {
     /// All that were stuck at some time.
     pub ever: u64,
     /// Those that were when last looked at.
@@ -73,7 +73,7 @@ impl Stuck {
 
 /// What one process held.
 #[derive(Clone, Debug)]
-pub struct OfProcess {
+pub(crate) struct OfProcess {
     /// Its sockets.
     pub stuck: Stuck,
     /// The longest stay, in nanoseconds.
@@ -103,7 +103,7 @@ impl Default for OfProcess {
 
 /// One of the longest stays.
 #[derive(Clone, Debug)]
-pub struct Worst {
+pub(crate) struct Worst {
     /// How long, in nanoseconds, as far as is known.
     pub duration_ns: u64,
     /// Whether it had not ended when last looked at.
@@ -136,7 +136,7 @@ impl Ord for Worst {
 
 /// The sums.
 #[derive(Clone, Debug)]
-pub struct Sums {
+pub(crate) struct Sums {
     /// Stays in CLOSE_WAIT, however short.
     pub stays: u64,
     /// Those that were stuck.
@@ -182,7 +182,7 @@ impl Sums {
     ///
     /// # Errors
     /// Never: see [`Durations::new`].
-    pub fn new() -> Result<Self, CreationError> {
+    pub(crate) fn new() -> Result<Self, CreationError> {
         Ok(Self {
             stays: 0,
             stuck: Stuck::default(),
@@ -208,7 +208,14 @@ impl Sums {
 
     /// Adds a stay that is over, or one that is not as of the end of its session. What lies outside of the window is
     /// left out. One that is not over is drawn until `pad_ns` after its session's end, so that the last step shows it.
-    pub fn add(&mut self, episode: &Episode, cast: &Cast, threshold: Threshold, window: Window, pad_ns: i64) {
+    pub(crate) fn add(
+        &mut self,
+        episode: &Episode,
+        cast: &Cast,
+        threshold: Threshold,
+        window: Window,
+        pad_ns: i64,
+    ) {
         let Some(session) = cast.sessions.get(episode.session as usize) else { return };
         let last_ns = session.last_ns.max(episode.start_ns);
         let end_ns = episode.end.as_ref().map_or(last_ns, |end| end.at_ns).max(episode.start_ns);

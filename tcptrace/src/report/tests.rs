@@ -14,4 +14,4 @@ pub(crate) mod several;
 pub(crate) mod sums;
 pub(crate) mod text;
 
-pub use self::made::*;
+pub(crate) use self::made::*;

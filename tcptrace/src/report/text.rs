@@ -30,7 +30,7 @@ const BAR: usize = 24;
 
 /// How a report is shown.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Look {
+pub(crate) struct Look {
     palette: Palette,
     /// Characters of a line.
     width: usize,
@@ -42,7 +42,7 @@ pub struct Look {
 
 impl Look {
     /// For this destination; `is_again` when the report is shown again and again.
-    pub fn of(destination: &Destination, is_again: bool) -> Self {
+    pub(crate) fn of(destination: &Destination, is_again: bool) -> Self {
         let has_title = *destination != Destination::Stdout;
         let plain = Self { palette: Palette::default(), width: WIDTH, redraw: None, has_title };
         if *destination != Destination::Stdout || !io::stdout().is_terminal() {
@@ -63,7 +63,7 @@ impl Look {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write(out: &mut dyn Write, report: &Report, look: &Look) -> io::Result<()> {
+pub(crate) fn write(out: &mut dyn Write, report: &Report, look: &Look) -> io::Result<()> {
     let Some(rows) = look.redraw else { return write_all(out, report, look) };
     let mut text = Vec::new();
     write_all(&mut text, report, look)?;

@@ -10,7 +10,7 @@ use super::{sums::Window, unix_ns};
 
 /// A moment as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Moment {
+pub(crate) enum Moment {
     /// RFC 3339, with its offset.
     At(Timestamp),
     /// Date and time where the reader is.
@@ -25,7 +25,7 @@ pub enum Moment {
 
 /// From when until when the recordings reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
+pub(crate) struct Extent {
     /// The earliest moment.
     pub first: Timestamp,
     /// The latest moment.
@@ -69,7 +69,7 @@ impl std::str::FromStr for Moment {
 
 impl Moment {
     /// Whether the extent of the recordings has to be known for it.
-    pub fn needs_extent(&self) -> bool {
+    pub(crate) fn needs_extent(&self) -> bool {
         !matches!(self, Self::At(_) | Self::Local(_))
     }
 
@@ -97,7 +97,7 @@ impl Moment {
 ///
 /// # Errors
 /// When there is nothing between them.
-pub fn window(
+pub(crate) fn window(
     from: Option<&Moment>,
     to: Option<&Moment>,
     extent: Option<Extent>,

@@ -4,7 +4,7 @@ use super::model::sockets::WorstSocket;
 use crate::model::record::EndedHow;
 
 /// A part of all, 0 to 1, in hundredths.
-pub fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     match share * 100.0 {
         percent if percent > 0.0 && percent < 0.5 => "< 1 %".to_owned(),
         percent => format!("{percent:.0} %"),
@@ -12,7 +12,7 @@ pub fn percent(share: f64) -> String {
 }
 
 /// How a stay ended, or that it has not.
-pub fn how(socket: &WorstSocket) -> &'static str {
+pub(crate) fn how(socket: &WorstSocket) -> &'static str {
     match (socket.is_open, socket.how) {
         (true, _) => "still stuck",
         (_, Some(EndedHow::Closed)) => "closed",
@@ -24,7 +24,7 @@ pub fn how(socket: &WorstSocket) -> &'static str {
 }
 
 /// How a stay ended, and by whom where that is known.
-pub fn ending(socket: &WorstSocket) -> String {
+pub(crate) fn ending(socket: &WorstSocket) -> String {
     let how = how(socket);
     match &socket.closed_by {
         Some(closer) if socket.how == Some(EndedHow::Closed) && !socket.is_open => {
@@ -35,7 +35,7 @@ pub fn ending(socket: &WorstSocket) -> String {
 }
 
 /// Who holds a socket.
-pub fn holder(socket: &WorstSocket) -> String {
+pub(crate) fn holder(socket: &WorstSocket) -> String {
     match socket.holders.as_slice() {
         [] if socket.is_looked_at => "nobody".to_owned(),
         [] => "not recorded".to_owned(),

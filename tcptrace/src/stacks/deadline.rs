@@ -18,7 +18,7 @@ const MAX_STUCK: usize = 4;
 type Start<Q, A> = dyn Fn() -> Box<dyn FnMut(Q) -> A> + Send + Sync;
 
 /// A thread that is asked one question after the other.
-pub struct Aside<Q, A> {
+pub(crate) struct Aside<Q, A> {
     start: Arc<Start<Q, A>>,
     limit: Duration,
     /// The one that has always answered in time; started when it is needed.
@@ -35,7 +35,7 @@ struct Asked<Q, A> {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// It took too long.
     #[error("no answer within {0:?}")]
     Late(Duration),
@@ -52,7 +52,10 @@ pub enum NoAnswer {
 
 impl<Q: Send + 'static, A: Send + 'static> Aside<Q, A> {
     /// Questions will be answered by what `start` makes, each within this time or not at all.
-    pub fn new(limit: Duration, start: impl Fn() -> Box<dyn FnMut(Q) -> A> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(
+        limit: Duration,
+        start: impl Fn() -> Box<dyn FnMut(Q) -> A> + Send + Sync + 'static,
+    ) -> Self {
         Self { start: Arc::new(start), limit, thread: None, stuck: Vec::new() }
     }
 
@@ -60,7 +63,7 @@ impl<Q: Send + 'static, A: Send + 'static> Aside<Q, A> {
     ///
     /// # Errors
     /// When there is none in time. The next question goes to another thread then.
-    pub fn ask(&mut self, question: Q) -> Result<A, NoAnswer> {
+    pub(crate) fn ask(&mut self, question: Q) -> Result<A, NoAnswer> {
         self.stuck.retain(|thread| !thread.is_finished());
         if self.stuck.len() >= MAX_STUCK {
             return Err(NoAnswer::Stuck);

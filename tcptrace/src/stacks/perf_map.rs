@@ -29,7 +29,7 @@ const MAX_NAME: usize = 512;
 ///
 /// # Errors
 /// When the process has gone, has told no names, or the file is not one to rely on.
-pub fn names(proc_root: &Path, pid: u32, addresses: &[u64]) -> io::Result<Vec<Option<String>>> {
+pub(crate) fn names(proc_root: &Path, pid: u32, addresses: &[u64]) -> io::Result<Vec<Option<String>>> {
     let file = open(proc_root, pid)?;
     look_up(BufReader::new(file.take(MAX_BYTES)), addresses)
 }

@@ -40,7 +40,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 const MAX_FRAMES: usize = 64;
 
 /// Names stacks, and remembers those it has named.
-pub struct Symbols {
+pub(crate) struct Symbols {
     /// Asked for the stack of a process with these addresses.
     resolver: Aside<(u32, Vec<u64>), Option<Stack>>,
     /// `None` where there is nothing to know.
@@ -49,7 +49,7 @@ pub struct Symbols {
 
 impl Symbols {
     /// Has named nothing yet.
-    pub fn new(proc_root: &Path) -> Self {
+    pub(crate) fn new(proc_root: &Path) -> Self {
         let proc_root = proc_root.to_owned();
         let start = move || {
             let mut resolver = Resolver::new(proc_root.clone());
@@ -60,7 +60,12 @@ impl Symbols {
 
     /// Names the stack with this id of a process; its addresses are asked for when it has no name yet, and are those
     /// of a process that is still alive, or none. `None` when nothing is known of it.
-    pub fn name(&mut self, pid: u32, id: u32, addresses: impl FnOnce() -> Vec<u64>) -> Option<Arc<Stack>> {
+    pub(crate) fn name(
+        &mut self,
+        pid: u32,
+        id: u32,
+        addresses: impl FnOnce() -> Vec<u64>,
+    ) -> Option<Arc<Stack>> {
         if let Some(stack) = self.kept.get(&(pid, id)) {
             return stack.clone();
         }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tcptrace::testing::{BlockDecoder, BlockEncoder, HEADER_BYTES, Item, Reader, Record, Totals};
 
 /// A whole file, in any form.
-pub fn recording(bytes: &[u8]) {
+pub(crate) fn recording(bytes: &[u8]) {
     let file = rustix::fs::memfd_create("recording", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     let mut file = std::fs::File::from(file);
     file.write_all(bytes).unwrap();
@@ -31,7 +31,7 @@ pub fn recording(bytes: &[u8]) {
 }
 
 /// The payload of a block of records, whose checksum is right.
-pub fn block(bytes: &[u8]) {
+pub(crate) fn block(bytes: &[u8]) {
     let mut decoder = BlockDecoder::new(Bytes::copy_from_slice(bytes));
     let mut encoder = BlockEncoder::default();
     let mut told = Vec::new();
@@ -54,7 +54,7 @@ pub fn block(bytes: &[u8]) {
 }
 
 /// A line of JSON.
-pub fn line(bytes: &[u8]) {
+pub(crate) fn line(bytes: &[u8]) {
     let Ok(record) = Record::from_json(bytes) else { return };
     let written = text(&record);
     let again = Record::from_json(written.as_bytes()).unwrap();

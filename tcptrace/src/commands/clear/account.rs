@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The sockets that were chosen, and what became of them so far.
-pub struct Account {
+pub(crate) struct Account {
     selection: Arc<Selection>,
     actor: Arc<Actor>,
     clock: WallClock,
@@ -49,7 +49,7 @@ pub struct Account {
 
 impl Account {
     /// Chooses among everything that was found.
-    pub fn choose(
+    pub(crate) fn choose(
         selection: &Selection,
         look: Snapshot,
         ways: &Ways,
@@ -112,17 +112,17 @@ impl Account {
     }
 
     /// Whether nothing was chosen.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.targets.is_empty()
     }
 
     /// Why sockets could not be ended, and how many.
-    pub fn refusals(&self) -> &FxHashMap<Refusal, u64> {
+    pub(crate) fn refusals(&self) -> &FxHashMap<Refusal, u64> {
         &self.refusals
     }
 
     /// What would happen.
-    pub fn plan(&mut self, inspector: &Inspector) -> ClearPlan {
+    pub(crate) fn plan(&mut self, inspector: &Inspector) -> ClearPlan {
         let mut kept = BTreeMap::new();
         let mut shared = 0;
         let mut planned = Vec::with_capacity(self.targets.len());
@@ -150,7 +150,7 @@ impl Account {
     }
 
     /// Notes what became of a target; the record of it.
-    pub fn settle(&mut self, target: &Target, ticket: Ticket, acted: Acted) -> Cleared {
+    pub(crate) fn settle(&mut self, target: &Target, ticket: Ticket, acted: Acted) -> Cleared {
         let Acted { outcome, at_ns } = acted;
         self.outcomes.count(&outcome);
         match &outcome {
@@ -168,7 +168,7 @@ impl Account {
     }
 
     /// The targets, each with its ticket, by network namespace; there are none left then.
-    pub fn take_targets(&mut self) -> BTreeMap<Option<u32>, Vec<(Target, Ticket)>> {
+    pub(crate) fn take_targets(&mut self) -> BTreeMap<Option<u32>, Vec<(Target, Ticket)>> {
         self.outcomes = Outcomes::default();
         let mut by_netns: BTreeMap<Option<u32>, Vec<(Target, Ticket)>> = BTreeMap::new();
         for (target, ticket) in std::mem::take(&mut self.targets).into_iter().zip(&self.tickets) {
@@ -194,7 +194,7 @@ impl Account {
     }
 
     /// The sums.
-    pub fn end(&mut self, inspector: &Inspector) -> ClearEnd {
+    pub(crate) fn end(&mut self, inspector: &Inspector) -> ClearEnd {
         let ended_ns = monotonic_ns();
         let uses = inspector.descriptor_use(&self.tally.pids());
         let totals =

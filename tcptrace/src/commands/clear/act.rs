@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// A socket that is to end.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     /// As it was listed.
     pub finding: Finding,
     /// By which way, or why by none.
@@ -41,7 +41,7 @@ pub struct Target {
 
 /// What was done to a target, and when (CLOCK_MONOTONIC, nanoseconds).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Acted {
+pub(crate) struct Acted {
     /// What came of it.
     pub outcome: Outcome,
     /// When the socket was asked about before acting.
@@ -52,7 +52,7 @@ pub struct Acted {
 ///
 /// Between the look at a socket and the end of it lies one request. The kernel compares the cookie once more
 /// (SOCK_DESTROY), or the descriptor in our hands has it (shutdown).
-pub fn end(
+pub(crate) fn end(
     talk: Result<SockDiag, sock_diag::Error>,
     targets: &[Target],
     selection: &Selection,

@@ -21,7 +21,7 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-pub struct ClearArguments {
+pub(crate) struct ClearArguments {
     /// Only sockets that have been in CLOSE_WAIT for this long for certain; of other states, those that have
     /// heard nothing from their peer for this long. Required for CLOSE_WAIT
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
@@ -55,7 +55,7 @@ pub struct ClearArguments {
 
 impl ClearArguments {
     /// What the options mean.
-    pub fn resolve(&self) -> Result<ClearOptions, String> {
+    pub(crate) fn resolve(&self) -> Result<ClearOptions, String> {
         let Self { older_than, state, verdict, limit, yes, method, rows, output, filters, owners } = self;
         if let Some(state) = state.iter().find(|state| !clear::STATES.contains(state)) {
             return Err(format!(

@@ -13,7 +13,7 @@ use crate::model::owner::{Evidence, Owner};
 
 /// Whether descriptors of other processes can be copied at all (Linux 5.6, and no seccomp filter in the way); else
 /// why not. Tried on this process itself, which always has the right to.
-pub fn probe() -> Result<(), String> {
+pub(crate) fn probe() -> Result<(), String> {
     let copied = pidfd_open(getpid(), PidfdFlags::empty())
         .and_then(|pidfd| pidfd_getfd(&pidfd, pidfd.as_raw_fd(), PidfdGetfdFlags::empty()));
     copied.map(|_| ()).map_err(|errno| {
@@ -25,7 +25,7 @@ pub fn probe() -> Result<(), String> {
 ///
 /// # Errors
 /// Why none can be had.
-pub fn take(owners: &[Owner], cookie: u64) -> Result<OwnedFd, Refusal> {
+pub(crate) fn take(owners: &[Owner], cookie: u64) -> Result<OwnedFd, Refusal> {
     let mut refusal = Refusal::NoDescriptor;
     for owner in owners.iter().filter(|owner| owner.evidence == Evidence::FdTable) {
         for fd in &owner.fds {

@@ -17,5 +17,5 @@ pub(crate) mod ways;
 use crate::model::state::State;
 
 /// States that a socket can be ended in.
-pub const STATES: [State; 6] =
+pub(crate) const STATES: [State; 6] =
     [State::CloseWait, State::FinWait1, State::FinWait2, State::Closing, State::LastAck, State::TimeWait];

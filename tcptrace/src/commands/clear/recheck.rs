@@ -12,7 +12,7 @@ use crate::{
 ///
 /// # Errors
 /// What is different, when the socket is not to be touched.
-pub fn recheck(
+pub(crate) fn recheck(
     listed: &Finding,
     fresh: &DiagSocket,
     asked_ns: u64,
@@ -40,7 +40,7 @@ pub fn recheck(
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use super::*;
@@ -49,11 +49,11 @@ pub mod tests {
         netlink::ActivityTimes,
     };
 
-    pub const SECOND: u64 = 1_000_000_000;
+    pub(crate) const SECOND: u64 = 1_000_000_000;
     const LISTED_NS: u64 = 5_000 * SECOND;
 
     /// A socket that a process holds, which has been silent for some nanoseconds.
-    pub fn finding(state: State, silent_ns: u64) -> Finding {
+    pub(crate) fn finding(state: State, silent_ns: u64) -> Finding {
         Finding::example(state, Since::within(None, LISTED_NS - silent_ns), LISTED_NS)
     }
 

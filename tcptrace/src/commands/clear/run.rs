@@ -36,7 +36,7 @@ const BATCH: usize = 1_000;
 
 /// What to end and how.
 #[derive(Clone, Debug)]
-pub struct ClearOptions {
+pub(crate) struct ClearOptions {
     /// Which sockets.
     pub selection: Selection,
     /// By which way, when one was asked for.
@@ -53,7 +53,7 @@ pub struct ClearOptions {
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub fn run(options: &ClearOptions) -> Result<bool, SessionError> {
+pub(crate) fn run(options: &ClearOptions) -> Result<bool, SessionError> {
     privilege::check()?;
     let ways = Ways::of_this_host(options.method)?;
     let outputs = Outputs::open(&options.outputs)?;

@@ -12,11 +12,11 @@ use crate::{
 /// This host cannot end sockets in the way that is wanted.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot end sockets: {0}")]
-pub struct Unable(String);
+pub(crate) struct Unable(String);
 
 /// The ways that may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ways {
+pub(crate) struct Ways {
     first: Method,
     /// For sockets that the first does not fit.
     second: Option<Method>,
@@ -27,7 +27,7 @@ impl Ways {
     ///
     /// # Errors
     /// When it cannot do what was asked for, or nothing at all.
-    pub fn of_this_host(asked: Option<Method>) -> Result<Self, Unable> {
+    pub(crate) fn of_this_host(asked: Option<Method>) -> Result<Self, Unable> {
         let ways = Self::choose(asked, can_destroy(), descriptor::probe())?;
         if asked.is_none()
             && ways.first == Method::Shutdown
@@ -64,7 +64,7 @@ impl Ways {
     ///
     /// # Errors
     /// Why none fits.
-    pub fn for_socket(&self, finding: &Finding) -> Result<Method, Refusal> {
+    pub(crate) fn for_socket(&self, finding: &Finding) -> Result<Method, Refusal> {
         fits(self.first, finding).or_else(|why| self.second.map_or(Err(why), |second| fits(second, finding)))
     }
 }

@@ -10,7 +10,7 @@ use crate::commands::shared::{
 use crate::{commands::shared::live::LiveOptions, kernel::TracerOptions, model::state::StateSet};
 
 #[derive(Debug, Args)]
-pub struct LeaksArguments {
+pub(crate) struct LeaksArguments {
     #[command(flatten)]
     watching: Watching,
     /// Exit with 1 when a leak was found
@@ -31,7 +31,7 @@ pub struct LeaksArguments {
 
 impl LeaksArguments {
     /// What the options mean.
-    pub fn resolve(&self) -> Result<LiveOptions, String> {
+    pub(crate) fn resolve(&self) -> Result<LiveOptions, String> {
         let Self { watching, exit_code: _, max_sockets, running, exec, filters, owners } = self;
         let outputs = running.outputs()?;
         let (filter, netns) = filters.resolve(StateSet::CLOSE_WAIT)?;

@@ -35,7 +35,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// What to run, and how much of it.
 #[derive(Clone, Debug)]
-pub struct ExecOptions {
+pub(crate) struct ExecOptions {
     /// For `/bin/sh -c`.
     pub command: OsString,
     /// Commands that run at once.
@@ -45,7 +45,7 @@ pub struct ExecOptions {
 }
 
 /// The threads that run commands. Dropping it kills what runs.
-pub struct Exec {
+pub(crate) struct Exec {
     jobs: Option<SyncSender<Job>>,
     threads: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
@@ -70,7 +70,7 @@ impl Exec {
     ///
     /// # Errors
     /// When the system has none to give.
-    pub fn start(options: ExecOptions) -> io::Result<Self> {
+    pub(crate) fn start(options: ExecOptions) -> io::Result<Self> {
         let (jobs, queue) = sync_channel(WAITING);
         let at_once = options.at_once;
         let shared = Arc::new(Shared {
@@ -92,7 +92,7 @@ impl Exec {
     }
 
     /// Has the command run for a leak, unless too many wait already.
-    pub fn offer(&self, leak: &Leak) {
+    pub(crate) fn offer(&self, leak: &Leak) {
         let Some(jobs) = &self.jobs else { return };
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = jobs.try_send(Job::of(leak))
             && self.shared.left_out.fetch_add(1, Ordering::Relaxed) == 0
@@ -103,7 +103,7 @@ impl Exec {
 
     /// Lets what runs and waits come to its end, for ten seconds at most and no longer than a command may take; says how
     /// it went.
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         let grace = self.shared.options.timeout.min(GRACE);
         self.end(grace);
         let Shared { ran, failed, killed, left_out, .. } = self.shared.as_ref();

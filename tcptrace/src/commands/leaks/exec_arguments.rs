@@ -9,7 +9,7 @@ use crate::commands::shared::values;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "A command for each leak")]
-pub struct ExecArguments {
+pub(crate) struct ExecArguments {
     /// Run CMD by /bin/sh for each leak, with the record as JSON on its standard input and the most wanted
     /// of it in variables (TCPTRACE_PID, TCPTRACE_COMM, TCPTRACE_COOKIE, TCPTRACE_VERDICT …); what it prints
     /// goes to standard error. At most ten are started a second
@@ -25,7 +25,7 @@ pub struct ExecArguments {
 
 impl ExecArguments {
     /// What the options mean; `None` when no command is wanted.
-    pub fn resolve(&self) -> Option<ExecOptions> {
+    pub(crate) fn resolve(&self) -> Option<ExecOptions> {
         let Self { exec, exec_timeout, exec_jobs } = self;
         Some(ExecOptions { command: exec.clone()?, at_once: usize::from(*exec_jobs), timeout: *exec_timeout })
     }

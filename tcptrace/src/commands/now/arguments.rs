@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-pub struct NowArguments {
+pub(crate) struct NowArguments {
     /// Only sockets that have been in CLOSE_WAIT for this long for certain
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "0s")]
     older_than: Duration,
@@ -45,7 +45,7 @@ pub struct NowArguments {
 
 impl NowArguments {
     /// What the options mean.
-    pub fn resolve(&self) -> Result<NowOptions, String> {
+    pub(crate) fn resolve(&self) -> Result<NowOptions, String> {
         let Self { older_than, state, by, rows, exit_code: _, holders, output, filters, owners } = self;
         let states: StateSet = state.iter().copied().collect();
         let outputs = output.resolve()?;

@@ -9,7 +9,7 @@ use crate::model::{
 
 /// What sockets can have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum GroupBy {
+pub(crate) enum GroupBy {
     /// The processes that answer for them
     Process,
     /// The peer: its address, with the port where many sockets go to the same one
@@ -22,7 +22,7 @@ pub enum GroupBy {
 
 impl GroupBy {
     /// Divides the sockets, which keep their order; groups come in the order of their first sockets.
-    pub fn divide(by: Option<Self>, leaks: Vec<Leak>) -> Vec<Group> {
+    pub(crate) fn divide(by: Option<Self>, leaks: Vec<Leak>) -> Vec<Group> {
         let Some(by) = by else {
             return if leaks.is_empty() { Vec::new() } else { vec![Group { title: None, leaks }] };
         };

@@ -33,7 +33,7 @@ use crate::{
 
 /// What to look for and where to write it.
 #[derive(Clone, Debug)]
-pub struct NowOptions {
+pub(crate) struct NowOptions {
     /// States that are wanted.
     pub states: StateSet,
     /// Connections that are wanted.
@@ -58,7 +58,7 @@ pub struct NowOptions {
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub async fn run(options: &NowOptions) -> Result<bool, SessionError> {
+pub(crate) async fn run(options: &NowOptions) -> Result<bool, SessionError> {
     privilege::check()?;
     let outputs = Outputs::open(&options.outputs)?;
     let started_ns = monotonic_ns();

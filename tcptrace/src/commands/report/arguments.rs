@@ -27,7 +27,7 @@ use crate::{
 const OLDER_THAN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
-pub struct ReportArguments {
+pub(crate) struct ReportArguments {
     /// Recordings (.tct or JSON Lines, compressed or not), of one session or host or of several; `-` for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -71,7 +71,7 @@ impl ReportArguments {
     ///
     /// # Errors
     /// When the options make no sense.
-    pub fn run(&self) -> Result<u8, String> {
+    pub(crate) fn run(&self) -> Result<u8, String> {
         let made = run::run(&self.resolve()?);
         Ok(made.map_or_else(
             |error| {

@@ -26,7 +26,7 @@ const BATCH: usize = 100_000;
 
 /// The form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Form {
+pub(crate) enum Form {
     /// For a terminal.
     Text,
     /// One document for scripts.
@@ -39,7 +39,7 @@ pub enum Form {
 
 /// What to report, and how.
 #[derive(Clone, Debug)]
-pub struct ReportOptions {
+pub(crate) struct ReportOptions {
     /// The recordings; `-` is standard input.
     pub files: Vec<PathBuf>,
     /// What is wanted of them; its window is that of `from` and `to`.
@@ -60,7 +60,7 @@ pub struct ReportOptions {
 
 /// A report could not be made.
 #[derive(Debug, Error)]
-pub enum ReportError {
+pub(crate) enum ReportError {
     /// A recording cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -82,7 +82,7 @@ pub enum ReportError {
 
 impl ReportError {
     /// The exit code that stands for it: a promise (README, "Exit codes").
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Output(OutputError::ReaderGone) => 0,
             Self::Read(_)
@@ -98,7 +98,7 @@ impl ReportError {
 ///
 /// # Errors
 /// When a recording cannot be read, or the report cannot be written.
-pub fn run(options: &ReportOptions) -> Result<(), ReportError> {
+pub(crate) fn run(options: &ReportOptions) -> Result<(), ReportError> {
     if let Destination::File { path, .. } = &options.destination
         && input::is_read(&options.files, path)
     {

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 /// A session could not run, or not to its end.
 #[derive(Debug, Error)]
-pub enum SessionError {
+pub(crate) enum SessionError {
     /// This process may not do what is needed.
     #[error(transparent)]
     NotPrivileged(#[from] NotPrivileged),
@@ -78,7 +78,7 @@ pub enum SessionError {
 
 impl SessionError {
     /// The exit code that stands for it: a promise (README, "Exit codes").
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Open(_) | Self::Read(_) | Self::NoHeader { .. } | Self::OwnInput { .. } => 2,
             Self::NotPrivileged(_)

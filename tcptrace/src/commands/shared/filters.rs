@@ -15,7 +15,7 @@ use crate::model::{
 /// Which connections are wanted; applied in the kernel, except for the namespace.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filters on the connection (repeatable; any of a kind, all kinds together)")]
-pub struct Filters {
+pub(crate) struct Filters {
     /// Port on either side
     #[arg(long, value_name = "PORT")]
     port: Vec<u16>,
@@ -41,7 +41,7 @@ pub struct Filters {
 
 impl Filters {
     /// The filter for the kernel, and the inode numbers of the namespaces that are wanted.
-    pub fn resolve(&self, states: StateSet) -> Result<(KernelFilter, Vec<u32>), String> {
+    pub(crate) fn resolve(&self, states: StateSet) -> Result<(KernelFilter, Vec<u32>), String> {
         let Self { port, lport, rport, addr, ipv4, ipv6, netns } = self;
         let rules =
             |ports: &[u16], sides| ports.iter().map(move |port| PortRule { port: *port, sides }).collect();
@@ -80,7 +80,7 @@ fn namespace(name: &str) -> Result<u32, String> {
 /// Whose sockets are wanted; applied once the owners are known.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filters on the owner (repeatable; any of a kind, all kinds together)")]
-pub struct OwnerFilters {
+pub(crate) struct OwnerFilters {
     /// Process
     #[arg(long, value_name = "PID")]
     pid: Vec<u32>,
@@ -97,7 +97,7 @@ pub struct OwnerFilters {
 
 impl OwnerFilters {
     /// The filter.
-    pub fn resolve(&self) -> OwnerFilter {
+    pub(crate) fn resolve(&self) -> OwnerFilter {
         let Self { pid, comm, unit, container } = self;
         OwnerFilter {
             pids: pid.clone(),

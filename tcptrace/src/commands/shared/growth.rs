@@ -14,7 +14,7 @@ const SHORTEST_NS: u64 = 5_000_000_000;
 
 /// When samples are taken: the same moments for all processes.
 #[derive(Clone, Debug)]
-pub struct SampleTimes {
+pub(crate) struct SampleTimes {
     times: Vec<u64>,
     /// Of so many chances to take a sample, one is taken.
     stride: u32,
@@ -29,7 +29,7 @@ impl Default for SampleTimes {
 
 /// What is to be done with a process's samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sampling {
+pub(crate) enum Sampling {
     /// Nothing this time.
     Skip,
     /// Take one.
@@ -40,7 +40,7 @@ pub enum Sampling {
 
 impl SampleTimes {
     /// Called at regular intervals, with CLOCK_MONOTONIC in nanoseconds.
-    pub fn tick(&mut self, now_ns: u64) -> Sampling {
+    pub(crate) fn tick(&mut self, now_ns: u64) -> Sampling {
         self.chances += 1;
         if self.chances < self.stride {
             return Sampling::Skip;
@@ -64,13 +64,13 @@ fn thin<T: Copy>(samples: &mut Vec<T>) {
 
 /// The number of stuck sockets of one process, at each of the sample times since it first had one.
 #[derive(Clone, Debug, Default)]
-pub struct Series {
+pub(crate) struct Series {
     counts: Vec<u32>,
 }
 
 impl Series {
     /// Takes a sample, as [`SampleTimes::tick`] said, of which the times are in `times`.
-    pub fn take(&mut self, times: &SampleTimes, sampling: Sampling, count: u64) {
+    pub(crate) fn take(&mut self, times: &SampleTimes, sampling: Sampling, count: u64) {
         if sampling == Sampling::Skip {
             return;
         }
@@ -83,7 +83,7 @@ impl Series {
     }
 
     /// Sockets a minute; `None` when there are too few samples to tell.
-    pub fn per_minute(&self, times: &SampleTimes) -> Option<f64> {
+    pub(crate) fn per_minute(&self, times: &SampleTimes) -> Option<f64> {
         let samples: Vec<(u64, u32)> = times.times.iter().copied().zip(self.counts.iter().copied()).collect();
         let (first, last) = (samples.first()?.0, samples.last()?.0);
         if samples.len() < FEWEST_SAMPLES || last.saturating_sub(first) < SHORTEST_NS {
@@ -105,7 +105,7 @@ impl Series {
 
 /// When a process runs out of descriptors at this rate, in nanoseconds from now; `None` when it does
 /// not, or not within a year.
-pub fn descriptors_run_out_in_ns(used: u64, limit: u64, per_minute: f64) -> Option<u64> {
+pub(crate) fn descriptors_run_out_in_ns(used: u64, limit: u64, per_minute: f64) -> Option<u64> {
     const YEAR_MINUTES: f64 = 525_600.0;
     if per_minute <= 0.0 {
         return None;

@@ -43,7 +43,7 @@ const LAST_LOOK_NS: u64 = 1_000_000_000;
 
 /// What to look for and where to write it.
 #[derive(Clone, Debug)]
-pub struct LiveOptions {
+pub(crate) struct LiveOptions {
     /// What the kernel side does.
     pub tracer: TracerOptions,
     /// Namespaces (inode numbers) that are wanted; none = all.
@@ -64,7 +64,7 @@ pub struct LiveOptions {
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub async fn run(options: &LiveOptions) -> Result<bool, SessionError> {
+pub(crate) async fn run(options: &LiveOptions) -> Result<bool, SessionError> {
     privilege::check()?;
     let system = |what| move |source| SessionError::System { what, source };
     let outputs = Outputs::open(&options.outputs)?;

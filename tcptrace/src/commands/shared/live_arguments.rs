@@ -23,7 +23,7 @@ const IN_TIME: Duration = Duration::from_millis(100);
 
 /// The way into the kernel.
 #[derive(Debug, Args)]
-pub struct Kernel {
+pub(crate) struct Kernel {
     /// Force a way into the kernel [default: btf where the host has it]
     #[arg(long, value_enum)]
     backend: Option<Backend>,
@@ -35,7 +35,7 @@ pub struct Kernel {
 
 /// How a live session is run and kept.
 #[derive(Debug, Args)]
-pub struct Running {
+pub(crate) struct Running {
     /// Stop by itself after this time (30s, 5m, 1h)
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub duration: Option<Duration>,
@@ -49,7 +49,7 @@ pub struct Running {
 
 /// How sockets in CLOSE_WAIT are followed.
 #[derive(Debug, Args)]
-pub struct Watching {
+pub(crate) struct Watching {
     /// A socket counts as stuck after this long in CLOSE_WAIT
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "10s")]
     pub older_than: Duration,
@@ -64,26 +64,26 @@ pub struct Watching {
 
 impl Running {
     /// Where the records go.
-    pub fn outputs(&self) -> Result<OutputOptions, String> {
+    pub(crate) fn outputs(&self) -> Result<OutputOptions, String> {
         self.output.resolve_kept(&self.keeping)
     }
 }
 
 impl Watching {
     /// What has to be watched for it.
-    pub fn calls(&self) -> TrackedCalls {
+    pub(crate) fn calls(&self) -> TrackedCalls {
         TrackedCalls { openers: !self.no_stacks, eof_reads: self.deep }
     }
 
     /// What the options mean.
-    pub fn options(&self, owners: OwnerFilter, max_sockets: u32) -> WatchOptions {
+    pub(crate) fn options(&self, owners: OwnerFilter, max_sockets: u32) -> WatchOptions {
         WatchOptions { owners, older_than: self.older_than, max_sockets: max_sockets as usize }
     }
 }
 
 impl Kernel {
     /// What the options mean, with a ring of so many bytes unless another size was typed.
-    pub fn tracer(
+    pub(crate) fn tracer(
         &self,
         filter: KernelFilter,
         track_all_states: bool,

@@ -6,7 +6,7 @@ use env_logger::{Builder, WriteStyle};
 use log::LevelFilter;
 
 /// Messages from now on go to standard error, as many as the operator wants.
-pub fn start(quiet: bool, verbose: u8) {
+pub(crate) fn start(quiet: bool, verbose: u8) {
     let level = match (quiet, verbose) {
         (true, _) => LevelFilter::Error,
         (false, 0) => LevelFilter::Info,

@@ -20,7 +20,7 @@ use crate::{
 /// Where records go.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
-pub struct OutputArguments {
+pub(crate) struct OutputArguments {
     /// Write records to FILE, `-` for standard output; repeatable. The form goes by its ending: .txt,
     /// .jsonl, .csv or .tct, each with .zst behind it to be compressed [default: -]
     #[arg(short, long, value_name = "FILE")]
@@ -49,7 +49,7 @@ pub struct OutputArguments {
 #[command(
     next_help_heading = "Files of long sessions (SIGHUP begins a new one where the present one was moved away)"
 )]
-pub struct KeepingArguments {
+pub(crate) struct KeepingArguments {
     /// A crash loses the records of this time at most [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     flush: Option<Duration>,
@@ -69,12 +69,12 @@ pub struct KeepingArguments {
 
 impl OutputArguments {
     /// What the options mean for a session that ends by itself.
-    pub fn resolve(&self) -> Result<OutputOptions, String> {
+    pub(crate) fn resolve(&self) -> Result<OutputOptions, String> {
         self.resolve_kept(&KeepingArguments::default())
     }
 
     /// What they mean for a session whose records have neither columns nor a place in a recording.
-    pub fn resolve_told(&self) -> Result<OutputOptions, String> {
+    pub(crate) fn resolve_told(&self) -> Result<OutputOptions, String> {
         let options = self.resolve()?;
         let is_other = |output: &Output| matches!(output.format, Format::Csv | Format::Tct);
         if options.outputs.iter().any(is_other) {
@@ -84,7 +84,7 @@ impl OutputArguments {
     }
 
     /// What they mean for one that may take long.
-    pub fn resolve_kept(&self, keeping: &KeepingArguments) -> Result<OutputOptions, String> {
+    pub(crate) fn resolve_kept(&self, keeping: &KeepingArguments) -> Result<OutputOptions, String> {
         let Self { output, format: _, append, force, mode, fsync } = self;
         let outputs = if output.is_empty() {
             vec![self.stdout()]

@@ -14,7 +14,7 @@ use tokio::{
 
 /// What a session is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub(crate) enum Wish {
     /// To end.
     End,
     /// To begin new files where the present ones were moved away.
@@ -22,7 +22,7 @@ pub enum Wish {
 }
 
 /// Waits for what a session is told.
-pub struct Stop {
+pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
@@ -46,7 +46,7 @@ impl Stop {
     ///
     /// # Errors
     /// When the signals cannot be waited for.
-    pub fn after(duration: Option<Duration>, has_files: bool) -> io::Result<Self> {
+    pub(crate) fn after(duration: Option<Duration>, has_files: bool) -> io::Result<Self> {
         let on_hangup = match (is_hangup_ignored(), has_files) {
             (true, _) => Hangup::Files,
             (false, false) => Hangup::End,
@@ -64,7 +64,7 @@ impl Stop {
     }
 
     /// Returns when the session is told something. May be dropped and called again.
-    pub async fn wait(&mut self) -> Wish {
+    pub(crate) async fn wait(&mut self) -> Wish {
         let deadline = self.deadline;
         let timeout = async {
             match deadline {
@@ -85,7 +85,7 @@ impl Stop {
     }
 
     /// Returns at the next signal that asks for the end.
-    pub async fn signal(&mut self) {
+    pub(crate) async fn signal(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -6,20 +6,20 @@ use std::io::{IsTerminal as _, Write as _, stderr};
 use rustix::termios::tcgetwinsize;
 
 /// The status line.
-pub struct StatusLine {
+pub(crate) struct StatusLine {
     is_enabled: bool,
     is_shown: bool,
 }
 
 impl StatusLine {
     /// A status line, unless standard error is no terminal or the operator wants it quiet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let is_enabled = stderr().is_terminal() && log::log_enabled!(log::Level::Warn);
         Self { is_enabled, is_shown: false }
     }
 
     /// Replaces the line by another.
-    pub fn show(&mut self, text: impl FnOnce() -> String) {
+    pub(crate) fn show(&mut self, text: impl FnOnce() -> String) {
         if self.is_enabled {
             // A line that wraps around could not be taken away again.
             let width = tcgetwinsize(stderr()).map_or(80, |size| usize::from(size.ws_col));
@@ -33,7 +33,7 @@ impl StatusLine {
 
     /// Takes the line away, so that records can be written.
     #[inline]
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         if self.is_shown {
             let _ = write!(stderr(), "\r\x1b[K");
             let _ = stderr().flush();

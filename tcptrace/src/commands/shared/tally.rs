@@ -57,7 +57,7 @@ struct ProcessTally {
 
 /// The sums of a session.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     processes: Vec<ProcessTally>,
     by_key: FxHashMap<ProcessKey, u32>,
     groups: Vec<Group>,
@@ -72,7 +72,7 @@ pub struct Tally {
 
 impl Tally {
     /// Notes how many sockets are stuck now; called about once a second.
-    pub fn sample(&mut self, now_ns: u64) {
+    pub(crate) fn sample(&mut self, now_ns: u64) {
         let sampling = self.sample_times.tick(now_ns);
         for tally in &mut self.processes {
             tally.series.take(&self.sample_times, sampling, tally.still_stuck);
@@ -80,22 +80,22 @@ impl Tally {
     }
 
     /// Sockets that were reported.
-    pub fn reported(&self) -> u64 {
+    pub(crate) fn reported(&self) -> u64 {
         self.reported
     }
 
     /// Reported sockets for which nobody could be named.
-    pub fn unattributed(&self) -> u64 {
+    pub(crate) fn unattributed(&self) -> u64 {
         self.unattributed
     }
 
     /// Processes that were forgotten, because there were too many and nothing of theirs is stuck.
-    pub fn forgotten(&self) -> u64 {
+    pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
     /// Counts a reported socket; the ticket to keep with it.
-    pub fn report(&mut self, finding: &Finding) -> Ticket {
+    pub(crate) fn report(&mut self, finding: &Finding) -> Ticket {
         self.reported += 1;
         if finding.owners.is_empty() {
             self.unattributed += 1;
@@ -204,7 +204,7 @@ impl Tally {
     }
 
     /// Counts a reported socket that left CLOSE_WAIT at `now_ns`.
-    pub fn end(&mut self, ticket: Ticket, since: Since, now_ns: u64) {
+    pub(crate) fn end(&mut self, ticket: Ticket, since: Since, now_ns: u64) {
         let Some(group) = self.groups.get(ticket as usize) else { return };
         for index in &group.processes {
             if let Some(tally) = self.processes.get_mut(*index as usize) {
@@ -215,7 +215,7 @@ impl Tally {
     }
 
     /// The process with this pid, if it is one of the owners of the sockets with this ticket.
-    pub fn owner(&self, ticket: Ticket, pid: u32) -> Option<Arc<ProcessIdentity>> {
+    pub(crate) fn owner(&self, ticket: Ticket, pid: u32) -> Option<Arc<ProcessIdentity>> {
         let group = self.groups.get(ticket as usize)?;
         group
             .processes
@@ -226,7 +226,7 @@ impl Tally {
     }
 
     /// The process whose stuck sockets become more the fastest, with its rate in sockets a minute.
-    pub fn steepest(&self) -> Option<(Arc<ProcessIdentity>, f64)> {
+    pub(crate) fn steepest(&self) -> Option<(Arc<ProcessIdentity>, f64)> {
         self.processes
             .iter()
             .filter_map(|tally| Some((tally, tally.series.per_minute(&self.sample_times)?)))
@@ -236,13 +236,13 @@ impl Tally {
     }
 
     /// Pids of all processes, in the order of [`Tally::summary`]'s argument.
-    pub fn pids(&self) -> Vec<u32> {
+    pub(crate) fn pids(&self) -> Vec<u32> {
         self.processes.iter().map(|tally| tally.process.pid).collect()
     }
 
     /// Sums up. `stuck` are the sockets that are stuck still; `uses` the descriptors of each of
     /// [`Tally::pids`].
-    pub fn summary(
+    pub(crate) fn summary(
         &mut self,
         stuck: impl Iterator<Item = (Socket, Since, Ticket)>,
         uses: &[DescriptorUse],

@@ -1,7 +1,8 @@
 //! Takes records out of the ring, decodes them, and counts what became of each.
 
 use crate::{
-    kernel::{Backend, CallMemory, Identity, LoadError, Tracer, TracerOptions, decode},
+    kernel::{Backend, CallMemory, LoadError, Tracer, TracerOptions, decode},
+    model::socket::Identity,
     model::{record::Totals, transition::Transition},
 };
 
@@ -9,7 +10,7 @@ use crate::{
 const BATCH: usize = 16_384;
 
 /// The tracer with its decoder and counters.
-pub struct Pump {
+pub(crate) struct Pump {
     tracer: Tracer,
     identity: Identity,
     records: u64,
@@ -21,7 +22,7 @@ impl Pump {
     ///
     /// # Errors
     /// As for [`Tracer::start`].
-    pub fn start(options: &TracerOptions) -> Result<Self, LoadError> {
+    pub(crate) fn start(options: &TracerOptions) -> Result<Self, LoadError> {
         let tracer = Tracer::start(options)?;
         let identity = match tracer.backend() {
             Backend::Btf => Identity::Cookie,
@@ -31,17 +32,17 @@ impl Pump {
     }
 
     /// Which way into the kernel was taken.
-    pub fn backend(&self) -> Backend {
+    pub(crate) fn backend(&self) -> Backend {
         self.tracer.backend()
     }
 
     /// Hands out the memory of openers, once.
-    pub fn take_calls(&mut self) -> Option<CallMemory> {
+    pub(crate) fn take_calls(&mut self) -> Option<CallMemory> {
         self.tracer.take_calls()
     }
 
     /// What tells sockets apart.
-    pub fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         self.identity
     }
 
@@ -49,12 +50,12 @@ impl Pump {
     ///
     /// # Errors
     /// As for [`Tracer::readable`].
-    pub async fn readable(&self) -> std::io::Result<()> {
+    pub(crate) async fn readable(&self) -> std::io::Result<()> {
         self.tracer.readable().await
     }
 
     /// Takes a batch; returns whether there may be more.
-    pub fn take(&mut self, mut visit: impl FnMut(Transition)) -> bool {
+    pub(crate) fn take(&mut self, mut visit: impl FnMut(Transition)) -> bool {
         let Self { tracer, identity, records, undecodable } = self;
         let count = tracer.drain(BATCH, |bytes| match decode::transition(bytes, *identity) {
             Ok(transition) => {
@@ -72,7 +73,7 @@ impl Pump {
     }
 
     /// What became of the records so far.
-    pub fn totals(&mut self) -> Totals {
+    pub(crate) fn totals(&mut self) -> Totals {
         let counted = self.tracer.counted();
         Totals {
             records: self.records,

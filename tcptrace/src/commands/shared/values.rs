@@ -5,26 +5,26 @@ use std::{net::IpAddr, time::Duration};
 use crate::model::connection_filter::AddressRange;
 
 /// A time: `500ms`, `30s`, `5m`, `1h 30m`.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; a time is a number with a unit, like 500ms, 30s, 5m or 1h"))
 }
 
 /// A time that is not zero.
-pub fn positive_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     let wrong = || "a time longer than nothing, like 10m, 1h or 1d".to_owned();
     duration(text).and_then(|duration| if duration.is_zero() { Err(wrong()) } else { Ok(duration) })
 }
 
 /// A size of the ring buffer in bytes, with K, M or G; rounded up to a power of two.
-pub fn ring_bytes(text: &str) -> Result<u32, String> {
+pub(crate) fn ring_bytes(text: &str) -> Result<u32, String> {
     let wrong = || "a size is a number of bytes from 64K to 1G, like 4194304, 4096K or 4M".to_owned();
     let bytes = bytes(text).filter(|bytes| (65_536..=1 << 30).contains(bytes)).ok_or_else(wrong)?;
     u32::try_from(bytes.next_power_of_two()).map_err(|_| wrong())
 }
 
 /// A size of files in bytes, with K, M, G or T.
-pub fn file_bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn file_bytes(text: &str) -> Result<u64, String> {
     let wrong = || "a size is a number of bytes, 64K at least, like 65536, 100M or 2G".to_owned();
     bytes(text).filter(|bytes| *bytes >= 65_536).ok_or_else(wrong)
 }
@@ -42,7 +42,7 @@ fn bytes(text: &str) -> Option<u64> {
 }
 
 /// An address, or a range of them in CIDR notation.
-pub fn address_range(text: &str) -> Result<AddressRange, String> {
+pub(crate) fn address_range(text: &str) -> Result<AddressRange, String> {
     let wrong = || "an address or a range like 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32".to_owned();
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
@@ -58,14 +58,14 @@ pub fn address_range(text: &str) -> Result<AddressRange, String> {
 }
 
 /// A share in percent, from 1 to 100.
-pub fn percent(text: &str) -> Result<u64, String> {
+pub(crate) fn percent(text: &str) -> Result<u64, String> {
     let number = text.trim_end().strip_suffix('%').unwrap_or(text).trim();
     let percent = number.parse().ok().filter(|percent| (1..=100).contains(percent));
     percent.ok_or_else(|| "a share is a whole number from 1 to 100, like 80% or 80".to_owned())
 }
 
 /// Permissions of a file, in octal.
-pub fn mode(text: &str) -> Result<u32, String> {
+pub(crate) fn mode(text: &str) -> Result<u32, String> {
     let wrong = || "permissions are octal digits like 0600, 0640 or 644".to_owned();
     u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777).ok_or_else(wrong)
 }

@@ -41,7 +41,7 @@ const ECONNABORTED: u16 = 103;
 
 /// Which sockets in CLOSE_WAIT are wanted, and when.
 #[derive(Clone, Debug)]
-pub struct WatchOptions {
+pub(crate) struct WatchOptions {
     /// Whose sockets are wanted.
     pub owners: OwnerFilter,
     /// A socket is stuck after this long in CLOSE_WAIT.
@@ -59,7 +59,7 @@ impl WatchOptions {
 }
 
 /// The sockets in CLOSE_WAIT, and the thread that looks at them.
-pub struct Watch {
+pub(crate) struct Watch {
     options: WatchOptions,
     /// Connections that are wanted. The kernel side filters transitions; what was there first is filtered
     /// here.
@@ -103,7 +103,7 @@ impl Watch {
     ///
     /// # Errors
     /// When the host lacks what finding owners needs.
-    pub fn start(
+    pub(crate) fn start(
         options: WatchOptions,
         filter: KernelFilter,
         netns: Vec<u32>,
@@ -121,7 +121,7 @@ impl Watch {
     }
 
     /// Takes a transition of a socket that is wanted; the end of a reported socket, if it is one.
-    pub fn observe(&mut self, transition: &Transition, clock: WallClock) -> Option<LeakEnd> {
+    pub(crate) fn observe(&mut self, transition: &Transition, clock: WallClock) -> Option<LeakEnd> {
         let left = self.table.observe(transition)?;
         let ticket = left.ticket?;
         let end = self.end(&left, ticket, transition, clock);
@@ -153,12 +153,12 @@ impl Watch {
     ///
     /// # Errors
     /// When that thread has ended.
-    pub async fn answer(&mut self) -> Result<Answer, WorkerGone> {
+    pub(crate) async fn answer(&mut self) -> Result<Answer, WorkerGone> {
         self.worker.answer().await
     }
 
     /// Takes an answer; the records that come of it.
-    pub fn take_answer(&mut self, answer: Answer, clock: WallClock) -> Vec<Record> {
+    pub(crate) fn take_answer(&mut self, answer: Answer, clock: WallClock) -> Vec<Record> {
         match answer {
             Answer::Seeds(seeds) => {
                 for seed in &seeds {
@@ -208,7 +208,7 @@ impl Watch {
     }
 
     /// Has the sockets looked at that have come due; called every 100 ms or so.
-    pub fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         if !self.worker.is_busy() {
             let due = self.table.take_due(monotonic_ns(), BATCH);
             if !due.is_empty() {
@@ -218,13 +218,13 @@ impl Watch {
     }
 
     /// Notes how many sockets are stuck; called about once a second.
-    pub fn sample(&mut self) {
+    pub(crate) fn sample(&mut self) {
         self.tally.sample(monotonic_ns());
     }
 
     /// Has the descriptors counted of the process whose stuck sockets grow the fastest, for the status
     /// line; called every ten seconds or so.
-    pub fn begin_forecast(&mut self) {
+    pub(crate) fn begin_forecast(&mut self) {
         if self.worker.is_busy() {
             return;
         }
@@ -236,7 +236,7 @@ impl Watch {
     }
 
     /// What the status line says of it.
-    pub fn status(&self) -> String {
+    pub(crate) fn status(&self) -> String {
         format!(
             "{} in CLOSE_WAIT, {} reported{}",
             plural(self.table.len() as u64, "socket"),
@@ -249,7 +249,7 @@ impl Watch {
     ///
     /// # Errors
     /// When that thread has ended.
-    pub async fn finish_looking(&mut self, clock: WallClock) -> Result<Vec<Record>, SessionError> {
+    pub(crate) async fn finish_looking(&mut self, clock: WallClock) -> Result<Vec<Record>, SessionError> {
         let mut records = Vec::new();
         while self.worker.is_busy() {
             let answer = self.worker.answer().await?;
@@ -263,7 +263,11 @@ impl Watch {
     ///
     /// # Errors
     /// When the thread that looks at processes has ended.
-    pub async fn sum_up(&mut self, summary: &mut Summary, ended_ns: u64) -> Result<bool, SessionError> {
+    pub(crate) async fn sum_up(
+        &mut self,
+        summary: &mut Summary,
+        ended_ns: u64,
+    ) -> Result<bool, SessionError> {
         self.worker.ask_for_descriptor_use(self.tally.pids());
         let uses = match self.worker.answer().await? {
             Answer::DescriptorUse(uses) => uses,

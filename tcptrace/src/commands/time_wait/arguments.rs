@@ -17,7 +17,7 @@ use crate::{kernel::TrackedCalls, model::state::StateSet};
 const MAX_SOCKETS: u32 = 262_144;
 
 #[derive(Debug, Args)]
-pub struct TimeWaitArguments {
+pub(crate) struct TimeWaitArguments {
     /// Watch who closes first until stopped; on a terminal the view is refreshed
     #[arg(long)]
     watch: bool,
@@ -48,7 +48,7 @@ pub struct TimeWaitArguments {
 
 impl TimeWaitArguments {
     /// What the options mean.
-    pub fn resolve(&self) -> Result<TimeWaitOptions, String> {
+    pub(crate) fn resolve(&self) -> Result<TimeWaitOptions, String> {
         let Self {
             watch,
             duration,

@@ -37,7 +37,7 @@ const MOST_ONE_BY_ONE: usize = 8;
 const MOST_CLOSERS: usize = 64;
 
 /// What is known beside the look itself.
-pub struct Knowledge<'a> {
+pub(crate) struct Knowledge<'a> {
     /// The running kernel.
     pub kernel: Option<KernelVersion>,
     /// Lines of files that set something, for the namespace of this process.
@@ -56,7 +56,7 @@ pub struct Knowledge<'a> {
 
 /// Closings a second.
 #[derive(Debug, Default)]
-pub struct Rates {
+pub(crate) struct Rates {
     counts: HashMap<(u32, Destination), u64>,
     /// The time they came in; `None` when nothing is traced, or not for long enough.
     over_ns: Option<u64>,
@@ -64,7 +64,7 @@ pub struct Rates {
 
 impl Rates {
     /// Sorts the closings of late by the destinations of a look.
-    pub fn of(closings: &mut Closings, look: &Look, now_ns: u64) -> Self {
+    pub(crate) fn of(closings: &mut Closings, look: &Look, now_ns: u64) -> Self {
         let Some((over_ns, lately)) = closings.lately(now_ns) else { return Self::default() };
         let mut counts = HashMap::new();
         for closing in lately {
@@ -89,7 +89,7 @@ impl Rates {
 }
 
 /// A namespace with its destinations, the largest first.
-pub fn namespace(
+pub(crate) fn namespace(
     look: &NamespaceLook,
     knowledge: &Knowledge<'_>,
     clock: WallClock,

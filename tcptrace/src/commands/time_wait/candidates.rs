@@ -7,7 +7,7 @@ use crate::model::owner::{Evidence, Owner};
 use crate::{host::world::Roots, inspect::proc_fd, model::holders::Holders, process::cache::People};
 
 /// The holders of sockets, by the sockets' inode numbers. Reads every descriptor table of the host once.
-pub fn holders(
+pub(crate) fn holders(
     roots: &Roots,
     connections: &FxHashSet<u32>,
     listeners: &FxHashSet<u32>,

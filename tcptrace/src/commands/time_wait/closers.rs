@@ -28,7 +28,7 @@ const FRESH_NS: u64 = 1_000_000_000;
 const IDLE_NS: u64 = 130_000_000_000;
 
 /// The processes that were seen closing sockets.
-pub struct Closers {
+pub(crate) struct Closers {
     reader: ProcessReader,
     kept: FxHashMap<CloserId, Kept>,
     by_pid: FxHashMap<u32, Seen>,
@@ -58,7 +58,7 @@ struct Budget {
 
 impl Closers {
     /// Knows nobody yet; `proc_root` is /proc.
-    pub fn new(proc_root: &Path) -> Self {
+    pub(crate) fn new(proc_root: &Path) -> Self {
         Self {
             reader: ProcessReader::new(proc_root, clock::booted()),
             kept: FxHashMap::default(),
@@ -71,7 +71,7 @@ impl Closers {
 
     /// The process of a task that closed a socket at `ktime_ns` (CLOCK_MONOTONIC, nanoseconds). `None` when there is
     /// no room, not even for its name.
-    pub fn identify(&mut self, task: &Task, ktime_ns: u64) -> Option<CloserId> {
+    pub(crate) fn identify(&mut self, task: &Task, ktime_ns: u64) -> Option<CloserId> {
         let seen = self.by_pid.get(&task.pid).copied();
         let closer = match seen {
             Some(seen)
@@ -91,7 +91,7 @@ impl Closers {
     }
 
     /// Who that was.
-    pub fn process(&self, closer: CloserId) -> Option<&Arc<ProcessIdentity>> {
+    pub(crate) fn process(&self, closer: CloserId) -> Option<&Arc<ProcessIdentity>> {
         self.kept.get(&closer).map(|kept| &kept.process)
     }
 

@@ -20,7 +20,7 @@ const SHORTEST_NS: u64 = 1_000_000_000;
 
 /// A connection that was closed here first.
 #[derive(Clone, Copy, Debug)]
-pub struct Closing {
+pub(crate) struct Closing {
     /// CLOCK_MONOTONIC, nanoseconds.
     pub ktime_ns: u64,
     /// Its network namespace, where this kernel tells.
@@ -49,7 +49,7 @@ impl Generation {
 
 /// The closings of a session, as far back as minisockets go.
 #[derive(Debug)]
-pub struct Closings {
+pub(crate) struct Closings {
     young: Generation,
     old: Generation,
     lately: VecDeque<Closing>,
@@ -61,7 +61,7 @@ pub struct Closings {
 
 impl Closings {
     /// Begins at `now_ns`, and keeps up to `most` closings.
-    pub fn new(now_ns: u64, most: usize) -> Self {
+    pub(crate) fn new(now_ns: u64, most: usize) -> Self {
         let generation = || Generation { began_ns: now_ns, ..Generation::default() };
         Self {
             young: generation(),
@@ -76,12 +76,12 @@ impl Closings {
     /// Whether a transition is one by which this host closes first. Then, and in this direction only, the
     /// task on the CPU is the one that closes: by close(), by shutdown(), or by ending. (A socket that is not
     /// established yet can be shut down by an interrupt.)
-    pub fn is_closing(transition: &Transition) -> bool {
+    pub(crate) fn is_closing(transition: &Transition) -> bool {
         transition.old_state == State::Established && transition.new_state == State::FinWait1
     }
 
     /// Remembers that a socket was closed, and by whom if that is known.
-    pub fn remember(&mut self, transition: &Transition, closer: Option<CloserId>) {
+    pub(crate) fn remember(&mut self, transition: &Transition, closer: Option<CloserId>) {
         let Transition { ktime_ns, socket, is_mptcp, .. } = *transition;
         self.make_room(ktime_ns);
         if let Some(closer) = closer {
@@ -110,7 +110,7 @@ impl Closings {
     }
 
     /// Who closed the socket that has become a minisocket.
-    pub fn closer(&self, cookie: u64, netns: u32, endpoints: &Endpoints) -> Option<CloserId> {
+    pub(crate) fn closer(&self, cookie: u64, netns: u32, endpoints: &Endpoints) -> Option<CloserId> {
         let generations = [&self.young, &self.old];
         let by_cookie = generations.iter().find_map(|generation| generation.by_cookie.get(&cookie));
         let by_address = || {
@@ -123,7 +123,7 @@ impl Closings {
     }
 
     /// The closings of late, and the time in nanoseconds that they came in; `None` when it is too short.
-    pub fn lately(&mut self, now_ns: u64) -> Option<(u64, impl Iterator<Item = &Closing>)> {
+    pub(crate) fn lately(&mut self, now_ns: u64) -> Option<(u64, impl Iterator<Item = &Closing>)> {
         let from = now_ns.saturating_sub(LATELY_NS).max(self.began_ns);
         let is_full = self.lately.len() >= MOST_LATELY;
         while self.lately.front().is_some_and(|first| first.ktime_ns < from) {
@@ -135,7 +135,7 @@ impl Closings {
     }
 
     /// Closings that were forgotten before their minisockets were gone.
-    pub fn evicted(&self) -> u64 {
+    pub(crate) fn evicted(&self) -> u64 {
         self.evicted
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Left {
 
 /// What is known of one destination.
 #[derive(Clone, Debug, Default)]
-pub struct Group {
+pub(crate) struct Group {
     /// Minisockets at a local port that connect() chooses from.
     pub(super) chosen: Left,
     /// Minisockets at any other: those of services, and where the application chose the port.
@@ -64,22 +64,22 @@ pub struct Group {
 
 impl Group {
     /// Sockets in TIME_WAIT.
-    pub fn time_wait(&self) -> u64 {
+    pub(crate) fn time_wait(&self) -> u64 {
         (self.chosen.time_wait.len() + self.elsewhere.time_wait.len()) as u64
     }
 
     /// Minisockets in FIN_WAIT2: the peer has not closed yet.
-    pub fn fin_wait2(&self) -> u64 {
+    pub(crate) fn fin_wait2(&self) -> u64 {
         (self.chosen.fin_wait2.len() + self.elsewhere.fin_wait2.len()) as u64
     }
 
     /// Both.
-    pub fn minisockets(&self) -> u64 {
+    pub(crate) fn minisockets(&self) -> u64 {
         self.time_wait() + self.fin_wait2()
     }
 
     /// Milliseconds until the oldest in TIME_WAIT is gone.
-    pub fn oldest_left_ms(&self) -> Option<u32> {
+    pub(crate) fn oldest_left_ms(&self) -> Option<u32> {
         self.all_time_wait().min()
     }
 
@@ -109,7 +109,7 @@ impl Group {
     }
 
     /// Inode numbers of sockets that belong to it and may be held by somebody: open connections first.
-    pub fn inodes(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn inodes(&self) -> impl Iterator<Item = u32> {
         self.connections.iter().chain(&self.listeners).copied()
     }
 
@@ -128,7 +128,7 @@ impl Group {
     /// How many became minisockets a second lately, by the time that each has left; ports that were taken over again
     /// since do not show. `None` when they are too few to tell.
     #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
-    pub fn entered_per_second(&self, fin_timeout_ms: u32, reuse: Reuse) -> Option<f64> {
+    pub(crate) fn entered_per_second(&self, fin_timeout_ms: u32, reuse: Reuse) -> Option<f64> {
         // What can be taken over again after a second is sure to be there for a second only.
         let window = match reuse {
             Reuse::After(delay) => LATELY_MS.min(delay.max(100)),
@@ -145,7 +145,7 @@ impl Group {
     }
 
     /// The local ports of the destination, of which there are `total`.
-    pub fn ports(&self, total: u64, reuse: Reuse, fin_timeout_ms: u32) -> Ports {
+    pub(crate) fn ports(&self, total: u64, reuse: Reuse, fin_timeout_ms: u32) -> Ports {
         let Left { time_wait, fin_wait2 } = &self.chosen;
         if let Reuse::After(delay) = reuse {
             // connect() may take what has been in TIME_WAIT for longer than that.
@@ -166,7 +166,7 @@ impl Group {
     }
 
     /// Ports that connect() chooses from and that are in use, whether or not they can be taken over.
-    pub fn ports_used(&self) -> u64 {
+    pub(crate) fn ports_used(&self) -> u64 {
         self.open_in_budget + (self.chosen.time_wait.len() + self.chosen.fin_wait2.len()) as u64
     }
 }

@@ -46,7 +46,7 @@ const REST: u64 = 9;
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub async fn run_live(options: &TimeWaitOptions, live: &LiveLooks) -> Result<bool, SessionError> {
+pub(crate) async fn run_live(options: &TimeWaitOptions, live: &LiveLooks) -> Result<bool, SessionError> {
     privilege::check()?;
     let system = |what| move |source| SessionError::System { what, source };
     let mut stop = Stop::after(live.duration, false).map_err(system("wait for signals"))?;

@@ -20,7 +20,7 @@ use crate::{
 
 /// Which connections are wanted.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// Which of a namespace.
     pub filter: &'a KernelFilter,
     /// Which namespaces; none = all that have something to tell.
@@ -29,7 +29,7 @@ pub struct Wanted<'a> {
 
 /// What was found in a namespace.
 #[derive(Debug)]
-pub struct NamespaceLook {
+pub(crate) struct NamespaceLook {
     /// Its inode number.
     pub netns: u32,
     /// Whether it is the one of this process, which the host's files are for.
@@ -48,7 +48,7 @@ pub struct NamespaceLook {
 
 /// What was found on the host.
 #[derive(Debug, Default)]
-pub struct Look {
+pub(crate) struct Look {
     /// Namespaces with something to tell; this process's own first.
     pub namespaces: Vec<NamespaceLook>,
     /// Namespaces that were looked into.
@@ -61,7 +61,7 @@ pub struct Look {
 ///
 /// # Errors
 /// When the kernel does not list sockets at all.
-pub fn look(
+pub(crate) fn look(
     roots: &Roots,
     wanted: Wanted<'_>,
     closings: Option<&Closings>,

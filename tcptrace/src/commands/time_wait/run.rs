@@ -45,7 +45,7 @@ const IN_FILES: [&str; 6] = [
 
 /// What to look at and where to write it.
 #[derive(Clone, Debug)]
-pub struct TimeWaitOptions {
+pub(crate) struct TimeWaitOptions {
     /// Connections that are wanted.
     pub filter: KernelFilter,
     /// Namespaces (inode numbers) that are wanted; none = all.
@@ -66,7 +66,7 @@ pub struct TimeWaitOptions {
 
 /// Looks at intervals.
 #[derive(Clone, Debug)]
-pub struct LiveLooks {
+pub(crate) struct LiveLooks {
     /// What the kernel side does.
     pub tracer: TracerOptions,
     /// Time between looks; `None` goes by the output.
@@ -79,7 +79,7 @@ pub struct LiveLooks {
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub fn run_once(options: &TimeWaitOptions) -> Result<bool, SessionError> {
+pub(crate) fn run_once(options: &TimeWaitOptions) -> Result<bool, SessionError> {
     privilege::warn_of_losses();
     let outputs = Outputs::open(&options.outputs)?;
     let (started_ns, clock) = (monotonic_ns(), WallClock::now());

@@ -18,14 +18,14 @@ use crate::{
 };
 
 /// Destinations told apart in a namespace; minisockets of further ones are counted.
-pub const MAX_DESTINATIONS: usize = 16_384;
+pub(crate) const MAX_DESTINATIONS: usize = 16_384;
 
 /// So many destinations with a single minisocket each, all at one local port, are one service.
 const FEWEST_CLIENTS: u32 = 3;
 
 /// What the kernel listed of a namespace.
 #[derive(Debug)]
-pub struct Table {
+pub(crate) struct Table {
     /// The local ports that connect() chooses from; `None` when they are not known.
     pub ports: Option<PortBudget>,
     /// Sockets in TIME_WAIT, whether or not they were asked for.
@@ -43,7 +43,7 @@ pub struct Table {
 
 impl Table {
     /// Knows nothing yet but the ports.
-    pub fn new(ports: Option<PortBudget>) -> Self {
+    pub(crate) fn new(ports: Option<PortBudget>) -> Self {
         Self {
             ports,
             time_wait: 0,
@@ -56,7 +56,7 @@ impl Table {
     }
 
     /// Takes a socket that listens or is bound.
-    pub fn bound(&mut self, socket: &DiagSocket) {
+    pub(crate) fn bound(&mut self, socket: &DiagSocket) {
         if let Some(ports) = &mut self.ports {
             ports.bind(socket.local.port());
         }
@@ -67,7 +67,7 @@ impl Table {
 
     /// Takes a minisocket; `closer` is whoever was seen closing the socket that it was. One that is not
     /// wanted is counted, and no more.
-    pub fn minisocket(&mut self, socket: &DiagSocket, is_wanted: bool, closer: Option<CloserId>) {
+    pub(crate) fn minisocket(&mut self, socket: &DiagSocket, is_wanted: bool, closer: Option<CloserId>) {
         let Some(left) = socket.minisocket_left_ms else { return };
         if !self.seen.insert(socket.cookie) {
             return;
@@ -98,7 +98,7 @@ impl Table {
 
     /// All minisockets have been told. Connections at the port of a service that nobody listens at any
     /// more have each looked like one of their own until now.
-    pub fn minisockets_told(&mut self) {
+    pub(crate) fn minisockets_told(&mut self) {
         self.seen = FxHashSet::default();
         let single = |(key, group): (&Destination, &Group)| match key {
             Destination::Outgoing { local, remote } if group.minisockets() == 1 => {
@@ -130,7 +130,7 @@ impl Table {
     }
 
     /// Takes a connection that is open; only those at a known destination matter.
-    pub fn open(&mut self, socket: &DiagSocket) {
+    pub(crate) fn open(&mut self, socket: &DiagSocket) {
         if socket.minisocket_left_ms.is_some() {
             return;
         }
@@ -150,12 +150,12 @@ impl Table {
     }
 
     /// Whether there is no destination.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 
     /// Where a connection belongs: to the service that it was made to, or to its peer.
-    pub fn destination(&self, endpoints: &Endpoints) -> Destination {
+    pub(crate) fn destination(&self, endpoints: &Endpoints) -> Destination {
         let Endpoints { local, remote } = *endpoints;
         let service = Destination::Incoming { local };
         let is_service = local.listened_at().iter().any(|address| self.listeners.contains_key(address))
@@ -164,12 +164,12 @@ impl Table {
     }
 
     /// Whether something of this destination was listed.
-    pub fn contains(&self, destination: &Destination) -> bool {
+    pub(crate) fn contains(&self, destination: &Destination) -> bool {
         self.groups.contains_key(destination)
     }
 
     /// The destinations, in no order.
-    pub fn groups(&self) -> impl Iterator<Item = (&Destination, &Group)> {
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (&Destination, &Group)> {
         self.groups.iter()
     }
 }

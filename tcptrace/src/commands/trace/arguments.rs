@@ -23,7 +23,7 @@ const LIVE_ONLY: [&str; 8] =
     ["owners", "older_than", "no_stacks", "deep", "max_sockets", "duration", "backend", "ring_size"];
 
 #[derive(Debug, Args)]
-pub struct TraceArguments {
+pub(crate) struct TraceArguments {
     /// Print a session that was kept (.tct or JSON Lines, compressed or not; `-` is standard input) as if it were
     /// live; needs no root
     #[arg(long, value_name = "FILE", conflicts_with_all = LIVE_ONLY)]
@@ -52,14 +52,14 @@ impl TraceArguments {
     }
 
     /// What the options of a replay mean.
-    pub fn resolve_replay(&self, file: &Path) -> Result<ReplayOptions, String> {
+    pub(crate) fn resolve_replay(&self, file: &Path) -> Result<ReplayOptions, String> {
         let outputs = self.running.outputs()?;
         let (filter, netns) = self.filters.resolve(self.states())?;
         Ok(ReplayOptions { file: file.to_owned(), filter, netns, outputs })
     }
 
     /// What the options mean.
-    pub fn resolve(&self) -> Result<LiveOptions, String> {
+    pub(crate) fn resolve(&self) -> Result<LiveOptions, String> {
         let Self { replay: _, state: _, owners, watching, max_sockets, running, filters } = self;
         let outputs = running.outputs()?;
         let states = self.states();

@@ -28,7 +28,7 @@ const RECORDS_A_FLUSH: u64 = 4096;
 
 /// What to replay and where to write it.
 #[derive(Clone, Debug)]
-pub struct ReplayOptions {
+pub(crate) struct ReplayOptions {
     /// The session.
     pub file: PathBuf,
     /// Which of its records are wanted; those that are about no socket are always.
@@ -43,7 +43,7 @@ pub struct ReplayOptions {
 ///
 /// # Errors
 /// When the session cannot be read, some of it is missing, or the output could not be written.
-pub async fn run(options: &ReplayOptions) -> Result<(), SessionError> {
+pub(crate) async fn run(options: &ReplayOptions) -> Result<(), SessionError> {
     let mut reader = Reader::open(&options.file)?;
     let header = match reader.next()? {
         Some(Record::Header(header)) => header,

@@ -5,15 +5,15 @@
 //! the moment from which on as much leaves as comes.
 
 /// The kernel's `TCP_TIMEWAIT_LEN` of include/net/tcp.h, in milliseconds; no setting changes it.
-pub const TIME_WAIT_MS: u32 = 60_000;
+pub(crate) const TIME_WAIT_MS: u32 = 60_000;
 
 /// Timers that are a minute away fire in groups, up to two to five seconds late, depending on the kernel's HZ
 /// (the levels of kernel/time/timer.c); with 250 Hz it is one second on average.
-pub const LATENESS_MS: u32 = 1_000;
+pub(crate) const LATENESS_MS: u32 = 1_000;
 
 /// The ports of one destination.
 #[derive(Clone, Debug, Default)]
-pub struct Ports {
+pub(crate) struct Ports {
     /// Those that connect() can choose from.
     pub total: u64,
     /// Those in use by what does not leave by itself.
@@ -26,13 +26,13 @@ pub struct Ports {
 
 impl Ports {
     /// Ports in use.
-    pub fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         self.held + self.leaving_ms.len() as u64
     }
 
     /// Connections a second that there will always be ports for.
     #[allow(clippy::cast_precision_loss, reason = "at most 65,536 ports")]
-    pub fn most_per_second(&self) -> f64 {
+    pub(crate) fn most_per_second(&self) -> f64 {
         self.total.saturating_sub(self.held) as f64 * 1e3 / f64::from(self.lifetime_ms.max(1))
     }
 
@@ -44,7 +44,7 @@ impl Ports {
         clippy::cast_sign_loss,
         reason = "within a minute, and at most 65,536 ports"
     )]
-    pub fn dry_in_ns(&mut self, per_second: f64) -> Option<u64> {
+    pub(crate) fn dry_in_ns(&mut self, per_second: f64) -> Option<u64> {
         if self.used() >= self.total {
             return Some(0);
         }

@@ -16,7 +16,7 @@ const WORD: usize = u64::BITS as usize;
 
 /// The ports of a namespace that connect() chooses from by itself.
 #[derive(Clone, Debug)]
-pub struct PortBudget {
+pub(crate) struct PortBudget {
     /// `ip_local_port_range`.
     pub range: RangeInclusive<u16>,
     /// How many in the range are reserved.
@@ -30,7 +30,7 @@ pub struct PortBudget {
 
 impl PortBudget {
     /// The range less what is reserved; `None` when the range is not known.
-    pub fn new(settings: &TcpSettings) -> Option<Self> {
+    pub(crate) fn new(settings: &TcpSettings) -> Option<Self> {
         let (first, last) = settings.ip_local_port_range?;
         let mut budget = Self {
             range: first..=last,
@@ -53,12 +53,12 @@ impl PortBudget {
     }
 
     /// Somebody has bound this port. Counted once, however often it is said.
-    pub fn bind(&mut self, port: u16) {
+    pub(crate) fn bind(&mut self, port: u16) {
         self.bound += u32::from(self.remove(port));
     }
 
     /// Whether connect() can choose this port.
-    pub fn contains(&self, port: u16) -> bool {
+    pub(crate) fn contains(&self, port: u16) -> bool {
         self.map.get(usize::from(port) / WORD).is_some_and(|word| word & bit(port) != 0)
     }
 

@@ -15,7 +15,7 @@ const DEFAULT_DELAY_MS: u32 = 1_000;
 
 /// What becomes of a destination's ports in TIME_WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reuse {
+pub(crate) enum Reuse {
     /// They can be taken over after so many milliseconds.
     After(u32),
     /// They cannot: `tcp_tw_reuse` is 0, or there is no such setting.
@@ -30,7 +30,12 @@ pub enum Reuse {
 
 impl Reuse {
     /// For connections between these addresses. `peer_timestamps` is what an open connection tells.
-    pub fn of(settings: &TcpSettings, local: IpAddr, remote: IpAddr, peer_timestamps: Option<bool>) -> Self {
+    pub(crate) fn of(
+        settings: &TcpSettings,
+        local: IpAddr,
+        remote: IpAddr,
+        peer_timestamps: Option<bool>,
+    ) -> Self {
         let is_loopback = local.is_loopback() || remote.is_loopback();
         let peer_timestamps =
             if is_loopback { settings.tcp_timestamps.map(|on| on != 0) } else { peer_timestamps };
@@ -44,7 +49,7 @@ impl Reuse {
     }
 
     /// The time after which a port can be taken over, where that is allowed.
-    pub fn delay_ms(settings: &TcpSettings) -> u32 {
+    pub(crate) fn delay_ms(settings: &TcpSettings) -> u32 {
         settings.tcp_tw_reuse_delay.unwrap_or(DEFAULT_DELAY_MS)
     }
 }

@@ -31,7 +31,7 @@ const MOST_DEAD_LINES: usize = 8;
 
 /// What was found out about one destination.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub(crate) struct Found {
     /// Which.
     pub destination: Destination,
     /// Sockets in TIME_WAIT.
@@ -50,7 +50,7 @@ pub struct Found {
 
 /// What was found out about a facts.
 #[derive(Clone, Debug)]
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     /// The running kernel, if its release says which it is.
     pub kernel: Option<KernelVersion>,
     /// Its settings.
@@ -68,7 +68,7 @@ pub struct Facts<'a> {
 }
 
 /// The advice that follows, the most urgent first.
-pub fn advice(facts: &Facts<'_>, found: &[Found]) -> Vec<Advice> {
+pub(crate) fn advice(facts: &Facts<'_>, found: &[Found]) -> Vec<Advice> {
     let mut advice = Vec::new();
     let mut outgoing: Vec<&Found> = found.iter().filter(|found| found.ports.is_some()).collect();
     outgoing.sort_by_key(|found| std::cmp::Reverse(found.ports.map_or(0, |ports| ports.taken())));

@@ -9,12 +9,12 @@ macro_rules! columns {
     ($($column:ident $name:literal)*) => {
         /// A column's place.
         #[derive(Clone, Copy, Debug)]
-        pub enum Column {
+        pub(crate) enum Column {
             $($column,)*
         }
 
         /// The names of all columns, in their order.
-        pub const NAMES: [&str; [$($name),*].len()] = [$($name),*];
+        pub(crate) const NAMES: [&str; [$($name),*].len()] = [$($name),*];
     };
 }
 

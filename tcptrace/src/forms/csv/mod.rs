@@ -23,13 +23,13 @@ use crate::model::{
 };
 
 /// What every table begins with.
-pub const BEGINNING: &str = "type,time,ktime_ns,cookie,";
+pub(crate) const BEGINNING: &str = "type,time,ktime_ns,cookie,";
 
 /// Room for a row on its way into the table, in bytes.
 const ROW_BYTES: usize = 4096;
 
 /// Writes rows into memory.
-pub struct Table {
+pub(crate) struct Table {
     writer: csv::Writer<Vec<u8>>,
     row: Row,
     times: TimeText,
@@ -37,31 +37,31 @@ pub struct Table {
 
 impl Table {
     /// An empty table, without the names of its columns.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { writer: writer(Vec::new()), row: Row::default(), times: TimeText::default() }
     }
 
     /// The line with the names of the columns.
-    pub fn heading() -> Vec<u8> {
+    pub(crate) fn heading() -> Vec<u8> {
         let mut line = NAMES.join(",").into_bytes();
         line.push(b'\n');
         line
     }
 
     /// Bytes so far, but for the last few rows.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.writer.get_ref().len()
     }
 
     /// Takes out what was written, and begins again with room for as much.
-    pub fn take(&mut self) -> Vec<u8> {
+    pub(crate) fn take(&mut self) -> Vec<u8> {
         let next = writer(Vec::with_capacity(self.len() + ROW_BYTES));
         // Memory takes everything.
         std::mem::replace(&mut self.writer, next).into_inner().unwrap_or_default()
     }
 
     /// Adds a record; returns whether it is one that has a row.
-    pub fn push(&mut self, record: &Record) -> bool {
+    pub(crate) fn push(&mut self, record: &Record) -> bool {
         match record {
             Record::Header(_) | Record::Summary(_) | Record::Other(_) => return false,
             // Of sessions that write no tables.

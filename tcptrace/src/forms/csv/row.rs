@@ -12,7 +12,7 @@ use super::columns::{Column, NAMES};
 use crate::model::escape::Harmless;
 
 /// The cells of a record, empty where nothing was put.
-pub struct Row {
+pub(crate) struct Row {
     text: String,
     cells: [Range<usize>; NAMES.len()],
 }
@@ -25,7 +25,7 @@ impl Default for Row {
 
 impl Row {
     /// Puts a number, a time, an address, or a word of this program's own.
-    pub fn put(&mut self, column: Column, value: impl Display) {
+    pub(crate) fn put(&mut self, column: Column, value: impl Display) {
         let start = self.text.len();
         // Memory takes everything.
         let _ = write!(self.text, "{value}");
@@ -35,24 +35,24 @@ impl Row {
     }
 
     /// Puts a value if it is known.
-    pub fn put_known(&mut self, column: Column, value: Option<impl Display>) {
+    pub(crate) fn put_known(&mut self, column: Column, value: Option<impl Display>) {
         if let Some(value) = value {
             self.put(column, value);
         }
     }
 
     /// Puts text that a stranger chose.
-    pub fn put_text(&mut self, column: Column, text: &str) {
+    pub(crate) fn put_text(&mut self, column: Column, text: &str) {
         self.put(column, NoFormula(text));
     }
 
     /// Puts text that a stranger chose, if it is known.
-    pub fn put_text_known(&mut self, column: Column, text: Option<&str>) {
+    pub(crate) fn put_text_known(&mut self, column: Column, text: Option<&str>) {
         self.put_known(column, text.map(NoFormula));
     }
 
     /// Puts numbers with spaces between them.
-    pub fn put_list(&mut self, column: Column, numbers: impl Iterator<Item: Display>) {
+    pub(crate) fn put_list(&mut self, column: Column, numbers: impl Iterator<Item: Display>) {
         let start = self.text.len();
         for (index, number) in numbers.enumerate() {
             let gap = if index == 0 { "" } else { " " };
@@ -64,7 +64,7 @@ impl Row {
     }
 
     /// Writes all cells as a line, and empties the row.
-    pub fn write(&mut self, table: &mut csv::Writer<Vec<u8>>) {
+    pub(crate) fn write(&mut self, table: &mut csv::Writer<Vec<u8>>) {
         let Self { text, cells } = self;
         let shown = cells.iter().map(|cell| text.get(cell.clone()).unwrap_or_default());
         // Memory takes everything, and all rows have the same number of cells.
@@ -75,7 +75,7 @@ impl Row {
 }
 
 /// A value of a record as the JSON form spells it.
-pub struct Spelled<T>(pub T);
+pub(crate) struct Spelled<T>(pub T);
 
 impl<T: Serialize> Display for Spelled<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

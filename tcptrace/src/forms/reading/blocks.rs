@@ -21,7 +21,7 @@ const MARK: &[u8] = b"\xfftc";
 
 /// Reads blocks.
 #[derive(Debug, Default)]
-pub struct Blocks {
+pub(crate) struct Blocks {
     present: Option<Present>,
     numbers: Numbers,
     /// Bytes are being passed over that belong to no block.
@@ -50,7 +50,7 @@ enum Next {
 
 impl Blocks {
     /// The next record, headers of sessions included; `None` when there is none (yet).
-    pub fn next(
+    pub(crate) fn next(
         &mut self,
         stream: &mut Stream,
         range: TimeRange,
@@ -69,17 +69,17 @@ impl Blocks {
     }
 
     /// A header was read that is not that of the same session again.
-    pub fn begin_session(&mut self) {
+    pub(crate) fn begin_session(&mut self) {
         self.numbers.begin_session();
     }
 
     /// Passes over these parts of the file.
-    pub fn jump(&mut self, jumps: VecDeque<(u64, u64)>) {
+    pub(crate) fn jump(&mut self, jumps: VecDeque<(u64, u64)>) {
         self.jumps = jumps;
     }
 
     /// Another file, which goes on where the last ended.
-    pub fn go_on_in_next_file(&mut self) {
+    pub(crate) fn go_on_in_next_file(&mut self) {
         let numbers = std::mem::take(&mut self.numbers);
         *self = Self { numbers, ..Self::default() };
     }
@@ -258,7 +258,7 @@ impl Blocks {
 }
 
 /// Whether a block or a file begins somewhere in these bytes.
-pub fn begins_block(bytes: &[u8]) -> bool {
+pub(crate) fn begins_block(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     while let Some(at) = rest.windows(MARK.len()).position(|bytes| bytes == MARK) {
         rest = rest.get(at..).unwrap_or_default();

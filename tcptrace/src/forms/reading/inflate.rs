@@ -7,7 +7,7 @@ use zstd::zstd_safe::{
 use super::{error::ReadError, source::Source};
 
 /// What a zstd frame begins with (RFC 8878, 3.1.1).
-pub const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+pub(crate) const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Bytes read at once.
 const INPUT_BYTES: usize = 128 * 1024;
@@ -17,7 +17,7 @@ const WINDOW_LOG: u32 = 23;
 
 /// What came of an attempt to get more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inflated {
+pub(crate) enum Inflated {
     /// So many bytes, 0 when there are none (yet).
     Bytes(usize),
     /// A frame is damaged: what comes next does not follow on what came before.
@@ -25,7 +25,7 @@ pub enum Inflated {
 }
 
 /// A decompressor.
-pub struct Inflate {
+pub(crate) struct Inflate {
     context: DCtx<'static>,
     input: Box<[u8]>,
     start: usize,
@@ -41,7 +41,7 @@ impl Inflate {
     ///
     /// # Errors
     /// When there is no memory for it.
-    pub fn new(begun: &[u8], source: &Source) -> Result<Self, ReadError> {
+    pub(crate) fn new(begun: &[u8], source: &Source) -> Result<Self, ReadError> {
         let refused = || ReadError::System {
             path: source.path().to_owned(),
             source: std::io::ErrorKind::OutOfMemory.into(),
@@ -56,7 +56,7 @@ impl Inflate {
     }
 
     /// Whether bytes have come that are not whole yet.
-    pub fn is_pending(&self) -> bool {
+    pub(crate) fn is_pending(&self) -> bool {
         self.is_mid_frame || self.start < self.end
     }
 
@@ -64,7 +64,7 @@ impl Inflate {
     ///
     /// # Errors
     /// When the source cannot be read, or a frame needs too much memory.
-    pub fn read(&mut self, source: &mut Source, output: &mut [u8]) -> Result<Inflated, ReadError> {
+    pub(crate) fn read(&mut self, source: &mut Source, output: &mut [u8]) -> Result<Inflated, ReadError> {
         loop {
             self.look_for_frame();
             // What the context holds back comes without further input too.

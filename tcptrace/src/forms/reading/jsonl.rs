@@ -13,7 +13,7 @@ const MAX_LINE: usize = MAX_PAYLOAD;
 
 /// Reads lines.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub(crate) struct Lines {
     /// Bytes of the line to come that were looked at for its end.
     looked_at: usize,
     /// What comes, up to the end of a line, is the rest of one that is too long.
@@ -22,7 +22,11 @@ pub struct Lines {
 
 impl Lines {
     /// The next record; `None` when there is none (yet).
-    pub fn next(&mut self, stream: &mut Stream, losses: &mut Losses) -> Result<Option<Record>, ReadError> {
+    pub(crate) fn next(
+        &mut self,
+        stream: &mut Stream,
+        losses: &mut Losses,
+    ) -> Result<Option<Record>, ReadError> {
         loop {
             if let Some(length) = self.whole_line(stream) {
                 let parsed = match stream.here().get(..length).map(<[u8]>::trim_ascii) {

@@ -19,7 +19,7 @@ struct Index {
 }
 
 /// Parts of the file that can be passed over: where each begins and ends, first to last. None in what is no regular file.
-pub fn jumps(source: &Source, range: TimeRange) -> VecDeque<(u64, u64)> {
+pub(crate) fn jumps(source: &Source, range: TimeRange) -> VecDeque<(u64, u64)> {
     let index = written(source).or_else(|| rebuilt(source));
     let Some(Index { blocks, end }) = index.filter(|_| !range.is_everything()) else {
         return VecDeque::new();

@@ -24,7 +24,7 @@ use self::{
     source::{Change, Source},
     stream::Stream,
 };
-pub use self::{error::ReadError, losses::Losses};
+pub(crate) use self::{error::ReadError, losses::Losses};
 use super::tct::preamble::FILE_MAGIC;
 use crate::model::record::{Header, Record};
 

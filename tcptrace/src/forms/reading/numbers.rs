@@ -5,7 +5,7 @@ use crate::{forms::tct::IndexEntry, model::record::Totals};
 
 /// The numbers so far.
 #[derive(Debug, Default)]
-pub struct Numbers {
+pub(crate) struct Numbers {
     expected: Expected,
     /// Records that are not there, those that were dropped too.
     absent: u64,
@@ -27,23 +27,23 @@ enum Expected {
 
 impl Numbers {
     /// Another session begins, whose records are numbered from 0.
-    pub fn begin_session(&mut self) {
+    pub(crate) fn begin_session(&mut self) {
         (self.expected, self.dropped) = (Expected::First, None);
     }
 
     /// A part of the file is passed over on purpose.
-    pub fn jump(&mut self) {
+    pub(crate) fn jump(&mut self) {
         self.expected = Expected::Any;
     }
 
     /// A block of records comes: those between the last and this are missing.
-    pub fn arrive(&mut self, entry: &IndexEntry, losses: &mut Losses) {
+    pub(crate) fn arrive(&mut self, entry: &IndexEntry, losses: &mut Losses) {
         self.arrive_at(entry.first_record, losses);
         self.expected = Expected::Number(entry.next_record());
     }
 
     /// The end of a file, or the next block, is at this number.
-    pub fn arrive_at(&mut self, number: u64, losses: &mut Losses) {
+    pub(crate) fn arrive_at(&mut self, number: u64, losses: &mut Losses) {
         match self.expected {
             Expected::First => {
                 losses.before = losses.before.saturating_add(number);
@@ -56,13 +56,13 @@ impl Numbers {
     }
 
     /// So many records are not there.
-    pub fn miss(&mut self, records: u64, losses: &mut Losses) {
+    pub(crate) fn miss(&mut self, records: u64, losses: &mut Losses) {
         self.absent = self.absent.saturating_add(records);
         losses.missing = self.absent.saturating_sub(losses.dropped);
     }
 
     /// A block tells the session's counters. Those that the writer dropped are among those that are missing.
-    pub fn count(&mut self, totals: Totals, losses: &mut Losses) {
+    pub(crate) fn count(&mut self, totals: Totals, losses: &mut Losses) {
         let before = self.dropped.replace(totals.dropped).unwrap_or(totals.dropped);
         losses.dropped = losses.dropped.saturating_add(totals.dropped.saturating_sub(before));
         losses.missing = self.absent.saturating_sub(losses.dropped);

@@ -6,22 +6,22 @@ use crate::{forms::tct::IndexEntry, model::record::Record};
 
 /// From a moment to another, both included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TimeRange {
+pub(crate) struct TimeRange {
     from: Option<Timestamp>,
     to: Option<Timestamp>,
 }
 
 impl TimeRange {
-    pub fn new(from: Option<Timestamp>, to: Option<Timestamp>) -> Self {
+    pub(crate) fn new(from: Option<Timestamp>, to: Option<Timestamp>) -> Self {
         Self { from, to }
     }
 
-    pub fn is_everything(self) -> bool {
+    pub(crate) fn is_everything(self) -> bool {
         self == Self::default()
     }
 
     /// Whether a record is wanted: one of this time, or one that is about the whole session.
-    pub fn admits(self, record: &Record) -> bool {
+    pub(crate) fn admits(self, record: &Record) -> bool {
         if self.is_everything() || matches!(record, Record::Header(_)) || record.is_summary() {
             return true;
         }
@@ -30,7 +30,7 @@ impl TimeRange {
     }
 
     /// Whether a block may hold a record that is wanted.
-    pub fn touches(self, entry: &IndexEntry) -> bool {
+    pub(crate) fn touches(self, entry: &IndexEntry) -> bool {
         self.is_everything()
             || entry.has_summary
             || (self.from.is_none_or(|from| nanoseconds(from) <= entry.latest_ns)

@@ -11,7 +11,7 @@ use std::{
 use super::error::ReadError;
 
 /// Where bytes come from.
-pub struct Source {
+pub(crate) struct Source {
     path: PathBuf,
     /// `None` for standard input.
     file: Option<File>,
@@ -23,7 +23,7 @@ pub struct Source {
 
 /// What became of a file since it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// Its name stands for another file now.
     Replaced,
     /// It is shorter than what was read of it.
@@ -32,7 +32,7 @@ pub enum Change {
 
 impl Source {
     /// Opens a file; `-` is standard input.
-    pub fn open(path: &Path) -> Result<Self, ReadError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, ReadError> {
         let path = path.to_owned();
         if path.as_os_str() == "-" {
             return Ok(Self { path, file: None, is_regular: false, position: 0 });
@@ -46,7 +46,7 @@ impl Source {
     }
 
     /// Reads some bytes; 0 when there are none (yet).
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
         loop {
             let read = match &mut self.file {
                 Some(file) => file.read(buffer),
@@ -64,7 +64,7 @@ impl Source {
     }
 
     /// Reads bytes from elsewhere in a regular file; `None` where there are none.
-    pub fn read_at(&self, offset: u64, length: usize) -> Option<Vec<u8>> {
+    pub(crate) fn read_at(&self, offset: u64, length: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; length];
         let file = self.file.as_ref().filter(|_| self.is_regular)?;
         file.read_exact_at(&mut bytes, offset).ok()?;
@@ -72,13 +72,13 @@ impl Source {
     }
 
     /// Length of a regular file, in bytes.
-    pub fn length(&self) -> Option<u64> {
+    pub(crate) fn length(&self) -> Option<u64> {
         let file = self.file.as_ref().filter(|_| self.is_regular)?;
         Some(file.metadata().ok()?.len())
     }
 
     /// Goes on reading elsewhere in the file.
-    pub fn seek(&mut self, offset: u64) -> Result<(), ReadError> {
+    pub(crate) fn seek(&mut self, offset: u64) -> Result<(), ReadError> {
         let sought = match &mut self.file {
             Some(file) => file.seek(SeekFrom::Start(offset)),
             None => Err(io::ErrorKind::NotSeekable.into()),
@@ -88,7 +88,7 @@ impl Source {
     }
 
     /// What became of the file.
-    pub fn change(&self) -> Option<Change> {
+    pub(crate) fn change(&self) -> Option<Change> {
         let opened = self.file.as_ref().filter(|_| self.is_regular)?.metadata().ok()?;
         let identity = |metadata: &Metadata| (metadata.dev(), metadata.ino());
         // A name that is gone may come again: the writer is between two files.
@@ -100,13 +100,13 @@ impl Source {
     }
 
     /// Begins anew with the file that the name stands for now.
-    pub fn reopen(&mut self) -> Result<(), ReadError> {
+    pub(crate) fn reopen(&mut self) -> Result<(), ReadError> {
         *self = Self::open(&self.path)?;
         Ok(())
     }
 
     /// The name, as it was typed.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 

@@ -12,7 +12,7 @@ use super::{
 const STEP_BYTES: usize = 256 * 1024;
 
 /// A source with its decompressor, if it needs one.
-pub struct Stream {
+pub(crate) struct Stream {
     source: Source,
     inflate: Option<Inflate>,
     /// Whether the bytes were looked at for being compressed.
@@ -25,23 +25,23 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub fn new(source: Source) -> Self {
+    pub(crate) fn new(source: Source) -> Self {
         Self { source, inflate: None, is_told: false, buffer: BytesMut::new(), offset: 0, is_broken: false }
     }
 
     /// What comes next: `wanted` bytes at least, unless there are fewer (yet), or fewer that follow on each other.
-    pub fn peek(&mut self, wanted: usize) -> Result<&[u8], ReadError> {
+    pub(crate) fn peek(&mut self, wanted: usize) -> Result<&[u8], ReadError> {
         while self.buffer.len() < wanted && !self.is_broken && self.more()? {}
         Ok(&self.buffer)
     }
 
     /// What is here already.
-    pub fn here(&self) -> &[u8] {
+    pub(crate) fn here(&self) -> &[u8] {
         &self.buffer
     }
 
     /// Gets some more bytes; whether there were any.
-    pub fn more(&mut self) -> Result<bool, ReadError> {
+    pub(crate) fn more(&mut self) -> Result<bool, ReadError> {
         if self.is_broken {
             return Ok(false);
         }
@@ -83,21 +83,21 @@ impl Stream {
     }
 
     /// Passes over bytes that are here.
-    pub fn consume(&mut self, length: usize) {
+    pub(crate) fn consume(&mut self, length: usize) {
         let length = length.min(self.buffer.len());
         self.buffer.advance(length);
         self.offset += length as u64;
     }
 
     /// Takes bytes that are here.
-    pub fn take(&mut self, length: usize) -> Bytes {
+    pub(crate) fn take(&mut self, length: usize) -> Bytes {
         let length = length.min(self.buffer.len());
         self.offset += length as u64;
         self.buffer.split_to(length).freeze()
     }
 
     /// After too few bytes: whether that is because what follows does not follow on them. They are passed over then.
-    pub fn take_break(&mut self) -> bool {
+    pub(crate) fn take_break(&mut self) -> bool {
         if self.is_broken {
             self.consume(self.buffer.len());
         }
@@ -105,22 +105,22 @@ impl Stream {
     }
 
     /// Whether bytes are here that nobody took, or a compressed frame is not whole.
-    pub fn is_pending(&self) -> bool {
+    pub(crate) fn is_pending(&self) -> bool {
         !self.buffer.is_empty() || self.inflate.as_ref().is_some_and(Inflate::is_pending)
     }
 
     /// Uncompressed bytes before what comes next.
-    pub fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
     /// The source, when what lies in it is not compressed.
-    pub fn plain(&self) -> Option<&Source> {
+    pub(crate) fn plain(&self) -> Option<&Source> {
         self.inflate.is_none().then_some(&self.source)
     }
 
     /// Goes on elsewhere in a source that is not compressed.
-    pub fn seek(&mut self, offset: u64) -> Result<(), ReadError> {
+    pub(crate) fn seek(&mut self, offset: u64) -> Result<(), ReadError> {
         match offset.checked_sub(self.offset).map(usize::try_from) {
             Some(Ok(ahead)) if ahead <= self.buffer.len() => self.consume(ahead),
             _ => {
@@ -133,19 +133,19 @@ impl Stream {
     }
 
     /// What became of the source.
-    pub fn change(&self) -> Option<Change> {
+    pub(crate) fn change(&self) -> Option<Change> {
         self.source.change()
     }
 
     /// Begins anew with what the name of the source stands for now.
-    pub fn reopen(&mut self) -> Result<(), ReadError> {
+    pub(crate) fn reopen(&mut self) -> Result<(), ReadError> {
         self.source.reopen()?;
         (self.inflate, self.is_told, self.offset, self.is_broken) = (None, false, 0, false);
         self.buffer.clear();
         Ok(())
     }
 
-    pub fn source(&self) -> &Source {
+    pub(crate) fn source(&self) -> &Source {
         &self.source
     }
 }

@@ -29,7 +29,7 @@ const HAS_COOKIE: u8 = 2;
 
 /// The dictionary of a block that is being written, and the block itself: a definition stands before its first use.
 #[derive(Debug, Default)]
-pub struct Dictionary {
+pub(crate) struct Dictionary {
     /// The block.
     pub bytes: BytesMut,
     /// An entry in the making.
@@ -53,7 +53,7 @@ fn number<K: Hash + Eq, S: BuildHasher>(numbers: &mut HashMap<K, u32, S>, key: K
 
 impl Dictionary {
     /// Forgets all definitions and begins another block; what was written so far is handed out.
-    pub fn take(&mut self) -> BytesMut {
+    pub(crate) fn take(&mut self) -> BytesMut {
         let Self { bytes, entry: _, addresses, places, tasks, processes, stacks } = self;
         addresses.clear();
         places.clear();
@@ -64,7 +64,7 @@ impl Dictionary {
     }
 
     /// Writes an entry that says its length.
-    pub fn entry(&mut self, kind: u8, fill: impl FnOnce(&mut BytesMut)) {
+    pub(crate) fn entry(&mut self, kind: u8, fill: impl FnOnce(&mut BytesMut)) {
         self.entry.clear();
         fill(&mut self.entry);
         self.bytes.put_u8(kind);
@@ -72,7 +72,7 @@ impl Dictionary {
         self.bytes.put_slice(&self.entry);
     }
 
-    pub fn address(&mut self, address: IpAddr) -> u32 {
+    pub(crate) fn address(&mut self, address: IpAddr) -> u32 {
         let (number, is_new) = number(&mut self.addresses, address);
         if is_new {
             self.entry(ADDRESS, |entry| match address {
@@ -83,7 +83,7 @@ impl Dictionary {
         number
     }
 
-    pub fn place(&mut self, place: Place) -> u32 {
+    pub(crate) fn place(&mut self, place: Place) -> u32 {
         let (number, is_new) = number(&mut self.places, place);
         if is_new {
             let Place { netns, cgroup_id, is_mptcp, has_cookie } = place;
@@ -97,7 +97,7 @@ impl Dictionary {
         number
     }
 
-    pub fn task(&mut self, task: Task) -> u32 {
+    pub(crate) fn task(&mut self, task: Task) -> u32 {
         let (number, is_new) = number(&mut self.tasks, task);
         if is_new {
             let Task { pid, tid, comm } = task;
@@ -110,7 +110,7 @@ impl Dictionary {
         number
     }
 
-    pub fn process(&mut self, process: &Arc<ProcessIdentity>) -> u32 {
+    pub(crate) fn process(&mut self, process: &Arc<ProcessIdentity>) -> u32 {
         let (number, is_new) = number(&mut self.processes, Arc::clone(process));
         if is_new {
             let ProcessIdentity {
@@ -146,7 +146,7 @@ impl Dictionary {
         number
     }
 
-    pub fn stack(&mut self, stack: &Arc<Stack>) -> u32 {
+    pub(crate) fn stack(&mut self, stack: &Arc<Stack>) -> u32 {
         let (number, is_new) = number(&mut self.stacks, Arc::clone(stack));
         if is_new {
             let Stack { frames, site, is_cut } = &**stack;
@@ -165,7 +165,7 @@ impl Dictionary {
 
 /// The definitions of a block that is being read.
 #[derive(Debug, Default)]
-pub struct Definitions {
+pub(crate) struct Definitions {
     addresses: Vec<IpAddr>,
     places: Vec<Place>,
     tasks: Vec<Task>,
@@ -179,27 +179,27 @@ fn defined<T: Clone>(definitions: &[T], number: u32) -> Result<T, Malformed> {
 }
 
 impl Definitions {
-    pub fn address(&self, number: u32) -> Result<IpAddr, Malformed> {
+    pub(crate) fn address(&self, number: u32) -> Result<IpAddr, Malformed> {
         defined(&self.addresses, number)
     }
 
-    pub fn place(&self, number: u32) -> Result<Place, Malformed> {
+    pub(crate) fn place(&self, number: u32) -> Result<Place, Malformed> {
         defined(&self.places, number)
     }
 
-    pub fn task(&self, number: u32) -> Result<Task, Malformed> {
+    pub(crate) fn task(&self, number: u32) -> Result<Task, Malformed> {
         defined(&self.tasks, number)
     }
 
-    pub fn process(&self, number: u32) -> Result<Arc<ProcessIdentity>, Malformed> {
+    pub(crate) fn process(&self, number: u32) -> Result<Arc<ProcessIdentity>, Malformed> {
         defined(&self.processes, number)
     }
 
-    pub fn stack(&self, number: u32) -> Result<Arc<Stack>, Malformed> {
+    pub(crate) fn stack(&self, number: u32) -> Result<Arc<Stack>, Malformed> {
         defined(&self.stacks, number)
     }
 
-    pub fn define_address(&mut self, input: Input<'_>) -> Result<(), Malformed> {
+    pub(crate) fn define_address(&mut self, input: Input<'_>) -> Result<(), Malformed> {
         let Input(octets) = input;
         let address = match (<[u8; 4]>::try_from(octets), <[u8; 16]>::try_from(octets)) {
             (Ok(octets), _) => IpAddr::V4(Ipv4Addr::from(octets)),
@@ -210,7 +210,7 @@ impl Definitions {
         Ok(())
     }
 
-    pub fn define_place(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
+    pub(crate) fn define_place(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
         let flags = input.byte()?;
         let netns = input.known_small()?;
         let cgroup_id = input.known()?;
@@ -219,7 +219,7 @@ impl Definitions {
         Ok(())
     }
 
-    pub fn define_task(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
+    pub(crate) fn define_task(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
         let (pid, tid) = (input.small()?, input.small()?);
         let Input(name) = input;
         let mut comm = [0; 16];
@@ -229,7 +229,7 @@ impl Definitions {
         Ok(())
     }
 
-    pub fn define_process(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
+    pub(crate) fn define_process(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
         let (pid, comm, exe) = (input.small()?, input.text()?, input.known_text()?);
         let cmdline = texts(&mut input)?;
         let uid = input.known_small()?;
@@ -254,7 +254,7 @@ impl Definitions {
         Ok(())
     }
 
-    pub fn define_stack(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
+    pub(crate) fn define_stack(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
         let (is_cut, site) = (input.byte()? != 0, input.known_text()?);
         let frames = texts(&mut input)?;
         self.stacks.push(Arc::new(Stack { frames, site, is_cut }));
@@ -267,6 +267,6 @@ fn texts(input: &mut Input<'_>) -> Result<Vec<String>, Malformed> {
 }
 
 /// A time in nanoseconds since 1970.
-pub fn time(input: &mut Input<'_>) -> Result<Timestamp, Malformed> {
+pub(crate) fn time(input: &mut Input<'_>) -> Result<Timestamp, Malformed> {
     Timestamp::from_nanosecond(input.signed()?).map_err(|_| Malformed("a time is out of range"))
 }

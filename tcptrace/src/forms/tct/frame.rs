@@ -9,13 +9,13 @@ use zerocopy::{
 use super::{IndexEntry, VERSION};
 
 /// What a block begins with. 0xff is in no UTF-8 text, so no name that a stranger chose can look like a block.
-pub const MAGIC: [u8; 4] = [0xff, b't', b'c', VERSION as u8];
+pub(crate) const MAGIC: [u8; 4] = [0xff, b't', b'c', VERSION as u8];
 
 /// Length of [`BlockHeader`], in bytes.
 pub const HEADER_BYTES: usize = size_of::<BlockHeader>();
 
 /// Longest payload of a block, in bytes: a summary of a thousand processes with all their peers and stacks fits.
-pub const MAX_PAYLOAD: usize = 32 << 20;
+pub(crate) const MAX_PAYLOAD: usize = 32 << 20;
 
 /// The session's summary is in the block.
 const HAS_SUMMARY: u8 = 1;
@@ -23,7 +23,7 @@ const HAS_SUMMARY: u8 = 1;
 /// What a block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The header of the session.
     Header = 1,
     /// Records.
@@ -35,7 +35,7 @@ pub enum Kind {
 /// What stands before the payload of a block.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-pub struct BlockHeader {
+pub(crate) struct BlockHeader {
     magic: [u8; 4],
     /// CRC-32 of what follows in the header.
     header_checksum: U32,
@@ -55,7 +55,7 @@ const _: () = assert!(HEADER_BYTES == 48, "FORMAT.md says so");
 
 impl BlockHeader {
     /// Reads what bytes begin with; `None` when that is no header of a block.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let (header, _) = Self::read_from_prefix(bytes).ok()?;
         let is_whole = header.magic == MAGIC
             && header.header_checksum.get() == header.own_checksum()
@@ -64,22 +64,22 @@ impl BlockHeader {
     }
 
     /// Checks the payload that was read.
-    pub fn matches(&self, payload: &[u8]) -> bool {
+    pub(crate) fn matches(&self, payload: &[u8]) -> bool {
         self.payload_bytes() == payload.len() && self.payload_checksum.get() == crc32fast::hash(payload)
     }
 
     /// Length of the payload, in bytes.
-    pub fn payload_bytes(&self) -> usize {
+    pub(crate) fn payload_bytes(&self) -> usize {
         self.length.get() as usize
     }
 
     /// Whether the block is of this kind. Blocks of kinds that are not known are passed over.
-    pub fn is(&self, kind: Kind) -> bool {
+    pub(crate) fn is(&self, kind: Kind) -> bool {
         self.kind == kind as u8
     }
 
     /// What an index would say of the block.
-    pub fn entry(&self) -> IndexEntry {
+    pub(crate) fn entry(&self) -> IndexEntry {
         IndexEntry {
             first_record: self.first_record.get(),
             records: self.records.get(),
@@ -95,12 +95,12 @@ impl BlockHeader {
 }
 
 /// Room for the header, to be filled in by [`seal`].
-pub fn begin(block: &mut BytesMut) {
+pub(crate) fn begin(block: &mut BytesMut) {
     block.resize(HEADER_BYTES, 0);
 }
 
 /// Fills in the header of a block whose payload is complete.
-pub fn seal(mut block: BytesMut, kind: Kind, entry: &IndexEntry) -> Bytes {
+pub(crate) fn seal(mut block: BytesMut, kind: Kind, entry: &IndexEntry) -> Bytes {
     let IndexEntry { first_record, records, earliest_ns, latest_ns, has_summary } = *entry;
     if let Some((place, payload)) = block.split_at_mut_checked(HEADER_BYTES) {
         let mut header = BlockHeader {

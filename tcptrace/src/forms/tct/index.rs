@@ -16,7 +16,7 @@ use super::{
 const END_MAGIC: [u8; 8] = *b"\xfftct-end";
 
 /// How many bytes at the end of a file tell where its index begins.
-pub const TAIL_BYTES: usize = END_MAGIC.len() + size_of::<u32>();
+pub(crate) const TAIL_BYTES: usize = END_MAGIC.len() + size_of::<u32>();
 
 /// Entries of an index at most; beyond, one entry stands for several blocks.
 const MAX_ENTRIES: usize = 32_768;
@@ -59,7 +59,7 @@ fn together(neighbours: &[(u64, IndexEntry)]) -> Option<(u64, IndexEntry)> {
 }
 
 /// Bytes of a [`trailer`] with so many entries.
-pub fn trailer_length(entries: usize) -> usize {
+pub(crate) fn trailer_length(entries: usize) -> usize {
     HEADER_BYTES + entries.min(MAX_ENTRIES) * size_of::<Entry>() + TAIL_BYTES
 }
 
@@ -89,7 +89,7 @@ pub fn trailer(index: &[(u64, IndexEntry)]) -> Bytes {
 
 /// How many bytes before the end of a file its index begins, when these are its last [`TAIL_BYTES`]; `None` when it has no
 /// index.
-pub fn index_length(tail: &[u8]) -> Option<usize> {
+pub(crate) fn index_length(tail: &[u8]) -> Option<usize> {
     let (length, magic) = tail.split_first_chunk()?;
     let length = u32::from_le_bytes(*length) as usize;
     (*magic == END_MAGIC && length >= HEADER_BYTES + TAIL_BYTES).then_some(length)
@@ -99,7 +99,7 @@ pub fn index_length(tail: &[u8]) -> Option<usize> {
 ///
 /// # Errors
 /// When it is not one.
-pub fn parse_index(payload: &[u8]) -> Result<Vec<(u64, IndexEntry)>, Malformed> {
+pub(crate) fn parse_index(payload: &[u8]) -> Result<Vec<(u64, IndexEntry)>, Malformed> {
     let length = payload.len().checked_sub(TAIL_BYTES).ok_or(Malformed("an index is too short"))?;
     let entries = payload.get(..length).unwrap_or_default();
     let entries =

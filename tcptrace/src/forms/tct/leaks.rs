@@ -52,7 +52,7 @@ fn at_place<T: Copy>(list: &[T], place: u8) -> Result<Option<T>, Malformed> {
 }
 
 /// Writes a leak.
-pub fn put_leak(out: &mut Dictionary, leak: &Leak) {
+pub(crate) fn put_leak(out: &mut Dictionary, leak: &Leak) {
     let Leak { time, socket, state, age, recv_q, send_q, verdict, owners, opened_by, eof_read_by } = leak;
     let socket = SocketPlaces::of(out, socket);
     let owners: Vec<OwnerPlaces<'_>> = owners.iter().map(|owner| OwnerPlaces::of(out, owner)).collect();
@@ -85,7 +85,7 @@ pub fn put_leak(out: &mut Dictionary, leak: &Leak) {
 }
 
 /// Writes the end of a leak.
-pub fn put_leak_end(out: &mut Dictionary, end: &LeakEnd) {
+pub(crate) fn put_leak_end(out: &mut Dictionary, end: &LeakEnd) {
     let LeakEnd { time, socket, age, how, closed_by } = end;
     let socket = SocketPlaces::of(out, socket);
     let closer = closed_by.as_ref().map(|owner| OwnerPlaces::of(out, owner));
@@ -190,7 +190,7 @@ fn put_age(entry: &mut BytesMut, age: Option<&Age>) {
 }
 
 /// Reads a leak.
-pub fn leak(input: &mut Input<'_>, definitions: &Definitions) -> Result<Leak, Malformed> {
+pub(crate) fn leak(input: &mut Input<'_>, definitions: &Definitions) -> Result<Leak, Malformed> {
     Ok(Leak {
         time: time(input)?,
         socket: socket(input, definitions)?,
@@ -215,7 +215,7 @@ pub fn leak(input: &mut Input<'_>, definitions: &Definitions) -> Result<Leak, Ma
 }
 
 /// Reads the end of a leak.
-pub fn leak_end(input: &mut Input<'_>, definitions: &Definitions) -> Result<LeakEnd, Malformed> {
+pub(crate) fn leak_end(input: &mut Input<'_>, definitions: &Definitions) -> Result<LeakEnd, Malformed> {
     Ok(LeakEnd {
         time: time(input)?,
         socket: socket(input, definitions)?,

@@ -15,13 +15,13 @@ pub(crate) mod wire;
 
 use bytes::Bytes;
 
-pub use self::{
+pub(crate) use self::{
     index::{note, trailer, trailer_length},
     preamble::{FILE_MAGIC, preamble},
 };
 
 /// The version of the format that is written. Every version up to this one is read.
-pub const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 1;
 
 /// A block is worth finishing when [`BlockEncoder::len`] has come to this many bytes: its dictionaries have paid
 /// by then, and a damaged block costs no more than some ten thousand records.

@@ -11,13 +11,13 @@ use crate::model::record::{Header, Record};
 
 /// What a recording begins with, in every version. 0xff and the line ends show whether it went through something that
 /// takes it for text.
-pub const FILE_MAGIC: [u8; 8] = *b"\xfftct\r\n\x1a\n";
+pub(crate) const FILE_MAGIC: [u8; 8] = *b"\xfftct\r\n\x1a\n";
 
 /// Longest name of a writer, in bytes.
 const MAX_WRITER: usize = 255;
 
 /// Bytes before the first block at most.
-pub const MAX_OPENING: usize = FILE_MAGIC.len() + 2 + 2 + MAX_WRITER + 4;
+pub(crate) const MAX_OPENING: usize = FILE_MAGIC.len() + 2 + 2 + MAX_WRITER + 4;
 
 /// What every file of a session begins with, those after a rotation too. The header is in it: it is not to be given to a
 /// [`BlockEncoder`](crate::forms::tct::encoder::BlockEncoder) as well.
@@ -42,7 +42,7 @@ pub fn preamble(header: &Header) -> Bytes {
 
 /// What the beginning of a file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opening {
+pub(crate) enum Opening {
     /// More bytes are needed to tell.
     Short,
     /// No recording, or a damaged beginning.
@@ -59,7 +59,7 @@ pub enum Opening {
 }
 
 /// Reads the beginning of a file, up to its first block.
-pub fn opening(bytes: &[u8]) -> Opening {
+pub(crate) fn opening(bytes: &[u8]) -> Opening {
     let shown = bytes.len().min(FILE_MAGIC.len());
     if bytes.get(..shown) != FILE_MAGIC.get(..shown) {
         return Opening::Other;

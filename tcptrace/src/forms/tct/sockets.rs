@@ -16,7 +16,7 @@ const MAX_SOCKETS: usize = 65_536;
 
 /// What sockets tend to have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
+pub(crate) struct Place {
     pub netns: Option<u32>,
     pub cgroup_id: Option<u64>,
     pub is_mptcp: bool,
@@ -25,7 +25,7 @@ pub struct Place {
 
 impl Place {
     /// That of a transition's socket.
-    pub fn of(transition: &Transition) -> Self {
+    pub(crate) fn of(transition: &Transition) -> Self {
         let Transition { socket, is_mptcp, cgroup_id, .. } = *transition;
         Self { netns: socket.netns, cgroup_id, is_mptcp, has_cookie: socket.cookie.is_some() }
     }
@@ -33,7 +33,7 @@ impl Place {
 
 /// What is remembered of a socket, as of its last transition.
 #[derive(Clone, Copy, Debug)]
-pub struct Remembered {
+pub(crate) struct Remembered {
     /// 0 for a socket without one.
     pub cookie: u64,
     /// Number of its [`Place`] in the block.
@@ -45,7 +45,7 @@ pub struct Remembered {
 
 /// What is foreseen of a transition.
 #[derive(Clone, Copy, Debug)]
-pub struct Foreseen {
+pub(crate) struct Foreseen {
     pub old_state: State,
     pub entered_ns: Option<u64>,
     /// No number of any [`Place`] when nothing can be foreseen.
@@ -57,14 +57,14 @@ pub struct Foreseen {
 
 impl Foreseen {
     /// The time in the old state at `ktime_ns`.
-    pub fn dwell_ns(&self, ktime_ns: u64) -> Option<u64> {
+    pub(crate) fn dwell_ns(&self, ktime_ns: u64) -> Option<u64> {
         Some(ktime_ns.saturating_sub(self.entered_ns?))
     }
 }
 
 /// What is remembered of the sockets of a block.
 #[derive(Debug)]
-pub struct Sockets {
+pub(crate) struct Sockets {
     known: Vec<Remembered>,
     /// By the state entered: the last transition that was the first of its socket in this block.
     firsts: [Foreseen; 16],
@@ -91,26 +91,26 @@ impl Default for Sockets {
 
 impl Sockets {
     /// Forgets everything.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         let mut known = std::mem::take(&mut self.known);
         known.clear();
         *self = Self { known, ..Self::default() };
     }
 
     /// What is foreseen of a socket that was not seen before.
-    pub fn foresee_new(&self, new_state: State) -> Foreseen {
+    pub(crate) fn foresee_new(&self, new_state: State) -> Foreseen {
         self.firsts[usize::from(new_state as u8 & 0x0f)]
     }
 
     /// What is foreseen of the socket that was remembered as the `number`th.
-    pub fn foresee(&self, number: usize) -> Option<Foreseen> {
+    pub(crate) fn foresee(&self, number: usize) -> Option<Foreseen> {
         let Remembered { cookie, place, endpoints, state, ktime_ns } = *self.known.get(number)?;
         let entered_ns = Some(ktime_ns);
         Some(Foreseen { old_state: state, entered_ns, place, endpoints, cookie: Some(cookie) })
     }
 
     /// The number of the socket that is `back` before the one that was remembered last.
-    pub fn number(&self, back: u64) -> Result<usize, Malformed> {
+    pub(crate) fn number(&self, back: u64) -> Result<usize, Malformed> {
         usize::try_from(back)
             .ok()
             .and_then(|back| self.known.len().checked_sub(back)?.checked_sub(1))
@@ -118,23 +118,23 @@ impl Sockets {
     }
 
     /// The inverse of [`Sockets::number`].
-    pub fn back(&self, number: usize) -> u64 {
+    pub(crate) fn back(&self, number: usize) -> u64 {
         (self.known.len().saturating_sub(number).saturating_sub(1)) as u64
     }
 
     /// The ends of the last transition's socket, seen from the other side.
-    pub fn mirrored(&self) -> Endpoints {
+    pub(crate) fn mirrored(&self) -> Endpoints {
         let last = self.last.and_then(|number| self.known.get(number));
         last.map_or(NOWHERE, |last| last.endpoints).mirrored()
     }
 
     /// The cookie of the socket that was remembered last.
-    pub fn last_cookie(&self) -> u64 {
+    pub(crate) fn last_cookie(&self) -> u64 {
         self.last_cookie
     }
 
     /// Notes the first transition of a socket; its number, which is 0 when all before were forgotten.
-    pub fn remember(&mut self, old_state: State, socket: Remembered) -> usize {
+    pub(crate) fn remember(&mut self, old_state: State, socket: Remembered) -> usize {
         if self.known.len() >= MAX_SOCKETS {
             self.known.clear();
         }
@@ -153,7 +153,7 @@ impl Sockets {
     }
 
     /// Notes a further transition of a socket.
-    pub fn update(&mut self, number: usize, socket: Remembered) {
+    pub(crate) fn update(&mut self, number: usize, socket: Remembered) {
         self.last = Some(number);
         if let Some(known) = self.known.get_mut(number) {
             *known = socket;
@@ -161,7 +161,7 @@ impl Sockets {
     }
 
     /// Notes a transition if all of it is as foreseen: most are, and then there is nothing to be compared twice or copied.
-    pub fn go_on(&mut self, number: usize, transition: &Transition, place: u32) -> bool {
+    pub(crate) fn go_on(&mut self, number: usize, transition: &Transition, place: u32) -> bool {
         let Some(known) = self.known.get_mut(number) else { return false };
         let is_foreseen = known.state == transition.old_state
             && transition.entered_ns == Some(known.ktime_ns)
@@ -177,7 +177,7 @@ impl Sockets {
 }
 
 /// In which parts the ends differ.
-pub fn differences(left: &Endpoints, right: &Endpoints) -> u8 {
+pub(crate) fn differences(left: &Endpoints, right: &Endpoints) -> u8 {
     let flag = |is_same: bool, flag| if is_same { 0 } else { flag };
     flag(left.local.is_at(&right.local), LOCAL_ADDRESS)
         | flag(left.local.port() == right.local.port(), LOCAL_PORT)

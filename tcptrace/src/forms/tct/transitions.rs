@@ -26,7 +26,7 @@ use crate::model::{
 
 /// Writes the transitions of a block.
 #[derive(Debug, Default)]
-pub struct TransitionWriter {
+pub(crate) struct TransitionWriter {
     sockets: Sockets,
     by_cookie: FxHashMap<u64, usize>,
     /// Sockets without a cookie. The peer chooses its address and port: a map that withstands chosen keys.
@@ -42,7 +42,7 @@ pub struct TransitionWriter {
 
 impl TransitionWriter {
     /// Writes a transition that happened at `time_ns` (nanoseconds since 1970).
-    pub fn put(&mut self, out: &mut Dictionary, time_ns: i128, transition: &Transition) {
+    pub(crate) fn put(&mut self, out: &mut Dictionary, time_ns: i128, transition: &Transition) {
         self.put_clock(out, time_ns - i128::from(transition.ktime_ns));
         let known = self.known(transition);
         match known {
@@ -189,7 +189,7 @@ impl TransitionWriter {
     }
 
     /// Forgets everything, for the next block.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         let Self { sockets, by_cookie, by_endpoints, place, task, ktime_ns, offset_ns } = self;
         sockets.forget();
         by_cookie.clear();
@@ -267,7 +267,7 @@ impl Entry {
 
 /// Reads the transitions of a block.
 #[derive(Debug, Default)]
-pub struct TransitionReader {
+pub(crate) struct TransitionReader {
     sockets: Sockets,
     task: Option<Task>,
     ktime_ns: u64,
@@ -276,14 +276,14 @@ pub struct TransitionReader {
 
 impl TransitionReader {
     /// Reads an entry that sets the clock.
-    pub fn set_clock(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
+    pub(crate) fn set_clock(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
         let offset_ns = self.clock.offset_ns.checked_add(input.signed()?);
         self.clock.offset_ns = offset_ns.ok_or(Malformed("a time is out of range"))?;
         Ok(())
     }
 
     /// Reads a transition, of which the first byte was read.
-    pub fn read(
+    pub(crate) fn read(
         &mut self,
         kind: u8,
         input: &mut Input<'_>,

@@ -11,7 +11,7 @@ pub struct Malformed(pub &'static str);
 
 /// Writes a number: seven bits a byte, the lowest first, the top bit set on all bytes but the last.
 #[inline]
-pub fn put_varint(out: &mut impl BufMut, mut number: u64) {
+pub(crate) fn put_varint(out: &mut impl BufMut, mut number: u64) {
     while number >= 0x80 {
         out.put_u8(number as u8 | 0x80);
         number >>= 7;
@@ -29,56 +29,56 @@ fn put_wide(out: &mut impl BufMut, mut number: u128) {
 }
 
 /// Writes a number with a sign, which is the lowest bit.
-pub fn put_signed(out: &mut impl BufMut, number: i128) {
+pub(crate) fn put_signed(out: &mut impl BufMut, number: i128) {
     put_wide(out, (number.unsigned_abs() << 1) | u128::from(number < 0));
 }
 
 /// Writes a number that may not be known: 0 when it is not, else the number plus one.
-pub fn put_known(out: &mut impl BufMut, number: Option<u64>) {
+pub(crate) fn put_known(out: &mut impl BufMut, number: Option<u64>) {
     put_wide(out, number.map_or(0, |number| u128::from(number) + 1));
 }
 
 /// Writes a text: its length in bytes, then UTF-8.
-pub fn put_text(out: &mut impl BufMut, text: &str) {
+pub(crate) fn put_text(out: &mut impl BufMut, text: &str) {
     put_varint(out, text.len() as u64);
     out.put_slice(text.as_bytes());
 }
 
 /// Writes a text that may not be known: 0 when it is not, else its length plus one, then UTF-8.
-pub fn put_known_text(out: &mut impl BufMut, text: Option<&str>) {
+pub(crate) fn put_known_text(out: &mut impl BufMut, text: Option<&str>) {
     put_known(out, text.map(|text| text.len() as u64));
     out.put_slice(text.unwrap_or_default().as_bytes());
 }
 
 /// What is left to read.
 #[derive(Clone, Copy, Debug)]
-pub struct Input<'a>(pub &'a [u8]);
+pub(crate) struct Input<'a>(pub &'a [u8]);
 
 impl<'a> Input<'a> {
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub fn byte(&mut self) -> Result<u8, Malformed> {
+    pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
         let (byte, rest) = self.0.split_first().ok_or(Malformed("it ends too early"))?;
         self.0 = rest;
         Ok(*byte)
     }
 
-    pub fn bytes(&mut self, length: u64) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn bytes(&mut self, length: u64) -> Result<&'a [u8], Malformed> {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let (bytes, rest) = self.0.split_at_checked(length).ok_or(Malformed("it ends too early"))?;
         self.0 = rest;
         Ok(bytes)
     }
 
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (bytes, rest) = self.0.split_first_chunk().ok_or(Malformed("it ends too early"))?;
         self.0 = rest;
         Ok(*bytes)
     }
 
-    pub fn varint(&mut self) -> Result<u64, Malformed> {
+    pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -107,32 +107,32 @@ impl<'a> Input<'a> {
     }
 
     /// A number that has to fit into 32 bits.
-    pub fn small(&mut self) -> Result<u32, Malformed> {
+    pub(crate) fn small(&mut self) -> Result<u32, Malformed> {
         u32::try_from(self.varint()?).map_err(|_| Malformed("a number is too large"))
     }
 
-    pub fn signed(&mut self) -> Result<i128, Malformed> {
+    pub(crate) fn signed(&mut self) -> Result<i128, Malformed> {
         let number = self.wide()?;
         let magnitude = (number >> 1).cast_signed();
         Ok(if number & 1 == 0 { magnitude } else { -magnitude })
     }
 
-    pub fn known(&mut self) -> Result<Option<u64>, Malformed> {
+    pub(crate) fn known(&mut self) -> Result<Option<u64>, Malformed> {
         let number = self.wide()?.checked_sub(1);
         number.map(u64::try_from).transpose().map_err(|_| Malformed("a number is too large"))
     }
 
     /// As [`Input::known`], of a number that has to fit into 32 bits.
-    pub fn known_small(&mut self) -> Result<Option<u32>, Malformed> {
+    pub(crate) fn known_small(&mut self) -> Result<Option<u32>, Malformed> {
         self.known()?.map(u32::try_from).transpose().map_err(|_| Malformed("a number is too large"))
     }
 
-    pub fn text(&mut self) -> Result<String, Malformed> {
+    pub(crate) fn text(&mut self) -> Result<String, Malformed> {
         let length = self.varint()?;
         self.text_of(length)
     }
 
-    pub fn known_text(&mut self) -> Result<Option<String>, Malformed> {
+    pub(crate) fn known_text(&mut self) -> Result<Option<String>, Malformed> {
         self.known()?.map(|length| self.text_of(length)).transpose()
     }
 
@@ -142,7 +142,7 @@ impl<'a> Input<'a> {
     }
 
     /// A count of things of which each takes a byte at least: no more than there are bytes.
-    pub fn count(&mut self) -> Result<usize, Malformed> {
+    pub(crate) fn count(&mut self) -> Result<usize, Malformed> {
         let count = self.varint()?;
         usize::try_from(count)
             .ok()

@@ -20,7 +20,7 @@ use crate::model::{
 const KEEPERS_LISTED: usize = 5;
 
 /// Writes what would be ended, and how.
-pub fn write_plan(
+pub(crate) fn write_plan(
     out: &mut dyn Write,
     plan: &ClearPlan,
     extent: Extent,
@@ -208,7 +208,7 @@ fn method(method: Method) -> &'static str {
 }
 
 /// Writes what became of one socket.
-pub fn write(out: &mut dyn Write, cleared: &Cleared, palette: &Palette) -> io::Result<()> {
+pub(crate) fn write(out: &mut dyn Write, cleared: &Cleared, palette: &Palette) -> io::Result<()> {
     let (word, style) = match cleared.outcome {
         Outcome::Gone => ("GONE   ", palette.calm),
         Outcome::Closing(_) => ("CLOSING", palette.calm),
@@ -233,7 +233,7 @@ pub fn write(out: &mut dyn Write, cleared: &Cleared, palette: &Palette) -> io::R
 }
 
 /// Writes the end of the session.
-pub fn write_end(out: &mut dyn Write, end: &ClearEnd) -> io::Result<()> {
+pub(crate) fn write_end(out: &mut dyn Write, end: &ClearEnd) -> io::Result<()> {
     let Outcomes { gone, closing, refused, changed, dry_run } = end.outcomes;
     let acted_upon = gone + closing + refused + changed;
     if acted_upon == 0 {

@@ -7,7 +7,7 @@ const GAP: usize = 2;
 
 /// What stands above a column, and on which side its cells stand.
 #[derive(Clone, Copy, Debug)]
-pub enum Column {
+pub(crate) enum Column {
     /// Text, to the left.
     Name(&'static str),
     /// A number or a time, to the right.
@@ -24,7 +24,7 @@ impl Column {
 
 /// A table with its cells.
 #[derive(Debug)]
-pub struct Columns<const N: usize> {
+pub(crate) struct Columns<const N: usize> {
     columns: [Column; N],
     widths: [usize; N],
     is_shown: [bool; N],
@@ -33,13 +33,13 @@ pub struct Columns<const N: usize> {
 
 impl<const N: usize> Columns<N> {
     /// A table without rows.
-    pub fn new(columns: [Column; N]) -> Self {
+    pub(crate) fn new(columns: [Column; N]) -> Self {
         let widths = columns.map(|column| column.heading().len());
         Self { columns, widths, is_shown: [true; N], rows: Vec::new() }
     }
 
     /// Adds a row.
-    pub fn push(&mut self, row: [String; N]) {
+    pub(crate) fn push(&mut self, row: [String; N]) {
         for (width, cell) in self.widths.iter_mut().zip(&row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -47,20 +47,20 @@ impl<const N: usize> Columns<N> {
     }
 
     /// Leaves a column out, or shows it again.
-    pub fn show(&mut self, column: usize, is_shown: bool) {
+    pub(crate) fn show(&mut self, column: usize, is_shown: bool) {
         if let Some(shown) = self.is_shown.get_mut(column) {
             *shown = is_shown;
         }
     }
 
     /// Characters that a line can take.
-    pub fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         let shown = self.widths.iter().zip(self.is_shown).filter(|(_, is_shown)| *is_shown);
         shown.map(|(width, _)| width + GAP).sum()
     }
 
     /// Writes the headings and the rows, each line indented by the width of a gap.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         self.write_line(out, self.columns.map(Column::heading))?;
         self.rows.iter().try_for_each(|row| self.write_line(out, row.each_ref().map(String::as_str)))
     }

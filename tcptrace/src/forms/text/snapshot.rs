@@ -20,7 +20,7 @@ use crate::model::{
 
 /// How much of a snapshot is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
+pub(crate) struct Extent {
     /// Rows of all tables together, and groups.
     pub rows: usize,
     /// Characters of a line, where that matters.
@@ -28,7 +28,12 @@ pub struct Extent {
 }
 
 /// Writes all of it.
-pub fn write(out: &mut dyn Write, snapshot: &Snapshot, extent: Extent, palette: &Palette) -> io::Result<()> {
+pub(crate) fn write(
+    out: &mut dyn Write,
+    snapshot: &Snapshot,
+    extent: Extent,
+    palette: &Palette,
+) -> io::Result<()> {
     let Snapshot { groups, scope, summary } = snapshot;
     let in_close_wait = summary.in_close_wait.unwrap_or_default();
     let found: usize = groups.iter().map(|group| group.leaks.len()).sum();

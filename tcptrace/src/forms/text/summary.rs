@@ -30,7 +30,7 @@ const STACKS_LISTED: usize = 3;
 const PROCESSES_LISTED: usize = 20;
 
 /// Writes the summary.
-pub fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::Result<()> {
+pub(crate) fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::Result<()> {
     writeln!(out)?;
     if let Some(in_close_wait) = summary.in_close_wait {
         let stuck: u64 = summary.processes.iter().map(|process| process.still_stuck).sum();
@@ -59,7 +59,7 @@ pub fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::R
 }
 
 /// What became of the records, as a sentence.
-pub fn totals(summary: &Summary) -> String {
+pub(crate) fn totals(summary: &Summary) -> String {
     let Totals { records, lost, undecodable, evicted, unattributed, openers_skipped: _, dropped } =
         summary.totals;
     let mut text = format!(
@@ -78,7 +78,7 @@ fn listed(processes: &[ProcessSummary]) -> &[ProcessSummary] {
 }
 
 /// Writes a table of the processes that hold the most. Nothing when there are none.
-pub fn write_processes(
+pub(crate) fn write_processes(
     out: &mut dyn Write,
     processes: &[ProcessSummary],
     palette: &Palette,

@@ -29,7 +29,7 @@ const NAMED: usize = 2;
 const WIDTH: usize = 110;
 
 /// Writes all of it. A page begins at the top of the terminal, and has so many lines at most.
-pub fn write(
+pub(crate) fn write(
     out: &mut dyn Write,
     look: &TimeWaitLook,
     extent: Extent,

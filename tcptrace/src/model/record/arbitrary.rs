@@ -27,7 +27,7 @@ use crate::model::{
 };
 
 /// Any record.
-pub fn record() -> BoxedStrategy<Record> {
+pub(crate) fn record() -> BoxedStrategy<Record> {
     prop_oneof![
         8 => transition().prop_map(Record::Transition),
         3 => leak().prop_map(|leak| Record::Leak(Box::new(leak))),
@@ -39,7 +39,7 @@ pub fn record() -> BoxedStrategy<Record> {
 }
 
 /// Records of one session: few sockets, tasks and processes that come again and again, mostly in order.
-pub fn session() -> BoxedStrategy<Vec<Record>> {
+pub(crate) fn session() -> BoxedStrategy<Vec<Record>> {
     let step = (0..6usize, 0..3usize, 0..20_000_000u64, option::of(Just(())), state(), state());
     let cast = (vec(socket(), 6), vec(task(), 3), any::<u32>(), any::<bool>());
     (cast, vec(prop_oneof![9 => step.prop_map(Ok), 1 => record().prop_map(Err)], 0..60))
@@ -268,7 +268,7 @@ fn leak_end() -> BoxedStrategy<LeakEnd> {
 }
 
 /// A header.
-pub fn header() -> BoxedStrategy<Header> {
+pub(crate) fn header() -> BoxedStrategy<Header> {
     ((name(), name(), name(), option::of(name())), time(), name(), name())
         .prop_map(|((version, host, kernel, boot_id), started, command, backend)| Header {
             version,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-pub use self::{
+pub(crate) use self::{
     cleared::{ClearEnd, Cleared},
     other::Other,
     time_wait::{TimeWait, TimeWaitSummary},
@@ -29,7 +29,7 @@ use super::{
 };
 
 /// The version of the records' form.
-pub const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// Anything that a session says.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,19 +7,19 @@ use zstd::{bulk::Compressor, zstd_safe::CParameter};
 /// Levels above the first are slower by more than they save.
 const LEVEL: i32 = 1;
 
-pub fn compressor() -> io::Result<Compressor<'static>> {
+pub(crate) fn compressor() -> io::Result<Compressor<'static>> {
     let mut compressor = Compressor::new(LEVEL)?;
     compressor.set_parameter(CParameter::ChecksumFlag(true))?;
     Ok(compressor)
 }
 
 /// Bytes of a frame of so many bytes, at most.
-pub fn most_bytes(plain: usize) -> usize {
+pub(crate) fn most_bytes(plain: usize) -> usize {
     zstd::zstd_safe::compress_bound(plain)
 }
 
 /// One frame, which can be read by itself.
-pub fn compress(compressor: &mut Compressor<'_>, plain: &[u8], into: &mut Vec<u8>) -> io::Result<()> {
+pub(crate) fn compress(compressor: &mut Compressor<'_>, plain: &[u8], into: &mut Vec<u8>) -> io::Result<()> {
     into.clear();
     into.reserve(most_bytes(plain.len()));
     let result = compressor.compress_to_buffer(plain, into);

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The file that is open.
-pub struct Current {
+pub(crate) struct Current {
     pub file: File,
     pub place: Option<Place>,
     /// Bytes of whole chunks in it.
@@ -35,7 +35,7 @@ pub struct Current {
 }
 
 impl Current {
-    pub fn new(Opened { file, place, joint }: Opened) -> io::Result<Self> {
+    pub(crate) fn new(Opened { file, place, joint }: Opened) -> io::Result<Self> {
         let length = if place.is_some() { file.metadata()?.len() } else { 0 };
         Ok(Self {
             file,
@@ -52,7 +52,7 @@ impl Current {
     }
 
     /// Writes all of it, behind what an earlier attempt has written.
-    pub fn put(&mut self, bytes: &[u8], progress: &AtomicU64) -> io::Result<()> {
+    pub(crate) fn put(&mut self, bytes: &[u8], progress: &AtomicU64) -> io::Result<()> {
         while let Some(rest) = bytes.get(self.partial..).filter(|rest| !rest.is_empty()) {
             match self.file.write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -73,7 +73,7 @@ impl Current {
     }
 
     /// Takes back what an incomplete chunk has left behind.
-    pub fn take_back(&mut self) {
+    pub(crate) fn take_back(&mut self) {
         if std::mem::take(&mut self.partial) > 0 && self.place.is_some() {
             // A reader copes with an incomplete chunk too.
             let _ = self.file.set_len(self.length);
@@ -81,7 +81,7 @@ impl Current {
     }
 
     /// Whether it is in no directory any more.
-    pub fn has_vanished(&self) -> bool {
+    pub(crate) fn has_vanished(&self) -> bool {
         self.place.is_some() && self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 }

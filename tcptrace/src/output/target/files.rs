@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Instant};
 use crate::output::{file::Place, options::FileOptions, rotation};
 
 /// How further files are opened, and what is known of those that were moved away.
-pub struct Files {
+pub(crate) struct Files {
     pub path: PathBuf,
     pub options: FileOptions,
     /// Bytes in files that were moved away.
@@ -16,18 +16,18 @@ pub struct Files {
 
 impl Files {
     /// Whether the present one may be moved away.
-    pub fn may_rotate(&self) -> bool {
+    pub(crate) fn may_rotate(&self) -> bool {
         self.options.rotation.is_wanted()
             && self.no_rotation_before.is_none_or(|before| Instant::now() >= before)
     }
 
     /// Whether all files are larger together than they may be when the present one has this length, in bytes.
-    pub fn is_over_total(&self, length: u64) -> bool {
+    pub(crate) fn is_over_total(&self, length: u64) -> bool {
         self.options.rotation.max_total.is_some_and(|most| self.moved_bytes + length > most)
     }
 
     /// Keeps the limits on files that were moved away, with `reserve` bytes to spare.
-    pub fn prune(&mut self, place: Option<&Place>, reserve: u64) {
+    pub(crate) fn prune(&mut self, place: Option<&Place>, reserve: u64) {
         let rotation = &self.options.rotation;
         let is_limited = rotation.keep.is_some() || rotation.max_total.is_some();
         let Some(place) = place.filter(|_| is_limited) else { return };

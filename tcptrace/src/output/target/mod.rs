@@ -41,7 +41,7 @@ use crate::forms::{encoder::Chunk, format::Format};
 const ROTATION_PAUSE: Duration = Duration::from_secs(60);
 
 /// Where the bytes of an output go.
-pub struct Target {
+pub(crate) struct Target {
     name: String,
     is_stdout: bool,
     format: Format,
@@ -60,7 +60,7 @@ pub struct Target {
 
 impl Target {
     /// Standard output.
-    pub fn stdout(format: Format) -> io::Result<Self> {
+    pub(crate) fn stdout(format: Format) -> io::Result<Self> {
         let file = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?);
         let opened = Opened { file, place: None, joint: Joint::Beginning };
         let stdout = Self::new("standard output".to_owned(), format, false, None, opened)?;
@@ -71,7 +71,7 @@ impl Target {
     ///
     /// # Errors
     /// When it cannot be opened, or writing to it would not be safe.
-    pub fn file(
+    pub(crate) fn file(
         path: PathBuf,
         format: Format,
         is_compressed: bool,
@@ -113,27 +113,27 @@ impl Target {
     }
 
     /// What people call it.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether it is standard output.
-    pub fn is_stdout(&self) -> bool {
+    pub(crate) fn is_stdout(&self) -> bool {
         self.is_stdout
     }
 
     /// Whether it is a regular file.
-    pub fn is_file(&self) -> bool {
+    pub(crate) fn is_file(&self) -> bool {
         self.files.is_some()
     }
 
     /// The count of bytes written so far.
-    pub fn progress(&self) -> Arc<AtomicU64> {
+    pub(crate) fn progress(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.progress)
     }
 
     /// Says what each file begins with, and makes room where an earlier session's records are.
-    pub fn begin(&mut self, preamble: Vec<u8>) -> io::Result<()> {
+    pub(crate) fn begin(&mut self, preamble: Vec<u8>) -> io::Result<()> {
         self.preamble = preamble;
         let has_old = self.current.as_ref().is_some_and(|current| current.joint == Some(Joint::Instead));
         if has_old {
@@ -156,7 +156,7 @@ impl Target {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn write(&mut self, chunk: &Chunk) -> io::Result<()> {
+    pub(crate) fn write(&mut self, chunk: &Chunk) -> io::Result<()> {
         if let Some(compressor) = self.compressor.as_mut().filter(|_| self.compressed.is_empty()) {
             compress(compressor, &chunk.bytes, &mut self.compressed)?;
         }
@@ -174,7 +174,7 @@ impl Target {
     }
 
     /// Gives up the chunk that could not be written: another may come.
-    pub fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self) {
         self.compressed.clear();
         if let Some(current) = &mut self.current {
             current.take_back();
@@ -249,7 +249,7 @@ impl Target {
     ///
     /// # Errors
     /// When there is no new one: it is tried again with the next chunk.
-    pub fn reopen(&mut self) -> io::Result<()> {
+    pub(crate) fn reopen(&mut self) -> io::Result<()> {
         let is_current = |current: &Current| current.place.as_ref().is_none_or(Place::is_current);
         if self.files.is_none() || self.current.as_ref().is_some_and(is_current) {
             return Ok(());
@@ -264,7 +264,7 @@ impl Target {
     }
 
     /// Records in files that were removed, since the last time this was asked; `None` when none was.
-    pub fn take_vanished(&mut self) -> Option<u64> {
+    pub(crate) fn take_vanished(&mut self) -> Option<u64> {
         Some(std::mem::take(&mut self.vanished)).filter(|records| *records > 0)
     }
 
@@ -329,7 +329,7 @@ impl Target {
     ///
     /// # Errors
     /// When it is to be on the disk, and that fails.
-    pub fn finish(&mut self) -> io::Result<()> {
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
         let Some(current) = &mut self.current else { return Ok(()) };
         current.take_back();
         let index = current.index.take().filter(|_| self.format == Format::Tct && current.joint.is_none());
@@ -353,7 +353,7 @@ impl Target {
     }
 
     /// When there is something to do although nothing comes.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let (files, current) = (self.files.as_ref()?, self.current.as_ref()?);
         let every = files.options.rotation.every.filter(|_| current.records > 0);
         let old_at = every.and_then(|every| current.began.checked_add(every));
@@ -365,7 +365,7 @@ impl Target {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn rotate_if_old(&mut self) -> io::Result<()> {
+    pub(crate) fn rotate_if_old(&mut self) -> io::Result<()> {
         self.rotate_if_due(0, 0)
     }
 
@@ -373,7 +373,7 @@ impl Target {
     ///
     /// # Errors
     /// When it may not be there.
-    pub fn sync_if_due(&mut self) -> io::Result<()> {
+    pub(crate) fn sync_if_due(&mut self) -> io::Result<()> {
         let is_due = |at: &mut Instant| *at <= Instant::now();
         if let Some(current) = &mut self.current
             && current.sync_at.take_if(is_due).is_some()

@@ -18,7 +18,7 @@ fn per_second(count: u64, duration_ns: u64) -> f64 {
     (count as f64 / (duration_ns.max(1_000_000) as f64 / 1e9) * 100.0).round() / 100.0
 }
 
-pub fn closed_first(
+pub(crate) fn closed_first(
     closes: &Closes,
     cast: &Cast,
     axis: &Axis,

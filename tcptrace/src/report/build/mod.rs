@@ -35,7 +35,7 @@ const SCHEMA: u32 = 1;
 
 /// What became of a file.
 #[derive(Clone, Debug, Default)]
-pub struct FileState {
+pub(crate) struct FileState {
     /// What is missing in it.
     pub losses: Losses,
     /// Why it could not be read to its end.
@@ -44,7 +44,7 @@ pub struct FileState {
 
 /// Makes the report; `files` are the states of the aggregator's sources in their order, `top` how many of everything
 /// are listed.
-pub fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -> Report {
+pub(crate) fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -> Report {
     let wanted = aggregator.wanted();
     let cast = &aggregator.cast;
     let Window { from_ns, to_ns } = wanted.window;

@@ -21,7 +21,7 @@ use super::share;
 /// Peers and opening lines listed for one process.
 const OF_ONE: usize = 5;
 
-pub fn process_name(cast: &Cast, index: usize) -> Option<ProcessName> {
+pub(crate) fn process_name(cast: &Cast, index: usize) -> Option<ProcessName> {
     let process = cast.processes.get(index)?;
     Some(ProcessName {
         comm: process.identity.comm.clone(),
@@ -30,7 +30,7 @@ pub fn process_name(cast: &Cast, index: usize) -> Option<ProcessName> {
     })
 }
 
-pub fn processes(sums: &Sums, cast: &Cast, order: &[usize], top: usize) -> Ranking<ProcessShare> {
+pub(crate) fn processes(sums: &Sums, cast: &Cast, order: &[usize], top: usize) -> Ranking<ProcessShare> {
     let all = sums.stuck.ever;
     let entry = |index: &usize| process(*index, sums.processes.get(*index)?, cast, all);
     let rest = order.get(top..).unwrap_or_default();
@@ -43,7 +43,7 @@ pub fn processes(sums: &Sums, cast: &Cast, order: &[usize], top: usize) -> Ranki
     }
 }
 
-pub fn process(index: usize, of: &OfProcess, cast: &Cast, all: u64) -> Option<ProcessShare> {
+pub(crate) fn process(index: usize, of: &OfProcess, cast: &Cast, all: u64) -> Option<ProcessShare> {
     let identity = &cast.processes.get(index)?.identity;
     let OfProcess { stuck, longest_ns, verdicts, peers, stacks, changes: _ } = of;
     let summary = last_summary(cast, index);
@@ -78,7 +78,7 @@ pub fn process(index: usize, of: &OfProcess, cast: &Cast, all: u64) -> Option<Pr
 }
 
 /// What the last session that ended says of a process.
-pub fn last_summary(cast: &Cast, index: usize) -> Option<&ProcessSummary> {
+pub(crate) fn last_summary(cast: &Cast, index: usize) -> Option<&ProcessSummary> {
     let process = cast.processes.get(index)?;
     let of_host = cast.sessions.iter().filter(|session| session.host == process.host);
     let mut summaries: Vec<_> = of_host.filter_map(|session| session.summary.as_ref()).collect();
@@ -93,7 +93,7 @@ pub fn last_summary(cast: &Cast, index: usize) -> Option<&ProcessSummary> {
 }
 
 /// The line of a stack to look at.
-pub fn site(stack: &Stack) -> String {
+pub(crate) fn site(stack: &Stack) -> String {
     stack.site.as_ref().or(stack.frames.first()).cloned().unwrap_or_else(|| "?".to_owned())
 }
 
@@ -102,13 +102,13 @@ fn peers_of(peers: &BoundedCounts<Peer>, top: usize, all: u64) -> Vec<PeerShare>
     peers.top(top).into_iter().map(entry).collect()
 }
 
-pub fn peers(peers: &BoundedCounts<Peer>, top: usize, all: u64) -> Ranking<PeerShare> {
+pub(crate) fn peers(peers: &BoundedCounts<Peer>, top: usize, all: u64) -> Ranking<PeerShare> {
     let listed = peers_of(peers, top, all);
     ranking(listed, |peer| peer.sockets, peers)
 }
 
 /// The first ones of what is counted in `counts`.
-pub fn ranking<T, K, const N: usize>(
+pub(crate) fn ranking<T, K, const N: usize>(
     top: Vec<T>,
     count: impl Fn(&T) -> u64,
     counts: &BoundedCounts<K, N>,
@@ -126,7 +126,7 @@ where
     }
 }
 
-pub fn stacks(sums: &Sums, cast: &Cast, top: usize) -> Ranking<StackShare> {
+pub(crate) fn stacks(sums: &Sums, cast: &Cast, top: usize) -> Ranking<StackShare> {
     let entry = |(index, [sockets]): (u32, [u64; 1])| {
         let stack = cast.stacks.get_index(index as usize)?;
         Some(StackShare {

@@ -22,7 +22,7 @@ use super::{
 /// Processes that have a line of their own over time.
 const LINES: usize = 5;
 
-pub fn over_time(sums: &Sums, cast: &Cast, order: &[usize], axis: &Axis, top: usize) -> OverTime {
+pub(crate) fn over_time(sums: &Sums, cast: &Cast, order: &[usize], axis: &Axis, top: usize) -> OverTime {
     let levels = |series: &Series| -> Vec<u64> { series.levels(axis).into_iter().map(unsigned).collect() };
     let of = |index: &usize| sums.processes.get(*index).map(|process| &process.changes);
     let lines = LINES.min(top);
@@ -49,13 +49,13 @@ pub fn over_time(sums: &Sums, cast: &Cast, order: &[usize], axis: &Axis, top: us
     OverTime { first: time(axis.start_ns()), step_ns: unsigned(axis.step_ns()), lines: all }
 }
 
-pub fn peak(over_time: &OverTime) -> u64 {
+pub(crate) fn peak(over_time: &OverTime) -> u64 {
     let steps = over_time.lines.first().map_or(0, |line| line.values.len());
     let at = |step: usize| over_time.lines.iter().filter_map(|line| line.values.get(step)).sum();
     (0..steps).map(at).max().unwrap_or_default()
 }
 
-pub fn lengths(sums: &Sums) -> Durations {
+pub(crate) fn lengths(sums: &Sums) -> Durations {
     let kinds = [&sums.passing, &sums.ended, &sums.open];
     let mut all = sums.passing.clone();
     all.merge(&sums.ended);
@@ -87,7 +87,7 @@ pub fn lengths(sums: &Sums) -> Durations {
     }
 }
 
-pub fn without_empty_ends(mut bars: Vec<Bar>) -> Vec<Bar> {
+pub(crate) fn without_empty_ends(mut bars: Vec<Bar>) -> Vec<Bar> {
     while bars.last().is_some_and(|bar| bar.stays() == 0) {
         bars.pop();
     }
@@ -95,7 +95,7 @@ pub fn without_empty_ends(mut bars: Vec<Bar>) -> Vec<Bar> {
     bars.split_off(first)
 }
 
-pub fn worst(sums: &Sums, cast: &Cast, top: usize) -> Vec<WorstSocket> {
+pub(crate) fn worst(sums: &Sums, cast: &Cast, top: usize) -> Vec<WorstSocket> {
     let mut all: Vec<&Worst> = sums.worst.iter().map(|worst| &worst.0).collect();
     all.sort_by(|a, b| b.cmp(a));
     // The longest of each holder before the second longest of any: a hundred that look alike tell no more than one.
@@ -115,7 +115,7 @@ pub fn worst(sums: &Sums, cast: &Cast, top: usize) -> Vec<WorstSocket> {
     ranked.into_iter().filter_map(|(_, worst)| worst_socket(worst, cast)).collect()
 }
 
-pub fn worst_socket(worst: &Worst, cast: &Cast) -> Option<WorstSocket> {
+pub(crate) fn worst_socket(worst: &Worst, cast: &Cast) -> Option<WorstSocket> {
     let Worst { duration_ns, is_open, episode } = worst;
     let session = cast.sessions.get(episode.session as usize)?;
     let host = cast.host_name(session.host).map(str::to_owned);

@@ -15,7 +15,7 @@ use crate::{
 use super::{FileState, time};
 
 /// From when until when the recordings reach, in nanoseconds since 1970.
-pub fn reach(aggregator: &Aggregator, files: &[FileState]) -> Option<(i64, i64)> {
+pub(crate) fn reach(aggregator: &Aggregator, files: &[FileState]) -> Option<(i64, i64)> {
     let first = |(index, session): (usize, &Session)| {
         let sources = aggregator.sources.iter().zip(files);
         let mut of_session =
@@ -30,7 +30,7 @@ pub fn reach(aggregator: &Aggregator, files: &[FileState]) -> Option<(i64, i64)>
 }
 
 /// The sessions, each with its files.
-pub fn sessions(aggregator: &Aggregator, files: &[FileState]) -> Vec<SessionReport> {
+pub(crate) fn sessions(aggregator: &Aggregator, files: &[FileState]) -> Vec<SessionReport> {
     let cast = &aggregator.cast;
     let of_session = |index: usize| {
         let files = aggregator.sources.iter().zip(files);
@@ -70,7 +70,7 @@ pub fn sessions(aggregator: &Aggregator, files: &[FileState]) -> Vec<SessionRepo
 }
 
 /// The files that gave no record, and so belong to no session.
-pub fn without_records(aggregator: &Aggregator, files: &[FileState]) -> Vec<FileReport> {
+pub(crate) fn without_records(aggregator: &Aggregator, files: &[FileState]) -> Vec<FileReport> {
     let files = aggregator.sources.iter().zip(files);
     files.filter(|(source, _)| source.session.is_none()).map(file).collect()
 }
@@ -105,7 +105,7 @@ fn file((source, state): (&Source, &FileState)) -> FileReport {
 }
 
 /// Everything that the report cannot claim, losses first.
-pub fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> Vec<Caveat> {
+pub(crate) fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> Vec<Caveat> {
     let sessions = &report.sessions;
     let files = || sessions.iter().flat_map(|session| &session.files).chain(&report.without_records);
     let names = |is_so: &dyn Fn(&FileReport) -> bool| -> Vec<String> {

@@ -23,7 +23,7 @@ use crate::{
 const HEIGHT: u64 = 1_000;
 
 /// The section.
-pub fn content(view: &View<'_>) -> Markup {
+pub(crate) fn content(view: &View<'_>) -> Markup {
     let content = match &view.report.closed_first {
         None => empty("Not recorded: `tcptrace trace` records the transitions that tell it."),
         Some(closed) if closed.by_us + closed.by_peer + closed.reset == 0 => {

@@ -16,7 +16,7 @@ use crate::{
 const MUCH: u64 = 200;
 
 /// The section.
-pub fn content(view: &View<'_>) -> Markup {
+pub(crate) fn content(view: &View<'_>) -> Markup {
     let durations = &view.report.durations;
     let content = if durations.bars.is_empty() {
         empty("No stay in CLOSE_WAIT was recorded.")

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The section.
-pub fn content(view: &View<'_>) -> Markup {
+pub(crate) fn content(view: &View<'_>) -> Markup {
     let worst = &view.report.worst;
     let content = if worst.is_empty() { empty("Nothing was stuck.") } else { chart(view, worst) };
     section("longest", "Stuck the longest", "", &content)

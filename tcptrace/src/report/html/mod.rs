@@ -36,7 +36,7 @@ impl View<'_> {
 }
 
 /// The page; times are shown as the clocks of `zone` do.
-pub fn page(report: &Report, zone: &TimeZone) -> Markup {
+pub(crate) fn page(report: &Report, zone: &TimeZone) -> Markup {
     let view = View { report, zone: zone.clone() };
     html! {
         (DOCTYPE)

@@ -56,7 +56,7 @@ fn chart(view: &View<'_>, over_time: &OverTime) -> Markup {
 }
 
 /// The section.
-pub fn content(view: &View<'_>) -> Markup {
+pub(crate) fn content(view: &View<'_>) -> Markup {
     let content = match &view.report.over_time {
         None => empty(
             "Only single moments were recorded: `tcptrace leaks` or `trace` record what happens in between.",
@@ -67,7 +67,7 @@ pub fn content(view: &View<'_>) -> Markup {
 }
 
 /// Names of the ticks of an axis of time.
-pub fn ticks(axis: &TimeAxis) -> Markup {
+pub(crate) fn ticks(axis: &TimeAxis) -> Markup {
     html! {
         div.ticks aria-hidden="true" {
             @for tick in axis.ticks() {

@@ -41,7 +41,7 @@ fn others<T>(ranking: &Ranking<T>, noun: &str) -> Markup {
 }
 
 /// Who holds them.
-pub fn processes(view: &View<'_>) -> Markup {
+pub(crate) fn processes(view: &View<'_>) -> Markup {
     let report = view.report;
     let (stuck, processes) = (report.close_wait.stuck, &report.processes);
     let content = match (stuck, processes.top.is_empty()) {
@@ -107,7 +107,7 @@ fn process_card(view: &View<'_>, place: usize, process: &ProcessShare, stuck: u6
 }
 
 /// Where they were opened.
-pub fn stacks(view: &View<'_>) -> Markup {
+pub(crate) fn stacks(view: &View<'_>) -> Markup {
     let (stuck, stacks) = (view.report.close_wait.stuck, &view.report.stacks);
     let content = if stacks.top.is_empty() {
         empty(if stuck == 0 {
@@ -138,7 +138,7 @@ fn stack_entry(share: &StackShare, stuck: u64) -> Markup {
 }
 
 /// Why they are stuck.
-pub fn verdicts(view: &View<'_>) -> Markup {
+pub(crate) fn verdicts(view: &View<'_>) -> Markup {
     let (stuck, verdicts) = (view.report.close_wait.stuck, &view.report.verdicts);
     let content = if verdicts.is_empty() {
         empty(if stuck == 0 {
@@ -170,7 +170,7 @@ fn verdict_entry(share: &VerdictShare, stuck: u64) -> Markup {
 }
 
 /// Towards whom.
-pub fn peers(view: &View<'_>) -> Markup {
+pub(crate) fn peers(view: &View<'_>) -> Markup {
     let (stuck, peers) = (view.report.close_wait.stuck, &view.report.peers);
     let content = if peers.top.is_empty() {
         empty("Nothing was stuck.")

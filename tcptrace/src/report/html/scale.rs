@@ -4,22 +4,22 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _, Unit, ZonedRound, tz::TimeZon
 
 /// A position along an axis, in parts of its length.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub struct Part(pub f64);
+pub(crate) struct Part(pub f64);
 
 impl Part {
     /// Of a whole; within it.
-    pub fn of(part: f64, whole: f64) -> Self {
+    pub(crate) fn of(part: f64, whole: f64) -> Self {
         if whole > 0.0 { Self((part / whole).clamp(0.0, 1.0)) } else { Self(0.0) }
     }
 
     /// Of two counts.
     #[allow(clippy::cast_precision_loss, reason = "a position on a screen")]
-    pub fn of_counts(part: u64, whole: u64) -> Self {
+    pub(crate) fn of_counts(part: u64, whole: u64) -> Self {
         Self::of(part as f64, whole as f64)
     }
 
     /// What is left.
-    pub fn rest(self) -> Self {
+    pub(crate) fn rest(self) -> Self {
         Self(1.0 - self.0)
     }
 }
@@ -33,7 +33,7 @@ impl std::fmt::Display for Part {
 
 /// An axis of time.
 #[derive(Clone, Debug)]
-pub struct TimeAxis {
+pub(crate) struct TimeAxis {
     first: Timestamp,
     last: Timestamp,
     zone: TimeZone,
@@ -41,7 +41,7 @@ pub struct TimeAxis {
 
 /// A place on an axis that has a name.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tick {
+pub(crate) struct Tick {
     /// Where.
     pub at: Part,
     /// Its name.
@@ -50,7 +50,7 @@ pub struct Tick {
 
 impl TimeAxis {
     /// From one moment to another, named as the clocks of this zone show.
-    pub fn new(first: Timestamp, last: Timestamp, zone: &TimeZone) -> Self {
+    pub(crate) fn new(first: Timestamp, last: Timestamp, zone: &TimeZone) -> Self {
         Self { first, last, zone: zone.clone() }
     }
 
@@ -59,12 +59,12 @@ impl TimeAxis {
     }
 
     /// Where a moment lies.
-    pub fn at(&self, moment: Timestamp) -> Part {
+    pub(crate) fn at(&self, moment: Timestamp) -> Part {
         Part::of(moment.duration_since(self.first).as_secs_f64(), self.length().as_secs_f64())
     }
 
     /// Round moments along it, at most seven.
-    pub fn ticks(&self) -> Vec<Tick> {
+    pub(crate) fn ticks(&self) -> Vec<Tick> {
         const MOST: i64 = 7;
         /// Steps between ticks in milliseconds, each with the unit and the increment it is a round number of.
         const STEPS: [(i64, Unit, i64); 23] = [
@@ -124,7 +124,7 @@ impl TimeAxis {
 }
 
 /// The next round number: with one digit that matters, or an even one more.
-pub fn round_up(count: u64) -> u64 {
+pub(crate) fn round_up(count: u64) -> u64 {
     let mut decade: u64 = 1;
     loop {
         for tenths in [10, 12, 16, 20, 24, 30, 40, 50, 60, 80] {
@@ -138,7 +138,7 @@ pub fn round_up(count: u64) -> u64 {
 }
 
 /// A count with its thousands apart: `51 139`.
-pub fn grouped(count: u64) -> String {
+pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (nth, digit) in digits.chars().enumerate() {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What the report cannot claim.
-pub fn limits(view: &View<'_>) -> Markup {
+pub(crate) fn limits(view: &View<'_>) -> Markup {
     let caveats = &view.report.cannot_claim;
     let content = if caveats.is_empty() {
         empty("Nothing was lost, and nothing that was asked for is missing.")
@@ -29,7 +29,7 @@ pub fn limits(view: &View<'_>) -> Markup {
 }
 
 /// The sessions that were recorded.
-pub fn sessions(view: &View<'_>) -> Markup {
+pub(crate) fn sessions(view: &View<'_>) -> Markup {
     let content = html! { @for session in &view.report.sessions { (session_entry(view, session)) } };
     section("recordings", "Recordings", "", &content)
 }

@@ -10,7 +10,7 @@ use crate::report::side::Peer;
 
 /// Who closed connections first: the side that does keeps them in TIME_WAIT.
 #[derive(Clone, Debug, Serialize)]
-pub struct ClosedFirst {
+pub(crate) struct ClosedFirst {
     /// Processes of the host: each leaves a socket in TIME_WAIT here.
     pub by_us: u64,
     /// The peer: TIME_WAIT is there.
@@ -37,7 +37,7 @@ pub struct ClosedFirst {
 
 /// What one process closed.
 #[derive(Clone, Debug, Serialize)]
-pub struct CloserShare {
+pub(crate) struct CloserShare {
     /// Who.
     #[serde(flatten)]
     pub process: ProcessName,
@@ -51,7 +51,7 @@ pub struct CloserShare {
 
 /// Closes towards one peer.
 #[derive(Clone, Debug, Serialize)]
-pub struct PeerCloses {
+pub(crate) struct PeerCloses {
     /// Who.
     #[serde(flatten)]
     pub peer: Peer,

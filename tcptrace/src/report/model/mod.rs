@@ -10,7 +10,7 @@ pub(crate) mod sockets;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-pub use self::{
+pub(crate) use self::{
     closed_first::ClosedFirst,
     ranking::{PeerShare, ProcessShare, Ranking, StackShare, VerdictShare},
     sockets::{CloseWait, Durations, OverTime, WorstSocket},
@@ -20,7 +20,7 @@ use crate::model::record::Totals;
 
 /// A time, serialized as RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub Timestamp);
+pub(crate) struct Time(pub Timestamp);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -30,7 +30,7 @@ impl Serialize for Time {
 
 /// All of it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// What this is.
     pub r#type: &'static str,
     /// Version of this form.
@@ -73,7 +73,7 @@ pub struct Report {
 
 /// What was asked for.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// Nothing before.
     pub from: Option<Time>,
     /// Nothing after.
@@ -86,7 +86,7 @@ pub struct Asked {
 
 /// A time from one moment to another.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Span {
+pub(crate) struct Span {
     /// When it begins.
     pub first: Time,
     /// When it ends.
@@ -97,7 +97,7 @@ pub struct Span {
 
 /// A session that was recorded.
 #[derive(Clone, Debug, Serialize)]
-pub struct SessionReport {
+pub(crate) struct SessionReport {
     /// The files it was read from.
     pub files: Vec<FileReport>,
     /// The machine; `None` for a file without its beginning.
@@ -124,7 +124,7 @@ pub struct SessionReport {
 
 /// A file that was read.
 #[derive(Clone, Debug, Serialize)]
-pub struct FileReport {
+pub(crate) struct FileReport {
     /// Its name.
     pub name: String,
     /// Records read.

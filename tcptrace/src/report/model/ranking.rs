@@ -12,7 +12,7 @@ use crate::{
 
 /// The first of many, and what the others come to.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Ranking<T> {
+pub(crate) struct Ranking<T> {
     /// The first ones.
     pub top: Vec<T>,
     /// Sockets that none of the top have.
@@ -25,7 +25,7 @@ pub struct Ranking<T> {
 
 /// How many sockets were stuck for one reason.
 #[derive(Clone, Debug, Serialize)]
-pub struct VerdictShare {
+pub(crate) struct VerdictShare {
     /// The reason; `None` when it could not be told.
     pub verdict: Option<Verdict>,
     /// Sockets.
@@ -38,7 +38,7 @@ pub struct VerdictShare {
 
 /// What one process held.
 #[derive(Clone, Debug, Serialize)]
-pub struct ProcessShare {
+pub(crate) struct ProcessShare {
     /// Which process.
     #[serde(flatten)]
     pub process: ProcessName,
@@ -80,7 +80,7 @@ pub struct ProcessShare {
 
 /// Sockets with one verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct VerdictCount {
+pub(crate) struct VerdictCount {
     /// The verdict; `None` when it could not be told.
     pub verdict: Option<Verdict>,
     /// Sockets.
@@ -89,7 +89,7 @@ pub struct VerdictCount {
 
 /// Sockets opened at one line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SiteCount {
+pub(crate) struct SiteCount {
     /// The line to look at.
     pub site: String,
     /// Sockets.
@@ -98,7 +98,7 @@ pub struct SiteCount {
 
 /// What tells a process from others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ProcessName {
+pub(crate) struct ProcessName {
     /// Its name.
     pub comm: String,
     /// Its pid.
@@ -120,7 +120,7 @@ impl fmt::Display for ProcessName {
 
 /// Stuck sockets towards one peer.
 #[derive(Clone, Debug, Serialize)]
-pub struct PeerShare {
+pub(crate) struct PeerShare {
     /// Who.
     #[serde(flatten)]
     pub peer: Peer,
@@ -132,7 +132,7 @@ pub struct PeerShare {
 
 /// Stuck sockets opened from one stack.
 #[derive(Clone, Debug, Serialize)]
-pub struct StackShare {
+pub(crate) struct StackShare {
     /// The line to look at.
     pub site: String,
     /// The whole stack, innermost first.

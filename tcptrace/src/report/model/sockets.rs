@@ -7,7 +7,7 @@ use crate::model::{endpoints::Endpoint, owner::Evidence, record::EndedHow, verdi
 
 /// Stays in CLOSE_WAIT.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct CloseWait {
+pub(crate) struct CloseWait {
     /// All that are known, however short.
     pub stays: u64,
     /// Sockets that were stuck at some time.
@@ -30,7 +30,7 @@ pub struct CloseWait {
 
 /// How many ended in which way.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// Closed by a process.
     pub closed: u64,
     /// Reset by the peer or a timeout.
@@ -45,7 +45,7 @@ pub struct Ended {
 
 /// Numbers over time.
 #[derive(Clone, Debug, Serialize)]
-pub struct OverTime {
+pub(crate) struct OverTime {
     /// Where the first step begins.
     pub first: Time,
     /// Length of a step.
@@ -56,7 +56,7 @@ pub struct OverTime {
 
 /// One line of numbers.
 #[derive(Clone, Debug, Serialize)]
-pub struct Line {
+pub(crate) struct Line {
     /// Whose it is.
     pub of: LineOf,
     /// For a process: its place in `processes.top`.
@@ -70,7 +70,7 @@ pub struct Line {
 /// Whose sockets a line counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LineOf {
+pub(crate) enum LineOf {
     /// One process.
     Process,
     /// All other processes.
@@ -83,7 +83,7 @@ pub enum LineOf {
 
 /// How long stays in CLOSE_WAIT were; of those that had not ended, what they had come to.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Durations {
+pub(crate) struct Durations {
     /// Stays that began before they could be seen: they were longer than is counted here.
     pub began_unseen: u64,
     /// Half of all stays were no longer than this.
@@ -100,7 +100,7 @@ pub struct Durations {
 
 /// Stays of about one length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Bar {
+pub(crate) struct Bar {
     /// This long or longer.
     pub from_ns: u64,
     /// Shorter than this.
@@ -115,14 +115,14 @@ pub struct Bar {
 
 impl Bar {
     /// All of them.
-    pub fn stays(&self) -> u64 {
+    pub(crate) fn stays(&self) -> u64 {
         self.not_stuck + self.ended + self.still_stuck
     }
 }
 
 /// A socket that was stuck for long.
 #[derive(Clone, Debug, Serialize)]
-pub struct WorstSocket {
+pub(crate) struct WorstSocket {
     /// Its cookie.
     pub cookie: Option<u64>,
     /// Its network namespace.
@@ -167,7 +167,7 @@ pub struct WorstSocket {
 
 /// Who holds a socket, and by which evidence.
 #[derive(Clone, Debug, Serialize)]
-pub struct HolderName {
+pub(crate) struct HolderName {
     /// Who.
     #[serde(flatten)]
     pub process: ProcessName,

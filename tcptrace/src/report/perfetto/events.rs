@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{output::replace::MARK, report::timestamp};
 
 /// A track, on which slices lie within each other.
-pub struct Track {
+pub(crate) struct Track {
     /// Tells it from other tracks.
     pub id: u64,
     /// The process it is shown under.
@@ -18,7 +18,7 @@ pub struct Track {
 
 /// What is told when a slice is looked at.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Args<'a> {
+pub(crate) struct Args<'a> {
     /// The socket's cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cookie: Option<u64>,
@@ -46,7 +46,7 @@ struct Event<'a, A> {
 }
 
 /// Events on their way out.
-pub struct Events<'a> {
+pub(crate) struct Events<'a> {
     out: &'a mut dyn Write,
     first_ns: i64,
     count: u64,
@@ -54,7 +54,7 @@ pub struct Events<'a> {
 
 impl<'a> Events<'a> {
     /// Begins a trace; its time is counted from `first_ns` (since 1970), so that nanoseconds fit.
-    pub fn begin(out: &'a mut dyn Write, first_ns: i64) -> io::Result<Self> {
+    pub(crate) fn begin(out: &'a mut dyn Write, first_ns: i64) -> io::Result<Self> {
         let began = timestamp(first_ns);
         writeln!(
             out,
@@ -64,22 +64,34 @@ impl<'a> Events<'a> {
     }
 
     /// Begins a slice within those that are open on the track.
-    pub fn begin_slice(&mut self, track: &Track, name: &str, at_ns: i64, args: &Args<'_>) -> io::Result<()> {
+    pub(crate) fn begin_slice(
+        &mut self,
+        track: &Track,
+        name: &str,
+        at_ns: i64,
+        args: &Args<'_>,
+    ) -> io::Result<()> {
         self.write("b", track, name, at_ns, args)
     }
 
     /// Ends the innermost slice of the track, which has this name.
-    pub fn end(&mut self, track: &Track, name: &str, at_ns: i64) -> io::Result<()> {
+    pub(crate) fn end(&mut self, track: &Track, name: &str, at_ns: i64) -> io::Result<()> {
         self.write("e", track, name, at_ns, &Args::default())
     }
 
     /// Marks a moment on the track.
-    pub fn instant(&mut self, track: &Track, name: &str, at_ns: i64, args: &Args<'_>) -> io::Result<()> {
+    pub(crate) fn instant(
+        &mut self,
+        track: &Track,
+        name: &str,
+        at_ns: i64,
+        args: &Args<'_>,
+    ) -> io::Result<()> {
         self.write("n", track, name, at_ns, args)
     }
 
     /// Names a process.
-    pub fn name_process(&mut self, pid: u64, name: &str) -> io::Result<()> {
+    pub(crate) fn name_process(&mut self, pid: u64, name: &str) -> io::Result<()> {
         #[derive(Serialize)]
         struct Name<'a> {
             name: &'a str,
@@ -121,7 +133,7 @@ impl<'a> Events<'a> {
     }
 
     /// Ends the trace.
-    pub fn finish(self) -> io::Result<()> {
+    pub(crate) fn finish(self) -> io::Result<()> {
         self.out.write_all(b"\n]}\n")
     }
 }

@@ -38,7 +38,11 @@ const PIDS_OF_HOST: u64 = 10_000_000;
 ///
 /// # Errors
 /// When a recording cannot be read, or the trace cannot be written.
-pub fn write(files: &[PathBuf], wanted: &Wanted, destination: &Destination) -> Result<(), ReportError> {
+pub(crate) fn write(
+    files: &[PathBuf],
+    wanted: &Wanted,
+    destination: &Destination,
+) -> Result<(), ReportError> {
     if files.iter().any(|file| file.as_os_str() == "-") {
         return Err(ReportError::Asked(
             "standard input can be read only once, and a trace takes two looks: write it to a file first"

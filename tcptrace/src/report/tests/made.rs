@@ -28,32 +28,38 @@ use crate::{
     },
 };
 
-pub const SECOND: u64 = 1_000_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
 
-pub fn start() -> Timestamp {
+pub(crate) fn start() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-pub fn at(second: f64) -> Timestamp {
+pub(crate) fn at(second: f64) -> Timestamp {
     start() + SignedDuration::from_secs_f64(second)
 }
 
 /// A connection of a client that came from this port to the service on port 8080.
-pub fn ends(client: u16) -> Endpoints {
+pub(crate) fn ends(client: u16) -> Endpoints {
     Endpoints { local: ([10, 0, 0, 1], 8080).into(), remote: ([192, 0, 2, 7], client).into() }
 }
 
 /// A connection of this host to the service at this address.
-pub fn towards(service: &str, local_port: u16) -> Endpoints {
+pub(crate) fn towards(service: &str, local_port: u16) -> Endpoints {
     let remote = service.parse().unwrap_or(Endpoint::UNSPECIFIED);
     Endpoints { local: ([10, 0, 0, 1], local_port).into(), remote }
 }
 
-pub fn socket(cookie: u64, endpoints: Endpoints) -> Socket {
+pub(crate) fn socket(cookie: u64, endpoints: Endpoints) -> Socket {
     Socket { cookie: Some(cookie), netns: Some(4_026_531_840), endpoints }
 }
 
-pub fn transition(cookie: u64, second: u64, old: State, new: State, endpoints: Endpoints) -> Transition {
+pub(crate) fn transition(
+    cookie: u64,
+    second: u64,
+    old: State,
+    new: State,
+    endpoints: Endpoints,
+) -> Transition {
     Transition {
         key: SocketKey(cookie),
         socket: socket(cookie, endpoints),
@@ -69,7 +75,7 @@ pub fn transition(cookie: u64, second: u64, old: State, new: State, endpoints: E
     }
 }
 
-pub fn header(host: &str, command: &str) -> Record {
+pub(crate) fn header(host: &str, command: &str) -> Record {
     Record::Header(Box::new(Header {
         version: "0.1.0".to_owned(),
         host: HostIdentity {
@@ -83,7 +89,7 @@ pub fn header(host: &str, command: &str) -> Record {
     }))
 }
 
-pub fn summary(second: f64, totals: Totals) -> Record {
+pub(crate) fn summary(second: f64, totals: Totals) -> Record {
     Record::Summary(Box::new(Summary {
         time: at(second),
         duration_ns: (second * SECOND as f64) as u64,
@@ -95,7 +101,13 @@ pub fn summary(second: f64, totals: Totals) -> Record {
 }
 
 /// A transition with the time spent in the old state, if it was seen.
-pub fn step(cookie: u64, second: f64, from: (State, Option<f64>), new: State, ends: Endpoints) -> Record {
+pub(crate) fn step(
+    cookie: u64,
+    second: f64,
+    from: (State, Option<f64>),
+    new: State,
+    ends: Endpoints,
+) -> Record {
     let (old, dwell) = from;
     // The machine was up for a while before.
     let ktime_ns = ((1_000.0 + second) * SECOND as f64) as u64;
@@ -105,7 +117,7 @@ pub fn step(cookie: u64, second: f64, from: (State, Option<f64>), new: State, en
 }
 
 /// As [`step`], by this task.
-pub fn step_by(pid: u32, comm: &str, record: Record) -> Record {
+pub(crate) fn step_by(pid: u32, comm: &str, record: Record) -> Record {
     let Record::Transition(Timed { time, what }) = record else { return record };
     let mut bytes = [0; 16];
     bytes.iter_mut().zip(comm.bytes()).for_each(|(to, from)| *to = from);
@@ -113,14 +125,14 @@ pub fn step_by(pid: u32, comm: &str, record: Record) -> Record {
     Record::Transition(Timed { time, what: Transition { oncpu, ..what } })
 }
 
-pub fn owner(pid: u32, comm: &str) -> Owner {
+pub(crate) fn owner(pid: u32, comm: &str) -> Owner {
     let mut process = ProcessIdentity::from_name(pid, comm);
     process.started = Some(at(-100.0));
     process.unit = Some(format!("{comm}.service"));
     Owner { process: Arc::new(process), fds: vec![7], inherited: Some(false), evidence: Evidence::FdTable }
 }
 
-pub fn opened_at(site: &str, second: f64) -> Timed<OpenedBy> {
+pub(crate) fn opened_at(site: &str, second: f64) -> Timed<OpenedBy> {
     let frames = vec!["accept4 (libc.so.6)".to_owned(), site.to_owned(), "main (main.rs:1)".to_owned()];
     let stack = Stack { frames, site: Some(site.to_owned()), is_cut: false };
     let task = Task { pid: 1, tid: 1, comm: Comm::default() };
@@ -129,11 +141,11 @@ pub fn opened_at(site: &str, second: f64) -> Timed<OpenedBy> {
     Timed { time: at(second), what: OpenedBy { how: OpenedHow::Accept, called } }
 }
 
-pub fn exactly(seconds: f64) -> Age {
+pub(crate) fn exactly(seconds: f64) -> Age {
     Age { ns: (seconds * SECOND as f64) as u64, is_exact: true, at_most_ns: None }
 }
 
-pub fn leak_of(cookie: u64, second: f64, age: Age, owners: Vec<Owner>, ends: Endpoints) -> Leak {
+pub(crate) fn leak_of(cookie: u64, second: f64, age: Age, owners: Vec<Owner>, ends: Endpoints) -> Leak {
     Leak {
         time: at(second),
         socket: socket(cookie, ends),
@@ -148,11 +160,11 @@ pub fn leak_of(cookie: u64, second: f64, age: Age, owners: Vec<Owner>, ends: End
     }
 }
 
-pub fn leak(cookie: u64, second: f64, age: Age, owners: Vec<Owner>) -> Record {
+pub(crate) fn leak(cookie: u64, second: f64, age: Age, owners: Vec<Owner>) -> Record {
     Record::Leak(Box::new(leak_of(cookie, second, age, owners, ends(40_000))))
 }
 
-pub fn leak_end(cookie: u64, second: f64, age: Age, how: EndedHow) -> Record {
+pub(crate) fn leak_end(cookie: u64, second: f64, age: Age, how: EndedHow) -> Record {
     Record::LeakEnd(Box::new(LeakEnd {
         time: at(second),
         socket: socket(cookie, ends(40_000)),
@@ -162,7 +174,7 @@ pub fn leak_end(cookie: u64, second: f64, age: Age, how: EndedHow) -> Record {
     }))
 }
 
-pub fn everything() -> Wanted {
+pub(crate) fn everything() -> Wanted {
     Wanted {
         threshold: Threshold { ns: 10 * SECOND, is_asked_for: false },
         window: Window::ALL,
@@ -175,7 +187,7 @@ pub fn everything() -> Wanted {
 
 /// Takes the records of one file.
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
-pub fn taken(wanted: Wanted, records: &[Record]) -> Aggregator {
+pub(crate) fn taken(wanted: Wanted, records: &[Record]) -> Aggregator {
     let mut aggregator = Aggregator::new(wanted).unwrap();
     let source = aggregator.add_source("session.jsonl".to_owned());
     records.iter().for_each(|record| aggregator.take(source, record));
@@ -183,7 +195,7 @@ pub fn taken(wanted: Wanted, records: &[Record]) -> Aggregator {
 }
 
 /// The report on the records of one file that is whole.
-pub fn reported(wanted: Wanted, records: &[Record]) -> Report {
+pub(crate) fn reported(wanted: Wanted, records: &[Record]) -> Report {
     let aggregator = taken(wanted, records);
     build::report(&aggregator, &vec![FileState::default(); aggregator.sources.len()], 10)
 }

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-pub fn write_processes(
+pub(crate) fn write_processes(
     out: &mut dyn Write,
     processes: &Ranking<ProcessShare>,
     look: &Look,
@@ -82,7 +82,7 @@ fn process_cells(process: &ProcessShare) -> [String; 10] {
     ]
 }
 
-pub fn write_worst(out: &mut dyn Write, worst: &[WorstSocket], look: &Look) -> io::Result<()> {
+pub(crate) fn write_worst(out: &mut dyn Write, worst: &[WorstSocket], look: &Look) -> io::Result<()> {
     if worst.is_empty() {
         return Ok(());
     }
@@ -109,7 +109,7 @@ pub fn write_worst(out: &mut dyn Write, worst: &[WorstSocket], look: &Look) -> i
     table.write(out)
 }
 
-pub fn write_closed_first(out: &mut dyn Write, closed: &ClosedFirst, look: &Look) -> io::Result<()> {
+pub(crate) fn write_closed_first(out: &mut dyn Write, closed: &ClosedFirst, look: &Look) -> io::Result<()> {
     let ClosedFirst { by_us, by_peer, reset, .. } = closed;
     let all = by_us + by_peer + reset;
     if all == 0 {

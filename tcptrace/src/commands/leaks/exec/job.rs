@@ -22,7 +22,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 
 /// How a command ended.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// With exit code 0.
     Well,
     /// Otherwise, or it could not even be started; in words.
@@ -33,7 +33,7 @@ pub enum Ended {
 
 /// What a command is to be told.
 #[derive(Debug)]
-pub struct Job {
+pub(crate) struct Job {
     record: Vec<u8>,
     /// What is not known is not set.
     variables: Vec<(&'static str, Option<String>)>,
@@ -41,7 +41,7 @@ pub struct Job {
 
 impl Job {
     /// Of a leak.
-    pub fn of(leak: &Leak) -> Self {
+    pub(crate) fn of(leak: &Leak) -> Self {
         let mut record = serde_json::to_vec(&Record::Leak(Box::new(leak.clone())))
             .unwrap_or_else(|error| error.to_string().into());
         record.push(b'\n');
@@ -49,7 +49,12 @@ impl Job {
     }
 
     /// Runs the command and waits for its end: for `timeout`, or until `give_up`, which is asked again and again.
-    pub fn run(self, command: &OsStr, timeout: Duration, give_up: impl Fn() -> Option<Instant>) -> Ended {
+    pub(crate) fn run(
+        self,
+        command: &OsStr,
+        timeout: Duration,
+        give_up: impl Fn() -> Option<Instant>,
+    ) -> Ended {
         let started = Instant::now();
         let mut child = match self.start(command) {
             Ok(child) => child,

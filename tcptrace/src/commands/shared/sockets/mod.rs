@@ -16,18 +16,15 @@ use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use self::entry::{Entry, Phase};
 use crate::model::close_wait::Since;
-use crate::{
-    kernel::Identity,
-    model::{
-        endpoints::Endpoints,
-        socket::{Socket, SocketKey},
-        state::State,
-        transition::Transition,
-    },
+use crate::model::{
+    endpoints::Endpoints,
+    socket::{Identity, Socket, SocketKey},
+    state::State,
+    transition::Transition,
 };
 
 /// What the owner of the table wants to remember of a socket that it reported.
-pub type Ticket = u32;
+pub(crate) type Ticket = u32;
 
 /// What to do with a socket after it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

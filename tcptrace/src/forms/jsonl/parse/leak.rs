@@ -114,7 +114,7 @@ impl CallText<'_> {
     }
 }
 
-pub fn leak(text: &[u8]) -> Result<Leak, ParseError> {
+pub(crate) fn leak(text: &[u8]) -> Result<Leak, ParseError> {
     #[derive(Deserialize)]
     struct LeakText<'a> {
         time: Timestamp,
@@ -148,7 +148,7 @@ pub fn leak(text: &[u8]) -> Result<Leak, ParseError> {
     })
 }
 
-pub fn leak_end(text: &[u8]) -> Result<LeakEnd, ParseError> {
+pub(crate) fn leak_end(text: &[u8]) -> Result<LeakEnd, ParseError> {
     #[derive(Deserialize)]
     struct LeakEndText {
         time: Timestamp,

@@ -105,7 +105,7 @@ impl ProcessText {
 }
 
 /// The summary; `None` when it says more than that, as `clear` does.
-pub fn summary(text: &[u8]) -> Result<Option<Summary>, ParseError> {
+pub(crate) fn summary(text: &[u8]) -> Result<Option<Summary>, ParseError> {
     #[derive(Deserialize)]
     struct SummaryText {
         time: Timestamp,
