@@ -1,10 +1,14 @@
 //! What the kernel side and user space of tcptrace share: the records that cross the ring buffer and
 //! the iterator, and the configuration that is fixed when a program is loaded.
 //!
-//! One definition for both sides, compiled for the BPF target and for the host. No I/O, no logic
-//! beyond the layout; on the BPF target no dependencies either.
+//! Each layout is defined once, for the BPF target and for the host. No I/O and no logic beyond the
+//! layout; on the BPF target no dependencies either.
 
 #![no_std]
 
+#[cfg(all(feature = "programs", not(target_arch = "bpf")))]
+compile_error!("feature `programs` is for the BPF target; tcptrace/build.rs turns it on");
+
 pub mod config;
+mod kernel_fields;
 pub mod record;

@@ -1,0 +1,108 @@
+//! The fields of kernel structures that the programs read, each listed once. The list makes
+//! [`KernelOffsets`], which the programs are loaded with, and [`KernelOffsets::FIELDS`], by which user
+//! space looks the offsets up in BTF. No look-up happens here.
+
+/// The offset of a field that this kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+/// Where BTF has a field, and whether the programs can do without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelField {
+    /// The structure, without the word `struct`.
+    pub structure: &'static str,
+    /// Member names from the structure to the field. BTF's anonymous members have no place in it.
+    pub path: &'static [&'static str],
+    /// Whether every supported kernel has it.
+    pub is_needed: bool,
+}
+
+/// Makes the structure, its table and its constructor from lines of the form
+/// `field: structure.member.member, needed;` (or `optional`).
+macro_rules! kernel_fields {
+    ($($(#[$doc:meta])* $field:ident: $structure:ident $(. $member:ident)+, $need:ident;)+) => {
+        /// Offsets in bytes into the running kernel's structures, or [`ABSENT`]. Each counts from the
+        /// start of the structure named first.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(
+            not(target_arch = "bpf"),
+            derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+        )]
+        pub struct KernelOffsets {
+            $(
+                #[doc = concat!("`", stringify!($structure), $(".", stringify!($member),)+ "`")]
+                $(#[$doc])*
+                pub $field: u32,
+            )+
+        }
+
+        impl KernelOffsets {
+            /// Nothing is known of the kernel's structures.
+            pub const UNKNOWN: Self = Self { $($field: ABSENT,)+ };
+
+            /// Every field, in the order of the structure.
+            pub const FIELDS: &[KernelField] = &[$(
+                KernelField {
+                    structure: stringify!($structure),
+                    path: &[$(stringify!($member)),+],
+                    is_needed: kernel_fields!(@is_needed $need),
+                },
+            )+];
+
+            /// Asks `offset_of` for each of [`Self::FIELDS`].
+            #[must_use]
+            pub fn from_fn(offset_of: impl FnMut(&'static KernelField) -> u32) -> Self {
+                let mut offsets = Self::FIELDS.iter().map(offset_of);
+                Self { $($field: offsets.next().unwrap_or(ABSENT),)+ }
+            }
+        }
+    };
+    (@is_needed needed) => { true };
+    (@is_needed optional) => { false };
+}
+
+kernel_fields! {
+    sock_family: sock.__sk_common.skc_family, needed;
+    sock_state: sock.__sk_common.skc_state, needed;
+    sock_dport: sock.__sk_common.skc_dport, needed;
+    sock_num: sock.__sk_common.skc_num, needed;
+    sock_daddr: sock.__sk_common.skc_daddr, needed;
+    sock_rcv_saddr: sock.__sk_common.skc_rcv_saddr, needed;
+    /// Absent in a kernel without IPv6.
+    sock_v6_daddr: sock.__sk_common.skc_v6_daddr, optional;
+    /// Absent in a kernel without IPv6.
+    sock_v6_rcv_saddr: sock.__sk_common.skc_v6_rcv_saddr, optional;
+    sock_cookie: sock.__sk_common.skc_cookie, needed;
+    sock_net: sock.__sk_common.skc_net.net, needed;
+    /// 16 bits wide.
+    sock_protocol: sock.sk_protocol, needed;
+    /// 32 bits wide.
+    sock_error: sock.sk_err, needed;
+    /// Absent without CONFIG_SOCK_CGROUP_DATA, or spelled as a plain word before Linux 5.16.
+    sock_cgroup: sock.sk_cgrp_data.cgroup, optional;
+    /// 32 bits wide.
+    sock_ack_backlog: sock.sk_ack_backlog, needed;
+    inet_sport: inet_sock.inet_sport, needed;
+    icsk_accept_head: inet_connection_sock.icsk_accept_queue.rskq_accept_head, needed;
+    request_next: request_sock.dl_next, needed;
+    request_sock: request_sock.sk, needed;
+    /// Absent before Linux 5.6 and without CONFIG_MPTCP.
+    tcp_is_mptcp: tcp_sock.is_mptcp, optional;
+    tcp_rcv_nxt: tcp_sock.rcv_nxt, needed;
+    tcp_copied_seq: tcp_sock.copied_seq, needed;
+    tcp_snd_wl1: tcp_sock.snd_wl1, needed;
+    net_inum: net.ns.inum, needed;
+    /// Absent without CONFIG_CGROUPS.
+    cgroup_kn: cgroup.kn, optional;
+    /// Absent without CONFIG_KERNFS.
+    kernfs_id: kernfs_node.id, optional;
+    socket_sk: socket.sk, needed;
+    task_tgid: task_struct.tgid, needed;
+    task_flags: task_struct.flags, needed;
+    task_files: task_struct.files, needed;
+    files_fdt: files_struct.fdt, needed;
+    fdtable_fd: fdtable.fd, needed;
+    file_private_data: file.private_data, needed;
+}
+
+const _: () = assert!(size_of::<KernelOffsets>() == size_of::<u32>() * KernelOffsets::FIELDS.len());
