@@ -52,6 +52,7 @@ fn build() -> Result<(), Box<dyn Error>> {
     let mut cargo = Command::new(&compiler.cargo);
     cargo.current_dir(&workspace);
     cargo.args(["build", "--release", "--locked", "--quiet", "--package", "tcptrace-ebpf", "--bins"]);
+    cargo.args(["--features", "programs"]);
     cargo.arg("--target").arg(bpf_toolchain::target()).arg("--target-dir").arg(&target_directory);
     if compiler.build_std {
         cargo.args(["-Z", "build-std=core"]);

@@ -1,17 +1,18 @@
-//! The records that the kernel side hands to user space, byte for byte.
+//! The records that the kernel side writes for user space, byte for byte.
 //!
 //! Every field is an integer or an array of bytes, and there is no implicit padding (deriving
-//! `IntoBytes` on the host proves it): ring-buffer memory is not zeroed by the kernel, so a hole
-//! would carry old kernel memory into user space. Integers have the byte order of the machine.
+//! `IntoBytes` on the host proves it): the kernel does not zero ring-buffer memory, so padding would
+//! leak old kernel memory to user space. Integers have the byte order of the machine. Nothing here
+//! interprets a record.
 
-/// Length of a task's name including the terminating NUL: `TASK_COMM_LEN` of `include/linux/sched.h`.
+/// Length of a task's name with the terminating NUL: `TASK_COMM_LEN` of `include/linux/sched.h`.
 pub const COMM_LENGTH: usize = 16;
 
-/// Sixteen bytes as they lie in memory, in words: what copies arrays of bytes on the BPF target does it
-/// one byte at a time. See [`bytes`].
+/// Sixteen bytes in memory order, as words: the BPF target copies arrays of bytes one byte at a time. See
+/// [`bytes`].
 pub type Sixteen = [u64; 2];
 
-/// Two words of four halves, in the order they lie in memory.
+/// Joins four half words, given in memory order, into two words.
 #[inline(always)]
 #[must_use]
 pub fn joined(halves: [u32; 4]) -> Sixteen {
@@ -23,7 +24,7 @@ pub fn joined(halves: [u32; 4]) -> Sixteen {
     [two(first, second), two(third, fourth)]
 }
 
-/// The bytes of two words.
+/// The bytes of two words, in memory order.
 #[must_use]
 pub fn bytes(words: Sixteen) -> [u8; 16] {
     let mut bytes = [0; 16];
@@ -33,7 +34,7 @@ pub fn bytes(words: Sixteen) -> [u8; 16] {
     bytes
 }
 
-/// One TCP state transition, as the tracepoint `sock:inet_sock_set_state` saw it.
+/// One TCP state transition, from the tracepoint `sock:inet_sock_set_state`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -41,15 +42,15 @@ pub fn bytes(words: Sixteen) -> [u8; 16] {
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct TransitionRecord {
-    /// The socket's cookie, or 0 when the kernel side could not learn it (the classic tracepoint).
+    /// The socket's cookie; 0 when not known (the classic tracepoint without BTF, a socket without one).
     pub cookie: u64,
-    /// Address of the kernel's `struct sock`. Reused by the kernel, never shown to anybody.
+    /// Address of the kernel's `struct sock`. The kernel reuses it; the tool never shows it.
     pub sock: u64,
-    /// CLOCK_MONOTONIC when the transition happened, in nanoseconds.
+    /// CLOCK_MONOTONIC of the transition, in nanoseconds.
     pub ktime_ns: u64,
-    /// CLOCK_MONOTONIC when `old_state` was entered, in nanoseconds; 0 when that was not seen.
+    /// CLOCK_MONOTONIC when the socket entered `old_state`, in nanoseconds; 0 when not known.
     pub entered_ns: u64,
-    /// Id of the cgroup (v2) the socket belongs to; 0 when not known.
+    /// Id of the cgroup (v2) that the socket belongs to; 0 when not known.
     pub cgroup_id: u64,
     /// Local address in network byte order; an IPv4 address in its v4-mapped form.
     pub laddr: Sixteen,
@@ -57,34 +58,34 @@ pub struct TransitionRecord {
     pub raddr: Sixteen,
     /// Inode number of the socket's network namespace; 0 when not known.
     pub netns: u32,
-    /// Thread group id of the task that happened to run, in the root pid namespace.
+    /// Thread group id of the task on the CPU, in the root pid namespace.
     pub oncpu_pid: u32,
-    /// Thread id of the task that happened to run, in the root pid namespace.
+    /// Thread id of the task on the CPU, in the root pid namespace.
     pub oncpu_tid: u32,
     /// Local port, host byte order.
     pub lport: u16,
     /// Remote port, host byte order.
     pub rport: u16,
-    /// Name of the task that happened to run, NUL-padded.
+    /// Name of the task on the CPU, NUL-padded.
     pub oncpu_comm: Sixteen,
-    /// State left, a number of `include/net/tcp_states.h`.
+    /// The state left, a number of `include/net/tcp_states.h`.
     pub old_state: u8,
-    /// State entered, a number of `include/net/tcp_states.h`.
+    /// The state entered, a number of `include/net/tcp_states.h`.
     pub new_state: u8,
     /// 1 for an MPTCP connection (`IPPROTO_MPTCP`), 0 for plain TCP.
     pub mptcp: u8,
-    /// 1 when the task that happened to run is exiting (`PF_EXITING`), 0 when not or not known.
+    /// 1 when the task on the CPU is exiting (`PF_EXITING`); 0 when not, or not known.
     pub oncpu_exiting: u8,
-    /// The socket's pending error (`sk_err`, an errno): what ended a connection that was not closed.
+    /// The socket's pending error (`sk_err`, an errno): what ended a connection that nobody closed.
     pub error: u16,
-    /// 1 when `error` and `oncpu_exiting` were read, 0 when this kernel does not let us.
+    /// 1 when the kernel side read `error` and `oncpu_exiting`, 0 when it could not.
     pub has_cause: u8,
     /// Always zero.
     pub padding: u8,
 }
 
-/// A call that a task made on a socket, as the kernel side keeps it by the address of `struct sock` until
-/// the socket is closed.
+/// A call that a task made on a socket. The kernel side keeps it by the address of `struct sock` until the
+/// socket is closed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -98,9 +99,9 @@ pub struct CallRecord {
     pub pid: u32,
     /// Thread id of the caller, in the root pid namespace.
     pub tid: u32,
-    /// Name of the caller at that moment, NUL-padded.
+    /// Name of the caller at that time, NUL-padded.
     pub comm: Sixteen,
-    /// Key of its user stack in the table of stacks; negative when there is none.
+    /// Key of the caller's user stack in the table of stacks; negative when there is none.
     pub stack_id: i32,
     /// Which call: [`CALL_ACCEPT`], [`CALL_CONNECT`] or [`CALL_READ`].
     pub call: u32,
@@ -113,7 +114,7 @@ pub const CALL_CONNECT: u32 = 2;
 /// [`CallRecord::call`]: a read, which found the end of file.
 pub const CALL_READ: u32 = 3;
 
-/// One descriptor of one process that refers to a TCP socket, as `iter/task_file` sees it.
+/// One descriptor of one process that refers to a TCP socket, from `iter/task_file`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -121,7 +122,7 @@ pub const CALL_READ: u32 = 3;
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct HolderRecord {
-    /// The socket's cookie; its address in the kernel where `is_address` says so. Never 0.
+    /// The socket's cookie, or its address in the kernel when `is_address` is 1. Never 0.
     pub cookie: u64,
     /// Local address in network byte order; an IPv4 address in its v4-mapped form.
     pub laddr: Sixteen,
@@ -141,22 +142,22 @@ pub struct HolderRecord {
     pub state: u8,
     /// 1 for an MPTCP connection, 0 for plain TCP.
     pub mptcp: u8,
-    /// 1 for a socket in CLOSE_WAIT whose peer has answered something since its FIN: this side sent data
-    /// (or a keepalive probe) after the end of file. 0 when not, or not known.
+    /// 1 for a socket in CLOSE_WAIT whose peer has acknowledged something since its FIN: this side sent
+    /// data (or a keepalive probe) after the end of file. 0 when not, or not known.
     pub answered_since_fin: u8,
-    /// 1 for a listener with connections that wait for accept().
+    /// 1 for a listener with connections in its accept queue.
     pub has_backlog: u8,
-    /// 1 for an MPTCP listener that nobody has asked for its cookie yet.
+    /// 1 for an MPTCP listener that has no cookie yet.
     pub is_address: u8,
     /// Always zero.
     pub padding: [u8; 3],
 }
 
-/// What stands among the states of the descriptors that are looked for, as the bit of state 0, which does
-/// not exist: MPTCP listeners that have no cookie yet get one.
+/// A flag among the states to visit, in the bit of state 0, which does not exist: give MPTCP listeners
+/// without a cookie one.
 pub const WITH_LISTENER_COOKIES: u32 = 1;
 
-/// What one CPU counts.
+/// The counters of one CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -166,16 +167,16 @@ pub const WITH_LISTENER_COOKIES: u32 = 1;
 pub struct Counters {
     /// Transitions that found no room in the ring buffer.
     pub lost: u64,
-    /// Sockets that found no room in a table, so that a dwell time or a caller is unknown.
+    /// Sockets that found no room in a table: a dwell time or a caller is unknown.
     pub untracked: u64,
-    /// The budgets of processes, by the lowest bits of their ids: those that share one share what is in it.
+    /// The budgets of processes, by the lowest bits of the process id. Processes with equal bits share one.
     pub openers: [OpenerBudget; OPENER_BUDGETS],
 }
 
-/// Budgets that each CPU has.
+/// Budgets on each CPU.
 pub const OPENER_BUDGETS: usize = 64;
 
-/// How many openers of a process may be kept: a bucket that fills as time goes by.
+/// How many more openers of a process may be kept: a token bucket.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -183,15 +184,15 @@ pub const OPENER_BUDGETS: usize = 64;
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct OpenerBudget {
-    /// So many more at once.
+    /// Tokens left: openers that may be kept at once.
     pub left: u64,
-    /// CLOCK_MONOTONIC when it was last filled up, in nanoseconds.
+    /// CLOCK_MONOTONIC of the last refill, in nanoseconds.
     pub filled_ns: u64,
-    /// Sockets opened that found it empty: their openers are not kept.
+    /// Sockets opened while the bucket was empty: their openers are not kept.
     pub skipped: u64,
 }
 
-/// A connection that waits for accept(), and a descriptor of the listener it waits at.
+/// A connection in an accept queue, and a descriptor of its listener.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -199,7 +200,7 @@ pub struct OpenerBudget {
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct WaitingRecord {
-    /// The connection's cookie; 0 when nobody has asked for it yet.
+    /// The connection's cookie; 0 when it has none yet.
     pub cookie: u64,
     /// Process (thread group id) that holds the listener, in the root pid namespace.
     pub pid: u32,

@@ -1,5 +1,5 @@
-//! Memory of calls on sockets: who made them, when and from which stack, by the address of `struct sock`.
-//! Which calls are worth it, `openers` and `end_of_file` say.
+//! Remembers calls on sockets by the address of `struct sock`: who made a call, when and from which
+//! stack. `openers` and `end_of_file` decide which calls.
 
 use core::mem::MaybeUninit;
 
@@ -14,58 +14,61 @@ use tcptrace_ebpf::record::{CallRecord, Sixteen};
 
 use crate::transition::count;
 
-/// One call for each socket. Memory is taken as it is needed.
+/// One call for each socket. The kernel allocates entries on demand.
 pub type Calls<const MAX_SOCKETS: usize> =
     HashMap<u64, CallRecord, MAX_SOCKETS, { BPF_F_NO_PREALLOC as usize }>;
 
-/// User stacks, each kept once. The size is set when the object is loaded.
+/// User stacks, each kept once. User space sets the size when it loads the object.
 #[btf_map]
 static STACKS: StackTrace<1> = StackTrace::new();
 
-/// Places of [`CROWDS`]: a power of two.
-const CROWDS_LENGTH: usize = 1 << 12;
+/// Length of [`PRESENCE_FILTER`]: a power of two.
+const FILTER_LENGTH: usize = 1 << 12;
 
-/// Of how many sockets something is remembered, by the bits of their addresses that differ: where it is
-/// zero, nothing has to be looked up.
-static mut CROWDS: [u32; CROWDS_LENGTH] = [0; CROWDS_LENGTH];
+/// Counting filter over the addresses of sockets with a remembered call: a zero saves the hash lookup.
+static mut PRESENCE_FILTER: [u32; FILTER_LENGTH] = [0; FILTER_LENGTH];
 
-/// One entry: the address at hand. What the verifier knows as a pointer it lets nobody calculate with;
-/// read back from here, it is a number.
+/// One entry: the address of the socket at hand. The verifier forbids arithmetic on a pointer; read back
+/// from a map, the address is a number.
 #[btf_map]
 static ADDRESS: PerCpuArray<u64, 1> = PerCpuArray::new();
 
-/// The count of the sockets among which `sock` is.
+/// The entry of [`PRESENCE_FILTER`] that counts `sock`.
 #[inline(always)]
-fn crowd(sock: u64) -> *mut u32 {
-    /// Sockets lie at multiples of a cache line.
+fn presence_filter(sock: u64) -> *mut u32 {
+    /// The kernel aligns sockets to cache lines.
     const ALIGNMENT_BITS: u32 = 6;
     let address = ADDRESS.get_ptr_mut(0).map_or(0, |address| {
-        // SAFETY: a live per-CPU map value.
+        // SAFETY: the pointer is that of a live per-CPU map value.
         unsafe {
             core::ptr::write_volatile(address, sock);
             core::ptr::read_volatile(address)
         }
     });
-    let index = (address >> ALIGNMENT_BITS) as usize & (CROWDS_LENGTH - 1);
+    let index = (address >> ALIGNMENT_BITS) as usize & (FILTER_LENGTH - 1);
     // SAFETY: the index is within the array.
-    unsafe { (&raw mut CROWDS).cast::<u32>().add(index) }
+    unsafe { (&raw mut PRESENCE_FILTER).cast::<u32>().add(index) }
 }
 
-/// Adds to a count that other CPUs may change at the same time. The standard library has no atomic
-/// addition for this target, which lacks the comparison that others of its methods need.
+/// Adds to a count that other CPUs may change at the same time. `core` has no atomic addition for this
+/// target, because the target lacks the compare-and-swap that other methods of `core`'s atomics need.
 #[inline(always)]
 fn add(count: *mut u32, by: i32) {
-    // SAFETY: an aligned word of this object's own data.
+    // SAFETY: the pointer is that of an aligned word of this object's data.
     unsafe {
-        core::arch::asm!("lock *(u32 *)({count} + 0) += {by}", count = in(reg) count, by = in(reg) i64::from(by))
-    };
+        core::arch::asm!(
+            "lock *(u32 *)({count} + 0) += {by}",
+            count = in(reg) count,
+            by = in(reg) i64::from(by),
+        );
+    }
 }
 
 /// Name of the current task, NUL-padded.
 #[inline(always)]
 pub fn current_comm() -> Sixteen {
     let mut comm = MaybeUninit::<Sixteen>::uninit();
-    // SAFETY: the helper writes all the bytes, zeros when there is no task (`bpf_get_current_comm` of
+    // SAFETY: the helper writes all bytes, zeros when there is no task (`bpf_get_current_comm` of
     // kernel/bpf/helpers.c).
     unsafe {
         bpf_get_current_comm(comm.as_mut_ptr().cast(), size_of::<Sixteen>() as u32);
@@ -74,7 +77,7 @@ pub fn current_comm() -> Sixteen {
 }
 
 /// Remembers that the current task made `call` (`CALL_*`) on `sock` at `now` (CLOCK_MONOTONIC,
-/// nanoseconds), in place of what was remembered before.
+/// nanoseconds). Replaces an earlier call on that socket.
 #[inline(always)]
 pub fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
     calls: &Calls<MAX_SOCKETS>,
@@ -84,7 +87,7 @@ pub fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
     now: u64,
 ) {
     let pid_tgid = bpf_get_current_pid_tgid();
-    // Two different stacks of the same hash are one too many: the later one is not kept.
+    // Of two stacks with the same hash the kernel keeps the first; the second call has no stack then.
     let flags = u64::from(BPF_F_USER_STACK | BPF_F_FAST_STACK_CMP);
     let record = CallRecord {
         ktime_ns: now,
@@ -95,27 +98,27 @@ pub fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
         call,
     };
     if calls.insert(sock, record, u64::from(BPF_NOEXIST)).is_ok() {
-        add(crowd(sock), 1);
+        add(presence_filter(sock), 1);
     } else if calls.insert(sock, record, u64::from(BPF_EXIST)).is_err() {
         count(|counters| counters.untracked += 1);
     }
 }
 
-/// Whether a call on `sock` is remembered.
+/// Whether this map remembers a call on `sock`.
 #[inline(always)]
 pub fn is_remembered<const MAX_SOCKETS: usize>(calls: &Calls<MAX_SOCKETS>, sock: u64) -> bool {
     calls.get_ptr(sock).is_some()
 }
 
-/// Forgets what is remembered of `sock`: its address may be another's soon.
+/// Forgets the call on `sock`: the kernel may soon reuse the address.
 #[inline(always)]
 pub fn forget<const MAX_SOCKETS: usize>(calls: &Calls<MAX_SOCKETS>, sock: u64) {
-    let crowd = crowd(sock);
-    // For most sockets there is nothing, which the count says at once. Looking is cheaper than removing,
-    // which takes a lock.
-    // SAFETY: an aligned word of this object's own data.
-    let is_crowded = unsafe { core::ptr::read_volatile(crowd) } != 0;
-    if is_crowded && is_remembered(calls, sock) && calls.remove(sock).is_ok() {
-        add(crowd, -1);
+    let count = presence_filter(sock);
+    // Most sockets have no remembered call, and a zero says so at once. A lookup is cheaper than a
+    // removal, which takes a lock.
+    // SAFETY: the pointer is that of an aligned word of this object's data.
+    let may_be_present = unsafe { core::ptr::read_volatile(count) } != 0;
+    if may_be_present && is_remembered(calls, sock) && calls.remove(sock).is_ok() {
+        add(count, -1);
     }
 }

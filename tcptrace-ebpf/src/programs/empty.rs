@@ -1,34 +1,23 @@
-//! Programs that do nothing, on the hook the tracer uses: the floor `cargo xtask bench` compares with.
-//!
-//! They never read their context and never write a record. On the host this is an empty binary.
+//! The BPF object of programs that do nothing, on the tracer's hooks: the baseline that
+//! `cargo xtask bench` compares with. They never read their context and never write a record.
 
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![no_std]
+#![no_main]
 
-#[cfg(target_arch = "bpf")]
-mod programs {
-    use aya_ebpf::macros::{btf_tracepoint, tracepoint};
-    use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
+mod target;
 
-    #[btf_tracepoint(function = "inet_sock_set_state")]
-    fn empty_btf(_context: BtfTracePointContext) -> i32 {
-        0
-    }
+use aya_ebpf::{
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
+};
 
-    // A program on the classic tracepoint that returns 0 hides the event from every perf user.
-    #[tracepoint(category = "sock", name = "inet_sock_set_state")]
-    fn empty_tracepoint(_context: TracePointContext) -> u32 {
-        1
-    }
-
-    #[panic_handler]
-    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-        loop {}
-    }
-
-    #[unsafe(link_section = "license")]
-    #[unsafe(no_mangle)]
-    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn empty_btf(_context: BtfTracePointContext) -> i32 {
+    0
 }
 
-#[cfg(not(target_arch = "bpf"))]
-fn main() {}
+#[tracepoint(category = "sock", name = "inet_sock_set_state")]
+fn empty_tracepoint(_context: TracePointContext) -> u32 {
+    // 0 would hide the event from perf users.
+    1
+}

@@ -1,8 +1,9 @@
-//! Who read the end of file of a socket in CLOSE_WAIT, and from where: the first read that told the
-//! application that the peer is done. Attached only when it is asked for: it is passed by every receive
-//! call of the host.
+//! Keeps who read the end of file of a socket in CLOSE_WAIT, and from which stack: the first read that
+//! told the application that the peer is done. User space attaches it only on request, because every
+//! receive call of the host passes it.
 //!
-//! An end of file that came in one read with the last data is not seen: that read returned a length.
+//! It never sees an end of file that one read takes together with the last data: that read returns a
+//! length.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -19,22 +20,22 @@ use crate::{
     transition::{CLOSE, CLOSE_WAIT},
 };
 
-/// `include/linux/socket.h`: look at what can be read, and leave it there.
+/// `include/linux/socket.h`: copies data and leaves it in the queue.
 const MSG_PEEK: u32 = 0x2;
 
-/// The first read of the end of file. The size is set when the object is loaded.
+/// The first read of the end of file of each socket. User space sets the size when it loads the object.
 #[btf_map]
 static EOF_READS: Calls<1> = Calls::new();
 
-/// The offset of a field of the tracepoint's record, in bytes.
+/// The offset in bytes of a field of the tracepoint's record.
 macro_rules! receive {
     ($field:ident) => {
         config!(receive.$field) as usize
     };
 }
 
-/// Forgets a socket whose state becomes `new` when it is closed. When it enters CLOSE_WAIT too: a read
-/// that raced with the end of an earlier socket at this address may have been remembered after it.
+/// Forgets a socket that becomes `new`, when that is CLOSE or CLOSE_WAIT. CLOSE_WAIT, because a read of an
+/// earlier socket at this address may have been remembered after that socket was closed.
 #[inline(always)]
 pub fn forget(sock: u64, new: i32) {
     if config!(track_eof_reads) != 0 && (new == i32::from(CLOSE) || new == i32::from(CLOSE_WAIT)) {
@@ -45,7 +46,7 @@ pub fn forget(sock: u64, new: i32) {
 #[inline(always)]
 fn observe(context: &TracePointContext) {
     let record = context.as_ptr() as u64;
-    // Nearly every call ends here: it got data, or would have had to wait.
+    // Nearly every call ends here: it returned data or an error.
     if probe::read::<i32>(record, receive!(ret)) != 0 {
         return;
     }
@@ -58,7 +59,8 @@ fn observe(context: &TracePointContext) {
     if probe::read::<u8>(sock, kernel!(sock_state)) != CLOSE_WAIT || calls::is_remembered(&EOF_READS, sock) {
         return;
     }
-    // A read into no buffer returns 0 as well: the FIN counts as one byte, and must be among those taken.
+    // A read into an empty buffer returns 0 as well. The FIN counts as one byte of the sequence, and
+    // the application must have taken it too.
     let is_all_taken = protocol == IPPROTO_MPTCP
         || probe::read::<u32>(sock, kernel!(tcp_copied_seq))
             == probe::read::<u32>(sock, kernel!(tcp_rcv_nxt));
@@ -71,7 +73,7 @@ fn observe(context: &TracePointContext) {
 
 /// The end of every call that receives from a socket.
 #[tracepoint(category = "sock", name = "sock_recv_length")]
-pub fn received(context: TracePointContext) -> u32 {
+fn received(context: TracePointContext) -> u32 {
     observe(&context);
     // 0 would hide the event from perf users.
     1

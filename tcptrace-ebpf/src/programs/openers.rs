@@ -1,5 +1,6 @@
-//! Who opened a socket, and from where: kept from connect() or accept() until the socket is closed, so
-//! that it is known even of a socket that leaks much later, and of an opener that has ended by then.
+//! Keeps who opened a socket, and from which stack, from connect() or accept() until the socket is
+//! closed: a socket may leak long after, and its opener may have exited. Calls through io_uring are not
+//! seen.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -20,23 +21,23 @@ use crate::{
 #[btf_map]
 static OPENERS: Calls<262_144> = Calls::new();
 
-/// What a bucket holds: a process that opens its sockets in bursts has all of them kept.
+/// Capacity of a budget: a process that opens this many sockets in a burst has all of them kept.
 const BUDGET_MAX: u64 = 1024;
 
-/// Whether openers are asked for.
+/// Whether user space wants openers.
 #[inline(always)]
 pub fn are_tracked() -> bool {
     config!(opener_interval_ns) != 0
 }
 
-/// Whether one more opener may be remembered; it counts as one of the current process. Walking a stack
-/// costs about a microsecond: a host that opens tens of thousands of sockets a second must not be slowed
-/// down by it, so this comes before everything else. Each process has a budget, lest the busy ones leave
-/// nothing to the one that leaks.
+/// Takes one opener from the budget of the current process; false when that is empty. Comes before all
+/// other work: walking a stack costs about a microsecond, which must not slow down a host that opens tens
+/// of thousands of sockets a second. The budget is per process, so that a busy process cannot use up the
+/// share of the one that leaks.
 #[inline(always)]
 pub fn take_budget() -> bool {
-    /// Of so many openers that find the budget empty, one looks at the clock, which costs as much as all
-    /// the rest of this.
+    /// One in this many openers that find the budget empty reads the clock, which costs as much as the
+    /// rest of this function.
     const LOOK_EVERY: u64 = 8;
     let process = (bpf_get_current_pid_tgid() >> 32) as usize;
     let mut is_within = false;
@@ -70,22 +71,22 @@ pub fn remember<C: StackIdContext>(context: &C, sock: u64, call: u32) {
     calls::remember(&OPENERS, context, sock, call, now);
 }
 
-/// The socket is closed.
+/// Forgets the opener of a closed socket.
 #[inline(always)]
 pub fn forget(sock: u64) {
     calls::forget(&OPENERS, sock);
 }
 
-/// Follows a kernel pointer at `base + offset`; 0 when it cannot be read.
+/// Follows a kernel pointer at `base + offset`; 0 when the read fails.
 #[inline(always)]
 fn follow(base: u64, offset: usize) -> u64 {
     probe::read(base, offset)
 }
 
-/// From the descriptor that accept() returns to the socket: through the caller's descriptor table.
+/// Finds the socket by the descriptor that accept() returns, in the caller's descriptor table.
 #[inline(always)]
 fn accepted(context: &TracePointContext) {
-    /// Where the record of every `sys_exit_*` tracepoint has the return value.
+    /// Offset of the return value in the record of every `sys_exit_*` tracepoint.
     const RETURN_VALUE: usize = 16;
     if !are_tracked() || is_absent(kernel!(task_files)) {
         return;
@@ -106,9 +107,9 @@ fn accepted(context: &TracePointContext) {
     }
 }
 
-/// accept4(), which C libraries call for accept() too on some machines.
+/// accept4(), which some C libraries also call for accept().
 #[tracepoint(category = "syscalls", name = "sys_exit_accept4")]
-pub fn accepted_by_accept4(context: TracePointContext) -> u32 {
+fn accepted_by_accept4(context: TracePointContext) -> u32 {
     accepted(&context);
     // 0 would hide the event from perf users.
     1
@@ -116,7 +117,7 @@ pub fn accepted_by_accept4(context: TracePointContext) -> u32 {
 
 /// accept().
 #[tracepoint(category = "syscalls", name = "sys_exit_accept")]
-pub fn accepted_by_accept(context: TracePointContext) -> u32 {
+fn accepted_by_accept(context: TracePointContext) -> u32 {
     accepted(&context);
     1
 }

@@ -1,9 +1,9 @@
-//! Reading kernel memory at an address of which the verifier knows nothing: through the helper, which
-//! checks it.
+//! Reads kernel memory at addresses whose type the verifier does not know, through the helper that
+//! checks them. Typed pointers go through `typed`.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 
-/// Reads a `T` at `base + offset`; the default (0) where nothing can be read.
+/// Reads a `T` at `base + offset`; the default (0) when the read fails.
 #[inline(always)]
 pub fn read<T: Copy + Default>(base: u64, offset: usize) -> T {
     // SAFETY: the helper checks the address it reads from.

@@ -1,28 +1,25 @@
-//! The iterator over listeners' queues: which connections wait for accept() at which listener. Several
-//! listeners can share a port (SO_REUSEPORT), and the connection itself does not know its own.
+//! The iterator over accept queues: which connections wait at which listener. Several listeners can share
+//! a port (SO_REUSEPORT), and a connection has no pointer to its own.
 //!
-//! A program of its own, loaded only when somebody has to know: the verifier walks the whole queue.
+//! User space loads this program only when it needs the answer: the verifier walks the whole loop. It
+//! never stops a pass early.
 
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use tcptrace_ebpf::record::WaitingRecord;
 
-use crate::{
-    object::{LISTEN, TaskFile},
-    settings::kernel,
-    typed,
-};
+use crate::{LISTEN, TaskFile, settings::kernel, typed};
 
-/// Connections told of one listener. Each is a step for the verifier (35 ms for all of them on the machine
-/// this was written on); together they have to fit into the kernel's buffer of eight pages.
+/// Connections reported of one listener. The verifier takes a step for each (35 ms in all, on the machine
+/// this was written on), and their records have to fit into the kernel's buffer of eight pages.
 const MOST_WAITING: u32 = 512;
 
-/// Writes a [`WaitingRecord`] for each connection in the queue of the listener at hand, if it is one.
-/// Never stops the pass.
+/// Writes a [`WaitingRecord`] for each connection in the accept queue of the descriptor at hand, if that
+/// refers to a listener.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 extern "C" fn queues(context: *const TaskFile) -> i32 {
-    // SAFETY: the kernel calls with a context of this layout, whose pointers the verifier knows. They are
-    // followed at the offsets of members; what has been freed meanwhile reads as something or zero.
+    // SAFETY: the kernel passes a context of this layout, whose pointers the verifier knows, and the
+    // offsets are those of the members named. Memory that was freed meanwhile reads as stale data or zero.
     unsafe {
         let context = &*context;
         let sock = context.sock();

@@ -1,41 +1,24 @@
-//! What the loader told this object: read-only data, frozen before the programs are verified. To the
-//! verifier it is all constants, so that a branch on something not asked for is not even there.
+//! The configuration of this object: read-only data, which user space fills in at load and the kernel
+//! freezes before it verifies the programs. The verifier sees constants and removes the branches of
+//! features that are off.
 
-use tcptrace_ebpf::config::{
-    ABSENT, Config, FILTER_RULES, Filter, FormatOffsets, KernelOffsets, ReceiveOffsets,
-};
+use tcptrace_ebpf::config::{ABSENT, Config};
 
 /// `include/uapi/linux/in.h`
 pub const IPPROTO_TCP: u16 = 6;
 /// `include/uapi/linux/in.h`
 pub const IPPROTO_MPTCP: u16 = 262;
 
-/// Set by user space when the object is loaded.
+/// User space replaces it when it loads the object.
 #[unsafe(no_mangle)]
-pub static CONFIG: Config = Config {
-    filter: Filter {
-        addresses: [tcptrace_ebpf::config::AddressRule { network: [0; 2], mask: [0; 2] }; FILTER_RULES],
-        ports: [tcptrace_ebpf::config::PortRule { port: 0, sides: 0 }; FILTER_RULES],
-        states: 0,
-        family: 0,
-        address_count: 0,
-        port_count: 0,
-    },
-    kernel: KernelOffsets::UNKNOWN,
-    format: FormatOffsets::UNUSED,
-    receive: ReceiveOffsets::UNUSED,
-    track_all_states: 0,
-    wakeup_interval_ns: 0,
-    details_after_ns: 0,
-    opener_interval_ns: 0,
-    track_eof_reads: 0,
-};
+pub static CONFIG: Config = Config::NOTHING;
 
-/// A field of [`CONFIG`], as the loader left it.
+/// Reads a field of [`CONFIG`].
 macro_rules! config {
     ($($field:tt)+) => {{
         #[allow(unused_unsafe, reason = "some callers are unsafe already")]
-        // SAFETY: reads initialised memory; volatile, because the loader replaces what was compiled in.
+        // SAFETY: reads initialised memory. Volatile, because the compiler must not use the value it
+        // compiled in: the loader replaces it.
         let value = unsafe { core::ptr::read_volatile(&raw const $crate::settings::CONFIG.$($field)+) };
         value
     }};

@@ -1,5 +1,5 @@
-//! The one body of both backends: which transitions are wanted, how long the state left had lasted,
-//! and the record of it. A backend supplies a [`Source`]; nothing here knows how it reads the kernel.
+//! The body that both backends share: filters transitions, times the state that a socket left, and
+//! writes the record. A backend supplies a [`Source`]; nothing here knows how a backend reads the kernel.
 
 use aya_ebpf::{
     bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -15,32 +15,33 @@ use tcptrace_ebpf::{
 
 use crate::{calls, end_of_file, openers, settings::config, slots};
 
-/// States of `include/net/tcp_states.h` that the body has to know.
+/// States of `include/net/tcp_states.h` that the body treats specially.
 const SYN_SENT: u8 = 2;
 const SYN_RECV: u8 = 3;
 pub const LISTEN: u8 = 10;
 pub const CLOSE: u8 = 7;
 pub const CLOSE_WAIT: u8 = 8;
 
-/// The records, to user space. The size is set when the object is loaded.
+/// The records for user space, which sets the size when it loads the object.
 #[btf_map]
 static EVENTS: RingBuf<TransitionRecord, { 1 << 20 }> = RingBuf::new();
 
-/// One entry: what each CPU counted.
+/// One entry: the counters of each CPU.
 #[btf_map]
 static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 
-/// When a reader was last woken (CLOCK_MONOTONIC, nanoseconds). Racing CPUs may both wake it: harmless.
+/// The last wake-up of the reader (CLOCK_MONOTONIC, nanoseconds). Two racing CPUs may both wake it, which
+/// is harmless.
 #[unsafe(no_mangle)]
 static mut LAST_WAKEUP_NS: u64 = 0;
 
-/// What is kept for each socket between transitions.
+/// What the programs keep of a socket between transitions.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct SocketState {
-    /// CLOCK_MONOTONIC when `state` was entered, in nanoseconds.
+    /// CLOCK_MONOTONIC when the socket entered `state`, in nanoseconds.
     pub entered_ns: u64,
-    /// The state that `entered_ns` speaks of; 0 = none.
+    /// The state that `entered_ns` belongs to; 0 = none.
     pub state: u8,
     /// Always zero.
     pub padding: [u8; 7],
@@ -54,9 +55,9 @@ pub struct Endpoints {
     pub rport: u16,
 }
 
-/// What the kernel knows of the moment a connection changes state.
+/// What explains a transition.
 pub struct Cause {
-    /// `sk_err`: the error pending on the socket.
+    /// `sk_err`: the error that is pending on the socket.
     pub error: u32,
     /// Flags of the current task (`PF_*`).
     pub task_flags: u32,
@@ -65,9 +66,9 @@ pub struct Cause {
 /// `PF_EXITING` of include/linux/sched.h.
 const PF_EXITING: u32 = 0x4;
 
-/// How a backend tells about the socket at hand.
+/// How a backend reads the socket at hand.
 pub trait Source {
-    /// What the helpers that walk the stack want to see.
+    /// The context that the helpers which walk the stack take.
     type Context: StackIdContext;
 
     fn context(&self) -> &Self::Context;
@@ -75,55 +76,56 @@ pub trait Source {
     fn sock(&self) -> u64;
     fn endpoints(&self) -> Endpoints;
     fn is_mptcp(&self) -> bool;
-    /// Tells the socket from others while it lives; 0 when nothing does that has no consequences. One that is
-    /// [being made](is_being_made) has no cookie of its own yet.
+    /// Identifies the socket for its lifetime. 0 for a socket that [`is_being_made`], which has no cookie of
+    /// its own yet, and for MPTCP listeners: the kernel would copy a cookie made for them to every
+    /// connection they accept.
     fn key(&self, is_being_made: bool) -> u64;
-    /// The cookie of a socket that has one of its own, of which `key` may be the same; 0 when not known.
+    /// The cookie of a socket with this `key`, which may be the cookie itself; 0 when not known.
     fn cookie(&self, key: u64) -> u64;
     /// 0 when not known.
     fn netns(&self) -> u32;
     /// 0 when not known.
     fn cgroup_id(&self) -> u64;
-    /// Why the connection ended, as far as the kernel says; `None` when it cannot be read.
+    /// What explains the transition; `None` when the backend cannot read it.
     fn cause(&self) -> Option<Cause>;
-    /// What is kept of this socket outside of its slot; null when nothing is.
+    /// The state of a socket that has no slot; null when there is none.
     fn state(&self) -> *mut SocketState;
-    /// Keeps something of a socket of which nothing is kept; null when there is no room.
+    /// Adds a state for a socket that has none; null when there is no room.
     fn keep(&self) -> *mut SocketState;
-    /// Frees what is kept, unless the kernel does.
+    /// Removes that state, unless the kernel frees it with the socket.
     fn forget(&self);
-    /// Says, rarely, that there was no room.
+    /// Logs that there was no room. A cold path.
     fn warn_untracked(&self);
 }
 
-/// Whether a transition is to be recorded.
+/// Whether the filter's states admit a transition.
 #[inline(always)]
 fn is_emitted(old: i32, new: i32) -> bool {
     ((1u32 << (old as u32 & 31)) | (1u32 << (new as u32 & 31))) & config!(filter.states) != 0
 }
 
-/// Whether the time of a transition has to be kept.
+/// Whether a transition is recorded or timed.
 #[inline(always)]
 fn is_tracked(old: i32, new: i32) -> bool {
     config!(track_all_states) != 0 || is_emitted(old, new)
 }
 
-/// Whether the time of entering a state has to be kept: somebody will want to know how long it lasted.
+/// Whether the record of leaving `state` tells how long it lasted.
 #[inline(always)]
 fn is_timed(state: u8) -> bool {
     state != CLOSE && (config!(track_all_states) != 0 || (1u32 << (state & 31)) & config!(filter.states) != 0)
 }
 
-/// Whether the record of leaving `old`, which had been entered at `entered_ns` (0 = not known), has what
-/// [`add_details`] adds.
+/// Whether [`add_details`] applies to the record of leaving `old`, which the socket entered at
+/// `entered_ns` (0 = not known).
 #[inline(always)]
 fn has_details(old: u8, now: u64, entered_ns: u64) -> bool {
     let after = config!(details_after_ns);
     after == 0 || (is_timed(old) && now.wrapping_sub(entered_ns) >= after)
 }
 
-/// Whether a transition matters at all: this is the way out for most of them, before anything is read of
-/// the socket but its address. A socket that is closed is forgotten on the way.
+/// Whether a transition matters at all. Most end here, before the program reads the socket. Forgets the
+/// remembered calls of a socket that is closed.
 #[inline(always)]
 pub fn is_wanted(sock: u64, old: i32, new: i32) -> bool {
     let is_connecting = openers::are_tracked() && new == i32::from(SYN_SENT) && openers::take_budget();
@@ -134,9 +136,9 @@ pub fn is_wanted(sock: u64, old: i32, new: i32) -> bool {
     is_connecting || is_tracked(old, new)
 }
 
-/// Whether a new connection is still a copy of its listener, cookie and addresses included, and gets its own after this
-/// transition: `inet_csk_clone_lock` of net/ipv4/inet_connection_sock.c sets the state first up to Linux 6.12 at least,
-/// and last in 6.18. What has a peer has its port.
+/// Whether a new connection is still a copy of its listener, cookie and addresses included. Up to Linux
+/// 6.12 at least, `inet_csk_clone_lock` of net/ipv4/inet_connection_sock.c sets the state before it sets
+/// these; 6.18 sets the state last. A connection with addresses of its own has the peer's port.
 #[inline(always)]
 fn is_being_made(endpoints: &Endpoints, old: u8, new: u8) -> bool {
     old == LISTEN && new == SYN_RECV && endpoints.rport == 0
@@ -147,10 +149,11 @@ fn in_network([high, low]: Sixteen, rule: &AddressRule) -> bool {
     high & rule.mask[0] == rule.network[0] && low & rule.mask[1] == rule.network[1]
 }
 
-/// What the second word of a v4-mapped address has before the IPv4 address.
+/// The second word of a v4-mapped address, without the IPv4 address.
 const MAPPED: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
 const MAPPED_MASK: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
 
+/// Whether a connection passes the filter's rules on family, ports and addresses.
 #[inline(always)]
 fn passes_filter(endpoints: &Endpoints) -> bool {
     let family = config!(filter.family);
@@ -163,9 +166,9 @@ fn passes_filter(endpoints: &Endpoints) -> bool {
     }
     let port_count = config!(filter.port_count) as usize;
     if port_count > 0 {
-        // Rules on the same sides are alternatives: a bit for each kind of rule that there is, and for
-        // each that holds.
-        let (mut kinds, mut hold) = (0u32, 0u32);
+        // Rules for the same sides are alternatives: one bit for each kind that has rules, and for each
+        // kind that has a rule that matches.
+        let (mut kinds, mut matching) = (0u32, 0u32);
         for index in 0..FILTER_RULES {
             let rule = config!(filter.ports[index]);
             if index < port_count {
@@ -174,11 +177,11 @@ fn passes_filter(endpoints: &Endpoints) -> bool {
                 if (rule.sides & SIDE_LOCAL != 0 && rule.port == endpoints.lport)
                     || (rule.sides & SIDE_REMOTE != 0 && rule.port == endpoints.rport)
                 {
-                    hold |= kind;
+                    matching |= kind;
                 }
             }
         }
-        if kinds != hold {
+        if kinds != matching {
             return false;
         }
     }
@@ -200,11 +203,11 @@ fn passes_filter(endpoints: &Endpoints) -> bool {
     true
 }
 
-/// Times the transition `old` → `new` and records it if it is asked for.
+/// Times the transition `old` → `new`, and records it if the filter admits it.
 #[inline(always)]
 pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
     if openers::are_tracked() && new == SYN_SENT {
-        // connect() runs in the caller's context, so here the current task is the right one.
+        // connect() makes this transition, so the current task is the caller.
         openers::remember(source.context(), source.sock(), CALL_CONNECT);
     }
     if !is_tracked(i32::from(old), i32::from(new)) {
@@ -217,7 +220,7 @@ pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
     // SAFETY: the helper takes no pointer.
     let now = unsafe { bpf_ktime_get_ns() };
     let is_emitted = is_emitted(i32::from(old), i32::from(new));
-    // These lie far away in memory: asked for early, they come while other things are done.
+    // Both miss the cache: read early, so that they arrive while other work goes on.
     let netns = if is_emitted { source.netns() } else { 0 };
     let cgroup_id = if is_emitted && config!(details_after_ns) == 0 { source.cgroup_id() } else { 0 };
     let is_being_made = is_being_made(&endpoints, old, new);
@@ -229,25 +232,26 @@ pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
     }
 }
 
-/// Notes that the state `new` was entered `now`; returns when `old` was, 0 when that is not known.
+/// Keeps that the socket entered `new` `now`. Returns when it entered `old`; 0 when not known.
 #[inline(always)]
 fn time<S: Source>(source: &S, key: u64, old: u8, new: u8, now: u64) -> u64 {
     let (mut slot, mut state) = (core::ptr::null_mut(), core::ptr::null_mut());
     if is_timed(old) {
         slot = slots::get(key);
-        // SAFETY: the pointer is not null, so that of a live map value.
+        // SAFETY: the pointer is not null, so it is that of a live map value.
         state = if slot.is_null() { source.state() } else { unsafe { &raw mut (*slot).state } };
     }
     let mut entered_ns = 0;
-    // SAFETY: the pointer is null, or that of a live map value of this type; another CPU may change it
-    // at the same time only for the same socket, which the socket's lock prevents.
+    // SAFETY: the pointer is null or that of a live map value of this type. Another CPU could change the
+    // value only for the same socket, which the socket's lock prevents.
     if let Some(state) = unsafe { state.as_ref() }
         && state.state == old
     {
         entered_ns = state.entered_ns;
     }
     if !is_timed(new) {
-        // SAFETY: as above.
+        // SAFETY: the pointer is null or that of a live map value of this type, which the socket's lock
+        // protects.
         match unsafe { slot.as_mut() } {
             Some(slot) => slot.key = 0,
             None => source.forget(),
@@ -260,7 +264,8 @@ fn time<S: Source>(source: &S, key: u64, old: u8, new: u8, now: u64) -> u64 {
     if state.is_null() {
         state = source.keep();
     }
-    // SAFETY: as above.
+    // SAFETY: the pointer is null or that of a live map value of this type, which the socket's lock
+    // protects.
     match unsafe { state.as_mut() } {
         Some(state) => {
             state.entered_ns = now;
@@ -276,6 +281,7 @@ fn time<S: Source>(source: &S, key: u64, old: u8, new: u8, now: u64) -> u64 {
     entered_ns
 }
 
+/// Writes the record of a transition to the ring buffer, or counts it as lost.
 #[inline(always)]
 fn emit<S: Source>(
     source: &S,
@@ -312,13 +318,13 @@ fn emit<S: Source>(
         padding: 0,
     });
     if has_details(old, now, entered_ns) {
-        // SAFETY: it was written just now.
+        // SAFETY: the entry was written just before.
         add_details(source, unsafe { entry.assume_init_mut() });
     }
     entry.submit(wakeup(now));
 }
 
-/// Adds which task ran, and why the connection ended.
+/// Adds the running task and what explains the transition.
 #[inline(always)]
 fn add_details<S: Source>(source: &S, record: &mut TransitionRecord) {
     let pid_tgid = bpf_get_current_pid_tgid();
@@ -332,12 +338,13 @@ fn add_details<S: Source>(source: &S, record: &mut TransitionRecord) {
     }
 }
 
-/// Waking a reader costs some twenty times what writing a record does: it happens for a record that
-/// comes after a quiet time, and then not again for the interval. The reader looks by itself meanwhile.
+/// The flag for submitting a record. Waking the reader costs some twenty times what writing a record does,
+/// so at most one record in each interval wakes it. The reader polls meanwhile.
 #[inline(always)]
 fn wakeup(now: u64) -> u64 {
     let last = &raw mut LAST_WAKEUP_NS;
-    // SAFETY: an aligned word of this object's own data; a lost race means one wake-up more.
+    // SAFETY: the pointer is that of an aligned word of this object's data; a lost race means one more
+    // wake-up.
     unsafe {
         if now.wrapping_sub(core::ptr::read_volatile(last)) < u64::from(config!(wakeup_interval_ns)) {
             u64::from(BPF_RB_NO_WAKEUP)
@@ -348,10 +355,12 @@ fn wakeup(now: u64) -> u64 {
     }
 }
 
+/// Changes the counters of this CPU.
 #[inline(always)]
 pub fn count(change: impl FnOnce(&mut Counters)) {
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
-        // SAFETY: a live per-CPU map value; a program on the same CPU does not interrupt this one here.
+        // SAFETY: the pointer is that of a live per-CPU map value. No program interrupts this one on the
+        // same CPU here.
         change(unsafe { &mut *counters });
     }
 }

@@ -1,5 +1,6 @@
-//! Reading the kernel's structures through typed pointers, at the offsets that user space found in BTF:
-//! `pointer + constant` is a plain load that the verifier checks, and a fault reads as zero.
+//! Reads the kernel's structures through typed pointers, at the offsets that user space found in BTF.
+//! `pointer + constant` is a plain load that the verifier checks; a fault reads as zero. Addresses that
+//! the verifier knows no type for go through `probe`.
 
 use tcptrace_ebpf::record::{Sixteen, joined};
 
@@ -11,43 +12,48 @@ pub const AF_INET6: u16 = 10;
 /// Reads a `T` at `base + offset`.
 ///
 /// # Safety
-/// `base` has to be a pointer whose type the verifier knows, `offset` that of a member of a
-/// compatible type. A wrong one is refused by the verifier; a fault reads as zero.
+/// The verifier has to know the type of `base`, and `offset` has to be that of a member of a compatible
+/// type. The verifier refuses a wrong offset.
 #[inline(always)]
 pub unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
-    // SAFETY: the caller's promise, checked by the verifier.
+    // SAFETY: the caller promises type and offset; the verifier checks both.
     unsafe { core::ptr::read_volatile(base.add(offset).cast::<T>()) }
 }
 
 /// Follows a pointer at `base + offset`.
 ///
 /// # Safety
-/// As for [`load`].
+/// The same as for [`load`].
 #[inline(always)]
 pub unsafe fn follow(base: *const u8, offset: usize) -> *const u8 {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller promises what `load` needs.
     unsafe { load::<*const u8>(base, offset) }
 }
 
-/// The v4-mapped form of an address that is in network byte order already.
+/// The v4-mapped form of an IPv4 address in network byte order.
 #[inline(always)]
 fn mapped(address: u32) -> Sixteen {
     joined([0, 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), address])
 }
 
+/// Reads a `struct in6_addr` at `offset` of a `struct sock`.
+///
+/// # Safety
+/// The verifier has to know `sock` as a `struct sock`, and `offset` has to be that of a
+/// `struct in6_addr`.
 #[inline(always)]
 unsafe fn address_v6(sock: *const u8, offset: usize) -> Sixteen {
-    // SAFETY: the caller's promise: a `struct in6_addr`, four words of 32 bits, lies at `offset`.
+    // SAFETY: the caller promises a `struct in6_addr`, four words of 32 bits.
     joined([0, 4, 8, 12].map(|at| unsafe { load(sock, offset + at) }))
 }
 
 /// Local address, remote address and remote port (host byte order) of a `struct sock`.
 ///
 /// # Safety
-/// `sock` has to be known to the verifier as a `struct sock`.
+/// The verifier has to know `sock` as a `struct sock`.
 #[inline(always)]
 pub unsafe fn addresses(sock: *const u8) -> (Sixteen, Sixteen, u16) {
-    // SAFETY: the caller's promise; each offset is that of the member named.
+    // SAFETY: the caller promises a `struct sock`; each offset is that of the member named.
     unsafe {
         let rport = u16::from_be(load::<u16>(sock, kernel!(sock_dport)));
         // `skc_v6_*` is absent in a kernel without IPv6.
@@ -62,9 +68,9 @@ pub unsafe fn addresses(sock: *const u8) -> (Sixteen, Sixteen, u16) {
 /// Inode number of the network namespace of a `struct sock`.
 ///
 /// # Safety
-/// `sock` has to be known to the verifier as a `struct sock`.
+/// The verifier has to know `sock` as a `struct sock`.
 #[inline(always)]
 pub unsafe fn netns(sock: *const u8) -> u32 {
-    // SAFETY: the caller's promise; each offset is that of the member named.
+    // SAFETY: the caller promises a `struct sock`; each offset is that of the member named.
     unsafe { load(follow(sock, kernel!(sock_net)), kernel!(net_inum)) }
 }
