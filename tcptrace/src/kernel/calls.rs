@@ -9,7 +9,7 @@ use aya::{
 use tcptrace_ebpf::record::{CALL_ACCEPT, CallRecord, bytes};
 use zerocopy::FromBytes as _;
 
-use super::load::{self, LoadError};
+use super::error::{self, LoadError};
 use crate::{
     host::tracefs,
     model::{
@@ -57,11 +57,12 @@ impl CallMemory {
             attach(object, "received", ("sock", "sock_recv_length"), "attach to sock:sock_recv_length")?;
         }
         let refused = |error: MapError| LoadError::refused("open the memory of calls", &error);
-        let mut calls =
-            |name: &str| CallMap::try_from(object.take_map(name).ok_or_else(load::missing)?).map_err(refused);
+        let mut calls = |name: &str| {
+            CallMap::try_from(object.take_map(name).ok_or_else(error::missing)?).map_err(refused)
+        };
         let (openers, eof_reads) = (calls("OPENERS")?, calls("EOF_READS")?);
-        let stacks =
-            StackTraceMap::try_from(object.take_map("STACKS").ok_or_else(load::missing)?).map_err(refused)?;
+        let stacks = StackTraceMap::try_from(object.take_map("STACKS").ok_or_else(error::missing)?)
+            .map_err(refused)?;
         Ok(Self { openers, eof_reads, stacks })
     }
 
@@ -105,7 +106,7 @@ fn attach(
     let refused = |error: ProgramError| LoadError::refused(what, &error);
     // aya looks for tracefs itself, but does not mount it.
     tracefs::root()?;
-    let program = object.program_mut(program).ok_or_else(load::missing)?;
+    let program = object.program_mut(program).ok_or_else(error::missing)?;
     let program: &mut TracePoint = program.try_into().map_err(refused)?;
     program.load().map_err(refused)?;
     program.attach(category, name).map_err(refused)?;

@@ -14,7 +14,10 @@ use aya::{
 use tcptrace_ebpf::record::{HolderRecord, WITH_LISTENER_COOKIES, WaitingRecord};
 use zerocopy::FromBytes;
 
-use super::load::{self, HostTypes, LoadError};
+use super::{
+    error::{self, LoadError},
+    load::{self, HostTypes},
+};
 use crate::model::state::StateSet;
 
 /// The program over descriptors of sockets.
@@ -42,7 +45,7 @@ impl HolderScan {
     pub(crate) fn new() -> Result<Self, LoadError> {
         let types = HostTypes::read()?;
         let mut object = load::holders(&types)?;
-        let map = object.take_map("HOLDER_STATES").ok_or_else(load::missing)?;
+        let map = object.take_map("HOLDER_STATES").ok_or_else(error::missing)?;
         let states = Array::try_from(map)
             .map_err(|error| LoadError::refused("open the iterator's settings", &error))?;
         let mut scan = Self { object, btf: types.btf, states, has_queues: false };
@@ -52,7 +55,7 @@ impl HolderScan {
 
     fn load(&mut self, name: &str) -> Result<(), LoadError> {
         let refused = |error: &ProgramError| LoadError::refused("iterate over descriptor tables", error);
-        let program = self.object.program_mut(name).ok_or_else(load::missing)?;
+        let program = self.object.program_mut(name).ok_or_else(error::missing)?;
         let program: &mut Iter = program.try_into().map_err(|error| refused(&error))?;
         program.load("task_file", &self.btf).map_err(|error| refused(&error))
     }

@@ -1,21 +1,20 @@
-//! Chooses the backend this host can run and loads its object.
+//! Loads the BPF objects with what the host's types and tracepoint layouts say. Attaches nothing.
 
-use std::{fmt, fs, io};
+use std::{fmt, fs};
 
 use aya::{Btf, Ebpf, EbpfLoader};
 use tcptrace_ebpf::config::{Config, FormatOffsets, KernelOffsets, ReceiveOffsets};
-use thiserror::Error;
 use zerocopy::IntoBytes as _;
 
 use super::{
     btf::{self, VMLINUX},
-    calls::TrackedCalls,
+    error::LoadError,
     format, offsets,
+    tracer::TracerOptions,
 };
 use crate::host::tracefs;
-use crate::model::connection_filter::KernelFilter;
 
-/// Which way into the kernel is taken.
+/// How transitions are traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Backend {
     /// The typed tracepoint, with state in socket-local storage (Linux 5.12 with BTF).
@@ -33,83 +32,10 @@ impl fmt::Display for Backend {
     }
 }
 
-/// Why nothing could be loaded. Each says what is missing and what to do about it.
-#[derive(Debug, Error)]
-pub(crate) enum LoadError {
-    /// The kernel shows no BTF, and the BTF backend was asked for.
-    #[error(
-        "this kernel shows no BTF ({VMLINUX}: {0}); use --backend tracepoint, or a kernel built with \
-         CONFIG_DEBUG_INFO_BTF"
-    )]
-    NoBtf(io::Error),
-    /// The BTF is there, but not what it should be.
-    #[error("cannot use this kernel's BTF: {0}; use --backend tracepoint")]
-    StrangeBtf(#[from] offsets::OffsetsError),
-    /// Tracefs is not to be had.
-    #[error(transparent)]
-    NoTracefs(#[from] tracefs::TracefsError),
-    /// The tracepoint is not there.
-    #[error("cannot read the tracepoint's format {path}: {source}; needed: {needed}")]
-    NoTracepoint {
-        /// The `format` file.
-        path: String,
-        /// The tracepoint, which kernels have it, and what it is for.
-        needed: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Reads of the end of file were asked for, and the state of a socket cannot be seen.
-    #[error("--deep reads a socket's state by this kernel's BTF, which it does not show; leave out --deep")]
-    DeepWithoutBtf,
-    /// The tracepoint's record looks unlike any known kernel's.
-    #[error("{0}; this kernel needs a newer tcptrace")]
-    StrangeFormat(#[from] format::UnexpectedFormat),
-    /// The kernel did not take the object or a program of it.
-    #[error("the kernel refused to {what}: {reason}{remedy}")]
-    Refused {
-        /// What was asked of it.
-        what: &'static str,
-        /// What the kernel or the loader said.
-        reason: String,
-        /// What can be done about it; empty when nothing is known.
-        remedy: &'static str,
-    },
-}
-
-impl LoadError {
-    /// Wraps what aya says, with its causes, and the remedy for the one case that is common.
-    pub(crate) fn refused(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut reason = error.to_string();
-        let mut cause = error.source();
-        let mut is_permission = false;
-        while let Some(error) = cause {
-            if let Some(error) = error.downcast_ref::<io::Error>() {
-                is_permission |= error.kind() == io::ErrorKind::PermissionDenied;
-            }
-            let text = error.to_string();
-            if !reason.contains(&text) {
-                reason = format!("{reason}: {text}");
-            }
-            cause = error.source();
-        }
-        let remedy = if is_permission {
-            "; run as root (CAP_BPF and CAP_PERFMON), outside a container that forbids bpf(2)"
-        } else {
-            ""
-        };
-        Self::Refused { what, reason, remedy }
-    }
-}
-
-/// The object lacks a part it was built with.
-pub(super) fn missing() -> LoadError {
-    LoadError::refused("find a part of the BPF object", &io::Error::from(io::ErrorKind::NotFound))
-}
-
-/// The kernel's types that programs are attached by.
+/// The kernel's types that programs attach by.
 const HOOKS: [&str; 2] = ["btf_trace_inet_sock_set_state", "bpf_iter_task_file"];
 
-/// What this host offers to the programs.
+/// What the programs need to know of this kernel's types.
 pub(super) struct HostTypes {
     /// For aya: ids of the kernel's types.
     pub btf: Btf,
@@ -118,7 +44,7 @@ pub(super) struct HostTypes {
 }
 
 impl HostTypes {
-    /// Reads the kernel's BTF once for both uses.
+    /// Reads the kernel's BTF, once for both uses.
     pub fn read() -> Result<Self, LoadError> {
         let data = fs::read(VMLINUX).map_err(LoadError::NoBtf)?;
         let types = btf::Btf::parse(&data).map_err(offsets::OffsetsError::from)?;
@@ -129,34 +55,14 @@ impl HostTypes {
     }
 }
 
-/// The sizes and settings an object is loaded with.
-pub(super) struct Settings<'a> {
-    pub filter: &'a KernelFilter,
-    /// Time every state, not just those of the filter.
-    pub track_all_states: bool,
-    /// Size of the ring buffer in bytes, a power of two and a multiple of the page size.
-    pub ring_bytes: u32,
-    /// Sockets whose state is kept, where the kernel does not keep it with the socket.
-    pub max_sockets: u32,
-    /// A reader is woken at most once in this time.
-    pub wakeup_interval_ns: u32,
-    /// See [`Config::details_after_ns`].
-    pub details_after_ns: u64,
-    /// Which calls on sockets to remember.
-    pub calls: TrackedCalls,
-}
-
-/// Beyond a burst, openers of a process are kept once in this time on each CPU, at about a microsecond
-/// each: the rest is counted.
-const OPENER_INTERVAL_NS: u32 = 10_000_000;
-
-/// Sockets of which the first read of the end of file is kept: memory is taken as it is needed.
+/// Sockets whose first read of the end of file is kept. The kernel allocates entries on demand.
 const MAX_EOF_READS: u32 = 262_144;
 
-/// Different stacks that the kernel side keeps: 1 KiB each, and only while calls are tracked.
+/// Distinct stacks that the kernel side keeps: 1 KiB each, and only while it tracks calls.
 const MAX_STACKS: u32 = 8192;
 
-/// The layout of a tracepoint's record, from its `format` file; `needed` says what lacks without it.
+/// The layout of a tracepoint's record, from its `format` file. `needed` names the tracepoint and what it
+/// is for.
 fn layout<T>(
     file: &str,
     parse: impl Fn(&str) -> Result<T, format::UnexpectedFormat>,
@@ -167,11 +73,11 @@ fn layout<T>(
     Ok(parse(&fs::read_to_string(&path).map_err(unreadable)?)?)
 }
 
-/// Loads the object of `backend`; its programs are not verified yet.
+/// Loads the object of `backend`. The kernel verifies no program yet.
 pub(super) fn object(
     backend: Backend,
     types: Option<&HostTypes>,
-    settings: &Settings<'_>,
+    options: &TracerOptions,
 ) -> Result<Ebpf, LoadError> {
     let format = match backend {
         Backend::Btf => FormatOffsets::UNUSED,
@@ -180,24 +86,15 @@ pub(super) fn object(
             layout(format::TRANSITION_FILE, format::transition, needed)?
         }
     };
-    let receive = match (settings.calls.eof_reads, types) {
+    let receive = match (options.calls.eof_reads, types) {
         (false, _) => ReceiveOffsets::UNUSED,
         (true, None) => return Err(LoadError::DeepWithoutBtf),
         (true, Some(_)) => {
             layout(format::RECEIVE_FILE, format::receive, "sock:sock_recv_length (Linux 6.3) for --deep")?
         }
     };
-    let config = Config {
-        filter: settings.filter.rules(),
-        kernel: types.map_or(KernelOffsets::UNKNOWN, |types| types.offsets),
-        format,
-        receive,
-        track_all_states: u32::from(settings.track_all_states),
-        wakeup_interval_ns: settings.wakeup_interval_ns,
-        details_after_ns: settings.details_after_ns,
-        opener_interval_ns: if settings.calls.openers { OPENER_INTERVAL_NS } else { 0 },
-        track_eof_reads: u32::from(settings.calls.eof_reads),
-    };
+    let kernel = types.map_or(KernelOffsets::UNKNOWN, |types| types.offsets);
+    let config = Config { kernel, format, receive, ..options.config()? };
     let bytes: &[u8] = match backend {
         Backend::Btf => aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-btf")),
         Backend::Tracepoint => aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-tracepoint")),
@@ -206,32 +103,22 @@ pub(super) fn object(
     loader
         .btf(types.map(|types| &types.btf))
         .override_global("CONFIG", config.as_bytes(), true)
-        .map_max_entries("EVENTS", settings.ring_bytes);
-    if settings.calls.eof_reads {
+        .map_max_entries("EVENTS", options.ring_bytes);
+    if options.calls.eof_reads {
         loader.map_max_entries("EOF_READS", MAX_EOF_READS);
     }
-    if settings.calls.any() {
+    if options.calls.any() {
         loader.map_max_entries("STACKS", MAX_STACKS);
     }
     if backend == Backend::Tracepoint {
-        loader.map_max_entries("SOCKETS", settings.max_sockets);
+        loader.map_max_entries("SOCKETS", options.max_sockets);
     }
     loader.load(bytes).map_err(|error| LoadError::refused("take the BPF object", &error))
 }
 
-/// Loads the object of the iterators over descriptor tables; its programs are not verified yet.
+/// Loads the object of the iterators over descriptor tables. The kernel verifies no program yet.
 pub(super) fn holders(types: &HostTypes) -> Result<Ebpf, LoadError> {
-    let config = Config {
-        filter: KernelFilter::default().rules(),
-        kernel: types.offsets,
-        format: FormatOffsets::UNUSED,
-        receive: ReceiveOffsets::UNUSED,
-        track_all_states: 0,
-        wakeup_interval_ns: 0,
-        details_after_ns: 0,
-        opener_interval_ns: 0,
-        track_eof_reads: 0,
-    };
+    let config = Config { kernel: types.offsets, ..Config::NOTHING };
     EbpfLoader::new()
         .btf(Some(&types.btf))
         .override_global("CONFIG", config.as_bytes(), true)

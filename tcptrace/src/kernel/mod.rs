@@ -6,6 +6,7 @@
 mod btf;
 mod calls;
 pub(crate) mod decode;
+mod error;
 mod format;
 mod holders;
 mod load;
@@ -15,7 +16,8 @@ mod tracer;
 
 pub(crate) use self::{
     calls::{CallMemory, TrackedCalls},
+    error::LoadError,
     holders::HolderScan,
-    load::{Backend, LoadError},
+    load::Backend,
     tracer::{Tracer, TracerOptions},
 };

@@ -8,16 +8,17 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, TracePoint},
 };
 use aya_log::EbpfLogger;
-use tcptrace_ebpf::record::Counters;
+use tcptrace_ebpf::{config::Config, record::Counters};
 use tokio::io::unix::AsyncFd;
 use zerocopy::FromBytes as _;
 
 use super::{
     calls::{CallMemory, TrackedCalls},
-    load::{self, Backend, HostTypes, LoadError, Settings},
+    error::{self, LoadError},
+    load::{self, Backend, HostTypes},
     misses::Misses,
 };
-use crate::model::connection_filter::KernelFilter;
+use crate::model::connection_filter::{KernelFilter, TooManyRules};
 
 /// What is to be traced and how much memory the kernel side may take.
 #[derive(Clone, Debug)]
@@ -40,6 +41,25 @@ pub(crate) struct TracerOptions {
     /// pending. Otherwise it leaves out the cgroup, and has the rest only when it ends a state of the
     /// filter that lasted at least this long.
     pub details_after: Duration,
+}
+
+/// After a burst, each process has one opener kept on each CPU in this time. Keeping one costs about a
+/// microsecond; the rest are counted.
+const OPENER_INTERVAL_NS: u32 = 10_000_000;
+
+impl TracerOptions {
+    /// The options in the terms of the programs. Knows nothing of the host's kernel yet.
+    pub(super) fn config(&self) -> Result<Config, TooManyRules> {
+        Ok(Config {
+            filter: self.filter.rules()?,
+            track_all_states: u32::from(self.track_all_states),
+            wakeup_interval_ns: u32::try_from(self.wakeup_interval.as_nanos()).unwrap_or(u32::MAX),
+            details_after_ns: u64::try_from(self.details_after.as_nanos()).unwrap_or(u64::MAX),
+            opener_interval_ns: if self.calls.openers { OPENER_INTERVAL_NS } else { 0 },
+            track_eof_reads: u32::from(self.calls.eof_reads),
+            ..Config::NOTHING
+        })
+    }
 }
 
 /// What the kernel side counted, all CPUs together.
@@ -81,14 +101,14 @@ impl Tracer {
                 (Backend::Tracepoint, None)
             }
         };
-        let mut object = Self::load(backend, types.as_ref(), options)?;
+        let mut object = load::object(backend, types.as_ref(), options)?;
         let attached = Self::attach(&mut object, backend, types.as_ref());
         let (backend, object, misses) = match (attached, options.backend) {
             (Ok(misses), _) => (backend, object, misses),
             // The helper or the hook is missing: the classic tracepoint needs neither.
             (Err(error), None) if backend == Backend::Btf => {
                 log::warn!("{error}: falling back to the classic tracepoint");
-                let mut object = Self::load(Backend::Tracepoint, types.as_ref(), options)?;
+                let mut object = load::object(Backend::Tracepoint, types.as_ref(), options)?;
                 let misses = Self::attach(&mut object, Backend::Tracepoint, types.as_ref())?;
                 (Backend::Tracepoint, object, misses)
             }
@@ -97,34 +117,18 @@ impl Tracer {
         Self::open(backend, object, misses, options.calls)
     }
 
-    fn load(backend: Backend, types: Option<&HostTypes>, options: &TracerOptions) -> Result<Ebpf, LoadError> {
-        load::object(
-            backend,
-            types,
-            &Settings {
-                filter: &options.filter,
-                track_all_states: options.track_all_states,
-                ring_bytes: options.ring_bytes,
-                max_sockets: options.max_sockets,
-                calls: options.calls,
-                wakeup_interval_ns: u32::try_from(options.wakeup_interval.as_nanos()).unwrap_or(u32::MAX),
-                details_after_ns: u64::try_from(options.details_after.as_nanos()).unwrap_or(u64::MAX),
-            },
-        )
-    }
-
     fn attach(object: &mut Ebpf, backend: Backend, types: Option<&HostTypes>) -> Result<Misses, LoadError> {
         let refused = |error: ProgramError| LoadError::refused("attach to sock:inet_sock_set_state", &error);
         match (backend, types) {
             (Backend::Btf, Some(types)) => {
-                let program = object.program_mut("transition_btf").ok_or_else(load::missing)?;
+                let program = object.program_mut("transition_btf").ok_or_else(error::missing)?;
                 let program: &mut BtfTracePoint = program.try_into().map_err(refused)?;
                 program.load("inet_sock_set_state", &types.btf).map_err(refused)?;
                 program.attach().map_err(refused)?;
                 Ok(Misses::of(program.fd().map_err(refused)?.as_fd()))
             }
             _ => {
-                let program = object.program_mut("transition_tracepoint").ok_or_else(load::missing)?;
+                let program = object.program_mut("transition_tracepoint").ok_or_else(error::missing)?;
                 let program: &mut TracePoint = program.try_into().map_err(refused)?;
                 program.load().map_err(refused)?;
                 program.attach("sock", "inet_sock_set_state").map_err(refused)?;
@@ -139,9 +143,9 @@ impl Tracer {
         misses: Misses,
         tracked: TrackedCalls,
     ) -> Result<Self, LoadError> {
-        let ring = RingBuf::try_from(object.take_map("EVENTS").ok_or_else(load::missing)?)
+        let ring = RingBuf::try_from(object.take_map("EVENTS").ok_or_else(error::missing)?)
             .map_err(|error| LoadError::refused("open the ring buffer", &error))?;
-        let counters = PerCpuArray::try_from(object.take_map("COUNTERS").ok_or_else(load::missing)?)
+        let counters = PerCpuArray::try_from(object.take_map("COUNTERS").ok_or_else(error::missing)?)
             .map_err(|error| LoadError::refused("open the counters", &error))?;
         // SAFETY: the descriptor is owned by the value that is registered, and is not closed before it.
         let ring = unsafe { AsyncFd::register_with_interest(ring, tokio::io::Interest::READABLE) }

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use tcptrace_ebpf::config::{AddressRule, FILTER_RULES, Filter, PortRule, SIDE_LOCAL, SIDE_REMOTE};
 
+use thiserror::Error;
+
 use super::{endpoints::Endpoints, state::StateSet};
 
 /// How many ports, and how many address ranges, a filter can name.
@@ -42,6 +44,14 @@ impl AddressRange {
     }
 }
 
+/// The filter has more rules of a kind than the programs hold.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("at most {MAX_RULES} {what} can be asked for at once, not {count}")]
+pub struct TooManyRules {
+    what: &'static str,
+    count: usize,
+}
+
 /// Which transitions the kernel side is to report. Rules of a kind are alternatives, the kinds have to
 /// hold together; nothing said is everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,14 +85,19 @@ impl KernelFilter {
                     .any(|range| range.contains(local.ip()) || range.contains(remote.ip())))
     }
 
-    /// The rules as the programs want them. More rules than fit are left out: the command line has
-    /// refused them before.
-    pub fn rules(&self) -> Filter {
+    /// The rules in the terms of the programs.
+    ///
+    /// # Errors
+    /// When there are more rules of a kind than the programs hold.
+    pub fn rules(&self) -> Result<Filter, TooManyRules> {
+        let count = |what, count| {
+            u32::try_from(count).ok().filter(|_| count <= MAX_RULES).ok_or(TooManyRules { what, count })
+        };
         let mut filter = Filter {
             states: self.states.bits(),
             family: u32::from(self.family),
-            address_count: self.addresses.len().min(MAX_RULES) as u32,
-            port_count: self.ports.len().min(MAX_RULES) as u32,
+            address_count: count("addresses", self.addresses.len())?,
+            port_count: count("ports", self.ports.len())?,
             ..Filter::default()
         };
         for (slot, port) in filter.ports.iter_mut().zip(&self.ports) {
@@ -91,7 +106,7 @@ impl KernelFilter {
         for (slot, range) in filter.addresses.iter_mut().zip(&self.addresses) {
             *slot = range.rule();
         }
-        filter
+        Ok(filter)
     }
 }
 
@@ -118,6 +133,14 @@ mod tests {
         assert!(!admits(&[rule(9000, SIDE_LOCAL)]));
         assert!(admits(&[rule(9000, SIDE_LOCAL | SIDE_REMOTE)]));
         assert!(!admits(&[rule(9000, SIDE_LOCAL | SIDE_REMOTE), rule(81, SIDE_LOCAL)]));
+    }
+
+    #[test]
+    fn more_rules_than_fit_are_an_error() {
+        let rule = PortRule { port: 1, sides: SIDE_LOCAL };
+        let rules = |count| KernelFilter { ports: vec![rule; count], ..KernelFilter::default() }.rules();
+        assert_eq!(rules(MAX_RULES).map(|filter| filter.port_count), Ok(MAX_RULES as u32));
+        assert_eq!(rules(MAX_RULES + 1), Err(TooManyRules { what: "ports", count: MAX_RULES + 1 }));
     }
 
     #[test]
