@@ -7,9 +7,16 @@ use rustix::thread::CapabilitySet;
 
 use crate::support::clear::{Clear, clear, command};
 use crate::support::leaky::Leaky;
-use crate::support::live;
 use crate::support::own_pair::OwnPair;
 use crate::support::run::{run, run_command};
+
+live_tests! {
+    age_verdict_and_limit_choose_and_the_oldest_come_first,
+    every_action_is_recorded_with_who_how_and_what_was_asked_for,
+    what_cannot_be_recorded_is_not_done,
+    without_the_right_to_destroy_it_shuts_down_what_it_can_and_refuses_the_rest,
+    without_the_rights_that_everything_needs_nothing_is_begun,
+}
 
 #[test]
 fn what_is_dangerous_or_makes_no_sense_is_refused_with_a_remedy() {
@@ -24,11 +31,7 @@ fn what_is_dangerous_or_makes_no_sense_is_refused_with_a_remedy() {
     run(&["clear", "--older-than", "1s", "--method", "kill"]).refuses(2, &["destroy", "shutdown"]);
 }
 
-#[test]
 fn age_verdict_and_limit_choose_and_the_oldest_come_first() {
-    if !live() {
-        return;
-    }
     let pairs = [OwnPair::half_closed(), OwnPair::unread(b"data"), OwnPair::half_closed()];
     let truths = pairs.each_ref().map(|pair| pair.truth.clone());
     let outcomes = |arguments: &[&str]| {
@@ -56,11 +59,7 @@ fn age_verdict_and_limit_choose_and_the_oldest_come_first() {
     assert_eq!(clear(&all, &both).outcome(&late.truth), ("gone", Some(0)));
 }
 
-#[test]
 fn every_action_is_recorded_with_who_how_and_what_was_asked_for() {
-    if !live() {
-        return;
-    }
     let pair = OwnPair::half_closed();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("audit.jsonl");
@@ -91,11 +90,7 @@ fn every_action_is_recorded_with_who_how_and_what_was_asked_for() {
     assert_eq!((&summary["outcomes"]["gone"], &summary["descriptors_kept"]), (&1.into(), &1.into()));
 }
 
-#[test]
 fn what_cannot_be_recorded_is_not_done() {
-    if !live() {
-        return;
-    }
     let pair = OwnPair::half_closed();
     let mut command = command(std::slice::from_ref(&pair.truth), &["--older-than", "0s", "--yes"]);
     let ran = run_command(command.args(["--output", "/dev/full", "--format", "jsonl"]));
@@ -106,11 +101,7 @@ fn what_cannot_be_recorded_is_not_done() {
     );
 }
 
-#[test]
 fn without_the_right_to_destroy_it_shuts_down_what_it_can_and_refuses_the_rest() {
-    if !live() {
-        return;
-    }
     let pair = OwnPair::half_closed();
     let unaccepted = Leaky::start("never_accepted", &[]);
     let truths = [pair.truth.clone(), unaccepted.truth().clone()];
@@ -134,11 +125,7 @@ fn without_the_right_to_destroy_it_shuts_down_what_it_can_and_refuses_the_rest()
     assert_eq!(clear(&truths[1..], &["--older-than", "0s"]).outcome(&truths[1]), ("dry_run", Some(0)));
 }
 
-#[test]
 fn without_the_rights_that_everything_needs_nothing_is_begun() {
-    if !live() {
-        return;
-    }
     let mut command = Command::new(crate::support::TCPTRACE);
     command.args(["clear", "--older-than", "1h", "--yes"]);
     let lost = &[CapabilitySet::SYS_ADMIN, CapabilitySet::BPF];

@@ -4,22 +4,26 @@
 use std::process::Command;
 
 use crate::support::clear::{Clear, clear, command};
-use crate::support::live;
 use crate::support::own_pair::OwnPair;
 use crate::support::reconnection::{Connection, Listener, receive, state};
 use crate::support::run::run_command;
 use crate::support::terminal::{Left, Terminal};
+
+live_tests! {
+    without_yes_and_without_a_terminal_nothing_is_touched,
+    a_destroyed_socket_ends_for_both_sides_and_a_sound_one_beside_it_goes_on,
+    a_socket_that_is_shut_down_ends_orderly_for_both_sides_and_a_sound_one_beside_it_goes_on,
+    a_connection_that_took_the_place_of_a_listed_one_is_never_touched,
+    a_socket_that_went_on_or_is_used_after_it_was_listed_is_left_alone,
+    only_yes_is_yes_on_a_terminal,
+}
 
 const ESTABLISHED: u8 = 1;
 const CLOSE: u8 = 7;
 const CLOSE_WAIT: u8 = 8;
 const LAST_ACK: u8 = 9;
 
-#[test]
 fn without_yes_and_without_a_terminal_nothing_is_touched() {
-    if !live() {
-        return;
-    }
     let pair = OwnPair::half_closed();
     let truth = std::slice::from_ref(&pair.truth);
     let listed = clear(truth, &["--older-than", "0s"]);
@@ -38,11 +42,7 @@ fn without_yes_and_without_a_terminal_nothing_is_touched() {
     assert_eq!(receive(&pair.peer), Ok(1));
 }
 
-#[test]
 fn a_destroyed_socket_ends_for_both_sides_and_a_sound_one_beside_it_goes_on() {
-    if !live() {
-        return;
-    }
     let (stuck, sound) = side_by_side();
     let truth = stuck.truth();
     let session = clear(std::slice::from_ref(&truth), &["--older-than", "0s", "--yes"]);
@@ -56,11 +56,7 @@ fn a_destroyed_socket_ends_for_both_sides_and_a_sound_one_beside_it_goes_on() {
     assert!(sound.is_sound(), "the connection to the same listener");
 }
 
-#[test]
 fn a_socket_that_is_shut_down_ends_orderly_for_both_sides_and_a_sound_one_beside_it_goes_on() {
-    if !live() {
-        return;
-    }
     let (stuck, sound) = side_by_side();
     let truth = stuck.truth();
     let arguments = ["--older-than", "0s", "--yes", "--method", "shutdown"];
@@ -83,11 +79,7 @@ fn side_by_side() -> (Connection, Connection) {
     (stuck, sound)
 }
 
-#[test]
 fn a_connection_that_took_the_place_of_a_listed_one_is_never_touched() {
-    if !live() {
-        return;
-    }
     for method in ["destroy", "shutdown"] {
         for is_stuck_too in [false, true] {
             let listener = Listener::new();
@@ -120,11 +112,7 @@ fn a_connection_that_took_the_place_of_a_listed_one_is_never_touched() {
     }
 }
 
-#[test]
 fn a_socket_that_went_on_or_is_used_after_it_was_listed_is_left_alone() {
-    if !live() {
-        return;
-    }
     let listener = Listener::new();
     let used = listener.connect_from(0);
     used.half_close();
@@ -156,11 +144,7 @@ fn a_socket_that_went_on_or_is_used_after_it_was_listed_is_left_alone() {
     assert_eq!(state(&closing.near), LAST_ACK);
 }
 
-#[test]
 fn only_yes_is_yes_on_a_terminal() {
-    if !live() {
-        return;
-    }
     let listener = Listener::new();
     let stuck = listener.connect_from(0);
     stuck.half_close();

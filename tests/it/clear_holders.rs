@@ -5,23 +5,19 @@ use serde_json::Value;
 
 use crate::support::clear::{Clear, Sockets, clear};
 use crate::support::leaky::Leaky;
-use crate::support::live;
 use crate::support::run::Ran;
 use crate::support::truth::Truth;
 
-#[test]
+live_tests! {
+    every_leaked_socket_is_ended_and_its_neighbours_are_not,
+    every_socket_that_somebody_holds_is_shut_down_and_its_neighbours_are_not,
+}
+
 fn every_leaked_socket_is_ended_and_its_neighbours_are_not() {
-    if !live() {
-        return;
-    }
     all_cases(&[], |truth| if truth.case.starts_with("mptcp") { "shutdown" } else { "destroy" });
 }
 
-#[test]
 fn every_socket_that_somebody_holds_is_shut_down_and_its_neighbours_are_not() {
-    if !live() {
-        return;
-    }
     all_cases(&["--method", "shutdown"], |truth| match truth.verdict.as_deref() {
         Some("never_accepted" | "no_holder") => "refused",
         _ => "shutdown",

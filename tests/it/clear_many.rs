@@ -7,11 +7,16 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::support::TCPTRACE;
 use crate::support::leaky::Leaky;
 use crate::support::process::Process;
 use crate::support::run::run_command;
 use crate::support::stream::Stream;
-use crate::support::{TCPTRACE, live};
+
+live_tests! {
+    ten_thousand_sockets_are_ended_within_two_seconds,
+    what_was_ended_before_a_signal_came_is_recorded_to_the_last_socket,
+}
 
 const COUNT: usize = 10_000;
 
@@ -19,11 +24,7 @@ const COUNT: usize = 10_000;
 /// quiet one it is the time that passes.
 const LIMIT: Duration = Duration::from_secs(2);
 
-#[test]
 fn ten_thousand_sockets_are_ended_within_two_seconds() {
-    if !live() {
-        return;
-    }
     let leaky = Leaky::start("many", &["--count", &COUNT.to_string(), "--processes", "10"]);
     let mut command = command("clear", &leaky);
     // As text: the tool is not optimised here, and JSON would take it longer than all else.
@@ -42,11 +43,7 @@ fn ten_thousand_sockets_are_ended_within_two_seconds() {
     assert!(used < LIMIT, "{used:?} of processor time");
 }
 
-#[test]
 fn what_was_ended_before_a_signal_came_is_recorded_to_the_last_socket() {
-    if !live() {
-        return;
-    }
     let leaky = Leaky::start("many", &["--count", &COUNT.to_string(), "--processes", "10"]);
     let (mut process, stdout) = Process::start(command("clear", &leaky).args(["--yes", "--format", "jsonl"]));
     let output = Stream::of(stdout);

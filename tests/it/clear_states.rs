@@ -5,21 +5,22 @@ use std::process::Command;
 
 use crate::support::clear::{Clear, clear, command};
 use crate::support::leaky::Leaky;
-use crate::support::live;
 use crate::support::netns::Netns;
 use crate::support::process::Process;
 use crate::support::reconnection::{Connection, Listener, receive, state};
 use crate::support::truth::Truth;
 use crate::support::until;
 
+live_tests! {
+    what_the_kernel_keeps_of_closed_connections_is_ended_and_nobody_else,
+    a_half_close_that_is_read_from_has_to_be_asked_for_by_its_name,
+    a_peer_that_does_not_answer_is_waited_for_a_moment_and_then_destroyed_if_wanted,
+}
+
 const CLOSE: u8 = 7;
 const FIN_WAIT2: u8 = 5;
 
-#[test]
 fn what_the_kernel_keeps_of_closed_connections_is_ended_and_nobody_else() {
-    if !live() {
-        return;
-    }
     // The peer of each leaked socket has called close(): it waits in FIN_WAIT2 without a holder.
     let mut leaky = Leaky::start("accepted_kept", &["--count", "3"]);
     let ends = flipped(&leaky.truths);
@@ -53,11 +54,7 @@ fn what_the_kernel_keeps_of_closed_connections_is_ended_and_nobody_else() {
     assert_eq!(outcomes(&end(&ends, &["--state", "TIME_WAIT"]), &ends), [""; 0], "nothing is left");
 }
 
-#[test]
 fn a_half_close_that_is_read_from_has_to_be_asked_for_by_its_name() {
-    if !live() {
-        return;
-    }
     let listener = Listener::new();
     let connection = listener.connect_from(0);
     connection.near.shutdown(Shutdown::Write).unwrap();
@@ -73,11 +70,7 @@ fn a_half_close_that_is_read_from_has_to_be_asked_for_by_its_name() {
     assert_eq!(state(&connection.near), CLOSE);
 }
 
-#[test]
 fn a_peer_that_does_not_answer_is_waited_for_a_moment_and_then_destroyed_if_wanted() {
-    if !live() {
-        return;
-    }
     let netns = Netns::new();
     let pair = netns.within(|| {
         let connection = Listener::new().connect_from(0);

@@ -11,7 +11,14 @@ use crate::support::leaky::Leaky;
 use crate::support::own_pair::OwnPair;
 use crate::support::process::Process;
 use crate::support::stream::Stream;
-use crate::support::{LIMIT, TCPTRACE, live, until};
+use crate::support::{LIMIT, TCPTRACE, until};
+
+live_tests! {
+    the_command_gets_the_record_and_its_output_goes_to_standard_error,
+    a_command_that_takes_too_long_is_killed_with_what_it_started,
+    a_command_that_fails_is_told_and_counted,
+    commands_that_do_not_end_hold_up_neither_the_records_nor_the_end,
+}
 
 /// A session with a command, in a directory that the command may write to.
 struct Session {
@@ -51,11 +58,7 @@ fn read(folder: &Path, file: &str) -> String {
     std::fs::read_to_string(folder.join(file)).unwrap_or_default()
 }
 
-#[test]
 fn the_command_gets_the_record_and_its_output_goes_to_standard_error() {
-    if !live() {
-        return;
-    }
     let leaky = Leaky::start("accepted_kept", &["--count", "3"]);
     let truth = &leaky.truths[0];
     let command = "cat > $TCPTRACE_COOKIE.json; env | grep ^TCPTRACE_ > $TCPTRACE_COOKIE.env; \
@@ -100,11 +103,7 @@ fn the_command_gets_the_record_and_its_output_goes_to_standard_error() {
     assert!(messages.contains("--exec: 3 commands, 0 failed, 0 killed"), "{messages}");
 }
 
-#[test]
 fn a_command_that_takes_too_long_is_killed_with_what_it_started() {
-    if !live() {
-        return;
-    }
     let pair = OwnPair::half_closed();
     let arguments = ["--lport", &pair.truth.lport.to_string(), "--exec-timeout", "300ms"];
     let session = Session::start(&arguments, "sleep 600 & echo $! > child; echo $$ > shell; wait");
@@ -120,11 +119,7 @@ fn a_command_that_takes_too_long_is_killed_with_what_it_started() {
     assert!(messages.contains("1 command, 0 failed, 1 killed"), "{messages}");
 }
 
-#[test]
 fn a_command_that_fails_is_told_and_counted() {
-    if !live() {
-        return;
-    }
     let pairs = [OwnPair::half_closed(), OwnPair::half_closed()];
     let ports = pairs.each_ref().map(|pair| pair.truth.lport.to_string());
     let session = Session::start(&["--lport", &ports[0], "--lport", &ports[1]], "exit 7");
@@ -134,11 +129,7 @@ fn a_command_that_fails_is_told_and_counted() {
     assert!(messages.contains("2 commands, 2 failed, 0 killed"), "{messages}");
 }
 
-#[test]
 fn commands_that_do_not_end_hold_up_neither_the_records_nor_the_end() {
-    if !live() {
-        return;
-    }
     const COUNT: usize = 400;
     let leaky = Leaky::start("accepted_kept", &["--count", &COUNT.to_string()]);
     let lport = leaky.truths[0].lport.to_string();

@@ -17,7 +17,19 @@ use crate::support::recorder::{
 };
 use crate::support::run::run;
 use crate::support::tmpfs::Tmpfs;
-use crate::support::{live, until};
+use crate::support::until;
+
+live_tests! {
+    a_full_disk_is_told_once_and_what_is_on_it_can_be_read,
+    a_disk_that_has_room_again_gets_everything_that_waited,
+    a_limit_on_the_size_of_files_does_not_kill_the_session,
+    a_directory_that_vanishes_is_told_and_a_new_one_is_used,
+    a_directory_that_cannot_be_written_is_refused_at_the_start,
+    a_reader_that_stalls_costs_its_own_output_records_and_the_session_nothing,
+    a_stalled_fifo_does_not_keep_the_session_from_ending,
+    a_second_signal_ends_the_wait_for_a_reader_of_standard_output,
+    a_device_that_is_always_full_ends_the_session_with_its_exit_code,
+}
 
 /// About 7 MB of JSON Lines.
 const CONNECTIONS: u64 = 2_000;
@@ -39,11 +51,7 @@ fn complaints(messages: &str) -> usize {
     messages.matches("cannot write to").count()
 }
 
-#[test]
 fn a_full_disk_is_told_once_and_what_is_on_it_can_be_read() {
-    if !live() {
-        return;
-    }
     let (disk, folder) = (Tmpfs::of(2 << 20), tempfile::tempdir().unwrap());
     let other = folder.path().join("y.jsonl");
     for name in ["x.jsonl", "x.tct"] {
@@ -73,11 +81,7 @@ fn a_full_disk_is_told_once_and_what_is_on_it_can_be_read() {
     }
 }
 
-#[test]
 fn a_disk_that_has_room_again_gets_everything_that_waited() {
-    if !live() {
-        return;
-    }
     for name in ["x.jsonl", "x.jsonl.zst", "x.tct"] {
         let disk = Tmpfs::of(12 << 20);
         let (path, ballast) = (disk.path().join(name), disk.path().join("ballast"));
@@ -97,11 +101,7 @@ fn a_disk_that_has_room_again_gets_everything_that_waited() {
     }
 }
 
-#[test]
 fn a_limit_on_the_size_of_files_does_not_kill_the_session() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.jsonl");
     let recorder = Recorder::start_limited(&[&path], &[], 1 << 20);
@@ -126,11 +126,7 @@ fn a_limit_on_the_size_of_files_does_not_kill_the_session() {
     assert_eq!(transitions(&records).len() as u64, received(records.last().unwrap(), TRANSITIONS));
 }
 
-#[test]
 fn a_directory_that_vanishes_is_told_and_a_new_one_is_used() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let directory = folder.path().join("logs");
     let path = directory.join("x.jsonl");
@@ -156,11 +152,7 @@ fn a_directory_that_vanishes_is_told_and_a_new_one_is_used() {
     assert_eq!(dropped, missing(&ended.messages, path.to_str().unwrap()));
 }
 
-#[test]
 fn a_directory_that_cannot_be_written_is_refused_at_the_start() {
-    if !live() {
-        return;
-    }
     let disk = Tmpfs::of(1 << 20);
     disk.make_read_only();
     let path = disk.path().join("x.jsonl");
@@ -170,11 +162,7 @@ fn a_directory_that_cannot_be_written_is_refused_at_the_start() {
     }
 }
 
-#[test]
 fn a_reader_that_stalls_costs_its_own_output_records_and_the_session_nothing() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.jsonl");
     let Recorder { port, mut process, mut stdout } =
@@ -209,11 +197,7 @@ fn a_reader_that_stalls_costs_its_own_output_records_and_the_session_nothing() {
     assert_eq!(whole.last().unwrap()["dropped"], 0);
 }
 
-#[test]
 fn a_stalled_fifo_does_not_keep_the_session_from_ending() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("x.jsonl");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
@@ -231,11 +215,7 @@ fn a_stalled_fifo_does_not_keep_the_session_from_ending() {
     assert!(missing(&ended.messages, fifo.to_str().unwrap()) > TRANSITIONS / 2, "{}", ended.messages);
 }
 
-#[test]
 fn a_second_signal_ends_the_wait_for_a_reader_of_standard_output() {
-    if !live() {
-        return;
-    }
     let port = crate::support::free_port();
     let recorder = Recorder::launch(&mut Recorder::command(port, &[], &["--format", "jsonl"]), port);
     until("the header is written", || {
@@ -251,11 +231,7 @@ fn a_second_signal_ends_the_wait_for_a_reader_of_standard_output() {
     drop(stdout);
 }
 
-#[test]
 fn a_device_that_is_always_full_ends_the_session_with_its_exit_code() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.jsonl.zst");
     for command in ["leaks", "trace", "now"] {

@@ -14,7 +14,14 @@ use crate::support::process::Process;
 use crate::support::recorder::{content, lines, read, tell_a_leak};
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
-use crate::support::{Backend, TCPTRACE, live, until};
+use crate::support::{Backend, TCPTRACE, until};
+
+live_tests! {
+    a_hostile_name_does_not_reach_the_terminal,
+    a_hostile_name_is_told_as_it_is_in_json,
+    a_hostile_name_reaches_a_command_as_data_and_is_not_run,
+    a_hostile_name_is_harmless_in_every_form,
+}
 
 /// Clears the screen, begins new lines, sets a colour, and turns the writing around. Fifteen bytes, as
 /// many as the kernel keeps of a name.
@@ -62,11 +69,7 @@ impl Hostile {
     }
 }
 
-#[test]
 fn a_hostile_name_does_not_reach_the_terminal() {
-    if !live() {
-        return;
-    }
     let hostile = Hostile::start();
     let port = hostile.truth.lport.to_string();
     let arguments = ["leaks", "--older-than", "0s", "--lport", &port];
@@ -88,11 +91,7 @@ fn a_hostile_name_does_not_reach_the_terminal() {
     assert_eq!(output.lines().filter(about_it).count(), 1, "lines about the leak:\n{output}");
 }
 
-#[test]
 fn a_hostile_name_is_told_as_it_is_in_json() {
-    if !live() {
-        return;
-    }
     let hostile = Hostile::start();
     let tracer = Tracer::start(Backend::Btf, &["leaks", "--older-than", "0s"]);
     let leak = tracer.wait_for_each("leak", std::slice::from_ref(&hostile.truth)).remove(0);
@@ -106,11 +105,7 @@ fn a_hostile_name_is_told_as_it_is_in_json() {
     assert!(session.records.iter().all(Value::is_object), "a line is no JSON object");
 }
 
-#[test]
 fn a_hostile_name_reaches_a_command_as_data_and_is_not_run() {
-    if !live() {
-        return;
-    }
     // What a shell would do with it, were it part of a command.
     let name = "';>own;`>ed`$(";
     let Hostile { process: hostile, truth, _peer, _folder } = Hostile::start_as(name.as_bytes());
@@ -138,11 +133,7 @@ const NAMES: [&[u8]; 5] = [
     b"a,\"b\";\xc2\x9b31m\xe2\x80\xa8z",
 ];
 
-#[test]
 fn a_hostile_name_is_harmless_in_every_form() {
-    if !live() {
-        return;
-    }
     for name in NAMES {
         let hostile = Hostile::start_as(name);
         let port = hostile.truth.lport.to_string();

@@ -5,17 +5,17 @@ use crate::support::facts::Facts;
 use crate::support::leaky::Leaky;
 use crate::support::tracer::Tracer;
 
+live_tests! {
+    an_owner_started_when_the_kernel_says,
+}
+
 /// /proc counts the start of a process in hundredths of a second.
 const TICK_SECONDS: f64 = 0.01;
 
 /// Clocks are steered and compared; nothing else may make a difference.
 const SLACK_SECONDS: f64 = 0.03;
 
-#[test]
 fn an_owner_started_when_the_kernel_says() {
-    if !crate::support::live() {
-        return;
-    }
     let leaky = Leaky::start("accepted_kept", &[]);
     let tracer = Tracer::start(Backend::Btf, &["leaks", "--older-than", "0s"]);
     let leak = tracer.wait_for_each("leak", &leaky.truths).remove(0);

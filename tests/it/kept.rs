@@ -19,6 +19,10 @@ on_both_backends! {
     connected_and_kept_v4_mapped_sockets_are_reported_with_their_holder_and_their_end,
 }
 
+live_tests! {
+    a_trace_with_owners_tells_transitions_and_leaks_of_the_same_sockets,
+}
+
 fn accepted_and_kept_ipv4_sockets_are_reported_with_their_holder_and_their_end(backend: Backend) {
     follow("accepted_kept", "4", backend);
 }
@@ -143,11 +147,7 @@ fn expected_peers(truths: &[Truth]) -> Vec<(String, u64, u64)> {
     counts.into_iter().map(|((address, port), count)| (address, port, count)).collect()
 }
 
-#[test]
 fn a_trace_with_owners_tells_transitions_and_leaks_of_the_same_sockets() {
-    if !crate::support::live() {
-        return;
-    }
     let arguments = ["trace", "--owners", "--older-than", "500ms"];
     let tracer = Tracer::start(Backend::Btf, &arguments);
     let mut leaky = Leaky::start("accepted_kept", &["--count", COUNT]);

@@ -11,7 +11,11 @@ use serde_json::Value;
 use crate::support::churn::command;
 use crate::support::process::Process;
 use crate::support::recorder::{Recorder, content, identity, read};
-use crate::support::{clock, live, turn};
+use crate::support::{clock, turn};
+
+live_tests! {
+    a_session_that_is_killed_leaves_whole_records_without_a_gap,
+}
 
 const TIMES: usize = 12;
 
@@ -21,11 +25,7 @@ const SLACK_NS: u64 = 3_000_000_000;
 /// The order of transitions may differ between two sessions, because they happen on several CPUs.
 const REORDERED: usize = 64;
 
-#[test]
 fn a_session_that_is_killed_leaves_whole_records_without_a_gap() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     // A session that is not killed sees the same connections.

@@ -2,16 +2,21 @@
 
 use serde_json::Value;
 
+use crate::support::Backend;
 use crate::support::compare::Comparison;
 use crate::support::leaky::Leaky;
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
-use crate::support::{Backend, live};
 
 on_both_backends! {
     the_opener_is_told_as_it_was_then_whoever_holds_the_socket_now,
     the_functions_below_which_a_socket_was_accepted_are_told_innermost_first,
     an_opener_that_died_before_anybody_asked_is_named_as_it_was,
+}
+
+live_tests! {
+    people_are_told_that_a_stack_is_cut_short,
+    a_library_that_is_a_trap_holds_nobody_up,
 }
 
 /// Cases whose sockets were opened by a process, and whether each holder inherited them.
@@ -109,11 +114,7 @@ fn the_functions_below_which_a_socket_was_accepted_are_told_innermost_first(back
     comparison.finish(&[]);
 }
 
-#[test]
 fn people_are_told_that_a_stack_is_cut_short() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("leaks.txt");
     let arguments = ["leaks", "--older-than", "1s", "-o", "-", "-o", text.to_str().unwrap()];
@@ -136,11 +137,7 @@ fn people_are_told_that_a_stack_is_cut_short() {
     }
 }
 
-#[test]
 fn a_library_that_is_a_trap_holds_nobody_up() {
-    if !live() {
-        return;
-    }
     let tracer = Tracer::start_plain(&["leaks", "--older-than", "1s"]);
     let trap = Leaky::start("opener_trap", &[]);
     let leak = tracer.wait_for_each("leak", &trap.truths).remove(0);

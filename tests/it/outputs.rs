@@ -13,16 +13,22 @@ use crate::support::churn::churn;
 use crate::support::leaky::Leaky;
 use crate::support::recorder::{Recorder, content, lines, read, tell_a_leak};
 use crate::support::run::run;
-use crate::support::{live, until};
+use crate::support::until;
+
+live_tests! {
+    several_outputs_agree_with_each_other,
+    a_leak_in_a_table_names_its_holder_and_how_it_was_opened,
+    an_earlier_session_makes_room_is_added_to_or_replaced_and_strangers_files_are_not,
+    what_another_user_planted_is_not_written_to,
+    two_sessions_do_not_write_to_one_file,
+    a_killed_reader_of_standard_output_does_not_end_a_session_that_has_a_file,
+    what_is_written_is_on_the_disk_in_time_where_that_is_asked_for,
+}
 
 const CONNECTIONS: u64 = 50;
 const TRANSITIONS: usize = 502;
 
-#[test]
 fn several_outputs_agree_with_each_other() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let names = ["x.jsonl", "x.jsonl.zst", "x.csv", "x.csv.zst", "x.txt", "x.txt.zst", "x.tct", "x.tct.zst"];
@@ -108,11 +114,7 @@ fn spelled(value: &Value) -> String {
     }
 }
 
-#[test]
 fn a_leak_in_a_table_names_its_holder_and_how_it_was_opened() {
-    if !live() {
-        return;
-    }
     let leaky = Leaky::start("accepted_kept", &[]);
     let port = leaky.truth().lport.to_string();
     for command in ["now", "leaks"] {
@@ -149,11 +151,7 @@ fn a_leak_in_a_table_names_its_holder_and_how_it_was_opened() {
     }
 }
 
-#[test]
 fn an_earlier_session_makes_room_is_added_to_or_replaced_and_strangers_files_are_not() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let now = |name: &str, options: &[&str]| {
         let path = folder.path().join(name);
@@ -205,11 +203,7 @@ fn an_earlier_session_makes_room_is_added_to_or_replaced_and_strangers_files_are
     }
 }
 
-#[test]
 fn what_another_user_planted_is_not_written_to() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();
     let (victim, elsewhere) = (folder.path().join("victim"), folder.path().join("elsewhere"));
@@ -248,11 +242,7 @@ fn what_another_user_planted_is_not_written_to() {
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
 }
 
-#[test]
 fn two_sessions_do_not_write_to_one_file() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.jsonl");
     let recorder = Recorder::start(&[&path], &[]);
@@ -262,11 +252,7 @@ fn two_sessions_do_not_write_to_one_file() {
     assert_eq!(lines(&path).len(), 1 + TRANSITIONS + 1);
 }
 
-#[test]
 fn a_killed_reader_of_standard_output_does_not_end_a_session_that_has_a_file() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.jsonl");
     let recorder = Recorder::start(&[&path, Path::new("-")], &[]);
@@ -280,11 +266,7 @@ fn a_killed_reader_of_standard_output_does_not_end_a_session_that_has_a_file() {
     assert_eq!(lines(&path).len(), 1 + TRANSITIONS + 1);
 }
 
-#[test]
 fn what_is_written_is_on_the_disk_in_time_where_that_is_asked_for() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let synced = |options: &[&str], name: &str| {
         let path = folder.path().join(name);

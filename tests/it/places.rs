@@ -4,17 +4,17 @@ use serde_json::Value;
 
 use crate::support::Backend;
 use crate::support::leaky::Leaky;
-use crate::support::live;
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
 
+live_tests! {
+    units_and_containers_are_told_by_their_cgroup,
+    filters_on_the_owner_keep_only_what_is_asked_for,
+}
+
 const ID: &str = "4f6b0d2c9a8e7f1d3c5b6a798877665544332211ffeeddccbbaa998877665544";
 
-#[test]
 fn units_and_containers_are_told_by_their_cgroup() {
-    if !live() {
-        return;
-    }
     // Parallel runs must not share cgroups.
     let run = std::process::id();
     let pod = "kubepods-burstable-pod0a1b2c3d_4e5f_6071_8293_a4b5c6d7e8f9.slice";
@@ -55,11 +55,7 @@ fn units_and_containers_are_told_by_their_cgroup() {
     }
 }
 
-#[test]
 fn filters_on_the_owner_keep_only_what_is_asked_for() {
-    if !live() {
-        return;
-    }
     let run = std::process::id();
     let container = format!("e{}{run:07}", &ID[1..57]);
     let unit = format!("leaky-filter-{run}.service");

@@ -12,7 +12,11 @@ use crate::support::churn::churn;
 use crate::support::own_pair::OwnPair;
 use crate::support::process::Process;
 use crate::support::run::{Ran, run};
-use crate::support::{TCPTRACE, free_port, live, until};
+use crate::support::{TCPTRACE, free_port, until};
+
+live_tests! {
+    a_live_session_and_its_replays_are_the_same_byte_for_byte,
+}
 
 /// The forms of a session that was kept.
 const KEPT: [&str; 3] = ["v1.tct", "v1.tct.zst", "v1.jsonl"];
@@ -205,11 +209,7 @@ fn of_a_damaged_recording_all_but_the_damage_is_replayed() {
     assert!(messages.contains(&format!("{missing} records are missing")), "{missing}: {messages}");
 }
 
-#[test]
 fn a_live_session_and_its_replays_are_the_same_byte_for_byte() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     let names = ["live.tct", "live.tct.zst", "live.jsonl", "live.jsonl.zst", "live.csv", "live.txt"];

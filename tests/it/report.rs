@@ -15,7 +15,14 @@ use crate::support::process::Process;
 use crate::support::run::{Ran, run, run_command};
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
-use crate::support::{TCPTRACE, copy_of_the_tool, live, until};
+use crate::support::{TCPTRACE, copy_of_the_tool, until};
+
+live_tests! {
+    the_culprit_of_a_kept_session_is_named_without_root_in_every_form,
+    what_ended_and_what_lies_outside_of_the_time_asked_for_is_told_apart,
+    a_report_follows_a_session_that_is_still_written,
+    a_trace_for_perfetto_has_a_track_a_socket_under_the_process_that_holds_it,
+}
 
 const LEAKED: u64 = 5;
 
@@ -74,11 +81,7 @@ impl Kept {
     }
 }
 
-#[test]
 fn the_culprit_of_a_kept_session_is_named_without_root_in_every_form() {
-    if !live() {
-        return;
-    }
     let kept = Kept::session(&["trace", "--owners", "--older-than", "1s"], "session.tct", false);
     let (port, culprit) = (kept.port(), kept.culprit());
     let tool = kept.path("tcptrace");
@@ -109,11 +112,7 @@ fn the_culprit_of_a_kept_session_is_named_without_root_in_every_form() {
     assert!(page.contains(&format!("pid {culprit}")) && page.starts_with("<!DOCTYPE html>"), "{page}");
 }
 
-#[test]
 fn what_ended_and_what_lies_outside_of_the_time_asked_for_is_told_apart() {
-    if !live() {
-        return;
-    }
     let kept = Kept::session(&["leaks", "--older-than", "1s"], "session.jsonl", true);
     let all = kept.document("session.jsonl", &[]);
     let close_wait = &all["close_wait"];
@@ -152,11 +151,7 @@ fn earliest(times: &[Value]) -> String {
     times.iter().map(|time| time.as_str().unwrap().to_owned()).min().unwrap()
 }
 
-#[test]
 fn a_report_follows_a_session_that_is_still_written() {
-    if !live() {
-        return;
-    }
     let folder = TempDir::new().unwrap();
     let (kept, report) = (folder.path().join("growing.jsonl"), folder.path().join("report.json"));
     let tracer =
@@ -182,11 +177,7 @@ fn a_report_follows_a_session_that_is_still_written() {
     tracer.stop().summary();
 }
 
-#[test]
 fn a_trace_for_perfetto_has_a_track_a_socket_under_the_process_that_holds_it() {
-    if !live() {
-        return;
-    }
     let kept = Kept::session(&["trace", "--owners", "--older-than", "1s"], "session.tct", true);
     let ran = kept.report("session.tct", &["--format", "perfetto"]);
     assert_eq!(ran.code, Some(0), "{}", ran.messages);

@@ -10,7 +10,15 @@ use serde_json::Value;
 
 use crate::support::churn::churn;
 use crate::support::recorder::{Recorder, files, gaps, is_all, lines, read, received, transitions};
-use crate::support::{live, until};
+use crate::support::until;
+
+live_tests! {
+    rotation_under_load_loses_no_record_at_the_seams,
+    sighup_begins_a_new_file_where_the_present_one_was_moved_away_and_loses_nothing,
+    old_files_are_removed_and_age_begins_a_new_one,
+    all_files_together_stay_below_the_limit_and_an_earlier_session_is_moved_away_too,
+    sighup_ends_a_session_without_files_and_one_whose_terminal_has_gone,
+}
 
 /// Enough for several files of the sizes that are asked for.
 const CONNECTIONS: u64 = 3_000;
@@ -30,11 +38,7 @@ fn joined(paths: &[PathBuf], records: impl Fn(&Path) -> Vec<Value>) -> Vec<Value
     all
 }
 
-#[test]
 fn rotation_under_load_loses_no_record_at_the_seams() {
-    if !live() {
-        return;
-    }
     let forms = [
         ("x.jsonl", "1M", CONNECTIONS),
         ("x.jsonl.zst", "64K", CONNECTIONS),
@@ -75,11 +79,7 @@ fn rotation_under_load_loses_no_record_at_the_seams() {
     }
 }
 
-#[test]
 fn sighup_begins_a_new_file_where_the_present_one_was_moved_away_and_loses_nothing() {
-    if !live() {
-        return;
-    }
     for name in ["x.jsonl", "x.csv", "x.tct.zst"] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
@@ -125,11 +125,7 @@ fn read_renamed(path: &Path) -> Vec<Value> {
     records
 }
 
-#[test]
 fn old_files_are_removed_and_age_begins_a_new_one() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let stranger = folder.path().join("x-notes.jsonl");
     fs::write(&stranger, "precious").unwrap();
@@ -145,11 +141,7 @@ fn old_files_are_removed_and_age_begins_a_new_one() {
     assert_eq!(fs::read_to_string(&stranger).unwrap(), "precious");
 }
 
-#[test]
 fn all_files_together_stay_below_the_limit_and_an_earlier_session_is_moved_away_too() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.jsonl");
     let options = ["--rotate-size", "512K", "--max-total", "2M"];
@@ -169,11 +161,7 @@ fn all_files_together_stay_below_the_limit_and_an_earlier_session_is_moved_away_
     assert_eq!(lines(moved.last().unwrap()).last().unwrap()["type"], "summary", "{moved:?}");
 }
 
-#[test]
 fn sighup_ends_a_session_without_files_and_one_whose_terminal_has_gone() {
-    if !live() {
-        return;
-    }
     let recorder = Recorder::launch(&mut Recorder::command(1, &[], &["--format", "jsonl"]), 1);
     let mut recorder = recorder;
     std::io::Read::read_exact(&mut recorder.stdout, &mut [0]).expect("the header");

@@ -7,11 +7,15 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::support::Backend;
 use crate::support::judge::{judge, judge_listed};
 use crate::support::leaky::Leaky;
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
-use crate::support::{Backend, live};
+
+live_tests! {
+    the_right_process_is_named_in_every_case,
+}
 
 const COLUMNS: [&str; 6] =
     ["live btf", "live tracepoint", "after btf", "after tracepoint", "now", "now from /proc"];
@@ -27,11 +31,7 @@ struct Row {
     cells: Vec<Result<(), String>>,
 }
 
-#[test]
 fn the_right_process_is_named_in_every_case() {
-    if !live() {
-        return;
-    }
     // Long enough for a program to do what it does after the peer has closed.
     let tracers = Backend::ALL.map(|backend| Tracer::start(backend, &["leaks", "--older-than", "2s"]));
     // One is a matter of numbers, the other one of waiting.

@@ -14,13 +14,22 @@ use crate::support::leaky::Leaky;
 use crate::support::process::Process;
 use crate::support::run::{run, run_command};
 use crate::support::tracer::Tracer;
-use crate::support::{Backend, TCPTRACE, copy_of_the_tool, free_port, live};
+use crate::support::{Backend, TCPTRACE, copy_of_the_tool, free_port};
 
-#[test]
+live_tests! {
+    a_signal_ends_a_session_with_its_summary,
+    the_header_says_who_speaks_and_since_when,
+    a_duration_ends_a_session_by_itself,
+    a_bare_command_line_watches_for_leaks,
+    the_exit_code_tells_of_leaks_only_when_it_is_asked_to,
+    an_ordinary_user_is_told_that_root_is_needed,
+    an_output_file_that_somebody_planted_is_refused,
+    an_output_that_cannot_be_written_ends_the_session_and_is_named,
+    an_output_file_holds_what_standard_output_would,
+    a_reader_that_has_had_enough_is_no_error,
+}
+
 fn a_signal_ends_a_session_with_its_summary() {
-    if !live() {
-        return;
-    }
     for command in ["leaks", "trace"] {
         for signal in [Signal::INT, Signal::TERM] {
             let tracer = Tracer::start_plain(&[command]);
@@ -35,11 +44,7 @@ fn a_signal_ends_a_session_with_its_summary() {
     }
 }
 
-#[test]
 fn the_header_says_who_speaks_and_since_when() {
-    if !live() {
-        return;
-    }
     let session = Tracer::start(Backend::Tracepoint, &["trace", "--state", "LISTEN"]).stop();
     let header = &session.records[0];
     let read = |path: &str| std::fs::read_to_string(path).unwrap().trim().to_owned();
@@ -57,11 +62,7 @@ fn the_header_says_who_speaks_and_since_when() {
     assert!((0..60).contains(&age), "started {started}, {age} s ago");
 }
 
-#[test]
 fn a_duration_ends_a_session_by_itself() {
-    if !live() {
-        return;
-    }
     for command in ["leaks", "trace"] {
         let session = Tracer::start_plain(&[command, "--duration", "300ms"]).finish();
         let duration = number(session.summary(), "duration_ns");
@@ -69,22 +70,14 @@ fn a_duration_ends_a_session_by_itself() {
     }
 }
 
-#[test]
 fn a_bare_command_line_watches_for_leaks() {
-    if !live() {
-        return;
-    }
     let leaky = Leaky::start("accepted_kept", &[]);
     let tracer = Tracer::start_plain(&["--older-than", "0s"]);
     tracer.wait_for_each("leak", &leaky.truths);
     tracer.stop().summary();
 }
 
-#[test]
 fn the_exit_code_tells_of_leaks_only_when_it_is_asked_to() {
-    if !live() {
-        return;
-    }
     let leaky = Leaky::start("accepted_kept", &[]);
     let port = leaky.truth().lport.to_string();
     let nobody = free_port().to_string();
@@ -101,11 +94,7 @@ fn the_exit_code_tells_of_leaks_only_when_it_is_asked_to() {
     }
 }
 
-#[test]
 fn an_ordinary_user_is_told_that_root_is_needed() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let copy = folder.path().join("tcptrace");
@@ -116,11 +105,7 @@ fn an_ordinary_user_is_told_that_root_is_needed() {
     }
 }
 
-#[test]
 fn an_output_file_that_somebody_planted_is_refused() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let (victim, link) = (folder.path().join("victim"), folder.path().join("out.jsonl"));
     std::fs::write(&victim, "precious").unwrap();
@@ -132,22 +117,14 @@ fn an_output_file_that_somebody_planted_is_refused() {
     run(&["leaks", "--output", missing.to_str().unwrap()]).refuses(2, &["out.jsonl", "directory"]);
 }
 
-#[test]
 fn an_output_that_cannot_be_written_ends_the_session_and_is_named() {
-    if !live() {
-        return;
-    }
     for command in ["leaks", "trace"] {
         let ran = run(&[command, "--format", "jsonl", "--output", "/dev/full", "--duration", "10s"]);
         ran.refuses(4, &["/dev/full", "incomplete"]);
     }
 }
 
-#[test]
 fn an_output_file_holds_what_standard_output_would() {
-    if !live() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let (path, port) = (folder.path().join("out.jsonl"), free_port());
     let arguments = ["trace", "--port", &port.to_string(), "--output", path.to_str().unwrap()];
@@ -168,11 +145,7 @@ fn an_output_file_holds_what_standard_output_would() {
     assert_eq!(records.last().unwrap()["records"], 102);
 }
 
-#[test]
 fn a_reader_that_has_had_enough_is_no_error() {
-    if !live() {
-        return;
-    }
     for format in ["jsonl", "text"] {
         let port = free_port();
         let arguments = ["trace", "--port", &port.to_string(), "--format", format];

@@ -15,11 +15,23 @@ use crate::support::time_waits::{
 };
 use crate::support::tracer::{Session, Tracer};
 use crate::support::waiter::Waiter;
-use crate::support::{Backend, TCPTRACE, live, until};
+use crate::support::{Backend, TCPTRACE, until};
 
 on_both_backends! {
     whoever_closes_first_is_named_on_either_side_and_in_each_namespace,
     a_process_that_has_ended_is_named_all_the_same,
+}
+
+live_tests! {
+    what_was_closed_before_anybody_looked_has_no_closer_but_candidates,
+    sockets_in_fin_wait2_are_told_apart,
+    a_service_is_recognised_after_it_has_gone,
+    an_ipv4_connection_to_an_ipv6_socket_is_ipv4,
+    two_sides_that_close_at_once_have_both_closed_first,
+    filters_keep_what_they_say_and_sums_stay_whole,
+    a_dead_setting_is_found_with_its_file_and_line,
+    sockets_that_went_without_time_wait_are_counted,
+    people_read_who_it_was_and_what_to_do,
 }
 
 const V4: &str = "127.0.0.1:8000";
@@ -127,11 +139,7 @@ fn a_process_that_has_ended_is_named_all_the_same(backend: Backend) {
     assert_eq!(record["closed_first_by"][0]["count"], 5, "{record}");
 }
 
-#[test]
 fn what_was_closed_before_anybody_looked_has_no_closer_but_candidates() {
-    if !live() {
-        return;
-    }
     let netns = namespace();
     let hasty = Waiter::serve(&netns, at(V4), "first");
     Waiter::connect(&netns, at(V4), "last", &["--count", "7", "--leave"]).gone();
@@ -166,11 +174,7 @@ fn what_was_closed_before_anybody_looked_has_no_closer_but_candidates() {
     assert_eq!(outgoing["ports_used"], 10, "nine in TIME_WAIT and one that is open");
 }
 
-#[test]
 fn sockets_in_fin_wait2_are_told_apart() {
-    if !live() {
-        return;
-    }
     let netns = namespace();
     netns.set("tcp_fin_timeout", "30");
     let _deaf = Waiter::serve(&netns, at(V4), "never");
@@ -196,11 +200,7 @@ fn sockets_in_fin_wait2_are_told_apart() {
     compared.finish(&[summary, record]);
 }
 
-#[test]
 fn a_service_is_recognised_after_it_has_gone() {
-    if !live() {
-        return;
-    }
     let netns = namespace();
     // Its port is one that connect() could choose, too.
     let service = at("127.0.0.1:40000");
@@ -218,11 +218,7 @@ fn a_service_is_recognised_after_it_has_gone() {
     assert_eq!(record["peers"][0]["count"], 8, "{record}");
 }
 
-#[test]
 fn an_ipv4_connection_to_an_ipv6_socket_is_ipv4() {
-    if !live() {
-        return;
-    }
     let netns = namespace();
     let hasty = Waiter::serve(&netns, at("[::]:8002"), "first");
     Waiter::connect(&netns, at("127.0.0.1:8002"), "last", &["--count", "4", "--leave"]).gone();
@@ -240,11 +236,7 @@ fn an_ipv4_connection_to_an_ipv6_socket_is_ipv4() {
     compared.finish(&[record]);
 }
 
-#[test]
 fn two_sides_that_close_at_once_have_both_closed_first() {
-    if !live() {
-        return;
-    }
     let netns = namespace();
     let _present = Waiter::serve(&netns, at(V6), "last");
     let work = || {
@@ -286,11 +278,7 @@ fn wrong_options_are_refused_with_the_remedy() {
     run(&["time-wait", "--duration", "soon"]).refuses(2, &["--duration", "30s"]);
 }
 
-#[test]
 fn filters_keep_what_they_say_and_sums_stay_whole() {
-    if !live() {
-        return;
-    }
     let netns = namespace();
     let _servers = [V4, V6].map(|address| Waiter::serve(&netns, at(address), "last"));
     for (address, count) in [(V4, "3"), (V6, "4")] {
@@ -313,11 +301,7 @@ fn filters_keep_what_they_say_and_sums_stay_whole() {
     }
 }
 
-#[test]
 fn a_dead_setting_is_found_with_its_file_and_line() {
-    if !live() {
-        return;
-    }
     // Planted over /etc/sysctl.d in a mount namespace of the tool's own.
     let planted = tempfile::tempdir().unwrap();
     let text = "# old wisdom\nnet.ipv4.tcp_tw_recycle = 1\nnet.ipv4.tcp_fin_timeout = 15\n";
@@ -352,11 +336,7 @@ fn a_dead_setting_is_found_with_its_file_and_line() {
     }
 }
 
-#[test]
 fn sockets_that_went_without_time_wait_are_counted() {
-    if !live() {
-        return;
-    }
     let netns = namespace();
     netns.set("tcp_max_tw_buckets", "10");
     let _server = Waiter::serve(&netns, at(V4), "last");
@@ -376,11 +356,7 @@ fn sockets_that_went_without_time_wait_are_counted() {
     compared.finish(&[summary]);
 }
 
-#[test]
 fn people_read_who_it_was_and_what_to_do() {
-    if !live() {
-        return;
-    }
     let netns = namespace();
     let _server = Waiter::serve(&netns, at(V4), "last");
     let client = Waiter::connect(&netns, at(V4), "first", &["--count", "120"]);

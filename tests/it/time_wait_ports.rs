@@ -7,13 +7,22 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
 use crate::support::compare::number;
+use crate::support::kernel_is_at_least;
 use crate::support::netns::Netns;
 use crate::support::run::run;
 use crate::support::time_waits::{minisockets, namespace, of_namespace, one_look};
 use crate::support::tracer::Tracer;
 use crate::support::until;
 use crate::support::waiter::Waiter;
-use crate::support::{kernel_is_at_least, live};
+
+live_tests! {
+    the_ports_run_out_at_the_predicted_moment,
+    one_look_predicts_it_too_by_the_time_that_each_socket_has_left,
+    ports_that_somebody_has_are_no_ports_to_choose_from,
+    over_loopback_ports_in_time_wait_are_taken_over_and_do_not_count,
+    whether_a_port_can_be_taken_over_goes_by_the_addresses_and_the_peers_timestamps,
+    the_exit_code_tells_of_the_share_that_was_asked_for,
+}
 
 const SERVER: &str = "127.0.0.1:8000";
 
@@ -35,11 +44,7 @@ fn with_ports(count: u16) -> Netns {
     netns
 }
 
-#[test]
 fn the_ports_run_out_at_the_predicted_moment() {
-    if !live() {
-        return;
-    }
     const PORTS: u16 = 600;
     const PER_SECOND: u64 = 50;
     let netns = with_ports(PORTS);
@@ -80,11 +85,7 @@ fn the_ports_run_out_at_the_predicted_moment() {
     assert_eq!(destinations[0]["dry_in_ns"], 0, "none is left now");
 }
 
-#[test]
 fn one_look_predicts_it_too_by_the_time_that_each_socket_has_left() {
-    if !live() {
-        return;
-    }
     const PORTS: u16 = 400;
     let netns = with_ports(PORTS);
     let _server = Waiter::serve(&netns, server(), "last");
@@ -102,11 +103,7 @@ fn one_look_predicts_it_too_by_the_time_that_each_socket_has_left() {
     assert!((45.0..=55.0).contains(&rate), "{rate} a second");
 }
 
-#[test]
 fn ports_that_somebody_has_are_no_ports_to_choose_from() {
-    if !live() {
-        return;
-    }
     let netns = with_ports(100);
     netns.set("ip_local_reserved_ports", "62020-62029,30000");
     let _server = Waiter::serve(&netns, server(), "last");
@@ -139,11 +136,7 @@ fn ports_that_somebody_has_are_no_ports_to_choose_from() {
     drop(taken);
 }
 
-#[test]
 fn over_loopback_ports_in_time_wait_are_taken_over_and_do_not_count() {
-    if !live() {
-        return;
-    }
     let netns = with_ports(100);
     netns.set("tcp_tw_reuse", "2");
     // Where it cannot be set it is a second.
@@ -178,11 +171,7 @@ fn over_loopback_ports_in_time_wait_are_taken_over_and_do_not_count() {
     assert!(recycled >= 200, "the kernel counts {recycled} ports that were taken over");
 }
 
-#[test]
 fn whether_a_port_can_be_taken_over_goes_by_the_addresses_and_the_peers_timestamps() {
-    if !live() {
-        return;
-    }
     // An address of this host that is no loopback address, though packets to it stay here.
     let netns = with_ports(60);
     let mut add = Command::new("ip");
@@ -226,11 +215,7 @@ fn whether_a_port_can_be_taken_over_goes_by_the_addresses_and_the_peers_timestam
     );
 }
 
-#[test]
 fn the_exit_code_tells_of_the_share_that_was_asked_for() {
-    if !live() {
-        return;
-    }
     let netns = with_ports(100);
     let _server = Waiter::serve(&netns, server(), "last");
     Waiter::connect(&netns, server(), "first", &["--count", "60", "--leave"]).gone();

@@ -11,13 +11,18 @@ use crate::support::clock;
 use crate::support::compare::{Comparison, number, text};
 use crate::support::connections::{Connections, Life, is_being_made};
 use crate::support::tracer::Tracer;
-use crate::support::{Backend, free_port, live};
+use crate::support::{Backend, free_port};
 
 const CONNECTIONS: u64 = 50;
 
 on_both_backends! {
     every_transition_of_ipv4_connections_is_told_once_in_order_and_timed,
     every_transition_of_ipv6_connections_is_told_once_in_order_and_timed,
+}
+
+live_tests! {
+    both_backends_tell_the_same_transitions,
+    connections_of_one_mptcp_listener_are_told_apart,
 }
 
 fn every_transition_of_ipv4_connections_is_told_once_in_order_and_timed(backend: Backend) {
@@ -92,11 +97,7 @@ fn own_netns() -> u64 {
     std::fs::metadata("/proc/self/ns/net").unwrap().ino()
 }
 
-#[test]
 fn both_backends_tell_the_same_transitions() {
-    if !live() {
-        return;
-    }
     let ports = [free_port(), free_port()];
     let arguments = ["trace", "--port", &ports[0].to_string(), "--port", &ports[1].to_string()];
     let tracers = Backend::ALL.map(|backend| Tracer::start(backend, &arguments));
@@ -130,11 +131,7 @@ fn identify(record: &Value) -> Option<String> {
 }
 
 /// The kernel gives all connections of a listener its cookie, if that has one: asking for it is to give it one.
-#[test]
 fn connections_of_one_mptcp_listener_are_told_apart() {
-    if !live() {
-        return;
-    }
     let socket = || {
         Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP))
             .expect("an MPTCP socket (CONFIG_MPTCP, net.mptcp.enabled)")

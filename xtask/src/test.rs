@@ -1,4 +1,5 @@
-//! `cargo xtask test`: every test, those on the live kernel as root. Skips nothing unless told to.
+//! `cargo xtask test`: runs every test, those on the live kernel as root. Leaves none out unless told to, and then
+//! cargo counts it as ignored.
 
 use crate::cargo::{cargo, finish};
 use crate::kernel;
@@ -48,13 +49,21 @@ impl Test {
         }
         let mut test = cargo();
         test.args(["test", "--workspace", "--locked", "--"]).args(&self.arguments);
-        if self.no_live {
-            test.env("TCPTRACE_NO_LIVE", "1");
-        } else if !is_root() {
+        if !self.no_live {
+            test.args(with_live_tests(&self.arguments));
+        }
+        if through_sudo {
             test.env(runner_variable()?, "sudo -E");
         }
         finish(&mut test)
     }
+}
+
+/// The argument that makes a test binary run live tests too: they are marked `#[ignore]`, and nothing else is. None
+/// where the caller has already said what to do with ignored tests.
+pub fn with_live_tests(arguments: &[OsString]) -> Option<&'static str> {
+    let is_said = arguments.iter().any(|word| word == "--ignored" || word == "--include-ignored");
+    (!is_said).then_some("--include-ignored")
 }
 
 /// The variable that tells cargo how to run what it built for this host.

@@ -6,6 +6,7 @@ mod machine;
 mod package;
 
 use crate::cargo::{build, examples, test_binary, workspace};
+use crate::test::with_live_tests;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::fs;
@@ -43,8 +44,12 @@ pub fn test_on(version: &str, arguments: &[OsString]) -> Result<ExitCode> {
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let kernel = package::fetch(version, &directory)?;
     println!("Linux {}, from Debian's {}", kernel.release, kernel.package);
-    let all: Vec<OsString> = LEFT_OUT.iter().flat_map(|name| ["--skip", name]).map(OsString::from).collect();
-    let arguments = if arguments.is_empty() { &all } else { arguments };
+    let mut arguments = match arguments {
+        [] => LEFT_OUT.iter().flat_map(|name| ["--skip", name]).map(OsString::from).collect(),
+        _ => arguments.to_vec(),
+    };
+    arguments.extend(with_live_tests(&arguments).map(OsString::from));
+    let arguments = &arguments;
     let guest = guest::Guest { kernel: &kernel, tool: &tool, examples: &examples, tests: &tests, arguments };
     let image = guest.build(&directory)?;
     machine::run(&kernel.image, &image)
