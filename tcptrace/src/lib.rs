@@ -33,7 +33,6 @@ pub mod testing {
                 preamble::preamble,
             },
         },
-        host::tracefs::root as tracefs_root,
         model::{
             endpoints::Endpoints,
             record::{Record, Totals},

@@ -3,7 +3,7 @@
 //! It is the load that measurements put beside the tracer: each connection is ten state
 //! transitions and leaves nothing in CLOSE_WAIT. It never leaks a descriptor and never resets a
 //! connection; what it made is printed as one JSON line.
-#![allow(clippy::print_stdout, reason = "the measurement is this program's output")]
+#![expect(clippy::print_stdout, reason = "the measurement is this program's output")]
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;

@@ -3,7 +3,7 @@
 //! `cargo xtask bench` runs it to know what any tracer on this hook costs at the least. Prints
 //! `ready` once attached. It reads no events.
 
-#![allow(clippy::print_stdout, reason = "its one output")]
+#![expect(clippy::print_stdout, reason = "its one output")]
 
 use anyhow::{Context, Result, bail};
 use aya::programs::{BtfTracePoint, TracePoint};

@@ -1,7 +1,7 @@
 //! Measures what it costs to write a session and to read it, as JSON Lines and as a recording, and how long it is in each
 //! form. Takes a session that was kept; all is done in memory, by one thread, and timed in its CPU time. What it found is
 //! printed as one JSON line.
-#![allow(clippy::print_stdout, reason = "the measurement is this program's output")]
+#![expect(clippy::print_stdout, reason = "the measurement is this program's output")]
 
 use std::{
     io::Write as _,

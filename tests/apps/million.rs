@@ -2,7 +2,7 @@
 //! them reported, and prints the process's resident size before and after. Touches no kernel interface
 //! but /proc/self/status.
 
-#![allow(clippy::print_stdout, reason = "its output is what it is for")]
+#![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 use std::fs;
 

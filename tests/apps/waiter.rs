@@ -2,7 +2,7 @@
 //!
 //! What they are told to do is the truth that tests compare with. Both print JSON lines, and go when their standard
 //! input ends.
-#![allow(clippy::print_stdout, reason = "what it tells is this program's output")]
+#![expect(clippy::print_stdout, reason = "what it tells is this program's output")]
 
 use std::io::{ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,6 +1,6 @@
 //! The corpus of the fuzzers, run as an ordinary test: what once broke something, or was hard to come upon, never does
 //! again.
-#![allow(
+#![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a test fails by panicking, and tells at which seed"

@@ -56,8 +56,8 @@ fn sockets_that_find_the_table_full_are_counted_as_evicted(backend: Backend) {
 }
 
 #[test]
-fn a_million_sockets_take_less_than_200_megabytes() {
-    // What else the program needs is measured by `cargo xtask bench`: some 30 MB, the ring included.
+fn a_million_sockets_take_less_than_175_megabytes() {
+    // 166.7 MB were measured, optimised or not. `cargo xtask bench` measures what the rest of the program needs.
     const MOST_BYTES: u64 = 175_000_000;
     let output = std::process::Command::new(crate::support::example("million")).arg("1000000").output();
     let output = output.expect("the example `million` runs");

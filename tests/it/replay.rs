@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use rustix::process::Signal;
@@ -11,8 +11,9 @@ use serde_json::Value;
 use crate::support::churn::churn;
 use crate::support::own_pair::OwnPair;
 use crate::support::process::Process;
+use crate::support::recorder::read;
 use crate::support::run::{Ran, run};
-use crate::support::{TCPTRACE, free_port, until};
+use crate::support::{TCPTRACE, free_port, golden, until};
 
 live_tests! {
     a_live_session_and_its_replays_are_the_same_byte_for_byte,
@@ -20,10 +21,6 @@ live_tests! {
 
 /// The forms of a session that was kept.
 const KEPT: [&str; 3] = ["v1.tct", "v1.tct.zst", "v1.jsonl"];
-
-fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/recordings").join(name)
-}
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
@@ -58,8 +55,8 @@ fn assert_same(told: &[u8], expected: &[u8], what: &str) {
 fn recordings_of_every_version_are_replayed_byte_for_byte() {
     for kept in KEPT {
         for (format, expected) in [("jsonl", "v1.jsonl"), ("text", "v1.txt"), ("csv", "v1.csv")] {
-            let told = replayed(&data(kept), &["--format", format]);
-            assert_same(&told, &fs::read(data(expected)).unwrap(), &format!("{kept} as {format}"));
+            let told = replayed(&golden(kept), &["--format", format]);
+            assert_same(&told, &fs::read(golden(expected)).unwrap(), &format!("{kept} as {format}"));
         }
     }
 }
@@ -68,22 +65,26 @@ fn recordings_of_every_version_are_replayed_byte_for_byte() {
 fn a_recording_is_read_from_standard_input_too() {
     for kept in KEPT {
         let mut command = Command::new(TCPTRACE);
-        command.args(["trace", "--replay", "-", "--format", "jsonl"]).stdin(File::open(data(kept)).unwrap());
+        command
+            .args(["trace", "--replay", "-", "--format", "jsonl"])
+            .stdin(File::open(golden(kept)).unwrap());
         let told = command.output().unwrap();
         assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-        assert_same(&told.stdout, &fs::read(data("v1.jsonl")).unwrap(), kept);
+        assert_same(&told.stdout, &fs::read(golden("v1.jsonl")).unwrap(), kept);
     }
 }
 
 #[test]
 fn a_replay_needs_no_rights() {
     let mut command = Command::new(TCPTRACE);
-    command.args(["trace", "--replay", "-", "--format", "jsonl"]).stdin(File::open(data("v1.tct")).unwrap());
+    command
+        .args(["trace", "--replay", "-", "--format", "jsonl"])
+        .stdin(File::open(golden("v1.tct")).unwrap());
     if rustix::process::geteuid().is_root() {
         command.uid(65_534).gid(65_534);
     }
     let told = command.output().unwrap();
-    assert_same(&told.stdout, &fs::read(data("v1.jsonl")).unwrap(), "without rights");
+    assert_same(&told.stdout, &fs::read(golden("v1.jsonl")).unwrap(), "without rights");
 }
 
 #[test]
@@ -93,10 +94,10 @@ fn a_replay_can_be_kept_in_any_form_and_replayed_again() {
     for kept in KEPT {
         let outputs = ["a.tct", "a.tct.zst", "a.jsonl.zst", "a.jsonl"].map(file);
         let arguments: Vec<&str> = outputs.iter().flat_map(|path| ["-o", text(path)]).collect();
-        assert_eq!(replayed(&data(kept), &arguments), b"");
+        assert_eq!(replayed(&golden(kept), &arguments), b"");
         for path in &outputs {
             let told = replayed(path, &["--format", "jsonl"]);
-            assert_same(&told, &fs::read(data("v1.jsonl")).unwrap(), &format!("{kept} by way of {path:?}"));
+            assert_same(&told, &fs::read(golden("v1.jsonl")).unwrap(), &format!("{kept} by way of {path:?}"));
         }
     }
 }
@@ -104,7 +105,7 @@ fn a_replay_can_be_kept_in_any_form_and_replayed_again() {
 #[test]
 fn a_replay_is_filtered_as_a_live_session_is() {
     let records = |arguments: &[&str]| -> Vec<Value> {
-        let told = replayed(&data("v1.tct"), &[&["--format", "jsonl"], arguments].concat());
+        let told = replayed(&golden("v1.tct"), &[&["--format", "jsonl"], arguments].concat());
         String::from_utf8(told).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
     let all = records(&[]);
@@ -128,7 +129,7 @@ fn a_replay_is_filtered_as_a_live_session_is() {
 
 #[test]
 fn what_a_replay_cannot_mean_is_refused() {
-    let file = data("v1.tct");
+    let file = golden("v1.tct");
     let of_live = [
         &["--duration", "1s"][..],
         &["--backend", "btf"],
@@ -148,19 +149,19 @@ fn what_a_replay_cannot_mean_is_refused() {
 fn a_recording_is_not_written_over_by_its_own_replay() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("copy.tct");
-    fs::copy(data("v1.tct"), &copy).unwrap();
+    fs::copy(golden("v1.tct"), &copy).unwrap();
     for option in [&[][..], &["--force"]] {
         let arguments = [&["trace", "--replay", text(&copy), "-o", text(&copy)], option].concat();
         run(&arguments).refuses(2, &["copy.tct", "name another output"]);
     }
-    assert_eq!(fs::read(&copy).unwrap(), fs::read(data("v1.tct")).unwrap());
+    assert_eq!(fs::read(&copy).unwrap(), fs::read(golden("v1.tct")).unwrap());
 }
 
 #[test]
 fn a_newer_recording_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let newer = folder.path().join("newer.tct");
-    let mut bytes = fs::read(data("v1.tct")).unwrap();
+    let mut bytes = fs::read(golden("v1.tct")).unwrap();
     bytes[8] = 2;
     let named = 12 + usize::from(bytes[10]);
     let checksum = crc32fast::hash(&bytes[..named]).to_le_bytes();
@@ -173,10 +174,10 @@ fn a_newer_recording_is_refused_by_name() {
 #[test]
 fn of_a_recording_that_was_cut_all_that_is_there_is_replayed() {
     let folder = tempfile::tempdir().unwrap();
-    let whole = fs::read(data("v1.jsonl")).unwrap();
+    let whole = fs::read(golden("v1.jsonl")).unwrap();
     for kept in KEPT {
         let cut = folder.path().join(kept);
-        let bytes = fs::read(data(kept)).unwrap();
+        let bytes = fs::read(golden(kept)).unwrap();
         fs::write(&cut, &bytes[..bytes.len() * 2 / 3]).unwrap();
         let Output { status, stdout, stderr } = replay(&cut, &["--format", "jsonl"]);
         assert_eq!(status.code(), Some(4), "{kept}");
@@ -193,14 +194,14 @@ fn of_a_recording_that_was_cut_all_that_is_there_is_replayed() {
 fn of_a_damaged_recording_all_but_the_damage_is_replayed() {
     let folder = tempfile::tempdir().unwrap();
     let damaged = folder.path().join("damaged.tct");
-    let mut bytes = fs::read(data("v1.tct")).unwrap();
+    let mut bytes = fs::read(golden("v1.tct")).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x20;
     fs::write(&damaged, bytes).unwrap();
     let Output { status, stdout, stderr } = replay(&damaged, &["--format", "jsonl"]);
     assert_eq!(status.code(), Some(4));
     let told = String::from_utf8(stdout).unwrap();
-    let whole = fs::read_to_string(data("v1.jsonl")).unwrap();
+    let whole = fs::read_to_string(golden("v1.jsonl")).unwrap();
     let mut left = whole.lines();
     assert!(told.lines().all(|line| left.any(|other| other == line)), "a line was invented");
     let messages = String::from_utf8(stderr).unwrap();
@@ -233,6 +234,10 @@ fn a_live_session_and_its_replays_are_the_same_byte_for_byte() {
     process.signal(Signal::INT);
     assert_eq!(process.wait().code(), Some(0), "{}", process.messages());
 
+    for kept in &outputs[..2] {
+        let (_, losses) = read(kept);
+        assert!(losses.is_whole(), "{}: {losses:?}", text(kept));
+    }
     for kept in &outputs[..4] {
         for expected in &outputs[2..] {
             if expected == &outputs[3] {

@@ -12,10 +12,11 @@ use tempfile::TempDir;
 
 use crate::support::leaky::Leaky;
 use crate::support::process::Process;
+use crate::support::recorder::read;
 use crate::support::run::{Ran, run, run_command};
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
-use crate::support::{TCPTRACE, copy_of_the_tool, until};
+use crate::support::{TCPTRACE, copy_of_the_tool, golden, until};
 
 live_tests! {
     the_culprit_of_a_kept_session_is_named_without_root_in_every_form,
@@ -49,6 +50,10 @@ impl Kept {
             tracer.wait_for_each("leak_end", &leaky.truths);
         }
         tracer.stop().summary();
+        if file.ends_with(".tct") {
+            let (_, losses) = read(&path);
+            assert!(losses.is_whole(), "{losses:?}");
+        }
         for (path, mode) in [(folder.path(), 0o755), (&path, 0o644)] {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         }
@@ -278,7 +283,7 @@ fn a_report_that_is_made_again_takes_the_place_of_the_one_before() {
 #[test]
 fn a_session_has_one_report_whatever_form_it_was_kept_in() {
     let document = |name: &str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/recordings").join(name);
+        let path = golden(name);
         let ran = run(&["report", path.to_str().unwrap(), "--format", "json", "--older-than", "0s"]);
         assert_eq!(ran.code, Some(0), "{}", ran.messages);
         let mut document: Value = serde_json::from_str(&ran.output).unwrap();

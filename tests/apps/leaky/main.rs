@@ -3,7 +3,7 @@
 //! `leaky CASE` builds the situation with real processes, prints one JSON line a leaked socket and a
 //! last line `{"ready":true,…}`, then takes the commands `close` and `quit` on standard input. It
 //! never looks at what a tracer says, and nothing it starts outlives it.
-#![allow(clippy::print_stdout, reason = "the truth is this program's output")]
+#![expect(clippy::print_stdout, reason = "the truth is this program's output")]
 
 mod cases;
 mod channel;

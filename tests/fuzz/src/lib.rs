@@ -3,7 +3,7 @@
 //!
 //! `cargo +nightly fuzz run --fuzz-dir tests/fuzz TARGET tests/fuzz/corpus/TARGET` looks for bytes that break it; whatever it finds is kept in the corpus.
 //! The corpus is run by the ordinary tests too (`seeds`).
-#![allow(clippy::unwrap_used, clippy::panic, reason = "what must not happen ends the fuzzer")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what must not happen ends the fuzzer")]
 
 use std::{io::Write as _, os::fd::AsRawFd as _, path::PathBuf};
 

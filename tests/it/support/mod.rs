@@ -26,6 +26,7 @@ pub mod tmpfs;
 pub mod tracer;
 pub mod truth;
 pub mod waiter;
+pub mod walker;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -47,6 +48,11 @@ pub const TCPTRACE: &str = env!("CARGO_BIN_EXE_tcptrace");
 pub fn copy_of_the_tool(to: &Path) {
     let status = Command::new("cp").arg(TCPTRACE).arg(to).status().expect("cp");
     assert!(status.success(), "cp {TCPTRACE} {}: {status}", to.display());
+}
+
+/// A golden recording: a session as some version of the tool wrote it.
+pub fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/recordings").join(name)
 }
 
 /// A test program, which cargo builds beside the tool.

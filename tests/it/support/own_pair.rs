@@ -3,7 +3,6 @@
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -47,28 +46,13 @@ impl OwnPair {
         let peeked = leaked.recv_with_flags(&mut buffer, libc::MSG_PEEK | libc::MSG_WAITALL);
         assert_eq!(peeked.expect("the end of file"), data.len(), "bytes that can be read");
         let entered_after_ns = monotonic_ns();
-        let ends = |socket: &Socket| socket.local_addr().unwrap().as_socket().unwrap();
-        let (local, remote) = (ends(&leaked), ends(&peer));
         let truth = Truth {
-            case: "own_pair".to_owned(),
-            cookie: Some(leaked.cookie().unwrap()),
-            family: 4,
-            laddr: local.ip().to_string(),
-            lport: local.port(),
-            raddr: remote.ip().to_string(),
-            rport: remote.port(),
-            netns: std::fs::metadata("/proc/self/ns/net").unwrap().ino(),
-            holders: Vec::new(),
-            opener: None,
-            peer_pid: 0,
             verdict: Some(if data.is_empty() { "eof_unread" } else { "data_unread" }.to_owned()),
             entered_before_ns,
             entered_after_ns,
+            // The FIN counts as one byte until it is read.
             recv_q: u32::try_from(data.len()).unwrap() + 1,
-            bystander_pid: None,
-            cgroup: None,
-            stack_functions: None,
-            left_after_ns: None,
+            ..Truth::of_ends("own_pair", &leaked, &peer)
         };
         Self { leaked, peer, truth }
     }

@@ -4,7 +4,6 @@
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -75,29 +74,7 @@ impl Connection {
 
     /// What is known of the near end.
     pub fn truth(&self) -> Truth {
-        let (local, remote) =
-            [&self.near, &self.far].map(|end| end.local_addr().unwrap().as_socket().unwrap()).into();
-        Truth {
-            case: "connection".to_owned(),
-            cookie: Some(self.near.cookie().unwrap()),
-            family: 4,
-            laddr: local.ip().to_string(),
-            lport: local.port(),
-            raddr: remote.ip().to_string(),
-            rport: remote.port(),
-            netns: std::fs::metadata("/proc/self/ns/net").unwrap().ino(),
-            holders: Vec::new(),
-            opener: None,
-            peer_pid: 0,
-            verdict: None,
-            entered_before_ns: 0,
-            entered_after_ns: 0,
-            recv_q: 0,
-            bystander_pid: None,
-            cgroup: None,
-            stack_functions: None,
-            left_after_ns: None,
-        }
+        Truth::of_ends("connection", &self.near, &self.far)
     }
 }
 

@@ -10,9 +10,10 @@ use std::process::{ChildStdout, Command};
 
 use rustix::process::{Resource, Rlimit, Signal};
 use serde_json::Value;
-use tcptrace::testing::{Losses, Reader};
+use tcptrace::testing::{Losses, Reader, Totals};
 
 use super::process::Process;
+use super::walker::{Walk, is_recording, walk};
 use super::{TCPTRACE, free_port, until};
 
 /// `tcptrace trace` of the connections behind one port, which nothing else uses.
@@ -161,10 +162,11 @@ pub fn tell_a_leak(arguments: &[&str], jsonl: &Path) -> String {
     process.messages()
 }
 
-/// The content of a file, decompressed if its name says so, as far as that goes.
+/// The content of a file, decompressed where it is compressed, as far as that goes.
 pub fn content(path: &Path) -> Vec<u8> {
+    const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
     let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    if path.extension().is_some_and(|ending| ending == "zst") {
+    if bytes.starts_with(&ZSTD) {
         let mut plain = Vec::new();
         let _cut = zstd::Decoder::new(&bytes[..]).expect("a decoder").read_to_end(&mut plain);
         return plain;
@@ -183,14 +185,41 @@ pub fn lines(path: &Path) -> Vec<Value> {
     content.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n').map(parse).collect()
 }
 
-/// The records of any file that `report` reads, and what is missing in it.
+/// The records of any file that `report` reads, and what is missing in it, as the tool's own reader has it. Of a
+/// recording, the independent reader has to find the same.
 pub fn read(path: &Path) -> (Vec<Value>, Losses) {
     let mut reader = Reader::open(path).unwrap_or_else(|error| panic!("{error}"));
     let mut records = Vec::new();
     while let Some(record) = reader.next().unwrap_or_else(|error| panic!("{error}")) {
         records.push(serde_json::to_value(&record).expect("a record"));
     }
-    (records, *reader.losses())
+    let losses = *reader.losses();
+    let content = content(path);
+    if is_recording(&content) {
+        agree(&walk(&content, path), &records, &losses, path);
+    }
+    (records, losses)
+}
+
+/// Two readers found the same in a recording.
+fn agree(walk: &Walk, records: &[Value], losses: &Losses, path: &Path) {
+    let path = path.display();
+    let mut found: BTreeMap<String, u64> = BTreeMap::new();
+    for record in records {
+        *found.entry(record["type"].as_str().expect("a type").to_owned()).or_default() += 1;
+    }
+    assert_eq!(found, walk.records, "{path}: records by type, of the tool and of the walker");
+    assert_eq!(losses.before, walk.first, "{path}: the first record");
+    assert_eq!(losses.has_ended, walk.records.contains_key("summary"), "{path}: a summary");
+    let is_whole = losses.damaged == 0 && !losses.is_cut;
+    assert_eq!(is_whole, walk.unread == 0, "{path}: {losses:?}, and {} bytes in no block", walk.unread);
+    let Totals { records, lost, undecodable, evicted, unattributed, openers_skipped, dropped } =
+        losses.totals;
+    let totals = [records, lost, undecodable, evicted, unattributed, openers_skipped, dropped];
+    assert_eq!(totals, walk.totals, "{path}: counters");
+    if walk.first == 0 {
+        assert_eq!(losses.missing + losses.dropped, walk.gaps, "{path}: gaps in the numbers; {losses:?}");
+    }
 }
 
 /// What identifies a transition among all of a session: no socket goes the same way twice, but that of a
