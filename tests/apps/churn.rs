@@ -1,8 +1,8 @@
 //! Makes short TCP connections one after another over loopback, as fast as one thread can.
 //!
-//! It is the load that measurements put beside the tracer: each connection is ten state
-//! transitions and leaves nothing in CLOSE_WAIT. It never leaks a descriptor and never resets a
-//! connection; what it made is printed as one JSON line.
+//! It is the load that measurements run beside the tracer: each connection makes ten state transitions and leaves
+//! nothing in CLOSE_WAIT. It never leaks a descriptor and never resets a connection. It prints what it made as one JSON
+//! line.
 #![expect(clippy::print_stdout, reason = "the measurement is this program's output")]
 
 use anyhow::{Context as _, Result, ensure};
@@ -64,8 +64,8 @@ fn main() -> Result<()> {
     let mut left = arguments.connections;
     while left > 0 {
         let (listener, address) = turn.next().context("no destination to connect to")?;
-        // All addresses are taken in turn: by the time one comes round again, its oldest
-        // TIME_WAIT entries are the ones that expire.
+        // Takes all addresses in turn: when an address comes round again, its oldest TIME_WAIT entries are about to
+        // expire.
         let batch = left.min(PER_DESTINATION);
         for _ in 0..batch {
             connect_once(listener, address, arguments.exchanges)?;

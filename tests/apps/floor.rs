@@ -1,9 +1,9 @@
-//! Keeps an empty BPF program on `sock:inet_sock_set_state` until it is told to end.
+//! Keeps an empty BPF program attached to `sock:inet_sock_set_state` until SIGTERM.
 //!
-//! `cargo xtask bench` runs it to know what any tracer on this hook costs at the least. Prints
-//! `ready` once attached. It reads no events.
+//! `cargo xtask bench` measures with it what any tracer on this hook costs at least. It prints `ready` once attached,
+//! and reads no events.
 
-#![expect(clippy::print_stdout, reason = "its one output")]
+#![expect(clippy::print_stdout, reason = "`ready` is this program's output")]
 
 use anyhow::{Context, Result, bail};
 use aya::programs::{BtfTracePoint, TracePoint};

@@ -1,6 +1,7 @@
-//! Measures what it costs to write a session and to read it, as JSON Lines and as a recording, and how long it is in each
-//! form. Takes a session that was kept; all is done in memory, by one thread, and timed in its CPU time. What it found is
-//! printed as one JSON line.
+//! Measures what it costs to write and to read a session as JSON Lines and as a recording, and how long each is.
+//!
+//! Takes the file of a session, works in memory and in one thread, and counts its CPU time. Prints the measurements as
+//! one JSON line.
 #![expect(clippy::print_stdout, reason = "the measurement is this program's output")]
 
 use std::{
@@ -17,7 +18,7 @@ use tcptrace::testing::{BLOCK_BYTES, BlockEncoder, Reader, Record, Totals, note,
 #[derive(Parser)]
 #[command(about = "What a session costs in each form")]
 struct Arguments {
-    /// A session that was kept
+    /// The file of a session
     file: PathBuf,
     /// How often each is measured; the best counts
     #[arg(long, default_value_t = 5)]
@@ -67,7 +68,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The best time of several rounds, in CPU time of this thread.
+/// Runs `work` several times: what it returned, and the shortest CPU time of this thread.
 fn best<T>(rounds: u32, mut work: impl FnMut() -> Result<T>) -> Result<(T, Duration)> {
     let mut times = Vec::new();
     let mut made = None;

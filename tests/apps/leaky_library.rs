@@ -1,14 +1,14 @@
-//! A library that `leaky` loads, accepts through, and deletes: for those who read stacks.
+//! A library that `leaky` loads, accepts through and deletes, for tests of stacks.
 //!
-//! The names of the functions are part of the truth that `leaky` prints; why they keep frame pointers, and why there
-//! is one whose name is not promised, is told in leaky/worker/deep_stack.rs.
+//! The names of the functions are part of the truth that `leaky` prints. leaky/worker/deep_stack.rs explains why they
+//! keep frame pointers, and why one function's name is not promised.
 
 use std::ffi::c_int;
 use std::hint::black_box;
 
-/// Claims that debug information is in a file of this name beside the library (a name, padding to four bytes, and a
-/// checksum), as the library of a stranger might. Where there is none it makes no difference.
-// SAFETY: nothing is laid out by this section, and whoever links it does not read it.
+/// Claims, as a stranger's library might, that a file of this name beside the library has its debug information: a name,
+/// padding to four bytes, and a checksum. Without such a file it has no effect.
+// SAFETY: the linker and the loader do not read this section.
 #[used]
 #[unsafe(link_section = ".gnu_debuglink")]
 static DEBUG_LINK: [u8; 16] = *b"leaky-trap\0\0\0\0\0\0";

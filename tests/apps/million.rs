@@ -1,8 +1,9 @@
-//! How much memory the table of sockets takes: fills it with as many sockets as its argument says, half of
-//! them reported, and prints the process's resident size before and after. Touches no kernel interface
-//! but /proc/self/status.
+//! Measures how much memory the table of sockets takes.
+//!
+//! Fills the table with as many sockets as the argument says, half of them reported, and prints the resident size of
+//! this process before and after. Reads nothing of the kernel but /proc/self/status.
 
-#![expect(clippy::print_stdout, reason = "its output is what it is for")]
+#![expect(clippy::print_stdout, reason = "the measurement is this program's output")]
 
 use std::fs;
 
@@ -19,8 +20,8 @@ fn resident_bytes() -> Result<u64> {
     Ok(kilobytes * 1024)
 }
 
-/// A socket of the kind that servers leak: one local address, many remote ones. Cookies are not in order,
-/// as on a host with several CPUs.
+/// A socket as servers leak it: one local address, many remote ones. Cookies are out of order, as on a host with several
+/// CPUs.
 fn entry_to_close_wait(number: u64) -> Transition {
     let [.., a, b, c] = number.to_be_bytes();
     let remote = ([10, a, b, c], 1024 + (number % 60_000) as u16);

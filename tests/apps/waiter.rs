@@ -1,8 +1,8 @@
-//! Two programs in one that make TIME_WAIT on purpose: a server and a client, of which one closes first.
+//! Two programs in one that bring about TIME_WAIT on purpose: a server and a client, of which one closes first.
 //!
-//! What they are told to do is the truth that tests compare with. Both print JSON lines, and go when their standard
-//! input ends.
-#![expect(clippy::print_stdout, reason = "what it tells is this program's output")]
+//! Their arguments are the truth that tests compare with. Both print JSON lines, and end when their standard input
+//! ends.
+#![expect(clippy::print_stdout, reason = "the JSON lines are this program's output")]
 
 use std::io::{ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -111,12 +111,12 @@ fn connect(to: SocketAddr, count: u64, rate: Option<f64>, closes: Closes) -> Res
     Ok(())
 }
 
-/// One side of a connection; what it returns stays open.
+/// Handles one side of a connection, and returns the stream if it has to stay open.
 fn handle(mut stream: TcpStream, closes: Closes) -> Option<TcpStream> {
     match closes {
         Closes::First => None,
         Closes::Last => {
-            // A reset ends it as well.
+            // A reset ends the read too.
             let _end = stream.read(&mut [0; 8]);
             None
         }

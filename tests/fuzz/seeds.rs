@@ -1,9 +1,9 @@
-//! The corpus of the fuzzers, run as an ordinary test: what once broke something, or was hard to come upon, never does
-//! again.
+//! Runs the corpus of the fuzzers as ordinary tests: bytes that once broke something, or were hard to find, never break
+//! it again.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test fails by panicking, and tells at which seed"
+    reason = "a test fails by panicking, and prints at which seed"
 )]
 
 #[path = "src/lib.rs"]

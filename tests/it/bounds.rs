@@ -1,4 +1,4 @@
-//! What the tool has no room for is counted, and nothing else goes missing.
+//! The tool counts what it has no room for, and loses nothing else.
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -25,14 +25,14 @@ fn records_that_find_the_ring_full_are_counted_as_lost(backend: Backend) {
     let session = tracer.stop();
     let summary = session.summary();
     let (records, lost) = (number(summary, "records"), number(summary, "lost"));
-    assert!(lost > 0, "nothing was lost, so the tool was not stopped or the ring is larger: {summary}");
+    assert!(lost > 0, "nothing was lost: either the tool was not stopped, or the ring is larger: {summary}");
     assert_eq!(
         records + lost,
         CONNECTIONS * TRANSITIONS + LISTENER_TRANSITIONS,
-        "transitions that were told ({records}) and lost ({lost})"
+        "transitions that were reported ({records}) and lost ({lost})"
     );
-    let told = session.records.iter().filter(|record| record["type"] == "transition").count();
-    assert_eq!(told as u64, records, "transitions that were told, and `records` of the summary");
+    let transitions = session.records.iter().filter(|record| record["type"] == "transition").count();
+    assert_eq!(transitions as u64, records, "transitions that were reported, and `records` of the summary");
     assert_eq!(summary["undecodable"], 0, "{summary}");
 }
 
@@ -41,9 +41,8 @@ fn sockets_that_find_the_table_full_are_counted_as_evicted(backend: Backend) {
     const ROOM: usize = 5;
     let arguments = ["leaks", "--older-than", "0s", "--max-sockets", &ROOM.to_string()];
     let tracer = Tracer::start(backend, &arguments);
-    let leaky = Leaky::start("accepted_kept", &["--count", &LEAKED.to_string()]);
-    // They leave as well, which must not be counted again.
-    let mut leaky = leaky;
+    let mut leaky = Leaky::start("accepted_kept", &["--count", &LEAKED.to_string()]);
+    // The sockets leave too, which must not be counted again.
     leaky.close();
     let session = tracer.stop();
     let evicted = number(session.summary(), "evicted");
@@ -52,7 +51,7 @@ fn sockets_that_find_the_table_full_are_counted_as_evicted(backend: Backend) {
         session.records.iter().any(|record: &Value| truth.is_about(record))
     };
     let mentioned = leaky.truths.iter().filter(mentioned).count();
-    assert!(mentioned <= ROOM, "{mentioned} sockets are mentioned, and there was room for {ROOM}");
+    assert!(mentioned <= ROOM, "{mentioned} sockets are reported, and there was room for {ROOM}");
 }
 
 #[test]
@@ -61,9 +60,9 @@ fn a_million_sockets_take_less_than_175_megabytes() {
     const MOST_BYTES: u64 = 175_000_000;
     let output = std::process::Command::new(crate::support::example("million")).arg("1000000").output();
     let output = output.expect("the example `million` runs");
-    let told: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
-    assert_eq!(told["sockets"], 1_000_000);
-    let size = |field: &str| told[field].as_u64().expect("a size in bytes");
+    let memory: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+    assert_eq!(memory["sockets"], 1_000_000);
+    let size = |field: &str| memory[field].as_u64().expect("a size in bytes");
     let taken = size("after_bytes") - size("before_bytes");
     assert!(taken < MOST_BYTES, "a million sockets take {taken} bytes");
 }

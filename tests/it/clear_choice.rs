@@ -1,4 +1,4 @@
-//! Which sockets `clear` chooses, what it refuses to, and where it writes what it did.
+//! Which sockets `clear` selects, what it refuses to do, and where it records what it did.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -48,7 +48,7 @@ fn age_verdict_and_limit_choose_and_the_oldest_come_first() {
     assert_eq!(outcomes(&unread), ["left out", "dry_run", "left out"]);
     let stranger = ["--older-than", "0s", "--pid", "1", "--yes"];
     assert_eq!(outcomes(&stranger), ["left out"; 3]);
-    // Of ages that differ by more than the kernel's clock is coarse.
+    // The kernel's clock is coarse: the ages have to differ by more than its step.
     std::thread::sleep(std::time::Duration::from_millis(100));
     let late = OwnPair::half_closed();
     let all = [&truths[..], std::slice::from_ref(&late.truth)].concat();
@@ -132,7 +132,7 @@ fn without_the_rights_that_everything_needs_nothing_is_begun() {
     run_command(without(&mut command, lost)).refuses(3, &["CAP_BPF", "sudo"]);
 }
 
-/// The command will not have these capabilities, though it runs as root.
+/// Has the command run as root but without these capabilities.
 fn without<'a>(command: &'a mut Command, lost: &'static [CapabilitySet]) -> &'a mut Command {
     let lose = move || {
         for capability in lost {

@@ -1,5 +1,5 @@
-//! What `clear` must never touch: what nobody said yes to, what is in use, and what took the place of a
-//! socket between the list and the act.
+//! What `clear` must never touch: sockets that nobody said yes to, sockets in use, and those that took the place of
+//! another between the list and the act.
 
 use std::process::Command;
 
@@ -47,7 +47,7 @@ fn a_destroyed_socket_ends_for_both_sides_and_a_sound_one_beside_it_goes_on() {
     let truth = stuck.truth();
     let session = clear(std::slice::from_ref(&truth), &["--older-than", "0s", "--yes"]);
     assert_eq!(session.outcome(&truth), ("gone", Some(0)), "{}", session.ran.messages);
-    // The kernel tells a reader of the end of file before it tells it of the error (`tcp_recvmsg_locked`).
+    // A reader gets the end of file before it gets the error (`tcp_recvmsg_locked`).
     assert_eq!(receive(&stuck.near), Ok(0), "what the application reads");
     let written = stuck.near.send(b"x").map_err(|error| error.raw_os_error());
     assert_eq!(written, Err(Some(libc::ECONNABORTED)), "what the application finds when it writes");
@@ -117,7 +117,7 @@ fn a_socket_that_went_on_or_is_used_after_it_was_listed_is_left_alone() {
     let used = listener.connect_from(0);
     used.half_close();
     let asking = asked_about(&used, &[]);
-    // Longer after the list than the kernel's clock is coarse.
+    // The kernel's clock is coarse: the data has to come later than one of its steps after the list.
     std::thread::sleep(std::time::Duration::from_millis(100));
     used.near.send(b"x").unwrap();
     let session = Clear::from(asking.answer("y"));
@@ -127,7 +127,7 @@ fn a_socket_that_went_on_or_is_used_after_it_was_listed_is_left_alone() {
     assert_eq!(receive(&used.far), Ok(1));
     assert_eq!(state(&used.near), CLOSE_WAIT);
 
-    // The peer's window is closed, so that our end cannot be sent before the data is: it stays in LAST_ACK.
+    // The peer's window is closed, so our FIN has to wait for the data before it: the socket stays in LAST_ACK.
     let closing = listener.connect_from(0);
     closing.near.set_nonblocking(true).unwrap();
     while closing.near.send(&[0; 65_536]).is_ok() {}
@@ -161,7 +161,7 @@ fn only_yes_is_yes_on_a_terminal() {
     assert_eq!(state(&stuck.near), CLOSE);
 }
 
-/// Has the near end listed, and waits until it is asked about.
+/// Has `clear` list the near end, and waits for its question.
 fn asked_about(connection: &Connection, arguments: &[&str]) -> Terminal {
     let truth = connection.truth();
     let rport = truth.rport.to_string();

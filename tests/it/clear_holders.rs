@@ -1,5 +1,5 @@
-//! `clear` on every way a socket can be leaked, by both methods: what is to end ends, its peer sees the end,
-//! and nothing else is touched.
+//! `clear` on every way a socket can leak, by both methods: it ends what it should, the peer sees the end, and nothing
+//! else is touched.
 
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ fn every_socket_that_somebody_holds_is_shut_down_and_its_neighbours_are_not() {
     });
 }
 
-/// Builds and ends every case; `way` says how each socket is to end.
+/// Builds and ends every case; `way` says by which method each socket is expected to end.
 fn all_cases(arguments: &[&str], way: fn(&Truth) -> &'static str) {
     let neighbour = Leaky::start("accepted_kept", &["--count", "2"]);
     let cases = Leaky::cases().into_iter().filter(|case| case != "many" && case != "closed_in_time");
@@ -90,7 +90,7 @@ fn check(truth: &Truth, record: &Value, way: &str, sockets: &Sockets) -> Result<
     if state.is_some() {
         return Err(format!("is still there, in {state:?}"));
     }
-    // The peer has closed, or ended its sending side, and waited for our end ever since.
+    // The peer has closed, or shut down its sending side, and has waited for our FIN ever since.
     match (way, sockets.peers_state(truth)) {
         (_, None) | ("shutdown", Some("TIME_WAIT")) => Ok(()),
         (_, state) => Err(format!("the peer still waits, in {state:?}")),

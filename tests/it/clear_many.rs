@@ -1,4 +1,4 @@
-//! `clear` of ten thousand sockets, in several processes because none may have so many open.
+//! `clear` ends ten thousand sockets, of several processes because one may not have so many open.
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};
@@ -20,27 +20,27 @@ live_tests! {
 
 const COUNT: usize = 10_000;
 
-/// Of processor time, which the neighbours on a busy machine have no part in; the tool waits for nothing, so on a
-/// quiet one it is the time that passes.
+/// A limit on CPU time, which does not grow when the machine is busy. The tool waits for nothing, so on a quiet machine
+/// it is the elapsed time.
 const LIMIT: Duration = Duration::from_secs(2);
 
 fn ten_thousand_sockets_are_ended_within_two_seconds() {
     let leaky = Leaky::start("many", &["--count", &COUNT.to_string(), "--processes", "10"]);
     let mut command = command("clear", &leaky);
-    // As text: the tool is not optimised here, and JSON would take it longer than all else.
+    // As text: the tool is not optimised here, and writing JSON would take longer than everything else.
     command.arg("--yes");
     let started = Instant::now();
     let (code, output, used) = timed(&mut command);
-    println!("{COUNT} sockets: {used:?} of processor time, {:?} in all", started.elapsed());
+    println!("{COUNT} sockets: {used:?} of CPU time, {:?} elapsed", started.elapsed());
     assert_eq!(code, Some(0), "{output}");
     assert!(output.contains(&format!("{COUNT} of {COUNT} sockets gone.")), "{output}");
     assert_eq!(output.lines().filter(|line| line.contains("  GONE  ")).count(), COUNT, "{output}");
     let kept = output
         .lines()
         .filter_map(|line| line.split_once(" keeps ")?.1.split(' ').next()?.parse::<usize>().ok());
-    assert_eq!(kept.sum::<usize>(), COUNT, "descriptors that are kept: {output}");
+    assert_eq!(kept.sum::<usize>(), COUNT, "descriptors that the owners keep: {output}");
     assert_eq!(left(&leaky), 0, "sockets are left");
-    assert!(used < LIMIT, "{used:?} of processor time");
+    assert!(used < LIMIT, "{used:?} of CPU time");
 }
 
 fn what_was_ended_before_a_signal_came_is_recorded_to_the_last_socket() {
@@ -63,7 +63,7 @@ fn what_was_ended_before_a_signal_came_is_recorded_to_the_last_socket() {
     }
 }
 
-/// A command about the sockets of these processes.
+/// A command that selects the sockets of these processes.
 fn command(name: &str, leaky: &Leaky) -> Command {
     let mut holders: Vec<i32> = leaky.truths.iter().map(|truth| truth.holders[0].pid).collect();
     holders.sort_unstable();
@@ -74,15 +74,15 @@ fn command(name: &str, leaky: &Leaky) -> Command {
     command
 }
 
-/// How many sockets of these processes are still stuck.
+/// How many sockets of these processes are still in CLOSE_WAIT.
 fn left(leaky: &Leaky) -> usize {
     let ran = run_command(command("now", leaky).args(["--format", "jsonl"]));
     assert_eq!(ran.code, Some(0), "{}", ran.messages);
     ran.output.matches("\"type\":\"leak\"").count()
 }
 
-/// Runs a command; its exit code, what it printed, and how much processor time it took.
-#[expect(clippy::zombie_processes, reason = "wait4 waits for it, and tells what it used")]
+/// Runs a command, and returns its exit code, its output and the CPU time it took.
+#[expect(clippy::zombie_processes, reason = "wait4 waits for it, and returns what it used")]
 fn timed(command: &mut Command) -> (Option<i32>, String, Duration) {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the tool");
     let mut output = String::new();

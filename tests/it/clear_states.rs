@@ -1,4 +1,4 @@
-//! `clear --state`: what else has begun to end, and what of it is still in use.
+//! `clear --state`: sockets in other states that have begun to end, some of which are still in use.
 
 use std::net::Shutdown;
 use std::process::Command;
@@ -35,7 +35,7 @@ fn what_the_kernel_keeps_of_closed_connections_is_ended_and_nobody_else() {
     }
     assert!(
         clear(&leaky.truths, &["--older-than", "0s"]).records.len() > 3,
-        "the leaked ones are there still"
+        "the leaked ones are still there"
     );
     leaky.close();
 
@@ -45,7 +45,7 @@ fn what_the_kernel_keeps_of_closed_connections_is_ended_and_nobody_else() {
     closed.half_close();
     let Connection { near, far } = closed;
     drop(near);
-    // The far end had closed first, so it is what waits.
+    // The far end closed first, so it is the one that stays.
     assert_eq!(receive(&far), Ok(0));
     drop(far);
     let ends = flipped(&[truth]);
@@ -80,9 +80,9 @@ fn a_peer_that_does_not_answer_is_waited_for_a_moment_and_then_destroyed_if_want
     let mut truth = pair.truth();
     truth.netns = netns.inode();
     let truths = [truth];
-    // Somebody has to be in the namespace for it to be found.
+    // The tool finds a namespace through a process in it.
     let (_inhabitant, _output) = Process::start(netns.enter(&mut Command::new("cat")));
-    // From now on nothing is delivered.
+    // From now on no packet is delivered.
     netns.within(|| crate::support::netns::bring_loopback(false));
     let shut = clear(&truths, &["--older-than", "0s", "--yes", "--method", "shutdown"]);
     assert_eq!(shut.outcome(&truths[0]), ("closing", Some(0)), "{}", shut.ran.messages);
@@ -93,7 +93,7 @@ fn a_peer_that_does_not_answer_is_waited_for_a_moment_and_then_destroyed_if_want
     until("it is closed", || state(&pair.near) == CLOSE);
 }
 
-/// The other ends.
+/// The truths about the other ends.
 fn flipped(truths: &[Truth]) -> Vec<Truth> {
     let flip = |truth: &Truth| Truth {
         laddr: truth.raddr.clone(),

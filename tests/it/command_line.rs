@@ -1,5 +1,5 @@
-//! What was typed wrong is refused with exit code 2 and a remedy. Nothing here touches the kernel, so
-//! these tests run without root too.
+//! A wrong command line is refused with exit code 2 and a remedy. These tests need no root: nothing here touches the
+//! kernel.
 
 use crate::support::run::run;
 
@@ -51,7 +51,7 @@ fn both_families_at_once_are_refused() {
 fn an_output_whose_ending_tells_no_format_is_refused_and_the_option_is_named() {
     let ran = run(&["leaks", "--output", "leaks.unknown"]);
     ran.refuses(2, &["leaks.unknown", "--format", ".jsonl"]);
-    assert!(!std::path::Path::new("leaks.unknown").exists(), "the file was made nevertheless");
+    assert!(!std::path::Path::new("leaks.unknown").exists(), "the file was created nevertheless");
 }
 
 #[test]
@@ -93,6 +93,6 @@ fn quiet_and_verbose_may_stand_before_the_command_and_behind() {
         let ran = run(&arguments);
         assert_eq!(ran.code, Some(0), "{arguments:?} is refused:\n{}", ran.messages);
     }
-    // The same, where nothing ends it early: the wrong value is what is complained of.
+    // And where help does not end it early, the wrong value is what it refuses.
     run(&["-v", "leaks", "--older-than", "never"]).refuses(2, &["--older-than", "30s"]);
 }

@@ -1,5 +1,5 @@
-//! Thousands of sockets at once, and leaks amid a storm of connections: all named, each once, and
-//! nothing else.
+//! Thousands of sockets at once, and leaks amid a storm of connections: the tool reports each of them once, and nothing
+//! else.
 
 use std::collections::HashMap;
 
@@ -62,7 +62,7 @@ fn all_named(truths: &[Truth], tracer: Tracer) {
     }
 }
 
-/// Each is reported once and rightly.
+/// Expects each to be reported once and correctly.
 fn check_each(truths: &[Truth], session: &Session) {
     let index = Index::of(truths);
     let mut leaks: Vec<Vec<&Value>> = vec![Vec::new(); truths.len()];
@@ -78,7 +78,7 @@ fn check_each(truths: &[Truth], session: &Session) {
         .collect();
     let count = wrong.len();
     let some = wrong.into_iter().take(5).collect::<Vec<_>>().join("\n");
-    assert_eq!(count, 0, "wrong of {}; some of them:\n{some}", truths.len());
+    assert_eq!(count, 0, "reported wrongly, of {}; some of them:\n{some}", truths.len());
 }
 
 fn leaks_amid_thousands_of_short_connections_are_named_and_nothing_else_is(backend: Backend) {
@@ -96,7 +96,7 @@ fn leaks_amid_thousands_of_short_connections_are_named_and_nothing_else_is(backe
     for field in ["lost", "undecodable", "evicted"] {
         assert_eq!(summary[field], 0, "{field} in {summary}");
     }
-    // Each connection of the storm comes to CLOSE_WAIT and leaves it again.
+    // Each connection of the storm enters CLOSE_WAIT and leaves it again.
     assert!(number(summary, "records") >= 2 * 2 * STORM, "records in {summary}");
     check_each(&before.truths, &session);
     check_each(&amid.truths, &session);

@@ -1,4 +1,4 @@
-//! Who read the end of file of a leaked socket, when, and at which line: told only when it is asked for.
+//! `--deep`: who read the end of file of a leaked socket, when, and at which line. Without the option, nobody knows.
 
 use std::mem::MaybeUninit;
 
@@ -19,7 +19,7 @@ on_both_backends! {
     who_read_the_end_of_file_is_not_known_unless_asked_for,
 }
 
-/// Traces programs with one socket each; what is said of each, in their order.
+/// Traces programs with one socket each, and returns the leak of each in their order.
 fn leaks(backend: Backend, options: &[&str], cases: &[&str]) -> (Vec<Leaky>, Vec<Value>) {
     let tracer = Tracer::start(backend, &[&["leaks", "--older-than", "1s"], options].concat());
     let programs: Vec<Leaky> = cases.iter().map(|case| Leaky::start(case, &[])).collect();
@@ -29,8 +29,8 @@ fn leaks(backend: Backend, options: &[&str], cases: &[&str]) -> (Vec<Leaky>, Vec
     (programs, leaks)
 }
 
-/// Whether this kernel tells of receive calls; where it does not, the tool has to say so.
-fn can_be_told(backend: Backend) -> bool {
+/// Whether receive calls can be followed on this kernel. Where they cannot, the tool has to refuse.
+fn can_follow_reads(backend: Backend) -> bool {
     let can = kernel_is_at_least((6, 3));
     if !can {
         run(&["leaks", "--deep", "--backend", backend.name()]).refuses(3, &["--deep", "Linux 6.3"]);
@@ -39,7 +39,7 @@ fn can_be_told(backend: Backend) -> bool {
 }
 
 fn the_first_read_of_the_end_of_file_is_told_and_only_that(backend: Backend) {
-    if !can_be_told(backend) {
+    if !can_follow_reads(backend) {
         return;
     }
     let cases = ["accepted_kept", "connect_kept", "eof_unread", "data_unread", "never_accepted"];
@@ -57,10 +57,10 @@ fn the_first_read_of_the_end_of_file_is_told_and_only_that(backend: Backend) {
         comparison.field(read, "tid", holder.pid);
         comparison.field(read, "comm", holder.comm.as_str());
         let Some(time) = read["time"].as_str() else { continue };
-        let told = clock::monotonic_of(text(leak, "time"));
-        let possible = truth.entered_before_ns - CONVERSION_NS..=told + CONVERSION_NS;
+        let reported = clock::monotonic_of(text(leak, "time"));
+        let possible = truth.entered_before_ns - CONVERSION_NS..=reported + CONVERSION_NS;
         comparison.within("eof_read_by.time", clock::monotonic_of(time), &possible);
-        // How far a stack goes depends on how the program and its libraries were compiled.
+        // The depth of a stack depends on how the program and its libraries were compiled.
         let is_named = read["stack"].as_array().is_some_and(|stack| !stack.is_empty());
         comparison.holds(is_named, || format!("{case}: no stack in {read}"));
         comparison.present(read, "stack_is_cut");
@@ -69,22 +69,22 @@ fn the_first_read_of_the_end_of_file_is_told_and_only_that(backend: Backend) {
 }
 
 fn what_returns_nothing_without_being_told_the_end_is_no_read_of_it(backend: Backend) {
-    if !can_be_told(backend) {
+    if !can_follow_reads(backend) {
         return;
     }
     let tracer = Tracer::start(backend, &["leaks", "--older-than", "1s", "--deep"]);
     let receive = |pair: &OwnPair, buffer: &mut [MaybeUninit<u8>], expected: usize| {
         assert_eq!(pair.leaked.recv(buffer).unwrap(), expected);
     };
-    // The end of file was peeked at, which every pair begins with.
+    // Somebody peeked at the end of file: every pair begins that way.
     let peeked = OwnPair::unread(&[]);
-    // A read into no buffer returns 0, whatever lies there.
+    // A read into an empty buffer returns 0, whatever is queued.
     let no_buffer = OwnPair::unread(b"unread");
     receive(&no_buffer, &mut [], 0);
-    // The last data take the end of file with them: the kernel has handed it out, but told nobody.
+    // A read of the last data consumes the end of file too, but does not return it to anybody.
     let with_data = OwnPair::unread(b"all of it");
     receive(&with_data, &mut [MaybeUninit::uninit(); 100], 9);
-    // The same, and then asked again.
+    // The same, and then one more read.
     let asked_again = OwnPair::unread(b"all of it");
     receive(&asked_again, &mut [MaybeUninit::uninit(); 100], 9);
     receive(&asked_again, &mut [MaybeUninit::uninit(); 100], 0);

@@ -1,4 +1,4 @@
-//! The ways in which a socket leaves CLOSE_WAIT, each told from the others.
+//! The ways in which a socket leaves CLOSE_WAIT, each distinguished from the others.
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ fn end_all(mut ensemble: Ensemble, tracer: Tracer, close_wait_is: &str) {
         ("reset", Value::Null),
     ];
     for ((truth, end), (how, closed_by)) in truths.iter().zip(&ends).zip(expected) {
-        let mut comparison = Comparison::of(format!("leak_end of {}, which is to be {how}", truth.name()));
+        let mut comparison = Comparison::of(format!("leak_end of {}, expected to be {how}", truth.name()));
         comparison.socket(end, truth);
         comparison.field(end, "how", how);
         comparison.field(end, "close_wait_is", close_wait_is);
@@ -79,7 +79,7 @@ fn end_all(mut ensemble: Ensemble, tracer: Tracer, close_wait_is: &str) {
         let actual = end["closed_by"].get("pid").unwrap_or(&Value::Null);
         comparison.holds(*actual == closed_by, || format!("closed_by: expected {closed_by}, is {actual}"));
         if how == "owner_exited" {
-            // It cannot be asked any more.
+            // The process is gone, but its name was known before.
             comparison.field(&end["closed_by"], "comm", truth.holders[0].comm.as_str());
         }
         comparison.finish(&[end]);
@@ -98,13 +98,13 @@ fn a_socket_that_is_closed_in_time_is_not_mentioned(backend: Backend) {
         let dwell = truth.left_after_ns.unwrap() - truth.entered_before_ns;
         assert!(dwell < 2_000_000_000, "the machine is too slow for this test: {dwell} ns in CLOSE_WAIT");
     }
-    // A leak that began later and is reported shows that the others would have been reported by now.
+    // When a leak that began later is reported, the others would have been reported too.
     let kept = Leaky::start("accepted_kept", &[]);
     tracer.wait_for_each("leak", &kept.truths);
     let session = tracer.stop();
     session.summary();
     for truth in &in_time.truths {
         let mentioned = session.records.iter().find(|record| truth.is_about(record));
-        assert!(mentioned.is_none(), "{} was closed in time: {mentioned:?}", truth.name());
+        assert!(mentioned.is_none(), "{} was closed in time and is reported: {mentioned:?}", truth.name());
     }
 }

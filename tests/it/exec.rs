@@ -1,4 +1,4 @@
-//! `leaks --exec`: the command gets the leak, and nothing it does holds up or outlives the session.
+//! `leaks --exec`: the command receives the leak, and nothing it does delays or outlives the session.
 
 use std::path::Path;
 use std::process::Command;
@@ -20,7 +20,7 @@ live_tests! {
     commands_that_do_not_end_hold_up_neither_the_records_nor_the_end,
 }
 
-/// A session with a command, in a directory that the command may write to.
+/// A session that runs a command in a directory of its own.
 struct Session {
     process: Process,
     output: Stream,
@@ -44,7 +44,7 @@ impl Session {
         self.output.wait(leaks).unwrap_or_else(|came| panic!("{count} leaks: {came}"))
     }
 
-    /// Ends the session as Ctrl-C does; what it said on standard error.
+    /// Ends the session as Ctrl-C does, and returns its messages.
     fn stop(mut self) -> String {
         self.process.signal(Signal::INT);
         let status = self.process.wait();
@@ -62,15 +62,16 @@ fn the_command_gets_the_record_and_its_output_goes_to_standard_error() {
     let leaky = Leaky::start("accepted_kept", &["--count", "3"]);
     let truth = &leaky.truths[0];
     let command = "cat > $TCPTRACE_COOKIE.json; env | grep ^TCPTRACE_ > $TCPTRACE_COOKIE.env; \
-                   echo told about $TCPTRACE_COOKIE; echo done > $TCPTRACE_COOKIE.done";
+                   echo heard of $TCPTRACE_COOKIE; echo done > $TCPTRACE_COOKIE.done";
     let session = Session::start(&["--lport", &truth.lport.to_string()], command);
     let leaks = session.wait_for_leaks(3);
     let folder = session.folder.path();
     for leak in &leaks {
         let cookie = &leak["cookie"];
         until("the command has run", || read(folder, &format!("{cookie}.done")) == "done\n");
-        let told: Value = serde_json::from_str(&read(folder, &format!("{cookie}.json"))).expect("a record");
-        assert_eq!(told, *leak);
+        let received: Value =
+            serde_json::from_str(&read(folder, &format!("{cookie}.json"))).expect("a record");
+        assert_eq!(received, *leak);
         let variables = read(folder, &format!("{cookie}.env"));
         let owner = &leak["owners"][0];
         for (name, value) in [
@@ -93,12 +94,12 @@ fn the_command_gets_the_record_and_its_output_goes_to_standard_error() {
             let line = format!("TCPTRACE_{name}={value}");
             assert!(variables.lines().any(|other| other == line), "no {line} in\n{variables}");
         }
-        // It was there before anybody looked: who opened it is not known, and not set to something.
+        // The socket existed before the tool, so its opener is not known and the variable not set.
         assert!(!variables.contains("TCPTRACE_OPENED_AT"), "{variables}");
     }
     let messages = session.stop();
     for leak in &leaks {
-        assert!(messages.contains(&format!("told about {}", leak["cookie"])), "{messages}");
+        assert!(messages.contains(&format!("heard of {}", leak["cookie"])), "{messages}");
     }
     assert!(messages.contains("--exec: 3 commands, 0 failed, 0 killed"), "{messages}");
 }
@@ -146,7 +147,7 @@ fn commands_that_do_not_end_hold_up_neither_the_records_nor_the_end() {
         let gone = test_kill_process(Pid::from_raw(pid).unwrap());
         assert_eq!(gone, Err(rustix::io::Errno::SRCH), "{pid} outlived the session");
     }
-    // The two that ran, those that followed them at the end, and the rest, which never ran.
+    // Two ran, a few followed them at the end, and the rest never ran.
     assert!(messages.contains("faster than commands end"), "{messages}");
     let counted = messages.lines().rfind(|line| line.contains("--exec: ")).expect("the counts");
     let numbers = counted.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());

@@ -1,5 +1,5 @@
-//! Outputs that fail while a session goes on: it says so once, the other outputs are whole, what is missing
-//! is counted, and the exit code tells.
+//! Outputs that fail while a session goes on: the tool reports each failure once, keeps the other outputs whole, counts
+//! what is missing, and ends with the exit code for it.
 
 use std::collections::HashSet;
 use std::fs;
@@ -35,18 +35,18 @@ live_tests! {
 const CONNECTIONS: u64 = 2_000;
 const TRANSITIONS: u64 = 20_002;
 
-/// More than queue, pipe and reader take of a stalled output: 64 MiB are 200,000 lines.
+/// More than the queue and the pipe of a stalled output hold: 64 MiB are 200,000 lines.
 const MANY_CONNECTIONS: u64 = 23_000;
 const MANY_TRANSITIONS: u64 = 230_002;
 
-/// The number of records that a message says are missing in a file.
+/// How many records are missing in a file, by the tool's message.
 fn missing(messages: &str, name: &str) -> u64 {
     let before = messages.split(&format!(" missing in {name}")).next().unwrap();
     let words: Vec<&str> = before.rsplit([' ', ':']).filter(|word| !word.is_empty()).collect();
     words.get(1).and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("no number in {messages}"))
 }
 
-/// How often a message about a file that cannot be written is given.
+/// How many messages say that a file cannot be written.
 fn complaints(messages: &str) -> usize {
     messages.matches("cannot write to").count()
 }
@@ -56,7 +56,7 @@ fn a_full_disk_is_told_once_and_what_is_on_it_can_be_read() {
     let other = folder.path().join("y.jsonl");
     for name in ["x.jsonl", "x.tct"] {
         let path = disk.path().join(name);
-        // A recording is small: what is left of the disk has to be smaller.
+        // A recording is small, so little of the disk may be left.
         let ballast = disk.path().join("ballast");
         if name == "x.tct" {
             fs::write(&ballast, vec![0; (2 << 20) - (48 << 10)]).unwrap();
@@ -69,11 +69,15 @@ fn a_full_disk_is_told_once_and_what_is_on_it_can_be_read() {
         let (records, losses) = read(&path);
         let found = transitions(&records).len() as u64;
         let missing = missing(&ended.messages, path.to_str().unwrap());
-        // The summary is a record too, and may have found room.
+        // The summary is a record too, and may still have found room.
         let summaries = u64::from(losses.has_ended);
         let whole = lines(&other);
         let expected = received(whole.last().unwrap(), TRANSITIONS);
-        assert_eq!(found + summaries + missing, expected + 1, "{name}: read and reported missing");
+        assert_eq!(
+            found + summaries + missing,
+            expected + 1,
+            "{name}: records that were read, and those reported as missing"
+        );
         assert!(found > 1_000 && !losses.is_cut && losses.damaged == 0, "{name}: {losses:?}");
         assert_eq!(transitions(&whole).len() as u64, expected, "the other file");
         assert_eq!(whole.last().unwrap()["dropped"], 0, "nothing is missing in the other file");
@@ -88,11 +92,11 @@ fn a_disk_that_has_room_again_gets_everything_that_waited() {
         fs::write(&ballast, vec![0; (12 << 20) - (20 << 10)]).unwrap();
         let recorder = Recorder::start(&[&path], &["--flush", "20ms"]);
         churn(CONNECTIONS, recorder.port, 4);
-        until("the full disk is complained of", || complaints(&recorder.process.messages()) == 1);
+        until("the tool reports the full disk", || complaints(&recorder.process.messages()) == 1);
         fs::remove_file(&ballast).unwrap();
-        until("it goes on", || recorder.process.messages().contains("can be written again"));
+        until("the tool writes again", || recorder.process.messages().contains("can be written again"));
         let ended = recorder.stop();
-        assert_eq!(ended.code, Some(0), "everything is there after all: {}", ended.messages);
+        assert_eq!(ended.code, Some(0), "everything is written after all: {}", ended.messages);
         let (records, losses) = read(&path);
         let expected = received(records.last().unwrap(), TRANSITIONS);
         assert_eq!(transitions(&records).len() as u64, expected, "{name}: {losses:?}");
@@ -115,7 +119,7 @@ fn a_limit_on_the_size_of_files_does_not_kill_the_session() {
     let missing = missing(&ended.messages, path.to_str().unwrap());
     assert!(is_all(found + missing - 1, TRANSITIONS), "{found} found, {missing} missing");
 
-    // With rotation it is where a new file begins.
+    // With rotation, a new file begins at the limit.
     fs::remove_file(&path).unwrap();
     let recorder = Recorder::start_limited(&[&path], &["--rotate-size", "100M"], 1 << 20);
     churn(CONNECTIONS, recorder.port, 4);
@@ -137,7 +141,7 @@ fn a_directory_that_vanishes_is_told_and_a_new_one_is_used() {
     until("records are in the file", || fs::metadata(&path).unwrap().len() > 1 << 20);
     fs::remove_dir_all(&directory).unwrap();
     churn(CONNECTIONS, port, 4);
-    until("the removal is complained of", || complaints(&recorder.process.messages()) == 1);
+    until("the tool reports the removal", || complaints(&recorder.process.messages()) == 1);
     fs::create_dir(&directory).unwrap();
     until("there is a new file", || fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 1000));
     let ended = recorder.stop();
@@ -148,7 +152,7 @@ fn a_directory_that_vanishes_is_told_and_a_new_one_is_used() {
     let found = transitions(&records).len() as u64;
     let dropped = number(records.last().unwrap(), "dropped");
     let expected = received(records.last().unwrap(), 2 * TRANSITIONS);
-    assert_eq!(found + dropped, expected, "read and reported missing");
+    assert_eq!(found + dropped, expected, "transitions that were read, and those reported as missing");
     assert_eq!(dropped, missing(&ended.messages, path.to_str().unwrap()));
 }
 
@@ -168,18 +172,18 @@ fn a_reader_that_stalls_costs_its_own_output_records_and_the_session_nothing() {
     let Recorder { port, mut process, mut stdout } =
         Recorder::start(&[&path, Path::new("-")], &["--format", "jsonl"]);
     churn(MANY_CONNECTIONS, port, 4);
-    until("the slow output is complained of", || process.messages().contains("more slowly than they come"));
+    until("the tool reports the slow output", || process.messages().contains("more slowly than they come"));
     until("the other output has everything", || {
-        // Everything but the summary and what waits for --flush.
+        // Everything but the summary and what --flush holds back.
         fs::metadata(&path).unwrap().len() > MANY_TRANSITIONS * 300
     });
     process.signal(Signal::INT);
-    // The reader wakes up, and gets what waited and the sums.
-    let mut told = Vec::new();
-    stdout.read_to_end(&mut told).unwrap();
+    // The reader wakes up, and gets what is queued and the summary.
+    let mut output = Vec::new();
+    stdout.read_to_end(&mut output).unwrap();
     let ended = Ended::of(process.wait().code(), &process.messages());
     assert_eq!(ended.code, Some(4), "{}", ended.messages);
-    let records: Vec<Value> = told
+    let records: Vec<Value> = output
         .strip_suffix(b"\n")
         .expect("whole lines")
         .split(|byte| *byte == b'\n')
@@ -191,9 +195,13 @@ fn a_reader_that_stalls_costs_its_own_output_records_and_the_session_nothing() {
     let expected = received(summary, MANY_TRANSITIONS);
     let whole = lines(&path);
     assert_eq!(transitions(&whole).len() as u64, expected, "the other output: {}", gaps(&whole));
-    assert_eq!(transitions(&records).len() as u64 + dropped, expected, "read and reported missing");
+    assert_eq!(
+        transitions(&records).len() as u64 + dropped,
+        expected,
+        "transitions that were read, and those reported as missing"
+    );
     let seen: HashSet<String> = transitions(&whole);
-    assert!(transitions(&records).is_subset(&seen), "nothing is invented");
+    assert!(transitions(&records).is_subset(&seen), "the slow output invents a transition");
     assert_eq!(whole.last().unwrap()["dropped"], 0);
 }
 
@@ -211,7 +219,7 @@ fn a_stalled_fifo_does_not_keep_the_session_from_ending() {
     let asked = Instant::now();
     let ended = recorder.stop();
     ended.says(4, &["x.jsonl", "taken nothing for ten seconds", "incomplete"]);
-    assert!(asked.elapsed() < Duration::from_secs(20), "it took {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(20), "the end took {:?}", asked.elapsed());
     assert!(missing(&ended.messages, fifo.to_str().unwrap()) > TRANSITIONS / 2, "{}", ended.messages);
 }
 
@@ -223,7 +231,7 @@ fn a_second_signal_ends_the_wait_for_a_reader_of_standard_output() {
     });
     churn(CONNECTIONS, port, 4);
     recorder.process.signal(Signal::INT);
-    until("it waits for the reader", || recorder.process.messages().contains("waiting for the reader"));
+    until("the tool waits for the reader", || recorder.process.messages().contains("waiting for the reader"));
     recorder.process.signal(Signal::INT);
     let Recorder { mut process, stdout, port: _ } = recorder;
     assert_eq!(process.wait().code(), Some(4), "{}", process.messages());

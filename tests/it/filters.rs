@@ -1,4 +1,4 @@
-//! Filters keep exactly what they say: the same load is traced with and without each of them.
+//! Filters keep exactly what they promise: one load is traced without a filter and with each of them.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
@@ -64,17 +64,17 @@ fn compare(backend: Backend, load: &Load, cases: Vec<Case>) {
     let everything = start(&[]);
     let filtered: Vec<Tracer> = cases.iter().map(|(arguments, _)| start(arguments)).collect();
     load.run();
-    let told = |tracer: Tracer| -> Vec<Value> {
+    let about_load = |tracer: Tracer| -> Vec<Value> {
         let session = tracer.stop();
         assert_eq!(session.summary()["lost"], 0, "records were lost");
         session.records.into_iter().filter(|record| load.is_about(record)).collect()
     };
-    let everything = told(everything);
-    assert!(everything.len() > 150, "the load makes more transitions than {}", everything.len());
+    let everything = about_load(everything);
+    assert!(everything.len() > 150, "{} transitions are too few for the load", everything.len());
     for ((arguments, keeps), tracer) in cases.iter().zip(filtered) {
-        let kept = summarise(told(tracer).iter());
+        let kept = summarise(about_load(tracer).iter());
         let expected = summarise(everything.iter().filter(|record| keeps(record)));
-        assert!(!expected.is_empty(), "{arguments:?} keeps nothing, which proves nothing");
+        assert!(!expected.is_empty(), "{arguments:?} keeps nothing, so the test proves nothing");
         let surplus: Vec<_> = kept.iter().filter(|one| !expected.contains(one)).take(5).collect();
         let missing: Vec<_> = expected.iter().filter(|one| !kept.contains(one)).take(5).collect();
         assert!(
@@ -86,13 +86,13 @@ fn compare(backend: Backend, load: &Load, cases: Vec<Case>) {
     }
 }
 
-/// What identifies a transition whichever tracer told it, sorted.
+/// What identifies each transition, whichever tracer reported it, sorted.
 fn summarise<'a>(records: impl Iterator<Item = &'a Value>) -> Vec<String> {
     let fields = ["netns", "family", "laddr", "lport", "raddr", "rport", "old_state", "new_state"];
-    let mut told: Vec<String> =
+    let mut transitions: Vec<String> =
         records.map(|record| fields.map(|field| record[field].to_string()).join(" ")).collect();
-    told.sort();
-    told
+    transitions.sort();
+    transitions
 }
 
 fn filters_on_ports_keep_what_they_say(backend: Backend) {
@@ -107,7 +107,7 @@ fn filters_on_ports_keep_what_they_say(backend: Backend) {
         case(&["--port", &text, "--port", &other_text], move |record| {
             on_either_side(record, port) || on_either_side(record, other)
         }),
-        // The listener alone has no remote port.
+        // Only the listener has no remote port.
         case(&["--lport", &text, "--rport", "0"], move |record| {
             record["lport"] == port && record["rport"] == 0
         }),
@@ -164,7 +164,7 @@ fn the_filter_on_the_namespace_keeps_what_it_says(backend: Backend) {
     compare(backend, &load, cases);
 }
 
-/// One connection of an IPv4 client to a socket that listens on IPv6.
+/// Makes one connection of an IPv4 client to a socket that listens on IPv6.
 fn mapped(port: u16) {
     let listener = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
     listener.set_only_v6(false).unwrap();

@@ -1,4 +1,4 @@
-//! Names that strangers chose: a process whose name and arguments would take over a terminal.
+//! Names that strangers chose: a process whose name and arguments would take control of a terminal.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::own_pair::OwnPair;
 use crate::support::process::Process;
-use crate::support::recorder::{content, lines, read, tell_a_leak};
+use crate::support::recorder::{content, lines, read, report_a_leak};
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
 use crate::support::{Backend, TCPTRACE, until};
@@ -23,11 +23,11 @@ live_tests! {
     a_hostile_name_is_harmless_in_every_form,
 }
 
-/// Clears the screen, begins new lines, sets a colour, and turns the writing around. Fifteen bytes, as
-/// many as the kernel keeps of a name.
+/// Clears the screen, starts new lines, sets a colour, and reverses the direction of text. It has fifteen bytes, as many
+/// as the kernel keeps of a name.
 const NAME: &str = "\x1b[2J\r\n\x1b[31m\u{202e}x";
 
-/// A process under that name which holds a socket that its peer has closed.
+/// A process of that name, which holds a socket that its peer has closed.
 struct Hostile {
     process: Process,
     truth: Truth,
@@ -63,7 +63,7 @@ impl Hostile {
         until("the program has its name", || {
             std::fs::read(&comm).is_ok_and(|bytes| bytes.strip_suffix(b"\n") == Some(name))
         });
-        // From here on it is the only one that holds it.
+        // From here on the process is the only holder.
         let OwnPair { leaked: _, peer, truth } = pair;
         Self { process, truth, _peer: peer, _folder: folder }
     }
@@ -74,7 +74,7 @@ fn a_hostile_name_does_not_reach_the_terminal() {
     let port = hostile.truth.lport.to_string();
     let arguments = ["leaks", "--older-than", "0s", "--lport", &port];
     let (mut process, mut stdout) = Process::start(Command::new(TCPTRACE).args(arguments));
-    until("a leak is told", || rustix::io::ioctl_fionread(stdout.as_fd()).is_ok_and(|bytes| bytes > 0));
+    until("a leak is reported", || rustix::io::ioctl_fionread(stdout.as_fd()).is_ok_and(|bytes| bytes > 0));
     process.signal(Signal::INT);
     let mut output = String::new();
     std::io::Read::read_to_string(&mut stdout, &mut output).expect("text in UTF-8");
@@ -106,7 +106,7 @@ fn a_hostile_name_is_told_as_it_is_in_json() {
 }
 
 fn a_hostile_name_reaches_a_command_as_data_and_is_not_run() {
-    // What a shell would do with it, were it part of a command.
+    // A shell would run this if the name were part of a command.
     let name = "';>own;`>ed`$(";
     let Hostile { process: hostile, truth, _peer, _folder } = Hostile::start_as(name.as_bytes());
     let folder = tempfile::tempdir().unwrap();
@@ -121,10 +121,10 @@ fn a_hostile_name_reaches_a_command_as_data_and_is_not_run() {
     assert_eq!(process.wait().code(), Some(0), "{}", process.messages());
     let files: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(files, [file], "files that nobody asked for");
+    assert_eq!(files, [file], "the name was run as a command");
 }
 
-/// Names in which a spreadsheet would find a formula, a new cell or a new line, and one that is no UTF-8.
+/// Names in which a spreadsheet would see a formula, a new cell or a new line, and one that is not UTF-8.
 const NAMES: [&[u8]; 5] = [
     NAME.as_bytes(),
     b"=cmd|'.C'!A0,\"\n",
@@ -145,7 +145,7 @@ fn a_hostile_name_is_harmless_in_every_form() {
             let forms = ["txt", "jsonl", "csv", "tct"].map(|form| path(form).display().to_string());
             let mut arguments = vec![command, "--lport", &port];
             arguments.extend(forms.iter().flat_map(|form| ["-o", form.as_str()]));
-            let messages = tell_a_leak(&arguments, &path("jsonl"));
+            let messages = report_a_leak(&arguments, &path("jsonl"));
             let json: Vec<Value> =
                 lines(&path("jsonl")).into_iter().filter(|record| record["type"] == "leak").collect();
             let binary: Vec<Value> =
@@ -153,7 +153,7 @@ fn a_hostile_name_is_harmless_in_every_form() {
             assert_eq!(
                 (json.len(), binary.len()),
                 (1, 1),
-                "{command}: leaks of {comm:?}; it said: {messages}"
+                "{command}: leaks of {comm:?}; its messages: {messages}"
             );
             for leak in [&json[0], &binary[0]] {
                 let owner = leak["owners"]
@@ -179,7 +179,8 @@ fn a_hostile_name_is_harmless_in_every_form() {
     }
 }
 
-/// However a spreadsheet divides the table into cells, none begins a formula, and there is one row a record.
+/// Expects that no cell begins a formula, however a spreadsheet divides the table into cells, and that each record has
+/// one row.
 fn is_no_formula(table: &[u8], pid: i32) {
     for delimiter in [b',', b';', b'\t', b'|'] {
         let mut reader = csv::ReaderBuilder::new()

@@ -1,4 +1,4 @@
-//! What the tool says about a process beside its name.
+//! What the tool reports about a process beside its name.
 
 use crate::support::Backend;
 use crate::support::facts::Facts;
@@ -12,7 +12,7 @@ live_tests! {
 /// /proc counts the start of a process in hundredths of a second.
 const TICK_SECONDS: f64 = 0.01;
 
-/// Clocks are steered and compared; nothing else may make a difference.
+/// Steering and comparing clocks may add this much; nothing else may.
 const SLACK_SECONDS: f64 = 0.03;
 
 fn an_owner_started_when_the_kernel_says() {

@@ -1,4 +1,4 @@
-//! A socket that its opener keeps open, seen from its beginning to its end: every field is compared.
+//! A socket that its opener keeps open, from its beginning to its end: every field is compared.
 
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ fn connected_and_kept_v4_mapped_sockets_are_reported_with_their_holder_and_their
     follow("connect_kept", "mapped", backend);
 }
 
-/// From the leak to its end and to the summary.
+/// Follows sockets from the leak to its end and to the summary.
 fn follow(case: &str, family: &str, backend: Backend) {
     let tracer = Tracer::start(backend, &["leaks", "--older-than", "2s"]);
     let mut leaky = Leaky::start(case, &["--family", family, "--count", COUNT]);
@@ -112,7 +112,7 @@ fn compare_end(end: &Value, truth: &Truth, (before, after): (u64, u64)) {
     comparison.finish(&[end]);
 }
 
-/// The peer closed as it should: it owns nothing, and its end of the connection is not mentioned.
+/// Expects nothing about the peers: they closed as they should, and own nothing.
 fn nothing_about_peers(truths: &[Truth], records: &[Value]) {
     for truth in truths {
         for record in records.iter().filter(|record| record["type"] == "leak") {
@@ -167,9 +167,10 @@ fn a_trace_with_owners_tells_transitions_and_leaks_of_the_same_sockets() {
         let states: Vec<&str> = transitions.iter().map(|record| text(record, "new_state")).collect();
         assert!(states.contains(&"CLOSE_WAIT"), "{}: {states:?}", truth.name());
         let end = transitions.iter().find(|record| record["old_state"] == "CLOSE_WAIT");
-        let end = end.unwrap_or_else(|| panic!("{} is not seen leaving: {states:?}", truth.name()));
-        let told = &truth.records("leak_end", &session.records)[0];
-        assert_eq!(end["dwell_ns"], told["close_wait_ns"], "time in CLOSE_WAIT, told twice");
+        let end =
+            end.unwrap_or_else(|| panic!("no transition of {} leaves CLOSE_WAIT: {states:?}", truth.name()));
+        let leak_end = &truth.records("leak_end", &session.records)[0];
+        assert_eq!(end["dwell_ns"], leak_end["close_wait_ns"], "time in CLOSE_WAIT");
     }
     let holder = truths[0].holders[0].pid;
     let summary = session.summary();

@@ -1,5 +1,5 @@
-//! Sessions that are killed at a random moment under load. What was written can be read up to the end, nothing is
-//! invented, and nothing is missing but the end, and what the sessions say they lost.
+//! Sessions that are killed at a random moment under load. What they wrote can be read to its end, and only the end is
+//! missing, and what the sessions say they lost. No record is invented.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -19,21 +19,21 @@ live_tests! {
 
 const TIMES: usize = 12;
 
-/// What is lost at most, beside what --flush allows: the machine may be busy.
+/// How much may be missing beyond what --flush allows, because the machine may be busy.
 const SLACK_NS: u64 = 3_000_000_000;
 
-/// The order of transitions may differ between two sessions, because they happen on several CPUs.
+/// By how many places the order of transitions may differ between two sessions: they happen on several CPUs.
 const REORDERED: usize = 64;
 
 fn a_session_that_is_killed_leaves_whole_records_without_a_gap() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    // A session that is not killed sees the same connections.
+    // A session that nobody kills sees the same connections.
     let whole = path("whole.jsonl");
     let reference = Recorder::start(&[&whole], &[]);
     let port = reference.port;
     let turn = turn();
-    // Longer connections are as many transitions to a session as it takes, and fewer to compare.
+    // Longer connections make fewer transitions, which are still enough to keep a session busy.
     let (load, _output) = Process::start(command(10_000_000, port, 4).args(["--exchanges", "30"]));
     let mut killed = Vec::new();
     for time in 0..TIMES {
@@ -41,7 +41,7 @@ fn a_session_that_is_killed_leaves_whole_records_without_a_gap() {
             ["jsonl", "jsonl.zst", "csv", "tct", "tct.zst"].map(|form| path(&format!("{time}.{form}")));
         let outputs: Vec<&Path> = names.iter().map(|name| name.as_path()).collect();
         let Recorder { mut process, .. } = Recorder::start_on(port, &outputs, &["--flush", "50ms"]);
-        // The moment is what is random here.
+        // A random moment.
         std::thread::sleep(Duration::from_micros(clock::monotonic_ns() % 400_000));
         let at = clock::monotonic_ns();
         process.signal(Signal::KILL);
@@ -51,7 +51,7 @@ fn a_session_that_is_killed_leaves_whole_records_without_a_gap() {
     drop((load, turn));
     let ended = reference.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.messages);
-    // Line by line: there are a million of them.
+    // Line by line: there are a million records.
     let parse = |line: &[u8]| serde_json::from_slice::<Value>(line).expect("a whole line");
     let text = content(&whole);
     let written = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -65,12 +65,12 @@ fn a_session_that_is_killed_leaves_whole_records_without_a_gap() {
         .collect();
     let order: HashMap<&str, usize> =
         all.iter().enumerate().map(|(at, identity)| (identity.as_str(), at)).collect();
-    assert_eq!(order.len(), all.len(), "the reference tells each transition once");
+    assert_eq!(order.len(), all.len(), "transitions of the reference occur twice");
     let reference = Reference { order, lost };
     let mut found = 0;
     for (names, at) in &killed {
         let mut lost = 0;
-        let told = names.each_ref().map(|name| {
+        let found_in = names.each_ref().map(|name| {
             if name.extension().is_some_and(|ending| ending == "csv") {
                 return rows(name);
             }
@@ -78,7 +78,7 @@ fn a_session_that_is_killed_leaves_whole_records_without_a_gap() {
             lost = lost.max(losses);
             records
         });
-        for (records, name) in told.iter().zip(names) {
+        for (records, name) in found_in.iter().zip(names) {
             found += records.len();
             reference.check(records, lost, *at, name);
         }
@@ -86,11 +86,11 @@ fn a_session_that_is_killed_leaves_whole_records_without_a_gap() {
     assert!(found > TIMES * 1000, "only {found} records in {TIMES} sessions");
 }
 
-/// The records that a reader finds, and how many the session had lost by then, as far as it tells.
+/// The records that a reader finds, and how many transitions the session says it had lost by then.
 fn readable(path: &Path) -> (Vec<Value>, u64) {
     let (records, losses) = read(path);
     assert_eq!(records[0]["type"], "header", "{}", path.display());
-    assert!(!losses.has_ended, "{}: it was killed", path.display());
+    assert!(!losses.has_ended, "{}: a killed session has no summary", path.display());
     assert!(
         losses.damaged == 0 && losses.missing == 0 && losses.dropped == 0,
         "{}: {losses:?}",
@@ -121,21 +121,21 @@ fn rows(path: &Path) -> Vec<Value> {
     reader.records().map(|row| record(row.expect("a whole row"))).collect()
 }
 
-/// What the session saw that was not killed.
+/// What the session that nobody killed saw.
 struct Reference<'a> {
-    /// The place of each transition.
+    /// Each transition, with its place in the order.
     order: HashMap<&'a str, usize>,
-    /// Transitions that it says it lost.
+    /// How many transitions it says it lost.
     lost: u64,
 }
 
 impl Reference<'_> {
-    /// Compares what a session left behind that had lost so many transitions.
+    /// Compares the records of a session that had lost `lost` transitions.
     fn check(&self, records: &[Value], lost: u64, killed_at: u64, path: &Path) {
         let path = path.display();
-        let told: Vec<String> = records.iter().filter_map(identity).collect();
+        let identities: Vec<String> = records.iter().filter_map(identity).collect();
         let (mut places, mut unknown) = (Vec::new(), Vec::new());
-        for identity in &told {
+        for identity in &identities {
             match self.order.get(identity.as_str()) {
                 Some(place) => places.push(*place),
                 None => unknown.push(identity),
@@ -145,9 +145,9 @@ impl Reference<'_> {
         let known = places.len();
         places.sort_unstable();
         places.dedup();
-        assert_eq!(places.len(), known, "{path}: transitions told once");
+        assert_eq!(places.len(), known, "{path}: transitions occur twice");
         let (Some(first), Some(last)) = (places.first(), places.last()) else { return };
-        // What is not there is at the ends, where the sessions may see things in another order.
+        // At both ends, the sessions may have seen transitions in another order.
         let is_within = |place: usize| place >= first + REORDERED && place + REORDERED <= *last;
         let missing: Vec<usize> = places
             .windows(2)
@@ -156,7 +156,7 @@ impl Reference<'_> {
             .collect();
         assert!(
             missing.len() as u64 <= lost,
-            "{path}: of {first} to {last} are missing, with {lost} said to be lost: {missing:?}"
+            "{path}: of {first} to {last} these are missing, and {lost} were lost: {missing:?}"
         );
         let latest = records.iter().filter_map(|record| record["ktime_ns"].as_u64()).max().unwrap_or(0);
         assert!(

@@ -1,5 +1,5 @@
-//! Filters on `tcptrace leaks`: the same for sockets that were there first, which no transition tells
-//! of, and for those that come while the tool runs.
+//! Filters on `tcptrace leaks` keep the same of sockets that existed before the tool, of which there is no transition,
+//! and of those that appear while it runs.
 
 use std::collections::HashSet;
 
@@ -36,11 +36,11 @@ fn filters_keep_the_same_of_what_was_there_first_and_of_what_comes(backend: Back
     let tracers =
         cases.map(|(filter, _)| Tracer::start(backend, &[&["leaks", "--older-than", "1s"], filter].concat()));
     let second = start();
-    // Sockets are looked at in the order in which they came: when those of a third round are reported,
-    // the first two rounds have had their turn.
+    // The tool inspects sockets in the order in which they came: when it has reported those of a third round, it has
+    // inspected those of the first two.
     let third = start();
     for ((filter, kinds), tracer) in cases.into_iter().zip(tracers) {
-        // The namespace of the first round is not that of the others.
+        // The namespace of the first round is not that of the later ones.
         let is_elsewhere = filter.contains(&elsewhere.as_str());
         let of = |programs: &[Leaky; 4]| -> Vec<Truth> {
             kinds.iter().map(|kind| programs[*kind].truth().clone()).collect()

@@ -1,4 +1,4 @@
-//! The tool as users run it: the built binary against programs that leak on the live kernel.
+//! Runs the tool as users do: the built binary, against programs that leak on the live kernel.
 //!
 //! One file a subject; only modules are declared here. The tests see what a user sees: streams, files and exit codes.
 //! Recordings alone are read back by the tool's own reader, and by one that the tests have beside it

@@ -1,4 +1,4 @@
-//! Who opened a leaked socket, and at which line: told apart from who holds it.
+//! Who opened a leaked socket, and at which line, as opposed to who holds it.
 
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ fn the_opener_is_told_as_it_was_then_whoever_holds_the_socket_now(backend: Backe
     let mut comparison = Comparison::of("the openers");
     for ((program, leak), (case, inherited)) in programs.iter().zip(&leaks).zip(CASES) {
         let opener = program.truth().opener.as_ref().unwrap();
-        // Without BTF, accept cannot be followed; what is not known is null.
+        // Without BTF accept cannot be followed, and an unknown opener is null.
         if leak["opened_by"].is_null() && backend == Backend::Tracepoint && opener.how == "accept" {
             continue;
         }
@@ -60,8 +60,8 @@ fn the_opener_is_told_as_it_was_then_whoever_holds_the_socket_now(backend: Backe
     comparison.finish(&leaks.iter().collect::<Vec<_>>());
 }
 
-/// Traces programs with one socket each. The tool leaves out openers when very many sockets are opened at
-/// once, and counts that; then it is tried again.
+/// Traces programs with one socket each. When very many sockets are opened at once, the tool leaves out openers and
+/// counts them; then this tries again.
 fn undisturbed(backend: Backend, start: impl Fn() -> Vec<Leaky>) -> (Vec<Leaky>, Vec<Value>) {
     const TRIES: usize = 5;
     for _ in 0..TRIES {
@@ -102,14 +102,14 @@ fn the_functions_below_which_a_socket_was_accepted_are_told_innermost_first(back
                 comparison.holds(false, || format!("{case}: {function} is not in its place in {stack:#?}"));
                 continue;
             };
-            // Of those that were made at run time there is no source.
-            let is_told =
+            // Functions that were made at run time have no source.
+            let has_place =
                 if function.starts_with("jitted") { *frame == function } else { frame.contains(".rs:") };
-            comparison.holds(is_told, || format!("{case}: a frame says file and line if it can: {frame}"));
+            comparison.holds(has_place, || format!("{case}: a frame without file and line: {frame}"));
         }
         comparison.field(&leak["opened_by"], "stack_is_cut", is_cut);
         let is_named = stack.last().is_some_and(|frame| !frame.starts_with("0x"));
-        comparison.holds(is_named, || format!("{case}: what is outermost has no name: {stack:#?}"));
+        comparison.holds(is_named, || format!("{case}: the outermost frame has no name: {stack:#?}"));
     }
     comparison.finish(&[]);
 }
@@ -127,7 +127,7 @@ fn people_are_told_that_a_stack_is_cut_short() {
     for (truth, is_cut) in truths.iter().zip([false, true]) {
         let port = format!(":{} ", truth.lport);
         let leak = text.lines().find(|line| line.contains("LEAK") && line.contains(&port));
-        let leak = leak.unwrap_or_else(|| panic!("{} is not told in\n{text}", truth.name()));
+        let leak = leak.unwrap_or_else(|| panic!("{} is not reported in\n{text}", truth.name()));
         let process = format!("({}): ", truth.holders[0].pid);
         let summary = text.lines().skip_while(|line| !line.contains(&process)).nth(1).unwrap_or_default();
         for line in [leak, summary] {
@@ -143,7 +143,7 @@ fn a_library_that_is_a_trap_holds_nobody_up() {
     let leak = tracer.wait_for_each("leak", &trap.truths).remove(0);
     assert_eq!(leak["opened_by"]["pid"], trap.truth().holders[0].pid, "{leak}");
     assert_eq!(leak["opened_by"]["stack"], Value::Null, "somebody has looked past the trap: {leak}");
-    // Others are named as ever.
+    // The stacks of other programs are named as before.
     let other = Leaky::start("opener_deep_stack", &[]);
     let leak = tracer.wait_for_each("leak", &other.truths).remove(0);
     assert!(leak["opened_by"]["site"].as_str().is_some_and(|site| site.contains("open_upstream")), "{leak}");
@@ -167,7 +167,7 @@ fn an_opener_that_died_before_anybody_asked_is_named_as_it_was(backend: Backend)
         comparison.field(&leak["opened_by"], field, opener.pid);
     }
     comparison.field(&leak["opened_by"], "comm", opener.comm.as_str());
-    // There is nobody left whose code the addresses would lie in.
+    // No process is left whose code the addresses lie in.
     comparison.field(&leak["opened_by"], "stack", Value::Null);
     let owners = leak["owners"].as_array().map_or(&[][..], Vec::as_slice);
     comparison.holds(owners.len() == 1, || "one owner".to_owned());

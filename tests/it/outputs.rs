@@ -1,4 +1,4 @@
-//! Several outputs at once, in every form, and what becomes of files that are already there.
+//! Several outputs at once, in every form, and what happens to files that exist already.
 
 use std::fs;
 use std::io::{BufRead as _, Read as _};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::calls::Calls;
 use crate::support::churn::churn;
 use crate::support::leaky::Leaky;
-use crate::support::recorder::{Recorder, content, lines, read, tell_a_leak};
+use crate::support::recorder::{Recorder, content, lines, read, report_a_leak};
 use crate::support::run::run;
 use crate::support::until;
 
@@ -62,7 +62,7 @@ fn several_outputs_agree_with_each_other() {
     }
     agrees_with_table(&records, &content(&path("x.csv")));
     let text = String::from_utf8(content(&path("x.txt"))).unwrap();
-    assert!(text.starts_with("tcptrace "), "the first line of a file tells where it comes from: {text:?}");
+    assert!(text.starts_with("tcptrace "), "the first line of a file does not name the tool: {text:?}");
     assert_eq!(text.lines().filter(|line| line.contains(" -> ")).count(), TRANSITIONS);
     for output in &paths {
         assert_eq!(
@@ -74,7 +74,7 @@ fn several_outputs_agree_with_each_other() {
     }
 }
 
-/// Every cell of a table says what the record's field of that name does.
+/// Expects every cell of a table to equal the record's field of that name.
 fn agrees_with_table(records: &[Value], table: &[u8]) {
     let mut reader = csv::Reader::from_reader(table);
     let columns = reader.headers().unwrap().clone();
@@ -89,8 +89,8 @@ fn agrees_with_table(records: &[Value], table: &[u8]) {
     }
 }
 
-/// The field that a column stands for: those of inner objects have the object's name in front, and of owners the first
-/// is told.
+/// The field that a column stands for. Columns of inner objects begin with the object's name; of the owners, a table has
+/// the first.
 fn field<'a>(record: &'a Value, name: &str) -> &'a Value {
     for (prefix, inner) in [
         ("oncpu_", &record["oncpu"]),
@@ -122,9 +122,9 @@ fn a_leak_in_a_table_names_its_holder_and_how_it_was_opened() {
         let (table, jsonl) = (folder.path().join("x.csv"), folder.path().join("x.jsonl"));
         let arguments =
             vec![command, "--lport", &port, "-o", table.to_str().unwrap(), "-o", jsonl.to_str().unwrap()];
-        tell_a_leak(&arguments, &jsonl);
-        let told: Vec<Value> = lines(&jsonl).into_iter().filter(|record| record["type"] == "leak").collect();
-        assert_eq!(told.len(), 1, "{command}: leaks");
+        report_a_leak(&arguments, &jsonl);
+        let leaks: Vec<Value> = lines(&jsonl).into_iter().filter(|record| record["type"] == "leak").collect();
+        assert_eq!(leaks.len(), 1, "{command}: leaks");
         let mut reader = csv::Reader::from_path(&table).unwrap();
         let columns = reader.headers().unwrap().clone();
         let row = reader.records().next().expect("a row").unwrap();
@@ -146,7 +146,7 @@ fn a_leak_in_a_table_names_its_holder_and_how_it_was_opened() {
             "owner_evidence",
             "owner_exe",
         ] {
-            assert_eq!(cell(name), spelled(field(&told[0], name)), "{command}: {name}");
+            assert_eq!(cell(name), spelled(field(&leaks[0], name)), "{command}: {name}");
         }
     }
 }
@@ -173,7 +173,7 @@ fn an_earlier_session_makes_room_is_added_to_or_replaced_and_strangers_files_are
         assert_eq!(now(name, &[]).code, Some(0));
         assert_eq!(now(name, &[]).code, Some(0), "an earlier session makes room");
         assert_eq!(count(), 1, "{name}");
-        // Its writer was killed in the middle of a line.
+        // As if its writer had been killed in the middle of a line.
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.trim_end()).unwrap();
         assert_eq!(now(name, &["--append"]).code, Some(0));
@@ -197,7 +197,7 @@ fn an_earlier_session_makes_room_is_added_to_or_replaced_and_strangers_files_are
         assert_ne!(metadata.ino(), old.metadata().unwrap().ino(), "a new file took its place");
         let mut content = String::new();
         old.read_to_string(&mut content).unwrap();
-        assert_eq!(content, before, "what had the name before is left alone");
+        assert_eq!(content, before, "the file that had the name before was changed");
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o640);
         assert_eq!(lines(&path)[0]["type"], "header");
     }
@@ -274,15 +274,15 @@ fn what_is_written_is_on_the_disk_in_time_where_that_is_asked_for() {
         let while_it_runs = Calls::of(recorder.process.pid(), &["fdatasync"]);
         let file_and_directory = Calls::of(recorder.process.pid(), &["fsync"]);
         churn(CONNECTIONS, recorder.port, 4);
-        until("all is written", || lines(&path).len() > TRANSITIONS);
+        until("all records are written", || lines(&path).len() > TRANSITIONS);
         if !options.is_empty() {
-            until("it is on the disk", || while_it_runs.count() > 0);
+            until("they are on the disk", || while_it_runs.count() > 0);
         }
         recorder.stop().is_well();
         (while_it_runs.count(), file_and_directory.count())
     };
     let (flushes, end) = synced(&["--fsync"], "careful.jsonl");
-    assert!(flushes <= 1 + TRANSITIONS / 10, "{flushes} times, of {TRANSITIONS} records");
-    assert!(end >= 2, "the file and the directory it is in at the end, {end} times");
+    assert!(flushes <= 1 + TRANSITIONS / 10, "fdatasync ran {flushes} times for {TRANSITIONS} records");
+    assert!(end >= 2, "at the end, fsync of the file and of its directory ran {end} times");
     assert_eq!(synced(&[], "careless.jsonl"), (0, 0));
 }

@@ -1,4 +1,4 @@
-//! Where an owner runs: systemd units and containers, and the filters that ask for them.
+//! Where an owner runs: systemd units and containers, and the filters on them.
 
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ fn units_and_containers_are_told_by_their_cgroup() {
         assert_eq!(owner["pid"], truth.holders[0].pid, "{path}: {leak}");
         assert_eq!(owner["cgroup"], format!("/{path}"), "{path}: cgroup");
         assert_eq!(owner["unit"], Value::from(unit.clone()), "{path}: unit");
-        // As `docker ps` shows it: the beginning of the id.
+        // `docker ps` shows the beginning of the id.
         let shown = container.as_ref().map(|id| id[..12].to_owned());
         assert_eq!(owner["container"], Value::from(shown), "{path}: container");
     }
@@ -59,8 +59,8 @@ fn filters_on_the_owner_keep_only_what_is_asked_for() {
     let run = std::process::id();
     let container = format!("e{}{run:07}", &ID[1..57]);
     let unit = format!("leaky-filter-{run}.service");
-    // Sockets are looked at in the order of their age: when one of the last is reported, the others
-    // have had their turn.
+    // The tool inspects sockets in the order of their age: when it has reported one of the last, it has inspected the
+    // others.
     let other = Leaky::start("accepted_kept", &[]);
     let in_unit = Leaky::start("cgroup", &["--cgroup", &format!("system.slice/{unit}")]);
     let in_container = Leaky::start("cgroup", &["--cgroup", &format!("docker/{container}")]);
@@ -90,6 +90,6 @@ fn filters_on_the_owner_keep_only_what_is_asked_for() {
         }
         let all_are_ours = |record: &Value| all.iter().any(|truth| truth.is_about(record));
         let surplus = session.records.iter().find(|record| record["type"] == "leak" && !all_are_ours(record));
-        assert!(surplus.is_none(), "{filter:?} keeps somebody else's: {surplus:?}");
+        assert!(surplus.is_none(), "{filter:?} keeps a socket of another program: {surplus:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! `tcptrace trace --replay`: a session that was kept is told again as it was told live, byte for byte.
+//! `tcptrace trace --replay`: the replay of a session is the live session's output, byte for byte.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
@@ -19,44 +19,44 @@ live_tests! {
     a_live_session_and_its_replays_are_the_same_byte_for_byte,
 }
 
-/// The forms of a session that was kept.
+/// One session in the forms that can be replayed.
 const KEPT: [&str; 3] = ["v1.tct", "v1.tct.zst", "v1.jsonl"];
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
-/// Replays what is kept, in a time zone that is the same everywhere.
+/// Replays a file, in a time zone that is the same everywhere.
 fn replay(file: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(TCPTRACE);
     command.args(["trace", "--replay"]).arg(file).args(arguments).env("TZ", "UTC");
     command.output().expect("the tool can be started")
 }
 
-/// Replayed whole, with nothing to complain of.
+/// Replays a whole file, and expects no message.
 fn replayed(file: &Path, arguments: &[&str]) -> Vec<u8> {
     let Output { status, stdout, stderr } = replay(file, arguments);
     assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(0), ""), "{file:?}");
     stdout
 }
 
-/// Where two outputs part; long ones are of no use to anybody.
-fn assert_same(told: &[u8], expected: &[u8], what: &str) {
-    let at = told.iter().zip(expected).position(|(one, other)| one != other);
-    let at = at.unwrap_or(told.len().min(expected.len()));
+/// Expects two outputs to be equal. The message shows where they part, not all of them.
+fn assert_same(output: &[u8], expected: &[u8], what: &str) {
+    let at = output.iter().zip(expected).position(|(one, other)| one != other);
+    let at = at.unwrap_or(output.len().min(expected.len()));
     let near = |bytes: &[u8]| {
         let part = bytes.get(at.saturating_sub(80)..bytes.len().min(at + 80));
         String::from_utf8_lossy(part.unwrap_or_default()).into_owned()
     };
-    assert!(told == expected, "{what}: at byte {at}\n told {:?}\nfor  {:?}", near(told), near(expected));
+    assert!(output == expected, "{what}: at byte {at}\n is {:?}\nnot {:?}", near(output), near(expected));
 }
 
 #[test]
 fn recordings_of_every_version_are_replayed_byte_for_byte() {
     for kept in KEPT {
         for (format, expected) in [("jsonl", "v1.jsonl"), ("text", "v1.txt"), ("csv", "v1.csv")] {
-            let told = replayed(&golden(kept), &["--format", format]);
-            assert_same(&told, &fs::read(golden(expected)).unwrap(), &format!("{kept} as {format}"));
+            let printed = replayed(&golden(kept), &["--format", format]);
+            assert_same(&printed, &fs::read(golden(expected)).unwrap(), &format!("{kept} as {format}"));
         }
     }
 }
@@ -68,9 +68,9 @@ fn a_recording_is_read_from_standard_input_too() {
         command
             .args(["trace", "--replay", "-", "--format", "jsonl"])
             .stdin(File::open(golden(kept)).unwrap());
-        let told = command.output().unwrap();
-        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-        assert_same(&told.stdout, &fs::read(golden("v1.jsonl")).unwrap(), kept);
+        let printed = command.output().unwrap();
+        assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+        assert_same(&printed.stdout, &fs::read(golden("v1.jsonl")).unwrap(), kept);
     }
 }
 
@@ -83,8 +83,8 @@ fn a_replay_needs_no_rights() {
     if rustix::process::geteuid().is_root() {
         command.uid(65_534).gid(65_534);
     }
-    let told = command.output().unwrap();
-    assert_same(&told.stdout, &fs::read(golden("v1.jsonl")).unwrap(), "without rights");
+    let printed = command.output().unwrap();
+    assert_same(&printed.stdout, &fs::read(golden("v1.jsonl")).unwrap(), "without rights");
 }
 
 #[test]
@@ -96,8 +96,12 @@ fn a_replay_can_be_kept_in_any_form_and_replayed_again() {
         let arguments: Vec<&str> = outputs.iter().flat_map(|path| ["-o", text(path)]).collect();
         assert_eq!(replayed(&golden(kept), &arguments), b"");
         for path in &outputs {
-            let told = replayed(path, &["--format", "jsonl"]);
-            assert_same(&told, &fs::read(golden("v1.jsonl")).unwrap(), &format!("{kept} by way of {path:?}"));
+            let printed = replayed(path, &["--format", "jsonl"]);
+            assert_same(
+                &printed,
+                &fs::read(golden("v1.jsonl")).unwrap(),
+                &format!("{kept} by way of {path:?}"),
+            );
         }
     }
 }
@@ -105,15 +109,18 @@ fn a_replay_can_be_kept_in_any_form_and_replayed_again() {
 #[test]
 fn a_replay_is_filtered_as_a_live_session_is() {
     let records = |arguments: &[&str]| -> Vec<Value> {
-        let told = replayed(&golden("v1.tct"), &[&["--format", "jsonl"], arguments].concat());
-        String::from_utf8(told).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let printed = replayed(&golden("v1.tct"), &[&["--format", "jsonl"], arguments].concat());
+        String::from_utf8(printed).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
     let all = records(&[]);
     let check = |arguments: &[&str], wanted: &dyn Fn(&Value) -> bool| {
         let is_about_all = |record: &&Value| record["type"] == "header" || record["type"] == "summary";
         let expected: Vec<&Value> =
             all.iter().filter(|record| is_about_all(record) || wanted(record)).collect();
-        assert!((3..all.len()).contains(&expected.len()), "{arguments:?} tell nothing apart");
+        assert!(
+            (3..all.len()).contains(&expected.len()),
+            "{arguments:?} keeps too much or too little to prove anything"
+        );
         assert_eq!(records(arguments).iter().collect::<Vec<_>>(), expected, "{arguments:?}");
     };
     check(&["-6"], &|record| record["family"] == 6);
@@ -167,8 +174,8 @@ fn a_newer_recording_is_refused_by_name() {
     let checksum = crc32fast::hash(&bytes[..named]).to_le_bytes();
     bytes[named..named + 4].copy_from_slice(&checksum);
     fs::write(&newer, bytes).unwrap();
-    let told = ["newer.tct", "version 2", "up to 1", "written by tcptrace 0.1.0"];
-    run(&["trace", "--replay", text(&newer)]).refuses(2, &told);
+    let words = ["newer.tct", "version 2", "up to 1", "written by tcptrace 0.1.0"];
+    run(&["trace", "--replay", text(&newer)]).refuses(2, &words);
 }
 
 #[test]
@@ -200,12 +207,12 @@ fn of_a_damaged_recording_all_but_the_damage_is_replayed() {
     fs::write(&damaged, bytes).unwrap();
     let Output { status, stdout, stderr } = replay(&damaged, &["--format", "jsonl"]);
     assert_eq!(status.code(), Some(4));
-    let told = String::from_utf8(stdout).unwrap();
+    let printed = String::from_utf8(stdout).unwrap();
     let whole = fs::read_to_string(golden("v1.jsonl")).unwrap();
     let mut left = whole.lines();
-    assert!(told.lines().all(|line| left.any(|other| other == line)), "a line was invented");
+    assert!(printed.lines().all(|line| left.any(|other| other == line)), "the replay invents a line");
     let messages = String::from_utf8(stderr).unwrap();
-    let missing = whole.lines().count() - told.lines().count();
+    let missing = whole.lines().count() - printed.lines().count();
     assert!((1..=60).contains(&missing), "{missing} records are missing, and a block has 60");
     assert!(messages.contains(&format!("{missing} records are missing")), "{missing}: {messages}");
 }
@@ -222,15 +229,15 @@ fn a_live_session_and_its_replays_are_the_same_byte_for_byte() {
     command.args(["--port", &churned.to_string(), "--port", &leaked.to_string()]);
     command.args(outputs.iter().flat_map(|path| ["-o", text(path)]));
     let (mut process, _stdout) = Process::start(&mut command);
-    let is_told = |kind: &str| {
+    let is_written = |kind: &str| {
         let lines = fs::read_to_string(&outputs[2]).unwrap_or_default();
         lines.lines().any(|line| line.starts_with(&format!(r#"{{"type":"{kind}""#)))
     };
-    until("the leak is told", || is_told("leak"));
+    until("the leak is in the file", || is_written("leak"));
     churn(200, churned, 4);
     churn(200, churned, 6);
     drop(pair);
-    until("its end is told", || is_told("leak_end"));
+    until("its end is in the file", || is_written("leak_end"));
     process.signal(Signal::INT);
     assert_eq!(process.wait().code(), Some(0), "{}", process.messages());
 
@@ -244,9 +251,9 @@ fn a_live_session_and_its_replays_are_the_same_byte_for_byte() {
                 continue;
             }
             let again = file("again").with_extension(expected.extension().unwrap());
-            let told = run(&["trace", "--replay", text(kept), "-o", text(&again)]);
-            let Ran { code, output, .. } = &told;
-            assert_eq!((*code, output.as_str()), (Some(0), ""), "{}", told.messages);
+            let printed = run(&["trace", "--replay", text(kept), "-o", text(&again)]);
+            let Ran { code, output, .. } = &printed;
+            assert_eq!((*code, output.as_str()), (Some(0), ""), "{}", printed.messages);
             let what = format!("{} as {}", text(kept), text(expected));
             assert_same(&fs::read(&again).unwrap(), &fs::read(expected).unwrap(), &what);
         }

@@ -1,4 +1,5 @@
-//! `tcptrace report`: a program leaks, its session is kept, and the report names it: offline, without root, in every form.
+//! `tcptrace report`: a program leaks, its session is kept, and the report names the program: offline, without root, in
+//! every form.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -27,17 +28,17 @@ live_tests! {
 
 const LEAKED: u64 = 5;
 
-/// Who may read what is in the folder, and is not root.
+/// A user who may read what is in the folder, and is not root.
 const NOBODY: u32 = 65_534;
 
-/// A session in which a program leaked, in a folder that everybody may read.
+/// The file of a session in which a program leaked, in a folder that everybody may read.
 struct Kept {
     folder: TempDir,
     truths: Vec<Truth>,
 }
 
 impl Kept {
-    /// Traces until all leaks are reported, and lets the first socket be closed where that is asked for.
+    /// Traces until all leaks are reported, and until all are closed where `is_closed` says so.
     fn session(arguments: &[&str], file: &str, is_closed: bool) -> Self {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join(file);
@@ -111,7 +112,7 @@ fn the_culprit_of_a_kept_session_is_named_without_root_in_every_form() {
     assert_eq!((&processes[0]["pid"], &processes[0]["sockets"]), (&culprit.into(), &LEAKED.into()));
     assert_eq!(processes[0]["verdicts"][0]["verdict"], kept.truths[0].verdict.clone().unwrap());
     assert_eq!(document["peers"]["top"][0]["service_port"], kept.truths[0].lport);
-    // This end is the peer's who closed first.
+    // The peer closed first.
     assert_eq!(document["closed_first"]["by_peer"], LEAKED, "{:#}", document["closed_first"]);
     let page = report("html");
     assert!(page.contains(&format!("pid {culprit}")) && page.starts_with("<!DOCTYPE html>"), "{page}");
@@ -131,7 +132,7 @@ fn what_ended_and_what_lies_outside_of_the_time_asked_for_is_told_apart() {
         |name: &str| all["worst"].as_array().unwrap().iter().map(|socket| socket[name].clone()).collect();
     let (since, until): (Vec<Value>, Vec<Value>) = (times("since"), times("until"));
     let (last_in, first_out) = (latest(&since), earliest(&until));
-    // When all were in, none had left.
+    // When the last had entered CLOSE_WAIT, none had left it.
     let during = kept.document("session.jsonl", &["--from", &last_in, "--to", &last_in]);
     assert_eq!(during["close_wait"]["still_stuck"], LEAKED, "{during:#}");
     assert!(last_in < first_out);
@@ -142,7 +143,7 @@ fn what_ended_and_what_lies_outside_of_the_time_asked_for_is_told_apart() {
     // Relative times, and a time of day.
     assert_eq!(kept.document("session.jsonl", &["--from", "-1h"])["close_wait"]["stuck"], LEAKED);
     assert_eq!(kept.document("session.jsonl", &["--from", "+1h"])["span"], Value::Null);
-    // And filters: another port, another process.
+    // Filters: another process.
     assert_eq!(kept.document("session.jsonl", &["--pid", "1"])["close_wait"]["stuck"], 0);
     let culprit = kept.culprit().to_string();
     assert_eq!(kept.document("session.jsonl", &["--pid", &culprit])["close_wait"]["stuck"], LEAKED);
@@ -169,14 +170,14 @@ fn a_report_follows_a_session_that_is_still_written() {
     command.args(["report", "--follow", "--lport", &port, "-o"]).args([&report, &kept]);
     let (mut process, _stdout) = Process::start(&mut command);
     let still_stuck = || {
-        // It is replaced as a whole: whenever there is one, it can be read.
+        // The report is replaced as a whole: whenever the file exists, it can be read.
         let text = fs::read(&report).ok()?;
         serde_json::from_slice::<Value>(&text).unwrap()["close_wait"]["still_stuck"].as_u64()
     };
-    until("the report tells of the sockets", || still_stuck() == Some(3));
+    until("the report has the sockets", || still_stuck() == Some(3));
     let mut leaky = leaky;
     leaky.close();
-    until("the report tells that they have gone", || still_stuck() == Some(0));
+    until("the report has them as gone", || still_stuck() == Some(0));
     process.signal(Signal::INT);
     assert_eq!(process.wait().code(), Some(0), "{}", process.messages());
     tracer.stop().summary();
@@ -206,7 +207,7 @@ fn a_trace_for_perfetto_has_a_track_a_socket_under_the_process_that_holds_it() {
                     open.push(event);
                 }
                 "e" => {
-                    let began = open.pop().expect("a slice ends that has not begun");
+                    let began = open.pop().expect("a slice that ends has begun");
                     assert_eq!(began["name"], event["name"], "{track:#?}");
                     assert!(began["ts"].as_f64() <= event["ts"].as_f64(), "{track:#?}");
                 }
@@ -273,7 +274,7 @@ fn a_report_that_is_made_again_takes_the_place_of_the_one_before() {
         let text = fs::read_to_string(&report).unwrap();
         assert!(text.contains("No socket was stuck in CLOSE_WAIT"), "{text}");
     }
-    // And the one session twice is one session.
+    // One session given twice is one session.
     let twice = run(&["report", session.to_str().unwrap(), session.to_str().unwrap(), "--format", "json"]);
     let document: Value = serde_json::from_str(&twice.output).unwrap();
     assert_eq!(document["sessions"].as_array().unwrap().len(), 1);

@@ -1,5 +1,5 @@
-//! Long sessions in several files: no record is lost at the seams, each file can be read by itself, and
-//! there are never too many of them.
+//! Long sessions in several files: no record is lost between them, each file can be read by itself, and the limits on
+//! their number and size hold.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ live_tests! {
 const CONNECTIONS: u64 = 3_000;
 const TRANSITIONS: u64 = 30_002;
 
-/// All records of these files, in their order, which each begin with a header; only the last has a summary.
+/// All records of these files, in order. Each file has to begin with a header, and only the last may have a summary.
 fn joined(paths: &[PathBuf], records: impl Fn(&Path) -> Vec<Value>) -> Vec<Value> {
     let mut all = Vec::new();
     for (index, path) in paths.iter().enumerate() {
@@ -60,11 +60,11 @@ fn rotation_under_load_loses_no_record_at_the_seams() {
             assert!(fs::metadata(file).unwrap().len() <= limit, "{} is too large", file.display());
         }
         let records = joined(&files, |path| if name.contains("jsonl") { lines(path) } else { read(path).0 });
-        let told = transitions(&records).len() as u64;
+        let recorded = transitions(&records).len() as u64;
         let summary = records.last().unwrap();
-        assert_eq!(told, received(summary, expected), "{name}: {}", gaps(&records));
+        assert_eq!(recorded, received(summary, expected), "{name}: {}", gaps(&records));
         let numbered = records.iter().filter(|record| record["ktime_ns"].is_u64()).count() as u64;
-        assert_eq!(numbered, told, "{name}");
+        assert_eq!(numbered, recorded, "{name}");
         assert_eq!(summary["dropped"], 0, "{name}");
         if name.starts_with("x.tct") {
             for file in &files {
@@ -88,7 +88,7 @@ fn sighup_begins_a_new_file_where_the_present_one_was_moved_away_and_loses_nothi
         let load = std::thread::spawn(move || churn(CONNECTIONS, port, 4));
         let mut moved = Vec::new();
         for number in 1..=4 {
-            // A file that is still there goes on: nothing is emptied.
+            // Where the file is still there, the session appends to it.
             recorder.process.signal(Signal::HUP);
             let target = folder.path().join(format!("{name}.{number}"));
             fs::rename(&path, &target).unwrap();
@@ -118,7 +118,7 @@ fn sighup_begins_a_new_file_where_the_present_one_was_moved_away_and_loses_nothi
     }
 }
 
-/// A reader tells the form by the content, whatever logrotate has appended to the name.
+/// Reads a file whose name no longer ends with its form, as logrotate leaves it: the reader goes by the content.
 fn read_renamed(path: &Path) -> Vec<Value> {
     let (records, losses) = read(path);
     assert!(losses.missing == 0 && losses.damaged == 0 && !losses.is_cut, "{}: {losses:?}", path.display());
@@ -134,7 +134,7 @@ fn old_files_are_removed_and_age_begins_a_new_one() {
     let recorder = Recorder::start(&[&path], &options);
     churn(CONNECTIONS, recorder.port, 4);
     let is_moved = || !path.exists();
-    until("the last records are moved away because they are old", is_moved);
+    until("the last records are moved away because of their age", is_moved);
     assert_eq!(files(folder.path()).len(), 3 + 1, "three files that were moved away, and the stranger's");
     recorder.stop().is_well();
     assert_eq!(lines(&path).last().unwrap()["type"], "summary", "the summary is in a file of its own");
@@ -162,15 +162,14 @@ fn all_files_together_stay_below_the_limit_and_an_earlier_session_is_moved_away_
 }
 
 fn sighup_ends_a_session_without_files_and_one_whose_terminal_has_gone() {
-    let recorder = Recorder::launch(&mut Recorder::command(1, &[], &["--format", "jsonl"]), 1);
-    let mut recorder = recorder;
+    let mut recorder = Recorder::launch(&mut Recorder::command(1, &[], &["--format", "jsonl"]), 1);
     std::io::Read::read_exact(&mut recorder.stdout, &mut [0]).expect("the header");
     recorder.process.signal(Signal::HUP);
     recorder.finish().is_well();
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.jsonl");
-    // A terminal that closes: `script` runs the session on one of its own, and is killed.
+    // A terminal that goes away: `script` runs the session on one of its own, and is killed.
     let session = format!("exec {} trace --port 1 -q -o {}", crate::support::TCPTRACE, path.display());
     let mut script = Command::new("script");
     script.args(["-q", "-c", &session, "/dev/null"]);

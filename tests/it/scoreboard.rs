@@ -1,7 +1,7 @@
-//! The scoreboard: every way a socket can be leaked, traced from its beginning and found afterwards, by
-//! both backends, and listed at one moment. A cell is right or wrong; one wrong cell fails the test.
+//! The scoreboard: every way a socket can leak, traced from its beginning and found afterwards by both backends, and
+//! listed at one moment. A cell is right or wrong, and one wrong cell fails the test.
 //!
-//! `--nocapture` shows the matrix when all is well.
+//! `--nocapture` shows the matrix of a test that passes.
 
 use std::fmt::Write as _;
 
@@ -20,21 +20,21 @@ live_tests! {
 const COLUMNS: [&str; 6] =
     ["live btf", "live tracepoint", "after btf", "after tracepoint", "now", "now from /proc"];
 
-/// Says of one socket whether all records about it are right.
+/// Judges all records about one socket.
 type Judge = fn(&Truth, &[&Value]) -> Result<(), String>;
 
 /// A case with its sockets, or why this host cannot build it.
 struct Row {
     case: String,
     leaky: Result<Leaky, String>,
-    /// One a column, in the order of [`COLUMNS`].
+    /// One for each of [`COLUMNS`].
     cells: Vec<Result<(), String>>,
 }
 
 fn the_right_process_is_named_in_every_case() {
-    // Long enough for a program to do what it does after the peer has closed.
+    // Leaves a program the time for what it does after the peer has closed.
     let tracers = Backend::ALL.map(|backend| Tracer::start(backend, &["leaks", "--older-than", "2s"]));
-    // One is a matter of numbers, the other one of waiting.
+    // `many` is tested in `crowds`, `opener_trap` in `openers`.
     let cases = Leaky::cases().into_iter().filter(|case| case != "many" && case != "opener_trap");
     let mut rows: Vec<Row> = cases
         .map(|case| {
@@ -43,8 +43,8 @@ fn the_right_process_is_named_in_every_case() {
             Row { case, leaky, cells: Vec::new() }
         })
         .collect();
-    // Sockets are looked at in the order in which they came to CLOSE_WAIT: when the last one is
-    // reported, so are all others that ever will be.
+    // The tool inspects sockets in the order in which they entered CLOSE_WAIT: when it has reported the last one, it has
+    // reported all that it ever will.
     let last = Leaky::start("accepted_kept", &[]);
     for tracer in tracers {
         tracer.wait_for_each("leak", &last.truths);
@@ -53,7 +53,7 @@ fn the_right_process_is_named_in_every_case() {
 
     for backend in Backend::ALL {
         let tracer = Tracer::start(backend, &["leaks", "--older-than", "1s"]);
-        // One that was there first is reported, so those are known; now one more, which is due later
+        // A socket that existed before is reported, so the tool knows all of those. Now one more, which is due later
         // than any of them.
         tracer.wait_for_each("leak", &last.truths);
         let later = Leaky::start("accepted_kept", &[]);
@@ -72,9 +72,9 @@ fn the_right_process_is_named_in_every_case() {
     assert!(wrong.is_empty(), "wrong cells:\n{wrong}");
 }
 
-/// What one look through /proc cannot tell (README, "Limits"): in which of several listeners' queues a
-/// connection waits, so all of them answer for it, the right one among them; and whether data that was sent
-/// just now was sent after the FIN, so a half-close passes for a leak of its rightful holder.
+/// Allows for what one look through /proc cannot find out (README, "Limits"): in which of several listeners' queues a
+/// connection waits, so that all of them are named, the right one among them; and whether the last data was sent after
+/// the FIN, so that a half-close counts as a leak of its rightful holder.
 fn judge_from_proc(truth: &Truth, leaks: &[&Value]) -> Result<(), String> {
     let verdict = match truth.case.as_str() {
         "never_accepted_reuseport" => "never_accepted",
@@ -85,9 +85,9 @@ fn judge_from_proc(truth: &Truth, leaks: &[&Value]) -> Result<(), String> {
     let owners = leak["owners"].as_array().into_iter().flatten();
     let named: Vec<i64> = owners.filter_map(|owner| owner["pid"].as_i64()).collect();
     let is_named = truth.holders.iter().all(|holder| named.contains(&i64::from(holder.pid)));
-    let is_told =
+    let is_judged =
         leak["verdict"] == verdict || leak["verdict"] == truth.verdict.as_deref().unwrap_or_default();
-    if is_named && is_told { Ok(()) } else { Err(format!("is {leak}")) }
+    if is_named && is_judged { Ok(()) } else { Err(format!("is {leak}")) }
 }
 
 /// Adds a column.
@@ -120,7 +120,7 @@ fn judge_all(rows: &mut [Row], records: &[Value], judge: Judge) {
     }
 }
 
-/// Records that accuse the peer, or a process that has nothing to do with it.
+/// Describes records that name the peer, or a process that has nothing to do with the socket.
 fn bystanders(truths: &[Truth], records: &[Value]) -> Vec<String> {
     let innocent: Vec<i32> =
         truths.iter().flat_map(|truth| [Some(truth.peer_pid), truth.bystander_pid]).flatten().collect();
@@ -129,11 +129,11 @@ fn bystanders(truths: &[Truth], records: &[Value]) -> Vec<String> {
         let mut pids = owners.map(|owner| &owner["pid"]);
         record["type"] == "leak" && pids.any(|pid| innocent.iter().any(|innocent| *pid == *innocent))
     };
-    let accused = |record: &Value| format!("accuses a peer or a bystander of {innocent:?}: {record}");
+    let accused = |record: &Value| format!("names a peer or a bystander, of {innocent:?}: {record}");
     records.iter().filter(accuses).map(accused).collect()
 }
 
-/// The matrix, and what is wrong in it.
+/// The matrix, and a description of its wrong cells.
 fn show(rows: &[Row]) -> (String, String) {
     let mut matrix = format!("{:<26}", "case");
     for column in COLUMNS {

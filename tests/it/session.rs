@@ -66,7 +66,7 @@ fn a_duration_ends_a_session_by_itself() {
     for command in ["leaks", "trace"] {
         let session = Tracer::start_plain(&[command, "--duration", "300ms"]).finish();
         let duration = number(session.summary(), "duration_ns");
-        assert!(duration >= 300_000_000, "{command}: it ended after {duration} ns");
+        assert!(duration >= 300_000_000, "{command} ended after {duration} ns");
     }
 }
 
@@ -89,7 +89,7 @@ fn the_exit_code_tells_of_leaks_only_when_it_is_asked_to() {
             tracer.wait_for_each("leak", &leaky.truths);
         }
         let session = tracer.stop();
-        assert_eq!(session.code, Some(code), "{arguments:?}; it said:\n{}", session.messages);
+        assert_eq!(session.code, Some(code), "{arguments:?}; its messages:\n{}", session.messages);
         assert_eq!(session.records.last().unwrap()["type"], "summary", "{arguments:?}");
     }
 }
@@ -153,8 +153,8 @@ fn a_reader_that_has_had_enough_is_no_error() {
         if format == "jsonl" {
             stdout.read_exact(&mut [0]).expect("the header");
         } else {
-            // There is no header in text: the first thing seen is the first transition.
-            crate::support::until("a transition is told", || {
+            // Text has no header: the first line is the first transition.
+            crate::support::until("a transition is printed", || {
                 churn(1, port, 4);
                 rustix::io::ioctl_fionread(&stdout).is_ok_and(|bytes| bytes > 0)
             });
@@ -162,6 +162,6 @@ fn a_reader_that_has_had_enough_is_no_error() {
         drop(stdout);
         churn(5, port, 4);
         assert_eq!(process.wait().code(), Some(0), "{format}: {}", process.messages());
-        assert_eq!(process.messages(), "", "{format}: it has nothing to complain of");
+        assert_eq!(process.messages(), "", "{format}: it printed messages");
     }
 }

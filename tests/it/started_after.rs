@@ -1,4 +1,4 @@
-//! Sockets that were in CLOSE_WAIT before the tool was started: what it can know of their age.
+//! Sockets that were in CLOSE_WAIT before the tool started: what it can know of their age.
 
 use crate::support::clock::{self, CONVERSION_NS};
 use crate::support::compare::{Comparison, number, text};
@@ -49,8 +49,8 @@ fn sockets_of_all_families_that_were_there_first_are_reported_once_and_so_is_the
     let tracer = Tracer::start(backend, &["leaks", "--older-than", "1s"]);
     for leak in tracer.wait_for_each("leak", &truths) {
         let mut comparison = Comparison::of("a leak that was there first");
-        // It is old enough for certain only when the tool has seen it for so long, or by the kernel's
-        // own word; either way not before it is one second old.
+        // The tool is sure of an age that it has watched itself, or that the kernel's times prove. Either way it must not
+        // report a socket that is younger than a second.
         comparison.within("close_wait_ns", number(&leak, "close_wait_ns"), &(1_000_000_000..=u64::MAX));
         comparison.finish(&[&leak]);
     }

@@ -1,4 +1,4 @@
-//! `time-wait`: how many sockets there are, and who closed first, against what the kernel and `ss` say of
+//! `time-wait`: how many sockets there are and who closed first, compared with what the kernel and `ss` say of
 //! namespaces in which only the test's own programs run.
 
 use std::io::{Read as _, Write as _};
@@ -48,7 +48,7 @@ fn pids(record: &Value, list: &str) -> Vec<i64> {
     pids
 }
 
-/// A session that watches these namespaces, ended when its last look is sure to have seen everything.
+/// Watches these namespaces during `work`. The last look, at the end of the session, sees all that `work` has done.
 fn watched(backend: Backend, namespaces: &[&Netns], work: impl FnOnce()) -> Session {
     let inodes: Vec<String> = namespaces.iter().map(|netns| netns.inode().to_string()).collect();
     let mut arguments = vec!["time-wait", "--watch", "--interval", "1h"];
@@ -59,7 +59,7 @@ fn watched(backend: Backend, namespaces: &[&Netns], work: impl FnOnce()) -> Sess
 }
 
 fn whoever_closes_first_is_named_on_either_side_and_in_each_namespace(backend: Backend) {
-    // In the first namespace clients close first, in the second the server does; each over both families.
+    // In the first namespace the clients close first, in the second the servers do, over both families each.
     let [clients_close, servers_close] = [(); 2].map(|()| namespace());
     let servers =
         |netns: &Netns, closes: &str| [V4, V6].map(|address| Waiter::serve(netns, at(address), closes));
@@ -143,7 +143,7 @@ fn what_was_closed_before_anybody_looked_has_no_closer_but_candidates() {
     let netns = namespace();
     let hasty = Waiter::serve(&netns, at(V4), "first");
     Waiter::connect(&netns, at(V4), "last", &["--count", "7", "--leave"]).gone();
-    // A second client has a connection open to where the first one closed some.
+    // A second client has an open connection to where the first one has closed some.
     let _patient = Waiter::serve(&netns, at(V6), "last");
     Waiter::connect(&netns, at(V6), "first", &["--count", "9", "--leave"]).gone();
     let open = Waiter::connect(&netns, at(V6), "never", &["--count", "1"]);
@@ -202,9 +202,9 @@ fn sockets_in_fin_wait2_are_told_apart() {
 
 fn a_service_is_recognised_after_it_has_gone() {
     let netns = namespace();
-    // Its port is one that connect() could choose, too.
+    // connect() could choose this port too.
     let service = at("127.0.0.1:40000");
-    // A namespace is found through a process in it.
+    // The tool finds a namespace through a process in it.
     let _present = Waiter::serve(&netns, at(V6), "last");
     let hasty = Waiter::serve(&netns, service, "first");
     Waiter::connect(&netns, service, "last", &["--count", "8", "--leave"]).gone();
@@ -243,14 +243,14 @@ fn two_sides_that_close_at_once_have_both_closed_first() {
         let listener = TcpListener::bind(V4).unwrap();
         let mut client = TcpStream::connect(V4).unwrap();
         let (mut server, _) = listener.accept().unwrap();
-        // What neither reads keeps the other's FIN back, so both are in FIN_WAIT1.
+        // Unread data holds back the other end's FIN, so both are in FIN_WAIT1.
         for stream in [&mut client, &mut server] {
             stream.set_nonblocking(true).unwrap();
             while stream.write(&[0; 65_536]).is_ok() {}
             stream.set_nonblocking(false).unwrap();
             stream.shutdown(Shutdown::Write).unwrap();
         }
-        // The client takes the server's FIN before its own has been acknowledged: CLOSING.
+        // The client receives the server's FIN before its own is acknowledged: CLOSING.
         client.read_to_end(&mut Vec::new()).unwrap();
         assert_eq!(listed_by_ss(&netns, "closing"), 1, "the client is not in CLOSING");
         server.read_to_end(&mut Vec::new()).unwrap();
@@ -302,7 +302,7 @@ fn filters_keep_what_they_say_and_sums_stay_whole() {
 }
 
 fn a_dead_setting_is_found_with_its_file_and_line() {
-    // Planted over /etc/sysctl.d in a mount namespace of the tool's own.
+    // Mounted over /etc/sysctl.d in a mount namespace of the tool's own.
     let planted = tempfile::tempdir().unwrap();
     let text = "# old wisdom\nnet.ipv4.tcp_tw_recycle = 1\nnet.ipv4.tcp_fin_timeout = 15\n";
     std::fs::write(planted.path().join("30-old.conf"), text).unwrap();
@@ -352,7 +352,7 @@ fn sockets_that_went_without_time_wait_are_counted() {
     compared.field(&summary["sysctls"], "tcp_max_tw_buckets", 10);
     let is_said =
         summary["advice"].as_array().unwrap().iter().any(|advice| advice["id"] == "tcp_max_tw_buckets");
-    compared.holds(is_said, || "nothing is said about it".to_owned());
+    compared.holds(is_said, || "there is no advice about it".to_owned());
     compared.finish(&[summary]);
 }
 

@@ -33,10 +33,10 @@ fn server() -> SocketAddr {
 /// How long a socket has to be in TIME_WAIT before its port is taken over, in milliseconds.
 const REUSE_DELAY: &str = "tcp_tw_reuse_delay";
 
-/// Ports from here on, which neither the kernel nor another test gives out.
+/// The first of the ports, which neither the kernel nor another test gives out.
 const FIRST: u16 = 62_000;
 
-/// A namespace with so many ports from [`FIRST`] on, none of which is taken over while it is in TIME_WAIT.
+/// A namespace with `count` ports from [`FIRST`] on, none of which is taken over while it is in TIME_WAIT.
 fn with_ports(count: u16) -> Netns {
     let netns = namespace();
     netns.set("ip_local_port_range", &format!("{FIRST} {}", FIRST + count - 1));
@@ -52,13 +52,13 @@ fn the_ports_run_out_at_the_predicted_moment() {
     let inode = netns.inode().to_string();
     let tracer = Tracer::start_plain(&["time-wait", "--watch", "--interval", "500ms", "--netns", &inode]);
     let client = Waiter::connect(&netns, server(), "first", &["--rate", &PER_SECOND.to_string()]);
-    let told = client.done();
-    assert_eq!(told["is_dry"], true, "{told}");
-    assert_eq!(told["made"], PORTS, "connections that the ports were enough for");
-    let dry_ns = number(&told, "monotonic_ns");
+    let done = client.done();
+    assert_eq!(done["is_dry"], true, "{done}");
+    assert_eq!(done["made"], PORTS, "connections that the ports were enough for");
+    let dry_ns = number(&done, "monotonic_ns");
     let session = tracer.stop();
     session.summary();
-    // The clock of the records is the wall clock; what they say is compared with a moment of the other clock.
+    // Records have wall-clock time; the moment they are compared with is in CLOCK_MONOTONIC.
     let forecasts: Vec<(u64, u64)> = session
         .records
         .iter()
@@ -68,7 +68,7 @@ fn the_ports_run_out_at_the_predicted_moment() {
             Some((at, record["dry_in_ns"].as_u64()?)).filter(|(at, _)| *at < dry_ns)
         })
         .collect();
-    // At the beginning a few connections are no rate, and at the very end a tenth of nothing is nothing.
+    // At the beginning there are too few connections for a rate, and at the very end 10 % of nothing is nothing.
     let judged: Vec<(u64, u64)> = forecasts
         .into_iter()
         .filter(|(at, _)| (2_000_000_000..9_000_000_000).contains(&(dry_ns - at)))
@@ -107,7 +107,8 @@ fn ports_that_somebody_has_are_no_ports_to_choose_from() {
     let netns = with_ports(100);
     netns.set("ip_local_reserved_ports", "62020-62029,30000");
     let _server = Waiter::serve(&netns, server(), "last");
-    // On other addresses and in the other family, listening or only bound: connect() avoids the port.
+    // connect() avoids these ports: they are taken on other addresses and in the other family, by sockets that listen or
+    // are only bound.
     let taken = netns.within(|| {
         let bound = |address: &str| {
             let address: SocketAddr = address.parse().unwrap();
@@ -116,7 +117,7 @@ fn ports_that_somebody_has_are_no_ports_to_choose_from() {
             socket
         };
         let bound = [bound("127.0.0.9:62001"), bound("[::1]:62002")];
-        // UDP has ports of its own, and this one is outside.
+        // UDP has its own ports, and the other one is out of range.
         let other =
             (UdpSocket::bind("127.0.0.1:62003").unwrap(), TcpListener::bind("127.0.0.1:61999").unwrap());
         (TcpListener::bind("127.0.0.9:62000").unwrap(), bound, other)
@@ -127,7 +128,7 @@ fn ports_that_somebody_has_are_no_ports_to_choose_from() {
     let (summary, destinations) = of_namespace(&records, &netns);
     assert_eq!(made, 100 - 10 - 3, "connections that there were ports for");
     let ports = &summary["ports"];
-    // Those that neither listen nor are connected are listed by later kernels only.
+    // Only later kernels list sockets that neither listen nor are connected.
     let bound = if kernel_is_at_least((6, 8)) { 3 } else { 1 };
     assert_eq!((&ports["reserved"], &ports["bound"]), (&Value::from(10), &Value::from(bound)), "{ports}");
     let expected = 100 - 10 - bound;
@@ -139,7 +140,7 @@ fn ports_that_somebody_has_are_no_ports_to_choose_from() {
 fn over_loopback_ports_in_time_wait_are_taken_over_and_do_not_count() {
     let netns = with_ports(100);
     netns.set("tcp_tw_reuse", "2");
-    // Where it cannot be set it is a second.
+    // Where the delay cannot be set, it is a second.
     let rate = if netns.has(REUSE_DELAY) {
         netns.set(REUSE_DELAY, "200");
         "200"
@@ -147,7 +148,7 @@ fn over_loopback_ports_in_time_wait_are_taken_over_and_do_not_count() {
         "60"
     };
     let _server = Waiter::serve(&netns, server(), "last");
-    // A hundred ports last for a hundred connections, unless they are taken over.
+    // Unless they are taken over, a hundred ports are enough for a hundred connections.
     Waiter::connect(&netns, server(), "first", &["--count", "300", "--rate", rate, "--leave"]).gone();
     until("all have been in TIME_WAIT for long enough", || {
         let records = one_look(&netns, &[]);
@@ -172,7 +173,7 @@ fn over_loopback_ports_in_time_wait_are_taken_over_and_do_not_count() {
 }
 
 fn whether_a_port_can_be_taken_over_goes_by_the_addresses_and_the_peers_timestamps() {
-    // An address of this host that is no loopback address, though packets to it stay here.
+    // An address of this host that is not a loopback address, though packets to it stay on the host.
     let netns = with_ports(60);
     let mut add = Command::new("ip");
     add.args(["address", "add", "10.9.9.1/32", "dev", "lo"]);
@@ -184,8 +185,8 @@ fn whether_a_port_can_be_taken_over_goes_by_the_addresses_and_the_peers_timestam
     if netns.has(REUSE_DELAY) {
         netns.set(REUSE_DELAY, "1");
     }
-    let told = Waiter::connect(&netns, server, "first", &[]).done();
-    assert_eq!(told["made"], 60, "with 2 the kernel takes nothing over here: {told}");
+    let done = Waiter::connect(&netns, server, "first", &[]).done();
+    assert_eq!(done["made"], 60, "with 2 the kernel takes nothing over here: {done}");
     let ports = || {
         let records = one_look(&netns, &[]);
         let (_, destinations) = of_namespace(&records, &netns);

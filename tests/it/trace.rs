@@ -1,4 +1,4 @@
-//! `tcptrace trace`: every transition, whole, in order, and timed.
+//! `tcptrace trace`: every transition, complete, in order, with its time.
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -81,8 +81,8 @@ fn check_fields(transition: &Value, family: u8, bracket: std::ops::RangeInclusiv
     for field in ["pid", "tid", "comm"] {
         comparison.present(&transition["oncpu"], field);
     }
-    // What a process does in its own system call is done while it is on the CPU; the rest happens when
-    // a packet arrives, and then anybody may be running.
+    // A transition in a process's own system call happens while it is on the CPU. The others happen when a packet
+    // arrives, and then any process may be running.
     let steps = [("CLOSE", "SYN_SENT"), ("ESTABLISHED", "FIN_WAIT1"), ("CLOSE_WAIT", "LAST_ACK")];
     if steps.contains(&(text(transition, "old_state"), text(transition, "new_state"))) {
         comparison.field(&transition["oncpu"], "pid", program);
@@ -106,9 +106,9 @@ fn both_backends_tell_the_same_transitions() {
     let [btf, tracepoint] = tracers.map(|tracer| {
         let session = tracer.stop();
         session.summary();
-        let mut told: Vec<String> = session.records.iter().filter_map(identify).collect();
-        told.sort();
-        told
+        let mut transitions: Vec<String> = session.records.iter().filter_map(identify).collect();
+        transitions.sort();
+        transitions
     });
     let only = |left: &[String], right: &[String]| -> Vec<String> {
         let right: HashSet<&String> = right.iter().collect();
@@ -117,7 +117,7 @@ fn both_backends_tell_the_same_transitions() {
     assert_eq!(
         btf,
         tracepoint,
-        "only btf tells {:?}; only tracepoint tells {:?}",
+        "only btf has {:?}; only tracepoint has {:?}",
         only(&btf, &tracepoint),
         only(&tracepoint, &btf)
     );
@@ -130,7 +130,7 @@ fn identify(record: &Value) -> Option<String> {
         .then(|| fields.map(|field| format!("{field} {}", record[field])).join(", "))
 }
 
-/// The kernel gives all connections of a listener its cookie, if that has one: asking for it is to give it one.
+/// All connections of an MPTCP listener inherit its cookie if it has one, and asking for its cookie gives it one.
 fn connections_of_one_mptcp_listener_are_told_apart() {
     let socket = || {
         Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP))

@@ -1,7 +1,7 @@
-//! Finds a compiler and a linker for the kernel side, and says what to install when there is none.
+//! Finds a compiler and a linker for the kernel side, and says what to install where one is missing.
 //!
-//! Shared by `xtask` and by `tcptrace/build.rs` (which includes this file by path), so it uses std
-//! only. It never installs, builds or prints anything.
+//! `tcptrace/build.rs` includes this file by its path, so it uses std only. It never installs, builds or prints
+//! anything.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ use std::{env, fmt, fs};
 pub(crate) struct Compiler {
     /// The cargo that belongs to `rustc`.
     pub cargo: PathBuf,
-    /// The compiler itself, not a rustup proxy when that can be told.
+    /// The compiler itself rather than a rustup proxy, where the two can be distinguished.
     pub rustc: PathBuf,
     /// True when `core` has to be built from source (`-Z build-std=core`); false when it is shipped precompiled.
     pub build_std: bool,
@@ -23,11 +23,12 @@ pub(crate) struct Compiler {
 pub(crate) struct Linker {
     /// Its executable.
     pub path: PathBuf,
-    /// The LLVM major it was built against; `None` when cargo did not install it, so that nobody knows.
+    /// The major version of the LLVM it was built against. `None` where cargo did not install it and the version is
+    /// unknown.
     pub llvm: Option<u32>,
 }
 
-/// What stands in the way of compiling the kernel side.
+/// Why the kernel side cannot be compiled.
 #[derive(Debug)]
 pub(crate) enum Missing {
     /// No compiler for the BPF target.
@@ -164,7 +165,7 @@ fn nightly_with_source() -> Option<(PathBuf, PathBuf)> {
 }
 
 fn has_precompiled_core(rustc: &Path) -> bool {
-    // `--print` answers with a path whether or not anything is there.
+    // `--print` prints a path whether or not anything is there.
     output(Command::new(rustc).args(["--print", "target-libdir", "--target", target()]))
         .and_then(|directory| fs::read_dir(directory.trim()).ok())
         .is_some_and(|entries| {

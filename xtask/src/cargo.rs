@@ -1,11 +1,11 @@
-//! Calls to cargo for this workspace. Never decides what is built; the verbs do.
+//! Runs cargo for this workspace. The verbs decide what is built, never this file.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-/// The cargo that runs this program, in the workspace's root.
+/// The cargo that runs this program, with the workspace's root as its directory.
 pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace());
@@ -42,7 +42,7 @@ pub fn examples() -> Result<PathBuf> {
     built.first().and_then(|example| example.parent()).map(Path::to_owned).context("cargo built no example")
 }
 
-/// Builds a file of tests of package tcptrace, optimised, and returns its path.
+/// Builds a test target of package tcptrace, optimised, and returns the path of its binary.
 pub fn test_binary(name: &str) -> Result<PathBuf> {
     let mut command = cargo();
     command.args([
@@ -65,7 +65,7 @@ pub fn test_binary(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("cargo built no tests called {name}"))
 }
 
-/// Runs a cargo that builds; the executables that it made.
+/// Runs a cargo that builds, and returns the executables it has built.
 fn executables(mut command: Command) -> Result<Vec<PathBuf>> {
     let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
     if !output.status.success() {
@@ -78,7 +78,7 @@ fn executables(mut command: Command) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-/// Runs `command` to its end; its exit code is ours.
+/// Runs `command` to its end, and returns whether it succeeded as our exit code.
 pub fn finish(command: &mut Command) -> Result<ExitCode> {
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: a program that leaks five sockets, and tcptrace naming it. Ends by itself and
-//! leaves nothing running.
+//! `cargo xtask demo`: runs a program that leaks five sockets, and tcptrace, which names it. Ends by itself and leaves
+//! nothing running.
 
 use crate::cargo::build;
 use crate::prepare::Prepare;
@@ -20,7 +20,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Shows the problem, the tool's answer, and how the two compare.
+    /// Shows the problem, then the tool's answer to compare with it.
     pub fn execute(self) -> Result<ExitCode> {
         self.prepare.execute()?;
         let [tcptrace, leaky] = build(true, [("--bin", "tcptrace"), ("--example", "leaky")])?;
@@ -48,10 +48,10 @@ impl Demo {
     }
 }
 
-/// The leaking program, once its leaks are there; it is ended when this is dropped.
+/// The leaking program, once it has leaked. Dropping this ends it.
 struct Leaking {
     child: Child,
-    /// Which process holds the sockets, by its own account.
+    /// Which process holds the sockets, as that process says.
     culprit: String,
 }
 
@@ -81,7 +81,7 @@ impl Leaking {
 
 impl Drop for Leaking {
     fn drop(&mut self) {
-        // The end of its input tells it to end, and to end what it started; a signal is for one that does not listen.
+        // At the end of its input the program ends itself and what it has started. The signal is for one that does not.
         drop(self.child.stdin.take());
         for _ in 0..30 {
             if !matches!(self.child.try_wait(), Ok(None)) {
@@ -89,7 +89,7 @@ impl Drop for Leaking {
             }
             sleep(Duration::from_millis(100));
         }
-        // Errors here mean that it is gone already, which is what is wanted.
+        // An error means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! The distribution's package manager, as far as `prepare` needs it. Never decides what to install.
+//! The distribution's package manager, as far as `prepare` needs it. It never decides what to install.
 
 use crate::privilege::{as_root, has_program};
 use anyhow::Result;
@@ -13,7 +13,7 @@ pub enum PackageManager {
 }
 
 impl PackageManager {
-    /// The one of this host, if it is known.
+    /// The package manager of this host, if it is one of these.
     pub fn detect() -> Option<Self> {
         [("apt-get", Self::Apt), ("dnf", Self::Dnf), ("pacman", Self::Pacman)]
             .into_iter()
@@ -38,7 +38,7 @@ impl PackageManager {
         }
     }
 
-    /// Refreshes the list of packages; only apt needs it.
+    /// The command that updates the list of packages, which only apt needs.
     pub fn update(self) -> Result<Option<Command>> {
         if self != Self::Apt {
             return Ok(None);
@@ -48,7 +48,7 @@ impl PackageManager {
         Ok(Some(command))
     }
 
-    /// The command that installs `packages` without asking.
+    /// The command that installs `packages` without asking questions.
     pub fn install(self, packages: &[impl AsRef<str>]) -> Result<Command> {
         let (program, arguments): (_, &[&str]) = match self {
             Self::Apt => ("apt-get", &["install", "-q", "-y", "--no-install-recommends"]),

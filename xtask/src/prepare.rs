@@ -1,7 +1,7 @@
-//! Installs what is needed to build tcptrace and is not there yet, saying what and why first.
+//! Installs what building tcptrace needs and this host lacks, and says first what and why.
 //!
-//! With `--no-install` it only says so and ends with exit code 3. It changes nothing on a host that
-//! has everything, and never replaces a compiler that works.
+//! With `--no-install` it only says so and ends with exit code 3. It changes nothing on a host that has everything, and
+//! never replaces a compiler that works.
 
 use crate::bpf_toolchain::{self, Compiler, Missing};
 use crate::cargo::cargo;
@@ -12,10 +12,10 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The bpf-linker that is known to work with what is in Cargo.lock.
+/// The version of bpf-linker that works with Cargo.lock.
 const BPF_LINKER: &str = "0.13.0";
 
-/// The exit code for a host that lacks something, as tcptrace itself has it.
+/// The exit code for a host that lacks something, the same as tcptrace's own.
 const HOST_LACKS: i32 = 3;
 
 /// Options of every verb that builds.
@@ -27,12 +27,13 @@ pub struct Prepare {
 }
 
 impl Prepare {
-    /// Returns once everything needed to build is there. With `--no-install` and something missing, ends the program.
+    /// Returns once the host has everything that building needs. With `--no-install` and something missing, ends the
+    /// program.
     pub fn execute(&self) -> Result<()> {
         self.install(Wanted::ToBuild)
     }
 
-    /// As [`Prepare::execute`], with the programs that the live tests run beside our own.
+    /// As [`Prepare::execute`], with the programs of others that the live tests run.
     pub fn execute_for_live_tests(&self) -> Result<()> {
         self.install(Wanted::ForLiveTests)
     }
@@ -45,14 +46,14 @@ impl Prepare {
     fn install(&self, wanted: Wanted) -> Result<()> {
         let mut installer = Installer {
             manager: PackageManager::detect(),
-            only_tell: self.no_install,
+            only_show: self.no_install,
             updated: false,
             missing: 0,
         };
         if bpf_toolchain::compilers().is_empty() {
             installer.bpf_compiler()?;
         }
-        // With `--no-install` the compiler may be missing still, and then nobody knows which LLVM to build against.
+        // With `--no-install` the compiler may still be missing, and then the LLVM to build against is unknown.
         match bpf_toolchain::find() {
             Ok(_) => {}
             Err(Missing::Compiler) if self.no_install => {
@@ -71,7 +72,7 @@ impl Prepare {
         if wanted == Wanted::ForOtherKernels {
             installer.virtual_machine()?;
         }
-        if installer.only_tell && installer.missing > 0 {
+        if installer.only_show && installer.missing > 0 {
             eprintln!(
                 "Nothing was installed, because of --no-install. Without it, the above is done for you."
             );
@@ -81,7 +82,7 @@ impl Prepare {
     }
 }
 
-/// What everything has to be there for.
+/// What the host has to be ready for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     ToBuild,
@@ -91,7 +92,7 @@ enum Wanted {
 
 struct Installer {
     manager: Option<PackageManager>,
-    only_tell: bool,
+    only_show: bool,
     updated: bool,
     missing: u32,
 }
@@ -118,7 +119,7 @@ impl Installer {
         self.run(rustup).context(Missing::Compiler)
     }
 
-    /// Installs Debian's compiler, which ships `core` for BPF; false where there is no such package.
+    /// Installs Debian's compiler, which ships `core` for BPF. False where Debian has no such package.
     fn debian_compiler(&mut self) -> Result<bool> {
         let Some(manager @ PackageManager::Apt) = self.manager else { return Ok(false) };
         self.update()?;
@@ -140,9 +141,9 @@ impl Installer {
         if manager != PackageManager::Apt || !has_program("c++") || !compilers.iter().any(has_llvm) {
             self.update()?;
             let offered = |compiler: &Compiler| manager.offers(&format!("llvm-{}-dev", compiler.llvm));
-            // A nightly may be ahead of every LLVM this release packages; its own compiler is not.
+            // A nightly may use a later LLVM than this release packages; Debian's own compiler does not.
             if !compilers.iter().any(offered) && self.debian_compiler()? {
-                if self.only_tell {
+                if self.only_show {
                     return Ok(());
                 }
                 compilers = bpf_toolchain::compilers();
@@ -153,7 +154,7 @@ impl Installer {
             self.run(manager.install(&manager.llvm(compiler.llvm))?)?;
         }
         let (llvm, prefix) = if manager == PackageManager::Apt {
-            // Not there yet with `--no-install`: then any of them shows what the command looks like.
+            // With `--no-install` it is not there yet: any compiler will do to show the command.
             let compiler = compilers.iter().find(|compiler| has_llvm(compiler)).or(compilers.first());
             let llvm = compiler.ok_or(Missing::Compiler)?.llvm;
             (llvm, debian_llvm(llvm))
@@ -170,12 +171,12 @@ impl Installer {
         self.run(install)
     }
 
-    /// What the live tests make networks with, count sockets with, and need a terminal from.
+    /// Installs the programs with which live tests make networks, count sockets and get a terminal.
     fn test_programs(&mut self) -> Result<()> {
         self.programs(&["ip", "ss", "script"], "which live tests run", PackageManager::test_programs)
     }
 
-    /// What boots other kernels.
+    /// Installs what boots other kernels.
     fn virtual_machine(&mut self) -> Result<()> {
         if self.manager != Some(PackageManager::Apt) {
             bail!("other kernels are taken from Debian's archive: use a Debian for it");
@@ -183,7 +184,7 @@ impl Installer {
         self.programs(&kernel::PROGRAMS, "which boots other kernels", |_| &kernel::PACKAGES)
     }
 
-    /// Installs packages unless the programs are all there.
+    /// Installs `packages` unless all `programs` exist.
     fn programs(
         &mut self,
         programs: &[&str],
@@ -212,11 +213,11 @@ impl Installer {
         }
     }
 
-    /// Shows the command, and runs it unless this is only to tell.
+    /// Shows the command, and runs it unless nothing is to be installed.
     fn run(&self, mut command: Command) -> Result<()> {
         let words = in_words(&command);
         println!("  $ {words}");
-        if self.only_tell {
+        if self.only_show {
             return Ok(());
         }
         command.env("DEBIAN_FRONTEND", "noninteractive");
@@ -228,7 +229,7 @@ impl Installer {
     }
 }
 
-/// The command as one would type it.
+/// The command as a user would type it.
 fn in_words(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let variables = command
@@ -239,7 +240,7 @@ fn in_words(command: &Command) -> String {
     variables.chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// Where Debian's llvm-N-dev puts LLVM.
+/// Where Debian's llvm-N-dev installs LLVM.
 fn debian_llvm(major: u32) -> PathBuf {
     format!("/usr/lib/llvm-{major}").into()
 }

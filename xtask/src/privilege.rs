@@ -1,4 +1,4 @@
-//! Commands that need root: through sudo when the user is somebody else. Never stores or asks for a password itself.
+//! Commands that need root, through sudo where the user is not root. Never asks for a password or stores one.
 
 use anyhow::{Result, bail};
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// `program`, to be run as root.
+/// The command that runs `program` as root.
 pub fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
     let program = program.as_ref();
     if is_root() {

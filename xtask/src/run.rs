@@ -1,5 +1,5 @@
-//! `cargo xtask run`: from a fresh clone to a running tcptrace. Becomes tcptrace, so that signals
-//! and the exit code are its own.
+//! `cargo xtask run`: builds and runs tcptrace, from a fresh clone too. The process becomes tcptrace, so that signals
+//! reach it and the exit code is its own.
 
 use crate::cargo::build;
 use crate::prepare::Prepare;
@@ -23,7 +23,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Returns only when something fails before tcptrace starts.
+    /// Returns only where something fails before tcptrace starts.
     pub fn execute(self) -> Result<ExitCode> {
         self.prepare.execute()?;
         let [tcptrace] = build(!self.debug, [("--bin", "tcptrace")])?;

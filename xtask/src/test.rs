@@ -1,5 +1,5 @@
-//! `cargo xtask test`: runs every test, those on the live kernel as root. Leaves none out unless told to, and then
-//! cargo counts it as ignored.
+//! `cargo xtask test`: runs every test, those on the live kernel as root. It leaves none out unless an option says so,
+//! and then cargo counts it as ignored.
 
 use crate::cargo::{cargo, finish};
 use crate::kernel;
@@ -66,7 +66,7 @@ pub fn with_live_tests(arguments: &[OsString]) -> Option<&'static str> {
     (!is_said).then_some("--include-ignored")
 }
 
-/// The variable that tells cargo how to run what it built for this host.
+/// The variable with which cargo runs what it has built for this host.
 fn runner_variable() -> Result<String> {
     let version = Command::new("rustc").arg("-vV").output().context("cannot run rustc -vV")?;
     let version = String::from_utf8_lossy(&version.stdout);

@@ -1,6 +1,6 @@
-//! The director of a case: starts the processes, tells them what to do, and cleans up after them.
+//! Directs a case: starts the processes, sends them requests, and cleans up after them.
 //!
-//! It holds no TCP socket itself. When it goes, by whatever way, its processes go too.
+//! It holds no TCP socket itself. However it ends, its processes end with it.
 
 mod places;
 mod telling;
@@ -18,8 +18,8 @@ use std::collections::VecDeque;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// Longer than any wait of a worker, so that the worker's own account of what it missed arrives.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any wait of a worker, so that the worker can still report what it waited for.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -91,12 +91,12 @@ impl Stage {
         spares: VecDeque<UnixStream>,
     ) -> Result<WorkerId> {
         let channel = Channel::new(stream);
-        channel.limit_waiting(PATIENCE)?;
+        channel.limit_waiting(REPLY_TIMEOUT)?;
         self.members.push(Member { pid, role, channel, spares, gone: false });
         Ok(WorkerId(self.members.len() - 1))
     }
 
-    /// Lets a worker fork; the child inherits everything it has.
+    /// Has a worker fork; the child inherits all its descriptors.
     pub fn fork(&mut self, parent: WorkerId, outlives_parent: bool) -> Result<WorkerId> {
         let Reply::Forked { pid } = self.ask(parent, &Request::Fork { outlives_parent })? else {
             bail!("a fork was asked for");
@@ -125,7 +125,7 @@ impl Stage {
         self.hear(worker).with_context(|| format!("{request:?}"))
     }
 
-    /// For requests that have nothing to answer.
+    /// Sends a request whose reply is only that it is done.
     pub fn order(&mut self, worker: WorkerId, request: &Request) -> Result<()> {
         let reply = self.ask(worker, request)?;
         ensure!(matches!(reply, Reply::Done), "{request:?} was answered by {reply:?}");
@@ -136,7 +136,7 @@ impl Stage {
         Ok(self.member(worker)?.pid)
     }
 
-    /// Lets a worker exit, and waits until its pid is free again.
+    /// Has a worker exit, and waits until its pid is free again.
     pub fn dismiss(&mut self, worker: WorkerId) -> Result<()> {
         self.tell(worker, &Request::Exit)?;
         let member = self.member(worker)?;
@@ -145,7 +145,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Lets every holder close what it holds; the clock readings are from around that.
+    /// Has every holder close what it holds. Returns the clock before and after.
     pub fn release(&mut self) -> Result<(u64, u64)> {
         let before = socket::now_ns();
         for worker in (0..self.members.len()).map(WorkerId) {
@@ -169,7 +169,7 @@ impl Drop for Stage {
                 let _already_dead = rustix::process::kill_process(pid, Signal::KILL);
             }
         }
-        // Orphans come to us one by one, as their parents are reaped.
+        // Orphans become our children one by one, as their parents are reaped.
         while rustix::process::wait(WaitOptions::empty()).is_ok() {}
         self.places.remove();
     }

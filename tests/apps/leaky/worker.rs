@@ -1,4 +1,4 @@
-//! A process of the stage: it does what it is asked, and otherwise nothing.
+//! A process of the stage, which does what requests say and nothing else.
 //!
 //! Workers own all TCP sockets; the stage has none, so it can never be a holder by accident. A worker
 //! has one thread, except for the one that accepts in a named thread, and never forks then.

@@ -1,8 +1,8 @@
-//! What is fuzzed, and what has to hold of any bytes: they are read to an end, and what they say can be written and reads
-//! back the same.
+//! The fuzz targets. Of any bytes has to hold that they are read to an end, and that the records in them can be written
+//! and read back unchanged.
 //!
-//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz TARGET tests/fuzz/corpus/TARGET` looks for bytes that break it; whatever it finds is kept in the corpus.
-//! The corpus is run by the ordinary tests too (`seeds`).
+//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz TARGET tests/fuzz/corpus/TARGET` looks for bytes that break this; what
+//! it finds goes into the corpus, which the ordinary tests run too (`seeds`).
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what must not happen ends the fuzzer")]
 
 use std::{io::Write as _, os::fd::AsRawFd as _, path::PathBuf};
@@ -34,23 +34,23 @@ pub(crate) fn recording(bytes: &[u8]) {
 pub(crate) fn block(bytes: &[u8]) {
     let mut decoder = BlockDecoder::new(Bytes::copy_from_slice(bytes));
     let mut encoder = BlockEncoder::default();
-    let mut told = Vec::new();
+    let mut records = Vec::new();
     while let Ok(Some(item)) = decoder.next() {
-        assert!(told.len() <= bytes.len(), "more records than bytes");
+        assert!(records.len() <= bytes.len(), "more records than bytes");
         if let Item::Record(record) = item {
             encoder.push(&record);
-            told.push(text(&record));
+            records.push(text(&record));
         }
     }
     let written = encoder.finish(&Totals::default()).bytes;
     let mut decoder = BlockDecoder::new(written.slice(HEADER_BYTES..));
-    let mut left = told.iter();
+    let mut left = records.iter();
     while let Some(item) = decoder.next().unwrap() {
         if let Item::Record(record) = item {
             assert_eq!(left.next(), Some(&text(&record)), "read back");
         }
     }
-    assert_eq!(left.next(), None, "all is read back");
+    assert_eq!(left.next(), None, "everything is read back");
 }
 
 /// A line of JSON.

@@ -1,4 +1,4 @@
-//! See `tcptrace_fuzz::line`.
+//! Fuzzes `tcptrace_fuzz::line`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tcptrace_fuzz::line(bytes));

@@ -1,4 +1,4 @@
-//! See `tcptrace_fuzz::recording`.
+//! Fuzzes `tcptrace_fuzz::recording`.
 #![no_main]
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
@@ -8,14 +8,14 @@ fuzz_target!(|bytes: &[u8]| tcptrace_fuzz::recording(bytes));
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     let size = fuzzer_mutate(data, size, max_size);
-    // Damage has to be come upon as well.
+    // One in four stays damaged, because damage has to be tested too.
     if !seed.is_multiple_of(4) {
         repair(&mut data[..size]);
     }
     size
 });
 
-/// Makes the checksums of whatever looks like a block right: without that, no change gets behind them.
+/// Corrects the checksums of whatever looks like a block: otherwise the reader would reject every change there.
 fn repair(bytes: &mut [u8]) {
     const MAGIC: &[u8] = b"\xfftc\x01";
     let mut at = 0;

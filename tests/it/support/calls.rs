@@ -1,4 +1,4 @@
-//! The system calls that a process makes, counted by the kernel in a trace of its own.
+//! Counts the system calls of a process, by a tracing instance of the kernel.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,18 +16,18 @@ static TRACEFS: LazyLock<&Path> = LazyLock::new(|| {
     path
 });
 
-/// Counts as long as it lives.
+/// Counts until it is dropped.
 pub struct Calls {
     instance: PathBuf,
 }
 
 impl Calls {
-    /// Begins to count these calls of a process, all its threads.
+    /// Starts to count these calls of all threads of a process.
     pub fn of(pid: i32, names: &[&str]) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("tcptrace-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let instance = TRACEFS.join("instances").join(name);
-        fs::create_dir(&instance).expect("a trace of its own");
+        fs::create_dir(&instance).expect("a tracing instance");
         let calls = Self { instance };
         let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
         let threads: Vec<String> =
@@ -45,7 +45,7 @@ impl Calls {
         fs::write(&path, value).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 
-    /// How many there were so far.
+    /// The number of calls so far.
     pub fn count(&self) -> usize {
         let trace = fs::read_to_string(self.instance.join("trace")).expect("the trace");
         trace.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()).count()
@@ -54,7 +54,7 @@ impl Calls {
 
 impl Drop for Calls {
     fn drop(&mut self) {
-        // A trace that stays is a nuisance, not a failure.
+        // An instance that stays behind is a nuisance, not a failure.
         let _ = fs::remove_dir(&self.instance);
     }
 }

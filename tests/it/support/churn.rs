@@ -1,4 +1,4 @@
-//! The program that makes many short connections and leaks none of them.
+//! Runs the program that makes many short connections and leaks none of them.
 
 use std::process::Command;
 
@@ -12,14 +12,14 @@ pub const TRANSITIONS: u64 = 10;
 /// Transitions of the listening socket.
 pub const LISTENER_TRANSITIONS: u64 = 2;
 
-/// What the client goes through, and the server.
+/// The states of the client and of the server, in order.
 pub const CLIENT: [&str; 6] = ["CLOSE", "SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "CLOSE"];
 pub const SERVER: [&str; 6] = ["LISTEN", "SYN_RECV", "ESTABLISHED", "CLOSE_WAIT", "LAST_ACK", "CLOSE"];
 
-/// So many connections are a load for the host.
+/// This many connections put the host under load.
 const LOAD: u64 = 1_000;
 
-/// Makes the connections; the pid of the program that made them.
+/// Makes the connections, and returns the pid of the program that made them.
 pub fn churn(connections: u64, port: u16, family: u8) -> i32 {
     let _turn = (connections >= LOAD).then(turn);
     run(&mut command(connections, port, family))

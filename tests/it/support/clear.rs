@@ -1,4 +1,4 @@
-//! `tcptrace clear`, and what it says of each socket.
+//! Runs `tcptrace clear` and finds what it reports about each socket.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -29,11 +29,11 @@ impl From<Ran> for Clear {
     }
 }
 
-/// A command that looks at these sockets only: by their ports, in their namespace.
+/// A command that selects these sockets only, by their ports and namespaces.
 pub fn command(truths: &[Truth], arguments: &[&str]) -> Command {
     let mut command = Command::new(TCPTRACE);
     command.arg("clear").args(arguments);
-    // Each value once: there is room for few.
+    // Each value once: the filter has room for few.
     let options = |truth: &Truth| {
         let Truth { lport, rport, netns, .. } = truth;
         [("--lport", u64::from(*lport)), ("--rport", u64::from(*rport)), ("--netns", *netns)]
@@ -44,7 +44,7 @@ pub fn command(truths: &[Truth], arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end.
+/// Runs it to its end, with JSON Lines as output.
 pub fn clear(truths: &[Truth], arguments: &[&str]) -> Clear {
     Clear::of(command(truths, arguments).args(["--format", "jsonl"]))
 }
@@ -55,7 +55,7 @@ impl Clear {
         Self::from(run_command(command))
     }
 
-    /// The only record about this socket.
+    /// The one record about this socket.
     pub fn record(&self, truth: &Truth) -> &Value {
         match truth.records("cleared", &self.records)[..] {
             [record] => record,
@@ -65,18 +65,18 @@ impl Clear {
         }
     }
 
-    /// The outcome of this socket, and with which exit code it ended.
+    /// The outcome for this socket, and the exit code of the session.
     pub fn outcome(&self, truth: &Truth) -> (&str, Option<i32>) {
         let record = self.record(truth);
         (record["outcome"].as_str().unwrap_or_else(|| panic!("{record} has no outcome")), self.ran.code)
     }
 }
 
-/// The sockets of the host at one moment, in any state but LISTEN and CLOSE.
+/// All sockets of the host at one moment, but for those in LISTEN and CLOSE.
 pub struct Sockets(Vec<Value>);
 
 impl Sockets {
-    /// Looks.
+    /// Lists them.
     pub fn now() -> Self {
         let all = "SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2 CLOSE_WAIT LAST_ACK CLOSING TIME_WAIT";
         let mut command = Command::new(TCPTRACE);
@@ -85,12 +85,12 @@ impl Sockets {
         Self(Clear::of(&mut command).records)
     }
 
-    /// The state of the socket with these addresses; `None` when there is none.
+    /// The state of the socket with these addresses; `None` where no such socket exists.
     pub fn state_of(&self, truth: &Truth) -> Option<&str> {
         self.state(|record| truth.is_about(record))
     }
 
-    /// The state of its peer's end.
+    /// The state of the peer's socket.
     pub fn peers_state(&self, truth: &Truth) -> Option<&str> {
         self.state(|record| truth.is_about_other_end(record) && record["netns"] == truth.netns)
     }

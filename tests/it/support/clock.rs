@@ -1,10 +1,10 @@
-//! The two clocks: records carry wall-clock time, the truth is in CLOCK_MONOTONIC.
+//! Converts between the two clocks: records carry wall-clock time, the truth is in CLOCK_MONOTONIC.
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-/// What the conversion between the clocks may cost. Both sides read them within microseconds, but the
-/// wall clock is steered meanwhile.
+/// The error that converting between the clocks may add. Both sides read them within microseconds, but the wall clock
+/// is steered in between.
 pub const CONVERSION_NS: u64 = 5_000_000;
 
 pub fn monotonic_ns() -> u64 {

@@ -1,4 +1,4 @@
-//! Compares records with the truth, and tells all differences at once: field, expected, actual.
+//! Compares records with the truth, and reports all differences at once: field, expected, actual.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -9,11 +9,11 @@ use super::clock::{self, CONVERSION_NS};
 use super::facts::Facts;
 use super::truth::Truth;
 
-/// The kernel counts the times from which the age of a socket that was there first is told in jiffies,
-/// of ten milliseconds at most.
+/// The age of a socket that existed before the tool is computed from times that the kernel counts in jiffies, of at
+/// most ten milliseconds.
 const JIFFY_NS: u64 = 10_000_000;
 
-/// The differences found about one thing.
+/// Collects what differs about one thing.
 pub struct Comparison {
     about: String,
     wrong: Vec<String>,
@@ -24,7 +24,7 @@ impl Comparison {
         Self { about: about.to_string(), wrong: Vec::new() }
     }
 
-    /// The field has to be there and to have this value.
+    /// Expects the field to exist and to have this value.
     pub fn field(&mut self, record: &Value, field: &str, expected: impl Into<Value>) {
         let expected = expected.into();
         match record.get(field) {
@@ -36,12 +36,12 @@ impl Comparison {
         }
     }
 
-    /// The field has to be there, with any value.
+    /// Expects the field to exist, with any value.
     pub fn present(&mut self, record: &Value, field: &str) {
         self.holds(record.get(field).is_some(), || format!("{field} is missing"));
     }
 
-    /// A number has to lie in a range.
+    /// Expects a number to lie in a range.
     pub fn within(&mut self, what: &str, actual: u64, expected: &RangeInclusive<u64>) {
         self.holds(expected.contains(&actual), || {
             format!("{what}: expected {} to {}, is {actual}", expected.start(), expected.end())
@@ -54,7 +54,7 @@ impl Comparison {
         }
     }
 
-    /// Fails the test if anything is wrong; `records` are shown for context.
+    /// Fails the test if anything differs, and shows `records` for context.
     pub fn finish(self, records: &[&Value]) {
         if self.wrong.is_empty() {
             return;
@@ -63,7 +63,7 @@ impl Comparison {
         panic!("{}:\n- {}\nrecords:\n{}", self.about, self.wrong.join("\n- "), shown.join("\n"));
     }
 
-    /// The fields that every record about a socket has.
+    /// Compares the fields that every record about a socket has.
     pub fn socket(&mut self, record: &Value, truth: &Truth) {
         if let Some(cookie) = truth.cookie {
             self.field(record, "cookie", cookie);
@@ -78,7 +78,7 @@ impl Comparison {
         self.field(record, "rport", truth.rport);
     }
 
-    /// A `leak` whose socket was seen entering CLOSE_WAIT, and that is held through descriptors.
+    /// Compares a `leak` whose socket the tool saw entering CLOSE_WAIT, and whose holders have descriptors of it.
     pub fn leak(&mut self, record: &Value, truth: &Truth) {
         self.socket(record, truth);
         self.field(record, "close_wait_is", "exact");
@@ -93,14 +93,15 @@ impl Comparison {
         self.owners(record, truth);
     }
 
-    /// The age of a socket that was there first, at a moment of CLOCK_MONOTONIC.
+    /// Compares the age, at a time in CLOCK_MONOTONIC, of a socket that existed before the tool.
     pub fn age_at(&mut self, record: &Value, at_ns: u64, truth: &Truth) {
         let age =
             at_ns - CONVERSION_NS - truth.entered_after_ns..=at_ns + CONVERSION_NS - truth.entered_before_ns;
         self.age_within(record, &age);
     }
 
-    /// The true age lies in a range; the record may claim no more, and allow for no less.
+    /// Compares the age with a range that the true one lies in: the lower bound must not exceed it, the upper bound must
+    /// not fall short of it.
     pub fn age_within(&mut self, record: &Value, age: &RangeInclusive<u64>) {
         self.field(record, "close_wait_is", "at_least");
         self.within("close_wait_ns", number(record, "close_wait_ns"), &(0..=age.end() + JIFFY_NS));
@@ -111,7 +112,7 @@ impl Comparison {
         }
     }
 
-    /// The owners are exactly the holders, each with all that identifies it.
+    /// Expects the owners to be exactly the holders, each with all that identifies it.
     pub fn owners(&mut self, record: &Value, truth: &Truth) {
         let owners = record["owners"].as_array().cloned().unwrap_or_default();
         let pids = |list: Vec<i64>| {

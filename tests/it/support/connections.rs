@@ -1,6 +1,6 @@
-//! The transitions of the churn program, sorted into the connections they belong to.
+//! Sorts the transitions of the churn program into the connections they belong to.
 //!
-//! Sorting goes by ports alone, so that both backends can be held to the same account.
+//! It sorts by ports alone, so that it asks the same of both backends.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::churn::{CLIENT, SERVER};
 use super::compare::{Comparison, number, text};
 use super::kernel_is_at_least;
 
-/// The states a socket went through, with the record of each step.
+/// The states that a socket went through: one record for each step.
 pub struct Life {
     pub steps: Vec<Value>,
 }
@@ -23,14 +23,14 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Of all records, those of type `transition` that have this port on one side.
+    /// Sorts the records of type `transition` that have this port on one side.
     pub fn behind(port: u16, records: &[Value]) -> Self {
         let empty = || Life { steps: Vec::new() };
         let mut all = Self { clients: BTreeMap::new(), servers: BTreeMap::new(), listener: empty() };
-        // The first step of a client comes before it has a port: the kernel chooses one afterwards
-        // (tcp_v4_connect). The program connects one after the other, so the order tells whose it is.
+        // A client takes its first step before it has a port: the kernel chooses one afterwards
+        // (tcp_v4_connect). The program connects one after the other, so the order shows which client it is.
         let mut dialling = None;
-        // The first step of a server may come while it is still a copy of its listener; the next one follows at once.
+        // A server may take its first step while it is still a copy of its listener; its next one follows at once.
         let mut arriving = None;
         for record in records.iter().filter(|record| record["type"] == "transition") {
             if record["rport"] == port {
@@ -60,7 +60,7 @@ impl Connections {
         all
     }
 
-    /// Every connection made all its transitions, in order.
+    /// Expects every connection to have made all its transitions, in order.
     pub fn check(&self, expected: usize) {
         assert_eq!(self.clients.len(), expected, "clients seen, by port");
         assert_eq!(self.servers.len(), expected, "servers seen, by port");
@@ -69,7 +69,7 @@ impl Connections {
         self.listener.check(&["CLOSE", "LISTEN", "CLOSE"]);
         assert!(
             self.clients.keys().eq(self.servers.keys()),
-            "the servers speak of other ports than the clients have"
+            "the clients of the servers have other ports than the clients"
         );
     }
 
@@ -78,10 +78,11 @@ impl Connections {
     }
 }
 
-/// Whether a new connection had nothing of its own yet, which only older kernels tell of.
+/// Whether this is the step of a connection that has no port and no cookie of its own yet, which only older kernels
+/// report.
 pub fn is_being_made(record: &Value) -> bool {
     let is_nameless = record["new_state"] == "SYN_RECV" && record["rport"] == 0;
-    assert!(!is_nameless || !kernel_is_at_least((6, 18)), "this kernel tells whose it is: {record}");
+    assert!(!is_nameless || !kernel_is_at_least((6, 18)), "this kernel knows the port by then: {record}");
     is_nameless
 }
 
@@ -95,9 +96,9 @@ impl Life {
         let mut before: Option<&Value> = None;
         for step in &self.steps {
             let dwell = before.map(|before| number(step, "ktime_ns") - number(before, "ktime_ns"));
-            // One that is being made has no cookie, and times may be kept by cookie: that one is told or not.
-            let is_untold = before.is_some_and(is_being_made) && step["dwell_ns"].is_null();
-            if !is_untold {
+            // A connection that is being made has no cookie. Where times are kept by cookie, this one is missing.
+            let is_unknown = before.is_some_and(is_being_made) && step["dwell_ns"].is_null();
+            if !is_unknown {
                 comparison.field(step, "dwell_ns", dwell);
             }
             comparison.holds(!is_being_made(step) || step["cookie"].is_null(), || {

@@ -1,15 +1,15 @@
-//! What /proc says about a process: the truth about the fields that identify an owner.
+//! Reads from /proc the truth about the fields that identify an owner.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-/// What identifies a process; read while it is alive.
+/// What identifies a process that is alive.
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub exe: String,
     pub cmdline: Vec<String>,
     pub uid: u32,
-    /// One in each hierarchy of the host; the tool shows the one that tells most.
+    /// One in each hierarchy of the host; the tool shows the most specific one.
     pub cgroups: Vec<String>,
     /// Seconds since 1970.
     pub started: f64,
@@ -37,7 +37,7 @@ impl Facts {
     }
 }
 
-/// From the start time in clock ticks since boot; proc_pid_stat(5), field 22.
+/// Seconds since 1970, from the start time in clock ticks since boot: proc_pid_stat(5), field 22.
 fn started(stat: &str) -> f64 {
     let fields = stat.rsplit_once(')').expect("a name in parentheses").1;
     let ticks: u32 = fields.split_whitespace().nth(19).and_then(|field| field.parse().ok()).expect("a time");
@@ -47,7 +47,7 @@ fn started(stat: &str) -> f64 {
     seconds(now) - seconds(uptime) + f64::from(ticks) / 100.0
 }
 
-/// Descriptors that a process has open, and how many it may have.
+/// How many descriptors a process has open, and how many it may have.
 pub fn descriptors(pid: i32) -> (u64, u64) {
     let used = fs::read_dir(format!("/proc/{pid}/fd")).expect("a process").count() as u64;
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("a process");

@@ -1,10 +1,10 @@
-//! Judges what was said about a leak whose truth is known: right or wrong, without any degrees.
+//! Judges the records about a leak whose truth is known: right or wrong, nothing in between.
 
 use serde_json::Value;
 
 use super::truth::Truth;
 
-/// Who holds a socket: pids and descriptors, sorted.
+/// Pids of holders and their descriptors, sorted.
 type Holders = Vec<(i64, Vec<i64>)>;
 
 /// Judges all `leak` records about one socket.
@@ -15,7 +15,7 @@ pub fn judge(truth: &Truth, leaks: &[&Value]) -> Result<(), String> {
     judge_reported(truth, truth.is_to_be_reported(), leaks)
 }
 
-/// As [`judge`], for a list of everything in CLOSE_WAIT, in which a legitimate half-close has its place.
+/// As [`judge`], for a list of everything in CLOSE_WAIT, where a legitimate half-close is listed too.
 ///
 /// # Errors
 /// What is wrong.
@@ -27,7 +27,7 @@ fn judge_reported(truth: &Truth, is_to_be_reported: bool, leaks: &[&Value]) -> R
     if !is_to_be_reported {
         return match leaks {
             [] => Ok(()),
-            _ => Err(format!("is no leak and is reported: {}", leaks[0])),
+            _ => Err(format!("is reported but is no leak: {}", leaks[0])),
         };
     }
     let [leak] = leaks else {
@@ -42,8 +42,8 @@ fn judge_reported(truth: &Truth, is_to_be_reported: bool, leaks: &[&Value]) -> R
     let (held, others) = named(leak);
     differ("holders", format!("{held:?}"), format!("{:?}", holders(truth)));
     let expected = truth.verdict.as_deref().unwrap_or_default();
-    // The kernel does not count an end of file that lies unread on an MPTCP connection, so whether it was
-    // read cannot be known: the only right answer is that it is not known.
+    // On an MPTCP connection the kernel does not count an unread end of file, so nobody can know whether it was read:
+    // the only right answer is "not known".
     let is_mptcp = truth.case.starts_with("mptcp");
     let verdict = if is_mptcp { "null".to_owned() } else { format!("{expected:?}") };
     differ("verdict", leak["verdict"].to_string(), verdict);
@@ -54,7 +54,7 @@ fn judge_reported(truth: &Truth, is_to_be_reported: bool, leaks: &[&Value]) -> R
         let expected = if field == "netns" { truth.netns } else { u64::from(truth.family) };
         differ(field, leak[field].to_string(), expected.to_string());
     }
-    // A process that may no longer hold it may be named as the opener, when nobody holds it.
+    // Where nobody holds the socket, the tool may name its opener, which may hold it no longer.
     let opener = truth.opener.as_ref().map(|opener| i64::from(opener.pid));
     let surplus: Vec<i64> =
         others.into_iter().filter(|pid| !held.is_empty() || Some(*pid) != opener).collect();
@@ -87,7 +87,7 @@ fn holders(truth: &Truth) -> Holders {
     holders
 }
 
-/// Those who are said to have a descriptor, and those who are named beside them.
+/// The owners that a record says have a descriptor, and those it names beside them.
 fn named(leak: &Value) -> (Holders, Vec<i64>) {
     let (mut held, mut others) = (Holders::new(), Vec::new());
     for owner in leak["owners"].as_array().into_iter().flatten() {

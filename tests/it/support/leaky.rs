@@ -1,4 +1,4 @@
-//! The program that leaks on purpose and tells the truth about it.
+//! Runs the program that leaks on purpose and prints the truth about it.
 
 use std::io::Write as _;
 use std::process::Command;
@@ -17,7 +17,7 @@ pub struct Leaky {
 }
 
 impl Leaky {
-    /// Builds a case; returns when its sockets are in CLOSE_WAIT.
+    /// Builds a case, and returns when its sockets are in CLOSE_WAIT.
     pub fn start(case: &str, arguments: &[&str]) -> Self {
         Self::try_start(case, arguments).unwrap_or_else(|why| panic!("{why}"))
     }
@@ -55,7 +55,7 @@ impl Leaky {
         truth
     }
 
-    /// Lets the holders close their sockets as they ought to have; CLOCK_MONOTONIC before and after.
+    /// Has the holders close their sockets as they ought to have. Returns CLOCK_MONOTONIC before and after.
     pub fn close(&mut self) -> (u64, u64) {
         writeln!(self.process.stdin(), "close").expect("the leaking program has gone");
         let closed = |lines: &[Value]| lines.iter().find(|line| line["closed"] == true).cloned();

@@ -1,5 +1,5 @@
-//! What the tests share: starting the tool and the test programs, waiting for what they say, and
-//! comparing it with the truth.
+//! What the tests share: they start the tool and the test programs, wait for their output, and compare it with the
+//! truth.
 //!
 //! Nothing here waits without a limit, and no process that is started here outlives its test.
 
@@ -35,16 +35,15 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long anything is waited for. Far more than it takes: the machine may be busy.
+/// The limit of every wait: far more than anything takes, because the machine may be busy.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// The tool.
 pub const TCPTRACE: &str = env!("CARGO_BIN_EXE_tcptrace");
 
-/// A copy of the tool at another place, for users who have no access to where it was built.
+/// Copies the tool to a place that other users have access to.
 ///
-/// A child makes it: a descriptor of our own that is open for writing could be inherited by what another test
-/// starts at this moment, and the kernel executes no file that somebody may write to.
+/// A child copies it: a child of another test could inherit our descriptor that is open for writing, and the kernel
+/// refuses to execute a file that anybody has open for writing.
 pub fn copy_of_the_tool(to: &Path) {
     let status = Command::new("cp").arg(TCPTRACE).arg(to).status().expect("cp");
     assert!(status.success(), "cp {TCPTRACE} {}: {status}", to.display());
@@ -55,7 +54,7 @@ pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/recordings").join(name)
 }
 
-/// A test program, which cargo builds beside the tool.
+/// The path of a test program, which cargo builds beside the tool.
 pub fn example(name: &str) -> PathBuf {
     let path = Path::new(TCPTRACE).with_file_name("examples").join(name);
     assert!(
@@ -81,7 +80,7 @@ pub fn kernel_is_at_least(version: (u32, u32)) -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= version
 }
 
-/// A port that nobody uses, below those that the kernel gives out by itself.
+/// A port that nobody uses, below the kernel's ephemeral ports.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = (std::process::id() % 8_000) as u16;
@@ -91,14 +90,14 @@ pub fn free_port() -> u16 {
         .expect("no port is free")
 }
 
-/// Held by whoever puts the host under load, and by whoever follows everything that happens on it and must
-/// not miss any of it.
+/// A lock for tests that put the host under load, and for tests that trace the whole host and must not lose a
+/// record.
 pub fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A way into the kernel, as `--backend` spells it.
+/// A way into the kernel, as `--backend` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     Btf,
@@ -147,7 +146,7 @@ macro_rules! live_module {
     };
 }
 
-/// Waits until something is so.
+/// Waits until `is_so` holds.
 pub fn until(what: &str, is_so: impl Fn() -> bool) {
     let end = std::time::Instant::now() + LIMIT;
     while !is_so() {

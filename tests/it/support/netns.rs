@@ -1,4 +1,4 @@
-//! A network namespace of the test's own, with a loopback interface that is up.
+//! A network namespace of the test's own, whose loopback interface is up.
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
-/// Goes when the last process in it and this have gone.
+/// The kernel removes the namespace when this is dropped and the last process has left it.
 pub struct Netns(File);
 
 impl Netns {
@@ -19,7 +19,7 @@ impl Netns {
             bring_loopback(true);
             File::open("/proc/thread-self/ns/net").expect("the namespace of a thread")
         };
-        // A thread of its own, because there is no way back.
+        // In a thread of its own, because there is no way back.
         Self(std::thread::spawn(make).join().expect("the thread that makes a namespace"))
     }
 
@@ -27,29 +27,29 @@ impl Netns {
         self.0.metadata().expect("an open file").ino()
     }
 
-    /// Runs something in the namespace.
+    /// Runs `work` in the namespace.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let enter_and_work = || {
             rustix::thread::move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network))
                 .expect("the namespace can be entered");
             work()
         };
-        // A thread of its own, because there is no way back.
+        // In a thread of its own, because there is no way back.
         std::thread::scope(|scope| scope.spawn(enter_and_work).join().expect("the thread in the namespace"))
     }
 
-    /// Whether the kernel has this under /proc/sys/net/ipv4.
+    /// Whether the kernel has this setting under /proc/sys/net/ipv4.
     pub fn has(&self, name: &str) -> bool {
         self.within(|| std::path::Path::new("/proc/sys/net/ipv4").join(name).exists())
     }
 
-    /// Sets something under /proc/sys/net/ipv4 of the namespace.
+    /// Changes a setting of the namespace under /proc/sys/net/ipv4.
     pub fn set(&self, name: &str, value: &str) {
         let path = format!("/proc/sys/net/ipv4/{name}");
         self.within(|| std::fs::write(&path, value)).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
-    /// The command will run in the namespace.
+    /// Has the command run in the namespace.
     pub fn enter<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let file = self.0.try_clone().expect("a descriptor");
         let enter = move || {
@@ -61,7 +61,7 @@ impl Netns {
     }
 }
 
-/// Brings the loopback interface of the calling thread's namespace up, or down.
+/// Brings the loopback interface of this thread's namespace up or down.
 pub fn bring_loopback(up: bool) {
     let any = std::net::UdpSocket::bind("0.0.0.0:0").expect("a socket");
     // SAFETY: ifreq is plain data, for which all zeroes is a value.

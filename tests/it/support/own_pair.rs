@@ -1,5 +1,4 @@
-//! A connection whose both ends the test itself holds, for endings that no program brings about by
-//! behaving well.
+//! A connection of which the test itself holds both ends, for endings that no well-behaved program brings about.
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -18,8 +17,8 @@ pub struct OwnPair {
 }
 
 impl OwnPair {
-    /// Connects over IPv4, and lets the peer end its sending side. The end of file has been read, as a
-    /// leaking program does.
+    /// Connects over IPv4 and has the peer shut down its sending side. The end of file has been read, as leaking
+    /// programs do.
     pub fn half_closed() -> Self {
         let mut pair = Self::unread(&[]);
         let read = std::io::Read::read(&mut &pair.leaked, &mut [0; 1]).expect("the end of file");
@@ -29,7 +28,7 @@ impl OwnPair {
         pair
     }
 
-    /// Connects over IPv4, and lets the peer send this and end its sending side. Nothing has been read.
+    /// Connects over IPv4 and has the peer send `data` and shut down its sending side. Nothing has been read.
     pub fn unread(data: &[u8]) -> Self {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         listener.bind(&SockAddr::from(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
@@ -40,7 +39,7 @@ impl OwnPair {
         let entered_before_ns = monotonic_ns();
         std::io::Write::write_all(&mut &peer, data).unwrap();
         peer.shutdown(std::net::Shutdown::Write).unwrap();
-        // Waiting for more than was sent ends when the FIN is there.
+        // A read of more bytes than were sent returns when the FIN has arrived.
         SockRef::from(&leaked).set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut buffer = vec![MaybeUninit::uninit(); data.len() + 1];
         let peeked = leaked.recv_with_flags(&mut buffer, libc::MSG_PEEK | libc::MSG_WAITALL);
@@ -57,7 +56,7 @@ impl OwnPair {
         Self { leaked, peer, truth }
     }
 
-    /// The peer resets the connection; returns the end that was leaked.
+    /// Has the peer reset the connection, and returns the leaked end.
     pub fn reset(self) -> Socket {
         SockRef::from(&self.peer).set_linger(Some(Duration::ZERO)).unwrap();
         drop(self.peer);

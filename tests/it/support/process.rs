@@ -1,4 +1,4 @@
-//! A child process that ends with the test, also when the test panics.
+//! A child process that ends with the test, even where the test panics.
 
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::LIMIT;
 
-/// How long a child that is asked to end may take for it before it is killed.
-const GRACE: Duration = Duration::from_secs(10);
+/// A test program that has not ended this long after its input did is killed.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Process {
     name: String,
@@ -23,14 +23,14 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a child with pipes on all three streams; its standard output is for the caller to read.
+    /// Starts a child with pipes on all three streams. The caller reads its standard output.
     pub fn start(command: &mut Command) -> (Self, ChildStdout) {
         let name = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: the closure makes one system call and does not allocate.
         unsafe {
             command.pre_exec(|| {
-                // A test binary that is killed drops nothing.
+                // A test binary that is killed runs no destructors.
                 Ok(rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?)
             });
         }
@@ -60,16 +60,16 @@ impl Process {
         kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.name));
     }
 
-    /// What it wrote to standard error so far.
+    /// What the child has written to standard error so far.
     pub fn messages(&self) -> String {
         String::from_utf8_lossy(&self.messages.lock().unwrap()).into_owned()
     }
 
-    /// Waits for the end, and for the last of its messages.
+    /// Waits until the child has ended and its last message is read.
     pub fn wait(&mut self) -> ExitStatus {
-        let status = self.wait_for(LIMIT).unwrap_or_else(|| {
-            panic!("{} does not end; it says on standard error:\n{}", self.name, self.messages())
-        });
+        let status = self
+            .wait_for(LIMIT)
+            .unwrap_or_else(|| panic!("{} does not end; on standard error:\n{}", self.name, self.messages()));
         super::until("standard error ends with the child", || self.listener.is_finished());
         status
     }
@@ -90,9 +90,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The test programs end, and clean up after themselves, when their input ends.
+        // The test programs clean up after themselves and end when their input ends.
         if self.stdin.take().is_some() && self.name.contains("examples/") {
-            let _killed_below_if_it_did_not = self.wait_for(GRACE);
+            let _killed_below_if_it_did_not = self.wait_for(END_TIMEOUT);
         }
         let _already_dead = self.child.kill();
         let _already_reaped = self.child.wait();

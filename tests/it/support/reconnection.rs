@@ -1,5 +1,5 @@
-//! One listener and connections to it from a chosen port, so that a connection can be made again between the
-//! very same ports.
+//! A listener, and connections to it from a chosen port, so that a test can connect again between the same two
+//! ports.
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ impl Listener {
         Self { socket, address }
     }
 
-    /// A connection from this port; 0 lets the kernel choose one.
+    /// Connects from this port; with 0, the kernel chooses one.
     pub fn connect_from(&self, port: u16) -> Connection {
         let far = reusing();
         far.bind(&SockAddr::from(SocketAddr::from(([127, 0, 0, 1], port)))).unwrap();
@@ -50,19 +50,19 @@ fn reusing() -> Socket {
 }
 
 impl Connection {
-    /// The far end sends its FIN; returns when the near one has read it.
+    /// Has the far end send its FIN, and returns when the near one has read it.
     pub fn half_close(&self) {
         self.far.shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(receive(&self.near), Ok(0), "the end of file");
     }
 
-    /// A byte goes there and comes back.
+    /// Whether a byte gets to the near end and another one back.
     pub fn is_sound(&self) -> bool {
         let there = self.far.send(b"?").is_ok() && receive(&self.near) == Ok(1);
         there && self.near.send(b"!").is_ok() && receive(&self.far) == Ok(1)
     }
 
-    /// The near end goes without a trace: no end of it stays in TIME_WAIT.
+    /// Ends the connection by a reset, so that neither end stays in TIME_WAIT. Returns the far end's port.
     pub fn vanish(self) -> u16 {
         let port = self.far.local_addr().unwrap().as_socket().unwrap().port();
         self.near.set_linger(Some(Duration::ZERO)).unwrap();
@@ -72,13 +72,13 @@ impl Connection {
         port
     }
 
-    /// What is known of the near end.
+    /// The truth about the near end.
     pub fn truth(&self) -> Truth {
         Truth::of_ends("connection", &self.near, &self.far)
     }
 }
 
-/// Reads a byte: how many came, or the error that came instead.
+/// Reads a byte: returns how many came, or the error number.
 pub fn receive(socket: &Socket) -> Result<usize, Option<i32>> {
     socket.recv(&mut [MaybeUninit::uninit(); 1]).map_err(|error| error.raw_os_error())
 }

@@ -1,4 +1,4 @@
-//! The tool, running, with its records in files; and reading those back.
+//! The tool, running, with its records in files; and readers of those files.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -16,7 +16,7 @@ use super::process::Process;
 use super::walker::{Walk, is_recording, walk};
 use super::{TCPTRACE, free_port, until};
 
-/// `tcptrace trace` of the connections behind one port, which nothing else uses.
+/// `tcptrace trace` of the connections of one port, which nothing else uses.
 pub struct Recorder {
     pub port: u16,
     pub process: Process,
@@ -26,15 +26,15 @@ pub struct Recorder {
 /// How a session ended.
 pub struct Ended {
     pub code: Option<i32>,
-    /// What it said, but for what it lost.
+    /// Its messages, without the one about lost records.
     pub messages: String,
 }
 
-/// On a host that is out of CPU time the kernel leaves out a few runs of a program, of which it counts most. More than
-/// so many among the transitions of a test would be a fault of the session.
-const LEFT_OUT: u64 = 10;
+/// On a host that is out of CPU time the kernel skips a few runs of a BPF program, and counts most of them. If more are
+/// missing among the transitions of one test, the session is at fault.
+const MOST_SKIPPED: u64 = 10;
 
-/// Of so many transitions that were made, those that reached the session: exactly so many have to be in its files, or be
+/// How many of the transitions that were made reached the session: exactly as many have to be in its files, or be
 /// counted there.
 pub fn received(summary: &Value, made: u64) -> u64 {
     let [records, lost] = ["records", "lost"].map(|field| summary[field].as_u64().expect("a counter"));
@@ -42,13 +42,13 @@ pub fn received(summary: &Value, made: u64) -> u64 {
     records
 }
 
-/// Whether so many are all transitions that were made, but for those that the kernel left out.
-pub fn is_all(told: u64, made: u64) -> bool {
-    (made - LEFT_OUT..=made).contains(&told)
+/// Whether these are all transitions that were made, but for those that the kernel skipped.
+pub fn is_all(received: u64, made: u64) -> bool {
+    (made - MOST_SKIPPED..=made).contains(&received)
 }
 
 impl Recorder {
-    /// Starts a session that writes to these files; returns when all of them have been begun, which is when it is
+    /// Starts a session that writes to these files. Returns when it has begun all of them, which it does once it is
     /// attached.
     pub fn start(outputs: &[&Path], options: &[&str]) -> Self {
         Self::start_on(free_port(), outputs, options)
@@ -81,7 +81,7 @@ impl Recorder {
             }
             until(&format!("{} is begun", output.display()), || {
                 let now = state(output);
-                assert_eq!(recorder.process.messages(), "", "it complains");
+                assert_eq!(recorder.process.messages(), "", "it prints messages");
                 now != before && now.is_some_and(|(_, _, length)| length > 0)
             });
         }
@@ -122,29 +122,29 @@ impl Recorder {
 }
 
 impl Ended {
-    /// Takes what was lost out of what was said: how much that was is for [`received`] to judge.
-    pub fn of(code: Option<i32>, said: &str) -> Self {
-        let others = said.split_inclusive('\n').filter(|line| !line.contains(" lost, most because"));
+    /// Leaves out the message about lost records: [`received`] judges how many may be lost.
+    pub fn of(code: Option<i32>, messages: &str) -> Self {
+        let others = messages.split_inclusive('\n').filter(|line| !line.contains(" lost, most because"));
         Self { code, messages: others.collect() }
     }
 
-    /// It ended well and had nothing to complain of.
+    /// Expects exit code 0 and no message.
     pub fn is_well(&self) {
-        assert_eq!(self.code, Some(0), "the exit code; it said:\n{}", self.messages);
-        assert_eq!(self.messages, "", "it has nothing to complain of");
+        assert_eq!(self.code, Some(0), "the exit code; its messages:\n{}", self.messages);
+        assert_eq!(self.messages, "", "it printed messages");
     }
 
-    /// It ended with this code and a message that says all of `words`.
+    /// Expects this exit code and all of `words` in its messages.
     pub fn says(&self, code: i32, words: &[&str]) {
-        assert_eq!(self.code, Some(code), "the exit code; it said:\n{}", self.messages);
+        assert_eq!(self.code, Some(code), "the exit code; its messages:\n{}", self.messages);
         for word in words {
             assert!(self.messages.contains(word), "the message does not say {word:?}:\n{}", self.messages);
         }
     }
 }
 
-/// Runs `now` or `leaks` with these arguments until there is a leak in the file, and ends it well; its messages.
-pub fn tell_a_leak(arguments: &[&str], jsonl: &Path) -> String {
+/// Runs `now` or `leaks` with these arguments until a leak is in the file, then ends it. Returns its messages.
+pub fn report_a_leak(arguments: &[&str], jsonl: &Path) -> String {
     let mut command = Command::new(TCPTRACE);
     command.args(arguments);
     let is_live = arguments[0] == "leaks";
@@ -153,7 +153,7 @@ pub fn tell_a_leak(arguments: &[&str], jsonl: &Path) -> String {
     }
     let (mut process, _stdout) = Process::start(&mut command);
     if is_live {
-        until("a leak is told", || {
+        until("a leak is in the file", || {
             fs::read_to_string(jsonl).is_ok_and(|text| text.contains("\"type\":\"leak\""))
         });
         process.signal(Signal::INT);
@@ -174,7 +174,7 @@ pub fn content(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// The records of a file of JSON Lines; every line has to be whole.
+/// The records of a file of JSON Lines, in which every line has to be whole.
 pub fn lines(path: &Path) -> Vec<Value> {
     let content = content(path);
     assert!(content.ends_with(b"\n"), "{} ends within a line", path.display());
@@ -222,8 +222,7 @@ fn agree(walk: &Walk, records: &[Value], losses: &Losses, path: &Path) {
     }
 }
 
-/// What identifies a transition among all of a session: no socket goes the same way twice, but that of a
-/// listener.
+/// Identifies a transition in its session: no socket goes the same way twice, but for a listener.
 pub fn identity(record: &Value) -> Option<String> {
     (record["type"] == "transition").then(|| {
         ["cookie", "old_state", "new_state", "lport", "rport"]
@@ -232,25 +231,24 @@ pub fn identity(record: &Value) -> Option<String> {
     })
 }
 
-/// The transitions in these records, each of them once.
+/// The transitions in these records, of which none may occur twice.
 pub fn transitions<'a>(records: impl IntoIterator<Item = &'a Value>) -> HashSet<String> {
     let mut seen = HashSet::new();
     for identity in records.into_iter().filter_map(identity) {
-        assert!(!seen.contains(&identity), "told twice: {identity}");
+        assert!(!seen.contains(&identity), "recorded twice: {identity}");
         seen.insert(identity);
     }
     seen
 }
 
-/// Of the sockets that a load made, those of which something is missing, and what is there: for the message of a test that
-/// fails.
+/// Describes the sockets of a load that lack transitions, for the message of a test that fails.
 pub fn gaps<'a>(records: impl IntoIterator<Item = &'a Value>) -> String {
     let mut steps: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for record in records.into_iter().filter(|record| record["type"] == "transition") {
         let [old, new] = ["old_state", "new_state"].map(|field| record[field].as_str().unwrap_or_default());
-        let told =
+        let step =
             format!("{old}>{new} of {}>{} at {}", record["lport"], record["rport"], record["ktime_ns"]);
-        steps.entry(record["cookie"].to_string()).or_default().push(told);
+        steps.entry(record["cookie"].to_string()).or_default().push(step);
     }
     let listeners = steps.values().flatten().filter(|step| step.contains("LISTEN of")).count();
     let (first, last) = (steps.first_key_value(), steps.last_key_value());
@@ -260,7 +258,7 @@ pub fn gaps<'a>(records: impl IntoIterator<Item = &'a Value>) -> String {
     )
 }
 
-/// The files in a directory, in the order of their names.
+/// The files in a directory, sorted by name.
 pub fn files(directory: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> =
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();

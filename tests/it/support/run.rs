@@ -1,4 +1,4 @@
-//! Runs the tool to its end, for what it answers at once.
+//! Runs the tool to its end, for commands that end by themselves.
 
 use std::process::Command;
 
@@ -12,12 +12,12 @@ pub struct Ran {
     pub messages: String,
 }
 
-/// Runs `tcptrace` with these arguments; it has to end by itself.
+/// Runs `tcptrace` with these arguments until it ends by itself.
 pub fn run(arguments: &[&str]) -> Ran {
     run_command(Command::new(TCPTRACE).args(arguments))
 }
 
-/// As [`run`], with a command that was prepared by the caller.
+/// As [`run`], with a command that the caller has prepared.
 pub fn run_command(command: &mut Command) -> Ran {
     let (mut process, mut stdout) = Process::start(command);
     let reader = std::thread::spawn(move || {
@@ -35,10 +35,10 @@ pub fn run_command(command: &mut Command) -> Ran {
 }
 
 impl Ran {
-    /// It ended with this code and a message that says all of `words`, and did not fall over.
+    /// Expects this exit code, all of `words` in its messages, nothing on standard output, and no panic.
     pub fn refuses(&self, code: i32, words: &[&str]) {
         let Self { messages, .. } = self;
-        assert_eq!(self.code, Some(code), "the exit code; it said:\n{messages}");
+        assert_eq!(self.code, Some(code), "the exit code; its messages:\n{messages}");
         assert!(!messages.contains("panicked"), "it panicked:\n{messages}");
         assert!(!messages.contains("stack backtrace"), "it shows a backtrace:\n{messages}");
         for word in words {

@@ -1,4 +1,4 @@
-//! SOCK_DESTROY, as `ss --kill` sends it.
+//! Destroys a socket by SOCK_DESTROY, as `ss --kill` does.
 
 use std::net::IpAddr;
 

@@ -1,6 +1,6 @@
-//! The lines that a child prints, as they come, and waiting for one of them.
+//! Reads the lines that a child prints, in a thread, and waits for one of them.
 //!
-//! A thread reads; a test that waits for something that never comes fails with what came instead.
+//! A test that waits for a line that never comes fails and shows what came instead.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::LIMIT;
 
-/// How much of what came instead is shown.
+/// How many of the last lines are shown.
 const SHOWN: usize = 60;
 
-/// JSON lines; one that is no JSON is kept as a string, so that a test can complain of it.
+/// JSON Lines. A line that is no JSON is kept as a string, so that a test can object to it.
 pub struct Stream {
     shared: Arc<Shared>,
 }
@@ -31,7 +31,7 @@ struct Heard {
 }
 
 impl Stream {
-    /// Begins to read.
+    /// Starts to read.
     pub fn of(output: impl Read + Send + 'static) -> Self {
         let shared = Arc::new(Shared::default());
         let heard = Arc::clone(&shared);
@@ -51,7 +51,7 @@ impl Stream {
     /// Waits until `look` finds what it wants among all lines so far.
     ///
     /// # Errors
-    /// What came instead, when the limit has passed or the child will say no more.
+    /// What came instead, when the limit has passed or the output has ended.
     pub fn wait<T>(&self, mut look: impl FnMut(&[Value]) -> Option<T>) -> Result<T, String> {
         let until = Instant::now() + LIMIT;
         let mut heard = self.shared.heard.lock().unwrap();
@@ -68,7 +68,7 @@ impl Stream {
         }
     }
 
-    /// Waits for the end; everything that came.
+    /// Waits for the end of the output, and returns all lines.
     ///
     /// # Errors
     /// As for [`Stream::wait`].

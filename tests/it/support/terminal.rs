@@ -1,5 +1,5 @@
-//! A program that is asked questions on a terminal of its own: standard input and standard error are one,
-//! standard output is a pipe.
+//! Runs a program on a terminal of its own and answers its questions. The terminal is its standard input and
+//! standard error; standard output is a pipe.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -15,7 +15,7 @@ pub struct Terminal {
     screen: Arc<Mutex<Vec<u8>>>,
 }
 
-/// What it left behind.
+/// How the program ended.
 pub struct Left {
     pub code: Option<i32>,
     pub output: String,
@@ -23,20 +23,19 @@ pub struct Left {
 }
 
 impl Terminal {
-    /// Starts the program.
     pub fn start(command: &mut Command) -> Self {
         let (master, slave) = open();
         let input = slave.try_clone().expect("a descriptor");
         command.stdin(input).stderr(slave).stdout(Stdio::piped());
         let child = command.spawn().expect("the program");
-        // The command keeps the terminal open too, which would never end then.
+        // Otherwise the command would keep the terminal open, and reading it would never end.
         command.stdin(Stdio::null()).stderr(Stdio::null());
         let keyboard = File::from(master);
         let (mut shown, screen) = (keyboard.try_clone().expect("a descriptor"), Arc::default());
         let heard: Arc<Mutex<Vec<u8>>> = Arc::clone(&screen);
         std::thread::spawn(move || {
             let mut some = [0; 4096];
-            // Ends with an error when the program has closed its side.
+            // The read fails when the program has closed its side.
             while let Ok(count @ 1..) = shown.read(&mut some) {
                 heard.lock().unwrap().extend_from_slice(&some[..count]);
             }
@@ -48,12 +47,12 @@ impl Terminal {
         String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned()
     }
 
-    /// Waits until this stands on the screen.
+    /// Waits until `text` is on the screen.
     pub fn wait_for(&self, text: &str) {
         until(&format!("{text:?} is shown; there is\n{}", self.screen()), || self.screen().contains(text));
     }
 
-    /// Types a line, and waits for the end.
+    /// Types a line, and waits until the program has ended.
     pub fn answer(mut self, line: &str) -> Left {
         writeln!(self.keyboard, "{line}").expect("a terminal");
         let mut output = String::new();
@@ -70,7 +69,7 @@ impl Drop for Terminal {
     }
 }
 
-/// Both ends of a new terminal.
+/// Opens a new terminal, and returns both its ends.
 fn open() -> (OwnedFd, OwnedFd) {
     let (mut master, mut slave) = (-1, -1);
     let (name, attributes, size) = (std::ptr::null_mut(), std::ptr::null(), std::ptr::null());

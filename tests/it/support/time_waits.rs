@@ -1,4 +1,4 @@
-//! Namespaces for tests of `time-wait`, what the kernel and `ss` say of them, and what the tool does.
+//! Namespaces for tests of `time-wait`, and what the kernel, `ss` and the tool report about them.
 
 use std::process::Command;
 
@@ -7,15 +7,15 @@ use serde_json::Value;
 use super::netns::Netns;
 use super::run::{Ran, run};
 
-/// A namespace in which TIME_WAIT lasts. On a busy machine a FIN may be sent twice, and the answer to the second one,
-/// which finds no socket any more, would end TIME_WAIT by a reset (RFC 1337).
+/// A namespace in which no reset ends TIME_WAIT early. On a busy machine a FIN may be sent twice; the second one finds
+/// no socket, and the reset that answers it would end TIME_WAIT (RFC 1337).
 pub fn namespace() -> Netns {
     let netns = Netns::new();
     netns.set("tcp_rfc1337", "1");
     netns
 }
 
-/// `tw` of the namespace's sockstat: minisockets in TIME_WAIT and in FIN_WAIT2.
+/// The `tw` of the namespace's sockstat: its minisockets in TIME_WAIT and in FIN_WAIT2.
 pub fn minisockets(netns: &Netns) -> u64 {
     let text = netns.within(|| std::fs::read_to_string("/proc/thread-self/net/sockstat").expect("sockstat"));
     let line = text.lines().find(|line| line.starts_with("TCP:")).expect("a line about TCP");
@@ -39,7 +39,7 @@ pub fn records(ran: &Ran) -> Vec<Value> {
     ran.output.lines().map(parse).collect()
 }
 
-/// One look at a namespace.
+/// Looks once at a namespace, and returns the records.
 pub fn one_look(netns: &Netns, arguments: &[&str]) -> Vec<Value> {
     let inode = netns.inode().to_string();
     let ran = run(&[&["time-wait", "--format", "jsonl", "--netns", &inode], arguments].concat());
@@ -47,7 +47,7 @@ pub fn one_look(netns: &Netns, arguments: &[&str]) -> Vec<Value> {
     records(&ran)
 }
 
-/// The summary of a namespace, and the destinations before it.
+/// The last summary of a namespace, and the destinations that belong to it.
 pub fn of_namespace<'a>(records: &'a [Value], netns: &Netns) -> (&'a Value, Vec<&'a Value>) {
     let of = |kind: &str| {
         let is_of = |record: &&Value| record["type"] == kind && record["netns"] == netns.inode();
@@ -60,7 +60,7 @@ pub fn of_namespace<'a>(records: &'a [Value], netns: &Netns) -> (&'a Value, Vec<
     (summary, destinations)
 }
 
-/// The destination with this port: of the peer, or of the service.
+/// The destination with this port, on the side that `field` names.
 pub fn with_port<'a>(destinations: &[&'a Value], field: &str, port: u16) -> &'a Value {
     let found = destinations.iter().find(|record| record[field] == port).copied();
     found.unwrap_or_else(|| panic!("nothing with {field} {port} in {destinations:#?}"))

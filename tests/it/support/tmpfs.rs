@@ -1,4 +1,4 @@
-//! A small file system of the test's own, which fills up.
+//! A small file system of the test's own, which the test can fill.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub struct Tmpfs {
 }
 
 impl Tmpfs {
-    /// One that takes so many bytes.
+    /// Mounts one that holds this many bytes.
     pub fn of(bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();

@@ -1,4 +1,4 @@
-//! The tool, running, and the records it prints.
+//! The tool, running, and the records it prints to standard output.
 
 use std::process::Command;
 
@@ -23,7 +23,7 @@ pub struct Session {
 }
 
 impl Tracer {
-    /// Starts a session; returns when it is attached.
+    /// Starts a session, and returns when it is attached.
     pub fn start(backend: Backend, arguments: &[&str]) -> Self {
         Self::start_plain(&[arguments, &["--backend", backend.name()]].concat())
     }
@@ -33,7 +33,7 @@ impl Tracer {
         let (process, stdout) =
             Process::start(Command::new(TCPTRACE).args(arguments).args(["--format", "jsonl"]));
         let tracer = Self { process, output: Stream::of(stdout) };
-        // The header is written when everything is attached.
+        // The tool writes the header when everything is attached.
         tracer.wait_for("the header", |record| record["type"] == "header");
         tracer
     }
@@ -42,12 +42,12 @@ impl Tracer {
         self.process.signal(signal);
     }
 
-    /// Waits for the first record that is wanted.
+    /// Waits for the first record that `wanted` accepts.
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.wait(what, |records| records.iter().find(|record| wanted(record)).cloned())
     }
 
-    /// Waits for a record of this type about each of the sockets, in their order.
+    /// Waits for a record of this type about each socket, and returns them in the order of the sockets.
     pub fn wait_for_each(&self, kind: &str, truths: &[Truth]) -> Vec<Value> {
         let index = Index::of(truths);
         let mut found: Vec<Option<Value>> = vec![None; truths.len()];
@@ -94,9 +94,9 @@ impl Tracer {
 }
 
 impl Session {
-    /// The last record, which has to be the summary; the exit code has to be 0.
+    /// The last record, which has to be the summary. The exit code has to be 0.
     pub fn summary(&self) -> &Value {
-        assert_eq!(self.code, Some(0), "the exit code; it said:\n{}", self.messages);
+        assert_eq!(self.code, Some(0), "the exit code; its messages:\n{}", self.messages);
         let last = self.records.last().expect("a session has records");
         assert_eq!(last["type"], "summary", "the last record is {last}");
         last

@@ -1,4 +1,4 @@
-//! The truth about a leaked socket, as the program that leaked it tells it.
+//! The truth about a leaked socket, as the program that leaked it prints it.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -73,7 +73,7 @@ impl Truth {
         }
     }
 
-    /// Whether a record speaks of this socket: by its addresses, in its namespace if that is known.
+    /// Whether a record is about this socket: it has its addresses, and its namespace if that is known.
     pub fn is_about(&self, record: &Value) -> bool {
         let same_netns = record["netns"].is_null() || record["netns"] == self.netns;
         same_netns
@@ -83,7 +83,7 @@ impl Truth {
             && record["raddr"] == self.raddr.as_str()
     }
 
-    /// Whether a record speaks of the peer's end of the connection.
+    /// Whether a record is about the peer's end of the connection.
     pub fn is_about_other_end(&self, record: &Value) -> bool {
         record["lport"] == self.rport
             && record["rport"] == self.lport
@@ -91,13 +91,13 @@ impl Truth {
             && record["raddr"] == self.laddr.as_str()
     }
 
-    /// The records of one type that speak of this socket.
+    /// The records of one type about this socket.
     pub fn records<'a>(&self, kind: &str, records: &'a [Value]) -> Vec<&'a Value> {
         records.iter().filter(|record| record["type"] == kind && self.is_about(record)).collect()
     }
 
-    /// Whether the tool is to report it: a legitimate half-close is no leak, and neither is a socket
-    /// that was closed in time.
+    /// Whether the tool has to report it: a legitimate half-close is no leak, and neither is a socket that was closed in
+    /// time.
     pub fn is_to_be_reported(&self) -> bool {
         self.verdict.as_ref().is_some_and(|verdict| verdict != "half_open")
     }
@@ -109,7 +109,7 @@ impl Truth {
     }
 }
 
-/// Finds, among many, the truth that a record speaks of.
+/// Finds, among many, the truth that a record is about.
 pub struct Index<'a> {
     truths: &'a [Truth],
     by_addresses: HashMap<String, Vec<usize>>,

@@ -1,4 +1,4 @@
-//! A server and a client in a namespace, of which one closes first.
+//! Runs a server or a client in a namespace, of which one closes first.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -10,21 +10,21 @@ use super::netns::Netns;
 use super::process::Process;
 use super::stream::Stream;
 
-/// One of the two.
+/// One of the two, running.
 pub struct Waiter {
     process: Process,
     output: Stream,
 }
 
 impl Waiter {
-    /// A server that closes `first`, `last` or `never`; returns when it listens.
+    /// Starts a server that closes `first`, `last` or `never`, and returns when it listens.
     pub fn serve(netns: &Netns, at: SocketAddr, closes: &str) -> Self {
         let waiter = Self::start(netns, &["serve", "--at", &at.to_string(), "--closes", closes]);
-        waiter.told("listens");
+        waiter.wait_for("listens");
         waiter
     }
 
-    /// A client that makes connections, begins at once, and stays when it is done.
+    /// Starts a client, which connects at once and stays when it is done.
     pub fn connect(netns: &Netns, to: SocketAddr, closes: &str, more: &[&str]) -> Self {
         let to = to.to_string();
         Self::start(netns, &[&["connect", "--to", &to, "--closes", closes], more].concat())
@@ -44,13 +44,13 @@ impl Waiter {
 
     /// Waits until the client has made its connections.
     pub fn done(&self) -> Value {
-        self.told("done")
+        self.wait_for("done")
     }
 
-    fn told(&self, what: &str) -> Value {
-        let told = |lines: &[Value]| lines.iter().find(|line| line[what] == true).cloned();
-        self.output.wait(told).unwrap_or_else(|came| {
-            panic!("waiter does not say that it is {what:?}: {came}\n{}", self.process.messages())
+    fn wait_for(&self, what: &str) -> Value {
+        let line = |lines: &[Value]| lines.iter().find(|line| line[what] == true).cloned();
+        self.output.wait(line).unwrap_or_else(|came| {
+            panic!("waiter does not print {what:?}: {came}\n{}", self.process.messages())
         })
     }
 

@@ -1,20 +1,20 @@
-//! The kernel's own account of what a BPF program costs: run_time_ns and run_cnt.
+//! The kernel's statistics of what a BPF program costs: run_time_ns and run_cnt.
 //!
-//! Keeping the account costs something itself, so it is kept only while a [`Accounting`] lives, and
-//! never during a run whose speed is measured.
+//! Keeping them costs time itself, so they are on only while an [`Accounting`] lives, and never during a run whose speed
+//! is measured.
 
 use anyhow::{Context, Result};
 use std::fs;
 
 const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
-/// Keeps the account on; dropping it restores what was there.
+/// Keeps the statistics on. Dropping it restores the previous setting.
 pub struct Accounting {
     before: String,
 }
 
 impl Accounting {
-    /// Needs Linux 5.1, where the switch came.
+    /// Needs Linux 5.1, which introduced the switch.
     pub fn start() -> Result<Self> {
         let before = fs::read_to_string(SWITCH).with_context(|| format!("cannot read {SWITCH}"))?;
         fs::write(SWITCH, "1").with_context(|| format!("cannot write {SWITCH} (root?)"))?;
@@ -30,7 +30,7 @@ impl Drop for Accounting {
     }
 }
 
-/// What one program has cost since it was loaded, or between two such moments.
+/// What one program has cost since it was loaded, or between two moments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cost {
     pub program: u32,
@@ -38,8 +38,8 @@ pub struct Cost {
     pub kind: u32,
     pub nanoseconds: u64,
     pub runs: u64,
-    /// Runs that the kernel left out, because the program was running on that CPU already; counted even
-    /// without an [`Accounting`], since Linux 5.12.
+    /// Runs that the kernel skipped because the program was already running on that CPU. Linux 5.12 and later count them
+    /// even without an [`Accounting`].
     pub nested: u64,
 }
 

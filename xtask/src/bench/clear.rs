@@ -1,5 +1,5 @@
-//! `cargo xtask bench clear`: how long `tcptrace clear` takes to end very many leaked sockets, in both
-//! ways. Ends only what it has had leaked itself: the processes are named to it.
+//! `cargo xtask bench clear`: measures how long `tcptrace clear` takes to end very many leaked sockets, by both methods.
+//! It ends only the sockets of its own leaking processes, which it selects by pid.
 
 use super::leaking::Leaking;
 use super::now::spread;
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-/// What ending them is to stay below.
+/// The goal: ending them takes less than this.
 const GOAL_MILLISECONDS: f64 = 2000.0;
 
 /// Arguments of `cargo xtask bench clear`.
@@ -28,7 +28,7 @@ pub struct Clear {
 }
 
 impl Clear {
-    /// Leaks and ends in turns, and prints.
+    /// Leaks sockets and ends them, by both methods in turn, and prints the times.
     pub fn measure(&self) -> Result<ExitCode> {
         let [tcptrace, leaky] = build(true, [("--bin", "tcptrace"), ("--example", "leaky")])?;
         let mut ways = ["destroy", "shutdown"].map(|method| (method, Vec::new()));
@@ -54,7 +54,7 @@ impl Clear {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Ends everything that these processes hold; how long it took.
+    /// Ends everything that these processes hold, and returns how long that took.
     fn time(&self, tcptrace: &Path, method: &str, holders: &[u32]) -> Result<f64> {
         let mut command = Command::new(tcptrace);
         command.args(["clear", "--yes", "--older-than", "0s", "--format", "jsonl", "--method", method]);

@@ -1,4 +1,4 @@
-//! What is measured: ourselves, an empty program, and the other tools that are installed. Runs nothing.
+//! What is measured: tcptrace, an empty program, and the other tools that are installed. Runs nothing.
 
 use super::Programs;
 use crate::privilege::has_program;
@@ -11,41 +11,41 @@ pub struct Configuration {
     pub name: String,
     pub program: PathBuf,
     pub arguments: Vec<String>,
-    /// What asks it to end.
+    /// The signal that ends it.
     pub signal: Signal,
-    /// Where its records go, when they are in our JSON Lines.
+    /// The file of its records, where they are our JSON Lines.
     pub records: Option<PathBuf>,
-    /// Who says how many records were lost.
+    /// Where it says how many records it lost.
     pub loss: Loss,
-    /// True when every transition must be among them.
+    /// Whether its records have to include every transition.
     pub every_transition: bool,
 }
 
 impl Configuration {
-    /// Whether it is to be measured: one of the words of `--only` is in its name, or there are none.
+    /// Whether to measure it: its name contains one of the words of `--only`, or there are none.
     pub fn is_among(&self, only: &[String]) -> bool {
         only.is_empty() || only.iter().any(|word| self.name.contains(word))
     }
 }
 
-/// Where a tracer tells what it lost.
+/// Where a tracer says what it lost.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
     /// It has no records.
     Nowhere,
     /// In the summary at the end of its records.
     Summary,
-    /// On standard error, when there was any.
+    /// On standard error, if it lost any.
     Complaint,
 }
 
-/// A tool that is not here, and the package of Debian that has it.
+/// A tool that is not installed, and Debian's package of it.
 pub struct Absent {
     pub name: &'static str,
     pub package: &'static str,
 }
 
-/// All configurations but "nothing", and what is not installed.
+/// All configurations but "nothing", and the tools that are not installed.
 pub fn all(programs: &Programs) -> (Vec<Configuration>, Vec<Absent>) {
     let scratch = programs.scratch.path();
     let mut present: Vec<Configuration> = ["btf", "tracepoint"]
@@ -112,7 +112,7 @@ fn other(name: &str, arguments: &[&str]) -> Configuration {
         name: name.into(),
         program: name.into(),
         arguments: arguments.iter().map(ToString::to_string).collect(),
-        // The one that every one of them takes for the end of its work.
+        // The signal that all of them end on.
         signal: Signal::INT,
         records: None,
         loss: Loss::Complaint,

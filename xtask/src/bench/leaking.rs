@@ -1,5 +1,4 @@
-//! Very many leaked sockets in very many processes, made by tests/apps/leaky. Measures nothing, and
-//! leaves no process behind.
+//! Has tests/apps/leaky leak very many sockets in very many processes. Measures nothing, and leaves no process behind.
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, from_str};
@@ -7,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// The program that leaks, with everything in CLOSE_WAIT. Dropping it kills it.
+/// The leaking program, with all its sockets in CLOSE_WAIT. Dropping it kills it.
 pub struct Leaking {
     child: Child,
     holders: Vec<u32>,
@@ -48,9 +47,9 @@ impl Leaking {
         &self.holders
     }
 
-    /// Asks it to end, and its processes with it, and waits.
+    /// Ends it and its processes, and waits.
     pub fn end(mut self) -> Result<()> {
-        // The end of its input is what it ends at.
+        // It ends at the end of its input.
         drop(self.child.stdin.take());
         let status = self.child.wait().context("cannot wait for the program that leaks")?;
         if !status.success() {
@@ -62,7 +61,7 @@ impl Leaking {
 
 impl Drop for Leaking {
     fn drop(&mut self) {
-        // Errors mean that it has ended, which is what is wanted.
+        // An error means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

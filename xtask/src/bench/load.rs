@@ -1,30 +1,30 @@
-//! The load: short connections over loopback, made by tests/apps/churn.rs. Measures nothing itself
-//! but repeats what that program says.
+//! The load: tests/apps/churn.rs makes short connections over loopback. Measures nothing itself, but repeats what that
+//! program prints.
 
 use super::Programs;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::process::{Child, Command, Stdio};
 
-/// The CPU of the load; tracers have another.
+/// The CPU of the load; tracers run on another.
 const CPU: &str = "0";
 
 /// Transitions of one connection, both ends together.
 pub const TRANSITIONS: u64 = 10;
 
-/// What a load says of itself.
+/// What a load prints about itself.
 pub struct Load {
     pub nanoseconds: f64,
     pub per_second: f64,
     pub port: u64,
 }
 
-/// Makes `connections` connections on CPU 0 and waits for the end.
+/// Makes `connections` connections on CPU 0, and waits for the end.
 pub fn run(programs: &Programs, connections: u64) -> Result<Load> {
     finish(start(programs, connections, true)?)
 }
 
-/// Starts a load, on CPU 0 or wherever there is room.
+/// Starts a load, on CPU 0 or on any.
 pub fn start(programs: &Programs, connections: u64, pinned: bool) -> Result<Child> {
     let mut command = Command::new(&programs.churn);
     command.args(["--connections", &connections.to_string()]);

@@ -1,8 +1,8 @@
-//! How much memory a process has held, as the kernel counts it. What BPF maps take is not part of it.
+//! The peak memory of a process, as the kernel counts it. That does not include BPF maps.
 
 use std::fs::read_to_string;
 
-/// The most that it has held so far, in bytes; `None` once it has ended.
+/// Its peak resident memory so far, in bytes; `None` once it has ended.
 pub fn peak(pid: u32) -> Option<u64> {
     parse(&read_to_string(format!("/proc/{pid}/status")).ok()?)
 }

@@ -1,8 +1,7 @@
-//! `cargo xtask bench`: what tracing costs on this machine, in interleaved rounds, as ratios.
+//! `cargo xtask bench`: measures what tracing costs on this machine, in interleaved rounds, as ratios.
 //!
-//! The load runs on CPU 0, the tracer on CPU 1, so that what slows the load is the work in the
-//! kernel and the waking of the reader. Nothing here judges the numbers, but that `now` says whether
-//! it met its goals.
+//! The load runs on CPU 0 and the tracer on CPU 1, so that only the work in the kernel and the waking of the reader slow
+//! the load down. The numbers are for the reader to judge; only verbs that have goals say whether they met them.
 
 mod bpf_stats;
 mod clear;
@@ -26,7 +25,7 @@ use rustix::process::setpriority_process;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// As `nice` counts.
+/// As `nice` counts: the lowest number is the highest priority.
 const HIGHEST_PRIORITY: i32 = -20;
 
 /// Arguments of `cargo xtask bench`.
@@ -66,7 +65,7 @@ enum What {
     Clear(clear::Clear),
 }
 
-/// The programs that are run, and a directory for what they write.
+/// The programs to run, and a directory for what they write.
 struct Programs {
     tcptrace: PathBuf,
     churn: PathBuf,
@@ -96,7 +95,7 @@ impl Bench {
         let scratch = tempfile::tempdir().context("cannot make a temporary directory (TMPDIR?)")?;
         let programs = Programs { tcptrace, churn, floor, exchanges: self.exchanges, scratch };
         mount_tracefs()?;
-        // Inherited by the load and the tracers: what else runs on this machine disturbs them less.
+        // The load and the tracers inherit the priority, so that other processes disturb them less.
         setpriority_process(None, HIGHEST_PRIORITY).context("cannot raise the priority")?;
         match &self.what {
             Some(What::Rate) => return rate::measure(&programs, self.connections),
@@ -116,7 +115,7 @@ impl Bench {
     }
 }
 
-/// Classic tracepoints and perf are found through tracefs, which a container may not have mounted.
+/// Mounts tracefs where a container has not: classic tracepoints and perf need it.
 fn mount_tracefs() -> Result<()> {
     if Path::new("/sys/kernel/tracing/events").is_dir() {
         return Ok(());

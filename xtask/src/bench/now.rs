@@ -1,6 +1,5 @@
-//! `cargo xtask bench now`: how long `tcptrace now` takes to name the holders of very many leaked
-//! sockets, beside the other tools that list sockets with their processes. Compares no answers; the
-//! tests do that.
+//! `cargo xtask bench now`: measures how long `tcptrace now` takes to name the holders of very many leaked sockets,
+//! beside other tools that list sockets with their processes. The tests compare answers, this does not.
 
 use super::leaking::Leaking;
 use super::{median, memory};
@@ -13,10 +12,10 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// What `now` is to stay below, beside being faster than ss.
+/// The goal: `now` takes less than this, and less than ss.
 const GOAL_MILLISECONDS: f64 = 300.0;
 
-/// How often memory is looked at, in a run of its own that is not timed.
+/// How often memory is read, in a run of its own that is not timed.
 const STEP: Duration = Duration::from_micros(500);
 
 /// Arguments of `cargo xtask bench now`.
@@ -41,14 +40,14 @@ struct Tool {
     name: String,
     program: PathBuf,
     arguments: Vec<&'static str>,
-    /// One a round.
+    /// One for each round.
     milliseconds: Vec<f64>,
     peak_memory: u64,
     lines: usize,
 }
 
 impl Now {
-    /// Leaks, measures, prints.
+    /// Leaks sockets, measures the tools, and prints.
     pub fn measure(&self) -> Result<ExitCode> {
         let [tcptrace, leaky] = build(true, [("--bin", "tcptrace"), ("--example", "leaky")])?;
         let scratch = tempfile::tempdir().context("cannot make a temporary directory (TMPDIR?)")?;
@@ -60,7 +59,7 @@ impl Now {
         for round in 0..self.rounds as usize {
             eprintln!("round {} of {}", round + 1, self.rounds);
             for turn in 0..tools.len() {
-                // Each round begins with another one, so that none always follows the same neighbour.
+                // Each round begins with another tool, so that none always follows the same one.
                 let which = (turn + round) % tools.len();
                 if let Some(tool) = tools.get_mut(which) {
                     tool.time()?;
@@ -180,7 +179,7 @@ fn tools(tcptrace: &Path) -> (Vec<Tool>, Vec<&'static str>) {
     (tools, absent)
 }
 
-/// The median, with the lowest and the highest.
+/// The median, with the lowest and the highest value.
 pub fn spread(values: &[f64], digits: usize, unit: &str) -> String {
     let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
     let highest = values.iter().copied().fold(0.0, f64::max);

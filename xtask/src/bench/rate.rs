@@ -1,10 +1,9 @@
-//! `cargo xtask bench rate`: the most connections that the machine can make, two loads at once, with
-//! `tcptrace trace` writing every transition to a file. Fails when something was lost on the way from
-//! the kernel side to the file.
+//! `cargo xtask bench rate`: measures how many connections the machine can make, with two loads at once, while `tcptrace
+//! trace` writes every transition to a file. Fails if a record is lost between the kernel side and the file.
 //!
-//! A program that is interrupted by what it is attached to is not run a second time (`recursion_misses`),
-//! and rarely the kernel passes no tracepoint at all in its timers' context: programs that do nothing, and
-//! other tools on the hook, count as few there. Neither can be helped; both are shown, and bounded.
+//! Two losses cannot be avoided; this shows them and bounds them. The kernel does not run a program again that is
+//! interrupted by the event it is attached to (`recursion_misses`). And rarely, in timer context, it skips the tracepoint
+//! altogether: programs that do nothing and other tools on the hook miss the same transitions there.
 
 use super::bpf_stats;
 use super::load::{self, TRANSITIONS};
@@ -13,10 +12,10 @@ use super::{Programs, configuration};
 use anyhow::{Context, Result};
 use std::process::ExitCode;
 
-/// Loads at the same time; nothing is pinned, so the tracer competes with them.
+/// How many loads run at once. Nothing is pinned, so the tracer competes with them.
 const LOADS: usize = 2;
 
-/// Prints the rates with and without the tracer, and what became of the records.
+/// Prints the rates with and without the tracer, and what happened to the records.
 pub fn measure(programs: &Programs, connections: u64) -> Result<ExitCode> {
     let (alone, _) = together(programs, connections)?;
     println!("without a tracer: {alone:.0} connections/s");
@@ -52,7 +51,7 @@ pub fn measure(programs: &Programs, connections: u64) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// The rates of all loads added up, and their ports.
+/// The sum of the rates of all loads, and their ports.
 fn together(programs: &Programs, connections: u64) -> Result<(f64, Vec<u64>)> {
     let loads: Vec<_> =
         (0..LOADS).map(|_| load::start(programs, connections, false)).collect::<Result<_>>()?;

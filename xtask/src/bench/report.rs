@@ -1,4 +1,4 @@
-//! The results as a Markdown table and as JSON. Measures nothing.
+//! Prints the results as a Markdown table and as JSON. Measures nothing.
 
 use super::median;
 use super::rounds::{Measured, Outcome, Series};
@@ -6,7 +6,7 @@ use super::start_up::StartUp;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// The tables of the README.
+/// The tables as in the README.
 pub fn markdown(outcome: &Outcome, start_up: &[StartUp]) -> String {
     let mut text = String::new();
     let alone = median(&outcome.alone).unwrap_or_default();
@@ -53,7 +53,7 @@ pub fn markdown(outcome: &Outcome, start_up: &[StartUp]) -> String {
     text
 }
 
-/// Everything, each round too.
+/// All results, those of each round too.
 pub fn json(outcome: &Outcome, start_up: &[StartUp]) -> Value {
     json!({
         "kernel": kernel(),
@@ -94,7 +94,7 @@ fn round(one: &Measured) -> Value {
     })
 }
 
-/// Of the busiest program, which is the one on the state tracepoint: nothing else runs ten times a connection.
+/// The cost of the busiest program, which is the one on the state tracepoint: no other runs ten times a connection.
 fn nanoseconds_a_run(one: &Measured) -> Option<f64> {
     one.programs.first().map(|cost| cost.nanoseconds as f64 / cost.runs as f64)
 }

@@ -1,5 +1,5 @@
-//! The interleaved rounds: in each, the load beside every tracer in turn, and each time alone just
-//! before, so that whatever else the machine does falls on all alike. Compares only such neighbours.
+//! The interleaved rounds. Each runs the load beside every tracer in turn, and alone just before, so that other work on
+//! the machine disturbs all alike. Only such neighbours are compared.
 
 use super::bpf_stats::{self, Accounting, Cost};
 use super::configuration::{self, Absent, Configuration};
@@ -8,12 +8,12 @@ use super::tracer::{self, Tracer};
 use super::{Programs, median};
 use anyhow::{Context, Result};
 
-/// Connections before a measurement, so that none begins cold.
+/// Connections before a measurement, to warm up.
 const WARM_UP: u64 = 2_000;
 
 /// What one configuration cost in one round.
 pub struct Measured {
-    /// Time of the load beside the tracer, by its time alone.
+    /// The load's time beside the tracer, divided by its time alone.
     pub slowdown: f64,
     /// The tracer's own CPU time, in seconds for a million transitions.
     pub cpu_seconds_per_million: f64,
@@ -21,9 +21,9 @@ pub struct Measured {
     pub peak_memory: Option<u64>,
     /// What its programs cost in the kernel, the busiest first.
     pub programs: Vec<Cost>,
-    /// Records it says it lost.
+    /// How many records it says it lost.
     pub lost: Option<u64>,
-    /// Transitions of the load missing from its records; `None` where not every one must be there.
+    /// Transitions of the load that are missing in its records; `None` where it does not record every one.
     pub missing: Option<i64>,
 }
 
@@ -31,7 +31,7 @@ pub struct Measured {
 pub struct Series {
     pub name: String,
     pub rounds: Vec<Measured>,
-    /// Why it was given up, if it was.
+    /// Why its measurement failed, if it did.
     pub failure: Option<String>,
 }
 
@@ -58,7 +58,7 @@ pub fn measure(programs: &Programs, rounds: u32, connections: u64, only: &[Strin
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);
         for turn in 0..configurations.len() {
-            // Each round begins with another one, so that none always follows the same neighbour.
+            // Each round begins with another tracer, so that none always follows the same one.
             let which = (turn + round as usize) % configurations.len();
             let (Some(configuration), Some(series)) = (configurations.get(which), series.get_mut(which))
             else {
@@ -82,7 +82,7 @@ pub fn measure(programs: &Programs, rounds: u32, connections: u64, only: &[Strin
     Ok(Outcome { connections, exchanges: programs.exchanges, rounds, alone, series, absent })
 }
 
-/// One load beside one tracer, and a second, shorter one for the kernel's account.
+/// Runs a load beside one tracer, and a second, shorter one for the kernel's statistics.
 fn beside(
     programs: &Programs,
     configuration: &Configuration,

@@ -1,4 +1,4 @@
-//! The time from starting a tracer to its first record, while connections are made all the time.
+//! Measures the time from starting a tracer to its first record, while a load makes connections.
 
 use super::{Programs, load, median};
 use crate::privilege::has_program;
@@ -17,7 +17,7 @@ pub struct StartUp {
     pub seconds: Option<f64>,
 }
 
-/// Measures ourselves, with both backends, and tcpstates where it is installed.
+/// Measures tcptrace with both backends, and tcpstates where it is installed.
 pub fn measure(programs: &Programs, rounds: u32) -> Result<Vec<StartUp>> {
     let mut candidates: Vec<(String, &Path, Vec<&str>, &str)> = Vec::new();
     for backend in ["btf", "tracepoint"] {
@@ -31,7 +31,7 @@ pub fn measure(programs: &Programs, rounds: u32) -> Result<Vec<StartUp>> {
     }
     for name in ["tcpstates", "tcpstates-bpfcc"] {
         if has_program(name) {
-            // Its header has no arrow.
+            // Only its records have an arrow, not its header.
             candidates.push((name.into(), Path::new(name), Vec::new(), "->"));
         }
     }
@@ -49,7 +49,7 @@ pub fn measure(programs: &Programs, rounds: u32) -> Result<Vec<StartUp>> {
         .collect())
 }
 
-/// Seconds until the first line that has `record` in it; `None` when the output ends without.
+/// Seconds until the first line that contains `record`; `None` where the output ends before.
 fn first_record(program: &Path, arguments: &[&str], record: &str) -> Result<Option<f64>> {
     let started = Instant::now();
     let child = Command::new(program)
@@ -69,12 +69,12 @@ fn first_record(program: &Path, arguments: &[&str], record: &str) -> Result<Opti
     Ok(None)
 }
 
-/// A process that is ended when this is dropped.
+/// A process that dropping this ends.
 struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // Errors mean that it has ended, which is what is wanted.
+        // An error means that it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,6 +1,6 @@
-//! A running tracer: started on its CPU, waited for until it is attached, watched, ended.
+//! Runs a tracer: starts it on its CPU, waits until it is attached, watches it, and ends it.
 //!
-//! It knows a tracer only from outside, through /proc and its files, so that all are treated alike.
+//! It sees a tracer only from outside, through /proc and its files, so that it treats all alike.
 
 use super::configuration::{Configuration, Loss};
 use super::memory;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// The tracer's CPU; the load has another.
 const CPU: usize = 1;
 const STEP: Duration = Duration::from_millis(20);
-const PATIENCE: Duration = Duration::from_secs(30);
+const TRACER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A tracer that is attached. Dropping it kills it.
 pub struct Tracer {
@@ -32,7 +32,7 @@ impl Tracer {
         on_cpu(CPU, || Self::start_anywhere(configuration, scratch))?
     }
 
-    /// The same, on whatever CPUs there are.
+    /// As `start`, on any CPU.
     pub fn start_anywhere(configuration: &Configuration, scratch: &Path) -> Result<Self> {
         let errors = scratch.join("tracer.err");
         let output = File::create(output(scratch)).context("cannot write what a tracer prints")?;
@@ -42,13 +42,13 @@ impl Tracer {
         let child =
             command.spawn().with_context(|| format!("cannot run {}", configuration.program.display()))?;
         let mut tracer = Self { child, errors };
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TRACER_TIMEOUT;
         while !is_attached(tracer.pid()) {
             if let Some(status) = tracer.child.try_wait()? {
                 bail!("it ended at once ({status}): {}", tracer.complaint());
             }
             if Instant::now() > until {
-                bail!("not attached after {} s: {}", PATIENCE.as_secs(), tracer.complaint());
+                bail!("not attached after {} s: {}", TRACER_TIMEOUT.as_secs(), tracer.complaint());
             }
             sleep(STEP);
         }
@@ -60,7 +60,7 @@ impl Tracer {
         self.child.id()
     }
 
-    /// Time on a CPU so far, all threads together, in nanoseconds; from `schedstat`, as `times(2)` counts in 10 ms.
+    /// CPU time of all its threads so far, in nanoseconds: from `schedstat`, because `times(2)` counts in steps of 10 ms.
     pub fn cpu_nanoseconds(&self) -> u64 {
         let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid())) else { return 0 };
         threads
@@ -70,15 +70,15 @@ impl Tracer {
             .sum()
     }
 
-    /// The most memory it has ever held, in bytes.
+    /// Its peak resident memory, in bytes.
     pub fn peak_memory(&self) -> Option<u64> {
         memory::peak(self.pid())
     }
 
-    /// Returns once it has nothing left to do: less than 1 % of a CPU over a while.
+    /// Returns once it is idle: it takes less than 1 % of a CPU over a while.
     pub fn settle(&self) {
         let while_long = Duration::from_millis(200);
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TRACER_TIMEOUT;
         let mut before = self.cpu_nanoseconds();
         while Instant::now() < until {
             sleep(while_long);
@@ -90,7 +90,7 @@ impl Tracer {
         }
     }
 
-    /// Asks it to end, waits, and returns how many records it says it lost, where it tells.
+    /// Ends it, waits, and returns how many records it says it lost, where it says so.
     pub fn end(mut self, configuration: &Configuration) -> Result<Option<u64>> {
         let pid =
             i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("a process without a pid")?;
@@ -113,13 +113,17 @@ impl Tracer {
     }
 
     fn wait(&mut self) -> Result<ExitStatus> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TRACER_TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
             if Instant::now() > until {
-                bail!("still there {} s after being asked to end: {}", PATIENCE.as_secs(), self.complaint());
+                bail!(
+                    "still there {} s after being asked to end: {}",
+                    TRACER_TIMEOUT.as_secs(),
+                    self.complaint()
+                );
             }
             sleep(STEP);
         }
@@ -132,18 +136,18 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        // Errors mean that it has ended, which is what is wanted.
+        // An error means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What a tracer prints goes here.
+/// The file with a tracer's output.
 pub fn output(scratch: &Path) -> std::path::PathBuf {
     scratch.join("tracer.out")
 }
 
-/// Lines of a file that are transitions of the connections to `port`; the listener's own are left out.
+/// How many lines of a file are transitions of the connections to `port`, without the listener's own.
 pub fn transitions(records: &Path, port: u64) -> Result<u64> {
     let file = File::open(records).with_context(|| format!("cannot read {}", records.display()))?;
     let ports = [format!("\"lport\":{port},"), format!("\"rport\":{port},")];
@@ -160,7 +164,7 @@ pub fn transitions(records: &Path, port: u64) -> Result<u64> {
     Ok(count)
 }
 
-/// Runs `action` with this thread, and so what it starts, allowed on `cpu` only.
+/// Runs `action` while this thread, and what it starts, may run on `cpu` only.
 fn on_cpu<T>(cpu: usize, action: impl FnOnce() -> T) -> Result<T> {
     let before = sched_getaffinity(None).context("cannot read the CPU affinity")?;
     let mut only = CpuSet::new();
@@ -171,7 +175,7 @@ fn on_cpu<T>(cpu: usize, action: impl FnOnce() -> T) -> Result<T> {
     Ok(result)
 }
 
-/// True when the process holds an attached BPF program or a perf event.
+/// Whether the process holds an attached BPF program or a perf event.
 fn is_attached(pid: u32) -> bool {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     descriptors.flatten().filter_map(|descriptor| fs::read_link(descriptor.path()).ok()).any(|target| {
@@ -180,7 +184,7 @@ fn is_attached(pid: u32) -> bool {
     })
 }
 
-/// The last line, which is the summary, without reading the hundreds of megabytes before it.
+/// The last line, which is the summary. Does not read the hundreds of megabytes before it.
 pub fn last_line(records: &Path) -> Result<Value> {
     const LONGEST: u64 = 1 << 20;
     let doing = || format!("cannot read the last line of {}", records.display());
@@ -193,7 +197,7 @@ pub fn last_line(records: &Path) -> Result<Value> {
     serde_json::from_slice(line).with_context(doing)
 }
 
-/// The sum of the numbers that follow the word "lost", in any spelling the other tools use; 0 when they say nothing.
+/// The sum of the numbers after the word "lost", as any of the other tools spells it; 0 where they say nothing.
 fn complained_loss(complaint: &str) -> u64 {
     let losses = complaint.lines().filter_map(|line| {
         let lower = line.to_lowercase();

@@ -1,5 +1,4 @@
-//! What the guest consists of: an archive with the tests, the programs they run, the libraries of these, and the script
-//! that begins.
+//! Builds the guest: an archive with the tests, the programs they run, the libraries of these, and the first script.
 
 use super::{output_of, package::Kernel};
 use crate::cargo::workspace;
@@ -17,11 +16,11 @@ const PROGRAMS: [&str; 15] = [
     "sleep",
 ];
 
-/// Modules that distributions leave out of the kernel proper, in the order of their needs.
+/// Modules that distributions do not compile into the kernel, in the order of their dependencies.
 const MODULES: [&str; 4] =
     ["net/ipv4/inet_diag", "net/ipv4/tcp_diag", "net/mptcp/mptcp_diag", "drivers/net/veth"];
 
-/// Files of /etc that programs ask.
+/// Files of /etc that programs read.
 const SETTINGS: [&str; 3] = ["passwd", "group", "nsswitch.conf"];
 
 /// The line with the exit code of the tests, on the guest's console.
@@ -30,18 +29,18 @@ pub const VERDICT: &str = "the tests ended with ";
 /// What goes into a guest.
 pub struct Guest<'a> {
     pub kernel: &'a Kernel,
-    /// The tool; it has its path of this host in the guest, as all of ours.
+    /// The tool. In the guest it has the same path as on this host, as all our programs do.
     pub tool: &'a Path,
-    /// The folder of the test programs, which the tests look for beside the tool.
+    /// The folder with the test programs, which the tests look for beside the tool.
     pub examples: &'a Path,
     /// The binary with the tests.
     pub tests: &'a Path,
-    /// For it.
+    /// Arguments for that binary.
     pub arguments: &'a [OsString],
 }
 
 impl Guest<'_> {
-    /// Puts all of it into one file, which the kernel unpacks into memory.
+    /// Packs everything into one file, which the kernel unpacks into memory.
     pub fn build(&self, directory: &Path) -> Result<PathBuf> {
         let stage = tempfile::tempdir_in(directory)?;
         let root = Root(stage.path());
@@ -62,7 +61,7 @@ impl Guest<'_> {
         }
         for entry in fs::read_dir(self.examples)? {
             let path = entry?.path();
-            // Cargo keeps a second name with a hash for each.
+            // Cargo keeps a second file for each, with a hash in its name.
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if !name.contains('-') && !name.ends_with(".d") {
                 root.program(&path, &self.tool.with_file_name("examples").join(&*name))?;
@@ -81,7 +80,7 @@ impl Guest<'_> {
     fn modules(&self, root: &Root<'_>) -> Result<Vec<String>> {
         let mut modules = Vec::new();
         for name in MODULES {
-            // Compressed or not, and some are part of the kernel.
+            // A module may be compressed, or be compiled into this kernel.
             for ending in ["ko", "ko.xz", "ko.zst"] {
                 let from = self.kernel.modules.join(format!("{name}.{ending}"));
                 if from.exists() {
@@ -125,11 +124,11 @@ impl Guest<'_> {
     }
 }
 
-/// A folder that will be the guest's root.
+/// The folder that becomes the guest's root.
 struct Root<'a>(&'a Path);
 
 impl Root<'_> {
-    /// Where a path of the guest lies here, in a folder that exists.
+    /// Where a path of the guest is in this folder. Creates the directories above it.
     fn at(&self, path: &Path) -> Result<PathBuf> {
         let relative: PathBuf =
             path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
@@ -172,10 +171,10 @@ impl Root<'_> {
         Ok(())
     }
 
-    /// A program with the libraries it needs.
+    /// Copies a program with the libraries it needs.
     fn program(&self, from: &Path, to: &Path) -> Result<()> {
         self.file(from, to)?;
-        // It fails for a program that needs none.
+        // ldd fails for a program that needs no libraries.
         let listed = Command::new("ldd").arg(from).output().context("cannot run ldd")?;
         let listed = String::from_utf8_lossy(&listed.stdout);
         for library in listed.split_whitespace().map(Path::new).filter(|word| word.is_absolute()) {
@@ -184,7 +183,7 @@ impl Root<'_> {
         Ok(())
     }
 
-    /// The form that the kernel unpacks.
+    /// Packs the folder into an archive that the kernel can unpack.
     fn pack(&self, to: &Path) -> Result<PathBuf> {
         let archive = File::create(to).with_context(|| format!("cannot write {}", to.display()))?;
         let mut names = Command::new("find").arg(".").current_dir(self.0).stdout(Stdio::piped()).spawn()?;

@@ -1,4 +1,4 @@
-//! The virtual machine: boots, shows the guest's console, and takes the verdict from it.
+//! The virtual machine: boots the guest, shows its console, and reads the verdict from there.
 
 use super::guest::VERDICT;
 use anyhow::{Context, Result};
@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-/// Runs the guest to its end.
+/// Runs the guest to its end, and returns whether its tests passed.
 pub fn run(kernel: &Path, image: &Path) -> Result<ExitCode> {
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "4G", "-no-reboot"]);

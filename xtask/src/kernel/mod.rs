@@ -1,5 +1,5 @@
-//! The live tests on another kernel than this host's: Debian's, in a virtual machine that emulates the processor, so that
-//! it needs no right to virtualise. The guest is this host's programs in memory, and nothing else.
+//! Runs the live tests on one of Debian's kernels, in a virtual machine. It emulates the processor, so it needs no right
+//! to virtualise. The guest consists of this host's programs, in memory, and changes nothing on the host.
 
 mod guest;
 mod machine;
@@ -12,14 +12,14 @@ use std::ffi::OsString;
 use std::fs;
 use std::process::{Command, ExitCode};
 
-/// Programs that this and the guest run, beside those of every system.
+/// Programs that building and booting a guest needs, and that not every system has.
 pub const PROGRAMS: [&str; 3] = ["qemu-system-x86_64", "cpio", "insmod"];
 
-/// Debian's packages that have them.
+/// Debian's packages with these programs.
 pub const PACKAGES: [&str; 3] = ["qemu-system-x86", "cpio", "kmod"];
 
-/// Tests that put the host under a load, or go by its pace. Here that is the emulator's, and what they are about is not the
-/// kernel's doing.
+/// Tests that put the host under load or depend on its speed. In a guest that is the emulator's speed, and says nothing
+/// about the kernel.
 const LEFT_OUT: [&str; 7] = [
     "bounds",
     "clear_many",
@@ -36,7 +36,7 @@ pub fn test_on(version: &str, arguments: &[OsString]) -> Result<ExitCode> {
     if !cfg!(target_arch = "x86_64") {
         bail!("the virtual machine is one for x86_64, and so have the tests to be");
     }
-    // The emulator is slow; what leaks is not optimised, because the tests know its stacks.
+    // The tool is optimised, because the emulator is slow. The programs that leak are not: the tests know their stacks.
     let [tool] = build(true, [("--bin", "tcptrace")])?;
     let examples = examples()?;
     let tests = test_binary("it")?;
@@ -55,7 +55,7 @@ pub fn test_on(version: &str, arguments: &[OsString]) -> Result<ExitCode> {
     machine::run(&kernel.image, &image)
 }
 
-/// Runs a command to its end; what it printed.
+/// Runs a command to its end, and returns its output.
 fn output_of(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
     if !output.status.success() {

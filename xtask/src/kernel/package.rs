@@ -1,4 +1,4 @@
-//! Debian's kernels: fetched from its archive and unpacked, never installed.
+//! Fetches Debian's kernels from its archive and unpacks them. Never installs one.
 
 use super::output_of;
 use anyhow::{Context, Result};
@@ -8,17 +8,17 @@ use std::process::Command;
 
 /// A kernel, unpacked.
 pub struct Kernel {
-    /// The package it is from.
+    /// Its package.
     pub package: String,
-    /// As `uname -r` will say it.
+    /// What `uname -r` prints on it.
     pub release: String,
-    /// What is booted.
+    /// The image to boot.
     pub image: PathBuf,
     /// Its modules, a folder for each part of the kernel's source.
     pub modules: PathBuf,
 }
 
-/// The latest kernel of a version, as it is made for virtual machines.
+/// Fetches the latest kernel of a version, in Debian's build for virtual machines.
 pub fn fetch(version: &str, directory: &Path) -> Result<Kernel> {
     let package = latest(version)?;
     let unpacked = directory.join(&package);
@@ -43,7 +43,7 @@ fn latest(version: &str) -> Result<String> {
     );
     let found = output_of(Command::new("apt-cache").args(["search", "--names-only", &pattern]))?;
     let names = found.lines().filter_map(|line| line.split(' ').next());
-    // Each release is a package of its own: its numbers tell which is the latest.
+    // Each release is a package of its own; the numbers in its name say which is the latest.
     let numbers = |name: &&str| -> Vec<u64> {
         name.split(|character: char| !character.is_ascii_digit())
             .filter_map(|digits| digits.parse().ok())

@@ -52,8 +52,8 @@ pub fn opener_exited(stage: &mut Stage) -> Result<Vec<Truth>> {
     kept_by(stage, &pair, &[heir])
 }
 
-/// The socket is on its way to another process when the peer closes, and then the opener dies: there is nobody left to
-/// ask.
+/// The socket is on its way to another process when the peer closes, and then the opener dies: no process is left that
+/// the tool could ask.
 pub fn opener_died(stage: &mut Stage) -> Result<Vec<Truth>> {
     let (pair, receiver) = passed_on(stage)?;
     let ended = stage.end_unseen(pair.peer)?;

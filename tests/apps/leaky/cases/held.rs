@@ -45,7 +45,7 @@ pub fn data_unread(stage: &mut Stage) -> Result<Vec<Truth>> {
     stage.truths(Some("data_unread"), 101, &pair.opened, &[pair.holder], &ended)
 }
 
-/// The peer has nothing more to say, but goes on listening, and the holder goes on talking.
+/// The peer has shut down its sending side but goes on reading, and the holder goes on sending.
 pub fn half_open(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
     let ended = stage.half_end_seen_by(pair.peer, &[pair.holder])?;

@@ -36,7 +36,7 @@ pub fn opener_contained(stage: &mut Stage) -> Result<Vec<Truth>> {
     accepted_below(stage, holder, peer, AcceptBy::Jitted, &[&STACK_FUNCTIONS[..], &JITTED_FUNCTIONS].concat())
 }
 
-/// Code without frame pointers calls the deep stack: what is above it cannot be told.
+/// Code without frame pointers calls the deep stack: a stack trace ends there.
 pub fn opener_frameless(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting { by: AcceptBy::Frameless, ..Accepting::default() })?;
     kept(stage, &pair, &STACK_FUNCTIONS)
@@ -62,7 +62,7 @@ pub fn opener_library_deleted(stage: &mut Stage) -> Result<Vec<Truth>> {
     accepted_below(stage, holder, peer, AcceptBy::Library, &LIBRARY_FUNCTIONS)
 }
 
-/// A library that leads whoever looks for its debug information to a pipe that nobody writes to.
+/// A library that leads a search for its debug information to a pipe that nobody writes to.
 pub fn opener_trap(stage: &mut Stage) -> Result<Vec<Truth>> {
     let peer = stage.start(Role::Peer)?;
     let holder = stage.start(Role::Holder)?;

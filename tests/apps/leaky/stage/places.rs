@@ -1,6 +1,6 @@
-//! Where a worker lives: namespaces, cgroups, and programs under other names.
+//! Where a worker runs: namespaces, cgroups, and programs under other names.
 //!
-//! Whatever is made here is removed again; what was there before is left alone.
+//! Removes all that it creates, and leaves alone what existed before.
 
 use super::{Role, Stage, WorkerId};
 use crate::message::Reply;
@@ -22,10 +22,10 @@ pub(super) struct Places {
 }
 
 impl Stage {
-    /// Everybody who is started from now on lives in a network namespace of its own.
+    /// Every worker that is started from now on has a network namespace of its own.
     pub fn enter_network_namespace(&self) -> Result<()> {
         ensure!(self.members.is_empty(), "the namespace has to come first");
-        // SAFETY: only the table of descriptors would be shared with other threads, and it stays.
+        // SAFETY: unsharing a table of descriptors would be unsafe beside other threads, and that is not unshared.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
             .context("cannot make a network namespace (this needs root)")?;
         bring_up_loopback()
@@ -34,13 +34,13 @@ impl Stage {
     /// Starts a worker as the first process of a new pid namespace; nobody can be started afterwards
     /// but in there.
     pub fn start_in_pid_namespace(&mut self, role: Role) -> Result<WorkerId> {
-        // SAFETY: only the table of descriptors would be shared with other threads, and it stays.
+        // SAFETY: unsharing a table of descriptors would be unsafe beside other threads, and that is not unshared.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWPID) }
             .context("cannot make a pid namespace (this needs root)")?;
         self.start_with(role, 0, Equipment::default())
     }
 
-    /// Starts this program as a process that nobody told anything, under a pid that is free.
+    /// Starts this program under a pid that is free, as a process that is no worker.
     pub fn start_with_pid(&mut self, pid: i32, program: &Path) -> Result<WorkerId> {
         let (ours, theirs) = UnixStream::pair()?;
         worker::start_with_pid(pid, program, &theirs)?;
@@ -106,7 +106,7 @@ impl Stage {
 }
 
 impl Places {
-    /// To be called when the processes are gone.
+    /// Has to be called after the processes are gone.
     pub(super) fn remove(&mut self) {
         for file in self.files.drain(..) {
             let _never_made = std::fs::remove_file(file);

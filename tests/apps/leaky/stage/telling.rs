@@ -1,7 +1,7 @@
-//! Puts together what the workers reported into truths.
+//! Builds truths from what the workers report.
 //!
-//! Sockets are matched by their addresses, which are unique while both ends are alive. Nothing is
-//! taken from outside the workers but names and namespaces from /proc.
+//! Matches sockets by their addresses, which are unique while both ends are alive. Takes nothing from outside the
+//! workers but names and namespaces from /proc.
 
 use super::{Stage, WorkerId};
 use crate::message::{Ends, Reading, Reply, Request, SocketFacts};
@@ -25,7 +25,7 @@ impl Ended {
 }
 
 impl Stage {
-    /// Hears what a worker has accepted or connected.
+    /// Waits for the report of what a worker has accepted or connected.
     pub fn hear_opened(
         &mut self,
         opener: WorkerId,
@@ -90,7 +90,7 @@ impl Stage {
         }
     }
 
-    /// Asks `holders` what they hold, and tells the truth about every socket in `opened`.
+    /// Asks `holders` what they hold, and returns the truth about every socket in `opened`.
     pub fn truths(
         &mut self,
         verdict: Option<&'static str>,

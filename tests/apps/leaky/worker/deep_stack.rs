@@ -1,4 +1,4 @@
-//! Accepts below three functions with telling names, for those who read stacks.
+//! Accepts below three functions with known names, for tests of stacks.
 //!
 //! The names are part of the truth that is printed. Each function keeps a frame pointer however the
 //! program is built: a local that is aligned beyond the stack's own alignment needs one. What is

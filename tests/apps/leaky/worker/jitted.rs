@@ -1,5 +1,5 @@
-//! Accepts below functions that are made at run time, as a JIT compiler makes them, and tells their
-//! names in the way that such compilers do: /tmp/perf-PID.map (tools/perf/Documentation/jit-interface.txt
+//! Accepts below functions that are made at run time, as a JIT compiler makes them, and publishes their
+//! names as such compilers do: /tmp/perf-PID.map (tools/perf/Documentation/jit-interface.txt
 //! of the kernel).
 //!
 //! Run-time compilers put their code into anonymous memory or into a file in memory (memfd); there is a
@@ -47,13 +47,13 @@ struct Dispatch<'a> {
     order: *mut c_void,
 }
 
-/// Where the names are told, for the process that sees itself as this pid.
+/// The file with the names, for the process that sees itself as this pid.
 pub fn map_path(pid: i32) -> PathBuf {
     PathBuf::from(format!("/tmp/perf-{pid}.map"))
 }
 
 impl Code {
-    /// Makes the functions and tells their names.
+    /// Makes the functions and publishes their names.
     pub fn new() -> Result<Self> {
         let handler = make(&MACHINE_CODE, None)?;
         let file = rustix::fs::memfd_create("doublemapper", rustix::fs::MemfdFlags::CLOEXEC)?;

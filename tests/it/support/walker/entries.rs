@@ -106,7 +106,7 @@ impl Entries {
         (self.earliest, self.latest) = (self.earliest.min(time), self.latest.max(time));
     }
 
-    /// An entry that tells its length. Bytes at its end that nobody knows are allowed.
+    /// An entry whose length stands in front of it. Later versions may add bytes at its end.
     fn other(&mut self, first: u8, mut bytes: Bytes<'_>) {
         match first {
             0x10 => self.offset += bytes.signed(),

@@ -73,7 +73,7 @@ pub fn walk(content: &[u8], path: &Path) -> Walk {
         }
         let found = block(content, at);
         if let Some((extent, Payload::Damaged)) = found.filter(|(extent, _)| extent.kind == 2) {
-            // The header still tells which records are missing.
+            // The header still says which records are missing.
             next.get_or_insert_with(|| begin(&mut walk, extent.number));
         }
         let Some((extent, Payload::Whole(payload))) = found else {
@@ -120,7 +120,7 @@ pub fn walk(content: &[u8], path: &Path) -> Walk {
     walk
 }
 
-/// The records of a session begin in this file with this one.
+/// Notes with which number the records of a session begin in this file.
 fn begin(walk: &mut Walk, number: u64) -> u64 {
     walk.first = number;
     number
@@ -165,7 +165,7 @@ fn block(content: &[u8], at: usize) -> Option<(Extent, Payload<'_>)> {
     Some((extent, payload))
 }
 
-/// Each entry of an index tells of all blocks of records up to the next entry.
+/// Checks that each entry of an index sums up the blocks of records from its offset to the next entry's.
 fn check_index(payload: &[u8], blocks: Option<&Vec<Extent>>, here: &str) {
     let (entries, end) = payload.split_at(payload.len().checked_sub(12).expect("the end of an index"));
     assert_eq!(&end[4..], INDEX_END, "{here}: the end of an index");
@@ -179,19 +179,20 @@ fn check_index(payload: &[u8], blocks: Option<&Vec<Extent>>, here: &str) {
         let long = |from: usize| u64::from_le_bytes(entry[from..from + 8].try_into().unwrap());
         let short = |from: usize| u32::from_le_bytes(entry[from..from + 4].try_into().unwrap());
         let end = entries.peek().map_or(u64::MAX, |next| u64::from_le_bytes(next[..8].try_into().unwrap()));
-        let mut told = blocks.next().unwrap_or_else(|| panic!("{here}: more entries than blocks"));
+        let mut extent = blocks.next().unwrap_or_else(|| panic!("{here}: more entries than blocks"));
         while let Some(more) = blocks.next_if(|block| (block.at as u64) < end) {
-            told.records += more.records;
-            told.earliest = told.earliest.min(more.earliest);
-            told.latest = told.latest.max(more.latest);
-            told.has_summary |= more.has_summary;
+            extent.records += more.records;
+            extent.earliest = extent.earliest.min(more.earliest);
+            extent.latest = extent.latest.max(more.latest);
+            extent.has_summary |= more.has_summary;
         }
-        let is = (told.at as u64, told.number, told.earliest.cast_unsigned(), told.latest.cast_unsigned());
+        let is =
+            (extent.at as u64, extent.number, extent.earliest.cast_unsigned(), extent.latest.cast_unsigned());
         assert_eq!((long(0), long(8), long(16), long(24)), is, "{here}: an entry of the index");
         assert_eq!(
             (short(32), short(36)),
-            (told.records as u32, told.has_summary.into()),
-            "{here}: {told:?}"
+            (extent.records as u32, extent.has_summary.into()),
+            "{here}: {extent:?}"
         );
     }
     assert_eq!(blocks.next(), None, "{here}: blocks without an entry");

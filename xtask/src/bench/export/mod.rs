@@ -1,5 +1,5 @@
-//! `cargo xtask bench export`: what it costs to keep the records of `trace`, in each form, beside tcpstates
-//! writing its text; and how fast a long recording is read back. Says whether the goals were met.
+//! `cargo xtask bench export`: measures what it costs to keep the records of `trace` in each form, beside tcpstates
+//! writing its text, and how fast a long recording is read back. Says whether the goals were met.
 
 mod reading;
 
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Longer than a record waits before it is written.
 const FLUSHED: Duration = Duration::from_millis(1_200);
 
-/// Connections before a measurement, so that none begins cold.
+/// Connections before a measurement, to warm up.
 const WARM_UP: u64 = 2_000;
 
 /// Arguments of `cargo xtask bench export`.
@@ -33,7 +33,7 @@ pub struct Export {
 /// One way to keep records.
 struct Way {
     configuration: Configuration,
-    /// Where they are.
+    /// The file they are in.
     output: PathBuf,
     rounds: Vec<Kept>,
 }
@@ -62,7 +62,7 @@ impl Export {
         for round in 0..rounds as usize {
             eprintln!("round {} of {rounds}", round + 1);
             for turn in 0..ways.len() {
-                // Each round begins with another one, so that none always follows the same neighbour.
+                // Each round begins with another way, so that none always follows the same one.
                 let which = (turn + round) % ways.len();
                 if let Some(way) = ways.get_mut(which) {
                     let kept =
@@ -80,7 +80,7 @@ impl Export {
 }
 
 impl Way {
-    /// One load beside one collector.
+    /// Runs one load beside one collector.
     fn keep(&self, programs: &Programs, connections: u64) -> Result<Kept> {
         let Self { configuration, output, rounds: _ } = self;
         let tracer = Tracer::start(configuration, programs.scratch.path())?;
@@ -105,7 +105,7 @@ impl Way {
         })
     }
 
-    /// Records of the load in our own file, read back as JSON Lines, and all its records.
+    /// Replays our own file as JSON Lines: its records of the load, and all its records.
     fn read_back(&self, programs: &Programs, port: u64) -> Result<(u64, u64)> {
         let copy = programs.scratch.path().join("read-back.jsonl");
         let status = Command::new(&programs.tcptrace)
@@ -129,7 +129,7 @@ impl Way {
     }
 }
 
-/// Ourselves in each form, and tcpstates where it is installed.
+/// tcptrace in each form, and tcpstates where it is installed.
 fn ways(programs: &Programs) -> (Vec<Way>, Vec<Absent>) {
     let scratch = programs.scratch.path();
     let forms = ["jsonl", "tct", "tct.zst", "jsonl.zst", "csv"];
@@ -141,7 +141,7 @@ fn ways(programs: &Programs) -> (Vec<Way>, Vec<Absent>) {
             let configuration = Configuration {
                 name: format!("tcptrace trace -o x.{form}"),
                 arguments,
-                // A table cannot be read back; what it holds is a line a record, as with the other tools.
+                // A table cannot be replayed; it has one line for each record, as the other tools' output.
                 records: (form != "csv").then(|| output.clone()),
                 loss: Loss::Nowhere,
                 ..configuration::tcptrace(programs, "trace", "btf")
@@ -167,13 +167,13 @@ fn ways(programs: &Programs) -> (Vec<Way>, Vec<Absent>) {
     (ways, absent)
 }
 
-/// Waits until what --flush lets wait is written too.
+/// Waits until the records that --flush holds back are written too.
 fn settle(tracer: &Tracer) {
     sleep(FLUSHED);
     tracer.settle();
 }
 
-/// Lines that have a word which is this port, but for those about the listener itself, and all lines.
+/// The number of lines with this port as a word, without those about the listener itself, and of all lines.
 fn lines(output: &Path, port: u64) -> Result<(u64, u64)> {
     let file = File::open(output).with_context(|| format!("cannot read {}", output.display()))?;
     let port = port.to_string();

@@ -1,5 +1,5 @@
-//! How fast a long recording is read back, and how much memory that takes: by `report`, and by a replay that
-//! writes nowhere. Reads no answer.
+//! Measures how fast a long recording is read back and how much memory that takes: by `report`, and by a replay whose
+//! output is discarded. Checks no output.
 
 use super::super::tracer::Tracer;
 use super::super::{Programs, configuration, load, memory};
@@ -10,10 +10,10 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How often memory is looked at.
+/// How often memory is read.
 const STEP: Duration = Duration::from_millis(2);
 
-/// Records a session of about so many transitions, and has it read.
+/// Records a session of about this many transitions, and measures how it is read.
 pub fn measure(programs: &Programs, transitions: u64) -> Result<()> {
     let recording = programs.scratch.path().join("long.tct");
     record(programs, &recording, transitions)?;
@@ -50,13 +50,13 @@ fn record(programs: &Programs, recording: &Path, transitions: u64) -> Result<()>
     Ok(())
 }
 
-/// Whether this tcptrace has the command.
+/// Whether this tcptrace has a command of this name.
 fn has_report(programs: &Programs) -> bool {
     let help = Command::new(&programs.tcptrace).args(["report", "--help"]).output();
     help.is_ok_and(|help| help.status.success())
 }
 
-/// Seconds that it took, and the most memory that it held.
+/// How many seconds it took, and its peak memory.
 fn run(programs: &Programs, arguments: &[&str]) -> Result<(f64, u64)> {
     let answer = File::create(programs.scratch.path().join("answer")).context("cannot write an answer")?;
     let started = Instant::now();
