@@ -25,9 +25,8 @@ use thiserror::Error;
 
 pub use self::{
     direct::Direct,
-    file::{Existing, OpenError},
-    options::{Destination, FileOptions, Output, OutputOptions},
-    rotation::Rotation,
+    file::OpenError,
+    options::{FileOptions, Output, OutputOptions},
     running::Pace,
 };
 use self::{running::Running, target::Target};
