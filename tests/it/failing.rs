@@ -169,8 +169,9 @@ fn a_directory_that_cannot_be_written_is_refused_at_the_start() {
 fn a_reader_that_stalls_costs_its_own_output_records_and_the_session_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.jsonl");
-    let Recorder { port, mut process, mut stdout } =
-        Recorder::start(&[&path, Path::new("-")], &["--format", "jsonl"]);
+    // A ring that holds the whole load: on a busy machine the session would lose too much of it to stall an output.
+    let options = ["--format", "jsonl", "--ring-size", "64M"];
+    let Recorder { port, mut process, mut stdout } = Recorder::start(&[&path, Path::new("-")], &options);
     churn(MANY_CONNECTIONS, port, 4);
     until("the tool reports the slow output", || process.messages().contains("more slowly than they come"));
     until("the other output has everything", || {

@@ -74,3 +74,16 @@ fn runner_variable() -> Result<String> {
         version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc -vV names no host")?;
     Ok(format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace(['-', '.'], "_")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_tests_are_asked_for_unless_the_caller_has_said_what_to_do_with_them() {
+        let with = |words: &[&str]| with_live_tests(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(with(&["scoreboard", "--nocapture"]), Some("--include-ignored"));
+        assert_eq!(with(&["--ignored"]), None);
+        assert_eq!(with(&["--include-ignored"]), None);
+    }
+}
