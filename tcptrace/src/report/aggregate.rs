@@ -1,13 +1,13 @@
-//! Takes the records of all recordings one by one, and keeps what a report needs of them. Pure: no I/O, no clock.
+//! Takes the records of all recordings one by one and keeps what a report needs. Pure: no I/O, no clock.
 
 use hdrhistogram::CreationError;
 
 use super::{
-    cast::Cast,
-    closes::{ClosedFirst, Closes},
-    episode::{End, Episode, Episodes, Finding, Holder, SocketId},
+    closings::{ClosingCounts, FirstCloser},
+    entities::Entities,
+    stay::{End, Holder, SocketIdentity, Stay, StayReport, Stays},
     sums::{Sums, Threshold, Window},
-    unix_ns,
+    time::unix_ns,
 };
 use crate::model::{
     connection_filter::KernelFilter,
@@ -20,12 +20,11 @@ use crate::model::{
     transition::Transition,
 };
 
-/// What is wanted of the recordings.
+/// Which part of the recordings the report covers.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     /// What counts as stuck.
     pub threshold: Threshold,
-    /// Which part of the time.
     pub window: Window,
     /// Which connections; states do not matter.
     pub connections: KernelFilter,
@@ -45,7 +44,7 @@ impl Wanted {
     }
 }
 
-/// Records that were taken, within the window and past the filters.
+/// Records within the window that passed the filters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Taken {
     /// State transitions.
@@ -58,29 +57,24 @@ pub(crate) struct Taken {
 
 /// A file that records come from.
 #[derive(Clone, Debug)]
-pub(crate) struct Source {
-    /// Its name.
+pub(crate) struct SourceFile {
     pub name: String,
     /// Index of its session; `None` before its first record.
     pub session: Option<u32>,
-    /// Records that were read of it.
+    /// Records read so far.
     pub records: u64,
 }
 
-/// What was taken so far.
+/// The sums so far.
 #[derive(Debug)]
 pub(crate) struct Aggregator {
     wanted: Wanted,
-    /// Who appears.
-    pub cast: Cast,
+    pub entities: Entities,
     /// Stays that are not over.
-    pub episodes: Episodes,
+    pub stays: Stays,
     over: Sums,
-    /// Who closed first.
-    pub closes: Closes,
-    /// The files.
-    pub sources: Vec<Source>,
-    /// Records.
+    pub closings: ClosingCounts,
+    pub sources: Vec<SourceFile>,
     pub taken: Taken,
 }
 
@@ -91,39 +85,38 @@ impl Aggregator {
     /// Never: see [`Sums::new`].
     pub(crate) fn new(wanted: Wanted) -> Result<Self, CreationError> {
         Ok(Self {
-            episodes: Episodes::new(wanted.max_sockets),
+            stays: Stays::new(wanted.max_sockets),
             wanted,
-            cast: Cast::default(),
+            entities: Entities::default(),
             over: Sums::new()?,
-            closes: Closes::default(),
+            closings: ClosingCounts::default(),
             sources: Vec::new(),
             taken: Taken::default(),
         })
     }
 
-    /// What was asked for.
     pub(crate) fn wanted(&self) -> &Wanted {
         &self.wanted
     }
 
-    /// Adds a file; its number, for [`Aggregator::take`].
+    /// Adds a file and returns its number for [`Aggregator::take`].
     pub(crate) fn add_source(&mut self, name: String) -> usize {
-        self.sources.push(Source { name, session: None, records: 0 });
+        self.sources.push(SourceFile { name, session: None, records: 0 });
         self.sources.len() - 1
     }
 
-    /// The sums of all stays, those that are not over included as they stand; `pad_ns` as for [`Sums::add`].
+    /// The sums over all stays; open ones count as they stand. `pad_ns` as for [`Sums::add`].
     pub(crate) fn sums(&self, pad_ns: i64) -> Sums {
         let mut sums = self.over.clone();
-        for (_, episode) in self.episodes.iter() {
-            if self.is_of_interest(episode) {
-                sums.add(episode, &self.cast, self.wanted.threshold, self.wanted.window, pad_ns);
+        for (_, stay) in self.stays.iter() {
+            if self.is_of_interest(stay) {
+                sums.add(stay, &self.entities, self.wanted.threshold, self.wanted.window, pad_ns);
             }
         }
         sums
     }
 
-    /// Takes the next record of a file. The records of all files have to come in the order of their time, or nearly so.
+    /// Takes the next record of a file. Records of all files must arrive in order of time, or nearly so.
     pub(crate) fn take(&mut self, source: usize, record: &Record) {
         if let Some(source) = self.sources.get_mut(source) {
             source.records += 1;
@@ -135,11 +128,11 @@ impl Aggregator {
             Record::LeakEnd(end) => self.leak_end(source, end),
             Record::Summary(summary) => {
                 let session = self.session(source, unix_ns(summary.time));
-                if let Some(session) = self.cast.sessions.get_mut(session as usize) {
+                if let Some(session) = self.entities.sessions.get_mut(session as usize) {
                     session.summary = Some(summary.clone());
                 }
             }
-            // What TIME_WAIT is made of, and what was cleared, are told by their own commands.
+            // `tcptrace time-wait` and `clear` report these themselves.
             Record::TimeWait(_)
             | Record::TimeWaitSummary(_)
             | Record::Cleared(_)
@@ -149,30 +142,30 @@ impl Aggregator {
     }
 
     fn begin(&mut self, source: usize, header: &Header) {
-        let session = self.cast.session(header);
+        let session = self.entities.session(header);
         if let Some(source) = self.sources.get_mut(source) {
             source.session = Some(session);
         }
     }
 
-    /// The session that a file belongs to, which was heard of at this time.
+    /// The session that a file belongs to; notes that a record of this time was read.
     fn session(&mut self, source: usize, at_ns: i64) -> u32 {
         let known = self.sources.get(source).and_then(|source| source.session);
         let index = known.unwrap_or_else(|| {
-            let session = self.cast.headless_session(at_ns);
+            let session = self.entities.headless_session(at_ns);
             if let Some(source) = self.sources.get_mut(source) {
                 source.session = Some(session);
             }
             session
         });
-        if let Some(session) = self.cast.sessions.get_mut(index as usize) {
+        if let Some(session) = self.entities.sessions.get_mut(index as usize) {
             session.reach(at_ns);
         }
         index
     }
 
     fn host(&self, session: u32) -> u32 {
-        self.cast.sessions.get(session as usize).map_or(0, |session| session.host)
+        self.entities.sessions.get(session as usize).map_or(0, |session| session.host)
     }
 
     fn transition(&mut self, source: usize, transition: &Timed<Transition>) {
@@ -183,7 +176,7 @@ impl Aggregator {
             return;
         }
         let host = self.host(session);
-        if let Some(host) = self.cast.hosts.get_mut(host as usize) {
+        if let Some(host) = self.entities.hosts.get_mut(host as usize) {
             host.sides.observe(what);
         }
         if self.wanted.window.contains(at_ns) {
@@ -191,9 +184,9 @@ impl Aggregator {
             self.close(host, transition);
         }
         if what.new_state == State::CloseWait {
-            let over = self.episodes.enter(
-                SocketId::of(host, &what.socket),
-                Episode {
+            let over = self.stays.enter(
+                SocketIdentity::of(host, &what.socket),
+                Stay {
                     socket: what.socket,
                     session,
                     start_ns: at_ns,
@@ -206,10 +199,11 @@ impl Aggregator {
             self.add(over);
         } else if what.old_state == State::CloseWait {
             let dwell = what.dwell_ns().map(saturating);
-            let first_ns = self.cast.sessions.get(session as usize).map_or(at_ns, |session| session.first_ns);
-            let over = self.episodes.leave(
-                SocketId::of(host, &what.socket),
-                Episode {
+            let first_ns =
+                self.entities.sessions.get(session as usize).map_or(at_ns, |session| session.first_ns);
+            let over = self.stays.leave(
+                SocketIdentity::of(host, &what.socket),
+                Stay {
                     socket: what.socket,
                     session,
                     start_ns: dwell.map_or(first_ns.min(at_ns), |dwell| at_ns.saturating_sub(dwell)),
@@ -231,13 +225,13 @@ impl Aggregator {
     }
 
     fn close(&mut self, host: u32, transition: &Timed<Transition>) {
-        let Some(closed) = ClosedFirst::of(&transition.what) else { return };
+        let Some(closed) = FirstCloser::of(&transition.what) else { return };
         let is_wanted = self.wanted.owners == OwnerFilter::default()
-            || (closed == ClosedFirst::Us && self.admits_closer(host, &transition.what));
-        let Some(sides) = self.cast.hosts.get(host as usize).map(|host| &host.sides) else { return };
+            || (closed == FirstCloser::Us && self.admits_closer(host, &transition.what));
+        let Some(sides) = self.entities.hosts.get(host as usize).map(|host| &host.sides) else { return };
         if is_wanted {
             let peer = sides.peer(&transition.what.socket.endpoints, None);
-            self.closes.add(closed, host, transition, &peer);
+            self.closings.add(closed, host, transition, &peer);
         }
     }
 
@@ -245,7 +239,7 @@ impl Aggregator {
         let task = &what.oncpu;
         let by_name = || ProcessIdentity::from_name(task.pid, &task.comm.to_text()).into();
         let process = self
-            .cast
+            .entities
             .with_pid(host, task.pid)
             .map_or_else(by_name, |known| std::sync::Arc::clone(&known.identity));
         let evidence = crate::model::owner::Evidence::None;
@@ -268,27 +262,27 @@ impl Aggregator {
         }
         let host = self.host(session);
         let holders = leak.owners.iter().map(|owner| Holder {
-            process: self.cast.process(host, &owner.process),
+            process: self.entities.process(host, &owner.process),
             fd: owner.fds.first().copied(),
             evidence: owner.evidence,
         });
         let holders = holders.collect();
         let opened = leak.opened_by.as_ref();
         let read = leak.eof_read_by.as_ref();
-        let finding = Finding {
+        let report = StayReport {
             verdict: leak.verdict,
             holders,
             opened: opened.map(|opened| (opened.what.how, unix_ns(opened.time))),
             stack: opened
                 .and_then(|opened| opened.what.called.stack.as_ref())
-                .and_then(|stack| self.cast.stack(stack)),
+                .and_then(|stack| self.entities.stack(stack)),
             eof_read: read.map(|read| {
-                (unix_ns(read.time), read.what.stack.as_ref().and_then(|stack| self.cast.stack(stack)))
+                (unix_ns(read.time), read.what.stack.as_ref().and_then(|stack| self.entities.stack(stack)))
             }),
         };
-        let new = stay(leak.socket, session, at_ns, age, None);
-        let new = Episode { report: Some(finding), ..new };
-        self.episodes.report(SocketId::of(host, &leak.socket), new);
+        let new = stay_of_age(leak.socket, session, at_ns, age, None);
+        let new = Stay { report: Some(report), ..new };
+        self.stays.report(SocketIdentity::of(host, &leak.socket), new);
     }
 
     fn leak_end(&mut self, source: usize, end: &LeakEnd) {
@@ -301,26 +295,27 @@ impl Aggregator {
             self.taken.leak_ends += 1;
         }
         let closed_by = end.closed_by.as_ref().map(|owner| (owner.process.pid, owner.process.comm.clone()));
-        let new = stay(end.socket, session, at_ns, end.age, Some(End { at_ns, how: end.how, closed_by }));
-        let over = self.episodes.end(SocketId::of(self.host(session), &end.socket), new);
+        let new =
+            stay_of_age(end.socket, session, at_ns, end.age, Some(End { at_ns, how: end.how, closed_by }));
+        let over = self.stays.end(SocketIdentity::of(self.host(session), &end.socket), new);
         self.add(over);
     }
 
-    fn add(&mut self, over: Option<Episode>) {
-        if let Some(episode) = over.filter(|episode| self.is_of_interest(episode)) {
-            self.over.add(&episode, &self.cast, self.wanted.threshold, self.wanted.window, 0);
+    fn add(&mut self, over: Option<Stay>) {
+        if let Some(stay) = over.filter(|stay| self.is_of_interest(stay)) {
+            self.over.add(&stay, &self.entities, self.wanted.threshold, self.wanted.window, 0);
         }
     }
 
-    /// Where owners were asked for, only those sockets count whose owner is known to be one of them.
-    fn is_of_interest(&self, episode: &Episode) -> bool {
-        episode.report.is_some() || self.wanted.owners == OwnerFilter::default()
+    /// With a filter on owners, only sockets with a known, matching owner count.
+    fn is_of_interest(&self, stay: &Stay) -> bool {
+        stay.report.is_some() || self.wanted.owners == OwnerFilter::default()
     }
 }
 
-/// A stay that has this age at this time.
-fn stay(socket: Socket, session: u32, at_ns: i64, age: Age, end: Option<End>) -> Episode {
-    Episode {
+/// A stay of this age at this time.
+fn stay_of_age(socket: Socket, session: u32, at_ns: i64, age: Age, end: Option<End>) -> Stay {
+    Stay {
         socket,
         session,
         start_ns: at_ns.saturating_sub(saturating(age.ns)),

@@ -1,15 +1,15 @@
-//! Counts by keys that strangers choose, in bounded memory: the frequent keys stay, of the rest only the sum.
+//! Counts by untrusted keys in bounded memory: keeps the frequent keys, and only the sum of the rest.
 //!
-//! When there are twice as many keys as are to be kept, the rarer half is let go and its counts are added to
-//! the rest. A key that comes back starts anew, so its count is then a lower bound; whether that could
-//! have happened is told. Not for keys whose order matters.
+//! At twice the keys to keep, the rarer half is evicted; the total still includes it. An evicted key that comes back
+//! starts at zero, so counts become lower bounds, which [`BoundedCounts::has_let_go`] reports. Not for keys whose order
+//! matters.
 
 use std::{collections::HashMap, hash::Hash};
 
-/// `N` counts for each key, the first being the one that ranks.
+/// `N` counts for each key; the first one ranks.
 #[derive(Clone, Debug)]
 pub(crate) struct BoundedCounts<K, const N: usize = 1> {
-    /// Keys may be a remote peer's choice: a map that withstands chosen keys.
+    /// A remote peer may choose the keys: the default hasher resists collisions.
     counts: HashMap<K, [u64; N]>,
     keep: usize,
     total: [u64; N],
@@ -46,7 +46,7 @@ impl<K: Hash + Ord + Clone, const N: usize> BoundedCounts<K, N> {
         let mut ranks: Vec<(u64, u64)> = self.counts.values().map(rank).collect();
         let (_, least, _) = ranks.select_nth_unstable_by(self.keep, |a, b| b.cmp(a));
         let least = *least;
-        // Of those that rank as the first one to go, all go: with equal counts none is better than another.
+        // Evicts every key that ties with the first to go: among equals there is no choice.
         self.counts.retain(|_, counts| rank(counts) > least);
         self.has_let_go = true;
     }
@@ -58,22 +58,22 @@ impl<K: Hash + Ord + Clone, const N: usize> BoundedCounts<K, N> {
         all.into_iter().take(most).map(|(key, counts)| (key.clone(), *counts)).collect()
     }
 
-    /// Keys that are counted one by one now.
+    /// Keys counted at present.
     pub(crate) fn len(&self) -> usize {
         self.counts.len()
     }
 
-    /// Whether a key is counted by itself now.
+    /// Whether the key is counted at present.
     pub(crate) fn contains(&self, key: &K) -> bool {
         self.counts.contains_key(key)
     }
 
-    /// All counts, those of keys that were let go included.
+    /// The totals, evicted keys included.
     pub(crate) fn total(&self) -> [u64; N] {
         self.total
     }
 
-    /// Whether keys were let go, so that each count is a lower bound.
+    /// Whether keys were evicted, so that each count is a lower bound.
     pub(crate) fn has_let_go(&self) -> bool {
         self.has_let_go
     }

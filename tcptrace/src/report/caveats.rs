@@ -1,5 +1,4 @@
-//! What a report cannot claim, and why: every loss and every blind spot as one sentence, with the remedy where there is
-//! one.
+//! What a report cannot claim: each loss and each blind spot as one sentence, with the remedy where there is one.
 
 use std::fmt;
 
@@ -7,16 +6,16 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use crate::model::{escape::Harmless, units::plural};
 
-/// Something that a report cannot claim.
+/// One loss or blind spot of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Caveat {
-    /// Records found the ring buffer full.
+    /// The ring buffer was full.
     LostInRing(u64),
     /// The writer dropped records because its output was too slow.
     DroppedByWriter(u64),
     /// Records are missing from files, or lie in damaged parts.
     Missing {
-        /// Files that something is missing from.
+        /// FileNames that something is missing from.
         files: Vec<String>,
         /// Records, as far as their numbers tell.
         records: u64,
@@ -25,62 +24,55 @@ pub(crate) enum Caveat {
     },
     /// Records of sessions that were rotated, in earlier files.
     EarlierFiles(u64),
-    /// Files became shorter while they were read.
+    /// FileNames became shorter while they were read.
     Truncated(Vec<String>),
-    /// Files end in the middle of something.
+    /// FileNames end in the middle of something.
     Cut(Vec<String>),
-    /// Files gave no record at all.
+    /// FileNames gave no record at all.
     NoRecords(Vec<String>),
-    /// Files have no summary: their sessions were killed, or go on.
+    /// FileNames have no summary: their sessions were killed, or go on.
     NotEnded(Vec<String>),
-    /// Files were rotated, and the last of their session is not here.
+    /// FileNames were rotated, and the last of their session is not here.
     LaterFiles(Vec<String>),
-    /// Files do not begin with a header.
+    /// FileNames do not begin with a header.
     NoBeginning(Vec<String>),
     /// A file could not be read to its end.
-    Unreadable {
-        /// Its name.
-        file: String,
-        /// What went wrong.
-        error: String,
-    },
+    Unreadable { file: String, error: String },
     /// Records of types that this version does not know.
     UnknownRecords(u64),
-    /// Records that made no sense.
+    /// Records that could not be decoded.
     Undecodable(u64),
-    /// Sockets that found a table full while they were traced.
+    /// Sockets for which a table of the tracer was full.
     Evicted(u64),
-    /// Stays that found no room here.
+    /// Stays beyond the limit of this report.
     TooManySockets(u64),
-    /// Sockets whose processes found no room here.
+    /// Sockets of processes beyond the limit of this report.
     TooManyProcesses(u64),
-    /// Peers or processes were so many that their counts are lower bounds.
+    /// Too many peers or processes: their counts are lower bounds.
     LowerBounds,
-    /// Everything is from one moment.
+    /// All recordings are snapshots.
     OnlyMoments,
-    /// Only what passed the threshold of `leaks` was recorded.
+    /// All recordings are of `leaks`: only sockets past its threshold.
     OnlyLeaks,
-    /// Nobody looked who holds stuck sockets.
+    /// Stuck sockets whose holder was not looked up.
     HolderNotRecorded(u64),
-    /// Nobody could be named for stuck sockets.
+    /// Stuck sockets without a known holder.
     Unattributed(u64),
     /// How many of the stuck sockets have a known stack.
     StacksKnown {
-        /// Those that have.
         known: u64,
-        /// All.
         stuck: u64,
-        /// Sockets, stuck or not, whose opener was not kept because too many were opened at once.
+        /// Sockets, stuck or not, whose opener was not kept because too many opened at once.
         skipped: u64,
     },
-    /// Stays that began before they could be seen.
+    /// Stays that began before the recording.
     BeganUnseen(u64),
     /// Several hosts, several clocks.
     SeveralClocks(usize),
 }
 
 impl Caveat {
-    /// A name for scripts.
+    /// The name that scripts compare.
     pub(crate) fn id(&self) -> &'static str {
         match self {
             Self::LostInRing(_) => "lost_in_ring",
@@ -110,7 +102,7 @@ impl Caveat {
         }
     }
 
-    /// Whether something went wrong, as opposed to what the recordings were never meant to tell.
+    /// Whether something was lost, as opposed to what the recording could never show.
     pub(crate) fn is_loss(&self) -> bool {
         !matches!(
             self,
@@ -140,7 +132,7 @@ impl fmt::Display for Caveat {
                 were(*count, "record")
             ),
             Self::Missing { files, records, damaged } => {
-                write!(formatter, "{} incomplete: ", Files(files, "is", "are"))?;
+                write!(formatter, "{} incomplete: ", FileNames(files, "is", "are"))?;
                 match (records, damaged) {
                     (0, damaged) => write!(formatter, "{} damaged and passed over", were(*damaged, "part"))?,
                     (records, 0) => write!(formatter, "{} missing", are(*records, "record"))?,
@@ -163,29 +155,29 @@ impl fmt::Display for Caveat {
             Self::Truncated(files) => write!(
                 formatter,
                 "{} made shorter while it was read: what it held at the end before that may be missing",
-                Files(files, "was", "were")
+                FileNames(files, "was", "were")
             ),
             Self::Cut(files) => write!(
                 formatter,
                 "{} in the middle of a record: what came after is not known",
-                Files(files, "ends", "end")
+                FileNames(files, "ends", "end")
             ),
             Self::NoRecords(files) => {
-                write!(formatter, "{} no record that could be read", Files(files, "has", "have"))
+                write!(formatter, "{} no record that could be read", FileNames(files, "has", "have"))
             }
             Self::NotEnded(files) => write!(
                 formatter,
                 "{} no summary: the session was killed or goes on, and what it lost at its end is not known",
-                Files(files, "has", "have")
+                FileNames(files, "has", "have")
             ),
             Self::LaterFiles(files) => {
-                write!(formatter, "{} on in another file: name that as well", Files(files, "goes", "go"))
+                write!(formatter, "{} on in another file: name that as well", FileNames(files, "goes", "go"))
             }
             Self::NoBeginning(files) => {
                 write!(
                     formatter,
                     "{} no header: which host and which session it was is not known",
-                    Files(files, "has", "have")
+                    FileNames(files, "has", "have")
                 )
             }
             Self::Unreadable { file, error } => {
@@ -213,7 +205,7 @@ impl fmt::Display for Caveat {
                 formatter,
                 "{} held by processes beyond the first {}, which are not told apart",
                 were(*count, "socket"),
-                super::cast::MOST_PROCESSES
+                super::entities::MOST_PROCESSES
             ),
             Self::LowerBounds => write!(
                 formatter,
@@ -287,10 +279,10 @@ fn are(count: u64, noun: &str) -> String {
     format!("{} {}", plural(count, noun), if count == 1 { "is" } else { "are" })
 }
 
-/// Names of files with the verb that goes with their number.
-struct Files<'a>(&'a [String], &'static str, &'static str);
+/// File names and a verb that agrees with their number.
+struct FileNames<'a>(&'a [String], &'static str, &'static str);
 
-impl fmt::Display for Files<'_> {
+impl fmt::Display for FileNames<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMED: usize = 3;
         let Self(files, one, several) = self;

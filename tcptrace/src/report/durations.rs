@@ -1,8 +1,8 @@
-//! How long stays in CLOSE_WAIT were: a histogram whose memory does not depend on how many there were.
+//! The lengths of stays in CLOSE_WAIT: a histogram in constant memory.
 
 use hdrhistogram::{CreationError, Histogram};
 
-/// The longest that is told apart: ten years, in microseconds.
+/// The longest duration the histogram resolves: ten years, in microseconds.
 const MOST_US: u64 = 10 * 365 * 86_400 * 1_000_000;
 
 const MICROSECOND: u64 = 1_000;
@@ -80,17 +80,17 @@ const COARSE_NS: [u64; 14] = {
     ]
 };
 
-/// Bars that can be told apart.
+/// Bars that fit a chart.
 const MOST_BARS: usize = 16;
 
-/// Durations.
+/// A histogram of durations.
 #[derive(Clone, Debug)]
-pub(crate) struct Durations {
+pub(crate) struct DurationHistogram {
     histogram: Histogram<u64>,
     longest_ns: u64,
 }
 
-impl Durations {
+impl DurationHistogram {
     /// None yet.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Durations {
         Ok(Self { histogram: Histogram::new_with_bounds(1, MOST_US, 2)?, longest_ns: 0 })
     }
 
-    /// Counts one, in nanoseconds; told apart to a hundredth, and no finer than a microsecond.
+    /// Counts a duration, with two significant digits and no finer than a microsecond.
     pub(crate) fn add(&mut self, duration_ns: u64) {
         self.histogram.saturating_record((duration_ns / 1_000).max(1));
         self.longest_ns = self.longest_ns.max(duration_ns);
@@ -110,7 +110,7 @@ impl Durations {
         self.histogram.len()
     }
 
-    /// The duration that this part (0 to 1) of all does not exceed, in nanoseconds; `None` when there are none.
+    /// The quantile `part` (0 to 1) in nanoseconds; `None` without durations.
     pub(crate) fn quantile_ns(&self, part: f64) -> Option<u64> {
         (self.count() > 0)
             .then(|| self.histogram.value_at_quantile(part).saturating_mul(1_000).min(self.longest_ns))
@@ -118,13 +118,12 @@ impl Durations {
 
     /// Adds all of another's.
     pub(crate) fn merge(&mut self, other: &Self) {
-        // The bounds are the same, so there is nothing that could not be added.
+        // Adding fails only if the bounds differ.
         let _ = self.histogram.add(&other.histogram);
         self.longest_ns = self.longest_ns.max(other.longest_ns);
     }
 
-    /// How many there are below each bound and not below the one before; the last entry are those from the last bound
-    /// on. One more than there are bounds.
+    /// Counts by range: below the first bound, between consecutive bounds, and from the last bound on.
     pub(crate) fn bars(&self, bounds_ns: &[u64]) -> Vec<u64> {
         let mut bars = vec![0; bounds_ns.len() + 1];
         for value in self.histogram.iter_recorded() {
@@ -138,8 +137,7 @@ impl Durations {
     }
 }
 
-/// Bounds for bars that reach from the shortest to the longest of the given durations, in nanoseconds: round numbers, and
-/// not too many of them.
+/// Round bounds, in nanoseconds, for at most [`MOST_BARS`] bars from the shortest to the longest duration.
 pub(crate) fn bounds_ns(shortest_ns: u64, longest_ns: u64) -> &'static [u64] {
     let reaching = |all: &'static [u64]| {
         let first = all.partition_point(|bound| *bound <= shortest_ns).saturating_sub(1);
@@ -157,7 +155,7 @@ mod tests {
 
     #[test]
     fn every_duration_is_in_the_bar_it_belongs_to() {
-        let mut durations = Durations::new().unwrap();
+        let mut durations = DurationHistogram::new().unwrap();
         for duration in [SECOND + 1, 3 * SECOND / 2, 3 * SECOND, 90 * SECOND, 1] {
             durations.add(duration);
         }

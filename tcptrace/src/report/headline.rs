@@ -1,26 +1,15 @@
-//! The answer in one sentence, and what to add to it. Pure.
+//! Puts the report's answer into one sentence, and adds the outlook. Pure.
 
-use serde::Serialize;
-
-use super::model::{Report, ranking::ProcessShare, sockets::CloseWait};
+use super::model::{Report, headline::Headline, ranking::ProcessShare, sockets::CloseWait};
 use crate::model::{
     escape::Harmless,
     units::{Elapsed, plural},
 };
 
-/// The answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Headline {
-    /// What has to be known.
-    pub answer: String,
-    /// What it means for now: still so, growing, running out.
-    pub outlook: Vec<String>,
-}
-
-/// A holder of more than this part of all stuck sockets is the answer.
+/// A process with more than this share of the stuck sockets is the answer.
 const MOST_OF_IT: f64 = 0.5;
 
-/// What the rest of a report comes to.
+/// The headline of a report that is otherwise complete.
 pub(crate) fn of(report: &Report) -> Headline {
     let close_wait = &report.close_wait;
     if report.span.is_none() {
@@ -54,7 +43,7 @@ fn nothing_stuck(report: &Report) -> Headline {
     Headline { answer: "No socket was stuck in CLOSE_WAIT".to_owned(), outlook }
 }
 
-/// Who holds how many of the stuck sockets, and where they come from.
+/// Names the holder, its count, and where its sockets were opened.
 fn who(report: &Report) -> String {
     let CloseWait { stuck, still_stuck, holder_not_recorded, .. } = report.close_wait;
     let holds = if still_stuck > 0 { "holds" } else { "held" };
@@ -93,7 +82,7 @@ fn who(report: &Report) -> String {
     text
 }
 
-/// Several processes of one program that share what no single one holds most of.
+/// When no single process holds most: several processes of one program that together do.
 fn program(report: &Report) -> Option<String> {
     let processes = &report.processes.top;
     let comm = &processes.first()?.process.comm;

@@ -1,5 +1,5 @@
-//! The records of several recordings in the order of their time, so that files of one session (rotated) and of one host
-//! (recorded side by side) tell one story. Holds one record a file, and few files open at once.
+//! Merges several recordings by time, so that rotated files of a session and parallel recordings of a host read as one.
+//! Holds one record per file, and keeps few files open.
 
 use std::{
     cmp::Reverse,
@@ -10,21 +10,30 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{build::FileState, window::Extent};
+use super::window::RecordedSpan;
 use crate::{
-    forms::reading::{Reader, error::ReadError},
+    forms::reading::{Reader, error::ReadError, losses::Losses},
     model::record::Record,
 };
 
-/// Files that are kept open from the beginning; of more, each is opened when its time has come.
+/// Files kept open from the start; with more files, each opens when its first record is due.
 const KEPT_OPEN: usize = 16;
 
-/// Where records come from.
-pub(crate) struct Input {
+/// What reading a file has shown about it so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FileState {
+    /// Records known to be missing.
+    pub losses: Losses,
+    /// Why the file could not be read to its end.
+    pub error: Option<String>,
+}
+
+/// The recordings, merged by time.
+pub(crate) struct Recordings {
     files: Vec<File>,
     /// Files by the time of their next record, the earliest on top.
     queue: BinaryHeap<Reverse<(Timestamp, usize)>>,
-    /// Files that had nothing more when they were asked last, and may grow.
+    /// Files at their end that may still grow.
     dry: Vec<usize>,
     is_followed: bool,
 }
@@ -36,8 +45,8 @@ struct File {
     state: FileState,
 }
 
-impl Input {
-    /// Opens the recordings; one that is named twice is read once. With `is_followed` they are expected to grow.
+impl Recordings {
+    /// Opens the recordings; a file named twice is read once. With `is_followed` files may grow.
     ///
     /// # Errors
     /// When one of them cannot be read at all.
@@ -67,7 +76,7 @@ impl Input {
         Ok(input)
     }
 
-    /// Names of the files, in the order of the numbers that [`Input::next`] gives.
+    /// Names of the files, in the order of the numbers that [`Recordings::next`] gives.
     pub(crate) fn names(&self) -> impl Iterator<Item = String> {
         self.files.iter().map(|file| match file.path.to_str() {
             Some("-") => "standard input".to_owned(),
@@ -75,7 +84,7 @@ impl Input {
         })
     }
 
-    /// What became of the files so far, in the same order.
+    /// The states of the files so far, in the same order.
     pub(crate) fn states(&self) -> Vec<FileState> {
         let state = |file: &File| match &file.reader {
             Some(reader) => FileState { losses: *reader.losses(), ..file.state.clone() },
@@ -108,7 +117,7 @@ impl Input {
         None
     }
 
-    /// Asks files again that had nothing more: they may have grown.
+    /// Reads on in files that were at their end: they may have grown.
     pub(crate) fn look_again(&mut self) {
         for index in std::mem::take(&mut self.dry) {
             self.fetch(index);
@@ -134,24 +143,24 @@ impl Input {
     }
 }
 
-/// From when until when the recordings reach. Reads them to their end; `None` when they hold nothing.
+/// The time the recordings cover; `None` when they are empty. Reads them to the end.
 ///
 /// # Errors
 /// When one of them cannot be read at all.
-pub(crate) fn extent(paths: &[PathBuf]) -> Result<Option<Extent>, ReadError> {
-    let mut extent: Option<Extent> = None;
+pub(crate) fn extent(paths: &[PathBuf]) -> Result<Option<RecordedSpan>, ReadError> {
+    let mut extent: Option<RecordedSpan> = None;
     for path in paths {
         let mut reader = Reader::open(path)?;
         while let Ok(Some(record)) = reader.next() {
             let time = record.time();
-            let Extent { first, last } = extent.unwrap_or(Extent { first: time, last: time });
-            extent = Some(Extent { first: first.min(time), last: last.max(time) });
+            let RecordedSpan { first, last } = extent.unwrap_or(RecordedSpan { first: time, last: time });
+            extent = Some(RecordedSpan { first: first.min(time), last: last.max(time) });
         }
     }
     Ok(extent)
 }
 
-/// Whether a path names a file that is read.
+/// Whether the path names one of the input files.
 pub(crate) fn is_read(paths: &[PathBuf], path: &Path) -> bool {
     let identity =
         |path: &Path| std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));

@@ -1,32 +1,31 @@
-//! Amounts over time in a bounded number of steps: when the time outgrows them, each step becomes twice as
-//! long. Steps are aligned to the clock, not to the first amount, so that series can be laid over each other.
+//! Amounts over time in a bounded number of steps: when time outgrows them, the length of a step doubles. Steps align to
+//! the clock, not to the first amount, so that series can be stacked.
 
 use std::collections::VecDeque;
 
-/// Steps that a series has at most.
+/// Most steps in a series.
 const MOST_STEPS: i64 = 240;
 
 /// The shortest step: a millisecond.
 const SHORTEST_NS: i64 = 1_000_000;
 
-/// Doublings of the step beyond which it spans all times that can be told.
+/// Most doublings: the series then covers all representable times.
 const MOST_DOUBLINGS: u32 = 43;
 
 /// Amounts over time.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Series {
+pub(crate) struct TimeSeries {
     doublings: u32,
-    /// Number of the first step, counted from 1970.
+    /// The number of the first step since 1970.
     first: i64,
     amounts: VecDeque<i64>,
 }
 
-/// The steps that several series share.
+/// The steps shared by several series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Axis {
     doublings: u32,
     first: i64,
-    /// Steps.
     pub count: usize,
 }
 
@@ -61,7 +60,7 @@ impl Axis {
     }
 }
 
-impl Series {
+impl TimeSeries {
     /// Adds an amount at a time in nanoseconds since 1970.
     pub(crate) fn add(&mut self, at_ns: i64, amount: i64) {
         let mut step = at_ns.div_euclid(step_ns(self.doublings));
@@ -103,7 +102,7 @@ impl Series {
         (self.doublings, self.first, self.amounts) = (self.doublings + 1, first, doubled);
     }
 
-    /// The same with the steps of the axis.
+    /// A copy with steps at least as long as the axis has.
     fn as_coarse_as(&self, axis: &Axis) -> Self {
         let mut series = self.clone();
         while series.doublings < axis.doublings {
@@ -115,12 +114,12 @@ impl Series {
     /// The amount in each step of the axis.
     pub(crate) fn amounts(&self, axis: &Axis) -> Vec<i64> {
         let series = self.as_coarse_as(axis);
-        // A series is never coarser than an axis that covers it; amounts outside of it are left out.
+        // An axis that covers the series is at least as coarse. Amounts outside the axis are left out.
         let at = |step: i64| usize::try_from(step - series.first).ok().and_then(|at| series.amounts.get(at));
         (axis.first..).take(axis.count).map(|step| at(step).copied().unwrap_or_default()).collect()
     }
 
-    /// The sum of all amounts up to the end of each step of the axis, those before it included.
+    /// The running total at the end of each step of the axis, starting with the amounts before it.
     pub(crate) fn levels(&self, axis: &Axis) -> Vec<i64> {
         let series = self.as_coarse_as(axis);
         let before = (series.first..axis.first).zip(&series.amounts);
@@ -144,7 +143,7 @@ mod tests {
     #[test]
     fn an_hour_and_a_second_fit_alike() {
         for length in [SECOND, 3_600 * SECOND, 400 * 86_400 * SECOND] {
-            let mut series = Series::default();
+            let mut series = TimeSeries::default();
             let start = 1_700_000_000 * SECOND;
             for part in 0..1_000 {
                 series.add(start + length / 1_000 * part, 1);
@@ -159,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_level_is_what_is_open_at_the_end_of_a_step() {
-        let mut series = Series::default();
+        let mut series = TimeSeries::default();
         for (at, amount) in [(0, 1), (10, 1), (20, -1), (200, -1)] {
             series.add(at * SECOND, amount);
         }
@@ -175,7 +174,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_is_lost_whatever_the_order(times in proptest::collection::vec(any::<i64>(), 1..60)) {
-            let mut series = Series::default();
+            let mut series = TimeSeries::default();
             times.iter().for_each(|at| series.add(*at, 1));
             let axis = Axis::covering(*times.iter().min().unwrap_or(&0), *times.iter().max().unwrap_or(&0));
             prop_assert_eq!(series.amounts(&axis).iter().sum::<i64>(), times.len() as i64);

@@ -1,5 +1,5 @@
-//! Which side opened a connection, and what that makes of its ends: a client's port is one of thousands and says
-//! nothing, the service's port is what people know. Pure; bounded (two bits a port).
+//! Which side opened a connection, and so which port is the service's: a client's port is one of thousands and says
+//! nothing. Pure; bounded (two bits per port).
 
 use std::{fmt, net::IpAddr};
 
@@ -11,13 +11,13 @@ use crate::model::{endpoints::Endpoints, state::State, task::OpenedHow, transiti
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Side {
-    /// This host connected to a service elsewhere.
+    /// This host connected to a remote service.
     Outgoing,
     /// A peer connected to a service of this host.
     Incoming,
 }
 
-/// The far end of connections, told apart no further than makes sense.
+/// The remote end of connections, without ports that only number clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub(crate) struct Peer {
     /// Who opened the connection.
@@ -39,25 +39,25 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What a host's connections have shown of their directions so far.
+/// The ports of a host that reveal the direction of its connections.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sides {
     /// Local ports that accepted connections.
-    accepting: Ports,
+    accepting: PortSet,
     /// Remote ports that were connected to.
-    connected: Ports,
+    connected: PortSet,
 }
 
 #[derive(Clone, Debug)]
-struct Ports(Vec<u64>);
+struct PortSet(Vec<u64>);
 
-impl Default for Ports {
+impl Default for PortSet {
     fn default() -> Self {
         Self(vec![0; 1 << 10])
     }
 }
 
-impl Ports {
+impl PortSet {
     fn insert(&mut self, port: u16) {
         if let Some(word) = self.0.get_mut(usize::from(port >> 6)) {
             *word |= 1 << (port & 63);
@@ -81,7 +81,7 @@ impl Sides {
         }
     }
 
-    /// The peer of a socket. Where nothing was seen of how it was opened, the lower port is taken for the service's.
+    /// The peer of a socket. If nobody saw how it was opened, the lower port counts as the service's.
     pub(crate) fn peer(&self, endpoints: &Endpoints, opened: Option<OpenedHow>) -> Peer {
         let Endpoints { local, remote } = endpoints;
         let side = match opened {

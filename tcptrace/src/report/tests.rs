@@ -1,4 +1,4 @@
-//! The tests of the report: sums are compared with a truth that was counted while the records were made.
+//! Tests of the report: sums are compared with counts kept while the records were made.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

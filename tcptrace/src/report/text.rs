@@ -1,18 +1,22 @@
-//! The report for a terminal: the answer first, then what it rests on. Not part of any promise.
+//! The report as text: the answer first, then the evidence. Not for scripts: it may change at any time.
 
-pub(crate) mod tables;
+mod parts;
+mod tables;
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use self::tables::{write_closed_first, write_processes, write_worst};
+pub(crate) use self::parts::Layout;
+use self::{
+    parts::{heading, moment, write_bar, write_others},
+    tables::{write_closed_first, write_processes, write_worst},
+};
 use super::model::{
     Report, SessionReport,
     ranking::{PeerShare, Ranking, StackShare, VerdictShare},
     sockets::{Bar, Durations, OverTime},
 };
-use crate::output::replace::Destination;
 use crate::{
     forms::palette::Palette,
     model::{
@@ -22,52 +26,15 @@ use crate::{
     },
 };
 
-/// Characters of a line where there is no terminal to ask.
-const WIDTH: usize = 100;
-
-/// Characters of a bar that stands for all.
-const BAR: usize = 24;
-
-/// How a report is shown.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Look {
-    palette: Palette,
-    /// Characters of a line.
-    width: usize,
-    /// Lines that there is room for, if what was shown before is to be overwritten.
-    redraw: Option<usize>,
-    /// It goes to a file, which says what it is.
-    has_title: bool,
-}
-
-impl Look {
-    /// For this destination; `is_again` when the report is shown again and again.
-    pub(crate) fn of(destination: &Destination, is_again: bool) -> Self {
-        let has_title = *destination != Destination::Stdout;
-        let plain = Self { palette: Palette::default(), width: WIDTH, redraw: None, has_title };
-        if *destination != Destination::Stdout || !io::stdout().is_terminal() {
-            return plain;
-        }
-        let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
-        let size = size.filter(|size| size.ws_col >= 40 && size.ws_row > 1);
-        Self {
-            palette: Palette::for_stdout(),
-            width: size.map_or(WIDTH, |size| usize::from(size.ws_col)),
-            has_title,
-            redraw: is_again.then_some(size.map_or(24, |size| usize::from(size.ws_row))),
-        }
-    }
-}
-
 /// Writes the report.
 ///
 /// # Errors
 /// When it cannot be written.
-pub(crate) fn write(out: &mut dyn Write, report: &Report, look: &Look) -> io::Result<()> {
-    let Some(rows) = look.redraw else { return write_all(out, report, look) };
+pub(crate) fn write(out: &mut dyn Write, report: &Report, layout: &Layout) -> io::Result<()> {
+    let Some(rows) = layout.redraw else { return write_all(out, report, layout) };
     let mut text = Vec::new();
-    write_all(&mut text, report, look)?;
-    // Home, the lines there is room for, cut off at the edge, and nothing of what was there before.
+    write_all(&mut text, report, layout)?;
+    // Cursor home, no line wrap, as many lines as fit, then clear what was there before.
     out.write_all(b"\x1b[H\x1b[?7l")?;
     for line in text.split_inclusive(|byte| *byte == b'\n').take(rows.saturating_sub(1)) {
         out.write_all(line.strip_suffix(b"\n").unwrap_or(line))?;
@@ -76,9 +43,9 @@ pub(crate) fn write(out: &mut dyn Write, report: &Report, look: &Look) -> io::Re
     out.write_all(b"\x1b[J\x1b[?7h")
 }
 
-fn write_all(out: &mut dyn Write, report: &Report, look: &Look) -> io::Result<()> {
-    let Palette { alert, calm, faint, .. } = look.palette;
-    if look.has_title {
+fn write_all(out: &mut dyn Write, report: &Report, layout: &Layout) -> io::Result<()> {
+    let Palette { alert, calm, faint, .. } = layout.palette;
+    if layout.has_title {
         writeln!(out, "{} {}\n", report.r#type, report.version)?;
     }
     let style = if report.close_wait.stuck > 0 { alert } else { calm };
@@ -91,36 +58,25 @@ fn write_all(out: &mut dyn Write, report: &Report, look: &Look) -> io::Result<()
         writeln!(out, "{faint}{}{faint:#}", session_line(session))?;
     }
     if let Some(over_time) = &report.over_time {
-        write_over_time(out, over_time, report.close_wait.peak.unwrap_or_default(), look)?;
+        write_over_time(out, over_time, report.close_wait.peak.unwrap_or_default(), layout)?;
     }
-    write_processes(out, &report.processes, look)?;
-    write_verdicts(out, &report.verdicts, report.close_wait.stuck, look)?;
-    write_peers(out, &report.peers, look)?;
-    write_stacks(out, &report.stacks, look)?;
-    write_durations(out, &report.durations, look)?;
-    write_worst(out, &report.worst, look)?;
+    write_processes(out, &report.processes, layout)?;
+    write_verdicts(out, &report.verdicts, report.close_wait.stuck, layout)?;
+    write_peers(out, &report.peers, layout)?;
+    write_stacks(out, &report.stacks, layout)?;
+    write_durations(out, &report.durations, layout)?;
+    write_worst(out, &report.worst, layout)?;
     if let Some(closed_first) = &report.closed_first {
-        write_closed_first(out, closed_first, look)?;
+        write_closed_first(out, closed_first, layout)?;
     }
     if !report.cannot_claim.is_empty() {
-        heading(out, "what this report cannot claim", "", look)?;
+        heading(out, "what this report cannot claim", "", layout)?;
         for caveat in &report.cannot_claim {
             let (style, mark) = if caveat.is_loss() { (alert, '!') } else { (faint, '-') };
             writeln!(out, "  {style}{mark}{style:#} {caveat}")?;
         }
     }
     Ok(())
-}
-
-fn heading(out: &mut dyn Write, title: &str, more: &str, look: &Look) -> io::Result<()> {
-    let Palette { name, faint, .. } = look.palette;
-    let gap = if more.is_empty() { "" } else { "  " };
-    writeln!(out, "\n{name}{}{name:#}{gap}{faint}{more}{faint:#}", title.to_uppercase())
-}
-
-/// Date and time where the reader is.
-fn moment(time: Timestamp) -> String {
-    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 fn time_of_day(time: Timestamp) -> String {
@@ -148,14 +104,14 @@ fn session_line(session: &SessionReport) -> String {
     )
 }
 
-fn write_over_time(out: &mut dyn Write, over_time: &OverTime, peak: u64, look: &Look) -> io::Result<()> {
+fn write_over_time(out: &mut dyn Write, over_time: &OverTime, peak: u64, layout: &Layout) -> io::Result<()> {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let steps = over_time.lines.first().map_or(0, |line| line.values.len());
     if steps == 0 || peak == 0 {
         return Ok(());
     }
-    heading(out, "in CLOSE_WAIT over time", &format!("at most {peak} at once"), look)?;
-    let room = look.width.saturating_sub(4).clamp(20, 120).min(steps);
+    heading(out, "in CLOSE_WAIT over time", &format!("at most {peak} at once"), layout)?;
+    let room = layout.width.saturating_sub(4).clamp(20, 120).min(steps);
     let at = |step: usize| -> u64 { over_time.lines.iter().filter_map(|line| line.values.get(step)).sum() };
     let column =
         |nth: usize| (nth * steps / room..((nth + 1) * steps / room)).map(at).max().unwrap_or_default();
@@ -167,77 +123,60 @@ fn write_over_time(out: &mut dyn Write, over_time: &OverTime, peak: u64, look: &
         }
     };
     let drawn: String = (0..room).map(|nth| block(column(nth))).collect();
-    let alert = look.palette.alert;
+    let alert = layout.palette.alert;
     writeln!(out, "  {alert}{drawn}{alert:#}")?;
     let length = i64::try_from(over_time.step_ns.saturating_mul(steps as u64)).unwrap_or(i64::MAX);
     let last = over_time.first.0 + jiff::SignedDuration::from_nanos(length);
     let (first, last) = (time_of_day(over_time.first.0), time_of_day(last));
     let gap = room.saturating_sub(first.len());
-    let faint = look.palette.faint;
+    let faint = layout.palette.faint;
     writeln!(out, "  {faint}{first}{last:>gap$}{faint:#}")
 }
 
-fn write_others<T>(out: &mut dyn Write, ranking: &Ranking<T>, noun: &str, look: &Look) -> io::Result<()> {
-    if ranking.others == 0 {
-        return Ok(());
-    }
-    let faint = look.palette.faint;
-    let (others, sockets) = (plural(ranking.other_entries, noun), plural(ranking.others, "socket"));
-    writeln!(out, "  {faint}… and {others} more with {sockets}{faint:#}")
-}
-
-/// A bar for a part of all.
-fn bar(part: u64, all: u64) -> String {
-    let filled = (part * BAR as u64).checked_div(all.max(1)).unwrap_or_default();
-    let filled = usize::try_from(filled).unwrap_or(BAR).clamp(usize::from(part > 0), BAR);
-    format!("{}{}", "█".repeat(filled), " ".repeat(BAR - filled))
-}
-
-fn write_bar(out: &mut dyn Write, count: u64, most: u64, what: &str, look: &Look) -> io::Result<()> {
-    let alert = look.palette.alert;
-    let bar = bar(count, most);
-    writeln!(out, "  {count:>7}  {alert}{bar}{alert:#}  {what}")
-}
-
-fn write_verdicts(out: &mut dyn Write, verdicts: &[VerdictShare], stuck: u64, look: &Look) -> io::Result<()> {
+fn write_verdicts(
+    out: &mut dyn Write,
+    verdicts: &[VerdictShare],
+    stuck: u64,
+    layout: &Layout,
+) -> io::Result<()> {
     if verdicts.is_empty() {
         return Ok(());
     }
-    heading(out, "why", "", look)?;
+    heading(out, "why", "", layout)?;
     for share in verdicts {
         let name = share.verdict.map_or("?", Verdict::name);
-        write_bar(out, share.sockets, stuck, name, look)?;
+        write_bar(out, share.sockets, stuck, name, layout)?;
         writeln!(out, "           {}", share.advice)?;
     }
     Ok(())
 }
 
-fn write_peers(out: &mut dyn Write, peers: &Ranking<PeerShare>, look: &Look) -> io::Result<()> {
+fn write_peers(out: &mut dyn Write, peers: &Ranking<PeerShare>, layout: &Layout) -> io::Result<()> {
     if peers.top.is_empty() {
         return Ok(());
     }
-    heading(out, "towards whom", "", look)?;
+    heading(out, "towards whom", "", layout)?;
     let most = peers.top.first().map_or(0, |peer| peer.sockets);
     for share in &peers.top {
-        write_bar(out, share.sockets, most, &share.peer.to_string(), look)?;
+        write_bar(out, share.sockets, most, &share.peer.to_string(), layout)?;
     }
-    write_others(out, peers, "peer", look)
+    write_others(out, peers, "peer", layout)
 }
 
-fn write_stacks(out: &mut dyn Write, stacks: &Ranking<StackShare>, look: &Look) -> io::Result<()> {
+fn write_stacks(out: &mut dyn Write, stacks: &Ranking<StackShare>, layout: &Layout) -> io::Result<()> {
     if stacks.top.is_empty() {
         return Ok(());
     }
-    heading(out, "opened at", "", look)?;
+    heading(out, "opened at", "", layout)?;
     let most = stacks.top.first().map_or(0, |stack| stack.sockets);
     for share in &stacks.top {
         let cut = if share.stack_is_cut { "  [stack cut short: no frame pointers]" } else { "" };
-        write_bar(out, share.sockets, most, &format!("{}{cut}", Harmless(&share.site)), look)?;
+        write_bar(out, share.sockets, most, &format!("{}{cut}", Harmless(&share.site)), layout)?;
     }
-    write_others(out, stacks, "stack", look)
+    write_others(out, stacks, "stack", layout)
 }
 
-fn write_durations(out: &mut dyn Write, durations: &Durations, look: &Look) -> io::Result<()> {
+fn write_durations(out: &mut dyn Write, durations: &Durations, layout: &Layout) -> io::Result<()> {
     let (Some(median), Some(p99), Some(longest)) =
         (durations.median_ns, durations.p99_ns, durations.longest_ns)
     else {
@@ -249,12 +188,12 @@ fn write_durations(out: &mut dyn Write, durations: &Durations, look: &Look) -> i
         Elapsed(p99),
         Elapsed(longest)
     );
-    heading(out, "time in CLOSE_WAIT", &more, look)?;
+    heading(out, "time in CLOSE_WAIT", &more, layout)?;
     let most = durations.bars.iter().map(Bar::stays).max().unwrap_or_default();
     for bar in &durations.bars {
         let still =
             if bar.still_stuck > 0 { format!(", {} still stuck", bar.still_stuck) } else { String::new() };
-        write_bar(out, bar.stays(), most, &format!("{}{still}", range(bar.from_ns, bar.below_ns)), look)?;
+        write_bar(out, bar.stays(), most, &format!("{}{still}", range(bar.from_ns, bar.below_ns)), layout)?;
     }
     Ok(())
 }

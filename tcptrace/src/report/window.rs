@@ -6,29 +6,27 @@ use jiff::{
     tz::TimeZone,
 };
 
-use super::{sums::Window, unix_ns};
+use super::{sums::Window, time::unix_ns};
 
-/// A moment as it was typed.
+/// A moment as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
-    /// RFC 3339, with its offset.
+    /// RFC 3339 with an offset.
     At(Timestamp),
-    /// Date and time where the reader is.
+    /// Date and time in the reader's zone.
     Local(DateTime),
-    /// A time of day where the reader is, in the recordings.
+    /// A time of day in the reader's zone, within the recordings.
     TimeOfDay(Time),
-    /// So long after the beginning of the recordings.
+    /// This long after the start of the recordings.
     AfterStart(SignedDuration),
-    /// So long before their end.
+    /// This long before the end of the recordings.
     BeforeEnd(SignedDuration),
 }
 
-/// From when until when the recordings reach.
+/// The time the recordings cover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
-    /// The earliest moment.
+pub(crate) struct RecordedSpan {
     pub first: Timestamp,
-    /// The latest moment.
     pub last: Timestamp,
 }
 
@@ -54,7 +52,7 @@ impl std::str::FromStr for Moment {
         if let Ok(timestamp) = text.parse() {
             return Ok(Self::At(timestamp));
         }
-        // A date alone would parse as its midnight: nobody means that.
+        // A date alone would parse as midnight, which nobody means.
         if text.contains(':') {
             if let Ok(local) = text.parse() {
                 return Ok(Self::Local(local));
@@ -68,20 +66,20 @@ impl std::str::FromStr for Moment {
 }
 
 impl Moment {
-    /// Whether the extent of the recordings has to be known for it.
+    /// Whether it depends on the time the recordings cover.
     pub(crate) fn needs_extent(&self) -> bool {
         !matches!(self, Self::At(_) | Self::Local(_))
     }
 
-    /// The moment itself. A time of day is its first occurrence after the recordings begin, if they reach as far;
+    /// The point in time. A time of day means its first occurrence after the recordings begin, if they reach that far,
     /// else the one on the day they begin.
-    fn resolve(&self, extent: Option<Extent>, zone: &TimeZone) -> Option<Timestamp> {
+    fn resolve(&self, extent: Option<RecordedSpan>, zone: &TimeZone) -> Option<Timestamp> {
         let local = |time: DateTime| zone.to_timestamp(time).ok();
         match self {
             Self::At(timestamp) => Some(*timestamp),
             Self::Local(time) => local(*time),
             Self::TimeOfDay(time) => {
-                let Extent { first, last } = extent?;
+                let RecordedSpan { first, last } = extent?;
                 let day = zone.to_datetime(first).date();
                 let today = local(day.to_datetime(*time))?;
                 let tomorrow = day.tomorrow().ok().and_then(|day| local(day.to_datetime(*time)));
@@ -96,11 +94,10 @@ impl Moment {
 /// The window between two moments.
 ///
 /// # Errors
-/// When there is nothing between them.
 pub(crate) fn window(
     from: Option<&Moment>,
     to: Option<&Moment>,
-    extent: Option<Extent>,
+    extent: Option<RecordedSpan>,
     zone: &TimeZone,
 ) -> Result<Window, String> {
     let resolve = |moment: Option<&Moment>| moment.and_then(|moment| moment.resolve(extent, zone));
@@ -119,7 +116,7 @@ mod tests {
     use super::*;
 
     fn resolved(typed: &str, first: &str, last: &str) -> String {
-        let extent = Extent { first: first.parse().unwrap(), last: last.parse().unwrap() };
+        let extent = RecordedSpan { first: first.parse().unwrap(), last: last.parse().unwrap() };
         let zone = TimeZone::get("Europe/Berlin").unwrap();
         typed.parse::<Moment>().unwrap().resolve(Some(extent), &zone).unwrap().to_string()
     }

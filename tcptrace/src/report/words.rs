@@ -1,9 +1,9 @@
-//! What the forms for people say alike: shares, holders, ends.
+//! Words that text and page share: percentages, holders, endings.
 
 use super::model::sockets::WorstSocket;
 use crate::model::record::EndedHow;
 
-/// A part of all, 0 to 1, in hundredths.
+/// A share from 0 to 1 as a percentage.
 pub(crate) fn percent(share: f64) -> String {
     match share * 100.0 {
         percent if percent > 0.0 && percent < 0.5 => "< 1 %".to_owned(),
@@ -11,7 +11,7 @@ pub(crate) fn percent(share: f64) -> String {
     }
 }
 
-/// How a stay ended, or that it has not.
+/// How a stay ended, if it did.
 pub(crate) fn how(socket: &WorstSocket) -> &'static str {
     match (socket.is_open, socket.how) {
         (true, _) => "still stuck",
@@ -23,7 +23,7 @@ pub(crate) fn how(socket: &WorstSocket) -> &'static str {
     }
 }
 
-/// How a stay ended, and by whom where that is known.
+/// How a stay ended, and the closer if known.
 pub(crate) fn ending(socket: &WorstSocket) -> String {
     let how = how(socket);
     match &socket.closed_by {
@@ -34,7 +34,6 @@ pub(crate) fn ending(socket: &WorstSocket) -> String {
     }
 }
 
-/// Who holds a socket.
 pub(crate) fn holder(socket: &WorstSocket) -> String {
     match socket.holders.as_slice() {
         [] if socket.is_looked_at => "nobody".to_owned(),

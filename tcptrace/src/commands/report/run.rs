@@ -11,8 +11,8 @@ use crate::{
     output::replace::{Destination, OutputError},
     report::{
         aggregate::{Aggregator, Wanted},
-        build, html,
-        input::{self, Input},
+        assemble, html,
+        input::{self, Recordings},
         perfetto, text,
         window::{self, Moment},
     },
@@ -112,7 +112,7 @@ pub(crate) fn run(options: &ReportOptions) -> Result<(), ReportError> {
     if options.form == Form::Perfetto {
         return perfetto::write(&options.files, &wanted, &options.destination);
     }
-    let input = Input::open(&options.files, options.follow)?;
+    let input = Recordings::open(&options.files, options.follow)?;
     let mut making = Making::new(options, wanted, input)?;
     if options.follow {
         let system = |source| ReportError::System { what: "start", source };
@@ -140,12 +140,12 @@ fn window(options: &ReportOptions) -> Result<crate::report::sums::Window, Report
 /// A report while it is made.
 struct Making<'a> {
     options: &'a ReportOptions,
-    input: Input,
+    input: Recordings,
     aggregator: Aggregator,
 }
 
 impl<'a> Making<'a> {
-    fn new(options: &'a ReportOptions, wanted: Wanted, input: Input) -> Result<Self, ReportError> {
+    fn new(options: &'a ReportOptions, wanted: Wanted, input: Recordings) -> Result<Self, ReportError> {
         let mut aggregator = Aggregator::new(wanted).map_err(|error| ReportError::System {
             what: "make a histogram",
             source: io::Error::other(error),
@@ -167,9 +167,9 @@ impl<'a> Making<'a> {
 
     fn show(&self, is_again: bool) -> Result<(), ReportError> {
         let ReportOptions { form, destination, top, .. } = self.options;
-        let report = build::report(&self.aggregator, &self.input.states(), *top);
+        let report = assemble::report(&self.aggregator, &self.input.states(), *top);
         destination.write(|out| match form {
-            Form::Text => text::write(out, &report, &text::Look::of(destination, is_again)),
+            Form::Text => text::write(out, &report, &text::Layout::of(destination, is_again)),
             Form::Json => {
                 serde_json::to_writer_pretty(&mut *out, &report)?;
                 out.write_all(b"\n")

@@ -1,12 +1,10 @@
-//! Who closed connections first, and so where TIME_WAIT comes from.
+//! The section on who closed connections first, and so where TIME_WAIT comes from.
 
 use maud::{Markup, html};
 
 use super::{
-    View, empty,
-    over_time::ticks,
-    scale::{Part, TimeAxis, grouped},
-    section,
+    parts::{PageView, empty, grouped, section, ticks},
+    scale::{Part, TimeAxis},
 };
 use crate::{
     model::units::Elapsed,
@@ -22,8 +20,7 @@ use crate::{
 /// Height of the drawing in its own units.
 const HEIGHT: u64 = 1_000;
 
-/// The section.
-pub(crate) fn content(view: &View<'_>) -> Markup {
+pub(crate) fn content(view: &PageView<'_>) -> Markup {
     let content = match &view.report.closed_first {
         None => empty("Not recorded: `tcptrace trace` records the transitions that tell it."),
         Some(closed) if closed.by_us + closed.by_peer + closed.reset == 0 => {
@@ -39,7 +36,7 @@ pub(crate) fn content(view: &View<'_>) -> Markup {
     )
 }
 
-fn chart(view: &View<'_>, closed: &ClosedFirst) -> Markup {
+fn chart(view: &PageView<'_>, closed: &ClosedFirst) -> Markup {
     let all = closed.by_us + closed.by_peer + closed.reset;
     let sides = [
         ("us", "this side", "TIME_WAIT here", closed.by_us),
@@ -64,8 +61,8 @@ fn chart(view: &View<'_>, closed: &ClosedFirst) -> Markup {
     }
 }
 
-/// Closes a second over time, what leads to TIME_WAIT here at the bottom.
-fn rates(view: &View<'_>, closed: &ClosedFirst) -> Markup {
+/// Closes per second over time; those that lead to TIME_WAIT here are at the bottom.
+fn rates(view: &PageView<'_>, closed: &ClosedFirst) -> Markup {
     let steps = closed.by_us_over_time.len();
     let layers = [
         ("us", "this side", &closed.by_us_over_time),

@@ -1,32 +1,30 @@
-//! How long stays in CLOSE_WAIT were: a histogram on a logarithmic scale.
+//! The section on the lengths of stays in CLOSE_WAIT: a histogram on a logarithmic scale.
 
 use maud::{Markup, html};
 
 use super::{
-    View, empty, numbers,
-    scale::{Part, grouped},
-    section,
+    parts::{PageView, empty, grouped, numbers, section},
+    scale::Part,
 };
 use crate::{
     model::units::Elapsed,
     report::model::sockets::{Bar, Durations},
 };
 
-/// So many in one column make columns of few invisible.
+/// From this count on, the tallest column makes small ones invisible.
 const MUCH: u64 = 200;
 
-/// The section.
-pub(crate) fn content(view: &View<'_>) -> Markup {
+pub(crate) fn content(view: &PageView<'_>) -> Markup {
     let durations = &view.report.durations;
     let content = if durations.bars.is_empty() {
         empty("No stay in CLOSE_WAIT was recorded.")
     } else {
         chart(durations)
     };
-    section("durations", "How long they stay", &told(durations), &content)
+    section("durations", "How long they stay", &quantiles(durations), &content)
 }
 
-fn told(durations: &Durations) -> String {
+fn quantiles(durations: &Durations) -> String {
     let (Some(median), Some(p99), Some(longest)) =
         (durations.median_ns, durations.p99_ns, durations.longest_ns)
     else {
@@ -45,7 +43,7 @@ fn chart(durations: &Durations) -> Markup {
     let most = bars.iter().map(Bar::stays).max().unwrap_or_default();
     let is_logarithmic = most >= MUCH;
     let sum = |count: fn(&Bar) -> u64| bars.iter().map(count).sum::<u64>() > 0;
-    // A name at every bar does not fit.
+    // Not every bar has room for a label.
     let stride = bars.len().div_ceil(8).max(1);
     html! {
         figure.chart {
@@ -78,7 +76,7 @@ fn chart(durations: &Durations) -> Markup {
     }
 }
 
-/// The height of a column. Where the most are very many, columns of few would not be seen.
+/// The height of a column; logarithmic where small columns would vanish.
 #[allow(clippy::cast_precision_loss, reason = "a position on a screen")]
 fn height(count: u64, most: u64, is_logarithmic: bool) -> Part {
     if is_logarithmic {
@@ -92,7 +90,7 @@ fn edge(from_ns: u64) -> String {
     if from_ns == 0 { "0".to_owned() } else { short(from_ns) }
 }
 
-/// A round duration without what is zero: `10 s`, `2 min`.
+/// A round duration without zero parts: `10 s`, `2m`.
 fn short(ns: u64) -> String {
     Elapsed(ns).to_string().replace(".0 ", " ").replace(" 00s", "").replace(" 00m", "").replace(" 00h", "")
 }

@@ -1,12 +1,10 @@
-//! The sockets that were stuck the longest, each in a lane along one axis of time.
+//! The section on the sockets stuck the longest, each in a lane along a shared time axis.
 
 use maud::{Markup, html};
 
 use super::{
-    View, breakable, empty, numbers,
-    over_time::ticks,
+    parts::{PageView, breakable, empty, numbers, section, ticks},
     scale::{Part, TimeAxis},
-    section,
 };
 use crate::{
     model::{units::Elapsed, verdict::Verdict},
@@ -16,14 +14,13 @@ use crate::{
     },
 };
 
-/// The section.
-pub(crate) fn content(view: &View<'_>) -> Markup {
+pub(crate) fn content(view: &PageView<'_>) -> Markup {
     let worst = &view.report.worst;
     let content = if worst.is_empty() { empty("Nothing was stuck.") } else { chart(view, worst) };
     section("longest", "Stuck the longest", "", &content)
 }
 
-fn chart(view: &View<'_>, worst: &[WorstSocket]) -> Markup {
+fn chart(view: &PageView<'_>, worst: &[WorstSocket]) -> Markup {
     let begins =
         |socket: &WorstSocket| socket.opened.map_or(socket.since, |opened| opened.min(socket.since)).0;
     let first = worst.iter().map(begins).min().unwrap_or_default();
@@ -70,8 +67,8 @@ fn wait(axis: &TimeAxis, socket: &WorstSocket) -> Markup {
     html! { span class={ "wait" (open) (unseen) } style={ "left:" (from) ";right:" (to) } {} }
 }
 
-/// All of it in one sentence, for a pointer that rests on it.
-fn sentence(view: &View<'_>, socket: &WorstSocket) -> String {
+/// The tooltip of a lane.
+fn sentence(view: &PageView<'_>, socket: &WorstSocket) -> String {
     format!(
         "{} to {}: in CLOSE_WAIT from {} for {}, {}",
         socket.local,
@@ -82,7 +79,7 @@ fn sentence(view: &View<'_>, socket: &WorstSocket) -> String {
     )
 }
 
-fn table(view: &View<'_>, worst: &[WorstSocket]) -> Markup {
+fn table(view: &PageView<'_>, worst: &[WorstSocket]) -> Markup {
     html! {
         table {
             thead { tr {

@@ -1,43 +1,28 @@
-//! The report as one page, complete in itself: no script, no network, no font of its own. People look at it instead of
-//! reading; what a chart shows is under it in numbers, too.
+//! The report as one self-contained HTML page: no script, no network access, no font of its own. Each chart has its
+//! numbers in a table below it.
 //!
-//! Texts are HTML and only shapes are drawn, so that a narrow screen changes widths and never the size of letters.
-//! Whatever a stranger named passes [`Harmless`] and maud's escaping.
+//! Text is HTML and only shapes are SVG, so that a narrow screen changes widths and never the size of letters.
+//! Untrusted names pass [`Harmless`] and maud's escaping.
 
-pub(crate) mod closed_first;
-pub(crate) mod durations;
-pub(crate) mod lanes;
-pub(crate) mod over_time;
-pub(crate) mod ranking;
-pub(crate) mod scale;
-pub(crate) mod sources;
+mod closed_first;
+mod durations;
+mod lanes;
+mod over_time;
+mod parts;
+mod ranking;
+mod scale;
+mod sources;
 
 use jiff::{Timestamp, tz::TimeZone};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use self::scale::grouped;
+use self::parts::{PageView, breakable, grouped, marked};
 use super::model::Report;
 use crate::model::{escape::Harmless, units::Elapsed};
 
-/// A report, and where it is read.
-pub(crate) struct View<'a> {
-    report: &'a Report,
-    zone: TimeZone,
-}
-
-impl View<'_> {
-    fn moment(&self, time: Timestamp) -> String {
-        time.to_zoned(self.zone.clone()).strftime("%-d %b %Y, %H:%M:%S").to_string()
-    }
-
-    fn time_of_day(&self, time: Timestamp) -> String {
-        time.to_zoned(self.zone.clone()).strftime("%H:%M:%S").to_string()
-    }
-}
-
-/// The page; times are shown as the clocks of `zone` do.
+/// The page, with times in this zone.
 pub(crate) fn page(report: &Report, zone: &TimeZone) -> Markup {
-    let view = View { report, zone: zone.clone() };
+    let view = PageView { report, zone: zone.clone() };
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -45,7 +30,7 @@ pub(crate) fn page(report: &Report, zone: &TimeZone) -> Markup {
                 meta charset="utf-8";
                 meta name="generator" content={ (report.r#type) " " (report.version) };
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                // Even if something slipped through the escaping, it could neither run nor call home.
+                // Markup that slipped through the escaping could neither run nor load anything.
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
                 meta name="referrer" content="no-referrer";
                 meta name="color-scheme" content="light dark";
@@ -75,7 +60,7 @@ pub(crate) fn page(report: &Report, zone: &TimeZone) -> Markup {
     }
 }
 
-fn zone_name(view: &View<'_>) -> String {
+fn zone_name(view: &PageView<'_>) -> String {
     let moment =
         view.report.span.map_or(Timestamp::UNIX_EPOCH, |span| span.first.0).to_zoned(view.zone.clone());
     let offset = moment.strftime("%:z").to_string();
@@ -86,8 +71,8 @@ fn zone_name(view: &View<'_>) -> String {
     }
 }
 
-/// The answer, what it means for now, and the few numbers that carry it.
-fn top(view: &View<'_>) -> Markup {
+/// The header: answer, outlook, key figures, losses.
+fn top(view: &PageView<'_>) -> Markup {
     let report = view.report;
     let losses = report.cannot_claim.iter().filter(|caveat| caveat.is_loss()).count();
     html! {
@@ -112,7 +97,7 @@ fn top(view: &View<'_>) -> Markup {
     }
 }
 
-/// Parts of sentences as sentences.
+/// Joins clauses as sentences.
 fn sentences(parts: &[String]) -> String {
     let sentence = |part: &String| {
         let mut characters = part.chars();
@@ -122,7 +107,7 @@ fn sentences(parts: &[String]) -> String {
     parts.iter().map(sentence).collect::<Vec<_>>().join(" ")
 }
 
-fn where_and_when(view: &View<'_>) -> Markup {
+fn where_and_when(view: &PageView<'_>) -> Markup {
     let mut hosts: Vec<&str> =
         view.report.sessions.iter().filter_map(|session| session.host.as_deref()).collect();
     hosts.dedup();
@@ -142,7 +127,7 @@ fn where_and_when(view: &View<'_>) -> Markup {
     }
 }
 
-fn figures(view: &View<'_>) -> Markup {
+fn figures(view: &PageView<'_>) -> Markup {
     let close_wait = &view.report.close_wait;
     let process_count = view.report.processes.top.len() as u64 + view.report.processes.other_entries;
     let figure = |name: &str, value: String, more: String| {
@@ -168,53 +153,6 @@ fn figures(view: &View<'_>) -> Markup {
             @if let Some(closed) = &view.report.closed_first {
                 (figure("closed first here", grouped(closed.by_us), "each leaves a TIME_WAIT".to_owned()))
             }
-        }
-    }
-}
-
-/// A section with its heading and what it tells in a sentence.
-fn section(id: &str, title: &str, told: &str, content: &Markup) -> Markup {
-    html! {
-        section id=(id) aria-labelledby={ (id) "-title" } {
-            h2 id={ (id) "-title" } { (title) }
-            @if !told.is_empty() { p.told { (told) } }
-            (content)
-        }
-    }
-}
-
-/// What stands in place of a chart that has nothing to show.
-fn empty(why: &str) -> Markup {
-    html! { p.empty { (marked(why)) } }
-}
-
-/// Text in which backticks enclose what can be typed.
-fn marked(text: &str) -> Markup {
-    html! {
-        @for (nth, part) in text.split('`').enumerate() {
-            @if nth.is_multiple_of(2) { (part) } @else { code { (part) } }
-        }
-    }
-}
-
-/// A name that strangers chose, harmless, and broken where it is long after what separates its parts.
-fn breakable(name: &str) -> Markup {
-    let name = Harmless(name).to_string();
-    html! {
-        @for part in name.split_inclusive([':', '/', '_', '.', '-']) {
-            (part)
-            // Never between the two colons of a path, nor before the number of a line.
-            @if !part.ends_with(':') || part.len() == 1 { wbr; }
-        }
-    }
-}
-
-/// Numbers to a chart, folded away.
-fn numbers(content: &Markup) -> Markup {
-    html! {
-        details.numbers {
-            summary { "The numbers" }
-            div.scroll { (content) }
         }
     }
 }

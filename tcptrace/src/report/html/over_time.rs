@@ -1,15 +1,15 @@
-//! Sockets in CLOSE_WAIT over time, one layer a process.
+//! The section on sockets in CLOSE_WAIT over time, one layer per process.
 
 use jiff::SignedDuration;
 use maud::{Markup, html};
 
 use super::{
-    View, empty, numbers,
-    scale::{Part, TimeAxis, grouped, round_up},
+    parts::{PageView, empty, grouped, numbers, section, ticks},
+    scale::{Part, TimeAxis, round_up},
 };
 use crate::{
     model::units::Elapsed,
-    report::model::sockets::{Line, LineOf, OverTime},
+    report::model::sockets::{CountLine, LineOf, OverTime},
 };
 
 /// Rows of the table under the chart.
@@ -18,10 +18,10 @@ const ROWS: usize = 24;
 /// Height of the drawing in its own units.
 const HEIGHT: u64 = 1_000;
 
-/// A layer that takes less of the height than this has no room for a letter.
+/// The least share of the height at which a layer has room for a letter.
 const ROOM_FOR_LETTER: f64 = 0.09;
 
-fn chart(view: &View<'_>, over_time: &OverTime) -> Markup {
+fn chart(view: &PageView<'_>, over_time: &OverTime) -> Markup {
     let peak = view.report.close_wait.peak.unwrap_or_default();
     if peak == 0 {
         return empty("No socket was in CLOSE_WAIT at the end of any step of this time.");
@@ -55,40 +55,27 @@ fn chart(view: &View<'_>, over_time: &OverTime) -> Markup {
     }
 }
 
-/// The section.
-pub(crate) fn content(view: &View<'_>) -> Markup {
+pub(crate) fn content(view: &PageView<'_>) -> Markup {
     let content = match &view.report.over_time {
         None => empty(
             "Only single moments were recorded: `tcptrace leaks` or `trace` record what happens in between.",
         ),
         Some(over_time) => chart(view, over_time),
     };
-    super::section("over-time", "In CLOSE_WAIT over time", "", &content)
-}
-
-/// Names of the ticks of an axis of time.
-pub(crate) fn ticks(axis: &TimeAxis) -> Markup {
-    html! {
-        div.ticks aria-hidden="true" {
-            @for tick in axis.ticks() {
-                @let class = match tick.at.0 { ..0.06 => Some("is-first"), 0.94.. => Some("is-last"), _ => None };
-                span class=[class] style={ "left:" (tick.at) } { (tick.label) }
-            }
-        }
-    }
+    section("over-time", "In CLOSE_WAIT over time", "", &content)
 }
 
 fn steps(over_time: &OverTime) -> usize {
     over_time.lines.first().map_or(0, |line| line.values.len())
 }
 
-/// The lines with a letter each, in the order they are laid on top of each other.
-fn lettered(over_time: &OverTime) -> impl Iterator<Item = (char, &Line)> {
+/// The lines with their letters, from the bottom layer up.
+fn lettered(over_time: &OverTime) -> impl Iterator<Item = (char, &CountLine)> {
     ('A'..='Z').zip(&over_time.lines)
 }
 
-/// The class that gives a line its colour, which a process has everywhere on the page.
-fn class(line: &Line) -> String {
+/// The CSS class of a line's colour; a process keeps its colour across the page.
+fn class(line: &CountLine) -> String {
     match (line.of, line.process) {
         (LineOf::Process, Some(place)) => format!("p{place}"),
         (LineOf::Process | LineOf::OtherProcesses, _) => "p-others".to_owned(),
@@ -110,8 +97,8 @@ fn legend(over_time: &OverTime) -> Markup {
     }
 }
 
-/// The sums of the lines below each line, and of those up to it.
-fn bands(over_time: &OverTime) -> impl Iterator<Item = (&Line, Vec<u64>, Vec<u64>)> {
+/// Each line with its lower and upper edge in the stack.
+fn bands(over_time: &OverTime) -> impl Iterator<Item = (&CountLine, Vec<u64>, Vec<u64>)> {
     let mut below = vec![0; steps(over_time)];
     over_time.lines.iter().map(move |line| {
         let upper: Vec<u64> = below.iter().zip(&line.values).map(|(sum, value)| sum + value).collect();
@@ -151,13 +138,13 @@ fn layers(over_time: &OverTime, most: u64) -> Markup {
     }
 }
 
-/// Where a layer is the thickest: its middle there.
+/// The middle of a layer where it is thickest, if a letter fits.
 #[allow(clippy::cast_precision_loss, reason = "a position on a screen")]
-fn place_for_letter(over_time: &OverTime, line: &Line, most: u64) -> Option<(Part, Part)> {
+fn place_for_letter(over_time: &OverTime, line: &CountLine, most: u64) -> Option<(Part, Part)> {
     let (_, lower, upper) = bands(over_time).find(|(other, _, _)| std::ptr::eq(*other, line))?;
     let thickness = lower.iter().zip(&upper).map(|(lower, upper)| upper - lower);
     let thickest = thickness.clone().max()?;
-    // In the middle of the steps that are that thick.
+    // The middle one of the steps that are this thick.
     let those: Vec<usize> =
         thickness.enumerate().filter(|(_, thickness)| *thickness == thickest).map(|(step, _)| step).collect();
     let step = *those.get(those.len() / 2)?;
@@ -171,7 +158,7 @@ fn place_for_letter(over_time: &OverTime, line: &Line, most: u64) -> Option<(Par
     })
 }
 
-fn table(view: &View<'_>, over_time: &OverTime) -> Markup {
+fn table(view: &PageView<'_>, over_time: &OverTime) -> Markup {
     let steps = steps(over_time);
     let stride = steps.div_ceil(ROWS).max(1);
     let time = |step: usize| {

@@ -1,11 +1,10 @@
-//! Who, where, why, towards whom: the first of many with their shares.
+//! The sections on who, where, why and towards whom: the top entries with their shares.
 
 use maud::{Markup, html};
 
 use super::{
-    View, breakable, empty,
-    scale::{Part, grouped},
-    section,
+    parts::{PageView, breakable, empty, grouped, section},
+    scale::Part,
 };
 use crate::{
     model::{
@@ -19,7 +18,7 @@ use crate::{
     },
 };
 
-/// A count with its bar and its share of all.
+/// A count with its bar and its share.
 fn share_bar(count: u64, all: u64, class: &str) -> Markup {
     let part = Part::of_counts(count, all);
     html! {
@@ -40,8 +39,7 @@ fn others<T>(ranking: &Ranking<T>, noun: &str) -> Markup {
     }
 }
 
-/// Who holds them.
-pub(crate) fn processes(view: &View<'_>) -> Markup {
+pub(crate) fn processes(view: &PageView<'_>) -> Markup {
     let report = view.report;
     let (stuck, processes) = (report.close_wait.stuck, &report.processes);
     let content = match (stuck, processes.top.is_empty()) {
@@ -58,7 +56,7 @@ pub(crate) fn processes(view: &View<'_>) -> Markup {
     section("processes", "Who holds them", "", &content)
 }
 
-fn process_card(view: &View<'_>, place: usize, process: &ProcessShare, stuck: u64) -> Markup {
+fn process_card(view: &PageView<'_>, place: usize, process: &ProcessShare, stuck: u64) -> Markup {
     let place_class = if place < 5 { format!("p{place}") } else { "p-others".to_owned() };
     let home = process.container.as_ref().or(process.unit.as_ref());
     html! {
@@ -106,8 +104,7 @@ fn process_card(view: &View<'_>, place: usize, process: &ProcessShare, stuck: u6
     }
 }
 
-/// Where they were opened.
-pub(crate) fn stacks(view: &View<'_>) -> Markup {
+pub(crate) fn stacks(view: &PageView<'_>) -> Markup {
     let (stuck, stacks) = (view.report.close_wait.stuck, &view.report.stacks);
     let content = if stacks.top.is_empty() {
         empty(if stuck == 0 {
@@ -137,8 +134,7 @@ fn stack_entry(share: &StackShare, stuck: u64) -> Markup {
     }
 }
 
-/// Why they are stuck.
-pub(crate) fn verdicts(view: &View<'_>) -> Markup {
+pub(crate) fn verdicts(view: &PageView<'_>) -> Markup {
     let (stuck, verdicts) = (view.report.close_wait.stuck, &view.report.verdicts);
     let content = if verdicts.is_empty() {
         empty(if stuck == 0 {
@@ -150,14 +146,14 @@ pub(crate) fn verdicts(view: &View<'_>) -> Markup {
         html! { ol.ranks { @for share in verdicts { (verdict_entry(share, stuck)) } } }
     };
     let half_open = view.report.close_wait.half_open;
-    let told = match half_open {
+    let summary = match half_open {
         0 => String::new(),
         _ => format!(
             "{} half-closed and still written to: legitimate, and not counted.",
             plural(half_open, "more socket")
         ),
     };
-    section("why", "Why they are stuck", &told, &content)
+    section("why", "Why they are stuck", &summary, &content)
 }
 
 fn verdict_entry(share: &VerdictShare, stuck: u64) -> Markup {
@@ -169,8 +165,7 @@ fn verdict_entry(share: &VerdictShare, stuck: u64) -> Markup {
     }
 }
 
-/// Towards whom.
-pub(crate) fn peers(view: &View<'_>) -> Markup {
+pub(crate) fn peers(view: &PageView<'_>) -> Markup {
     let (stuck, peers) = (view.report.close_wait.stuck, &view.report.peers);
     let content = if peers.top.is_empty() {
         empty("Nothing was stuck.")

@@ -1,37 +1,36 @@
-//! Where things lie along an axis, and what is written there. Pure.
+//! Positions along an axis, and its labels. Pure.
 
 use jiff::{SignedDuration, Timestamp, ToSpan as _, Unit, ZonedRound, tz::TimeZone};
 
-/// A position along an axis, in parts of its length.
+/// A position along an axis, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(crate) struct Part(pub f64);
 
 impl Part {
-    /// Of a whole; within it.
+    /// The share of `part` in `whole`, clamped to 0 to 1.
     pub(crate) fn of(part: f64, whole: f64) -> Self {
         if whole > 0.0 { Self((part / whole).clamp(0.0, 1.0)) } else { Self(0.0) }
     }
 
-    /// Of two counts.
+    /// The same, of counts.
     #[allow(clippy::cast_precision_loss, reason = "a position on a screen")]
     pub(crate) fn of_counts(part: u64, whole: u64) -> Self {
         Self::of(part as f64, whole as f64)
     }
 
-    /// What is left.
+    /// The remainder to 1.
     pub(crate) fn rest(self) -> Self {
         Self(1.0 - self.0)
     }
 }
 
 impl std::fmt::Display for Part {
-    /// As CSS has it: `12.34%`.
+    /// A CSS percentage: `12.340%`.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{:.3}%", self.0 * 100.0)
     }
 }
 
-/// An axis of time.
 #[derive(Clone, Debug)]
 pub(crate) struct TimeAxis {
     first: Timestamp,
@@ -39,17 +38,15 @@ pub(crate) struct TimeAxis {
     zone: TimeZone,
 }
 
-/// A place on an axis that has a name.
+/// A labelled position on an axis.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Tick {
-    /// Where.
     pub at: Part,
-    /// Its name.
     pub label: String,
 }
 
 impl TimeAxis {
-    /// From one moment to another, named as the clocks of this zone show.
+    /// An axis from `first` to `last`, labelled in this time zone.
     pub(crate) fn new(first: Timestamp, last: Timestamp, zone: &TimeZone) -> Self {
         Self { first, last, zone: zone.clone() }
     }
@@ -58,15 +55,14 @@ impl TimeAxis {
         self.last.duration_since(self.first)
     }
 
-    /// Where a moment lies.
     pub(crate) fn at(&self, moment: Timestamp) -> Part {
         Part::of(moment.duration_since(self.first).as_secs_f64(), self.length().as_secs_f64())
     }
 
-    /// Round moments along it, at most seven.
+    /// Round moments along the axis, about seven at most.
     pub(crate) fn ticks(&self) -> Vec<Tick> {
         const MOST: i64 = 7;
-        /// Steps between ticks in milliseconds, each with the unit and the increment it is a round number of.
+        /// Steps between ticks in milliseconds, each with the unit and increment that it is a multiple of.
         const STEPS: [(i64, Unit, i64); 23] = [
             (1, Unit::Millisecond, 1),
             (5, Unit::Millisecond, 5),
@@ -95,7 +91,7 @@ impl TimeAxis {
         let length_ms = i64::try_from(self.length().as_millis()).unwrap_or(i64::MAX).max(1);
         let fitting = STEPS.into_iter().find(|(step, _, _)| length_ms / step < MOST);
         let (step_ms, unit, increment) = fitting.unwrap_or((86_400_000, Unit::Day, 1));
-        // Beyond a week of days, every so many days.
+        // Beyond a week, a tick every few days.
         let days = length_ms / step_ms / MOST + 1;
         let span = match unit {
             Unit::Day => days.days(),
@@ -123,7 +119,7 @@ impl TimeAxis {
     }
 }
 
-/// The next round number: with one digit that matters, or an even one more.
+/// The next round number: one significant digit, or two from a short list.
 pub(crate) fn round_up(count: u64) -> u64 {
     let mut decade: u64 = 1;
     loop {
@@ -135,19 +131,6 @@ pub(crate) fn round_up(count: u64) -> u64 {
         }
         decade = decade.saturating_mul(10);
     }
-}
-
-/// A count with its thousands apart: `51 139`.
-pub(crate) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (nth, digit) in digits.chars().enumerate() {
-        if nth > 0 && (digits.len() - nth).is_multiple_of(3) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -181,10 +164,8 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_rounded_up_and_grouped() {
+    fn counts_are_rounded_up() {
         assert_eq!([0, 1, 3, 7, 18, 112, 200, 201].map(round_up), [1, 1, 3, 8, 20, 120, 200, 240]);
         assert_eq!(round_up(u64::MAX), u64::MAX);
-        assert_eq!(grouped(51_139).replace('\u{202f}', " "), "51 139");
-        assert_eq!(grouped(999), "999");
     }
 }

@@ -1,8 +1,8 @@
-//! What the report rests on: what it cannot claim, and the recordings.
+//! The sections on the evidence: what the report cannot claim, and the recordings.
 
 use maud::{Markup, html};
 
-use super::{View, breakable, empty, marked, scale::grouped, section};
+use super::parts::{PageView, breakable, empty, grouped, marked, section};
 use crate::{
     model::{
         escape::Harmless,
@@ -11,8 +11,7 @@ use crate::{
     report::model::SessionReport,
 };
 
-/// What the report cannot claim.
-pub(crate) fn limits(view: &View<'_>) -> Markup {
+pub(crate) fn limits(view: &PageView<'_>) -> Markup {
     let caveats = &view.report.cannot_claim;
     let content = if caveats.is_empty() {
         empty("Nothing was lost, and nothing that was asked for is missing.")
@@ -28,13 +27,12 @@ pub(crate) fn limits(view: &View<'_>) -> Markup {
     section("limits", "What this report cannot claim", "", &content)
 }
 
-/// The sessions that were recorded.
-pub(crate) fn sessions(view: &View<'_>) -> Markup {
+pub(crate) fn sessions(view: &PageView<'_>) -> Markup {
     let content = html! { @for session in &view.report.sessions { (session_entry(view, session)) } };
     section("recordings", "Recordings", "", &content)
 }
 
-fn session_entry(view: &View<'_>, session: &SessionReport) -> Markup {
+fn session_entry(view: &PageView<'_>, session: &SessionReport) -> Markup {
     let length =
         u64::try_from(session.last.0.duration_since(session.started.0).as_nanos()).unwrap_or_default();
     let lost = &session.lost;

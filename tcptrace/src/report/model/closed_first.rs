@@ -1,66 +1,55 @@
-//! What a report says of who closed first.
+//! What a report says about who closed first.
 
 use serde::Serialize;
 
-use super::{
-    Time,
-    ranking::{ProcessName, Ranking},
-};
-use crate::report::side::Peer;
+use super::ranking::{ProcessName, Ranking};
+use crate::report::{side::Peer, time::Time};
 
-/// Who closed connections first: the side that does keeps them in TIME_WAIT.
+/// Connections by who closed first: that side keeps them in TIME_WAIT.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ClosedFirst {
-    /// Processes of the host: each leaves a socket in TIME_WAIT here.
+    /// By this host: each leaves a socket in TIME_WAIT here.
     pub by_us: u64,
-    /// The peer: TIME_WAIT is there.
+    /// By the peer: TIME_WAIT is there.
     pub by_peer: u64,
-    /// Nobody: reset, no TIME_WAIT at all.
+    /// Reset: no TIME_WAIT at all.
     pub reset: u64,
-    /// The time that rates are of.
+    /// The time that the rates cover.
     pub duration_ns: u64,
-    /// Processes that closed first.
     pub processes: Ranking<CloserShare>,
-    /// Peers, those first towards whom this side closes first.
+    /// Peers, by how often this host closed first.
     pub peers: Ranking<PeerCloses>,
-    /// Where the first step begins.
+    /// Start of the first step.
     pub first: Time,
-    /// Length of a step.
     pub step_ns: u64,
-    /// Closes by this side in each step.
+    /// Per step.
     pub by_us_over_time: Vec<u64>,
-    /// Closes by the peer in each step.
+    /// Per step.
     pub by_peer_over_time: Vec<u64>,
-    /// Resets in each step.
+    /// Per step.
     pub reset_over_time: Vec<u64>,
 }
 
-/// What one process closed.
+/// The connections that one process closed first.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct CloserShare {
-    /// Who.
     #[serde(flatten)]
     pub process: ProcessName,
-    /// Connections that it closed first.
     pub closed_first: u64,
-    /// The same a second.
     pub per_second: f64,
-    /// The part of all that this side closed first, 0 to 1.
+    /// Its share of all that this host closed first, 0 to 1.
     pub share: f64,
 }
 
 /// Closes towards one peer.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PeerCloses {
-    /// Who.
     #[serde(flatten)]
     pub peer: Peer,
-    /// Closed first on this side.
+    /// Closed first by this host.
     pub by_us: u64,
-    /// The same a second.
     pub per_second: f64,
-    /// Closed first on the peer's.
+    /// Closed first by the peer.
     pub by_peer: u64,
-    /// Reset.
     pub reset: u64,
 }

@@ -1,150 +1,121 @@
-//! What a report says. The forms (text, JSON, HTML) only differ in how they show it; the JSON form is this, field by
-//! field (README, "Reports"), so names are a promise: more may be added.
+//! What a report says; text, JSON and HTML only render it. The JSON form is this type, field by field, so the names are a
+//! promise: fields may be added, never renamed.
 //!
-//! Durations end in `_ns`, times are RFC 3339. What is not known is `null`.
+//! Durations end in `_ns`, times are RFC 3339, unknown values are `null`.
 
 pub(crate) mod closed_first;
+pub(crate) mod headline;
 pub(crate) mod ranking;
 pub(crate) mod sockets;
 
-use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-pub(crate) use self::{
+use self::{
     closed_first::ClosedFirst,
+    headline::Headline,
     ranking::{PeerShare, ProcessShare, Ranking, StackShare, VerdictShare},
     sockets::{CloseWait, Durations, OverTime, WorstSocket},
 };
-use super::{cast::Kind, caveats::Caveat, headline::Headline};
+use super::{caveats::Caveat, entities::SessionKind, time::Time};
 use crate::model::record::Totals;
 
-/// A time, serialized as RFC 3339.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Time(pub Timestamp);
-
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-/// All of it.
+/// A report.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
-    /// What this is.
+    /// Identifies the document as a report.
     pub r#type: &'static str,
-    /// Version of this form.
+    /// Version of this schema.
     pub schema: u32,
     /// Version of tcptrace.
     pub version: &'static str,
-    /// The answer, in sentences.
     pub headline: Headline,
-    /// What was asked to be left out.
+    /// The filters and the threshold.
     pub asked: Asked,
-    /// The time that the recordings cover, within what was asked for; `None` when they hold nothing.
+    /// The time the recordings cover within the window; `None` when they are empty.
     pub span: Option<Span>,
-    /// The sessions that were recorded.
     pub sessions: Vec<SessionReport>,
-    /// Files that gave no record at all.
+    /// Files without a record.
     pub without_records: Vec<FileReport>,
-    /// What was taken of the recordings.
+    /// Records counted.
     pub records: super::aggregate::Taken,
-    /// Stays in CLOSE_WAIT.
     pub close_wait: CloseWait,
-    /// Sockets in CLOSE_WAIT over time; `None` where only single moments were recorded.
+    /// Sockets in CLOSE_WAIT over time; `None` when all recordings are snapshots.
     pub over_time: Option<OverTime>,
-    /// How long stays were.
+    /// The lengths of stays.
     pub durations: Durations,
-    /// Why sockets were stuck, the most frequent first.
+    /// The most frequent verdict first.
     pub verdicts: Vec<VerdictShare>,
-    /// Who held them, the worst first.
+    /// The holders, worst first.
     pub processes: Ranking<ProcessShare>,
-    /// Towards whom.
     pub peers: Ranking<PeerShare>,
-    /// Where they were opened.
     pub stacks: Ranking<StackShare>,
-    /// The sockets that were stuck the longest.
     pub worst: Vec<WorstSocket>,
-    /// Who closed connections first; `None` where transitions were not recorded.
+    /// `None` when no transitions were recorded.
     pub closed_first: Option<ClosedFirst>,
-    /// What this report cannot claim.
     pub cannot_claim: Vec<Caveat>,
 }
 
-/// What was asked for.
+/// What the user asked for.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Asked {
-    /// Nothing before.
     pub from: Option<Time>,
-    /// Nothing after.
     pub to: Option<Time>,
-    /// What counts as stuck, where nothing was reported.
+    /// The threshold for stays that no session reported.
     pub older_than_ns: u64,
     /// Whether there were filters on connections or owners.
     pub is_filtered: bool,
 }
 
-/// A time from one moment to another.
+/// The time between two moments.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Span {
-    /// When it begins.
     pub first: Time,
-    /// When it ends.
     pub last: Time,
-    /// From the one to the other.
     pub duration_ns: u64,
 }
 
-/// A session that was recorded.
+/// A recorded session.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SessionReport {
-    /// The files it was read from.
+    /// The files of its recording.
     pub files: Vec<FileReport>,
-    /// The machine; `None` for a file without its beginning.
+    /// `None` for a file without a header.
     pub host: Option<String>,
-    /// Its kernel.
     pub kernel: Option<String>,
-    /// Its boot id.
     pub boot_id: Option<String>,
-    /// What was run.
     pub command: Option<String>,
-    /// What that records.
-    pub kind: Kind,
-    /// The way into the kernel.
+    pub kind: SessionKind,
+    /// How the tracer attached: `btf` or `tracepoint`.
     pub backend: Option<String>,
-    /// When it began.
     pub started: Time,
-    /// Its last record.
+    /// The time of its last record.
     pub last: Time,
-    /// Whether it came to its own end: its summary was read.
+    /// Whether its summary was read.
     pub has_ended: bool,
-    /// What it lost by its own account, as last written.
+    /// The session's own loss counters, as last written.
     pub lost: Totals,
 }
 
-/// A file that was read.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct FileReport {
-    /// Its name.
     pub name: String,
-    /// Records read.
     pub records: u64,
     /// Records of the session that came before this file.
     pub before: u64,
     /// Records that the writer dropped because its output was too slow.
     pub dropped: u64,
-    /// Further records that are known to be missing.
+    /// Other records known to be missing.
     pub missing: u64,
-    /// Blocks or lines that are damaged.
+    /// Damaged blocks or lines.
     pub damaged: u64,
     /// Records of types that this version does not know.
     pub unknown: u64,
-    /// Times that it became shorter while it was read.
+    /// How often the file was truncated while it was read.
     pub truncated: u64,
-    /// It ends in the middle of something.
+    /// It ends in the middle of a record.
     pub is_cut: bool,
-    /// It was rotated: the session goes on in another file.
+    /// It was rotated: the session continues in another file.
     pub goes_on: bool,
-    /// It could not be read to its end: why.
+    /// Why it could not be read to the end.
     pub error: Option<String>,
 }

@@ -1,78 +1,68 @@
-//! What a report says of processes, peers, opening lines and verdicts.
+//! What a report says about processes, peers, opening stacks and verdicts.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::Time;
 use crate::{
     model::{escape::Harmless, verdict::Verdict},
-    report::side::Peer,
+    report::{side::Peer, time::Time},
 };
 
-/// The first of many, and what the others come to.
+/// The top entries, and the sum of the others.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Ranking<T> {
-    /// The first ones.
     pub top: Vec<T>,
-    /// Sockets that none of the top have.
+    /// Sockets of entries not in `top`.
     pub others: u64,
-    /// How many others there are, at least.
+    /// Entries not in `top`, at least.
     pub other_entries: u64,
-    /// There were too many to count each by itself: the counts of the top are lower bounds.
+    /// Too many entries to count each: the counts in `top` are lower bounds.
     pub is_lower_bound: bool,
 }
 
-/// How many sockets were stuck for one reason.
+/// The sockets with one verdict.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct VerdictShare {
-    /// The reason; `None` when it could not be told.
+    /// `None` when the facts did not suffice.
     pub verdict: Option<Verdict>,
     /// Sockets.
     pub sockets: u64,
-    /// Still stuck when last looked at.
+    /// Still stuck when last seen.
     pub still_stuck: u64,
-    /// What it means and what to do, in one sentence.
+    /// What the verdict means and what to do, in one sentence.
     pub advice: &'static str,
 }
 
 /// What one process held.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ProcessShare {
-    /// Which process.
     #[serde(flatten)]
     pub process: ProcessName,
-    /// Its executable.
     pub exe: Option<String>,
-    /// Its arguments.
     pub cmdline: Vec<String>,
-    /// Its user.
     pub uid: Option<u32>,
-    /// When it started.
     pub started: Option<Time>,
-    /// Its unit.
     pub unit: Option<String>,
-    /// Its container.
     pub container: Option<String>,
-    /// Stuck sockets that it held.
+    /// Stuck sockets it held.
     pub sockets: u64,
-    /// Still stuck when last looked at.
+    /// Still stuck when last seen.
     pub still_stuck: u64,
-    /// Its part of all stuck sockets, 0 to 1. A socket with several holders counts for each.
+    /// Its share of all stuck sockets, 0 to 1. A socket with several holders counts for each.
     pub share: f64,
-    /// The longest stay.
+    /// The longest stay among them.
     pub longest_ns: u64,
-    /// Growth in sockets a minute, as the session summed it up.
+    /// Growth in sockets per minute, from the session's summary.
     pub per_minute: Option<f64>,
     /// Descriptors in use at the end of the session.
     pub fds_used: Option<u64>,
     /// Its limit of descriptors.
     pub fds_limit: Option<u64>,
-    /// When they run out at this rate.
+    /// Time until they run out at this rate.
     pub fds_run_out_in_ns: Option<u64>,
-    /// Why.
     pub verdicts: Vec<VerdictCount>,
-    /// Towards whom; the shares are of this process's sockets.
+    /// Shares are of this process's sockets.
     pub peers: Vec<PeerShare>,
     /// Where its sockets were opened.
     pub sites: Vec<SiteCount>,
@@ -81,29 +71,27 @@ pub(crate) struct ProcessShare {
 /// Sockets with one verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct VerdictCount {
-    /// The verdict; `None` when it could not be told.
+    /// `None` when the facts did not suffice.
     pub verdict: Option<Verdict>,
     /// Sockets.
     pub sockets: u64,
 }
 
-/// Sockets opened at one line.
+/// Sockets opened at one line of code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct SiteCount {
-    /// The line to look at.
+    /// The frame to look at first.
     pub site: String,
     /// Sockets.
     pub sockets: u64,
 }
 
-/// What tells a process from others.
+/// Identifies a process to people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ProcessName {
-    /// Its name.
     pub comm: String,
-    /// Its pid.
     pub pid: u32,
-    /// Its host, where there are several.
+    /// Set when the report covers several hosts.
     pub host: Option<String>,
 }
 
@@ -121,26 +109,25 @@ impl fmt::Display for ProcessName {
 /// Stuck sockets towards one peer.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PeerShare {
-    /// Who.
     #[serde(flatten)]
     pub peer: Peer,
     /// Stuck sockets.
     pub sockets: u64,
-    /// The part of all, 0 to 1.
+    /// The share of all, 0 to 1.
     pub share: f64,
 }
 
 /// Stuck sockets opened from one stack.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct StackShare {
-    /// The line to look at.
+    /// The frame to look at first.
     pub site: String,
     /// The whole stack, innermost first.
     pub stack: Vec<String>,
-    /// It ends early: the code has no frame pointers.
+    /// The stack ends early: the code has no frame pointers.
     pub stack_is_cut: bool,
     /// Stuck sockets.
     pub sockets: u64,
-    /// The part of all stuck sockets, 0 to 1.
+    /// The share of all stuck sockets, 0 to 1.
     pub share: f64,
 }

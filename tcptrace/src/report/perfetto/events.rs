@@ -1,38 +1,33 @@
-//! The form of a trace: the JSON of the "Trace Event Format" (chrome://tracing), one event a line. Knows nothing of sockets.
+//! Writes the "Trace Event Format" of chrome://tracing as JSON, one event per line. Knows nothing of sockets.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::{output::replace::MARK, report::timestamp};
+use crate::{output::replace::MARK, report::time::timestamp};
 
-/// A track, on which slices lie within each other.
+/// A track of nested slices.
 pub(crate) struct Track {
-    /// Tells it from other tracks.
     pub id: u64,
-    /// The process it is shown under.
+    /// The process that groups it.
     pub pid: u64,
-    /// What it is called.
     pub name: String,
 }
 
-/// What is told when a slice is looked at.
+/// Details shown for a selected slice.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Args<'a> {
-    /// The socket's cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cookie: Option<u64>,
-    /// Its network namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub netns: Option<u32>,
-    /// Why it is stuck.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<&'a str>,
 }
 
 #[derive(Serialize)]
 struct Event<'a, A> {
-    /// `b` and `e` begin and end a slice, `n` is a moment, `M` names things.
+    /// `b` and `e` begin and end a slice, `n` marks a moment, `M` is metadata.
     ph: &'static str,
     cat: &'static str,
     name: &'a str,
@@ -45,7 +40,7 @@ struct Event<'a, A> {
     args: A,
 }
 
-/// Events on their way out.
+/// Writes the events of a trace.
 pub(crate) struct Events<'a> {
     out: &'a mut dyn Write,
     first_ns: i64,
@@ -53,7 +48,7 @@ pub(crate) struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
-    /// Begins a trace; its time is counted from `first_ns` (since 1970), so that nanoseconds fit.
+    /// Begins a trace. Times count from `first_ns` (since 1970), so that a double holds nanoseconds.
     pub(crate) fn begin(out: &'a mut dyn Write, first_ns: i64) -> io::Result<Self> {
         let began = timestamp(first_ns);
         writeln!(
@@ -63,7 +58,7 @@ impl<'a> Events<'a> {
         Ok(Self { out, first_ns, count: 0 })
     }
 
-    /// Begins a slice within those that are open on the track.
+    /// Begins a slice inside the innermost open slice of the track.
     pub(crate) fn begin_slice(
         &mut self,
         track: &Track,
@@ -74,7 +69,7 @@ impl<'a> Events<'a> {
         self.write("b", track, name, at_ns, args)
     }
 
-    /// Ends the innermost slice of the track, which has this name.
+    /// Ends the innermost open slice of the track; `name` must be its name.
     pub(crate) fn end(&mut self, track: &Track, name: &str, at_ns: i64) -> io::Result<()> {
         self.write("e", track, name, at_ns, &Args::default())
     }

@@ -1,8 +1,8 @@
-//! The recordings as a trace that ui.perfetto.dev and chrome://tracing open: a track a socket, a slice a state, under the
-//! process that holds it where that was found out.
+//! The recordings as a trace for ui.perfetto.dev and chrome://tracing: one track per socket, one slice per state, grouped
+//! by the holding process where it is known.
 //!
-//! Written as it is read, in two passes: who holds a socket is told after most of its states, and a track cannot change
-//! its process. Only open sockets are kept, and who holds those that were stuck; both are bounded.
+//! Streams in two passes: a socket's holder is recorded after most of its states, and a track cannot change its process.
+//! Keeps only open sockets and the holders of stuck ones; both are bounded.
 
 pub(crate) mod events;
 
@@ -15,10 +15,10 @@ use std::{
 use self::events::{Args, Events, Track};
 use super::{
     aggregate::Wanted,
-    cast::{Cast, Kind},
-    episode::SocketId,
-    input::Input,
-    unix_ns,
+    entities::{Entities, SessionKind},
+    input::Recordings,
+    stay::SocketIdentity,
+    time::unix_ns,
 };
 use crate::model::{
     escape::Harmless,
@@ -31,7 +31,7 @@ use crate::model::{
 };
 use crate::{commands::report::run::ReportError, output::replace::Destination};
 
-/// Above all process ids that the kernel gives (`PID_MAX_LIMIT` is 4,194,304): each host has a range of its own.
+/// The pids of each host get a range of their own. Larger than `PID_MAX_LIMIT` (4,194,304).
 const PIDS_OF_HOST: u64 = 10_000_000;
 
 /// Writes the trace.
@@ -49,8 +49,8 @@ pub(crate) fn write(
                 .to_owned(),
         ));
     }
-    let holders = Holders::read(&mut Input::open(files, false)?, wanted);
-    let mut input = Input::open(files, false)?;
+    let holders = SocketHolders::read(&mut Recordings::open(files, false)?, wanted);
+    let mut input = Recordings::open(files, false)?;
     let skipped = &mut 0;
     destination.write(|out| {
         let mut drawing = Drawing::begin(out, &holders, wanted)?;
@@ -75,10 +75,10 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// Which session a file's records belong to, while it is read.
+/// Maps files to their sessions while they are read.
 #[derive(Default)]
 struct Sessions {
-    cast: Cast,
+    entities: Entities,
     of_file: HashMap<usize, u32>,
 }
 
@@ -87,18 +87,18 @@ impl Sessions {
     fn of(&mut self, file: usize, record: &Record) -> (u32, u32) {
         let at_ns = unix_ns(record.time());
         if let Record::Header(header) = record {
-            let session = self.cast.session(header);
+            let session = self.entities.session(header);
             self.of_file.insert(file, session);
         }
         let session = match self.of_file.get(&file) {
             Some(session) => *session,
             None => {
-                let session = self.cast.headless_session(at_ns);
+                let session = self.entities.headless_session(at_ns);
                 self.of_file.insert(file, session);
                 session
             }
         };
-        let known = self.cast.sessions.get_mut(session as usize);
+        let known = self.entities.sessions.get_mut(session as usize);
         let host = known.map_or(0, |known| {
             known.reach(at_ns);
             known.host
@@ -107,55 +107,55 @@ impl Sessions {
     }
 }
 
-/// Who holds the sockets that were stuck, and when the recordings begin.
-struct Holders {
-    cast: Cast,
-    by_socket: HashMap<SocketId, (Option<u32>, Option<Verdict>)>,
+/// The first pass: the holders of stuck sockets, and when the recordings begin.
+struct SocketHolders {
+    entities: Entities,
+    by_socket: HashMap<SocketIdentity, (Option<u32>, Option<Verdict>)>,
     first_ns: i64,
 }
 
-impl Holders {
-    fn read(input: &mut Input, wanted: &Wanted) -> Self {
+impl SocketHolders {
+    fn read(input: &mut Recordings, wanted: &Wanted) -> Self {
         let mut sessions = Sessions::default();
         let mut by_socket = HashMap::new();
         let mut first_ns = i64::MAX;
         while let Some((file, record)) = input.next() {
             let (_, host) = sessions.of(file, &record);
-            // What was there when a recording began is drawn from its beginning.
+            // Sockets older than their recording are drawn from its start.
             first_ns = first_ns.min(unix_ns(record.time()));
             if let Record::Leak(leak) = &record
                 && by_socket.len() < wanted.max_sockets
             {
                 let process =
-                    leak.owners.first().and_then(|owner| sessions.cast.process(host, &owner.process));
-                by_socket.insert(SocketId::of(host, &leak.socket), (process, leak.verdict));
+                    leak.owners.first().and_then(|owner| sessions.entities.process(host, &owner.process));
+                by_socket.insert(SocketIdentity::of(host, &leak.socket), (process, leak.verdict));
             }
         }
-        Self { cast: sessions.cast, by_socket, first_ns: first_ns.max(wanted.window.from_ns) }
+        Self { entities: sessions.entities, by_socket, first_ns: first_ns.max(wanted.window.from_ns) }
     }
 }
 
-/// A socket that is drawn.
+/// An open socket with its track.
 struct Drawn {
     track: Track,
     state: State,
     session: u32,
 }
 
-/// The trace while it is written.
+/// The second pass: draws the trace.
 struct Drawing<'a> {
     events: Events<'a>,
-    holders: &'a Holders,
+    holders: &'a SocketHolders,
     wanted: &'a Wanted,
     sessions: Sessions,
-    open: HashMap<SocketId, Drawn>,
+    open: HashMap<SocketIdentity, Drawn>,
     tracks: u64,
     named: HashSet<u64>,
     skipped: u64,
 }
 
 impl<'a> Drawing<'a> {
-    fn begin(out: &'a mut dyn Write, holders: &'a Holders, wanted: &'a Wanted) -> io::Result<Self> {
+    fn begin(out: &'a mut dyn Write, holders: &'a SocketHolders, wanted: &'a Wanted) -> io::Result<Self> {
         Ok(Self {
             events: Events::begin(out, holders.first_ns)?,
             holders,
@@ -195,11 +195,11 @@ impl<'a> Drawing<'a> {
     fn transition(&mut self, session: u32, host: u32, transition: &Timed<Transition>) -> io::Result<()> {
         let what = &transition.what;
         let at_ns = unix_ns(transition.time);
-        let id = SocketId::of(host, &what.socket);
+        let id = SocketIdentity::of(host, &what.socket);
         if !self.open.contains_key(&id) {
             let since = what.dwell_ns().map(|dwell| at_ns.saturating_sub_unsigned(dwell));
-            // CLOSE is where a socket begins: nothing to draw. connect() chooses the port after it has entered SYN_SENT
-            // (`tcp_v4_connect`): what comes next tells of it.
+            // A socket starts in CLOSE: nothing to draw. connect() chooses the port after entering SYN_SENT
+            // (`tcp_v4_connect`), so the next transition draws that state.
             if what.new_state == State::SynSent {
                 return Ok(());
             }
@@ -233,7 +233,7 @@ impl<'a> Drawing<'a> {
     fn leak(&mut self, session: u32, host: u32, leak: &Leak) -> io::Result<()> {
         let Some(age) = leak.age.filter(|_| leak.state == State::CloseWait) else { return Ok(()) };
         let at_ns = unix_ns(leak.time);
-        let id = SocketId::of(host, &leak.socket);
+        let id = SocketIdentity::of(host, &leak.socket);
         if !self.open.contains_key(&id) {
             let since = at_ns.saturating_sub_unsigned(age.ns);
             self.begin_track(id.clone(), session, host, &leak.socket, State::CloseWait, since)?;
@@ -245,11 +245,11 @@ impl<'a> Drawing<'a> {
     }
 
     fn leak_end(&mut self, session: u32, host: u32, end: &LeakEnd) -> io::Result<()> {
-        let kind = self.sessions.cast.sessions.get(session as usize).map(|session| session.kind);
-        let id = SocketId::of(host, &end.socket);
+        let kind = self.sessions.entities.sessions.get(session as usize).map(|session| session.kind);
+        let id = SocketIdentity::of(host, &end.socket);
         let at_ns = unix_ns(end.time);
-        // Where transitions are recorded they tell it, and what comes after it.
-        if kind == Some(Kind::Trace) {
+        // In a trace the transitions say this, and what follows.
+        if kind == Some(SessionKind::Trace) {
             return Ok(());
         }
         let Some(drawn) = self.open.remove(&id) else { return Ok(()) };
@@ -257,10 +257,10 @@ impl<'a> Drawing<'a> {
         self.events.end(&drawn.track, &drawn.track.name, at_ns)
     }
 
-    /// Draws a socket from a moment on at which it was in this state.
+    /// Begins the track of a socket that is in `state` since `since_ns`.
     fn begin_track(
         &mut self,
-        id: SocketId,
+        id: SocketIdentity,
         session: u32,
         host: u32,
         socket: &Socket,
@@ -291,9 +291,9 @@ impl<'a> Drawing<'a> {
         Ok(())
     }
 
-    /// The number that stands for a process, which is named when it appears.
+    /// The trace's number of a process; names it on first use.
     fn process(&mut self, host: u32, process: Option<u32>) -> io::Result<u64> {
-        let known = process.and_then(|index| self.holders.cast.processes.get(index as usize));
+        let known = process.and_then(|index| self.holders.entities.processes.get(index as usize));
         let base = u64::from(host) * PIDS_OF_HOST;
         let (pid, name) = match known {
             Some(process) => {
@@ -303,16 +303,16 @@ impl<'a> Drawing<'a> {
             None => (base + PIDS_OF_HOST - 1, "holder not known".to_owned()),
         };
         if self.named.insert(pid) {
-            let host = self.holders.cast.host_name(host).map(|host| format!(" on {}", Harmless(host)));
+            let host = self.holders.entities.host_name(host).map(|host| format!(" on {}", Harmless(host)));
             self.events.name_process(pid, &format!("{name}{}", host.unwrap_or_default()))?;
         }
         Ok(pid)
     }
 
-    /// Ends what is still open where its recording ends.
+    /// Ends open tracks at the end of their recordings.
     fn finish(mut self) -> io::Result<()> {
         for (_, drawn) in std::mem::take(&mut self.open) {
-            let session = self.sessions.cast.sessions.get(drawn.session as usize);
+            let session = self.sessions.entities.sessions.get(drawn.session as usize);
             let last_ns = session.map_or(0, |session| session.last_ns).min(self.wanted.window.to_ns);
             self.events.end(&drawn.track, drawn.state.name(), last_ns)?;
             self.events.end(&drawn.track, &drawn.track.name, last_ns)?;

@@ -8,7 +8,7 @@ use crate::{
     },
     report::{
         aggregate::Wanted,
-        cast::MOST_PROCESSES,
+        entities::MOST_PROCESSES,
         model::{Report, sockets::LineOf},
         sums::MOST_WORST,
     },
@@ -71,7 +71,7 @@ fn sockets_beyond_those_that_are_followed_are_counted() {
     records.extend((200..250).map(|n| step(n, 3.0, ESTABLISHED, State::CloseWait, ends(40_000))));
     records.push(summary(30.0, Totals::default()));
     let aggregator = taken(wanted.clone(), &records);
-    assert_eq!((aggregator.episodes.len(), aggregator.episodes.evicted()), (50, 50));
+    assert_eq!((aggregator.stays.len(), aggregator.stays.evicted()), (50, 50));
     let report = reported(wanted, &records);
     assert_eq!((report.close_wait.stays, report.close_wait.still_stuck), (150, 50));
     assert!(ids(&report).contains(&"too_many_sockets"), "{:?}", report.cannot_claim);
@@ -86,7 +86,7 @@ fn what_is_kept_does_not_grow_with_the_recording() {
         let ends = towards(&format!("198.51.{c}.{d}:443"), 50_000);
         aggregator.take(0, &step(n, second, ESTABLISHED, State::CloseWait, ends));
         aggregator.take(0, &step(n, second + 20.0, (State::CloseWait, Some(20.0)), State::LastAck, ends));
-        assert_eq!(aggregator.episodes.len(), 0);
+        assert_eq!(aggregator.stays.len(), 0);
     }
     let sums = aggregator.sums(0);
     assert_eq!(sums.stuck.ever, 200_000);

@@ -22,7 +22,8 @@ use crate::{
     },
     report::{
         aggregate::{Aggregator, Wanted},
-        build::{self, FileState},
+        assemble,
+        input::FileState,
         model::Report,
         sums::{Threshold, Window},
     },
@@ -197,5 +198,5 @@ pub(crate) fn taken(wanted: Wanted, records: &[Record]) -> Aggregator {
 /// The report on the records of one file that is whole.
 pub(crate) fn reported(wanted: Wanted, records: &[Record]) -> Report {
     let aggregator = taken(wanted, records);
-    build::report(&aggregator, &vec![FileState::default(); aggregator.sources.len()], 10)
+    assemble::report(&aggregator, &vec![FileState::default(); aggregator.sources.len()], 10)
 }

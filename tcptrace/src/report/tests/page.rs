@@ -9,7 +9,7 @@ use crate::{
         record::{EndedHow, Leak, Record, Timed, Totals},
         state::State,
     },
-    report::{build, html, model::Report},
+    report::{assemble, html, input::FileState, model::Report},
 };
 
 /// Elements that have no end.
@@ -150,7 +150,7 @@ fn a_page_about_nothing_says_so_everywhere() {
 #[test]
 fn the_document_for_scripts_has_what_the_page_has() {
     let aggregator = taken(everything(), &eventful("refund-worker"));
-    let report = build::report(&aggregator, &[build::FileState::default()], 10);
+    let report = assemble::report(&aggregator, &[FileState::default()], 10);
     let document = serde_json::to_value(&report).unwrap();
     assert_eq!(document["type"], "tcptrace-report");
     assert_eq!(document["schema"], 1);

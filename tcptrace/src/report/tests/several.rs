@@ -4,11 +4,7 @@ use super::*;
 use crate::{
     forms::reading::losses::Losses,
     model::record::{EndedHow, Record, Totals},
-    report::{
-        aggregate::Aggregator,
-        build::{self, FileState},
-        model::Report,
-    },
+    report::{aggregate::Aggregator, assemble, input::FileState, model::Report},
 };
 
 fn reported_files(files: &[(&str, Vec<Record>)]) -> (Aggregator, Report) {
@@ -20,7 +16,7 @@ fn reported_files(files: &[(&str, Vec<Record>)]) -> (Aggregator, Report) {
     }
     all.sort_by_key(|(_, record)| record.time());
     all.into_iter().for_each(|(source, record)| aggregator.take(source, record));
-    let report = build::report(&aggregator, &vec![FileState::default(); files.len()], 10);
+    let report = assemble::report(&aggregator, &vec![FileState::default(); files.len()], 10);
     (aggregator, report)
 }
 
@@ -104,7 +100,7 @@ fn what_is_missing_in_a_file_is_told() {
         ..Losses::default()
     };
     let state = FileState { losses, error: Some("input/output error".to_owned()) };
-    let report = build::report(&aggregator, &[state], 10);
+    let report = assemble::report(&aggregator, &[state], 10);
     let texts: Vec<String> = report.cannot_claim.iter().map(ToString::to_string).collect();
     for told in [
         "7 records were dropped because the output could not be written fast enough: counts are lower bounds",
@@ -118,7 +114,7 @@ fn what_is_missing_in_a_file_is_told() {
         assert!(texts.iter().any(|text| text == told), "{told:?} is not in {texts:#?}");
     }
     let losses = Losses { goes_on: true, ..Losses::default() };
-    let report = build::report(&aggregator, &[FileState { losses, error: None }], 10);
+    let report = assemble::report(&aggregator, &[FileState { losses, error: None }], 10);
     let ids: Vec<&str> = report.cannot_claim.iter().map(|caveat| caveat.id()).collect();
     assert!(ids.contains(&"later_files") && !ids.contains(&"not_ended"), "{ids:?}");
 }
@@ -132,9 +128,9 @@ fn a_later_file_alone_tells_of_its_own_time_only() {
     ];
     let aggregator = taken(everything(), &records);
     let losses = Losses { before: 1_000, ..Losses::default() };
-    let report = build::report(&aggregator, &[FileState { losses, error: None }], 10);
+    let report = assemble::report(&aggregator, &[FileState { losses, error: None }], 10);
     assert_eq!(report.span.unwrap().duration_ns, 30 * SECOND);
-    let whole = build::report(&aggregator, &[FileState::default()], 10);
+    let whole = assemble::report(&aggregator, &[FileState::default()], 10);
     assert_eq!(whole.span.unwrap().duration_ns, 3_660 * SECOND);
 }
 
@@ -144,7 +140,8 @@ fn a_file_without_records_is_told_of() {
         taken(everything(), &[header("a", "tcptrace leaks"), summary(60.0, Totals::default())]);
     aggregator.add_source("ruined.tct".to_owned());
     let losses = Losses { damaged: 3, ..Losses::default() };
-    let report = build::report(&aggregator, &[FileState::default(), FileState { losses, error: None }], 10);
+    let report =
+        assemble::report(&aggregator, &[FileState::default(), FileState { losses, error: None }], 10);
     let texts: Vec<String> = report.cannot_claim.iter().map(ToString::to_string).collect();
     assert!(texts.contains(&"ruined.tct has no record that could be read".to_owned()), "{texts:#?}");
     assert!(

@@ -12,7 +12,7 @@ use crate::{
     report::{
         model::sockets::LineOf,
         sums::{Threshold, Window},
-        unix_ns,
+        time::unix_ns,
     },
 };
 

@@ -12,7 +12,7 @@ use crate::{
 
 fn shown(records: &[Record], destination: &Destination) -> String {
     let mut out = Vec::new();
-    text::write(&mut out, &reported(everything(), records), &text::Look::of(destination, false)).unwrap();
+    text::write(&mut out, &reported(everything(), records), &text::Layout::of(destination, false)).unwrap();
     String::from_utf8(out).unwrap()
 }
 

@@ -1,8 +1,8 @@
-//! The tables of the report for a terminal: processes, the longest stays, who closed first.
+//! The tables of the report as text: processes, the longest stays, who closed first.
 
 use std::io::{self, Write};
 
-use super::{Look, heading, moment, write_bar, write_others};
+use super::parts::{Layout, heading, moment, write_bar, write_others};
 use crate::{
     forms::text::columns::{
         Column::{Name, Number},
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) fn write_processes(
     out: &mut dyn Write,
     processes: &Ranking<ProcessShare>,
-    look: &Look,
+    layout: &Layout,
 ) -> io::Result<()> {
     const HOST: usize = 2;
     const STILL: usize = 4;
@@ -32,7 +32,7 @@ pub(crate) fn write_processes(
     if processes.top.is_empty() {
         return Ok(());
     }
-    heading(out, "who holds them", "", look)?;
+    heading(out, "who holds them", "", layout)?;
     let mut table = Columns::new([
         Number("PID"),
         Name("PROCESS"),
@@ -56,7 +56,7 @@ pub(crate) fn write_processes(
     table.show(DESCRIPTORS, top.iter().any(|process| process.fds_used.is_some()));
     table.show(PLACE, top.iter().any(place));
     table.write(out)?;
-    write_others(out, processes, "process", look)
+    write_others(out, processes, "process", layout)
 }
 
 fn process_cells(process: &ProcessShare) -> [String; 10] {
@@ -82,11 +82,11 @@ fn process_cells(process: &ProcessShare) -> [String; 10] {
     ]
 }
 
-pub(crate) fn write_worst(out: &mut dyn Write, worst: &[WorstSocket], look: &Look) -> io::Result<()> {
+pub(crate) fn write_worst(out: &mut dyn Write, worst: &[WorstSocket], layout: &Layout) -> io::Result<()> {
     if worst.is_empty() {
         return Ok(());
     }
-    heading(out, "stuck the longest", "", look)?;
+    heading(out, "stuck the longest", "", layout)?;
     let mut table = Columns::new([
         Number("FOR"),
         Name("SINCE"),
@@ -109,16 +109,20 @@ pub(crate) fn write_worst(out: &mut dyn Write, worst: &[WorstSocket], look: &Loo
     table.write(out)
 }
 
-pub(crate) fn write_closed_first(out: &mut dyn Write, closed: &ClosedFirst, look: &Look) -> io::Result<()> {
+pub(crate) fn write_closed_first(
+    out: &mut dyn Write,
+    closed: &ClosedFirst,
+    layout: &Layout,
+) -> io::Result<()> {
     let ClosedFirst { by_us, by_peer, reset, .. } = closed;
     let all = by_us + by_peer + reset;
     if all == 0 {
         return Ok(());
     }
-    heading(out, "who closed first", "the side that does keeps the connection in TIME_WAIT", look)?;
-    write_bar(out, *by_us, all, "this side: TIME_WAIT here", look)?;
-    write_bar(out, *by_peer, all, "the peer: TIME_WAIT there", look)?;
-    write_bar(out, *reset, all, "nobody, it was reset: no TIME_WAIT", look)?;
+    heading(out, "who closed first", "the side that does keeps the connection in TIME_WAIT", layout)?;
+    write_bar(out, *by_us, all, "this side: TIME_WAIT here", layout)?;
+    write_bar(out, *by_peer, all, "the peer: TIME_WAIT there", layout)?;
+    write_bar(out, *reset, all, "nobody, it was reset: no TIME_WAIT", layout)?;
     let mut table = Columns::new([Number("CLOSED"), Number("PER S"), Name("BY OR TOWARDS")]);
     for closer in &closed.processes.top {
         let process = closer.process.to_string();

@@ -1,22 +1,22 @@
-//! Who closed connections first: the side that does keeps the connection in TIME_WAIT for a minute.
+//! Who closed connections first: that side keeps the connection in TIME_WAIT for a minute.
 //!
-//! ESTABLISHED→FIN_WAIT1 is a close() or shutdown() on this host, run in the caller's own context, so the task on
-//! the CPU is the one that did it. ESTABLISHED→CLOSE_WAIT is the peer's, ESTABLISHED→CLOSE a reset by either
-//! (net/ipv4/tcp.c `tcp_close_state`, tcp_input.c `tcp_fin`, `tcp_reset`); for those the task on the CPU means nothing.
+//! ESTABLISHED→FIN_WAIT1 is a close() or shutdown() on this host. It runs in the caller's context, so the task on the CPU
+//! is the closer. ESTABLISHED→CLOSE_WAIT is a close by the peer, ESTABLISHED→CLOSE a reset by either side
+//! (net/ipv4/tcp.c `tcp_close_state`, tcp_input.c `tcp_fin`, `tcp_reset`); the task on the CPU says nothing about those.
 //! TIME_WAIT itself never passes the tracepoint.
 
 use std::collections::HashMap;
 
-use super::{bounded::BoundedCounts, cast::Cast, series::Series, side::Peer, unix_ns};
+use super::{bounded::BoundedCounts, entities::Entities, series::TimeSeries, side::Peer, time::unix_ns};
 use crate::model::{record::Timed, state::State, task::Comm, transition::Transition};
 
-/// Processes, and ends of connections, that are counted one by one.
+/// Closers and peers counted one by one.
 const MOST_CLOSERS: usize = 1_024;
 const MOST_PEERS: usize = 4_096;
 
 /// Who closed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ClosedFirst {
+pub(crate) enum FirstCloser {
     /// A process of this host.
     Us,
     /// The peer.
@@ -25,8 +25,8 @@ pub(crate) enum ClosedFirst {
     Reset,
 }
 
-impl ClosedFirst {
-    /// What a transition tells of it.
+impl FirstCloser {
+    /// The side that closed first by this transition; `None` if it is no first close.
     pub(crate) fn of(transition: &Transition) -> Option<Self> {
         match (transition.old_state, transition.new_state) {
             (_, State::FinWait1) => Some(Self::Us),
@@ -37,22 +37,22 @@ impl ClosedFirst {
     }
 }
 
-/// A process that closed: the index of its host, and its pid.
-pub(crate) type Closer = (u32, u32);
+/// A process that closed: the index of its host and its pid.
+pub(crate) type CloserKey = (u32, u32);
 
-/// The sums.
+/// Connections by who closed them first.
 #[derive(Clone, Debug)]
-pub(crate) struct Closes {
-    /// By who closed first, over time, in the order of [`ClosedFirst`].
-    pub over_time: [Series; 3],
-    /// By process, of those that closed first.
-    pub closers: BoundedCounts<Closer>,
-    names: HashMap<Closer, Comm>,
-    /// By peer, each in the order of [`ClosedFirst`].
+pub(crate) struct ClosingCounts {
+    /// Over time, in the order of [`FirstCloser`].
+    pub over_time: [TimeSeries; 3],
+    /// By process of this host.
+    pub closers: BoundedCounts<CloserKey>,
+    names: HashMap<CloserKey, Comm>,
+    /// By peer, each in the order of [`FirstCloser`].
     pub peers: BoundedCounts<Peer, 3>,
 }
 
-impl Default for Closes {
+impl Default for ClosingCounts {
     fn default() -> Self {
         Self {
             over_time: Default::default(),
@@ -63,11 +63,11 @@ impl Default for Closes {
     }
 }
 
-impl Closes {
+impl ClosingCounts {
     /// Counts a close of a socket of this host.
     pub(crate) fn add(
         &mut self,
-        closed: ClosedFirst,
+        closed: FirstCloser,
         host: u32,
         transition: &Timed<Transition>,
         peer: &Peer,
@@ -77,7 +77,7 @@ impl Closes {
             series.add(unix_ns(transition.time), 1);
         }
         self.peers.add(peer, kind);
-        if closed != ClosedFirst::Us {
+        if closed != FirstCloser::Us {
             return;
         }
         let task = &transition.what.oncpu;
@@ -94,10 +94,10 @@ impl Closes {
         self.peers.total()
     }
 
-    /// The name of a process that closed: its own if it is known, else that of the thread that closed last.
-    pub(crate) fn name(&self, closer: Closer, cast: &Cast) -> String {
+    /// The name of the closing process if known, else of its thread that closed last.
+    pub(crate) fn name(&self, closer: CloserKey, entities: &Entities) -> String {
         let (host, pid) = closer;
         let comm = || self.names.get(&closer).map(|comm| comm.to_text().into_owned()).unwrap_or_default();
-        cast.with_pid(host, pid).map_or_else(comm, |process| process.identity.comm.clone())
+        entities.with_pid(host, pid).map_or_else(comm, |process| process.identity.comm.clone())
     }
 }

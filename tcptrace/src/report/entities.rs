@@ -1,11 +1,11 @@
-//! Who appears in the recordings: hosts, sessions, processes and stacks, each kept once and bounded. What
-//! finds no room is counted by whoever asked.
+//! The hosts, sessions, processes and stacks of the recordings, each kept once and bounded. The caller counts what
+//! found no room.
 
 use std::{collections::HashMap, sync::Arc};
 
 use indexmap::IndexSet;
 
-use super::{side::Sides, unix_ns};
+use super::{side::Sides, time::unix_ns};
 use crate::model::{
     host_identity::HostIdentity,
     process::ProcessIdentity,
@@ -19,14 +19,14 @@ pub(crate) const MOST_PROCESSES: usize = 2_048;
 /// Stacks kept one by one.
 const MOST_STACKS: usize = 4_096;
 
-/// Clocks are set: a process whose start was computed twice is the same within this time.
+/// Clocks get adjusted: start times this close are of the same process.
 const SAME_START_NS: i64 = 2_000_000_000;
 
-/// What kind of session wrote a recording: it decides what can be known.
+/// The command that wrote a recording. It decides what the recording can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Kind {
-    /// `tcptrace leaks`: what passed its threshold.
+pub(crate) enum SessionKind {
+    /// `tcptrace leaks`: sockets that passed the threshold.
     Leaks,
     /// `tcptrace now`: one moment.
     Now,
@@ -36,7 +36,7 @@ pub(crate) enum Kind {
     Other,
 }
 
-impl Kind {
+impl SessionKind {
     fn of(command: &[String]) -> Self {
         let words = command.iter().flat_map(|part| part.split_whitespace()).skip(1);
         match words.into_iter().find(|word| !matches!(*word, "-q" | "-v" | "--quiet" | "--verbose")) {
@@ -49,35 +49,32 @@ impl Kind {
     }
 }
 
-/// A machine, from one start to the next.
+/// A machine from one boot to the next.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     /// Its identity; `None` for a file without its beginning.
     pub identity: Option<HostIdentity>,
-    /// Which way its connections go.
+    /// The direction of its connections, as seen so far.
     pub sides: Sides,
 }
 
-/// One run of tcptrace; its recording may have been cut into several files.
+/// One run of tcptrace. Rotation may have split its recording into several files.
 #[derive(Clone, Debug)]
-pub(crate) struct Session {
-    /// Index of the host.
+pub(crate) struct RecordedSession {
     pub host: u32,
-    /// What ran.
-    pub kind: Kind,
+    pub kind: SessionKind,
     /// Its header; `None` for a file without its beginning.
     pub header: Option<Header>,
-    /// When it began, or else its first record: nanoseconds since 1970.
+    /// When it began, else its first record; nanoseconds since 1970.
     pub first_ns: i64,
-    /// Its first record that was read, the header apart.
+    /// The first record read, not counting the header.
     pub first_record_ns: Option<i64>,
-    /// Its last record.
     pub last_ns: i64,
-    /// How it summed itself up; `None` as long as it has not ended.
+    /// Its summary; `None` until it ends.
     pub summary: Option<Box<Summary>>,
 }
 
-impl Session {
+impl RecordedSession {
     /// Notes that a record of this time was read.
     pub(crate) fn reach(&mut self, at_ns: i64) {
         self.last_ns = self.last_ns.max(at_ns);
@@ -88,23 +85,18 @@ impl Session {
 /// A process, and the host it ran on.
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
-    /// Index of the host.
     pub host: u32,
-    /// Who it is, as told last.
+    /// Its identity in the latest record.
     pub identity: Arc<ProcessIdentity>,
 }
 
-/// Everybody.
+/// All hosts, sessions, processes and stacks, by index.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cast {
-    /// Hosts.
+pub(crate) struct Entities {
     pub hosts: Vec<Host>,
-    /// Sessions.
-    pub sessions: Vec<Session>,
-    /// Processes.
+    pub sessions: Vec<RecordedSession>,
     pub processes: Vec<Process>,
     by_pid: HashMap<(u32, u32), Vec<u32>>,
-    /// Stacks.
     pub stacks: IndexSet<Arc<Stack>>,
 }
 
@@ -112,8 +104,8 @@ fn index(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-impl Cast {
-    /// The session that a header begins, or goes on with in a further file.
+impl Entities {
+    /// The session of a header: a new one, or a known one that continues in another file.
     pub(crate) fn session(&mut self, header: &Header) -> u32 {
         let host = self.host(Some(&header.host));
         let known = self.sessions.iter().position(|session| {
@@ -127,9 +119,9 @@ impl Cast {
             return index(known);
         }
         let started = unix_ns(header.started);
-        self.sessions.push(Session {
+        self.sessions.push(RecordedSession {
             host,
-            kind: Kind::of(&header.command),
+            kind: SessionKind::of(&header.command),
             header: Some(header.clone()),
             first_ns: started,
             first_record_ns: None,
@@ -139,12 +131,12 @@ impl Cast {
         index(self.sessions.len() - 1)
     }
 
-    /// A session of which the beginning is missing, first heard of at this time.
+    /// A session without its header, first seen at this time.
     pub(crate) fn headless_session(&mut self, first_ns: i64) -> u32 {
         let host = self.host(None);
-        self.sessions.push(Session {
+        self.sessions.push(RecordedSession {
             host,
-            kind: Kind::Other,
+            kind: SessionKind::Other,
             header: None,
             first_ns,
             first_record_ns: None,
@@ -155,7 +147,7 @@ impl Cast {
     }
 
     fn host(&mut self, identity: Option<&HostIdentity>) -> u32 {
-        // Files without their beginning may be of different hosts: each is one of its own.
+        // Files without a header may come from different hosts: each counts as its own.
         let known = identity.and_then(|identity| {
             self.hosts.iter().position(|host| {
                 host.identity
@@ -172,7 +164,7 @@ impl Cast {
         )
     }
 
-    /// The host's name, where there are several to tell apart.
+    /// The host's name, if there is more than one host.
     pub(crate) fn host_name(&self, host: u32) -> Option<&str> {
         if self.hosts.len() < 2 {
             return None;
@@ -190,7 +182,7 @@ impl Cast {
             })
         });
         if let Some(index) = known {
-            // The name may have changed by exec: the present one counts. A name alone tells less than is known.
+            // exec may have changed the name: the latest counts, unless it comes without a start time.
             if let Some(process) = self.processes.get_mut(index as usize)
                 && (identity.started.is_some() || process.identity.started.is_none())
             {
@@ -207,7 +199,7 @@ impl Cast {
         Some(new)
     }
 
-    /// The process with this pid that was heard of last.
+    /// The process that had this pid last.
     pub(crate) fn with_pid(&self, host: u32, pid: u32) -> Option<&Process> {
         let index = self.by_pid.get(&(host, pid))?.last()?;
         self.processes.get(*index as usize)
@@ -224,8 +216,7 @@ impl Cast {
         Some(index(self.stacks.insert_full(Arc::clone(stack)).0))
     }
 
-    /// Whether a later session of the same host began after this one had ended: what this one left open may have
-    /// ended since.
+    /// Whether another session of the host began after this one ended: stays left open here may have ended since.
     pub(crate) fn is_superseded(&self, session: u32) -> bool {
         self.sessions.get(session as usize).is_some_and(|this| {
             self.sessions.iter().any(|other| other.host == this.host && other.first_ns > this.last_ns)
@@ -233,7 +224,7 @@ impl Cast {
     }
 }
 
-/// Whether two descriptions with the same pid are of the same process.
+/// Whether two identities with the same pid are the same process.
 fn is_the_same(one: &ProcessIdentity, other: &ProcessIdentity) -> bool {
     match (one.started, other.started) {
         (Some(one), Some(other)) => unix_ns(one).abs_diff(unix_ns(other)) < SAME_START_NS as u64,

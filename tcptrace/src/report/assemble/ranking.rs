@@ -1,4 +1,4 @@
-//! Who holds stuck sockets, towards whom, and where they were opened: the first ones, and what the others come to.
+//! The rankings of a report: holders, peers and opening stacks, the top ones and the sum of the others. Pure.
 
 use std::hash::Hash;
 
@@ -6,33 +6,38 @@ use crate::{
     model::{record::ProcessSummary, stack::Stack},
     report::{
         bounded::BoundedCounts,
-        cast::Cast,
-        model::{
-            Time,
-            ranking::{PeerShare, ProcessName, ProcessShare, Ranking, SiteCount, StackShare, VerdictCount},
+        entities::Entities,
+        model::ranking::{
+            PeerShare, ProcessName, ProcessShare, Ranking, SiteCount, StackShare, VerdictCount,
         },
         side::Peer,
-        sums::{OfProcess, Sums},
+        sums::{ProcessSums, Sums},
+        time::Time,
     },
 };
 
-use super::share;
+use super::numbers::share;
 
 /// Peers and opening lines listed for one process.
 const OF_ONE: usize = 5;
 
-pub(crate) fn process_name(cast: &Cast, index: usize) -> Option<ProcessName> {
-    let process = cast.processes.get(index)?;
+pub(crate) fn process_name(entities: &Entities, index: usize) -> Option<ProcessName> {
+    let process = entities.processes.get(index)?;
     Some(ProcessName {
         comm: process.identity.comm.clone(),
         pid: process.identity.pid,
-        host: cast.host_name(process.host).map(str::to_owned),
+        host: entities.host_name(process.host).map(str::to_owned),
     })
 }
 
-pub(crate) fn processes(sums: &Sums, cast: &Cast, order: &[usize], top: usize) -> Ranking<ProcessShare> {
+pub(crate) fn processes(
+    sums: &Sums,
+    entities: &Entities,
+    order: &[usize],
+    top: usize,
+) -> Ranking<ProcessShare> {
     let all = sums.stuck.ever;
-    let entry = |index: &usize| process(*index, sums.processes.get(*index)?, cast, all);
+    let entry = |index: &usize| process(*index, sums.processes.get(*index)?, entities, all);
     let rest = order.get(top..).unwrap_or_default();
     let held = rest.iter().filter_map(|index| sums.processes.get(*index)).map(|process| process.stuck.ever);
     Ranking {
@@ -43,12 +48,12 @@ pub(crate) fn processes(sums: &Sums, cast: &Cast, order: &[usize], top: usize) -
     }
 }
 
-pub(crate) fn process(index: usize, of: &OfProcess, cast: &Cast, all: u64) -> Option<ProcessShare> {
-    let identity = &cast.processes.get(index)?.identity;
-    let OfProcess { stuck, longest_ns, verdicts, peers, stacks, changes: _ } = of;
-    let summary = last_summary(cast, index);
+pub(crate) fn process(index: usize, of: &ProcessSums, entities: &Entities, all: u64) -> Option<ProcessShare> {
+    let identity = &entities.processes.get(index)?.identity;
+    let ProcessSums { stuck, longest_ns, verdicts, peers, stacks, changes: _ } = of;
+    let summary = last_summary(entities, index);
     let site = |(stack, [sockets]): (u32, [u64; 1])| {
-        Some(SiteCount { site: site(cast.stacks.get_index(stack as usize)?), sockets })
+        Some(SiteCount { site: site(entities.stacks.get_index(stack as usize)?), sockets })
     };
     let mut verdicts: Vec<VerdictCount> = verdicts
         .iter()
@@ -56,7 +61,7 @@ pub(crate) fn process(index: usize, of: &OfProcess, cast: &Cast, all: u64) -> Op
         .collect();
     verdicts.sort_by_key(|count| std::cmp::Reverse(count.sockets));
     Some(ProcessShare {
-        process: process_name(cast, index)?,
+        process: process_name(entities, index)?,
         exe: identity.exe.clone(),
         cmdline: identity.cmdline.clone(),
         uid: identity.uid,
@@ -77,10 +82,10 @@ pub(crate) fn process(index: usize, of: &OfProcess, cast: &Cast, all: u64) -> Op
     })
 }
 
-/// What the last session that ended says of a process.
-pub(crate) fn last_summary(cast: &Cast, index: usize) -> Option<&ProcessSummary> {
-    let process = cast.processes.get(index)?;
-    let of_host = cast.sessions.iter().filter(|session| session.host == process.host);
+/// The process in the latest summary of its host that mentions it.
+pub(crate) fn last_summary(entities: &Entities, index: usize) -> Option<&ProcessSummary> {
+    let process = entities.processes.get(index)?;
+    let of_host = entities.sessions.iter().filter(|session| session.host == process.host);
     let mut summaries: Vec<_> = of_host.filter_map(|session| session.summary.as_ref()).collect();
     summaries.sort_by_key(|summary| summary.time);
     let of_process = |summary: &ProcessSummary| {
@@ -92,7 +97,7 @@ pub(crate) fn last_summary(cast: &Cast, index: usize) -> Option<&ProcessSummary>
         .find_map(|summary| summary.processes.iter().find(|process| of_process(process)))
 }
 
-/// The line of a stack to look at.
+/// The frame of a stack to look at first.
 pub(crate) fn site(stack: &Stack) -> String {
     stack.site.as_ref().or(stack.frames.first()).cloned().unwrap_or_else(|| "?".to_owned())
 }
@@ -107,7 +112,7 @@ pub(crate) fn peers(peers: &BoundedCounts<Peer>, top: usize, all: u64) -> Rankin
     ranking(listed, |peer| peer.sockets, peers)
 }
 
-/// The first ones of what is counted in `counts`.
+/// A ranking whose `top` entries come from `counts`.
 pub(crate) fn ranking<T, K, const N: usize>(
     top: Vec<T>,
     count: impl Fn(&T) -> u64,
@@ -126,9 +131,9 @@ where
     }
 }
 
-pub(crate) fn stacks(sums: &Sums, cast: &Cast, top: usize) -> Ranking<StackShare> {
+pub(crate) fn stacks(sums: &Sums, entities: &Entities, top: usize) -> Ranking<StackShare> {
     let entry = |(index, [sockets]): (u32, [u64; 1])| {
-        let stack = cast.stacks.get_index(index as usize)?;
+        let stack = entities.stacks.get_index(index as usize)?;
         Some(StackShare {
             site: site(stack),
             stack: stack.frames.clone(),

@@ -1,6 +1,7 @@
-//! Makes the report of what was added up. Pure; changes nothing, so that it can be done again as a recording grows.
+//! Assembles a report from the sums. Pure; changes no sum, so it can run again as a recording grows.
 
 pub(crate) mod closed_first;
+pub(crate) mod numbers;
 pub(crate) mod ranking;
 pub(crate) mod sockets;
 pub(crate) mod sources;
@@ -13,40 +14,29 @@ use self::{
 };
 use super::{
     aggregate::{Aggregator, Wanted},
-    cast::Kind,
-    headline::{self, Headline},
+    entities::SessionKind,
+    headline,
+    input::FileState,
     model::{
-        Asked, Report, Span, Time,
+        Asked, Report, Span,
+        headline::Headline,
         ranking::VerdictShare,
-        sockets::{CloseWait, Ended},
+        sockets::{CloseWait, EndCounts},
     },
     series::Axis,
-    sums::{OfProcess, Stuck, Sums, Window},
-    timestamp,
+    sums::{ProcessSums, Stuck, Sums, Window},
+    time::Time,
 };
+use crate::model::{owner_filter::OwnerFilter, record::EndedHow, verdict::Verdict};
 use crate::output::replace::MARK;
-use crate::{
-    forms::reading::losses::Losses,
-    model::{owner_filter::OwnerFilter, record::EndedHow, verdict::Verdict},
-};
 
 /// Version of the JSON form.
 const SCHEMA: u32 = 1;
 
-/// What became of a file.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct FileState {
-    /// What is missing in it.
-    pub losses: Losses,
-    /// Why it could not be read to its end.
-    pub error: Option<String>,
-}
-
-/// Makes the report; `files` are the states of the aggregator's sources in their order, `top` how many of everything
-/// are listed.
+/// Assembles the report. `files` are the states of the aggregator's sources, in their order; `top` bounds each list.
 pub(crate) fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -> Report {
     let wanted = aggregator.wanted();
-    let cast = &aggregator.cast;
+    let entities = &aggregator.entities;
     let Window { from_ns, to_ns } = wanted.window;
     let span = reach(aggregator, files).map(|(first, last)| (first.max(from_ns), last.min(to_ns)));
     let span = span.filter(|(first, last)| first <= last);
@@ -54,7 +44,7 @@ pub(crate) fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -
     let sums = aggregator.sums(axis.map_or(0, |axis| axis.step_ns()));
     let order = worst_first(&sums);
     let sessions = sessions(aggregator, files);
-    let processes = processes(&sums, cast, &order, top);
+    let processes = processes(&sums, entities, &order, top);
     let mut report = Report {
         r#type: MARK,
         schema: SCHEMA,
@@ -62,26 +52,27 @@ pub(crate) fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -
         headline: Headline::default(),
         asked: asked(wanted),
         span: span.map(|(first, last)| Span {
-            first: time(first),
-            last: time(last),
+            first: Time::from_unix_ns(first),
+            last: Time::from_unix_ns(last),
             duration_ns: last.abs_diff(first),
         }),
         records: aggregator.taken,
         close_wait: close_wait(&sums),
         over_time: axis
-            .filter(|_| sessions.iter().any(|session| session.kind != Kind::Now))
-            .map(|axis| over_time(&sums, cast, &order, &axis, top)),
+            .filter(|_| sessions.iter().any(|session| session.kind != SessionKind::Now))
+            .map(|axis| over_time(&sums, entities, &order, &axis, top)),
         durations: lengths(&sums),
         verdicts: verdicts(&sums),
         processes,
         peers: peers(&sums.peers, top, sums.stuck.ever),
-        stacks: stacks(&sums, cast, top),
-        worst: worst(&sums, cast, top),
+        stacks: stacks(&sums, entities, top),
+        worst: worst(&sums, entities, top),
         closed_first: axis
             .filter(|_| {
-                aggregator.taken.transitions > 0 || sessions.iter().any(|session| session.kind == Kind::Trace)
+                aggregator.taken.transitions > 0
+                    || sessions.iter().any(|session| session.kind == SessionKind::Trace)
             })
-            .map(|axis| closed_first(&aggregator.closes, cast, &axis, span, top)),
+            .map(|axis| closed_first(&aggregator.closings, entities, &axis, span, top)),
         cannot_claim: Vec::new(),
         without_records: without_records(aggregator, files),
         sessions,
@@ -92,25 +83,11 @@ pub(crate) fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -
     report
 }
 
-fn time(unix_ns: i64) -> Time {
-    Time(timestamp(unix_ns))
-}
-
-fn unsigned(amount: i64) -> u64 {
-    u64::try_from(amount).unwrap_or(0)
-}
-
-/// A part of all, 0 to 1.
-#[allow(clippy::cast_precision_loss, reason = "a share for people")]
-fn share(part: u64, all: u64) -> f64 {
-    if all == 0 { 0.0 } else { (part as f64 / all as f64 * 10_000.0).round() / 10_000.0 }
-}
-
 fn asked(wanted: &Wanted) -> Asked {
     let Wanted { threshold, window, connections, netns, owners, max_sockets: _ } = wanted;
     Asked {
-        from: (window.from_ns > i64::MIN).then(|| time(window.from_ns)),
-        to: (window.to_ns < i64::MAX).then(|| time(window.to_ns)),
+        from: (window.from_ns > i64::MIN).then(|| Time::from_unix_ns(window.from_ns)),
+        to: (window.to_ns < i64::MAX).then(|| Time::from_unix_ns(window.to_ns)),
         older_than_ns: threshold.ns,
         is_filtered: connections.family != 0
             || !connections.ports.is_empty()
@@ -131,7 +108,7 @@ fn close_wait(sums: &Sums) -> CloseWait {
         holder_not_recorded: sums.not_looked_at.ever,
         longest_ns: sums.worst.iter().map(|worst| worst.0.duration_ns).max(),
         peak: None,
-        ended: Ended {
+        ended: EndCounts {
             closed: ended(Some(EndedHow::Closed)),
             reset: ended(Some(EndedHow::Reset)),
             destroyed: ended(Some(EndedHow::Destroyed)),
@@ -141,9 +118,9 @@ fn close_wait(sums: &Sums) -> CloseWait {
     }
 }
 
-/// Indices of processes that held stuck sockets, the worst first.
+/// The indices of processes with stuck sockets, worst first.
 fn worst_first(sums: &Sums) -> Vec<usize> {
-    let mut order: Vec<(usize, &OfProcess)> =
+    let mut order: Vec<(usize, &ProcessSums)> =
         sums.processes.iter().enumerate().filter(|(_, process)| process.stuck.ever > 0).collect();
     order.sort_by_key(|(index, process)| {
         let Stuck { ever, still } = process.stuck;

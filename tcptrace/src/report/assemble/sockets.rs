@@ -1,38 +1,46 @@
-//! The stays themselves: the longest, how long they were, and how many there were over time.
+//! The stays of a report: over time, by length, and the longest ones. Pure.
 
 use std::collections::HashMap;
 
 use crate::report::{
-    cast::Cast,
     durations::bounds_ns,
-    episode::Holder,
+    entities::Entities,
     model::{
         ranking::ProcessName,
-        sockets::{Bar, Durations, HolderName, Line, LineOf, OverTime, WorstSocket},
+        sockets::{Bar, CountLine, Durations, HolderName, LineOf, OverTime, WorstSocket},
     },
-    series::{Axis, Series},
-    sums::{Sums, Worst},
+    series::{Axis, TimeSeries},
+    stay::Holder,
+    sums::{LongestStay, Sums},
+    time::Time,
 };
 
 use super::{
+    numbers::unsigned,
     ranking::{process_name, site},
-    time, unsigned,
 };
 
-/// Processes that have a line of their own over time.
+/// Processes with a line of their own over time.
 const LINES: usize = 5;
 
-pub(crate) fn over_time(sums: &Sums, cast: &Cast, order: &[usize], axis: &Axis, top: usize) -> OverTime {
-    let levels = |series: &Series| -> Vec<u64> { series.levels(axis).into_iter().map(unsigned).collect() };
+pub(crate) fn over_time(
+    sums: &Sums,
+    entities: &Entities,
+    order: &[usize],
+    axis: &Axis,
+    top: usize,
+) -> OverTime {
+    let levels =
+        |series: &TimeSeries| -> Vec<u64> { series.levels(axis).into_iter().map(unsigned).collect() };
     let of = |index: &usize| sums.processes.get(*index).map(|process| &process.changes);
     let lines = LINES.min(top);
-    let mut all: Vec<Line> = order
+    let mut all: Vec<CountLine> = order
         .iter()
         .take(lines)
         .enumerate()
         .filter_map(|(place, index)| {
-            let name = process_name(cast, *index)?.to_string();
-            Some(Line { of: LineOf::Process, process: Some(place), name, values: levels(of(index)?) })
+            let name = process_name(entities, *index)?.to_string();
+            Some(CountLine { of: LineOf::Process, process: Some(place), name, values: levels(of(index)?) })
         })
         .collect();
     let mut others = levels(&sums.other_changes);
@@ -45,8 +53,8 @@ pub(crate) fn over_time(sums: &Sums, cast: &Cast, order: &[usize], axis: &Axis, 
         (LineOf::Passing, "not stuck: left in time", levels(&sums.passing_changes)),
     ];
     let seen = further.into_iter().filter(|(_, _, values)| values.iter().any(|value| *value > 0));
-    all.extend(seen.map(|(of, name, values)| Line { of, process: None, name: name.to_owned(), values }));
-    OverTime { first: time(axis.start_ns()), step_ns: unsigned(axis.step_ns()), lines: all }
+    all.extend(seen.map(|(of, name, values)| CountLine { of, process: None, name: name.to_owned(), values }));
+    OverTime { first: Time::from_unix_ns(axis.start_ns()), step_ns: unsigned(axis.step_ns()), lines: all }
 }
 
 pub(crate) fn peak(over_time: &OverTime) -> u64 {
@@ -95,15 +103,15 @@ pub(crate) fn without_empty_ends(mut bars: Vec<Bar>) -> Vec<Bar> {
     bars.split_off(first)
 }
 
-pub(crate) fn worst(sums: &Sums, cast: &Cast, top: usize) -> Vec<WorstSocket> {
-    let mut all: Vec<&Worst> = sums.worst.iter().map(|worst| &worst.0).collect();
+pub(crate) fn worst(sums: &Sums, entities: &Entities, top: usize) -> Vec<WorstSocket> {
+    let mut all: Vec<&LongestStay> = sums.worst.iter().map(|worst| &worst.0).collect();
     all.sort_by(|a, b| b.cmp(a));
-    // The longest of each holder before the second longest of any: a hundred that look alike tell no more than one.
+    // Each holder's longest comes before anybody's second longest: a hundred alike say no more than one.
     let mut ranks: HashMap<Option<u32>, usize> = HashMap::new();
-    let mut ranked: Vec<(usize, &Worst)> = all
+    let mut ranked: Vec<(usize, &LongestStay)> = all
         .into_iter()
         .map(|worst| {
-            let first = worst.episode.report.as_ref().and_then(|report| report.holders.first());
+            let first = worst.stay.report.as_ref().and_then(|report| report.holders.first());
             let rank = ranks.entry(first.and_then(|holder| holder.process)).or_default();
             *rank += 1;
             (*rank, worst)
@@ -112,29 +120,29 @@ pub(crate) fn worst(sums: &Sums, cast: &Cast, top: usize) -> Vec<WorstSocket> {
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.truncate(top);
     ranked.sort_by(|(_, a), (_, b)| b.cmp(a));
-    ranked.into_iter().filter_map(|(_, worst)| worst_socket(worst, cast)).collect()
+    ranked.into_iter().filter_map(|(_, worst)| worst_socket(worst, entities)).collect()
 }
 
-pub(crate) fn worst_socket(worst: &Worst, cast: &Cast) -> Option<WorstSocket> {
-    let Worst { duration_ns, is_open, episode } = worst;
-    let session = cast.sessions.get(episode.session as usize)?;
-    let host = cast.host_name(session.host).map(str::to_owned);
-    let report = episode.report.as_ref();
-    let end = episode.end.as_ref();
-    let stack = |index: u32| Some(site(cast.stacks.get_index(index as usize)?));
+pub(crate) fn worst_socket(worst: &LongestStay, entities: &Entities) -> Option<WorstSocket> {
+    let LongestStay { duration_ns, is_open, stay } = worst;
+    let session = entities.sessions.get(stay.session as usize)?;
+    let host = entities.host_name(session.host).map(str::to_owned);
+    let report = stay.report.as_ref();
+    let end = stay.end.as_ref();
+    let stack = |index: u32| Some(site(entities.stacks.get_index(index as usize)?));
     let holders = report.iter().flat_map(|report| report.holders.iter());
     let holder = |holder: &Holder| {
-        let process = process_name(cast, holder.process? as usize)?;
+        let process = process_name(entities, holder.process? as usize)?;
         Some(HolderName { process, fd: holder.fd, evidence: holder.evidence })
     };
     Some(WorstSocket {
-        cookie: episode.socket.cookie,
-        netns: episode.socket.netns,
-        local: episode.socket.endpoints.local,
-        remote: episode.socket.endpoints.remote,
-        since: time(episode.start_ns),
-        since_is_exact: episode.start_is_exact,
-        until: time(episode.start_ns.saturating_add_unsigned(*duration_ns)),
+        cookie: stay.socket.cookie,
+        netns: stay.socket.netns,
+        local: stay.socket.endpoints.local,
+        remote: stay.socket.endpoints.remote,
+        since: Time::from_unix_ns(stay.start_ns),
+        since_is_exact: stay.start_is_exact,
+        until: Time::from_unix_ns(stay.start_ns.saturating_add_unsigned(*duration_ns)),
         close_wait_ns: *duration_ns,
         is_open: *is_open,
         how: end.and_then(|end| end.how),
@@ -143,13 +151,13 @@ pub(crate) fn worst_socket(worst: &Worst, cast: &Cast) -> Option<WorstSocket> {
             pid,
             host: host.clone(),
         }),
-        established_ns: episode.established_ns,
+        established_ns: stay.established_ns,
         verdict: report.and_then(|report| report.verdict),
         is_looked_at: report.is_some(),
         holders: holders.filter_map(holder).collect(),
-        opened: report.and_then(|report| report.opened).map(|(_, at_ns)| time(at_ns)),
+        opened: report.and_then(|report| report.opened).map(|(_, at_ns)| Time::from_unix_ns(at_ns)),
         site: report.and_then(|report| report.stack).and_then(stack),
-        eof_read: report.and_then(|report| report.eof_read).map(|(at_ns, _)| time(at_ns)),
+        eof_read: report.and_then(|report| report.eof_read).map(|(at_ns, _)| Time::from_unix_ns(at_ns)),
         eof_read_site: report.and_then(|report| report.eof_read).and_then(|(_, stack)| stack).and_then(stack),
         host,
     })

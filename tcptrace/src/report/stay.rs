@@ -1,5 +1,5 @@
-//! Stays in CLOSE_WAIT, joined from what different records tell of them: the transitions in and out, the
-//! report of a leak, its end. Only stays that have not ended are kept; bounded.
+//! Stays in CLOSE_WAIT, joined from their records: the transitions in and out, the `leak`, the `leak_end`. Keeps only
+//! stays that are not over; bounded.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,20 +8,20 @@ use crate::model::{
     verdict::Verdict,
 };
 
-/// Ended stays that wait for the other record of their end: a transition and a `leak_end` tell of the same.
+/// Ended stays that wait for the second record of their end: a transition and a `leak_end` both report it.
 const MOST_CLOSING: usize = 16_384;
 
-/// What tells a socket from others on all hosts.
+/// Identifies a socket across all hosts (by index of the host).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum SocketId {
-    /// By the cookie, which is never used again while the host is up.
+pub(crate) enum SocketIdentity {
+    /// By cookie, which the kernel never reuses until reboot.
     Cookie(u32, u64),
-    /// Where there is none, by its ends. In a box, because they are four times as long and rare.
+    /// Without a cookie, by its endpoints. Boxed: rare, and four times as large.
     Ends(u32, Box<Endpoints>),
 }
 
-impl SocketId {
-    /// Of a socket of the host with this index.
+impl SocketIdentity {
+    /// The identity of a socket on the host with this index.
     pub(crate) fn of(host: u32, socket: &Socket) -> Self {
         match socket.cookie {
             Some(cookie) => Self::Cookie(host, cookie),
@@ -30,32 +30,31 @@ impl SocketId {
     }
 }
 
-/// A stay in CLOSE_WAIT. Times are nanoseconds since 1970. There may be a million at once: what most of them have lies
-/// in the stay itself, without a piece of memory of its own.
+/// A stay in CLOSE_WAIT. Times are nanoseconds since 1970. There may be a million at once, so what most stays have is
+/// stored inline, without an allocation.
 #[derive(Clone, Debug)]
-pub(crate) struct Episode {
-    /// The socket.
+pub(crate) struct Stay {
     pub socket: Socket,
-    /// Index of the session that told of it last.
+    /// Index of the session whose record mentioned it last.
     pub session: u32,
-    /// When it began, at the latest.
+    /// The latest possible start.
     pub start_ns: i64,
-    /// Whether it began just then.
+    /// Whether it started exactly then.
     pub start_is_exact: bool,
     /// Time in ESTABLISHED before, in nanoseconds, when known.
     pub established_ns: Option<u64>,
-    /// What was found out when it was reported; `None` when it was not.
-    pub report: Option<Finding>,
-    /// How it ended; `None` while it has not, as far as is known.
+    /// The findings of its `leak` record, if it has one.
+    pub report: Option<StayReport>,
+    /// How it ended; `None` while it is open, as far as known.
     pub end: Option<Box<End>>,
 }
 
-impl Episode {
-    /// Takes over when the stay began, if the other knows it better.
+impl Stay {
+    /// Adopts the other's start if that is more precise.
     fn learn_start(&mut self, other: &Self) {
         let is_better = match (self.start_is_exact, other.start_is_exact) {
             (false, true) => true,
-            // Both say "then at the latest".
+            // Both are upper bounds.
             (false, false) => other.start_ns < self.start_ns,
             (true, _) => false,
         };
@@ -67,13 +66,12 @@ impl Episode {
     }
 }
 
-/// What was found out about a socket that was stuck.
+/// The findings of a `leak` record.
 #[derive(Clone, Debug)]
-pub(crate) struct Finding {
-    /// Why.
+pub(crate) struct StayReport {
     pub verdict: Option<Verdict>,
-    /// Who holds it; none when nobody could be named.
-    pub holders: Holders,
+    /// Empty when no holder was found.
+    pub holders: StayHolders,
     /// How and when it was opened.
     pub opened: Option<(OpenedHow, i64)>,
     /// Index of the stack that opened it.
@@ -82,97 +80,93 @@ pub(crate) struct Finding {
     pub eof_read: Option<(i64, Option<u32>)>,
 }
 
-/// Who holds a socket: mostly one.
+/// The holders of a socket, with room for one inline.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Holders {
+pub(crate) struct StayHolders {
     first: Option<Holder>,
     others: Box<[Holder]>,
 }
 
-impl FromIterator<Holder> for Holders {
+impl FromIterator<Holder> for StayHolders {
     fn from_iter<T: IntoIterator<Item = Holder>>(holders: T) -> Self {
         let mut holders = holders.into_iter();
         Self { first: holders.next(), others: holders.collect() }
     }
 }
 
-impl Holders {
-    /// All of them.
+impl StayHolders {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Holder> {
         self.first.iter().chain(&self.others)
     }
 
-    /// The first, if anybody could be named.
     pub(crate) fn first(&self) -> Option<&Holder> {
         self.first.as_ref()
     }
 }
 
-/// Who holds a socket.
+/// A process that holds a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     /// Index of the process; `None` when there was no room for it.
     pub process: Option<u32>,
     /// Its first descriptor for the socket.
     pub fd: Option<u32>,
-    /// How this is known.
+    /// How the holder was found.
     pub evidence: Evidence,
 }
 
 /// The end of a stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct End {
-    /// When.
     pub at_ns: i64,
-    /// How; `None` when that was not seen.
+    /// `None` when nobody saw how.
     pub how: Option<EndedHow>,
-    /// Pid and name of who closed it, when that was seen.
+    /// Pid and name of the closer, if seen.
     pub closed_by: Option<(u32, String)>,
 }
 
-/// The stays that have not ended.
+/// The stays that are not over.
 #[derive(Debug)]
-pub(crate) struct Episodes {
-    open: HashMap<SocketId, Episode>,
-    /// In the order they ended; some may have been taken out of `open` since.
-    closing: VecDeque<SocketId>,
+pub(crate) struct Stays {
+    open: HashMap<SocketIdentity, Stay>,
+    /// In the order they ended; some may have left `open` since.
+    closing: VecDeque<SocketIdentity>,
     most: usize,
     evicted: u64,
 }
 
-impl Episodes {
-    /// Keeps `most` stays at once.
+impl Stays {
+    /// Keeps at most `most` stays.
     pub(crate) fn new(most: usize) -> Self {
         Self { open: HashMap::new(), closing: VecDeque::new(), most, evicted: 0 }
     }
 
-    /// Stays for which there was no room.
+    /// Stays dropped for lack of room.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// Those that are kept, ended ones that still wait for a second word included.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&SocketId, &Episode)> {
+    /// The stays kept, including ended ones that wait for a second record.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&SocketIdentity, &Stay)> {
         self.open.iter()
     }
 
-    /// How many are kept.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.open.len()
     }
 
-    /// A socket entered CLOSE_WAIT. Returns a stay that is thereby known to be over.
-    pub(crate) fn enter(&mut self, id: SocketId, new: Episode) -> Option<Episode> {
+    /// A socket entered CLOSE_WAIT. Returns the stay that this ends, if any.
+    pub(crate) fn enter(&mut self, id: SocketIdentity, new: Stay) -> Option<Stay> {
         let has_room = self.open.len() < self.most;
         match self.open.get_mut(&id) {
-            // Reported before its beginning was read, from a file beside: it is the same stay.
-            Some(known) if known.end.is_none() && matches!(id, SocketId::Cookie(..)) => {
+            // Another file reported it before its start was read: the same stay.
+            Some(known) if known.end.is_none() && matches!(id, SocketIdentity::Cookie(..)) => {
                 known.learn_start(&new);
                 known.session = new.session;
                 None
             }
-            // These ends are used again.
+            // The endpoints are in use again.
             Some(known) => {
                 let at_ns = new.start_ns;
                 let mut over = std::mem::replace(known, new);
@@ -190,12 +184,11 @@ impl Episodes {
         }
     }
 
-    /// A socket left CLOSE_WAIT by a transition; `new` is its stay as that alone tells of it. Returns a stay of which all
-    /// is known.
-    pub(crate) fn leave(&mut self, id: SocketId, new: Episode) -> Option<Episode> {
+    /// A transition left CLOSE_WAIT; `new` is the stay as that record alone describes it. Returns a stay that is complete.
+    pub(crate) fn leave(&mut self, id: SocketIdentity, new: Stay) -> Option<Stay> {
         let Some(known) = self.open.get_mut(&id) else { return Some(new) };
         if known.end.is_some() {
-            // Its `leak_end` came first, and knows more.
+            // Its `leak_end` came first and has more detail.
             return self.open.remove(&id);
         }
         known.learn_start(&new);
@@ -208,8 +201,8 @@ impl Episodes {
         self.overdue()
     }
 
-    /// A socket was reported; `new` is its stay as that alone tells of it.
-    pub(crate) fn report(&mut self, id: SocketId, new: Episode) {
+    /// A `leak` record; `new` is the stay as that record alone describes it.
+    pub(crate) fn report(&mut self, id: SocketIdentity, new: Stay) {
         let has_room = self.open.len() < self.most;
         match self.open.get_mut(&id) {
             Some(known) => {
@@ -224,9 +217,8 @@ impl Episodes {
         }
     }
 
-    /// A reported socket left CLOSE_WAIT; `new` is its stay as that alone tells of it. Returns a stay of which all is
-    /// known.
-    pub(crate) fn end(&mut self, id: SocketId, new: Episode) -> Option<Episode> {
+    /// A `leak_end` record; `new` is the stay as that record alone describes it. Returns a stay that is complete.
+    pub(crate) fn end(&mut self, id: SocketIdentity, new: Stay) -> Option<Stay> {
         let has_room = self.open.len() < self.most;
         match self.open.get_mut(&id) {
             Some(known) => {
@@ -239,7 +231,7 @@ impl Episodes {
                 }
                 self.closing.push_back(id);
             }
-            // Its report is missing. The transition may come yet, and must not count as another stay.
+            // The `leak` is missing. The transition may still come and must not count as a second stay.
             None if has_room => {
                 self.open.insert(id.clone(), new);
                 self.closing.push_back(id);
@@ -249,11 +241,11 @@ impl Episodes {
         self.overdue()
     }
 
-    /// The stay that has waited the longest for a second word, when too many wait.
-    fn overdue(&mut self) -> Option<Episode> {
+    /// When too many stays wait for a second record, the one that has waited longest.
+    fn overdue(&mut self) -> Option<Stay> {
         while self.closing.len() > MOST_CLOSING {
             let id = self.closing.pop_front()?;
-            if self.open.get(&id).is_some_and(|episode| episode.end.is_some()) {
+            if self.open.get(&id).is_some_and(|stay| stay.end.is_some()) {
                 return self.open.remove(&id);
             }
         }

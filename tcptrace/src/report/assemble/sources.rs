@@ -1,42 +1,42 @@
-//! What the report rests on: the sessions, and what cannot be claimed because of them.
+//! The evidence of a report: its sessions and files, and what cannot be claimed because of them. Pure.
 
 use crate::{
     forms::reading::losses::Losses,
     model::record::Totals,
     report::{
-        aggregate::{Aggregator, Source},
-        cast::{Kind, Session},
+        aggregate::{Aggregator, SourceFile},
         caveats::Caveat,
+        entities::{RecordedSession, SessionKind},
+        input::FileState,
         model::{FileReport, Report, SessionReport},
         sums::Sums,
+        time::Time,
     },
 };
 
-use super::{FileState, time};
-
-/// From when until when the recordings reach, in nanoseconds since 1970.
+/// The time the recordings cover, in nanoseconds since 1970.
 pub(crate) fn reach(aggregator: &Aggregator, files: &[FileState]) -> Option<(i64, i64)> {
-    let first = |(index, session): (usize, &Session)| {
+    let first = |(index, session): (usize, &RecordedSession)| {
         let sources = aggregator.sources.iter().zip(files);
         let mut of_session =
             sources.filter(|(source, _)| source.session.is_some_and(|of| of as usize == index));
-        // Without its earlier files a session is known from its first record on only.
+        // Without its earlier files, a session is known only from its first record on.
         let is_late = of_session.all(|(_, file)| file.losses.before > 0);
         session.first_record_ns.filter(|_| is_late).unwrap_or(session.first_ns)
     };
-    let sessions = &aggregator.cast.sessions;
+    let sessions = &aggregator.entities.sessions;
     let last = sessions.iter().map(|session| session.last_ns).max()?;
     Some((sessions.iter().enumerate().map(first).min()?, last))
 }
 
-/// The sessions, each with its files.
 pub(crate) fn sessions(aggregator: &Aggregator, files: &[FileState]) -> Vec<SessionReport> {
-    let cast = &aggregator.cast;
+    let entities = &aggregator.entities;
     let of_session = |index: usize| {
         let files = aggregator.sources.iter().zip(files);
         files.filter(move |(source, _)| source.session.is_some_and(|session| session as usize == index))
     };
-    cast.sessions
+    entities
+        .sessions
         .iter()
         .enumerate()
         .map(|(index, session)| {
@@ -50,14 +50,14 @@ pub(crate) fn sessions(aggregator: &Aggregator, files: &[FileState]) -> Vec<Sess
                 command: header.map(|header| header.command.join(" ")),
                 kind: session.kind,
                 backend: header.map(|header| header.backend.clone()),
-                started: time(session.first_ns),
-                last: time(session.last_ns),
+                started: Time::from_unix_ns(session.first_ns),
+                last: Time::from_unix_ns(session.last_ns),
                 has_ended: session.summary.is_some(),
                 lost: session
                     .summary
                     .as_ref()
                     .map(|summary| summary.totals)
-                    // A session that did not end has written its counters now and then.
+                    // A session that did not end wrote its counters from time to time.
                     .or_else(|| {
                         of_session(index)
                             .map(|(_, state)| state.losses.totals)
@@ -69,13 +69,13 @@ pub(crate) fn sessions(aggregator: &Aggregator, files: &[FileState]) -> Vec<Sess
         .collect()
 }
 
-/// The files that gave no record, and so belong to no session.
+/// Files without a record, which belong to no session.
 pub(crate) fn without_records(aggregator: &Aggregator, files: &[FileState]) -> Vec<FileReport> {
     let files = aggregator.sources.iter().zip(files);
     files.filter(|(source, _)| source.session.is_none()).map(file).collect()
 }
 
-fn file((source, state): (&Source, &FileState)) -> FileReport {
+fn file((source, state): (&SourceFile, &FileState)) -> FileReport {
     let Losses {
         totals: _,
         dropped,
@@ -113,7 +113,8 @@ pub(crate) fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> 
     };
     let sum =
         |count: &dyn Fn(&Totals) -> u64| sessions.iter().map(|session| count(&session.lost)).sum::<u64>();
-    let all_are = |kind: Kind| !sessions.is_empty() && sessions.iter().all(|session| session.kind == kind);
+    let all_are =
+        |kind: SessionKind| !sessions.is_empty() && sessions.iter().all(|session| session.kind == kind);
     let of_sessions = |is_so: &dyn Fn(&SessionReport) -> bool| -> Vec<String> {
         let sessions = sessions.iter().filter(|session| is_so(session));
         sessions.filter_map(|session| session.files.last()).map(|file| file.name.clone()).collect()
@@ -135,7 +136,7 @@ pub(crate) fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> 
     ] {
         add(is_so, caveat);
     }
-    // Of a session that was rotated, the first file that was read tells what came before it.
+    // The earliest file read of a rotated session says how many records came before it.
     let before =
         sessions.iter().filter_map(|session| session.files.iter().map(|file| file.before).min()).sum();
     add(before > 0, Caveat::EarlierFiles(before));
@@ -154,7 +155,7 @@ pub(crate) fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> 
     add(!empty.is_empty(), Caveat::NoRecords(empty));
     let open = || sessions.iter().filter(|session| !session.has_ended);
     let open_files = |goes_on: bool| -> Vec<String> {
-        // What goes on in another file ends there, or that file is not here.
+        // A rotated file's session ends in another file, which may be missing here.
         let rotated = |session: &&SessionReport| session.files.iter().all(|file| file.goes_on) == goes_on;
         let files = open().filter(rotated).flat_map(|session| &session.files);
         files.filter(|file| file.goes_on == goes_on).map(|file| file.name.clone()).collect()
@@ -169,7 +170,7 @@ pub(crate) fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> 
         || closed_first.is_some_and(|closed| closed.peers.is_lower_bound || closed.processes.is_lower_bound);
     for (is_so, caveat) in [
         counted(files().map(|file| file.unknown).sum(), Caveat::UnknownRecords),
-        counted(aggregator.episodes.evicted(), Caveat::TooManySockets),
+        counted(aggregator.stays.evicted(), Caveat::TooManySockets),
         counted(sums.of_others.ever, Caveat::TooManyProcesses),
         (is_lower_bound, Caveat::LowerBounds),
         counted(sums.unattributed.ever, Caveat::Unattributed),
@@ -181,14 +182,14 @@ pub(crate) fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> 
     let skipped = sum(&|totals| totals.openers_skipped);
     add(known < stuck && stuck > sums.not_looked_at.ever, Caveat::StacksKnown { known, stuck, skipped });
     add(sums.began_unseen > 0, Caveat::BeganUnseen(sums.began_unseen));
-    add(all_are(Kind::Now), Caveat::OnlyMoments);
-    add(all_are(Kind::Leaks), Caveat::OnlyLeaks);
-    let hosts = aggregator.cast.hosts.len();
+    add(all_are(SessionKind::Now), Caveat::OnlyMoments);
+    add(all_are(SessionKind::Leaks), Caveat::OnlyLeaks);
+    let hosts = aggregator.entities.hosts.len();
     add(hosts > 1, Caveat::SeveralClocks(hosts));
     caveats
 }
 
-/// Records that a session's writer dropped: files tell it where it happened, the summary at the end.
+/// Records that a session's writer dropped: counted in the files where it happened and in the summary.
 fn dropped(session: &SessionReport) -> u64 {
     session.files.iter().map(|file| file.dropped).sum::<u64>().max(session.lost.dropped)
 }
