@@ -26,7 +26,7 @@ use self::{
     time_wait::run as time_waits,
     trace::replay,
 };
-use crate::output::WriteError;
+use crate::{host::world::World, output::WriteError};
 
 /// Names the process that never closed its TCP sockets, and says why.
 ///
@@ -79,28 +79,29 @@ pub fn main() -> ExitCode {
         }
     };
     shared::log::start(verbosity.quiet, verbosity.verbose);
+    let world = World::of_this_host();
     let outcome = match command {
         Command::Leaks(arguments) => {
-            arguments.resolve().map(|options| run(watching::run(&options), arguments.exit_code))
+            arguments.resolve().map(|options| run(watching::run(&options, &world), arguments.exit_code))
         }
         Command::Now(arguments) => {
-            arguments.resolve().map(|options| run(one_look::run(&options), arguments.exit_code))
+            arguments.resolve().map(|options| run(one_look::run(&options, &world), arguments.exit_code))
         }
         Command::Clear(arguments) => arguments.resolve().map(|options| {
-            let cleared = block_on(async { Ok(()) }).and_then(|()| clearing::run(&options));
+            let cleared = block_on(async { Ok(()) }).and_then(|()| clearing::run(&options, &world));
             exit(cleared.map(|is_done| if is_done { 0 } else { 3 }))
         }),
         Command::Trace(arguments) => match &arguments.replay {
             Some(file) => arguments
                 .resolve_replay(file)
                 .map(|options| run(async { replay::run(&options).await.map(|()| false) }, false)),
-            None => arguments.resolve().map(|options| run(watching::run(&options), false)),
+            None => arguments.resolve().map(|options| run(watching::run(&options, &world), false)),
         },
         Command::TimeWait(arguments) => arguments.resolve().map(|options| {
             let session = async {
                 match &options.live {
-                    Some(live) => time_wait::live::run_live(&options, live).await,
-                    None => time_waits::run_once(&options),
+                    Some(live) => time_wait::live::run_live(&options, live, &world).await,
+                    None => time_waits::run_once(&options, &world),
                 }
             };
             run(session, arguments.exit_code)

@@ -3,24 +3,84 @@
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-/// CLOCK_MONOTONIC now, in nanoseconds since some moment near boot; time asleep does not count.
-pub(crate) fn monotonic_ns() -> u64 {
-    nanoseconds(ClockId::Monotonic)
+/// The clocks of a host, or ones that a test sets.
+#[derive(Clone, Debug)]
+pub(crate) struct Clocks(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    Kernel,
+    /// CLOCK_MONOTONIC as the test set it last; the machine booted in 1970 and never slept.
+    #[cfg(test)]
+    Scripted(std::sync::Arc<std::sync::atomic::AtomicU64>),
 }
 
-/// When the machine was started, by the wall clock as it stands now.
-pub(crate) fn booted() -> Timestamp {
-    let since = nanoseconds(ClockId::Boottime);
-    let now = nanoseconds(ClockId::Realtime);
-    Timestamp::from_nanosecond(i128::from(now) - i128::from(since)).unwrap_or(Timestamp::UNIX_EPOCH)
+impl Clocks {
+    /// The kernel's own.
+    pub(crate) fn of_this_host() -> Self {
+        Self(Source::Kernel)
+    }
+
+    /// CLOCK_MONOTONIC now, in nanoseconds since some moment near boot; time asleep does not count.
+    pub(crate) fn monotonic_ns(&self) -> u64 {
+        match &self.0 {
+            Source::Kernel => nanoseconds(ClockId::Monotonic),
+            #[cfg(test)]
+            Source::Scripted(now_ns) => now_ns.load(std::sync::atomic::Ordering::Relaxed),
+        }
+    }
+
+    /// How CLOCK_MONOTONIC and wall-clock time relate now. Wall-clock time can be set and the machine can
+    /// sleep, so a long session compares them again and again.
+    pub(crate) fn wall(&self) -> WallClock {
+        match &self.0 {
+            Source::Kernel => WallClock::compared(),
+            #[cfg(test)]
+            Source::Scripted(_) => WallClock { offset_ns: 0 },
+        }
+    }
+
+    /// When the machine was started, by the wall clock as it stands now.
+    pub(crate) fn booted(&self) -> Timestamp {
+        match &self.0 {
+            Source::Kernel => {
+                let since = nanoseconds(ClockId::Boottime);
+                let now = nanoseconds(ClockId::Realtime);
+                Timestamp::from_nanosecond(i128::from(now) - i128::from(since))
+                    .unwrap_or(Timestamp::UNIX_EPOCH)
+            }
+            #[cfg(test)]
+            Source::Scripted(_) => Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    /// A moment of CLOCK_MONOTONIC in the unit in which /proc states when a process started: clock ticks (a
+    /// hundredth of a second) since boot, time asleep included.
+    pub(crate) fn boot_ticks_at(&self, ktime_ns: u64) -> u64 {
+        const TICK_NS: u64 = 10_000_000;
+        let asleep_ns = match &self.0 {
+            Source::Kernel => nanoseconds(ClockId::Boottime).saturating_sub(self.monotonic_ns()),
+            #[cfg(test)]
+            Source::Scripted(_) => 0,
+        };
+        ktime_ns.saturating_add(asleep_ns) / TICK_NS
+    }
 }
 
-/// A moment of CLOCK_MONOTONIC in the unit in which /proc tells when a process started: clock ticks (a
-/// hundredth of a second) since boot, time asleep included.
-pub(crate) fn boot_ticks_at(ktime_ns: u64) -> u64 {
-    const TICK_NS: u64 = 10_000_000;
-    let asleep = nanoseconds(ClockId::Boottime).saturating_sub(monotonic_ns());
-    ktime_ns.saturating_add(asleep) / TICK_NS
+#[cfg(test)]
+impl Clocks {
+    /// Clocks that stand at this moment until they are moved; clones show the same time.
+    pub(crate) fn scripted(now_ns: u64) -> Self {
+        Self(Source::Scripted(std::sync::Arc::new(now_ns.into())))
+    }
+
+    /// Moves scripted clocks on.
+    pub(crate) fn advance(&self, by: std::time::Duration) {
+        if let Source::Scripted(now_ns) = &self.0 {
+            let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+            now_ns.fetch_add(by, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
 }
 
 fn nanoseconds(clock: ClockId) -> u64 {
@@ -37,15 +97,14 @@ pub(crate) struct WallClock {
 }
 
 impl WallClock {
-    /// Compares both clocks now. Wall-clock time can be set and the machine can sleep, so a long
-    /// session compares them again and again.
-    pub(crate) fn now() -> Self {
+    /// Compares both of the kernel's clocks now.
+    fn compared() -> Self {
         // The pair read in the shortest time is the most exact one.
         let offset_ns = (0..3)
             .map(|_| {
-                let before = monotonic_ns();
+                let before = nanoseconds(ClockId::Monotonic);
                 let wall = nanoseconds(ClockId::Realtime);
-                let after = monotonic_ns();
+                let after = nanoseconds(ClockId::Monotonic);
                 let middle = before + after.saturating_sub(before) / 2;
                 (after.saturating_sub(before), wall.wrapping_sub(middle).cast_signed())
             })
@@ -69,9 +128,18 @@ mod tests {
 
     #[test]
     fn a_moment_of_now_is_now_on_the_wall() {
-        let wall = WallClock::now().at(monotonic_ns());
+        let clocks = Clocks::of_this_host();
+        let wall = clocks.wall().at(clocks.monotonic_ns());
         let distance = Timestamp::now().duration_since(wall).unsigned_abs();
         assert!(distance.as_millis() < 100, "{distance:?}");
+    }
+
+    #[test]
+    fn scripted_clocks_stand_still_until_they_are_moved() {
+        let clocks = Clocks::scripted(5_000_000_000);
+        assert_eq!(clocks.boot_ticks_at(clocks.monotonic_ns()), 500);
+        clocks.clone().advance(std::time::Duration::from_secs(2));
+        assert_eq!(clocks.wall().at(clocks.monotonic_ns()).as_second(), 7);
     }
 
     #[test]

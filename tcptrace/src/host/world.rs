@@ -1,18 +1,31 @@
-//! Where this host is looked at: parameters, so that tests plant a host of their own.
+//! The host that a command works on: where its files are, and its clocks. Made once in `main` and handed down,
+//! so that tests plant a host of their own. Reads nothing itself.
 
 use std::path::PathBuf;
 
-/// Where to look.
+use super::clock::Clocks;
+
+/// Where the host is looked at, and by which clocks.
 #[derive(Clone, Debug)]
-pub(crate) struct Roots {
-    /// /proc, except in tests.
-    pub proc_root: PathBuf,
-    /// Where namespaces are kept by name: /run/netns.
-    pub bind_mounts: PathBuf,
+pub struct World {
+    /// The procfs mount.
+    pub(crate) proc: PathBuf,
+    /// Where `ip netns` keeps namespaces by name.
+    pub(crate) run_netns: PathBuf,
+    /// Below which the files with settings lie.
+    pub(crate) root: PathBuf,
+    pub(crate) clocks: Clocks,
 }
 
-impl Default for Roots {
-    fn default() -> Self {
-        Self { proc_root: PathBuf::from("/proc"), bind_mounts: PathBuf::from("/run/netns") }
+impl World {
+    /// The host that this process runs on.
+    #[must_use]
+    pub fn of_this_host() -> Self {
+        Self {
+            proc: PathBuf::from("/proc"),
+            run_netns: PathBuf::from("/run/netns"),
+            root: PathBuf::from("/"),
+            clocks: Clocks::of_this_host(),
+        }
     }
 }

@@ -1,14 +1,13 @@
 //! Which sockets the kernel lists, in all network namespaces of the host or in some of them. Knows
 //! nothing of processes.
 
-use crate::host::world::Roots;
+use crate::host::world::World;
 use std::{io, path::PathBuf};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     host::{
-        clock,
         namespaces::{self, NetNamespace},
         pool as parallel,
     },
@@ -63,7 +62,7 @@ pub(crate) enum Scope {
 /// Lists sockets. Between calls it holds neither namespaces nor sockets in them: a namespace that is
 /// held open outlives its container, with the network devices in it.
 pub(crate) struct Lister {
-    roots: Roots,
+    world: World,
     /// Where each namespace was found last.
     paths: FxHashMap<u32, PathBuf>,
     has_mptcp: bool,
@@ -71,13 +70,13 @@ pub(crate) struct Lister {
 
 impl Lister {
     /// Prepares to list.
-    pub(crate) fn new(roots: Roots) -> Self {
-        Self { roots, paths: FxHashMap::default(), has_mptcp: true }
+    pub(crate) fn new(world: World) -> Self {
+        Self { world, paths: FxHashMap::default(), has_mptcp: true }
     }
 
-    /// Where to look.
-    pub(crate) fn roots(&self) -> &Roots {
-        &self.roots
+    /// The host whose sockets are listed.
+    pub(crate) fn world(&self) -> &World {
+        &self.world
     }
 
     /// Lists sockets in the given namespaces, or in all of them.
@@ -107,11 +106,11 @@ impl Lister {
 
     /// Finds the namespaces of the host.
     pub(crate) fn places(&mut self) -> Places {
-        let found = namespaces::discover(&self.roots.proc_root, &self.roots.bind_mounts);
+        let found = namespaces::discover(&self.world.proc, &self.world.run_netns);
         self.paths.clear();
         let place = |namespace: &NetNamespace| {
             self.paths.insert(namespace.inode, namespace.path().to_owned());
-            Place { netns: namespace.inode, in_use: namespace.tcp_in_use(&self.roots.proc_root) }
+            Place { netns: namespace.inode, in_use: namespace.tcp_in_use(&self.world.proc) }
         };
         let places = found.namespaces.iter().map(place).collect();
         Places { places, processes: found.processes, unreadable: found.unreadable }
@@ -119,7 +118,7 @@ impl Lister {
 
     /// Runs the errands, several at a time.
     pub(crate) fn fetch(&mut self, states: StateSet, errands: Vec<Errand>) -> Listing {
-        let mut listing = Listing { asked_ns: clock::monotonic_ns(), ..Listing::default() };
+        let mut listing = Listing { asked_ns: self.world.clocks.monotonic_ns(), ..Listing::default() };
         let mut failure = None;
         for errand in parallel::map(errands, |errand| self.run(&errand, states)) {
             match errand {

@@ -17,7 +17,6 @@ use crate::model::{
 };
 use crate::{
     diagnosis::verdict::{self as diagnosis, Facts, Unread},
-    host::clock,
     kernel::CallMemory,
     model::{
         close_wait::{Due, Seed},
@@ -28,7 +27,7 @@ use crate::{
     },
     netlink::{self as sock_diag, DiagSocket, SockDiag},
 };
-use crate::{host::world::Roots, process::cache::People, stacks::symbols::Symbols};
+use crate::{host::world::World, process::cache::People, stacks::symbols::Symbols};
 
 /// Finds out about stuck sockets.
 pub(crate) struct Inspector {
@@ -45,15 +44,15 @@ pub(crate) struct Inspector {
 impl Inspector {
     /// Prepares to look.
     pub(crate) fn new(
-        roots: Roots,
+        world: World,
         tables: Tables,
         active_window_ms: u64,
         calls: Option<CallMemory>,
     ) -> Self {
         Self {
-            people: People::new(&roots),
-            symbols: Symbols::new(&roots.proc_root),
-            lister: Lister::new(roots),
+            people: People::new(&world),
+            symbols: Symbols::new(&world.proc),
+            lister: Lister::new(world),
             tables,
             calls,
             active_window_ms,
@@ -64,7 +63,7 @@ impl Inspector {
     pub(crate) fn seeds(&mut self) -> Vec<Seed> {
         let look = self.tables.look(Wanted::States(StateSet::CLOSE_WAIT));
         let index = Index::new(self.lister.list(StateSet::CLOSE_WAIT, None));
-        let told = index.asked_ns()..=clock::monotonic_ns();
+        let told = index.asked_ns()..=self.lister.world().clocks.monotonic_ns();
         let listed = index.sockets().iter().map(|(netns, socket)| Seed {
             socket: socket.named(*netns),
             since: since::bracket(told.clone(), socket.times),
@@ -140,12 +139,12 @@ impl Inspector {
         } else {
             self.lister.list(StateSet::LISTEN, Some(&unaccepted)).sockets
         };
-        Look::with_proc(&self.lister.roots().proc_root, &stuck, &listening)
+        Look::with_proc(&self.lister.world().proc, &stuck, &listening)
     }
 
     /// Joins what is known of a socket.
     pub(super) fn find(&mut self, due: &Due, index: &Index, look: &Look) -> Finding {
-        let looked_at_ns = clock::monotonic_ns();
+        let looked_at_ns = self.lister.world().clocks.monotonic_ns();
         let listed = index.find(&due.socket);
         let socket = listed.map_or(due.socket, |(netns, socket)| socket.named(*netns));
         let listed = listed.map(|(_, socket)| socket);

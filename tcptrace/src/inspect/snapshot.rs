@@ -12,7 +12,7 @@ use super::{
 };
 use crate::model::finding::Finding;
 use crate::{
-    host::{clock, pool as parallel},
+    host::pool as parallel,
     model::{
         close_wait::Due,
         socket::SocketKey,
@@ -59,7 +59,7 @@ impl Inspector {
             look.iter().flat_map(Look::all_held).flat_map(|held| held.holders.keys()).copied().collect();
         let ((), index) =
             parallel::both(|| people.read_all(&holders), || Index::new(lister.fetch(states, errands)));
-        let told = index.asked_ns()..=clock::monotonic_ns();
+        let told = index.asked_ns()..=self.lister.world().clocks.monotonic_ns();
         let mut due: Vec<Due> = index
             .sockets()
             .iter()

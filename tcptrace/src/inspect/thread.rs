@@ -6,7 +6,7 @@ use std::{sync::mpsc, thread};
 use tokio::sync::mpsc as answers;
 
 use super::{inspector::Inspector, tables::Tables};
-use crate::host::world::Roots;
+use crate::host::world::World;
 use crate::model::{finding::Finding, process::DescriptorUse};
 use crate::{
     kernel::CallMemory,
@@ -50,7 +50,7 @@ impl Worker {
     /// # Errors
     /// When the system has no thread to give.
     pub(crate) fn start(
-        roots: Roots,
+        world: World,
         tables: Tables,
         active_window_ms: u64,
         calls: Option<CallMemory>,
@@ -58,7 +58,7 @@ impl Worker {
         let (jobs, job_queue) = mpsc::sync_channel::<Job>(1);
         let (answer_queue, answers) = answers::channel(1);
         thread::Builder::new().name("inspector".to_owned()).spawn(move || {
-            let mut inspector = Inspector::new(roots, tables, active_window_ms, calls);
+            let mut inspector = Inspector::new(world, tables, active_window_ms, calls);
             while let Ok(job) = job_queue.recv() {
                 let answer = match job {
                     Job::Seeds => Answer::Seeds(inspector.seeds()),

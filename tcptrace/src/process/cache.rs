@@ -9,10 +9,10 @@ use crate::model::{
     owner::{Evidence, Owner},
     process::{DescriptorUse, ProcessIdentity},
 };
-use crate::{host::world::Roots, model::holders::Holders};
+use crate::{host::pool as parallel, model::task::Call};
 use crate::{
-    host::{clock, pool as parallel},
-    model::task::Call,
+    host::{clock::Clocks, world::World},
+    model::holders::Holders,
 };
 
 /// Processes whose description is kept between looks.
@@ -24,6 +24,7 @@ const CHUNK: usize = 32;
 /// The processes of the host, as far as they were asked for.
 pub(crate) struct People {
     reader: ProcessReader,
+    clocks: Clocks,
     /// Descriptions, shared by all findings about the same process.
     known: FxHashMap<u32, Arc<ProcessIdentity>>,
     /// Processes that were asked for in the look that is going on, those that had ended included.
@@ -32,9 +33,10 @@ pub(crate) struct People {
 
 impl People {
     /// Knows nobody yet.
-    pub(crate) fn new(roots: &Roots) -> Self {
+    pub(crate) fn new(world: &World) -> Self {
         Self {
-            reader: ProcessReader::new(&roots.proc_root, clock::booted()),
+            reader: ProcessReader::new(&world.proc, world.clocks.booted()),
+            clocks: world.clocks.clone(),
             known: FxHashMap::default(),
             read_in_this_look: FxHashSet::default(),
         }
@@ -108,10 +110,9 @@ impl People {
 
     /// The process that made a call, if it is still there: a later one with its pid is another.
     pub(crate) fn caller(&mut self, call: &Call) -> Option<Arc<ProcessIdentity>> {
-        self.process(call.task.pid).filter(|process| {
-            let ticks = process.start_ticks.unwrap_or(u64::MAX);
-            ticks <= clock::boot_ticks_at(call.ktime_ns)
-        })
+        let process = self.process(call.task.pid)?;
+        let started = process.start_ticks.unwrap_or(u64::MAX);
+        (started <= self.clocks.boot_ticks_at(call.ktime_ns)).then_some(process)
     }
 
     /// How many descriptors each process has open, and may have; in the order of `pids`.

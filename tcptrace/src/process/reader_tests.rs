@@ -117,7 +117,8 @@ fn this_process_and_a_child_are_who_they_are() {
     if std::env::var_os("TCPTRACE_NO_LIVE").is_some() {
         return;
     }
-    let reader = ProcessReader::new(Path::new("/proc"), crate::host::clock::booted());
+    let reader =
+        ProcessReader::new(Path::new("/proc"), crate::host::world::World::of_this_host().clocks.booted());
     let me = reader.read(std::process::id()).unwrap();
     assert_eq!(me.exe.unwrap(), std::env::current_exe().unwrap().to_str().unwrap());
     assert_eq!(me.uid, Some(rustix::process::geteuid().as_raw()));

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     commands::shared::{sockets::Ticket, tally::Tally},
-    host::clock::{WallClock, monotonic_ns},
+    host::{
+        clock::{Clocks, WallClock},
+        world::World,
+    },
     inspect::{inspector::Inspector, snapshot::Snapshot},
     model::{
         clearing::{Outcome, Refusal},
@@ -30,6 +33,7 @@ use crate::{
 pub(crate) struct Account {
     selection: Arc<Selection>,
     actor: Arc<Actor>,
+    clocks: Clocks,
     clock: WallClock,
     started_ns: u64,
     /// The oldest first.
@@ -53,7 +57,7 @@ impl Account {
         selection: &Selection,
         look: Snapshot,
         ways: &Ways,
-        clock: WallClock,
+        world: &World,
         started_ns: u64,
     ) -> Self {
         let Snapshot { findings, namespaces, processes, unreadable, source: _ } = look;
@@ -91,7 +95,8 @@ impl Account {
         Self {
             selection: Arc::new(selection.clone()),
             actor: Arc::new(actor()),
-            clock,
+            clocks: world.clocks.clone(),
+            clock: world.clocks.wall(),
             started_ns,
             targets,
             tickets,
@@ -144,7 +149,7 @@ impl Account {
             shared,
             left_out: self.left_out,
             scope: self.scope,
-            duration_ns: monotonic_ns().saturating_sub(self.started_ns),
+            duration_ns: self.clocks.monotonic_ns().saturating_sub(self.started_ns),
             kept: with_use(&kept, inspector),
         }
     }
@@ -195,7 +200,7 @@ impl Account {
 
     /// The sums.
     pub(crate) fn end(&mut self, inspector: &Inspector) -> ClearEnd {
-        let ended_ns = monotonic_ns();
+        let ended_ns = self.clocks.monotonic_ns();
         let uses = inspector.descriptor_use(&self.tally.pids());
         let totals =
             Totals { records: self.listed, unattributed: self.tally.unattributed(), ..Totals::default() };

@@ -15,7 +15,7 @@ use crate::model::{
     selection::Selection,
 };
 use crate::{
-    host::clock::monotonic_ns,
+    host::clock::Clocks,
     model::{
         finding::Finding,
         socket::TcpFlavour,
@@ -56,6 +56,7 @@ pub(crate) fn end(
     talk: Result<SockDiag, sock_diag::Error>,
     targets: &[Target],
     selection: &Selection,
+    clocks: &Clocks,
 ) -> Vec<Acted> {
     let mut namespace = match talk {
         Ok(diag) => Namespace { diag, mptcp: FxHashMap::default() },
@@ -63,7 +64,7 @@ pub(crate) fn end(
             let unreachable = Refusal::System(error.to_string());
             let refused = |target: &Target| {
                 let refusal = target.method.clone().err().unwrap_or_else(|| unreachable.clone());
-                Acted { outcome: Outcome::Refused(refusal), at_ns: monotonic_ns() }
+                Acted { outcome: Outcome::Refused(refusal), at_ns: clocks.monotonic_ns() }
             };
             return targets.iter().map(refused).collect();
         }
@@ -75,13 +76,13 @@ pub(crate) fn end(
     let mut acted: Vec<Acted> = targets
         .iter()
         .map(|target| {
-            let at_ns = monotonic_ns();
+            let at_ns = clocks.monotonic_ns();
             let outcome = namespace.end(target, at_ns, selection).err().unwrap_or(Outcome::Gone);
             Acted { outcome, at_ns }
         })
         .collect();
     // What was ended is looked at again: `Gone` was no more than a hope so far.
-    let give_up_ns = monotonic_ns() + PATIENCE.as_nanos() as u64;
+    let give_up_ns = clocks.monotonic_ns() + PATIENCE.as_nanos() as u64;
     let mut open: Vec<(&Target, &mut Outcome)> = targets
         .iter()
         .zip(&mut acted)
@@ -96,7 +97,7 @@ pub(crate) fn end(
             **outcome = namespace.became(target);
         }
         open.retain(|(_, outcome)| matches!(outcome, Outcome::Closing(_)));
-        if open.is_empty() || monotonic_ns() > give_up_ns {
+        if open.is_empty() || clocks.monotonic_ns() > give_up_ns {
             return acted;
         }
         thread::sleep(PAUSE);

@@ -16,11 +16,7 @@ use crate::commands::shared::{error::SessionError, records::header, signals::Sto
 use crate::{
     commands::shared::sockets::Ticket,
     diagnosis::verdict::ACTIVE_WINDOW_MS,
-    host::{
-        clock::{WallClock, monotonic_ns},
-        privilege,
-        world::Roots,
-    },
+    host::{clock::Clocks, privilege, world::World},
     inspect::{inspector::Inspector, tables::Tables},
     model::{
         clearing::Method,
@@ -53,18 +49,17 @@ pub(crate) struct ClearOptions {
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub(crate) fn run(options: &ClearOptions) -> Result<bool, SessionError> {
+pub(crate) fn run(options: &ClearOptions, world: &World) -> Result<bool, SessionError> {
     privilege::check()?;
     let ways = Ways::of_this_host(options.method)?;
     let outputs = Outputs::open(&options.outputs)?;
-    let started_ns = monotonic_ns();
-    let clock = WallClock::now();
-    let mut inspector = Inspector::new(Roots::default(), Tables::new(None)?, ACTIVE_WINDOW_MS, None);
+    let started_ns = world.clocks.monotonic_ns();
+    let mut inspector = Inspector::new(world.clone(), Tables::new(None)?, ACTIVE_WINDOW_MS, None);
     let look = inspector.snapshot(options.selection.states);
     let backend = look.source.name();
-    let mut account = Account::choose(&options.selection, look, &ways, clock, started_ns);
+    let mut account = Account::choose(&options.selection, look, &ways, world, started_ns);
     // Before anything is ended it is known that it can be recorded.
-    let mut sink = outputs.write_at_once(&header(backend, clock.at(started_ns)))?;
+    let mut sink = outputs.write_at_once(&header(world, backend, world.clocks.wall().at(started_ns)))?;
 
     if account.is_empty() || !(options.yes || is_on_terminal()) {
         let (plan, end) = (account.plan(&inspector), account.end(&inspector));
@@ -74,7 +69,7 @@ pub(crate) fn run(options: &ClearOptions) -> Result<bool, SessionError> {
     }
     let mut untouched = 0;
     if options.yes || ask(&account.plan(&inspector), options.rows) {
-        untouched = act(&mut account, &mut inspector, &options.selection, &mut sink)?;
+        untouched = act(&mut account, &mut inspector, &options.selection, &mut sink, &world.clocks)?;
     }
     sink.write(&Record::ClearEnd(Box::new(account.end(&inspector))));
     sink.finish()?;
@@ -109,6 +104,7 @@ fn act(
     inspector: &mut Inspector,
     selection: &Selection,
     sink: &mut Direct,
+    clocks: &Clocks,
 ) -> Result<u64, SessionError> {
     let mut signals = Signals::start()?;
     let mut untouched = 0;
@@ -120,7 +116,7 @@ fn act(
                 continue;
             }
             let talk = inspector.talk_in(netns.unwrap_or_default());
-            let acted = act::end(talk, targets, selection);
+            let acted = act::end(talk, targets, selection, clocks);
             for ((target, ticket), acted) in targets.iter().zip(tickets).zip(acted) {
                 sink.write(&Record::Cleared(Box::new(account.settle(target, *ticket, acted))));
             }

@@ -11,11 +11,7 @@ use crate::commands::shared::{
 };
 use crate::{
     diagnosis::verdict::ACTIVE_WINDOW_MS,
-    host::{
-        clock::{WallClock, monotonic_ns},
-        privilege,
-        world::Roots,
-    },
+    host::{privilege, world::World},
     inspect::{
         inspector::Inspector,
         tables::{HolderSource, Tables},
@@ -58,13 +54,13 @@ pub(crate) struct NowOptions {
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub(crate) async fn run(options: &NowOptions) -> Result<bool, SessionError> {
+pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<bool, SessionError> {
     privilege::check()?;
     let outputs = Outputs::open(&options.outputs)?;
-    let started_ns = monotonic_ns();
-    let clock = WallClock::now();
+    let started_ns = world.clocks.monotonic_ns();
+    let clock = world.clocks.wall();
     let tables = Tables::new(options.holders)?;
-    let mut inspector = Inspector::new(Roots::default(), tables, ACTIVE_WINDOW_MS, None);
+    let mut inspector = Inspector::new(world.clone(), tables, ACTIVE_WINDOW_MS, None);
     let look = inspector.snapshot(options.states);
     let listed = look.findings.len() as u64;
     let in_close_wait =
@@ -80,7 +76,7 @@ pub(crate) async fn run(options: &NowOptions) -> Result<bool, SessionError> {
     leaks.sort_by_key(oldest_first);
     let groups = GroupBy::divide(options.by, leaks);
     let uses = inspector.descriptor_use(&tally.pids());
-    let ended_ns = monotonic_ns();
+    let ended_ns = world.clocks.monotonic_ns();
     let totals = Totals { records: listed, unattributed: tally.unattributed(), ..Totals::default() };
     let duration_ns = ended_ns.saturating_sub(started_ns);
     let summary = Summary {
@@ -98,7 +94,7 @@ pub(crate) async fn run(options: &NowOptions) -> Result<bool, SessionError> {
         unreadable: look.unreadable as u64,
     };
     let mut sinks = outputs
-        .start(&header(look.source.name(), clock.at(started_ns)), Pace::Patient)
+        .start(&header(world, look.source.name(), clock.at(started_ns)), Pace::Patient)
         .map_err(|source| SessionError::System { what: "start a thread", source })?;
     let summary = sinks.write_snapshot(Snapshot { groups, scope, summary }, options.rows);
     // Until then signals do what they do by default.

@@ -15,10 +15,7 @@ use super::{
 };
 use crate::commands::leaks::exec::{Exec, ExecOptions};
 use crate::{
-    host::{
-        clock::{WallClock, monotonic_ns},
-        privilege,
-    },
+    host::{clock::WallClock, privilege, world::World},
     inspect::thread::{Answer, WorkerGone},
     kernel::TracerOptions,
     model::{
@@ -64,24 +61,24 @@ pub(crate) struct LiveOptions {
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub(crate) async fn run(options: &LiveOptions) -> Result<bool, SessionError> {
+pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<bool, SessionError> {
     privilege::check()?;
     let system = |what| move |source| SessionError::System { what, source };
     let outputs = Outputs::open(&options.outputs)?;
     let mut stop = Stop::after(options.duration, outputs.has_files()).map_err(system("wait for signals"))?;
-    let started_ns = monotonic_ns();
+    let started_ns = world.clocks.monotonic_ns();
     let mut pump = Pump::start(&options.tracer)?;
-    let watch = options
-        .watch
-        .clone()
-        .map(|watch| Watch::start(watch, options.tracer.filter.clone(), options.netns.clone(), &mut pump));
+    let watch = options.watch.clone().map(|watch| {
+        Watch::start(watch, options.tracer.filter.clone(), options.netns.clone(), &mut pump, world)
+    });
     let watch = watch.transpose()?;
     let exec = options.exec.clone().map(Exec::start).transpose().map_err(system("start a thread"))?;
-    let clock = WallClock::now();
+    let clock = world.clocks.wall();
     let sinks = outputs
-        .start(&header(pump.backend(), clock.at(started_ns)), Pace::Live)
+        .start(&header(world, pump.backend(), clock.at(started_ns)), Pace::Live)
         .map_err(system("start a thread"))?;
-    let mut session = Session { options, exec, sinks, clock, watch, status: StatusLine::new(), started_ns };
+    let mut session =
+        Session { options, world, exec, sinks, clock, watch, status: StatusLine::new(), started_ns };
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = 0;
@@ -119,6 +116,7 @@ async fn answer(watch: &mut Option<Watch>) -> Result<Answer, WorkerGone> {
 
 struct Session<'a> {
     options: &'a LiveOptions,
+    world: &'a World,
     sinks: Sinks,
     clock: WallClock,
     watch: Option<Watch>,
@@ -173,23 +171,23 @@ impl Session<'_> {
     /// What is done at regular intervals.
     fn look(&mut self, looks: u32, pump: &mut Pump) {
         if let Some(watch) = &mut self.watch {
-            watch.look();
+            watch.look(self.world.clocks.monotonic_ns());
             if looks.is_multiple_of(LOOKS_A_SECOND) {
-                watch.sample();
+                watch.sample(self.world.clocks.monotonic_ns());
             }
             if looks.is_multiple_of(LOOKS_A_FORECAST) {
                 watch.begin_forecast();
             }
         }
         if looks.is_multiple_of(LOOKS_A_SECOND) {
-            self.clock = WallClock::now();
+            self.clock = self.world.clocks.wall();
             self.show_status(pump);
         }
     }
 
     /// The counters are read whether or not anybody sees them: the kernel side's rare warnings come along.
     fn show_status(&mut self, pump: &mut Pump) {
-        let Self { sinks, watch, status, started_ns, .. } = self;
+        let Self { world, sinks, watch, status, started_ns, .. } = self;
         let totals = pump.totals();
         let dropped = match sinks.dropped() {
             0 => String::new(),
@@ -199,7 +197,7 @@ impl Session<'_> {
             format!(
                 "{} for {}: {}, {} lost{dropped}{}",
                 if watch.is_some() { "watching" } else { "tracing" },
-                Elapsed(monotonic_ns().saturating_sub(*started_ns)),
+                Elapsed(world.clocks.monotonic_ns().saturating_sub(*started_ns)),
                 plural(totals.records, "record"),
                 totals.lost,
                 watch.as_ref().map(|watch| format!("; {}", watch.status())).unwrap_or_default(),
@@ -209,8 +207,9 @@ impl Session<'_> {
 
     /// Takes what is left, sums up, and returns whether a leak was found.
     async fn finish(mut self, pump: &mut Pump, stop: &mut Stop) -> Result<bool, SessionError> {
-        let ended_ns = monotonic_ns();
-        while self.take_records(pump)? && monotonic_ns() < ended_ns + LAST_LOOK_NS {}
+        let clocks = &self.world.clocks;
+        let ended_ns = clocks.monotonic_ns();
+        while self.take_records(pump)? && clocks.monotonic_ns() < ended_ns + LAST_LOOK_NS {}
         let clock = self.clock;
         if let Some(watch) = &mut self.watch {
             let records = watch.finish_looking(clock).await?;

@@ -1,7 +1,7 @@
 //! Findings as records, and the header of a session.
 
 use crate::{
-    host::clock::WallClock,
+    host::{clock::WallClock, identity, world::World},
     model::{
         finding::Finding,
         owner::{CalledBy, OpenedBy},
@@ -30,10 +30,10 @@ pub(crate) fn leak(finding: &Finding, clock: WallClock) -> Leak {
     }
 }
 
-pub(crate) fn header(backend: impl std::fmt::Display, started: Timestamp) -> Header {
+pub(crate) fn header(world: &World, backend: impl std::fmt::Display, started: Timestamp) -> Header {
     Header {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        host: crate::host::identity::read(std::path::Path::new("/proc")),
+        host: identity::read(&world.proc),
         started,
         command: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
         backend: backend.to_string(),

@@ -9,10 +9,7 @@ use super::{
     transition_stream::Pump,
 };
 use crate::{
-    host::{
-        clock::{WallClock, monotonic_ns},
-        world::Roots,
-    },
+    host::{clock::WallClock, world::World},
     inspect::{
         tables::Tables,
         thread::{Answer, Worker, WorkerGone},
@@ -108,11 +105,11 @@ impl Watch {
         filter: KernelFilter,
         netns: Vec<u32>,
         pump: &mut Pump,
+        world: &World,
     ) -> Result<Self, SessionError> {
         let tables = Tables::new(None)?;
-        let mut worker =
-            Worker::start(Roots::default(), tables, options.active_window_ms(), pump.take_calls())
-                .map_err(|source| SessionError::System { what: "start a thread", source })?;
+        let mut worker = Worker::start(world.clone(), tables, options.active_window_ms(), pump.take_calls())
+            .map_err(|source| SessionError::System { what: "start a thread", source })?;
         worker.ask_for_seeds();
         let threshold_ns = u64::try_from(options.older_than.as_nanos()).unwrap_or(u64::MAX);
         let table = CloseWaitTable::new(pump.identity(), threshold_ns, options.max_sockets);
@@ -208,9 +205,9 @@ impl Watch {
     }
 
     /// Has the sockets looked at that have come due; called every 100 ms or so.
-    pub(crate) fn look(&mut self) {
+    pub(crate) fn look(&mut self, now_ns: u64) {
         if !self.worker.is_busy() {
-            let due = self.table.take_due(monotonic_ns(), BATCH);
+            let due = self.table.take_due(now_ns, BATCH);
             if !due.is_empty() {
                 self.worker.ask_about(due);
             }
@@ -218,8 +215,8 @@ impl Watch {
     }
 
     /// Notes how many sockets are stuck; called about once a second.
-    pub(crate) fn sample(&mut self) {
-        self.tally.sample(monotonic_ns());
+    pub(crate) fn sample(&mut self, now_ns: u64) {
+        self.tally.sample(now_ns);
     }
 
     /// Has the descriptors counted of the process whose stuck sockets grow the fastest, for the status

@@ -80,7 +80,6 @@ impl TimeWaitArguments {
             live,
             ports_used_percent: *ports_used,
             rows: if *rows == 0 { usize::MAX } else { *rows },
-            files_root: "/".into(),
             outputs,
         })
     }

@@ -4,22 +4,20 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::model::owner::{Evidence, Owner};
-use crate::{host::world::Roots, inspect::proc_fd, model::holders::Holders, process::cache::People};
+use crate::{host::world::World, inspect::proc_fd, model::holders::Holders, process::cache::People};
 
 /// The holders of sockets, by the sockets' inode numbers. Reads every descriptor table of the host once.
 pub(crate) fn holders(
-    roots: &Roots,
+    world: &World,
     connections: &FxHashSet<u32>,
     listeners: &FxHashSet<u32>,
 ) -> FxHashMap<u32, Vec<Owner>> {
     let wanted = connections.union(listeners).copied().collect();
     let mut by_inode: FxHashMap<u32, Holders> = FxHashMap::default();
-    for proc_fd::InodeHolder { inode, pid, fd } in
-        proc_fd::holders_by_inode(&roots.proc_root, &wanted).holders
-    {
+    for proc_fd::InodeHolder { inode, pid, fd } in proc_fd::holders_by_inode(&world.proc, &wanted).holders {
         by_inode.entry(inode).or_default().entry(pid).or_default().push(fd);
     }
-    let mut people = People::new(roots);
+    let mut people = People::new(world);
     let owners = |(inode, holders): (u32, Holders)| {
         let evidence = if listeners.contains(&inode) { Evidence::Listener } else { Evidence::FdTable };
         (inode, people.owners(&holders, evidence, None))

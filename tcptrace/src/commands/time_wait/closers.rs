@@ -1,14 +1,14 @@
 //! Who closes sockets: processes told by the kernel side at the moment of close(), looked up at once because they may
 //! end any moment. Bounded in number and in reads of /proc; what goes beyond is known by name alone.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
 use crate::model::process::ProcessIdentity;
 use crate::process::reader::ProcessReader;
 use crate::{
-    host::clock,
+    host::{clock::Clocks, world::World},
     model::{task::Task, time_wait::CloserId},
 };
 
@@ -30,6 +30,7 @@ const IDLE_NS: u64 = 130_000_000_000;
 /// The processes that were seen closing sockets.
 pub(crate) struct Closers {
     reader: ProcessReader,
+    clocks: Clocks,
     kept: FxHashMap<CloserId, Kept>,
     by_pid: FxHashMap<u32, Seen>,
     /// By name as the process chose it.
@@ -57,10 +58,11 @@ struct Budget {
 }
 
 impl Closers {
-    /// Knows nobody yet; `proc_root` is /proc.
-    pub(crate) fn new(proc_root: &Path) -> Self {
+    /// Knows nobody yet.
+    pub(crate) fn new(world: &World) -> Self {
         Self {
-            reader: ProcessReader::new(proc_root, clock::booted()),
+            reader: ProcessReader::new(&world.proc, world.clocks.booted()),
+            clocks: world.clocks.clone(),
             kept: FxHashMap::default(),
             by_pid: FxHashMap::default(),
             by_name: HashMap::new(),
@@ -99,7 +101,7 @@ impl Closers {
         let before = seen.and_then(|seen| Some((seen.closer, Arc::clone(self.process(seen.closer)?))));
         // A process that began later has only got its pid.
         let now = self.reader.read(task.pid).ok().filter(|process| {
-            process.start_ticks.is_some_and(|started| started <= clock::boot_ticks_at(ktime_ns))
+            process.start_ticks.is_some_and(|started| started <= self.clocks.boot_ticks_at(ktime_ns))
         });
         let closer = match (now, before) {
             (Some(process), Some((closer, before))) if process.start_ticks == before.start_ticks => {
@@ -188,14 +190,19 @@ mod tests {
     #[test]
     fn a_living_process_is_described_and_an_ended_one_named() {
         let root = tempfile::tempdir().unwrap();
-        let mut closers = Closers::new(root.path());
+        let world = World {
+            proc: root.path().to_owned(),
+            clocks: Clocks::scripted(1_000 * SECOND),
+            ..World::of_this_host()
+        };
+        let mut closers = Closers::new(&world);
         let directory = root.path().join("7");
         std::fs::create_dir(&directory).unwrap();
-        let started = clock::boot_ticks_at(clock::monotonic_ns()) - 100;
+        let now = world.clocks.monotonic_ns();
+        let started = world.clocks.boot_ticks_at(now) - 100;
         let stat = |started: u64| format!("7 (shop) S{} {started} 0", " 0".repeat(18));
         std::fs::write(directory.join("stat"), stat(started)).unwrap();
         std::fs::write(directory.join("cmdline"), "shop\0--fast\0").unwrap();
-        let now = clock::monotonic_ns();
         let shop = closers.identify(&task(7, "shop"), now).unwrap();
         assert_eq!(closers.process(shop).unwrap().cmdline, ["shop", "--fast"]);
         // Ended: what was read of it stays. Another one with the same pid is another.
@@ -213,8 +220,13 @@ mod tests {
     #[test]
     fn memory_and_reads_are_bounded() {
         let root = tempfile::tempdir().unwrap();
-        let mut closers = Closers::new(root.path());
-        let now = clock::monotonic_ns();
+        let world = World {
+            proc: root.path().to_owned(),
+            clocks: Clocks::scripted(1_000 * SECOND),
+            ..World::of_this_host()
+        };
+        let mut closers = Closers::new(&world);
+        let now = world.clocks.monotonic_ns();
         for pid in 1..20_000 {
             closers.identify(&task(pid, &format!("name-{pid}")), now + u64::from(pid));
         }

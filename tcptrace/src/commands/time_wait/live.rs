@@ -18,11 +18,7 @@ use crate::commands::shared::{
     transition_stream::Pump,
 };
 use crate::{
-    host::{
-        clock::{WallClock, monotonic_ns},
-        privilege,
-        world::Roots,
-    },
+    host::{privilege, world::World},
     model::{
         record::{Totals, time_wait::TimeWaitLook},
         units::{Elapsed, plural},
@@ -46,26 +42,31 @@ const REST: u64 = 9;
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub(crate) async fn run_live(options: &TimeWaitOptions, live: &LiveLooks) -> Result<bool, SessionError> {
+pub(crate) async fn run_live(
+    options: &TimeWaitOptions,
+    live: &LiveLooks,
+    world: &World,
+) -> Result<bool, SessionError> {
     privilege::check()?;
     let system = |what| move |source| SessionError::System { what, source };
     let mut stop = Stop::after(live.duration, false).map_err(system("wait for signals"))?;
     let outputs = Outputs::open(&options.outputs)?;
-    let started_ns = monotonic_ns();
+    let clocks = &world.clocks;
+    let started_ns = clocks.monotonic_ns();
     let mut pump = Pump::start(&live.tracer)?;
-    let mut sink = outputs.write_at_once(&header(pump.backend(), WallClock::now().at(started_ns)))?;
+    let mut sink = outputs.write_at_once(&header(world, pump.backend(), clocks.wall().at(started_ns)))?;
     let is_page = sink.is_page();
     let pause = live.interval.unwrap_or(Duration::from_secs(if is_page { 2 } else { 10 }));
-    let mut session = Session::new(options);
-    let mut traced = Traced::new(options, monotonic_ns());
+    let mut session = Session::new(options, world);
+    let mut traced = Traced::new(options, world);
     let mut status = StatusLine::new();
     let mut ticks = interval(DRAIN_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     if !is_page {
         // Rates need something to be compared with.
-        look(&mut session, &mut traced)?;
+        look(&mut session, &mut traced, world)?;
     }
-    let mut next_look_ns = monotonic_ns().saturating_add(if is_page { 0 } else { nanoseconds(pause) });
+    let mut next_look_ns = clocks.monotonic_ns().saturating_add(if is_page { 0 } else { nanoseconds(pause) });
     loop {
         let more = traced.take(&mut pump);
         if more {
@@ -83,9 +84,9 @@ pub(crate) async fn run_live(options: &TimeWaitOptions, live: &LiveLooks) -> Res
             ready = pump.readable(), if !more => ready.map_err(system("wait for the ring buffer"))?,
             () = std::future::ready(()), if more => {}
         }
-        let now_ns = monotonic_ns();
+        let now_ns = clocks.monotonic_ns();
         if now_ns >= next_look_ns {
-            let looked = look(&mut session, &mut traced)?;
+            let looked = look(&mut session, &mut traced, world)?;
             status.clear();
             sink.write_time_wait(&looked, options.rows, false, is_page);
             sink.flush()?;
@@ -95,13 +96,14 @@ pub(crate) async fn run_live(options: &TimeWaitOptions, live: &LiveLooks) -> Res
             status.show(|| traced.status(now_ns.saturating_sub(started_ns)));
         }
     }
-    let ended_ns = monotonic_ns();
-    while traced.take(&mut pump) && monotonic_ns() < ended_ns + LAST_TAKE_NS {}
-    let last = look(&mut session, &mut traced)?;
+    let ended_ns = clocks.monotonic_ns();
+    while traced.take(&mut pump) && clocks.monotonic_ns() < ended_ns + LAST_TAKE_NS {}
+    let last = look(&mut session, &mut traced, world)?;
     status.clear();
     sink.write_time_wait(&last, options.rows, false, is_page);
     let totals = totals(&last, &traced, &mut pump);
-    sink.write(&summary(totals, session.crowded_out, started_ns, WallClock::now()));
+    let lasted = started_ns..clocks.monotonic_ns();
+    sink.write(&summary(totals, session.crowded_out, lasted, clocks.wall()));
     sink.finish()?;
     Ok(session.is_found)
 }
@@ -110,8 +112,12 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn look(session: &mut Session<'_>, traced: &mut Traced<'_>) -> Result<TimeWaitLook, SessionError> {
-    let (began_ns, clock) = (monotonic_ns(), WallClock::now());
+fn look(
+    session: &mut Session<'_>,
+    traced: &mut Traced<'_>,
+    world: &World,
+) -> Result<TimeWaitLook, SessionError> {
+    let (began_ns, clock) = (world.clocks.monotonic_ns(), world.clocks.wall());
     let look = session.look(Some(&traced.closings))?;
     let rates = Rates::of(&mut traced.closings, &look, began_ns);
     Ok(session.report(&look, rates, FxHashMap::default(), Some(&traced.closers), began_ns, clock))
@@ -134,9 +140,9 @@ struct Traced<'a> {
 }
 
 impl<'a> Traced<'a> {
-    fn new(options: &'a TimeWaitOptions, now_ns: u64) -> Self {
-        let closers = Closers::new(&Roots::default().proc_root);
-        Self { options, closings: Closings::new(now_ns, MOST_CLOSINGS), closers, closed: 0 }
+    fn new(options: &'a TimeWaitOptions, world: &World) -> Self {
+        let closings = Closings::new(world.clocks.monotonic_ns(), MOST_CLOSINGS);
+        Self { options, closings, closers: Closers::new(world), closed: 0 }
     }
 
     fn status(&self, elapsed_ns: u64) -> String {

@@ -1,15 +1,12 @@
 //! One look at the TIME_WAIT of every network namespace: settings, counters, and what the kernel lists.
 
-use std::path::Path;
-
 use super::{closings::Closings, table::Table};
 use crate::{
     diagnosis::time_wait::ports::PortBudget,
     host::{
-        clock,
         namespaces::{self, NamespaceOrigin, NetNamespace},
         pool as parallel, tcp_counters,
-        world::Roots,
+        world::World,
     },
     model::{
         connection_filter::KernelFilter, endpoints::Endpoints, socket::TcpFlavour, state::StateSet,
@@ -62,11 +59,11 @@ pub(crate) struct Look {
 /// # Errors
 /// When the kernel does not list sockets at all.
 pub(crate) fn look(
-    roots: &Roots,
+    world: &World,
     wanted: Wanted<'_>,
     closings: Option<&Closings>,
 ) -> Result<Look, sock_diag::Error> {
-    let discovery = namespaces::discover(&roots.proc_root, &roots.bind_mounts);
+    let discovery = namespaces::discover(&world.proc, &world.run_netns);
     let is_wanted =
         |namespace: &NetNamespace| wanted.netns.is_empty() || wanted.netns.contains(&namespace.inode);
     let namespaces: Vec<NetNamespace> = discovery.namespaces.into_iter().filter(is_wanted).collect();
@@ -79,7 +76,7 @@ pub(crate) fn look(
     }
     let found = namespaces.len() as u64;
     let looks = parallel::map(namespaces, |namespace| {
-        let inside = namespace.run_inside(|| look_inside(&namespace, &roots.proc_root, wanted, closings));
+        let inside = namespace.run_inside(|| look_inside(&namespace, world, wanted, closings));
         inside.map_err(|error| log::debug!("network namespace {}: {error}", namespace.inode)).ok()
     });
     // What could not be read is none of those that were asked for by their numbers, for all one knows.
@@ -102,20 +99,20 @@ pub(crate) fn look(
 /// On a thread that is in the namespace. `None` when it has nothing to tell.
 fn look_inside(
     namespace: &NetNamespace,
-    proc_root: &Path,
+    world: &World,
     wanted: Wanted<'_>,
     closings: Option<&Closings>,
 ) -> Result<Option<NamespaceLook>, sock_diag::Error> {
     let is_own = namespace.found_as == NamespaceOrigin::Own;
-    let minisockets = tcp_counters::minisockets(proc_root);
-    let counters = tcp_counters::read(proc_root);
+    let minisockets = tcp_counters::minisockets(&world.proc);
+    let counters = tcp_counters::read(&world.proc);
     let is_silent = minisockets == Some(0) && counters.overflows().is_none_or(|overflows| overflows == 0);
     if is_silent && !is_own && wanted.netns.is_empty() {
         return Ok(None);
     }
-    let settings = crate::host::tcp_settings::read(proc_root);
+    let settings = crate::host::tcp_settings::read(&world.proc);
     let mut table = Table::new(PortBudget::new(&settings));
-    let asked_ns = clock::monotonic_ns();
+    let asked_ns = world.clocks.monotonic_ns();
     // Each list walks the tables of the whole host, even for a namespace that has no socket.
     if minisockets != Some(0) {
         fill(&mut table, namespace.inode, wanted.filter, closings)?;

@@ -1,7 +1,7 @@
 //! `tcptrace time-wait`: who fills the TIME_WAIT tables, how long the ports last, and what helps. One look, or looks at
 //! intervals while closings are traced.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::Range, time::Duration};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -12,11 +12,7 @@ use super::{
 use super::{candidates, closers::Closers, closings::Closings};
 use crate::commands::shared::{error::SessionError, records::header};
 use crate::{
-    host::{
-        clock::{WallClock, monotonic_ns},
-        privilege, sysctl_files,
-        world::Roots,
-    },
+    host::{clock::WallClock, privilege, sysctl_files, world::World},
     kernel::TracerOptions,
     model::{
         connection_filter::KernelFilter,
@@ -58,8 +54,6 @@ pub(crate) struct TimeWaitOptions {
     pub ports_used_percent: u64,
     /// Rows of a table in the text form.
     pub rows: usize,
-    /// Below which the files with settings are (`/`).
-    pub files_root: PathBuf,
     /// Where the records go, and in which form.
     pub outputs: OutputOptions,
 }
@@ -79,30 +73,30 @@ pub(crate) struct LiveLooks {
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub(crate) fn run_once(options: &TimeWaitOptions) -> Result<bool, SessionError> {
+pub(crate) fn run_once(options: &TimeWaitOptions, world: &World) -> Result<bool, SessionError> {
     privilege::warn_of_losses();
     let outputs = Outputs::open(&options.outputs)?;
-    let (started_ns, clock) = (monotonic_ns(), WallClock::now());
-    let mut session = Session::new(options);
+    let (started_ns, clock) = (world.clocks.monotonic_ns(), world.clocks.wall());
+    let mut session = Session::new(options, world);
     let look = session.look(None)?;
     let candidates = session.candidates(&look);
     let shown = session.report(&look, Rates::default(), candidates, None, started_ns, clock);
     let minisockets: u64 =
         shown.namespaces.iter().map(|(summary, _)| summary.count + summary.fin_wait2).sum();
-    let mut sink = outputs.write_at_once(&header("sock_diag", clock.at(started_ns)))?;
+    let mut sink = outputs.write_at_once(&header(world, "sock_diag", clock.at(started_ns)))?;
     sink.write_time_wait(&shown, options.rows, true, false);
     let totals = Totals { records: minisockets, unattributed: minisockets, ..Totals::default() };
-    sink.write(&summary(totals, session.crowded_out, started_ns, clock));
+    let ended_ns = world.clocks.monotonic_ns();
+    sink.write(&summary(totals, session.crowded_out, started_ns..ended_ns, clock));
     sink.finish()?;
     Ok(session.is_found)
 }
 
 /// The end of a session. Destinations that there was no room for are evicted too.
-pub(crate) fn summary(totals: Totals, crowded_out: u64, started_ns: u64, clock: WallClock) -> Record {
-    let ended_ns = monotonic_ns();
+pub(crate) fn summary(totals: Totals, crowded_out: u64, lasted: Range<u64>, clock: WallClock) -> Record {
     Record::Summary(Box::new(Summary {
-        time: clock.at(ended_ns),
-        duration_ns: ended_ns.saturating_sub(started_ns),
+        time: clock.at(lasted.end),
+        duration_ns: lasted.end.saturating_sub(lasted.start),
         totals: Totals { evicted: totals.evicted + crowded_out, ..totals },
         in_close_wait: None,
         processes: Vec::new(),
@@ -113,7 +107,7 @@ pub(crate) fn summary(totals: Totals, crowded_out: u64, started_ns: u64, clock: 
 /// What is kept between looks.
 pub(crate) struct Session<'a> {
     options: &'a TimeWaitOptions,
-    roots: Roots,
+    world: &'a World,
     files: Vec<Setting>,
     kernel: Option<KernelVersion>,
     /// What each namespace had counted, and when.
@@ -123,11 +117,11 @@ pub(crate) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(options: &'a TimeWaitOptions) -> Self {
+    pub(crate) fn new(options: &'a TimeWaitOptions, world: &'a World) -> Self {
         Self {
             options,
-            roots: Roots::default(),
-            files: sysctl_files::settings(&options.files_root, &IN_FILES),
+            world,
+            files: sysctl_files::settings(&world.root, &IN_FILES),
             kernel: crate::host::identity::kernel_version(),
             earlier: FxHashMap::default(),
             is_found: false,
@@ -137,7 +131,7 @@ impl<'a> Session<'a> {
 
     pub(crate) fn look(&self, closings: Option<&Closings>) -> Result<Look, SessionError> {
         let wanted = Wanted { filter: &self.options.filter, netns: &self.options.netns };
-        Ok(look(&self.roots, wanted, closings)?)
+        Ok(look(self.world, wanted, closings)?)
     }
 
     /// Who has connections open to where most minisockets are, or listens there.
@@ -151,7 +145,7 @@ impl<'a> Session<'a> {
                 listeners.extend(&group.listeners);
             }
         }
-        candidates::holders(&self.roots, &connections, &listeners)
+        candidates::holders(self.world, &connections, &listeners)
     }
 
     pub(crate) fn report(
@@ -182,7 +176,7 @@ impl<'a> Session<'a> {
         self.earlier = look.namespaces.iter().map(counted).collect();
         TimeWaitLook {
             time: clock.at(began_ns),
-            duration_ns: monotonic_ns().saturating_sub(began_ns),
+            duration_ns: self.world.clocks.monotonic_ns().saturating_sub(began_ns),
             is_traced: closers.is_some(),
             namespaces_found: look.found,
             unreadable: look.unreadable,
