@@ -1,5 +1,5 @@
 //! Live: real sockets of this process, found by their own cookies. No privilege is needed, except
-//! where another network namespace is entered. `TCPTRACE_NO_LIVE` turns them off.
+//! where another network namespace is entered. `cargo xtask test` runs them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,10 +16,6 @@ use std::{
 
 use super::*;
 use crate::model::state::StateSet;
-
-fn no_live() -> bool {
-    std::env::var_os("TCPTRACE_NO_LIVE").is_some()
-}
 
 fn cookie_of(socket: impl AsFd) -> u64 {
     rustix::net::sockopt::socket_cookie(socket).unwrap()
@@ -54,10 +50,8 @@ fn inode_of(socket: impl AsFd) -> u32 {
 }
 
 #[test]
+#[ignore = "needs the live kernel: cargo xtask test"]
 fn a_held_close_wait_socket_is_found_by_its_cookie_with_queue_inode_uid_and_times() {
-    if no_live() {
-        return;
-    }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (mut held, peer_address) = listener.accept().unwrap();
@@ -91,10 +85,8 @@ fn a_held_close_wait_socket_is_found_by_its_cookie_with_queue_inode_uid_and_time
 }
 
 #[test]
+#[ignore = "needs the live kernel: cargo xtask test"]
 fn an_end_of_file_that_came_after_everything_was_read_counts_one_byte_until_it_is_read() {
-    if no_live() {
-        return;
-    }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (mut held, _) = listener.accept().unwrap();
@@ -110,10 +102,8 @@ fn an_end_of_file_that_came_after_everything_was_read_counts_one_byte_until_it_i
 }
 
 #[test]
+#[ignore = "needs the live kernel: cargo xtask test"]
 fn a_socket_that_was_never_accepted_has_no_inode() {
-    if no_live() {
-        return;
-    }
     let listener = TcpListener::bind("[::1]:0").unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let peer_address = peer.local_addr().unwrap();
@@ -134,10 +124,8 @@ fn a_socket_that_was_never_accepted_has_no_inode() {
 }
 
 #[test]
+#[ignore = "needs the live kernel: cargo xtask test"]
 fn a_mapped_connection_counts_as_ipv4_and_is_found_again() {
-    if no_live() {
-        return;
-    }
     let listener = TcpListener::bind("[::]:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let peer = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
@@ -152,10 +140,8 @@ fn a_mapped_connection_counts_as_ipv4_and_is_found_again() {
 }
 
 #[test]
+#[ignore = "needs the live kernel: cargo xtask test"]
 fn time_wait_is_a_minisocket_with_the_time_left() {
-    if no_live() {
-        return;
-    }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut first = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let first_address = first.local_addr().unwrap();
@@ -182,16 +168,12 @@ fn time_wait_is_a_minisocket_with_the_time_left() {
 }
 
 #[test]
+#[ignore = "needs the live kernel: cargo xtask test"]
 fn an_mptcp_socket_is_listed_apart_from_its_subflows() {
-    if no_live() {
-        return;
-    }
     use socket2::{Domain, Protocol, Socket, Type};
     let open = || {
-        Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).expect(
-            "this test needs MPTCP: a kernel with CONFIG_MPTCP and `sysctl net.mptcp.enabled=1` \
-             (TCPTRACE_NO_LIVE=1 leaves the live tests out)",
-        )
+        Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP))
+            .expect("this test needs MPTCP: a kernel with CONFIG_MPTCP and `sysctl net.mptcp.enabled=1`")
     };
     let listener = open();
     listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
@@ -216,10 +198,8 @@ fn an_mptcp_socket_is_listed_apart_from_its_subflows() {
 }
 
 #[test]
+#[ignore = "needs the live kernel: cargo xtask test"]
 fn a_dump_of_no_states_walks_nothing_and_still_proves_support() {
-    if no_live() {
-        return;
-    }
     let mut diag = SockDiag::open_here().unwrap();
     diag.probe(TcpFlavour::Tcp).unwrap();
     assert_eq!(all(&mut diag, TcpFlavour::Tcp, StateSet::NONE), []);
@@ -239,10 +219,8 @@ fn half_closed_from(listener: &TcpListener, port: u16) -> (TcpStream, TcpStream)
 }
 
 #[test]
+#[ignore = "needs the live kernel: cargo xtask test"]
 fn only_the_very_socket_is_ended_and_never_the_one_that_took_its_place() {
-    if no_live() {
-        return;
-    }
     let mut diag = SockDiag::open_here().unwrap();
     diag.probe_destroy().expect("this test needs CONFIG_INET_DIAG_DESTROY");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

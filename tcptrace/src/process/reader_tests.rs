@@ -113,10 +113,8 @@ fn a_command_line_is_bounded() {
 }
 
 #[test]
+#[ignore = "needs the live kernel: cargo xtask test"]
 fn this_process_and_a_child_are_who_they_are() {
-    if std::env::var_os("TCPTRACE_NO_LIVE").is_some() {
-        return;
-    }
     let reader =
         ProcessReader::new(Path::new("/proc"), crate::host::world::World::of_this_host().clocks.booted());
     let me = reader.read(std::process::id()).unwrap();
