@@ -131,14 +131,14 @@ fn name(out: &mut Vec<u8>, name: &Comm) {
 
 fn serialize(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     // Memory takes everything, and no record has a key that is not text.
-    let _ = value.serialize(&mut Serializer::with_formatter(out, Harmless));
+    let _ = value.serialize(&mut Serializer::with_formatter(out, JsonEscapes));
 }
 
 /// JSON without spaces, in which every character that a terminal would obey is escaped. JSON itself asks
 /// for that only below U+0020.
-struct Harmless;
+struct JsonEscapes;
 
-impl Formatter for Harmless {
+impl Formatter for JsonEscapes {
     fn write_string_fragment<W: Write + ?Sized>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
         // Most are plain, and JSON has escaped all other controls of ASCII already.
         if fragment.is_ascii() && !fragment.as_bytes().contains(&0x7f) {

@@ -15,7 +15,7 @@ use jiff::{Timestamp, Zoned, tz::TimeZone};
 
 pub(crate) use self::summary::totals;
 use super::palette::Palette;
-use crate::model::escape::Harmless;
+use crate::model::escape::Escaped;
 use crate::model::{
     owner::{CalledBy, Evidence, OpenedBy, Owner},
     record::{Age, EndedHow, Header, Leak, LeakEnd, Record, Timed},
@@ -33,11 +33,11 @@ pub(crate) fn preamble(header: &Header) -> String {
     let Header { version, host, started, command, backend: _ } = header;
     format!(
         "{BEGINNING}{} on {} (Linux {}), since {}: {}\n",
-        Harmless(version),
-        Harmless(&host.host),
-        Harmless(&host.kernel),
+        Escaped(version),
+        Escaped(&host.host),
+        Escaped(&host.kernel),
         time_of_day(*started).strftime("%Y-%m-%d %H:%M:%S %:z"),
-        Harmless(&command.join(" ")),
+        Escaped(&command.join(" ")),
     )
 }
 
@@ -81,7 +81,7 @@ fn write_transition(
         None => write!(out, "  after ?")?,
     }
     let comm = what.oncpu.comm.to_text();
-    writeln!(out, "  {faint}on-CPU {} ({}){faint:#}", what.oncpu.pid, Harmless(&comm))
+    writeln!(out, "  {faint}on-CPU {} ({}){faint:#}", what.oncpu.pid, Escaped(&comm))
 }
 
 /// `12.3 s`, or `at least 12.3 s`.
@@ -111,7 +111,7 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
         let OpenedBy { how: _, called: CalledBy { call: opener, stack } } = &opened.what;
         let is_owner = leak.owners.iter().any(|owner| owner.process.pid == opener.task.pid);
         if !is_owner {
-            write!(out, "  opened by {} ({})", Harmless(&opener.task.comm.to_text()), opener.task.pid)?;
+            write!(out, "  opened by {} ({})", Escaped(&opener.task.comm.to_text()), opener.task.pid)?;
         }
         if let Some(stack) = stack {
             write!(out, "  {faint}opened at {}{faint:#}", Line(stack))?;
@@ -131,7 +131,7 @@ fn write_eof_read(out: &mut dyn Write, read: &Timed<CalledBy>, now: Timestamp) -
         write!(out, " at {}", Line(stack))?;
     }
     let ago = Elapsed(u64::try_from(now.duration_since(read.time).as_nanos()).unwrap_or(0));
-    write!(out, " by {} (tid {}) {ago} ago", Harmless(&call.task.comm.to_text()), call.task.tid)
+    write!(out, " by {} (tid {}) {ago} ago", Escaped(&call.task.comm.to_text()), call.task.tid)
 }
 
 /// The line of code to look at, and whether more is hidden.
@@ -140,7 +140,7 @@ struct Line<'a>(&'a Stack);
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cut = if self.0.is_cut { " [stack cut short: no frame pointers]" } else { "" };
-        write!(f, "{}{cut}", Harmless(self.0.line().unwrap_or("?")))
+        write!(f, "{}{cut}", Escaped(self.0.line().unwrap_or("?")))
     }
 }
 
@@ -155,7 +155,7 @@ fn write_owners(out: &mut dyn Write, owners: &[Owner], palette: &Palette) -> io:
         if index > 0 {
             write!(out, ", ")?;
         }
-        write!(out, "{name}{} (pid {}){name:#}", Harmless(&owner.process.comm), owner.process.pid)?;
+        write!(out, "{name}{} (pid {}){name:#}", Escaped(&owner.process.comm), owner.process.pid)?;
         match owner.evidence {
             Evidence::FdTable => write!(out, " {}", Descriptors(&owner.fds))?,
             Evidence::Listener => write!(out, " listens with {}", Descriptors(&owner.fds))?,
@@ -163,7 +163,7 @@ fn write_owners(out: &mut dyn Write, owners: &[Owner], palette: &Palette) -> io:
             Evidence::None => {}
         }
         if let Some(place) = owner.process.unit.as_ref().or(owner.process.container.as_ref()) {
-            write!(out, " in {}", Harmless(place))?;
+            write!(out, " in {}", Escaped(place))?;
         }
     }
     if owners.len() > LISTED {
@@ -196,7 +196,7 @@ fn write_leak_end(out: &mut dyn Write, end: &LeakEnd, palette: &Palette) -> io::
     };
     write!(out, "{}  {calm}END {calm:#}  ", time_of_day(end.time).strftime("%H:%M:%S"))?;
     if let Some(closer) = &end.closed_by {
-        write!(out, "{} (pid {})  ", Harmless(&closer.process.comm), closer.process.pid)?;
+        write!(out, "{} (pid {})  ", Escaped(&closer.process.comm), closer.process.pid)?;
     }
     write!(out, "{}  {how} after {} in CLOSE_WAIT", Socketed(&end.socket), age(&end.age))?;
     writeln!(out)

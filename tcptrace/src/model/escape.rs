@@ -1,10 +1,10 @@
-//! Makes names that strangers chose harmless to a terminal.
+//! Escapes what a terminal would obey in names that strangers chose. Decides nothing about where they are shown.
 
 use std::fmt;
 
 /// Shows text with every control character written as an escape, so that no name can move the cursor,
 /// start a new line or turn the writing direction around.
-pub(crate) struct Harmless<'a>(pub &'a str);
+pub(crate) struct Escaped<'a>(pub &'a str);
 
 /// Characters that a terminal does not print but obeys: controls, line separators, and those that
 /// change the direction of text.
@@ -13,7 +13,7 @@ pub(crate) fn is_harmful(character: char) -> bool {
         || matches!(character, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-impl fmt::Display for Harmless<'_> {
+impl fmt::Display for Escaped<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.0.contains(is_harmful) {
             return formatter.pad(self.0);
@@ -38,15 +38,15 @@ mod tests {
 
     #[test]
     fn escape_sequences_and_new_lines_are_spelled_out() {
-        assert_eq!(Harmless("a\u{1b}[2Jb\nc").to_string(), "a\\u{1b}[2Jb\\nc");
-        assert_eq!(Harmless("x\u{202e}y").to_string(), "x\\u{202e}y");
-        assert_eq!(Harmless("nginx: worker Ω").to_string(), "nginx: worker Ω");
+        assert_eq!(Escaped("a\u{1b}[2Jb\nc").to_string(), "a\\u{1b}[2Jb\\nc");
+        assert_eq!(Escaped("x\u{202e}y").to_string(), "x\\u{202e}y");
+        assert_eq!(Escaped("nginx: worker Ω").to_string(), "nginx: worker Ω");
     }
 
     proptest! {
         #[test]
         fn nothing_harmful_comes_through(text in any::<String>()) {
-            prop_assert!(!Harmless(&text).to_string().contains(is_harmful));
+            prop_assert!(!Escaped(&text).to_string().contains(is_harmful));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use crate::model::{escape::Harmless, units::plural};
+use crate::model::{escape::Escaped, units::plural};
 
 /// One loss or blind spot of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +181,7 @@ impl fmt::Display for Caveat {
                 )
             }
             Self::Unreadable { file, error } => {
-                write!(formatter, "{} could not be read to its end: {}", Harmless(file), Harmless(error))
+                write!(formatter, "{} could not be read to its end: {}", Escaped(file), Escaped(error))
             }
             Self::UnknownRecords(count) => write!(
                 formatter,
@@ -288,7 +288,7 @@ impl fmt::Display for FileNames<'_> {
         let Self(files, one, several) = self;
         for (nth, file) in files.iter().take(NAMED).enumerate() {
             let comma = if nth > 0 { ", " } else { "" };
-            write!(formatter, "{comma}{}", Harmless(file))?;
+            write!(formatter, "{comma}{}", Escaped(file))?;
         }
         if files.len() > NAMED {
             write!(formatter, " and {} more", files.len() - NAMED)?;

@@ -2,7 +2,7 @@
 
 use super::model::{Report, headline::Headline, ranking::ProcessShare, sockets::CloseWait};
 use crate::model::{
-    escape::Harmless,
+    escape::Escaped,
     units::{Elapsed, plural},
 };
 
@@ -69,7 +69,7 @@ fn who(report: &Report) -> String {
         (false, _) => format!("{} {holds} {} of {all}", first.process, first.sockets),
     };
     if let Some(site) = first.sites.first() {
-        let site_text = Harmless(&site.site);
+        let site_text = Escaped(&site.site);
         match (site.sockets == first.sockets, site.sockets) {
             (true, 1) => text.push_str(&format!("; it was opened at {site_text}")),
             (true, _) => text.push_str(&format!("; all were opened at {site_text}")),
@@ -101,9 +101,9 @@ fn program(report: &Report) -> Option<String> {
     hosts.sort();
     hosts.dedup();
     let hosts = if hosts.len() > 1 { format!(" on {} hosts", hosts.len()) } else { String::new() };
-    let mut text = format!("{count} processes of {}{hosts} {holds} {part} stuck sockets", Harmless(comm));
+    let mut text = format!("{count} processes of {}{hosts} {holds} {part} stuck sockets", Escaped(comm));
     if let Some(stack) = report.stacks.top.first().filter(|stack| stack.share >= MOST_OF_IT) {
-        text.push_str(&format!("; {} were opened at {}", stack.sockets, Harmless(&stack.site)));
+        text.push_str(&format!("; {} were opened at {}", stack.sockets, Escaped(&stack.site)));
     }
     Some(text)
 }

@@ -20,7 +20,7 @@ use super::model::{
 use crate::{
     forms::palette::Palette,
     model::{
-        escape::Harmless,
+        escape::Escaped,
         units::{Elapsed, plural},
         verdict::Verdict,
     },
@@ -88,17 +88,17 @@ fn session_line(session: &SessionReport) -> String {
     let length =
         u64::try_from(session.last.0.duration_since(session.started.0).as_nanos()).unwrap_or_default();
     let records = plural(session.files.iter().map(|file| file.records).sum(), "record");
-    let files: Vec<String> = session.files.iter().map(|file| Harmless(&file.name).to_string()).collect();
+    let files: Vec<String> = session.files.iter().map(|file| Escaped(&file.name).to_string()).collect();
     let files = match files.as_slice() {
         [one] => one.clone(),
         [first, .., last] => format!("{first} … {last} ({} files)", files.len()),
         [] => String::new(),
     };
     let command =
-        session.command.as_deref().map(|command| format!("  {}", Harmless(command))).unwrap_or_default();
+        session.command.as_deref().map(|command| format!("  {}", Escaped(command))).unwrap_or_default();
     format!(
         "{}  {} for {}, {records} in {files}{command}",
-        Harmless(host),
+        Escaped(host),
         moment(session.started.0),
         Elapsed(length)
     )
@@ -171,7 +171,7 @@ fn write_stacks(out: &mut dyn Write, stacks: &Ranking<StackShare>, layout: &Layo
     let most = stacks.top.first().map_or(0, |stack| stack.sockets);
     for share in &stacks.top {
         let cut = if share.stack_is_cut { "  [stack cut short: no frame pointers]" } else { "" };
-        write_bar(out, share.sockets, most, &format!("{}{cut}", Harmless(&share.site)), layout)?;
+        write_bar(out, share.sockets, most, &format!("{}{cut}", Escaped(&share.site)), layout)?;
     }
     write_others(out, stacks, "stack", layout)
 }

@@ -17,7 +17,7 @@ use crate::{
     model::{
         close_wait::Seed,
         connection_filter::KernelFilter,
-        escape::Harmless,
+        escape::Escaped,
         finding::Finding,
         owner::{Evidence, Owner},
         owner_filter::OwnerFilter,
@@ -83,7 +83,7 @@ struct Forecast {
 impl fmt::Display for Forecast {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { process, per_minute, descriptors: DescriptorUse { used, limit } } = self;
-        write!(formatter, "; {} ({}) {per_minute:+.1} a minute", Harmless(&process.comm), process.pid)?;
+        write!(formatter, "; {} ({}) {per_minute:+.1} a minute", Escaped(&process.comm), process.pid)?;
         if let (Some(used), Some(limit)) = (used, limit) {
             write!(formatter, ", {used} of {limit} descriptors")?;
             if let Some(left) = descriptors_run_out_in_ns(*used, *limit, *per_minute) {

@@ -15,7 +15,7 @@ use crate::{
     host::clock::WallClock,
     model::{
         advice::Closer,
-        escape::Harmless,
+        escape::Escaped,
         kernel_version::KernelVersion,
         owner::{Evidence, Owner},
         owner_filter::OwnerFilter,
@@ -201,7 +201,7 @@ fn destination(
 fn found(record: &TimeWait) -> Found {
     let who = record.closed_first_by.first().map(|closed| {
         let ClosedFirstBy { owner, count, processes } = closed;
-        let comm = Harmless(&owner.process.comm);
+        let comm = Escaped(&owner.process.comm);
         let name = match processes {
             1 => format!("{comm} ({})", owner.process.pid),
             more => format!("{comm} ({more} processes)"),

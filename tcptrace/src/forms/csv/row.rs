@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::columns::{Column, NAMES};
-use crate::model::escape::Harmless;
+use crate::model::escape::Escaped;
 
 /// The cells of a record, empty where nothing was put.
 pub(crate) struct Row {
@@ -103,12 +103,12 @@ impl Display for NoFormula<'_> {
         let mut from = 0;
         for (at, character) in self.0.char_indices() {
             if could_begin && begins_formula(character) {
-                write!(formatter, "{}'", Harmless(self.0.get(from..at).unwrap_or_default()))?;
+                write!(formatter, "{}'", Escaped(self.0.get(from..at).unwrap_or_default()))?;
                 from = at;
             }
             could_begin = separates(character) || (could_begin && character.is_whitespace());
         }
-        write!(formatter, "{}", Harmless(self.0.get(from..).unwrap_or_default()))
+        write!(formatter, "{}", Escaped(self.0.get(from..).unwrap_or_default()))
     }
 }
 

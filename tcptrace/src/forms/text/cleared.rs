@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    Harmless, Palette, age,
+    Escaped, Palette, age,
     columns::{Column, Columns},
     snapshot::{self, Extent},
     time_of_day, write_owners,
@@ -122,7 +122,7 @@ fn write_kept(out: &mut dyn Write, kept: &[Kept], keep: &str) -> io::Result<()> 
             (Some(used), None) => format!(" ({used} in use)"),
             (None, _) => String::new(),
         };
-        let name = Harmless(&process.comm);
+        let name = Escaped(&process.comm);
         let descriptors = plural(*descriptors, "such descriptor");
         writeln!(out, "  {name} (pid {}) {keep} {descriptors}{in_use}", process.pid)?;
     }
@@ -188,7 +188,7 @@ fn cells(cleared: &Cleared) -> [String; 10] {
         endpoints.remote.to_string(),
         verdict(cleared).to_owned(),
         cleared.method.map_or("-", method).to_owned(),
-        snapshot::place(&cleared.owners).map_or_else(none, |place| Harmless(place).to_string()),
+        snapshot::place(&cleared.owners).map_or_else(none, |place| Escaped(place).to_string()),
     ]
 }
 
@@ -227,7 +227,7 @@ pub(crate) fn write(out: &mut dyn Write, cleared: &Cleared, palette: &Palette) -
         write!(out, "  by {}", method(by))?;
     }
     if let Some(reason) = cleared.outcome.reason() {
-        write!(out, "  {}", Harmless(&reason))?;
+        write!(out, "  {}", Escaped(&reason))?;
     }
     writeln!(out)
 }

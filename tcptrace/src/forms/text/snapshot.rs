@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Harmless, Palette,
+    Escaped, Palette,
     columns::{Column, Columns},
     summary,
 };
@@ -128,7 +128,7 @@ fn write_group(out: &mut dyn Write, group: &Group, extent: Extent, palette: &Pal
     let Group { title, leaks } = group;
     if let Some(title) = title {
         let name = palette.name;
-        writeln!(out, "{name}{}{name:#}: {}", Harmless(title), plural(leaks.len() as u64, "socket"))?;
+        writeln!(out, "{name}{}{name:#}: {}", Escaped(title), plural(leaks.len() as u64, "socket"))?;
     }
     table(leaks.get(..extent.rows).unwrap_or(leaks), extent.width).write(out)?;
     let rest = leaks.len().saturating_sub(extent.rows);
@@ -201,7 +201,7 @@ fn cells(leak: &Leak) -> [String; 10] {
             None if leak.state == State::CloseWait => "?".to_owned(),
             None => "-".to_owned(),
         },
-        place(&leak.owners).map_or_else(|| "-".to_owned(), |place| Harmless(place).to_string()),
+        place(&leak.owners).map_or_else(|| "-".to_owned(), |place| Escaped(place).to_string()),
     ]
 }
 
@@ -219,7 +219,7 @@ pub(super) fn process(owners: &[Owner]) -> String {
         1 => String::new(),
         count => format!(" +{}", count - 1),
     };
-    format!("{} ({}){more}", Harmless(&first.process.comm), first.process.pid)
+    format!("{} ({}){more}", Escaped(&first.process.comm), first.process.pid)
 }
 
 /// The first descriptor of the first holder. One of the listener's would be mistaken for the socket's.

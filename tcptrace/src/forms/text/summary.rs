@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Harmless, Line, Palette,
+    Escaped, Line, Palette,
     columns::{
         Column::{Name, Number},
         Columns,
@@ -119,7 +119,7 @@ fn cells(process: &ProcessSummary) -> [String; 8] {
     let place = process.process.container.as_ref().or(process.process.unit.as_ref());
     [
         process.process.pid.to_string(),
-        Harmless(&process.process.comm).to_string(),
+        Escaped(&process.process.comm).to_string(),
         process.still_stuck.to_string(),
         process.sockets.to_string(),
         Elapsed(process.oldest_ns).to_string(),
@@ -129,7 +129,7 @@ fn cells(process: &ProcessSummary) -> [String; 8] {
             (Some(used), None) => format!("{used}/?"),
             (None, _) => unknown(),
         },
-        place.map_or_else(|| "-".to_owned(), |place| Harmless(place).to_string()),
+        place.map_or_else(|| "-".to_owned(), |place| Escaped(place).to_string()),
     ]
 }
 
@@ -158,7 +158,7 @@ fn write_reasons(out: &mut dyn Write, process: &ProcessSummary, palette: &Palett
     writeln!(
         out,
         "  {name}{} ({}){name:#}: {}; peers: {}{more}",
-        Harmless(&process.process.comm),
+        Escaped(&process.process.comm),
         process.process.pid,
         if verdicts.is_empty() { "cause unknown".to_owned() } else { verdicts.join(", ") },
         peers.join(", "),

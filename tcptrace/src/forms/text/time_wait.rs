@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Harmless, Palette,
+    Escaped, Palette,
     columns::{
         Column::{Name, Number},
         Columns,
@@ -250,7 +250,7 @@ fn closers(destination: &TimeWait) -> String {
         let separator = if text.is_empty() { "" } else { ", " };
         let _infallible = match processes {
             1 => write!(text, "{separator}{} × {count}", named(owner)),
-            more => write!(text, "{separator}{} ({more} processes) × {count}", Harmless(&owner.process.comm)),
+            more => write!(text, "{separator}{} ({more} processes) × {count}", Escaped(&owner.process.comm)),
         };
     }
     let rest: u64 = destination.closed_first_by.iter().skip(NAMED).map(|closed| closed.count).sum();
@@ -275,7 +275,7 @@ fn closers(destination: &TimeWait) -> String {
 }
 
 fn named(owner: &Owner) -> String {
-    format!("{} ({})", Harmless(&owner.process.comm), owner.process.pid)
+    format!("{} ({})", Escaped(&owner.process.comm), owner.process.pid)
 }
 
 fn write_advice(out: &mut dyn Write, advice: &[Advice], extent: Extent, palette: &Palette) -> io::Result<()> {
@@ -288,7 +288,7 @@ fn write_advice(out: &mut dyn Write, advice: &[Advice], extent: Extent, palette:
         let (id, said) = (advice.id(), advice.to_string());
         // What is about a setting begins with its name.
         let text = if said.starts_with(id) { said } else { format!("{id}: {said}") };
-        let text = Harmless(&text).to_string();
+        let text = Escaped(&text).to_string();
         for (number, line) in wrapped(&text, width - 4).into_iter().enumerate() {
             match line.strip_prefix(id).filter(|_| number == 0) {
                 Some(rest) => writeln!(out, "  {style}{id}{style:#}{rest}")?,

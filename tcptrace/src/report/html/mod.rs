@@ -2,7 +2,7 @@
 //! numbers in a table below it.
 //!
 //! Text is HTML and only shapes are SVG, so that a narrow screen changes widths and never the size of letters.
-//! Untrusted names pass [`Harmless`] and maud's escaping.
+//! Untrusted names pass [`Escaped`] and maud's escaping.
 
 mod closed_first;
 mod durations;
@@ -18,7 +18,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use self::parts::{PageView, breakable, grouped, marked};
 use super::model::Report;
-use crate::model::{escape::Harmless, units::Elapsed};
+use crate::model::{escape::Escaped, units::Elapsed};
 
 /// The page, with times in this zone.
 pub(crate) fn page(report: &Report, zone: &TimeZone) -> Markup {
@@ -113,9 +113,9 @@ fn where_and_when(view: &PageView<'_>) -> Markup {
     hosts.dedup();
     let hosts = match hosts.as_slice() {
         [] => "an unknown host".to_owned(),
-        [one] => Harmless(one).to_string(),
-        [first, second] => format!("{} and {}", Harmless(first), Harmless(second)),
-        [first, more @ ..] => format!("{} and {} more hosts", Harmless(first), more.len()),
+        [one] => Escaped(one).to_string(),
+        [first, second] => format!("{} and {}", Escaped(first), Escaped(second)),
+        [first, more @ ..] => format!("{} and {} more hosts", Escaped(first), more.len()),
     };
     html! {
         strong { (hosts) }

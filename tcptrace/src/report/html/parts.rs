@@ -5,7 +5,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use maud::{Markup, html};
 
 use super::scale::TimeAxis;
-use crate::{model::escape::Harmless, report::model::Report};
+use crate::{model::escape::Escaped, report::model::Report};
 
 /// A report, and the time zone of its reader.
 pub(crate) struct PageView<'a> {
@@ -50,7 +50,7 @@ pub(crate) fn marked(text: &str) -> Markup {
 
 /// An untrusted name, escaped, that may wrap after the separators of its parts.
 pub(crate) fn breakable(name: &str) -> Markup {
-    let name = Harmless(name).to_string();
+    let name = Escaped(name).to_string();
     html! {
         @for part in name.split_inclusive([':', '/', '_', '.', '-']) {
             (part)

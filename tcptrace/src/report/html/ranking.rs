@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{
-        escape::Harmless,
+        escape::Escaped,
         units::{Elapsed, plural},
         verdict::Verdict,
     },
@@ -62,9 +62,9 @@ fn process_card(view: &PageView<'_>, place: usize, process: &ProcessShare, stuck
     html! {
         li.card {
             div.who {
-                h3 { (Harmless(&process.process.comm)) " " span.pid { "pid " (process.process.pid)
-                    @if let Some(host) = &process.process.host { " on " (Harmless(host)) } } }
-                @if let Some(home) = home { p.home { (Harmless(home)) } }
+                h3 { (Escaped(&process.process.comm)) " " span.pid { "pid " (process.process.pid)
+                    @if let Some(host) = &process.process.host { " on " (Escaped(host)) } } }
+                @if let Some(home) = home { p.home { (Escaped(home)) } }
             }
             p.share-line { (share_bar(process.sockets, stuck, &place_class)) }
             ul.facts {
@@ -88,8 +88,8 @@ fn process_card(view: &PageView<'_>, place: usize, process: &ProcessShare, stuck
                     @if let Some(exe) = &process.exe { dt { "executable" } dd { code { (breakable(exe)) } } }
                     @if let Some(uid) = process.uid { dt { "user id" } dd { (uid) } }
                     @if let Some(started) = process.started { dt { "started" } dd { (view.moment(started.0)) } }
-                    @if let Some(unit) = &process.unit { dt { "unit" } dd { (Harmless(unit)) } }
-                    @if let Some(container) = &process.container { dt { "container" } dd { (Harmless(container)) } }
+                    @if let Some(unit) = &process.unit { dt { "unit" } dd { (Escaped(unit)) } }
+                    @if let Some(container) = &process.container { dt { "container" } dd { (Escaped(container)) } }
                     @if !process.sites.is_empty() {
                         dt { "opened at" }
                         @for site in &process.sites { dd { code { (breakable(&site.site)) } " " (grouped(site.sockets)) } }

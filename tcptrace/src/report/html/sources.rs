@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::parts::{PageView, breakable, empty, grouped, marked, section};
 use crate::{
     model::{
-        escape::Harmless,
+        escape::Escaped,
         units::{Elapsed, plural},
     },
     report::model::SessionReport,
@@ -38,12 +38,12 @@ fn session_entry(view: &PageView<'_>, session: &SessionReport) -> Markup {
     let lost = &session.lost;
     html! {
         article.session {
-            h3 { (Harmless(session.host.as_deref().unwrap_or("an unknown host"))) }
+            h3 { (Escaped(session.host.as_deref().unwrap_or("an unknown host"))) }
             dl.about {
                 @if let Some(command) = &session.command { dt { "command" } dd { code { (breakable(command)) } } }
                 dt { "time" } dd { (view.moment(session.started.0)) ", for " (Elapsed(length))
                     @if !session.has_ended { "; it has no end" } }
-                @if let Some(kernel) = &session.kernel { dt { "kernel" } dd { (Harmless(kernel)) @if let Some(backend) = &session.backend { ", by " (Harmless(backend)) } } }
+                @if let Some(kernel) = &session.kernel { dt { "kernel" } dd { (Escaped(kernel)) @if let Some(backend) = &session.backend { ", by " (Escaped(backend)) } } }
                 dt { "its own account" } dd { (plural(lost.records, "record")) " from the kernel: " (grouped(lost.lost)) " lost, "
                     (grouped(lost.undecodable)) " undecodable, " (grouped(lost.evicted)) " evicted" }
                 dt { (if session.files.len() == 1 { "file" } else { "files" }) }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
-    model::{escape::Harmless, verdict::Verdict},
+    model::{escape::Escaped, verdict::Verdict},
     report::{side::Peer, time::Time},
 };
 
@@ -98,9 +98,9 @@ pub(crate) struct ProcessName {
 impl fmt::Display for ProcessName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { comm, pid, host } = self;
-        write!(formatter, "{} (pid {pid}", Harmless(comm))?;
+        write!(formatter, "{} (pid {pid}", Escaped(comm))?;
         match host {
-            Some(host) => write!(formatter, " on {})", Harmless(host)),
+            Some(host) => write!(formatter, " on {})", Escaped(host)),
             None => write!(formatter, ")"),
         }
     }

@@ -21,7 +21,7 @@ use super::{
     time::unix_ns,
 };
 use crate::model::{
-    escape::Harmless,
+    escape::Escaped,
     record::{Leak, LeakEnd, Record, Timed},
     socket::Socket,
     state::State,
@@ -297,13 +297,13 @@ impl<'a> Drawing<'a> {
         let base = u64::from(host) * PIDS_OF_HOST;
         let (pid, name) = match known {
             Some(process) => {
-                let (comm, pid) = (Harmless(&process.identity.comm), process.identity.pid);
+                let (comm, pid) = (Escaped(&process.identity.comm), process.identity.pid);
                 (base + u64::from(pid), format!("{comm} (pid {pid})"))
             }
             None => (base + PIDS_OF_HOST - 1, "holder not known".to_owned()),
         };
         if self.named.insert(pid) {
-            let host = self.holders.entities.host_name(host).map(|host| format!(" on {}", Harmless(host)));
+            let host = self.holders.entities.host_name(host).map(|host| format!(" on {}", Escaped(host)));
             self.events.name_process(pid, &format!("{name}{}", host.unwrap_or_default()))?;
         }
         Ok(pid)

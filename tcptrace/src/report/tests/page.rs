@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use super::*;
 use crate::{
     model::{
-        escape::Harmless,
+        escape::Escaped,
         record::{EndedHow, Leak, Record, Timed, Totals},
         state::State,
     },
@@ -51,7 +51,7 @@ fn check(page: &str) {
     for event in [" onload", " onclick", " onerror"] {
         assert!(!page.contains(event), "the page has {event:?} in it");
     }
-    assert_eq!(Harmless(&page.replace('\n', "")).to_string(), page.replace('\n', ""), "control characters");
+    assert_eq!(Escaped(&page.replace('\n', "")).to_string(), page.replace('\n', ""), "control characters");
 }
 
 fn page(report: &Report) -> String {

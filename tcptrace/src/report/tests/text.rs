@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     model::{
-        escape::Harmless,
+        escape::Escaped,
         record::{Record, Totals},
     },
     output::replace::Destination,
@@ -44,7 +44,7 @@ fn hostile_names_do_not_reach_the_terminal() {
     let records =
         [header(name, "tcptrace leaks"), Record::Leak(Box::new(leak)), summary(60.0, Totals::default())];
     let text = shown(&records, &Destination::Stdout).replace('\n', " ");
-    assert_eq!(Harmless(&text).to_string(), text);
+    assert_eq!(Escaped(&text).to_string(), text);
     assert!(text.contains("\\u{1b}[2J\\r\\n\\u{202e}x (pid 71)"), "{text}");
 }
 

@@ -8,7 +8,7 @@ use crate::{
         Column::{Name, Number},
         Columns,
     },
-    model::{escape::Harmless, units::Elapsed},
+    model::{escape::Escaped, units::Elapsed},
     report::{
         model::{
             closed_first::ClosedFirst,
@@ -62,11 +62,11 @@ pub(crate) fn write_processes(
 fn process_cells(process: &ProcessShare) -> [String; 10] {
     let unknown = || "?".to_owned();
     let harmless =
-        |text: &Option<String>| text.as_ref().map(|text| Harmless(text).to_string()).unwrap_or_default();
+        |text: &Option<String>| text.as_ref().map(|text| Escaped(text).to_string()).unwrap_or_default();
     let place = if process.container.is_some() { &process.container } else { &process.unit };
     [
         process.process.pid.to_string(),
-        Harmless(&process.process.comm).to_string(),
+        Escaped(&process.process.comm).to_string(),
         harmless(&process.process.host),
         process.sockets.to_string(),
         process.still_stuck.to_string(),
