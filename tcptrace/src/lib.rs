@@ -17,6 +17,8 @@ mod process;
 mod report;
 mod stacks;
 
+pub use self::host::world::World;
+
 /// What this repository's own tests, fuzz targets and example programs use; no promise to anybody else.
 #[doc(hidden)]
 pub mod testing {

@@ -1,7 +1,15 @@
-//! The command `tcptrace`: reads the command line, runs the session, turns its end into an exit code.
+//! The command `tcptrace`: understands the command line, and runs the command on this host. The exit codes are a
+//! promise.
 
 use std::process::ExitCode;
 
+use tcptrace::{World, commands::CommandLine};
+
 fn main() -> ExitCode {
-    tcptrace::commands::main()
+    let command_line = match CommandLine::parse(std::env::args_os()) {
+        Ok(command_line) => command_line,
+        Err(exit_code) => return exit_code,
+    };
+    command_line.start_log();
+    command_line.run(&World::of_this_host())
 }

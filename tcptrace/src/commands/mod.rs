@@ -12,28 +12,25 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use rustix::process::Signal;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+};
 
+use self::shared::error::{CommandError, Conclusion, exit_code};
 use self::{
     clear::arguments::ClearArguments, leaks::arguments::LeaksArguments, now::arguments::NowArguments,
     report::arguments::ReportArguments, time_wait::arguments::TimeWaitArguments,
     trace::arguments::TraceArguments,
 };
-use self::{
-    clear::run as clearing,
-    now::run as one_look,
-    shared::{error::SessionError, live as watching},
-    time_wait::run as time_waits,
-    trace::replay,
-};
-use crate::{host::world::World, output::WriteError};
+use crate::host::world::World;
 
 /// Names the process that never closed its TCP sockets, and says why.
 ///
 /// Without a command it runs `leaks`: options that stand alone are those of `leaks`.
 #[derive(Debug, Parser)]
 #[command(name = "tcptrace", version, subcommand_required = true)]
-struct Arguments {
+pub struct CommandLine {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
@@ -66,55 +63,60 @@ enum Command {
     Report(ReportArguments),
 }
 
-/// Runs the command line of this process. Prints what goes wrong; the exit codes are a promise.
-pub fn main() -> ExitCode {
-    let Arguments { command, verbosity } = match Arguments::try_parse_from(with_command(std::env::args_os()))
-    {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are what was asked for; they go to standard output.
-            let code = if error.use_stderr() { 2 } else { 0 };
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
-    };
-    shared::log::start(verbosity.quiet, verbosity.verbose);
-    let world = World::of_this_host();
-    let outcome = match command {
-        Command::Leaks(arguments) => {
-            arguments.resolve().map(|options| run(watching::run(&options, &world), arguments.exit_code))
-        }
-        Command::Now(arguments) => {
-            arguments.resolve().map(|options| run(one_look::run(&options, &world), arguments.exit_code))
-        }
-        Command::Clear(arguments) => arguments.resolve().map(|options| {
-            let cleared = block_on(async { Ok(()) }).and_then(|()| clearing::run(&options, &world));
-            exit(cleared.map(|is_done| if is_done { 0 } else { 3 }))
-        }),
-        Command::Trace(arguments) => match &arguments.replay {
-            Some(file) => arguments
-                .resolve_replay(file)
-                .map(|options| run(async { replay::run(&options).await.map(|()| false) }, false)),
-            None => arguments.resolve().map(|options| run(watching::run(&options, &world), false)),
-        },
-        Command::TimeWait(arguments) => arguments.resolve().map(|options| {
-            let session = async {
-                match &options.live {
-                    Some(live) => time_wait::live::run_live(&options, live, &world).await,
-                    None => time_waits::run_once(&options, &world),
-                }
-            };
-            run(session, arguments.exit_code)
-        }),
-        Command::Report(arguments) => arguments.run(),
-    };
-    match outcome {
-        Ok(code) => ExitCode::from(code),
-        Err(message) => {
-            let _ = Arguments::command().error(ErrorKind::ValueValidation, message).print();
-            ExitCode::from(2)
-        }
+impl CommandLine {
+    /// Understands what was typed.
+    ///
+    /// # Errors
+    /// When it makes no sense, or asks for help or the version. That has been printed then.
+    pub fn parse(typed: impl Iterator<Item = OsString>) -> Result<Self, ExitCode> {
+        let parsed = Self::try_parse_from(with_command(typed));
+        parsed.map_err(|error| conclude(Err(CommandError::CommandLine(error))))
     }
+
+    /// Messages from now on go to standard error, as many as were asked for.
+    pub fn start_log(&self) {
+        let Verbosity { quiet, verbose } = self.verbosity;
+        shared::log::start(quiet, verbose);
+    }
+
+    /// Runs the command to its end, and reports why it failed, if it did.
+    #[must_use]
+    pub fn run(&self, world: &World) -> ExitCode {
+        conclude(self.command.run(world))
+    }
+}
+
+/// Reports an error; the exit code.
+fn conclude(ended: Result<Conclusion, CommandError>) -> ExitCode {
+    if let Err(error) = &ended {
+        error.report();
+    }
+    ExitCode::from(exit_code(&ended))
+}
+
+impl Command {
+    fn run(&self, world: &World) -> Result<Conclusion, CommandError> {
+        let system = |source| CommandError::System { what: "start", source };
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(system)?;
+        runtime.block_on(async {
+            // A file that may not grow is an error of the output, and does not end the program: from now on,
+            // whatever becomes of this.
+            let _for_ever = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(system)?;
+            match self {
+                Self::Leaks(typed) => leaks::run::run(&typed.resolve().map_err(invalid)?, world).await,
+                Self::Now(typed) => now::run::run(&typed.resolve().map_err(invalid)?, world).await,
+                Self::Clear(typed) => clear::run::run(&typed.resolve().map_err(invalid)?, world).await,
+                Self::Trace(typed) => trace::run::run(&typed.resolve().map_err(invalid)?, world).await,
+                Self::TimeWait(typed) => time_wait::run::run(&typed.resolve().map_err(invalid)?, world).await,
+                Self::Report(typed) => report::run::run(&typed.resolve().map_err(invalid)?, world).await,
+            }
+        })
+    }
+}
+
+/// Options that make no sense together, reported as the command line's other mistakes are.
+fn invalid(message: String) -> CommandError {
+    CommandError::CommandLine(CommandLine::command().error(ErrorKind::ValueValidation, message))
 }
 
 /// The command line with `leaks` put in where no command was typed.
@@ -143,42 +145,13 @@ fn with_command(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// Runs a session to its end; the exit code.
-fn run(session: impl Future<Output = Result<bool, SessionError>>, found_matters: bool) -> u8 {
-    exit(block_on(session).map(|found| u8::from(found && found_matters)))
-}
-
-fn block_on<T>(session: impl Future<Output = Result<T, SessionError>>) -> Result<T, SessionError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let system = |source| SessionError::System { what: "start", source };
-    runtime.map_err(system)?.block_on(async {
-        // A file that may not grow is an error of the output, and does not end the program: from now on,
-        // whatever becomes of this.
-        let _for_ever = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(system)?;
-        session.await
-    })
-}
-
-/// The exit code that a session ends with.
-fn exit(result: Result<u8, SessionError>) -> u8 {
-    match result {
-        Ok(code) => code,
-        // `tcptrace trace | head` has got what it wanted.
-        Err(SessionError::Write(WriteError::ReaderGone)) => 0,
-        Err(error) => {
-            ::log::error!("{error}");
-            error.exit_code()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
+        CommandLine::command().debug_assert();
     }
 
     #[test]

@@ -5,14 +5,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::runtime::{Builder, Runtime};
-
 use super::account::Account;
 use super::{
     act::{self, Target},
     ways::Ways,
 };
-use crate::commands::shared::{error::SessionError, records::header, signals::Stop};
+use crate::commands::shared::{
+    error::{CommandError, Conclusion},
+    records::header,
+    signals::Stop,
+};
 use crate::{
     commands::shared::sockets::Ticket,
     diagnosis::verdict::ACTIVE_WINDOW_MS,
@@ -45,11 +47,11 @@ pub(crate) struct ClearOptions {
     pub outputs: OutputOptions,
 }
 
-/// Lists, asks, ends; returns whether every socket that was to be ended could be.
+/// Lists, asks, ends.
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub(crate) fn run(options: &ClearOptions, world: &World) -> Result<bool, SessionError> {
+pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclusion, CommandError> {
     privilege::check()?;
     let ways = Ways::of_this_host(options.method)?;
     let outputs = Outputs::open(&options.outputs)?;
@@ -65,11 +67,11 @@ pub(crate) fn run(options: &ClearOptions, world: &World) -> Result<bool, Session
         let (plan, end) = (account.plan(&inspector), account.end(&inspector));
         sink.write_plan(plan, end, options.rows);
         sink.finish()?;
-        return Ok(true);
+        return Ok(Conclusion::Done);
     }
     let mut untouched = 0;
     if options.yes || ask(&account.plan(&inspector), options.rows) {
-        untouched = act(&mut account, &mut inspector, &options.selection, &mut sink, &world.clocks)?;
+        untouched = act(&mut account, &mut inspector, &options.selection, &mut sink, &world.clocks).await?;
     }
     sink.write(&Record::ClearEnd(Box::new(account.end(&inspector))));
     sink.finish()?;
@@ -77,9 +79,9 @@ pub(crate) fn run(options: &ClearOptions, world: &World) -> Result<bool, Session
         log::error!("{} could not be ended: {refusal}", plural(*count, "socket"));
     }
     if untouched > 0 {
-        return Err(SessionError::Interrupted(untouched));
+        return Err(CommandError::Interrupted(untouched));
     }
-    Ok(account.refusals().is_empty())
+    Ok(if account.refusals().is_empty() { Conclusion::Done } else { Conclusion::Refused })
 }
 
 fn is_on_terminal() -> bool {
@@ -99,19 +101,19 @@ fn ask(plan: &ClearPlan, rows: usize) -> bool {
 
 /// Ends the targets, namespace by namespace, and writes what became of each. A signal ends it when what has
 /// been done is written; returns how many targets have not been touched then.
-fn act(
+async fn act(
     account: &mut Account,
     inspector: &mut Inspector,
     selection: &Selection,
     sink: &mut Direct,
     clocks: &Clocks,
-) -> Result<u64, SessionError> {
+) -> Result<u64, CommandError> {
     let mut signals = Signals::start()?;
     let mut untouched = 0;
     for (netns, targets) in account.take_targets() {
         let (targets, tickets): (Vec<Target>, Vec<Ticket>) = targets.into_iter().unzip();
         for (targets, tickets) in targets.chunks(BATCH).zip(tickets.chunks(BATCH)) {
-            if untouched > 0 || signals.have_come() {
+            if untouched > 0 || signals.have_come().await {
                 untouched += targets.len() as u64;
                 continue;
             }
@@ -128,22 +130,16 @@ fn act(
 
 /// Signals that would end this process at once: between the end of a socket and the record of it, that would be
 /// too early.
-struct Signals {
-    runtime: Runtime,
-    stop: Stop,
-}
+struct Signals(Stop);
 
 impl Signals {
     /// From now on they are only noted.
-    fn start() -> Result<Self, SessionError> {
-        let system = |source| SessionError::System { what: "wait for signals", source };
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(system)?;
-        let stop = runtime.block_on(async { Stop::after(None, false) }).map_err(system)?;
-        Ok(Self { runtime, stop })
+    fn start() -> Result<Self, CommandError> {
+        let system = |source| CommandError::System { what: "wait for signals", source };
+        Stop::after(None, false).map(Self).map_err(system)
     }
 
-    fn have_come(&mut self) -> bool {
-        let Self { runtime, stop } = self;
-        runtime.block_on(async { tokio::time::timeout(Duration::ZERO, stop.wait()).await.is_ok() })
+    async fn have_come(&mut self) -> bool {
+        tokio::time::timeout(Duration::ZERO, self.0.wait()).await.is_ok()
     }
 }

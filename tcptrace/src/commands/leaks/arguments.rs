@@ -15,7 +15,7 @@ pub(crate) struct LeaksArguments {
     watching: Watching,
     /// Exit with 1 when a leak was found
     #[arg(long)]
-    pub exit_code: bool,
+    exit_code: bool,
     /// Sockets in CLOSE_WAIT that are followed at once; further ones are counted as evicted
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 1_000_000)]
     max_sockets: u32,
@@ -32,7 +32,7 @@ pub(crate) struct LeaksArguments {
 impl LeaksArguments {
     /// What the options mean.
     pub(crate) fn resolve(&self) -> Result<LiveOptions, String> {
-        let Self { watching, exit_code: _, max_sockets, running, exec, filters, owners } = self;
+        let Self { watching, exit_code, max_sockets, running, exec, filters, owners } = self;
         let outputs = running.outputs()?;
         let (filter, netns) = filters.resolve(StateSet::CLOSE_WAIT)?;
         // Two transitions of a connection are asked for instead of ten.
@@ -45,6 +45,7 @@ impl LeaksArguments {
             },
             netns,
             transitions: false,
+            exit_code: *exit_code,
             watch: Some(watching.options(owners.resolve(), *max_sockets)),
             exec: exec.resolve(),
             duration: running.duration,

@@ -3,3 +3,4 @@
 pub(crate) mod arguments;
 pub(crate) mod exec;
 pub(crate) mod exec_arguments;
+pub(crate) mod run;

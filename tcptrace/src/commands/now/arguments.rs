@@ -31,7 +31,7 @@ pub(crate) struct NowArguments {
     rows: usize,
     /// Exit with 1 when a leak was found
     #[arg(long)]
-    pub exit_code: bool,
+    exit_code: bool,
     /// How descriptor tables are read [default: iterator where the host has it]
     #[arg(long, value_enum)]
     holders: Option<HolderSource>,
@@ -46,7 +46,7 @@ pub(crate) struct NowArguments {
 impl NowArguments {
     /// What the options mean.
     pub(crate) fn resolve(&self) -> Result<NowOptions, String> {
-        let Self { older_than, state, by, rows, exit_code: _, holders, output, filters, owners } = self;
+        let Self { older_than, state, by, rows, exit_code, holders, output, filters, owners } = self;
         let states: StateSet = state.iter().copied().collect();
         let outputs = output.resolve()?;
         let (filter, netns) = filters.resolve(states)?;
@@ -58,6 +58,7 @@ impl NowArguments {
             older_than: *older_than,
             holders: *holders,
             by: *by,
+            exit_code: *exit_code,
             rows: if *rows == 0 { usize::MAX } else { *rows },
             outputs,
         })

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, future::pending, time::Duration};
 
 use super::grouping::GroupBy;
 use crate::commands::shared::{
-    error::SessionError,
+    error::{CommandError, Conclusion},
     records::{header, leak},
     tally::Tally,
 };
@@ -44,17 +44,19 @@ pub(crate) struct NowOptions {
     pub holders: Option<HolderSource>,
     /// What the text form puts together.
     pub by: Option<GroupBy>,
+    /// Whether a leak decides about the exit code.
+    pub exit_code: bool,
     /// Rows of a table in the text form, and groups.
     pub rows: usize,
     /// Where the records go, and in which form.
     pub outputs: OutputOptions,
 }
 
-/// Looks; returns whether a leak was found.
+/// Looks once.
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<bool, SessionError> {
+pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<Conclusion, CommandError> {
     privilege::check()?;
     let outputs = Outputs::open(&options.outputs)?;
     let started_ns = world.clocks.monotonic_ns();
@@ -95,11 +97,11 @@ pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<bool, Ses
     };
     let mut sinks = outputs
         .start(&header(world, look.source.name(), clock.at(started_ns)), Pace::Patient)
-        .map_err(|source| SessionError::System { what: "start a thread", source })?;
+        .map_err(|source| CommandError::System { what: "start a thread", source })?;
     let summary = sinks.write_snapshot(Snapshot { groups, scope, summary }, options.rows);
     // Until then signals do what they do by default.
     sinks.finish(Some(&summary), pending()).await?;
-    Ok(tally.reported() > 0)
+    Ok(Conclusion::of_search(tally.reported() > 0, options.exit_code))
 }
 
 fn is_wanted(options: &NowOptions, finding: &Finding) -> bool {

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 
-use super::run::{self, Form, ReportOptions};
+use super::run::{Form, ReportOptions};
 use crate::commands::shared::{
     filters::{Filters, OwnerFilters},
     values,
@@ -67,27 +67,8 @@ pub(crate) struct ReportArguments {
 }
 
 impl ReportArguments {
-    /// Makes the report. Prints what goes wrong; the exit code.
-    ///
-    /// # Errors
-    /// When the options make no sense.
-    pub(crate) fn run(&self) -> Result<u8, String> {
-        let made = run::run(&self.resolve()?);
-        Ok(made.map_or_else(
-            |error| {
-                let code = error.exit_code();
-                // `tcptrace report FILE | head` has got what it wanted.
-                if code != 0 {
-                    log::error!("{error}");
-                }
-                code
-            },
-            |()| 0,
-        ))
-    }
-
     /// What the options mean.
-    fn resolve(&self) -> Result<ReportOptions, String> {
+    pub(crate) fn resolve(&self) -> Result<ReportOptions, String> {
         let Self {
             files,
             output,

@@ -3,12 +3,15 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use jiff::tz::TimeZone;
-use thiserror::Error;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{commands::shared::signals::Stop, forms::reading::error::ReadError};
+use crate::commands::shared::{
+    error::{CommandError, Conclusion},
+    signals::Stop,
+};
 use crate::{
-    output::replace::{Destination, OutputError},
+    host::world::World,
+    output::replace::Destination,
     report::{
         aggregate::{Aggregator, Wanted},
         assemble, html,
@@ -58,51 +61,15 @@ pub(crate) struct ReportOptions {
     pub follow: bool,
 }
 
-/// A report could not be made.
-#[derive(Debug, Error)]
-pub(crate) enum ReportError {
-    /// A recording cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// What was asked for makes no sense for these recordings.
-    #[error("{0}")]
-    Asked(String),
-    /// The output cannot be used, or is incomplete.
-    #[error(transparent)]
-    Output(#[from] OutputError),
-    /// The system refused something that every report needs.
-    #[error("cannot {what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl ReportError {
-    /// The exit code that stands for it: a promise (README, "Exit codes").
-    pub(crate) fn exit_code(&self) -> u8 {
-        match self {
-            Self::Output(OutputError::ReaderGone) => 0,
-            Self::Read(_)
-            | Self::Asked(_)
-            | Self::Output(OutputError::Open { .. } | OutputError::Refused { .. }) => 2,
-            Self::System { .. } => 3,
-            Self::Output(OutputError::Failed { .. }) => 4,
-        }
-    }
-}
-
 /// Makes the report.
 ///
 /// # Errors
 /// When a recording cannot be read, or the report cannot be written.
-pub(crate) fn run(options: &ReportOptions) -> Result<(), ReportError> {
+pub(crate) async fn run(options: &ReportOptions, _world: &World) -> Result<Conclusion, CommandError> {
     if let Destination::File { path, .. } = &options.destination
         && input::is_read(&options.files, path)
     {
-        return Err(ReportError::Asked(format!(
+        return Err(CommandError::InvalidRequest(format!(
             "{} is one of the recordings: name another file with -o",
             path.display()
         )));
@@ -110,31 +77,46 @@ pub(crate) fn run(options: &ReportOptions) -> Result<(), ReportError> {
     options.destination.check()?;
     let wanted = Wanted { window: window(options)?, ..options.wanted.clone() };
     if options.form == Form::Perfetto {
-        return perfetto::write(&options.files, &wanted, &options.destination);
+        if options.is_of_stdin() {
+            return Err(CommandError::InvalidRequest(
+                "standard input can be read only once, and a trace takes two looks: write it to a file first"
+                    .to_owned(),
+            ));
+        }
+        perfetto::write(&options.files, &wanted, &options.destination)?;
+        return Ok(Conclusion::Done);
     }
     let input = Recordings::open(&options.files, options.follow)?;
     let mut making = Making::new(options, wanted, input)?;
     if options.follow {
-        let system = |source| ReportError::System { what: "start", source };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system)?;
-        return runtime.block_on(making.follow());
+        making.follow().await?;
+    } else {
+        while making.take(BATCH) {}
+        making.show(false)?;
     }
-    while making.take(BATCH) {}
-    making.show(false)
+    Ok(Conclusion::Done)
 }
 
-fn window(options: &ReportOptions) -> Result<crate::report::sums::Window, ReportError> {
+impl ReportOptions {
+    /// Whether standard input is one of the recordings.
+    fn is_of_stdin(&self) -> bool {
+        self.files.iter().any(|file| file.as_os_str() == "-")
+    }
+}
+
+fn window(options: &ReportOptions) -> Result<crate::report::sums::Window, CommandError> {
     let ReportOptions { files, from, to, .. } = options;
     let needs_extent = [from, to].into_iter().flatten().any(Moment::needs_extent);
-    if needs_extent && files.iter().any(|file| file.as_os_str() == "-") {
-        return Err(ReportError::Asked(
+    if needs_extent && options.is_of_stdin() {
+        return Err(CommandError::InvalidRequest(
             "standard input can be read only once: give --from and --to with date, time and offset, like \
              2026-11-24T14:05:00Z"
                 .to_owned(),
         ));
     }
     let extent = if needs_extent { input::extent(files)? } else { None };
-    window::window(from.as_ref(), to.as_ref(), extent, &TimeZone::system()).map_err(ReportError::Asked)
+    window::window(from.as_ref(), to.as_ref(), extent, &TimeZone::system())
+        .map_err(CommandError::InvalidRequest)
 }
 
 /// A report while it is made.
@@ -145,8 +127,8 @@ struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
-    fn new(options: &'a ReportOptions, wanted: Wanted, input: Recordings) -> Result<Self, ReportError> {
-        let mut aggregator = Aggregator::new(wanted).map_err(|error| ReportError::System {
+    fn new(options: &'a ReportOptions, wanted: Wanted, input: Recordings) -> Result<Self, CommandError> {
+        let mut aggregator = Aggregator::new(wanted).map_err(|error| CommandError::System {
             what: "make a histogram",
             source: io::Error::other(error),
         })?;
@@ -165,7 +147,7 @@ impl<'a> Making<'a> {
         true
     }
 
-    fn show(&self, is_again: bool) -> Result<(), ReportError> {
+    fn show(&self, is_again: bool) -> Result<(), CommandError> {
         let ReportOptions { form, destination, top, .. } = self.options;
         let report = assemble::report(&self.aggregator, &self.input.states(), *top);
         destination.write(|out| match form {
@@ -182,8 +164,8 @@ impl<'a> Making<'a> {
     }
 
     /// Shows the report whenever the files have grown, until it is stopped.
-    async fn follow(&mut self) -> Result<(), ReportError> {
-        let system = |source| ReportError::System { what: "wait for signals", source };
+    async fn follow(&mut self) -> Result<(), CommandError> {
+        let system = |source| CommandError::System { what: "wait for signals", source };
         let mut stop = Stop::after(None, false).map_err(system)?;
         let mut ticks = interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,4 +1,4 @@
-//! Why a command ended early, and the exit code that stands for it.
+//! How a command ended, and the exit code that stands for it.
 
 use crate::{
     commands::clear::ways::Unable,
@@ -8,14 +8,39 @@ use crate::{
     kernel::LoadError,
     model::units::plural,
     netlink as sock_diag,
-    output::{WriteError, file::OpenError},
+    output::{WriteError, file::OpenError, replace::OutputError},
+    report::perfetto::TraceError,
 };
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// A session could not run, or not to its end.
+/// How a command ended that ran to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conclusion {
+    /// It did what it was asked to do.
+    Done,
+    /// It found what `--exit-code` asks about.
+    Found,
+    /// It could not end every socket that it was to end.
+    Refused,
+}
+
+impl Conclusion {
+    /// Found, if something was found and the exit code is to say so.
+    pub(crate) fn of_search(is_found: bool, exit_code: bool) -> Self {
+        if is_found && exit_code { Self::Found } else { Self::Done }
+    }
+}
+
+/// A command could not run, or not to its end.
 #[derive(Debug, Error)]
-pub(crate) enum SessionError {
+pub(crate) enum CommandError {
+    /// What was typed makes no sense, or asks for help or the version.
+    #[error(transparent)]
+    CommandLine(clap::Error),
+    /// What was asked for makes no sense for these recordings.
+    #[error("{0}")]
+    InvalidRequest(String),
     /// This process may not do what is needed.
     #[error(transparent)]
     NotPrivileged(#[from] NotPrivileged),
@@ -28,7 +53,10 @@ pub(crate) enum SessionError {
     /// A record could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// The system refused something that every session needs.
+    /// A report could not be written.
+    #[error(transparent)]
+    WriteReport(#[from] OutputError),
+    /// The system refused something that every command needs.
     #[error("cannot {what}: {source}")]
     System {
         /// What was tried.
@@ -76,17 +104,52 @@ pub(crate) enum SessionError {
     },
 }
 
-impl SessionError {
-    /// The exit code that stands for it: a promise (README, "Exit codes").
-    pub(crate) fn exit_code(&self) -> u8 {
-        match self {
-            Self::Open(_) | Self::Read(_) | Self::NoHeader { .. } | Self::OwnInput { .. } => 2,
-            Self::NotPrivileged(_)
-            | Self::Load(_)
-            | Self::Unable(_)
-            | Self::System { .. }
-            | Self::SockDiag(_) => 3,
-            Self::Write(_) | Self::Worker(_) | Self::Interrupted(_) | Self::Missing { .. } => 4,
+impl From<TraceError> for CommandError {
+    fn from(error: TraceError) -> Self {
+        match error {
+            TraceError::Read(error) => error.into(),
+            TraceError::Write(error) => error.into(),
         }
+    }
+}
+
+impl CommandError {
+    /// Tells the operator, once. Help and the version go to standard output, everything else to standard error; a
+    /// reader that has gone (`tcptrace trace | head`) has got what it wanted.
+    pub(crate) fn report(&self) {
+        match self {
+            Self::CommandLine(error) => {
+                let _ = error.print();
+            }
+            Self::Write(WriteError::ReaderGone) | Self::WriteReport(OutputError::ReaderGone) => {}
+            error => log::error!("{error}"),
+        }
+    }
+}
+
+/// The exit code that stands for the end of a command: a promise (README, "Exit codes").
+#[must_use]
+pub(crate) fn exit_code(ended: &Result<Conclusion, CommandError>) -> u8 {
+    use CommandError as E;
+    match ended {
+        Ok(Conclusion::Done) => 0,
+        Ok(Conclusion::Found) => 1,
+        Ok(Conclusion::Refused) => 3,
+        Err(error) => match error {
+            E::Write(WriteError::ReaderGone) | E::WriteReport(OutputError::ReaderGone) => 0,
+            E::CommandLine(error) => u8::from(error.use_stderr()) * 2,
+            E::InvalidRequest(_)
+            | E::Open(_)
+            | E::Read(_)
+            | E::NoHeader { .. }
+            | E::OwnInput { .. }
+            | E::WriteReport(OutputError::Open { .. } | OutputError::Refused { .. }) => 2,
+            E::NotPrivileged(_) | E::Load(_) | E::Unable(_) | E::System { .. } | E::SockDiag(_) => 3,
+            E::Write(_)
+            | E::WriteReport(OutputError::Failed { .. })
+            | E::Worker(_)
+            | E::Interrupted(_)
+            | E::Missing { .. } => 4,
+        },
     }
 }

@@ -6,7 +6,7 @@ use std::{future::pending, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
-    error::SessionError,
+    error::{CommandError, Conclusion},
     records::header,
     signals::{Stop, Wish},
     status::StatusLine,
@@ -51,19 +51,21 @@ pub(crate) struct LiveOptions {
     pub watch: Option<WatchOptions>,
     /// The command that is run for each leak.
     pub exec: Option<ExecOptions>,
+    /// Whether a leak decides about the exit code.
+    pub exit_code: bool,
     /// Ends by itself after this time.
     pub duration: Option<Duration>,
     /// Where the records go, and in which form.
     pub outputs: OutputOptions,
 }
 
-/// Runs until it is stopped; returns whether a leak was found.
+/// Runs until it is stopped.
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<bool, SessionError> {
+pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusion, CommandError> {
     privilege::check()?;
-    let system = |what| move |source| SessionError::System { what, source };
+    let system = |what| move |source| CommandError::System { what, source };
     let outputs = Outputs::open(&options.outputs)?;
     let mut stop = Stop::after(options.duration, outputs.has_files()).map_err(system("wait for signals"))?;
     let started_ns = world.clocks.monotonic_ns();
@@ -205,8 +207,8 @@ impl Session<'_> {
         });
     }
 
-    /// Takes what is left, sums up, and returns whether a leak was found.
-    async fn finish(mut self, pump: &mut Pump, stop: &mut Stop) -> Result<bool, SessionError> {
+    /// Takes what is left, and sums up.
+    async fn finish(mut self, pump: &mut Pump, stop: &mut Stop) -> Result<Conclusion, CommandError> {
         let clocks = &self.world.clocks;
         let ended_ns = clocks.monotonic_ns();
         while self.take_records(pump)? && clocks.monotonic_ns() < ended_ns + LAST_LOOK_NS {}
@@ -241,6 +243,6 @@ impl Session<'_> {
         if let Some(exec) = self.exec.take() {
             exec.finish();
         }
-        Ok(found)
+        Ok(Conclusion::of_search(found, self.options.exit_code))
     }
 }

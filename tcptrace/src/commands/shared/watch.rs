@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::sockets::{CloseWaitTable, Left, Settled};
 use super::{
-    error::SessionError, growth::descriptors_run_out_in_ns, records::leak, tally::Tally,
+    error::CommandError, growth::descriptors_run_out_in_ns, records::leak, tally::Tally,
     transition_stream::Pump,
 };
 use crate::{
@@ -106,10 +106,10 @@ impl Watch {
         netns: Vec<u32>,
         pump: &mut Pump,
         world: &World,
-    ) -> Result<Self, SessionError> {
+    ) -> Result<Self, CommandError> {
         let tables = Tables::new(None)?;
         let mut worker = Worker::start(world.clone(), tables, options.active_window_ms(), pump.take_calls())
-            .map_err(|source| SessionError::System { what: "start a thread", source })?;
+            .map_err(|source| CommandError::System { what: "start a thread", source })?;
         worker.ask_for_seeds();
         let threshold_ns = u64::try_from(options.older_than.as_nanos()).unwrap_or(u64::MAX);
         let table = CloseWaitTable::new(pump.identity(), threshold_ns, options.max_sockets);
@@ -246,7 +246,7 @@ impl Watch {
     ///
     /// # Errors
     /// When that thread has ended.
-    pub(crate) async fn finish_looking(&mut self, clock: WallClock) -> Result<Vec<Record>, SessionError> {
+    pub(crate) async fn finish_looking(&mut self, clock: WallClock) -> Result<Vec<Record>, CommandError> {
         let mut records = Vec::new();
         while self.worker.is_busy() {
             let answer = self.worker.answer().await?;
@@ -264,7 +264,7 @@ impl Watch {
         &mut self,
         summary: &mut Summary,
         ended_ns: u64,
-    ) -> Result<bool, SessionError> {
+    ) -> Result<bool, CommandError> {
         self.worker.ask_for_descriptor_use(self.tally.pids());
         let uses = match self.worker.answer().await? {
             Answer::DescriptorUse(uses) => uses,

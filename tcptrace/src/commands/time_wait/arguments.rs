@@ -29,7 +29,7 @@ pub(crate) struct TimeWaitArguments {
     interval: Option<Duration>,
     /// Exit with 1 when a destination reaches --ports-used
     #[arg(long)]
-    pub exit_code: bool,
+    exit_code: bool,
     /// Share of the local ports to one destination, with --exit-code
     #[arg(long, value_name = "PERCENT", value_parser = values::percent, default_value = "80%")]
     ports_used: u64,
@@ -49,18 +49,8 @@ pub(crate) struct TimeWaitArguments {
 impl TimeWaitArguments {
     /// What the options mean.
     pub(crate) fn resolve(&self) -> Result<TimeWaitOptions, String> {
-        let Self {
-            watch,
-            duration,
-            interval,
-            exit_code: _,
-            ports_used,
-            rows,
-            output,
-            filters,
-            owners,
-            kernel,
-        } = self;
+        let Self { watch, duration, interval, exit_code, ports_used, rows, output, filters, owners, kernel } =
+            self;
         let is_live = *watch || duration.is_some();
         if interval.is_some() && !is_live {
             return Err("--interval is the time between two looks: add --watch or --duration".to_owned());
@@ -78,6 +68,7 @@ impl TimeWaitArguments {
             netns,
             owners: owners.resolve(),
             live,
+            exit_code: *exit_code,
             ports_used_percent: *ports_used,
             rows: if *rows == 0 { usize::MAX } else { *rows },
             outputs,

@@ -11,7 +11,7 @@ use super::{
 };
 use super::{closers::Closers, closings::Closings};
 use crate::commands::shared::{
-    error::SessionError,
+    error::{CommandError, Conclusion},
     records::header,
     signals::{Stop, Wish},
     status::StatusLine,
@@ -38,17 +38,17 @@ const MOST_CLOSINGS: usize = 1_000_000;
 /// Of the time between two looks, looking takes a tenth at most.
 const REST: u64 = 9;
 
-/// Traces and looks until it is stopped; returns whether a destination has reached the share of its ports.
+/// Traces and looks until it is stopped.
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub(crate) async fn run_live(
+pub(crate) async fn run(
     options: &TimeWaitOptions,
     live: &LiveLooks,
     world: &World,
-) -> Result<bool, SessionError> {
+) -> Result<Conclusion, CommandError> {
     privilege::check()?;
-    let system = |what| move |source| SessionError::System { what, source };
+    let system = |what| move |source| CommandError::System { what, source };
     let mut stop = Stop::after(live.duration, false).map_err(system("wait for signals"))?;
     let outputs = Outputs::open(&options.outputs)?;
     let clocks = &world.clocks;
@@ -105,7 +105,7 @@ pub(crate) async fn run_live(
     let lasted = started_ns..clocks.monotonic_ns();
     sink.write(&summary(totals, session.crowded_out, lasted, clocks.wall()));
     sink.finish()?;
-    Ok(session.is_found)
+    Ok(session.conclusion())
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
@@ -116,7 +116,7 @@ fn look(
     session: &mut Session<'_>,
     traced: &mut Traced<'_>,
     world: &World,
-) -> Result<TimeWaitLook, SessionError> {
+) -> Result<TimeWaitLook, CommandError> {
     let (began_ns, clock) = (world.clocks.monotonic_ns(), world.clocks.wall());
     let look = session.look(Some(&traced.closings))?;
     let rates = Rates::of(&mut traced.closings, &look, began_ns);

@@ -9,8 +9,11 @@ use super::{
     assemble::{Knowledge, Rates},
     look::{Look, Wanted, look},
 };
-use super::{candidates, closers::Closers, closings::Closings};
-use crate::commands::shared::{error::SessionError, records::header};
+use super::{candidates, closers::Closers, closings::Closings, live};
+use crate::commands::shared::{
+    error::{CommandError, Conclusion},
+    records::header,
+};
 use crate::{
     host::{clock::WallClock, privilege, sysctl_files, world::World},
     kernel::TracerOptions,
@@ -50,6 +53,8 @@ pub(crate) struct TimeWaitOptions {
     pub owners: OwnerFilter,
     /// How closings are traced; `None` looks once.
     pub live: Option<LiveLooks>,
+    /// Whether a destination that is found decides about the exit code.
+    pub exit_code: bool,
     /// A destination counts as found from this share of its ports on, in percent.
     pub ports_used_percent: u64,
     /// Rows of a table in the text form.
@@ -69,11 +74,18 @@ pub(crate) struct LiveLooks {
     pub duration: Option<Duration>,
 }
 
-/// Looks once; returns whether a destination has reached the share of its ports.
+/// Looks once, or until it is stopped.
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub(crate) fn run_once(options: &TimeWaitOptions, world: &World) -> Result<bool, SessionError> {
+pub(crate) async fn run(options: &TimeWaitOptions, world: &World) -> Result<Conclusion, CommandError> {
+    match &options.live {
+        Some(looks) => live::run(options, looks, world).await,
+        None => run_once(options, world),
+    }
+}
+
+fn run_once(options: &TimeWaitOptions, world: &World) -> Result<Conclusion, CommandError> {
     privilege::warn_of_losses();
     let outputs = Outputs::open(&options.outputs)?;
     let (started_ns, clock) = (world.clocks.monotonic_ns(), world.clocks.wall());
@@ -89,7 +101,7 @@ pub(crate) fn run_once(options: &TimeWaitOptions, world: &World) -> Result<bool,
     let ended_ns = world.clocks.monotonic_ns();
     sink.write(&summary(totals, session.crowded_out, started_ns..ended_ns, clock));
     sink.finish()?;
-    Ok(session.is_found)
+    Ok(session.conclusion())
 }
 
 /// The end of a session. Destinations that there was no room for are evicted too.
@@ -112,7 +124,7 @@ pub(crate) struct Session<'a> {
     kernel: Option<KernelVersion>,
     /// What each namespace had counted, and when.
     earlier: FxHashMap<u32, (u64, TcpCounters)>,
-    pub(crate) is_found: bool,
+    is_found: bool,
     pub(crate) crowded_out: u64,
 }
 
@@ -129,9 +141,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    pub(crate) fn look(&self, closings: Option<&Closings>) -> Result<Look, SessionError> {
+    pub(crate) fn look(&self, closings: Option<&Closings>) -> Result<Look, CommandError> {
         let wanted = Wanted { filter: &self.options.filter, netns: &self.options.netns };
         Ok(look(self.world, wanted, closings)?)
+    }
+
+    /// Whether a destination has reached the share of its ports, if that matters.
+    pub(crate) fn conclusion(&self) -> Conclusion {
+        Conclusion::of_search(self.is_found, self.options.exit_code)
     }
 
     /// Who has connections open to where most minisockets are, or listens there.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::replay::ReplayOptions;
+use super::{replay::ReplayOptions, run::TraceOptions};
 use crate::commands::shared::{
     filters::Filters,
     live_arguments::{Running, Watching},
@@ -27,7 +27,7 @@ pub(crate) struct TraceArguments {
     /// Print a session that was kept (.tct or JSON Lines, compressed or not; `-` is standard input) as if it were
     /// live; needs no root
     #[arg(long, value_name = "FILE", conflicts_with_all = LIVE_ONLY)]
-    pub replay: Option<PathBuf>,
+    replay: Option<PathBuf>,
     /// Only transitions out of or into this state; repeatable
     #[arg(long, value_name = "STATE")]
     state: Vec<State>,
@@ -52,14 +52,21 @@ impl TraceArguments {
     }
 
     /// What the options of a replay mean.
-    pub(crate) fn resolve_replay(&self, file: &Path) -> Result<ReplayOptions, String> {
+    fn resolve_replay(&self, file: &Path) -> Result<ReplayOptions, String> {
         let outputs = self.running.outputs()?;
         let (filter, netns) = self.filters.resolve(self.states())?;
         Ok(ReplayOptions { file: file.to_owned(), filter, netns, outputs })
     }
 
     /// What the options mean.
-    pub(crate) fn resolve(&self) -> Result<LiveOptions, String> {
+    pub(crate) fn resolve(&self) -> Result<TraceOptions, String> {
+        match &self.replay {
+            Some(file) => self.resolve_replay(file).map(TraceOptions::Replay),
+            None => self.resolve_live().map(TraceOptions::Live),
+        }
+    }
+
+    fn resolve_live(&self) -> Result<LiveOptions, String> {
         let Self { replay: _, state: _, owners, watching, max_sockets, running, filters } = self;
         let outputs = running.outputs()?;
         let states = self.states();
@@ -77,6 +84,7 @@ impl TraceArguments {
             tracer: running.kernel.tracer(filter, true, calls, 16 << 20, *max_sockets, &outputs),
             netns,
             transitions: true,
+            exit_code: false,
             watch: owners.then(|| watching.options(OwnerFilter::default(), *max_sockets)),
             exec: None,
             duration: running.duration,

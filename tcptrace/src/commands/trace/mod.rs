@@ -2,3 +2,4 @@
 
 pub(crate) mod arguments;
 pub(crate) mod replay;
+pub(crate) mod run;

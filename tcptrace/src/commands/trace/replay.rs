@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::commands::shared::error::SessionError;
+use crate::commands::shared::error::{CommandError, Conclusion};
 use crate::{
     forms::reading::Reader,
     model::{
@@ -43,17 +43,17 @@ pub(crate) struct ReplayOptions {
 ///
 /// # Errors
 /// When the session cannot be read, some of it is missing, or the output could not be written.
-pub(crate) async fn run(options: &ReplayOptions) -> Result<(), SessionError> {
+pub(crate) async fn run(options: &ReplayOptions) -> Result<Conclusion, CommandError> {
     let mut reader = Reader::open(&options.file)?;
     let header = match reader.next()? {
         Some(Record::Header(header)) => header,
-        Some(_) => return Err(SessionError::NoHeader { path: options.file.clone() }),
+        Some(_) => return Err(CommandError::NoHeader { path: options.file.clone() }),
         None => return Err(missing(&options.file, &reader)),
     };
     refuse_own_input(options)?;
     let mut sinks = Outputs::open(&options.outputs)?
         .start(&header, Pace::Patient)
-        .map_err(|source| SessionError::System { what: "start a thread", source })?;
+        .map_err(|source| CommandError::System { what: "start a thread", source })?;
     let mut count: u64 = 0;
     while let Some(record) = reader.next()? {
         if !options.wants(&record) {
@@ -68,22 +68,22 @@ pub(crate) async fn run(options: &ReplayOptions) -> Result<(), SessionError> {
     sinks.flush(|| reader.losses().totals)?;
     // Until then signals do what they do by default.
     sinks.finish(None, pending()).await?;
-    if reader.losses().is_whole() { Ok(()) } else { Err(missing(&options.file, &reader)) }
+    if reader.losses().is_whole() { Ok(Conclusion::Done) } else { Err(missing(&options.file, &reader)) }
 }
 
-fn missing(path: &Path, reader: &Reader) -> SessionError {
-    SessionError::Missing { path: path.to_owned(), losses: Box::new(*reader.losses()) }
+fn missing(path: &Path, reader: &Reader) -> CommandError {
+    CommandError::Missing { path: path.to_owned(), losses: Box::new(*reader.losses()) }
 }
 
 /// Opening an output may empty it.
-fn refuse_own_input(options: &ReplayOptions) -> Result<(), SessionError> {
+fn refuse_own_input(options: &ReplayOptions) -> Result<(), CommandError> {
     let identity = |path: &PathBuf| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
     let Some(input) = identity(&options.file) else { return Ok(()) };
     for output in &options.outputs.outputs {
         if let Destination::File(path) = &output.destination
             && identity(path) == Some(input)
         {
-            return Err(SessionError::OwnInput { path: path.clone() });
+            return Err(CommandError::OwnInput { path: path.clone() });
         }
     }
     Ok(())

@@ -29,26 +29,30 @@ use crate::model::{
     units::Socketed,
     verdict::Verdict,
 };
-use crate::{commands::report::run::ReportError, output::replace::Destination};
+use crate::{
+    forms::reading::error::ReadError,
+    output::replace::{Destination, OutputError},
+};
 
 /// The pids of each host get a range of their own. Larger than `PID_MAX_LIMIT` (4,194,304).
 const PIDS_OF_HOST: u64 = 10_000_000;
 
-/// Writes the trace.
+/// A trace could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TraceError {
+    /// A recording cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The output cannot be used, or is incomplete.
+    #[error(transparent)]
+    Write(#[from] OutputError),
+}
+
+/// Writes the trace of files, which are read twice.
 ///
 /// # Errors
 /// When a recording cannot be read, or the trace cannot be written.
-pub(crate) fn write(
-    files: &[PathBuf],
-    wanted: &Wanted,
-    destination: &Destination,
-) -> Result<(), ReportError> {
-    if files.iter().any(|file| file.as_os_str() == "-") {
-        return Err(ReportError::Asked(
-            "standard input can be read only once, and a trace takes two looks: write it to a file first"
-                .to_owned(),
-        ));
-    }
+pub(crate) fn write(files: &[PathBuf], wanted: &Wanted, destination: &Destination) -> Result<(), TraceError> {
     let holders = SocketHolders::read(&mut Recordings::open(files, false)?, wanted);
     let mut input = Recordings::open(files, false)?;
     let skipped = &mut 0;

@@ -1,0 +1,17 @@
+//! `tcptrace leaks`: the live session that reports stuck sockets and how they end.
+
+use crate::{
+    commands::shared::{
+        error::{CommandError, Conclusion},
+        live::{self, LiveOptions},
+    },
+    host::world::World,
+};
+
+/// Watches until it is stopped.
+///
+/// # Errors
+/// When the host cannot do it, or the output could not be written.
+pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusion, CommandError> {
+    live::run(options, world).await
+}
