@@ -5,6 +5,8 @@ pub(crate) mod encoder;
 pub(crate) mod format;
 pub(crate) mod jsonl;
 pub(crate) mod palette;
+#[cfg(test)]
+mod pinned;
 pub(crate) mod reading;
 pub(crate) mod tct;
 pub(crate) mod text;

@@ -41,38 +41,6 @@ pub struct Finding {
     pub listed_as: Option<ListedAs>,
 }
 
-#[cfg(test)]
-impl Finding {
-    /// A socket that a process holds.
-    pub fn example(state: State, since: Since, looked_at_ns: u64) -> Self {
-        let owner = Owner {
-            process: std::sync::Arc::new(crate::model::process::ProcessIdentity::from_name(71, "shop")),
-            fds: vec![17],
-            inherited: None,
-            evidence: super::owner::Evidence::FdTable,
-        };
-        let endpoints = crate::model::endpoints::Endpoints {
-            local: ([10, 0, 0, 1], 8080).into(),
-            remote: ([192, 0, 2, 1], 40_001).into(),
-        };
-        Self {
-            key: SocketKey(9),
-            socket: Socket { cookie: Some(9), netns: Some(5), endpoints },
-            state,
-            since,
-            looked_at_ns,
-            is_stuck: true,
-            recv_q: Some(0),
-            send_q: Some(0),
-            verdict: (state == State::CloseWait).then_some(Verdict::EofRead),
-            owners: vec![owner],
-            opened_by: None,
-            eof_read_by: None,
-            listed_as: Some(ListedAs { flavour: TcpFlavour::Tcp, interface: 0 }),
-        }
-    }
-}
-
 /// What it takes, beside cookie and addresses, to ask the kernel for a socket again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListedAs {

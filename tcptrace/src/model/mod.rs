@@ -6,6 +6,8 @@ pub(crate) mod close_wait;
 pub(crate) mod connection_filter;
 pub(crate) mod endpoints;
 pub(crate) mod escape;
+#[cfg(test)]
+pub(crate) mod examples;
 pub(crate) mod finding;
 pub(crate) mod holders;
 pub(crate) mod host_identity;

@@ -45,7 +45,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::{
-        model::{close_wait::Since, socket::TcpFlavour, verdict::Verdict},
+        model::{close_wait::Since, examples, socket::TcpFlavour, verdict::Verdict},
         netlink::ActivityTimes,
     };
 
@@ -54,7 +54,7 @@ pub(crate) mod tests {
 
     /// A socket that a process holds, which has been silent for some nanoseconds.
     pub(crate) fn finding(state: State, silent_ns: u64) -> Finding {
-        Finding::example(state, Since::within(None, LISTED_NS - silent_ns), LISTED_NS)
+        examples::finding(state, Since::within(None, LISTED_NS - silent_ns), LISTED_NS)
     }
 
     /// What the kernel says of it 30 s later.

@@ -307,7 +307,7 @@ fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, sample_times: &Sampl
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use crate::model::{owner::Evidence, state::State};
+    use crate::model::{examples, owner::Evidence, state::State};
 
     fn since() -> Since {
         Since::within(None, 0)
@@ -321,7 +321,10 @@ mod tests {
             inherited: None,
             evidence: Evidence::FdTable,
         };
-        Finding { owners: pids.iter().map(owner).collect(), ..Finding::example(State::CloseWait, since(), 0) }
+        Finding {
+            owners: pids.iter().map(owner).collect(),
+            ..examples::finding(State::CloseWait, since(), 0)
+        }
     }
 
     fn pids(tally: &Tally) -> Vec<u32> {
