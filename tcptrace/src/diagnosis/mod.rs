@@ -1,4 +1,4 @@
-//! Pure rules from facts to a verdict, a reason, an advice. No I/O, no clock.
+//! Pure rules: facts in, verdicts and advice out. No I/O, no clock.
 
 pub(crate) mod time_wait;
 pub(crate) mod verdict;

@@ -1,10 +1,10 @@
-//! Reads which machine this is, which kernel runs, and which boot.
+//! Reads the identity of this machine: host name, kernel, boot.
 
 use std::{fs, path::Path};
 
 use crate::model::{host_identity::HostIdentity, kernel_version::KernelVersion};
 
-/// Asks the kernel; `proc_root` is /proc except in tests.
+/// Reads the host name, the kernel release and the boot id.
 pub(crate) fn read(proc_root: &Path) -> HostIdentity {
     let uname = rustix::system::uname();
     HostIdentity {
@@ -16,7 +16,7 @@ pub(crate) fn read(proc_root: &Path) -> HostIdentity {
     }
 }
 
-/// The version of the running kernel; `None` when its release does not begin with two numbers.
+/// The version of the running kernel; `None` if its release does not begin with two numbers.
 pub(crate) fn kernel_version() -> Option<KernelVersion> {
     KernelVersion::of(&rustix::system::uname().release().to_string_lossy())
 }

@@ -1,5 +1,4 @@
-//! Facts about the machine the tool runs on: who we are, what it is called, how its clocks relate, how its
-//! network is set. Collected first; nothing here decides what follows from them.
+//! Facts about this machine: identity, clocks, privileges, network settings. Draws no conclusions from them.
 
 pub(crate) mod clock;
 pub(crate) mod identity;

@@ -1,10 +1,9 @@
-//! Every network namespace of the host, found through its processes and through bind mounts.
+//! Finds every network namespace of the host, through processes and bind mounts.
 //!
-//! Opens namespaces, enters one only with a thread of its own that ends there, and never prints.
+//! Opens namespaces. Enters one only on a dedicated thread that ends there. Never prints.
 //!
-//! Blind to namespaces that neither a process's main thread nor a bind mount shows: those of single
-//! threads, and those kept alive by an open descriptor or a leaked socket alone. The task_file iterator
-//! sees the sockets in them.
+//! Cannot see namespaces that neither a process's main thread nor a bind mount shows: those of single threads, and those
+//! kept alive only by an open descriptor or a leaked socket. The task_file iterator sees the sockets in them.
 
 use std::{
     fs::{self, File},
@@ -28,43 +27,42 @@ use rustix::{
 /// How a namespace was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NamespaceOrigin {
-    /// It is the namespace of this process.
+    /// The namespace of this process.
     Own,
-    /// It is the namespace of the process with this pid.
+    /// The namespace of the process with this pid.
     Process(u32),
-    /// It is mounted on this file, as `ip netns add` does it.
+    /// Mounted on this file, as by `ip netns add`.
     BindMount(PathBuf),
 }
 
-/// A network namespace, kept alive as long as this value is.
+/// A network namespace, which this value keeps alive.
 #[derive(Debug)]
 pub(crate) struct NetNamespace {
-    /// Its inode number: the `netns` of the records.
+    /// The inode number, which is the `netns` of records.
     pub inode: u32,
-    /// How it was found.
     pub found_as: NamespaceOrigin,
     path: PathBuf,
     file: File,
 }
 
-/// What [`discover`] found.
+/// The result of [`discover`].
 #[derive(Debug)]
 pub(crate) struct Discovery {
-    /// Each namespace once: this process's own first, then in the order of finding.
+    /// Each namespace once: this process's own first, then in the order found.
     pub namespaces: Vec<NetNamespace>,
-    /// Processes and bind mounts whose namespace could not be read, for lack of rights. Processes that
-    /// ended meanwhile are not counted.
+    /// Processes and bind mounts whose namespace could not be read, for lack of rights. Processes that ended meanwhile do
+    /// not count.
     pub unreadable: usize,
-    /// Processes that were looked at.
+    /// Processes examined.
     pub processes: usize,
 }
 
-/// Finds the network namespaces of the processes in `proc_root` (`/proc`) and of the files in
-/// `bind_mounts` (`/run/netns`, which need not exist).
+/// Finds the network namespaces of the processes in `proc_root` (`/proc`) and of the files in `bind_mounts` (`/run/netns`,
+/// which need not exist).
 #[must_use]
 pub(crate) fn discover(proc_root: &Path, bind_mounts: &Path) -> Discovery {
     let mut search = Search::default();
-    // Of the calling thread: that is where `SockDiag::open_here` works.
+    // The calling thread's, which is the one that `SockDiag::open_here` uses.
     search.consider(&proc_root.join("thread-self/ns/net"), NamespaceOrigin::Own);
     search.processes(proc_root);
     search.bind_mounts(bind_mounts);
@@ -75,7 +73,7 @@ pub(crate) fn discover(proc_root: &Path, bind_mounts: &Path) -> Discovery {
 #[derive(Default)]
 struct Search {
     seen: FxHashSet<u64>,
-    /// The device that all namespace files are on (nsfs has one instance).
+    /// The device of all namespace files (nsfs has one instance).
     device: Option<u64>,
     namespaces: Vec<NetNamespace>,
     unreadable: usize,
@@ -83,7 +81,7 @@ struct Search {
 }
 
 impl Search {
-    /// One stat per process; only namespaces not seen before are opened.
+    /// Costs one stat per process; opens only new namespaces.
     fn processes(&mut self, proc_root: &Path) {
         let Ok(directory) = File::open(proc_root) else {
             self.unreadable += 1;
@@ -118,7 +116,7 @@ impl Search {
         };
         for entry in entries.flatten() {
             let path = entry.path();
-            // A file left behind by a namespace that was unmounted is on another file system.
+            // A file left over from an unmounted namespace is on another file system.
             match rustix::fs::stat(&path) {
                 Ok(stat) if self.device.is_some_and(|device| device != stat.st_dev) => {}
                 Ok(_) => self.consider(&path, NamespaceOrigin::BindMount(path.clone())),
@@ -133,7 +131,7 @@ impl Search {
             Ok(file) => File::from(file),
             Err(errno) => return self.count(errno),
         };
-        // Of the opened file: the process may have moved since the first look.
+        // Of the opened file: the process may have changed its namespace since the stat.
         let Ok(metadata) = file.metadata() else {
             self.unreadable += 1;
             return;
@@ -149,8 +147,8 @@ impl Search {
         }
     }
 
-    /// A process that ended meanwhile, a zombie (which has no namespace any more) and a system without
-    /// `thread-self` say ENOENT or ESRCH.
+    /// Counts an error, except ENOENT and ESRCH: a process that ended, a zombie (without a namespace), or a system without
+    /// `thread-self`.
     fn count(&mut self, errno: Errno) {
         if !matches!(errno, Errno::NOENT | Errno::SRCH) {
             self.unreadable += 1;
@@ -166,7 +164,7 @@ fn inode(stat: &Stat) -> u64 {
 }
 
 impl NetNamespace {
-    /// Opens a namespace again where it was found before. `None` when it is not to be found there any more.
+    /// Opens a namespace again through a known path; `None` if another one is there now.
     #[must_use]
     pub(crate) fn open(path: &Path, inode: u32) -> Option<Self> {
         let mut search = Search::default();
@@ -174,22 +172,21 @@ impl NetNamespace {
         search.namespaces.pop().filter(|namespace| namespace.inode == inode)
     }
 
-    /// The file that was opened for it.
+    /// The path through which it was opened.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How many TCP sockets the namespace has, from the `sockstat` files of the process that it was
-    /// found through (or, for a bind mount, of a thread that enters it), so that empty namespaces need no
-    /// dump. `None` when it is not known: the process has ended, or the namespace cannot be entered.
+    /// The number of TCP sockets in the namespace, so that empty namespaces need no dump. Read from the `sockstat` files of
+    /// the process that led to it or, for a bind mount, of a thread that enters it. `None` if unknown: the process has
+    /// ended, or the namespace cannot be entered.
     ///
-    /// Counted are all sockets in the kernel's hash tables, of both families: listeners, CLOSE_WAIT
-    /// sockets whether accepted or not, MPTCP subflows; not TIME_WAIT and other minisockets (`inet_hash`,
-    /// `inet_ehash_nolisten` and `inet_unhash` in `net/ipv4/inet_hashtables.c` call
-    /// `sock_prot_inuse_add`, which counts per namespace). Seen so on Linux 6.18. A stuck plain
-    /// TCP socket is therefore never in a namespace with 0; an MPTCP socket can be, for the minute in
-    /// which it outlives its last subflow (`net.mptcp.close_timeout`).
+    /// Counts all sockets in the kernel's hash tables, of both families: listeners, sockets in CLOSE_WAIT whether accepted
+    /// or not, MPTCP subflows; not TIME_WAIT and other minisockets (`inet_hash`, `inet_ehash_nolisten` and `inet_unhash` of
+    /// `net/ipv4/inet_hashtables.c` call `sock_prot_inuse_add`, which counts per namespace; observed on Linux 6.18). So a
+    /// stuck plain TCP socket is never in a namespace with 0; an MPTCP socket can be, for the minute that it outlives its
+    /// last subflow (`net.mptcp.close_timeout`).
     #[must_use]
     pub(crate) fn tcp_in_use(&self, proc_root: &Path) -> Option<u32> {
         match &self.found_as {
@@ -201,12 +198,11 @@ impl NetNamespace {
         }
     }
 
-    /// Runs `work` in the namespace, on a thread of its own that ends with it, so that no other thread is
-    /// ever in the wrong namespace (setns(2) is per thread).
+    /// Runs `work` in the namespace, on a dedicated thread, so that no other thread is ever in the wrong namespace
+    /// (setns(2) is per thread).
     ///
     /// # Errors
-    /// Without CAP_SYS_ADMIN (unless it is the namespace of this process), and when there is no thread to
-    /// be had.
+    /// Without CAP_SYS_ADMIN (unless it is the namespace of this process), or when the system has no thread.
     pub(crate) fn run_inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> io::Result<R> {
         let enter_and_work = || {
             if self.found_as != NamespaceOrigin::Own {
@@ -221,17 +217,17 @@ impl NetNamespace {
         })
     }
 
-    /// The same, from the files of a process or thread that is thought to be in the namespace.
+    /// The same, from the files of a process or thread that should be in the namespace.
     fn in_use_of(&self, task: &Path) -> Option<u32> {
         let v4 = fs::read_to_string(task.join("net/sockstat")).ok()?;
         let v4 = sockets_in_use(&v4, "TCP:")?;
-        // A kernel without IPv6 has no such file; a process that has just ended has none either.
+        // A kernel without IPv6 has no such file; neither has a process that just ended.
         let v6 = match fs::read_to_string(task.join("net/sockstat6")) {
             Ok(text) => sockets_in_use(&text, "TCP6:")?,
             Err(_) if task.join("net/sockstat").exists() => 0,
             Err(_) => return None,
         };
-        // The pid may belong to another process by now.
+        // The pid may belong to another process now.
         let now = rustix::fs::stat(task.join("ns/net")).ok()?;
         (inode(&now) == u64::from(self.inode)).then(|| v4.saturating_add(v6))
     }
@@ -251,5 +247,4 @@ impl AsFd for NetNamespace {
 }
 
 #[cfg(test)]
-#[path = "namespaces_tests.rs"]
 mod tests;

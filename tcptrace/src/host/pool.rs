@@ -1,5 +1,4 @@
-//! Spreads work that waits for the kernel over a few threads. Keeps nothing, starts nothing that outlives
-//! the call.
+//! Spreads work that waits for the kernel over a few threads. No thread outlives the call.
 
 use std::{
     num::NonZero,
@@ -8,11 +7,10 @@ use std::{
     thread,
 };
 
-/// More threads than this would take the machine from those it is looked at for.
+/// More threads would take too much of the machine under observation.
 const MOST_THREADS: usize = 4;
 
-/// Applies `work` to every item, on as many threads as there are processors, up to four; the results
-/// are in the order of the items.
+/// Applies `work` to every item, on one thread per processor, up to four. Results are in the order of the items.
 pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS).min(items.len());
     if threads < 2 {
@@ -44,7 +42,7 @@ pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync)
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Runs both, the first on a thread of its own where the system has one to give.
+/// Runs both, the first on a thread of its own if the system has one.
 pub(crate) fn both<A: Send, B>(mut one: impl FnMut() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
     let (first, second) = thread::scope(|scope| {
         let thread = thread::Builder::new().name("both".to_owned()).spawn_scoped(scope, &mut one);

@@ -7,7 +7,7 @@ use thiserror::Error;
 const NEEDED: [(CapabilitySet, &str); 2] =
     [(CapabilitySet::BPF, "CAP_BPF (load programs)"), (CapabilitySet::PERFMON, "CAP_PERFMON (attach them)")];
 
-/// Wanted as well, but a session is worth having without.
+/// Needed for complete results; a session works without.
 const WANTED: [(CapabilitySet, &str); 2] = [
     (
         CapabilitySet::SYS_PTRACE,
@@ -16,14 +16,14 @@ const WANTED: [(CapabilitySet, &str); 2] = [
     (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN: sockets in other network namespaces cannot be listed"),
 ];
 
-/// This process may not do what the tool does.
+/// This process lacks the capabilities to load BPF programs.
 #[derive(Debug, Error)]
 #[error("not permitted: tcptrace needs root, or at least {missing}; try: sudo tcptrace …")]
 pub(crate) struct NotPrivileged {
     missing: String,
 }
 
-/// Checks the effective capabilities of this thread; says in the log what will be missing.
+/// Checks the effective capabilities of this thread; logs what will be missing.
 ///
 /// # Errors
 /// When the kernel side cannot be loaded at all.
@@ -43,7 +43,7 @@ pub(crate) fn check() -> Result<(), NotPrivileged> {
     Ok(())
 }
 
-/// Says in the log what will be missing where nothing has to be loaded.
+/// Logs what will be missing, for sessions that load no program.
 pub(crate) fn warn_of_losses() {
     let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     for (_, loss) in WANTED.iter().filter(|(capability, _)| !effective.contains(*capability)) {

@@ -1,5 +1,5 @@
-//! The files from which settings are loaded at boot: sysctl.conf(5) and sysctl.d(5). Tells what stands in
-//! them and where; changes nothing, and does not know what the settings mean.
+//! Reads the files that set kernel settings at boot: sysctl.conf(5) and sysctl.d(5). Reports each line and its position;
+//! changes nothing, and does not know what the settings mean.
 
 use crate::model::sysctl_setting::Setting;
 use std::{
@@ -13,26 +13,25 @@ use std::{
 use rustc_hash::FxHashSet;
 use rustix::fs::{Mode, OFlags, open};
 
-/// Directories below the root, the first wins where two have a file of the same name (sysctl.d(5)).
+/// Directories below the root. If two have a file of the same name, the first wins (sysctl.d(5)).
 const DIRECTORIES: [&str; 5] =
     ["etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d"];
 
-/// Read after all others by sysctl(8); systemd-sysctl(8) reads it through a link in a directory, if at all.
+/// sysctl(8) reads it last; systemd-sysctl(8) only through a link in a directory.
 const MAIN_FILE: &str = "etc/sysctl.conf";
 
-/// Files looked into, and bytes of each: far more than any host has.
+/// Most files, and most bytes of each: far more than any host has.
 const MOST_FILES: usize = 1024;
 const MOST_BYTES: u64 = 1024 * 1024;
 
-/// Characters kept of a value; those of interest are numbers.
+/// Characters kept of a value; relevant values are numbers.
 const MOST_CHARACTERS: usize = 64;
 
-/// Every line in the files below `root` (`/`) that sets one of `names`, in the order in which they take effect: the
-/// last one counts.
+/// Every line in the files below `root` (`/`) that sets one of `names`, in the order they take effect: the last one wins.
 pub(crate) fn settings(root: &Path, names: &[&str]) -> Vec<Setting> {
     let mut by_name: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for directory in DIRECTORIES {
-        // One that is not there sets nothing.
+        // A missing directory sets nothing.
         let Ok(entries) = fs::read_dir(root.join(directory)) else { continue };
         for entry in entries.flatten() {
             let path = entry.path();
@@ -44,8 +43,7 @@ pub(crate) fn settings(root: &Path, names: &[&str]) -> Vec<Setting> {
     let mut found = Vec::new();
     let mut seen = FxHashSet::default();
     for path in by_name.into_values().chain([root.join(MAIN_FILE)]) {
-        // The same file can be there under several names: /lib is often a link to /usr/lib, and
-        // 99-sysctl.conf one to sysctl.conf.
+        // A file can have several names: /lib is often a link to /usr/lib, and 99-sysctl.conf to sysctl.conf.
         let path = fs::canonicalize(&path).unwrap_or(path);
         if !seen.insert(path.clone()) {
             continue;
@@ -64,7 +62,7 @@ pub(crate) fn settings(root: &Path, names: &[&str]) -> Vec<Setting> {
     found
 }
 
-/// The text of a regular file; a device or a pipe has none (a file is masked by a link to /dev/null).
+/// The text of a regular file; empty for a device or pipe (a link to /dev/null masks a file).
 fn contents(path: &Path) -> io::Result<String> {
     let file =
         open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
@@ -85,7 +83,7 @@ fn lines<'a>(text: &'a str, names: &'a [&str]) -> impl Iterator<Item = (u32, Str
             return None;
         }
         let (name, value) = line.split_once('=')?;
-        // A dash in front asks to ignore errors; slashes may stand for dots.
+        // A leading dash means "ignore errors"; slashes may replace dots.
         let name = name.trim().trim_start_matches('-').replace('/', ".");
         names
             .contains(&name.as_str())

@@ -1,16 +1,16 @@
-//! What the kernel counts about TIME_WAIT in one network namespace: /proc/net/sockstat and
-//! /proc/net/netstat, which show the namespace of the thread that reads.
+//! Reads the kernel's counters on TIME_WAIT in a network namespace, from /proc/net/sockstat and /proc/net/netstat. Both
+//! show the namespace of the reading thread.
 
 use crate::model::tcp_counters::COUNTERS;
 use crate::model::tcp_counters::TcpCounters;
 use std::{fs, path::Path};
 
-/// Reads those of the calling thread's namespace; `proc_root` is /proc.
+/// Reads the counters of the calling thread's namespace.
 pub(crate) fn read(proc_root: &Path) -> TcpCounters {
     fs::read_to_string(proc_root.join("thread-self/net/netstat")).map(|text| parse(&text)).unwrap_or_default()
 }
 
-/// Lines come in pairs, names above values.
+/// Lines come in pairs: names, then values.
 fn parse(text: &str) -> TcpCounters {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
     let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
@@ -24,8 +24,8 @@ fn parse(text: &str) -> TcpCounters {
     counters
 }
 
-/// Minisockets in the calling thread's namespace, those in FIN_WAIT2 included (`tw_refcount` of `struct
-/// inet_timewait_death_row`, which the limit is compared with); `None` when that cannot be read.
+/// Minisockets in the calling thread's namespace, including FIN_WAIT2 (`tw_refcount` of `struct
+/// inet_timewait_death_row`, which the limit applies to); `None` if unreadable.
 pub(crate) fn minisockets(proc_root: &Path) -> Option<u64> {
     let text = fs::read_to_string(proc_root.join("thread-self/net/sockstat")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;

@@ -1,11 +1,11 @@
-//! The settings under /proc/sys/net/ipv4 that decide about TIME_WAIT and local ports. Read, never written.
+//! Reads the settings under /proc/sys/net/ipv4 that govern TIME_WAIT and local ports. Never writes them.
 //!
-//! They belong to a network namespace, and /proc shows those of the thread that reads.
+//! Settings belong to a network namespace; /proc shows those of the reading thread.
 
 use crate::model::tcp_settings::TcpSettings;
 use std::{fs, path::Path, str::FromStr};
 
-/// Reads those of the calling thread's namespace; `proc_root` is /proc.
+/// Reads the settings of the calling thread's namespace.
 pub(crate) fn read(proc_root: &Path) -> TcpSettings {
     let directory = proc_root.join("sys/net/ipv4");
     let text = |name: &str| fs::read_to_string(directory.join(name)).ok();

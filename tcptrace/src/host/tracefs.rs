@@ -1,14 +1,14 @@
-//! Finds tracefs, and mounts it where it is not.
+//! Finds tracefs, and mounts it if nobody has. The only part that mounts anything.
 
 use std::{io, path::PathBuf};
 
 use rustix::mount::{MountFlags, mount};
 use thiserror::Error;
 
-/// Where it is mounted by convention (since Linux 4.1), and where it shows up within debugfs.
+/// The conventional mount point (since Linux 4.1), and the one inside debugfs.
 const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// Tracefs is not to be had.
+/// Tracefs is missing and could not be mounted.
 #[derive(Debug, Error)]
 #[error(
     "no tracefs at {place}, and it could not be mounted ({source}); mount it with: mount -t tracefs tracefs {place}",
@@ -18,10 +18,10 @@ pub struct TracefsError {
     source: io::Error,
 }
 
-/// The root of tracefs. Mounts it at its conventional place when nobody has, and says so.
+/// The root of tracefs. Mounts it at the conventional place if nobody has, and logs that.
 ///
 /// # Errors
-/// When there is none and it cannot be mounted.
+/// When there is no tracefs and mounting it fails.
 pub fn root() -> Result<PathBuf, TracefsError> {
     if let Some(place) = PLACES.iter().map(PathBuf::from).find(|place| place.join("events").is_dir()) {
         return Ok(place);

@@ -1,4 +1,4 @@
-//! Since when a socket has been in CLOSE_WAIT that was there before anybody looked. Pure.
+//! Brackets the age of a socket that was in CLOSE_WAIT before tcptrace started. Pure.
 
 use std::ops::RangeInclusive;
 
@@ -7,21 +7,23 @@ use crate::{model::close_wait::Since, netlink::ActivityTimes};
 /// Jiffies begin five minutes before zero: `INITIAL_JIFFIES` of include/linux/jiffies.h.
 const JIFFIES_AHEAD_MS: u64 = 300_000;
 
-/// The kernel's times have the width of a jiffy, 10 ms where it is widest (CONFIG_HZ=100), at both ends.
+/// The kernel's times are exact to a jiffy: 10 ms at most (CONFIG_HZ=100), at either end.
 pub(crate) const JIFFY_NS: u64 = 10_000_000;
 
-/// Between which moments the peer's FIN came, as the kernel told it at some time within `told`
+/// The earliest and latest time of the peer's FIN, from what the kernel answered at some time within `asked_within`
 /// (CLOCK_MONOTONIC, nanoseconds).
-pub(crate) fn bracket(told: RangeInclusive<u64>, times: Option<ActivityTimes>) -> Since {
-    let (told_from, told_to) = (*told.start(), *told.end());
-    let Some(times) = times else { return Since::within(None, told_to) };
+pub(crate) fn bracket(asked_within: RangeInclusive<u64>, times: Option<ActivityTimes>) -> Since {
+    let (asked_from, asked_until) = (*asked_within.start(), *asked_within.end());
+    let Some(times) = times else { return Since::within(None, asked_until) };
     let nanoseconds = |milliseconds: u32| u64::from(milliseconds) * 1_000_000;
-    // Every segment after the SYN acknowledges something, the FIN too: the last one came at the FIN or
-    // later, because this side may still have been sending.
-    let at_latest = (told_to + JIFFY_NS).saturating_sub(nanoseconds(times.last_ack_recv_ms)).min(told_to);
-    // The last data came before the FIN. Where none ever came, the kernel counts from jiffies zero.
-    let since_zero = (told_to / 1_000_000).abs_diff(u64::from(times.last_data_recv_ms) + JIFFIES_AHEAD_MS);
-    let at_earliest = told_from.checked_sub(nanoseconds(times.last_data_recv_ms) + 2 * JIFFY_NS);
+    // Every segment after the SYN carries an acknowledgment, also the FIN. The last one arrived with the FIN or later,
+    // because this side may still have sent data.
+    let at_latest =
+        (asked_until + JIFFY_NS).saturating_sub(nanoseconds(times.last_ack_recv_ms)).min(asked_until);
+    // The last data arrived before the FIN. Without any data the kernel counts from jiffies zero.
+    let since_zero =
+        (asked_until / 1_000_000).abs_diff(u64::from(times.last_data_recv_ms) + JIFFIES_AHEAD_MS);
+    let at_earliest = asked_from.checked_sub(nanoseconds(times.last_data_recv_ms) + 2 * JIFFY_NS);
     Since::within(at_earliest.filter(|_| since_zero >= 2_000), at_latest)
 }
 

@@ -1,5 +1,5 @@
-//! One look at the descriptor tables of the whole host: which process holds which of the sockets in
-//! question, and who listens. By the kernel's iterator, or from /proc where there is none.
+//! A scan of the descriptor tables of the whole host: which process holds which of the sockets in
+//! question, and who listens. Uses the kernel's iterator, or /proc without it.
 
 use crate::model::holders::Holders;
 use std::path::Path;
@@ -18,77 +18,75 @@ use crate::{
     netlink::DiagSocket,
 };
 
-/// A socket that some process has a descriptor of.
+/// A socket that a process has a descriptor for.
 #[derive(Debug)]
-pub(crate) struct Held {
-    /// The socket.
+pub(crate) struct HeldSocket {
     pub socket: Socket,
-    /// Its state when it was seen.
+    /// Its state at the time of the scan.
     pub state: State,
     /// Whether it is an MPTCP connection.
     pub is_mptcp: bool,
-    /// Whether its peer is known to have answered something since its FIN.
+    /// Whether the peer has answered a segment since its FIN.
     pub has_answered_since_fin: bool,
-    /// Who holds it.
     pub holders: Holders,
 }
 
-/// Where somebody listens.
+/// The address of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Address {
+struct ListenAddress {
     netns: u32,
     local: Endpoint,
 }
 
-/// One of the sockets that listen at an address: with SO_REUSEPORT there can be many.
+/// One of the sockets that listen at an address; SO_REUSEPORT allows many.
 #[derive(Debug)]
 struct Listener {
     cookie: u64,
-    /// Whether connections wait for accept() in its queue.
+    /// Whether connections in its queue wait for accept().
     has_backlog: bool,
     holders: Holders,
 }
 
-/// The sockets of a namespace that some process has a descriptor of.
+/// Counts the sockets of a namespace that a process has a descriptor for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Census {
-    /// TCP sockets in any state but CLOSE, each counted once.
+pub(crate) struct DescriptorCount {
+    /// TCP sockets in any state but CLOSE, each once.
     pub held: u32,
     /// Whether connections wait for accept().
     pub has_backlog: bool,
 }
 
-/// Which sockets a look is about.
+/// The sockets that a scan looks for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Wanted<'a> {
-    /// Those in CLOSE_WAIT with these cookies.
+pub(crate) enum ScanTarget<'a> {
+    /// Sockets in CLOSE_WAIT with these cookies.
     Cookies(&'a FxHashSet<u64>),
-    /// All in these states; the others are counted.
+    /// All sockets in these states; the others are only counted.
     States(StateSet),
 }
 
-/// What one look found.
+/// The result of a scan.
 #[derive(Debug, Default)]
-pub(crate) struct Look {
-    by_cookie: FxHashMap<u64, Held>,
-    listeners: FxHashMap<Address, Vec<Listener>>,
-    /// Whose queue each connection waits in, by its cookie; empty unless it had to be known.
+pub(crate) struct DescriptorScan {
+    by_cookie: FxHashMap<u64, HeldSocket>,
+    listeners: FxHashMap<ListenAddress, Vec<Listener>>,
+    /// The holders of the listener in whose queue a connection waits, by cookie; empty unless needed.
     queues: FxHashMap<u64, Holders>,
-    census: FxHashMap<u32, Census>,
+    counts: FxHashMap<u32, DescriptorCount>,
 }
 
-impl Look {
-    /// The socket with this cookie, if somebody holds it.
-    pub(crate) fn held(&self, cookie: u64) -> Option<&Held> {
+impl DescriptorScan {
+    /// The socket with this cookie, if a process holds it.
+    pub(crate) fn held(&self, cookie: u64) -> Option<&HeldSocket> {
         self.by_cookie.get(&cookie)
     }
 
-    /// Every socket in question that somebody holds.
-    pub(crate) fn all_held(&self) -> impl Iterator<Item = &Held> {
+    /// Every socket in question that a process holds.
+    pub(crate) fn all_held(&self) -> impl Iterator<Item = &HeldSocket> {
         self.by_cookie.values()
     }
 
-    /// Who listens for a connection that nobody has accepted; empty when nobody does any more.
+    /// The listeners of a connection that was not accepted; empty if none is left.
     pub(crate) fn listeners(&self, waiting: &Socket) -> Holders {
         if let Some(holders) = waiting.cookie.and_then(|cookie| self.queues.get(&cookie)) {
             return holders.clone();
@@ -100,27 +98,26 @@ impl Look {
         all
     }
 
-    /// Whether the connection may wait in the queue of one listener or another.
+    /// Whether the connection may wait in the queue of more than one listener.
     pub(crate) fn is_ambiguous(&self, waiting: &Socket) -> bool {
         self.candidates(waiting).nth(1).is_some()
     }
 
-    /// The sockets that listen on that very address, or else on any address: of these the ones in whose
-    /// queues something waits, unless all seem empty.
+    /// The listeners at that address, or else at the wildcard address; only those with a backlog, unless all seem empty.
     fn candidates(&self, waiting: &Socket) -> impl Iterator<Item = &Listener> {
         let addresses = waiting.endpoints.local.listened_at();
-        let at = |local| self.listeners.get(&Address { netns: waiting.netns?, local });
+        let at = |local| self.listeners.get(&ListenAddress { netns: waiting.netns?, local });
         let found = || addresses.into_iter().filter_map(at);
         let busy = found().find(|listeners| listeners.iter().any(|listener| listener.has_backlog));
         let listeners = busy.or_else(|| found().next()).map(Vec::as_slice).unwrap_or_default();
         listeners.iter().filter(move |listener| listener.has_backlog || busy.is_none())
     }
 
-    /// Looks into the listeners' queues, for connections of which it is not clear who has to accept them.
+    /// Reads the listeners' queues, to find out which listener has to accept a connection.
     ///
     /// # Errors
-    /// When the kernel refuses; what is known then stays as it was.
-    pub(crate) fn look_into_queues(&mut self, scan: &mut HolderScan) -> Result<(), LoadError> {
+    /// When the kernel refuses; the result so far stays as it was.
+    pub(crate) fn scan_queues(&mut self, scan: &mut HolderScan) -> Result<(), LoadError> {
         let queues = &mut self.queues;
         scan.run_queues(|record| {
             if record.cookie != 0 {
@@ -132,56 +129,56 @@ impl Look {
         Ok(())
     }
 
-    /// What is held in a namespace; known after a look for states only.
-    pub(crate) fn census(&self, netns: u32) -> Census {
-        self.census.get(&netns).copied().unwrap_or_default()
+    /// The counts of a namespace; known only after a scan for states.
+    pub(crate) fn descriptor_count(&self, netns: u32) -> DescriptorCount {
+        self.counts.get(&netns).copied().unwrap_or_default()
     }
 
-    /// Looks with the kernel's iterator, which sees all namespaces and containers at once.
+    /// Scans with the kernel's iterator, which sees all namespaces and containers.
     ///
     /// # Errors
     /// When the kernel ends the pass early.
-    pub(crate) fn with_iterator(scan: &mut HolderScan, wanted: Wanted<'_>) -> std::io::Result<Self> {
-        let mut look = Self::default();
+    pub(crate) fn with_iterator(scan: &mut HolderScan, wanted: ScanTarget<'_>) -> std::io::Result<Self> {
+        let mut found = Self::default();
         let mut counted = FxHashSet::default();
         let (states, with_listener_cookies) = match wanted {
-            Wanted::Cookies(_) => (StateSet::CLOSE_WAIT.union(StateSet::LISTEN), false),
-            // Those that are asked for get theirs from sock_diag anyway.
-            Wanted::States(states) => (StateSet::ALL, states.contains(State::Listen)),
+            ScanTarget::Cookies(_) => (StateSet::CLOSE_WAIT.union(StateSet::LISTEN), false),
+            // Listeners in question get their cookies from sock_diag anyway.
+            ScanTarget::States(states) => (StateSet::ALL, states.contains(State::Listen)),
         };
         scan.run(states, with_listener_cookies, |record| {
             let Some(state) = State::from_number(record.state) else { return };
             let is_wanted = match wanted {
-                // A connection that an MPTCP listener accepted has the listener's cookie, if that had one by then.
-                Wanted::Cookies(cookies) => state != State::Listen && cookies.contains(&record.cookie),
-                Wanted::States(states) => {
-                    look.count(&record, state, &mut counted);
+                // A connection from an MPTCP listener has the listener's cookie, if the listener had one by then.
+                ScanTarget::Cookies(cookies) => state != State::Listen && cookies.contains(&record.cookie),
+                ScanTarget::States(states) => {
+                    found.count(&record, state, &mut counted);
                     states.contains(state)
                 }
             };
             if is_wanted {
-                let held = || Held {
+                let held = || HeldSocket {
                     socket: socket(&record),
                     state,
                     is_mptcp: record.mptcp != 0,
                     has_answered_since_fin: record.answered_since_fin != 0,
                     holders: Holders::new(),
                 };
-                let held = look.by_cookie.entry(record.cookie).or_insert_with(held);
+                let held = found.by_cookie.entry(record.cookie).or_insert_with(held);
                 held.holders.entry(record.pid).or_default().push(record.fd);
             }
             if state == State::Listen {
-                let listener = look.listener(record.netns, socket(&record).endpoints.local, record.cookie);
+                let listener = found.listener(record.netns, socket(&record).endpoints.local, record.cookie);
                 listener.has_backlog |= record.has_backlog != 0;
                 listener.holders.entry(record.pid).or_default().push(record.fd);
             }
         })?;
-        look.sort();
-        Ok(look)
+        found.sort();
+        Ok(found)
     }
 
     fn listener(&mut self, netns: u32, local: Endpoint, cookie: u64) -> &mut Listener {
-        let listeners = self.listeners.entry(Address { netns, local }).or_default();
+        let listeners = self.listeners.entry(ListenAddress { netns, local }).or_default();
         let at = listeners.iter().position(|listener| listener.cookie == cookie).unwrap_or_else(|| {
             listeners.push(Listener { cookie, has_backlog: false, holders: Holders::new() });
             listeners.len() - 1
@@ -191,13 +188,13 @@ impl Look {
 
     fn count(&mut self, record: &HolderRecord, state: State, counted: &mut FxHashSet<u64>) {
         if record.mptcp == 0 && state != State::Close && counted.insert(record.cookie) {
-            let census = self.census.entry(record.netns).or_default();
-            census.held += 1;
-            census.has_backlog |= record.has_backlog != 0;
+            let count = self.counts.entry(record.netns).or_default();
+            count.held += 1;
+            count.has_backlog |= record.has_backlog != 0;
         }
     }
 
-    /// Looks through /proc, by the inode numbers that sock_diag told.
+    /// Scans /proc, by the inode numbers from sock_diag.
     pub(crate) fn with_proc(
         proc_root: &Path,
         stuck: &[(u32, DiagSocket)],
@@ -210,30 +207,30 @@ impl Look {
         for holder in scan.holders {
             by_inode.entry(holder.inode).or_default().entry(holder.pid).or_default().push(holder.fd);
         }
-        let mut look = Self::default();
+        let mut found = Self::default();
         for (netns, socket) in stuck {
             let state = State::from_number(socket.state);
             if let (Some(holders), Some(state)) = (by_inode.get(&socket.inode), state) {
-                let held = Held {
+                let held = HeldSocket {
                     socket: socket.named(*netns),
                     state,
                     is_mptcp: socket.flavour == TcpFlavour::Mptcp,
                     has_answered_since_fin: false,
                     holders: holders.clone(),
                 };
-                look.by_cookie.insert(socket.cookie, held);
+                found.by_cookie.insert(socket.cookie, held);
             }
         }
         for (netns, socket) in listening {
             if let Some(holders) = by_inode.get(&socket.inode) {
-                let listener = look.listener(*netns, socket.local, socket.cookie);
-                // Of a listener it is the number of connections in its queue.
+                let listener = found.listener(*netns, socket.local, socket.cookie);
+                // For a listener this is the number of connections in its queue.
                 listener.has_backlog = socket.recv_q != 0;
                 listener.holders = holders.clone();
             }
         }
-        look.sort();
-        look
+        found.sort();
+        found
     }
 
     fn sort(&mut self) {

@@ -1,5 +1,4 @@
-//! Which sockets the kernel lists, in all network namespaces of the host or in some of them. Knows
-//! nothing of processes.
+//! Lists the kernel's sockets in all network namespaces of the host, or in some of them. Knows nothing of processes.
 
 use crate::host::world::World;
 use std::{io, path::PathBuf};
@@ -19,57 +18,53 @@ use crate::{
     netlink::{self as sock_diag, DiagSocket, SockDiag, SocketId},
 };
 
-/// A namespace that was found.
+/// A network namespace of the host.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    /// Its inode number.
+pub(crate) struct FoundNamespace {
     pub netns: u32,
-    /// TCP sockets in it, minisockets apart; `None` when not known.
+    /// TCP sockets in it, without minisockets; `None` if unknown.
     pub in_use: Option<u32>,
 }
 
-/// The namespaces of the host.
+/// The network namespaces of the host.
 #[derive(Debug)]
-pub(crate) struct Places {
-    /// Each once.
-    pub places: Vec<Place>,
-    /// Processes that were looked at for them.
+pub(crate) struct FoundNamespaces {
+    pub namespaces: Vec<FoundNamespace>,
+    /// Processes examined to find them.
     pub processes: usize,
-    /// Processes and bind mounts whose namespace is not known, for lack of rights.
+    /// Processes and bind mounts whose namespace could not be read, for lack of rights.
     pub unreadable: usize,
 }
 
-/// What is to be listed of one namespace.
+/// What to list in a namespace.
 #[derive(Debug)]
-pub(crate) struct Errand {
-    /// Its inode number.
+pub(crate) struct DumpJob {
     pub netns: u32,
-    /// Which of its TCP sockets.
-    pub scope: Scope,
-    /// Whether its MPTCP sockets too.
+    /// The TCP sockets to list.
+    pub scope: DumpScope,
+    /// Whether to list MPTCP sockets, too.
     pub with_mptcp: bool,
 }
 
-/// Which sockets of a namespace.
+/// The sockets to list in a namespace.
 #[derive(Debug)]
-pub(crate) enum Scope {
-    /// All, whatever it costs: the kernel walks the tables of the whole host.
+pub(crate) enum DumpScope {
+    /// All, at the cost of a walk over the tables of the whole host.
     All,
-    /// These; should one of them be gone, all.
+    /// These, or all if one of them is gone.
     These(Vec<SocketId>),
 }
 
-/// Lists sockets. Between calls it holds neither namespaces nor sockets in them: a namespace that is
-/// held open outlives its container, with the network devices in it.
-pub(crate) struct Lister {
+/// Lists sockets in network namespaces. Holds no namespace between calls: one held open would outlive its container,
+/// together with its network devices.
+pub(crate) struct NamespaceDumper {
     world: World,
-    /// Where each namespace was found last.
+    /// The path through which each namespace was found last.
     paths: FxHashMap<u32, PathBuf>,
     has_mptcp: bool,
 }
 
-impl Lister {
-    /// Prepares to list.
+impl NamespaceDumper {
     pub(crate) fn new(world: World) -> Self {
         Self { world, paths: FxHashMap::default(), has_mptcp: true }
     }
@@ -81,23 +76,23 @@ impl Lister {
 
     /// Lists sockets in the given namespaces, or in all of them.
     pub(crate) fn list(&mut self, states: StateSet, only: Option<&FxHashSet<u32>>) -> Listing {
-        let errand = |netns: &u32| Errand { netns: *netns, scope: Scope::All, with_mptcp: true };
+        let job = |netns: &u32| DumpJob { netns: *netns, scope: DumpScope::All, with_mptcp: true };
         let Some(only) = only else {
             let used: Vec<u32> = self
-                .places()
-                .places
+                .find_namespaces()
+                .namespaces
                 .iter()
-                .filter(|place| place.in_use != Some(0))
-                .map(|place| place.netns)
+                .filter(|namespace| namespace.in_use != Some(0))
+                .map(|namespace| namespace.netns)
                 .collect();
-            return self.fetch(states, used.iter().map(errand).collect());
+            return self.fetch(states, used.iter().map(job).collect());
         };
-        let mut listing = self.fetch(states, only.iter().map(errand).collect());
+        let mut listing = self.fetch(states, only.iter().map(job).collect());
         let missing: Vec<&u32> = only.iter().filter(|netns| !listing.answered.contains(netns)).collect();
         if !missing.is_empty() {
-            // Not found yet, or the process that they were found through has ended.
-            self.places();
-            let again = self.fetch(states, missing.into_iter().map(errand).collect());
+            // Not found yet, or the process that led to them has ended.
+            self.find_namespaces();
+            let again = self.fetch(states, missing.into_iter().map(job).collect());
             listing.sockets.extend(again.sockets);
             listing.answered.extend(again.answered);
         }
@@ -105,29 +100,29 @@ impl Lister {
     }
 
     /// Finds the namespaces of the host.
-    pub(crate) fn places(&mut self) -> Places {
+    pub(crate) fn find_namespaces(&mut self) -> FoundNamespaces {
         let found = namespaces::discover(&self.world.proc, &self.world.run_netns);
         self.paths.clear();
-        let place = |namespace: &NetNamespace| {
+        let namespace = |namespace: &NetNamespace| {
             self.paths.insert(namespace.inode, namespace.path().to_owned());
-            Place { netns: namespace.inode, in_use: namespace.tcp_in_use(&self.world.proc) }
+            FoundNamespace { netns: namespace.inode, in_use: namespace.tcp_in_use(&self.world.proc) }
         };
-        let places = found.namespaces.iter().map(place).collect();
-        Places { places, processes: found.processes, unreadable: found.unreadable }
+        let namespaces = found.namespaces.iter().map(namespace).collect();
+        FoundNamespaces { namespaces, processes: found.processes, unreadable: found.unreadable }
     }
 
-    /// Runs the errands, several at a time.
-    pub(crate) fn fetch(&mut self, states: StateSet, errands: Vec<Errand>) -> Listing {
+    /// Runs the jobs, several in parallel.
+    pub(crate) fn fetch(&mut self, states: StateSet, jobs: Vec<DumpJob>) -> Listing {
         let mut listing = Listing { asked_ns: self.world.clocks.monotonic_ns(), ..Listing::default() };
         let mut failure = None;
-        for errand in parallel::map(errands, |errand| self.run(&errand, states)) {
-            match errand {
-                Ok(Fetched { netns, sockets, has_mptcp }) => {
+        for job in parallel::map(jobs, |job| self.run(&job, states)) {
+            match job {
+                Ok(NamespaceListing { netns, sockets, has_mptcp }) => {
                     listing.sockets.extend(sockets.into_iter().map(|socket| (netns, socket)));
                     listing.answered.insert(netns);
                     self.has_mptcp &= has_mptcp;
                 }
-                // It ended meanwhile.
+                // The namespace is gone.
                 Err(error @ sock_diag::Error::Namespace { .. }) => log::debug!("{error}"),
                 Err(error) => failure = Some(error),
             }
@@ -138,7 +133,7 @@ impl Lister {
         listing
     }
 
-    /// A conversation with the kernel in this namespace, where it was found last.
+    /// Opens sock_diag in a namespace, through the path where it was found last.
     pub(crate) fn open(&self, netns: u32) -> Result<SockDiag, sock_diag::Error> {
         let gone = || sock_diag::Error::Namespace {
             inode: netns,
@@ -150,10 +145,10 @@ impl Lister {
         SockDiag::open_in(&namespace)
     }
 
-    fn run(&self, errand: &Errand, states: StateSet) -> Result<Fetched, sock_diag::Error> {
-        let Errand { netns, scope, with_mptcp } = errand;
+    fn run(&self, job: &DumpJob, states: StateSet) -> Result<NamespaceListing, sock_diag::Error> {
+        let DumpJob { netns, scope, with_mptcp } = job;
         let mut diag = self.open(*netns)?;
-        // An MPTCP socket is listed for itself; the TCP sockets within it are not what applications hold.
+        // MPTCP sockets are listed separately; applications do not hold the TCP sockets inside them.
         let visit = |sockets: &mut Vec<DiagSocket>, socket: DiagSocket| {
             if !socket.is_mptcp_subflow {
                 sockets.push(socket);
@@ -161,8 +156,8 @@ impl Lister {
         };
         let mut sockets = Vec::new();
         let is_found = match scope {
-            Scope::All => false,
-            Scope::These(ids) => look_up(&mut diag, ids, states, &mut sockets)?,
+            DumpScope::All => false,
+            DumpScope::These(ids) => look_up(&mut diag, ids, states, &mut sockets)?,
         };
         if !is_found {
             let _ = diag.dump(TcpFlavour::Tcp, states, true, |socket| visit(&mut sockets, socket))?;
@@ -176,19 +171,18 @@ impl Lister {
             has_mptcp = false;
             log::debug!("{error}");
         }
-        Ok(Fetched { netns: *netns, sockets, has_mptcp })
+        Ok(NamespaceListing { netns: *netns, sockets, has_mptcp })
     }
 }
 
-struct Fetched {
+struct NamespaceListing {
     netns: u32,
     sockets: Vec<DiagSocket>,
     /// Whether the kernel answers for MPTCP.
     has_mptcp: bool,
 }
 
-/// Looks single sockets up; false when one of them was not found. It may be gone, or bound to an
-/// interface, which cannot be told apart.
+/// Looks up single sockets; false if one was not found. It may be gone or bound to an interface: the answer is the same.
 fn look_up(
     diag: &mut SockDiag,
     ids: &[SocketId],
@@ -209,19 +203,19 @@ fn is_in(states: StateSet, socket: &DiagSocket) -> bool {
     State::from_number(socket.state).is_some_and(|state| states.contains(state))
 }
 
-/// What the kernel listed.
+/// The sockets that the kernel listed.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
-    /// Each with the inode number of its namespace. The same socket can be here twice.
+    /// Each with the inode number of its namespace. A socket can appear twice.
     pub sockets: Vec<(u32, DiagSocket)>,
-    /// Namespaces that answered: what is in one of them and not listed is not there.
+    /// Namespaces that answered: a socket of theirs that is not listed does not exist.
     pub answered: FxHashSet<u32>,
-    /// When the kernel was asked (CLOCK_MONOTONIC, nanoseconds): what it told is of that moment or later.
+    /// When the kernel was asked (CLOCK_MONOTONIC, nanoseconds); the answers are from then or later.
     pub asked_ns: u64,
 }
 
-/// What the kernel listed, to be found by cookie or by address.
-pub(crate) struct Index {
+/// A listing, indexed by cookie and by address.
+pub(crate) struct ListingIndex {
     listed: Vec<(u32, DiagSocket)>,
     by_cookie: FxHashMap<u64, usize>,
     by_address: FxHashMap<Endpoints, usize>,
@@ -229,8 +223,8 @@ pub(crate) struct Index {
     asked_ns: u64,
 }
 
-impl Index {
-    /// Sorts a listing in; a socket that was listed twice is here once.
+impl ListingIndex {
+    /// Indexes a listing; a socket listed twice appears once.
     pub(crate) fn new(listing: Listing) -> Self {
         let Listing { sockets: mut listed, answered, asked_ns } = listing;
         let mut by_cookie = FxHashMap::default();
@@ -251,7 +245,7 @@ impl Index {
         self.asked_ns
     }
 
-    /// Every socket, each with the inode number of its namespace.
+    /// All sockets, each with the inode number of its namespace.
     pub(crate) fn sockets(&self) -> &[(u32, DiagSocket)] {
         &self.listed
     }
@@ -266,7 +260,7 @@ impl Index {
         (socket.netns.is_none_or(|netns| netns == found.0)).then_some(found)
     }
 
-    /// Whether a socket of this namespace would have been listed, were it there.
+    /// Whether the namespace answered, so that a socket of it that is not listed does not exist.
     pub(crate) fn knows_all_of(&self, netns: Option<u32>) -> bool {
         netns.is_none_or(|netns| self.answered.contains(&netns))
     }

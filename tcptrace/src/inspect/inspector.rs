@@ -1,5 +1,5 @@
-//! Looks at sockets that are stuck: are they still, who holds them, and why. The slow part of the tool
-//! (netlink dumps, descriptor tables, /proc); for a live session it runs on a thread of its own.
+//! Inspects stuck sockets: are they still stuck, who holds them, and why. The slow part of the tool (netlink dumps,
+//! descriptor tables, /proc): a live session runs it on a thread of its own.
 
 use crate::model::finding::Finding;
 use crate::model::finding::ListedAs;
@@ -7,8 +7,8 @@ use rustc_hash::FxHashSet;
 
 use super::{
     age::{self as since, JIFFY_NS},
-    descriptors::{Held, Look, Wanted},
-    dump::{Index, Lister},
+    descriptors::{DescriptorScan, HeldSocket, ScanTarget},
+    dump::{ListingIndex, NamespaceDumper},
     tables::Tables,
 };
 use crate::model::{
@@ -16,7 +16,7 @@ use crate::model::{
     process::DescriptorUse,
 };
 use crate::{
-    diagnosis::verdict::{self as diagnosis, Facts, Unread},
+    diagnosis::verdict::{self as diagnosis, CloseWaitFacts, Unread},
     kernel::CallMemory,
     model::{
         close_wait::{Due, Seed},
@@ -27,22 +27,21 @@ use crate::{
     },
     netlink::{self as sock_diag, DiagSocket, SockDiag},
 };
-use crate::{host::world::World, process::cache::People, stacks::symbols::Symbols};
+use crate::{host::world::World, process::cache::ProcessCache, stacks::symbols::Symbols};
 
-/// Finds out about stuck sockets.
+/// Inspects stuck sockets.
 pub(crate) struct Inspector {
-    pub(super) lister: Lister,
-    pub(super) people: People,
+    pub(super) dumper: NamespaceDumper,
+    pub(super) processes: ProcessCache,
     pub(super) tables: Tables,
-    /// `None` when no calls are tracked.
+    /// `None` without tracked calls.
     calls: Option<CallMemory>,
     symbols: Symbols,
-    /// A socket that sent something within this time is still in use.
+    /// A socket that sent data within this time is still in use.
     active_window_ms: u64,
 }
 
 impl Inspector {
-    /// Prepares to look.
     pub(crate) fn new(
         world: World,
         tables: Tables,
@@ -50,54 +49,53 @@ impl Inspector {
         calls: Option<CallMemory>,
     ) -> Self {
         Self {
-            people: People::new(&world),
+            processes: ProcessCache::new(&world),
             symbols: Symbols::new(&world.proc),
-            lister: Lister::new(world),
+            dumper: NamespaceDumper::new(world),
             tables,
             calls,
             active_window_ms,
         }
     }
 
-    /// Every socket that is in CLOSE_WAIT now, on the whole host.
+    /// Every socket on the host that is in CLOSE_WAIT now.
     pub(crate) fn seeds(&mut self) -> Vec<Seed> {
-        let look = self.tables.look(Wanted::States(StateSet::CLOSE_WAIT));
-        let index = Index::new(self.lister.list(StateSet::CLOSE_WAIT, None));
-        let told = index.asked_ns()..=self.lister.world().clocks.monotonic_ns();
+        let scan = self.tables.scan(ScanTarget::States(StateSet::CLOSE_WAIT));
+        let index = ListingIndex::new(self.dumper.list(StateSet::CLOSE_WAIT, None));
+        let asked_within = index.asked_ns()..=self.dumper.world().clocks.monotonic_ns();
         let listed = index.sockets().iter().map(|(netns, socket)| Seed {
             socket: socket.named(*netns),
-            since: since::bracket(told.clone(), socket.times),
+            since: since::bracket(asked_within.clone(), socket.times),
         });
-        let unlisted = look
+        let unlisted = scan
             .iter()
-            .flat_map(|look| unlisted(look, &index))
-            .map(|held| Seed { socket: held.socket, since: since::bracket(told.clone(), None) });
+            .flat_map(|scan| unlisted(scan, &index))
+            .map(|held| Seed { socket: held.socket, since: since::bracket(asked_within.clone(), None) });
         listed.chain(unlisted).collect()
     }
 
-    /// Looks at the sockets that are due.
+    /// Inspects the sockets that are due.
     pub(crate) fn inspect(&mut self, due: &[Due]) -> Vec<Finding> {
-        self.people.begin_look();
+        self.processes.begin_round();
         let namespaces: Option<FxHashSet<u32>> = due.iter().map(|due| due.socket.netns).collect();
-        // Descriptors first, states afterwards: a socket that is closed in between is then seen to have
-        // left, instead of looking like one that nobody holds.
+        // Descriptors first, then states: a socket closed in between is then seen as gone instead of as held by nobody.
         let known: FxHashSet<u64> = due.iter().filter_map(|due| due.socket.cookie).collect();
-        let mut early = self.tables.look(Wanted::Cookies(&known));
-        let index = Index::new(self.lister.list(StateSet::CLOSE_WAIT, namespaces.as_ref()));
+        let mut early = self.tables.scan(ScanTarget::Cookies(&known));
+        let index = ListingIndex::new(self.dumper.list(StateSet::CLOSE_WAIT, namespaces.as_ref()));
         if known.len() < due.len() {
-            // Some cookies were not known until the kernel was asked.
+            // Some cookies are known only now that the kernel has listed the sockets.
             let all = due.iter().filter_map(|due| index.find(&due.socket)).map(|(_, socket)| socket.cookie);
-            early = self.tables.look(Wanted::Cookies(&all.collect()));
+            early = self.tables.scan(ScanTarget::Cookies(&all.collect()));
         }
-        let look = self.complete(early, due, &index);
-        let mut findings = due.iter().map(|due| self.find(due, &index, &look)).collect::<Vec<_>>();
-        self.look_again(due, &mut findings);
+        let scan = self.complete(early, due, &index);
+        let mut findings = due.iter().map(|due| self.find(due, &index, &scan)).collect::<Vec<_>>();
+        self.recheck_unheld(due, &mut findings);
         findings
     }
 
-    /// Looks once more at sockets that nobody seemed to hold: a descriptor on its way from one process to
-    /// another is in no table for a moment, and a socket may have been opened after the tables were read.
-    pub(super) fn look_again(&mut self, due: &[Due], findings: &mut [Finding]) {
+    /// Inspects sockets without a holder once more: a descriptor on its way between processes is in no table for a moment,
+    /// and a socket may have been opened after the scan.
+    pub(super) fn recheck_unheld(&mut self, due: &[Due], findings: &mut [Finding]) {
         let is_unheld = |finding: &Finding| finding.is_stuck && finding.verdict == Some(Verdict::NoHolder);
         let unheld: Vec<(&Due, &mut Finding)> =
             due.iter().zip(findings).filter(|(_, finding)| is_unheld(finding)).collect();
@@ -107,29 +105,34 @@ impl Inspector {
         let cookies = unheld.iter().filter_map(|(_, finding)| finding.socket.cookie).collect();
         let namespaces: Option<FxHashSet<u32>> =
             unheld.iter().map(|(_, finding)| finding.socket.netns).collect();
-        let early = self.tables.look(Wanted::Cookies(&cookies));
-        let index = Index::new(self.lister.list(StateSet::CLOSE_WAIT, namespaces.as_ref()));
+        let early = self.tables.scan(ScanTarget::Cookies(&cookies));
+        let index = ListingIndex::new(self.dumper.list(StateSet::CLOSE_WAIT, namespaces.as_ref()));
         let again: Vec<Due> = unheld.iter().map(|(due, _)| **due).collect();
-        let look = self.complete(early, &again, &index);
+        let scan = self.complete(early, &again, &index);
         for (due, finding) in unheld {
-            *finding = self.find(due, &index, &look);
+            *finding = self.find(due, &index, &scan);
         }
     }
 
     /// A look that can tell everything about the sockets that are due.
-    pub(super) fn complete(&mut self, early: Option<Look>, due: &[Due], index: &Index) -> Look {
-        let Some(mut look) = early else { return self.look_in_proc(due, index) };
+    pub(super) fn complete(
+        &mut self,
+        early: Option<DescriptorScan>,
+        due: &[Due],
+        index: &ListingIndex,
+    ) -> DescriptorScan {
+        let Some(mut scan) = early else { return self.scan_proc(due, index) };
         let is_unclear = |due: &Due| {
             let listed = index.find(&due.socket).filter(|(_, socket)| may_be_unaccepted(socket));
-            listed.is_some_and(|(netns, socket)| look.is_ambiguous(&socket.named(*netns)))
+            listed.is_some_and(|(netns, socket)| scan.is_ambiguous(&socket.named(*netns)))
         };
         if due.iter().any(is_unclear) {
-            self.tables.look_into_queues(&mut look);
+            self.tables.scan_queues(&mut scan);
         }
-        look
+        scan
     }
 
-    fn look_in_proc(&mut self, due: &[Due], index: &Index) -> Look {
+    fn scan_proc(&mut self, due: &[Due], index: &ListingIndex) -> DescriptorScan {
         let stuck: Vec<(u32, DiagSocket)> =
             due.iter().filter_map(|due| index.find(&due.socket)).cloned().collect();
         let unaccepted: FxHashSet<u32> =
@@ -137,18 +140,18 @@ impl Inspector {
         let listening = if unaccepted.is_empty() {
             Vec::new()
         } else {
-            self.lister.list(StateSet::LISTEN, Some(&unaccepted)).sockets
+            self.dumper.list(StateSet::LISTEN, Some(&unaccepted)).sockets
         };
-        Look::with_proc(&self.lister.world().proc, &stuck, &listening)
+        DescriptorScan::with_proc(&self.dumper.world().proc, &stuck, &listening)
     }
 
     /// Joins what is known of a socket.
-    pub(super) fn find(&mut self, due: &Due, index: &Index, look: &Look) -> Finding {
-        let looked_at_ns = self.lister.world().clocks.monotonic_ns();
+    pub(super) fn find(&mut self, due: &Due, index: &ListingIndex, scan: &DescriptorScan) -> Finding {
+        let looked_at_ns = self.dumper.world().clocks.monotonic_ns();
         let listed = index.find(&due.socket);
         let socket = listed.map_or(due.socket, |(netns, socket)| socket.named(*netns));
         let listed = listed.map(|(_, socket)| socket);
-        let held = socket.cookie.and_then(|cookie| look.held(cookie));
+        let held = socket.cookie.and_then(|cookie| scan.held(cookie));
         let is_stuck = listed.is_some() || (!index.knows_all_of(socket.netns) && held.is_some());
         let state = listed
             .and_then(|listed| State::from_number(listed.state))
@@ -157,17 +160,18 @@ impl Inspector {
         let opened_by = due.kernel_socket.and_then(|socket| self.opened_by(socket));
         let opener = opened_by.as_ref().map(|opened| opened.called.call);
         let eof_read_by = due.kernel_socket.and_then(|socket| self.eof_read_by(socket));
-        let mut owners =
-            held.map(|held| self.people.owners(&held.holders, Evidence::FdTable, opener)).unwrap_or_default();
+        let mut owners = held
+            .map(|held| self.processes.owners(&held.holders, Evidence::FdTable, opener))
+            .unwrap_or_default();
         let has_inode = listed.map(|listed| listed.inode != 0);
         let mut has_listener = false;
         if owners.is_empty() && listed.is_some_and(may_be_unaccepted) {
-            let listeners = look.listeners(&socket);
+            let listeners = scan.listeners(&socket);
             has_listener = !listeners.is_empty();
-            owners = self.people.owners(&listeners, Evidence::Listener, None);
+            owners = self.processes.owners(&listeners, Evidence::Listener, None);
         }
         if owners.is_empty() {
-            owners.extend(opener.map(|opener| self.people.opener(&opener)));
+            owners.extend(opener.map(|opener| self.processes.opener(&opener)));
         }
         // What stands in the queues of an MPTCP socket is memory, not bytes.
         let counted = listed.filter(|listed| listed.flavour == TcpFlavour::Tcp);
@@ -175,7 +179,7 @@ impl Inspector {
             TcpFlavour::Tcp => Unread::Bytes(listed.recv_q),
             TcpFlavour::Mptcp => Unread::Memory(listed.recv_q),
         };
-        let verdict = diagnosis::verdict(&Facts {
+        let verdict = diagnosis::verdict(&CloseWaitFacts {
             is_held: held.is_some(),
             has_inode,
             has_listener,
@@ -219,10 +223,10 @@ impl Inspector {
     fn named(&mut self, call: Call) -> CalledBy {
         let kept = call.stack.zip(self.calls.as_ref());
         // The addresses mean something in the process that called, while it runs the same program.
-        let (symbols, people) = (&mut self.symbols, &mut self.people);
+        let (symbols, processes) = (&mut self.symbols, &mut self.processes);
         let stack = kept.and_then(|(id, memory)| {
             symbols.name(call.task.pid, id, || {
-                people.caller(&call).map(|_| memory.stack(id)).unwrap_or_default()
+                processes.caller(&call).map(|_| memory.stack(id)).unwrap_or_default()
             })
         });
         CalledBy { call, stack }
@@ -233,16 +237,16 @@ impl Inspector {
     /// # Errors
     /// When the namespace has gone, or cannot be entered.
     pub(crate) fn talk_in(&mut self, netns: u32) -> Result<SockDiag, sock_diag::Error> {
-        self.lister.open(netns).or_else(|_| {
+        self.dumper.open(netns).or_else(|_| {
             // The process that it was found through may have ended.
-            self.lister.places();
-            self.lister.open(netns)
+            self.dumper.find_namespaces();
+            self.dumper.open(netns)
         })
     }
 
     /// How many descriptors each process has open, and may have; in the order of `pids`.
     pub(crate) fn descriptor_use(&self, pids: &[u32]) -> Vec<DescriptorUse> {
-        self.people.descriptor_use(pids)
+        self.processes.descriptor_use(pids)
     }
 }
 
@@ -254,7 +258,10 @@ fn may_be_unaccepted(socket: &DiagSocket) -> bool {
 }
 
 /// Sockets that somebody holds in a namespace that nobody can enter, or that did not answer.
-pub(super) fn unlisted<'a>(look: &'a Look, index: &'a Index) -> impl Iterator<Item = &'a Held> {
-    look.all_held()
+pub(super) fn unlisted<'a>(
+    scan: &'a DescriptorScan,
+    index: &'a ListingIndex,
+) -> impl Iterator<Item = &'a HeldSocket> {
+    scan.all_held()
         .filter(|held| index.find(&held.socket).is_none() && !index.knows_all_of(held.socket.netns))
 }

@@ -1,6 +1,6 @@
-//! Who holds a socket: processes, their descriptors, and the unit or container they belong to.
+//! Turns sockets into findings: who holds a socket, since when it is stuck, and why.
 //!
-//! An owner is never stated without the evidence for it, and never guessed from who happened to run.
+//! Never names an owner without evidence, and never guesses one from the task that happened to run.
 
 pub(crate) mod age;
 pub(crate) mod descriptors;

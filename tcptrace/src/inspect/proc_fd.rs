@@ -1,11 +1,10 @@
-//! Finds the holders of sockets by walking every `/proc/PID/fd`: the way without BPF.
+//! Finds the holders of sockets by walking every `/proc/PID/fd`, without BPF.
 //!
-//! It knows sockets by their inode number only, which is unique on the host while the socket lives, so
-//! sockets without one (never accepted) are not its business. It sees neither descriptors in flight
-//! between processes nor those in an io_uring table. It never prints.
+//! Identifies sockets by inode number, which is unique on the host while the socket exists, so it cannot find sockets
+//! without one (never accepted). Sees neither descriptors in flight between processes nor those in an io_uring table.
+//! Never prints.
 //!
-//! Costs two system calls per process and one per descriptor; the names are read into fixed buffers,
-//! on as many threads as there are processors, up to four.
+//! Costs two system calls per process and one per descriptor. Reads names into fixed buffers, on up to four threads.
 
 use std::{
     ffi::CStr,
@@ -23,37 +22,34 @@ use rustix::{
     io::Errno,
 };
 
-/// One descriptor of one process that refers to a wanted socket.
+/// A descriptor of a process for a wanted socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct InodeHolder {
     /// The socket's inode number in sockfs.
     pub inode: u32,
-    /// The process, in the pid namespace of the proc mount that was read.
+    /// The pid in the pid namespace of the proc mount.
     pub pid: u32,
-    /// The descriptor's number in that process.
     pub fd: u32,
 }
 
-/// What [`holders_by_inode`] found.
+/// The result of [`holders_by_inode`].
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     /// Every descriptor found, sorted by inode, pid and fd.
     pub holders: Vec<InodeHolder>,
-    /// Processes whose descriptors could not be read, for lack of rights. Processes that ended
-    /// meanwhile are not counted.
+    /// Processes whose descriptors could not be read, for lack of rights. Processes that ended meanwhile do not count.
     pub unreadable: usize,
 }
 
 const MOST_THREADS: usize = 4;
 const DIRECTORY_BUFFER: usize = 32 * 1024;
-/// `socket:[4294967295]` is the longest name of interest; a longer one is cut and matches nothing.
+/// `socket:[4294967295]` is the longest relevant name; a longer one is cut and matches nothing.
 const LINK_BUFFER: usize = 32;
 
-/// Walks the descriptors of all processes in `proc_root` (`/proc`) and returns those that refer to a
-/// socket in `wanted`. Descriptors opened or closed during the walk may or may not be seen.
+/// Walks the descriptors of all processes in `proc_root` (`/proc`) and returns those for a socket in `wanted`. May or may
+/// not see descriptors opened or closed during the walk.
 ///
-/// Of a process whose threads have tables of their own (`unshare(CLONE_FILES)`) only the main thread's is
-/// seen.
+/// If threads have descriptor tables of their own (`unshare(CLONE_FILES)`), sees only the main thread's.
 #[must_use]
 pub(crate) fn holders_by_inode(proc_root: &Path, wanted: &FxHashSet<u32>) -> Scan {
     if wanted.is_empty() {
@@ -89,7 +85,7 @@ pub(crate) fn holders_by_inode(proc_root: &Path, wanted: &FxHashSet<u32>) -> Sca
     scan
 }
 
-/// Takes processes off the common list until it is empty.
+/// Takes processes off the shared list until it is empty.
 fn walk(root: &OwnedFd, pids: &[u32], next: &AtomicUsize, wanted: &FxHashSet<u32>) -> Scan {
     let mut scan = Scan::default();
     while let Some(&pid) = pids.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -99,9 +95,9 @@ fn walk(root: &OwnedFd, pids: &[u32], next: &AtomicUsize, wanted: &FxHashSet<u32
                 let mut link = [MaybeUninit::uninit(); LINK_BUFFER];
                 let link = match readlinkat_raw(&directory, name, &mut link) {
                     Ok((link, _)) => link,
-                    // Closed since its name was read, or the process has ended.
+                    // Closed since its name was read, or the process ended.
                     Err(Errno::NOENT | Errno::SRCH) => return,
-                    // Listing takes root, following takes the right to trace (`proc_fd_access_allowed`).
+                    // Listing needs root; following a link needs the right to trace (`proc_fd_access_allowed`).
                     Err(_) => {
                         denied = true;
                         return;
@@ -122,7 +118,7 @@ fn open_directory(parent: impl std::os::fd::AsFd, path: impl rustix::path::Arg) 
     openat(parent, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Gives each entry whose name is a number to `visit`.
+/// Passes each entry with a numeric name to `visit`.
 fn each_number(directory: &OwnedFd, mut visit: impl FnMut(u32, &CStr)) -> Result<(), Errno> {
     let mut buffer = vec![MaybeUninit::uninit(); DIRECTORY_BUFFER];
     let mut entries = RawDir::new(directory, &mut buffer);

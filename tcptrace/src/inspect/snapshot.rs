@@ -1,12 +1,12 @@
-//! Every socket in some states at this instant, on the whole host. Decides which namespaces are worth
-//! a dump, because each walks the tables of the whole host; the looking is the inspector's.
+//! Every socket of the host that is in some states now. Decides which namespaces are worth a dump, because each dump walks
+//! the tables of the whole host; leaves the inspection to the inspector.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     age as since,
-    descriptors::{Look, Wanted},
-    dump::{Errand, Index, Place, Places, Scope},
+    descriptors::{DescriptorScan, ScanTarget},
+    dump::{DumpJob, DumpScope, FoundNamespace, FoundNamespaces, ListingIndex},
     inspector::{Inspector, unlisted},
     tables::HolderSource,
 };
@@ -21,20 +21,20 @@ use crate::{
     netlink::SocketId,
 };
 
-/// So many namespaces with sockets are dumped without asking whether it is worth it.
+/// Up to this many namespaces with sockets are dumped unconditionally.
 const FEW_NAMESPACES: usize = 8;
 
-/// More sockets than this are not looked up one by one (some microseconds each).
+/// Most sockets to look up one by one, at some microseconds each.
 const MOST_LOOKUPS: usize = 256;
 
-/// What was found in one look at the whole host.
+/// A snapshot of the whole host.
 #[derive(Debug)]
-pub(crate) struct Snapshot {
+pub(crate) struct HostSnapshot {
     /// Each socket once, in no order.
     pub findings: Vec<Finding>,
-    /// Network namespaces that the host has.
+    /// Network namespaces of the host.
     pub namespaces: usize,
-    /// Processes that were there.
+    /// Processes of the host.
     pub processes: usize,
     /// Processes and bind mounts whose namespace could not be read, for lack of rights.
     pub unreadable: usize,
@@ -43,53 +43,57 @@ pub(crate) struct Snapshot {
 }
 
 impl Inspector {
-    /// Looks at every socket in one of `states`.
-    pub(crate) fn snapshot(&mut self, states: StateSet) -> Snapshot {
-        self.people.begin_look();
-        let Self { lister, people, tables, .. } = self;
-        // Descriptors first, states afterwards, as in `inspect`.
-        let (look, Places { places, processes, unreadable }) =
-            parallel::both(|| tables.look(Wanted::States(states)), || lister.places());
-        let source = if look.is_some() { HolderSource::Iterator } else { HolderSource::Proc };
-        let errands = match &look {
-            Some(look) => errands(states, look, &places),
-            None => places.iter().map(|place| everything(place.netns)).collect(),
+    /// Inspects every socket in one of `states`.
+    pub(crate) fn snapshot(&mut self, states: StateSet) -> HostSnapshot {
+        self.processes.begin_round();
+        let Self { dumper, processes, tables, .. } = self;
+        // Descriptors first, then states, as in `inspect`.
+        let (scan, FoundNamespaces { namespaces, processes: process_count, unreadable }) =
+            parallel::both(|| tables.scan(ScanTarget::States(states)), || dumper.find_namespaces());
+        let source = if scan.is_some() { HolderSource::Iterator } else { HolderSource::Proc };
+        let jobs = match &scan {
+            Some(scan) => jobs(states, scan, &namespaces),
+            None => namespaces.iter().map(|namespace| everything(namespace.netns)).collect(),
         };
-        let holders: FxHashSet<u32> =
-            look.iter().flat_map(Look::all_held).flat_map(|held| held.holders.keys()).copied().collect();
+        let holders: FxHashSet<u32> = scan
+            .iter()
+            .flat_map(DescriptorScan::all_held)
+            .flat_map(|held| held.holders.keys())
+            .copied()
+            .collect();
         let ((), index) =
-            parallel::both(|| people.read_all(&holders), || Index::new(lister.fetch(states, errands)));
-        let told = index.asked_ns()..=self.lister.world().clocks.monotonic_ns();
+            parallel::both(|| processes.read_all(&holders), || ListingIndex::new(dumper.fetch(states, jobs)));
+        let asked_within = index.asked_ns()..=self.dumper.world().clocks.monotonic_ns();
         let mut due: Vec<Due> = index
             .sockets()
             .iter()
             .map(|(netns, socket)| Due {
                 key: SocketKey(socket.cookie),
                 socket: socket.named(*netns),
-                since: since::bracket(told.clone(), socket.times),
+                since: since::bracket(asked_within.clone(), socket.times),
                 kernel_socket: None,
             })
             .collect();
-        let unlisted = look.iter().flat_map(|look| unlisted(look, &index));
+        let unlisted = scan.iter().flat_map(|scan| unlisted(scan, &index));
         due.extend(unlisted.map(|held| Due {
             key: SocketKey(held.socket.cookie.unwrap_or_default()),
             socket: held.socket,
-            since: since::bracket(told.clone(), None),
+            since: since::bracket(asked_within.clone(), None),
             kernel_socket: None,
         }));
-        let look = self.complete(look, &due, &index);
-        let mut findings = due.iter().map(|due| self.find(due, &index, &look)).collect::<Vec<_>>();
-        self.look_again(&due, &mut findings);
+        let scan = self.complete(scan, &due, &index);
+        let mut findings = due.iter().map(|due| self.find(due, &index, &scan)).collect::<Vec<_>>();
+        self.recheck_unheld(&due, &mut findings);
         findings.retain(|finding| finding.is_stuck);
-        Snapshot { findings, namespaces: places.len(), processes, unreadable, source }
+        HostSnapshot { findings, namespaces: namespaces.len(), processes: process_count, unreadable, source }
     }
 }
 
-/// What has to be asked of each namespace, after its descriptors were seen.
-fn errands(states: StateSet, look: &Look, places: &[Place]) -> Vec<Errand> {
+/// What to list in each namespace, given the descriptors.
+fn jobs(states: StateSet, scan: &DescriptorScan, namespaces: &[FoundNamespace]) -> Vec<DumpJob> {
     let mut held: FxHashMap<u32, Vec<SocketId>> = FxHashMap::default();
     let mut with_mptcp: FxHashSet<u32> = FxHashSet::default();
-    for socket in look.all_held() {
+    for socket in scan.all_held() {
         let Some((netns, cookie)) = socket.socket.netns.zip(socket.socket.cookie) else { continue };
         if socket.is_mptcp {
             with_mptcp.insert(netns);
@@ -103,14 +107,14 @@ fn errands(states: StateSet, look: &Look, places: &[Place]) -> Vec<Errand> {
             });
         }
     }
-    let in_use = places.iter().filter(|place| place.in_use != Some(0)).count();
+    let in_use = namespaces.iter().filter(|namespace| namespace.in_use != Some(0)).count();
     let has_few = in_use <= FEW_NAMESPACES;
-    let errand = |place: &Place| {
-        let netns = place.netns;
-        let census = look.census(netns);
-        let is_empty = place.in_use == Some(0);
-        // Connections that nobody has accepted yet, and whatever else has no descriptor.
-        let may_hide = census.has_backlog || place.in_use.is_none_or(|in_use| in_use > census.held);
+    let job = |namespace: &FoundNamespace| {
+        let netns = namespace.netns;
+        let count = scan.descriptor_count(netns);
+        let is_empty = namespace.in_use == Some(0);
+        // Unaccepted connections, and whatever else has no descriptor.
+        let may_hide = count.has_backlog || namespace.in_use.is_none_or(|in_use| in_use > count.held);
         if !are_held(states) || (!is_empty && (has_few || may_hide)) {
             return Some(everything(netns));
         }
@@ -118,19 +122,19 @@ fn errands(states: StateSet, look: &Look, places: &[Place]) -> Vec<Errand> {
         let with_mptcp = with_mptcp.contains(&netns);
         match ids.len() {
             0 if !with_mptcp => None,
-            0..=MOST_LOOKUPS => Some(Errand { netns, scope: Scope::These(ids), with_mptcp }),
+            0..=MOST_LOOKUPS => Some(DumpJob { netns, scope: DumpScope::These(ids), with_mptcp }),
             _ => Some(everything(netns)),
         }
     };
-    places.iter().filter_map(errand).collect()
+    namespaces.iter().filter_map(job).collect()
 }
 
-fn everything(netns: u32) -> Errand {
-    Errand { netns, scope: Scope::All, with_mptcp: true }
+fn everything(netns: u32) -> DumpJob {
+    DumpJob { netns, scope: DumpScope::All, with_mptcp: true }
 }
 
-/// Whether sockets in these states have a descriptor as a rule. After close() they have none, and a
-/// minisocket is not even counted among those in use.
+/// Whether sockets in these states usually have a descriptor. After close() they have none, and a minisocket does not
+/// count as in use.
 fn are_held(states: StateSet) -> bool {
     let held: StateSet =
         [State::Established, State::SynSent, State::Listen, State::CloseWait].into_iter().collect();

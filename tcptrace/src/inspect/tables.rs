@@ -1,7 +1,6 @@
-//! The way to the descriptor tables: the kernel's iterator where it can be had, /proc otherwise. Decides
-//! between them, looks at nothing itself.
+//! Chooses how to read descriptor tables: the kernel's iterator if it works, else /proc. Reads none itself.
 
-use super::descriptors::{Look, Wanted};
+use super::descriptors::{DescriptorScan, ScanTarget};
 use crate::kernel::{HolderScan, LoadError};
 
 /// How descriptor tables are read.
@@ -23,48 +22,49 @@ impl HolderSource {
     }
 }
 
-/// The way that was taken.
+/// The chosen way to read descriptor tables.
 pub(crate) struct Tables {
     scan: Option<HolderScan>,
     is_proc: bool,
 }
 
 impl Tables {
-    /// Takes the way that is forced, or finds out at the first look.
+    /// Uses the forced source, or chooses at the first scan.
     ///
     /// # Errors
-    /// When the iterator is forced and cannot be had.
+    /// When the iterator is forced and does not work.
     pub(crate) fn new(forced: Option<HolderSource>) -> Result<Self, LoadError> {
         let scan = if forced == Some(HolderSource::Iterator) { Some(HolderScan::new()?) } else { None };
         Ok(Self { scan, is_proc: forced == Some(HolderSource::Proc) })
     }
 
-    /// Looks with the iterator; `None` when /proc is the way. Says in the log why, once.
-    pub(crate) fn look(&mut self, wanted: Wanted<'_>) -> Option<Look> {
+    /// Scans with the iterator; `None` if /proc has to be used. Logs the reason once.
+    pub(crate) fn scan(&mut self, wanted: ScanTarget<'_>) -> Option<DescriptorScan> {
         if self.is_proc {
             return None;
         }
-        let look = self.scan().and_then(|scan| {
-            Look::with_iterator(scan, wanted)
+        let found = self.iterator().and_then(|scan| {
+            DescriptorScan::with_iterator(scan, wanted)
                 .map_err(|error| LoadError::refused("iterate over descriptor tables", &error))
         });
-        look.inspect_err(|error| {
-            log::warn!("{error}: descriptor tables are read from /proc, which is slower");
-            self.is_proc = true;
-        })
-        .ok()
+        found
+            .inspect_err(|error| {
+                log::warn!("{error}: descriptor tables are read from /proc, which is slower");
+                self.is_proc = true;
+            })
+            .ok()
     }
 
-    /// Looks into the listeners' queues as well, if the iterator is the way.
-    pub(crate) fn look_into_queues(&mut self, look: &mut Look) {
+    /// Adds the listeners' queues to a scan of the iterator.
+    pub(crate) fn scan_queues(&mut self, found: &mut DescriptorScan) {
         if let Some(scan) = &mut self.scan
-            && let Err(error) = look.look_into_queues(scan)
+            && let Err(error) = found.scan_queues(scan)
         {
             log::warn!("{error}: a connection may be told of all listeners that share its port");
         }
     }
 
-    fn scan(&mut self) -> Result<&mut HolderScan, LoadError> {
+    fn iterator(&mut self) -> Result<&mut HolderScan, LoadError> {
         match &mut self.scan {
             Some(scan) => Ok(scan),
             none => Ok(none.insert(HolderScan::new()?)),

@@ -1,5 +1,5 @@
-//! The thread that the inspector runs on, so that looking at stuck sockets never holds up the reading
-//! of records. One job at a time: who asks waits for the answer before asking again.
+//! The thread of the inspector, so that inspections never delay the reading of records. One job at a time: the caller
+//! waits for the answer before the next question.
 
 use std::{sync::mpsc, thread};
 
@@ -13,33 +13,33 @@ use crate::{
     model::close_wait::{Due, Seed},
 };
 
-/// What the worker is asked to do.
+/// A job for the thread.
 #[derive(Debug)]
-enum Job {
+enum InspectorJob {
     Seeds,
     Inspect(Vec<Due>),
     DescriptorUse(Vec<u32>),
 }
 
-/// What the worker found.
+/// The result of a job.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// The sockets that were in CLOSE_WAIT already.
+    /// The sockets that were in CLOSE_WAIT before.
     Seeds(Vec<Seed>),
-    /// One finding for each socket that was asked about, in that order.
+    /// One finding per socket in question, in order.
     Findings(Vec<Finding>),
-    /// One entry for each process that was asked about, in that order.
+    /// One entry per process in question, in order.
     DescriptorUse(Vec<DescriptorUse>),
 }
 
-/// The worker ended before it answered.
+/// The thread ended before it answered.
 #[derive(Debug, thiserror::Error)]
 #[error("the thread that looks at stuck sockets has ended unexpectedly")]
 pub(crate) struct WorkerGone;
 
-/// A handle of the worker. Dropping it ends the thread after the job at hand.
+/// A handle of the thread. Dropping it ends the thread after the current job.
 pub(crate) struct Worker {
-    jobs: mpsc::SyncSender<Job>,
+    jobs: mpsc::SyncSender<InspectorJob>,
     answers: answers::Receiver<Answer>,
     is_busy: bool,
 }
@@ -48,22 +48,24 @@ impl Worker {
     /// Starts the thread. See [`Inspector::new`] for the arguments.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the system has no thread.
     pub(crate) fn start(
         world: World,
         tables: Tables,
         active_window_ms: u64,
         calls: Option<CallMemory>,
     ) -> std::io::Result<Self> {
-        let (jobs, job_queue) = mpsc::sync_channel::<Job>(1);
+        let (jobs, job_queue) = mpsc::sync_channel::<InspectorJob>(1);
         let (answer_queue, answers) = answers::channel(1);
         thread::Builder::new().name("inspector".to_owned()).spawn(move || {
             let mut inspector = Inspector::new(world, tables, active_window_ms, calls);
             while let Ok(job) = job_queue.recv() {
                 let answer = match job {
-                    Job::Seeds => Answer::Seeds(inspector.seeds()),
-                    Job::Inspect(due) => Answer::Findings(inspector.inspect(&due)),
-                    Job::DescriptorUse(pids) => Answer::DescriptorUse(inspector.descriptor_use(&pids)),
+                    InspectorJob::Seeds => Answer::Seeds(inspector.seeds()),
+                    InspectorJob::Inspect(due) => Answer::Findings(inspector.inspect(&due)),
+                    InspectorJob::DescriptorUse(pids) => {
+                        Answer::DescriptorUse(inspector.descriptor_use(&pids))
+                    }
                 };
                 if answer_queue.blocking_send(answer).is_err() {
                     break;
@@ -80,27 +82,26 @@ impl Worker {
 
     /// Asks for the sockets that are in CLOSE_WAIT now.
     pub(crate) fn ask_for_seeds(&mut self) {
-        self.ask(Job::Seeds);
+        self.ask(InspectorJob::Seeds);
     }
 
     /// Asks about sockets that are due.
     pub(crate) fn ask_about(&mut self, due: Vec<Due>) {
-        self.ask(Job::Inspect(due));
+        self.ask(InspectorJob::Inspect(due));
     }
 
-    /// Asks for the descriptors that processes have open.
+    /// Asks for the descriptors in use by processes.
     pub(crate) fn ask_for_descriptor_use(&mut self, pids: Vec<u32>) {
-        self.ask(Job::DescriptorUse(pids));
+        self.ask(InspectorJob::DescriptorUse(pids));
     }
 
-    fn ask(&mut self, job: Job) {
-        // Nobody asks while a job is going on, so there is room. Should the thread have ended, the job is
-        // dropped and `answer` says so.
+    fn ask(&mut self, job: InspectorJob) {
+        // Nobody asks during a job, so there is room. If the thread has ended, the job is dropped and `answer` reports it.
         let _ = self.jobs.try_send(job);
         self.is_busy = true;
     }
 
-    /// Waits for the answer to the job at hand; for ever when there is none.
+    /// Waits for the answer to the current job; forever without one.
     ///
     /// # Errors
     /// When the thread has ended.

@@ -36,6 +36,16 @@ pub(crate) fn plural(count: u64, noun: &str) -> String {
     format!("{count} {noun}{ending}")
 }
 
+/// `1 record is`, `2 records are`.
+pub(crate) fn are(count: u64, noun: &str) -> String {
+    format!("{} {}", plural(count, noun), if count == 1 { "is" } else { "are" })
+}
+
+/// `1 record was`, `2 records were`.
+pub(crate) fn were(count: u64, noun: &str) -> String {
+    format!("{} {}", plural(count, noun), if count == 1 { "was" } else { "were" })
+}
+
 /// Both ends of a socket: `local <-> remote`.
 pub(crate) struct Socketed<'a>(pub &'a Socket);
 

@@ -37,30 +37,6 @@ impl Verdict {
         }
     }
 
-    /// What it means and what to look at next, in one sentence.
-    pub fn advice(self) -> &'static str {
-        match self {
-            Self::EofRead => {
-                "has read everything, the end of file too, and never called close(): look for the path that returns without it"
-            }
-            Self::EofUnread => {
-                "read all data but not yet the end of file: idle in a connection pool, or its reader is stuck"
-            }
-            Self::DataUnread => {
-                "leaves received data unread: its reader is blocked or gone, look at what its threads wait for"
-            }
-            Self::NeverAccepted => {
-                "never called accept() for it: the accept loop is stuck or too slow, look at the listener"
-            }
-            Self::HalfOpen => {
-                "still sends on it after the peer's half-close: legitimate, not counted as a leak"
-            }
-            Self::NoHolder => {
-                "is held by no descriptor: by the kernel, by io_uring, or in flight between two processes"
-            }
-        }
-    }
-
     /// Whether it counts as a leak.
     pub fn is_leak(self) -> bool {
         self != Self::HalfOpen

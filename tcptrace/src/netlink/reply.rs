@@ -1,4 +1,4 @@
-//! Decodes what the kernel answers. Pure: any bytes give a value or an error, never a panic.
+//! Decodes the kernel's answers. Pure: any bytes give a value or an error, never a panic.
 
 use std::net::IpAddr;
 
@@ -11,13 +11,16 @@ use netlink_packet_sock_diag::{
     inet::{InetResponseHeader, Timer},
 };
 
-use super::{ActivityTimes, DiagSocket, request::TCPDIAG_GETSOCK};
+use super::{
+    diag_socket::{ActivityTimes, DiagSocket},
+    request::TCPDIAG_GETSOCK,
+};
 use crate::model::endpoints::Endpoint;
 use crate::model::socket::TcpFlavour;
 
 /// Length of `struct inet_diag_msg`, after which the attributes begin.
 const HEADER_LENGTH: usize = 72;
-/// Where `idiag_expires` stands in it; the crate drops it for minisockets.
+/// The offset of `idiag_expires`, which the crate drops for minisockets.
 const EXPIRES_OFFSET: usize = 52;
 /// Since Linux 5.9; the crate has no name for it.
 const INET_DIAG_CGROUP_ID: u16 = 21;
@@ -35,14 +38,14 @@ pub(super) enum Reply {
     Done(i32),
     /// A refusal, as errno; 0 is an acknowledgment.
     Refused(i32),
-    /// Nothing of interest, or the answer to another request.
+    /// Anything else, or the answer to another request.
     Other,
 }
 
-/// Splits one datagram into messages and gives each to `visit`, in order. Messages whose sequence number is not
-/// `sequence` are left-overs of an earlier request and come out as `Reply::Other`.
+/// Splits a datagram into messages and passes each to `visit`, in order. Messages with another sequence number than
+/// `sequence` are left over from an earlier request and become `Reply::Other`.
 ///
-/// Returns whether the kernel said that its tables changed under the dump.
+/// Returns whether the kernel reported that its tables changed during the dump.
 pub(super) fn each_message(
     datagram: &[u8],
     sequence: u32,
@@ -60,7 +63,7 @@ pub(super) fn each_message(
         } else {
             visit(Reply::Other);
         }
-        // Messages are aligned to four bytes (NLMSG_ALIGN), the last one need not be padded.
+        // Messages are aligned to four bytes (NLMSG_ALIGN); the last one may lack the padding.
         let length = (message.length() as usize).next_multiple_of(4);
         rest = rest.get(length..).unwrap_or_default();
     }
@@ -77,7 +80,7 @@ fn decode(message_type: u16, payload: &[u8], flavour: TcpFlavour) -> Result<Repl
     }
 }
 
-/// The kernel writes errno negated.
+/// The kernel sends errno negated.
 fn errno(payload: &[u8]) -> Option<i32> {
     Some(i32::from_ne_bytes(array(payload, 0)?).saturating_neg())
 }
@@ -136,20 +139,19 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
     })
 }
 
-/// Whether the protocol on top of a TCP socket is MPTCP. The kernel writes its name with a NUL.
+/// Whether the protocol above a TCP socket is MPTCP. The kernel sends its name with a NUL.
 fn runs_mptcp(attributes: &[u8]) -> bool {
     NlasIterator::new(attributes)
         .flatten()
         .any(|attribute| attribute.kind() == INET_ULP_INFO_NAME && attribute.value().starts_with(b"mptcp\0"))
 }
 
-/// IPv4-mapped addresses as IPv4, provided that both sides can be written so: a dual-stack listener
-/// (`[::]`) stays IPv6.
+/// Converts IPv4-mapped addresses to IPv4 if both ends allow it: a dual-stack listener (`[::]`) stays IPv6.
 fn plain_addresses(local: IpAddr, remote: IpAddr) -> (IpAddr, IpAddr) {
     let (plain_local, plain_remote) = (local.to_canonical(), remote.to_canonical());
     match (plain_local, plain_remote) {
         (IpAddr::V4(_), IpAddr::V4(_)) => (plain_local, plain_remote),
-        // A listener bound to ::ffff:a.b.c.d has :: as its peer.
+        // A listener bound to ::ffff:a.b.c.d has the peer `::`.
         (IpAddr::V4(_), IpAddr::V6(peer)) if peer.is_unspecified() => {
             (plain_local, IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
         }
@@ -157,8 +159,8 @@ fn plain_addresses(local: IpAddr, remote: IpAddr) -> (IpAddr, IpAddr) {
     }
 }
 
-/// Reads the three times out of `struct tcp_info` (all kernels) or `struct mptcp_info` (Linux 6.10 on).
-/// Both structures only ever grow at the end, so a shorter one than expected means an older kernel.
+/// Reads the three times from `struct tcp_info` (all kernels) or `struct mptcp_info` (since Linux 6.10). Both only grow at
+/// the end, so a short one means an older kernel.
 fn activity_times(info: &[u8], flavour: TcpFlavour) -> Option<ActivityTimes> {
     let (sent, received, acknowledged) = match flavour {
         TcpFlavour::Tcp => (44, 52, 56),
@@ -171,7 +173,7 @@ fn activity_times(info: &[u8], flavour: TcpFlavour) -> Option<ActivityTimes> {
     })
 }
 
-/// `tcpi_options` of `struct tcp_info`, of which the lowest bit is `TCPI_OPT_TIMESTAMPS`.
+/// `tcpi_options` of `struct tcp_info`; the lowest bit is `TCPI_OPT_TIMESTAMPS`.
 fn has_timestamps(info: &[u8], flavour: TcpFlavour) -> Option<bool> {
     let options = info.get(5).filter(|_| flavour == TcpFlavour::Tcp)?;
     Some(options & 1 != 0)

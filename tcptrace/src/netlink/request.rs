@@ -1,4 +1,4 @@
-//! Encodes the requests. Pure: bytes out, nothing sent.
+//! Encodes requests to sock_diag. Pure: sends nothing.
 
 use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader};
 use netlink_packet_sock_diag::{
@@ -7,21 +7,20 @@ use netlink_packet_sock_diag::{
     inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
 };
 
-use super::SocketId as Wanted;
+use super::diag_socket;
 use crate::model::socket::TcpFlavour;
 use crate::model::state::StateSet;
 
-/// The message type of the older request (`include/uapi/linux/inet_diag.h`), which is the only one that
-/// takes both families in one pass over the host's hash table.
+/// The message type of the older request (`include/uapi/linux/inet_diag.h`), the only one that covers both families in one
+/// pass over the host's hash table.
 pub(super) const TCPDIAG_GETSOCK: u16 = 18;
 /// The message type that ends a socket (`include/uapi/linux/sock_diag.h`, Linux 4.5).
 const SOCK_DESTROY: u16 = 21;
 /// The attribute that carries a protocol number too wide for a byte, since Linux 5.9 (`inet_diag.h`).
 const INET_DIAG_REQ_PROTOCOL: u16 = 3;
 const IPPROTO_MPTCP: u32 = 262;
-/// What stands in the request's byte beside that attribute. A kernel that does not know the attribute
-/// looks at the byte alone: no protocol has this number, so it answers ENOENT instead of listing
-/// something else.
+/// The protocol byte sent along with that attribute. A kernel that does not know the attribute reads only the byte: no
+/// protocol has this number, so it answers ENOENT instead of listing something else.
 const NO_PROTOCOL: u8 = 254;
 
 /// One pass over the kernel's tables.
@@ -31,7 +30,7 @@ pub(super) enum Pass {
     BothFamilies,
     /// IPv4 sockets only.
     V4,
-    /// IPv6 sockets only, those with IPv4-mapped addresses included.
+    /// IPv6 sockets only, including IPv4-mapped addresses.
     V6,
 }
 
@@ -75,19 +74,19 @@ pub(super) fn dump(
 
 /// A request for one TCP socket: the kernel finds it by its addresses and compares the cookie
 /// (`inet_diag_find_one_icsk`, then `sock_diag_check_cookie`).
-pub(super) fn lookup(socket: &Wanted, with_times: bool, sequence: u32) -> Vec<u8> {
+pub(super) fn lookup(socket: &diag_socket::SocketId, with_times: bool, sequence: u32) -> Vec<u8> {
     let request = single(socket, extensions(with_times));
     message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, sequence, &payload(&request))
 }
 
 /// A request to end one TCP socket, which the kernel finds in the same way; answered by an
 /// acknowledgment or a refusal.
-pub(super) fn destroy(socket: &Wanted, sequence: u32) -> Vec<u8> {
+pub(super) fn destroy(socket: &diag_socket::SocketId, sequence: u32) -> Vec<u8> {
     let request = single(socket, ExtensionFlags::empty());
     message(SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, sequence, &payload(&request))
 }
 
-fn single(socket: &Wanted, extensions: ExtensionFlags) -> InetRequest {
+fn single(socket: &diag_socket::SocketId, extensions: ExtensionFlags) -> InetRequest {
     InetRequest {
         family: if socket.local.ip().is_ipv4() { AF_INET } else { AF_INET6 },
         protocol: IPPROTO_TCP,

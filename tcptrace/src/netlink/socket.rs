@@ -1,4 +1,4 @@
-//! One netlink socket and the conversation over it: send a request, read until its end, retry.
+//! A netlink socket and its conversations: sends a request, reads to the end of the answer, retries.
 
 use std::{io, os::fd::AsFd as _, thread, time::Duration};
 
@@ -10,7 +10,7 @@ use rustix::{
 };
 
 use super::{
-    DiagSocket, SocketId,
+    diag_socket::{DiagSocket, SocketId},
     error::Error,
     reply::{self, Reply},
     request::{self, Pass},
@@ -21,9 +21,9 @@ use crate::model::state::StateSet;
 
 /// The kernel fills at most this much per datagram of a dump (`netlink_recvmsg`: 32 KiB).
 const BUFFER_BYTES: usize = 32 * 1024;
-/// How often a dump is repeated when the kernel says that its tables changed meanwhile.
+/// How often a dump runs while the kernel reports that its tables changed during it.
 const ATTEMPTS: u32 = 3;
-/// Longest silence that is waited for; a dump of a million sockets takes about a second in all.
+/// Longest wait for a datagram; a dump of a million sockets takes about a second in all.
 const SILENCE_SECONDS: u64 = 10;
 
 const OPENING: &str = "opening a netlink socket";
@@ -34,12 +34,11 @@ const LOOKING_UP: &str = "looking up a TCP socket";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(crate) struct Dump {
-    /// The kernel still said, after the last repetition, that its tables changed under the dump: sockets may be
-    /// missing.
+    /// The kernel's tables changed even during the last repetition: sockets may be missing.
     pub interrupted: bool,
 }
 
-/// A netlink socket for sock_diag. It belongs for good to the network namespace it was opened in.
+/// A netlink socket for sock_diag, bound for good to the network namespace it was opened in.
 pub(crate) struct SockDiag {
     socket: Socket,
     sequence: u32,
@@ -47,7 +46,7 @@ pub(crate) struct SockDiag {
 }
 
 /// How a conversation ended.
-pub(super) enum Ending {
+pub(super) enum ConversationEnd {
     Complete { interrupted: bool },
     Refused(i32),
 }
@@ -62,7 +61,7 @@ impl SockDiag {
         let open = || -> io::Result<Socket> {
             let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
             socket.bind_auto()?;
-            // Connected to the kernel (port 0), it takes no message from other processes.
+            // Connected to the kernel (port 0), it receives nothing from other processes.
             socket.connect(&SocketAddr::new(0, 0))?;
             let silence = Some(Duration::from_secs(SILENCE_SECONDS));
             sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, silence)?;
@@ -72,8 +71,8 @@ impl SockDiag {
         Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER_BYTES].into_boxed_slice() })
     }
 
-    /// Opens one in another network namespace. A thread of its own enters the namespace, opens the
-    /// socket and ends, so no other thread is ever in the wrong namespace (setns(2) is per thread).
+    /// Opens one in another network namespace. A dedicated thread enters the namespace, opens the socket and ends, so no
+    /// other thread is ever in the wrong namespace (setns(2) is per thread).
     ///
     /// # Errors
     ///
@@ -99,7 +98,7 @@ impl SockDiag {
         })
     }
 
-    /// Asks whether the kernel answers for this protocol at all; walks no table.
+    /// Checks whether the kernel answers for this protocol; walks no table.
     ///
     /// # Errors
     ///
@@ -109,17 +108,16 @@ impl SockDiag {
         Ok(())
     }
 
-    /// Gives every socket of this namespace that is in one of `states` to `visit`, both families.
-    /// `with_times` fills [`DiagSocket::times`], at about a quarter more cost.
+    /// Passes every socket of this namespace in one of `states` to `visit`, both families. `with_times` fills
+    /// [`DiagSocket::times`] and costs about a quarter more.
     ///
-    /// The kernel walks the hash table of the whole host (14 ms when it holds 100,000 sockets, even for
-    /// an empty namespace), and the walk is no snapshot: a socket can be visited twice, and one that
-    /// moves can be missed. Key what you keep by cookie.
+    /// The kernel walks the hash table of the whole host (14 ms with 100,000 sockets, even for an empty namespace). The walk
+    /// is no snapshot: it may visit a socket twice and miss one that moves. Key what you keep by cookie.
     ///
     /// # Errors
     ///
-    /// [`Error::NotSupported`] when the kernel lacks the module; otherwise what the system said. Sockets visited until
-    /// then stay visited.
+    /// [`Error::NotSupported`] when the kernel lacks the module, else the system's answer. `visit` may have seen sockets
+    /// before that.
     pub(crate) fn dump(
         &mut self,
         flavour: TcpFlavour,
@@ -130,7 +128,7 @@ impl SockDiag {
         let mut interrupted = false;
         if flavour == TcpFlavour::Tcp {
             match self.pass(Pass::BothFamilies, flavour, states, with_times, &mut visit) {
-                // The older request does not load the module by itself everywhere: let the newer one try.
+                // The older request does not always load the module on demand: try the newer one.
                 Err(Error::System { source, .. })
                     if source.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {}
                 outcome => return outcome,
@@ -142,8 +140,8 @@ impl SockDiag {
         Ok(Dump { interrupted })
     }
 
-    /// Looks at one socket. `None` when this very socket is gone; a new socket at the same addresses does
-    /// not count. For TCP it costs microseconds, whatever the host holds.
+    /// Looks up one socket; `None` if it is gone. A new socket at the same addresses does not count. For TCP this takes
+    /// microseconds, whatever the number of sockets.
     ///
     /// # Errors
     ///
@@ -156,8 +154,8 @@ impl SockDiag {
     ) -> Result<Option<DiagSocket>, Error> {
         let mut found = None;
         if flavour == TcpFlavour::Mptcp {
-            // The kernel looks MPTCP sockets up by token, not by address (`mptcp_diag_dump_one`); the
-            // token is no part of a dump. Its table holds MPTCP sockets only, so walking it is cheap.
+            // The kernel looks up MPTCP sockets by token, not by address (`mptcp_diag_dump_one`), and a dump does not
+            // contain the token. Its table holds MPTCP sockets only, so walking it is cheap.
             let state = StateSet::ALL;
             let _ = self.dump(flavour, state, with_times, |other| {
                 if other.cookie == socket.cookie {
@@ -169,13 +167,13 @@ impl SockDiag {
         let sequence = self.next_sequence();
         let bytes = request::lookup(socket, with_times, sequence);
         match self.converse(LOOKING_UP, &bytes, flavour, true, &mut |socket| found = Some(socket))? {
-            Ending::Complete { .. } => Ok(found),
-            // ENOENT is "no such socket" as well as "no such module"; ESTALE is another cookie.
-            Ending::Refused(code) if code == Errno::NOENT.raw_os_error() => {
+            ConversationEnd::Complete { .. } => Ok(found),
+            // ENOENT means "no such socket" or "no such module"; ESTALE means another cookie.
+            ConversationEnd::Refused(code) if code == Errno::NOENT.raw_os_error() => {
                 self.probe(flavour).map(|()| None)
             }
-            Ending::Refused(code) if code == Errno::STALE.raw_os_error() => Ok(None),
-            Ending::Refused(code) => Err(refusal(LOOKING_UP, flavour, code)),
+            ConversationEnd::Refused(code) if code == Errno::STALE.raw_os_error() => Ok(None),
+            ConversationEnd::Refused(code) => Err(refusal(LOOKING_UP, flavour, code)),
         }
     }
 
@@ -191,16 +189,15 @@ impl SockDiag {
             let sequence = self.next_sequence();
             let bytes = request::dump(pass, flavour, states, with_times, sequence);
             match self.converse(LISTING, &bytes, flavour, false, visit)? {
-                Ending::Complete { interrupted: true } => {}
-                Ending::Complete { interrupted: false } => return Ok(Dump { interrupted: false }),
-                Ending::Refused(code) => return Err(refusal(LISTING, flavour, code)),
+                ConversationEnd::Complete { interrupted: true } => {}
+                ConversationEnd::Complete { interrupted: false } => return Ok(Dump { interrupted: false }),
+                ConversationEnd::Refused(code) => return Err(refusal(LISTING, flavour, code)),
             }
         }
         Ok(Dump { interrupted: true })
     }
 
-    /// Sends `request` and reads until its answer is complete: the end of a dump, or (`single`) one
-    /// socket.
+    /// Sends `request` and reads until the answer is complete: the end of a dump, or with `single` one socket.
     pub(super) fn converse(
         &mut self,
         operation: &'static str,
@@ -208,7 +205,7 @@ impl SockDiag {
         flavour: TcpFlavour,
         single: bool,
         visit: &mut dyn FnMut(DiagSocket),
-    ) -> Result<Ending, Error> {
+    ) -> Result<ConversationEnd, Error> {
         let system = |errno: Errno| match errno {
             Errno::AGAIN => Error::Timeout { operation, seconds: SILENCE_SECONDS },
             errno => Error::from_system(operation, errno.into()),
@@ -246,8 +243,8 @@ impl SockDiag {
             .map_err(undecodable)?;
             any_interrupted |= interrupted;
             match ending {
-                Some(0) => return Ok(Ending::Complete { interrupted: any_interrupted }),
-                Some(code) => return Ok(Ending::Refused(code)),
+                Some(0) => return Ok(ConversationEnd::Complete { interrupted: any_interrupted }),
+                Some(code) => return Ok(ConversationEnd::Refused(code)),
                 None => {}
             }
         }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::*;
-use crate::model::state::StateSet;
+use crate::model::{socket::TcpFlavour, state::StateSet};
 
 fn cookie_of(socket: impl AsFd) -> u64 {
     rustix::net::sockopt::socket_cookie(socket).unwrap()

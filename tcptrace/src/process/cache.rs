@@ -1,4 +1,4 @@
-//! Turns pids into owners: who each process is, read at most once in a look.
+//! Turns pids into owners. Reads each process at most once per round of inspections.
 
 use std::sync::Arc;
 
@@ -15,44 +15,43 @@ use crate::{
     model::holders::Holders,
 };
 
-/// Processes whose description is kept between looks.
+/// Identities kept between rounds.
 const KEPT_PROCESSES: usize = 4096;
 
-/// Processes that a thread describes in one go.
+/// Processes that a thread reads in one go.
 const CHUNK: usize = 32;
 
-/// The processes of the host, as far as they were asked for.
-pub(crate) struct People {
+/// Caches the identities of processes.
+pub(crate) struct ProcessCache {
     reader: ProcessReader,
     clocks: Clocks,
-    /// Descriptions, shared by all findings about the same process.
+    /// Identities, shared by all findings about a process.
     known: FxHashMap<u32, Arc<ProcessIdentity>>,
-    /// Processes that were asked for in the look that is going on, those that had ended included.
-    read_in_this_look: FxHashSet<u32>,
+    /// Processes read in this round, including those that had ended.
+    read_this_round: FxHashSet<u32>,
 }
 
-impl People {
-    /// Knows nobody yet.
+impl ProcessCache {
     pub(crate) fn new(world: &World) -> Self {
         Self {
             reader: ProcessReader::new(&world.proc, world.clocks.booted()),
             clocks: world.clocks.clone(),
             known: FxHashMap::default(),
-            read_in_this_look: FxHashSet::default(),
+            read_this_round: FxHashSet::default(),
         }
     }
 
-    /// From now on descriptions are read anew.
-    pub(crate) fn begin_look(&mut self) {
-        self.read_in_this_look.clear();
+    /// Begins a round: identities are read anew.
+    pub(crate) fn begin_round(&mut self) {
+        self.read_this_round.clear();
         if self.known.len() >= KEPT_PROCESSES {
             self.known.clear();
         }
     }
 
-    /// Describes many processes at once, on several threads.
+    /// Reads many processes, on several threads.
     pub(crate) fn read_all(&mut self, pids: &FxHashSet<u32>) {
-        let pids: Vec<u32> = pids.difference(&self.read_in_this_look).copied().collect();
+        let pids: Vec<u32> = pids.difference(&self.read_this_round).copied().collect();
         let reader = &self.reader;
         let chunks = pids.chunks(CHUNK).collect();
         let read = parallel::map(chunks, |chunk: &[u32]| {
@@ -64,7 +63,7 @@ impl People {
     }
 
     fn learn(&mut self, pid: u32, fresh: Option<ProcessIdentity>) {
-        self.read_in_this_look.insert(pid);
+        self.read_this_round.insert(pid);
         let Some(fresh) = fresh else {
             self.known.remove(&pid);
             return;
@@ -74,16 +73,16 @@ impl People {
         }
     }
 
-    /// Describes a process; `None` when there is none with this pid any more.
+    /// The identity of a process; `None` if it has ended.
     fn process(&mut self, pid: u32) -> Option<Arc<ProcessIdentity>> {
-        if !self.read_in_this_look.contains(&pid) {
+        if !self.read_this_round.contains(&pid) {
             let fresh = self.reader.read(pid).ok();
             self.learn(pid, fresh);
         }
         self.known.get(&pid).cloned()
     }
 
-    /// The holders as owners. A process that ended since the look holds nothing any more.
+    /// The holders as owners, without processes that have ended since the scan.
     pub(crate) fn owners(
         &mut self,
         holders: &Holders,
@@ -100,7 +99,7 @@ impl People {
             .collect()
     }
 
-    /// The opener as an owner: under its present name if it is still that process, else as it was.
+    /// The opener as an owner: its present identity if it still runs, else the name it had.
     pub(crate) fn opener(&mut self, opener: &Call) -> Owner {
         let process = self.caller(opener).unwrap_or_else(|| {
             Arc::new(ProcessIdentity::from_name(opener.task.pid, &opener.task.comm.to_text()))
@@ -108,14 +107,14 @@ impl People {
         Owner { process, fds: Vec::new(), inherited: Some(false), evidence: Evidence::Opened }
     }
 
-    /// The process that made a call, if it is still there: a later one with its pid is another.
+    /// The process that made a call, if it still runs. A later process with the same pid does not count.
     pub(crate) fn caller(&mut self, call: &Call) -> Option<Arc<ProcessIdentity>> {
         let process = self.process(call.task.pid)?;
         let started = process.start_ticks.unwrap_or(u64::MAX);
         (started <= self.clocks.boot_ticks_at(call.ktime_ns)).then_some(process)
     }
 
-    /// How many descriptors each process has open, and may have; in the order of `pids`.
+    /// Descriptors in use and their limit, for each of `pids` in order.
     pub(crate) fn descriptor_use(&self, pids: &[u32]) -> Vec<DescriptorUse> {
         let chunks = pids.chunks(CHUNK).collect();
         parallel::map(chunks, |chunk: &[u32]| {

@@ -1,32 +1,31 @@
-//! Reads the text of `/proc/PID/cgroup`: the path to show, the systemd unit, the container.
+//! Parses `/proc/PID/cgroup`: the path to show, the systemd unit, the container.
 //!
-//! Pure: no I/O, and any text gives a value. Text format: cgroups(7).
+//! Pure: no I/O, and any text gives a value. Format: cgroups(7).
 
-/// What the cgroup of a process says about it.
+/// What the cgroups of a process say about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CgroupMembership {
-    /// The path of the hierarchy that tells most. A host with cgroup v1, or with v1 and v2 side by side
-    /// (hybrid), has several, and any of them may be `/`.
+    /// The path of the most informative hierarchy. Hosts with cgroup v1, alone or beside v2 (hybrid), have several, and any
+    /// of them may be `/`.
     pub path: Option<String>,
-    /// The innermost systemd service or scope under its own name, which is the one `systemctl status` takes: escapes
-    /// (`\x2d`) are part of it. Inside a user session it is a unit of that user's manager. A
-    /// container's scope is told as the container instead.
+    /// The innermost systemd service or scope, by the name that `systemctl status` takes, with its escapes (`\x2d`). Inside
+    /// a user session it is a unit of the user's manager. A container's scope counts as the container instead.
     pub unit: Option<String>,
-    /// The first 12 digits of the container's id, as `docker ps` prints them, or the container's name
-    /// where the runtime has names (LXC, systemd-nspawn).
+    /// The first 12 digits of the container's id, as `docker ps` prints them, or its name for runtimes with names (LXC,
+    /// systemd-nspawn).
     pub container: Option<String>,
 }
 
-/// Length of a container id in hexadecimal digits, in every runtime that uses ids.
+/// Length of a container id in hexadecimal digits, for every runtime with ids.
 const ID_DIGITS: usize = 64;
-/// As many digits as `docker ps` shows.
+/// The digits that `docker ps` shows.
 const SHORT_ID_DIGITS: usize = 12;
 
-/// Understands the text of `/proc/PID/cgroup`.
+/// Parses the text of `/proc/PID/cgroup`.
 ///
-/// All three answers come from one hierarchy: the first that names a container, else the first that
-/// names a unit, else the first that is not `/`. Mixed answers would be wrong: Docker on a hybrid host
-/// leaves `0::` in its own service while the other hierarchies show the container.
+/// All three values come from one hierarchy: the first that names a container, else the first that names a unit, else the
+/// first other than `/`. Mixing hierarchies would be wrong: on a hybrid host, Docker leaves `0::` in its own service while
+/// the others show the container.
 #[must_use]
 pub(crate) fn parse(text: &str) -> CgroupMembership {
     let hierarchies = hierarchies(text);
@@ -42,15 +41,15 @@ pub(crate) fn parse(text: &str) -> CgroupMembership {
     }
 }
 
-/// The paths, those that systemd keeps first: cgroup v2 (`0::path`), then `name=systemd`. Lines are
-/// `id:controllers:path`; the path may itself contain colons.
+/// The paths, systemd's own hierarchies first: cgroup v2 (`0::path`), then `name=systemd`. Lines are
+/// `id:controllers:path`; the path may contain colons.
 fn hierarchies(text: &str) -> Vec<&str> {
     let mut ranked: Vec<(u8, &str)> = text
         .lines()
         .filter_map(|line| {
             let mut fields = line.splitn(3, ':');
             let (id, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-            // The kernel adds this when the directory was removed under the process.
+            // The kernel appends this when the directory was removed under the process.
             let path = path.strip_suffix(" (deleted)").unwrap_or(path);
             let rank = match (id, controllers) {
                 ("0", "") => 0,
@@ -66,7 +65,7 @@ fn hierarchies(text: &str) -> Vec<&str> {
 
 fn unit(path: &str) -> Option<String> {
     path.rsplit('/').find_map(|name| {
-        // systemd puts a `_` before names that the kernel or it uses otherwise (cg_escape).
+        // systemd prefixes `_` to names that clash with its own or the kernel's (cg_escape).
         let name = name.strip_prefix('_').unwrap_or(name);
         let stem = name.strip_suffix(".service").or_else(|| name.strip_suffix(".scope"))?;
         let is_unit = !stem.is_empty() && named_container(name).is_none() && !is_monitor(name);
@@ -78,7 +77,7 @@ fn unit(path: &str) -> Option<String> {
 fn container(path: &str) -> Option<String> {
     let mut outwards = path.rsplit('/').peekable();
     while let Some(name) = outwards.next() {
-        // LXC before 4.0 made /lxc/NAME.
+        // LXC before 4.0 used /lxc/NAME.
         let below_lxc = outwards.peek() == Some(&"lxc") && !name.is_empty();
         if below_lxc {
             return Some(name.to_owned());
@@ -95,10 +94,10 @@ fn container(path: &str) -> Option<String> {
     None
 }
 
-/// The container that one directory of the path stands for. The id is the whole name
-/// (`/docker/ID`, `/kubepods/burstable/podUID/ID`, `/ecs/TASK/ID`), or ends it after the runtime's prefix
-/// (`docker-ID.scope`, `libpod-ID.scope`, `libpod-payload-ID`, `cri-containerd-ID.scope`,
-/// `crio-ID.scope`, `kubepods-podUID.slice:cri-containerd:ID`).
+/// The container that a path component stands for. The id is the whole component (`/docker/ID`,
+/// `/kubepods/burstable/podUID/ID`, `/ecs/TASK/ID`) or follows the runtime's prefix (`docker-ID.scope`,
+/// `libpod-ID.scope`, `libpod-payload-ID`, `cri-containerd-ID.scope`, `crio-ID.scope`,
+/// `kubepods-podUID.slice:cri-containerd:ID`).
 fn named_container(name: &str) -> Option<String> {
     if is_monitor(name) {
         return None;
@@ -108,7 +107,7 @@ fn named_container(name: &str) -> Option<String> {
     }
     let stem = name.strip_suffix(".scope").unwrap_or(name);
     if let Some(machine) = name.strip_suffix(".scope").and_then(|stem| stem.strip_prefix("machine-")) {
-        // Registered with systemd-machined; libvirt's virtual machines are no containers.
+        // Registered with systemd-machined. Virtual machines of libvirt are not containers.
         return if machine.starts_with("qemu") { None } else { non_empty(unescape(machine)) };
     }
     let digits = stem.rsplit(['-', ':']).next()?;
@@ -117,8 +116,8 @@ fn named_container(name: &str) -> Option<String> {
     is_id.then(|| digits.chars().take(SHORT_ID_DIGITS).collect())
 }
 
-/// Whether the directory is that of a container's monitor, which runs outside of it: conmon of Podman
-/// and CRI-O, `lxc-start` of LXC.
+/// Whether the component belongs to a container's monitor, which runs outside it: conmon of Podman and CRI-O, `lxc-start`
+/// of LXC.
 fn is_monitor(name: &str) -> bool {
     ["libpod-conmon-", "crio-conmon-", "lxc.monitor."].iter().any(|prefix| name.starts_with(prefix))
 }
@@ -155,5 +154,4 @@ fn digit(character: u8) -> u8 {
 }
 
 #[cfg(test)]
-#[path = "cgroup_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! Who a process is: what /proc tells of it, its unit and its container. Names nobody without having read them.
+//! Who a process is: its /proc entry, its unit, its container. Never guesses an identity.
 
 pub(crate) mod cache;
 pub(crate) mod cgroup;

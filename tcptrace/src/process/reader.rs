@@ -1,8 +1,8 @@
-//! Who a process is, read from `/proc/PID` at one moment.
+//! Reads who a process is from `/proc/PID`.
 //!
-//! Everything is read through one handle of the directory, so that a pid that is reused meanwhile can
-//! never lend its name to the process that had it before. Names are the process's own choice: arbitrary bytes, converted
-//! lossily and bounded here, escaped where they are shown. Nothing is cached and nothing printed.
+//! Reads every file through one handle of the directory, so that a reused pid never lends its name to the process that had
+//! it before. Processes choose their names: arbitrary bytes, converted lossily and bounded here, escaped where they are
+//! shown. Caches nothing and prints nothing.
 //!
 //! Files: proc_pid_stat(5), proc_pid_status(5), proc_pid_cmdline(5), proc_pid_limits(5).
 
@@ -22,62 +22,53 @@ use rustix::{
 
 use super::cgroup;
 
-/// Longest part of a command line that is kept, in bytes and in arguments.
+/// The part of a command line that is kept, in bytes and in arguments.
 const CMDLINE_BYTES: u64 = 4096;
 const CMDLINE_ARGUMENTS: usize = 64;
-/// Enough for `stat`, for the lines of `status` up to `Uid:`, for `limits` and for `cgroup` (whose
-/// lines are at most a path each; a longer text is cut and told less of).
+/// Enough for `stat`, for `status` up to `Uid:`, for `limits`, and for `cgroup` (at most one path per line; longer text is
+/// cut).
 pub(crate) const FILE_BYTES: u64 = 64 * 1024;
-/// Unit of a process's start time: USER_HZ, which is 100 on every architecture that BPF programs run
-/// on (`include/asm-generic/param.h`).
+/// Unit of a process's start time: USER_HZ, 100 on every architecture with BPF (`include/asm-generic/param.h`).
 const TICKS_PER_SECOND: i64 = 100;
 
-/// Why a process could not be described.
+/// Why a process could not be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// There is no such process (any more), or `hidepid` hides it (proc(5)).
+pub(crate) enum ProcessError {
+    /// The process does not exist, or `hidepid` hides it (proc(5)).
     #[error("process {pid} is gone")]
-    Gone {
-        /// Its pid.
-        pid: u32,
-    },
-    /// Its files cannot be read.
+    Gone { pid: u32 },
+    /// Its files could not be read.
     #[error("reading {path}: {source}; run as root")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
+    Unreadable { path: PathBuf, source: io::Error },
 }
 
 /// Reads processes from one mount of procfs.
 #[derive(Debug, Clone)]
 pub(crate) struct ProcessReader {
     proc_root: PathBuf,
-    /// When the machine was started.
+    /// When the machine booted.
     booted: jiff::Timestamp,
 }
 
 impl ProcessReader {
-    /// For the procfs at `proc_root` (`/proc`) of a machine that was started at `booted`.
+    /// Reads the procfs at `proc_root` (`/proc`) of a machine that booted at `booted`.
     #[must_use]
     pub(crate) fn new(proc_root: &Path, booted: jiff::Timestamp) -> Self {
         Self { proc_root: proc_root.to_owned(), booted }
     }
 
-    /// Describes the process with this pid.
+    /// Reads the process with this pid.
     ///
     /// # Errors
     ///
-    /// When there is no such process, and when not even its name can be read.
-    pub(crate) fn read(&self, pid: u32) -> Result<ProcessIdentity, Error> {
+    /// When the process does not exist, or not even its name can be read.
+    pub(crate) fn read(&self, pid: u32) -> Result<ProcessIdentity, ProcessError> {
         let directory = self.open(pid)?;
         let stat =
             contents(&directory, "stat", FILE_BYTES).map_err(|errno| self.error(pid, "stat", errno))?;
         let Some(stat) = parse_stat(&stat) else {
             let source = io::Error::from(io::ErrorKind::InvalidData);
-            return Err(Error::Unreadable { path: self.path(pid, "stat"), source });
+            return Err(ProcessError::Unreadable { path: self.path(pid, "stat"), source });
         };
         let text = |file| {
             let bytes = contents(&directory, file, FILE_BYTES).ok()?;
@@ -113,7 +104,7 @@ impl ProcessReader {
         }
     }
 
-    fn open(&self, pid: u32) -> Result<OwnedFd, Error> {
+    fn open(&self, pid: u32) -> Result<OwnedFd, ProcessError> {
         openat(CWD, self.path(pid, ""), DIRECTORY, Mode::empty()).map_err(|errno| self.error(pid, "", errno))
     }
 
@@ -121,10 +112,10 @@ impl ProcessReader {
         self.proc_root.join(pid.to_string()).join(file)
     }
 
-    fn error(&self, pid: u32, file: &str, errno: Errno) -> Error {
+    fn error(&self, pid: u32, file: &str, errno: Errno) -> ProcessError {
         match errno {
-            Errno::NOENT | Errno::SRCH => Error::Gone { pid },
-            errno => Error::Unreadable { path: self.path(pid, file), source: errno.into() },
+            Errno::NOENT | Errno::SRCH => ProcessError::Gone { pid },
+            errno => ProcessError::Unreadable { path: self.path(pid, file), source: errno.into() },
         }
     }
 
@@ -147,12 +138,12 @@ pub(crate) fn contents(directory: &OwnedFd, file: &str, most: u64) -> Result<Vec
     Ok(bytes)
 }
 
-/// The size of the directory is the number of descriptors since Linux 6.2 (commit f1f1f2569901); it was
-/// 0 before, and they must be counted.
+/// Since Linux 6.2 (commit f1f1f2569901) the size of the directory is the number of descriptors. Before, it is 0 and the
+/// entries must be counted.
 fn descriptors(process: &OwnedFd) -> Result<u64, Errno> {
     let directory = openat(process, "fd", DIRECTORY, Mode::empty())?;
     let status = fstat(&directory)?;
-    // Only on procfs (whose directories have no blocks) is the size that number.
+    // Only procfs, whose directories have no blocks, reports the number as the size.
     if let (Ok(count @ 1..), 0) = (u64::try_from(status.st_size), status.st_blocks) {
         return Ok(count);
     }
@@ -174,8 +165,8 @@ struct ProcessStat {
     start_ticks: Option<u64>,
 }
 
-/// Reads `stat`: `pid (comm) state …`, the start time being the 22nd field. The comm can hold anything,
-/// parentheses and newlines too, so it ends at the *last* parenthesis.
+/// Parses `stat`: `pid (comm) state …`; the start time is field 22. The comm may contain anything, even parentheses and
+/// newlines, so it ends at the *last* parenthesis.
 fn parse_stat(stat: &[u8]) -> Option<ProcessStat> {
     let opening = stat.iter().position(|byte| *byte == b'(')?;
     let closing = stat.iter().rposition(|byte| *byte == b')')?;
@@ -187,7 +178,7 @@ fn parse_stat(stat: &[u8]) -> Option<ProcessStat> {
     })
 }
 
-/// Splits a command line at its zero bytes; the last argument may be cut.
+/// Splits a command line at zero bytes; the last argument may be cut.
 fn arguments(cmdline: &[u8]) -> Vec<String> {
     if cmdline.is_empty() {
         return Vec::new();
@@ -200,19 +191,18 @@ fn arguments(cmdline: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// `Uid:` holds the real, effective, saved and file system user ids. The owner of the directory would not
-/// do: it is root for a process that is not dumpable.
+/// `Uid:` holds the real, effective, saved and file system user ids. The owner of the directory does not help: it is root
+/// for a process that is not dumpable.
 pub(crate) fn effective_uid(status: &str) -> Option<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// The soft limit, which comes first.
+/// The soft limit, which is the first number.
 fn open_files_limit(limits: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
-#[path = "reader_tests.rs"]
 mod tests;

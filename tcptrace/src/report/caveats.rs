@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use crate::model::{escape::Escaped, units::plural};
+use crate::model::{
+    escape::Escaped,
+    units::{are, plural, were},
+};
 
 /// One loss or blind spot of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -269,14 +272,6 @@ impl Serialize for Caveat {
         map.serialize_entry("text", &self.to_string())?;
         map.end()
     }
-}
-
-fn were(count: u64, noun: &str) -> String {
-    format!("{} {}", plural(count, noun), if count == 1 { "was" } else { "were" })
-}
-
-fn are(count: u64, noun: &str) -> String {
-    format!("{} {}", plural(count, noun), if count == 1 { "is" } else { "are" })
 }
 
 /// File names and a verb that agrees with their number.

@@ -1,15 +1,15 @@
-//! What a line of a stack says: how it is shown, and how much it tells of where a program does what it does. Pure.
+//! Renders a line of a stack, and rates how likely it is the application's own code. Pure.
 
 use std::path::Path;
 
 use blazesym::symbolize::{CodeInfo, Sym};
 
-/// How much a line tells of where a program does what it does.
+/// How likely a line is the application's own code.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Interest {
-    /// The language's run-time, the C library.
+    /// The language's runtime, or the C library.
     None,
-    /// An interpreter: better than nothing.
+    /// An interpreter: better than none.
     Some,
     /// The program's own code.
     Own,
@@ -33,7 +33,7 @@ pub(super) fn named<'a>(symbol: &'a Sym<'a>) -> impl Iterator<Item = Frame> + 'a
     inlined.chain(std::iter::once(frame(&symbol.name, symbol.code_info.as_deref(), module)))
 }
 
-/// A line of a function, of which the place in its source and the file that it lies in may be known.
+/// The line of a function; its source position and module may be unknown.
 pub(super) fn frame(name: &str, code: Option<&CodeInfo<'_>>, module: Option<&Path>) -> Frame {
     let file = code.map(|code| Path::new(&code.file));
     let text = match (code, module.and_then(Path::file_name)) {
@@ -76,8 +76,7 @@ pub(super) fn frame(name: &str, code: Option<&CodeInfo<'_>>, module: Option<&Pat
     }
 }
 
-/// Code that nobody looking for a leak wants to read: the language's run-time, the C library, wrappers
-/// of system calls.
+/// Code that does not explain a leak: the language's runtime, the C library, wrappers of system calls.
 fn is_runtime(name: &str, directory: &Path, file: Option<&Path>, module: Option<&Path>) -> bool {
     const NAMES: [&str; 15] = [
         "std::",
@@ -89,7 +88,7 @@ fn is_runtime(name: &str, directory: &Path, file: Option<&Path>, module: Option<
         "mio::",
         "rustix::",
         "socket2::",
-        // Go's packages; those of others begin with a domain, or are called main.
+        // Go's standard packages; others begin with a domain, or are called main.
         "runtime.",
         "runtime/",
         "internal/",
@@ -111,14 +110,14 @@ fn is_runtime(name: &str, directory: &Path, file: Option<&Path>, module: Option<
         || is_below(".cargo")
 }
 
-/// What runs code of other languages, which has names of its own, and the libraries that come with it.
+/// An interpreter or virtual machine, and the libraries that come with it: the code it runs has names of its own.
 fn is_interpreter(name: &str, module: Option<&Path>) -> bool {
     const MODULES: [&str; 7] =
         ["libjvm.so", "libjli.so", "libnet.so", "libnio.so", "libnode.so", "libpython", "python"];
     const PACKAGES: [&str; 5] = ["java.", "javax.", "sun.", "jdk.", "StubRoutines"];
-    // As Node.js tells the names of its own functions: `JS:~connect node:net:1038:25`.
+    // Node.js names its own functions `JS:~connect node:net:1038:25`.
     let is_node = || name.starts_with("JS:") && name.contains(" node:");
-    // As Java does: `void java.net.Socket.connect(java.net.SocketAddress, int)`.
+    // Java: `void java.net.Socket.connect(java.net.SocketAddress, int)`.
     let is_java = || {
         let method = name.split('(').next().and_then(|typed| typed.trim_end().rsplit(' ').next());
         name == "Interpreter"

@@ -1,4 +1,4 @@
-//! From the addresses of a stack to lines of code. Reads what strangers made: bounded, and on a thread with a deadline.
+//! Turns the addresses of a stack into lines of code. Reads untrusted files: bounded, and on a thread with a deadline.
 
 pub(crate) mod deadline;
 pub(crate) mod frame;

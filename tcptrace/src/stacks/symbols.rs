@@ -1,5 +1,5 @@
-//! Names the lines of code on a stack: ELF symbols and DWARF of the process's own files (inside its
-//! container, and after they were deleted), and the map files that JIT compilers write to /tmp.
+//! Names the lines of code on a stack, from ELF symbols and DWARF in the process's own files (inside its container, even
+//! after deletion) and from the map files that JIT compilers write to /tmp. Never blocks longer than its deadline.
 
 use crate::model::stack::Stack;
 use std::{
@@ -20,46 +20,43 @@ use blazesym::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    deadline::{Aside, NoAnswer},
+    deadline::{DeadlineThread, NoAnswer},
     frame::{Frame, Interest, frame, named},
     perf_map,
 };
 
-/// Stacks kept by name.
+/// Named stacks kept.
 const KEPT_STACKS: usize = 4096;
 
-/// Files of which a symbolizer may know the symbols; it keeps each open, with all it has read of it, and files with
-/// their debug information beside them.
+/// Most files of a symbolizer. It keeps each one open with all it has read of it, and separate debug files besides.
 const MAX_FILES: usize = 200;
 
-/// Longest that the naming of a stack may take. Reading what a large program has on its lines of code takes a second or
-/// two, once.
-const LIMIT: Duration = Duration::from_secs(5);
+/// Longest time to name a stack. Reading the line tables of a large program takes a second or two, once.
+const NAMING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Frames named of one stack.
+/// Most frames named of a stack.
 const MAX_FRAMES: usize = 64;
 
-/// Names stacks, and remembers those it has named.
+/// Names stacks, and caches them.
 pub(crate) struct Symbols {
-    /// Asked for the stack of a process with these addresses.
-    resolver: Aside<(u32, Vec<u64>), Option<Stack>>,
-    /// `None` where there is nothing to know.
+    /// Takes a pid and the addresses of a stack.
+    resolver: DeadlineThread<(u32, Vec<u64>), Option<Stack>>,
+    /// By pid and stack id; `None` if nothing is known.
     kept: FxHashMap<(u32, u32), Option<Arc<Stack>>>,
 }
 
 impl Symbols {
-    /// Has named nothing yet.
     pub(crate) fn new(proc_root: &Path) -> Self {
         let proc_root = proc_root.to_owned();
         let start = move || {
             let mut resolver = Resolver::new(proc_root.clone());
             Box::new(move |(pid, addresses): (u32, Vec<u64>)| resolver.resolve(pid, &addresses)) as Box<_>
         };
-        Self { resolver: Aside::new(LIMIT, start), kept: FxHashMap::default() }
+        Self { resolver: DeadlineThread::new(NAMING_TIMEOUT, start), kept: FxHashMap::default() }
     }
 
-    /// Names the stack with this id of a process; its addresses are asked for when it has no name yet, and are those
-    /// of a process that is still alive, or none. `None` when nothing is known of it.
+    /// Names the stack with this id of a process; `None` if nothing is known. Calls `addresses` only for a stack that is
+    /// not cached; it must return no addresses for a process that has ended.
     pub(crate) fn name(
         &mut self,
         pid: u32,
@@ -74,7 +71,7 @@ impl Symbols {
             return None;
         }
         let answer = self.resolver.ask((pid, addresses)).inspect_err(|error| {
-            // Said once of each thread that is lost, not of each stack that goes without a name therefore.
+            // Warns once per lost thread, not for each stack that stays unnamed because of it.
             let level = if let NoAnswer::Late(_) = error { log::Level::Warn } else { log::Level::Debug };
             log::log!(level, "the stacks of process {pid} cannot be named: {error}");
         });
@@ -87,11 +84,11 @@ impl Symbols {
     }
 }
 
-/// Looks into the files that a process has mapped. They are its own: looking into them may take any time.
+/// Reads the files that a process has mapped. They are untrusted: reading them may take any time.
 struct Resolver {
     proc_root: PathBuf,
     symbolizer: Symbolizer,
-    /// Files that the symbolizer was led to.
+    /// Files that the symbolizer has opened.
     files: Rc<Cell<usize>>,
 }
 
@@ -106,15 +103,15 @@ impl Resolver {
             self.files.set(0);
             self.symbolizer = symbolizer(&self.files);
         }
-        // A return address is that of the instruction after the call.
+        // A return address points behind the call.
         let calls: Vec<u64> =
             addresses.iter().take(MAX_FRAMES).map(|address| address.saturating_sub(1)).collect();
         let mut symbols = self.symbolize(pid, &calls);
-        // Where no code lies, the stack was walked astray.
+        // An address outside any mapping means that the stack walk went astray.
         let is_astray = |symbol: &Symbolized<'_>| matches!(symbol, Symbolized::Unknown(Reason::Unmapped));
         symbols.truncate(symbols.iter().position(is_astray).unwrap_or(symbols.len()));
         let made = self.made_at_run_time(pid, &calls, &symbols);
-        // So it was, most likely, where the last addresses have no name.
+        // Trailing addresses without a name most likely mean the same.
         let is_named =
             |(symbol, made): (&Symbolized<'_>, &Option<String>)| symbol.as_sym().is_some() || made.is_some();
         symbols.truncate(symbols.iter().zip(&made).rposition(is_named)? + 1);
@@ -130,17 +127,16 @@ impl Resolver {
                 }),
             }
         }
-        // Below the outermost function there may be anything. A stack that is longer than what is looked at was not
-        // walked in vain.
+        // Anything may lie below the outermost function. A stack longer than MAX_FRAMES did not end early.
         let is_cut = calls.len() < MAX_FRAMES && !frames.iter().any(|frame| frame.is_outermost);
         let site = frames.iter().rev().max_by_key(|frame| frame.interest);
         let site = site.filter(|frame| frame.interest > Interest::None).map(|frame| frame.text.clone());
         Some(Stack { site, is_cut, frames: frames.into_iter().map(|frame| frame.text).collect() })
     }
 
-    /// What the files say that the process has mapped.
+    /// Symbolizes from the files that the process has mapped.
     fn symbolize(&self, pid: u32, calls: &[u64]) -> Vec<Symbolized<'_>> {
-        // Perf maps are looked into afterwards: here, one that is unfinished would spoil the whole stack.
+        // Perf maps come later: an unfinished one would spoil the whole stack here.
         let mut process = Process::new(Pid::from(pid));
         process.perf_map = false;
         let mut plain = process.clone();
@@ -149,12 +145,12 @@ impl Resolver {
         let all = self.symbolizer.symbolize(&source, Input::AbsAddr(calls));
         all.unwrap_or_else(|error| {
             log::debug!("naming a stack of process {pid}: {error}");
-            // A mapping that cannot be read, as of a file in memory with code that was made at run time, spoils all of
-            // them. Each by itself, then.
+            // One unreadable mapping, as of a memory file with JIT-compiled code, spoils the batch: retry each address
+            // alone.
             let alone = |call: &u64| {
                 let ask = |source| self.symbolizer.symbolize_single(source, Input::AbsAddr(*call));
-                // Debug information may be damaged, or be found on this host and belong to another build of the file
-                // than a container has; its functions still have names.
+                // Debug information may be damaged, or found on this host for another build than the container's; the
+                // functions still have names.
                 ask(&source).or_else(|_| ask(&plain))
             };
             let unknown = |_| Symbolized::Unknown(Reason::IgnoredError);
@@ -162,7 +158,7 @@ impl Resolver {
         })
     }
 
-    /// The names that the process itself tells of those that no file has a name for.
+    /// The process's own names of addresses that no file has a name for.
     fn made_at_run_time(&self, pid: u32, calls: &[u64], symbols: &[Symbolized<'_>]) -> Vec<Option<String>> {
         let calls = &calls[..symbols.len()];
         if symbols.iter().all(|symbol| symbol.as_sym().is_some()) {
@@ -174,14 +170,14 @@ impl Resolver {
     }
 }
 
-/// A symbolizer that counts the files it is led to: it never closes one.
+/// A symbolizer that counts the files it opens, because it never closes one.
 fn symbolizer(files: &Rc<Cell<usize>>) -> Symbolizer {
     let files = Rc::clone(files);
     let count = move |member: ProcessMemberInfo<'_>| {
         if let ProcessMemberType::Path(_) = member.member_entry {
             files.set(files.get() + 1);
         }
-        // It is to go on by itself.
+        // Leaves the work to blazesym.
         Ok(None)
     };
     Symbolizer::builder().set_process_dispatcher(count).build()

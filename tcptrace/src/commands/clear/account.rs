@@ -14,7 +14,7 @@ use crate::{
         clock::{Clocks, WallClock},
         world::World,
     },
-    inspect::{inspector::Inspector, snapshot::Snapshot},
+    inspect::{inspector::Inspector, snapshot::HostSnapshot},
     model::{
         clearing::{Outcome, Refusal},
         finding::Finding,
@@ -55,12 +55,12 @@ impl Account {
     /// Chooses among everything that was found.
     pub(crate) fn choose(
         selection: &Selection,
-        look: Snapshot,
+        found: HostSnapshot,
         ways: &Ways,
         world: &World,
         started_ns: u64,
     ) -> Self {
-        let Snapshot { findings, namespaces, processes, unreadable, source: _ } = look;
+        let HostSnapshot { findings, namespaces, processes, unreadable, source: _ } = found;
         let listed = findings.len() as u64;
         let is_close_wait = |finding: &&Finding| finding.state == State::CloseWait;
         let in_close_wait = findings.iter().filter(is_close_wait).count() as u64;

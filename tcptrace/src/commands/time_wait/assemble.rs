@@ -10,7 +10,7 @@ use super::{closers::Closers, closings::Closings, group::Group};
 use crate::{
     diagnosis::time_wait::{
         reuse::Reuse,
-        rules::{self, Facts, Found},
+        rules::{self, FoundDestination, TimeWaitFacts},
     },
     host::clock::WallClock,
     model::{
@@ -101,13 +101,13 @@ pub(crate) fn namespace(
         .filter(|record| is_wanted(record, knowledge.owners))
         .collect();
     destinations.sort_by_key(|record| (Reverse(record.count + record.fin_wait2), record.destination));
-    let found: Vec<Found> = destinations.iter().map(found).collect();
+    let found: Vec<FoundDestination> = destinations.iter().map(found).collect();
     let files = if look.is_own { knowledge.files } else { &[] };
     let earlier = knowledge.earlier.get(&look.netns);
     let per_second = earlier
         .map(|(at_ns, before)| look.counters.rates_since(before, look.asked_ns.saturating_sub(*at_ns)));
     let advice = rules::advice(
-        &Facts {
+        &TimeWaitFacts {
             kernel: knowledge.kernel,
             settings: &look.settings,
             files,
@@ -198,7 +198,7 @@ fn destination(
     }
 }
 
-fn found(record: &TimeWait) -> Found {
+fn found(record: &TimeWait) -> FoundDestination {
     let who = record.closed_first_by.first().map(|closed| {
         let ClosedFirstBy { owner, count, processes } = closed;
         let comm = Escaped(&owner.process.comm);
@@ -208,7 +208,7 @@ fn found(record: &TimeWait) -> Found {
         };
         Closer { name, count: *count }
     });
-    Found {
+    FoundDestination {
         destination: record.destination,
         time_wait: record.count,
         fin_wait2: record.fin_wait2,

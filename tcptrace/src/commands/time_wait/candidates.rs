@@ -4,7 +4,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::model::owner::{Evidence, Owner};
-use crate::{host::world::World, inspect::proc_fd, model::holders::Holders, process::cache::People};
+use crate::{host::world::World, inspect::proc_fd, model::holders::Holders, process::cache::ProcessCache};
 
 /// The holders of sockets, by the sockets' inode numbers. Reads every descriptor table of the host once.
 pub(crate) fn holders(
@@ -17,10 +17,10 @@ pub(crate) fn holders(
     for proc_fd::InodeHolder { inode, pid, fd } in proc_fd::holders_by_inode(&world.proc, &wanted).holders {
         by_inode.entry(inode).or_default().entry(pid).or_default().push(fd);
     }
-    let mut people = People::new(world);
+    let mut processes = ProcessCache::new(world);
     let owners = |(inode, holders): (u32, Holders)| {
         let evidence = if listeners.contains(&inode) { Evidence::Listener } else { Evidence::FdTable };
-        (inode, people.owners(&holders, evidence, None))
+        (inode, processes.owners(&holders, evidence, None))
     };
     by_inode.into_iter().map(owners).collect()
 }

@@ -6,7 +6,7 @@ use std::{collections::HashMap, net::IpAddr};
 use rustc_hash::FxHashMap;
 
 use crate::diagnosis::time_wait::{
-    forecast::{LATENESS_MS, Ports, TIME_WAIT_MS},
+    forecast::{DestinationPorts, LATENESS_MS, TIME_WAIT_MS},
     reuse::Reuse,
 };
 use crate::model::time_wait::CloserId;
@@ -145,19 +145,19 @@ impl Group {
     }
 
     /// The local ports of the destination, of which there are `total`.
-    pub(crate) fn ports(&self, total: u64, reuse: Reuse, fin_timeout_ms: u32) -> Ports {
+    pub(crate) fn ports(&self, total: u64, reuse: Reuse, fin_timeout_ms: u32) -> DestinationPorts {
         let Left { time_wait, fin_wait2 } = &self.chosen;
         if let Reuse::After(delay) = reuse {
             // connect() may take what has been in TIME_WAIT for longer than that.
             let until = |left: &u32| (left + delay).checked_sub(TIME_WAIT_MS).filter(|left| *left > 0);
             let held = self.open_in_budget + fin_wait2.len() as u64;
             let leaving_ms = time_wait.iter().filter_map(until).collect();
-            return Ports { total, held, leaving_ms, lifetime_ms: delay };
+            return DestinationPorts { total, held, leaving_ms, lifetime_ms: delay };
         }
         let late = |left: &u32| left.saturating_add(LATENESS_MS);
         // Where peers do not close, it is FIN_WAIT2 that keeps the ports.
         let is_unanswered = fin_wait2.len() > time_wait.len();
-        Ports {
+        DestinationPorts {
             total,
             held: self.open_in_budget,
             leaving_ms: time_wait.iter().chain(fin_wait2).map(late).collect(),
@@ -165,7 +165,7 @@ impl Group {
         }
     }
 
-    /// Ports that connect() chooses from and that are in use, whether or not they can be taken over.
+    /// DestinationPorts that connect() chooses from and that are in use, whether or not they can be taken over.
     pub(crate) fn ports_used(&self) -> u64 {
         self.open_in_budget + (self.chosen.time_wait.len() + self.chosen.fin_wait2.len()) as u64
     }

@@ -1,43 +1,41 @@
-//! When a destination runs out of local ports. Pure.
+//! Forecasts when a destination runs out of local ports. Pure.
 //!
-//! What is in use leaves at moments that are known (each minisocket has a timer), and what comes anew
-//! stays for a known time too. So the future is not guessed along a line: it is played through, up to
-//! the moment from which on as much leaves as comes.
+//! Every port in use is freed at a known time (each minisocket has a timer), and new ones stay in use for a known time. So
+//! the forecast simulates instead of extrapolating, up to the time from which ports are freed as fast as they are taken.
 
 /// The kernel's `TCP_TIMEWAIT_LEN` of include/net/tcp.h, in milliseconds; no setting changes it.
 pub(crate) const TIME_WAIT_MS: u32 = 60_000;
 
-/// Timers that are a minute away fire in groups, up to two to five seconds late, depending on the kernel's HZ
-/// (the levels of kernel/time/timer.c); with 250 Hz it is one second on average.
+/// Timers a minute away fire in groups, up to two to five seconds late depending on HZ (the levels of
+/// kernel/time/timer.c). At 250 Hz they are one second late on average.
 pub(crate) const LATENESS_MS: u32 = 1_000;
 
 /// The ports of one destination.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ports {
-    /// Those that connect() can choose from.
+pub(crate) struct DestinationPorts {
+    /// Ports that connect() can choose from.
     pub total: u64,
-    /// Those in use by what does not leave by itself.
+    /// Ports in use that no timer frees.
     pub held: u64,
-    /// For each of the others that are in use, the milliseconds until it is free; in any order.
+    /// For each other port in use, the milliseconds until it is free; in any order.
     pub leaving_ms: Vec<u32>,
-    /// For how many milliseconds a port is in use that is taken from now on.
+    /// How long a port taken from now on stays in use, in milliseconds.
     pub lifetime_ms: u32,
 }
 
-impl Ports {
-    /// Ports in use.
+impl DestinationPorts {
+    /// DestinationPorts in use.
     pub(crate) fn used(&self) -> u64 {
         self.held + self.leaving_ms.len() as u64
     }
 
-    /// Connections a second that there will always be ports for.
+    /// The rate of connections per second that the ports sustain forever.
     #[allow(clippy::cast_precision_loss, reason = "at most 65,536 ports")]
     pub(crate) fn most_per_second(&self) -> f64 {
         self.total.saturating_sub(self.held) as f64 * 1e3 / f64::from(self.lifetime_ms.max(1))
     }
 
-    /// Nanoseconds until none is left, if connections go on at this rate; `None` when there will always
-    /// be some.
+    /// Nanoseconds until no port is left at this rate of connections; `None` if the ports last forever.
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -57,7 +55,7 @@ impl Ports {
         let lifetime = f64::from(self.lifetime_ms);
         let leaving = self.leaving_ms.iter().map(|left| f64::from(*left));
         let mut now = 0.0;
-        // Between two that leave, ports only become fewer.
+        // Between two timers the number of free ports only falls.
         for next in leaving.take_while(|left| *left < lifetime).chain([lifetime]) {
             let dry = now + free / per_ms;
             if dry <= next {
@@ -77,7 +75,7 @@ mod tests {
     use super::*;
 
     fn dry_in_s(total: u64, held: u64, leaving_ms: Vec<u32>, per_second: f64) -> Option<f64> {
-        let mut ports = Ports { total, held, leaving_ms, lifetime_ms: 60_000 };
+        let mut ports = DestinationPorts { total, held, leaving_ms, lifetime_ms: 60_000 };
         #[allow(clippy::cast_precision_loss, reason = "seconds")]
         ports.dry_in_ns(per_second).map(|nanoseconds| nanoseconds as f64 / 1e9)
     }
@@ -113,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_rate_that_can_be_borne_is_the_ports_by_the_lifetime() {
-        let ports = Ports { total: 28_232, held: 32, leaving_ms: Vec::new(), lifetime_ms: 60_000 };
+        let ports = DestinationPorts { total: 28_232, held: 32, leaving_ms: Vec::new(), lifetime_ms: 60_000 };
         assert!((ports.most_per_second() - 470.0).abs() < 1e-9);
     }
 
@@ -125,18 +123,18 @@ mod tests {
             per_second in 1u32..400,
         ) {
             let lifetime_ms = 2_000;
-            let mut ports = Ports { total, held: 0, leaving_ms: leaving.clone(), lifetime_ms };
-            let told = ports.dry_in_ns(f64::from(per_second));
+            let mut ports = DestinationPorts { total, held: 0, leaving_ms: leaving.clone(), lifetime_ms };
+            let forecast = ports.dry_in_ns(f64::from(per_second));
             let played = (0..lifetime_ms).find(|now| {
                 let left = leaving.iter().filter(|left| **left >= *now).count() as f64;
                 left + f64::from(*now) * f64::from(per_second) / 1e3 >= total as f64
             });
-            match (told, played) {
-                (Some(told), Some(played)) => {
-                    prop_assert!((told / 1_000_000).abs_diff(u64::from(played)) <= 2, "{told} {played}");
+            match (forecast, played) {
+                (Some(forecast), Some(played)) => {
+                    prop_assert!((forecast / 1_000_000).abs_diff(u64::from(played)) <= 2, "{forecast} {played}");
                 }
                 // At the very end they may differ by the last millisecond.
-                (Some(told), None) => prop_assert!(told >= u64::from(lifetime_ms - 2) * 1_000_000),
+                (Some(forecast), None) => prop_assert!(forecast >= u64::from(lifetime_ms - 2) * 1_000_000),
                 (None, Some(played)) => prop_assert!(played >= lifetime_ms - 2),
                 (None, None) => {}
             }

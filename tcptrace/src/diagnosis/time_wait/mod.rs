@@ -1,4 +1,4 @@
-//! Rules about TIME_WAIT: when ports run out, what may be reused, what helps. Pure.
+//! Rules about TIME_WAIT: when ports run out, which ports connect() may reuse, what helps. Pure.
 
 pub(crate) mod forecast;
 pub(crate) mod ports;

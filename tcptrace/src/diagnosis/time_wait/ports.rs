@@ -1,11 +1,10 @@
-//! Which local ports connect() can choose from in a network namespace. Pure.
+//! The local ports that connect() can choose from in a network namespace. Pure.
 //!
-//! It takes those of `ip_local_port_range`, in two passes (one for each parity, which is a preference only), and
-//! leaves out those in `ip_local_reserved_ports` and every port that somebody has bound in the
-//! namespace, on whatever address and in whichever family (`__inet_hash_connect` of
-//! net/ipv4/inet_hashtables.c skips a bind bucket with `fastreuse >= 0`). A port that only connect() has
-//! given out can be given out again for another destination. The range of a single socket
-//! (IP_LOCAL_PORT_RANGE) is not known here.
+//! connect() takes ports from `ip_local_port_range`, in two passes (one per parity, a mere preference). It skips ports in
+//! `ip_local_reserved_ports` and every port bound in the namespace, whatever the address and family
+//! (`__inet_hash_connect` of net/ipv4/inet_hashtables.c skips a bind bucket with `fastreuse >= 0`). A port that only
+//! connect() has assigned can be assigned again for another destination. The range of a single socket
+//! (IP_LOCAL_PORT_RANGE) is not visible here.
 
 use std::ops::RangeInclusive;
 
@@ -14,22 +13,22 @@ use crate::model::tcp_settings::TcpSettings;
 /// Bits of a word of the map.
 const WORD: usize = u64::BITS as usize;
 
-/// The ports of a namespace that connect() chooses from by itself.
+/// The ports of a namespace that connect() chooses from.
 #[derive(Clone, Debug)]
 pub(crate) struct PortBudget {
     /// `ip_local_port_range`.
     pub range: RangeInclusive<u16>,
-    /// How many in the range are reserved.
+    /// Reserved ports in the range.
     pub reserved: u32,
-    /// How many others in the range are bound by somebody.
+    /// Other ports in the range that are bound.
     pub bound: u32,
-    /// How many are left.
+    /// The ports that are left.
     pub usable: u32,
     map: Box<[u64; (u16::MAX as usize + 1) / WORD]>,
 }
 
 impl PortBudget {
-    /// The range less what is reserved; `None` when the range is not known.
+    /// The range without reserved ports; `None` when the range is unknown.
     pub(crate) fn new(settings: &TcpSettings) -> Option<Self> {
         let (first, last) = settings.ip_local_port_range?;
         let mut budget = Self {
@@ -52,7 +51,7 @@ impl PortBudget {
         Some(budget)
     }
 
-    /// Somebody has bound this port. Counted once, however often it is said.
+    /// Marks a port as bound. Repeated calls count once.
     pub(crate) fn bind(&mut self, port: u16) {
         self.bound += u32::from(self.remove(port));
     }
@@ -62,7 +61,7 @@ impl PortBudget {
         self.map.get(usize::from(port) / WORD).is_some_and(|word| word & bit(port) != 0)
     }
 
-    /// Returns whether it was there.
+    /// Returns whether the port was present.
     fn remove(&mut self, port: u16) -> bool {
         let was_there = self.contains(port);
         *self.word(port) &= !bit(port);

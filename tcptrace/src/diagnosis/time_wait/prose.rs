@@ -1,5 +1,5 @@
-//! The words of each advice. Nothing is said that is not true of the running kernel: what a setting does is what the
-//! kernel's Documentation/networking/ip-sysctl.rst says, or its source.
+//! The words of each advice. Each sentence holds for the running kernel: it says about a setting what the kernel's
+//! Documentation/networking/ip-sysctl.rst or source says.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::model::{
     units::{Elapsed, plural},
 };
 
-/// ` (12.5 a second)`; nothing where the rate is not known.
+/// ` (12.5 a second)`; empty for an unknown rate.
 struct Rate(Option<f64>);
 
 impl fmt::Display for Rate {
@@ -19,7 +19,7 @@ impl fmt::Display for Rate {
     }
 }
 
-/// ` (set by /etc/sysctl.conf, line 3)`; nothing where that is not known.
+/// ` (set by /etc/sysctl.conf, line 3)`; empty if unknown.
 struct SetBy<'a>(Option<&'a Setting>);
 
 impl fmt::Display for SetBy<'_> {
@@ -28,10 +28,10 @@ impl fmt::Display for SetBy<'_> {
     }
 }
 
-/// `shop (71) closed first, within a minute, 90 of 100 connections`: who, how many, and of how many.
-struct ClosedFirst<'a>(Option<&'a Closer>, u64);
+/// `shop (71) closed 90 of the 100 connections that this side closed first, within a minute,`: the closer and the total.
+struct WhoClosedFirst<'a>(Option<&'a Closer>, u64);
 
-impl fmt::Display for ClosedFirst<'_> {
+impl fmt::Display for WhoClosedFirst<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(who, all) = self;
         match who {
@@ -49,7 +49,7 @@ impl fmt::Display for ClosedFirst<'_> {
     }
 }
 
-/// `. It is the same with 3 other services`; nothing where there is none.
+/// `. It is the same with 3 other services`; empty for none.
 struct AndMore<'a>(u64, &'a str);
 
 impl fmt::Display for AndMore<'_> {
@@ -67,7 +67,7 @@ impl fmt::Display for Advice {
                 out,
                 "{} to {remote}{}, and {open} are open now: a connection pool or keep-alive needs a port for each \
                  connection that is open at once, not for each request{}",
-                ClosedFirst(who.as_ref(), *count),
+                WhoClosedFirst(who.as_ref(), *count),
                 Rate(*per_second),
                 AndMore(*more, "other destination"),
             ),
@@ -76,7 +76,7 @@ impl fmt::Display for Advice {
                 "{} to port {} here{}: let the client close first, or keep connections alive, else TIME_WAIT is paid \
                  for here, in memory and places among tcp_max_tw_buckets (it takes none of the ports that connect() \
                  chooses from){}",
-                ClosedFirst(who.as_ref(), *count),
+                WhoClosedFirst(who.as_ref(), *count),
                 local.port(),
                 Rate(*per_second),
                 AndMore(*more, "other service"),

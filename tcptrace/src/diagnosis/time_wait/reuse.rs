@@ -1,35 +1,35 @@
-//! Whether connect() may take over a local port that is in TIME_WAIT towards a destination: what
-//! `tcp_tw_reuse` means for these very sockets. Pure.
+//! Whether connect() may take over a local port in TIME_WAIT towards a destination: what `tcp_tw_reuse` means for these
+//! sockets. Pure.
 //!
-//! `tcp_twsk_unique` of net/ipv4/tcp_ipv4.c: 2 is for connections of which an end is a loopback
-//! address (or that are bound to the loopback device, which cannot be seen from here); the old connection must have had
-//! timestamps, which both ends have to offer.
+//! `tcp_twsk_unique` of net/ipv4/tcp_ipv4.c: the value 2 covers connections with a loopback address at either end (or
+//! bound to the loopback device, which is not visible here). The old connection must have had timestamps, which both ends
+//! have to offer.
 
 use std::net::IpAddr;
 
 use crate::model::tcp_settings::TcpSettings;
 
-/// How long a socket is in TIME_WAIT before its port can be taken over, where no setting says so: before Linux 6.14
-/// the clock has to have passed the next full second.
+/// How long a socket is in TIME_WAIT before its port can be taken over, without `tcp_tw_reuse_delay` (Linux 6.14). Older
+/// kernels wait for the next full second.
 const DEFAULT_DELAY_MS: u32 = 1_000;
 
-/// What becomes of a destination's ports in TIME_WAIT.
+/// Whether and when connect() may take over a destination's ports in TIME_WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reuse {
-    /// They can be taken over after so many milliseconds.
+    /// After this many milliseconds.
     After(u32),
-    /// They cannot: `tcp_tw_reuse` is 0, or there is no such setting.
+    /// Never: `tcp_tw_reuse` is 0 or missing.
     Off,
-    /// They cannot: `tcp_tw_reuse` is 2, and this is not loopback.
+    /// Never: `tcp_tw_reuse` is 2 and neither end is loopback.
     LoopbackOnly,
-    /// They cannot: `tcp_timestamps` is 0 here, or the peer sends none.
+    /// Never: `tcp_timestamps` is 0, or the peer sends none.
     NoTimestamps,
-    /// They can if the peer sends timestamps; no open connection tells whether it does.
+    /// If the peer sends timestamps, which no open connection shows.
     PeerUnknown,
 }
 
 impl Reuse {
-    /// For connections between these addresses. `peer_timestamps` is what an open connection tells.
+    /// For connections between these addresses. `peer_timestamps`: whether the peer sends them, as seen on an open connection.
     pub(crate) fn of(
         settings: &TcpSettings,
         local: IpAddr,
@@ -48,7 +48,7 @@ impl Reuse {
         }
     }
 
-    /// The time after which a port can be taken over, where that is allowed.
+    /// How long a port must be in TIME_WAIT before it can be taken over, where that is allowed.
     pub(crate) fn delay_ms(settings: &TcpSettings) -> u32 {
         settings.tcp_tw_reuse_delay.unwrap_or(DEFAULT_DELAY_MS)
     }

@@ -1,4 +1,4 @@
-//! When which advice is given: from numbers to [`Advice`]. Pure.
+//! Decides which [`Advice`] the numbers call for. Pure.
 
 use crate::model::time_wait::FoundPorts;
 use std::net::IpAddr;
@@ -10,72 +10,66 @@ use crate::model::{
 };
 use crate::model::{kernel_version::KernelVersion, sysctl_setting::Setting, tcp_settings::TcpSettings};
 
-/// Fewer minisockets than this are nothing to talk about: some connections are always short.
+/// Fewer minisockets need no advice: some connections are always short.
 const MANY: u64 = 100;
 
-/// From this share of the ports, or of the buckets, on it is scarce.
+/// Ports or buckets are scarce from this share in use.
 const SCARCE_PERCENT: u64 = 80;
 
-/// From this share of the ports on a wider range is worth a word.
+/// A wider port range is advised from this share in use.
 const MUCH_PERCENT: u64 = 50;
 
-/// The first kernel that is sure never to take over a port in FIN_WAIT2: before, it was done by mistake, unless the
-/// correction was taken over (commit 0d9e5df4a257).
+/// The first kernel that never takes over a port in FIN_WAIT2. Older ones did by mistake, unless commit 0d9e5df4a257 was
+/// backported.
 const LEAVES_FIN_WAIT2: KernelVersion = KernelVersion(6, 12);
 
-/// Destinations that advice is given about: the worst.
+/// Most destinations to give advice about, worst first.
 const MOST_DESTINATIONS: usize = 3;
 
-/// Lines of files told one by one that set what this kernel does not have.
+/// Most lines reported that set what this kernel does not have.
 const MOST_DEAD_LINES: usize = 8;
 
-/// What was found out about one destination.
+/// What is known about one destination.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
-    /// Which.
+pub(crate) struct FoundDestination {
     pub destination: Destination,
-    /// Sockets in TIME_WAIT.
     pub time_wait: u64,
-    /// Minisockets in FIN_WAIT2.
     pub fin_wait2: u64,
-    /// Open connections.
     pub open: u64,
-    /// Connections a second.
     pub per_second: Option<f64>,
     /// Its ports; `None` for a service.
     pub ports: Option<FoundPorts>,
-    /// Who closed most of them, where that was seen.
+    /// Who closed most of them, if seen.
     pub who: Option<Closer>,
 }
 
-/// What was found out about a facts.
+/// What is known about a network namespace.
 #[derive(Clone, Debug)]
-pub(crate) struct Facts<'a> {
-    /// The running kernel, if its release says which it is.
+pub(crate) struct TimeWaitFacts<'a> {
+    /// The running kernel, if its release can be parsed.
     pub kernel: Option<KernelVersion>,
-    /// Its settings.
     pub settings: &'a TcpSettings,
-    /// Lines of files that set them; empty for a namespace that no file is for.
+    /// Lines in files that set them; empty for a namespace that the files do not apply to.
     pub files: &'a [Setting],
     /// The ports that connect() chooses from.
     pub ports: Option<&'a PortBudget>,
-    /// Minisockets, as the kernel counts them for its limit.
+    /// Minisockets that count towards `tcp_max_tw_buckets`.
     pub buckets_used: Option<u64>,
-    /// Sockets that went without TIME_WAIT since the namespace was made.
+    /// Sockets that skipped TIME_WAIT since the namespace was created.
     pub overflowed: Option<u64>,
-    /// The same, a second at present.
+    /// The same, per second at present.
     pub overflows_per_second: Option<f64>,
 }
 
-/// The advice that follows, the most urgent first.
-pub(crate) fn advice(facts: &Facts<'_>, found: &[Found]) -> Vec<Advice> {
+/// The advice for these facts, most urgent first.
+pub(crate) fn advice(facts: &TimeWaitFacts<'_>, found: &[FoundDestination]) -> Vec<Advice> {
     let mut advice = Vec::new();
-    let mut outgoing: Vec<&Found> = found.iter().filter(|found| found.ports.is_some()).collect();
+    let mut outgoing: Vec<&FoundDestination> = found.iter().filter(|found| found.ports.is_some()).collect();
     outgoing.sort_by_key(|found| std::cmp::Reverse(found.ports.map_or(0, |ports| ports.taken())));
     advice.extend(outgoing.iter().filter_map(|found| ports_run_dry(found)).take(MOST_DESTINATIONS));
     advice.extend(too_many_buckets(facts));
     advice.extend(recycle(facts));
-    let mut many: Vec<&Found> = found.iter().filter(|found| is_much(found)).collect();
+    let mut many: Vec<&FoundDestination> = found.iter().filter(|found| is_much(found)).collect();
     many.sort_by_key(|found| std::cmp::Reverse(found.time_wait + found.fin_wait2));
     advice.extend(patterns(&many));
     if outgoing.first().is_some_and(|found| takes_many_ports(found)) {
@@ -89,22 +83,22 @@ pub(crate) fn advice(facts: &Facts<'_>, found: &[Found]) -> Vec<Advice> {
     advice
 }
 
-impl Facts<'_> {
-    /// The line that sets `net.ipv4.NAME` last, which is the one that counts.
+impl TimeWaitFacts<'_> {
+    /// The line that sets `net.ipv4.NAME` last and so takes effect.
     fn place(&self, name: &str) -> Option<Setting> {
         self.files.iter().rfind(|setting| setting.name.strip_prefix("net.ipv4.") == Some(name)).cloned()
     }
 }
 
-fn is_much(found: &Found) -> bool {
+fn is_much(found: &FoundDestination) -> bool {
     found.time_wait + found.fin_wait2 >= MANY || takes_many_ports(found)
 }
 
-fn takes_many_ports(found: &Found) -> bool {
+fn takes_many_ports(found: &FoundDestination) -> bool {
     found.ports.is_some_and(|ports| ports.reaches(MUCH_PERCENT))
 }
 
-fn ports_run_dry(found: &Found) -> Option<Advice> {
+fn ports_run_dry(found: &FoundDestination) -> Option<Advice> {
     let ports = found.ports.filter(|ports| ports.dry_in_ns.is_some() || ports.reaches(SCARCE_PERCENT))?;
     let Destination::Outgoing { local, remote } = found.destination else { return None };
     Some(Advice::PortsRunDry {
@@ -119,13 +113,13 @@ fn ports_run_dry(found: &Found) -> Option<Advice> {
     })
 }
 
-/// One advice for connections from here and one for those to here, about the worst of each.
-fn patterns(many: &[&Found]) -> Vec<Advice> {
-    let is_outgoing = |found: &Found| matches!(found.destination, Destination::Outgoing { .. });
+/// At most one advice on outgoing and one on incoming connections, each about the worst destination.
+fn patterns(many: &[&FoundDestination]) -> Vec<Advice> {
+    let is_outgoing = |found: &FoundDestination| matches!(found.destination, Destination::Outgoing { .. });
     let (outgoing, incoming): (Vec<_>, Vec<_>) = many.iter().partition(|found| is_outgoing(found));
-    let worst = |all: Vec<&&Found>| {
+    let worst = |all: Vec<&&FoundDestination>| {
         let worst = all.first()?;
-        let Found { destination, time_wait, fin_wait2, open, per_second, who, .. } = worst;
+        let FoundDestination { destination, time_wait, fin_wait2, open, per_second, who, .. } = worst;
         let (count, per_second, who, more) =
             (time_wait + fin_wait2, *per_second, who.clone(), all.len() as u64 - 1);
         Some(match *destination {
@@ -140,7 +134,7 @@ fn patterns(many: &[&Found]) -> Vec<Advice> {
     [outgoing, incoming].into_iter().filter_map(worst).collect()
 }
 
-fn too_many_buckets(facts: &Facts<'_>) -> Option<Advice> {
+fn too_many_buckets(facts: &TimeWaitFacts<'_>) -> Option<Advice> {
     let (used, most) = (facts.buckets_used?, facts.settings.tcp_max_tw_buckets?);
     let overflowed = facts.overflowed.unwrap_or_default();
     (overflowed > 0 || used.saturating_mul(100) > most.saturating_mul(SCARCE_PERCENT)).then(|| {
@@ -154,8 +148,8 @@ fn too_many_buckets(facts: &Facts<'_>) -> Option<Advice> {
     })
 }
 
-/// Every line that sets what this kernel does not have.
-fn recycle(facts: &Facts<'_>) -> Vec<Advice> {
+/// Lines that set `tcp_tw_recycle`, which this kernel does not have.
+fn recycle(facts: &TimeWaitFacts<'_>) -> Vec<Advice> {
     if facts.settings.tcp_tw_recycle.is_some() {
         return Vec::new();
     }
@@ -164,8 +158,8 @@ fn recycle(facts: &Facts<'_>) -> Vec<Advice> {
     dead.map(|place| Advice::RecycleIsDead { place }).collect()
 }
 
-fn wider_range(facts: &Facts<'_>) -> Option<Advice> {
-    /// Ports below are for privileged services; the kernel refuses a range that begins below its own bound.
+fn wider_range(facts: &TimeWaitFacts<'_>) -> Option<Advice> {
+    /// Ports below are privileged; the kernel refuses a range that begins below `ip_unprivileged_port_start`.
     const LOWEST: u16 = 1_024;
     let ports = facts.ports?;
     let (first, last) = (*ports.range.start(), *ports.range.end());
@@ -179,7 +173,7 @@ fn wider_range(facts: &Facts<'_>) -> Option<Advice> {
     })
 }
 
-fn reuse(facts: &Facts<'_>, found: &[Found]) -> Option<Advice> {
+fn reuse(facts: &TimeWaitFacts<'_>, found: &[FoundDestination]) -> Option<Advice> {
     let value = facts.settings.tcp_tw_reuse?;
     let (mut loopback, mut elsewhere, mut incoming, mut fin_wait2) = (0, 0, 0, 0);
     for found in found {
@@ -206,15 +200,15 @@ fn is_loopback(local: IpAddr, remote: IpAddr) -> bool {
     local.is_loopback() || remote.is_loopback()
 }
 
-fn no_timestamps(facts: &Facts<'_>, are_many: bool) -> Option<Advice> {
+fn no_timestamps(facts: &TimeWaitFacts<'_>, are_many: bool) -> Option<Advice> {
     let reuse = facts.settings.tcp_tw_reuse.filter(|reuse| *reuse > 0)?;
     let place = facts.place("tcp_timestamps");
     let is_off = facts.settings.tcp_timestamps == Some(0);
     (is_off && (are_many || place.is_some())).then_some(Advice::NoTimestamps { reuse, place })
 }
 
-/// Said where somebody has changed it, where it matters, and wherever TIME_WAIT is many: it is what people try first.
-fn fin_timeout(facts: &Facts<'_>, found: &[Found]) -> Option<Advice> {
+/// Given when the setting was changed or minisockets are many: it is what people try first.
+fn fin_timeout(facts: &TimeWaitFacts<'_>, found: &[FoundDestination]) -> Option<Advice> {
     let seconds = facts.settings.tcp_fin_timeout?;
     let place = facts.place("tcp_fin_timeout");
     let (time_wait, fin_wait2) = found.iter().fold((0, 0), |(time_wait, fin_wait2), found| {
@@ -225,5 +219,4 @@ fn fin_timeout(facts: &Facts<'_>, found: &[Found]) -> Option<Advice> {
 }
 
 #[cfg(test)]
-#[path = "rules_tests.rs"]
 mod tests;

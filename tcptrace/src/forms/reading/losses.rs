@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::{record::Totals, units::plural};
+use crate::model::{record::Totals, units::are};
 
 /// What is missing in what was read so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,16 +54,16 @@ impl fmt::Display for Losses {
         let Self { missing, damaged, is_cut, unknown, before, truncated, has_ended, goes_on, .. } = *self;
         let mut told = Vec::new();
         if damaged > 0 {
-            told.push(format!("{} damaged", were(damaged, "place")));
+            told.push(format!("{} damaged", are(damaged, "place")));
         }
         if missing > 0 {
-            told.push(format!("{} missing", were(missing, "record")));
+            told.push(format!("{} missing", are(missing, "record")));
         }
         if before > 0 && damaged > 0 {
-            told.push(format!("{} missing at its beginning, or in an earlier file", were(before, "record")));
+            told.push(format!("{} missing at its beginning, or in an earlier file", are(before, "record")));
         }
         if unknown > 0 {
-            let records = were(unknown, "record");
+            let records = are(unknown, "record");
             told.push(format!("{records} left out, of kinds that only a later tcptrace knows"));
         }
         if truncated > 0 {
@@ -80,9 +80,4 @@ impl fmt::Display for Losses {
         }
         formatter.write_str(&told.join("; "))
     }
-}
-
-/// `1 record is`, `2 records are`.
-fn were(count: u64, noun: &str) -> String {
-    format!("{} {}", plural(count, noun), if count == 1 { "is" } else { "are" })
 }

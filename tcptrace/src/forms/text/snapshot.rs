@@ -73,8 +73,10 @@ fn write_meanings(out: &mut dyn Write, groups: &[Group], palette: &Palette) -> i
     }
     for (verdict, count) in counts {
         let name = verdict.map_or("?", Verdict::name);
-        let meaning = verdict
-            .map_or("cannot be told: MPTCP does not show whether the end of file was read", Verdict::advice);
+        let meaning = verdict.map_or(
+            "cannot be told: MPTCP does not show whether the end of file was read",
+            crate::diagnosis::verdict::advice,
+        );
         writeln!(out, "  {alert}{name}{alert:#} ({}): {meaning}", plural(count, "socket"))?;
     }
     Ok(())
@@ -322,6 +324,10 @@ mod tests {
         assert!(text.contains("… and 95 more, none of them older"), "{text}");
         assert!(!text.contains('\u{1b}') && text.contains("x\\u{1b}[2J (71)"), "{text}");
         assert_eq!(text.matches("192.0.2.1:40001").count(), 5);
-        assert_eq!(text.matches(Verdict::EofUnread.advice()).count(), 1, "the meaning is told once");
+        assert_eq!(
+            text.matches(crate::diagnosis::verdict::advice(Verdict::EofUnread)).count(),
+            1,
+            "the meaning is told once"
+        );
     }
 }

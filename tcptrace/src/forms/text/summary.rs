@@ -142,7 +142,7 @@ fn write_meanings(out: &mut dyn Write, processes: &[ProcessSummary], palette: &P
         writeln!(out)?;
     }
     for verdict in verdicts {
-        writeln!(out, "  {faint}{verdict}:{faint:#} {}", verdict.advice())?;
+        writeln!(out, "  {faint}{verdict}:{faint:#} {}", crate::diagnosis::verdict::advice(verdict))?;
     }
     Ok(())
 }

@@ -27,8 +27,11 @@ use super::{
     sums::{ProcessSums, Stuck, Sums, Window},
     time::Time,
 };
-use crate::model::{owner_filter::OwnerFilter, record::EndedHow, verdict::Verdict};
 use crate::output::replace::MARK;
+use crate::{
+    diagnosis,
+    model::{owner_filter::OwnerFilter, record::EndedHow, verdict::Verdict},
+};
 
 /// Version of the JSON form.
 const SCHEMA: u32 = 1;
@@ -131,7 +134,8 @@ fn worst_first(sums: &Sums) -> Vec<usize> {
 
 /// What a verdict means, also where there is none.
 fn advice(verdict: Option<Verdict>) -> &'static str {
-    verdict.map_or("could not be told: the kernel does not show what was read of it", Verdict::advice)
+    verdict
+        .map_or("could not be told: the kernel does not show what was read of it", diagnosis::verdict::advice)
 }
 
 fn verdicts(sums: &Sums) -> Vec<VerdictShare> {

@@ -97,7 +97,7 @@ fn eventful(name: &str) -> Vec<Record> {
 #[test]
 fn the_page_is_whole_and_complete_in_itself() {
     let text = page(&reported(everything(), &eventful("refund-worker")));
-    for told in [
+    for sentence in [
         "2 processes of refund",
         "312 records were lost in the ring: counts are lower bounds",
         "look for the path that returns without it",
@@ -105,7 +105,7 @@ fn the_page_is_whole_and_complete_in_itself() {
         "prefers-color-scheme: dark",
         "name=\"viewport\"",
     ] {
-        assert!(text.contains(told), "the page does not tell {told:?}");
+        assert!(text.contains(sentence), "the page does not say {sentence:?}");
     }
     assert!(text.len() < 200_000, "{} bytes", text.len());
 }

@@ -102,7 +102,7 @@ fn what_is_missing_in_a_file_is_told() {
     let state = FileState { losses, error: Some("input/output error".to_owned()) };
     let report = assemble::report(&aggregator, &[state], 10);
     let texts: Vec<String> = report.cannot_claim.iter().map(ToString::to_string).collect();
-    for told in [
+    for sentence in [
         "7 records were dropped because the output could not be written fast enough: counts are lower bounds",
         "session.jsonl is incomplete: 120 records are missing in 2 damaged parts, so counts are lower bounds",
         "session.jsonl ends in the middle of a record: what came after is not known",
@@ -111,7 +111,7 @@ fn what_is_missing_in_a_file_is_told() {
         "5 records are in earlier files of a session that was rotated, or damaged: name those files as well",
         "1 record is of a kind that this version does not know, and left out: a newer tcptrace reads more",
     ] {
-        assert!(texts.iter().any(|text| text == told), "{told:?} is not in {texts:#?}");
+        assert!(texts.iter().any(|text| text == sentence), "{sentence:?} is not in {texts:#?}");
     }
     let losses = Losses { goes_on: true, ..Losses::default() };
     let report = assemble::report(&aggregator, &[FileState { losses, error: None }], 10);

@@ -84,12 +84,12 @@ fn descriptors_are_counted_where_the_directory_does_not_tell() {
 fn a_process_that_is_gone_and_one_half_readable_are_told_apart() {
     let root = tempfile::tempdir().unwrap();
     let reader = ProcessReader::new(root.path(), BOOTED);
-    assert!(matches!(reader.read(5), Err(Error::Gone { pid: 5 })));
+    assert!(matches!(reader.read(5), Err(ProcessError::Gone { pid: 5 })));
     assert_eq!(reader.descriptor_use(5), DescriptorUse::default());
     let process = root.path().join("5");
     fs::create_dir(&process).unwrap();
     fs::write(process.join("stat"), "nonsense").unwrap();
-    assert!(matches!(reader.read(5), Err(Error::Unreadable { .. })));
+    assert!(matches!(reader.read(5), Err(ProcessError::Unreadable { .. })));
     fs::write(process.join("stat"), stat_line(b"x", "1")).unwrap();
     let identity = reader.read(5).unwrap();
     let started = jiff::Timestamp::new(1_700_000_000, 10_000_000).unwrap();
@@ -141,7 +141,7 @@ fn this_process_and_a_child_are_who_they_are() {
     assert!(identity.start_ticks.unwrap() >= me.start_ticks.unwrap());
     assert!((3..100).contains(&descriptors.used.unwrap()), "{descriptors:?}");
     assert_eq!(descriptors.limit, rustix::process::getrlimit(rustix::process::Resource::Nofile).current);
-    assert!(matches!(reader.read(child.id()), Err(Error::Gone { .. })));
+    assert!(matches!(reader.read(child.id()), Err(ProcessError::Gone { .. })));
 }
 
 proptest! {

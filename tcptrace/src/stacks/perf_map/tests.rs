@@ -1,4 +1,4 @@
-//! What is made of map files, and which are not opened.
+//! Tests of parsing map files, and of which ones are not opened.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::{
@@ -47,14 +47,14 @@ fn names_are_cut_and_may_be_any_bytes() {
 }
 
 /// A process as /proc shows it, that sees itself as 7.
-struct Shown(tempfile::TempDir);
+struct ProcessFixture(tempfile::TempDir);
 
-impl Shown {
+impl ProcessFixture {
     fn new() -> Self {
-        let shown = Self(tempfile::tempdir().unwrap());
-        fs::create_dir_all(shown.tmp()).unwrap();
-        shown.write_status(rustix::process::geteuid().as_raw());
-        shown
+        let process = Self(tempfile::tempdir().unwrap());
+        fs::create_dir_all(process.tmp()).unwrap();
+        process.write_status(rustix::process::geteuid().as_raw());
+        process
     }
 
     fn write_status(&self, uid: u32) {
@@ -79,47 +79,47 @@ const MAP: &[u8] = b"10 10 made\n";
 
 #[test]
 fn the_map_is_found_under_the_pid_that_the_process_sees() {
-    let shown = Shown::new();
-    fs::write(shown.tmp().join("perf-4711.map"), b"10 10 wrong\n").unwrap();
-    assert_eq!(shown.names().unwrap_err().kind(), io::ErrorKind::NotFound);
-    fs::write(shown.map(), MAP).unwrap();
-    assert_eq!(shown.names().unwrap(), [Some("made".to_owned())]);
+    let process = ProcessFixture::new();
+    fs::write(process.tmp().join("perf-4711.map"), b"10 10 wrong\n").unwrap();
+    assert_eq!(process.names().unwrap_err().kind(), io::ErrorKind::NotFound);
+    fs::write(process.map(), MAP).unwrap();
+    assert_eq!(process.names().unwrap(), [Some("made".to_owned())]);
 }
 
 #[test]
 fn links_lead_nowhere_outside() {
-    let shown = Shown::new();
+    let process = ProcessFixture::new();
     let outside = tempfile::NamedTempFile::new().unwrap();
     fs::write(outside.path(), MAP).unwrap();
-    symlink(outside.path(), shown.map()).unwrap();
-    assert!(shown.names().is_err(), "the map is a link");
-    fs::remove_file(shown.map()).unwrap();
+    symlink(outside.path(), process.map()).unwrap();
+    assert!(process.names().is_err(), "the map is a link");
+    fs::remove_file(process.map()).unwrap();
     // A folder that is a link is followed as the process would: to a place below its root.
-    fs::remove_dir(shown.tmp()).unwrap();
-    let elsewhere = shown.0.path().join("4711/root/elsewhere");
+    fs::remove_dir(process.tmp()).unwrap();
+    let elsewhere = process.0.path().join("4711/root/elsewhere");
     fs::create_dir(&elsewhere).unwrap();
-    symlink(Path::new("/elsewhere"), shown.tmp()).unwrap();
+    symlink(Path::new("/elsewhere"), process.tmp()).unwrap();
     fs::write(elsewhere.join("perf-7.map"), MAP).unwrap();
-    assert_eq!(shown.names().unwrap(), [Some("made".to_owned())]);
+    assert_eq!(process.names().unwrap(), [Some("made".to_owned())]);
 }
 
 #[test]
 fn a_pipe_is_not_waited_for() {
-    let shown = Shown::new();
-    rustix::fs::mknodat(CWD, shown.map(), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-    assert!(shown.names().is_err());
+    let process = ProcessFixture::new();
+    rustix::fs::mknodat(CWD, process.map(), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    assert!(process.names().is_err());
 }
 
 #[test]
 fn a_strangers_file_is_not_believed() {
-    let shown = Shown::new();
-    fs::write(shown.map(), MAP).unwrap();
-    let owner = fs::metadata(shown.map()).unwrap().uid();
-    shown.write_status(owner + 1);
+    let process = ProcessFixture::new();
+    fs::write(process.map(), MAP).unwrap();
+    let owner = fs::metadata(process.map()).unwrap().uid();
+    process.write_status(owner + 1);
     // Root may write for everybody.
-    assert_eq!(shown.names().is_ok(), owner == 0);
+    assert_eq!(process.names().is_ok(), owner == 0);
     if owner == 0 {
-        std::os::unix::fs::chown(shown.map(), Some(1234), None).unwrap();
-        assert!(shown.names().is_err());
+        std::os::unix::fs::chown(process.map(), Some(1234), None).unwrap();
+        assert!(process.names().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Which advice follows from which numbers, and that its words are true of them.
+//! Tests that each advice follows from its numbers, and that its words match them.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
 
@@ -18,8 +18,8 @@ fn settings() -> TcpSettings {
     }
 }
 
-fn facts<'a>(settings: &'a TcpSettings, files: &'a [Setting]) -> Facts<'a> {
-    Facts {
+fn facts<'a>(settings: &'a TcpSettings, files: &'a [Setting]) -> TimeWaitFacts<'a> {
+    TimeWaitFacts {
         kernel: Some(KernelVersion(6, 18)),
         settings,
         files,
@@ -30,8 +30,8 @@ fn facts<'a>(settings: &'a TcpSettings, files: &'a [Setting]) -> Facts<'a> {
     }
 }
 
-fn to(remote: &str, time_wait: u64, ports: Option<FoundPorts>) -> Found {
-    Found {
+fn to(remote: &str, time_wait: u64, ports: Option<FoundPorts>) -> FoundDestination {
+    FoundDestination {
         destination: Destination::Outgoing {
             local: "10.0.0.1".parse().unwrap(),
             remote: remote.parse().unwrap(),
@@ -45,9 +45,9 @@ fn to(remote: &str, time_wait: u64, ports: Option<FoundPorts>) -> Found {
     }
 }
 
-fn service(local: &str, time_wait: u64) -> Found {
+fn service(local: &str, time_wait: u64) -> FoundDestination {
     let destination = Destination::Incoming { local: local.parse().unwrap() };
-    Found { destination, ports: None, who: None, ..to("192.0.2.1:80", time_wait, None) }
+    FoundDestination { destination, ports: None, who: None, ..to("192.0.2.1:80", time_wait, None) }
 }
 
 fn ports(used: u64, dry_in_ns: Option<u64>) -> FoundPorts {
@@ -63,11 +63,11 @@ fn setting(name: &str, value: &str, line: u32) -> Setting {
     }
 }
 
-fn ids(facts: &Facts<'_>, found: &[Found]) -> Vec<&'static str> {
+fn ids(facts: &TimeWaitFacts<'_>, found: &[FoundDestination]) -> Vec<&'static str> {
     advice(facts, found).iter().map(Advice::id).collect()
 }
 
-fn text(facts: &Facts<'_>, found: &[Found], id: &str) -> String {
+fn text(facts: &TimeWaitFacts<'_>, found: &[FoundDestination], id: &str) -> String {
     let all = advice(facts, found);
     all.iter()
         .find(|advice| advice.id() == id)
@@ -106,7 +106,10 @@ fn the_worst_pattern_of_each_side_is_told_with_its_numbers() {
         &["shop (71)", "400 connections", "192.0.2.1:5432", "12.5 a second", "2 are open", "1 other"],
     );
     says(&text(&facts, &found, "server_closes_first"), &["200 connections", "port 443", "this side"]);
-    let shared = Found { who: Some(Closer { name: "shop (71)".to_owned(), count: 90 }), ..found[0].clone() };
+    let shared = FoundDestination {
+        who: Some(Closer { name: "shop (71)".to_owned(), count: 90 }),
+        ..found[0].clone()
+    };
     says(&text(&facts, &[shared], "connection_pool"), &["shop (71) closed 90 of the 400 connections"]);
     says(
         &text(&facts, &found, "tcp_tw_reuse"),
@@ -117,14 +120,14 @@ fn the_worst_pattern_of_each_side_is_told_with_its_numbers() {
 #[test]
 fn reuse_is_told_for_these_sockets_and_this_kernel() {
     let mut settings = settings();
-    let orphans = Found { fin_wait2: 30, ..to("127.0.0.1:80", 500, Some(ports(0, None))) };
+    let orphans = FoundDestination { fin_wait2: 30, ..to("127.0.0.1:80", 500, Some(ports(0, None))) };
     let found = [orphans, to("192.0.2.1:80", 100, None)];
     let said = text(&facts(&settings, &[]), &found, "tcp_tw_reuse");
     says(
         &said,
         &["1.0 s", "500 of the 600 sockets", "100 to other hosts", "never takes over the 30 in FIN_WAIT2"],
     );
-    let old = Facts { kernel: Some(KernelVersion(6, 1)), ..facts(&settings, &[]) };
+    let old = TimeWaitFacts { kernel: Some(KernelVersion(6, 1)), ..facts(&settings, &[]) };
     says(&text(&old, &found, "tcp_tw_reuse"), &["not meant for the 30 in FIN_WAIT2", "before 6.12"]);
     settings.tcp_tw_reuse = Some(0);
     says(
@@ -144,7 +147,7 @@ fn ports_that_run_dry_come_first_and_the_range_is_told() {
     let settings = TcpSettings { ip_local_port_range: Some((40_000, 40_999)), ..settings() };
     let budget = PortBudget::new(&settings).unwrap();
     let files = [setting("ip_local_port_range", "40000 40999", 7)];
-    let facts = Facts { ports: Some(&budget), ..facts(&settings, &files) };
+    let facts = TimeWaitFacts { ports: Some(&budget), ..facts(&settings, &files) };
     let found = [to("192.0.2.1:80", 700, Some(ports(700, Some(24_000_000_000))))];
     let ids = ids(&facts, &found);
     assert_eq!(ids.first(), Some(&"ports_run_dry"), "{ids:?}");
@@ -186,13 +189,13 @@ fn dead_and_misunderstood_settings_are_named_where_they_stand() {
         setting("tcp_tw_recycle", "1", 12),
     ];
     let all = advice(&facts(&settings, &files), &[]);
-    let told: Vec<(&str, Option<u32>)> =
+    let given: Vec<(&str, Option<u32>)> =
         all.iter().map(|advice| (advice.id(), advice.place().map(|place| place.line))).collect();
     // Of a setting that is there twice the last line counts; dead lines are all worth deleting.
     let expected = [("tcp_tw_recycle", Some(3)), ("tcp_tw_recycle", Some(12)), ("tcp_fin_timeout", Some(9))];
-    assert_eq!(told, expected);
+    assert_eq!(given, expected);
     says(&all[2].to_string(), &["15 s", "line 9", "does not shorten TIME_WAIT", "60 s"]);
-    // A kernel that has the setting after all is not told about.
+    // No advice on a kernel that has the setting after all.
     settings.tcp_tw_recycle = Some(0);
     assert!(!ids(&facts(&settings, &files), &[]).contains(&"tcp_tw_recycle"));
 }
@@ -201,9 +204,10 @@ fn dead_and_misunderstood_settings_are_named_where_they_stand() {
 fn a_full_table_is_told_whether_it_is_full_now_or_was() {
     let settings = TcpSettings { tcp_max_tw_buckets: Some(1_000), ..settings() };
     let files = [setting("tcp_max_tw_buckets", "1000", 2)];
-    let nearly = Facts { buckets_used: Some(801), ..facts(&settings, &files) };
+    let nearly = TimeWaitFacts { buckets_used: Some(801), ..facts(&settings, &files) };
     says(&text(&nearly, &[], "tcp_max_tw_buckets"), &["801 of at most 1000", "line 2", "raise it"]);
-    let was = Facts { overflowed: Some(77), overflows_per_second: Some(3.25), ..facts(&settings, &[]) };
+    let was =
+        TimeWaitFacts { overflowed: Some(77), overflows_per_second: Some(3.25), ..facts(&settings, &[]) };
     says(&text(&was, &[], "tcp_max_tw_buckets"), &["77 sockets went without TIME_WAIT", "3.2 a second"]);
-    assert!(ids(&Facts { buckets_used: Some(800), ..facts(&settings, &[]) }, &[]).is_empty());
+    assert!(ids(&TimeWaitFacts { buckets_used: Some(800), ..facts(&settings, &[]) }, &[]).is_empty());
 }

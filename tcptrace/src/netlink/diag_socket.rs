@@ -1,0 +1,93 @@
+//! A socket as sock_diag describes it, and what the kernel finds it by. Values only.
+
+use crate::model::{
+    endpoints::{Endpoint, Endpoints},
+    socket::{Socket, TcpFlavour},
+};
+
+/// The key by which the kernel finds a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SocketId {
+    pub cookie: u64,
+    pub local: Endpoint,
+    pub remote: Endpoint,
+    /// The index of the interface that the socket is bound to; 0 when none. The kernel does not find a bound socket
+    /// without it.
+    pub interface: u32,
+}
+
+/// A socket as the kernel describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DiagSocket {
+    /// The table that it is in.
+    pub flavour: TcpFlavour,
+    /// Identifies the socket and is never reused. Same number as SO_COOKIE and `bpf_get_socket_cookie` return.
+    pub cookie: u64,
+    /// 4 or 6. An IPv6 socket with an IPv4-mapped peer counts as 4 and has IPv4 addresses.
+    pub family: u8,
+    pub local: Endpoint,
+    /// Unspecified and 0 for a listener.
+    pub remote: Endpoint,
+    /// The kernel's number for the state (8 is CLOSE_WAIT).
+    pub state: u8,
+    /// Inode number in sockfs, as in `/proc/PID/fd` (`socket:[N]`). 0 without a descriptor: never accepted, closed, or an
+    /// MPTCP subflow.
+    pub inode: u32,
+    /// The creator's effective user id (`sk_uid`).
+    pub uid: u32,
+    /// Unread bytes; the peer's FIN counts as one (`tcp_diag_get_info`: `rcv_nxt - copied_seq`). 1 is a FIN alone. 0 after
+    /// a FIN means that the FIN was consumed: by a read that returned end of file or, if the FIN shared a buffer with data
+    /// (same segment, or both arrived before the read), by the read that took the last of that data
+    /// (`tcp_recvmsg_locked`, `found_fin_ok`). For a listener: connections that wait for accept(). For MPTCP: the *memory*
+    /// of unread data, without the FIN (`mptcp_diag_get_info`), so 0 says nothing about the end of file.
+    pub recv_q: u32,
+    /// Bytes that the peer has not acknowledged, including our FIN. For a listener: the backlog. For MPTCP: memory, as
+    /// above.
+    pub send_q: u32,
+    /// The index of the interface set by SO_BINDTODEVICE; 0 when none.
+    pub interface: u32,
+    /// The cgroup v2 that the socket was created in: the inode number of its directory. `None` before Linux 5.9, without
+    /// cgroups, and for minisockets.
+    pub cgroup_id: Option<u64>,
+    /// Recent activity. `None` unless requested, and for minisockets.
+    pub times: Option<ActivityTimes>,
+    /// Whether both ends use timestamps (RFC 7323). `None` unless times were requested, and for minisockets and MPTCP.
+    pub timestamps: Option<bool>,
+    /// Whether it is one path of an MPTCP connection. Applications hold the connection, which is listed as
+    /// [`TcpFlavour::Mptcp`]. The kernel reports this only with CAP_NET_ADMIN.
+    pub is_mptcp_subflow: bool,
+    /// Milliseconds until a *minisocket* is gone; `None` for a full socket. A minisocket is what the kernel keeps of a
+    /// socket in TIME_WAIT, or in FIN_WAIT2 after close(); no process holds it.
+    pub minisocket_left_ms: Option<u32>,
+}
+
+impl DiagSocket {
+    /// The socket as records name it; `netns` is the namespace that was asked.
+    #[must_use]
+    pub(crate) fn named(&self, netns: u32) -> Socket {
+        Socket {
+            cookie: Some(self.cookie),
+            netns: Some(netns),
+            endpoints: Endpoints { local: self.local, remote: self.remote },
+        }
+    }
+
+    /// The key of this socket.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) fn id(&self) -> SocketId {
+        SocketId { cookie: self.cookie, local: self.local, remote: self.remote, interface: self.interface }
+    }
+}
+
+/// Milliseconds since the last activity of a socket (`struct tcp_info`). The kernel counts in jiffies of 1 to 10 ms, in 32
+/// bits: ages wrap around after 49 days at 1000 Hz.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ActivityTimes {
+    /// Since the last segment with data was sent, or else since the connection was made.
+    pub last_data_sent_ms: u32,
+    /// Since the last segment with data arrived; meaningless (huge) for TCP if none did.
+    pub last_data_recv_ms: u32,
+    /// Since the last acknowledgment arrived, which every segment after the SYN carries.
+    pub last_ack_recv_ms: u32,
+}
