@@ -1,12 +1,12 @@
-//! The account of a session that ends sockets: which were chosen, what is to become of them, and what has.
+//! The account of a `clear` session: the chosen sockets, the plan, and the outcomes. Ends nothing.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
 use super::{
-    act::{Acted, Target},
-    ways::Ways,
+    act::{ClearTarget, TargetOutcome},
+    methods::Methods,
 };
 use crate::{
     commands::shared::{sockets::Ticket, tally::Tally},
@@ -29,16 +29,16 @@ use crate::{
     },
 };
 
-/// The sockets that were chosen, and what became of them so far.
+/// The chosen sockets and their outcomes so far.
 pub(crate) struct Account {
     selection: Arc<Selection>,
     actor: Arc<Actor>,
     clocks: Clocks,
     clock: WallClock,
     started_ns: u64,
-    /// The oldest first.
-    targets: Vec<Target>,
-    /// One a target.
+    /// Oldest first.
+    targets: Vec<ClearTarget>,
+    /// One per target.
     tickets: Vec<Ticket>,
     tally: Tally,
     outcomes: Outcomes,
@@ -52,11 +52,11 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Chooses among everything that was found.
+    /// Chooses sockets from a snapshot.
     pub(crate) fn choose(
         selection: &Selection,
         found: HostSnapshot,
-        ways: &Ways,
+        methods: &Methods,
         world: &World,
         started_ns: u64,
     ) -> Self {
@@ -80,7 +80,7 @@ impl Account {
                 }
             })
             .collect();
-        // The cookie makes the order the same each time.
+        // The cookie makes the order stable.
         chosen.sort_by_key(|finding| {
             (Reverse(finding.since.age_at(finding.looked_at_ns).0), finding.socket.cookie)
         });
@@ -89,8 +89,10 @@ impl Account {
         chosen.truncate(limit);
         let mut tally = Tally::default();
         let tickets = chosen.iter().map(|finding| tally.report(finding)).collect();
-        let targets =
-            chosen.into_iter().map(|finding| Target { method: ways.for_socket(&finding), finding }).collect();
+        let targets = chosen
+            .into_iter()
+            .map(|finding| ClearTarget { method: methods.for_socket(&finding), finding })
+            .collect();
         let states = selection.states;
         Self {
             selection: Arc::new(selection.clone()),
@@ -116,17 +118,15 @@ impl Account {
         }
     }
 
-    /// Whether nothing was chosen.
     pub(crate) fn is_empty(&self) -> bool {
         self.targets.is_empty()
     }
 
-    /// Why sockets could not be ended, and how many.
+    /// Refusals, with the number of sockets.
     pub(crate) fn refusals(&self) -> &FxHashMap<Refusal, u64> {
         &self.refusals
     }
 
-    /// What would happen.
     pub(crate) fn plan(&mut self, inspector: &Inspector) -> ClearPlan {
         let mut kept = BTreeMap::new();
         let mut shared = 0;
@@ -154,9 +154,9 @@ impl Account {
         }
     }
 
-    /// Notes what became of a target; the record of it.
-    pub(crate) fn settle(&mut self, target: &Target, ticket: Ticket, acted: Acted) -> Cleared {
-        let Acted { outcome, at_ns } = acted;
+    /// Counts the outcome of a target and returns its record.
+    pub(crate) fn settle(&mut self, target: &ClearTarget, ticket: Ticket, result: TargetOutcome) -> Cleared {
+        let TargetOutcome { outcome, at_ns } = result;
         self.outcomes.count(&outcome);
         match &outcome {
             Outcome::Gone | Outcome::Closing(_) => {
@@ -172,18 +172,18 @@ impl Account {
         self.record(target, outcome, at_ns)
     }
 
-    /// The targets, each with its ticket, by network namespace; there are none left then.
-    pub(crate) fn take_targets(&mut self) -> BTreeMap<Option<u32>, Vec<(Target, Ticket)>> {
+    /// Takes all targets with their tickets, by network namespace.
+    pub(crate) fn take_targets(&mut self) -> BTreeMap<Option<u32>, Vec<(ClearTarget, Ticket)>> {
         self.outcomes = Outcomes::default();
-        let mut by_netns: BTreeMap<Option<u32>, Vec<(Target, Ticket)>> = BTreeMap::new();
+        let mut by_netns: BTreeMap<Option<u32>, Vec<(ClearTarget, Ticket)>> = BTreeMap::new();
         for (target, ticket) in std::mem::take(&mut self.targets).into_iter().zip(&self.tickets) {
             by_netns.entry(target.finding.socket.netns).or_default().push((target, *ticket));
         }
         by_netns
     }
 
-    fn record(&self, target: &Target, outcome: Outcome, at_ns: u64) -> Cleared {
-        let Target { finding, method } = target;
+    fn record(&self, target: &ClearTarget, outcome: Outcome, at_ns: u64) -> Cleared {
+        let ClearTarget { finding, method } = target;
         Cleared {
             time: self.clock.at(at_ns),
             socket: finding.socket,
@@ -198,7 +198,6 @@ impl Account {
         }
     }
 
-    /// The sums.
     pub(crate) fn end(&mut self, inspector: &Inspector) -> ClearEnd {
         let ended_ns = self.clocks.monotonic_ns();
         let uses = inspector.descriptor_use(&self.tally.pids());
@@ -216,7 +215,7 @@ impl Account {
     }
 }
 
-/// Who runs this.
+/// The user who runs this process.
 fn actor() -> Actor {
     let sudo_user = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
     Actor { pid: std::process::id(), uid: rustix::process::getuid().as_raw(), sudo_user }
@@ -231,7 +230,7 @@ fn keep(kept: &mut BTreeMap<u32, (Arc<ProcessIdentity>, u64)>, finding: &Finding
     }
 }
 
-/// The most first, with what each process has open in all.
+/// Most descriptors first, with each process's total and limit.
 fn with_use(kept: &BTreeMap<u32, (Arc<ProcessIdentity>, u64)>, inspector: &Inspector) -> Vec<Kept> {
     let pids: Vec<u32> = kept.keys().copied().collect();
     let mut kept: Vec<Kept> = kept

@@ -1,5 +1,4 @@
-//! Ends the chosen sockets of one network namespace, and looks what became of them. The only part that
-//! ends anything.
+//! Ends the chosen sockets of one network namespace and checks the outcomes. The only part of the tool that ends sockets.
 
 use std::{thread, time::Duration};
 
@@ -24,47 +23,45 @@ use crate::{
     netlink::{self as sock_diag, DiagSocket, SockDiag, SocketId},
 };
 
-/// How long the peers of sockets that were shut down are given to acknowledge: a round trip, as a rule.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long to wait until peers acknowledge a shutdown: a round trip, as a rule.
+const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Between two looks at sockets that are on their way.
-const PAUSE: Duration = Duration::from_millis(5);
+/// The time between two looks at closing sockets.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// A socket that is to end.
+/// A socket to end.
 #[derive(Clone, Debug)]
-pub(crate) struct Target {
-    /// As it was listed.
+pub(crate) struct ClearTarget {
     pub finding: Finding,
-    /// By which way, or why by none.
+    /// How to end it, or why it cannot be ended.
     pub method: Result<Method, Refusal>,
 }
 
-/// What was done to a target, and when (CLOCK_MONOTONIC, nanoseconds).
+/// The outcome of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Acted {
-    /// What came of it.
+pub(crate) struct TargetOutcome {
     pub outcome: Outcome,
-    /// When the socket was asked about before acting.
+    /// When the socket was looked up before acting (CLOCK_MONOTONIC, nanoseconds).
     pub at_ns: u64,
 }
 
-/// Ends the targets, all of one network namespace that `talk` belongs to; one entry for each, in their order.
+/// Ends the targets, all in the network namespace of `talk`; returns one outcome per target, in order.
 ///
-/// Between the look at a socket and the end of it lies one request. The kernel compares the cookie once more
-/// (SOCK_DESTROY), or the descriptor in our hands has it (shutdown).
+/// Only one request lies between looking up a socket and ending it. The kernel compares the cookie once more (SOCK_DESTROY),
+/// or our copy of the descriptor has it (shutdown).
 pub(crate) fn end(
     talk: Result<SockDiag, sock_diag::Error>,
-    targets: &[Target],
+    targets: &[ClearTarget],
     selection: &Selection,
     clocks: &Clocks,
-) -> Vec<Acted> {
+) -> Vec<TargetOutcome> {
     let mut namespace = match talk {
         Ok(diag) => Namespace { diag, mptcp: FxHashMap::default() },
         Err(error) => {
             let unreachable = Refusal::System(error.to_string());
-            let refused = |target: &Target| {
+            let refused = |target: &ClearTarget| {
                 let refusal = target.method.clone().err().unwrap_or_else(|| unreachable.clone());
-                Acted { outcome: Outcome::Refused(refusal), at_ns: clocks.monotonic_ns() }
+                TargetOutcome { outcome: Outcome::Refused(refusal), at_ns: clocks.monotonic_ns() }
             };
             return targets.iter().map(refused).collect();
         }
@@ -73,17 +70,17 @@ pub(crate) fn end(
     if has_mptcp {
         namespace.list_mptcp();
     }
-    let mut acted: Vec<Acted> = targets
+    let mut acted: Vec<TargetOutcome> = targets
         .iter()
         .map(|target| {
             let at_ns = clocks.monotonic_ns();
             let outcome = namespace.end(target, at_ns, selection).err().unwrap_or(Outcome::Gone);
-            Acted { outcome, at_ns }
+            TargetOutcome { outcome, at_ns }
         })
         .collect();
-    // What was ended is looked at again: `Gone` was no more than a hope so far.
-    let give_up_ns = clocks.monotonic_ns() + PATIENCE.as_nanos() as u64;
-    let mut open: Vec<(&Target, &mut Outcome)> = targets
+    // Looks at the ended sockets again: `Gone` was only an assumption so far.
+    let give_up_ns = clocks.monotonic_ns() + ACKNOWLEDGE_TIMEOUT.as_nanos() as u64;
+    let mut open: Vec<(&ClearTarget, &mut Outcome)> = targets
         .iter()
         .zip(&mut acted)
         .map(|(target, acted)| (target, &mut acted.outcome))
@@ -94,19 +91,19 @@ pub(crate) fn end(
             namespace.list_mptcp();
         }
         for (target, outcome) in &mut open {
-            **outcome = namespace.became(target);
+            **outcome = namespace.outcome(target);
         }
         open.retain(|(_, outcome)| matches!(outcome, Outcome::Closing(_)));
         if open.is_empty() || clocks.monotonic_ns() > give_up_ns {
             return acted;
         }
-        thread::sleep(PAUSE);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
 struct Namespace {
     diag: SockDiag,
-    /// The MPTCP connections, by cookie: the kernel does not find one by its addresses.
+    /// MPTCP connections by cookie: the kernel does not look them up by address.
     mptcp: FxHashMap<u64, DiagSocket>,
 }
 
@@ -122,7 +119,7 @@ impl Namespace {
         }
     }
 
-    /// Asks for the socket; `None` when this very one is no more.
+    /// Looks up the socket; `None` if it is gone.
     fn look(&mut self, finding: &Finding) -> Result<Option<DiagSocket>, Refusal> {
         let id = id(finding)?;
         if is_mptcp(finding) {
@@ -131,15 +128,15 @@ impl Namespace {
         self.diag.lookup(TcpFlavour::Tcp, &id, true).map_err(system)
     }
 
-    /// Ends one socket, if it is what was listed.
+    /// Ends a socket, if it is still what was listed.
     ///
     /// # Errors
-    /// The outcome, when it was not ended.
-    fn end(&mut self, target: &Target, at_ns: u64, selection: &Selection) -> Result<(), Outcome> {
-        let Target { finding, method } = target;
+    /// The outcome, if it was not ended.
+    fn end(&mut self, target: &ClearTarget, at_ns: u64, selection: &Selection) -> Result<(), Outcome> {
+        let ClearTarget { finding, method } = target;
         let method = method.clone().map_err(Outcome::Refused)?;
         let id = id(finding).map_err(Outcome::Refused)?;
-        // In our hands first, so that the look comes right before the act.
+        // Copied first, so that the lookup comes right before the act.
         let descriptor = match method {
             Method::Shutdown => Some(descriptor::take(&finding.owners, id.cookie)),
             Method::Destroy => None,
@@ -160,14 +157,14 @@ impl Namespace {
         }
     }
 
-    /// What became of a socket that was ended.
-    fn became(&mut self, target: &Target) -> Outcome {
+    /// The outcome of a socket after it was ended.
+    fn outcome(&mut self, target: &ClearTarget) -> Outcome {
         let state = match self.look(&target.finding) {
             Ok(fresh) => fresh.and_then(|fresh| State::from_number(fresh.state)),
             Err(refusal) => return Outcome::Refused(refusal),
         };
         match state {
-            // An MPTCP connection stays in the kernel's table, in CLOSE, for as long as it is held.
+            // An MPTCP connection stays in the kernel's table, in CLOSE, while a process holds it.
             None | Some(State::Close) => Outcome::Gone,
             Some(state) if state == target.finding.state => Outcome::Refused(Refusal::Ignored),
             Some(state) => Outcome::Closing(state),
@@ -189,7 +186,7 @@ fn system(error: sock_diag::Error) -> Refusal {
     Refusal::System(error.to_string())
 }
 
-/// Whether the kernel can destroy sockets at all was asked before: what it does not support here is the kind.
+/// A probe has shown that the kernel can destroy sockets, so EOPNOTSUPP is about this kind of socket.
 fn not_destroyed(error: sock_diag::Error) -> Refusal {
     match error {
         sock_diag::Error::System { source, .. }

@@ -1,4 +1,4 @@
-//! A copy of another process's descriptor, proven to be of the socket that is meant. Shuts nothing down.
+//! Copies another process's descriptor, and verifies by cookie that it is the intended socket. Shuts nothing down.
 
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 
@@ -11,8 +11,8 @@ use rustix::{
 use crate::model::clearing::Refusal;
 use crate::model::owner::{Evidence, Owner};
 
-/// Whether descriptors of other processes can be copied at all (Linux 5.6, and no seccomp filter in the way); else
-/// why not. Tried on this process itself, which always has the right to.
+/// Checks that descriptors of other processes can be copied (Linux 5.6, no seccomp filter in the way), by copying one of
+/// this process; else says why not.
 pub(crate) fn probe() -> Result<(), String> {
     let copied = pidfd_open(getpid(), PidfdFlags::empty())
         .and_then(|pidfd| pidfd_getfd(&pidfd, pidfd.as_raw_fd(), PidfdGetfdFlags::empty()));
@@ -21,16 +21,15 @@ pub(crate) fn probe() -> Result<(), String> {
     })
 }
 
-/// A descriptor of the socket with this cookie, from the first of its holders that still has one.
+/// Copies a descriptor of the socket with this cookie from the first holder that still has one.
 ///
 /// # Errors
-/// Why none can be had.
 pub(crate) fn take(owners: &[Owner], cookie: u64) -> Result<OwnedFd, Refusal> {
     let mut refusal = Refusal::NoDescriptor;
     for owner in owners.iter().filter(|owner| owner.evidence == Evidence::FdTable) {
         for fd in &owner.fds {
             match copy(owner.process.pid, *fd) {
-                // The process may have put something else in its place since it was listed.
+                // The process may have reused the descriptor since it was listed.
                 Ok(copy) if socket_cookie(&copy) == Ok(cookie) => return Ok(copy),
                 Ok(_) | Err(Errno::SRCH | Errno::BADF) => {}
                 Err(errno) => refusal = refused(owner, errno),
@@ -53,7 +52,7 @@ fn refused(owner: &Owner, errno: Errno) -> Refusal {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use std::{net::TcpListener, os::fd::AsFd as _, sync::Arc};
 

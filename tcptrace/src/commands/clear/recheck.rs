@@ -1,4 +1,4 @@
-//! Whether a socket is still what was listed, at the moment of acting. Pure.
+//! Checks right before the act that a socket is still what was listed. Pure.
 
 use crate::model::{clearing::Change, selection::Selection};
 use crate::{
@@ -7,11 +7,11 @@ use crate::{
     netlink::DiagSocket,
 };
 
-/// Compares what was listed with what the kernel says of the same cookie, having been asked at `asked_ns`
-/// (CLOCK_MONOTONIC, nanoseconds).
+/// Compares a listed socket with the kernel's fresh answer for the same cookie, asked at `asked_ns` (CLOCK_MONOTONIC,
+/// nanoseconds).
 ///
 /// # Errors
-/// What is different, when the socket is not to be touched.
+/// The change, if the socket must not be touched.
 pub(crate) fn recheck(
     listed: &Finding,
     fresh: &DiagSocket,

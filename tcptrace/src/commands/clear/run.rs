@@ -7,8 +7,8 @@ use std::{
 
 use super::account::Account;
 use super::{
-    act::{self, Target},
-    ways::Ways,
+    act::{self, ClearTarget},
+    methods::Methods,
 };
 use crate::commands::shared::{
     error::{CommandError, Conclusion},
@@ -53,13 +53,13 @@ pub(crate) struct ClearOptions {
 /// When the host cannot do it, or the output could not be written.
 pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclusion, CommandError> {
     privilege::check()?;
-    let ways = Ways::of_this_host(options.method)?;
+    let methods = Methods::of_this_host(options.method)?;
     let outputs = Outputs::open(&options.outputs)?;
     let started_ns = world.clocks.monotonic_ns();
     let mut inspector = Inspector::new(world.clone(), Tables::new(None)?, ACTIVE_WINDOW_MS, None);
     let look = inspector.snapshot(options.selection.states);
     let backend = look.source.name();
-    let mut account = Account::choose(&options.selection, look, &ways, world, started_ns);
+    let mut account = Account::choose(&options.selection, look, &methods, world, started_ns);
     // Before anything is ended it is known that it can be recorded.
     let mut sink = outputs.write_at_once(&header(world, backend, world.clocks.wall().at(started_ns)))?;
 
@@ -111,7 +111,7 @@ async fn act(
     let mut signals = Signals::start()?;
     let mut untouched = 0;
     for (netns, targets) in account.take_targets() {
-        let (targets, tickets): (Vec<Target>, Vec<Ticket>) = targets.into_iter().unzip();
+        let (targets, tickets): (Vec<ClearTarget>, Vec<Ticket>) = targets.into_iter().unzip();
         for (targets, tickets) in targets.chunks(BATCH).zip(tickets.chunks(BATCH)) {
             if untouched > 0 || signals.have_come().await {
                 untouched += targets.len() as u64;

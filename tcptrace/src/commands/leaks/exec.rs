@@ -1,8 +1,8 @@
-//! Runs the operator's command for each leak: the record on its standard input, the most wanted of it in its
-//! environment, its output to our standard error. Never holds up who offers a leak, and never runs more
-//! commands, longer or faster than it was told to; what that leaves out is counted.
+//! Runs the operator's command for each leak, with the record on its standard input, the main fields in its environment, and
+//! its output on our standard error. Never blocks the caller, and never exceeds the limits on parallel commands, duration
+//! and rate; counts the leaks left out.
 //!
-//! Names that strangers chose are handed over as data: the command goes to the shell as the operator typed it.
+//! Untrusted names are passed as data only: the shell gets the command as the operator typed it.
 
 pub(crate) mod job;
 
@@ -18,46 +18,46 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::job::{Ended, Job};
+use self::job::{CommandEnd, LeakCommand};
 use crate::model::{record::Leak, units::plural};
 
-/// Leaks that wait for their turn; a record has some kilobytes.
-const WAITING: usize = 256;
+/// Most leaks that wait for their turn, at some kilobytes each.
+const QUEUE_LENGTH: usize = 256;
 
-/// The least time between the starts of two commands: ten a second.
-const PACE: Duration = Duration::from_millis(100);
+/// The least time between the starts of two commands.
+const START_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Failures that are told one by one.
-const TOLD: u64 = 5;
+/// Most failures logged one by one.
+const MOST_LOGGED_FAILURES: u64 = 5;
 
-/// Longest that the end of a session waits for commands.
-const GRACE: Duration = Duration::from_secs(10);
+/// The longest time that the end of a session waits for commands.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What to run, and how much of it.
+/// What to run, and its limits.
 #[derive(Clone, Debug)]
 pub(crate) struct ExecOptions {
     /// For `/bin/sh -c`.
     pub command: OsString,
-    /// Commands that run at once.
+    /// Most commands that run in parallel.
     pub at_once: usize,
-    /// A command that takes longer is killed, with everything in its process group.
+    /// A command that takes longer is killed with its process group.
     pub timeout: Duration,
 }
 
-/// The threads that run commands. Dropping it kills what runs.
+/// The threads that run commands. Dropping it kills running commands.
 pub(crate) struct Exec {
-    jobs: Option<SyncSender<Job>>,
+    jobs: Option<SyncSender<LeakCommand>>,
     threads: Vec<JoinHandle<()>>,
-    shared: Arc<Shared>,
+    state: Arc<ExecState>,
 }
 
-/// What the threads share.
-struct Shared {
+/// The state shared by the threads.
+struct ExecState {
     options: ExecOptions,
-    queue: Mutex<Receiver<Job>>,
+    queue: Mutex<Receiver<LeakCommand>>,
     /// When the next command may start.
     next_start: Mutex<Instant>,
-    /// When everything has to have ended; `None` while the session goes on.
+    /// When commands are killed; `None` until the session ends.
     give_up: Mutex<Option<Instant>>,
     ran: AtomicU64,
     failed: AtomicU64,
@@ -69,11 +69,11 @@ impl Exec {
     /// Starts the threads.
     ///
     /// # Errors
-    /// When the system has none to give.
+    /// When the system has no thread.
     pub(crate) fn start(options: ExecOptions) -> io::Result<Self> {
-        let (jobs, queue) = sync_channel(WAITING);
+        let (jobs, queue) = sync_channel(QUEUE_LENGTH);
         let at_once = options.at_once;
-        let shared = Arc::new(Shared {
+        let state = Arc::new(ExecState {
             options,
             queue: Mutex::new(queue),
             next_start: Mutex::new(Instant::now()),
@@ -84,29 +84,29 @@ impl Exec {
             left_out: AtomicU64::new(0),
         });
         let thread = |_| {
-            let shared = Arc::clone(&shared);
-            thread::Builder::new().name("exec".to_owned()).spawn(move || shared.run())
+            let state = Arc::clone(&state);
+            thread::Builder::new().name("exec".to_owned()).spawn(move || state.run())
         };
         let threads = (0..at_once).map(thread).collect::<io::Result<_>>()?;
-        Ok(Self { jobs: Some(jobs), threads, shared })
+        Ok(Self { jobs: Some(jobs), threads, state })
     }
 
-    /// Has the command run for a leak, unless too many wait already.
+    /// Queues the command for a leak; leaves the leak out if the queue is full.
     pub(crate) fn offer(&self, leak: &Leak) {
         let Some(jobs) = &self.jobs else { return };
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = jobs.try_send(Job::of(leak))
-            && self.shared.left_out.fetch_add(1, Ordering::Relaxed) == 0
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
+            jobs.try_send(LeakCommand::of(leak))
+            && self.state.left_out.fetch_add(1, Ordering::Relaxed) == 0
         {
             log::warn!("--exec: leaks come faster than commands end; for some of them none is run");
         }
     }
 
-    /// Lets what runs and waits come to its end, for ten seconds at most and no longer than a command may take; says how
-    /// it went.
+    /// Waits for running and queued commands, for at most ten seconds and the timeout of a command. Logs the counts.
     pub(crate) fn finish(mut self) {
-        let grace = self.shared.options.timeout.min(GRACE);
-        self.end(grace);
-        let Shared { ran, failed, killed, left_out, .. } = self.shared.as_ref();
+        let timeout = self.state.options.timeout.min(END_TIMEOUT);
+        self.end(timeout);
+        let ExecState { ran, failed, killed, left_out, .. } = self.state.as_ref();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         log::info!(
             "--exec: {}, {} failed, {} killed for taking too long, {} left out",
@@ -117,12 +117,12 @@ impl Exec {
         );
     }
 
-    fn end(&mut self, grace: Duration) {
-        *lock(&self.shared.give_up) = Some(Instant::now() + grace);
-        // Without a sender the threads end when the queue is empty.
+    fn end(&mut self, timeout: Duration) {
+        *lock(&self.state.give_up) = Some(Instant::now() + timeout);
+        // Without a sender, the threads end when the queue is empty.
         self.jobs = None;
         for thread in self.threads.drain(..) {
-            // A thread that panicked has said so.
+            // A thread that panicked has already reported it.
             let _ = thread.join();
         }
     }
@@ -134,11 +134,11 @@ impl Drop for Exec {
     }
 }
 
-impl Shared {
-    /// The life of a thread.
+impl ExecState {
+    /// The main function of a thread.
     fn run(&self) {
         loop {
-            // One thread waits for a job with the lock in hand, the others for the lock.
+            // One thread waits for a job and holds the lock; the others wait for the lock.
             let job = lock(&self.queue).recv();
             let Ok(job) = job else { return };
             if !self.wait_for_turn() {
@@ -148,9 +148,9 @@ impl Shared {
             self.ran.fetch_add(1, Ordering::Relaxed);
             let give_up = || self.give_up_at();
             let counter = match job.run(&self.options.command, self.options.timeout, give_up) {
-                Ended::Well => continue,
-                Ended::Badly(why) => (&self.failed, why),
-                Ended::Killed => (
+                CommandEnd::Succeeded => continue,
+                CommandEnd::Failed(why) => (&self.failed, why),
+                CommandEnd::Killed => (
                     &self.killed,
                     format!(
                         "was killed, having run for too long (--exec-timeout {:?})",
@@ -159,18 +159,18 @@ impl Shared {
                 ),
             };
             let (counter, why) = counter;
-            if counter.fetch_add(1, Ordering::Relaxed) < TOLD {
+            if counter.fetch_add(1, Ordering::Relaxed) < MOST_LOGGED_FAILURES {
                 log::warn!("--exec: the command {why}");
             }
         }
     }
 
-    /// Waits until a command may start again; false when the session ends before.
+    /// Waits until a command may start; false if the session ends first.
     fn wait_for_turn(&self) -> bool {
         let turn = {
             let mut next = lock(&self.next_start);
             let turn = (*next).max(Instant::now());
-            *next = turn + PACE;
+            *next = turn + START_INTERVAL;
             turn
         };
         loop {
@@ -179,7 +179,7 @@ impl Shared {
                 return false;
             }
             match turn.checked_duration_since(now) {
-                Some(left) if !left.is_zero() => thread::sleep(left.min(PACE)),
+                Some(left) if !left.is_zero() => thread::sleep(left.min(START_INTERVAL)),
                 _ => return true,
             }
         }
@@ -190,7 +190,7 @@ impl Shared {
     }
 }
 
-/// What is locked here is whole at any time, so a thread that panicked has broken nothing.
+/// Ignores poisoning: the locked values are consistent at all times.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

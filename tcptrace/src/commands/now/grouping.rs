@@ -1,4 +1,4 @@
-//! Puts sockets together that have something in common. Pure.
+//! Groups the sockets of a snapshot by what they have in common. Pure.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::model::{
     record::{Group, Leak},
 };
 
-/// What sockets can have in common.
+/// What to group sockets by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum GroupBy {
     /// The processes that answer for them
@@ -21,7 +21,7 @@ pub(crate) enum GroupBy {
 }
 
 impl GroupBy {
-    /// Divides the sockets, which keep their order; groups come in the order of their first sockets.
+    /// Groups the sockets and keeps their order; groups come in the order of their first sockets.
     pub(crate) fn divide(by: Option<Self>, leaks: Vec<Leak>) -> Vec<Group> {
         let Some(by) = by else {
             return if leaks.is_empty() { Vec::new() } else { vec![Group { title: None, leaks }] };
@@ -36,7 +36,7 @@ impl GroupBy {
             let remote = leak.socket.endpoints.remote;
             let title = match by {
                 Self::Process => processes(&leak),
-                // A port that only one socket goes to is the client's, chosen at random.
+                // A port with a single socket is a client's ephemeral port.
                 Self::Peer if to_peer.get(&remote).is_some_and(|count| *count > 1) => remote.to_string(),
                 Self::Peer => remote.ip().to_string(),
                 Self::Verdict => {

@@ -1,7 +1,7 @@
 //! How a command ended, and the exit code that stands for it.
 
 use crate::{
-    commands::clear::ways::Unable,
+    commands::clear::methods::Unsupported,
     forms::reading::{error::ReadError, losses::Losses},
     host::privilege::NotPrivileged,
     inspect::thread::WorkerGone,
@@ -69,7 +69,7 @@ pub(crate) enum CommandError {
     SockDiag(#[from] sock_diag::Error),
     /// Sockets cannot be ended here.
     #[error(transparent)]
-    Unable(#[from] Unable),
+    Unsupported(#[from] Unsupported),
     /// It was told to end before it was done.
     #[error("interrupted: {} not touched", plural(*.0, "socket"))]
     Interrupted(u64),

@@ -1,12 +1,11 @@
-//! From what was looked at to what is said: joins the tables of the namespaces with who closes, how fast, and what
-//! may be advised.
+//! Assembles the records of a look: joins the tables of the namespaces with the closers, the rates and the advice. Pure.
 
 use std::{cmp::Reverse, collections::HashMap, net::IpAddr, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
 use super::look::{Look, NamespaceLook};
-use super::{closers::Closers, closings::Closings, group::Group};
+use super::{closers::Closers, closings::Closings, group::DestinationGroup};
 use crate::{
     diagnosis::time_wait::{
         reuse::Reuse,
@@ -27,48 +26,46 @@ use crate::{
     },
 };
 
-/// Peers of a service that are told.
-const PEERS_TOLD: usize = 16;
+/// Most peers listed for a service.
+const PEERS_LISTED: usize = 16;
 
-/// Processes told one by one for a destination; of more, those of one name and place are told together.
+/// Most processes listed one by one for a destination; beyond that, processes of one name and place are merged.
 const MOST_ONE_BY_ONE: usize = 8;
 
-/// Entries of that list in any case.
+/// Most entries of that list in any case.
 const MOST_CLOSERS: usize = 64;
 
-/// What is known beside the look itself.
+/// What is known besides the look itself.
 pub(crate) struct Knowledge<'a> {
-    /// The running kernel.
     pub kernel: Option<KernelVersion>,
-    /// Lines of files that set something, for the namespace of this process.
+    /// Lines in files that set something; they apply to the namespace of this process.
     pub files: &'a [Setting],
-    /// Whose connections are wanted.
+    /// Which owners' connections to report.
     pub owners: &'a OwnerFilter,
-    /// Who closes; `None` when nothing is traced.
+    /// `None` without tracing.
     pub closers: Option<&'a Closers>,
-    /// Closings a second, by namespace and destination.
+    /// Recent closings per second.
     pub rates: Rates,
-    /// Who may close, by the inode numbers of open connections and of listeners.
+    /// Processes that may close, by the inode numbers of open connections and listeners.
     pub candidates: FxHashMap<u32, Vec<Owner>>,
-    /// What each namespace had counted at the last look, and when.
+    /// The counters of each namespace at the previous look, and its time.
     pub earlier: &'a FxHashMap<u32, (u64, TcpCounters)>,
 }
 
-/// Closings a second.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
     counts: HashMap<(u32, Destination), u64>,
-    /// The time they came in; `None` when nothing is traced, or not for long enough.
+    /// The time they cover; `None` without tracing, or if it is too short.
     over_ns: Option<u64>,
 }
 
 impl Rates {
-    /// Sorts the closings of late by the destinations of a look.
+    /// Assigns recent closings to the destinations of a look.
     pub(crate) fn of(closings: &mut Closings, look: &Look, now_ns: u64) -> Self {
         let Some((over_ns, lately)) = closings.lately(now_ns) else { return Self::default() };
         let mut counts = HashMap::new();
         for closing in lately {
-            // Where this kernel does not tell the namespace, it is one that has such a destination.
+            // If this kernel does not report the namespace, it is one with such a destination.
             let is_in = |namespace: &&NamespaceLook| match closing.netns {
                 Some(netns) => netns == namespace.netns,
                 None => namespace.table.contains(&namespace.table.destination(&closing.endpoints)),
@@ -81,14 +78,14 @@ impl Rates {
         Self { counts, over_ns: Some(over_ns) }
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     fn per_second(&self, netns: u32, destination: &Destination) -> Option<f64> {
         let count = self.counts.get(&(netns, *destination)).copied().unwrap_or_default();
         self.over_ns.map(|over| count as f64 * 1e9 / over as f64)
     }
 }
 
-/// A namespace with its destinations, the largest first.
+/// The records of a namespace: its summary and its destinations, largest first.
 pub(crate) fn namespace(
     look: &NamespaceLook,
     knowledge: &Knowledge<'_>,
@@ -150,7 +147,7 @@ fn is_wanted(record: &TimeWait, owners: &OwnerFilter) -> bool {
 fn destination(
     look: &NamespaceLook,
     destination: Destination,
-    group: &Group,
+    group: &DestinationGroup,
     knowledge: &Knowledge<'_>,
     clock: WallClock,
 ) -> TimeWait {
@@ -177,8 +174,8 @@ fn destination(
     });
     let mut peers: Vec<(IpAddr, u64)> = group.peers.iter().map(|(peer, count)| (*peer, *count)).collect();
     peers.sort_by_key(|(peer, count)| (Reverse(*count), *peer));
-    let more_peers = group.more_peers + peers.iter().skip(PEERS_TOLD).map(|(_, count)| count).sum::<u64>();
-    peers.truncate(PEERS_TOLD);
+    let more_peers = group.more_peers + peers.iter().skip(PEERS_LISTED).map(|(_, count)| count).sum::<u64>();
+    peers.truncate(PEERS_LISTED);
     TimeWait {
         time: clock.at(look.asked_ns),
         netns: look.netns,
@@ -219,17 +216,17 @@ fn found(record: &TimeWait) -> FoundDestination {
     }
 }
 
-/// What makes processes one and the same to a person, when there are too many of them.
-type Place = (String, Option<String>, Option<String>);
+/// What merged processes have in common: name, unit, container.
+type ProcessPlace = (String, Option<String>, Option<String>);
 
-fn closed_first_by(group: &Group, closers: &Closers) -> Vec<ClosedFirstBy> {
+fn closed_first_by(group: &DestinationGroup, closers: &Closers) -> Vec<ClosedFirstBy> {
     let known = group.closers.iter().filter_map(|(closer, count)| Some((closers.process(*closer)?, *count)));
     let mut all: Vec<(Arc<ProcessIdentity>, u64, u64)> =
         known.map(|(process, count)| (Arc::clone(process), count, 1)).collect();
-    // The process with the most stands for the others.
+    // The process with the most closings stands for the merged ones.
     all.sort_by_key(|(process, count, _)| (Reverse(*count), process.pid));
     if all.len() > MOST_ONE_BY_ONE {
-        let mut by_place: HashMap<Place, usize> = HashMap::new();
+        let mut by_place: HashMap<ProcessPlace, usize> = HashMap::new();
         let mut merged: Vec<(Arc<ProcessIdentity>, u64, u64)> = Vec::new();
         for (process, count, processes) in all {
             let place = (process.comm.clone(), process.unit.clone(), process.container.clone());
@@ -252,8 +249,8 @@ fn closed_first_by(group: &Group, closers: &Closers) -> Vec<ClosedFirstBy> {
         .collect()
 }
 
-/// Each process once, with all its descriptors; open connections count more than a listener.
-fn candidates(group: &Group, by_inode: &FxHashMap<u32, Vec<Owner>>) -> Vec<Owner> {
+/// Each process once, with all its descriptors. Open connections take precedence over a listener.
+fn candidates(group: &DestinationGroup, by_inode: &FxHashMap<u32, Vec<Owner>>) -> Vec<Owner> {
     let mut candidates: Vec<Owner> = Vec::new();
     for owner in group.inodes().filter_map(|inode| by_inode.get(&inode)).flatten() {
         let is_same = |known: &&mut Owner| known.process.pid == owner.process.pid;

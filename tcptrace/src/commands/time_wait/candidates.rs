@@ -1,12 +1,12 @@
-//! Who holds sockets that have something in common with ones that nobody holds any more: processes that may have
-//! closed those, not ones that were seen doing it.
+//! Processes that may have closed a TIME_WAIT socket: holders of connections to the same destination. Never says who did
+//! close it.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::model::owner::{Evidence, Owner};
 use crate::{host::world::World, inspect::proc_fd, model::holders::Holders, process::cache::ProcessCache};
 
-/// The holders of sockets, by the sockets' inode numbers. Reads every descriptor table of the host once.
+/// The holders of sockets, by inode number. Reads every descriptor table of the host once.
 pub(crate) fn holders(
     world: &World,
     connections: &FxHashSet<u32>,

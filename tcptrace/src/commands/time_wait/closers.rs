@@ -1,5 +1,5 @@
-//! Who closes sockets: processes told by the kernel side at the moment of close(), looked up at once because they may
-//! end any moment. Bounded in number and in reads of /proc; what goes beyond is known by name alone.
+//! The processes that close sockets. The kernel side reports them at close(); they are read at once because they may end at
+//! any moment. Bounded in number and in reads of /proc: beyond that, processes are known by name only.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,34 +12,34 @@ use crate::{
     model::{task::Task, time_wait::CloserId},
 };
 
-/// Processes kept; about a kilobyte each.
+/// Most processes kept, at about a kilobyte each.
 const MOST_KEPT: usize = 4_096;
 
-/// Names kept of processes that there was no room or no time for.
+/// Most names kept of processes that were not read.
 const MOST_NAMES: usize = 1_024;
 
-/// Processes read within a second, at some fifty microseconds each.
+/// Most processes read per second, at some fifty microseconds each.
 const READS_A_SECOND: u32 = 256;
 
-/// A description is taken for good for so long: then the process may have called exec, or be another.
+/// How long an identity is valid: after that the process may have called exec, or be another one.
 const FRESH_NS: u64 = 1_000_000_000;
 
-/// A process that has closed nothing for so long has no minisockets any more.
+/// A process that has closed nothing for this long has no minisockets left.
 const IDLE_NS: u64 = 130_000_000_000;
 
-/// The processes that were seen closing sockets.
+/// The processes seen closing sockets.
 pub(crate) struct Closers {
     reader: ProcessReader,
     clocks: Clocks,
-    kept: FxHashMap<CloserId, Kept>,
+    known: FxHashMap<CloserId, KnownCloser>,
     by_pid: FxHashMap<u32, Seen>,
-    /// By name as the process chose it.
+    /// By name, as the process chose it.
     by_name: HashMap<[u8; 16], CloserId>,
     next: u32,
     budget: Budget,
 }
 
-struct Kept {
+struct KnownCloser {
     process: Arc<ProcessIdentity>,
     used_ns: u64,
 }
@@ -50,7 +50,7 @@ struct Seen {
     read_ns: u64,
 }
 
-/// Reads of /proc that are left in this second.
+/// The reads of /proc left in this second.
 #[derive(Default)]
 struct Budget {
     began_ns: u64,
@@ -63,7 +63,7 @@ impl Closers {
         Self {
             reader: ProcessReader::new(&world.proc, world.clocks.booted()),
             clocks: world.clocks.clone(),
-            kept: FxHashMap::default(),
+            known: FxHashMap::default(),
             by_pid: FxHashMap::default(),
             by_name: HashMap::new(),
             next: 0,
@@ -71,8 +71,8 @@ impl Closers {
         }
     }
 
-    /// The process of a task that closed a socket at `ktime_ns` (CLOCK_MONOTONIC, nanoseconds). `None` when there is
-    /// no room, not even for its name.
+    /// The process of a task that closed a socket at `ktime_ns` (CLOCK_MONOTONIC, nanoseconds). `None` if there is no room,
+    /// not even for the name.
     pub(crate) fn identify(&mut self, task: &Task, ktime_ns: u64) -> Option<CloserId> {
         let seen = self.by_pid.get(&task.pid).copied();
         let closer = match seen {
@@ -86,27 +86,27 @@ impl Closers {
             Some(seen) => Some(seen.closer),
             None => self.by_name(task, ktime_ns),
         }?;
-        if let Some(kept) = self.kept.get_mut(&closer) {
-            kept.used_ns = ktime_ns;
+        if let Some(known) = self.known.get_mut(&closer) {
+            known.used_ns = ktime_ns;
         }
         Some(closer)
     }
 
     /// Who that was.
     pub(crate) fn process(&self, closer: CloserId) -> Option<&Arc<ProcessIdentity>> {
-        self.kept.get(&closer).map(|kept| &kept.process)
+        self.known.get(&closer).map(|known| &known.process)
     }
 
     fn read(&mut self, task: &Task, ktime_ns: u64, seen: Option<Seen>) -> Option<CloserId> {
         let before = seen.and_then(|seen| Some((seen.closer, Arc::clone(self.process(seen.closer)?))));
-        // A process that began later has only got its pid.
+        // A process that started later merely reuses the pid.
         let now = self.reader.read(task.pid).ok().filter(|process| {
             process.start_ticks.is_some_and(|started| started <= self.clocks.boot_ticks_at(ktime_ns))
         });
         let closer = match (now, before) {
             (Some(process), Some((closer, before))) if process.start_ticks == before.start_ticks => {
-                if let Some(kept) = self.kept.get_mut(&closer).filter(|_| process != *before) {
-                    kept.process = Arc::new(process);
+                if let Some(known) = self.known.get_mut(&closer).filter(|_| process != *before) {
+                    known.process = Arc::new(process);
                 }
                 closer
             }
@@ -114,7 +114,7 @@ impl Closers {
                 Some(closer) => closer,
                 None => return self.by_name(task, ktime_ns),
             },
-            // It has ended.
+            // The process has ended.
             (None, Some((closer, before))) if may_be(&before, task) => closer,
             (None, _) => return self.by_name(task, ktime_ns),
         };
@@ -122,8 +122,7 @@ impl Closers {
         Some(closer)
     }
 
-    /// A process that has ended before it could be read, or that there was no time to read: all of that name are
-    /// one.
+    /// A process that ended before it was read, or exceeded the reads per second: all with the same name count as one.
     fn by_name(&mut self, task: &Task, ktime_ns: u64) -> Option<CloserId> {
         if let Some(closer) = self.by_name.get(&task.comm.0) {
             return Some(*closer);
@@ -138,24 +137,24 @@ impl Closers {
     }
 
     fn keep(&mut self, process: ProcessIdentity, ktime_ns: u64) -> Option<CloserId> {
-        if self.kept.len() >= MOST_KEPT {
-            self.kept.retain(|_, kept| ktime_ns.saturating_sub(kept.used_ns) < IDLE_NS);
-            self.by_pid.retain(|_, seen| self.kept.contains_key(&seen.closer));
-            self.by_name.retain(|_, closer| self.kept.contains_key(closer));
+        if self.known.len() >= MOST_KEPT {
+            self.known.retain(|_, known| ktime_ns.saturating_sub(known.used_ns) < IDLE_NS);
+            self.by_pid.retain(|_, seen| self.known.contains_key(&seen.closer));
+            self.by_name.retain(|_, closer| self.known.contains_key(closer));
         }
-        (self.kept.len() < MOST_KEPT).then(|| self.insert(process, ktime_ns))
+        (self.known.len() < MOST_KEPT).then(|| self.insert(process, ktime_ns))
     }
 
     fn insert(&mut self, process: ProcessIdentity, ktime_ns: u64) -> CloserId {
         let closer = CloserId(self.next);
         self.next = self.next.wrapping_add(1);
-        self.kept.insert(closer, Kept { process: Arc::new(process), used_ns: ktime_ns });
+        self.known.insert(closer, KnownCloser { process: Arc::new(process), used_ns: ktime_ns });
         closer
     }
 }
 
-/// Whether a task may be of this process, of whose pid it is. The name of a main thread is that of the process: another
-/// name, another process (or another program).
+/// Whether a task with the pid of this process may belong to it. A main thread has the name of its process, so another name
+/// means another process or program.
 fn may_be(process: &ProcessIdentity, task: &Task) -> bool {
     task.tid != task.pid || task.comm.to_text() == process.comm
 }
@@ -174,7 +173,7 @@ impl Budget {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
     use crate::model::task::Comm;
@@ -230,7 +229,7 @@ mod tests {
         for pid in 1..20_000 {
             closers.identify(&task(pid, &format!("name-{pid}")), now + u64::from(pid));
         }
-        assert!(closers.kept.len() <= MOST_NAMES && closers.by_pid.is_empty());
+        assert!(closers.known.len() <= MOST_NAMES && closers.by_pid.is_empty());
         assert_eq!(closers.identify(&task(30_000, "one-more"), now), None);
         let mut budget = Budget::default();
         assert_eq!((0..1_000).filter(|_| budget.take(SECOND)).count(), READS_A_SECOND as usize);

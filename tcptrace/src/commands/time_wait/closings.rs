@@ -1,5 +1,5 @@
-//! Who closed which socket first: remembered from the transition ESTABLISHED→FIN_WAIT1 on, until the
-//! minisocket that it becomes is gone. Pure; bounded.
+//! Remembers who closed which socket first, from the transition ESTABLISHED→FIN_WAIT1 until the minisocket is gone. Pure;
+//! bounded.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,37 +8,36 @@ use rustc_hash::FxHashMap;
 use crate::model::time_wait::CloserId;
 use crate::model::{endpoints::Endpoints, state::State, transition::Transition};
 
-/// FIN_WAIT2 for a minute, then TIME_WAIT for a minute, and some for timers that are late.
+/// A minute in FIN_WAIT2, a minute in TIME_WAIT, and a margin for late timers.
 const KEPT_NS: u64 = 130_000_000_000;
 
-/// The rate of closings is taken over this time, and over so many of them at most.
+/// The time that the rate of closings covers, and the most closings.
 const LATELY_NS: u64 = 10_000_000_000;
 const MOST_LATELY: usize = 100_000;
 
-/// Within less time than this no rate is told.
+/// The shortest time to compute a rate from.
 const SHORTEST_NS: u64 = 1_000_000_000;
 
-/// A connection that was closed here first.
+/// A connection that this host closed first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closing {
     /// CLOCK_MONOTONIC, nanoseconds.
     pub ktime_ns: u64,
-    /// Its network namespace, where this kernel tells.
+    /// Its network namespace, if this kernel reports it.
     pub netns: Option<u32>,
-    /// Both its ends.
     pub endpoints: Endpoints,
 }
 
-/// What a socket is found by when there is no cookie to find it by.
-type Address = (Option<u32>, Endpoints);
+/// The key of a socket without a cookie.
+type AddressKey = (Option<u32>, Endpoints);
 
 #[derive(Debug, Default)]
 struct Generation {
     began_ns: u64,
     by_cookie: FxHashMap<u64, CloserId>,
-    /// What the kernel side tells without a cookie; and MPTCP connections, whose first path has
-    /// their addresses and a cookie of its own. A map that withstands chosen keys: peers choose addresses.
-    by_address: HashMap<Address, CloserId>,
+    /// Sockets without a cookie, and MPTCP connections, whose first path has their addresses but another cookie. Peers
+    /// choose the addresses: the default hasher resists collisions.
+    by_address: HashMap<AddressKey, CloserId>,
 }
 
 impl Generation {
@@ -47,20 +46,20 @@ impl Generation {
     }
 }
 
-/// The closings of a session, as far back as minisockets go.
+/// The closings of a session, as far back as minisockets exist.
 #[derive(Debug)]
 pub(crate) struct Closings {
     young: Generation,
     old: Generation,
     lately: VecDeque<Closing>,
     began_ns: u64,
-    /// Entries of a generation.
+    /// Most entries of a generation.
     room: usize,
     evicted: u64,
 }
 
 impl Closings {
-    /// Begins at `now_ns`, and keeps up to `most` closings.
+    /// Begins at `now_ns` and keeps up to `most` closings.
     pub(crate) fn new(now_ns: u64, most: usize) -> Self {
         let generation = || Generation { began_ns: now_ns, ..Generation::default() };
         Self {
@@ -73,14 +72,13 @@ impl Closings {
         }
     }
 
-    /// Whether a transition is one by which this host closes first. Then, and in this direction only, the
-    /// task on the CPU is the one that closes: by close(), by shutdown(), or by ending. (A socket that is not
-    /// established yet can be shut down by an interrupt.)
+    /// Whether this host closes first by this transition. Only then is the task on the CPU the closer: by close(), by
+    /// shutdown(), or by exiting. (An interrupt can shut down a socket that is not established yet.)
     pub(crate) fn is_closing(transition: &Transition) -> bool {
         transition.old_state == State::Established && transition.new_state == State::FinWait1
     }
 
-    /// Remembers that a socket was closed, and by whom if that is known.
+    /// Remembers that a socket was closed, and the closer if known.
     pub(crate) fn remember(&mut self, transition: &Transition, closer: Option<CloserId>) {
         let Transition { ktime_ns, socket, is_mptcp, .. } = *transition;
         self.make_room(ktime_ns);
@@ -102,14 +100,14 @@ impl Closings {
         if is_full || is_aged {
             let fresh = Generation { began_ns: now_ns, ..Generation::default() };
             let dropped = std::mem::replace(&mut self.old, std::mem::replace(&mut self.young, fresh));
-            // The youngest of them came right before the next generation began.
+            // Its youngest entry is as old as the start of the next generation.
             if now_ns.saturating_sub(self.old.began_ns) < KEPT_NS {
                 self.evicted += dropped.len() as u64;
             }
         }
     }
 
-    /// Who closed the socket that has become a minisocket.
+    /// Who closed the socket that became this minisocket.
     pub(crate) fn closer(&self, cookie: u64, netns: u32, endpoints: &Endpoints) -> Option<CloserId> {
         let generations = [&self.young, &self.old];
         let by_cookie = generations.iter().find_map(|generation| generation.by_cookie.get(&cookie));
@@ -122,7 +120,7 @@ impl Closings {
         by_cookie.or_else(by_address).copied()
     }
 
-    /// The closings of late, and the time in nanoseconds that they came in; `None` when it is too short.
+    /// Recent closings, and the time they cover in nanoseconds; `None` if that is too short.
     pub(crate) fn lately(&mut self, now_ns: u64) -> Option<(u64, impl Iterator<Item = &Closing>)> {
         let from = now_ns.saturating_sub(LATELY_NS).max(self.began_ns);
         let is_full = self.lately.len() >= MOST_LATELY;
@@ -134,7 +132,7 @@ impl Closings {
         (elapsed >= SHORTEST_NS || is_full).then(|| (elapsed.max(1), self.lately.iter()))
     }
 
-    /// Closings that were forgotten before their minisockets were gone.
+    /// Closings evicted before their minisockets were gone.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted
     }

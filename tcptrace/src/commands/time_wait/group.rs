@@ -1,5 +1,5 @@
-//! The minisockets of one destination, summed up while the kernel lists them. Bounded by four bytes for each, and by
-//! the maps' limits.
+//! The minisockets of one destination, summed up while the kernel lists them. Takes four bytes per minisocket; the maps are
+//! bounded.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -11,58 +11,58 @@ use crate::diagnosis::time_wait::{
 };
 use crate::model::time_wait::CloserId;
 
-/// Peers counted one by one; a remote host must not be able to fill memory.
+/// Most peers counted one by one: a remote host must not be able to fill memory.
 const MAX_PEERS: usize = 1024;
 
-/// Closers counted one by one.
+/// Most closers counted one by one.
 const MAX_CLOSERS: usize = 1024;
 
-/// Sockets remembered by their inode numbers, to ask who holds them.
+/// Most inode numbers kept, to look up the holders.
 const MAX_INODES: usize = 8;
 
-/// The rate of what came lately is taken over this time: long enough for a few, short enough to be the present.
+/// The time that the rate of new minisockets covers: long enough for a few, short enough to be current.
 const LATELY_MS: u32 = 5_000;
 
-/// Fewer that came lately say nothing about a rate.
+/// Fewer new minisockets do not make a rate.
 const FEWEST: u64 = 5;
 
-/// Milliseconds that each minisocket has left, by its state.
+/// The milliseconds that each minisocket has left, by state.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Left {
+pub(super) struct RemainingMs {
     pub(super) time_wait: Vec<u32>,
     pub(super) fin_wait2: Vec<u32>,
 }
 
-/// What is known of one destination.
+/// The minisockets and connections of one destination.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Group {
-    /// Minisockets at a local port that connect() chooses from.
-    pub(super) chosen: Left,
-    /// Minisockets at any other: those of services, and where the application chose the port.
-    pub(super) elsewhere: Left,
-    /// Connections that are open: in any other state.
+pub(crate) struct DestinationGroup {
+    /// Minisockets on a local port that connect() chooses from.
+    pub(super) chosen: RemainingMs,
+    /// Minisockets on other ports: of services, or chosen by the application.
+    pub(super) elsewhere: RemainingMs,
+    /// Open connections, in any other state.
     pub open: u64,
-    /// Of these, those at a port that connect() chooses from.
+    /// Of these, those on a port that connect() chooses from.
     pub(super) open_in_budget: u64,
-    /// How many connections from or to which peer; incoming ones only.
+    /// Incoming connections by peer.
     pub peers: HashMap<IpAddr, u64>,
-    /// Connections of peers that are not in the map.
+    /// Incoming connections of other peers.
     pub more_peers: u64,
-    /// How many of the minisockets were seen being closed by whom.
+    /// Minisockets by closer.
     pub closers: FxHashMap<CloserId, u64>,
-    /// Minisockets of which nobody was seen closing them.
+    /// Minisockets without a known closer.
     pub unseen: u64,
-    /// Inode numbers of some of its open connections.
+    /// Inode numbers of some open connections.
     pub connections: Vec<u32>,
-    /// Inode numbers of sockets that listen for it.
+    /// Inode numbers of its listeners.
     pub listeners: Vec<u32>,
-    /// Whether the peer sends timestamps, as an open connection shows.
+    /// Whether the peer sends timestamps, as seen on open connections.
     pub peer_timestamps: Option<bool>,
     /// The local port of the first minisocket.
     pub(super) first_port: u16,
 }
 
-impl Group {
+impl DestinationGroup {
     /// Sockets in TIME_WAIT.
     pub(crate) fn time_wait(&self) -> u64 {
         (self.chosen.time_wait.len() + self.elsewhere.time_wait.len()) as u64
@@ -73,12 +73,11 @@ impl Group {
         (self.chosen.fin_wait2.len() + self.elsewhere.fin_wait2.len()) as u64
     }
 
-    /// Both.
     pub(crate) fn minisockets(&self) -> u64 {
         self.time_wait() + self.fin_wait2()
     }
 
-    /// Milliseconds until the oldest in TIME_WAIT is gone.
+    /// Milliseconds until the oldest socket in TIME_WAIT is gone.
     pub(crate) fn oldest_left_ms(&self) -> Option<u32> {
         self.all_time_wait().min()
     }
@@ -108,14 +107,14 @@ impl Group {
         }
     }
 
-    /// Inode numbers of sockets that belong to it and may be held by somebody: open connections first.
+    /// Inode numbers of its sockets that a process may hold: open connections first.
     pub(crate) fn inodes(&self) -> impl Iterator<Item = u32> {
         self.connections.iter().chain(&self.listeners).copied()
     }
 
-    /// Takes what was thought to be a destination of its own and is the service's.
+    /// Merges a group that was counted as a destination of its own into this service.
     pub(super) fn absorb(&mut self, other: Self) {
-        for Left { time_wait, fin_wait2 } in [other.chosen, other.elsewhere] {
+        for RemainingMs { time_wait, fin_wait2 } in [other.chosen, other.elsewhere] {
             self.elsewhere.time_wait.extend(time_wait);
             self.elsewhere.fin_wait2.extend(fin_wait2);
         }
@@ -125,11 +124,11 @@ impl Group {
         self.unseen += other.unseen;
     }
 
-    /// How many became minisockets a second lately, by the time that each has left; ports that were taken over again
-    /// since do not show. `None` when they are too few to tell.
-    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+    /// The recent rate of new minisockets per second, from the time that each has left. Misses ports that were taken over
+    /// since. `None` if there are too few.
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     pub(crate) fn entered_per_second(&self, fin_timeout_ms: u32, reuse: Reuse) -> Option<f64> {
-        // What can be taken over again after a second is sure to be there for a second only.
+        // A port that can be taken over after a second is certain to exist for only a second.
         let window = match reuse {
             Reuse::After(delay) => LATELY_MS.min(delay.max(100)),
             _ => LATELY_MS,
@@ -138,24 +137,24 @@ impl Group {
             let time_wait = self.all_time_wait().map(|left| TIME_WAIT_MS.saturating_sub(left));
             time_wait.chain(self.all_fin_wait2().map(move |left| fin_timeout_ms.saturating_sub(left)))
         };
-        // Where it all began within that time, since then.
+        // If the first one is younger than the window, the window begins there.
         let window = window.min(ages().max()?).max(100);
         let lately = ages().filter(|age| *age <= window).count() as u64;
         (lately >= FEWEST).then(|| lately as f64 * 1e3 / f64::from(window))
     }
 
-    /// The local ports of the destination, of which there are `total`.
+    /// The forecast's input: the local ports of the destination, `total` in all.
     pub(crate) fn ports(&self, total: u64, reuse: Reuse, fin_timeout_ms: u32) -> DestinationPorts {
-        let Left { time_wait, fin_wait2 } = &self.chosen;
+        let RemainingMs { time_wait, fin_wait2 } = &self.chosen;
         if let Reuse::After(delay) = reuse {
-            // connect() may take what has been in TIME_WAIT for longer than that.
+            // connect() may take ports that have been in TIME_WAIT for longer than that.
             let until = |left: &u32| (left + delay).checked_sub(TIME_WAIT_MS).filter(|left| *left > 0);
             let held = self.open_in_budget + fin_wait2.len() as u64;
             let leaving_ms = time_wait.iter().filter_map(until).collect();
             return DestinationPorts { total, held, leaving_ms, lifetime_ms: delay };
         }
         let late = |left: &u32| left.saturating_add(LATENESS_MS);
-        // Where peers do not close, it is FIN_WAIT2 that keeps the ports.
+        // If peers do not close, FIN_WAIT2 keeps the ports.
         let is_unanswered = fin_wait2.len() > time_wait.len();
         DestinationPorts {
             total,
@@ -171,7 +170,7 @@ impl Group {
     }
 }
 
-/// Remembers inode numbers as far as there is room; 0 is none.
+/// Adds inode numbers while there is room; ignores 0.
 pub(super) fn remember(inodes: &mut Vec<u32>, more: impl IntoIterator<Item = u32>) {
     for inode in more {
         if inode != 0 && inodes.len() < MAX_INODES && !inodes.contains(&inode) {

@@ -1,6 +1,6 @@
-//! One look at the TIME_WAIT of every network namespace: settings, counters, and what the kernel lists.
+//! One look at the TIME_WAIT of every network namespace: settings, counters, listed sockets. Changes nothing.
 
-use super::{closings::Closings, table::Table};
+use super::{closings::Closings, table::DestinationTable};
 use crate::{
     diagnosis::time_wait::ports::PortBudget,
     host::{
@@ -24,37 +24,34 @@ pub(crate) struct Wanted<'a> {
     pub netns: &'a [u32],
 }
 
-/// What was found in a namespace.
+/// The TIME_WAIT of a namespace.
 #[derive(Debug)]
 pub(crate) struct NamespaceLook {
-    /// Its inode number.
     pub netns: u32,
-    /// Whether it is the one of this process, which the host's files are for.
+    /// Whether it is this process's namespace, to which the host's files apply.
     pub is_own: bool,
     /// When the kernel was asked (CLOCK_MONOTONIC, nanoseconds).
     pub asked_ns: u64,
-    /// Its settings.
     pub settings: TcpSettings,
-    /// What the kernel counts.
+    /// The kernel's counters.
     pub counters: TcpCounters,
-    /// Minisockets, as the kernel counts them.
     pub minisockets: Option<u64>,
-    /// What it lists.
-    pub table: Table,
+    /// The listed sockets by destination.
+    pub table: DestinationTable,
 }
 
-/// What was found on the host.
+/// The TIME_WAIT of the host.
 #[derive(Debug, Default)]
 pub(crate) struct Look {
-    /// Namespaces with something to tell; this process's own first.
+    /// Namespaces worth reporting; this process's own first.
     pub namespaces: Vec<NamespaceLook>,
-    /// Namespaces that were looked into.
+    /// Namespaces examined.
     pub found: u64,
-    /// Namespaces, processes and bind mounts that could not be looked into.
+    /// Namespaces, processes and bind mounts that could not be read.
     pub unreadable: u64,
 }
 
-/// Looks; `closings` is who was seen closing what.
+/// Takes a look; `closings` attributes minisockets to closers.
 ///
 /// # Errors
 /// When the kernel does not list sockets at all.
@@ -79,7 +76,7 @@ pub(crate) fn look(
         let inside = namespace.run_inside(|| look_inside(&namespace, world, wanted, closings));
         inside.map_err(|error| log::debug!("network namespace {}: {error}", namespace.inode)).ok()
     });
-    // What could not be read is none of those that were asked for by their numbers, for all one knows.
+    // Namespaces named on the command line were found, so unreadable ones are not among them.
     let unreadable = if wanted.netns.is_empty() { discovery.unreadable as u64 } else { 0 };
     let mut look = Look { found, unreadable, ..Look::default() };
     for inside in looks {
@@ -96,7 +93,7 @@ pub(crate) fn look(
     Ok(look)
 }
 
-/// On a thread that is in the namespace. `None` when it has nothing to tell.
+/// Runs on a thread in the namespace. `None` if the namespace is not worth reporting.
 fn look_inside(
     namespace: &NetNamespace,
     world: &World,
@@ -111,9 +108,9 @@ fn look_inside(
         return Ok(None);
     }
     let settings = crate::host::tcp_settings::read(&world.proc);
-    let mut table = Table::new(PortBudget::new(&settings));
+    let mut table = DestinationTable::new(PortBudget::new(&settings));
     let asked_ns = world.clocks.monotonic_ns();
-    // Each list walks the tables of the whole host, even for a namespace that has no socket.
+    // Each listing walks the tables of the whole host, even for a namespace without sockets.
     if minisockets != Some(0) {
         fill(&mut table, namespace.inode, wanted.filter, closings)?;
     }
@@ -122,7 +119,7 @@ fn look_inside(
 }
 
 fn fill(
-    table: &mut Table,
+    table: &mut DestinationTable,
     netns: u32,
     filter: &KernelFilter,
     closings: Option<&Closings>,
@@ -138,7 +135,7 @@ fn fill(
         let closer = closings.and_then(|closings| closings.closer(socket.cookie, netns, &endpoints));
         table.minisocket(&socket, filter.admits(&endpoints), closer);
     })?;
-    table.minisockets_told();
+    table.end_minisockets();
     if !table.is_empty() {
         let _ = diag.dump(TcpFlavour::Tcp, open, true, |socket| table.open(&socket))?;
     }

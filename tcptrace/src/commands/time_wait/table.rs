@@ -1,12 +1,12 @@
-//! The minisockets of one network namespace, put together by destination while the kernel lists them.
+//! Groups the minisockets of a network namespace by destination while the kernel lists them. Pure.
 //!
-//! It has to be told in this order: who listens and what is bound, the minisockets, what is open.
+//! Feed it in this order: listening and bound sockets, minisockets, open connections.
 
 use std::collections::HashMap;
 
 use rustc_hash::FxHashSet;
 
-use super::group::{Group, remember};
+use super::group::{DestinationGroup, remember};
 use crate::diagnosis::time_wait::ports::PortBudget;
 use crate::model::time_wait::{CloserId, Destination};
 use crate::{
@@ -17,32 +17,31 @@ use crate::{
     netlink::DiagSocket,
 };
 
-/// Destinations told apart in a namespace; minisockets of further ones are counted.
+/// Most destinations of a namespace; minisockets of further ones are only counted.
 pub(crate) const MAX_DESTINATIONS: usize = 16_384;
 
-/// So many destinations with a single minisocket each, all at one local port, are one service.
+/// From this many destinations on with a single minisocket each, all on one local port, they are one service.
 const FEWEST_CLIENTS: u32 = 3;
 
-/// What the kernel listed of a namespace.
+/// The listed sockets of a namespace, by destination.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct DestinationTable {
     /// The local ports that connect() chooses from; `None` when they are not known.
     pub ports: Option<PortBudget>,
-    /// Sockets in TIME_WAIT, whether or not they were asked for.
+    /// Sockets in TIME_WAIT, whether or not they pass the filter.
     pub time_wait: u64,
-    /// Minisockets in FIN_WAIT2, whether or not they were asked for.
+    /// Minisockets in FIN_WAIT2, whether or not they pass the filter.
     pub fin_wait2: u64,
-    /// Minisockets of destinations that there was no room for.
+    /// Minisockets of destinations beyond the limit.
     pub crowded_out: u64,
-    /// Where somebody listens, with the inode numbers of the listeners.
+    /// The inode numbers of listeners, by address.
     listeners: HashMap<Endpoint, Vec<u32>>,
-    groups: HashMap<Destination, Group>,
-    /// The kernel's list is no snapshot: it may show a socket twice.
+    groups: HashMap<Destination, DestinationGroup>,
+    /// Cookies seen: the kernel's listing is no snapshot and may show a socket twice.
     seen: FxHashSet<u64>,
 }
 
-impl Table {
-    /// Knows nothing yet but the ports.
+impl DestinationTable {
     pub(crate) fn new(ports: Option<PortBudget>) -> Self {
         Self {
             ports,
@@ -55,7 +54,7 @@ impl Table {
         }
     }
 
-    /// Takes a socket that listens or is bound.
+    /// Adds a listening or bound socket.
     pub(crate) fn bound(&mut self, socket: &DiagSocket) {
         if let Some(ports) = &mut self.ports {
             ports.bind(socket.local.port());
@@ -65,8 +64,7 @@ impl Table {
         }
     }
 
-    /// Takes a minisocket; `closer` is whoever was seen closing the socket that it was. One that is not
-    /// wanted is counted, and no more.
+    /// Adds a minisocket; `closer` was seen closing the socket it was. One that is not wanted is only counted.
     pub(crate) fn minisocket(&mut self, socket: &DiagSocket, is_wanted: bool, closer: Option<CloserId>) {
         let Some(left) = socket.minisocket_left_ms else { return };
         if !self.seen.insert(socket.cookie) {
@@ -96,11 +94,11 @@ impl Table {
         }
     }
 
-    /// All minisockets have been told. Connections at the port of a service that nobody listens at any
-    /// more have each looked like one of their own until now.
-    pub(crate) fn minisockets_told(&mut self) {
+    /// Ends the minisockets. Merges connections of a service without a listener, which so far each looked like a destination
+    /// of its own.
+    pub(crate) fn end_minisockets(&mut self) {
         self.seen = FxHashSet::default();
-        let single = |(key, group): (&Destination, &Group)| match key {
+        let single = |(key, group): (&Destination, &DestinationGroup)| match key {
             Destination::Outgoing { local, remote } if group.minisockets() == 1 => {
                 Some((Endpoint::new(*local, group.first_port), *remote, *key))
             }
@@ -129,7 +127,7 @@ impl Table {
         }
     }
 
-    /// Takes a connection that is open; only those at a known destination matter.
+    /// Adds an open connection, if its destination has minisockets.
     pub(crate) fn open(&mut self, socket: &DiagSocket) {
         if socket.minisocket_left_ms.is_some() {
             return;
@@ -143,18 +141,18 @@ impl Table {
         group.open += 1;
         group.open_in_budget += u64::from(is_chosen);
         remember(&mut group.connections, [socket.inode]);
-        // A peer that has stopped sending them is one that may not be counted on.
+        // One connection without timestamps is enough to distrust the peer.
         if let Some(timestamps) = socket.timestamps.filter(|_| socket.state == State::Established as u8) {
             group.peer_timestamps = Some(group.peer_timestamps.unwrap_or(true) && timestamps);
         }
     }
 
-    /// Whether there is no destination.
+    /// Whether no destination has minisockets.
     pub(crate) fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 
-    /// Where a connection belongs: to the service that it was made to, or to its peer.
+    /// The destination of a connection: a local service, or its peer.
     pub(crate) fn destination(&self, endpoints: &Endpoints) -> Destination {
         let Endpoints { local, remote } = *endpoints;
         let service = Destination::Incoming { local };
@@ -163,13 +161,13 @@ impl Table {
         if is_service { service } else { Destination::Outgoing { local: local.ip(), remote } }
     }
 
-    /// Whether something of this destination was listed.
+    /// Whether the destination has minisockets.
     pub(crate) fn contains(&self, destination: &Destination) -> bool {
         self.groups.contains_key(destination)
     }
 
     /// The destinations, in no order.
-    pub(crate) fn groups(&self) -> impl Iterator<Item = (&Destination, &Group)> {
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (&Destination, &DestinationGroup)> {
         self.groups.iter()
     }
 }

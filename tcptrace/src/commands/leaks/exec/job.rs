@@ -1,4 +1,4 @@
-//! One leak and the command that is run for it: what the command is told, and how long it is waited for.
+//! The command run for a leak: its input, its environment, its end. Never outlives its timeout.
 
 use std::{
     ffi::OsStr,
@@ -17,30 +17,29 @@ use rustix::{
 
 use crate::model::record::{Leak, Record};
 
-/// How long the end of the session may go unnoticed while a command runs.
-const GLANCE: Duration = Duration::from_millis(100);
+/// How often a running command is checked against the end of the session.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How a command ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// With exit code 0.
-    Well,
-    /// Otherwise, or it could not even be started; in words.
-    Badly(String),
-    /// It took too long.
+pub(crate) enum CommandEnd {
+    /// It exited with code 0.
+    Succeeded,
+    /// It exited otherwise or could not start; the reason in words.
+    Failed(String),
+    /// It took too long and was killed.
     Killed,
 }
 
-/// What a command is to be told.
+/// The input of a command.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub(crate) struct LeakCommand {
     record: Vec<u8>,
-    /// What is not known is not set.
+    /// Unknown values are unset.
     variables: Vec<(&'static str, Option<String>)>,
 }
 
-impl Job {
-    /// Of a leak.
+impl LeakCommand {
     pub(crate) fn of(leak: &Leak) -> Self {
         let mut record = serde_json::to_vec(&Record::Leak(Box::new(leak.clone())))
             .unwrap_or_else(|error| error.to_string().into());
@@ -48,39 +47,39 @@ impl Job {
         Self { record, variables: variables(leak) }
     }
 
-    /// Runs the command and waits for its end: for `timeout`, or until `give_up`, which is asked again and again.
+    /// Runs the command and waits for its end, for `timeout` or until `give_up`, which is polled.
     pub(crate) fn run(
         self,
         command: &OsStr,
         timeout: Duration,
         give_up: impl Fn() -> Option<Instant>,
-    ) -> Ended {
+    ) -> CommandEnd {
         let started = Instant::now();
         let mut child = match self.start(command) {
             Ok(child) => child,
-            Err(error) => return Ended::Badly(format!("could not be started: {error}")),
+            Err(error) => return CommandEnd::Failed(format!("could not be started: {error}")),
         };
         let is_over = || {
             let now = Instant::now();
             now.duration_since(started) >= timeout || give_up().is_some_and(|give_up| give_up <= now)
         };
         match wait(&mut child, is_over) {
-            Ok(Some(status)) if status.success() => Ended::Well,
-            Ok(Some(status)) => Ended::Badly(format!("ended with {status}")),
-            Ok(None) => Ended::Killed,
-            Err(error) => Ended::Badly(format!("could not be waited for: {error}")),
+            Ok(Some(status)) if status.success() => CommandEnd::Succeeded,
+            Ok(Some(status)) => CommandEnd::Failed(format!("ended with {status}")),
+            Ok(None) => CommandEnd::Killed,
+            Err(error) => CommandEnd::Failed(format!("could not be waited for: {error}")),
         }
     }
 
     fn start(&self, command: &OsStr) -> io::Result<Child> {
-        // A file, because a pipe would be waited for when the command does not read it.
+        // A file, because a pipe would block us if the command does not read it.
         let mut input = File::from(memfd_create(c"tcptrace-leak", MemfdFlags::CLOEXEC)?);
         input.write_all(&self.record)?;
         input.rewind()?;
         let mut shell = Command::new("/bin/sh");
         shell.arg("-c").arg(command).stdin(input);
         shell.stdout(Stdio::from(io::stderr().as_fd().try_clone_to_owned()?));
-        // A group of its own: what it starts is killed with it, and Ctrl-C is for us alone.
+        // A process group of its own: its children are killed with it, and Ctrl-C reaches only us.
         shell.process_group(0);
         for (name, value) in &self.variables {
             match value {
@@ -92,11 +91,11 @@ impl Job {
     }
 }
 
-/// Waits for the end of a child; kills its process group when it is over, and returns `None` then.
+/// Waits for the end of a child. Once `is_over`, kills its process group and returns `None`.
 fn wait(child: &mut Child, is_over: impl Fn() -> bool) -> io::Result<Option<ExitStatus>> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
     let kill = |child: &mut Child| {
-        // The child is not waited for yet, so the number is nobody else's.
+        // The child has not been reaped, so its pid cannot be reused yet.
         let _ = kill_process_group(pid, Signal::KILL);
         child.wait()
     };
@@ -107,7 +106,7 @@ fn wait(child: &mut Child, is_over: impl Fn() -> bool) -> io::Result<Option<Exit
             return Err(errno.into());
         }
     };
-    let glance = Timespec::try_from(GLANCE).unwrap_or_default();
+    let interval = Timespec::try_from(POLL_INTERVAL).unwrap_or_default();
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
@@ -116,12 +115,12 @@ fn wait(child: &mut Child, is_over: impl Fn() -> bool) -> io::Result<Option<Exit
             kill(child)?;
             return Ok(None);
         }
-        // An error would only make the loop turn faster.
-        let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&glance));
+        // On an error the loop only turns faster.
+        let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&interval));
     }
 }
 
-/// The first owner speaks for all: the others are in the record.
+/// The variables describe the first owner; the record has all.
 fn variables(leak: &Leak) -> Vec<(&'static str, Option<String>)> {
     let endpoints = &leak.socket.endpoints;
     let owner = leak.owners.first();

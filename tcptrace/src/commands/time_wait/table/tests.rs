@@ -1,6 +1,6 @@
-//! Tables are filled by hand, in the order in which the kernel lists.
+//! Tests of the table, filled by hand in the order that the kernel lists.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
 
 use super::*;
 use crate::{
@@ -30,13 +30,13 @@ fn socket(cookie: u64, state: State, local: &str, remote: &str, left_ms: Option<
     }
 }
 
-fn table() -> Table {
+fn table() -> DestinationTable {
     let settings = TcpSettings { ip_local_port_range: Some((32_768, 60_999)), ..TcpSettings::default() };
-    Table::new(PortBudget::new(&settings))
+    DestinationTable::new(PortBudget::new(&settings))
 }
 
 /// So many minisockets from ports from 40,000 on to one destination.
-fn fill(table: &mut Table, count: u16, remote: &str, left_ms: u32) {
+fn fill(table: &mut DestinationTable, count: u16, remote: &str, left_ms: u32) {
     for nth in 0..count {
         let local = format!("10.0.0.1:{}", 40_000 + nth);
         let one = socket(u64::from(nth) + 1_000, State::TimeWait, &local, remote, Some(left_ms));
@@ -48,7 +48,7 @@ fn outgoing(remote: &str) -> Destination {
     Destination::Outgoing { local: "10.0.0.1".parse().unwrap(), remote: remote.parse().unwrap() }
 }
 
-fn group(table: &Table, destination: Destination) -> &Group {
+fn group(table: &DestinationTable, destination: Destination) -> &DestinationGroup {
     let found = table.groups().find(|(key, _)| **key == destination);
     found.map(|(_, group)| group).unwrap_or_else(|| panic!("no {destination:?} in {table:#?}"))
 }
@@ -67,7 +67,7 @@ fn connections_to_a_listener_are_incoming_and_all_others_outgoing() {
     ] {
         table.minisocket(&socket(cookie, State::TimeWait, local, remote, Some(5)), true, Some(CloserId(7)));
     }
-    table.minisockets_told();
+    table.end_minisockets();
     let service = |address: &str| Destination::Incoming { local: address.parse().unwrap() };
     let web = group(&table, service("10.0.0.1:80"));
     assert_eq!((web.time_wait(), web.peers.len(), web.ports_used()), (2, 2, 0));
@@ -93,7 +93,7 @@ fn a_connection_is_that_of_the_listener_which_the_kernel_would_have_chosen() {
     for (cookie, local, remote) in ends {
         table.minisocket(&socket(cookie, State::TimeWait, local, remote, Some(5)), true, None);
     }
-    table.minisockets_told();
+    table.end_minisockets();
     let service = |address: &str| Destination::Incoming { local: address.parse().unwrap() };
     assert_eq!(group(&table, service("10.0.0.1:80")).listeners, [2], "the one at the address itself");
     assert_eq!(group(&table, service("10.0.0.2:80")).listeners, [1], "the one at any address");
@@ -118,7 +118,7 @@ fn what_is_not_wanted_counts_for_the_namespace_only() {
     let of = |cookie, state| socket(cookie, state, "10.0.0.1:50000", "192.0.2.1:80", Some(1));
     table.minisocket(&of(1, State::TimeWait), false, None);
     table.minisocket(&of(2, State::FinWait2), false, None);
-    table.minisockets_told();
+    table.end_minisockets();
     assert_eq!((table.time_wait, table.fin_wait2, table.is_empty()), (1, 1, true));
 }
 
@@ -126,7 +126,7 @@ fn what_is_not_wanted_counts_for_the_namespace_only() {
 fn open_connections_use_ports_as_well() {
     let mut table = table();
     fill(&mut table, 3, "192.0.2.1:80", 1_000);
-    table.minisockets_told();
+    table.end_minisockets();
     let open = |cookie, local: &str, remote: &str, timestamps| DiagSocket {
         timestamps: Some(timestamps),
         ..socket(cookie, State::Established, local, remote, None)
@@ -155,7 +155,7 @@ fn ports_that_can_be_taken_over_do_not_count_as_in_use() {
     }
     let orphan = socket(99, State::FinWait2, "10.0.0.1:50009", "192.0.2.1:80", Some(59_000));
     table.minisocket(&orphan, true, None);
-    table.minisockets_told();
+    table.end_minisockets();
     let group = group(&table, outgoing("192.0.2.1:80"));
     assert_eq!(group.ports_used(), 14);
     let ports = group.ports(100, Reuse::After(1_000), 60_000);
@@ -208,7 +208,7 @@ fn clients_of_a_service_that_has_gone_are_put_together() {
     let high = socket(51, State::TimeWait, "10.0.0.1:50052", "192.0.2.1:45002", Some(1));
     table.minisocket(&low, true, None);
     table.minisocket(&high, true, None);
-    table.minisockets_told();
+    table.end_minisockets();
     let service = |address: &str| Destination::Incoming { local: address.parse().unwrap() };
     let gone = group(&table, service("10.0.0.1:50051"));
     assert_eq!((gone.time_wait(), gone.peers.len(), gone.closers.get(&CloserId(3))), (5, 5, Some(&5)));

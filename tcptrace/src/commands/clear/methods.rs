@@ -1,4 +1,4 @@
-//! By which way a socket is to end: what the host can do, what was asked for, and what fits the socket.
+//! Chooses how to end a socket: what the host supports, what the user asked for, and what suits the socket. Ends nothing.
 
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -9,42 +9,42 @@ use crate::{
     netlink::SockDiag,
 };
 
-/// This host cannot end sockets in the way that is wanted.
+/// This host cannot end sockets with the requested method, or with any.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot end sockets: {0}")]
-pub(crate) struct Unable(String);
+pub(crate) struct Unsupported(String);
 
-/// The ways that may be taken.
+/// The methods to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ways {
+pub(crate) struct Methods {
     first: Method,
-    /// For sockets that the first does not fit.
+    /// For sockets that the first method does not suit.
     second: Option<Method>,
 }
 
-impl Ways {
-    /// Finds out what this host can do. Says in the log when it is not the first choice.
+impl Methods {
+    /// Probes this host. Logs when SOCK_DESTROY is not available.
     ///
     /// # Errors
-    /// When it cannot do what was asked for, or nothing at all.
-    pub(crate) fn of_this_host(asked: Option<Method>) -> Result<Self, Unable> {
-        let ways = Self::choose(asked, can_destroy(), descriptor::probe())?;
+    /// When the host cannot use the requested method, or none at all.
+    pub(crate) fn of_this_host(asked: Option<Method>) -> Result<Self, Unsupported> {
+        let methods = Self::choose(asked, can_destroy(), descriptor::probe())?;
         if asked.is_none()
-            && ways.first == Method::Shutdown
+            && methods.first == Method::Shutdown
             && let Err(why) = can_destroy()
         {
             log::warn!(
                 "{why}: shutdown(2) is used, which ends only sockets in CLOSE_WAIT that a process holds"
             );
         }
-        Ok(ways)
+        Ok(methods)
     }
 
     fn choose(
         asked: Option<Method>,
         destroy: Result<(), String>,
         shutdown: Result<(), String>,
-    ) -> Result<Self, Unable> {
+    ) -> Result<Self, Unsupported> {
         match (asked, destroy, shutdown) {
             (None, Ok(()), shutdown) => {
                 Ok(Self { first: Method::Destroy, second: shutdown.is_ok().then_some(Method::Shutdown) })
@@ -52,18 +52,18 @@ impl Ways {
             (Some(Method::Destroy), Ok(()), _) => Ok(Self { first: Method::Destroy, second: None }),
             (Some(Method::Destroy), Err(why), shutdown) => {
                 let remedy = if shutdown.is_ok() { "; --method shutdown needs none of it" } else { "" };
-                Err(Unable(format!("{why}{remedy}")))
+                Err(Unsupported(format!("{why}{remedy}")))
             }
             (_, _, Ok(())) => Ok(Self { first: Method::Shutdown, second: None }),
-            (Some(Method::Shutdown), _, Err(why)) => Err(Unable(why)),
-            (None, Err(destroy), Err(shutdown)) => Err(Unable(format!("{destroy}; and {shutdown}"))),
+            (Some(Method::Shutdown), _, Err(why)) => Err(Unsupported(why)),
+            (None, Err(destroy), Err(shutdown)) => Err(Unsupported(format!("{destroy}; and {shutdown}"))),
         }
     }
 
-    /// The way for a socket.
+    /// The method for a socket.
     ///
     /// # Errors
-    /// Why none fits.
+    /// Why no method suits it.
     pub(crate) fn for_socket(&self, finding: &Finding) -> Result<Method, Refusal> {
         fits(self.first, finding).or_else(|why| self.second.map_or(Err(why), |second| fits(second, finding)))
     }
@@ -81,7 +81,7 @@ fn fits(method: Method, finding: &Finding) -> Result<Method, Refusal> {
     }
 }
 
-/// Whether SOCK_DESTROY can be had; else why not, and what helps.
+/// Checks that SOCK_DESTROY works; else says why not and what helps.
 fn can_destroy() -> Result<(), String> {
     let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     if !effective.contains(CapabilitySet::NET_ADMIN) {
@@ -91,7 +91,7 @@ fn can_destroy() -> Result<(), String> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
     use crate::{
@@ -109,16 +109,17 @@ mod tests {
 
     #[test]
     fn destroying_comes_first_and_shutting_down_steps_in() {
-        let chosen = |destroy, shutdown| Ways::choose(None, destroy, shutdown).unwrap();
-        let both = Ways { first: Method::Destroy, second: Some(Method::Shutdown) };
+        let chosen = |destroy, shutdown| Methods::choose(None, destroy, shutdown).unwrap();
+        let both = Methods { first: Method::Destroy, second: Some(Method::Shutdown) };
         assert_eq!(chosen(Ok(()), Ok(())), both);
-        assert_eq!(chosen(Ok(()), no_shutdown()), Ways { first: Method::Destroy, second: None });
-        assert_eq!(chosen(no_destroy(), Ok(())), Ways { first: Method::Shutdown, second: None });
+        assert_eq!(chosen(Ok(()), no_shutdown()), Methods { first: Method::Destroy, second: None });
+        assert_eq!(chosen(no_destroy(), Ok(())), Methods { first: Method::Shutdown, second: None });
     }
 
     #[test]
     fn what_is_missing_is_named_with_what_would_do_instead() {
-        let why = |asked, destroy, shutdown| Ways::choose(asked, destroy, shutdown).unwrap_err().to_string();
+        let why =
+            |asked, destroy, shutdown| Methods::choose(asked, destroy, shutdown).unwrap_err().to_string();
         let asked = why(Some(Method::Destroy), no_destroy(), Ok(()));
         assert!(asked.contains("CONFIG_INET_DIAG_DESTROY") && asked.contains("--method shutdown"), "{asked}");
         let neither = why(None, no_destroy(), no_shutdown());
@@ -128,8 +129,8 @@ mod tests {
 
     #[test]
     fn each_socket_gets_the_way_that_fits_it() {
-        let both = Ways::choose(None, Ok(()), Ok(())).unwrap();
-        let only = |method| Ways::choose(Some(method), Ok(()), Ok(())).unwrap();
+        let both = Methods::choose(None, Ok(()), Ok(())).unwrap();
+        let only = |method| Methods::choose(Some(method), Ok(()), Ok(())).unwrap();
         let held = finding(State::CloseWait, SECOND);
         assert_eq!(both.for_socket(&held), Ok(Method::Destroy));
         assert_eq!(only(Method::Shutdown).for_socket(&held), Ok(Method::Shutdown));
