@@ -92,7 +92,7 @@ fn lines<'a>(text: &'a str, names: &'a [&str]) -> impl Iterator<Item = (u32, Str
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use std::os::unix::fs::symlink;
 

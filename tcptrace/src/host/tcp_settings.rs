@@ -30,7 +30,7 @@ fn two_numbers<T: FromStr>(text: &str) -> Option<(T, T)> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
 

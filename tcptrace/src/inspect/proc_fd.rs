@@ -148,12 +148,7 @@ fn decimal(digits: &[u8]) -> Option<u32> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests may stop at the first surprise"
-)]
+#[expect(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
 mod tests {
     use std::{
         fs,

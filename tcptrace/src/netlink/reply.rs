@@ -180,12 +180,6 @@ fn has_timestamps(info: &[u8], flavour: TcpFlavour) -> Option<bool> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests may stop at the first surprise"
-)]
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -1,11 +1,6 @@
 //! Live: real sockets of this process, found by their own cookies. No privilege is needed, except
 //! where another network namespace is entered. `cargo xtask test` runs them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests may stop at the first surprise"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may stop at the first surprise")]
 
 use std::{
     io::{Read as _, Write as _},

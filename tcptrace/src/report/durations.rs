@@ -149,7 +149,7 @@ pub(crate) fn bounds_ns(shortest_ns: u64, longest_ns: u64) -> &'static [u64] {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
 

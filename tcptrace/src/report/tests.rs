@@ -1,5 +1,5 @@
 //! Tests of the report: sums are compared with counts kept while the records were made.
-#![allow(
+#![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

@@ -105,7 +105,7 @@ impl<Q: Send + 'static, A: Send + 'static> DeadlineThread<Q, A> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use std::sync::Mutex;
 

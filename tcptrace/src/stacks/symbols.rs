@@ -184,7 +184,7 @@ fn symbolizer(files: &Rc<Cell<usize>>) -> Symbolizer {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
 

@@ -30,13 +30,13 @@ impl DestinationPorts {
     }
 
     /// The rate of connections per second that the ports sustain forever.
-    #[allow(clippy::cast_precision_loss, reason = "at most 65,536 ports")]
+    #[expect(clippy::cast_precision_loss, reason = "at most 65,536 ports")]
     pub(crate) fn most_per_second(&self) -> f64 {
         self.total.saturating_sub(self.held) as f64 * 1e3 / f64::from(self.lifetime_ms.max(1))
     }
 
     /// Nanoseconds until no port is left at this rate of connections; `None` if the ports last forever.
-    #[allow(
+    #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -76,7 +76,7 @@ mod tests {
 
     fn dry_in_s(total: u64, held: u64, leaving_ms: Vec<u32>, per_second: f64) -> Option<f64> {
         let mut ports = DestinationPorts { total, held, leaving_ms, lifetime_ms: 60_000 };
-        #[allow(clippy::cast_precision_loss, reason = "seconds")]
+        #[expect(clippy::cast_precision_loss, reason = "seconds")]
         ports.dry_in_ns(per_second).map(|nanoseconds| nanoseconds as f64 / 1e9)
     }
 

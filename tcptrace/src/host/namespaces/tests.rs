@@ -1,5 +1,5 @@
 //! Planted /proc trees, and live: a namespace of its own with leaks in it.
-#![allow(
+#![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

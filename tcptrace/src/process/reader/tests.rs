@@ -1,10 +1,5 @@
 //! Planted /proc trees with hostile names; live: this process and a child.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests may stop at the first surprise"
-)]
+#![expect(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
 
 use std::{
     fs,

@@ -86,7 +86,7 @@ fn rates(view: &PageView<'_>, closed: &ClosedFirst) -> Markup {
         }
         paths.push((class, name, path));
     }
-    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let per_second = most as f64 / (closed.step_ns.max(1) as f64 / 1e9);
     let length = i64::try_from(closed.step_ns.saturating_mul(steps as u64)).unwrap_or(i64::MAX);
     let last =

@@ -139,7 +139,7 @@ fn layers(over_time: &OverTime, most: u64) -> Markup {
 }
 
 /// The middle of a layer where it is thickest, if a letter fits.
-#[allow(clippy::cast_precision_loss, reason = "a position on a screen")]
+#[expect(clippy::cast_precision_loss, reason = "a position on a screen")]
 fn place_for_letter(over_time: &OverTime, line: &CountLine, most: u64) -> Option<(Part, Part)> {
     let (_, lower, upper) = bands(over_time).find(|(other, _, _)| std::ptr::eq(*other, line))?;
     let thickness = lower.iter().zip(&upper).map(|(lower, upper)| upper - lower);

@@ -13,7 +13,7 @@ impl Part {
     }
 
     /// The same, of counts.
-    #[allow(clippy::cast_precision_loss, reason = "a position on a screen")]
+    #[expect(clippy::cast_precision_loss, reason = "a position on a screen")]
     pub(crate) fn of_counts(part: u64, whole: u64) -> Self {
         Self::of(part as f64, whole as f64)
     }
@@ -134,7 +134,7 @@ pub(crate) fn round_up(count: u64) -> u64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
 

@@ -187,7 +187,7 @@ pub(crate) fn everything() -> Wanted {
 }
 
 /// Takes the records of one file.
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 pub(crate) fn taken(wanted: Wanted, records: &[Record]) -> Aggregator {
     let mut aggregator = Aggregator::new(wanted).unwrap();
     let source = aggregator.add_source("session.jsonl".to_owned());

@@ -1,5 +1,5 @@
 //! Tests of parsing map files, and of which ones are not opened.
-#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! Tests that each advice follows from its numbers, and that its words match them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
 
 use super::*;
 
