@@ -114,7 +114,7 @@ impl Inspector {
         }
     }
 
-    /// A look that can tell everything about the sockets that are due.
+    /// Completes a scan so that it covers everything about the sockets that are due.
     pub(super) fn complete(
         &mut self,
         early: Option<DescriptorScan>,
@@ -145,7 +145,7 @@ impl Inspector {
         DescriptorScan::with_proc(&self.dumper.world().proc, &stuck, &listening)
     }
 
-    /// Joins what is known of a socket.
+    /// Joins listing, scan and calls into the finding of a socket.
     pub(super) fn find(&mut self, due: &Due, index: &ListingIndex, scan: &DescriptorScan) -> Finding {
         let looked_at_ns = self.dumper.world().clocks.monotonic_ns();
         let listed = index.find(&due.socket);
@@ -186,7 +186,7 @@ impl Inspector {
             unread: listed.map(unread),
             last_data_sent_ms: listed.and_then(|listed| listed.times).map(|times| times.last_data_sent_ms),
             has_answered_since_fin: held.is_some_and(|held| held.has_answered_since_fin),
-            // As of the listing, to which the time of the last sending belongs too.
+            // As of the listing, because the time of the last data sent comes from there.
             in_close_wait_ms: due.since.age_at(index.asked_ns()).0.saturating_sub(2 * JIFFY_NS) / 1_000_000,
             active_window_ms: self.active_window_ms,
         });
@@ -207,22 +207,22 @@ impl Inspector {
         }
     }
 
-    /// Who opened the socket, which must still be open.
+    /// The opener of a socket that is still open.
     fn opened_by(&mut self, socket: KernelSocket) -> Option<OpenedBy> {
         let Opener { call, how } = self.calls.as_ref()?.opener(socket)?;
         Some(OpenedBy { how, called: self.named(call) })
     }
 
-    /// Who read the end of file of the socket first, which must still be open.
+    /// The first reader of the end of file of a socket that is still open.
     fn eof_read_by(&mut self, socket: KernelSocket) -> Option<CalledBy> {
         let call = self.calls.as_ref()?.eof_read(socket)?;
         Some(self.named(call))
     }
 
-    /// A call with its stack named.
+    /// Names the stack of a call.
     fn named(&mut self, call: Call) -> CalledBy {
         let kept = call.stack.zip(self.calls.as_ref());
-        // The addresses mean something in the process that called, while it runs the same program.
+        // Addresses are valid only in the calling process, while it runs the same program.
         let (symbols, processes) = (&mut self.symbols, &mut self.processes);
         let stack = kept.and_then(|(id, memory)| {
             symbols.name(call.task.pid, id, || {
@@ -232,32 +232,32 @@ impl Inspector {
         CalledBy { call, stack }
     }
 
-    /// A conversation with the kernel in another network namespace, to ask it about single sockets.
+    /// Opens sock_diag in another network namespace, to look up single sockets.
     ///
     /// # Errors
-    /// When the namespace has gone, or cannot be entered.
+    /// When the namespace is gone or cannot be entered.
     pub(crate) fn talk_in(&mut self, netns: u32) -> Result<SockDiag, sock_diag::Error> {
         self.dumper.open(netns).or_else(|_| {
-            // The process that it was found through may have ended.
+            // The process that led to it may have ended.
             self.dumper.find_namespaces();
             self.dumper.open(netns)
         })
     }
 
-    /// How many descriptors each process has open, and may have; in the order of `pids`.
+    /// Descriptors in use and their limit, for each of `pids` in order.
     pub(crate) fn descriptor_use(&self, pids: &[u32]) -> Vec<DescriptorUse> {
         self.processes.descriptor_use(pids)
     }
 }
 
-/// Whether a socket may wait for accept(). One that was accepted and closed has no inode either, but it
-/// has left these states.
+/// Whether a socket may wait for accept(). A socket that was accepted and closed has no inode either, but has left these
+/// states.
 fn may_be_unaccepted(socket: &DiagSocket) -> bool {
     let state = State::from_number(socket.state);
     socket.inode == 0 && matches!(state, Some(State::SynRecv | State::Established | State::CloseWait))
 }
 
-/// Sockets that somebody holds in a namespace that nobody can enter, or that did not answer.
+/// Held sockets in a namespace that cannot be entered or did not answer.
 pub(super) fn unlisted<'a>(
     scan: &'a DescriptorScan,
     index: &'a ListingIndex,

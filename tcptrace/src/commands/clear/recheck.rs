@@ -57,7 +57,7 @@ pub(crate) mod tests {
         examples::finding(state, Since::within(None, LISTED_NS - silent_ns), LISTED_NS)
     }
 
-    /// What the kernel says of it 30 s later.
+    /// The kernel's answer 30 s later.
     fn later(state: State, sent_ms: u32, received_ms: u32, heard_ms: u32) -> DiagSocket {
         DiagSocket {
             flavour: TcpFlavour::Tcp,

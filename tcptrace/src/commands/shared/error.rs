@@ -144,7 +144,7 @@ pub(crate) fn exit_code(ended: &Result<Conclusion, CommandError>) -> u8 {
             | E::NoHeader { .. }
             | E::OwnInput { .. }
             | E::WriteReport(OutputError::Open { .. } | OutputError::Refused { .. }) => 2,
-            E::NotPrivileged(_) | E::Load(_) | E::Unable(_) | E::System { .. } | E::SockDiag(_) => 3,
+            E::NotPrivileged(_) | E::Load(_) | E::Unsupported(_) | E::System { .. } | E::SockDiag(_) => 3,
             E::Write(_)
             | E::WriteReport(OutputError::Failed { .. })
             | E::Worker(_)

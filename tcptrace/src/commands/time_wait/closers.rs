@@ -58,7 +58,6 @@ struct Budget {
 }
 
 impl Closers {
-    /// Knows nobody yet.
     pub(crate) fn new(world: &World) -> Self {
         Self {
             reader: ProcessReader::new(&world.proc, world.clocks.booted()),
@@ -92,7 +91,7 @@ impl Closers {
         Some(closer)
     }
 
-    /// Who that was.
+    /// The process with this number.
     pub(crate) fn process(&self, closer: CloserId) -> Option<&Arc<ProcessIdentity>> {
         self.known.get(&closer).map(|known| &known.process)
     }
