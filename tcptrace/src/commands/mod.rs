@@ -5,6 +5,7 @@ pub(crate) mod leaks;
 pub(crate) mod now;
 pub(crate) mod report;
 pub(crate) mod shared;
+pub(crate) mod support;
 pub(crate) mod time_wait;
 pub(crate) mod trace;
 
@@ -61,6 +62,9 @@ enum Command {
     TimeWait(TimeWaitArguments),
     /// Sum up recorded sessions: who leaks, towards whom, since when, from which line of code; offline and without root
     Report(ReportArguments),
+    /// Print what this kernel offers
+    #[command(hide = true)]
+    Support,
 }
 
 impl CommandLine {
@@ -109,6 +113,7 @@ impl Command {
                 Self::Trace(typed) => trace::run::run(&typed.resolve().map_err(invalid)?, world).await,
                 Self::TimeWait(typed) => time_wait::run::run(&typed.resolve().map_err(invalid)?, world).await,
                 Self::Report(typed) => report::run::run(&typed.resolve().map_err(invalid)?, world).await,
+                Self::Support => support::run(),
             }
         })
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod identity;
+pub(crate) mod lockdown;
 pub(crate) mod namespaces;
 pub(crate) mod pool;
 pub(crate) mod privilege;

@@ -1,5 +1,7 @@
 //! Whether this process may load BPF programs and look into other processes.
 
+use std::fmt;
+
 use rustix::thread::{CapabilitySet, capabilities};
 use thiserror::Error;
 
@@ -17,36 +19,69 @@ const WANTED: [(CapabilitySet, &str); 2] = [
 ];
 
 /// This process lacks the capabilities to load BPF programs.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("not permitted: tcptrace needs root, or at least {missing}; try: sudo tcptrace …")]
 pub(crate) struct NotPrivileged {
     missing: String,
 }
 
-/// Checks the effective capabilities of this thread; logs what will be missing.
-///
-/// # Errors
-/// When the kernel side cannot be loaded at all.
-pub(crate) fn check() -> Result<(), NotPrivileged> {
-    // A kernel before 5.8 has only CAP_SYS_ADMIN for all of this.
-    let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
-    let is_admin = effective.contains(CapabilitySet::SYS_ADMIN);
-    let missing: Vec<&str> = NEEDED
-        .iter()
-        .filter(|(capability, _)| !is_admin && !effective.contains(*capability))
-        .map(|(_, name)| *name)
-        .collect();
-    if !missing.is_empty() {
-        return Err(NotPrivileged { missing: missing.join(" and ") });
-    }
-    warn_of_losses();
-    Ok(())
+/// What this process may do: facts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Privileges {
+    /// Capabilities without which nothing can be loaded.
+    pub(crate) missing: Vec<&'static str>,
+    /// Other capabilities that are missing, each with what a session cannot do without it.
+    pub(crate) losses: Vec<&'static str>,
 }
 
-/// Logs what will be missing, for sessions that load no program.
-pub(crate) fn warn_of_losses() {
-    let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
-    for (_, loss) in WANTED.iter().filter(|(capability, _)| !effective.contains(*capability)) {
-        log::warn!("without {loss}");
+impl Privileges {
+    /// Reads the effective capabilities of this thread.
+    pub(crate) fn read() -> Self {
+        let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+        let absent = |list: &[(CapabilitySet, &'static str)]| -> Vec<&'static str> {
+            let absent = list.iter().filter(|(capability, _)| !effective.contains(*capability));
+            absent.map(|(_, name)| *name).collect()
+        };
+        // A kernel before 5.8 has only CAP_SYS_ADMIN for all of this.
+        let is_admin = effective.contains(CapabilitySet::SYS_ADMIN);
+        Self { missing: if is_admin { Vec::new() } else { absent(&NEEDED) }, losses: absent(&WANTED) }
+    }
+
+    /// Whether the kernel side can be loaded at all.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub(crate) fn check(&self) -> Result<(), NotPrivileged> {
+        if self.missing.is_empty() {
+            return Ok(());
+        }
+        Err(NotPrivileged { missing: self.missing.join(" and ") })
+    }
+
+    /// Checks, and warns of what a session cannot do.
+    ///
+    /// # Errors
+    /// When the kernel side cannot be loaded at all.
+    pub(crate) fn require(&self) -> Result<(), NotPrivileged> {
+        self.check()?;
+        self.warn_of_losses();
+        Ok(())
+    }
+
+    /// Warns of what a session cannot do.
+    pub(crate) fn warn_of_losses(&self) {
+        for loss in &self.losses {
+            log::warn!("without {loss}");
+        }
+    }
+}
+
+impl fmt::Display for Privileges {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let absent: Vec<&str> = self.missing.iter().chain(&self.losses).copied().collect();
+        if absent.is_empty() {
+            return formatter.write_str("ok");
+        }
+        write!(formatter, "without {}", absent.join("; "))
     }
 }

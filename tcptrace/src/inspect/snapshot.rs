@@ -8,11 +8,11 @@ use super::{
     descriptors::{DescriptorScan, ScanTarget},
     dump::{DumpJob, DumpScope, FoundNamespace, FoundNamespaces, ListingIndex},
     inspector::{Inspector, unlisted},
-    tables::HolderSource,
 };
 use crate::model::finding::Finding;
 use crate::{
     host::pool as parallel,
+    kernel::HolderSource,
     model::{
         close_wait::Due,
         socket::SocketKey,

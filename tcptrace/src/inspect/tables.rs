@@ -1,73 +1,78 @@
-//! Chooses how to read descriptor tables: the kernel's iterator if it works, else /proc. Reads none itself.
+//! Reads descriptor tables as the plan says: with the kernel's iterator where that works, else from /proc.
+//! Records what the kernel refuses; decides nothing itself.
 
 use super::descriptors::{DescriptorScan, ScanTarget};
-use crate::kernel::{HolderScan, LoadError};
+use crate::kernel::{
+    HolderScan, HolderSource, LoadError, Support,
+    plan::{self, HolderPlan, Warning},
+};
 
-/// How descriptor tables are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum HolderSource {
-    /// By the kernel's iterator over all tasks and files (Linux 5.11 with BTF)
-    Iterator,
-    /// By following the links in /proc/PID/fd, which is slower
-    Proc,
-}
-
-impl HolderSource {
-    /// Its name on the command line and in records.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Iterator => "iterator",
-            Self::Proc => "proc",
-        }
-    }
-}
-
-/// The chosen way to read descriptor tables.
+/// The reader of descriptor tables.
 pub(crate) struct Tables {
+    support: Support,
+    forced: Option<HolderSource>,
+    plan: HolderPlan,
+    /// Warnings that were logged.
+    warned: Vec<Warning>,
     scan: Option<HolderScan>,
-    is_proc: bool,
 }
 
 impl Tables {
-    /// Uses the forced source, or chooses at the first scan.
+    /// Takes the source that is forced, or the better one. The iterator is loaded at the first scan, or at once
+    /// when it is forced.
     ///
     /// # Errors
-    /// When the iterator is forced and does not work.
-    pub(crate) fn new(forced: Option<HolderSource>) -> Result<Self, LoadError> {
-        let scan = if forced == Some(HolderSource::Iterator) { Some(HolderScan::new()?) } else { None };
-        Ok(Self { scan, is_proc: forced == Some(HolderSource::Proc) })
+    /// When the iterator is forced and the kernel does not have it.
+    pub(crate) fn new(mut support: Support, forced: Option<HolderSource>) -> Result<Self, LoadError> {
+        let is_iterator_forced = forced == Some(HolderSource::Iterator);
+        let scan = if is_iterator_forced { HolderScan::new(&mut support) } else { None };
+        let plan = plan::holders(&support, forced)?;
+        // An iterator that fails later gives way to /proc, forced or not.
+        let forced = forced.filter(|_| !is_iterator_forced);
+        Ok(Self { support, forced, plan, warned: Vec::new(), scan })
     }
 
-    /// Scans with the iterator; `None` if /proc has to be used. Logs the reason once.
+    /// Scans with the iterator; `None` when /proc is the source.
     pub(crate) fn scan(&mut self, wanted: ScanTarget<'_>) -> Option<DescriptorScan> {
-        if self.is_proc {
+        self.replan();
+        if self.plan.source == HolderSource::Proc {
             return None;
         }
-        let found = self.iterator().and_then(|scan| {
-            DescriptorScan::with_iterator(scan, wanted)
-                .map_err(|error| LoadError::refused("iterate over descriptor tables", &error))
+        if self.scan.is_none() {
+            self.scan = HolderScan::new(&mut self.support);
+        }
+        let found = self.scan.as_mut().and_then(|scan| {
+            let found = DescriptorScan::with_iterator(scan, wanted)
+                .map_err(|error| LoadError::refused("iterate over descriptor tables", &error));
+            self.support.iterator.record(found)
         });
+        self.replan();
         found
-            .inspect_err(|error| {
-                log::warn!("{error}: descriptor tables are read from /proc, which is slower");
-                self.is_proc = true;
-            })
-            .ok()
     }
 
-    /// Adds the listeners' queues to a scan of the iterator.
+    /// Adds the listeners' queues to a scan of the iterator, if the plan has them.
     pub(crate) fn scan_queues(&mut self, found: &mut DescriptorScan) {
-        if let Some(scan) = &mut self.scan
+        if let Some(scan) = self.scan.as_mut().filter(|_| self.plan.queues) {
+            scan.load_queues(&mut self.support);
+            self.replan();
+        }
+        if let Some(scan) = self.scan.as_mut().filter(|_| self.plan.queues)
             && let Err(error) = found.scan_queues(scan)
         {
-            log::warn!("{error}: a connection may be told of all listeners that share its port");
+            log::warn!("{}", Warning::QueuesUnseen(error));
         }
     }
 
-    fn iterator(&mut self) -> Result<&mut HolderScan, LoadError> {
-        match &mut self.scan {
-            Some(scan) => Ok(scan),
-            none => Ok(none.insert(HolderScan::new()?)),
+    /// Follows the facts, and warns once of each thing that the plan does without.
+    fn replan(&mut self) {
+        if let Ok(plan) = plan::holders(&self.support, self.forced) {
+            for warning in &plan.warnings {
+                if !self.warned.contains(warning) {
+                    log::warn!("{warning}");
+                    self.warned.push(warning.clone());
+                }
+            }
+            self.plan = plan;
         }
     }
 }

@@ -35,7 +35,7 @@ const KIND_ENUM64: u32 = 19;
 const MAX_DEPTH: u32 = 16;
 
 /// The bytes are not BTF, or have another byte order than this machine.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("malformed BTF: {0}")]
 pub(crate) struct Malformed(&'static str);
 

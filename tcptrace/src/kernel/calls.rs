@@ -1,5 +1,5 @@
-//! The kernel side's memory of calls on sockets: who opened a socket, who read its end of file, and from
-//! which stacks.
+//! Attaches the programs that remember calls on sockets, and reads what they remember: who opened a socket,
+//! who read its end of file, and from which stacks. `plan` decides which calls.
 
 use aya::{
     Ebpf,
@@ -9,7 +9,11 @@ use aya::{
 use tcptrace_ebpf::record::{CALL_ACCEPT, CallRecord, bytes};
 use zerocopy::FromBytes as _;
 
-use super::error::{self, LoadError};
+use super::{
+    error::{self, LoadError},
+    plan::TracePlan,
+    support::Support,
+};
 use crate::{
     host::tracefs,
     model::{
@@ -18,25 +22,9 @@ use crate::{
     },
 };
 
-/// Which calls on sockets the kernel side remembers, each with its stack.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TrackedCalls {
-    /// Those that open a socket: watches accept() on the whole host.
-    pub openers: bool,
-    /// The first that reads the end of file: watches every receive call on the whole host.
-    pub eof_reads: bool,
-}
-
-impl TrackedCalls {
-    /// Whether there is anything to remember.
-    pub(super) fn any(self) -> bool {
-        self.openers || self.eof_reads
-    }
-}
-
 type CallMap = HashMap<MapData, u64, [u8; size_of::<CallRecord>()]>;
 
-/// Reads what the kernel side remembers. Of calls that are not tracked it remembers none.
+/// The calls that the kernel side remembers. It remembers none that are not tracked.
 pub(crate) struct CallMemory {
     openers: CallMap,
     eof_reads: CallMap,
@@ -44,18 +32,8 @@ pub(crate) struct CallMemory {
 }
 
 impl CallMemory {
-    /// Attaches to the calls that are tracked beyond connect(), and opens what they fill.
-    pub(super) fn open(object: &mut Ebpf, tracked: TrackedCalls) -> Result<Self, LoadError> {
-        let accepts =
-            [("accepted_by_accept4", "sys_exit_accept4"), ("accepted_by_accept", "sys_exit_accept")];
-        for (program, hook) in accepts.into_iter().filter(|_| tracked.openers) {
-            if let Err(error) = attach(object, program, ("syscalls", hook), "attach to the end of accept()") {
-                log::warn!("{error}: who accepted a socket stays unknown (--no-stacks does without)");
-            }
-        }
-        if tracked.eof_reads {
-            attach(object, "received", ("sock", "sock_recv_length"), "attach to sock:sock_recv_length")?;
-        }
+    /// Opens the maps that the programs fill.
+    pub(super) fn open(object: &mut Ebpf) -> Result<Self, LoadError> {
         let refused = |error: MapError| LoadError::refused("open the memory of calls", &error);
         let mut calls = |name: &str| {
             CallMap::try_from(object.take_map(name).ok_or_else(error::missing)?).map_err(refused)
@@ -66,21 +44,21 @@ impl CallMemory {
         Ok(Self { openers, eof_reads, stacks })
     }
 
-    /// Who opened the socket; `None` when nobody was seen doing it. The socket must not have been closed
-    /// since: its address may be another's by then.
+    /// Who opened the socket; `None` when the kernel side did not see it. The socket must still be open: the
+    /// kernel reuses the address of a closed one.
     pub(crate) fn opener(&self, socket: KernelSocket) -> Option<Opener> {
         let record = recall(&self.openers, socket)?;
         let how = if record.call == CALL_ACCEPT { OpenedHow::Accept } else { OpenedHow::Connect };
         Some(Opener { call: call(&record), how })
     }
 
-    /// Who read the end of file first; `None` when nobody was seen doing it. As for
-    /// [`CallMemory::opener`], the socket must not have been closed since.
+    /// Who read the end of file first; `None` when the kernel side did not see it. The socket must still be
+    /// open, as for [`CallMemory::opener`].
     pub(crate) fn eof_read(&self, socket: KernelSocket) -> Option<Call> {
         recall(&self.eof_reads, socket).as_ref().map(call)
     }
 
-    /// The return addresses of a stack, innermost first; empty when it was not kept.
+    /// The return addresses of a stack, innermost first; empty when the kernel side did not keep it.
     pub(crate) fn stack(&self, id: u32) -> Vec<u64> {
         let stack = self.stacks.get(&id, 0);
         stack.map(|stack| stack.frames().iter().map(|frame| frame.ip).collect()).unwrap_or_default()
@@ -96,16 +74,37 @@ fn call(record: &CallRecord) -> Call {
     Call { task: Task { pid, tid, comm: Comm(bytes(comm)) }, ktime_ns, stack: u32::try_from(stack_id).ok() }
 }
 
+/// Attaches the programs for the calls that the plan watches, and records in `support` what the kernel
+/// refuses.
+pub(super) fn attach(object: &mut Ebpf, support: &mut Support, plan: &TracePlan) {
+    let Support { tracefs, accept4, accept, receive, .. } = support;
+    let accepts = "attach to the end of accept()";
+    for (is_planned, trial, program, (category, hook), what) in [
+        (plan.accept4, accept4, "accepted_by_accept4", ("syscalls", "sys_exit_accept4"), accepts),
+        (plan.accept, accept, "accepted_by_accept", ("syscalls", "sys_exit_accept"), accepts),
+        (plan.receive, receive, "received", ("sock", "sock_recv_length"), "attach to sock:sock_recv_length"),
+    ] {
+        if !is_planned {
+            continue;
+        }
+        // aya looks for tracefs itself, but does not mount it.
+        tracefs.once(|| Ok(tracefs::root()?));
+        let attached = match tracefs.refusal() {
+            Some(error) => Err(error.clone()),
+            None => attach_one(object, program, (category, hook), what),
+        };
+        trial.record(attached);
+    }
+}
+
 /// Loads a program and attaches it to a classic tracepoint, given as category and name.
-fn attach(
+fn attach_one(
     object: &mut Ebpf,
     program: &str,
     (category, name): (&str, &str),
     what: &'static str,
 ) -> Result<(), LoadError> {
     let refused = |error: ProgramError| LoadError::refused(what, &error);
-    // aya looks for tracefs itself, but does not mount it.
-    tracefs::root()?;
     let program = object.program_mut(program).ok_or_else(error::missing)?;
     let program: &mut TracePoint = program.try_into().map_err(refused)?;
     program.load().map_err(refused)?;

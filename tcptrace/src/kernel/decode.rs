@@ -12,34 +12,34 @@ use crate::model::{
     transition::{Cause, Transition},
 };
 
-/// A record that makes no sense.
+/// The bytes are no record that the kernel side writes.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum Undecodable {
-    /// Not the length of a record.
+    /// They have another length.
     #[error("a record of {length} bytes, where {expected} were expected", expected = size_of::<TransitionRecord>())]
     Length {
-        /// What came, in bytes.
+        /// Their length.
         length: usize,
     },
-    /// A number that is no state.
+    /// The state is unknown.
     #[error("state number {0} is unknown")]
     State(u8),
-    /// Neither a cookie nor an address.
+    /// The socket has neither cookie nor address.
     #[error("a record without a socket")]
     NoSocket,
 }
 
-/// Reads a record.
+/// Decodes a record.
 ///
 /// # Errors
-/// When the bytes are not a record of this program's kernel side.
+/// When the bytes are no record of this program's kernel side.
 #[inline(always)]
 pub(crate) fn transition(bytes: &[u8], identity: Identity) -> Result<Transition, Undecodable> {
     let record =
         TransitionRecord::read_from_bytes(bytes).map_err(|_| Undecodable::Length { length: bytes.len() })?;
     let state = |number| State::from_number(number).ok_or(Undecodable::State(number));
     let key = match identity {
-        // Of a listener of MPTCP the cookie is not asked for.
+        // The kernel side asks no MPTCP listener for its cookie.
         Identity::Cookie if record.cookie != 0 => record.cookie,
         Identity::Cookie | Identity::Address => record.sock,
     };

@@ -6,32 +6,38 @@ use std::io;
 use thiserror::Error;
 
 use super::{btf::VMLINUX, format::UnexpectedFormat, offsets::OffsetsError};
-use crate::{host::tracefs::TracefsError, model::connection_filter::TooManyRules};
+use crate::{
+    host::{privilege::NotPrivileged, tracefs::TracefsError},
+    model::connection_filter::TooManyRules,
+};
 
 /// Why the kernel side does not run.
-#[derive(Debug, Error)]
-pub enum LoadError {
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub(crate) enum LoadError {
+    /// This process may not load programs.
+    #[error(transparent)]
+    NotPrivileged(#[from] NotPrivileged),
     /// The kernel shows no BTF.
     #[error(
         "this kernel shows no BTF ({VMLINUX}: {0}); use --backend tracepoint, or a kernel built with \
          CONFIG_DEBUG_INFO_BTF"
     )]
-    NoBtf(io::Error),
+    NoBtf(String),
     /// The BTF is malformed, or lacks a field that the programs need.
     #[error("cannot use this kernel's BTF: {0}; use --backend tracepoint")]
     StrangeBtf(#[from] OffsetsError),
     /// There is no tracefs, and it could not be mounted.
-    #[error(transparent)]
-    NoTracefs(#[from] TracefsError),
+    #[error("{0}")]
+    NoTracefs(String),
     /// The kernel has no such tracepoint.
-    #[error("cannot read the tracepoint's format {path}: {source}; needed: {needed}")]
+    #[error("cannot read the tracepoint's format {path}: {reason}; needed: {needed}")]
     NoTracepoint {
         /// Where its `format` file should be.
         path: String,
         /// The tracepoint, which kernels have it, and what it is for.
         needed: &'static str,
         /// Why that cannot be read.
-        source: io::Error,
+        reason: String,
     },
     /// `--deep` reads the state of sockets, which takes BTF.
     #[error("--deep reads a socket's state by this kernel's BTF, which it does not show; leave out --deep")]
@@ -54,7 +60,17 @@ pub enum LoadError {
     },
 }
 
+impl From<TracefsError> for LoadError {
+    fn from(error: TracefsError) -> Self {
+        Self::NoTracefs(error.to_string())
+    }
+}
+
 impl LoadError {
+    /// What stands in the way where the kernel is locked down.
+    pub(super) const LOCKED_DOWN: &'static str =
+        "; this kernel is locked down (confidentiality), so programs may not read its memory";
+
     /// Wraps an error of aya with its causes, and adds the remedy where permission is missing.
     pub(crate) fn refused(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut reason = error.to_string();

@@ -1,7 +1,7 @@
 //! Reads the record layouts of classic tracepoints from their `format` files in tracefs.
 //!
-//! A layout is no ABI: `protocol` of a transition was one byte before Linux 5.6, and some distributions' kernels have
-//! a longer header. What does not look as expected is refused rather than misread.
+//! A layout is no ABI: `protocol` of a transition had one byte before Linux 5.6, and some distributions' kernels
+//! have a longer header. An unexpected layout is an error; nothing here guesses.
 
 use tcptrace_ebpf::config::{EVENT_BYTES, FormatOffsets, ReceiveOffsets};
 use thiserror::Error;
@@ -12,21 +12,21 @@ pub const TRANSITION_FILE: &str = "events/sock/inet_sock_set_state/format";
 /// The file of `sock:sock_recv_length`, below the root of tracefs.
 pub const RECEIVE_FILE: &str = "events/sock/sock_recv_length/format";
 
-/// The layout is not one this program can read.
-#[derive(Debug, Error, PartialEq, Eq)]
+/// The programs cannot read records of this layout.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(crate) enum UnexpectedFormat {
-    /// A field is not there.
+    /// The record has no such field.
     #[error("the tracepoint's format has no field `{0}`")]
     Missing(&'static str),
-    /// A field has another size.
+    /// A field has an unexpected size.
     #[error("the tracepoint's field `{name}` is {size} bytes long, which is not expected")]
     Size {
-        /// The field.
+        /// Name of the field.
         name: &'static str,
         /// Its length in bytes.
         size: u32,
     },
-    /// A field lies beyond what is read of a record.
+    /// A field lies beyond the part of the record that the programs read.
     #[error("the tracepoint's field `{0}` lies further back than is expected")]
     Beyond(&'static str),
 }
@@ -47,7 +47,7 @@ fn field(text: &str, name: &'static str) -> Result<(u32, u32), UnexpectedFormat>
         .ok_or(UnexpectedFormat::Missing(name))
 }
 
-/// As [`field`], of one of these sizes.
+/// Like [`field`], but refuses other sizes than these.
 fn sized(text: &str, name: &'static str, sizes: &[u32]) -> Result<(u32, u32), UnexpectedFormat> {
     match field(text, name)? {
         (offset, size) if sizes.contains(&size) => Ok((offset, size)),

@@ -1,13 +1,14 @@
-//! The iterators over all descriptor tables: which process holds which TCP socket, on the whole host,
-//! in every network and pid namespace, in one pass; and what waits in listeners' queues.
+//! Runs the iterators over all descriptor tables: which process holds which TCP socket, in every network and
+//! pid namespace, in one pass; and which connections wait in accept queues. Interprets no record.
 
 use std::{
     fs::File,
     io::{self, Read as _},
+    sync::Arc,
 };
 
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     maps::{Array, MapData},
     programs::{Iter, ProgramError},
 };
@@ -16,7 +17,9 @@ use zerocopy::FromBytes;
 
 use super::{
     error::{self, LoadError},
-    load::{self, HostTypes},
+    load,
+    support::Support,
+    types::KernelTypes,
 };
 use crate::model::state::StateSet;
 
@@ -29,52 +32,54 @@ const QUEUES: &str = "queues";
 /// Bytes read at once; the kernel hands out eight pages at most in a call.
 const BUFFER_BYTES: usize = 32 * 1024;
 
-/// The loaded iterators; each run is a pass of its own.
+/// The loaded iterators; each run is a separate pass.
 pub(crate) struct HolderScan {
     object: Ebpf,
-    btf: Btf,
+    types: Arc<KernelTypes>,
     states: Array<MapData, u32>,
-    has_queues: bool,
 }
 
 impl HolderScan {
-    /// Loads the iterator over descriptors (Linux 5.11 with BTF).
-    ///
-    /// # Errors
-    /// When the kernel has no BTF or refuses the program: a scan of /proc is the way then.
-    pub(crate) fn new() -> Result<Self, LoadError> {
-        let types = HostTypes::read()?;
+    /// Loads the iterator over descriptors (Linux 5.11 with BTF). `None` when the kernel has no BTF or refuses
+    /// the program, which is a fact in `support` then.
+    pub(crate) fn new(support: &mut Support) -> Option<Self> {
+        let types = support.types()?;
+        support.iterator.record(Self::load(types))
+    }
+
+    fn load(types: Arc<KernelTypes>) -> Result<Self, LoadError> {
         let mut object = load::holders(&types)?;
         let map = object.take_map("HOLDER_STATES").ok_or_else(error::missing)?;
         let states = Array::try_from(map)
             .map_err(|error| LoadError::refused("open the iterator's settings", &error))?;
-        let mut scan = Self { object, btf: types.btf, states, has_queues: false };
-        scan.load(HOLDERS)?;
+        let mut scan = Self { object, types, states };
+        scan.load_program(HOLDERS)?;
         Ok(scan)
     }
 
-    fn load(&mut self, name: &str) -> Result<(), LoadError> {
+    /// Loads the iterator over accept queues, unless that was tried before.
+    pub(crate) fn load_queues(&mut self, support: &mut Support) {
+        support.queues.once(|| self.load_program(QUEUES));
+    }
+
+    fn load_program(&mut self, name: &str) -> Result<(), LoadError> {
         let refused = |error: &ProgramError| LoadError::refused("iterate over descriptor tables", error);
         let program = self.object.program_mut(name).ok_or_else(error::missing)?;
         let program: &mut Iter = program.try_into().map_err(|error| refused(&error))?;
-        program.load("task_file", &self.btf).map_err(|error| refused(&error))
+        program.load("task_file", &self.types.btf).map_err(|error| refused(&error))
     }
 
-    /// Visits every connection that waits for accept(), with each descriptor of its listener; of a very
-    /// long queue the first 512. Loads a program of its own at the first call.
+    /// Visits every connection that waits for accept(), with each descriptor of its listener; of a very long
+    /// queue the first 512. [`HolderScan::load_queues`] comes first.
     ///
     /// # Errors
-    /// When the kernel refuses the program or ends the pass early.
+    /// When the kernel ends the pass early.
     pub(crate) fn run_queues(&mut self, visit: impl FnMut(WaitingRecord)) -> Result<(), LoadError> {
-        if !self.has_queues {
-            self.load(QUEUES)?;
-            self.has_queues = true;
-        }
         self.pass(QUEUES, visit).map_err(|error| LoadError::refused("iterate over queues", &error))
     }
 
-    /// Visits every descriptor that refers to a TCP socket in one of `states`. Listeners of MPTCP are told
-    /// by their cookies only when that is asked for: it gives all that they accept later the same one.
+    /// Visits every descriptor that refers to a TCP socket in one of `states`. MPTCP listeners have their cookies
+    /// only `with_listener_cookies`: asking for one gives it to every connection that they accept later.
     ///
     /// # Errors
     /// When the kernel ends the pass early.
@@ -97,7 +102,7 @@ impl HolderScan {
             match pass.read(space) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
-                // The kernel asks to be called again when it has walked long without a record.
+                // The kernel returns after a long walk without a record, and wants another call.
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) =>
                 {

@@ -1,59 +1,20 @@
-//! Loads the BPF objects with what the host's types and tracepoint layouts say. Attaches nothing.
+//! Loads the BPF objects: creates their maps and fills in their configuration. The kernel verifies and
+//! attaches no program here.
 
-use std::{fmt, fs};
+use std::{fs, path::Path};
 
-use aya::{Btf, Ebpf, EbpfLoader};
-use tcptrace_ebpf::config::{Config, FormatOffsets, KernelOffsets, ReceiveOffsets};
+use aya::{Ebpf, EbpfLoader};
+use tcptrace_ebpf::config::{Config, FormatOffsets, ReceiveOffsets};
 use zerocopy::IntoBytes as _;
 
 use super::{
-    btf::{self, VMLINUX},
     error::LoadError,
-    format, offsets,
-    tracer::TracerOptions,
+    format::{self, UnexpectedFormat},
+    options::{Backend, TracerOptions},
+    support::Support,
+    types::KernelTypes,
 };
 use crate::host::tracefs;
-
-/// How transitions are traced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Backend {
-    /// The typed tracepoint, with state in socket-local storage (Linux 5.12 with BTF).
-    Btf,
-    /// The classic tracepoint, with state in a hash map (Linux 5.8).
-    Tracepoint,
-}
-
-impl fmt::Display for Backend {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Btf => "btf",
-            Self::Tracepoint => "tracepoint",
-        })
-    }
-}
-
-/// The kernel's types that programs attach by.
-const HOOKS: [&str; 2] = ["btf_trace_inet_sock_set_state", "bpf_iter_task_file"];
-
-/// What the programs need to know of this kernel's types.
-pub(super) struct HostTypes {
-    /// For aya: ids of the kernel's types.
-    pub btf: Btf,
-    /// For our programs: offsets of fields.
-    pub offsets: KernelOffsets,
-}
-
-impl HostTypes {
-    /// Reads the kernel's BTF, once for both uses.
-    pub fn read() -> Result<Self, LoadError> {
-        let data = fs::read(VMLINUX).map_err(LoadError::NoBtf)?;
-        let types = btf::Btf::parse(&data).map_err(offsets::OffsetsError::from)?;
-        let offsets = offsets::find(&types)?;
-        let btf = Btf::parse(&types.stand_in(&HOOKS), aya::Endianness::default())
-            .map_err(|error| LoadError::refused("describe its types", &error))?;
-        Ok(Self { btf, offsets })
-    }
-}
 
 /// Sockets whose first read of the end of file is kept. The kernel allocates entries on demand.
 const MAX_EOF_READS: u32 = 262_144;
@@ -61,40 +22,45 @@ const MAX_EOF_READS: u32 = 262_144;
 /// Distinct stacks that the kernel side keeps: 1 KiB each, and only while it tracks calls.
 const MAX_STACKS: u32 = 8192;
 
-/// The layout of a tracepoint's record, from its `format` file. `needed` names the tracepoint and what it
-/// is for.
+/// Reads the layout of a tracepoint's record from its `format` file. `needed` names the tracepoint, which
+/// kernels have it, and what it is for.
 fn layout<T>(
+    root: &Path,
     file: &str,
-    parse: impl Fn(&str) -> Result<T, format::UnexpectedFormat>,
+    parse: impl Fn(&str) -> Result<T, UnexpectedFormat>,
     needed: &'static str,
 ) -> Result<T, LoadError> {
-    let path = tracefs::root()?.join(file);
-    let unreadable = |source| LoadError::NoTracepoint { path: path.display().to_string(), needed, source };
-    Ok(parse(&fs::read_to_string(&path).map_err(unreadable)?)?)
+    let path = root.join(file);
+    let text = fs::read_to_string(&path).map_err(|error| LoadError::NoTracepoint {
+        path: path.display().to_string(),
+        needed,
+        reason: error.to_string(),
+    })?;
+    Ok(parse(&text)?)
 }
 
-/// Loads the object of `backend`. The kernel verifies no program yet.
-pub(super) fn object(
+/// The layout of a transition's record. `None` when it cannot be read.
+pub(super) fn transition_layout(support: &mut Support) -> Option<FormatOffsets> {
+    let root = support.tracefs.once(|| Ok(tracefs::root()?))?;
+    let needed = "sock:inet_sock_set_state (Linux 4.16, CONFIG_TRACEPOINTS)";
+    let read = || layout(root, format::TRANSITION_FILE, format::transition, needed);
+    support.transition_layout.once(read).copied()
+}
+
+/// The layout of a receive call's record. `None` when it cannot be read.
+pub(super) fn receive_layout(support: &mut Support) -> Option<ReceiveOffsets> {
+    let root = support.tracefs.once(|| Ok(tracefs::root()?))?;
+    let needed = "sock:sock_recv_length (Linux 6.3) for --deep";
+    support.receive_layout.once(|| layout(root, format::RECEIVE_FILE, format::receive, needed)).copied()
+}
+
+/// Loads the object of `backend`.
+pub(super) fn tracer(
     backend: Backend,
-    types: Option<&HostTypes>,
+    types: Option<&KernelTypes>,
+    config: &Config,
     options: &TracerOptions,
 ) -> Result<Ebpf, LoadError> {
-    let format = match backend {
-        Backend::Btf => FormatOffsets::UNUSED,
-        Backend::Tracepoint => {
-            let needed = "sock:inet_sock_set_state (Linux 4.16, CONFIG_TRACEPOINTS)";
-            layout(format::TRANSITION_FILE, format::transition, needed)?
-        }
-    };
-    let receive = match (options.calls.eof_reads, types) {
-        (false, _) => ReceiveOffsets::UNUSED,
-        (true, None) => return Err(LoadError::DeepWithoutBtf),
-        (true, Some(_)) => {
-            layout(format::RECEIVE_FILE, format::receive, "sock:sock_recv_length (Linux 6.3) for --deep")?
-        }
-    };
-    let kernel = types.map_or(KernelOffsets::UNKNOWN, |types| types.offsets);
-    let config = Config { kernel, format, receive, ..options.config()? };
     let bytes: &[u8] = match backend {
         Backend::Btf => aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-btf")),
         Backend::Tracepoint => aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-tracepoint")),
@@ -116,8 +82,8 @@ pub(super) fn object(
     loader.load(bytes).map_err(|error| LoadError::refused("take the BPF object", &error))
 }
 
-/// Loads the object of the iterators over descriptor tables. The kernel verifies no program yet.
-pub(super) fn holders(types: &HostTypes) -> Result<Ebpf, LoadError> {
+/// Loads the object of the iterators over descriptor tables.
+pub(super) fn holders(types: &KernelTypes) -> Result<Ebpf, LoadError> {
     let config = Config { kernel: types.offsets, ..Config::NOTHING };
     EbpfLoader::new()
         .btf(Some(&types.btf))

@@ -1,8 +1,8 @@
-//! Runs that the kernel left out: a program that is interrupted by what it is attached to is not run a second
-//! time on that CPU, and what happened then is not told. The kernel counts them (`recursion_misses`, Linux
-//! 5.12) and shows the count beside the program's descriptor.
+//! Counts the runs that the kernel skipped: it does not run a program that is interrupted by its own hook a
+//! second time on that CPU, and the event is lost. The kernel counts them (`recursion_misses`, Linux 5.12) in
+//! the `fdinfo` of the program's descriptor. Nothing here prevents them.
 //!
-//! It happens to a few of a million transitions on a host that is out of CPU time.
+//! A host that is out of CPU time skips a few in a million transitions.
 
 use std::{
     fs,
@@ -10,19 +10,19 @@ use std::{
     path::PathBuf,
 };
 
-/// The count of one program.
+/// The counter of one program.
 #[derive(Debug)]
 pub struct Misses {
     fdinfo: PathBuf,
 }
 
 impl Misses {
-    /// Of the program that this descriptor stands for, which has to stay open.
+    /// The counter of the program behind this descriptor, which has to stay open.
     pub fn of(program: BorrowedFd<'_>) -> Self {
         Self { fdinfo: PathBuf::from(format!("/proc/self/fdinfo/{}", program.as_raw_fd())) }
     }
 
-    /// Runs left out so far; 0 where the kernel does not tell.
+    /// Runs skipped so far; 0 where the kernel does not count them.
     pub fn count(&self) -> u64 {
         fs::read_to_string(&self.fdinfo).ok().and_then(|fdinfo| parse(&fdinfo)).unwrap_or(0)
     }

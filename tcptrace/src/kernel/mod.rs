@@ -1,23 +1,30 @@
 //! The one door to BPF: nothing outside this module names aya.
 //!
-//! Loads the programs that fit the host, reads their ring buffer and counters, and runs the iterator
-//! over descriptor tables. Hands out records as bytes or plain structures; decides nothing about them.
+//! `support` has the facts about this kernel, `plan` the rules that follow from them. The rest loads the
+//! programs, reads their ring buffer and counters, runs the iterators over descriptor tables, and decodes
+//! records. Decides nothing about what records mean.
 
 mod btf;
 mod calls;
 pub(crate) mod decode;
 mod error;
+mod examine;
 mod format;
 mod holders;
 mod load;
 mod misses;
 mod offsets;
+mod options;
+pub(crate) mod plan;
+mod support;
 mod tracer;
+mod types;
 
 pub(crate) use self::{
-    calls::{CallMemory, TrackedCalls},
+    calls::CallMemory,
     error::LoadError,
     holders::HolderScan,
-    load::Backend,
-    tracer::{Tracer, TracerOptions},
+    options::{Backend, HolderSource, TracerOptions, TrackedCalls},
+    tracer::Tracer,
 };
+pub(crate) use self::{examine::examine, support::Support};

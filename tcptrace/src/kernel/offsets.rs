@@ -6,8 +6,8 @@ use thiserror::Error;
 use super::btf::{Btf, Malformed};
 
 /// What could not be learnt about this kernel's structures.
-#[derive(Debug, Error)]
-pub enum OffsetsError {
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub(crate) enum OffsetsError {
     /// The BTF does not parse.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -16,19 +16,21 @@ pub enum OffsetsError {
     Missing(&'static str),
 }
 
-/// The offsets of all fields.
+/// The offsets of all fields, and the optional fields that this kernel does not have.
 ///
 /// # Errors
 /// When a field that every supported kernel has is not there.
-pub fn find(btf: &Btf<'_>) -> Result<KernelOffsets, OffsetsError> {
-    let mut missing = None;
+pub(crate) fn find(btf: &Btf<'_>) -> Result<(KernelOffsets, Vec<&'static KernelField>), OffsetsError> {
+    let mut absent = Vec::new();
     let offset_of = btf.offsets(KernelOffsets::FIELDS.iter().map(|field| field.structure));
-    let offsets = KernelOffsets::from_fn(|field: &KernelField| {
-        let offset = offset_of(field.structure, field.path);
-        if offset.is_none() && field.is_needed && missing.is_none() {
-            missing = field.path.last();
-        }
-        offset.unwrap_or(ABSENT)
+    let offsets = KernelOffsets::from_fn(|field| {
+        offset_of(field.structure, field.path).unwrap_or_else(|| {
+            absent.push(field);
+            ABSENT
+        })
     });
-    missing.map_or(Ok(offsets), |name| Err(OffsetsError::Missing(name)))
+    match absent.iter().find(|field| field.is_needed) {
+        Some(field) => Err(OffsetsError::Missing(field.path.last().copied().unwrap_or_default())),
+        None => Ok((offsets, absent)),
+    }
 }

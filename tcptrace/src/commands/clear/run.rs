@@ -18,8 +18,9 @@ use crate::commands::shared::{
 use crate::{
     commands::shared::sockets::Ticket,
     diagnosis::verdict::ACTIVE_WINDOW_MS,
-    host::{clock::Clocks, privilege, world::World},
+    host::{clock::Clocks, world::World},
     inspect::{inspector::Inspector, tables::Tables},
+    kernel::Support,
     model::{
         clearing::Method,
         record::{Record, cleared::ClearPlan},
@@ -52,11 +53,12 @@ pub(crate) struct ClearOptions {
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
 pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclusion, CommandError> {
-    privilege::check()?;
+    let support = Support::read();
+    support.privileges.require()?;
     let methods = Methods::of_this_host(options.method)?;
     let outputs = Outputs::open(&options.outputs)?;
     let started_ns = world.clocks.monotonic_ns();
-    let mut inspector = Inspector::new(world.clone(), Tables::new(None)?, ACTIVE_WINDOW_MS, None);
+    let mut inspector = Inspector::new(world.clone(), Tables::new(support, None)?, ACTIVE_WINDOW_MS, None);
     let look = inspector.snapshot(options.selection.states);
     let backend = look.source.name();
     let mut account = Account::choose(&options.selection, look, &methods, world, started_ns);

@@ -11,7 +11,7 @@ use crate::commands::shared::{
     values,
 };
 use crate::{
-    inspect::tables::HolderSource,
+    kernel::HolderSource,
     model::state::{State, StateSet},
 };
 

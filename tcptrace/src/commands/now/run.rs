@@ -11,11 +11,9 @@ use crate::commands::shared::{
 };
 use crate::{
     diagnosis::verdict::ACTIVE_WINDOW_MS,
-    host::{privilege, world::World},
-    inspect::{
-        inspector::Inspector,
-        tables::{HolderSource, Tables},
-    },
+    host::world::World,
+    inspect::{inspector::Inspector, tables::Tables},
+    kernel::{HolderSource, Support},
     model::{
         connection_filter::KernelFilter,
         finding::Finding,
@@ -57,11 +55,12 @@ pub(crate) struct NowOptions {
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
 pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<Conclusion, CommandError> {
-    privilege::check()?;
+    let support = Support::read();
+    support.privileges.require()?;
     let outputs = Outputs::open(&options.outputs)?;
     let started_ns = world.clocks.monotonic_ns();
     let clock = world.clocks.wall();
-    let tables = Tables::new(options.holders)?;
+    let tables = Tables::new(support, options.holders)?;
     let mut inspector = Inspector::new(world.clone(), tables, ACTIVE_WINDOW_MS, None);
     let look = inspector.snapshot(options.states);
     let listed = look.findings.len() as u64;

@@ -15,9 +15,9 @@ use super::{
 };
 use crate::commands::leaks::exec::{Exec, ExecOptions};
 use crate::{
-    host::{clock::WallClock, privilege, world::World},
+    host::{clock::WallClock, world::World},
     inspect::thread::{Answer, WorkerGone},
-    kernel::TracerOptions,
+    kernel::{Support, TracerOptions},
     model::{
         record::{Record, Summary, Timed},
         units::{Elapsed, plural},
@@ -64,14 +64,15 @@ pub(crate) struct LiveOptions {
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
 pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusion, CommandError> {
-    privilege::check()?;
+    let mut support = Support::read();
+    support.privileges.require()?;
     let system = |what| move |source| CommandError::System { what, source };
     let outputs = Outputs::open(&options.outputs)?;
     let mut stop = Stop::after(options.duration, outputs.has_files()).map_err(system("wait for signals"))?;
     let started_ns = world.clocks.monotonic_ns();
-    let mut pump = Pump::start(&options.tracer)?;
+    let mut pump = Pump::start(&mut support, &options.tracer)?;
     let watch = options.watch.clone().map(|watch| {
-        Watch::start(watch, options.tracer.filter.clone(), options.netns.clone(), &mut pump, world)
+        Watch::start(watch, options.tracer.filter.clone(), options.netns.clone(), support, &mut pump, world)
     });
     let watch = watch.transpose()?;
     let exec = options.exec.clone().map(Exec::start).transpose().map_err(system("start a thread"))?;

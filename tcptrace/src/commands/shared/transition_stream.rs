@@ -1,7 +1,7 @@
 //! Takes records out of the ring, decodes them, and counts what became of each.
 
 use crate::{
-    kernel::{Backend, CallMemory, LoadError, Tracer, TracerOptions, decode},
+    kernel::{Backend, CallMemory, LoadError, Support, Tracer, TracerOptions, decode},
     model::socket::Identity,
     model::{record::Totals, transition::Transition},
 };
@@ -22,8 +22,8 @@ impl Pump {
     ///
     /// # Errors
     /// As for [`Tracer::start`].
-    pub(crate) fn start(options: &TracerOptions) -> Result<Self, LoadError> {
-        let tracer = Tracer::start(options)?;
+    pub(crate) fn start(support: &mut Support, options: &TracerOptions) -> Result<Self, LoadError> {
+        let tracer = Tracer::start(support, options)?;
         let identity = match tracer.backend() {
             Backend::Btf => Identity::Cookie,
             Backend::Tracepoint => Identity::Address,

@@ -14,6 +14,7 @@ use crate::{
         tables::Tables,
         thread::{Answer, Worker, WorkerGone},
     },
+    kernel::Support,
     model::{
         close_wait::Seed,
         connection_filter::KernelFilter,
@@ -104,10 +105,11 @@ impl Watch {
         options: WatchOptions,
         filter: KernelFilter,
         netns: Vec<u32>,
+        support: Support,
         pump: &mut Pump,
         world: &World,
     ) -> Result<Self, CommandError> {
-        let tables = Tables::new(None)?;
+        let tables = Tables::new(support, None)?;
         let mut worker = Worker::start(world.clone(), tables, options.active_window_ms(), pump.take_calls())
             .map_err(|source| CommandError::System { what: "start a thread", source })?;
         worker.ask_for_seeds();

@@ -18,7 +18,8 @@ use crate::commands::shared::{
     transition_stream::Pump,
 };
 use crate::{
-    host::{privilege, world::World},
+    host::world::World,
+    kernel::Support,
     model::{
         record::{Totals, time_wait::TimeWaitLook},
         units::{Elapsed, plural},
@@ -47,13 +48,14 @@ pub(crate) async fn run(
     live: &LiveLooks,
     world: &World,
 ) -> Result<Conclusion, CommandError> {
-    privilege::check()?;
+    let mut support = Support::read();
+    support.privileges.require()?;
     let system = |what| move |source| CommandError::System { what, source };
     let mut stop = Stop::after(live.duration, false).map_err(system("wait for signals"))?;
     let outputs = Outputs::open(&options.outputs)?;
     let clocks = &world.clocks;
     let started_ns = clocks.monotonic_ns();
-    let mut pump = Pump::start(&live.tracer)?;
+    let mut pump = Pump::start(&mut support, &live.tracer)?;
     let mut sink = outputs.write_at_once(&header(world, pump.backend(), clocks.wall().at(started_ns)))?;
     let is_page = sink.is_page();
     let pause = live.interval.unwrap_or(Duration::from_secs(if is_page { 2 } else { 10 }));

@@ -15,7 +15,7 @@ use crate::commands::shared::{
     records::header,
 };
 use crate::{
-    host::{clock::WallClock, privilege, sysctl_files, world::World},
+    host::{clock::WallClock, privilege::Privileges, sysctl_files, world::World},
     kernel::TracerOptions,
     model::{
         connection_filter::KernelFilter,
@@ -86,7 +86,7 @@ pub(crate) async fn run(options: &TimeWaitOptions, world: &World) -> Result<Conc
 }
 
 fn run_once(options: &TimeWaitOptions, world: &World) -> Result<Conclusion, CommandError> {
-    privilege::warn_of_losses();
+    Privileges::read().warn_of_losses();
     let outputs = Outputs::open(&options.outputs)?;
     let (started_ns, clock) = (world.clocks.monotonic_ns(), world.clocks.wall());
     let mut session = Session::new(options, world);

@@ -1,0 +1,106 @@
+//! What a session asks of the kernel side, and its translation into the configuration of the programs.
+//! Knows nothing of the host's kernel.
+
+use std::{fmt, time::Duration};
+
+use tcptrace_ebpf::config::Config;
+
+use crate::model::connection_filter::{KernelFilter, TooManyRules};
+
+/// How transitions are traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Backend {
+    /// The typed tracepoint, with state in socket-local storage (Linux 5.12 with BTF).
+    Btf,
+    /// The classic tracepoint, with state in a hash map (Linux 5.8).
+    Tracepoint,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Btf => "btf",
+            Self::Tracepoint => "tracepoint",
+        })
+    }
+}
+
+/// How descriptor tables are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum HolderSource {
+    /// By the kernel's iterator over all tasks and files (Linux 5.11 with BTF)
+    Iterator,
+    /// By following the links in /proc/PID/fd, which is slower
+    Proc,
+}
+
+impl HolderSource {
+    /// Its name on the command line and in records.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Iterator => "iterator",
+            Self::Proc => "proc",
+        }
+    }
+}
+
+/// Which calls on sockets the kernel side remembers, each with its stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TrackedCalls {
+    /// Those that open a socket: watches accept() on the whole host.
+    pub openers: bool,
+    /// The first that reads the end of file: watches every receive call on the whole host.
+    pub eof_reads: bool,
+}
+
+impl TrackedCalls {
+    /// Whether there is anything to remember.
+    pub(super) fn any(self) -> bool {
+        self.openers || self.eof_reads
+    }
+}
+
+/// What to trace, and how much memory the kernel side may take.
+#[derive(Clone, Debug)]
+pub(crate) struct TracerOptions {
+    /// Forced backend; `None` takes the better one that the kernel accepts.
+    pub backend: Option<Backend>,
+    /// Which transitions.
+    pub filter: KernelFilter,
+    /// Time every state, not just those of the filter.
+    pub track_all_states: bool,
+    /// Size of the ring buffer in bytes: a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Sockets whose state the tracepoint backend keeps.
+    pub max_sockets: u32,
+    /// Which calls on sockets to remember, with their stacks.
+    pub calls: TrackedCalls,
+    /// Wakes the reader at most once in this time (4 s at most); it reads later records at its next look.
+    pub wakeup_interval: Duration,
+    /// Zero: each transition names the running task, the socket's cgroup and the pending error. Otherwise it
+    /// leaves out the cgroup, and has the rest only when it ends a state of the filter that lasted at least
+    /// this long.
+    pub details_after: Duration,
+}
+
+/// After a burst, each process has one opener kept on each CPU in this time. Keeping one costs about a
+/// microsecond; the rest are counted.
+const OPENER_INTERVAL_NS: u32 = 10_000_000;
+
+impl TracerOptions {
+    /// The options in the terms of the programs.
+    ///
+    /// # Errors
+    /// When the filter has more rules than the programs hold.
+    pub(super) fn config(&self) -> Result<Config, TooManyRules> {
+        Ok(Config {
+            filter: self.filter.rules()?,
+            track_all_states: u32::from(self.track_all_states),
+            wakeup_interval_ns: u32::try_from(self.wakeup_interval.as_nanos()).unwrap_or(u32::MAX),
+            details_after_ns: u64::try_from(self.details_after.as_nanos()).unwrap_or(u64::MAX),
+            opener_interval_ns: if self.calls.openers { OPENER_INTERVAL_NS } else { 0 },
+            track_eof_reads: u32::from(self.calls.eof_reads),
+            ..Config::NOTHING
+        })
+    }
+}

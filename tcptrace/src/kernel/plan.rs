@@ -1,0 +1,185 @@
+//! Which programs run, and what they do without: pure rules over the facts in `Support`. Tries nothing and
+//! prints nothing. A feature that nobody has tried yet counts as there: whoever runs the plan tries it,
+//! records the outcome, and asks for another plan if the kernel refused.
+
+use std::fmt;
+
+use super::{
+    error::LoadError,
+    options::{Backend, HolderSource, TrackedCalls},
+    support::Support,
+};
+use crate::host::lockdown::Lockdown;
+
+/// What a tracer is wanted for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    /// Forced backend; `None` takes the better one.
+    pub(crate) backend: Option<Backend>,
+    /// Which calls on sockets to remember.
+    pub(crate) calls: TrackedCalls,
+}
+
+/// How the tracer runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TracePlan {
+    /// Which object.
+    pub(crate) backend: Backend,
+    /// Watch the end of accept4().
+    pub(crate) accept4: bool,
+    /// Watch the end of accept().
+    pub(crate) accept: bool,
+    /// Watch the end of receive calls.
+    pub(crate) receive: bool,
+    /// What the tracer does without.
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// How descriptor tables are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HolderPlan {
+    /// The way to the tables.
+    pub(crate) source: HolderSource,
+    /// Whether accept queues can be read.
+    pub(crate) queues: bool,
+    /// What the reader does without.
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// What runs in another way than the best, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Warning {
+    /// The classic tracepoint stands in for the typed one.
+    ClassicTracepoint(LoadError),
+    /// Nobody sees who accepts sockets by one of the two calls.
+    AcceptsUnseen(LoadError),
+    /// Descriptor tables are read from /proc.
+    TablesFromProc(LoadError),
+    /// Accept queues cannot be read.
+    QueuesUnseen(LoadError),
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClassicTracepoint(error) => {
+                write!(formatter, "{error}: falling back to the classic tracepoint")
+            }
+            Self::AcceptsUnseen(error) => {
+                write!(formatter, "{error}: who accepted a socket stays unknown (--no-stacks does without)")
+            }
+            Self::TablesFromProc(error) => {
+                write!(formatter, "{error}: descriptor tables are read from /proc, which is slower")
+            }
+            Self::QueuesUnseen(error) => {
+                write!(formatter, "{error}: a connection may be told of all listeners that share its port")
+            }
+        }
+    }
+}
+
+/// Why nothing runs, and what was given up before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// What is missing.
+    pub(crate) error: LoadError,
+    /// What would have run in another way.
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// How to trace.
+///
+/// # Errors
+/// When the kernel lacks something that nothing stands in for.
+pub(crate) fn trace(support: &Support, wanted: Wanted) -> Result<TracePlan, Refusal> {
+    let mut warnings = Vec::new();
+    let backend = match backend(support, wanted.backend, &mut warnings) {
+        Ok(backend) => backend,
+        Err(error) => return Err(Refusal { error, warnings }),
+    };
+    if let Some(error) = eof_reads_refusal(support, wanted.calls) {
+        return Err(Refusal { error, warnings });
+    }
+    let mut accepts = |trial: &super::support::Trial| {
+        let refusal = trial.refusal().filter(|_| wanted.calls.openers);
+        warnings.extend(refusal.cloned().map(Warning::AcceptsUnseen));
+        wanted.calls.openers && refusal.is_none()
+    };
+    let (accept4, accept) = (accepts(&support.accept4), accepts(&support.accept));
+    Ok(TracePlan { backend, accept4, accept, receive: wanted.calls.eof_reads, warnings })
+}
+
+/// The typed tracepoint unless the kernel lacks what it takes: BTF, the helpers or the hook. The classic one
+/// needs none of these.
+fn backend(
+    support: &Support,
+    forced: Option<Backend>,
+    warnings: &mut Vec<Warning>,
+) -> Result<Backend, LoadError> {
+    let privileges = support.privileges.check().map_err(LoadError::from);
+    privileges?;
+    // Both objects have the same maps, or others that every kernel with a ring buffer has.
+    refuse(support.maps.refusal())?;
+    let typed = support.types.refusal().or(support.typed_tracepoint.refusal());
+    match (forced, typed) {
+        (None | Some(Backend::Btf), None) => return Ok(Backend::Btf),
+        (Some(Backend::Btf), Some(error)) => return Err(explain(error, support.lockdown)),
+        (None, Some(error)) => warnings.push(Warning::ClassicTracepoint(error.clone())),
+        (Some(Backend::Tracepoint), _) => {}
+    }
+    refuse(support.tracefs.refusal())?;
+    refuse(support.transition_layout.refusal())?;
+    match support.classic_tracepoint.refusal() {
+        Some(error) => Err(explain(error, support.lockdown)),
+        None => Ok(Backend::Tracepoint),
+    }
+}
+
+/// Why reads of the end of file, if wanted, cannot be watched.
+fn eof_reads_refusal(support: &Support, calls: TrackedCalls) -> Option<LoadError> {
+    if !calls.eof_reads {
+        return None;
+    }
+    if support.types.refusal().is_some() {
+        return Some(LoadError::DeepWithoutBtf);
+    }
+    let refusal = support.tracefs.refusal().or(support.receive_layout.refusal());
+    refusal.or(support.receive.refusal()).cloned()
+}
+
+/// How to read descriptor tables.
+///
+/// # Errors
+/// When a way is forced that the kernel does not have.
+pub(crate) fn holders(support: &Support, forced: Option<HolderSource>) -> Result<HolderPlan, LoadError> {
+    let refusal = support.types.refusal().or(support.iterator.refusal());
+    let proc = |warnings| HolderPlan { source: HolderSource::Proc, queues: false, warnings };
+    match (forced, refusal) {
+        (Some(HolderSource::Proc), _) => Ok(proc(Vec::new())),
+        (Some(HolderSource::Iterator), Some(error)) => Err(error.clone()),
+        (None, Some(error)) => Ok(proc(vec![Warning::TablesFromProc(error.clone())])),
+        (None | Some(HolderSource::Iterator), None) => {
+            let queues = support.queues.refusal();
+            let warnings = queues.cloned().map(Warning::QueuesUnseen).into_iter().collect();
+            Ok(HolderPlan { source: HolderSource::Iterator, queues: queues.is_none(), warnings })
+        }
+    }
+}
+
+fn refuse(refusal: Option<&LoadError>) -> Result<(), LoadError> {
+    refusal.map_or(Ok(()), |error| Err(error.clone()))
+}
+
+/// A kernel that is locked down refuses the programs as it would unknown helpers: the reason is elsewhere.
+fn explain(error: &LoadError, lockdown: Lockdown) -> LoadError {
+    match error.clone() {
+        LoadError::Refused { what, reason, .. } if lockdown == Lockdown::Confidentiality => {
+            LoadError::Refused { what, reason, remedy: LoadError::LOCKED_DOWN }
+        }
+        error => error,
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,249 @@
+//! The rules, one kernel at a time: what runs, what is warned of, what is refused.
+
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use tcptrace_ebpf::config::{FormatOffsets, ReceiveOffsets};
+
+use super::*;
+use crate::{
+    host::privilege::Privileges,
+    kernel::{
+        format::UnexpectedFormat,
+        support::Trial::{self, Refused, Untried, Works},
+    },
+};
+
+/// A kernel that refuses with these words.
+fn refusal(reason: &str) -> LoadError {
+    LoadError::Refused { what: "take a program", reason: reason.to_owned(), remedy: "" }
+}
+
+fn refused<T>(reason: &str) -> Trial<T> {
+    Refused(refusal(reason))
+}
+
+fn no_btf<T>() -> Trial<T> {
+    Refused(LoadError::NoBtf("not there".to_owned()))
+}
+
+fn wanted(backend: Option<Backend>, openers: bool, eof_reads: bool) -> Wanted {
+    Wanted { backend, calls: TrackedCalls { openers, eof_reads } }
+}
+
+/// What is traced with, and the warnings; or the error.
+fn outcome(support: Support, backend: Option<Backend>) -> Result<(Backend, Vec<String>), String> {
+    match trace(&support, wanted(backend, false, false)) {
+        Ok(plan) => Ok((plan.backend, plan.warnings.iter().map(Warning::to_string).collect())),
+        Err(refusal) => Err(refusal.error.to_string()),
+    }
+}
+
+fn fallback(error: &str) -> Result<(Backend, Vec<String>), String> {
+    Ok((Backend::Tracepoint, vec![format!("{error}: falling back to the classic tracepoint")]))
+}
+
+const NO_BTF: &str = "this kernel shows no BTF (/sys/kernel/btf/vmlinux: not there); use --backend \
+                      tracepoint, or a kernel built with CONFIG_DEBUG_INFO_BTF";
+
+#[test]
+fn a_kernel_that_nobody_has_tried_is_trusted() {
+    let support = Support::default();
+    assert_eq!(outcome(support.clone(), None), Ok((Backend::Btf, vec![])));
+    assert_eq!(outcome(support.clone(), Some(Backend::Tracepoint)), Ok((Backend::Tracepoint, vec![])));
+    let plan = trace(&support, wanted(None, true, true)).ok();
+    assert_eq!(
+        plan,
+        Some(TracePlan {
+            backend: Backend::Btf,
+            accept4: true,
+            accept: true,
+            receive: true,
+            warnings: vec![]
+        })
+    );
+}
+
+#[test]
+fn without_btf_the_classic_tracepoint_stands_in_unless_btf_is_forced() {
+    let support = Support { types: no_btf(), ..Support::default() };
+    assert_eq!(outcome(support.clone(), None), fallback(NO_BTF));
+    assert_eq!(outcome(support.clone(), Some(Backend::Tracepoint)), Ok((Backend::Tracepoint, vec![])));
+    assert_eq!(outcome(support, Some(Backend::Btf)), Err(NO_BTF.to_owned()));
+}
+
+#[test]
+fn where_a_helper_is_refused_the_classic_tracepoint_stands_in_unless_btf_is_forced() {
+    let support =
+        Support { typed_tracepoint: refused("unknown func bpf_sk_storage_get"), ..Support::default() };
+    let error = "the kernel refused to take a program: unknown func bpf_sk_storage_get";
+    assert_eq!(outcome(support.clone(), None), fallback(error));
+    assert_eq!(outcome(support.clone(), Some(Backend::Tracepoint)), Ok((Backend::Tracepoint, vec![])));
+    assert_eq!(outcome(support, Some(Backend::Btf)), Err(error.to_owned()));
+}
+
+#[test]
+fn without_tracefs_only_the_classic_tracepoint_is_refused() {
+    let tracefs = Refused(LoadError::NoTracefs("no tracefs".to_owned()));
+    let support = Support { tracefs, ..Support::default() };
+    assert_eq!(outcome(support.clone(), None), Ok((Backend::Btf, vec![])));
+    assert_eq!(outcome(support.clone(), Some(Backend::Tracepoint)), Err("no tracefs".to_owned()));
+    assert_eq!(outcome(Support { types: no_btf(), ..support }, None), Err("no tracefs".to_owned()));
+}
+
+#[test]
+fn an_unexpected_layout_refuses_the_classic_tracepoint() {
+    let transition_layout = Refused(UnexpectedFormat::Missing("skaddr").into());
+    let support = Support { transition_layout, ..Support::default() };
+    let error = "the tracepoint's format has no field `skaddr`; this kernel needs a newer tcptrace";
+    assert_eq!(outcome(support.clone(), None), Ok((Backend::Btf, vec![])));
+    assert_eq!(outcome(support, Some(Backend::Tracepoint)), Err(error.to_owned()));
+}
+
+#[test]
+fn without_a_ring_buffer_nothing_is_traced() {
+    let support = Support { maps: refused("map EVENTS: Invalid argument"), ..Support::default() };
+    let error = "the kernel refused to take a program: map EVENTS: Invalid argument";
+    for backend in [None, Some(Backend::Btf), Some(Backend::Tracepoint)] {
+        assert_eq!(outcome(support.clone(), backend), Err(error.to_owned()));
+    }
+}
+
+#[test]
+fn a_locked_down_kernel_is_named_as_the_reason() {
+    let support = Support {
+        lockdown: Lockdown::Confidentiality,
+        typed_tracepoint: refused("unknown func bpf_probe_read_kernel"),
+        classic_tracepoint: refused("unknown func bpf_probe_read_kernel"),
+        ..Support::default()
+    };
+    let error = "the kernel refused to take a program: unknown func bpf_probe_read_kernel; this kernel \
+                 is locked down (confidentiality), so programs may not read its memory";
+    for backend in [None, Some(Backend::Btf), Some(Backend::Tracepoint)] {
+        assert_eq!(outcome(support.clone(), backend), Err(error.to_owned()));
+    }
+    let accepted =
+        Support { lockdown: Lockdown::Confidentiality, typed_tracepoint: Works(()), ..Support::default() };
+    assert_eq!(outcome(accepted, None), Ok((Backend::Btf, vec![])));
+}
+
+#[test]
+fn without_capabilities_nothing_is_tried() {
+    let privileges = Privileges { missing: vec!["CAP_BPF (load programs)"], losses: vec![] };
+    let support = Support { privileges, ..Support::default() };
+    let error =
+        "not permitted: tcptrace needs root, or at least CAP_BPF (load programs); try: sudo tcptrace …";
+    assert_eq!(outcome(support, None), Err(error.to_owned()));
+}
+
+#[test]
+fn accepts_that_cannot_be_watched_are_left_out_with_a_warning() {
+    let support = Support { accept: refused("no such hook"), ..Support::default() };
+    let plan = trace(&support, wanted(None, true, false)).unwrap_or_else(|_| unreachable!());
+    assert!(plan.accept4 && !plan.accept && !plan.receive);
+    assert_eq!(plan.warnings, [Warning::AcceptsUnseen(refusal("no such hook"))]);
+    let plan = trace(&support, wanted(None, false, false)).unwrap_or_else(|_| unreachable!());
+    assert!(!plan.accept4 && !plan.accept);
+    assert_eq!(plan.warnings, []);
+}
+
+#[test]
+fn deep_needs_btf_and_its_tracepoint_on_either_backend() {
+    let deep = |support: Support, backend| match trace(&support, wanted(backend, false, true)) {
+        Ok(plan) => Ok(plan.receive),
+        Err(refusal) => Err((refusal.error, refusal.warnings.len())),
+    };
+    let without_btf = Support { types: no_btf(), ..Support::default() };
+    assert_eq!(deep(without_btf.clone(), None), Err((LoadError::DeepWithoutBtf, 1)));
+    assert_eq!(deep(without_btf, Some(Backend::Tracepoint)), Err((LoadError::DeepWithoutBtf, 0)));
+    let layout: LoadError = UnexpectedFormat::Missing("ret").into();
+    let without_layout = Support { receive_layout: Refused(layout.clone()), ..Support::default() };
+    assert_eq!(deep(without_layout, None), Err((layout, 0)));
+    let without_hook = Support { receive: refused("no"), ..Support::default() };
+    assert_eq!(deep(without_hook, Some(Backend::Tracepoint)), Err((refusal("no"), 0)));
+}
+
+#[test]
+fn descriptor_tables_are_read_from_proc_where_the_iterator_is_refused() {
+    let plan = |support: &Support, forced| holders(support, forced).map(|plan| (plan.source, plan.queues));
+    let untried = Support::default();
+    assert_eq!(plan(&untried, None), Ok((HolderSource::Iterator, true)));
+    assert_eq!(plan(&untried, Some(HolderSource::Proc)), Ok((HolderSource::Proc, false)));
+    for support in [
+        Support { types: refused("no"), ..Support::default() },
+        Support { iterator: refused("no"), ..Support::default() },
+    ] {
+        let warnings = holders(&support, None).map(|plan| plan.warnings);
+        assert_eq!(plan(&support, None), Ok((HolderSource::Proc, false)));
+        assert_eq!(warnings, Ok(vec![Warning::TablesFromProc(refusal("no"))]));
+        assert_eq!(plan(&support, Some(HolderSource::Iterator)), Err(refusal("no")));
+        assert_eq!(plan(&support, Some(HolderSource::Proc)), Ok((HolderSource::Proc, false)));
+    }
+    let without_queues = Support { queues: refused("no"), ..Support::default() };
+    let plan = holders(&without_queues, None).map(|plan| (plan.source, plan.queues, plan.warnings));
+    let warning = Warning::QueuesUnseen(refusal("no"));
+    assert_eq!(plan, Ok((HolderSource::Iterator, false, vec![warning])));
+}
+
+fn any_trial<T: Clone + fmt::Debug + 'static>(value: T) -> impl Strategy<Value = Trial<T>> {
+    prop_oneof![Just(Untried), Just(Works(value)), Just(refused("no"))]
+}
+
+/// Any kernel, as far as the tracer is concerned. Working BTF is left out, because only a kernel has it.
+fn any_support() -> impl Strategy<Value = Support> {
+    let features = [0; 6].map(|_| any_trial(()));
+    let layouts = (any_trial(FormatOffsets::UNUSED), any_trial(ReceiveOffsets::UNUSED));
+    let has_btf = any::<bool>();
+    (features, layouts, any_trial(PathBuf::new()), has_btf).prop_map(
+        |(features, layouts, tracefs, has_btf)| {
+            let [maps, typed_tracepoint, classic_tracepoint, accept4, accept, receive] = features;
+            let (transition_layout, receive_layout) = layouts;
+            let types = if has_btf { Untried } else { no_btf() };
+            Support {
+                types,
+                tracefs,
+                transition_layout,
+                receive_layout,
+                maps,
+                typed_tracepoint,
+                classic_tracepoint,
+                accept4,
+                accept,
+                receive,
+                ..Support::default()
+            }
+        },
+    )
+}
+
+proptest! {
+    /// Whoever tries plans until one works comes to an end, because no plan has a feature that was refused.
+    #[test]
+    fn no_plan_has_what_was_refused(
+        support in any_support(),
+        backend in prop_oneof![Just(None), Just(Some(Backend::Btf)), Just(Some(Backend::Tracepoint))],
+        openers: bool,
+        eof_reads: bool,
+    ) {
+        if let Ok(plan) = trace(&support, wanted(backend, openers, eof_reads)) {
+            prop_assert!(backend.is_none_or(|backend| backend == plan.backend));
+            prop_assert_eq!(plan.receive, eof_reads);
+            let mut used = vec![support.maps.refusal()];
+            match plan.backend {
+                Backend::Btf => used.extend([support.types.refusal(), support.typed_tracepoint.refusal()]),
+                Backend::Tracepoint => used.extend([
+                    support.tracefs.refusal(),
+                    support.transition_layout.refusal(),
+                    support.classic_tracepoint.refusal(),
+                ]),
+            }
+            used.extend(plan.accept4.then(|| support.accept4.refusal()));
+            used.extend(plan.accept.then(|| support.accept.refusal()));
+            if plan.receive {
+                used.extend([support.types.refusal(),
+ support.tracefs.refusal(), support.receive_layout.refusal(), support.receive.refusal()]);
+            }
+            prop_assert!(used.into_iter().all(|refusal| refusal.is_none()));
+        }
+    }
+}

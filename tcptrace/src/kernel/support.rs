@@ -1,0 +1,180 @@
+//! What this kernel offers: facts. Each is found by trying, at most once, and never by comparing version
+//! numbers. The parts that need a feature try it and record the outcome here; `plan` has the rules that
+//! follow. Nothing here decides.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use tcptrace_ebpf::config::{FormatOffsets, ReceiveOffsets};
+
+use super::{error::LoadError, types::KernelTypes};
+use crate::host::{lockdown::Lockdown, privilege::Privileges};
+
+/// The outcome of trying a feature.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Trial<T = ()> {
+    /// Nobody has needed it yet.
+    #[default]
+    Untried,
+    /// The kernel has it.
+    Works(T),
+    /// The kernel does not have it, or refuses it.
+    Refused(LoadError),
+}
+
+impl<T> Trial<T> {
+    /// Why the feature cannot be used, if that is known.
+    pub(crate) fn refusal(&self) -> Option<&LoadError> {
+        match self {
+            Self::Refused(error) => Some(error),
+            Self::Untried | Self::Works(_) => None,
+        }
+    }
+
+    /// What came of the feature, if it is known to work.
+    pub(crate) fn works(&self) -> Option<&T> {
+        match self {
+            Self::Works(value) => Some(value),
+            Self::Untried | Self::Refused(_) => None,
+        }
+    }
+
+    /// Tries the feature unless that was done before. `None` when the kernel does not have it.
+    pub(super) fn once(&mut self, attempt: impl FnOnce() -> Result<T, LoadError>) -> Option<&T> {
+        if matches!(self, Self::Untried) {
+            *self = match attempt() {
+                Ok(value) => Self::Works(value),
+                Err(error) => Self::Refused(error),
+            };
+        }
+        self.works()
+    }
+}
+
+impl Trial {
+    /// Records an attempt whose result is used elsewhere.
+    pub(crate) fn record<V>(&mut self, result: Result<V, LoadError>) -> Option<V> {
+        match result {
+            Ok(value) => {
+                *self = Self::Works(());
+                Some(value)
+            }
+            Err(error) => {
+                *self = Self::Refused(error);
+                None
+            }
+        }
+    }
+}
+
+/// What this kernel offers, as far as anybody has tried. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Support {
+    /// What this process may do.
+    pub(crate) privileges: Privileges,
+    /// How far the kernel is locked down.
+    pub(crate) lockdown: Lockdown,
+    /// BTF with all fields that the programs need.
+    pub(super) types: Trial<Arc<KernelTypes>>,
+    /// The root of tracefs.
+    pub(super) tracefs: Trial<PathBuf>,
+    /// The record's layout of `sock:inet_sock_set_state`.
+    pub(super) transition_layout: Trial<FormatOffsets>,
+    /// The record's layout of `sock:sock_recv_length`.
+    pub(super) receive_layout: Trial<ReceiveOffsets>,
+    /// The maps of the tracer's objects, the ring buffer among them.
+    pub(super) maps: Trial,
+    /// The typed tracepoint, with the helpers that its program calls: `bpf_get_socket_cookie` and
+    /// `bpf_sk_storage_get` in a tracing program.
+    pub(super) typed_tracepoint: Trial,
+    /// The classic tracepoint.
+    pub(super) classic_tracepoint: Trial,
+    /// The end of accept4().
+    pub(super) accept4: Trial,
+    /// The end of accept().
+    pub(super) accept: Trial,
+    /// The end of receive calls.
+    pub(super) receive: Trial,
+    /// The iterator over descriptor tables.
+    pub(crate) iterator: Trial,
+    /// The iterator over accept queues.
+    pub(super) queues: Trial,
+}
+
+impl Support {
+    /// Reads what takes a system call or two. Tries no feature of the kernel yet.
+    pub(crate) fn read() -> Self {
+        Self { privileges: Privileges::read(), lockdown: Lockdown::read(), ..Self::default() }
+    }
+
+    /// What BTF says of this kernel. `None` when there is no BTF to use.
+    pub(super) fn types(&mut self) -> Option<Arc<KernelTypes>> {
+        self.types.once(|| KernelTypes::read().map(Arc::new)).cloned()
+    }
+}
+
+/// One line for each fact.
+impl fmt::Display for Support {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            privileges,
+            lockdown,
+            types,
+            tracefs,
+            transition_layout,
+            receive_layout,
+            maps,
+            typed_tracepoint,
+            classic_tracepoint,
+            accept4,
+            accept,
+            receive,
+            iterator,
+            queues,
+        } = self;
+        let mut line = |name: &str, fact: &dyn fmt::Display| writeln!(formatter, "{name:<36}{fact}");
+        line("capabilities", privileges)?;
+        line("lockdown", &lockdown.name())?;
+        line("BTF", &Outcome(types, describe_types))?;
+        line("tracefs", &Outcome(tracefs, |root: &PathBuf| root.display().to_string()))?;
+        line("layout of sock:inet_sock_set_state", &Outcome(transition_layout, ok))?;
+        line("layout of sock:sock_recv_length", &Outcome(receive_layout, ok))?;
+        for (name, trial) in [
+            ("maps (ring buffer)", maps),
+            ("typed tracepoint", typed_tracepoint),
+            ("classic tracepoint", classic_tracepoint),
+            ("end of accept4()", accept4),
+            ("end of accept()", accept),
+            ("end of receive calls", receive),
+            ("iterator over descriptors", iterator),
+            ("iterator over accept queues", queues),
+        ] {
+            line(name, &Outcome(trial, ok))?;
+        }
+        Ok(())
+    }
+}
+
+/// A trial, with what to say of a feature that works.
+struct Outcome<'a, T>(&'a Trial<T>, fn(&T) -> String);
+
+impl<T> fmt::Display for Outcome<'_, T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Trial::Untried => formatter.write_str("not tried"),
+            Trial::Works(value) => formatter.write_str(&(self.1)(value)),
+            Trial::Refused(error) => write!(formatter, "no: {error}"),
+        }
+    }
+}
+
+fn ok<T>(_: &T) -> String {
+    "ok".to_owned()
+}
+
+fn describe_types(types: &Arc<KernelTypes>) -> String {
+    if types.absent.is_empty() {
+        return ok(types);
+    }
+    let absent = types.absent.iter().map(|field| format!("{}.{}", field.structure, field.path.join(".")));
+    format!("ok, without {}", absent.collect::<Vec<_>>().join(", "))
+}
