@@ -1,8 +1,8 @@
 //! What the kernel side and user space of tcptrace share: the records that cross the ring buffer and
-//! the iterator, and the configuration that is fixed when a program is loaded.
+//! the iterator, the configuration that is fixed when a program is loaded, and how its filter judges.
 //!
-//! Each layout is defined once, for the BPF target and for the host. No I/O and no logic beyond the
-//! layout; on the BPF target no dependencies either.
+//! Each is defined once, for the BPF target and for the host. No I/O; on the BPF target no dependencies
+//! either.
 
 #![no_std]
 
@@ -10,5 +10,6 @@
 compile_error!("feature `programs` is for the BPF target; tcptrace/build.rs turns it on");
 
 pub mod config;
+pub mod filter;
 mod kernel_fields;
 pub mod record;

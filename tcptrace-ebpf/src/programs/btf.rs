@@ -29,10 +29,11 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use aya_log_ebpf::warn;
+use tcptrace_ebpf::filter::Endpoints;
 
 use crate::{
     settings::{IPPROTO_MPTCP, IPPROTO_TCP, is_absent, kernel},
-    transition::{CLOSE, Cause, Endpoints, LISTEN, SocketState, Source},
+    transition::{CLOSE, Cause, LISTEN, SocketState, Source},
 };
 
 /// The state of sockets whose slot is taken; the kernel frees it with the socket.

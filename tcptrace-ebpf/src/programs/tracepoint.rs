@@ -25,12 +25,13 @@ use aya_ebpf::{
 use aya_log_ebpf::warn;
 use tcptrace_ebpf::{
     config::EVENT_BYTES,
+    filter::Endpoints,
     record::{Sixteen, joined},
 };
 
 use crate::{
     settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, is_absent, kernel},
-    transition::{Cause, Endpoints, SocketState, Source},
+    transition::{Cause, SocketState, Source},
 };
 
 /// The state of sockets whose slot is taken, by the address of `struct sock`. User space sets the size when

@@ -9,11 +9,15 @@ use aya_ebpf::{
     programs::tracing::StackIdContext,
 };
 use tcptrace_ebpf::{
-    config::{AddressRule, FILTER_RULES, SIDE_LOCAL, SIDE_REMOTE},
-    record::{CALL_CONNECT, Counters, Sixteen, TransitionRecord},
+    filter::{self, Endpoints},
+    record::{CALL_CONNECT, Counters, TransitionRecord},
 };
 
-use crate::{calls, end_of_file, openers, settings::config, slots};
+use crate::{
+    calls, end_of_file, openers,
+    settings::{CONFIG, config},
+    slots,
+};
 
 /// States of `include/net/tcp_states.h` that the body treats specially.
 const SYN_SENT: u8 = 2;
@@ -45,14 +49,6 @@ pub struct SocketState {
     pub state: u8,
     /// Always zero.
     pub padding: [u8; 7],
-}
-
-/// Addresses in network byte order (IPv4 v4-mapped), ports in host byte order.
-pub struct Endpoints {
-    pub laddr: Sixteen,
-    pub raddr: Sixteen,
-    pub lport: u16,
-    pub rport: u16,
 }
 
 /// What explains a transition.
@@ -101,7 +97,7 @@ pub trait Source {
 /// Whether the filter's states admit a transition.
 #[inline(always)]
 fn is_emitted(old: i32, new: i32) -> bool {
-    ((1u32 << (old as u32 & 31)) | (1u32 << (new as u32 & 31))) & config!(filter.states) != 0
+    filter::admits_states(&CONFIG.filter, old, new)
 }
 
 /// Whether a transition is recorded or timed.
@@ -144,65 +140,6 @@ fn is_being_made(endpoints: &Endpoints, old: u8, new: u8) -> bool {
     old == LISTEN && new == SYN_RECV && endpoints.rport == 0
 }
 
-#[inline(always)]
-fn in_network([high, low]: Sixteen, rule: &AddressRule) -> bool {
-    high & rule.mask[0] == rule.network[0] && low & rule.mask[1] == rule.network[1]
-}
-
-/// The second word of a v4-mapped address, without the IPv4 address.
-const MAPPED: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
-const MAPPED_MASK: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
-
-/// Whether a connection passes the filter's rules on family, ports and addresses.
-#[inline(always)]
-fn passes_filter(endpoints: &Endpoints) -> bool {
-    let family = config!(filter.family);
-    if family != 0 {
-        let [high, low] = endpoints.raddr;
-        let is_mapped = high == 0 && low & MAPPED_MASK == MAPPED;
-        if (family == 4) != is_mapped {
-            return false;
-        }
-    }
-    let port_count = config!(filter.port_count) as usize;
-    if port_count > 0 {
-        // Rules for the same sides are alternatives: one bit for each kind that has rules, and for each
-        // kind that has a rule that matches.
-        let (mut kinds, mut matching) = (0u32, 0u32);
-        for index in 0..FILTER_RULES {
-            let rule = config!(filter.ports[index]);
-            if index < port_count {
-                let kind = 1 << (rule.sides & (SIDE_LOCAL | SIDE_REMOTE));
-                kinds |= kind;
-                if (rule.sides & SIDE_LOCAL != 0 && rule.port == endpoints.lport)
-                    || (rule.sides & SIDE_REMOTE != 0 && rule.port == endpoints.rport)
-                {
-                    matching |= kind;
-                }
-            }
-        }
-        if kinds != matching {
-            return false;
-        }
-    }
-    let address_count = config!(filter.address_count) as usize;
-    if address_count > 0 {
-        let mut found = false;
-        for index in 0..FILTER_RULES {
-            let rule = config!(filter.addresses[index]);
-            if index < address_count
-                && (in_network(endpoints.laddr, &rule) || in_network(endpoints.raddr, &rule))
-            {
-                found = true;
-            }
-        }
-        if !found {
-            return false;
-        }
-    }
-    true
-}
-
 /// Times the transition `old` → `new`, and records it if the filter admits it.
 #[inline(always)]
 pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
@@ -214,7 +151,7 @@ pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
         return;
     }
     let endpoints = source.endpoints();
-    if !passes_filter(&endpoints) {
+    if !filter::admits_endpoints(&CONFIG.filter, &endpoints) {
         return;
     }
     // SAFETY: the helper takes no pointer.
