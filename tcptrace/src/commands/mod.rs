@@ -107,12 +107,24 @@ impl Command {
             // whatever becomes of this.
             let _for_ever = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(system)?;
             match self {
-                Self::Leaks(typed) => leaks::run::run(&typed.resolve().map_err(invalid)?, world).await,
-                Self::Now(typed) => now::run::run(&typed.resolve().map_err(invalid)?, world).await,
-                Self::Clear(typed) => clear::run::run(&typed.resolve().map_err(invalid)?, world).await,
-                Self::Trace(typed) => trace::run::run(&typed.resolve().map_err(invalid)?, world).await,
-                Self::TimeWait(typed) => time_wait::run::run(&typed.resolve().map_err(invalid)?, world).await,
-                Self::Report(typed) => report::run::run(&typed.resolve().map_err(invalid)?, world).await,
+                Self::Leaks(typed) => {
+                    leaks::run::run(&typed.resolve(&world.run_netns).map_err(invalid)?, world).await
+                }
+                Self::Now(typed) => {
+                    now::run::run(&typed.resolve(&world.run_netns).map_err(invalid)?, world).await
+                }
+                Self::Clear(typed) => {
+                    clear::run::run(&typed.resolve(&world.run_netns).map_err(invalid)?, world).await
+                }
+                Self::Trace(typed) => {
+                    trace::run::run(&typed.resolve(&world.run_netns).map_err(invalid)?, world).await
+                }
+                Self::TimeWait(typed) => {
+                    time_wait::run::run(&typed.resolve(&world.run_netns).map_err(invalid)?, world).await
+                }
+                Self::Report(typed) => {
+                    report::run::run(&typed.resolve(&world.run_netns).map_err(invalid)?, world).await
+                }
                 Self::Support => support::run(),
             }
         })

@@ -2,10 +2,6 @@
 
 use crate::model::verdict::Verdict;
 
-/// A socket that sent data within this many milliseconds is still in use, unless a threshold says otherwise. Equals the
-/// default threshold of a live session.
-pub(crate) const ACTIVE_WINDOW_MS: u64 = 10_000;
-
 /// What lies unread in a socket, in the unit that the kernel reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unread {

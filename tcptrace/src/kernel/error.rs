@@ -5,11 +5,8 @@ use std::io;
 
 use thiserror::Error;
 
-use super::{btf::VMLINUX, format::UnexpectedFormat, offsets::OffsetsError};
-use crate::{
-    host::{privilege::NotPrivileged, tracefs::TracefsError},
-    model::connection_filter::TooManyRules,
-};
+use super::{btf::VMLINUX, filter::TooManyRules, format::UnexpectedFormat, offsets::OffsetsError};
+use crate::host::{privilege::NotPrivileged, tracefs::TracefsError};
 
 /// Why the kernel side does not run.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

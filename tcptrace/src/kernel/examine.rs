@@ -12,7 +12,7 @@ use super::{
     support::Support,
     tracer,
 };
-use crate::model::connection_filter::KernelFilter;
+use crate::model::criteria::Criteria;
 
 /// Tries everything once.
 pub(crate) fn examine() -> Support {
@@ -21,7 +21,7 @@ pub(crate) fn examine() -> Support {
     let receive = has_types && load::receive_layout(&mut support).is_some();
     let options = TracerOptions {
         backend: None,
-        filter: KernelFilter::default(),
+        criteria: Criteria::default(),
         track_all_states: false,
         ring_bytes: 64 * 1024,
         max_sockets: 1024,

@@ -9,6 +9,7 @@ mod calls;
 pub(crate) mod decode;
 mod error;
 mod examine;
+mod filter;
 mod format;
 mod holders;
 mod load;
@@ -23,6 +24,7 @@ mod types;
 pub(crate) use self::{
     calls::CallMemory,
     error::LoadError,
+    filter::check as check_rules,
     holders::HolderScan,
     options::{Backend, HolderSource, TracerOptions, TrackedCalls},
     tracer::Tracer,

@@ -5,7 +5,8 @@ use std::{fmt, time::Duration};
 
 use tcptrace_ebpf::config::Config;
 
-use crate::model::connection_filter::{KernelFilter, TooManyRules};
+use super::filter::{self, TooManyRules};
+use crate::model::criteria::Criteria;
 
 /// How transitions are traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -65,8 +66,8 @@ impl TrackedCalls {
 pub(crate) struct TracerOptions {
     /// Forced backend; `None` takes the better one that the kernel accepts.
     pub backend: Option<Backend>,
-    /// Which transitions.
-    pub filter: KernelFilter,
+    /// Which transitions: states, family, ports and addresses. Readers of the records apply the rest.
+    pub criteria: Criteria,
     /// Time every state, not just those of the filter.
     pub track_all_states: bool,
     /// Size of the ring buffer in bytes: a power of two, at least a page.
@@ -94,7 +95,7 @@ impl TracerOptions {
     /// When the filter has more rules than the programs hold.
     pub(super) fn config(&self) -> Result<Config, TooManyRules> {
         Ok(Config {
-            filter: self.filter.rules()?,
+            filter: filter::compile(&self.criteria)?,
             track_all_states: u32::from(self.track_all_states),
             wakeup_interval_ns: u32::try_from(self.wakeup_interval.as_nanos()).unwrap_or(u32::MAX),
             details_after_ns: u64::try_from(self.details_after.as_nanos()).unwrap_or(u64::MAX),

@@ -9,20 +9,19 @@ use super::{
     advice::Advice,
     clearing::{Change, Method, Outcome, Refusal},
     close_wait::Since,
-    connection_filter::{AddressRange, KernelFilter},
+    criteria::{Criteria, Family},
     endpoints::{Endpoint, Endpoints},
     finding::{Finding, ListedAs},
     host_identity::HostIdentity,
     owner::{CalledBy, Evidence, OpenedBy, Owner},
-    owner_filter::OwnerFilter,
+    owner_criteria::OwnerCriteria,
     process::ProcessIdentity,
     record::{
         Age, EndedHow, Header, Leak, LeakEnd, PeerCount, ProcessSummary, Record, StackCount, Summary, Timed,
         Totals,
-        cleared::{Actor, ClearEnd, Cleared, Kept, Outcomes},
+        cleared::{Actor, ClearEnd, Cleared, Kept, Outcomes, Selection},
         time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitSummary},
     },
-    selection::Selection,
     socket::{KernelSocket, Socket, SocketKey, TcpFlavour},
     stack::Stack,
     state::{State, StateSet},
@@ -349,24 +348,22 @@ pub(crate) fn records() -> Vec<Record> {
         peers: vec![(v6("2001:db8::2").ip(), 17)],
         ..time_wait()
     };
-    let selection = Selection {
+    let criteria = Criteria {
         states: StateSet::CLOSE_WAIT.union(StateSet::FIN_WAIT2),
         older_than: std::time::Duration::from_millis(90_500),
         verdicts: vec![Verdict::EofRead, Verdict::NoHolder],
-        filter: KernelFilter {
-            family: 4,
-            addresses: vec![AddressRange { address: IpAddr::from([10, 0, 0, 0]), prefix: 8 }],
-            ..KernelFilter::default()
-        },
+        family: Some(Family::V4),
+        addresses: vec![ipnet::IpNet::new_assert([10, 0, 0, 0].into(), 8)],
         netns: vec![4_026_531_840],
-        owners: OwnerFilter {
+        owners: OwnerCriteria {
             pids: vec![71],
             comms: vec![hostile.to_owned()],
             units: vec!["shop".to_owned()],
             containers: vec!["0123".to_owned()],
         },
-        limit: Some(10),
+        ..Criteria::default()
     };
+    let selection = Selection { criteria, limit: Some(10) };
     vec![
         Record::Header(Box::new(header())),
         Record::Header(Box::new(Header {

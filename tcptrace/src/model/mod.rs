@@ -3,7 +3,7 @@
 pub(crate) mod advice;
 pub(crate) mod clearing;
 pub(crate) mod close_wait;
-pub(crate) mod connection_filter;
+pub(crate) mod criteria;
 pub(crate) mod endpoints;
 pub(crate) mod escape;
 #[cfg(test)]
@@ -13,10 +13,9 @@ pub(crate) mod holders;
 pub(crate) mod host_identity;
 pub(crate) mod kernel_version;
 pub(crate) mod owner;
-pub(crate) mod owner_filter;
+pub(crate) mod owner_criteria;
 pub(crate) mod process;
 pub(crate) mod record;
-pub(crate) mod selection;
 pub(crate) mod socket;
 pub(crate) mod stack;
 pub(crate) mod state;

@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// A socket that sent data within this many milliseconds is still in use, unless a threshold says otherwise. Equals the
+/// default threshold of a live session.
+pub(crate) const ACTIVE_WINDOW_MS: u64 = 10_000;
+
 /// Why a socket is in CLOSE_WAIT.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,

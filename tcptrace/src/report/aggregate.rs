@@ -10,9 +10,8 @@ use super::{
     time::unix_ns,
 };
 use crate::model::{
-    connection_filter::KernelFilter,
+    criteria::Criteria,
     owner::Owner,
-    owner_filter::OwnerFilter,
     process::ProcessIdentity,
     record::{Age, EndedHow, Header, Leak, LeakEnd, Record, Timed},
     socket::Socket,
@@ -26,22 +25,10 @@ pub(crate) struct Wanted {
     /// What counts as stuck.
     pub threshold: Threshold,
     pub window: Window,
-    /// Which connections; states do not matter.
-    pub connections: KernelFilter,
-    /// Which network namespaces (inode numbers); none = all.
-    pub netns: Vec<u32>,
-    /// Whose sockets.
-    pub owners: OwnerFilter,
+    /// Which sockets, and whose; states and ages do not matter.
+    pub criteria: Criteria,
     /// Sockets in CLOSE_WAIT followed at once.
     pub max_sockets: usize,
-}
-
-impl Wanted {
-    /// Whether a socket passes the filters on connections.
-    pub(crate) fn admits_socket(&self, socket: &Socket) -> bool {
-        self.connections.admits(&socket.endpoints)
-            && (self.netns.is_empty() || socket.netns.is_some_and(|inode| self.netns.contains(&inode)))
-    }
 }
 
 /// Records within the window that passed the filters.
@@ -172,7 +159,7 @@ impl Aggregator {
         let at_ns = unix_ns(transition.time);
         let session = self.session(source, at_ns);
         let what = &transition.what;
-        if !self.wanted.admits_socket(&what.socket) {
+        if !self.wanted.criteria.admits_socket(&what.socket) {
             return;
         }
         let host = self.host(session);
@@ -226,7 +213,7 @@ impl Aggregator {
 
     fn close(&mut self, host: u32, transition: &Timed<Transition>) {
         let Some(closed) = FirstCloser::of(&transition.what) else { return };
-        let is_wanted = self.wanted.owners == OwnerFilter::default()
+        let is_wanted = self.wanted.criteria.owners.is_empty()
             || (closed == FirstCloser::Us && self.admits_closer(host, &transition.what));
         let Some(sides) = self.entities.hosts.get(host as usize).map(|host| &host.sides) else { return };
         if is_wanted {
@@ -243,18 +230,19 @@ impl Aggregator {
             .with_pid(host, task.pid)
             .map_or_else(by_name, |known| std::sync::Arc::clone(&known.identity));
         let evidence = crate::model::owner::Evidence::None;
-        self.wanted.owners.admits(&[Owner { process, fds: Vec::new(), inherited: None, evidence }])
+        self.wanted.criteria.admits_owners(&[Owner { process, fds: Vec::new(), inherited: None, evidence }])
     }
 
     fn leak(&mut self, source: usize, leak: &Leak) {
         let at_ns = unix_ns(leak.time);
         let session = self.session(source, at_ns);
-        let Some(age) =
-            leak.age.filter(|_| leak.state == State::CloseWait && self.wanted.admits_socket(&leak.socket))
+        let Some(age) = leak
+            .age
+            .filter(|_| leak.state == State::CloseWait && self.wanted.criteria.admits_socket(&leak.socket))
         else {
             return;
         };
-        if !self.wanted.owners.admits(&leak.owners) {
+        if !self.wanted.criteria.admits_owners(&leak.owners) {
             return;
         }
         if self.wanted.window.contains(at_ns) {
@@ -288,7 +276,7 @@ impl Aggregator {
     fn leak_end(&mut self, source: usize, end: &LeakEnd) {
         let at_ns = unix_ns(end.time);
         let session = self.session(source, at_ns);
-        if !self.wanted.admits_socket(&end.socket) {
+        if !self.wanted.criteria.admits_socket(&end.socket) {
             return;
         }
         if self.wanted.window.contains(at_ns) {
@@ -309,7 +297,7 @@ impl Aggregator {
 
     /// With a filter on owners, only sockets with a known, matching owner count.
     fn is_of_interest(&self, stay: &Stay) -> bool {
-        stay.report.is_some() || self.wanted.owners == OwnerFilter::default()
+        stay.report.is_some() || self.wanted.criteria.owners.is_empty()
     }
 }
 

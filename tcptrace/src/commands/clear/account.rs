@@ -17,14 +17,14 @@ use crate::{
     inspect::{inspector::Inspector, snapshot::HostSnapshot},
     model::{
         clearing::{Outcome, Refusal},
+        criteria::Choice,
         finding::Finding,
         owner::{Evidence, Owner},
         process::ProcessIdentity,
         record::{
             Age, Scope, Summary, Totals,
-            cleared::{Actor, ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes},
+            cleared::{Actor, ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes, Selection},
         },
-        selection::{Choice, Selection},
         state::State,
     },
 };
@@ -67,7 +67,7 @@ impl Account {
         let mut left_out = LeftOut::default();
         let mut chosen: Vec<Finding> = findings
             .into_iter()
-            .filter(|finding| match selection.judge(finding) {
+            .filter(|finding| match selection.criteria.judge(finding) {
                 Choice::Chosen => true,
                 Choice::Other => false,
                 Choice::TooYoung => {
@@ -93,7 +93,7 @@ impl Account {
             .into_iter()
             .map(|finding| ClearTarget { method: methods.for_socket(&finding), finding })
             .collect();
-        let states = selection.states;
+        let states = selection.criteria.states;
         Self {
             selection: Arc::new(selection.clone()),
             actor: Arc::new(actor()),
@@ -138,7 +138,7 @@ impl Account {
             }
             let is_stranger = |owner: &Owner| {
                 owner.evidence == Evidence::FdTable
-                    && !self.selection.owners.admits(std::slice::from_ref(owner))
+                    && !self.selection.criteria.admits_owners(std::slice::from_ref(owner))
             };
             shared += u64::from(target.finding.owners.iter().any(is_stranger));
             planned.push(self.record(target, outcome, target.finding.looked_at_ns));

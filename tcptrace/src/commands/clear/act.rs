@@ -11,7 +11,7 @@ use rustix::{
 use super::{descriptor, recheck::recheck};
 use crate::model::{
     clearing::{Change, Method, Outcome, Refusal},
-    selection::Selection,
+    criteria::Criteria,
 };
 use crate::{
     host::clock::Clocks,
@@ -52,7 +52,7 @@ pub(crate) struct TargetOutcome {
 pub(crate) fn end(
     talk: Result<SockDiag, sock_diag::Error>,
     targets: &[ClearTarget],
-    selection: &Selection,
+    criteria: &Criteria,
     clocks: &Clocks,
 ) -> Vec<TargetOutcome> {
     let mut namespace = match talk {
@@ -74,7 +74,7 @@ pub(crate) fn end(
         .iter()
         .map(|target| {
             let at_ns = clocks.monotonic_ns();
-            let outcome = namespace.end(target, at_ns, selection).err().unwrap_or(Outcome::Gone);
+            let outcome = namespace.end(target, at_ns, criteria).err().unwrap_or(Outcome::Gone);
             TargetOutcome { outcome, at_ns }
         })
         .collect();
@@ -132,7 +132,7 @@ impl Namespace {
     ///
     /// # Errors
     /// The outcome, if it was not ended.
-    fn end(&mut self, target: &ClearTarget, at_ns: u64, selection: &Selection) -> Result<(), Outcome> {
+    fn end(&mut self, target: &ClearTarget, at_ns: u64, criteria: &Criteria) -> Result<(), Outcome> {
         let ClearTarget { finding, method } = target;
         let method = method.clone().map_err(Outcome::Refused)?;
         let id = id(finding).map_err(Outcome::Refused)?;
@@ -142,7 +142,7 @@ impl Namespace {
             Method::Destroy => None,
         };
         let fresh = self.look(finding).map_err(Outcome::Refused)?.ok_or(Outcome::Changed(Change::Ended))?;
-        recheck(finding, &fresh, at_ns, selection).map_err(Outcome::Changed)?;
+        recheck(finding, &fresh, at_ns, criteria).map_err(Outcome::Changed)?;
         match descriptor {
             Some(descriptor) => match shutdown(descriptor.map_err(Outcome::Refused)?, Shutdown::Both) {
                 Ok(()) => Ok(()),

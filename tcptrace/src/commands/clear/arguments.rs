@@ -1,6 +1,6 @@
 //! The options of `tcptrace clear`, and what they mean.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use clap::Args;
 
@@ -14,7 +14,8 @@ use crate::{
     commands::clear,
     model::{
         clearing::Method,
-        selection::Selection,
+        criteria::Criteria,
+        record::cleared::Selection,
         state::{State, StateSet},
         verdict::Verdict,
     },
@@ -54,8 +55,8 @@ pub(crate) struct ClearArguments {
 }
 
 impl ClearArguments {
-    /// What the options mean.
-    pub(crate) fn resolve(&self) -> Result<ClearOptions, String> {
+    /// What the options mean. Namespaces are kept by name in `run_netns`.
+    pub(crate) fn resolve(&self, run_netns: &Path) -> Result<ClearOptions, String> {
         let Self { older_than, state, verdict, limit, yes, method, rows, output, filters, owners } = self;
         if let Some(state) = state.iter().find(|state| !clear::STATES.contains(state)) {
             return Err(format!(
@@ -71,18 +72,14 @@ impl ClearArguments {
                 .to_owned());
         }
         let outputs = output.resolve_told()?;
-        let (filter, netns) = filters.resolve(states)?;
-        let selection = Selection {
-            states,
+        let criteria = Criteria {
+            owners: owners.resolve(),
             older_than: older_than.unwrap_or_default(),
             verdicts: verdict.clone(),
-            filter,
-            netns,
-            owners: owners.resolve(),
-            limit: limit.map(|limit| limit as usize),
+            ..filters.resolve(states, run_netns)?
         };
         Ok(ClearOptions {
-            selection,
+            selection: Selection { criteria, limit: limit.map(|limit| limit as usize) },
             method: *method,
             yes: *yes,
             rows: if *rows == 0 { usize::MAX } else { *rows },

@@ -1,6 +1,6 @@
 //! Checks right before the act that a socket is still what was listed. Pure.
 
-use crate::model::{clearing::Change, selection::Selection};
+use crate::model::{clearing::Change, criteria::Criteria};
 use crate::{
     inspect::age::{self as since, JIFFY_NS},
     model::{finding::Finding, state::State},
@@ -16,7 +16,7 @@ pub(crate) fn recheck(
     listed: &Finding,
     fresh: &DiagSocket,
     asked_ns: u64,
-    selection: &Selection,
+    criteria: &Criteria,
 ) -> Result<(), Change> {
     match State::from_number(fresh.state) {
         Some(state) if state == listed.state => {}
@@ -24,11 +24,11 @@ pub(crate) fn recheck(
         Some(state) => return Err(Change::State(state)),
     }
     let age_ns = since::bracket(asked_ns..=asked_ns, fresh.times).age_at(asked_ns).0;
-    if !selection.is_old_enough(age_ns) {
+    if !criteria.is_old_enough(age_ns) {
         return Err(Change::HeardFrom);
     }
     if let Some(times) = fresh.times
-        && !selection.wants_half_open()
+        && !criteria.wants_half_open()
     {
         let quiet_ms = u64::from(times.last_data_sent_ms.min(times.last_data_recv_ms));
         let since_listed_ns = asked_ns.saturating_sub(listed.looked_at_ns);
@@ -84,12 +84,12 @@ pub(crate) mod tests {
     }
 
     fn outcome(fresh: &DiagSocket, verdicts: &[Verdict]) -> Result<(), Change> {
-        let selection = Selection {
+        let criteria = Criteria {
             older_than: Duration::from_secs(60),
             verdicts: verdicts.to_vec(),
-            ..Selection::default()
+            ..Criteria::default()
         };
-        recheck(&finding(State::CloseWait, 100 * SECOND), fresh, LISTED_NS + 30 * SECOND, &selection)
+        recheck(&finding(State::CloseWait, 100 * SECOND), fresh, LISTED_NS + 30 * SECOND, &criteria)
     }
 
     #[test]
@@ -123,7 +123,7 @@ pub(crate) mod tests {
         let mut fresh = later(State::CloseWait, 0, 0, 0);
         fresh.times = None;
         assert_eq!(outcome(&fresh, &[]), Err(Change::HeardFrom));
-        let selection = Selection::default();
-        assert_eq!(recheck(&finding(State::CloseWait, 0), &fresh, LISTED_NS, &selection), Ok(()));
+        let criteria = Criteria::default();
+        assert_eq!(recheck(&finding(State::CloseWait, 0), &fresh, LISTED_NS, &criteria), Ok(()));
     }
 }

@@ -17,15 +17,18 @@ use crate::commands::shared::{
 };
 use crate::{
     commands::shared::sockets::Ticket,
-    diagnosis::verdict::ACTIVE_WINDOW_MS,
     host::{clock::Clocks, world::World},
     inspect::{inspector::Inspector, tables::Tables},
     kernel::Support,
     model::{
         clearing::Method,
-        record::{Record, cleared::ClearPlan},
-        selection::Selection,
+        criteria::Criteria,
+        record::{
+            Record,
+            cleared::{ClearPlan, Selection},
+        },
         units::plural,
+        verdict::ACTIVE_WINDOW_MS,
     },
     output::{self as sink, Outputs, direct::Direct, options::OutputOptions},
 };
@@ -59,7 +62,7 @@ pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclus
     let outputs = Outputs::open(&options.outputs)?;
     let started_ns = world.clocks.monotonic_ns();
     let mut inspector = Inspector::new(world.clone(), Tables::new(support, None)?, ACTIVE_WINDOW_MS, None);
-    let look = inspector.snapshot(options.selection.states);
+    let look = inspector.snapshot(options.selection.criteria.states);
     let backend = look.source.name();
     let mut account = Account::choose(&options.selection, look, &methods, world, started_ns);
     // Before anything is ended it is known that it can be recorded.
@@ -73,7 +76,8 @@ pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclus
     }
     let mut untouched = 0;
     if options.yes || ask(&account.plan(&inspector), options.rows) {
-        untouched = act(&mut account, &mut inspector, &options.selection, &mut sink, &world.clocks).await?;
+        untouched =
+            act(&mut account, &mut inspector, &options.selection.criteria, &mut sink, &world.clocks).await?;
     }
     sink.write(&Record::ClearEnd(Box::new(account.end(&inspector))));
     sink.finish()?;
@@ -106,7 +110,7 @@ fn ask(plan: &ClearPlan, rows: usize) -> bool {
 async fn act(
     account: &mut Account,
     inspector: &mut Inspector,
-    selection: &Selection,
+    criteria: &Criteria,
     sink: &mut Direct,
     clocks: &Clocks,
 ) -> Result<u64, CommandError> {
@@ -120,7 +124,7 @@ async fn act(
                 continue;
             }
             let talk = inspector.talk_in(netns.unwrap_or_default());
-            let acted = act::end(talk, targets, selection, clocks);
+            let acted = act::end(talk, targets, criteria, clocks);
             for ((target, ticket), acted) in targets.iter().zip(tickets).zip(acted) {
                 sink.write(&Record::Cleared(Box::new(account.settle(target, *ticket, acted))));
             }

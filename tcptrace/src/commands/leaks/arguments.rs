@@ -1,5 +1,7 @@
 //! The options of `tcptrace leaks`, and what they mean.
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::exec_arguments::ExecArguments;
@@ -7,7 +9,11 @@ use crate::commands::shared::{
     filters::{Filters, OwnerFilters},
     live_arguments::{Running, Watching},
 };
-use crate::{commands::shared::live::LiveOptions, kernel::TracerOptions, model::state::StateSet};
+use crate::{
+    commands::shared::live::LiveOptions,
+    kernel::TracerOptions,
+    model::{criteria::Criteria, state::StateSet},
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct LeaksArguments {
@@ -30,23 +36,26 @@ pub(crate) struct LeaksArguments {
 }
 
 impl LeaksArguments {
-    /// What the options mean.
-    pub(crate) fn resolve(&self) -> Result<LiveOptions, String> {
+    /// What the options mean. Namespaces are kept by name in `run_netns`.
+    pub(crate) fn resolve(&self, run_netns: &Path) -> Result<LiveOptions, String> {
         let Self { watching, exit_code, max_sockets, running, exec, filters, owners } = self;
         let outputs = running.outputs()?;
-        let (filter, netns) = filters.resolve(StateSet::CLOSE_WAIT)?;
+        let criteria = Criteria {
+            owners: owners.resolve(),
+            older_than: watching.older_than,
+            ..filters.resolve(StateSet::CLOSE_WAIT, run_netns)?
+        };
         // Two transitions of a connection are asked for instead of ten.
         let ring_bytes = 4 << 20;
         Ok(LiveOptions {
             tracer: TracerOptions {
                 // Only of a socket that was reported will anybody be told how it left.
                 details_after: watching.older_than,
-                ..running.kernel.tracer(filter, false, watching.calls(), ring_bytes, *max_sockets, &outputs)
+                ..running.kernel.tracer(criteria, false, watching.calls(), ring_bytes, *max_sockets, &outputs)
             },
-            netns,
             transitions: false,
             exit_code: *exit_code,
-            watch: Some(watching.options(owners.resolve(), *max_sockets)),
+            watch: Some(watching.options(*max_sockets)),
             exec: exec.resolve(),
             duration: running.duration,
             outputs,

@@ -1,6 +1,6 @@
 //! The options of `tcptrace now`, and what they mean.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use clap::Args;
 
@@ -12,7 +12,7 @@ use crate::commands::shared::{
 };
 use crate::{
     kernel::HolderSource,
-    model::state::{State, StateSet},
+    model::{criteria::Criteria, state::State},
 };
 
 #[derive(Debug, Args)]
@@ -44,18 +44,17 @@ pub(crate) struct NowArguments {
 }
 
 impl NowArguments {
-    /// What the options mean.
-    pub(crate) fn resolve(&self) -> Result<NowOptions, String> {
+    /// What the options mean. Namespaces are kept by name in `run_netns`.
+    pub(crate) fn resolve(&self, run_netns: &Path) -> Result<NowOptions, String> {
         let Self { older_than, state, by, rows, exit_code, holders, output, filters, owners } = self;
-        let states: StateSet = state.iter().copied().collect();
         let outputs = output.resolve()?;
-        let (filter, netns) = filters.resolve(states)?;
+        let states = state.iter().copied().collect();
         Ok(NowOptions {
-            states,
-            filter,
-            netns,
-            owners: owners.resolve(),
-            older_than: *older_than,
+            criteria: Criteria {
+                owners: owners.resolve(),
+                older_than: *older_than,
+                ..filters.resolve(states, run_netns)?
+            },
             holders: *holders,
             by: *by,
             exit_code: *exit_code,

@@ -1,7 +1,7 @@
 //! `tcptrace now`: one look at every socket that is stuck at this moment. Traces nothing, waits for
 //! nothing.
 
-use std::{cmp::Reverse, future::pending, time::Duration};
+use std::{cmp::Reverse, future::pending};
 
 use super::grouping::GroupBy;
 use crate::commands::shared::{
@@ -10,17 +10,14 @@ use crate::commands::shared::{
     tally::Tally,
 };
 use crate::{
-    diagnosis::verdict::ACTIVE_WINDOW_MS,
     host::world::World,
     inspect::{inspector::Inspector, tables::Tables},
     kernel::{HolderSource, Support},
     model::{
-        connection_filter::KernelFilter,
-        finding::Finding,
-        owner_filter::OwnerFilter,
+        criteria::Criteria,
         record::{Leak, Scope, Snapshot, Summary, Totals},
-        state::{State, StateSet},
-        verdict::Verdict,
+        state::State,
+        verdict::{ACTIVE_WINDOW_MS, Verdict},
     },
     output::{Outputs, options::OutputOptions, running::Pace},
 };
@@ -28,16 +25,8 @@ use crate::{
 /// What to look for and where to write it.
 #[derive(Clone, Debug)]
 pub(crate) struct NowOptions {
-    /// States that are wanted.
-    pub states: StateSet,
-    /// Connections that are wanted.
-    pub filter: KernelFilter,
-    /// Namespaces (inode numbers) that are wanted; none = all.
-    pub netns: Vec<u32>,
-    /// Whose sockets are wanted.
-    pub owners: OwnerFilter,
-    /// Sockets in CLOSE_WAIT are wanted that have been so for this long for certain.
-    pub older_than: Duration,
+    /// Which sockets are wanted.
+    pub criteria: Criteria,
     /// Forces a way to the descriptor tables.
     pub holders: Option<HolderSource>,
     /// What the text form puts together.
@@ -62,13 +51,13 @@ pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<Conclusio
     let clock = world.clocks.wall();
     let tables = Tables::new(support, options.holders)?;
     let mut inspector = Inspector::new(world.clone(), tables, ACTIVE_WINDOW_MS, None);
-    let look = inspector.snapshot(options.states);
+    let look = inspector.snapshot(options.criteria.states);
     let listed = look.findings.len() as u64;
     let in_close_wait =
         look.findings.iter().filter(|finding| finding.state == State::CloseWait).count() as u64;
     let mut tally = Tally::default();
     let mut leaks = Vec::new();
-    for finding in look.findings.iter().filter(|finding| is_wanted(options, finding)) {
+    for finding in look.findings.iter().filter(|finding| options.criteria.admits_finding(finding)) {
         if finding.state == State::CloseWait && finding.verdict.is_none_or(Verdict::is_leak) {
             tally.report(finding);
         }
@@ -84,12 +73,12 @@ pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<Conclusio
         time: clock.at(ended_ns),
         duration_ns,
         totals,
-        in_close_wait: options.states.contains(State::CloseWait).then_some(in_close_wait),
+        in_close_wait: options.criteria.states.contains(State::CloseWait).then_some(in_close_wait),
         more_processes: tally.forgotten(),
         processes: tally.summary(std::iter::empty(), &uses, ended_ns),
     };
     let scope = Scope {
-        states: options.states,
+        states: options.criteria.states,
         namespaces: look.namespaces as u64,
         processes: look.processes as u64,
         unreadable: look.unreadable as u64,
@@ -101,15 +90,6 @@ pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<Conclusio
     // Until then signals do what they do by default.
     sinks.finish(Some(&summary), pending()).await?;
     Ok(Conclusion::of_search(tally.reported() > 0, options.exit_code))
-}
-
-fn is_wanted(options: &NowOptions, finding: &Finding) -> bool {
-    let netns = finding.socket.netns;
-    let age_ns = finding.since.age_at(finding.looked_at_ns).0;
-    (options.netns.is_empty() || netns.is_some_and(|netns| options.netns.contains(&netns)))
-        && options.filter.admits(&finding.socket.endpoints)
-        && (finding.state != State::CloseWait || u128::from(age_ns) >= options.older_than.as_nanos())
-        && options.owners.admits(&finding.owners)
 }
 
 /// By the age that is certain; sockets whose age is not known come last. The cookie makes the order the

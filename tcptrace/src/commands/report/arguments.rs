@@ -14,7 +14,7 @@ use crate::commands::shared::{
     values,
 };
 use crate::{
-    model::state::StateSet,
+    model::{criteria::Criteria, state::StateSet},
     output::replace::Destination,
     report::{
         aggregate::Wanted,
@@ -67,8 +67,8 @@ pub(crate) struct ReportArguments {
 }
 
 impl ReportArguments {
-    /// What the options mean.
-    pub(crate) fn resolve(&self) -> Result<ReportOptions, String> {
+    /// What the options mean. Namespaces are kept by name in `run_netns`.
+    pub(crate) fn resolve(&self, run_netns: &Path) -> Result<ReportOptions, String> {
         let Self {
             files,
             output,
@@ -87,16 +87,14 @@ impl ReportArguments {
         if *follow {
             check_follow(files, &destination, form, [from, to])?;
         }
-        let (connections, netns) = filters.resolve(StateSet::ALL)?;
+        let criteria = Criteria { owners: owners.resolve(), ..filters.resolve(StateSet::ALL, run_netns)? };
         let ns = u64::try_from(older_than.unwrap_or(OLDER_THAN).as_nanos()).unwrap_or(u64::MAX);
         Ok(ReportOptions {
             files: files.clone(),
             wanted: Wanted {
                 threshold: Threshold { ns, is_asked_for: older_than.is_some() },
                 window: Window::ALL,
-                connections,
-                netns,
-                owners: owners.resolve(),
+                criteria,
                 max_sockets: *max_sockets as usize,
             },
             from: from.clone(),

@@ -3,13 +3,16 @@
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use clap::Args;
-use tcptrace_ebpf::config::{PortRule, SIDE_LOCAL, SIDE_REMOTE};
+use ipnet::IpNet;
 
 use super::values;
-use crate::model::{
-    connection_filter::{AddressRange, KernelFilter, MAX_RULES},
-    owner_filter::OwnerFilter,
-    state::StateSet,
+use crate::{
+    kernel,
+    model::{
+        criteria::{Criteria, Family, Side},
+        owner_criteria::OwnerCriteria,
+        state::StateSet,
+    },
 };
 
 /// Which connections are wanted; applied in the kernel, except for the namespace.
@@ -27,7 +30,7 @@ pub(crate) struct Filters {
     rport: Vec<u16>,
     /// Address of either side, or a range of them
     #[arg(long, value_name = "CIDR", value_parser = values::address_range)]
-    addr: Vec<AddressRange>,
+    addr: Vec<IpNet>,
     /// IPv4 only (an IPv4-mapped address counts as IPv4)
     #[arg(short = '4', conflicts_with = "ipv6")]
     ipv4: bool,
@@ -40,38 +43,39 @@ pub(crate) struct Filters {
 }
 
 impl Filters {
-    /// The filter for the kernel, and the inode numbers of the namespaces that are wanted.
-    pub(crate) fn resolve(&self, states: StateSet) -> Result<(KernelFilter, Vec<u32>), String> {
+    /// The criteria on states, connections and namespaces; namespaces are kept by name in `run_netns`.
+    ///
+    /// # Errors
+    /// When there are more ports or addresses than the kernel side holds, or a namespace is not found.
+    pub(crate) fn resolve(&self, states: StateSet, run_netns: &Path) -> Result<Criteria, String> {
         let Self { port, lport, rport, addr, ipv4, ipv6, netns } = self;
-        let rules =
-            |ports: &[u16], sides| ports.iter().map(move |port| PortRule { port: *port, sides }).collect();
-        let ports: Vec<PortRule> =
-            [rules(port, SIDE_LOCAL | SIDE_REMOTE), rules(lport, SIDE_LOCAL), rules(rport, SIDE_REMOTE)]
-                .into_iter()
-                .flat_map(|rules: Vec<PortRule>| rules)
-                .collect();
-        for (what, count) in [("ports", ports.len()), ("addresses", addr.len())] {
-            if count > MAX_RULES {
-                return Err(format!("at most {MAX_RULES} {what} can be asked for at once, not {count}"));
-            }
-        }
+        let on = |side: Side| move |port: &u16| (*port, side);
+        let either = port.iter().map(on(Side::Either));
+        let ports = either.chain(lport.iter().map(on(Side::Local))).chain(rport.iter().map(on(Side::Remote)));
         let family = match (ipv4, ipv6) {
-            (true, _) => 4,
-            (_, true) => 6,
-            _ => 0,
+            (true, _) => Some(Family::V4),
+            (_, true) => Some(Family::V6),
+            _ => None,
         };
-        let netns = netns.iter().map(|name| namespace(name)).collect::<Result<_, _>>()?;
-        Ok((KernelFilter { states, family, ports, addresses: addr.clone() }, netns))
+        let mut criteria = Criteria {
+            states,
+            family,
+            ports: ports.collect(),
+            addresses: addr.clone(),
+            ..Criteria::default()
+        };
+        kernel::check_rules(&criteria).map_err(|error| error.to_string())?;
+        criteria.netns = netns.iter().map(|name| namespace(name, run_netns)).collect::<Result<_, _>>()?;
+        Ok(criteria)
     }
 }
 
 /// The inode number of a namespace that was named in one of three ways.
-fn namespace(name: &str) -> Result<u32, String> {
+fn namespace(name: &str, run_netns: &Path) -> Result<u32, String> {
     if let Ok(inode) = name.parse() {
         return Ok(inode);
     }
-    let path =
-        if name.contains('/') { Path::new(name).to_owned() } else { Path::new("/run/netns").join(name) };
+    let path = if name.contains('/') { Path::new(name).to_owned() } else { run_netns.join(name) };
     fs::metadata(&path).ok().and_then(|metadata| u32::try_from(metadata.ino()).ok()).ok_or_else(|| {
         format!("there is no network namespace {}: see `ip netns` and `lsns -t net`", path.display())
     })
@@ -97,9 +101,9 @@ pub(crate) struct OwnerFilters {
 
 impl OwnerFilters {
     /// The filter.
-    pub(crate) fn resolve(&self) -> OwnerFilter {
+    pub(crate) fn resolve(&self) -> OwnerCriteria {
         let Self { pid, comm, unit, container } = self;
-        OwnerFilter {
+        OwnerCriteria {
             pids: pid.clone(),
             comms: comm.clone(),
             units: unit.clone(),

@@ -41,10 +41,8 @@ const LAST_LOOK_NS: u64 = 1_000_000_000;
 /// What to look for and where to write it.
 #[derive(Clone, Debug)]
 pub(crate) struct LiveOptions {
-    /// What the kernel side does.
+    /// What the kernel side does. Its criteria hold for the whole session.
     pub tracer: TracerOptions,
-    /// Namespaces (inode numbers) that are wanted; none = all.
-    pub netns: Vec<u32>,
     /// Whether each transition is a record of the session.
     pub transitions: bool,
     /// Which sockets in CLOSE_WAIT are followed, and their owners found; `None` follows none.
@@ -71,9 +69,10 @@ pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusi
     let mut stop = Stop::after(options.duration, outputs.has_files()).map_err(system("wait for signals"))?;
     let started_ns = world.clocks.monotonic_ns();
     let mut pump = Pump::start(&mut support, &options.tracer)?;
-    let watch = options.watch.clone().map(|watch| {
-        Watch::start(watch, options.tracer.filter.clone(), options.netns.clone(), support, &mut pump, world)
-    });
+    let watch = options
+        .watch
+        .clone()
+        .map(|watch| Watch::start(&watch, options.tracer.criteria.clone(), support, &mut pump, world));
     let watch = watch.transpose()?;
     let exec = options.exec.clone().map(Exec::start).transpose().map_err(system("start a thread"))?;
     let clock = world.clocks.wall();
@@ -133,8 +132,8 @@ impl Session<'_> {
     fn take_records(&mut self, pump: &mut Pump) -> Result<bool, WriteError> {
         let Self { options, sinks, clock, watch, status, .. } = self;
         let more = pump.take(|transition| {
-            let is_in = |netns: u32| options.netns.contains(&netns);
-            if !options.netns.is_empty() && !transition.socket.netns.is_some_and(is_in) {
+            // The kernel side has applied the rest.
+            if !options.tracer.criteria.admits_netns(transition.socket.netns) {
                 return;
             }
             // Made once, where it stays: there are many, and they are large.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     kernel::{Backend, TracerOptions, TrackedCalls},
-    model::{connection_filter::KernelFilter, owner_filter::OwnerFilter},
+    model::criteria::Criteria,
     output::options::OutputOptions,
 };
 
@@ -76,8 +76,8 @@ impl Watching {
     }
 
     /// What the options mean.
-    pub(crate) fn options(&self, owners: OwnerFilter, max_sockets: u32) -> WatchOptions {
-        WatchOptions { owners, older_than: self.older_than, max_sockets: max_sockets as usize }
+    pub(crate) fn options(&self, max_sockets: u32) -> WatchOptions {
+        WatchOptions { max_sockets: max_sockets as usize }
     }
 }
 
@@ -85,7 +85,7 @@ impl Kernel {
     /// What the options mean, with a ring of so many bytes unless another size was typed.
     pub(crate) fn tracer(
         &self,
-        filter: KernelFilter,
+        criteria: Criteria,
         track_all_states: bool,
         calls: TrackedCalls,
         ring_bytes: u32,
@@ -95,7 +95,7 @@ impl Kernel {
         let Self { backend, ring_size } = self;
         TracerOptions {
             backend: *backend,
-            filter,
+            criteria,
             track_all_states,
             calls,
             ring_bytes: ring_size.unwrap_or(ring_bytes),

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use crate::model::connection_filter::AddressRange;
+use ipnet::IpNet;
 
 /// A time: `500ms`, `30s`, `5m`, `1h 30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -42,19 +42,18 @@ fn bytes(text: &str) -> Option<u64> {
 }
 
 /// An address, or a range of them in CIDR notation.
-pub(crate) fn address_range(text: &str) -> Result<AddressRange, String> {
+pub(crate) fn address_range(text: &str) -> Result<IpNet, String> {
     let wrong = || "an address or a range like 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32".to_owned();
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
     };
     let address: IpAddr = address.parse().map_err(|_| wrong())?;
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = prefix.map_or(Ok(bits), str::parse).map_err(|_| wrong())?;
-    if prefix > bits {
-        return Err(format!("an IPv{} range has at most /{bits}", if bits == 32 { 4 } else { 6 }));
-    }
-    Ok(AddressRange { address, prefix })
+    let host = IpNet::from(address);
+    let prefix = prefix.map_or(Ok(host.prefix_len()), str::parse).map_err(|_| wrong())?;
+    let family = if address.is_ipv4() { 4 } else { 6 };
+    IpNet::new(address, prefix)
+        .map_err(|_| format!("an IPv{family} range has at most /{}", host.max_prefix_len()))
 }
 
 /// A share in percent, from 1 to 100.
@@ -86,12 +85,21 @@ mod tests {
 
     #[test]
     fn ranges_are_checked_against_their_family() {
-        let range = |address: [u8; 4], prefix| Ok(AddressRange { address: address.into(), prefix });
+        let range =
+            |address: [u8; 4], prefix| IpNet::new(address.into(), prefix).map_err(|error| error.to_string());
         assert_eq!(address_range("10.0.0.0/8"), range([10, 0, 0, 0], 8));
         assert_eq!(address_range("192.0.2.7"), range([192, 0, 2, 7], 32));
-        for wrong in ["10.0.0.0/33", "::/129", "10.0.0/8", "host", "1.2.3.4/", "/8"] {
+        assert_eq!(address_range("10.1.2.3/8"), range([10, 1, 2, 3], 8), "as typed");
+        assert_eq!(
+            address_range("2001:db8::1").map(|range| range.to_string()),
+            Ok("2001:db8::1/128".to_owned())
+        );
+        for wrong in ["10.0.0.0/33", "::/129", "10.0.0/8", "host", "1.2.3.4/", "/8", "010.0.0.0/8"] {
             assert!(address_range(wrong).is_err(), "{wrong}");
         }
+        let error = |text| address_range(text).err();
+        assert_eq!(error("10.0.0.0/33").as_deref(), Some("an IPv4 range has at most /32"));
+        assert_eq!(error("::/129").as_deref(), Some("an IPv6 range has at most /128"));
     }
 
     #[test]

@@ -16,12 +16,10 @@ use crate::{
     },
     kernel::Support,
     model::{
-        close_wait::Seed,
-        connection_filter::KernelFilter,
+        criteria::Criteria,
         escape::Escaped,
         finding::Finding,
         owner::{Evidence, Owner},
-        owner_filter::OwnerFilter,
         process::{DescriptorUse, ProcessIdentity},
         record::{Age, EndedHow, LeakEnd, Record, Summary, Totals},
         state::State,
@@ -37,33 +35,24 @@ const BATCH: usize = 10_000;
 /// `sk_err` of a socket that an administrator destroyed: `tcp_abort` of net/ipv4/tcp.c.
 const ECONNABORTED: u16 = 103;
 
-/// Which sockets in CLOSE_WAIT are wanted, and when.
+/// How sockets in CLOSE_WAIT are followed. The session's criteria say which.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchOptions {
-    /// Whose sockets are wanted.
-    pub owners: OwnerFilter,
-    /// A socket is stuck after this long in CLOSE_WAIT.
-    pub older_than: Duration,
     /// Sockets followed at once.
     pub max_sockets: usize,
 }
 
-impl WatchOptions {
-    /// A socket that was written to within the threshold is still in use; the threshold is taken as
-    /// given between one second and one minute.
-    fn active_window_ms(&self) -> u64 {
-        u64::try_from(self.older_than.as_millis()).unwrap_or(u64::MAX).clamp(1_000, 60_000)
-    }
+/// A socket that was written to within the threshold is still in use; the threshold is taken as given between one
+/// second and one minute.
+fn active_window_ms(threshold: Duration) -> u64 {
+    u64::try_from(threshold.as_millis()).unwrap_or(u64::MAX).clamp(1_000, 60_000)
 }
 
 /// The sockets in CLOSE_WAIT, and the thread that looks at them.
 pub(crate) struct Watch {
-    options: WatchOptions,
-    /// Connections that are wanted. The kernel side filters transitions; what was there first is filtered
-    /// here.
-    filter: KernelFilter,
-    /// Namespaces (inode numbers) that are wanted; none = all.
-    netns: Vec<u32>,
+    /// Which sockets are wanted; one is stuck after `older_than` in CLOSE_WAIT. The kernel side filters transitions;
+    /// sockets that were there first are filtered here.
+    criteria: Criteria,
     table: CloseWaitTable,
     tally: Tally,
     worker: Worker,
@@ -102,21 +91,21 @@ impl Watch {
     /// # Errors
     /// When the host lacks what finding owners needs.
     pub(crate) fn start(
-        options: WatchOptions,
-        filter: KernelFilter,
-        netns: Vec<u32>,
+        options: &WatchOptions,
+        criteria: Criteria,
         support: Support,
         pump: &mut Pump,
         world: &World,
     ) -> Result<Self, CommandError> {
         let tables = Tables::new(support, None)?;
-        let mut worker = Worker::start(world.clone(), tables, options.active_window_ms(), pump.take_calls())
-            .map_err(|source| CommandError::System { what: "start a thread", source })?;
+        let mut worker =
+            Worker::start(world.clone(), tables, active_window_ms(criteria.older_than), pump.take_calls())
+                .map_err(|source| CommandError::System { what: "start a thread", source })?;
         worker.ask_for_seeds();
-        let threshold_ns = u64::try_from(options.older_than.as_nanos()).unwrap_or(u64::MAX);
+        let threshold_ns = u64::try_from(criteria.older_than.as_nanos()).unwrap_or(u64::MAX);
         let table = CloseWaitTable::new(pump.identity(), threshold_ns, options.max_sockets);
         let tally = Tally::default();
-        Ok(Self { options, filter, netns, table, tally, worker, growing: None, forecast: None })
+        Ok(Self { criteria, table, tally, worker, growing: None, forecast: None })
     }
 
     /// Takes a transition of a socket that is wanted; the end of a reported socket, if it is one.
@@ -161,7 +150,7 @@ impl Watch {
         match answer {
             Answer::Seeds(seeds) => {
                 for seed in &seeds {
-                    if self.is_wanted(seed) {
+                    if self.criteria.admits_socket(&seed.socket) {
                         self.table.seed(seed);
                     }
                 }
@@ -181,12 +170,6 @@ impl Watch {
         }
     }
 
-    fn is_wanted(&self, seed: &Seed) -> bool {
-        let is_in = |netns: u32| self.netns.contains(&netns);
-        (self.netns.is_empty() || seed.socket.netns.is_some_and(is_in))
-            && self.filter.admits(&seed.socket.endpoints)
-    }
-
     fn settle(&mut self, finding: &Finding, clock: WallClock) -> Option<Record> {
         if !self.table.contains(finding.key) {
             // It left while it was looked at: its end has been seen.
@@ -195,8 +178,8 @@ impl Watch {
         let settled = if !finding.is_stuck {
             Settled::Gone
         } else if finding.verdict == Some(Verdict::HalfOpen) {
-            Settled::LookAgain(finding.looked_at_ns + self.options.active_window_ms() * 1_000_000)
-        } else if !self.options.owners.admits(&finding.owners) {
+            Settled::LookAgain(finding.looked_at_ns + active_window_ms(self.criteria.older_than) * 1_000_000)
+        } else if !self.criteria.admits_owners(&finding.owners) {
             Settled::Ignored
         } else {
             self.table.learn(finding.key, &finding.socket);

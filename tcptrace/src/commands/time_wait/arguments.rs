@@ -1,6 +1,6 @@
 //! The options of `tcptrace time-wait`, and what they mean.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use clap::Args;
 
@@ -11,7 +11,10 @@ use crate::commands::shared::{
     outputs::OutputArguments,
     values,
 };
-use crate::{kernel::TrackedCalls, model::state::StateSet};
+use crate::{
+    kernel::TrackedCalls,
+    model::{criteria::Criteria, state::StateSet},
+};
 
 /// Sockets whose states the tracepoint backend keeps: those in FIN_WAIT1, which is short.
 const MAX_SOCKETS: u32 = 262_144;
@@ -47,8 +50,8 @@ pub(crate) struct TimeWaitArguments {
 }
 
 impl TimeWaitArguments {
-    /// What the options mean.
-    pub(crate) fn resolve(&self) -> Result<TimeWaitOptions, String> {
+    /// What the options mean. Namespaces are kept by name in `run_netns`.
+    pub(crate) fn resolve(&self, run_netns: &Path) -> Result<TimeWaitOptions, String> {
         let Self { watch, duration, interval, exit_code, ports_used, rows, output, filters, owners, kernel } =
             self;
         let is_live = *watch || duration.is_some();
@@ -59,15 +62,15 @@ impl TimeWaitArguments {
             return Err("--interval has to be longer than nothing, like 500ms or 10s".to_owned());
         }
         let outputs = output.resolve_told()?;
-        let (filter, netns) = filters.resolve(StateSet::FIN_WAIT1)?;
-        let tracer =
-            || kernel.tracer(filter.clone(), false, TrackedCalls::default(), 4 << 20, MAX_SOCKETS, &outputs);
+        let criteria =
+            Criteria { owners: owners.resolve(), ..filters.resolve(StateSet::FIN_WAIT1, run_netns)? };
+        let tracer = || {
+            kernel.tracer(criteria.clone(), false, TrackedCalls::default(), 4 << 20, MAX_SOCKETS, &outputs)
+        };
         let live = is_live.then(|| LiveLooks { tracer: tracer(), interval: *interval, duration: *duration });
         Ok(TimeWaitOptions {
-            filter: filter.clone(),
-            netns,
-            owners: owners.resolve(),
             live,
+            criteria,
             exit_code: *exit_code,
             ports_used_percent: *ports_used,
             rows: if *rows == 0 { usize::MAX } else { *rows },

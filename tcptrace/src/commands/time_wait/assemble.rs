@@ -14,10 +14,10 @@ use crate::{
     host::clock::WallClock,
     model::{
         advice::Closer,
+        criteria::Criteria,
         escape::Escaped,
         kernel_version::KernelVersion,
         owner::{Evidence, Owner},
-        owner_filter::OwnerFilter,
         process::ProcessIdentity,
         record::time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitSummary},
         sysctl_setting::Setting,
@@ -40,8 +40,7 @@ pub(crate) struct Knowledge<'a> {
     pub kernel: Option<KernelVersion>,
     /// Lines in files that set something; they apply to the namespace of this process.
     pub files: &'a [Setting],
-    /// Which owners' connections to report.
-    pub owners: &'a OwnerFilter,
+    pub criteria: &'a Criteria,
     /// `None` without tracing.
     pub closers: Option<&'a Closers>,
     /// Recent closings per second.
@@ -95,7 +94,7 @@ pub(crate) fn namespace(
         .table
         .groups()
         .map(|(destination, group)| self::destination(look, *destination, group, knowledge, clock))
-        .filter(|record| is_wanted(record, knowledge.owners))
+        .filter(|record| has_wanted_owner(record, knowledge.criteria))
         .collect();
     destinations.sort_by_key(|record| (Reverse(record.count + record.fin_wait2), record.destination));
     let found: Vec<FoundDestination> = destinations.iter().map(found).collect();
@@ -138,10 +137,10 @@ pub(crate) fn namespace(
     (summary, destinations)
 }
 
-fn is_wanted(record: &TimeWait, owners: &OwnerFilter) -> bool {
+fn has_wanted_owner(record: &TimeWait, criteria: &Criteria) -> bool {
     let closers = record.closed_first_by.iter().map(|closed| closed.owner.clone());
     let known: Vec<Owner> = closers.chain(record.candidates.iter().cloned()).collect();
-    owners.admits(&known)
+    criteria.admits_owners(&known)
 }
 
 fn destination(

@@ -156,8 +156,8 @@ impl<'a> Traced<'a> {
     fn take(&mut self, pump: &mut Pump) -> bool {
         let Self { options, closings, closers, closed } = self;
         pump.take(|transition| {
-            let netns = transition.socket.netns;
-            let is_in = options.netns.is_empty() || netns.is_some_and(|netns| options.netns.contains(&netns));
+            // The kernel side has applied the rest.
+            let is_in = options.criteria.admits_netns(transition.socket.netns);
             if !is_in || !Closings::is_closing(&transition) {
                 return;
             }

@@ -9,20 +9,11 @@ use crate::{
         world::World,
     },
     model::{
-        connection_filter::KernelFilter, endpoints::Endpoints, socket::TcpFlavour, state::StateSet,
+        criteria::Criteria, endpoints::Endpoints, socket::TcpFlavour, state::StateSet,
         tcp_counters::TcpCounters, tcp_settings::TcpSettings,
     },
     netlink::{self as sock_diag, SockDiag},
 };
-
-/// Which connections are wanted.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted<'a> {
-    /// Which of a namespace.
-    pub filter: &'a KernelFilter,
-    /// Which namespaces; none = all that have something to tell.
-    pub netns: &'a [u32],
-}
 
 /// The TIME_WAIT of a namespace.
 #[derive(Debug)]
@@ -57,14 +48,13 @@ pub(crate) struct Look {
 /// When the kernel does not list sockets at all.
 pub(crate) fn look(
     world: &World,
-    wanted: Wanted<'_>,
+    criteria: &Criteria,
     closings: Option<&Closings>,
 ) -> Result<Look, sock_diag::Error> {
     let discovery = namespaces::discover(&world.proc, &world.run_netns);
-    let is_wanted =
-        |namespace: &NetNamespace| wanted.netns.is_empty() || wanted.netns.contains(&namespace.inode);
+    let is_wanted = |namespace: &NetNamespace| criteria.admits_netns(Some(namespace.inode));
     let namespaces: Vec<NetNamespace> = discovery.namespaces.into_iter().filter(is_wanted).collect();
-    for netns in wanted.netns {
+    for netns in &criteria.netns {
         if !namespaces.iter().any(|namespace| namespace.inode == *netns) {
             log::warn!(
                 "no process and no bind mount leads to network namespace {netns}: it is not looked into"
@@ -73,11 +63,11 @@ pub(crate) fn look(
     }
     let found = namespaces.len() as u64;
     let looks = parallel::map(namespaces, |namespace| {
-        let inside = namespace.run_inside(|| look_inside(&namespace, world, wanted, closings));
+        let inside = namespace.run_inside(|| look_inside(&namespace, world, criteria, closings));
         inside.map_err(|error| log::debug!("network namespace {}: {error}", namespace.inode)).ok()
     });
     // Namespaces named on the command line were found, so unreadable ones are not among them.
-    let unreadable = if wanted.netns.is_empty() { discovery.unreadable as u64 } else { 0 };
+    let unreadable = if criteria.netns.is_empty() { discovery.unreadable as u64 } else { 0 };
     let mut look = Look { found, unreadable, ..Look::default() };
     for inside in looks {
         match inside {
@@ -97,14 +87,14 @@ pub(crate) fn look(
 fn look_inside(
     namespace: &NetNamespace,
     world: &World,
-    wanted: Wanted<'_>,
+    criteria: &Criteria,
     closings: Option<&Closings>,
 ) -> Result<Option<NamespaceLook>, sock_diag::Error> {
     let is_own = namespace.found_as == NamespaceOrigin::Own;
     let minisockets = tcp_counters::minisockets(&world.proc);
     let counters = tcp_counters::read(&world.proc);
     let is_silent = minisockets == Some(0) && counters.overflows().is_none_or(|overflows| overflows == 0);
-    if is_silent && !is_own && wanted.netns.is_empty() {
+    if is_silent && !is_own && criteria.netns.is_empty() {
         return Ok(None);
     }
     let settings = crate::host::tcp_settings::read(&world.proc);
@@ -112,7 +102,7 @@ fn look_inside(
     let asked_ns = world.clocks.monotonic_ns();
     // Each listing walks the tables of the whole host, even for a namespace without sockets.
     if minisockets != Some(0) {
-        fill(&mut table, namespace.inode, wanted.filter, closings)?;
+        fill(&mut table, namespace.inode, criteria, closings)?;
     }
     let netns = namespace.inode;
     Ok(Some(NamespaceLook { netns, is_own, asked_ns, settings, counters, minisockets, table }))
@@ -121,7 +111,7 @@ fn look_inside(
 fn fill(
     table: &mut DestinationTable,
     netns: u32,
-    filter: &KernelFilter,
+    criteria: &Criteria,
     closings: Option<&Closings>,
 ) -> Result<(), sock_diag::Error> {
     let open = StateSet::TIME_WAIT.union(StateSet::LISTEN).complement();
@@ -133,7 +123,7 @@ fn fill(
     let _ = diag.dump(TcpFlavour::Tcp, minisockets, false, |socket| {
         let endpoints = Endpoints { local: socket.local, remote: socket.remote };
         let closer = closings.and_then(|closings| closings.closer(socket.cookie, netns, &endpoints));
-        table.minisocket(&socket, filter.admits(&endpoints), closer);
+        table.minisocket(&socket, criteria.admits_endpoints(&endpoints), closer);
     })?;
     table.end_minisockets();
     if !table.is_empty() {

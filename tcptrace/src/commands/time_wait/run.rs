@@ -7,7 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     assemble::{Knowledge, Rates},
-    look::{Look, Wanted, look},
+    look::{Look, look},
 };
 use super::{candidates, closers::Closers, closings::Closings, live};
 use crate::commands::shared::{
@@ -18,10 +18,9 @@ use crate::{
     host::{clock::WallClock, privilege::Privileges, sysctl_files, world::World},
     kernel::TracerOptions,
     model::{
-        connection_filter::KernelFilter,
+        criteria::Criteria,
         kernel_version::KernelVersion,
         owner::Owner,
-        owner_filter::OwnerFilter,
         record::{Record, Summary, Totals, time_wait::TimeWaitLook},
         sysctl_setting::Setting,
         tcp_counters::TcpCounters,
@@ -45,12 +44,8 @@ const IN_FILES: [&str; 6] = [
 /// What to look at and where to write it.
 #[derive(Clone, Debug)]
 pub(crate) struct TimeWaitOptions {
-    /// Connections that are wanted.
-    pub filter: KernelFilter,
-    /// Namespaces (inode numbers) that are wanted; none = all.
-    pub netns: Vec<u32>,
-    /// Whose connections are wanted.
-    pub owners: OwnerFilter,
+    /// Which connections are wanted, in whatever state; those with a closer that is wanted, or a candidate.
+    pub criteria: Criteria,
     /// How closings are traced; `None` looks once.
     pub live: Option<LiveLooks>,
     /// Whether a destination that is found decides about the exit code.
@@ -142,8 +137,7 @@ impl<'a> Session<'a> {
     }
 
     pub(crate) fn look(&self, closings: Option<&Closings>) -> Result<Look, CommandError> {
-        let wanted = Wanted { filter: &self.options.filter, netns: &self.options.netns };
-        Ok(look(self.world, wanted, closings)?)
+        Ok(look(self.world, &self.options.criteria, closings)?)
     }
 
     /// Whether a destination has reached the share of its ports, if that matters.
@@ -177,7 +171,7 @@ impl<'a> Session<'a> {
         let knowledge = Knowledge {
             kernel: self.kernel,
             files: &self.files,
-            owners: &self.options.owners,
+            criteria: &self.options.criteria,
             closers,
             rates,
             candidates,

@@ -13,7 +13,7 @@ use crate::{
     commands::shared::live::LiveOptions,
     kernel::TrackedCalls,
     model::{
-        owner_filter::OwnerFilter,
+        criteria::Criteria,
         state::{State, StateSet},
     },
 };
@@ -52,21 +52,21 @@ impl TraceArguments {
     }
 
     /// What the options of a replay mean.
-    fn resolve_replay(&self, file: &Path) -> Result<ReplayOptions, String> {
+    fn resolve_replay(&self, file: &Path, run_netns: &Path) -> Result<ReplayOptions, String> {
         let outputs = self.running.outputs()?;
-        let (filter, netns) = self.filters.resolve(self.states())?;
-        Ok(ReplayOptions { file: file.to_owned(), filter, netns, outputs })
+        let criteria = self.filters.resolve(self.states(), run_netns)?;
+        Ok(ReplayOptions { file: file.to_owned(), criteria, outputs })
     }
 
-    /// What the options mean.
-    pub(crate) fn resolve(&self) -> Result<TraceOptions, String> {
+    /// What the options mean. Namespaces are kept by name in `run_netns`.
+    pub(crate) fn resolve(&self, run_netns: &Path) -> Result<TraceOptions, String> {
         match &self.replay {
-            Some(file) => self.resolve_replay(file).map(TraceOptions::Replay),
-            None => self.resolve_live().map(TraceOptions::Live),
+            Some(file) => self.resolve_replay(file, run_netns).map(TraceOptions::Replay),
+            None => self.resolve_live(run_netns).map(TraceOptions::Live),
         }
     }
 
-    fn resolve_live(&self) -> Result<LiveOptions, String> {
+    fn resolve_live(&self, run_netns: &Path) -> Result<LiveOptions, String> {
         let Self { replay: _, state: _, owners, watching, max_sockets, running, filters } = self;
         let outputs = running.outputs()?;
         let states = self.states();
@@ -78,14 +78,13 @@ impl TraceArguments {
         if !owners && (watching.deep || watching.no_stacks) {
             return Err("--deep and --no-stacks are about finding owners: add --owners".to_owned());
         }
-        let (filter, netns) = filters.resolve(states)?;
+        let criteria = Criteria { older_than: watching.older_than, ..filters.resolve(states, run_netns)? };
         let calls = if owners { watching.calls() } else { TrackedCalls::default() };
         Ok(LiveOptions {
-            tracer: running.kernel.tracer(filter, true, calls, 16 << 20, *max_sockets, &outputs),
-            netns,
+            tracer: running.kernel.tracer(criteria, true, calls, 16 << 20, *max_sockets, &outputs),
             transitions: true,
             exit_code: false,
-            watch: owners.then(|| watching.options(OwnerFilter::default(), *max_sockets)),
+            watch: owners.then(|| watching.options(*max_sockets)),
             exec: None,
             duration: running.duration,
             outputs,

@@ -12,9 +12,8 @@ use crate::commands::shared::error::{CommandError, Conclusion};
 use crate::{
     forms::reading::Reader,
     model::{
-        connection_filter::KernelFilter,
+        criteria::Criteria,
         record::{Record, Timed},
-        socket::Socket,
     },
     output::{
         Outputs,
@@ -32,9 +31,7 @@ pub(crate) struct ReplayOptions {
     /// The session.
     pub file: PathBuf,
     /// Which of its records are wanted; those that are about no socket are always.
-    pub filter: KernelFilter,
-    /// Namespaces (inode numbers) that are wanted; none = all.
-    pub netns: Vec<u32>,
+    pub criteria: Criteria,
     /// Where the records go, and in which form.
     pub outputs: OutputOptions,
 }
@@ -93,12 +90,10 @@ impl ReplayOptions {
     fn wants(&self, record: &Record) -> bool {
         match record {
             Record::Transition(Timed { time: _, what }) => {
-                let states = self.filter.states;
-                (states.contains(what.old_state) || states.contains(what.new_state))
-                    && self.is_in(&what.socket)
+                self.criteria.admits_transition(what.old_state, what.new_state, &what.socket)
             }
-            Record::Leak(leak) => self.is_in(&leak.socket),
-            Record::LeakEnd(end) => self.is_in(&end.socket),
+            Record::Leak(leak) => self.criteria.admits_socket(&leak.socket),
+            Record::LeakEnd(end) => self.criteria.admits_socket(&end.socket),
             Record::Header(_)
             | Record::Summary(_)
             | Record::TimeWait(_)
@@ -107,10 +102,5 @@ impl ReplayOptions {
             | Record::ClearEnd(_)
             | Record::Other(_) => true,
         }
-    }
-
-    fn is_in(&self, socket: &Socket) -> bool {
-        (self.netns.is_empty() || socket.netns.is_some_and(|netns| self.netns.contains(&netns)))
-            && self.filter.admits(&socket.endpoints)
     }
 }

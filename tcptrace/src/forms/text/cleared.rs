@@ -269,8 +269,10 @@ mod tests {
         endpoints::Endpoints,
         owner::{Evidence, Owner},
         process::ProcessIdentity,
-        record::{Age, Scope, Summary, Totals, cleared::Actor},
-        selection::Selection,
+        record::{
+            Age, Scope, Summary, Totals,
+            cleared::{Actor, Selection},
+        },
         socket::Socket,
         state::StateSet,
     };

@@ -3,18 +3,18 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
-use tcptrace_ebpf::config::{SIDE_LOCAL, SIDE_REMOTE};
 
 use super::{Age, Scope, Summary};
 use crate::forms::jsonl::json::{NanosecondTime, Shown, age_fields, socket_fields, summary_fields};
 use crate::model::{
     clearing::{Method, Outcome},
+    criteria::{Criteria, Side},
     owner::Owner,
-    owner_filter::OwnerFilter,
+    owner_criteria::OwnerCriteria,
     process::ProcessIdentity,
-    selection::Selection,
     socket::Socket,
     state::State,
     verdict::Verdict,
@@ -43,6 +43,14 @@ pub struct Cleared {
     pub cleared_by: Arc<Actor>,
     /// What was asked for.
     pub selection: Arc<Selection>,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    pub criteria: Criteria,
+    /// At most so many sockets, the oldest first.
+    pub limit: Option<usize>,
 }
 
 /// Who runs the command.
@@ -172,28 +180,22 @@ impl Serialize for ClearEnd {
 /// By the names of the options; a list is empty where nothing was asked for.
 impl Serialize for Selection {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { states, older_than, verdicts, filter, netns, owners, limit } = self;
-        let OwnerFilter { pids, comms, units, containers } = owners;
+        let Self { criteria, limit } = self;
+        let Criteria { states, family, ports, addresses, netns, owners, older_than, verdicts } = criteria;
+        let OwnerCriteria { pids, comms, units, containers } = owners;
         let states: Vec<State> = State::ALL.into_iter().filter(|state| states.contains(*state)).collect();
-        let ports = |sides| {
-            filter
-                .ports
-                .iter()
-                .filter(move |rule| rule.sides == sides)
-                .map(|rule| rule.port)
-                .collect::<Vec<_>>()
-        };
-        let addresses: Vec<String> =
-            filter.addresses.iter().map(|range| format!("{}/{}", range.address, range.prefix)).collect();
+        let ports =
+            |side| ports.iter().filter(|(_, of)| *of == side).map(|(port, _)| *port).collect::<Vec<_>>();
+        let addresses: Vec<String> = addresses.iter().map(IpNet::to_string).collect();
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("state", &states)?;
         map.serialize_entry("older_than_ns", &u64::try_from(older_than.as_nanos()).unwrap_or(u64::MAX))?;
         map.serialize_entry("verdict", verdicts)?;
-        map.serialize_entry("port", &ports(SIDE_LOCAL | SIDE_REMOTE))?;
-        map.serialize_entry("lport", &ports(SIDE_LOCAL))?;
-        map.serialize_entry("rport", &ports(SIDE_REMOTE))?;
+        map.serialize_entry("port", &ports(Side::Either))?;
+        map.serialize_entry("lport", &ports(Side::Local))?;
+        map.serialize_entry("rport", &ports(Side::Remote))?;
         map.serialize_entry("addr", &addresses)?;
-        map.serialize_entry("family", &(filter.family != 0).then_some(filter.family))?;
+        map.serialize_entry("family", &family.map(|family| family as u8))?;
         map.serialize_entry("netns", netns)?;
         map.serialize_entry("pid", pids)?;
         map.serialize_entry("comm", comms)?;

@@ -30,7 +30,7 @@ use super::{
 use crate::output::replace::MARK;
 use crate::{
     diagnosis,
-    model::{owner_filter::OwnerFilter, record::EndedHow, verdict::Verdict},
+    model::{record::EndedHow, verdict::Verdict},
 };
 
 /// Version of the JSON form.
@@ -87,16 +87,12 @@ pub(crate) fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -
 }
 
 fn asked(wanted: &Wanted) -> Asked {
-    let Wanted { threshold, window, connections, netns, owners, max_sockets: _ } = wanted;
+    let Wanted { threshold, window, criteria, max_sockets: _ } = wanted;
     Asked {
         from: (window.from_ns > i64::MIN).then(|| Time::from_unix_ns(window.from_ns)),
         to: (window.to_ns < i64::MAX).then(|| Time::from_unix_ns(window.to_ns)),
         older_than_ns: threshold.ns,
-        is_filtered: connections.family != 0
-            || !connections.ports.is_empty()
-            || !connections.addresses.is_empty()
-            || !netns.is_empty()
-            || *owners != OwnerFilter::default(),
+        is_filtered: criteria.is_filter(),
     }
 }
 

@@ -175,7 +175,7 @@ impl<'a> Drawing<'a> {
     fn take(&mut self, file: usize, record: &Record) -> io::Result<()> {
         let (session, host) = self.sessions.of(file, record);
         let is_wanted = |socket: &Socket| {
-            self.wanted.window.contains(unix_ns(record.time())) && self.wanted.admits_socket(socket)
+            self.wanted.window.contains(unix_ns(record.time())) && self.wanted.criteria.admits_socket(socket)
         };
         match record {
             Record::Transition(transition) if is_wanted(&transition.what.socket) => {

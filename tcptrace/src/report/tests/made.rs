@@ -6,11 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     model::{
-        connection_filter::KernelFilter,
+        criteria::Criteria,
         endpoints::{Endpoint, Endpoints},
         host_identity::HostIdentity,
         owner::{CalledBy, Evidence, OpenedBy, Owner},
-        owner_filter::OwnerFilter,
         process::ProcessIdentity,
         record::{Age, EndedHow, Header, Leak, LeakEnd, Record, Summary, Timed, Totals},
         socket::{KernelSocket, Socket, SocketKey},
@@ -179,9 +178,7 @@ pub(crate) fn everything() -> Wanted {
     Wanted {
         threshold: Threshold { ns: 10 * SECOND, is_asked_for: false },
         window: Window::ALL,
-        connections: KernelFilter::default(),
-        netns: Vec::new(),
-        owners: OwnerFilter::default(),
+        criteria: Criteria::default(),
         max_sockets: 1_000_000,
     }
 }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::{
     model::{
-        connection_filter::KernelFilter,
-        owner_filter::OwnerFilter,
+        criteria::Criteria,
+        owner_criteria::OwnerCriteria,
         record::{EndedHow, Leak, Record, Totals},
         state::State,
         verdict::Verdict,
@@ -247,13 +247,14 @@ fn filters_hold_for_connections_and_for_owners() {
     ];
     let report = reported(everything(), &records);
     assert_eq!((report.close_wait.stuck, report.closed_first.unwrap().by_us), (3, 2));
-    let range = crate::model::connection_filter::AddressRange { address: [10, 9, 9, 0].into(), prefix: 24 };
-    let connections = KernelFilter { addresses: vec![range], ..KernelFilter::default() };
-    let report = reported(crate::report::aggregate::Wanted { connections, ..everything() }, &records);
+    let addresses = vec!["10.9.9.0/24".parse().unwrap()];
+    let criteria = Criteria { addresses, ..Criteria::default() };
+    let report = reported(crate::report::aggregate::Wanted { criteria, ..everything() }, &records);
     assert_eq!((report.close_wait.stuck, report.processes.top[0].process.pid), (1, 2));
     assert!(report.asked.is_filtered);
-    let owners = OwnerFilter { comms: vec!["a".to_owned()], ..OwnerFilter::default() };
-    let report = reported(crate::report::aggregate::Wanted { owners, ..everything() }, &records);
+    let owners = OwnerCriteria { comms: vec!["a".to_owned()], ..OwnerCriteria::default() };
+    let criteria = Criteria { owners, ..Criteria::default() };
+    let report = reported(crate::report::aggregate::Wanted { criteria, ..everything() }, &records);
     assert_eq!((report.close_wait.stuck, report.processes.top[0].process.pid), (1, 1));
     assert_eq!(report.closed_first.unwrap().by_us, 1);
 }

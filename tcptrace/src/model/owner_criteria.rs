@@ -1,14 +1,11 @@
-//! Whether an owner is one of those that were asked for. Pure.
+//! Whose sockets are wanted. Pure.
 
 use super::{owner::Owner, process::ProcessIdentity};
 
-/// Whose sockets are wanted. Entries of a kind are alternatives, the kinds have to hold together;
-/// nothing said is everybody.
+/// Whose sockets are wanted. Entries of one kind are alternatives; all kinds have to match. Empty: everybody's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OwnerFilter {
-    /// Process ids.
+pub struct OwnerCriteria {
     pub pids: Vec<u32>,
-    /// Process names.
     pub comms: Vec<String>,
     /// Systemd units, with or without their ending.
     pub units: Vec<String>,
@@ -16,10 +13,16 @@ pub struct OwnerFilter {
     pub containers: Vec<String>,
 }
 
-impl OwnerFilter {
-    /// Whether a socket with these owners is wanted: one of them has to match, or nothing was asked for.
+impl OwnerCriteria {
+    /// Whether nothing is asked of owners.
+    pub fn is_empty(&self) -> bool {
+        let Self { pids, comms, units, containers } = self;
+        pids.is_empty() && comms.is_empty() && units.is_empty() && containers.is_empty()
+    }
+
+    /// Whether a socket with these owners is wanted: one of them has to match, unless nothing is asked.
     pub fn admits(&self, owners: &[Owner]) -> bool {
-        *self == Self::default() || owners.iter().any(|owner| self.matches(&owner.process))
+        self.is_empty() || owners.iter().any(|owner| self.matches(&owner.process))
     }
 
     fn matches(&self, process: &ProcessIdentity) -> bool {
@@ -64,19 +67,23 @@ mod tests {
     fn any_of_a_kind_and_all_kinds_together() {
         let owners =
             [owner(7, "nginx", "nginx.service", "0123456789ab"), owner(8, "php", "php.service", "web")];
-        let admits = |filter: OwnerFilter| filter.admits(&owners);
-        assert!(admits(OwnerFilter::default()));
-        assert!(admits(OwnerFilter { pids: vec![1, 8], ..OwnerFilter::default() }));
-        assert!(!admits(OwnerFilter { pids: vec![7], comms: vec!["php".into()], ..OwnerFilter::default() }));
-        assert!(admits(OwnerFilter { units: vec!["nginx".into()], ..OwnerFilter::default() }));
-        assert!(admits(OwnerFilter { units: vec!["nginx.service".into()], ..OwnerFilter::default() }));
-        assert!(admits(OwnerFilter { containers: vec!["012345".into()], ..OwnerFilter::default() }));
-        assert!(admits(OwnerFilter {
-            containers: vec!["0123456789abcdef".into()],
-            ..OwnerFilter::default()
+        let admits = |filter: OwnerCriteria| filter.admits(&owners);
+        assert!(admits(OwnerCriteria::default()));
+        assert!(admits(OwnerCriteria { pids: vec![1, 8], ..OwnerCriteria::default() }));
+        assert!(!admits(OwnerCriteria {
+            pids: vec![7],
+            comms: vec!["php".into()],
+            ..OwnerCriteria::default()
         }));
-        assert!(!admits(OwnerFilter { containers: vec!["we".into()], ..OwnerFilter::default() }));
-        assert!(!OwnerFilter { pids: vec![7], ..OwnerFilter::default() }.admits(&[]));
-        assert!(OwnerFilter::default().admits(&[]));
+        assert!(admits(OwnerCriteria { units: vec!["nginx".into()], ..OwnerCriteria::default() }));
+        assert!(admits(OwnerCriteria { units: vec!["nginx.service".into()], ..OwnerCriteria::default() }));
+        assert!(admits(OwnerCriteria { containers: vec!["012345".into()], ..OwnerCriteria::default() }));
+        assert!(admits(OwnerCriteria {
+            containers: vec!["0123456789abcdef".into()],
+            ..OwnerCriteria::default()
+        }));
+        assert!(!admits(OwnerCriteria { containers: vec!["we".into()], ..OwnerCriteria::default() }));
+        assert!(!OwnerCriteria { pids: vec![7], ..OwnerCriteria::default() }.admits(&[]));
+        assert!(OwnerCriteria::default().admits(&[]));
     }
 }
