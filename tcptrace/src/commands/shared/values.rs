@@ -4,6 +4,8 @@ use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
+const SIZES: parse_size::Config = parse_size::Config::new().with_binary();
+
 /// A time: `500ms`, `30s`, `5m`, `1h 30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
@@ -29,16 +31,11 @@ pub(crate) fn file_bytes(text: &str) -> Result<u64, String> {
     bytes(text).filter(|bytes| *bytes >= 65_536).ok_or_else(wrong)
 }
 
-/// A number of bytes, with K, M, G or T for the powers of 1024.
+/// A whole number of bytes; units are powers of 1024, whether typed as M, MB or MiB.
 fn bytes(text: &str) -> Option<u64> {
-    let (digits, unit) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (text.get(..at)?, 1 << 10),
-        Some((at, 'm' | 'M')) => (text.get(..at)?, 1 << 20),
-        Some((at, 'g' | 'G')) => (text.get(..at)?, 1 << 30),
-        Some((at, 't' | 'T')) => (text.get(..at)?, 1 << 40),
-        _ => (text, 1u64),
-    };
-    digits.parse::<u64>().ok()?.checked_mul(unit)
+    // The parser takes fractions too, and blanks within the number.
+    let is_whole = text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    SIZES.parse_size(text).ok().filter(|_| is_whole)
 }
 
 /// An address, or a range of them in CIDR notation.
@@ -123,7 +120,8 @@ mod tests {
     #[test]
     fn sizes_of_files_and_permissions_are_checked() {
         assert_eq!(file_bytes("2T"), Ok(2 << 40));
-        for wrong in ["63K", "", "M", "1.5M", "20000000T"] {
+        assert_eq!((file_bytes("64KB"), file_bytes("1GiB")), (Ok(64 << 10), Ok(1 << 30)));
+        for wrong in ["63K", "", "M", "1.5M", "20000000T", "100 M", "1_000K", "-64K"] {
             assert!(file_bytes(wrong).is_err_and(|error| error.contains("100M")), "{wrong}");
         }
         assert_eq!((mode("0640"), mode("644")), (Ok(0o640), Ok(0o644)));
