@@ -1,79 +1,139 @@
-//! The columns of the table: their order and names are a promise (README, "Records"). New ones go to the
-//! end.
+//! The columns of the table: their order and names are a promise (README, "Records"). New ones go to the end.
 //!
-//! They are named as the fields of the JSON form; what is inside another object there has that
-//! object's name in front (`oncpu.pid` is `oncpu_pid`).
+//! A column is a path into the JSON form of a record, and is named by it: `oncpu.pid` is `oncpu_pid`. Of several owners,
+//! the first has columns of its own (`owner`).
 
-/// Declares the columns once, in their order: for each its place and its name.
-macro_rules! columns {
-    ($($column:ident $name:literal)*) => {
-        /// A column's place.
-        #[derive(Clone, Copy, Debug)]
-        pub(crate) enum Column {
-            $($column,)*
-        }
+use jiff::Timestamp;
+use serde_json::Value;
 
-        /// The names of all columns, in their order.
-        pub(crate) const NAMES: [&str; [$($name),*].len()] = [$($name),*];
-    };
+use super::row::Row;
+
+/// How a cell shows a value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cell {
+    /// A number, a time, an address, or a word of this program's own: as it is.
+    Plain,
+    /// Text that a stranger chose; several, with this between them.
+    Text(&'static str),
+    /// A time, with all digits.
+    Time,
+    /// Numbers, with spaces between them.
+    Numbers,
+    /// The number of entries.
+    Count,
+    /// Of a list of the record, this field of each entry: numbers, with spaces between them.
+    Each(&'static str, &'static str),
 }
 
-columns! {
-    Type "type"
-    Time "time"
-    KtimeNs "ktime_ns"
-    Cookie "cookie"
-    Netns "netns"
-    Family "family"
-    Laddr "laddr"
-    Lport "lport"
-    Raddr "raddr"
-    Rport "rport"
-    OldState "old_state"
-    NewState "new_state"
-    DwellNs "dwell_ns"
-    OncpuPid "oncpu_pid"
-    OncpuTid "oncpu_tid"
-    OncpuComm "oncpu_comm"
-    CgroupId "cgroup_id"
-    Mptcp "mptcp"
-    State "state"
-    CloseWaitNs "close_wait_ns"
-    CloseWaitIs "close_wait_is"
-    CloseWaitAtMostNs "close_wait_at_most_ns"
-    RecvQ "recv_q"
-    SendQ "send_q"
-    Verdict "verdict"
-    Owners "owners"
-    OwnerPids "owner_pids"
-    OwnerPid "owner_pid"
-    OwnerComm "owner_comm"
-    OwnerExe "owner_exe"
-    OwnerCmdline "owner_cmdline"
-    OwnerUid "owner_uid"
-    OwnerFds "owner_fds"
-    OwnerStarted "owner_started"
-    OwnerUnit "owner_unit"
-    OwnerContainer "owner_container"
-    OwnerCgroup "owner_cgroup"
-    OwnerInherited "owner_inherited"
-    OwnerEvidence "owner_evidence"
-    OpenedByPid "opened_by_pid"
-    OpenedByTid "opened_by_tid"
-    OpenedByComm "opened_by_comm"
-    OpenedByHow "opened_by_how"
-    OpenedByTime "opened_by_time"
-    OpenedByStack "opened_by_stack"
-    OpenedByStackIsCut "opened_by_stack_is_cut"
-    EofReadByPid "eof_read_by_pid"
-    EofReadByTid "eof_read_by_tid"
-    EofReadByComm "eof_read_by_comm"
-    EofReadByTime "eof_read_by_time"
-    EofReadByStack "eof_read_by_stack"
-    EofReadByStackIsCut "eof_read_by_stack_is_cut"
-    How "how"
-    ClosedByPid "closed_by_pid"
-    ClosedByComm "closed_by_comm"
-    ClosedByUnit "closed_by_unit"
-    ClosedByContainer "closed_by_container"
+use Cell::{Count, Each, Numbers, Plain, Text, Time};
+
+const NAME: Cell = Text("");
+const ARGUMENTS: Cell = Text(" ");
+const FRAMES: Cell = Text(" < ");
+const PIDS: Cell = Each("owners", "pid");
+
+/// The columns in their order. Those of a transition come first, as the row writes them that does not come by JSON.
+pub(crate) const COLUMNS: [(&str, Cell); 57] = [
+    ("type", Plain),
+    ("time", Plain),
+    ("ktime_ns", Plain),
+    ("cookie", Plain),
+    ("netns", Plain),
+    ("family", Plain),
+    ("laddr", Plain),
+    ("lport", Plain),
+    ("raddr", Plain),
+    ("rport", Plain),
+    ("old_state", Plain),
+    ("new_state", Plain),
+    ("dwell_ns", Plain),
+    ("oncpu.pid", Plain),
+    ("oncpu.tid", Plain),
+    ("oncpu.comm", NAME),
+    ("cgroup_id", Plain),
+    ("mptcp", Plain),
+    ("state", Plain),
+    ("close_wait_ns", Plain),
+    ("close_wait_is", Plain),
+    ("close_wait_at_most_ns", Plain),
+    ("recv_q", Plain),
+    ("send_q", Plain),
+    ("verdict", Plain),
+    ("owners", Count),
+    ("owner_pids", PIDS),
+    ("owner.pid", Plain),
+    ("owner.comm", NAME),
+    ("owner.exe", NAME),
+    ("owner.cmdline", ARGUMENTS),
+    ("owner.uid", Plain),
+    ("owner.fds", Numbers),
+    ("owner.started", Time),
+    ("owner.unit", NAME),
+    ("owner.container", NAME),
+    ("owner.cgroup", NAME),
+    ("owner.inherited", Plain),
+    ("owner.evidence", Plain),
+    ("opened_by.pid", Plain),
+    ("opened_by.tid", Plain),
+    ("opened_by.comm", NAME),
+    ("opened_by.how", Plain),
+    ("opened_by.time", Plain),
+    ("opened_by.stack", FRAMES),
+    ("opened_by.stack_is_cut", Plain),
+    ("eof_read_by.pid", Plain),
+    ("eof_read_by.tid", Plain),
+    ("eof_read_by.comm", NAME),
+    ("eof_read_by.time", Plain),
+    ("eof_read_by.stack", FRAMES),
+    ("eof_read_by.stack_is_cut", Plain),
+    ("how", Plain),
+    ("closed_by.pid", Plain),
+    ("closed_by.comm", NAME),
+    ("closed_by.unit", NAME),
+    ("closed_by.container", NAME),
+];
+
+/// The line with the names of the columns, without its end.
+pub(crate) fn names() -> String {
+    COLUMNS.map(|(path, _)| path.replace('.', "_")).join(",")
+}
+
+/// Puts all cells of a record in its JSON form.
+pub(crate) fn put_cells(row: &mut Row, record: &Value) {
+    for (path, cell) in COLUMNS {
+        put_cell(row, record, at(record, path), cell);
+    }
+}
+
+/// The value that a path leads to; null where there is none.
+fn at<'a>(record: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(record, |value, name| match name {
+        "owner" => value["owners"].get(0).unwrap_or(&Value::Null),
+        name => &value[name],
+    })
+}
+
+fn put_cell(row: &mut Row, record: &Value, value: &Value, cell: Cell) {
+    let numbers = |values: &[Value]| values.iter().map(Value::to_string).collect::<Vec<_>>().join(" ");
+    match (cell, value) {
+        (Each(list, field), _) => {
+            let entries = record[list].as_array().map_or(&[][..], Vec::as_slice);
+            let fields: Vec<Value> = entries.iter().map(|entry| entry[field].clone()).collect();
+            row.put(numbers(&fields));
+        }
+        (Text(_), Value::String(text)) => row.put_text(text),
+        (Text(between), Value::Array(texts)) => {
+            let texts: Vec<&str> = texts.iter().filter_map(Value::as_str).collect();
+            row.put_text(&texts.join(between));
+        }
+        (Numbers, Value::Array(values)) => row.put(numbers(values)),
+        (Count, Value::Array(values)) => row.put(values.len()),
+        (Time, Value::String(text)) => match text.parse::<Timestamp>() {
+            Ok(time) => row.put(format_args!("{time:.9}")),
+            Err(_) => row.put(text),
+        },
+        (_, Value::Null) => row.put(""),
+        (_, Value::String(text)) => row.put(text),
+        (_, value) => row.put(value),
+    }
 }

@@ -1,85 +1,53 @@
-//! A row on its way into the table: cells are put in any order; text is made harmless here. Decides
-//! nothing about what a record's cells are.
+//! A row on its way into the table: cells are put one after the other; text is made harmless here. Decides nothing about
+//! what a record's cells are.
 
-use std::{
-    fmt::{self, Display, Write as _},
-    ops::Range,
-};
+use std::fmt::{self, Display, Write as _};
 
-use serde::Serialize;
-
-use super::columns::{Column, NAMES};
+use super::columns::COLUMNS;
 use crate::model::escape::Escaped;
 
-/// The cells of a record, empty where nothing was put.
+/// The cells of a record; those that are not put are empty.
+#[derive(Default)]
 pub(crate) struct Row {
     text: String,
-    cells: [Range<usize>; NAMES.len()],
-}
-
-impl Default for Row {
-    fn default() -> Self {
-        Self { text: String::new(), cells: std::array::from_fn(|_| 0..0) }
-    }
+    /// Where each cell ends in the text.
+    ends: Vec<usize>,
 }
 
 impl Row {
     /// Puts a number, a time, an address, or a word of this program's own.
-    pub(crate) fn put(&mut self, column: Column, value: impl Display) {
-        let start = self.text.len();
+    pub(crate) fn put(&mut self, value: impl Display) {
         // Memory takes everything.
         let _ = write!(self.text, "{value}");
-        if let Some(cell) = self.cells.get_mut(column as usize) {
-            *cell = start..self.text.len();
-        }
+        self.ends.push(self.text.len());
     }
 
-    /// Puts a value if it is known.
-    pub(crate) fn put_known(&mut self, column: Column, value: Option<impl Display>) {
-        if let Some(value) = value {
-            self.put(column, value);
+    /// Puts a value; an empty cell if it is not known.
+    pub(crate) fn put_known(&mut self, value: Option<impl Display>) {
+        match value {
+            Some(value) => self.put(value),
+            None => self.ends.push(self.text.len()),
         }
     }
 
     /// Puts text that a stranger chose.
-    pub(crate) fn put_text(&mut self, column: Column, text: &str) {
-        self.put(column, NoFormula(text));
-    }
-
-    /// Puts text that a stranger chose, if it is known.
-    pub(crate) fn put_text_known(&mut self, column: Column, text: Option<&str>) {
-        self.put_known(column, text.map(NoFormula));
-    }
-
-    /// Puts numbers with spaces between them.
-    pub(crate) fn put_list(&mut self, column: Column, numbers: impl Iterator<Item: Display>) {
-        let start = self.text.len();
-        for (index, number) in numbers.enumerate() {
-            let gap = if index == 0 { "" } else { " " };
-            let _ = write!(self.text, "{gap}{number}");
-        }
-        if let Some(cell) = self.cells.get_mut(column as usize) {
-            *cell = start..self.text.len();
-        }
+    pub(crate) fn put_text(&mut self, text: &str) {
+        self.put(NoFormula(text));
     }
 
     /// Writes all cells as a line, and empties the row.
     pub(crate) fn write(&mut self, table: &mut csv::Writer<Vec<u8>>) {
-        let Self { text, cells } = self;
-        let shown = cells.iter().map(|cell| text.get(cell.clone()).unwrap_or_default());
+        let Self { text, ends } = self;
+        let mut begin = 0;
+        let put = ends.iter().map(|end| {
+            let cell = text.get(begin..*end).unwrap_or_default();
+            begin = *end;
+            cell
+        });
         // Memory takes everything, and all rows have the same number of cells.
-        let _ = table.write_record(shown);
+        let _ = table.write_record(put.chain(std::iter::repeat("")).take(COLUMNS.len()));
         text.clear();
-        cells.fill(0..0);
-    }
-}
-
-/// A value of a record as the JSON form spells it.
-pub(crate) struct Spelled<T>(pub T);
-
-impl<T: Serialize> Display for Spelled<T> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.serialize(formatter)
+        ends.clear();
     }
 }
 
@@ -140,10 +108,7 @@ mod tests {
         #[test]
         fn what_a_spreadsheet_reads_back_is_one_line_of_harmless_cells(texts in proptest::collection::vec(any::<String>(), 3)) {
             let mut row = Row::default();
-            let columns = [Column::OncpuComm, Column::OwnerCmdline, Column::ClosedByComm];
-            for (column, text) in columns.into_iter().zip(&texts) {
-                row.put_text(column, text);
-            }
+            texts.iter().for_each(|text| row.put_text(text));
             let mut table = csv::Writer::from_writer(Vec::new());
             row.write(&mut table);
             let bytes = table.into_inner().unwrap_or_default();

@@ -152,7 +152,8 @@ fn socket() -> BoxedStrategy<Socket> {
         .boxed()
 }
 
-fn transition() -> BoxedStrategy<Timed<Transition>> {
+/// A transition.
+pub(crate) fn transition() -> BoxedStrategy<Timed<Transition>> {
     let moment = (time(), number(), option::of(number()));
     (moment, socket(), any::<bool>(), state(), state(), task(), option::of(number()))
         .prop_map(|((time, ktime_ns, entered), socket, is_mptcp, old_state, new_state, oncpu, cgroup_id)| {
