@@ -1,7 +1,9 @@
 //! Which machine and which boot a session belongs to.
 
+use serde::{Deserialize, Serialize};
+
 /// What the header of a session says about the machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostIdentity {
     /// The host's name.
     pub host: String,

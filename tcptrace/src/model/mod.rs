@@ -12,6 +12,7 @@ pub(crate) mod finding;
 pub(crate) mod holders;
 pub(crate) mod host_identity;
 pub(crate) mod kernel_version;
+pub(crate) mod numbered;
 pub(crate) mod owner;
 pub(crate) mod owner_criteria;
 pub(crate) mod process;

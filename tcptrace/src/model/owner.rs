@@ -1,31 +1,38 @@
 //! Who answers for a socket, and how that is known: an owner is never stated without its evidence.
 
+use std::{borrow::Cow, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, Serializer};
+
 use super::{
+    numbered::numbered,
     process::ProcessIdentity,
     stack::Stack,
     task::{Call, OpenedHow},
 };
-use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
-/// How an owner is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Evidence {
-    /// A descriptor of it was found in the process's descriptor table.
-    FdTable,
-    /// The socket was never accepted, and the process holds the listening socket.
-    Listener,
-    /// The process accepted or connected the socket; it may no longer hold it.
-    Opened,
-    /// The process was seen closing it.
-    None,
+numbered! {
+    /// How an owner is known.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Evidence {
+        /// A descriptor of it was found in the process's descriptor table.
+        FdTable = 1,
+        /// The socket was never accepted, and the process holds the listening socket.
+        Listener = 2,
+        /// The process accepted or connected the socket; it may no longer hold it.
+        Opened = 3,
+        /// The process was seen closing it.
+        None = 4,
+    }
 }
 
 /// A process that answers for a socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "OwnerFields<'static>")]
 pub struct Owner {
-    /// Who.
+    /// The process; of what is recorded, all but its start in clock ticks is known again when it is read.
     pub process: Arc<ProcessIdentity>,
     /// Its descriptors for the socket (or for the listener), ascending.
     pub fds: Vec<u32>,
@@ -35,10 +42,83 @@ pub struct Owner {
     pub evidence: Evidence,
 }
 
+/// An owner in a record: its process's fields beside its own.
+#[derive(Serialize, Deserialize)]
+struct OwnerFields<'a> {
+    pid: u32,
+    comm: Cow<'a, str>,
+    exe: Option<Cow<'a, str>>,
+    cmdline: Cow<'a, [String]>,
+    uid: Option<u32>,
+    fds: Cow<'a, [u32]>,
+    started: Option<Timestamp>,
+    unit: Option<Cow<'a, str>>,
+    container: Option<Cow<'a, str>>,
+    cgroup: Option<Cow<'a, str>>,
+    inherited: Option<bool>,
+    evidence: Evidence,
+}
+
+impl Serialize for Owner {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { process, fds, inherited, evidence } = self;
+        let ProcessIdentity {
+            pid,
+            comm,
+            exe,
+            cmdline,
+            uid,
+            started,
+            start_ticks: _,
+            cgroup,
+            unit,
+            container,
+        } = process.as_ref();
+        let fields = OwnerFields {
+            pid: *pid,
+            comm: comm.into(),
+            exe: exe.as_deref().map(Cow::from),
+            cmdline: cmdline.into(),
+            uid: *uid,
+            fds: fds.into(),
+            started: *started,
+            unit: unit.as_deref().map(Cow::from),
+            container: container.as_deref().map(Cow::from),
+            cgroup: cgroup.as_deref().map(Cow::from),
+            inherited: *inherited,
+            evidence: *evidence,
+        };
+        fields.serialize(serializer)
+    }
+}
+
+impl From<OwnerFields<'_>> for Owner {
+    fn from(fields: OwnerFields<'_>) -> Self {
+        let process = ProcessIdentity {
+            pid: fields.pid,
+            comm: fields.comm.into_owned(),
+            exe: fields.exe.map(Cow::into_owned),
+            cmdline: fields.cmdline.into_owned(),
+            uid: fields.uid,
+            started: fields.started,
+            start_ticks: None,
+            cgroup: fields.cgroup.map(Cow::into_owned),
+            unit: fields.unit.map(Cow::into_owned),
+            container: fields.container.map(Cow::into_owned),
+        };
+        Self {
+            process: Arc::new(process),
+            fds: fields.fds.into_owned(),
+            inherited: fields.inherited,
+            evidence: fields.evidence,
+        }
+    }
+}
+
 /// A call on a socket: by whom, when, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CalledBy {
-    /// Who and when.
+    /// The caller, and the moment on the kernel's clock.
     pub call: Call,
     /// The stack of the call; `None` when it was not kept, or the process has ended.
     pub stack: Option<Arc<Stack>>,

@@ -1,6 +1,10 @@
 //! What identifies a socket. Knows nothing of its state.
 
-use super::endpoints::Endpoints;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::endpoints::{Endpoint, Endpoints};
 
 /// Which of the kernel's TCP protocols to ask for. They have separate tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,7 +21,8 @@ pub enum TcpFlavour {
 pub struct SocketKey(pub u64);
 
 /// A socket as it is spoken of in every record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "SocketFields", into = "SocketFields")]
 pub struct Socket {
     /// The kernel's socket cookie, never reused; `None` when this kernel does not tell it here.
     pub cookie: Option<u64>,
@@ -25,6 +30,42 @@ pub struct Socket {
     pub netns: Option<u32>,
     /// Both ends.
     pub endpoints: Endpoints,
+}
+
+/// The fields that every record about a socket has. The family follows from the addresses: it is not read.
+#[derive(Serialize, Deserialize)]
+struct SocketFields {
+    cookie: Option<u64>,
+    netns: Option<u32>,
+    #[serde(skip_deserializing)]
+    family: u8,
+    laddr: IpAddr,
+    lport: u16,
+    raddr: IpAddr,
+    rport: u16,
+}
+
+impl From<Socket> for SocketFields {
+    fn from(Socket { cookie, netns, endpoints }: Socket) -> Self {
+        let Endpoints { local, remote } = endpoints;
+        Self {
+            cookie,
+            netns,
+            family: endpoints.family(),
+            laddr: local.ip(),
+            lport: local.port(),
+            raddr: remote.ip(),
+            rport: remote.port(),
+        }
+    }
+}
+
+impl From<SocketFields> for Socket {
+    fn from(fields: SocketFields) -> Self {
+        let SocketFields { cookie, netns, family: _, laddr, lport, raddr, rport } = fields;
+        let endpoints = Endpoints { local: Endpoint::new(laddr, lport), remote: Endpoint::new(raddr, rport) };
+        Self { cookie, netns, endpoints }
+    }
 }
 
 /// Address of the kernel's `struct sock`: reused once the socket is closed, and never shown.

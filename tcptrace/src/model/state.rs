@@ -2,48 +2,33 @@
 
 use std::{fmt, str::FromStr};
 
-/// A TCP state, with the number and the spelling of include/net/tcp_states.h.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[repr(u8)]
-#[allow(missing_docs, reason = "the names are the kernel's, and RFC 9293 explains them")]
-pub enum State {
-    Established = 1,
-    SynSent = 2,
-    SynRecv = 3,
-    FinWait1 = 4,
-    FinWait2 = 5,
-    TimeWait = 6,
-    Close = 7,
-    CloseWait = 8,
-    LastAck = 9,
-    Listen = 10,
-    Closing = 11,
-    NewSynRecv = 12,
+use serde::{Deserialize, Serialize};
+
+use super::numbered::numbered;
+
+numbered! {
+    /// A TCP state, with the number and the spelling of include/net/tcp_states.h.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+    #[repr(u8)]
+    #[expect(missing_docs, reason = "the names are the kernel's, and RFC 9293 explains them")]
+    pub enum State {
+        Established = 1,
+        SynSent = 2,
+        SynRecv = 3,
+        FinWait1 = 4,
+        FinWait2 = 5,
+        TimeWait = 6,
+        Close = 7,
+        CloseWait = 8,
+        LastAck = 9,
+        Listen = 10,
+        Closing = 11,
+        NewSynRecv = 12,
+    }
 }
 
 impl State {
-    /// Every state, in the order of its number.
-    pub const ALL: [Self; 12] = [
-        Self::Established,
-        Self::SynSent,
-        Self::SynRecv,
-        Self::FinWait1,
-        Self::FinWait2,
-        Self::TimeWait,
-        Self::Close,
-        Self::CloseWait,
-        Self::LastAck,
-        Self::Listen,
-        Self::Closing,
-        Self::NewSynRecv,
-    ];
-
-    /// The state with the kernel's number, if there is one.
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
-    }
-
     /// The kernel's spelling, without its `TCP_`.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,6 +1,13 @@
 //! Tasks and the calls they made on sockets, as the kernel side reports them.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, Visitor},
+};
+
+use super::numbered::numbered;
 
 /// A task's name: bytes as its owner chose them, up to the first NUL.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -13,8 +20,56 @@ impl Comm {
     }
 
     /// The name as text; what is not UTF-8 is replaced. May hold control characters.
-    pub fn to_text(&self) -> std::borrow::Cow<'_, str> {
+    pub fn to_text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.as_bytes())
+    }
+
+    /// The name that shows as this text; `None` when no task can have it. A byte that was no UTF-8 shows as U+FFFD,
+    /// which is longer: where that leaves no room, a byte that shows the same stands for it.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        /// No byte of any UTF-8 text.
+        const NO_CHARACTER: u8 = 0xff;
+        let comm = |name: &[u8]| {
+            let mut bytes = [0; 16];
+            bytes.get_mut(..name.len())?.copy_from_slice(name);
+            (!name.contains(&0)).then_some(Self(bytes))
+        };
+        let shortened = || {
+            let mut bytes = Vec::with_capacity(text.len());
+            for character in text.chars() {
+                match character {
+                    char::REPLACEMENT_CHARACTER => bytes.push(NO_CHARACTER),
+                    _ => bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+                }
+            }
+            bytes
+        };
+        comm(text.as_bytes()).or_else(|| comm(&shortened()))
+    }
+}
+
+impl Serialize for Comm {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_text())
+    }
+}
+
+impl<'de> Deserialize<'de> for Comm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = Comm;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("the name of a task")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Comm, E> {
+                Comm::from_text(text)
+                    .ok_or_else(|| E::custom(format_args!("`{}` is no name of a task", text.escape_debug())))
+            }
+        }
+        deserializer.deserialize_str(Name)
     }
 }
 
@@ -25,7 +80,7 @@ impl fmt::Debug for Comm {
 }
 
 /// A task, by its numbers in the root pid namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Task {
     /// Process: the thread group id.
     pub pid: u32,
@@ -35,13 +90,16 @@ pub struct Task {
     pub comm: Comm,
 }
 
-/// How a socket was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenedHow {
-    /// By accept().
-    Accept,
-    /// By connect().
-    Connect,
+numbered! {
+    /// How a socket was opened.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum OpenedHow {
+        /// By accept().
+        Accept = 1,
+        /// By connect().
+        Connect = 2,
+    }
 }
 
 impl OpenedHow {
@@ -72,4 +130,17 @@ pub(crate) struct Opener {
     pub call: Call,
     /// Which call that was.
     pub how: OpenedHow,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_was_no_text_shows_as_it_did() {
+        let comm = Comm([0xff, b'a', 0xfe, 0xfd, 0xfc, 0xfb, 0xfa, b'b', 0, 0, 0, 0, 0, 0, 0, 0]);
+        let shown = comm.to_text().into_owned();
+        assert!(shown.len() > 16);
+        assert_eq!(Comm::from_text(&shown).map(|comm| comm.to_text().into_owned()), Some(shown));
+    }
 }

@@ -1,5 +1,7 @@
 //! What the kernel counts about TIME_WAIT in one network namespace. Reads nothing itself.
 
+use serde::{Serialize, Serializer};
+
 /// The counters of the `TcpExt` group that tell of TIME_WAIT, by the kernel's names (`net/ipv4/proc.c`).
 pub(crate) const COUNTERS: [&str; 5] = ["TCPTimeWaitOverflow", "TW", "TWRecycled", "TWKilled", "PAWSActive"];
 
@@ -27,6 +29,12 @@ impl TcpCounters {
             *rate = now.zip(before).map(|(now, before)| rate_of(now, before));
         }
         rates
+    }
+}
+
+impl<T: Serialize> Serialize for PerCounter<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(COUNTERS.iter().zip(&self.0))
     }
 }
 

@@ -1,31 +1,34 @@
 //! Why a socket is stuck, in one word. Decides nothing: the rules are in `diagnosis`.
 
-use serde::{Deserialize, Serialize};
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::numbered::numbered;
 
 /// A socket that sent data within this many milliseconds is still in use, unless a threshold says otherwise. Equals the
 /// default threshold of a live session.
 pub(crate) const ACTIVE_WINDOW_MS: u64 = 10_000;
 
-/// Why a socket is in CLOSE_WAIT.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
-)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum Verdict {
-    /// The application read the end of file and did not close.
-    EofRead,
-    /// Everything was read but the end of file.
-    EofUnread,
-    /// Data lies unread.
-    DataUnread,
-    /// The application never called accept().
-    NeverAccepted,
-    /// A legitimate half-close: still being written to.
-    HalfOpen,
-    /// No descriptor anywhere.
-    NoHolder,
+numbered! {
+    /// Why a socket is in CLOSE_WAIT.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
+    #[serde(rename_all = "snake_case")]
+    #[value(rename_all = "snake_case")]
+    pub enum Verdict {
+        /// The application read the end of file and did not close.
+        EofRead = 1,
+        /// Everything was read but the end of file.
+        EofUnread = 2,
+        /// Data lies unread.
+        DataUnread = 3,
+        /// The application never called accept().
+        NeverAccepted = 4,
+        /// A legitimate half-close: still being written to.
+        HalfOpen = 5,
+        /// No descriptor anywhere.
+        NoHolder = 6,
+    }
 }
 
 impl Verdict {

@@ -17,39 +17,19 @@ use crate::model::{
     verdict::Verdict,
 };
 
-/// The numbers that stand for verdicts: the place in the list, from 1.
-const VERDICTS: [Verdict; 6] = [
-    Verdict::EofRead,
-    Verdict::EofUnread,
-    Verdict::DataUnread,
-    Verdict::NeverAccepted,
-    Verdict::HalfOpen,
-    Verdict::NoHolder,
-];
+/// What stands for a word that is not known.
+const NOT_KNOWN: u8 = 0;
 
-/// As [`VERDICTS`].
-const EVIDENCE: [Evidence; 4] = [Evidence::FdTable, Evidence::Listener, Evidence::Opened, Evidence::None];
-
-/// As [`VERDICTS`].
-const ENDINGS: [EndedHow; 4] =
-    [EndedHow::Closed, EndedHow::Reset, EndedHow::Destroyed, EndedHow::OwnerExited];
-
-/// As [`VERDICTS`].
-const OPENINGS: [OpenedHow; 2] = [OpenedHow::Accept, OpenedHow::Connect];
-
-/// The number of something in its list, from 1; 0 for nothing.
-fn place<T: PartialEq>(list: &[T], thing: Option<&T>) -> u8 {
-    let place = thing.and_then(|thing| list.iter().position(|other| other == thing));
-    place.map_or(0, |place| place as u8 + 1)
-}
-
-/// The inverse of [`place`].
-fn at_place<T: Copy>(list: &[T], place: u8) -> Result<Option<T>, Malformed> {
-    match usize::from(place).checked_sub(1) {
-        None => Ok(None),
-        Some(place) => list.get(place).copied().map(Some).ok_or(Malformed("a word is not known")),
+/// A word that may not be known, by its number.
+fn word<T>(number: u8, from_number: impl Fn(u8) -> Option<T>) -> Result<Option<T>, Malformed> {
+    match number {
+        NOT_KNOWN => Ok(None),
+        number => from_number(number).map(Some).ok_or(Malformed("a word is not known")),
     }
 }
+
+const NO: u8 = 1;
+const YES: u8 = 2;
 
 /// Writes a leak.
 pub(crate) fn put_leak(out: &mut Dictionary, leak: &Leak) {
@@ -58,22 +38,22 @@ pub(crate) fn put_leak(out: &mut Dictionary, leak: &Leak) {
     let owners: Vec<OwnerPlaces<'_>> = owners.iter().map(|owner| OwnerPlaces::of(out, owner)).collect();
     let opened = opened_by.as_ref().map(|opened| {
         let Timed { time, what: OpenedBy { how, called } } = opened;
-        (place(&OPENINGS, Some(how)), CallPlaces::of(out, *time, called))
+        (how.number(), CallPlaces::of(out, *time, called))
     });
     let read = eof_read_by.as_ref().map(|read| CallPlaces::of(out, read.time, &read.what));
     out.entry(LEAK, |entry| {
         put_signed(entry, time.as_nanosecond());
         socket.put(entry);
-        entry.put_u8(*state as u8);
+        entry.put_u8(state.number());
         put_age(entry, age.as_ref());
         put_known(entry, recv_q.map(u64::from));
         put_known(entry, send_q.map(u64::from));
-        entry.put_u8(place(&VERDICTS, verdict.as_ref()));
+        entry.put_u8(verdict.map_or(NOT_KNOWN, Verdict::number));
         put_varint(entry, owners.len() as u64);
         for owner in owners {
             owner.put(entry);
         }
-        entry.put_u8(opened.as_ref().map_or(0, |(how, _)| *how));
+        entry.put_u8(opened.as_ref().map_or(NOT_KNOWN, |(how, _)| *how));
         if let Some((_, call)) = opened {
             call.put(entry);
         }
@@ -93,7 +73,7 @@ pub(crate) fn put_leak_end(out: &mut Dictionary, end: &LeakEnd) {
         put_signed(entry, time.as_nanosecond());
         socket.put(entry);
         put_age(entry, Some(age));
-        entry.put_u8(place(&ENDINGS, how.as_ref()));
+        entry.put_u8(how.map_or(NOT_KNOWN, EndedHow::number));
         entry.put_u8(closer.is_some().into());
         if let Some(owner) = closer {
             owner.put(entry);
@@ -139,8 +119,8 @@ impl<'a> OwnerPlaces<'a> {
     fn put(&self, entry: &mut BytesMut) {
         let Owner { process: _, fds, inherited, evidence } = self.owner;
         put_varint(entry, self.process.into());
-        entry.put_u8(place(&EVIDENCE, Some(evidence)));
-        entry.put_u8(place(&[false, true], inherited.as_ref()));
+        entry.put_u8(evidence.number());
+        entry.put_u8(inherited.map_or(NOT_KNOWN, |inherited| if inherited { YES } else { NO }));
         put_varint(entry, fds.len() as u64);
         for fd in fds {
             put_varint(entry, u64::from(*fd));
@@ -198,9 +178,9 @@ pub(crate) fn leak(input: &mut Input<'_>, definitions: &Definitions) -> Result<L
         age: age(input)?,
         recv_q: input.known_small()?,
         send_q: input.known_small()?,
-        verdict: at_place(&VERDICTS, input.byte()?)?,
+        verdict: word(input.byte()?, Verdict::from_number)?,
         owners: (0..input.count()?).map(|_| owner(input, definitions)).collect::<Result<_, _>>()?,
-        opened_by: match at_place(&OPENINGS, input.byte()?)? {
+        opened_by: match word(input.byte()?, OpenedHow::from_number)? {
             Some(how) => {
                 let Timed { time, what: called } = call(input, definitions)?;
                 Some(Timed { time, what: OpenedBy { how, called } })
@@ -220,7 +200,7 @@ pub(crate) fn leak_end(input: &mut Input<'_>, definitions: &Definitions) -> Resu
         time: time(input)?,
         socket: socket(input, definitions)?,
         age: age(input)?.ok_or(Malformed("the end of a leak has no age"))?,
-        how: at_place(&ENDINGS, input.byte()?)?,
+        how: word(input.byte()?, EndedHow::from_number)?,
         closed_by: match input.byte()? {
             0 => None,
             _ => Some(owner(input, definitions)?),
@@ -239,8 +219,13 @@ fn socket(input: &mut Input<'_>, definitions: &Definitions) -> Result<Socket, Ma
 
 fn owner(input: &mut Input<'_>, definitions: &Definitions) -> Result<Owner, Malformed> {
     let process = definitions.process(input.small()?)?;
-    let evidence = at_place(&EVIDENCE, input.byte()?)?.ok_or(Malformed("an owner has no evidence"))?;
-    let inherited = at_place(&[false, true], input.byte()?)?;
+    let evidence =
+        word(input.byte()?, Evidence::from_number)?.ok_or(Malformed("an owner has no evidence"))?;
+    let inherited = word(input.byte()?, |number| match number {
+        NO => Some(false),
+        YES => Some(true),
+        _ => None,
+    })?;
     let fds = (0..input.count()?).map(|_| input.small()).collect::<Result<_, _>>()?;
     Ok(Owner { process, fds, inherited, evidence })
 }

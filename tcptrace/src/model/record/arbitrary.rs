@@ -10,8 +10,12 @@ use jiff::Timestamp;
 use proptest::{collection::vec, option, prelude::*};
 
 use super::{
-    Age, EndedHow, Header, Leak, LeakEnd, PeerCount, ProcessSummary, Record, StackCount, Summary, Timed,
-    Totals,
+    age::Age,
+    any::Record,
+    header::Header,
+    leak::{EndedHow, Leak, LeakEnd},
+    summary::{PeerCount, ProcessSummary, StackCount, Summary, Totals},
+    timed::Timed,
 };
 use crate::model::{
     endpoints::{Endpoint, Endpoints},
@@ -181,8 +185,7 @@ fn age() -> impl Strategy<Value = Age> {
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {
-    use Verdict::{DataUnread, EofRead, EofUnread, HalfOpen, NeverAccepted, NoHolder};
-    prop::sample::select(&[EofRead, EofUnread, DataUnread, NeverAccepted, HalfOpen, NoHolder][..])
+    prop::sample::select(&Verdict::ALL[..])
 }
 
 fn process() -> BoxedStrategy<Arc<ProcessIdentity>> {
@@ -208,8 +211,7 @@ fn process() -> BoxedStrategy<Arc<ProcessIdentity>> {
 }
 
 fn owner() -> BoxedStrategy<Owner> {
-    use Evidence::{FdTable, Listener, None, Opened};
-    let evidence = prop::sample::select(&[FdTable, Listener, Opened, None][..]);
+    let evidence = prop::sample::select(&Evidence::ALL[..]);
     (process(), vec(small(), 0..4), option::of(any::<bool>()), evidence)
         .prop_map(|(process, fds, inherited, evidence)| Owner { process, fds, inherited, evidence })
         .boxed()
@@ -231,11 +233,8 @@ fn called() -> BoxedStrategy<Timed<CalledBy>> {
 }
 
 fn opened() -> BoxedStrategy<Timed<OpenedBy>> {
-    (called(), any::<bool>())
-        .prop_map(|(Timed { time, what: called }, is_accepted)| {
-            let how = if is_accepted { OpenedHow::Accept } else { OpenedHow::Connect };
-            Timed { time, what: OpenedBy { how, called } }
-        })
+    (called(), prop::sample::select(&OpenedHow::ALL[..]))
+        .prop_map(|(Timed { time, what: called }, how)| Timed { time, what: OpenedBy { how, called } })
         .boxed()
 }
 
@@ -261,8 +260,7 @@ fn leak() -> BoxedStrategy<Leak> {
 }
 
 fn leak_end() -> BoxedStrategy<LeakEnd> {
-    use EndedHow::{Closed, Destroyed, OwnerExited, Reset};
-    let how = option::of(prop::sample::select(&[Closed, Reset, Destroyed, OwnerExited][..]));
+    let how = option::of(prop::sample::select(&EndedHow::ALL[..]));
     (time(), socket(), age(), how, option::of(owner()))
         .prop_map(|(time, socket, age, how, closed_by)| LeakEnd { time, socket, age, how, closed_by })
         .boxed()

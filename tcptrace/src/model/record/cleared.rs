@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny, ser::SerializeMap as _};
 
-use super::{Age, Scope, Summary};
-use crate::forms::jsonl::json::{NanosecondTime, Shown, age_fields, socket_fields, summary_fields};
+use super::{
+    age::{self, Age},
+    snapshot::Scope,
+    summary::Summary,
+    timed::nanoseconds,
+};
 use crate::model::{
     clearing::{Method, Outcome},
     criteria::{Criteria, Side},
@@ -21,27 +25,31 @@ use crate::model::{
 };
 
 /// A socket that was to be ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cleared {
     /// When it was acted upon; for a dry run, when it was looked at.
+    #[serde(with = "nanoseconds")]
     pub time: Timestamp,
-    /// The socket.
+    #[serde(flatten)]
     pub socket: Socket,
     /// Its state before.
     pub state: State,
+    /// The way; `None` when none fits.
+    pub method: Option<Method>,
+    #[serde(flatten)]
+    pub outcome: Outcome,
     /// Time in CLOSE_WAIT; `None` in other states.
+    #[serde(flatten, with = "age::optional")]
     pub age: Option<Age>,
     /// Why it was stuck; `None` when that cannot be told, and in other states.
     pub verdict: Option<Verdict>,
-    /// The way; `None` when none fits.
-    pub method: Option<Method>,
-    /// What became of it.
-    pub outcome: Outcome,
     /// Who held it, each with the evidence; their descriptors stay open.
     pub owners: Vec<Owner>,
     /// Who ended it.
+    #[serde(serialize_with = "shared")]
     pub cleared_by: Arc<Actor>,
     /// What was asked for.
+    #[serde(serialize_with = "shared")]
     pub selection: Arc<Selection>,
 }
 
@@ -51,6 +59,10 @@ pub struct Selection {
     pub criteria: Criteria,
     /// At most so many sockets, the oldest first.
     pub limit: Option<usize>,
+}
+
+fn shared<T: Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.as_ref().serialize(serializer)
 }
 
 /// Who runs the command.
@@ -96,9 +108,7 @@ impl Outcomes {
 /// Descriptors of ended sockets that a process keeps until it closes them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
-    /// Who.
     pub process: Arc<ProcessIdentity>,
-    /// How many.
     pub descriptors: u64,
     /// Descriptors in use, when known.
     pub fds_used: Option<u64>,
@@ -107,14 +117,26 @@ pub struct Kept {
 }
 
 /// The end of a session that ended sockets.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClearEnd {
     /// The sums, of the sockets that were chosen.
+    #[serde(flatten)]
     pub summary: Summary,
     /// What became of them.
     pub outcomes: Outcomes,
     /// What stays open, the most first.
+    #[serde(rename = "descriptors_kept", serialize_with = "sum_of_descriptors")]
     pub kept: Vec<Kept>,
+}
+
+fn sum_of_descriptors<S: Serializer>(kept: &[Kept], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(kept.iter().map(|kept| kept.descriptors).sum())
+}
+
+/// Tells the summary of a session that ended sockets from others.
+#[derive(Deserialize)]
+pub(crate) struct Ended {
+    pub outcomes: Option<IgnoredAny>,
 }
 
 /// Sockets that were asked for in all but one respect.
@@ -145,35 +167,14 @@ pub struct ClearPlan {
     pub kept: Vec<Kept>,
 }
 
-impl Serialize for Cleared {
+impl Serialize for Outcome {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { time, socket, state, age, verdict, method, outcome, owners, cleared_by, selection } = self;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("type", "cleared")?;
-        map.serialize_entry("time", &Shown(NanosecondTime(time)))?;
-        socket_fields(&mut map, socket)?;
-        map.serialize_entry("state", state)?;
-        map.serialize_entry("method", method)?;
-        map.serialize_entry("outcome", outcome.name())?;
-        map.serialize_entry("reason", &outcome.reason())?;
-        age_fields(&mut map, age.as_ref())?;
-        map.serialize_entry("verdict", verdict)?;
-        map.serialize_entry("owners", owners)?;
-        map.serialize_entry("cleared_by", cleared_by.as_ref())?;
-        map.serialize_entry("selection", selection.as_ref())?;
-        map.end()
-    }
-}
-
-impl Serialize for ClearEnd {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { summary, outcomes, kept } = self;
-        let mut map = serializer.serialize_map(None)?;
-        summary_fields(&mut map, summary)?;
-        map.serialize_entry("outcomes", outcomes)?;
-        let descriptors: u64 = kept.iter().map(|kept| kept.descriptors).sum();
-        map.serialize_entry("descriptors_kept", &descriptors)?;
-        map.end()
+        #[derive(Serialize)]
+        struct Fields {
+            outcome: &'static str,
+            reason: Option<String>,
+        }
+        Fields { outcome: self.name(), reason: self.reason() }.serialize(serializer)
     }
 }
 

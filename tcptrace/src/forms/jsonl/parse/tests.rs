@@ -87,11 +87,3 @@ fn a_later_form_is_refused_by_its_number() {
     assert!(parsed(header).is_err_and(|error| error.contains("form 2")));
     assert!(parsed(&header.replace(r#""schema":2"#, r#""schema":1"#)).is_ok());
 }
-
-#[test]
-fn a_name_that_was_no_text_shows_as_it_did() {
-    let comm = Comm([0xff, b'a', 0xfe, 0xfd, 0xfc, 0xfb, 0xfa, b'b', 0, 0, 0, 0, 0, 0, 0, 0]);
-    let shown = comm.to_text().into_owned();
-    assert!(shown.len() > 16);
-    assert_eq!(comm_of(&shown).map(|comm| comm.to_text().into_owned()).ok(), Some(shown));
-}

@@ -1,0 +1,37 @@
+//! One look at the host: what `now` shows.
+
+use super::{leak::Leak, summary::Summary};
+use crate::model::state::StateSet;
+
+/// Everything that was found in one look at the host, in the order to be shown.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The sockets, in groups where that was asked for.
+    pub groups: Vec<Group>,
+    /// What was looked at.
+    pub scope: Scope,
+    /// The sums.
+    pub summary: Summary,
+}
+
+/// Sockets that have something in common.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// What that is; `None` when nothing was asked for.
+    pub title: Option<String>,
+    /// The sockets, the oldest first.
+    pub leaks: Vec<Leak>,
+}
+
+/// What was looked at, so that "nothing found" means something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// States that were asked for.
+    pub states: StateSet,
+    /// Network namespaces.
+    pub namespaces: u64,
+    /// Processes.
+    pub processes: u64,
+    /// Processes and bind mounts whose namespace could not be read.
+    pub unreadable: u64,
+}

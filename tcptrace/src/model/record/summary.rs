@@ -1,0 +1,204 @@
+//! The last record of a session.
+
+use std::{net::IpAddr, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::timed::nanoseconds;
+use crate::model::{
+    endpoints::Endpoint,
+    process::ProcessIdentity,
+    stack::{self, Stack},
+    verdict::Verdict,
+};
+
+/// What became of the records of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Totals {
+    /// Records that came from the kernel side.
+    pub records: u64,
+    /// Records that found the ring buffer full, and transitions of any kind that the kernel side could not look at.
+    pub lost: u64,
+    /// Records that made no sense.
+    pub undecodable: u64,
+    /// Sockets that found a table full, in the kernel or here.
+    pub evicted: u64,
+    /// Reported sockets for which nobody could be named.
+    pub unattributed: u64,
+    /// Sockets whose opener was not kept, because too many were opened at once.
+    pub openers_skipped: u64,
+    /// Records that this output is without, because it could not be written as fast as they came, or at all.
+    pub dropped: u64,
+}
+
+/// The end of a session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    #[serde(with = "nanoseconds")]
+    pub time: Timestamp,
+    /// How long it was, in nanoseconds.
+    pub duration_ns: u64,
+    #[serde(flatten)]
+    pub totals: Totals,
+    /// Sockets in CLOSE_WAIT at the end, stuck or not; `None` where that was not looked at.
+    pub in_close_wait: Option<u64>,
+    /// One entry a process that held a stuck socket, the worst first.
+    pub processes: Vec<ProcessSummary>,
+    /// Processes that have no entry any more: there were too many, and all their sockets are closed. Where
+    /// there are none, nothing is said of it: sessions that had not heard of it are replayed as they were.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_processes: u64,
+}
+
+/// What one process held.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessSummary {
+    /// Its name, and where it runs: no more of it is recorded here.
+    #[serde(flatten, with = "process_name")]
+    pub process: Arc<ProcessIdentity>,
+    /// Sockets that were reported for it.
+    pub sockets: u64,
+    /// Of these, how many are still in CLOSE_WAIT.
+    pub still_stuck: u64,
+    /// The longest time in CLOSE_WAIT, in nanoseconds.
+    pub oldest_ns: u64,
+    /// Growth: stuck sockets a minute, as the median of all slopes between samples, so that a burst is no
+    /// trend; `None` when the session was too short to tell.
+    pub per_minute: Option<f64>,
+    /// How many sockets had which verdict.
+    #[serde(with = "by_verdict")]
+    pub verdicts: Vec<(Verdict, u64)>,
+    /// Peers, the most frequent first; bounded.
+    pub peers: Vec<PeerCount>,
+    /// Stacks that opened the sockets, the most frequent first; bounded.
+    #[serde(default)]
+    pub stacks: Vec<StackCount>,
+    /// Descriptors in use, when known.
+    pub fds_used: Option<u64>,
+    /// The process's limit of descriptors, when known.
+    pub fds_limit: Option<u64>,
+    /// At this rate the descriptors run out in so many nanoseconds; `None` when they do not.
+    pub fds_run_out_in_ns: Option<u64>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// How many stuck sockets go to one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "PeerFields", into = "PeerFields")]
+pub struct PeerCount {
+    pub peer: Endpoint,
+    pub count: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PeerFields {
+    raddr: IpAddr,
+    rport: u16,
+    count: u64,
+}
+
+impl From<PeerCount> for PeerFields {
+    fn from(PeerCount { peer, count }: PeerCount) -> Self {
+        Self { raddr: peer.ip(), rport: peer.port(), count }
+    }
+}
+
+impl From<PeerFields> for PeerCount {
+    fn from(PeerFields { raddr, rport, count }: PeerFields) -> Self {
+        Self { peer: Endpoint::new(raddr, rport), count }
+    }
+}
+
+/// How many stuck sockets were opened from one stack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackCount {
+    pub count: u64,
+    #[serde(flatten, with = "stack::required")]
+    pub stack: Arc<Stack>,
+}
+
+mod process_name {
+    use std::{borrow::Cow, sync::Arc};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::model::process::ProcessIdentity;
+
+    #[derive(Serialize, Deserialize)]
+    struct Fields<'a> {
+        pid: u32,
+        comm: Cow<'a, str>,
+        unit: Option<Cow<'a, str>>,
+        container: Option<Cow<'a, str>>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        process: &Arc<ProcessIdentity>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let fields = Fields {
+            pid: process.pid,
+            comm: Cow::from(&process.comm),
+            unit: process.unit.as_deref().map(Cow::from),
+            container: process.container.as_deref().map(Cow::from),
+        };
+        fields.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<ProcessIdentity>, D::Error> {
+        let Fields { pid, comm, unit, container } = Fields::deserialize(deserializer)?;
+        Ok(Arc::new(ProcessIdentity {
+            unit: unit.map(Cow::into_owned),
+            container: container.map(Cow::into_owned),
+            ..ProcessIdentity::from_name(pid, &comm)
+        }))
+    }
+}
+
+/// Counts by verdict: a JSON object, in the order of the list.
+mod by_verdict {
+    use std::fmt;
+
+    use serde::{
+        Deserializer, Serializer,
+        de::{MapAccess, Visitor},
+    };
+
+    use crate::model::verdict::Verdict;
+
+    pub(super) fn serialize<S: Serializer>(
+        verdicts: &[(Verdict, u64)],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(verdicts.iter().copied())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<(Verdict, u64)>, D::Error> {
+        struct Counts;
+        impl<'de> Visitor<'de> for Counts {
+            type Value = Vec<(Verdict, u64)>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("counts by verdict")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut verdicts = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    verdicts.push(entry);
+                }
+                Ok(verdicts)
+            }
+        }
+        deserializer.deserialize_map(Counts)
+    }
+}
