@@ -9,7 +9,7 @@ use super::filter::{self, TooManyRules};
 use crate::model::criteria::Criteria;
 
 /// How transitions are traced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
     /// The typed tracepoint, with state in socket-local storage (Linux 5.12 with BTF).
     Btf,
@@ -27,7 +27,7 @@ impl fmt::Display for Backend {
 }
 
 /// How descriptor tables are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HolderSource {
     /// By the kernel's iterator over all tasks and files (Linux 5.11 with BTF)
     Iterator,

@@ -4,7 +4,7 @@ use super::state::State;
 use serde::Serialize;
 
 /// A way to end a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// The kernel ends it at once (SOCK_DESTROY): its peer is sent a reset, the application reads end of file

@@ -12,9 +12,8 @@ pub(crate) const ACTIVE_WINDOW_MS: u64 = 10_000;
 
 numbered! {
     /// Why a socket is in CLOSE_WAIT.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
-    #[value(rename_all = "snake_case")]
     pub enum Verdict {
         /// The application read the end of file and did not close.
         EofRead = 1,

@@ -13,5 +13,6 @@ pub(crate) mod sockets;
 pub(crate) mod status;
 pub(crate) mod tally;
 pub(crate) mod transition_stream;
+pub(crate) mod value_enums;
 pub(crate) mod values;
 pub(crate) mod watch;
