@@ -33,6 +33,15 @@ macro_rules! numbered {
                 }
             }
         }
+
+        // The numbers run from 1, without a gap.
+        const _: () = {
+            let mut before = 0;
+            while before < $name::ALL.len() {
+                assert!($name::ALL[before] as usize == before + 1);
+                before += 1;
+            }
+        };
     };
 }
 
