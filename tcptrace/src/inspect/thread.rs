@@ -35,16 +35,16 @@ pub(crate) enum Answer {
 /// The thread ended before it answered.
 #[derive(Debug, thiserror::Error)]
 #[error("the thread that looks at stuck sockets has ended unexpectedly")]
-pub(crate) struct WorkerGone;
+pub(crate) struct InspectorGone;
 
 /// A handle of the thread. Dropping it ends the thread after the current job.
-pub(crate) struct Worker {
+pub(crate) struct InspectorThread {
     jobs: mpsc::SyncSender<InspectorJob>,
     answers: answers::Receiver<Answer>,
     is_busy: bool,
 }
 
-impl Worker {
+impl InspectorThread {
     /// Starts the thread. See [`Inspector::new`] for the arguments.
     ///
     /// # Errors
@@ -105,11 +105,11 @@ impl Worker {
     ///
     /// # Errors
     /// When the thread has ended.
-    pub(crate) async fn answer(&mut self) -> Result<Answer, WorkerGone> {
+    pub(crate) async fn answer(&mut self) -> Result<Answer, InspectorGone> {
         if !self.is_busy {
             std::future::pending::<()>().await;
         }
-        let answer = self.answers.recv().await.ok_or(WorkerGone)?;
+        let answer = self.answers.recv().await.ok_or(InspectorGone)?;
         self.is_busy = false;
         Ok(answer)
     }

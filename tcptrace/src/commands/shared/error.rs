@@ -4,7 +4,7 @@ use crate::{
     commands::clear::methods::Unsupported,
     forms::reading::{error::ReadError, losses::Losses},
     host::privilege::NotPrivileged,
-    inspect::thread::WorkerGone,
+    inspect::thread::InspectorGone,
     kernel::LoadError,
     model::units::plural,
     netlink as sock_diag,
@@ -75,7 +75,7 @@ pub(crate) enum CommandError {
     Interrupted(u64),
     /// A part of the program ended.
     #[error(transparent)]
-    Worker(#[from] WorkerGone),
+    Inspector(#[from] InspectorGone),
     /// A recording cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -147,7 +147,7 @@ pub(crate) fn exit_code(ended: &Result<Conclusion, CommandError>) -> u8 {
             E::NotPrivileged(_) | E::Load(_) | E::Unsupported(_) | E::System { .. } | E::SockDiag(_) => 3,
             E::Write(_)
             | E::WriteReport(OutputError::Failed { .. })
-            | E::Worker(_)
+            | E::Inspector(_)
             | E::Interrupted(_)
             | E::Missing { .. } => 4,
         },

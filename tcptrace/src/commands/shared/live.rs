@@ -16,7 +16,7 @@ use super::{
 use crate::commands::leaks::exec::{Exec, ExecOptions};
 use crate::{
     host::{clock::WallClock, world::World},
-    inspect::thread::{Answer, WorkerGone},
+    inspect::thread::{Answer, InspectorGone},
     kernel::{Support, TracerOptions},
     model::{
         record::{Record, Summary, Timed},
@@ -109,7 +109,7 @@ pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusi
 }
 
 /// Waits for an answer of the thread that looks at sockets; for ever when none are looked at.
-async fn answer(watch: &mut Option<Watch>) -> Result<Answer, WorkerGone> {
+async fn answer(watch: &mut Option<Watch>) -> Result<Answer, InspectorGone> {
     match watch {
         Some(watch) => watch.answer().await,
         None => pending().await,

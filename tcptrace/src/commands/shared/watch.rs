@@ -12,7 +12,7 @@ use crate::{
     host::{clock::WallClock, world::World},
     inspect::{
         tables::Tables,
-        thread::{Answer, Worker, WorkerGone},
+        thread::{Answer, InspectorGone, InspectorThread},
     },
     kernel::Support,
     model::{
@@ -55,7 +55,7 @@ pub(crate) struct Watch {
     criteria: Criteria,
     table: CloseWaitTable,
     tally: Tally,
-    worker: Worker,
+    worker: InspectorThread,
     /// Who grows the fastest, while the worker finds out about its descriptors.
     growing: Option<(Arc<ProcessIdentity>, f64)>,
     /// What came of it.
@@ -98,9 +98,13 @@ impl Watch {
         world: &World,
     ) -> Result<Self, CommandError> {
         let tables = Tables::new(support, None)?;
-        let mut worker =
-            Worker::start(world.clone(), tables, active_window_ms(criteria.older_than), pump.take_calls())
-                .map_err(|source| CommandError::System { what: "start a thread", source })?;
+        let mut worker = InspectorThread::start(
+            world.clone(),
+            tables,
+            active_window_ms(criteria.older_than),
+            pump.take_calls(),
+        )
+        .map_err(|source| CommandError::System { what: "start a thread", source })?;
         worker.ask_for_seeds();
         let threshold_ns = u64::try_from(criteria.older_than.as_nanos()).unwrap_or(u64::MAX);
         let table = CloseWaitTable::new(pump.identity(), threshold_ns, options.max_sockets);
@@ -141,7 +145,7 @@ impl Watch {
     ///
     /// # Errors
     /// When that thread has ended.
-    pub(crate) async fn answer(&mut self) -> Result<Answer, WorkerGone> {
+    pub(crate) async fn answer(&mut self) -> Result<Answer, InspectorGone> {
         self.worker.answer().await
     }
 
@@ -253,7 +257,7 @@ impl Watch {
         self.worker.ask_for_descriptor_use(self.tally.pids());
         let uses = match self.worker.answer().await? {
             Answer::DescriptorUse(uses) => uses,
-            Answer::Seeds(_) | Answer::Findings(_) => return Err(WorkerGone.into()),
+            Answer::Seeds(_) | Answer::Findings(_) => return Err(InspectorGone.into()),
         };
         let Totals { evicted, unattributed, .. } = &mut summary.totals;
         *evicted += self.table.evicted();
