@@ -1,98 +1,88 @@
-//! What may be advised about a namespace's TIME_WAIT: each advice with the numbers behind it. The sentences, and
-//! when each is given, are in `diagnosis::time_wait`.
+//! Advice on a namespace's TIME_WAIT, each with the numbers behind it. Decides nothing: rules and sentences are in
+//! `diagnosis::time_wait`.
 
 use super::{endpoints::Endpoint, sysctl_setting::Setting};
 use std::net::IpAddr;
 
-/// A process, or several of one name, as people are told of it.
+/// A process, or several of one name, as named to people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closer {
-    /// Its name, harmless to a terminal, with its pid.
+    /// Its escaped name with its pid.
     pub name: String,
-    /// Minisockets that it was seen closing.
+    /// Minisockets it was seen closing.
     pub count: u64,
 }
 
-/// Something to do, or to know.
+/// One piece of advice.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Advice {
-    /// The ports of a destination run out, or have.
+    /// The ports of a destination run out, or have run out.
     PortsRunDry {
-        /// Where to.
         remote: Endpoint,
-        /// From which address.
         local: IpAddr,
-        /// Ports that cannot be had now.
+        /// Ports not available now.
         taken: u64,
-        /// Ports there are.
+        /// Ports in all.
         total: u64,
-        /// Connections a second at present.
+        /// Connections per second at present.
         per_second: Option<f64>,
-        /// Connections a second that there will always be ports for.
+        /// Connections per second that the ports sustain forever.
         most_per_second: f64,
-        /// Nanoseconds until none is left.
+        /// Nanoseconds until no port is left.
         dry_in_ns: Option<u64>,
-        /// Whether connect() may take ports over if the peer has timestamps, which is not known.
+        /// Whether connect() may take over ports if the peer has timestamps, which is unknown.
         is_up_to_peer: bool,
     },
     /// Many short connections to one destination.
     ConnectionPool {
-        /// Where to.
         remote: Endpoint,
-        /// Who closed most of them, where that was seen.
+        /// Who closed most of them, if seen.
         who: Option<Closer>,
-        /// Minisockets.
         count: u64,
-        /// Connections a second.
         per_second: Option<f64>,
-        /// Connections that are open.
+        /// Open connections.
         open: u64,
-        /// Further destinations like this.
+        /// Other destinations like this.
         more: u64,
     },
     /// A server closes first.
     ServerClosesFirst {
-        /// The service.
         local: Endpoint,
-        /// Who closed most of them, where that was seen.
+        /// Who closed most of them, if seen.
         who: Option<Closer>,
-        /// Minisockets.
         count: u64,
-        /// Connections a second.
         per_second: Option<f64>,
-        /// Further services like this.
+        /// Other services like this.
         more: u64,
     },
     /// The range of ports could be wider.
     WidenPortRange {
         /// First and last port of the range.
         range: (u16, u16),
-        /// Ports in it that are reserved.
+        /// Reserved ports in the range.
         reserved: u32,
-        /// Others in it that are bound.
+        /// Other ports in the range that are bound.
         bound: u32,
-        /// The first port that it could have.
+        /// The lowest first port it could have.
         lowest: u16,
         /// Where the range is set.
         place: Option<Setting>,
     },
     /// What `tcp_tw_reuse` does for these sockets.
     Reuse {
-        /// Its value.
         value: u32,
-        /// After how many milliseconds a port can be taken over.
+        /// Milliseconds after which a port can be taken over.
         delay_ms: u32,
-        /// In TIME_WAIT: connections from here over loopback.
+        /// In TIME_WAIT: outgoing connections over loopback.
         loopback: u64,
-        /// In TIME_WAIT: other connections from here.
+        /// In TIME_WAIT: other outgoing connections.
         elsewhere: u64,
-        /// In TIME_WAIT: connections to here.
+        /// In TIME_WAIT: incoming connections.
         incoming: u64,
         /// In FIN_WAIT2.
         fin_wait2: u64,
-        /// Whether this kernel is sure to leave those alone.
+        /// Whether this kernel certainly leaves those alone.
         leaves_fin_wait2: bool,
-        /// Where it is set.
         place: Option<Setting>,
     },
     /// `tcp_tw_reuse` is on, and timestamps are off.
@@ -102,29 +92,25 @@ pub enum Advice {
         /// Where timestamps are turned off.
         place: Option<Setting>,
     },
-    /// What `tcp_fin_timeout` does, and what it does not.
+    /// What `tcp_fin_timeout` does, and what not.
     FinTimeout {
         /// Its value in seconds.
         seconds: u32,
         /// Minisockets in FIN_WAIT2.
         fin_wait2: u64,
-        /// Where it is set.
         place: Option<Setting>,
     },
-    /// A setting that this kernel does not have any more.
-    RecycleIsDead {
-        /// Where it is set.
-        place: Setting,
-    },
-    /// The table was full, or is about to be.
+    /// A setting that this kernel no longer has.
+    RecycleIsDead { place: Setting },
+    /// The table was full or is about to be.
     TooManyBuckets {
         /// Minisockets now.
         used: u64,
-        /// Minisockets there may be.
+        /// The limit.
         most: u64,
-        /// Sockets that went without TIME_WAIT since the namespace was made.
+        /// Sockets that skipped TIME_WAIT since the namespace was created.
         overflowed: u64,
-        /// The same, a second at present.
+        /// The same, per second at present.
         per_second: Option<f64>,
         /// Where the limit is set.
         place: Option<Setting>,
@@ -132,7 +118,7 @@ pub enum Advice {
 }
 
 impl Advice {
-    /// Its name for scripts.
+    /// The name that scripts compare.
     pub fn id(&self) -> &'static str {
         match self {
             Self::PortsRunDry { .. } => "ports_run_dry",
@@ -147,7 +133,7 @@ impl Advice {
         }
     }
 
-    /// The line of a file that it is about.
+    /// The line in a file that it is about.
     pub fn place(&self) -> Option<&Setting> {
         match self {
             Self::PortsRunDry { .. } | Self::ConnectionPool { .. } | Self::ServerClosesFirst { .. } => None,
@@ -160,7 +146,7 @@ impl Advice {
         }
     }
 
-    /// Whether something is broken, or is about to break.
+    /// Whether something is broken or is about to break.
     pub fn is_urgent(&self) -> bool {
         match self {
             Self::PortsRunDry { .. } | Self::RecycleIsDead { .. } => true,

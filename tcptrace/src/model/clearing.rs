@@ -1,4 +1,4 @@
-//! How a socket can be ended, and what became of one that was to be. Ends nothing itself.
+//! The methods of ending a socket, and the outcomes. Ends nothing.
 
 use super::state::State;
 use serde::Serialize;
@@ -15,18 +15,18 @@ pub enum Method {
     Shutdown,
 }
 
-/// What became of a socket.
+/// What happened to a target of `clear`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is no more.
+    /// It is gone.
     Gone,
-    /// Its own end has been sent, and the peer has not acknowledged it yet.
+    /// Its FIN is sent, and the peer has not acknowledged it yet.
     Closing(State),
     /// It could not be ended.
     Refused(Refusal),
-    /// It was not touched, because it was no longer what had been listed.
+    /// It was left alone, because it was no longer what was listed.
     Changed(Change),
-    /// Nothing was done; with what would refuse it.
+    /// Nothing was done; holds the refusal that an attempt would get.
     DryRun(Option<Refusal>),
 }
 
@@ -42,7 +42,7 @@ impl Outcome {
         }
     }
 
-    /// Why, where there is something to say.
+    /// The reason, if there is one to give.
     pub fn reason(&self) -> Option<String> {
         match self {
             Self::Gone | Self::DryRun(None) => None,
@@ -59,10 +59,10 @@ impl Outcome {
 /// Why a socket could not be ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
-    /// Only its descriptor would do, and there is none.
+    /// It takes a descriptor, and there is none.
     #[error("no process has a descriptor for it, so only SOCK_DESTROY can end it (--method destroy)")]
     NoDescriptor,
-    /// Shutdown ends one state only.
+    /// shutdown(2) ends one state only.
     #[error("shutdown(2) ends sockets in CLOSE_WAIT only; SOCK_DESTROY ends others (--method destroy)")]
     NotCloseWait,
     /// `mptcp_diag` has no SOCK_DESTROY.
@@ -73,33 +73,33 @@ pub enum Refusal {
     /// Its network namespace did not answer.
     #[error("its network namespace cannot be entered")]
     OutOfReach,
-    /// `tcp_abort` knows TIME_WAIT since Linux 6.0.
+    /// `tcp_abort` handles TIME_WAIT since Linux 6.0.
     #[error("this kernel cannot end what it keeps of closed connections: Linux 6.0 can")]
     Minisocket,
-    /// The kernel said yes and did nothing: `tcp_abort` spares orphans before Linux 6.11.
+    /// The kernel acknowledged and did nothing: `tcp_abort` spares orphans before Linux 6.11.
     #[error(
         "the kernel took the request and left the socket as it was: before Linux 6.11 it does so when the \
          application has closed it already"
     )]
     Ignored,
-    /// Anything else that the system said.
+    /// Any other answer of the system.
     #[error("{0}")]
     System(String),
 }
 
-/// How a socket is no longer what was listed.
+/// How a socket differs from what was listed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Change {
-    /// It has ended, whether another one has its addresses now or not.
+    /// It has ended, whether or not another socket has its addresses now.
     #[error("ended by itself after it was listed")]
     Ended,
-    /// It went on by itself.
+    /// It changed its state.
     #[error("went on to {0} by itself after it was listed")]
     State(State),
-    /// The peer answered something, so that the age that is certain is too small.
+    /// The peer answered a segment, so the certain age is too small now.
     #[error("its peer was heard from after it was listed: how old it is, is not certain any more")]
     HeardFrom,
-    /// Data came or went.
+    /// It carried data.
     #[error("carried data after it was listed: somebody still uses it")]
     Used,
 }

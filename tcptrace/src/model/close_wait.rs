@@ -1,4 +1,4 @@
-//! Since when a socket has been in CLOSE_WAIT, and what goes with it to whoever looks at it.
+//! Since when a socket has been in CLOSE_WAIT, and the sockets to inspect. Values only.
 
 use super::socket::{KernelSocket, Socket, SocketKey};
 
@@ -6,50 +6,50 @@ use super::socket::{KernelSocket, Socket, SocketKey};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Since {
     at_latest_ns: u64,
-    /// Equal to `at_latest_ns` when the moment is known; 0 when there is no bound.
+    /// Equal to `at_latest_ns` when the time is exact; 0 without a bound.
     at_earliest_ns: u64,
 }
 
 impl Since {
-    /// The moment was seen.
+    /// The transition was seen.
     pub fn exactly(ktime_ns: u64) -> Self {
         Self { at_latest_ns: ktime_ns, at_earliest_ns: ktime_ns }
     }
 
-    /// The moment lies between two others; without the earlier one it may be any time before the later.
+    /// Between two times; without the earlier one, any time before the later.
     pub fn within(at_earliest_ns: Option<u64>, at_latest_ns: u64) -> Self {
-        // A bracket never claims to be exact, even when both ends fall together.
+        // A bracket never claims to be exact, even if both ends coincide.
         let at_earliest_ns = at_earliest_ns.unwrap_or(0).min(at_latest_ns.saturating_sub(1));
         Self { at_latest_ns, at_earliest_ns }
     }
 
-    /// It has been in CLOSE_WAIT at this time for certain.
+    /// The latest possible time: from then on it was in CLOSE_WAIT for certain.
     pub fn at_latest_ns(self) -> u64 {
         self.at_latest_ns
     }
 
-    /// Whether the moment was seen.
+    /// Whether the transition was seen.
     pub fn is_exact(self) -> bool {
         self.at_latest_ns == self.at_earliest_ns
     }
 
-    /// Time in CLOSE_WAIT at `now_ns`: the least it can be, and the most when that is known.
+    /// Time in CLOSE_WAIT at `now_ns`: the minimum, and the maximum if known.
     pub fn age_at(self, now_ns: u64) -> (u64, Option<u64>) {
         let most = (self.at_earliest_ns != 0).then(|| now_ns.saturating_sub(self.at_earliest_ns));
         (now_ns.saturating_sub(self.at_latest_ns), most)
     }
 }
 
-/// A socket that was in CLOSE_WAIT before its transitions could be seen.
+/// A socket that was in CLOSE_WAIT before tcptrace started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed {
     /// The socket, with its cookie.
     pub socket: Socket,
-    /// Since when it has been in CLOSE_WAIT: never exact.
+    /// Never exact.
     pub since: Since,
 }
 
-/// A socket that has been in CLOSE_WAIT for the threshold, and has to be looked at.
+/// A socket that has passed the threshold in CLOSE_WAIT and is due for inspection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
     /// Its key.
@@ -58,6 +58,6 @@ pub struct Due {
     pub socket: Socket,
     /// Since when it has been in CLOSE_WAIT.
     pub since: Since,
-    /// Where the kernel has it; `None` for a socket that was there first.
+    /// `None` for a socket that existed before tcptrace started.
     pub kernel_socket: Option<KernelSocket>,
 }

@@ -1,4 +1,4 @@
-//! The ends of a connection, in the form in which they are compared and copied for every transition.
+//! The endpoints of a connection, in a form that is cheap to copy and compare for every transition.
 
 use std::{
     cmp::Ordering,
@@ -6,12 +6,12 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-/// An address with a port. An IPv4-mapped IPv6 address is IPv4 here.
+/// An address with a port. IPv4-mapped IPv6 addresses count as IPv4.
 ///
-/// What [`SocketAddr`] says, in 18 bytes instead of 32, and compared without looking at its kind first.
+/// Same content as [`SocketAddr`] in 18 bytes instead of 32, and compared without a match on the family.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// As on the wire; an IPv4 address in its v4-mapped form.
+    /// In network byte order; IPv4 in its v4-mapped form.
     octets: [u8; 16],
     port: u16,
 }
@@ -33,7 +33,7 @@ impl Endpoint {
     /// The address.
     pub fn ip(&self) -> IpAddr {
         let bits = u128::from_be_bytes(self.octets);
-        // As `IpAddr::to_canonical`, in two comparisons instead of twelve: every record has two addresses.
+        // Like `IpAddr::to_canonical`, with two comparisons instead of twelve: every record has two addresses.
         match u32::try_from(bits ^ MAPPED) {
             Ok(ipv4) => IpAddr::V4(Ipv4Addr::from_bits(ipv4)),
             Err(_) => IpAddr::V6(Ipv6Addr::from_bits(bits)),
@@ -45,7 +45,7 @@ impl Endpoint {
         self.port
     }
 
-    /// Another address with the same port.
+    /// Replaces the address and keeps the port.
     pub fn set_ip(&mut self, address: IpAddr) {
         self.octets = match address {
             IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
@@ -53,13 +53,13 @@ impl Endpoint {
         };
     }
 
-    /// Another port at the same address.
+    /// Replaces the port and keeps the address.
     pub fn set_port(&mut self, port: u16) {
         self.port = port;
     }
 
-    /// Where a socket may listen that accepts what comes to this address, in the order in which the kernel prefers them:
-    /// at the address itself, else at any. One for IPv6 takes IPv4 as well.
+    /// Addresses of listeners that accept connections to this address, in the kernel's order of preference: the address
+    /// itself, then the wildcards. An IPv6 wildcard accepts IPv4 as well.
     pub fn listened_at(self) -> [Self; 3] {
         let any = |ip: IpAddr| Self::new(ip, self.port);
         let any_v6 = any(Ipv6Addr::UNSPECIFIED.into());
@@ -67,13 +67,13 @@ impl Endpoint {
         [self, any_of_family, any_v6]
     }
 
-    /// Whether the address is the same; the port may be another.
+    /// Whether the address is the same, whatever the port.
     pub fn is_at(&self, other: &Self) -> bool {
         self.octets == other.octets
     }
 }
 
-/// As of a [`SocketAddr`]: IPv4 comes first.
+/// Same order as [`SocketAddr`]: IPv4 comes first.
 impl Ord for Endpoint {
     fn cmp(&self, other: &Self) -> Ordering {
         (self.ip(), self.port).cmp(&(other.ip(), other.port))
@@ -131,7 +131,7 @@ impl serde::Serialize for Endpoint {
     }
 }
 
-/// Both ends of a connection, seen from this host.
+/// Both endpoints of a connection, seen from this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoints {
     /// This side.
@@ -141,7 +141,7 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// From addresses in network byte order (IPv4 v4-mapped) and ports.
+    /// From addresses in network byte order (IPv4 as v4-mapped) and ports.
     pub fn new(laddr: [u8; 16], lport: u16, raddr: [u8; 16], rport: u16) -> Self {
         let end = |octets, port| Endpoint { octets, port };
         Self { local: end(laddr, lport), remote: end(raddr, rport) }
@@ -152,7 +152,7 @@ impl Endpoints {
         if self.local.ip().is_ipv4() { 4 } else { 6 }
     }
 
-    /// Seen from the other side.
+    /// The same, seen from the peer.
     #[must_use]
     pub fn mirrored(self) -> Self {
         Self { local: self.remote, remote: self.local }
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(endpoints.family(), 4);
         assert_eq!(endpoints.local.to_string(), "192.0.2.1:80");
         assert_eq!(endpoints.local, ([192, 0, 2, 1], 80).into());
-        // The bits of one in another place make none.
+        // The bits of a mapped prefix in another place do not count.
         for address in ["::c000:201", "64:ff9b::ffff:c000:201", "::1", "::", "::fffe:c000:201"] {
             let octets = address.parse::<Ipv6Addr>().unwrap().octets();
             let end = Endpoints::new(octets, 80, octets, 5000).local;

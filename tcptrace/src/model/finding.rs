@@ -1,4 +1,4 @@
-//! What was found out about one socket. Finds nothing out itself.
+//! The result of inspecting a socket. Inspects nothing.
 
 use super::{
     close_wait::Since,
@@ -8,44 +8,42 @@ use super::{
     verdict::Verdict,
 };
 
-/// What was found out about a socket that was due.
+/// The result of inspecting a socket.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// Its key in the table.
     pub key: SocketKey,
-    /// The socket, with what the kernel told beyond the tracepoint.
+    /// The socket, completed by sock_diag.
     pub socket: Socket,
-    /// Its state.
     pub state: State,
-    /// Since when it has been in CLOSE_WAIT. In other states only the later bound means something: nothing
-    /// has come from the peer since.
+    /// Since when it has been in CLOSE_WAIT. In other states only the later bound is meaningful: nothing has arrived from
+    /// the peer since then.
     pub since: Since,
-    /// When it was looked at (CLOCK_MONOTONIC, nanoseconds).
+    /// When it was inspected (CLOCK_MONOTONIC, nanoseconds).
     pub looked_at_ns: u64,
-    /// False when it is no longer in the state that it was looked at for.
+    /// Whether it is still in the state it was inspected for.
     pub is_stuck: bool,
-    /// Bytes not read, the FIN counting as one.
+    /// Unread bytes; the FIN counts as one.
     pub recv_q: Option<u32>,
-    /// Bytes not acknowledged.
+    /// Unacknowledged bytes.
     pub send_q: Option<u32>,
-    /// Why it is stuck; `None` in other states than CLOSE_WAIT, and when it cannot be told.
+    /// `None` in states other than CLOSE_WAIT, and if the facts do not suffice.
     pub verdict: Option<Verdict>,
-    /// Who answers for it.
+    /// The processes responsible for it.
     pub owners: Vec<Owner>,
-    /// Who opened it, when that was seen.
+    /// Who opened it, if seen.
     pub opened_by: Option<OpenedBy>,
-    /// Who read the end of file first, when that was seen.
+    /// Who read the end of file first, if seen.
     pub eof_read_by: Option<CalledBy>,
-    /// How the kernel listed it; `None` when its namespace gave no answer, so that only a descriptor of it was
-    /// seen.
+    /// How the kernel listed it; `None` if its namespace did not answer and only a descriptor was seen.
     pub listed_as: Option<ListedAs>,
 }
 
-/// What it takes, beside cookie and addresses, to ask the kernel for a socket again.
+/// What a lookup in the kernel needs besides cookie and addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListedAs {
-    /// In which of the kernel's tables it is.
+    /// The kernel's table that it is in.
     pub flavour: TcpFlavour,
-    /// The interface it is bound to; 0 when none.
+    /// The index of the interface that it is bound to; 0 when none.
     pub interface: u32,
 }

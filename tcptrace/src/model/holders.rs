@@ -1,4 +1,4 @@
-//! Descriptors by process.
+//! The descriptors of a socket by process.
 
 use std::collections::BTreeMap;
 

@@ -1,12 +1,12 @@
-//! The version of a kernel, as far as it decides what is true of it.
+//! The version of a kernel, compared only where a sentence depends on it.
 
-/// Major and minor number. Distributions take changes over into older versions: a version that is high enough proves
-/// that a change is there, a lower one proves nothing.
+/// Major and minor number. Distributions backport changes: a high enough version proves that a change is there, a lower one
+/// proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KernelVersion(pub u32, pub u32);
 
 impl KernelVersion {
-    /// Of a release as `uname -r` prints it; `None` when it does not begin with two numbers.
+    /// Parses a release as `uname -r` prints it; `None` if it does not begin with two numbers.
     pub(crate) fn of(release: &str) -> Option<Self> {
         let mut numbers = release.split(|character: char| !character.is_ascii_digit());
         Some(Self(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))

@@ -1,4 +1,4 @@
-//! Who answers for a socket, and how that is known: an owner is never stated without its evidence.
+//! The process responsible for a socket, and the evidence. An owner never comes without evidence.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -36,9 +36,8 @@ pub struct Owner {
     pub process: Arc<ProcessIdentity>,
     /// Its descriptors for the socket (or for the listener), ascending.
     pub fds: Vec<u32>,
-    /// Whether another process opened the socket; `None` when nobody was seen opening it.
+    /// Whether another process opened the socket; `None` if the opener was not seen.
     pub inherited: Option<bool>,
-    /// How this is known.
     pub evidence: Evidence,
 }
 
@@ -120,15 +119,13 @@ impl From<OwnerFields<'_>> for Owner {
 pub struct CalledBy {
     /// The caller, and the moment on the kernel's clock.
     pub call: Call,
-    /// The stack of the call; `None` when it was not kept, or the process has ended.
+    /// The stack of the call; `None` if it was not kept or the process has ended.
     pub stack: Option<Arc<Stack>>,
 }
 
-/// Who opened a socket, and from where.
+/// The opener of a socket, with the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenedBy {
-    /// By which call.
     pub how: OpenedHow,
-    /// Who made it.
     pub called: CalledBy,
 }

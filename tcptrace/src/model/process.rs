@@ -1,26 +1,26 @@
-//! Who a process is, as far as /proc tells. Reads nothing itself.
+//! Who a process is, as /proc shows it. Reads nothing itself.
 
-/// What is known of a process. What could not be read is `None`.
+/// The identity of a process. What could not be read is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProcessIdentity {
-    /// Process id, in the pid namespace of the proc mount that was read.
+    /// The pid in the pid namespace of the proc mount.
     pub pid: u32,
     /// Name of the main thread, as the process chose it: at most 15 bytes (63 for kernel threads).
     pub comm: String,
-    /// Path of the executable, with ` (deleted)` behind it when the file is gone. Needs the right to
-    /// trace the process; kernel threads have none.
+    /// Path of the executable, followed by ` (deleted)` if the file is gone. Needs the right to trace the process; kernel
+    /// threads have none.
     pub exe: Option<String>,
-    /// The arguments, the program's name first: the first 64 within the first 4096 bytes. Empty for a
-    /// kernel thread and for a zombie.
+    /// The arguments, starting with the program's name: at most 64, within the first 4096 bytes. Empty for a kernel thread
+    /// and for a zombie.
     pub cmdline: Vec<String>,
     /// Effective user id.
     pub uid: Option<u32>,
     /// When it started, to about a hundredth of a second.
     pub started: Option<jiff::Timestamp>,
-    /// When it started, in clock ticks (1/100 s) since boot: with the pid, it tells the process from a later one
-    /// with the same pid.
+    /// When it started, in clock ticks (1/100 s) since boot. Together with the pid it identifies the process, even if the
+    /// pid is reused.
     pub start_ticks: Option<u64>,
-    /// Its cgroup; the path below the cgroup mount.
+    /// The path of its cgroup below the cgroup mount.
     pub cgroup: Option<String>,
     /// The systemd unit it belongs to.
     pub unit: Option<String>,
@@ -29,7 +29,7 @@ pub struct ProcessIdentity {
 }
 
 impl ProcessIdentity {
-    /// A process that has ended: its pid and the name it had are all that is left.
+    /// A process that has ended: only its pid and name are known.
     #[must_use]
     pub fn from_name(pid: u32, comm: &str) -> Self {
         Self {
@@ -47,12 +47,11 @@ impl ProcessIdentity {
     }
 }
 
-/// How many descriptors a process has open, and may have.
+/// Descriptors in use by a process, and their limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct DescriptorUse {
     /// Open descriptors.
     pub used: Option<u64>,
-    /// The soft limit (RLIMIT_NOFILE), at which accept() and open() begin to fail with EMFILE. `None` also when
-    /// it is unlimited.
+    /// The soft limit (RLIMIT_NOFILE), from which on accept() and open() fail with EMFILE. `None` also if unlimited.
     pub limit: Option<u64>,
 }

@@ -6,17 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoints::{Endpoint, Endpoints};
 
-/// Which of the kernel's TCP protocols to ask for. They have separate tables.
+/// The kernel's two TCP protocols, which have separate tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TcpFlavour {
-    /// Plain TCP. The subflows of an MPTCP connection are listed here too: they are TCP sockets
-    /// without a descriptor of their own (inode 0).
+    /// Plain TCP. Includes the subflows of MPTCP connections: TCP sockets without a descriptor of their own (inode 0).
     Tcp,
     /// The MPTCP sockets that applications hold (Linux 5.9 with `CONFIG_MPTCP` and `mptcp_diag`).
     Mptcp,
 }
 
-/// What tells one socket from another. Only keys from the same tracer are comparable.
+/// Identifies a socket within a session. Only keys from the same tracer are comparable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketKey(pub u64);
 
@@ -24,9 +23,9 @@ pub struct SocketKey(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "SocketFields", into = "SocketFields")]
 pub struct Socket {
-    /// The kernel's socket cookie, never reused; `None` when this kernel does not tell it here.
+    /// The kernel's socket cookie, never reused; `None` if this kernel does not report it here.
     pub cookie: Option<u64>,
-    /// Inode number of its network namespace; `None` when this kernel does not tell it here.
+    /// Inode number of its network namespace; `None` if this kernel does not report it here.
     pub netns: Option<u32>,
     /// Both ends.
     pub endpoints: Endpoints,
@@ -72,10 +71,10 @@ impl From<SocketFields> for Socket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KernelSocket(pub u64);
 
-/// What a socket is told apart by.
+/// What identifies a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// The cookie: unique for as long as the machine runs.
+    /// The cookie: unique until the machine reboots.
     Cookie,
     /// The address of `struct sock`: unique among living sockets only.
     Address,

@@ -1,4 +1,4 @@
-//! A stack with names, and the line of it to look at. Names nothing itself.
+//! A symbolized stack, and the frame to look at. Symbolizes nothing itself.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -9,15 +9,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 pub struct Stack {
     /// `function (file:line)`, innermost first.
     pub frames: Vec<String>,
-    /// The innermost frame that is not of the language's run-time or the C library (nor, if there are others, of an
-    /// interpreter): the line to look at.
+    /// The frame to look at: the innermost one outside the language's runtime and the C library and, if possible, outside
+    /// an interpreter.
     pub site: Option<String>,
-    /// The stack ends early: the code has no frame pointers to follow.
+    /// The stack ends early: the code has no frame pointers.
     pub is_cut: bool,
 }
 
 impl Stack {
-    /// The line to look at; where there is none, the innermost frame.
+    /// The frame to look at, else the innermost frame.
     pub fn line(&self) -> Option<&str> {
         self.site.as_ref().or(self.frames.first()).map(String::as_str)
     }

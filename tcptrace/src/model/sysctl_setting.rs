@@ -2,15 +2,14 @@
 
 use std::path::PathBuf;
 
-/// A line that sets something.
+/// A line that sets a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// What is set, with dots: `net.ipv4.tcp_fin_timeout`.
+    /// The setting, with dots: `net.ipv4.tcp_fin_timeout`.
     pub name: String,
-    /// To what, as it stands there.
+    /// The value as written.
     pub value: String,
-    /// The file.
     pub file: PathBuf,
-    /// The line, from 1.
+    /// The line number, from 1.
     pub line: u32,
 }

@@ -9,12 +9,12 @@ use serde::{
 
 use super::numbered::numbered;
 
-/// A task's name: bytes as its owner chose them, up to the first NUL.
+/// A task's name: arbitrary bytes up to the first NUL.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Comm(pub [u8; 16]);
 
 impl Comm {
-    /// The name, without what fills it up.
+    /// The name without its padding.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.split(|byte| *byte == 0).next().unwrap_or_default()
     }
@@ -112,23 +112,23 @@ impl OpenedHow {
     }
 }
 
-/// A call on a socket: seen in the caller's own context.
+/// A call on a socket, observed in the caller's context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
     /// The caller.
     pub task: Task,
     /// CLOCK_MONOTONIC of the call, in nanoseconds.
     pub ktime_ns: u64,
-    /// Where the kernel side keeps the user stack of the call, if it does.
+    /// The id of the user stack that the kernel side kept, if any.
     pub stack: Option<u32>,
 }
 
-/// Who opened a socket.
+/// The opener of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Opener {
     /// The call that opened it.
     pub call: Call,
-    /// Which call that was.
+    /// The kind of call.
     pub how: OpenedHow,
 }
 

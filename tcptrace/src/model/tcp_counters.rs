@@ -1,25 +1,25 @@
-//! What the kernel counts about TIME_WAIT in one network namespace. Reads nothing itself.
+//! The kernel's counters on TIME_WAIT in a network namespace. Reads nothing itself.
 
 use serde::{Serialize, Serializer};
 
 /// The counters of the `TcpExt` group that tell of TIME_WAIT, by the kernel's names (`net/ipv4/proc.c`).
 pub(crate) const COUNTERS: [&str; 5] = ["TCPTimeWaitOverflow", "TW", "TWRecycled", "TWKilled", "PAWSActive"];
 
-/// One value for each of [`COUNTERS`], in that order; `None` where the kernel has no such counter.
+/// One value for each of [`COUNTERS`], in that order; `None` if the kernel has no such counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PerCounter<T>(pub [Option<T>; COUNTERS.len()]);
 
-/// Totals since the namespace was made.
+/// Totals since the namespace was created.
 pub(crate) type TcpCounters = PerCounter<u64>;
 
 impl TcpCounters {
-    /// Sockets that were closed without TIME_WAIT because there were too many.
+    /// Sockets that skipped TIME_WAIT because the table was full.
     pub fn overflows(&self) -> Option<u64> {
         let [overflows, ..] = self.0;
         overflows
     }
 
-    /// By how much each has grown a second since `earlier`, which was `elapsed_ns` nanoseconds before.
+    /// The growth of each per second since `earlier`, read `elapsed_ns` nanoseconds before.
     pub fn rates_since(&self, earlier: &Self, elapsed_ns: u64) -> PerCounter<f64> {
         let mut rates = PerCounter::default();
         for ((rate, now), before) in rates.0.iter_mut().zip(self.0).zip(earlier.0) {
@@ -39,7 +39,7 @@ impl<T: Serialize> Serialize for PerCounter<T> {
 }
 
 impl PerCounter<f64> {
-    /// As for [`TcpCounters::overflows`], a second.
+    /// As [`TcpCounters::overflows`], per second.
     pub fn overflows(&self) -> Option<f64> {
         let [overflows, ..] = self.0;
         overflows

@@ -1,23 +1,19 @@
-//! TIME_WAIT by destination: values that the rules and the records share.
+//! TIME_WAIT by destination: values shared by rules and records.
 
 use super::endpoints::Endpoint;
 use std::net::IpAddr;
 
-/// What minisockets are put together by.
+/// What minisockets are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Destination {
-    /// Connections from this host, each from a port of its own, to one port of one peer.
+    /// Connections of this host to one port of one peer, each from another local port.
     Outgoing {
         /// The address on this side.
         local: IpAddr,
-        /// The peer.
         remote: Endpoint,
     },
-    /// Connections that were made to a port of this host.
-    Incoming {
-        /// The service.
-        local: Endpoint,
-    },
+    /// Connections to a port of this host.
+    Incoming { local: Endpoint },
 }
 
 impl Destination {
@@ -30,33 +26,33 @@ impl Destination {
     }
 }
 
-/// A process that was seen closing sockets, by a number that is its own in the session.
+/// A process seen closing sockets, by its number in the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct CloserId(pub u32);
 
 /// The ports of one destination.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FoundPorts {
-    /// Those in use.
+    /// Ports in use.
     pub used: u64,
-    /// Of these, those that connect() may take over; `None` when that is up to the peer, and not known: the rest is
-    /// then told as if it could not.
+    /// Of these, those that connect() may take over. `None` if that depends on the peer and is unknown: other values then
+    /// assume that it cannot.
     pub reusable: Option<u64>,
-    /// Those there are.
+    /// Ports in all.
     pub total: u64,
-    /// Connections a second that there will always be ports for.
+    /// Connections per second that the ports sustain forever.
     pub most_per_second: f64,
-    /// Nanoseconds until none is left.
+    /// Nanoseconds until no port is left.
     pub dry_in_ns: Option<u64>,
 }
 
 impl FoundPorts {
-    /// Ports that cannot be had now, as far as is known.
+    /// Ports not available now, as far as known.
     pub fn taken(&self) -> u64 {
         self.used.saturating_sub(self.reusable.unwrap_or_default())
     }
 
-    /// Whether so many percent of the ports cannot be had now.
+    /// Whether this share of the ports is not available now.
     pub fn reaches(&self, percent: u64) -> bool {
         self.taken() * 100 >= self.total * percent
     }

@@ -1,5 +1,4 @@
-//! The words of the domain: TCP states, sockets, tasks and the transition of a socket from one state
-//! to another. Values only; no I/O, and no notion of how they were learnt.
+//! The transition of a socket from one state to another. Values only: no I/O, and no notion of the source.
 
 use super::socket::KernelSocket;
 use super::socket::Socket;
@@ -8,19 +7,19 @@ use super::task::Task;
 
 use super::state::State;
 
-/// Why a socket changed state, as the kernel knew it at that moment.
+/// Why a socket changed state, as the kernel saw it at that moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cause {
     /// The socket's pending error, an errno; 0 = none.
     pub error: u16,
-    /// Whether the task that happened to run was exiting.
+    /// Whether the task on the CPU was exiting.
     pub oncpu_exiting: bool,
 }
 
 /// A socket left one state for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
-    /// Tells the socket from others in the same session.
+    /// Identifies the socket within the session.
     pub key: SocketKey,
     /// The socket.
     pub socket: Socket,
@@ -32,20 +31,20 @@ pub struct Transition {
     pub old_state: State,
     /// The state entered.
     pub new_state: State,
-    /// CLOCK_MONOTONIC when `old_state` was entered, in nanoseconds, when that was seen.
+    /// CLOCK_MONOTONIC when `old_state` was entered, in nanoseconds, if seen.
     pub entered_ns: Option<u64>,
-    /// Who happened to run: not who owns the socket.
+    /// The task on the CPU, which need not own the socket.
     pub oncpu: Task,
-    /// Where the kernel has the socket.
+    /// The address of the socket in the kernel.
     pub kernel_socket: KernelSocket,
-    /// Why, where the kernel lets us see it.
+    /// The cause, if the kernel shows it.
     pub cause: Option<Cause>,
-    /// Id of the socket's cgroup (v2), when known.
+    /// Id of the socket's cgroup (v2), if known.
     pub cgroup_id: Option<u64>,
 }
 
 impl Transition {
-    /// Time spent in `old_state` in nanoseconds, or `None` when its start was not seen.
+    /// Nanoseconds in `old_state`; `None` if its start was not seen.
     pub fn dwell_ns(&self) -> Option<u64> {
         Some(self.ktime_ns.saturating_sub(self.entered_ns?))
     }

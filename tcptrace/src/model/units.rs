@@ -1,10 +1,10 @@
-//! Quantities as people read them: times, counts, addresses.
+//! Renders quantities for people: durations, counts, addresses.
 
 use std::fmt;
 
 use super::socket::Socket;
 
-/// A duration in nanoseconds, with three digits that matter: `850 µs`, `12.3 s`, `2h 05m`.
+/// A duration in nanoseconds, to three significant digits: `850 µs`, `12.3 s`, `2h 05m`.
 pub(crate) struct Elapsed(pub u64);
 
 impl fmt::Display for Elapsed {
@@ -46,7 +46,7 @@ pub(crate) fn were(count: u64, noun: &str) -> String {
     format!("{} {}", plural(count, noun), if count == 1 { "was" } else { "were" })
 }
 
-/// Both ends of a socket: `local <-> remote`.
+/// Both endpoints of a socket: `local <-> remote`.
 pub(crate) struct Socketed<'a>(pub &'a Socket);
 
 impl fmt::Display for Socketed<'_> {

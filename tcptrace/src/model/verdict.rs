@@ -1,4 +1,4 @@
-//! Why a socket is stuck, in one word. Decides nothing: the rules are in `diagnosis`.
+//! Why a socket is stuck, in one word. Decides nothing: rules and advice are in `diagnosis`.
 
 use std::fmt;
 
