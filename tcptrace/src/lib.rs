@@ -25,9 +25,9 @@ pub mod testing {
     pub use crate::{
         commands::shared::sockets::{CloseWaitTable, Settled},
         forms::{
-            reading::{Reader, losses::Losses},
+            reading::{losses::Losses, reader::Reader},
             tct::{
-                BLOCK_BYTES,
+                block::BLOCK_BYTES,
                 decoder::{BlockDecoder, Item},
                 encoder::BlockEncoder,
                 frame::HEADER_BYTES,

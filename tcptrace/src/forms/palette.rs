@@ -1,7 +1,5 @@
 //! How the text form is coloured: plain unless it goes to a terminal. Writes nothing.
 
-use std::io;
-
 use anstyle::Style;
 
 /// The colours of the text form.
@@ -18,12 +16,9 @@ pub(crate) struct Palette {
 }
 
 impl Palette {
-    /// Colours for a terminal; none for anything else, and wherever NO_COLOR is set.
-    pub(crate) fn for_stdout() -> Self {
+    /// The colours that a terminal is sent.
+    pub(crate) fn coloured() -> Self {
         use anstyle::AnsiColor::{Cyan, Green, Red};
-        if anstream::AutoStream::choice(&io::stdout()) == anstream::ColorChoice::Never {
-            return Self::default();
-        }
         Self {
             alert: Red.on_default().bold(),
             calm: Green.on_default(),

@@ -1,7 +1,7 @@
 //! The examples of all records as they were written when their forms were promised: a change of a byte is a change of
 //! the promise. Whoever means one writes the file anew from what the test prints.
 
-use super::{csv::Table, jsonl::Lines};
+use super::{csv::table::Table, jsonl::lines::Lines};
 use crate::model::{examples, record::Record};
 
 #[test]

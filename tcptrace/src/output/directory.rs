@@ -107,7 +107,7 @@ fn parts(path: &Path) -> Vec<OsString> {
     path.components().rev().filter(is_wanted).map(|part| part.as_os_str().to_owned()).collect()
 }
 
-#[allow(clippy::unnecessary_cast, reason = "the type of f_type differs between architectures")]
+#[expect(clippy::unnecessary_cast, reason = "the type of f_type differs between architectures")]
 fn is_procfs(link: &OwnedFd) -> Result<bool, Errno> {
     Ok(fstatfs(link)?.f_type as i64 == PROCFS)
 }
@@ -119,7 +119,7 @@ pub(crate) fn names(directory: &OwnedFd, name: &OsStr, identity: (u64, u64)) -> 
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use std::{fs, os::unix::fs::symlink};
 

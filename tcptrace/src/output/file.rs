@@ -1,38 +1,39 @@
-//! Opens output files as root ought to: never through a symbolic link that somebody planted, never over
-//! what this program did not write. Writes no records.
+//! Opens output files for records: never over what this program did not write. Writes no records.
 
 use std::{
     ffi::OsString,
     fs::{File, Metadata},
-    io,
     os::{
         fd::OwnedFd,
         unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _},
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use rustix::{
-    fs::{AtFlags, FlockOperation, Mode, OFlags, fchmod, fcntl_getfl, fcntl_setfl, flock, openat, unlinkat},
+    fs::{FlockOperation, Mode, OFlags, fchmod, fcntl_getfl, fcntl_setfl, flock},
     io::Errno,
 };
-use thiserror::Error;
 
-use super::directory::{self, Refusal};
-use crate::forms::format::Format;
+use super::{
+    directory,
+    error::OpenError,
+    safe_path::{REPLACE, SafePath, is_stream},
+};
+use crate::forms::{form::Format, table};
 
 /// What is to become of a file that is already there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Existing {
+pub(crate) enum IfExists {
     /// One that an earlier session wrote is emptied; any other is refused.
     #[default]
-    Own,
+    Empty,
     /// Records are added to one that an earlier session wrote; any other is refused.
     Append,
     /// Whatever has the name loses it to a new file; its content is left alone.
     Replace,
     /// An empty one of this user's is taken; any other is refused.
-    Empty,
+    Refuse,
 }
 
 /// Permissions of a file that is created, unless others are asked for: for its owner alone.
@@ -44,16 +45,16 @@ pub(crate) struct Opened {
     /// To write to, at its end.
     pub file: File,
     /// Where it is; `None` for what is no regular file.
-    pub place: Option<Place>,
+    pub entry: Option<DirectoryEntry>,
     /// How the records follow what is there.
-    pub joint: Joint,
+    pub append: Append,
 }
 
 /// How the records follow what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Joint {
+pub(crate) enum Append {
     /// Nothing is there.
-    Beginning,
+    ToNothing,
     /// An earlier session's records are there, and have to make room. Opening does not do that: the session may yet be
     /// refused for another reason.
     Instead,
@@ -65,7 +66,7 @@ pub(crate) enum Joint {
 
 /// The place of a regular file, as a descriptor of its directory and its name there.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct DirectoryEntry {
     /// The directory, opened with `O_PATH`.
     pub directory: OwnedFd,
     /// The file's name.
@@ -74,219 +75,118 @@ pub(crate) struct Place {
     pub identity: (u64, u64),
 }
 
-impl Place {
+impl DirectoryEntry {
     /// Whether the name still stands for the file.
     pub(crate) fn is_current(&self) -> bool {
         directory::names(&self.directory, &self.name, self.identity)
     }
 }
 
-/// The output file cannot be used.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// The system refused.
-    #[error("cannot open the output file {path}: {source}{remedy}", path = path.display())]
-    System {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-        /// What can be done about it; empty when nothing is known.
-        remedy: &'static str,
-    },
-    /// It is there, and writing to it would not be safe, or not what is wanted.
-    #[error("will not write to {path}: {reason}", path = path.display())]
-    Refused {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it, and what can be done.
-        reason: String,
-    },
-}
-
-/// Ends of reasons: what can be done.
-const REPLACE: &str = "name another file, or add --force to put a new one in its place";
-
 /// Opens a file for records in this form.
 ///
 /// # Errors
-/// When the system refuses, or `existing` does not allow what is there.
+/// When the system refuses, or `if_exists` does not allow what is there.
 pub(crate) fn open(
     path: &Path,
-    format: Format,
-    existing: Existing,
+    format: &Format,
+    if_exists: IfExists,
     mode: Option<u32>,
 ) -> Result<Opened, OpenError> {
-    Opening { path, format, existing, mode }.open()
+    let path = SafePath::find(path)?;
+    match path.create(mode.unwrap_or(DEFAULT_MODE)) {
+        Ok(file) => lock(file, path),
+        Err(Errno::EXIST) => open_existing(path, format, if_exists, mode),
+        Err(errno) => Err(path.system(errno)),
+    }
 }
 
-struct Opening<'a> {
-    path: &'a Path,
-    format: Format,
-    existing: Existing,
+fn open_existing(
+    path: SafePath,
+    format: &Format,
+    if_exists: IfExists,
     mode: Option<u32>,
+) -> Result<Opened, OpenError> {
+    let seen = path.look()?.ok_or_else(|| path.system(Errno::NOENT))?;
+    let kind = seen.file_type();
+    if is_stream(&seen) {
+        return open_stream(&path, &seen);
+    }
+    if kind.is_dir() {
+        return Err(path.system(Errno::ISDIR));
+    }
+    if !kind.is_file() && !kind.is_symlink() && !kind.is_fifo() {
+        return Err(path.refused("it is no regular file; name another file"));
+    }
+    if if_exists == IfExists::Replace {
+        path.unlink().map_err(|errno| path.system(errno))?;
+        let file = path.create(mode.unwrap_or(DEFAULT_MODE)).map_err(|errno| path.system(errno))?;
+        return lock(file, path);
+    }
+    path.refuse_unless_own_file(&seen)?;
+    if seen.nlink() > 1 {
+        return Err(path.refused(format!("it has other names (hard links); {REPLACE}")));
+    }
+    let file = path.open_seen(OFlags::RDWR | OFlags::APPEND, &seen)?;
+    if let Some(mode) = mode {
+        fchmod(&file, Mode::from_raw_mode(mode)).map_err(|errno| path.system(errno))?;
+    }
+    let append = judge_content(&path, &file, format, if_exists)?;
+    Ok(Opened { append, ..lock(file, path)? })
 }
 
-impl Opening<'_> {
-    fn system(&self, source: impl Into<io::Error>) -> OpenError {
-        let source = source.into();
-        let remedy = match source.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::NOENT) => "; create its directory first",
-            Some(Errno::NXIO) => "; it is a FIFO that nobody reads: start its reader first",
-            Some(Errno::ISDIR) => "; name a file in it",
-            Some(Errno::ROFS | Errno::ACCESS | Errno::PERM) => "; name a file in another directory",
-            _ => "",
-        };
-        OpenError::System { path: self.path.to_owned(), source, remedy }
-    }
+/// Opens what is no file: a terminal, a device, a FIFO that has a reader.
+fn open_stream(path: &SafePath, seen: &Metadata) -> Result<Opened, OpenError> {
+    let file = path.open_seen(OFlags::WRONLY, seen)?;
+    // Only opening must not wait.
+    fcntl_getfl(&file)
+        .and_then(|flags| fcntl_setfl(&file, flags - OFlags::NONBLOCK))
+        .map_err(|errno| path.system(errno))?;
+    Ok(Opened { file, entry: None, append: Append::ToNothing })
+}
 
-    fn refused(&self, reason: impl Into<String>) -> OpenError {
-        OpenError::Refused { path: self.path.to_owned(), reason: reason.into() }
+/// Decides what may become of what the file holds.
+fn judge_content(
+    path: &SafePath,
+    file: &File,
+    format: &Format,
+    if_exists: IfExists,
+) -> Result<Append, OpenError> {
+    let length = file.metadata().map_err(|source| path.system(source))?.len();
+    let mut first = [0; 4096];
+    let count = file.read_at(&mut first, 0).map_err(|source| path.system(source))?;
+    let written = table::by_content(first.get(..count).unwrap_or_default());
+    match (if_exists, written) {
+        _ if length == 0 => Ok(Append::ToNothing),
+        (IfExists::Refuse, _) => Err(path.refused("it is in the way, and not empty")),
+        (_, None) => Err(path.refused(format!("it holds what tcptrace did not write; {REPLACE}"))),
+        (IfExists::Append, Some(written)) if written == format => {
+            let mut last = [0];
+            file.read_exact_at(&mut last, length - 1).map_err(|source| path.system(source))?;
+            Ok(if last == *b"\n" { Append::AfterLines } else { Append::AfterCutLine })
+        }
+        (IfExists::Append, Some(_)) => {
+            Err(path.refused("its records have another form; name another file for those to come"))
+        }
+        (IfExists::Empty | IfExists::Replace, Some(_)) => Ok(Append::Instead),
     }
+}
 
-    fn open(&self) -> Result<Opened, OpenError> {
-        let (directory, name) = directory::open_parent(self.path).map_err(|refusal| match refusal {
-            Refusal::System(source) => self.system(source),
-            Refusal::ForeignLink { link, uid } => self.refused(format!(
-                "{} is a symbolic link that another user (uid {uid}) made; name the directory that is meant",
-                link.display()
-            )),
-        })?;
-        match self.create(&directory, &name) {
-            Ok(file) => self.opened(file, directory, name),
-            Err(Errno::EXIST) => self.open_existing(directory, name),
-            Err(errno) => Err(self.system(errno)),
-        }
+/// Takes a regular file for this session alone.
+fn lock(file: File, path: SafePath) -> Result<Opened, OpenError> {
+    // A file system without locks has to do without.
+    if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        return Err(path
+            .refused("it is being written to already, by another session or another -o; name another file"));
     }
-
-    fn open_existing(&self, directory: OwnedFd, name: OsString) -> Result<Opened, OpenError> {
-        let look = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let seen = openat(&directory, &name, look, Mode::empty()).map_err(|errno| self.system(errno))?;
-        let seen = File::from(seen).metadata().map_err(|source| self.system(source))?;
-        let kind = seen.file_type();
-        let is_own = seen.uid() == rustix::process::geteuid().as_raw();
-        if kind.is_char_device() || kind.is_fifo() && is_own {
-            return self.open_stream(&directory, &name, &seen);
-        }
-        if kind.is_dir() {
-            return Err(self.system(Errno::ISDIR));
-        }
-        if !kind.is_file() && !kind.is_symlink() && !kind.is_fifo() {
-            return Err(self.refused("it is no regular file; name another file"));
-        }
-        if self.existing == Existing::Replace {
-            unlinkat(&directory, &name, AtFlags::empty()).map_err(|errno| self.system(errno))?;
-            let file = self.create(&directory, &name).map_err(|errno| self.system(errno))?;
-            return self.opened(file, directory, name);
-        }
-        if kind.is_symlink() {
-            let reason = "it is a symbolic link, which is not followed; name the file itself, or add --force to put \
-                          a new file in its place";
-            return Err(self.refused(reason));
-        }
-        if !is_own {
-            return Err(self.refused(format!("it belongs to another user (uid {}); {REPLACE}", seen.uid())));
-        }
-        if !kind.is_file() {
-            return Err(self.refused(format!("it is no regular file; {REPLACE}")));
-        }
-        if seen.nlink() > 1 {
-            return Err(self.refused(format!("it has other names (hard links); {REPLACE}")));
-        }
-        let flags = OFlags::RDWR | OFlags::APPEND;
-        let file = self.reopen(&directory, &name, flags, &seen)?;
-        if let Some(mode) = self.mode {
-            fchmod(&file, Mode::from_raw_mode(mode)).map_err(|errno| self.system(errno))?;
-        }
-        let joint = self.judge_content(&file)?;
-        Ok(Opened { joint, ..self.opened(file, directory, name)? })
-    }
-
-    /// Opens what is no file: a terminal, a device, a FIFO that has a reader.
-    fn open_stream(
-        &self,
-        directory: &OwnedFd,
-        name: &OsString,
-        seen: &Metadata,
-    ) -> Result<Opened, OpenError> {
-        let file = self.reopen(directory, name, OFlags::WRONLY | OFlags::NOCTTY, seen)?;
-        // Only opening must not wait.
-        fcntl_getfl(&file)
-            .and_then(|flags| fcntl_setfl(&file, flags - OFlags::NONBLOCK))
-            .map_err(|errno| self.system(errno))?;
-        Ok(Opened { file, place: None, joint: Joint::Beginning })
-    }
-
-    /// Opens what was looked at before; refuses what was put there meanwhile.
-    fn reopen(
-        &self,
-        directory: &OwnedFd,
-        name: &OsString,
-        flags: OFlags,
-        seen: &Metadata,
-    ) -> Result<File, OpenError> {
-        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = openat(directory, name, flags, Mode::empty()).map_err(|errno| self.system(errno))?;
-        let file = File::from(file);
-        let metadata = file.metadata().map_err(|source| self.system(source))?;
-        if (metadata.dev(), metadata.ino()) != (seen.dev(), seen.ino()) {
-            return Err(self.refused("it was exchanged for another file just now; try again"));
-        }
-        Ok(file)
-    }
-
-    fn create(&self, directory: &OwnedFd, name: &OsString) -> Result<File, Errno> {
-        let flags = OFlags::RDWR
-            | OFlags::CREATE
-            | OFlags::EXCL
-            | OFlags::APPEND
-            | OFlags::NOFOLLOW
-            | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(self.mode.unwrap_or(DEFAULT_MODE));
-        let file = openat(directory, name, flags, mode)?;
-        // The umask does not decide.
-        fchmod(&file, mode)?;
-        Ok(file.into())
-    }
-
-    /// Decides what may become of what the file holds.
-    fn judge_content(&self, file: &File) -> Result<Joint, OpenError> {
-        let length = file.metadata().map_err(|source| self.system(source))?.len();
-        let mut first = [0; 4096];
-        let count = file.read_at(&mut first, 0).map_err(|source| self.system(source))?;
-        let written = Format::by_content(first.get(..count).unwrap_or_default());
-        match (self.existing, written) {
-            _ if length == 0 => Ok(Joint::Beginning),
-            (Existing::Empty, _) => Err(self.refused("it is in the way, and not empty")),
-            (_, None) => Err(self.refused(format!("it holds what tcptrace did not write; {REPLACE}"))),
-            (Existing::Append, Some(written)) if written == self.format => {
-                let mut last = [0];
-                file.read_exact_at(&mut last, length - 1).map_err(|source| self.system(source))?;
-                Ok(if last == *b"\n" { Joint::AfterLines } else { Joint::AfterCutLine })
-            }
-            (Existing::Append, Some(_)) => {
-                Err(self.refused("its records have another form; name another file for those to come"))
-            }
-            (Existing::Own | Existing::Replace, Some(_)) => Ok(Joint::Instead),
-        }
-    }
-
-    /// Takes a regular file for this session alone.
-    fn opened(&self, file: File, directory: OwnedFd, name: OsString) -> Result<Opened, OpenError> {
-        // A file system without locks has to do without.
-        if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
-            return Err(self.refused(
-                "it is being written to already, by another session or another -o; name another file",
-            ));
-        }
-        let metadata = file.metadata().map_err(|source| self.system(source))?;
-        let identity = (metadata.dev(), metadata.ino());
-        Ok(Opened { file, place: Some(Place { directory, name, identity }), joint: Joint::Beginning })
-    }
+    let metadata = file.metadata().map_err(|source| path.system(source))?;
+    let identity = (metadata.dev(), metadata.ino());
+    let SafePath { directory, name, .. } = path;
+    let entry = Some(DirectoryEntry { directory, name, identity });
+    Ok(Opened { file, entry, append: Append::ToNothing })
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use std::{
         fs,
@@ -294,13 +194,12 @@ mod tests {
     };
 
     use super::*;
+    use crate::forms::jsonl::form::FORMAT;
 
     const EARLIER: &str = "{\"type\":\"header\",\"schema\":1}\n";
 
-    fn try_open(path: &Path, existing: Existing) -> Result<Joint, String> {
-        open(path, Format::Jsonl, existing, None)
-            .map(|opened| opened.joint)
-            .map_err(|error| error.to_string())
+    fn try_open(path: &Path, if_exists: IfExists) -> Result<Append, String> {
+        open(path, &FORMAT, if_exists, None).map(|opened| opened.append).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -308,7 +207,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         for (name, mode, expected) in [("a", None, 0o600), ("b", Some(0o664), 0o664)] {
             let path = directory.path().join(name);
-            open(&path, Format::Jsonl, Existing::Own, mode).unwrap();
+            open(&path, &FORMAT, IfExists::Empty, mode).unwrap();
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, expected);
         }
     }
@@ -321,12 +220,12 @@ mod tests {
         let (soft, hard) = (directory.path().join("soft.jsonl"), directory.path().join("hard.jsonl"));
         symlink(&victim, &soft).unwrap();
         fs::hard_link(&victim, &hard).unwrap();
-        for existing in [Existing::Own, Existing::Append, Existing::Empty] {
-            assert!(try_open(&soft, existing).unwrap_err().contains("symbolic link"));
-            assert!(try_open(&hard, existing).unwrap_err().contains("hard links"));
+        for if_exists in [IfExists::Empty, IfExists::Append, IfExists::Refuse] {
+            assert!(try_open(&soft, if_exists).unwrap_err().contains("symbolic link"));
+            assert!(try_open(&hard, if_exists).unwrap_err().contains("hard links"));
         }
         for link in [soft, hard] {
-            assert_eq!(try_open(&link, Existing::Replace), Ok(Joint::Beginning));
+            assert_eq!(try_open(&link, IfExists::Replace), Ok(Append::ToNothing));
             let metadata = fs::symlink_metadata(&link).unwrap();
             assert!(metadata.is_file() && metadata.nlink() == 1 && metadata.len() == 0);
         }
@@ -337,21 +236,21 @@ mod tests {
     fn only_what_tcptrace_wrote_makes_room_without_force() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.jsonl");
-        for (content, existing, joint) in [
-            ("", Existing::Own, Some(Joint::Beginning)),
-            ("", Existing::Append, Some(Joint::Beginning)),
-            ("", Existing::Empty, Some(Joint::Beginning)),
-            (EARLIER, Existing::Own, Some(Joint::Instead)),
-            (EARLIER, Existing::Append, Some(Joint::AfterLines)),
-            (EARLIER.trim_end(), Existing::Append, Some(Joint::AfterCutLine)),
-            (EARLIER, Existing::Empty, None),
-            ("root:x:0:0:root:/root:/bin/sh\n", Existing::Own, None),
-            ("root:x:0:0:root:/root:/bin/sh\n", Existing::Append, None),
-            ("tcptrace 0.1.0 on a host\n", Existing::Append, None),
+        for (content, if_exists, append) in [
+            ("", IfExists::Empty, Some(Append::ToNothing)),
+            ("", IfExists::Append, Some(Append::ToNothing)),
+            ("", IfExists::Refuse, Some(Append::ToNothing)),
+            (EARLIER, IfExists::Empty, Some(Append::Instead)),
+            (EARLIER, IfExists::Append, Some(Append::AfterLines)),
+            (EARLIER.trim_end(), IfExists::Append, Some(Append::AfterCutLine)),
+            (EARLIER, IfExists::Refuse, None),
+            ("root:x:0:0:root:/root:/bin/sh\n", IfExists::Empty, None),
+            ("root:x:0:0:root:/root:/bin/sh\n", IfExists::Append, None),
+            ("tcptrace 0.1.0 on a host\n", IfExists::Append, None),
         ] {
             fs::write(&path, content).unwrap();
-            let opened = try_open(&path, existing);
-            assert_eq!(opened.as_ref().ok(), joint.as_ref(), "{content:?} {existing:?}: {opened:?}");
+            let opened = try_open(&path, if_exists);
+            assert_eq!(opened.as_ref().ok(), append.as_ref(), "{content:?} {if_exists:?}: {opened:?}");
             assert_eq!(fs::read_to_string(&path).unwrap(), content, "opening changes nothing");
         }
     }
@@ -360,16 +259,16 @@ mod tests {
     fn a_file_that_another_session_writes_to_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.jsonl");
-        let first = open(&path, Format::Jsonl, Existing::Own, None).unwrap();
-        assert!(try_open(&path, Existing::Own).unwrap_err().contains("being written to already"));
+        let first = open(&path, &FORMAT, IfExists::Empty, None).unwrap();
+        assert!(try_open(&path, IfExists::Empty).unwrap_err().contains("being written to already"));
         drop(first);
-        assert_eq!(try_open(&path, Existing::Own), Ok(Joint::Beginning));
+        assert_eq!(try_open(&path, IfExists::Empty), Ok(Append::ToNothing));
     }
 
     #[test]
     fn what_is_no_file_is_refused_or_written_to_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
-        let error = |path: &Path| try_open(path, Existing::Replace).unwrap_err();
+        let error = |path: &Path| try_open(path, IfExists::Replace).unwrap_err();
         assert!(error(Path::new("/nonexistent-directory/x.jsonl")).contains("create its directory first"));
         assert!(error(directory.path()).contains("name a file in it"));
         let fifo = directory.path().join("fifo.jsonl");
@@ -377,7 +276,7 @@ mod tests {
         assert!(error(&fifo).contains("start its reader"));
         let _reader = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
         for path in [&fifo, Path::new("/dev/null")] {
-            assert!(open(path, Format::Jsonl, Existing::Replace, None).unwrap().place.is_none());
+            assert!(open(path, &FORMAT, IfExists::Replace, None).unwrap().entry.is_none());
         }
         let socket = directory.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();

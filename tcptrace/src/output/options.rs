@@ -2,34 +2,45 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{file::Existing, rotation::Rotation};
-use crate::forms::format::Format;
+use super::{file::IfExists, rotation::Rotation};
+use crate::forms::form::{Ability, Format};
 
-/// Where records are to go.
+/// What happens while an output is slower than its records come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// They come when they come: what finds a full queue is dropped and counted.
+    Drop,
+    /// They wait until the queue has room.
+    Wait,
+    /// The session's own thread writes each flush, and goes on only with what is written.
+    Sync,
+}
+
+/// Where records go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
+pub(crate) enum Sink {
     /// Standard output.
     Stdout,
     /// A file.
     File(PathBuf),
 }
 
-/// One output.
+/// One output: where records go, and in which form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
+pub(crate) struct Route {
     /// Where the records go.
-    pub destination: Destination,
+    pub sink: Sink,
     /// Their form.
-    pub format: Format,
+    pub format: &'static Format,
     /// Whether they are compressed (zstd).
     pub is_compressed: bool,
 }
 
 /// How files are treated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileOptions {
+pub(crate) struct FileOptions {
     /// What is to become of one that is already there.
-    pub existing: Existing,
+    pub if_exists: IfExists,
     /// Permissions; 0600 for a new file and whatever an old one has, unless others are asked for.
     pub mode: Option<u32>,
     /// A record waits no longer than this before it is written.
@@ -43,7 +54,7 @@ pub struct FileOptions {
 impl Default for FileOptions {
     fn default() -> Self {
         Self {
-            existing: Existing::default(),
+            if_exists: IfExists::default(),
             mode: None,
             flush: Duration::from_secs(1),
             fsync: false,
@@ -54,28 +65,28 @@ impl Default for FileOptions {
 
 impl FileOptions {
     /// How long after it was written a record has to be on the disk, if it has to.
-    pub fn sync_after(&self) -> Option<Duration> {
+    pub(crate) fn sync_after(&self) -> Option<Duration> {
         self.fsync.then_some(self.flush)
     }
 }
 
 /// All outputs of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutputOptions {
+pub(crate) struct OutputOptions {
     /// The outputs; at least one.
-    pub outputs: Vec<Output>,
+    pub routes: Vec<Route>,
     /// How those that are files are treated.
     pub files: FileOptions,
 }
 
 impl OutputOptions {
     /// Whether somebody may be looking at the records as they come.
-    pub fn are_watched(&self) -> bool {
-        self.outputs.iter().any(|output| output.destination == Destination::Stdout)
+    pub(crate) fn are_watched(&self) -> bool {
+        self.routes.iter().any(|route| route.sink == Sink::Stdout)
     }
 
-    /// Whether one of them is a recording, from which a report is made.
-    pub fn have_recording(&self) -> bool {
-        self.outputs.iter().any(|output| output.format == Format::Tct)
+    /// Whether one of them is meant for a report.
+    pub(crate) fn have_recording(&self) -> bool {
+        self.routes.iter().any(|route| route.format.can(Ability::ForReport))
     }
 }

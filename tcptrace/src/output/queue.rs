@@ -89,14 +89,14 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a chunk if there is room within `patience`; gives it back if there is none.
-    pub(crate) fn offer(&self, chunk: Chunk, patience: Duration) -> Result<(), Chunk> {
+    /// Adds a chunk if there is room within `timeout`; gives it back otherwise.
+    pub(crate) fn offer(&self, chunk: Chunk, timeout: Duration) -> Result<(), Chunk> {
         let mut waiting = self.lock();
-        if !patience.is_zero() {
+        if !timeout.is_zero() {
             let is_full = |waiting: &mut Waiting| !waiting.is_closed && !waiting.has_room_for(&chunk);
             waiting = self
                 .room
-                .wait_timeout_while(waiting, patience, is_full)
+                .wait_timeout_while(waiting, timeout, is_full)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
@@ -116,7 +116,7 @@ impl Queue {
     }
 
     /// From now on what cannot be written at once is given up.
-    pub(crate) fn hurry(&self) {
+    pub(crate) fn give_up_on_error(&self) {
         self.lock().is_ending = true;
         self.work.notify_one();
     }
@@ -135,7 +135,7 @@ impl Queue {
     }
 
     /// Returns once everything was written, or after this time.
-    pub(crate) fn settle(&self, limit: Duration) {
+    pub(crate) fn drain(&self, limit: Duration) {
         let is_at_work =
             |waiting: &mut Waiting| !waiting.is_closed && (waiting.is_busy || !waiting.chunks.is_empty());
         drop(self.room.wait_timeout_while(self.lock(), limit, is_at_work));
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     fn chunk(bytes: usize, records: u64) -> Chunk {
-        Chunk { bytes: vec![0; bytes], records, blocks: Vec::new() }
+        Chunk { bytes: vec![0; bytes], records }
     }
 
     #[test]

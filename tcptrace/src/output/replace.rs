@@ -1,23 +1,20 @@
 //! Where a report goes: standard output, or a file that is replaced as a whole, so that a reader never meets half of it.
-//! Root writes here: never by a way that another user laid, and never over what is no report unless it is asked for.
+//! Never replaces what is no report unless it is asked to.
 
 use std::{
     ffi::OsString,
     fs::File,
     io::{self, BufWriter, Read as _, Write},
-    os::{
-        fd::OwnedFd,
-        unix::fs::{FileTypeExt as _, MetadataExt as _},
-    },
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
 };
 
-use rustix::{
-    fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat},
-    io::Errno,
-};
+use rustix::{fs::OFlags, io::Errno};
 
-use super::directory::{Refusal, open_parent};
+use super::{
+    error::{OpenError, WriteError},
+    safe_path::{REPLACE, SafePath},
+};
 
 /// What every report says of itself at its beginning, whatever its form.
 pub(crate) const MARK: &str = "tcptrace-report";
@@ -25,9 +22,12 @@ pub(crate) const MARK: &str = "tcptrace-report";
 /// So far into a file the mark is looked for.
 const MARK_WITHIN: u64 = 512;
 
+/// Permissions of a report: for its owner alone.
+const MODE: u32 = 0o600;
+
 /// Where a report goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Destination {
+pub(crate) enum ReportDestination {
     /// Standard output.
     Stdout,
     /// A file.
@@ -41,47 +41,24 @@ pub(crate) enum Destination {
 
 /// A report could not be written.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OutputError {
-    /// Whoever read standard output has stopped: nothing is wrong, and nothing is left to do.
-    #[error("the reader of standard output has gone")]
-    ReaderGone,
-    /// The file cannot be made.
-    #[error("cannot write to {path}: {source}{remedy}", path = path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-        /// What can be done about it; empty when nothing is known.
-        remedy: &'static str,
-    },
-    /// It is there, and writing to it would not be safe, or not what is wanted.
-    #[error("will not write to {path}: {reason}", path = path.display())]
-    Refused {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it, and what can be done.
-        reason: String,
-    },
+pub(crate) enum ReplaceError {
+    /// The file cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// The output is incomplete.
-    #[error("cannot write to {destination}: {source}; the output is incomplete")]
-    Failed {
-        /// What was written to.
-        destination: String,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
-impl Destination {
+impl ReportDestination {
     /// Finds out whether a report could be written there, before much work is done for it.
     ///
     /// # Errors
-    /// As for [`Destination::write`].
-    pub(crate) fn check(&self) -> Result<(), OutputError> {
+    /// As for [`ReportDestination::write`].
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
         match self {
             Self::Stdout => Ok(()),
-            Self::File { path, force } => Target::open(path, *force).map(drop),
+            Self::File { path, force } => ReportFile::open(path, *force).map(drop),
         }
     }
 
@@ -92,65 +69,50 @@ impl Destination {
     pub(crate) fn write(
         &self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<(), OutputError> {
+    ) -> Result<(), ReplaceError> {
+        let failed = |name: String, error: &io::Error| WriteError::Failed {
+            name,
+            reason: format!("{error}; the output is incomplete"),
+        };
         let Self::File { path, force } = self else {
             let mut out = BufWriter::new(io::stdout().lock());
             let written = write(&mut out).and_then(|()| out.flush());
-            return written.map_err(|source| match source.kind() {
-                io::ErrorKind::BrokenPipe => OutputError::ReaderGone,
-                _ => OutputError::Failed { destination: "standard output".to_owned(), source },
+            return written.map_err(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => WriteError::ReaderGone.into(),
+                _ => failed("standard output".to_owned(), &error).into(),
             });
         };
-        let mut target = Target::open(path, *force)?;
-        let written = write(target.out()).and_then(|()| target.finish());
-        written.map_err(|source| OutputError::Failed { destination: path.display().to_string(), source })
+        let mut file = ReportFile::open(path, *force)?;
+        let written = write(file.out()).and_then(|()| file.finish());
+        written.map_err(|error| failed(path.display().to_string(), &error).into())
     }
 }
 
 /// What is written to.
-enum Target {
+enum ReportFile {
     /// A device, as it is.
     Device(BufWriter<File>),
     /// A new file beside the one that it is to replace.
     New(Replacement),
 }
 
-impl Target {
-    fn open(path: &Path, force: bool) -> Result<Self, OutputError> {
-        let system = |errno: Errno| OutputError::Open {
-            path: path.to_owned(),
-            source: errno.into(),
-            remedy: if errno == Errno::NOENT { "; create its directory first" } else { "" },
-        };
-        let refused = |reason: String| OutputError::Refused { path: path.to_owned(), reason };
-        let (directory, name) = open_parent(path).map_err(|refusal| match refusal {
-            Refusal::System(source) => {
-                system(Errno::from_io_error(&source).unwrap_or(Errno::IO))
+impl ReportFile {
+    fn open(path: &Path, force: bool) -> Result<Self, OpenError> {
+        let path = SafePath::find(path)?;
+        if !force && let Some(seen) = path.look()? {
+            let kind = seen.file_type();
+            if kind.is_char_device() {
+                return Ok(Self::Device(BufWriter::new(path.open_seen(OFlags::WRONLY, &seen)?)));
             }
-            Refusal::ForeignLink { link, uid } => refused(format!(
-                "the symbolic link {} on the way to it belongs to another user (uid {uid}); name the directory itself",
-                link.display()
-            )),
-        })?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        match openat(&directory, &name, flags, Mode::empty()) {
-            Err(Errno::NOENT) => {}
-            _ if force => {}
-            Err(Errno::LOOP) => {
-                return Err(refused(format!("it is a symbolic link, which is not followed; {REPLACE}")));
+            if kind.is_dir() {
+                return Err(path.system(Errno::ISDIR));
             }
-            Err(errno) => return Err(system(errno)),
-            Ok(there) => {
-                let there = File::from(there);
-                if is_device(&there) {
-                    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
-                    let device = openat(&directory, &name, flags, Mode::empty()).map_err(system)?;
-                    return Ok(Self::Device(BufWriter::new(device.into())));
-                }
-                judge(&there).map_err(refused)?;
+            path.refuse_unless_own_file(&seen)?;
+            if !is_report(&path.open_seen(OFlags::RDONLY, &seen)?) {
+                return Err(path.refused(format!("it holds what is no report of tcptrace; {REPLACE}")));
             }
         }
-        Replacement::begin(directory, name).map(Self::New).map_err(system)
+        Replacement::begin(path).map(Self::New)
     }
 
     fn out(&mut self) -> &mut dyn Write {
@@ -167,81 +129,61 @@ impl Target {
     }
 }
 
-/// End of reasons: what can be done.
-const REPLACE: &str = "name another file, or add --force to put a new one in its place";
-
-fn is_device(file: &File) -> bool {
-    file.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device())
-}
-
-/// Whether what is there may be replaced; else why not.
-fn judge(there: &File) -> Result<(), String> {
-    let metadata = there.metadata().map_err(|error| format!("{error}; {REPLACE}"))?;
-    if metadata.is_dir() {
-        return Err("it is a directory; name a file in it".to_owned());
-    }
-    if !metadata.is_file() {
-        return Err(format!("it is no regular file; {REPLACE}"));
-    }
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(format!("it belongs to another user (uid {}); {REPLACE}", metadata.uid()));
-    }
+/// Whether a file holds an earlier report, or nothing.
+fn is_report(file: &File) -> bool {
     let mut first = Vec::new();
-    let read = there.take(MARK_WITHIN).read_to_end(&mut first);
-    let is_report = first.windows(MARK.len()).any(|part| part == MARK.as_bytes());
-    match read {
-        Ok(_) if first.is_empty() || is_report => Ok(()),
-        _ => Err(format!("it holds what is no report of tcptrace; {REPLACE}")),
-    }
+    let read = file.take(MARK_WITHIN).read_to_end(&mut first);
+    read.is_ok() && (first.is_empty() || first.windows(MARK.len()).any(|part| part == MARK.as_bytes()))
 }
 
 /// A new file, readable by its owner alone, that takes the place of another once it is whole.
 struct Replacement {
     out: BufWriter<File>,
-    directory: OwnedFd,
+    /// Where it is until then.
+    beside: SafePath,
+    /// The name it takes.
     name: OsString,
-    /// Its own name until then.
-    beside: OsString,
+    is_whole: bool,
 }
 
 impl Replacement {
-    fn begin(directory: OwnedFd, name: OsString) -> Result<Self, Errno> {
-        let mut beside = OsString::from(".");
-        beside.push(&name);
-        beside.push(format!(".{}", std::process::id()));
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let create = || openat(&directory, &beside, flags, mode);
-        let file = create().or_else(|errno| {
+    fn begin(path: SafePath) -> Result<Self, OpenError> {
+        let name = path.name.clone();
+        let mut own = OsString::from(".");
+        own.push(&name);
+        own.push(format!(".{}", std::process::id()));
+        let beside = path.sibling(own);
+        let file = beside.create(MODE).or_else(|errno| {
             if errno != Errno::EXIST {
                 return Err(errno);
             }
             // A process with the same number was killed before it came to its end.
-            unlinkat(&directory, &beside, AtFlags::empty())?;
-            create()
-        })?;
-        Ok(Self { out: BufWriter::new(file.into()), directory, name, beside })
+            beside.unlink()?;
+            beside.create(MODE)
+        });
+        let file = file.map_err(|errno| beside.system(errno))?;
+        Ok(Self { out: BufWriter::new(file), beside, name, is_whole: false })
     }
 
     fn finish(mut self) -> io::Result<()> {
         self.out.flush()?;
-        renameat(&self.directory, &self.beside, &self.directory, &self.name)?;
-        // Nothing is left to remove.
-        self.beside.clear();
+        self.beside.rename(&self.name)?;
+        self.is_whole = true;
         Ok(())
     }
 }
 
 impl Drop for Replacement {
     fn drop(&mut self) {
-        if !self.beside.is_empty() {
-            let _ = unlinkat(&self.directory, &self.beside, AtFlags::empty());
+        if !self.is_whole {
+            // Nothing more can be done about what is left lying about.
+            let _ = self.beside.unlink();
         }
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use std::{
         fs,
@@ -251,7 +193,7 @@ mod tests {
     use super::*;
 
     fn write(path: &Path, text: &str, force: bool) -> Result<(), String> {
-        let destination = Destination::File { path: path.to_owned(), force };
+        let destination = ReportDestination::File { path: path.to_owned(), force };
         destination.write(|out| write!(out, "{MARK} {text}")).map_err(|error| error.to_string())
     }
 
@@ -266,8 +208,8 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "tcptrace-report second");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let failing = |out: &mut dyn Write| out.write_all(b"half").and(Err(io::Error::other("no more")));
-        let destination = Destination::File { path: path.clone(), force: false };
-        assert!(matches!(destination.write(failing), Err(OutputError::Failed { .. })));
+        let destination = ReportDestination::File { path: path.clone(), force: false };
+        assert!(matches!(destination.write(failing), Err(ReplaceError::Write(WriteError::Failed { .. }))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "tcptrace-report second");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left lying about");
     }

@@ -19,12 +19,12 @@ use rustix::{
     io::Errno,
 };
 
-use super::file::Place;
-use crate::forms::format::NameParts;
+use super::file::DirectoryEntry;
+use crate::forms::table::NameParts;
 
 /// When a file is full, and how many are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rotation {
+pub(crate) struct Rotation {
     /// A file becomes no larger than this, in bytes, unless a single chunk of records is.
     pub size: Option<u64>,
     /// A file that has records becomes no older than this.
@@ -37,7 +37,7 @@ pub struct Rotation {
 
 impl Rotation {
     /// Whether files are moved away at all.
-    pub fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         self.size.is_some() || self.every.is_some()
     }
 }
@@ -46,11 +46,11 @@ impl Rotation {
 const ATTEMPTS: i64 = 1000;
 
 /// Gives the file the name of one that was moved away at this time, or a little later if that is taken.
-pub(crate) fn move_away(place: &Place, now: Timestamp) -> io::Result<()> {
-    let parts = NameParts::of(&place.name);
+pub(crate) fn move_away(entry: &DirectoryEntry, now: Timestamp) -> io::Result<()> {
+    let parts = NameParts::of(&entry.name);
     for attempt in 0..ATTEMPTS {
         let time = now + Duration::from_micros(attempt.unsigned_abs());
-        match rename(place, &moved_name(&parts, time)) {
+        match rename(entry, &moved_name(&parts, time)) {
             Err(Errno::EXIST) => {}
             result => return Ok(result?),
         }
@@ -58,8 +58,8 @@ pub(crate) fn move_away(place: &Place, now: Timestamp) -> io::Result<()> {
     Err(Errno::EXIST.into())
 }
 
-fn rename(place: &Place, to: &OsStr) -> Result<(), Errno> {
-    let Place { directory, name, identity: _ } = place;
+fn rename(entry: &DirectoryEntry, to: &OsStr) -> Result<(), Errno> {
+    let DirectoryEntry { directory, name, identity: _ } = entry;
     match renameat_with(directory, name, directory, to, RenameFlags::NOREPLACE) {
         // A file system that cannot promise not to replace: a second name can be made on the same terms.
         Err(Errno::INVAL | Errno::NOSYS) => {
@@ -124,18 +124,18 @@ pub(crate) fn prune(directory: &OwnedFd, name: &OsStr, rotation: &Rotation, rese
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use std::{fs, os::unix::fs::symlink, path::Path};
 
     use super::*;
     use crate::{
-        forms::format::Format,
-        output::file::{self, Existing},
+        forms::jsonl::form::FORMAT,
+        output::file::{self, IfExists},
     };
 
-    fn place(path: &Path) -> Place {
-        file::open(path, Format::Jsonl, Existing::Own, None).unwrap().place.unwrap()
+    fn entry(path: &Path) -> DirectoryEntry {
+        file::open(path, &FORMAT, IfExists::Empty, None).unwrap().entry.unwrap()
     }
 
     fn names(directory: &Path) -> Vec<String> {
@@ -154,9 +154,9 @@ mod tests {
         let planted = scratch.path().join("x-20260102T030405.123456Z.jsonl.zst");
         symlink("/etc/passwd", planted).unwrap();
         for _ in 0..2 {
-            let place = place(&scratch.path().join("x.jsonl.zst"));
-            move_away(&place, now).unwrap();
-            assert!(!place.is_current());
+            let entry = entry(&scratch.path().join("x.jsonl.zst"));
+            move_away(&entry, now).unwrap();
+            assert!(!entry.is_current());
         }
         assert_eq!(
             names(scratch.path()),
@@ -181,9 +181,9 @@ mod tests {
         for day in 1..=5 {
             fs::write(path(&format!("x-2026010{day}T000000.000000Z.jsonl")), [0; 100]).unwrap();
         }
-        let place = place(&path("x.jsonl.new"));
+        let entry = entry(&path("x.jsonl.new"));
         let prune = |rotation: Rotation, reserve| {
-            prune(&place.directory, OsStr::new("x.jsonl"), &rotation, reserve).unwrap()
+            prune(&entry.directory, OsStr::new("x.jsonl"), &rotation, reserve).unwrap()
         };
         assert_eq!(prune(Rotation { keep: Some(4), ..Rotation::default() }, 0), 400);
         assert!(!path("x-20260101T000000.000000Z.jsonl").exists());

@@ -22,7 +22,7 @@ use crate::forms::encoder::Chunk;
 use crate::model::record::Record;
 
 /// How often an output that cannot be written is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What session and writer tell each other beside the queue.
 #[derive(Debug, Default)]
@@ -55,11 +55,11 @@ pub(crate) fn start(
     preamble: Vec<u8>,
     shared: Arc<Shared>,
 ) -> io::Result<oneshot::Receiver<Outcome>> {
-    let (tell, outcome) = oneshot::channel();
+    let (sender, outcome) = oneshot::channel();
     thread::Builder::new().name("writer".to_owned()).spawn(move || {
-        let writer = Writer { target, shared, failure: None, is_incomplete: false, has_told: false };
+        let writer = Writer { target, shared, failure: None, is_incomplete: false, has_reported: false };
         // Nobody waits for a writer that has been given up.
-        let _ = tell.send(writer.run(preamble));
+        let _ = sender.send(writer.run(preamble));
     })?;
     Ok(outcome)
 }
@@ -69,7 +69,7 @@ struct Writer {
     shared: Arc<Shared>,
     failure: Option<String>,
     is_incomplete: bool,
-    has_told: bool,
+    has_reported: bool,
 }
 
 impl Writer {
@@ -111,7 +111,7 @@ impl Writer {
             if self.note(written) || self.shared.reader_has_gone.load(Ordering::Relaxed) {
                 return;
             }
-            match self.shared.queue.pause(RETRY) {
+            match self.shared.queue.pause(RETRY_INTERVAL) {
                 Interruption::Time => {}
                 Interruption::Reopen => self.reopen(),
                 // What could not be written at once now will not be.
@@ -144,12 +144,12 @@ impl Writer {
         self.shared.dropped.fetch_add(records, Ordering::Relaxed);
     }
 
-    /// Takes note of how an attempt ended, and tells the operator the first time; whether it succeeded.
+    /// Takes note of how an attempt ended, and reports the first failure; returns whether it succeeded.
     fn note(&mut self, result: io::Result<()>) -> bool {
         if let Some(records) = self.target.take_vanished() {
             self.drop_records(records);
             self.is_incomplete = true;
-            self.tell("it was removed while it was being written".to_owned());
+            self.report("it was removed while it was being written".to_owned());
         }
         match result {
             Ok(()) => {
@@ -164,14 +164,14 @@ impl Writer {
             }
             Err(error) => {
                 self.shared.is_failing.store(true, Ordering::Relaxed);
-                self.tell(error.to_string());
+                self.report(error.to_string());
                 false
             }
         }
     }
 
-    fn tell(&mut self, failure: String) {
-        if !std::mem::replace(&mut self.has_told, true) {
+    fn report(&mut self, failure: String) {
+        if !std::mem::replace(&mut self.has_reported, true) {
             log::error!(
                 "cannot write to {}: {failure}; the session goes on, and tries again",
                 self.target.name()

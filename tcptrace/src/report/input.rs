@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::window::RecordedSpan;
 use crate::{
-    forms::reading::{Reader, error::ReadError, losses::Losses},
+    forms::reading::{error::ReadError, losses::Losses, reader::Reader},
     model::record::Record,
 };
 

@@ -17,6 +17,7 @@ use crate::commands::shared::{
 };
 use crate::{
     commands::shared::sockets::Ticket,
+    forms::{text::view::to_plain_text, view::View},
     host::{clock::Clocks, world::World},
     inspect::{inspector::Inspector, tables::Tables},
     kernel::Support,
@@ -24,13 +25,17 @@ use crate::{
         clearing::Method,
         criteria::Criteria,
         record::{
-            Record,
+            Record, Totals,
             cleared::{ClearPlan, Selection},
         },
         units::plural,
         verdict::ACTIVE_WINDOW_MS,
     },
-    output::{self as sink, Outputs, direct::Direct, options::OutputOptions},
+    output::{
+        options::{OutputOptions, Policy},
+        outputs::{OpenedOutputs, Output},
+        terminal,
+    },
 };
 
 /// Sockets ended before what became of them is written: what cannot be recorded is not gone on with.
@@ -59,28 +64,30 @@ pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclus
     let support = Support::read();
     support.privileges.require()?;
     let methods = Methods::of_this_host(options.method)?;
-    let outputs = Outputs::open(&options.outputs)?;
+    let outputs = OpenedOutputs::open(&options.outputs)?;
     let started_ns = world.clocks.monotonic_ns();
     let mut inspector = Inspector::new(world.clone(), Tables::new(support, None)?, ACTIVE_WINDOW_MS, None);
     let look = inspector.snapshot(options.selection.criteria.states);
     let backend = look.source.name();
     let mut account = Account::choose(&options.selection, look, &methods, world, started_ns);
     // Before anything is ended it is known that it can be recorded.
-    let mut sink = outputs.write_at_once(&header(world, backend, world.clocks.wall().at(started_ns)))?;
+    let header = header(world, backend, world.clocks.wall().at(started_ns));
+    let mut output = outputs.start(&header, Policy::Sync)?;
 
     if account.is_empty() || !(options.yes || is_on_terminal()) {
         let (plan, end) = (account.plan(&inspector), account.end(&inspector));
-        sink.write_plan(plan, end, options.rows);
-        sink.finish()?;
+        output.show(View::ClearPlan { plan, end: Some(end) }, options.rows);
+        output.finish(None)?;
         return Ok(Conclusion::Done);
     }
     let mut untouched = 0;
-    if options.yes || ask(&account.plan(&inspector), options.rows) {
+    if options.yes || ask(account.plan(&inspector), options.rows) {
         untouched =
-            act(&mut account, &mut inspector, &options.selection.criteria, &mut sink, &world.clocks).await?;
+            act(&mut account, &mut inspector, &options.selection.criteria, &mut output, &world.clocks)
+                .await?;
     }
-    sink.write(&Record::ClearEnd(Box::new(account.end(&inspector))));
-    sink.finish()?;
+    output.write(&Record::ClearEnd(Box::new(account.end(&inspector))));
+    output.finish(None)?;
     for (refusal, count) in account.refusals() {
         log::error!("{} could not be ended: {refusal}", plural(*count, "socket"));
     }
@@ -95,9 +102,10 @@ fn is_on_terminal() -> bool {
 }
 
 /// Shows what would happen and asks whether it is to. What cannot be asked is not answered with yes.
-fn ask(plan: &ClearPlan, rows: usize) -> bool {
-    let list = sink::plan_for_terminal(plan, rows);
+fn ask(plan: ClearPlan, rows: usize) -> bool {
     let count = plural(plan.planned.len() as u64, "socket");
+    let extent = terminal::extent(io::stderr(), rows);
+    let list = to_plain_text(&View::ClearPlan { plan, end: None }, extent);
     let mut answer = String::new();
     let mut terminal = io::stderr().lock();
     let asked = write!(terminal, "{list}\nEnd {count}? [y/N] ").and_then(|()| terminal.flush());
@@ -111,7 +119,7 @@ async fn act(
     account: &mut Account,
     inspector: &mut Inspector,
     criteria: &Criteria,
-    sink: &mut Direct,
+    output: &mut Output,
     clocks: &Clocks,
 ) -> Result<u64, CommandError> {
     let mut signals = Signals::start()?;
@@ -126,9 +134,9 @@ async fn act(
             let talk = inspector.talk_in(netns.unwrap_or_default());
             let acted = act::end(talk, targets, criteria, clocks);
             for ((target, ticket), acted) in targets.iter().zip(tickets).zip(acted) {
-                sink.write(&Record::Cleared(Box::new(account.settle(target, *ticket, acted))));
+                output.write(&Record::Cleared(Box::new(account.settle(target, *ticket, acted))));
             }
-            sink.flush()?;
+            output.flush(Totals::default)?;
         }
     }
     Ok(untouched)

@@ -10,6 +10,7 @@ use crate::commands::shared::{
     tally::Tally,
 };
 use crate::{
+    forms::view::View,
     host::world::World,
     inspect::{inspector::Inspector, tables::Tables},
     kernel::{HolderSource, Support},
@@ -19,7 +20,10 @@ use crate::{
         state::State,
         verdict::{ACTIVE_WINDOW_MS, Verdict},
     },
-    output::{Outputs, options::OutputOptions, running::Pace},
+    output::{
+        options::{OutputOptions, Policy},
+        outputs::OpenedOutputs,
+    },
 };
 
 /// What to look for and where to write it.
@@ -46,7 +50,7 @@ pub(crate) struct NowOptions {
 pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<Conclusion, CommandError> {
     let support = Support::read();
     support.privileges.require()?;
-    let outputs = Outputs::open(&options.outputs)?;
+    let outputs = OpenedOutputs::open(&options.outputs)?;
     let started_ns = world.clocks.monotonic_ns();
     let clock = world.clocks.wall();
     let tables = Tables::new(support, options.holders)?;
@@ -83,12 +87,10 @@ pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<Conclusio
         processes: look.processes as u64,
         unreadable: look.unreadable as u64,
     };
-    let mut sinks = outputs
-        .start(&header(world, look.source.name(), clock.at(started_ns)), Pace::Patient)
-        .map_err(|source| CommandError::System { what: "start a thread", source })?;
-    let summary = sinks.write_snapshot(Snapshot { groups, scope, summary }, options.rows);
+    let mut output = outputs.start(&header(world, look.source.name(), clock.at(started_ns)), Policy::Wait)?;
+    output.show(View::Snapshot(Snapshot { groups, scope, summary }), options.rows);
     // Until then signals do what they do by default.
-    sinks.finish(Some(&summary), pending()).await?;
+    output.finish(None)?.wait(pending()).await?;
     Ok(Conclusion::of_search(tally.reported() > 0, options.exit_code))
 }
 

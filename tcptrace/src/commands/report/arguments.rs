@@ -15,7 +15,7 @@ use crate::commands::shared::{
 };
 use crate::{
     model::{criteria::Criteria, state::StateSet},
-    output::replace::Destination,
+    output::replace::ReportDestination,
     report::{
         aggregate::Wanted,
         sums::{MOST_WORST, Threshold, Window},
@@ -111,9 +111,9 @@ fn destination(
     output: Option<&Path>,
     format: Option<Form>,
     force: bool,
-) -> Result<(Destination, Form), String> {
+) -> Result<(ReportDestination, Form), String> {
     let Some(path) = output.filter(|path| path.as_os_str() != "-") else {
-        return Ok((Destination::Stdout, format.unwrap_or(Form::Text)));
+        return Ok((ReportDestination::Stdout, format.unwrap_or(Form::Text)));
     };
     let by_ending = match path.extension().and_then(|ending| ending.to_str()) {
         Some("html" | "htm") => Some(Form::Html),
@@ -127,12 +127,12 @@ fn destination(
             path.display()
         )
     })?;
-    Ok((Destination::File { path: path.to_owned(), force }, form))
+    Ok((ReportDestination::File { path: path.to_owned(), force }, form))
 }
 
 fn check_follow(
     files: &[PathBuf],
-    destination: &Destination,
+    destination: &ReportDestination,
     form: Form,
     window: [&Option<Moment>; 2],
 ) -> Result<(), String> {
@@ -141,7 +141,7 @@ fn check_follow(
             "--follow makes a report anew each time: --format perfetto writes a trace once".to_owned()
         );
     }
-    if *destination == Destination::Stdout && (form != Form::Text || !stdout().is_terminal()) {
+    if *destination == ReportDestination::Stdout && (form != Form::Text || !stdout().is_terminal()) {
         return Err(
             "--follow draws on a terminal or replaces a file: add -o FILE (.html, .json or .txt)".to_owned()
         );

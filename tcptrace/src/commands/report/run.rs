@@ -11,7 +11,7 @@ use crate::commands::shared::{
 };
 use crate::{
     host::world::World,
-    output::replace::Destination,
+    output::replace::ReportDestination,
     report::{
         aggregate::{Aggregator, Wanted},
         assemble, html,
@@ -56,7 +56,7 @@ pub(crate) struct ReportOptions {
     /// The form.
     pub form: Form,
     /// Where it goes.
-    pub destination: Destination,
+    pub destination: ReportDestination,
     /// The files may grow: the report is made anew until it is stopped.
     pub follow: bool,
 }
@@ -66,7 +66,7 @@ pub(crate) struct ReportOptions {
 /// # Errors
 /// When a recording cannot be read, or the report cannot be written.
 pub(crate) async fn run(options: &ReportOptions, _world: &World) -> Result<Conclusion, CommandError> {
-    if let Destination::File { path, .. } = &options.destination
+    if let ReportDestination::File { path, .. } = &options.destination
         && input::is_read(&options.files, path)
     {
         return Err(CommandError::InvalidRequest(format!(

@@ -8,7 +8,10 @@ use crate::{
     kernel::LoadError,
     model::units::plural,
     netlink as sock_diag,
-    output::{WriteError, file::OpenError, replace::OutputError},
+    output::{
+        error::{OpenError, StartError, WriteError},
+        replace::ReplaceError,
+    },
     report::perfetto::TraceError,
 };
 use std::path::PathBuf;
@@ -53,9 +56,6 @@ pub(crate) enum CommandError {
     /// A record could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// A report could not be written.
-    #[error(transparent)]
-    WriteReport(#[from] OutputError),
     /// The system refused something that every command needs.
     #[error("cannot {what}: {source}")]
     System {
@@ -104,6 +104,24 @@ pub(crate) enum CommandError {
     },
 }
 
+impl From<StartError> for CommandError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Thread(source) => Self::System { what: "start a thread", source },
+            StartError::Write(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReplaceError> for CommandError {
+    fn from(error: ReplaceError) -> Self {
+        match error {
+            ReplaceError::Open(error) => error.into(),
+            ReplaceError::Write(error) => error.into(),
+        }
+    }
+}
+
 impl From<TraceError> for CommandError {
     fn from(error: TraceError) -> Self {
         match error {
@@ -121,7 +139,7 @@ impl CommandError {
             Self::CommandLine(error) => {
                 let _ = error.print();
             }
-            Self::Write(WriteError::ReaderGone) | Self::WriteReport(OutputError::ReaderGone) => {}
+            Self::Write(WriteError::ReaderGone) => {}
             error => log::error!("{error}"),
         }
     }
@@ -136,20 +154,11 @@ pub(crate) fn exit_code(ended: &Result<Conclusion, CommandError>) -> u8 {
         Ok(Conclusion::Found) => 1,
         Ok(Conclusion::Refused) => 3,
         Err(error) => match error {
-            E::Write(WriteError::ReaderGone) | E::WriteReport(OutputError::ReaderGone) => 0,
+            E::Write(WriteError::ReaderGone) => 0,
             E::CommandLine(error) => u8::from(error.use_stderr()) * 2,
-            E::InvalidRequest(_)
-            | E::Open(_)
-            | E::Read(_)
-            | E::NoHeader { .. }
-            | E::OwnInput { .. }
-            | E::WriteReport(OutputError::Open { .. } | OutputError::Refused { .. }) => 2,
+            E::InvalidRequest(_) | E::Open(_) | E::Read(_) | E::NoHeader { .. } | E::OwnInput { .. } => 2,
             E::NotPrivileged(_) | E::Load(_) | E::Unsupported(_) | E::System { .. } | E::SockDiag(_) => 3,
-            E::Write(_)
-            | E::WriteReport(OutputError::Failed { .. })
-            | E::Inspector(_)
-            | E::Interrupted(_)
-            | E::Missing { .. } => 4,
+            E::Write(_) | E::Inspector(_) | E::Interrupted(_) | E::Missing { .. } => 4,
         },
     }
 }

@@ -22,7 +22,11 @@ use crate::{
         record::{Record, Summary, Timed},
         units::{Elapsed, plural},
     },
-    output::{Outputs, Sinks, WriteError, options::OutputOptions, running::Pace},
+    output::{
+        error::WriteError,
+        options::{OutputOptions, Policy},
+        outputs::{OpenedOutputs, Output},
+    },
 };
 
 /// How long a record may lie unseen (the kernel side wakes us for the first after a quiet time only), and
@@ -65,7 +69,7 @@ pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusi
     let mut support = Support::read();
     support.privileges.require()?;
     let system = |what| move |source| CommandError::System { what, source };
-    let outputs = Outputs::open(&options.outputs)?;
+    let outputs = OpenedOutputs::open(&options.outputs)?;
     let mut stop = Stop::after(options.duration, outputs.has_files()).map_err(system("wait for signals"))?;
     let started_ns = world.clocks.monotonic_ns();
     let mut pump = Pump::start(&mut support, &options.tracer)?;
@@ -76,11 +80,9 @@ pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusi
     let watch = watch.transpose()?;
     let exec = options.exec.clone().map(Exec::start).transpose().map_err(system("start a thread"))?;
     let clock = world.clocks.wall();
-    let sinks = outputs
-        .start(&header(world, pump.backend(), clock.at(started_ns)), Pace::Live)
-        .map_err(system("start a thread"))?;
+    let output = outputs.start(&header(world, pump.backend(), clock.at(started_ns)), Policy::Drop)?;
     let mut session =
-        Session { options, world, exec, sinks, clock, watch, status: StatusLine::new(), started_ns };
+        Session { options, world, exec, output, clock, watch, status: StatusLine::new(), started_ns };
     let mut ticks = interval(LOOK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = 0;
@@ -94,7 +96,7 @@ pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusi
             biased;
             wish = stop.wait() => match wish {
                 Wish::End => break,
-                Wish::Reopen => session.sinks.reopen(),
+                Wish::Reopen => session.output.reopen()?,
             },
             answer = answer(&mut session.watch) => session.take_answer(answer?),
             _ = ticks.tick() => {
@@ -119,7 +121,7 @@ async fn answer(watch: &mut Option<Watch>) -> Result<Answer, InspectorGone> {
 struct Session<'a> {
     options: &'a LiveOptions,
     world: &'a World,
-    sinks: Sinks,
+    output: Output,
     clock: WallClock,
     watch: Option<Watch>,
     exec: Option<Exec>,
@@ -130,7 +132,7 @@ struct Session<'a> {
 impl Session<'_> {
     /// Takes the records that have come; returns whether there may be more.
     fn take_records(&mut self, pump: &mut Pump) -> Result<bool, WriteError> {
-        let Self { options, sinks, clock, watch, status, .. } = self;
+        let Self { options, output, clock, watch, status, .. } = self;
         let more = pump.take(|transition| {
             // The kernel side has applied the rest.
             if !options.tracer.criteria.admits_netns(transition.socket.netns) {
@@ -142,14 +144,14 @@ impl Session<'_> {
             let end = watch.as_mut().and_then(|watch| watch.observe(transition, *clock));
             if options.transitions {
                 status.clear();
-                sinks.write(&record);
+                output.write(&record);
             }
             if let Some(end) = end {
                 status.clear();
-                sinks.write(&Record::LeakEnd(Box::new(end)));
+                output.write(&Record::LeakEnd(Box::new(end)));
             }
         });
-        sinks.flush(|| pump.totals())?;
+        output.flush(|| pump.totals())?;
         Ok(more)
     }
 
@@ -157,7 +159,7 @@ impl Session<'_> {
     fn write_all(&mut self, records: &[Record]) {
         for record in records {
             self.status.clear();
-            self.sinks.write(record);
+            self.output.write(record);
             if let (Record::Leak(leak), Some(exec)) = (record, &self.exec) {
                 exec.offer(leak);
             }
@@ -189,9 +191,9 @@ impl Session<'_> {
 
     /// The counters are read whether or not anybody sees them: the kernel side's rare warnings come along.
     fn show_status(&mut self, pump: &mut Pump) {
-        let Self { world, sinks, watch, status, started_ns, .. } = self;
+        let Self { world, output, watch, status, started_ns, .. } = self;
         let totals = pump.totals();
-        let dropped = match sinks.dropped() {
+        let dropped = match output.dropped() {
             0 => String::new(),
             dropped => format!(", {dropped} dropped"),
         };
@@ -239,7 +241,7 @@ impl Session<'_> {
                 plural(lost, "record")
             );
         }
-        self.sinks.finish(Some(&summary), stop.signal()).await?;
+        self.output.finish(Some(&summary))?.wait(stop.signal()).await?;
         if let Some(exec) = self.exec.take() {
             exec.finish();
         }

@@ -5,14 +5,20 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
+use clap::{
+    Args,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 
 use super::values;
 use crate::{
-    forms::format::{Format, NameParts},
+    forms::{
+        form::{Ability, Format},
+        table::{self, DEFAULT, FORMS, NameParts},
+    },
     output::{
-        file::Existing,
-        options::{Destination, FileOptions, Output, OutputOptions},
+        file::IfExists,
+        options::{FileOptions, OutputOptions, Route, Sink},
         rotation::Rotation,
     },
 };
@@ -27,8 +33,8 @@ pub(crate) struct OutputArguments {
     output: Vec<PathBuf>,
     /// The form of the records, whatever the ending; of several outputs, of those whose ending tells
     /// none [default: text]
-    #[arg(long, value_enum)]
-    format: Option<Format>,
+    #[arg(long, value_parser = format())]
+    format: Option<&'static Format>,
     /// Add to a file of an earlier session (text, jsonl, csv) instead of emptying it
     #[arg(long)]
     append: bool,
@@ -67,6 +73,13 @@ pub(crate) struct KeepingArguments {
     max_total: Option<u64>,
 }
 
+/// Takes the name of a form.
+fn format() -> impl TypedValueParser<Value = &'static Format> {
+    let value = |format: &&'static Format| PossibleValue::new(format.name).help(format.help);
+    PossibleValuesParser::new(FORMS.iter().map(value))
+        .try_map(|name| table::by_name(&name).ok_or("there is no such form"))
+}
+
 impl OutputArguments {
     /// What the options mean for a session that ends by itself.
     pub(crate) fn resolve(&self) -> Result<OutputOptions, String> {
@@ -76,8 +89,7 @@ impl OutputArguments {
     /// What they mean for a session whose records have neither columns nor a place in a recording.
     pub(crate) fn resolve_told(&self) -> Result<OutputOptions, String> {
         let options = self.resolve()?;
-        let is_other = |output: &Output| matches!(output.format, Format::Csv | Format::Tct);
-        if options.outputs.iter().any(is_other) {
+        if options.routes.iter().any(|route| !route.format.can(Ability::EveryCommand)) {
             return Err("this command writes text and JSON Lines: end the file in .txt or .jsonl".to_owned());
         }
         Ok(options)
@@ -86,35 +98,35 @@ impl OutputArguments {
     /// What they mean for one that may take long.
     pub(crate) fn resolve_kept(&self, keeping: &KeepingArguments) -> Result<OutputOptions, String> {
         let Self { output, format: _, append, force, mode, fsync } = self;
-        let outputs = if output.is_empty() {
+        let routes = if output.is_empty() {
             vec![self.stdout()]
         } else {
-            output.iter().map(|path| self.output(path)).collect::<Result<_, _>>()?
+            output.iter().map(|path| self.route(path)).collect::<Result<_, _>>()?
         };
-        let is_stdout = |output: &&Output| output.destination == Destination::Stdout;
-        if outputs.iter().filter(is_stdout).count() > 1 {
+        let is_stdout = |route: &&Route| route.sink == Sink::Stdout;
+        if routes.iter().filter(is_stdout).count() > 1 {
             return Err("standard output is named twice".to_owned());
         }
-        let existing = match (append, force) {
-            (true, _) => Existing::Append,
-            (_, true) => Existing::Replace,
-            _ => Existing::Own,
+        let if_exists = match (append, force) {
+            (true, _) => IfExists::Append,
+            (_, true) => IfExists::Replace,
+            _ => IfExists::Empty,
         };
         let rotation = keeping.rotation()?;
         let default = FileOptions::default();
         let flush = keeping.flush.unwrap_or(default.flush);
         Ok(OutputOptions {
-            outputs,
-            files: FileOptions { existing, mode: *mode, flush, fsync: *fsync, rotation },
+            routes,
+            files: FileOptions { if_exists, mode: *mode, flush, fsync: *fsync, rotation },
         })
     }
 
-    fn stdout(&self) -> Output {
-        let format = self.format.unwrap_or(Format::Text);
-        Output { destination: Destination::Stdout, format, is_compressed: false }
+    fn stdout(&self) -> Route {
+        let format = self.format.unwrap_or(DEFAULT);
+        Route { sink: Sink::Stdout, format, is_compressed: false }
     }
 
-    fn output(&self, path: &Path) -> Result<Output, String> {
+    fn route(&self, path: &Path) -> Result<Route, String> {
         if path.as_os_str() == "-" {
             return Ok(self.stdout());
         }
@@ -128,7 +140,7 @@ impl OutputArguments {
                 path.display()
             )
         })?;
-        Ok(Output { destination: Destination::File(path.to_owned()), format, is_compressed })
+        Ok(Route { sink: Sink::File(path.to_owned()), format, is_compressed })
     }
 }
 

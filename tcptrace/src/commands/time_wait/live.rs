@@ -18,13 +18,14 @@ use crate::commands::shared::{
     transition_stream::Pump,
 };
 use crate::{
+    forms::view::View,
     host::world::World,
     kernel::Support,
     model::{
         record::{Totals, time_wait::TimeWaitLook},
         units::{Elapsed, plural},
     },
-    output::Outputs,
+    output::{options::Policy, outputs::OpenedOutputs},
 };
 
 /// How long a record may lie unseen: the kernel side wakes us for the first after a quiet time only.
@@ -52,12 +53,13 @@ pub(crate) async fn run(
     support.privileges.require()?;
     let system = |what| move |source| CommandError::System { what, source };
     let mut stop = Stop::after(live.duration, false).map_err(system("wait for signals"))?;
-    let outputs = Outputs::open(&options.outputs)?;
+    let outputs = OpenedOutputs::open(&options.outputs)?;
     let clocks = &world.clocks;
     let started_ns = clocks.monotonic_ns();
     let mut pump = Pump::start(&mut support, &live.tracer)?;
-    let mut sink = outputs.write_at_once(&header(world, pump.backend(), clocks.wall().at(started_ns)))?;
-    let is_page = sink.is_page();
+    let header = header(world, pump.backend(), clocks.wall().at(started_ns));
+    let mut output = outputs.start(&header, Policy::Sync)?;
+    let is_page = output.has_page();
     let pause = live.interval.unwrap_or(Duration::from_secs(if is_page { 2 } else { 10 }));
     let mut session = Session::new(options, world);
     let mut traced = Traced::new(options, world);
@@ -90,10 +92,10 @@ pub(crate) async fn run(
         if now_ns >= next_look_ns {
             let looked = look(&mut session, &mut traced, world)?;
             status.clear();
-            sink.write_time_wait(&looked, options.rows, false, is_page);
-            sink.flush()?;
             next_look_ns =
                 now_ns.saturating_add(nanoseconds(pause).max(looked.duration_ns.saturating_mul(REST)));
+            output.show(View::TimeWaitLook { look: looked, summary: None, is_page }, options.rows);
+            output.flush(Totals::default)?;
         } else if !is_page {
             status.show(|| traced.status(now_ns.saturating_sub(started_ns)));
         }
@@ -102,11 +104,10 @@ pub(crate) async fn run(
     while traced.take(&mut pump) && clocks.monotonic_ns() < ended_ns + LAST_TAKE_NS {}
     let last = look(&mut session, &mut traced, world)?;
     status.clear();
-    sink.write_time_wait(&last, options.rows, false, is_page);
     let totals = totals(&last, &traced, &mut pump);
+    output.show(View::TimeWaitLook { look: last, summary: None, is_page }, options.rows);
     let lasted = started_ns..clocks.monotonic_ns();
-    sink.write(&summary(totals, session.crowded_out, lasted, clocks.wall()));
-    sink.finish()?;
+    output.finish(Some(&summary(totals, session.crowded_out, lasted, clocks.wall())))?;
     Ok(session.conclusion())
 }
 

@@ -15,17 +15,21 @@ use crate::commands::shared::{
     records::header,
 };
 use crate::{
+    forms::view::View,
     host::{clock::WallClock, privilege::Privileges, sysctl_files, world::World},
     kernel::TracerOptions,
     model::{
         criteria::Criteria,
         kernel_version::KernelVersion,
         owner::Owner,
-        record::{Record, Summary, Totals, time_wait::TimeWaitLook},
+        record::{Summary, Totals, time_wait::TimeWaitLook},
         sysctl_setting::Setting,
         tcp_counters::TcpCounters,
     },
-    output::{Outputs, options::OutputOptions},
+    output::{
+        options::{OutputOptions, Policy},
+        outputs::OpenedOutputs,
+    },
 };
 
 /// Destinations of a namespace that candidates are looked for: the largest.
@@ -82,7 +86,7 @@ pub(crate) async fn run(options: &TimeWaitOptions, world: &World) -> Result<Conc
 
 fn run_once(options: &TimeWaitOptions, world: &World) -> Result<Conclusion, CommandError> {
     Privileges::read().warn_of_losses();
-    let outputs = Outputs::open(&options.outputs)?;
+    let outputs = OpenedOutputs::open(&options.outputs)?;
     let (started_ns, clock) = (world.clocks.monotonic_ns(), world.clocks.wall());
     let mut session = Session::new(options, world);
     let look = session.look(None)?;
@@ -90,25 +94,25 @@ fn run_once(options: &TimeWaitOptions, world: &World) -> Result<Conclusion, Comm
     let shown = session.report(&look, Rates::default(), candidates, None, started_ns, clock);
     let minisockets: u64 =
         shown.namespaces.iter().map(|(summary, _)| summary.count + summary.fin_wait2).sum();
-    let mut sink = outputs.write_at_once(&header(world, "sock_diag", clock.at(started_ns)))?;
-    sink.write_time_wait(&shown, options.rows, true, false);
+    let mut output = outputs.start(&header(world, "sock_diag", clock.at(started_ns)), Policy::Sync)?;
     let totals = Totals { records: minisockets, unattributed: minisockets, ..Totals::default() };
     let ended_ns = world.clocks.monotonic_ns();
-    sink.write(&summary(totals, session.crowded_out, started_ns..ended_ns, clock));
-    sink.finish()?;
+    let summary = summary(totals, session.crowded_out, started_ns..ended_ns, clock);
+    output.show(View::TimeWaitLook { look: shown, summary: Some(summary), is_page: false }, options.rows);
+    output.finish(None)?;
     Ok(session.conclusion())
 }
 
 /// The end of a session. Destinations that there was no room for are evicted too.
-pub(crate) fn summary(totals: Totals, crowded_out: u64, lasted: Range<u64>, clock: WallClock) -> Record {
-    Record::Summary(Box::new(Summary {
+pub(crate) fn summary(totals: Totals, crowded_out: u64, lasted: Range<u64>, clock: WallClock) -> Summary {
+    Summary {
         time: clock.at(lasted.end),
         duration_ns: lasted.end.saturating_sub(lasted.start),
         totals: Totals { evicted: totals.evicted + crowded_out, ..totals },
         in_close_wait: None,
         processes: Vec::new(),
         more_processes: 0,
-    }))
+    }
 }
 
 /// What is kept between looks.

@@ -10,15 +10,14 @@ use std::{
 
 use crate::commands::shared::error::{CommandError, Conclusion};
 use crate::{
-    forms::reading::Reader,
+    forms::reading::reader::Reader,
     model::{
         criteria::Criteria,
         record::{Record, Timed},
     },
     output::{
-        Outputs,
-        options::{Destination, OutputOptions},
-        running::Pace,
+        options::{OutputOptions, Policy, Sink},
+        outputs::OpenedOutputs,
     },
 };
 
@@ -48,23 +47,21 @@ pub(crate) async fn run(options: &ReplayOptions) -> Result<Conclusion, CommandEr
         None => return Err(missing(&options.file, &reader)),
     };
     refuse_own_input(options)?;
-    let mut sinks = Outputs::open(&options.outputs)?
-        .start(&header, Pace::Patient)
-        .map_err(|source| CommandError::System { what: "start a thread", source })?;
+    let mut output = OpenedOutputs::open(&options.outputs)?.start(&header, Policy::Wait)?;
     let mut count: u64 = 0;
     while let Some(record) = reader.next()? {
         if !options.wants(&record) {
             continue;
         }
-        sinks.write(&record);
+        output.write(&record);
         count += 1;
         if count.is_multiple_of(RECORDS_A_FLUSH) {
-            sinks.flush(|| reader.losses().totals)?;
+            output.flush(|| reader.losses().totals)?;
         }
     }
-    sinks.flush(|| reader.losses().totals)?;
+    output.flush(|| reader.losses().totals)?;
     // Until then signals do what they do by default.
-    sinks.finish(None, pending()).await?;
+    output.finish(None)?.wait(pending()).await?;
     if reader.losses().is_whole() { Ok(Conclusion::Done) } else { Err(missing(&options.file, &reader)) }
 }
 
@@ -76,8 +73,8 @@ fn missing(path: &Path, reader: &Reader) -> CommandError {
 fn refuse_own_input(options: &ReplayOptions) -> Result<(), CommandError> {
     let identity = |path: &PathBuf| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
     let Some(input) = identity(&options.file) else { return Ok(()) };
-    for output in &options.outputs.outputs {
-        if let Destination::File(path) = &output.destination
+    for route in &options.outputs.routes {
+        if let Sink::File(path) = &route.sink
             && identity(path) == Some(input)
         {
             return Err(CommandError::OwnInput { path: path.clone() });

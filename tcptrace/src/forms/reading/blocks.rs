@@ -7,7 +7,7 @@ use crate::{
     forms::{
         jsonl::parse::ParseError,
         tct::{
-            VERSION,
+            block::VERSION,
             decoder::{BlockDecoder, Item},
             frame::{BlockHeader, HEADER_BYTES, Kind},
             preamble::{FILE_MAGIC, MAX_OPENING, Opening, opening},

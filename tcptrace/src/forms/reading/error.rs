@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::forms::{jsonl::parse::ParseError, tct as recording};
+use crate::forms::{jsonl::parse::ParseError, tct::block::VERSION};
 
 /// A recording cannot be read.
 #[derive(Debug, Error)]
@@ -30,7 +30,7 @@ pub enum ReadError {
     #[error(
         "{path} has version {version} of the recording format, this tcptrace reads versions up to {known}; it was written by {writer}: read it with that, or a later one",
         path = path.display(),
-        known = recording::VERSION
+        known = VERSION
     )]
     NewerFormat {
         /// The file.

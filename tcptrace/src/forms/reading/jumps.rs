@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 
 use super::{range::TimeRange, source::Source};
 use crate::forms::tct::{
-    IndexEntry,
+    block::IndexEntry,
     frame::{BlockHeader, HEADER_BYTES, Kind, MAX_PAYLOAD},
-    index::{TAIL_BYTES, index_length, parse_index},
+    index::{TAIL_BYTES, index_length, note, parse_index},
     preamble::{MAX_OPENING, Opening, opening},
 };
 
@@ -73,7 +73,7 @@ fn rebuilt(source: &Source) -> Option<Index> {
             break;
         }
         if header.is(Kind::Records) {
-            crate::forms::tct::index::note(&mut index.blocks, index.end, header.entry());
+            note(&mut index.blocks, index.end, header.entry());
         }
         index.end = next;
     }

@@ -1,7 +1,7 @@
 //! What the numbers of a session's records tell: which of them are not there.
 
 use super::losses::Losses;
-use crate::{forms::tct::IndexEntry, model::record::Totals};
+use crate::{forms::tct::block::IndexEntry, model::record::Totals};
 
 /// The numbers so far.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{forms::tct::IndexEntry, model::record::Record};
+use crate::{forms::tct::block::IndexEntry, model::record::Record};
 
 /// From a moment to another, both included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

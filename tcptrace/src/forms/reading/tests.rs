@@ -1,4 +1,4 @@
-#![allow(
+#![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
@@ -14,7 +14,12 @@ pub(crate) mod times;
 use std::{fs, io::Write as _, path::PathBuf};
 
 use crate::{
-    forms::tct::{self as recording, Block, IndexEntry, encoder::BlockEncoder},
+    forms::tct::{
+        block::{Block, IndexEntry},
+        encoder::BlockEncoder,
+        index::{note, trailer},
+        preamble::preamble,
+    },
     model::{
         record::{Header, Record, Timed, Totals},
         state::State,
@@ -22,7 +27,7 @@ use crate::{
     },
 };
 
-use super::*;
+use super::{error::ReadError, losses::Losses, reader::Reader};
 
 /// A file in a directory of its own.
 struct Kept {
@@ -76,7 +81,7 @@ impl Parts {
         let Some((Record::Header(header), records)) = records.split_first() else {
             panic!("a session begins with its header");
         };
-        let preamble = recording::preamble(header).to_vec();
+        let preamble = preamble(header).to_vec();
         let mut encoder = BlockEncoder::default();
         let blocks: Vec<Block> = records
             .chunks(per_block)
@@ -88,7 +93,7 @@ impl Parts {
         let mut parts = Self { preamble, blocks, trailer: Vec::new() };
         let index: Vec<(u64, IndexEntry)> =
             parts.offsets().zip(&parts.blocks).map(|(at, block)| (at as u64, block.entry)).collect();
-        parts.trailer = recording::trailer(&index).to_vec();
+        parts.trailer = trailer(&index).to_vec();
         parts
     }
 

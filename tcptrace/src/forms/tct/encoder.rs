@@ -3,7 +3,7 @@
 use bytes::{BufMut as _, BytesMut};
 
 use super::{
-    Block, IndexEntry,
+    block::{BLOCK_BYTES, Block, IndexEntry},
     dictionary::Dictionary,
     entries::{TEXT, TOTALS},
     frame::{self, HEADER_BYTES, Kind, MAX_PAYLOAD},
@@ -88,7 +88,7 @@ impl BlockEncoder {
     /// Begins a block with the record of this number; what the present one holds so far.
     fn begin(&mut self, next: u64) -> BytesMut {
         let bytes = self.dictionary.take();
-        self.dictionary.bytes.reserve(crate::forms::tct::BLOCK_BYTES + HEADER_BYTES);
+        self.dictionary.bytes.reserve(BLOCK_BYTES + HEADER_BYTES);
         frame::begin(&mut self.dictionary.bytes);
         self.transitions.forget();
         self.entry = IndexEntry::empty(next);

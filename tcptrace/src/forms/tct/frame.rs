@@ -6,7 +6,7 @@ use zerocopy::{
     little_endian::{I64, U16, U32, U64},
 };
 
-use super::{IndexEntry, VERSION};
+use super::block::{IndexEntry, VERSION};
 
 /// What a block begins with. 0xff is in no UTF-8 text, so no name that a stranger chose can look like a block.
 pub(crate) const MAGIC: [u8; 4] = [0xff, b't', b'c', VERSION as u8];

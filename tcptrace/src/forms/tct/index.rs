@@ -7,7 +7,7 @@ use zerocopy::{
 };
 
 use super::{
-    IndexEntry,
+    block::IndexEntry,
     frame::{self, HEADER_BYTES, Kind},
     wire::Malformed,
 };

@@ -1,10 +1,12 @@
 //! The binary recording `.tct`: records to bytes and back. Pure: no I/O, no clock. The format is described
 //! in FORMAT.md; whoever changes one changes the other.
 
+pub(crate) mod block;
 pub(crate) mod decoder;
 pub(crate) mod dictionary;
 pub(crate) mod encoder;
 pub(crate) mod entries;
+pub(crate) mod form;
 pub(crate) mod frame;
 pub(crate) mod index;
 pub(crate) mod leaks;
@@ -12,56 +14,6 @@ pub(crate) mod preamble;
 pub(crate) mod sockets;
 pub(crate) mod transitions;
 pub(crate) mod wire;
-
-use bytes::Bytes;
-
-pub(crate) use self::{
-    index::{note, trailer, trailer_length},
-    preamble::{FILE_MAGIC, preamble},
-};
-
-/// The version of the format that is written. Every version up to this one is read.
-pub(crate) const VERSION: u16 = 1;
-
-/// A block is worth finishing when [`BlockEncoder::len`] has come to this many bytes: its dictionaries have paid
-/// by then, and a damaged block costs no more than some ten thousand records.
-pub const BLOCK_BYTES: usize = 64 * 1024;
-
-/// A finished block, which is written in one piece.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// What goes into the file.
-    pub bytes: Bytes,
-    /// What the index says of it.
-    pub entry: IndexEntry,
-}
-
-/// What the index of a recording says of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IndexEntry {
-    /// The number of its first record; the first record of a session after its header has 0.
-    pub first_record: u64,
-    /// Records in it.
-    pub records: u32,
-    /// The earliest time of its records, in nanoseconds since 1970; `i64::MAX` when it has none.
-    pub earliest_ns: i64,
-    /// The latest time of its records; `i64::MIN` when it has none.
-    pub latest_ns: i64,
-    /// Whether the summary of the session is in it.
-    pub has_summary: bool,
-}
-
-impl IndexEntry {
-    /// The number after that of its last record.
-    pub fn next_record(&self) -> u64 {
-        self.first_record.saturating_add(self.records.into())
-    }
-
-    /// Of a block without records, at this number.
-    fn empty(at: u64) -> Self {
-        Self { first_record: at, records: 0, earliest_ns: i64::MAX, latest_ns: i64::MIN, has_summary: false }
-    }
-}
 
 #[cfg(test)]
 mod tests;

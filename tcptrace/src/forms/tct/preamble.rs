@@ -3,7 +3,7 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::{
-    IndexEntry, VERSION,
+    block::{IndexEntry, VERSION},
     frame::{self, Kind},
     wire::{Input, Malformed},
 };

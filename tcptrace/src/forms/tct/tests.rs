@@ -1,16 +1,16 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, prelude::*};
 
 use super::{
+    block::*,
     decoder::{BlockDecoder, Item},
     encoder::BlockEncoder,
     frame::{BlockHeader, HEADER_BYTES, Kind, MAX_PAYLOAD},
     index::*,
     preamble::*,
     wire::Malformed,
-    *,
 };
 use crate::model::record::{Record, Totals, arbitrary};
 

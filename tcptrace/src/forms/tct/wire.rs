@@ -152,7 +152,7 @@ impl<'a> Input<'a> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use bytes::BytesMut;
     use proptest::prelude::*;

@@ -3,17 +3,19 @@
 use std::io::{self, Write};
 
 use super::{
-    Escaped, Palette, age,
-    columns::{Column, Columns},
-    snapshot::{self, Extent},
-    time_of_day, write_owners,
+    parts::{age, time_of_day, write_owners},
+    snapshot,
+    sockets::{SocketRow, table, verdict},
 };
-use crate::model::{
-    clearing::{Method, Outcome},
-    record::cleared::{ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes},
-    state::State,
-    units::{Socketed, plural},
-    verdict::Verdict,
+use crate::{
+    forms::{palette::Palette, view::Extent},
+    model::{
+        clearing::{Method, Outcome},
+        escape::Escaped,
+        record::cleared::{ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes},
+        state::State,
+        units::{Socketed, plural},
+    },
 };
 
 /// Processes listed that keep descriptors.
@@ -34,7 +36,8 @@ pub(crate) fn write_plan(
         return write_left_out(out, left_out);
     }
     writeln!(out, "{} in {what} to be ended: {looked}.\n", plural(planned.len() as u64, "socket"))?;
-    table(planned.get(..extent.rows).unwrap_or(planned), extent.width).write(out)?;
+    let rows: Vec<SocketRow<'_>> = planned.iter().take(extent.rows).map(row).collect();
+    table(&rows, extent.width).write(out)?;
     let rest = planned.len().saturating_sub(extent.rows);
     if rest > 0 {
         let faint = palette.faint;
@@ -96,11 +99,11 @@ fn write_meanings(out: &mut dyn Write, planned: &[Cleared], palette: &Palette) -
              without it they may reach it (RFC 1337)"
         )?;
     }
-    let mut told: Vec<String> = Vec::new();
+    let mut written: Vec<String> = Vec::new();
     for reason in planned.iter().filter_map(|cleared| cleared.outcome.reason()) {
-        if !told.contains(&reason) {
+        if !written.contains(&reason) {
             writeln!(out, "  {alert}-{alert:#}: {reason}")?;
-            told.push(reason);
+            written.push(reason);
         }
     }
     Ok(())
@@ -136,67 +139,15 @@ fn write_kept(out: &mut dyn Write, kept: &[Kept], keep: &str) -> io::Result<()> 
     Ok(())
 }
 
-/// Columns that are not always shown.
-const AGE: usize = 0;
-const STATE: usize = 1;
-const LOCAL: usize = 4;
-const LOCAL_PORT: usize = 5;
-const VERDICT: usize = 7;
-const PLACE: usize = 9;
-
-fn table(planned: &[Cleared], width: Option<usize>) -> Columns<10> {
-    use Column::{Name, Number};
-    let mut table = Columns::new([
-        Number("AGE"),
-        Name("STATE"),
-        Name("PROCESS"),
-        Number("FD"),
-        Name("LOCAL"),
-        Name("LOCAL"),
-        Name("REMOTE"),
-        Name("VERDICT"),
-        Name("BY"),
-        Name("UNIT OR CONTAINER"),
-    ]);
-    for cleared in planned {
-        table.push(cells(cleared));
-    }
-    table.show(AGE, planned.iter().any(|cleared| cleared.age.is_some()));
-    table.show(VERDICT, planned.iter().any(|cleared| cleared.state == State::CloseWait));
-    table.show(STATE, planned.iter().any(|cleared| cleared.state != State::CloseWait));
-    table.show(PLACE, planned.iter().any(|cleared| snapshot::place(&cleared.owners).is_some()));
-    table.show(LOCAL_PORT, false);
-    for sacrifice in [PLACE, LOCAL] {
-        if width.is_some_and(|width| table.width() > width) {
-            table.show(sacrifice, false);
-            table.show(LOCAL_PORT, sacrifice == LOCAL);
-        }
-    }
-    table
-}
-
-fn cells(cleared: &Cleared) -> [String; 10] {
-    let endpoints = &cleared.socket.endpoints;
-    let none = || "-".to_owned();
-    [
-        cleared.age.as_ref().map_or_else(none, snapshot::short_age),
-        cleared.state.name().to_owned(),
-        snapshot::process(&cleared.owners),
-        snapshot::descriptors(&cleared.owners),
-        endpoints.local.to_string(),
-        format!(":{}", endpoints.local.port()),
-        endpoints.remote.to_string(),
-        verdict(cleared).to_owned(),
-        cleared.method.map_or("-", method).to_owned(),
-        snapshot::place(&cleared.owners).map_or_else(none, |place| Escaped(place).to_string()),
-    ]
-}
-
-fn verdict(cleared: &Cleared) -> &'static str {
-    match cleared.verdict {
-        Some(verdict) => Verdict::name(verdict),
-        None if cleared.state == State::CloseWait => "?",
-        None => "-",
+fn row(cleared: &Cleared) -> SocketRow<'_> {
+    SocketRow {
+        age: cleared.age.as_ref(),
+        state: cleared.state,
+        owners: &cleared.owners,
+        endpoints: &cleared.socket.endpoints,
+        unread: None,
+        verdict: cleared.verdict,
+        by: Some(cleared.method.map_or("-", method)),
     }
 }
 
@@ -220,7 +171,9 @@ pub(crate) fn write(out: &mut dyn Write, cleared: &Cleared, palette: &Palette) -
     write_owners(out, &cleared.owners, palette)?;
     write!(out, "  {}  ", Socketed(&cleared.socket))?;
     match &cleared.age {
-        Some(time) => write!(out, "in CLOSE_WAIT for {}  {}", age(time), verdict(cleared))?,
+        Some(time) => {
+            write!(out, "in CLOSE_WAIT for {}  {}", age(time), verdict(cleared.state, cleared.verdict))?
+        }
         None => write!(out, "in {}", cleared.state)?,
     }
     if let Some(by) = cleared.method {
@@ -257,7 +210,7 @@ pub(crate) fn write_end(out: &mut dyn Write, end: &ClearEnd) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use std::sync::Arc;
 
@@ -275,6 +228,7 @@ mod tests {
         },
         socket::Socket,
         state::StateSet,
+        verdict::Verdict,
     };
 
     fn cleared(outcome: Outcome, method: Option<Method>) -> Cleared {
@@ -309,7 +263,8 @@ mod tests {
         let scope = Scope { states: StateSet::CLOSE_WAIT, namespaces: 1, processes: 9, unreadable: 0 };
         let plan = ClearPlan { planned, shared: 1, left_out, scope, duration_ns: 9_000_000, kept: kept() };
         let mut out = Vec::new();
-        write_plan(&mut out, &plan, Extent { rows, width: Some(120) }, &Palette::default()).unwrap();
+        write_plan(&mut out, &plan, Extent { rows, width: Some(120), height: None }, &Palette::default())
+            .unwrap();
         String::from_utf8(out).unwrap()
     }
 

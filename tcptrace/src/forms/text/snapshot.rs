@@ -6,26 +6,19 @@ use std::{
 };
 
 use super::{
-    Escaped, Palette,
-    columns::{Column, Columns},
+    sockets::{SocketRow, table},
     summary,
 };
-use crate::model::{
-    owner::{Evidence, Owner},
-    record::{Age, Group, Leak, Scope, Snapshot},
-    state::{State, StateSet},
-    units::{Elapsed, plural},
-    verdict::Verdict,
+use crate::{
+    forms::{palette::Palette, view::Extent},
+    model::{
+        escape::Escaped,
+        record::{Group, Leak, Scope, Snapshot},
+        state::{State, StateSet},
+        units::{Elapsed, plural},
+        verdict::Verdict,
+    },
 };
-
-/// How much of a snapshot is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
-    /// Rows of all tables together, and groups.
-    pub rows: usize,
-    /// Characters of a line, where that matters.
-    pub width: Option<usize>,
-}
 
 /// Writes all of it.
 pub(crate) fn write(
@@ -132,7 +125,8 @@ fn write_group(out: &mut dyn Write, group: &Group, extent: Extent, palette: &Pal
         let name = palette.name;
         writeln!(out, "{name}{}{name:#}: {}", Escaped(title), plural(leaks.len() as u64, "socket"))?;
     }
-    table(leaks.get(..extent.rows).unwrap_or(leaks), extent.width).write(out)?;
+    let rows: Vec<SocketRow<'_>> = leaks.iter().take(extent.rows).map(row).collect();
+    table(&rows, extent.width).write(out)?;
     let rest = leaks.len().saturating_sub(extent.rows);
     if rest > 0 {
         let faint = palette.faint;
@@ -142,105 +136,20 @@ fn write_group(out: &mut dyn Write, group: &Group, extent: Extent, palette: &Pal
     Ok(())
 }
 
-/// Columns that are not always shown.
-const AGE: usize = 0;
-const STATE: usize = 1;
-const LOCAL: usize = 4;
-const LOCAL_PORT: usize = 5;
-const RECV_Q: usize = 7;
-const VERDICT: usize = 8;
-const PLACE: usize = 9;
-
-fn table(leaks: &[Leak], width: Option<usize>) -> Columns<10> {
-    use Column::{Name, Number};
-    let mut table = Columns::new([
-        Number("AGE"),
-        Name("STATE"),
-        Name("PROCESS"),
-        Number("FD"),
-        Name("LOCAL"),
-        Name("LOCAL"),
-        Name("REMOTE"),
-        Number("RECV-Q"),
-        Name("VERDICT"),
-        Name("UNIT OR CONTAINER"),
-    ]);
-    for leak in leaks {
-        table.push(cells(leak));
+fn row(leak: &Leak) -> SocketRow<'_> {
+    SocketRow {
+        age: leak.age.as_ref(),
+        state: leak.state,
+        owners: &leak.owners,
+        endpoints: &leak.socket.endpoints,
+        unread: Some(leak.recv_q.map_or_else(|| "?".to_owned(), |bytes| bytes.to_string())),
+        verdict: leak.verdict,
+        by: None,
     }
-    table.show(AGE, leaks.iter().any(|leak| leak.age.is_some()));
-    table.show(VERDICT, leaks.iter().any(|leak| leak.state == State::CloseWait));
-    table.show(STATE, leaks.iter().any(|leak| leak.state != State::CloseWait));
-    table.show(PLACE, leaks.iter().any(|leak| place(&leak.owners).is_some()));
-    table.show(LOCAL_PORT, false);
-    // What is in the summary too, or follows from the rest, makes room first.
-    for sacrifice in [PLACE, LOCAL, RECV_Q] {
-        if width.is_some_and(|width| table.width() > width) {
-            table.show(sacrifice, false);
-            table.show(LOCAL_PORT, !matches!(sacrifice, PLACE));
-        }
-    }
-    table
-}
-
-fn cells(leak: &Leak) -> [String; 10] {
-    let endpoints = &leak.socket.endpoints;
-    [
-        leak.age.as_ref().map_or_else(|| "-".to_owned(), short_age),
-        leak.state.name().to_owned(),
-        process(&leak.owners),
-        descriptors(&leak.owners),
-        endpoints.local.to_string(),
-        format!(":{}", endpoints.local.port()),
-        match endpoints.remote.port() {
-            // A listener has no peer.
-            0 => "-".to_owned(),
-            _ => endpoints.remote.to_string(),
-        },
-        leak.recv_q.map_or_else(|| "?".to_owned(), |bytes| bytes.to_string()),
-        match leak.verdict {
-            Some(verdict) => verdict.name().to_owned(),
-            None if leak.state == State::CloseWait => "?".to_owned(),
-            None => "-".to_owned(),
-        },
-        place(&leak.owners).map_or_else(|| "-".to_owned(), |place| Escaped(place).to_string()),
-    ]
-}
-
-/// `2m 05s`, or `≥ 2m 05s` where the upper bound is not known or is far off.
-pub(super) fn short_age(age: &Age) -> String {
-    /// Bounds this close to each other (a part of the age) are one and the same to a person.
-    const CLOSE: u64 = 20;
-    let is_close = age.at_most_ns.is_some_and(|most| most - most.min(age.ns) <= age.ns / CLOSE);
-    if age.is_exact || is_close { Elapsed(age.ns).to_string() } else { format!("≥ {}", Elapsed(age.ns)) }
-}
-
-pub(super) fn process(owners: &[Owner]) -> String {
-    let Some(first) = owners.first() else { return "nobody".to_owned() };
-    let more = match owners.len() {
-        1 => String::new(),
-        count => format!(" +{}", count - 1),
-    };
-    format!("{} ({}){more}", Escaped(&first.process.comm), first.process.pid)
-}
-
-/// The first descriptor of the first holder. One of the listener's would be mistaken for the socket's.
-pub(super) fn descriptors(owners: &[Owner]) -> String {
-    let held = owners.first().filter(|owner| owner.evidence == Evidence::FdTable);
-    match held.map(|owner| owner.fds.as_slice()) {
-        None | Some([]) => "-".to_owned(),
-        Some([fd]) => fd.to_string(),
-        Some([fd, more @ ..]) => format!("{fd} +{}", more.len()),
-    }
-}
-
-pub(super) fn place(owners: &[Owner]) -> Option<&str> {
-    let process = &owners.first()?.process;
-    process.container.as_deref().or(process.unit.as_deref())
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use std::sync::Arc;
 
@@ -249,8 +158,9 @@ mod tests {
     use super::*;
     use crate::model::{
         endpoints::Endpoints,
+        owner::{Evidence, Owner},
         process::ProcessIdentity,
-        record::{Summary, Totals},
+        record::{Age, Summary, Totals},
         socket::Socket,
     };
 
@@ -291,7 +201,7 @@ mod tests {
         let scope = Scope { states: StateSet::CLOSE_WAIT, namespaces: 3, processes: 120, unreadable: 0 };
         let groups = if leaks.is_empty() { Vec::new() } else { vec![Group { title: None, leaks }] };
         let mut out = Vec::new();
-        let extent = Extent { rows, width: Some(width) };
+        let extent = Extent { rows, width: Some(width), height: None };
         write(&mut out, &Snapshot { groups, scope, summary }, extent, &Palette::default()).unwrap();
         String::from_utf8(out).unwrap()
     }

@@ -7,17 +7,21 @@ use std::{
 };
 
 use super::{
-    Escaped, Line, Palette,
     columns::{
         Column::{Name, Number},
         Columns,
     },
+    parts::Line,
 };
-use crate::model::{
-    endpoints::Endpoint,
-    record::{PeerCount, ProcessSummary, Summary, Totals},
-    units::{Elapsed, plural},
-    verdict::Verdict,
+use crate::{
+    forms::palette::Palette,
+    model::{
+        endpoints::Endpoint,
+        escape::Escaped,
+        record::{PeerCount, ProcessSummary, Summary, Totals},
+        units::{Elapsed, plural},
+        verdict::Verdict,
+    },
 };
 
 /// Peers listed for a process.

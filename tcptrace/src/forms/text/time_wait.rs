@@ -6,20 +6,22 @@ use std::{
 };
 
 use super::{
-    Escaped, Palette,
     columns::{
         Column::{Name, Number},
         Columns,
     },
-    snapshot::Extent,
-    time_of_day,
+    parts::time_of_day,
 };
-use crate::model::{
-    advice::Advice,
-    owner::Owner,
-    record::time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary},
-    time_wait::Destination,
-    units::{Elapsed, plural},
+use crate::{
+    forms::{palette::Palette, view::Extent},
+    model::{
+        advice::Advice,
+        escape::Escaped,
+        owner::Owner,
+        record::time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary},
+        time_wait::{Destination, FoundPorts},
+        units::{Elapsed, plural},
+    },
 };
 
 /// Processes named for a destination.
@@ -210,7 +212,7 @@ fn cells(destination: &TimeWait) -> [String; 10] {
         Destination::Outgoing { local, remote } => (local.to_string(), remote.to_string()),
         Destination::Incoming { local } => (peers(destination), local.to_string()),
     };
-    let taken = |ports: crate::model::time_wait::FoundPorts| {
+    let taken = |ports: FoundPorts| {
         let percent = ports.taken() * 100 / ports.total.max(1);
         format!("{} of {} ({percent} %)", ports.taken(), ports.total)
     };

@@ -31,7 +31,7 @@ use crate::model::{
 };
 use crate::{
     forms::reading::error::ReadError,
-    output::replace::{Destination, OutputError},
+    output::replace::{ReplaceError, ReportDestination},
 };
 
 /// The pids of each host get a range of their own. Larger than `PID_MAX_LIMIT` (4,194,304).
@@ -45,14 +45,18 @@ pub(crate) enum TraceError {
     Read(#[from] ReadError),
     /// The output cannot be used, or is incomplete.
     #[error(transparent)]
-    Write(#[from] OutputError),
+    Write(#[from] ReplaceError),
 }
 
 /// Writes the trace of files, which are read twice.
 ///
 /// # Errors
 /// When a recording cannot be read, or the trace cannot be written.
-pub(crate) fn write(files: &[PathBuf], wanted: &Wanted, destination: &Destination) -> Result<(), TraceError> {
+pub(crate) fn write(
+    files: &[PathBuf],
+    wanted: &Wanted,
+    destination: &ReportDestination,
+) -> Result<(), TraceError> {
     let holders = SocketHolders::read(&mut Recordings::open(files, false)?, wanted);
     let mut input = Recordings::open(files, false)?;
     let skipped = &mut 0;

@@ -6,11 +6,11 @@ use crate::{
         escape::Escaped,
         record::{Record, Totals},
     },
-    output::replace::Destination,
+    output::replace::ReportDestination,
     report::text,
 };
 
-fn shown(records: &[Record], destination: &Destination) -> String {
+fn shown(records: &[Record], destination: &ReportDestination) -> String {
     let mut out = Vec::new();
     text::write(&mut out, &reported(everything(), records), &text::Layout::of(destination, false)).unwrap();
     String::from_utf8(out).unwrap()
@@ -21,7 +21,7 @@ fn the_answer_comes_first_and_what_cannot_be_claimed_last() {
     let mut records = vec![header("web-1", "tcptrace leaks")];
     records.extend((0..4).map(|n| leak(n, 30.0, exactly(10.0), vec![owner(71, "shop")])));
     records.push(summary(60.0, Totals { lost: 312, ..Totals::default() }));
-    let text = shown(&records, &Destination::Stdout);
+    let text = shown(&records, &ReportDestination::Stdout);
     assert!(text.starts_with("shop (pid 71) holds all 4 stuck sockets\n"), "{text}");
     let order = [
         "web-1",
@@ -43,13 +43,13 @@ fn hostile_names_do_not_reach_the_terminal() {
     let leak = crate::model::record::Leak { opened_by: Some(opened_at(name, 1.0)), ..leak };
     let records =
         [header(name, "tcptrace leaks"), Record::Leak(Box::new(leak)), summary(60.0, Totals::default())];
-    let text = shown(&records, &Destination::Stdout).replace('\n', " ");
+    let text = shown(&records, &ReportDestination::Stdout).replace('\n', " ");
     assert_eq!(Escaped(&text).to_string(), text);
     assert!(text.contains("\\u{1b}[2J\\r\\n\\u{202e}x (pid 71)"), "{text}");
 }
 
 #[test]
 fn a_file_says_that_it_is_a_report() {
-    let file = Destination::File { path: "report.txt".into(), force: false };
+    let file = ReportDestination::File { path: "report.txt".into(), force: false };
     assert!(shown(&[header("a", "tcptrace leaks")], &file).starts_with("tcptrace-report "));
 }

@@ -6,7 +6,9 @@ use std::io::{self, IsTerminal as _, Write};
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
-    forms::palette::Palette, model::units::plural, output::replace::Destination,
+    forms::palette::Palette,
+    model::units::plural,
+    output::{replace::ReportDestination, terminal::palette_of_stdout},
     report::model::ranking::Ranking,
 };
 
@@ -30,16 +32,16 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// Fits the destination. With `is_again` the report overwrites the one shown before.
-    pub(crate) fn of(destination: &Destination, is_again: bool) -> Self {
-        let has_title = *destination != Destination::Stdout;
+    pub(crate) fn of(destination: &ReportDestination, is_again: bool) -> Self {
+        let has_title = *destination != ReportDestination::Stdout;
         let plain = Self { palette: Palette::default(), width: WIDTH, redraw: None, has_title };
-        if *destination != Destination::Stdout || !io::stdout().is_terminal() {
+        if *destination != ReportDestination::Stdout || !io::stdout().is_terminal() {
             return plain;
         }
         let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
         let size = size.filter(|size| size.ws_col >= 40 && size.ws_row > 1);
         Self {
-            palette: Palette::for_stdout(),
+            palette: palette_of_stdout(),
             width: size.map_or(WIDTH, |size| usize::from(size.ws_col)),
             has_title,
             redraw: is_again.then_some(size.map_or(24, |size| usize::from(size.ws_row))),

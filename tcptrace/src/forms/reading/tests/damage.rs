@@ -73,8 +73,7 @@ fn records_that_the_writer_dropped_are_counted_apart() {
     };
     let blocks = [block(&written[1], 0), block(&written[2], 0), block(&written[3], 0), block(&written[4], 2)];
     // The writer dropped the second and the third, and says so in the fourth; somebody removed the first.
-    let bytes =
-        |from: usize| [&recording::preamble(&header(&written))[..], &blocks[from], &blocks[3]].concat();
+    let bytes = |from: usize| [&preamble(&header(&written))[..], &blocks[from], &blocks[3]].concat();
     let (records, losses) = read(&bytes(0)).unwrap();
     assert_eq!(records, [&written[..2], &written[4..5]].concat());
     assert_eq!((losses.dropped, losses.missing, losses.totals.lost), (2, 0, 9));

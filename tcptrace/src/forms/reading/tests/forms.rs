@@ -2,7 +2,10 @@
 
 use proptest::{collection::vec, prelude::*};
 
+use std::path::Path;
+
 use super::*;
+use crate::forms::reading::inflate::FRAME_MAGIC;
 use crate::model::record::arbitrary;
 
 /// A session of arbitrary records.
@@ -47,7 +50,7 @@ proptest! {
         let begun = match form {
             0 => Vec::new(),
             1 => b"{".to_vec(),
-            2 => recording::preamble(&header(&whole)).to_vec(),
+            2 => preamble(&header(&whole)).to_vec(),
             3 => zstd::encode_all(&lines(&whole)[..300], 1).unwrap(),
             _ => FRAME_MAGIC.to_vec(),
         };
@@ -179,10 +182,10 @@ fn rotated_files_that_are_joined_are_one_session() {
         let mut bytes = parts.preamble.clone();
         let mut index = Vec::new();
         for block in blocks {
-            recording::note(&mut index, bytes.len() as u64, block.entry);
+            note(&mut index, bytes.len() as u64, block.entry);
             bytes.extend_from_slice(&block.bytes);
         }
-        bytes.extend_from_slice(&recording::trailer(&index));
+        bytes.extend_from_slice(&trailer(&index));
         bytes
     };
     let (first, second) = (file(&parts.blocks[..2]), file(&parts.blocks[2..]));

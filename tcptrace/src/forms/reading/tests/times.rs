@@ -74,7 +74,7 @@ fn an_index_that_is_wrong_misleads_nobody() {
     let length = bytes.len();
     let wrong = parts.blocks.iter().map(|block| (length as u64 * 3, block.entry)).collect::<Vec<_>>();
     bytes.truncate(length - parts.trailer.len());
-    bytes.extend_from_slice(&recording::trailer(&wrong));
+    bytes.extend_from_slice(&trailer(&wrong));
     let kept = Kept::new(&bytes);
     let mut reader = kept.open();
     reader.only(Some(written[20].time()), None);

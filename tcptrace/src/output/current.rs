@@ -10,43 +10,41 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::{
-    forms::tct::IndexEntry,
-    output::file::{Joint, Opened, Place},
-};
+use super::file::{Append, DirectoryEntry, Opened};
+use crate::forms::form::Trailer;
 
 /// The file that is open.
 pub(crate) struct Current {
     pub file: File,
-    pub place: Option<Place>,
+    pub entry: Option<DirectoryEntry>,
     /// Bytes of whole chunks in it.
     pub length: u64,
     /// The same before compression.
     pub plain_length: u64,
     /// What has to be written before the first chunk, and how it joins what is there; `None` when it was.
-    pub joint: Option<Joint>,
+    pub append: Option<Append>,
     /// Bytes of an incomplete chunk behind the whole ones.
     pub partial: usize,
     pub records: u64,
     pub began: Instant,
-    /// The blocks of a recording; `None` when not all are known.
-    pub index: Option<Vec<(u64, IndexEntry)>>,
+    /// What the file will end with; `None` when it just ends, or has not begun.
+    pub trailer: Option<Box<dyn Trailer>>,
     pub sync_at: Option<Instant>,
 }
 
 impl Current {
-    pub(crate) fn new(Opened { file, place, joint }: Opened) -> io::Result<Self> {
-        let length = if place.is_some() { file.metadata()?.len() } else { 0 };
+    pub(crate) fn new(Opened { file, entry, append }: Opened) -> io::Result<Self> {
+        let length = if entry.is_some() { file.metadata()?.len() } else { 0 };
         Ok(Self {
             file,
-            place,
+            entry,
             length,
             plain_length: 0,
-            joint: Some(joint),
+            append: Some(append),
             partial: 0,
             records: 0,
             began: Instant::now(),
-            index: (length == 0).then(Vec::new),
+            trailer: None,
             sync_at: None,
         })
     }
@@ -74,7 +72,7 @@ impl Current {
 
     /// Takes back what an incomplete chunk has left behind.
     pub(crate) fn take_back(&mut self) {
-        if std::mem::take(&mut self.partial) > 0 && self.place.is_some() {
+        if std::mem::take(&mut self.partial) > 0 && self.entry.is_some() {
             // A reader copes with an incomplete chunk too.
             let _ = self.file.set_len(self.length);
         }
@@ -82,6 +80,6 @@ impl Current {
 
     /// Whether it is in no directory any more.
     pub(crate) fn has_vanished(&self) -> bool {
-        self.place.is_some() && self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+        self.entry.is_some() && self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 }

@@ -5,14 +5,10 @@
 //! After a failure everything is as before, but for bytes of the same chunk that were written already:
 //! whoever tries again goes on behind them.
 
-pub(crate) mod compression;
-pub(crate) mod current;
-pub(crate) mod files;
-
 use std::{
     fs::File,
-    io,
-    path::PathBuf,
+    io::{self, IsTerminal as _},
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
@@ -24,27 +20,31 @@ use rustix::{
 };
 use zstd::bulk::Compressor;
 
-use self::{
-    compression::{compress, compressor},
-    current::Current,
-    files::Files,
-};
 use super::{
-    file::{self, Existing, Joint, OpenError, Opened, Place},
-    options::FileOptions,
+    compression::{self, compress, compressor},
+    current::Current,
+    error::OpenError,
+    file::{self, Append, DirectoryEntry, IfExists, Opened},
+    files::Files,
+    options::{FileOptions, Route, Sink},
     rotation::{self, Rotation},
 };
-use crate::forms::tct as recording;
-use crate::forms::{encoder::Chunk, format::Format};
+use crate::forms::{
+    encoder::Chunk,
+    form::{Ability, Format},
+};
+
+/// What people call standard output.
+const STDOUT: &str = "standard output";
 
 /// How long a file that could not be moved away is written to before that is tried again.
-const ROTATION_PAUSE: Duration = Duration::from_secs(60);
+const ROTATION_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Where the bytes of an output go.
 pub(crate) struct Target {
     name: String,
     is_stdout: bool,
-    format: Format,
+    format: &'static Format,
     compressor: Option<Compressor<'static>>,
     preamble: Vec<u8>,
     /// How further files are opened; `None` for what is no file.
@@ -59,11 +59,40 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Opens an output. Nothing that is in a file is touched before [`Target::begin`].
+    ///
+    /// # Errors
+    /// When it cannot be opened, writing to it would not be safe, or the form does not suit it.
+    pub(crate) fn open(route: &Route, files: &FileOptions) -> Result<Self, OpenError> {
+        let Route { sink, format, is_compressed } = route;
+        let refused = |path: &Path, reason: &str| {
+            Err(OpenError::Refused { path: path.to_owned(), reason: reason.to_owned() })
+        };
+        match sink {
+            Sink::Stdout if !format.can(Ability::Lines) && io::stdout().is_terminal() => refused(
+                Path::new(STDOUT),
+                "a recording is no text: name a file with -o, or write into a pipe",
+            ),
+            Sink::Stdout => Self::stdout(format).map_err(|source| OpenError::System {
+                path: STDOUT.into(),
+                source,
+                remedy: "",
+            }),
+            Sink::File(path)
+                if files.if_exists == IfExists::Append
+                    && (*is_compressed || !format.can(Ability::Append)) =>
+            {
+                refused(path, "records cannot be added to a recording or a compressed file; name a new file")
+            }
+            Sink::File(path) => Self::file(path.clone(), format, *is_compressed, files.clone()),
+        }
+    }
+
     /// Standard output.
-    pub(crate) fn stdout(format: Format) -> io::Result<Self> {
+    fn stdout(format: &'static Format) -> io::Result<Self> {
         let file = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?);
-        let opened = Opened { file, place: None, joint: Joint::Beginning };
-        let stdout = Self::new("standard output".to_owned(), format, false, None, opened)?;
+        let opened = Opened { file, entry: None, append: Append::ToNothing };
+        let stdout = Self::new(STDOUT.to_owned(), format, false, None, opened)?;
         Ok(Self { is_stdout: true, ..stdout })
     }
 
@@ -71,16 +100,16 @@ impl Target {
     ///
     /// # Errors
     /// When it cannot be opened, or writing to it would not be safe.
-    pub(crate) fn file(
+    fn file(
         path: PathBuf,
-        format: Format,
+        format: &'static Format,
         is_compressed: bool,
         options: FileOptions,
     ) -> Result<Self, OpenError> {
-        let opened = file::open(&path, format, options.existing, options.mode)?;
+        let opened = file::open(&path, format, options.if_exists, options.mode)?;
         let name = path.display().to_string();
         let system = |source| OpenError::System { path: path.clone(), source, remedy: "" };
-        let files = opened.place.is_some().then(|| Files {
+        let files = opened.entry.is_some().then(|| Files {
             path: path.clone(),
             options,
             moved_bytes: 0,
@@ -92,7 +121,7 @@ impl Target {
 
     fn new(
         name: String,
-        format: Format,
+        format: &'static Format,
         is_compressed: bool,
         files: Option<Files>,
         opened: Opened,
@@ -135,19 +164,18 @@ impl Target {
     /// Says what each file begins with, and makes room where an earlier session's records are.
     pub(crate) fn begin(&mut self, preamble: Vec<u8>) -> io::Result<()> {
         self.preamble = preamble;
-        let has_old = self.current.as_ref().is_some_and(|current| current.joint == Some(Joint::Instead));
+        let has_old = self.current.as_ref().is_some_and(|current| current.append == Some(Append::Instead));
         if has_old {
             if self.files.as_ref().is_some_and(|files| files.options.rotation.is_wanted()) {
                 self.move_away()?;
             } else if let Some(current) = &mut self.current {
                 current.file.set_len(0)?;
-                (current.length, current.joint) = (0, Some(Joint::Beginning));
-                current.index = Some(Vec::new());
+                (current.length, current.append) = (0, Some(Append::ToNothing));
             }
         }
         self.open_if_needed()?;
         if let (Some(files), Some(current)) = (&mut self.files, &self.current) {
-            files.prune(current.place.as_ref(), current.length);
+            files.prune(current.entry.as_ref(), current.length);
         }
         self.put_preamble()
     }
@@ -161,7 +189,7 @@ impl Target {
             compress(compressor, &chunk.bytes, &mut self.compressed)?;
         }
         let length = if self.compressor.is_some() { self.compressed.len() } else { chunk.bytes.len() };
-        self.rotate_if_due(length as u64, chunk.blocks.len())?;
+        self.rotate_if_due(length as u64, &chunk.bytes)?;
         let written = self.put_chunk(chunk);
         if written.as_ref().is_err_and(is_limit_of_file) && self.can_rotate() {
             self.move_away()?;
@@ -189,11 +217,8 @@ impl Target {
         let bytes = if self.compressor.is_some() { &self.compressed } else { &chunk.bytes };
         current.put(bytes, &self.progress)?;
         current.records += chunk.records;
-        if let Some(index) = &mut current.index {
-            let start = current.plain_length;
-            for (offset, entry) in &chunk.blocks {
-                recording::note(index, start + *offset as u64, *entry);
-            }
+        if let Some(trailer) = &mut current.trailer {
+            trailer.follow(current.plain_length, &chunk.bytes);
         }
         current.plain_length += chunk.bytes.len() as u64;
         if let Some(after) = sync_after {
@@ -204,10 +229,10 @@ impl Target {
 
     fn put_preamble(&mut self) -> io::Result<()> {
         let Some(current) = &mut self.current else { return Ok(()) };
-        let Some(joint) = current.joint else { return Ok(()) };
-        let mut bytes = if joint == Joint::AfterCutLine { b"\n".to_vec() } else { Vec::new() };
+        let Some(append) = current.append else { return Ok(()) };
+        let mut bytes = if append == Append::AfterCutLine { b"\n".to_vec() } else { Vec::new() };
         // Rows that are added to a table have its heading above them.
-        if joint == Joint::Beginning || self.format != Format::Csv {
+        if append == Append::ToNothing || self.format.can(Ability::PreambleOnAppend) {
             bytes.extend_from_slice(&self.preamble);
         }
         let plain_length = bytes.len() as u64;
@@ -217,7 +242,8 @@ impl Target {
         }
         current.put(&bytes, &self.progress)?;
         current.plain_length += plain_length;
-        current.joint = None;
+        current.append = None;
+        current.trailer = self.format.trailer.map(|trailer| trailer());
         Ok(())
     }
 
@@ -230,14 +256,14 @@ impl Target {
         if self.current.is_none() {
             let Files { path, options, .. } = files;
             let opened =
-                file::open(path, self.format, Existing::Empty, options.mode).map_err(
+                file::open(path, self.format, IfExists::Refuse, options.mode).map_err(
                     |error| match error {
                         OpenError::System { source, .. } => source,
                         refused @ OpenError::Refused { .. } => io::Error::other(refused.to_string()),
                     },
                 )?;
-            if let Some(place) = opened.place.as_ref().filter(|_| options.fsync) {
-                sync_directory(place)?;
+            if let Some(entry) = opened.entry.as_ref().filter(|_| options.fsync) {
+                sync_directory(entry)?;
             }
             self.current = Some(Current::new(opened)?);
         }
@@ -250,7 +276,7 @@ impl Target {
     /// # Errors
     /// When there is no new one: it is tried again with the next chunk.
     pub(crate) fn reopen(&mut self) -> io::Result<()> {
-        let is_current = |current: &Current| current.place.as_ref().is_none_or(Place::is_current);
+        let is_current = |current: &Current| current.entry.as_ref().is_none_or(DirectoryEntry::is_current);
         if self.files.is_none() || self.current.as_ref().is_some_and(is_current) {
             return Ok(());
         }
@@ -273,9 +299,9 @@ impl Target {
         self.files.as_ref().is_some_and(Files::may_rotate) && self.current.as_ref().is_some_and(has_records)
     }
 
-    /// Begins another file if the present one is too old, or too large with so many more bytes and blocks.
-    fn rotate_if_due(&mut self, more: u64, blocks: usize) -> io::Result<()> {
-        let closing = self.closing_bytes(blocks);
+    /// Begins another file if the present one is too old, or too large with so many more bytes, which are this chunk.
+    fn rotate_if_due(&mut self, more: u64, chunk: &[u8]) -> io::Result<()> {
+        let closing = self.closing_bytes(chunk);
         let (Some(files), Some(current)) = (&mut self.files, &self.current) else { return Ok(()) };
         // A chunk stays together.
         if current.partial > 0 {
@@ -283,7 +309,7 @@ impl Target {
         }
         let length = current.length + more + closing;
         if files.is_over_total(length) {
-            files.prune(current.place.as_ref(), length);
+            files.prune(current.entry.as_ref(), length);
         }
         let Rotation { size, every, .. } = files.options.rotation;
         let is_due = size.is_some_and(|size| length > size)
@@ -292,11 +318,11 @@ impl Target {
         if is_due && self.can_rotate() { self.move_away() } else { Ok(()) }
     }
 
-    /// What the present file will end with after so many more blocks, in bytes at most.
-    fn closing_bytes(&self, more: usize) -> u64 {
-        let index = self.current.as_ref().and_then(|current| current.index.as_ref());
-        let Some(index) = index.filter(|_| self.format == Format::Tct) else { return 0 };
-        let plain = recording::trailer_length(index.len() + more);
+    /// How much the present file will end with after this chunk, in bytes at most.
+    fn closing_bytes(&self, chunk: &[u8]) -> u64 {
+        let trailer = self.current.as_ref().and_then(|current| current.trailer.as_ref());
+        let Some(trailer) = trailer else { return 0 };
+        let plain = trailer.length_after(chunk);
         let length = if self.compressor.is_some() { compression::most_bytes(plain) } else { plain };
         length as u64
     }
@@ -306,12 +332,12 @@ impl Target {
     fn move_away(&mut self) -> io::Result<()> {
         let (Some(files), Some(current)) = (&mut self.files, &mut self.current) else { return Ok(()) };
         current.take_back();
-        let Some(place) = current.place.as_ref() else { return Ok(()) };
+        let Some(entry) = current.entry.as_ref() else { return Ok(()) };
         // One that somebody has moved has a name of their choice.
-        if place.is_current()
-            && let Err(error) = rotation::move_away(place, Timestamp::now())
+        if entry.is_current()
+            && let Err(error) = rotation::move_away(entry, Timestamp::now())
         {
-            files.no_rotation_before = Some(Instant::now() + ROTATION_PAUSE);
+            files.no_rotation_before = Some(Instant::now() + ROTATION_RETRY_INTERVAL);
             if !std::mem::replace(&mut files.has_warned, true) {
                 log::warn!("cannot rename {}, and goes on writing to it: {error}", self.name);
             }
@@ -319,12 +345,12 @@ impl Target {
         }
         let finished = self.finish();
         if let (Some(files), Some(current)) = (&mut self.files, self.current.take()) {
-            files.prune(current.place.as_ref(), files.options.rotation.size.unwrap_or(0));
+            files.prune(current.entry.as_ref(), files.options.rotation.size.unwrap_or(0));
         }
         finished
     }
 
-    /// Completes the present file. A recording has an index at its end then, if there is room for it: readers can do
+    /// Completes the present file. It ends with the trailer of its form then, if there is room for it: readers can do
     /// without.
     ///
     /// # Errors
@@ -332,9 +358,8 @@ impl Target {
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         let Some(current) = &mut self.current else { return Ok(()) };
         current.take_back();
-        let index = current.index.take().filter(|_| self.format == Format::Tct && current.joint.is_none());
-        if let Some(index) = index {
-            let mut bytes = recording::trailer(&index).to_vec();
+        if let Some(trailer) = current.trailer.take() {
+            let mut bytes = trailer.bytes();
             if let Some(compressor) = &mut self.compressor {
                 let plain = std::mem::take(&mut bytes);
                 compress(compressor, &plain, &mut bytes)?;
@@ -343,11 +368,11 @@ impl Target {
                 current.take_back();
             }
         }
-        if let Some(place) = current.place.as_ref()
+        if let Some(entry) = current.entry.as_ref()
             && self.files.as_ref().is_some_and(|files| files.options.fsync)
         {
             fsync(&current.file)?;
-            sync_directory(place)?;
+            sync_directory(entry)?;
         }
         Ok(())
     }
@@ -366,7 +391,7 @@ impl Target {
     /// # Errors
     /// When the system refuses.
     pub(crate) fn rotate_if_old(&mut self) -> io::Result<()> {
-        self.rotate_if_due(0, 0)
+        self.rotate_if_due(0, &[])
     }
 
     /// Makes sure that what was written is on the disk, where that is wanted and it is time.
@@ -390,19 +415,25 @@ fn is_limit_of_file(error: &io::Error) -> bool {
 }
 
 /// Makes sure that a file has its name after a crash.
-fn sync_directory(place: &Place) -> io::Result<()> {
+fn sync_directory(entry: &DirectoryEntry) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = openat(&place.directory, ".", flags, Mode::empty())?;
+    let directory = openat(&entry.directory, ".", flags, Mode::empty())?;
     Ok(fsync(directory)?)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use std::fs;
 
+    use bytes::BytesMut;
+
     use super::*;
-    use crate::forms::tct::IndexEntry;
+    use crate::forms::tct::{
+        block::IndexEntry,
+        form::FORMAT,
+        frame::{self, Kind},
+    };
 
     #[test]
     fn the_index_of_a_recording_belongs_to_the_size_of_its_file() {
@@ -416,18 +447,22 @@ mod tests {
                 ..FileOptions::default()
             };
             let path = folder.path().join("x.tct");
-            let mut target = Target::file(path, Format::Tct, is_compressed, options).unwrap();
+            let mut target = Target::file(path, &FORMAT, is_compressed, options).unwrap();
             target.begin(vec![0; 50]).unwrap();
             let entry =
                 IndexEntry { first_record: 0, records: 1, earliest_ns: 0, latest_ns: 0, has_summary: false };
             for number in 0..3 * SIZE / CHUNK_BYTES {
                 // Nothing that could be compressed.
                 let mut state = number;
-                let bytes = (0..CHUNK_BYTES).map(|_| {
+                let bytes = (0..CHUNK_BYTES - frame::HEADER_BYTES as u64).map(|_| {
                     state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                     (state >> 56) as u8
                 });
-                let chunk = Chunk { bytes: bytes.collect(), records: 1, blocks: vec![(0, entry)] };
+                let mut block = BytesMut::new();
+                frame::begin(&mut block);
+                block.extend(bytes);
+                let bytes = frame::seal(block, Kind::Records, &entry).to_vec();
+                let chunk = Chunk { bytes, records: 1 };
                 target.write(&chunk).unwrap();
             }
             target.finish().unwrap();

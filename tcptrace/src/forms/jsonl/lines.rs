@@ -1,12 +1,8 @@
 //! The records as JSON Lines. What a record says, and by which names, is in `model::record`; here is only how it becomes
 //! bytes, and how it is read back.
 
-mod escaped;
-pub(crate) mod parse;
-mod transition;
-
-use super::time_text::TimeText;
-use crate::model::record::Record;
+use super::{escaped, transition};
+use crate::{forms::time_text::TimeText, model::record::Record};
 
 /// Writes lines into memory.
 #[derive(Debug, Default)]

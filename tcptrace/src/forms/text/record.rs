@@ -1,28 +1,24 @@
-//! The records as lines for people. Not part of any promise: it may change to read better.
+//! Each record as lines for people.
 
-pub(crate) mod cleared;
-pub(crate) mod columns;
-pub(crate) mod snapshot;
-pub(crate) mod summary;
-pub(crate) mod time_wait;
+use std::io::{self, Write};
 
-use std::{
-    fmt,
-    io::{self, Write},
+use jiff::Timestamp;
+
+use super::{
+    cleared,
+    parts::{Line, age, time_of_day, write_owners},
+    summary,
 };
-
-use jiff::{Timestamp, Zoned, tz::TimeZone};
-
-pub(crate) use self::summary::totals;
-use super::palette::Palette;
-use crate::model::escape::Escaped;
-use crate::model::{
-    owner::{CalledBy, Evidence, OpenedBy, Owner},
-    record::{Age, EndedHow, Header, Leak, LeakEnd, Record, Timed},
-    stack::Stack,
-    transition::Transition,
-    units::{Elapsed, Socketed},
-    verdict::Verdict,
+use crate::{
+    forms::palette::Palette,
+    model::{
+        escape::Escaped,
+        owner::{CalledBy, OpenedBy},
+        record::{EndedHow, Header, Leak, LeakEnd, Record, Timed},
+        transition::Transition,
+        units::{Elapsed, Socketed},
+        verdict::Verdict,
+    },
 };
 
 /// What every file begins with.
@@ -56,11 +52,6 @@ pub(crate) fn write(out: &mut dyn Write, record: &Record, palette: &Palette) -> 
     }
 }
 
-/// Time of day where the operator is.
-fn time_of_day(time: Timestamp) -> Zoned {
-    time.to_zoned(TimeZone::system())
-}
-
 fn write_transition(
     out: &mut dyn Write,
     transition: &Timed<Transition>,
@@ -82,18 +73,6 @@ fn write_transition(
     }
     let comm = what.oncpu.comm.to_text();
     writeln!(out, "  {faint}on-CPU {} ({}){faint:#}", what.oncpu.pid, Escaped(&comm))
-}
-
-/// `12.3 s`, or `at least 12.3 s`.
-fn age(age: &Age) -> String {
-    match (age.is_exact, age.at_most_ns) {
-        (true, _) => Elapsed(age.ns).to_string(),
-        (false, Some(most)) if most > age.ns => {
-            let (least, most) = (Elapsed(age.ns).to_string(), Elapsed(most).to_string());
-            if least == most { format!("about {least}") } else { format!("at least {least}, at most {most}") }
-        }
-        (false, _) => format!("at least {}", Elapsed(age.ns)),
-    }
 }
 
 fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result<()> {
@@ -132,57 +111,6 @@ fn write_eof_read(out: &mut dyn Write, read: &Timed<CalledBy>, now: Timestamp) -
     }
     let ago = Elapsed(u64::try_from(now.duration_since(read.time).as_nanos()).unwrap_or(0));
     write!(out, " by {} (tid {}) {ago} ago", Escaped(&call.task.comm.to_text()), call.task.tid)
-}
-
-/// The line of code to look at, and whether more is hidden.
-struct Line<'a>(&'a Stack);
-
-impl fmt::Display for Line<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cut = if self.0.is_cut { " [stack cut short: no frame pointers]" } else { "" };
-        write!(f, "{}{cut}", Escaped(self.0.line().unwrap_or("?")))
-    }
-}
-
-fn write_owners(out: &mut dyn Write, owners: &[Owner], palette: &Palette) -> io::Result<()> {
-    /// More holders than this are counted, not listed.
-    const LISTED: usize = 3;
-    let name = palette.name;
-    if owners.is_empty() {
-        return write!(out, "nobody has a descriptor for it");
-    }
-    for (index, owner) in owners.iter().take(LISTED).enumerate() {
-        if index > 0 {
-            write!(out, ", ")?;
-        }
-        write!(out, "{name}{} (pid {}){name:#}", Escaped(&owner.process.comm), owner.process.pid)?;
-        match owner.evidence {
-            Evidence::FdTable => write!(out, " {}", Descriptors(&owner.fds))?,
-            Evidence::Listener => write!(out, " listens with {}", Descriptors(&owner.fds))?,
-            Evidence::Opened => write!(out, " opened it and may no longer hold it")?,
-            Evidence::None => {}
-        }
-        if let Some(place) = owner.process.unit.as_ref().or(owner.process.container.as_ref()) {
-            write!(out, " in {}", Escaped(place))?;
-        }
-    }
-    if owners.len() > LISTED {
-        write!(out, " and {} more", owners.len() - LISTED)?;
-    }
-    Ok(())
-}
-
-/// `fd 17` or `fds 17, 18, 19 …`.
-struct Descriptors<'a>(&'a [u32]);
-
-impl fmt::Display for Descriptors<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const LISTED: usize = 4;
-        let shown: Vec<String> = self.0.iter().take(LISTED).map(u32::to_string).collect();
-        let label = if self.0.len() == 1 { "fd" } else { "fds" };
-        let rest = if self.0.len() > LISTED { " …" } else { "" };
-        write!(formatter, "{label} {}{rest}", shown.join(", "))
-    }
 }
 
 fn write_leak_end(out: &mut dyn Write, end: &LeakEnd, palette: &Palette) -> io::Result<()> {

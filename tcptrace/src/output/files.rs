@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use crate::output::{file::Place, options::FileOptions, rotation};
+use super::{file::DirectoryEntry, options::FileOptions, rotation};
 
 /// How further files are opened, and what is known of those that were moved away.
 pub(crate) struct Files {
@@ -27,11 +27,11 @@ impl Files {
     }
 
     /// Keeps the limits on files that were moved away, with `reserve` bytes to spare.
-    pub(crate) fn prune(&mut self, place: Option<&Place>, reserve: u64) {
+    pub(crate) fn prune(&mut self, entry: Option<&DirectoryEntry>, reserve: u64) {
         let rotation = &self.options.rotation;
         let is_limited = rotation.keep.is_some() || rotation.max_total.is_some();
-        let Some(place) = place.filter(|_| is_limited) else { return };
-        match rotation::prune(&place.directory, &place.name, rotation, reserve) {
+        let Some(entry) = entry.filter(|_| is_limited) else { return };
+        match rotation::prune(&entry.directory, &entry.name, rotation, reserve) {
             Ok(left) => self.moved_bytes = left,
             Err(error) if !std::mem::replace(&mut self.has_warned, true) => {
                 log::warn!("cannot remove old files of {}: {error}", self.path.display());

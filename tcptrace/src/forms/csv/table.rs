@@ -1,0 +1,137 @@
+//! The records as a table: RFC 4180, one row a record, the same columns for all of them. Header and
+//! summary are no rows; they are left out here.
+//!
+//! The table is safe to open in a spreadsheet: no text begins a formula, and no name can begin a new
+//! cell or line. Numbers are left as they are.
+
+use csv::WriterBuilder;
+
+use super::{columns, row::Row};
+use crate::forms::time_text::TimeText;
+use crate::model::{
+    endpoints::Endpoints,
+    record::{Record, Timed},
+    socket::Socket,
+    task::Task,
+    transition::Transition,
+};
+
+/// What every table begins with.
+pub(crate) const BEGINNING: &str = "type,time,ktime_ns,cookie,";
+
+/// Room for a row on its way into the table, in bytes.
+const ROW_BYTES: usize = 4096;
+
+/// Writes rows into memory.
+pub(crate) struct Table {
+    writer: csv::Writer<Vec<u8>>,
+    row: Row,
+    times: TimeText,
+}
+
+impl Table {
+    /// An empty table, without the names of its columns.
+    pub(crate) fn new() -> Self {
+        Self { writer: writer(Vec::new()), row: Row::default(), times: TimeText::default() }
+    }
+
+    /// The line with the names of the columns.
+    pub(crate) fn heading() -> Vec<u8> {
+        let mut line = columns::names().into_bytes();
+        line.push(b'\n');
+        line
+    }
+
+    /// Bytes so far, but for the last few rows.
+    pub(crate) fn len(&self) -> usize {
+        self.writer.get_ref().len()
+    }
+
+    /// Takes out what was written, and begins again with room for as much.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        let next = writer(Vec::with_capacity(self.len() + ROW_BYTES));
+        // Memory takes everything.
+        std::mem::replace(&mut self.writer, next).into_inner().unwrap_or_default()
+    }
+
+    /// Adds a record; returns whether it is one that has a row.
+    pub(crate) fn push(&mut self, record: &Record) -> bool {
+        match record {
+            Record::Header(_) | Record::Summary(_) | Record::Other(_) => return false,
+            // Of sessions that write no tables.
+            Record::TimeWait(_) | Record::TimeWaitSummary(_) | Record::Cleared(_) | Record::ClearEnd(_) => {
+                return false;
+            }
+            Record::Transition(transition) => put_transition(&mut self.row, &mut self.times, transition),
+            Record::Leak(_) | Record::LeakEnd(_) => put_record(&mut self.row, record),
+        }
+        self.row.write(&mut self.writer);
+        true
+    }
+}
+
+fn writer(into: Vec<u8>) -> csv::Writer<Vec<u8>> {
+    WriterBuilder::new().has_headers(false).buffer_capacity(ROW_BYTES).from_writer(into)
+}
+
+fn put_record(row: &mut Row, record: &Record) {
+    // No record has a key that is not text.
+    columns::put_cells(row, &serde_json::to_value(record).unwrap_or_default());
+}
+
+/// The short way for transitions, the one record that there are many of: puts the same cells as [`put_record`] does.
+fn put_transition(row: &mut Row, times: &mut TimeText, Timed { time, what }: &Timed<Transition>) {
+    let Transition {
+        key: _,
+        socket: Socket { cookie, netns, endpoints },
+        is_mptcp,
+        ktime_ns,
+        old_state,
+        new_state,
+        entered_ns: _,
+        oncpu: Task { pid, tid, comm },
+        kernel_socket: _,
+        cause: _,
+        cgroup_id,
+    } = what;
+    let Endpoints { local, remote } = endpoints;
+    row.put("transition");
+    row.put(times.of(*time));
+    row.put(ktime_ns);
+    row.put_known(*cookie);
+    row.put_known(*netns);
+    row.put(endpoints.family());
+    row.put(local.ip());
+    row.put(local.port());
+    row.put(remote.ip());
+    row.put(remote.port());
+    row.put(old_state.name());
+    row.put(new_state.name());
+    row.put_known(what.dwell_ns());
+    row.put(pid);
+    row.put(tid);
+    row.put_text(&comm.to_text());
+    row.put_known(*cgroup_id);
+    row.put(is_mptcp);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::record::arbitrary;
+
+    proptest! {
+        #[test]
+        fn the_short_way_puts_the_cells_of_the_json_form(transition in arbitrary::transition()) {
+            let mut short = Table::new();
+            short.push(&Record::Transition(transition));
+            let mut long = Table::new();
+            put_record(&mut long.row, &Record::Transition(transition));
+            long.row.write(&mut long.writer);
+            let text = |mut table: Table| String::from_utf8_lossy(&table.take()).into_owned();
+            prop_assert_eq!(text(short), text(long));
+        }
+    }
+}

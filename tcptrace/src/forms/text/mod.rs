@@ -1,0 +1,12 @@
+//! The records as lines for people. Not part of any promise: it may change to read better.
+
+pub(crate) mod cleared;
+pub(crate) mod columns;
+pub(crate) mod form;
+pub(crate) mod parts;
+pub(crate) mod record;
+pub(crate) mod snapshot;
+pub(crate) mod sockets;
+pub(crate) mod summary;
+pub(crate) mod time_wait;
+pub(crate) mod view;

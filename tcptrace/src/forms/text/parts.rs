@@ -1,0 +1,87 @@
+//! Parts of lines that several records have in common: times, ages, owners, lines of code.
+
+use std::{
+    fmt,
+    io::{self, Write},
+};
+
+use jiff::{Timestamp, Zoned, tz::TimeZone};
+
+use crate::{
+    forms::palette::Palette,
+    model::{
+        escape::Escaped,
+        owner::{Evidence, Owner},
+        record::Age,
+        stack::Stack,
+        units::Elapsed,
+    },
+};
+
+/// Time of day where the operator is.
+pub(super) fn time_of_day(time: Timestamp) -> Zoned {
+    time.to_zoned(TimeZone::system())
+}
+
+/// `12.3 s`, or `at least 12.3 s`.
+pub(super) fn age(age: &Age) -> String {
+    match (age.is_exact, age.at_most_ns) {
+        (true, _) => Elapsed(age.ns).to_string(),
+        (false, Some(most)) if most > age.ns => {
+            let (least, most) = (Elapsed(age.ns).to_string(), Elapsed(most).to_string());
+            if least == most { format!("about {least}") } else { format!("at least {least}, at most {most}") }
+        }
+        (false, _) => format!("at least {}", Elapsed(age.ns)),
+    }
+}
+
+/// The line of code to look at, and whether more is hidden.
+pub(super) struct Line<'a>(pub &'a Stack);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cut = if self.0.is_cut { " [stack cut short: no frame pointers]" } else { "" };
+        write!(f, "{}{cut}", Escaped(self.0.line().unwrap_or("?")))
+    }
+}
+
+pub(super) fn write_owners(out: &mut dyn Write, owners: &[Owner], palette: &Palette) -> io::Result<()> {
+    /// More holders than this are counted, not listed.
+    const LISTED: usize = 3;
+    let name = palette.name;
+    if owners.is_empty() {
+        return write!(out, "nobody has a descriptor for it");
+    }
+    for (index, owner) in owners.iter().take(LISTED).enumerate() {
+        if index > 0 {
+            write!(out, ", ")?;
+        }
+        write!(out, "{name}{} (pid {}){name:#}", Escaped(&owner.process.comm), owner.process.pid)?;
+        match owner.evidence {
+            Evidence::FdTable => write!(out, " {}", Descriptors(&owner.fds))?,
+            Evidence::Listener => write!(out, " listens with {}", Descriptors(&owner.fds))?,
+            Evidence::Opened => write!(out, " opened it and may no longer hold it")?,
+            Evidence::None => {}
+        }
+        if let Some(place) = owner.process.unit.as_ref().or(owner.process.container.as_ref()) {
+            write!(out, " in {}", Escaped(place))?;
+        }
+    }
+    if owners.len() > LISTED {
+        write!(out, " and {} more", owners.len() - LISTED)?;
+    }
+    Ok(())
+}
+
+/// `fd 17` or `fds 17, 18, 19 …`.
+struct Descriptors<'a>(&'a [u32]);
+
+impl fmt::Display for Descriptors<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LISTED: usize = 4;
+        let shown: Vec<String> = self.0.iter().take(LISTED).map(u32::to_string).collect();
+        let label = if self.0.len() == 1 { "fd" } else { "fds" };
+        let rest = if self.0.len() > LISTED { " …" } else { "" };
+        write!(formatter, "{label} {}{rest}", shown.join(", "))
+    }
+}

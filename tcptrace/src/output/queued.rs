@@ -1,0 +1,208 @@
+//! An output that a thread of its own writes. The session hands chunks over by a bounded queue, counts what finds it
+//! full, and waits for the end. It never waits for a disk while it goes on, unless its records can wait.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    error::Shortfall,
+    options::Policy,
+    queue::Last,
+    target::Target,
+    writer::{self, Outcome, Shared},
+};
+use crate::{
+    forms::encoder::{Chunk, Encoder},
+    model::record::Summary,
+};
+
+/// How long an output may take nothing at the end before it is abandoned.
+const STUCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a terminal is waited for, so that records and the status line do not mix.
+const TERMINAL_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// Time to flush queued chunks after a session failed.
+const FAILED_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Between two looks at whether they are flushed.
+const FAILED_INTERVAL: Duration = Duration::from_millis(5);
+
+/// The session's side of the thread.
+pub(crate) struct Queued {
+    name: String,
+    is_stdout: bool,
+    can_wait: bool,
+    has_warned: bool,
+    shared: Arc<Shared>,
+    progress: Arc<AtomicU64>,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+impl Queued {
+    /// Starts the thread, which writes the preamble first.
+    pub(crate) fn start(target: Target, preamble: Vec<u8>, policy: Policy) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let can_wait = policy == Policy::Wait;
+        if can_wait {
+            shared.queue.give_up_on_error();
+        }
+        let (name, is_stdout, progress) = (target.name().to_owned(), target.is_stdout(), target.progress());
+        let outcome = writer::start(target, preamble, Arc::clone(&shared))?;
+        Ok(Self { name, is_stdout, can_wait, has_warned: false, shared, progress, outcome })
+    }
+
+    /// What people call the output.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether nobody reads standard output any more.
+    pub(crate) fn reader_has_gone(&self) -> bool {
+        self.shared.reader_has_gone.load(Ordering::Relaxed)
+    }
+
+    /// Records that will not be in the output.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Hands a chunk over, or counts its records as dropped.
+    pub(crate) fn offer(&mut self, chunk: Chunk) {
+        let offered = if self.can_wait {
+            self.offer_and_wait(chunk)
+        } else {
+            self.shared.queue.offer(chunk, Duration::ZERO)
+        };
+        if let Err(chunk) = offered {
+            self.shared.dropped.fetch_add(chunk.records, Ordering::Relaxed);
+            let is_known = self.shared.is_failing.load(Ordering::Relaxed) || self.reader_has_gone();
+            if !is_known && !std::mem::replace(&mut self.has_warned, true) {
+                log::warn!(
+                    "{} takes records more slowly than they come: some are dropped, and counted",
+                    self.name
+                );
+            }
+        }
+    }
+
+    /// Waits for room as long as something is taken.
+    fn offer_and_wait(&self, mut chunk: Chunk) -> Result<(), Chunk> {
+        loop {
+            let before = self.progress.load(Ordering::Relaxed);
+            chunk = match self.shared.queue.offer(chunk, STUCK_TIMEOUT) {
+                Ok(()) => return Ok(()),
+                Err(chunk) => chunk,
+            };
+            let has_moved = self.progress.load(Ordering::Relaxed) != before;
+            if self.reader_has_gone() || !(self.is_stdout || has_moved) {
+                return Err(chunk);
+            }
+        }
+    }
+
+    /// Waits a moment until the terminal has what was handed over.
+    pub(crate) fn let_terminal_catch_up(&self) {
+        self.shared.queue.drain(TERMINAL_TIMEOUT);
+    }
+
+    /// Has a new file begun if the present one was moved away.
+    pub(crate) fn reopen(&self) {
+        self.shared.queue.reopen();
+    }
+
+    /// Hands over what is left, and the summary, which tells what was dropped until the thread writes it.
+    pub(crate) fn end(self, rest: Chunk, encoder: Encoder, summary: Option<Summary>) -> Ending {
+        let Self { name, is_stdout, can_wait: _, has_warned: _, shared, progress, outcome } = self;
+        let moved = progress.load(Ordering::Relaxed);
+        shared.queue.end(rest, summary.map(|summary| Last { encoder, summary }));
+        Ending { name, is_stdout, shared, progress, outcome, moved, moved_at: Instant::now() }
+    }
+
+    /// Hands over what is left of a session that failed, and waits a little for it.
+    pub(crate) fn abandon(&mut self, rest: Chunk) {
+        self.shared.queue.end(rest, None);
+        let until = Instant::now() + FAILED_TIMEOUT;
+        while matches!(self.outcome.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+            && Instant::now() < until
+        {
+            thread::sleep(FAILED_INTERVAL);
+        }
+    }
+}
+
+/// An output whose last records are being written.
+pub(crate) struct Ending {
+    name: String,
+    is_stdout: bool,
+    shared: Arc<Shared>,
+    progress: Arc<AtomicU64>,
+    outcome: oneshot::Receiver<Outcome>,
+    /// Bytes that had been written at some time, and that time.
+    moved: u64,
+    moved_at: Instant,
+}
+
+impl Ending {
+    /// Waits for the end; what is missing, if something is. `leave` may return once: that is noted in `has_left`, and
+    /// nothing is waited for any more.
+    pub(crate) async fn wait(
+        &mut self,
+        mut leave: Pin<&mut impl Future<Output = ()>>,
+        has_left: &mut bool,
+    ) -> Option<Shortfall> {
+        let mut has_informed = false;
+        loop {
+            let left = STUCK_TIMEOUT.saturating_sub(self.moved_at.elapsed());
+            tokio::select! {
+                biased;
+                outcome = &mut self.outcome => return self.shortfall(outcome.ok()),
+                () = leave.as_mut(), if !*has_left => *has_left = true,
+                () = tokio::time::sleep(left) => {
+                    let moved = self.progress.load(Ordering::Relaxed);
+                    let is_stuck = moved == self.moved;
+                    (self.moved, self.moved_at) = (moved, Instant::now());
+                    if is_stuck && !self.is_stdout {
+                        return Some(self.abandoned("it has taken nothing for ten seconds"));
+                    }
+                    if is_stuck && !std::mem::replace(&mut has_informed, true) {
+                        log::info!("waiting for the reader of standard output; Ctrl-C ends that");
+                    }
+                }
+            }
+            if *has_left {
+                return Some(self.abandoned("it was not waited for"));
+            }
+        }
+    }
+
+    fn shortfall(&self, outcome: Option<Outcome>) -> Option<Shortfall> {
+        if self.shared.reader_has_gone.load(Ordering::Relaxed) {
+            return None;
+        }
+        let outcome = outcome.unwrap_or_default();
+        let reason = || outcome.failure.unwrap_or_else(|| "it was too slow".to_owned());
+        (!outcome.is_complete).then(|| self.missing(reason()))
+    }
+
+    fn abandoned(&self, reason: &str) -> Shortfall {
+        let left = self.shared.queue.close();
+        self.shared.dropped.fetch_add(left, Ordering::Relaxed);
+        self.missing(reason.to_owned())
+    }
+
+    fn missing(&self, reason: String) -> Shortfall {
+        let records = self.shared.dropped.load(Ordering::Relaxed);
+        Shortfall { name: self.name.clone(), records, reason }
+    }
+}
