@@ -3,7 +3,6 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use super::columns::COLUMNS;
 use crate::model::escape::Escaped;
 
 /// The cells of a record; those that are not put are empty.
@@ -35,8 +34,8 @@ impl Row {
         self.put(NoFormula(text));
     }
 
-    /// Writes all cells as a line, and empties the row.
-    pub(crate) fn write(&mut self, table: &mut csv::Writer<Vec<u8>>) {
+    /// Writes the cells as a line of so many columns, and empties the row.
+    pub(crate) fn write(&mut self, table: &mut csv::Writer<Vec<u8>>, columns: usize) {
         let Self { text, ends } = self;
         let mut begin = 0;
         let put = ends.iter().map(|end| {
@@ -45,7 +44,7 @@ impl Row {
             cell
         });
         // Memory takes everything, and all rows have the same number of cells.
-        let _ = table.write_record(put.chain(std::iter::repeat("")).take(COLUMNS.len()));
+        let _ = table.write_record(put.chain(std::iter::repeat("")).take(columns));
         text.clear();
         ends.clear();
     }
@@ -110,7 +109,7 @@ mod tests {
             let mut row = Row::default();
             texts.iter().for_each(|text| row.put_text(text));
             let mut table = csv::Writer::from_writer(Vec::new());
-            row.write(&mut table);
+            row.write(&mut table, texts.len());
             let bytes = table.into_inner().unwrap_or_default();
             prop_assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
             let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&bytes[..]);

@@ -65,7 +65,7 @@ impl Table {
             Record::Transition(transition) => put_transition(&mut self.row, &mut self.times, transition),
             Record::Leak(_) | Record::LeakEnd(_) => put_record(&mut self.row, record),
         }
-        self.row.write(&mut self.writer);
+        self.row.write(&mut self.writer, columns::COLUMNS.len());
         true
     }
 }
@@ -129,7 +129,7 @@ mod tests {
             short.push(&Record::Transition(transition));
             let mut long = Table::new();
             put_record(&mut long.row, &Record::Transition(transition));
-            long.row.write(&mut long.writer);
+            long.row.write(&mut long.writer, columns::COLUMNS.len());
             let text = |mut table: Table| String::from_utf8_lossy(&table.take()).into_owned();
             prop_assert_eq!(text(short), text(long));
         }
