@@ -82,37 +82,24 @@ fn processes(leak: &Leak) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use jiff::Timestamp;
-
     use super::*;
     use crate::model::{
-        endpoints::Endpoints,
-        owner::{Evidence, Owner},
-        process::ProcessIdentity,
-        socket::Socket,
-        state::State,
+        endpoints::Endpoints, examples, owner::Owner, process::ProcessIdentity, socket::Socket,
         verdict::Verdict,
     };
 
     fn leak(cookie: u64, remote: ([u8; 4], u16), pids: &[u32], verdict: Verdict) -> Leak {
         let owner = |pid: &u32| Owner {
-            process: Arc::new(ProcessIdentity::from_name(*pid, "shop")),
-            fds: vec![3],
-            inherited: None,
-            evidence: Evidence::FdTable,
+            process: Arc::new(ProcessIdentity { pid: *pid, ..examples::process() }),
+            ..examples::owner()
         };
         let endpoints = Endpoints { local: ([10, 0, 0, 1], 80).into(), remote: remote.into() };
         Leak {
-            time: Timestamp::UNIX_EPOCH,
             socket: Socket { cookie: Some(cookie), netns: None, endpoints },
-            state: State::CloseWait,
             age: None,
-            recv_q: Some(0),
-            send_q: Some(0),
             verdict: Some(verdict),
             owners: pids.iter().map(owner).collect(),
-            opened_by: None,
-            eof_read_by: None,
+            ..examples::leak()
         }
     }
 

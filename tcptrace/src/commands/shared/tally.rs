@@ -307,7 +307,7 @@ fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, sample_times: &Sampl
 #[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use crate::model::{examples, owner::Evidence, state::State};
+    use crate::model::{examples, state::State};
 
     fn since() -> Since {
         Since::within(None, 0)
@@ -317,9 +317,7 @@ mod tests {
     fn held_by(pids: &[u32]) -> Finding {
         let owner = |pid: &u32| Owner {
             process: Arc::new(ProcessIdentity::from_name(*pid, "worker")),
-            fds: vec![3],
-            inherited: None,
-            evidence: Evidence::FdTable,
+            ..examples::owner()
         };
         Finding {
             owners: pids.iter().map(owner).collect(),

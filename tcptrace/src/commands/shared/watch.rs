@@ -290,34 +290,11 @@ fn how_it_ended(transition: &Transition) -> EndedHow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{
-        endpoints::Endpoints,
-        socket::{KernelSocket, Socket, SocketKey},
-        task::{Comm, Task},
-        transition::Cause,
-    };
+    use crate::model::{examples, transition::Cause};
 
     fn ended(new_state: State, cause: Option<Cause>) -> EndedHow {
-        how_it_ended(&Transition {
-            key: SocketKey(1),
-            socket: Socket {
-                cookie: Some(1),
-                netns: None,
-                endpoints: Endpoints {
-                    local: ([127, 0, 0, 1], 1).into(),
-                    remote: ([127, 0, 0, 1], 2).into(),
-                },
-            },
-            is_mptcp: false,
-            ktime_ns: 1,
-            old_state: State::CloseWait,
-            new_state,
-            entered_ns: None,
-            oncpu: Task { pid: 1, tid: 1, comm: Comm::default() },
-            kernel_socket: KernelSocket(1),
-            cause,
-            cgroup_id: None,
-        })
+        let old_state = State::CloseWait;
+        how_it_ended(&Transition { old_state, new_state, cause, ..examples::transition() })
     }
 
     #[test]

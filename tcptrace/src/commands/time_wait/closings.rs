@@ -141,28 +141,14 @@ impl Closings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{
-        socket::{KernelSocket, Socket, SocketKey},
-        task::{Comm, Task},
-    };
+    use crate::model::{examples, socket::Socket};
 
     const SECOND: u64 = 1_000_000_000;
 
     fn closing(cookie: Option<u64>, port: u16, ktime_ns: u64) -> Transition {
         let endpoints = Endpoints { local: ([10, 0, 0, 1], port).into(), remote: ([10, 0, 0, 2], 80).into() };
-        Transition {
-            key: SocketKey(1),
-            socket: Socket { cookie, netns: Some(7), endpoints },
-            is_mptcp: false,
-            ktime_ns,
-            old_state: State::Established,
-            new_state: State::FinWait1,
-            entered_ns: None,
-            oncpu: Task { pid: 1, tid: 1, comm: Comm::default() },
-            kernel_socket: KernelSocket(1),
-            cause: None,
-            cgroup_id: None,
-        }
+        let socket = Socket { cookie, netns: Some(7), endpoints };
+        Transition { socket, ktime_ns, new_state: State::FinWait1, ..examples::transition() }
     }
 
     fn found(closings: &Closings, cookie: u64, port: u16) -> Option<u32> {

@@ -214,49 +214,33 @@ pub(crate) fn write_end(out: &mut dyn Write, end: &ClearEnd) -> io::Result<()> {
 mod tests {
     use std::sync::Arc;
 
-    use jiff::Timestamp;
-
     use super::*;
     use crate::model::{
         clearing::{Change, Refusal},
-        endpoints::Endpoints,
-        owner::{Evidence, Owner},
+        examples,
+        owner::Owner,
         process::ProcessIdentity,
-        record::{
-            Age, Scope, Summary, Totals,
-            cleared::{Actor, Selection},
-        },
+        record::Scope,
         socket::Socket,
         state::StateSet,
         verdict::Verdict,
     };
 
     fn cleared(outcome: Outcome, method: Option<Method>) -> Cleared {
-        let owner = Owner {
-            process: Arc::new(ProcessIdentity::from_name(71, "x\u{1b}[2J")),
-            fds: vec![17],
-            inherited: None,
-            evidence: Evidence::FdTable,
-        };
-        let endpoints =
-            Endpoints { local: ([10, 0, 0, 1], 8080).into(), remote: ([192, 0, 2, 1], 40_001).into() };
+        let process = Arc::new(ProcessIdentity::from_name(71, "x\u{1b}[2J"));
+        let owners = vec![Owner { process, ..examples::owner() }];
         Cleared {
-            time: Timestamp::UNIX_EPOCH,
-            socket: Socket { cookie: Some(9), netns: None, endpoints },
-            state: State::CloseWait,
-            age: Some(Age { ns: 125_000_000_000, is_exact: false, at_most_ns: Some(125_000_000_001) }),
-            verdict: Some(Verdict::EofRead),
-            method,
+            socket: Socket { netns: None, ..examples::socket() },
             outcome,
-            owners: vec![owner],
-            cleared_by: Arc::new(Actor { pid: 1, uid: 0, sudo_user: None }),
-            selection: Arc::new(Selection::default()),
+            method,
+            owners,
+            ..examples::cleared()
         }
     }
 
     fn kept() -> Vec<Kept> {
         let process = Arc::new(ProcessIdentity::from_name(71, "x\u{1b}[2J"));
-        vec![Kept { process, descriptors: 2, fds_used: Some(812), fds_limit: Some(1024) }]
+        vec![Kept { process, ..examples::kept() }]
     }
 
     fn plan(planned: Vec<Cleared>, left_out: LeftOut, rows: usize) -> String {
@@ -321,14 +305,7 @@ mod tests {
 
     #[test]
     fn the_end_counts_and_warns() {
-        let summary = Summary {
-            time: Timestamp::UNIX_EPOCH,
-            duration_ns: 1,
-            totals: Totals::default(),
-            in_close_wait: None,
-            processes: Vec::new(),
-            more_processes: 0,
-        };
+        let summary = examples::summary();
         let shown = |outcomes| {
             let mut out = Vec::new();
             let end = ClearEnd { summary: summary.clone(), outcomes, kept: kept() };

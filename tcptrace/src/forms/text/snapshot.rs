@@ -153,51 +153,30 @@ fn row(leak: &Leak) -> SocketRow<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use jiff::Timestamp;
-
     use super::*;
     use crate::model::{
-        endpoints::Endpoints,
-        owner::{Evidence, Owner},
+        examples,
+        owner::Owner,
         process::ProcessIdentity,
-        record::{Age, Summary, Totals},
+        record::{Age, Summary},
         socket::Socket,
     };
 
     fn leak(cookie: u64, comm: &str) -> Leak {
         let mut process = ProcessIdentity::from_name(71, comm);
         process.unit = Some("shop-frontend.service".to_owned());
-        let owner = Owner {
-            process: Arc::new(process),
-            fds: vec![17, 18],
-            inherited: None,
-            evidence: Evidence::FdTable,
-        };
-        let endpoints =
-            Endpoints { local: ([10, 0, 0, 1], 8080).into(), remote: ([192, 0, 2, 1], 40_001).into() };
+        let owner = Owner { process: Arc::new(process), fds: vec![17, 18], ..examples::owner() };
         Leak {
-            time: Timestamp::UNIX_EPOCH,
-            socket: Socket { cookie: Some(cookie), netns: None, endpoints },
-            state: State::CloseWait,
-            age: Some(Age { ns: 125_000_000_000, is_exact: false, at_most_ns: None }),
-            recv_q: Some(1),
-            send_q: Some(0),
-            verdict: Some(Verdict::EofUnread),
+            socket: Socket { cookie: Some(cookie), netns: None, ..examples::socket() },
+            age: Some(Age { at_most_ns: None, ..examples::age() }),
             owners: vec![owner],
-            opened_by: None,
-            eof_read_by: None,
+            ..examples::leak()
         }
     }
 
     fn shown(leaks: Vec<Leak>, rows: usize, width: usize) -> String {
-        let summary = Summary {
-            time: Timestamp::UNIX_EPOCH,
-            duration_ns: 90_000_000,
-            totals: Totals::default(),
-            in_close_wait: Some(leaks.len() as u64),
-            processes: Vec::new(),
-            more_processes: 0,
-        };
+        let in_close_wait = Some(leaks.len() as u64);
+        let summary = Summary { duration_ns: 90_000_000, in_close_wait, ..examples::summary() };
         let scope = Scope { states: StateSet::CLOSE_WAIT, namespaces: 3, processes: 120, unreadable: 0 };
         let groups = if leaks.is_empty() { Vec::new() } else { vec![Group { title: None, leaks }] };
         let mut out = Vec::new();

@@ -8,11 +8,12 @@ use crate::{
     model::{
         criteria::Criteria,
         endpoints::{Endpoint, Endpoints},
+        examples,
         host_identity::HostIdentity,
         owner::{CalledBy, Evidence, OpenedBy, Owner},
         process::ProcessIdentity,
         record::{Age, EndedHow, Header, Leak, LeakEnd, Record, Summary, Timed, Totals},
-        socket::{KernelSocket, Socket, SocketKey},
+        socket::{Socket, SocketKey},
         stack::Stack,
         state::State,
         task::{Call, Comm, OpenedHow, Task},
@@ -63,41 +64,30 @@ pub(crate) fn transition(
     Transition {
         key: SocketKey(cookie),
         socket: socket(cookie, endpoints),
-        is_mptcp: false,
         ktime_ns: second * SECOND,
         old_state: old,
         new_state: new,
-        entered_ns: None,
-        oncpu: Task { pid: 1, tid: 1, comm: Comm(*b"swapper/0\0\0\0\0\0\0\0") },
-        kernel_socket: KernelSocket(cookie),
-        cause: None,
-        cgroup_id: None,
+        oncpu: Task { pid: 1, tid: 1, ..examples::task(b"swapper/0") },
+        ..examples::transition()
     }
 }
 
 pub(crate) fn header(host: &str, command: &str) -> Record {
     Record::Header(Box::new(Header {
-        version: "0.1.0".to_owned(),
         host: HostIdentity {
             host: host.to_owned(),
-            kernel: "6.18.0".to_owned(),
             boot_id: Some(format!("boot of {host}")),
+            ..examples::header().host
         },
         started: start(),
         command: command.split(' ').map(str::to_owned).collect(),
-        backend: "btf".to_owned(),
+        ..examples::header()
     }))
 }
 
 pub(crate) fn summary(second: f64, totals: Totals) -> Record {
-    Record::Summary(Box::new(Summary {
-        time: at(second),
-        duration_ns: (second * SECOND as f64) as u64,
-        totals,
-        in_close_wait: None,
-        processes: Vec::new(),
-        more_processes: 0,
-    }))
+    let (time, duration_ns) = (at(second), (second * SECOND as f64) as u64);
+    Record::Summary(Box::new(Summary { time, duration_ns, totals, ..examples::summary() }))
 }
 
 /// A transition with the time spent in the old state, if it was seen.
@@ -119,9 +109,7 @@ pub(crate) fn step(
 /// As [`step`], by this task.
 pub(crate) fn step_by(pid: u32, comm: &str, record: Record) -> Record {
     let Record::Transition(Timed { time, what }) = record else { return record };
-    let mut bytes = [0; 16];
-    bytes.iter_mut().zip(comm.bytes()).for_each(|(to, from)| *to = from);
-    let oncpu = Task { pid, tid: pid, comm: Comm(bytes) };
+    let oncpu = Task { pid, tid: pid, ..examples::task(comm.as_bytes()) };
     Record::Transition(Timed { time, what: Transition { oncpu, ..what } })
 }
 

@@ -5,10 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{
-    socket::KernelSocket,
-    task::{Comm, Task},
-};
+use crate::model::examples;
 
 const THRESHOLD: u64 = 1_000;
 
@@ -22,19 +19,8 @@ fn socket(cookie: u64) -> Socket {
 }
 
 fn transition(cookie: u64, old_state: State, new_state: State, ktime_ns: u64) -> Transition {
-    Transition {
-        key: SocketKey(cookie),
-        socket: socket(cookie),
-        is_mptcp: false,
-        ktime_ns,
-        old_state,
-        new_state,
-        entered_ns: None,
-        oncpu: Task { pid: 1, tid: 1, comm: Comm::default() },
-        kernel_socket: KernelSocket(1),
-        cause: None,
-        cgroup_id: None,
-    }
+    let (key, socket) = (SocketKey(cookie), socket(cookie));
+    Transition { key, socket, ktime_ns, old_state, new_state, ..examples::transition() }
 }
 
 fn enters(cookie: u64, at: u64) -> Transition {
