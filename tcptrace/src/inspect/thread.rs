@@ -15,7 +15,7 @@ use crate::{
 
 /// A job for the thread.
 #[derive(Debug)]
-enum InspectorJob {
+pub(crate) enum InspectorJob {
     Seeds,
     Inspect(Vec<Due>),
     DescriptorUse(Vec<u32>),
@@ -55,19 +55,34 @@ impl InspectorThread {
         active_window_ms: u64,
         calls: Option<CallMemory>,
     ) -> std::io::Result<Self> {
+        Self::spawn(move || {
+            let mut inspector = Inspector::new(world, tables, active_window_ms, calls);
+            move |job| match job {
+                InspectorJob::Seeds => Answer::Seeds(inspector.seeds()),
+                InspectorJob::Inspect(due) => Answer::Findings(inspector.inspect(&due)),
+                InspectorJob::DescriptorUse(pids) => Answer::DescriptorUse(inspector.descriptor_use(&pids)),
+            }
+        })
+    }
+
+    /// Starts a thread that does jobs as a test wants it.
+    #[cfg(test)]
+    pub(crate) fn scripted(
+        answer: impl FnMut(InspectorJob) -> Answer + Send + 'static,
+    ) -> std::io::Result<Self> {
+        Self::spawn(move || answer)
+    }
+
+    /// Starts a thread that does jobs by what `prepare` makes there.
+    fn spawn<F: FnMut(InspectorJob) -> Answer>(
+        prepare: impl FnOnce() -> F + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (jobs, job_queue) = mpsc::sync_channel::<InspectorJob>(1);
         let (answer_queue, answers) = answers::channel(1);
         thread::Builder::new().name("inspector".to_owned()).spawn(move || {
-            let mut inspector = Inspector::new(world, tables, active_window_ms, calls);
+            let mut answer = prepare();
             while let Ok(job) = job_queue.recv() {
-                let answer = match job {
-                    InspectorJob::Seeds => Answer::Seeds(inspector.seeds()),
-                    InspectorJob::Inspect(due) => Answer::Findings(inspector.inspect(&due)),
-                    InspectorJob::DescriptorUse(pids) => {
-                        Answer::DescriptorUse(inspector.descriptor_use(&pids))
-                    }
-                };
-                if answer_queue.blocking_send(answer).is_err() {
+                if answer_queue.blocking_send(answer(job)).is_err() {
                     break;
                 }
             }

@@ -1,9 +1,6 @@
 //! `tcptrace clear`: lists what is stuck and was asked for, and ends it when told to.
 
-use std::{
-    io::{self, BufRead as _, IsTerminal as _, Write as _},
-    time::Duration,
-};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use super::account::Account;
 use super::{
@@ -13,12 +10,12 @@ use super::{
 use crate::commands::shared::{
     error::{CommandError, Conclusion},
     records::header,
-    signals::Stop,
+    signals::Signals,
 };
 use crate::{
     commands::shared::sockets::Ticket,
     forms::{text::view::to_plain_text, view::View},
-    host::{clock::Clocks, world::World},
+    host::world::World,
     inspect::{inspector::Inspector, tables::Tables},
     kernel::Support,
     model::{
@@ -83,8 +80,7 @@ pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclus
     let mut untouched = 0;
     if options.yes || ask(account.plan(&inspector), options.rows) {
         untouched =
-            act(&mut account, &mut inspector, &options.selection.criteria, &mut output, &world.clocks)
-                .await?;
+            act(&mut account, &mut inspector, &options.selection.criteria, &mut output, world).await?;
     }
     output.write(&Record::ClearEnd(Box::new(account.end(&inspector))));
     output.finish(None)?;
@@ -120,9 +116,11 @@ async fn act(
     inspector: &mut Inspector,
     criteria: &Criteria,
     output: &mut Output,
-    clocks: &Clocks,
+    world: &World,
 ) -> Result<u64, CommandError> {
-    let mut signals = Signals::start()?;
+    let system = |source| CommandError::System { what: "wait for signals", source };
+    // One that ends this process between the end of a socket and the record of it would come too early.
+    let mut signals = Signals::listen(world, None, false).map_err(system)?;
     let mut untouched = 0;
     for (netns, targets) in account.take_targets() {
         let (targets, tickets): (Vec<ClearTarget>, Vec<Ticket>) = targets.into_iter().unzip();
@@ -132,7 +130,7 @@ async fn act(
                 continue;
             }
             let talk = inspector.talk_in(netns.unwrap_or_default());
-            let acted = act::end(talk, targets, criteria, clocks);
+            let acted = act::end(talk, targets, criteria, &world.clocks);
             for ((target, ticket), acted) in targets.iter().zip(tickets).zip(acted) {
                 output.write(&Record::Cleared(Box::new(account.settle(target, *ticket, acted))));
             }
@@ -140,20 +138,4 @@ async fn act(
         }
     }
     Ok(untouched)
-}
-
-/// Signals that would end this process at once: between the end of a socket and the record of it, that would be
-/// too early.
-struct Signals(Stop);
-
-impl Signals {
-    /// From now on they are only noted.
-    fn start() -> Result<Self, CommandError> {
-        let system = |source| CommandError::System { what: "wait for signals", source };
-        Stop::after(None, false).map(Self).map_err(system)
-    }
-
-    async fn have_come(&mut self) -> bool {
-        tokio::time::timeout(Duration::ZERO, self.0.wait()).await.is_ok()
-    }
 }

@@ -2,12 +2,10 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use jiff::tz::TimeZone;
-use tokio::time::{MissedTickBehavior, interval};
-
 use crate::commands::shared::{
     error::{CommandError, Conclusion},
-    signals::Stop,
+    event_loop::{Event, EventLoop},
+    signals::Signals,
 };
 use crate::{
     host::world::World,
@@ -20,6 +18,7 @@ use crate::{
         window::{self, Moment},
     },
 };
+use jiff::tz::TimeZone;
 
 /// How often files are looked at that grow.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -65,7 +64,7 @@ pub(crate) struct ReportOptions {
 ///
 /// # Errors
 /// When a recording cannot be read, or the report cannot be written.
-pub(crate) async fn run(options: &ReportOptions, _world: &World) -> Result<Conclusion, CommandError> {
+pub(crate) async fn run(options: &ReportOptions, world: &World) -> Result<Conclusion, CommandError> {
     if let ReportDestination::File { path, .. } = &options.destination
         && input::is_read(&options.files, path)
     {
@@ -89,7 +88,7 @@ pub(crate) async fn run(options: &ReportOptions, _world: &World) -> Result<Concl
     let input = Recordings::open(&options.files, options.follow)?;
     let mut making = Making::new(options, wanted, input)?;
     if options.follow {
-        making.follow().await?;
+        making.follow(world).await?;
     } else {
         while making.take(BATCH) {}
         making.show(false)?;
@@ -164,33 +163,29 @@ impl<'a> Making<'a> {
     }
 
     /// Shows the report whenever the files have grown, until it is stopped.
-    async fn follow(&mut self) -> Result<(), CommandError> {
+    async fn follow(&mut self, world: &World) -> Result<(), CommandError> {
         let system = |source| CommandError::System { what: "wait for signals", source };
-        let mut stop = Stop::after(None, false).map_err(system)?;
-        let mut ticks = interval(LOOK_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let signals = Signals::listen(world, None, false).map_err(system)?;
+        let mut events = EventLoop::new(signals, LOOK_INTERVAL);
         let mut shown = None;
-        let mut is_last = false;
-        while !is_last {
-            tokio::select! {
-                biased;
-                _ = stop.wait() => is_last = true,
-                _ = ticks.tick() => {}
+        let mut more = false;
+        loop {
+            let is_last = matches!(events.next_tick(more).await?, Event::Signal(_));
+            if !more {
+                self.input.look_again();
             }
-            self.input.look_again();
-            while self.take(BATCH) && !is_last {
-                tokio::select! {
-                    biased;
-                    _ = stop.wait() => is_last = true,
-                    () = std::future::ready(()) => {}
-                }
+            more = self.take(BATCH);
+            if more && !is_last {
+                continue;
             }
             let records: u64 = self.aggregator.sources.iter().map(|source| source.records).sum();
             if shown != Some(records) {
                 self.show(true)?;
                 shown = Some(records);
             }
+            if is_last {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 }

@@ -75,7 +75,7 @@ pub(crate) enum CommandError {
     Interrupted(u64),
     /// A part of the program ended.
     #[error(transparent)]
-    Inspector(#[from] InspectorGone),
+    InspectorGone(#[from] InspectorGone),
     /// A recording cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -158,7 +158,7 @@ pub(crate) fn exit_code(ended: &Result<Conclusion, CommandError>) -> u8 {
             E::CommandLine(error) => u8::from(error.use_stderr()) * 2,
             E::InvalidRequest(_) | E::Open(_) | E::Read(_) | E::NoHeader { .. } | E::OwnInput { .. } => 2,
             E::NotPrivileged(_) | E::Load(_) | E::Unsupported(_) | E::System { .. } | E::SockDiag(_) => 3,
-            E::Write(_) | E::Inspector(_) | E::Interrupted(_) | E::Missing { .. } => 4,
+            E::Write(_) | E::InspectorGone(_) | E::Interrupted(_) | E::Missing { .. } => 4,
         },
     }
 }

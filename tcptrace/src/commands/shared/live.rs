@@ -3,20 +3,19 @@
 
 use std::{future::pending, time::Duration};
 
-use tokio::time::{MissedTickBehavior, interval};
-
 use super::{
     error::{CommandError, Conclusion},
+    event_loop::{Event, EventLoop},
     records::header,
-    signals::{Stop, Wish},
+    signals::{SignalRequest, Signals},
     status::StatusLine,
-    transition_stream::Pump,
-    watch::{Watch, WatchOptions},
+    transition_stream::{TransitionStream, Transitions},
+    watch::{Watch, WatchOptions, start_inspector},
 };
 use crate::commands::leaks::exec::{Exec, ExecOptions};
 use crate::{
     host::{clock::WallClock, world::World},
-    inspect::thread::{Answer, InspectorGone},
+    inspect::thread::{Answer, InspectorGone, InspectorThread},
     kernel::{Support, TracerOptions},
     model::{
         record::{Record, Summary, Timed},
@@ -68,90 +67,109 @@ pub(crate) struct LiveOptions {
 pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusion, CommandError> {
     let mut support = Support::read();
     support.privileges.require()?;
-    let system = |what| move |source| CommandError::System { what, source };
     let outputs = OpenedOutputs::open(&options.outputs)?;
-    let mut stop = Stop::after(options.duration, outputs.has_files()).map_err(system("wait for signals"))?;
+    let signals = Signals::listen(world, options.duration, outputs.has_files())
+        .map_err(|source| CommandError::System { what: "wait for signals", source })?;
     let started_ns = world.clocks.monotonic_ns();
-    let mut pump = Pump::start(&mut support, &options.tracer)?;
-    let watch = options
-        .watch
-        .clone()
-        .map(|watch| Watch::start(&watch, options.tracer.criteria.clone(), support, &mut pump, world));
-    let watch = watch.transpose()?;
-    let exec = options.exec.clone().map(Exec::start).transpose().map_err(system("start a thread"))?;
-    let clock = world.clocks.wall();
-    let output = outputs.start(&header(world, pump.backend(), clock.at(started_ns)), Policy::Drop)?;
-    let mut session =
-        Session { options, world, exec, output, clock, watch, status: StatusLine::new(), started_ns };
-    let mut ticks = interval(LOOK_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut looks = 0;
-    loop {
-        let more = session.take_records(&mut pump)?;
-        if more {
-            // Signals and timers get their turn even when records never stop coming.
-            tokio::task::yield_now().await;
-        }
-        tokio::select! {
-            biased;
-            wish = stop.wait() => match wish {
-                Wish::End => break,
-                Wish::Reopen => session.output.reopen()?,
-            },
-            answer = answer(&mut session.watch) => session.take_answer(answer?),
-            _ = ticks.tick() => {
-                looks += 1;
-                session.look(looks, &mut pump);
-            }
-            ready = pump.readable(), if !more => ready.map_err(system("wait for the ring buffer"))?,
-            () = std::future::ready(()), if more => {}
-        }
-    }
-    session.finish(&mut pump, &mut stop).await
+    let mut transitions = TransitionStream::start(&mut support, &options.tracer)?;
+    let threshold = options.tracer.criteria.older_than;
+    let calls = transitions.take_calls();
+    let inspector =
+        options.watch.as_ref().map(|_| start_inspector(world, support, threshold, calls)).transpose()?;
+    let sources = Sources { transitions, inspector, signals };
+    Session::start(options, world, started_ns, sources, outputs)?.run().await
 }
 
-/// Waits for an answer of the thread that looks at sockets; for ever when none are looked at.
-async fn answer(watch: &mut Option<Watch>) -> Result<Answer, InspectorGone> {
+/// Where everything comes from that a session takes.
+struct Sources<T> {
+    transitions: T,
+    /// `None` when no sockets are followed.
+    inspector: Option<InspectorThread>,
+    signals: Signals,
+}
+
+/// Waits for the inspector's answer; for ever when no sockets are followed.
+async fn answer(watch: &mut Option<Watch<'_>>) -> Result<Answer, InspectorGone> {
     match watch {
         Some(watch) => watch.answer().await,
         None => pending().await,
     }
 }
 
-struct Session<'a> {
+struct Session<'a, T> {
     options: &'a LiveOptions,
     world: &'a World,
+    transitions: T,
+    events: EventLoop,
     output: Output,
     clock: WallClock,
-    watch: Option<Watch>,
+    watch: Option<Watch<'a>>,
     exec: Option<Exec>,
     status: StatusLine,
     started_ns: u64,
 }
 
-impl Session<'_> {
+impl<'a, T: Transitions> Session<'a, T> {
+    /// Begins, and writes the header.
+    fn start(
+        options: &'a LiveOptions,
+        world: &'a World,
+        started_ns: u64,
+        sources: Sources<T>,
+        outputs: OpenedOutputs,
+    ) -> Result<Self, CommandError> {
+        let system = |source| CommandError::System { what: "start a thread", source };
+        let Sources { transitions, inspector, signals } = sources;
+        let watch = options.watch.as_ref().zip(inspector).map(|(watch, inspector)| {
+            Watch::start(watch, &options.tracer.criteria, transitions.identity(), inspector)
+        });
+        let exec = options.exec.clone().map(Exec::start).transpose().map_err(system)?;
+        let clock = world.clocks.wall();
+        let header = header(world, transitions.backend(), clock.at(started_ns));
+        let output = outputs.start(&header, Policy::Drop)?;
+        let events = EventLoop::new(signals, LOOK_INTERVAL);
+        let status = StatusLine::new();
+        Ok(Self { options, world, transitions, events, output, clock, watch, exec, status, started_ns })
+    }
+
+    async fn run(mut self) -> Result<Conclusion, CommandError> {
+        let mut looks = 0;
+        loop {
+            let more = self.take_records()?;
+            let Self { events, transitions, watch, .. } = &mut self;
+            match events.next(more, transitions.readable(), answer(watch)).await? {
+                Event::Records => {}
+                Event::Answer(answer) => self.take_answer(answer),
+                Event::Tick => {
+                    looks += 1;
+                    self.look(looks);
+                }
+                Event::Signal(SignalRequest::Reopen) => self.output.reopen()?,
+                Event::Signal(SignalRequest::End) => return self.finish().await,
+            }
+        }
+    }
+
     /// Takes the records that have come; returns whether there may be more.
-    fn take_records(&mut self, pump: &mut Pump) -> Result<bool, WriteError> {
-        let Self { options, output, clock, watch, status, .. } = self;
-        let more = pump.take(|transition| {
+    fn take_records(&mut self) -> Result<bool, WriteError> {
+        let Self { options, transitions, output, clock, watch, status, .. } = self;
+        let more = transitions.take(|transition| {
             // The kernel side has applied the rest.
             if !options.tracer.criteria.admits_netns(transition.socket.netns) {
                 return;
             }
-            // Made once, where it stays: there are many, and they are large.
-            let record = Record::Transition(Timed { time: clock.at(transition.ktime_ns), what: transition });
-            let Record::Transition(Timed { what: transition, .. }) = &record else { return };
-            let end = watch.as_mut().and_then(|watch| watch.observe(transition, *clock));
+            let end = watch.as_mut().and_then(|watch| watch.observe(&transition, *clock));
             if options.transitions {
                 status.clear();
-                output.write(&record);
+                let time = clock.at(transition.ktime_ns);
+                output.write(&Record::Transition(Timed { time, what: transition }));
             }
             if let Some(end) = end {
                 status.clear();
                 output.write(&Record::LeakEnd(Box::new(end)));
             }
         });
-        output.flush(|| pump.totals())?;
+        output.flush(|| transitions.totals())?;
         Ok(more)
     }
 
@@ -173,7 +191,7 @@ impl Session<'_> {
     }
 
     /// What is done at regular intervals.
-    fn look(&mut self, looks: u32, pump: &mut Pump) {
+    fn look(&mut self, looks: u32) {
         if let Some(watch) = &mut self.watch {
             watch.look(self.world.clocks.monotonic_ns());
             if looks.is_multiple_of(LOOKS_A_SECOND) {
@@ -185,14 +203,14 @@ impl Session<'_> {
         }
         if looks.is_multiple_of(LOOKS_A_SECOND) {
             self.clock = self.world.clocks.wall();
-            self.show_status(pump);
+            self.show_status();
         }
     }
 
     /// The counters are read whether or not anybody sees them: the kernel side's rare warnings come along.
-    fn show_status(&mut self, pump: &mut Pump) {
-        let Self { world, output, watch, status, started_ns, .. } = self;
-        let totals = pump.totals();
+    fn show_status(&mut self) {
+        let Self { world, transitions, output, watch, status, started_ns, .. } = self;
+        let totals = transitions.totals();
         let dropped = match output.dropped() {
             0 => String::new(),
             dropped => format!(", {dropped} dropped"),
@@ -210,21 +228,21 @@ impl Session<'_> {
     }
 
     /// Takes what is left, and sums up.
-    async fn finish(mut self, pump: &mut Pump, stop: &mut Stop) -> Result<Conclusion, CommandError> {
+    async fn finish(mut self) -> Result<Conclusion, CommandError> {
         let clocks = &self.world.clocks;
         let ended_ns = clocks.monotonic_ns();
-        while self.take_records(pump)? && clocks.monotonic_ns() < ended_ns + LAST_LOOK_NS {}
+        while self.take_records()? && clocks.monotonic_ns() < ended_ns + LAST_LOOK_NS {}
         let clock = self.clock;
         if let Some(watch) = &mut self.watch {
             let records = watch.finish_looking(clock).await?;
             self.write_all(&records);
             // What ended while the last sockets were looked at.
-            self.take_records(pump)?;
+            self.take_records()?;
         }
         let mut summary = Summary {
             time: clock.at(ended_ns),
             duration_ns: ended_ns.saturating_sub(self.started_ns),
-            totals: pump.totals(),
+            totals: self.transitions.totals(),
             in_close_wait: None,
             processes: Vec::new(),
             more_processes: 0,
@@ -241,10 +259,13 @@ impl Session<'_> {
                 plural(lost, "record")
             );
         }
-        self.output.finish(Some(&summary))?.wait(stop.signal()).await?;
+        self.output.finish(Some(&summary))?.wait(self.events.end_requested()).await?;
         if let Some(exec) = self.exec.take() {
             exec.finish();
         }
         Ok(Conclusion::of_search(found, self.options.exit_code))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Sessions: the event loops that join the parts. One file a command; what they share is here.
 
 pub(crate) mod error;
+pub(crate) mod event_loop;
 pub(crate) mod filters;
 pub(crate) mod growth;
 pub(crate) mod live;

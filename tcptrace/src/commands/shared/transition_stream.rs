@@ -1,63 +1,76 @@
-//! Takes records out of the ring, decodes them, and counts what became of each.
+//! Where transitions come from: the tracer's ring, decoded and counted, or a list that a test scripts.
+
+use std::io;
 
 use crate::{
     kernel::{Backend, CallMemory, LoadError, Support, Tracer, TracerOptions, decode},
-    model::socket::Identity,
-    model::{record::Totals, transition::Transition},
+    model::{record::Totals, socket::Identity, transition::Transition},
 };
 
 /// Records taken before anything else gets its turn.
-const BATCH: usize = 16_384;
+pub(crate) const BATCH: usize = 16_384;
+
+/// A source of transitions.
+pub(crate) trait Transitions {
+    /// The way into the kernel.
+    fn backend(&self) -> Backend;
+
+    /// What tells sockets apart.
+    fn identity(&self) -> Identity {
+        match self.backend() {
+            Backend::Btf => Identity::Cookie,
+            Backend::Tracepoint => Identity::Address,
+        }
+    }
+
+    /// Waits for transitions. May miss some: call [`Transitions::take`] at least every 100 ms too.
+    ///
+    /// # Errors
+    /// When they cannot be waited for.
+    async fn readable(&self) -> io::Result<()>;
+
+    /// Hands a batch to `visit`; returns whether there may be more.
+    fn take(&mut self, visit: impl FnMut(Transition)) -> bool;
+
+    /// The counters so far.
+    fn totals(&mut self) -> Totals;
+}
 
 /// The tracer with its decoder and counters.
-pub(crate) struct Pump {
+pub(crate) struct TransitionStream {
     tracer: Tracer,
-    identity: Identity,
     records: u64,
     undecodable: u64,
 }
 
-impl Pump {
+impl TransitionStream {
     /// Attaches the kernel side.
     ///
     /// # Errors
     /// As for [`Tracer::start`].
     pub(crate) fn start(support: &mut Support, options: &TracerOptions) -> Result<Self, LoadError> {
-        let tracer = Tracer::start(support, options)?;
-        let identity = match tracer.backend() {
-            Backend::Btf => Identity::Cookie,
-            Backend::Tracepoint => Identity::Address,
-        };
-        Ok(Self { tracer, identity, records: 0, undecodable: 0 })
+        Ok(Self { tracer: Tracer::start(support, options)?, records: 0, undecodable: 0 })
     }
 
-    /// Which way into the kernel was taken.
-    pub(crate) fn backend(&self) -> Backend {
-        self.tracer.backend()
-    }
-
-    /// Hands out the memory of openers, once.
+    /// Hands out the memory of calls on sockets, once.
     pub(crate) fn take_calls(&mut self) -> Option<CallMemory> {
         self.tracer.take_calls()
     }
+}
 
-    /// What tells sockets apart.
-    pub(crate) fn identity(&self) -> Identity {
-        self.identity
+impl Transitions for TransitionStream {
+    fn backend(&self) -> Backend {
+        self.tracer.backend()
     }
 
-    /// Waits until the kernel side says that there are records.
-    ///
-    /// # Errors
-    /// As for [`Tracer::readable`].
-    pub(crate) async fn readable(&self) -> std::io::Result<()> {
+    async fn readable(&self) -> io::Result<()> {
         self.tracer.readable().await
     }
 
-    /// Takes a batch; returns whether there may be more.
-    pub(crate) fn take(&mut self, mut visit: impl FnMut(Transition)) -> bool {
-        let Self { tracer, identity, records, undecodable } = self;
-        let count = tracer.drain(BATCH, |bytes| match decode::transition(bytes, *identity) {
+    fn take(&mut self, mut visit: impl FnMut(Transition)) -> bool {
+        let identity = self.identity();
+        let Self { tracer, records, undecodable } = self;
+        let count = tracer.drain(BATCH, |bytes| match decode::transition(bytes, identity) {
             Ok(transition) => {
                 *records += 1;
                 visit(transition);
@@ -72,8 +85,7 @@ impl Pump {
         count == BATCH
     }
 
-    /// What became of the records so far.
-    pub(crate) fn totals(&mut self) -> Totals {
+    fn totals(&mut self) -> Totals {
         let counted = self.tracer.counted();
         Totals {
             records: self.records,
@@ -83,6 +95,90 @@ impl Pump {
             unattributed: 0,
             openers_skipped: counted.openers_skipped,
             dropped: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod scripted {
+    use std::{
+        cell::{Cell, RefCell},
+        collections::VecDeque,
+        io,
+        rc::Rc,
+        time::Duration,
+    };
+
+    use tokio::sync::Notify;
+
+    use super::{BATCH, Transitions};
+    use crate::{
+        host::clock::Clocks,
+        kernel::Backend,
+        model::{record::Totals, transition::Transition},
+    };
+
+    /// A list of transitions that a test extends while a session takes from it.
+    #[derive(Clone, Default)]
+    pub(crate) struct Script(Rc<Scripted>);
+
+    #[derive(Default)]
+    struct Scripted {
+        waiting: RefCell<VecDeque<Transition>>,
+        /// Comes again and again, and what a batch of it takes by which clocks.
+        endless: RefCell<Option<(Transition, Clocks, Duration)>>,
+        arrived: Notify,
+        records: Cell<u64>,
+        lost: Cell<u64>,
+    }
+
+    impl Script {
+        pub(crate) fn push(&self, transition: Transition) {
+            self.0.waiting.borrow_mut().push_back(transition);
+            self.0.arrived.notify_one();
+        }
+
+        /// Counts transitions as lost for lack of room.
+        pub(crate) fn lose(&self, count: u64) {
+            self.0.lost.set(self.0.lost.get() + count);
+        }
+
+        /// Makes the transition come without end.
+        pub(crate) fn repeat(&self, transition: Transition, clocks: Clocks, a_batch_takes: Duration) {
+            *self.0.endless.borrow_mut() = Some((transition, clocks, a_batch_takes));
+            self.0.arrived.notify_one();
+        }
+    }
+
+    impl Transitions for Script {
+        fn backend(&self) -> Backend {
+            Backend::Btf
+        }
+
+        async fn readable(&self) -> io::Result<()> {
+            self.0.arrived.notified().await;
+            Ok(())
+        }
+
+        fn take(&mut self, mut visit: impl FnMut(Transition)) -> bool {
+            let Scripted { waiting, endless, records, .. } = self.0.as_ref();
+            let mut batch: Vec<Transition> = {
+                let mut waiting = waiting.borrow_mut();
+                let count = waiting.len().min(BATCH);
+                waiting.drain(..count).collect()
+            };
+            if let Some((transition, clocks, takes)) = endless.borrow().as_ref() {
+                clocks.advance(*takes);
+                batch.resize(BATCH, *transition);
+            }
+            let count = batch.len();
+            records.set(records.get() + count as u64);
+            batch.into_iter().for_each(&mut visit);
+            count == BATCH
+        }
+
+        fn totals(&mut self) -> Totals {
+            Totals { records: self.0.records.get(), lost: self.0.lost.get(), ..Totals::default() }
         }
     }
 }

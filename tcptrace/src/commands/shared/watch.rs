@@ -4,17 +4,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::sockets::{CloseWaitTable, Left, Settled};
-use super::{
-    error::CommandError, growth::descriptors_run_out_in_ns, records::leak, tally::Tally,
-    transition_stream::Pump,
-};
+use super::{error::CommandError, growth::descriptors_run_out_in_ns, records::leak, tally::Tally};
 use crate::{
     host::{clock::WallClock, world::World},
     inspect::{
         tables::Tables,
         thread::{Answer, InspectorGone, InspectorThread},
     },
-    kernel::Support,
+    kernel::{CallMemory, Support},
     model::{
         criteria::Criteria,
         escape::Escaped,
@@ -22,6 +19,7 @@ use crate::{
         owner::{Evidence, Owner},
         process::{DescriptorUse, ProcessIdentity},
         record::{Age, EndedHow, LeakEnd, Record, Summary, Totals},
+        socket::Identity,
         state::State,
         transition::Transition,
         units::{Elapsed, plural},
@@ -48,15 +46,29 @@ fn active_window_ms(threshold: Duration) -> u64 {
     u64::try_from(threshold.as_millis()).unwrap_or(u64::MAX).clamp(1_000, 60_000)
 }
 
+/// Starts the thread that looks at sockets which are stuck after `threshold`.
+///
+/// # Errors
+/// When the host lacks what finding owners needs.
+pub(crate) fn start_inspector(
+    world: &World,
+    support: Support,
+    threshold: Duration,
+    calls: Option<CallMemory>,
+) -> Result<InspectorThread, CommandError> {
+    InspectorThread::start(world.clone(), Tables::new(support, None)?, active_window_ms(threshold), calls)
+        .map_err(|source| CommandError::System { what: "start a thread", source })
+}
+
 /// The sockets in CLOSE_WAIT, and the thread that looks at them.
-pub(crate) struct Watch {
+pub(crate) struct Watch<'a> {
     /// Which sockets are wanted; one is stuck after `older_than` in CLOSE_WAIT. The kernel side filters transitions;
     /// sockets that were there first are filtered here.
-    criteria: Criteria,
+    criteria: &'a Criteria,
     table: CloseWaitTable,
     tally: Tally,
-    worker: InspectorThread,
-    /// Who grows the fastest, while the worker finds out about its descriptors.
+    inspector: InspectorThread,
+    /// Who grows the fastest, while the inspector finds out about its descriptors.
     growing: Option<(Arc<ProcessIdentity>, f64)>,
     /// What came of it.
     forecast: Option<Forecast>,
@@ -84,32 +96,20 @@ impl fmt::Display for Forecast {
     }
 }
 
-impl Watch {
+impl<'a> Watch<'a> {
     /// Begins, with a tracer that is attached: what the kernel lists from now on was there first, or is
     /// seen coming.
-    ///
-    /// # Errors
-    /// When the host lacks what finding owners needs.
     pub(crate) fn start(
         options: &WatchOptions,
-        criteria: Criteria,
-        support: Support,
-        pump: &mut Pump,
-        world: &World,
-    ) -> Result<Self, CommandError> {
-        let tables = Tables::new(support, None)?;
-        let mut worker = InspectorThread::start(
-            world.clone(),
-            tables,
-            active_window_ms(criteria.older_than),
-            pump.take_calls(),
-        )
-        .map_err(|source| CommandError::System { what: "start a thread", source })?;
-        worker.ask_for_seeds();
+        criteria: &'a Criteria,
+        identity: Identity,
+        mut inspector: InspectorThread,
+    ) -> Self {
+        inspector.ask_for_seeds();
         let threshold_ns = u64::try_from(criteria.older_than.as_nanos()).unwrap_or(u64::MAX);
-        let table = CloseWaitTable::new(pump.identity(), threshold_ns, options.max_sockets);
+        let table = CloseWaitTable::new(identity, threshold_ns, options.max_sockets);
         let tally = Tally::default();
-        Ok(Self { criteria, table, tally, worker, growing: None, forecast: None })
+        Self { criteria, table, tally, inspector, growing: None, forecast: None }
     }
 
     /// Takes a transition of a socket that is wanted; the end of a reported socket, if it is one.
@@ -146,7 +146,7 @@ impl Watch {
     /// # Errors
     /// When that thread has ended.
     pub(crate) async fn answer(&mut self) -> Result<Answer, InspectorGone> {
-        self.worker.answer().await
+        self.inspector.answer().await
     }
 
     /// Takes an answer; the records that come of it.
@@ -195,10 +195,10 @@ impl Watch {
 
     /// Has the sockets looked at that have come due; called every 100 ms or so.
     pub(crate) fn look(&mut self, now_ns: u64) {
-        if !self.worker.is_busy() {
+        if !self.inspector.is_busy() {
             let due = self.table.take_due(now_ns, BATCH);
             if !due.is_empty() {
-                self.worker.ask_about(due);
+                self.inspector.ask_about(due);
             }
         }
     }
@@ -211,12 +211,12 @@ impl Watch {
     /// Has the descriptors counted of the process whose stuck sockets grow the fastest, for the status
     /// line; called every ten seconds or so.
     pub(crate) fn begin_forecast(&mut self) {
-        if self.worker.is_busy() {
+        if self.inspector.is_busy() {
             return;
         }
         self.growing = self.tally.steepest();
         match &self.growing {
-            Some((process, _)) => self.worker.ask_for_descriptor_use(vec![process.pid]),
+            Some((process, _)) => self.inspector.ask_for_descriptor_use(vec![process.pid]),
             None => self.forecast = None,
         }
     }
@@ -237,8 +237,8 @@ impl Watch {
     /// When that thread has ended.
     pub(crate) async fn finish_looking(&mut self, clock: WallClock) -> Result<Vec<Record>, CommandError> {
         let mut records = Vec::new();
-        while self.worker.is_busy() {
-            let answer = self.worker.answer().await?;
+        while self.inspector.is_busy() {
+            let answer = self.inspector.answer().await?;
             records.extend(self.take_answer(answer, clock));
         }
         Ok(records)
@@ -254,8 +254,8 @@ impl Watch {
         summary: &mut Summary,
         ended_ns: u64,
     ) -> Result<bool, CommandError> {
-        self.worker.ask_for_descriptor_use(self.tally.pids());
-        let uses = match self.worker.answer().await? {
+        self.inspector.ask_for_descriptor_use(self.tally.pids());
+        let uses = match self.inspector.answer().await? {
             Answer::DescriptorUse(uses) => uses,
             Answer::Seeds(_) | Answer::Findings(_) => return Err(InspectorGone.into()),
         };

@@ -1,9 +1,8 @@
 //! Looks at intervals, while the kernel side tells who closes.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use rustc_hash::FxHashMap;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
     assemble::Rates,
@@ -12,10 +11,11 @@ use super::{
 use super::{closers::Closers, closings::Closings};
 use crate::commands::shared::{
     error::{CommandError, Conclusion},
+    event_loop::{Event, EventLoop},
     records::header,
-    signals::{Stop, Wish},
+    signals::{SignalRequest, Signals},
     status::StatusLine,
-    transition_stream::Pump,
+    transition_stream::{TransitionStream, Transitions},
 };
 use crate::{
     forms::view::View,
@@ -52,41 +52,31 @@ pub(crate) async fn run(
     let mut support = Support::read();
     support.privileges.require()?;
     let system = |what| move |source| CommandError::System { what, source };
-    let mut stop = Stop::after(live.duration, false).map_err(system("wait for signals"))?;
+    let signals = Signals::listen(world, live.duration, false).map_err(system("wait for signals"))?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
     let clocks = &world.clocks;
     let started_ns = clocks.monotonic_ns();
-    let mut pump = Pump::start(&mut support, &live.tracer)?;
-    let header = header(world, pump.backend(), clocks.wall().at(started_ns));
-    let mut output = outputs.start(&header, Policy::Sync)?;
+    let mut transitions = TransitionStream::start(&mut support, &live.tracer)?;
+    let mut output =
+        outputs.start(&header(world, transitions.backend(), clocks.wall().at(started_ns)), Policy::Sync)?;
     let is_page = output.has_page();
     let pause = live.interval.unwrap_or(Duration::from_secs(if is_page { 2 } else { 10 }));
     let mut session = Session::new(options, world);
     let mut traced = Traced::new(options, world);
     let mut status = StatusLine::new();
-    let mut ticks = interval(DRAIN_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut events = EventLoop::new(signals, DRAIN_INTERVAL);
     if !is_page {
         // Rates need something to be compared with.
         look(&mut session, &mut traced, world)?;
     }
     let mut next_look_ns = clocks.monotonic_ns().saturating_add(if is_page { 0 } else { nanoseconds(pause) });
     loop {
-        let more = traced.take(&mut pump);
-        if more {
-            // Signals and timers get their turn even when records never stop coming.
-            tokio::task::yield_now().await;
-        }
-        tokio::select! {
-            biased;
-            wish = stop.wait() => match wish {
-                Wish::End => break,
-                // There are no files to be opened again.
-                Wish::Reopen => {}
-            },
-            _ = ticks.tick() => {}
-            ready = pump.readable(), if !more => ready.map_err(system("wait for the ring buffer"))?,
-            () = std::future::ready(()), if more => {}
+        let more = traced.take(&mut transitions);
+        // There are no files to be opened again.
+        if let Event::Signal(SignalRequest::End) =
+            events.next(more, transitions.readable(), pending()).await?
+        {
+            break;
         }
         let now_ns = clocks.monotonic_ns();
         if now_ns >= next_look_ns {
@@ -101,10 +91,10 @@ pub(crate) async fn run(
         }
     }
     let ended_ns = clocks.monotonic_ns();
-    while traced.take(&mut pump) && clocks.monotonic_ns() < ended_ns + LAST_TAKE_NS {}
+    while traced.take(&mut transitions) && clocks.monotonic_ns() < ended_ns + LAST_TAKE_NS {}
     let last = look(&mut session, &mut traced, world)?;
     status.clear();
-    let totals = totals(&last, &traced, &mut pump);
+    let totals = totals(&last, &traced, &mut transitions);
     output.show(View::TimeWaitLook { look: last, summary: None, is_page }, options.rows);
     let lasted = started_ns..clocks.monotonic_ns();
     output.finish(Some(&summary(totals, session.crowded_out, lasted, clocks.wall())))?;
@@ -126,10 +116,10 @@ fn look(
     Ok(session.report(&look, rates, FxHashMap::default(), Some(&traced.closers), began_ns, clock))
 }
 
-fn totals(last: &TimeWaitLook, traced: &Traced<'_>, pump: &mut Pump) -> Totals {
+fn totals(last: &TimeWaitLook, traced: &Traced<'_>, transitions: &mut impl Transitions) -> Totals {
     let destinations = last.namespaces.iter().flat_map(|(_, destinations)| destinations);
     let unseen = destinations.filter_map(|destination| destination.closed_first_unseen).sum();
-    let totals = pump.totals();
+    let totals = transitions.totals();
     Totals { evicted: totals.evicted + traced.closings.evicted(), unattributed: unseen, ..totals }
 }
 
@@ -154,9 +144,9 @@ impl<'a> Traced<'a> {
     }
 
     /// Takes the records that have come; returns whether there may be more.
-    fn take(&mut self, pump: &mut Pump) -> bool {
+    fn take(&mut self, transitions: &mut impl Transitions) -> bool {
         let Self { options, closings, closers, closed } = self;
-        pump.take(|transition| {
+        transitions.take(|transition| {
             // The kernel side has applied the rest.
             let is_in = options.criteria.admits_netns(transition.socket.netns);
             if !is_in || !Closings::is_closing(&transition) {

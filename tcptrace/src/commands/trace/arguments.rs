@@ -62,7 +62,7 @@ impl TraceArguments {
     pub(crate) fn resolve(&self, run_netns: &Path) -> Result<TraceOptions, String> {
         match &self.replay {
             Some(file) => self.resolve_replay(file, run_netns).map(TraceOptions::Replay),
-            None => self.resolve_live(run_netns).map(|options| TraceOptions::Live(Box::new(options))),
+            None => self.resolve_live(run_netns).map(TraceOptions::Live),
         }
     }
 

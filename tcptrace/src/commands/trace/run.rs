@@ -12,7 +12,7 @@ use crate::{
 /// Where the records come from.
 pub(crate) enum TraceOptions {
     /// From this host's kernel.
-    Live(Box<LiveOptions>),
+    Live(LiveOptions),
     /// From a recording.
     Replay(ReplayOptions),
 }

@@ -223,7 +223,6 @@ mod tests {
         record::Scope,
         socket::Socket,
         state::StateSet,
-        verdict::Verdict,
     };
 
     fn cleared(outcome: Outcome, method: Option<Method>) -> Cleared {
