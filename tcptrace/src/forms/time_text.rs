@@ -36,7 +36,7 @@ impl TimeText {
             }
             _ => {
                 self.text.clear();
-                // Memory takes everything.
+                // Writing into memory does not fail.
                 let _ = write!(self.text, "{time:.9}");
                 // Before 1970 nanoseconds are counted backwards.
                 self.second = (second >= 0 && self.text.len() == LENGTH).then_some(second);

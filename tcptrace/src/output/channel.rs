@@ -1,5 +1,5 @@
-//! One output of a session: encodes, and passes chunks on that are large or old enough. How they are passed on, by the
-//! session's thread or by a queue, is told elsewhere.
+//! One output of a session: encodes, and passes chunks on that are large or old enough. Writes nothing itself: the
+//! delivery does, on the session's thread ([`Synchronous`]) or through a queue ([`Queued`]).
 
 use std::{
     io::{self, IsTerminal as _},

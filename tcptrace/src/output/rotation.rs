@@ -1,7 +1,7 @@
 //! Moves full files out of the way and removes the oldest of them. Opens nothing and writes no record.
 //!
 //! `x.jsonl.zst` becomes `x-20260102T030405.123456Z.jsonl.zst`: when it was moved away, in UTC, so that names sort by
-//! time, and before the endings, so that the form can still be told. What has such a name already is never
+//! time, and before the endings, so that they still name the form. What has such a name already is never
 //! replaced, and only regular files of this user's with such a name are counted and removed.
 
 use std::{

@@ -1,4 +1,4 @@
-//! CSV as a form. Which record has which cells is told by [`Table`].
+//! CSV as a form. [`Table`] makes the rows.
 
 use super::table::{BEGINNING, Table};
 use crate::{

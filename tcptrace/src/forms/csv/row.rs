@@ -16,7 +16,7 @@ pub(crate) struct Row {
 impl Row {
     /// Puts a number, a time, an address, or a word of this program's own.
     pub(crate) fn put(&mut self, value: impl Display) {
-        // Memory takes everything.
+        // Writing into memory does not fail.
         let _ = write!(self.text, "{value}");
         self.ends.push(self.text.len());
     }
@@ -43,7 +43,7 @@ impl Row {
             begin = *end;
             cell
         });
-        // Memory takes everything, and all rows have the same number of cells.
+        // Writing into memory does not fail, and all rows have the same number of cells.
         let _ = table.write_record(put.chain(std::iter::repeat("")).take(columns));
         text.clear();
         ends.clear();

@@ -50,7 +50,7 @@ impl Table {
     /// Takes out what was written, and begins again with room for as much.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         let next = writer(Vec::with_capacity(self.len() + ROW_BYTES));
-        // Memory takes everything.
+        // Writing into memory does not fail.
         std::mem::replace(&mut self.writer, next).into_inner().unwrap_or_default()
     }
 

@@ -10,7 +10,7 @@ use crate::model::escape::is_harmful;
 
 /// Adds a value.
 pub(super) fn serialize(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
-    // Memory takes everything, and no record has a key that is not text.
+    // Writing into memory does not fail, and no record has a key that is not text.
     let _ = value.serialize(&mut Serializer::with_formatter(out, JsonEscapes));
 }
 

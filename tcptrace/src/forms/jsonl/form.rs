@@ -1,4 +1,4 @@
-//! JSON Lines as a form. How a record becomes a line is told by [`Lines`].
+//! JSON Lines as a form. [`Lines`] makes the lines.
 
 use super::lines::Lines;
 use crate::{

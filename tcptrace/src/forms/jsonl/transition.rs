@@ -88,7 +88,7 @@ fn address(out: &mut Vec<u8>, address: IpAddr) {
                 number(out, octet.into());
             }
         }
-        // Memory takes everything.
+        // Writing into memory does not fail.
         IpAddr::V6(address) => drop(write!(out, "{address}")),
     }
 }

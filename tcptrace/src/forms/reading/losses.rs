@@ -52,32 +52,32 @@ impl fmt::Display for Losses {
     /// What is missing in what was read, in words; nothing when it is whole.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { missing, damaged, is_cut, unknown, before, truncated, has_ended, goes_on, .. } = *self;
-        let mut told = Vec::new();
+        let mut parts = Vec::new();
         if damaged > 0 {
-            told.push(format!("{} damaged", are(damaged, "place")));
+            parts.push(format!("{} damaged", are(damaged, "place")));
         }
         if missing > 0 {
-            told.push(format!("{} missing", are(missing, "record")));
+            parts.push(format!("{} missing", are(missing, "record")));
         }
         if before > 0 && damaged > 0 {
-            told.push(format!("{} missing at its beginning, or in an earlier file", are(before, "record")));
+            parts.push(format!("{} missing at its beginning, or in an earlier file", are(before, "record")));
         }
         if unknown > 0 {
             let records = are(unknown, "record");
-            told.push(format!("{records} left out, of kinds that only a later tcptrace knows"));
+            parts.push(format!("{records} left out, of kinds that only a later tcptrace knows"));
         }
         if truncated > 0 {
-            told.push("it became shorter while it was read".to_owned());
+            parts.push("it became shorter while it was read".to_owned());
         }
         if is_cut {
-            told.push("it ends in the middle of a record".to_owned());
+            parts.push("it ends in the middle of a record".to_owned());
         }
         if !has_ended && !goes_on {
-            told.push(
+            parts.push(
                 "it has no summary: its session still runs, was killed, or goes on in another file"
                     .to_owned(),
             );
         }
-        formatter.write_str(&told.join("; "))
+        formatter.write_str(&parts.join("; "))
     }
 }

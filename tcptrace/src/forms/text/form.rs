@@ -1,4 +1,4 @@
-//! Text as a form. How a record or a view reads is told elsewhere.
+//! Text as a form. Words nothing itself: [`record`] and [`view`] do.
 
 use super::{
     record::{self, BEGINNING, preamble},

@@ -125,15 +125,15 @@ fn write_namespace(
     writeln!(out)?;
     write_wrapped(out, &text, extent)?;
     if let Some(rates) = per_second {
-        let told = crate::model::tcp_counters::COUNTERS.iter().zip(rates.0);
-        let told: Vec<String> = told
+        let counters = crate::model::tcp_counters::COUNTERS.iter().zip(rates.0);
+        let counters: Vec<String> = counters
             .filter_map(|(name, rate)| {
                 rate.filter(|rate| *rate > 0.0).map(|rate| format!("{name} {rate:.1}"))
             })
             .collect();
-        if !told.is_empty() {
+        if !counters.is_empty() {
             let faint = palette.faint;
-            writeln!(out, "{faint}  a second: {}{faint:#}", told.join(", "))?;
+            writeln!(out, "{faint}  a second: {}{faint:#}", counters.join(", "))?;
         }
     }
     if !destinations.is_empty() {
