@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::{
-    form::{Form, Format, Setting},
+    form::{EncoderSettings, Form, Format},
     view::{Extent, View},
 };
 use crate::model::record::{Header, Record, Totals};
@@ -33,7 +33,7 @@ impl fmt::Debug for Encoder {
 
 impl Encoder {
     /// An encoder for this form.
-    pub(crate) fn new(format: &Format, setting: Setting) -> Self {
+    pub(crate) fn new(format: &Format, setting: EncoderSettings) -> Self {
         Self { form: (format.encoder)(setting), records: 0 }
     }
 

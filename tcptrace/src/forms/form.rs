@@ -22,7 +22,7 @@ pub(crate) struct Format {
     /// What outputs may do with it.
     pub abilities: &'static [Ability],
     /// Makes an encoder.
-    pub encoder: fn(Setting) -> Box<dyn Form>,
+    pub encoder: fn(EncoderSettings) -> Box<dyn Form>,
     /// Makes the trailer of a file; `None` where files just end.
     pub trailer: Option<fn() -> Box<dyn Trailer>>,
 }
@@ -69,7 +69,7 @@ impl fmt::Debug for Format {
 
 /// What an encoder is made with.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Setting {
+pub(crate) struct EncoderSettings {
     /// Colours, for the forms that have some.
     pub palette: Palette,
     /// Bytes of a chunk, about.

@@ -5,10 +5,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// The clocks of a host, or ones that a test sets.
 #[derive(Clone, Debug)]
-pub(crate) struct Clocks(Source);
+pub(crate) struct Clocks(ClockSource);
 
 #[derive(Clone, Debug)]
-enum Source {
+enum ClockSource {
     Kernel,
     /// CLOCK_MONOTONIC as the test set it last; the machine booted in 1970 and never slept.
     #[cfg(test)]
@@ -18,15 +18,15 @@ enum Source {
 impl Clocks {
     /// The kernel's own.
     pub(crate) fn of_this_host() -> Self {
-        Self(Source::Kernel)
+        Self(ClockSource::Kernel)
     }
 
     /// CLOCK_MONOTONIC now, in nanoseconds since some moment near boot; time asleep does not count.
     pub(crate) fn monotonic_ns(&self) -> u64 {
         match &self.0 {
-            Source::Kernel => nanoseconds(ClockId::Monotonic),
+            ClockSource::Kernel => nanoseconds(ClockId::Monotonic),
             #[cfg(test)]
-            Source::Scripted(now_ns) => now_ns.load(std::sync::atomic::Ordering::Relaxed),
+            ClockSource::Scripted(now_ns) => now_ns.load(std::sync::atomic::Ordering::Relaxed),
         }
     }
 
@@ -34,23 +34,23 @@ impl Clocks {
     /// sleep, so a long session compares them again and again.
     pub(crate) fn wall(&self) -> WallClock {
         match &self.0 {
-            Source::Kernel => WallClock::compared(),
+            ClockSource::Kernel => WallClock::compared(),
             #[cfg(test)]
-            Source::Scripted(_) => WallClock { offset_ns: 0 },
+            ClockSource::Scripted(_) => WallClock { offset_ns: 0 },
         }
     }
 
     /// When the machine was started, by the wall clock as it stands now.
     pub(crate) fn booted(&self) -> Timestamp {
         match &self.0 {
-            Source::Kernel => {
+            ClockSource::Kernel => {
                 let since = nanoseconds(ClockId::Boottime);
                 let now = nanoseconds(ClockId::Realtime);
                 Timestamp::from_nanosecond(i128::from(now) - i128::from(since))
                     .unwrap_or(Timestamp::UNIX_EPOCH)
             }
             #[cfg(test)]
-            Source::Scripted(_) => Timestamp::UNIX_EPOCH,
+            ClockSource::Scripted(_) => Timestamp::UNIX_EPOCH,
         }
     }
 
@@ -59,9 +59,9 @@ impl Clocks {
     pub(crate) fn boot_ticks_at(&self, ktime_ns: u64) -> u64 {
         const TICK_NS: u64 = 10_000_000;
         let asleep_ns = match &self.0 {
-            Source::Kernel => nanoseconds(ClockId::Boottime).saturating_sub(self.monotonic_ns()),
+            ClockSource::Kernel => nanoseconds(ClockId::Boottime).saturating_sub(self.monotonic_ns()),
             #[cfg(test)]
-            Source::Scripted(_) => 0,
+            ClockSource::Scripted(_) => 0,
         };
         ktime_ns.saturating_add(asleep_ns) / TICK_NS
     }
@@ -71,12 +71,12 @@ impl Clocks {
 impl Clocks {
     /// Clocks that stand at this moment until they are moved; clones show the same time.
     pub(crate) fn scripted(now_ns: u64) -> Self {
-        Self(Source::Scripted(std::sync::Arc::new(now_ns.into())))
+        Self(ClockSource::Scripted(std::sync::Arc::new(now_ns.into())))
     }
 
     /// Moves scripted clocks on.
     pub(crate) fn advance(&self, by: std::time::Duration) {
-        if let Source::Scripted(now_ns) = &self.0 {
+        if let ClockSource::Scripted(now_ns) = &self.0 {
             let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
             now_ns.fetch_add(by, std::sync::atomic::Ordering::Relaxed);
         }

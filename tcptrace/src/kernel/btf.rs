@@ -37,7 +37,7 @@ const MAX_DEPTH: u32 = 16;
 /// The bytes are not BTF, or have another byte order than this machine.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("malformed BTF: {0}")]
-pub(crate) struct Malformed(&'static str);
+pub(crate) struct MalformedBtf(&'static str);
 
 /// The types of a kernel.
 pub struct Btf<'a> {
@@ -62,26 +62,27 @@ impl<'a> Btf<'a> {
     ///
     /// # Errors
     /// When the bytes are truncated or not BTF.
-    pub fn parse(data: &'a [u8]) -> Result<Self, Malformed> {
+    pub fn parse(data: &'a [u8]) -> Result<Self, MalformedBtf> {
         let mut header = data;
-        let short = |_| Malformed("the header is cut short");
+        let short = |_| MalformedBtf("the header is cut short");
         if header.try_get_u16_ne().map_err(short)? != MAGIC {
-            return Err(Malformed("no BTF magic number"));
+            return Err(MalformedBtf("no BTF magic number"));
         }
         header.try_get_u16_ne().map_err(short)?; // version, flags
         let header_length = header.try_get_u32_ne().map_err(short)? as usize;
-        let mut section = || -> Result<&'a [u8], Malformed> {
+        let mut section = || -> Result<&'a [u8], MalformedBtf> {
             let start = header_length.saturating_add(header.try_get_u32_ne().map_err(short)? as usize);
             let length = header.try_get_u32_ne().map_err(short)? as usize;
-            data.get(start..start.saturating_add(length)).ok_or(Malformed("a section lies outside the data"))
+            data.get(start..start.saturating_add(length))
+                .ok_or(MalformedBtf("a section lies outside the data"))
         };
         let types = section()?;
         let strings = section()?;
         let mut btf = Self { strings, types, starts: Vec::new() };
         let mut start = 0;
         while start < types.len() {
-            let rest = btf.type_at(start).ok_or(Malformed("a type is cut short"))?.rest;
-            btf.starts.push(u32::try_from(start).map_err(|_| Malformed("the type section is too large"))?);
+            let rest = btf.type_at(start).ok_or(MalformedBtf("a type is cut short"))?.rest;
+            btf.starts.push(u32::try_from(start).map_err(|_| MalformedBtf("the type section is too large"))?);
             start = types.len() - rest.len();
         }
         Ok(btf)

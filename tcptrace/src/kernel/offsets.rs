@@ -3,14 +3,14 @@
 use tcptrace_ebpf::config::{ABSENT, KernelField, KernelOffsets};
 use thiserror::Error;
 
-use super::btf::{Btf, Malformed};
+use super::btf::{Btf, MalformedBtf};
 
 /// What could not be learnt about this kernel's structures.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(crate) enum OffsetsError {
     /// The BTF does not parse.
     #[error(transparent)]
-    Malformed(#[from] Malformed),
+    MalformedBtf(#[from] MalformedBtf),
     /// A field without which the programs cannot work.
     #[error("this kernel's BTF has no field `{0}`")]
     Missing(&'static str),

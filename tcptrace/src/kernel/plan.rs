@@ -13,7 +13,7 @@ use crate::host::lockdown::Lockdown;
 
 /// What a tracer is wanted for.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wanted {
+pub(crate) struct TraceRequest {
     /// Forced backend; `None` takes the better one.
     pub(crate) backend: Option<Backend>,
     /// Which calls on sockets to remember.
@@ -80,7 +80,7 @@ impl fmt::Display for Warning {
 
 /// Why nothing runs, and what was given up before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct RefusedPlan {
     /// What is missing.
     pub(crate) error: LoadError,
     /// What would have run in another way.
@@ -91,14 +91,14 @@ pub(crate) struct Refusal {
 ///
 /// # Errors
 /// When the kernel lacks something that nothing stands in for.
-pub(crate) fn trace(support: &Support, wanted: Wanted) -> Result<TracePlan, Refusal> {
+pub(crate) fn trace(support: &Support, wanted: TraceRequest) -> Result<TracePlan, RefusedPlan> {
     let mut warnings = Vec::new();
     let backend = match backend(support, wanted.backend, &mut warnings) {
         Ok(backend) => backend,
-        Err(error) => return Err(Refusal { error, warnings }),
+        Err(error) => return Err(RefusedPlan { error, warnings }),
     };
     if let Some(error) = eof_reads_refusal(support, wanted.calls) {
-        return Err(Refusal { error, warnings });
+        return Err(RefusedPlan { error, warnings });
     }
     let mut accepts = |trial: &super::support::Trial| {
         let refusal = trial.refusal().filter(|_| wanted.calls.openers);

@@ -27,8 +27,8 @@ fn no_btf<T>() -> Trial<T> {
     Refused(LoadError::NoBtf("not there".to_owned()))
 }
 
-fn wanted(backend: Option<Backend>, openers: bool, eof_reads: bool) -> Wanted {
-    Wanted { backend, calls: TrackedCalls { openers, eof_reads } }
+fn wanted(backend: Option<Backend>, openers: bool, eof_reads: bool) -> TraceRequest {
+    TraceRequest { backend, calls: TrackedCalls { openers, eof_reads } }
 }
 
 /// What is traced with, and the warnings; or the error.

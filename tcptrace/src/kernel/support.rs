@@ -134,10 +134,10 @@ impl fmt::Display for Support {
         let mut line = |name: &str, fact: &dyn fmt::Display| writeln!(formatter, "{name:<36}{fact}");
         line("capabilities", privileges)?;
         line("lockdown", &lockdown.name())?;
-        line("BTF", &Outcome(types, describe_types))?;
-        line("tracefs", &Outcome(tracefs, |root: &PathBuf| root.display().to_string()))?;
-        line("layout of sock:inet_sock_set_state", &Outcome(transition_layout, ok))?;
-        line("layout of sock:sock_recv_length", &Outcome(receive_layout, ok))?;
+        line("BTF", &Shown(types, describe_types))?;
+        line("tracefs", &Shown(tracefs, |root: &PathBuf| root.display().to_string()))?;
+        line("layout of sock:inet_sock_set_state", &Shown(transition_layout, ok))?;
+        line("layout of sock:sock_recv_length", &Shown(receive_layout, ok))?;
         for (name, trial) in [
             ("maps (ring buffer)", maps),
             ("typed tracepoint", typed_tracepoint),
@@ -148,16 +148,16 @@ impl fmt::Display for Support {
             ("iterator over descriptors", iterator),
             ("iterator over accept queues", queues),
         ] {
-            line(name, &Outcome(trial, ok))?;
+            line(name, &Shown(trial, ok))?;
         }
         Ok(())
     }
 }
 
 /// A trial, with what to say of a feature that works.
-struct Outcome<'a, T>(&'a Trial<T>, fn(&T) -> String);
+struct Shown<'a, T>(&'a Trial<T>, fn(&T) -> String);
 
-impl<T> fmt::Display for Outcome<'_, T> {
+impl<T> fmt::Display for Shown<'_, T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Trial::Untried => formatter.write_str("not tried"),

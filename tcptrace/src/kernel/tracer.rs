@@ -22,7 +22,7 @@ use super::{
     load,
     misses::Misses,
     options::{Backend, TracerOptions},
-    plan::{self, Refusal, TracePlan, Wanted, Warning},
+    plan::{self, RefusedPlan, TracePlan, TraceRequest, Warning},
     support::Support,
 };
 
@@ -103,8 +103,8 @@ fn attach_classic(object: &mut Ebpf) -> Result<Misses, LoadError> {
 
 /// The plan that the facts allow so far. Warns of what was given up before a refusal.
 fn plan(support: &Support, options: &TracerOptions) -> Result<TracePlan, LoadError> {
-    let wanted = Wanted { backend: options.backend, calls: options.calls };
-    plan::trace(support, wanted).map_err(|Refusal { error, warnings }| {
+    let wanted = TraceRequest { backend: options.backend, calls: options.calls };
+    plan::trace(support, wanted).map_err(|RefusedPlan { error, warnings }| {
         warn(&warnings);
         error
     })

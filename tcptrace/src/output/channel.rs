@@ -18,7 +18,7 @@ use super::{
 use crate::{
     forms::{
         encoder::{Chunk, Encoder},
-        form::{Ability, Format, Setting},
+        form::{Ability, EncoderSettings, Format},
         palette::Palette,
         text::summary,
         view::{Extent, View},
@@ -73,7 +73,7 @@ impl Channel {
         let is_terminal = is_stdout && io::stdout().is_terminal();
         let palette = if is_stdout { terminal::palette_of_stdout() } else { Palette::default() };
         let room = if policy == Policy::Sync { SYNC_BYTES } else { chunk_bytes(files) };
-        let mut encoder = Encoder::new(format, Setting { palette, room });
+        let mut encoder = Encoder::new(format, EncoderSettings { palette, room });
         // A person who sees the records come knows what they typed.
         let has_preamble = target.is_file() || !format.can(Ability::ForPeople);
         let preamble = if has_preamble { encoder.preamble(header) } else { Vec::new() };

@@ -25,7 +25,7 @@ const PROCFS: i64 = 0x9fa0;
 
 /// Why the directory cannot be used.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum UntrustedPath {
     /// The system refused.
     System(io::Error),
     /// A symbolic link on the way was made by another user.
@@ -37,7 +37,7 @@ pub(crate) enum Refusal {
     },
 }
 
-impl From<Errno> for Refusal {
+impl From<Errno> for UntrustedPath {
     fn from(errno: Errno) -> Self {
         Self::System(errno.into())
     }
@@ -48,7 +48,7 @@ impl From<Errno> for Refusal {
 /// # Errors
 /// When a part of the path is missing, is no directory, or is another user's symbolic link; and when the
 /// path ends in no name.
-pub(crate) fn open_parent(path: &Path) -> Result<(OwnedFd, OsString), Refusal> {
+pub(crate) fn open_parent(path: &Path) -> Result<(OwnedFd, OsString), UntrustedPath> {
     let own = rustix::process::geteuid().as_raw();
     open_parent_trusting(path, |uid| uid == 0 || uid == own)
 }
@@ -56,14 +56,14 @@ pub(crate) fn open_parent(path: &Path) -> Result<(OwnedFd, OsString), Refusal> {
 fn open_parent_trusting(
     path: &Path,
     is_trusted: impl Fn(u32) -> bool,
-) -> Result<(OwnedFd, OsString), Refusal> {
+) -> Result<(OwnedFd, OsString), UntrustedPath> {
     let ends_in_slash = path.as_os_str().as_bytes().ends_with(b"/");
     let name = path.file_name().filter(|_| !ends_in_slash).ok_or(Errno::ISDIR)?;
     let parent = path.parent().unwrap_or(Path::new(""));
     Ok((walk(parent, is_trusted)?, name.to_owned()))
 }
 
-fn walk(path: &Path, is_trusted: impl Fn(u32) -> bool) -> Result<OwnedFd, Refusal> {
+fn walk(path: &Path, is_trusted: impl Fn(u32) -> bool) -> Result<OwnedFd, UntrustedPath> {
     let step = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut here = openat(CWD, ".", step | OFlags::DIRECTORY, Mode::empty())?;
     let mut so_far = PathBuf::new();
@@ -83,7 +83,7 @@ fn walk(path: &Path, is_trusted: impl Fn(u32) -> bool) -> Result<OwnedFd, Refusa
                     return Err(Errno::LOOP.into());
                 }
                 if !is_trusted(status.st_uid) {
-                    return Err(Refusal::ForeignLink { link: so_far.join(&part), uid: status.st_uid });
+                    return Err(UntrustedPath::ForeignLink { link: so_far.join(&part), uid: status.st_uid });
                 }
                 if is_procfs(&next)? {
                     // What such a link shows as text is not where it leads to (/proc/PID/root).
@@ -157,7 +157,7 @@ mod tests {
         symlink("/etc", &link).unwrap();
         let own = rustix::process::geteuid().as_raw();
         let refused = open_parent_trusting(&link.join("x.jsonl"), |uid| uid != own);
-        assert!(matches!(refused, Err(Refusal::ForeignLink { uid, .. }) if uid == own), "{refused:?}");
+        assert!(matches!(refused, Err(UntrustedPath::ForeignLink { uid, .. }) if uid == own), "{refused:?}");
         assert!(open_parent_trusting(&scratch.path().join("x.jsonl"), |uid| uid != own).is_ok());
     }
 
@@ -166,7 +166,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         symlink("round", scratch.path().join("round")).unwrap();
         let names_errno = |path: &Path, errno: Errno| match open_parent(path) {
-            Err(Refusal::System(error)) => error.raw_os_error() == Some(errno.raw_os_error()),
+            Err(UntrustedPath::System(error)) => error.raw_os_error() == Some(errno.raw_os_error()),
             _ => false,
         };
         assert!(names_errno(&scratch.path().join("round/x.jsonl"), Errno::LOOP));

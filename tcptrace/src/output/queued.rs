@@ -19,7 +19,7 @@ use super::{
     options::Policy,
     queue::Last,
     target::Target,
-    writer::{self, Outcome, Shared},
+    writer::{self, Shared, WriterEnd},
 };
 use crate::{
     forms::encoder::{Chunk, Encoder},
@@ -46,7 +46,7 @@ pub(crate) struct Queued {
     has_warned: bool,
     shared: Arc<Shared>,
     progress: Arc<AtomicU64>,
-    outcome: oneshot::Receiver<Outcome>,
+    outcome: oneshot::Receiver<WriterEnd>,
 }
 
 impl Queued {
@@ -147,7 +147,7 @@ pub(crate) struct Ending {
     is_stdout: bool,
     shared: Arc<Shared>,
     progress: Arc<AtomicU64>,
-    outcome: oneshot::Receiver<Outcome>,
+    outcome: oneshot::Receiver<WriterEnd>,
     /// Bytes that had been written at some time, and that time.
     moved: u64,
     moved_at: Instant,
@@ -186,7 +186,7 @@ impl Ending {
         }
     }
 
-    fn shortfall(&self, outcome: Option<Outcome>) -> Option<Shortfall> {
+    fn shortfall(&self, outcome: Option<WriterEnd>) -> Option<Shortfall> {
         if self.shared.reader_has_gone.load(Ordering::Relaxed) {
             return None;
         }

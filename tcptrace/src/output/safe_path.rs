@@ -18,7 +18,7 @@ use rustix::{
 };
 
 use super::{
-    directory::{self, Refusal},
+    directory::{self, UntrustedPath},
     error::OpenError,
 };
 
@@ -42,8 +42,8 @@ impl SafePath {
     /// When it cannot be reached, or another user's symbolic link is on the way.
     pub(crate) fn find(path: &Path) -> Result<Self, OpenError> {
         let (directory, name) = directory::open_parent(path).map_err(|refusal| match refusal {
-            Refusal::System(source) => system(path, source),
-            Refusal::ForeignLink { link, uid } => refused(
+            UntrustedPath::System(source) => system(path, source),
+            UntrustedPath::ForeignLink { link, uid } => refused(
                 path,
                 format!(
                     "{} is a symbolic link that another user (uid {uid}) made; name the directory that is meant",

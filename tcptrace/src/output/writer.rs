@@ -39,7 +39,7 @@ pub(crate) struct Shared {
 
 /// What became of an output.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
+pub(crate) struct WriterEnd {
     /// Whether everything is in it.
     pub is_complete: bool,
     /// What went wrong last, if something did.
@@ -54,7 +54,7 @@ pub(crate) fn start(
     target: Target,
     preamble: Vec<u8>,
     shared: Arc<Shared>,
-) -> io::Result<oneshot::Receiver<Outcome>> {
+) -> io::Result<oneshot::Receiver<WriterEnd>> {
     let (sender, outcome) = oneshot::channel();
     thread::Builder::new().name("writer".to_owned()).spawn(move || {
         let writer = Writer { target, shared, failure: None, is_incomplete: false, has_reported: false };
@@ -73,7 +73,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, preamble: Vec<u8>) -> Outcome {
+    fn run(mut self, preamble: Vec<u8>) -> WriterEnd {
         let begun = self.target.begin(preamble);
         self.note(begun);
         loop {
@@ -101,7 +101,7 @@ impl Writer {
         self.is_incomplete |= !self.note(finished);
         self.drop_records(self.shared.queue.close());
         let has_dropped = self.shared.dropped.load(Ordering::Relaxed) > 0;
-        Outcome { is_complete: !self.is_incomplete && !has_dropped, failure: self.failure }
+        WriterEnd { is_complete: !self.is_incomplete && !has_dropped, failure: self.failure }
     }
 
     /// Writes a chunk, however long that takes, while the session goes on.

@@ -21,7 +21,7 @@ use crate::model::{
 
 /// Which part of the recordings the report covers.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct ReportScope {
     /// What counts as stuck.
     pub threshold: Threshold,
     pub window: Window,
@@ -55,7 +55,7 @@ pub(crate) struct SourceFile {
 /// The sums so far.
 #[derive(Debug)]
 pub(crate) struct Aggregator {
-    wanted: Wanted,
+    wanted: ReportScope,
     pub entities: Entities,
     /// Stays that are not over.
     pub stays: Stays,
@@ -70,7 +70,7 @@ impl Aggregator {
     ///
     /// # Errors
     /// Never: see [`Sums::new`].
-    pub(crate) fn new(wanted: Wanted) -> Result<Self, CreationError> {
+    pub(crate) fn new(wanted: ReportScope) -> Result<Self, CreationError> {
         Ok(Self {
             stays: Stays::new(wanted.max_sockets),
             wanted,
@@ -82,7 +82,7 @@ impl Aggregator {
         })
     }
 
-    pub(crate) fn wanted(&self) -> &Wanted {
+    pub(crate) fn wanted(&self) -> &ReportScope {
         &self.wanted
     }
 

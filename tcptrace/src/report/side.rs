@@ -10,7 +10,7 @@ use crate::model::{endpoints::Endpoints, state::State, task::OpenedHow, transiti
 /// Who opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Side {
+pub(crate) enum Role {
     /// This host connected to a remote service.
     Outgoing,
     /// A peer connected to a service of this host.
@@ -21,7 +21,7 @@ pub(crate) enum Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub(crate) struct Peer {
     /// Who opened the connection.
-    pub side: Side,
+    pub side: Role,
     /// The peer's address.
     pub raddr: IpAddr,
     /// The service's port: the peer's when outgoing, this host's when incoming.
@@ -31,10 +31,10 @@ pub(crate) struct Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.side {
-            Side::Outgoing => {
+            Role::Outgoing => {
                 crate::model::endpoints::Endpoint::new(self.raddr, self.service_port).fmt(formatter)
             }
-            Side::Incoming => write!(formatter, "{} to port {}", self.raddr, self.service_port),
+            Role::Incoming => write!(formatter, "{} to port {}", self.raddr, self.service_port),
         }
     }
 }
@@ -85,16 +85,16 @@ impl Sides {
     pub(crate) fn peer(&self, endpoints: &Endpoints, opened: Option<OpenedHow>) -> Peer {
         let Endpoints { local, remote } = endpoints;
         let side = match opened {
-            Some(OpenedHow::Connect) => Side::Outgoing,
-            Some(OpenedHow::Accept) => Side::Incoming,
+            Some(OpenedHow::Connect) => Role::Outgoing,
+            Some(OpenedHow::Accept) => Role::Incoming,
             None => match (self.connected.contains(remote.port()), self.accepting.contains(local.port())) {
-                (true, false) => Side::Outgoing,
-                (false, true) => Side::Incoming,
-                _ if remote.port() <= local.port() => Side::Outgoing,
-                _ => Side::Incoming,
+                (true, false) => Role::Outgoing,
+                (false, true) => Role::Incoming,
+                _ if remote.port() <= local.port() => Role::Outgoing,
+                _ => Role::Incoming,
             },
         };
-        let service_port = if side == Side::Outgoing { remote.port() } else { local.port() };
+        let service_port = if side == Role::Outgoing { remote.port() } else { local.port() };
         Peer { side, raddr: remote.ip(), service_port }
     }
 }
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(sides.peer(&ends(8080, 50_000), None).to_string(), "10.0.0.2 to port 8080");
         // A service above the client's port, seen accepting; and one seen being connected to.
         sides.observe(&transition(1, 0, State::SynRecv, State::Established, ends(60_000, 40_000)));
-        assert_eq!(sides.peer(&ends(60_000, 40_001), None).side, Side::Incoming);
+        assert_eq!(sides.peer(&ends(60_000, 40_001), None).side, Role::Incoming);
         sides.observe(&transition(2, 0, State::SynSent, State::Established, ends(30_000, 61_000)));
         assert_eq!(sides.peer(&ends(30_001, 61_000), None).service_port, 61_000);
         assert_eq!(sides.peer(&ends(30_001, 61_000), Some(OpenedHow::Accept)).service_port, 30_001);

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 
-use super::run::{Form, ReportOptions};
+use super::run::{ReportForm, ReportOptions};
 use crate::commands::shared::{
     filters::{Filters, OwnerFilters},
     values,
@@ -17,7 +17,7 @@ use crate::{
     model::{criteria::Criteria, state::StateSet},
     output::replace::ReportDestination,
     report::{
-        aggregate::Wanted,
+        aggregate::ReportScope,
         sums::{MOST_WORST, Threshold, Window},
         window::Moment,
     },
@@ -36,7 +36,7 @@ pub(crate) struct ReportArguments {
     output: Option<PathBuf>,
     /// The form of the report [default: text]
     #[arg(long, value_enum)]
-    format: Option<Form>,
+    format: Option<ReportForm>,
     /// Put the report in the place of whatever has the name: by default only a report makes room
     #[arg(long)]
     force: bool,
@@ -91,7 +91,7 @@ impl ReportArguments {
         let ns = u64::try_from(older_than.unwrap_or(OLDER_THAN).as_nanos()).unwrap_or(u64::MAX);
         Ok(ReportOptions {
             files: files.clone(),
-            wanted: Wanted {
+            wanted: ReportScope {
                 threshold: Threshold { ns, is_asked_for: older_than.is_some() },
                 window: Window::ALL,
                 criteria,
@@ -109,16 +109,16 @@ impl ReportArguments {
 
 fn destination(
     output: Option<&Path>,
-    format: Option<Form>,
+    format: Option<ReportForm>,
     force: bool,
-) -> Result<(ReportDestination, Form), String> {
+) -> Result<(ReportDestination, ReportForm), String> {
     let Some(path) = output.filter(|path| path.as_os_str() != "-") else {
-        return Ok((ReportDestination::Stdout, format.unwrap_or(Form::Text)));
+        return Ok((ReportDestination::Stdout, format.unwrap_or(ReportForm::Text)));
     };
     let by_ending = match path.extension().and_then(|ending| ending.to_str()) {
-        Some("html" | "htm") => Some(Form::Html),
-        Some("json") => Some(Form::Json),
-        Some("txt" | "text") => Some(Form::Text),
+        Some("html" | "htm") => Some(ReportForm::Html),
+        Some("json") => Some(ReportForm::Json),
+        Some("txt" | "text") => Some(ReportForm::Text),
         _ => None,
     };
     let form = format.or(by_ending).ok_or_else(|| {
@@ -133,15 +133,15 @@ fn destination(
 fn check_follow(
     files: &[PathBuf],
     destination: &ReportDestination,
-    form: Form,
+    form: ReportForm,
     window: [&Option<Moment>; 2],
 ) -> Result<(), String> {
-    if form == Form::Perfetto {
+    if form == ReportForm::Perfetto {
         return Err(
             "--follow makes a report anew each time: --format perfetto writes a trace once".to_owned()
         );
     }
-    if *destination == ReportDestination::Stdout && (form != Form::Text || !stdout().is_terminal()) {
+    if *destination == ReportDestination::Stdout && (form != ReportForm::Text || !stdout().is_terminal()) {
         return Err(
             "--follow draws on a terminal or replaces a file: add -o FILE (.html, .json or .txt)".to_owned()
         );

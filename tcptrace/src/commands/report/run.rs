@@ -11,7 +11,7 @@ use crate::{
     host::world::World,
     output::replace::ReportDestination,
     report::{
-        aggregate::{Aggregator, Wanted},
+        aggregate::{Aggregator, ReportScope},
         assemble, html,
         input::{self, Recordings},
         perfetto, text,
@@ -28,7 +28,7 @@ const BATCH: usize = 100_000;
 
 /// The form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Form {
+pub(crate) enum ReportForm {
     /// For a terminal.
     Text,
     /// One document for scripts.
@@ -45,7 +45,7 @@ pub(crate) struct ReportOptions {
     /// The recordings; `-` is standard input.
     pub files: Vec<PathBuf>,
     /// What is wanted of them; its window is that of `from` and `to`.
-    pub wanted: Wanted,
+    pub wanted: ReportScope,
     /// Nothing before.
     pub from: Option<Moment>,
     /// Nothing after.
@@ -53,7 +53,7 @@ pub(crate) struct ReportOptions {
     /// How many of everything are listed.
     pub top: usize,
     /// The form.
-    pub form: Form,
+    pub form: ReportForm,
     /// Where it goes.
     pub destination: ReportDestination,
     /// The files may grow: the report is made anew until it is stopped.
@@ -74,8 +74,8 @@ pub(crate) async fn run(options: &ReportOptions, world: &World) -> Result<Conclu
         )));
     }
     options.destination.check()?;
-    let wanted = Wanted { window: window(options)?, ..options.wanted.clone() };
-    if options.form == Form::Perfetto {
+    let wanted = ReportScope { window: window(options)?, ..options.wanted.clone() };
+    if options.form == ReportForm::Perfetto {
         if options.is_of_stdin() {
             return Err(CommandError::InvalidRequest(
                 "standard input can be read only once, and a trace takes two looks: write it to a file first"
@@ -126,7 +126,7 @@ struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
-    fn new(options: &'a ReportOptions, wanted: Wanted, input: Recordings) -> Result<Self, CommandError> {
+    fn new(options: &'a ReportOptions, wanted: ReportScope, input: Recordings) -> Result<Self, CommandError> {
         let mut aggregator = Aggregator::new(wanted).map_err(|error| CommandError::System {
             what: "make a histogram",
             source: io::Error::other(error),
@@ -150,12 +150,12 @@ impl<'a> Making<'a> {
         let ReportOptions { form, destination, top, .. } = self.options;
         let report = assemble::report(&self.aggregator, &self.input.states(), *top);
         destination.write(|out| match form {
-            Form::Text => text::write(out, &report, &text::Layout::of(destination, is_again)),
-            Form::Json => {
+            ReportForm::Text => text::write(out, &report, &text::Layout::of(destination, is_again)),
+            ReportForm::Json => {
                 serde_json::to_writer_pretty(&mut *out, &report)?;
                 out.write_all(b"\n")
             }
-            Form::Html | Form::Perfetto => {
+            ReportForm::Html | ReportForm::Perfetto => {
                 out.write_all(html::page(&report, &TimeZone::system()).into_string().as_bytes())
             }
         })?;

@@ -34,7 +34,7 @@ type ProcessKey = (u32, Option<u64>);
 /// Sockets that were reported with the same owners and the same verdict share a group; its number is
 /// the ticket that the table of sockets keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Group {
+struct OwnerGroup {
     processes: Vec<u32>,
     verdict: Option<Verdict>,
 }
@@ -60,8 +60,8 @@ struct ProcessTally {
 pub(crate) struct Tally {
     processes: Vec<ProcessTally>,
     by_key: FxHashMap<ProcessKey, u32>,
-    groups: Vec<Group>,
-    by_group: HashMap<Group, Ticket>,
+    groups: Vec<OwnerGroup>,
+    by_group: HashMap<OwnerGroup, Ticket>,
     /// Tickets of groups that are no more.
     free: Vec<Ticket>,
     forgotten: u64,
@@ -123,7 +123,7 @@ impl Tally {
             }
             processes.push(index);
         }
-        let group = Group { processes, verdict: finding.verdict };
+        let group = OwnerGroup { processes, verdict: finding.verdict };
         if let Some(ticket) = self.by_group.get(&group) {
             return *ticket;
         }

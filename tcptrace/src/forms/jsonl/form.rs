@@ -2,7 +2,7 @@
 
 use super::lines::Lines;
 use crate::{
-    forms::form::{Ability, Buffer, Form, Format, Setting},
+    forms::form::{Ability, Buffer, EncoderSettings, Form, Format},
     model::record::{Header, Record, Totals},
 };
 
@@ -19,7 +19,7 @@ pub(crate) static FORMAT: Format = Format {
         Ability::EveryCommand,
         Ability::Summary,
     ],
-    encoder: |Setting { room, palette: _ }| {
+    encoder: |EncoderSettings { room, palette: _ }| {
         Box::new(JsonLines { lines: Lines::default(), buffer: Buffer::new(room) })
     },
     trailer: None,

@@ -109,7 +109,7 @@ fn name(out: &mut Vec<u8>, name: &Comm) {
 /// The fields as they lie in the line: serde's `flatten`, as the derived form has it for those of the socket, costs more
 /// than all the rest.
 #[derive(Deserialize)]
-struct Fields {
+struct TransitionBytes {
     time: Timestamp,
     ktime_ns: u64,
     cookie: Option<u64>,
@@ -129,7 +129,7 @@ struct Fields {
 
 /// Reads what the derived form reads, in half the time.
 pub(super) fn read(text: &[u8]) -> Result<Timed<Transition>, serde_json::Error> {
-    let Fields {
+    let TransitionBytes {
         time,
         ktime_ns,
         cookie,

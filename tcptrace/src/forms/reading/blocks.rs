@@ -39,7 +39,7 @@ struct Present {
 }
 
 /// What came next in the file.
-enum Next {
+enum NextBlock {
     /// A block of records, or something to be passed over.
     Something,
     /// The header of a session.
@@ -61,9 +61,9 @@ impl Blocks {
                 return Ok(Some(record));
             }
             match self.go_on(stream, range, losses)? {
-                Next::Something => {}
-                Next::Header(header) => return Ok(Some(header)),
-                Next::End => return Ok(None),
+                NextBlock::Something => {}
+                NextBlock::Header(header) => return Ok(Some(header)),
+                NextBlock::End => return Ok(None),
             }
         }
     }
@@ -117,7 +117,7 @@ impl Blocks {
         stream: &mut Stream,
         range: TimeRange,
         losses: &mut Losses,
-    ) -> Result<Next, ReadError> {
+    ) -> Result<NextBlock, ReadError> {
         self.pass_over(stream)?;
         let bytes = stream.peek(HEADER_BYTES)?;
         if bytes.starts_with(&FILE_MAGIC) {
@@ -144,7 +144,7 @@ impl Blocks {
     }
 
     /// Takes the beginning of a file, which may stand in the middle of one: files can be joined.
-    fn open(&mut self, stream: &mut Stream, losses: &mut Losses) -> Result<Next, ReadError> {
+    fn open(&mut self, stream: &mut Stream, losses: &mut Losses) -> Result<NextBlock, ReadError> {
         match opening(stream.peek(MAX_OPENING)?) {
             Opening::Short if !begins_block(stream.here().get(1..).unwrap_or_default()) => {
                 Ok(self.end(stream, losses))
@@ -157,7 +157,7 @@ impl Blocks {
             Opening::Recording { length, .. } => {
                 stream.consume(length);
                 self.is_lost = false;
-                Ok(Next::Something)
+                Ok(NextBlock::Something)
             }
         }
     }
@@ -168,7 +168,7 @@ impl Blocks {
         stream: &mut Stream,
         range: TimeRange,
         losses: &mut Losses,
-    ) -> Result<Next, ReadError> {
+    ) -> Result<NextBlock, ReadError> {
         let length = HEADER_BYTES + header.payload_bytes();
         let bytes = stream.peek(length)?;
         let Some(payload) = bytes.get(HEADER_BYTES..length) else {
@@ -188,13 +188,13 @@ impl Blocks {
             let parsed = Record::from_json(payload);
             stream.consume(length);
             return match parsed {
-                Ok(header @ Record::Header(_)) => Ok(Next::Header(header)),
+                Ok(header @ Record::Header(_)) => Ok(NextBlock::Header(header)),
                 Err(source @ ParseError::NewerSchema { .. }) => {
                     Err(ReadError::NewerSchema { path: stream.source().path().to_owned(), source })
                 }
                 _ => {
                     losses.damaged += 1;
-                    Ok(Next::Something)
+                    Ok(NextBlock::Something)
                 }
             };
         }
@@ -206,7 +206,7 @@ impl Blocks {
                 stream.consume(HEADER_BYTES);
                 let decoder = BlockDecoder::new(stream.take(header.payload_bytes()));
                 self.present = Some(Present { decoder, left: entry.records });
-                return Ok(Next::Something);
+                return Ok(NextBlock::Something);
             }
         } else if header.is(Kind::Index) {
             // It knows how many there were.
@@ -214,7 +214,7 @@ impl Blocks {
             losses.goes_on = !losses.has_ended;
         }
         stream.consume(length);
-        Ok(Next::Something)
+        Ok(NextBlock::Something)
     }
 
     /// A block is damaged, but its header tells what was in it.
@@ -229,14 +229,14 @@ impl Blocks {
     }
 
     /// Passes over bytes that belong to no block, up to where one may begin.
-    fn look_for_block(&mut self, stream: &mut Stream, losses: &mut Losses) -> Result<Next, ReadError> {
+    fn look_for_block(&mut self, stream: &mut Stream, losses: &mut Losses) -> Result<NextBlock, ReadError> {
         losses.damaged += u64::from(!self.is_lost);
         self.is_lost = true;
         loop {
             let rest = stream.here().get(1..).unwrap_or_default();
             if let Some(at) = rest.windows(MARK.len()).position(|bytes| bytes == MARK) {
                 stream.consume(1 + at);
-                return Ok(Next::Something);
+                return Ok(NextBlock::Something);
             }
             // It may begin with the last bytes that are here.
             stream.consume(stream.here().len().saturating_sub(MARK.len()));
@@ -247,13 +247,13 @@ impl Blocks {
     }
 
     /// There is no more (yet), unless what comes does not follow on what is here.
-    fn end(&mut self, stream: &mut Stream, losses: &mut Losses) -> Next {
+    fn end(&mut self, stream: &mut Stream, losses: &mut Losses) -> NextBlock {
         if stream.take_break() {
             losses.damaged += u64::from(!self.is_lost);
             self.is_lost = true;
-            return Next::Something;
+            return NextBlock::Something;
         }
-        Next::End
+        NextBlock::End
     }
 }
 

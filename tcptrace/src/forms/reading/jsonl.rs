@@ -13,14 +13,14 @@ const MAX_LINE: usize = MAX_PAYLOAD;
 
 /// Reads lines.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
+pub(crate) struct LineReader {
     /// Bytes of the line to come that were looked at for its end.
     looked_at: usize,
     /// What comes, up to the end of a line, is the rest of one that is too long.
     is_too_long: bool,
 }
 
-impl Lines {
+impl LineReader {
     /// The next record; `None` when there is none (yet).
     pub(crate) fn next(
         &mut self,

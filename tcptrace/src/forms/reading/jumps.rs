@@ -13,7 +13,7 @@ use crate::forms::tct::{
 
 /// Blocks with their offsets, and the offset at which what they tell of ends.
 #[derive(Debug, PartialEq, Eq)]
-struct Index {
+struct RecordingIndex {
     blocks: Vec<(u64, IndexEntry)>,
     end: u64,
 }
@@ -21,7 +21,7 @@ struct Index {
 /// Parts of the file that can be passed over: where each begins and ends, first to last. None in what is no regular file.
 pub(crate) fn jumps(source: &Source, range: TimeRange) -> VecDeque<(u64, u64)> {
     let index = written(source).or_else(|| rebuilt(source));
-    let Some(Index { blocks, end }) = index.filter(|_| !range.is_everything()) else {
+    let Some(RecordingIndex { blocks, end }) = index.filter(|_| !range.is_everything()) else {
         return VecDeque::new();
     };
     let mut jumps: VecDeque<(u64, u64)> = VecDeque::new();
@@ -39,14 +39,15 @@ pub(crate) fn jumps(source: &Source, range: TimeRange) -> VecDeque<(u64, u64)> {
 }
 
 /// The index that a complete file ends with.
-fn written(source: &Source) -> Option<Index> {
+fn written(source: &Source) -> Option<RecordingIndex> {
     let length = source.length()?;
     let tail = source.read_at(length.checked_sub(TAIL_BYTES as u64)?, TAIL_BYTES)?;
     let index_length = index_length(&tail).filter(|length| *length <= HEADER_BYTES + MAX_PAYLOAD)?;
     let end = length.checked_sub(index_length as u64)?;
     let block = source.read_at(end, index_length)?;
     let (payload, header) = (block.get(HEADER_BYTES..)?, BlockHeader::parse(&block)?);
-    let blocks = parse_index(payload).ok().filter(|_| header.is(Kind::Index) && header.matches(payload))?;
+    let blocks =
+        parse_index(payload).ok().filter(|_| header.is(Kind::Index) && header.matches(payload))?;
     // Something may have been put into the file, or taken from it.
     let is_true = |(offset, entry): &(u64, IndexEntry)| {
         let header = source.read_at(*offset, HEADER_BYTES).and_then(|bytes| BlockHeader::parse(&bytes));
@@ -56,15 +57,15 @@ fn written(source: &Source) -> Option<Index> {
     };
     let offsets = || blocks.iter().map(|(offset, _)| *offset).chain([end]);
     let are_in_order = offsets().zip(offsets().skip(1)).all(|(one, next)| one < next);
-    (are_in_order && blocks.iter().all(is_true)).then_some(Index { blocks, end })
+    (are_in_order && blocks.iter().all(is_true)).then_some(RecordingIndex { blocks, end })
 }
 
 /// An index of the blocks up to the first that is damaged or not whole.
-fn rebuilt(source: &Source) -> Option<Index> {
+fn rebuilt(source: &Source) -> Option<RecordingIndex> {
     let length = source.length()?;
     let begun = source.read_at(0, usize::try_from(length.min(MAX_OPENING as u64)).ok()?)?;
     let Opening::Recording { length: opening, .. } = opening(&begun) else { return None };
-    let mut index = Index { blocks: Vec::new(), end: opening as u64 };
+    let mut index = RecordingIndex { blocks: Vec::new(), end: opening as u64 };
     while let Some(header) =
         source.read_at(index.end, HEADER_BYTES).and_then(|bytes| BlockHeader::parse(&bytes))
     {

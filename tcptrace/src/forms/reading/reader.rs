@@ -9,11 +9,11 @@ use super::{
     blocks::{Blocks, begins_block},
     error::ReadError,
     inflate::FRAME_MAGIC,
-    jsonl::Lines,
+    jsonl::LineReader,
     jumps,
     losses::Losses,
     range::TimeRange,
-    source::{Change, Source},
+    source::{Source, SourceChange},
     stream::Stream,
 };
 use crate::{
@@ -42,7 +42,7 @@ pub struct Reader {
 /// Reads a form.
 enum Decoder {
     Blocks(Box<Blocks>),
-    Lines(Lines),
+    Lines(LineReader),
 }
 
 impl Reader {
@@ -156,22 +156,22 @@ impl Reader {
     }
 
     /// Begins anew after the file was replaced or became shorter; false when there is none at the moment.
-    fn begin_other_file(&mut self, change: Change) -> bool {
+    fn begin_other_file(&mut self, change: SourceChange) -> bool {
         let is_pending = self.stream.is_pending();
         if self.stream.reopen().is_err() {
             return false;
         }
         self.was_cut |= is_pending;
         self.decoder = match (self.decoder.take(), change) {
-            (Some(Decoder::Blocks(mut blocks)), Change::Replaced) => {
+            (Some(Decoder::Blocks(mut blocks)), SourceChange::Replaced) => {
                 blocks.go_on_in_next_file();
                 Some(Decoder::Blocks(blocks))
             }
             _ => None,
         };
         match change {
-            Change::Replaced => self.losses.replaced += 1,
-            Change::Truncated => self.losses.truncated += 1,
+            SourceChange::Replaced => self.losses.replaced += 1,
+            SourceChange::Truncated => self.losses.truncated += 1,
         }
         true
     }
@@ -195,7 +195,7 @@ fn decoder(stream: &mut Stream, losses: &mut Losses) -> Result<Option<Decoder>, 
             return Ok(Some(Decoder::Blocks(Box::default())));
         }
         if begun.trim_ascii_start().starts_with(b"{") {
-            return Ok(Some(Decoder::Lines(Lines::default())));
+            return Ok(Some(Decoder::Lines(LineReader::default())));
         }
         let is_short = begun.len() < FILE_MAGIC.len();
         let may_come = [&FILE_MAGIC[..], &FRAME_MAGIC].iter().any(|magic| magic.starts_with(begun));

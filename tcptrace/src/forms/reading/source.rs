@@ -23,7 +23,7 @@ pub(crate) struct Source {
 
 /// What became of a file since it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum SourceChange {
     /// Its name stands for another file now.
     Replaced,
     /// It is shorter than what was read of it.
@@ -88,15 +88,15 @@ impl Source {
     }
 
     /// What became of the file.
-    pub(crate) fn change(&self) -> Option<Change> {
+    pub(crate) fn change(&self) -> Option<SourceChange> {
         let opened = self.file.as_ref().filter(|_| self.is_regular)?.metadata().ok()?;
         let identity = |metadata: &Metadata| (metadata.dev(), metadata.ino());
         // A name that is gone may come again: the writer is between two files.
         let named = fs::metadata(&self.path).ok();
         if named.is_some_and(|named| named.is_file() && identity(&named) != identity(&opened)) {
-            return Some(Change::Replaced);
+            return Some(SourceChange::Replaced);
         }
-        (opened.len() < self.position).then_some(Change::Truncated)
+        (opened.len() < self.position).then_some(SourceChange::Truncated)
     }
 
     /// Begins anew with the file that the name stands for now.

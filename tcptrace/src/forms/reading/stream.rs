@@ -5,7 +5,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use super::{
     error::ReadError,
     inflate::{FRAME_MAGIC, Inflate, Inflated},
-    source::{Change, Source},
+    source::{Source, SourceChange},
 };
 
 /// Bytes made room for at once.
@@ -133,7 +133,7 @@ impl Stream {
     }
 
     /// What became of the source.
-    pub(crate) fn change(&self) -> Option<Change> {
+    pub(crate) fn change(&self) -> Option<SourceChange> {
         self.source.change()
     }
 

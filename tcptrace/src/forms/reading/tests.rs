@@ -30,12 +30,12 @@ use crate::{
 use super::{error::ReadError, losses::Losses, reader::Reader};
 
 /// A file in a directory of its own.
-struct Kept {
+struct KeptFile {
     _directory: tempfile::TempDir,
     path: PathBuf,
 }
 
-impl Kept {
+impl KeptFile {
     fn new(bytes: &[u8]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("session");
@@ -59,7 +59,7 @@ fn rest(reader: &mut Reader) -> Vec<Record> {
 
 /// What a file with these bytes says, and what is missing in it.
 fn read(bytes: &[u8]) -> Result<(Vec<Record>, Losses), ReadError> {
-    let kept = Kept::new(bytes);
+    let kept = KeptFile::new(bytes);
     let mut reader = Reader::open(&kept.path)?;
     let mut records = Vec::new();
     while let Some(record) = reader.next()? {

@@ -8,7 +8,7 @@ use super::{
     preamble::{FILE_MAGIC, preamble},
 };
 use crate::{
-    forms::form::{Ability, Buffer, Form, Format, Setting, Trailer},
+    forms::form::{Ability, Buffer, EncoderSettings, Form, Format, Trailer},
     model::record::{Header, Record, Totals},
 };
 
@@ -19,7 +19,7 @@ pub(crate) static FORMAT: Format = Format {
     endings: &["tct"],
     beginning: &FILE_MAGIC,
     abilities: &[Ability::Summary, Ability::ForReport],
-    encoder: |Setting { room, palette: _ }| {
+    encoder: |EncoderSettings { room, palette: _ }| {
         Box::new(Recording { blocks: BlockEncoder::default(), buffer: Buffer::new(room) })
     },
     trailer: Some(|| Box::new(Index::default())),

@@ -24,7 +24,7 @@ const MAX_ENTRIES: usize = 32_768;
 /// An entry as it is written.
 #[repr(C)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-struct Entry {
+struct IndexEntryBytes {
     offset: U64,
     first_record: U64,
     earliest_ns: I64,
@@ -34,7 +34,7 @@ struct Entry {
     flags: U32,
 }
 
-const _: () = assert!(size_of::<Entry>() == 40, "FORMAT.md says so");
+const _: () = assert!(size_of::<IndexEntryBytes>() == 40, "FORMAT.md says so");
 
 /// Adds a block to an index. The index stays bounded: in one that is full, neighbours are put together.
 pub fn note(index: &mut Vec<(u64, IndexEntry)>, offset: u64, entry: IndexEntry) {
@@ -60,7 +60,7 @@ fn together(neighbours: &[(u64, IndexEntry)]) -> Option<(u64, IndexEntry)> {
 
 /// Bytes of a [`trailer`] with so many entries.
 pub(crate) fn trailer_length(entries: usize) -> usize {
-    HEADER_BYTES + entries.min(MAX_ENTRIES) * size_of::<Entry>() + TAIL_BYTES
+    HEADER_BYTES + entries.min(MAX_ENTRIES) * size_of::<IndexEntryBytes>() + TAIL_BYTES
 }
 
 /// What a file that is complete ends with. `index` are its blocks as [`note`] keeps them, in order, each with its offset in
@@ -70,7 +70,7 @@ pub fn trailer(index: &[(u64, IndexEntry)]) -> Bytes {
     frame::begin(&mut block);
     for (offset, entry) in index.chunks(index.len().div_ceil(MAX_ENTRIES).max(1)).filter_map(together) {
         let IndexEntry { first_record, records, earliest_ns, latest_ns, has_summary } = entry;
-        let entry = Entry {
+        let entry = IndexEntryBytes {
             offset: offset.into(),
             first_record: first_record.into(),
             earliest_ns: earliest_ns.into(),
@@ -102,9 +102,9 @@ pub(crate) fn index_length(tail: &[u8]) -> Option<usize> {
 pub(crate) fn parse_index(payload: &[u8]) -> Result<Vec<(u64, IndexEntry)>, Malformed> {
     let length = payload.len().checked_sub(TAIL_BYTES).ok_or(Malformed("an index is too short"))?;
     let entries = payload.get(..length).unwrap_or_default();
-    let entries =
-        <[Entry]>::ref_from_bytes(entries).map_err(|_| Malformed("an index does not consist of entries"))?;
-    let read = |entry: &Entry| {
+    let entries = <[IndexEntryBytes]>::ref_from_bytes(entries)
+        .map_err(|_| Malformed("an index does not consist of entries"))?;
+    let read = |entry: &IndexEntryBytes| {
         let described = IndexEntry {
             first_record: entry.first_record.get(),
             records: entry.records.get(),

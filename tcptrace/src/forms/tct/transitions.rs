@@ -78,7 +78,7 @@ impl TransitionWriter {
 
     /// Writes one that was as foreseen.
     fn put_short(&mut self, out: &mut Dictionary, number: usize, transition: &Transition) {
-        let mut entry = Entry::default();
+        let mut entry = TransitionEntry::default();
         let mut room = entry.room();
         let is_earlier = transition.ktime_ns < self.ktime_ns;
         room.put_u8(transition.new_state as u8 | if is_earlier { EARLIER } else { 0 });
@@ -139,7 +139,7 @@ impl TransitionWriter {
         }
 
         // All that had to be defined is defined: the entry itself.
-        let mut entry = Entry::default();
+        let mut entry = TransitionEntry::default();
         let mut room = entry.room();
         room.put_u8(kind);
         if unforeseen != 0 {
@@ -246,15 +246,15 @@ impl TransitionWriter {
 const LONGEST: usize = 3 + 3 * 10 + 4 * 5 + 10 + 2 * 2;
 
 /// An entry in the making, which is added to the block in one piece.
-struct Entry([u8; LONGEST]);
+struct TransitionEntry([u8; LONGEST]);
 
-impl Default for Entry {
+impl Default for TransitionEntry {
     fn default() -> Self {
         Self([0; LONGEST])
     }
 }
 
-impl Entry {
+impl TransitionEntry {
     fn room(&mut self) -> &mut [u8] {
         &mut self.0
     }

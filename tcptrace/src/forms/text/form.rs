@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     forms::{
-        form::{Ability, Buffer, Form, Format, Setting},
+        form::{Ability, Buffer, EncoderSettings, Form, Format},
         palette::Palette,
         view::{Extent, View},
     },
@@ -27,7 +27,7 @@ pub(crate) static FORMAT: Format = Format {
         Ability::EveryCommand,
         Ability::Summary,
     ],
-    encoder: |Setting { palette, room }| Box::new(Text { palette, buffer: Buffer::new(room) }),
+    encoder: |EncoderSettings { palette, room }| Box::new(Text { palette, buffer: Buffer::new(room) }),
     trailer: None,
 };
 

@@ -170,11 +170,11 @@ pub struct ClearPlan {
 impl Serialize for Outcome {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Fields {
+        struct OutcomeFields {
             outcome: &'static str,
             reason: Option<String>,
         }
-        Fields { outcome: self.name(), reason: self.reason() }.serialize(serializer)
+        OutcomeFields { outcome: self.name(), reason: self.reason() }.serialize(serializer)
     }
 }
 

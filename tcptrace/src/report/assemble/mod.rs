@@ -13,7 +13,7 @@ use self::{
     sources::{caveats, reach, sessions, without_records},
 };
 use super::{
-    aggregate::{Aggregator, Wanted},
+    aggregate::{Aggregator, ReportScope},
     entities::SessionKind,
     headline,
     input::FileState,
@@ -86,8 +86,8 @@ pub(crate) fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -
     report
 }
 
-fn asked(wanted: &Wanted) -> Asked {
-    let Wanted { threshold, window, criteria, max_sockets: _ } = wanted;
+fn asked(wanted: &ReportScope) -> Asked {
+    let ReportScope { threshold, window, criteria, max_sockets: _ } = wanted;
     Asked {
         from: (window.from_ns > i64::MIN).then(|| Time::from_unix_ns(window.from_ns)),
         to: (window.to_ns < i64::MAX).then(|| Time::from_unix_ns(window.to_ns)),

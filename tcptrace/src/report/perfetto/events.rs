@@ -26,7 +26,7 @@ pub(crate) struct Args<'a> {
 }
 
 #[derive(Serialize)]
-struct Event<'a, A> {
+struct TraceEvent<'a, A> {
     /// `b` and `e` begin and end a slice, `n` marks a moment, `M` is metadata.
     ph: &'static str,
     cat: &'static str,
@@ -88,10 +88,10 @@ impl<'a> Events<'a> {
     /// Names a process.
     pub(crate) fn name_process(&mut self, pid: u64, name: &str) -> io::Result<()> {
         #[derive(Serialize)]
-        struct Name<'a> {
+        struct TrackName<'a> {
             name: &'a str,
         }
-        let event = Event {
+        let event = TraceEvent {
             ph: "M",
             cat: "__metadata",
             name: "process_name",
@@ -99,7 +99,7 @@ impl<'a> Events<'a> {
             pid,
             tid: pid,
             ts: 0.0,
-            args: Name { name },
+            args: TrackName { name },
         };
         self.write_event(&event)
     }
@@ -115,7 +115,7 @@ impl<'a> Events<'a> {
         #[expect(clippy::cast_precision_loss, reason = "a double holds the nanoseconds of a hundred days")]
         let ts = at_ns.saturating_sub(self.first_ns) as f64 / 1e3;
         let id = format!("{:#x}", track.id);
-        self.write_event(&Event { ph, cat: "tcp", name, id, pid: track.pid, tid: track.pid, ts, args })
+        self.write_event(&TraceEvent { ph, cat: "tcp", name, id, pid: track.pid, tid: track.pid, ts, args })
     }
 
     fn write_event(&mut self, event: &impl Serialize) -> io::Result<()> {

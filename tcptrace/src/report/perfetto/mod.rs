@@ -14,7 +14,7 @@ use std::{
 
 use self::events::{Args, Events, Track};
 use super::{
-    aggregate::Wanted,
+    aggregate::ReportScope,
     entities::{Entities, SessionKind},
     input::Recordings,
     stay::SocketIdentity,
@@ -54,7 +54,7 @@ pub(crate) enum TraceError {
 /// When a recording cannot be read, or the trace cannot be written.
 pub(crate) fn write(
     files: &[PathBuf],
-    wanted: &Wanted,
+    wanted: &ReportScope,
     destination: &ReportDestination,
 ) -> Result<(), TraceError> {
     let holders = SocketHolders::read(&mut Recordings::open(files, false)?, wanted);
@@ -123,7 +123,7 @@ struct SocketHolders {
 }
 
 impl SocketHolders {
-    fn read(input: &mut Recordings, wanted: &Wanted) -> Self {
+    fn read(input: &mut Recordings, wanted: &ReportScope) -> Self {
         let mut sessions = Sessions::default();
         let mut by_socket = HashMap::new();
         let mut first_ns = i64::MAX;
@@ -154,7 +154,7 @@ struct Drawn {
 struct Drawing<'a> {
     events: Events<'a>,
     holders: &'a SocketHolders,
-    wanted: &'a Wanted,
+    wanted: &'a ReportScope,
     sessions: Sessions,
     open: HashMap<SocketIdentity, Drawn>,
     tracks: u64,
@@ -163,7 +163,11 @@ struct Drawing<'a> {
 }
 
 impl<'a> Drawing<'a> {
-    fn begin(out: &'a mut dyn Write, holders: &'a SocketHolders, wanted: &'a Wanted) -> io::Result<Self> {
+    fn begin(
+        out: &'a mut dyn Write,
+        holders: &'a SocketHolders,
+        wanted: &'a ReportScope,
+    ) -> io::Result<Self> {
         Ok(Self {
             events: Events::begin(out, holders.first_ns)?,
             holders,

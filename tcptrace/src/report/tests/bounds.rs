@@ -7,7 +7,7 @@ use crate::{
         state::State,
     },
     report::{
-        aggregate::Wanted,
+        aggregate::ReportScope,
         entities::MOST_PROCESSES,
         model::{Report, sockets::LineOf},
         sums::MOST_WORST,
@@ -62,7 +62,7 @@ fn a_peer_that_stands_out_is_found_among_very_many() {
 
 #[test]
 fn sockets_beyond_those_that_are_followed_are_counted() {
-    let wanted = Wanted { max_sockets: 100, ..everything() };
+    let wanted = ReportScope { max_sockets: 100, ..everything() };
     let mut records = vec![header("a", "tcptrace trace")];
     records.extend((0..150).map(|n| step(n, 1.0, ESTABLISHED, State::CloseWait, ends(40_000))));
     // Those that were followed leave, and make room.

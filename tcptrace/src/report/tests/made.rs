@@ -21,7 +21,7 @@ use crate::{
         verdict::Verdict,
     },
     report::{
-        aggregate::{Aggregator, Wanted},
+        aggregate::{Aggregator, ReportScope},
         assemble,
         input::FileState,
         model::Report,
@@ -162,8 +162,8 @@ pub(crate) fn leak_end(cookie: u64, second: f64, age: Age, how: EndedHow) -> Rec
     }))
 }
 
-pub(crate) fn everything() -> Wanted {
-    Wanted {
+pub(crate) fn everything() -> ReportScope {
+    ReportScope {
         threshold: Threshold { ns: 10 * SECOND, is_asked_for: false },
         window: Window::ALL,
         criteria: Criteria::default(),
@@ -173,7 +173,7 @@ pub(crate) fn everything() -> Wanted {
 
 /// Takes the records of one file.
 #[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
-pub(crate) fn taken(wanted: Wanted, records: &[Record]) -> Aggregator {
+pub(crate) fn taken(wanted: ReportScope, records: &[Record]) -> Aggregator {
     let mut aggregator = Aggregator::new(wanted).unwrap();
     let source = aggregator.add_source("session.jsonl".to_owned());
     records.iter().for_each(|record| aggregator.take(source, record));
@@ -181,7 +181,7 @@ pub(crate) fn taken(wanted: Wanted, records: &[Record]) -> Aggregator {
 }
 
 /// The report on the records of one file that is whole.
-pub(crate) fn reported(wanted: Wanted, records: &[Record]) -> Report {
+pub(crate) fn reported(wanted: ReportScope, records: &[Record]) -> Report {
     let aggregator = taken(wanted, records);
     assemble::report(&aggregator, &vec![FileState::default(); aggregator.sources.len()], 10)
 }

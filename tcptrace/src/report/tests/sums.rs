@@ -169,7 +169,7 @@ fn a_threshold_that_is_asked_for_holds_for_reports_too() {
     ];
     assert_eq!(reported(everything(), &records).close_wait.stuck, 2);
     let threshold = Threshold { ns: 10 * SECOND, is_asked_for: true };
-    let report = reported(crate::report::aggregate::Wanted { threshold, ..everything() }, &records);
+    let report = reported(crate::report::aggregate::ReportScope { threshold, ..everything() }, &records);
     assert_eq!(report.close_wait.stuck, 1);
     assert_eq!(report.processes.top[0].process.pid, 2);
 }
@@ -208,7 +208,7 @@ fn who_closed_first_is_counted_by_process_peer_and_time() {
 #[test]
 fn what_lies_outside_of_the_window_is_left_out_and_what_reaches_into_it_is_not() {
     let window = Window { from_ns: unix_ns(at(100.0)), to_ns: unix_ns(at(200.0)) };
-    let wanted = crate::report::aggregate::Wanted { window, ..everything() };
+    let wanted = crate::report::aggregate::ReportScope { window, ..everything() };
     let mut records = vec![header("a", "tcptrace trace")];
     records.extend(ordered(
         [
@@ -229,7 +229,7 @@ fn what_lies_outside_of_the_window_is_left_out_and_what_reaches_into_it_is_not()
     assert_eq!((span.first.0, span.last.0), (at(100.0), at(200.0)));
     assert_eq!(report.closed_first.unwrap().by_peer, 2);
     let late = Window { from_ns: unix_ns(at(1_000.0)), to_ns: i64::MAX };
-    let report = reported(crate::report::aggregate::Wanted { window: late, ..everything() }, &records);
+    let report = reported(crate::report::aggregate::ReportScope { window: late, ..everything() }, &records);
     assert!(report.span.is_none() && report.headline.answer.contains("nothing in the recordings"));
 }
 
@@ -249,12 +249,12 @@ fn filters_hold_for_connections_and_for_owners() {
     assert_eq!((report.close_wait.stuck, report.closed_first.unwrap().by_us), (3, 2));
     let addresses = vec!["10.9.9.0/24".parse().unwrap()];
     let criteria = Criteria { addresses, ..Criteria::default() };
-    let report = reported(crate::report::aggregate::Wanted { criteria, ..everything() }, &records);
+    let report = reported(crate::report::aggregate::ReportScope { criteria, ..everything() }, &records);
     assert_eq!((report.close_wait.stuck, report.processes.top[0].process.pid), (1, 2));
     assert!(report.asked.is_filtered);
     let owners = OwnerCriteria { comms: vec!["a".to_owned()], ..OwnerCriteria::default() };
     let criteria = Criteria { owners, ..Criteria::default() };
-    let report = reported(crate::report::aggregate::Wanted { criteria, ..everything() }, &records);
+    let report = reported(crate::report::aggregate::ReportScope { criteria, ..everything() }, &records);
     assert_eq!((report.close_wait.stuck, report.processes.top[0].process.pid), (1, 1));
     assert_eq!(report.closed_first.unwrap().by_us, 1);
 }

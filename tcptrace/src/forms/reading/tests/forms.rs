@@ -67,7 +67,7 @@ fn what_is_no_recording_is_refused_by_name() {
         b"[1,2]",
         &zstd::encode_all(&b"something else altogether"[..], 1).unwrap(),
     ] {
-        let kept = Kept::new(bytes);
+        let kept = KeptFile::new(bytes);
         let error = Reader::open(&kept.path).err().unwrap().to_string();
         assert!(error.contains(&*kept.path.to_string_lossy()) && error.contains("no recording"), "{error}");
     }

@@ -14,7 +14,7 @@ fn what_is_appended_is_given_wherever_it_is_cut() {
         ("zst", frames(&jsonl, 500)),
     ] {
         for step in [1, 13, 100, 1000] {
-            let kept = Kept::new(&[]);
+            let kept = KeptFile::new(&[]);
             let mut reader = kept.open();
             let mut records = Vec::new();
             for part in bytes.chunks(step) {
@@ -36,7 +36,7 @@ fn what_is_appended_is_given_wherever_it_is_cut() {
 fn a_file_that_was_rotated_is_read_to_its_end_and_then_the_next() {
     let written = session(9);
     let parts = Parts::of(&written, 3);
-    let kept = Kept::new(&[&parts.preamble[..], &parts.blocks[0].bytes].concat());
+    let kept = KeptFile::new(&[&parts.preamble[..], &parts.blocks[0].bytes].concat());
     let mut reader = kept.open();
     assert_eq!(rest(&mut reader), written[..4]);
     // The last block comes to the old file after the reader has seen its end, and before the new one is there.
@@ -55,7 +55,7 @@ fn a_file_that_was_rotated_is_read_to_its_end_and_then_the_next() {
 fn a_block_that_is_missing_at_a_rotation_is_missed() {
     let written = session(9);
     let parts = Parts::of(&written, 3);
-    let kept = Kept::new(&[&parts.preamble[..], &parts.blocks[0].bytes].concat());
+    let kept = KeptFile::new(&[&parts.preamble[..], &parts.blocks[0].bytes].concat());
     let mut reader = kept.open();
     assert_eq!(rest(&mut reader), written[..4]);
     let next = kept.path.with_extension("next");
@@ -68,7 +68,7 @@ fn a_block_that_is_missing_at_a_rotation_is_missed() {
 #[test]
 fn a_file_that_became_shorter_is_read_from_its_beginning_and_that_is_said() {
     let written = session(9);
-    let kept = Kept::new(&lines(&written));
+    let kept = KeptFile::new(&lines(&written));
     let mut reader = kept.open();
     assert_eq!(rest(&mut reader), written);
     fs::write(&kept.path, lines(&written[..3])).unwrap();
@@ -79,7 +79,7 @@ fn a_file_that_became_shorter_is_read_from_its_beginning_and_that_is_said() {
 #[test]
 fn lines_of_a_rotated_file_go_on_in_the_next() {
     let written = session(9);
-    let kept = Kept::new(&lines(&written[..5]));
+    let kept = KeptFile::new(&lines(&written[..5]));
     let mut reader = kept.open();
     assert_eq!(rest(&mut reader), written[..5]);
     kept.append(b"{\"type\":\"tran");

@@ -31,7 +31,7 @@ fn a_range_of_time_gives_its_records_and_no_others() {
             ("compressed", frames(&whole, 300)),
             ("lines", lines(&written)),
         ] {
-            let kept = Kept::new(&bytes);
+            let kept = KeptFile::new(&bytes);
             let mut reader = kept.open();
             reader.only(from, to);
             assert_eq!(rest(&mut reader), expected, "{form}, from {from:?} to {to:?}");
@@ -55,7 +55,7 @@ fn blocks_of_other_times_are_not_read() {
         // Whoever read the third block would see that it is damaged.
         let third = parts.offsets().nth(2).unwrap();
         bytes[third + frame::HEADER_BYTES + 3] ^= 1;
-        let kept = Kept::new(&bytes);
+        let kept = KeptFile::new(&bytes);
         let mut reader = kept.open();
         reader.only(Some(written[50].time()), None);
         assert_eq!(rest(&mut reader), [&written[..1], &written[50..]].concat());
@@ -75,7 +75,7 @@ fn an_index_that_is_wrong_misleads_nobody() {
     let wrong = parts.blocks.iter().map(|block| (length as u64 * 3, block.entry)).collect::<Vec<_>>();
     bytes.truncate(length - parts.trailer.len());
     bytes.extend_from_slice(&trailer(&wrong));
-    let kept = Kept::new(&bytes);
+    let kept = KeptFile::new(&bytes);
     let mut reader = kept.open();
     reader.only(Some(written[20].time()), None);
     assert_eq!(rest(&mut reader), [&written[..1], &written[20..]].concat());
