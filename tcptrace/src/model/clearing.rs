@@ -103,3 +103,8 @@ pub enum Change {
     #[error("carried data after it was listed: somebody still uses it")]
     Used,
 }
+
+/// This host cannot end sockets with the requested method, or with any.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot end sockets: {0}")]
+pub(crate) struct Unsupported(pub(crate) String);

@@ -3,16 +3,11 @@
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::descriptor;
-use crate::model::clearing::{Method, Refusal};
+use crate::model::clearing::{Method, Refusal, Unsupported};
 use crate::{
     model::{finding::Finding, owner::Evidence, socket::TcpFlavour, state::State},
     netlink::SockDiag,
 };
-
-/// This host cannot end sockets with the requested method, or with any.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot end sockets: {0}")]
-pub(crate) struct Unsupported(String);
 
 /// The methods to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

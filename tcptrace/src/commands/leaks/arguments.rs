@@ -4,8 +4,8 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::exec_arguments::ExecArguments;
 use crate::commands::shared::{
+    exec_arguments::ExecArguments,
     filters::{Filters, OwnerFilters},
     live_arguments::{Running, Watching},
 };

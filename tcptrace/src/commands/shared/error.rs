@@ -1,12 +1,11 @@
 //! How a command ended, and the exit code that stands for it.
 
 use crate::{
-    commands::clear::methods::Unsupported,
     forms::reading::{error::ReadError, losses::Losses},
     host::privilege::NotPrivileged,
     inspect::thread::InspectorGone,
     kernel::LoadError,
-    model::units::plural,
+    model::{clearing::Unsupported, units::plural},
     netlink as sock_diag,
     output::{
         error::{OpenError, StartError, WriteError},

@@ -6,13 +6,13 @@ use std::{future::pending, time::Duration};
 use super::{
     error::{CommandError, Conclusion},
     event_loop::{Event, EventLoop},
+    exec::{Exec, ExecOptions},
     records::header,
     signals::{SignalRequest, Signals},
     status::StatusLine,
     transition_stream::{TransitionStream, Transitions},
     watch::{Watch, WatchOptions, start_inspector},
 };
-use crate::commands::leaks::exec::{Exec, ExecOptions};
 use crate::{
     host::{clock::WallClock, world::World},
     inspect::thread::{Answer, InspectorGone, InspectorThread},

@@ -2,6 +2,8 @@
 
 pub(crate) mod error;
 pub(crate) mod event_loop;
+pub(crate) mod exec;
+pub(crate) mod exec_arguments;
 pub(crate) mod filters;
 pub(crate) mod growth;
 pub(crate) mod live;

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use clap::Args;
 
-use super::run::{LiveLooks, TimeWaitOptions};
+use super::session::{LiveLooks, TimeWaitOptions};
 use crate::commands::shared::{
     filters::{Filters, OwnerFilters},
     live_arguments::Kernel,

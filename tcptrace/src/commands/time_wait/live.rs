@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     assemble::Rates,
-    run::{LiveLooks, Session, TimeWaitOptions, summary},
+    session::{LiveLooks, TimeWaitOptions, TimeWaitSession, summary},
 };
 use super::{closers::Closers, closings::Closings};
 use crate::commands::shared::{
@@ -61,7 +61,7 @@ pub(crate) async fn run(
         outputs.start(&header(world, transitions.backend(), clocks.wall().at(started_ns)), Policy::Sync)?;
     let is_page = output.has_page();
     let pause = live.interval.unwrap_or(Duration::from_secs(if is_page { 2 } else { 10 }));
-    let mut session = Session::new(options, world);
+    let mut session = TimeWaitSession::new(options, world);
     let mut traced = Traced::new(options, world);
     let mut status = StatusLine::new();
     let mut events = EventLoop::new(signals, DRAIN_INTERVAL);
@@ -106,7 +106,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 }
 
 fn look(
-    session: &mut Session<'_>,
+    session: &mut TimeWaitSession<'_>,
     traced: &mut Traced<'_>,
     world: &World,
 ) -> Result<TimeWaitLook, CommandError> {

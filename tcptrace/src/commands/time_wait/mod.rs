@@ -14,4 +14,5 @@ pub(crate) mod group;
 pub(crate) mod live;
 pub(crate) mod look;
 pub(crate) mod run;
+pub(crate) mod session;
 pub(crate) mod table;

@@ -46,8 +46,7 @@ fn written(source: &Source) -> Option<RecordingIndex> {
     let end = length.checked_sub(index_length as u64)?;
     let block = source.read_at(end, index_length)?;
     let (payload, header) = (block.get(HEADER_BYTES..)?, BlockHeader::parse(&block)?);
-    let blocks =
-        parse_index(payload).ok().filter(|_| header.is(Kind::Index) && header.matches(payload))?;
+    let blocks = parse_index(payload).ok().filter(|_| header.is(Kind::Index) && header.matches(payload))?;
     // Something may have been put into the file, or taken from it.
     let is_true = |(offset, entry): &(u64, IndexEntry)| {
         let header = source.read_at(*offset, HEADER_BYTES).and_then(|bytes| BlockHeader::parse(&bytes));

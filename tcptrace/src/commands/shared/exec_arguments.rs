@@ -4,8 +4,7 @@ use std::{ffi::OsString, time::Duration};
 
 use clap::Args;
 
-use super::exec::ExecOptions;
-use crate::commands::shared::values;
+use super::{exec::ExecOptions, values};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "A command for each leak")]

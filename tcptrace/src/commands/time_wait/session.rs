@@ -1,0 +1,163 @@
+//! What `tcptrace time-wait` is asked for, and what it keeps from one look to the next.
+
+use std::{ops::Range, time::Duration};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{
+    assemble::{Knowledge, Rates},
+    look::{Look, look},
+};
+use super::{candidates, closers::Closers, closings::Closings};
+use crate::commands::shared::error::{CommandError, Conclusion};
+use crate::{
+    host::{clock::WallClock, sysctl_files, world::World},
+    kernel::TracerOptions,
+    model::{
+        criteria::Criteria,
+        kernel_version::KernelVersion,
+        owner::Owner,
+        record::{Summary, Totals, time_wait::TimeWaitLook},
+        sysctl_setting::Setting,
+        tcp_counters::TcpCounters,
+    },
+    output::options::OutputOptions,
+};
+
+/// Destinations of a namespace that candidates are looked for: the largest.
+const MOST_ASKED: usize = 32;
+
+/// Settings that are looked for in files.
+const IN_FILES: [&str; 6] = [
+    "net.ipv4.tcp_tw_recycle",
+    "net.ipv4.tcp_tw_reuse",
+    "net.ipv4.tcp_timestamps",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_max_tw_buckets",
+    "net.ipv4.ip_local_port_range",
+];
+
+/// What to look at and where to write it.
+#[derive(Clone, Debug)]
+pub(crate) struct TimeWaitOptions {
+    /// Which connections are wanted, in whatever state; those with a closer that is wanted, or a candidate.
+    pub criteria: Criteria,
+    /// How closings are traced; `None` looks once.
+    pub live: Option<LiveLooks>,
+    /// Whether a destination that is found decides about the exit code.
+    pub exit_code: bool,
+    /// A destination counts as found from this share of its ports on, in percent.
+    pub ports_used_percent: u64,
+    /// Rows of a table in the text form.
+    pub rows: usize,
+    /// Where the records go, and in which form.
+    pub outputs: OutputOptions,
+}
+
+/// Looks at intervals.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveLooks {
+    /// What the kernel side does.
+    pub tracer: TracerOptions,
+    /// Time between looks; `None` goes by the output.
+    pub interval: Option<Duration>,
+    /// Ends by itself after this time.
+    pub duration: Option<Duration>,
+}
+
+/// The end of a session. Destinations that there was no room for are evicted too.
+pub(crate) fn summary(totals: Totals, crowded_out: u64, lasted: Range<u64>, clock: WallClock) -> Summary {
+    Summary {
+        time: clock.at(lasted.end),
+        duration_ns: lasted.end.saturating_sub(lasted.start),
+        totals: Totals { evicted: totals.evicted + crowded_out, ..totals },
+        in_close_wait: None,
+        processes: Vec::new(),
+        more_processes: 0,
+    }
+}
+
+/// What is kept between looks.
+pub(crate) struct TimeWaitSession<'a> {
+    options: &'a TimeWaitOptions,
+    world: &'a World,
+    files: Vec<Setting>,
+    kernel: Option<KernelVersion>,
+    /// What each namespace had counted, and when.
+    earlier: FxHashMap<u32, (u64, TcpCounters)>,
+    is_found: bool,
+    pub(crate) crowded_out: u64,
+}
+
+impl<'a> TimeWaitSession<'a> {
+    pub(crate) fn new(options: &'a TimeWaitOptions, world: &'a World) -> Self {
+        Self {
+            options,
+            world,
+            files: sysctl_files::settings(&world.root, &IN_FILES),
+            kernel: crate::host::identity::kernel_version(),
+            earlier: FxHashMap::default(),
+            is_found: false,
+            crowded_out: 0,
+        }
+    }
+
+    pub(crate) fn look(&self, closings: Option<&Closings>) -> Result<Look, CommandError> {
+        Ok(look(self.world, &self.options.criteria, closings)?)
+    }
+
+    /// Whether a destination has reached the share of its ports, if that matters.
+    pub(crate) fn conclusion(&self) -> Conclusion {
+        Conclusion::of_search(self.is_found, self.options.exit_code)
+    }
+
+    /// Who has connections open to where most minisockets are, or listens there.
+    pub(crate) fn candidates(&self, look: &Look) -> FxHashMap<u32, Vec<Owner>> {
+        let (mut connections, mut listeners) = (FxHashSet::default(), FxHashSet::default());
+        for namespace in &look.namespaces {
+            let mut groups: Vec<_> = namespace.table.groups().map(|(_, group)| group).collect();
+            groups.sort_by_key(|group| std::cmp::Reverse(group.minisockets()));
+            for group in groups.into_iter().take(MOST_ASKED) {
+                connections.extend(&group.connections);
+                listeners.extend(&group.listeners);
+            }
+        }
+        candidates::holders(self.world, &connections, &listeners)
+    }
+
+    pub(crate) fn report(
+        &mut self,
+        look: &Look,
+        rates: Rates,
+        candidates: FxHashMap<u32, Vec<Owner>>,
+        closers: Option<&Closers>,
+        began_ns: u64,
+        clock: WallClock,
+    ) -> TimeWaitLook {
+        let knowledge = Knowledge {
+            kernel: self.kernel,
+            files: &self.files,
+            criteria: &self.options.criteria,
+            closers,
+            rates,
+            candidates,
+            earlier: &self.earlier,
+        };
+        let report = |namespace| super::assemble::namespace(namespace, &knowledge, clock);
+        let namespaces: Vec<_> = look.namespaces.iter().map(report).collect();
+        let percent = self.options.ports_used_percent;
+        let ports = namespaces.iter().flat_map(|(_, destinations)| destinations).filter_map(|one| one.ports);
+        self.is_found |= ports.into_iter().any(|ports| ports.reaches(percent));
+        self.crowded_out = namespaces.iter().map(|(summary, _)| summary.crowded_out).sum();
+        let counted = |look: &super::look::NamespaceLook| (look.netns, (look.asked_ns, look.counters));
+        self.earlier = look.namespaces.iter().map(counted).collect();
+        TimeWaitLook {
+            time: clock.at(began_ns),
+            duration_ns: self.world.clocks.monotonic_ns().saturating_sub(began_ns),
+            is_traced: closers.is_some(),
+            namespaces_found: look.found,
+            unreadable: look.unreadable,
+            namespaces,
+        }
+    }
+}
