@@ -23,7 +23,7 @@ pub use self::host::world::World;
 #[doc(hidden)]
 pub mod testing {
     pub use crate::{
-        commands::shared::sockets::{CloseWaitTable, Settled},
+        commands::shared::sockets::{CloseWaitTable, NextStep},
         forms::{
             reading::{losses::Losses, reader::Reader},
             tct::{

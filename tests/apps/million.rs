@@ -9,7 +9,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 use tcptrace::testing::{
-    CloseWaitTable, Comm, Endpoints, Identity, KernelSocket, Settled, Socket, SocketKey, State, Task,
+    CloseWaitTable, Comm, Endpoints, Identity, KernelSocket, NextStep, Socket, SocketKey, State, Task,
     Transition,
 };
 
@@ -54,7 +54,7 @@ fn main() -> Result<()> {
     }
     let filled = resident_bytes()?;
     for due in table.take_due(u64::MAX, count as usize / 2) {
-        table.settle(due.key, Settled::Reported(0));
+        table.settle(due.key, NextStep::Reported(0));
     }
     let after = resident_bytes()?;
     println!(

@@ -19,7 +19,7 @@ use crate::{
     diagnosis::verdict::{self as diagnosis, CloseWaitFacts, Unread},
     kernel::CallMemory,
     model::{
-        close_wait::{Due, Seed},
+        close_wait::{Due, Preexisting},
         socket::{KernelSocket, TcpFlavour},
         state::{State, StateSet},
         task::{Call, Opener},
@@ -59,18 +59,18 @@ impl Inspector {
     }
 
     /// Every socket on the host that is in CLOSE_WAIT now.
-    pub(crate) fn seeds(&mut self) -> Vec<Seed> {
+    pub(crate) fn preexisting(&mut self) -> Vec<Preexisting> {
         let scan = self.tables.scan(ScanTarget::States(StateSet::CLOSE_WAIT));
         let index = ListingIndex::new(self.dumper.list(StateSet::CLOSE_WAIT, None));
         let asked_within = index.asked_ns()..=self.dumper.world().clocks.monotonic_ns();
-        let listed = index.sockets().iter().map(|(netns, socket)| Seed {
+        let listed = index.sockets().iter().map(|(netns, socket)| Preexisting {
             socket: socket.named(*netns),
             since: since::bracket(asked_within.clone(), socket.times),
         });
-        let unlisted = scan
-            .iter()
-            .flat_map(|scan| unlisted(scan, &index))
-            .map(|held| Seed { socket: held.socket, since: since::bracket(asked_within.clone(), None) });
+        let unlisted = scan.iter().flat_map(|scan| unlisted(scan, &index)).map(|held| Preexisting {
+            socket: held.socket,
+            since: since::bracket(asked_within.clone(), None),
+        });
         listed.chain(unlisted).collect()
     }
 

@@ -10,13 +10,13 @@ use crate::host::world::World;
 use crate::model::{finding::Finding, process::DescriptorUse};
 use crate::{
     kernel::CallMemory,
-    model::close_wait::{Due, Seed},
+    model::close_wait::{Due, Preexisting},
 };
 
 /// A job for the thread.
 #[derive(Debug)]
 pub(crate) enum InspectorJob {
-    Seeds,
+    Preexisting,
     Inspect(Vec<Due>),
     DescriptorUse(Vec<u32>),
 }
@@ -25,7 +25,7 @@ pub(crate) enum InspectorJob {
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// The sockets that were in CLOSE_WAIT before.
-    Seeds(Vec<Seed>),
+    Preexisting(Vec<Preexisting>),
     /// One finding per socket in question, in order.
     Findings(Vec<Finding>),
     /// One entry per process in question, in order.
@@ -58,7 +58,7 @@ impl InspectorThread {
         Self::spawn(move || {
             let mut inspector = Inspector::new(world, tables, active_window_ms, calls);
             move |job| match job {
-                InspectorJob::Seeds => Answer::Seeds(inspector.seeds()),
+                InspectorJob::Preexisting => Answer::Preexisting(inspector.preexisting()),
                 InspectorJob::Inspect(due) => Answer::Findings(inspector.inspect(&due)),
                 InspectorJob::DescriptorUse(pids) => Answer::DescriptorUse(inspector.descriptor_use(&pids)),
             }
@@ -96,8 +96,8 @@ impl InspectorThread {
     }
 
     /// Asks for the sockets that are in CLOSE_WAIT now.
-    pub(crate) fn ask_for_seeds(&mut self) {
-        self.ask(InspectorJob::Seeds);
+    pub(crate) fn ask_for_preexisting(&mut self) {
+        self.ask(InspectorJob::Preexisting);
     }
 
     /// Asks about sockets that are due.

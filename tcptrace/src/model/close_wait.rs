@@ -42,7 +42,7 @@ impl Since {
 
 /// A socket that was in CLOSE_WAIT before tcptrace started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seed {
+pub struct Preexisting {
     /// The socket, with its cookie.
     pub socket: Socket,
     /// Never exact.

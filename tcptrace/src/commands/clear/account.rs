@@ -9,7 +9,7 @@ use super::{
     methods::Methods,
 };
 use crate::{
-    commands::shared::{sockets::Ticket, tally::Tally},
+    commands::shared::{sockets::GroupId, tally::Tally},
     host::{
         clock::{Clocks, WallClock},
         world::World,
@@ -39,7 +39,7 @@ pub(crate) struct Account {
     /// Oldest first.
     targets: Vec<ClearTarget>,
     /// One per target.
-    tickets: Vec<Ticket>,
+    group_ids: Vec<GroupId>,
     tally: Tally,
     outcomes: Outcomes,
     refusals: FxHashMap<Refusal, u64>,
@@ -88,7 +88,7 @@ impl Account {
         left_out.beyond_limit = chosen.len().saturating_sub(limit) as u64;
         chosen.truncate(limit);
         let mut tally = Tally::default();
-        let tickets = chosen.iter().map(|finding| tally.report(finding)).collect();
+        let group_ids = chosen.iter().map(|finding| tally.report(finding)).collect();
         let targets = chosen
             .into_iter()
             .map(|finding| ClearTarget { method: methods.for_socket(&finding), finding })
@@ -101,7 +101,7 @@ impl Account {
             clock: world.clocks.wall(),
             started_ns,
             targets,
-            tickets,
+            group_ids,
             tally,
             outcomes: Outcomes::default(),
             refusals: FxHashMap::default(),
@@ -155,13 +155,18 @@ impl Account {
     }
 
     /// Counts the outcome of a target and returns its record.
-    pub(crate) fn settle(&mut self, target: &ClearTarget, ticket: Ticket, result: TargetOutcome) -> Cleared {
+    pub(crate) fn settle(
+        &mut self,
+        target: &ClearTarget,
+        group_id: GroupId,
+        result: TargetOutcome,
+    ) -> Cleared {
         let TargetOutcome { outcome, at_ns } = result;
         self.outcomes.count(&outcome);
         match &outcome {
             Outcome::Gone | Outcome::Closing(_) => {
                 keep(&mut self.kept, &target.finding);
-                self.tally.end(ticket, target.finding.since, at_ns);
+                self.tally.end(group_id, target.finding.since, at_ns);
                 if target.finding.state == State::CloseWait {
                     self.in_close_wait = self.in_close_wait.map(|count| count.saturating_sub(1));
                 }
@@ -172,12 +177,12 @@ impl Account {
         self.record(target, outcome, at_ns)
     }
 
-    /// Takes all targets with their tickets, by network namespace.
-    pub(crate) fn take_targets(&mut self) -> BTreeMap<Option<u32>, Vec<(ClearTarget, Ticket)>> {
+    /// Takes all targets with their group_ids, by network namespace.
+    pub(crate) fn take_targets(&mut self) -> BTreeMap<Option<u32>, Vec<(ClearTarget, GroupId)>> {
         self.outcomes = Outcomes::default();
-        let mut by_netns: BTreeMap<Option<u32>, Vec<(ClearTarget, Ticket)>> = BTreeMap::new();
-        for (target, ticket) in std::mem::take(&mut self.targets).into_iter().zip(&self.tickets) {
-            by_netns.entry(target.finding.socket.netns).or_default().push((target, *ticket));
+        let mut by_netns: BTreeMap<Option<u32>, Vec<(ClearTarget, GroupId)>> = BTreeMap::new();
+        for (target, group_id) in std::mem::take(&mut self.targets).into_iter().zip(&self.group_ids) {
+            by_netns.entry(target.finding.socket.netns).or_default().push((target, *group_id));
         }
         by_netns
     }

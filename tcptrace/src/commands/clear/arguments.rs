@@ -71,7 +71,7 @@ impl ClearArguments {
                         first is in it for a moment: for example --older-than 5m"
                 .to_owned());
         }
-        let outputs = output.resolve_told()?;
+        let outputs = output.resolve_lines()?;
         let criteria = Criteria {
             owners: owners.resolve(),
             older_than: older_than.unwrap_or_default(),

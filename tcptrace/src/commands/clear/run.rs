@@ -9,11 +9,11 @@ use super::{
 };
 use crate::commands::shared::{
     error::{CommandError, Conclusion},
-    records::header,
+    records::session_header,
     signals::Signals,
 };
 use crate::{
-    commands::shared::sockets::Ticket,
+    commands::shared::sockets::GroupId,
     forms::{text::view::to_plain_text, view::View},
     host::world::World,
     inspect::{inspector::Inspector, tables::Tables},
@@ -68,7 +68,7 @@ pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclus
     let backend = look.source.name();
     let mut account = Account::choose(&options.selection, look, &methods, world, started_ns);
     // Before anything is ended it is known that it can be recorded.
-    let header = header(world, backend, world.clocks.wall().at(started_ns));
+    let header = session_header(world, backend, world.clocks.wall().at(started_ns));
     let mut output = outputs.start(&header, Policy::Sync)?;
 
     if account.is_empty() || !(options.yes || is_on_terminal()) {
@@ -123,16 +123,16 @@ async fn act(
     let mut signals = Signals::listen(world, None, false).map_err(system)?;
     let mut untouched = 0;
     for (netns, targets) in account.take_targets() {
-        let (targets, tickets): (Vec<ClearTarget>, Vec<Ticket>) = targets.into_iter().unzip();
-        for (targets, tickets) in targets.chunks(BATCH).zip(tickets.chunks(BATCH)) {
+        let (targets, group_ids): (Vec<ClearTarget>, Vec<GroupId>) = targets.into_iter().unzip();
+        for (targets, group_ids) in targets.chunks(BATCH).zip(group_ids.chunks(BATCH)) {
             if untouched > 0 || signals.have_come().await {
                 untouched += targets.len() as u64;
                 continue;
             }
             let talk = inspector.talk_in(netns.unwrap_or_default());
             let acted = act::end(talk, targets, criteria, &world.clocks);
-            for ((target, ticket), acted) in targets.iter().zip(tickets).zip(acted) {
-                output.write(&Record::Cleared(Box::new(account.settle(target, *ticket, acted))));
+            for ((target, group_id), acted) in targets.iter().zip(group_ids).zip(acted) {
+                output.write(&Record::Cleared(Box::new(account.settle(target, *group_id, acted))));
             }
             output.flush(Totals::default)?;
         }

@@ -49,9 +49,10 @@ impl LeaksArguments {
         let ring_bytes = 4 << 20;
         Ok(LiveOptions {
             tracer: TracerOptions {
-                // Only of a socket that was reported will anybody be told how it left.
+                calls: watching.calls(),
+                // How a socket left is reported of sockets that were reported, and of no other.
                 details_after: watching.older_than,
-                ..running.kernel.tracer(criteria, false, watching.calls(), ring_bytes, *max_sockets, &outputs)
+                ..running.kernel.tracer(criteria, ring_bytes, *max_sockets, &outputs)
             },
             transitions: false,
             exit_code: *exit_code,

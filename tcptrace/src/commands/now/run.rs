@@ -6,7 +6,7 @@ use std::{cmp::Reverse, future::pending};
 use super::grouping::GroupBy;
 use crate::commands::shared::{
     error::{CommandError, Conclusion},
-    records::{header, leak},
+    records::{leak_record, session_header},
     tally::Tally,
 };
 use crate::{
@@ -51,9 +51,18 @@ pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<Conclusio
     let support = Support::read();
     support.privileges.require()?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
+    let tables = Tables::new(support, options.holders)?;
+    look(options, world, tables, outputs).await
+}
+
+async fn look(
+    options: &NowOptions,
+    world: &World,
+    tables: Tables,
+    outputs: OpenedOutputs,
+) -> Result<Conclusion, CommandError> {
     let started_ns = world.clocks.monotonic_ns();
     let clock = world.clocks.wall();
-    let tables = Tables::new(support, options.holders)?;
     let mut inspector = Inspector::new(world.clone(), tables, ACTIVE_WINDOW_MS, None);
     let look = inspector.snapshot(options.criteria.states);
     let listed = look.findings.len() as u64;
@@ -65,7 +74,7 @@ pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<Conclusio
         if finding.state == State::CloseWait && finding.verdict.is_none_or(Verdict::is_leak) {
             tally.report(finding);
         }
-        leaks.push(leak(finding, clock));
+        leaks.push(leak_record(finding, clock));
     }
     leaks.sort_by_key(oldest_first);
     let groups = GroupBy::divide(options.by, leaks);
@@ -87,7 +96,8 @@ pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<Conclusio
         processes: look.processes as u64,
         unreadable: look.unreadable as u64,
     };
-    let mut output = outputs.start(&header(world, look.source.name(), clock.at(started_ns)), Policy::Wait)?;
+    let mut output =
+        outputs.start(&session_header(world, look.source.name(), clock.at(started_ns)), Policy::Wait)?;
     output.show(View::Snapshot(Snapshot { groups, scope, summary }), options.rows);
     // Until then signals do what they do by default.
     output.finish(None)?.wait(pending()).await?;

@@ -7,7 +7,7 @@ use super::{
     error::{CommandError, Conclusion},
     event_loop::{Event, EventLoop},
     exec::{Exec, ExecOptions},
-    records::header,
+    records::session_header,
     signals::{SignalRequest, Signals},
     status::StatusLine,
     transition_stream::{TransitionStream, Transitions},
@@ -125,7 +125,7 @@ impl<'a, T: Transitions> Session<'a, T> {
         });
         let exec = options.exec.clone().map(Exec::start).transpose().map_err(system)?;
         let clock = world.clocks.wall();
-        let header = header(world, transitions.backend(), clock.at(started_ns));
+        let header = session_header(world, transitions.backend(), clock.at(started_ns));
         let output = outputs.start(&header, Policy::Drop)?;
         let events = EventLoop::new(signals, LOOK_INTERVAL);
         let status = StatusLine::new();

@@ -82,12 +82,11 @@ impl Watching {
 }
 
 impl Kernel {
-    /// What the options mean, with a ring of so many bytes unless another size was typed.
+    /// What the options mean for a session that traces these transitions of at most `max_sockets` sockets. The ring has
+    /// `ring_bytes` unless another size was typed.
     pub(crate) fn tracer(
         &self,
         criteria: Criteria,
-        track_all_states: bool,
-        calls: TrackedCalls,
         ring_bytes: u32,
         max_sockets: u32,
         outputs: &OutputOptions,
@@ -96,8 +95,8 @@ impl Kernel {
         TracerOptions {
             backend: *backend,
             criteria,
-            track_all_states,
-            calls,
+            track_all_states: false,
+            calls: TrackedCalls::default(),
             ring_bytes: ring_size.unwrap_or(ring_bytes),
             max_sockets,
             wakeup_interval: if outputs.are_watched() { SOON } else { IN_TIME },

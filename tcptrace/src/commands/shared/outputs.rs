@@ -87,7 +87,7 @@ impl OutputArguments {
     }
 
     /// What they mean for a session whose records have neither columns nor a place in a recording.
-    pub(crate) fn resolve_told(&self) -> Result<OutputOptions, String> {
+    pub(crate) fn resolve_lines(&self) -> Result<OutputOptions, String> {
         let options = self.resolve()?;
         if options.routes.iter().any(|route| !route.format.can(Ability::EveryCommand)) {
             return Err("this command writes text and JSON Lines: end the file in .txt or .jsonl".to_owned());

@@ -12,7 +12,7 @@ use crate::{
 use jiff::Timestamp;
 
 /// What was found out about a socket, as a record.
-pub(crate) fn leak(finding: &Finding, clock: WallClock) -> Leak {
+pub(crate) fn leak_record(finding: &Finding, clock: WallClock) -> Leak {
     let opened =
         |opened: &OpenedBy| Timed { time: clock.at(opened.called.call.ktime_ns), what: opened.clone() };
     let called = |called: &CalledBy| Timed { time: clock.at(called.call.ktime_ns), what: called.clone() };
@@ -30,7 +30,7 @@ pub(crate) fn leak(finding: &Finding, clock: WallClock) -> Leak {
     }
 }
 
-pub(crate) fn header(world: &World, backend: impl std::fmt::Display, started: Timestamp) -> Header {
+pub(crate) fn session_header(world: &World, backend: impl std::fmt::Display, started: Timestamp) -> Header {
     Header {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: identity::read(&world.proc),

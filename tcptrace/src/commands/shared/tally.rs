@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use rustc_hash::FxHashMap;
 
 use super::growth::{SampleTimes, Series, descriptors_run_out_in_ns};
-use super::sockets::Ticket;
+use super::sockets::GroupId;
 use crate::model::{
     close_wait::Since,
     endpoints::Endpoint,
@@ -32,7 +32,7 @@ const MAX_PROCESSES: usize = 1024;
 type ProcessKey = (u32, Option<u64>);
 
 /// Sockets that were reported with the same owners and the same verdict share a group; its number is
-/// the ticket that the table of sockets keeps.
+/// the `GroupId` that the table of sockets keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct OwnerGroup {
     processes: Vec<u32>,
@@ -52,7 +52,7 @@ struct ProcessTally {
     /// How many sockets were opened by which stack; only those whose stack is known.
     stacks: HashMap<Arc<Stack>, u64>,
     /// The groups it is in.
-    groups: Vec<Ticket>,
+    groups: Vec<GroupId>,
 }
 
 /// The sums of a session.
@@ -61,9 +61,9 @@ pub(crate) struct Tally {
     processes: Vec<ProcessTally>,
     by_key: FxHashMap<ProcessKey, u32>,
     groups: Vec<OwnerGroup>,
-    by_group: HashMap<OwnerGroup, Ticket>,
-    /// Tickets of groups that are no more.
-    free: Vec<Ticket>,
+    by_group: HashMap<OwnerGroup, GroupId>,
+    /// Ids of groups that are no more.
+    free: Vec<GroupId>,
     forgotten: u64,
     reported: u64,
     unattributed: u64,
@@ -94,8 +94,8 @@ impl Tally {
         self.forgotten
     }
 
-    /// Counts a reported socket; the ticket to keep with it.
-    pub(crate) fn report(&mut self, finding: &Finding) -> Ticket {
+    /// Counts a reported socket; the group to keep with it.
+    pub(crate) fn report(&mut self, finding: &Finding) -> GroupId {
         self.reported += 1;
         if finding.owners.is_empty() {
             self.unattributed += 1;
@@ -124,24 +124,24 @@ impl Tally {
             processes.push(index);
         }
         let group = OwnerGroup { processes, verdict: finding.verdict };
-        if let Some(ticket) = self.by_group.get(&group) {
-            return *ticket;
+        if let Some(group_id) = self.by_group.get(&group) {
+            return *group_id;
         }
-        let ticket = match self.free.pop() {
-            Some(ticket) => ticket,
-            None => Ticket::try_from(self.groups.len()).unwrap_or(Ticket::MAX),
+        let group_id = match self.free.pop() {
+            Some(group_id) => group_id,
+            None => GroupId::try_from(self.groups.len()).unwrap_or(GroupId::MAX),
         };
         for index in &group.processes {
             if let Some(tally) = self.processes.get_mut(*index as usize) {
-                tally.groups.push(ticket);
+                tally.groups.push(group_id);
             }
         }
-        match self.groups.get_mut(ticket as usize) {
+        match self.groups.get_mut(group_id as usize) {
             Some(place) => *place = group.clone(),
             None => self.groups.push(group.clone()),
         }
-        self.by_group.insert(group, ticket);
-        ticket
+        self.by_group.insert(group, group_id);
+        group_id
     }
 
     fn process(&mut self, owner: &Owner) -> u32 {
@@ -186,26 +186,26 @@ impl Tally {
         idle.min_by_key(|(_, tally)| tally.reported).map_or(new, |(index, _)| index)
     }
 
-    /// Forgets the process at this place, if there is one, and its groups: no socket has their tickets, since none is stuck.
+    /// Forgets the process at this place, if there is one, and its groups: no socket has their ids, since none is stuck.
     fn forget(&mut self, index: usize) {
         let Some(tally) = self.processes.get_mut(index) else { return };
         self.forgotten += 1;
         self.by_key.remove(&(tally.process.pid, tally.process.start_ticks));
-        for ticket in std::mem::take(&mut tally.groups) {
-            let Some(group) = self.groups.get(ticket as usize) else { continue };
+        for group_id in std::mem::take(&mut tally.groups) {
+            let Some(group) = self.groups.get(group_id as usize) else { continue };
             self.by_group.remove(group);
             for other in &group.processes {
                 if let Some(tally) = self.processes.get_mut(*other as usize) {
-                    tally.groups.retain(|of_other| *of_other != ticket);
+                    tally.groups.retain(|of_other| *of_other != group_id);
                 }
             }
-            self.free.push(ticket);
+            self.free.push(group_id);
         }
     }
 
     /// Counts a reported socket that left CLOSE_WAIT at `now_ns`.
-    pub(crate) fn end(&mut self, ticket: Ticket, since: Since, now_ns: u64) {
-        let Some(group) = self.groups.get(ticket as usize) else { return };
+    pub(crate) fn end(&mut self, group_id: GroupId, since: Since, now_ns: u64) {
+        let Some(group) = self.groups.get(group_id as usize) else { return };
         for index in &group.processes {
             if let Some(tally) = self.processes.get_mut(*index as usize) {
                 tally.still_stuck = tally.still_stuck.saturating_sub(1);
@@ -214,9 +214,9 @@ impl Tally {
         }
     }
 
-    /// The process with this pid, if it is one of the owners of the sockets with this ticket.
-    pub(crate) fn owner(&self, ticket: Ticket, pid: u32) -> Option<Arc<ProcessIdentity>> {
-        let group = self.groups.get(ticket as usize)?;
+    /// The process with this pid, if it is one of the owners of this group of sockets.
+    pub(crate) fn owner(&self, group_id: GroupId, pid: u32) -> Option<Arc<ProcessIdentity>> {
+        let group = self.groups.get(group_id as usize)?;
         group
             .processes
             .iter()
@@ -244,12 +244,12 @@ impl Tally {
     /// [`Tally::pids`].
     pub(crate) fn summary(
         &mut self,
-        stuck: impl Iterator<Item = (Socket, Since, Ticket)>,
+        stuck: impl Iterator<Item = (Socket, Since, GroupId)>,
         uses: &[DescriptorUse],
         now_ns: u64,
     ) -> Vec<ProcessSummary> {
-        for (_, since, ticket) in stuck {
-            let Some(group) = self.groups.get(ticket as usize) else { continue };
+        for (_, since, group_id) in stuck {
+            let Some(group) = self.groups.get(group_id as usize) else { continue };
             for index in &group.processes {
                 if let Some(tally) = self.processes.get_mut(*index as usize) {
                     tally.oldest_ns = tally.oldest_ns.max(since.age_at(now_ns).0);
@@ -337,14 +337,14 @@ mod tests {
         let stuck = tally.report(&held_by(&[1]));
         // Two sockets, one of them together with the next, and all closed.
         for owners in [&[2][..], &[2, 3]] {
-            let ticket = tally.report(&held_by(owners));
-            tally.end(ticket, since(), 0);
+            let group_id = tally.report(&held_by(owners));
+            tally.end(group_id, since(), 0);
         }
         let count = 10 * u32::try_from(MAX_PROCESSES).unwrap();
         for pid in 10..10 + count {
-            let ticket = tally.report(&held_by(&[pid]));
-            assert_eq!(tally.owner(ticket, pid).map(|process| process.pid), Some(pid));
-            tally.end(ticket, since(), 0);
+            let group_id = tally.report(&held_by(&[pid]));
+            assert_eq!(tally.owner(group_id, pid).map(|process| process.pid), Some(pid));
+            tally.end(group_id, since(), 0);
         }
         let kept = pids(&tally);
         assert_eq!(kept.len(), MAX_PROCESSES);
@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(kept[..2], [1, 2], "one that holds a socket still, and one that held two");
         assert!(tally.groups.len() <= MAX_PROCESSES + 2, "{} groups", tally.groups.len());
         assert_eq!(tally.reported(), u64::from(count) + 3);
-        // The ticket that is out is still that of its owner.
+        // The id that is out is still that of its owner.
         assert_eq!(tally.owner(stuck, 1).map(|process| process.pid), Some(1));
         let summary = tally.summary(std::iter::empty(), &[], 0);
         let first = summary.first().unwrap();
@@ -365,11 +365,11 @@ mod tests {
     fn all_that_hold_something_are_kept_however_many() {
         let count = u32::try_from(2 * MAX_PROCESSES).unwrap();
         let mut tally = Tally::default();
-        let tickets: Vec<(u32, Ticket)> =
+        let group_ids: Vec<(u32, GroupId)> =
             (1..=count).map(|pid| (pid, tally.report(&held_by(&[pid])))).collect();
         assert_eq!((tally.pids().len(), tally.forgotten()), (2 * MAX_PROCESSES, 0));
-        for (pid, ticket) in tickets {
-            assert_eq!(tally.owner(ticket, pid).map(|process| process.pid), Some(pid));
+        for (pid, group_id) in group_ids {
+            assert_eq!(tally.owner(group_id, pid).map(|process| process.pid), Some(pid));
         }
     }
 }

@@ -3,8 +3,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::sockets::{CloseWaitTable, Left, Settled};
-use super::{error::CommandError, growth::descriptors_run_out_in_ns, records::leak, tally::Tally};
+use super::sockets::{CloseWaitTable, Departure, GroupId, NextStep};
+use super::{error::CommandError, growth::descriptors_run_out_in_ns, records::leak_record, tally::Tally};
 use crate::{
     host::{clock::WallClock, world::World},
     inspect::{
@@ -105,7 +105,7 @@ impl<'a> Watch<'a> {
         identity: Identity,
         mut inspector: InspectorThread,
     ) -> Self {
-        inspector.ask_for_seeds();
+        inspector.ask_for_preexisting();
         let threshold_ns = u64::try_from(criteria.older_than.as_nanos()).unwrap_or(u64::MAX);
         let table = CloseWaitTable::new(identity, threshold_ns, options.max_sockets);
         let tally = Tally::default();
@@ -115,20 +115,20 @@ impl<'a> Watch<'a> {
     /// Takes a transition of a socket that is wanted; the end of a reported socket, if it is one.
     pub(crate) fn observe(&mut self, transition: &Transition, clock: WallClock) -> Option<LeakEnd> {
         let left = self.table.observe(transition)?;
-        let ticket = left.ticket?;
-        let end = self.end(&left, ticket, transition, clock);
-        self.tally.end(ticket, left.since, transition.ktime_ns);
+        let group_id = left.group_id?;
+        let end = self.end(&left, group_id, transition, clock);
+        self.tally.end(group_id, left.since, transition.ktime_ns);
         Some(end)
     }
 
-    fn end(&self, left: &Left, ticket: u32, transition: &Transition, clock: WallClock) -> LeakEnd {
+    fn end(&self, left: &Departure, group_id: GroupId, transition: &Transition, clock: WallClock) -> LeakEnd {
         let how = how_it_ended(transition);
         // close() and exit() run in the process's own context, so here the on-CPU task is the one.
         let closed_by = matches!(how, EndedHow::Closed | EndedHow::OwnerExited).then(|| {
             let task = transition.oncpu;
             let process = self
                 .tally
-                .owner(ticket, task.pid)
+                .owner(group_id, task.pid)
                 .unwrap_or_else(|| Arc::new(ProcessIdentity::from_name(task.pid, &task.comm.to_text())));
             Owner { process, fds: Vec::new(), inherited: None, evidence: Evidence::None }
         });
@@ -152,13 +152,13 @@ impl<'a> Watch<'a> {
     /// Takes an answer; the records that come of it.
     pub(crate) fn take_answer(&mut self, answer: Answer, clock: WallClock) -> Vec<Record> {
         match answer {
-            Answer::Seeds(seeds) => {
-                for seed in &seeds {
-                    if self.criteria.admits_socket(&seed.socket) {
-                        self.table.seed(seed);
+            Answer::Preexisting(sockets) => {
+                for preexisting in &sockets {
+                    if self.criteria.admits_socket(&preexisting.socket) {
+                        self.table.add_preexisting(preexisting);
                     }
                 }
-                self.table.seeded();
+                self.table.preexisting_complete();
                 Vec::new()
             }
             Answer::Findings(findings) => {
@@ -179,18 +179,18 @@ impl<'a> Watch<'a> {
             // It left while it was looked at: its end has been seen.
             return None;
         }
-        let settled = if !finding.is_stuck {
-            Settled::Gone
+        let next = if !finding.is_stuck {
+            NextStep::Gone
         } else if finding.verdict == Some(Verdict::HalfOpen) {
-            Settled::LookAgain(finding.looked_at_ns + active_window_ms(self.criteria.older_than) * 1_000_000)
+            NextStep::LookAgain(finding.looked_at_ns + active_window_ms(self.criteria.older_than) * 1_000_000)
         } else if !self.criteria.admits_owners(&finding.owners) {
-            Settled::Ignored
+            NextStep::Ignored
         } else {
             self.table.learn(finding.key, &finding.socket);
-            Settled::Reported(self.tally.report(finding))
+            NextStep::Reported(self.tally.report(finding))
         };
-        self.table.settle(finding.key, settled);
-        matches!(settled, Settled::Reported(_)).then(|| Record::Leak(Box::new(leak(finding, clock))))
+        self.table.settle(finding.key, next);
+        matches!(next, NextStep::Reported(_)).then(|| Record::Leak(Box::new(leak_record(finding, clock))))
     }
 
     /// Has the sockets looked at that have come due; called every 100 ms or so.
@@ -257,7 +257,7 @@ impl<'a> Watch<'a> {
         self.inspector.ask_for_descriptor_use(self.tally.pids());
         let uses = match self.inspector.answer().await? {
             Answer::DescriptorUse(uses) => uses,
-            Answer::Seeds(_) | Answer::Findings(_) => return Err(InspectorGone.into()),
+            Answer::Preexisting(_) | Answer::Findings(_) => return Err(InspectorGone.into()),
         };
         let Totals { evicted, unattributed, .. } = &mut summary.totals;
         *evicted += self.table.evicted();

@@ -11,10 +11,7 @@ use crate::commands::shared::{
     outputs::OutputArguments,
     values,
 };
-use crate::{
-    kernel::TrackedCalls,
-    model::{criteria::Criteria, state::StateSet},
-};
+use crate::model::{criteria::Criteria, state::StateSet};
 
 /// Sockets whose states the tracepoint backend keeps: those in FIN_WAIT1, which is short.
 const MAX_SOCKETS: u32 = 262_144;
@@ -61,13 +58,14 @@ impl TimeWaitArguments {
         if interval.is_some_and(|interval| interval.is_zero()) {
             return Err("--interval has to be longer than nothing, like 500ms or 10s".to_owned());
         }
-        let outputs = output.resolve_told()?;
+        let outputs = output.resolve_lines()?;
         let criteria =
             Criteria { owners: owners.resolve(), ..filters.resolve(StateSet::FIN_WAIT1, run_netns)? };
-        let tracer = || {
-            kernel.tracer(criteria.clone(), false, TrackedCalls::default(), 4 << 20, MAX_SOCKETS, &outputs)
-        };
-        let live = is_live.then(|| LiveLooks { tracer: tracer(), interval: *interval, duration: *duration });
+        let live = is_live.then(|| LiveLooks {
+            tracer: kernel.tracer(criteria.clone(), 4 << 20, MAX_SOCKETS, &outputs),
+            interval: *interval,
+            duration: *duration,
+        });
         Ok(TimeWaitOptions {
             live,
             criteria,

@@ -12,7 +12,7 @@ use super::{closers::Closers, closings::Closings};
 use crate::commands::shared::{
     error::{CommandError, Conclusion},
     event_loop::{Event, EventLoop},
-    records::header,
+    records::session_header,
     signals::{SignalRequest, Signals},
     status::StatusLine,
     transition_stream::{TransitionStream, Transitions},
@@ -37,8 +37,8 @@ const LAST_TAKE_NS: u64 = 1_000_000_000;
 /// Closings remembered: some 30 bytes each.
 const MOST_CLOSINGS: usize = 1_000_000;
 
-/// Of the time between two looks, looking takes a tenth at most.
-const REST: u64 = 9;
+/// A pause lasts at least this many times as long as the look before it: looking takes a tenth of the time at most.
+const PAUSE_PER_LOOK: u64 = 9;
 
 /// Traces and looks until it is stopped.
 ///
@@ -54,13 +54,32 @@ pub(crate) async fn run(
     let system = |what| move |source| CommandError::System { what, source };
     let signals = Signals::listen(world, live.duration, false).map_err(system("wait for signals"))?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
+    let started_ns = world.clocks.monotonic_ns();
+    let transitions = TransitionStream::start(&mut support, &live.tracer)?;
+    let sources = Sources { transitions, signals };
+    watch(options, live.interval, world, started_ns, sources, outputs).await
+}
+
+/// Where everything comes from that a session takes.
+struct Sources<T> {
+    transitions: T,
+    signals: Signals,
+}
+
+async fn watch<T: Transitions>(
+    options: &TimeWaitOptions,
+    interval: Option<Duration>,
+    world: &World,
+    started_ns: u64,
+    sources: Sources<T>,
+    outputs: OpenedOutputs,
+) -> Result<Conclusion, CommandError> {
+    let Sources { mut transitions, signals } = sources;
     let clocks = &world.clocks;
-    let started_ns = clocks.monotonic_ns();
-    let mut transitions = TransitionStream::start(&mut support, &live.tracer)?;
-    let mut output =
-        outputs.start(&header(world, transitions.backend(), clocks.wall().at(started_ns)), Policy::Sync)?;
+    let mut output = outputs
+        .start(&session_header(world, transitions.backend(), clocks.wall().at(started_ns)), Policy::Sync)?;
     let is_page = output.has_page();
-    let pause = live.interval.unwrap_or(Duration::from_secs(if is_page { 2 } else { 10 }));
+    let pause = interval.unwrap_or(Duration::from_secs(if is_page { 2 } else { 10 }));
     let mut session = TimeWaitSession::new(options, world);
     let mut traced = Traced::new(options, world);
     let mut status = StatusLine::new();
@@ -82,8 +101,8 @@ pub(crate) async fn run(
         if now_ns >= next_look_ns {
             let looked = look(&mut session, &mut traced, world)?;
             status.clear();
-            next_look_ns =
-                now_ns.saturating_add(nanoseconds(pause).max(looked.duration_ns.saturating_mul(REST)));
+            next_look_ns = now_ns
+                .saturating_add(nanoseconds(pause).max(looked.duration_ns.saturating_mul(PAUSE_PER_LOOK)));
             output.show(View::TimeWaitLook { look: looked, summary: None, is_page }, options.rows);
             output.flush(Totals::default)?;
         } else if !is_page {
@@ -123,7 +142,7 @@ fn totals(last: &TimeWaitLook, traced: &Traced<'_>, transitions: &mut impl Trans
     Totals { evicted: totals.evicted + traced.closings.evicted(), unattributed: unseen, ..totals }
 }
 
-/// What the kernel side told.
+/// What the kernel side reported.
 struct Traced<'a> {
     options: &'a TimeWaitOptions,
     closings: Closings,

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     commands::shared::{
         error::{CommandError, Conclusion},
-        records::header,
+        records::session_header,
     },
     forms::view::View,
     host::{privilege::Privileges, world::World},
@@ -38,7 +38,8 @@ fn run_once(options: &TimeWaitOptions, world: &World) -> Result<Conclusion, Comm
     let shown = session.report(&look, Rates::default(), candidates, None, started_ns, clock);
     let minisockets: u64 =
         shown.namespaces.iter().map(|(summary, _)| summary.count + summary.fin_wait2).sum();
-    let mut output = outputs.start(&header(world, "sock_diag", clock.at(started_ns)), Policy::Sync)?;
+    let mut output =
+        outputs.start(&session_header(world, "sock_diag", clock.at(started_ns)), Policy::Sync)?;
     let totals = Totals { records: minisockets, unattributed: minisockets, ..Totals::default() };
     let ended_ns = world.clocks.monotonic_ns();
     let summary = summary(totals, session.crowded_out, started_ns..ended_ns, clock);

@@ -11,7 +11,7 @@ use crate::commands::shared::{
 };
 use crate::{
     commands::shared::live::LiveOptions,
-    kernel::TrackedCalls,
+    kernel::{TracerOptions, TrackedCalls},
     model::{
         criteria::Criteria,
         state::{State, StateSet},
@@ -81,7 +81,11 @@ impl TraceArguments {
         let criteria = Criteria { older_than: watching.older_than, ..filters.resolve(states, run_netns)? };
         let calls = if owners { watching.calls() } else { TrackedCalls::default() };
         Ok(LiveOptions {
-            tracer: running.kernel.tracer(criteria, true, calls, 16 << 20, *max_sockets, &outputs),
+            tracer: TracerOptions {
+                track_all_states: true,
+                calls,
+                ..running.kernel.tracer(criteria, 16 << 20, *max_sockets, &outputs)
+            },
             transitions: true,
             exit_code: false,
             watch: owners.then(|| watching.options(*max_sockets)),

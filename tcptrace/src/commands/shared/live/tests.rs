@@ -26,7 +26,7 @@ use crate::{
     inspect::thread::InspectorJob,
     kernel::TrackedCalls,
     model::{
-        close_wait::{Due, Seed, Since},
+        close_wait::{Due, Preexisting, Since},
         criteria::Criteria,
         examples::{self, SECOND},
         finding::Finding,
@@ -140,7 +140,7 @@ fn trace() -> LiveOptions {
 /// wrote.
 async fn play(
     mut options: LiveOptions,
-    seeds: Vec<Seed>,
+    preexisting: Vec<Preexisting>,
     mut find: impl FnMut(&Due, u64) -> Finding + Send + 'static,
     act: impl AsyncFnOnce(&Stage),
 ) -> (Result<Conclusion, CommandError>, Vec<Record>) {
@@ -164,7 +164,7 @@ async fn play(
     };
     let clocks = world.clocks.clone();
     let inspector = InspectorThread::scripted(move |job| match job {
-        InspectorJob::Seeds => Answer::Seeds(seeds.clone()),
+        InspectorJob::Preexisting => Answer::Preexisting(preexisting.clone()),
         InspectorJob::Inspect(due) => {
             let now_ns = clocks.monotonic_ns();
             inspected.note(&due, now_ns);
@@ -330,12 +330,12 @@ async fn only_sockets_of_wanted_owners_are_reported_and_others_are_not_looked_at
 async fn sockets_that_were_there_first_are_followed_if_they_are_wanted() {
     let mut options = leaks();
     options.tracer.criteria.netns = vec![5];
-    let seed = |cookie, netns| Seed {
+    let listed = |cookie, netns| Preexisting {
         socket: Socket { cookie: Some(cookie), netns: Some(netns), ..examples::socket() },
         since: Since::within(None, STARTED - 100 * SECOND),
     };
-    let seeds = vec![seed(7, 4), seed(9, 5)];
-    let (ended, records) = play(options, seeds, stuck, async |stage| {
+    let preexisting = vec![listed(7, 4), listed(9, 5)];
+    let (ended, records) = play(options, preexisting, stuck, async |stage| {
         stage.written("leak", 1).await;
         stage.send(SignalRequest::End).await;
     })

@@ -1,6 +1,6 @@
 //! What is kept of one socket: small, because there may be a million of them.
 
-use super::Ticket;
+use super::GroupId;
 use crate::model::close_wait::Since;
 use crate::model::{
     endpoints::Endpoints,
@@ -15,7 +15,7 @@ pub(super) enum Phase {
     /// Somebody is finding out who holds it.
     BeingLookedAt,
     /// It was reported.
-    Reported(Ticket),
+    Reported(GroupId),
     /// It is held by somebody who was not asked for.
     Ignored,
 }

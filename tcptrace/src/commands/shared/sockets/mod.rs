@@ -8,7 +8,7 @@ pub(crate) mod entry;
 mod tests;
 
 use crate::model::close_wait::Due;
-use crate::model::close_wait::Seed;
+use crate::model::close_wait::Preexisting;
 use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
@@ -23,14 +23,14 @@ use crate::model::{
     transition::Transition,
 };
 
-/// What the owner of the table wants to remember of a socket that it reported.
-pub(crate) type Ticket = u32;
+/// Identifies the owners and the verdict that a socket was reported with, see `tally`.
+pub(crate) type GroupId = u32;
 
 /// What to do with a socket after it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
+pub enum NextStep {
     /// It was reported.
-    Reported(Ticket),
+    Reported(GroupId),
     /// It is no leak now; look again at this time (CLOCK_MONOTONIC, nanoseconds).
     LookAgain(u64),
     /// It is nobody's business: not looked at again.
@@ -41,13 +41,13 @@ pub enum Settled {
 
 /// A socket that left CLOSE_WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct Departure {
     /// The socket.
     pub socket: Socket,
     /// Since when it had been in CLOSE_WAIT.
     pub since: Since,
     /// What it was reported with, if it was.
-    pub ticket: Option<Ticket>,
+    pub group_id: Option<GroupId>,
 }
 
 /// The table of sockets in CLOSE_WAIT.
@@ -59,10 +59,10 @@ pub struct CloseWaitTable {
     entries: IndexMap<SocketKey, Entry, FxBuildHasher>,
     /// Sockets not looked at yet, by the time when they are due.
     waiting: BTreeSet<(u64, SocketKey)>,
-    /// Sockets that left before the seeds were known, so that a late seed does not bring them back;
-    /// `None` once there are no more seeds to come.
+    /// Sockets that left before the preexisting ones were listed, so that the list does not bring them back;
+    /// `None` once that list is complete.
     left_early: Option<FxHashSet<SocketKey>>,
-    /// Sockets by address, where transitions and seeds cannot be joined by cookie; else empty.
+    /// Sockets by address, where transitions and preexisting sockets cannot be joined by cookie; else empty.
     by_address: FxHashMap<Endpoints, SocketKey>,
     evicted: u64,
 }
@@ -97,16 +97,16 @@ impl CloseWaitTable {
         self.evicted
     }
 
-    /// Sockets that were reported and are still in CLOSE_WAIT, each with its ticket.
-    pub fn reported(&self) -> impl Iterator<Item = (Socket, Since, Ticket)> + '_ {
+    /// Sockets that were reported and are still in CLOSE_WAIT, each with its group_id.
+    pub fn reported(&self) -> impl Iterator<Item = (Socket, Since, GroupId)> + '_ {
         self.entries.iter().filter_map(|(_, entry)| match entry.phase {
-            Phase::Reported(ticket) => Some((entry.socket(), entry.since(), ticket)),
+            Phase::Reported(group_id) => Some((entry.socket(), entry.since(), group_id)),
             Phase::Waiting(_) | Phase::BeingLookedAt | Phase::Ignored => None,
         })
     }
 
     /// Takes a transition; returns the socket if it left CLOSE_WAIT by it.
-    pub fn observe(&mut self, transition: &Transition) -> Option<Left> {
+    pub fn observe(&mut self, transition: &Transition) -> Option<Departure> {
         match (transition.old_state, transition.new_state) {
             (_, State::CloseWait) => {
                 self.enter(transition);
@@ -118,64 +118,64 @@ impl CloseWaitTable {
     }
 
     fn enter(&mut self, transition: &Transition) {
-        // The same socket as a seed (its entry happened while the kernel listed it), or another one at
+        // The same as a preexisting socket (its entry happened while the kernel listed it), or another one at
         // the same address whose end was lost: either way the older entry is void.
-        if let Some(seed) = self.seed_of(transition) {
-            self.remove(seed);
+        if let Some(known) = self.preexisting_of(transition) {
+            self.remove(known);
         }
         self.remove(transition.key);
         let since = Since::exactly(transition.ktime_ns);
         self.insert(transition.key, Entry::new(&transition.socket, since, Some(transition.kernel_socket)));
     }
 
-    fn leave(&mut self, transition: &Transition) -> Option<Left> {
+    fn leave(&mut self, transition: &Transition) -> Option<Departure> {
         if let Some(left) = &mut self.left_early {
             left.insert(transition.key);
             left.extend(transition.socket.cookie.map(SocketKey));
         }
         let entry = match self.remove(transition.key) {
             Some(entry) => entry,
-            None => self.remove(self.seed_of(transition)?)?,
+            None => self.remove(self.preexisting_of(transition)?)?,
         };
-        let ticket = match entry.phase {
-            Phase::Reported(ticket) => Some(ticket),
+        let group_id = match entry.phase {
+            Phase::Reported(group_id) => Some(group_id),
             Phase::Waiting(_) | Phase::BeingLookedAt | Phase::Ignored => None,
         };
-        Some(Left { socket: entry.socket(), since: entry.since(), ticket })
+        Some(Departure { socket: entry.socket(), since: entry.since(), group_id })
     }
 
-    /// The seed that a transition speaks of, where keys are addresses and seeds have cookies.
-    fn seed_of(&self, transition: &Transition) -> Option<SocketKey> {
+    /// The preexisting socket of a transition, where keys are addresses and preexisting sockets have cookies.
+    fn preexisting_of(&self, transition: &Transition) -> Option<SocketKey> {
         if self.identity == Identity::Cookie {
             return None;
         }
         let by_cookie = transition.socket.cookie.map(SocketKey).filter(|key| self.entries.contains_key(key));
         by_cookie.or_else(|| {
             let key = *self.by_address.get(&transition.socket.endpoints)?;
-            let seed = self.entries.get(&key)?.socket();
-            let is_elsewhere = matches!((seed.netns, transition.socket.netns), (Some(a), Some(b)) if a != b);
+            let known = self.entries.get(&key)?.socket();
+            let is_elsewhere = matches!((known.netns, transition.socket.netns), (Some(a), Some(b)) if a != b);
             (!is_elsewhere).then_some(key)
         })
     }
 
-    /// Takes a socket that was there first. What a transition told of it meanwhile counts more.
-    pub fn seed(&mut self, seed: &Seed) {
-        let Some(key) = seed.socket.cookie.map(SocketKey) else { return };
+    /// Takes a socket that was there first. What a transition said of it meanwhile counts more.
+    pub fn add_preexisting(&mut self, preexisting: &Preexisting) {
+        let Some(key) = preexisting.socket.cookie.map(SocketKey) else { return };
         let has_left = self.left_early.as_ref().is_some_and(|left| left.contains(&key));
         if has_left || self.entries.contains_key(&key) {
             return;
         }
-        if let Some(known) = self.by_address.get(&seed.socket.endpoints) {
+        if let Some(known) = self.by_address.get(&preexisting.socket.endpoints) {
             let known = self.entries.get(known).map(Entry::socket);
-            if known.is_some_and(|known| known.netns == seed.socket.netns) {
+            if known.is_some_and(|known| known.netns == preexisting.socket.netns) {
                 return;
             }
         }
-        self.insert(key, Entry::new(&seed.socket, seed.since, None));
+        self.insert(key, Entry::new(&preexisting.socket, preexisting.since, None));
     }
 
-    /// There are no more seeds to come.
-    pub fn seeded(&mut self) {
+    /// All preexisting sockets have been added.
+    pub fn preexisting_complete(&mut self) {
         self.left_early = None;
     }
 
@@ -239,14 +239,14 @@ impl CloseWaitTable {
     }
 
     /// Says what came of looking at a socket. One that left meanwhile is left alone.
-    pub fn settle(&mut self, key: SocketKey, settled: Settled) {
-        match settled {
-            Settled::Gone => {
+    pub fn settle(&mut self, key: SocketKey, next: NextStep) {
+        match next {
+            NextStep::Gone => {
                 self.remove(key);
             }
-            Settled::Reported(ticket) => self.set_phase(key, Phase::Reported(ticket)),
-            Settled::Ignored => self.set_phase(key, Phase::Ignored),
-            Settled::LookAgain(when) => {
+            NextStep::Reported(group_id) => self.set_phase(key, Phase::Reported(group_id)),
+            NextStep::Ignored => self.set_phase(key, Phase::Ignored),
+            NextStep::LookAgain(when) => {
                 if self.entries.contains_key(&key) {
                     self.waiting.insert((when, key));
                     self.set_phase(key, Phase::Waiting(when));

@@ -31,8 +31,8 @@ fn leaves(cookie: u64, at: u64) -> Transition {
     transition(cookie, State::CloseWait, State::LastAck, at)
 }
 
-fn seed(cookie: u64, since: u64) -> Seed {
-    Seed { socket: socket(cookie), since: Since::within(None, since) }
+fn preexisting(cookie: u64, since: u64) -> Preexisting {
+    Preexisting { socket: socket(cookie), since: Since::within(None, since) }
 }
 
 fn table() -> CloseWaitTable {
@@ -60,20 +60,20 @@ fn a_socket_that_was_closed_in_time_is_never_due() {
     let mut table = table();
     table.observe(&enters(7, 500));
     let left = table.observe(&leaves(7, 900)).unwrap();
-    assert_eq!(left.ticket, None);
+    assert_eq!(left.group_id, None);
     assert!(due_keys(&mut table, 9_000).is_empty());
     assert!(table.is_empty());
 }
 
 #[test]
-fn a_reported_socket_that_leaves_gives_its_ticket_back() {
+fn a_reported_socket_that_leaves_gives_its_group_back() {
     let mut table = table();
     table.observe(&enters(7, 500));
     due_keys(&mut table, 2_000);
-    table.settle(SocketKey(7), Settled::Reported(42));
+    table.settle(SocketKey(7), NextStep::Reported(42));
     assert_eq!(table.reported().count(), 1);
     let left = table.observe(&leaves(7, 3_000)).unwrap();
-    assert_eq!(left.ticket, Some(42));
+    assert_eq!(left.group_id, Some(42));
     assert_eq!(left.since.age_at(3_000).0, 2_500);
 }
 
@@ -82,34 +82,34 @@ fn a_half_open_socket_is_looked_at_again() {
     let mut table = table();
     table.observe(&enters(7, 500));
     due_keys(&mut table, 2_000);
-    table.settle(SocketKey(7), Settled::LookAgain(5_000));
+    table.settle(SocketKey(7), NextStep::LookAgain(5_000));
     assert!(due_keys(&mut table, 4_999).is_empty());
     assert_eq!(due_keys(&mut table, 5_000), [7]);
 }
 
 #[test]
-fn a_seed_is_at_least_as_old_as_the_kernel_says() {
+fn a_preexisting_socket_is_at_least_as_old_as_the_kernel_says() {
     let mut table = table();
-    table.seed(&Seed { since: Since::within(Some(100), 300), ..seed(7, 300) });
+    table.add_preexisting(&Preexisting { since: Since::within(Some(100), 300), ..preexisting(7, 300) });
     let due = table.take_due(1_300, 100);
     assert!(!due[0].since.is_exact());
     assert_eq!(due[0].since.age_at(1_300), (1_000, Some(1_200)));
 }
 
 #[test]
-fn a_seed_does_not_bring_back_a_socket_that_left_before_it_was_read() {
+fn a_preexisting_socket_does_not_bring_back_a_socket_that_left_before_it_was_read() {
     let mut table = table();
     table.observe(&leaves(7, 900));
-    table.seed(&seed(7, 300));
+    table.add_preexisting(&preexisting(7, 300));
     assert!(table.is_empty());
 }
 
 #[test]
-fn a_transition_counts_more_than_a_seed_whichever_comes_first() {
+fn a_transition_counts_more_than_a_preexisting_socket_whichever_comes_first() {
     let mut table = table();
     table.observe(&enters(7, 800));
-    table.seed(&seed(7, 300));
-    table.seed(&seed(8, 300));
+    table.add_preexisting(&preexisting(7, 300));
+    table.add_preexisting(&preexisting(8, 300));
     table.observe(&enters(8, 800));
     for due in table.take_due(5_000, 100) {
         assert!(due.since.is_exact(), "{due:?}");
@@ -127,19 +127,19 @@ fn a_full_table_counts_what_it_does_not_take() {
 }
 
 #[test]
-fn seeds_are_joined_by_address_where_transitions_have_no_cookie() {
+fn preexisting_sockets_are_joined_by_address_where_transitions_have_no_cookie() {
     let nameless = |mut transition: Transition| {
         transition.key = SocketKey(0xffff_8880_0000_0000 + transition.key.0);
         transition.socket.cookie = None;
         transition
     };
     let mut table = CloseWaitTable::new(Identity::Address, THRESHOLD, 100);
-    table.seed(&seed(7, 300));
-    table.seed(&seed(8, 300));
+    table.add_preexisting(&preexisting(7, 300));
+    table.add_preexisting(&preexisting(8, 300));
     assert!(table.observe(&nameless(leaves(7, 900))).is_some());
     table.observe(&nameless(enters(8, 900)));
     assert_eq!(table.len(), 1);
-    table.seed(&seed(8, 300));
+    table.add_preexisting(&preexisting(8, 300));
     assert_eq!(table.len(), 1);
     let mut elsewhere = nameless(leaves(8, 950));
     elsewhere.key = SocketKey(0xffff_8880_1111_0000);
@@ -148,7 +148,7 @@ fn seeds_are_joined_by_address_where_transitions_have_no_cookie() {
 }
 
 proptest! {
-    /// Against a plain model: whatever is entered, left, seeded and settled, in any order, the table
+    /// Against a plain model: whatever is entered, left, listed and settled, in any order, the table
     /// holds exactly the sockets that entered and did not leave, and each is due at most once.
     #[test]
     fn the_table_agrees_with_a_plain_model(steps in proptest::collection::vec((0u8..4, 1u64..6), 1..60)) {
@@ -168,7 +168,7 @@ proptest! {
                     left.insert(cookie);
                 }
                 2 => {
-                    table.seed(&seed(cookie, now));
+                    table.add_preexisting(&preexisting(cookie, now));
                     if !left.contains(&cookie) {
                         model.entry(cookie).or_insert(false);
                     }
@@ -176,7 +176,7 @@ proptest! {
                 _ => {
                     for key in due_keys(&mut table, now) {
                         prop_assert_eq!(model.insert(key, true), Some(false));
-                        table.settle(SocketKey(key), Settled::Reported(1));
+                        table.settle(SocketKey(key), NextStep::Reported(1));
                     }
                 }
             }
