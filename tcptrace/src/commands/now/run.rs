@@ -109,3 +109,67 @@ async fn look(
 fn oldest_first(leak: &Leak) -> (Reverse<Option<u64>>, Option<u64>) {
     (Reverse(leak.age.map(|age| age.ns)), leak.socket.cookie)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests may stop at the first surprise")]
+mod tests {
+    use super::*;
+    use crate::{
+        forms::{jsonl, reading::reader::Reader},
+        host::clock::Clocks,
+        model::{
+            examples::{self, SECOND},
+            record::{Age, Record},
+            state::StateSet,
+        },
+        output::options::{FileOptions, Route, Sink},
+    };
+
+    #[tokio::test]
+    async fn a_host_without_sockets_has_no_leak() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("now.jsonl");
+        let root = directory.path().to_owned();
+        let world = World {
+            proc: root.join("proc"),
+            run_netns: root.join("netns"),
+            root,
+            clocks: Clocks::scripted(1_000 * SECOND),
+        };
+        let route =
+            Route { sink: Sink::File(path.clone()), format: &jsonl::form::FORMAT, is_compressed: false };
+        let options = NowOptions {
+            criteria: Criteria { states: StateSet::CLOSE_WAIT, ..Criteria::default() },
+            holders: Some(HolderSource::Proc),
+            by: None,
+            exit_code: true,
+            rows: 40,
+            outputs: OutputOptions { routes: vec![route], files: FileOptions::default() },
+        };
+        let tables = Tables::new(Support::read(), options.holders).unwrap();
+        let outputs = OpenedOutputs::open(&options.outputs).unwrap();
+        assert_eq!(look(&options, &world, tables, outputs).await.unwrap(), Conclusion::Done);
+        let mut reader = Reader::open(&path).unwrap();
+        let records: Vec<Record> = std::iter::from_fn(|| reader.next().unwrap()).collect();
+        let [Record::Header(header), Record::Summary(summary)] = &records[..] else {
+            panic!("{records:?}")
+        };
+        assert_eq!(header.backend, "proc");
+        assert_eq!((summary.in_close_wait, summary.totals.records), (Some(0), 0));
+    }
+
+    #[test]
+    fn the_oldest_come_first_and_those_of_unknown_age_last() {
+        let aged = |cookie, seconds: Option<u64>| {
+            let mut leak = Leak {
+                age: seconds.map(|seconds| Age { ns: seconds * SECOND, ..examples::age() }),
+                ..examples::leak()
+            };
+            leak.socket.cookie = Some(cookie);
+            leak
+        };
+        let mut leaks = [aged(1, None), aged(2, Some(5)), aged(4, Some(7)), aged(3, Some(7))];
+        leaks.sort_by_key(oldest_first);
+        assert_eq!(leaks.map(|leak| leak.socket.cookie), [3, 4, 2, 1].map(Some));
+    }
+}

@@ -194,3 +194,48 @@ impl ExecState {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::model::{examples, record::Record};
+
+    fn ran(command: OsString, timeout: Duration) -> Arc<ExecState> {
+        let exec = Exec::start(ExecOptions { command, at_once: 1, timeout }).unwrap();
+        exec.offer(&examples::leak());
+        let state = Arc::clone(&exec.state);
+        exec.finish();
+        state
+    }
+
+    fn counts(state: &ExecState) -> [u64; 4] {
+        let ExecState { ran, failed, killed, left_out, .. } = state;
+        [ran, failed, killed, left_out].map(|counter| counter.load(Ordering::Relaxed))
+    }
+
+    fn into(path: &Path) -> OsString {
+        let mut command = OsString::from("{ cat; echo $TCPTRACE_PID; } > ");
+        command.push(path);
+        command
+    }
+
+    #[test]
+    fn a_command_gets_the_record_and_its_variables() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("leak");
+        assert_eq!(counts(&ran(into(&path), Duration::from_secs(60))), [1, 0, 0, 0]);
+        let text = fs::read_to_string(&path).unwrap();
+        let (record, pid) = text.trim_end().rsplit_once('\n').unwrap();
+        let expected = Record::Leak(Box::new(examples::leak()));
+        assert_eq!((record, pid), (&*serde_json::to_string(&expected).unwrap(), "71"));
+    }
+
+    #[test]
+    fn failures_and_commands_that_take_too_long_are_counted() {
+        assert_eq!(counts(&ran("exit 3".into(), Duration::from_secs(60))), [1, 1, 0, 0]);
+        assert_eq!(counts(&ran("sleep 600".into(), Duration::from_millis(200))), [1, 0, 1, 0]);
+    }
+}

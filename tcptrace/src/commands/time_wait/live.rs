@@ -176,3 +176,77 @@ impl<'a> Traced<'a> {
         })
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::{
+        commands::shared::transition_stream::scripted::Script,
+        forms::{jsonl, reading::reader::Reader},
+        host::clock::Clocks,
+        model::{
+            criteria::Criteria,
+            examples::{self, SECOND},
+            record::Record,
+            state::State,
+            transition::Transition,
+        },
+        output::options::{FileOptions, OutputOptions, Route, Sink},
+    };
+
+    #[tokio::test]
+    async fn closings_are_counted_until_a_signal_on_a_host_without_namespaces() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("session.jsonl");
+        let root = directory.path().to_owned();
+        let world = World {
+            proc: root.join("proc"),
+            run_netns: root.join("netns"),
+            root,
+            clocks: Clocks::scripted(1_000 * SECOND),
+        };
+        let route =
+            Route { sink: Sink::File(path.clone()), format: &jsonl::form::FORMAT, is_compressed: false };
+        let options = TimeWaitOptions {
+            criteria: Criteria { netns: vec![5], ..Criteria::default() },
+            live: None,
+            exit_code: true,
+            ports_used_percent: 80,
+            rows: 20,
+            outputs: OutputOptions { routes: vec![route], files: FileOptions::default() },
+        };
+        let outputs = OpenedOutputs::open(&options.outputs).unwrap();
+        let script = Script::default();
+        let (sender, signals) = Signals::scripted(None);
+        let sources = Sources { transitions: script.clone(), signals };
+        let act = async {
+            for netns in [Some(5), Some(4), None] {
+                let mut closing = Transition {
+                    old_state: State::Established,
+                    new_state: State::FinWait1,
+                    ..examples::transition()
+                };
+                closing.socket.netns = netns;
+                script.push(closing);
+            }
+            script.lose(2);
+            world.clocks.advance(Duration::from_secs(30));
+            sleep(Duration::from_millis(250)).await;
+            sender.send(SignalRequest::End).await.unwrap();
+        };
+        let watched = watch(&options, None, &world, 1_000 * SECOND, sources, outputs);
+        let (ended, ()) = tokio::join!(watched, act);
+        assert_eq!(ended.unwrap(), Conclusion::Done);
+        let mut reader = Reader::open(&path).unwrap();
+        let records: Vec<Record> = std::iter::from_fn(|| reader.next().unwrap()).collect();
+        let summary = records.into_iter().find_map(|record| match record {
+            Record::Summary(summary) => Some(summary),
+            _ => None,
+        });
+        let summary = summary.unwrap();
+        assert_eq!((summary.duration_ns, summary.totals.records, summary.totals.lost), (30 * SECOND, 3, 2));
+    }
+}

@@ -101,3 +101,60 @@ impl ReplayOptions {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
+mod tests {
+    use super::*;
+    use crate::{
+        forms::jsonl,
+        model::examples,
+        output::options::{FileOptions, Route},
+    };
+
+    fn lines(records: &[Record]) -> String {
+        records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect()
+    }
+
+    /// Options to replay `file` into `output`, sockets of namespace 5 only.
+    fn options(file: &Path, output: &Path) -> ReplayOptions {
+        let route =
+            Route { sink: Sink::File(output.to_owned()), format: &jsonl::form::FORMAT, is_compressed: false };
+        ReplayOptions {
+            file: file.to_owned(),
+            criteria: Criteria { netns: vec![5], ..Criteria::default() },
+            outputs: OutputOptions { routes: vec![route], files: FileOptions::default() },
+        }
+    }
+
+    #[tokio::test]
+    async fn wanted_sockets_are_replayed_and_what_is_about_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, output) = (directory.path().join("kept.jsonl"), directory.path().join("out.jsonl"));
+        let leak = |netns| {
+            let mut leak = examples::leak();
+            leak.socket.netns = netns;
+            Record::Leak(Box::new(leak))
+        };
+        let header = Record::Header(Box::new(examples::header()));
+        let summary = Record::Summary(Box::new(examples::summary()));
+        let kept = [header.clone(), leak(Some(4)), leak(Some(5)), leak(None), summary.clone()];
+        fs::write(&file, lines(&kept)).unwrap();
+        assert_eq!(run(&options(&file, &output)).await.unwrap(), Conclusion::Done);
+        assert_eq!(fs::read_to_string(&output).unwrap(), lines(&[header, leak(Some(5)), summary]));
+    }
+
+    #[tokio::test]
+    async fn a_recording_is_not_written_over_and_has_to_begin_with_its_header() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("kept.jsonl");
+        let header = Record::Header(Box::new(examples::header()));
+        fs::write(&file, lines(std::slice::from_ref(&header))).unwrap();
+        let ended = run(&options(&file, &file)).await;
+        assert!(matches!(ended, Err(CommandError::OwnInput { .. })), "{ended:?}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), lines(&[header]));
+        fs::write(&file, lines(&[Record::Leak(Box::new(examples::leak()))])).unwrap();
+        let ended = run(&options(&file, &directory.path().join("out.jsonl"))).await;
+        assert!(matches!(ended, Err(CommandError::NoHeader { .. })), "{ended:?}");
+    }
+}
