@@ -177,7 +177,7 @@ impl Account {
         self.record(target, outcome, at_ns)
     }
 
-    /// Takes all targets with their group_ids, by network namespace.
+    /// Takes all targets with their groups, by network namespace.
     pub(crate) fn take_targets(&mut self) -> BTreeMap<Option<u32>, Vec<(ClearTarget, GroupId)>> {
         self.outcomes = Outcomes::default();
         let mut by_netns: BTreeMap<Option<u32>, Vec<(ClearTarget, GroupId)>> = BTreeMap::new();

@@ -97,7 +97,7 @@ impl CloseWaitTable {
         self.evicted
     }
 
-    /// Sockets that were reported and are still in CLOSE_WAIT, each with its group_id.
+    /// Sockets that were reported and are still in CLOSE_WAIT, each with its group.
     pub fn reported(&self) -> impl Iterator<Item = (Socket, Since, GroupId)> + '_ {
         self.entries.iter().filter_map(|(_, entry)| match entry.phase {
             Phase::Reported(group_id) => Some((entry.socket(), entry.since(), group_id)),
