@@ -1,4 +1,4 @@
-//! The filters that commands share, and what they mean on this host.
+//! The filters that commands share, and the criteria they mean on this host. Applies none of them.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -100,7 +100,7 @@ pub(crate) struct OwnerFilters {
 }
 
 impl OwnerFilters {
-    /// The filter.
+    /// The criteria on owners.
     pub(crate) fn resolve(&self) -> OwnerCriteria {
         let Self { pid, comm, unit, container } = self;
         OwnerCriteria {

@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
+/// Sizes in bytes, with units that are powers of 1024.
 const SIZES: parse_size::Config = parse_size::Config::new().with_binary();
 
 /// A time: `500ms`, `30s`, `5m`, `1h 30m`.
