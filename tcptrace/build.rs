@@ -4,14 +4,9 @@
 //! fails. The inner cargo has a target directory of its own, because the outer one holds the lock
 //! of the shared one while this runs.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a build script talks to cargo and to the user"
-)]
+#![expect(clippy::print_stderr, reason = "a build script talks to the user")]
 
 #[path = "../xtask/src/bpf_toolchain.rs"]
-#[allow(dead_code, reason = "xtask uses the rest")]
 mod bpf_toolchain;
 
 use std::error::Error;

@@ -33,12 +33,14 @@ const MAPPED_MASK: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]
 
 /// Whether the states admit a transition from `old` to `new`.
 #[inline(always)]
+#[must_use]
 pub fn admits_states(filter: &Filter, old: i32, new: i32) -> bool {
-    ((1u32 << (old as u32 & 31)) | (1u32 << (new as u32 & 31))) & read!(filter.states) != 0
+    ((1u32 << (old.cast_unsigned() & 31)) | (1u32 << (new.cast_unsigned() & 31))) & read!(filter.states) != 0
 }
 
 /// Whether the rules on family, ports and addresses admit a connection.
 #[inline(always)]
+#[must_use]
 pub fn admits_endpoints(filter: &Filter, endpoints: &Endpoints) -> bool {
     let family = read!(filter.family);
     if family != 0 {

@@ -119,6 +119,7 @@ fn destinations(arguments: &Arguments) -> Result<Vec<Destination>> {
         let addresses = (first..first + wanted.min(DESTINATIONS))
             .map(|nth| {
                 let nth = nth % DESTINATIONS;
+                #[expect(clippy::cast_possible_truncation, reason = "there are 250 networks")]
                 let (network, host) = ((nth / 250) as u8, (nth % 250) as u8);
                 SocketAddr::from((Ipv4Addr::new(127, 0, network, host + 1), port))
             })
@@ -129,7 +130,9 @@ fn destinations(arguments: &Arguments) -> Result<Vec<Destination>> {
         .map(|nth| {
             let asked = match arguments.port {
                 0 => 0,
-                first => first.checked_add(nth as u16).context("--port leaves no room for more listeners")?,
+                first => first
+                    .checked_add(u16::try_from(nth)?)
+                    .context("--port leaves no room for more listeners")?,
             };
             let (listener, port) = listen(IpAddr::V6(Ipv6Addr::LOCALHOST), asked)?;
             Ok(Destination { listener, addresses: vec![SocketAddr::from((Ipv6Addr::LOCALHOST, port))] })

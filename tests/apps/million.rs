@@ -47,13 +47,14 @@ fn entry_to_close_wait(number: u64) -> Transition {
 
 fn main() -> Result<()> {
     let count: u64 = std::env::args().nth(1).context("usage: million COUNT")?.parse()?;
+    let room = usize::try_from(count)?;
     let before = resident_bytes()?;
-    let mut table = CloseWaitTable::new(Identity::Cookie, 1_000_000_000, count as usize);
+    let mut table = CloseWaitTable::new(Identity::Cookie, 1_000_000_000, room);
     for number in 0..count {
         table.observe(&entry_to_close_wait(number));
     }
     let filled = resident_bytes()?;
-    for due in table.take_due(u64::MAX, count as usize / 2) {
+    for due in table.take_due(u64::MAX, room / 2) {
         table.settle(due.key, NextStep::Reported(0));
     }
     let after = resident_bytes()?;

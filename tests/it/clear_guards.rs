@@ -130,7 +130,8 @@ fn a_socket_that_went_on_or_is_used_after_it_was_listed_is_left_alone() {
     // The peer's window is closed, so our FIN has to wait for the data before it: the socket stays in LAST_ACK.
     let closing = listener.connect_from(0);
     closing.near.set_nonblocking(true).unwrap();
-    while closing.near.send(&[0; 65_536]).is_ok() {}
+    let much = vec![0; 65_536];
+    while closing.near.send(&much).is_ok() {}
     closing.near.set_nonblocking(false).unwrap();
     closing.half_close();
     let arguments = ["--verdict", "eof_read", "--verdict", "half_open"];

@@ -54,7 +54,7 @@ fn case(arguments: &[&str], keeps: impl Fn(&Value) -> bool + 'static) -> Case {
 }
 
 /// Traces the load without a filter and with each of them.
-fn compare(backend: Backend, load: &Load, cases: Vec<Case>) {
+fn compare(backend: Backend, load: &Load, cases: &[Case]) {
     let start = |arguments: &[String]| {
         let arguments: Vec<&str> =
             std::iter::once("trace").chain(arguments.iter().map(String::as_str)).collect();
@@ -116,7 +116,7 @@ fn filters_on_ports_keep_what_they_say(backend: Backend) {
                 && (record["old_state"] == "LISTEN" || record["new_state"] == "LISTEN")
         }),
     ];
-    compare(backend, &load, cases);
+    compare(backend, &load, &cases);
 }
 
 fn filters_on_addresses_and_families_keep_what_they_say(backend: Backend) {
@@ -136,7 +136,7 @@ fn filters_on_addresses_and_families_keep_what_they_say(backend: Backend) {
             has(record, "::1") || within_127(record)
         }),
     ];
-    compare(backend, &load, cases);
+    compare(backend, &load, &cases);
 }
 
 fn filters_on_states_keep_what_they_say(backend: Backend) {
@@ -149,7 +149,7 @@ fn filters_on_states_keep_what_they_say(backend: Backend) {
             touches(record, "LISTEN") || touches(record, "LAST_ACK")
         }),
     ];
-    compare(backend, &load, cases);
+    compare(backend, &load, &cases);
 }
 
 fn the_filter_on_the_namespace_keeps_what_it_says(backend: Backend) {
@@ -161,7 +161,7 @@ fn the_filter_on_the_namespace_keeps_what_it_says(backend: Backend) {
             record["netns"] != netns && record["lport"] != port && record["rport"] != port
         }),
     ];
-    compare(backend, &load, cases);
+    compare(backend, &load, &cases);
 }
 
 /// Makes one connection of an IPv4 client to a socket that listens on IPv6.

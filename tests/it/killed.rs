@@ -39,7 +39,7 @@ fn a_session_that_is_killed_leaves_whole_records_without_a_gap() {
     for time in 0..TIMES {
         let names =
             ["jsonl", "jsonl.zst", "csv", "tct", "tct.zst"].map(|form| path(&format!("{time}.{form}")));
-        let outputs: Vec<&Path> = names.iter().map(|name| name.as_path()).collect();
+        let outputs: Vec<&Path> = names.iter().map(std::path::PathBuf::as_path).collect();
         let Recorder { mut process, .. } = Recorder::start_on(port, &outputs, &["--flush", "50ms"]);
         // A random moment.
         std::thread::sleep(Duration::from_micros(clock::monotonic_ns() % 400_000));

@@ -33,7 +33,7 @@ fn several_outputs_agree_with_each_other() {
     let path = |name: &str| folder.path().join(name);
     let names = ["x.jsonl", "x.jsonl.zst", "x.csv", "x.csv.zst", "x.txt", "x.txt.zst", "x.tct", "x.tct.zst"];
     let paths = names.map(path);
-    let outputs: Vec<&Path> = paths.iter().map(|path| path.as_path()).chain([Path::new("-")]).collect();
+    let outputs: Vec<&Path> = paths.iter().map(std::path::PathBuf::as_path).chain([Path::new("-")]).collect();
     let mut recorder = Recorder::start(&outputs, &["--format", "jsonl"]);
     churn(CONNECTIONS, recorder.port, 4);
     recorder.process.signal(rustix::process::Signal::INT);

@@ -36,7 +36,12 @@ fn replay(file: &Path, arguments: &[&str]) -> Output {
 /// Replays a whole file, and expects no message.
 fn replayed(file: &Path, arguments: &[&str]) -> Vec<u8> {
     let Output { status, stdout, stderr } = replay(file, arguments);
-    assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(0), ""), "{file:?}");
+    assert_eq!(
+        (status.code(), String::from_utf8_lossy(&stderr).as_ref()),
+        (Some(0), ""),
+        "{}",
+        file.display()
+    );
     stdout
 }
 

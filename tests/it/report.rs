@@ -51,7 +51,7 @@ impl Kept {
             tracer.wait_for_each("leak_end", &leaky.truths);
         }
         tracer.stop().summary();
-        if file.ends_with(".tct") {
+        if path.extension().is_some_and(|extension| extension == "tct") {
             let (_, losses) = read(&path);
             assert!(losses.is_whole(), "{losses:?}");
         }

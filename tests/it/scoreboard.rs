@@ -72,7 +72,7 @@ fn the_right_process_is_named_in_every_case() {
     assert!(wrong.is_empty(), "wrong cells:\n{wrong}");
 }
 
-/// Allows for what one look through /proc cannot find out (README, "Limits"): in which of several listeners' queues a
+/// Allows for what one look through /proc cannot find out (docs/limits.md): in which of several listeners' queues a
 /// connection waits, so that all of them are named, the right one among them; and whether the last data was sent after
 /// the FIN, so that a half-close counts as a leak of its rightful holder.
 fn judge_from_proc(truth: &Truth, leaks: &[&Value]) -> Result<(), String> {

@@ -52,7 +52,9 @@ fn pids(record: &Value, list: &str) -> Vec<i64> {
 fn watched(backend: Backend, namespaces: &[&Netns], work: impl FnOnce()) -> Session {
     let inodes: Vec<String> = namespaces.iter().map(|netns| netns.inode().to_string()).collect();
     let mut arguments = vec!["time-wait", "--watch", "--interval", "1h"];
-    inodes.iter().for_each(|inode| arguments.extend(["--netns", inode]));
+    for inode in &inodes {
+        arguments.extend(["--netns", inode]);
+    }
     let tracer = Tracer::start(backend, &arguments);
     work();
     tracer.stop()
@@ -244,9 +246,10 @@ fn two_sides_that_close_at_once_have_both_closed_first() {
         let mut client = TcpStream::connect(V4).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         // Unread data holds back the other end's FIN, so both are in FIN_WAIT1.
+        let much = vec![0; 65_536];
         for stream in [&mut client, &mut server] {
             stream.set_nonblocking(true).unwrap();
-            while stream.write(&[0; 65_536]).is_ok() {}
+            while stream.write(&much).is_ok() {}
             stream.set_nonblocking(false).unwrap();
             stream.shutdown(Shutdown::Write).unwrap();
         }

@@ -55,7 +55,7 @@ fn every_transition(backend: Backend, family: u8) {
     }
 
     let connections = Connections::behind(port, &session.records);
-    connections.check(CONNECTIONS as usize);
+    connections.check(CONNECTIONS.try_into().unwrap());
     if backend == Backend::Btf {
         let own = |life: &Life| {
             let step = life.steps.iter().find(|step| !is_being_made(step)).expect("steps of its own");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 /// The cargo that runs this program, with the workspace's root as its directory.
-pub fn cargo() -> Command {
+pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace());
     cargo
@@ -14,7 +14,7 @@ pub fn cargo() -> Command {
 
 /// Builds targets of package tcptrace (`--bin tcptrace`, `--example leaky`, …) and returns the
 /// paths of the executables in the order of `names`.
-pub fn build<const N: usize>(release: bool, names: [(&str, &str); N]) -> Result<[PathBuf; N]> {
+pub(crate) fn build<const N: usize>(release: bool, names: [(&str, &str); N]) -> Result<[PathBuf; N]> {
     let mut command = cargo();
     command.args(["build", "--package", "tcptrace", "--message-format", "json-render-diagnostics"]);
     command.args(release.then_some("--release"));
@@ -24,17 +24,17 @@ pub fn build<const N: usize>(release: bool, names: [(&str, &str); N]) -> Result<
     let executables = executables(command)?;
     let mut paths = [const { PathBuf::new() }; N];
     for (path, (_, name)) in paths.iter_mut().zip(names) {
-        *path = executables
+        let built = executables
             .iter()
             .find(|executable| executable.file_name().is_some_and(|file| file == name))
-            .with_context(|| format!("cargo built no executable called {name}"))?
-            .clone();
+            .with_context(|| format!("cargo built no executable called {name}"))?;
+        path.clone_from(built);
     }
     Ok(paths)
 }
 
 /// Builds all programs of the tests, and returns the folder they are in.
-pub fn examples() -> Result<PathBuf> {
+pub(crate) fn examples() -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--package", "tcptrace", "--message-format", "json-render-diagnostics"]);
     command.arg("--examples");
@@ -43,7 +43,7 @@ pub fn examples() -> Result<PathBuf> {
 }
 
 /// Builds a test target of package tcptrace, optimised, and returns the path of its binary.
-pub fn test_binary(name: &str) -> Result<PathBuf> {
+pub(crate) fn test_binary(name: &str) -> Result<PathBuf> {
     let mut command = cargo();
     command.args([
         "test",
@@ -79,12 +79,12 @@ fn executables(mut command: Command) -> Result<Vec<PathBuf>> {
 }
 
 /// Runs `command` to its end, and returns whether it succeeded as our exit code.
-pub fn finish(command: &mut Command) -> Result<ExitCode> {
+pub(crate) fn finish(command: &mut Command) -> Result<ExitCode> {
     let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The root of the workspace.
-pub fn workspace() -> &'static Path {
+pub(crate) fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }

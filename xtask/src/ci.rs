@@ -9,14 +9,14 @@ use std::process::ExitCode;
 
 /// Arguments of `cargo xtask ci`.
 #[derive(clap::Args)]
-pub struct Ci {
+pub(crate) struct Ci {
     #[command(flatten)]
     prepare: Prepare,
 }
 
 impl Ci {
     /// Runs `lint`, then `test` unless `lint` has failed.
-    pub fn execute(self) -> Result<ExitCode> {
+    pub(crate) fn execute(self) -> Result<ExitCode> {
         let lint = Lint { prepare: self.prepare }.execute()?;
         if lint != ExitCode::SUCCESS {
             return Ok(lint);

@@ -14,14 +14,14 @@ use std::time::Duration;
 
 /// Arguments of `cargo xtask demo`.
 #[derive(clap::Args)]
-pub struct Demo {
+pub(crate) struct Demo {
     #[command(flatten)]
     prepare: Prepare,
 }
 
 impl Demo {
     /// Shows the problem, then the tool's answer to compare with it.
-    pub fn execute(self) -> Result<ExitCode> {
+    pub(crate) fn execute(self) -> Result<ExitCode> {
         self.prepare.execute()?;
         let [tcptrace, leaky] = build(true, [("--bin", "tcptrace"), ("--example", "leaky")])?;
 

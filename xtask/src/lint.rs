@@ -7,14 +7,14 @@ use std::process::ExitCode;
 
 /// Arguments of `cargo xtask lint`.
 #[derive(clap::Args)]
-pub struct Lint {
+pub(crate) struct Lint {
     #[command(flatten)]
     pub prepare: Prepare,
 }
 
 impl Lint {
     /// Checks the format, then the lints.
-    pub fn execute(self) -> Result<ExitCode> {
+    pub(crate) fn execute(self) -> Result<ExitCode> {
         // The lints need the build script's output, so what builds the kernel side must be there.
         self.prepare.execute()?;
         let format = finish(cargo().args(["fmt", "--all", "--check"]))?;

@@ -1,9 +1,9 @@
 //! Builds, runs, tests and measures tcptrace. One file a verb; this one only chooses among them.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool for the terminal")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool for the terminal")]
 
 mod bench;
-#[allow(dead_code, reason = "the build script uses the rest")]
+#[expect(dead_code, reason = "the build script uses the rest")]
 mod bpf_toolchain;
 mod cargo;
 mod ci;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// The package managers that `prepare` knows package names for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum PackageManager {
+pub(crate) enum PackageManager {
     Apt,
     Dnf,
     Pacman,
@@ -14,14 +14,14 @@ pub enum PackageManager {
 
 impl PackageManager {
     /// The package manager of this host, if it is one of these.
-    pub fn detect() -> Option<Self> {
+    pub(crate) fn detect() -> Option<Self> {
         [("apt-get", Self::Apt), ("dnf", Self::Dnf), ("pacman", Self::Pacman)]
             .into_iter()
             .find_map(|(program, manager)| has_program(program).then_some(manager))
     }
 
     /// The packages with LLVM's headers and libraries, and the C++ library they need.
-    pub fn llvm(self, major: u32) -> Vec<String> {
+    pub(crate) fn llvm(self, major: u32) -> Vec<String> {
         match self {
             Self::Apt => vec!["g++".into(), format!("llvm-{major}-dev")],
             Self::Dnf => vec!["gcc-c++".into(), "llvm-devel".into()],
@@ -30,7 +30,7 @@ impl PackageManager {
     }
 
     /// The packages with `ip`, `ss` and `script`.
-    pub fn test_programs(self) -> &'static [&'static str] {
+    pub(crate) fn test_programs(self) -> &'static [&'static str] {
         match self {
             Self::Apt => &["iproute2", "bsdutils"],
             Self::Dnf => &["iproute", "util-linux-script"],
@@ -39,7 +39,7 @@ impl PackageManager {
     }
 
     /// The command that updates the list of packages, which only apt needs.
-    pub fn update(self) -> Result<Option<Command>> {
+    pub(crate) fn update(self) -> Result<Option<Command>> {
         if self != Self::Apt {
             return Ok(None);
         }
@@ -49,7 +49,7 @@ impl PackageManager {
     }
 
     /// The command that installs `packages` without asking questions.
-    pub fn install(self, packages: &[impl AsRef<str>]) -> Result<Command> {
+    pub(crate) fn install(self, packages: &[impl AsRef<str>]) -> Result<Command> {
         let (program, arguments): (_, &[&str]) = match self {
             Self::Apt => ("apt-get", &["install", "-q", "-y", "--no-install-recommends"]),
             Self::Dnf => ("dnf", &["install", "-y"]),
@@ -61,7 +61,7 @@ impl PackageManager {
     }
 
     /// True unless the package is known not to exist.
-    pub fn offers(self, package: &str) -> bool {
+    pub(crate) fn offers(self, package: &str) -> bool {
         self != Self::Apt
             || Command::new("apt-cache")
                 .args(["show", "--no-all-versions", package])

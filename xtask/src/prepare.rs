@@ -20,7 +20,7 @@ const HOST_LACKS: i32 = 3;
 
 /// Options of every verb that builds.
 #[derive(Clone, Copy, clap::Args)]
-pub struct Prepare {
+pub(crate) struct Prepare {
     /// Install nothing: only say what is missing and how it would be installed
     #[arg(long)]
     no_install: bool,
@@ -29,21 +29,21 @@ pub struct Prepare {
 impl Prepare {
     /// Returns once the host has everything that building needs. With `--no-install` and something missing, ends the
     /// program.
-    pub fn execute(&self) -> Result<()> {
+    pub(crate) fn execute(self) -> Result<()> {
         self.install(Wanted::ToBuild)
     }
 
     /// As [`Prepare::execute`], with the programs of others that the live tests run.
-    pub fn execute_for_live_tests(&self) -> Result<()> {
+    pub(crate) fn execute_for_live_tests(self) -> Result<()> {
         self.install(Wanted::ForLiveTests)
     }
 
     /// As [`Prepare::execute_for_live_tests`], with what runs other kernels.
-    pub fn execute_for_other_kernels(&self) -> Result<()> {
+    pub(crate) fn execute_for_other_kernels(self) -> Result<()> {
         self.install(Wanted::ForOtherKernels)
     }
 
-    fn install(&self, wanted: Wanted) -> Result<()> {
+    fn install(self, wanted: Wanted) -> Result<()> {
         let mut installer = Installer {
             manager: PackageManager::detect(),
             only_show: self.no_install,
@@ -63,7 +63,7 @@ impl Prepare {
             }
             Err(missing @ Missing::Compiler) => return Err(missing.into()),
             Err(missing @ (Missing::Linker { .. } | Missing::OlderLinker { .. })) => {
-                installer.bpf_linker(&missing)?
+                installer.bpf_linker(&missing)?;
             }
         }
         if wanted != Wanted::ToBuild {

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// True when this process is root.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// The command that runs `program` as root.
-pub fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
+pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
     let program = program.as_ref();
     if is_root() {
         return Ok(Command::new(program));
@@ -28,12 +28,12 @@ pub fn as_root(program: impl AsRef<OsStr>) -> Result<Command> {
 }
 
 /// True when `name` is found in PATH.
-pub fn has_program(name: &str) -> bool {
+pub(crate) fn has_program(name: &str) -> bool {
     find_program(name).is_some()
 }
 
 /// Where in PATH `name` is found.
-pub fn find_program(name: &str) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 /// Arguments of `cargo xtask run`.
 #[derive(clap::Args)]
-pub struct Run {
+pub(crate) struct Run {
     #[command(flatten)]
     prepare: Prepare,
     /// Build without optimisation
@@ -24,7 +24,7 @@ pub struct Run {
 
 impl Run {
     /// Returns only where something fails before tcptrace starts.
-    pub fn execute(self) -> Result<ExitCode> {
+    pub(crate) fn execute(self) -> Result<ExitCode> {
         self.prepare.execute()?;
         let [tcptrace] = build(!self.debug, [("--bin", "tcptrace")])?;
         let error = as_root(&tcptrace)?.args(self.arguments).exec();

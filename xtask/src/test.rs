@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
-pub struct Test {
+pub(crate) struct Test {
     #[command(flatten)]
     prepare: Prepare,
     /// Leave out the tests on the live kernel, which need root
@@ -28,12 +28,12 @@ pub struct Test {
 
 impl Test {
     /// Every test, with nothing left out.
-    pub fn all(prepare: Prepare) -> Self {
+    pub(crate) fn all(prepare: Prepare) -> Self {
         Self { prepare, no_live: false, kernel: None, arguments: Vec::new() }
     }
 
     /// Builds as the user, runs as root.
-    pub fn execute(self) -> Result<ExitCode> {
+    pub(crate) fn execute(self) -> Result<ExitCode> {
         if let Some(version) = &self.kernel {
             self.prepare.execute_for_other_kernels()?;
             return kernel::test_on(version, &self.arguments);
@@ -43,9 +43,9 @@ impl Test {
             bail!("the live tests need root, and there is no sudo here: run this as root, or with --no-live");
         }
         if self.no_live {
-            self.prepare.execute()?
+            self.prepare.execute()?;
         } else {
-            self.prepare.execute_for_live_tests()?
+            self.prepare.execute_for_live_tests()?;
         }
         let mut test = cargo();
         test.args(["test", "--workspace", "--locked", "--"]).args(&self.arguments);
@@ -61,7 +61,7 @@ impl Test {
 
 /// The argument that makes a test binary run live tests too: they are marked `#[ignore]`, and nothing else is. None
 /// where the caller has already said what to do with ignored tests.
-pub fn with_live_tests(arguments: &[OsString]) -> Option<&'static str> {
+pub(crate) fn with_live_tests(arguments: &[OsString]) -> Option<&'static str> {
     let is_said = arguments.iter().any(|word| word == "--ignored" || word == "--include-ignored");
     (!is_said).then_some("--include-ignored")
 }

@@ -15,7 +15,7 @@ use tcptrace_ebpf::record::{CallRecord, Sixteen};
 use crate::transition::count;
 
 /// One call for each socket. The kernel allocates entries on demand.
-pub type Calls<const MAX_SOCKETS: usize> =
+pub(crate) type Calls<const MAX_SOCKETS: usize> =
     HashMap<u64, CallRecord, MAX_SOCKETS, { BPF_F_NO_PREALLOC as usize }>;
 
 /// User stacks, each kept once. User space sets the size when it loads the object.
@@ -66,7 +66,7 @@ fn add(count: *mut u32, by: i32) {
 
 /// Name of the current task, NUL-padded.
 #[inline(always)]
-pub fn current_comm() -> Sixteen {
+pub(crate) fn current_comm() -> Sixteen {
     let mut comm = MaybeUninit::<Sixteen>::uninit();
     // SAFETY: the helper writes all bytes, zeros when there is no task (`bpf_get_current_comm` of
     // kernel/bpf/helpers.c).
@@ -79,7 +79,7 @@ pub fn current_comm() -> Sixteen {
 /// Remembers that the current task made `call` (`CALL_*`) on `sock` at `now` (CLOCK_MONOTONIC,
 /// nanoseconds). Replaces an earlier call on that socket.
 #[inline(always)]
-pub fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
+pub(crate) fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
     calls: &Calls<MAX_SOCKETS>,
     context: &C,
     sock: u64,
@@ -106,13 +106,13 @@ pub fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
 
 /// Whether this map remembers a call on `sock`.
 #[inline(always)]
-pub fn is_remembered<const MAX_SOCKETS: usize>(calls: &Calls<MAX_SOCKETS>, sock: u64) -> bool {
+pub(crate) fn is_remembered<const MAX_SOCKETS: usize>(calls: &Calls<MAX_SOCKETS>, sock: u64) -> bool {
     calls.get_ptr(sock).is_some()
 }
 
 /// Forgets the call on `sock`: the kernel may soon reuse the address.
 #[inline(always)]
-pub fn forget<const MAX_SOCKETS: usize>(calls: &Calls<MAX_SOCKETS>, sock: u64) {
+pub(crate) fn forget<const MAX_SOCKETS: usize>(calls: &Calls<MAX_SOCKETS>, sock: u64) {
     let count = presence_filter(sock);
     // Most sockets have no remembered call, and a zero says so at once. A lookup is cheaper than a
     // removal, which takes a lock.

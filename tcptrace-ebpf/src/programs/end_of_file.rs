@@ -37,7 +37,7 @@ macro_rules! receive {
 /// Forgets a socket that becomes `new`, when that is CLOSE or CLOSE_WAIT. CLOSE_WAIT, because a read of an
 /// earlier socket at this address may have been remembered after that socket was closed.
 #[inline(always)]
-pub fn forget(sock: u64, new: i32) {
+pub(crate) fn forget(sock: u64, new: i32) {
     if config!(track_eof_reads) != 0 && (new == i32::from(CLOSE) || new == i32::from(CLOSE_WAIT)) {
         calls::forget(&EOF_READS, sock);
     }

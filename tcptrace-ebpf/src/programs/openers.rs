@@ -26,7 +26,7 @@ const BUDGET_MAX: u64 = 1024;
 
 /// Whether user space wants openers.
 #[inline(always)]
-pub fn are_tracked() -> bool {
+pub(crate) fn are_tracked() -> bool {
     config!(opener_interval_ns) != 0
 }
 
@@ -35,7 +35,7 @@ pub fn are_tracked() -> bool {
 /// of thousands of sockets a second. The budget is per process, so that a busy process cannot use up the
 /// share of the one that leaks.
 #[inline(always)]
-pub fn take_budget() -> bool {
+pub(crate) fn take_budget() -> bool {
     /// One in this many openers that find the budget empty reads the clock, which costs as much as the
     /// rest of this function.
     const LOOK_EVERY: u64 = 8;
@@ -65,7 +65,7 @@ pub fn take_budget() -> bool {
 
 /// Remembers the current task as the opener of `sock`, by `call` (`CALL_*`), within the budget.
 #[inline(always)]
-pub fn remember<C: StackIdContext>(context: &C, sock: u64, call: u32) {
+pub(crate) fn remember<C: StackIdContext>(context: &C, sock: u64, call: u32) {
     // SAFETY: the helper takes no pointer.
     let now = unsafe { bpf_ktime_get_ns() };
     calls::remember(&OPENERS, context, sock, call, now);
@@ -73,7 +73,7 @@ pub fn remember<C: StackIdContext>(context: &C, sock: u64, call: u32) {
 
 /// Forgets the opener of a closed socket.
 #[inline(always)]
-pub fn forget(sock: u64) {
+pub(crate) fn forget(sock: u64) {
     calls::forget(&OPENERS, sock);
 }
 

@@ -5,23 +5,27 @@
 use tcptrace_ebpf::config::{ABSENT, Config};
 
 /// `include/uapi/linux/in.h`
-pub const IPPROTO_TCP: u16 = 6;
+pub(crate) const IPPROTO_TCP: u16 = 6;
 /// `include/uapi/linux/in.h`
-pub const IPPROTO_MPTCP: u16 = 262;
+pub(crate) const IPPROTO_MPTCP: u16 = 262;
 
 /// User space replaces it when it loads the object.
 #[unsafe(no_mangle)]
-pub static CONFIG: Config = Config::NOTHING;
+pub(crate) static CONFIG: Config = Config::NOTHING;
+
+/// What the loader put where a value was compiled in.
+#[inline(always)]
+pub(crate) fn loaded<T: Copy>(value: &T) -> T {
+    // SAFETY: a reference leads to initialised memory. Volatile, because the compiler must not use the value it
+    // compiled in: the loader replaces it.
+    unsafe { core::ptr::read_volatile(value) }
+}
 
 /// Reads a field of [`CONFIG`].
 macro_rules! config {
-    ($($field:tt)+) => {{
-        #[allow(unused_unsafe, reason = "some callers are unsafe already")]
-        // SAFETY: reads initialised memory. Volatile, because the compiler must not use the value it
-        // compiled in: the loader replaces it.
-        let value = unsafe { core::ptr::read_volatile(&raw const $crate::settings::CONFIG.$($field)+) };
-        value
-    }};
+    ($($field:tt)+) => {
+        $crate::settings::loaded(&$crate::settings::CONFIG.$($field)+)
+    };
 }
 pub(crate) use config;
 
@@ -35,6 +39,6 @@ pub(crate) use kernel;
 
 /// Whether this kernel lacks the field.
 #[inline(always)]
-pub fn is_absent(offset: usize) -> bool {
+pub(crate) fn is_absent(offset: usize) -> bool {
     offset == ABSENT as usize
 }

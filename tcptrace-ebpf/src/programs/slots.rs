@@ -12,7 +12,7 @@ const SLOTS: u32 = 1 << 14;
 
 /// One slot of the table.
 #[repr(C)]
-pub struct Slot {
+pub(crate) struct Slot {
     /// Key of the socket that has the slot; 0 = free.
     pub key: u64,
     /// The state of that socket.
@@ -30,7 +30,7 @@ fn index(key: u64) -> u32 {
 
 /// The slot of the socket with this key; null when it has none.
 #[inline(always)]
-pub fn get(key: u64) -> *mut Slot {
+pub(crate) fn get(key: u64) -> *mut Slot {
     match STATES.get_ptr_mut(index(key)) {
         // SAFETY: the pointer is that of a live map value.
         Some(slot) if unsafe { (*slot).key } == key => slot,
@@ -42,7 +42,7 @@ pub fn get(key: u64) -> *mut Slot {
 /// nanoseconds both succeed. One of the two sockets then finds the other's time, which is wrong by those
 /// nanoseconds, or another state than it left, and its time is unknown.
 #[inline(always)]
-pub fn take(key: u64) -> *mut SocketState {
+pub(crate) fn take(key: u64) -> *mut SocketState {
     match STATES.get_ptr_mut(index(key)) {
         // SAFETY: the pointer is that of a live map value.
         Some(slot) if unsafe { (*slot).key == 0 || (*slot).key == key } => unsafe {

@@ -22,9 +22,9 @@ use crate::{
 /// States of `include/net/tcp_states.h` that the body treats specially.
 const SYN_SENT: u8 = 2;
 const SYN_RECV: u8 = 3;
-pub const LISTEN: u8 = 10;
-pub const CLOSE: u8 = 7;
-pub const CLOSE_WAIT: u8 = 8;
+pub(crate) const LISTEN: u8 = 10;
+pub(crate) const CLOSE: u8 = 7;
+pub(crate) const CLOSE_WAIT: u8 = 8;
 
 /// The records for user space, which sets the size when it loads the object.
 #[btf_map]
@@ -42,7 +42,7 @@ static mut LAST_WAKEUP_NS: u64 = 0;
 /// What the programs keep of a socket between transitions.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct SocketState {
+pub(crate) struct SocketState {
     /// CLOCK_MONOTONIC when the socket entered `state`, in nanoseconds.
     pub entered_ns: u64,
     /// The state that `entered_ns` belongs to; 0 = none.
@@ -52,7 +52,7 @@ pub struct SocketState {
 }
 
 /// What explains a transition.
-pub struct Cause {
+pub(crate) struct Cause {
     /// `sk_err`: the error that is pending on the socket.
     pub error: u32,
     /// Flags of the current task (`PF_*`).
@@ -63,7 +63,7 @@ pub struct Cause {
 const PF_EXITING: u32 = 0x4;
 
 /// How a backend reads the socket at hand.
-pub trait Source {
+pub(crate) trait Source {
     /// The context that the helpers which walk the stack take.
     type Context: StackIdContext;
 
@@ -123,7 +123,7 @@ fn has_details(old: u8, now: u64, entered_ns: u64) -> bool {
 /// Whether a transition matters at all. Most end here, before the program reads the socket. Forgets the
 /// remembered calls of a socket that is closed.
 #[inline(always)]
-pub fn is_wanted(sock: u64, old: i32, new: i32) -> bool {
+pub(crate) fn is_wanted(sock: u64, old: i32, new: i32) -> bool {
     let is_connecting = openers::are_tracked() && new == i32::from(SYN_SENT) && openers::take_budget();
     if openers::are_tracked() && new == i32::from(CLOSE) {
         openers::forget(sock);
@@ -142,7 +142,7 @@ fn is_being_made(endpoints: &Endpoints, old: u8, new: u8) -> bool {
 
 /// Times the transition `old` → `new`, and records it if the filter admits it.
 #[inline(always)]
-pub fn observe<S: Source>(source: &S, old: u8, new: u8) {
+pub(crate) fn observe<S: Source>(source: &S, old: u8, new: u8) {
     if openers::are_tracked() && new == SYN_SENT {
         // connect() makes this transition, so the current task is the caller.
         openers::remember(source.context(), source.sock(), CALL_CONNECT);
@@ -294,7 +294,7 @@ fn wakeup(now: u64) -> u64 {
 
 /// Changes the counters of this CPU.
 #[inline(always)]
-pub fn count(change: impl FnOnce(&mut Counters)) {
+pub(crate) fn count(change: impl FnOnce(&mut Counters)) {
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
         // SAFETY: the pointer is that of a live per-CPU map value. No program interrupts this one on the
         // same CPU here.

@@ -7,7 +7,7 @@ use tcptrace_ebpf::record::{Sixteen, joined};
 use crate::settings::{is_absent, kernel};
 
 /// `include/linux/socket.h`
-pub const AF_INET6: u16 = 10;
+pub(crate) const AF_INET6: u16 = 10;
 
 /// Reads a `T` at `base + offset`.
 ///
@@ -15,7 +15,7 @@ pub const AF_INET6: u16 = 10;
 /// The verifier has to know the type of `base`, and `offset` has to be that of a member of a compatible
 /// type. The verifier refuses a wrong offset.
 #[inline(always)]
-pub unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
+pub(crate) unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
     // SAFETY: the caller promises type and offset; the verifier checks both.
     unsafe { core::ptr::read_volatile(base.add(offset).cast::<T>()) }
 }
@@ -25,7 +25,7 @@ pub unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
 /// # Safety
 /// The same as for [`load`].
 #[inline(always)]
-pub unsafe fn follow(base: *const u8, offset: usize) -> *const u8 {
+pub(crate) unsafe fn follow(base: *const u8, offset: usize) -> *const u8 {
     // SAFETY: the caller promises what `load` needs.
     unsafe { load::<*const u8>(base, offset) }
 }
@@ -52,7 +52,7 @@ unsafe fn address_v6(sock: *const u8, offset: usize) -> Sixteen {
 /// # Safety
 /// The verifier has to know `sock` as a `struct sock`.
 #[inline(always)]
-pub unsafe fn addresses(sock: *const u8) -> (Sixteen, Sixteen, u16) {
+pub(crate) unsafe fn addresses(sock: *const u8) -> (Sixteen, Sixteen, u16) {
     // SAFETY: the caller promises a `struct sock`; each offset is that of the member named.
     unsafe {
         let rport = u16::from_be(load::<u16>(sock, kernel!(sock_dport)));
@@ -70,7 +70,7 @@ pub unsafe fn addresses(sock: *const u8) -> (Sixteen, Sixteen, u16) {
 /// # Safety
 /// The verifier has to know `sock` as a `struct sock`.
 #[inline(always)]
-pub unsafe fn netns(sock: *const u8) -> u32 {
+pub(crate) unsafe fn netns(sock: *const u8) -> u32 {
     // SAFETY: the caller promises a `struct sock`; each offset is that of the member named.
     unsafe { load(follow(sock, kernel!(sock_net)), kernel!(net_inum)) }
 }

@@ -18,10 +18,13 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use self::shared::error::{CommandError, Conclusion, exit_code};
 use self::{
-    clear::arguments::ClearArguments, leaks::arguments::LeaksArguments, now::arguments::NowArguments,
-    report::arguments::ReportArguments, time_wait::arguments::TimeWaitArguments,
+    clear::arguments::ClearArguments,
+    leaks::arguments::LeaksArguments,
+    now::arguments::NowArguments,
+    report::arguments::ReportArguments,
+    shared::error::{CommandError, Conclusion, exit_code},
+    time_wait::arguments::TimeWaitArguments,
     trace::arguments::TraceArguments,
 };
 use crate::host::world::World;
@@ -38,13 +41,14 @@ pub struct CommandLine {
     verbosity: Verbosity,
 }
 
+/// Each has its place in the help of every command, whatever commands there are.
 #[derive(Debug, Args)]
 struct Verbosity {
     /// Fewer messages on standard error
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, display_order = 6, conflicts_with = "verbose")]
     quiet: bool,
     /// More messages on standard error; twice for the details
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, display_order = 7, action = clap::ArgAction::Count)]
     verbose: u8,
 }
 
@@ -74,7 +78,7 @@ impl CommandLine {
     /// When it makes no sense, or asks for help or the version. That has been printed then.
     pub fn parse(typed: impl Iterator<Item = OsString>) -> Result<Self, ExitCode> {
         let parsed = Self::try_parse_from(with_command(typed));
-        parsed.map_err(|error| conclude(Err(CommandError::CommandLine(error))))
+        parsed.map_err(|error| conclude(&Err(CommandError::CommandLine(error))))
     }
 
     /// Messages from now on go to standard error, as many as were asked for.
@@ -86,16 +90,16 @@ impl CommandLine {
     /// Runs the command to its end, and reports why it failed, if it did.
     #[must_use]
     pub fn run(&self, world: &World) -> ExitCode {
-        conclude(self.command.run(world))
+        conclude(&self.command.run(world))
     }
 }
 
 /// Reports an error; the exit code.
-fn conclude(ended: Result<Conclusion, CommandError>) -> ExitCode {
-    if let Err(error) = &ended {
+fn conclude(ended: &Result<Conclusion, CommandError>) -> ExitCode {
+    if let Err(error) = ended {
         error.report();
     }
-    ExitCode::from(exit_code(&ended))
+    ExitCode::from(exit_code(ended))
 }
 
 impl Command {

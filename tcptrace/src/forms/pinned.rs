@@ -8,7 +8,9 @@ use crate::model::{examples, record::Record};
 fn records_are_written_as_json_to_the_byte_as_promised() {
     let mut lines = Vec::new();
     let mut writer = Lines::default();
-    examples::records().iter().for_each(|record| writer.push(&mut lines, record));
+    for record in &examples::records() {
+        writer.push(&mut lines, record);
+    }
     let lines = String::from_utf8_lossy(&lines);
     assert!(lines == include_str!("pinned.jsonl"), "{lines}");
 }

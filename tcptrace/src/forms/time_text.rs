@@ -30,7 +30,9 @@ impl TimeText {
         match self.text.get_mut(DIGITS..LENGTH - 1) {
             Some(digits) if self.second == Some(second) => {
                 for digit in digits.iter_mut().rev() {
-                    *digit = b'0' + (rest % 10) as u8;
+                    #[expect(clippy::cast_sign_loss, reason = "no second before 1970 is kept")]
+                    let value = (rest % 10) as u8;
+                    *digit = b'0' + value;
                     rest /= 10;
                 }
             }

@@ -117,8 +117,9 @@ impl WallClock {
     pub(crate) fn at(self, ktime_ns: u64) -> Timestamp {
         const SECOND_NS: i64 = 1_000_000_000;
         let ns = self.offset_ns.saturating_add_unsigned(ktime_ns);
-        Timestamp::new(ns.div_euclid(SECOND_NS), ns.rem_euclid(SECOND_NS) as i32)
-            .unwrap_or(Timestamp::UNIX_EPOCH)
+        #[expect(clippy::cast_possible_truncation, reason = "less than a second")]
+        let subsecond_ns = ns.rem_euclid(SECOND_NS) as i32;
+        Timestamp::new(ns.div_euclid(SECOND_NS), subsecond_ns).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 }
 

@@ -158,7 +158,7 @@ impl Search {
 
 fn inode(stat: &Stat) -> u64 {
     // The type differs between architectures.
-    #[allow(clippy::unnecessary_cast, reason = "a cast on some architectures")]
+    #[expect(clippy::unnecessary_cast, reason = "a cast on some architectures")]
     let inode = stat.st_ino as u64;
     inode
 }

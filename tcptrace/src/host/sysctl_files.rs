@@ -1,7 +1,6 @@
 //! Reads the files that set kernel settings at boot: sysctl.conf(5) and sysctl.d(5). Reports each line and its position;
 //! changes nothing, and does not know what the settings mean.
 
-use crate::model::sysctl_setting::Setting;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -12,6 +11,8 @@ use std::{
 
 use rustc_hash::FxHashSet;
 use rustix::fs::{Mode, OFlags, open};
+
+use crate::model::sysctl_setting::Setting;
 
 /// Directories below the root. If two have a file of the same name, the first wins (sysctl.d(5)).
 const DIRECTORIES: [&str; 5] =

@@ -1,9 +1,9 @@
 //! Reads the kernel's counters on TIME_WAIT in a network namespace, from /proc/net/sockstat and /proc/net/netstat. Both
 //! show the namespace of the reading thread.
 
-use crate::model::tcp_counters::COUNTERS;
-use crate::model::tcp_counters::TcpCounters;
 use std::{fs, path::Path};
+
+use crate::model::tcp_counters::{COUNTERS, TcpCounters};
 
 /// Reads the counters of the calling thread's namespace.
 pub(crate) fn read(proc_root: &Path) -> TcpCounters {

@@ -2,8 +2,9 @@
 //!
 //! Settings belong to a network namespace; /proc shows those of the reading thread.
 
-use crate::model::tcp_settings::TcpSettings;
 use std::{fs, path::Path, str::FromStr};
+
+use crate::model::tcp_settings::TcpSettings;
 
 /// Reads the settings of the calling thread's namespace.
 pub(crate) fn read(proc_root: &Path) -> TcpSettings {

@@ -14,7 +14,7 @@ const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
     "no tracefs at {place}, and it could not be mounted ({source}); mount it with: mount -t tracefs tracefs {place}",
     place = PLACES[0]
 )]
-pub struct TracefsError {
+pub(crate) struct TracefsError {
     source: io::Error,
 }
 
@@ -22,7 +22,7 @@ pub struct TracefsError {
 ///
 /// # Errors
 /// When there is no tracefs and mounting it fails.
-pub fn root() -> Result<PathBuf, TracefsError> {
+pub(crate) fn root() -> Result<PathBuf, TracefsError> {
     if let Some(place) = PLACES.iter().map(PathBuf::from).find(|place| place.join("events").is_dir()) {
         return Ok(place);
     }

@@ -33,12 +33,8 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn times(sent: u32, received: u32, acknowledged: u32) -> Option<ActivityTimes> {
-        Some(ActivityTimes {
-            last_data_sent_ms: sent,
-            last_data_recv_ms: received,
-            last_ack_recv_ms: acknowledged,
-        })
+    fn times(sent: u32, received: u32, acknowledged: u32) -> ActivityTimes {
+        ActivityTimes { last_data_sent_ms: sent, last_data_recv_ms: received, last_ack_recv_ms: acknowledged }
     }
 
     #[test]
@@ -46,13 +42,16 @@ mod tests {
         let now = 5_000 * SECOND;
         let age = |times| bracket(now..=now, times).age_at(now);
         // Each bound is wider than the figure by what a jiffy can hide.
-        assert_eq!(age(times(9_000, 8_000, 3_000)), (3 * SECOND - JIFFY_NS, Some(8 * SECOND + 2 * JIFFY_NS)));
+        assert_eq!(
+            age(Some(times(9_000, 8_000, 3_000))),
+            (3 * SECOND - JIFFY_NS, Some(8 * SECOND + 2 * JIFFY_NS))
+        );
         assert_eq!(age(None), (0, None));
     }
 
     #[test]
     fn the_time_that_the_kernel_took_to_tell_widens_the_bounds() {
-        let since = bracket(1_000 * SECOND..=1_001 * SECOND, times(0, 8_000, 3_000));
+        let since = bracket(1_000 * SECOND..=1_001 * SECOND, Some(times(0, 8_000, 3_000)));
         let (least, most) = since.age_at(1_001 * SECOND);
         assert_eq!((least, most), (3 * SECOND - JIFFY_NS, Some(9 * SECOND + 2 * JIFFY_NS)));
     }
@@ -61,8 +60,8 @@ mod tests {
     fn without_any_data_there_is_no_upper_bound() {
         let most = |now, times| bracket(now..=now, times).age_at(now).1;
         // The kernel counts from jiffies zero, five minutes after boot …
-        assert_eq!(most(5_000 * SECOND, times(0, 4_700_010, 3_000)), None);
+        assert_eq!(most(5_000 * SECOND, Some(times(0, 4_700_010, 3_000))), None);
         // … or, in the first five minutes, from before it wrapped around.
-        assert_eq!(most(200 * SECOND, times(0, u32::MAX - 100_000, 3_000)), None);
+        assert_eq!(most(200 * SECOND, Some(times(0, u32::MAX - 100_000, 3_000))), None);
     }
 }

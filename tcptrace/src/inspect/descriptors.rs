@@ -1,7 +1,6 @@
 //! A scan of the descriptor tables of the whole host: which process holds which of the sockets in
 //! question, and who listens. Uses the kernel's iterator, or /proc without it.
 
-use crate::model::holders::Holders;
 use std::path::Path;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -12,6 +11,7 @@ use crate::{
     kernel::{HolderScan, LoadError},
     model::{
         endpoints::{Endpoint, Endpoints},
+        holders::Holders,
         socket::{Socket, TcpFlavour},
         state::{State, StateSet},
     },

@@ -1,6 +1,5 @@
 //! Lists the kernel's sockets in all network namespaces of the host, or in some of them. Knows nothing of processes.
 
-use crate::host::world::World;
 use std::{io, path::PathBuf};
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -9,6 +8,7 @@ use crate::{
     host::{
         namespaces::{self, NetNamespace},
         pool as parallel,
+        world::World,
     },
     model::{
         endpoints::Endpoints,

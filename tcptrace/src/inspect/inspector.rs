@@ -1,8 +1,6 @@
 //! Inspects stuck sockets: are they still stuck, who holds them, and why. The slow part of the tool (netlink dumps,
 //! descriptor tables, /proc): a live session runs it on a thread of its own.
 
-use crate::model::finding::Finding;
-use crate::model::finding::ListedAs;
 use rustc_hash::FxHashSet;
 
 use super::{
@@ -11,23 +9,24 @@ use super::{
     dump::{ListingIndex, NamespaceDumper},
     tables::Tables,
 };
-use crate::model::{
-    owner::{CalledBy, Evidence, OpenedBy},
-    process::DescriptorUse,
-};
 use crate::{
     diagnosis::verdict::{self as diagnosis, CloseWaitFacts, Unread},
+    host::world::World,
     kernel::CallMemory,
     model::{
         close_wait::{Due, Preexisting},
+        finding::{Finding, ListedAs},
+        owner::{CalledBy, Evidence, OpenedBy},
+        process::DescriptorUse,
         socket::{KernelSocket, TcpFlavour},
         state::{State, StateSet},
         task::{Call, Opener},
         verdict::Verdict,
     },
     netlink::{self as sock_diag, DiagSocket, SockDiag},
+    process::cache::ProcessCache,
+    stacks::symbols::Symbols,
 };
-use crate::{host::world::World, process::cache::ProcessCache, stacks::symbols::Symbols};
 
 /// Inspects stuck sockets.
 pub(crate) struct Inspector {

@@ -204,7 +204,7 @@ mod tests {
         let pid = std::process::id();
         let mine: Vec<_> =
             scan.holders.iter().filter(|holder| holder.pid == pid).map(|holder| holder.fd).collect();
-        let mut expected = [listener.as_raw_fd(), duplicate.as_raw_fd()].map(|fd| fd as u32);
+        let mut expected = [listener.as_raw_fd(), duplicate.as_raw_fd()].map(i32::cast_unsigned);
         expected.sort_unstable();
         assert_eq!(mine, expected);
     }

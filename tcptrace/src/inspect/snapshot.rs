@@ -9,12 +9,12 @@ use super::{
     dump::{DumpJob, DumpScope, FoundNamespace, FoundNamespaces, ListingIndex},
     inspector::{Inspector, unlisted},
 };
-use crate::model::finding::Finding;
 use crate::{
     host::pool as parallel,
     kernel::HolderSource,
     model::{
         close_wait::Due,
+        finding::Finding,
         socket::SocketKey,
         state::{State, StateSet},
     },

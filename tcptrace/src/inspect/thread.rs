@@ -6,11 +6,14 @@ use std::{sync::mpsc, thread};
 use tokio::sync::mpsc as answers;
 
 use super::{inspector::Inspector, tables::Tables};
-use crate::host::world::World;
-use crate::model::{finding::Finding, process::DescriptorUse};
 use crate::{
+    host::world::World,
     kernel::CallMemory,
-    model::close_wait::{Due, Preexisting},
+    model::{
+        close_wait::{Due, Preexisting},
+        finding::Finding,
+        process::DescriptorUse,
+    },
 };
 
 /// A job for the thread.

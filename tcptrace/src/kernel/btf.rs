@@ -11,7 +11,7 @@ use bytes::Buf as _;
 use thiserror::Error;
 
 /// The BTF of the running kernel.
-pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+pub(crate) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 const MAGIC: u16 = 0xeb9f;
 const KIND_INT: u32 = 1;
@@ -40,7 +40,7 @@ const MAX_DEPTH: u32 = 16;
 pub(crate) struct MalformedBtf(&'static str);
 
 /// The types of a kernel.
-pub struct Btf<'a> {
+pub(crate) struct Btf<'a> {
     strings: &'a [u8],
     types: &'a [u8],
     /// Start of each type in `types`. Type 0 (`void`) has none, so index 0 is type 1.
@@ -62,7 +62,7 @@ impl<'a> Btf<'a> {
     ///
     /// # Errors
     /// When the bytes are truncated or not BTF.
-    pub fn parse(data: &'a [u8]) -> Result<Self, MalformedBtf> {
+    pub(crate) fn parse(data: &'a [u8]) -> Result<Self, MalformedBtf> {
         let mut header = data;
         let short = |_| MalformedBtf("the header is cut short");
         if header.try_get_u16_ne().map_err(short)? != MAGIC {
@@ -188,9 +188,10 @@ impl<'a> Btf<'a> {
     /// A small BTF with the types called `names`, under the same ids as in this one. Every other type is a
     /// nameless pointer to void. aya looks up a program's hook by its name in a BTF, and parses all of that
     /// BTF first: the kernel's takes some 20 ms and 20 MB, the stand-in a tenth.
-    pub fn stand_in(&self, names: &[&str]) -> Vec<u8> {
+    pub(crate) fn stand_in(&self, names: &[&str]) -> Vec<u8> {
         const HEADER_BYTES: u32 = 24;
         const VOID_POINTER: [u32; 3] = [0, 2 << 24, 0];
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let mut strings = vec![0u8];
         let mut types: Vec<u8> = Vec::new();
         let mut filled = 0;
@@ -204,14 +205,14 @@ impl<'a> Btf<'a> {
                 types.extend(VOID_POINTER.iter().flat_map(|word| word.to_ne_bytes()));
                 filled += 1;
             }
-            let name_offset = strings.len() as u32;
+            let name_offset = length(&strings);
             strings.extend(name.as_bytes());
             strings.push(0);
             let words = [name_offset, candidate.kind << 24, candidate.size_or_type];
             types.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
             filled += 1;
         }
-        let lengths = [HEADER_BYTES, 0, types.len() as u32, types.len() as u32, strings.len() as u32];
+        let lengths = [HEADER_BYTES, 0, length(&types), length(&types), length(&strings)];
         let mut bytes = Vec::with_capacity(HEADER_BYTES as usize + types.len() + strings.len());
         bytes.extend(MAGIC.to_ne_bytes());
         bytes.extend([1, 0]);
@@ -223,7 +224,7 @@ impl<'a> Btf<'a> {
 
     /// A look-up of fields in these structures, by the structure's name and the path to the field. Passes
     /// over the types once.
-    pub fn offsets<'n>(
+    pub(crate) fn offsets<'n>(
         &self,
         structures: impl IntoIterator<Item = &'n str>,
     ) -> impl Fn(&str, &[&str]) -> Option<u32> {
@@ -236,7 +237,7 @@ impl<'a> Btf<'a> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use proptest::prelude::*;
 

@@ -81,7 +81,7 @@ fn known<T: Default + PartialEq>(value: T) -> Option<T> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use proptest::prelude::*;
     use zerocopy::{FromZeros as _, IntoBytes as _};

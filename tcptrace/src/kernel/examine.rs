@@ -35,7 +35,7 @@ pub(crate) fn examine() -> Support {
     for backend in backends {
         let plan = TracePlan { backend, accept4: true, accept: true, receive, warnings: Vec::new() };
         if let Ok(config) = options.config()
-            && let Some(mut attached) = tracer::attach(&mut support, &plan, &options, config)
+            && let Some(mut attached) = tracer::attach(&mut support, &plan, &options, &config)
         {
             calls::attach(&mut attached.object, &mut support, &plan);
         }

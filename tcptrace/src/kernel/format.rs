@@ -7,10 +7,10 @@ use tcptrace_ebpf::config::{EVENT_BYTES, FormatOffsets, ReceiveOffsets};
 use thiserror::Error;
 
 /// The file of `sock:inet_sock_set_state`, below the root of tracefs.
-pub const TRANSITION_FILE: &str = "events/sock/inet_sock_set_state/format";
+pub(crate) const TRANSITION_FILE: &str = "events/sock/inet_sock_set_state/format";
 
 /// The file of `sock:sock_recv_length`, below the root of tracefs.
-pub const RECEIVE_FILE: &str = "events/sock/sock_recv_length/format";
+pub(crate) const RECEIVE_FILE: &str = "events/sock/sock_recv_length/format";
 
 /// The programs cannot read records of this layout.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -59,7 +59,7 @@ fn sized(text: &str, name: &'static str, sizes: &[u32]) -> Result<(u32, u32), Un
 ///
 /// # Errors
 /// When a field is missing or has an unexpected size.
-pub fn receive(text: &str) -> Result<ReceiveOffsets, UnexpectedFormat> {
+pub(crate) fn receive(text: &str) -> Result<ReceiveOffsets, UnexpectedFormat> {
     Ok(ReceiveOffsets {
         sk: sized(text, "sk", &[8])?.0,
         protocol: sized(text, "protocol", &[2])?.0,
@@ -72,7 +72,7 @@ pub fn receive(text: &str) -> Result<ReceiveOffsets, UnexpectedFormat> {
 ///
 /// # Errors
 /// When a field is missing or has an unexpected size.
-pub fn transition(text: &str) -> Result<FormatOffsets, UnexpectedFormat> {
+pub(crate) fn transition(text: &str) -> Result<FormatOffsets, UnexpectedFormat> {
     let sized = |name, sizes: &[u32]| match sized(text, name, sizes)? {
         (offset, size) if offset.saturating_add(size) as usize > EVENT_BYTES => {
             Err(UnexpectedFormat::Beyond(name))
@@ -95,7 +95,7 @@ pub fn transition(text: &str) -> Result<FormatOffsets, UnexpectedFormat> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
 

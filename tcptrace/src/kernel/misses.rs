@@ -12,18 +12,18 @@ use std::{
 
 /// The counter of one program.
 #[derive(Debug)]
-pub struct Misses {
+pub(crate) struct Misses {
     fdinfo: PathBuf,
 }
 
 impl Misses {
     /// The counter of the program behind this descriptor, which has to stay open.
-    pub fn of(program: BorrowedFd<'_>) -> Self {
+    pub(crate) fn of(program: BorrowedFd<'_>) -> Self {
         Self { fdinfo: PathBuf::from(format!("/proc/self/fdinfo/{}", program.as_raw_fd())) }
     }
 
     /// Runs skipped so far; 0 where the kernel does not count them.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         fs::read_to_string(&self.fdinfo).ok().and_then(|fdinfo| parse(&fdinfo)).unwrap_or(0)
     }
 }

@@ -32,15 +32,15 @@ fn wanted(backend: Option<Backend>, openers: bool, eof_reads: bool) -> TraceRequ
 }
 
 /// What is traced with, and the warnings; or the error.
-fn outcome(support: Support, backend: Option<Backend>) -> Result<(Backend, Vec<String>), String> {
-    match trace(&support, wanted(backend, false, false)) {
+fn outcome(support: &Support, backend: Option<Backend>) -> Result<(Backend, Vec<String>), String> {
+    match trace(support, wanted(backend, false, false)) {
         Ok(plan) => Ok((plan.backend, plan.warnings.iter().map(Warning::to_string).collect())),
         Err(refusal) => Err(refusal.error.to_string()),
     }
 }
 
-fn fallback(error: &str) -> Result<(Backend, Vec<String>), String> {
-    Ok((Backend::Tracepoint, vec![format!("{error}: falling back to the classic tracepoint")]))
+fn fallback(error: &str) -> (Backend, Vec<String>) {
+    (Backend::Tracepoint, vec![format!("{error}: falling back to the classic tracepoint")])
 }
 
 const NO_BTF: &str = "this kernel shows no BTF (/sys/kernel/btf/vmlinux: not there); use --backend \
@@ -49,8 +49,8 @@ const NO_BTF: &str = "this kernel shows no BTF (/sys/kernel/btf/vmlinux: not the
 #[test]
 fn a_kernel_that_nobody_has_tried_is_trusted() {
     let support = Support::default();
-    assert_eq!(outcome(support.clone(), None), Ok((Backend::Btf, vec![])));
-    assert_eq!(outcome(support.clone(), Some(Backend::Tracepoint)), Ok((Backend::Tracepoint, vec![])));
+    assert_eq!(outcome(&support, None), Ok((Backend::Btf, vec![])));
+    assert_eq!(outcome(&support, Some(Backend::Tracepoint)), Ok((Backend::Tracepoint, vec![])));
     let plan = trace(&support, wanted(None, true, true)).ok();
     assert_eq!(
         plan,
@@ -67,9 +67,9 @@ fn a_kernel_that_nobody_has_tried_is_trusted() {
 #[test]
 fn without_btf_the_classic_tracepoint_stands_in_unless_btf_is_forced() {
     let support = Support { types: no_btf(), ..Support::default() };
-    assert_eq!(outcome(support.clone(), None), fallback(NO_BTF));
-    assert_eq!(outcome(support.clone(), Some(Backend::Tracepoint)), Ok((Backend::Tracepoint, vec![])));
-    assert_eq!(outcome(support, Some(Backend::Btf)), Err(NO_BTF.to_owned()));
+    assert_eq!(outcome(&support, None), Ok(fallback(NO_BTF)));
+    assert_eq!(outcome(&support, Some(Backend::Tracepoint)), Ok((Backend::Tracepoint, vec![])));
+    assert_eq!(outcome(&support, Some(Backend::Btf)), Err(NO_BTF.to_owned()));
 }
 
 #[test]
@@ -77,18 +77,18 @@ fn where_a_helper_is_refused_the_classic_tracepoint_stands_in_unless_btf_is_forc
     let support =
         Support { typed_tracepoint: refused("unknown func bpf_sk_storage_get"), ..Support::default() };
     let error = "the kernel refused to take a program: unknown func bpf_sk_storage_get";
-    assert_eq!(outcome(support.clone(), None), fallback(error));
-    assert_eq!(outcome(support.clone(), Some(Backend::Tracepoint)), Ok((Backend::Tracepoint, vec![])));
-    assert_eq!(outcome(support, Some(Backend::Btf)), Err(error.to_owned()));
+    assert_eq!(outcome(&support, None), Ok(fallback(error)));
+    assert_eq!(outcome(&support, Some(Backend::Tracepoint)), Ok((Backend::Tracepoint, vec![])));
+    assert_eq!(outcome(&support, Some(Backend::Btf)), Err(error.to_owned()));
 }
 
 #[test]
 fn without_tracefs_only_the_classic_tracepoint_is_refused() {
     let tracefs = Refused(LoadError::NoTracefs("no tracefs".to_owned()));
     let support = Support { tracefs, ..Support::default() };
-    assert_eq!(outcome(support.clone(), None), Ok((Backend::Btf, vec![])));
-    assert_eq!(outcome(support.clone(), Some(Backend::Tracepoint)), Err("no tracefs".to_owned()));
-    assert_eq!(outcome(Support { types: no_btf(), ..support }, None), Err("no tracefs".to_owned()));
+    assert_eq!(outcome(&support, None), Ok((Backend::Btf, vec![])));
+    assert_eq!(outcome(&support, Some(Backend::Tracepoint)), Err("no tracefs".to_owned()));
+    assert_eq!(outcome(&Support { types: no_btf(), ..support }, None), Err("no tracefs".to_owned()));
 }
 
 #[test]
@@ -96,8 +96,8 @@ fn an_unexpected_layout_refuses_the_classic_tracepoint() {
     let transition_layout = Refused(UnexpectedFormat::Missing("skaddr").into());
     let support = Support { transition_layout, ..Support::default() };
     let error = "the tracepoint's format has no field `skaddr`; this kernel needs a newer tcptrace";
-    assert_eq!(outcome(support.clone(), None), Ok((Backend::Btf, vec![])));
-    assert_eq!(outcome(support, Some(Backend::Tracepoint)), Err(error.to_owned()));
+    assert_eq!(outcome(&support, None), Ok((Backend::Btf, vec![])));
+    assert_eq!(outcome(&support, Some(Backend::Tracepoint)), Err(error.to_owned()));
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn without_a_ring_buffer_nothing_is_traced() {
     let support = Support { maps: refused("map EVENTS: Invalid argument"), ..Support::default() };
     let error = "the kernel refused to take a program: map EVENTS: Invalid argument";
     for backend in [None, Some(Backend::Btf), Some(Backend::Tracepoint)] {
-        assert_eq!(outcome(support.clone(), backend), Err(error.to_owned()));
+        assert_eq!(outcome(&support, backend), Err(error.to_owned()));
     }
 }
 
@@ -120,11 +120,11 @@ fn a_locked_down_kernel_is_named_as_the_reason() {
     let error = "the kernel refused to take a program: unknown func bpf_probe_read_kernel; this kernel \
                  is locked down (confidentiality), so programs may not read its memory";
     for backend in [None, Some(Backend::Btf), Some(Backend::Tracepoint)] {
-        assert_eq!(outcome(support.clone(), backend), Err(error.to_owned()));
+        assert_eq!(outcome(&support, backend), Err(error.to_owned()));
     }
     let accepted =
         Support { lockdown: Lockdown::Confidentiality, typed_tracepoint: Works(()), ..Support::default() };
-    assert_eq!(outcome(accepted, None), Ok((Backend::Btf, vec![])));
+    assert_eq!(outcome(&accepted, None), Ok((Backend::Btf, vec![])));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn without_capabilities_nothing_is_tried() {
     let support = Support { privileges, ..Support::default() };
     let error =
         "not permitted: tcptrace needs root, or at least CAP_BPF (load programs); try: sudo tcptrace …";
-    assert_eq!(outcome(support, None), Err(error.to_owned()));
+    assert_eq!(outcome(&support, None), Err(error.to_owned()));
 }
 
 #[test]

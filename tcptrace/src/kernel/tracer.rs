@@ -62,7 +62,7 @@ pub(super) fn attach(
     support: &mut Support,
     plan: &TracePlan,
     options: &TracerOptions,
-    config: Config,
+    config: &Config,
 ) -> Option<Attached> {
     let types = support.types();
     let format = match plan.backend {
@@ -71,7 +71,7 @@ pub(super) fn attach(
     };
     let receive = if plan.receive { load::receive_layout(support)? } else { ReceiveOffsets::UNUSED };
     let kernel = types.as_ref().map_or(KernelOffsets::UNKNOWN, |types| types.offsets);
-    let config = Config { kernel, format, receive, ..config };
+    let config = Config { kernel, format, receive, ..*config };
     let object = load::tracer(plan.backend, types.as_deref(), &config, options);
     let mut object = support.maps.record(object)?;
     let misses = match plan.backend {
@@ -81,6 +81,7 @@ pub(super) fn attach(
     Some(Attached { misses: misses?, object })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes a value")]
 fn refused(error: ProgramError) -> LoadError {
     LoadError::refused("attach to sock:inet_sock_set_state", &error)
 }
@@ -129,7 +130,7 @@ impl Tracer {
         // A plan uses nothing that is known to be refused, so each round has fewer features to try.
         let tracer = loop {
             let plan = plan(support, options)?;
-            if let Some(attached) = attach(support, &plan, options, config) {
+            if let Some(attached) = attach(support, &plan, options, &config) {
                 break Self::open(plan.backend, attached)?;
             }
         };

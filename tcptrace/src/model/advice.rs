@@ -1,8 +1,9 @@
 //! Advice on a namespace's TIME_WAIT, each with the numbers behind it. Decides nothing: rules and sentences are in
 //! `diagnosis::time_wait`.
 
-use super::{endpoints::Endpoint, sysctl_setting::Setting};
 use std::net::IpAddr;
+
+use super::{endpoints::Endpoint, sysctl_setting::Setting};
 
 /// A process, or several of one name, as named to people.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! The methods of ending a socket, and the outcomes. Ends nothing.
 
-use super::state::State;
 use serde::Serialize;
+
+use super::state::State;
 
 /// A way to end a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -15,7 +15,7 @@ fn finding(state: State, silent_ns: u64) -> Finding {
 
 fn judge(finding: &Finding, change: impl FnOnce(&mut Criteria)) -> Choice {
     let mut criteria =
-        Criteria { states: StateSet::CLOSE_WAIT, older_than: Duration::from_secs(60), ..Criteria::default() };
+        Criteria { states: StateSet::CLOSE_WAIT, older_than: Duration::from_mins(1), ..Criteria::default() };
     change(&mut criteria);
     criteria.judge(finding)
 }
@@ -73,7 +73,7 @@ fn criteria_on_connection_namespace_and_owner_hold_together() {
 
 #[test]
 fn a_listing_asks_for_an_age_in_close_wait_only_and_shows_half_closes() {
-    let criteria = Criteria { older_than: Duration::from_secs(60), ..Criteria::default() };
+    let criteria = Criteria { older_than: Duration::from_mins(1), ..Criteria::default() };
     let mut stuck = finding(State::CloseWait, 60 * SECOND);
     assert!(criteria.admits_finding(&stuck));
     stuck.verdict = Some(Verdict::HalfOpen);

@@ -142,12 +142,14 @@ pub struct Endpoints {
 
 impl Endpoints {
     /// From addresses in network byte order (IPv4 as v4-mapped) and ports.
+    #[must_use]
     pub fn new(laddr: [u8; 16], lport: u16, raddr: [u8; 16], rport: u16) -> Self {
         let end = |octets, port| Endpoint { octets, port };
         Self { local: end(laddr, lport), remote: end(raddr, rport) }
     }
 
     /// 4 or 6.
+    #[must_use]
     pub fn family(&self) -> u8 {
         if self.local.ip().is_ipv4() { 4 } else { 6 }
     }
@@ -160,7 +162,7 @@ impl Endpoints {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
 

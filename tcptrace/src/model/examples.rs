@@ -272,6 +272,7 @@ pub(crate) fn kept() -> Kept {
 }
 
 /// Records of each type: one in which all is known, one in which little is, and what is special.
+#[expect(clippy::too_many_lines, reason = "a list of values")]
 pub(crate) fn records() -> Vec<Record> {
     let v6 = |text: &str| text.parse().map_or(Endpoint::UNSPECIFIED, |ip: IpAddr| Endpoint::new(ip, 443));
     let bare = Socket {

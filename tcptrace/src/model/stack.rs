@@ -55,8 +55,9 @@ pub(crate) mod required {
 
 /// How a record has a stack that may not be known (serde's `with`).
 pub(crate) mod optional {
-    use super::*;
+    use super::{Arc, Cow, Deserialize, Deserializer, Serialize, Serializer, Stack, StackFields};
 
+    #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
     pub(crate) fn serialize<S: Serializer>(
         stack: &Option<Arc<Stack>>,
         serializer: S,

@@ -30,6 +30,7 @@ numbered! {
 
 impl State {
     /// The kernel's spelling, without its `TCP_`.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Established => "ESTABLISHED",
@@ -131,7 +132,7 @@ impl FromIterator<State> for StateSet {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
 

@@ -15,11 +15,13 @@ pub struct Comm(pub [u8; 16]);
 
 impl Comm {
     /// The name without its padding.
+    #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
     /// The name as text; what is not UTF-8 is replaced. May hold control characters.
+    #[must_use]
     pub fn to_text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.as_bytes())
     }

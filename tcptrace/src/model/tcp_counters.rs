@@ -23,7 +23,6 @@ impl TcpCounters {
     pub fn rates_since(&self, earlier: &Self, elapsed_ns: u64) -> PerCounter<f64> {
         let mut rates = PerCounter::default();
         for ((rate, now), before) in rates.0.iter_mut().zip(self.0).zip(earlier.0) {
-            #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
             let rate_of =
                 |now: u64, before| now.saturating_sub(before) as f64 * 1e9 / elapsed_ns.max(1) as f64;
             *rate = now.zip(before).map(|(now, before)| rate_of(now, before));

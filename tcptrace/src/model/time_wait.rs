@@ -1,7 +1,8 @@
 //! TIME_WAIT by destination: values shared by rules and records.
 
-use super::endpoints::Endpoint;
 use std::net::IpAddr;
+
+use super::endpoints::Endpoint;
 
 /// What minisockets are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

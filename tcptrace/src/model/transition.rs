@@ -1,11 +1,10 @@
 //! The transition of a socket from one state to another. Values only: no I/O, and no notion of the source.
 
-use super::socket::KernelSocket;
-use super::socket::Socket;
-use super::socket::SocketKey;
-use super::task::Task;
-
-use super::state::State;
+use super::{
+    socket::{KernelSocket, Socket, SocketKey},
+    state::State,
+    task::Task,
+};
 
 /// Why a socket changed state, as the kernel saw it at that moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +44,7 @@ pub struct Transition {
 
 impl Transition {
     /// Nanoseconds in `old_state`; `None` if its start was not seen.
+    #[must_use]
     pub fn dwell_ns(&self) -> Option<u64> {
         Some(self.ktime_ns.saturating_sub(self.entered_ns?))
     }

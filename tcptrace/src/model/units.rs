@@ -10,7 +10,6 @@ pub(crate) struct Elapsed(pub u64);
 impl fmt::Display for Elapsed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanoseconds = self.0;
-        #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
         let in_unit = |unit: u64| nanoseconds as f64 / unit as f64;
         let seconds = nanoseconds / 1_000_000_000;
         let text = match nanoseconds {

@@ -8,8 +8,7 @@ use super::{
     request,
     socket::{ConversationEnd, SockDiag, refusal},
 };
-use crate::model::endpoints::Endpoint;
-use crate::model::socket::TcpFlavour;
+use crate::model::{endpoints::Endpoint, socket::TcpFlavour};
 
 const ENDING: &str = "ending a TCP socket";
 

@@ -15,8 +15,7 @@ use super::{
     diag_socket::{ActivityTimes, DiagSocket},
     request::TCPDIAG_GETSOCK,
 };
-use crate::model::endpoints::Endpoint;
-use crate::model::socket::TcpFlavour;
+use crate::model::{endpoints::Endpoint, socket::TcpFlavour};
 
 /// Length of `struct inet_diag_msg`, after which the attributes begin.
 const HEADER_LENGTH: usize = 72;

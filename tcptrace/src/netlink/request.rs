@@ -8,8 +8,7 @@ use netlink_packet_sock_diag::{
 };
 
 use super::diag_socket;
-use crate::model::socket::TcpFlavour;
-use crate::model::state::StateSet;
+use crate::model::{socket::TcpFlavour, state::StateSet};
 
 /// The message type of the older request (`include/uapi/linux/inet_diag.h`), the only one that covers both families in one
 /// pass over the host's hash table.
@@ -118,7 +117,7 @@ fn protocol_byte(flavour: TcpFlavour) -> u8 {
 /// (`sock_diag_save_cookie`).
 fn cookie_bytes(cookie: u64) -> [u8; 8] {
     let mut bytes = [0; 8];
-    bytes[..4].copy_from_slice(&(cookie as u32).to_ne_bytes());
+    bytes[..4].copy_from_slice(&((cookie & 0xffff_ffff) as u32).to_ne_bytes());
     bytes[4..].copy_from_slice(&((cookie >> 32) as u32).to_ne_bytes());
     bytes
 }
@@ -142,7 +141,7 @@ fn legacy_dump(extensions: u8, states: StateSet, sequence: u32) -> Vec<u8> {
 fn message(message_type: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     let header_length = header.buffer_len();
-    header.length = (header_length + payload.len()) as u32;
+    header.length = u32::try_from(header_length + payload.len()).unwrap_or(u32::MAX);
     header.message_type = message_type;
     header.flags = flags;
     header.sequence_number = sequence;

@@ -15,9 +15,10 @@ use super::{
     reply::{self, Reply},
     request::{self, Pass},
 };
-use crate::host::namespaces::NetNamespace;
-use crate::model::socket::TcpFlavour;
-use crate::model::state::StateSet;
+use crate::{
+    host::namespaces::NetNamespace,
+    model::{socket::TcpFlavour, state::StateSet},
+};
 
 /// The kernel fills at most this much per datagram of a dump (`netlink_recvmsg`: 32 KiB).
 const BUFFER_BYTES: usize = 32 * 1024;

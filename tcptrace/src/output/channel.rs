@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use super::queued::Ending;
 use super::{
     error::{StartError, WriteError},
     options::{FileOptions, Policy, Route},
@@ -25,6 +24,8 @@ use crate::{
     },
     model::record::{Header, Record, Summary, Totals},
 };
+
+pub(crate) use super::queued::Ending;
 
 /// A chunk is handed over when it has this many bytes: a few hundred lines, or a few thousand records of a recording.
 /// It is a frame of a compressed file.
@@ -54,6 +55,7 @@ pub(crate) struct Channel {
     delivery: Delivery,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a session has few outputs, one of these each")]
 enum Delivery {
     Synchronous(Synchronous),
     Queued(Queued),

@@ -13,15 +13,12 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, fstatfs, openat, readlinkat},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, openat, readlinkat},
     io::Errno,
 };
 
 /// As many as the kernel follows: `MAXSYMLINKS` of include/linux/namei.h.
 const MAX_LINKS: u32 = 40;
-
-/// `PROC_SUPER_MAGIC` of include/uapi/linux/magic.h.
-const PROCFS: i64 = 0x9fa0;
 
 /// Why the directory cannot be used.
 #[derive(Debug)]
@@ -107,9 +104,8 @@ fn parts(path: &Path) -> Vec<OsString> {
     path.components().rev().filter(is_wanted).map(|part| part.as_os_str().to_owned()).collect()
 }
 
-#[expect(clippy::unnecessary_cast, reason = "the type of f_type differs between architectures")]
 fn is_procfs(link: &OwnedFd) -> Result<bool, Errno> {
-    Ok(fstatfs(link)?.f_type as i64 == PROCFS)
+    Ok(fstatfs(link)?.f_type == PROC_SUPER_MAGIC)
 }
 
 /// Whether a name in a directory still stands for the file with this device and inode number.

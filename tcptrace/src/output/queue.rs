@@ -7,8 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::forms::encoder::{Chunk, Encoder};
-use crate::model::record::Summary;
+use crate::{
+    forms::encoder::{Chunk, Encoder},
+    model::record::Summary,
+};
 
 /// Bytes that may wait for a slow output.
 const MAX_BYTES: usize = 64 << 20;
@@ -57,6 +59,7 @@ pub(crate) struct Queue {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "they hold independently of each other")]
 struct Waiting {
     chunks: VecDeque<Chunk>,
     bytes: usize,

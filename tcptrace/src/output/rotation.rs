@@ -80,10 +80,10 @@ fn moved_name(parts: &NameParts, time: Timestamp) -> OsString {
 
 /// Whether this is the name of a file that was moved away.
 fn is_moved_name(parts: &NameParts, name: &[u8]) -> bool {
+    const MODEL: &[u8] = b"-00000000T000000.000000Z";
     let stamp =
         name.strip_prefix(parts.stem.as_bytes()).and_then(|rest| rest.strip_suffix(parts.endings.as_bytes()));
     let fits = |(byte, model): (&u8, &u8)| if *model == b'0' { byte.is_ascii_digit() } else { byte == model };
-    const MODEL: &[u8] = b"-00000000T000000.000000Z";
     stamp.is_some_and(|stamp| stamp.len() == MODEL.len() && stamp.iter().zip(MODEL).all(fits))
 }
 

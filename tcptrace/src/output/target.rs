@@ -8,7 +8,7 @@
 use std::{
     fs::File,
     io::{self, IsTerminal as _},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
@@ -38,7 +38,7 @@ use crate::forms::{
 const STDOUT: &str = "standard output";
 
 /// How long a file that could not be moved away is written to before that is tried again.
-const ROTATION_RETRY_INTERVAL: Duration = Duration::from_secs(60);
+const ROTATION_RETRY_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Where the bytes of an output go.
 pub(crate) struct Target {
@@ -84,7 +84,7 @@ impl Target {
             {
                 refused(path, "records cannot be added to a recording or a compressed file; name a new file")
             }
-            Sink::File(path) => Self::file(path.clone(), format, *is_compressed, files.clone()),
+            Sink::File(path) => Self::file(path, format, *is_compressed, files.clone()),
         }
     }
 
@@ -101,16 +101,16 @@ impl Target {
     /// # Errors
     /// When it cannot be opened, or writing to it would not be safe.
     fn file(
-        path: PathBuf,
+        path: &Path,
         format: &'static Format,
         is_compressed: bool,
         options: FileOptions,
     ) -> Result<Self, OpenError> {
-        let opened = file::open(&path, format, options.if_exists, options.mode)?;
+        let opened = file::open(path, format, options.if_exists, options.mode)?;
         let name = path.display().to_string();
-        let system = |source| OpenError::System { path: path.clone(), source, remedy: "" };
+        let system = |source| OpenError::System { path: path.to_owned(), source, remedy: "" };
         let files = opened.entry.is_some().then(|| Files {
-            path: path.clone(),
+            path: path.to_owned(),
             options,
             moved_bytes: 0,
             no_rotation_before: None,
@@ -447,7 +447,7 @@ mod tests {
                 ..FileOptions::default()
             };
             let path = folder.path().join("x.tct");
-            let mut target = Target::file(path, &FORMAT, is_compressed, options).unwrap();
+            let mut target = Target::file(&path, &FORMAT, is_compressed, options).unwrap();
             target.begin(vec![0; 50]).unwrap();
             let entry =
                 IndexEntry { first_record: 0, records: 1, earliest_ns: 0, latest_ns: 0, has_summary: false };

@@ -18,8 +18,7 @@ use super::{
     queue::{Interruption, Last, Next, Queue},
     target::Target,
 };
-use crate::forms::encoder::Chunk;
-use crate::model::record::Record;
+use crate::{forms::encoder::Chunk, model::record::Record};
 
 /// How often an output that cannot be written is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::reader::ProcessReader;
-use crate::model::{
-    owner::{Evidence, Owner},
-    process::{DescriptorUse, ProcessIdentity},
-};
-use crate::{host::pool as parallel, model::task::Call};
 use crate::{
-    host::{clock::Clocks, world::World},
-    model::holders::Holders,
+    host::{clock::Clocks, pool as parallel, world::World},
+    model::{
+        holders::Holders,
+        owner::{Evidence, Owner},
+        process::{DescriptorUse, ProcessIdentity},
+        task::Call,
+    },
 };
 
 /// Identities kept between rounds.

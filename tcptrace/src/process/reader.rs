@@ -6,8 +6,6 @@
 //!
 //! Files: proc_pid_stat(5), proc_pid_status(5), proc_pid_cmdline(5), proc_pid_limits(5).
 
-use crate::model::process::DescriptorUse;
-use crate::model::process::ProcessIdentity;
 use std::{
     fs::File,
     io::{self, Read as _},
@@ -21,6 +19,7 @@ use rustix::{
 };
 
 use super::cgroup;
+use crate::model::process::{DescriptorUse, ProcessIdentity};
 
 /// The part of a command line that is kept, in bytes and in arguments.
 const CMDLINE_BYTES: u64 = 4096;

@@ -121,6 +121,7 @@ impl Caveat {
 }
 
 impl fmt::Display for Caveat {
+    #[expect(clippy::too_many_lines, reason = "a sentence for each variant")]
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LostInRing(count) => write!(

@@ -1,5 +1,7 @@
 //! Puts the report's answer into one sentence, and adds the outlook. Pure.
 
+use std::fmt::Write as _;
+
 use super::model::{Report, headline::Headline, ranking::ProcessShare, sockets::CloseWait};
 use crate::model::{
     escape::Escaped,
@@ -70,14 +72,13 @@ fn who(report: &Report) -> String {
     };
     if let Some(site) = first.sites.first() {
         let site_text = Escaped(&site.site);
-        match (site.sockets == first.sockets, site.sockets) {
-            (true, 1) => text.push_str(&format!("; it was opened at {site_text}")),
-            (true, _) => text.push_str(&format!("; all were opened at {site_text}")),
-            (false, count) => text.push_str(&format!(
-                "; {count} {} opened at {site_text}",
-                if count == 1 { "was" } else { "were" }
-            )),
-        }
+        // Writing into memory does not fail.
+        let _ = match (site.sockets == first.sockets, site.sockets) {
+            (true, 1) => write!(text, "; it was opened at {site_text}"),
+            (true, _) => write!(text, "; all were opened at {site_text}"),
+            (false, 1) => write!(text, "; 1 was opened at {site_text}"),
+            (false, count) => write!(text, "; {count} were opened at {site_text}"),
+        };
     }
     text
 }
@@ -103,7 +104,7 @@ fn program(report: &Report) -> Option<String> {
     let hosts = if hosts.len() > 1 { format!(" on {} hosts", hosts.len()) } else { String::new() };
     let mut text = format!("{count} processes of {}{hosts} {holds} {part} stuck sockets", Escaped(comm));
     if let Some(stack) = report.stacks.top.first().filter(|stack| stack.share >= MOST_OF_IT) {
-        text.push_str(&format!("; {} were opened at {}", stack.sockets, Escaped(&stack.site)));
+        let _ = write!(text, "; {} were opened at {}", stack.sockets, Escaped(&stack.site));
     }
     Some(text)
 }

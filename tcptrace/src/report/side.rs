@@ -74,9 +74,8 @@ impl Sides {
     pub(crate) fn observe(&mut self, transition: &Transition) {
         let Endpoints { local, remote } = &transition.socket.endpoints;
         match (transition.old_state, transition.new_state) {
-            (State::SynRecv, _) => self.accepting.insert(local.port()),
+            (State::SynRecv, _) | (_, State::Listen) => self.accepting.insert(local.port()),
             (State::SynSent, State::Established) => self.connected.insert(remote.port()),
-            (_, State::Listen) => self.accepting.insert(local.port()),
             _ => {}
         }
     }

@@ -7,7 +7,6 @@ use std::io::{self, Write};
 
 use jiff::{Timestamp, tz::TimeZone};
 
-pub(crate) use self::parts::Layout;
 use self::{
     parts::{heading, moment, write_bar, write_others},
     tables::{write_closed_first, write_processes, write_worst},
@@ -25,6 +24,8 @@ use crate::{
         verdict::Verdict,
     },
 };
+
+pub(crate) use self::parts::Layout;
 
 /// Writes the report.
 ///
@@ -115,9 +116,10 @@ fn write_over_time(out: &mut dyn Write, over_time: &OverTime, peak: u64, layout:
     let at = |step: usize| -> u64 { over_time.lines.iter().filter_map(|line| line.values.get(step)).sum() };
     let column =
         |nth: usize| (nth * steps / room..((nth + 1) * steps / room)).map(at).max().unwrap_or_default();
-    let block = |value: u64| match value {
-        0 => ' ',
-        _ => {
+    let block = |value: u64| {
+        if value == 0 {
+            ' '
+        } else {
             let eighth = (value * 8).div_ceil(peak.max(1)).clamp(1, 8) - 1;
             BLOCKS.get(usize::try_from(eighth).unwrap_or(7)).copied().unwrap_or('█')
         }

@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn one_thread_answers_as_long_as_it_is_in_time() {
-        let mut named = DeadlineThread::new(Duration::from_secs(60), || {
+        let mut named = DeadlineThread::new(Duration::from_mins(1), || {
             let mut sum = 0;
             Box::new(move |number| {
                 sum += number;

@@ -1,7 +1,6 @@
 //! Names the lines of code on a stack, from ELF symbols and DWARF in the process's own files (inside its container, even
 //! after deletion) and from the map files that JIT compilers write to /tmp. Never blocks longer than its deadline.
 
-use crate::model::stack::Stack;
 use std::{
     cell::Cell,
     path::{Path, PathBuf},
@@ -24,6 +23,7 @@ use super::{
     frame::{Frame, Interest, frame, named},
     perf_map,
 };
+use crate::model::stack::Stack;
 
 /// Named stacks kept.
 const KEPT_STACKS: usize = 4096;

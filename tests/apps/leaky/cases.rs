@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
-pub enum Case {
+pub(crate) enum Case {
     AcceptedKept,
     EofUnread,
     DataUnread,
@@ -57,7 +57,7 @@ pub enum Case {
     Many,
 }
 
-pub fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
     match stage.case {
         Case::AcceptedKept => held::accepted_kept(stage),
         Case::EofUnread => held::eof_unread(stage),
@@ -98,7 +98,7 @@ pub fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Family {
+pub(crate) enum Family {
     #[value(name = "4")]
     V4,
     #[value(name = "6")]
@@ -108,7 +108,7 @@ pub enum Family {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// Address family of the leaking side
     #[arg(long, value_enum, default_value = "4")]
     pub family: Family,

@@ -8,32 +8,32 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-pub struct Channel {
+pub(crate) struct Channel {
     reader: BufReader<UnixStream>,
 }
 
 impl Channel {
-    pub fn new(stream: UnixStream) -> Self {
+    pub(crate) fn new(stream: UnixStream) -> Self {
         Self { reader: BufReader::new(stream) }
     }
 
     /// From now on, waiting longer than `limit` for a line is an error.
-    pub fn limit_waiting(&self, limit: Duration) -> Result<()> {
+    pub(crate) fn limit_waiting(&self, limit: Duration) -> Result<()> {
         Ok(self.reader.get_ref().set_read_timeout(Some(limit))?)
     }
 
-    pub fn stream(&self) -> &UnixStream {
+    pub(crate) fn stream(&self) -> &UnixStream {
         self.reader.get_ref()
     }
 
-    pub fn send<T: Serialize>(&mut self, message: &T) -> Result<()> {
+    pub(crate) fn send<T: Serialize>(&mut self, message: &T) -> Result<()> {
         let mut line = serde_json::to_vec(message)?;
         line.push(b'\n');
         self.reader.get_mut().write_all(&line).context("the other side is gone")
     }
 
     /// The next message, or `None` when the other side is gone.
-    pub fn receive<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
+    pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
         let mut line = String::new();
         match self.reader.read_line(&mut line) {
             Ok(0) => Ok(None),

@@ -9,21 +9,21 @@ use std::path::PathBuf;
 
 /// The two ends of a connection as one side sees them; IPv4-mapped addresses are IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Ends {
+pub(crate) struct Ends {
     pub local: SocketAddr,
     pub remote: SocketAddr,
 }
 
 impl Ends {
     /// The same connection as the other side sees it.
-    pub fn flipped(self) -> Self {
+    pub(crate) fn flipped(self) -> Self {
         Self { local: self.remote, remote: self.local }
     }
 }
 
 /// One connected socket of a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct SocketFacts {
+pub(crate) struct SocketFacts {
     pub fd: i32,
     pub cookie: u64,
     pub ends: Ends,
@@ -31,14 +31,14 @@ pub struct SocketFacts {
 
 /// CLOCK_MONOTONIC in nanoseconds, read beside something that happened to one socket.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Reading {
+pub(crate) struct Reading {
     pub ends: Ends,
     pub at_ns: u64,
 }
 
 /// Which code calls accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AcceptBy {
+pub(crate) enum AcceptBy {
     MainThread,
     NamedThread,
     DeepStack,
@@ -51,7 +51,7 @@ pub enum AcceptBy {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Request {
+pub(crate) enum Request {
     Listen {
         address: SocketAddr,
         share_port: bool,
@@ -134,7 +134,7 @@ pub enum Request {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Reply {
+pub(crate) enum Reply {
     Done,
     Listening {
         address: SocketAddr,

@@ -12,23 +12,23 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// How long any wait may take before it is an error.
-pub const LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// `enum` in include/net/tcp_states.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
-pub enum State {
+pub(crate) enum State {
     FinWait2 = 5,
     CloseWait = 8,
 }
 
-pub fn now_ns() -> u64 {
+pub(crate) fn now_ns() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
 /// Thousands of sockets do not fit into the usual soft limit of open files.
-pub fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -36,14 +36,14 @@ pub fn raise_descriptor_limit() {
     let _refused = setrlimit(Resource::Nofile, limit);
 }
 
-pub fn stream(address: &SocketAddr, mptcp: bool) -> Result<OwnedFd> {
+pub(crate) fn stream(address: &SocketAddr, mptcp: bool) -> Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let protocol = if mptcp { ipproto::MPTCP } else { ipproto::TCP };
     rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, Some(protocol))
         .with_context(|| format!("cannot make a socket for {address}"))
 }
 
-pub fn listen(address: &SocketAddr, share_port: bool, mptcp: bool) -> Result<OwnedFd> {
+pub(crate) fn listen(address: &SocketAddr, share_port: bool, mptcp: bool) -> Result<OwnedFd> {
     let listener = stream(address, mptcp)?;
     if share_port {
         rustix::net::sockopt::set_socket_reuseport(&listener, true)?;
@@ -57,19 +57,19 @@ pub fn listen(address: &SocketAddr, share_port: bool, mptcp: bool) -> Result<Own
 }
 
 /// The address a client has to use to reach a listener.
-pub fn address_to_dial(listener: &OwnedFd) -> Result<SocketAddr> {
+pub(crate) fn address_to_dial(listener: &OwnedFd) -> Result<SocketAddr> {
     let bound = SocketAddr::try_from(rustix::net::getsockname(listener)?)?;
     // The wildcard is bound for the v4-mapped family, and reached over IPv4.
     let address = if bound.ip().is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { bound.ip() };
     Ok(SocketAddr::new(address, bound.port()))
 }
 
-pub fn facts(socket: &OwnedFd) -> Result<SocketFacts> {
+pub(crate) fn facts(socket: &OwnedFd) -> Result<SocketFacts> {
     let cookie = rustix::net::sockopt::socket_cookie(socket).context("no socket cookie")?;
     Ok(SocketFacts { fd: socket.as_raw_fd(), cookie, ends: ends(socket)? })
 }
 
-pub fn ends(socket: &OwnedFd) -> Result<Ends> {
+pub(crate) fn ends(socket: &OwnedFd) -> Result<Ends> {
     let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
     let local = SocketAddr::try_from(rustix::net::getsockname(socket)?)?;
     let remote = rustix::net::getpeername(socket)?.context("not connected")?;
@@ -79,7 +79,7 @@ pub fn ends(socket: &OwnedFd) -> Result<Ends> {
 fn tcp_info(socket: BorrowedFd<'_>) -> Result<libc::tcp_info> {
     // SAFETY: tcp_info is plain numbers, for which all zeroes is a value.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
-    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>())?;
     // SAFETY: the pointers are to live values, and the length is that of the first.
     let answer = unsafe {
         libc::getsockopt(
@@ -95,12 +95,12 @@ fn tcp_info(socket: BorrowedFd<'_>) -> Result<libc::tcp_info> {
 }
 
 /// Connections that wait in a listener's queue (tcpi_unacked of a listener is its sk_ack_backlog).
-pub fn backlog(listener: BorrowedFd<'_>) -> Result<u32> {
+pub(crate) fn backlog(listener: BorrowedFd<'_>) -> Result<u32> {
     Ok(tcp_info(listener)?.tcpi_unacked)
 }
 
 /// Waits until the kernel says that the socket is in `state`.
-pub fn await_state(socket: BorrowedFd<'_>, state: State) -> Result<()> {
+pub(crate) fn await_state(socket: BorrowedFd<'_>, state: State) -> Result<()> {
     // TCP_INFO of an MPTCP socket is that of its first subflow, which stays ESTABLISHED when the
     // connection has come to CLOSE_WAIT, except where the other end is plain TCP.
     let is_mptcp = rustix::net::sockopt::socket_protocol(socket)? == Some(ipproto::MPTCP);
@@ -127,7 +127,7 @@ fn has_hung_up(socket: BorrowedFd<'_>) -> Result<bool> {
 }
 
 /// Reads until the end of file, for at most `LIMIT` between two reads.
-pub fn read_to_end(socket: &OwnedFd) -> Result<()> {
+pub(crate) fn read_to_end(socket: &OwnedFd) -> Result<()> {
     rustix::net::sockopt::set_socket_timeout(socket, rustix::net::sockopt::Timeout::Recv, Some(LIMIT))?;
     let mut buffer = [0_u8; 4096];
     while rustix::io::read(socket, &mut buffer).context("awaited the end of file")? > 0 {}
@@ -135,7 +135,7 @@ pub fn read_to_end(socket: &OwnedFd) -> Result<()> {
 }
 
 /// Throws away what can be read without waiting; false when the end of file was among it.
-pub fn drain(socket: &OwnedFd) -> bool {
+pub(crate) fn drain(socket: &OwnedFd) -> bool {
     let mut buffer = [0_u8; 4096];
     loop {
         match rustix::net::recv(socket, &mut buffer, rustix::net::RecvFlags::DONTWAIT) {

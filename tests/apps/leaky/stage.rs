@@ -5,7 +5,7 @@
 mod places;
 mod telling;
 
-pub use telling::Ended;
+pub(crate) use telling::Ended;
 
 use crate::cases::{Case, Setting};
 use crate::channel::Channel;
@@ -19,10 +19,10 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// Longer than any wait of a worker, so that the worker can still report what it waited for.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
+const REPLY_TIMEOUT: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// May end up with the leaked socket.
     Holder,
     /// The other end, which closes first.
@@ -43,7 +43,7 @@ impl Role {
 
 /// A process of the stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WorkerId(usize);
+pub(crate) struct WorkerId(usize);
 
 struct Member {
     pid: i32,
@@ -53,7 +53,7 @@ struct Member {
     gone: bool,
 }
 
-pub struct Stage {
+pub(crate) struct Stage {
     pub case: Case,
     pub setting: Setting,
     members: Vec<Member>,
@@ -61,17 +61,22 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new(case: Case, setting: Setting) -> Result<Self> {
+    pub(crate) fn new(case: Case, setting: Setting) -> Result<Self> {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         Ok(Self { case, setting, members: Vec::new(), places: places::Places::default() })
     }
 
-    pub fn start(&mut self, role: Role) -> Result<WorkerId> {
+    pub(crate) fn start(&mut self, role: Role) -> Result<WorkerId> {
         self.start_with(role, 0, Equipment::default())
     }
 
     /// Starts a worker that can be asked to fork `heirs` times.
-    pub fn start_with(&mut self, role: Role, heirs: usize, mut equipment: Equipment) -> Result<WorkerId> {
+    pub(crate) fn start_with(
+        &mut self,
+        role: Role,
+        heirs: usize,
+        mut equipment: Equipment,
+    ) -> Result<WorkerId> {
         let mut spares = VecDeque::new();
         for _ in 0..heirs {
             let (ours, theirs) = UnixStream::pair()?;
@@ -97,7 +102,7 @@ impl Stage {
     }
 
     /// Has a worker fork; the child inherits all its descriptors.
-    pub fn fork(&mut self, parent: WorkerId, outlives_parent: bool) -> Result<WorkerId> {
+    pub(crate) fn fork(&mut self, parent: WorkerId, outlives_parent: bool) -> Result<WorkerId> {
         let Reply::Forked { pid } = self.ask(parent, &Request::Fork { outlives_parent })? else {
             bail!("a fork was asked for");
         };
@@ -105,12 +110,12 @@ impl Stage {
         self.enlist(pid, Role::Holder, spare, VecDeque::new())
     }
 
-    pub fn tell(&mut self, worker: WorkerId, request: &Request) -> Result<()> {
+    pub(crate) fn tell(&mut self, worker: WorkerId, request: &Request) -> Result<()> {
         let member = self.member(worker)?;
         member.channel.send(request).with_context(|| format!("process {}", member.pid))
     }
 
-    pub fn hear(&mut self, worker: WorkerId) -> Result<Reply> {
+    pub(crate) fn hear(&mut self, worker: WorkerId) -> Result<Reply> {
         let member = self.member(worker)?;
         let (role, pid) = (member.role, member.pid);
         let reply = member.channel.receive().with_context(|| format!("{role:?} {pid}"))?;
@@ -120,24 +125,24 @@ impl Stage {
         }
     }
 
-    pub fn ask(&mut self, worker: WorkerId, request: &Request) -> Result<Reply> {
+    pub(crate) fn ask(&mut self, worker: WorkerId, request: &Request) -> Result<Reply> {
         self.tell(worker, request)?;
         self.hear(worker).with_context(|| format!("{request:?}"))
     }
 
     /// Sends a request whose reply is only that it is done.
-    pub fn order(&mut self, worker: WorkerId, request: &Request) -> Result<()> {
+    pub(crate) fn order(&mut self, worker: WorkerId, request: &Request) -> Result<()> {
         let reply = self.ask(worker, request)?;
         ensure!(matches!(reply, Reply::Done), "{request:?} was answered by {reply:?}");
         Ok(())
     }
 
-    pub fn pid(&mut self, worker: WorkerId) -> Result<i32> {
+    pub(crate) fn pid(&mut self, worker: WorkerId) -> Result<i32> {
         Ok(self.member(worker)?.pid)
     }
 
     /// Has a worker exit, and waits until its pid is free again.
-    pub fn dismiss(&mut self, worker: WorkerId) -> Result<()> {
+    pub(crate) fn dismiss(&mut self, worker: WorkerId) -> Result<()> {
         self.tell(worker, &Request::Exit)?;
         let member = self.member(worker)?;
         rustix::process::waitpid(Pid::from_raw(member.pid), WaitOptions::empty())?;
@@ -146,7 +151,7 @@ impl Stage {
     }
 
     /// Has every holder close what it holds. Returns the clock before and after.
-    pub fn release(&mut self) -> Result<(u64, u64)> {
+    pub(crate) fn release(&mut self) -> Result<(u64, u64)> {
         let before = socket::now_ns();
         for worker in (0..self.members.len()).map(WorkerId) {
             let member = self.member(worker)?;

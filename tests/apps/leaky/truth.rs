@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 /// Field names are relied upon by tests: add, never rename.
 #[derive(Clone, Debug, Serialize)]
-pub struct Truth {
+pub(crate) struct Truth {
     pub case: String,
     /// SO_COOKIE; null for a socket that no process has a descriptor of from the start.
     pub cookie: Option<u64>,
@@ -38,7 +38,7 @@ pub struct Truth {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Holder {
+pub(crate) struct Holder {
     pub pid: i32,
     pub fds: Vec<i32>,
     pub comm: String,
@@ -46,7 +46,7 @@ pub struct Holder {
 
 /// Who accepted or connected the socket, as it was called then; it may be gone.
 #[derive(Clone, Debug, Serialize)]
-pub struct Opener {
+pub(crate) struct Opener {
     pub pid: i32,
     pub tid: i32,
     pub comm: String,
@@ -55,7 +55,7 @@ pub struct Opener {
 
 /// What only some cases have.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Extra {
+pub(crate) struct Extra {
     /// Functions on the stack of accept, innermost first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stack_functions: Option<Vec<&'static str>>,
@@ -80,7 +80,7 @@ pub struct Extra {
 
 /// One socket as its opener reported it.
 #[derive(Clone, Debug)]
-pub struct Opened {
+pub(crate) struct Opened {
     pub ends: Ends,
     pub cookie: Option<u64>,
     pub opener: Option<Opener>,

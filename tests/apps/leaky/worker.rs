@@ -13,10 +13,10 @@ mod machine_code;
 mod opening;
 mod own_place;
 
-pub use deep_stack::FUNCTIONS as STACK_FUNCTIONS;
-pub use handing::{fork, start_with_pid};
-pub use jitted::{FUNCTIONS as JITTED_FUNCTIONS, map_path};
-pub use library::FUNCTIONS as LIBRARY_FUNCTIONS;
+pub(crate) use deep_stack::FUNCTIONS as STACK_FUNCTIONS;
+pub(crate) use handing::{fork, start_with_pid};
+pub(crate) use jitted::{FUNCTIONS as JITTED_FUNCTIONS, map_path};
+pub(crate) use library::FUNCTIONS as LIBRARY_FUNCTIONS;
 
 use crate::channel::Channel;
 use crate::message::{Reply, Request};
@@ -30,11 +30,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 /// First argument of a leaky that was started by exec from a worker.
-pub const HOLD: &str = "__hold";
+pub(crate) const HOLD: &str = "__hold";
 
 /// What a worker is born with, beside its channel.
 #[derive(Default)]
-pub struct Equipment {
+pub(crate) struct Equipment {
     /// One channel for each child it will be asked to fork.
     pub spares: VecDeque<UnixStream>,
     /// Unix sockets to pass descriptors through.
@@ -42,7 +42,7 @@ pub struct Equipment {
     pub passage_in: Option<UnixStream>,
 }
 
-pub struct Worker {
+pub(crate) struct Worker {
     channel: Channel,
     equipment: Equipment,
     listener: Option<Arc<OwnedFd>>,
@@ -55,7 +55,7 @@ pub struct Worker {
 }
 
 /// The life of a freshly forked worker.
-pub fn live(name: &str, channel: UnixStream, equipment: Equipment) -> ! {
+pub(crate) fn live(name: &str, channel: UnixStream, equipment: Equipment) -> ! {
     // Dying with the stage is a second net: a worker also ends when its channel does.
     let prepared = handing::die_with_parent()
         .and_then(|()| handing::rename(name))
@@ -69,7 +69,7 @@ pub fn live(name: &str, channel: UnixStream, equipment: Equipment) -> ! {
 }
 
 /// The life of a worker after exec: `__hold CHANNEL SOCKET,SOCKET,…`, all numbers of descriptors.
-pub fn hold(mut words: impl Iterator<Item = String>) -> Result<()> {
+pub(crate) fn hold(mut words: impl Iterator<Item = String>) -> Result<()> {
     let mut take = || -> Result<Vec<OwnedFd>> {
         let numbers = words.next().context("a list of descriptors is needed")?;
         let own = |number: &str| -> Result<OwnedFd> {

@@ -17,13 +17,13 @@ static TRACEFS: LazyLock<&Path> = LazyLock::new(|| {
 });
 
 /// Counts until it is dropped.
-pub struct Calls {
+pub(crate) struct Calls {
     instance: PathBuf,
 }
 
 impl Calls {
     /// Starts to count these calls of all threads of a process.
-    pub fn of(pid: i32, names: &[&str]) -> Self {
+    pub(crate) fn of(pid: i32, names: &[&str]) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("tcptrace-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let instance = TRACEFS.join("instances").join(name);
@@ -46,7 +46,7 @@ impl Calls {
     }
 
     /// The number of calls so far.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         let trace = fs::read_to_string(self.instance.join("trace")).expect("the trace");
         trace.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()).count()
     }

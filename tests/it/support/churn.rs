@@ -7,32 +7,32 @@ use super::stream::Stream;
 use super::{example, netns::Netns, turn};
 
 /// Transitions that one connection makes, both its ends together.
-pub const TRANSITIONS: u64 = 10;
+pub(crate) const TRANSITIONS: u64 = 10;
 
 /// Transitions of the listening socket.
-pub const LISTENER_TRANSITIONS: u64 = 2;
+pub(crate) const LISTENER_TRANSITIONS: u64 = 2;
 
 /// The states of the client and of the server, in order.
-pub const CLIENT: [&str; 6] = ["CLOSE", "SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "CLOSE"];
-pub const SERVER: [&str; 6] = ["LISTEN", "SYN_RECV", "ESTABLISHED", "CLOSE_WAIT", "LAST_ACK", "CLOSE"];
+pub(crate) const CLIENT: [&str; 6] = ["CLOSE", "SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "CLOSE"];
+pub(crate) const SERVER: [&str; 6] = ["LISTEN", "SYN_RECV", "ESTABLISHED", "CLOSE_WAIT", "LAST_ACK", "CLOSE"];
 
 /// This many connections put the host under load.
 const LOAD: u64 = 1_000;
 
 /// Makes the connections, and returns the pid of the program that made them.
-pub fn churn(connections: u64, port: u16, family: u8) -> i32 {
+pub(crate) fn churn(connections: u64, port: u16, family: u8) -> i32 {
     let _turn = (connections >= LOAD).then(turn);
     run(&mut command(connections, port, family))
 }
 
 /// As [`churn`], in another network namespace.
-pub fn churn_in(netns: &Netns, connections: u64, port: u16) -> i32 {
+pub(crate) fn churn_in(netns: &Netns, connections: u64, port: u16) -> i32 {
     let mut command = command(connections, port, 4);
     netns.enter(&mut command);
     run(&mut command)
 }
 
-pub fn command(connections: u64, port: u16, family: u8) -> Command {
+pub(crate) fn command(connections: u64, port: u16, family: u8) -> Command {
     let mut command = Command::new(example("churn"));
     command.args(["--connections", &connections.to_string(), "--port", &port.to_string()]);
     command.args(["--family", &family.to_string()]);

@@ -11,7 +11,7 @@ use super::terminal::Left;
 use super::truth::Truth;
 
 /// A session that has ended.
-pub struct Clear {
+pub(crate) struct Clear {
     pub records: Vec<Value>,
     pub ran: Ran,
 }
@@ -30,7 +30,7 @@ impl From<Ran> for Clear {
 }
 
 /// A command that selects these sockets only, by their ports and namespaces.
-pub fn command(truths: &[Truth], arguments: &[&str]) -> Command {
+pub(crate) fn command(truths: &[Truth], arguments: &[&str]) -> Command {
     let mut command = Command::new(TCPTRACE);
     command.arg("clear").args(arguments);
     // Each value once: the filter has room for few.
@@ -45,18 +45,18 @@ pub fn command(truths: &[Truth], arguments: &[&str]) -> Command {
 }
 
 /// Runs it to its end, with JSON Lines as output.
-pub fn clear(truths: &[Truth], arguments: &[&str]) -> Clear {
+pub(crate) fn clear(truths: &[Truth], arguments: &[&str]) -> Clear {
     Clear::of(command(truths, arguments).args(["--format", "jsonl"]))
 }
 
 impl Clear {
     /// Runs a command to its end.
-    pub fn of(command: &mut Command) -> Self {
+    pub(crate) fn of(command: &mut Command) -> Self {
         Self::from(run_command(command))
     }
 
     /// The one record about this socket.
-    pub fn record(&self, truth: &Truth) -> &Value {
+    pub(crate) fn record(&self, truth: &Truth) -> &Value {
         match truth.records("cleared", &self.records)[..] {
             [record] => record,
             ref records => {
@@ -66,18 +66,18 @@ impl Clear {
     }
 
     /// The outcome for this socket, and the exit code of the session.
-    pub fn outcome(&self, truth: &Truth) -> (&str, Option<i32>) {
+    pub(crate) fn outcome(&self, truth: &Truth) -> (&str, Option<i32>) {
         let record = self.record(truth);
         (record["outcome"].as_str().unwrap_or_else(|| panic!("{record} has no outcome")), self.ran.code)
     }
 }
 
 /// All sockets of the host at one moment, but for those in LISTEN and CLOSE.
-pub struct Sockets(Vec<Value>);
+pub(crate) struct Sockets(Vec<Value>);
 
 impl Sockets {
     /// Lists them.
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let all = "SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2 CLOSE_WAIT LAST_ACK CLOSING TIME_WAIT";
         let mut command = Command::new(TCPTRACE);
         command.args(["now", "--format", "jsonl"]);
@@ -86,12 +86,12 @@ impl Sockets {
     }
 
     /// The state of the socket with these addresses; `None` where no such socket exists.
-    pub fn state_of(&self, truth: &Truth) -> Option<&str> {
+    pub(crate) fn state_of(&self, truth: &Truth) -> Option<&str> {
         self.state(|record| truth.is_about(record))
     }
 
     /// The state of the peer's socket.
-    pub fn peers_state(&self, truth: &Truth) -> Option<&str> {
+    pub(crate) fn peers_state(&self, truth: &Truth) -> Option<&str> {
         self.state(|record| truth.is_about_other_end(record) && record["netns"] == truth.netns)
     }
 

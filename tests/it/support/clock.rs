@@ -5,9 +5,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// The error that converting between the clocks may add. Both sides read them within microseconds, but the wall clock
 /// is steered in between.
-pub const CONVERSION_NS: u64 = 5_000_000;
+pub(crate) const CONVERSION_NS: u64 = 5_000_000;
 
-pub fn monotonic_ns() -> u64 {
+pub(crate) fn monotonic_ns() -> u64 {
     read(ClockId::Monotonic)
 }
 
@@ -17,7 +17,7 @@ fn read(clock: ClockId) -> u64 {
 }
 
 /// CLOCK_MONOTONIC at a wall-clock time in RFC 3339, to within [`CONVERSION_NS`].
-pub fn monotonic_of(time: &str) -> u64 {
+pub(crate) fn monotonic_of(time: &str) -> u64 {
     let wall = time.parse::<Timestamp>().unwrap_or_else(|error| panic!("{time:?} is no time: {error}"));
     let offset = (0..5)
         .map(|_| {

@@ -14,18 +14,18 @@ use super::truth::Truth;
 const JIFFY_NS: u64 = 10_000_000;
 
 /// Collects what differs about one thing.
-pub struct Comparison {
+pub(crate) struct Comparison {
     about: String,
     wrong: Vec<String>,
 }
 
 impl Comparison {
-    pub fn of(about: impl Display) -> Self {
+    pub(crate) fn of(about: impl Display) -> Self {
         Self { about: about.to_string(), wrong: Vec::new() }
     }
 
     /// Expects the field to exist and to have this value.
-    pub fn field(&mut self, record: &Value, field: &str, expected: impl Into<Value>) {
+    pub(crate) fn field(&mut self, record: &Value, field: &str, expected: impl Into<Value>) {
         let expected = expected.into();
         match record.get(field) {
             None => self.wrong.push(format!("{field}: expected {expected}, the field is missing")),
@@ -37,25 +37,25 @@ impl Comparison {
     }
 
     /// Expects the field to exist, with any value.
-    pub fn present(&mut self, record: &Value, field: &str) {
+    pub(crate) fn present(&mut self, record: &Value, field: &str) {
         self.holds(record.get(field).is_some(), || format!("{field} is missing"));
     }
 
     /// Expects a number to lie in a range.
-    pub fn within(&mut self, what: &str, actual: u64, expected: &RangeInclusive<u64>) {
+    pub(crate) fn within(&mut self, what: &str, actual: u64, expected: &RangeInclusive<u64>) {
         self.holds(expected.contains(&actual), || {
             format!("{what}: expected {} to {}, is {actual}", expected.start(), expected.end())
         });
     }
 
-    pub fn holds(&mut self, is_right: bool, otherwise: impl FnOnce() -> String) {
+    pub(crate) fn holds(&mut self, is_right: bool, otherwise: impl FnOnce() -> String) {
         if !is_right {
             self.wrong.push(otherwise());
         }
     }
 
     /// Fails the test if anything differs, and shows `records` for context.
-    pub fn finish(self, records: &[&Value]) {
+    pub(crate) fn finish(self, records: &[&Value]) {
         if self.wrong.is_empty() {
             return;
         }
@@ -64,7 +64,7 @@ impl Comparison {
     }
 
     /// Compares the fields that every record about a socket has.
-    pub fn socket(&mut self, record: &Value, truth: &Truth) {
+    pub(crate) fn socket(&mut self, record: &Value, truth: &Truth) {
         if let Some(cookie) = truth.cookie {
             self.field(record, "cookie", cookie);
         } else {
@@ -79,7 +79,7 @@ impl Comparison {
     }
 
     /// Compares a `leak` whose socket the tool saw entering CLOSE_WAIT, and whose holders have descriptors of it.
-    pub fn leak(&mut self, record: &Value, truth: &Truth) {
+    pub(crate) fn leak(&mut self, record: &Value, truth: &Truth) {
         self.socket(record, truth);
         self.field(record, "close_wait_is", "exact");
         self.field(record, "recv_q", truth.recv_q);
@@ -94,7 +94,7 @@ impl Comparison {
     }
 
     /// Compares the age, at a time in CLOCK_MONOTONIC, of a socket that existed before the tool.
-    pub fn age_at(&mut self, record: &Value, at_ns: u64, truth: &Truth) {
+    pub(crate) fn age_at(&mut self, record: &Value, at_ns: u64, truth: &Truth) {
         let age =
             at_ns - CONVERSION_NS - truth.entered_after_ns..=at_ns + CONVERSION_NS - truth.entered_before_ns;
         self.age_within(record, &age);
@@ -102,7 +102,7 @@ impl Comparison {
 
     /// Compares the age with a range that the true one lies in: the lower bound must not exceed it, the upper bound must
     /// not fall short of it.
-    pub fn age_within(&mut self, record: &Value, age: &RangeInclusive<u64>) {
+    pub(crate) fn age_within(&mut self, record: &Value, age: &RangeInclusive<u64>) {
         self.field(record, "close_wait_is", "at_least");
         self.within("close_wait_ns", number(record, "close_wait_ns"), &(0..=age.end() + JIFFY_NS));
         self.present(record, "close_wait_at_most_ns");
@@ -113,7 +113,7 @@ impl Comparison {
     }
 
     /// Expects the owners to be exactly the holders, each with all that identifies it.
-    pub fn owners(&mut self, record: &Value, truth: &Truth) {
+    pub(crate) fn owners(&mut self, record: &Value, truth: &Truth) {
         let owners = record["owners"].as_array().cloned().unwrap_or_default();
         let pids = |list: Vec<i64>| {
             let mut list = list;
@@ -142,10 +142,10 @@ impl Comparison {
     }
 }
 
-pub fn number(record: &Value, field: &str) -> u64 {
+pub(crate) fn number(record: &Value, field: &str) -> u64 {
     record[field].as_u64().unwrap_or_else(|| panic!("{field} is no number in {record}"))
 }
 
-pub fn text<'a>(record: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text<'a>(record: &'a Value, field: &str) -> &'a str {
     record[field].as_str().unwrap_or_else(|| panic!("{field} is no text in {record}"))
 }

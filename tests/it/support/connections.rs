@@ -11,12 +11,12 @@ use super::compare::{Comparison, number, text};
 use super::kernel_is_at_least;
 
 /// The states that a socket went through: one record for each step.
-pub struct Life {
+pub(crate) struct Life {
     pub steps: Vec<Value>,
 }
 
 /// All lives behind one port: clients and servers by the client's port, and the listener.
-pub struct Connections {
+pub(crate) struct Connections {
     pub clients: BTreeMap<u64, Life>,
     pub servers: BTreeMap<u64, Life>,
     pub listener: Life,
@@ -24,7 +24,7 @@ pub struct Connections {
 
 impl Connections {
     /// Sorts the records of type `transition` that have this port on one side.
-    pub fn behind(port: u16, records: &[Value]) -> Self {
+    pub(crate) fn behind(port: u16, records: &[Value]) -> Self {
         let empty = || Life { steps: Vec::new() };
         let mut all = Self { clients: BTreeMap::new(), servers: BTreeMap::new(), listener: empty() };
         // A client takes its first step before it has a port: the kernel chooses one afterwards
@@ -61,7 +61,7 @@ impl Connections {
     }
 
     /// Expects every connection to have made all its transitions, in order.
-    pub fn check(&self, expected: usize) {
+    pub(crate) fn check(&self, expected: usize) {
         assert_eq!(self.clients.len(), expected, "clients seen, by port");
         assert_eq!(self.servers.len(), expected, "servers seen, by port");
         self.clients.values().for_each(|life| life.check(&CLIENT));
@@ -73,14 +73,14 @@ impl Connections {
         );
     }
 
-    pub fn lives(&self) -> impl Iterator<Item = &Life> {
+    pub(crate) fn lives(&self) -> impl Iterator<Item = &Life> {
         self.clients.values().chain(self.servers.values())
     }
 }
 
 /// Whether this is the step of a connection that has no port and no cookie of its own yet, which only older kernels
 /// report.
-pub fn is_being_made(record: &Value) -> bool {
+pub(crate) fn is_being_made(record: &Value) -> bool {
     let is_nameless = record["new_state"] == "SYN_RECV" && record["rport"] == 0;
     assert!(!is_nameless || !kernel_is_at_least((6, 18)), "this kernel knows the port by then: {record}");
     is_nameless

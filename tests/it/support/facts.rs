@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 /// What identifies a process that is alive.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub(crate) struct Facts {
     pub exe: String,
     pub cmdline: Vec<String>,
     pub uid: u32,
@@ -16,7 +16,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub fn of(pid: i32) -> Self {
+    pub(crate) fn of(pid: i32) -> Self {
         let read = |name: &str| {
             let path = format!("/proc/{pid}/{name}");
             fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -48,7 +48,7 @@ fn started(stat: &str) -> f64 {
 }
 
 /// How many descriptors a process has open, and how many it may have.
-pub fn descriptors(pid: i32) -> (u64, u64) {
+pub(crate) fn descriptors(pid: i32) -> (u64, u64) {
     let used = fs::read_dir(format!("/proc/{pid}/fd")).expect("a process").count() as u64;
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("a process");
     let limit = limits

@@ -1,5 +1,7 @@
 //! Judges the records about a leak whose truth is known: right or wrong, nothing in between.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::truth::Truth;
@@ -11,7 +13,7 @@ type Holders = Vec<(i64, Vec<i64>)>;
 ///
 /// # Errors
 /// What is wrong.
-pub fn judge(truth: &Truth, leaks: &[&Value]) -> Result<(), String> {
+pub(crate) fn judge(truth: &Truth, leaks: &[&Value]) -> Result<(), String> {
     judge_reported(truth, truth.is_to_be_reported(), leaks)
 }
 
@@ -19,7 +21,7 @@ pub fn judge(truth: &Truth, leaks: &[&Value]) -> Result<(), String> {
 ///
 /// # Errors
 /// What is wrong.
-pub fn judge_listed(truth: &Truth, leaks: &[&Value]) -> Result<(), String> {
+pub(crate) fn judge_listed(truth: &Truth, leaks: &[&Value]) -> Result<(), String> {
     judge_reported(truth, truth.verdict.is_some(), leaks)
 }
 
@@ -70,7 +72,11 @@ fn judge_reported(truth: &Truth, is_to_be_reported: bool, leaks: &[&Value]) -> R
 }
 
 fn shown(leaks: &[&Value]) -> String {
-    leaks.iter().map(|leak| format!("\n      {leak}")).collect()
+    let mut text = String::new();
+    for leak in leaks {
+        write!(text, "\n      {leak}").unwrap();
+    }
+    text
 }
 
 fn holders(truth: &Truth) -> Holders {

@@ -10,7 +10,7 @@ use super::process::Process;
 use super::stream::Stream;
 use super::truth::Truth;
 
-pub struct Leaky {
+pub(crate) struct Leaky {
     process: Process,
     output: Stream,
     pub truths: Vec<Truth>,
@@ -18,7 +18,7 @@ pub struct Leaky {
 
 impl Leaky {
     /// Builds a case, and returns when its sockets are in CLOSE_WAIT.
-    pub fn start(case: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start(case: &str, arguments: &[&str]) -> Self {
         Self::try_start(case, arguments).unwrap_or_else(|why| panic!("{why}"))
     }
 
@@ -26,7 +26,7 @@ impl Leaky {
     ///
     /// # Errors
     /// Why this host cannot build the case.
-    pub fn try_start(case: &str, arguments: &[&str]) -> Result<Self, String> {
+    pub(crate) fn try_start(case: &str, arguments: &[&str]) -> Result<Self, String> {
         let mut command = Command::new(example("leaky"));
         command.arg(case).args(arguments);
         let (process, stdout) = Process::start(&mut command);
@@ -44,19 +44,19 @@ impl Leaky {
     }
 
     /// The names of all cases.
-    pub fn cases() -> Vec<String> {
+    pub(crate) fn cases() -> Vec<String> {
         let list = Command::new(example("leaky")).arg("--list").output().expect("leaky --list");
         String::from_utf8(list.stdout).expect("names").lines().map(str::to_owned).collect()
     }
 
     /// The only socket of a case.
-    pub fn truth(&self) -> &Truth {
+    pub(crate) fn truth(&self) -> &Truth {
         let [truth] = &self.truths[..] else { panic!("one socket, not {}", self.truths.len()) };
         truth
     }
 
     /// Has the holders close their sockets as they ought to have. Returns CLOCK_MONOTONIC before and after.
-    pub fn close(&mut self) -> (u64, u64) {
+    pub(crate) fn close(&mut self) -> (u64, u64) {
         writeln!(self.process.stdin(), "close").expect("the leaking program has gone");
         let closed = |lines: &[Value]| lines.iter().find(|line| line["closed"] == true).cloned();
         let closed = self

@@ -3,30 +3,30 @@
 //!
 //! Nothing here waits without a limit, and no process that is started here outlives its test.
 
-pub mod calls;
-pub mod churn;
-pub mod clear;
-pub mod clock;
-pub mod compare;
-pub mod connections;
-pub mod facts;
-pub mod judge;
-pub mod leaky;
-pub mod netns;
-pub mod own_pair;
-pub mod process;
-pub mod reconnection;
-pub mod recorder;
-pub mod run;
-pub mod sock_destroy;
-pub mod stream;
-pub mod terminal;
-pub mod time_waits;
-pub mod tmpfs;
-pub mod tracer;
-pub mod truth;
-pub mod waiter;
-pub mod walker;
+pub(crate) mod calls;
+pub(crate) mod churn;
+pub(crate) mod clear;
+pub(crate) mod clock;
+pub(crate) mod compare;
+pub(crate) mod connections;
+pub(crate) mod facts;
+pub(crate) mod judge;
+pub(crate) mod leaky;
+pub(crate) mod netns;
+pub(crate) mod own_pair;
+pub(crate) mod process;
+pub(crate) mod reconnection;
+pub(crate) mod recorder;
+pub(crate) mod run;
+pub(crate) mod sock_destroy;
+pub(crate) mod stream;
+pub(crate) mod terminal;
+pub(crate) mod time_waits;
+pub(crate) mod tmpfs;
+pub(crate) mod tracer;
+pub(crate) mod truth;
+pub(crate) mod waiter;
+pub(crate) mod walker;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -36,26 +36,26 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The limit of every wait: far more than anything takes, because the machine may be busy.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
-pub const TCPTRACE: &str = env!("CARGO_BIN_EXE_tcptrace");
+pub(crate) const TCPTRACE: &str = env!("CARGO_BIN_EXE_tcptrace");
 
 /// Copies the tool to a place that other users have access to.
 ///
 /// A child copies it: a child of another test could inherit our descriptor that is open for writing, and the kernel
 /// refuses to execute a file that anybody has open for writing.
-pub fn copy_of_the_tool(to: &Path) {
+pub(crate) fn copy_of_the_tool(to: &Path) {
     let status = Command::new("cp").arg(TCPTRACE).arg(to).status().expect("cp");
     assert!(status.success(), "cp {TCPTRACE} {}: {status}", to.display());
 }
 
 /// A golden recording: a session as some version of the tool wrote it.
-pub fn golden(name: &str) -> PathBuf {
+pub(crate) fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/recordings").join(name)
 }
 
 /// The path of a test program, which cargo builds beside the tool.
-pub fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     let path = Path::new(TCPTRACE).with_file_name("examples").join(name);
     assert!(
         path.exists(),
@@ -66,7 +66,7 @@ pub fn example(name: &str) -> PathBuf {
 }
 
 /// Fails a live test that was started without root: it must not pass without having run.
-pub fn require_root() {
+pub(crate) fn require_root() {
     assert!(
         rustix::process::geteuid().is_root(),
         "this test traces the live kernel, which needs root: run `cargo xtask test`"
@@ -74,14 +74,14 @@ pub fn require_root() {
 }
 
 /// Whether the kernel is of this version or a later one.
-pub fn kernel_is_at_least(version: (u32, u32)) -> bool {
+pub(crate) fn kernel_is_at_least(version: (u32, u32)) -> bool {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= version
 }
 
 /// A port that nobody uses, below the kernel's ephemeral ports.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = (std::process::id() % 8_000) as u16;
     (0..8_000)
@@ -92,22 +92,22 @@ pub fn free_port() -> u16 {
 
 /// A lock for tests that put the host under load, and for tests that trace the whole host and must not lose a
 /// record.
-pub fn turn() -> MutexGuard<'static, ()> {
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A way into the kernel, as `--backend` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
+pub(crate) enum Backend {
     Btf,
     Tracepoint,
 }
 
 impl Backend {
-    pub const ALL: [Self; 2] = [Self::Btf, Self::Tracepoint];
+    pub(crate) const ALL: [Self; 2] = [Self::Btf, Self::Tracepoint];
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Btf => "btf",
             Self::Tracepoint => "tracepoint",
@@ -147,7 +147,7 @@ macro_rules! live_module {
 }
 
 /// Waits until `is_so` holds.
-pub fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     let end = std::time::Instant::now() + LIMIT;
     while !is_so() {
         assert!(std::time::Instant::now() < end, "awaited that {what}");

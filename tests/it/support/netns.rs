@@ -9,10 +9,10 @@ use std::process::Command;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 /// The kernel removes the namespace when this is dropped and the last process has left it.
-pub struct Netns(File);
+pub(crate) struct Netns(File);
 
 impl Netns {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let make = || {
             // SAFETY: of what threads share, only the network namespace is left.
             unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.expect("a network namespace");
@@ -23,12 +23,12 @@ impl Netns {
         Self(std::thread::spawn(make).join().expect("the thread that makes a namespace"))
     }
 
-    pub fn inode(&self) -> u64 {
+    pub(crate) fn inode(&self) -> u64 {
         self.0.metadata().expect("an open file").ino()
     }
 
     /// Runs `work` in the namespace.
-    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let enter_and_work = || {
             rustix::thread::move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network))
                 .expect("the namespace can be entered");
@@ -39,18 +39,18 @@ impl Netns {
     }
 
     /// Whether the kernel has this setting under /proc/sys/net/ipv4.
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.within(|| std::path::Path::new("/proc/sys/net/ipv4").join(name).exists())
     }
 
     /// Changes a setting of the namespace under /proc/sys/net/ipv4.
-    pub fn set(&self, name: &str, value: &str) {
+    pub(crate) fn set(&self, name: &str, value: &str) {
         let path = format!("/proc/sys/net/ipv4/{name}");
         self.within(|| std::fs::write(&path, value)).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
     /// Has the command run in the namespace.
-    pub fn enter<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+    pub(crate) fn enter<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let file = self.0.try_clone().expect("a descriptor");
         let enter = move || {
             rustix::thread::move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
@@ -62,14 +62,15 @@ impl Netns {
 }
 
 /// Brings the loopback interface of this thread's namespace up or down.
-pub fn bring_loopback(up: bool) {
+pub(crate) fn bring_loopback(up: bool) {
     let any = std::net::UdpSocket::bind("0.0.0.0:0").expect("a socket");
     // SAFETY: ifreq is plain data, for which all zeroes is a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = *from as libc::c_char;
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
-    request.ifr_ifru.ifru_flags = if up { (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short } else { 0 };
+    let flags = if up { libc::IFF_UP | libc::IFF_RUNNING } else { 0 };
+    request.ifr_ifru.ifru_flags = flags.try_into().unwrap();
     // SAFETY: SIOCSIFFLAGS reads an ifreq, which `request` is.
     let answer = unsafe { libc::ioctl(any.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
     assert_eq!(answer, 0, "the loopback interface: {}", std::io::Error::last_os_error());

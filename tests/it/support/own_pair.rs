@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use super::clock::monotonic_ns;
 use super::truth::Truth;
 
-pub struct OwnPair {
+pub(crate) struct OwnPair {
     /// The end that is in CLOSE_WAIT.
     pub leaked: Socket,
     pub peer: Socket,
@@ -19,7 +19,7 @@ pub struct OwnPair {
 impl OwnPair {
     /// Connects over IPv4 and has the peer shut down its sending side. The end of file has been read, as leaking
     /// programs do.
-    pub fn half_closed() -> Self {
+    pub(crate) fn half_closed() -> Self {
         let mut pair = Self::unread(&[]);
         let read = std::io::Read::read(&mut &pair.leaked, &mut [0; 1]).expect("the end of file");
         assert_eq!(read, 0, "bytes that nobody sent");
@@ -29,7 +29,7 @@ impl OwnPair {
     }
 
     /// Connects over IPv4 and has the peer send `data` and shut down its sending side. Nothing has been read.
-    pub fn unread(data: &[u8]) -> Self {
+    pub(crate) fn unread(data: &[u8]) -> Self {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         listener.bind(&SockAddr::from(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
         listener.listen(1).unwrap();
@@ -57,7 +57,7 @@ impl OwnPair {
     }
 
     /// Has the peer reset the connection, and returns the leaked end.
-    pub fn reset(self) -> Socket {
+    pub(crate) fn reset(self) -> Socket {
         SockRef::from(&self.peer).set_linger(Some(Duration::ZERO)).unwrap();
         drop(self.peer);
         self.leaked

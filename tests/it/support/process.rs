@@ -14,7 +14,7 @@ use super::LIMIT;
 /// A test program that has not ended this long after its input did is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
     stdin: Option<ChildStdin>,
@@ -24,7 +24,7 @@ pub struct Process {
 
 impl Process {
     /// Starts a child with pipes on all three streams. The caller reads its standard output.
-    pub fn start(command: &mut Command) -> (Self, ChildStdout) {
+    pub(crate) fn start(command: &mut Command) -> (Self, ChildStdout) {
         let name = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: the closure makes one system call and does not allocate.
@@ -47,26 +47,26 @@ impl Process {
         (Self { name, child, stdin, messages, listener }, stdout)
     }
 
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.child.id().cast_signed()
     }
 
-    pub fn stdin(&mut self) -> &mut ChildStdin {
+    pub(crate) fn stdin(&mut self) -> &mut ChildStdin {
         self.stdin.as_mut().expect("its standard input is closed")
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.pid()).unwrap();
         kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.name));
     }
 
     /// What the child has written to standard error so far.
-    pub fn messages(&self) -> String {
+    pub(crate) fn messages(&self) -> String {
         String::from_utf8_lossy(&self.messages.lock().unwrap()).into_owned()
     }
 
     /// Waits until the child has ended and its last message is read.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let status = self
             .wait_for(LIMIT)
             .unwrap_or_else(|| panic!("{} does not end; on standard error:\n{}", self.name, self.messages()));

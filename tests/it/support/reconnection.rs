@@ -10,19 +10,19 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::truth::Truth;
 
-pub struct Listener {
+pub(crate) struct Listener {
     socket: Socket,
     pub address: SocketAddr,
 }
 
 /// Both ends of a connection.
-pub struct Connection {
+pub(crate) struct Connection {
     pub near: Socket,
     pub far: Socket,
 }
 
 impl Listener {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let socket = reusing();
         socket.bind(&SockAddr::from(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
         socket.listen(16).unwrap();
@@ -31,7 +31,7 @@ impl Listener {
     }
 
     /// Connects from this port; with 0, the kernel chooses one.
-    pub fn connect_from(&self, port: u16) -> Connection {
+    pub(crate) fn connect_from(&self, port: u16) -> Connection {
         let far = reusing();
         far.bind(&SockAddr::from(SocketAddr::from(([127, 0, 0, 1], port)))).unwrap();
         far.connect(&self.address.into()).unwrap();
@@ -51,19 +51,19 @@ fn reusing() -> Socket {
 
 impl Connection {
     /// Has the far end send its FIN, and returns when the near one has read it.
-    pub fn half_close(&self) {
+    pub(crate) fn half_close(&self) {
         self.far.shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(receive(&self.near), Ok(0), "the end of file");
     }
 
     /// Whether a byte gets to the near end and another one back.
-    pub fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         let there = self.far.send(b"?").is_ok() && receive(&self.near) == Ok(1);
         there && self.near.send(b"!").is_ok() && receive(&self.far) == Ok(1)
     }
 
     /// Ends the connection by a reset, so that neither end stays in TIME_WAIT. Returns the far end's port.
-    pub fn vanish(self) -> u16 {
+    pub(crate) fn vanish(self) -> u16 {
         let port = self.far.local_addr().unwrap().as_socket().unwrap().port();
         self.near.set_linger(Some(Duration::ZERO)).unwrap();
         drop(self.near);
@@ -73,18 +73,18 @@ impl Connection {
     }
 
     /// The truth about the near end.
-    pub fn truth(&self) -> Truth {
+    pub(crate) fn truth(&self) -> Truth {
         Truth::of_ends("connection", &self.near, &self.far)
     }
 }
 
 /// Reads a byte: returns how many came, or the error number.
-pub fn receive(socket: &Socket) -> Result<usize, Option<i32>> {
+pub(crate) fn receive(socket: &Socket) -> Result<usize, Option<i32>> {
     socket.recv(&mut [MaybeUninit::uninit(); 1]).map_err(|error| error.raw_os_error())
 }
 
 /// The kernel's number of a socket's state: `tcpi_state`, the first byte of `struct tcp_info`.
-pub fn state(socket: &Socket) -> u8 {
+pub(crate) fn state(socket: &Socket) -> u8 {
     let (mut state, mut length) = (0_u8, 1);
     // SAFETY: both point to where the kernel may write one byte and the length.
     let answer = unsafe {

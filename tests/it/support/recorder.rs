@@ -17,14 +17,14 @@ use super::walker::{Walk, is_recording, walk};
 use super::{TCPTRACE, free_port, until};
 
 /// `tcptrace trace` of the connections of one port, which nothing else uses.
-pub struct Recorder {
+pub(crate) struct Recorder {
     pub port: u16,
     pub process: Process,
     pub stdout: ChildStdout,
 }
 
 /// How a session ended.
-pub struct Ended {
+pub(crate) struct Ended {
     pub code: Option<i32>,
     /// Its messages, without the one about lost records.
     pub messages: String,
@@ -36,30 +36,30 @@ const MOST_SKIPPED: u64 = 10;
 
 /// How many of the transitions that were made reached the session: exactly as many have to be in its files, or be
 /// counted there.
-pub fn received(summary: &Value, made: u64) -> u64 {
+pub(crate) fn received(summary: &Value, made: u64) -> u64 {
     let [records, lost] = ["records", "lost"].map(|field| summary[field].as_u64().expect("a counter"));
     assert!(is_all(records, made), "{records} of {made} transitions, {lost} lost: {summary}");
     records
 }
 
 /// Whether these are all transitions that were made, but for those that the kernel skipped.
-pub fn is_all(received: u64, made: u64) -> bool {
+pub(crate) fn is_all(received: u64, made: u64) -> bool {
     (made - MOST_SKIPPED..=made).contains(&received)
 }
 
 impl Recorder {
     /// Starts a session that writes to these files. Returns when it has begun all of them, which it does once it is
     /// attached.
-    pub fn start(outputs: &[&Path], options: &[&str]) -> Self {
+    pub(crate) fn start(outputs: &[&Path], options: &[&str]) -> Self {
         Self::start_on(free_port(), outputs, options)
     }
 
-    pub fn start_on(port: u16, outputs: &[&Path], options: &[&str]) -> Self {
+    pub(crate) fn start_on(port: u16, outputs: &[&Path], options: &[&str]) -> Self {
         Self::begin(&mut Self::command(port, outputs, options), port, outputs)
     }
 
     /// As [`Recorder::start`], with a limit on the size of its files, in bytes.
-    pub fn start_limited(outputs: &[&Path], options: &[&str], limit: u64) -> Self {
+    pub(crate) fn start_limited(outputs: &[&Path], options: &[&str], limit: u64) -> Self {
         let port = free_port();
         let mut command = Self::command(port, outputs, options);
         let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
@@ -88,7 +88,7 @@ impl Recorder {
         recorder
     }
 
-    pub fn command(port: u16, outputs: &[&Path], options: &[&str]) -> Command {
+    pub(crate) fn command(port: u16, outputs: &[&Path], options: &[&str]) -> Command {
         let mut command = Command::new(TCPTRACE);
         command.args(["trace", "--port", &port.to_string()]).args(options);
         for output in outputs {
@@ -97,19 +97,19 @@ impl Recorder {
         command
     }
 
-    pub fn launch(command: &mut Command, port: u16) -> Self {
+    pub(crate) fn launch(command: &mut Command, port: u16) -> Self {
         let (process, stdout) = Process::start(command);
         Self { port, process, stdout }
     }
 
     /// Ends the session as Ctrl-C does.
-    pub fn stop(self) -> Ended {
+    pub(crate) fn stop(self) -> Ended {
         self.process.signal(Signal::INT);
         self.finish()
     }
 
     /// Waits until the session has ended.
-    pub fn finish(self) -> Ended {
+    pub(crate) fn finish(self) -> Ended {
         let Self { mut process, stdout, port: _ } = self;
         let reader = std::thread::spawn(move || {
             let mut stdout = stdout;
@@ -123,19 +123,19 @@ impl Recorder {
 
 impl Ended {
     /// Leaves out the message about lost records: [`received`] judges how many may be lost.
-    pub fn of(code: Option<i32>, messages: &str) -> Self {
+    pub(crate) fn of(code: Option<i32>, messages: &str) -> Self {
         let others = messages.split_inclusive('\n').filter(|line| !line.contains(" lost, most because"));
         Self { code, messages: others.collect() }
     }
 
     /// Expects exit code 0 and no message.
-    pub fn is_well(&self) {
+    pub(crate) fn is_well(&self) {
         assert_eq!(self.code, Some(0), "the exit code; its messages:\n{}", self.messages);
         assert_eq!(self.messages, "", "it printed messages");
     }
 
     /// Expects this exit code and all of `words` in its messages.
-    pub fn says(&self, code: i32, words: &[&str]) {
+    pub(crate) fn says(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, Some(code), "the exit code; its messages:\n{}", self.messages);
         for word in words {
             assert!(self.messages.contains(word), "the message does not say {word:?}:\n{}", self.messages);
@@ -144,7 +144,7 @@ impl Ended {
 }
 
 /// Runs `now` or `leaks` with these arguments until a leak is in the file, then ends it. Returns its messages.
-pub fn report_a_leak(arguments: &[&str], jsonl: &Path) -> String {
+pub(crate) fn report_a_leak(arguments: &[&str], jsonl: &Path) -> String {
     let mut command = Command::new(TCPTRACE);
     command.args(arguments);
     let is_live = arguments[0] == "leaks";
@@ -163,7 +163,7 @@ pub fn report_a_leak(arguments: &[&str], jsonl: &Path) -> String {
 }
 
 /// The content of a file, decompressed where it is compressed, as far as that goes.
-pub fn content(path: &Path) -> Vec<u8> {
+pub(crate) fn content(path: &Path) -> Vec<u8> {
     const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
     let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     if bytes.starts_with(&ZSTD) {
@@ -175,7 +175,7 @@ pub fn content(path: &Path) -> Vec<u8> {
 }
 
 /// The records of a file of JSON Lines, in which every line has to be whole.
-pub fn lines(path: &Path) -> Vec<Value> {
+pub(crate) fn lines(path: &Path) -> Vec<Value> {
     let content = content(path);
     assert!(content.ends_with(b"\n"), "{} ends within a line", path.display());
     let parse = |line: &[u8]| {
@@ -187,7 +187,7 @@ pub fn lines(path: &Path) -> Vec<Value> {
 
 /// The records of any file that `report` reads, and what is missing in it, as the tool's own reader has it. Of a
 /// recording, the independent reader has to find the same.
-pub fn read(path: &Path) -> (Vec<Value>, Losses) {
+pub(crate) fn read(path: &Path) -> (Vec<Value>, Losses) {
     let mut reader = Reader::open(path).unwrap_or_else(|error| panic!("{error}"));
     let mut records = Vec::new();
     while let Some(record) = reader.next().unwrap_or_else(|error| panic!("{error}")) {
@@ -223,7 +223,7 @@ fn agree(walk: &Walk, records: &[Value], losses: &Losses, path: &Path) {
 }
 
 /// Identifies a transition in its session: no socket goes the same way twice, but for a listener.
-pub fn identity(record: &Value) -> Option<String> {
+pub(crate) fn identity(record: &Value) -> Option<String> {
     (record["type"] == "transition").then(|| {
         ["cookie", "old_state", "new_state", "lport", "rport"]
             .map(|field| record[field].to_string())
@@ -232,7 +232,7 @@ pub fn identity(record: &Value) -> Option<String> {
 }
 
 /// The transitions in these records, of which none may occur twice.
-pub fn transitions<'a>(records: impl IntoIterator<Item = &'a Value>) -> HashSet<String> {
+pub(crate) fn transitions<'a>(records: impl IntoIterator<Item = &'a Value>) -> HashSet<String> {
     let mut seen = HashSet::new();
     for identity in records.into_iter().filter_map(identity) {
         assert!(!seen.contains(&identity), "recorded twice: {identity}");
@@ -242,7 +242,7 @@ pub fn transitions<'a>(records: impl IntoIterator<Item = &'a Value>) -> HashSet<
 }
 
 /// Describes the sockets of a load that lack transitions, for the message of a test that fails.
-pub fn gaps<'a>(records: impl IntoIterator<Item = &'a Value>) -> String {
+pub(crate) fn gaps<'a>(records: impl IntoIterator<Item = &'a Value>) -> String {
     let mut steps: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for record in records.into_iter().filter(|record| record["type"] == "transition") {
         let [old, new] = ["old_state", "new_state"].map(|field| record[field].as_str().unwrap_or_default());
@@ -259,7 +259,7 @@ pub fn gaps<'a>(records: impl IntoIterator<Item = &'a Value>) -> String {
 }
 
 /// The files in a directory, sorted by name.
-pub fn files(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> =
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();

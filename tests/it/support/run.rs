@@ -6,19 +6,19 @@ use super::TCPTRACE;
 use super::process::Process;
 
 /// Exit code and both streams, as text.
-pub struct Ran {
+pub(crate) struct Ran {
     pub code: Option<i32>,
     pub output: String,
     pub messages: String,
 }
 
 /// Runs `tcptrace` with these arguments until it ends by itself.
-pub fn run(arguments: &[&str]) -> Ran {
+pub(crate) fn run(arguments: &[&str]) -> Ran {
     run_command(Command::new(TCPTRACE).args(arguments))
 }
 
 /// As [`run`], with a command that the caller has prepared.
-pub fn run_command(command: &mut Command) -> Ran {
+pub(crate) fn run_command(command: &mut Command) -> Ran {
     let (mut process, mut stdout) = Process::start(command);
     let reader = std::thread::spawn(move || {
         let mut output = Vec::new();
@@ -36,7 +36,7 @@ pub fn run_command(command: &mut Command) -> Ran {
 
 impl Ran {
     /// Expects this exit code, all of `words` in its messages, nothing on standard output, and no panic.
-    pub fn refuses(&self, code: i32, words: &[&str]) {
+    pub(crate) fn refuses(&self, code: i32, words: &[&str]) {
         let Self { messages, .. } = self;
         assert_eq!(self.code, Some(code), "the exit code; its messages:\n{messages}");
         assert!(!messages.contains("panicked"), "it panicked:\n{messages}");

@@ -14,7 +14,7 @@ const NLM_F_REQUEST_ACK: u16 = 0x05;
 const LENGTH: usize = 72;
 
 /// Destroys the socket, in this test's own network namespace.
-pub fn destroy(truth: &Truth) {
+pub(crate) fn destroy(truth: &Truth) {
     let request = request(truth);
     let socket = rustix::net::socket_with(
         AddressFamily::NETLINK,
@@ -43,19 +43,19 @@ fn request(truth: &Truth) -> Vec<u8> {
     };
     let cookie = truth.cookie.expect("a cookie");
     let mut bytes = Vec::with_capacity(LENGTH);
-    bytes.extend((LENGTH as u32).to_ne_bytes());
+    bytes.extend(u32::try_from(LENGTH).unwrap().to_ne_bytes());
     bytes.extend(SOCK_DESTROY.to_ne_bytes());
     bytes.extend(NLM_F_REQUEST_ACK.to_ne_bytes());
     bytes.extend([0; 8]); // sequence number and port
     let family = if truth.family == 4 { libc::AF_INET } else { libc::AF_INET6 };
-    bytes.extend([family as u8, libc::IPPROTO_TCP as u8, 0, 0]);
+    bytes.extend([family.try_into().unwrap(), libc::IPPROTO_TCP.try_into().unwrap(), 0, 0]);
     bytes.extend(u32::MAX.to_ne_bytes()); // any state
     bytes.extend(truth.lport.to_be_bytes());
     bytes.extend(truth.rport.to_be_bytes());
     bytes.extend(octets(&truth.laddr));
     bytes.extend(octets(&truth.raddr));
     bytes.extend([0; 4]); // any interface
-    bytes.extend((cookie as u32).to_ne_bytes());
+    bytes.extend(((cookie & 0xffff_ffff) as u32).to_ne_bytes());
     bytes.extend(((cookie >> 32) as u32).to_ne_bytes());
     assert_eq!(bytes.len(), LENGTH);
     bytes

@@ -14,7 +14,7 @@ use super::LIMIT;
 const SHOWN: usize = 60;
 
 /// JSON Lines. A line that is no JSON is kept as a string, so that a test can object to it.
-pub struct Stream {
+pub(crate) struct Stream {
     shared: Arc<Shared>,
 }
 
@@ -32,7 +32,7 @@ struct Heard {
 
 impl Stream {
     /// Starts to read.
-    pub fn of(output: impl Read + Send + 'static) -> Self {
+    pub(crate) fn of(output: impl Read + Send + 'static) -> Self {
         let shared = Arc::new(Shared::default());
         let heard = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -52,7 +52,7 @@ impl Stream {
     ///
     /// # Errors
     /// What came instead, when the limit has passed or the output has ended.
-    pub fn wait<T>(&self, mut look: impl FnMut(&[Value]) -> Option<T>) -> Result<T, String> {
+    pub(crate) fn wait<T>(&self, mut look: impl FnMut(&[Value]) -> Option<T>) -> Result<T, String> {
         let until = Instant::now() + LIMIT;
         let mut heard = self.shared.heard.lock().unwrap();
         loop {
@@ -72,7 +72,7 @@ impl Stream {
     ///
     /// # Errors
     /// As for [`Stream::wait`].
-    pub fn wait_for_end(&self) -> Result<Vec<Value>, String> {
+    pub(crate) fn wait_for_end(&self) -> Result<Vec<Value>, String> {
         let until = Instant::now() + LIMIT;
         let mut heard = self.shared.heard.lock().unwrap();
         while !heard.has_ended {
@@ -87,7 +87,7 @@ impl Stream {
 }
 
 /// The last lines, one below the other.
-pub fn excerpt(lines: &[Value]) -> String {
+pub(crate) fn excerpt(lines: &[Value]) -> String {
     let skipped = lines.len().saturating_sub(SHOWN);
     let shown: Vec<String> = lines.iter().skip(skipped).map(|line| format!("  {line}")).collect();
     let before = if skipped > 0 { format!("  ({skipped} lines before)\n") } else { String::new() };

@@ -9,21 +9,21 @@ use std::sync::{Arc, Mutex};
 
 use super::until;
 
-pub struct Terminal {
+pub(crate) struct Terminal {
     child: Child,
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
 }
 
 /// How the program ended.
-pub struct Left {
+pub(crate) struct Left {
     pub code: Option<i32>,
     pub output: String,
     pub screen: String,
 }
 
 impl Terminal {
-    pub fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let (master, slave) = open();
         let input = slave.try_clone().expect("a descriptor");
         command.stdin(input).stderr(slave).stdout(Stdio::piped());
@@ -43,17 +43,17 @@ impl Terminal {
         Self { child, keyboard, screen }
     }
 
-    pub fn screen(&self) -> String {
+    pub(crate) fn screen(&self) -> String {
         String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned()
     }
 
     /// Waits until `text` is on the screen.
-    pub fn wait_for(&self, text: &str) {
+    pub(crate) fn wait_for(&self, text: &str) {
         until(&format!("{text:?} is shown; there is\n{}", self.screen()), || self.screen().contains(text));
     }
 
     /// Types a line, and waits until the program has ended.
-    pub fn answer(mut self, line: &str) -> Left {
+    pub(crate) fn answer(mut self, line: &str) -> Left {
         writeln!(self.keyboard, "{line}").expect("a terminal");
         let mut output = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut output).expect("text");

@@ -9,14 +9,14 @@ use super::run::{Ran, run};
 
 /// A namespace in which no reset ends TIME_WAIT early. On a busy machine a FIN may be sent twice; the second one finds
 /// no socket, and the reset that answers it would end TIME_WAIT (RFC 1337).
-pub fn namespace() -> Netns {
+pub(crate) fn namespace() -> Netns {
     let netns = Netns::new();
     netns.set("tcp_rfc1337", "1");
     netns
 }
 
 /// The `tw` of the namespace's sockstat: its minisockets in TIME_WAIT and in FIN_WAIT2.
-pub fn minisockets(netns: &Netns) -> u64 {
+pub(crate) fn minisockets(netns: &Netns) -> u64 {
     let text = netns.within(|| std::fs::read_to_string("/proc/thread-self/net/sockstat").expect("sockstat"));
     let line = text.lines().find(|line| line.starts_with("TCP:")).expect("a line about TCP");
     let mut words = line.split_whitespace().skip_while(|word| *word != "tw");
@@ -24,7 +24,7 @@ pub fn minisockets(netns: &Netns) -> u64 {
 }
 
 /// How many sockets `ss` lists in a state.
-pub fn listed_by_ss(netns: &Netns, state: &str) -> u64 {
+pub(crate) fn listed_by_ss(netns: &Netns, state: &str) -> u64 {
     let mut command = Command::new("ss");
     command.args(["-Htan", "state", state]);
     netns.enter(&mut command);
@@ -34,13 +34,13 @@ pub fn listed_by_ss(netns: &Netns, state: &str) -> u64 {
 }
 
 /// The records of a run in JSON lines.
-pub fn records(ran: &Ran) -> Vec<Value> {
+pub(crate) fn records(ran: &Ran) -> Vec<Value> {
     let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
     ran.output.lines().map(parse).collect()
 }
 
 /// Looks once at a namespace, and returns the records.
-pub fn one_look(netns: &Netns, arguments: &[&str]) -> Vec<Value> {
+pub(crate) fn one_look(netns: &Netns, arguments: &[&str]) -> Vec<Value> {
     let inode = netns.inode().to_string();
     let ran = run(&[&["time-wait", "--format", "jsonl", "--netns", &inode], arguments].concat());
     assert_eq!(ran.code, Some(0), "{}", ran.messages);
@@ -48,7 +48,7 @@ pub fn one_look(netns: &Netns, arguments: &[&str]) -> Vec<Value> {
 }
 
 /// The last summary of a namespace, and the destinations that belong to it.
-pub fn of_namespace<'a>(records: &'a [Value], netns: &Netns) -> (&'a Value, Vec<&'a Value>) {
+pub(crate) fn of_namespace<'a>(records: &'a [Value], netns: &Netns) -> (&'a Value, Vec<&'a Value>) {
     let of = |kind: &str| {
         let is_of = |record: &&Value| record["type"] == kind && record["netns"] == netns.inode();
         records.iter().filter(is_of).collect::<Vec<_>>()
@@ -61,7 +61,7 @@ pub fn of_namespace<'a>(records: &'a [Value], netns: &Netns) -> (&'a Value, Vec<
 }
 
 /// The destination with this port, on the side that `field` names.
-pub fn with_port<'a>(destinations: &[&'a Value], field: &str, port: u16) -> &'a Value {
+pub(crate) fn with_port<'a>(destinations: &[&'a Value], field: &str, port: u16) -> &'a Value {
     let found = destinations.iter().find(|record| record[field] == port).copied();
     found.unwrap_or_else(|| panic!("nothing with {field} {port} in {destinations:#?}"))
 }

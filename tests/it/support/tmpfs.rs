@@ -7,14 +7,14 @@ use rustix::mount::{
 };
 
 /// Unmounted when dropped.
-pub struct Tmpfs {
+pub(crate) struct Tmpfs {
     path: PathBuf,
     _folder: tempfile::TempDir,
 }
 
 impl Tmpfs {
     /// Mounts one that holds this many bytes.
-    pub fn of(bytes: u64) -> Self {
+    pub(crate) fn of(bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
         let options = std::ffi::CString::new(format!("size={bytes},mode=0700")).unwrap();
@@ -23,11 +23,11 @@ impl Tmpfs {
         Self { path, _folder: folder }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub fn make_read_only(&self) {
+    pub(crate) fn make_read_only(&self) {
         mount_remount(&self.path, MountFlags::RDONLY | MountFlags::NODEV, "").expect("a remount");
     }
 }

@@ -10,13 +10,13 @@ use super::stream::Stream;
 use super::truth::{Index, Truth};
 use super::{Backend, TCPTRACE};
 
-pub struct Tracer {
+pub(crate) struct Tracer {
     process: Process,
     output: Stream,
 }
 
 /// A session that has ended.
-pub struct Session {
+pub(crate) struct Session {
     pub records: Vec<Value>,
     pub code: Option<i32>,
     pub messages: String,
@@ -24,12 +24,12 @@ pub struct Session {
 
 impl Tracer {
     /// Starts a session, and returns when it is attached.
-    pub fn start(backend: Backend, arguments: &[&str]) -> Self {
+    pub(crate) fn start(backend: Backend, arguments: &[&str]) -> Self {
         Self::start_plain(&[arguments, &["--backend", backend.name()]].concat())
     }
 
     /// As [`Tracer::start`], with the backend that the tool chooses.
-    pub fn start_plain(arguments: &[&str]) -> Self {
+    pub(crate) fn start_plain(arguments: &[&str]) -> Self {
         let (process, stdout) =
             Process::start(Command::new(TCPTRACE).args(arguments).args(["--format", "jsonl"]));
         let tracer = Self { process, output: Stream::of(stdout) };
@@ -38,17 +38,17 @@ impl Tracer {
         tracer
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
 
     /// Waits for the first record that `wanted` accepts.
-    pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.wait(what, |records| records.iter().find(|record| wanted(record)).cloned())
     }
 
     /// Waits for a record of this type about each socket, and returns them in the order of the sockets.
-    pub fn wait_for_each(&self, kind: &str, truths: &[Truth]) -> Vec<Value> {
+    pub(crate) fn wait_for_each(&self, kind: &str, truths: &[Truth]) -> Vec<Value> {
         let index = Index::of(truths);
         let mut found: Vec<Option<Value>> = vec![None; truths.len()];
         let (mut seen, mut missing) = (0, truths.len());
@@ -73,20 +73,20 @@ impl Tracer {
     }
 
     /// Waits until `look` finds what it wants among all records so far.
-    pub fn wait<T>(&self, what: &str, look: impl FnMut(&[Value]) -> Option<T>) -> T {
+    pub(crate) fn wait<T>(&self, what: &str, look: impl FnMut(&[Value]) -> Option<T>) -> T {
         self.output
             .wait(look)
             .unwrap_or_else(|came| panic!("awaited {what}: {came}\n{}", self.process.messages()))
     }
 
     /// Ends the session as Ctrl-C does.
-    pub fn stop(self) -> Session {
+    pub(crate) fn stop(self) -> Session {
         self.process.signal(Signal::INT);
         self.finish()
     }
 
     /// Waits until the session has ended.
-    pub fn finish(mut self) -> Session {
+    pub(crate) fn finish(mut self) -> Session {
         let status = self.process.wait();
         let records = self.output.wait_for_end().unwrap_or_else(|why| panic!("{why}"));
         Session { records, code: status.code(), messages: self.process.messages() }
@@ -95,7 +95,7 @@ impl Tracer {
 
 impl Session {
     /// The last record, which has to be the summary. The exit code has to be 0.
-    pub fn summary(&self) -> &Value {
+    pub(crate) fn summary(&self) -> &Value {
         assert_eq!(self.code, Some(0), "the exit code; its messages:\n{}", self.messages);
         let last = self.records.last().expect("a session has records");
         assert_eq!(last["type"], "summary", "the last record is {last}");

@@ -8,7 +8,7 @@ use serde_json::Value;
 use socket2::Socket;
 
 #[derive(Clone, Debug, Deserialize)]
-pub struct Truth {
+pub(crate) struct Truth {
     pub case: String,
     pub cookie: Option<u64>,
     pub family: u8,
@@ -31,14 +31,14 @@ pub struct Truth {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub struct Holder {
+pub(crate) struct Holder {
     pub pid: i32,
     pub fds: Vec<i32>,
     pub comm: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub struct Opener {
+pub(crate) struct Opener {
     pub pid: i32,
     pub tid: i32,
     pub comm: String,
@@ -48,7 +48,7 @@ pub struct Opener {
 impl Truth {
     /// What the two ends of an IPv4 connection in the test's own namespace say about the first. Nobody has waited for
     /// its CLOSE_WAIT: verdict, times and queue are for the caller to fill in.
-    pub fn of_ends(case: &str, own: &Socket, peer: &Socket) -> Self {
+    pub(crate) fn of_ends(case: &str, own: &Socket, peer: &Socket) -> Self {
         let [local, remote] = [own, peer].map(|end| end.local_addr().unwrap().as_socket().unwrap());
         Self {
             case: case.to_owned(),
@@ -74,7 +74,7 @@ impl Truth {
     }
 
     /// Whether a record is about this socket: it has its addresses, and its namespace if that is known.
-    pub fn is_about(&self, record: &Value) -> bool {
+    pub(crate) fn is_about(&self, record: &Value) -> bool {
         let same_netns = record["netns"].is_null() || record["netns"] == self.netns;
         same_netns
             && record["lport"] == self.lport
@@ -84,7 +84,7 @@ impl Truth {
     }
 
     /// Whether a record is about the peer's end of the connection.
-    pub fn is_about_other_end(&self, record: &Value) -> bool {
+    pub(crate) fn is_about_other_end(&self, record: &Value) -> bool {
         record["lport"] == self.rport
             && record["rport"] == self.lport
             && record["laddr"] == self.raddr.as_str()
@@ -92,31 +92,31 @@ impl Truth {
     }
 
     /// The records of one type about this socket.
-    pub fn records<'a>(&self, kind: &str, records: &'a [Value]) -> Vec<&'a Value> {
+    pub(crate) fn records<'a>(&self, kind: &str, records: &'a [Value]) -> Vec<&'a Value> {
         records.iter().filter(|record| record["type"] == kind && self.is_about(record)).collect()
     }
 
     /// Whether the tool has to report it: a legitimate half-close is no leak, and neither is a socket that was closed in
     /// time.
-    pub fn is_to_be_reported(&self) -> bool {
+    pub(crate) fn is_to_be_reported(&self) -> bool {
         self.verdict.as_ref().is_some_and(|verdict| verdict != "half_open")
     }
 
     /// For messages.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let Self { case, laddr, lport, raddr, rport, .. } = self;
         format!("{case} [{laddr}]:{lport} <- [{raddr}]:{rport}")
     }
 }
 
 /// Finds, among many, the truth that a record is about.
-pub struct Index<'a> {
+pub(crate) struct Index<'a> {
     truths: &'a [Truth],
     by_addresses: HashMap<String, Vec<usize>>,
 }
 
 impl<'a> Index<'a> {
-    pub fn of(truths: &'a [Truth]) -> Self {
+    pub(crate) fn of(truths: &'a [Truth]) -> Self {
         let mut by_addresses: HashMap<String, Vec<usize>> = HashMap::new();
         for (at, Truth { laddr, lport, raddr, rport, .. }) in truths.iter().enumerate() {
             let key = format!("{laddr} {lport} {raddr} {rport}");
@@ -126,7 +126,7 @@ impl<'a> Index<'a> {
     }
 
     /// The position of the truth.
-    pub fn find(&self, record: &Value) -> Option<usize> {
+    pub(crate) fn find(&self, record: &Value) -> Option<usize> {
         let text = |field: &str| record[field].as_str();
         let (laddr, raddr) = (text("laddr")?, text("raddr")?);
         let key = format!("{laddr} {} {raddr} {}", record["lport"], record["rport"]);

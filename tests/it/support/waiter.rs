@@ -11,21 +11,21 @@ use super::process::Process;
 use super::stream::Stream;
 
 /// One of the two, running.
-pub struct Waiter {
+pub(crate) struct Waiter {
     process: Process,
     output: Stream,
 }
 
 impl Waiter {
     /// Starts a server that closes `first`, `last` or `never`, and returns when it listens.
-    pub fn serve(netns: &Netns, at: SocketAddr, closes: &str) -> Self {
+    pub(crate) fn serve(netns: &Netns, at: SocketAddr, closes: &str) -> Self {
         let waiter = Self::start(netns, &["serve", "--at", &at.to_string(), "--closes", closes]);
         waiter.wait_for("listens");
         waiter
     }
 
     /// Starts a client, which connects at once and stays when it is done.
-    pub fn connect(netns: &Netns, to: SocketAddr, closes: &str, more: &[&str]) -> Self {
+    pub(crate) fn connect(netns: &Netns, to: SocketAddr, closes: &str, more: &[&str]) -> Self {
         let to = to.to_string();
         Self::start(netns, &[&["connect", "--to", &to, "--closes", closes], more].concat())
     }
@@ -38,12 +38,12 @@ impl Waiter {
         Self { process, output: Stream::of(stdout) }
     }
 
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.process.pid()
     }
 
     /// Waits until the client has made its connections.
-    pub fn done(&self) -> Value {
+    pub(crate) fn done(&self) -> Value {
         self.wait_for("done")
     }
 
@@ -55,7 +55,7 @@ impl Waiter {
     }
 
     /// Waits until it has ended by itself.
-    pub fn gone(mut self) {
+    pub(crate) fn gone(mut self) {
         let status = self.process.wait();
         assert!(status.success(), "waiter ended with {status}: {}", self.process.messages());
     }

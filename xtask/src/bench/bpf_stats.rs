@@ -9,13 +9,13 @@ use std::fs;
 const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 /// Keeps the statistics on. Dropping it restores the previous setting.
-pub struct Accounting {
+pub(crate) struct Accounting {
     before: String,
 }
 
 impl Accounting {
     /// Needs Linux 5.1, which introduced the switch.
-    pub fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let before = fs::read_to_string(SWITCH).with_context(|| format!("cannot read {SWITCH}"))?;
         fs::write(SWITCH, "1").with_context(|| format!("cannot write {SWITCH} (root?)"))?;
         Ok(Self { before })
@@ -32,7 +32,7 @@ impl Drop for Accounting {
 
 /// What one program has cost since it was loaded, or between two moments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cost {
+pub(crate) struct Cost {
     pub program: u32,
     /// As in `enum bpf_prog_type`: 5 classic tracepoint, 17 raw tracepoint, 26 tracing.
     pub kind: u32,
@@ -44,7 +44,7 @@ pub struct Cost {
 }
 
 /// The programs that a process holds, by their descriptors' `fdinfo`.
-pub fn of_process(pid: u32) -> Vec<Cost> {
+pub(crate) fn of_process(pid: u32) -> Vec<Cost> {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return Vec::new() };
     let mut costs: Vec<Cost> = descriptors
         .flatten()
@@ -57,7 +57,7 @@ pub fn of_process(pid: u32) -> Vec<Cost> {
 }
 
 /// What was spent between two moments, the busiest program first.
-pub fn between(before: &[Cost], after: Vec<Cost>) -> Vec<Cost> {
+pub(crate) fn between(before: &[Cost], after: Vec<Cost>) -> Vec<Cost> {
     let mut costs: Vec<Cost> = after
         .into_iter()
         .map(|mut cost| {

@@ -15,7 +15,7 @@ const GOAL_MILLISECONDS: f64 = 2000.0;
 
 /// Arguments of `cargo xtask bench clear`.
 #[derive(clap::Args)]
-pub struct Clear {
+pub(crate) struct Clear {
     /// How many times each way is taken
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -29,7 +29,7 @@ pub struct Clear {
 
 impl Clear {
     /// Leaks sockets and ends them, by both methods in turn, and prints the times.
-    pub fn measure(&self) -> Result<ExitCode> {
+    pub(crate) fn measure(&self) -> Result<ExitCode> {
         let [tcptrace, leaky] = build(true, [("--bin", "tcptrace"), ("--example", "leaky")])?;
         let mut ways = ["destroy", "shutdown"].map(|method| (method, Vec::new()));
         for round in 0..self.rounds {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// One way to trace.
-pub struct Configuration {
+pub(crate) struct Configuration {
     pub name: String,
     pub program: PathBuf,
     pub arguments: Vec<String>,
@@ -23,14 +23,14 @@ pub struct Configuration {
 
 impl Configuration {
     /// Whether to measure it: its name contains one of the words of `--only`, or there are none.
-    pub fn is_among(&self, only: &[String]) -> bool {
+    pub(crate) fn is_among(&self, only: &[String]) -> bool {
         only.is_empty() || only.iter().any(|word| self.name.contains(word))
     }
 }
 
 /// Where a tracer says what it lost.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
+pub(crate) enum Loss {
     /// It has no records.
     Nowhere,
     /// In the summary at the end of its records.
@@ -40,13 +40,13 @@ pub enum Loss {
 }
 
 /// A tool that is not installed, and Debian's package of it.
-pub struct Absent {
+pub(crate) struct Absent {
     pub name: &'static str,
     pub package: &'static str,
 }
 
 /// All configurations but "nothing", and the tools that are not installed.
-pub fn all(programs: &Programs) -> (Vec<Configuration>, Vec<Absent>) {
+pub(crate) fn all(programs: &Programs) -> (Vec<Configuration>, Vec<Absent>) {
     let scratch = programs.scratch.path();
     let mut present: Vec<Configuration> = ["btf", "tracepoint"]
         .into_iter()
@@ -80,7 +80,7 @@ pub fn all(programs: &Programs) -> (Vec<Configuration>, Vec<Absent>) {
 }
 
 /// `tcptrace leaks` or `tcptrace trace`, writing JSON Lines to a file.
-pub fn tcptrace(programs: &Programs, command: &str, backend: &str) -> Configuration {
+pub(crate) fn tcptrace(programs: &Programs, command: &str, backend: &str) -> Configuration {
     let records = programs.scratch.path().join(format!("{command}-{backend}.jsonl"));
     let file = records.display().to_string();
     let arguments = [command, "-q", "--backend", backend, "--format", "jsonl", "-o", &file];

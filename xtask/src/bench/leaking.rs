@@ -7,14 +7,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// The leaking program, with all its sockets in CLOSE_WAIT. Dropping it kills it.
-pub struct Leaking {
+pub(crate) struct Leaking {
     child: Child,
     holders: Vec<u32>,
 }
 
 impl Leaking {
     /// Returns once all sockets are leaked.
-    pub fn start(leaky: &Path, processes: u32, count: u32, ballast: u32) -> Result<Self> {
+    pub(crate) fn start(leaky: &Path, processes: u32, count: u32, ballast: u32) -> Result<Self> {
         let mut command = Command::new(leaky);
         command.arg("many");
         for (name, value) in [("--processes", processes), ("--count", count), ("--ballast", ballast)] {
@@ -43,12 +43,12 @@ impl Leaking {
     }
 
     /// The processes that hold the sockets.
-    pub fn holders(&self) -> &[u32] {
+    pub(crate) fn holders(&self) -> &[u32] {
         &self.holders
     }
 
     /// Ends it and its processes, and waits.
-    pub fn end(mut self) -> Result<()> {
+    pub(crate) fn end(mut self) -> Result<()> {
         // It ends at the end of its input.
         drop(self.child.stdin.take());
         let status = self.child.wait().context("cannot wait for the program that leaks")?;

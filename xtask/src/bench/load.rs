@@ -10,22 +10,22 @@ use std::process::{Child, Command, Stdio};
 const CPU: &str = "0";
 
 /// Transitions of one connection, both ends together.
-pub const TRANSITIONS: u64 = 10;
+pub(crate) const TRANSITIONS: u64 = 10;
 
 /// What a load prints about itself.
-pub struct Load {
+pub(crate) struct Load {
     pub nanoseconds: f64,
     pub per_second: f64,
     pub port: u64,
 }
 
 /// Makes `connections` connections on CPU 0, and waits for the end.
-pub fn run(programs: &Programs, connections: u64) -> Result<Load> {
+pub(crate) fn run(programs: &Programs, connections: u64) -> Result<Load> {
     finish(start(programs, connections, true)?)
 }
 
 /// Starts a load, on CPU 0 or on any.
-pub fn start(programs: &Programs, connections: u64, pinned: bool) -> Result<Child> {
+pub(crate) fn start(programs: &Programs, connections: u64, pinned: bool) -> Result<Child> {
     let mut command = Command::new(&programs.churn);
     command.args(["--connections", &connections.to_string()]);
     command.args(["--exchanges", &programs.exchanges.to_string()]);
@@ -36,7 +36,7 @@ pub fn start(programs: &Programs, connections: u64, pinned: bool) -> Result<Chil
 }
 
 /// Waits for a load and reads its result.
-pub fn finish(load: Child) -> Result<Load> {
+pub(crate) fn finish(load: Child) -> Result<Load> {
     let output = load.wait_with_output().context("cannot wait for the load")?;
     if !output.status.success() {
         bail!("the load failed ({}): its message is above", output.status);

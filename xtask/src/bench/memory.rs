@@ -3,7 +3,7 @@
 use std::fs::read_to_string;
 
 /// Its peak resident memory so far, in bytes; `None` once it has ended.
-pub fn peak(pid: u32) -> Option<u64> {
+pub(crate) fn peak(pid: u32) -> Option<u64> {
     parse(&read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 

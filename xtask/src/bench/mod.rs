@@ -30,7 +30,7 @@ const HIGHEST_PRIORITY: i32 = -20;
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
-pub struct Bench {
+pub(crate) struct Bench {
     #[command(flatten)]
     prepare: Prepare,
     /// How many times each configuration is measured
@@ -77,7 +77,7 @@ struct Programs {
 
 impl Bench {
     /// Builds, measures and prints.
-    pub fn execute(self) -> Result<ExitCode> {
+    pub(crate) fn execute(self) -> Result<ExitCode> {
         if !is_root() {
             bail!("the benchmark loads BPF programs and sets kernel.bpf_stats_enabled: run it as root");
         }

@@ -20,7 +20,7 @@ const STEP: Duration = Duration::from_micros(500);
 
 /// Arguments of `cargo xtask bench now`.
 #[derive(clap::Args)]
-pub struct Now {
+pub(crate) struct Now {
     /// How many times each tool is run
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -48,7 +48,7 @@ struct Tool {
 
 impl Now {
     /// Leaks sockets, measures the tools, and prints.
-    pub fn measure(&self) -> Result<ExitCode> {
+    pub(crate) fn measure(&self) -> Result<ExitCode> {
         let [tcptrace, leaky] = build(true, [("--bin", "tcptrace"), ("--example", "leaky")])?;
         let scratch = tempfile::tempdir().context("cannot make a temporary directory (TMPDIR?)")?;
         let (mut tools, absent) = tools(&tcptrace);
@@ -180,7 +180,7 @@ fn tools(tcptrace: &Path) -> (Vec<Tool>, Vec<&'static str>) {
 }
 
 /// The median, with the lowest and the highest value.
-pub fn spread(values: &[f64], digits: usize, unit: &str) -> String {
+pub(crate) fn spread(values: &[f64], digits: usize, unit: &str) -> String {
     let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
     let highest = values.iter().copied().fold(0.0, f64::max);
     let middle = median(values).unwrap_or_default();

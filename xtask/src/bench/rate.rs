@@ -16,7 +16,7 @@ use std::process::ExitCode;
 const LOADS: usize = 2;
 
 /// Prints the rates with and without the tracer, and what happened to the records.
-pub fn measure(programs: &Programs, connections: u64) -> Result<ExitCode> {
+pub(crate) fn measure(programs: &Programs, connections: u64) -> Result<ExitCode> {
     let (alone, _) = together(programs, connections)?;
     println!("without a tracer: {alone:.0} connections/s");
     let mut code = ExitCode::SUCCESS;

@@ -6,8 +6,8 @@ use super::start_up::StartUp;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// The tables as in the README.
-pub fn markdown(outcome: &Outcome, start_up: &[StartUp]) -> String {
+/// The tables as in docs/cost.md.
+pub(crate) fn markdown(outcome: &Outcome, start_up: &[StartUp]) -> String {
     let mut text = String::new();
     let alone = median(&outcome.alone).unwrap_or_default();
     // Writing to a String cannot fail.
@@ -54,7 +54,7 @@ pub fn markdown(outcome: &Outcome, start_up: &[StartUp]) -> String {
 }
 
 /// All results, those of each round too.
-pub fn json(outcome: &Outcome, start_up: &[StartUp]) -> Value {
+pub(crate) fn json(outcome: &Outcome, start_up: &[StartUp]) -> Value {
     json!({
         "kernel": kernel(),
         "connections": outcome.connections,

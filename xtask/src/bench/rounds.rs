@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 const WARM_UP: u64 = 2_000;
 
 /// What one configuration cost in one round.
-pub struct Measured {
+pub(crate) struct Measured {
     /// The load's time beside the tracer, divided by its time alone.
     pub slowdown: f64,
     /// The tracer's own CPU time, in seconds for a million transitions.
@@ -28,7 +28,7 @@ pub struct Measured {
 }
 
 /// All rounds of one configuration.
-pub struct Series {
+pub(crate) struct Series {
     pub name: String,
     pub rounds: Vec<Measured>,
     /// Why its measurement failed, if it did.
@@ -36,7 +36,7 @@ pub struct Series {
 }
 
 /// Everything measured.
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub connections: u64,
     pub exchanges: u32,
     pub rounds: u32,
@@ -47,7 +47,12 @@ pub struct Outcome {
 }
 
 /// Measures every configuration that has one of `only` in its name, or all.
-pub fn measure(programs: &Programs, rounds: u32, connections: u64, only: &[String]) -> Result<Outcome> {
+pub(crate) fn measure(
+    programs: &Programs,
+    rounds: u32,
+    connections: u64,
+    only: &[String],
+) -> Result<Outcome> {
     let (mut configurations, absent) = configuration::all(programs);
     configurations.retain(|one| one.is_among(only));
     let mut series: Vec<Series> = configurations
@@ -130,12 +135,12 @@ fn beside(
 
 impl Series {
     /// The median of what `value` finds in the rounds; `None` when it finds nothing.
-    pub fn median(&self, value: impl Fn(&Measured) -> Option<f64>) -> Option<f64> {
+    pub(crate) fn median(&self, value: impl Fn(&Measured) -> Option<f64>) -> Option<f64> {
         median(&self.rounds.iter().filter_map(value).collect::<Vec<_>>())
     }
 
     /// The sum over all rounds, for what must be 0 in each.
-    pub fn total(&self, value: impl Fn(&Measured) -> Option<i64>) -> Option<i64> {
+    pub(crate) fn total(&self, value: impl Fn(&Measured) -> Option<i64>) -> Option<i64> {
         self.rounds.iter().map(value).sum()
     }
 }

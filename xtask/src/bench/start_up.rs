@@ -12,13 +12,13 @@ use std::time::Instant;
 const ENDLESS: u64 = 1_000_000_000;
 
 /// The median of one tool.
-pub struct StartUp {
+pub(crate) struct StartUp {
     pub name: String,
     pub seconds: Option<f64>,
 }
 
 /// Measures tcptrace with both backends, and tcpstates where it is installed.
-pub fn measure(programs: &Programs, rounds: u32) -> Result<Vec<StartUp>> {
+pub(crate) fn measure(programs: &Programs, rounds: u32) -> Result<Vec<StartUp>> {
     let mut candidates: Vec<(String, &Path, Vec<&str>, &str)> = Vec::new();
     for backend in ["btf", "tracepoint"] {
         let arguments = vec!["trace", "-q", "--backend", backend, "--format", "jsonl"];

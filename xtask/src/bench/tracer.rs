@@ -21,19 +21,19 @@ const STEP: Duration = Duration::from_millis(20);
 const TRACER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A tracer that is attached. Dropping it kills it.
-pub struct Tracer {
+pub(crate) struct Tracer {
     child: Child,
     errors: std::path::PathBuf,
 }
 
 impl Tracer {
     /// Starts it on CPU 1 and returns once it is attached.
-    pub fn start(configuration: &Configuration, scratch: &Path) -> Result<Self> {
+    pub(crate) fn start(configuration: &Configuration, scratch: &Path) -> Result<Self> {
         on_cpu(CPU, || Self::start_anywhere(configuration, scratch))?
     }
 
     /// As `start`, on any CPU.
-    pub fn start_anywhere(configuration: &Configuration, scratch: &Path) -> Result<Self> {
+    pub(crate) fn start_anywhere(configuration: &Configuration, scratch: &Path) -> Result<Self> {
         let errors = scratch.join("tracer.err");
         let output = File::create(output(scratch)).context("cannot write what a tracer prints")?;
         let mut command = Command::new(&configuration.program);
@@ -56,12 +56,12 @@ impl Tracer {
         Ok(tracer)
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// CPU time of all its threads so far, in nanoseconds: from `schedstat`, because `times(2)` counts in steps of 10 ms.
-    pub fn cpu_nanoseconds(&self) -> u64 {
+    pub(crate) fn cpu_nanoseconds(&self) -> u64 {
         let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid())) else { return 0 };
         threads
             .flatten()
@@ -71,12 +71,12 @@ impl Tracer {
     }
 
     /// Its peak resident memory, in bytes.
-    pub fn peak_memory(&self) -> Option<u64> {
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
         memory::peak(self.pid())
     }
 
     /// Returns once it is idle: it takes less than 1 % of a CPU over a while.
-    pub fn settle(&self) {
+    pub(crate) fn settle(&self) {
         let while_long = Duration::from_millis(200);
         let until = Instant::now() + TRACER_TIMEOUT;
         let mut before = self.cpu_nanoseconds();
@@ -91,7 +91,7 @@ impl Tracer {
     }
 
     /// Ends it, waits, and returns how many records it says it lost, where it says so.
-    pub fn end(mut self, configuration: &Configuration) -> Result<Option<u64>> {
+    pub(crate) fn end(mut self, configuration: &Configuration) -> Result<Option<u64>> {
         let pid =
             i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("a process without a pid")?;
         kill_process(pid, configuration.signal).context("cannot signal the tracer")?;
@@ -143,12 +143,12 @@ impl Drop for Tracer {
 }
 
 /// The file with a tracer's output.
-pub fn output(scratch: &Path) -> std::path::PathBuf {
+pub(crate) fn output(scratch: &Path) -> std::path::PathBuf {
     scratch.join("tracer.out")
 }
 
 /// How many lines of a file are transitions of the connections to `port`, without the listener's own.
-pub fn transitions(records: &Path, port: u64) -> Result<u64> {
+pub(crate) fn transitions(records: &Path, port: u64) -> Result<u64> {
     let file = File::open(records).with_context(|| format!("cannot read {}", records.display()))?;
     let ports = [format!("\"lport\":{port},"), format!("\"rport\":{port},")];
     let mut count = 0;
@@ -185,7 +185,7 @@ fn is_attached(pid: u32) -> bool {
 }
 
 /// The last line, which is the summary. Does not read the hundreds of megabytes before it.
-pub fn last_line(records: &Path) -> Result<Value> {
+pub(crate) fn last_line(records: &Path) -> Result<Value> {
     const LONGEST: u64 = 1 << 20;
     let doing = || format!("cannot read the last line of {}", records.display());
     let mut file = File::open(records).with_context(doing)?;

@@ -5,6 +5,7 @@ use crate::cargo::workspace;
 use crate::privilege::find_program;
 use anyhow::{Context, Result};
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
@@ -24,10 +25,10 @@ const MODULES: [&str; 4] =
 const SETTINGS: [&str; 3] = ["passwd", "group", "nsswitch.conf"];
 
 /// The line with the exit code of the tests, on the guest's console.
-pub const VERDICT: &str = "the tests ended with ";
+pub(crate) const VERDICT: &str = "the tests ended with ";
 
 /// What goes into a guest.
-pub struct Guest<'a> {
+pub(crate) struct Guest<'a> {
     pub kernel: &'a Kernel,
     /// The tool. In the guest it has the same path as on this host, as all our programs do.
     pub tool: &'a Path,
@@ -41,7 +42,7 @@ pub struct Guest<'a> {
 
 impl Guest<'_> {
     /// Packs everything into one file, which the kernel unpacks into memory.
-    pub fn build(&self, directory: &Path) -> Result<PathBuf> {
+    pub(crate) fn build(&self, directory: &Path) -> Result<PathBuf> {
         let stage = tempfile::tempdir_in(directory)?;
         let root = Root(stage.path());
         root.folders()?;
@@ -95,9 +96,14 @@ impl Guest<'_> {
 
     fn script(&self, directory: &Path, modules: &[String]) -> String {
         let quoted = |word: &str| format!("'{}'", word.replace('\'', r"'\''"));
-        let insert: String = modules.iter().map(|module| format!("insmod {}\n", quoted(module))).collect();
-        let arguments: String =
-            self.arguments.iter().map(|word| format!(" {}", quoted(&word.to_string_lossy()))).collect();
+        let (mut insert, mut arguments) = (String::new(), String::new());
+        // Writing into memory does not fail.
+        for module in modules {
+            let _ = writeln!(insert, "insmod {}", quoted(module));
+        }
+        for word in self.arguments {
+            let _ = write!(arguments, " {}", quoted(&word.to_string_lossy()));
+        }
         format!(
             "#!/bin/sh\n\
              export PATH=/usr/bin HOME=/root\n\

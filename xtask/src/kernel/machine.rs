@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 /// Runs the guest to its end, and returns whether its tests passed.
-pub fn run(kernel: &Path, image: &Path) -> Result<ExitCode> {
+pub(crate) fn run(kernel: &Path, image: &Path) -> Result<ExitCode> {
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "4G", "-no-reboot"]);
     qemu.args(["-display", "none", "-monitor", "none", "-serial", "stdio"]);

@@ -13,10 +13,10 @@ use std::fs;
 use std::process::{Command, ExitCode};
 
 /// Programs that building and booting a guest needs, and that not every system has.
-pub const PROGRAMS: [&str; 3] = ["qemu-system-x86_64", "cpio", "insmod"];
+pub(crate) const PROGRAMS: [&str; 3] = ["qemu-system-x86_64", "cpio", "insmod"];
 
 /// Debian's packages with these programs.
-pub const PACKAGES: [&str; 3] = ["qemu-system-x86", "cpio", "kmod"];
+pub(crate) const PACKAGES: [&str; 3] = ["qemu-system-x86", "cpio", "kmod"];
 
 /// Tests that put the host under load or depend on its speed. In a guest that is the emulator's speed, and says nothing
 /// about the kernel.
@@ -32,7 +32,7 @@ const LEFT_OUT: [&str; 7] = [
 
 /// Runs the live tests with these arguments for the test binary on the latest kernel of this version (`6.12`) that
 /// Debian has; without arguments, all that can be judged there.
-pub fn test_on(version: &str, arguments: &[OsString]) -> Result<ExitCode> {
+pub(crate) fn test_on(version: &str, arguments: &[OsString]) -> Result<ExitCode> {
     if !cfg!(target_arch = "x86_64") {
         bail!("the virtual machine is one for x86_64, and so have the tests to be");
     }

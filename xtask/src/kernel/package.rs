@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A kernel, unpacked.
-pub struct Kernel {
+pub(crate) struct Kernel {
     /// Its package.
     pub package: String,
     /// What `uname -r` prints on it.
@@ -19,7 +19,7 @@ pub struct Kernel {
 }
 
 /// Fetches the latest kernel of a version, in Debian's build for virtual machines.
-pub fn fetch(version: &str, directory: &Path) -> Result<Kernel> {
+pub(crate) fn fetch(version: &str, directory: &Path) -> Result<Kernel> {
     let package = latest(version)?;
     let unpacked = directory.join(&package);
     if !unpacked.exists() {

@@ -9,7 +9,7 @@ use super::{
     methods::Methods,
 };
 use crate::{
-    commands::shared::{sockets::GroupId, tally::Tally},
+    commands::shared::{sockets::entry::GroupId, tally::Tally},
     host::{
         clock::{Clocks, WallClock},
         world::World,
@@ -56,7 +56,7 @@ impl Account {
     pub(crate) fn choose(
         selection: &Selection,
         found: HostSnapshot,
-        methods: &Methods,
+        methods: Methods,
         world: &World,
         started_ns: u64,
     ) -> Self {

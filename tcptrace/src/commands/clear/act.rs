@@ -9,13 +9,11 @@ use rustix::{
 };
 
 use super::{descriptor, recheck::recheck};
-use crate::model::{
-    clearing::{Change, Method, Outcome, Refusal},
-    criteria::Criteria,
-};
 use crate::{
     host::clock::Clocks,
     model::{
+        clearing::{Change, Method, Outcome, Refusal},
+        criteria::Criteria,
         finding::Finding,
         socket::TcpFlavour,
         state::{State, StateSet},
@@ -79,7 +77,8 @@ pub(crate) fn end(
         })
         .collect();
     // Looks at the ended sockets again: `Gone` was only an assumption so far.
-    let give_up_ns = clocks.monotonic_ns() + ACKNOWLEDGE_TIMEOUT.as_nanos() as u64;
+    let give_up_ns =
+        clocks.monotonic_ns() + u64::try_from(ACKNOWLEDGE_TIMEOUT.as_nanos()).unwrap_or(u64::MAX);
     let mut open: Vec<(&ClearTarget, &mut Outcome)> = targets
         .iter()
         .zip(&mut acted)
@@ -125,7 +124,7 @@ impl Namespace {
         if is_mptcp(finding) {
             return Ok(self.mptcp.get(&id.cookie).cloned());
         }
-        self.diag.lookup(TcpFlavour::Tcp, &id, true).map_err(system)
+        self.diag.lookup(TcpFlavour::Tcp, &id, true).map_err(|error| system(&error))
     }
 
     /// Ends a socket, if it is still what was listed.
@@ -152,7 +151,7 @@ impl Namespace {
             None => match self.diag.destroy(&id) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Outcome::Changed(Change::Ended)),
-                Err(error) => Err(Outcome::Refused(not_destroyed(error))),
+                Err(error) => Err(Outcome::Refused(not_destroyed(&error))),
             },
         }
     }
@@ -182,12 +181,12 @@ fn id(finding: &Finding) -> Result<SocketId, Refusal> {
     Ok(SocketId { cookie, local: endpoints.local, remote: endpoints.remote, interface: listed.interface })
 }
 
-fn system(error: sock_diag::Error) -> Refusal {
+fn system(error: &sock_diag::Error) -> Refusal {
     Refusal::System(error.to_string())
 }
 
 /// A probe has shown that the kernel can destroy sockets, so EOPNOTSUPP is about this kind of socket.
-fn not_destroyed(error: sock_diag::Error) -> Refusal {
+fn not_destroyed(error: &sock_diag::Error) -> Refusal {
     match error {
         sock_diag::Error::System { source, .. }
             if source.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) =>

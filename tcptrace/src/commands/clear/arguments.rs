@@ -5,13 +5,15 @@ use std::{path::Path, time::Duration};
 use clap::Args;
 
 use super::run::ClearOptions;
-use crate::commands::shared::{
-    filters::{Filters, OwnerFilters},
-    outputs::OutputArguments,
-    values,
-};
 use crate::{
-    commands::clear,
+    commands::{
+        clear,
+        shared::{
+            filters::{Filters, OwnerFilters},
+            outputs::OutputArguments,
+            values,
+        },
+    },
     model::{
         clearing::Method,
         criteria::Criteria,

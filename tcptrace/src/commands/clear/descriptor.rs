@@ -8,8 +8,10 @@ use rustix::{
     process::{Pid, PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open},
 };
 
-use crate::model::clearing::Refusal;
-use crate::model::owner::{Evidence, Owner};
+use crate::model::{
+    clearing::Refusal,
+    owner::{Evidence, Owner},
+};
 
 /// Checks that descriptors of other processes can be copied (Linux 5.6, no seccomp filter in the way), by copying one of
 /// this process; else says why not.

@@ -3,9 +3,14 @@
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::descriptor;
-use crate::model::clearing::{Method, Refusal, Unsupported};
 use crate::{
-    model::{finding::Finding, owner::Evidence, socket::TcpFlavour, state::State},
+    model::{
+        clearing::{Method, Refusal, Unsupported},
+        finding::Finding,
+        owner::Evidence,
+        socket::TcpFlavour,
+        state::State,
+    },
     netlink::SockDiag,
 };
 
@@ -59,7 +64,7 @@ impl Methods {
     ///
     /// # Errors
     /// Why no method suits it.
-    pub(crate) fn for_socket(&self, finding: &Finding) -> Result<Method, Refusal> {
+    pub(crate) fn for_socket(self, finding: &Finding) -> Result<Method, Refusal> {
         fits(self.first, finding).or_else(|why| self.second.map_or(Err(why), |second| fits(second, finding)))
     }
 }

@@ -1,9 +1,8 @@
 //! Checks right before the act that a socket is still what was listed. Pure.
 
-use crate::model::{clearing::Change, criteria::Criteria};
 use crate::{
     inspect::age::{self as since, JIFFY_NS},
-    model::{finding::Finding, state::State},
+    model::{clearing::Change, criteria::Criteria, finding::Finding, state::State},
     netlink::DiagSocket,
 };
 
@@ -85,7 +84,7 @@ pub(crate) mod tests {
 
     fn outcome(fresh: &DiagSocket, verdicts: &[Verdict]) -> Result<(), Change> {
         let criteria = Criteria {
-            older_than: Duration::from_secs(60),
+            older_than: Duration::from_mins(1),
             verdicts: verdicts.to_vec(),
             ..Criteria::default()
         };

@@ -2,18 +2,18 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use super::account::Account;
 use super::{
+    account::Account,
     act::{self, ClearTarget},
     methods::Methods,
 };
-use crate::commands::shared::{
-    error::{CommandError, Conclusion},
-    records::session_header,
-    signals::Signals,
-};
 use crate::{
-    commands::shared::sockets::GroupId,
+    commands::shared::{
+        error::{CommandError, Conclusion},
+        records::session_header,
+        signals::Signals,
+        sockets::entry::GroupId,
+    },
     forms::{text::view::to_plain_text, view::View},
     host::world::World,
     inspect::{inspector::Inspector, tables::Tables},
@@ -66,7 +66,7 @@ pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclus
     let mut inspector = Inspector::new(world.clone(), Tables::new(support, None)?, ACTIVE_WINDOW_MS, None);
     let look = inspector.snapshot(options.selection.criteria.states);
     let backend = look.source.name();
-    let mut account = Account::choose(&options.selection, look, &methods, world, started_ns);
+    let mut account = Account::choose(&options.selection, look, methods, world, started_ns);
     // Before anything is ended it is known that it can be recorded.
     let header = session_header(world, backend, world.clocks.wall().at(started_ns));
     let mut output = outputs.start(&header, Policy::Sync)?;

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use clap::Args;
 
-use crate::commands::shared::{
-    exec_arguments::ExecArguments,
-    filters::{Filters, OwnerFilters},
-    live_arguments::{Running, Watching},
-};
 use crate::{
-    commands::shared::live::LiveOptions,
+    commands::shared::{
+        exec_arguments::ExecArguments,
+        filters::{Filters, OwnerFilters},
+        live::LiveOptions,
+        live_arguments::{Running, Watching},
+    },
     kernel::TracerOptions,
     model::{criteria::Criteria, state::StateSet},
 };
@@ -56,7 +56,7 @@ impl LeaksArguments {
             },
             transitions: false,
             exit_code: *exit_code,
-            watch: Some(watching.options(*max_sockets)),
+            watch: Some(Watching::options(*max_sockets)),
             exec: exec.resolve(),
             duration: running.duration,
             outputs,

@@ -5,12 +5,12 @@ use std::{path::Path, time::Duration};
 use clap::Args;
 
 use super::{grouping::GroupBy, run::NowOptions};
-use crate::commands::shared::{
-    filters::{Filters, OwnerFilters},
-    outputs::OutputArguments,
-    values,
-};
 use crate::{
+    commands::shared::{
+        filters::{Filters, OwnerFilters},
+        outputs::OutputArguments,
+        values,
+    },
     kernel::HolderSource,
     model::{criteria::Criteria, state::State},
 };

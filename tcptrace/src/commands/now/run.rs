@@ -4,12 +4,12 @@
 use std::{cmp::Reverse, future::pending};
 
 use super::grouping::GroupBy;
-use crate::commands::shared::{
-    error::{CommandError, Conclusion},
-    records::{leak_record, session_header},
-    tally::Tally,
-};
 use crate::{
+    commands::shared::{
+        error::{CommandError, Conclusion},
+        records::{leak_record, session_header},
+        tally::Tally,
+    },
     forms::view::View,
     host::world::World,
     inspect::{inspector::Inspector, tables::Tables},
@@ -151,9 +151,7 @@ mod tests {
         assert_eq!(look(&options, &world, tables, outputs).await.unwrap(), Conclusion::Done);
         let mut reader = Reader::open(&path).unwrap();
         let records: Vec<Record> = std::iter::from_fn(|| reader.next().unwrap()).collect();
-        let [Record::Header(header), Record::Summary(summary)] = &records[..] else {
-            panic!("{records:?}")
-        };
+        let [Record::Header(header), Record::Summary(summary)] = &records[..] else { panic!("{records:?}") };
         assert_eq!(header.backend, "proc");
         assert_eq!((summary.in_close_wait, summary.totals.records), (Some(0), 0));
     }

@@ -9,11 +9,11 @@ use std::{
 use clap::Args;
 
 use super::run::{ReportForm, ReportOptions};
-use crate::commands::shared::{
-    filters::{Filters, OwnerFilters},
-    values,
-};
 use crate::{
+    commands::shared::{
+        filters::{Filters, OwnerFilters},
+        values,
+    },
     model::{criteria::Criteria, state::StateSet},
     output::replace::ReportDestination,
     report::{

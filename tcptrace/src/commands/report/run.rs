@@ -2,12 +2,14 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use crate::commands::shared::{
-    error::{CommandError, Conclusion},
-    event_loop::{Event, EventLoop},
-    signals::Signals,
-};
+use jiff::tz::TimeZone;
+
 use crate::{
+    commands::shared::{
+        error::{CommandError, Conclusion},
+        event_loop::{Event, EventLoop},
+        signals::Signals,
+    },
     host::world::World,
     output::replace::ReportDestination,
     report::{
@@ -18,7 +20,6 @@ use crate::{
         window::{self, Moment},
     },
 };
-use jiff::tz::TimeZone;
 
 /// How often files are looked at that grow.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);

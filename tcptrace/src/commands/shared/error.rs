@@ -1,5 +1,9 @@
 //! How a command ended, and the exit code that stands for it.
 
+use std::path::PathBuf;
+
+use thiserror::Error;
+
 use crate::{
     forms::reading::{error::ReadError, losses::Losses},
     host::privilege::NotPrivileged,
@@ -13,8 +17,6 @@ use crate::{
     },
     report::perfetto::TraceError,
 };
-use std::path::PathBuf;
-use thiserror::Error;
 
 /// How a command ended that ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +146,7 @@ impl CommandError {
     }
 }
 
-/// The exit code that stands for the end of a command: a promise (README, "Exit codes").
+/// The exit code that stands for the end of a command: a promise (docs/commands.md).
 #[must_use]
 pub(crate) fn exit_code(ended: &Result<Conclusion, CommandError>) -> u8 {
     use CommandError as E;

@@ -226,7 +226,7 @@ mod tests {
     fn a_command_gets_the_record_and_its_variables() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("leak");
-        assert_eq!(counts(&ran(into(&path), Duration::from_secs(60))), [1, 0, 0, 0]);
+        assert_eq!(counts(&ran(into(&path), Duration::from_mins(1))), [1, 0, 0, 0]);
         let text = fs::read_to_string(&path).unwrap();
         let (record, pid) = text.trim_end().rsplit_once('\n').unwrap();
         let expected = Record::Leak(Box::new(examples::leak()));
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn failures_and_commands_that_take_too_long_are_counted() {
-        assert_eq!(counts(&ran("exit 3".into(), Duration::from_secs(60))), [1, 1, 0, 0]);
+        assert_eq!(counts(&ran("exit 3".into(), Duration::from_mins(1))), [1, 1, 0, 0]);
         assert_eq!(counts(&ran("sleep 600".into(), Duration::from_millis(200))), [1, 0, 1, 0]);
     }
 }

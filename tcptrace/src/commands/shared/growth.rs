@@ -92,7 +92,6 @@ impl Series {
         let mut slopes: Vec<f64> = Vec::with_capacity(samples.len() * samples.len() / 2);
         for (index, (earlier, before)) in samples.iter().enumerate() {
             for (later, after) in samples.iter().skip(index + 1) {
-                #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
                 let minutes = later.saturating_sub(*earlier).max(1) as f64 / 60e9;
                 slopes.push((f64::from(*after) - f64::from(*before)) / minutes);
             }
@@ -110,9 +109,12 @@ pub(crate) fn descriptors_run_out_in_ns(used: u64, limit: u64, per_minute: f64) 
     if per_minute <= 0.0 {
         return None;
     }
-    #[allow(clippy::cast_precision_loss, reason = "a forecast for people")]
     let minutes = limit.saturating_sub(used) as f64 / per_minute;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and within a year")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "positive, and within a year"
+    )]
     (minutes < YEAR_MINUTES).then_some((minutes * 60e9) as u64)
 }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::watch::WatchOptions;
 use super::{
     outputs::{KeepingArguments, OutputArguments},
     values,
+    watch::WatchOptions,
 };
 use crate::{
     kernel::{Backend, TracerOptions, TrackedCalls},
@@ -76,7 +76,7 @@ impl Watching {
     }
 
     /// What the options mean.
-    pub(crate) fn options(&self, max_sockets: u32) -> WatchOptions {
+    pub(crate) fn options(max_sockets: u32) -> WatchOptions {
         WatchOptions { max_sockets: max_sockets as usize }
     }
 }

@@ -1,5 +1,7 @@
 //! Findings as records, and the header of a session.
 
+use jiff::Timestamp;
+
 use crate::{
     host::{clock::WallClock, identity, world::World},
     model::{
@@ -9,7 +11,6 @@ use crate::{
         state::State,
     },
 };
-use jiff::Timestamp;
 
 /// What was found out about a socket, as a record.
 pub(crate) fn leak_record(finding: &Finding, clock: WallClock) -> Leak {

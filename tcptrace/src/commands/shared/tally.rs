@@ -4,8 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
-use super::growth::{SampleTimes, Series, descriptors_run_out_in_ns};
-use super::sockets::GroupId;
+use super::{
+    growth::{SampleTimes, Series, descriptors_run_out_in_ns},
+    sockets::entry::GroupId,
+};
 use crate::model::{
     close_wait::Since,
     endpoints::Endpoint,
@@ -304,7 +306,7 @@ fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, sample_times: &Sampl
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
     use crate::model::{examples, state::State};

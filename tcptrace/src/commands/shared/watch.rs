@@ -3,8 +3,13 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::sockets::{CloseWaitTable, Departure, GroupId, NextStep};
-use super::{error::CommandError, growth::descriptors_run_out_in_ns, records::leak_record, tally::Tally};
+use super::{
+    error::CommandError,
+    growth::descriptors_run_out_in_ns,
+    records::leak_record,
+    sockets::{CloseWaitTable, Departure, NextStep, entry::GroupId},
+    tally::Tally,
+};
 use crate::{
     host::{clock::WallClock, world::World},
     inspect::{

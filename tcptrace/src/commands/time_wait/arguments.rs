@@ -5,13 +5,15 @@ use std::{path::Path, time::Duration};
 use clap::Args;
 
 use super::session::{LiveLooks, TimeWaitOptions};
-use crate::commands::shared::{
-    filters::{Filters, OwnerFilters},
-    live_arguments::Kernel,
-    outputs::OutputArguments,
-    values,
+use crate::{
+    commands::shared::{
+        filters::{Filters, OwnerFilters},
+        live_arguments::Kernel,
+        outputs::OutputArguments,
+        values,
+    },
+    model::{criteria::Criteria, state::StateSet},
 };
-use crate::model::{criteria::Criteria, state::StateSet};
 
 /// Sockets whose states the tracepoint backend keeps: those in FIN_WAIT1, which is short.
 const MAX_SOCKETS: u32 = 262_144;

@@ -4,8 +4,12 @@ use std::{cmp::Reverse, collections::HashMap, net::IpAddr, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
-use super::look::{Look, NamespaceLook};
-use super::{closers::Closers, closings::Closings, group::DestinationGroup};
+use super::{
+    closers::Closers,
+    closings::Closings,
+    group::DestinationGroup,
+    look::{Look, NamespaceLook},
+};
 use crate::{
     diagnosis::time_wait::{
         reuse::Reuse,
@@ -77,7 +81,6 @@ impl Rates {
         Self { counts, over_ns: Some(over_ns) }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     fn per_second(&self, netns: u32, destination: &Destination) -> Option<f64> {
         let count = self.counts.get(&(netns, *destination)).copied().unwrap_or_default();
         self.over_ns.map(|over| count as f64 * 1e9 / over as f64)

@@ -3,8 +3,15 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::model::owner::{Evidence, Owner};
-use crate::{host::world::World, inspect::proc_fd, model::holders::Holders, process::cache::ProcessCache};
+use crate::{
+    host::world::World,
+    inspect::proc_fd,
+    model::{
+        holders::Holders,
+        owner::{Evidence, Owner},
+    },
+    process::cache::ProcessCache,
+};
 
 /// The holders of sockets, by inode number. Reads every descriptor table of the host once.
 pub(crate) fn holders(

@@ -5,11 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
-use crate::model::process::ProcessIdentity;
-use crate::process::reader::ProcessReader;
 use crate::{
     host::{clock::Clocks, world::World},
-    model::{task::Task, time_wait::CloserId},
+    model::{process::ProcessIdentity, task::Task, time_wait::CloserId},
+    process::reader::ProcessReader,
 };
 
 /// Most processes kept, at about a kilobyte each.

@@ -5,8 +5,7 @@ use std::collections::{HashMap, VecDeque};
 
 use rustc_hash::FxHashMap;
 
-use crate::model::time_wait::CloserId;
-use crate::model::{endpoints::Endpoints, state::State, transition::Transition};
+use crate::model::{endpoints::Endpoints, state::State, time_wait::CloserId, transition::Transition};
 
 /// A minute in FIN_WAIT2, a minute in TIME_WAIT, and a margin for late timers.
 const KEPT_NS: u64 = 130_000_000_000;

@@ -5,11 +5,13 @@ use std::{collections::HashMap, net::IpAddr};
 
 use rustc_hash::FxHashMap;
 
-use crate::diagnosis::time_wait::{
-    forecast::{DestinationPorts, LATENESS_MS, TIME_WAIT_MS},
-    reuse::Reuse,
+use crate::{
+    diagnosis::time_wait::{
+        forecast::{DestinationPorts, LATENESS_MS, TIME_WAIT_MS},
+        reuse::Reuse,
+    },
+    model::time_wait::CloserId,
 };
-use crate::model::time_wait::CloserId;
 
 /// Most peers counted one by one: a remote host must not be able to fill memory.
 const MAX_PEERS: usize = 1024;
@@ -126,7 +128,6 @@ impl DestinationGroup {
 
     /// The recent rate of new minisockets per second, from the time that each has left. Misses ports that were taken over
     /// since. `None` if there are too few.
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     pub(crate) fn entered_per_second(&self, fin_timeout_ms: u32, reuse: Reuse) -> Option<f64> {
         // A port that can be taken over after a second is certain to exist for only a second.
         let window = match reuse {
@@ -164,7 +165,7 @@ impl DestinationGroup {
         }
     }
 
-    /// DestinationPorts that connect() chooses from and that are in use, whether or not they can be taken over.
+    /// Ports that connect() chooses from and that are in use, whether or not they can be taken over.
     pub(crate) fn ports_used(&self) -> u64 {
         self.open_in_budget + (self.chosen.time_wait.len() + self.chosen.fin_wait2.len()) as u64
     }

@@ -6,18 +6,19 @@ use rustc_hash::FxHashMap;
 
 use super::{
     assemble::Rates,
+    closers::Closers,
+    closings::Closings,
     session::{LiveLooks, TimeWaitOptions, TimeWaitSession, summary},
 };
-use super::{closers::Closers, closings::Closings};
-use crate::commands::shared::{
-    error::{CommandError, Conclusion},
-    event_loop::{Event, EventLoop},
-    records::session_header,
-    signals::{SignalRequest, Signals},
-    status::StatusLine,
-    transition_stream::{TransitionStream, Transitions},
-};
 use crate::{
+    commands::shared::{
+        error::{CommandError, Conclusion},
+        event_loop::{Event, EventLoop},
+        records::session_header,
+        signals::{SignalRequest, Signals},
+        status::StatusLine,
+        transition_stream::{TransitionStream, Transitions},
+    },
     forms::view::View,
     host::world::World,
     kernel::Support,

@@ -6,11 +6,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     assemble::{Knowledge, Rates},
+    candidates,
+    closers::Closers,
+    closings::Closings,
     look::{Look, look},
 };
-use super::{candidates, closers::Closers, closings::Closings};
-use crate::commands::shared::error::{CommandError, Conclusion};
 use crate::{
+    commands::shared::error::{CommandError, Conclusion},
     host::{clock::WallClock, sysctl_files, world::World},
     kernel::TracerOptions,
     model::{

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use rustc_hash::FxHashSet;
 
 use super::group::{DestinationGroup, remember};
-use crate::diagnosis::time_wait::ports::PortBudget;
-use crate::model::time_wait::{CloserId, Destination};
 use crate::{
+    diagnosis::time_wait::ports::PortBudget,
     model::{
         endpoints::{Endpoint, Endpoints},
         state::State,
+        time_wait::{CloserId, Destination},
     },
     netlink::DiagSocket,
 };

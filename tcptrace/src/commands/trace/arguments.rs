@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{replay::ReplayOptions, run::TraceOptions};
-use crate::commands::shared::{
-    filters::Filters,
-    live_arguments::{Running, Watching},
-};
 use crate::{
-    commands::shared::live::LiveOptions,
+    commands::shared::{
+        filters::Filters,
+        live::LiveOptions,
+        live_arguments::{Running, Watching},
+    },
     kernel::{TracerOptions, TrackedCalls},
     model::{
         criteria::Criteria,
@@ -88,7 +88,7 @@ impl TraceArguments {
             },
             transitions: true,
             exit_code: false,
-            watch: owners.then(|| watching.options(*max_sockets)),
+            watch: owners.then(|| Watching::options(*max_sockets)),
             exec: None,
             duration: running.duration,
             outputs,

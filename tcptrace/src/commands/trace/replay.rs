@@ -8,8 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::commands::shared::error::{CommandError, Conclusion};
 use crate::{
+    commands::shared::error::{CommandError, Conclusion},
     forms::reading::reader::Reader,
     model::{
         criteria::Criteria,

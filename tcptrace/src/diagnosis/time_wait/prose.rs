@@ -4,8 +4,8 @@
 use std::fmt;
 
 use super::forecast::TIME_WAIT_MS;
-use crate::model::advice::{Advice, Closer};
 use crate::model::{
+    advice::{Advice, Closer},
     sysctl_setting::Setting,
     units::{Elapsed, plural},
 };

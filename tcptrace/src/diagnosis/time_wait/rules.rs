@@ -1,14 +1,15 @@
 //! Decides which [`Advice`] the numbers call for. Pure.
 
-use crate::model::time_wait::FoundPorts;
 use std::net::IpAddr;
 
 use super::{forecast::TIME_WAIT_MS, ports::PortBudget, reuse::Reuse};
 use crate::model::{
     advice::{Advice, Closer},
-    time_wait::Destination,
+    kernel_version::KernelVersion,
+    sysctl_setting::Setting,
+    tcp_settings::TcpSettings,
+    time_wait::{Destination, FoundPorts},
 };
-use crate::model::{kernel_version::KernelVersion, sysctl_setting::Setting, tcp_settings::TcpSettings};
 
 /// Fewer minisockets need no advice: some connections are always short.
 const MANY: u64 = 100;

@@ -1,8 +1,9 @@
-//! The columns of the table: their order and names are a promise (README, "Records"). New ones go to the end.
+//! The columns of the table: their order and names are a promise (docs/records.md). New ones go to the end.
 //!
 //! A column is a path into the JSON form of a record, and is named by it: `oncpu.pid` is `oncpu_pid`. Of several owners,
 //! the first has columns of its own (`owner`).
 
+use Cell::{Count, Each, Numbers, Plain, Text, Time};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -24,8 +25,6 @@ pub(crate) enum Cell {
     /// Of a list of the record, this field of each entry: numbers, with spaces between them.
     Each(&'static str, &'static str),
 }
-
-use Cell::{Count, Each, Numbers, Plain, Text, Time};
 
 const NAME: Cell = Text("");
 const ARGUMENTS: Cell = Text(" ");

@@ -7,13 +7,15 @@
 use csv::WriterBuilder;
 
 use super::{columns, row::Row};
-use crate::forms::time_text::TimeText;
-use crate::model::{
-    endpoints::Endpoints,
-    record::{Record, Timed},
-    socket::Socket,
-    task::Task,
-    transition::Transition,
+use crate::{
+    forms::time_text::TimeText,
+    model::{
+        endpoints::Endpoints,
+        record::{Record, Timed},
+        socket::Socket,
+        task::Task,
+        transition::Transition,
+    },
 };
 
 /// What every table begins with.

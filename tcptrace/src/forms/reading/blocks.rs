@@ -149,8 +149,7 @@ impl Blocks {
             Opening::Short if !begins_block(stream.here().get(1..).unwrap_or_default()) => {
                 Ok(self.end(stream, losses))
             }
-            Opening::Short => self.look_for_block(stream, losses),
-            Opening::Other => self.look_for_block(stream, losses),
+            Opening::Short | Opening::Other => self.look_for_block(stream, losses),
             Opening::Recording { version, writer, .. } if version > VERSION => {
                 Err(ReadError::NewerFormat { path: stream.source().path().to_owned(), version, writer })
             }

@@ -38,6 +38,7 @@ pub struct Losses {
 impl Losses {
     /// Whether all is there that the session wrote into what was read. What it lost before that (`totals`, `dropped`) and
     /// what lies in other files does not count.
+    #[must_use]
     pub fn is_whole(&self) -> bool {
         self.missing == 0
             && self.damaged == 0

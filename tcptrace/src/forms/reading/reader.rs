@@ -112,6 +112,7 @@ impl Reader {
     }
 
     /// What is missing in what was read so far, and why.
+    #[must_use]
     pub fn losses(&self) -> &Losses {
         &self.losses
     }

@@ -13,6 +13,7 @@ pub(crate) mod times;
 
 use std::{fs, io::Write as _, path::PathBuf};
 
+use super::{error::ReadError, losses::Losses, reader::Reader};
 use crate::{
     forms::tct::{
         block::{Block, IndexEntry},
@@ -26,8 +27,6 @@ use crate::{
         transition::Transition,
     },
 };
-
-use super::{error::ReadError, losses::Losses, reader::Reader};
 
 /// A file in a directory of its own.
 struct KeptFile {
@@ -86,7 +85,9 @@ impl Parts {
         let blocks: Vec<Block> = records
             .chunks(per_block)
             .map(|part| {
-                part.iter().for_each(|record| encoder.push(record));
+                for record in part {
+                    encoder.push(record);
+                }
                 encoder.finish(&Totals { records: 77, ..Totals::default() })
             })
             .collect();
@@ -135,7 +136,7 @@ fn session(transitions: u64) -> Vec<Record> {
     let nth = |nth: u64| {
         let past = std::time::Duration::from_millis(nth);
         let mut endpoints = first.what.socket.endpoints;
-        endpoints.remote.set_port(nth as u16);
+        endpoints.remote.set_port((nth & 0xffff) as u16);
         let socket = crate::model::socket::Socket { cookie: Some(nth / 2), endpoints, ..first.what.socket };
         let ktime_ns = first.what.ktime_ns + nth * 1_000_000;
         let (new_state, entered_ns) = match nth % 2 {

@@ -56,16 +56,19 @@ impl BlockEncoder {
     }
 
     /// Length of the present block so far, in bytes; about what [`BlockEncoder::finish`] will return.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.dictionary.bytes.len()
     }
 
     /// Records in the present block.
+    #[must_use]
     pub fn records(&self) -> u32 {
         self.entry.records
     }
 
     /// Whether no record is in the present block.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entry.records == 0
     }

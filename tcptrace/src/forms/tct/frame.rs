@@ -9,7 +9,7 @@ use zerocopy::{
 use super::block::{IndexEntry, VERSION};
 
 /// What a block begins with. 0xff is in no UTF-8 text, so no name that a stranger chose can look like a block.
-pub(crate) const MAGIC: [u8; 4] = [0xff, b't', b'c', VERSION as u8];
+pub(crate) const MAGIC: [u8; 4] = [0xff, b't', b'c', VERSION.to_le_bytes()[0]];
 
 /// Length of [`BlockHeader`], in bytes.
 pub const HEADER_BYTES: usize = size_of::<BlockHeader>();
@@ -51,7 +51,7 @@ pub(crate) struct BlockHeader {
     latest_ns: I64,
 }
 
-const _: () = assert!(HEADER_BYTES == 48, "FORMAT.md says so");
+const _: () = assert!(HEADER_BYTES == 48, "docs/format.md says so");
 
 impl BlockHeader {
     /// Reads what bytes begin with; `None` when that is no header of a block.

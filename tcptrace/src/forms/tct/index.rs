@@ -34,7 +34,7 @@ struct IndexEntryBytes {
     flags: U32,
 }
 
-const _: () = assert!(size_of::<IndexEntryBytes>() == 40, "FORMAT.md says so");
+const _: () = assert!(size_of::<IndexEntryBytes>() == 40, "docs/format.md says so");
 
 /// Adds a block to an index. The index stays bounded: in one that is full, neighbours are put together.
 pub fn note(index: &mut Vec<(u64, IndexEntry)>, offset: u64, entry: IndexEntry) {

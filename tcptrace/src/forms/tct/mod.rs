@@ -1,5 +1,5 @@
 //! The binary recording `.tct`: records to bytes and back. Pure: no I/O, no clock. The format is described
-//! in FORMAT.md; whoever changes one changes the other.
+//! in docs/format.md; whoever changes one changes the other.
 
 pub(crate) mod block;
 pub(crate) mod decoder;

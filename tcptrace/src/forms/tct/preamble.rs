@@ -21,13 +21,14 @@ pub(crate) const MAX_OPENING: usize = FILE_MAGIC.len() + 2 + 2 + MAX_WRITER + 4;
 
 /// What every file of a session begins with, those after a rotation too. The header is in it: it is not to be given to a
 /// [`BlockEncoder`](crate::forms::tct::encoder::BlockEncoder) as well.
+#[must_use]
 pub fn preamble(header: &Header) -> Bytes {
     let writer = format!("tcptrace {}", header.version);
     let writer = writer.get(..writer.floor_char_boundary(MAX_WRITER)).unwrap_or_default();
     let mut bytes = BytesMut::new();
     bytes.put_slice(&FILE_MAGIC);
     bytes.put_u16_le(VERSION);
-    bytes.put_u16_le(writer.len() as u16);
+    bytes.put_u16_le(u16::try_from(writer.len()).unwrap_or(u16::MAX));
     bytes.put_slice(writer.as_bytes());
     let checksum = crc32fast::hash(&bytes);
     bytes.put_u32_le(checksum);

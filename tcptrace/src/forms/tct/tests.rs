@@ -46,7 +46,9 @@ fn records(items: Vec<Item>) -> Vec<Record> {
 
 fn encode(records: &[Record]) -> Block {
     let mut encoder = BlockEncoder::default();
-    records.iter().for_each(|record| encoder.push(record));
+    for record in records {
+        encoder.push(record);
+    }
     encoder.finish(&Totals::default())
 }
 
@@ -65,18 +67,20 @@ proptest! {
         let mut encoder = BlockEncoder::default();
         let mut read = Vec::new();
         for part in written.chunks(length) {
-            part.iter().for_each(|record| encoder.push(record));
+            for record in part {
+                encoder.push(record);
+            }
             prop_assert_eq!(encoder.records() as usize, part.len());
             let totals = Totals { lost: 7, ..Totals::default() };
             let block = encoder.finish(&totals);
             prop_assert_eq!(block.entry, BlockHeader::parse(&block.bytes).unwrap().entry());
-            prop_assert_eq!(block.entry.first_record as usize, read.len());
+            prop_assert_eq!(block.entry.first_record, read.len() as u64);
             prop_assert_eq!(block.entry.records as usize, part.len());
             let (items, end) = items(&block.bytes);
             prop_assert_eq!(end, Ok(()));
             prop_assert_eq!(items.last(), Some(&Item::Totals(totals)));
             read.extend(records(items));
-            prop_assert_eq!(block.entry.next_record() as usize, read.len());
+            prop_assert_eq!(block.entry.next_record(), read.len() as u64);
         }
         prop_assert_eq!(read, written);
     }
@@ -202,8 +206,8 @@ fn the_index_reads_back_and_stays_bounded() {
     let entry = |nth: u64| IndexEntry {
         first_record: nth * 10,
         records: 10,
-        earliest_ns: nth as i64,
-        latest_ns: nth as i64 + 5,
+        earliest_ns: nth.cast_signed(),
+        latest_ns: nth.cast_signed() + 5,
         has_summary: nth == 100_000,
     };
     let mut index = Vec::new();

@@ -13,19 +13,19 @@ pub struct Malformed(pub &'static str);
 #[inline]
 pub(crate) fn put_varint(out: &mut impl BufMut, mut number: u64) {
     while number >= 0x80 {
-        out.put_u8(number as u8 | 0x80);
+        out.put_u8((number & 0x7f) as u8 | 0x80);
         number >>= 7;
     }
-    out.put_u8(number as u8);
+    out.put_u8((number & 0x7f) as u8);
 }
 
 /// As [`put_varint`], for numbers beyond 64 bits.
 fn put_wide(out: &mut impl BufMut, mut number: u128) {
     while number >= 0x80 {
-        out.put_u8(number as u8 | 0x80);
+        out.put_u8((number & 0x7f) as u8 | 0x80);
         number >>= 7;
     }
-    out.put_u8(number as u8);
+    out.put_u8((number & 0x7f) as u8);
 }
 
 /// Writes a number with a sign, which is the lowest bit.
@@ -152,7 +152,6 @@ impl<'a> Input<'a> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use bytes::BytesMut;
     use proptest::prelude::*;

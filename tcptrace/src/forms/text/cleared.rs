@@ -172,7 +172,7 @@ pub(crate) fn write(out: &mut dyn Write, cleared: &Cleared, palette: &Palette) -
     write!(out, "  {}  ", Socketed(&cleared.socket))?;
     match &cleared.age {
         Some(time) => {
-            write!(out, "in CLOSE_WAIT for {}  {}", age(time), verdict(cleared.state, cleared.verdict))?
+            write!(out, "in CLOSE_WAIT for {}  {}", age(time), verdict(cleared.state, cleared.verdict))?;
         }
         None => write!(out, "in {}", cleared.state)?,
     }

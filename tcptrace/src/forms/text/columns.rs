@@ -1,6 +1,9 @@
 //! Lays cells out in columns. Knows nothing of what is in them; cells have to be harmless already.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -71,10 +74,11 @@ impl<const N: usize> Columns<N> {
         for (((cell, column), width), is_shown) in columns {
             if is_shown {
                 line.push_str("  ");
-                match column {
-                    Column::Name(_) => line.push_str(&format!("{cell:<width$}")),
-                    Column::Number(_) => line.push_str(&format!("{cell:>width$}")),
-                }
+                // Writing into memory does not fail.
+                let _ = match column {
+                    Column::Name(_) => write!(line, "{cell:<width$}"),
+                    Column::Number(_) => write!(line, "{cell:>width$}"),
+                };
             }
         }
         writeln!(out, "{}", line.trim_end())

@@ -40,12 +40,11 @@ pub(crate) fn preamble(header: &Header) -> String {
 /// Writes one record. The header is not written: a person knows what they typed.
 pub(crate) fn write(out: &mut dyn Write, record: &Record, palette: &Palette) -> io::Result<()> {
     match record {
-        Record::Header(_) | Record::Other(_) => Ok(()),
+        // Those of TIME_WAIT are shown together, as a look.
+        Record::Header(_) | Record::Other(_) | Record::TimeWait(_) | Record::TimeWaitSummary(_) => Ok(()),
         Record::Transition(transition) => write_transition(out, transition, palette),
         Record::Leak(leak) => write_leak(out, leak, palette),
         Record::LeakEnd(end) => write_leak_end(out, end, palette),
-        // Shown together, as a look.
-        Record::TimeWait(_) | Record::TimeWaitSummary(_) => Ok(()),
         Record::Cleared(cleared) => cleared::write(out, cleared, palette),
         Record::Summary(summary) => summary::write(out, summary, palette),
         Record::ClearEnd(end) => cleared::write_end(out, end),

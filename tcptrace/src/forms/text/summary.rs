@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     io::{self, Write},
     net::IpAddr,
 };
@@ -43,12 +44,11 @@ pub(crate) fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -
             writeln!(out, "No socket was stuck in CLOSE_WAIT ({count} in CLOSE_WAIT at the end).")?;
         } else {
             let holders = plural(summary.processes.len() as u64 + summary.more_processes, "process");
-            match stuck {
-                0 => writeln!(out, "No socket is stuck in CLOSE_WAIT any more; {holders} had some:\n")?,
-                _ => {
-                    let stuck = plural(stuck, "socket");
-                    writeln!(out, "{stuck} stuck in CLOSE_WAIT at the end; {holders} had some:\n")?;
-                }
+            if stuck == 0 {
+                writeln!(out, "No socket is stuck in CLOSE_WAIT any more; {holders} had some:\n")?;
+            } else {
+                let stuck = plural(stuck, "socket");
+                writeln!(out, "{stuck} stuck in CLOSE_WAIT at the end; {holders} had some:\n")?;
             }
             write_processes(out, &summary.processes, palette)?;
             writeln!(out)?;
@@ -72,7 +72,8 @@ pub(crate) fn totals(summary: &Summary) -> String {
         Elapsed(summary.duration_ns),
     );
     if summary.in_close_wait.is_some() {
-        text += &format!(", {unattributed} unattributed");
+        // Writing into memory does not fail.
+        let _ = write!(text, ", {unattributed} unattributed");
     }
     text
 }

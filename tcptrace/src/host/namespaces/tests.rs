@@ -19,8 +19,10 @@ use proptest::prelude::*;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::*;
-use crate::model::state::StateSet;
-use crate::{model::socket::TcpFlavour, netlink::SockDiag};
+use crate::{
+    model::{socket::TcpFlavour, state::StateSet},
+    netlink::SockDiag,
+};
 
 const SOCKSTAT: &str = "sockets: used 20\nTCP: inuse 7 orphan 0 tw 3 alloc 9 mem 239\nUDP: inuse 1 mem 0\n";
 const SOCKSTAT6: &str = "TCP6: inuse 4\nUDP6: inuse 0\n";

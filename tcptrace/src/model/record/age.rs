@@ -85,6 +85,7 @@ pub(super) mod optional {
 
     use super::{Age, AgeFields};
 
+    #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
     pub(crate) fn serialize<S: Serializer>(age: &Option<Age>, serializer: S) -> Result<S::Ok, S::Error> {
         let nothing = AgeFields { close_wait_ns: None, close_wait_is: None, close_wait_at_most_ns: None };
         age.map_or(nothing, AgeFields::from).serialize(serializer)

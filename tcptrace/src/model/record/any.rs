@@ -45,6 +45,7 @@ pub enum Record {
 
 impl Record {
     /// When it happened, or was found out.
+    #[must_use]
     pub fn time(&self) -> Timestamp {
         match self {
             Self::Header(header) => header.started,
@@ -61,6 +62,7 @@ impl Record {
     }
 
     /// Whether it is the last of its session.
+    #[must_use]
     pub fn is_summary(&self) -> bool {
         match self {
             Self::Summary(_) | Self::ClearEnd(_) => true,

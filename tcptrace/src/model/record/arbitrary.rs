@@ -301,7 +301,7 @@ fn summary() -> BoxedStrategy<Summary> {
 fn process_summary() -> BoxedStrategy<ProcessSummary> {
     let peer = ((address(), any::<u16>()).prop_map(Endpoint::from), number());
     let peers = vec(peer.prop_map(|(peer, count)| PeerCount { peer, count }), 0..3);
-    let stacks = vec((stack(), number()).prop_map(|(stack, count)| StackCount { stack, count }), 0..2);
+    let stacks = vec((stack(), number()).prop_map(|(stack, count)| StackCount { count, stack }), 0..2);
     let rate = option::of(any::<f64>().prop_filter("JSON has no such number", |rate| rate.is_finite()));
     let counts = (number(), number(), number(), option::of(number()));
     (process(), counts, rate, vec((verdict(), number()), 0..3), peers, stacks)

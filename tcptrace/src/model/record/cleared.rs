@@ -141,7 +141,7 @@ pub(crate) struct Ended {
 
 /// Sockets that were asked for in all but one respect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LeftOut {
+pub(crate) struct LeftOut {
     /// Too young, or of an age that is not known.
     pub too_young: u64,
     /// Half-closed, and still used.
@@ -152,7 +152,7 @@ pub struct LeftOut {
 
 /// What is to be ended, before anything is.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ClearPlan {
+pub(crate) struct ClearPlan {
     /// The sockets, the oldest first.
     pub planned: Vec<Cleared>,
     /// Of these, how many are also held by a process that was not asked for.

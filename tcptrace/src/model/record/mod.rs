@@ -1,10 +1,10 @@
 //! The records of a session: what is said, and by which names. A field's name stands here, once, for all that write and
-//! read records. Names are a promise (README, "Records"); the forms decide only how they become bytes.
+//! read records. Names are a promise (docs/records.md); the forms decide only how they become bytes.
 
 mod age;
 mod any;
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 pub(crate) mod arbitrary;
 mod call;
 pub(crate) mod cleared;

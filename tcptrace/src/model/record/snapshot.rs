@@ -5,7 +5,7 @@ use crate::model::state::StateSet;
 
 /// Everything that was found in one look at the host, in the order to be shown.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The sockets, in groups where that was asked for.
     pub groups: Vec<Group>,
     /// What was looked at.
@@ -16,7 +16,7 @@ pub struct Snapshot {
 
 /// Sockets that have something in common.
 #[derive(Clone, Debug)]
-pub struct Group {
+pub(crate) struct Group {
     /// What that is; `None` when nothing was asked for.
     pub title: Option<String>,
     /// The sockets, the oldest first.
@@ -25,7 +25,7 @@ pub struct Group {
 
 /// What was looked at, so that "nothing found" means something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scope {
+pub(crate) struct Scope {
     /// States that were asked for.
     pub states: StateSet,
     /// Network namespaces.

@@ -83,6 +83,7 @@ pub struct ProcessSummary {
     pub fds_run_out_in_ns: Option<u64>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }

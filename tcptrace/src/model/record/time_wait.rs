@@ -109,7 +109,7 @@ pub struct LocalPorts {
 
 /// One look at the host.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TimeWaitLook {
+pub(crate) struct TimeWaitLook {
     /// When.
     pub time: Timestamp,
     /// How long it took, in nanoseconds.

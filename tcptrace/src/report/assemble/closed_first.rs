@@ -1,5 +1,9 @@
 //! The part of the report on who closed first. Pure.
 
+use super::{
+    numbers::{per_second, share, unsigned},
+    ranking::ranking,
+};
 use crate::report::{
     closings::ClosingCounts,
     entities::Entities,
@@ -10,11 +14,6 @@ use crate::report::{
     series::{Axis, TimeSeries},
     side::Peer,
     time::Time,
-};
-
-use super::{
-    numbers::{per_second, share, unsigned},
-    ranking::ranking,
 };
 
 pub(crate) fn closed_first(

@@ -27,10 +27,10 @@ use super::{
     sums::{ProcessSums, Stuck, Sums, Window},
     time::Time,
 };
-use crate::output::replace::MARK;
 use crate::{
     diagnosis,
     model::{record::EndedHow, verdict::Verdict},
+    output::replace::MARK,
 };
 
 /// Version of the JSON form.

@@ -1,13 +1,11 @@
 //! Shares and rates, rounded for people. Pure.
 
 /// The share of `part` in `all`, 0 to 1, to four decimals.
-#[expect(clippy::cast_precision_loss, reason = "a share for people")]
 pub(crate) fn share(part: u64, all: u64) -> f64 {
     if all == 0 { 0.0 } else { (part as f64 / all as f64 * 10_000.0).round() / 10_000.0 }
 }
 
 /// A rate, to two decimals. Durations below a millisecond count as one.
-#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
 pub(crate) fn per_second(count: u64, duration_ns: u64) -> f64 {
     (count as f64 / (duration_ns.max(1_000_000) as f64 / 1e9) * 100.0).round() / 100.0
 }

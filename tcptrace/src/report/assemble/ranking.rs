@@ -2,6 +2,7 @@
 
 use std::hash::Hash;
 
+use super::numbers::share;
 use crate::{
     model::{record::ProcessSummary, stack::Stack},
     report::{
@@ -15,8 +16,6 @@ use crate::{
         time::Time,
     },
 };
-
-use super::numbers::share;
 
 /// Peers and opening lines listed for one process.
 const OF_ONE: usize = 5;

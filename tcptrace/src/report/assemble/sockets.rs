@@ -2,6 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::{
+    numbers::unsigned,
+    ranking::{process_name, site},
+};
 use crate::report::{
     durations::bounds_ns,
     entities::Entities,
@@ -13,11 +17,6 @@ use crate::report::{
     stay::Holder,
     sums::{LongestStay, Sums},
     time::Time,
-};
-
-use super::{
-    numbers::unsigned,
-    ranking::{process_name, site},
 };
 
 /// Processes with a line of their own over time.

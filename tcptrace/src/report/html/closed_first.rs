@@ -1,5 +1,7 @@
 //! The section on who closed connections first, and so where TIME_WAIT comes from.
 
+use std::fmt::Write as _;
+
 use maud::{Markup, html};
 
 use super::{
@@ -80,14 +82,20 @@ fn rates(view: &PageView<'_>, closed: &ClosedFirst) -> Markup {
         for (step, (count, low)) in line.iter().zip(&mut below).enumerate() {
             let upper = *low + count;
             if *count > 0 {
-                path.push_str(&format!("M{step} {}V{}h1V{}Z", y(*low), y(upper), y(*low)));
+                // Writing into memory does not fail.
+                let _ = write!(path, "M{step} {}V{}h1V{}Z", y(*low), y(upper), y(*low));
             }
             *low = upper;
         }
         paths.push((class, name, path));
     }
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let per_second = most as f64 / (closed.step_ns.max(1) as f64 / 1e9);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "positive, and what is too large becomes the largest number"
+    )]
+    let whole_per_second = per_second.round() as u64;
     let length = i64::try_from(closed.step_ns.saturating_mul(steps as u64)).unwrap_or(i64::MAX);
     let last =
         closed.first.0.saturating_add(jiff::SignedDuration::from_nanos(length)).unwrap_or(closed.first.0);
@@ -99,7 +107,7 @@ fn rates(view: &PageView<'_>, closed: &ClosedFirst) -> Markup {
                     title id="rates-what" { "Closes over time by who closed first, at most " (format!("{per_second:.1}")) " a second" }
                     @for (class, name, path) in &paths { path class=(class) d=(path) { title { (name) } } }
                 }
-                span.level style="bottom:100%" { (grouped(per_second.round() as u64)) " a second" }
+                span.level style="bottom:100%" { (grouped(whole_per_second)) " a second" }
             }
             (ticks(&axis))
             figcaption { "Closes in each step of " (Elapsed(closed.step_ns)) "." }

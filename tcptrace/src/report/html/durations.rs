@@ -77,7 +77,6 @@ fn chart(durations: &Durations) -> Markup {
 }
 
 /// The height of a column; logarithmic where small columns would vanish.
-#[expect(clippy::cast_precision_loss, reason = "a position on a screen")]
 fn height(count: u64, most: u64, is_logarithmic: bool) -> Part {
     if is_logarithmic {
         Part::of((count as f64).ln_1p(), (most as f64).ln_1p())

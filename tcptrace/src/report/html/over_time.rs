@@ -1,5 +1,7 @@
 //! The section on sockets in CLOSE_WAIT over time, one layer per process.
 
+use std::fmt::Write as _;
+
 use jiff::SignedDuration;
 use maud::{Markup, html};
 
@@ -112,12 +114,13 @@ fn layers(over_time: &OverTime, most: u64) -> Markup {
     let y = |count: u64| HEIGHT - (count.saturating_mul(HEIGHT) / most.max(1)).min(HEIGHT);
     let path = |lower: &[u64], upper: &[u64]| {
         let mut path = String::from("M0");
-        path.push_str(&format!(" {}", y(upper.first().copied().unwrap_or_default())));
+        // Writing into memory does not fail.
+        let _ = write!(path, " {}", y(upper.first().copied().unwrap_or_default()));
         for (step, count) in upper.iter().enumerate() {
-            path.push_str(&format!("V{}H{}", y(*count), step + 1));
+            let _ = write!(path, "V{}H{}", y(*count), step + 1);
         }
         for (step, count) in lower.iter().enumerate().rev() {
-            path.push_str(&format!("V{}H{step}", y(*count)));
+            let _ = write!(path, "V{}H{step}", y(*count));
         }
         path.push('Z');
         path
@@ -139,7 +142,6 @@ fn layers(over_time: &OverTime, most: u64) -> Markup {
 }
 
 /// The middle of a layer where it is thickest, if a letter fits.
-#[expect(clippy::cast_precision_loss, reason = "a position on a screen")]
 fn place_for_letter(over_time: &OverTime, line: &CountLine, most: u64) -> Option<(Part, Part)> {
     let (_, lower, upper) = bands(over_time).find(|(other, _, _)| std::ptr::eq(*other, line))?;
     let thickness = lower.iter().zip(&upper).map(|(lower, upper)| upper - lower);

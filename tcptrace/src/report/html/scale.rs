@@ -13,7 +13,6 @@ impl Part {
     }
 
     /// The same, of counts.
-    #[expect(clippy::cast_precision_loss, reason = "a position on a screen")]
     pub(crate) fn of_counts(part: u64, whole: u64) -> Self {
         Self::of(part as f64, whole as f64)
     }
@@ -100,7 +99,7 @@ impl TimeAxis {
         let round = ZonedRound::new().smallest(unit).increment(increment).mode(jiff::RoundMode::Trunc);
         let Ok(mut moment) = self.first.to_zoned(self.zone.clone()).round(round) else { return Vec::new() };
         let mut ticks = Vec::new();
-        while moment.timestamp() <= self.last && ticks.len() <= MOST as usize {
+        while moment.timestamp() <= self.last && i64::try_from(ticks.len()).is_ok_and(|count| count <= MOST) {
             if moment.timestamp() >= self.first {
                 let label = match step_ms {
                     ..1_000 => moment.strftime("%M:%S%.3f"),

@@ -112,7 +112,7 @@ impl<'a> Events<'a> {
         at_ns: i64,
         args: &Args<'_>,
     ) -> io::Result<()> {
-        #[expect(clippy::cast_precision_loss, reason = "a double holds the nanoseconds of a hundred days")]
+        // A double holds the nanoseconds of a hundred days.
         let ts = at_ns.saturating_sub(self.first_ns) as f64 / 1e3;
         let id = format!("{:#x}", track.id);
         self.write_event(&TraceEvent { ph, cat: "tcp", name, id, pid: track.pid, tid: track.pid, ts, args })

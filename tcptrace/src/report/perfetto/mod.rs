@@ -20,17 +20,17 @@ use super::{
     stay::SocketIdentity,
     time::unix_ns,
 };
-use crate::model::{
-    escape::Escaped,
-    record::{Leak, LeakEnd, Record, Timed},
-    socket::Socket,
-    state::State,
-    transition::Transition,
-    units::Socketed,
-    verdict::Verdict,
-};
 use crate::{
     forms::reading::error::ReadError,
+    model::{
+        escape::Escaped,
+        record::{Leak, LeakEnd, Record, Timed},
+        socket::Socket,
+        state::State,
+        transition::Transition,
+        units::Socketed,
+        verdict::Verdict,
+    },
     output::replace::{ReplaceError, ReportDestination},
 };
 
@@ -98,13 +98,12 @@ impl Sessions {
             let session = self.entities.session(header);
             self.of_file.insert(file, session);
         }
-        let session = match self.of_file.get(&file) {
-            Some(session) => *session,
-            None => {
-                let session = self.entities.headless_session(at_ns);
-                self.of_file.insert(file, session);
-                session
-            }
+        let session = if let Some(session) = self.of_file.get(&file) {
+            *session
+        } else {
+            let session = self.entities.headless_session(at_ns);
+            self.of_file.insert(file, session);
+            session
         };
         let known = self.entities.sessions.get_mut(session as usize);
         let host = known.map_or(0, |known| {
@@ -217,7 +216,7 @@ impl<'a> Drawing<'a> {
             }
             match since.filter(|_| what.old_state != State::Close) {
                 Some(since) => {
-                    self.begin_track(id.clone(), session, host, &what.socket, what.old_state, since)?
+                    self.begin_track(id.clone(), session, host, &what.socket, what.old_state, since)?;
                 }
                 None if what.new_state != State::Close => {
                     return self.begin_track(id, session, host, &what.socket, what.new_state, at_ns);

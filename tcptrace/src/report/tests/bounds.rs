@@ -17,14 +17,16 @@ use crate::{
 const ESTABLISHED: (State, Option<f64>) = (State::Established, Some(1.0));
 
 fn ids(report: &Report) -> Vec<&'static str> {
-    report.cannot_claim.iter().map(|caveat| caveat.id()).collect()
+    report.cannot_claim.iter().map(super::super::caveats::Caveat::id).collect()
 }
 
 #[test]
 fn more_processes_than_there_is_room_for_are_counted_together() {
     let held = MOST_PROCESSES as u64 + 500;
     let mut records = vec![header("a", "tcptrace leaks")];
-    records.extend((0..held).map(|n| leak(n, 20.0, exactly(10.0), vec![owner(n as u32 + 1, "many")])));
+    records.extend(
+        (0..held).map(|n| leak(n, 20.0, exactly(10.0), vec![owner(u32::try_from(n).unwrap() + 1, "many")])),
+    );
     records.push(summary(30.0, Totals::default()));
     let report = reported(everything(), &records);
     assert_eq!(report.close_wait.stuck, held);
@@ -82,7 +84,7 @@ fn what_is_kept_does_not_grow_with_the_recording() {
     let mut aggregator = taken(everything(), &[header("a", "tcptrace trace")]);
     for n in 0..200_000_u64 {
         let second = n as f64 / 10.0;
-        let [_, _, c, d] = (n as u32).to_be_bytes();
+        let [.., c, d] = n.to_be_bytes();
         let ends = towards(&format!("198.51.{c}.{d}:443"), 50_000);
         aggregator.take(0, &step(n, second, ESTABLISHED, State::CloseWait, ends));
         aggregator.take(0, &step(n, second + 20.0, (State::CloseWait, Some(20.0)), State::LastAck, ends));

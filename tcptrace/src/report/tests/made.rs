@@ -85,8 +85,13 @@ pub(crate) fn header(host: &str, command: &str) -> Record {
     }))
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "tests run for positive minutes")]
+fn nanoseconds(seconds: f64) -> u64 {
+    (seconds * SECOND as f64) as u64
+}
+
 pub(crate) fn summary(second: f64, totals: Totals) -> Record {
-    let (time, duration_ns) = (at(second), (second * SECOND as f64) as u64);
+    let (time, duration_ns) = (at(second), nanoseconds(second));
     Record::Summary(Box::new(Summary { time, duration_ns, totals, ..examples::summary() }))
 }
 
@@ -100,8 +105,8 @@ pub(crate) fn step(
 ) -> Record {
     let (old, dwell) = from;
     // The machine was up for a while before.
-    let ktime_ns = ((1_000.0 + second) * SECOND as f64) as u64;
-    let entered_ns = dwell.map(|dwell| ktime_ns - (dwell * SECOND as f64) as u64);
+    let ktime_ns = nanoseconds(1_000.0 + second);
+    let entered_ns = dwell.map(|dwell| ktime_ns - nanoseconds(dwell));
     let what = Transition { ktime_ns, entered_ns, ..transition(cookie, 0, old, new, ends) };
     Record::Transition(Timed { time: at(second), what })
 }
@@ -130,7 +135,7 @@ pub(crate) fn opened_at(site: &str, second: f64) -> Timed<OpenedBy> {
 }
 
 pub(crate) fn exactly(seconds: f64) -> Age {
-    Age { ns: (seconds * SECOND as f64) as u64, is_exact: true, at_most_ns: None }
+    Age { ns: nanoseconds(seconds), is_exact: true, at_most_ns: None }
 }
 
 pub(crate) fn leak_of(cookie: u64, second: f64, age: Age, owners: Vec<Owner>, ends: Endpoints) -> Leak {
@@ -176,7 +181,9 @@ pub(crate) fn everything() -> ReportScope {
 pub(crate) fn taken(wanted: ReportScope, records: &[Record]) -> Aggregator {
     let mut aggregator = Aggregator::new(wanted).unwrap();
     let source = aggregator.add_source("session.jsonl".to_owned());
-    records.iter().for_each(|record| aggregator.take(source, record));
+    for record in records {
+        aggregator.take(source, record);
+    }
     aggregator
 }
 

@@ -66,8 +66,8 @@ const ESTABLISHED: (State, Option<f64>) = (State::Established, Some(1.0));
 fn eventful(name: &str) -> Vec<Record> {
     let mut records = vec![header(name, "tcptrace trace --owners -o </title><b>")];
     for n in 0..40 {
-        let second = f64::from(n as u32);
-        let ends = towards("10.9.9.9:443", 50_000 + n as u16);
+        let second = n as f64;
+        let ends = towards("10.9.9.9:443", 50_000 + u16::try_from(n).unwrap());
         records.push(step(n, second, (State::SynSent, None), State::Established, ends));
         let new = if n % 3 == 0 { State::FinWait1 } else { State::CloseWait };
         records.push(step_by(7, name, step(n, second, ESTABLISHED, new, ends)));

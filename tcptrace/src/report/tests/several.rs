@@ -15,7 +15,9 @@ fn reported_files(files: &[(&str, Vec<Record>)]) -> (Aggregator, Report) {
         all.extend(records.iter().map(|record| (source, record)));
     }
     all.sort_by_key(|(_, record)| record.time());
-    all.into_iter().for_each(|(source, record)| aggregator.take(source, record));
+    for (source, record) in all {
+        aggregator.take(source, record);
+    }
     let report = assemble::report(&aggregator, &vec![FileState::default(); files.len()], 10);
     (aggregator, report)
 }
@@ -115,7 +117,7 @@ fn what_is_missing_in_a_file_is_told() {
     }
     let losses = Losses { goes_on: true, ..Losses::default() };
     let report = assemble::report(&aggregator, &[FileState { losses, error: None }], 10);
-    let ids: Vec<&str> = report.cannot_claim.iter().map(|caveat| caveat.id()).collect();
+    let ids: Vec<&str> = report.cannot_claim.iter().map(super::super::caveats::Caveat::id).collect();
     assert!(ids.contains(&"later_files") && !ids.contains(&"not_ended"), "{ids:?}");
 }
 

@@ -41,7 +41,7 @@ fn ordered(records: impl IntoIterator<Item = Record>) -> Vec<Record> {
 fn stays_are_rebuilt_from_transitions_alone() {
     let mut records = vec![header("a", "tcptrace trace")];
     // Ninety short ones, ten long ones, and three that do not end.
-    let short = (0..90).flat_map(|n| stay(n, f64::from(n as u32), f64::from(n as u32) + 0.05));
+    let short = (0..90).flat_map(|n| stay(n, n as f64, n as f64 + 0.05));
     let long = (100..110).flat_map(|n| stay(n, 1.0, 31.0));
     let open = (200..203).map(|n| step(n, 50.0, ESTABLISHED, State::CloseWait, ends(40_000)));
     records.extend(ordered(short.chain(long).chain(open)));
@@ -66,7 +66,7 @@ fn stays_are_rebuilt_from_transitions_alone() {
     let line = over_time.lines.iter().find(|line| line.of == LineOf::UnknownHolder).unwrap();
     let at_second = |second: i64| {
         let from_first = unix_ns(at(second as f64)) - unix_ns(over_time.first.0);
-        line.values[(from_first as u64 / over_time.step_ns) as usize]
+        line.values[usize::try_from(from_first.cast_unsigned() / over_time.step_ns).unwrap()]
     };
     assert_eq!([at_second(20), at_second(40), at_second(99)], [10, 0, 3]);
     assert_eq!(close_wait.peak, Some(11), "ten long ones and a short one");
@@ -126,7 +126,7 @@ fn the_culprit_its_lines_and_its_shares_are_told() {
     let verdicts: Vec<_> = report.verdicts.iter().map(|share| (share.verdict, share.sockets)).collect();
     assert_eq!(verdicts, [(Some(Verdict::EofRead), 198), (Some(Verdict::EofUnread), 16)]);
     assert_eq!(report.stacks.top[0].stack.len(), 3);
-    let ids: Vec<&str> = report.cannot_claim.iter().map(|caveat| caveat.id()).collect();
+    let ids: Vec<&str> = report.cannot_claim.iter().map(super::super::caveats::Caveat::id).collect();
     assert_eq!(ids, ["stacks_known", "only_leaks"]);
 }
 
@@ -198,7 +198,7 @@ fn who_closed_first_is_counted_by_process_peer_and_time() {
         closed.processes.top.iter().map(|closer| (closer.process.pid, closer.closed_first)).collect();
     assert_eq!(by_process, [(100, 10), (200, 10)]);
     assert_eq!(closed.processes.top[0].process.comm, "client");
-    assert_eq!(closed.processes.top[0].per_second, 0.17);
+    assert_eq!(closed.processes.top[0].per_second.to_string(), "0.17");
     assert_eq!(closed.peers.top.len(), 1);
     assert_eq!(closed.peers.top[0].peer.to_string(), "10.9.9.9:443");
     assert_eq!(closed.by_us_over_time.iter().sum::<u64>(), 20);

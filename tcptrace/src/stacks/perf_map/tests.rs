@@ -37,7 +37,7 @@ fn lines_that_cannot_be_understood_are_passed_over() {
 #[test]
 fn names_are_cut_and_may_be_any_bytes() {
     let mut map = b"10 10 \xff\x1b[2J".to_vec();
-    map.extend([b'x'; 100_000]);
+    map.extend(std::iter::repeat_n(b'x', 100_000));
     map.extend(b"\n20 10 next\n");
     let names = looked_up(&map, &[0x11, 0x21]);
     assert_eq!(names, [None, Some("next".to_owned())], "a line that does not end in time is passed over");

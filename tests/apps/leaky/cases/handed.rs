@@ -10,27 +10,27 @@ use crate::worker::Equipment;
 use anyhow::{Context as _, Result};
 use std::os::unix::net::UnixStream;
 
-pub fn dup_original_closed(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn dup_original_closed(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
     stage.order(pair.holder, &Request::Duplicate)?;
     kept_by(stage, &pair, &[pair.holder])
 }
 
-pub fn fork_child_holds(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn fork_child_holds(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting { heirs: 1, ..Accepting::default() })?;
     let heir = stage.fork(pair.holder, false)?;
     stage.order(pair.holder, &Request::CloseSockets)?;
     kept_by(stage, &pair, &[heir])
 }
 
-pub fn fork_both_hold(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn fork_both_hold(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting { heirs: 1, ..Accepting::default() })?;
     let heir = stage.fork(pair.holder, false)?;
     kept_by(stage, &pair, &[pair.holder, heir])
 }
 
 /// A server that starts a helper program without having set close-on-exec.
-pub fn exec_inherited(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn exec_inherited(stage: &mut Stage) -> Result<Vec<Truth>> {
     let program = stage.program("leaky-program", true)?;
     let pair = accepted(stage, Accepting { heirs: 1, ..Accepting::default() })?;
     let heir = stage.fork(pair.holder, false)?;
@@ -40,21 +40,21 @@ pub fn exec_inherited(stage: &mut Stage) -> Result<Vec<Truth>> {
 }
 
 /// The opener itself becomes another program, under the same pid.
-pub fn exec_renamed(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn exec_renamed(stage: &mut Stage) -> Result<Vec<Truth>> {
     let program = stage.program("leaky-renamed", false)?;
     let pair = accepted(stage, Accepting::default())?;
     stage.order(pair.holder, &Request::Exec { program })?;
     kept_by(stage, &pair, &[pair.holder])
 }
 
-pub fn opener_exited(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn opener_exited(stage: &mut Stage) -> Result<Vec<Truth>> {
     let (pair, heir) = inherited_from_the_dead(stage)?;
     kept_by(stage, &pair, &[heir])
 }
 
 /// The socket is on its way to another process when the peer closes, and then the opener dies: no process is left that
 /// the tool could ask.
-pub fn opener_died(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn opener_died(stage: &mut Stage) -> Result<Vec<Truth>> {
     let (pair, receiver) = passed_on(stage)?;
     let ended = stage.end_unseen(pair.peer)?;
     stage.dismiss(pair.holder)?;
@@ -62,7 +62,7 @@ pub fn opener_died(stage: &mut Stage) -> Result<Vec<Truth>> {
 }
 
 /// The opener exits, and then a stranger gets its pid.
-pub fn pid_reused(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn pid_reused(stage: &mut Stage) -> Result<Vec<Truth>> {
     let program = stage.program("bystander", false)?;
     let (pair, heir) = inherited_from_the_dead(stage)?;
     let opener = pair.opened.first().and_then(|one| one.opener.as_ref()).context("no opener")?;
@@ -83,7 +83,7 @@ fn inherited_from_the_dead(stage: &mut Stage) -> Result<(Pair, WorkerId)> {
     Ok((pair, heir))
 }
 
-pub fn scm_rights_sender_closed(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn scm_rights_sender_closed(stage: &mut Stage) -> Result<Vec<Truth>> {
     let (pair, receiver) = passed_on(stage)?;
     stage.order(receiver, &Request::Receive { count: pair.opened.len() })?;
     kept_by(stage, &pair, &[receiver])
@@ -100,7 +100,7 @@ fn passed_on(stage: &mut Stage) -> Result<(Pair, WorkerId)> {
     Ok((pair, receiver))
 }
 
-pub fn scm_rights_in_flight(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn scm_rights_in_flight(stage: &mut Stage) -> Result<Vec<Truth>> {
     let (passage_out, passage_in) = UnixStream::pair()?;
     let (passage_out, passage_in) = (Some(passage_out), Some(passage_in));
     let equipment = Equipment { passage_out, passage_in, ..Equipment::default() };
@@ -109,7 +109,7 @@ pub fn scm_rights_in_flight(stage: &mut Stage) -> Result<Vec<Truth>> {
     kept_by_nobody(stage, &pair)
 }
 
-pub fn io_uring_fixed(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn io_uring_fixed(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
     stage.order(pair.holder, &Request::RegisterInRing)?;
     kept_by_nobody(stage, &pair)

@@ -8,17 +8,17 @@ use crate::stage::{Role, Stage};
 use crate::truth::Truth;
 use anyhow::Result;
 
-pub fn accepted_kept(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn accepted_kept(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
     read_and_keep(stage, &pair)
 }
 
-pub fn accepted_by_thread(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn accepted_by_thread(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting { by: AcceptBy::NamedThread, ..Accepting::default() })?;
     read_and_keep(stage, &pair)
 }
 
-pub fn listener_closed(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn listener_closed(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
     stage.order(pair.holder, &Request::CloseListener)?;
     read_and_keep(stage, &pair)
@@ -31,14 +31,14 @@ pub(super) fn read_and_keep(stage: &mut Stage, pair: &Pair) -> Result<Vec<Truth>
     stage.truths(Some("eof_read"), 0, &pair.opened, &[pair.holder], &ended)
 }
 
-pub fn eof_unread(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn eof_unread(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
     let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;
     // The FIN itself counts as one byte of Recv-Q until the application reads it.
     stage.truths(Some("eof_unread"), 1, &pair.opened, &[pair.holder], &ended)
 }
 
-pub fn data_unread(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn data_unread(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
     stage.order(pair.peer, &Request::Send { bytes: 100 })?;
     let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;
@@ -46,7 +46,7 @@ pub fn data_unread(stage: &mut Stage) -> Result<Vec<Truth>> {
 }
 
 /// The peer has shut down its sending side but goes on reading, and the holder goes on sending.
-pub fn half_open(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn half_open(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
     let ended = stage.half_end_seen_by(pair.peer, &[pair.holder])?;
     stage.order(pair.peer, &Request::KeepReading)?;
@@ -55,7 +55,7 @@ pub fn half_open(stage: &mut Stage) -> Result<Vec<Truth>> {
     stage.truths(Some("half_open"), 0, &pair.opened, &[pair.holder], &ended)
 }
 
-pub fn connect_kept(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn connect_kept(stage: &mut Stage) -> Result<Vec<Truth>> {
     connect_and_keep(stage, false)
 }
 
@@ -74,7 +74,7 @@ pub(super) fn connect_and_keep(stage: &mut Stage, mptcp: bool) -> Result<Vec<Tru
 }
 
 /// A program without the bug: nothing may be reported about it.
-pub fn closed_in_time(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn closed_in_time(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
     let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;
     stage.order(pair.holder, &Request::ReadToEnd)?;

@@ -11,12 +11,12 @@ use anyhow::{Result, ensure};
 /// What one process can have open is limited; peers share the work so that none comes near it.
 const PER_PEER: usize = 5_000;
 
-pub fn other_netns(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn other_netns(stage: &mut Stage) -> Result<Vec<Truth>> {
     stage.enter_network_namespace()?;
     held::accepted_kept(stage)
 }
 
-pub fn other_pidns(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn other_pidns(stage: &mut Stage) -> Result<Vec<Truth>> {
     let peer = stage.start(Role::Peer)?;
     let holder = stage.start_in_pid_namespace(Role::Holder)?;
     let opened = accept(stage, holder, peer, AcceptBy::MainThread, false)?;
@@ -27,7 +27,7 @@ pub fn other_pidns(stage: &mut Stage) -> Result<Vec<Truth>> {
     Ok(truths)
 }
 
-pub fn cgroup(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn cgroup(stage: &mut Stage) -> Result<Vec<Truth>> {
     let path = stage.setting.cgroup.clone();
     let peer = stage.start(Role::Peer)?;
     let holder = stage.start(Role::Holder)?;
@@ -42,7 +42,7 @@ pub fn cgroup(stage: &mut Stage) -> Result<Vec<Truth>> {
 }
 
 /// Both ends speak MPTCP: it is the connection that comes to CLOSE_WAIT, not its subflows.
-pub fn mptcp(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn mptcp(stage: &mut Stage) -> Result<Vec<Truth>> {
     require_mptcp()?;
     let pair = accepted(stage, Accepting { mptcp: true, ..Accepting::default() })?;
     let mut truths = held::read_and_keep(stage, &pair)?;
@@ -55,7 +55,7 @@ pub fn mptcp(stage: &mut Stage) -> Result<Vec<Truth>> {
 /// A client that asks for MPTCP and gets plain TCP, as from most servers: its descriptor is that of
 /// the MPTCP socket, while the one in CLOSE_WAIT on the wire is a TCP socket inside, with a cookie
 /// that no process can ask for.
-pub fn mptcp_fallback(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn mptcp_fallback(stage: &mut Stage) -> Result<Vec<Truth>> {
     require_mptcp()?;
     let mut truths = held::connect_and_keep(stage, true)?;
     for truth in &mut truths {
@@ -72,7 +72,7 @@ fn require_mptcp() -> Result<()> {
 }
 
 /// `--count` sockets in all, spread evenly over `--processes`.
-pub fn many(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn many(stage: &mut Stage) -> Result<Vec<Truth>> {
     let (count, processes) = (stage.setting.count, stage.setting.processes);
     let (address, ballast) = (stage.setting.family.own_address(), stage.setting.ballast);
     ensure!(processes > 0 && count >= processes, "--count must be at least --processes, which is not 0");

@@ -10,13 +10,13 @@ use crate::worker::{self, JITTED_FUNCTIONS, LIBRARY_FUNCTIONS, STACK_FUNCTIONS};
 use anyhow::Result;
 use std::path::PathBuf;
 
-pub fn opener_deep_stack(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn opener_deep_stack(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting { by: AcceptBy::DeepStack, ..Accepting::default() })?;
     kept(stage, &pair, &STACK_FUNCTIONS)
 }
 
 /// Code that was made at run time, of which only the program's own map file knows the names.
-pub fn opener_jitted(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn opener_jitted(stage: &mut Stage) -> Result<Vec<Truth>> {
     let peer = stage.start(Role::Peer)?;
     let holder = stage.start(Role::Holder)?;
     let pid = stage.pid(holder)?;
@@ -26,7 +26,7 @@ pub fn opener_jitted(stage: &mut Stage) -> Result<Vec<Truth>> {
 
 /// The same as the first process of a pid namespace, with a /tmp of its own in which the program
 /// and its map file lie.
-pub fn opener_contained(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn opener_contained(stage: &mut Stage) -> Result<Vec<Truth>> {
     let peer = stage.start(Role::Peer)?;
     let holder = stage.start_in_pid_namespace(Role::Holder)?;
     let program = PathBuf::from("/tmp/leaky-contained");
@@ -37,13 +37,13 @@ pub fn opener_contained(stage: &mut Stage) -> Result<Vec<Truth>> {
 }
 
 /// Code without frame pointers calls the deep stack: a stack trace ends there.
-pub fn opener_frameless(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn opener_frameless(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting { by: AcceptBy::Frameless, ..Accepting::default() })?;
     kept(stage, &pair, &STACK_FUNCTIONS)
 }
 
 /// A program that was replaced, as by an update, while it runs.
-pub fn opener_program_deleted(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn opener_program_deleted(stage: &mut Stage) -> Result<Vec<Truth>> {
     let peer = stage.start(Role::Peer)?;
     let holder = stage.start(Role::Holder)?;
     let program = stage.program("leaky-deleted", true)?;
@@ -53,7 +53,7 @@ pub fn opener_program_deleted(stage: &mut Stage) -> Result<Vec<Truth>> {
 }
 
 /// The same of a library.
-pub fn opener_library_deleted(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn opener_library_deleted(stage: &mut Stage) -> Result<Vec<Truth>> {
     let peer = stage.start(Role::Peer)?;
     let holder = stage.start(Role::Holder)?;
     let library = stage.library()?;
@@ -63,7 +63,7 @@ pub fn opener_library_deleted(stage: &mut Stage) -> Result<Vec<Truth>> {
 }
 
 /// A library that leads a search for its debug information to a pipe that nobody writes to.
-pub fn opener_trap(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn opener_trap(stage: &mut Stage) -> Result<Vec<Truth>> {
     let peer = stage.start(Role::Peer)?;
     let holder = stage.start(Role::Holder)?;
     let library = stage.library()?;

@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 /// Only the FIN is in the receive queue.
 const RECV_Q: u32 = 1;
 
-pub fn never_accepted(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn never_accepted(stage: &mut Stage) -> Result<Vec<Truth>> {
     in_one_queue(stage, 0)
 }
 
 /// A master that listens and two children that inherit the listener; any of them could accept.
-pub fn never_accepted_prefork(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn never_accepted_prefork(stage: &mut Stage) -> Result<Vec<Truth>> {
     in_one_queue(stage, 2)
 }
 
@@ -42,7 +42,7 @@ fn in_one_queue(stage: &mut Stage, children: usize) -> Result<Vec<Truth>> {
 
 /// Two workers listen on one port; the kernel puts each connection into the queue of one of them,
 /// which is found out by connecting one at a time and looking whose queue has grown.
-pub fn never_accepted_reuseport(stage: &mut Stage) -> Result<Vec<Truth>> {
+pub(crate) fn never_accepted_reuseport(stage: &mut Stage) -> Result<Vec<Truth>> {
     let peer = stage.start(Role::Peer)?;
     let workers = [stage.start(Role::Holder)?, stage.start(Role::Holder)?];
     let mut address = stage.setting.family.own_address();

@@ -23,7 +23,7 @@ pub(super) struct Places {
 
 impl Stage {
     /// Every worker that is started from now on has a network namespace of its own.
-    pub fn enter_network_namespace(&self) -> Result<()> {
+    pub(crate) fn enter_network_namespace(&self) -> Result<()> {
         ensure!(self.members.is_empty(), "the namespace has to come first");
         // SAFETY: unsharing a table of descriptors would be unsafe beside other threads, and that is not unshared.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
@@ -33,7 +33,7 @@ impl Stage {
 
     /// Starts a worker as the first process of a new pid namespace; nobody can be started afterwards
     /// but in there.
-    pub fn start_in_pid_namespace(&mut self, role: Role) -> Result<WorkerId> {
+    pub(crate) fn start_in_pid_namespace(&mut self, role: Role) -> Result<WorkerId> {
         // SAFETY: unsharing a table of descriptors would be unsafe beside other threads, and that is not unshared.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWPID) }
             .context("cannot make a pid namespace (this needs root)")?;
@@ -41,7 +41,7 @@ impl Stage {
     }
 
     /// Starts this program under a pid that is free, as a process that is no worker.
-    pub fn start_with_pid(&mut self, pid: i32, program: &Path) -> Result<WorkerId> {
+    pub(crate) fn start_with_pid(&mut self, pid: i32, program: &Path) -> Result<WorkerId> {
         let (ours, theirs) = UnixStream::pair()?;
         worker::start_with_pid(pid, program, &theirs)?;
         let bystander = self.enlist(pid, Role::Bystander, ours, VecDeque::new())?;
@@ -50,7 +50,7 @@ impl Stage {
     }
 
     /// A program with this name that does what leaky does: a copy when `own_file`, else a link.
-    pub fn program(&mut self, name: &str, own_file: bool) -> Result<PathBuf> {
+    pub(crate) fn program(&mut self, name: &str, own_file: bool) -> Result<PathBuf> {
         let ourselves = std::env::current_exe()?;
         let program = self.program_folder()?.join(name);
         if own_file {
@@ -63,7 +63,7 @@ impl Stage {
     }
 
     /// A library of ours, which lies nowhere else but where it is loaded from.
-    pub fn library(&mut self) -> Result<PathBuf> {
+    pub(crate) fn library(&mut self) -> Result<PathBuf> {
         let built = std::env::current_exe()?.with_file_name("libleaky_library.so");
         let library = self.program_folder()?.join("libleaky-plugin.so");
         std::fs::copy(&built, &library).with_context(|| format!("cannot copy {}", built.display()))?;
@@ -71,7 +71,7 @@ impl Stage {
     }
 
     /// The file is removed when everything is over.
-    pub fn clean_up_later(&mut self, file: PathBuf) {
+    pub(crate) fn clean_up_later(&mut self, file: PathBuf) {
         self.places.files.push(file);
     }
 
@@ -84,7 +84,7 @@ impl Stage {
     }
 
     /// Puts a worker into the cgroup of this path, below every hierarchy that service managers use.
-    pub fn put_into_cgroup(&mut self, worker: WorkerId, path: &Path) -> Result<()> {
+    pub(crate) fn put_into_cgroup(&mut self, worker: WorkerId, path: &Path) -> Result<()> {
         let pid = self.pid(worker)?;
         let relative = path.strip_prefix("/").unwrap_or(path);
         for root in cgroup_roots()? {
@@ -142,9 +142,9 @@ fn bring_up_loopback() -> Result<()> {
     // SAFETY: ifreq is plain data, for which all zeroes is a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = *from as libc::c_char;
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING)?;
     // SAFETY: SIOCSIFFLAGS reads an ifreq, which `request` is.
     let answer = unsafe {
         libc::ioctl(rustix::fd::AsRawFd::as_raw_fd(&any), libc::SIOCSIFFLAGS as _, &raw const request)

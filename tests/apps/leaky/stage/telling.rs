@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 /// When each socket entered CLOSE_WAIT: not before the first reading, not after the second.
 #[derive(Default)]
-pub struct Ended(HashMap<Ends, (u64, u64)>);
+pub(crate) struct Ended(HashMap<Ends, (u64, u64)>);
 
 impl Ended {
     fn seen(&mut self, ends: Ends, at_ns: u64) {
@@ -26,7 +26,7 @@ impl Ended {
 
 impl Stage {
     /// Waits for the report of what a worker has accepted or connected.
-    pub fn hear_opened(
+    pub(crate) fn hear_opened(
         &mut self,
         opener: WorkerId,
         peer: WorkerId,
@@ -47,19 +47,19 @@ impl Stage {
     }
 
     /// The peer closes; each witness has descriptors of the other ends and waits for CLOSE_WAIT.
-    pub fn end_seen_by(&mut self, peer: WorkerId, witnesses: &[WorkerId]) -> Result<Ended> {
+    pub(crate) fn end_seen_by(&mut self, peer: WorkerId, witnesses: &[WorkerId]) -> Result<Ended> {
         self.end_with(peer, &Request::CloseEach, witnesses)
     }
 
     /// The peer ends only its sending half, and goes on receiving.
-    pub fn half_end_seen_by(&mut self, peer: WorkerId, witnesses: &[WorkerId]) -> Result<Ended> {
+    pub(crate) fn half_end_seen_by(&mut self, peer: WorkerId, witnesses: &[WorkerId]) -> Result<Ended> {
         self.end_with(peer, &Request::ShutDownEach, witnesses)
     }
 
     /// The peer closes, and finds out by itself that the other side has entered CLOSE_WAIT: that
     /// kernel does so before it acknowledges the FIN (tcp_fin in net/ipv4/tcp_input.c), and the
     /// acknowledgement is what brings the peer to FIN_WAIT2.
-    pub fn end_unseen(&mut self, peer: WorkerId) -> Result<Ended> {
+    pub(crate) fn end_unseen(&mut self, peer: WorkerId) -> Result<Ended> {
         let mut ended = self.begin_end(peer, &Request::ShutDownEach)?;
         for reading in self.readings(peer, &Request::Await { state: State::FinWait2 })? {
             ended.seen(reading.ends.flipped(), reading.at_ns);
@@ -91,7 +91,7 @@ impl Stage {
     }
 
     /// Asks `holders` what they hold, and returns the truth about every socket in `opened`.
-    pub fn truths(
+    pub(crate) fn truths(
         &mut self,
         verdict: Option<&'static str>,
         recv_q: u32,

@@ -10,7 +10,7 @@ use rustix::fd::OwnedFd;
 use std::hint::black_box;
 
 /// The functions below that a stack trace has to show, innermost first.
-pub const FUNCTIONS: [&str; 3] = ["open_upstream", "fetch_price", "handle_order"];
+pub(crate) const FUNCTIONS: [&str; 3] = ["open_upstream", "fetch_price", "handle_order"];
 
 #[repr(align(64))]
 struct Local([u8; 64]);

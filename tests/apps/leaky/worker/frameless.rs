@@ -24,15 +24,15 @@ const MACHINE_CODE: [u8; 20] = [
     0xc0, 0x03, 0x5f, 0xd6, // ret
 ];
 
-pub struct Code(Made);
+pub(crate) struct Code(Made);
 
 impl Code {
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Ok(Self(make(&MACHINE_CODE, None)?))
     }
 
     /// Accepts below it.
-    pub fn accept(&self, listener: &OwnedFd) -> Result<OwnedFd> {
+    pub(crate) fn accept(&self, listener: &OwnedFd) -> Result<OwnedFd> {
         // SAFETY: an order is what it takes.
         accept_below(listener, |order| unsafe { self.0.call(handled, order) })
     }

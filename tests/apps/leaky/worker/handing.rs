@@ -113,7 +113,7 @@ pub(super) fn take_one(passage: &UnixStream) -> Result<OwnedFd> {
 }
 
 /// `None` in the child.
-pub fn fork() -> Result<Option<i32>> {
+pub(crate) fn fork() -> Result<Option<i32>> {
     // SAFETY: the stage and every worker that forks have one thread, so no lock can stay taken.
     match unsafe { libc::fork() } {
         -1 => Err(std::io::Error::last_os_error()).context("cannot fork"),
@@ -143,7 +143,7 @@ pub(super) fn keep_only(channel: &UnixStream, equipment: &Equipment) -> Result<(
 }
 
 /// Executes `program` as a new process with this pid, which must be free (Linux 5.5, and root).
-pub fn start_with_pid(pid: i32, program: &Path, channel: &UnixStream) -> Result<()> {
+pub(crate) fn start_with_pid(pid: i32, program: &Path, channel: &UnixStream) -> Result<()> {
     let wanted = [pid];
     // SAFETY: clone_args is plain numbers, for which all zeroes is a value.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };

@@ -15,7 +15,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 /// The functions that a stack trace has to show, innermost first.
-pub const FUNCTIONS: [&str; 2] = ["jitted_handler", "jitted_dispatcher(Order, long)"];
+pub(crate) const FUNCTIONS: [&str; 2] = ["jitted_handler", "jitted_dispatcher(Order, long)"];
 
 /// Keeps a frame pointer, calls its first argument with both arguments as they are, and returns.
 #[cfg(target_arch = "x86_64")]
@@ -36,7 +36,7 @@ const MACHINE_CODE: [u8; 20] = [
 ];
 
 /// The functions, which stay in memory for good.
-pub struct Code {
+pub(crate) struct Code {
     handler: Made,
     dispatcher: Made,
 }
@@ -48,13 +48,13 @@ struct Dispatch<'a> {
 }
 
 /// The file with the names, for the process that sees itself as this pid.
-pub fn map_path(pid: i32) -> PathBuf {
+pub(crate) fn map_path(pid: i32) -> PathBuf {
     PathBuf::from(format!("/tmp/perf-{pid}.map"))
 }
 
 impl Code {
     /// Makes the functions and publishes their names.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let handler = make(&MACHINE_CODE, None)?;
         let file = rustix::fs::memfd_create("doublemapper", rustix::fs::MemfdFlags::CLOEXEC)?;
         rustix::fs::ftruncate(&file, PAGE as u64)?;
@@ -78,7 +78,7 @@ impl Code {
     }
 
     /// Accepts below both of them.
-    pub fn accept(&self, listener: &OwnedFd) -> Result<OwnedFd> {
+    pub(crate) fn accept(&self, listener: &OwnedFd) -> Result<OwnedFd> {
         accept_below(listener, |order| {
             let mut dispatch = Dispatch { handler: &self.handler, order };
             // SAFETY: that is what it takes.

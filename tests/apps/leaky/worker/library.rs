@@ -9,18 +9,18 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 /// The functions that a stack trace has to show, innermost first.
-pub const FUNCTIONS: [&str; 2] = ["plugin_take_order", "leaky_plugin_accept"];
+pub(crate) const FUNCTIONS: [&str; 2] = ["plugin_take_order", "leaky_plugin_accept"];
 
 /// What the library exports under the name of the outermost.
 type Accept = extern "C" fn(c_int) -> c_int;
 
-pub struct Library {
+pub(crate) struct Library {
     accept: Accept,
 }
 
 impl Library {
     /// Loads it, for good.
-    pub fn load(path: &Path) -> Result<Self> {
+    pub(crate) fn load(path: &Path) -> Result<Self> {
         let name = CString::new(path.as_os_str().as_bytes())?;
         // SAFETY: the library has no initialisers but those of Rust's run-time.
         let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) };
@@ -33,7 +33,7 @@ impl Library {
         Ok(Self { accept: unsafe { std::mem::transmute::<*mut libc::c_void, Accept>(function) } })
     }
 
-    pub fn accept(&self, listener: &OwnedFd) -> Result<OwnedFd> {
+    pub(crate) fn accept(&self, listener: &OwnedFd) -> Result<OwnedFd> {
         let accepted = (self.accept)(listener.as_raw_fd());
         if accepted < 0 {
             return Err(std::io::Error::last_os_error()).context("cannot accept");

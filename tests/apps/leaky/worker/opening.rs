@@ -6,7 +6,7 @@ use super::{Worker, deep_stack, frameless, jitted};
 use crate::message::{AcceptBy, Reply};
 use crate::socket;
 use anyhow::{Context as _, Result};
-use rustix::fd::{AsRawFd as _, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::net::SocketFlags;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
@@ -68,7 +68,7 @@ impl Worker {
 
     pub(super) fn describe(&self) -> Result<Reply> {
         let sockets = self.sockets.iter().map(socket::facts).collect::<Result<_>>()?;
-        Ok(Reply::Holding { sockets, listener: self.listener.as_ref().map(|one| one.as_raw_fd()) })
+        Ok(Reply::Holding { sockets, listener: self.listener.as_ref().map(rustix::fd::AsRawFd::as_raw_fd) })
     }
 
     pub(super) fn add_ballast(&mut self, count: usize) -> Result<()> {

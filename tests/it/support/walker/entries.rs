@@ -17,7 +17,7 @@ struct Definitions {
 
 /// What the entries of a block say together.
 #[derive(Default)]
-pub struct Entries {
+pub(crate) struct Entries {
     pub records: BTreeMap<String, u64>,
     pub earliest: i64,
     pub latest: i64,
@@ -80,7 +80,7 @@ impl<'a> Bytes<'a> {
 }
 
 impl Entries {
-    pub fn of(payload: &[u8]) -> Self {
+    pub(crate) fn of(payload: &[u8]) -> Self {
         let mut entries = Self { earliest: i64::MAX, latest: i64::MIN, ..Self::default() };
         let mut bytes = Bytes(payload);
         while !bytes.0.is_empty() {
@@ -96,7 +96,7 @@ impl Entries {
         entries
     }
 
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.records.values().sum()
     }
 
@@ -172,7 +172,7 @@ impl Entries {
         }
         let mut place = self.first_places[usize::from(state)];
         if has(0x04) {
-            place = Some(bytes.reference(self.defined.places.len() as u64) as usize);
+            place = Some(usize::try_from(bytes.reference(self.defined.places.len() as u64)).unwrap());
         }
         if is_new {
             if self.defined.places[place.expect("a place")] {

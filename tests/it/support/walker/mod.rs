@@ -22,7 +22,7 @@ const MOST_PAYLOAD_BYTES: usize = 32 << 20;
 
 /// What a recording holds.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Walk {
+pub(crate) struct Walk {
     /// How many records of each type are in whole blocks, headers included.
     pub records: BTreeMap<String, u64>,
     /// The number of the first record that is there.
@@ -57,12 +57,12 @@ enum Payload<'a> {
 }
 
 /// Whether these bytes, decompressed, are a recording or the beginning of one.
-pub fn is_recording(content: &[u8]) -> bool {
+pub(crate) fn is_recording(content: &[u8]) -> bool {
     content.starts_with(OPENING)
 }
 
 /// Walks through a recording, and fails the test where it breaks a promise of the format.
-pub fn walk(content: &[u8], path: &Path) -> Walk {
+pub(crate) fn walk(content: &[u8], path: &Path) -> Walk {
     let (mut walk, mut blocks) = (Walk::default(), Vec::new());
     let (mut session, mut next, mut at) = (Value::Null, None, 0);
     while at < content.len() {
@@ -190,8 +190,8 @@ fn check_index(payload: &[u8], blocks: Option<&Vec<Extent>>, here: &str) {
             (extent.at as u64, extent.number, extent.earliest.cast_unsigned(), extent.latest.cast_unsigned());
         assert_eq!((long(0), long(8), long(16), long(24)), is, "{here}: an entry of the index");
         assert_eq!(
-            (short(32), short(36)),
-            (extent.records as u32, extent.has_summary.into()),
+            (u64::from(short(32)), short(36)),
+            (extent.records, extent.has_summary.into()),
             "{here}: {extent:?}"
         );
     }

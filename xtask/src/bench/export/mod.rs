@@ -24,7 +24,7 @@ const WARM_UP: u64 = 2_000;
 
 /// Arguments of `cargo xtask bench export`.
 #[derive(clap::Args)]
-pub struct Export {
+pub(crate) struct Export {
     /// Transitions in the recording that is read back; 0 leaves that out
     #[arg(long, default_value_t = 10_000_000)]
     reading: u64,
@@ -50,7 +50,7 @@ struct Kept {
 
 impl Export {
     /// Measures and prints.
-    pub fn measure(
+    pub(crate) fn measure(
         &self,
         programs: &Programs,
         rounds: u32,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const STEP: Duration = Duration::from_millis(2);
 
 /// Records a session of about this many transitions, and measures how it is read.
-pub fn measure(programs: &Programs, transitions: u64) -> Result<()> {
+pub(crate) fn measure(programs: &Programs, transitions: u64) -> Result<()> {
     let recording = programs.scratch.path().join("long.tct");
     record(programs, &recording, transitions)?;
     let path = recording.display().to_string();

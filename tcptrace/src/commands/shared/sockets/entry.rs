@@ -1,11 +1,13 @@
 //! What is kept of one socket: small, because there may be a million of them.
 
-use super::GroupId;
-use crate::model::close_wait::Since;
 use crate::model::{
+    close_wait::Since,
     endpoints::Endpoints,
     socket::{KernelSocket, Socket},
 };
+
+/// Identifies the owners and the verdict that a socket was reported with, see `tally`.
+pub(crate) type GroupId = u32;
 
 /// How far a socket has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub(super) struct Entry {
 const _: () = assert!(size_of::<Entry>() <= 96, "a million entries have to stay under 200 MB");
 
 impl Entry {
-    pub fn new(socket: &Socket, since: Since, kernel_socket: Option<KernelSocket>) -> Self {
+    pub(crate) fn new(socket: &Socket, since: Since, kernel_socket: Option<KernelSocket>) -> Self {
         let Socket { cookie, netns, endpoints } = *socket;
         Self {
             since,
@@ -47,7 +49,7 @@ impl Entry {
     }
 
     /// Fills in what is not known yet.
-    pub fn learn(&mut self, socket: &Socket) {
+    pub(crate) fn learn(&mut self, socket: &Socket) {
         if self.cookie == 0 {
             self.cookie = socket.cookie.unwrap_or(0);
         }
@@ -56,20 +58,20 @@ impl Entry {
         }
     }
 
-    pub fn since(&self) -> Since {
+    pub(crate) fn since(&self) -> Since {
         self.since
     }
 
     /// `None` for a socket that was there first.
-    pub fn kernel_socket(&self) -> Option<KernelSocket> {
+    pub(crate) fn kernel_socket(&self) -> Option<KernelSocket> {
         (self.kernel_socket != 0).then_some(KernelSocket(self.kernel_socket))
     }
 
-    pub fn endpoints(&self) -> Endpoints {
+    pub(crate) fn endpoints(&self) -> Endpoints {
         self.endpoints
     }
 
-    pub fn socket(&self) -> Socket {
+    pub(crate) fn socket(&self) -> Socket {
         Socket {
             cookie: (self.cookie != 0).then_some(self.cookie),
             netns: (self.netns != 0).then_some(self.netns),

@@ -7,24 +7,19 @@ pub(crate) mod entry;
 #[cfg(test)]
 mod tests;
 
-use crate::model::close_wait::Due;
-use crate::model::close_wait::Preexisting;
 use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
-use self::entry::{Entry, Phase};
-use crate::model::close_wait::Since;
+use self::entry::{Entry, GroupId, Phase};
 use crate::model::{
+    close_wait::{Due, Preexisting, Since},
     endpoints::Endpoints,
     socket::{Identity, Socket, SocketKey},
     state::State,
     transition::Transition,
 };
-
-/// Identifies the owners and the verdict that a socket was reported with, see `tally`.
-pub(crate) type GroupId = u32;
 
 /// What to do with a socket after it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +64,7 @@ pub struct CloseWaitTable {
 
 impl CloseWaitTable {
     /// An empty table of at most `limit` sockets, each due after `threshold_ns` in CLOSE_WAIT.
+    #[must_use]
     pub fn new(identity: Identity, threshold_ns: u64, limit: usize) -> Self {
         Self {
             identity,
@@ -83,16 +79,19 @@ impl CloseWaitTable {
     }
 
     /// Sockets in CLOSE_WAIT now.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// Whether no socket is in CLOSE_WAIT.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// Sockets that were not taken because the table was full.
+    #[must_use]
     pub fn evicted(&self) -> u64 {
         self.evicted
     }
@@ -227,6 +226,7 @@ impl CloseWaitTable {
     }
 
     /// Whether the socket is still in CLOSE_WAIT as far as is known.
+    #[must_use]
     pub fn contains(&self, key: SocketKey) -> bool {
         self.entries.contains_key(&key)
     }

@@ -50,7 +50,7 @@ fn outgoing(remote: &str) -> Destination {
 
 fn group(table: &DestinationTable, destination: Destination) -> &DestinationGroup {
     let found = table.groups().find(|(key, _)| **key == destination);
-    found.map(|(_, group)| group).unwrap_or_else(|| panic!("no {destination:?} in {table:#?}"))
+    found.map_or_else(|| panic!("no {destination:?} in {table:#?}"), |(_, group)| group)
 }
 
 #[test]
@@ -147,10 +147,10 @@ fn open_connections_use_ports_as_well() {
 fn ports_that_can_be_taken_over_do_not_count_as_in_use() {
     let mut table = table();
     fill(&mut table, 10, "192.0.2.1:80", TIME_WAIT_MS - 5_000);
-    for nth in 0..3 {
+    for nth in 0..3_u32 {
         let local = format!("10.0.0.1:{}", 50_000 + nth);
         let young =
-            socket(nth, State::TimeWait, &local, "192.0.2.1:80", Some(TIME_WAIT_MS - 200 * nth as u32));
+            socket(nth.into(), State::TimeWait, &local, "192.0.2.1:80", Some(TIME_WAIT_MS - 200 * nth));
         table.minisocket(&young, true, None);
     }
     let orphan = socket(99, State::FinWait2, "10.0.0.1:50009", "192.0.2.1:80", Some(59_000));
@@ -237,12 +237,12 @@ fn destinations_are_bounded_and_the_rest_is_counted() {
 fn peers_of_a_service_are_bounded_and_the_rest_is_counted() {
     let mut table = table();
     table.bound(&socket(1, State::Listen, "0.0.0.0:80", "0.0.0.0:0", None));
-    for nth in 0..3_000u64 {
+    for nth in 0..3_000_u32 {
         let remote = format!("10.{}.{}.1:40000", nth / 256, nth % 256);
         table.minisocket(
-            &socket(nth + 10, State::TimeWait, "10.0.0.1:80", &remote, Some(1)),
+            &socket(u64::from(nth) + 10, State::TimeWait, "10.0.0.1:80", &remote, Some(1)),
             true,
-            Some(CloserId(nth as u32)),
+            Some(CloserId(nth)),
         );
     }
     let service = group(&table, Destination::Incoming { local: "10.0.0.1:80".parse().unwrap() });

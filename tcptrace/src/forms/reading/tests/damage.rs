@@ -13,7 +13,7 @@ fn check(written: &[Record], bytes: &[u8], lost_at_most: usize, what: &str) {
         |records: &[Record]| records.iter().filter(|record| !matches!(record, Record::Header(_))).count();
     let lost = numbered(written) - numbered(&records);
     assert!(lost <= lost_at_most, "{what}: {lost} records are lost: {losses:?}");
-    assert_eq!((losses.missing + losses.before) as usize, lost, "{what}: {losses:?}");
+    assert_eq!(losses.missing + losses.before, lost as u64, "{what}: {losses:?}");
     assert!(losses.damaged > 0 || losses.is_cut, "{what}: {losses:?}");
 }
 

@@ -1,12 +1,11 @@
 //! A recording is told by its content, whatever its name.
 
-use proptest::{collection::vec, prelude::*};
-
 use std::path::Path;
 
+use proptest::{collection::vec, prelude::*};
+
 use super::*;
-use crate::forms::reading::inflate::FRAME_MAGIC;
-use crate::model::record::arbitrary;
+use crate::{forms::reading::inflate::FRAME_MAGIC, model::record::arbitrary};
 
 /// A session of arbitrary records.
 fn arbitrary_session() -> impl Strategy<Value = Vec<Record>> {
