@@ -20,6 +20,9 @@ pub struct KernelField {
 /// `field: structure.member.member, needed;` (or `optional`).
 macro_rules! kernel_fields {
     ($($(#[$doc:meta])* $field:ident: $structure:ident $(. $member:ident)+, $need:ident;)+) => {
+        /// Words that make the offsets an even number, so that what follows them is aligned.
+        const PADDING: usize = [$(stringify!($field)),+].len() % 2;
+
         /// Offsets in bytes into the running kernel's structures, or [`ABSENT`]. Each counts from the
         /// start of the structure named first.
         #[repr(C)]
@@ -34,11 +37,12 @@ macro_rules! kernel_fields {
                 $(#[$doc])*
                 pub $field: u32,
             )+
+            padding: [u32; PADDING],
         }
 
         impl KernelOffsets {
             /// Nothing is known of the kernel's structures.
-            pub const UNKNOWN: Self = Self { $($field: ABSENT,)+ };
+            pub const UNKNOWN: Self = Self { $($field: ABSENT,)+ padding: [0; PADDING] };
 
             /// Every field, in the order of the structure.
             pub const FIELDS: &[KernelField] = &[$(
@@ -53,7 +57,7 @@ macro_rules! kernel_fields {
             #[must_use]
             pub fn from_fn(offset_of: impl FnMut(&'static KernelField) -> u32) -> Self {
                 let mut offsets = Self::FIELDS.iter().map(offset_of);
-                Self { $($field: offsets.next().unwrap_or(ABSENT),)+ }
+                Self { $($field: offsets.next().unwrap_or(ABSENT),)+ padding: [0; PADDING] }
             }
         }
     };
@@ -105,4 +109,5 @@ kernel_fields! {
     file_private_data: file.private_data, needed;
 }
 
-const _: () = assert!(size_of::<KernelOffsets>() == size_of::<u32>() * KernelOffsets::FIELDS.len());
+const _: () =
+    assert!(size_of::<KernelOffsets>() == size_of::<u32>() * (KernelOffsets::FIELDS.len() + PADDING));

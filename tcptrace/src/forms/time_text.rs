@@ -28,9 +28,9 @@ impl TimeText {
         let second = time.as_second();
         let mut rest = time.subsec_nanosecond();
         match self.text.get_mut(DIGITS..LENGTH - 1) {
-            Some(digits) if self.second == Some(second) => {
+            Some(digits) if self.second == Some(second) && rest >= 0 => {
                 for digit in digits.iter_mut().rev() {
-                    #[expect(clippy::cast_sign_loss, reason = "no second before 1970 is kept")]
+                    #[expect(clippy::cast_sign_loss, reason = "it is not negative")]
                     let value = (rest % 10) as u8;
                     *digit = b'0' + value;
                     rest /= 10;
@@ -53,6 +53,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_moment_before_1970_is_not_one_of_its_first_second() {
+        let mut times = TimeText::default();
+        for milliseconds in [200, -300, 900] {
+            let time = Timestamp::from_millisecond(milliseconds).unwrap_or_default();
+            assert_eq!(times.of(time), format!("{time:.9}"));
+        }
+    }
 
     proptest! {
         #[test]

@@ -20,7 +20,7 @@ use super::{
     error::OpenError,
     safe_path::{REPLACE, SafePath, is_stream},
 };
-use crate::forms::{form::Format, table};
+use crate::forms::{detection, form::Format};
 
 /// What is to become of a file that is already there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,7 +154,7 @@ fn judge_content(
     let length = file.metadata().map_err(|source| path.system(source))?.len();
     let mut first = [0; 4096];
     let count = file.read_at(&mut first, 0).map_err(|source| path.system(source))?;
-    let written = table::by_content(first.get(..count).unwrap_or_default());
+    let written = detection::by_content(first.get(..count).unwrap_or_default());
     match (if_exists, written) {
         _ if length == 0 => Ok(Append::ToNothing),
         (IfExists::Refuse, _) => Err(path.refused("it is in the way, and not empty")),

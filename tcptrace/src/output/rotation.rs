@@ -20,7 +20,7 @@ use rustix::{
 };
 
 use super::file::DirectoryEntry;
-use crate::forms::table::NameParts;
+use crate::forms::detection::NameParts;
 
 /// When a file is full, and how many are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,8 +13,9 @@ use clap::{
 use super::values;
 use crate::{
     forms::{
+        DEFAULT, FORMS,
+        detection::{self, NameParts},
         form::{Ability, Format},
-        table::{self, DEFAULT, FORMS, NameParts},
     },
     output::{
         file::IfExists,
@@ -77,7 +78,7 @@ pub(crate) struct KeepingArguments {
 fn format() -> impl TypedValueParser<Value = &'static Format> {
     let value = |format: &&'static Format| PossibleValue::new(format.name).help(format.help);
     PossibleValuesParser::new(FORMS.iter().map(value))
-        .try_map(|name| table::by_name(&name).ok_or("there is no such form"))
+        .try_map(|name| detection::by_name(&name).ok_or("there is no such form"))
 }
 
 impl OutputArguments {

@@ -8,6 +8,16 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::row::Row;
+use crate::{
+    forms::time_text::TimeText,
+    model::{
+        endpoints::Endpoints,
+        record::{Record, Timed},
+        socket::Socket,
+        task::Task,
+        transition::Transition,
+    },
+};
 
 /// How a cell shows a value.
 #[derive(Clone, Copy, Debug)]
@@ -97,8 +107,50 @@ pub(crate) fn names() -> String {
     COLUMNS.map(|(path, _)| path.replace('.', "_")).join(",")
 }
 
+/// Puts the cells of a record.
+pub(crate) fn put_record(row: &mut Row, record: &Record) {
+    // No record has a key that is not text.
+    put_cells(row, &serde_json::to_value(record).unwrap_or_default());
+}
+
+/// The short way for transitions, the one record that there are many of: puts the same cells as [`put_record`] does.
+pub(crate) fn put_transition(row: &mut Row, times: &mut TimeText, Timed { time, what }: &Timed<Transition>) {
+    let Transition {
+        key: _,
+        socket: Socket { cookie, netns, endpoints },
+        is_mptcp,
+        ktime_ns,
+        old_state,
+        new_state,
+        entered_ns: _,
+        oncpu: Task { pid, tid, comm },
+        kernel_socket: _,
+        cause: _,
+        cgroup_id,
+    } = what;
+    let Endpoints { local, remote } = endpoints;
+    row.put("transition");
+    row.put(times.of(*time));
+    row.put(ktime_ns);
+    row.put_known(*cookie);
+    row.put_known(*netns);
+    row.put(endpoints.family());
+    row.put(local.ip());
+    row.put(local.port());
+    row.put(remote.ip());
+    row.put(remote.port());
+    row.put(old_state.name());
+    row.put(new_state.name());
+    row.put_known(what.dwell_ns());
+    row.put(pid);
+    row.put(tid);
+    row.put_text(&comm.to_text());
+    row.put_known(*cgroup_id);
+    row.put(is_mptcp);
+}
+
 /// Puts all cells of a record in its JSON form.
-pub(crate) fn put_cells(row: &mut Row, record: &Value) {
+fn put_cells(row: &mut Row, record: &Value) {
     for (path, cell) in COLUMNS {
         put_cell(row, record, at(record, path), cell);
     }

@@ -7,16 +7,7 @@
 use csv::WriterBuilder;
 
 use super::{columns, row::Row};
-use crate::{
-    forms::time_text::TimeText,
-    model::{
-        endpoints::Endpoints,
-        record::{Record, Timed},
-        socket::Socket,
-        task::Task,
-        transition::Transition,
-    },
-};
+use crate::{forms::time_text::TimeText, model::record::Record};
 
 /// What every table begins with.
 pub(crate) const BEGINNING: &str = "type,time,ktime_ns,cookie,";
@@ -64,8 +55,10 @@ impl Table {
             Record::TimeWait(_) | Record::TimeWaitSummary(_) | Record::Cleared(_) | Record::ClearEnd(_) => {
                 return false;
             }
-            Record::Transition(transition) => put_transition(&mut self.row, &mut self.times, transition),
-            Record::Leak(_) | Record::LeakEnd(_) => put_record(&mut self.row, record),
+            Record::Transition(transition) => {
+                columns::put_transition(&mut self.row, &mut self.times, transition)
+            }
+            Record::Leak(_) | Record::LeakEnd(_) => columns::put_record(&mut self.row, record),
         }
         self.row.write(&mut self.writer, columns::COLUMNS.len());
         true
@@ -74,47 +67,6 @@ impl Table {
 
 fn writer(into: Vec<u8>) -> csv::Writer<Vec<u8>> {
     WriterBuilder::new().has_headers(false).buffer_capacity(ROW_BYTES).from_writer(into)
-}
-
-fn put_record(row: &mut Row, record: &Record) {
-    // No record has a key that is not text.
-    columns::put_cells(row, &serde_json::to_value(record).unwrap_or_default());
-}
-
-/// The short way for transitions, the one record that there are many of: puts the same cells as [`put_record`] does.
-fn put_transition(row: &mut Row, times: &mut TimeText, Timed { time, what }: &Timed<Transition>) {
-    let Transition {
-        key: _,
-        socket: Socket { cookie, netns, endpoints },
-        is_mptcp,
-        ktime_ns,
-        old_state,
-        new_state,
-        entered_ns: _,
-        oncpu: Task { pid, tid, comm },
-        kernel_socket: _,
-        cause: _,
-        cgroup_id,
-    } = what;
-    let Endpoints { local, remote } = endpoints;
-    row.put("transition");
-    row.put(times.of(*time));
-    row.put(ktime_ns);
-    row.put_known(*cookie);
-    row.put_known(*netns);
-    row.put(endpoints.family());
-    row.put(local.ip());
-    row.put(local.port());
-    row.put(remote.ip());
-    row.put(remote.port());
-    row.put(old_state.name());
-    row.put(new_state.name());
-    row.put_known(what.dwell_ns());
-    row.put(pid);
-    row.put(tid);
-    row.put_text(&comm.to_text());
-    row.put_known(*cgroup_id);
-    row.put(is_mptcp);
 }
 
 #[cfg(test)]
@@ -130,7 +82,7 @@ mod tests {
             let mut short = Table::new();
             short.push(&Record::Transition(transition));
             let mut long = Table::new();
-            put_record(&mut long.row, &Record::Transition(transition));
+            columns::put_record(&mut long.row, &Record::Transition(transition));
             long.row.write(&mut long.writer, columns::COLUMNS.len());
             let text = |mut table: Table| String::from_utf8_lossy(&table.take()).into_owned();
             prop_assert_eq!(text(short), text(long));

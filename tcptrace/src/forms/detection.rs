@@ -1,4 +1,4 @@
-//! The table of forms: a new one has one line here. Tells which form a file has by its name and by its first bytes.
+//! Tells which form a file has by its name and by its first bytes.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -6,14 +6,7 @@ use std::{
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
 };
 
-use super::{csv, form::Format, jsonl, reading::inflate::FRAME_MAGIC, tct, text};
-
-/// All forms, in the order in which `--help` lists them.
-pub(crate) static FORMS: &[&Format] =
-    &[&text::form::FORMAT, &jsonl::form::FORMAT, &csv::form::FORMAT, &tct::form::FORMAT];
-
-/// The form where nobody asked for another.
-pub(crate) static DEFAULT: &Format = &text::form::FORMAT;
+use super::{FORMS, form::Format, reading::inflate::FRAME_MAGIC};
 
 /// The ending of a compressed file.
 const COMPRESSED: &[u8] = b".zst";
