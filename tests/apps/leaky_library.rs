@@ -6,8 +6,8 @@
 use std::ffi::c_int;
 use std::hint::black_box;
 
-/// Claims, as a stranger's library might, that a file of this name beside the library has its debug information: a name,
-/// padding to four bytes, and a checksum. Without such a file it has no effect.
+/// Claims, as a stranger's library might, that a file of this name beside the library has its debug
+/// information: a name, padding to four bytes, and a checksum. Without such a file it has no effect.
 // SAFETY: the linker and the loader do not read this section.
 #[used]
 #[unsafe(link_section = ".gnu_debuglink")]

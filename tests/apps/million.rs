@@ -20,8 +20,8 @@ fn resident_bytes() -> Result<u64> {
     Ok(kilobytes * 1024)
 }
 
-/// A socket as servers leak it: one local address, many remote ones. Cookies are out of order, as on a host with several
-/// CPUs.
+/// A socket as servers leak it: one local address, many remote ones. Cookies are out of order, as on a host
+/// with several CPUs.
 fn entry_to_close_wait(number: u64) -> Transition {
     let [.., a, b, c] = number.to_be_bytes();
     let remote = ([10, a, b, c], 1024 + (number % 60_000) as u16);

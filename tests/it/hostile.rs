@@ -23,8 +23,8 @@ live_tests! {
     a_hostile_name_is_harmless_in_every_form,
 }
 
-/// Clears the screen, starts new lines, sets a colour, and reverses the direction of text. It has fifteen bytes, as many
-/// as the kernel keeps of a name.
+/// Clears the screen, starts new lines, sets a colour, and reverses the direction of text. It has fifteen
+/// bytes, as many as the kernel keeps of a name.
 const NAME: &str = "\x1b[2J\r\n\x1b[31m\u{202e}x";
 
 /// A process of that name, which holds a socket that its peer has closed.

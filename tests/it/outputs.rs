@@ -89,8 +89,8 @@ fn agrees_with_table(records: &[Value], table: &[u8]) {
     }
 }
 
-/// The field that a column stands for. Columns of inner objects begin with the object's name; of the owners, a table has
-/// the first.
+/// The field that a column stands for. Columns of inner objects begin with the object's name; of the owners,
+/// a table has the first.
 fn field<'a>(record: &'a Value, name: &str) -> &'a Value {
     for (prefix, inner) in [
         ("oncpu_", &record["oncpu"]),

@@ -43,8 +43,8 @@ fn the_right_process_is_named_in_every_case() {
             Row { case, leaky, cells: Vec::new() }
         })
         .collect();
-    // The tool inspects sockets in the order in which they entered CLOSE_WAIT: when it has reported the last one, it has
-    // reported all that it ever will.
+    // The tool inspects sockets in the order in which they entered CLOSE_WAIT: when it has reported the last
+    // one, it has reported all that it ever will.
     let last = Leaky::start("accepted_kept", &[]);
     for tracer in tracers {
         tracer.wait_for_each("leak", &last.truths);

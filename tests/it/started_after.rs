@@ -49,8 +49,8 @@ fn sockets_of_all_families_that_were_there_first_are_reported_once_and_so_is_the
     let tracer = Tracer::start(backend, &["leaks", "--older-than", "1s"]);
     for leak in tracer.wait_for_each("leak", &truths) {
         let mut comparison = Comparison::of("a leak that was there first");
-        // The tool is sure of an age that it has watched itself, or that the kernel's times prove. Either way it must not
-        // report a socket that is younger than a second.
+        // The tool is sure of an age that it has watched itself, or that the kernel's times prove. Either way
+        // it must not report a socket that is younger than a second.
         comparison.within("close_wait_ns", number(&leak, "close_wait_ns"), &(1_000_000_000..=u64::MAX));
         comparison.finish(&[&leak]);
     }

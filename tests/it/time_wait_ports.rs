@@ -107,8 +107,8 @@ fn ports_that_somebody_has_are_no_ports_to_choose_from() {
     let netns = with_ports(100);
     netns.set("ip_local_reserved_ports", "62020-62029,30000");
     let _server = Waiter::serve(&netns, server(), "last");
-    // connect() avoids these ports: they are taken on other addresses and in the other family, by sockets that listen or
-    // are only bound.
+    // connect() avoids these ports: they are taken on other addresses and in the other family, by sockets
+    // that listen or are only bound.
     let taken = netns.within(|| {
         let bound = |address: &str| {
             let address: SocketAddr = address.parse().unwrap();

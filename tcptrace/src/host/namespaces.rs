@@ -2,8 +2,9 @@
 //!
 //! Opens namespaces. Enters one only on a dedicated thread that ends there. Never prints.
 //!
-//! Cannot see namespaces that neither a process's main thread nor a bind mount shows: those of single threads, and those
-//! kept alive only by an open descriptor or a leaked socket. The task_file iterator sees the sockets in them.
+//! Cannot see namespaces that neither a process's main thread nor a bind mount shows: those of single
+//! threads, and those kept alive only by an open descriptor or a leaked socket. The task_file iterator sees
+//! the sockets in them.
 
 use std::{
     fs::{self, File},
@@ -50,15 +51,15 @@ pub(crate) struct NetNamespace {
 pub(crate) struct Discovery {
     /// Each namespace once: this process's own first, then in the order found.
     pub namespaces: Vec<NetNamespace>,
-    /// Processes and bind mounts whose namespace could not be read, for lack of rights. Processes that ended meanwhile do
-    /// not count.
+    /// Processes and bind mounts whose namespace could not be read, for lack of rights. Processes that ended
+    /// meanwhile do not count.
     pub unreadable: usize,
     /// Processes examined.
     pub processes: usize,
 }
 
-/// Finds the network namespaces of the processes in `proc_root` (`/proc`) and of the files in `bind_mounts` (`/run/netns`,
-/// which need not exist).
+/// Finds the network namespaces of the processes in `proc_root` (`/proc`) and of the files in `bind_mounts`
+/// (`/run/netns`, which need not exist).
 #[must_use]
 pub(crate) fn discover(proc_root: &Path, bind_mounts: &Path) -> Discovery {
     let mut search = Search::default();
@@ -147,8 +148,8 @@ impl Search {
         }
     }
 
-    /// Counts an error, except ENOENT and ESRCH: a process that ended, a zombie (without a namespace), or a system without
-    /// `thread-self`.
+    /// Counts an error, except ENOENT and ESRCH: a process that ended, a zombie (without a namespace), or a
+    /// system without `thread-self`.
     fn count(&mut self, errno: Errno) {
         if !matches!(errno, Errno::NOENT | Errno::SRCH) {
             self.unreadable += 1;
@@ -178,15 +179,16 @@ impl NetNamespace {
         &self.path
     }
 
-    /// The number of TCP sockets in the namespace, so that empty namespaces need no dump. Read from the `sockstat` files of
-    /// the process that led to it or, for a bind mount, of a thread that enters it. `None` if unknown: the process has
-    /// ended, or the namespace cannot be entered.
+    /// The number of TCP sockets in the namespace, so that empty namespaces need no dump. Read from the
+    /// `sockstat` files of the process that led to it or, for a bind mount, of a thread that enters it.
+    /// `None` if unknown: the process has ended, or the namespace cannot be entered.
     ///
-    /// Counts all sockets in the kernel's hash tables, of both families: listeners, sockets in CLOSE_WAIT whether accepted
-    /// or not, MPTCP subflows; not TIME_WAIT and other minisockets (`inet_hash`, `inet_ehash_nolisten` and `inet_unhash` of
-    /// `net/ipv4/inet_hashtables.c` call `sock_prot_inuse_add`, which counts per namespace; observed on Linux 6.18). So a
-    /// stuck plain TCP socket is never in a namespace with 0; an MPTCP socket can be, for the minute that it outlives its
-    /// last subflow (`net.mptcp.close_timeout`).
+    /// Counts all sockets in the kernel's hash tables, of both families: listeners, sockets in CLOSE_WAIT
+    /// whether accepted or not, MPTCP subflows; not TIME_WAIT and other minisockets (`inet_hash`,
+    /// `inet_ehash_nolisten` and `inet_unhash` of `net/ipv4/inet_hashtables.c` call `sock_prot_inuse_add`,
+    /// which counts per namespace; observed on Linux 6.18). So a stuck plain TCP socket is never in a
+    /// namespace with 0; an MPTCP socket can be, for the minute that it outlives its last subflow
+    /// (`net.mptcp.close_timeout`).
     #[must_use]
     pub(crate) fn tcp_in_use(&self, proc_root: &Path) -> Option<u32> {
         match &self.found_as {

@@ -1,5 +1,5 @@
-//! Reads the files that set kernel settings at boot: sysctl.conf(5) and sysctl.d(5). Reports each line and its position;
-//! changes nothing, and does not know what the settings mean.
+//! Reads the files that set kernel settings at boot: sysctl.conf(5) and sysctl.d(5). Reports each line and
+//! its position; changes nothing, and does not know what the settings mean.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,8 @@ const MOST_BYTES: u64 = 1024 * 1024;
 /// Characters kept of a value; relevant values are numbers.
 const MOST_CHARACTERS: usize = 64;
 
-/// Every line in the files below `root` (`/`) that sets one of `names`, in the order they take effect: the last one wins.
+/// Every line in the files below `root` (`/`) that sets one of `names`, in the order they take effect: the
+/// last one wins.
 pub(crate) fn settings(root: &Path, names: &[&str]) -> Vec<Setting> {
     let mut by_name: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for directory in DIRECTORIES {

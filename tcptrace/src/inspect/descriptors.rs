@@ -103,7 +103,8 @@ impl DescriptorScan {
         self.candidates(waiting).nth(1).is_some()
     }
 
-    /// The listeners at that address, or else at the wildcard address; only those with a backlog, unless all seem empty.
+    /// The listeners at that address, or else at the wildcard address; only those with a backlog, unless all
+    /// seem empty.
     fn candidates(&self, waiting: &Socket) -> impl Iterator<Item = &Listener> {
         let addresses = waiting.endpoints.local.listened_at();
         let at = |local| self.listeners.get(&ListenAddress { netns: waiting.netns?, local });

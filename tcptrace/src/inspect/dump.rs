@@ -182,7 +182,8 @@ struct NamespaceListing {
     has_mptcp: bool,
 }
 
-/// Looks up single sockets; false if one was not found. It may be gone or bound to an interface: the answer is the same.
+/// Looks up single sockets; false if one was not found. It may be gone or bound to an interface: the answer
+/// is the same.
 fn look_up(
     diag: &mut SockDiag,
     ids: &[SocketId],

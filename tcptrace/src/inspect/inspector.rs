@@ -92,8 +92,8 @@ impl Inspector {
         findings
     }
 
-    /// Inspects sockets without a holder once more: a descriptor on its way between processes is in no table for a moment,
-    /// and a socket may have been opened after the scan.
+    /// Inspects sockets without a holder once more: a descriptor on its way between processes is in no table
+    /// for a moment, and a socket may have been opened after the scan.
     pub(super) fn recheck_unheld(&mut self, due: &[Due], findings: &mut [Finding]) {
         let is_unheld = |finding: &Finding| finding.is_stuck && finding.verdict == Some(Verdict::NoHolder);
         let unheld: Vec<(&Due, &mut Finding)> =
@@ -249,8 +249,8 @@ impl Inspector {
     }
 }
 
-/// Whether a socket may wait for accept(). A socket that was accepted and closed has no inode either, but has left these
-/// states.
+/// Whether a socket may wait for accept(). A socket that was accepted and closed has no inode either, but has
+/// left these states.
 fn may_be_unaccepted(socket: &DiagSocket) -> bool {
     let state = State::from_number(socket.state);
     socket.inode == 0 && matches!(state, Some(State::SynRecv | State::Established | State::CloseWait))

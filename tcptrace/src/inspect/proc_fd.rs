@@ -46,8 +46,8 @@ const DIRECTORY_BUFFER: usize = 32 * 1024;
 /// `socket:[4294967295]` is the longest relevant name; a longer one is cut and matches nothing.
 const LINK_BUFFER: usize = 32;
 
-/// Walks the descriptors of all processes in `proc_root` (`/proc`) and returns those for a socket in `wanted`. May or may
-/// not see descriptors opened or closed during the walk.
+/// Walks the descriptors of all processes in `proc_root` (`/proc`) and returns those for a socket in
+/// `wanted`. May or may not see descriptors opened or closed during the walk.
 ///
 /// If threads have descriptor tables of their own (`unshare(CLONE_FILES)`), sees only the main thread's.
 #[must_use]

@@ -1,5 +1,5 @@
-//! Every socket of the host that is in some states now. Decides which namespaces are worth a dump, because each dump walks
-//! the tables of the whole host; leaves the inspection to the inspector.
+//! Every socket of the host that is in some states now. Decides which namespaces are worth a dump, because
+//! each dump walks the tables of the whole host; leaves the inspection to the inspector.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 

@@ -114,7 +114,8 @@ impl InspectorThread {
     }
 
     fn ask(&mut self, job: InspectorJob) {
-        // Nobody asks during a job, so there is room. If the thread has ended, the job is dropped and `answer` reports it.
+        // Nobody asks during a job, so there is room. If the thread has ended, the job is dropped and
+        // `answer` reports it.
         let _ = self.jobs.try_send(job);
         self.is_busy = true;
     }

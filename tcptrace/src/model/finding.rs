@@ -16,8 +16,8 @@ pub struct Finding {
     /// The socket, completed by sock_diag.
     pub socket: Socket,
     pub state: State,
-    /// Since when it has been in CLOSE_WAIT. In other states only the later bound is meaningful: nothing has arrived from
-    /// the peer since then.
+    /// Since when it has been in CLOSE_WAIT. In other states only the later bound is meaningful: nothing has
+    /// arrived from the peer since then.
     pub since: Since,
     /// When it was inspected (CLOCK_MONOTONIC, nanoseconds).
     pub looked_at_ns: u64,

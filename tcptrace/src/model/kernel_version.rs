@@ -1,7 +1,7 @@
 //! The version of a kernel, compared only where a sentence depends on it.
 
-/// Major and minor number. Distributions backport changes: a high enough version proves that a change is there, a lower one
-/// proves nothing.
+/// Major and minor number. Distributions backport changes: a high enough version proves that a change is
+/// there, a lower one proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KernelVersion(pub u32, pub u32);
 

@@ -1,5 +1,5 @@
-//! Words that have a number in recordings or in the kernel. The number stands beside the word: one without a number does
-//! not compile, and none is missing from the list.
+//! Words that have a number in recordings or in the kernel. The number stands beside the word: one without a
+//! number does not compile, and none is missing from the list.
 
 /// Declares an enum with a number for each word, and with the list of all of them.
 macro_rules! numbered {

@@ -7,18 +7,18 @@ pub struct ProcessIdentity {
     pub pid: u32,
     /// Name of the main thread, as the process chose it: at most 15 bytes (63 for kernel threads).
     pub comm: String,
-    /// Path of the executable, followed by ` (deleted)` if the file is gone. Needs the right to trace the process; kernel
-    /// threads have none.
+    /// Path of the executable, followed by ` (deleted)` if the file is gone. Needs the right to trace the
+    /// process; kernel threads have none.
     pub exe: Option<String>,
-    /// The arguments, starting with the program's name: at most 64, within the first 4096 bytes. Empty for a kernel thread
-    /// and for a zombie.
+    /// The arguments, starting with the program's name: at most 64, within the first 4096 bytes. Empty for a
+    /// kernel thread and for a zombie.
     pub cmdline: Vec<String>,
     /// Effective user id.
     pub uid: Option<u32>,
     /// When it started, to about a hundredth of a second.
     pub started: Option<jiff::Timestamp>,
-    /// When it started, in clock ticks (1/100 s) since boot. Together with the pid it identifies the process, even if the
-    /// pid is reused.
+    /// When it started, in clock ticks (1/100 s) since boot. Together with the pid it identifies the process,
+    /// even if the pid is reused.
     pub start_ticks: Option<u64>,
     /// The path of its cgroup below the cgroup mount.
     pub cgroup: Option<String>,

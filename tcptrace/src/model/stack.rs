@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 pub struct Stack {
     /// `function (file:line)`, innermost first.
     pub frames: Vec<String>,
-    /// The frame to look at: the innermost one outside the language's runtime and the C library and, if possible, outside
-    /// an interpreter.
+    /// The frame to look at: the innermost one outside the language's runtime and the C library and, if
+    /// possible, outside an interpreter.
     pub site: Option<String>,
     /// The stack ends early: the code has no frame pointers.
     pub is_cut: bool,

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-/// The settings of a namespace, by the kernel's names (Documentation/networking/ip-sysctl.rst). `None` if this kernel lacks
-/// the setting.
+/// The settings of a namespace, by the kernel's names (Documentation/networking/ip-sysctl.rst). `None` if
+/// this kernel lacks the setting.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TcpSettings {
     /// Whether connect() may take over a port in TIME_WAIT: 0 never, 1 yes, 2 over loopback.

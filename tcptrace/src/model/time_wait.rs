@@ -36,8 +36,8 @@ pub(crate) struct CloserId(pub u32);
 pub struct FoundPorts {
     /// Ports in use.
     pub used: u64,
-    /// Of these, those that connect() may take over. `None` if that depends on the peer and is unknown: other values then
-    /// assume that it cannot.
+    /// Of these, those that connect() may take over. `None` if that depends on the peer and is unknown: other
+    /// values then assume that it cannot.
     pub reusable: Option<u64>,
     /// Ports in all.
     pub total: u64,

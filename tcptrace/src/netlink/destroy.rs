@@ -12,8 +12,8 @@ use crate::model::{endpoints::Endpoint, socket::TcpFlavour};
 
 const ENDING: &str = "ending a TCP socket";
 
-/// Both halves are INET_DIAG_NOCOOKIE, which the kernel accepts for any socket (`sock_diag_check_cookie`): the request would
-/// hit whichever socket has the addresses.
+/// Both halves are INET_DIAG_NOCOOKIE, which the kernel accepts for any socket (`sock_diag_check_cookie`):
+/// the request would hit whichever socket has the addresses.
 const ANY_COOKIE: u64 = u64::MAX;
 
 impl SockDiag {

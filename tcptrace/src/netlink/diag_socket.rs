@@ -30,24 +30,25 @@ pub(crate) struct DiagSocket {
     pub remote: Endpoint,
     /// The kernel's number for the state (8 is CLOSE_WAIT).
     pub state: u8,
-    /// Inode number in sockfs, as in `/proc/PID/fd` (`socket:[N]`). 0 without a descriptor: never accepted, closed, or an
-    /// MPTCP subflow.
+    /// Inode number in sockfs, as in `/proc/PID/fd` (`socket:[N]`). 0 without a descriptor: never accepted,
+    /// closed, or an MPTCP subflow.
     pub inode: u32,
     /// The creator's effective user id (`sk_uid`).
     pub uid: u32,
-    /// Unread bytes; the peer's FIN counts as one (`tcp_diag_get_info`: `rcv_nxt - copied_seq`). 1 is a FIN alone. 0 after
-    /// a FIN means that the FIN was consumed: by a read that returned end of file or, if the FIN shared a buffer with data
-    /// (same segment, or both arrived before the read), by the read that took the last of that data
-    /// (`tcp_recvmsg_locked`, `found_fin_ok`). For a listener: connections that wait for accept(). For MPTCP: the *memory*
-    /// of unread data, without the FIN (`mptcp_diag_get_info`), so 0 says nothing about the end of file.
+    /// Unread bytes; the peer's FIN counts as one (`tcp_diag_get_info`: `rcv_nxt - copied_seq`). 1 is a FIN
+    /// alone. 0 after a FIN means that the FIN was consumed: by a read that returned end of file or, if the
+    /// FIN shared a buffer with data (same segment, or both arrived before the read), by the read that took
+    /// the last of that data (`tcp_recvmsg_locked`, `found_fin_ok`). For a listener: connections that wait
+    /// for accept(). For MPTCP: the *memory* of unread data, without the FIN (`mptcp_diag_get_info`), so 0
+    /// says nothing about the end of file.
     pub recv_q: u32,
     /// Bytes that the peer has not acknowledged, including our FIN. For a listener: the backlog. For MPTCP: memory, as
     /// above.
     pub send_q: u32,
     /// The index of the interface set by SO_BINDTODEVICE; 0 when none.
     pub interface: u32,
-    /// The cgroup v2 that the socket was created in: the inode number of its directory. `None` before Linux 5.9, without
-    /// cgroups, and for minisockets.
+    /// The cgroup v2 that the socket was created in: the inode number of its directory. `None` before Linux
+    /// 5.9, without cgroups, and for minisockets.
     pub cgroup_id: Option<u64>,
     /// Recent activity. `None` unless requested, and for minisockets.
     pub times: Option<ActivityTimes>,
@@ -80,8 +81,8 @@ impl DiagSocket {
     }
 }
 
-/// Milliseconds since the last activity of a socket (`struct tcp_info`). The kernel counts in jiffies of 1 to 10 ms, in 32
-/// bits: ages wrap around after 49 days at 1000 Hz.
+/// Milliseconds since the last activity of a socket (`struct tcp_info`). The kernel counts in jiffies of 1 to
+/// 10 ms, in 32 bits: ages wrap around after 49 days at 1000 Hz.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ActivityTimes {
     /// Since the last segment with data was sent, or else since the connection was made.

@@ -5,8 +5,8 @@ use std::{io, path::PathBuf};
 /// Why sock_diag gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The kernel has no handler for the request: the inet_diag module, or the protocol's, is not loaded and did not load
-    /// on demand.
+    /// The kernel has no handler for the request: the inet_diag module, or the protocol's, is not loaded and
+    /// did not load on demand.
     #[error(
         "{operation}: this kernel has no inet_diag for {protocol} loaded; \
          try `modprobe --all inet_diag {module}`"

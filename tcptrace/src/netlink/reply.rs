@@ -158,8 +158,8 @@ fn plain_addresses(local: IpAddr, remote: IpAddr) -> (IpAddr, IpAddr) {
     }
 }
 
-/// Reads the three times from `struct tcp_info` (all kernels) or `struct mptcp_info` (since Linux 6.10). Both only grow at
-/// the end, so a short one means an older kernel.
+/// Reads the three times from `struct tcp_info` (all kernels) or `struct mptcp_info` (since Linux 6.10). Both
+/// only grow at the end, so a short one means an older kernel.
 fn activity_times(info: &[u8], flavour: TcpFlavour) -> Option<ActivityTimes> {
     let (sent, received, acknowledged) = match flavour {
         TcpFlavour::Tcp => (44, 52, 56),

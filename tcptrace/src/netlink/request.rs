@@ -10,8 +10,8 @@ use netlink_packet_sock_diag::{
 use super::diag_socket;
 use crate::model::{socket::TcpFlavour, state::StateSet};
 
-/// The message type of the older request (`include/uapi/linux/inet_diag.h`), the only one that covers both families in one
-/// pass over the host's hash table.
+/// The message type of the older request (`include/uapi/linux/inet_diag.h`), the only one that covers both
+/// families in one pass over the host's hash table.
 pub(super) const TCPDIAG_GETSOCK: u16 = 18;
 /// The message type that ends a socket (`include/uapi/linux/sock_diag.h`, Linux 4.5).
 const SOCK_DESTROY: u16 = 21;

@@ -72,8 +72,8 @@ impl SockDiag {
         Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER_BYTES].into_boxed_slice() })
     }
 
-    /// Opens one in another network namespace. A dedicated thread enters the namespace, opens the socket and ends, so no
-    /// other thread is ever in the wrong namespace (setns(2) is per thread).
+    /// Opens one in another network namespace. A dedicated thread enters the namespace, opens the socket and
+    /// ends, so no other thread is ever in the wrong namespace (setns(2) is per thread).
     ///
     /// # Errors
     ///
@@ -112,13 +112,14 @@ impl SockDiag {
     /// Passes every socket of this namespace in one of `states` to `visit`, both families. `with_times` fills
     /// [`DiagSocket::times`] and costs about a quarter more.
     ///
-    /// The kernel walks the hash table of the whole host (14 ms with 100,000 sockets, even for an empty namespace). The walk
-    /// is no snapshot: it may visit a socket twice and miss one that moves. Key what you keep by cookie.
+    /// The kernel walks the hash table of the whole host (14 ms with 100,000 sockets, even for an empty
+    /// namespace). The walk is no snapshot: it may visit a socket twice and miss one that moves. Key what you
+    /// keep by cookie.
     ///
     /// # Errors
     ///
-    /// [`Error::NotSupported`] when the kernel lacks the module, else the system's answer. `visit` may have seen sockets
-    /// before that.
+    /// [`Error::NotSupported`] when the kernel lacks the module, else the system's answer. `visit` may have
+    /// seen sockets before that.
     pub(crate) fn dump(
         &mut self,
         flavour: TcpFlavour,

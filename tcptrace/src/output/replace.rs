@@ -1,5 +1,5 @@
-//! Where a report goes: standard output, or a file that is replaced as a whole, so that a reader never meets half of it.
-//! Never replaces what is no report unless it is asked to.
+//! Where a report goes: standard output, or a file that is replaced as a whole, so that a reader never meets
+//! half of it. Never replaces what is no report unless it is asked to.
 
 use std::{
     ffi::OsString,

@@ -1,5 +1,5 @@
-//! Reaches an output file as root ought to: never through a symbolic link that somebody planted, never by a name that is
-//! exchanged between two looks. Decides nothing about what the file holds.
+//! Reaches an output file as root ought to: never through a symbolic link that somebody planted, never by a
+//! name that is exchanged between two looks. Decides nothing about what the file holds.
 
 use std::{
     ffi::{OsStr, OsString},

@@ -5,11 +5,12 @@
 /// What the cgroups of a process say about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CgroupMembership {
-    /// The path of the most informative hierarchy. Hosts with cgroup v1, alone or beside v2 (hybrid), have several, and any
-    /// of them may be `/`.
+    /// The path of the most informative hierarchy. Hosts with cgroup v1, alone or beside v2 (hybrid), have
+    /// several, and any of them may be `/`.
     pub path: Option<String>,
-    /// The innermost systemd service or scope, by the name that `systemctl status` takes, with its escapes (`\x2d`). Inside
-    /// a user session it is a unit of the user's manager. A container's scope counts as the container instead.
+    /// The innermost systemd service or scope, by the name that `systemctl status` takes, with its escapes
+    /// (`\x2d`). Inside a user session it is a unit of the user's manager. A container's scope counts as the
+    /// container instead.
     pub unit: Option<String>,
     /// The first 12 digits of the container's id, as `docker ps` prints them, or its name for runtimes with names (LXC,
     /// systemd-nspawn).
@@ -23,9 +24,9 @@ const SHORT_ID_DIGITS: usize = 12;
 
 /// Parses the text of `/proc/PID/cgroup`.
 ///
-/// All three values come from one hierarchy: the first that names a container, else the first that names a unit, else the
-/// first other than `/`. Mixing hierarchies would be wrong: on a hybrid host, Docker leaves `0::` in its own service while
-/// the others show the container.
+/// All three values come from one hierarchy: the first that names a container, else the first that names a
+/// unit, else the first other than `/`. Mixing hierarchies would be wrong: on a hybrid host, Docker leaves
+/// `0::` in its own service while the others show the container.
 #[must_use]
 pub(crate) fn parse(text: &str) -> CgroupMembership {
     let hierarchies = hierarchies(text);
@@ -116,8 +117,8 @@ fn named_container(name: &str) -> Option<String> {
     is_id.then(|| digits.chars().take(SHORT_ID_DIGITS).collect())
 }
 
-/// Whether the component belongs to a container's monitor, which runs outside it: conmon of Podman and CRI-O, `lxc-start`
-/// of LXC.
+/// Whether the component belongs to a container's monitor, which runs outside it: conmon of Podman and CRI-O,
+/// `lxc-start` of LXC.
 fn is_monitor(name: &str) -> bool {
     ["libpod-conmon-", "crio-conmon-", "lxc.monitor."].iter().any(|prefix| name.starts_with(prefix))
 }

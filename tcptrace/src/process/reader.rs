@@ -1,8 +1,8 @@
 //! Reads who a process is from `/proc/PID`.
 //!
-//! Reads every file through one handle of the directory, so that a reused pid never lends its name to the process that had
-//! it before. Processes choose their names: arbitrary bytes, converted lossily and bounded here, escaped where they are
-//! shown. Caches nothing and prints nothing.
+//! Reads every file through one handle of the directory, so that a reused pid never lends its name to the
+//! process that had it before. Processes choose their names: arbitrary bytes, converted lossily and bounded
+//! here, escaped where they are shown. Caches nothing and prints nothing.
 //!
 //! Files: proc_pid_stat(5), proc_pid_status(5), proc_pid_cmdline(5), proc_pid_limits(5).
 
@@ -24,8 +24,8 @@ use crate::model::process::{DescriptorUse, ProcessIdentity};
 /// The part of a command line that is kept, in bytes and in arguments.
 const CMDLINE_BYTES: u64 = 4096;
 const CMDLINE_ARGUMENTS: usize = 64;
-/// Enough for `stat`, for `status` up to `Uid:`, for `limits`, and for `cgroup` (at most one path per line; longer text is
-/// cut).
+/// Enough for `stat`, for `status` up to `Uid:`, for `limits`, and for `cgroup` (at most one path per line;
+/// longer text is cut).
 pub(crate) const FILE_BYTES: u64 = 64 * 1024;
 /// Unit of a process's start time: USER_HZ, 100 on every architecture with BPF (`include/asm-generic/param.h`).
 const TICKS_PER_SECOND: i64 = 100;
@@ -137,8 +137,8 @@ pub(crate) fn contents(directory: &OwnedFd, file: &str, most: u64) -> Result<Vec
     Ok(bytes)
 }
 
-/// Since Linux 6.2 (commit f1f1f2569901) the size of the directory is the number of descriptors. Before, it is 0 and the
-/// entries must be counted.
+/// Since Linux 6.2 (commit f1f1f2569901) the size of the directory is the number of descriptors. Before, it
+/// is 0 and the entries must be counted.
 fn descriptors(process: &OwnedFd) -> Result<u64, Errno> {
     let directory = openat(process, "fd", DIRECTORY, Mode::empty())?;
     let status = fstat(&directory)?;
@@ -190,8 +190,8 @@ fn arguments(cmdline: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// `Uid:` holds the real, effective, saved and file system user ids. The owner of the directory does not help: it is root
-/// for a process that is not dumpable.
+/// `Uid:` holds the real, effective, saved and file system user ids. The owner of the directory does not
+/// help: it is root for a process that is not dumpable.
 pub(crate) fn effective_uid(status: &str) -> Option<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_ascii_whitespace().nth(1)?.parse().ok()

@@ -1,9 +1,9 @@
 //! Who closed connections first: that side keeps the connection in TIME_WAIT for a minute.
 //!
-//! ESTABLISHED→FIN_WAIT1 is a close() or shutdown() on this host. It runs in the caller's context, so the task on the CPU
-//! is the closer. ESTABLISHED→CLOSE_WAIT is a close by the peer, ESTABLISHED→CLOSE a reset by either side
-//! (net/ipv4/tcp.c `tcp_close_state`, tcp_input.c `tcp_fin`, `tcp_reset`); the task on the CPU says nothing about those.
-//! TIME_WAIT itself never passes the tracepoint.
+//! ESTABLISHED→FIN_WAIT1 is a close() or shutdown() on this host. It runs in the caller's context, so the
+//! task on the CPU is the closer. ESTABLISHED→CLOSE_WAIT is a close by the peer, ESTABLISHED→CLOSE a reset by
+//! either side (net/ipv4/tcp.c `tcp_close_state`, tcp_input.c `tcp_fin`, `tcp_reset`); the task on the CPU
+//! says nothing about those. TIME_WAIT itself never passes the tracepoint.
 
 use std::collections::HashMap;
 

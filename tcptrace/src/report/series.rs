@@ -1,5 +1,5 @@
-//! Amounts over time in a bounded number of steps: when time outgrows them, the length of a step doubles. Steps align to
-//! the clock, not to the first amount, so that series can be stacked.
+//! Amounts over time in a bounded number of steps: when time outgrows them, the length of a step doubles.
+//! Steps align to the clock, not to the first amount, so that series can be stacked.
 
 use std::collections::VecDeque;
 

@@ -184,7 +184,8 @@ impl Stays {
         }
     }
 
-    /// A transition left CLOSE_WAIT; `new` is the stay as that record alone describes it. Returns a stay that is complete.
+    /// A transition left CLOSE_WAIT; `new` is the stay as that record alone describes it. Returns a stay that
+    /// is complete.
     pub(crate) fn leave(&mut self, id: SocketIdentity, new: Stay) -> Option<Stay> {
         let Some(known) = self.open.get_mut(&id) else { return Some(new) };
         if known.end.is_some() {

@@ -195,8 +195,8 @@ impl Sums {
         })
     }
 
-    /// Adds a stay; an open one as of the end of its session. Stays outside the window are left out. An open stay is drawn
-    /// until `pad_ns` after the end of its session, so that the last step shows it.
+    /// Adds a stay; an open one as of the end of its session. Stays outside the window are left out. An open
+    /// stay is drawn until `pad_ns` after the end of its session, so that the last step shows it.
     pub(crate) fn add(
         &mut self,
         stay: &Stay,

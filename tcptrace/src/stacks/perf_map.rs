@@ -1,6 +1,6 @@
-//! Names of JIT-compiled functions from /tmp/perf-PID.map, which compilers write (Java, Node.js, .NET, PHP, …;
-//! tools/perf/Documentation/jit-interface.txt of the kernel): one line per function with start and size in hexadecimal and
-//! the name, in the order of compilation.
+//! Names of JIT-compiled functions from /tmp/perf-PID.map, which compilers write (Java, Node.js, .NET, PHP,
+//! …; tools/perf/Documentation/jit-interface.txt of the kernel): one line per function with start and size in
+//! hexadecimal and the name, in the order of compilation.
 //!
 //! The file is untrusted: anybody can write anything there. Keeps nothing but the names asked for.
 
@@ -40,8 +40,8 @@ fn open(proc_root: &Path, pid: u32) -> io::Result<File> {
     let status = String::from_utf8_lossy(&status);
     let own_pid = own_pid(&status).unwrap_or(pid);
     let root = openat(&process, "root", DIRECTORY, Mode::empty())?;
-    // A link must resolve as it does for the process, never to a file of ours, and a pipe must not block us. openat2 came
-    // with Linux 5.6.
+    // A link must resolve as it does for the process, never to a file of ours, and a pipe must not block us.
+    // openat2 came with Linux 5.6.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let file = openat2(&root, format!("tmp/perf-{own_pid}.map"), flags, Mode::empty(), within)?;

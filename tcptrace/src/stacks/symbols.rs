@@ -1,5 +1,6 @@
-//! Names the lines of code on a stack, from ELF symbols and DWARF in the process's own files (inside its container, even
-//! after deletion) and from the map files that JIT compilers write to /tmp. Never blocks longer than its deadline.
+//! Names the lines of code on a stack, from ELF symbols and DWARF in the process's own files (inside its
+//! container, even after deletion) and from the map files that JIT compilers write to /tmp. Never blocks
+//! longer than its deadline.
 
 use std::{
     cell::Cell,
@@ -55,8 +56,8 @@ impl Symbols {
         Self { resolver: DeadlineThread::new(NAMING_TIMEOUT, start), kept: FxHashMap::default() }
     }
 
-    /// Names the stack with this id of a process; `None` if nothing is known. Calls `addresses` only for a stack that is
-    /// not cached; it must return no addresses for a process that has ended.
+    /// Names the stack with this id of a process; `None` if nothing is known. Calls `addresses` only for a
+    /// stack that is not cached; it must return no addresses for a process that has ended.
     pub(crate) fn name(
         &mut self,
         pid: u32,

@@ -1,8 +1,8 @@
 //! The fuzz targets. Of any bytes has to hold that they are read to an end, and that the records in them can be written
 //! and read back unchanged.
 //!
-//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz TARGET tests/fuzz/corpus/TARGET` looks for bytes that break this; what
-//! it finds goes into the corpus, which the ordinary tests run too (`seeds`).
+//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz TARGET tests/fuzz/corpus/TARGET` looks for bytes that break
+//! this; what it finds goes into the corpus, which the ordinary tests run too (`seeds`).
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what must not happen ends the fuzzer")]
 
 use std::{io::Write as _, os::fd::AsRawFd as _, path::PathBuf};

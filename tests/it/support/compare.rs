@@ -100,8 +100,8 @@ impl Comparison {
         self.age_within(record, &age);
     }
 
-    /// Compares the age with a range that the true one lies in: the lower bound must not exceed it, the upper bound must
-    /// not fall short of it.
+    /// Compares the age with a range that the true one lies in: the lower bound must not exceed it, the upper
+    /// bound must not fall short of it.
     pub(crate) fn age_within(&mut self, record: &Value, age: &RangeInclusive<u64>) {
         self.field(record, "close_wait_is", "at_least");
         self.within("close_wait_ns", number(record, "close_wait_ns"), &(0..=age.end() + JIFFY_NS));

@@ -96,8 +96,8 @@ impl Truth {
         records.iter().filter(|record| record["type"] == kind && self.is_about(record)).collect()
     }
 
-    /// Whether the tool has to report it: a legitimate half-close is no leak, and neither is a socket that was closed in
-    /// time.
+    /// Whether the tool has to report it: a legitimate half-close is no leak, and neither is a socket that
+    /// was closed in time.
     pub(crate) fn is_to_be_reported(&self) -> bool {
         self.verdict.as_ref().is_some_and(|verdict| verdict != "half_open")
     }

@@ -1,7 +1,7 @@
 //! The kernel's statistics of what a BPF program costs: run_time_ns and run_cnt.
 //!
-//! Keeping them costs time itself, so they are on only while an [`Accounting`] lives, and never during a run whose speed
-//! is measured.
+//! Keeping them costs time itself, so they are on only while an [`Accounting`] lives, and never during a run
+//! whose speed is measured.
 
 use anyhow::{Context, Result};
 use std::fs;
@@ -38,8 +38,8 @@ pub(crate) struct Cost {
     pub kind: u32,
     pub nanoseconds: u64,
     pub runs: u64,
-    /// Runs that the kernel skipped because the program was already running on that CPU. Linux 5.12 and later count them
-    /// even without an [`Accounting`].
+    /// Runs that the kernel skipped because the program was already running on that CPU. Linux 5.12 and later
+    /// count them even without an [`Accounting`].
     pub nested: u64,
 }
 

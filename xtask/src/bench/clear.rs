@@ -1,5 +1,5 @@
-//! `cargo xtask bench clear`: measures how long `tcptrace clear` takes to end very many leaked sockets, by both methods.
-//! It ends only the sockets of its own leaking processes, which it selects by pid.
+//! `cargo xtask bench clear`: measures how long `tcptrace clear` takes to end very many leaked sockets, by
+//! both methods. It ends only the sockets of its own leaking processes, which it selects by pid.
 
 use super::leaking::Leaking;
 use super::now::spread;

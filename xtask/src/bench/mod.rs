@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: measures what tracing costs on this machine, in interleaved rounds, as ratios.
 //!
-//! The load runs on CPU 0 and the tracer on CPU 1, so that only the work in the kernel and the waking of the reader slow
-//! the load down. The numbers are for the reader to judge; only verbs that have goals say whether they met them.
+//! The load runs on CPU 0 and the tracer on CPU 1, so that only the work in the kernel and the waking of the
+//! reader slow the load down. The numbers are for the reader to judge; only verbs that have goals say whether
+//! they met them.
 
 mod bpf_stats;
 mod clear;

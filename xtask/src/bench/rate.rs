@@ -1,9 +1,11 @@
-//! `cargo xtask bench rate`: measures how many connections the machine can make, with two loads at once, while `tcptrace
-//! trace` writes every transition to a file. Fails if a record is lost between the kernel side and the file.
+//! `cargo xtask bench rate`: measures how many connections the machine can make, with two loads at once,
+//! while `tcptrace trace` writes every transition to a file. Fails if a record is lost between the kernel
+//! side and the file.
 //!
-//! Two losses cannot be avoided; this shows them and bounds them. The kernel does not run a program again that is
-//! interrupted by the event it is attached to (`recursion_misses`). And rarely, in timer context, it skips the tracepoint
-//! altogether: programs that do nothing and other tools on the hook miss the same transitions there.
+//! Two losses cannot be avoided; this shows them and bounds them. The kernel does not run a program again
+//! that is interrupted by the event it is attached to (`recursion_misses`). And rarely, in timer context, it
+//! skips the tracepoint altogether: programs that do nothing and other tools on the hook miss the same
+//! transitions there.
 
 use super::bpf_stats;
 use super::load::{self, TRANSITIONS};

@@ -60,7 +60,8 @@ impl Tracer {
         self.child.id()
     }
 
-    /// CPU time of all its threads so far, in nanoseconds: from `schedstat`, because `times(2)` counts in steps of 10 ms.
+    /// CPU time of all its threads so far, in nanoseconds: from `schedstat`, because `times(2)` counts in
+    /// steps of 10 ms.
     pub(crate) fn cpu_nanoseconds(&self) -> u64 {
         let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid())) else { return 0 };
         threads

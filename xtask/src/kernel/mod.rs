@@ -1,5 +1,6 @@
-//! Runs the live tests on one of Debian's kernels, in a virtual machine. It emulates the processor, so it needs no right
-//! to virtualise. The guest consists of this host's programs, in memory, and changes nothing on the host.
+//! Runs the live tests on one of Debian's kernels, in a virtual machine. It emulates the processor, so it
+//! needs no right to virtualise. The guest consists of this host's programs, in memory, and changes nothing
+//! on the host.
 
 mod guest;
 mod machine;

@@ -1,4 +1,5 @@
-//! Ends the chosen sockets of one network namespace and checks the outcomes. The only part of the tool that ends sockets.
+//! Ends the chosen sockets of one network namespace and checks the outcomes. The only part of the tool that
+//! ends sockets.
 
 use std::{thread, time::Duration};
 
@@ -45,8 +46,8 @@ pub(crate) struct TargetOutcome {
 
 /// Ends the targets, all in the network namespace of `talk`; returns one outcome per target, in order.
 ///
-/// Only one request lies between looking up a socket and ending it. The kernel compares the cookie once more (SOCK_DESTROY),
-/// or our copy of the descriptor has it (shutdown).
+/// Only one request lies between looking up a socket and ending it. The kernel compares the cookie once more
+/// (SOCK_DESTROY), or our copy of the descriptor has it (shutdown).
 pub(crate) fn end(
     talk: Result<SockDiag, sock_diag::Error>,
     targets: &[ClearTarget],

@@ -32,8 +32,8 @@ pub(crate) struct ClearArguments {
     /// Sockets in this state: CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2, CLOSING, LAST_ACK, TIME_WAIT; repeatable
     #[arg(long, value_name = "STATE", default_value = "CLOSE_WAIT")]
     state: Vec<State>,
-    /// Only sockets with this verdict (eof_read, eof_unread, data_unread, never_accepted, no_holder); repeatable. A half-close that is still used is never ended without
-    /// `--verdict half_open`
+    /// Only sockets with this verdict (eof_read, eof_unread, data_unread, never_accepted, no_holder);
+    /// repeatable. A half-close that is still used is never ended without `--verdict half_open`
     #[arg(long, value_enum, hide_possible_values = true)]
     verdict: Vec<Verdict>,
     /// End at most N sockets, the oldest first

@@ -13,8 +13,8 @@ use crate::model::{
     owner::{Evidence, Owner},
 };
 
-/// Checks that descriptors of other processes can be copied (Linux 5.6, no seccomp filter in the way), by copying one of
-/// this process; else says why not.
+/// Checks that descriptors of other processes can be copied (Linux 5.6, no seccomp filter in the way), by
+/// copying one of this process; else says why not.
 pub(crate) fn probe() -> Result<(), String> {
     let copied = pidfd_open(getpid(), PidfdFlags::empty())
         .and_then(|pidfd| pidfd_getfd(&pidfd, pidfd.as_raw_fd(), PidfdGetfdFlags::empty()));

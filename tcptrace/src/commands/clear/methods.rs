@@ -1,4 +1,5 @@
-//! Chooses how to end a socket: what the host supports, what the user asked for, and what suits the socket. Ends nothing.
+//! Chooses how to end a socket: what the host supports, what the user asked for, and what suits the socket.
+//! Ends nothing.
 
 use rustix::thread::{CapabilitySet, capabilities};
 

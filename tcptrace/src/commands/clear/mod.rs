@@ -1,9 +1,10 @@
-//! `tcptrace clear`: ends stuck sockets, and leaves their processes alone. `methods` chooses how, `recheck` checks that each
-//! socket is still the chosen one, `act` ends it (with `descriptor` for shutdown), `account` keeps the results.
+//! `tcptrace clear`: ends stuck sockets, and leaves their processes alone. `methods` chooses how, `recheck`
+//! checks that each socket is still the chosen one, `act` ends it (with `descriptor` for shutdown), `account`
+//! keeps the results.
 //!
-//! Ends only sockets chosen from a list, and only `act` ends anything. Covers only states in which a FIN has been sent or
-//! received: none of them leads back to a working connection, so a socket that still has its listed cookie and state is the
-//! one that was chosen.
+//! Ends only sockets chosen from a list, and only `act` ends anything. Covers only states in which a FIN has
+//! been sent or received: none of them leads back to a working connection, so a socket that still has its
+//! listed cookie and state is the one that was chosen.
 
 pub(crate) mod account;
 pub(crate) mod act;

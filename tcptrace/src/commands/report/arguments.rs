@@ -47,8 +47,8 @@ pub(crate) struct ReportArguments {
     /// Nothing after TIME
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<Moment>,
-    /// Only sockets that were in CLOSE_WAIT for this long [default: what `leaks` and `now` reported, and 10s where there
-    /// are transitions only]
+    /// Only sockets that were in CLOSE_WAIT for this long [default: what `leaks` and `now` reported, and 10s
+    /// where there are transitions only]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     older_than: Option<Duration>,
     /// How many of everything are listed

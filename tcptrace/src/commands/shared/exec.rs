@@ -1,6 +1,6 @@
-//! Runs the operator's command for each leak, with the record on its standard input, the main fields in its environment, and
-//! its output on our standard error. Never blocks the caller, and never exceeds the limits on parallel commands, duration
-//! and rate; counts the leaks left out.
+//! Runs the operator's command for each leak, with the record on its standard input, the main fields in its
+//! environment, and its output on our standard error. Never blocks the caller, and never exceeds the limits
+//! on parallel commands, duration and rate; counts the leaks left out.
 //!
 //! Untrusted names are passed as data only: the shell gets the command as the operator typed it.
 

@@ -177,8 +177,8 @@ impl Tally {
         index
     }
 
-    /// The place for another process: a new one, or that of the process with the fewest sockets of those that hold nothing
-    /// stuck any more.
+    /// The place for another process: a new one, or that of the process with the fewest sockets of those that
+    /// hold nothing stuck any more.
     fn place(&self) -> usize {
         let new = self.processes.len();
         if new < MAX_PROCESSES {
@@ -188,7 +188,8 @@ impl Tally {
         idle.min_by_key(|(_, tally)| tally.reported).map_or(new, |(index, _)| index)
     }
 
-    /// Forgets the process at this place, if there is one, and its groups: no socket has their ids, since none is stuck.
+    /// Forgets the process at this place, if there is one, and its groups: no socket has their ids, since
+    /// none is stuck.
     fn forget(&mut self, index: usize) {
         let Some(tally) = self.processes.get_mut(index) else { return };
         self.forgotten += 1;

@@ -1,4 +1,5 @@
-//! Assembles the records of a look: joins the tables of the namespaces with the closers, the rates and the advice. Pure.
+//! Assembles the records of a look: joins the tables of the namespaces with the closers, the rates and the
+//! advice. Pure.
 
 use std::{cmp::Reverse, collections::HashMap, net::IpAddr, sync::Arc};
 

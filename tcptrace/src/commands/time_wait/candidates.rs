@@ -1,5 +1,5 @@
-//! Processes that may have closed a TIME_WAIT socket: holders of connections to the same destination. Never says who did
-//! close it.
+//! Processes that may have closed a TIME_WAIT socket: holders of connections to the same destination. Never
+//! says who did close it.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 

@@ -1,5 +1,6 @@
-//! The processes that close sockets. The kernel side reports them at close(); they are read at once because they may end at
-//! any moment. Bounded in number and in reads of /proc: beyond that, processes are known by name only.
+//! The processes that close sockets. The kernel side reports them at close(); they are read at once because
+//! they may end at any moment. Bounded in number and in reads of /proc: beyond that, processes are known by
+//! name only.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -69,8 +70,8 @@ impl Closers {
         }
     }
 
-    /// The process of a task that closed a socket at `ktime_ns` (CLOCK_MONOTONIC, nanoseconds). `None` if there is no room,
-    /// not even for the name.
+    /// The process of a task that closed a socket at `ktime_ns` (CLOCK_MONOTONIC, nanoseconds). `None` if
+    /// there is no room, not even for the name.
     pub(crate) fn identify(&mut self, task: &Task, ktime_ns: u64) -> Option<CloserId> {
         let seen = self.by_pid.get(&task.pid).copied();
         let closer = match seen {
@@ -151,8 +152,8 @@ impl Closers {
     }
 }
 
-/// Whether a task with the pid of this process may belong to it. A main thread has the name of its process, so another name
-/// means another process or program.
+/// Whether a task with the pid of this process may belong to it. A main thread has the name of its process,
+/// so another name means another process or program.
 fn may_be(process: &ProcessIdentity, task: &Task) -> bool {
     task.tid != task.pid || task.comm.to_text() == process.comm
 }

@@ -1,5 +1,5 @@
-//! Remembers who closed which socket first, from the transition ESTABLISHED→FIN_WAIT1 until the minisocket is gone. Pure;
-//! bounded.
+//! Remembers who closed which socket first, from the transition ESTABLISHED→FIN_WAIT1 until the minisocket is
+//! gone. Pure; bounded.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -1,5 +1,5 @@
-//! The minisockets of one destination, summed up while the kernel lists them. Takes four bytes per minisocket; the maps are
-//! bounded.
+//! The minisockets of one destination, summed up while the kernel lists them. Takes four bytes per
+//! minisocket; the maps are bounded.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -126,8 +126,8 @@ impl DestinationGroup {
         self.unseen += other.unseen;
     }
 
-    /// The recent rate of new minisockets per second, from the time that each has left. Misses ports that were taken over
-    /// since. `None` if there are too few.
+    /// The recent rate of new minisockets per second, from the time that each has left. Misses ports that
+    /// were taken over since. `None` if there are too few.
     pub(crate) fn entered_per_second(&self, fin_timeout_ms: u32, reuse: Reuse) -> Option<f64> {
         // A port that can be taken over after a second is certain to exist for only a second.
         let window = match reuse {

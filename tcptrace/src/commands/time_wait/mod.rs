@@ -1,9 +1,9 @@
 //! `tcptrace time-wait`: what fills the TIME_WAIT of a network namespace, when the ports of a destination run out, who
 //! closed first, and what helps. Changes no setting and no socket.
 //!
-//! The kernel replaces a socket that this host closed first by a *minisocket*: in FIN_WAIT2 until the peer has closed as
-//! well (`tcp_fin_timeout` at most), then in TIME_WAIT for a constant minute. No process holds it, and no descriptor leads
-//! to it.
+//! The kernel replaces a socket that this host closed first by a *minisocket*: in FIN_WAIT2 until the peer
+//! has closed as well (`tcp_fin_timeout` at most), then in TIME_WAIT for a constant minute. No process holds
+//! it, and no descriptor leads to it.
 
 pub(crate) mod arguments;
 pub(crate) mod assemble;

@@ -94,8 +94,8 @@ impl DestinationTable {
         }
     }
 
-    /// Ends the minisockets. Merges connections of a service without a listener, which so far each looked like a destination
-    /// of its own.
+    /// Ends the minisockets. Merges connections of a service without a listener, which so far each looked
+    /// like a destination of its own.
     pub(crate) fn end_minisockets(&mut self) {
         self.seen = FxHashSet::default();
         let single = |(key, group): (&Destination, &DestinationGroup)| match key {

@@ -1,7 +1,8 @@
 //! Forecasts when a destination runs out of local ports. Pure.
 //!
-//! Every port in use is freed at a known time (each minisocket has a timer), and new ones stay in use for a known time. So
-//! the forecast simulates instead of extrapolating, up to the time from which ports are freed as fast as they are taken.
+//! Every port in use is freed at a known time (each minisocket has a timer), and new ones stay in use for a
+//! known time. So the forecast simulates instead of extrapolating, up to the time from which ports are freed
+//! as fast as they are taken.
 
 /// The kernel's `TCP_TIMEWAIT_LEN` of include/net/tcp.h, in milliseconds; no setting changes it.
 pub(crate) const TIME_WAIT_MS: u32 = 60_000;

@@ -1,10 +1,10 @@
 //! The local ports that connect() can choose from in a network namespace. Pure.
 //!
-//! connect() takes ports from `ip_local_port_range`, in two passes (one per parity, a mere preference). It skips ports in
-//! `ip_local_reserved_ports` and every port bound in the namespace, whatever the address and family
-//! (`__inet_hash_connect` of net/ipv4/inet_hashtables.c skips a bind bucket with `fastreuse >= 0`). A port that only
-//! connect() has assigned can be assigned again for another destination. The range of a single socket
-//! (IP_LOCAL_PORT_RANGE) is not visible here.
+//! connect() takes ports from `ip_local_port_range`, in two passes (one per parity, a mere preference). It
+//! skips ports in `ip_local_reserved_ports` and every port bound in the namespace, whatever the address and
+//! family (`__inet_hash_connect` of net/ipv4/inet_hashtables.c skips a bind bucket with `fastreuse >= 0`). A
+//! port that only connect() has assigned can be assigned again for another destination. The range of a single
+//! socket (IP_LOCAL_PORT_RANGE) is not visible here.
 
 use std::ops::RangeInclusive;
 

@@ -28,7 +28,8 @@ impl fmt::Display for SetBy<'_> {
     }
 }
 
-/// `shop (71) closed 90 of the 100 connections that this side closed first, within a minute,`: the closer and the total.
+/// `shop (71) closed 90 of the 100 connections that this side closed first, within a minute,`: the closer and
+/// the total.
 struct WhoClosedFirst<'a>(Option<&'a Closer>, u64);
 
 impl fmt::Display for WhoClosedFirst<'_> {

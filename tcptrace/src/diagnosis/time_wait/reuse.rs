@@ -1,16 +1,16 @@
 //! Whether connect() may take over a local port in TIME_WAIT towards a destination: what `tcp_tw_reuse` means for these
 //! sockets. Pure.
 //!
-//! `tcp_twsk_unique` of net/ipv4/tcp_ipv4.c: the value 2 covers connections with a loopback address at either end (or
-//! bound to the loopback device, which is not visible here). The old connection must have had timestamps, which both ends
-//! have to offer.
+//! `tcp_twsk_unique` of net/ipv4/tcp_ipv4.c: the value 2 covers connections with a loopback address at either
+//! end (or bound to the loopback device, which is not visible here). The old connection must have had
+//! timestamps, which both ends have to offer.
 
 use std::net::IpAddr;
 
 use crate::model::tcp_settings::TcpSettings;
 
-/// How long a socket is in TIME_WAIT before its port can be taken over, without `tcp_tw_reuse_delay` (Linux 6.14). Older
-/// kernels wait for the next full second.
+/// How long a socket is in TIME_WAIT before its port can be taken over, without `tcp_tw_reuse_delay` (Linux
+/// 6.14). Older kernels wait for the next full second.
 const DEFAULT_DELAY_MS: u32 = 1_000;
 
 /// Whether and when connect() may take over a destination's ports in TIME_WAIT.
@@ -29,7 +29,8 @@ pub(crate) enum Reuse {
 }
 
 impl Reuse {
-    /// For connections between these addresses. `peer_timestamps`: whether the peer sends them, as seen on an open connection.
+    /// For connections between these addresses. `peer_timestamps`: whether the peer sends them, as seen on an
+    /// open connection.
     pub(crate) fn of(
         settings: &TcpSettings,
         local: IpAddr,

@@ -20,8 +20,8 @@ const SCARCE_PERCENT: u64 = 80;
 /// A wider port range is advised from this share in use.
 const MUCH_PERCENT: u64 = 50;
 
-/// The first kernel that never takes over a port in FIN_WAIT2. Older ones did by mistake, unless commit 0d9e5df4a257 was
-/// backported.
+/// The first kernel that never takes over a port in FIN_WAIT2. Older ones did by mistake, unless commit
+/// 0d9e5df4a257 was backported.
 const LEAVES_FIN_WAIT2: KernelVersion = KernelVersion(6, 12);
 
 /// Most destinations to give advice about, worst first.

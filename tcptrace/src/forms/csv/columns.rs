@@ -1,7 +1,7 @@
 //! The columns of the table: their order and names are a promise (docs/records.md). New ones go to the end.
 //!
-//! A column is a path into the JSON form of a record, and is named by it: `oncpu.pid` is `oncpu_pid`. Of several owners,
-//! the first has columns of its own (`owner`).
+//! A column is a path into the JSON form of a record, and is named by it: `oncpu.pid` is `oncpu_pid`. Of
+//! several owners, the first has columns of its own (`owner`).
 
 use Cell::{Count, Each, Numbers, Plain, Text, Time};
 use jiff::Timestamp;

@@ -1,5 +1,5 @@
-//! The records as JSON Lines. What a record says, and by which names, is in `model::record`; here is only how it becomes
-//! bytes, and how it is read back.
+//! The records as JSON Lines. What a record says, and by which names, is in `model::record`; here is only how
+//! it becomes bytes, and how it is read back.
 
 use super::{escaped, transition};
 use crate::{forms::time_text::TimeText, model::record::Record};

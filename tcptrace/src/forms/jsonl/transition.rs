@@ -1,5 +1,6 @@
-//! The short way for transitions, the one record that there are many of: to JSON and back, without what makes the derived
-//! form (`model::record::TransitionFields`) slow. Says nothing that the derived form does not say.
+//! The short way for transitions, the one record that there are many of: to JSON and back, without what makes
+//! the derived form (`model::record::TransitionFields`) slow. Says nothing that the derived form does not
+//! say.
 
 use std::{io::Write as _, net::IpAddr};
 
@@ -106,8 +107,8 @@ fn name(out: &mut Vec<u8>, name: &Comm) {
     }
 }
 
-/// The fields as they lie in the line: serde's `flatten`, as the derived form has it for those of the socket, costs more
-/// than all the rest.
+/// The fields as they lie in the line: serde's `flatten`, as the derived form has it for those of the socket,
+/// costs more than all the rest.
 #[derive(Deserialize)]
 struct TransitionBytes {
     time: Timestamp,

@@ -9,21 +9,21 @@ use crate::model::{record::Totals, units::are};
 pub struct Losses {
     /// The session's own counters as last written: what was lost before it came to be recorded.
     pub totals: Totals,
-    /// Records that the writer dropped by its own count, because its output was too slow. Without a summary, JSON Lines do
-    /// not tell.
+    /// Records that the writer dropped by its own count, because its output was too slow. Without a summary,
+    /// JSON Lines do not tell.
     pub dropped: u64,
-    /// Further records of the session that are not in the file, or cannot be read, as far as their numbers tell. JSON Lines
-    /// have no numbers.
+    /// Further records of the session that are not in the file, or cannot be read, as far as their numbers
+    /// tell. JSON Lines have no numbers.
     pub missing: u64,
     /// Places where the file is damaged: blocks, lines, compressed frames.
     pub damaged: u64,
-    /// The file ends in the middle of a block, a line or a compressed frame: it is still being written, or its writer was
-    /// killed.
+    /// The file ends in the middle of a block, a line or a compressed frame: it is still being written, or
+    /// its writer was killed.
     pub is_cut: bool,
     /// Records in a recording that a later version wrote in a way that this one does not know.
     pub unknown: u64,
-    /// Records of the session before the first that was read: they are in an earlier file, because it was rotated, or in
-    /// blocks at the beginning that are damaged.
+    /// Records of the session before the first that was read: they are in an earlier file, because it was
+    /// rotated, or in blocks at the beginning that are damaged.
     pub before: u64,
     /// Times that the file was replaced by another while it was read: it was rotated.
     pub replaced: u64,
@@ -36,8 +36,8 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// Whether all is there that the session wrote into what was read. What it lost before that (`totals`, `dropped`) and
-    /// what lies in other files does not count.
+    /// Whether all is there that the session wrote into what was read. What it lost before that (`totals`,
+    /// `dropped`) and what lies in other files does not count.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.missing == 0

@@ -1,5 +1,5 @@
-//! Reads sessions that were kept: `.tct` and JSON Lines, plain or compressed (zstd), told apart by their content. Bounded
-//! memory; never writes.
+//! Reads sessions that were kept: `.tct` and JSON Lines, plain or compressed (zstd), told apart by their
+//! content. Bounded memory; never writes.
 
 pub(crate) mod blocks;
 pub(crate) mod error;

@@ -1,5 +1,5 @@
-//! Reads sessions that were kept: `.tct` and JSON Lines, plain or compressed (zstd), told apart by their content. Bounded
-//! memory; never writes.
+//! Reads sessions that were kept: `.tct` and JSON Lines, plain or compressed (zstd), told apart by their
+//! content. Bounded memory; never writes.
 
 use std::path::Path;
 
@@ -66,8 +66,8 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Leaves out what happened before `from` or after `to`: whole blocks where the file allows it. Headers and summaries
-    /// are given all the same. To be called before the first record is taken.
+    /// Leaves out what happened before `from` or after `to`: whole blocks where the file allows it. Headers
+    /// and summaries are given all the same. To be called before the first record is taken.
     pub fn only(&mut self, from: Option<Timestamp>, to: Option<Timestamp>) {
         self.range = TimeRange::new(from, to);
         if let (Some(Decoder::Blocks(blocks)), Some(source)) = (&mut self.decoder, self.stream.plain()) {
@@ -75,9 +75,9 @@ impl Reader {
         }
     }
 
-    /// The next record; `None` when there is none (yet). After a `None` it may be asked again: what was appended since is
-    /// given then, and what was written to a file that took the place of this one. What cannot be read is passed over and
-    /// counted in [`Reader::losses`].
+    /// The next record; `None` when there is none (yet). After a `None` it may be asked again: what was
+    /// appended since is given then, and what was written to a file that took the place of this one. What
+    /// cannot be read is passed over and counted in [`Reader::losses`].
     ///
     /// # Errors
     /// When the file cannot be read any further.

@@ -1,5 +1,5 @@
-//! The bytes of a recording as they lie in a file, or come from standard input; and whether the file is still the one that
-//! its name stands for.
+//! The bytes of a recording as they lie in a file, or come from standard input; and whether the file is still
+//! the one that its name stands for.
 
 use std::{
     fs::{self, File, Metadata},

@@ -71,8 +71,9 @@ impl BlockDecoder {
     }
 }
 
-/// Reads an entry that is no transition; what it says, unless it is a definition. The definitions that follow are numbered
-/// on from those before: one that cannot be read ends the block. A record that cannot be read hurts no other.
+/// Reads an entry that is no transition; what it says, unless it is a definition. The definitions that follow
+/// are numbered on from those before: one that cannot be read ends the block. A record that cannot be read
+/// hurts no other.
 fn other(
     kind: u8,
     mut content: Input<'_>,

@@ -1,5 +1,6 @@
-//! What a block says once and then refers to by its number: addresses, tasks, processes, stacks, and what sockets have in
-//! common. Each kind is numbered by itself, from 0, in the order of definition. Writing side and reading side.
+//! What a block says once and then refers to by its number: addresses, tasks, processes, stacks, and what
+//! sockets have in common. Each kind is numbered by itself, from 0, in the order of definition. Writing side
+//! and reading side.
 
 use std::{
     collections::{HashMap, hash_map::Entry},

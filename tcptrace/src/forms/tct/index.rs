@@ -63,8 +63,8 @@ pub(crate) fn trailer_length(entries: usize) -> usize {
     HEADER_BYTES + entries.min(MAX_ENTRIES) * size_of::<IndexEntryBytes>() + TAIL_BYTES
 }
 
-/// What a file that is complete ends with. `index` are its blocks as [`note`] keeps them, in order, each with its offset in
-/// the uncompressed file in bytes.
+/// What a file that is complete ends with. `index` are its blocks as [`note`] keeps them, in order, each with
+/// its offset in the uncompressed file in bytes.
 pub fn trailer(index: &[(u64, IndexEntry)]) -> Bytes {
     let mut block = BytesMut::with_capacity(trailer_length(index.len()));
     frame::begin(&mut block);
@@ -87,8 +87,8 @@ pub fn trailer(index: &[(u64, IndexEntry)]) -> Bytes {
     frame::seal(block, Kind::Index, &IndexEntry::empty(next))
 }
 
-/// How many bytes before the end of a file its index begins, when these are its last [`TAIL_BYTES`]; `None` when it has no
-/// index.
+/// How many bytes before the end of a file its index begins, when these are its last [`TAIL_BYTES`]; `None`
+/// when it has no index.
 pub(crate) fn index_length(tail: &[u8]) -> Option<usize> {
     let (length, magic) = tail.split_first_chunk()?;
     let length = u32::from_le_bytes(*length) as usize;

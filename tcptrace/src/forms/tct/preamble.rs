@@ -19,8 +19,8 @@ const MAX_WRITER: usize = 255;
 /// Bytes before the first block at most.
 pub(crate) const MAX_OPENING: usize = FILE_MAGIC.len() + 2 + 2 + MAX_WRITER + 4;
 
-/// What every file of a session begins with, those after a rotation too. The header is in it: it is not to be given to a
-/// [`BlockEncoder`](crate::forms::tct::encoder::BlockEncoder) as well.
+/// What every file of a session begins with, those after a rotation too. The header is in it: it is not to be
+/// given to a [`BlockEncoder`](crate::forms::tct::encoder::BlockEncoder) as well.
 #[must_use]
 pub fn preamble(header: &Header) -> Bytes {
     let writer = format!("tcptrace {}", header.version);

@@ -1,5 +1,5 @@
-//! What a block has said of its sockets so far, and what that lets one foresee of the next transition. Both directions keep
-//! it in the same way: only what is not as foreseen is written.
+//! What a block has said of its sockets so far, and what that lets one foresee of the next transition. Both
+//! directions keep it in the same way: only what is not as foreseen is written.
 
 use super::{
     entries::{LOCAL_ADDRESS, LOCAL_PORT, REMOTE_ADDRESS, REMOTE_PORT},
@@ -160,7 +160,8 @@ impl Sockets {
         }
     }
 
-    /// Notes a transition if all of it is as foreseen: most are, and then there is nothing to be compared twice or copied.
+    /// Notes a transition if all of it is as foreseen: most are, and then there is nothing to be compared
+    /// twice or copied.
     pub(crate) fn go_on(&mut self, number: usize, transition: &Transition, place: u32) -> bool {
         let Some(known) = self.known.get_mut(number) else { return false };
         let is_foreseen = known.state == transition.old_state

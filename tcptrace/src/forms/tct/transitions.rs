@@ -241,8 +241,8 @@ impl TransitionWriter {
     }
 }
 
-/// The longest entry: three single bytes, three numbers of at most 64 bits, four of 32, a difference of cookies, and two
-/// ports.
+/// The longest entry: three single bytes, three numbers of at most 64 bits, four of 32, a difference of
+/// cookies, and two ports.
 const LONGEST: usize = 3 + 3 * 10 + 4 * 5 + 10 + 2 * 2;
 
 /// An entry in the making, which is added to the block in one piece.

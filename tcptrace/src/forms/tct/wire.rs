@@ -1,5 +1,6 @@
-//! The smallest parts of the format: numbers of variable length and texts, written and read back. Reading is total: what
-//! is not there is an error value, and nothing is allocated for a count that the bytes cannot hold.
+//! The smallest parts of the format: numbers of variable length and texts, written and read back. Reading is
+//! total: what is not there is an error value, and nothing is allocated for a count that the bytes cannot
+//! hold.
 
 use bytes::BufMut;
 use thiserror::Error;

@@ -24,7 +24,8 @@ pub struct Header {
     pub backend: String,
 }
 
-/// A header as it is recorded: the version of the form comes first, so that a reader of an older one need not know the rest.
+/// A header as it is recorded: the version of the form comes first, so that a reader of an older one need not
+/// know the rest.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Versioned<H> {
     pub schema: u32,

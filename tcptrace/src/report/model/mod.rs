@@ -1,5 +1,5 @@
-//! What a report says; text, JSON and HTML only render it. The JSON form is this type, field by field, so the names are a
-//! promise: fields may be added, never renamed.
+//! What a report says; text, JSON and HTML only render it. The JSON form is this type, field by field, so the
+//! names are a promise: fields may be added, never renamed.
 //!
 //! Durations end in `_ns`, times are RFC 3339, unknown values are `null`.
 

@@ -1,8 +1,8 @@
-//! The recordings as a trace for ui.perfetto.dev and chrome://tracing: one track per socket, one slice per state, grouped
-//! by the holding process where it is known.
+//! The recordings as a trace for ui.perfetto.dev and chrome://tracing: one track per socket, one slice per
+//! state, grouped by the holding process where it is known.
 //!
-//! Streams in two passes: a socket's holder is recorded after most of its states, and a track cannot change its process.
-//! Keeps only open sockets and the holders of stuck ones; both are bounded.
+//! Streams in two passes: a socket's holder is recorded after most of its states, and a track cannot change
+//! its process. Keeps only open sockets and the holders of stuck ones; both are bounded.
 
 pub(crate) mod events;
 

@@ -15,8 +15,8 @@ use crate::{
 /// Elements that have no end.
 const VOID: [&str; 4] = ["meta", "wbr", "br", "!DOCTYPE"];
 
-/// Checks that each element ends, within the one it began in, and that nothing is outside of the page. Texts and attributes
-/// have `<` and `"` escaped, so that the marks of elements can be found without a parser.
+/// Checks that each element ends, within the one it began in, and that nothing is outside of the page. Texts
+/// and attributes have `<` and `"` escaped, so that the marks of elements can be found without a parser.
 fn check(page: &str) {
     let mut open: Vec<&str> = Vec::new();
     let mut rest = page;

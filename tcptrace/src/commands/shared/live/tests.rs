@@ -136,8 +136,8 @@ fn trace() -> LiveOptions {
     LiveOptions { transitions: true, watch: None, ..leaks() }
 }
 
-/// Runs a session on a stage while `act` plays; `find` is what the inspector finds of a socket. How it ended, and what it
-/// wrote.
+/// Runs a session on a stage while `act` plays; `find` is what the inspector finds of a socket. How it ended,
+/// and what it wrote.
 async fn play(
     mut options: LiveOptions,
     preexisting: Vec<Preexisting>,
