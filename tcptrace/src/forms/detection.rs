@@ -1,4 +1,4 @@
-//! Tells which form a file has by its name and by its first bytes.
+//! Detects the form of a file by its name and its first bytes.
 
 use std::{
     ffi::{OsStr, OsString},

@@ -1,4 +1,4 @@
-//! How the text form is coloured: plain unless it goes to a terminal. Writes nothing.
+//! The colours of the text form: none unless it goes to a terminal. Writes nothing.
 
 use anstyle::Style;
 

@@ -1,5 +1,5 @@
-//! The examples of all records as they were written when their forms were promised: a change of a byte is a change of
-//! the promise. Whoever means one writes the file anew from what the test prints.
+//! Pins the bytes of one example of every record: a changed byte is a changed promise. To change it on
+//! purpose, replace the file by what the test prints.
 
 use super::{csv::table::Table, jsonl::lines::Lines};
 use crate::model::{examples, record::Record};

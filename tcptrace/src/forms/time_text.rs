@@ -1,5 +1,5 @@
-//! Times as every form but the text writes them: RFC 3339 in UTC with all nine digits of the
-//! nanoseconds. Records come in the order of time, so the text of a second is kept for the next.
+//! Times as all forms but text write them: RFC 3339 in UTC with nine digits of nanoseconds. Keeps the text of
+//! the last second, because records come in the order of time.
 
 use std::io::Write as _;
 

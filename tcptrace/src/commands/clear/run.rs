@@ -1,4 +1,4 @@
-//! `tcptrace clear`: lists what is stuck and was asked for, and ends it when told to.
+//! `tcptrace clear`: lists the stuck sockets that were asked for, and ends them when told to.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 

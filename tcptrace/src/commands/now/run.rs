@@ -1,5 +1,4 @@
-//! `tcptrace now`: one look at every socket that is stuck at this moment. Traces nothing, waits for
-//! nothing.
+//! `tcptrace now`: one look at every socket that is stuck at this moment. Traces nothing, waits for nothing.
 
 use std::{cmp::Reverse, future::pending};
 

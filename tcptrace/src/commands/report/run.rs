@@ -1,4 +1,4 @@
-//! `tcptrace report`: reads the recordings to their end, or as they grow, and shows what they come to.
+//! `tcptrace report`: reads recordings to their end, or follows them as they grow, and writes the report.
 
 use std::{io, path::PathBuf, time::Duration};
 

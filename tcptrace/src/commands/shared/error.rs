@@ -1,4 +1,4 @@
-//! How a command ended, and the exit code that stands for it.
+//! How a command ended, and its exit code.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The one event loop: what a session that goes on waits for, and which of it comes first. Handles nothing itself.
+//! The one event loop: what a running session waits for, and in which order. Handles no event itself.
 
 use std::{future::pending, io, time::Duration};
 

@@ -1,5 +1,5 @@
-//! A live session, `tcptrace leaks` and `tcptrace trace` both: the loop that takes records from the
-//! kernel side, and passes on the transitions, the leaks, or both.
+//! A live session of `leaks` or `trace`: takes transitions from the kernel side, and writes transitions,
+//! leaks, or both.
 
 use std::{future::pending, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The options of what watches live: `leaks`, `trace` and `time-wait`.
+//! The options of live commands: `leaks`, `trace` and `time-wait`.
 
 use std::time::Duration;
 

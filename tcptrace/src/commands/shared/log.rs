@@ -1,4 +1,4 @@
-//! Messages on standard error, each with the name of the program and its weight.
+//! Messages on standard error, each with the program name and its level.
 
 use std::io::{IsTerminal as _, Write as _, stderr};
 

@@ -1,4 +1,5 @@
-//! Sessions: the event loops that join the parts. One file a command; what they share is here.
+//! What commands have in common: option groups, the event loop, the live session, sums, errors. Runs no
+//! command.
 
 pub(crate) mod error;
 pub(crate) mod event_loop;

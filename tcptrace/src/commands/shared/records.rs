@@ -1,4 +1,4 @@
-//! Findings as records, and the header of a session.
+//! Builds records from findings, and the header of a session.
 
 use jiff::Timestamp;
 

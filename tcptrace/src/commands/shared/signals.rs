@@ -1,5 +1,5 @@
-//! What is asked of a session from outside: to end, by a signal or because its time is up, or to begin new files
-//! (SIGHUP). Ends and reopens nothing itself.
+//! Requests from outside a session: end (a signal, or the duration is over) or begin new files (SIGHUP). Ends
+//! and reopens nothing itself.
 
 use std::{
     fs::{File, read_to_string},

@@ -1,5 +1,5 @@
-//! A line on the terminal that shows that a session is alive. On standard error, and only where that is
-//! a terminal; it never mixes with records.
+//! The status line on the terminal. Goes to standard error, only where that is a terminal, and never mixes
+//! with records.
 
 use std::io::{IsTerminal as _, Write as _, stderr};
 

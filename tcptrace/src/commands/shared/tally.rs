@@ -1,4 +1,4 @@
-//! What was reported in a session, summed up by process. Pure; bounded.
+//! Sums up a session's findings by process. Pure; bounded.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The words of the command line that stand for values of rooms which know no command line.
+//! Command-line words for values of rooms that know no command line.
 
 use clap::{ValueEnum, builder::PossibleValue};
 

@@ -1,4 +1,4 @@
-//! Reads the values of options. Each error says what would have been right.
+//! Parses option values. Each error says what would have been right.
 
 use std::{net::IpAddr, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Looks at intervals, while the kernel side tells who closes.
+//! Looks at intervals, while the kernel side reports who closes.
 
 use std::{future::pending, time::Duration};
 

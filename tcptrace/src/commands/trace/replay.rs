@@ -1,5 +1,5 @@
-//! `tcptrace trace --replay`: the records of a session that was kept, as they were said. Asks nothing of this host: the
-//! header is that of the recorded session, and so are the summary and its counters, whatever is filtered.
+//! `tcptrace trace --replay`: prints the records of a kept session again. Asks nothing of this host: header,
+//! summary and counters are those of the recorded session, whatever is filtered.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! A row on its way into the table: cells are put one after the other; text is made harmless here. Decides
-//! nothing about what a record's cells are.
+//! A row of the table: takes cells one after the other and escapes text. Decides nothing about which cells a
+//! record has.
 
 use std::fmt::{self, Display, Write as _};
 

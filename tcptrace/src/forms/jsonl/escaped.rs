@@ -1,5 +1,5 @@
-//! How values become JSON: without spaces, and with every character escaped that a terminal would obey. JSON
-//! itself asks for that only below U+0020.
+//! Serializes JSON without spaces, and escapes every character that a terminal would obey. JSON itself asks
+//! for that only below U+0020.
 
 use std::io::{self, Write};
 

@@ -1,5 +1,4 @@
-//! The records as JSON Lines. What a record says, and by which names, is in `model::record`; here is only how
-//! it becomes bytes, and how it is read back.
+//! Writes records as JSON Lines. The fields and their names are in `model::record`.
 
 use super::{escaped, transition};
 use crate::{forms::time_text::TimeText, model::record::Record};

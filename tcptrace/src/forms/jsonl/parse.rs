@@ -1,5 +1,5 @@
-//! The JSON form read back. Fields that are not known are passed over, and records of types that are not known kept as
-//! they are, so that what a later version writes can be read; nonsense is refused.
+//! Parses JSON Lines. Skips unknown fields and keeps records of unknown types as they are, so that a later
+//! version's output can be read; refuses nonsense.
 
 use std::borrow::Cow;
 

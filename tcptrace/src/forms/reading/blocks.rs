@@ -1,4 +1,4 @@
-//! The blocks of a `.tct` recording: each is checked, and what is damaged is passed over up to the next that is whole.
+//! Reads the blocks of a `.tct` recording. Checks each, and skips damage up to the next whole block.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! Why a recording cannot be read. Each says what can be done about it.
+//! Why a recording cannot be read, and what to do about it.
 
 use std::{io, path::PathBuf};
 

@@ -1,4 +1,5 @@
-//! Takes zstd frames apart as their bytes come. A damaged frame costs what is left of it: the next one is looked for.
+//! Decompresses zstd frames as their bytes arrive. A damaged frame costs its rest: reading goes on at the
+//! next frame.
 
 use zstd::zstd_safe::{
     DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, is_error_kind, zstd_sys::ZSTD_ErrorCode,

@@ -1,4 +1,4 @@
-//! JSON Lines: one record a line.
+//! Reads JSON Lines, one record a line.
 
 use std::io::BufRead as _;
 

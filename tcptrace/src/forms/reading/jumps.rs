@@ -1,5 +1,5 @@
-//! Which parts of a `.tct` file need not be read for some range of time: from the index at its end, or, where that is
-//! missing, from one that is made of the headers of its blocks.
+//! Which parts of a `.tct` file lie outside a range of time and can be skipped: by the index at the end, or,
+//! without one, by the headers of the blocks.
 
 use std::collections::VecDeque;
 

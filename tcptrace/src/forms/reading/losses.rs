@@ -1,4 +1,4 @@
-//! What is missing in a recording, and why.
+//! What a recording lacks, and why.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What the numbers of a session's records tell: which of them are not there.
+//! Follows the numbers of a session's records, and counts the missing ones.
 
 use super::losses::Losses;
 use crate::{forms::tct::block::IndexEntry, model::record::Totals};

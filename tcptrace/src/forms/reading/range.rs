@@ -1,4 +1,4 @@
-//! The time that is wanted of a recording.
+//! The range of time to read from a recording.
 
 use jiff::Timestamp;
 

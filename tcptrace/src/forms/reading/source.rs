@@ -1,5 +1,5 @@
-//! The bytes of a recording as they lie in a file, or come from standard input; and whether the file is still
-//! the one that its name stands for.
+//! The raw bytes of a recording, from a file or standard input. Notices when the name stands for another
+//! file.
 
 use std::{
     fs::{self, File, Metadata},

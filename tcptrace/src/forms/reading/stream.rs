@@ -1,4 +1,4 @@
-//! The bytes of a recording, uncompressed and in order, as many at a time as somebody needs.
+//! The uncompressed bytes of a recording, in order, as many at a time as the caller needs.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 

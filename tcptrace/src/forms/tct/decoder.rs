@@ -1,4 +1,5 @@
-//! Decodes blocks of records. Total: any bytes give records or an error, in time and memory that their number bounds.
+//! Decodes blocks of records. Total: any bytes give records or an error, in time and memory bounded by their
+//! number.
 
 use bytes::Bytes;
 

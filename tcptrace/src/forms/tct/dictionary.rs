@@ -1,6 +1,5 @@
-//! What a block says once and then refers to by its number: addresses, tasks, processes, stacks, and what
-//! sockets have in common. Each kind is numbered by itself, from 0, in the order of definition. Writing side
-//! and reading side.
+//! What a block defines once and then refers to by number: addresses, tasks, processes, stacks, and what
+//! sockets have in common. Numbers each kind from 0, in the order of definition. Writes and reads.
 
 use std::{
     collections::{HashMap, hash_map::Entry},

@@ -1,4 +1,4 @@
-//! Encodes records into blocks, each readable by itself.
+//! Encodes records into blocks. Each block can be read by itself.
 
 use bytes::{BufMut as _, BytesMut};
 

@@ -1,4 +1,4 @@
-//! The entries of a block of records: what the first byte of each says. Shared by both directions.
+//! The first byte of each kind of entry in a block of records, for writing and reading.
 
 /// The low half of the first byte of a transition: the state entered, 1 to 12. For all other entries it is 0.
 pub(crate) const STATE: u8 = 0x0f;

@@ -1,4 +1,4 @@
-//! The frame of a block: what it is, how long, and whether it is whole. Knows nothing of what is in it.
+//! The frame of a block: its kind, length and checksums. Knows nothing of the payload.
 
 use bytes::{Bytes, BytesMut};
 use zerocopy::{

@@ -1,4 +1,4 @@
-//! The index of a recording, at its end: where its blocks are and what time they are of.
+//! The index at the end of a recording: the offset and the times of each block.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use zerocopy::{

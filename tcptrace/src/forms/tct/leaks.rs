@@ -1,4 +1,4 @@
-//! The records about sockets that are stuck, as entries of a block.
+//! Encodes and decodes leaks and their ends as entries of a block.
 
 use bytes::{BufMut as _, BytesMut};
 

@@ -1,4 +1,4 @@
-//! What every recording begins with: which format it is, who wrote it, and the header of the session.
+//! The opening of a recording (format, version, writer) and the header of its session.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 

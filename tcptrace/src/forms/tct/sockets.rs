@@ -1,5 +1,5 @@
-//! What a block has said of its sockets so far, and what that lets one foresee of the next transition. Both
-//! directions keep it in the same way: only what is not as foreseen is written.
+//! What a block has said about its sockets, and what that foresees of the next transition. Writer and reader
+//! keep the same state, so only deviations are written.
 
 use super::{
     entries::{LOCAL_ADDRESS, LOCAL_PORT, REMOTE_ADDRESS, REMOTE_PORT},

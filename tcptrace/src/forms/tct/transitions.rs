@@ -1,4 +1,5 @@
-//! Transitions as entries of a block: what the block has said of the socket before is not said again.
+//! Encodes and decodes transitions as entries of a block. Repeats nothing that the block has said about the
+//! socket.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,5 @@
-//! The smallest parts of the format: numbers of variable length and texts, written and read back. Reading is
-//! total: what is not there is an error value, and nothing is allocated for a count that the bytes cannot
-//! hold.
+//! The primitives of the format: numbers of variable length, and texts. Reading is total: missing bytes are
+//! an error value, and no count allocates more than the bytes can hold.
 
 use bytes::BufMut;
 use thiserror::Error;

@@ -1,4 +1,4 @@
-//! Ending sockets, for people: what would happen, what became of each, and what that does not cure.
+//! Ended sockets, for people: the plan, the outcome of each, and what ending does not cure.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! Lays cells out in columns. Knows nothing of what is in them; cells have to be harmless already.
+//! Lays out cells in columns. Knows nothing of their content; the caller has escaped it.
 
 use std::{
     fmt::Write as _,

@@ -1,4 +1,4 @@
-//! What text shows as a whole.
+//! Views as text.
 
 use std::io::{self, Write};
 

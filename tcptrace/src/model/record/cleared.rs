@@ -1,5 +1,4 @@
-//! What became of sockets that were to be ended, with who asked for it and what was asked for: an account
-//! that stands by itself.
+//! The account of ended sockets: the outcome of each, who ended it, and what was asked for.
 
 use std::sync::Arc;
 

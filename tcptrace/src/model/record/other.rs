@@ -1,4 +1,4 @@
-//! Records that nothing which reads them works with: passed on as they were written.
+//! Records of types that no reader here understands: passed on as they were written.
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, de::Error as _};

@@ -1,5 +1,5 @@
-//! What is said about TIME_WAIT: one record a destination, one a network namespace, and all of them as one look at the
-//! host, in the order to be shown.
+//! The records about TIME_WAIT: one for each destination and each network namespace, and all of them as one
+//! look at the host, in display order.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Moments of records.
+//! A value with its wall-clock time, and how times are serialized.
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};

@@ -1,4 +1,4 @@
-//! What is kept of one socket: small, because there may be a million of them.
+//! The state kept for one socket: small, because there may be a million of them.
 
 use crate::model::{
     close_wait::Since,
