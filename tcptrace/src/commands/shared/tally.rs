@@ -30,7 +30,7 @@ const MAX_SITES: usize = 256;
 /// those that do there are as many as the host has.
 const MAX_PROCESSES: usize = 1024;
 
-/// A process is told from a later one with the same pid by its start.
+/// The start distinguishes a process from a later one with the same pid.
 type ProcessKey = (u32, Option<u64>);
 
 /// Sockets that were reported with the same owners and the same verdict share a group; its number is

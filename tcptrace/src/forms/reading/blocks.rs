@@ -24,9 +24,9 @@ const MARK: &[u8] = b"\xfftc";
 pub(crate) struct Blocks {
     present: Option<Present>,
     numbers: Numbers,
-    /// Bytes are being passed over that belong to no block.
+    /// The reader is skipping bytes that belong to no block.
     is_lost: bool,
-    /// Parts of the file to be passed over.
+    /// Parts of the file to skip.
     jumps: VecDeque<(u64, u64)>,
 }
 
@@ -40,7 +40,7 @@ struct Present {
 
 /// What came next in the file.
 enum NextBlock {
-    /// A block of records, or something to be passed over.
+    /// A block of records, or something to skip.
     Something,
     /// The header of a session.
     Header(Record),

@@ -18,8 +18,7 @@ struct RecordingIndex {
     end: u64,
 }
 
-/// Parts of the file that can be passed over: where each begins and ends, first to last. None in what is no
-/// regular file.
+/// Parts of the file to skip: beginning and end of each, first to last. Empty unless it is a regular file.
 pub(crate) fn jumps(source: &Source, range: TimeRange) -> VecDeque<(u64, u64)> {
     let index = written(source).or_else(|| rebuilt(source));
     let Some(RecordingIndex { blocks, end }) = index.filter(|_| !range.is_everything()) else {

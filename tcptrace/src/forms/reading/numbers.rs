@@ -19,7 +19,7 @@ enum Expected {
     /// The first of a session, or of a file that is not its first.
     #[default]
     First,
-    /// Any: something was passed over on purpose.
+    /// Any number: a part was skipped on purpose.
     Any,
     /// This.
     Number(u64),
@@ -31,7 +31,7 @@ impl Numbers {
         (self.expected, self.dropped) = (Expected::First, None);
     }
 
-    /// A part of the file is passed over on purpose.
+    /// The reader skips a part of the file on purpose.
     pub(crate) fn jump(&mut self) {
         self.expected = Expected::Any;
     }

@@ -77,7 +77,7 @@ impl Reader {
 
     /// The next record; `None` when there is none (yet). After a `None` it may be asked again: what was
     /// appended since is given then, and what was written to a file that took the place of this one. What
-    /// cannot be read is passed over and counted in [`Reader::losses`].
+    /// cannot be read is skipped and counted in [`Reader::losses`].
     ///
     /// # Errors
     /// When the file cannot be read any further.

@@ -17,7 +17,7 @@ pub(crate) struct Source {
     file: Option<File>,
     /// A regular file: it has a length, and can be read from anywhere.
     is_regular: bool,
-    /// Bytes read so far, or passed over.
+    /// Bytes read or skipped so far.
     position: u64,
 }
 

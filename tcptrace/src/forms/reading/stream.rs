@@ -96,7 +96,7 @@ impl Stream {
         self.buffer.split_to(length).freeze()
     }
 
-    /// After too few bytes: whether that is because what follows does not follow on them. They are passed over then.
+    /// After too few bytes: whether a gap follows them. They are skipped then.
     pub(crate) fn take_break(&mut self) -> bool {
         if self.is_broken {
             self.consume(self.buffer.len());

@@ -73,7 +73,7 @@ impl BlockHeader {
         self.length.get() as usize
     }
 
-    /// Whether the block is of this kind. Blocks of kinds that are not known are passed over.
+    /// Whether the block is of this kind. A reader skips blocks of unknown kinds.
     pub(crate) fn is(&self, kind: Kind) -> bool {
         self.kind == kind as u8
     }

@@ -51,8 +51,7 @@ impl TransitionWriter {
             _ => self.put_in_full(out, known, transition),
         }
         if transition.new_state == State::Close {
-            // It is over: most sockets are not seen again, and the fewer there are to look among, the better. One that
-            // connects once more is told as if it was new.
+            // Most closed sockets do not come back, and a small map is fast. One that connects again counts as new.
             match transition.socket {
                 Socket { cookie: Some(cookie), .. } => self.by_cookie.remove(&cookie),
                 Socket { cookie: None, netns, endpoints } => self.by_endpoints.remove(&(netns, endpoints)),
@@ -60,7 +59,7 @@ impl TransitionWriter {
         }
     }
 
-    /// The number of a socket that was seen before. Such a one has a dwell time; one without is told as if it was not.
+    /// The number of a socket that the block knows. Without a dwell time a transition counts as that of a new socket.
     fn known(&self, transition: &Transition) -> Option<usize> {
         transition.entered_ns?;
         match transition.socket {

@@ -59,7 +59,7 @@ pub struct ClosedFirstBy {
     pub owner: Owner,
     /// How many of the minisockets that are there.
     pub count: u64,
-    /// For how many processes this one stands: of very many, those of one name and place are told together.
+    /// Processes that this one stands for: very many with one name and place are merged.
     pub processes: u64,
 }
 

@@ -1,5 +1,5 @@
-//! A file whose writer was killed: what is whole is read, nothing is invented, and it is told that something
-//! may be missing.
+//! A file whose writer was killed: the reader gives what is whole, invents nothing, and says that something may
+//! be missing.
 
 use super::*;
 use crate::forms::tct::preamble;

@@ -1,4 +1,4 @@
-//! A recording is told by its content, whatever its name.
+//! The content decides the form of a recording, whatever its name.
 
 use std::path::Path;
 
