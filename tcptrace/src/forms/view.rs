@@ -19,7 +19,6 @@ pub(crate) enum View {
         /// The end; `None` when the plan is shown to ask a question.
         end: Option<ClearEnd>,
     },
-    /// One look of `time-wait`.
     TimeWaitLook {
         /// What was found.
         look: TimeWaitLook,

@@ -18,7 +18,6 @@ pub(crate) enum Undecodable {
     /// They have another length.
     #[error("a record of {length} bytes, where {expected} were expected", expected = size_of::<TransitionRecord>())]
     Length {
-        /// Their length.
         length: usize,
     },
     /// The state is unknown.

@@ -86,7 +86,6 @@ pub(crate) struct Support {
     /// The typed tracepoint, with the helpers that its program calls: `bpf_get_socket_cookie` and
     /// `bpf_sk_storage_get` in a tracing program.
     pub(super) typed_tracepoint: Trial,
-    /// The classic tracepoint.
     pub(super) classic_tracepoint: Trial,
     /// The end of accept4().
     pub(super) accept4: Trial,

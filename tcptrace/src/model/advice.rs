@@ -46,7 +46,6 @@ pub enum Advice {
         /// Other destinations like this.
         more: u64,
     },
-    /// A server closes first.
     ServerClosesFirst {
         local: Endpoint,
         /// Who closed most of them, if seen.
@@ -80,7 +79,6 @@ pub enum Advice {
         elsewhere: u64,
         /// In TIME_WAIT: incoming connections.
         incoming: u64,
-        /// In FIN_WAIT2.
         fin_wait2: u64,
         /// Whether this kernel certainly leaves those alone.
         leaves_fin_wait2: bool,

@@ -19,7 +19,6 @@ pub enum Method {
 /// What happened to a target of `clear`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is gone.
     Gone,
     /// Its FIN is sent, and the peer has not acknowledged it yet.
     Closing(State),

@@ -52,9 +52,7 @@ pub struct Preexisting {
 /// A socket that has passed the threshold in CLOSE_WAIT and is due for inspection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// Its key.
     pub key: SocketKey,
-    /// The socket.
     pub socket: Socket,
     /// Since when it has been in CLOSE_WAIT.
     pub since: Since,

@@ -97,9 +97,7 @@ numbered! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum OpenedHow {
-        /// By accept().
         Accept = 1,
-        /// By connect().
         Connect = 2,
     }
 }

@@ -20,7 +20,6 @@ pub struct Cause {
 pub struct Transition {
     /// Identifies the socket within the session.
     pub key: SocketKey,
-    /// The socket.
     pub socket: Socket,
     /// Whether it is an MPTCP connection.
     pub is_mptcp: bool,

@@ -31,7 +31,6 @@ const INET_ULP_INFO_NAME: u16 = 1;
 /// One message from the kernel.
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// A socket.
     Socket(DiagSocket),
     /// The end of a dump, with the errno it ended with (0 for success).
     Done(i32),

@@ -27,7 +27,6 @@ pub(crate) enum UntrustedPath {
     System(io::Error),
     /// A symbolic link on the way was made by another user.
     ForeignLink {
-        /// The link.
         link: PathBuf,
         /// Who made it.
         uid: u32,

@@ -12,7 +12,6 @@ pub(crate) enum OpenError {
     /// The system refused.
     #[error("cannot open the output file {path}: {source}{remedy}", path = path.display())]
     System {
-        /// The file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -22,7 +21,6 @@ pub(crate) enum OpenError {
     /// It is there, and writing to it would not be safe, or not what is wanted.
     #[error("will not write to {path}: {reason}", path = path.display())]
     Refused {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it, and what can be done.
         reason: String,
@@ -67,7 +65,6 @@ pub(crate) struct Shortfall {
     pub name: String,
     /// Records that are missing.
     pub records: u64,
-    /// Why.
     pub reason: String,
 }
 

@@ -21,7 +21,6 @@ pub(crate) enum Policy {
 pub(crate) enum Sink {
     /// Standard output.
     Stdout,
-    /// A file.
     File(PathBuf),
 }
 

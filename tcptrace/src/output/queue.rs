@@ -20,7 +20,6 @@ const MAX_BYTES: usize = 64 << 20;
 pub(crate) struct Last {
     /// Encodes the summary, which is to tell what was dropped until then.
     pub encoder: Encoder,
-    /// The summary.
     pub summary: Summary,
 }
 
@@ -48,7 +47,6 @@ pub(crate) enum Interruption {
     End,
 }
 
-/// The queue.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,

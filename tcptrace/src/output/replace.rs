@@ -30,9 +30,7 @@ const MODE: u32 = 0o600;
 pub(crate) enum ReportDestination {
     /// Standard output.
     Stdout,
-    /// A file.
     File {
-        /// Its path.
         path: PathBuf,
         /// Whatever has the name now may lose it.
         force: bool,

@@ -31,7 +31,6 @@ pub(crate) struct SafePath {
     path: PathBuf,
     /// The directory, opened with `O_PATH`.
     pub directory: OwnedFd,
-    /// The name in it.
     pub name: OsString,
 }
 

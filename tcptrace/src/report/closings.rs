@@ -19,7 +19,6 @@ const MOST_PEERS: usize = 4_096;
 pub(crate) enum FirstCloser {
     /// A process of this host.
     Us,
-    /// The peer.
     Peer,
     /// Nobody: it was reset.
     Reset,

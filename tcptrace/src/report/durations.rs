@@ -83,7 +83,6 @@ const COARSE_NS: [u64; 14] = {
 /// Bars that fit a chart.
 const MOST_BARS: usize = 16;
 
-/// A histogram of durations.
 #[derive(Clone, Debug)]
 pub(crate) struct DurationHistogram {
     histogram: Histogram<u64>,

@@ -8,7 +8,6 @@ use std::process::Command;
 
 /// A kernel, unpacked.
 pub(crate) struct Kernel {
-    /// Its package.
     pub package: String,
     /// What `uname -r` prints on it.
     pub release: String,

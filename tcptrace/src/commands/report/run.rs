@@ -53,7 +53,6 @@ pub(crate) struct ReportOptions {
     pub to: Option<Moment>,
     /// How many of everything are listed.
     pub top: usize,
-    /// The form.
     pub form: ReportForm,
     /// Where it goes.
     pub destination: ReportDestination,

@@ -32,7 +32,6 @@ impl Default for SampleTimes {
 pub(crate) enum Sampling {
     /// Nothing this time.
     Skip,
-    /// Take one.
     Take,
     /// Drop every other one, then take one.
     ThinAndTake,

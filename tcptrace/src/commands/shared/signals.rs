@@ -18,7 +18,6 @@ use crate::host::world::World;
 /// What is asked of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignalRequest {
-    /// To end.
     End,
     /// To begin new files where the present ones were moved away.
     Reopen,

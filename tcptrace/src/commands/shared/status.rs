@@ -5,7 +5,6 @@ use std::io::{IsTerminal as _, Write as _, stderr};
 
 use rustix::termios::tcgetwinsize;
 
-/// The status line.
 pub(crate) struct StatusLine {
     is_enabled: bool,
     is_shown: bool,

@@ -12,7 +12,6 @@ pub enum ReadError {
     /// The system refused.
     #[error("cannot read {path}: {source}", path = path.display())]
     System {
-        /// The file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -23,7 +22,6 @@ pub enum ReadError {
         path = path.display()
     )]
     NoRecording {
-        /// The file.
         path: PathBuf,
     },
     /// It is of a later format.
@@ -33,9 +31,7 @@ pub enum ReadError {
         known = VERSION
     )]
     NewerFormat {
-        /// The file.
         path: PathBuf,
-        /// Its version.
         version: u16,
         /// The program that wrote it.
         writer: String,
@@ -43,7 +39,6 @@ pub enum ReadError {
     /// Its records are of a later form.
     #[error("cannot read {path}: {source}; read it with a later tcptrace", path = path.display())]
     NewerSchema {
-        /// The file.
         path: PathBuf,
         /// Which form.
         source: ParseError,
@@ -54,7 +49,6 @@ pub enum ReadError {
         path = path.display()
     )]
     WindowTooLarge {
-        /// The file.
         path: PathBuf,
     },
 }

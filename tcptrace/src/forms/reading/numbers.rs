@@ -21,7 +21,6 @@ enum Expected {
     First,
     /// Any number: a part was skipped on purpose.
     Any,
-    /// This.
     Number(u64),
 }
 

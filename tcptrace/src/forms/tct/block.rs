@@ -23,7 +23,6 @@ pub struct Block {
 pub struct IndexEntry {
     /// The number of its first record; the first record of a session after its header has 0.
     pub first_record: u64,
-    /// Records in it.
     pub records: u32,
     /// The earliest time of its records, in nanoseconds since 1970; `i64::MAX` when it has none.
     pub earliest_ns: i64,

@@ -17,7 +17,6 @@ use crate::model::record::{Record, Totals};
 /// What a block of records says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
-    /// A record.
     Record(Record),
     /// A record of a type or with a content that this version does not know.
     Unknown,

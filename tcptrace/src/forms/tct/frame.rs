@@ -26,9 +26,7 @@ const HAS_SUMMARY: u8 = 1;
 pub(crate) enum Kind {
     /// The header of the session.
     Header = 1,
-    /// Records.
     Records = 2,
-    /// The index.
     Index = 3,
 }
 

@@ -48,7 +48,6 @@ pub(crate) enum Opening {
     Short,
     /// No recording, or a damaged beginning.
     Other,
-    /// A recording.
     Recording {
         /// The version of its format.
         version: u16,

@@ -156,7 +156,6 @@ fn socket() -> BoxedStrategy<Socket> {
         .boxed()
 }
 
-/// A transition.
 pub(crate) fn transition() -> BoxedStrategy<Timed<Transition>> {
     let moment = (time(), number(), option::of(number()));
     (moment, socket(), any::<bool>(), state(), state(), task(), option::of(number()))
@@ -266,7 +265,6 @@ fn leak_end() -> BoxedStrategy<LeakEnd> {
         .boxed()
 }
 
-/// A header.
 pub(crate) fn header() -> BoxedStrategy<Header> {
     ((name(), name(), name(), option::of(name())), time(), name(), name())
         .prop_map(|((version, host, kernel, boot_id), started, command, backend)| Header {

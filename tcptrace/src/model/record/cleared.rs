@@ -91,7 +91,6 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// Counts one.
     pub fn count(&mut self, outcome: &Outcome) {
         let Self { gone, closing, refused, changed, dry_run } = self;
         *match outcome {
@@ -145,7 +144,6 @@ pub(crate) struct LeftOut {
     pub too_young: u64,
     /// Half-closed, and still used.
     pub still_used: u64,
-    /// Beyond the limit.
     pub beyond_limit: u64,
 }
 

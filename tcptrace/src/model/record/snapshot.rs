@@ -30,7 +30,6 @@ pub(crate) struct Scope {
     pub states: StateSet,
     /// Network namespaces.
     pub namespaces: u64,
-    /// Processes.
     pub processes: u64,
     /// Processes and bind mounts whose namespace could not be read.
     pub unreadable: u64,

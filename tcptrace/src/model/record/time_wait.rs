@@ -54,7 +54,6 @@ pub struct TimeWait {
 /// A process that closed sockets first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClosedFirstBy {
-    /// Who.
     #[serde(flatten)]
     pub owner: Owner,
     /// How many of the minisockets that are there.
@@ -80,7 +79,6 @@ pub struct TimeWaitSummary {
     pub counters: TcpCounters,
     /// The same, a second since the last look; `None` at the first.
     pub per_second: Option<PerCounter<f64>>,
-    /// The settings.
     pub settings: TcpSettings,
     /// Local ports that connect() can choose from.
     pub ports: Option<LocalPorts>,
@@ -110,7 +108,6 @@ pub struct LocalPorts {
 /// One look at the host.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TimeWaitLook {
-    /// When.
     pub time: Timestamp,
     /// How long it took, in nanoseconds.
     pub duration_ns: u64,

@@ -19,7 +19,6 @@ use self::{
 use super::{caveats::Caveat, entities::SessionKind, time::Time};
 use crate::model::record::Totals;
 
-/// A report.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     /// Identifies the document as a report.

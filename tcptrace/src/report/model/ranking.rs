@@ -26,7 +26,6 @@ pub(crate) struct Ranking<T> {
 pub(crate) struct VerdictShare {
     /// `None` when the facts did not suffice.
     pub verdict: Option<Verdict>,
-    /// Sockets.
     pub sockets: u64,
     /// Still stuck when last seen.
     pub still_stuck: u64,
@@ -73,7 +72,6 @@ pub(crate) struct ProcessShare {
 pub(crate) struct VerdictCount {
     /// `None` when the facts did not suffice.
     pub verdict: Option<Verdict>,
-    /// Sockets.
     pub sockets: u64,
 }
 
@@ -82,7 +80,6 @@ pub(crate) struct VerdictCount {
 pub(crate) struct SiteCount {
     /// The frame to look at first.
     pub site: String,
-    /// Sockets.
     pub sockets: u64,
 }
 

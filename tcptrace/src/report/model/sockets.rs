@@ -74,7 +74,6 @@ pub(crate) struct CountLine {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum LineOf {
     Process,
-    /// All other processes.
     OtherProcesses,
     /// The holder was not found or not looked up.
     UnknownHolder,

@@ -37,7 +37,6 @@ pub enum NextStep {
 /// A socket that left CLOSE_WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Departure {
-    /// The socket.
     pub socket: Socket,
     /// Since when it had been in CLOSE_WAIT.
     pub since: Since,
