@@ -17,9 +17,7 @@ use crate::model::{
 pub(crate) enum Undecodable {
     /// They have another length.
     #[error("a record of {length} bytes, where {expected} were expected", expected = size_of::<TransitionRecord>())]
-    Length {
-        length: usize,
-    },
+    Length { length: usize },
     /// The state is unknown.
     #[error("state number {0} is unknown")]
     State(u8),

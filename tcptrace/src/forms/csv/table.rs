@@ -56,7 +56,7 @@ impl Table {
                 return false;
             }
             Record::Transition(transition) => {
-                columns::put_transition(&mut self.row, &mut self.times, transition)
+                columns::put_transition(&mut self.row, &mut self.times, transition);
             }
             Record::Leak(_) | Record::LeakEnd(_) => columns::put_record(&mut self.row, record),
         }

@@ -21,9 +21,7 @@ pub enum ReadError {
         "{path} is no recording: neither .tct nor the JSON Lines that tcptrace writes (compressed by zstd or not)",
         path = path.display()
     )]
-    NoRecording {
-        path: PathBuf,
-    },
+    NoRecording { path: PathBuf },
     /// It is of a later format.
     #[error(
         "{path} has version {version} of the recording format, this tcptrace reads versions up to {known}; it was written by {writer}: read it with that, or a later one",
@@ -48,7 +46,5 @@ pub enum ReadError {
         "{path} needs more than 8 MiB of memory to decompress: write it out first, with `zstd -d --long=31 -o FILE {path}`",
         path = path.display()
     )]
-    WindowTooLarge {
-        path: PathBuf,
-    },
+    WindowTooLarge { path: PathBuf },
 }
