@@ -41,7 +41,7 @@ impl TimeText {
                 // Writing into memory does not fail.
                 let _ = write!(self.text, "{time:.9}");
                 // Before 1970 nanoseconds are counted backwards.
-                self.second = (second >= 0 && self.text.len() == LENGTH).then_some(second);
+                self.second = (second >= 0 && rest >= 0 && self.text.len() == LENGTH).then_some(second);
             }
         }
         &self.text
