@@ -28,4 +28,10 @@ impl World {
             clocks: Clocks::of_this_host(),
         }
     }
+
+    /// A host whose files are planted below `root`.
+    #[cfg(test)]
+    pub(crate) fn planted(root: &std::path::Path, clocks: Clocks) -> Self {
+        Self { proc: root.join("proc"), run_netns: root.join("netns"), root: root.to_owned(), clocks }
+    }
 }

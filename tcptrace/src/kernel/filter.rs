@@ -67,5 +67,4 @@ fn words(octets: [u8; 16]) -> [u64; 2] {
 }
 
 #[cfg(test)]
-#[path = "filter_tests.rs"]
 mod tests;

@@ -181,5 +181,4 @@ fn explain(error: &LoadError, lockdown: Lockdown) -> LoadError {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

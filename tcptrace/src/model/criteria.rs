@@ -195,5 +195,4 @@ fn is_still_used(finding: &Finding) -> bool {
 }
 
 #[cfg(test)]
-#[path = "criteria_tests.rs"]
 mod tests;

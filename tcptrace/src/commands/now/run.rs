@@ -128,13 +128,7 @@ mod tests {
     async fn a_host_without_sockets_has_no_leak() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("now.jsonl");
-        let root = directory.path().to_owned();
-        let world = World {
-            proc: root.join("proc"),
-            run_netns: root.join("netns"),
-            root,
-            clocks: Clocks::scripted(1_000 * SECOND),
-        };
+        let world = World::planted(directory.path(), Clocks::scripted(1_000 * SECOND));
         let route =
             Route { sink: Sink::File(path.clone()), format: &jsonl::form::FORMAT, is_compressed: false };
         let options = NowOptions {

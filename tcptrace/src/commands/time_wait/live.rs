@@ -202,13 +202,7 @@ mod tests {
     async fn closings_are_counted_until_a_signal_on_a_host_without_namespaces() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("session.jsonl");
-        let root = directory.path().to_owned();
-        let world = World {
-            proc: root.join("proc"),
-            run_netns: root.join("netns"),
-            root,
-            clocks: Clocks::scripted(1_000 * SECOND),
-        };
+        let world = World::planted(directory.path(), Clocks::scripted(1_000 * SECOND));
         let route =
             Route { sink: Sink::File(path.clone()), format: &jsonl::form::FORMAT, is_compressed: false };
         let options = TimeWaitOptions {
