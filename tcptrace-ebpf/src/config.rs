@@ -147,6 +147,10 @@ pub struct Config {
     pub opener_interval_ns: u32,
     /// 1: keep who first reads the end of file of a socket in CLOSE_WAIT, with the stack; 0: do not.
     pub track_eof_reads: u32,
+    /// Inode number of the pid namespace whose numbers the reader knows processes by; 0: the root one.
+    pub pid_namespace: u32,
+    /// Always zero.
+    pub padding: u32,
 }
 
 impl Config {
@@ -169,6 +173,8 @@ impl Config {
         details_after_ns: 0,
         opener_interval_ns: 0,
         track_eof_reads: 0,
+        pid_namespace: 0,
+        padding: 0,
     };
 }
 

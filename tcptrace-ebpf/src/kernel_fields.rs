@@ -104,6 +104,17 @@ kernel_fields! {
     task_tgid: task_struct.tgid, needed;
     task_flags: task_struct.flags, needed;
     task_files: task_struct.files, needed;
+    /// This and the next six translate pids, which only readers outside of the root pid namespace need.
+    task_group_leader: task_struct.group_leader, optional;
+    /// Absent before Linux 4.19.
+    task_thread_pid: task_struct.thread_pid, optional;
+    /// 32 bits wide.
+    pid_level: pid.level, optional;
+    pid_numbers: pid.numbers, optional;
+    /// 32 bits wide.
+    upid_nr: upid.nr, optional;
+    upid_ns: upid.ns, optional;
+    pid_namespace_inum: pid_namespace.ns.inum, optional;
     files_fdt: files_struct.fdt, needed;
     fdtable_fd: fdtable.fd, needed;
     file_private_data: file.private_data, needed;

@@ -34,6 +34,10 @@ pub fn bytes(words: Sixteen) -> [u8; 16] {
     bytes
 }
 
+/// In the number of a process or thread: it is that of the root pid namespace, because the reader's pid namespace does
+/// not show the process. No number is as large: `PID_MAX_LIMIT` of include/linux/threads.h is 4 million.
+pub const HOST_PID: u32 = 1 << 31;
+
 /// One TCP state transition, from the tracepoint `sock:inet_sock_set_state`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +62,9 @@ pub struct TransitionRecord {
     pub raddr: Sixteen,
     /// Inode number of the socket's network namespace; 0 when not known.
     pub netns: u32,
-    /// Thread group id of the task on the CPU, in the root pid namespace.
+    /// Thread group id of the task on the CPU, in the reader's pid namespace, or with [`HOST_PID`].
     pub oncpu_pid: u32,
-    /// Thread id of the task on the CPU, in the root pid namespace.
+    /// Thread id of the task on the CPU, likewise.
     pub oncpu_tid: u32,
     /// Local port, host byte order.
     pub lport: u16,
@@ -95,9 +99,9 @@ pub struct TransitionRecord {
 pub struct CallRecord {
     /// CLOCK_MONOTONIC of the call, in nanoseconds.
     pub ktime_ns: u64,
-    /// Thread group id of the caller, in the root pid namespace.
+    /// Thread group id of the caller, in the reader's pid namespace, or with [`HOST_PID`].
     pub pid: u32,
-    /// Thread id of the caller, in the root pid namespace.
+    /// Thread id of the caller, likewise.
     pub tid: u32,
     /// Name of the caller at that time, NUL-padded.
     pub comm: Sixteen,
@@ -130,7 +134,7 @@ pub struct HolderRecord {
     pub raddr: Sixteen,
     /// Inode number of the socket's network namespace.
     pub netns: u32,
-    /// Process (thread group id) in the root pid namespace.
+    /// Process (thread group id) in the reader's pid namespace, or with [`HOST_PID`].
     pub pid: u32,
     /// Descriptor number in that process.
     pub fd: u32,
@@ -202,7 +206,7 @@ pub struct OpenerBudget {
 pub struct WaitingRecord {
     /// The connection's cookie; 0 when it has none yet.
     pub cookie: u64,
-    /// Process (thread group id) that holds the listener, in the root pid namespace.
+    /// Process (thread group id) that holds the listener, in the reader's pid namespace, or with [`HOST_PID`].
     pub pid: u32,
     /// Descriptor number of the listener in that process.
     pub fd: u32,

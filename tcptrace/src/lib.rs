@@ -37,6 +37,7 @@ pub mod testing {
         },
         model::{
             endpoints::Endpoints,
+            pid::Pid,
             record::{Record, Totals},
             socket::{Identity, KernelSocket, Socket, SocketKey},
             state::State,

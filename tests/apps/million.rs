@@ -9,7 +9,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 use tcptrace::testing::{
-    CloseWaitTable, Comm, Endpoints, Identity, KernelSocket, NextStep, Socket, SocketKey, State, Task,
+    CloseWaitTable, Comm, Endpoints, Identity, KernelSocket, NextStep, Pid, Socket, SocketKey, State, Task,
     Transition,
 };
 
@@ -38,7 +38,7 @@ fn entry_to_close_wait(number: u64) -> Transition {
         old_state: State::Established,
         new_state: State::CloseWait,
         entered_ns: None,
-        oncpu: Task { pid: 1, tid: 1, comm: Comm::default() },
+        oncpu: Task { pid: Pid::new(1), tid: Pid::new(1), comm: Comm::default() },
         kernel_socket: KernelSocket(0xffff_8880_0000_0000 + number * 2_048),
         cause: None,
         cgroup_id: None,

@@ -6,13 +6,13 @@ use core::mem::MaybeUninit;
 use aya_ebpf::{
     bindings::{BPF_EXIST, BPF_F_FAST_STACK_CMP, BPF_F_NO_PREALLOC, BPF_F_USER_STACK, BPF_NOEXIST},
     btf_maps::{HashMap, PerCpuArray, StackTrace},
-    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_comm},
+    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task, generated::bpf_get_current_comm},
     macros::btf_map,
     programs::tracing::StackIdContext,
 };
 use tcptrace_ebpf::record::{CallRecord, Sixteen};
 
-use crate::transition::count;
+use crate::{pids, settings::config, transition::count};
 
 /// One call for each socket. The kernel allocates entries on demand.
 pub(crate) type Calls<const MAX_SOCKETS: usize> =
@@ -76,6 +76,15 @@ pub(crate) fn current_comm() -> Sixteen {
     }
 }
 
+/// Process (thread group id) and thread of the current task, in the reader's pid namespace.
+#[inline(always)]
+pub(crate) fn current_task() -> (u32, u32) {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    // SAFETY: the helper takes no pointer.
+    let task = if config!(pid_namespace) == 0 { 0 } else { unsafe { bpf_get_current_task() } };
+    (pids::of_process(task, (pid_tgid >> 32) as u32), pids::of_thread(task, pid_tgid as u32))
+}
+
 /// Remembers that the current task made `call` (`CALL_*`) on `sock` at `now` (CLOCK_MONOTONIC,
 /// nanoseconds). Replaces an earlier call on that socket.
 #[inline(always)]
@@ -86,13 +95,13 @@ pub(crate) fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
     call: u32,
     now: u64,
 ) {
-    let pid_tgid = bpf_get_current_pid_tgid();
+    let (pid, tid) = current_task();
     // Of two stacks with the same hash the kernel keeps the first; the second call has no stack then.
     let flags = u64::from(BPF_F_USER_STACK | BPF_F_FAST_STACK_CMP);
     let record = CallRecord {
         ktime_ns: now,
-        pid: (pid_tgid >> 32) as u32,
-        tid: pid_tgid as u32,
+        pid,
+        tid,
         comm: current_comm(),
         stack_id: context.get_stackid(&STACKS, flags).map_or(-1, |id| id as i32),
         call,

@@ -5,6 +5,8 @@
 #![no_std]
 #![no_main]
 
+mod pids;
+mod probe;
 mod queues;
 mod settings;
 mod target;
@@ -96,7 +98,7 @@ impl TaskFile {
         }
     }
 
-    /// The process (thread group id) in the root pid namespace.
+    /// The process (thread group id) in the reader's pid namespace.
     ///
     /// # Safety
     /// The same as for [`TaskFile::sock`].
@@ -108,7 +110,7 @@ impl TaskFile {
             return 0;
         }
         // SAFETY: the offset is that of the member named.
-        unsafe { typed::load(task, kernel!(task_tgid)) }
+        pids::of_process(task as u64, unsafe { typed::load(task, kernel!(task_tgid)) })
     }
 
     /// Writes a record to the reader of the pass.

@@ -9,6 +9,7 @@
 mod calls;
 mod end_of_file;
 mod openers;
+mod pids;
 mod probe;
 mod settings;
 mod slots;

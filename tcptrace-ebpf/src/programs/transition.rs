@@ -4,7 +4,7 @@
 use aya_ebpf::{
     bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     btf_maps::{PerCpuArray, RingBuf},
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
+    helpers::bpf_ktime_get_ns,
     macros::btf_map,
     programs::tracing::StackIdContext,
 };
@@ -264,9 +264,7 @@ fn emit<S: Source>(
 /// Adds the running task and what explains the transition.
 #[inline(always)]
 fn add_details<S: Source>(source: &S, record: &mut TransitionRecord) {
-    let pid_tgid = bpf_get_current_pid_tgid();
-    record.oncpu_pid = (pid_tgid >> 32) as u32;
-    record.oncpu_tid = pid_tgid as u32;
+    (record.oncpu_pid, record.oncpu_tid) = calls::current_task();
     record.oncpu_comm = calls::current_comm();
     if let Some(cause) = source.cause() {
         record.error = cause.error as u16;

@@ -4,6 +4,7 @@ pub(crate) mod clock;
 pub(crate) mod identity;
 pub(crate) mod lockdown;
 pub(crate) mod namespaces;
+pub(crate) mod pid_namespace;
 pub(crate) mod pool;
 pub(crate) mod privilege;
 pub(crate) mod sysctl_files;

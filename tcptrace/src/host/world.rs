@@ -21,12 +21,9 @@ impl World {
     /// The host that this process runs on.
     #[must_use]
     pub fn of_this_host() -> Self {
-        Self {
-            proc: PathBuf::from("/proc"),
-            run_netns: PathBuf::from("/run/netns"),
-            root: PathBuf::from("/"),
-            clocks: Clocks::of_this_host(),
-        }
+        let proc = PathBuf::from("/proc");
+        let clocks = Clocks::of_this_host(&proc);
+        Self { proc, run_netns: PathBuf::from("/run/netns"), root: PathBuf::from("/"), clocks }
     }
 
     /// A host whose files are planted below `root`.

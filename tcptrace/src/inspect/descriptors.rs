@@ -12,6 +12,7 @@ use crate::{
     model::{
         endpoints::{Endpoint, Endpoints},
         holders::Holders,
+        pid::Pid,
         socket::{Socket, TcpFlavour},
         state::{State, StateSet},
     },
@@ -123,7 +124,7 @@ impl DescriptorScan {
         scan.run_queues(|record| {
             if record.cookie != 0 {
                 let holders = queues.entry(record.cookie).or_default();
-                holders.entry(record.pid).or_default().push(record.fd);
+                holders.entry(Pid::from_wire(record.pid)).or_default().push(record.fd);
             }
         })?;
         self.sort();
@@ -166,12 +167,12 @@ impl DescriptorScan {
                     holders: Holders::new(),
                 };
                 let held = found.by_cookie.entry(record.cookie).or_insert_with(held);
-                held.holders.entry(record.pid).or_default().push(record.fd);
+                held.holders.entry(Pid::from_wire(record.pid)).or_default().push(record.fd);
             }
             if state == State::Listen {
                 let listener = found.listener(record.netns, socket(&record).endpoints.local, record.cookie);
                 listener.has_backlog |= record.has_backlog != 0;
-                listener.holders.entry(record.pid).or_default().push(record.fd);
+                listener.holders.entry(Pid::from_wire(record.pid)).or_default().push(record.fd);
             }
         })?;
         found.sort();
@@ -206,7 +207,12 @@ impl DescriptorScan {
         let scan = proc_fd::holders_by_inode(proc_root, &wanted.collect());
         let mut by_inode: FxHashMap<u32, Holders> = FxHashMap::default();
         for holder in scan.holders {
-            by_inode.entry(holder.inode).or_default().entry(holder.pid).or_default().push(holder.fd);
+            by_inode
+                .entry(holder.inode)
+                .or_default()
+                .entry(Pid::new(holder.pid))
+                .or_default()
+                .push(holder.fd);
         }
         let mut found = Self::default();
         for (netns, socket) in stuck {

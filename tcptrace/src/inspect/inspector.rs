@@ -17,6 +17,7 @@ use crate::{
         close_wait::{Due, Preexisting},
         finding::{Finding, ListedAs},
         owner::{CalledBy, Evidence, OpenedBy},
+        pid::Pid,
         process::DescriptorUse,
         socket::{KernelSocket, TcpFlavour},
         state::{State, StateSet},
@@ -220,13 +221,11 @@ impl Inspector {
 
     /// Names the stack of a call.
     fn named(&mut self, call: Call) -> CalledBy {
-        let kept = call.stack.zip(self.calls.as_ref());
+        let kept = call.stack.zip(self.calls.as_ref()).zip(call.task.pid.visible());
         // Addresses are valid only in the calling process, while it runs the same program.
         let (symbols, processes) = (&mut self.symbols, &mut self.processes);
-        let stack = kept.and_then(|(id, memory)| {
-            symbols.name(call.task.pid, id, || {
-                processes.caller(&call).map(|_| memory.stack(id)).unwrap_or_default()
-            })
+        let stack = kept.and_then(|((id, memory), pid)| {
+            symbols.name(pid, id, || processes.caller(&call).map(|_| memory.stack(id)).unwrap_or_default())
         });
         CalledBy { call, stack }
     }
@@ -244,7 +243,7 @@ impl Inspector {
     }
 
     /// Descriptors in use and their limit, for each of `pids` in order.
-    pub(crate) fn descriptor_use(&self, pids: &[u32]) -> Vec<DescriptorUse> {
+    pub(crate) fn descriptor_use(&self, pids: &[Pid]) -> Vec<DescriptorUse> {
         self.processes.descriptor_use(pids)
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     model::{
         close_wait::Due,
         finding::Finding,
+        pid::Pid,
         socket::SocketKey,
         state::{State, StateSet},
     },
@@ -55,7 +56,7 @@ impl Inspector {
             Some(scan) => jobs(states, scan, &namespaces),
             None => namespaces.iter().map(|namespace| everything(namespace.netns)).collect(),
         };
-        let holders: FxHashSet<u32> = scan
+        let holders: FxHashSet<Pid> = scan
             .iter()
             .flat_map(DescriptorScan::all_held)
             .flat_map(|held| held.holders.keys())

@@ -12,6 +12,7 @@ use crate::{
     model::{
         close_wait::{Due, Preexisting},
         finding::Finding,
+        pid::Pid,
         process::DescriptorUse,
     },
 };
@@ -21,7 +22,7 @@ use crate::{
 pub(crate) enum InspectorJob {
     Preexisting,
     Inspect(Vec<Due>),
-    DescriptorUse(Vec<u32>),
+    DescriptorUse(Vec<Pid>),
 }
 
 /// The result of a job.
@@ -109,7 +110,7 @@ impl InspectorThread {
     }
 
     /// Asks for the descriptors in use by processes.
-    pub(crate) fn ask_for_descriptor_use(&mut self, pids: Vec<u32>) {
+    pub(crate) fn ask_for_descriptor_use(&mut self, pids: Vec<Pid>) {
         self.ask(InspectorJob::DescriptorUse(pids));
     }
 

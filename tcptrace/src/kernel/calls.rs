@@ -17,6 +17,7 @@ use super::{
 use crate::{
     host::tracefs,
     model::{
+        pid::Pid,
         socket::KernelSocket,
         task::{Call, Comm, OpenedHow, Opener, Task},
     },
@@ -71,7 +72,8 @@ fn recall(calls: &CallMap, socket: KernelSocket) -> Option<CallRecord> {
 
 fn call(record: &CallRecord) -> Call {
     let CallRecord { ktime_ns, pid, tid, comm, stack_id, call: _ } = *record;
-    Call { task: Task { pid, tid, comm: Comm(bytes(comm)) }, ktime_ns, stack: u32::try_from(stack_id).ok() }
+    let task = Task { pid: Pid::from_wire(pid), tid: Pid::from_wire(tid), comm: Comm(bytes(comm)) };
+    Call { task, ktime_ns, stack: u32::try_from(stack_id).ok() }
 }
 
 /// Attaches the programs for the calls that the plan watches, and records in `support` what the kernel

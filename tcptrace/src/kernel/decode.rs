@@ -6,6 +6,7 @@ use zerocopy::FromBytes as _;
 
 use crate::model::{
     endpoints::Endpoints,
+    pid::Pid,
     socket::{Identity, KernelSocket, Socket, SocketKey},
     state::State,
     task::{Comm, Task},
@@ -61,8 +62,8 @@ pub(crate) fn transition(bytes: &[u8], identity: Identity) -> Result<Transition,
         new_state: state(record.new_state)?,
         entered_ns: known(record.entered_ns),
         oncpu: Task {
-            pid: record.oncpu_pid,
-            tid: record.oncpu_tid,
+            pid: Pid::from_wire(record.oncpu_pid),
+            tid: Pid::from_wire(record.oncpu_tid),
             comm: Comm(record::bytes(record.oncpu_comm)),
         },
         kernel_socket: KernelSocket(record.sock),

@@ -21,7 +21,7 @@ use super::{
     support::Support,
     types::KernelTypes,
 };
-use crate::model::state::StateSet;
+use crate::{host::pid_namespace::PidNamespaces, model::state::StateSet};
 
 /// The program over descriptors of sockets.
 const HOLDERS: &str = "holders";
@@ -44,11 +44,11 @@ impl HolderScan {
     /// the program, which is a fact in `support` then.
     pub(crate) fn new(support: &mut Support) -> Option<Self> {
         let types = support.types()?;
-        support.iterator.record(Self::load(types))
+        support.iterator.record(Self::load(types, support.pid_namespaces))
     }
 
-    fn load(types: Arc<KernelTypes>) -> Result<Self, LoadError> {
-        let mut object = load::holders(&types)?;
+    fn load(types: Arc<KernelTypes>, pids: PidNamespaces) -> Result<Self, LoadError> {
+        let mut object = load::holders(&types, pids)?;
         let map = object.take_map("HOLDER_STATES").ok_or_else(error::missing)?;
         let states = Array::try_from(map)
             .map_err(|error| LoadError::refused("open the iterator's settings", &error))?;

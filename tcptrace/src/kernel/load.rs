@@ -14,7 +14,7 @@ use super::{
     support::Support,
     types::KernelTypes,
 };
-use crate::host::tracefs;
+use crate::host::{pid_namespace::PidNamespaces, tracefs};
 
 /// Sockets whose first read of the end of file is kept. The kernel allocates entries on demand.
 const MAX_EOF_READS: u32 = 262_144;
@@ -82,9 +82,9 @@ pub(super) fn tracer(
     loader.load(bytes).map_err(|error| LoadError::refused("take the BPF object", &error))
 }
 
-/// Loads the object of the iterators over descriptor tables.
-pub(super) fn holders(types: &KernelTypes) -> Result<Ebpf, LoadError> {
-    let config = Config { kernel: types.offsets, ..Config::NOTHING };
+/// Loads the object of the iterators over descriptor tables, for a reader that sees these processes.
+pub(super) fn holders(types: &KernelTypes, pids: PidNamespaces) -> Result<Ebpf, LoadError> {
+    let config = Config { kernel: types.offsets, pid_namespace: pids.translated_into(), ..Config::NOTHING };
     EbpfLoader::new()
         .btf(Some(&types.btf))
         .override_global("CONFIG", config.as_bytes(), true)

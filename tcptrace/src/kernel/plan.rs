@@ -55,6 +55,8 @@ pub(crate) enum Warning {
     AcceptsUnseen(LoadError),
     /// Descriptor tables are read from /proc.
     TablesFromProc(LoadError),
+    /// Descriptor tables are read from /proc, which shows more processes.
+    IteratorSeesLess,
     /// Accept queues cannot be read.
     QueuesUnseen(LoadError),
 }
@@ -71,6 +73,9 @@ impl fmt::Display for Warning {
             Self::TablesFromProc(error) => {
                 write!(formatter, "{error}: descriptor tables are read from /proc, which is slower")
             }
+            Self::IteratorSeesLess => formatter.write_str(
+                "this process is in a pid namespace of its own, whose processes alone the kernel's iterator shows: descriptor tables are read from /proc, which shows more",
+            ),
             Self::QueuesUnseen(error) => {
                 write!(formatter, "{error}: a connection may be told of all listeners that share its port")
             }
@@ -156,6 +161,9 @@ pub(crate) fn holders(support: &Support, forced: Option<HolderSource>) -> Result
     let proc = |warnings| HolderPlan { source: HolderSource::Proc, queues: false, warnings };
     match (forced, refusal) {
         (Some(HolderSource::Proc), _) => Ok(proc(Vec::new())),
+        (None, _) if support.pid_namespaces.shows_more_than_iterators() => {
+            Ok(proc(vec![Warning::IteratorSeesLess]))
+        }
         (Some(HolderSource::Iterator), Some(error)) => Err(error.clone()),
         (None, Some(error)) => Ok(proc(vec![Warning::TablesFromProc(error.clone())])),
         (None | Some(HolderSource::Iterator), None) => {

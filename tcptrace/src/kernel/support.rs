@@ -2,12 +2,20 @@
 //! numbers. The parts that need a feature try it and record the outcome here; `plan` has the rules that
 //! follow. Nothing here decides.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tcptrace_ebpf::config::{FormatOffsets, ReceiveOffsets};
 
 use super::{error::LoadError, types::KernelTypes};
-use crate::host::{lockdown::Lockdown, privilege::Privileges};
+use crate::host::{
+    lockdown::Lockdown,
+    pid_namespace::PidNamespaces,
+    privilege::{NotPrivileged, Privileges},
+};
 
 /// The outcome of trying a feature.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +81,8 @@ pub(crate) struct Support {
     pub(crate) privileges: Privileges,
     /// How far the kernel is locked down.
     pub(crate) lockdown: Lockdown,
+    /// Which processes can be seen from here.
+    pub(crate) pid_namespaces: PidNamespaces,
     /// BTF with all fields that the programs need.
     pub(super) types: Trial<Arc<KernelTypes>>,
     /// The root of tracefs.
@@ -102,7 +112,22 @@ pub(crate) struct Support {
 impl Support {
     /// Reads what takes a system call or two. Tries no feature of the kernel yet.
     pub(crate) fn read() -> Self {
-        Self { privileges: Privileges::read(), lockdown: Lockdown::read(), ..Self::default() }
+        Self {
+            privileges: Privileges::read(),
+            lockdown: Lockdown::read(),
+            pid_namespaces: PidNamespaces::read(Path::new("/proc")),
+            ..Self::default()
+        }
+    }
+
+    /// Checks that the kernel side can be loaded, and warns of what a session cannot do.
+    ///
+    /// # Errors
+    /// When this process may not load it.
+    pub(crate) fn require(&self) -> Result<(), NotPrivileged> {
+        self.privileges.require()?;
+        self.pid_namespaces.warn_of_losses();
+        Ok(())
     }
 
     /// What BTF says of this kernel. `None` when there is no BTF to use.
@@ -117,6 +142,7 @@ impl fmt::Display for Support {
         let Self {
             privileges,
             lockdown,
+            pid_namespaces,
             types,
             tracefs,
             transition_layout,
@@ -133,6 +159,10 @@ impl fmt::Display for Support {
         let mut line = |name: &str, fact: &dyn fmt::Display| writeln!(formatter, "{name:<36}{fact}");
         line("capabilities", privileges)?;
         line("lockdown", &lockdown.name())?;
+        line(
+            "processes",
+            &if pid_namespaces.shows_host() { "of the host" } else { "of this pid namespace" },
+        )?;
         line("BTF", &Shown(types, describe_types))?;
         line("tracefs", &Shown(tracefs, |root: &PathBuf| root.display().to_string()))?;
         line("layout of sock:inet_sock_set_state", &Shown(transition_layout, ok))?;

@@ -71,7 +71,8 @@ pub(super) fn attach(
     };
     let receive = if plan.receive { load::receive_layout(support)? } else { ReceiveOffsets::UNUSED };
     let kernel = types.as_ref().map_or(KernelOffsets::UNKNOWN, |types| types.offsets);
-    let config = Config { kernel, format, receive, ..*config };
+    let pid_namespace = support.pid_namespaces.translated_into();
+    let config = Config { kernel, format, receive, pid_namespace, ..*config };
     let object = load::tracer(plan.backend, types.as_deref(), &config, options);
     let mut object = support.maps.record(object)?;
     let misses = match plan.backend {

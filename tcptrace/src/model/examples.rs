@@ -15,6 +15,7 @@ use super::{
     host_identity::HostIdentity,
     owner::{CalledBy, Evidence, OpenedBy, Owner},
     owner_criteria::OwnerCriteria,
+    pid::Pid,
     process::ProcessIdentity,
     record::{
         Age, EndedHow, Header, Leak, LeakEnd, PeerCount, ProcessSummary, Record, StackCount, Summary, Timed,
@@ -53,7 +54,7 @@ pub(crate) fn socket() -> Socket {
 pub(crate) fn task(comm: &[u8]) -> Task {
     let mut name = Comm::default();
     name.0.iter_mut().zip(comm).for_each(|(into, byte)| *into = *byte);
-    Task { pid: 71, tid: 72, comm: name }
+    Task { pid: Pid::new(71), tid: Pid::new(72), comm: name }
 }
 
 /// The peer closes: the socket enters CLOSE_WAIT.
@@ -74,7 +75,7 @@ pub(crate) fn transition() -> Transition {
 }
 
 pub(crate) fn process() -> ProcessIdentity {
-    ProcessIdentity::from_name(71, "shop")
+    ProcessIdentity::from_name(Pid::new(71), "shop")
 }
 
 /// `shop`, that holds the socket by one descriptor.
@@ -314,7 +315,7 @@ pub(crate) fn records() -> Vec<Record> {
                 process: Arc::new(ProcessIdentity {
                     unit: known.unit.clone(),
                     container: known.container.clone(),
-                    ..ProcessIdentity::from_name(7, hostile)
+                    ..ProcessIdentity::from_name(Pid::new(7), hostile)
                 }),
                 per_minute: None,
                 verdicts: Vec::new(),

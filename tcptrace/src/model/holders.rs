@@ -2,5 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::pid::Pid;
+
 /// The descriptors of each process, ascending.
-pub(crate) type Holders = BTreeMap<u32, Vec<u32>>;
+pub(crate) type Holders = BTreeMap<Pid, Vec<u32>>;

@@ -15,6 +15,7 @@ pub(crate) mod kernel_version;
 pub(crate) mod numbered;
 pub(crate) mod owner;
 pub(crate) mod owner_criteria;
+pub(crate) mod pid;
 pub(crate) mod process;
 pub(crate) mod record;
 pub(crate) mod socket;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     numbered::numbered,
+    pid::Pid,
     process::ProcessIdentity,
     stack::Stack,
     task::{Call, OpenedHow},
@@ -44,7 +45,7 @@ pub struct Owner {
 /// An owner in a record: its process's fields beside its own.
 #[derive(Serialize, Deserialize)]
 struct OwnerFields<'a> {
-    pid: u32,
+    pid: Pid,
     comm: Cow<'a, str>,
     exe: Option<Cow<'a, str>>,
     cmdline: Cow<'a, [String]>,
@@ -56,6 +57,9 @@ struct OwnerFields<'a> {
     cgroup: Option<Cow<'a, str>>,
     inherited: Option<bool>,
     evidence: Evidence,
+    /// The pid on the host of a process that is not visible from here.
+    #[serde(default)]
+    host_pid: Option<u32>,
 }
 
 impl Serialize for Owner {
@@ -86,6 +90,7 @@ impl Serialize for Owner {
             cgroup: cgroup.as_deref().map(Cow::from),
             inherited: *inherited,
             evidence: *evidence,
+            host_pid: pid.on_host(),
         };
         fields.serialize(serializer)
     }
@@ -94,7 +99,7 @@ impl Serialize for Owner {
 impl From<OwnerFields<'_>> for Owner {
     fn from(fields: OwnerFields<'_>) -> Self {
         let process = ProcessIdentity {
-            pid: fields.pid,
+            pid: fields.pid.from_fields(fields.host_pid),
             comm: fields.comm.into_owned(),
             exe: fields.exe.map(Cow::into_owned),
             cmdline: fields.cmdline.into_owned(),

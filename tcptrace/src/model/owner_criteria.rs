@@ -35,7 +35,7 @@ impl OwnerCriteria {
         let container_matches = |container: &str| {
             containers.iter().any(|wanted| container == wanted || is_id_of(wanted, container))
         };
-        (pids.is_empty() || pids.contains(&process.pid))
+        (pids.is_empty() || process.pid.visible().is_some_and(|pid| pids.contains(&pid)))
             && (comms.is_empty() || comms.contains(&process.comm))
             && (units.is_empty() || process.unit.as_deref().is_some_and(unit_matches))
             && (containers.is_empty() || process.container.as_deref().is_some_and(container_matches))
@@ -54,10 +54,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::owner::Evidence;
+    use crate::model::{owner::Evidence, pid::Pid};
 
     fn owner(pid: u32, comm: &str, unit: &str, container: &str) -> Owner {
-        let mut process = ProcessIdentity::from_name(pid, comm);
+        let mut process = ProcessIdentity::from_name(Pid::new(pid), comm);
         process.unit = Some(unit.to_owned());
         process.container = Some(container.to_owned());
         Owner { process: Arc::new(process), fds: vec![3], inherited: None, evidence: Evidence::FdTable }

@@ -1,10 +1,12 @@
 //! Who a process is, as /proc shows it. Reads nothing itself.
 
+use super::pid::Pid;
+
 /// The identity of a process. What could not be read is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProcessIdentity {
-    /// The pid in the pid namespace of the proc mount.
-    pub pid: u32,
+    /// The pid in the pid namespace of the proc mount, or of the host where that shows nothing.
+    pub pid: Pid,
     /// Name of the main thread, as the process chose it: at most 15 bytes (63 for kernel threads).
     pub comm: String,
     /// Path of the executable, followed by ` (deleted)` if the file is gone. Needs the right to trace the
@@ -17,9 +19,9 @@ pub struct ProcessIdentity {
     pub uid: Option<u32>,
     /// When it started, to about a hundredth of a second.
     pub started: Option<jiff::Timestamp>,
-    /// When it started, in clock ticks (1/100 s) since boot. Together with the pid it identifies the process,
-    /// even if the pid is reused.
-    pub start_ticks: Option<u64>,
+    /// When it started, in clock ticks (1/100 s) since boot, as this process's time namespace counts them; negative
+    /// before its zero. Together with the pid it identifies the process, even if the pid is reused.
+    pub start_ticks: Option<i64>,
     /// The path of its cgroup below the cgroup mount.
     pub cgroup: Option<String>,
     /// The systemd unit it belongs to.
@@ -29,9 +31,9 @@ pub struct ProcessIdentity {
 }
 
 impl ProcessIdentity {
-    /// A process that has ended: only its pid and name are known.
+    /// A process that has ended, or that /proc does not show: only its pid and name are known.
     #[must_use]
-    pub fn from_name(pid: u32, comm: &str) -> Self {
+    pub fn from_name(pid: Pid, comm: &str) -> Self {
         Self {
             pid,
             comm: comm.to_owned(),

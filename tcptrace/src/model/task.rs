@@ -7,7 +7,7 @@ use serde::{
     de::{Error, Visitor},
 };
 
-use super::numbered::numbered;
+use super::{numbered::numbered, pid::Pid};
 
 /// A task's name: arbitrary bytes up to the first NUL.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -81,13 +81,13 @@ impl fmt::Debug for Comm {
     }
 }
 
-/// A task, by its numbers in the root pid namespace.
+/// A task, by its numbers in the pid namespace of /proc, or on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Task {
     /// Process: the thread group id.
-    pub pid: u32,
+    pub pid: Pid,
     /// Thread.
-    pub tid: u32,
+    pub tid: Pid,
     /// Name of the thread at that moment.
     pub comm: Comm,
 }

@@ -10,6 +10,7 @@ use crate::{
     model::{
         holders::Holders,
         owner::{Evidence, Owner},
+        pid::Pid,
         process::{DescriptorUse, ProcessIdentity},
         task::Call,
     },
@@ -26,9 +27,9 @@ pub(crate) struct ProcessCache {
     reader: ProcessReader,
     clocks: Clocks,
     /// Identities, shared by all findings about a process.
-    known: FxHashMap<u32, Arc<ProcessIdentity>>,
+    known: FxHashMap<Pid, Arc<ProcessIdentity>>,
     /// Processes read in this round, including those that had ended.
-    read_this_round: FxHashSet<u32>,
+    read_this_round: FxHashSet<Pid>,
 }
 
 impl ProcessCache {
@@ -50,11 +51,11 @@ impl ProcessCache {
     }
 
     /// Reads many processes, on several threads.
-    pub(crate) fn read_all(&mut self, pids: &FxHashSet<u32>) {
-        let pids: Vec<u32> = pids.difference(&self.read_this_round).copied().collect();
+    pub(crate) fn read_all(&mut self, pids: &FxHashSet<Pid>) {
+        let pids: Vec<Pid> = pids.difference(&self.read_this_round).copied().collect();
         let reader = &self.reader;
         let chunks = pids.chunks(CHUNK).collect();
-        let read = parallel::map(chunks, |chunk: &[u32]| {
+        let read = parallel::map(chunks, |chunk: &[Pid]| {
             chunk.iter().map(|pid| (*pid, reader.read(*pid).ok())).collect::<Vec<_>>()
         });
         for (pid, fresh) in read.into_iter().flatten() {
@@ -62,7 +63,7 @@ impl ProcessCache {
         }
     }
 
-    fn learn(&mut self, pid: u32, fresh: Option<ProcessIdentity>) {
+    fn learn(&mut self, pid: Pid, fresh: Option<ProcessIdentity>) {
         self.read_this_round.insert(pid);
         let Some(fresh) = fresh else {
             self.known.remove(&pid);
@@ -74,7 +75,7 @@ impl ProcessCache {
     }
 
     /// The identity of a process; `None` if it has ended.
-    fn process(&mut self, pid: u32) -> Option<Arc<ProcessIdentity>> {
+    fn process(&mut self, pid: Pid) -> Option<Arc<ProcessIdentity>> {
         if !self.read_this_round.contains(&pid) {
             let fresh = self.reader.read(pid).ok();
             self.learn(pid, fresh);
@@ -110,14 +111,14 @@ impl ProcessCache {
     /// The process that made a call, if it still runs. A later process with the same pid does not count.
     pub(crate) fn caller(&mut self, call: &Call) -> Option<Arc<ProcessIdentity>> {
         let process = self.process(call.task.pid)?;
-        let started = process.start_ticks.unwrap_or(u64::MAX);
+        let started = process.start_ticks.unwrap_or(i64::MAX);
         (started <= self.clocks.boot_ticks_at(call.ktime_ns)).then_some(process)
     }
 
     /// Descriptors in use and their limit, for each of `pids` in order.
-    pub(crate) fn descriptor_use(&self, pids: &[u32]) -> Vec<DescriptorUse> {
+    pub(crate) fn descriptor_use(&self, pids: &[Pid]) -> Vec<DescriptorUse> {
         let chunks = pids.chunks(CHUNK).collect();
-        parallel::map(chunks, |chunk: &[u32]| {
+        parallel::map(chunks, |chunk: &[Pid]| {
             chunk.iter().map(|pid| self.reader.descriptor_use(*pid)).collect::<Vec<_>>()
         })
         .concat()

@@ -19,7 +19,13 @@ use rustix::{
 };
 
 use super::cgroup;
-use crate::model::process::{DescriptorUse, ProcessIdentity};
+use crate::{
+    host::clock,
+    model::{
+        pid::Pid,
+        process::{DescriptorUse, ProcessIdentity},
+    },
+};
 
 /// The part of a command line that is kept, in bytes and in arguments.
 const CMDLINE_BYTES: u64 = 4096;
@@ -35,7 +41,7 @@ const TICKS_PER_SECOND: i64 = 100;
 pub(crate) enum ProcessError {
     /// The process does not exist, or `hidepid` hides it (proc(5)).
     #[error("process {pid} is gone")]
-    Gone { pid: u32 },
+    Gone { pid: Pid },
     /// Its files could not be read.
     #[error("reading {path}: {source}; run as root")]
     Unreadable { path: PathBuf, source: io::Error },
@@ -61,7 +67,7 @@ impl ProcessReader {
     /// # Errors
     ///
     /// When the process does not exist, or not even its name can be read.
-    pub(crate) fn read(&self, pid: u32) -> Result<ProcessIdentity, ProcessError> {
+    pub(crate) fn read(&self, pid: Pid) -> Result<ProcessIdentity, ProcessError> {
         let directory = self.open(pid)?;
         let stat =
             contents(&directory, "stat", FILE_BYTES).map_err(|errno| self.error(pid, "stat", errno))?;
@@ -94,7 +100,7 @@ impl ProcessReader {
 
     /// Counts the process's descriptors.
     #[must_use]
-    pub(crate) fn descriptor_use(&self, pid: u32) -> DescriptorUse {
+    pub(crate) fn descriptor_use(&self, pid: Pid) -> DescriptorUse {
         let Ok(directory) = self.open(pid) else { return DescriptorUse::default() };
         let limits = contents(&directory, "limits", FILE_BYTES).ok();
         DescriptorUse {
@@ -103,23 +109,22 @@ impl ProcessReader {
         }
     }
 
-    fn open(&self, pid: u32) -> Result<OwnedFd, ProcessError> {
+    fn open(&self, pid: Pid) -> Result<OwnedFd, ProcessError> {
         openat(CWD, self.path(pid, ""), DIRECTORY, Mode::empty()).map_err(|errno| self.error(pid, "", errno))
     }
 
-    fn path(&self, pid: u32, file: &str) -> PathBuf {
+    fn path(&self, pid: Pid, file: &str) -> PathBuf {
         self.proc_root.join(pid.to_string()).join(file)
     }
 
-    fn error(&self, pid: u32, file: &str, errno: Errno) -> ProcessError {
+    fn error(&self, pid: Pid, file: &str, errno: Errno) -> ProcessError {
         match errno {
             Errno::NOENT | Errno::SRCH => ProcessError::Gone { pid },
             errno => ProcessError::Unreadable { path: self.path(pid, file), source: errno.into() },
         }
     }
 
-    fn started(&self, ticks: u64) -> Option<jiff::Timestamp> {
-        let ticks = i64::try_from(ticks).ok()?;
+    fn started(&self, ticks: i64) -> Option<jiff::Timestamp> {
         let nanoseconds = ticks.checked_mul(1_000_000_000 / TICKS_PER_SECOND)?;
         self.booted.checked_add(jiff::SignedDuration::from_nanos(nanoseconds)).ok()
     }
@@ -161,7 +166,7 @@ fn counted(directory: &OwnedFd) -> Result<u64, Errno> {
 
 struct ProcessStat {
     comm: String,
-    start_ticks: Option<u64>,
+    start_ticks: Option<i64>,
 }
 
 /// Parses `stat`: `pid (comm) state …`; the start time is field 22. The comm may contain anything, even parentheses and
@@ -173,7 +178,11 @@ fn parse_stat(stat: &[u8]) -> Option<ProcessStat> {
     let behind = std::str::from_utf8(stat.get(closing + 1..)?).ok()?;
     Some(ProcessStat {
         comm: String::from_utf8_lossy(comm).into_owned(),
-        start_ticks: behind.split_ascii_whitespace().nth(19).and_then(|ticks| ticks.parse().ok()),
+        start_ticks: behind
+            .split_ascii_whitespace()
+            .nth(19)
+            .and_then(|ticks| ticks.parse().ok())
+            .map(clock::start_ticks),
     })
 }
 

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::{bounded::BoundedCounts, entities::Entities, series::TimeSeries, side::Peer, time::unix_ns};
-use crate::model::{record::Timed, state::State, task::Comm, transition::Transition};
+use crate::model::{pid::Pid, record::Timed, state::State, task::Comm, transition::Transition};
 
 /// Closers and peers counted one by one.
 const MOST_CLOSERS: usize = 1_024;
@@ -37,7 +37,7 @@ impl FirstCloser {
 }
 
 /// A process that closed: the index of its host and its pid.
-pub(crate) type CloserKey = (u32, u32);
+pub(crate) type CloserKey = (u32, Pid);
 
 /// Connections by who closed them first.
 #[derive(Clone, Debug)]

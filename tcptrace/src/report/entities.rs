@@ -8,6 +8,7 @@ use indexmap::IndexSet;
 use super::{side::Sides, time::unix_ns};
 use crate::model::{
     host_identity::HostIdentity,
+    pid::Pid,
     process::ProcessIdentity,
     record::{Header, Summary},
     stack::Stack,
@@ -96,7 +97,7 @@ pub(crate) struct Entities {
     pub hosts: Vec<Host>,
     pub sessions: Vec<RecordedSession>,
     pub processes: Vec<Process>,
-    by_pid: HashMap<(u32, u32), Vec<u32>>,
+    by_pid: HashMap<(u32, Pid), Vec<u32>>,
     pub stacks: IndexSet<Arc<Stack>>,
 }
 
@@ -200,7 +201,7 @@ impl Entities {
     }
 
     /// The process that had this pid last.
-    pub(crate) fn with_pid(&self, host: u32, pid: u32) -> Option<&Process> {
+    pub(crate) fn with_pid(&self, host: u32, pid: Pid) -> Option<&Process> {
         let index = self.by_pid.get(&(host, pid))?.last()?;
         self.processes.get(*index as usize)
     }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::model::{
-    endpoints::Endpoints, owner::Evidence, record::EndedHow, socket::Socket, task::OpenedHow,
+    endpoints::Endpoints, owner::Evidence, pid::Pid, record::EndedHow, socket::Socket, task::OpenedHow,
     verdict::Verdict,
 };
 
@@ -122,7 +122,7 @@ pub(crate) struct End {
     /// `None` when nobody saw how.
     pub how: Option<EndedHow>,
     /// Pid and name of the closer, if seen.
-    pub closed_by: Option<(u32, String)>,
+    pub closed_by: Option<(Pid, String)>,
 }
 
 /// The stays that are not over.

@@ -20,6 +20,7 @@ use crate::{
         criteria::Choice,
         finding::Finding,
         owner::{Evidence, Owner},
+        pid::Pid,
         process::ProcessIdentity,
         record::{
             Age, Scope, Summary, Totals,
@@ -44,7 +45,7 @@ pub(crate) struct Account {
     outcomes: Outcomes,
     refusals: FxHashMap<Refusal, u64>,
     /// Descriptors that stay open, by process.
-    kept: BTreeMap<u32, (Arc<ProcessIdentity>, u64)>,
+    kept: BTreeMap<Pid, (Arc<ProcessIdentity>, u64)>,
     left_out: LeftOut,
     scope: Scope,
     listed: u64,
@@ -227,7 +228,7 @@ fn actor() -> Actor {
 }
 
 /// Counts the descriptors of a socket for each process that holds it.
-fn keep(kept: &mut BTreeMap<u32, (Arc<ProcessIdentity>, u64)>, finding: &Finding) {
+fn keep(kept: &mut BTreeMap<Pid, (Arc<ProcessIdentity>, u64)>, finding: &Finding) {
     for owner in finding.owners.iter().filter(|owner| owner.evidence == Evidence::FdTable) {
         let (_, descriptors) =
             kept.entry(owner.process.pid).or_insert_with(|| (Arc::clone(&owner.process), 0));
@@ -236,8 +237,8 @@ fn keep(kept: &mut BTreeMap<u32, (Arc<ProcessIdentity>, u64)>, finding: &Finding
 }
 
 /// Most descriptors first, with each process's total and limit.
-fn with_use(kept: &BTreeMap<u32, (Arc<ProcessIdentity>, u64)>, inspector: &Inspector) -> Vec<Kept> {
-    let pids: Vec<u32> = kept.keys().copied().collect();
+fn with_use(kept: &BTreeMap<Pid, (Arc<ProcessIdentity>, u64)>, inspector: &Inspector) -> Vec<Kept> {
+    let pids: Vec<Pid> = kept.keys().copied().collect();
     let mut kept: Vec<Kept> = kept
         .values()
         .zip(inspector.descriptor_use(&pids))

@@ -11,6 +11,7 @@ use rustix::{
 use crate::model::{
     clearing::Refusal,
     owner::{Evidence, Owner},
+    pid,
 };
 
 /// Checks that descriptors of other processes can be copied (Linux 5.6, no seccomp filter in the way), by
@@ -41,8 +42,9 @@ pub(crate) fn take(owners: &[Owner], cookie: u64) -> Result<OwnedFd, Refusal> {
     Err(refusal)
 }
 
-fn copy(pid: u32, fd: u32) -> rustix::io::Result<OwnedFd> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+fn copy(pid: pid::Pid, fd: u32) -> rustix::io::Result<OwnedFd> {
+    let pid =
+        pid.visible().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
     let fd = RawFd::try_from(fd).map_err(|_| Errno::BADF)?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
     pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty())
@@ -62,7 +64,7 @@ mod tests {
     use crate::model::process::ProcessIdentity;
 
     fn own(fds: Vec<u32>) -> Vec<Owner> {
-        let process = Arc::new(ProcessIdentity::from_name(std::process::id(), "self"));
+        let process = Arc::new(ProcessIdentity::from_name(pid::Pid::new(std::process::id()), "self"));
         vec![Owner { process, fds, inherited: None, evidence: Evidence::FdTable }]
     }
 
@@ -77,7 +79,7 @@ mod tests {
         // No socket, no descriptor, no process.
         assert_eq!(take(&own(vec![2, 1_000_000, u32::MAX]), cookies[1]).unwrap_err(), Refusal::NoDescriptor);
         let mut nobody = own(vec![0]);
-        nobody[0].process = Arc::new(ProcessIdentity::from_name(u32::MAX, "nobody"));
+        nobody[0].process = Arc::new(ProcessIdentity::from_name(pid::Pid::new(u32::MAX), "nobody"));
         assert_eq!(take(&nobody, cookies[1]).unwrap_err(), Refusal::NoDescriptor);
     }
 }

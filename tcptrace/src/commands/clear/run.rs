@@ -59,7 +59,7 @@ pub(crate) struct ClearOptions {
 /// When the host cannot do it, or the output could not be written.
 pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclusion, CommandError> {
     let support = Support::read();
-    support.privileges.require()?;
+    support.require()?;
     let methods = Methods::of_this_host(options.method)?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
     let started_ns = world.clocks.monotonic_ns();

@@ -84,13 +84,13 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        endpoints::Endpoints, examples, owner::Owner, process::ProcessIdentity, socket::Socket,
+        endpoints::Endpoints, examples, owner::Owner, pid::Pid, process::ProcessIdentity, socket::Socket,
         verdict::Verdict,
     };
 
     fn leak(cookie: u64, remote: ([u8; 4], u16), pids: &[u32], verdict: Verdict) -> Leak {
         let owner = |pid: &u32| Owner {
-            process: Arc::new(ProcessIdentity { pid: *pid, ..examples::process() }),
+            process: Arc::new(ProcessIdentity { pid: Pid::new(*pid), ..examples::process() }),
             ..examples::owner()
         };
         let endpoints = Endpoints { local: ([10, 0, 0, 1], 80).into(), remote: remote.into() };

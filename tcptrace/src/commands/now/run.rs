@@ -48,7 +48,7 @@ pub(crate) struct NowOptions {
 /// When the host cannot do it, or the output could not be written.
 pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<Conclusion, CommandError> {
     let support = Support::read();
-    support.privileges.require()?;
+    support.require()?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
     let tables = Tables::new(support, options.holders)?;
     look(options, world, tables, outputs).await

@@ -66,7 +66,7 @@ pub(crate) struct LiveOptions {
 /// When the host cannot do it, or the output could not be written.
 pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusion, CommandError> {
     let mut support = Support::read();
-    support.privileges.require()?;
+    support.require()?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
     let signals = Signals::listen(world, options.duration, outputs.has_files())
         .map_err(|source| CommandError::System { what: "wait for signals", source })?;

@@ -13,6 +13,7 @@ use crate::model::{
     endpoints::Endpoint,
     finding::Finding,
     owner::Owner,
+    pid::Pid,
     process::{DescriptorUse, ProcessIdentity},
     record::{PeerCount, ProcessSummary, StackCount},
     socket::Socket,
@@ -31,7 +32,7 @@ const MAX_SITES: usize = 256;
 const MAX_PROCESSES: usize = 1024;
 
 /// The start distinguishes a process from a later one with the same pid.
-type ProcessKey = (u32, Option<u64>);
+type ProcessKey = (Pid, Option<i64>);
 
 /// Sockets that were reported with the same owners and the same verdict share a group; its number is
 /// the `GroupId` that the table of sockets keeps.
@@ -218,7 +219,7 @@ impl Tally {
     }
 
     /// The process with this pid, if it is one of the owners of this group of sockets.
-    pub(crate) fn owner(&self, group_id: GroupId, pid: u32) -> Option<Arc<ProcessIdentity>> {
+    pub(crate) fn owner(&self, group_id: GroupId, pid: Pid) -> Option<Arc<ProcessIdentity>> {
         let group = self.groups.get(group_id as usize)?;
         group
             .processes
@@ -239,7 +240,7 @@ impl Tally {
     }
 
     /// Pids of all processes, in the order of [`Tally::summary`]'s argument.
-    pub(crate) fn pids(&self) -> Vec<u32> {
+    pub(crate) fn pids(&self) -> Vec<Pid> {
         self.processes.iter().map(|tally| tally.process.pid).collect()
     }
 
@@ -319,7 +320,7 @@ mod tests {
     /// A stuck socket of these processes.
     fn held_by(pids: &[u32]) -> Finding {
         let owner = |pid: &u32| Owner {
-            process: Arc::new(ProcessIdentity::from_name(*pid, "worker")),
+            process: Arc::new(ProcessIdentity::from_name(Pid::new(*pid), "worker")),
             ..examples::owner()
         };
         Finding {
@@ -331,7 +332,7 @@ mod tests {
     fn pids(tally: &Tally) -> Vec<u32> {
         let mut pids = tally.pids();
         pids.sort_unstable();
-        pids
+        pids.into_iter().filter_map(Pid::visible).collect()
     }
 
     #[test]
@@ -346,7 +347,7 @@ mod tests {
         let count = 10 * u32::try_from(MAX_PROCESSES).unwrap();
         for pid in 10..10 + count {
             let group_id = tally.report(&held_by(&[pid]));
-            assert_eq!(tally.owner(group_id, pid).map(|process| process.pid), Some(pid));
+            assert_eq!(tally.owner(group_id, Pid::new(pid)).map(|process| process.pid), Some(Pid::new(pid)));
             tally.end(group_id, since(), 0);
         }
         let kept = pids(&tally);
@@ -356,10 +357,10 @@ mod tests {
         assert!(tally.groups.len() <= MAX_PROCESSES + 2, "{} groups", tally.groups.len());
         assert_eq!(tally.reported(), u64::from(count) + 3);
         // The id that is out is still that of its owner.
-        assert_eq!(tally.owner(stuck, 1).map(|process| process.pid), Some(1));
+        assert_eq!(tally.owner(stuck, Pid::new(1)).map(|process| process.pid), Some(Pid::new(1)));
         let summary = tally.summary(std::iter::empty(), &[], 0);
         let first = summary.first().unwrap();
-        assert_eq!((first.process.pid, first.still_stuck), (1, 1));
+        assert_eq!((first.process.pid, first.still_stuck), (Pid::new(1), 1));
         tally.end(stuck, since(), 0);
         assert!(tally.processes.iter().all(|process| process.still_stuck == 0));
     }
@@ -372,7 +373,7 @@ mod tests {
             (1..=count).map(|pid| (pid, tally.report(&held_by(&[pid])))).collect();
         assert_eq!((tally.pids().len(), tally.forgotten()), (2 * MAX_PROCESSES, 0));
         for (pid, group_id) in group_ids {
-            assert_eq!(tally.owner(group_id, pid).map(|process| process.pid), Some(pid));
+            assert_eq!(tally.owner(group_id, Pid::new(pid)).map(|process| process.pid), Some(Pid::new(pid)));
         }
     }
 }

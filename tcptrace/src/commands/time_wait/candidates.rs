@@ -9,6 +9,7 @@ use crate::{
     model::{
         holders::Holders,
         owner::{Evidence, Owner},
+        pid::Pid,
     },
     process::cache::ProcessCache,
 };
@@ -22,7 +23,7 @@ pub(crate) fn holders(
     let wanted = connections.union(listeners).copied().collect();
     let mut by_inode: FxHashMap<u32, Holders> = FxHashMap::default();
     for proc_fd::InodeHolder { inode, pid, fd } in proc_fd::holders_by_inode(&world.proc, &wanted).holders {
-        by_inode.entry(inode).or_default().entry(pid).or_default().push(fd);
+        by_inode.entry(inode).or_default().entry(Pid::new(pid)).or_default().push(fd);
     }
     let mut processes = ProcessCache::new(world);
     let owners = |(inode, holders): (u32, Holders)| {

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     host::{clock::Clocks, world::World},
-    model::{process::ProcessIdentity, task::Task, time_wait::CloserId},
+    model::{pid::Pid, process::ProcessIdentity, task::Task, time_wait::CloserId},
     process::reader::ProcessReader,
 };
 
@@ -32,7 +32,7 @@ pub(crate) struct Closers {
     reader: ProcessReader,
     clocks: Clocks,
     known: FxHashMap<CloserId, KnownCloser>,
-    by_pid: FxHashMap<u32, Seen>,
+    by_pid: FxHashMap<Pid, Seen>,
     /// By name, as the process chose it.
     by_name: HashMap<[u8; 16], CloserId>,
     next: u32,
@@ -175,14 +175,14 @@ impl Budget {
 #[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use crate::model::task::Comm;
+    use crate::model::{pid::Pid, task::Comm};
 
     const SECOND: u64 = 1_000_000_000;
 
     fn task(pid: u32, name: &str) -> Task {
         let mut comm = [0; 16];
         comm[..name.len()].copy_from_slice(name.as_bytes());
-        Task { pid, tid: pid, comm: Comm(comm) }
+        Task { pid: Pid::new(pid), tid: Pid::new(pid), comm: Comm(comm) }
     }
 
     #[test]
@@ -198,7 +198,7 @@ mod tests {
         std::fs::create_dir(&directory).unwrap();
         let now = world.clocks.monotonic_ns();
         let started = world.clocks.boot_ticks_at(now) - 100;
-        let stat = |started: u64| format!("7 (shop) S{} {started} 0", " 0".repeat(18));
+        let stat = |started: i64| format!("7 (shop) S{} {started} 0", " 0".repeat(18));
         std::fs::write(directory.join("stat"), stat(started)).unwrap();
         std::fs::write(directory.join("cmdline"), "shop\0--fast\0").unwrap();
         let shop = closers.identify(&task(7, "shop"), now).unwrap();

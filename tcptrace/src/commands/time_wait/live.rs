@@ -51,7 +51,7 @@ pub(crate) async fn run(
     world: &World,
 ) -> Result<Conclusion, CommandError> {
     let mut support = Support::read();
-    support.privileges.require()?;
+    support.require()?;
     let system = |what| move |source| CommandError::System { what, source };
     let signals = Signals::listen(world, live.duration, false).map_err(system("wait for signals"))?;
     let outputs = OpenedOutputs::open(&options.outputs)?;

@@ -12,7 +12,7 @@ use crate::{
         records::session_header,
     },
     forms::view::View,
-    host::{privilege::Privileges, world::World},
+    host::{pid_namespace::PidNamespaces, privilege::Privileges, world::World},
     model::record::Totals,
     output::{options::Policy, outputs::OpenedOutputs},
 };
@@ -30,6 +30,7 @@ pub(crate) async fn run(options: &TimeWaitOptions, world: &World) -> Result<Conc
 
 fn run_once(options: &TimeWaitOptions, world: &World) -> Result<Conclusion, CommandError> {
     Privileges::read().warn_of_losses();
+    PidNamespaces::read(&world.proc).warn_of_losses();
     let outputs = OpenedOutputs::open(&options.outputs)?;
     let (started_ns, clock) = (world.clocks.monotonic_ns(), world.clocks.wall());
     let mut session = TimeWaitSession::new(options, world);

@@ -142,8 +142,8 @@ pub(crate) fn put_transition(row: &mut Row, times: &mut TimeText, Timed { time, 
     row.put(old_state.name());
     row.put(new_state.name());
     row.put_known(what.dwell_ns());
-    row.put(pid);
-    row.put(tid);
+    row.put_known(pid.visible());
+    row.put_known(tid.visible());
     row.put_text(&comm.to_text());
     row.put_known(*cgroup_id);
     row.put(is_mptcp);

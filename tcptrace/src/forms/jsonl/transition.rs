@@ -56,9 +56,9 @@ pub(super) fn write(out: &mut Vec<u8>, times: &mut TimeText, Timed { time, what 
     out.extend_from_slice(br#"","dwell_ns":"#);
     known(out, what.dwell_ns());
     out.extend_from_slice(br#","oncpu":{"pid":"#);
-    number(out, (*pid).into());
+    known(out, pid.visible().map(u64::from));
     out.extend_from_slice(br#","tid":"#);
-    number(out, (*tid).into());
+    known(out, tid.visible().map(u64::from));
     out.extend_from_slice(br#","comm":"#);
     name(out, comm);
     out.extend_from_slice(br#"},"cgroup_id":"#);

@@ -18,6 +18,7 @@ use super::{
     wire::{Input, Malformed, put_known, put_known_text, put_signed, put_text, put_varint},
 };
 use crate::model::{
+    pid::Pid,
     process::ProcessIdentity,
     stack::Stack,
     task::{Comm, Task},
@@ -102,8 +103,8 @@ impl Dictionary {
         if is_new {
             let Task { pid, tid, comm } = task;
             self.entry(TASK, |entry| {
-                put_varint(entry, pid.into());
-                put_varint(entry, tid.into());
+                put_varint(entry, pid.to_wire().into());
+                put_varint(entry, tid.to_wire().into());
                 entry.put_slice(comm.as_bytes());
             });
         }
@@ -126,7 +127,7 @@ impl Dictionary {
                 container,
             } = &**process;
             self.entry(PROCESS, |entry| {
-                put_varint(entry, u64::from(*pid));
+                put_varint(entry, pid.to_wire().into());
                 put_text(entry, comm);
                 put_known_text(entry, exe.as_deref());
                 put_varint(entry, cmdline.len() as u64);
@@ -220,7 +221,7 @@ impl Definitions {
     }
 
     pub(crate) fn define_task(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
-        let (pid, tid) = (input.small()?, input.small()?);
+        let (pid, tid) = (Pid::from_wire(input.small()?), Pid::from_wire(input.small()?));
         let Input(name) = input;
         let mut comm = [0; 16];
         let place = comm.get_mut(..name.len()).ok_or(Malformed("the name of a task is too long"))?;
@@ -230,7 +231,7 @@ impl Definitions {
     }
 
     pub(crate) fn define_process(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
-        let (pid, comm, exe) = (input.small()?, input.text()?, input.known_text()?);
+        let (pid, comm, exe) = (Pid::from_wire(input.small()?), input.text()?, input.known_text()?);
         let cmdline = texts(&mut input)?;
         let uid = input.known_small()?;
         let started = match input.byte()? {

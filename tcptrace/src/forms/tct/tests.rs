@@ -12,6 +12,7 @@ use super::{
     preamble::*,
     wire::Malformed,
 };
+use crate::model::pid::Pid;
 use crate::model::record::{Record, Totals, arbitrary};
 
 /// Reads a block; what it says, and whether it could be read to its end.
@@ -124,7 +125,7 @@ fn a_block_that_no_reader_would_take_is_dropped_and_counted() {
     let mut encoder = BlockEncoder::default();
     encoder.push(&leak_end);
     if let Record::LeakEnd(end) = &mut leak_end {
-        let mut process = crate::model::process::ProcessIdentity::from_name(7, "huge");
+        let mut process = crate::model::process::ProcessIdentity::from_name(Pid::new(7), "huge");
         process.cmdline = vec!["x".repeat(MAX_PAYLOAD)];
         let (fds, evidence) = (Vec::new(), crate::model::owner::Evidence::None);
         end.closed_by =

@@ -219,6 +219,7 @@ mod tests {
         clearing::{Change, Refusal},
         examples,
         owner::Owner,
+        pid::Pid,
         process::ProcessIdentity,
         record::Scope,
         socket::Socket,
@@ -226,7 +227,7 @@ mod tests {
     };
 
     fn cleared(outcome: Outcome, method: Option<Method>) -> Cleared {
-        let process = Arc::new(ProcessIdentity::from_name(71, "x\u{1b}[2J"));
+        let process = Arc::new(ProcessIdentity::from_name(Pid::new(71), "x\u{1b}[2J"));
         let owners = vec![Owner { process, ..examples::owner() }];
         Cleared {
             socket: Socket { netns: None, ..examples::socket() },
@@ -238,7 +239,7 @@ mod tests {
     }
 
     fn kept() -> Vec<Kept> {
-        let process = Arc::new(ProcessIdentity::from_name(71, "x\u{1b}[2J"));
+        let process = Arc::new(ProcessIdentity::from_name(Pid::new(71), "x\u{1b}[2J"));
         vec![Kept { process, ..examples::kept() }]
     }
 

@@ -157,13 +157,14 @@ mod tests {
     use crate::model::{
         examples,
         owner::Owner,
+        pid::Pid,
         process::ProcessIdentity,
         record::{Age, Summary},
         socket::Socket,
     };
 
     fn leak(cookie: u64, comm: &str) -> Leak {
-        let mut process = ProcessIdentity::from_name(71, comm);
+        let mut process = ProcessIdentity::from_name(Pid::new(71), comm);
         process.unit = Some("shop-frontend.service".to_owned());
         let owner = Owner { process: Arc::new(process), fds: vec![17, 18], ..examples::owner() };
         Leak {

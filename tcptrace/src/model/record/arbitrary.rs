@@ -21,6 +21,7 @@ use crate::model::{
     endpoints::{Endpoint, Endpoints},
     host_identity::HostIdentity,
     owner::{CalledBy, Evidence, OpenedBy, Owner},
+    pid::Pid,
     process::ProcessIdentity,
     socket::{KernelSocket, Socket, SocketKey},
     stack::Stack,
@@ -86,7 +87,7 @@ fn neutral(socket: Socket) -> Transition {
         old_state: State::Close,
         new_state: State::Close,
         entered_ns: None,
-        oncpu: Task { pid: 0, tid: 0, comm: Comm::default() },
+        oncpu: Task { pid: Pid::new(0), tid: Pid::new(0), comm: Comm::default() },
         kernel_socket: KernelSocket(0),
         cause: None,
         cgroup_id: None,
@@ -134,7 +135,11 @@ fn comm() -> impl Strategy<Value = Comm> {
 }
 
 fn task() -> impl Strategy<Value = Task> {
-    (small(), small(), comm()).prop_map(|(pid, tid, comm)| Task { pid, tid, comm })
+    (small(), small(), comm()).prop_map(|(pid, tid, comm)| Task {
+        pid: Pid::new(pid),
+        tid: Pid::new(tid),
+        comm,
+    })
 }
 
 fn address() -> impl Strategy<Value = IpAddr> {
@@ -194,7 +199,7 @@ fn process() -> BoxedStrategy<Arc<ProcessIdentity>> {
         .prop_map(|(pid, (comm, exe, cmdline), uid, started, (cgroup, unit, container))| {
             let start_ticks = None;
             Arc::new(ProcessIdentity {
-                pid,
+                pid: Pid::new(pid),
                 comm,
                 exe,
                 cmdline,

@@ -23,16 +23,20 @@ struct CallFields {
     time: Timestamp,
     #[serde(flatten, with = "stack::optional")]
     stack: Option<Arc<Stack>>,
+    /// The pid on the host of a process that is not visible from here.
+    #[serde(default)]
+    host_pid: Option<u32>,
 }
 
 impl CallFields {
     fn new(time: Timestamp, called: &CalledBy, how: Option<OpenedHow>) -> Self {
         let CalledBy { call: Call { task, ktime_ns: _, stack: _ }, stack } = called;
-        Self { task: *task, how, time, stack: stack.clone() }
+        Self { task: *task, how, time, stack: stack.clone(), host_pid: task.pid.on_host() }
     }
 
     fn into_called(self) -> Timed<CalledBy> {
-        let Self { task, how: _, time, stack } = self;
+        let Self { mut task, how: _, time, stack, host_pid } = self;
+        task.pid = task.pid.from_fields(host_pid);
         Timed { time, what: CalledBy { call: Call { task, ktime_ns: 0, stack: None }, stack } }
     }
 }

@@ -128,14 +128,16 @@ mod process_name {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use crate::model::process::ProcessIdentity;
+    use crate::model::{pid::Pid, process::ProcessIdentity};
 
     #[derive(Serialize, Deserialize)]
     struct Fields<'a> {
-        pid: u32,
+        pid: Pid,
         comm: Cow<'a, str>,
         unit: Option<Cow<'a, str>>,
         container: Option<Cow<'a, str>>,
+        #[serde(default)]
+        host_pid: Option<u32>,
     }
 
     pub(super) fn serialize<S: Serializer>(
@@ -147,6 +149,7 @@ mod process_name {
             comm: Cow::from(&process.comm),
             unit: process.unit.as_deref().map(Cow::from),
             container: process.container.as_deref().map(Cow::from),
+            host_pid: process.pid.on_host(),
         };
         fields.serialize(serializer)
     }
@@ -154,11 +157,11 @@ mod process_name {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Arc<ProcessIdentity>, D::Error> {
-        let Fields { pid, comm, unit, container } = Fields::deserialize(deserializer)?;
+        let Fields { pid, comm, unit, container, host_pid } = Fields::deserialize(deserializer)?;
         Ok(Arc::new(ProcessIdentity {
             unit: unit.map(Cow::into_owned),
             container: container.map(Cow::into_owned),
-            ..ProcessIdentity::from_name(pid, &comm)
+            ..ProcessIdentity::from_name(pid.from_fields(host_pid), &comm)
         }))
     }
 }

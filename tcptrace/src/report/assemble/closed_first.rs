@@ -4,16 +4,19 @@ use super::{
     numbers::{per_second, share, unsigned},
     ranking::ranking,
 };
-use crate::report::{
-    closings::ClosingCounts,
-    entities::Entities,
-    model::{
-        closed_first::{ClosedFirst, CloserShare, PeerCloses},
-        ranking::ProcessName,
+use crate::{
+    model::pid::Pid,
+    report::{
+        closings::ClosingCounts,
+        entities::Entities,
+        model::{
+            closed_first::{ClosedFirst, CloserShare, PeerCloses},
+            ranking::ProcessName,
+        },
+        series::{Axis, TimeSeries},
+        side::Peer,
+        time::Time,
     },
-    series::{Axis, TimeSeries},
-    side::Peer,
-    time::Time,
 };
 
 pub(crate) fn closed_first(
@@ -28,7 +31,7 @@ pub(crate) fn closed_first(
     let amounts =
         |series: &TimeSeries| -> Vec<u64> { series.amounts(axis).into_iter().map(unsigned).collect() };
     let [us, peer, resets] = &closings.over_time;
-    let closer = |((host, pid), [closed_first]): ((u32, u32), [u64; 1])| CloserShare {
+    let closer = |((host, pid), [closed_first]): ((u32, Pid), [u64; 1])| CloserShare {
         process: ProcessName {
             comm: closings.name((host, pid), entities),
             pid,

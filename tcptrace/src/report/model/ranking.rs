@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
-    model::{escape::Escaped, verdict::Verdict},
+    model::{escape::Escaped, pid::Pid, verdict::Verdict},
     report::{side::Peer, time::Time},
 };
 
@@ -87,7 +87,7 @@ pub(crate) struct SiteCount {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ProcessName {
     pub comm: String,
-    pub pid: u32,
+    pub pid: Pid,
     /// Set when the report covers several hosts.
     pub host: Option<String>,
 }

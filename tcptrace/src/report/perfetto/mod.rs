@@ -24,6 +24,7 @@ use crate::{
     forms::reading::error::ReadError,
     model::{
         escape::Escaped,
+        pid::Pid,
         record::{Leak, LeakEnd, Record, Timed},
         socket::Socket,
         state::State,
@@ -36,6 +37,12 @@ use crate::{
 
 /// The pids of each host get a range of their own. Larger than `PID_MAX_LIMIT` (4,194,304).
 const PIDS_OF_HOST: u64 = 10_000_000;
+
+/// The trace's number of a process among those of its host; pids go to 4 million.
+fn track_pid(pid: Pid) -> u64 {
+    const NOT_VISIBLE: u64 = PIDS_OF_HOST / 2;
+    pid.visible().map_or_else(|| NOT_VISIBLE + u64::from(pid.on_host().unwrap_or(0)), u64::from)
+}
 
 /// A trace could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -309,7 +316,7 @@ impl<'a> Drawing<'a> {
         let (pid, name) = match known {
             Some(process) => {
                 let (comm, pid) = (Escaped(&process.identity.comm), process.identity.pid);
-                (base + u64::from(pid), format!("{comm} (pid {pid})"))
+                (base + track_pid(pid), format!("{comm} (pid {pid})"))
             }
             None => (base + PIDS_OF_HOST - 1, "holder not known".to_owned()),
         };

@@ -11,6 +11,7 @@ use crate::{
         examples,
         host_identity::HostIdentity,
         owner::{CalledBy, Evidence, OpenedBy, Owner},
+        pid::Pid,
         process::ProcessIdentity,
         record::{Age, EndedHow, Header, Leak, LeakEnd, Record, Summary, Timed, Totals},
         socket::{Socket, SocketKey},
@@ -67,7 +68,7 @@ pub(crate) fn transition(
         ktime_ns: second * SECOND,
         old_state: old,
         new_state: new,
-        oncpu: Task { pid: 1, tid: 1, ..examples::task(b"swapper/0") },
+        oncpu: Task { pid: Pid::new(1), tid: Pid::new(1), ..examples::task(b"swapper/0") },
         ..examples::transition()
     }
 }
@@ -114,12 +115,12 @@ pub(crate) fn step(
 /// As [`step`], by this task.
 pub(crate) fn step_by(pid: u32, comm: &str, record: Record) -> Record {
     let Record::Transition(Timed { time, what }) = record else { return record };
-    let oncpu = Task { pid, tid: pid, ..examples::task(comm.as_bytes()) };
+    let oncpu = Task { pid: Pid::new(pid), tid: Pid::new(pid), ..examples::task(comm.as_bytes()) };
     Record::Transition(Timed { time, what: Transition { oncpu, ..what } })
 }
 
 pub(crate) fn owner(pid: u32, comm: &str) -> Owner {
-    let mut process = ProcessIdentity::from_name(pid, comm);
+    let mut process = ProcessIdentity::from_name(Pid::new(pid), comm);
     process.started = Some(at(-100.0));
     process.unit = Some(format!("{comm}.service"));
     Owner { process: Arc::new(process), fds: vec![7], inherited: Some(false), evidence: Evidence::FdTable }
@@ -128,7 +129,7 @@ pub(crate) fn owner(pid: u32, comm: &str) -> Owner {
 pub(crate) fn opened_at(site: &str, second: f64) -> Timed<OpenedBy> {
     let frames = vec!["accept4 (libc.so.6)".to_owned(), site.to_owned(), "main (main.rs:1)".to_owned()];
     let stack = Stack { frames, site: Some(site.to_owned()), is_cut: false };
-    let task = Task { pid: 1, tid: 1, comm: Comm::default() };
+    let task = Task { pid: Pid::new(1), tid: Pid::new(1), comm: Comm::default() };
     let call = Call { task, ktime_ns: 0, stack: None };
     let called = CalledBy { call, stack: Some(Arc::new(stack)) };
     Timed { time: at(second), what: OpenedBy { how: OpenedHow::Accept, called } }

@@ -5,6 +5,7 @@ use crate::{
     model::{
         criteria::Criteria,
         owner_criteria::OwnerCriteria,
+        pid::Pid,
         record::{EndedHow, Leak, Record, Totals},
         state::State,
         verdict::Verdict,
@@ -60,7 +61,7 @@ fn stays_are_rebuilt_from_transitions_alone() {
     assert_eq!(report.worst.len(), 10);
     assert_eq!(report.worst[0].close_wait_ns, 50 * SECOND);
     assert_eq!(report.worst[0].established_ns, Some(SECOND));
-    assert_eq!(report.worst[9].closed_by.as_ref().map(|process| process.pid), Some(7));
+    assert_eq!(report.worst[9].closed_by.as_ref().map(|process| process.pid), Some(Pid::new(7)));
     // Over time: at second 20 the ten long ones, at second 99 the three open ones.
     let over_time = report.over_time.as_ref().unwrap();
     let line = over_time.lines.iter().find(|line| line.of == LineOf::UnknownHolder).unwrap();
@@ -171,7 +172,7 @@ fn a_threshold_that_is_asked_for_holds_for_reports_too() {
     let threshold = Threshold { ns: 10 * SECOND, is_asked_for: true };
     let report = reported(crate::report::aggregate::ReportScope { threshold, ..everything() }, &records);
     assert_eq!(report.close_wait.stuck, 1);
-    assert_eq!(report.processes.top[0].process.pid, 2);
+    assert_eq!(report.processes.top[0].process.pid, Pid::new(2));
 }
 
 #[test]
@@ -194,9 +195,13 @@ fn who_closed_first_is_counted_by_process_peer_and_time() {
     let report = reported(everything(), &records);
     let closed = report.closed_first.unwrap();
     assert_eq!((closed.by_us, closed.by_peer, closed.reset), (20, 20, 20));
-    let by_process: Vec<(u32, u64)> =
-        closed.processes.top.iter().map(|closer| (closer.process.pid, closer.closed_first)).collect();
-    assert_eq!(by_process, [(100, 10), (200, 10)]);
+    let by_process: Vec<(Option<u32>, u64)> = closed
+        .processes
+        .top
+        .iter()
+        .map(|closer| (closer.process.pid.visible(), closer.closed_first))
+        .collect();
+    assert_eq!(by_process, [(Some(100), 10), (Some(200), 10)]);
     assert_eq!(closed.processes.top[0].process.comm, "client");
     assert_eq!(closed.processes.top[0].per_second.to_string(), "0.17");
     assert_eq!(closed.peers.top.len(), 1);
@@ -250,11 +255,11 @@ fn filters_hold_for_connections_and_for_owners() {
     let addresses = vec!["10.9.9.0/24".parse().unwrap()];
     let criteria = Criteria { addresses, ..Criteria::default() };
     let report = reported(crate::report::aggregate::ReportScope { criteria, ..everything() }, &records);
-    assert_eq!((report.close_wait.stuck, report.processes.top[0].process.pid), (1, 2));
+    assert_eq!((report.close_wait.stuck, report.processes.top[0].process.pid), (1, Pid::new(2)));
     assert!(report.asked.is_filtered);
     let owners = OwnerCriteria { comms: vec!["a".to_owned()], ..OwnerCriteria::default() };
     let criteria = Criteria { owners, ..Criteria::default() };
     let report = reported(crate::report::aggregate::ReportScope { criteria, ..everything() }, &records);
-    assert_eq!((report.close_wait.stuck, report.processes.top[0].process.pid), (1, 1));
+    assert_eq!((report.close_wait.stuck, report.processes.top[0].process.pid), (1, Pid::new(1)));
     assert_eq!(report.closed_first.unwrap().by_us, 1);
 }

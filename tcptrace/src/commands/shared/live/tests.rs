@@ -31,6 +31,7 @@ use crate::{
         examples::{self, SECOND},
         finding::Finding,
         owner::Owner,
+        pid::Pid,
         process::{DescriptorUse, ProcessIdentity},
         record::{Leak, LeakEnd},
         socket::{KernelSocket, Socket, SocketKey},
@@ -211,7 +212,7 @@ fn stuck(due: &Due, now_ns: u64) -> Finding {
 }
 
 fn held_by(finding: Finding, comm: &str) -> Finding {
-    let process = Arc::new(ProcessIdentity::from_name(80, comm));
+    let process = Arc::new(ProcessIdentity::from_name(Pid::new(80), comm));
     Finding { owners: vec![Owner { process, ..examples::owner() }], ..finding }
 }
 
