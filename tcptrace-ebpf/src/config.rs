@@ -149,8 +149,8 @@ pub struct Config {
     pub track_eof_reads: u32,
     /// Inode number of the pid namespace whose numbers the reader knows processes by; 0: the root one.
     pub pid_namespace: u32,
-    /// Always zero.
-    pub padding: u32,
+    /// 1: report connections that end although nobody has closed the socket, whatever the filter's states.
+    pub report_over: u32,
 }
 
 impl Config {
@@ -174,7 +174,7 @@ impl Config {
         opener_interval_ns: 0,
         track_eof_reads: 0,
         pid_namespace: 0,
-        padding: 0,
+        report_over: 0,
     };
 }
 

@@ -80,6 +80,8 @@ kernel_fields! {
     sock_net: sock.__sk_common.skc_net.net, needed;
     /// 16 bits wide.
     sock_protocol: sock.sk_protocol, needed;
+    /// Null once close() has left the socket to the kernel.
+    sock_socket: sock.sk_socket, needed;
     /// 32 bits wide.
     sock_error: sock.sk_err, needed;
     /// Absent without CONFIG_SOCK_CGROUP_DATA, or spelled as a plain word before Linux 5.16.
@@ -93,6 +95,7 @@ kernel_fields! {
     /// Absent before Linux 5.6 and without CONFIG_MPTCP.
     tcp_is_mptcp: tcp_sock.is_mptcp, optional;
     tcp_rcv_nxt: tcp_sock.rcv_nxt, needed;
+    tcp_snd_nxt: tcp_sock.snd_nxt, needed;
     tcp_copied_seq: tcp_sock.copied_seq, needed;
     tcp_snd_wl1: tcp_sock.snd_wl1, needed;
     net_inum: net.ns.inum, needed;

@@ -84,8 +84,8 @@ pub struct TransitionRecord {
     pub error: u16,
     /// 1 when the kernel side read `error` and `oncpu_exiting`, 0 when it could not.
     pub has_cause: u8,
-    /// Always zero.
-    pub padding: u8,
+    /// 1 when the connection ended although nobody had closed the socket.
+    pub is_over: u8,
 }
 
 /// A call that a task made on a socket. The kernel side keeps it by the address of `struct sock` until the
@@ -153,8 +153,16 @@ pub struct HolderRecord {
     pub has_backlog: u8,
     /// 1 for an MPTCP listener that has no cookie yet.
     pub is_address: u8,
+    /// 1 for a socket that has been connected: it has received a sequence number from its peer. 0 for MPTCP, where
+    /// that is not known.
+    pub was_connected: u8,
+    /// The socket's pending error (`sk_err`, an errno).
+    pub error: u16,
+    /// The sequence number that the FIN of the peer left, for a socket in CLOSE_WAIT; that the socket's own FIN
+    /// left, in FIN_WAIT1 and FIN_WAIT2; else 0. Both ends of one connection have the same.
+    pub fin_sequence: u32,
     /// Always zero.
-    pub padding: [u8; 3],
+    pub padding: u32,
 }
 
 /// A flag among the states to visit, in the bit of state 0, which does not exist: give MPTCP listeners
@@ -220,7 +228,7 @@ const _: () = {
     assert!(core::mem::offset_of!(TransitionRecord, oncpu_comm) == 88);
     assert!(core::mem::offset_of!(TransitionRecord, old_state) == 104);
     assert!(size_of::<CallRecord>() == 40);
-    assert!(size_of::<HolderRecord>() == 64);
+    assert!(size_of::<HolderRecord>() == 72);
     assert!(size_of::<WaitingRecord>() == 16);
     assert!(size_of::<Counters>() == 16 + 24 * OPENER_BUDGETS);
 };

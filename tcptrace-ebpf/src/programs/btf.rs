@@ -159,6 +159,12 @@ impl Source for Typed<'_> {
     }
 
     #[inline(always)]
+    fn has_file(&self) -> bool {
+        // SAFETY: `sock` is the tracepoint's argument, which the verifier knows as a `struct sock`.
+        !unsafe { typed::follow(self.sock, kernel!(sock_socket)) }.is_null()
+    }
+
+    #[inline(always)]
     fn cause(&self) -> Option<Cause> {
         // SAFETY: the verifier knows `sock`, the tracepoint's argument, as a `struct sock`, and the current
         // task as a `task_struct`.

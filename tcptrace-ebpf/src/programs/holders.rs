@@ -29,6 +29,10 @@ use crate::{
 const AF_INET: u16 = 2;
 
 /// `include/net/tcp_states.h`
+const FIN_WAIT1: u8 = 4;
+/// `include/net/tcp_states.h`
+const FIN_WAIT2: u8 = 5;
+/// `include/net/tcp_states.h`
 const CLOSE_WAIT: u8 = 8;
 /// `include/net/tcp_states.h`
 const LISTEN: u8 = 10;
@@ -59,6 +63,29 @@ extern "C" fn holders(context: *const TaskFile) -> i32 {
     // SAFETY: the kernel passes a context of this layout, whose pointers the verifier knows.
     unsafe { visit(&*context) };
     0
+}
+
+/// What only TCP sockets tell: whether the socket has been connected, and the sequence number of
+/// [`HolderRecord::fin_sequence`].
+///
+/// # Safety
+/// The verifier has to know `sock` as a `struct sock`.
+#[inline(always)]
+unsafe fn sequences(sock: *const u8, state: u8) -> (u8, u32) {
+    // SAFETY: the helper checks that the socket is a TCP one; the offsets are those of the members named.
+    unsafe {
+        let tcp = bpf_skc_to_tcp_sock(sock.cast_mut().cast()).cast::<u8>().cast_const();
+        if tcp.is_null() {
+            return (0, 0);
+        }
+        let expected = typed::load::<u32>(tcp, kernel!(tcp_rcv_nxt));
+        let fin_sequence = match state {
+            CLOSE_WAIT => expected,
+            FIN_WAIT1 | FIN_WAIT2 => typed::load(tcp, kernel!(tcp_snd_nxt)),
+            _ => 0,
+        };
+        (u8::from(expected != 0), fin_sequence)
+    }
 }
 
 /// Whether the peer of a socket in CLOSE_WAIT has acknowledged something since its FIN.
@@ -167,6 +194,7 @@ unsafe fn visit(context: &TaskFile) {
         if is_address {
             cookie = sock as u64;
         }
+        let (was_connected, fin_sequence) = sequences(sock, state);
         let record = HolderRecord {
             cookie,
             laddr,
@@ -183,7 +211,10 @@ unsafe fn visit(context: &TaskFile) {
                 state == LISTEN && typed::load::<u32>(sock, kernel!(sock_ack_backlog)) != 0,
             ),
             is_address: u8::from(is_address),
-            padding: [0; 3],
+            was_connected,
+            error: typed::load::<u32>(sock, kernel!(sock_error)) as u16,
+            fin_sequence,
+            padding: 0,
         };
         context.write(&record);
     }

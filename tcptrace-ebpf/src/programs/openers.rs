@@ -4,11 +4,12 @@
 
 use aya_ebpf::{
     EbpfContext as _,
+    btf_maps::LruHashMap,
     helpers::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns},
     macros::{btf_map, tracepoint},
     programs::{TracePointContext, tracing::StackIdContext},
 };
-use tcptrace_ebpf::record::{CALL_ACCEPT, OPENER_BUDGETS};
+use tcptrace_ebpf::record::{CALL_ACCEPT, CallRecord, OPENER_BUDGETS};
 
 use crate::{
     calls::{self, Calls},
@@ -69,6 +70,24 @@ pub(crate) fn remember<C: StackIdContext>(context: &C, sock: u64, call: u32) {
     // SAFETY: the helper takes no pointer.
     let now = unsafe { bpf_ktime_get_ns() };
     calls::remember(&OPENERS, context, sock, call, now);
+}
+
+/// Openers of sockets whose connection is over though nobody has closed them. The kernel does not reuse the address of
+/// such a socket, and each socket that comes to its end at an address replaces or removes what is kept there.
+#[btf_map]
+static OPENERS_OF_OVER: LruHashMap<u64, CallRecord, 16_384> = LruHashMap::new();
+
+/// The connection of a socket has ended: forgets its opener, or keeps it aside if the socket `is_over`.
+#[inline(always)]
+pub(crate) fn end(sock: u64, is_over: bool) {
+    let opener = if is_over { OPENERS.get_ptr(sock) } else { None };
+    match opener {
+        // SAFETY: the pointer is that of a live map value, which nobody changes: the socket has an opener already.
+        Some(opener) => drop(OPENERS_OF_OVER.insert(sock, unsafe { &*opener }, 0)),
+        None if is_over => drop(OPENERS_OF_OVER.remove(sock)),
+        None => {}
+    }
+    forget(sock);
 }
 
 /// Forgets the opener of a closed socket.

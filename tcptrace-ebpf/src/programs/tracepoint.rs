@@ -138,6 +138,11 @@ impl Source for Classic<'_> {
     }
 
     #[inline(always)]
+    fn has_file(&self) -> bool {
+        Self::kernel_field::<u64>(self.sock, kernel!(sock_socket)) != 0
+    }
+
+    #[inline(always)]
     fn cause(&self) -> Option<Cause> {
         if is_absent(kernel!(sock_error)) {
             return None;

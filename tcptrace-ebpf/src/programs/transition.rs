@@ -20,8 +20,13 @@ use crate::{
 };
 
 /// States of `include/net/tcp_states.h` that the body treats specially.
+const ESTABLISHED: u8 = 1;
 const SYN_SENT: u8 = 2;
 const SYN_RECV: u8 = 3;
+const FIN_WAIT1: u8 = 4;
+const FIN_WAIT2: u8 = 5;
+const LAST_ACK: u8 = 9;
+const CLOSING: u8 = 11;
 pub(crate) const LISTEN: u8 = 10;
 pub(crate) const CLOSE: u8 = 7;
 pub(crate) const CLOSE_WAIT: u8 = 8;
@@ -82,6 +87,8 @@ pub(crate) trait Source {
     fn netns(&self) -> u32;
     /// 0 when not known.
     fn cgroup_id(&self) -> u64;
+    /// Whether a file refers to the socket; false when not known.
+    fn has_file(&self) -> bool;
     /// What explains the transition; `None` when the backend cannot read it.
     fn cause(&self) -> Option<Cause>;
     /// The state of a socket that has no slot; null when there is none.
@@ -120,16 +127,40 @@ fn has_details(old: u8, now: u64, entered_ns: u64) -> bool {
     after == 0 || (is_timed(old) && now.wrapping_sub(entered_ns) >= after)
 }
 
+/// Whether a connection ends that may have been established.
+#[inline(always)]
+fn may_be_over(old: i32, new: i32) -> bool {
+    let never_connected = [SYN_SENT, SYN_RECV, LISTEN, CLOSE];
+    config!(report_over) != 0
+        && new == i32::from(CLOSE)
+        && !never_connected.iter().any(|state| old == i32::from(*state))
+}
+
+/// Whether a connection that [`may_be_over`] ends although nobody has closed the socket, so that its descriptor
+/// stays. A reset, a timeout and SOCK_DESTROY set the error first (`tcp_reset`, `tcp_write_err` and `tcp_abort`), and
+/// close() with unread data does not. After a FIN of this side the kernel ends the connection, whether by then close()
+/// has been called or only shutdown(). A close() at this very moment may pass for it.
+#[inline(always)]
+fn is_over<S: Source>(source: &S, old: u8) -> bool {
+    source.has_file()
+        && match old {
+            ESTABLISHED | CLOSE_WAIT => source.cause().is_some_and(|cause| cause.error != 0),
+            FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK => true,
+            _ => false,
+        }
+}
+
 /// Whether a transition matters at all. Most end here, before the program reads the socket. Forgets the
 /// remembered calls of a socket that is closed.
 #[inline(always)]
 pub(crate) fn is_wanted(sock: u64, old: i32, new: i32) -> bool {
     let is_connecting = openers::are_tracked() && new == i32::from(SYN_SENT) && openers::take_budget();
-    if openers::are_tracked() && new == i32::from(CLOSE) {
+    let may_be_over = may_be_over(old, new);
+    if openers::are_tracked() && new == i32::from(CLOSE) && !may_be_over {
         openers::forget(sock);
     }
     end_of_file::forget(sock, new);
-    is_connecting || is_tracked(old, new)
+    is_connecting || may_be_over || is_tracked(old, new)
 }
 
 /// Whether a new connection is still a copy of its listener, cookie and addresses included. Up to Linux
@@ -147,7 +178,12 @@ pub(crate) fn observe<S: Source>(source: &S, old: u8, new: u8) {
         // connect() makes this transition, so the current task is the caller.
         openers::remember(source.context(), source.sock(), CALL_CONNECT);
     }
-    if !is_tracked(i32::from(old), i32::from(new)) {
+    let may_be_over = may_be_over(i32::from(old), i32::from(new));
+    let is_over = may_be_over && is_over(source, old);
+    if may_be_over && openers::are_tracked() {
+        openers::end(source.sock(), is_over);
+    }
+    if !is_over && !is_tracked(i32::from(old), i32::from(new)) {
         return;
     }
     let endpoints = source.endpoints();
@@ -156,7 +192,7 @@ pub(crate) fn observe<S: Source>(source: &S, old: u8, new: u8) {
     }
     // SAFETY: the helper takes no pointer.
     let now = unsafe { bpf_ktime_get_ns() };
-    let is_emitted = is_emitted(i32::from(old), i32::from(new));
+    let is_emitted = is_over || is_emitted(i32::from(old), i32::from(new));
     // Both miss the cache: read early, so that they arrive while other work goes on.
     let netns = if is_emitted { source.netns() } else { 0 };
     let cgroup_id = if is_emitted && config!(details_after_ns) == 0 { source.cgroup_id() } else { 0 };
@@ -165,7 +201,7 @@ pub(crate) fn observe<S: Source>(source: &S, old: u8, new: u8) {
     let entered_ns = if key == 0 { 0 } else { time(source, key, old, new, now) };
     if is_emitted {
         let cookie = if is_being_made { 0 } else { source.cookie(key) };
-        emit(source, cookie, &endpoints, (netns, cgroup_id), (old, new), (now, entered_ns));
+        emit(source, cookie, &endpoints, (netns, cgroup_id), (old, new, is_over), (now, entered_ns));
     }
 }
 
@@ -225,7 +261,7 @@ fn emit<S: Source>(
     cookie: u64,
     endpoints: &Endpoints,
     (netns, cgroup_id): (u32, u64),
-    (old, new): (u8, u8),
+    (old, new, is_over): (u8, u8, bool),
     (now, entered_ns): (u64, u64),
 ) {
     let Some(mut entry) = EVENTS.reserve(0) else {
@@ -252,9 +288,9 @@ fn emit<S: Source>(
         oncpu_exiting: 0,
         error: 0,
         has_cause: 0,
-        padding: 0,
+        is_over: u8::from(is_over),
     });
-    if has_details(old, now, entered_ns) {
+    if is_over || has_details(old, now, entered_ns) {
         // SAFETY: the entry was written just before.
         add_details(source, unsafe { entry.assume_init_mut() });
     }

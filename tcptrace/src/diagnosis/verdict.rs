@@ -1,6 +1,6 @@
 //! Why a socket is stuck: pure rules from facts to a verdict, and each verdict's sentence for people. No I/O, no clock.
 
-use crate::model::verdict::Verdict;
+use crate::model::{activity::ActivityTimes, verdict::Verdict};
 
 /// What lies unread in a socket, in the unit that the kernel reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,12 @@ pub(crate) enum Unread {
     Memory(u32),
 }
 
+/// An acknowledgment that comes within this time answers the data sent before it; a keep-alive probe follows its data
+/// after a second or more.
+const PROMPT_MS: u32 = 500;
+
 /// What is known about a socket in CLOSE_WAIT.
+#[expect(clippy::struct_excessive_bools, reason = "facts are independent of each other")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CloseWaitFacts {
     /// A process has a descriptor for it.
@@ -21,8 +26,12 @@ pub(crate) struct CloseWaitFacts {
     /// A socket still listens at its local address.
     pub has_listener: bool,
     pub unread: Option<Unread>,
-    /// Milliseconds since this side last sent data, when known.
-    pub last_data_sent_ms: Option<u32>,
+    /// When this side last sent data and heard from its peer, when known.
+    pub times: Option<ActivityTimes>,
+    /// Keep-alive probes are at work: what the peer answered may have been one of them.
+    pub keeps_alive: bool,
+    /// The other end is on this host, has shut down its sending side, and is still held by a process.
+    pub is_awaited: bool,
     /// The peer has answered a segment since its FIN.
     pub has_answered_since_fin: bool,
     /// Milliseconds that it has been in CLOSE_WAIT for certain.
@@ -40,13 +49,7 @@ pub(crate) fn verdict(facts: &CloseWaitFacts) -> Option<Verdict> {
             None => None,
         };
     }
-    // `tcp_info` counts from the last segment with data, so our acknowledgment of the FIN does not count.
-    let is_sending = facts.last_data_sent_ms.is_some_and(|sent| {
-        let sent = u64::from(sent);
-        // Each answer of the peer resets the certain age; then the answer itself is the evidence.
-        (sent < facts.in_close_wait_ms || facts.has_answered_since_fin) && sent <= facts.active_window_ms
-    });
-    if is_sending {
+    if facts.is_awaited || facts.times.is_some_and(|times| is_sending(facts, times)) {
         return Some(Verdict::HalfOpen);
     }
     match facts.unread? {
@@ -56,6 +59,18 @@ pub(crate) fn verdict(facts: &CloseWaitFacts) -> Option<Verdict> {
         // MPTCP does not show whether the end of file was read.
         Unread::Memory(0) => None,
     }
+}
+
+/// Whether this side has sent data since the peer's FIN, and lately.
+fn is_sending(facts: &CloseWaitFacts, times: ActivityTimes) -> bool {
+    // The kernel counts from the last segment with data, so our acknowledgment of the FIN does not count.
+    let sent_ms = u64::from(times.last_data_sent_ms);
+    // Each answer of the peer resets the certain age; then the answer itself is the evidence. But of a probe it is none.
+    let is_answer_to_data = !facts.keeps_alive
+        || (times.last_data_sent_ms < times.last_data_recv_ms
+            && times.last_data_sent_ms.saturating_sub(times.last_ack_recv_ms) <= PROMPT_MS);
+    sent_ms <= facts.active_window_ms
+        && (sent_ms < facts.in_close_wait_ms || (facts.has_answered_since_fin && is_answer_to_data))
 }
 
 /// What the verdict means and what to look at next, as the end of a sentence about the process.
@@ -74,10 +89,13 @@ pub(crate) fn advice(verdict: Verdict) -> &'static str {
             "never called accept() for it: the accept loop is stuck or too slow, look at the listener"
         }
         Verdict::HalfOpen => {
-            "still sends on it after the peer's half-close: legitimate, not counted as a leak"
+            "still sends on it, or its peer still waits for the answer: a legitimate half-close, not counted as a leak"
         }
         Verdict::NoHolder => {
             "is held by no descriptor: by the kernel, by io_uring, or in flight between two processes"
+        }
+        Verdict::ConnectionOver => {
+            "keeps the descriptor of a connection that is over and never called close(): look for the path that returns without it when a read or a write fails"
         }
     }
 }
@@ -91,11 +109,44 @@ mod tests {
         has_inode: Some(true),
         has_listener: false,
         unread: Some(Unread::Bytes(0)),
-        last_data_sent_ms: None,
+        times: None,
+        keeps_alive: false,
+        is_awaited: false,
         has_answered_since_fin: false,
         in_close_wait_ms: 30_000,
         active_window_ms: 10_000,
     };
+
+    const fn times(sent: u32, received: u32, acknowledged: u32) -> ActivityTimes {
+        ActivityTimes { last_data_sent_ms: sent, last_data_recv_ms: received, last_ack_recv_ms: acknowledged }
+    }
+
+    #[test]
+    fn an_answer_to_a_keepalive_probe_is_no_answer_to_data() {
+        let probed = |times| {
+            verdict(&CloseWaitFacts {
+                times: Some(times),
+                keeps_alive: true,
+                has_answered_since_fin: true,
+                in_close_wait_ms: 100,
+                ..HELD
+            })
+        };
+        // A client: its request went out before the last answer came, which was before the FIN.
+        assert_eq!(probed(times(4_000, 3_900, 120)), Some(Verdict::EofRead));
+        // A server: what it sent was acknowledged at once, and the last acknowledgment came long after.
+        assert_eq!(probed(times(4_000, 4_100, 120)), Some(Verdict::EofRead));
+        // One that goes on sending.
+        assert_eq!(probed(times(150, 4_100, 120)), Some(Verdict::HalfOpen));
+        assert_eq!(probed(times(50, 4_100, 40)), Some(Verdict::HalfOpen));
+    }
+
+    #[test]
+    fn whoever_still_waits_for_an_answer_is_no_reason_to_complain() {
+        let awaited = CloseWaitFacts { is_awaited: true, in_close_wait_ms: 3_600_000, ..HELD };
+        assert_eq!(verdict(&awaited), Some(Verdict::HalfOpen));
+        assert_eq!(verdict(&CloseWaitFacts { is_awaited: false, ..awaited }), Some(Verdict::EofRead));
+    }
 
     #[test]
     fn the_receive_queue_tells_three_bugs_apart() {
@@ -110,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_socket_that_still_sends_is_half_open() {
-        let sent = |ms| verdict(&CloseWaitFacts { last_data_sent_ms: Some(ms), ..HELD });
+        let sent = |ms| verdict(&CloseWaitFacts { times: Some(times(ms, 40_000, 30_000)), ..HELD });
         assert_eq!(sent(50), Some(Verdict::HalfOpen));
         // An answer sent after the FIN, but long ago, does not excuse a leak.
         assert_eq!(sent(20_000), Some(Verdict::EofRead));
@@ -119,7 +170,7 @@ mod tests {
         let fresh = |ms, has_answered_since_fin| {
             let in_close_wait_ms = 40;
             verdict(&CloseWaitFacts {
-                last_data_sent_ms: Some(ms),
+                times: Some(times(ms, 40_000, 40)),
                 has_answered_since_fin,
                 in_close_wait_ms,
                 ..HELD

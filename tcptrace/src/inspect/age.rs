@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::{model::close_wait::Since, netlink::ActivityTimes};
+use crate::model::{activity::ActivityTimes, close_wait::Since};
 
 /// Jiffies begin five minutes before zero: `INITIAL_JIFFIES` of include/linux/jiffies.h.
 const JIFFIES_AHEAD_MS: u64 = 300_000;

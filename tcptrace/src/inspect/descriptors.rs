@@ -6,10 +6,12 @@ use std::path::Path;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tcptrace_ebpf::record::{self, HolderRecord};
 
-use super::proc_fd;
+use super::{other_ends::OtherEnds, proc_fd};
 use crate::{
     kernel::{HolderScan, LoadError},
     model::{
+        close_wait::Stuck,
+        ended::EndedHow,
         endpoints::{Endpoint, Endpoints},
         holders::Holders,
         pid::Pid,
@@ -29,7 +31,21 @@ pub(crate) struct HeldSocket {
     pub is_mptcp: bool,
     /// Whether the peer has answered a segment since its FIN.
     pub has_answered_since_fin: bool,
+    /// The sequence number that the FIN left; 0 when not known.
+    pub fin_sequence: u32,
+    /// The pending error, an errno; 0 when there is none, or none any more.
+    pub error: u16,
     pub holders: Holders,
+}
+
+impl HeldSocket {
+    /// Why it is followed.
+    pub(super) fn stuck(&self) -> Stuck {
+        match self.state {
+            State::Close => Stuck::Over(EndedHow::of_error(self.error)),
+            _ => Stuck::InCloseWait,
+        }
+    }
 }
 
 /// The address of a listener.
@@ -60,10 +76,26 @@ pub(crate) struct DescriptorCount {
 /// The sockets that a scan looks for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ScanTarget<'a> {
-    /// Sockets in CLOSE_WAIT with these cookies.
+    /// Sockets in CLOSE_WAIT or CLOSE with these cookies.
     Cookies(&'a FxHashSet<u64>),
-    /// All sockets in these states; the others are only counted.
+    /// All sockets in these states; the others are only counted. In CLOSE, only those that have been connected.
     States(StateSet),
+}
+
+/// The states that no application should leave a socket in.
+const STUCK: StateSet = StateSet::CLOSE_WAIT.union(StateSet::CLOSE);
+
+/// The states of the other end of a socket in CLOSE_WAIT, as long as a process may hold it.
+pub(super) const HALF_CLOSED: StateSet = StateSet::FIN_WAIT1.union(StateSet::FIN_WAIT2);
+
+/// In which states the other ends of the wanted sockets are.
+fn other_end_states(wanted: ScanTarget<'_>) -> StateSet {
+    match wanted {
+        ScanTarget::States(states) if STUCK.union(states) != STUCK => {
+            StateSet::LISTEN.union(StateSet::CLOSE).complement()
+        }
+        ScanTarget::Cookies(_) | ScanTarget::States(_) => HALF_CLOSED,
+    }
 }
 
 /// The result of a scan.
@@ -74,9 +106,16 @@ pub(crate) struct DescriptorScan {
     /// The holders of the listener in whose queue a connection waits, by cookie; empty unless needed.
     queues: FxHashMap<u64, Holders>,
     counts: FxHashMap<u32, DescriptorCount>,
+    /// Sockets that may be the other ends of those in question.
+    pub(super) other_ends: OtherEnds,
 }
 
 impl DescriptorScan {
+    /// The sequence number that the peer's FIN left; 0 when not known.
+    pub(super) fn fin_sequence(&self, socket: &Socket) -> u32 {
+        socket.cookie.and_then(|cookie| self.held(cookie)).map_or(0, |held| held.fin_sequence)
+    }
+
     /// The socket with this cookie, if a process holds it.
     pub(crate) fn held(&self, cookie: u64) -> Option<&HeldSocket> {
         self.by_cookie.get(&cookie)
@@ -144,18 +183,21 @@ impl DescriptorScan {
         let mut found = Self::default();
         let mut counted = FxHashSet::default();
         let (states, with_listener_cookies) = match wanted {
-            ScanTarget::Cookies(_) => (StateSet::CLOSE_WAIT.union(StateSet::LISTEN), false),
+            ScanTarget::Cookies(_) => (STUCK.union(StateSet::LISTEN).union(HALF_CLOSED), false),
             // Listeners in question get their cookies from sock_diag anyway.
             ScanTarget::States(states) => (StateSet::ALL, states.contains(State::Listen)),
         };
         scan.run(states, with_listener_cookies, |record| {
             let Some(state) = State::from_number(record.state) else { return };
+            if other_end_states(wanted).contains(state) {
+                found.other_ends.add(&record, state);
+            }
             let is_wanted = match wanted {
                 // A connection from an MPTCP listener has the listener's cookie, if the listener had one by then.
                 ScanTarget::Cookies(cookies) => state != State::Listen && cookies.contains(&record.cookie),
                 ScanTarget::States(states) => {
                     found.count(&record, state, &mut counted);
-                    states.contains(state)
+                    states.contains(state) && (state != State::Close || record.was_connected != 0)
                 }
             };
             if is_wanted {
@@ -164,6 +206,8 @@ impl DescriptorScan {
                     state,
                     is_mptcp: record.mptcp != 0,
                     has_answered_since_fin: record.answered_since_fin != 0,
+                    fin_sequence: record.fin_sequence,
+                    error: record.error,
                     holders: Holders::new(),
                 };
                 let held = found.by_cookie.entry(record.cookie).or_insert_with(held);
@@ -201,9 +245,10 @@ impl DescriptorScan {
         proc_root: &Path,
         stuck: &[(u32, DiagSocket)],
         listening: &[(u32, DiagSocket)],
+        half_closed: &[(u32, DiagSocket)],
     ) -> Self {
-        let wanted =
-            stuck.iter().chain(listening).map(|(_, socket)| socket.inode).filter(|inode| *inode != 0);
+        let all = stuck.iter().chain(listening).chain(half_closed);
+        let wanted = all.map(|(_, socket)| socket.inode).filter(|inode| *inode != 0);
         let scan = proc_fd::holders_by_inode(proc_root, &wanted.collect());
         let mut by_inode: FxHashMap<u32, Holders> = FxHashMap::default();
         for holder in scan.holders {
@@ -223,9 +268,16 @@ impl DescriptorScan {
                     state,
                     is_mptcp: socket.flavour == TcpFlavour::Mptcp,
                     has_answered_since_fin: false,
+                    fin_sequence: 0,
+                    error: 0,
                     holders: holders.clone(),
                 };
                 found.by_cookie.insert(socket.cookie, held);
+            }
+        }
+        for (netns, socket) in half_closed {
+            if let Some(holders) = by_inode.get(&socket.inode) {
+                found.other_ends.add_listed(*netns, socket, holders);
             }
         }
         for (netns, socket) in listening {
@@ -241,6 +293,7 @@ impl DescriptorScan {
     }
 
     fn sort(&mut self) {
+        self.other_ends.sort();
         let held = self.by_cookie.values_mut().map(|held| &mut held.holders);
         let listening = self.listeners.values_mut().flatten().map(|listener| &mut listener.holders);
         for holders in held.chain(listening).chain(self.queues.values_mut()) {

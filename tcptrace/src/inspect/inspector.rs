@@ -1,12 +1,15 @@
 //! Inspects stuck sockets: are they still stuck, who holds them, and why. The slow part of the tool (netlink dumps,
 //! descriptor tables, /proc): a live session runs it on a thread of its own.
 
-use rustc_hash::FxHashSet;
+use std::borrow::Cow;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     age::{self as since, JIFFY_NS},
-    descriptors::{DescriptorScan, HeldSocket, ScanTarget},
+    descriptors::{DescriptorScan, HALF_CLOSED, HeldSocket, ScanTarget},
     dump::{ListingIndex, NamespaceDumper},
+    other_ends::FoundEnd,
     tables::Tables,
 };
 use crate::{
@@ -14,12 +17,14 @@ use crate::{
     host::world::World,
     kernel::CallMemory,
     model::{
-        close_wait::{Due, Preexisting},
+        close_wait::{Due, Preexisting, Stuck},
+        endpoints::Endpoints,
         finding::{Finding, ListedAs},
+        other_end::OtherEnd,
         owner::{CalledBy, Evidence, OpenedBy},
         pid::Pid,
         process::DescriptorUse,
-        socket::{KernelSocket, TcpFlavour},
+        socket::{KernelSocket, Socket, TcpFlavour},
         state::{State, StateSet},
         task::{Call, Opener},
         verdict::Verdict,
@@ -58,17 +63,20 @@ impl Inspector {
         }
     }
 
-    /// Every socket on the host that is in CLOSE_WAIT now.
+    /// Every socket on the host that is in CLOSE_WAIT now, or whose connection is over while somebody has a descriptor
+    /// of it.
     pub(crate) fn preexisting(&mut self) -> Vec<Preexisting> {
-        let scan = self.tables.scan(ScanTarget::States(StateSet::CLOSE_WAIT));
+        let scan = self.tables.scan(ScanTarget::States(StateSet::CLOSE_WAIT.union(StateSet::CLOSE)));
         let index = ListingIndex::new(self.dumper.list(StateSet::CLOSE_WAIT, None));
         let asked_within = index.asked_ns()..=self.dumper.world().clocks.monotonic_ns();
         let listed = index.sockets().iter().map(|(netns, socket)| Preexisting {
             socket: socket.named(*netns),
+            stuck: Stuck::InCloseWait,
             since: since::bracket(asked_within.clone(), socket.times),
         });
         let unlisted = scan.iter().flat_map(|scan| unlisted(scan, &index)).map(|held| Preexisting {
             socket: held.socket,
+            stuck: held.stuck(),
             since: since::bracket(asked_within.clone(), None),
         });
         listed.chain(unlisted).collect()
@@ -77,6 +85,7 @@ impl Inspector {
     /// Inspects the sockets that are due.
     pub(crate) fn inspect(&mut self, due: &[Due]) -> Vec<Finding> {
         self.processes.begin_round();
+        let due = &self.with_cookies(due)[..];
         let namespaces: Option<FxHashSet<u32>> = due.iter().map(|due| due.socket.netns).collect();
         // Descriptors first, then states: a socket closed in between is then seen as gone instead of as held by nobody.
         let known: FxHashSet<u64> = due.iter().filter_map(|due| due.socket.cookie).collect();
@@ -91,6 +100,28 @@ impl Inspector {
         let mut findings = due.iter().map(|due| self.find(due, &index, &scan)).collect::<Vec<_>>();
         self.recheck_unheld(due, &mut findings);
         findings
+    }
+
+    /// Gives sockets whose connection is over their cookies, where the kernel side does not know them: the kernel lists
+    /// such sockets nowhere else.
+    fn with_cookies<'a>(&mut self, due: &'a [Due]) -> Cow<'a, [Due]> {
+        let is_nameless = |due: &Due| due.stuck != Stuck::InCloseWait && due.socket.cookie.is_none();
+        if !due.iter().any(is_nameless) {
+            return Cow::Borrowed(due);
+        }
+        let scan = self.tables.scan(ScanTarget::States(StateSet::CLOSE));
+        let over: FxHashMap<Endpoints, &HeldSocket> = scan
+            .iter()
+            .flat_map(DescriptorScan::all_held)
+            .map(|held| (held.socket.endpoints, held))
+            .collect();
+        let complete = |due: &Due| match over.get(&due.socket.endpoints).filter(|_| is_nameless(due)) {
+            Some(held) if due.socket.netns.is_none_or(|netns| held.socket.netns == Some(netns)) => {
+                Due { socket: held.socket, ..*due }
+            }
+            _ => *due,
+        };
+        due.iter().map(complete).collect()
     }
 
     /// Inspects sockets without a holder once more: a descriptor on its way between processes is in no table
@@ -129,7 +160,19 @@ impl Inspector {
         if due.iter().any(is_unclear) {
             self.tables.scan_queues(&mut scan);
         }
+        self.look_up_other_ends(&mut scan, due, index);
         scan
+    }
+
+    /// Looks for the other ends that no process holds.
+    fn look_up_other_ends(&self, scan: &mut DescriptorScan, due: &[Due], index: &ListingIndex) {
+        let sockets: Vec<(Socket, u32)> = due
+            .iter()
+            .filter(|due| due.stuck == Stuck::InCloseWait)
+            .map(|due| index.find(&due.socket).map_or(due.socket, |(netns, socket)| socket.named(*netns)))
+            .map(|socket| (socket, scan.fin_sequence(&socket)))
+            .collect();
+        scan.other_ends.look_up(&self.dumper, sockets.iter().map(|(socket, sequence)| (socket, *sequence)));
     }
 
     fn scan_proc(&mut self, due: &[Due], index: &ListingIndex) -> DescriptorScan {
@@ -142,7 +185,12 @@ impl Inspector {
         } else {
             self.dumper.list(StateSet::LISTEN, Some(&unaccepted)).sockets
         };
-        DescriptorScan::with_proc(&self.dumper.world().proc, &stuck, &listening)
+        let namespaces: FxHashSet<u32> = stuck.iter().map(|(netns, _)| *netns).collect();
+        let half_closed = self.dumper.list(HALF_CLOSED, Some(&namespaces)).sockets;
+        let proc = &self.dumper.world().proc;
+        let mut scan = DescriptorScan::with_proc(proc, &stuck, &listening, &half_closed);
+        self.look_up_other_ends(&mut scan, due, index);
+        scan
     }
 
     /// Joins listing, scan and calls into the finding of a socket.
@@ -152,11 +200,17 @@ impl Inspector {
         let socket = listed.map_or(due.socket, |(netns, socket)| socket.named(*netns));
         let listed = listed.map(|(_, socket)| socket);
         let held = socket.cookie.and_then(|cookie| scan.held(cookie));
-        let is_stuck = listed.is_some() || (!index.knows_all_of(socket.netns) && held.is_some());
+        // The kernel lists no socket whose connection is over.
+        let is_over = matches!(due.stuck, Stuck::Over(_));
+        let is_stuck = if is_over {
+            held.is_some_and(|held| held.state == State::Close)
+        } else {
+            listed.is_some() || (!index.knows_all_of(socket.netns) && held.is_some())
+        };
         let state = listed
             .and_then(|listed| State::from_number(listed.state))
             .or(held.map(|held| held.state))
-            .unwrap_or(State::CloseWait);
+            .unwrap_or(if is_over { State::Close } else { State::CloseWait });
         let opened_by = due.kernel_socket.and_then(|socket| self.opened_by(socket));
         let opener = opened_by.as_ref().map(|opened| opened.called.call);
         let eof_read_by = due.kernel_socket.and_then(|socket| self.eof_read_by(socket));
@@ -179,12 +233,15 @@ impl Inspector {
             TcpFlavour::Tcp => Unread::Bytes(listed.recv_q),
             TcpFlavour::Mptcp => Unread::Memory(listed.recv_q),
         };
+        let other_end = self.other_end(&socket, scan);
         let verdict = diagnosis::verdict(&CloseWaitFacts {
             is_held: held.is_some(),
             has_inode,
             has_listener,
             unread: listed.map(unread),
-            last_data_sent_ms: listed.and_then(|listed| listed.times).map(|times| times.last_data_sent_ms),
+            times: listed.and_then(|listed| listed.times),
+            keeps_alive: listed.is_some_and(|listed| listed.keeps_alive),
+            is_awaited: other_end.as_ref().is_some_and(OtherEnd::waits_for_answer),
             has_answered_since_fin: held.is_some_and(|held| held.has_answered_since_fin),
             // As of the listing, because the time of the last data sent comes from there.
             in_close_wait_ms: due.since.age_at(index.asked_ns()).0.saturating_sub(2 * JIFFY_NS) / 1_000_000,
@@ -199,12 +256,36 @@ impl Inspector {
             is_stuck,
             recv_q: counted.map(|listed| listed.recv_q),
             send_q: counted.map(|listed| listed.send_q),
-            verdict: verdict.filter(|_| state == State::CloseWait),
+            verdict: match state {
+                State::CloseWait => verdict,
+                State::Close => Some(Verdict::ConnectionOver),
+                _ => None,
+            },
             owners,
             opened_by,
             eof_read_by,
+            ended_how: match due.stuck {
+                Stuck::Over(how) => how,
+                Stuck::InCloseWait => None,
+            },
+            other_end,
+            keep_alive: listed.filter(|_| state != State::Close).map(|listed| listed.keeps_alive),
             listed_as: listed.map(|listed| ListedAs { flavour: listed.flavour, interface: listed.interface }),
         }
+    }
+
+    /// The other end of a connection, if it is on this host.
+    fn other_end(&mut self, socket: &Socket, scan: &DescriptorScan) -> Option<OtherEnd> {
+        Some(match scan.other_ends.find(socket, scan.fin_sequence(socket))? {
+            FoundEnd::Held(state, holders) => {
+                let owners = self.processes.owners(holders, Evidence::FdTable, None);
+                OtherEnd { state, is_closed: Some(false), owners }
+            }
+            FoundEnd::Listed(state, is_closed) => {
+                OtherEnd { state, is_closed: Some(is_closed), owners: Vec::new() }
+            }
+            FoundEnd::Gone => OtherEnd { state: State::Close, is_closed: Some(true), owners: Vec::new() },
+        })
     }
 
     /// The opener of a socket that is still open.
@@ -228,6 +309,14 @@ impl Inspector {
             symbols.name(pid, id, || processes.caller(&call).map(|_| memory.stack(id)).unwrap_or_default())
         });
         CalledBy { call, stack }
+    }
+
+    /// Which of these sockets, whose connections are over, somebody still has a descriptor of; `None` when that cannot be
+    /// told.
+    pub(crate) fn held_over(&mut self, cookies: &FxHashSet<u64>) -> Option<FxHashSet<u64>> {
+        let scan = self.tables.scan(ScanTarget::Cookies(cookies))?;
+        let over = scan.all_held().filter(|held| held.state == State::Close);
+        Some(over.filter_map(|held| held.socket.cookie).collect())
     }
 
     /// Opens sock_diag in another network namespace, to look up single sockets.
@@ -255,11 +344,13 @@ fn may_be_unaccepted(socket: &DiagSocket) -> bool {
     socket.inode == 0 && matches!(state, Some(State::SynRecv | State::Established | State::CloseWait))
 }
 
-/// Held sockets in a namespace that cannot be entered or did not answer.
+/// Held sockets that the kernel does not list: in a namespace that cannot be entered or did not answer, or whose
+/// connection is over.
 pub(super) fn unlisted<'a>(
     scan: &'a DescriptorScan,
     index: &'a ListingIndex,
 ) -> impl Iterator<Item = &'a HeldSocket> {
     scan.all_held()
-        .filter(|held| index.find(&held.socket).is_none() && !index.knows_all_of(held.socket.netns))
+        .filter(|held| index.find(&held.socket).is_none())
+        .filter(|held| held.state == State::Close || !index.knows_all_of(held.socket.netns))
 }

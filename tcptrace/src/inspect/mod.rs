@@ -6,6 +6,7 @@ pub(crate) mod age;
 pub(crate) mod descriptors;
 pub(crate) mod dump;
 pub(crate) mod inspector;
+mod other_ends;
 pub(crate) mod proc_fd;
 pub(crate) mod snapshot;
 pub(crate) mod tables;

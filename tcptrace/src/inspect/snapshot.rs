@@ -13,7 +13,7 @@ use crate::{
     host::pool as parallel,
     kernel::HolderSource,
     model::{
-        close_wait::Due,
+        close_wait::{Due, Stuck},
         finding::Finding,
         pid::Pid,
         socket::SocketKey,
@@ -44,13 +44,16 @@ pub(crate) struct HostSnapshot {
 }
 
 impl Inspector {
-    /// Inspects every socket in one of `states`.
+    /// Inspects every socket in one of `states`; with those in CLOSE_WAIT, also those whose connection is over while
+    /// somebody has a descriptor of them.
     pub(crate) fn snapshot(&mut self, states: StateSet) -> HostSnapshot {
         self.processes.begin_round();
         let Self { dumper, processes, tables, .. } = self;
         // Descriptors first, then states, as in `inspect`.
-        let (scan, FoundNamespaces { namespaces, processes: process_count, unreadable }) =
-            parallel::both(|| tables.scan(ScanTarget::States(states)), || dumper.find_namespaces());
+        let (scan, FoundNamespaces { namespaces, processes: process_count, unreadable }) = parallel::both(
+            || tables.scan(ScanTarget::States(with_over(states))),
+            || dumper.find_namespaces(),
+        );
         let source = if scan.is_some() { HolderSource::Iterator } else { HolderSource::Proc };
         let jobs = match &scan {
             Some(scan) => jobs(states, scan, &namespaces),
@@ -71,6 +74,7 @@ impl Inspector {
             .map(|(netns, socket)| Due {
                 key: SocketKey(socket.cookie),
                 socket: socket.named(*netns),
+                stuck: Stuck::InCloseWait,
                 since: since::bracket(asked_within.clone(), socket.times),
                 kernel_socket: None,
             })
@@ -79,6 +83,7 @@ impl Inspector {
         due.extend(unlisted.map(|held| Due {
             key: SocketKey(held.socket.cookie.unwrap_or_default()),
             socket: held.socket,
+            stuck: held.stuck(),
             since: since::bracket(asked_within.clone(), None),
             kernel_socket: None,
         }));
@@ -90,11 +95,17 @@ impl Inspector {
     }
 }
 
+/// The states of the descriptors to look for.
+fn with_over(states: StateSet) -> StateSet {
+    if states.contains(State::CloseWait) { states.union(StateSet::CLOSE) } else { states }
+}
+
 /// What to list in each namespace, given the descriptors.
 fn jobs(states: StateSet, scan: &DescriptorScan, namespaces: &[FoundNamespace]) -> Vec<DumpJob> {
     let mut held: FxHashMap<u32, Vec<SocketId>> = FxHashMap::default();
     let mut with_mptcp: FxHashSet<u32> = FxHashSet::default();
-    for socket in scan.all_held() {
+    // The kernel lists no socket whose connection is over.
+    for socket in scan.all_held().filter(|held| held.state != State::Close) {
         let Some((netns, cookie)) = socket.socket.netns.zip(socket.socket.cookie) else { continue };
         if socket.is_mptcp {
             with_mptcp.insert(netns);
@@ -137,7 +148,8 @@ fn everything(netns: u32) -> DumpJob {
 /// Whether sockets in these states usually have a descriptor. After close() they have none, and a minisocket does not
 /// count as in use.
 fn are_held(states: StateSet) -> bool {
-    let held: StateSet =
-        [State::Established, State::SynSent, State::Listen, State::CloseWait].into_iter().collect();
+    let held: StateSet = [State::Established, State::SynSent, State::Listen, State::CloseWait, State::Close]
+        .into_iter()
+        .collect();
     held.union(states) == held
 }

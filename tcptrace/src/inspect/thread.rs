@@ -3,6 +3,7 @@
 
 use std::{sync::mpsc, thread};
 
+use rustc_hash::FxHashSet;
 use tokio::sync::mpsc as answers;
 
 use super::{inspector::Inspector, tables::Tables};
@@ -22,6 +23,7 @@ use crate::{
 pub(crate) enum InspectorJob {
     Preexisting,
     Inspect(Vec<Due>),
+    HeldOver(FxHashSet<u64>),
     DescriptorUse(Vec<Pid>),
 }
 
@@ -32,6 +34,9 @@ pub(crate) enum Answer {
     Preexisting(Vec<Preexisting>),
     /// One finding per socket in question, in order.
     Findings(Vec<Finding>),
+    /// Of the sockets in question, whose connections are over, those that somebody still has a descriptor of; `None` when
+    /// that cannot be told.
+    HeldOver(Option<FxHashSet<u64>>),
     /// One entry per process in question, in order.
     DescriptorUse(Vec<DescriptorUse>),
 }
@@ -64,6 +69,7 @@ impl InspectorThread {
             move |job| match job {
                 InspectorJob::Preexisting => Answer::Preexisting(inspector.preexisting()),
                 InspectorJob::Inspect(due) => Answer::Findings(inspector.inspect(&due)),
+                InspectorJob::HeldOver(cookies) => Answer::HeldOver(inspector.held_over(&cookies)),
                 InspectorJob::DescriptorUse(pids) => Answer::DescriptorUse(inspector.descriptor_use(&pids)),
             }
         })
@@ -107,6 +113,11 @@ impl InspectorThread {
     /// Asks about sockets that are due.
     pub(crate) fn ask_about(&mut self, due: Vec<Due>) {
         self.ask(InspectorJob::Inspect(due));
+    }
+
+    /// Asks which of these sockets, whose connections are over, are still held.
+    pub(crate) fn ask_for_held_over(&mut self, cookies: FxHashSet<u64>) {
+        self.ask(InspectorJob::HeldOver(cookies));
     }
 
     /// Asks for the descriptors in use by processes.

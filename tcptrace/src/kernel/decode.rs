@@ -67,8 +67,11 @@ pub(crate) fn transition(bytes: &[u8], identity: Identity) -> Result<Transition,
             comm: Comm(record::bytes(record.oncpu_comm)),
         },
         kernel_socket: KernelSocket(record.sock),
-        cause: (record.has_cause != 0)
-            .then_some(Cause { error: record.error, oncpu_exiting: record.oncpu_exiting != 0 }),
+        cause: (record.has_cause != 0).then_some(Cause {
+            error: record.error,
+            oncpu_exiting: record.oncpu_exiting != 0,
+            is_over: record.is_over != 0,
+        }),
         cgroup_id: known(record.cgroup_id),
     })
 }

@@ -28,6 +28,7 @@ pub(crate) fn examine() -> Support {
         calls: TrackedCalls { openers: true, eof_reads: receive },
         wakeup_interval: Duration::ZERO,
         details_after: Duration::ZERO,
+        report_over: true,
     };
     // The classic tracepoint comes last: what both backends need is then known from the one that is used.
     let backends =

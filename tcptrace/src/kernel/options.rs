@@ -82,6 +82,8 @@ pub(crate) struct TracerOptions {
     /// leaves out the cgroup, and has the rest only when it ends a state of the filter that lasted at least
     /// this long.
     pub details_after: Duration,
+    /// Report connections that end although nobody has closed the socket, whatever the filter's states.
+    pub report_over: bool,
 }
 
 /// After a burst, each process has one opener kept on each CPU in this time. Keeping one costs about a
@@ -101,6 +103,7 @@ impl TracerOptions {
             details_after_ns: u64::try_from(self.details_after.as_nanos()).unwrap_or(u64::MAX),
             opener_interval_ns: if self.calls.openers { OPENER_INTERVAL_NS } else { 0 },
             track_eof_reads: u32::from(self.calls.eof_reads),
+            report_over: u32::from(self.report_over),
             ..Config::NOTHING
         })
     }

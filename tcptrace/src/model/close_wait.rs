@@ -1,6 +1,9 @@
-//! Since when a socket has been in CLOSE_WAIT, and the sockets to inspect. Values only.
+//! Since when a socket has been stuck, and the sockets to inspect. Values only.
 
-use super::socket::{KernelSocket, Socket, SocketKey};
+use super::{
+    ended::EndedHow,
+    socket::{KernelSocket, Socket, SocketKey},
+};
 
 /// When a socket entered CLOSE_WAIT (CLOCK_MONOTONIC, nanoseconds).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,21 +43,32 @@ impl Since {
     }
 }
 
-/// A socket that was in CLOSE_WAIT before tcptrace started.
+/// Why a socket is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stuck {
+    /// It is in CLOSE_WAIT.
+    InCloseWait,
+    /// Its connection is over, and somebody may still have a descriptor of it. How it ended, if known.
+    Over(Option<EndedHow>),
+}
+
+/// A socket that was stuck before tcptrace started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preexisting {
     /// The socket, with its cookie.
     pub socket: Socket,
+    pub stuck: Stuck,
     /// Never exact.
     pub since: Since,
 }
 
-/// A socket that has passed the threshold in CLOSE_WAIT and is due for inspection.
+/// A socket that has been stuck for longer than the threshold and is due for inspection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
     pub key: SocketKey,
     pub socket: Socket,
-    /// Since when it has been in CLOSE_WAIT.
+    pub stuck: Stuck,
+    /// Since when it has been stuck.
     pub since: Since,
     /// `None` for a socket that existed before tcptrace started.
     pub kernel_socket: Option<KernelSocket>,

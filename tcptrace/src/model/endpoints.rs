@@ -154,6 +154,18 @@ impl Endpoints {
         if self.local.ip().is_ipv4() { 4 } else { 6 }
     }
 
+    /// Whether both ends have addresses that every network namespace has of its own.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.local.ip().is_loopback() && self.remote.ip().is_loopback()
+    }
+
+    /// Whether the connection cannot leave its network namespace, by its addresses alone.
+    #[must_use]
+    pub fn is_within_host(&self) -> bool {
+        self.is_loopback() || self.local.is_at(&self.remote)
+    }
+
     /// The same, seen from the peer.
     #[must_use]
     pub fn mirrored(self) -> Self {

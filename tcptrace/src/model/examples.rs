@@ -10,15 +10,17 @@ use super::{
     clearing::{Change, Method, Outcome, Refusal},
     close_wait::Since,
     criteria::{Criteria, Family},
+    ended::EndedHow,
     endpoints::{Endpoint, Endpoints},
     finding::{Finding, ListedAs},
     host_identity::HostIdentity,
+    other_end::OtherEnd,
     owner::{CalledBy, Evidence, OpenedBy, Owner},
     owner_criteria::OwnerCriteria,
     pid::Pid,
     process::ProcessIdentity,
     record::{
-        Age, EndedHow, Header, Leak, LeakEnd, PeerCount, ProcessSummary, Record, StackCount, Summary, Timed,
+        Age, Header, Leak, LeakEnd, Over, PeerCount, ProcessSummary, Record, StackCount, Summary, Timed,
         Totals,
         cleared::{Actor, ClearEnd, Cleared, Kept, Outcomes, Selection},
         time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitSummary},
@@ -107,6 +109,12 @@ pub(crate) fn age() -> Age {
     Age { ns: 125 * SECOND, is_exact: false, at_most_ns: Some(125 * SECOND + 1) }
 }
 
+/// The same, seen from a pid namespace that does not show it.
+fn on_host(owner: Owner) -> Owner {
+    let pid = Pid::of_host(owner.process.pid.to_wire());
+    Owner { process: Arc::new(ProcessIdentity { pid, ..process() }), ..owner }
+}
+
 pub(crate) fn leak() -> Leak {
     Leak {
         time: time(),
@@ -119,6 +127,9 @@ pub(crate) fn leak() -> Leak {
         owners: vec![owner()],
         opened_by: None,
         eof_read_by: None,
+        over: None,
+        other_end: None,
+        keep_alive: None,
     }
 }
 
@@ -147,6 +158,9 @@ pub(crate) fn finding(state: State, since: Since, looked_at_ns: u64) -> Finding 
         owners: vec![owner()],
         opened_by: None,
         eof_read_by: None,
+        ended_how: None,
+        other_end: None,
+        keep_alive: Some(false),
         listed_as: Some(ListedAs { flavour: TcpFlavour::Tcp, interface: 0 }),
     }
 }
@@ -174,6 +188,7 @@ pub(crate) fn summary() -> Summary {
         in_close_wait: None,
         processes: Vec::new(),
         more_processes: 0,
+        connections_over: None,
     }
 }
 
@@ -265,6 +280,7 @@ pub(crate) fn cleared() -> Cleared {
         owners: vec![owner()],
         cleared_by: Arc::new(Actor { pid: 1, uid: 0, sudo_user: None }),
         selection: Arc::new(Selection::default()),
+        other_end: None,
     }
 }
 
@@ -411,6 +427,24 @@ pub(crate) fn records() -> Vec<Record> {
                 what: OpenedBy { how: OpenedHow::Connect, called: unseen_stack(called_by()).what },
             }),
             eof_read_by: Some(called_by()),
+            ..leak()
+        }),
+        leak_of(Leak {
+            state: State::Close,
+            age: None,
+            verdict: Some(Verdict::ConnectionOver),
+            owners: vec![on_host(owner())],
+            over: Some(Over { how: Some(EndedHow::Reset), ns: Some(125 * SECOND) }),
+            ..leak()
+        }),
+        leak_of(Leak {
+            verdict: Some(Verdict::HalfOpen),
+            other_end: Some(OtherEnd {
+                state: State::FinWait2,
+                is_closed: Some(false),
+                owners: vec![owner()],
+            }),
+            keep_alive: Some(true),
             ..leak()
         }),
         end_of(leak_end()),

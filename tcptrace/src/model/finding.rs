@@ -2,6 +2,8 @@
 
 use super::{
     close_wait::Since,
+    ended::EndedHow,
+    other_end::OtherEnd,
     owner::{CalledBy, OpenedBy, Owner},
     socket::{Socket, SocketKey, TcpFlavour},
     state::State,
@@ -16,7 +18,7 @@ pub struct Finding {
     /// The socket, completed by sock_diag.
     pub socket: Socket,
     pub state: State,
-    /// Since when it has been in CLOSE_WAIT. In other states only the later bound is meaningful: nothing has
+    /// Since when it has been in CLOSE_WAIT, or its connection has been over. In other states only the later bound is meaningful: nothing has
     /// arrived from the peer since then.
     pub since: Since,
     /// When it was inspected (CLOCK_MONOTONIC, nanoseconds).
@@ -27,7 +29,7 @@ pub struct Finding {
     pub recv_q: Option<u32>,
     /// Unacknowledged bytes.
     pub send_q: Option<u32>,
-    /// `None` in states other than CLOSE_WAIT, and if the facts do not suffice.
+    /// `None` in states other than CLOSE_WAIT and CLOSE, and if the facts do not suffice.
     pub verdict: Option<Verdict>,
     /// The processes responsible for it.
     pub owners: Vec<Owner>,
@@ -35,6 +37,12 @@ pub struct Finding {
     pub opened_by: Option<OpenedBy>,
     /// Who read the end of file first, if seen.
     pub eof_read_by: Option<CalledBy>,
+    /// How its connection ended, in state CLOSE and if known.
+    pub ended_how: Option<EndedHow>,
+    /// The other end, if it is on this host.
+    pub other_end: Option<OtherEnd>,
+    /// Whether keep-alive probes are at work, if known.
+    pub keep_alive: Option<bool>,
     /// How the kernel listed it; `None` if its namespace did not answer and only a descriptor was seen.
     pub listed_as: Option<ListedAs>,
 }

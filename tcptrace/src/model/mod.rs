@@ -1,9 +1,11 @@
 //! The words of the tool: values only. No I/O, no clock, no command line; imports nothing of the other rooms.
 
+pub(crate) mod activity;
 pub(crate) mod advice;
 pub(crate) mod clearing;
 pub(crate) mod close_wait;
 pub(crate) mod criteria;
+pub(crate) mod ended;
 pub(crate) mod endpoints;
 pub(crate) mod escape;
 #[cfg(test)]
@@ -13,6 +15,7 @@ pub(crate) mod holders;
 pub(crate) mod host_identity;
 pub(crate) mod kernel_version;
 pub(crate) mod numbered;
+pub(crate) mod other_end;
 pub(crate) mod owner;
 pub(crate) mod owner_criteria;
 pub(crate) mod pid;

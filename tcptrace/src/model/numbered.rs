@@ -53,7 +53,7 @@ mod tests {
 
     use serde::Serialize;
 
-    use crate::model::{owner::Evidence, record::EndedHow, state::State, task::OpenedHow, verdict::Verdict};
+    use crate::model::{ended::EndedHow, owner::Evidence, state::State, task::OpenedHow, verdict::Verdict};
 
     /// The numbers run from 1, because recordings say 0 for what is not known.
     fn round_trip<T: Copy + Debug + PartialEq>(

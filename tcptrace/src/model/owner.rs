@@ -99,7 +99,7 @@ impl Serialize for Owner {
 impl From<OwnerFields<'_>> for Owner {
     fn from(fields: OwnerFields<'_>) -> Self {
         let process = ProcessIdentity {
-            pid: fields.pid.from_fields(fields.host_pid),
+            pid: fields.pid.or_of_host(fields.host_pid),
             comm: fields.comm.into_owned(),
             exe: fields.exe.map(Cow::into_owned),
             cmdline: fields.cmdline.into_owned(),

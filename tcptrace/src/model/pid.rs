@@ -42,17 +42,19 @@ impl Pid {
     }
 
     /// The number in /proc; `None` when /proc does not show the process.
+    #[must_use]
     pub fn visible(self) -> Option<u32> {
         (self.0 & HOST_PID == 0).then_some(self.0)
     }
 
     /// The number on the host of a process that /proc does not show; `None` of others, and when it is not known.
+    #[must_use]
     pub fn on_host(self) -> Option<u32> {
         (self.0 & HOST_PID != 0 && self != Self::UNKNOWN).then_some(self.0 & !HOST_PID)
     }
 
     /// From the two fields of a record.
-    pub(crate) fn from_fields(self, host_pid: Option<u32>) -> Self {
+    pub(crate) fn or_of_host(self, host_pid: Option<u32>) -> Self {
         match (self.visible(), host_pid) {
             (None, Some(number)) => Self::of_host(number),
             _ => self,
@@ -113,7 +115,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&[Pid::new(7), Pid::of_host(7)]).unwrap(), "[7,null]");
         let read: Vec<Pid> = serde_json::from_str("[7,null]").unwrap();
         assert_eq!(read, [Pid::new(7), Pid::UNKNOWN]);
-        assert_eq!(Pid::UNKNOWN.from_fields(Some(7)), Pid::of_host(7));
-        assert_eq!(Pid::new(5).from_fields(None), Pid::new(5));
+        assert_eq!(Pid::UNKNOWN.or_of_host(Some(7)), Pid::of_host(7));
+        assert_eq!(Pid::new(5).or_of_host(None), Pid::new(5));
     }
 }

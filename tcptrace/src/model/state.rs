@@ -90,6 +90,8 @@ impl StateSet {
     pub const ALL: Self = Self(0x1ffe);
     /// CLOSE_WAIT alone.
     pub const CLOSE_WAIT: Self = Self(1 << State::CloseWait as u32);
+    /// CLOSE alone.
+    pub const CLOSE: Self = Self(1 << State::Close as u32);
     /// LISTEN alone.
     pub const LISTEN: Self = Self(1 << State::Listen as u32);
     /// TIME_WAIT alone.

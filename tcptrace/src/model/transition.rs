@@ -13,6 +13,8 @@ pub struct Cause {
     pub error: u16,
     /// Whether the task on the CPU was exiting.
     pub oncpu_exiting: bool,
+    /// Whether the connection is over although nobody had closed the socket.
+    pub is_over: bool,
 }
 
 /// A socket left one state for another.

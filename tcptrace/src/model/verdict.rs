@@ -11,7 +11,7 @@ use super::numbered::numbered;
 pub(crate) const ACTIVE_WINDOW_MS: u64 = 10_000;
 
 numbered! {
-    /// Why a socket is in CLOSE_WAIT.
+    /// Why a socket is in CLOSE_WAIT, or stays when its connection is over.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum Verdict {
@@ -23,10 +23,12 @@ numbered! {
         DataUnread = 3,
         /// The application never called accept().
         NeverAccepted = 4,
-        /// A legitimate half-close: still being written to.
+        /// A legitimate half-close: still being written to, or its peer still waits for the answer.
         HalfOpen = 5,
         /// No descriptor anywhere.
         NoHolder = 6,
+        /// Its connection is over, and the application did not close the descriptor. It is in state CLOSE.
+        ConnectionOver = 7,
     }
 }
 
@@ -40,6 +42,7 @@ impl Verdict {
             Self::NeverAccepted => "never_accepted",
             Self::HalfOpen => "half_open",
             Self::NoHolder => "no_holder",
+            Self::ConnectionOver => "connection_over",
         }
     }
 

@@ -1,6 +1,7 @@
 //! A socket as sock_diag describes it, and what the kernel finds it by. Values only.
 
 use crate::model::{
+    activity::ActivityTimes,
     endpoints::{Endpoint, Endpoints},
     socket::{Socket, TcpFlavour},
 };
@@ -14,6 +15,12 @@ pub(crate) struct SocketId {
     /// The index of the interface that the socket is bound to; 0 when none. The kernel does not find a bound socket
     /// without it.
     pub interface: u32,
+}
+
+impl SocketId {
+    /// Instead of a cookie: whatever socket has these addresses. `INET_DIAG_NOCOOKIE` of
+    /// include/uapi/linux/inet_diag.h, twice.
+    pub(crate) const ANY_COOKIE: u64 = u64::MAX;
 }
 
 /// A socket as the kernel describes it.
@@ -54,6 +61,8 @@ pub(crate) struct DiagSocket {
     pub times: Option<ActivityTimes>,
     /// Whether both ends use timestamps (RFC 7323). `None` unless times were requested, and for minisockets and MPTCP.
     pub timestamps: Option<bool>,
+    /// Whether the timer of keep-alive probes runs. It does not while data waits to be acknowledged.
+    pub keeps_alive: bool,
     /// Whether it is one path of an MPTCP connection. Applications hold the connection, which is listed as
     /// [`TcpFlavour::Mptcp`]. The kernel reports this only with CAP_NET_ADMIN.
     pub is_mptcp_subflow: bool,
@@ -79,16 +88,4 @@ impl DiagSocket {
     pub(crate) fn id(&self) -> SocketId {
         SocketId { cookie: self.cookie, local: self.local, remote: self.remote, interface: self.interface }
     }
-}
-
-/// Milliseconds since the last activity of a socket (`struct tcp_info`). The kernel counts in jiffies of 1 to
-/// 10 ms, in 32 bits: ages wrap around after 49 days at 1000 Hz.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ActivityTimes {
-    /// Since the last segment with data was sent, or else since the connection was made.
-    pub last_data_sent_ms: u32,
-    /// Since the last segment with data arrived; meaningless (huge) for TCP if none did.
-    pub last_data_recv_ms: u32,
-    /// Since the last acknowledgment arrived, which every segment after the SYN carries.
-    pub last_ack_recv_ms: u32,
 }

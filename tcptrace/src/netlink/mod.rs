@@ -16,7 +16,7 @@ mod socket;
 mod tests;
 
 pub(crate) use self::{
-    diag_socket::{ActivityTimes, DiagSocket, SocketId},
+    diag_socket::{DiagSocket, SocketId},
     error::Error,
     socket::SockDiag,
 };

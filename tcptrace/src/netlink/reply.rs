@@ -11,11 +11,8 @@ use netlink_packet_sock_diag::{
     inet::{InetResponseHeader, Timer},
 };
 
-use super::{
-    diag_socket::{ActivityTimes, DiagSocket},
-    request::TCPDIAG_GETSOCK,
-};
-use crate::model::{endpoints::Endpoint, socket::TcpFlavour};
+use super::{diag_socket::DiagSocket, request::TCPDIAG_GETSOCK};
+use crate::model::{activity::ActivityTimes, endpoints::Endpoint, socket::TcpFlavour};
 
 /// Length of `struct inet_diag_msg`, after which the attributes begin.
 const HEADER_LENGTH: usize = 72;
@@ -132,6 +129,7 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
         cgroup_id,
         times,
         timestamps,
+        keeps_alive: matches!(header.timer, Some(Timer::KeepAlive(_))),
         is_mptcp_subflow,
         minisocket_left_ms,
     })

@@ -11,9 +11,10 @@ use super::{
 };
 use crate::model::{
     criteria::Criteria,
+    ended::EndedHow,
     owner::Owner,
     process::ProcessIdentity,
-    record::{Age, EndedHow, Header, Leak, LeakEnd, Record, Timed},
+    record::{Age, Header, Leak, LeakEnd, Record, Timed},
     socket::Socket,
     state::State,
     transition::Transition,

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::model::{
-    endpoints::Endpoints, owner::Evidence, pid::Pid, record::EndedHow, socket::Socket, task::OpenedHow,
+    ended::EndedHow, endpoints::Endpoints, owner::Evidence, pid::Pid, socket::Socket, task::OpenedHow,
     verdict::Verdict,
 };
 

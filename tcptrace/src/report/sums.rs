@@ -16,7 +16,7 @@ use super::{
     side::Peer,
     stay::Stay,
 };
-use crate::model::{record::EndedHow, verdict::Verdict};
+use crate::model::{ended::EndedHow, verdict::Verdict};
 
 /// Peers and stacks kept in all, and for each process.
 const ALL_PEERS: usize = 4_096;

@@ -1,7 +1,7 @@
 //! Words that text and page share: percentages, holders, endings.
 
 use super::model::sockets::WorstSocket;
-use crate::model::record::EndedHow;
+use crate::model::ended::EndedHow;
 
 /// A share from 0 to 1 as a percentage.
 pub(crate) fn percent(share: f64) -> String {
@@ -19,6 +19,7 @@ pub(crate) fn how(socket: &WorstSocket) -> &'static str {
         (_, Some(EndedHow::Reset)) => "reset",
         (_, Some(EndedHow::Destroyed)) => "destroyed",
         (_, Some(EndedHow::OwnerExited)) => "holder exited",
+        (_, Some(EndedHow::TimedOut)) => "timed out",
         (_, None) => "gone, unseen how",
     }
 }

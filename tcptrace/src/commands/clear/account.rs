@@ -201,6 +201,7 @@ impl Account {
             owners: finding.owners.clone(),
             cleared_by: Arc::clone(&self.actor),
             selection: Arc::clone(&self.selection),
+            other_end: finding.other_end.clone(),
         }
     }
 
@@ -216,6 +217,7 @@ impl Account {
             in_close_wait: self.in_close_wait,
             more_processes: self.tally.forgotten(),
             processes: self.tally.summary(std::iter::empty(), &uses, ended_ns),
+            connections_over: None,
         };
         ClearEnd { summary, outcomes: self.outcomes, kept: with_use(&self.kept, inspector) }
     }

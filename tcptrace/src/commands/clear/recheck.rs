@@ -43,9 +43,8 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        model::{close_wait::Since, examples, socket::TcpFlavour, verdict::Verdict},
-        netlink::ActivityTimes,
+    use crate::model::{
+        activity::ActivityTimes, close_wait::Since, examples, socket::TcpFlavour, verdict::Verdict,
     };
 
     pub(crate) const SECOND: u64 = 1_000_000_000;
@@ -79,6 +78,7 @@ pub(crate) mod tests {
             is_mptcp_subflow: false,
             minisocket_left_ms: None,
             timestamps: None,
+            keeps_alive: false,
         }
     }
 

@@ -52,6 +52,7 @@ impl LeaksArguments {
                 calls: watching.calls(),
                 // How a socket left is reported of sockets that were reported, and of no other.
                 details_after: watching.older_than,
+                report_over: true,
                 ..running.kernel.tracer(criteria, ring_bytes, *max_sockets, &outputs)
             },
             transitions: false,

@@ -70,15 +70,19 @@ async fn look(
     let mut tally = Tally::default();
     let mut leaks = Vec::new();
     for finding in look.findings.iter().filter(|finding| options.criteria.admits_finding(finding)) {
-        if finding.state == State::CloseWait && finding.verdict.is_none_or(Verdict::is_leak) {
+        let is_stuck = matches!(finding.state, State::CloseWait | State::Close);
+        if is_stuck && finding.verdict.is_none_or(Verdict::is_leak) {
             tally.report(finding);
         }
         leaks.push(leak_record(finding, clock));
     }
     leaks.sort_by_key(oldest_first);
+    let (over, leaks): (Vec<Leak>, Vec<Leak>) = leaks.into_iter().partition(|leak| leak.over.is_some());
     let groups = GroupBy::divide(options.by, leaks);
     let uses = inspector.descriptor_use(&tally.pids());
     let ended_ns = world.clocks.monotonic_ns();
+    let states = options.criteria.states;
+    let over_is_asked_for = states.contains(State::CloseWait) || states.contains(State::Close);
     let totals = Totals { records: listed, unattributed: tally.unattributed(), ..Totals::default() };
     let duration_ns = ended_ns.saturating_sub(started_ns);
     let summary = Summary {
@@ -88,6 +92,8 @@ async fn look(
         in_close_wait: options.criteria.states.contains(State::CloseWait).then_some(in_close_wait),
         more_processes: tally.forgotten(),
         processes: tally.summary(std::iter::empty(), &uses, ended_ns),
+        connections_over: (look.source == HolderSource::Iterator && over_is_asked_for)
+            .then_some(over.len() as u64),
     };
     let scope = Scope {
         states: options.criteria.states,
@@ -97,16 +103,20 @@ async fn look(
     };
     let mut output =
         outputs.start(&session_header(world, look.source.name(), clock.at(started_ns)), Policy::Wait)?;
-    output.show(View::Snapshot(Snapshot { groups, scope, summary }), options.rows);
+    output.show(View::Snapshot(Snapshot { groups, over, scope, summary }), options.rows);
     // Until then signals do what they do by default.
     output.finish(None)?.wait(pending()).await?;
     Ok(Conclusion::of_search(tally.reported() > 0, options.exit_code))
 }
 
-/// By the age that is certain; sockets whose age is not known come last. The cookie makes the order the
-/// same each time.
+/// By the age that is certain or, where keep-alive keeps that small for ever, by the greatest that is possible. Sockets
+/// whose age is not known come last. The cookie makes the order the same each time.
 fn oldest_first(leak: &Leak) -> (Reverse<Option<u64>>, Option<u64>) {
-    (Reverse(leak.age.map(|age| age.ns)), leak.socket.cookie)
+    let age = leak.age.map(|age| match leak.keep_alive {
+        Some(true) => age.at_most().unwrap_or(age.ns),
+        _ => age.ns,
+    });
+    (Reverse(age), leak.socket.cookie)
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ const LOOKS_A_SECOND: u32 = 10;
 
 /// Looks between two forecasts: ten seconds.
 const LOOKS_A_FORECAST: u32 = 100;
+const HALF_A_FORECAST: u32 = LOOKS_A_FORECAST / 2;
 
 /// How long the records that are still in the ring at the end are taken out, while new ones keep coming.
 const LAST_LOOK_NS: u64 = 1_000_000_000;
@@ -159,7 +160,10 @@ impl<'a, T: Transitions> Session<'a, T> {
                 return;
             }
             let end = watch.as_mut().and_then(|watch| watch.observe(&transition, *clock));
-            if options.transitions {
+            // The end of a connection may be told for the watch alone.
+            let states = options.tracer.criteria.states;
+            let is_asked_for = states.contains(transition.old_state) || states.contains(transition.new_state);
+            if options.transitions && is_asked_for {
                 status.clear();
                 let time = clock.at(transition.ktime_ns);
                 output.write(&Record::Transition(Timed { time, what: transition }));
@@ -185,8 +189,9 @@ impl<'a, T: Transitions> Session<'a, T> {
     }
 
     fn take_answer(&mut self, answer: Answer) {
-        let clock = self.clock;
-        let records = self.watch.as_mut().map(|watch| watch.take_answer(answer, clock)).unwrap_or_default();
+        let (clock, now_ns) = (self.clock, self.world.clocks.monotonic_ns());
+        let records =
+            self.watch.as_mut().map(|watch| watch.take_answer(answer, clock, now_ns)).unwrap_or_default();
         self.write_all(&records);
     }
 
@@ -197,8 +202,11 @@ impl<'a, T: Transitions> Session<'a, T> {
             if looks.is_multiple_of(LOOKS_A_SECOND) {
                 watch.sample(self.world.clocks.monotonic_ns());
             }
-            if looks.is_multiple_of(LOOKS_A_FORECAST) {
-                watch.begin_forecast();
+            // Half an interval apart: the inspector does one thing at a time.
+            match looks % LOOKS_A_FORECAST {
+                0 => watch.begin_forecast(),
+                HALF_A_FORECAST => watch.begin_recheck(),
+                _ => {}
             }
         }
         if looks.is_multiple_of(LOOKS_A_SECOND) {
@@ -234,7 +242,7 @@ impl<'a, T: Transitions> Session<'a, T> {
         while self.take_records()? && clocks.monotonic_ns() < ended_ns + LAST_LOOK_NS {}
         let clock = self.clock;
         if let Some(watch) = &mut self.watch {
-            let records = watch.finish_looking(clock).await?;
+            let records = watch.finish_looking(clock, ended_ns).await?;
             self.write_all(&records);
             // What ended while the last sockets were looked at.
             self.take_records()?;
@@ -246,6 +254,7 @@ impl<'a, T: Transitions> Session<'a, T> {
             in_close_wait: None,
             processes: Vec::new(),
             more_processes: 0,
+            connections_over: None,
         };
         let found = match &mut self.watch {
             Some(watch) => watch.sum_up(&mut summary, ended_ns).await?,

@@ -101,6 +101,7 @@ impl Kernel {
             max_sockets,
             wakeup_interval: if outputs.are_watched() { SOON } else { IN_TIME },
             details_after: Duration::ZERO,
+            report_over: false,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     model::{
         finding::Finding,
         owner::{CalledBy, OpenedBy},
-        record::{Age, Header, Leak, Timed},
+        record::{Age, Header, Leak, Over, Timed},
         state::State,
     },
 };
@@ -28,6 +28,12 @@ pub(crate) fn leak_record(finding: &Finding, clock: WallClock) -> Leak {
         owners: finding.owners.clone(),
         opened_by: finding.opened_by.as_ref().map(opened),
         eof_read_by: finding.eof_read_by.as_ref().map(called),
+        over: (finding.state == State::Close).then(|| Over {
+            how: finding.ended_how,
+            ns: finding.since.is_exact().then(|| finding.since.age_at(finding.looked_at_ns).0),
+        }),
+        other_end: finding.other_end.clone(),
+        keep_alive: finding.keep_alive,
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use rustc_hash::FxHashSet;
+
 use super::{
     error::CommandError,
     growth::descriptors_run_out_in_ns,
@@ -19,11 +21,12 @@ use crate::{
     kernel::{CallMemory, Support},
     model::{
         criteria::Criteria,
+        ended::EndedHow,
         escape::Escaped,
         finding::Finding,
         owner::{Evidence, Owner},
         process::{DescriptorUse, ProcessIdentity},
-        record::{Age, EndedHow, LeakEnd, Record, Summary, Totals},
+        record::{Age, LeakEnd, Record, Summary, Totals},
         socket::Identity,
         state::State,
         transition::Transition,
@@ -34,9 +37,6 @@ use crate::{
 
 /// Sockets looked at in one go.
 const BATCH: usize = 10_000;
-
-/// `sk_err` of a socket that an administrator destroyed: `tcp_abort` of net/ipv4/tcp.c.
-const ECONNABORTED: u16 = 103;
 
 /// How sockets in CLOSE_WAIT are followed. The session's criteria say which.
 #[derive(Clone, Debug)]
@@ -155,7 +155,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Takes an answer; the records that come of it.
-    pub(crate) fn take_answer(&mut self, answer: Answer, clock: WallClock) -> Vec<Record> {
+    pub(crate) fn take_answer(&mut self, answer: Answer, clock: WallClock, now_ns: u64) -> Vec<Record> {
         match answer {
             Answer::Preexisting(sockets) => {
                 for preexisting in &sockets {
@@ -169,6 +169,10 @@ impl<'a> Watch<'a> {
             Answer::Findings(findings) => {
                 findings.iter().filter_map(|finding| self.settle(finding, clock)).collect()
             }
+            Answer::HeldOver(held) => {
+                self.forget_closed(held.as_ref(), now_ns);
+                Vec::new()
+            }
             Answer::DescriptorUse(uses) => {
                 self.forecast = self.growing.take().map(|(process, per_minute)| {
                     let descriptors = uses.first().copied().unwrap_or_default();
@@ -176,6 +180,28 @@ impl<'a> Watch<'a> {
                 });
                 Vec::new()
             }
+        }
+    }
+
+    /// Forgets the sockets whose descriptors were closed after their connections: no transition tells of it.
+    fn forget_closed(&mut self, held: Option<&FxHashSet<u64>>, now_ns: u64) {
+        let Some(held) = held else { return };
+        for left in self.table.remove_closed(|cookie| held.contains(&cookie)) {
+            if let Some(group_id) = left.group_id {
+                self.tally.end(group_id, left.since, now_ns);
+            }
+        }
+    }
+
+    /// Has the sockets looked at whose connections were over: whether somebody still has a descriptor of them. Called
+    /// every ten seconds or so.
+    pub(crate) fn begin_recheck(&mut self) {
+        if self.inspector.is_busy() {
+            return;
+        }
+        let cookies: FxHashSet<u64> = self.table.reported_over().collect();
+        if !cookies.is_empty() {
+            self.inspector.ask_for_held_over(cookies);
         }
     }
 
@@ -240,11 +266,20 @@ impl<'a> Watch<'a> {
     ///
     /// # Errors
     /// When that thread has ended.
-    pub(crate) async fn finish_looking(&mut self, clock: WallClock) -> Result<Vec<Record>, CommandError> {
+    pub(crate) async fn finish_looking(
+        &mut self,
+        clock: WallClock,
+        now_ns: u64,
+    ) -> Result<Vec<Record>, CommandError> {
         let mut records = Vec::new();
         while self.inspector.is_busy() {
             let answer = self.inspector.answer().await?;
-            records.extend(self.take_answer(answer, clock));
+            records.extend(self.take_answer(answer, clock, now_ns));
+        }
+        self.begin_recheck();
+        if self.inspector.is_busy() {
+            let answer = self.inspector.answer().await?;
+            records.extend(self.take_answer(answer, clock, now_ns));
         }
         Ok(records)
     }
@@ -262,12 +297,15 @@ impl<'a> Watch<'a> {
         self.inspector.ask_for_descriptor_use(self.tally.pids());
         let uses = match self.inspector.answer().await? {
             Answer::DescriptorUse(uses) => uses,
-            Answer::Preexisting(_) | Answer::Findings(_) => return Err(InspectorGone.into()),
+            Answer::Preexisting(_) | Answer::Findings(_) | Answer::HeldOver(_) => {
+                return Err(InspectorGone.into());
+            }
         };
         let Totals { evicted, unattributed, .. } = &mut summary.totals;
         *evicted += self.table.evicted();
         *unattributed = self.tally.unattributed();
         summary.in_close_wait = Some(self.table.len() as u64);
+        summary.connections_over = Some(self.table.reported_over().count() as u64);
         summary.more_processes = self.tally.forgotten();
         summary.processes = self.tally.summary(self.table.reported(), &uses, ended_ns);
         Ok(self.tally.reported() > 0)
@@ -287,8 +325,8 @@ fn how_it_ended(transition: &Transition) -> EndedHow {
     match (is_by_a_process, error) {
         (true, _) if cause.is_some_and(|cause| cause.oncpu_exiting) => EndedHow::OwnerExited,
         (true, _) => EndedHow::Closed,
-        (false, ECONNABORTED) => EndedHow::Destroyed,
-        (false, _) => EndedHow::Reset,
+        // Where the kernel side cannot read the error, a reset is by far the most frequent.
+        (false, error) => EndedHow::of_error(error).unwrap_or(EndedHow::Reset),
     }
 }
 
@@ -304,7 +342,7 @@ mod tests {
 
     #[test]
     fn the_state_and_the_error_tell_how_it_ended() {
-        let cause = |error, oncpu_exiting| Some(Cause { error, oncpu_exiting });
+        let cause = |error, oncpu_exiting| Some(Cause { error, oncpu_exiting, is_over: false });
         assert_eq!(ended(State::LastAck, cause(0, false)), EndedHow::Closed);
         assert_eq!(ended(State::LastAck, None), EndedHow::Closed);
         assert_eq!(ended(State::LastAck, cause(0, true)), EndedHow::OwnerExited);
@@ -312,7 +350,8 @@ mod tests {
         assert_eq!(ended(State::Close, cause(0, false)), EndedHow::Closed);
         assert_eq!(ended(State::Close, cause(0, true)), EndedHow::OwnerExited);
         assert_eq!(ended(State::Close, cause(32, false)), EndedHow::Reset);
-        assert_eq!(ended(State::Close, cause(ECONNABORTED, false)), EndedHow::Destroyed);
+        assert_eq!(ended(State::Close, cause(103, false)), EndedHow::Destroyed);
+        assert_eq!(ended(State::Close, cause(110, false)), EndedHow::TimedOut);
         assert_eq!(ended(State::Close, None), EndedHow::Reset);
     }
 }

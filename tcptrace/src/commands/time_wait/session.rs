@@ -76,6 +76,7 @@ pub(crate) fn summary(totals: Totals, crowded_out: u64, lasted: Range<u64>, cloc
         in_close_wait: None,
         processes: Vec::new(),
         more_processes: 0,
+        connections_over: None,
     }
 }
 

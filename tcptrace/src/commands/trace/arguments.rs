@@ -84,6 +84,7 @@ impl TraceArguments {
             tracer: TracerOptions {
                 track_all_states: true,
                 calls,
+                report_over: owners,
                 ..running.kernel.tracer(criteria, 16 << 20, *max_sockets, &outputs)
             },
             transitions: true,

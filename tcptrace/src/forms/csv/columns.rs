@@ -42,7 +42,7 @@ const FRAMES: Cell = Text(" < ");
 const PIDS: Cell = Each("owners", "pid");
 
 /// The columns in their order. Those of a transition come first, as the row writes them that does not come by JSON.
-pub(crate) const COLUMNS: [(&str, Cell); 57] = [
+pub(crate) const COLUMNS: [(&str, Cell); 63] = [
     ("type", Plain),
     ("time", Plain),
     ("ktime_ns", Plain),
@@ -100,6 +100,12 @@ pub(crate) const COLUMNS: [(&str, Cell); 57] = [
     ("closed_by.comm", NAME),
     ("closed_by.unit", NAME),
     ("closed_by.container", NAME),
+    ("owner.host_pid", Plain),
+    ("over.how", Plain),
+    ("over.ns", Plain),
+    ("other_end.state", Plain),
+    ("other_end.closed", Plain),
+    ("keep_alive", Plain),
 ];
 
 /// The line with the names of the columns, without its end.

@@ -8,9 +8,11 @@ use super::{
     wire::{Input, Malformed, put_known, put_signed, put_varint},
 };
 use crate::model::{
+    ended::EndedHow,
     endpoints::Endpoints,
+    other_end::OtherEnd,
     owner::{CalledBy, Evidence, OpenedBy, Owner},
-    record::{Age, EndedHow, Leak, LeakEnd, Timed},
+    record::{Age, Leak, LeakEnd, Over, Timed},
     socket::Socket,
     state::State,
     task::{Call, OpenedHow},
@@ -33,7 +35,21 @@ const YES: u8 = 2;
 
 /// Writes a leak.
 pub(crate) fn put_leak(out: &mut Dictionary, leak: &Leak) {
-    let Leak { time, socket, state, age, recv_q, send_q, verdict, owners, opened_by, eof_read_by } = leak;
+    let Leak {
+        time,
+        socket,
+        state,
+        age,
+        recv_q,
+        send_q,
+        verdict,
+        owners,
+        opened_by,
+        eof_read_by,
+        over,
+        other_end,
+        keep_alive,
+    } = leak;
     let socket = SocketPlaces::of(out, socket);
     let owners: Vec<OwnerPlaces<'_>> = owners.iter().map(|owner| OwnerPlaces::of(out, owner)).collect();
     let opened = opened_by.as_ref().map(|opened| {
@@ -41,6 +57,11 @@ pub(crate) fn put_leak(out: &mut Dictionary, leak: &Leak) {
         (how.number(), CallPlaces::of(out, *time, called))
     });
     let read = eof_read_by.as_ref().map(|read| CallPlaces::of(out, read.time, &read.what));
+    let other_end = other_end.as_ref().map(|other| {
+        let owners: Vec<OwnerPlaces<'_>> =
+            other.owners.iter().map(|owner| OwnerPlaces::of(out, owner)).collect();
+        (other.state, other.is_closed, owners)
+    });
     out.entry(LEAK, |entry| {
         put_signed(entry, time.as_nanosecond());
         socket.put(entry);
@@ -61,7 +82,36 @@ pub(crate) fn put_leak(out: &mut Dictionary, leak: &Leak) {
         if let Some(call) = read {
             call.put(entry);
         }
+        // The first version ended here, and its readers pass over the rest.
+        entry.put_u8(over.is_some().into());
+        if let Some(Over { how, ns }) = over {
+            entry.put_u8(how.map_or(NOT_KNOWN, EndedHow::number));
+            put_known(entry, *ns);
+        }
+        entry.put_u8(other_end.is_some().into());
+        if let Some((state, is_closed, owners)) = other_end {
+            entry.put_u8(state.number());
+            put_answer(entry, is_closed);
+            put_varint(entry, owners.len() as u64);
+            for owner in owners {
+                owner.put(entry);
+            }
+        }
+        put_answer(entry, *keep_alive);
     });
+}
+
+/// Writes yes, no, or that it is not known.
+fn put_answer(entry: &mut BytesMut, answer: Option<bool>) {
+    entry.put_u8(answer.map_or(NOT_KNOWN, |answer| if answer { YES } else { NO }));
+}
+
+fn answer(input: &mut Input<'_>) -> Result<Option<bool>, Malformed> {
+    word(input.byte()?, |number| match number {
+        NO => Some(false),
+        YES => Some(true),
+        _ => None,
+    })
 }
 
 /// Writes the end of a leak.
@@ -120,7 +170,7 @@ impl<'a> OwnerPlaces<'a> {
         let Owner { process: _, fds, inherited, evidence } = self.owner;
         put_varint(entry, self.process.into());
         entry.put_u8(evidence.number());
-        entry.put_u8(inherited.map_or(NOT_KNOWN, |inherited| if inherited { YES } else { NO }));
+        put_answer(entry, *inherited);
         put_varint(entry, fds.len() as u64);
         for fd in fds {
             put_varint(entry, u64::from(*fd));
@@ -179,7 +229,7 @@ pub(crate) fn leak(input: &mut Input<'_>, definitions: &Definitions) -> Result<L
         recv_q: input.known_small()?,
         send_q: input.known_small()?,
         verdict: word(input.byte()?, Verdict::from_number)?,
-        owners: (0..input.count()?).map(|_| owner(input, definitions)).collect::<Result<_, _>>()?,
+        owners: owners(input, definitions)?,
         opened_by: match word(input.byte()?, OpenedHow::from_number)? {
             Some(how) => {
                 let Timed { time, what: called } = call(input, definitions)?;
@@ -191,7 +241,30 @@ pub(crate) fn leak(input: &mut Input<'_>, definitions: &Definitions) -> Result<L
             0 => None,
             _ => Some(call(input, definitions)?),
         },
+        // Recordings of the first version end the entry here.
+        over: match byte_if_any(input)? {
+            0 => None,
+            _ => Some(Over { how: word(input.byte()?, EndedHow::from_number)?, ns: input.known()? }),
+        },
+        other_end: match byte_if_any(input)? {
+            0 => None,
+            _ => Some(OtherEnd {
+                state: State::from_number(input.byte()?).ok_or(Malformed("a state is not known"))?,
+                is_closed: answer(input)?,
+                owners: owners(input, definitions)?,
+            }),
+        },
+        keep_alive: if input.is_empty() { None } else { answer(input)? },
     })
+}
+
+/// The next byte; 0 at the end of an entry that an older version wrote.
+fn byte_if_any(input: &mut Input<'_>) -> Result<u8, Malformed> {
+    if input.is_empty() { Ok(0) } else { input.byte() }
+}
+
+fn owners(input: &mut Input<'_>, definitions: &Definitions) -> Result<Vec<Owner>, Malformed> {
+    (0..input.count()?).map(|_| owner(input, definitions)).collect()
 }
 
 /// Reads the end of a leak.
@@ -221,11 +294,7 @@ fn owner(input: &mut Input<'_>, definitions: &Definitions) -> Result<Owner, Malf
     let process = definitions.process(input.small()?)?;
     let evidence =
         word(input.byte()?, Evidence::from_number)?.ok_or(Malformed("an owner has no evidence"))?;
-    let inherited = word(input.byte()?, |number| match number {
-        NO => Some(false),
-        YES => Some(true),
-        _ => None,
-    })?;
+    let inherited = answer(input)?;
     let fds = (0..input.count()?).map(|_| input.small()).collect::<Result<_, _>>()?;
     Ok(Owner { process, fds, inherited, evidence })
 }

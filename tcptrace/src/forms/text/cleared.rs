@@ -147,6 +147,7 @@ fn row(cleared: &Cleared) -> SocketRow<'_> {
         endpoints: &cleared.socket.endpoints,
         unread: None,
         verdict: cleared.verdict,
+        other_end: cleared.other_end.as_ref(),
         by: Some(cleared.method.map_or("-", method)),
     }
 }

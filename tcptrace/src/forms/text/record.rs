@@ -12,9 +12,11 @@ use super::{
 use crate::{
     forms::palette::Palette,
     model::{
+        ended::EndedHow,
         escape::Escaped,
-        owner::{CalledBy, OpenedBy},
-        record::{EndedHow, Header, Leak, LeakEnd, Record, Timed},
+        other_end::OtherEnd,
+        owner::{CalledBy, OpenedBy, Owner},
+        record::{Header, Leak, LeakEnd, Over, Record, Timed},
         transition::Transition,
         units::{Elapsed, Socketed},
         verdict::Verdict,
@@ -78,13 +80,13 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
     let (alert, faint) = (palette.alert, palette.faint);
     write!(out, "{}  {alert}LEAK{alert:#}  ", time_of_day(leak.time).strftime("%H:%M:%S"))?;
     write_owners(out, &leak.owners, palette)?;
-    write!(
-        out,
-        "  {}  in CLOSE_WAIT for {}  {}",
-        Socketed(&leak.socket),
-        leak.age.as_ref().map_or_else(|| "?".to_owned(), age),
-        leak.verdict.map_or("cause unknown", Verdict::name),
-    )?;
+    let verdict = leak.verdict.map_or("cause unknown", Verdict::name);
+    let age = leak.age.as_ref().map_or_else(|| "?".to_owned(), age);
+    let since = leak.over.map_or_else(|| format!("in CLOSE_WAIT for {age}"), ended);
+    write!(out, "  {}  {since}  {verdict}", Socketed(&leak.socket))?;
+    if let Some(other) = &leak.other_end {
+        write_other_end(out, other)?;
+    }
     if let Some(opened) = &leak.opened_by {
         let OpenedBy { how: _, called: CalledBy { call: opener, stack } } = &opened.what;
         let is_owner = leak.owners.iter().any(|owner| owner.process.pid == opener.task.pid);
@@ -99,6 +101,24 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
         write_eof_read(out, read, leak.time)?;
     }
     writeln!(out)
+}
+
+/// Who has the other end, or that it was closed.
+fn write_other_end(out: &mut dyn Write, other: &OtherEnd) -> io::Result<()> {
+    let OtherEnd { state, is_closed, owners } = other;
+    match (is_closed, owners.first()) {
+        (Some(true), _) => write!(out, "  other end closed"),
+        (_, Some(Owner { process, .. })) => {
+            write!(out, "  other end {} (pid {}) in {state}", Escaped(&process.comm), process.pid)
+        }
+        (_, None) => write!(out, "  other end in {state}"),
+    }
+}
+
+/// How and when a connection ended.
+fn ended(Over { how, ns }: Over) -> String {
+    let how = how.map_or("over", EndedHow::in_words);
+    ns.map_or_else(|| how.to_owned(), |ns| format!("{how} {} ago", Elapsed(ns)))
 }
 
 /// Who was told that the peer is done, and at which line that was ignored; `now` is when it is written.
@@ -119,6 +139,7 @@ fn write_leak_end(out: &mut dyn Write, end: &LeakEnd, palette: &Palette) -> io::
         Some(EndedHow::Reset) => "reset",
         Some(EndedHow::Destroyed) => "destroyed",
         Some(EndedHow::OwnerExited) => "ended with its owner",
+        Some(EndedHow::TimedOut) => "timed out",
         None => "gone, unseen",
     };
     write!(out, "{}  {calm}END {calm:#}  ", time_of_day(end.time).strftime("%H:%M:%S"))?;

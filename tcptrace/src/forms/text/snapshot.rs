@@ -27,7 +27,7 @@ pub(crate) fn write(
     extent: Extent,
     palette: &Palette,
 ) -> io::Result<()> {
-    let Snapshot { groups, scope, summary } = snapshot;
+    let Snapshot { groups, over, scope, summary } = snapshot;
     let in_close_wait = summary.in_close_wait.unwrap_or_default();
     let found: usize = groups.iter().map(|group| group.leaks.len()).sum();
     let half_open = groups.iter().flat_map(|group| &group.leaks).filter(|leak| is_half_open(leak)).count();
@@ -38,14 +38,16 @@ pub(crate) fn write(
             0 => String::new(),
             all => format!(" of those asked for ({} in CLOSE_WAIT in all)", plural(all, "socket")),
         };
-        return writeln!(out, "No socket is in {what}{others}: {looked}.");
+        writeln!(out, "No socket is in {what}{others}: {looked}.")?;
+    } else {
+        writeln!(out, "{} in {what}: {looked}.", plural(found as u64, "socket"))?;
     }
-    writeln!(out, "{} in {what}: {looked}.", plural(found as u64, "socket"))?;
     if half_open > 0 {
         let count = plural(half_open as u64, "socket");
-        writeln!(out, "{count} among them half-open: still being written to, and no leak.")?;
+        writeln!(out, "{count} among them half-open: still being written to, or waited for, and no leak.")?;
     }
     write_groups(out, groups, extent, palette)?;
+    super::over::write(out, over, extent, palette)?;
     if !summary.processes.is_empty() {
         writeln!(out)?;
         summary::write_processes(out, &summary.processes, palette)?;
@@ -144,6 +146,7 @@ fn row(leak: &Leak) -> SocketRow<'_> {
         endpoints: &leak.socket.endpoints,
         unread: Some(leak.recv_q.map_or_else(|| "?".to_owned(), |bytes| bytes.to_string())),
         verdict: leak.verdict,
+        other_end: leak.other_end.as_ref(),
         by: None,
     }
 }
@@ -182,7 +185,8 @@ mod tests {
         let groups = if leaks.is_empty() { Vec::new() } else { vec![Group { title: None, leaks }] };
         let mut out = Vec::new();
         let extent = Extent { rows, width: Some(width), height: None };
-        write(&mut out, &Snapshot { groups, scope, summary }, extent, &Palette::default()).unwrap();
+        write(&mut out, &Snapshot { groups, over: Vec::new(), scope, summary }, extent, &Palette::default())
+            .unwrap();
         String::from_utf8(out).unwrap()
     }
 

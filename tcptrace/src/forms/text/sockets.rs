@@ -7,6 +7,7 @@ use super::columns::{
 use crate::model::{
     endpoints::Endpoints,
     escape::Escaped,
+    other_end::OtherEnd,
     owner::{Evidence, Owner},
     record::Age,
     state::State,
@@ -23,6 +24,8 @@ pub(super) struct SocketRow<'a> {
     /// Bytes that were not read; `None` where the table does not tell.
     pub unread: Option<String>,
     pub verdict: Option<Verdict>,
+    /// The other end, where it is on this host.
+    pub other_end: Option<&'a OtherEnd>,
     /// How it would be ended; `None` where nothing is ended.
     pub by: Option<&'static str>,
 }
@@ -34,11 +37,12 @@ const LOCAL: usize = 4;
 const LOCAL_PORT: usize = 5;
 const RECV_Q: usize = 7;
 const VERDICT: usize = 8;
-const BY: usize = 9;
-const PLACE: usize = 10;
+const OTHER_END: usize = 9;
+const BY: usize = 10;
+const PLACE: usize = 11;
 
 /// A table of these sockets, for lines of `width` characters where that matters.
-pub(super) fn table(rows: &[SocketRow<'_>], width: Option<usize>) -> Columns<11> {
+pub(super) fn table(rows: &[SocketRow<'_>], width: Option<usize>) -> Columns<12> {
     let mut table = Columns::new([
         Number("AGE"),
         Name("STATE"),
@@ -49,6 +53,7 @@ pub(super) fn table(rows: &[SocketRow<'_>], width: Option<usize>) -> Columns<11>
         Name("REMOTE"),
         Number("RECV-Q"),
         Name("VERDICT"),
+        Name("OTHER END"),
         Name("BY"),
         Name("UNIT OR CONTAINER"),
     ]);
@@ -60,20 +65,21 @@ pub(super) fn table(rows: &[SocketRow<'_>], width: Option<usize>) -> Columns<11>
     table.show(VERDICT, any(|row| row.state == State::CloseWait));
     table.show(STATE, any(|row| row.state != State::CloseWait));
     table.show(RECV_Q, any(|row| row.unread.is_some()));
+    table.show(OTHER_END, any(|row| row.other_end.is_some()));
     table.show(BY, any(|row| row.by.is_some()));
     table.show(PLACE, any(|row| place(row.owners).is_some()));
     table.show(LOCAL_PORT, false);
     // What is in the summary too, or follows from the rest, makes room first.
-    for sacrifice in [PLACE, LOCAL, RECV_Q] {
+    for sacrifice in [PLACE, OTHER_END, LOCAL, RECV_Q] {
         if width.is_some_and(|width| table.width() > width) {
             table.show(sacrifice, false);
-            table.show(LOCAL_PORT, sacrifice != PLACE);
+            table.show(LOCAL_PORT, !matches!(sacrifice, PLACE | OTHER_END));
         }
     }
     table
 }
 
-fn cells(row: &SocketRow<'_>) -> [String; 11] {
+fn cells(row: &SocketRow<'_>) -> [String; 12] {
     let none = || "-".to_owned();
     let Endpoints { local, remote } = row.endpoints;
     [
@@ -87,9 +93,19 @@ fn cells(row: &SocketRow<'_>) -> [String; 11] {
         if remote.port() == 0 { none() } else { remote.to_string() },
         row.unread.clone().unwrap_or_default(),
         verdict(row.state, row.verdict).to_owned(),
+        row.other_end.map_or_else(none, other_end),
         row.by.unwrap_or_default().to_owned(),
         place(row.owners).map_or_else(none, |place| Escaped(place).to_string()),
     ]
+}
+
+/// Who has it, or that it was closed.
+fn other_end(end: &OtherEnd) -> String {
+    match (end.is_closed, end.owners.first()) {
+        (Some(true), _) => "closed".to_owned(),
+        (_, Some(_)) => process(&end.owners),
+        (_, None) => end.state.name().to_owned(),
+    }
 }
 
 /// The verdict; `?` where it cannot be told, `-` where there is none.
@@ -101,12 +117,16 @@ pub(super) fn verdict(state: State, verdict: Option<Verdict>) -> &'static str {
     }
 }
 
-/// `2m 05s`, or `≥ 2m 05s` where the upper bound is not known or is far off.
+/// `2m 05s`, or `2m 05s–3m 10s` where the bounds are far apart, or `≥ 2m 05s` where there is none above.
 fn short_age(age: &Age) -> String {
     /// Bounds this close to each other (a part of the age) are one and the same to a person.
     const CLOSE: u64 = 20;
     let is_close = age.at_most_ns.is_some_and(|most| most - most.min(age.ns) <= age.ns / CLOSE);
-    if age.is_exact || is_close { Elapsed(age.ns).to_string() } else { format!("≥ {}", Elapsed(age.ns)) }
+    match age.at_most_ns {
+        _ if age.is_exact || is_close => Elapsed(age.ns).to_string(),
+        Some(most) => format!("{}–{}", Elapsed(age.ns), Elapsed(most)),
+        None => format!("≥ {}", Elapsed(age.ns)),
+    }
 }
 
 fn process(owners: &[Owner]) -> String {

@@ -13,13 +13,15 @@ use super::{
     age::Age,
     any::Record,
     header::Header,
-    leak::{EndedHow, Leak, LeakEnd},
+    leak::{Leak, LeakEnd, Over},
     summary::{PeerCount, ProcessSummary, StackCount, Summary, Totals},
     timed::Timed,
 };
 use crate::model::{
+    ended::EndedHow,
     endpoints::{Endpoint, Endpoints},
     host_identity::HostIdentity,
+    other_end::OtherEnd,
     owner::{CalledBy, Evidence, OpenedBy, Owner},
     pid::Pid,
     process::ProcessIdentity,
@@ -245,9 +247,22 @@ fn opened() -> BoxedStrategy<Timed<OpenedBy>> {
 fn leak() -> BoxedStrategy<Leak> {
     let queues = (option::of(small()), option::of(small()), option::of(verdict()));
     let people = (vec(owner(), 0..3), option::of(opened()), option::of(called()));
-    (time(), socket(), state(), option::of(age()), queues, people)
+    let over = (option::of(prop::sample::select(&EndedHow::ALL[..])), option::of(number()))
+        .prop_map(|(how, ns)| Over { how, ns });
+    let other_end = (state(), option::of(any::<bool>()), vec(owner(), 0..3))
+        .prop_map(|(state, is_closed, owners)| OtherEnd { state, is_closed, owners });
+    let late = (option::of(over), option::of(other_end), option::of(any::<bool>()));
+    (time(), socket(), state(), option::of(age()), queues, people, late)
         .prop_map(
-            |(time, socket, state, age, (recv_q, send_q, verdict), (owners, opened_by, eof_read_by))| Leak {
+            |(
+                time,
+                socket,
+                state,
+                age,
+                (recv_q, send_q, verdict),
+                (owners, opened_by, eof_read_by),
+                late,
+            )| Leak {
                 time,
                 socket,
                 state,
@@ -258,6 +273,9 @@ fn leak() -> BoxedStrategy<Leak> {
                 owners,
                 opened_by,
                 eof_read_by,
+                over: late.0,
+                other_end: late.1,
+                keep_alive: late.2,
             },
         )
         .boxed()
@@ -289,15 +307,27 @@ fn summary() -> BoxedStrategy<Summary> {
         evicted,
         ..Totals::default()
     });
-    (time(), number(), totals, option::of(number()), vec(process_summary(), 0..3), number())
-        .prop_map(|(time, duration_ns, totals, in_close_wait, processes, more_processes)| Summary {
-            time,
-            duration_ns,
-            totals,
-            in_close_wait,
-            processes,
-            more_processes,
-        })
+    (
+        time(),
+        number(),
+        totals,
+        option::of(number()),
+        vec(process_summary(), 0..3),
+        (number(), option::of(number())),
+    )
+        .prop_map(
+            |(time, duration_ns, totals, in_close_wait, processes, (more_processes, connections_over))| {
+                Summary {
+                    time,
+                    duration_ns,
+                    totals,
+                    in_close_wait,
+                    processes,
+                    more_processes,
+                    connections_over,
+                }
+            },
+        )
         .boxed()
 }
 

@@ -36,7 +36,7 @@ impl CallFields {
 
     fn into_called(self) -> Timed<CalledBy> {
         let Self { mut task, how: _, time, stack, host_pid } = self;
-        task.pid = task.pid.from_fields(host_pid);
+        task.pid = task.pid.or_of_host(host_pid);
         Timed { time, what: CalledBy { call: Call { task, ktime_ns: 0, stack: None }, stack } }
     }
 }

@@ -15,6 +15,7 @@ use super::{
 use crate::model::{
     clearing::{Method, Outcome},
     criteria::{Criteria, Side},
+    other_end::OtherEnd,
     owner::Owner,
     owner_criteria::OwnerCriteria,
     process::ProcessIdentity,
@@ -50,6 +51,8 @@ pub struct Cleared {
     /// What was asked for.
     #[serde(serialize_with = "shared")]
     pub selection: Arc<Selection>,
+    /// The other end, where it is on this host; `None` when it is elsewhere, or could not be looked for.
+    pub other_end: Option<OtherEnd>,
 }
 
 /// What was asked for.

@@ -8,14 +8,16 @@ use super::{
     timed::{Timed, nanoseconds},
 };
 use crate::model::{
-    numbered::numbered,
+    ended::EndedHow,
+    other_end::OtherEnd,
     owner::{CalledBy, OpenedBy, Owner},
     socket::Socket,
     state::State,
     verdict::Verdict,
 };
 
-/// A socket that has been in CLOSE_WAIT for longer than the threshold, or was asked for by its state.
+/// A socket that has been in CLOSE_WAIT for longer than the threshold, whose connection is over while its descriptor
+/// stays, or that was asked for by its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leak {
     /// When it was looked at.
@@ -23,7 +25,7 @@ pub struct Leak {
     pub time: Timestamp,
     #[serde(flatten)]
     pub socket: Socket,
-    /// Its state: CLOSE_WAIT, unless others were asked for.
+    /// Its state: CLOSE_WAIT, or CLOSE when its connection is over, unless others were asked for.
     pub state: State,
     /// Time in CLOSE_WAIT; `None` in other states.
     #[serde(flatten, with = "age::optional")]
@@ -42,22 +44,24 @@ pub struct Leak {
     /// nobody read it, when it was read by splice() or before it was watched, and when one read took it
     /// together with the last data: that one returned a length, and only another one tells the application.
     pub eof_read_by: Option<Timed<CalledBy>>,
+    /// The end of its connection, for a descriptor that stayed; `None` while the connection lasts.
+    #[serde(default)]
+    pub over: Option<Over>,
+    /// The other end, where it is on this host; `None` when it is elsewhere, or could not be looked for.
+    #[serde(default)]
+    pub other_end: Option<OtherEnd>,
+    /// Whether keep-alive probes are at work, whose answers keep the least age small; `None` when not known.
+    #[serde(default)]
+    pub keep_alive: Option<bool>,
 }
 
-numbered! {
-    /// How a socket left CLOSE_WAIT.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-    #[serde(rename_all = "snake_case")]
-    pub enum EndedHow {
-        /// A process closed it (or shut down its sending side).
-        Closed = 1,
-        /// The peer or a timeout reset the connection.
-        Reset = 2,
-        /// An administrator destroyed it (SOCK_DESTROY).
-        Destroyed = 3,
-        /// The process that held it ended.
-        OwnerExited = 4,
-    }
+/// The end of a connection whose descriptor stays open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Over {
+    /// How it ended; `None` when that cannot be told any more.
+    pub how: Option<EndedHow>,
+    /// Nanoseconds since then; `None` when nobody saw it.
+    pub ns: Option<u64>,
 }
 
 /// A socket that had been reported left CLOSE_WAIT.

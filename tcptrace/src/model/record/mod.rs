@@ -20,7 +20,7 @@ mod transition;
 pub(crate) use self::{
     age::Age,
     header::{Header, SCHEMA, Versioned},
-    leak::{EndedHow, Leak, LeakEnd},
+    leak::{Leak, LeakEnd, Over},
     snapshot::{Group, Scope, Snapshot},
     summary::{PeerCount, ProcessSummary, StackCount, Summary},
     timed::Timed,

@@ -8,6 +8,8 @@ use crate::model::state::StateSet;
 pub(crate) struct Snapshot {
     /// The sockets, in groups where that was asked for.
     pub groups: Vec<Group>,
+    /// Descriptors whose connection is over, where sockets in CLOSE_WAIT or CLOSE were asked for.
+    pub over: Vec<Leak>,
     /// What was looked at.
     pub scope: Scope,
     /// The sums.

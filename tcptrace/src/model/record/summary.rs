@@ -50,6 +50,9 @@ pub struct Summary {
     /// there are none, nothing is said of it: sessions that had not heard of it are replayed as they were.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more_processes: u64,
+    /// Descriptors at the end whose connection is over; `None` where that was not looked at.
+    #[serde(default)]
+    pub connections_over: Option<u64>,
 }
 
 /// What one process held.
@@ -161,7 +164,7 @@ mod process_name {
         Ok(Arc::new(ProcessIdentity {
             unit: unit.map(Cow::into_owned),
             container: container.map(Cow::into_owned),
-            ..ProcessIdentity::from_name(pid.from_fields(host_pid), &comm)
+            ..ProcessIdentity::from_name(pid.or_of_host(host_pid), &comm)
         }))
     }
 }

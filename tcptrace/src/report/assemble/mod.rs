@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     diagnosis,
-    model::{record::EndedHow, verdict::Verdict},
+    model::{ended::EndedHow, verdict::Verdict},
     output::replace::MARK,
 };
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::ranking::ProcessName;
 use crate::{
-    model::{endpoints::Endpoint, owner::Evidence, record::EndedHow, verdict::Verdict},
+    model::{ended::EndedHow, endpoints::Endpoint, owner::Evidence, verdict::Verdict},
     report::time::Time,
 };
 

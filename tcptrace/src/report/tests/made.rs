@@ -7,13 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     model::{
         criteria::Criteria,
+        ended::EndedHow,
         endpoints::{Endpoint, Endpoints},
         examples,
         host_identity::HostIdentity,
         owner::{CalledBy, Evidence, OpenedBy, Owner},
         pid::Pid,
         process::ProcessIdentity,
-        record::{Age, EndedHow, Header, Leak, LeakEnd, Record, Summary, Timed, Totals},
+        record::{Age, Header, Leak, LeakEnd, Record, Summary, Timed, Totals},
         socket::{Socket, SocketKey},
         stack::Stack,
         state::State,
@@ -151,6 +152,9 @@ pub(crate) fn leak_of(cookie: u64, second: f64, age: Age, owners: Vec<Owner>, en
         owners,
         opened_by: None,
         eof_read_by: None,
+        over: None,
+        other_end: None,
+        keep_alive: None,
     }
 }
 

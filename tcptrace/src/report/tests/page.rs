@@ -5,8 +5,9 @@ use jiff::tz::TimeZone;
 use super::*;
 use crate::{
     model::{
+        ended::EndedHow,
         escape::Escaped,
-        record::{EndedHow, Leak, Record, Timed, Totals},
+        record::{Leak, Record, Timed, Totals},
         state::State,
     },
     report::{assemble, html, input::FileState, model::Report},

@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     forms::reading::losses::Losses,
-    model::record::{EndedHow, Record, Totals},
+    model::{
+        ended::EndedHow,
+        record::{Record, Totals},
+    },
     report::{aggregate::Aggregator, assemble, input::FileState, model::Report},
 };
 

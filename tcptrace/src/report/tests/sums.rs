@@ -4,9 +4,10 @@ use super::*;
 use crate::{
     model::{
         criteria::Criteria,
+        ended::EndedHow,
         owner_criteria::OwnerCriteria,
         pid::Pid,
-        record::{EndedHow, Leak, Record, Totals},
+        record::{Leak, Record, Totals},
         state::State,
         verdict::Verdict,
     },

@@ -26,17 +26,18 @@ use crate::{
     inspect::thread::InspectorJob,
     kernel::TrackedCalls,
     model::{
-        close_wait::{Due, Preexisting, Since},
+        close_wait::{Due, Preexisting, Since, Stuck},
         criteria::Criteria,
+        ended::EndedHow,
         examples::{self, SECOND},
         finding::Finding,
         owner::Owner,
         pid::Pid,
         process::{DescriptorUse, ProcessIdentity},
-        record::{Leak, LeakEnd},
+        record::{Leak, LeakEnd, Over},
         socket::{KernelSocket, Socket, SocketKey},
         state::{State, StateSet},
-        transition::Transition,
+        transition::{Cause, Transition},
         verdict::Verdict,
     },
     output::options::{FileOptions, Route, Sink},
@@ -122,6 +123,7 @@ fn leaks() -> LiveOptions {
             calls: TrackedCalls::default(),
             wakeup_interval: Duration::ZERO,
             details_after: Duration::ZERO,
+            report_over: true,
         },
         transitions: false,
         exit_code: true,
@@ -171,6 +173,7 @@ async fn play(
             inspected.note(&due, now_ns);
             Answer::Findings(due.iter().map(|due| find(due, now_ns)).collect())
         }
+        InspectorJob::HeldOver(cookies) => Answer::HeldOver(Some(cookies)),
         InspectorJob::DescriptorUse(pids) => {
             Answer::DescriptorUse(vec![DescriptorUse { used: Some(40), limit: Some(1024) }; pids.len()])
         }
@@ -207,7 +210,7 @@ const CLOSED: (State, State) = (State::CloseWait, State::LastAck);
 
 /// It is stuck, and held by `shop`.
 fn stuck(due: &Due, now_ns: u64) -> Finding {
-    let Due { key, socket, since, kernel_socket: _ } = *due;
+    let Due { key, socket, stuck: _, since, kernel_socket: _ } = *due;
     Finding { key, socket, ..examples::finding(State::CloseWait, since, now_ns) }
 }
 
@@ -279,6 +282,32 @@ async fn a_socket_that_leaves_before_the_threshold_is_never_looked_at() {
 }
 
 #[tokio::test]
+async fn a_descriptor_that_outlives_its_connection_is_reported_once_and_counted_apart() {
+    let find = |due: &Due, now_ns: u64| Finding {
+        state: State::Close,
+        verdict: Some(Verdict::ConnectionOver),
+        ended_how: Some(EndedHow::Reset),
+        ..stuck(due, now_ns)
+    };
+    let (ended, records) = play(leaks(), Vec::new(), find, async |stage| {
+        let cause = Some(Cause { error: 104, oncpu_exiting: false, is_over: true });
+        let reset = transition(9, (State::Established, State::Close), STARTED);
+        stage.transitions.push(Transition { cause, ..reset });
+        stage.advance(THRESHOLD);
+        stage.written("leak", 1).await;
+        stage.send(SignalRequest::End).await;
+    })
+    .await;
+    assert_eq!(ended.unwrap(), Conclusion::Found);
+    let [leak] = reported(&records)[..] else { panic!("{records:?}") };
+    assert_eq!((leak.state, leak.age), (State::Close, None));
+    assert_eq!(leak.over, Some(Over { how: Some(EndedHow::Reset), ns: Some(10 * SECOND) }));
+    let summary = summary(&records);
+    assert_eq!((summary.in_close_wait, summary.connections_over), (Some(0), Some(1)));
+    assert_eq!(summary.processes[0].verdicts, [(Verdict::ConnectionOver, 1)]);
+}
+
+#[tokio::test]
 async fn a_half_close_is_looked_at_again_until_it_is_one_no_more() {
     let mut looks = 0;
     let find = move |due: &Due, now_ns: u64| {
@@ -333,6 +362,7 @@ async fn sockets_that_were_there_first_are_followed_if_they_are_wanted() {
     options.tracer.criteria.netns = vec![5];
     let listed = |cookie, netns| Preexisting {
         socket: Socket { cookie: Some(cookie), netns: Some(netns), ..examples::socket() },
+        stuck: Stuck::InCloseWait,
         since: Since::within(None, STARTED - 100 * SECOND),
     };
     let preexisting = vec![listed(7, 4), listed(9, 5)];

@@ -1,7 +1,7 @@
 //! The state kept for one socket: small, because there may be a million of them.
 
 use crate::model::{
-    close_wait::Since,
+    close_wait::{Since, Stuck},
     endpoints::Endpoints,
     socket::{KernelSocket, Socket},
 };
@@ -22,7 +22,7 @@ pub(super) enum Phase {
     Ignored,
 }
 
-/// A socket in CLOSE_WAIT, without the room that an `Option` takes.
+/// A stuck socket, without the room that an `Option` takes.
 #[derive(Debug)]
 pub(super) struct Entry {
     since: Since,
@@ -30,13 +30,19 @@ pub(super) struct Entry {
     kernel_socket: u64,
     endpoints: Endpoints,
     netns: u32,
+    stuck: Stuck,
     pub phase: Phase,
 }
 
 const _: () = assert!(size_of::<Entry>() <= 96, "a million entries have to stay under 200 MB");
 
 impl Entry {
-    pub(crate) fn new(socket: &Socket, since: Since, kernel_socket: Option<KernelSocket>) -> Self {
+    pub(crate) fn new(
+        socket: &Socket,
+        stuck: Stuck,
+        since: Since,
+        kernel_socket: Option<KernelSocket>,
+    ) -> Self {
         let Socket { cookie, netns, endpoints } = *socket;
         Self {
             since,
@@ -44,6 +50,7 @@ impl Entry {
             kernel_socket: kernel_socket.map_or(0, |socket| socket.0),
             endpoints,
             netns: netns.unwrap_or(0),
+            stuck,
             phase: Phase::BeingLookedAt,
         }
     }
@@ -56,6 +63,14 @@ impl Entry {
         if self.netns == 0 {
             self.netns = socket.netns.unwrap_or(0);
         }
+    }
+
+    pub(crate) fn stuck(&self) -> Stuck {
+        self.stuck
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.stuck, Stuck::Over(_))
     }
 
     pub(crate) fn since(&self) -> Since {

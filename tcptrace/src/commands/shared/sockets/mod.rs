@@ -1,4 +1,5 @@
-//! The sockets that are in CLOSE_WAIT now: since when, and which of them are due to be looked at.
+//! The sockets that are stuck now, in CLOSE_WAIT or with a connection that is over: since when, and which of them are
+//! due to be looked at.
 //!
 //! Pure: takes transitions, what the kernel listed at start, and the time as arguments. Bounded: what
 //! does not fit is counted. Knows nothing of processes.
@@ -14,7 +15,8 @@ use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use self::entry::{Entry, GroupId, Phase};
 use crate::model::{
-    close_wait::{Due, Preexisting, Since},
+    close_wait::{Due, Preexisting, Since, Stuck},
+    ended::EndedHow,
     endpoints::Endpoints,
     socket::{Identity, Socket, SocketKey},
     state::State,
@@ -44,7 +46,7 @@ pub struct Departure {
     pub group_id: Option<GroupId>,
 }
 
-/// The table of sockets in CLOSE_WAIT.
+/// The table of stuck sockets.
 #[derive(Debug)]
 pub struct CloseWaitTable {
     identity: Identity,
@@ -58,6 +60,8 @@ pub struct CloseWaitTable {
     left_early: Option<FxHashSet<SocketKey>>,
     /// Sockets by address, where transitions and preexisting sockets cannot be joined by cookie; else empty.
     by_address: FxHashMap<Endpoints, SocketKey>,
+    /// Sockets whose connection is over.
+    over: usize,
     evicted: u64,
 }
 
@@ -73,6 +77,7 @@ impl CloseWaitTable {
             waiting: BTreeSet::new(),
             left_early: Some(FxHashSet::default()),
             by_address: FxHashMap::default(),
+            over: 0,
             evicted: 0,
         }
     }
@@ -80,13 +85,13 @@ impl CloseWaitTable {
     /// Sockets in CLOSE_WAIT now.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() - self.over
     }
 
     /// Whether no socket is in CLOSE_WAIT.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// Sockets that were not taken because the table was full.
@@ -95,7 +100,26 @@ impl CloseWaitTable {
         self.evicted
     }
 
-    /// Sockets that were reported and are still in CLOSE_WAIT, each with its group.
+    /// Cookies of the sockets that were reported because their connection is over.
+    pub fn reported_over(&self) -> impl Iterator<Item = u64> + '_ {
+        let over = self.entries.values().filter(|entry| entry.is_over());
+        let reported = over.filter(|entry| matches!(entry.phase, Phase::Reported(_)));
+        reported.filter_map(|entry| entry.socket().cookie)
+    }
+
+    /// Removes those of [`CloseWaitTable::reported_over`] that nobody `is_held` has a descriptor of any more.
+    pub fn remove_closed(&mut self, is_held: impl Fn(u64) -> bool) -> Vec<Departure> {
+        let is_closed = |entry: &Entry| {
+            entry.is_over()
+                && matches!(entry.phase, Phase::Reported(_))
+                && entry.socket().cookie.is_some_and(|cookie| !is_held(cookie))
+        };
+        let closed: Vec<SocketKey> =
+            self.entries.iter().filter(|(_, entry)| is_closed(entry)).map(|(key, _)| *key).collect();
+        closed.into_iter().filter_map(|key| self.remove(key)).map(|entry| departure(&entry)).collect()
+    }
+
+    /// Sockets that were reported and are still stuck, each with its group.
     pub fn reported(&self) -> impl Iterator<Item = (Socket, Since, GroupId)> + '_ {
         self.entries.iter().filter_map(|(_, entry)| match entry.phase {
             Phase::Reported(group_id) => Some((entry.socket(), entry.since(), group_id)),
@@ -107,15 +131,23 @@ impl CloseWaitTable {
     pub fn observe(&mut self, transition: &Transition) -> Option<Departure> {
         match (transition.old_state, transition.new_state) {
             (_, State::CloseWait) => {
-                self.enter(transition);
+                self.enter(transition, Stuck::InCloseWait);
                 None
+            }
+            (old, State::Close) if transition.cause.is_some_and(|cause| cause.is_over) => {
+                let left = if old == State::CloseWait { self.leave(transition) } else { None };
+                let error = transition.cause.map_or(0, |cause| cause.error);
+                // Without an error both sides have sent their end.
+                let how = EndedHow::of_error(error).unwrap_or(EndedHow::Closed);
+                self.enter(transition, Stuck::Over(Some(how)));
+                left
             }
             (State::CloseWait, _) => self.leave(transition),
             _ => None,
         }
     }
 
-    fn enter(&mut self, transition: &Transition) {
+    fn enter(&mut self, transition: &Transition, stuck: Stuck) {
         // The same as a preexisting socket (its entry happened while the kernel listed it), or another one at
         // the same address whose end was lost: either way the older entry is void.
         if let Some(known) = self.preexisting_of(transition) {
@@ -123,7 +155,8 @@ impl CloseWaitTable {
         }
         self.remove(transition.key);
         let since = Since::exactly(transition.ktime_ns);
-        self.insert(transition.key, Entry::new(&transition.socket, since, Some(transition.kernel_socket)));
+        let entry = Entry::new(&transition.socket, stuck, since, Some(transition.kernel_socket));
+        self.insert(transition.key, entry);
     }
 
     fn leave(&mut self, transition: &Transition) -> Option<Departure> {
@@ -135,11 +168,7 @@ impl CloseWaitTable {
             Some(entry) => entry,
             None => self.remove(self.preexisting_of(transition)?)?,
         };
-        let group_id = match entry.phase {
-            Phase::Reported(group_id) => Some(group_id),
-            Phase::Waiting(_) | Phase::BeingLookedAt | Phase::Ignored => None,
-        };
-        Some(Departure { socket: entry.socket(), since: entry.since(), group_id })
+        Some(departure(&entry))
     }
 
     /// The preexisting socket of a transition, where keys are addresses and preexisting sockets have cookies.
@@ -169,7 +198,7 @@ impl CloseWaitTable {
                 return;
             }
         }
-        self.insert(key, Entry::new(&preexisting.socket, preexisting.since, None));
+        self.insert(key, Entry::new(&preexisting.socket, preexisting.stuck, preexisting.since, None));
     }
 
     /// All preexisting sockets have been added.
@@ -188,11 +217,13 @@ impl CloseWaitTable {
         if self.identity == Identity::Address {
             self.by_address.insert(entry.endpoints(), key);
         }
+        self.over += usize::from(entry.is_over());
         self.entries.insert(key, entry);
     }
 
     fn remove(&mut self, key: SocketKey) -> Option<Entry> {
         let entry = self.entries.swap_remove(&key)?;
+        self.over -= usize::from(entry.is_over());
         if let Phase::Waiting(due) = entry.phase {
             self.waiting.remove(&(due, key));
         }
@@ -217,6 +248,7 @@ impl CloseWaitTable {
             due.push(Due {
                 key,
                 socket: entry.socket(),
+                stuck: entry.stuck(),
                 since: entry.since(),
                 kernel_socket: entry.kernel_socket(),
             });
@@ -224,7 +256,7 @@ impl CloseWaitTable {
         due
     }
 
-    /// Whether the socket is still in CLOSE_WAIT as far as is known.
+    /// Whether the socket is still stuck as far as is known.
     #[must_use]
     pub fn contains(&self, key: SocketKey) -> bool {
         self.entries.contains_key(&key)
@@ -259,4 +291,12 @@ impl CloseWaitTable {
             entry.phase = phase;
         }
     }
+}
+
+fn departure(entry: &Entry) -> Departure {
+    let group_id = match entry.phase {
+        Phase::Reported(group_id) => Some(group_id),
+        Phase::Waiting(_) | Phase::BeingLookedAt | Phase::Ignored => None,
+    };
+    Departure { socket: entry.socket(), since: entry.since(), group_id }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::examples;
+use crate::model::{examples, transition::Cause};
 
 const THRESHOLD: u64 = 1_000;
 
@@ -32,7 +32,7 @@ fn leaves(cookie: u64, at: u64) -> Transition {
 }
 
 fn preexisting(cookie: u64, since: u64) -> Preexisting {
-    Preexisting { socket: socket(cookie), since: Since::within(None, since) }
+    Preexisting { socket: socket(cookie), stuck: Stuck::InCloseWait, since: Since::within(None, since) }
 }
 
 fn table() -> CloseWaitTable {
@@ -184,4 +184,53 @@ proptest! {
             prop_assert_eq!(table.reported().count(), model.values().filter(|reported| **reported).count());
         }
     }
+}
+
+/// The connection ends, and nobody had closed the socket.
+fn ends_held(cookie: u64, old_state: State, error: u16, at: u64) -> Transition {
+    let cause = Some(Cause { error, oncpu_exiting: false, is_over: true });
+    Transition { cause, ..transition(cookie, old_state, State::Close, at) }
+}
+
+const ECONNRESET: u16 = 104;
+
+#[test]
+fn a_descriptor_whose_connection_is_over_is_followed_like_one_in_close_wait() {
+    let mut table = table();
+    assert_eq!(table.observe(&ends_held(7, State::Established, ECONNRESET, 500)), None);
+    assert_eq!((table.len(), table.is_empty()), (0, true), "it is not in CLOSE_WAIT");
+    let due = table.take_due(1_500, 100);
+    assert_eq!(due.len(), 1);
+    assert_eq!(due[0].stuck, Stuck::Over(Some(EndedHow::Reset)));
+    assert!(due[0].since.is_exact());
+    // Both sides have sent their end, and the application keeps the descriptor.
+    table.observe(&ends_held(8, State::LastAck, 0, 2_000));
+    assert_eq!(table.take_due(3_000, 100)[0].stuck, Stuck::Over(Some(EndedHow::Closed)));
+}
+
+#[test]
+fn a_reset_in_close_wait_ends_one_stay_and_begins_another() {
+    let mut table = table();
+    table.observe(&enters(7, 500));
+    assert_eq!(due_keys(&mut table, 1_500), [7]);
+    table.settle(SocketKey(7), NextStep::Reported(4));
+    let left = table.observe(&ends_held(7, State::CloseWait, ECONNRESET, 2_000)).unwrap();
+    assert_eq!(left.group_id, Some(4));
+    let due = table.take_due(3_000, 100);
+    assert_eq!((due.len(), due[0].since.age_at(3_000)), (1, (1_000, Some(1_000))));
+    table.settle(SocketKey(7), NextStep::Reported(5));
+    assert_eq!(table.reported_over().collect::<Vec<_>>(), [7]);
+    assert!(table.remove_closed(|_| true).is_empty());
+    let closed = table.remove_closed(|cookie| cookie != 7);
+    assert_eq!(closed.iter().map(|left| left.group_id).collect::<Vec<_>>(), [Some(5)]);
+    assert_eq!((table.reported_over().count(), table.len()), (0, 0));
+}
+
+#[test]
+fn the_room_in_the_table_is_for_both_kinds_together() {
+    let mut table = CloseWaitTable::new(Identity::Cookie, THRESHOLD, 2);
+    table.observe(&enters(1, 0));
+    table.observe(&ends_held(2, State::Established, ECONNRESET, 0));
+    table.observe(&ends_held(3, State::Established, ECONNRESET, 0));
+    assert_eq!((table.len(), table.evicted()), (1, 1));
 }

@@ -25,6 +25,7 @@ fn socket(cookie: u64, state: State, local: &str, remote: &str, left_ms: Option<
         cgroup_id: None,
         times: None,
         timestamps: None,
+        keeps_alive: false,
         is_mptcp_subflow: false,
         minisocket_left_ms: left_ms,
     }

@@ -1,0 +1,212 @@
+//! The other ends of connections, where they are sockets of this host too: held ones by their addresses and the
+//! sequence number of the FIN, the rest by a look into the kernel's table. Inspects nothing else.
+
+use rustc_hash::FxHashMap;
+use tcptrace_ebpf::record::{self, HolderRecord};
+
+use super::dump::NamespaceDumper;
+use crate::{
+    model::{
+        endpoints::Endpoints,
+        holders::Holders,
+        pid::Pid,
+        socket::{Socket, TcpFlavour},
+        state::State,
+    },
+    netlink::{DiagSocket, SocketId},
+};
+
+/// Most sockets whose other end is looked up in the kernel's table in one go, at some microseconds each.
+const MOST_LOOKUPS: usize = 256;
+
+/// A held socket that may be the other end of a connection.
+#[derive(Debug)]
+struct Candidate {
+    cookie: u64,
+    netns: u32,
+    state: State,
+    /// 0 when not known.
+    fin_sequence: u32,
+    holders: Holders,
+}
+
+/// What was found of the other end of a connection.
+#[derive(Clone, Debug)]
+pub(super) enum FoundEnd<'a> {
+    /// Processes hold it.
+    Held(State, &'a Holders),
+    /// The kernel lists it, and no process is known to hold it; whether close() has been called.
+    Listed(State, bool),
+    /// It was on this host and is no more.
+    Gone,
+}
+
+/// The other ends of connections.
+#[derive(Debug, Default)]
+pub(super) struct OtherEnds {
+    /// By the addresses of the socket whose other end it may be.
+    held: FxHashMap<Endpoints, Vec<Candidate>>,
+    /// What the kernel's table has, by the cookie of the socket whose other end was looked up.
+    looked_up: FxHashMap<u64, Option<DiagSocket>>,
+}
+
+impl OtherEnds {
+    /// Takes a descriptor of a socket that may be another one's other end.
+    pub(super) fn add(&mut self, record: &HolderRecord, state: State) {
+        let (laddr, raddr) = (record::bytes(record.laddr), record::bytes(record.raddr));
+        let endpoints = Endpoints::new(laddr, record.lport, raddr, record.rport);
+        let candidate = || Candidate {
+            cookie: record.cookie,
+            netns: record.netns,
+            state,
+            fin_sequence: record.fin_sequence,
+            holders: Holders::new(),
+        };
+        let holders = &mut self.candidate(endpoints, record.cookie, candidate).holders;
+        holders.entry(Pid::from_wire(record.pid)).or_default().push(record.fd);
+    }
+
+    /// Takes a socket with its holders.
+    pub(super) fn add_listed(&mut self, netns: u32, socket: &DiagSocket, holders: &Holders) {
+        let Some(state) = State::from_number(socket.state) else { return };
+        let endpoints = Endpoints { local: socket.local, remote: socket.remote };
+        let cookie = socket.cookie;
+        let candidate = || Candidate { cookie, netns, state, fin_sequence: 0, holders: Holders::new() };
+        self.candidate(endpoints, cookie, candidate).holders.clone_from(holders);
+    }
+
+    fn candidate(
+        &mut self,
+        endpoints: Endpoints,
+        cookie: u64,
+        new: impl FnOnce() -> Candidate,
+    ) -> &mut Candidate {
+        let candidates = self.held.entry(endpoints.mirrored()).or_default();
+        let at = candidates.iter().position(|candidate| candidate.cookie == cookie);
+        let at = at.unwrap_or_else(|| {
+            candidates.push(new());
+            candidates.len() - 1
+        });
+        &mut candidates[at]
+    }
+
+    /// Puts descriptors in order.
+    pub(super) fn sort(&mut self) {
+        for candidate in self.held.values_mut().flatten() {
+            for fds in candidate.holders.values_mut() {
+                fds.sort_unstable();
+                fds.dedup();
+            }
+        }
+    }
+
+    /// Looks up the other ends that nobody holds, of the first sockets.
+    pub(super) fn look_up<'a>(
+        &mut self,
+        dumper: &NamespaceDumper,
+        sockets: impl Iterator<Item = (&'a Socket, u32)>,
+    ) {
+        let mut by_netns: FxHashMap<u32, Vec<(u64, SocketId)>> = FxHashMap::default();
+        let unknown = sockets.filter(|(socket, fin_sequence)| self.held(socket, *fin_sequence).is_none());
+        for (socket, _) in unknown.take(MOST_LOOKUPS) {
+            let (Some(netns), Some(cookie)) = (socket.netns, socket.cookie) else { continue };
+            let Endpoints { local, remote } = socket.endpoints.mirrored();
+            let id = SocketId { cookie: SocketId::ANY_COOKIE, local, remote, interface: 0 };
+            by_netns.entry(netns).or_default().push((cookie, id));
+        }
+        for (netns, ids) in by_netns {
+            let Ok(mut diag) = dumper.open(netns) else { continue };
+            for (cookie, id) in ids {
+                if let Ok(found) = diag.lookup(TcpFlavour::Tcp, &id, false) {
+                    self.looked_up.insert(cookie, found);
+                }
+            }
+        }
+    }
+
+    /// The other end of a socket; `None` when it is not on this host, or not known to be.
+    pub(super) fn find(&self, socket: &Socket, fin_sequence: u32) -> Option<FoundEnd<'_>> {
+        if let Some(Candidate { state, holders, .. }) = self.held(socket, fin_sequence) {
+            return Some(FoundEnd::Held(*state, holders));
+        }
+        match self.looked_up.get(&socket.cookie?)? {
+            // Not accepted yet, or closed: neither has an inode.
+            Some(listed) => {
+                let state = State::from_number(listed.state)?;
+                Some(FoundEnd::Listed(state, listed.inode == 0 && state != State::Established))
+            }
+            None => socket.endpoints.is_within_host().then_some(FoundEnd::Gone),
+        }
+    }
+
+    fn held(&self, socket: &Socket, fin_sequence: u32) -> Option<&Candidate> {
+        let may_be = |candidate: &&Candidate| {
+            // Each namespace has loopback addresses of its own.
+            let is_reachable = socket.netns == Some(candidate.netns) || !socket.endpoints.is_loopback();
+            let sequences = (fin_sequence, candidate.fin_sequence);
+            is_reachable && (sequences.0 == 0 || sequences.1 == 0 || sequences.0 == sequences.1)
+        };
+        let mut found = self.held.get(&socket.endpoints)?.iter().filter(may_be);
+        let first = found.next()?;
+        // Two namespaces may use the same addresses.
+        found.next().is_none().then_some(first)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
+mod tests {
+    use super::*;
+
+    const HERE: u32 = 1;
+    const ELSEWHERE: u32 = 2;
+
+    fn socket(address: &str) -> Socket {
+        let local = format!("{address}:80").parse().unwrap();
+        let remote = format!("{address}:4000").parse().unwrap();
+        Socket { cookie: Some(7), netns: Some(HERE), endpoints: Endpoints { local, remote } }
+    }
+
+    fn candidate(cookie: u64, netns: u32, fin_sequence: u32) -> Candidate {
+        Candidate { cookie, netns, state: State::FinWait2, fin_sequence, holders: Holders::new() }
+    }
+
+    fn found(address: &str, candidates: Vec<Candidate>, fin_sequence: u32) -> Option<u64> {
+        let mut ends = OtherEnds::default();
+        ends.held.insert(socket(address).endpoints, candidates);
+        ends.held(&socket(address), fin_sequence).map(|candidate| candidate.cookie)
+    }
+
+    #[test]
+    fn the_other_end_has_mirrored_addresses_and_the_same_sequence_number() {
+        assert_eq!(found("10.0.0.1", vec![candidate(1, HERE, 50)], 50), Some(1));
+        assert_eq!(found("10.0.0.1", vec![candidate(1, ELSEWHERE, 50)], 50), Some(1));
+        assert_eq!(found("10.0.0.1", vec![candidate(1, ELSEWHERE, 51)], 50), None, "another connection");
+        assert_eq!(found("10.0.0.1", vec![candidate(1, HERE, 0)], 50), Some(1), "not known");
+    }
+
+    #[test]
+    fn of_two_that_may_be_it_neither_is() {
+        let both = || vec![candidate(1, HERE, 0), candidate(2, ELSEWHERE, 0)];
+        assert_eq!(found("10.0.0.1", both(), 0), None);
+        // Loopback addresses do not lead to another namespace.
+        assert_eq!(found("127.0.0.1", both(), 0), Some(1));
+        assert_eq!(found("127.0.0.1", vec![candidate(2, ELSEWHERE, 50)], 50), None);
+    }
+
+    #[test]
+    fn what_is_gone_from_this_host_is_told_from_what_is_elsewhere() {
+        let find = |address: &str, looked_up: Option<Option<DiagSocket>>| {
+            let mut ends = OtherEnds::default();
+            ends.looked_up.extend(looked_up.map(|found| (7, found)));
+            ends.find(&socket(address), 50).map(|found| matches!(found, FoundEnd::Gone))
+        };
+        assert_eq!(find("127.0.0.1", Some(None)), Some(true));
+        assert_eq!(find("127.0.0.1", None), None, "nobody looked");
+        let mut elsewhere = socket("10.0.0.1");
+        elsewhere.endpoints.remote = "192.0.2.1:4000".parse().unwrap();
+        let mut ends = OtherEnds::default();
+        ends.looked_up.insert(7, None);
+        assert!(ends.find(&elsewhere, 50).is_none());
+    }
+}

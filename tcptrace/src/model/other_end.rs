@@ -1,0 +1,25 @@
+//! The other end of a connection, where it is a socket of this host too. Finds nothing itself.
+
+use serde::{Deserialize, Serialize};
+
+use super::{owner::Owner, state::State};
+
+/// The other end of a connection, where it is a socket of this host too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherEnd {
+    /// Its state; CLOSE when the kernel does not have it any more.
+    pub state: State,
+    /// Whether its process has closed it; `None` when that cannot be told.
+    #[serde(rename = "closed")]
+    pub is_closed: Option<bool>,
+    /// Who holds it.
+    pub owners: Vec<Owner>,
+}
+
+impl OtherEnd {
+    /// Whether it has sent its end by shutdown() and is still held: its process waits for the answer.
+    #[must_use]
+    pub fn waits_for_answer(&self) -> bool {
+        matches!(self.state, State::FinWait1 | State::FinWait2) && self.is_closed == Some(false)
+    }
+}
