@@ -149,7 +149,8 @@ pub struct Config {
     pub track_eof_reads: u32,
     /// Inode number of the pid namespace whose numbers the reader knows processes by; 0: the root one.
     pub pid_namespace: u32,
-    /// 1: report connections that end although nobody has closed the socket, whatever the filter's states.
+    /// 1: report connections that are ended by others while nobody has closed the socket, whatever the filter's
+    /// states.
     pub report_over: u32,
 }
 

@@ -33,6 +33,8 @@ const FIN_WAIT1: u8 = 4;
 /// `include/net/tcp_states.h`
 const FIN_WAIT2: u8 = 5;
 /// `include/net/tcp_states.h`
+const CLOSE: u8 = 7;
+/// `include/net/tcp_states.h`
 const CLOSE_WAIT: u8 = 8;
 /// `include/net/tcp_states.h`
 const LISTEN: u8 = 10;
@@ -65,18 +67,18 @@ extern "C" fn holders(context: *const TaskFile) -> i32 {
     0
 }
 
-/// What only TCP sockets tell: whether the socket has been connected, and the sequence number of
-/// [`HolderRecord::fin_sequence`].
+/// What only TCP sockets tell: whether the socket has been connected, the sequence number of
+/// [`HolderRecord::fin_sequence`], and the local port in network byte order.
 ///
 /// # Safety
 /// The verifier has to know `sock` as a `struct sock`.
 #[inline(always)]
-unsafe fn sequences(sock: *const u8, state: u8) -> (u8, u32) {
+unsafe fn of_tcp(sock: *const u8, state: u8) -> (u8, u32, u16) {
     // SAFETY: the helper checks that the socket is a TCP one; the offsets are those of the members named.
     unsafe {
         let tcp = bpf_skc_to_tcp_sock(sock.cast_mut().cast()).cast::<u8>().cast_const();
         if tcp.is_null() {
-            return (0, 0);
+            return (0, 0, 0);
         }
         let expected = typed::load::<u32>(tcp, kernel!(tcp_rcv_nxt));
         let fin_sequence = match state {
@@ -84,7 +86,8 @@ unsafe fn sequences(sock: *const u8, state: u8) -> (u8, u32) {
             FIN_WAIT1 | FIN_WAIT2 => typed::load(tcp, kernel!(tcp_snd_nxt)),
             _ => 0,
         };
-        (u8::from(expected != 0), fin_sequence)
+        // The kernel clears `skc_num` at the end of a connection, but not `inet_sport`.
+        (u8::from(expected != 0), fin_sequence, typed::load(tcp, kernel!(inet_sport)))
     }
 }
 
@@ -194,7 +197,7 @@ unsafe fn visit(context: &TaskFile) {
         if is_address {
             cookie = sock as u64;
         }
-        let (was_connected, fin_sequence) = sequences(sock, state);
+        let (was_connected, fin_sequence, sport) = of_tcp(sock, state);
         let record = HolderRecord {
             cookie,
             laddr,
@@ -202,7 +205,7 @@ unsafe fn visit(context: &TaskFile) {
             netns: typed::netns(sock),
             pid: context.pid(),
             fd: context.fd,
-            lport: typed::load(sock, kernel!(sock_num)),
+            lport: if state == CLOSE { u16::from_be(sport) } else { typed::load(sock, kernel!(sock_num)) },
             rport,
             state,
             mptcp: u8::from(protocol == IPPROTO_MPTCP),

@@ -20,13 +20,8 @@ use crate::{
 };
 
 /// States of `include/net/tcp_states.h` that the body treats specially.
-const ESTABLISHED: u8 = 1;
 const SYN_SENT: u8 = 2;
 const SYN_RECV: u8 = 3;
-const FIN_WAIT1: u8 = 4;
-const FIN_WAIT2: u8 = 5;
-const LAST_ACK: u8 = 9;
-const CLOSING: u8 = 11;
 pub(crate) const LISTEN: u8 = 10;
 pub(crate) const CLOSE: u8 = 7;
 pub(crate) const CLOSE_WAIT: u8 = 8;
@@ -136,18 +131,15 @@ fn may_be_over(old: i32, new: i32) -> bool {
         && !never_connected.iter().any(|state| old == i32::from(*state))
 }
 
-/// Whether a connection that [`may_be_over`] ends although nobody has closed the socket, so that its descriptor
-/// stays. A reset, a timeout and SOCK_DESTROY set the error first (`tcp_reset`, `tcp_write_err` and `tcp_abort`), and
-/// close() with unread data does not. After a FIN of this side the kernel ends the connection, whether by then close()
-/// has been called or only shutdown(). A close() at this very moment may pass for it.
+/// Whether a connection that [`may_be_over`] was ended by the peer, by a timeout or by SOCK_DESTROY while a file still
+/// refers to the socket, so that its descriptor stays. These set the error first (`tcp_reset`, `tcp_write_err` and
+/// `tcp_abort`); close() sets none.
+///
+/// The same happens without an error when both sides have called shutdown(). But that is how many servers close, so
+/// that user space looks for it now and then instead.
 #[inline(always)]
-fn is_over<S: Source>(source: &S, old: u8) -> bool {
-    source.has_file()
-        && match old {
-            ESTABLISHED | CLOSE_WAIT => source.cause().is_some_and(|cause| cause.error != 0),
-            FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK => true,
-            _ => false,
-        }
+fn is_over<S: Source>(source: &S) -> bool {
+    !source.is_mptcp() && source.has_file() && source.cause().is_some_and(|cause| cause.error != 0)
 }
 
 /// Whether a transition matters at all. Most end here, before the program reads the socket. Forgets the
@@ -179,7 +171,7 @@ pub(crate) fn observe<S: Source>(source: &S, old: u8, new: u8) {
         openers::remember(source.context(), source.sock(), CALL_CONNECT);
     }
     let may_be_over = may_be_over(i32::from(old), i32::from(new));
-    let is_over = may_be_over && is_over(source, old);
+    let is_over = may_be_over && is_over(source);
     if may_be_over && openers::are_tracked() {
         openers::end(source.sock(), is_over);
     }

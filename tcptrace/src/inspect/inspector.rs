@@ -17,7 +17,7 @@ use crate::{
     host::world::World,
     kernel::CallMemory,
     model::{
-        close_wait::{Due, Preexisting, Stuck},
+        close_wait::{Due, Preexisting, Since, Stuck},
         endpoints::Endpoints,
         finding::{Finding, ListedAs},
         other_end::OtherEnd,
@@ -94,7 +94,7 @@ impl Inspector {
         if known.len() < due.len() {
             // Some cookies are known only now that the kernel has listed the sockets.
             let all = due.iter().filter_map(|due| index.find(&due.socket)).map(|(_, socket)| socket.cookie);
-            early = self.tables.scan(ScanTarget::Cookies(&all.collect()));
+            early = self.tables.scan(ScanTarget::Cookies(&all.chain(known.iter().copied()).collect()));
         }
         let scan = self.complete(early, due, &index);
         let mut findings = due.iter().map(|due| self.find(due, &index, &scan)).collect::<Vec<_>>();
@@ -311,12 +311,12 @@ impl Inspector {
         CalledBy { call, stack }
     }
 
-    /// Which of these sockets, whose connections are over, somebody still has a descriptor of; `None` when that cannot be
-    /// told.
-    pub(crate) fn held_over(&mut self, cookies: &FxHashSet<u64>) -> Option<FxHashSet<u64>> {
-        let scan = self.tables.scan(ScanTarget::Cookies(cookies))?;
-        let over = scan.all_held().filter(|held| held.state == State::Close);
-        Some(over.filter_map(|held| held.socket.cookie).collect())
+    /// The sockets whose connections are over and that somebody has a descriptor of; `None` when that cannot be told.
+    pub(crate) fn held_over(&mut self) -> Option<Vec<Preexisting>> {
+        let scan = self.tables.scan(ScanTarget::States(StateSet::CLOSE))?;
+        let since = Since::within(None, self.dumper.world().clocks.monotonic_ns());
+        let over = |held: &HeldSocket| Preexisting { socket: held.socket, stuck: held.stuck(), since };
+        Some(scan.all_held().map(over).collect())
     }
 
     /// Opens sock_diag in another network namespace, to look up single sockets.

@@ -3,7 +3,6 @@
 
 use std::{sync::mpsc, thread};
 
-use rustc_hash::FxHashSet;
 use tokio::sync::mpsc as answers;
 
 use super::{inspector::Inspector, tables::Tables};
@@ -23,7 +22,7 @@ use crate::{
 pub(crate) enum InspectorJob {
     Preexisting,
     Inspect(Vec<Due>),
-    HeldOver(FxHashSet<u64>),
+    HeldOver,
     DescriptorUse(Vec<Pid>),
 }
 
@@ -34,9 +33,8 @@ pub(crate) enum Answer {
     Preexisting(Vec<Preexisting>),
     /// One finding per socket in question, in order.
     Findings(Vec<Finding>),
-    /// Of the sockets in question, whose connections are over, those that somebody still has a descriptor of; `None` when
-    /// that cannot be told.
-    HeldOver(Option<FxHashSet<u64>>),
+    /// The sockets whose connections are over and that somebody has a descriptor of; `None` when that cannot be told.
+    HeldOver(Option<Vec<Preexisting>>),
     /// One entry per process in question, in order.
     DescriptorUse(Vec<DescriptorUse>),
 }
@@ -69,7 +67,7 @@ impl InspectorThread {
             move |job| match job {
                 InspectorJob::Preexisting => Answer::Preexisting(inspector.preexisting()),
                 InspectorJob::Inspect(due) => Answer::Findings(inspector.inspect(&due)),
-                InspectorJob::HeldOver(cookies) => Answer::HeldOver(inspector.held_over(&cookies)),
+                InspectorJob::HeldOver => Answer::HeldOver(inspector.held_over()),
                 InspectorJob::DescriptorUse(pids) => Answer::DescriptorUse(inspector.descriptor_use(&pids)),
             }
         })
@@ -115,9 +113,9 @@ impl InspectorThread {
         self.ask(InspectorJob::Inspect(due));
     }
 
-    /// Asks which of these sockets, whose connections are over, are still held.
-    pub(crate) fn ask_for_held_over(&mut self, cookies: FxHashSet<u64>) {
-        self.ask(InspectorJob::HeldOver(cookies));
+    /// Asks for the sockets whose connections are over and that somebody has a descriptor of.
+    pub(crate) fn ask_for_held_over(&mut self) {
+        self.ask(InspectorJob::HeldOver);
     }
 
     /// Asks for the descriptors in use by processes.

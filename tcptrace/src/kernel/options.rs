@@ -82,7 +82,7 @@ pub(crate) struct TracerOptions {
     /// leaves out the cgroup, and has the rest only when it ends a state of the filter that lasted at least
     /// this long.
     pub details_after: Duration,
-    /// Report connections that end although nobody has closed the socket, whatever the filter's states.
+    /// Report connections that are ended by others while nobody has closed the socket, whatever the filter's states.
     pub report_over: bool,
 }
 

@@ -3,8 +3,6 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use rustc_hash::FxHashSet;
-
 use super::{
     error::CommandError,
     growth::descriptors_run_out_in_ns,
@@ -20,6 +18,7 @@ use crate::{
     },
     kernel::{CallMemory, Support},
     model::{
+        close_wait::Preexisting,
         criteria::Criteria,
         ended::EndedHow,
         escape::Escaped,
@@ -37,6 +36,11 @@ use crate::{
 
 /// Sockets looked at in one go.
 const BATCH: usize = 10_000;
+
+/// The inspector rests for this many times as long as it took to answer: on a host with very many descriptors it takes
+/// a quarter of a processor at most, unless it takes very long.
+const REST: u64 = 3;
+const MAX_REST_NS: u64 = 2_000_000_000;
 
 /// How sockets in CLOSE_WAIT are followed. The session's criteria say which.
 #[derive(Clone, Debug)]
@@ -77,6 +81,11 @@ pub(crate) struct Watch<'a> {
     growing: Option<(Arc<ProcessIdentity>, f64)>,
     /// What came of it.
     forecast: Option<Forecast>,
+    /// When the inspector was asked last, and before when it is not asked again (CLOCK_MONOTONIC, nanoseconds).
+    asked_ns: u64,
+    rests_until_ns: u64,
+    /// Whether descriptors whose connections are over are to be looked for.
+    is_recheck_due: bool,
 }
 
 /// How the process that grows the fastest will fare.
@@ -114,7 +123,17 @@ impl<'a> Watch<'a> {
         let threshold_ns = u64::try_from(criteria.older_than.as_nanos()).unwrap_or(u64::MAX);
         let table = CloseWaitTable::new(identity, threshold_ns, options.max_sockets);
         let tally = Tally::default();
-        Self { criteria, table, tally, inspector, growing: None, forecast: None }
+        Self {
+            criteria,
+            table,
+            tally,
+            inspector,
+            growing: None,
+            forecast: None,
+            asked_ns: 0,
+            rests_until_ns: 0,
+            is_recheck_due: false,
+        }
     }
 
     /// Takes a transition of a socket that is wanted; the end of a reported socket, if it is one.
@@ -156,6 +175,10 @@ impl<'a> Watch<'a> {
 
     /// Takes an answer; the records that come of it.
     pub(crate) fn take_answer(&mut self, answer: Answer, clock: WallClock, now_ns: u64) -> Vec<Record> {
+        if matches!(answer, Answer::Findings(_) | Answer::HeldOver(_)) {
+            let took_ns = now_ns.saturating_sub(self.asked_ns);
+            self.rests_until_ns = now_ns.saturating_add(took_ns.saturating_mul(REST).min(MAX_REST_NS));
+        }
         match answer {
             Answer::Preexisting(sockets) => {
                 for preexisting in &sockets {
@@ -170,7 +193,9 @@ impl<'a> Watch<'a> {
                 findings.iter().filter_map(|finding| self.settle(finding, clock)).collect()
             }
             Answer::HeldOver(held) => {
-                self.forget_closed(held.as_ref(), now_ns);
+                if let Some(held) = held {
+                    self.update_over(&held, now_ns);
+                }
                 Vec::new()
             }
             Answer::DescriptorUse(uses) => {
@@ -183,26 +208,26 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Forgets the sockets whose descriptors were closed after their connections: no transition tells of it.
-    fn forget_closed(&mut self, held: Option<&FxHashSet<u64>>, now_ns: u64) {
-        let Some(held) = held else { return };
-        for left in self.table.remove_closed(|cookie| held.contains(&cookie)) {
+    /// Takes the descriptors whose connections are over: no transition tells that they were closed, or that both sides
+    /// had called shutdown().
+    fn update_over(&mut self, held: &[Preexisting], now_ns: u64) {
+        let held: Vec<Preexisting> =
+            held.iter().filter(|held| self.criteria.admits_socket(&held.socket)).copied().collect();
+        for left in self.table.update_over(&held) {
             if let Some(group_id) = left.group_id {
                 self.tally.end(group_id, left.since, now_ns);
             }
         }
     }
 
-    /// Has the sockets looked at whose connections were over: whether somebody still has a descriptor of them. Called
-    /// every ten seconds or so.
+    /// Has the descriptors looked for whose connections are over; called every ten seconds or so.
     pub(crate) fn begin_recheck(&mut self) {
-        if self.inspector.is_busy() {
-            return;
-        }
-        let cookies: FxHashSet<u64> = self.table.reported_over().collect();
-        if !cookies.is_empty() {
-            self.inspector.ask_for_held_over(cookies);
-        }
+        self.is_recheck_due = true;
+    }
+
+    /// Whether the inspector has nothing to do, and has rested.
+    fn may_ask(&self, now_ns: u64) -> bool {
+        !self.inspector.is_busy() && now_ns >= self.rests_until_ns
     }
 
     fn settle(&mut self, finding: &Finding, clock: WallClock) -> Option<Record> {
@@ -226,9 +251,13 @@ impl<'a> Watch<'a> {
 
     /// Has the sockets looked at that have come due; called every 100 ms or so.
     pub(crate) fn look(&mut self, now_ns: u64) {
-        if !self.inspector.is_busy() {
+        if self.may_ask(now_ns) && self.is_recheck_due {
+            (self.is_recheck_due, self.asked_ns) = (false, now_ns);
+            self.inspector.ask_for_held_over();
+        } else if self.may_ask(now_ns) {
             let due = self.table.take_due(now_ns, BATCH);
             if !due.is_empty() {
+                self.asked_ns = now_ns;
                 self.inspector.ask_about(due);
             }
         }
@@ -276,8 +305,9 @@ impl<'a> Watch<'a> {
             let answer = self.inspector.answer().await?;
             records.extend(self.take_answer(answer, clock, now_ns));
         }
-        self.begin_recheck();
-        if self.inspector.is_busy() {
+        // For the sums: descriptors that were closed after their connections count no more.
+        if self.table.reported_over() > 0 {
+            self.inspector.ask_for_held_over();
             let answer = self.inspector.answer().await?;
             records.extend(self.take_answer(answer, clock, now_ns));
         }
@@ -305,7 +335,7 @@ impl<'a> Watch<'a> {
         *evicted += self.table.evicted();
         *unattributed = self.tally.unattributed();
         summary.in_close_wait = Some(self.table.len() as u64);
-        summary.connections_over = Some(self.table.reported_over().count() as u64);
+        summary.connections_over = Some(self.table.reported_over() as u64);
         summary.more_processes = self.tally.forgotten();
         summary.processes = self.tally.summary(self.table.reported(), &uses, ended_ns);
         Ok(self.tally.reported() > 0)

@@ -166,14 +166,21 @@ async fn play(
         path: path.clone(),
     };
     let clocks = world.clocks.clone();
+    let mut over = Vec::new();
     let inspector = InspectorThread::scripted(move |job| match job {
         InspectorJob::Preexisting => Answer::Preexisting(preexisting.clone()),
         InspectorJob::Inspect(due) => {
             let now_ns = clocks.monotonic_ns();
             inspected.note(&due, now_ns);
+            let is_over = |due: &&Due| due.stuck != Stuck::InCloseWait;
+            over.extend(due.iter().filter(is_over).map(|due| Preexisting {
+                socket: due.socket,
+                stuck: due.stuck,
+                since: due.since,
+            }));
             Answer::Findings(due.iter().map(|due| find(due, now_ns)).collect())
         }
-        InspectorJob::HeldOver(cookies) => Answer::HeldOver(Some(cookies)),
+        InspectorJob::HeldOver => Answer::HeldOver(Some(over.clone())),
         InspectorJob::DescriptorUse(pids) => {
             Answer::DescriptorUse(vec![DescriptorUse { used: Some(40), limit: Some(1024) }; pids.len()])
         }

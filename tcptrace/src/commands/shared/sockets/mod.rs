@@ -100,23 +100,29 @@ impl CloseWaitTable {
         self.evicted
     }
 
-    /// Cookies of the sockets that were reported because their connection is over.
-    pub fn reported_over(&self) -> impl Iterator<Item = u64> + '_ {
-        let over = self.entries.values().filter(|entry| entry.is_over());
-        let reported = over.filter(|entry| matches!(entry.phase, Phase::Reported(_)));
-        reported.filter_map(|entry| entry.socket().cookie)
+    /// Sockets that were reported because their connection is over.
+    pub fn reported_over(&self) -> usize {
+        let is_reported = |entry: &&Entry| entry.is_over() && matches!(entry.phase, Phase::Reported(_));
+        self.entries.values().filter(is_reported).count()
     }
 
-    /// Removes those of [`CloseWaitTable::reported_over`] that nobody `is_held` has a descriptor of any more.
-    pub fn remove_closed(&mut self, is_held: impl Fn(u64) -> bool) -> Vec<Departure> {
+    /// Takes the sockets that the descriptor tables hold though their connections are over: adds those that nobody saw
+    /// coming, and removes those that were reported and are closed by now.
+    pub fn update_over(&mut self, held: &[Preexisting]) -> Vec<Departure> {
+        let cookies: FxHashSet<u64> = held.iter().filter_map(|held| held.socket.cookie).collect();
         let is_closed = |entry: &Entry| {
             entry.is_over()
                 && matches!(entry.phase, Phase::Reported(_))
-                && entry.socket().cookie.is_some_and(|cookie| !is_held(cookie))
+                && entry.socket().cookie.is_some_and(|cookie| !cookies.contains(&cookie))
         };
         let closed: Vec<SocketKey> =
             self.entries.iter().filter(|(_, entry)| is_closed(entry)).map(|(key, _)| *key).collect();
-        closed.into_iter().filter_map(|key| self.remove(key)).map(|entry| departure(&entry)).collect()
+        let departed = closed.into_iter().filter_map(|key| self.remove(key));
+        let departed = departed.map(|entry| departure(&entry)).collect();
+        for over in held {
+            self.add_preexisting(over);
+        }
+        departed
     }
 
     /// Sockets that were reported and are still stuck, each with its group.
@@ -136,10 +142,8 @@ impl CloseWaitTable {
             }
             (old, State::Close) if transition.cause.is_some_and(|cause| cause.is_over) => {
                 let left = if old == State::CloseWait { self.leave(transition) } else { None };
-                let error = transition.cause.map_or(0, |cause| cause.error);
-                // Without an error both sides have sent their end.
-                let how = EndedHow::of_error(error).unwrap_or(EndedHow::Closed);
-                self.enter(transition, Stuck::Over(Some(how)));
+                let how = transition.cause.and_then(|cause| EndedHow::of_error(cause.error));
+                self.enter(transition, Stuck::Over(how));
                 left
             }
             (State::CloseWait, _) => self.leave(transition),

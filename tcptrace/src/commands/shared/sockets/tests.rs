@@ -203,9 +203,8 @@ fn a_descriptor_whose_connection_is_over_is_followed_like_one_in_close_wait() {
     assert_eq!(due.len(), 1);
     assert_eq!(due[0].stuck, Stuck::Over(Some(EndedHow::Reset)));
     assert!(due[0].since.is_exact());
-    // Both sides have sent their end, and the application keeps the descriptor.
-    table.observe(&ends_held(8, State::LastAck, 0, 2_000));
-    assert_eq!(table.take_due(3_000, 100)[0].stuck, Stuck::Over(Some(EndedHow::Closed)));
+    table.observe(&ends_held(8, State::CloseWait, 110, 2_000));
+    assert_eq!(table.take_due(3_000, 100)[0].stuck, Stuck::Over(Some(EndedHow::TimedOut)));
 }
 
 #[test]
@@ -219,11 +218,23 @@ fn a_reset_in_close_wait_ends_one_stay_and_begins_another() {
     let due = table.take_due(3_000, 100);
     assert_eq!((due.len(), due[0].since.age_at(3_000)), (1, (1_000, Some(1_000))));
     table.settle(SocketKey(7), NextStep::Reported(5));
-    assert_eq!(table.reported_over().collect::<Vec<_>>(), [7]);
-    assert!(table.remove_closed(|_| true).is_empty());
-    let closed = table.remove_closed(|cookie| cookie != 7);
+    assert_eq!(table.reported_over(), 1);
+    let held = Preexisting { stuck: Stuck::Over(None), ..preexisting(7, 4_000) };
+    assert!(table.update_over(&[held]).is_empty());
+    assert_eq!(table.reported_over(), 1, "it is known");
+    let closed = table.update_over(&[]);
     assert_eq!(closed.iter().map(|left| left.group_id).collect::<Vec<_>>(), [Some(5)]);
-    assert_eq!((table.reported_over().count(), table.len()), (0, 0));
+    assert_eq!((table.reported_over(), table.len()), (0, 0));
+}
+
+#[test]
+fn a_descriptor_that_nobody_saw_coming_is_due_after_the_threshold_from_then_on() {
+    let mut table = table();
+    table.preexisting_complete();
+    let held = Preexisting { stuck: Stuck::Over(None), ..preexisting(7, 4_000) };
+    assert!(table.update_over(&[held]).is_empty());
+    assert!(due_keys(&mut table, 4_999).is_empty());
+    assert_eq!(due_keys(&mut table, 5_000), [7]);
 }
 
 #[test]
