@@ -1,7 +1,7 @@
 //! Runs the program that leaks on purpose and prints the truth about it.
 
 use std::io::Write as _;
-use std::process::Command;
+use std::process::{ChildStdout, Command};
 
 use serde_json::Value;
 
@@ -27,9 +27,26 @@ impl Leaky {
     /// # Errors
     /// Why this host cannot build the case.
     pub(crate) fn try_start(case: &str, arguments: &[&str]) -> Result<Self, String> {
+        Self::try_start_by(case, arguments, Process::start)
+    }
+
+    /// As [`Leaky::start`], where `start` is what starts the program.
+    pub(crate) fn start_by(
+        case: &str,
+        arguments: &[&str],
+        start: impl FnOnce(&mut Command) -> (Process, ChildStdout),
+    ) -> Self {
+        Self::try_start_by(case, arguments, start).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    fn try_start_by(
+        case: &str,
+        arguments: &[&str],
+        start: impl FnOnce(&mut Command) -> (Process, ChildStdout),
+    ) -> Result<Self, String> {
         let mut command = Command::new(example("leaky"));
         command.arg(case).args(arguments);
-        let (process, stdout) = Process::start(&mut command);
+        let (process, stdout) = start(&mut command);
         let output = Stream::of(stdout);
         let ready = |line: &Value| line["ready"] == true;
         let lines = output

@@ -14,6 +14,7 @@ pub(crate) mod judge;
 pub(crate) mod leaky;
 pub(crate) mod netns;
 pub(crate) mod own_pair;
+pub(crate) mod pidns;
 pub(crate) mod process;
 pub(crate) mod reconnection;
 pub(crate) mod recorder;

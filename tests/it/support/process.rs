@@ -17,6 +17,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Process {
     name: String,
     child: Child,
+    /// Who gets signals.
+    signalled: i32,
     stdin: Option<ChildStdin>,
     messages: Arc<Mutex<Vec<u8>>>,
     listener: JoinHandle<()>,
@@ -25,6 +27,14 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a child with pipes on all three streams. The caller reads its standard output.
     pub(crate) fn start(command: &mut Command) -> (Self, ChildStdout) {
+        Self::start_by(command, Command::spawn)
+    }
+
+    /// As [`Process::start`], where `spawn` is what makes the process.
+    pub(crate) fn start_by(
+        command: &mut Command,
+        spawn: impl FnOnce(&mut Command) -> std::io::Result<Child>,
+    ) -> (Self, ChildStdout) {
         let name = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: the closure makes one system call and does not allocate.
@@ -34,7 +44,8 @@ impl Process {
                 Ok(rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?)
             });
         }
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let mut child = spawn(command).unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let signalled = child.id().cast_signed();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
         let messages = Arc::new(Mutex::new(Vec::new()));
         let (mut stderr, heard) = (child.stderr.take().unwrap(), Arc::clone(&messages));
@@ -44,11 +55,17 @@ impl Process {
                 heard.lock().unwrap().extend_from_slice(&some[..count]);
             }
         });
-        (Self { name, child, stdin, messages, listener }, stdout)
+        (Self { name, child, signalled, stdin, messages, listener }, stdout)
     }
 
     pub(crate) fn pid(&self) -> i32 {
         self.child.id().cast_signed()
+    }
+
+    /// A child that only started another one: that one gets the signals.
+    pub(crate) fn with_signals_to(mut self, signalled: i32) -> Self {
+        self.signalled = signalled;
+        self
     }
 
     pub(crate) fn stdin(&mut self) -> &mut ChildStdin {
@@ -56,7 +73,7 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.pid()).unwrap();
+        let pid = Pid::from_raw(self.signalled).unwrap();
         kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.name));
     }
 

@@ -1,6 +1,6 @@
 //! Runs the tool to its end, for commands that end by themselves.
 
-use std::process::Command;
+use std::process::{ChildStdout, Command};
 
 use super::TCPTRACE;
 use super::process::Process;
@@ -19,7 +19,11 @@ pub(crate) fn run(arguments: &[&str]) -> Ran {
 
 /// As [`run`], with a command that the caller has prepared.
 pub(crate) fn run_command(command: &mut Command) -> Ran {
-    let (mut process, mut stdout) = Process::start(command);
+    finish(Process::start(command))
+}
+
+/// Reads what a process prints until it has ended.
+pub(crate) fn finish((mut process, mut stdout): (Process, ChildStdout)) -> Ran {
     let reader = std::thread::spawn(move || {
         let mut output = Vec::new();
         std::io::Read::read_to_end(&mut stdout, &mut output).expect("standard output can be read");

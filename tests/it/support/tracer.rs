@@ -1,6 +1,6 @@
 //! The tool, running, and the records it prints to standard output.
 
-use std::process::Command;
+use std::process::{ChildStdout, Command};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -30,8 +30,15 @@ impl Tracer {
 
     /// As [`Tracer::start`], with the backend that the tool chooses.
     pub(crate) fn start_plain(arguments: &[&str]) -> Self {
-        let (process, stdout) =
-            Process::start(Command::new(TCPTRACE).args(arguments).args(["--format", "jsonl"]));
+        Self::start_by(arguments, Process::start)
+    }
+
+    /// As [`Tracer::start_plain`], where `start` is what starts the tool.
+    pub(crate) fn start_by(
+        arguments: &[&str],
+        start: impl FnOnce(&mut Command) -> (Process, ChildStdout),
+    ) -> Self {
+        let (process, stdout) = start(Command::new(TCPTRACE).args(arguments).args(["--format", "jsonl"]));
         let tracer = Self { process, output: Stream::of(stdout) };
         // The tool writes the header when everything is attached.
         tracer.wait_for("the header", |record| record["type"] == "header");

@@ -1,7 +1,7 @@
 //! Runs a server or a client in a namespace, of which one closes first.
 
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{ChildStdout, Command};
 
 use serde_json::Value;
 
@@ -34,8 +34,25 @@ impl Waiter {
         let mut command = Command::new(example("waiter"));
         command.args(arguments);
         netns.enter(&mut command);
-        let (process, stdout) = Process::start(&mut command);
+        Self::start_by(&mut command, Process::start)
+    }
+
+    /// Where `start` is what starts the program.
+    fn start_by(command: &mut Command, start: impl FnOnce(&mut Command) -> (Process, ChildStdout)) -> Self {
+        let (process, stdout) = start(command);
         Self { process, output: Stream::of(stdout) }
+    }
+
+    /// As [`Waiter::connect`], in the network namespace of the test, where `start` is what starts the program.
+    pub(crate) fn connect_by(
+        to: SocketAddr,
+        closes: &str,
+        more: &[&str],
+        start: impl FnOnce(&mut Command) -> (Process, ChildStdout),
+    ) -> Self {
+        let mut command = Command::new(example("waiter"));
+        command.args(["connect", "--to", &to.to_string(), "--closes", closes]).args(more);
+        Self::start_by(&mut command, start)
     }
 
     pub(crate) fn pid(&self) -> i32 {

@@ -1,6 +1,9 @@
 //! Copies another process's descriptor, and verifies by cookie that it is the intended socket. Shuts nothing down.
 
-use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::{
+    os::fd::{AsRawFd as _, OwnedFd, RawFd},
+    path::Path,
+};
 
 use rustix::{
     io::Errno,
@@ -16,7 +19,15 @@ use crate::model::{
 
 /// Checks that descriptors of other processes can be copied (Linux 5.6, no seccomp filter in the way), by
 /// copying one of this process; else says why not.
-pub(crate) fn probe() -> Result<(), String> {
+pub(crate) fn probe(proc: &Path) -> Result<(), String> {
+    let shown = std::fs::read_link(proc.join("self")).ok();
+    if shown.is_some_and(|shown| shown.as_os_str() != &*getpid().as_raw_nonzero().to_string()) {
+        return Err(format!(
+            "shutdown(2) takes a process by its number in this pid namespace, and {} shows another one's: run it in \
+             the pid namespace of that /proc",
+            proc.display()
+        ));
+    }
     let copied = pidfd_open(getpid(), PidfdFlags::empty())
         .and_then(|pidfd| pidfd_getfd(&pidfd, pidfd.as_raw_fd(), PidfdGetfdFlags::empty()));
     copied.map(|_| ()).map_err(|errno| {

@@ -5,6 +5,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use super::descriptor;
 use crate::{
+    host::world::World,
     model::{
         clearing::{Method, Refusal, Unsupported},
         finding::Finding,
@@ -28,8 +29,8 @@ impl Methods {
     ///
     /// # Errors
     /// When the host cannot use the requested method, or none at all.
-    pub(crate) fn of_this_host(asked: Option<Method>) -> Result<Self, Unsupported> {
-        let methods = Self::choose(asked, can_destroy(), descriptor::probe())?;
+    pub(crate) fn of_this_host(asked: Option<Method>, world: &World) -> Result<Self, Unsupported> {
+        let methods = Self::choose(asked, can_destroy(), descriptor::probe(&world.proc))?;
         if asked.is_none()
             && methods.first == Method::Shutdown
             && let Err(why) = can_destroy()

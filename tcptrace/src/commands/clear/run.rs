@@ -60,7 +60,7 @@ pub(crate) struct ClearOptions {
 pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclusion, CommandError> {
     let support = Support::read();
     support.require()?;
-    let methods = Methods::of_this_host(options.method)?;
+    let methods = Methods::of_this_host(options.method, world)?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
     let started_ns = world.clocks.monotonic_ns();
     let mut inspector = Inspector::new(world.clone(), Tables::new(support, None)?, ACTIVE_WINDOW_MS, None);

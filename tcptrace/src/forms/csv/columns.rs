@@ -32,7 +32,7 @@ pub(crate) enum Cell {
     Numbers,
     /// The number of entries.
     Count,
-    /// Of a list of the record, this field of each entry: numbers, with spaces between them.
+    /// Of a list of the record, this field of each entry that has it: numbers, with spaces between them.
     Each(&'static str, &'static str),
 }
 
@@ -42,7 +42,7 @@ const FRAMES: Cell = Text(" < ");
 const PIDS: Cell = Each("owners", "pid");
 
 /// The columns in their order. Those of a transition come first, as the row writes them that does not come by JSON.
-pub(crate) const COLUMNS: [(&str, Cell); 63] = [
+pub(crate) const COLUMNS: [(&str, Cell); 66] = [
     ("type", Plain),
     ("time", Plain),
     ("ktime_ns", Plain),
@@ -106,6 +106,9 @@ pub(crate) const COLUMNS: [(&str, Cell); 63] = [
     ("other_end.state", Plain),
     ("other_end.closed", Plain),
     ("keep_alive", Plain),
+    ("opened_by.host_pid", Plain),
+    ("eof_read_by.host_pid", Plain),
+    ("closed_by.host_pid", Plain),
 ];
 
 /// The line with the names of the columns, without its end.
@@ -175,7 +178,8 @@ fn put_cell(row: &mut Row, record: &Value, value: &Value, cell: Cell) {
     match (cell, value) {
         (Each(list, field), _) => {
             let entries = record[list].as_array().map_or(&[][..], Vec::as_slice);
-            let fields: Vec<Value> = entries.iter().map(|entry| entry[field].clone()).collect();
+            let known = |field: &Value| (!field.is_null()).then(|| field.clone());
+            let fields: Vec<Value> = entries.iter().filter_map(|entry| known(&entry[field])).collect();
             row.put(numbers(&fields));
         }
         (Text(_), Value::String(text)) => row.put_text(text),

@@ -32,11 +32,7 @@ pub(crate) fn closed_first(
         |series: &TimeSeries| -> Vec<u64> { series.amounts(axis).into_iter().map(unsigned).collect() };
     let [us, peer, resets] = &closings.over_time;
     let closer = |((host, pid), [closed_first]): ((u32, Pid), [u64; 1])| CloserShare {
-        process: ProcessName {
-            comm: closings.name((host, pid), entities),
-            pid,
-            host: entities.host_name(host).map(str::to_owned),
-        },
+        process: ProcessName::new(closings.name((host, pid), entities), pid, entities.host_name(host)),
         closed_first,
         per_second: per_second(closed_first, duration_ns),
         share: share(closed_first, by_us),

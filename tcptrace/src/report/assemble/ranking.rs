@@ -22,11 +22,8 @@ const OF_ONE: usize = 5;
 
 pub(crate) fn process_name(entities: &Entities, index: usize) -> Option<ProcessName> {
     let process = entities.processes.get(index)?;
-    Some(ProcessName {
-        comm: process.identity.comm.clone(),
-        pid: process.identity.pid,
-        host: entities.host_name(process.host).map(str::to_owned),
-    })
+    let (comm, pid) = (process.identity.comm.clone(), process.identity.pid);
+    Some(ProcessName::new(comm, pid, entities.host_name(process.host)))
 }
 
 pub(crate) fn processes(

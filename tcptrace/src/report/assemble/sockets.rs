@@ -145,11 +145,9 @@ pub(crate) fn worst_socket(worst: &LongestStay, entities: &Entities) -> Option<W
         close_wait_ns: *duration_ns,
         is_open: *is_open,
         how: end.and_then(|end| end.how),
-        closed_by: end.and_then(|end| end.closed_by.clone()).map(|(pid, comm)| ProcessName {
-            comm,
-            pid,
-            host: host.clone(),
-        }),
+        closed_by: end
+            .and_then(|end| end.closed_by.clone())
+            .map(|(pid, comm)| ProcessName::new(comm, pid, host.as_deref())),
         established_ns: stay.established_ns,
         verdict: report.and_then(|report| report.verdict),
         is_looked_at: report.is_some(),

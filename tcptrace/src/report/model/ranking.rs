@@ -90,11 +90,19 @@ pub(crate) struct ProcessName {
     pub pid: Pid,
     /// Set when the report covers several hosts.
     pub host: Option<String>,
+    /// The pid on the host, where the process was not visible to the tool.
+    pub host_pid: Option<u32>,
+}
+
+impl ProcessName {
+    pub(crate) fn new(comm: String, pid: Pid, host: Option<&str>) -> Self {
+        Self { comm, pid, host: host.map(str::to_owned), host_pid: pid.on_host() }
+    }
 }
 
 impl fmt::Display for ProcessName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { comm, pid, host } = self;
+        let Self { comm, pid, host, host_pid: _ } = self;
         write!(formatter, "{} (pid {pid}", Escaped(comm))?;
         match host {
             Some(host) => write!(formatter, " on {})", Escaped(host)),

@@ -138,7 +138,9 @@ fn variables(leak: &Leak) -> Vec<(&'static str, Option<String>)> {
         ("TCPTRACE_CLOSE_WAIT_NS", leak.age.map(|age| age.ns.to_string())),
         ("TCPTRACE_VERDICT", leak.verdict.map(|verdict| verdict.name().to_owned())),
         ("TCPTRACE_OWNERS", Some(leak.owners.len().to_string())),
-        ("TCPTRACE_PID", process.map(|process| process.pid.to_string())),
+        // A script may signal it, so it is nothing but a number that is right here.
+        ("TCPTRACE_PID", process.and_then(|process| process.pid.visible()).map(|pid| pid.to_string())),
+        ("TCPTRACE_HOST_PID", process.and_then(|process| process.pid.on_host()).map(|pid| pid.to_string())),
         ("TCPTRACE_COMM", process.map(|process| process.comm.clone())),
         ("TCPTRACE_EXE", process.and_then(|process| process.exe.clone())),
         ("TCPTRACE_UID", process.and_then(|process| process.uid).map(|uid| uid.to_string())),
