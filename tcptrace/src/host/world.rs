@@ -12,7 +12,7 @@ pub struct World {
     pub(crate) proc: PathBuf,
     /// Where `ip netns` keeps namespaces by name.
     pub(crate) run_netns: PathBuf,
-    /// Below which the files with settings lie.
+    /// Below which the files with settings lie, and those that name containers where pid 1 cannot be looked into.
     pub(crate) root: PathBuf,
     pub(crate) clocks: Clocks,
 }

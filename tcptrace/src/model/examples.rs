@@ -307,6 +307,9 @@ pub(crate) fn records() -> Vec<Record> {
         cgroup: Some("/system.slice/shop.service".to_owned()),
         unit: Some("shop.service".to_owned()),
         container: Some("0123456789ab".to_owned()),
+        container_name: Some("app".to_owned()),
+        pod: Some("web-7d9f".to_owned()),
+        pod_namespace: Some(hostile.to_owned()),
         ..process()
     };
     let known = Arc::new(known);
@@ -331,6 +334,9 @@ pub(crate) fn records() -> Vec<Record> {
                 process: Arc::new(ProcessIdentity {
                     unit: known.unit.clone(),
                     container: known.container.clone(),
+                    container_name: known.container_name.clone(),
+                    pod: known.pod.clone(),
+                    pod_namespace: known.pod_namespace.clone(),
                     ..ProcessIdentity::from_name(Pid::new(7), hostile)
                 }),
                 per_minute: None,
@@ -378,6 +384,8 @@ pub(crate) fn records() -> Vec<Record> {
             comms: vec![hostile.to_owned()],
             units: vec!["shop".to_owned()],
             containers: vec!["0123".to_owned()],
+            pods: vec!["web-7d9f".to_owned()],
+            namespaces: vec!["shop".to_owned()],
         },
         ..Criteria::default()
     };

@@ -60,6 +60,9 @@ struct OwnerFields<'a> {
     /// The pid on the host of a process that is not visible from here.
     #[serde(default)]
     host_pid: Option<u32>,
+    container_name: Option<Cow<'a, str>>,
+    pod: Option<Cow<'a, str>>,
+    pod_namespace: Option<Cow<'a, str>>,
 }
 
 impl Serialize for Owner {
@@ -76,6 +79,9 @@ impl Serialize for Owner {
             cgroup,
             unit,
             container,
+            container_name,
+            pod,
+            pod_namespace,
         } = process.as_ref();
         let fields = OwnerFields {
             pid: *pid,
@@ -91,6 +97,9 @@ impl Serialize for Owner {
             inherited: *inherited,
             evidence: *evidence,
             host_pid: pid.on_host(),
+            container_name: container_name.as_deref().map(Cow::from),
+            pod: pod.as_deref().map(Cow::from),
+            pod_namespace: pod_namespace.as_deref().map(Cow::from),
         };
         fields.serialize(serializer)
     }
@@ -109,6 +118,9 @@ impl From<OwnerFields<'_>> for Owner {
             cgroup: fields.cgroup.map(Cow::into_owned),
             unit: fields.unit.map(Cow::into_owned),
             container: fields.container.map(Cow::into_owned),
+            container_name: fields.container_name.map(Cow::into_owned),
+            pod: fields.pod.map(Cow::into_owned),
+            pod_namespace: fields.pod_namespace.map(Cow::into_owned),
         };
         Self {
             process: Arc::new(process),

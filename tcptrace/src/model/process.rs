@@ -28,6 +28,12 @@ pub struct ProcessIdentity {
     pub unit: Option<String>,
     /// The container it runs in: the short id, or the name.
     pub container: Option<String>,
+    /// What people call the container; within a pod, what the pod calls it.
+    pub container_name: Option<String>,
+    /// The Kubernetes pod it runs in.
+    pub pod: Option<String>,
+    /// The namespace of the pod in Kubernetes.
+    pub pod_namespace: Option<String>,
 }
 
 impl ProcessIdentity {
@@ -45,7 +51,38 @@ impl ProcessIdentity {
             cgroup: None,
             unit: None,
             container: None,
+            container_name: None,
+            pod: None,
+            pod_namespace: None,
         }
+    }
+
+    /// Where it runs, as people call it: `pod shop/web-7d9f, container app`, `web (0123456789ab)`, the container's id,
+    /// or the unit.
+    #[must_use]
+    pub(crate) fn place(&self) -> Option<String> {
+        let pod = self.pod_path().map(|pod| match &self.container_name {
+            Some(container) => format!("pod {pod}, container {container}"),
+            None => format!("pod {pod}"),
+        });
+        pod.or_else(|| self.container_title()).or_else(|| self.unit.clone())
+    }
+
+    /// The container by its name, with its id: `web (0123456789ab)`.
+    #[must_use]
+    pub(crate) fn container_title(&self) -> Option<String> {
+        let id = self.container.as_deref()?;
+        Some(match self.container_name.as_deref().filter(|name| *name != id) {
+            Some(name) => format!("{name} ({id})"),
+            None => id.to_owned(),
+        })
+    }
+
+    /// The pod with its namespace: `shop/web-7d9f`.
+    #[must_use]
+    pub(crate) fn pod_path(&self) -> Option<String> {
+        let pod = self.pod.as_deref()?;
+        Some(self.pod_namespace.as_deref().map_or_else(|| pod.to_owned(), |of| format!("{of}/{pod}")))
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct ProcessCache {
 impl ProcessCache {
     pub(crate) fn new(world: &World) -> Self {
         Self {
-            reader: ProcessReader::new(&world.proc, world.clocks.booted()),
+            reader: ProcessReader::new(world),
             clocks: world.clocks.clone(),
             known: FxHashMap::default(),
             read_this_round: FxHashSet::default(),
@@ -45,6 +45,7 @@ impl ProcessCache {
     /// Begins a round: identities are read anew.
     pub(crate) fn begin_round(&mut self) {
         self.read_this_round.clear();
+        self.reader.begin_round();
         if self.known.len() >= KEPT_PROCESSES {
             self.known.clear();
         }

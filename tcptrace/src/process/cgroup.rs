@@ -2,6 +2,10 @@
 //!
 //! Pure: no I/O, and any text gives a value. Format: cgroups(7).
 
+pub(crate) mod container;
+
+use container::{ContainerCgroup, ContainerId, TaskPath, container, is_of_runtime, task_path};
+
 /// What the cgroups of a process say about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CgroupMembership {
@@ -12,15 +16,35 @@ pub(crate) struct CgroupMembership {
     /// (`\x2d`). Inside a user session it is a unit of the user's manager. A container's scope counts as the
     /// container instead.
     pub unit: Option<String>,
-    /// The first 12 digits of the container's id, as `docker ps` prints them, or its name for runtimes with names (LXC,
-    /// systemd-nspawn).
-    pub container: Option<String>,
+    /// The innermost container.
+    pub container: Option<ContainerCgroup>,
+    /// What is a container if containerd has a task of this name; only where there is none otherwise.
+    pub task: Option<TaskMembership>,
 }
 
-/// Length of a container id in hexadecimal digits, for every runtime with ids.
-const ID_DIGITS: usize = 64;
-/// The digits that `docker ps` shows.
-const SHORT_ID_DIGITS: usize = 12;
+/// A path that containerd may have made for a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TaskMembership {
+    pub task: TaskPath,
+    pub path: String,
+    pub unit: Option<String>,
+}
+
+impl CgroupMembership {
+    /// The membership, where containerd says whether it has a task of this name.
+    #[must_use]
+    pub(crate) fn with_tasks(self, is_task: impl FnOnce(&TaskPath) -> bool) -> Self {
+        let Self { path, unit, container, task } = self;
+        match task.filter(|task| is_task(&task.task)) {
+            Some(TaskMembership { task, path, unit }) => {
+                let id = ContainerId::Name(task.id);
+                let container = Some(ContainerCgroup { id, pod_uid: None, user: None });
+                Self { path: Some(path), unit, container, task: None }
+            }
+            None => Self { path, unit, container, task: None },
+        }
+    }
+}
 
 /// Parses the text of `/proc/PID/cgroup`.
 ///
@@ -35,10 +59,16 @@ pub(crate) fn parse(text: &str) -> CgroupMembership {
         .or_else(|| first(|path| unit(path).is_some()))
         .or_else(|| first(|path| path != "/"))
         .or_else(|| hierarchies.first().copied());
+    let container = path.and_then(container);
+    let task = hierarchies.iter().find_map(|path| {
+        let task = task_path(path)?;
+        Some(TaskMembership { task, path: (*path).to_owned(), unit: unit(path) })
+    });
     CgroupMembership {
         path: path.map(str::to_owned),
         unit: path.and_then(unit),
-        container: path.and_then(container),
+        task: task.filter(|_| container.is_none()),
+        container,
     }
 }
 
@@ -69,89 +99,9 @@ fn unit(path: &str) -> Option<String> {
         // systemd prefixes `_` to names that clash with its own or the kernel's (cg_escape).
         let name = name.strip_prefix('_').unwrap_or(name);
         let stem = name.strip_suffix(".service").or_else(|| name.strip_suffix(".scope"))?;
-        let is_unit = !stem.is_empty() && named_container(name).is_none() && !is_monitor(name);
+        let is_unit = !stem.is_empty() && !is_of_runtime(name);
         is_unit.then(|| name.to_owned())
     })
-}
-
-/// The innermost container of a path.
-fn container(path: &str) -> Option<String> {
-    let mut outwards = path.rsplit('/').peekable();
-    while let Some(name) = outwards.next() {
-        // LXC before 4.0 used /lxc/NAME.
-        let below_lxc = outwards.peek() == Some(&"lxc") && !name.is_empty();
-        if below_lxc {
-            return Some(name.to_owned());
-        }
-        if let Some(found) = named_container(name) {
-            return Some(found);
-        }
-        if let Some(machine) =
-            name.strip_prefix("systemd-nspawn@").and_then(|rest| rest.strip_suffix(".service"))
-        {
-            return non_empty(unescape(machine));
-        }
-    }
-    None
-}
-
-/// The container that a path component stands for. The id is the whole component (`/docker/ID`,
-/// `/kubepods/burstable/podUID/ID`, `/ecs/TASK/ID`) or follows the runtime's prefix (`docker-ID.scope`,
-/// `libpod-ID.scope`, `libpod-payload-ID`, `cri-containerd-ID.scope`, `crio-ID.scope`,
-/// `kubepods-podUID.slice:cri-containerd:ID`).
-fn named_container(name: &str) -> Option<String> {
-    if is_monitor(name) {
-        return None;
-    }
-    if let Some(machine) = name.strip_prefix("lxc.payload.") {
-        return non_empty(machine.to_owned());
-    }
-    let stem = name.strip_suffix(".scope").unwrap_or(name);
-    if let Some(machine) = name.strip_suffix(".scope").and_then(|stem| stem.strip_prefix("machine-")) {
-        // Registered with systemd-machined. Virtual machines of libvirt are not containers.
-        return if machine.starts_with("qemu") { None } else { non_empty(unescape(machine)) };
-    }
-    let digits = stem.rsplit(['-', ':']).next()?;
-    let is_id = digits.len() == ID_DIGITS
-        && digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    is_id.then(|| digits.chars().take(SHORT_ID_DIGITS).collect())
-}
-
-/// Whether the component belongs to a container's monitor, which runs outside it: conmon of Podman and CRI-O,
-/// `lxc-start` of LXC.
-fn is_monitor(name: &str) -> bool {
-    ["libpod-conmon-", "crio-conmon-", "lxc.monitor."].iter().any(|prefix| name.starts_with(prefix))
-}
-
-fn non_empty(name: String) -> Option<String> {
-    Some(name).filter(|name| !name.is_empty())
-}
-
-/// Undoes systemd's `\xHH` (systemd.unit(5), "String escaping").
-fn unescape(name: &str) -> String {
-    let mut bytes = Vec::with_capacity(name.len());
-    let mut rest = name.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        rest = after;
-        match (first, after) {
-            (b'\\', [b'x', high, low, behind @ ..])
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                bytes.push(digit(*high) << 4 | digit(*low));
-                rest = behind;
-            }
-            _ => bytes.push(first),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The value of a hexadecimal digit.
-fn digit(character: u8) -> u8 {
-    match character {
-        b'0'..=b'9' => character - b'0',
-        _ => (character | 0x20).saturating_sub(b'a') + 10,
-    }
 }
 
 #[cfg(test)]

@@ -2,4 +2,5 @@
 
 pub(crate) mod cache;
 pub(crate) mod cgroup;
+pub(crate) mod container;
 pub(crate) mod reader;

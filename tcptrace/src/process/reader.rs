@@ -10,7 +10,7 @@ use std::{
     fs::File,
     io::{self, Read as _},
     os::fd::OwnedFd,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use rustix::{
@@ -18,9 +18,12 @@ use rustix::{
     io::Errno,
 };
 
-use super::cgroup;
+use super::{
+    cgroup::CgroupMembership,
+    container::{lookup::ContainerLookup, names::ContainerNames},
+};
 use crate::{
-    host::clock,
+    host::{clock, world::World},
     model::{
         pid::Pid,
         process::{DescriptorUse, ProcessIdentity},
@@ -53,13 +56,23 @@ pub(crate) struct ProcessReader {
     proc_root: PathBuf,
     /// When the machine booted.
     booted: jiff::Timestamp,
+    containers: ContainerLookup,
 }
 
 impl ProcessReader {
-    /// Reads the procfs at `proc_root` (`/proc`) of a machine that booted at `booted`.
+    /// Reads the procfs of a host.
     #[must_use]
-    pub(crate) fn new(proc_root: &Path, booted: jiff::Timestamp) -> Self {
-        Self { proc_root: proc_root.to_owned(), booted }
+    pub(crate) fn new(world: &World) -> Self {
+        Self {
+            proc_root: world.proc.clone(),
+            booted: world.clocks.booted(),
+            containers: ContainerLookup::new(world),
+        }
+    }
+
+    /// Begins a round: containers without a name are looked up again.
+    pub(crate) fn begin_round(&self) {
+        self.containers.begin_round();
     }
 
     /// Reads the process with this pid.
@@ -79,7 +92,10 @@ impl ProcessReader {
             let bytes = contents(&directory, file, FILE_BYTES).ok()?;
             Some(String::from_utf8_lossy(&bytes).into_owned())
         };
-        let cgroup = text("cgroup").map(|text| cgroup::parse(&text)).unwrap_or_default();
+        let CgroupMembership { path: cgroup, unit, container, task: _ } =
+            text("cgroup").map(|text| self.containers.membership(&text)).unwrap_or_default();
+        let ContainerNames { container: container_name, pod, namespace: pod_namespace } =
+            container.as_ref().map(|container| self.containers.names(container)).unwrap_or_default();
         Ok(ProcessIdentity {
             pid,
             comm: stat.comm,
@@ -92,9 +108,12 @@ impl ProcessReader {
             uid: text("status").and_then(|text| effective_uid(&text)),
             started: stat.start_ticks.and_then(|ticks| self.started(ticks)),
             start_ticks: stat.start_ticks,
-            cgroup: cgroup.path,
-            unit: cgroup.unit,
-            container: cgroup.container,
+            cgroup,
+            unit,
+            container: container.map(|container| container.id.shown()),
+            container_name,
+            pod,
+            pod_namespace,
         })
     }
 

@@ -95,19 +95,27 @@ pub(crate) struct OwnerFilters {
     #[arg(long, value_name = "UNIT")]
     unit: Vec<String>,
     /// Container: its name, or the beginning of its id
-    #[arg(long, value_name = "CONTAINER")]
+    #[arg(long, value_name = "NAME|ID")]
     container: Vec<String>,
+    /// Kubernetes pod: its name, or NAMESPACE/NAME
+    #[arg(long, value_name = "NAME")]
+    pod: Vec<String>,
+    /// Namespace in Kubernetes (network namespaces: --netns)
+    #[arg(long, value_name = "NAME")]
+    namespace: Vec<String>,
 }
 
 impl OwnerFilters {
     /// The criteria on owners.
     pub(crate) fn resolve(&self) -> OwnerCriteria {
-        let Self { pid, comm, unit, container } = self;
+        let Self { pid, comm, unit, container, pod, namespace } = self;
         OwnerCriteria {
             pids: pid.clone(),
             comms: comm.clone(),
             units: unit.clone(),
             containers: container.clone(),
+            pods: pod.clone(),
+            namespaces: namespace.clone(),
         }
     }
 }

@@ -60,7 +60,7 @@ struct Budget {
 impl Closers {
     pub(crate) fn new(world: &World) -> Self {
         Self {
-            reader: ProcessReader::new(&world.proc, world.clocks.booted()),
+            reader: ProcessReader::new(world),
             clocks: world.clocks.clone(),
             known: FxHashMap::default(),
             by_pid: FxHashMap::default(),

@@ -42,7 +42,7 @@ const FRAMES: Cell = Text(" < ");
 const PIDS: Cell = Each("owners", "pid");
 
 /// The columns in their order. Those of a transition come first, as the row writes them that does not come by JSON.
-pub(crate) const COLUMNS: [(&str, Cell); 66] = [
+pub(crate) const COLUMNS: [(&str, Cell); 72] = [
     ("type", Plain),
     ("time", Plain),
     ("ktime_ns", Plain),
@@ -109,6 +109,12 @@ pub(crate) const COLUMNS: [(&str, Cell); 66] = [
     ("opened_by.host_pid", Plain),
     ("eof_read_by.host_pid", Plain),
     ("closed_by.host_pid", Plain),
+    ("owner.container_name", NAME),
+    ("owner.pod", NAME),
+    ("owner.pod_namespace", NAME),
+    ("closed_by.container_name", NAME),
+    ("closed_by.pod", NAME),
+    ("closed_by.pod_namespace", NAME),
 ];
 
 /// The line with the names of the columns, without its end.

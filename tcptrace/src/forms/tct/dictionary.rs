@@ -125,6 +125,9 @@ impl Dictionary {
                 cgroup,
                 unit,
                 container,
+                container_name,
+                pod,
+                pod_namespace,
             } = &**process;
             self.entry(PROCESS, |entry| {
                 put_varint(entry, pid.to_wire().into());
@@ -141,6 +144,13 @@ impl Dictionary {
                 }
                 for place in [cgroup, unit, container] {
                     put_known_text(entry, place.as_deref());
+                }
+                // Readers of before pass over them. Where there are none, nothing is written.
+                let names = [container_name, pod, pod_namespace];
+                if names.iter().any(|name| name.is_some()) {
+                    for name in names {
+                        put_known_text(entry, name.as_deref());
+                    }
                 }
             });
         }
@@ -239,6 +249,10 @@ impl Definitions {
             _ => Some(time(&mut input)?),
         };
         let (cgroup, unit, container) = (input.known_text()?, input.known_text()?, input.known_text()?);
+        let (container_name, pod, pod_namespace) = match input {
+            Input([]) => (None, None, None),
+            _ => (input.known_text()?, input.known_text()?, input.known_text()?),
+        };
         let start_ticks = None;
         self.processes.push(Arc::new(ProcessIdentity {
             pid,
@@ -251,6 +265,9 @@ impl Definitions {
             cgroup,
             unit,
             container,
+            container_name,
+            pod,
+            pod_namespace,
         }));
         Ok(())
     }

@@ -63,8 +63,8 @@ pub(super) fn write_owners(out: &mut dyn Write, owners: &[Owner], palette: &Pale
             Evidence::Opened => write!(out, " opened it and may no longer hold it")?,
             Evidence::None => {}
         }
-        if let Some(place) = owner.process.unit.as_ref().or(owner.process.container.as_ref()) {
-            write!(out, " in {}", Escaped(place))?;
+        if let Some(place) = owner.process.place() {
+            write!(out, " in {}", Escaped(&place))?;
         }
     }
     if owners.len() > LISTED {

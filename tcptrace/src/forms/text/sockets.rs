@@ -95,7 +95,7 @@ fn cells(row: &SocketRow<'_>) -> [String; 12] {
         verdict(row.state, row.verdict).to_owned(),
         row.other_end.map_or_else(none, other_end),
         row.by.unwrap_or_default().to_owned(),
-        place(row.owners).map_or_else(none, |place| Escaped(place).to_string()),
+        place(row.owners).map_or_else(none, |place| Escaped(&place).to_string()),
     ]
 }
 
@@ -149,7 +149,6 @@ fn descriptors(owners: &[Owner]) -> String {
 }
 
 /// The container or the unit of the first holder.
-fn place(owners: &[Owner]) -> Option<&str> {
-    let process = &owners.first()?.process;
-    process.container.as_deref().or(process.unit.as_deref())
+fn place(owners: &[Owner]) -> Option<String> {
+    owners.first()?.process.place()
 }

@@ -121,7 +121,6 @@ pub(crate) fn write_processes(
 
 fn cells(process: &ProcessSummary) -> [String; 8] {
     let unknown = || "?".to_owned();
-    let place = process.process.container.as_ref().or(process.process.unit.as_ref());
     [
         process.process.pid.to_string(),
         Escaped(&process.process.comm).to_string(),
@@ -134,7 +133,7 @@ fn cells(process: &ProcessSummary) -> [String; 8] {
             (Some(used), None) => format!("{used}/?"),
             (None, _) => unknown(),
         },
-        place.map_or_else(|| "-".to_owned(), |place| Escaped(place).to_string()),
+        process.process.place().map_or_else(|| "-".to_owned(), |place| Escaped(&place).to_string()),
     ]
 }
 

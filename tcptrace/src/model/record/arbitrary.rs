@@ -197,8 +197,10 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 fn process() -> BoxedStrategy<Arc<ProcessIdentity>> {
     let texts = (name(), option::of(name()), vec(name(), 0..4));
     let places = (option::of(name()), option::of(name()), option::of(name()));
-    (small(), texts, option::of(small()), option::of(time()), places)
-        .prop_map(|(pid, (comm, exe, cmdline), uid, started, (cgroup, unit, container))| {
+    let names = (option::of(name()), option::of(name()), option::of(name()));
+    (small(), texts, option::of(small()), option::of(time()), (places, names))
+        .prop_map(|(pid, (comm, exe, cmdline), uid, started, (places, names))| {
+            let ((cgroup, unit, container), (container_name, pod, pod_namespace)) = (places, names);
             let start_ticks = None;
             Arc::new(ProcessIdentity {
                 pid: Pid::new(pid),
@@ -211,6 +213,9 @@ fn process() -> BoxedStrategy<Arc<ProcessIdentity>> {
                 cgroup,
                 unit,
                 container,
+                container_name,
+                pod,
+                pod_namespace,
             })
         })
         .boxed()
@@ -342,6 +347,9 @@ fn process_summary() -> BoxedStrategy<ProcessSummary> {
             let shown = ProcessIdentity {
                 unit: process.unit.clone(),
                 container: process.container.clone(),
+                container_name: process.container_name.clone(),
+                pod: process.pod.clone(),
+                pod_namespace: process.pod_namespace.clone(),
                 ..ProcessIdentity::from_name(process.pid, &process.comm)
             };
             ProcessSummary {

@@ -183,7 +183,7 @@ impl Serialize for Selection {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { criteria, limit } = self;
         let Criteria { states, family, ports, addresses, netns, owners, older_than, verdicts } = criteria;
-        let OwnerCriteria { pids, comms, units, containers } = owners;
+        let OwnerCriteria { pids, comms, units, containers, pods, namespaces } = owners;
         let states: Vec<State> = State::ALL.into_iter().filter(|state| states.contains(*state)).collect();
         let ports =
             |side| ports.iter().filter(|(_, of)| *of == side).map(|(port, _)| *port).collect::<Vec<_>>();
@@ -203,6 +203,8 @@ impl Serialize for Selection {
         map.serialize_entry("unit", units)?;
         map.serialize_entry("container", containers)?;
         map.serialize_entry("limit", limit)?;
+        map.serialize_entry("pod", pods)?;
+        map.serialize_entry("namespace", namespaces)?;
         map.end()
     }
 }

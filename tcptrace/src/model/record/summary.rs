@@ -57,8 +57,10 @@ pub struct Summary {
 
 /// What one process held.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct ProcessSummary {
-    /// Its name, and where it runs: no more of it is recorded here.
+    /// Its name, and where it runs: no more of it is recorded here. What its container is called comes last of all
+    /// (`container_names`).
     #[serde(flatten, with = "process_name")]
     pub process: Arc<ProcessIdentity>,
     /// Sockets that were reported for it.
@@ -166,6 +168,55 @@ mod process_name {
             container: container.map(Cow::into_owned),
             ..ProcessIdentity::from_name(pid.or_of_host(host_pid), &comm)
         }))
+    }
+}
+
+/// Puts what people call the container behind the other fields of a process: records grow at their end.
+mod container_names {
+    use std::{borrow::Cow, sync::Arc};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::ProcessSummary;
+
+    #[derive(Serialize, Deserialize)]
+    struct Fields<'a, T> {
+        #[serde(flatten)]
+        summary: T,
+        container_name: Option<Cow<'a, str>>,
+        pod: Option<Cow<'a, str>>,
+        pod_namespace: Option<Cow<'a, str>>,
+    }
+
+    #[derive(Serialize)]
+    struct Others<'a>(#[serde(serialize_with = "ProcessSummary::serialize")] &'a ProcessSummary);
+
+    #[derive(Deserialize)]
+    struct Read(#[serde(deserialize_with = "ProcessSummary::deserialize")] ProcessSummary);
+
+    impl Serialize for ProcessSummary {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let text = |name: &'_ Option<String>| name.clone().map(Cow::from);
+            let fields = Fields {
+                summary: Others(self),
+                container_name: text(&self.process.container_name),
+                pod: text(&self.process.pod),
+                pod_namespace: text(&self.process.pod_namespace),
+            };
+            fields.serialize(serializer)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for ProcessSummary {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let Fields { summary: Read(mut summary), container_name, pod, pod_namespace } =
+                Fields::<Read>::deserialize(deserializer)?;
+            let process = Arc::make_mut(&mut summary.process);
+            process.container_name = container_name.map(Cow::into_owned);
+            process.pod = pod.map(Cow::into_owned);
+            process.pod_namespace = pod_namespace.map(Cow::into_owned);
+            Ok(summary)
+        }
     }
 }
 

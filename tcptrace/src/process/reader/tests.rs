@@ -4,6 +4,7 @@
 use std::{
     fs,
     os::unix::{fs::symlink, process::CommandExt as _},
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -11,9 +12,16 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::host::clock::Clocks;
 
 /// The boot time of planted machines.
 const BOOTED: jiff::Timestamp = jiff::Timestamp::constant(1_700_000_000, 0);
+
+/// A reader of the processes planted in `proc_root`.
+fn reader(proc_root: &Path) -> ProcessReader {
+    let world = World { proc: proc_root.to_owned(), ..World::planted(proc_root, Clocks::scripted(0)) };
+    ProcessReader { booted: BOOTED, ..ProcessReader::new(&world) }
+}
 
 fn stat_line(comm: &[u8], start: &str) -> Vec<u8> {
     let mut line = b"77 (".to_vec();
@@ -43,7 +51,7 @@ fn a_planted_process_is_read_in_full() {
     for fd in 0..4 {
         symlink("/dev/null", process.join(format!("fd/{fd}"))).unwrap();
     }
-    let reader = ProcessReader::new(root.path(), BOOTED);
+    let reader = reader(root.path());
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(
         reader.read(Pid::new(77)).unwrap(),
@@ -58,6 +66,9 @@ fn a_planted_process_is_read_in_full() {
             cgroup: text("/system.slice/web.service"),
             unit: text("web.service"),
             container: None,
+            container_name: None,
+            pod: None,
+            pod_namespace: None,
         }
     );
     assert_eq!(reader.descriptor_use(Pid::new(77)).limit, Some(1024));
@@ -78,7 +89,7 @@ fn descriptors_are_counted_where_the_directory_does_not_tell() {
 #[test]
 fn a_process_that_is_gone_and_one_half_readable_are_told_apart() {
     let root = tempfile::tempdir().unwrap();
-    let reader = ProcessReader::new(root.path(), BOOTED);
+    let reader = reader(root.path());
     assert!(matches!(reader.read(Pid::new(5)), Err(ProcessError::Gone { pid }) if pid == Pid::new(5)));
     assert_eq!(reader.descriptor_use(Pid::new(5)), DescriptorUse::default());
     let process = root.path().join("5");
@@ -110,8 +121,7 @@ fn a_command_line_is_bounded() {
 #[test]
 #[ignore = "needs the live kernel: cargo xtask test"]
 fn this_process_and_a_child_are_who_they_are() {
-    let reader =
-        ProcessReader::new(Path::new("/proc"), crate::host::world::World::of_this_host().clocks.booted());
+    let reader = ProcessReader::new(&World::of_this_host());
     let me = reader.read(Pid::new(std::process::id())).unwrap();
     assert_eq!(me.exe.unwrap(), std::env::current_exe().unwrap().to_str().unwrap());
     assert_eq!(me.uid, Some(rustix::process::geteuid().as_raw()));

@@ -58,13 +58,12 @@ pub(crate) fn processes(view: &PageView<'_>) -> Markup {
 
 fn process_card(view: &PageView<'_>, place: usize, process: &ProcessShare, stuck: u64) -> Markup {
     let place_class = if place < 5 { format!("p{place}") } else { "p-others".to_owned() };
-    let home = process.container.as_ref().or(process.unit.as_ref());
     html! {
         li.card {
             div.who {
                 h3 { (Escaped(&process.process.comm)) " " span.pid { "pid " (process.process.pid)
                     @if let Some(host) = &process.process.host { " on " (Escaped(host)) } } }
-                @if let Some(home) = home { p.home { (Escaped(home)) } }
+                @if let Some(home) = &process.place { p.home { (Escaped(home)) } }
             }
             p.share-line { (share_bar(process.sockets, stuck, &place_class)) }
             ul.facts {
@@ -90,6 +89,9 @@ fn process_card(view: &PageView<'_>, place: usize, process: &ProcessShare, stuck
                     @if let Some(started) = process.started { dt { "started" } dd { (view.moment(started.0)) } }
                     @if let Some(unit) = &process.unit { dt { "unit" } dd { (Escaped(unit)) } }
                     @if let Some(container) = &process.container { dt { "container" } dd { (Escaped(container)) } }
+                    @if let Some(name) = &process.container_name { dt { "container's name" } dd { (Escaped(name)) } }
+                    @if let Some(pod) = &process.pod { dt { "pod" } dd { (Escaped(pod)) } }
+                    @if let Some(namespace) = &process.pod_namespace { dt { "namespace" } dd { (Escaped(namespace)) } }
                     @if !process.sites.is_empty() {
                         dt { "opened at" }
                         @for site in &process.sites { dd { code { (breakable(&site.site)) } " " (grouped(site.sockets)) } }

@@ -44,6 +44,15 @@ pub(crate) struct ProcessShare {
     pub started: Option<Time>,
     pub unit: Option<String>,
     pub container: Option<String>,
+    /// What people call the container.
+    pub container_name: Option<String>,
+    /// The Kubernetes pod.
+    pub pod: Option<String>,
+    /// Its namespace in Kubernetes.
+    pub pod_namespace: Option<String>,
+    /// Where it runs, as people call it: in no document.
+    #[serde(skip)]
+    pub place: Option<String>,
     /// Stuck sockets it held.
     pub sockets: u64,
     /// Still stuck when last seen.

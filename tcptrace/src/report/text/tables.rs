@@ -49,12 +49,11 @@ pub(crate) fn write_processes(
     for process in top {
         table.push(process_cells(process));
     }
-    let place = |process: &ProcessShare| process.container.is_some() || process.unit.is_some();
     table.show(HOST, top.iter().any(|process| process.process.host.is_some()));
     table.show(STILL, top.iter().any(|process| process.still_stuck != process.sockets));
     table.show(PER_MINUTE, top.iter().any(|process| process.per_minute.is_some()));
     table.show(DESCRIPTORS, top.iter().any(|process| process.fds_used.is_some()));
-    table.show(PLACE, top.iter().any(place));
+    table.show(PLACE, top.iter().any(|process| process.place.is_some()));
     table.write(out)?;
     write_others(out, processes, "process", layout)
 }
@@ -63,7 +62,6 @@ fn process_cells(process: &ProcessShare) -> [String; 10] {
     let unknown = || "?".to_owned();
     let harmless =
         |text: &Option<String>| text.as_ref().map(|text| Escaped(text).to_string()).unwrap_or_default();
-    let place = if process.container.is_some() { &process.container } else { &process.unit };
     [
         process.process.pid.to_string(),
         Escaped(&process.process.comm).to_string(),
@@ -78,7 +76,7 @@ fn process_cells(process: &ProcessShare) -> [String; 10] {
             (Some(used), None) => format!("{used}/?"),
             _ => unknown(),
         },
-        harmless(place),
+        harmless(&process.place),
     ]
 }
 

@@ -146,6 +146,9 @@ fn variables(leak: &Leak) -> Vec<(&'static str, Option<String>)> {
         ("TCPTRACE_UID", process.and_then(|process| process.uid).map(|uid| uid.to_string())),
         ("TCPTRACE_UNIT", process.and_then(|process| process.unit.clone())),
         ("TCPTRACE_CONTAINER", process.and_then(|process| process.container.clone())),
+        ("TCPTRACE_CONTAINER_NAME", process.and_then(|process| process.container_name.clone())),
+        ("TCPTRACE_POD", process.and_then(|process| process.pod.clone())),
+        ("TCPTRACE_POD_NAMESPACE", process.and_then(|process| process.pod_namespace.clone())),
         ("TCPTRACE_FDS", owner.map(|owner| fds(&owner.fds))),
         ("TCPTRACE_OPENED_AT", stack.and_then(|stack| stack.site.clone())),
     ]
