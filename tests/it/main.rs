@@ -33,6 +33,7 @@ mod inner_namespaces;
 mod kept;
 mod killed;
 mod leak_filters;
+mod names;
 mod openers;
 mod outputs;
 mod places;

@@ -3,6 +3,7 @@
 use hdrhistogram::CreationError;
 
 use super::{
+    asked_names::AskedNames,
     closings::{ClosingCounts, FirstCloser},
     entities::Entities,
     stay::{End, Holder, SocketIdentity, Stay, StayReport, Stays},
@@ -64,6 +65,7 @@ pub(crate) struct Aggregator {
     pub closings: ClosingCounts,
     pub sources: Vec<SourceFile>,
     pub taken: Taken,
+    pub asked_names: AskedNames,
 }
 
 impl Aggregator {
@@ -74,6 +76,7 @@ impl Aggregator {
     pub(crate) fn new(wanted: ReportScope) -> Result<Self, CreationError> {
         Ok(Self {
             stays: Stays::new(wanted.max_sockets),
+            asked_names: AskedNames::new(&wanted.criteria.owners),
             wanted,
             entities: Entities::default(),
             over: Sums::new()?,
@@ -243,6 +246,7 @@ impl Aggregator {
         else {
             return;
         };
+        self.asked_names.take(&leak.owners);
         if !self.wanted.criteria.admits_owners(&leak.owners) {
             return;
         }

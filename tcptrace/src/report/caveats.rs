@@ -72,6 +72,21 @@ pub(crate) enum Caveat {
     BeganUnseen(u64),
     /// Several hosts, several clocks.
     SeveralClocks(usize),
+    /// A container, pod or namespace that was asked for and that no owner had.
+    NobodyCalled {
+        kind: NameKind,
+        name: String,
+        /// Where the owners ran instead.
+        seen: Vec<String>,
+    },
+}
+
+/// What a name that was asked for names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NameKind {
+    Container,
+    Pod,
+    Namespace,
 }
 
 impl Caveat {
@@ -102,6 +117,7 @@ impl Caveat {
             Self::StacksKnown { .. } => "stacks_known",
             Self::BeganUnseen(_) => "began_unseen",
             Self::SeveralClocks(_) => "several_clocks",
+            Self::NobodyCalled { .. } => "nobody_called",
         }
     }
 
@@ -116,6 +132,7 @@ impl Caveat {
                 | Self::StacksKnown { .. }
                 | Self::BeganUnseen(_)
                 | Self::SeveralClocks(_)
+                | Self::NobodyCalled { .. }
         )
     }
 }
@@ -261,6 +278,21 @@ impl fmt::Display for Caveat {
                 formatter,
                 "{hosts} hosts are put side by side by their own wall clocks, which may differ"
             ),
+            Self::NobodyCalled { kind, name, seen } => {
+                let place = match kind {
+                    NameKind::Container => "a container called",
+                    NameKind::Pod => "a Kubernetes pod called",
+                    NameKind::Namespace => "a pod of the Kubernetes namespace",
+                };
+                write!(formatter, "no stuck socket was held in {place} {}", Escaped(name))?;
+                match seen.as_slice() {
+                    [] => write!(
+                        formatter,
+                        ": no owner in the recordings is known to run in one (older recordings do not have such names)"
+                    ),
+                    seen => write!(formatter, ": those that were held in one, in {}", PlaceNames(seen)),
+                }
+            }
         }
     }
 }
@@ -290,5 +322,22 @@ impl fmt::Display for FileNames<'_> {
             write!(formatter, " and {} more", files.len() - NAMED)?;
         }
         write!(formatter, " {}", if files.len() == 1 { one } else { several })
+    }
+}
+
+/// Some of these places, and how many more there are.
+struct PlaceNames<'a>(&'a [String]);
+
+impl fmt::Display for PlaceNames<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMED: usize = 8;
+        for (nth, place) in self.0.iter().take(NAMED).enumerate() {
+            let separator = if nth > 0 { "; " } else { "" };
+            write!(formatter, "{separator}{}", Escaped(place))?;
+        }
+        if self.0.len() > NAMED {
+            write!(formatter, "; and {} more", self.0.len() - NAMED)?;
+        }
+        Ok(())
     }
 }

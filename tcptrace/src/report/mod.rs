@@ -5,6 +5,7 @@
 //! and decide nothing. Nothing here looks at the live host: a report can be made on any machine, without privileges.
 
 pub(crate) mod aggregate;
+pub(crate) mod asked_names;
 pub(crate) mod assemble;
 pub(crate) mod bounded;
 pub(crate) mod caveats;

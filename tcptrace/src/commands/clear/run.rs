@@ -10,6 +10,7 @@ use super::{
 use crate::{
     commands::shared::{
         error::{CommandError, Conclusion},
+        known_names,
         records::session_header,
         signals::Signals,
         sockets::entry::GroupId,
@@ -60,6 +61,7 @@ pub(crate) struct ClearOptions {
 pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclusion, CommandError> {
     let support = Support::read();
     support.require()?;
+    known_names::check(&options.selection.criteria.owners, world).map_err(CommandError::InvalidRequest)?;
     let methods = Methods::of_this_host(options.method, world)?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
     let started_ns = world.clocks.monotonic_ns();

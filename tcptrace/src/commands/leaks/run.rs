@@ -3,6 +3,7 @@
 use crate::{
     commands::shared::{
         error::{CommandError, Conclusion},
+        known_names,
         live::{self, LiveOptions},
     },
     host::world::World,
@@ -13,5 +14,6 @@ use crate::{
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
 pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusion, CommandError> {
+    known_names::warn_of_missing(&options.tracer.criteria.owners, world);
     live::run(options, world).await
 }

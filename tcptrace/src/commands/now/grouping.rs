@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::model::{
     endpoints::Endpoint,
+    process::ProcessIdentity,
     record::{Group, Leak},
 };
 
@@ -12,6 +13,10 @@ use crate::model::{
 pub(crate) enum GroupBy {
     /// The processes that answer for them
     Process,
+    /// The containers that they run in
+    Container,
+    /// The Kubernetes pods that they run in
+    Pod,
     /// The peer: its address, with the port where many sockets go to the same one
     Peer,
     /// The verdict
@@ -36,6 +41,8 @@ impl GroupBy {
             let remote = leak.socket.endpoints.remote;
             let title = match by {
                 Self::Process => processes(&leak),
+                Self::Container => places(&leak, container),
+                Self::Pod => places(&leak, pod),
                 // A port with a single socket is a client's ephemeral port.
                 Self::Peer if to_peer.get(&remote).is_some_and(|count| *count > 1) => remote.to_string(),
                 Self::Peer => remote.ip().to_string(),
@@ -69,7 +76,7 @@ fn processes(leak: &Leak) -> String {
         .iter()
         .map(|owner| {
             let process = &owner.process;
-            match process.container.as_ref().or(process.unit.as_ref()) {
+            match process.place() {
                 Some(place) => format!("{} (pid {}) in {place}", process.comm, process.pid),
                 None => format!("{} (pid {})", process.comm, process.pid),
             }
@@ -78,14 +85,34 @@ fn processes(leak: &Leak) -> String {
     if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
 }
 
+/// Where the owners run, each place once.
+fn places(leak: &Leak, place: fn(&ProcessIdentity) -> String) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for name in leak.owners.iter().map(|owner| place(&owner.process)) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+}
+
+/// The container with its pod: containers of many pods have the same name.
+fn container(process: &ProcessIdentity) -> String {
+    let is_in_one = process.container.is_some() || process.pod.is_some();
+    process.place().filter(|_| is_in_one).unwrap_or_else(|| "in no container".to_owned())
+}
+
+fn pod(process: &ProcessIdentity) -> String {
+    process.pod_path().unwrap_or_else(|| "in no pod".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
     use crate::model::{
-        endpoints::Endpoints, examples, owner::Owner, pid::Pid, process::ProcessIdentity, socket::Socket,
-        verdict::Verdict,
+        endpoints::Endpoints, examples, owner::Owner, pid::Pid, socket::Socket, verdict::Verdict,
     };
 
     fn leak(cookie: u64, remote: ([u8; 4], u16), pids: &[u32], verdict: Verdict) -> Leak {

@@ -6,6 +6,7 @@ use super::grouping::GroupBy;
 use crate::{
     commands::shared::{
         error::{CommandError, Conclusion},
+        known_names,
         records::{leak_record, session_header},
         tally::Tally,
     },
@@ -49,6 +50,7 @@ pub(crate) struct NowOptions {
 pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<Conclusion, CommandError> {
     let support = Support::read();
     support.require()?;
+    known_names::check(&options.criteria.owners, world).map_err(CommandError::InvalidRequest)?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
     let tables = Tables::new(support, options.holders)?;
     look(options, world, tables, outputs).await

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     commands::shared::{
         error::{CommandError, Conclusion},
+        known_names,
         records::session_header,
     },
     forms::view::View,
@@ -22,10 +23,12 @@ use crate::{
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
 pub(crate) async fn run(options: &TimeWaitOptions, world: &World) -> Result<Conclusion, CommandError> {
-    match &options.live {
-        Some(looks) => live::run(options, looks, world).await,
-        None => run_once(options, world),
+    if let Some(looks) = &options.live {
+        known_names::warn_of_missing(&options.criteria.owners, world);
+        return live::run(options, looks, world).await;
     }
+    known_names::check(&options.criteria.owners, world).map_err(CommandError::InvalidRequest)?;
+    run_once(options, world)
 }
 
 fn run_once(options: &TimeWaitOptions, world: &World) -> Result<Conclusion, CommandError> {

@@ -3,4 +3,5 @@
 pub(crate) mod host_root;
 pub(crate) mod lookup;
 pub(crate) mod names;
+pub(crate) mod running;
 mod runtimes;

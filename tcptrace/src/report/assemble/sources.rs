@@ -186,6 +186,9 @@ pub(crate) fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> 
     add(all_are(SessionKind::Leaks), Caveat::OnlyLeaks);
     let hosts = aggregator.entities.hosts.len();
     add(hosts > 1, Caveat::SeveralClocks(hosts));
+    for nobody in aggregator.asked_names.unmet() {
+        add(true, nobody);
+    }
     caveats
 }
 

@@ -15,6 +15,7 @@ use std::{
 use self::events::{Args, Events, Track};
 use super::{
     aggregate::ReportScope,
+    asked_names::AskedNames,
     entities::{Entities, SessionKind},
     input::Recordings,
     stay::SocketIdentity,
@@ -133,17 +134,21 @@ impl SocketHolders {
         let mut sessions = Sessions::default();
         let mut by_socket = HashMap::new();
         let mut first_ns = i64::MAX;
+        let mut asked_names = AskedNames::new(&wanted.criteria.owners);
         while let Some((file, record)) = input.next() {
             let (_, host) = sessions.of(file, &record);
             // Sockets older than their recording are drawn from its start.
             first_ns = first_ns.min(unix_ns(record.time()));
-            if let Record::Leak(leak) = &record
-                && by_socket.len() < wanted.max_sockets
-            {
+            let Record::Leak(leak) = &record else { continue };
+            asked_names.take(&leak.owners);
+            if by_socket.len() < wanted.max_sockets && wanted.criteria.admits_owners(&leak.owners) {
                 let process =
                     leak.owners.first().and_then(|owner| sessions.entities.process(host, &owner.process));
                 by_socket.insert(SocketIdentity::of(host, &leak.socket), (process, leak.verdict));
             }
+        }
+        for nobody in asked_names.unmet() {
+            log::warn!("{nobody}");
         }
         Self { entities: sessions.entities, by_socket, first_ns: first_ns.max(wanted.window.from_ns) }
     }
@@ -188,8 +193,16 @@ impl<'a> Drawing<'a> {
 
     fn take(&mut self, file: usize, record: &Record) -> io::Result<()> {
         let (session, host) = self.sessions.of(file, record);
+        let criteria = &self.wanted.criteria;
+        // Whose it is only the report of a leak tells.
+        let has_wanted_owner = |socket: &Socket| {
+            criteria.owners.is_empty()
+                || self.holders.by_socket.contains_key(&SocketIdentity::of(host, socket))
+        };
         let is_wanted = |socket: &Socket| {
-            self.wanted.window.contains(unix_ns(record.time())) && self.wanted.criteria.admits_socket(socket)
+            self.wanted.window.contains(unix_ns(record.time()))
+                && criteria.admits_socket(socket)
+                && has_wanted_owner(socket)
         };
         match record {
             Record::Transition(transition) if is_wanted(&transition.what.socket) => {

@@ -264,3 +264,41 @@ fn filters_hold_for_connections_and_for_owners() {
     assert_eq!((report.close_wait.stuck, report.processes.top[0].process.pid), (1, Pid::new(1)));
     assert_eq!(report.closed_first.unwrap().by_us, 1);
 }
+
+#[test]
+fn a_container_or_pod_that_nobody_ran_in_is_told_with_those_that_are_there() {
+    let mut in_pod = owner(1, "a");
+    let process = std::sync::Arc::make_mut(&mut in_pod.process);
+    process.container = Some("0123456789ab".to_owned());
+    process.container_name = Some("app".to_owned());
+    process.pod = Some("web-7d9f".to_owned());
+    process.pod_namespace = Some("shop".to_owned());
+    let records = [
+        header("a", "tcptrace leaks"),
+        leak(1, 30.0, exactly(10.0), vec![in_pod, owner(2, "b")]),
+        leak(2, 31.0, exactly(10.0), vec![owner(3, "c")]),
+        summary(60.0, Totals::default()),
+    ];
+    let of = |owners| {
+        let criteria = Criteria { owners, ..Criteria::default() };
+        let report = reported(crate::report::aggregate::ReportScope { criteria, ..everything() }, &records);
+        let told: Vec<String> = report
+            .cannot_claim
+            .iter()
+            .filter(|caveat| caveat.id() == "nobody_called")
+            .map(ToString::to_string)
+            .collect();
+        (report.close_wait.stuck, told)
+    };
+    let pods = |name: &str| OwnerCriteria { pods: vec![name.to_owned()], ..OwnerCriteria::default() };
+    assert_eq!(of(pods("web-7d9f")), (1, Vec::new()));
+    assert_eq!(of(pods("shop/web-7d9f")), (1, Vec::new()));
+    let (stuck, told) = of(pods("web-7d9\u{1b}"));
+    let expected = r"no stuck socket was held in a Kubernetes pod called web-7d9\u{1b}: those that were held in one, in pod shop/web-7d9f, container app";
+    assert_eq!((stuck, told), (0, vec![expected.to_owned()]));
+    let namespaces = OwnerCriteria { namespaces: vec!["shop".to_owned()], ..OwnerCriteria::default() };
+    assert_eq!(of(namespaces), (1, Vec::new()));
+    let containers = vec!["app".to_owned(), "db".to_owned()];
+    let (stuck, told) = of(OwnerCriteria { containers, ..OwnerCriteria::default() });
+    assert_eq!((stuck, told.len()), (1, 1));
+}
