@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod identity;
+pub(crate) mod live_thread;
 pub(crate) mod lockdown;
 pub(crate) mod namespaces;
 pub(crate) mod pid_namespace;

@@ -2,7 +2,7 @@
 //!
 //! Opens namespaces. Enters one only on a dedicated thread that ends there. Never prints.
 //!
-//! Cannot see namespaces that neither a process's main thread nor a bind mount shows: those of single
+//! Cannot see namespaces that neither a process's main thread (else one that lives) nor a bind mount shows: those of single
 //! threads, and those kept alive only by an open descriptor or a leaked socket. The task_file iterator sees
 //! the sockets in them.
 
@@ -24,6 +24,8 @@ use rustix::{
     io::Errno,
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
+
+use super::live_thread::live_thread;
 
 /// How a namespace was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +103,12 @@ impl Search {
             match rustix::fs::statat(&directory, relative.as_str(), AtFlags::empty()) {
                 Ok(stat) if self.seen.contains(&inode(&stat)) => {}
                 Ok(_) => self.consider(&proc_root.join(relative), NamespaceOrigin::Process(pid)),
+                Err(Errno::NOENT) => {
+                    if let Some(tid) = live_thread(proc_root, pid) {
+                        let path = proc_root.join(format!("{tid}/ns/net"));
+                        self.consider(&path, NamespaceOrigin::Process(tid));
+                    }
+                }
                 Err(errno) => self.count(errno),
             }
         }

@@ -7,6 +7,7 @@
 //! Costs two system calls per process and one per descriptor. Reads names into fixed buffers, on up to four threads.
 
 use std::{
+    cell::Cell,
     ffi::CStr,
     mem::MaybeUninit,
     num::NonZero,
@@ -21,6 +22,8 @@ use rustix::{
     fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw},
     io::Errno,
 };
+
+use crate::host::live_thread::live_thread_of;
 
 /// A descriptor of a process for a wanted socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,7 +52,8 @@ const LINK_BUFFER: usize = 32;
 /// Walks the descriptors of all processes in `proc_root` (`/proc`) and returns those for a socket in
 /// `wanted`. May or may not see descriptors opened or closed during the walk.
 ///
-/// If threads have descriptor tables of their own (`unshare(CLONE_FILES)`), sees only the main thread's.
+/// If threads have descriptor tables of their own (`unshare(CLONE_FILES)`), sees only the main
+/// thread's, or, where that has ended, one of another thread.
 #[must_use]
 pub(crate) fn holders_by_inode(proc_root: &Path, wanted: &FxHashSet<u32>) -> Scan {
     if wanted.is_empty() {
@@ -90,8 +94,11 @@ fn walk(root: &OwnedFd, pids: &[u32], next: &AtomicUsize, wanted: &FxHashSet<u32
     let mut scan = Scan::default();
     while let Some(&pid) = pids.get(next.fetch_add(1, Ordering::Relaxed)) {
         let mut denied = false;
-        let outcome = open_directory(root, format!("{pid}/fd").as_str()).and_then(|directory| {
+        let listed = Cell::new(0_usize);
+        let mut look = |directory: &str| {
+            let directory = open_directory(root, directory)?;
             each_number(&directory, |fd, name| {
+                listed.set(listed.get() + 1);
                 let mut link = [MaybeUninit::uninit(); LINK_BUFFER];
                 let link = match readlinkat_raw(&directory, name, &mut link) {
                     Ok((link, _)) => link,
@@ -107,7 +114,15 @@ fn walk(root: &OwnedFd, pids: &[u32], next: &AtomicUsize, wanted: &FxHashSet<u32
                     scan.holders.push(InodeHolder { inode, pid, fd });
                 }
             })
-        });
+        };
+        let mut outcome = look(&format!("{pid}/fd"));
+        if outcome.is_ok() && listed.get() == 0 {
+            // A kernel thread, or a process whose main thread has ended.
+            let process = open_directory(root, format!("{pid}").as_str());
+            if let Some(tid) = process.ok().as_ref().and_then(live_thread_of) {
+                outcome = look(&format!("{pid}/task/{tid}/fd"));
+            }
+        }
         let gone = matches!(outcome, Err(Errno::NOENT | Errno::SRCH));
         scan.unreadable += usize::from(denied || (outcome.is_err() && !gone));
     }

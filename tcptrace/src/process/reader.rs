@@ -23,7 +23,7 @@ use super::{
     container::{lookup::ContainerLookup, names::ContainerNames},
 };
 use crate::{
-    host::{clock, world::World},
+    host::{clock, live_thread::live_thread_of, world::World},
     model::{
         pid::Pid,
         process::{DescriptorUse, ProcessIdentity},
@@ -88,21 +88,25 @@ impl ProcessReader {
             let source = io::Error::from(io::ErrorKind::InvalidData);
             return Err(ProcessError::Unreadable { path: self.path(pid, "stat"), source });
         };
-        let text = |file| {
+        // What a main thread that has ended does not have any more (its cgroup where that is of version 1,
+        // `proc_cgroup_show`). A zombie has no other thread.
+        let thread = if stat.is_ended { live_thread_of(&directory) } else { None };
+        let of_thread = |file: &str| of_thread(thread, file);
+        let text = |file: &str| {
             let bytes = contents(&directory, file, FILE_BYTES).ok()?;
             Some(String::from_utf8_lossy(&bytes).into_owned())
         };
         let CgroupMembership { path: cgroup, unit, container, task: _ } =
-            text("cgroup").map(|text| self.containers.membership(&text)).unwrap_or_default();
+            text(&of_thread("cgroup")).map(|text| self.containers.membership(&text)).unwrap_or_default();
         let ContainerNames { container: container_name, pod, namespace: pod_namespace } =
             container.as_ref().map(|container| self.containers.names(container)).unwrap_or_default();
         Ok(ProcessIdentity {
             pid,
             comm: stat.comm,
-            exe: readlinkat(&directory, "exe", Vec::new())
+            exe: readlinkat(&directory, of_thread("exe"), Vec::new())
                 .ok()
                 .map(|path| path.to_string_lossy().into_owned()),
-            cmdline: contents(&directory, "cmdline", CMDLINE_BYTES)
+            cmdline: contents(&directory, &of_thread("cmdline"), CMDLINE_BYTES)
                 .map(|bytes| arguments(&bytes))
                 .unwrap_or_default(),
             uid: text("status").and_then(|text| effective_uid(&text)),
@@ -123,7 +127,11 @@ impl ProcessReader {
         let Ok(directory) = self.open(pid) else { return DescriptorUse::default() };
         let limits = contents(&directory, "limits", FILE_BYTES).ok();
         DescriptorUse {
-            used: descriptors(&directory).ok(),
+            used: match descriptors(&directory, None) {
+                // As good as nobody has none.
+                Ok(0) => descriptors(&directory, live_thread_of(&directory)).ok(),
+                used => used.ok(),
+            },
             limit: limits.and_then(|text| open_files_limit(&String::from_utf8_lossy(&text))),
         }
     }
@@ -163,8 +171,8 @@ pub(crate) fn contents(directory: &OwnedFd, file: &str, most: u64) -> Result<Vec
 
 /// Since Linux 6.2 (commit f1f1f2569901) the size of the directory is the number of descriptors. Before, it
 /// is 0 and the entries must be counted.
-fn descriptors(process: &OwnedFd) -> Result<u64, Errno> {
-    let directory = openat(process, "fd", DIRECTORY, Mode::empty())?;
+fn descriptors(process: &OwnedFd, thread: Option<u32>) -> Result<u64, Errno> {
+    let directory = openat(process, of_thread(thread, "fd"), DIRECTORY, Mode::empty())?;
     let status = fstat(&directory)?;
     // Only procfs, whose directories have no blocks, reports the number as the size.
     if let (Ok(count @ 1..), 0) = (u64::try_from(status.st_size), status.st_blocks) {
@@ -183,8 +191,15 @@ fn counted(directory: &OwnedFd) -> Result<u64, Errno> {
     Ok(count)
 }
 
+/// A file of the process, or of one of its threads.
+fn of_thread(thread: Option<u32>, file: &str) -> String {
+    thread.map_or_else(|| file.to_owned(), |tid| format!("task/{tid}/{file}"))
+}
+
 struct ProcessStat {
     comm: String,
+    /// Whether the main thread has ended.
+    is_ended: bool,
     start_ticks: Option<i64>,
 }
 
@@ -197,6 +212,7 @@ fn parse_stat(stat: &[u8]) -> Option<ProcessStat> {
     let behind = std::str::from_utf8(stat.get(closing + 1..)?).ok()?;
     Some(ProcessStat {
         comm: String::from_utf8_lossy(comm).into_owned(),
+        is_ended: behind.split_ascii_whitespace().next().is_some_and(|state| matches!(state, "Z" | "X")),
         start_ticks: behind
             .split_ascii_whitespace()
             .nth(19)

@@ -24,7 +24,7 @@ use super::{
     frame::{Frame, Interest, frame, named},
     perf_map,
 };
-use crate::model::stack::Stack;
+use crate::{host::live_thread::live_thread, model::stack::Stack};
 
 /// Named stacks kept.
 const KEPT_STACKS: usize = 4096;
@@ -104,6 +104,8 @@ impl Resolver {
             self.files.set(0);
             self.symbolizer = symbolizer(&self.files);
         }
+        // The files of a process whose main thread has ended are those of another thread.
+        let pid = live_thread(&self.proc_root, pid).unwrap_or(pid);
         // A return address points behind the call.
         let calls: Vec<u64> =
             addresses.iter().take(MAX_FRAMES).map(|address| address.saturating_sub(1)).collect();

@@ -92,6 +92,8 @@ pub(crate) enum Request {
     Ballast {
         count: usize,
     },
+    /// End the main thread; another goes on.
+    EndMainThread,
     /// Duplicate every socket and close the original.
     Duplicate,
     /// Fork; the child talks on the next spare channel.

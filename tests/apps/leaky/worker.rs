@@ -21,7 +21,7 @@ pub(crate) use library::FUNCTIONS as LIBRARY_FUNCTIONS;
 use crate::channel::Channel;
 use crate::message::{Reply, Request};
 use crate::socket;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use std::collections::VecDeque;
@@ -105,6 +105,9 @@ impl Worker {
         loop {
             self.keep_busy_until_asked()?;
             let Some(request) = self.channel.receive()? else { return Ok(()) };
+            if let Request::EndMainThread = request {
+                return ending::go_on_in_another_thread(self);
+            }
             let reply = match self.answer(request) {
                 Ok(Some(reply)) => reply,
                 Ok(None) => continue,
@@ -141,6 +144,7 @@ impl Worker {
             }
             Request::KeepReading => self.reading = true,
             Request::Ballast { count } => self.add_ballast(count)?,
+            Request::EndMainThread => bail!("only the loop can do that"),
             Request::Duplicate => self.duplicate()?,
             Request::AwaitParent { parent } => handing::await_parent(parent)?,
             Request::Exec { program } => return Err(self.exec(&program)),

@@ -17,14 +17,19 @@ pub(crate) struct Facts {
 
 impl Facts {
     pub(crate) fn of(pid: i32) -> Self {
+        let thread = living_thread(pid);
         let read = |name: &str| {
             let path = format!("/proc/{pid}/{name}");
             fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
         };
-        let exe = fs::read_link(format!("/proc/{pid}/exe")).expect("the executable of a test program");
+        let exe = fs::read_link(format!("/proc/{thread}/exe")).expect("the executable of a test program");
         Self {
             exe: exe.display().to_string(),
-            cmdline: read("cmdline").split_terminator('\0').map(str::to_owned).collect(),
+            cmdline: fs::read_to_string(format!("/proc/{thread}/cmdline"))
+                .expect("a command line")
+                .split_terminator('\0')
+                .map(str::to_owned)
+                .collect(),
             uid: fs::metadata(format!("/proc/{pid}")).expect("a process").uid(),
             // cgroups(7): the number, the controllers, the path.
             cgroups: read("cgroup")
@@ -35,6 +40,14 @@ impl Facts {
             started: started(&read("stat")),
         }
     }
+}
+
+/// The process, or a thread of it that has an executable where its main thread has ended.
+fn living_thread(pid: i32) -> i32 {
+    let lives = |tid: &i32| fs::read_link(format!("/proc/{tid}/exe")).is_ok();
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let others = threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok());
+    std::iter::once(pid).chain(others).find(lives).unwrap_or(pid)
 }
 
 /// Seconds since 1970, from the start time in clock ticks since boot: proc_pid_stat(5), field 22.
@@ -49,7 +62,8 @@ fn started(stat: &str) -> f64 {
 
 /// How many descriptors a process has open, and how many it may have.
 pub(crate) fn descriptors(pid: i32) -> (u64, u64) {
-    let used = fs::read_dir(format!("/proc/{pid}/fd")).expect("a process").count() as u64;
+    let thread = living_thread(pid);
+    let used = fs::read_dir(format!("/proc/{thread}/fd")).expect("a process").count() as u64;
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("a process");
     let limit = limits
         .lines()

@@ -1,7 +1,7 @@
 //! Ends the chosen sockets of one network namespace and checks the outcomes. The only part of the tool that
 //! ends sockets.
 
-use std::{thread, time::Duration};
+use std::{path::Path, thread, time::Duration};
 
 use rustc_hash::FxHashMap;
 use rustix::{
@@ -11,7 +11,7 @@ use rustix::{
 
 use super::{descriptor, recheck::recheck};
 use crate::{
-    host::clock::Clocks,
+    host::world::World,
     model::{
         clearing::{Change, Method, Outcome, Refusal},
         criteria::Criteria,
@@ -52,10 +52,11 @@ pub(crate) fn end(
     talk: Result<SockDiag, sock_diag::Error>,
     targets: &[ClearTarget],
     criteria: &Criteria,
-    clocks: &Clocks,
+    world: &World,
 ) -> Vec<TargetOutcome> {
+    let clocks = &world.clocks;
     let mut namespace = match talk {
-        Ok(diag) => Namespace { diag, mptcp: FxHashMap::default() },
+        Ok(diag) => Namespace { diag, proc: &world.proc, mptcp: FxHashMap::default() },
         Err(error) => {
             let unreachable = Refusal::System(error.to_string());
             let refused = |target: &ClearTarget| {
@@ -101,13 +102,15 @@ pub(crate) fn end(
     }
 }
 
-struct Namespace {
+struct Namespace<'a> {
     diag: SockDiag,
+    /// Where processes are looked at.
+    proc: &'a Path,
     /// MPTCP connections by cookie: the kernel does not look them up by address.
     mptcp: FxHashMap<u64, DiagSocket>,
 }
 
-impl Namespace {
+impl Namespace<'_> {
     fn list_mptcp(&mut self) {
         self.mptcp.clear();
         let mptcp = &mut self.mptcp;
@@ -138,7 +141,7 @@ impl Namespace {
         let id = id(finding).map_err(Outcome::Refused)?;
         // Copied first, so that the lookup comes right before the act.
         let descriptor = match method {
-            Method::Shutdown => Some(descriptor::take(&finding.owners, id.cookie)),
+            Method::Shutdown => Some(descriptor::take(&finding.owners, id.cookie, self.proc)),
             Method::Destroy => None,
         };
         let fresh = self.look(finding).map_err(Outcome::Refused)?.ok_or(Outcome::Changed(Change::Ended))?;

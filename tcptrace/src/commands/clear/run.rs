@@ -132,7 +132,7 @@ async fn act(
                 continue;
             }
             let talk = inspector.talk_in(netns.unwrap_or_default());
-            let acted = act::end(talk, targets, criteria, &world.clocks);
+            let acted = act::end(talk, targets, criteria, world);
             for ((target, group_id), acted) in targets.iter().zip(group_ids).zip(acted) {
                 output.write(&Record::Cleared(Box::new(account.settle(target, *group_id, acted))));
             }

@@ -75,6 +75,33 @@ fn a_planted_process_is_read_in_full() {
 }
 
 #[test]
+fn a_process_whose_main_thread_has_ended_is_read_by_one_that_lives() {
+    let root = tempfile::tempdir().unwrap();
+    let process = root.path().join("77");
+    let thread = process.join("task/78");
+    fs::create_dir_all(thread.join("fd")).unwrap();
+    fs::create_dir_all(process.join("fd")).unwrap();
+    let ended = String::from_utf8(stat_line(b"web", "12345")).unwrap().replace(") S", ") Z");
+    fs::write(process.join("stat"), ended).unwrap();
+    fs::write(process.join("status"), "Uid:\t1000\t33\t1000\t33\n").unwrap();
+    fs::write(process.join("cmdline"), "").unwrap();
+    fs::write(process.join("cgroup"), "0::/\n").unwrap();
+    fs::write(thread.join("stat"), stat_line(b"worker", "12399")).unwrap();
+    fs::write(thread.join("cmdline"), b"web\0").unwrap();
+    fs::write(thread.join("cgroup"), "0::/system.slice/web.service\n").unwrap();
+    symlink("/usr/bin/web", thread.join("exe")).unwrap();
+    for fd in 0..4 {
+        symlink("/dev/null", thread.join(format!("fd/{fd}"))).unwrap();
+    }
+    let reader = reader(root.path());
+    let identity = reader.read(Pid::new(77)).unwrap();
+    assert_eq!((identity.comm.as_str(), identity.start_ticks), ("web", Some(12345)));
+    assert_eq!((identity.exe.as_deref(), identity.cmdline), (Some("/usr/bin/web"), vec!["web".to_owned()]));
+    assert_eq!((identity.uid, identity.unit.as_deref()), (Some(33), Some("web.service")));
+    assert_eq!(reader.descriptor_use(Pid::new(77)).used, Some(4));
+}
+
+#[test]
 fn descriptors_are_counted_where_the_directory_does_not_tell() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("77/fd");

@@ -24,6 +24,14 @@ pub(crate) fn listener_closed(stage: &mut Stage) -> Result<Vec<Truth>> {
     read_and_keep(stage, &pair)
 }
 
+/// The main thread of the holder called pthread_exit(); a zombie stands for a process that goes on.
+pub(crate) fn main_thread_ended(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let pair = accepted(stage, Accepting::default())?;
+    let truths = read_and_keep(stage, &pair)?;
+    stage.order(pair.holder, &Request::EndMainThread)?;
+    Ok(truths)
+}
+
 /// The peer closes, the holder reads the end of file, and that is all.
 pub(super) fn read_and_keep(stage: &mut Stage, pair: &Pair) -> Result<Vec<Truth>> {
     let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;

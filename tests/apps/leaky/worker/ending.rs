@@ -9,6 +9,9 @@ use anyhow::{Context as _, Result};
 use rustix::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+/// The name of the thread that goes on where the main thread ends.
+const OTHER_THREAD: &str = "leaky-goes-on";
+
 impl Worker {
     pub(super) fn close_each(&mut self) -> Result<Reply> {
         let close = |socket: OwnedFd| {
@@ -68,4 +71,36 @@ impl Worker {
         self.equipment.passage_out = None::<UnixStream>;
         Ok(())
     }
+}
+
+/// A worker that moves to another thread with all it has; nothing of it stays behind.
+struct Moved(Worker);
+
+// SAFETY: the thread that it comes from ends without touching it again.
+unsafe impl Send for Moved {}
+
+/// Ends the main thread as pthread_exit() does, and serves in another as soon as it is a zombie.
+pub(super) fn go_on_in_another_thread(worker: Worker) -> Result<()> {
+    let moved = Moved(worker);
+    let main = rustix::thread::gettid().as_raw_nonzero();
+    std::thread::Builder::new().name(OTHER_THREAD.to_owned()).spawn(move || {
+        let Moved(mut worker) = { moved };
+        let serve = || -> Result<()> {
+            while !has_ended(&std::fs::read_to_string(format!("/proc/self/task/{main}/stat"))?) {
+                std::thread::yield_now();
+            }
+            worker.channel.send(&Reply::Done)?;
+            worker.serve()
+        };
+        // SAFETY: _exit has no preconditions.
+        unsafe { libc::_exit(i32::from(serve().is_err())) }
+    })?;
+    // SAFETY: ends this thread alone, which holds nothing that others wait for.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    Ok(())
+}
+
+/// proc_pid_stat(5): the state follows the name, which may contain anything.
+fn has_ended(stat: &str) -> bool {
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
 }
