@@ -32,7 +32,8 @@ impl Facts {
                 .collect(),
             uid: fs::metadata(format!("/proc/{pid}")).expect("a process").uid(),
             // cgroups(7): the number, the controllers, the path.
-            cgroups: read("cgroup")
+            cgroups: fs::read_to_string(format!("/proc/{thread}/cgroup"))
+                .expect("cgroups")
                 .lines()
                 .filter_map(|line| line.splitn(3, ':').nth(2))
                 .map(str::to_owned)
