@@ -101,6 +101,7 @@ impl CloseWaitTable {
     }
 
     /// Sockets that were reported because their connection is over.
+    #[must_use]
     pub fn reported_over(&self) -> usize {
         let is_reported = |entry: &&Entry| entry.is_over() && matches!(entry.phase, Phase::Reported(_));
         self.entries.values().filter(is_reported).count()
