@@ -26,6 +26,13 @@ impl Since {
         Self { at_latest_ns, at_earliest_ns }
     }
 
+    /// The same, of a socket that was seen in CLOSE_WAIT at this time already.
+    #[must_use]
+    pub fn known_at(self, ktime_ns: u64) -> Self {
+        let at_latest_ns = self.at_latest_ns.min(ktime_ns);
+        Self { at_latest_ns, at_earliest_ns: self.at_earliest_ns.min(at_latest_ns) }
+    }
+
     /// The latest possible time: from then on it was in CLOSE_WAIT for certain.
     pub fn at_latest_ns(self) -> u64 {
         self.at_latest_ns

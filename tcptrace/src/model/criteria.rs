@@ -71,6 +71,8 @@ pub enum Choice {
     Other,
     /// Only its age does not meet the criteria, or is not known.
     TooYoung,
+    /// It may be old enough: answers to keep-alive probes hide its age, for as long as it is stuck.
+    AgeHidden,
     /// It was asked for, but is a half-close that is still used.
     StillUsed,
 }
@@ -136,7 +138,11 @@ impl Criteria {
         } else if is_still_used && !self.wants_half_open() {
             Choice::StillUsed
         } else if !self.is_old_enough(age_ns(finding)) {
-            Choice::TooYoung
+            if is_age_hidden(finding) && self.may_be_old_enough(finding) {
+                Choice::AgeHidden
+            } else {
+                Choice::TooYoung
+            }
         } else {
             Choice::Chosen
         }
@@ -150,6 +156,11 @@ impl Criteria {
     /// Whether an age in nanoseconds suffices.
     pub fn is_old_enough(&self, age_ns: u64) -> bool {
         u128::from(age_ns) >= self.older_than.as_nanos()
+    }
+
+    /// Whether the greatest age that is possible suffices.
+    fn may_be_old_enough(&self, finding: &Finding) -> bool {
+        finding.since.age_at(finding.looked_at_ns).1.is_none_or(|most| self.is_old_enough(most))
     }
 
     /// Whether anything is asked of the connection, its namespace or its owners.
@@ -180,6 +191,11 @@ fn contains(range: &IpNet, address: IpAddr) -> bool {
 
 fn age_ns(finding: &Finding) -> u64 {
     finding.since.age_at(finding.looked_at_ns).0
+}
+
+/// Whether answers to keep-alive probes keep the age small that is certain.
+fn is_age_hidden(finding: &Finding) -> bool {
+    finding.state == State::CloseWait && finding.keep_alive == Some(true)
 }
 
 /// Whether a half-close is legitimate: in CLOSE_WAIT by the verdict; in FIN_WAIT1 and FIN_WAIT2, where this side

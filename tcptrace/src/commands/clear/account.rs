@@ -75,6 +75,10 @@ impl Account {
                     left_out.too_young += 1;
                     false
                 }
+                Choice::AgeHidden => {
+                    left_out.age_hidden += 1;
+                    false
+                }
                 Choice::StillUsed => {
                     left_out.still_used += 1;
                     false
@@ -121,6 +125,11 @@ impl Account {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.targets.is_empty()
+    }
+
+    /// Whether there are sockets whose age has to be found out by watching them.
+    pub(crate) fn has_hidden_ages(&self) -> bool {
+        self.left_out.age_hidden > 0
     }
 
     /// Refusals, with the number of sockets.

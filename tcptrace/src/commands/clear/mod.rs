@@ -13,6 +13,7 @@ pub(crate) mod descriptor;
 pub(crate) mod methods;
 pub(crate) mod recheck;
 pub(crate) mod run;
+mod watched;
 
 use crate::model::state::State;
 

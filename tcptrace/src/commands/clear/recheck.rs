@@ -22,7 +22,12 @@ pub(crate) fn recheck(
         Some(State::Close) | None => return Err(Change::Ended),
         Some(state) => return Err(Change::State(state)),
     }
-    let age_ns = since::bracket(asked_ns..=asked_ns, fresh.times).age_at(asked_ns).0;
+    let mut age_ns = since::bracket(asked_ns..=asked_ns, fresh.times).age_at(asked_ns).0;
+    // A socket does not come back to CLOSE_WAIT, and where keep-alive is at work it is no sign of use that its peer has
+    // answered since.
+    if listed.state == State::CloseWait && listed.keep_alive == Some(true) {
+        age_ns = age_ns.max(listed.since.age_at(asked_ns).0);
+    }
     if !criteria.is_old_enough(age_ns) {
         return Err(Change::HeardFrom);
     }
@@ -106,6 +111,14 @@ pub(crate) mod tests {
     #[test]
     fn a_socket_whose_age_is_not_certain_any_more_is_left_alone() {
         assert_eq!(outcome(&later(State::CloseWait, 200_000, 200_000, 20_000), &[]), Err(Change::HeardFrom));
+    }
+
+    #[test]
+    fn an_answer_to_a_keepalive_probe_makes_a_socket_no_younger() {
+        let probed = Finding { keep_alive: Some(true), ..finding(State::CloseWait, 100 * SECOND) };
+        let criteria = Criteria { older_than: Duration::from_mins(1), ..Criteria::default() };
+        let fresh = later(State::CloseWait, 200_000, 200_000, 20_000);
+        assert_eq!(recheck(&probed, &fresh, LISTED_NS + 30 * SECOND, &criteria), Ok(()));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::{
     account::Account,
     act::{self, ClearTarget},
     methods::Methods,
+    watched::Watched,
 };
 use crate::{
     commands::shared::{
@@ -68,12 +69,14 @@ pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclus
     let mut inspector = Inspector::new(world.clone(), Tables::new(support, None)?, ACTIVE_WINDOW_MS, None);
     let look = inspector.snapshot(options.selection.criteria.states);
     let backend = look.source.name();
+    let watched = Watched::of(&look.findings);
     let mut account = Account::choose(&options.selection, look, methods, world, started_ns);
     // Before anything is ended it is known that it can be recorded.
     let header = session_header(world, backend, world.clocks.wall().at(started_ns));
     let mut output = outputs.start(&header, Policy::Sync)?;
 
-    if account.is_empty() || !(options.yes || is_on_terminal()) {
+    let is_nothing_to_do = account.is_empty() && !account.has_hidden_ages();
+    if is_nothing_to_do || !(options.yes || is_on_terminal()) {
         let (plan, end) = (account.plan(&inspector), account.end(&inspector));
         output.show(View::ClearPlan { plan, end: Some(end) }, options.rows);
         output.finish(None)?;
@@ -81,6 +84,10 @@ pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclus
     }
     let mut untouched = 0;
     if options.yes || ask(account.plan(&inspector), options.rows) {
+        if account.has_hidden_ages() {
+            let look = watched.again(&mut inspector, &options.selection.criteria).await;
+            account = Account::choose(&options.selection, look, methods, world, started_ns);
+        }
         untouched =
             act(&mut account, &mut inspector, &options.selection.criteria, &mut output, world).await?;
     }

@@ -57,15 +57,22 @@ pub(crate) fn write_plan(
 }
 
 fn write_left_out(out: &mut dyn Write, left_out: &LeftOut) -> io::Result<()> {
-    let LeftOut { too_young, still_used, beyond_limit } = *left_out;
+    let LeftOut { too_young, age_hidden, still_used, beyond_limit } = *left_out;
     if too_young > 0 {
         writeln!(out, "Left out: {}, younger or of unknown age.", plural(too_young, "socket"))?;
+    }
+    if age_hidden > 0 {
+        let sockets = plural(age_hidden, "socket");
+        writeln!(
+            out,
+            "Left out so far: {sockets} whose age the answers to keep-alive probes hide; before any is ended, they are watched for as long as --older-than says."
+        )?;
     }
     if still_used > 0 {
         let sockets = plural(still_used, "socket");
         writeln!(
             out,
-            "Left out: {sockets}, half-closed and still used (--verdict half_open takes such too)."
+            "Left out: {sockets}, half-closed and still used or waited for (--verdict half_open takes such too)."
         )?;
     }
     if beyond_limit > 0 {
@@ -255,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_plan_tells_what_would_happen_and_what_it_would_not_cure() {
-        let left_out = LeftOut { too_young: 3, still_used: 2, beyond_limit: 1 };
+        let left_out = LeftOut { too_young: 3, age_hidden: 4, still_used: 2, beyond_limit: 1 };
         let planned = vec![
             cleared(Outcome::DryRun(None), Some(Method::Destroy)),
             cleared(Outcome::DryRun(Some(Refusal::NoDescriptor)), None),

@@ -145,6 +145,8 @@ pub(crate) struct Ended {
 pub(crate) struct LeftOut {
     /// Too young, or of an age that is not known.
     pub too_young: u64,
+    /// Sockets whose age answers to keep-alive probes hide.
+    pub age_hidden: u64,
     /// Half-closed, and still used.
     pub still_used: u64,
     pub beyond_limit: u64,

@@ -103,7 +103,7 @@ impl CloseWaitTable {
     /// Sockets that were reported because their connection is over.
     #[must_use]
     pub fn reported_over(&self) -> usize {
-        let is_reported = |entry: &&Entry| entry.is_over() && matches!(entry.phase, Phase::Reported(_));
+        let is_reported = |entry: &&Entry| entry.is_over() && matches!(entry.phase(), Phase::Reported(_));
         self.entries.values().filter(is_reported).count()
     }
 
@@ -113,7 +113,7 @@ impl CloseWaitTable {
         let cookies: FxHashSet<u64> = held.iter().filter_map(|held| held.socket.cookie).collect();
         let is_closed = |entry: &Entry| {
             entry.is_over()
-                && matches!(entry.phase, Phase::Reported(_))
+                && matches!(entry.phase(), Phase::Reported(_))
                 && entry.socket().cookie.is_some_and(|cookie| !cookies.contains(&cookie))
         };
         let closed: Vec<SocketKey> =
@@ -128,7 +128,7 @@ impl CloseWaitTable {
 
     /// Sockets that were reported and are still stuck, each with its group.
     pub fn reported(&self) -> impl Iterator<Item = (Socket, Since, GroupId)> + '_ {
-        self.entries.iter().filter_map(|(_, entry)| match entry.phase {
+        self.entries.iter().filter_map(|(_, entry)| match entry.phase() {
             Phase::Reported(group_id) => Some((entry.socket(), entry.since(), group_id)),
             Phase::Waiting(_) | Phase::BeingLookedAt | Phase::Ignored => None,
         })
@@ -217,7 +217,7 @@ impl CloseWaitTable {
             return;
         }
         let due = entry.since().at_latest_ns().saturating_add(self.threshold_ns);
-        entry.phase = Phase::Waiting(due);
+        entry.set_phase(Phase::Waiting(due));
         self.waiting.insert((due, key));
         if self.identity == Identity::Address {
             self.by_address.insert(entry.endpoints(), key);
@@ -229,7 +229,7 @@ impl CloseWaitTable {
     fn remove(&mut self, key: SocketKey) -> Option<Entry> {
         let entry = self.entries.swap_remove(&key)?;
         self.over -= usize::from(entry.is_over());
-        if let Phase::Waiting(due) = entry.phase {
+        if let Phase::Waiting(due) = entry.phase() {
             self.waiting.remove(&(due, key));
         }
         if self.identity == Identity::Address && self.by_address.get(&entry.endpoints()) == Some(&key) {
@@ -249,7 +249,7 @@ impl CloseWaitTable {
             }
             self.waiting.pop_first();
             let Some(entry) = self.entries.get_mut(&key) else { continue };
-            entry.phase = Phase::BeingLookedAt;
+            entry.set_phase(Phase::BeingLookedAt);
             due.push(Due {
                 key,
                 socket: entry.socket(),
@@ -293,13 +293,13 @@ impl CloseWaitTable {
 
     fn set_phase(&mut self, key: SocketKey, phase: Phase) {
         if let Some(entry) = self.entries.get_mut(&key) {
-            entry.phase = phase;
+            entry.set_phase(phase);
         }
     }
 }
 
 fn departure(entry: &Entry) -> Departure {
-    let group_id = match entry.phase {
+    let group_id = match entry.phase() {
         Phase::Reported(group_id) => Some(group_id),
         Phase::Waiting(_) | Phase::BeingLookedAt | Phase::Ignored => None,
     };
