@@ -37,6 +37,7 @@ mod names;
 mod openers;
 mod outputs;
 mod places;
+mod ports_taken;
 mod recordings;
 mod replay;
 mod report;

@@ -8,9 +8,8 @@ use socket2::{Domain, Socket, Type};
 
 use crate::support::compare::number;
 use crate::support::kernel_is_at_least;
-use crate::support::netns::Netns;
 use crate::support::run::run;
-use crate::support::time_waits::{minisockets, namespace, of_namespace, one_look};
+use crate::support::time_waits::{minisockets, of_namespace, one_look, with_ports};
 use crate::support::tracer::Tracer;
 use crate::support::until;
 use crate::support::waiter::Waiter;
@@ -32,17 +31,6 @@ fn server() -> SocketAddr {
 
 /// How long a socket has to be in TIME_WAIT before its port is taken over, in milliseconds.
 const REUSE_DELAY: &str = "tcp_tw_reuse_delay";
-
-/// The first of the ports, which neither the kernel nor another test gives out.
-const FIRST: u16 = 62_000;
-
-/// A namespace with `count` ports from [`FIRST`] on, none of which is taken over while it is in TIME_WAIT.
-fn with_ports(count: u16) -> Netns {
-    let netns = namespace();
-    netns.set("ip_local_port_range", &format!("{FIRST} {}", FIRST + count - 1));
-    netns.set("tcp_tw_reuse", "0");
-    netns
-}
 
 fn the_ports_run_out_at_the_predicted_moment() {
     const PORTS: u16 = 600;

@@ -3,14 +3,14 @@
 
 use std::net::IpAddr;
 
-use super::{endpoints::Endpoint, sysctl_setting::Setting};
+use super::{endpoints::Endpoint, state::State, sysctl_setting::Setting};
 
 /// A process, or several of one name, as named to people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closer {
     /// Its escaped name with its pid.
     pub name: String,
-    /// Minisockets it was seen closing.
+    /// Minisockets it was seen closing, or sockets it holds.
     pub count: u64,
 }
 
@@ -33,6 +33,36 @@ pub enum Advice {
         dry_in_ns: Option<u64>,
         /// Whether connect() may take over ports if the peer has timestamps, which is unknown.
         is_up_to_peer: bool,
+        /// The ports in use by the state of their sockets, the most frequent first.
+        by_state: Vec<(State, u64)>,
+        /// Who holds most of them, if anybody does.
+        holder: Option<Closer>,
+        /// How many others hold some.
+        other_holders: u64,
+    },
+    /// Half of the ports of a destination are taken: connect() has to look for one that is free.
+    ConnectIsSlow {
+        remote: Endpoint,
+        local: IpAddr,
+        /// Ports not available now.
+        taken: u64,
+        /// Ports in all.
+        total: u64,
+        /// Other destinations like this.
+        more: u64,
+    },
+    /// Sockets that listen, or were bound by the application, have much of the range.
+    PortsBound {
+        /// First and last port of the range.
+        range: (u16, u16),
+        /// Ports of the range that they have.
+        bound: u32,
+        /// Reserved ports in the range.
+        reserved: u32,
+        /// Ports that are left.
+        usable: u32,
+        /// Who holds most of them, if known.
+        who: Option<Closer>,
     },
     /// Many short connections to one destination.
     ConnectionPool {
@@ -121,6 +151,8 @@ impl Advice {
     pub fn id(&self) -> &'static str {
         match self {
             Self::PortsRunDry { .. } => "ports_run_dry",
+            Self::ConnectIsSlow { .. } => "connect_is_slow",
+            Self::PortsBound { .. } => "ports_bound",
             Self::ConnectionPool { .. } => "connection_pool",
             Self::ServerClosesFirst { .. } => "server_closes_first",
             Self::WidenPortRange { .. } => "ip_local_port_range",
@@ -135,7 +167,11 @@ impl Advice {
     /// The line in a file that it is about.
     pub fn place(&self) -> Option<&Setting> {
         match self {
-            Self::PortsRunDry { .. } | Self::ConnectionPool { .. } | Self::ServerClosesFirst { .. } => None,
+            Self::PortsRunDry { .. }
+            | Self::ConnectIsSlow { .. }
+            | Self::PortsBound { .. }
+            | Self::ConnectionPool { .. }
+            | Self::ServerClosesFirst { .. } => None,
             Self::RecycleIsDead { place } => Some(place),
             Self::WidenPortRange { place, .. }
             | Self::Reuse { place, .. }
@@ -148,7 +184,7 @@ impl Advice {
     /// Whether something is broken or is about to break.
     pub fn is_urgent(&self) -> bool {
         match self {
-            Self::PortsRunDry { .. } | Self::RecycleIsDead { .. } => true,
+            Self::PortsRunDry { .. } | Self::PortsBound { .. } | Self::RecycleIsDead { .. } => true,
             Self::TooManyBuckets { used, most, per_second, .. } => {
                 used >= most || per_second.is_some_and(|rate| rate > 0.0)
             }

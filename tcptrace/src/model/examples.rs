@@ -23,7 +23,7 @@ use super::{
         Age, Header, Leak, LeakEnd, Over, PeerCount, ProcessSummary, Record, StackCount, Summary, Timed,
         Totals,
         cleared::{Actor, ClearEnd, Cleared, Kept, Outcomes, Selection},
-        time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitSummary},
+        time_wait::{LocalPorts, OwnerCount, TimeWait, TimeWaitSummary},
     },
     socket::{KernelSocket, Socket, SocketKey, TcpFlavour},
     stack::Stack,
@@ -228,11 +228,14 @@ pub(crate) fn time_wait() -> TimeWait {
         per_second: Some(466.66),
         entered_per_second: Some(400.0),
         oldest_left_ns: Some(7 * SECOND),
-        closed_first_by: vec![ClosedFirstBy { owner: owner(), count: 27_000, processes: 1 }],
+        closed_first_by: vec![OwnerCount { owner: owner(), count: 27_000, processes: 1 }],
         closed_first_unseen: Some(1000),
         candidates: Vec::new(),
         peers: Vec::new(),
         more_peers: 0,
+        ports_by_state: Some(vec![(State::TimeWait, 28_000), (State::CloseWait, 17), (State::FinWait2, 3)]),
+        ports_held: Some(17),
+        ports_held_by: vec![OwnerCount { owner: owner(), count: 17, processes: 1 }],
     }
 }
 
@@ -265,6 +268,7 @@ pub(crate) fn time_wait_summary() -> TimeWaitSummary {
             Advice::RecycleIsDead { place: place("net.ipv4.tcp_tw_recycle", "1") },
             Advice::NoTimestamps { reuse: 1, place: None },
         ],
+        ports_bound_by: vec![OwnerCount { owner: owner(), count: 2, processes: 1 }],
     }
 }
 
@@ -370,6 +374,9 @@ pub(crate) fn records() -> Vec<Record> {
         closed_first_unseen: None,
         candidates: vec![owner()],
         peers: vec![(v6("2001:db8::2").ip(), 17)],
+        ports_by_state: None,
+        ports_held: None,
+        ports_held_by: Vec::new(),
         ..time_wait()
     };
     let criteria = Criteria {

@@ -15,6 +15,17 @@ pub(crate) fn namespace() -> Netns {
     netns
 }
 
+/// The first of the ports, which neither the kernel nor another test gives out.
+pub(crate) const FIRST_PORT: u16 = 62_000;
+
+/// A namespace with `count` ports from [`FIRST_PORT`] on, none of which is taken over while it is in TIME_WAIT.
+pub(crate) fn with_ports(count: u16) -> Netns {
+    let netns = namespace();
+    netns.set("ip_local_port_range", &format!("{FIRST_PORT} {}", FIRST_PORT + count - 1));
+    netns.set("tcp_tw_reuse", "0");
+    netns
+}
+
 /// The `tw` of the namespace's sockstat: its minisockets in TIME_WAIT and in FIN_WAIT2.
 pub(crate) fn minisockets(netns: &Netns) -> u64 {
     let text = netns.within(|| std::fs::read_to_string("/proc/thread-self/net/sockstat").expect("sockstat"));
@@ -58,6 +69,12 @@ pub(crate) fn of_namespace<'a>(records: &'a [Value], netns: &Netns) -> (&'a Valu
     let destinations =
         of("time_wait").into_iter().filter(|record| record["time"] == summary["time"]).collect();
     (summary, destinations)
+}
+
+/// The text of the first advice with this id.
+pub(crate) fn advice<'a>(summary: &'a Value, id: &str) -> Option<&'a str> {
+    let all = summary["advice"].as_array().expect("advice");
+    all.iter().find(|advice| advice["id"] == id).and_then(|advice| advice["text"].as_str())
 }
 
 /// The destination with this port, on the side that `field` names.

@@ -1,7 +1,7 @@
 //! Assembles the records of a look: joins the tables of the namespaces with the closers, the rates and the
 //! advice. Pure.
 
-use std::{cmp::Reverse, collections::HashMap, net::IpAddr, sync::Arc};
+use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
 
 use rustc_hash::FxHashMap;
 
@@ -10,6 +10,7 @@ use super::{
     closings::Closings,
     group::DestinationGroup,
     look::{Look, NamespaceLook},
+    owner_counts::{self, MOST_ONE_BY_ONE},
 };
 use crate::{
     diagnosis::time_wait::{
@@ -22,9 +23,8 @@ use crate::{
         criteria::Criteria,
         escape::Escaped,
         kernel_version::KernelVersion,
-        owner::{Evidence, Owner},
-        process::ProcessIdentity,
-        record::time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitSummary},
+        owner::Owner,
+        record::time_wait::{LocalPorts, OwnerCount, TimeWait, TimeWaitSummary},
         sysctl_setting::Setting,
         tcp_counters::TcpCounters,
         time_wait::{Destination, FoundPorts},
@@ -33,12 +33,6 @@ use crate::{
 
 /// Most peers listed for a service.
 const PEERS_LISTED: usize = 16;
-
-/// Most processes listed one by one for a destination; beyond that, processes of one name and place are merged.
-const MOST_ONE_BY_ONE: usize = 8;
-
-/// Most entries of that list in any case.
-const MOST_CLOSERS: usize = 64;
 
 /// What is known besides the look itself.
 pub(crate) struct Knowledge<'a> {
@@ -50,8 +44,8 @@ pub(crate) struct Knowledge<'a> {
     pub closers: Option<&'a Closers>,
     /// Recent closings per second.
     pub rates: Rates,
-    /// Processes that may close, by the inode numbers of open connections and listeners.
-    pub candidates: FxHashMap<u32, Vec<Owner>>,
+    /// The holders of open connections, of listeners and of bound sockets, by inode number; `None` where nobody looked.
+    pub holders: Option<FxHashMap<u32, Vec<Owner>>>,
     /// The counters of each namespace at the previous look, and its time.
     pub earlier: &'a FxHashMap<u32, (u64, TcpCounters)>,
 }
@@ -106,12 +100,14 @@ pub(crate) fn namespace(
     let earlier = knowledge.earlier.get(&look.netns);
     let per_second = earlier
         .map(|(at_ns, before)| look.counters.rates_since(before, look.asked_ns.saturating_sub(*at_ns)));
+    let (_, bound_by) = held_by(look.table.bound_inodes(), knowledge);
     let advice = rules::advice(
         &TimeWaitFacts {
             kernel: knowledge.kernel,
             settings: &look.settings,
             files,
             ports: look.table.ports.as_ref(),
+            bound_by: bound_by.first().map(named),
             buckets_used: look.minisockets,
             overflowed: look.counters.overflows(),
             overflows_per_second: per_second.and_then(|rates| rates.overflows()),
@@ -137,13 +133,15 @@ pub(crate) fn namespace(
         destinations: destinations.len() as u64,
         crowded_out: look.table.crowded_out,
         advice,
+        ports_bound_by: bound_by,
     };
     (summary, destinations)
 }
 
 fn has_wanted_owner(record: &TimeWait, criteria: &Criteria) -> bool {
-    let closers = record.closed_first_by.iter().map(|closed| closed.owner.clone());
-    let known: Vec<Owner> = closers.chain(record.candidates.iter().cloned()).collect();
+    let counted = record.closed_first_by.iter().chain(&record.ports_held_by);
+    let counted = counted.map(|counted| counted.owner.clone());
+    let known: Vec<Owner> = counted.chain(record.candidates.iter().cloned()).collect();
     criteria.admits_owners(&known)
 }
 
@@ -179,6 +177,10 @@ fn destination(
     peers.sort_by_key(|(peer, count)| (Reverse(*count), *peer));
     let more_peers = group.more_peers + peers.iter().skip(PEERS_LISTED).map(|(_, count)| count).sum::<u64>();
     peers.truncate(PEERS_LISTED);
+    let has_ports = ports.is_some();
+    let (held, ports_held_by) = held_by(group.on_ports(), knowledge);
+    let is_guessed = knowledge.closers.is_none() && group.minisockets() > 0;
+    let guessed = knowledge.holders.as_ref().filter(|_| is_guessed);
     TimeWait {
         time: clock.at(look.asked_ns),
         netns: look.netns,
@@ -190,24 +192,38 @@ fn destination(
         per_second,
         entered_per_second,
         oldest_left_ns: group.oldest_left_ms().map(|left| u64::from(left) * 1_000_000),
-        closed_first_by: knowledge.closers.map(|closers| closed_first_by(group, closers)).unwrap_or_default(),
+        closed_first_by: knowledge
+            .closers
+            .map(|closers| owner_counts::closed_first_by(group, closers))
+            .unwrap_or_default(),
         closed_first_unseen: knowledge.closers.map(|_| group.unseen),
-        candidates: candidates(group, &knowledge.candidates),
+        candidates: guessed.map(|holders| candidates(group, holders)).unwrap_or_default(),
         peers,
         more_peers,
+        ports_by_state: has_ports.then(|| group.ports_by_state()),
+        ports_held: held.filter(|_| has_ports),
+        ports_held_by,
     }
 }
 
+/// Who holds these sockets, and how many of them anybody holds; `None` where nobody looked.
+fn held_by(inodes: &[u32], knowledge: &Knowledge<'_>) -> (Option<u64>, Vec<OwnerCount>) {
+    let counted = knowledge.holders.as_ref().map(|holders| owner_counts::held_by(inodes, holders));
+    counted.map_or((None, Vec::new()), |(held, by)| (Some(held), by))
+}
+
+/// A process, or several of one name, as advice names them.
+fn named(counted: &OwnerCount) -> Closer {
+    let OwnerCount { owner, count, processes } = counted;
+    let comm = Escaped(&owner.process.comm);
+    let name = match processes {
+        1 => format!("{comm} ({})", owner.process.pid),
+        more => format!("{comm} ({more} processes)"),
+    };
+    Closer { name, count: *count }
+}
+
 fn found(record: &TimeWait) -> FoundDestination {
-    let who = record.closed_first_by.first().map(|closed| {
-        let ClosedFirstBy { owner, count, processes } = closed;
-        let comm = Escaped(&owner.process.comm);
-        let name = match processes {
-            1 => format!("{comm} ({})", owner.process.pid),
-            more => format!("{comm} ({more} processes)"),
-        };
-        Closer { name, count: *count }
-    });
     FoundDestination {
         destination: record.destination,
         time_wait: record.count,
@@ -215,41 +231,11 @@ fn found(record: &TimeWait) -> FoundDestination {
         open: record.open,
         per_second: record.per_second.or(record.entered_per_second),
         ports: record.ports,
-        who,
+        who: record.closed_first_by.first().map(named),
+        by_state: record.ports_by_state.clone().unwrap_or_default(),
+        holder: record.ports_held_by.first().map(named),
+        other_holders: record.ports_held_by.iter().skip(1).map(|counted| counted.processes).sum(),
     }
-}
-
-/// What merged processes have in common: name, unit, container.
-type ProcessPlace = (String, Option<String>, Option<String>);
-
-fn closed_first_by(group: &DestinationGroup, closers: &Closers) -> Vec<ClosedFirstBy> {
-    let known = group.closers.iter().filter_map(|(closer, count)| Some((closers.process(*closer)?, *count)));
-    let mut all: Vec<(Arc<ProcessIdentity>, u64, u64)> =
-        known.map(|(process, count)| (Arc::clone(process), count, 1)).collect();
-    // The process with the most closings stands for the merged ones.
-    all.sort_by_key(|(process, count, _)| (Reverse(*count), process.pid));
-    if all.len() > MOST_ONE_BY_ONE {
-        let mut by_place: HashMap<ProcessPlace, usize> = HashMap::new();
-        let mut merged: Vec<(Arc<ProcessIdentity>, u64, u64)> = Vec::new();
-        for (process, count, processes) in all {
-            let place = (process.comm.clone(), process.unit.clone(), process.container.clone());
-            let at = *by_place.entry(place).or_insert(merged.len());
-            match merged.get_mut(at) {
-                Some(entry) => {
-                    entry.1 += count;
-                    entry.2 += processes;
-                }
-                None => merged.push((process, count, processes)),
-            }
-        }
-        merged.sort_by_key(|(process, count, _)| (Reverse(*count), process.pid));
-        merged.truncate(MOST_CLOSERS);
-        all = merged;
-    }
-    let owner = |process| Owner { process, fds: Vec::new(), inherited: None, evidence: Evidence::None };
-    all.into_iter()
-        .map(|(process, count, processes)| ClosedFirstBy { owner: owner(process), count, processes })
-        .collect()
 }
 
 /// Each process once, with all its descriptors. Open connections take precedence over a listener.

@@ -1,7 +1,11 @@
-//! The minisockets of one destination, summed up while the kernel lists them. Takes four bytes per
-//! minisocket; the maps are bounded.
+//! The sockets of one destination, summed up while the kernel lists them. Takes four bytes per socket; the maps are
+//! bounded.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
 
 use rustc_hash::FxHashMap;
 
@@ -10,7 +14,7 @@ use crate::{
         forecast::{DestinationPorts, LATENESS_MS, TIME_WAIT_MS},
         reuse::Reuse,
     },
-    model::time_wait::CloserId,
+    model::{state::State, time_wait::CloserId},
 };
 
 /// Most peers counted one by one: a remote host must not be able to fill memory.
@@ -35,7 +39,7 @@ pub(super) struct RemainingMs {
     pub(super) fin_wait2: Vec<u32>,
 }
 
-/// The minisockets and connections of one destination.
+/// The sockets of one destination.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DestinationGroup {
     /// Minisockets on a local port that connect() chooses from.
@@ -44,8 +48,10 @@ pub(crate) struct DestinationGroup {
     pub(super) elsewhere: RemainingMs,
     /// Open connections, in any other state.
     pub open: u64,
-    /// Of these, those on a port that connect() chooses from.
-    pub(super) open_in_budget: u64,
+    /// Of these, those on a port that connect() chooses from, by state.
+    pub(super) open_in_budget: BTreeMap<State, u64>,
+    /// The inode numbers of those, where they have one.
+    pub(super) on_ports: Vec<u32>,
     /// Incoming connections by peer.
     pub peers: HashMap<IpAddr, u64>,
     /// Incoming connections of other peers.
@@ -150,7 +156,7 @@ impl DestinationGroup {
         if let Reuse::After(delay) = reuse {
             // connect() may take ports that have been in TIME_WAIT for longer than that.
             let until = |left: &u32| (left + delay).checked_sub(TIME_WAIT_MS).filter(|left| *left > 0);
-            let held = self.open_in_budget + fin_wait2.len() as u64;
+            let held = self.ports_open() + fin_wait2.len() as u64;
             let leaving_ms = time_wait.iter().filter_map(until).collect();
             return DestinationPorts { total, held, leaving_ms, lifetime_ms: delay };
         }
@@ -159,7 +165,7 @@ impl DestinationGroup {
         let is_unanswered = fin_wait2.len() > time_wait.len();
         DestinationPorts {
             total,
-            held: self.open_in_budget,
+            held: self.ports_open(),
             leaving_ms: time_wait.iter().chain(fin_wait2).map(late).collect(),
             lifetime_ms: late(&if is_unanswered { fin_timeout_ms.min(TIME_WAIT_MS) } else { TIME_WAIT_MS }),
         }
@@ -167,7 +173,29 @@ impl DestinationGroup {
 
     /// Ports that connect() chooses from and that are in use, whether or not they can be taken over.
     pub(crate) fn ports_used(&self) -> u64 {
-        self.open_in_budget + (self.chosen.time_wait.len() + self.chosen.fin_wait2.len()) as u64
+        self.ports_open() + (self.chosen.time_wait.len() + self.chosen.fin_wait2.len()) as u64
+    }
+
+    /// Of these, the ones of open connections: no timer frees them.
+    pub(crate) fn ports_open(&self) -> u64 {
+        self.open_in_budget.values().sum()
+    }
+
+    /// The same ports by the state of their sockets, the most frequent first.
+    pub(crate) fn ports_by_state(&self) -> Vec<(State, u64)> {
+        let mut by_state = self.open_in_budget.clone();
+        let RemainingMs { time_wait, fin_wait2 } = &self.chosen;
+        for (state, minisockets) in [(State::TimeWait, time_wait), (State::FinWait2, fin_wait2)] {
+            *by_state.entry(state).or_default() += minisockets.len() as u64;
+        }
+        let mut by_state: Vec<(State, u64)> = by_state.into_iter().filter(|(_, count)| *count > 0).collect();
+        by_state.sort_by_key(|(state, count)| (Reverse(*count), *state));
+        by_state
+    }
+
+    /// Inode numbers of the open connections on these ports.
+    pub(crate) fn on_ports(&self) -> &[u32] {
+        &self.on_ports
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::{future::pending, time::Duration};
 
-use rustc_hash::FxHashMap;
-
 use super::{
     assemble::Rates,
     closers::Closers,
@@ -133,7 +131,8 @@ fn look(
     let (began_ns, clock) = (world.clocks.monotonic_ns(), world.clocks.wall());
     let look = session.look(Some(&traced.closings))?;
     let rates = Rates::of(&mut traced.closings, &look, began_ns);
-    Ok(session.report(&look, rates, FxHashMap::default(), Some(&traced.closers), began_ns, clock))
+    let holders = session.holders_of_many(&look);
+    Ok(session.report(&look, rates, holders, Some(&traced.closers), began_ns, clock))
 }
 
 fn totals(last: &TimeWaitLook, traced: &Traced<'_>, transitions: &mut impl Transitions) -> Totals {

@@ -1,4 +1,4 @@
-//! One look at the TIME_WAIT of every network namespace: settings, counters, listed sockets. Changes nothing.
+//! One look at every network namespace: settings, counters, and the sockets that take local ports. Changes nothing.
 
 use super::{closings::Closings, table::DestinationTable};
 use crate::{
@@ -15,7 +15,11 @@ use crate::{
     netlink::{self as sock_diag, SockDiag},
 };
 
-/// The TIME_WAIT of a namespace.
+/// A destination without minisockets is listed from this share of its ports in use on, in percent, or from the share
+/// that was asked for, if that is less: nearly every host has connections open to some hundreds of destinations.
+pub(super) const LISTED_PERCENT: u64 = 10;
+
+/// The TIME_WAIT and the ports of a namespace.
 #[derive(Debug)]
 pub(crate) struct NamespaceLook {
     pub netns: u32,
@@ -42,13 +46,15 @@ pub(crate) struct Look {
     pub unreadable: u64,
 }
 
-/// Takes a look; `closings` attributes minisockets to closers.
+/// Takes a look; `closings` attributes minisockets to closers. Destinations are looked for that have `percent` of their
+/// ports in use.
 ///
 /// # Errors
 /// When the kernel does not list sockets at all.
 pub(crate) fn look(
     world: &World,
     criteria: &Criteria,
+    percent: u64,
     closings: Option<&Closings>,
 ) -> Result<Look, sock_diag::Error> {
     let discovery = namespaces::discover(&world.proc, &world.run_netns);
@@ -62,8 +68,9 @@ pub(crate) fn look(
         }
     }
     let found = namespaces.len() as u64;
+    let percent = percent.min(LISTED_PERCENT);
     let looks = parallel::map(namespaces, |namespace| {
-        let inside = namespace.run_inside(|| look_inside(&namespace, world, criteria, closings));
+        let inside = namespace.run_inside(|| look_inside(&namespace, world, criteria, percent, closings));
         inside.map_err(|error| log::debug!("network namespace {}: {error}", namespace.inode)).ok()
     });
     // Namespaces named on the command line were found, so unreadable ones are not among them.
@@ -88,46 +95,69 @@ fn look_inside(
     namespace: &NetNamespace,
     world: &World,
     criteria: &Criteria,
+    percent: u64,
     closings: Option<&Closings>,
 ) -> Result<Option<NamespaceLook>, sock_diag::Error> {
+    let netns = namespace.inode;
     let is_own = namespace.found_as == NamespaceOrigin::Own;
     let minisockets = tcp_counters::minisockets(&world.proc);
     let counters = tcp_counters::read(&world.proc);
+    let settings = crate::host::tcp_settings::read(&world.proc);
+    let mut table = DestinationTable::new(PortBudget::new(&settings), percent);
+    let asked_ns = world.clocks.monotonic_ns();
+    let mut diag = SockDiag::open_here()?;
+    let _ = diag.dump(TcpFlavour::Tcp, StateSet::LISTEN.union(StateSet::BOUND), false, |socket| {
+        table.bound(&socket);
+    })?;
+    // Each further listing walks the tables of the whole host, even for a namespace without sockets.
+    if minisockets != Some(0) {
+        list_minisockets(&mut diag, &mut table, netns, criteria, closings)?;
+    }
+    let in_use = namespace.tcp_in_use(&world.proc).map(u64::from);
+    if !table.is_empty() || in_use.is_none_or(|in_use| table.may_be_short_of_ports(in_use)) {
+        list_open(&mut diag, &mut table, criteria)?;
+    }
     let is_silent = minisockets == Some(0) && counters.overflows().is_none_or(|overflows| overflows == 0);
-    if is_silent && !is_own && criteria.netns.is_empty() {
+    let is_free = table.is_empty() && !table.ports.as_ref().is_some_and(|ports| ports.is_bound(percent));
+    if is_silent && is_free && !is_own && criteria.netns.is_empty() {
         return Ok(None);
     }
-    let settings = crate::host::tcp_settings::read(&world.proc);
-    let mut table = DestinationTable::new(PortBudget::new(&settings));
-    let asked_ns = world.clocks.monotonic_ns();
-    // Each listing walks the tables of the whole host, even for a namespace without sockets.
-    if minisockets != Some(0) {
-        fill(&mut table, namespace.inode, criteria, closings)?;
-    }
-    let netns = namespace.inode;
     Ok(Some(NamespaceLook { netns, is_own, asked_ns, settings, counters, minisockets, table }))
 }
 
-fn fill(
+fn list_minisockets(
+    diag: &mut SockDiag,
     table: &mut DestinationTable,
     netns: u32,
     criteria: &Criteria,
     closings: Option<&Closings>,
 ) -> Result<(), sock_diag::Error> {
-    let open = StateSet::TIME_WAIT.union(StateSet::LISTEN).complement();
     let minisockets = StateSet::TIME_WAIT.union(StateSet::FIN_WAIT2);
-    let mut diag = SockDiag::open_here()?;
-    let _ = diag.dump(TcpFlavour::Tcp, StateSet::LISTEN.union(StateSet::BOUND), false, |socket| {
-        table.bound(&socket);
-    })?;
     let _ = diag.dump(TcpFlavour::Tcp, minisockets, false, |socket| {
         let endpoints = Endpoints { local: socket.local, remote: socket.remote };
         let closer = closings.and_then(|closings| closings.closer(socket.cookie, netns, &endpoints));
         table.minisocket(&socket, criteria.admits_endpoints(&endpoints), closer);
     })?;
     table.end_minisockets();
-    if !table.is_empty() {
-        let _ = diag.dump(TcpFlavour::Tcp, open, true, |socket| table.open(&socket))?;
+    Ok(())
+}
+
+fn list_open(
+    diag: &mut SockDiag,
+    table: &mut DestinationTable,
+    criteria: &Criteria,
+) -> Result<(), sock_diag::Error> {
+    let open = StateSet::TIME_WAIT.union(StateSet::LISTEN).complement();
+    let _ = diag.dump(TcpFlavour::Tcp, open, true, |socket| {
+        let endpoints = Endpoints { local: socket.local, remote: socket.remote };
+        table.open(&socket, criteria.admits_endpoints(&endpoints));
+    })?;
+    // A kernel that lists paths of MPTCP connections as such lists the connections as well.
+    if table.has_subflows()
+        && let Err(error) = diag.dump(TcpFlavour::Mptcp, open, false, |socket| table.mptcp(&socket)).map(drop)
+    {
+        log::debug!("{error}");
     }
+    table.end_open();
     Ok(())
 }

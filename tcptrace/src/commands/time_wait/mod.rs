@@ -1,5 +1,5 @@
-//! `tcptrace time-wait`: what fills the TIME_WAIT of a network namespace, when the ports of a destination run out, who
-//! closed first, and what helps. Changes no setting and no socket.
+//! `tcptrace time-wait`: what fills the TIME_WAIT of a network namespace, what takes the ports of a destination and when
+//! they run out, who closed first, and what helps. Changes no setting and no socket.
 //!
 //! The kernel replaces a socket that this host closed first by a *minisocket*: in FIN_WAIT2 until the peer
 //! has closed as well (`tcp_fin_timeout` at most), then in TIME_WAIT for a constant minute. No process holds
@@ -7,12 +7,13 @@
 
 pub(crate) mod arguments;
 pub(crate) mod assemble;
-pub(crate) mod candidates;
 pub(crate) mod closers;
 pub(crate) mod closings;
 pub(crate) mod group;
+pub(crate) mod holders;
 pub(crate) mod live;
 pub(crate) mod look;
+pub(crate) mod owner_counts;
 pub(crate) mod run;
 pub(crate) mod session;
 pub(crate) mod table;

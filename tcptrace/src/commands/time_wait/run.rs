@@ -38,8 +38,8 @@ fn run_once(options: &TimeWaitOptions, world: &World) -> Result<Conclusion, Comm
     let (started_ns, clock) = (world.clocks.monotonic_ns(), world.clocks.wall());
     let mut session = TimeWaitSession::new(options, world);
     let look = session.look(None)?;
-    let candidates = session.candidates(&look);
-    let shown = session.report(&look, Rates::default(), candidates, None, started_ns, clock);
+    let holders = Some(session.holders(&look));
+    let shown = session.report(&look, Rates::default(), holders, None, started_ns, clock);
     let minisockets: u64 =
         shown.namespaces.iter().map(|(summary, _)| summary.count + summary.fin_wait2).sum();
     let mut output =

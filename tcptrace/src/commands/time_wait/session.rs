@@ -6,10 +6,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     assemble::{Knowledge, Rates},
-    candidates,
     closers::Closers,
     closings::Closings,
-    look::{Look, look},
+    holders,
+    look::{LISTED_PERCENT, Look, NamespaceLook, look},
 };
 use crate::{
     commands::shared::error::{CommandError, Conclusion},
@@ -106,7 +106,7 @@ impl<'a> TimeWaitSession<'a> {
     }
 
     pub(crate) fn look(&self, closings: Option<&Closings>) -> Result<Look, CommandError> {
-        Ok(look(self.world, &self.options.criteria, closings)?)
+        Ok(look(self.world, &self.options.criteria, self.options.ports_used_percent, closings)?)
     }
 
     /// Whether a destination has reached the share of its ports, if that matters.
@@ -114,25 +114,45 @@ impl<'a> TimeWaitSession<'a> {
         Conclusion::of_search(self.is_found, self.options.exit_code)
     }
 
-    /// Who has connections open to where most minisockets are, or listens there.
-    pub(crate) fn candidates(&self, look: &Look) -> FxHashMap<u32, Vec<Owner>> {
-        let (mut connections, mut listeners) = (FxHashSet::default(), FxHashSet::default());
+    /// Who holds the sockets that take ports, has connections open to where most minisockets are, or listens there.
+    pub(crate) fn holders(&self, look: &Look) -> FxHashMap<u32, Vec<Owner>> {
+        let (mut held, mut listeners) = (FxHashSet::default(), FxHashSet::default());
         for namespace in &look.namespaces {
-            let mut groups: Vec<_> = namespace.table.groups().map(|(_, group)| group).collect();
+            let table = &namespace.table;
+            held.extend(table.groups().flat_map(|(_, group)| group.on_ports()));
+            if table.ports.as_ref().is_some_and(|ports| ports.is_bound(LISTED_PERCENT)) {
+                held.extend(table.bound_inodes());
+            }
+            let mut groups: Vec<_> = table.groups().map(|(_, group)| group).collect();
             groups.sort_by_key(|group| std::cmp::Reverse(group.minisockets()));
             for group in groups.into_iter().take(MOST_ASKED) {
-                connections.extend(&group.connections);
+                held.extend(&group.connections);
                 listeners.extend(&group.listeners);
             }
         }
-        candidates::holders(self.world, &connections, &listeners)
+        holders::holders(self.world, &held, &listeners)
+    }
+
+    /// The same, where sockets that are held take a share of the ports: else the next look is not held up by reading
+    /// every descriptor table of the host.
+    pub(crate) fn holders_of_many(&self, look: &Look) -> Option<FxHashMap<u32, Vec<Owner>>> {
+        let is_much = |namespace: &NamespaceLook| {
+            let Some(ports) = &namespace.table.ports else { return false };
+            let usable = u64::from(ports.usable);
+            ports.is_bound(LISTED_PERCENT)
+                || namespace
+                    .table
+                    .groups()
+                    .any(|(_, group)| group.ports_open() * 100 >= usable * LISTED_PERCENT)
+        };
+        look.namespaces.iter().any(is_much).then(|| self.holders(look))
     }
 
     pub(crate) fn report(
         &mut self,
         look: &Look,
         rates: Rates,
-        candidates: FxHashMap<u32, Vec<Owner>>,
+        holders: Option<FxHashMap<u32, Vec<Owner>>>,
         closers: Option<&Closers>,
         began_ns: u64,
         clock: WallClock,
@@ -143,7 +163,7 @@ impl<'a> TimeWaitSession<'a> {
             criteria: &self.options.criteria,
             closers,
             rates,
-            candidates,
+            holders,
             earlier: &self.earlier,
         };
         let report = |namespace| super::assemble::namespace(namespace, &knowledge, clock);
@@ -151,8 +171,10 @@ impl<'a> TimeWaitSession<'a> {
         let percent = self.options.ports_used_percent;
         let ports = namespaces.iter().flat_map(|(_, destinations)| destinations).filter_map(|one| one.ports);
         self.is_found |= ports.into_iter().any(|ports| ports.reaches(percent));
+        let mut budgets = look.namespaces.iter().filter_map(|namespace| namespace.table.ports.as_ref());
+        self.is_found |= budgets.any(|ports| ports.is_bound(percent));
         self.crowded_out = namespaces.iter().map(|(summary, _)| summary.crowded_out).sum();
-        let counted = |look: &super::look::NamespaceLook| (look.netns, (look.asked_ns, look.counters));
+        let counted = |look: &NamespaceLook| (look.netns, (look.asked_ns, look.counters));
         self.earlier = look.namespaces.iter().map(counted).collect();
         TimeWaitLook {
             time: clock.at(began_ns),

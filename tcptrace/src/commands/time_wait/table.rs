@@ -1,6 +1,6 @@
-//! Groups the minisockets of a network namespace by destination while the kernel lists them. Pure.
+//! Groups the sockets of a network namespace by destination while the kernel lists them. Pure.
 //!
-//! Feed it in this order: listening and bound sockets, minisockets, open connections.
+//! Feed it in this order: listening and bound sockets, minisockets, open connections, MPTCP connections.
 
 use std::collections::HashMap;
 
@@ -17,8 +17,12 @@ use crate::{
     netlink::DiagSocket,
 };
 
-/// Most destinations of a namespace; minisockets of further ones are only counted.
+/// Most destinations of a namespace with minisockets; those of further ones are only counted. As many have open
+/// connections alone: of more than that, those with the fewest are left out.
 pub(crate) const MAX_DESTINATIONS: usize = 16_384;
+
+/// Most ports of which the holders of the sockets that have bound them are looked for.
+const MAX_BOUND: usize = 65_536;
 
 /// From this many destinations on with a single minisocket each, all on one local port, they are one service.
 const FEWEST_CLIENTS: u32 = 3;
@@ -28,6 +32,8 @@ const FEWEST_CLIENTS: u32 = 3;
 pub(crate) struct DestinationTable {
     /// The local ports that connect() chooses from; `None` when they are not known.
     pub ports: Option<PortBudget>,
+    /// A destination without minisockets is listed from this share of its ports in use on, in percent.
+    listed_percent: u64,
     /// Sockets in TIME_WAIT, whether or not they pass the filter.
     pub time_wait: u64,
     /// Minisockets in FIN_WAIT2, whether or not they pass the filter.
@@ -37,20 +43,30 @@ pub(crate) struct DestinationTable {
     /// The inode numbers of listeners, by address.
     listeners: HashMap<Endpoint, Vec<u32>>,
     groups: HashMap<Destination, DestinationGroup>,
+    /// Destinations with open connections alone.
+    open_only: usize,
     /// Cookies seen: the kernel's listing is no snapshot and may show a socket twice.
     seen: FxHashSet<u64>,
+    /// Inode numbers of sockets that have bound a port of the range.
+    bound: Vec<u32>,
+    /// The first paths of MPTCP connections: no process holds them, but the connections.
+    subflows: HashMap<Endpoints, Destination>,
 }
 
 impl DestinationTable {
-    pub(crate) fn new(ports: Option<PortBudget>) -> Self {
+    pub(crate) fn new(ports: Option<PortBudget>, listed_percent: u64) -> Self {
         Self {
             ports,
+            listed_percent,
             time_wait: 0,
             fin_wait2: 0,
             crowded_out: 0,
             listeners: HashMap::new(),
             groups: HashMap::new(),
+            open_only: 0,
             seen: FxHashSet::default(),
+            bound: Vec::new(),
+            subflows: HashMap::new(),
         }
     }
 
@@ -58,6 +74,10 @@ impl DestinationTable {
     pub(crate) fn bound(&mut self, socket: &DiagSocket) {
         if let Some(ports) = &mut self.ports {
             ports.bind(socket.local.port());
+            if ports.range.contains(&socket.local.port()) && socket.inode != 0 && self.bound.len() < MAX_BOUND
+            {
+                self.bound.push(socket.inode);
+            }
         }
         if socket.state == State::Listen as u8 {
             self.listeners.entry(socket.local).or_default().push(socket.inode);
@@ -127,19 +147,37 @@ impl DestinationTable {
         }
     }
 
-    /// Adds an open connection, if its destination has minisockets.
-    pub(crate) fn open(&mut self, socket: &DiagSocket) {
+    /// Adds an open connection. One that is not wanted counts where another one of its destination is; connections to a
+    /// service count where it has minisockets: they take no port that connect() chooses.
+    pub(crate) fn open(&mut self, socket: &DiagSocket, is_wanted: bool) {
         if socket.minisocket_left_ms.is_some() {
             return;
         }
-        let key = self.destination(&Endpoints { local: socket.local, remote: socket.remote });
-        let Some(group) = self.groups.get_mut(&key) else { return };
+        let endpoints = Endpoints { local: socket.local, remote: socket.remote };
+        let key = self.destination(&endpoints);
+        let is_new = !self.groups.contains_key(&key);
+        if is_new && (!is_wanted || matches!(key, Destination::Incoming { .. })) {
+            return;
+        }
         if !self.seen.insert(socket.cookie) {
             return;
         }
-        let is_chosen = self.ports.as_ref().is_some_and(|ports| ports.contains(socket.local.port()));
+        if is_new {
+            self.make_room();
+            self.open_only += 1;
+        }
+        let group = self.groups.entry(key).or_default();
         group.open += 1;
-        group.open_in_budget += u64::from(is_chosen);
+        let is_chosen = self.ports.as_ref().is_some_and(|ports| ports.contains(socket.local.port()));
+        if is_chosen && let Destination::Outgoing { .. } = key {
+            let state = State::from_number(socket.state).unwrap_or(State::Close);
+            *group.open_in_budget.entry(state).or_default() += 1;
+            if socket.is_mptcp_subflow {
+                self.subflows.insert(endpoints, key);
+            } else if socket.inode != 0 {
+                group.on_ports.push(socket.inode);
+            }
+        }
         remember(&mut group.connections, [socket.inode]);
         // One connection without timestamps is enough to distrust the peer.
         if let Some(timestamps) = socket.timestamps.filter(|_| socket.state == State::Established as u8) {
@@ -147,9 +185,57 @@ impl DestinationTable {
         }
     }
 
-    /// Whether no destination has minisockets.
+    /// Makes room for another destination with open connections alone: those with the fewest go. One that takes a share
+    /// of the ports has had many when there is no room any more, since the kernel lists sockets in no order.
+    fn make_room(&mut self) {
+        let mut few = 1;
+        while self.open_only >= MAX_DESTINATIONS || (few > 1 && self.open_only > MAX_DESTINATIONS / 2) {
+            self.groups.retain(|_, group| group.minisockets() > 0 || group.open > few);
+            self.open_only = self.groups.values().filter(|group| group.minisockets() == 0).count();
+            few *= 2;
+        }
+    }
+
+    /// Whether paths of MPTCP connections take ports.
+    pub(crate) fn has_subflows(&self) -> bool {
+        !self.subflows.is_empty()
+    }
+
+    /// Adds an MPTCP connection, which a process holds in place of its first path.
+    pub(crate) fn mptcp(&mut self, socket: &DiagSocket) {
+        let endpoints = Endpoints { local: socket.local, remote: socket.remote };
+        let group = self.subflows.remove(&endpoints).and_then(|key| self.groups.get_mut(&key));
+        if let Some(group) = group.filter(|_| socket.inode != 0) {
+            group.on_ports.push(socket.inode);
+        }
+    }
+
+    /// Ends the open connections: destinations without minisockets, most of whose ports are free, are left out.
+    pub(crate) fn end_open(&mut self) {
+        self.seen = FxHashSet::default();
+        let least = self.least_ports().unwrap_or(u64::MAX);
+        self.groups.retain(|_, group| group.minisockets() > 0 || group.ports_used() >= least);
+    }
+
+    /// Whether so many sockets in the namespace can take the share of a destination's ports from which on it is listed.
+    pub(crate) fn may_be_short_of_ports(&self, sockets: u64) -> bool {
+        self.least_ports().is_some_and(|least| sockets >= least)
+    }
+
+    /// The ports in use from which on a destination is listed; `None` when the range is not known.
+    fn least_ports(&self) -> Option<u64> {
+        let usable = self.ports.as_ref().map(|ports| u64::from(ports.usable))?;
+        Some((usable * self.listed_percent).div_ceil(100).max(1))
+    }
+
+    /// Whether no destination is worth listing.
     pub(crate) fn is_empty(&self) -> bool {
         self.groups.is_empty()
+    }
+
+    /// Inode numbers of sockets that have bound ports of the range.
+    pub(crate) fn bound_inodes(&self) -> &[u32] {
+        &self.bound
     }
 
     /// The destination of a connection: a local service, or its peer.
@@ -161,7 +247,7 @@ impl DestinationTable {
         if is_service { service } else { Destination::Outgoing { local: local.ip(), remote } }
     }
 
-    /// Whether the destination has minisockets.
+    /// Whether the destination is listed.
     pub(crate) fn contains(&self, destination: &Destination) -> bool {
         self.groups.contains_key(destination)
     }

@@ -1,7 +1,7 @@
 //! The local ports that connect() can choose from in a network namespace. Pure.
 //!
-//! connect() takes ports from `ip_local_port_range`, in two passes (one per parity, a mere preference). It
-//! skips ports in `ip_local_reserved_ports` and every port bound in the namespace, whatever the address and
+//! connect() takes ports from `ip_local_port_range`, in two passes: first those that are as even or odd as the first of
+//! the range, then the others. It skips ports in `ip_local_reserved_ports` and every port bound in the namespace, whatever the address and
 //! family (`__inet_hash_connect` of net/ipv4/inet_hashtables.c skips a bind bucket with `fastreuse >= 0`). A
 //! port that only connect() has assigned can be assigned again for another destination. The range of a single
 //! socket (IP_LOCAL_PORT_RANGE) is not visible here.
@@ -54,6 +54,12 @@ impl PortBudget {
     /// Marks a port as bound. Repeated calls count once.
     pub(crate) fn bind(&mut self, port: u16) {
         self.bound += u32::from(self.remove(port));
+    }
+
+    /// Whether this share of the ports that are not reserved is bound, or none is left at all.
+    pub(crate) fn is_bound(&self, percent: u64) -> bool {
+        let all = u64::from(self.bound) + u64::from(self.usable);
+        self.usable == 0 || u64::from(self.bound) * 100 >= all * percent
     }
 
     /// Whether connect() can choose this port.

@@ -6,9 +6,13 @@ use std::fmt;
 use super::forecast::TIME_WAIT_MS;
 use crate::model::{
     advice::{Advice, Closer},
+    state::State,
     sysctl_setting::Setting,
     units::{Elapsed, plural},
 };
+
+/// States named one by one.
+const STATES_NAMED: usize = 3;
 
 /// ` (12.5 a second)`; empty for an unknown rate.
 struct Rate(Option<f64>);
@@ -50,6 +54,26 @@ impl fmt::Display for WhoClosedFirst<'_> {
     }
 }
 
+/// ` (90 in CLOSE_WAIT, 10 in ESTABLISHED)`; empty if all are in TIME_WAIT.
+struct InStates<'a>(&'a [(State, u64)]);
+
+impl fmt::Display for InStates<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(states) = self;
+        if states.iter().all(|(state, _)| *state == State::TimeWait) {
+            return Ok(());
+        }
+        for (nth, (state, count)) in states.iter().take(STATES_NAMED).enumerate() {
+            write!(out, "{}{count} in {state}", if nth == 0 { " (" } else { ", " })?;
+        }
+        let others: u64 = states.iter().skip(STATES_NAMED).map(|(_, count)| count).sum();
+        if others > 0 {
+            write!(out, ", {others} in other states")?;
+        }
+        write!(out, ")")
+    }
+}
+
 /// `. It is the same with 3 other services`; empty for none.
 struct AndMore<'a>(u64, &'a str);
 
@@ -64,6 +88,14 @@ impl fmt::Display for Advice {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PortsRunDry { .. } => ports_run_dry(self, out),
+            Self::ConnectIsSlow { remote, local, taken, total, more } => write!(
+                out,
+                "{taken} of {total} local ports from {local} to {remote} are taken: from half of them on connect() gets \
+                 slow, for it tries every second port of the range before the others, one after the other, and finds \
+                 those of the first pass taken{}",
+                AndMore(*more, "other destination"),
+            ),
+            Self::PortsBound { .. } => ports_bound(self, out),
             Self::ConnectionPool { remote, who, count, per_second, open, more } => write!(
                 out,
                 "{} to {remote}{}, and {open} are open now: a connection pool or keep-alive needs a port for each \
@@ -130,11 +162,21 @@ fn ports_run_dry(advice: &Advice, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         most_per_second,
         dry_in_ns,
         is_up_to_peer,
+        by_state,
+        holder,
+        other_holders,
     } = advice
     else {
         return Ok(());
     };
-    write!(out, "{taken} of {total} local ports from {local} to {remote} are taken")?;
+    let states = InStates(by_state);
+    write!(out, "{taken} of {total} local ports from {local} to {remote} are taken{states}")?;
+    if let Some(Closer { name, count }) = holder {
+        write!(out, ", {count} of them held by {name}")?;
+        if *other_holders > 0 {
+            write!(out, " and {}", plural(*other_holders, "other"))?;
+        }
+    }
     match (dry_in_ns, per_second) {
         (Some(0), _) => write!(out, ", and connect() fails with EADDRNOTAVAIL until one is free")?,
         (Some(left), Some(rate)) => write!(
@@ -151,11 +193,54 @@ fn ports_run_dry(advice: &Advice, out: &mut fmt::Formatter<'_>) -> fmt::Result {
              over"
         )?;
     }
+    match by_state.first().map(|(state, _)| *state) {
+        None | Some(State::TimeWait) => write!(
+            out,
+            ". There are always ports for {most_per_second:.1} connections a second: keep connections open, or spread \
+             them over more addresses or ports"
+        ),
+        Some(state) => write!(out, ". {}", remedy(state, holder.is_some())),
+    }
+}
+
+/// What frees ports whose sockets are in this state.
+fn remedy(state: State, is_held: bool) -> &'static str {
+    match state {
+        State::CloseWait => {
+            "The peer has closed its end: a port is free when the process calls close(), and not before (`tcptrace now` \
+             tells why it has not)"
+        }
+        State::FinWait2 if is_held => {
+            "This side has shut its end down and waits for the peer's without any limit: a port is free after close(), \
+             or when the peer closes"
+        }
+        State::FinWait2 => "The peer does not close its end: a port is free after tcp_fin_timeout",
+        State::SynSent => {
+            "The peer does not answer: a port is free when connect() gives up, after tcp_syn_retries attempts"
+        }
+        State::FinWait1 | State::Closing | State::LastAck => {
+            "The peer acknowledges nothing: a port is free when the kernel gives up, after tcp_orphan_retries attempts"
+        }
+        _ => {
+            "Each connection that is open needs a port: close those that are not used, or spread them over more \
+             addresses or ports"
+        }
+    }
+}
+
+fn ports_bound(advice: &Advice, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Advice::PortsBound { range: (first, last), bound, reserved, usable, who } = advice else {
+        return Ok(());
+    };
     write!(
         out,
-        ". There are always ports for {most_per_second:.1} connections a second: keep connections open, or spread them \
-         over more addresses or ports"
-    )
+        "{bound} ports of {first}-{last} are bound and {reserved} are reserved, which leaves {usable} for connect(), to \
+         whatever destination"
+    )?;
+    if *bound > 0 {
+        write!(out, ". A port that a socket listens on, or that it was bound to, is none to choose from")?;
+    }
+    who.as_ref().map_or(Ok(()), |Closer { name, count }| write!(out, "; {name} holds {count} such sockets"))
 }
 
 fn reuse(advice: &Advice, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,6 +6,7 @@ use super::{forecast::TIME_WAIT_MS, ports::PortBudget, reuse::Reuse};
 use crate::model::{
     advice::{Advice, Closer},
     kernel_version::KernelVersion,
+    state::State,
     sysctl_setting::Setting,
     tcp_settings::TcpSettings,
     time_wait::{Destination, FoundPorts},
@@ -42,6 +43,12 @@ pub(crate) struct FoundDestination {
     pub ports: Option<FoundPorts>,
     /// Who closed most of them, if seen.
     pub who: Option<Closer>,
+    /// The ports in use by the state of their sockets, the most frequent first.
+    pub by_state: Vec<(State, u64)>,
+    /// Who holds most of them, if anybody does.
+    pub holder: Option<Closer>,
+    /// How many others hold some.
+    pub other_holders: u64,
 }
 
 /// What is known about a network namespace.
@@ -54,6 +61,8 @@ pub(crate) struct TimeWaitFacts<'a> {
     pub files: &'a [Setting],
     /// The ports that connect() chooses from.
     pub ports: Option<&'a PortBudget>,
+    /// Who holds most of the sockets that have bound ports of the range.
+    pub bound_by: Option<Closer>,
     /// Minisockets that count towards `tcp_max_tw_buckets`.
     pub buckets_used: Option<u64>,
     /// Sockets that skipped TIME_WAIT since the namespace was created.
@@ -67,13 +76,17 @@ pub(crate) fn advice(facts: &TimeWaitFacts<'_>, found: &[FoundDestination]) -> V
     let mut advice = Vec::new();
     let mut outgoing: Vec<&FoundDestination> = found.iter().filter(|found| found.ports.is_some()).collect();
     outgoing.sort_by_key(|found| std::cmp::Reverse(found.ports.map_or(0, |ports| ports.taken())));
+    advice.extend(ports_bound(facts));
     advice.extend(outgoing.iter().filter_map(|found| ports_run_dry(found)).take(MOST_DESTINATIONS));
+    advice.extend(connect_is_slow(&outgoing));
     advice.extend(too_many_buckets(facts));
     advice.extend(recycle(facts));
     let mut many: Vec<&FoundDestination> = found.iter().filter(|found| is_much(found)).collect();
     many.sort_by_key(|found| std::cmp::Reverse(found.time_wait + found.fin_wait2));
     advice.extend(patterns(&many));
-    if outgoing.first().is_some_and(|found| takes_many_ports(found)) {
+    let is_bound = facts.ports.is_some_and(|ports| ports.is_bound(MUCH_PERCENT));
+    // More ports would help.
+    if is_bound || outgoing.first().is_some_and(|found| takes_many_ports(found)) {
         advice.extend(wider_range(facts));
     }
     if !many.is_empty() {
@@ -91,8 +104,11 @@ impl TimeWaitFacts<'_> {
     }
 }
 
+/// Whether minisockets are many, or take most of the ports of which many are taken.
 fn is_much(found: &FoundDestination) -> bool {
-    found.time_wait + found.fin_wait2 >= MANY || takes_many_ports(found)
+    let minisockets = found.time_wait + found.fin_wait2;
+    let are_most = |ports: FoundPorts| minisockets * 2 > ports.used;
+    minisockets >= MANY || (takes_many_ports(found) && found.ports.is_some_and(are_most))
 }
 
 fn takes_many_ports(found: &FoundDestination) -> bool {
@@ -110,7 +126,45 @@ fn ports_run_dry(found: &FoundDestination) -> Option<Advice> {
         per_second: found.per_second,
         most_per_second: ports.most_per_second,
         dry_in_ns: ports.dry_in_ns,
-        is_up_to_peer: ports.reusable.is_none(),
+        is_up_to_peer: ports.reusable.is_none() && in_state(found, State::TimeWait) > 0,
+        by_state: found.by_state.clone(),
+        holder: found.holder.clone(),
+        other_holders: found.other_holders,
+    })
+}
+
+fn in_state(found: &FoundDestination, state: State) -> u64 {
+    found.by_state.iter().filter(|(of, _)| *of == state).map(|(_, count)| count).sum()
+}
+
+/// From half of the ports on, connect() passes over all ports of one parity before it finds one of the other.
+fn connect_is_slow(outgoing: &[&FoundDestination]) -> Option<Advice> {
+    let is_slow = |found: &&&FoundDestination| {
+        let ports = found.ports.filter(|ports| ports.reaches(MUCH_PERCENT) && ports.taken() > 0);
+        ports.is_some_and(|ports| ports.taken() < ports.total)
+    };
+    let slow: Vec<_> = outgoing.iter().filter(is_slow).collect();
+    let worst = slow.first()?;
+    let ports = worst.ports?;
+    let Destination::Outgoing { local, remote } = worst.destination else { return None };
+    Some(Advice::ConnectIsSlow {
+        remote,
+        local,
+        taken: ports.taken(),
+        total: ports.total,
+        more: slow.len() as u64 - 1,
+    })
+}
+
+/// Ports that sockets have bound are none to choose from, for any destination.
+fn ports_bound(facts: &TimeWaitFacts<'_>) -> Option<Advice> {
+    let ports = facts.ports.filter(|ports| ports.is_bound(MUCH_PERCENT))?;
+    Some(Advice::PortsBound {
+        range: (*ports.range.start(), *ports.range.end()),
+        bound: ports.bound,
+        reserved: ports.reserved,
+        usable: ports.usable,
+        who: facts.bound_by.clone(),
     })
 }
 

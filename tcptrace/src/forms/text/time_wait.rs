@@ -1,4 +1,5 @@
-//! One look at TIME_WAIT, for people: each network namespace with a table of its destinations, and what to do.
+//! One look at TIME_WAIT and local ports, for people: each network namespace with a table of its destinations, and what
+//! to do.
 
 use std::{
     fmt::Write as _,
@@ -18,7 +19,8 @@ use crate::{
         advice::Advice,
         escape::Escaped,
         owner::Owner,
-        record::time_wait::{ClosedFirstBy, LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary},
+        record::time_wait::{LocalPorts, OwnerCount, TimeWait, TimeWaitLook, TimeWaitSummary},
+        state::State,
         time_wait::{Destination, FoundPorts},
         units::{Elapsed, plural},
     },
@@ -156,6 +158,9 @@ const PORTS: usize = 5;
 const PER_SECOND: usize = 6;
 const DRY: usize = 7;
 const OLDEST: usize = 8;
+const CLOSED_FIRST: usize = 9;
+const OPEN_STATES: usize = 10;
+const HELD_BY: usize = 11;
 
 fn write_table(
     out: &mut dyn Write,
@@ -174,6 +179,8 @@ fn write_table(
         Number("DRY IN"),
         Number("OLDEST LEFT"),
         Name("CLOSED FIRST BY"),
+        Name("OTHER PORTS IN"),
+        Name("HELD BY"),
     ]);
     let listed = destinations.get(..extent.rows).unwrap_or(destinations);
     for destination in listed {
@@ -183,8 +190,15 @@ fn write_table(
     table.show(FIN_WAIT2, listed.iter().any(|one| one.fin_wait2 > 0));
     table.show(PORTS, listed.iter().any(|one| one.ports.is_some()));
     table.show(PER_SECOND, listed.iter().any(|one| rate(one).is_some()));
+    // A few connections of a healthy pool are nothing to talk about.
+    let are_held =
+        listed.iter().any(|one| other_ports(one) * 10 >= one.ports.map_or(u64::MAX, |ports| ports.total));
+    table.show(OPEN_STATES, are_held);
+    table.show(HELD_BY, are_held && listed.iter().any(|one| !one.ports_held_by.is_empty()));
+    table.show(CLOSED_FIRST, listed.iter().any(|one| one.count + one.fin_wait2 > 0));
+    table.show(OLDEST, listed.iter().any(|one| one.oldest_left_ns.is_some()));
     table.show(DRY, listed.iter().any(|one| one.ports.is_some_and(|ports| ports.dry_in_ns.is_some())));
-    for sacrifice in [OPEN, OLDEST, FIN_WAIT2] {
+    for sacrifice in [OPEN, OLDEST, FIN_WAIT2, OPEN_STATES] {
         if extent.width.is_some_and(|width| table.width() > width) {
             table.show(sacrifice, false);
         }
@@ -206,7 +220,7 @@ fn rate(destination: &TimeWait) -> Option<f64> {
     destination.per_second.or(destination.entered_per_second)
 }
 
-fn cells(destination: &TimeWait) -> [String; 10] {
+fn cells(destination: &TimeWait) -> [String; 12] {
     let unknown = || "-".to_owned();
     let (from, to) = match destination.destination {
         Destination::Outgoing { local, remote } => (local.to_string(), remote.to_string()),
@@ -234,7 +248,44 @@ fn cells(destination: &TimeWait) -> [String; 10] {
         }),
         destination.oldest_left_ns.map_or_else(unknown, |left| Elapsed(left).to_string()),
         closers(destination),
+        other_states(destination),
+        holders(destination),
     ]
+}
+
+/// Ports in use whose sockets are not in TIME_WAIT.
+fn other_ports(destination: &TimeWait) -> u64 {
+    let states = destination.ports_by_state.iter().flatten();
+    states.filter(|(state, _)| *state != State::TimeWait).map(|(_, count)| count).sum()
+}
+
+/// `90 CLOSE_WAIT, 10 ESTABLISHED`: what takes ports besides TIME_WAIT.
+fn other_states(destination: &TimeWait) -> String {
+    let states = destination.ports_by_state.iter().flatten();
+    let others = states.filter(|(state, _)| *state != State::TimeWait);
+    let named: Vec<String> = others.take(NAMED).map(|(state, count)| format!("{count} {state}")).collect();
+    if named.is_empty() { "-".to_owned() } else { named.join(", ") }
+}
+
+fn holders(destination: &TimeWait) -> String {
+    let (mut text, others) = counted(&destination.ports_held_by);
+    if others > 0 {
+        let _infallible = write!(text, " and {}", plural(others, "other"));
+    }
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+/// The first processes with their counts, and how many entries are left.
+fn counted(owners: &[OwnerCount]) -> (String, u64) {
+    let mut text = String::new();
+    for OwnerCount { owner, count, processes } in owners.iter().take(NAMED) {
+        let separator = if text.is_empty() { "" } else { ", " };
+        let _infallible = match processes {
+            1 => write!(text, "{separator}{} × {count}", named(owner)),
+            more => write!(text, "{separator}{} ({more} processes) × {count}", Escaped(&owner.process.comm)),
+        };
+    }
+    (text, owners.len().saturating_sub(NAMED) as u64)
 }
 
 /// The only peer of a service, or how many there are.
@@ -247,14 +298,7 @@ fn peers(destination: &TimeWait) -> String {
 }
 
 fn closers(destination: &TimeWait) -> String {
-    let mut text = String::new();
-    for ClosedFirstBy { owner, count, processes } in destination.closed_first_by.iter().take(NAMED) {
-        let separator = if text.is_empty() { "" } else { ", " };
-        let _infallible = match processes {
-            1 => write!(text, "{separator}{} × {count}", named(owner)),
-            more => write!(text, "{separator}{} ({more} processes) × {count}", Escaped(&owner.process.comm)),
-        };
-    }
+    let (mut text, _) = counted(&destination.closed_first_by);
     let rest: u64 = destination.closed_first_by.iter().skip(NAMED).map(|closed| closed.count).sum();
     match destination.closed_first_unseen {
         Some(unseen) if rest + unseen > 0 => {

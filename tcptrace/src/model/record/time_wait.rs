@@ -10,12 +10,13 @@ use super::timed::NanosecondTime;
 use crate::model::{
     advice::Advice,
     owner::Owner,
+    state::State,
     tcp_counters::{PerCounter, TcpCounters},
     tcp_settings::TcpSettings,
     time_wait::{Destination, FoundPorts},
 };
 
-/// The minisockets of one destination.
+/// The minisockets of one destination, and the ports that all its connections take.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimeWait {
     /// When it was looked at.
@@ -39,7 +40,7 @@ pub struct TimeWait {
     /// Nanoseconds until the oldest is gone; `None` when all are in FIN_WAIT2.
     pub oldest_left_ns: Option<u64>,
     /// Who closed them first, the most frequent first; empty when that was not seen.
-    pub closed_first_by: Vec<ClosedFirstBy>,
+    pub closed_first_by: Vec<OwnerCount>,
     /// How many of them nobody was seen closing; `None` without tracing.
     pub closed_first_unseen: Option<u64>,
     /// Who has a connection to it open, or listens there: they may have closed those too. Only where
@@ -49,14 +50,20 @@ pub struct TimeWait {
     pub peers: Vec<(IpAddr, u64)>,
     /// Connections of further peers.
     pub more_peers: u64,
+    /// The ports in use by the state of their sockets, the most frequent first; `None` without ports.
+    pub ports_by_state: Option<Vec<(State, u64)>>,
+    /// How many of the ports in use a process holds; `None` where that was not looked at.
+    pub ports_held: Option<u64>,
+    /// Who holds them, the most of them first. A socket that several processes hold counts for each.
+    pub ports_held_by: Vec<OwnerCount>,
 }
 
-/// A process that closed sockets first.
+/// A process, and how many sockets it closed first or holds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ClosedFirstBy {
+pub struct OwnerCount {
     #[serde(flatten)]
     pub owner: Owner,
-    /// How many of the minisockets that are there.
+    /// How many of the sockets that are there.
     pub count: u64,
     /// Processes that this one stands for: very many with one name and place are merged.
     pub processes: u64,
@@ -84,10 +91,12 @@ pub struct TimeWaitSummary {
     pub ports: Option<LocalPorts>,
     /// Destinations that pass the filters.
     pub destinations: u64,
-    /// Minisockets of destinations that there was no room for.
+    /// Sockets of destinations that there was no room for.
     pub crowded_out: u64,
     /// What to do.
     pub advice: Vec<Advice>,
+    /// Who holds the sockets that have bound ports of the range, where they are many.
+    pub ports_bound_by: Vec<OwnerCount>,
 }
 
 /// The local ports of a namespace.
@@ -139,6 +148,9 @@ impl Serialize for TimeWait {
             candidates,
             peers,
             more_peers,
+            ports_by_state,
+            ports_held,
+            ports_held_by,
         } = self;
         // A service with a single peer has an address on the other side too.
         let only_peer = || match peers[..] {
@@ -177,6 +189,9 @@ impl Serialize for TimeWait {
         map.serialize_entry("candidates", candidates)?;
         map.serialize_entry("peers", &Peers(peers))?;
         map.serialize_entry("more_peers", more_peers)?;
+        map.serialize_entry("ports_by_state", &ports_by_state.as_deref().map(ByState))?;
+        map.serialize_entry("ports_held", ports_held)?;
+        map.serialize_entry("ports_held_by", ports_held_by)?;
         map.end()
     }
 }
@@ -196,6 +211,7 @@ impl Serialize for TimeWaitSummary {
             destinations,
             crowded_out,
             advice,
+            ports_bound_by,
         } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("time", &NanosecondTime(time))?;
@@ -213,6 +229,7 @@ impl Serialize for TimeWaitSummary {
         map.serialize_entry("destinations", destinations)?;
         map.serialize_entry("crowded_out", crowded_out)?;
         map.serialize_entry("advice", advice)?;
+        map.serialize_entry("ports_bound_by", ports_bound_by)?;
         map.end()
     }
 }
@@ -231,6 +248,15 @@ impl Serialize for Advice {
         map.serialize_entry("file", &place.map(|place| place.file.to_string_lossy()))?;
         map.serialize_entry("line", &place.map(|place| place.line))?;
         map.end()
+    }
+}
+
+/// Counts by state: an object, in the order of the list.
+struct ByState<'a>(&'a [(State, u64)]);
+
+impl Serialize for ByState<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
     }
 }
 

@@ -33,7 +33,7 @@ fn socket(cookie: u64, state: State, local: &str, remote: &str, left_ms: Option<
 
 fn table() -> DestinationTable {
     let settings = TcpSettings { ip_local_port_range: Some((32_768, 60_999)), ..TcpSettings::default() };
-    DestinationTable::new(PortBudget::new(&settings))
+    DestinationTable::new(PortBudget::new(&settings), 10)
 }
 
 /// So many minisockets from ports from 40,000 on to one destination.
@@ -132,15 +132,15 @@ fn open_connections_use_ports_as_well() {
         timestamps: Some(timestamps),
         ..socket(cookie, State::Established, local, remote, None)
     };
-    table.open(&open(1, "10.0.0.1:50000", "192.0.2.1:80", true));
+    table.open(&open(1, "10.0.0.1:50000", "192.0.2.1:80", true), true);
     // The application chose a port that connect() does not; and elsewhere nothing is in TIME_WAIT.
-    table.open(&open(2, "10.0.0.1:1023", "192.0.2.1:80", true));
-    table.open(&open(3, "10.0.0.1:50001", "192.0.2.9:80", true));
-    table.open(&open(1, "10.0.0.1:50000", "192.0.2.1:80", true));
+    table.open(&open(2, "10.0.0.1:1023", "192.0.2.1:80", true), true);
+    table.open(&open(3, "10.0.0.1:50001", "192.0.2.9:80", true), true);
+    table.open(&open(1, "10.0.0.1:50000", "192.0.2.1:80", true), true);
     let one = group(&table, outgoing("192.0.2.1:80"));
     assert_eq!((one.open, one.ports_used(), one.peer_timestamps), (2, 4, Some(true)));
     assert_eq!(one.inodes().collect::<Vec<_>>(), [1, 2]);
-    table.open(&open(4, "10.0.0.1:50002", "192.0.2.1:80", false));
+    table.open(&open(4, "10.0.0.1:50002", "192.0.2.1:80", false), true);
     assert_eq!(group(&table, outgoing("192.0.2.1:80")).peer_timestamps, Some(false));
 }
 
@@ -250,4 +250,95 @@ fn peers_of_a_service_are_bounded_and_the_rest_is_counted() {
     assert_eq!((service.time_wait(), service.peers.len() as u64 + service.more_peers), (3_000, 3_000));
     assert_eq!(service.closers.len() as u64 + service.unseen, 3_000);
     assert!(service.peers.len() < 3_000 && service.closers.len() < 3_000);
+}
+
+/// Open connections from ports from 40,000 on to one destination.
+fn connect(table: &mut DestinationTable, count: u16, remote: &str, state: State) {
+    for nth in 0..count {
+        let local = format!("10.0.0.1:{}", 40_000 + nth);
+        table.open(&socket(u64::from(nth) + 5_000, state, &local, remote, None), true);
+    }
+}
+
+/// A table of a range of a hundred ports.
+fn table_of_a_hundred() -> DestinationTable {
+    let settings = TcpSettings { ip_local_port_range: Some((40_000, 40_099)), ..TcpSettings::default() };
+    DestinationTable::new(PortBudget::new(&settings), 10)
+}
+
+#[test]
+fn a_destination_is_listed_without_minisockets_if_it_takes_a_share_of_the_ports() {
+    let mut table = table_of_a_hundred();
+    connect(&mut table, 10, "192.0.2.1:80", State::CloseWait);
+    connect(&mut table, 9, "192.0.2.2:80", State::CloseWait);
+    table.end_open();
+    assert_eq!(table.groups().count(), 1, "{table:#?}");
+    let taken = group(&table, outgoing("192.0.2.1:80"));
+    assert_eq!((taken.open, taken.ports_used(), taken.minisockets()), (10, 10, 0));
+    assert_eq!(taken.ports_by_state(), [(State::CloseWait, 10)]);
+    assert_eq!(taken.on_ports().len(), 10);
+}
+
+#[test]
+fn ports_are_told_by_the_state_of_their_sockets_minisockets_included() {
+    let mut table = table_of_a_hundred();
+    fill(&mut table, 3, "192.0.2.1:80", 1_000);
+    let orphan = socket(99, State::FinWait2, "10.0.0.1:40050", "192.0.2.1:80", Some(59_000));
+    table.minisocket(&orphan, true, None);
+    table.end_minisockets();
+    for (nth, state) in [(60, State::FinWait2), (61, State::SynSent), (62, State::FinWait2)] {
+        let local = format!("10.0.0.1:400{nth}");
+        table.open(&socket(nth, state, &local, "192.0.2.1:80", None), true);
+    }
+    table.end_open();
+    let one = group(&table, outgoing("192.0.2.1:80"));
+    let expected = [(State::FinWait2, 3), (State::TimeWait, 3), (State::SynSent, 1)];
+    assert_eq!(one.ports_by_state(), expected);
+    assert_eq!(one.ports_by_state().iter().map(|(_, count)| count).sum::<u64>(), one.ports_used());
+}
+
+#[test]
+fn an_unwanted_connection_makes_no_destination_and_counts_where_there_is_one() {
+    let mut table = table_of_a_hundred();
+    let open = |cookie, local: &str, remote: &str| socket(cookie, State::Established, local, remote, None);
+    table.open(&open(1, "10.0.0.1:40000", "192.0.2.1:80"), false);
+    table.open(&open(2, "10.0.0.1:40001", "192.0.2.2:80"), true);
+    table.open(&open(3, "10.0.0.1:40002", "192.0.2.2:80"), false);
+    // Connections to a service take no port that connect() chooses.
+    table.bound(&socket(4, State::Listen, "0.0.0.0:80", "0.0.0.0:0", None));
+    table.open(&open(5, "10.0.0.1:80", "192.0.2.3:40000"), true);
+    assert_eq!(table.groups().count(), 1);
+    assert_eq!(group(&table, outgoing("192.0.2.2:80")).ports_open(), 2);
+}
+
+#[test]
+fn an_mptcp_connection_is_held_in_place_of_its_first_path() {
+    let mut table = table_of_a_hundred();
+    let path = DiagSocket {
+        inode: 0,
+        is_mptcp_subflow: true,
+        ..socket(1, State::Established, "10.0.0.1:40000", "192.0.2.1:80", None)
+    };
+    table.open(&path, true);
+    assert!(table.has_subflows());
+    table.mptcp(&socket(77, State::Established, "10.0.0.1:40000", "192.0.2.1:80", None));
+    table.mptcp(&socket(78, State::Established, "10.0.0.1:40001", "192.0.2.1:80", None));
+    let one = group(&table, outgoing("192.0.2.1:80"));
+    assert_eq!((one.ports_open(), one.on_ports()), (1, &[77][..]));
+}
+
+#[test]
+fn of_too_many_destinations_those_that_take_many_ports_are_kept() {
+    let mut table = table();
+    for nth in 0..100_000_u32 {
+        let remote = format!("10.{}.{}.{}:80", nth >> 16, (nth >> 8) & 255, nth & 255);
+        let local = format!("10.0.0.1:{}", 32_768 + nth % 28_000);
+        let is_of_the_one = nth % 20 == 0;
+        let remote = if is_of_the_one { "192.0.2.1:80" } else { &remote };
+        table.open(&socket(nth.into(), State::Established, &local, remote, None), true);
+        assert!(table.groups().count() <= MAX_DESTINATIONS);
+    }
+    table.end_open();
+    assert_eq!(table.groups().count(), 1);
+    assert_eq!(group(&table, outgoing("192.0.2.1:80")).ports_open(), 5_000);
 }

@@ -24,6 +24,7 @@ fn facts<'a>(settings: &'a TcpSettings, files: &'a [Setting]) -> TimeWaitFacts<'
         settings,
         files,
         ports: None,
+        bound_by: None,
         buckets_used: Some(10),
         overflowed: Some(0),
         overflows_per_second: None,
@@ -42,6 +43,21 @@ fn to(remote: &str, time_wait: u64, ports: Option<FoundPorts>) -> FoundDestinati
         per_second: Some(12.5),
         ports,
         who: Some(Closer { name: "shop (71)".to_owned(), count: time_wait }),
+        by_state: vec![(State::TimeWait, time_wait)],
+        holder: None,
+        other_holders: 0,
+    }
+}
+
+/// All of its ports are taken by sockets in this state, which a process holds.
+fn held(remote: &str, state: State, count: u64) -> FoundDestination {
+    FoundDestination {
+        open: count,
+        per_second: None,
+        who: None,
+        by_state: vec![(state, count)],
+        holder: Some(Closer { name: "eater (9)".to_owned(), count }),
+        ..to(remote, 0, Some(ports(count, (count == 1_000).then_some(0))))
     }
 }
 
@@ -210,4 +226,86 @@ fn a_full_table_is_told_whether_it_is_full_now_or_was() {
         TimeWaitFacts { overflowed: Some(77), overflows_per_second: Some(3.25), ..facts(&settings, &[]) };
     says(&text(&was, &[], "tcp_max_tw_buckets"), &["77 sockets went without TIME_WAIT", "3.2 a second"]);
     assert!(ids(&TimeWaitFacts { buckets_used: Some(800), ..facts(&settings, &[]) }, &[]).is_empty());
+}
+
+#[test]
+fn ports_that_no_timer_frees_run_dry_with_their_states_and_their_holder() {
+    let settings = settings();
+    let facts = facts(&settings, &[]);
+    let found = [held("192.0.2.1:80", State::CloseWait, 1_000)];
+    assert_eq!(ids(&facts, &found), ["ports_run_dry"], "nobody closed first: nothing is said of it");
+    let said = text(&facts, &found, "ports_run_dry");
+    says(
+        &said,
+        &["1000 of 1000", "(1000 in CLOSE_WAIT)", "held by eater (9)", "EADDRNOTAVAIL", "calls close()"],
+    );
+    assert!(!said.contains("connections a second") && !said.contains("others"), "{said}");
+    let shared = FoundDestination { other_holders: 3, ..found[0].clone() };
+    says(&text(&facts, &[shared], "ports_run_dry"), &["eater (9) and 3 others"]);
+    for (state, remedy) in [
+        (State::FinWait2, "without any limit"),
+        (State::SynSent, "tcp_syn_retries"),
+        (State::LastAck, "tcp_orphan_retries"),
+        (State::Established, "close those that are not used"),
+    ] {
+        says(&text(&facts, &[held("192.0.2.1:80", state, 1_000)], "ports_run_dry"), &[remedy, state.name()]);
+    }
+    let mixed = vec![
+        (State::CloseWait, 900),
+        (State::Established, 60),
+        (State::SynSent, 30),
+        (State::LastAck, 7),
+        (State::FinWait1, 3),
+    ];
+    let mixed = FoundDestination { by_state: mixed, ..found[0].clone() };
+    let states = "(900 in CLOSE_WAIT, 60 in ESTABLISHED, 30 in SYN_SENT, 10 in other states)";
+    says(&text(&facts, &[mixed], "ports_run_dry"), &[states]);
+}
+
+#[test]
+fn from_half_of_the_ports_on_connect_is_slow_until_it_fails() {
+    let settings = settings();
+    let facts = facts(&settings, &[]);
+    let slow = |counts: &[u64]| {
+        let found: Vec<_> =
+            counts.iter().map(|count| held("192.0.2.1:80", State::Established, *count)).collect();
+        ids(&facts, &found).contains(&"connect_is_slow")
+    };
+    assert_eq!([499, 500, 999, 1_000].map(|count| slow(&[count])), [false, true, true, false]);
+    assert!(slow(&[1_000, 600]), "that one has run dry, and another one is slow");
+    let found = [600, 700].map(|count| held("192.0.2.1:80", State::Established, count));
+    says(
+        &text(&facts, &found, "connect_is_slow"),
+        &["700 of 1000", "every second port", "1 other destination"],
+    );
+    // What can be taken over is found at once.
+    let reusable = FoundPorts { reusable: Some(700), ..ports(900, None) };
+    assert!(!ids(&facts, &[to("127.0.0.1:80", 900, Some(reusable))]).contains(&"connect_is_slow"));
+}
+
+#[test]
+fn ports_that_are_bound_or_reserved_are_none_for_any_destination() {
+    let settings = TcpSettings { ip_local_port_range: Some((40_000, 40_099)), ..settings() };
+    let with_bound = |count: u16| {
+        let mut budget = PortBudget::new(&settings).unwrap();
+        (0..count).for_each(|nth| budget.bind(40_000 + nth));
+        budget
+    };
+    let (some, much, all) = (with_bound(49), with_bound(50), with_bound(100));
+    let of = |budget| {
+        let bound_by = Some(Closer { name: "binder (9)".to_owned(), count: 50 });
+        TimeWaitFacts { ports: Some(budget), bound_by, ..facts(&settings, &[]) }
+    };
+    assert!(ids(&of(&some), &[]).is_empty());
+    assert_eq!(ids(&of(&much), &[]), ["ports_bound", "ip_local_port_range"]);
+    says(
+        &text(&of(&much), &[], "ports_bound"),
+        &["50 ports of 40000-40099", "leaves 50", "binder (9) holds 50"],
+    );
+    says(&text(&of(&all), &[], "ports_bound"), &["leaves 0", "whatever destination"]);
+    let reserved =
+        TcpSettings { ip_local_reserved_ports: Some("40000-40099".to_owned()), ..settings.clone() };
+    let reserved = PortBudget::new(&reserved).unwrap();
+    assert!(reserved.is_bound(100) && !some.is_bound(50) && much.is_bound(50));
+    says(&text(&of(&reserved), &[], "ports_bound"), &["100 are reserved", "leaves 0"]);
 }
