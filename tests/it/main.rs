@@ -45,6 +45,7 @@ mod rotation;
 mod scoreboard;
 mod session;
 mod started_after;
+mod sums;
 mod time_namespaces;
 mod time_wait;
 mod time_wait_ports;

@@ -189,6 +189,8 @@ pub(crate) fn summary() -> Summary {
         processes: Vec::new(),
         more_processes: 0,
         connections_over: None,
+        sockets: None,
+        still_stuck: None,
     }
 }
 
@@ -357,6 +359,8 @@ pub(crate) fn records() -> Vec<Record> {
             },
         ],
         more_processes: 8,
+        sockets: Some(5),
+        still_stuck: Some(3),
         ..summary()
     };
     let transition = |what| Record::Transition(Timed { time: time(), what });

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use indexmap::IndexSet;
+use indexmap::IndexMap;
 
 use super::{side::Sides, time::unix_ns};
 use crate::model::{
@@ -98,7 +98,8 @@ pub(crate) struct Entities {
     pub sessions: Vec<RecordedSession>,
     pub processes: Vec<Process>,
     by_pid: HashMap<(u32, Pid), Vec<u32>>,
-    pub stacks: IndexSet<Arc<Stack>>,
+    /// By the line of code to look at, whatever lies above and below it: the first stack that had it.
+    pub stacks: IndexMap<Option<String>, Arc<Stack>>,
 }
 
 fn index(length: usize) -> u32 {
@@ -206,15 +207,21 @@ impl Entities {
         self.processes.get(*index as usize)
     }
 
+    /// The stack with this index.
+    pub(crate) fn stack_at(&self, index: u32) -> Option<&Arc<Stack>> {
+        self.stacks.get_index(index as usize).map(|(_, stack)| stack)
+    }
+
     /// The index of a stack; `None` when there is no room for another.
     pub(crate) fn stack(&mut self, stack: &Arc<Stack>) -> Option<u32> {
-        if let Some(at) = self.stacks.get_index_of(stack) {
+        let line = stack.line().map(str::to_owned);
+        if let Some(at) = self.stacks.get_index_of(&line) {
             return Some(index(at));
         }
         if self.stacks.len() >= MOST_STACKS {
             return None;
         }
-        Some(index(self.stacks.insert_full(Arc::clone(stack)).0))
+        Some(index(self.stacks.insert_full(line, Arc::clone(stack)).0))
     }
 
     /// Whether another session of the host began after this one ended: stays left open here may have ended since.

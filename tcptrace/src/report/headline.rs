@@ -56,7 +56,7 @@ fn who(report: &Report) -> String {
         let why = if holder_not_recorded == stuck {
             "who holds them was not recorded"
         } else {
-            "and nobody could be named for them"
+            "nobody could be named for them"
         };
         return format!("{sockets} {verb} stuck in CLOSE_WAIT; {why}");
     };
@@ -65,10 +65,11 @@ fn who(report: &Report) -> String {
     {
         return program;
     }
+    let (holders, holds, together) = holders(first, holds);
     let mut text = match (first.sockets == stuck, stuck) {
-        (true, 1) => format!("{} {holds} the only stuck socket", first.process),
-        (true, _) => format!("{} {holds} all {all}", first.process),
-        (false, _) => format!("{} {holds} {} of {all}", first.process, first.sockets),
+        (true, 1) => format!("{holders} {holds} the only stuck socket{together}"),
+        (true, _) => format!("{holders} {holds} all {all}{together}"),
+        (false, _) => format!("{holders} {holds} {} of {all}{together}", first.sockets),
     };
     if let Some(site) = first.sites.first() {
         let site_text = Escaped(&site.site);
@@ -83,20 +84,37 @@ fn who(report: &Report) -> String {
     text
 }
 
+/// Who holds the sockets of a process, with the verb, and what is to be said of those that others hold as well.
+fn holders(first: &ProcessShare, holds: &'static str) -> (String, &'static str, String) {
+    let ProcessShare { process, sockets, shared, shared_with, shares_all_with, partner, .. } = first;
+    let Some(partner) = partner.as_ref() else { return (process.to_string(), holds, String::new()) };
+    let hold = if holds == "holds" { "hold" } else { holds };
+    let holders = match (shares_all_with, shared_with - shares_all_with) {
+        (0, _) => {
+            let others = shared_with - 1;
+            let more = if others > 0 { format!(" and {}", plural(others, "other")) } else { String::new() };
+            let part = if shared == sockets { "all".to_owned() } else { shared.to_string() };
+            return (process.to_string(), holds, format!(", {part} of them together with {partner}{more}"));
+        }
+        (1, 0) => format!("{process} and {partner}"),
+        _ => format!("{process} and {}", plural(*shared_with, "other")),
+    };
+    (holders, hold, String::new())
+}
+
 /// When no single process holds most: several processes of one program that together do.
 fn program(report: &Report) -> Option<String> {
     let processes = &report.processes.top;
     let comm = &processes.first()?.process.comm;
     let of_it = || processes.iter().filter(|process| process.process.comm == *comm);
-    let share: f64 = of_it().map(|process| process.share).sum();
     let count = of_it().count();
-    if count < 2 || share < MOST_OF_IT {
+    // A socket with several holders is one socket.
+    let sockets: u64 = of_it().map(|process| process.first_of_program).sum();
+    let stuck = report.close_wait.stuck;
+    if count < 2 || (sockets as f64) < stuck as f64 * MOST_OF_IT {
         return None;
     }
-    let sockets: u64 = of_it().map(|process| process.sockets).sum();
-    let stuck = report.close_wait.stuck;
     let holds = if report.close_wait.still_stuck > 0 { "hold" } else { "held" };
-    // A socket with several holders is one socket.
     let part = if sockets >= stuck { format!("all {stuck}") } else { format!("{sockets} of {stuck}") };
     let mut hosts: Vec<_> = of_it().map(|process| &process.process.host).collect();
     hosts.sort();

@@ -18,6 +18,7 @@ pub(crate) mod input;
 pub(crate) mod model;
 pub(crate) mod perfetto;
 pub(crate) mod series;
+pub(crate) mod shared;
 pub(crate) mod side;
 pub(crate) mod stay;
 pub(crate) mod sums;

@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
 use hdrhistogram::CreationError;
@@ -23,6 +23,9 @@ const ALL_PEERS: usize = 4_096;
 const PEERS_OF_ONE: usize = 64;
 const STACKS_OF_ONE: usize = 64;
 const ALL_STACKS: usize = 4_096;
+
+/// Sets of processes with common sockets that are kept. A program that forks has one for all of its workers.
+const HOLDER_SETS: usize = 1_024;
 
 /// Sockets that can be shown one by one.
 pub(crate) const MOST_WORST: usize = 200;
@@ -141,6 +144,8 @@ pub(crate) struct Sums {
     pub of_others: Stuck,
     /// In the order of [`Entities::processes`].
     pub processes: Vec<ProcessSums>,
+    /// Stuck sockets that several processes hold, by the ascending indices of those processes.
+    pub shared: BoundedCounts<Box<[u32]>>,
     /// Sockets by verdict, of those with a holder looked up.
     pub verdicts: BTreeMap<Option<Verdict>, Stuck>,
     pub peers: BoundedCounts<Peer>,
@@ -180,6 +185,7 @@ impl Sums {
             not_looked_at: Stuck::default(),
             of_others: Stuck::default(),
             processes: Vec::new(),
+            shared: BoundedCounts::new(HOLDER_SETS),
             verdicts: BTreeMap::new(),
             peers: BoundedCounts::new(ALL_PEERS),
             stacks: BoundedCounts::new(ALL_STACKS),
@@ -272,6 +278,13 @@ impl Sums {
             Some(report) => {
                 if report.holders.iter().any(|holder| holder.process.is_none()) {
                     self.of_others.count(is_open);
+                }
+                if report.holders.iter().nth(1).is_some() {
+                    let indices = report.holders.iter().filter_map(|holder| holder.process);
+                    let set: BTreeSet<u32> = indices.collect();
+                    if set.len() > 1 {
+                        self.shared.add(&set.into_iter().collect(), 0);
+                    }
                 }
                 for index in report.holders.iter().filter_map(|holder| holder.process) {
                     let process = self.process(index);

@@ -11,6 +11,7 @@ pub(crate) mod bounds;
 pub(crate) mod made;
 pub(crate) mod page;
 pub(crate) mod several;
+pub(crate) mod shared;
 pub(crate) mod sums;
 pub(crate) mod text;
 

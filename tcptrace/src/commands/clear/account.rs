@@ -227,6 +227,8 @@ impl Account {
             more_processes: self.tally.forgotten(),
             processes: self.tally.summary(std::iter::empty(), &uses, ended_ns),
             connections_over: None,
+            sockets: None,
+            still_stuck: None,
         };
         ClearEnd { summary, outcomes: self.outcomes, kept: with_use(&self.kept, inspector) }
     }

@@ -65,9 +65,8 @@ impl GroupBy {
 
 fn opening_line(leak: &Leak) -> String {
     let stack = leak.opened_by.as_ref().and_then(|opened| opened.what.called.stack.as_ref());
-    stack.and_then(|stack| stack.site.clone()).unwrap_or_else(|| {
-        "opened before anybody looked: `tcptrace leaks` sees the line of code of those to come".to_owned()
-    })
+    let unseen = "opened before anybody looked: `tcptrace leaks` sees the line of code of those to come";
+    stack.and_then(|stack| stack.line()).unwrap_or(unseen).to_owned()
 }
 
 fn processes(leak: &Leak) -> String {
@@ -112,7 +111,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        endpoints::Endpoints, examples, owner::Owner, pid::Pid, socket::Socket, verdict::Verdict,
+        endpoints::Endpoints, examples, owner::Owner, pid::Pid, process::ProcessIdentity, socket::Socket,
+        stack::Stack, verdict::Verdict,
     };
 
     fn leak(cookie: u64, remote: ([u8; 4], u16), pids: &[u32], verdict: Verdict) -> Leak {
@@ -160,6 +160,29 @@ mod tests {
             |by| divided(by).into_iter().map(|(title, _)| title.unwrap_or_default()).collect::<Vec<_>>();
         assert_eq!(titles(Some(GroupBy::Peer)), ["192.0.2.1:5432", "192.0.2.1"]);
         assert_eq!(titles(Some(GroupBy::Verdict)), ["eof_read", "data_unread", "no_holder"]);
+    }
+
+    #[test]
+    fn sockets_opened_at_one_line_stand_together_whatever_else_is_on_the_stack() {
+        let opened = |cookie, site: Option<&str>, frames: &[&str]| {
+            let frames = frames.iter().map(|frame| (*frame).to_owned()).collect();
+            let stack = Stack { frames, site: site.map(str::to_owned), is_cut: false };
+            let mut opened_by = examples::opened_by();
+            opened_by.what.called.stack = Some(Arc::new(stack));
+            Leak { opened_by: Some(opened_by), ..leak(cookie, ([192, 0, 2, 1], 80), &[7], Verdict::EofRead) }
+        };
+        let leaks = vec![
+            opened(1, Some("serve (main.go:12)"), &["accept4", "serve (main.go:12)", "main"]),
+            opened(2, None, &["accept4", "one"]),
+            opened(3, Some("serve (main.go:12)"), &["accept", "serve (main.go:12)"]),
+            opened(4, None, &["accept4", "other"]),
+        ];
+        let groups = GroupBy::divide(Some(GroupBy::Stack), leaks);
+        let titles: Vec<_> = groups
+            .iter()
+            .map(|group| (group.title.as_deref().unwrap_or_default(), group.leaks.len()))
+            .collect();
+        assert_eq!(titles, [("serve (main.go:12)", 2), ("accept4", 2)]);
     }
 
     #[test]

@@ -96,6 +96,8 @@ async fn look(
         processes: tally.summary(std::iter::empty(), &uses, ended_ns),
         connections_over: (look.source == HolderSource::Iterator && over_is_asked_for)
             .then_some(over.len() as u64),
+        sockets: Some(tally.reported()),
+        still_stuck: Some(tally.still_stuck()),
     };
     let scope = Scope {
         states: options.criteria.states,

@@ -255,6 +255,8 @@ impl<'a, T: Transitions> Session<'a, T> {
             processes: Vec::new(),
             more_processes: 0,
             connections_over: None,
+            sockets: None,
+            still_stuck: None,
         };
         let found = match &mut self.watch {
             Some(watch) => watch.sum_up(&mut summary, ended_ns).await?,

@@ -52,10 +52,21 @@ struct ProcessTally {
     verdicts: FxHashMap<Verdict, u64>,
     /// By address as the remote host chose it: a map that withstands chosen keys.
     peers: HashMap<Endpoint, u64>,
-    /// How many sockets were opened by which stack; only those whose stack is known.
-    stacks: HashMap<Arc<Stack>, u64>,
+    /// How many sockets were opened at which line of code, with the first stack that had it; only those whose stack is
+    /// known.
+    stacks: HashMap<Option<String>, (Arc<Stack>, u64)>,
     /// The groups it is in.
     groups: Vec<GroupId>,
+}
+
+impl ProcessTally {
+    /// Counts a socket by the line that opened it, whatever lies above and below it on the stack.
+    fn opened_at(&mut self, stack: &Arc<Stack>) {
+        let line = stack.line().map(str::to_owned);
+        if self.stacks.len() < MAX_SITES || self.stacks.contains_key(&line) {
+            self.stacks.entry(line).or_insert_with(|| (Arc::clone(stack), 0)).1 += 1;
+        }
+    }
 }
 
 /// The sums of a session.
@@ -69,6 +80,7 @@ pub(crate) struct Tally {
     free: Vec<GroupId>,
     forgotten: u64,
     reported: u64,
+    still_stuck: u64,
     unattributed: u64,
     sample_times: SampleTimes,
 }
@@ -87,6 +99,11 @@ impl Tally {
         self.reported
     }
 
+    /// Of these, how many are in CLOSE_WAIT still. A socket that several processes hold is one.
+    pub(crate) fn still_stuck(&self) -> u64 {
+        self.still_stuck
+    }
+
     /// Reported sockets for which nobody could be named.
     pub(crate) fn unattributed(&self) -> u64 {
         self.unattributed
@@ -100,6 +117,7 @@ impl Tally {
     /// Counts a reported socket; the group to keep with it.
     pub(crate) fn report(&mut self, finding: &Finding) -> GroupId {
         self.reported += 1;
+        self.still_stuck += 1;
         if finding.owners.is_empty() {
             self.unattributed += 1;
         }
@@ -119,10 +137,8 @@ impl Tally {
                 *tally.peers.entry(peer).or_default() += 1;
             }
             let stack = finding.opened_by.as_ref().and_then(|opened| opened.called.stack.as_ref());
-            if let Some(stack) = stack
-                && (tally.stacks.len() < MAX_SITES || tally.stacks.contains_key(stack))
-            {
-                *tally.stacks.entry(Arc::clone(stack)).or_default() += 1;
+            if let Some(stack) = stack {
+                tally.opened_at(stack);
             }
             processes.push(index);
         }
@@ -210,6 +226,7 @@ impl Tally {
     /// Counts a reported socket that left CLOSE_WAIT at `now_ns`.
     pub(crate) fn end(&mut self, group_id: GroupId, since: Since, now_ns: u64) {
         let Some(group) = self.groups.get(group_id as usize) else { return };
+        self.still_stuck = self.still_stuck.saturating_sub(1);
         for index in &group.processes {
             if let Some(tally) = self.processes.get_mut(*index as usize) {
                 tally.still_stuck = tally.still_stuck.saturating_sub(1);
@@ -283,7 +300,7 @@ fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, sample_times: &Sampl
     peers.sort_by_key(|peer| (std::cmp::Reverse(peer.count), peer.peer));
     let mut stacks: Vec<StackCount> = tally
         .stacks
-        .iter()
+        .values()
         .map(|(stack, count)| StackCount { stack: Arc::clone(stack), count: *count })
         .collect();
     stacks.sort_by(|a, b| (b.count, &a.stack.frames).cmp(&(a.count, &b.stack.frames)));
@@ -311,7 +328,7 @@ fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, sample_times: &Sampl
 #[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use crate::model::{examples, state::State};
+    use crate::model::{examples, owner::OpenedBy, state::State, task::OpenedHow};
 
     fn since() -> Since {
         Since::within(None, 0)
@@ -375,5 +392,50 @@ mod tests {
         for (pid, group_id) in group_ids {
             assert_eq!(tally.owner(group_id, Pid::new(pid)).map(|process| process.pid), Some(Pid::new(pid)));
         }
+    }
+
+    #[test]
+    fn a_socket_counts_once_in_every_total_whoever_holds_it() {
+        let mut tally = Tally::default();
+        let shared = tally.report(&held_by(&[1, 2, 3, 4]));
+        tally.report(&held_by(&[1, 2, 3, 4]));
+        let nobodys = tally.report(&held_by(&[]));
+        assert_eq!((tally.reported(), tally.still_stuck(), tally.unattributed()), (3, 3, 1));
+        tally.end(shared, since(), 0);
+        assert_eq!((tally.reported(), tally.still_stuck()), (3, 2));
+        tally.end(nobodys, since(), 0);
+        assert_eq!((tally.reported(), tally.still_stuck()), (3, 1));
+        let summary = tally.summary(std::iter::empty(), &[], 0);
+        let stuck: Vec<_> = summary.iter().map(|process| (process.sockets, process.still_stuck)).collect();
+        assert_eq!(stuck, [(2, 1); 4], "to each of the four");
+    }
+
+    #[test]
+    fn sockets_opened_at_one_line_are_one_group_whatever_else_is_on_the_stack() {
+        let mut tally = Tally::default();
+        let opened = |site: Option<&str>, frames: &[&str]| {
+            let frames = frames.iter().map(|frame| (*frame).to_owned()).collect();
+            let stack = Stack { frames, site: site.map(str::to_owned), is_cut: false };
+            let mut called = examples::called_by().what;
+            called.stack = Some(Arc::new(stack));
+            let opened_by = Some(OpenedBy { how: OpenedHow::Accept, called });
+            Finding { opened_by, ..held_by(&[1]) }
+        };
+        for finding in [
+            opened(Some("serve (main.go:12)"), &["accept4", "serve (main.go:12)", "main"]),
+            opened(Some("serve (main.go:12)"), &["accept4", "serve (main.go:12)", "retry", "main"]),
+            opened(Some("serve (main.go:12)"), &["__accept4_cancel", "serve (main.go:12)"]),
+            opened(Some("dial (main.go:40)"), &["connect", "dial (main.go:40)"]),
+            // Without a line of the application, the innermost frame is the line.
+            opened(None, &["accept4", "one"]),
+            opened(None, &["accept4", "other"]),
+        ] {
+            tally.report(&finding);
+        }
+        let summary = tally.summary(std::iter::empty(), &[], 0);
+        let stacks: Vec<_> =
+            summary[0].stacks.iter().map(|counted| (counted.stack.line(), counted.count)).collect();
+        let expected = [("serve (main.go:12)", 3), ("accept4", 2), ("dial (main.go:40)", 1)];
+        assert_eq!(stacks, expected.map(|(line, count)| (Some(line), count)));
     }
 }

@@ -337,6 +337,8 @@ impl<'a> Watch<'a> {
         summary.in_close_wait = Some(self.table.len() as u64);
         summary.connections_over = Some(self.table.reported_over() as u64);
         summary.more_processes = self.tally.forgotten();
+        summary.sockets = Some(self.tally.reported());
+        summary.still_stuck = Some(self.tally.still_stuck());
         summary.processes = self.tally.summary(self.table.reported(), &uses, ended_ns);
         Ok(self.tally.reported() > 0)
     }

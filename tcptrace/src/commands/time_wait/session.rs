@@ -77,6 +77,8 @@ pub(crate) fn summary(totals: Totals, crowded_out: u64, lasted: Range<u64>, cloc
         processes: Vec::new(),
         more_processes: 0,
         connections_over: None,
+        sockets: None,
+        still_stuck: None,
     }
 }
 

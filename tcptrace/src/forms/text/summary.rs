@@ -38,19 +38,17 @@ const PROCESSES_LISTED: usize = 20;
 pub(crate) fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::Result<()> {
     writeln!(out)?;
     if let Some(in_close_wait) = summary.in_close_wait {
-        let stuck: u64 = summary.processes.iter().map(|process| process.still_stuck).sum();
-        if summary.processes.is_empty() {
-            let count = plural(in_close_wait, "socket");
-            writeln!(out, "No socket was stuck in CLOSE_WAIT ({count} in CLOSE_WAIT at the end).")?;
-        } else {
-            let holders = plural(summary.processes.len() as u64 + summary.more_processes, "process");
-            if stuck == 0 {
-                writeln!(out, "No socket is stuck in CLOSE_WAIT any more; {holders} had some:\n")?;
-            } else {
-                let stuck = plural(stuck, "socket");
-                writeln!(out, "{stuck} stuck in CLOSE_WAIT at the end; {holders} had some:\n")?;
-            }
+        writeln!(out, "{}", closing(summary, in_close_wait))?;
+        if !summary.processes.is_empty() {
+            writeln!(out)?;
             write_processes(out, &summary.processes, palette)?;
+            if still_stuck(summary) < of_all(summary, |process| process.still_stuck) {
+                let faint = palette.faint;
+                writeln!(
+                    out,
+                    "  {faint}A socket that several processes hold counts for each of them.{faint:#}"
+                )?;
+            }
             writeln!(out)?;
             for process in listed(&summary.processes) {
                 write_reasons(out, process, palette)?;
@@ -62,14 +60,52 @@ pub(crate) fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -
     writeln!(out, "{}", totals(summary))
 }
 
-/// What became of the records, as a sentence.
+/// How many sockets are stuck, each once, and who had some.
+fn closing(summary: &Summary, in_close_wait: u64) -> String {
+    let stuck = still_stuck(summary);
+    let unattributed = summary.totals.unattributed;
+    let reported = summary.sockets.unwrap_or(summary.processes.len() as u64);
+    if reported == 0 {
+        let count = plural(in_close_wait, "socket");
+        return format!("No socket was stuck in CLOSE_WAIT ({count} in CLOSE_WAIT at the end).");
+    }
+    let state = match stuck {
+        0 => "No socket is stuck in CLOSE_WAIT any more".to_owned(),
+        stuck => format!("{} stuck in CLOSE_WAIT at the end", plural(stuck, "socket")),
+    };
+    let holders = summary.processes.len() as u64 + summary.more_processes;
+    let had = format!("{} had some", plural(holders, "process"));
+    let unnamed = format!("nobody could be named for {}", plural(unattributed, "socket"));
+    match (holders, unattributed) {
+        (0, _) => format!("{state}; nobody could be named for them."),
+        (_, 0) => format!("{state}; {had}:"),
+        _ => format!("{state}; {had}, and {unnamed}:"),
+    }
+}
+
+/// Sockets that are stuck at the end, each once. Sessions of earlier versions have them by process only.
+fn still_stuck(summary: &Summary) -> u64 {
+    summary.still_stuck.unwrap_or_else(|| of_all(summary, |process| process.still_stuck))
+}
+
+fn of_all(summary: &Summary, number: fn(&ProcessSummary) -> u64) -> u64 {
+    summary.processes.iter().map(number).sum()
+}
+
+/// What became of the records, as a sentence. Sockets that were there first are leaks without a record of the kernel.
 pub(crate) fn totals(summary: &Summary) -> String {
     let Totals { records, lost, undecodable, evicted, unattributed, openers_skipped: _, dropped } =
         summary.totals;
-    let mut text = format!(
-        "{} in {}: {lost} lost, {dropped} dropped, {undecodable} undecodable, {evicted} evicted",
-        plural(records, "record"),
-        Elapsed(summary.duration_ns),
+    let elapsed = Elapsed(summary.duration_ns);
+    let mut text = match summary.sockets {
+        Some(leaks) => format!("{} in {elapsed}; from the kernel: {records} read", plural(leaks, "leak")),
+        None => format!("{} in {elapsed}: ", plural(records, "record")),
+    };
+    let separator = if summary.sockets.is_some() { ", " } else { "" };
+    // Writing into memory does not fail.
+    let _ = write!(
+        text,
+        "{separator}{lost} lost, {dropped} dropped, {undecodable} undecodable, {evicted} evicted"
     );
     if summary.in_close_wait.is_some() {
         // Writing into memory does not fail.
@@ -112,9 +148,8 @@ pub(crate) fn write_processes(
     table.write(out)?;
     let rest = processes.get(PROCESSES_LISTED..).unwrap_or_default();
     if !rest.is_empty() {
-        let (faint, stuck) = (palette.faint, rest.iter().map(|process| process.still_stuck).sum());
-        let (others, sockets) = (plural(rest.len() as u64, "process"), plural(stuck, "stuck socket"));
-        writeln!(out, "  {faint}… and {others} with {sockets}, none with more than those above{faint:#}")?;
+        let (faint, others) = (palette.faint, plural(rest.len() as u64, "process"));
+        writeln!(out, "  {faint}… and {others}, none with more stuck sockets than those above{faint:#}")?;
     }
     Ok(())
 }
@@ -198,6 +233,48 @@ fn by_host(peers: &[PeerCount]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::examples;
+
+    fn said(still_stuck: Option<u64>, sockets: Option<u64>, by_process: &[u64], unattributed: u64) -> String {
+        let process =
+            |stuck: &u64| ProcessSummary { still_stuck: *stuck, sockets: 9, ..examples::process_summary() };
+        let summary = Summary {
+            totals: Totals { unattributed, ..Totals::default() },
+            processes: by_process.iter().map(process).collect(),
+            still_stuck,
+            sockets,
+            ..examples::summary()
+        };
+        closing(&summary, 7)
+    }
+
+    #[test]
+    fn a_socket_counts_once_however_many_hold_it_and_if_nobody_does() {
+        let four = "2 sockets stuck in CLOSE_WAIT at the end; 4 processes had some:";
+        assert_eq!(said(Some(2), Some(2), &[2, 2, 2, 2], 0), four);
+        let nobody = "1 socket stuck in CLOSE_WAIT at the end; nobody could be named for them.";
+        assert_eq!(said(Some(1), Some(2), &[], 2), nobody);
+        let both = "3 sockets stuck in CLOSE_WAIT at the end; 1 process had some, and nobody could be named for 1 socket:";
+        assert_eq!(said(Some(3), Some(3), &[2], 1), both);
+        let over = "No socket is stuck in CLOSE_WAIT any more; 1 process had some:";
+        assert_eq!(said(Some(0), Some(2), &[0], 0), over);
+        let none = "No socket was stuck in CLOSE_WAIT (7 sockets in CLOSE_WAIT at the end).";
+        assert_eq!(said(Some(0), Some(0), &[], 0), none);
+        // Sessions of earlier versions have no sum of their own.
+        assert_eq!(
+            said(None, None, &[2, 2], 0),
+            "4 sockets stuck in CLOSE_WAIT at the end; 2 processes had some:"
+        );
+    }
+
+    #[test]
+    fn leaks_that_the_kernel_did_not_report_are_not_told_as_no_records() {
+        let summary = Summary { in_close_wait: Some(2), sockets: Some(2), ..examples::summary() };
+        let text = totals(&summary);
+        assert!(text.starts_with("2 leaks in 61.0 s; from the kernel: 0 read, 0 lost, "), "{text}");
+        let text = totals(&examples::summary());
+        assert!(text.starts_with("0 records in 61.0 s: 0 lost, "), "{text}");
+    }
 
     #[test]
     fn clients_are_told_by_host_and_services_by_port() {

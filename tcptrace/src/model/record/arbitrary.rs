@@ -312,27 +312,19 @@ fn summary() -> BoxedStrategy<Summary> {
         evicted,
         ..Totals::default()
     });
-    (
-        time(),
-        number(),
-        totals,
-        option::of(number()),
-        vec(process_summary(), 0..3),
-        (number(), option::of(number())),
-    )
-        .prop_map(
-            |(time, duration_ns, totals, in_close_wait, processes, (more_processes, connections_over))| {
-                Summary {
-                    time,
-                    duration_ns,
-                    totals,
-                    in_close_wait,
-                    processes,
-                    more_processes,
-                    connections_over,
-                }
-            },
-        )
+    let sockets = (option::of(number()), option::of(number()), option::of(number()));
+    (time(), number(), totals, option::of(number()), vec(process_summary(), 0..3), number(), sockets)
+        .prop_map(|(time, duration_ns, totals, in_close_wait, processes, more_processes, sockets)| Summary {
+            time,
+            duration_ns,
+            totals,
+            in_close_wait,
+            processes,
+            more_processes,
+            sockets: sockets.0,
+            still_stuck: sockets.1,
+            connections_over: sockets.2,
+        })
         .boxed()
 }
 

@@ -50,7 +50,13 @@ pub struct Summary {
     /// there are none, nothing is said of it: sessions that had not heard of it are replayed as they were.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more_processes: u64,
-    /// Descriptors at the end whose connection is over; `None` where that was not looked at.
+    /// Sockets that were reported, each once; `None` where none are, or of an earlier version.
+    #[serde(default)]
+    pub sockets: Option<u64>,
+    /// Of these, how many are still stuck.
+    #[serde(default)]
+    pub still_stuck: Option<u64>,
+    /// Of those, descriptors whose connection is over; `None` where that was not looked at.
     #[serde(default)]
     pub connections_over: Option<u64>,
 }

@@ -11,6 +11,7 @@ use crate::{
         model::ranking::{
             PeerShare, ProcessName, ProcessShare, Ranking, SiteCount, StackShare, VerdictCount,
         },
+        shared::SharedSockets,
         side::Peer,
         sums::{ProcessSums, Sums},
         time::Time,
@@ -32,24 +33,30 @@ pub(crate) fn processes(
     order: &[usize],
     top: usize,
 ) -> Ranking<ProcessShare> {
-    let all = sums.stuck.ever;
-    let entry = |index: &usize| process(*index, sums.processes.get(*index)?, entities, all);
-    let rest = order.get(top..).unwrap_or_default();
-    let held = rest.iter().filter_map(|index| sums.processes.get(*index)).map(|process| process.stuck.ever);
+    let shared = SharedSockets::new(sums, entities, order);
+    let entry = |index: &usize| process(*index, sums, entities, &shared);
+    let (listed, rest) = order.split_at(top.min(order.len()));
     Ranking {
-        top: order.iter().take(top).filter_map(entry).collect(),
-        others: held.sum::<u64>() + sums.of_others.ever,
+        top: listed.iter().filter_map(entry).collect(),
+        others: shared.held_by_none_of(listed) + sums.of_others.ever,
         other_entries: rest.len() as u64 + u64::from(sums.of_others.ever > 0),
         is_lower_bound: false,
     }
 }
 
-pub(crate) fn process(index: usize, of: &ProcessSums, entities: &Entities, all: u64) -> Option<ProcessShare> {
+fn process(
+    index: usize,
+    sums: &Sums,
+    entities: &Entities,
+    shared: &SharedSockets<'_>,
+) -> Option<ProcessShare> {
     let identity = &entities.processes.get(index)?.identity;
-    let ProcessSums { stuck, longest_ns, verdicts, peers, stacks, changes: _ } = of;
+    let all = sums.stuck.ever;
+    let ProcessSums { stuck, longest_ns, verdicts, peers, stacks, changes: _ } = sums.processes.get(index)?;
+    let partners = shared.partners(index);
     let summary = last_summary(entities, index);
     let site = |(stack, [sockets]): (u32, [u64; 1])| {
-        Some(SiteCount { site: site(entities.stacks.get_index(stack as usize)?), sockets })
+        Some(SiteCount { site: site(entities.stack_at(stack)?), sockets })
     };
     let mut verdicts: Vec<VerdictCount> = verdicts
         .iter()
@@ -79,6 +86,11 @@ pub(crate) fn process(index: usize, of: &ProcessSums, entities: &Entities, all: 
         verdicts,
         peers: peers_of(peers, OF_ONE, stuck.ever),
         sites: stacks.top(OF_ONE).into_iter().filter_map(site).collect(),
+        shared: shared.of(index),
+        shared_with: partners.len() as u64,
+        shares_all_with: partners.iter().filter(|(_, count)| *count == stuck.ever).count() as u64,
+        partner: partners.first().and_then(|(partner, _)| process_name(entities, *partner)),
+        first_of_program: shared.first_of_program(index),
     })
 }
 
@@ -99,7 +111,7 @@ pub(crate) fn last_summary(entities: &Entities, index: usize) -> Option<&Process
 
 /// The frame of a stack to look at first.
 pub(crate) fn site(stack: &Stack) -> String {
-    stack.site.as_ref().or(stack.frames.first()).cloned().unwrap_or_else(|| "?".to_owned())
+    stack.line().unwrap_or("?").to_owned()
 }
 
 fn peers_of(peers: &BoundedCounts<Peer>, top: usize, all: u64) -> Vec<PeerShare> {
@@ -133,7 +145,7 @@ where
 
 pub(crate) fn stacks(sums: &Sums, entities: &Entities, top: usize) -> Ranking<StackShare> {
     let entry = |(index, [sockets]): (u32, [u64; 1])| {
-        let stack = entities.stacks.get_index(index as usize)?;
+        let stack = entities.stack_at(index)?;
         Some(StackShare {
             site: site(stack),
             stack: stack.frames.clone(),

@@ -128,7 +128,7 @@ pub(crate) fn worst_socket(worst: &LongestStay, entities: &Entities) -> Option<W
     let host = entities.host_name(session.host).map(str::to_owned);
     let report = stay.report.as_ref();
     let end = stay.end.as_ref();
-    let stack = |index: u32| Some(site(entities.stacks.get_index(index as usize)?));
+    let stack = |index: u32| Some(site(entities.stack_at(index)?));
     let holders = report.iter().flat_map(|report| report.holders.iter());
     let holder = |holder: &Holder| {
         let process = process_name(entities, holder.process? as usize)?;

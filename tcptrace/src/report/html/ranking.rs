@@ -32,6 +32,8 @@ fn others<T>(ranking: &Ranking<T>, noun: &str) -> Markup {
     html! {
         @if ranking.others > 0 {
             p.others { "and " (plural(ranking.other_entries, noun)) " more with " (plural(ranking.others, "socket")) "." }
+        } @else if ranking.other_entries > 0 {
+            p.others { "and " (plural(ranking.other_entries, noun)) " more that share these sockets." }
         }
         @if ranking.is_lower_bound {
             p.others { "There were too many to count each: these counts are lower bounds." }

@@ -74,6 +74,19 @@ pub(crate) struct ProcessShare {
     pub peers: Vec<PeerShare>,
     /// Where its sockets were opened.
     pub sites: Vec<SiteCount>,
+    /// Its sockets that other processes hold as well.
+    pub shared: u64,
+    /// How many other processes hold some of its sockets.
+    pub shared_with: u64,
+    /// How many others hold all of its sockets, and maybe more.
+    #[serde(skip)]
+    pub shares_all_with: u64,
+    /// The one that holds most of its sockets as well.
+    #[serde(skip)]
+    pub partner: Option<ProcessName>,
+    /// Its sockets that no worse process of this name holds as well.
+    #[serde(skip)]
+    pub first_of_program: u64,
 }
 
 /// Sockets with one verdict.

@@ -66,12 +66,15 @@ pub(crate) fn write_others<T>(
     noun: &str,
     layout: &Layout,
 ) -> io::Result<()> {
-    if ranking.others == 0 {
+    if ranking.others == 0 && ranking.other_entries == 0 {
         return Ok(());
     }
     let faint = layout.palette.faint;
-    let (others, sockets) = (plural(ranking.other_entries, noun), plural(ranking.others, "socket"));
-    writeln!(out, "  {faint}… and {others} more with {sockets}{faint:#}")
+    let others = plural(ranking.other_entries, noun);
+    match ranking.others {
+        0 => writeln!(out, "  {faint}… and {others} more that share these sockets{faint:#}"),
+        more => writeln!(out, "  {faint}… and {others} more with {}{faint:#}", plural(more, "socket")),
+    }
 }
 
 /// A bar for the share of `part` in `all`; never empty for a part above zero.
