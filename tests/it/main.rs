@@ -27,6 +27,7 @@ mod endings;
 mod exec;
 mod failing;
 mod filters;
+mod forecasts;
 mod hostile;
 mod identity;
 mod inner_namespaces;

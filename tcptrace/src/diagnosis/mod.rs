@@ -1,4 +1,5 @@
 //! Pure rules: facts in, verdicts and advice out. No I/O, no clock.
 
 pub(crate) mod time_wait;
+pub(crate) mod trend;
 pub(crate) mod verdict;

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
+    accept_queues,
     age::{self as since, JIFFY_NS},
     descriptors::{DescriptorScan, HALF_CLOSED, HeldSocket, ScanTarget},
     dump::{ListingIndex, NamespaceDumper},
@@ -22,8 +23,7 @@ use crate::{
         finding::{Finding, ListedAs},
         other_end::OtherEnd,
         owner::{CalledBy, Evidence, OpenedBy},
-        pid::Pid,
-        process::DescriptorUse,
+        process::{ProcessUse, UseQuery},
         socket::{KernelSocket, Socket, TcpFlavour},
         state::{State, StateSet},
         task::{Call, Opener},
@@ -331,9 +331,22 @@ impl Inspector {
         })
     }
 
-    /// Descriptors in use and their limit, for each of `pids` in order.
-    pub(crate) fn descriptor_use(&self, pids: &[Pid]) -> Vec<DescriptorUse> {
-        self.processes.descriptor_use(pids)
+    /// As [`Inspector::process_use`], with the time that it took in nanoseconds.
+    pub(super) fn timed_process_use(&mut self, queries: &[UseQuery]) -> (Vec<ProcessUse>, u64) {
+        let clocks = self.dumper.world().clocks.clone();
+        let began_ns = clocks.monotonic_ns();
+        (self.process_use(queries), clocks.monotonic_ns().saturating_sub(began_ns))
+    }
+
+    /// What these processes have left, in order.
+    pub(crate) fn process_use(&mut self, queries: &[UseQuery]) -> Vec<ProcessUse> {
+        let queues = accept_queues::of(&mut self.dumper, queries);
+        let descriptors = self.processes.descriptor_use(queries);
+        descriptors
+            .into_iter()
+            .zip(queues)
+            .map(|(descriptors, queue)| ProcessUse { descriptors, queue })
+            .collect()
     }
 }
 

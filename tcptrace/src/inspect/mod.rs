@@ -2,6 +2,7 @@
 //!
 //! Never names an owner without evidence, and never guesses one from the task that happened to run.
 
+mod accept_queues;
 pub(crate) mod age;
 pub(crate) mod descriptors;
 pub(crate) mod dump;

@@ -12,8 +12,7 @@ use crate::{
     model::{
         close_wait::{Due, Preexisting},
         finding::Finding,
-        pid::Pid,
-        process::DescriptorUse,
+        process::{ProcessUse, UseQuery},
     },
 };
 
@@ -23,7 +22,7 @@ pub(crate) enum InspectorJob {
     Preexisting,
     Inspect(Vec<Due>),
     HeldOver,
-    DescriptorUse(Vec<Pid>),
+    ProcessUse(Vec<UseQuery>),
 }
 
 /// The result of a job.
@@ -35,8 +34,8 @@ pub(crate) enum Answer {
     Findings(Vec<Finding>),
     /// The sockets whose connections are over and that somebody has a descriptor of; `None` when that cannot be told.
     HeldOver(Option<Vec<Preexisting>>),
-    /// One entry per process in question, in order.
-    DescriptorUse(Vec<DescriptorUse>),
+    /// What each process in question has left, in order, and how long it took to find out.
+    ProcessUse { found: Vec<ProcessUse>, took_ns: u64 },
 }
 
 /// The thread ended before it answered.
@@ -68,7 +67,10 @@ impl InspectorThread {
                 InspectorJob::Preexisting => Answer::Preexisting(inspector.preexisting()),
                 InspectorJob::Inspect(due) => Answer::Findings(inspector.inspect(&due)),
                 InspectorJob::HeldOver => Answer::HeldOver(inspector.held_over()),
-                InspectorJob::DescriptorUse(pids) => Answer::DescriptorUse(inspector.descriptor_use(&pids)),
+                InspectorJob::ProcessUse(queries) => {
+                    let (found, took_ns) = inspector.timed_process_use(&queries);
+                    Answer::ProcessUse { found, took_ns }
+                }
             }
         })
     }
@@ -118,9 +120,9 @@ impl InspectorThread {
         self.ask(InspectorJob::HeldOver);
     }
 
-    /// Asks for the descriptors in use by processes.
-    pub(crate) fn ask_for_descriptor_use(&mut self, pids: Vec<Pid>) {
-        self.ask(InspectorJob::DescriptorUse(pids));
+    /// Asks what processes have left.
+    pub(crate) fn ask_for_use(&mut self, queries: Vec<UseQuery>) {
+        self.ask(InspectorJob::ProcessUse(queries));
     }
 
     fn ask(&mut self, job: InspectorJob) {

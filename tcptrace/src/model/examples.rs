@@ -207,6 +207,10 @@ pub(crate) fn process_summary() -> ProcessSummary {
         fds_used: Some(812),
         fds_limit: Some(1024),
         fds_run_out_in_ns: Some(9000 * SECOND),
+        fds_per_minute: Some(1.4),
+        accept_queue: Some(1),
+        accept_queue_limit: Some(128),
+        accept_queue_full_in_ns: Some(5000 * SECOND),
     }
 }
 
@@ -238,6 +242,7 @@ pub(crate) fn time_wait() -> TimeWait {
         ports_by_state: Some(vec![(State::TimeWait, 28_000), (State::CloseWait, 17), (State::FinWait2, 3)]),
         ports_held: Some(17),
         ports_held_by: vec![OwnerCount { owner: owner(), count: 17, processes: 1 }],
+        ports_held_per_second: Some(0.25),
     }
 }
 
@@ -355,6 +360,10 @@ pub(crate) fn records() -> Vec<Record> {
                 fds_used: None,
                 fds_limit: None,
                 fds_run_out_in_ns: None,
+                fds_per_minute: None,
+                accept_queue: None,
+                accept_queue_limit: None,
+                accept_queue_full_in_ns: None,
                 ..process_summary()
             },
         ],
@@ -381,6 +390,7 @@ pub(crate) fn records() -> Vec<Record> {
         ports_by_state: None,
         ports_held: None,
         ports_held_by: Vec::new(),
+        ports_held_per_second: None,
         ..time_wait()
     };
     let criteria = Criteria {

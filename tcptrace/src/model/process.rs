@@ -1,6 +1,6 @@
 //! Who a process is, as /proc shows it. Reads nothing itself.
 
-use super::pid::Pid;
+use super::{endpoints::Endpoint, pid::Pid};
 
 /// The identity of a process. What could not be read is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -84,6 +84,39 @@ impl ProcessIdentity {
         let pod = self.pod.as_deref()?;
         Some(self.pod_namespace.as_deref().map_or_else(|| pod.to_owned(), |of| format!("{of}/{pod}")))
     }
+}
+
+/// The connections that wait for accept() at a listener, and how many of them there is room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AcceptQueue {
+    pub length: u32,
+    /// The backlog. The kernel lets one more in (`sk_acceptq_is_full` of include/net/sock.h).
+    pub limit: u32,
+}
+
+impl AcceptQueue {
+    /// Whether the kernel drops further connections.
+    pub(crate) fn is_full(self) -> bool {
+        self.length > self.limit
+    }
+}
+
+/// A process of which is asked what it has left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UseQuery {
+    pub pid: Pid,
+    /// Its start in clock ticks, which tells it from a later one with the same pid; `None` if not known.
+    pub start_ticks: Option<i64>,
+    /// Where it listens, with the network namespace.
+    pub listens_at: Vec<(u32, Endpoint)>,
+}
+
+/// What a process has left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ProcessUse {
+    pub descriptors: DescriptorUse,
+    /// The fullest of the queues that were asked for.
+    pub queue: Option<AcceptQueue>,
 }
 
 /// Descriptors in use by a process, and their limit.

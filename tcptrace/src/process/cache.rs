@@ -11,7 +11,7 @@ use crate::{
         holders::Holders,
         owner::{Evidence, Owner},
         pid::Pid,
-        process::{DescriptorUse, ProcessIdentity},
+        process::{DescriptorUse, ProcessIdentity, UseQuery},
         task::Call,
     },
 };
@@ -116,12 +116,10 @@ impl ProcessCache {
         (started <= self.clocks.boot_ticks_at(call.ktime_ns)).then_some(process)
     }
 
-    /// Descriptors in use and their limit, for each of `pids` in order.
-    pub(crate) fn descriptor_use(&self, pids: &[Pid]) -> Vec<DescriptorUse> {
-        let chunks = pids.chunks(CHUNK).collect();
-        parallel::map(chunks, |chunk: &[Pid]| {
-            chunk.iter().map(|pid| self.reader.descriptor_use(*pid)).collect::<Vec<_>>()
-        })
-        .concat()
+    /// Descriptors in use and their limit, for each of these processes in order.
+    pub(crate) fn descriptor_use(&self, queries: &[UseQuery]) -> Vec<DescriptorUse> {
+        let chunks = queries.chunks(CHUNK).collect();
+        let read = |query: &UseQuery| self.reader.descriptor_use(query.pid, query.start_ticks);
+        parallel::map(chunks, |chunk: &[UseQuery]| chunk.iter().map(read).collect::<Vec<_>>()).concat()
     }
 }

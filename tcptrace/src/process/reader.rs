@@ -121,10 +121,18 @@ impl ProcessReader {
         })
     }
 
-    /// Counts the process's descriptors.
+    /// Counts the process's descriptors. Nothing is known of another process that has its pid now, where its start is
+    /// known.
     #[must_use]
-    pub(crate) fn descriptor_use(&self, pid: Pid) -> DescriptorUse {
+    pub(crate) fn descriptor_use(&self, pid: Pid, start_ticks: Option<i64>) -> DescriptorUse {
         let Ok(directory) = self.open(pid) else { return DescriptorUse::default() };
+        let started = || {
+            let stat = contents(&directory, "stat", FILE_BYTES).ok()?;
+            parse_stat(&stat)?.start_ticks
+        };
+        if start_ticks.is_some() && started() != start_ticks {
+            return DescriptorUse::default();
+        }
         let limits = contents(&directory, "limits", FILE_BYTES).ok();
         DescriptorUse {
             used: match descriptors(&directory, None) {

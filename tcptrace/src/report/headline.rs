@@ -23,9 +23,8 @@ pub(crate) fn of(report: &Report) -> Headline {
     }
     let mut headline = Headline { answer: who(report), outlook: Vec::new() };
     headline.outlook.extend(still(report));
-    let growing =
-        report.processes.top.iter().find(|process| process.per_minute.is_some_and(|rate| rate > 0.0));
-    headline.outlook.extend(growing.and_then(growth));
+    let growing = report.processes.top.iter().find(|process| is_growing(process) || is_running_out(process));
+    headline.outlook.extend(growing.map(growth));
     headline
 }
 
@@ -147,13 +146,31 @@ fn still(report: &Report) -> Option<String> {
     })
 }
 
-fn growth(process: &ProcessShare) -> Option<String> {
-    let rate = process.per_minute?;
+fn is_growing(process: &ProcessShare) -> bool {
+    process.per_minute.is_some_and(|rate| rate > 0.0)
+}
+
+fn is_running_out(process: &ProcessShare) -> bool {
+    process.fds_run_out_in_ns.is_some() || process.accept_queue_full_in_ns.is_some()
+}
+
+fn growth(process: &ProcessShare) -> String {
     let limit = match (process.fds_used, process.fds_limit) {
         (Some(used), Some(limit)) => format!(", with {used} of {limit} descriptors in use"),
         _ => String::new(),
     };
     let end =
-        process.fds_run_out_in_ns.map(|ns| format!("; they run out in {}", Elapsed(ns))).unwrap_or_default();
-    Some(format!("they become more by {rate:.1} a minute at {}{limit}{end}", process.process))
+        process.fds_run_out_in_ns.map(|ns| format!("; those run out in {}", Elapsed(ns))).unwrap_or_default();
+    let queue = match (process.accept_queue_full_in_ns, process.accept_queue_limit) {
+        (Some(0), Some(limit)) => format!("; its accept queue is full, with room for {limit}"),
+        (Some(ns), Some(limit)) => {
+            format!("; its accept queue, with room for {limit}, is full in {}", Elapsed(ns))
+        }
+        _ => String::new(),
+    };
+    let rate = match process.per_minute.filter(|rate| *rate > 0.0) {
+        Some(rate) => format!("they become more by {rate:.1} a minute at {}", process.process),
+        None => process.process.to_string(),
+    };
+    format!("{rate}{limit}{end}{queue}")
 }

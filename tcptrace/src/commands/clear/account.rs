@@ -21,7 +21,7 @@ use crate::{
         finding::Finding,
         owner::{Evidence, Owner},
         pid::Pid,
-        process::ProcessIdentity,
+        process::{ProcessIdentity, UseQuery},
         record::{
             Age, Scope, Summary, Totals,
             cleared::{Actor, ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes, Selection},
@@ -137,7 +137,7 @@ impl Account {
         &self.refusals
     }
 
-    pub(crate) fn plan(&mut self, inspector: &Inspector) -> ClearPlan {
+    pub(crate) fn plan(&mut self, inspector: &mut Inspector) -> ClearPlan {
         let mut kept = BTreeMap::new();
         let mut shared = 0;
         let mut planned = Vec::with_capacity(self.targets.len());
@@ -214,9 +214,9 @@ impl Account {
         }
     }
 
-    pub(crate) fn end(&mut self, inspector: &Inspector) -> ClearEnd {
+    pub(crate) fn end(&mut self, inspector: &mut Inspector) -> ClearEnd {
         let ended_ns = self.clocks.monotonic_ns();
-        let uses = inspector.descriptor_use(&self.tally.pids());
+        let uses = inspector.process_use(&self.tally.queries());
         let totals =
             Totals { records: self.listed, unattributed: self.tally.unattributed(), ..Totals::default() };
         let summary = Summary {
@@ -250,16 +250,21 @@ fn keep(kept: &mut BTreeMap<Pid, (Arc<ProcessIdentity>, u64)>, finding: &Finding
 }
 
 /// Most descriptors first, with each process's total and limit.
-fn with_use(kept: &BTreeMap<Pid, (Arc<ProcessIdentity>, u64)>, inspector: &Inspector) -> Vec<Kept> {
-    let pids: Vec<Pid> = kept.keys().copied().collect();
+fn with_use(kept: &BTreeMap<Pid, (Arc<ProcessIdentity>, u64)>, inspector: &mut Inspector) -> Vec<Kept> {
+    let query = |(process, _): &(Arc<ProcessIdentity>, u64)| UseQuery {
+        pid: process.pid,
+        start_ticks: process.start_ticks,
+        listens_at: Vec::new(),
+    };
+    let queries: Vec<UseQuery> = kept.values().map(query).collect();
     let mut kept: Vec<Kept> = kept
         .values()
-        .zip(inspector.descriptor_use(&pids))
+        .zip(inspector.process_use(&queries))
         .map(|((process, descriptors), in_use)| Kept {
             process: Arc::clone(process),
             descriptors: *descriptors,
-            fds_used: in_use.used,
-            fds_limit: in_use.limit,
+            fds_used: in_use.descriptors.used,
+            fds_limit: in_use.descriptors.limit,
         })
         .collect();
     kept.sort_by_key(|kept| Reverse(kept.descriptors));

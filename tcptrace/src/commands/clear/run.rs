@@ -77,13 +77,13 @@ pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclus
 
     let is_nothing_to_do = account.is_empty() && !account.has_hidden_ages();
     if is_nothing_to_do || !(options.yes || is_on_terminal()) {
-        let (plan, end) = (account.plan(&inspector), account.end(&inspector));
+        let (plan, end) = (account.plan(&mut inspector), account.end(&mut inspector));
         output.show(View::ClearPlan { plan, end: Some(end) }, options.rows);
         output.finish(None)?;
         return Ok(Conclusion::Done);
     }
     let mut untouched = 0;
-    if options.yes || ask(account.plan(&inspector), options.rows) {
+    if options.yes || ask(account.plan(&mut inspector), options.rows) {
         if account.has_hidden_ages() {
             let look = watched.again(&mut inspector, &options.selection.criteria).await;
             account = Account::choose(&options.selection, look, methods, world, started_ns);
@@ -91,7 +91,7 @@ pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclus
         untouched =
             act(&mut account, &mut inspector, &options.selection.criteria, &mut output, world).await?;
     }
-    output.write(&Record::ClearEnd(Box::new(account.end(&inspector))));
+    output.write(&Record::ClearEnd(Box::new(account.end(&mut inspector))));
     output.finish(None)?;
     for (refusal, count) in account.refusals() {
         log::error!("{} could not be ended: {refusal}", plural(*count, "socket"));

@@ -81,7 +81,7 @@ async fn look(
     leaks.sort_by_key(oldest_first);
     let (over, leaks): (Vec<Leak>, Vec<Leak>) = leaks.into_iter().partition(|leak| leak.over.is_some());
     let groups = GroupBy::divide(options.by, leaks);
-    let uses = inspector.descriptor_use(&tally.pids());
+    let uses = inspector.process_use(&tally.queries());
     let ended_ns = world.clocks.monotonic_ns();
     let states = options.criteria.states;
     let over_is_asked_for = states.contains(State::CloseWait) || states.contains(State::Close);

@@ -35,9 +35,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Looks between two updates of the status line and of the clocks' relation: a second.
 const LOOKS_A_SECOND: u32 = 10;
 
-/// Looks between two forecasts: ten seconds.
-const LOOKS_A_FORECAST: u32 = 100;
-const HALF_A_FORECAST: u32 = LOOKS_A_FORECAST / 2;
+/// Looks between two searches for descriptors whose connections are over: ten seconds.
+const LOOKS_A_RECHECK: u32 = 100;
 
 /// How long the records that are still in the ring at the end are taken out, while new ones keep coming.
 const LAST_LOOK_NS: u64 = 1_000_000_000;
@@ -202,11 +201,8 @@ impl<'a, T: Transitions> Session<'a, T> {
             if looks.is_multiple_of(LOOKS_A_SECOND) {
                 watch.sample(self.world.clocks.monotonic_ns());
             }
-            // Half an interval apart: the inspector does one thing at a time.
-            match looks % LOOKS_A_FORECAST {
-                0 => watch.begin_forecast(),
-                HALF_A_FORECAST => watch.begin_recheck(),
-                _ => {}
+            if looks.is_multiple_of(LOOKS_A_RECHECK) {
+                watch.begin_recheck();
             }
         }
         if looks.is_multiple_of(LOOKS_A_SECOND) {

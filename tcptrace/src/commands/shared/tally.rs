@@ -4,17 +4,14 @@ use std::{collections::HashMap, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
-use super::{
-    growth::{SampleTimes, Series, descriptors_run_out_in_ns},
-    sockets::entry::GroupId,
-};
+use super::{outlook::Outlook, sockets::entry::GroupId};
 use crate::model::{
     close_wait::Since,
     endpoints::Endpoint,
     finding::Finding,
     owner::Owner,
     pid::Pid,
-    process::{DescriptorUse, ProcessIdentity},
+    process::{ProcessIdentity, ProcessUse, UseQuery},
     record::{PeerCount, ProcessSummary, StackCount},
     socket::Socket,
     stack::Stack,
@@ -23,6 +20,9 @@ use crate::model::{
 
 /// Peers counted one by one for each process; a remote host must not be able to fill memory.
 const MAX_PEERS: usize = 1024;
+
+/// Listeners of which the queue is looked at, for each process.
+const MAX_LISTENERS: usize = 8;
 
 /// Lines of code counted one by one for each process.
 const MAX_SITES: usize = 256;
@@ -47,7 +47,7 @@ struct ProcessTally {
     process: Arc<ProcessIdentity>,
     reported: u64,
     still_stuck: u64,
-    series: Series,
+    outlook: Outlook,
     oldest_ns: u64,
     verdicts: FxHashMap<Verdict, u64>,
     /// By address as the remote host chose it: a map that withstands chosen keys.
@@ -55,11 +55,27 @@ struct ProcessTally {
     /// How many sockets were opened at which line of code, with the first stack that had it; only those whose stack is
     /// known.
     stacks: HashMap<Option<String>, (Arc<Stack>, u64)>,
+    /// Where it listens and does not accept, with the network namespace; bounded.
+    listens_at: Vec<(u32, Endpoint)>,
     /// The groups it is in.
     groups: Vec<GroupId>,
 }
 
 impl ProcessTally {
+    fn query(&self) -> UseQuery {
+        let ProcessIdentity { pid, start_ticks, .. } = *self.process;
+        UseQuery { pid, start_ticks, listens_at: self.listens_at.clone() }
+    }
+
+    /// Notes the listener of a socket that was never accepted.
+    fn listens_for(&mut self, socket: &Socket) {
+        let Some(netns) = socket.netns else { return };
+        let at = (netns, socket.endpoints.local);
+        if self.listens_at.len() < MAX_LISTENERS && !self.listens_at.contains(&at) {
+            self.listens_at.push(at);
+        }
+    }
+
     /// Counts a socket by the line that opened it, whatever lies above and below it on the stack.
     fn opened_at(&mut self, stack: &Arc<Stack>) {
         let line = stack.line().map(str::to_owned);
@@ -82,15 +98,32 @@ pub(crate) struct Tally {
     reported: u64,
     still_stuck: u64,
     unattributed: u64,
-    sample_times: SampleTimes,
+    /// When the numbers of stuck sockets were noted last.
+    sampled_ns: Option<u64>,
 }
 
 impl Tally {
     /// Notes how many sockets are stuck now; called about once a second.
     pub(crate) fn sample(&mut self, now_ns: u64) {
-        let sampling = self.sample_times.tick(now_ns);
+        self.sampled_ns = Some(now_ns);
         for tally in &mut self.processes {
-            tally.series.take(&self.sample_times, sampling, tally.still_stuck);
+            tally.outlook.note_stuck(now_ns, tally.still_stuck);
+        }
+    }
+
+    /// Of which processes is to be asked what they have left: those with the most stuck sockets.
+    pub(crate) fn queries_of_most(&self, most: usize) -> Vec<UseQuery> {
+        let mut stuck: Vec<&ProcessTally> =
+            self.processes.iter().filter(|tally| tally.still_stuck > 0).collect();
+        stuck.sort_by_key(|tally| std::cmp::Reverse(tally.still_stuck));
+        stuck.into_iter().take(most).map(ProcessTally::query).collect()
+    }
+
+    /// Notes what a process had left when it was asked.
+    pub(crate) fn note_use(&mut self, query: &UseQuery, found: &ProcessUse, now_ns: u64) {
+        let index = self.by_key.get(&(query.pid, query.start_ticks));
+        if let Some(tally) = index.and_then(|index| self.processes.get_mut(*index as usize)) {
+            tally.outlook.note_use(now_ns, found);
         }
     }
 
@@ -140,6 +173,9 @@ impl Tally {
             if let Some(stack) = stack {
                 tally.opened_at(stack);
             }
+            if finding.verdict == Some(Verdict::NeverAccepted) {
+                tally.listens_for(&finding.socket);
+            }
             processes.push(index);
         }
         let group = OwnerGroup { processes, verdict: finding.verdict };
@@ -176,11 +212,12 @@ impl Tally {
             process: Arc::clone(&owner.process),
             reported: 0,
             still_stuck: 0,
-            series: Series::default(),
+            outlook: Outlook::since(self.sampled_ns),
             oldest_ns: 0,
             verdicts: FxHashMap::default(),
             peers: HashMap::new(),
             stacks: HashMap::new(),
+            listens_at: Vec::new(),
             groups: Vec::new(),
         };
         let index = self.place();
@@ -246,27 +283,26 @@ impl Tally {
             .map(|tally| Arc::clone(&tally.process))
     }
 
-    /// The process whose stuck sockets become more the fastest, with its rate in sockets a minute.
-    pub(crate) fn steepest(&self) -> Option<(Arc<ProcessIdentity>, f64)> {
+    /// The process whose stuck sockets become more the fastest, with its outlook.
+    pub(crate) fn steepest(&self, now_ns: u64) -> Option<(&ProcessIdentity, &Outlook)> {
         self.processes
             .iter()
-            .filter_map(|tally| Some((tally, tally.series.per_minute(&self.sample_times)?)))
+            .filter_map(|tally| Some((tally, tally.outlook.per_minute(now_ns)?)))
             .filter(|(_, rate)| *rate > 0.0)
             .max_by(|(_, a), (_, b)| a.total_cmp(b))
-            .map(|(tally, rate)| (Arc::clone(&tally.process), rate))
+            .map(|(tally, _)| (tally.process.as_ref(), &tally.outlook))
     }
 
-    /// Pids of all processes, in the order of [`Tally::summary`]'s argument.
-    pub(crate) fn pids(&self) -> Vec<Pid> {
-        self.processes.iter().map(|tally| tally.process.pid).collect()
+    /// Asks of all processes, in the order of [`Tally::summary`]'s argument.
+    pub(crate) fn queries(&self) -> Vec<UseQuery> {
+        self.processes.iter().map(ProcessTally::query).collect()
     }
 
-    /// Sums up. `stuck` are the sockets that are stuck still; `uses` the descriptors of each of
-    /// [`Tally::pids`].
+    /// Sums up. `stuck` are the sockets that are stuck still; `uses` the answers to [`Tally::queries`].
     pub(crate) fn summary(
         &mut self,
         stuck: impl Iterator<Item = (Socket, Since, GroupId)>,
-        uses: &[DescriptorUse],
+        uses: &[ProcessUse],
         now_ns: u64,
     ) -> Vec<ProcessSummary> {
         for (_, since, group_id) in stuck {
@@ -277,21 +313,17 @@ impl Tally {
                 }
             }
         }
-        let mut summary: Vec<ProcessSummary> = self
-            .processes
-            .iter()
-            .enumerate()
-            .map(|(index, tally)| {
-                let descriptors = uses.get(index).copied().unwrap_or_default();
-                sum_up(tally, descriptors, &self.sample_times)
-            })
-            .collect();
+        for (tally, found) in self.processes.iter_mut().zip(uses) {
+            tally.outlook.note_use(now_ns, found);
+        }
+        let mut summary: Vec<ProcessSummary> =
+            self.processes.iter().map(|tally| sum_up(tally, now_ns)).collect();
         summary.sort_by_key(|process| std::cmp::Reverse((process.still_stuck, process.sockets)));
         summary
     }
 }
 
-fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, sample_times: &SampleTimes) -> ProcessSummary {
+fn sum_up(tally: &ProcessTally, now_ns: u64) -> ProcessSummary {
     let mut verdicts: Vec<(Verdict, u64)> =
         tally.verdicts.iter().map(|(verdict, count)| (*verdict, *count)).collect();
     verdicts.sort_by_key(|(verdict, count)| (std::cmp::Reverse(*count), *verdict));
@@ -304,23 +336,24 @@ fn sum_up(tally: &ProcessTally, descriptors: DescriptorUse, sample_times: &Sampl
         .map(|(stack, count)| StackCount { stack: Arc::clone(stack), count: *count })
         .collect();
     stacks.sort_by(|a, b| (b.count, &a.stack.frames).cmp(&(a.count, &b.stack.frames)));
-    let per_minute = tally.series.per_minute(sample_times);
-    let fds_run_out_in_ns = match (descriptors.used, descriptors.limit, per_minute) {
-        (Some(used), Some(limit), Some(rate)) => descriptors_run_out_in_ns(used, limit, rate),
-        _ => None,
-    };
+    let outlook = &tally.outlook;
+    let ProcessUse { descriptors, queue } = outlook.latest();
     ProcessSummary {
         process: Arc::clone(&tally.process),
         sockets: tally.reported,
         still_stuck: tally.still_stuck,
         oldest_ns: tally.oldest_ns,
-        per_minute,
+        per_minute: outlook.per_minute(now_ns),
         verdicts,
         peers,
         stacks,
         fds_used: descriptors.used,
         fds_limit: descriptors.limit,
-        fds_run_out_in_ns,
+        fds_run_out_in_ns: outlook.fds_run_out_in_ns(now_ns),
+        fds_per_minute: outlook.fds_per_minute(now_ns),
+        accept_queue: queue.map(|queue| u64::from(queue.length)),
+        accept_queue_limit: queue.map(|queue| u64::from(queue.limit)),
+        accept_queue_full_in_ns: outlook.queue_full_in_ns(now_ns),
     }
 }
 
@@ -347,7 +380,7 @@ mod tests {
     }
 
     fn pids(tally: &Tally) -> Vec<u32> {
-        let mut pids = tally.pids();
+        let mut pids: Vec<Pid> = tally.queries().iter().map(|query| query.pid).collect();
         pids.sort_unstable();
         pids.into_iter().filter_map(Pid::visible).collect()
     }
@@ -388,7 +421,7 @@ mod tests {
         let mut tally = Tally::default();
         let group_ids: Vec<(u32, GroupId)> =
             (1..=count).map(|pid| (pid, tally.report(&held_by(&[pid])))).collect();
-        assert_eq!((tally.pids().len(), tally.forgotten()), (2 * MAX_PROCESSES, 0));
+        assert_eq!((tally.queries().len(), tally.forgotten()), (2 * MAX_PROCESSES, 0));
         for (pid, group_id) in group_ids {
             assert_eq!(tally.owner(group_id, Pid::new(pid)).map(|process| process.pid), Some(Pid::new(pid)));
         }

@@ -5,10 +5,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     error::CommandError,
-    growth::descriptors_run_out_in_ns,
+    outlook::Outlook,
     records::leak_record,
     sockets::{CloseWaitTable, Departure, NextStep, entry::GroupId},
     tally::Tally,
+    use_sampling::{MOST_ASKED, UseSampling},
 };
 use crate::{
     host::{clock::WallClock, world::World},
@@ -24,7 +25,7 @@ use crate::{
         escape::Escaped,
         finding::Finding,
         owner::{Evidence, Owner},
-        process::{DescriptorUse, ProcessIdentity},
+        process::{DescriptorUse, ProcessIdentity, ProcessUse},
         record::{Age, LeakEnd, Record, Summary, Totals},
         socket::Identity,
         state::State,
@@ -77,10 +78,10 @@ pub(crate) struct Watch<'a> {
     table: CloseWaitTable,
     tally: Tally,
     inspector: InspectorThread,
-    /// Who grows the fastest, while the inspector finds out about its descriptors.
-    growing: Option<(Arc<ProcessIdentity>, f64)>,
-    /// What came of it.
-    forecast: Option<Forecast>,
+    /// When processes with stuck sockets are asked what they have left.
+    sampling: UseSampling,
+    /// When the tally was sampled last.
+    sampled_ns: u64,
     /// When the inspector was asked last, and before when it is not asked again (CLOCK_MONOTONIC, nanoseconds).
     asked_ns: u64,
     rests_until_ns: u64,
@@ -89,21 +90,30 @@ pub(crate) struct Watch<'a> {
 }
 
 /// How the process that grows the fastest will fare.
-struct Forecast {
-    process: Arc<ProcessIdentity>,
-    /// Stuck sockets a minute.
-    per_minute: f64,
-    descriptors: DescriptorUse,
+struct Forecast<'a> {
+    process: &'a ProcessIdentity,
+    outlook: &'a Outlook,
+    now_ns: u64,
 }
 
-impl fmt::Display for Forecast {
+impl fmt::Display for Forecast<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { process, per_minute, descriptors: DescriptorUse { used, limit } } = self;
-        write!(formatter, "; {} ({}) {per_minute:+.1} a minute", Escaped(&process.comm), process.pid)?;
+        let Self { process, outlook, now_ns } = *self;
+        write!(formatter, "; {} ({})", Escaped(&process.comm), process.pid)?;
+        if let Some(per_minute) = outlook.per_minute(now_ns) {
+            write!(formatter, " {per_minute:+.1} a minute")?;
+        }
+        let ProcessUse { descriptors: DescriptorUse { used, limit }, queue } = outlook.latest();
         if let (Some(used), Some(limit)) = (used, limit) {
             write!(formatter, ", {used} of {limit} descriptors")?;
-            if let Some(left) = descriptors_run_out_in_ns(*used, *limit, *per_minute) {
+            if let Some(left) = outlook.fds_run_out_in_ns(now_ns) {
                 write!(formatter, ", none left in {}", Elapsed(left))?;
+            }
+        }
+        if let Some(queue) = queue {
+            write!(formatter, ", {} of {} wait for accept()", queue.length, queue.limit)?;
+            if let Some(left) = outlook.queue_full_in_ns(now_ns).filter(|left| *left > 0) {
+                write!(formatter, ", full in {}", Elapsed(left))?;
             }
         }
         Ok(())
@@ -128,8 +138,8 @@ impl<'a> Watch<'a> {
             table,
             tally,
             inspector,
-            growing: None,
-            forecast: None,
+            sampling: UseSampling::default(),
+            sampled_ns: 0,
             asked_ns: 0,
             rests_until_ns: 0,
             is_recheck_due: false,
@@ -198,11 +208,11 @@ impl<'a> Watch<'a> {
                 }
                 Vec::new()
             }
-            Answer::DescriptorUse(uses) => {
-                self.forecast = self.growing.take().map(|(process, per_minute)| {
-                    let descriptors = uses.first().copied().unwrap_or_default();
-                    Forecast { process, per_minute, descriptors }
-                });
+            Answer::ProcessUse { found, took_ns } => {
+                let (asked, asked_ns) = self.sampling.answered(took_ns);
+                for (query, found) in asked.iter().zip(&found) {
+                    self.tally.note_use(query, found, asked_ns);
+                }
                 Vec::new()
             }
         }
@@ -249,36 +259,44 @@ impl<'a> Watch<'a> {
         matches!(next, NextStep::Reported(_)).then(|| Record::Leak(Box::new(leak_record(finding, clock))))
     }
 
-    /// Has the sockets looked at that have come due; called every 100 ms or so.
+    /// Has the processes with the most stuck sockets asked what they have left, if it is time, else the sockets looked at
+    /// that have come due; called every 100 ms or so.
     pub(crate) fn look(&mut self, now_ns: u64) {
-        if self.may_ask(now_ns) && self.is_recheck_due {
-            (self.is_recheck_due, self.asked_ns) = (false, now_ns);
-            self.inspector.ask_for_held_over();
-        } else if self.may_ask(now_ns) {
-            let due = self.table.take_due(now_ns, BATCH);
-            if !due.is_empty() {
-                self.asked_ns = now_ns;
-                self.inspector.ask_about(due);
-            }
+        if !self.may_ask(now_ns) || self.ask_for_use(now_ns) {
+            return;
         }
+        self.asked_ns = now_ns;
+        if std::mem::take(&mut self.is_recheck_due) {
+            self.inspector.ask_for_held_over();
+            return;
+        }
+        let due = self.table.take_due(now_ns, BATCH);
+        if !due.is_empty() {
+            self.inspector.ask_about(due);
+        }
+    }
+
+    /// Asks if it is time, and if there is anybody to ask.
+    fn ask_for_use(&mut self, now_ns: u64) -> bool {
+        let queries =
+            if self.sampling.is_due(now_ns) { self.tally.queries_of_most(MOST_ASKED) } else { Vec::new() };
+        let is_asked = !queries.is_empty();
+        if is_asked {
+            self.inspector.ask_for_use(queries.clone());
+            self.sampling.ask(queries, now_ns);
+        }
+        is_asked
     }
 
     /// Notes how many sockets are stuck; called about once a second.
     pub(crate) fn sample(&mut self, now_ns: u64) {
+        self.sampled_ns = now_ns;
         self.tally.sample(now_ns);
     }
 
-    /// Has the descriptors counted of the process whose stuck sockets grow the fastest, for the status
-    /// line; called every ten seconds or so.
-    pub(crate) fn begin_forecast(&mut self) {
-        if self.inspector.is_busy() {
-            return;
-        }
-        self.growing = self.tally.steepest();
-        match &self.growing {
-            Some((process, _)) => self.inspector.ask_for_descriptor_use(vec![process.pid]),
-            None => self.forecast = None,
-        }
+    fn forecast(&self) -> Option<Forecast<'_>> {
+        let now_ns = self.sampled_ns;
+        self.tally.steepest(now_ns).map(|(process, outlook)| Forecast { process, outlook, now_ns })
     }
 
     /// What the status line says of it.
@@ -287,7 +305,7 @@ impl<'a> Watch<'a> {
             "{} in CLOSE_WAIT, {} reported{}",
             plural(self.table.len() as u64, "socket"),
             plural(self.tally.reported(), "leak"),
-            self.forecast.as_ref().map(Forecast::to_string).unwrap_or_default(),
+            self.forecast().map(|forecast| forecast.to_string()).unwrap_or_default(),
         )
     }
 
@@ -324,9 +342,9 @@ impl<'a> Watch<'a> {
         summary: &mut Summary,
         ended_ns: u64,
     ) -> Result<bool, CommandError> {
-        self.inspector.ask_for_descriptor_use(self.tally.pids());
+        self.inspector.ask_for_use(self.tally.queries());
         let uses = match self.inspector.answer().await? {
-            Answer::DescriptorUse(uses) => uses,
+            Answer::ProcessUse { found, .. } => found,
             Answer::Preexisting(_) | Answer::Findings(_) | Answer::HeldOver(_) => {
                 return Err(InspectorGone.into());
             }

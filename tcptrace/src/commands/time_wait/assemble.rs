@@ -13,9 +13,12 @@ use super::{
     owner_counts::{self, MOST_ONE_BY_ONE},
 };
 use crate::{
-    diagnosis::time_wait::{
-        reuse::Reuse,
-        rules::{self, FoundDestination, TimeWaitFacts},
+    diagnosis::{
+        time_wait::{
+            reuse::Reuse,
+            rules::{self, FoundDestination, TimeWaitFacts},
+        },
+        trend::{Arrivals, Level},
     },
     host::clock::WallClock,
     model::{
@@ -46,22 +49,29 @@ pub(crate) struct Knowledge<'a> {
     pub rates: Rates,
     /// The holders of open connections, of listeners and of bound sockets, by inode number; `None` where nobody looked.
     pub holders: Option<FxHashMap<u32, Vec<Owner>>>,
+    /// The ports that open connections to each destination hold, over the looks so far.
+    pub held: &'a HeldPorts,
     /// The counters of each namespace at the previous look, and its time.
     pub earlier: &'a FxHashMap<u32, (u64, TcpCounters)>,
 }
 
+/// Ports that open connections hold over time, by network namespace and destination.
+pub(crate) type HeldPorts = HashMap<(u32, Destination), Level>;
+
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
-    counts: HashMap<(u32, Destination), u64>,
-    /// The time they cover; `None` without tracing, or if it is too short.
-    over_ns: Option<u64>,
+    /// How many milliseconds ago each was.
+    ages_ms: HashMap<(u32, Destination), Vec<u32>>,
+    /// The time they cover in milliseconds; `None` without tracing, or if it is too short.
+    over_ms: Option<u32>,
 }
 
 impl Rates {
     /// Assigns recent closings to the destinations of a look.
     pub(crate) fn of(closings: &mut Closings, look: &Look, now_ns: u64) -> Self {
         let Some((over_ns, lately)) = closings.lately(now_ns) else { return Self::default() };
-        let mut counts = HashMap::new();
+        let milliseconds = |ns: u64| u32::try_from(ns / 1_000_000).unwrap_or(u32::MAX);
+        let mut ages_ms: HashMap<_, Vec<u32>> = HashMap::new();
         for closing in lately {
             // If this kernel does not report the namespace, it is one with such a destination.
             let is_in = |namespace: &&NamespaceLook| match closing.netns {
@@ -70,15 +80,16 @@ impl Rates {
             };
             if let Some(namespace) = look.namespaces.iter().find(is_in) {
                 let key = (namespace.netns, namespace.table.destination(&closing.endpoints));
-                *counts.entry(key).or_default() += 1;
+                let age_ms = milliseconds(now_ns.saturating_sub(closing.ktime_ns));
+                ages_ms.entry(key).or_default().push(age_ms);
             }
         }
-        Self { counts, over_ns: Some(over_ns) }
+        Self { ages_ms, over_ms: Some(milliseconds(over_ns)) }
     }
 
-    fn per_second(&self, netns: u32, destination: &Destination) -> Option<f64> {
-        let count = self.counts.get(&(netns, *destination)).copied().unwrap_or_default();
-        self.over_ns.map(|over| count as f64 * 1e9 / over as f64)
+    fn of_destination(&self, netns: u32, destination: &Destination) -> Option<Arrivals> {
+        let ages_ms = self.ages_ms.get(&(netns, *destination)).cloned().unwrap_or_default();
+        self.over_ms.map(|over_ms| Arrivals::of(ages_ms, over_ms))
     }
 }
 
@@ -160,8 +171,13 @@ fn destination(
     let reuse = remote.map_or(Reuse::Off, |remote| {
         Reuse::of(&look.settings, destination.local(), remote, group.peer_timestamps)
     });
-    let per_second = knowledge.rates.per_second(look.netns, &destination);
-    let entered_per_second = group.entered_per_second(fin_timeout_ms, reuse);
+    let traced = knowledge.rates.of_destination(look.netns, &destination);
+    let entered = group.entered(fin_timeout_ms, reuse);
+    // A burst is no rate that goes on.
+    let going_on =
+        traced.or(entered).filter(|arrivals| arrivals.is_trend).map(|arrivals| arrivals.per_second);
+    let held_per_second =
+        knowledge.held.get(&(look.netns, destination)).and_then(|held| held.rise_per_second(look.asked_ns));
     let ports = look.table.ports.as_ref().filter(|_| remote.is_some()).map(|budget| {
         let mut ports = group.ports(u64::from(budget.usable), reuse, fin_timeout_ms);
         let used = group.ports_used();
@@ -170,7 +186,7 @@ fn destination(
             reusable: (reuse != Reuse::PeerUnknown).then(|| used.saturating_sub(ports.used())),
             total: ports.total,
             most_per_second: ports.most_per_second(),
-            dry_in_ns: ports.dry_in_ns(per_second.or(entered_per_second).unwrap_or_default()),
+            dry_in_ns: ports.dry_in_ns(going_on.unwrap_or_default(), held_per_second.unwrap_or_default()),
         }
     });
     let mut peers: Vec<(IpAddr, u64)> = group.peers.iter().map(|(peer, count)| (*peer, *count)).collect();
@@ -189,8 +205,8 @@ fn destination(
         fin_wait2: group.fin_wait2(),
         open: group.open,
         ports,
-        per_second,
-        entered_per_second,
+        per_second: traced.map(|arrivals| arrivals.per_second),
+        entered_per_second: entered.map(|arrivals| arrivals.per_second),
         oldest_left_ns: group.oldest_left_ms().map(|left| u64::from(left) * 1_000_000),
         closed_first_by: knowledge
             .closers
@@ -203,6 +219,7 @@ fn destination(
         ports_by_state: has_ports.then(|| group.ports_by_state()),
         ports_held: held.filter(|_| has_ports),
         ports_held_by,
+        ports_held_per_second: held_per_second,
     }
 }
 
@@ -223,13 +240,22 @@ fn named(counted: &OwnerCount) -> Closer {
     Closer { name, count: *count }
 }
 
+/// Ports that are taken a second at present: for TIME_WAIT, and for connections that stay.
+fn per_second(record: &TimeWait) -> Option<f64> {
+    let closed = record.per_second.or(record.entered_per_second);
+    match record.ports_held_per_second {
+        Some(held) => Some(closed.unwrap_or_default() + held),
+        None => closed,
+    }
+}
+
 fn found(record: &TimeWait) -> FoundDestination {
     FoundDestination {
         destination: record.destination,
         time_wait: record.count,
         fin_wait2: record.fin_wait2,
         open: record.open,
-        per_second: record.per_second.or(record.entered_per_second),
+        per_second: per_second(record),
         ports: record.ports,
         who: record.closed_first_by.first().map(named),
         by_state: record.ports_by_state.clone().unwrap_or_default(),

@@ -10,9 +10,12 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use crate::{
-    diagnosis::time_wait::{
-        forecast::{DestinationPorts, LATENESS_MS, TIME_WAIT_MS},
-        reuse::Reuse,
+    diagnosis::{
+        time_wait::{
+            forecast::{DestinationPorts, LATENESS_MS, TIME_WAIT_MS},
+            reuse::Reuse,
+        },
+        trend::Arrivals,
     },
     model::{state::State, time_wait::CloserId},
 };
@@ -132,9 +135,9 @@ impl DestinationGroup {
         self.unseen += other.unseen;
     }
 
-    /// The recent rate of new minisockets per second, from the time that each has left. Misses ports that
-    /// were taken over since. `None` if there are too few.
-    pub(crate) fn entered_per_second(&self, fin_timeout_ms: u32, reuse: Reuse) -> Option<f64> {
+    /// The recent new minisockets, from the time that each has left. Misses ports that were taken over since. `None` if
+    /// there are too few.
+    pub(crate) fn entered(&self, fin_timeout_ms: u32, reuse: Reuse) -> Option<Arrivals> {
         // A port that can be taken over after a second is certain to exist for only a second.
         let window = match reuse {
             Reuse::After(delay) => LATELY_MS.min(delay.max(100)),
@@ -146,8 +149,8 @@ impl DestinationGroup {
         };
         // If the first one is younger than the window, the window begins there.
         let window = window.min(ages().max()?).max(100);
-        let lately = ages().filter(|age| *age <= window).count() as u64;
-        (lately >= FEWEST).then(|| lately as f64 * 1e3 / f64::from(window))
+        let lately: Vec<u32> = ages().filter(|age| *age <= window).collect();
+        (lately.len() as u64 >= FEWEST).then(|| Arrivals::of(lately, window))
     }
 
     /// The forecast's input: the local ports of the destination, `total` in all.

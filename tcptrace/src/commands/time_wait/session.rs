@@ -5,9 +5,10 @@ use std::{ops::Range, time::Duration};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
-    assemble::{Knowledge, Rates},
+    assemble::{HeldPorts, Knowledge, Rates},
     closers::Closers,
     closings::Closings,
+    group::DestinationGroup,
     holders,
     look::{LISTED_PERCENT, Look, NamespaceLook, look},
 };
@@ -22,6 +23,7 @@ use crate::{
         record::{Summary, Totals, time_wait::TimeWaitLook},
         sysctl_setting::Setting,
         tcp_counters::TcpCounters,
+        time_wait::Destination,
     },
     output::options::OutputOptions,
 };
@@ -90,6 +92,7 @@ pub(crate) struct TimeWaitSession<'a> {
     kernel: Option<KernelVersion>,
     /// What each namespace had counted, and when.
     earlier: FxHashMap<u32, (u64, TcpCounters)>,
+    held: HeldPorts,
     is_found: bool,
     pub(crate) crowded_out: u64,
 }
@@ -102,6 +105,7 @@ impl<'a> TimeWaitSession<'a> {
             files: sysctl_files::settings(&world.root, &IN_FILES),
             kernel: crate::host::identity::kernel_version(),
             earlier: FxHashMap::default(),
+            held: HeldPorts::default(),
             is_found: false,
             crowded_out: 0,
         }
@@ -150,6 +154,22 @@ impl<'a> TimeWaitSession<'a> {
         look.namespaces.iter().any(is_much).then(|| self.holders(look))
     }
 
+    /// Notes what open connections hold of the ports of each destination that is listed, and forgets the others.
+    fn note_held(&mut self, look: &Look) {
+        let mut before = std::mem::take(&mut self.held);
+        for namespace in &look.namespaces {
+            let outgoing = |(destination, _): &(&Destination, &DestinationGroup)| {
+                matches!(destination, Destination::Outgoing { .. })
+            };
+            for (destination, group) in namespace.table.groups().filter(outgoing) {
+                let key = (namespace.netns, *destination);
+                let mut level = before.remove(&key).unwrap_or_default();
+                level.note(namespace.asked_ns, group.ports_open());
+                self.held.insert(key, level);
+            }
+        }
+    }
+
     pub(crate) fn report(
         &mut self,
         look: &Look,
@@ -159,6 +179,7 @@ impl<'a> TimeWaitSession<'a> {
         began_ns: u64,
         clock: WallClock,
     ) -> TimeWaitLook {
+        self.note_held(look);
         let knowledge = Knowledge {
             kernel: self.kernel,
             files: &self.files,
@@ -166,6 +187,7 @@ impl<'a> TimeWaitSession<'a> {
             closers,
             rates,
             holders,
+            held: &self.held,
             earlier: &self.earlier,
         };
         let report = |namespace| super::assemble::namespace(namespace, &knowledge, clock);

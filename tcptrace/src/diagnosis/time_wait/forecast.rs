@@ -1,8 +1,8 @@
 //! Forecasts when a destination runs out of local ports. Pure.
 //!
-//! Every port in use is freed at a known time (each minisocket has a timer), and new ones stay in use for a
-//! known time. So the forecast simulates instead of extrapolating, up to the time from which ports are freed
-//! as fast as they are taken.
+//! The port of every minisocket is freed at a known time (each has a timer), and new ones stay in use for a known time. So
+//! the forecast simulates instead of extrapolating, up to the time from which those ports are freed as fast as they are
+//! taken. From then on only connections that stay open take more.
 
 /// The kernel's `TCP_TIMEWAIT_LEN` of include/net/tcp.h, in milliseconds; no setting changes it.
 pub(crate) const TIME_WAIT_MS: u32 = 60_000;
@@ -35,21 +35,23 @@ impl DestinationPorts {
         self.total.saturating_sub(self.held) as f64 * 1e3 / f64::from(self.lifetime_ms.max(1))
     }
 
-    /// Nanoseconds until no port is left at this rate of connections; `None` if the ports last forever.
+    /// Nanoseconds until no port is left at this rate of connections that are closed, and of connections that stay open;
+    /// `None` if the ports last forever, or for a year.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "within a minute, and at most 65,536 ports"
+        reason = "positive, and within a year"
     )]
-    pub(crate) fn dry_in_ns(&mut self, per_second: f64) -> Option<u64> {
+    pub(crate) fn dry_in_ns(&mut self, per_second: f64, held_per_second: f64) -> Option<u64> {
+        const YEAR_MS: f64 = 31_536_000_000.0;
         if self.used() >= self.total {
             return Some(0);
         }
-        if per_second <= 0.0 {
+        if per_second + held_per_second <= 0.0 {
             return None;
         }
         self.leaving_ms.sort_unstable();
-        let per_ms = per_second / 1e3;
+        let per_ms = (per_second + held_per_second) / 1e3;
         let mut free = (self.total - self.used()) as f64;
         let lifetime = f64::from(self.lifetime_ms);
         let leaving = self.leaving_ms.iter().map(|left| f64::from(*left));
@@ -57,13 +59,15 @@ impl DestinationPorts {
         // Between two timers the number of free ports only falls.
         for next in leaving.take_while(|left| *left < lifetime).chain([lifetime]) {
             let dry = now + free / per_ms;
-            if dry <= next {
-                return (dry < lifetime).then_some((dry * 1e6) as u64);
+            if dry <= next && dry < lifetime {
+                return Some((dry * 1e6) as u64);
             }
             free += 1.0 - (next - now) * per_ms;
             now = next;
         }
-        None
+        // The last port that was added is that of the lifetime's end, where none is freed.
+        let dry = lifetime + (free - 1.0).max(0.0) * 1e3 / held_per_second;
+        (held_per_second > 0.0 && dry < YEAR_MS).then_some((dry * 1e6) as u64)
     }
 }
 
@@ -75,7 +79,7 @@ mod tests {
 
     fn dry_in_s(total: u64, held: u64, leaving_ms: Vec<u32>, per_second: f64) -> Option<f64> {
         let mut ports = DestinationPorts { total, held, leaving_ms, lifetime_ms: 60_000 };
-        ports.dry_in_ns(per_second).map(|nanoseconds| nanoseconds as f64 / 1e9)
+        ports.dry_in_ns(per_second, 0.0).map(|nanoseconds| nanoseconds as f64 / 1e9)
     }
 
     fn is_about(actual: Option<f64>, expected: f64) {
@@ -108,6 +112,25 @@ mod tests {
     }
 
     #[test]
+    fn connections_that_stay_take_ports_for_good() {
+        let dry_in_s = |held, leaving_ms: Vec<u32>, per_second, held_per_second| {
+            let mut ports = DestinationPorts { total: 1_000, held, leaving_ms, lifetime_ms: 60_000 };
+            ports.dry_in_ns(per_second, held_per_second).map(|nanoseconds| nanoseconds as f64 / 1e9)
+        };
+        is_about(dry_in_s(100, Vec::new(), 0.0, 100.0), 9.0);
+        // A minute and more: one a second.
+        is_about(dry_in_s(100, Vec::new(), 0.0, 1.0), 900.0);
+        // Those that close and leave take 600 for a minute, then no more.
+        is_about(dry_in_s(100, Vec::new(), 10.0, 0.1), 60.0 + 294.0 / 0.1);
+        // What leaves makes room.
+        is_about(dry_in_s(0, vec![30_000; 500], 0.0, 2.0), 500.0);
+        assert_eq!(dry_in_s(999, Vec::new(), 0.0, 0.0), None);
+        assert_eq!(dry_in_s(0, Vec::new(), 0.0, 1e-6), None, "not within a year");
+        // A pool that closes its connections hands their ports over to TIME_WAIT.
+        assert_eq!(dry_in_s(900, Vec::new(), 50.0, -50.0), None);
+    }
+
+    #[test]
     fn the_rate_that_can_be_borne_is_the_ports_by_the_lifetime() {
         let ports = DestinationPorts { total: 28_232, held: 32, leaving_ms: Vec::new(), lifetime_ms: 60_000 };
         assert!((ports.most_per_second() - 470.0).abs() < 1e-9);
@@ -122,7 +145,7 @@ mod tests {
         ) {
             let lifetime_ms = 2_000;
             let mut ports = DestinationPorts { total, held: 0, leaving_ms: leaving.clone(), lifetime_ms };
-            let forecast = ports.dry_in_ns(f64::from(per_second));
+            let forecast = ports.dry_in_ns(f64::from(per_second), 0.0);
             let lacking = |now: &u32| {
                 let left = leaving.iter().filter(|left| **left >= *now).count() as f64;
                 left + f64::from(*now) * f64::from(per_second) / 1e3 - total as f64

@@ -14,12 +14,12 @@ use crate::model::{
 /// States named one by one.
 const STATES_NAMED: usize = 3;
 
-/// ` (12.5 a second)`; empty for an unknown rate.
+/// ` (12.5 a second)`; empty for an unknown rate, and when nothing comes any more.
 struct Rate(Option<f64>);
 
 impl fmt::Display for Rate {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |rate| write!(out, " ({rate:.1} a second)"))
+        self.0.filter(|rate| *rate >= 0.05).map_or(Ok(()), |rate| write!(out, " ({rate:.1} a second)"))
     }
 }
 

@@ -206,10 +206,26 @@ fn write_reasons(out: &mut dyn Write, process: &ProcessSummary, palette: &Palett
         let (count, all) = (counted.count, process.sockets);
         writeln!(out, "      {count} of {all} were opened at {}", Line(&counted.stack))?;
     }
-    if let (Some(left), Some(rate)) = (process.fds_run_out_in_ns, process.per_minute) {
-        writeln!(out, "      at {rate:+.1} a minute its descriptors run out in {}", Elapsed(left))?;
+    if let Some(left) = process.fds_run_out_in_ns {
+        // Sessions of earlier versions took the growth of the stuck sockets for it.
+        let rate = process.fds_per_minute.or(process.per_minute);
+        let rate = rate.map(|rate| format!("at {rate:+.1} a minute ")).unwrap_or_default();
+        writeln!(out, "      {rate}its descriptors run out in {}", Elapsed(left))?;
+    }
+    if let (Some(length), Some(limit)) = (process.accept_queue, process.accept_queue_limit) {
+        write!(out, "      {} for accept(), with room for {limit}", waiting(length))?;
+        match process.accept_queue_full_in_ns {
+            Some(0) => writeln!(out, ": the kernel drops further connections")?,
+            Some(left) => writeln!(out, ": full in {}", Elapsed(left))?,
+            None => writeln!(out)?,
+        }
     }
     Ok(())
+}
+
+/// `1 connection waits`, `2 connections wait`.
+fn waiting(connections: u64) -> String {
+    format!("{} wait{}", plural(connections, "connection"), if connections == 1 { "s" } else { "" })
 }
 
 /// Peers as people want them, the most frequent first: an address with its port where that is a service, without

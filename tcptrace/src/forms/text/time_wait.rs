@@ -217,7 +217,11 @@ fn write_table(
 }
 
 fn rate(destination: &TimeWait) -> Option<f64> {
-    destination.per_second.or(destination.entered_per_second)
+    let closed = destination.per_second.or(destination.entered_per_second);
+    match destination.ports_held_per_second {
+        Some(held) => Some(closed.unwrap_or_default() + held),
+        None => closed,
+    }
 }
 
 fn cells(destination: &TimeWait) -> [String; 12] {

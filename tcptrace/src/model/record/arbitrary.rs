@@ -356,6 +356,10 @@ fn process_summary() -> BoxedStrategy<ProcessSummary> {
                 fds_used: fds,
                 fds_limit: fds,
                 fds_run_out_in_ns: fds,
+                fds_per_minute: per_minute,
+                accept_queue: fds,
+                accept_queue_limit: fds,
+                accept_queue_full_in_ns: fds,
             }
         })
         .boxed()

@@ -75,8 +75,8 @@ pub struct ProcessSummary {
     pub still_stuck: u64,
     /// The longest time in CLOSE_WAIT, in nanoseconds.
     pub oldest_ns: u64,
-    /// Growth: stuck sockets a minute, as the median of all slopes between samples, so that a burst is no
-    /// trend; `None` when the session was too short to tell.
+    /// Growth: stuck sockets a minute at present, as the median of all slopes, so that a burst is no trend; `None` when
+    /// there was too little to tell.
     pub per_minute: Option<f64>,
     /// How many sockets had which verdict.
     #[serde(with = "by_verdict")]
@@ -90,8 +90,20 @@ pub struct ProcessSummary {
     pub fds_used: Option<u64>,
     /// The process's limit of descriptors, when known.
     pub fds_limit: Option<u64>,
-    /// At this rate the descriptors run out in so many nanoseconds; `None` when they do not.
+    /// At the rate at which those in use become more, they run out in so many nanoseconds; `None` when they do not.
     pub fds_run_out_in_ns: Option<u64>,
+    /// Growth of the descriptors in use, a minute; `None` when there was too little to tell.
+    #[serde(default)]
+    pub fds_per_minute: Option<f64>,
+    /// Connections that wait for accept(), where that is why its sockets are stuck.
+    #[serde(default)]
+    pub accept_queue: Option<u64>,
+    /// The backlog: the kernel drops connections when there are more.
+    #[serde(default)]
+    pub accept_queue_limit: Option<u64>,
+    /// The queue is full in so many nanoseconds; `None` when it is not going to be.
+    #[serde(default)]
+    pub accept_queue_full_in_ns: Option<u64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]

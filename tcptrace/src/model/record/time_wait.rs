@@ -56,6 +56,8 @@ pub struct TimeWait {
     pub ports_held: Option<u64>,
     /// Who holds them, the most of them first. A socket that several processes hold counts for each.
     pub ports_held_by: Vec<OwnerCount>,
+    /// By how much the ports that open connections hold become more a second; `None` when they do not for certain.
+    pub ports_held_per_second: Option<f64>,
 }
 
 /// A process, and how many sockets it closed first or holds.
@@ -151,6 +153,7 @@ impl Serialize for TimeWait {
             ports_by_state,
             ports_held,
             ports_held_by,
+            ports_held_per_second,
         } = self;
         // A service with a single peer has an address on the other side too.
         let only_peer = || match peers[..] {
@@ -192,6 +195,7 @@ impl Serialize for TimeWait {
         map.serialize_entry("ports_by_state", &ports_by_state.as_deref().map(ByState))?;
         map.serialize_entry("ports_held", ports_held)?;
         map.serialize_entry("ports_held_by", ports_held_by)?;
+        map.serialize_entry("ports_held_per_second", &ports_held_per_second.map(rounded))?;
         map.end()
     }
 }

@@ -71,7 +71,7 @@ fn a_planted_process_is_read_in_full() {
             pod_namespace: None,
         }
     );
-    assert_eq!(reader.descriptor_use(Pid::new(77)).limit, Some(1024));
+    assert_eq!(reader.descriptor_use(Pid::new(77), None).limit, Some(1024));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_process_whose_main_thread_has_ended_is_read_by_one_that_lives() {
     assert_eq!((identity.comm.as_str(), identity.start_ticks), ("web", Some(12345)));
     assert_eq!((identity.exe.as_deref(), identity.cmdline), (Some("/usr/bin/web"), vec!["web".to_owned()]));
     assert_eq!((identity.uid, identity.unit.as_deref()), (Some(33), Some("web.service")));
-    assert_eq!(reader.descriptor_use(Pid::new(77)).used, Some(4));
+    assert_eq!(reader.descriptor_use(Pid::new(77), None).used, Some(4));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_process_that_is_gone_and_one_half_readable_are_told_apart() {
     let root = tempfile::tempdir().unwrap();
     let reader = reader(root.path());
     assert!(matches!(reader.read(Pid::new(5)), Err(ProcessError::Gone { pid }) if pid == Pid::new(5)));
-    assert_eq!(reader.descriptor_use(Pid::new(5)), DescriptorUse::default());
+    assert_eq!(reader.descriptor_use(Pid::new(5), None), DescriptorUse::default());
     let process = root.path().join("5");
     fs::create_dir(&process).unwrap();
     fs::write(process.join("stat"), "nonsense").unwrap();
@@ -165,7 +165,7 @@ fn this_process_and_a_child_are_who_they_are() {
         }
         assert!(Instant::now() < deadline, "{identity:?}");
     };
-    let descriptors = reader.descriptor_use(Pid::new(child.id()));
+    let descriptors = reader.descriptor_use(Pid::new(child.id()), None);
     child.kill().unwrap();
     child.wait().unwrap();
     let age = jiff::Timestamp::now().duration_since(identity.started.unwrap()).as_secs();

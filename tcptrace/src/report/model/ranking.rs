@@ -74,6 +74,14 @@ pub(crate) struct ProcessShare {
     pub peers: Vec<PeerShare>,
     /// Where its sockets were opened.
     pub sites: Vec<SiteCount>,
+    /// Growth of its descriptors in use per minute.
+    pub fds_per_minute: Option<f64>,
+    /// Connections that wait for accept().
+    pub accept_queue: Option<u64>,
+    /// How many there is room for.
+    pub accept_queue_limit: Option<u64>,
+    /// Time until there is none left.
+    pub accept_queue_full_in_ns: Option<u64>,
     /// Its sockets that other processes hold as well.
     pub shared: u64,
     /// How many other processes hold some of its sockets.

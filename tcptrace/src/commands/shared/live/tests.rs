@@ -33,7 +33,7 @@ use crate::{
         finding::Finding,
         owner::Owner,
         pid::Pid,
-        process::{DescriptorUse, ProcessIdentity},
+        process::{DescriptorUse, ProcessIdentity, ProcessUse},
         record::{Leak, LeakEnd, Over},
         socket::{KernelSocket, Socket, SocketKey},
         state::{State, StateSet},
@@ -181,8 +181,10 @@ async fn play(
             Answer::Findings(due.iter().map(|due| find(due, now_ns)).collect())
         }
         InspectorJob::HeldOver => Answer::HeldOver(Some(over.clone())),
-        InspectorJob::DescriptorUse(pids) => {
-            Answer::DescriptorUse(vec![DescriptorUse { used: Some(40), limit: Some(1024) }; pids.len()])
+        InspectorJob::ProcessUse(queries) => {
+            let descriptors = DescriptorUse { used: Some(40), limit: Some(1024) };
+            let found = vec![ProcessUse { descriptors, queue: None }; queries.len()];
+            Answer::ProcessUse { found, took_ns: 0 }
         }
     });
     let sources =

@@ -4,7 +4,10 @@
 
 use super::*;
 use crate::{
-    diagnosis::time_wait::{forecast::TIME_WAIT_MS, reuse::Reuse},
+    diagnosis::{
+        time_wait::{forecast::TIME_WAIT_MS, reuse::Reuse},
+        trend::Arrivals,
+    },
     model::{socket::TcpFlavour, tcp_settings::TcpSettings},
 };
 
@@ -177,18 +180,21 @@ fn the_rate_is_that_of_the_last_seconds_or_since_it_began() {
             let one = socket(nth, State::TimeWait, &local, "192.0.2.1:80", Some(*left));
             table.minisocket(&one, true, None);
         }
-        group(&table, outgoing("192.0.2.1:80")).entered_per_second(60_000, reuse)
+        group(&table, outgoing("192.0.2.1:80")).entered(60_000, reuse)
     };
     let steady: Vec<u32> = (0..600).map(|nth| TIME_WAIT_MS - nth * 100).collect();
-    let is_about = |rate: Option<f64>, expected: f64| {
-        assert!(
-            rate.is_some_and(|rate| (rate - expected).abs() < expected / 20.0),
-            "{rate:?}, not {expected}"
-        );
+    let is_about = |arrivals: Option<Arrivals>, expected: f64| {
+        let is_right = |arrivals: Arrivals| {
+            arrivals.is_trend && (arrivals.per_second - expected).abs() < expected / 20.0
+        };
+        assert!(arrivals.is_some_and(is_right), "{arrivals:?}, not {expected}");
     };
     is_about(per_second(&steady, Reuse::Off), 10.0);
     is_about(per_second(&steady[..30], Reuse::Off), 10.0);
-    is_about(per_second(&[TIME_WAIT_MS - 500; 40], Reuse::Off), 80.0);
+    let burst = per_second(&[TIME_WAIT_MS - 500; 40], Reuse::Off);
+    assert!(burst.is_some_and(|burst| !burst.is_trend), "{burst:?} is no rate that goes on");
+    let over: Vec<u32> = steady.iter().map(|left| left.saturating_sub(3_000)).collect();
+    assert!(per_second(&over, Reuse::Off).is_some_and(|over| over.per_second == 0.0), "it is over");
     assert_eq!(per_second(&[1_000; 40], Reuse::Off), None, "none came lately");
     assert_eq!(per_second(&steady[..3], Reuse::Off), None, "too few");
 }
