@@ -17,7 +17,7 @@ mod process;
 mod report;
 mod stacks;
 
-pub use self::host::world::World;
+pub use self::host::{open_files::raise as raise_open_files, world::World};
 
 /// What this repository's own tests, fuzz targets and example programs use; no promise to anybody else.
 #[doc(hidden)]

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use tcptrace::{World, commands::CommandLine};
+use tcptrace::{World, commands::CommandLine, raise_open_files};
 
 fn main() -> ExitCode {
     let command_line = match CommandLine::parse(std::env::args_os()) {
@@ -11,5 +11,6 @@ fn main() -> ExitCode {
         Err(exit_code) => return exit_code,
     };
     command_line.start_log();
+    raise_open_files();
     command_line.run(&World::of_this_host())
 }

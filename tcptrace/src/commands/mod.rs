@@ -27,7 +27,7 @@ use self::{
     time_wait::arguments::TimeWaitArguments,
     trace::arguments::TraceArguments,
 };
-use crate::host::world::World;
+use crate::host::{open_files, world::World};
 
 /// Names the process that never closed its TCP sockets, and says why.
 ///
@@ -105,6 +105,7 @@ fn conclude(ended: &Result<Conclusion, CommandError>) -> ExitCode {
 impl Command {
     fn run(&self, world: &World) -> Result<Conclusion, CommandError> {
         let system = |source| CommandError::System { what: "start", source };
+        open_files::require_some().map_err(system)?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(system)?;
         runtime.block_on(async {
             // A file that may not grow is an error of the output, and does not end the program: from now on,

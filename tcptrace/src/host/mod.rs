@@ -6,6 +6,7 @@ pub(crate) mod live_thread;
 pub(crate) mod lockdown;
 pub(crate) mod namespaces;
 pub(crate) mod pid_namespace;
+pub(crate) mod open_files;
 pub(crate) mod pool;
 pub(crate) mod privilege;
 pub(crate) mod sysctl_files;

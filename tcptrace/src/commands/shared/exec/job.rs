@@ -15,7 +15,10 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
 };
 
-use crate::model::record::{Leak, Record};
+use crate::{
+    host::open_files,
+    model::record::{Leak, Record},
+};
 
 /// How often a running command is checked against the end of the session.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -81,6 +84,7 @@ impl LeakCommand {
         shell.stdout(Stdio::from(io::stderr().as_fd().try_clone_to_owned()?));
         // A process group of its own: its children are killed with it, and Ctrl-C reaches only us.
         shell.process_group(0);
+        open_files::restore_for(&mut shell);
         for (name, value) in &self.variables {
             match value {
                 Some(value) if !value.contains('\0') => shell.env(name, value),
