@@ -1,6 +1,9 @@
 //! Why a socket is stuck: pure rules from facts to a verdict, and each verdict's sentence for people. No I/O, no clock.
 
-use crate::model::{activity::ActivityTimes, verdict::Verdict};
+use crate::model::{
+    activity::ActivityTimes,
+    verdict::{UnknownBecause, Verdict},
+};
 
 /// What lies unread in a socket, in the unit that the kernel reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ const PROMPT_MS: u32 = 500;
 pub(crate) struct CloseWaitFacts {
     /// A process has a descriptor for it.
     pub is_held: bool,
+    /// Every descriptor table of the host was looked at: only then does nobody hold what was not found.
+    pub all_tables_read: bool,
     /// It has an inode, so it was accepted or connected; `None` when unknown.
     pub has_inode: Option<bool>,
     /// A socket still listens at its local address.
@@ -45,8 +50,8 @@ pub(crate) fn verdict(facts: &CloseWaitFacts) -> Option<Verdict> {
     if !facts.is_held {
         return match facts.has_inode {
             Some(false) if facts.has_listener => Some(Verdict::NeverAccepted),
-            Some(_) => Some(Verdict::NoHolder),
-            None => None,
+            Some(_) if facts.all_tables_read => Some(Verdict::NoHolder),
+            Some(_) | None => None,
         };
     }
     if facts.is_awaited || facts.times.is_some_and(|times| is_sending(facts, times)) {
@@ -71,6 +76,30 @@ fn is_sending(facts: &CloseWaitFacts, times: ActivityTimes) -> bool {
             && times.last_data_sent_ms.saturating_sub(times.last_ack_recv_ms) <= PROMPT_MS);
     sent_ms <= facts.active_window_ms
         && (sent_ms < facts.in_close_wait_ms || (facts.has_answered_since_fin && is_answer_to_data))
+}
+
+/// Why a socket in CLOSE_WAIT has no verdict, or nobody to answer for it; `None` when both are known.
+pub(crate) fn unknown_because(facts: &CloseWaitFacts, has_owner: bool) -> Option<UnknownBecause> {
+    match verdict(facts) {
+        // Nobody holds it: that is the answer. Else its holder was seen, and could not be read.
+        Some(verdict) => {
+            (!has_owner && verdict != Verdict::NoHolder).then_some(UnknownBecause::ProcessesNotRead)
+        }
+        None if !facts.is_held => Some(if facts.has_inode.is_some() {
+            UnknownBecause::ProcessesNotRead
+        } else {
+            UnknownBecause::NamespaceNotListed
+        }),
+        None if facts.unread.is_none() => Some(UnknownBecause::NamespaceNotListed),
+        None => Some(UnknownBecause::Mptcp),
+    }
+}
+
+/// Why nobody answers for a socket in another state; `None` when somebody does, or nobody can.
+pub(crate) fn unowned_because(facts: &CloseWaitFacts, has_owner: bool) -> Option<UnknownBecause> {
+    // After close() a socket has no inode, and no descriptor.
+    let may_be_held = facts.is_held || facts.has_inode != Some(false);
+    (!has_owner && may_be_held && !facts.all_tables_read).then_some(UnknownBecause::ProcessesNotRead)
 }
 
 /// What the verdict means and what to look at next, as the end of a sentence about the process.
@@ -106,6 +135,7 @@ mod tests {
 
     const HELD: CloseWaitFacts = CloseWaitFacts {
         is_held: true,
+        all_tables_read: true,
         has_inode: Some(true),
         has_listener: false,
         unread: Some(Unread::Bytes(0)),
@@ -190,5 +220,44 @@ mod tests {
         assert_eq!(unheld(Some(false), false), Some(Verdict::NoHolder));
         assert_eq!(unheld(Some(true), true), Some(Verdict::NoHolder));
         assert_eq!(unheld(None, false), None);
+    }
+
+    #[test]
+    fn nobody_holds_a_socket_only_where_every_table_was_read() {
+        let unheld = CloseWaitFacts { is_held: false, ..HELD };
+        assert_eq!((verdict(&unheld), unknown_because(&unheld, false)), (Some(Verdict::NoHolder), None));
+        let partly = CloseWaitFacts { all_tables_read: false, ..unheld };
+        let because = Some(UnknownBecause::ProcessesNotRead);
+        assert_eq!((verdict(&partly), unknown_because(&partly, false)), (None, because));
+        assert_eq!(unknown_because(&partly, true), because, "its opener may hold it no longer");
+        // The kernel says that it was never accepted, and a listener was found.
+        let waiting = CloseWaitFacts { has_inode: Some(false), has_listener: true, ..partly };
+        assert_eq!(verdict(&waiting), Some(Verdict::NeverAccepted));
+        let queued = CloseWaitFacts { has_listener: false, ..waiting };
+        assert_eq!((verdict(&queued), unknown_because(&queued, false)), (None, because));
+    }
+
+    #[test]
+    fn each_question_mark_has_its_own_cause() {
+        let because = |facts, has_owner| unknown_because(&facts, has_owner);
+        assert_eq!(because(HELD, true), None);
+        let read = Some(UnknownBecause::ProcessesNotRead);
+        assert_eq!(because(HELD, false), read, "its holder was seen, and could not be read");
+        let mptcp = CloseWaitFacts { unread: Some(Unread::Memory(0)), ..HELD };
+        assert_eq!(because(mptcp, true), Some(UnknownBecause::Mptcp));
+        let listed = Some(UnknownBecause::NamespaceNotListed);
+        let held = CloseWaitFacts { unread: None, has_inode: None, ..HELD };
+        assert_eq!(because(held, true), listed);
+        assert_eq!(because(CloseWaitFacts { is_held: false, ..held }, false), listed);
+    }
+
+    #[test]
+    fn in_another_state_nobody_is_named_for_what_nobody_can_hold() {
+        let partly = CloseWaitFacts { is_held: false, all_tables_read: false, ..HELD };
+        assert_eq!(unowned_because(&partly, false), Some(UnknownBecause::ProcessesNotRead));
+        assert_eq!(unowned_because(&partly, true), None);
+        let closed = CloseWaitFacts { has_inode: Some(false), ..partly };
+        assert_eq!(unowned_because(&closed, false), None);
+        assert_eq!(unowned_because(&CloseWaitFacts { all_tables_read: true, ..partly }, false), None);
     }
 }

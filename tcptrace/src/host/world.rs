@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::clock::Clocks;
+use super::{clock::Clocks, own_netns};
 
 /// Where the host is looked at, and by which clocks.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct World {
     /// Below which the files with settings lie, and those that name containers where pid 1 cannot be looked into.
     pub(crate) root: PathBuf,
     pub(crate) clocks: Clocks,
+    /// The inode number of this process's network namespace, where /proc cannot tell it.
+    pub(crate) own_netns: Option<u32>,
 }
 
 impl World {
@@ -23,12 +25,19 @@ impl World {
     pub fn of_this_host() -> Self {
         let proc = PathBuf::from("/proc");
         let clocks = Clocks::of_this_host(&proc);
-        Self { proc, run_netns: PathBuf::from("/run/netns"), root: PathBuf::from("/"), clocks }
+        let own_netns = own_netns::without_proc(&proc);
+        Self { proc, run_netns: PathBuf::from("/run/netns"), root: PathBuf::from("/"), clocks, own_netns }
     }
 
     /// A host whose files are planted below `root`.
     #[cfg(test)]
     pub(crate) fn planted(root: &std::path::Path, clocks: Clocks) -> Self {
-        Self { proc: root.join("proc"), run_netns: root.join("netns"), root: root.to_owned(), clocks }
+        Self {
+            proc: root.join("proc"),
+            run_netns: root.join("netns"),
+            root: root.to_owned(),
+            clocks,
+            own_netns: None,
+        }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn of(dumper: &mut NamespaceDumper, queries: &[UseQuery]) -> Vec<Opti
         return vec![None; queries.len()];
     }
     let mut queues: FxHashMap<(u32, Endpoint), AcceptQueue> = FxHashMap::default();
-    for (netns, listener) in dumper.list(StateSet::LISTEN, Some(&namespaces)).sockets {
+    for (netns, listener) in dumper.list(StateSet::LISTEN, &namespaces).sockets {
         // Several may listen at one address (SO_REUSEPORT).
         let queue = AcceptQueue { length: listener.recv_q, limit: listener.send_q };
         let known = queues.entry((netns, listener.local)).or_insert(queue);

@@ -1,7 +1,7 @@
 //! A scan of the descriptor tables of the whole host: which process holds which of the sockets in
 //! question, and who listens. Uses the kernel's iterator, or /proc without it.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tcptrace_ebpf::record::{self, HolderRecord};
@@ -11,6 +11,7 @@ use crate::{
     kernel::{HolderScan, LoadError},
     model::{
         close_wait::Stuck,
+        coverage::{Coverage, Hidden, LookError},
         ended::EndedHow,
         endpoints::{Endpoint, Endpoints},
         holders::Holders,
@@ -108,12 +109,36 @@ pub(crate) struct DescriptorScan {
     counts: FxHashMap<u32, DescriptorCount>,
     /// Sockets that may be the other ends of those in question.
     pub(super) other_ends: OtherEnds,
+    /// Processes whose descriptors could not be read.
+    unread: BTreeMap<u32, LookError>,
+    /// Why not every process was found.
+    errors: Vec<LookError>,
+    /// What the scan could not see, by where it was made from.
+    hidden: Option<Hidden>,
+    is_of_kernel: bool,
 }
 
 impl DescriptorScan {
     /// The sequence number that the peer's FIN left; 0 when not known.
     pub(super) fn fin_sequence(&self, socket: &Socket) -> u32 {
         socket.cookie.and_then(|cookie| self.held(cookie)).map_or(0, |held| held.fin_sequence)
+    }
+
+    /// Whether every descriptor table of the host was looked at: only then does nobody hold what it does not list.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.unread.is_empty() && self.errors.is_empty() && self.hidden.is_none()
+    }
+
+    /// Whether the kernel's iterator made it.
+    pub(crate) fn is_of_kernel(&self) -> bool {
+        self.is_of_kernel
+    }
+
+    /// Adds what it could not look at.
+    pub(crate) fn cover(&self, coverage: &mut Coverage) {
+        coverage.processes.extend(&self.unread);
+        coverage.errors.extend(&self.errors);
+        coverage.hidden.extend(self.hidden);
     }
 
     /// The socket with this cookie, if a process holds it.
@@ -179,8 +204,12 @@ impl DescriptorScan {
     ///
     /// # Errors
     /// When the kernel ends the pass early.
-    pub(crate) fn with_iterator(scan: &mut HolderScan, wanted: ScanTarget<'_>) -> std::io::Result<Self> {
-        let mut found = Self::default();
+    pub(crate) fn with_iterator(
+        scan: &mut HolderScan,
+        wanted: ScanTarget<'_>,
+        hidden: Option<Hidden>,
+    ) -> std::io::Result<Self> {
+        let mut found = Self { hidden, is_of_kernel: true, ..Self::default() };
         let mut counted = FxHashSet::default();
         let (states, with_listener_cookies) = match wanted {
             ScanTarget::Cookies(_) => (STUCK.union(StateSet::LISTEN).union(HALF_CLOSED), false),
@@ -246,6 +275,7 @@ impl DescriptorScan {
         stuck: &[(u32, DiagSocket)],
         listening: &[(u32, DiagSocket)],
         half_closed: &[(u32, DiagSocket)],
+        hidden: Option<Hidden>,
     ) -> Self {
         let all = stuck.iter().chain(listening).chain(half_closed);
         let wanted = all.map(|(_, socket)| socket.inode).filter(|inode| *inode != 0);
@@ -259,7 +289,7 @@ impl DescriptorScan {
                 .or_default()
                 .push(holder.fd);
         }
-        let mut found = Self::default();
+        let mut found = Self { unread: scan.unread, errors: scan.errors, hidden, ..Self::default() };
         for (netns, socket) in stuck {
             let state = State::from_number(socket.state);
             if let (Some(holders), Some(state)) = (by_inode.get(&socket.inode), state) {
@@ -281,12 +311,11 @@ impl DescriptorScan {
             }
         }
         for (netns, socket) in listening {
-            if let Some(holders) = by_inode.get(&socket.inode) {
-                let listener = found.listener(*netns, socket.local, socket.cookie);
-                // For a listener this is the number of connections in its queue.
-                listener.has_backlog = socket.recv_q != 0;
-                listener.holders = holders.clone();
-            }
+            // Also one whose holders could not be read: it must not lend its backlog to another.
+            let listener = found.listener(*netns, socket.local, socket.cookie);
+            // For a listener this is the number of connections in its queue.
+            listener.has_backlog = socket.recv_q != 0;
+            listener.holders = by_inode.get(&socket.inode).cloned().unwrap_or_default();
         }
         found.sort();
         found

@@ -1,6 +1,6 @@
 //! Lists the kernel's sockets in all network namespaces of the host, or in some of them. Knows nothing of processes.
 
-use std::{io, path::PathBuf};
+use std::{collections::BTreeMap, io};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -11,6 +11,7 @@ use crate::{
         world::World,
     },
     model::{
+        coverage::{Coverage, LookError},
         endpoints::Endpoints,
         socket::{Socket, TcpFlavour},
         state::{State, StateSet},
@@ -27,13 +28,13 @@ pub(crate) struct FoundNamespace {
 }
 
 /// The network namespaces of the host.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct FoundNamespaces {
     pub namespaces: Vec<FoundNamespace>,
     /// Processes examined to find them.
     pub processes: usize,
-    /// Processes and bind mounts whose namespace could not be read, for lack of rights.
-    pub unreadable: usize,
+    /// What could not be read to find them.
+    pub unread: Coverage,
 }
 
 /// What to list in a namespace.
@@ -59,14 +60,14 @@ pub(crate) enum DumpScope {
 /// together with its network devices.
 pub(crate) struct NamespaceDumper {
     world: World,
-    /// The path through which each namespace was found last.
-    paths: FxHashMap<u32, PathBuf>,
+    /// Where each namespace was found last.
+    known: FxHashMap<u32, NetNamespace>,
     has_mptcp: bool,
 }
 
 impl NamespaceDumper {
     pub(crate) fn new(world: World) -> Self {
-        Self { world, paths: FxHashMap::default(), has_mptcp: true }
+        Self { world, known: FxHashMap::default(), has_mptcp: true }
     }
 
     /// The host whose sockets are listed.
@@ -74,75 +75,84 @@ impl NamespaceDumper {
         &self.world
     }
 
-    /// Lists sockets in the given namespaces, or in all of them.
-    pub(crate) fn list(&mut self, states: StateSet, only: Option<&FxHashSet<u32>>) -> Listing {
-        let job = |netns: &u32| DumpJob { netns: *netns, scope: DumpScope::All, with_mptcp: true };
-        let Some(only) = only else {
-            let used: Vec<u32> = self
-                .find_namespaces()
-                .namespaces
-                .iter()
-                .filter(|namespace| namespace.in_use != Some(0))
-                .map(|namespace| namespace.netns)
-                .collect();
-            return self.fetch(states, used.iter().map(job).collect());
-        };
-        let mut listing = self.fetch(states, only.iter().map(job).collect());
-        let missing: Vec<&u32> = only.iter().filter(|netns| !listing.answered.contains(netns)).collect();
-        if !missing.is_empty() {
-            // Not found yet, or the process that led to them has ended.
-            self.find_namespaces();
-            let again = self.fetch(states, missing.into_iter().map(job).collect());
-            listing.sockets.extend(again.sockets);
-            listing.answered.extend(again.answered);
-        }
-        listing
+    /// Lists sockets in the given namespaces.
+    pub(crate) fn list(&mut self, states: StateSet, only: &FxHashSet<u32>) -> Listing {
+        let jobs = only.iter().map(|netns| everything(*netns)).collect();
+        self.fetch(states, jobs)
+    }
+
+    /// Lists sockets in all namespaces that have any.
+    pub(crate) fn list_all(&mut self, states: StateSet) -> (Listing, FoundNamespaces) {
+        let found = self.find_namespaces();
+        let used = found.namespaces.iter().filter(|namespace| namespace.in_use != Some(0));
+        let jobs = used.map(|namespace| everything(namespace.netns)).collect();
+        (self.fetch(states, jobs), found)
     }
 
     /// Finds the namespaces of the host.
     pub(crate) fn find_namespaces(&mut self) -> FoundNamespaces {
-        let found = namespaces::discover(&self.world.proc, &self.world.run_netns);
-        self.paths.clear();
-        let namespace = |namespace: &NetNamespace| {
-            self.paths.insert(namespace.inode, namespace.path().to_owned());
-            FoundNamespace { netns: namespace.inode, in_use: namespace.tcp_in_use(&self.world.proc) }
+        let mut found = namespaces::discover(&self.world);
+        let namespace = |namespace: &NetNamespace| FoundNamespace {
+            netns: namespace.inode,
+            in_use: namespace.tcp_in_use(&self.world.proc),
         };
-        let namespaces = found.namespaces.iter().map(namespace).collect();
-        FoundNamespaces { namespaces, processes: found.processes, unreadable: found.unreadable }
+        let listed = found.namespaces.iter().map(namespace).collect();
+        let processes = found.processes;
+        self.known = std::mem::take(&mut found.namespaces)
+            .into_iter()
+            .map(|namespace| (namespace.inode, namespace))
+            .collect();
+        let mut unread = Coverage::default();
+        found.cover(&mut unread);
+        FoundNamespaces { namespaces: listed, processes, unread }
     }
 
-    /// Runs the jobs, several in parallel.
+    /// Runs the jobs, several in parallel. Looks again for namespaces that are not where they were found: the process
+    /// that led to one may have ended, while others are in it.
     pub(crate) fn fetch(&mut self, states: StateSet, jobs: Vec<DumpJob>) -> Listing {
         let mut listing = Listing { asked_ns: self.world.clocks.monotonic_ns(), ..Listing::default() };
-        let mut failure = None;
-        for job in parallel::map(jobs, |job| self.run(&job, states)) {
-            match job {
-                Ok(NamespaceListing { netns, sockets, has_mptcp }) => {
-                    listing.sockets.extend(sockets.into_iter().map(|socket| (netns, socket)));
-                    listing.answered.insert(netns);
-                    self.has_mptcp &= has_mptcp;
-                }
-                // The namespace is gone.
-                Err(error @ sock_diag::Error::Namespace { .. }) => log::debug!("{error}"),
-                Err(error) => failure = Some(error),
-            }
-        }
-        if let Some(error) = failure {
-            log::warn!("{error}");
+        let gone = self.fetch_into(&mut listing, states, jobs);
+        if !gone.is_empty() {
+            self.find_namespaces();
+            self.fetch_into(&mut listing, states, gone);
         }
         listing
     }
 
-    /// Opens sock_diag in a namespace, through the path where it was found last.
+    /// Returns the jobs whose namespaces are not where they were found.
+    fn fetch_into(&mut self, listing: &mut Listing, states: StateSet, jobs: Vec<DumpJob>) -> Vec<DumpJob> {
+        let mut gone = Vec::new();
+        let results = parallel::map(jobs, |job| (self.run(&job, states), job));
+        for (result, job) in results {
+            let netns = job.netns;
+            match result {
+                Ok(NamespaceListing { sockets, has_mptcp }) => {
+                    listing.sockets.extend(sockets.into_iter().map(|socket| (netns, socket)));
+                    listing.answered.insert(netns);
+                    self.has_mptcp &= has_mptcp;
+                }
+                Err(error) => match error.to_look_error() {
+                    None => gone.push(job),
+                    Some(refused) => {
+                        log::debug!("network namespace {netns}: {error}");
+                        listing.refused.insert(netns, refused);
+                    }
+                },
+            }
+        }
+        gone
+    }
+
+    /// Opens sock_diag in a namespace, where that was found last.
     pub(crate) fn open(&self, netns: u32) -> Result<SockDiag, sock_diag::Error> {
-        let gone = || sock_diag::Error::Namespace {
-            inode: netns,
-            path: self.paths.get(&netns).cloned().unwrap_or_else(|| "nowhere".into()),
-            source: io::ErrorKind::NotFound.into(),
-        };
-        let namespace =
-            self.paths.get(&netns).and_then(|path| NetNamespace::open(path, netns)).ok_or_else(gone)?;
-        SockDiag::open_in(&namespace)
+        match self.known.get(&netns) {
+            Some(namespace) => SockDiag::open_in(namespace),
+            None => Err(sock_diag::Error::Namespace {
+                inode: netns,
+                path: "nowhere".into(),
+                source: io::ErrorKind::NotFound.into(),
+            }),
+        }
     }
 
     fn run(&self, job: &DumpJob, states: StateSet) -> Result<NamespaceListing, sock_diag::Error> {
@@ -171,15 +181,19 @@ impl NamespaceDumper {
             has_mptcp = false;
             log::debug!("{error}");
         }
-        Ok(NamespaceListing { netns: *netns, sockets, has_mptcp })
+        Ok(NamespaceListing { sockets, has_mptcp })
     }
 }
 
 struct NamespaceListing {
-    netns: u32,
     sockets: Vec<DiagSocket>,
     /// Whether the kernel answers for MPTCP.
     has_mptcp: bool,
+}
+
+/// A job that lists all sockets of a namespace.
+pub(super) fn everything(netns: u32) -> DumpJob {
+    DumpJob { netns, scope: DumpScope::All, with_mptcp: true }
 }
 
 /// Looks up single sockets; false if one was not found. It may be gone or bound to an interface: the answer
@@ -211,6 +225,8 @@ pub(crate) struct Listing {
     pub sockets: Vec<(u32, DiagSocket)>,
     /// Namespaces that answered: a socket of theirs that is not listed does not exist.
     pub answered: FxHashSet<u32>,
+    /// Namespaces whose sockets could not be listed.
+    pub refused: BTreeMap<u32, LookError>,
     /// When the kernel was asked (CLOCK_MONOTONIC, nanoseconds); the answers are from then or later.
     pub asked_ns: u64,
 }
@@ -221,13 +237,14 @@ pub(crate) struct ListingIndex {
     by_cookie: FxHashMap<u64, usize>,
     by_address: FxHashMap<Endpoints, usize>,
     answered: FxHashSet<u32>,
+    refused: BTreeMap<u32, LookError>,
     asked_ns: u64,
 }
 
 impl ListingIndex {
     /// Indexes a listing; a socket listed twice appears once.
     pub(crate) fn new(listing: Listing) -> Self {
-        let Listing { sockets: mut listed, answered, asked_ns } = listing;
+        let Listing { sockets: mut listed, answered, refused, asked_ns } = listing;
         let mut by_cookie = FxHashMap::default();
         listed.retain(|(_, socket)| {
             let next = by_cookie.len();
@@ -238,7 +255,7 @@ impl ListingIndex {
             .enumerate()
             .map(|(at, (_, socket))| (Endpoints { local: socket.local, remote: socket.remote }, at))
             .collect();
-        Self { listed, by_cookie, by_address, answered, asked_ns }
+        Self { listed, by_cookie, by_address, answered, refused, asked_ns }
     }
 
     /// When the kernel was asked (CLOCK_MONOTONIC, nanoseconds).
@@ -263,6 +280,16 @@ impl ListingIndex {
 
     /// Whether the namespace answered, so that a socket of it that is not listed does not exist.
     pub(crate) fn knows_all_of(&self, netns: Option<u32>) -> bool {
-        netns.is_none_or(|netns| self.answered.contains(&netns))
+        netns.map_or(self.refused.is_empty(), |netns| self.answered.contains(&netns))
+    }
+
+    /// Whether the namespace is there, and could not be asked.
+    pub(crate) fn is_refused(&self, netns: Option<u32>) -> bool {
+        netns.map_or(!self.refused.is_empty(), |netns| self.refused.contains_key(&netns))
+    }
+
+    /// Namespaces whose sockets could not be listed.
+    pub(crate) fn refused(&self) -> &BTreeMap<u32, LookError> {
+        &self.refused
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     kernel::CallMemory,
     model::{
         close_wait::{Due, Preexisting, Since, Stuck},
+        coverage::Coverage,
         endpoints::Endpoints,
         finding::{Finding, ListedAs},
         other_end::OtherEnd,
@@ -27,7 +28,7 @@ use crate::{
         socket::{KernelSocket, Socket, TcpFlavour},
         state::{State, StateSet},
         task::{Call, Opener},
-        verdict::Verdict,
+        verdict::{UnknownBecause, Verdict},
     },
     netlink::{self as sock_diag, DiagSocket, SockDiag},
     process::cache::ProcessCache,
@@ -64,10 +65,11 @@ impl Inspector {
     }
 
     /// Every socket on the host that is in CLOSE_WAIT now, or whose connection is over while somebody has a descriptor
-    /// of it.
-    pub(crate) fn preexisting(&mut self) -> Vec<Preexisting> {
+    /// of it; and what could not be looked at.
+    pub(crate) fn preexisting(&mut self) -> (Vec<Preexisting>, Coverage) {
         let scan = self.tables.scan(ScanTarget::States(StateSet::CLOSE_WAIT.union(StateSet::CLOSE)));
-        let index = ListingIndex::new(self.dumper.list(StateSet::CLOSE_WAIT, None));
+        let (listing, found) = self.dumper.list_all(StateSet::CLOSE_WAIT);
+        let index = ListingIndex::new(listing);
         let asked_within = index.asked_ns()..=self.dumper.world().clocks.monotonic_ns();
         let listed = index.sockets().iter().map(|(netns, socket)| Preexisting {
             socket: socket.named(*netns),
@@ -79,7 +81,11 @@ impl Inspector {
             stuck: held.stuck(),
             since: since::bracket(asked_within.clone(), None),
         });
-        listed.chain(unlisted).collect()
+        let sockets = listed.chain(unlisted).collect();
+        let namespaces = found.namespaces.iter().map(|namespace| namespace.netns).collect();
+        let scan = scan.unwrap_or_default();
+        let coverage = self.coverage(found.unread, &namespaces, &index, &scan);
+        (sockets, coverage)
     }
 
     /// Inspects the sockets that are due.
@@ -90,7 +96,7 @@ impl Inspector {
         // Descriptors first, then states: a socket closed in between is then seen as gone instead of as held by nobody.
         let known: FxHashSet<u64> = due.iter().filter_map(|due| due.socket.cookie).collect();
         let mut early = self.tables.scan(ScanTarget::Cookies(&known));
-        let index = ListingIndex::new(self.dumper.list(StateSet::CLOSE_WAIT, namespaces.as_ref()));
+        let index = self.list_again(namespaces.as_ref());
         if known.len() < due.len() {
             // Some cookies are known only now that the kernel has listed the sockets.
             let all = due.iter().filter_map(|due| index.find(&due.socket)).map(|(_, socket)| socket.cookie);
@@ -124,10 +130,22 @@ impl Inspector {
         due.iter().map(complete).collect()
     }
 
+    /// Lists the sockets in CLOSE_WAIT of these namespaces, or of all.
+    fn list_again(&mut self, namespaces: Option<&FxHashSet<u32>>) -> ListingIndex {
+        ListingIndex::new(match namespaces {
+            Some(namespaces) => self.dumper.list(StateSet::CLOSE_WAIT, namespaces),
+            None => self.dumper.list_all(StateSet::CLOSE_WAIT).0,
+        })
+    }
+
     /// Inspects sockets without a holder once more: a descriptor on its way between processes is in no table
     /// for a moment, and a socket may have been opened after the scan.
     pub(super) fn recheck_unheld(&mut self, due: &[Due], findings: &mut [Finding]) {
-        let is_unheld = |finding: &Finding| finding.is_stuck && finding.verdict == Some(Verdict::NoHolder);
+        let is_unheld = |finding: &Finding| {
+            let is_nobodys = finding.verdict == Some(Verdict::NoHolder);
+            let may_be = finding.unknown_because == Some(UnknownBecause::ProcessesNotRead);
+            finding.is_stuck && finding.state == State::CloseWait && (is_nobodys || may_be)
+        };
         let unheld: Vec<(&Due, &mut Finding)> =
             due.iter().zip(findings).filter(|(_, finding)| is_unheld(finding)).collect();
         if unheld.is_empty() {
@@ -137,7 +155,7 @@ impl Inspector {
         let namespaces: Option<FxHashSet<u32>> =
             unheld.iter().map(|(_, finding)| finding.socket.netns).collect();
         let early = self.tables.scan(ScanTarget::Cookies(&cookies));
-        let index = ListingIndex::new(self.dumper.list(StateSet::CLOSE_WAIT, namespaces.as_ref()));
+        let index = self.list_again(namespaces.as_ref());
         let again: Vec<Due> = unheld.iter().map(|(due, _)| **due).collect();
         let scan = self.complete(early, &again, &index);
         for (due, finding) in unheld {
@@ -183,12 +201,13 @@ impl Inspector {
         let listening = if unaccepted.is_empty() {
             Vec::new()
         } else {
-            self.dumper.list(StateSet::LISTEN, Some(&unaccepted)).sockets
+            self.dumper.list(StateSet::LISTEN, &unaccepted).sockets
         };
         let namespaces: FxHashSet<u32> = stuck.iter().map(|(netns, _)| *netns).collect();
-        let half_closed = self.dumper.list(HALF_CLOSED, Some(&namespaces)).sockets;
+        let half_closed = self.dumper.list(HALF_CLOSED, &namespaces).sockets;
         let proc = &self.dumper.world().proc;
-        let mut scan = DescriptorScan::with_proc(proc, &stuck, &listening, &half_closed);
+        let hidden = self.tables.hidden_in_proc();
+        let mut scan = DescriptorScan::with_proc(proc, &stuck, &listening, &half_closed, hidden);
         self.look_up_other_ends(&mut scan, due, index);
         scan
     }
@@ -200,12 +219,14 @@ impl Inspector {
         let socket = listed.map_or(due.socket, |(netns, socket)| socket.named(*netns));
         let listed = listed.map(|(_, socket)| socket);
         let held = socket.cookie.and_then(|cookie| scan.held(cookie));
-        // The kernel lists no socket whose connection is over.
+        // The kernel lists no socket whose connection is over. Where nobody could be asked, it is as it was seen last.
         let is_over = matches!(due.stuck, Stuck::Over(_));
         let is_stuck = if is_over {
             held.is_some_and(|held| held.state == State::Close)
         } else {
-            listed.is_some() || (!index.knows_all_of(socket.netns) && held.is_some())
+            listed.is_some()
+                || index.is_refused(socket.netns)
+                || (!index.knows_all_of(socket.netns) && held.is_some())
         };
         let state = listed
             .and_then(|listed| State::from_number(listed.state))
@@ -234,8 +255,9 @@ impl Inspector {
             TcpFlavour::Mptcp => Unread::Memory(listed.recv_q),
         };
         let other_end = self.other_end(&socket, scan);
-        let verdict = diagnosis::verdict(&CloseWaitFacts {
+        let facts = CloseWaitFacts {
             is_held: held.is_some(),
+            all_tables_read: scan.is_complete(),
             has_inode,
             has_listener,
             unread: listed.map(unread),
@@ -246,7 +268,17 @@ impl Inspector {
             // As of the listing, because the time of the last data sent comes from there.
             in_close_wait_ms: due.since.age_at(index.asked_ns()).0.saturating_sub(2 * JIFFY_NS) / 1_000_000,
             active_window_ms: self.active_window_ms,
-        });
+        };
+        let verdict = match state {
+            State::CloseWait => diagnosis::verdict(&facts),
+            State::Close => Some(Verdict::ConnectionOver),
+            _ => None,
+        };
+        let unknown_because = if state == State::CloseWait {
+            diagnosis::unknown_because(&facts, !owners.is_empty())
+        } else {
+            diagnosis::unowned_because(&facts, !owners.is_empty())
+        };
         Finding {
             key: due.key,
             socket,
@@ -256,11 +288,8 @@ impl Inspector {
             is_stuck,
             recv_q: counted.map(|listed| listed.recv_q),
             send_q: counted.map(|listed| listed.send_q),
-            verdict: match state {
-                State::CloseWait => verdict,
-                State::Close => Some(Verdict::ConnectionOver),
-                _ => None,
-            },
+            verdict,
+            unknown_because,
             owners,
             opened_by,
             eof_read_by,

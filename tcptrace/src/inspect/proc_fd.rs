@@ -7,11 +7,12 @@
 //! Costs two system calls per process and one per descriptor. Reads names into fixed buffers, on up to four threads.
 
 use std::{
-    cell::Cell,
+    collections::BTreeMap,
     ffi::CStr,
     mem::MaybeUninit,
     num::NonZero,
     os::fd::OwnedFd,
+    panic,
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -19,11 +20,11 @@ use std::{
 
 use rustc_hash::FxHashSet;
 use rustix::{
-    fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw},
+    fs::{AtFlags, CWD, Mode, OFlags, RawDir, openat, readlinkat_raw, statat},
     io::Errno,
 };
 
-use crate::host::live_thread::live_thread_of;
+use crate::model::coverage::{LookError, Operation};
 
 /// A descriptor of a process for a wanted socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,8 +41,10 @@ pub(crate) struct InodeHolder {
 pub(crate) struct Scan {
     /// Every descriptor found, sorted by inode, pid and fd.
     pub holders: Vec<InodeHolder>,
-    /// Processes whose descriptors could not be read, for lack of rights. Processes that ended meanwhile do not count.
-    pub unreadable: usize,
+    /// Processes whose descriptors could not be read. Processes that ended meanwhile do not count.
+    pub unread: BTreeMap<u32, LookError>,
+    /// Why not every process was found.
+    pub errors: Vec<LookError>,
 }
 
 const MOST_THREADS: usize = 4;
@@ -59,11 +62,14 @@ pub(crate) fn holders_by_inode(proc_root: &Path, wanted: &FxHashSet<u32>) -> Sca
     if wanted.is_empty() {
         return Scan::default();
     }
-    let Ok(root) = open_directory(CWD, proc_root) else {
-        return Scan { holders: Vec::new(), unreadable: 1 };
+    let not_listed =
+        |errno: Errno| LookError { operation: Operation::ListProcesses, errno: errno.raw_os_error() };
+    let root = match open_directory(CWD, proc_root) {
+        Ok(root) => root,
+        Err(errno) => return Scan { errors: vec![not_listed(errno)], ..Scan::default() },
     };
     let mut pids = Vec::new();
-    let complete = each_number(&root, |pid, _| pids.push(pid)).is_ok();
+    let listed = each_number(&root, |pid, _| pids.push(pid));
 
     let next = AtomicUsize::new(0);
     let work = || walk(&root, &pids, &next, wanted);
@@ -77,14 +83,14 @@ pub(crate) fn holders_by_inode(proc_root: &Path, wanted: &FxHashSet<u32>) -> Sca
             match other.join() {
                 Ok(part) => {
                     scan.holders.extend(part.holders);
-                    scan.unreadable += part.unreadable;
+                    scan.unread.extend(part.unread);
                 }
-                Err(_) => scan.unreadable += 1,
+                Err(panic) => panic::resume_unwind(panic),
             }
         }
         scan
     });
-    scan.unreadable += usize::from(!complete);
+    scan.errors.extend(listed.err().map(not_listed));
     scan.holders.sort_unstable();
     scan
 }
@@ -93,40 +99,81 @@ pub(crate) fn holders_by_inode(proc_root: &Path, wanted: &FxHashSet<u32>) -> Sca
 fn walk(root: &OwnedFd, pids: &[u32], next: &AtomicUsize, wanted: &FxHashSet<u32>) -> Scan {
     let mut scan = Scan::default();
     while let Some(&pid) = pids.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let mut denied = false;
-        let listed = Cell::new(0_usize);
-        let mut look = |directory: &str| {
-            let directory = open_directory(root, directory)?;
-            each_number(&directory, |fd, name| {
-                listed.set(listed.get() + 1);
-                let mut link = [MaybeUninit::uninit(); LINK_BUFFER];
-                let link = match readlinkat_raw(&directory, name, &mut link) {
-                    Ok((link, _)) => link,
-                    // Closed since its name was read, or the process ended.
-                    Err(Errno::NOENT | Errno::SRCH) => return,
-                    // Listing needs root; following a link needs the right to trace (`proc_fd_access_allowed`).
-                    Err(_) => {
-                        denied = true;
-                        return;
-                    }
-                };
-                if let Some(inode) = socket_inode(link).filter(|inode| wanted.contains(inode)) {
-                    scan.holders.push(InodeHolder { inode, pid, fd });
-                }
-            })
-        };
-        let mut outcome = look(&format!("{pid}/fd"));
-        if outcome.is_ok() && listed.get() == 0 {
-            // A kernel thread, or a process whose main thread has ended.
-            let process = open_directory(root, format!("{pid}").as_str());
-            if let Some(tid) = process.ok().as_ref().and_then(live_thread_of) {
-                outcome = look(&format!("{pid}/task/{tid}/fd"));
-            }
+        let mut outcome = descriptors(root, &format!("{pid}/fd"), pid, wanted, &mut scan.holders);
+        if outcome == Ok(0) {
+            // The table of a main thread that has ended is gone, while the other threads share theirs.
+            outcome = others(root, pid, wanted, &mut scan.holders);
         }
-        let gone = matches!(outcome, Err(Errno::NOENT | Errno::SRCH));
-        scan.unreadable += usize::from(denied || (outcome.is_err() && !gone));
+        if let Err(errno) = outcome
+            && !is_gone(errno)
+            && !has_ended(root, pid)
+        {
+            let error = LookError { operation: Operation::ReadDescriptors, errno: errno.raw_os_error() };
+            scan.unread.insert(pid, error);
+        }
     }
     scan
+}
+
+/// Walks one descriptor table; how many descriptors are in it.
+fn descriptors(
+    root: &OwnedFd,
+    path: &str,
+    pid: u32,
+    wanted: &FxHashSet<u32>,
+    holders: &mut Vec<InodeHolder>,
+) -> Result<usize, Errno> {
+    let (mut count, mut denied) = (0, None);
+    let directory = open_directory(root, path)?;
+    each_number(&directory, |fd, name| {
+        count += 1;
+        let mut link = [MaybeUninit::uninit(); LINK_BUFFER];
+        match readlinkat_raw(&directory, name, &mut link) {
+            Ok((link, _)) => {
+                if let Some(inode) = socket_inode(link).filter(|inode| wanted.contains(inode)) {
+                    holders.push(InodeHolder { inode, pid, fd });
+                }
+            }
+            // Closed since its name was read, or the process ended.
+            Err(errno) if is_gone(errno) => {}
+            // Listing needs root; following a link needs the right to trace (`proc_fd_access_allowed`).
+            Err(errno) => denied = Some(errno),
+        }
+    })?;
+    denied.map_or(Ok(count), Err)
+}
+
+/// Walks the table of the first other thread that has one.
+fn others(
+    root: &OwnedFd,
+    pid: u32,
+    wanted: &FxHashSet<u32>,
+    holders: &mut Vec<InodeHolder>,
+) -> Result<usize, Errno> {
+    let mut threads = Vec::new();
+    each_number(&open_directory(root, format!("{pid}/task").as_str())?, |thread, _| threads.push(thread))?;
+    for thread in threads.into_iter().filter(|thread| *thread != pid) {
+        match descriptors(root, &format!("{pid}/task/{thread}/fd"), pid, wanted, holders) {
+            Ok(0) => {}
+            Err(errno) if is_gone(errno) => {}
+            outcome => return outcome,
+        }
+    }
+    Ok(0)
+}
+
+fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::SRCH)
+}
+
+/// Whether a process has ended that nobody has waited for: the kernel refuses to show what it does not have any more.
+/// Such a process has left its network namespace, whose files anybody may look at.
+fn has_ended(root: &OwnedFd, pid: u32) -> bool {
+    let files = statat(root, format!("{pid}/net/sockstat"), AtFlags::empty());
+    let mut threads = 0;
+    let listed = open_directory(root, format!("{pid}/task").as_str())
+        .and_then(|directory| each_number(&directory, |_, _| threads += 1));
+    files.is_err_and(is_gone) && (listed.is_err() || threads < 2)
 }
 
 fn open_directory(parent: impl std::os::fd::AsFd, path: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
@@ -193,20 +240,42 @@ mod tests {
         fs::create_dir_all(root.path().join("sys/fd")).unwrap();
         expected.push(InodeHolder { inode: 1007, pid: 7, fd: 2 });
         let scan = holders_by_inode(root.path(), &FxHashSet::from_iter([99, 1007, 5]));
-        assert_eq!((scan.holders, scan.unreadable), (expected, 0));
+        assert_eq!((scan.holders, scan.unread.len(), scan.errors.len()), (expected, 0, 0));
+    }
+
+    #[test]
+    fn the_table_of_a_process_whose_main_thread_has_ended_is_that_of_its_other_threads() {
+        let root = tempfile::tempdir().unwrap();
+        for table in ["7/fd", "7/task/7/fd", "7/task/9/fd"] {
+            fs::create_dir_all(root.path().join(table)).unwrap();
+        }
+        symlink("socket:[99]", root.path().join("7/task/9/fd/4")).unwrap();
+        let scan = holders_by_inode(root.path(), &FxHashSet::from_iter([99]));
+        assert_eq!((scan.holders, scan.unread.len()), (vec![InodeHolder { inode: 99, pid: 7, fd: 4 }], 0));
     }
 
     #[test]
     fn a_proc_that_cannot_be_read_is_told() {
         let root = tempfile::tempdir().unwrap();
         let nowhere = root.path().join("nowhere");
-        assert_eq!(holders_by_inode(&nowhere, &FxHashSet::from_iter([1])).unreadable, 1);
+        let not_listed = LookError { operation: Operation::ListProcesses, errno: 2 };
+        assert_eq!(holders_by_inode(&nowhere, &FxHashSet::from_iter([1])).errors, [not_listed]);
         fs::create_dir(root.path().join("1")).unwrap();
         fs::write(root.path().join("1/fd"), "no directory").unwrap();
         fs::create_dir_all(root.path().join("2/fd")).unwrap();
         fs::write(root.path().join("2/fd/3"), "no link").unwrap();
-        assert_eq!(holders_by_inode(root.path(), &FxHashSet::from_iter([1])).unreadable, 2);
-        assert_eq!(holders_by_inode(root.path(), &FxHashSet::default()).unreadable, 0, "nothing to do");
+        for pid in [1, 2] {
+            fs::create_dir(root.path().join(format!("{pid}/net"))).unwrap();
+            fs::write(root.path().join(format!("{pid}/net/sockstat")), "").unwrap();
+        }
+        // One that ended and was not waited for has none of this.
+        fs::create_dir_all(root.path().join("3/task/3")).unwrap();
+        fs::write(root.path().join("3/fd"), "no directory").unwrap();
+        let error = |errno| LookError { operation: Operation::ReadDescriptors, errno };
+        let unread = holders_by_inode(root.path(), &FxHashSet::from_iter([1])).unread;
+        let (no_directory, no_link) = (Errno::NOTDIR.raw_os_error(), Errno::INVAL.raw_os_error());
+        assert_eq!(unread, BTreeMap::from([(1, error(no_directory)), (2, error(no_link))]));
+        assert!(holders_by_inode(root.path(), &FxHashSet::default()).unread.is_empty(), "nothing to do");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::{
     age as since,
     descriptors::{DescriptorScan, ScanTarget},
-    dump::{DumpJob, DumpScope, FoundNamespace, FoundNamespaces, ListingIndex},
+    dump::{DumpJob, DumpScope, FoundNamespace, FoundNamespaces, ListingIndex, everything},
     inspector::{Inspector, unlisted},
 };
 use crate::{
@@ -14,10 +14,13 @@ use crate::{
     kernel::HolderSource,
     model::{
         close_wait::{Due, Stuck},
+        coverage::{Coverage, LookError, NamespaceName},
+        criteria::Criteria,
         finding::Finding,
         pid::Pid,
         socket::SocketKey,
         state::{State, StateSet},
+        verdict::UnknownBecause,
     },
     netlink::SocketId,
 };
@@ -33,24 +36,25 @@ const MOST_LOOKUPS: usize = 256;
 pub(crate) struct HostSnapshot {
     /// Each socket once, in no order.
     pub findings: Vec<Finding>,
-    /// Network namespaces of the host.
+    /// Network namespaces that were looked into.
     pub namespaces: usize,
     /// Processes of the host.
     pub processes: usize,
-    /// Processes and bind mounts whose namespace could not be read, for lack of rights.
-    pub unreadable: usize,
+    /// What could not be looked at.
+    pub coverage: Coverage,
     /// How descriptor tables were read.
     pub source: HolderSource,
 }
 
 impl Inspector {
-    /// Inspects every socket in one of `states`; with those in CLOSE_WAIT, also those whose connection is over while
-    /// somebody has a descriptor of them.
-    pub(crate) fn snapshot(&mut self, states: StateSet) -> HostSnapshot {
+    /// Inspects every socket in one of the states; with those in CLOSE_WAIT, also those whose connection is over while
+    /// somebody has a descriptor of them. What else is wanted of them only decides what could not be looked at.
+    pub(crate) fn snapshot(&mut self, criteria: &Criteria) -> HostSnapshot {
+        let (states, wanted) = (criteria.states, &criteria.netns);
         self.processes.begin_round();
         let Self { dumper, processes, tables, .. } = self;
         // Descriptors first, then states, as in `inspect`.
-        let (scan, FoundNamespaces { namespaces, processes: process_count, unreadable }) = parallel::both(
+        let (scan, FoundNamespaces { namespaces, processes: process_count, unread }) = parallel::both(
             || tables.scan(ScanTarget::States(with_over(states))),
             || dumper.find_namespaces(),
         );
@@ -91,7 +95,44 @@ impl Inspector {
         let mut findings = due.iter().map(|due| self.find(due, &index, &scan)).collect::<Vec<_>>();
         self.recheck_unheld(&due, &mut findings);
         findings.retain(|finding| finding.is_stuck);
-        HostSnapshot { findings, namespaces: namespaces.len(), processes: process_count, unreadable, source }
+        let found = namespaces.iter().map(|namespace| namespace.netns).collect();
+        let mut coverage = self.coverage(unread, &found, &index, &scan);
+        let is_wanted = |finding: &&Finding| criteria.admits_socket(&finding.socket);
+        let is_holder_unknown = findings.iter().filter(is_wanted).any(|finding| {
+            // Who is asked for may be among those that could not be read.
+            finding.unknown_because == Some(UnknownBecause::ProcessesNotRead) || !criteria.owners.is_empty()
+        });
+        // Where each socket has its holder, tables that could not be read are in nobody's way.
+        if is_holder_unknown {
+            scan.cover(&mut coverage);
+        }
+        let looked_into = coverage.listed.len();
+        coverage.restrict(wanted, is_holder_unknown);
+        coverage.has_descriptors &= wanted.is_empty() || findings.iter().any(|finding| is_wanted(&finding));
+        HostSnapshot { findings, namespaces: looked_into, processes: process_count, coverage, source }
+    }
+
+    /// What could not be looked at, when the namespaces that were `found` were asked.
+    pub(super) fn coverage(
+        &self,
+        unread: Coverage,
+        found: &FxHashSet<u32>,
+        index: &ListingIndex,
+        scan: &DescriptorScan,
+    ) -> Coverage {
+        let mut coverage = unread;
+        coverage.has_descriptors = scan.is_of_kernel();
+        let is_listed = |netns: &&u32| !index.is_refused(Some(**netns));
+        coverage.listed = found.iter().filter(is_listed).copied().collect();
+        let refused = index.refused().iter().map(|(netns, error)| (NamespaceName::Inode(*netns), *error));
+        coverage.namespaces.extend(refused);
+        // A namespace that only a descriptor keeps alive.
+        let unlisted = unlisted(scan, index).filter_map(|held| held.socket.netns);
+        for netns in unlisted.filter(|netns| !found.contains(netns)) {
+            coverage.namespaces.entry(NamespaceName::Inode(netns)).or_insert(LookError::UNREACHABLE);
+        }
+        coverage.hidden.extend(self.tables.hidden_in_proc());
+        coverage
     }
 }
 
@@ -139,10 +180,6 @@ fn jobs(states: StateSet, scan: &DescriptorScan, namespaces: &[FoundNamespace]) 
         }
     };
     namespaces.iter().filter_map(job).collect()
-}
-
-fn everything(netns: u32) -> DumpJob {
-    DumpJob { netns, scope: DumpScope::All, with_mptcp: true }
 }
 
 /// Whether sockets in these states usually have a descriptor. After close() they have none, and a minisocket does not

@@ -2,9 +2,13 @@
 //! Records what the kernel refuses; decides nothing itself.
 
 use super::descriptors::{DescriptorScan, ScanTarget};
-use crate::kernel::{
-    HolderScan, HolderSource, LoadError, Support,
-    plan::{self, HolderPlan, Warning},
+use crate::{
+    host::{process_view::ProcessView, world::World},
+    kernel::{
+        HolderScan, HolderSource, LoadError, Support,
+        plan::{self, HolderPlan, Warning},
+    },
+    model::coverage::Hidden,
 };
 
 /// The reader of descriptor tables.
@@ -15,6 +19,7 @@ pub(crate) struct Tables {
     /// Warnings that were logged.
     warned: Vec<Warning>,
     scan: Option<HolderScan>,
+    view: ProcessView,
 }
 
 impl Tables {
@@ -23,13 +28,23 @@ impl Tables {
     ///
     /// # Errors
     /// When the iterator is forced and the kernel does not have it.
-    pub(crate) fn new(mut support: Support, forced: Option<HolderSource>) -> Result<Self, LoadError> {
+    pub(crate) fn new(
+        mut support: Support,
+        forced: Option<HolderSource>,
+        world: &World,
+    ) -> Result<Self, LoadError> {
+        let view = ProcessView::read(&world.proc);
         let is_iterator_forced = forced == Some(HolderSource::Iterator);
         let scan = if is_iterator_forced { HolderScan::new(&mut support) } else { None };
         let plan = plan::holders(&support, forced)?;
         // An iterator that fails later gives way to /proc, forced or not.
         let forced = forced.filter(|_| !is_iterator_forced);
-        Ok(Self { support, forced, plan, warned: Vec::new(), scan })
+        Ok(Self { support, forced, plan, warned: Vec::new(), scan, view })
+    }
+
+    /// What /proc does not show.
+    pub(crate) fn hidden_in_proc(&self) -> Option<Hidden> {
+        self.view.proc
     }
 
     /// Scans with the iterator; `None` when /proc is the source.
@@ -42,7 +57,7 @@ impl Tables {
             self.scan = HolderScan::new(&mut self.support);
         }
         let found = self.scan.as_mut().and_then(|scan| {
-            let found = DescriptorScan::with_iterator(scan, wanted)
+            let found = DescriptorScan::with_iterator(scan, wanted, self.view.iterator)
                 .map_err(|error| LoadError::refused("iterate over descriptor tables", &error));
             self.support.iterator.record(found)
         });

@@ -11,6 +11,7 @@ use crate::{
     kernel::CallMemory,
     model::{
         close_wait::{Due, Preexisting},
+        coverage::Coverage,
         finding::Finding,
         process::{ProcessUse, UseQuery},
     },
@@ -28,8 +29,8 @@ pub(crate) enum InspectorJob {
 /// The result of a job.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// The sockets that were in CLOSE_WAIT before.
-    Preexisting(Vec<Preexisting>),
+    /// The sockets that were in CLOSE_WAIT before, and what could not be looked at.
+    Preexisting(Vec<Preexisting>, Coverage),
     /// One finding per socket in question, in order.
     Findings(Vec<Finding>),
     /// The sockets whose connections are over and that somebody has a descriptor of; `None` when that cannot be told.
@@ -64,7 +65,10 @@ impl InspectorThread {
         Self::spawn(move || {
             let mut inspector = Inspector::new(world, tables, active_window_ms, calls);
             move |job| match job {
-                InspectorJob::Preexisting => Answer::Preexisting(inspector.preexisting()),
+                InspectorJob::Preexisting => {
+                    let (sockets, coverage) = inspector.preexisting();
+                    Answer::Preexisting(sockets, coverage)
+                }
                 InspectorJob::Inspect(due) => Answer::Findings(inspector.inspect(&due)),
                 InspectorJob::HeldOver => Answer::HeldOver(inspector.held_over()),
                 InspectorJob::ProcessUse(queries) => {

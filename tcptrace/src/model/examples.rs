@@ -9,6 +9,7 @@ use super::{
     advice::Advice,
     clearing::{Change, Method, Outcome, Refusal},
     close_wait::Since,
+    coverage::NotLookedAt,
     criteria::{Criteria, Family},
     ended::EndedHow,
     endpoints::{Endpoint, Endpoints},
@@ -34,7 +35,7 @@ use super::{
     tcp_settings::TcpSettings,
     time_wait::{Destination, FoundPorts},
     transition::Transition,
-    verdict::Verdict,
+    verdict::{UnknownBecause, Verdict},
 };
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
@@ -130,6 +131,7 @@ pub(crate) fn leak() -> Leak {
         over: None,
         other_end: None,
         keep_alive: None,
+        unknown_because: None,
     }
 }
 
@@ -155,6 +157,7 @@ pub(crate) fn finding(state: State, since: Since, looked_at_ns: u64) -> Finding 
         recv_q: Some(0),
         send_q: Some(0),
         verdict: (state == State::CloseWait).then_some(Verdict::EofRead),
+        unknown_because: None,
         owners: vec![owner()],
         opened_by: None,
         eof_read_by: None,
@@ -191,6 +194,7 @@ pub(crate) fn summary() -> Summary {
         connections_over: None,
         sockets: None,
         still_stuck: None,
+        not_looked_at: None,
     }
 }
 
@@ -292,6 +296,7 @@ pub(crate) fn cleared() -> Cleared {
         cleared_by: Arc::new(Actor { pid: 1, uid: 0, sudo_user: None }),
         selection: Arc::new(Selection::default()),
         other_end: None,
+        unknown_because: None,
     }
 }
 
@@ -370,6 +375,12 @@ pub(crate) fn records() -> Vec<Record> {
         more_processes: 8,
         sockets: Some(5),
         still_stuck: Some(3),
+        not_looked_at: Some(NotLookedAt {
+            everything: false,
+            namespaces: 3,
+            processes: 12,
+            because: vec![hostile.to_owned()],
+        }),
         ..summary()
     };
     let transition = |what| Record::Transition(Timed { time: time(), what });
@@ -437,6 +448,7 @@ pub(crate) fn records() -> Vec<Record> {
             send_q: None,
             verdict: None,
             owners: Vec::new(),
+            unknown_because: Some(UnknownBecause::ProcessesNotRead),
             ..leak()
         }),
         leak_of(Leak {
@@ -502,6 +514,7 @@ pub(crate) fn records() -> Vec<Record> {
             owners: Vec::new(),
             cleared_by: Arc::new(Actor { pid: 1, uid: 0, sudo_user: Some(hostile.to_owned()) }),
             selection: Arc::new(selection),
+            unknown_because: Some(UnknownBecause::NamespaceNotListed),
             ..cleared()
         }),
         cleared_of(Cleared {

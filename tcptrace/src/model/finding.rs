@@ -7,7 +7,7 @@ use super::{
     owner::{CalledBy, OpenedBy, Owner},
     socket::{Socket, SocketKey, TcpFlavour},
     state::State,
-    verdict::Verdict,
+    verdict::{UnknownBecause, Verdict},
 };
 
 /// The result of inspecting a socket.
@@ -31,6 +31,8 @@ pub struct Finding {
     pub send_q: Option<u32>,
     /// `None` in states other than CLOSE_WAIT and CLOSE, and if the facts do not suffice.
     pub verdict: Option<Verdict>,
+    /// Why there is no verdict or no owner, where there might be one; `None` when both are known.
+    pub unknown_because: Option<UnknownBecause>,
     /// The processes responsible for it.
     pub owners: Vec<Owner>,
     /// Who opened it, if seen.

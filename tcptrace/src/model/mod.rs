@@ -4,6 +4,7 @@ pub(crate) mod activity;
 pub(crate) mod advice;
 pub(crate) mod clearing;
 pub(crate) mod close_wait;
+pub(crate) mod coverage;
 pub(crate) mod criteria;
 pub(crate) mod ended;
 pub(crate) mod endpoints;

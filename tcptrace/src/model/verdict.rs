@@ -57,3 +57,26 @@ impl fmt::Display for Verdict {
         formatter.pad(self.name())
     }
 }
+
+/// Why a socket has no verdict, or nobody to answer for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownBecause {
+    /// MPTCP does not show whether the end of file was read.
+    Mptcp,
+    /// The kernel did not list the sockets of its network namespace.
+    NamespaceNotListed,
+    /// Nobody was found holding it, and not every process could be read.
+    ProcessesNotRead,
+}
+
+impl UnknownBecause {
+    /// The reason as the end of a sentence.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Mptcp => "MPTCP does not show whether the end of file was read",
+            Self::NamespaceNotListed => "the sockets of its network namespace could not be listed",
+            Self::ProcessesNotRead => "not every process could be read, and its holder may be one of those",
+        }
+    }
+}

@@ -2,6 +2,10 @@
 
 use std::{io, path::PathBuf};
 
+use rustix::io::Errno;
+
+use crate::model::coverage::{LookError, Operation};
+
 /// Why sock_diag gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -24,7 +28,7 @@ pub(crate) enum Error {
     #[error("{operation}: permission denied; run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN")]
     Permission { operation: &'static str },
     /// The network namespace could not be entered.
-    #[error("entering network namespace {inode} (found as {path}): {source}; it may have just gone")]
+    #[error("entering network namespace {inode} (found as {path}): {}", what_is_wrong(source))]
     Namespace { inode: u32, path: PathBuf, source: io::Error },
     /// The kernel did not answer in time.
     #[error("{operation}: the kernel did not answer within {seconds} s; try again")]
@@ -54,9 +58,37 @@ impl Error {
         }
     }
 
+    /// What was refused, and the number of the refusal; `None` when the namespace is gone.
+    #[must_use]
+    pub(crate) fn to_look_error(&self) -> Option<LookError> {
+        let errno = |source: &io::Error| source.raw_os_error().unwrap_or_default();
+        let (operation, errno) = match self {
+            Self::Namespace { source, .. } if source.kind() == io::ErrorKind::NotFound => return None,
+            Self::Namespace { source, .. } => (Operation::EnterNamespace, errno(source)),
+            Self::NotSupported { .. } => (Operation::ListSockets, Errno::NOENT.raw_os_error()),
+            Self::NoDestroy => (Operation::ListSockets, Errno::OPNOTSUPP.raw_os_error()),
+            Self::Permission { .. } => (Operation::ListSockets, Errno::PERM.raw_os_error()),
+            Self::Timeout { .. } => (Operation::ListSockets, Errno::TIMEDOUT.raw_os_error()),
+            Self::Undecodable { .. } => (Operation::ListSockets, Errno::BADMSG.raw_os_error()),
+            Self::System { source, .. } => (Operation::ListSockets, errno(source)),
+        };
+        Some(LookError { operation, errno })
+    }
+
     /// Whether a kernel module, or another kernel, would help.
     #[must_use]
     pub(crate) fn is_not_supported(&self) -> bool {
         matches!(self, Self::NotSupported { .. })
+    }
+}
+
+/// Why a namespace cannot be entered, and what helps.
+fn what_is_wrong(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::NotFound => "it has gone".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            format!("{source}; run as root of the host, or with CAP_SYS_ADMIN there")
+        }
+        _ => source.to_string(),
     }
 }

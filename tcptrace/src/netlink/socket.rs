@@ -1,12 +1,11 @@
 //! A netlink socket and its conversations: sends a request, reads to the end of the answer, retries.
 
-use std::{io, os::fd::AsFd as _, thread, time::Duration};
+use std::{io, time::Duration};
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
 use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags, sockopt},
-    thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
 use super::{
@@ -72,30 +71,16 @@ impl SockDiag {
         Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER_BYTES].into_boxed_slice() })
     }
 
-    /// Opens one in another network namespace. A dedicated thread enters the namespace, opens the socket and
-    /// ends, so no other thread is ever in the wrong namespace (setns(2) is per thread).
+    /// Opens one in a network namespace. Unless it is that of this process, a dedicated thread enters the namespace,
+    /// opens the socket and ends, so no other thread is ever in the wrong namespace (setns(2) is per thread).
     ///
     /// # Errors
     ///
-    /// Without CAP_SYS_ADMIN, and when the namespace cannot be entered.
+    /// [`Error::Namespace`] when the namespace is gone or cannot be entered, else as [`SockDiag::open_here`].
     pub(crate) fn open_in(namespace: &NetNamespace) -> Result<Self, Error> {
-        let enter_and_open =
-            || match move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)) {
-                Ok(()) => Self::open_here(),
-                Err(Errno::PERM) => Err(Error::Permission { operation: "entering a network namespace" }),
-                Err(errno) => Err(Error::Namespace {
-                    inode: namespace.inode,
-                    path: namespace.path().to_owned(),
-                    source: errno.into(),
-                }),
-            };
-        let spawned = |source| Error::from_system("starting a thread", source);
-        thread::scope(|scope| {
-            let thread = thread::Builder::new()
-                .name("netns-open".to_owned())
-                .spawn_scoped(scope, enter_and_open)
-                .map_err(spawned)?;
-            thread.join().unwrap_or_else(|_| Err(spawned(io::Error::other("the thread died"))))
+        let entered = namespace.run_inside(Self::open_here);
+        entered.unwrap_or_else(|source| {
+            Err(Error::Namespace { inode: namespace.inode, path: namespace.path().to_owned(), source })
         })
     }
 

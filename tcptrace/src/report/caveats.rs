@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use crate::model::{
+    coverage::NotLookedAt,
     escape::Escaped,
     units::{are, plural, were},
 };
@@ -24,6 +25,12 @@ pub(crate) enum Caveat {
         records: u64,
         /// Damaged blocks or lines.
         damaged: u64,
+    },
+    /// Sessions say of themselves that they could not look at everything.
+    NotLookedAt {
+        /// The last file of each.
+        files: Vec<String>,
+        which: NotLookedAt,
     },
     /// Records of sessions that were rotated, in earlier files.
     EarlierFiles(u64),
@@ -96,6 +103,7 @@ impl Caveat {
             Self::LostInRing(_) => "lost_in_ring",
             Self::DroppedByWriter(_) => "dropped_by_writer",
             Self::Missing { .. } => "missing",
+            Self::NotLookedAt { .. } => "not_looked_at",
             Self::EarlierFiles(_) => "earlier_files",
             Self::Truncated(_) => "truncated",
             Self::Cut(_) => "cut",
@@ -168,6 +176,11 @@ impl fmt::Display for Caveat {
                 }
                 write!(formatter, ", so counts are lower bounds")
             }
+            Self::NotLookedAt { files, which } => write!(
+                formatter,
+                "{} of a look at less than the whole host, so what is not in it may be there all the same: {which}",
+                FileNames(files, "is", "are")
+            ),
             Self::EarlierFiles(records) => write!(
                 formatter,
                 "{} in earlier files of a session that was rotated, or damaged: name those files as well",

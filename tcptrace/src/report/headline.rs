@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Report, headline::Headline, ranking::ProcessShare, sockets::CloseWait};
+use super::model::{Report, SessionReport, headline::Headline, ranking::ProcessShare, sockets::CloseWait};
 use crate::model::{
     escape::Escaped,
     units::{Elapsed, plural},
@@ -41,7 +41,12 @@ fn nothing_stuck(report: &Report) -> Headline {
         let sockets = plural(close_wait.half_open, "socket");
         outlook.push(format!("{sockets} half-closed and still written to, which is legitimate"));
     }
-    Headline { answer: "No socket was stuck in CLOSE_WAIT".to_owned(), outlook }
+    let place = if report.sessions.iter().all(SessionReport::looked_everywhere) {
+        ""
+    } else {
+        " in what could be looked at"
+    };
+    Headline { answer: format!("No socket was stuck in CLOSE_WAIT{place}"), outlook }
 }
 
 /// Names the holder, its count, and where its sockets were opened.

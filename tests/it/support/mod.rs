@@ -8,6 +8,7 @@ pub(crate) mod churn;
 pub(crate) mod clear;
 pub(crate) mod clock;
 pub(crate) mod compare;
+pub(crate) mod confined;
 pub(crate) mod connections;
 pub(crate) mod facts;
 pub(crate) mod judge;

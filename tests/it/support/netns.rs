@@ -27,6 +27,11 @@ impl Netns {
         self.0.metadata().expect("an open file").ino()
     }
 
+    /// A path through which the children of this process find it.
+    pub(crate) fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+    }
+
     /// Runs `work` in the namespace.
     pub(crate) fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let enter_and_work = || {

@@ -6,6 +6,7 @@ use super::TCPTRACE;
 use super::process::Process;
 
 /// Exit code and both streams, as text.
+#[derive(Clone)]
 pub(crate) struct Ran {
     pub code: Option<i32>,
     pub output: String,

@@ -61,7 +61,7 @@ impl Account {
         world: &World,
         started_ns: u64,
     ) -> Self {
-        let HostSnapshot { findings, namespaces, processes, unreadable, source: _ } = found;
+        let HostSnapshot { findings, namespaces, processes, coverage, source: _ } = found;
         let listed = findings.len() as u64;
         let is_close_wait = |finding: &&Finding| finding.state == State::CloseWait;
         let in_close_wait = findings.iter().filter(is_close_wait).count() as u64;
@@ -116,7 +116,7 @@ impl Account {
                 states,
                 namespaces: namespaces as u64,
                 processes: processes as u64,
-                unreadable: unreadable as u64,
+                not_looked_at: coverage.to_record(),
             },
             listed,
             in_close_wait: states.contains(State::CloseWait).then_some(in_close_wait),
@@ -158,7 +158,7 @@ impl Account {
             planned,
             shared,
             left_out: self.left_out,
-            scope: self.scope,
+            scope: self.scope.clone(),
             duration_ns: self.clocks.monotonic_ns().saturating_sub(self.started_ns),
             kept: with_use(&kept, inspector),
         }
@@ -211,6 +211,7 @@ impl Account {
             cleared_by: Arc::clone(&self.actor),
             selection: Arc::clone(&self.selection),
             other_end: finding.other_end.clone(),
+            unknown_because: finding.unknown_because,
         }
     }
 
@@ -229,6 +230,7 @@ impl Account {
             connections_over: None,
             sockets: None,
             still_stuck: None,
+            not_looked_at: Some(self.scope.not_looked_at.clone()),
         };
         ClearEnd { summary, outcomes: self.outcomes, kept: with_use(&self.kept, inspector) }
     }

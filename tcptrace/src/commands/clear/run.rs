@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     commands::shared::{
+        coverage,
         error::{CommandError, Conclusion},
         known_names,
         records::session_header,
@@ -66,8 +67,10 @@ pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclus
     let methods = Methods::of_this_host(options.method, world)?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
     let started_ns = world.clocks.monotonic_ns();
-    let mut inspector = Inspector::new(world.clone(), Tables::new(support, None)?, ACTIVE_WINDOW_MS, None);
-    let look = inspector.snapshot(options.selection.criteria.states);
+    let mut inspector =
+        Inspector::new(world.clone(), Tables::new(support, None, world)?, ACTIVE_WINDOW_MS, None);
+    let look = inspector.snapshot(&options.selection.criteria);
+    let extent = coverage::report(&look.coverage, &options.outputs);
     let backend = look.source.name();
     let watched = Watched::of(&look.findings);
     let mut account = Account::choose(&options.selection, look, methods, world, started_ns);
@@ -80,7 +83,7 @@ pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclus
         let (plan, end) = (account.plan(&mut inspector), account.end(&mut inspector));
         output.show(View::ClearPlan { plan, end: Some(end) }, options.rows);
         output.finish(None)?;
-        return Ok(Conclusion::Done);
+        return Ok(Conclusion::of_search(false, false, extent));
     }
     let mut untouched = 0;
     if options.yes || ask(account.plan(&mut inspector), options.rows) {
@@ -99,7 +102,11 @@ pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclus
     if untouched > 0 {
         return Err(CommandError::Interrupted(untouched));
     }
-    Ok(if account.refusals().is_empty() { Conclusion::Done } else { Conclusion::Refused })
+    Ok(if account.refusals().is_empty() {
+        Conclusion::of_search(false, false, extent)
+    } else {
+        Conclusion::Refused
+    })
 }
 
 fn is_on_terminal() -> bool {

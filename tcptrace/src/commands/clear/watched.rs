@@ -46,7 +46,7 @@ impl Watched {
             Elapsed(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)),
         );
         tokio::time::sleep(age.saturating_add(MARGIN)).await;
-        let mut found = inspector.snapshot(criteria.states);
+        let mut found = inspector.snapshot(criteria);
         for finding in &mut found.findings {
             self.add_age(finding);
         }

@@ -81,7 +81,11 @@ fn processes(leak: &Leak) -> String {
             }
         })
         .collect();
-    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+    match leak.unknown_because {
+        _ if !names.is_empty() => names.join(", "),
+        Some(_) => "holder not known".to_owned(),
+        None => "nobody".to_owned(),
+    }
 }
 
 /// Where the owners run, each place once.

@@ -5,6 +5,7 @@ use std::{cmp::Reverse, future::pending};
 use super::grouping::GroupBy;
 use crate::{
     commands::shared::{
+        coverage,
         error::{CommandError, Conclusion},
         known_names,
         records::{leak_record, session_header},
@@ -52,7 +53,7 @@ pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<Conclusio
     support.require()?;
     known_names::check(&options.criteria.owners, world).map_err(CommandError::InvalidRequest)?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
-    let tables = Tables::new(support, options.holders)?;
+    let tables = Tables::new(support, options.holders, world)?;
     look(options, world, tables, outputs).await
 }
 
@@ -65,7 +66,9 @@ async fn look(
     let started_ns = world.clocks.monotonic_ns();
     let clock = world.clocks.wall();
     let mut inspector = Inspector::new(world.clone(), tables, ACTIVE_WINDOW_MS, None);
-    let look = inspector.snapshot(options.criteria.states);
+    let look = inspector.snapshot(&options.criteria);
+    let extent = coverage::report(&look.coverage, &options.outputs);
+    let not_looked_at = look.coverage.to_record();
     let listed = look.findings.len() as u64;
     let in_close_wait =
         look.findings.iter().filter(|finding| finding.state == State::CloseWait).count() as u64;
@@ -98,19 +101,20 @@ async fn look(
             .then_some(over.len() as u64),
         sockets: Some(tally.reported()),
         still_stuck: Some(tally.still_stuck()),
+        not_looked_at: Some(not_looked_at.clone()),
     };
     let scope = Scope {
         states: options.criteria.states,
         namespaces: look.namespaces as u64,
         processes: look.processes as u64,
-        unreadable: look.unreadable as u64,
+        not_looked_at,
     };
     let mut output =
         outputs.start(&session_header(world, look.source.name(), clock.at(started_ns)), Policy::Wait)?;
     output.show(View::Snapshot(Snapshot { groups, over, scope, summary }), options.rows);
     // Until then signals do what they do by default.
     output.finish(None)?.wait(pending()).await?;
-    Ok(Conclusion::of_search(tally.reported() > 0, options.exit_code))
+    Ok(Conclusion::of_search(tally.reported() > 0, options.exit_code, extent))
 }
 
 /// By the age that is certain or, where keep-alive keeps that small for ever, by the greatest that is possible. Sockets
@@ -139,7 +143,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_host_without_sockets_has_no_leak() {
+    async fn a_host_of_which_nothing_can_be_seen_is_not_called_well() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("now.jsonl");
         let world = World::planted(directory.path(), Clocks::scripted(1_000 * SECOND));
@@ -153,14 +157,16 @@ mod tests {
             rows: 40,
             outputs: OutputOptions { routes: vec![route], files: FileOptions::default() },
         };
-        let tables = Tables::new(Support::read(), options.holders).unwrap();
+        let tables = Tables::new(Support::read(), options.holders, &world).unwrap();
         let outputs = OpenedOutputs::open(&options.outputs).unwrap();
-        assert_eq!(look(&options, &world, tables, outputs).await.unwrap(), Conclusion::Done);
+        assert_eq!(look(&options, &world, tables, outputs).await.unwrap(), Conclusion::Blind);
         let mut reader = Reader::open(&path).unwrap();
         let records: Vec<Record> = std::iter::from_fn(|| reader.next().unwrap()).collect();
         let [Record::Header(header), Record::Summary(summary)] = &records[..] else { panic!("{records:?}") };
         assert_eq!(header.backend, "proc");
         assert_eq!((summary.in_close_wait, summary.totals.records), (Some(0), 0));
+        let not_looked_at = summary.not_looked_at.as_ref().unwrap();
+        assert!(not_looked_at.everything && not_looked_at.because[0].contains("/proc"), "{summary:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     host::privilege::NotPrivileged,
     inspect::thread::InspectorGone,
     kernel::LoadError,
-    model::{clearing::Unsupported, units::plural},
+    model::{clearing::Unsupported, coverage::Extent, units::plural},
     netlink as sock_diag,
     output::{
         error::{OpenError, StartError, WriteError},
@@ -27,12 +28,22 @@ pub(crate) enum Conclusion {
     Found,
     /// It could not end every socket that it was to end.
     Refused,
+    /// It did what it was asked to do, as far as it could look: a part of the host was out of its reach.
+    Incomplete,
+    /// It could look at nothing.
+    Blind,
 }
 
 impl Conclusion {
-    /// Found, if something was found and the exit code is to say so.
-    pub(crate) fn of_search(is_found: bool, exit_code: bool) -> Self {
-        if is_found && exit_code { Self::Found } else { Self::Done }
+    /// Found, if something was found and the exit code is to say so: that holds whatever else there may be. What was not
+    /// found is no answer where nobody looked.
+    pub(crate) fn of_search(is_found: bool, exit_code: bool, looked_at: Extent) -> Self {
+        match looked_at {
+            _ if is_found && exit_code => Self::Found,
+            Extent::Everything => Self::Done,
+            Extent::Part => Self::Incomplete,
+            Extent::Nothing => Self::Blind,
+        }
     }
 }
 
@@ -58,7 +69,7 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Write(#[from] WriteError),
     /// The system refused something that every command needs.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {source}{}", remedy(source))]
     System {
         /// What was tried.
         what: &'static str,
@@ -146,6 +157,15 @@ impl CommandError {
     }
 }
 
+/// What helps where the system has run out of something.
+fn remedy(source: &std::io::Error) -> &'static str {
+    match source.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => "; raise the limit of open files: `ulimit -n`",
+        Some(Errno::NFILE) => "; raise the limit of open files of the system: fs.file-max",
+        _ => "",
+    }
+}
+
 /// The exit code that stands for the end of a command: a promise (docs/commands.md).
 #[must_use]
 pub(crate) fn exit_code(ended: &Result<Conclusion, CommandError>) -> u8 {
@@ -153,7 +173,8 @@ pub(crate) fn exit_code(ended: &Result<Conclusion, CommandError>) -> u8 {
     match ended {
         Ok(Conclusion::Done) => 0,
         Ok(Conclusion::Found) => 1,
-        Ok(Conclusion::Refused) => 3,
+        Ok(Conclusion::Refused | Conclusion::Blind) => 3,
+        Ok(Conclusion::Incomplete) => 4,
         Err(error) => match error {
             E::Write(WriteError::ReaderGone) => 0,
             E::CommandLine(error) => u8::from(error.use_stderr()) * 2,
@@ -161,5 +182,20 @@ pub(crate) fn exit_code(ended: &Result<Conclusion, CommandError>) -> u8 {
             E::NotPrivileged(_) | E::Load(_) | E::Unsupported(_) | E::System { .. } | E::SockDiag(_) => 3,
             E::Write(_) | E::InspectorGone(_) | E::Interrupted(_) | E::Missing { .. } => 4,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_looked_at_is_never_well_and_a_leak_is_one_whatever_else_there_is() {
+        let code = |is_found, asked, extent| exit_code(&Ok(Conclusion::of_search(is_found, asked, extent)));
+        assert_eq!([false, true].map(|asked| code(false, asked, Extent::Everything)), [0, 0]);
+        assert_eq!([false, true].map(|asked| code(true, asked, Extent::Everything)), [0, 1]);
+        assert_eq!([false, true].map(|asked| code(false, asked, Extent::Part)), [4, 4]);
+        assert_eq!([false, true].map(|asked| code(true, asked, Extent::Part)), [4, 1]);
+        assert_eq!([false, true].map(|asked| code(false, asked, Extent::Nothing)), [3, 3]);
     }
 }

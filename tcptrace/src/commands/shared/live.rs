@@ -18,6 +18,7 @@ use crate::{
     inspect::thread::{Answer, InspectorGone, InspectorThread},
     kernel::{Support, TracerOptions},
     model::{
+        coverage::Extent,
         record::{Record, Summary, Timed},
         units::{Elapsed, plural},
     },
@@ -253,10 +254,11 @@ impl<'a, T: Transitions> Session<'a, T> {
             connections_over: None,
             sockets: None,
             still_stuck: None,
+            not_looked_at: None,
         };
-        let found = match &mut self.watch {
+        let (found, extent) = match &mut self.watch {
             Some(watch) => watch.sum_up(&mut summary, ended_ns).await?,
-            None => false,
+            None => (false, Extent::Everything),
         };
         self.status.clear();
         let lost = summary.totals.lost;
@@ -270,7 +272,7 @@ impl<'a, T: Transitions> Session<'a, T> {
         if let Some(exec) = self.exec.take() {
             exec.finish();
         }
-        Ok(Conclusion::of_search(found, self.options.exit_code))
+        Ok(Conclusion::of_search(found, self.options.exit_code, extent))
     }
 }
 

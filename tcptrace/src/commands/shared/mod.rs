@@ -1,6 +1,7 @@
 //! What commands have in common: option groups, the event loop, the live session, sums, errors. Runs no
 //! command.
 
+pub(crate) mod coverage;
 pub(crate) mod error;
 pub(crate) mod event_loop;
 pub(crate) mod exec;

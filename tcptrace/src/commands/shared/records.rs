@@ -34,6 +34,7 @@ pub(crate) fn leak_record(finding: &Finding, clock: WallClock) -> Leak {
         }),
         other_end: finding.other_end.clone(),
         keep_alive: finding.keep_alive,
+        unknown_because: finding.unknown_because,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     kernel::{CallMemory, Support},
     model::{
         close_wait::Preexisting,
+        coverage::{Coverage, Extent},
         criteria::Criteria,
         ended::EndedHow,
         escape::Escaped,
@@ -66,8 +67,13 @@ pub(crate) fn start_inspector(
     threshold: Duration,
     calls: Option<CallMemory>,
 ) -> Result<InspectorThread, CommandError> {
-    InspectorThread::start(world.clone(), Tables::new(support, None)?, active_window_ms(threshold), calls)
-        .map_err(|source| CommandError::System { what: "start a thread", source })
+    InspectorThread::start(
+        world.clone(),
+        Tables::new(support, None, world)?,
+        active_window_ms(threshold),
+        calls,
+    )
+    .map_err(|source| CommandError::System { what: "start a thread", source })
 }
 
 /// The sockets in CLOSE_WAIT, and the thread that looks at them.
@@ -87,6 +93,8 @@ pub(crate) struct Watch<'a> {
     rests_until_ns: u64,
     /// Whether descriptors whose connections are over are to be looked for.
     is_recheck_due: bool,
+    /// What could not be looked at when the sockets were listed that were there first; `None` until then.
+    looked_at_first: Option<Coverage>,
 }
 
 /// How the process that grows the fastest will fare.
@@ -143,6 +151,7 @@ impl<'a> Watch<'a> {
             asked_ns: 0,
             rests_until_ns: 0,
             is_recheck_due: false,
+            looked_at_first: None,
         }
     }
 
@@ -190,7 +199,13 @@ impl<'a> Watch<'a> {
             self.rests_until_ns = now_ns.saturating_add(took_ns.saturating_mul(REST).min(MAX_REST_NS));
         }
         match answer {
-            Answer::Preexisting(sockets) => {
+            Answer::Preexisting(sockets, mut coverage) => {
+                coverage.restrict(&self.criteria.netns, false);
+                super::coverage::list(&coverage);
+                if coverage.extent() != Extent::Everything {
+                    log::warn!("of the sockets that were there first: {}", coverage.to_record());
+                }
+                self.looked_at_first = Some(coverage);
                 for preexisting in &sockets {
                     if self.criteria.admits_socket(&preexisting.socket) {
                         self.table.add_preexisting(preexisting);
@@ -333,7 +348,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Sums up at the end of the session (CLOCK_MONOTONIC, nanoseconds), when nothing is being looked
-    /// at any more. Returns whether a leak was found.
+    /// at any more. Returns whether a leak was found, and how much was looked at of what was there first.
     ///
     /// # Errors
     /// When the thread that looks at processes has ended.
@@ -341,11 +356,11 @@ impl<'a> Watch<'a> {
         &mut self,
         summary: &mut Summary,
         ended_ns: u64,
-    ) -> Result<bool, CommandError> {
+    ) -> Result<(bool, Extent), CommandError> {
         self.inspector.ask_for_use(self.tally.queries());
         let uses = match self.inspector.answer().await? {
             Answer::ProcessUse { found, .. } => found,
-            Answer::Preexisting(_) | Answer::Findings(_) | Answer::HeldOver(_) => {
+            Answer::Preexisting(..) | Answer::Findings(_) | Answer::HeldOver(_) => {
                 return Err(InspectorGone.into());
             }
         };
@@ -358,7 +373,14 @@ impl<'a> Watch<'a> {
         summary.sockets = Some(self.tally.reported());
         summary.still_stuck = Some(self.tally.still_stuck());
         summary.processes = self.tally.summary(self.table.reported(), &uses, ended_ns);
-        Ok(self.tally.reported() > 0)
+        let looked_at_first = self.looked_at_first.as_ref();
+        summary.not_looked_at = looked_at_first.map(Coverage::to_record);
+        let extent = looked_at_first.map_or(Extent::Part, |first| match first.extent() {
+            Extent::Everything => Extent::Everything,
+            // What came later was seen.
+            Extent::Part | Extent::Nothing => Extent::Part,
+        });
+        Ok((self.tally.reported() > 0, extent))
     }
 }
 

@@ -113,9 +113,10 @@ async fn watch<T: Transitions>(
     let last = look(&mut session, &mut traced, world)?;
     status.clear();
     let totals = totals(&last, &traced, &mut transitions);
+    let not_looked_at = last.not_looked_at.clone();
     output.show(View::TimeWaitLook { look: last, summary: None, is_page }, options.rows);
     let lasted = started_ns..clocks.monotonic_ns();
-    output.finish(Some(&summary(totals, session.crowded_out, lasted, clocks.wall())))?;
+    output.finish(Some(&summary(totals, not_looked_at, session.crowded_out, lasted, clocks.wall())))?;
     Ok(session.conclusion())
 }
 
@@ -233,7 +234,7 @@ mod tests {
         };
         let watched = watch(&options, None, &world, 1_000 * SECOND, sources, outputs);
         let (ended, ()) = tokio::join!(watched, act);
-        assert_eq!(ended.unwrap(), Conclusion::Done);
+        assert_eq!(ended.unwrap(), Conclusion::Blind, "nothing leads to the namespace");
         let mut reader = Reader::open(&path).unwrap();
         let records: Vec<Record> = std::iter::from_fn(|| reader.next().unwrap()).collect();
         let summary = records.into_iter().find_map(|record| match record {

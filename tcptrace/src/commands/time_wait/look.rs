@@ -5,12 +5,19 @@ use crate::{
     diagnosis::time_wait::ports::PortBudget,
     host::{
         namespaces::{self, NamespaceOrigin, NetNamespace},
-        pool as parallel, tcp_counters,
+        pool as parallel,
+        process_view::ProcessView,
+        tcp_counters,
         world::World,
     },
     model::{
-        criteria::Criteria, endpoints::Endpoints, socket::TcpFlavour, state::StateSet,
-        tcp_counters::TcpCounters, tcp_settings::TcpSettings,
+        coverage::{Coverage, NamespaceName},
+        criteria::Criteria,
+        endpoints::Endpoints,
+        socket::TcpFlavour,
+        state::StateSet,
+        tcp_counters::TcpCounters,
+        tcp_settings::TcpSettings,
     },
     netlink::{self as sock_diag, SockDiag},
 };
@@ -40,10 +47,10 @@ pub(crate) struct NamespaceLook {
 pub(crate) struct Look {
     /// Namespaces worth reporting; this process's own first.
     pub namespaces: Vec<NamespaceLook>,
-    /// Namespaces examined.
+    /// Namespaces that were looked into.
     pub found: u64,
-    /// Namespaces, processes and bind mounts that could not be read.
-    pub unreadable: u64,
+    /// What could not be looked at.
+    pub coverage: Coverage,
 }
 
 /// Takes a look; `closings` attributes minisockets to closers. Destinations are looked for that have `percent` of their
@@ -57,9 +64,13 @@ pub(crate) fn look(
     percent: u64,
     closings: Option<&Closings>,
 ) -> Result<Look, sock_diag::Error> {
-    let discovery = namespaces::discover(&world.proc, &world.run_netns);
+    let mut discovery = namespaces::discover(world);
     let is_wanted = |namespace: &NetNamespace| criteria.admits_netns(Some(namespace.inode));
-    let namespaces: Vec<NetNamespace> = discovery.namespaces.into_iter().filter(is_wanted).collect();
+    let namespaces: Vec<NetNamespace> =
+        std::mem::take(&mut discovery.namespaces).into_iter().filter(is_wanted).collect();
+    let mut coverage = Coverage::default();
+    discovery.cover(&mut coverage);
+    coverage.hidden.extend(ProcessView::read(&world.proc).proc);
     for netns in &criteria.netns {
         if !namespaces.iter().any(|namespace| namespace.inode == *netns) {
             log::warn!(
@@ -67,26 +78,34 @@ pub(crate) fn look(
             );
         }
     }
-    let found = namespaces.len() as u64;
     let percent = percent.min(LISTED_PERCENT);
     let looks = parallel::map(namespaces, |namespace| {
         let inside = namespace.run_inside(|| look_inside(&namespace, world, criteria, percent, closings));
-        inside.map_err(|error| log::debug!("network namespace {}: {error}", namespace.inode)).ok()
+        let refused = |source| sock_diag::Error::Namespace {
+            inode: namespace.inode,
+            path: namespace.path().to_owned(),
+            source,
+        };
+        (namespace.inode, inside.unwrap_or_else(|source| Err(refused(source))))
     });
-    // Namespaces named on the command line were found, so unreadable ones are not among them.
-    let unreadable = if criteria.netns.is_empty() { discovery.unreadable as u64 } else { 0 };
-    let mut look = Look { found, unreadable, ..Look::default() };
-    for inside in looks {
+    let mut look = Look { coverage, ..Look::default() };
+    for (netns, inside) in looks {
         match inside {
-            Some(Ok(inside)) => look.namespaces.extend(inside),
-            Some(Err(error)) if error.is_not_supported() => return Err(error),
-            Some(Err(error)) => {
-                log::warn!("{error}");
-                look.unreadable += 1;
+            Ok(inside) => {
+                look.namespaces.extend(inside);
+                look.coverage.listed.insert(netns);
             }
-            None => look.unreadable += 1,
+            Err(error) if error.is_not_supported() => return Err(error),
+            Err(error) => {
+                log::debug!("network namespace {netns}: {error}");
+                // One that has gone has nothing any more.
+                let error = error.to_look_error();
+                look.coverage.namespaces.extend(error.map(|error| (NamespaceName::Inode(netns), error)));
+            }
         }
     }
+    look.found = look.coverage.listed.len() as u64;
+    look.coverage.restrict(&criteria.netns, false);
     Ok(look)
 }
 

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     commands::shared::{
+        coverage,
         error::{CommandError, Conclusion},
         known_names,
         records::session_header,
@@ -38,6 +39,7 @@ fn run_once(options: &TimeWaitOptions, world: &World) -> Result<Conclusion, Comm
     let (started_ns, clock) = (world.clocks.monotonic_ns(), world.clocks.wall());
     let mut session = TimeWaitSession::new(options, world);
     let look = session.look(None)?;
+    coverage::report(&look.coverage, &options.outputs);
     let holders = Some(session.holders(&look));
     let shown = session.report(&look, Rates::default(), holders, None, started_ns, clock);
     let minisockets: u64 =
@@ -46,7 +48,8 @@ fn run_once(options: &TimeWaitOptions, world: &World) -> Result<Conclusion, Comm
         outputs.start(&session_header(world, "sock_diag", clock.at(started_ns)), Policy::Sync)?;
     let totals = Totals { records: minisockets, unattributed: minisockets, ..Totals::default() };
     let ended_ns = world.clocks.monotonic_ns();
-    let summary = summary(totals, session.crowded_out, started_ns..ended_ns, clock);
+    let summary =
+        summary(totals, shown.not_looked_at.clone(), session.crowded_out, started_ns..ended_ns, clock);
     output.show(View::TimeWaitLook { look: shown, summary: Some(summary), is_page: false }, options.rows);
     output.finish(None)?;
     Ok(session.conclusion())

@@ -17,6 +17,7 @@ use crate::{
     host::{clock::WallClock, sysctl_files, world::World},
     kernel::TracerOptions,
     model::{
+        coverage::{Extent, NotLookedAt},
         criteria::Criteria,
         kernel_version::KernelVersion,
         owner::Owner,
@@ -70,7 +71,13 @@ pub(crate) struct LiveLooks {
 }
 
 /// The end of a session. Destinations that there was no room for are evicted too.
-pub(crate) fn summary(totals: Totals, crowded_out: u64, lasted: Range<u64>, clock: WallClock) -> Summary {
+pub(crate) fn summary(
+    totals: Totals,
+    not_looked_at: NotLookedAt,
+    crowded_out: u64,
+    lasted: Range<u64>,
+    clock: WallClock,
+) -> Summary {
     Summary {
         time: clock.at(lasted.end),
         duration_ns: lasted.end.saturating_sub(lasted.start),
@@ -81,6 +88,7 @@ pub(crate) fn summary(totals: Totals, crowded_out: u64, lasted: Range<u64>, cloc
         connections_over: None,
         sockets: None,
         still_stuck: None,
+        not_looked_at: Some(not_looked_at),
     }
 }
 
@@ -94,6 +102,8 @@ pub(crate) struct TimeWaitSession<'a> {
     earlier: FxHashMap<u32, (u64, TcpCounters)>,
     held: HeldPorts,
     is_found: bool,
+    /// How much the last look looked at.
+    extent: Extent,
     pub(crate) crowded_out: u64,
 }
 
@@ -107,6 +117,7 @@ impl<'a> TimeWaitSession<'a> {
             earlier: FxHashMap::default(),
             held: HeldPorts::default(),
             is_found: false,
+            extent: Extent::Everything,
             crowded_out: 0,
         }
     }
@@ -117,7 +128,7 @@ impl<'a> TimeWaitSession<'a> {
 
     /// Whether a destination has reached the share of its ports, if that matters.
     pub(crate) fn conclusion(&self) -> Conclusion {
-        Conclusion::of_search(self.is_found, self.options.exit_code)
+        Conclusion::of_search(self.is_found, self.options.exit_code, self.extent)
     }
 
     /// Who holds the sockets that take ports, has connections open to where most minisockets are, or listens there.
@@ -197,6 +208,7 @@ impl<'a> TimeWaitSession<'a> {
         self.is_found |= ports.into_iter().any(|ports| ports.reaches(percent));
         let mut budgets = look.namespaces.iter().filter_map(|namespace| namespace.table.ports.as_ref());
         self.is_found |= budgets.any(|ports| ports.is_bound(percent));
+        self.extent = look.coverage.extent();
         self.crowded_out = namespaces.iter().map(|(summary, _)| summary.crowded_out).sum();
         let counted = |look: &NamespaceLook| (look.netns, (look.asked_ns, look.counters));
         self.earlier = look.namespaces.iter().map(counted).collect();
@@ -205,7 +217,7 @@ impl<'a> TimeWaitSession<'a> {
             duration_ns: self.world.clocks.monotonic_ns().saturating_sub(began_ns),
             is_traced: closers.is_some(),
             namespaces_found: look.found,
-            unreadable: look.unreadable,
+            not_looked_at: look.coverage.to_record(),
             namespaces,
         }
     }

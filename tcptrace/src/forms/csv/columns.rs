@@ -42,7 +42,7 @@ const FRAMES: Cell = Text(" < ");
 const PIDS: Cell = Each("owners", "pid");
 
 /// The columns in their order. Those of a transition come first, as the row writes them that does not come by JSON.
-pub(crate) const COLUMNS: [(&str, Cell); 72] = [
+pub(crate) const COLUMNS: [(&str, Cell); 73] = [
     ("type", Plain),
     ("time", Plain),
     ("ktime_ns", Plain),
@@ -115,6 +115,7 @@ pub(crate) const COLUMNS: [(&str, Cell); 72] = [
     ("closed_by.container_name", NAME),
     ("closed_by.pod", NAME),
     ("closed_by.pod_namespace", NAME),
+    ("unknown_because", Plain),
 ];
 
 /// The line with the names of the columns, without its end.

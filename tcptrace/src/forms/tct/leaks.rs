@@ -49,6 +49,7 @@ pub(crate) fn put_leak(out: &mut Dictionary, leak: &Leak) {
         over,
         other_end,
         keep_alive,
+        unknown_because: _,
     } = leak;
     let socket = SocketPlaces::of(out, socket);
     let owners: Vec<OwnerPlaces<'_>> = owners.iter().map(|owner| OwnerPlaces::of(out, owner)).collect();
@@ -255,6 +256,7 @@ pub(crate) fn leak(input: &mut Input<'_>, definitions: &Definitions) -> Result<L
             }),
         },
         keep_alive: if input.is_empty() { None } else { answer(input)? },
+        unknown_because: None,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    parts::{age, time_of_day, write_owners},
+    parts::{age, time_of_day, write_not_looked_at, write_owners},
     snapshot,
     sockets::{SocketRow, table, verdict},
 };
@@ -31,8 +31,12 @@ pub(crate) fn write_plan(
     let ClearPlan { planned, shared, left_out, scope, duration_ns, kept } = plan;
     let looked = snapshot::looked_at(scope, *duration_ns);
     let what = snapshot::states(scope.states);
+    write_not_looked_at(out, &scope.not_looked_at, palette)?;
     if planned.is_empty() {
-        writeln!(out, "No socket in {what} is to be ended: {looked}.")?;
+        if scope.not_looked_at.everything {
+            return Ok(());
+        }
+        writeln!(out, "No socket in {what} is to be ended{}: {looked}.", snapshot::where_looked(scope))?;
         return write_left_out(out, left_out);
     }
     writeln!(out, "{} in {what} to be ended: {looked}.\n", plural(planned.len() as u64, "socket"))?;
@@ -155,6 +159,7 @@ fn row(cleared: &Cleared) -> SocketRow<'_> {
         unread: None,
         verdict: cleared.verdict,
         other_end: cleared.other_end.as_ref(),
+        unknown_because: cleared.unknown_because,
         by: Some(cleared.method.map_or("-", method)),
     }
 }
@@ -176,7 +181,7 @@ pub(crate) fn write(out: &mut dyn Write, cleared: &Cleared, palette: &Palette) -
         Outcome::DryRun(_) => ("DRY RUN", palette.faint),
     };
     write!(out, "{}  {style}{word}{style:#}  ", time_of_day(cleared.time).strftime("%H:%M:%S"))?;
-    write_owners(out, &cleared.owners, palette)?;
+    write_owners(out, &cleared.owners, cleared.unknown_because, palette)?;
     write!(out, "  {}  ", Socketed(&cleared.socket))?;
     match &cleared.age {
         Some(time) => {
@@ -225,6 +230,7 @@ mod tests {
     use super::*;
     use crate::model::{
         clearing::{Change, Refusal},
+        coverage::NotLookedAt,
         examples,
         owner::Owner,
         pid::Pid,
@@ -252,7 +258,12 @@ mod tests {
     }
 
     fn plan(planned: Vec<Cleared>, left_out: LeftOut, rows: usize) -> String {
-        let scope = Scope { states: StateSet::CLOSE_WAIT, namespaces: 1, processes: 9, unreadable: 0 };
+        let scope = Scope {
+            states: StateSet::CLOSE_WAIT,
+            namespaces: 1,
+            processes: 9,
+            not_looked_at: NotLookedAt::default(),
+        };
         let plan = ClearPlan { planned, shared: 1, left_out, scope, duration_ns: 9_000_000, kept: kept() };
         let mut out = Vec::new();
         write_plan(&mut out, &plan, Extent { rows, width: Some(120), height: None }, &Palette::default())

@@ -10,11 +10,13 @@ use jiff::{Timestamp, Zoned, tz::TimeZone};
 use crate::{
     forms::palette::Palette,
     model::{
+        coverage::NotLookedAt,
         escape::Escaped,
         owner::{Evidence, Owner},
         record::Age,
         stack::Stack,
         units::Elapsed,
+        verdict::UnknownBecause,
     },
 };
 
@@ -45,12 +47,35 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-pub(super) fn write_owners(out: &mut dyn Write, owners: &[Owner], palette: &Palette) -> io::Result<()> {
+/// The first line of an answer, where something could not be looked at.
+pub(super) fn write_not_looked_at(
+    out: &mut dyn Write,
+    not_looked_at: &NotLookedAt,
+    palette: &Palette,
+) -> io::Result<()> {
+    if not_looked_at.is_nothing() {
+        return Ok(());
+    }
+    let alert = palette.alert;
+    let text = not_looked_at.to_string();
+    let (first, rest) = text.split_at(text.chars().next().map_or(0, char::len_utf8));
+    writeln!(out, "{alert}{}{rest}{alert:#}. -v names each.", first.to_uppercase())
+}
+
+pub(super) fn write_owners(
+    out: &mut dyn Write,
+    owners: &[Owner],
+    unknown_because: Option<UnknownBecause>,
+    palette: &Palette,
+) -> io::Result<()> {
     /// More holders than this are counted, not listed.
     const LISTED: usize = 3;
     let name = palette.name;
     if owners.is_empty() {
-        return write!(out, "nobody has a descriptor for it");
+        return match unknown_because {
+            Some(because) => write!(out, "holder not known: {}", because.meaning()),
+            None => write!(out, "nobody has a descriptor for it"),
+        };
     }
     for (index, owner) in owners.iter().take(LISTED).enumerate() {
         if index > 0 {

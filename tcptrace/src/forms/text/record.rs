@@ -79,7 +79,7 @@ fn write_transition(
 fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result<()> {
     let (alert, faint) = (palette.alert, palette.faint);
     write!(out, "{}  {alert}LEAK{alert:#}  ", time_of_day(leak.time).strftime("%H:%M:%S"))?;
-    write_owners(out, &leak.owners, palette)?;
+    write_owners(out, &leak.owners, leak.unknown_because, palette)?;
     let verdict = leak.verdict.map_or("cause unknown", Verdict::name);
     let age = leak.age.as_ref().map_or_else(|| "?".to_owned(), age);
     let since = leak.over.map_or_else(|| format!("in CLOSE_WAIT for {age}"), ended);

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    parts::write_not_looked_at,
     sockets::{SocketRow, table},
     summary,
 };
@@ -16,7 +17,7 @@ use crate::{
         record::{Group, Leak, Scope, Snapshot},
         state::{State, StateSet},
         units::{Elapsed, plural},
-        verdict::Verdict,
+        verdict::{UnknownBecause, Verdict},
     },
 };
 
@@ -33,12 +34,17 @@ pub(crate) fn write(
     let half_open = groups.iter().flat_map(|group| &group.leaks).filter(|leak| is_half_open(leak)).count();
     let looked = looked_at(scope, summary.duration_ns);
     let what = states(scope.states);
+    write_not_looked_at(out, &scope.not_looked_at, palette)?;
     if found == 0 {
+        if scope.not_looked_at.everything {
+            return Ok(());
+        }
         let others = match in_close_wait {
             0 => String::new(),
             all => format!(" of those asked for ({} in CLOSE_WAIT in all)", plural(all, "socket")),
         };
-        writeln!(out, "No socket is in {what}{others}: {looked}.")?;
+        let place = where_looked(scope);
+        writeln!(out, "No socket is in {what}{others}{place}: {looked}.")?;
     } else {
         writeln!(out, "{} in {what}: {looked}.", plural(found as u64, "socket"))?;
     }
@@ -58,20 +64,23 @@ pub(crate) fn write(
 /// What the verdicts mean, each once.
 fn write_meanings(out: &mut dyn Write, groups: &[Group], palette: &Palette) -> io::Result<()> {
     let alert = palette.alert;
-    let mut counts: BTreeMap<Option<Verdict>, u64> = BTreeMap::new();
+    let mut counts: BTreeMap<(Option<Verdict>, Option<UnknownBecause>), u64> = BTreeMap::new();
     let leaks = groups.iter().flat_map(|group| &group.leaks);
     for leak in leaks.filter(|leak| leak.state == State::CloseWait) {
-        *counts.entry(leak.verdict).or_default() += 1;
+        // Of one that has a verdict, only the holder is not known.
+        let because = leak.unknown_because.filter(|_| leak.verdict.is_none());
+        *counts.entry((leak.verdict, because)).or_default() += 1;
     }
     if !counts.is_empty() {
         writeln!(out)?;
     }
-    for (verdict, count) in counts {
+    for ((verdict, because), count) in counts {
         let name = verdict.map_or("?", Verdict::name);
-        let meaning = verdict.map_or(
-            "cannot be told: MPTCP does not show whether the end of file was read",
-            crate::diagnosis::verdict::advice,
-        );
+        let meaning = match (verdict, because) {
+            (Some(verdict), _) => crate::diagnosis::verdict::advice(verdict).to_owned(),
+            (None, Some(because)) => format!("cannot be told: {}", because.meaning()),
+            (None, None) => "cannot be told".to_owned(),
+        };
         writeln!(out, "  {alert}{name}{alert:#} ({}): {meaning}", plural(count, "socket"))?;
     }
     Ok(())
@@ -89,17 +98,18 @@ pub(super) fn states(states: StateSet) -> String {
 
 /// What was looked at, so that finding nothing means something.
 pub(super) fn looked_at(scope: &Scope, duration_ns: u64) -> String {
-    let Scope { states: _, namespaces, processes, unreadable } = *scope;
-    let unreadable = match unreadable {
-        0 => String::new(),
-        count => format!(" ({count} could not be looked into)"),
-    };
+    let Scope { states: _, namespaces, processes, not_looked_at: _ } = scope;
     format!(
-        "looked at {} in {}{unreadable} in {}",
-        plural(processes, "process"),
-        plural(namespaces, "network namespace"),
+        "looked at {} in {} in {}",
+        plural(*processes, "process"),
+        plural(*namespaces, "network namespace"),
         Elapsed(duration_ns),
     )
+}
+
+/// Limits a sentence that says "none" to what was looked at.
+pub(super) fn where_looked(scope: &Scope) -> &'static str {
+    if scope.not_looked_at.is_nothing() { "" } else { " in what could be looked at" }
 }
 
 fn write_groups(out: &mut dyn Write, groups: &[Group], extent: Extent, palette: &Palette) -> io::Result<()> {
@@ -147,6 +157,7 @@ fn row(leak: &Leak) -> SocketRow<'_> {
         unread: Some(leak.recv_q.map_or_else(|| "?".to_owned(), |bytes| bytes.to_string())),
         verdict: leak.verdict,
         other_end: leak.other_end.as_ref(),
+        unknown_because: leak.unknown_because,
         by: None,
     }
 }
@@ -158,6 +169,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
+        coverage::NotLookedAt,
         examples,
         owner::Owner,
         pid::Pid,
@@ -181,7 +193,12 @@ mod tests {
     fn shown(leaks: Vec<Leak>, rows: usize, width: usize) -> String {
         let in_close_wait = Some(leaks.len() as u64);
         let summary = Summary { duration_ns: 90_000_000, in_close_wait, ..examples::summary() };
-        let scope = Scope { states: StateSet::CLOSE_WAIT, namespaces: 3, processes: 120, unreadable: 0 };
+        let scope = Scope {
+            states: StateSet::CLOSE_WAIT,
+            namespaces: 3,
+            processes: 120,
+            not_looked_at: NotLookedAt::default(),
+        };
         let groups = if leaks.is_empty() { Vec::new() } else { vec![Group { title: None, leaks }] };
         let mut out = Vec::new();
         let extent = Extent { rows, width: Some(width), height: None };

@@ -12,7 +12,7 @@ use crate::model::{
     record::Age,
     state::State,
     units::Elapsed,
-    verdict::Verdict,
+    verdict::{UnknownBecause, Verdict},
 };
 
 /// A socket as a row.
@@ -26,6 +26,7 @@ pub(super) struct SocketRow<'a> {
     pub verdict: Option<Verdict>,
     /// The other end, where it is on this host.
     pub other_end: Option<&'a OtherEnd>,
+    pub unknown_because: Option<UnknownBecause>,
     /// How it would be ended; `None` where nothing is ended.
     pub by: Option<&'static str>,
 }
@@ -85,7 +86,7 @@ fn cells(row: &SocketRow<'_>) -> [String; 12] {
     [
         row.age.map_or_else(none, short_age),
         row.state.name().to_owned(),
-        process(row.owners),
+        process(row.owners, row.unknown_because),
         descriptors(row.owners),
         local.to_string(),
         format!(":{}", local.port()),
@@ -103,7 +104,7 @@ fn cells(row: &SocketRow<'_>) -> [String; 12] {
 fn other_end(end: &OtherEnd) -> String {
     match (end.is_closed, end.owners.first()) {
         (Some(true), _) => "closed".to_owned(),
-        (_, Some(_)) => process(&end.owners),
+        (_, Some(_)) => process(&end.owners, None),
         (_, None) => end.state.name().to_owned(),
     }
 }
@@ -129,8 +130,10 @@ fn short_age(age: &Age) -> String {
     }
 }
 
-fn process(owners: &[Owner]) -> String {
-    let Some(first) = owners.first() else { return "nobody".to_owned() };
+fn process(owners: &[Owner], unknown_because: Option<UnknownBecause>) -> String {
+    let Some(first) = owners.first() else {
+        return if unknown_because.is_some() { "?" } else { "nobody" }.to_owned();
+    };
     let more = match owners.len() {
         1 => String::new(),
         count => format!(" +{}", count - 1),

@@ -38,6 +38,10 @@ const PROCESSES_LISTED: usize = 20;
 pub(crate) fn write(out: &mut dyn Write, summary: &Summary, palette: &Palette) -> io::Result<()> {
     writeln!(out)?;
     if let Some(in_close_wait) = summary.in_close_wait {
+        if let Some(not_looked_at) = summary.not_looked_at.as_ref().filter(|which| !which.is_nothing()) {
+            let alert = palette.alert;
+            writeln!(out, "{alert}Of the sockets that were there first: {not_looked_at}{alert:#}.")?;
+        }
         writeln!(out, "{}", closing(summary, in_close_wait))?;
         if !summary.processes.is_empty() {
             writeln!(out)?;

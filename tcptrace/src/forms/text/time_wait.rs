@@ -11,7 +11,7 @@ use super::{
         Column::{Name, Number},
         Columns,
     },
-    parts::time_of_day,
+    parts::{time_of_day, write_not_looked_at},
 };
 use crate::{
     forms::{palette::Palette, view::Extent},
@@ -60,12 +60,12 @@ fn write_look(out: &mut dyn Write, look: &TimeWaitLook, extent: Extent, palette:
         look.namespaces.iter().map(|(summary, _)| number(summary)).sum::<u64>()
     };
     let (count, fin_wait2) = (sum(|summary| summary.count), sum(|summary| summary.fin_wait2));
-    let unreadable = match look.unreadable {
-        0 => String::new(),
-        count => format!(" ({count} could not be looked into)"),
-    };
+    write_not_looked_at(out, &look.not_looked_at, palette)?;
+    if look.not_looked_at.everything {
+        return Ok(());
+    }
     let text = format!(
-        "{}  {} in TIME_WAIT and {fin_wait2} in FIN_WAIT2 after close(): looked at {}{unreadable} in {}.",
+        "{}  {} in TIME_WAIT and {fin_wait2} in FIN_WAIT2 after close(): looked at {} in {}.",
         time_of_day(look.time).strftime("%H:%M:%S"),
         plural(count, "socket"),
         plural(look.namespaces_found, "network namespace"),

@@ -16,10 +16,10 @@ use std::{
 use netlink_packet_core::{Emitable as _, NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader};
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use proptest::prelude::*;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::*;
 use crate::{
+    host::clock::Clocks,
     model::{socket::TcpFlavour, state::StateSet},
     netlink::SockDiag,
 };
@@ -40,6 +40,10 @@ fn plant(root: &Path, process: &str, namespace: &str) {
     fs::write(directory.join("net/sockstat6"), SOCKSTAT6).unwrap();
 }
 
+fn world(root: &Path) -> World {
+    World::planted(root, Clocks::scripted(0))
+}
+
 #[test]
 fn each_namespace_is_found_once_and_its_own_first() {
     let root = tempfile::tempdir().unwrap();
@@ -56,17 +60,77 @@ fn each_namespace_is_found_once_and_its_own_first() {
     fs::write(mounts.join("green"), "").unwrap();
     symlink("/proc/version", mounts.join("left-over")).unwrap(); // on another file system
 
-    let found = discover(&proc_root, &mounts);
-    assert_eq!(found.unreadable, 0);
+    let found = discover(&world(root.path()));
+    assert!(found.unread.is_empty() && found.unlisted.is_empty() && found.errors.is_empty());
     let origins: Vec<_> = found.namespaces.iter().map(|namespace| namespace.found_as.clone()).collect();
-    let [NamespaceOrigin::Own, NamespaceOrigin::Process(20 | 21), NamespaceOrigin::BindMount(green)] =
-        &origins[..]
+    let [NamespaceOrigin::Own, NamespaceOrigin::Process(20 | 21), NamespaceOrigin::BindMount] = &origins[..]
     else {
         panic!("{origins:?}");
     };
-    assert!(green.ends_with("green"));
+    assert!(found.namespaces[2].path().ends_with("green"));
     let counts: Vec<_> = found.namespaces.iter().map(|namespace| namespace.tcp_in_use(&proc_root)).collect();
     assert_eq!(counts, [Some(11), Some(11), None]);
+}
+
+#[test]
+fn what_cannot_be_read_is_said_with_the_reason() {
+    let root = tempfile::tempdir().unwrap();
+    plant(root.path(), "thread-self", "host");
+    // A link that leads to itself: the one error that root meets in planted files.
+    let directory = root.path().join("proc/40/ns");
+    fs::create_dir_all(&directory).unwrap();
+    symlink("net", directory.join("net")).unwrap();
+    fs::create_dir_all(root.path().join("proc/40/net")).unwrap();
+    symlink("sockstat", root.path().join("proc/40/net/sockstat")).unwrap();
+    // One that ended and was not waited for has neither.
+    fs::create_dir_all(root.path().join("proc/50/ns")).unwrap();
+    symlink("net", root.path().join("proc/50/ns/net")).unwrap();
+    fs::create_dir_all(root.path().join("netns")).unwrap();
+    let mount = root.path().join("netns/blue");
+    symlink("blue", &mount).unwrap();
+    let found = discover(&world(root.path()));
+    let looped = LookError { operation: Operation::FindNamespace, errno: Errno::LOOP.raw_os_error() };
+    assert_eq!(found.unread, BTreeMap::from([(40, looped)]));
+    assert_eq!(found.unlisted, BTreeMap::from([(NamespaceName::Mount(mount), looped)]));
+    assert_eq!(found.namespaces.len(), 1);
+}
+
+#[test]
+fn a_process_whose_namespace_may_not_be_read_is_told_by_the_files_of_that_namespace() {
+    let root = tempfile::tempdir().unwrap();
+    plant(root.path(), "thread-self", "host");
+    let refuse = |pid: u32| {
+        let directory = root.path().join(format!("proc/{pid}/ns"));
+        fs::create_dir_all(&directory).unwrap();
+        symlink("net", directory.join("net")).unwrap();
+        let net = root.path().join(format!("proc/{pid}/net"));
+        fs::create_dir_all(&net).unwrap();
+        net.join("sockstat")
+    };
+    // In the namespace of this process; two in another one; one in one without a socket.
+    fs::hard_link(root.path().join("proc/thread-self/net/sockstat"), refuse(41)).unwrap();
+    fs::write(refuse(42), SOCKSTAT).unwrap();
+    fs::hard_link(root.path().join("proc/42/net/sockstat"), refuse(43)).unwrap();
+    fs::write(refuse(44), SOCKSTAT.replace("inuse 7", "inuse 0")).unwrap();
+    let found = discover(&world(root.path()));
+    let names: Vec<_> = found.unlisted.keys().collect();
+    assert!(matches!(names[..], [NamespaceName::OfProcess(42 | 43)]), "{names:?}");
+    assert!(found.unread.is_empty(), "{:?}", found.unread);
+}
+
+#[test]
+fn a_namespace_that_is_gone_is_not_found_and_is_told_from_one_that_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    plant(root.path(), "20", "blue");
+    let found = discover(&world(root.path()));
+    let [namespace] = &found.namespaces[..] else { panic!("{found:?}") };
+    // A plain file is no namespace: setns(2) says so.
+    assert_eq!(namespace.run_inside(|| ()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    fs::remove_dir_all(root.path().join("proc/20")).unwrap();
+    plant(root.path(), "20", "red");
+    assert_eq!(namespace.run_inside(|| ()).unwrap_err().kind(), io::ErrorKind::NotFound, "another");
+    fs::remove_dir_all(root.path().join("proc/20")).unwrap();
+    assert_eq!(namespace.run_inside(|| ()).unwrap_err().kind(), io::ErrorKind::NotFound, "ended");
 }
 
 #[test]
@@ -74,7 +138,7 @@ fn a_reused_pid_does_not_vouch_for_a_namespace() {
     let root = tempfile::tempdir().unwrap();
     plant(root.path(), "20", "blue");
     let proc_root = root.path().join("proc");
-    let found = discover(&proc_root, &root.path().join("no such directory"));
+    let found = discover(&world(root.path()));
     fs::remove_dir_all(proc_root.join("20")).unwrap();
     assert_eq!(found.namespaces[0].tcp_in_use(&proc_root), None, "ended");
     plant(root.path(), "20", "red");
@@ -136,7 +200,7 @@ fn a_leak_in_another_namespace_is_counted_and_listed_there_and_not_here() {
     let pid = sandbox.0.id();
     let deadline = Instant::now() + Duration::from_secs(10);
     let namespace = loop {
-        let found = discover(proc_root, Path::new("/run/netns"));
+        let found = discover(&World::of_this_host());
         assert_eq!(found.namespaces[0].found_as, NamespaceOrigin::Own);
         let ours = |namespace: &NetNamespace| namespace.found_as == NamespaceOrigin::Process(pid);
         if let Some(namespace) = found.namespaces.into_iter().find(ours) {
@@ -149,7 +213,6 @@ fn a_leak_in_another_namespace_is_counted_and_listed_there_and_not_here() {
 
     // Open there: a listener; one accepted and one never accepted connection, the peers closed.
     let open = || {
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
         bring_loopback_up();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -158,7 +221,7 @@ fn a_leak_in_another_namespace_is_counted_and_listed_there_and_not_here() {
         drop(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         (listener, held)
     };
-    let (listener, held) = thread::scope(|scope| scope.spawn(open).join().unwrap());
+    let (listener, held) = namespace.run_inside(open).unwrap();
 
     let mut there = SockDiag::open_in(&namespace).unwrap();
     let mut stuck = Vec::new();

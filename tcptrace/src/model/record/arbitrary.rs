@@ -18,6 +18,7 @@ use super::{
     timed::Timed,
 };
 use crate::model::{
+    coverage::NotLookedAt,
     ended::EndedHow,
     endpoints::{Endpoint, Endpoints},
     host_identity::HostIdentity,
@@ -281,6 +282,8 @@ fn leak() -> BoxedStrategy<Leak> {
                 over: late.0,
                 other_end: late.1,
                 keep_alive: late.2,
+                // `.tct` lacks it.
+                unknown_because: None,
             },
         )
         .boxed()
@@ -312,18 +315,30 @@ fn summary() -> BoxedStrategy<Summary> {
         evicted,
         ..Totals::default()
     });
+    let not_looked_at =
+        (any::<bool>(), number(), vec(name(), 0..3)).prop_map(|(everything, count, because)| NotLookedAt {
+            everything,
+            namespaces: count,
+            processes: count,
+            because,
+        });
     let sockets = (option::of(number()), option::of(number()), option::of(number()));
-    (time(), number(), totals, option::of(number()), vec(process_summary(), 0..3), number(), sockets)
-        .prop_map(|(time, duration_ns, totals, in_close_wait, processes, more_processes, sockets)| Summary {
-            time,
-            duration_ns,
-            totals,
-            in_close_wait,
-            processes,
-            more_processes,
-            sockets: sockets.0,
-            still_stuck: sockets.1,
-            connections_over: sockets.2,
+    let sums = (option::of(number()), vec(process_summary(), 0..3), number(), sockets);
+    (time(), number(), totals, sums, option::of(not_looked_at))
+        .prop_map(|(time, duration_ns, totals, sums, not_looked_at)| {
+            let (in_close_wait, processes, more_processes, sockets) = sums;
+            Summary {
+                time,
+                duration_ns,
+                totals,
+                in_close_wait,
+                processes,
+                more_processes,
+                sockets: sockets.0,
+                still_stuck: sockets.1,
+                connections_over: sockets.2,
+                not_looked_at,
+            }
         })
         .boxed()
 }

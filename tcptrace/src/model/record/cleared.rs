@@ -21,7 +21,7 @@ use crate::model::{
     process::ProcessIdentity,
     socket::Socket,
     state::State,
-    verdict::Verdict,
+    verdict::{UnknownBecause, Verdict},
 };
 
 /// A socket that was to be ended.
@@ -53,6 +53,8 @@ pub struct Cleared {
     pub selection: Arc<Selection>,
     /// The other end, where it is on this host; `None` when it is elsewhere, or could not be looked for.
     pub other_end: Option<OtherEnd>,
+    /// Why there is no verdict or no owner; `None` when both are known.
+    pub unknown_because: Option<UnknownBecause>,
 }
 
 /// What was asked for.

@@ -13,7 +13,7 @@ use crate::model::{
     owner::{CalledBy, OpenedBy, Owner},
     socket::Socket,
     state::State,
-    verdict::Verdict,
+    verdict::{UnknownBecause, Verdict},
 };
 
 /// A socket that has been in CLOSE_WAIT for longer than the threshold, whose connection is over while its descriptor
@@ -53,6 +53,9 @@ pub struct Leak {
     /// Whether keep-alive probes are at work, whose answers keep the least age small; `None` when not known.
     #[serde(default)]
     pub keep_alive: Option<bool>,
+    /// Why there is no verdict or no owner; `None` when both are known, and where that was not recorded.
+    #[serde(default)]
+    pub unknown_because: Option<UnknownBecause>,
 }
 
 /// The end of a connection whose descriptor stays open.

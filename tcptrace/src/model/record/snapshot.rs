@@ -1,7 +1,7 @@
 //! One look at the host: what `now` shows.
 
 use super::{leak::Leak, summary::Summary};
-use crate::model::state::StateSet;
+use crate::model::{coverage::NotLookedAt, state::StateSet};
 
 /// Everything that was found in one look at the host, in the order to be shown.
 #[derive(Clone, Debug)]
@@ -26,13 +26,13 @@ pub(crate) struct Group {
 }
 
 /// What was looked at, so that "nothing found" means something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scope {
     /// States that were asked for.
     pub states: StateSet,
     /// Network namespaces.
     pub namespaces: u64,
     pub processes: u64,
-    /// Processes and bind mounts whose namespace could not be read.
-    pub unreadable: u64,
+    /// What could not be looked at.
+    pub not_looked_at: NotLookedAt,
 }

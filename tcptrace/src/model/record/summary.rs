@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::timed::nanoseconds;
 use crate::model::{
+    coverage::NotLookedAt,
     endpoints::Endpoint,
     process::ProcessIdentity,
     stack::{self, Stack},
@@ -59,6 +60,10 @@ pub struct Summary {
     /// Of those, descriptors whose connection is over; `None` where that was not looked at.
     #[serde(default)]
     pub connections_over: Option<u64>,
+    /// What could not be looked at, for a session that looked at sockets which were there; `None` for others, and where
+    /// that was not recorded.
+    #[serde(default)]
+    pub not_looked_at: Option<NotLookedAt>,
 }
 
 /// What one process held.

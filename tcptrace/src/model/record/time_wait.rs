@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use super::timed::NanosecondTime;
 use crate::model::{
     advice::Advice,
+    coverage::NotLookedAt,
     owner::Owner,
     state::State,
     tcp_counters::{PerCounter, TcpCounters},
@@ -126,8 +127,8 @@ pub(crate) struct TimeWaitLook {
     pub is_traced: bool,
     /// Network namespaces that were looked into.
     pub namespaces_found: u64,
-    /// Processes, bind mounts and namespaces that could not be looked into.
-    pub unreadable: u64,
+    /// What could not be looked at.
+    pub not_looked_at: NotLookedAt,
     /// Those with something to tell, each with its destinations, the largest first.
     pub namespaces: Vec<(TimeWaitSummary, Vec<TimeWait>)>,
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     forms::reading::losses::Losses,
-    model::record::Totals,
+    model::{coverage::NotLookedAt, record::Totals},
     report::{
         aggregate::{Aggregator, SourceFile},
         caveats::Caveat,
@@ -64,6 +64,7 @@ pub(crate) fn sessions(aggregator: &Aggregator, files: &[FileState]) -> Vec<Sess
                             .max_by_key(|totals| totals.records)
                     })
                     .unwrap_or_default(),
+                not_looked_at: session.summary.as_ref().and_then(|summary| summary.not_looked_at.clone()),
             }
         })
         .collect()
@@ -136,6 +137,11 @@ pub(crate) fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> 
     ] {
         add(is_so, caveat);
     }
+    let mut partial = of_sessions(&|session| !session.looked_everywhere());
+    partial.dedup();
+    let mut which = NotLookedAt::default();
+    sessions.iter().filter_map(|session| session.not_looked_at.as_ref()).for_each(|other| which.widen(other));
+    add(!partial.is_empty(), Caveat::NotLookedAt { files: partial, which });
     // The earliest file read of a rotated session says how many records came before it.
     let before =
         sessions.iter().filter_map(|session| session.files.iter().map(|file| file.before).min()).sum();

@@ -17,7 +17,7 @@ use self::{
     sockets::{CloseWait, Durations, OverTime, WorstSocket},
 };
 use super::{caveats::Caveat, entities::SessionKind, time::Time};
-use crate::model::record::Totals;
+use crate::model::{coverage::NotLookedAt, record::Totals};
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
@@ -93,6 +93,15 @@ pub(crate) struct SessionReport {
     pub has_ended: bool,
     /// The session's own loss counters, as last written.
     pub lost: Totals,
+    /// What could not be looked at, by its summary; null where it does not say.
+    pub not_looked_at: Option<NotLookedAt>,
+}
+
+impl SessionReport {
+    /// Whether it does not say of itself that something could not be looked at.
+    pub(crate) fn looked_everywhere(&self) -> bool {
+        self.not_looked_at.as_ref().is_none_or(NotLookedAt::is_nothing)
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -27,6 +27,7 @@ use crate::{
     kernel::TrackedCalls,
     model::{
         close_wait::{Due, Preexisting, Since, Stuck},
+        coverage::Coverage,
         criteria::Criteria,
         ended::EndedHow,
         examples::{self, SECOND},
@@ -168,7 +169,7 @@ async fn play(
     let clocks = world.clocks.clone();
     let mut over = Vec::new();
     let inspector = InspectorThread::scripted(move |job| match job {
-        InspectorJob::Preexisting => Answer::Preexisting(preexisting.clone()),
+        InspectorJob::Preexisting => Answer::Preexisting(preexisting.clone(), Coverage::default()),
         InspectorJob::Inspect(due) => {
             let now_ns = clocks.monotonic_ns();
             inspected.note(&due, now_ns);

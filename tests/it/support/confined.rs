@@ -1,0 +1,100 @@
+//! Has the tool run where it may not look at everything: without a capability, in a user namespace, with few descriptors,
+//! with another /proc.
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::{CapabilitySet, UnshareFlags};
+
+use super::TCPTRACE;
+use super::run::{Ran, run_command};
+
+/// Where the tool runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Confined {
+    /// As root of a user namespace of its own.
+    UserNamespace,
+    /// As root without these capabilities.
+    Without(CapabilitySet),
+    /// With so many descriptors at most, and so many until it asks for more.
+    Descriptors { soft: u64, hard: u64 },
+    /// Without /proc.
+    NoProc,
+    /// With /proc mounted with these options.
+    Proc(&'static std::ffi::CStr),
+    /// With /proc mounted with these options, and without the right to trace.
+    ProcUntraced(&'static std::ffi::CStr),
+}
+
+impl Confined {
+    /// Has the command run there.
+    pub(crate) fn confine(self, command: &mut Command) -> &mut Command {
+        // SAFETY: the closure makes system calls, and neither allocates nor locks.
+        unsafe { command.pre_exec(move || self.enter()) }
+    }
+
+    fn enter(self) -> io::Result<()> {
+        match self {
+            Self::UserNamespace => {
+                // SAFETY: a child that has one thread shares nothing.
+                unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER)? };
+                let map = rustix::fs::openat(CWD, c"/proc/self/uid_map", OFlags::WRONLY, Mode::empty())?;
+                rustix::io::write(&map, b"0 0 1")?;
+            }
+            Self::Without(capabilities) => drop_all(capabilities)?,
+            Self::Descriptors { soft, hard } => {
+                let limit = Rlimit { current: Some(soft), maximum: Some(hard) };
+                rustix::process::setrlimit(Resource::Nofile, limit)?;
+            }
+            Self::NoProc => {
+                own_mounts()?;
+                rustix::mount::unmount(c"/proc", UnmountFlags::DETACH)?;
+            }
+            Self::Proc(options) => mount_proc(options)?,
+            Self::ProcUntraced(options) => {
+                mount_proc(options)?;
+                drop_all(CapabilitySet::SYS_PTRACE)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the tool there to its end.
+    pub(crate) fn run(self, arguments: &[&str]) -> Ran {
+        run_command(self.confine(Command::new(TCPTRACE).args(arguments)))
+    }
+}
+
+/// Root has what is in the bounding set when it executes a program.
+fn drop_all(capabilities: CapabilitySet) -> io::Result<()> {
+    for capability in capabilities.iter() {
+        rustix::thread::remove_capability_from_bounding_set(capability)?;
+    }
+    Ok(())
+}
+
+fn own_mounts() -> io::Result<()> {
+    // SAFETY: a child that has one thread shares nothing.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS)? };
+    rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    Ok(())
+}
+
+fn mount_proc(options: &std::ffi::CStr) -> io::Result<()> {
+    own_mounts()?;
+    Ok(rustix::mount::mount(c"proc", c"/proc", c"proc", MountFlags::empty(), options)?)
+}
+
+/// Runs the tool as the first process of a pid namespace, with the /proc of the host or with its own.
+pub(crate) fn in_pid_namespace(has_own_proc: bool, arguments: &[&str]) -> Ran {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child"]);
+    if has_own_proc {
+        command.arg("--mount-proc");
+    }
+    run_command(command.arg(TCPTRACE).args(arguments))
+}
