@@ -121,6 +121,11 @@ kernel_fields! {
     files_fdt: files_struct.fdt, needed;
     fdtable_fd: fdtable.fd, needed;
     file_private_data: file.private_data, needed;
+    task_pid: task_struct.pid, optional;
+    sock_wq: sock.sk_wq, optional;
+    wait_head: socket_wq.wait.head, optional;
+    wait_private: wait_queue_entry.private, optional;
+    wait_entry: wait_queue_entry.entry, optional;
 }
 
 const _: () =

@@ -220,7 +220,24 @@ pub struct WaitingRecord {
     pub fd: u32,
 }
 
+/// An entry in the wait queue of a socket in CLOSE_WAIT. Where it is no task that waits, the numbers mean nothing.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct SleeperRecord {
+    /// The socket's cookie.
+    pub cookie: u64,
+    /// The process: a thread group id in the root pid namespace.
+    pub tgid: u32,
+    /// The thread.
+    pub pid: u32,
+}
+
 const _: () = {
+    assert!(size_of::<SleeperRecord>() == 16);
     assert!(size_of::<Sixteen>() == COMM_LENGTH);
     assert!(size_of::<TransitionRecord>() == 112);
     assert!(core::mem::offset_of!(TransitionRecord, laddr) == 40);

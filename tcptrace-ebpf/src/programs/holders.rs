@@ -11,6 +11,7 @@ mod queues;
 mod settings;
 mod target;
 mod typed;
+mod waiters;
 
 use aya_ebpf::{
     bindings::{seq_file, task_struct},

@@ -143,6 +143,11 @@ impl NamespaceDumper {
         gone
     }
 
+    /// A namespace, as it was found last.
+    pub(crate) fn namespace(&self, netns: u32) -> Option<NetNamespace> {
+        self.known.get(&netns).cloned()
+    }
+
     /// Opens sock_diag in a namespace, where that was found last.
     pub(crate) fn open(&self, netns: u32) -> Result<SockDiag, sock_diag::Error> {
         match self.known.get(&netns) {

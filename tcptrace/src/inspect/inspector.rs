@@ -158,9 +158,12 @@ impl Inspector {
         let index = self.list_again(namespaces.as_ref());
         let again: Vec<Due> = unheld.iter().map(|(due, _)| **due).collect();
         let scan = self.complete(early, &again, &index);
+        let mut found = Vec::new();
         for (due, finding) in unheld {
             *finding = self.find(due, &index, &scan);
+            found.push(finding);
         }
+        self.find_users(found.into_iter(), &index);
     }
 
     /// Completes a scan so that it covers everything about the sockets that are due.

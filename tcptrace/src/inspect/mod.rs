@@ -12,3 +12,4 @@ pub(crate) mod proc_fd;
 pub(crate) mod snapshot;
 pub(crate) mod tables;
 pub(crate) mod thread;
+mod users;

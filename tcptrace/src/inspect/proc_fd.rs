@@ -99,11 +99,11 @@ pub(crate) fn holders_by_inode(proc_root: &Path, wanted: &FxHashSet<u32>) -> Sca
 fn walk(root: &OwnedFd, pids: &[u32], next: &AtomicUsize, wanted: &FxHashSet<u32>) -> Scan {
     let mut scan = Scan::default();
     while let Some(&pid) = pids.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let mut outcome = descriptors(root, &format!("{pid}/fd"), pid, wanted, &mut scan.holders);
-        if outcome == Ok(0) {
-            // The table of a main thread that has ended is gone, while the other threads share theirs.
-            outcome = others(root, pid, wanted, &mut scan.holders);
-        }
+        let outcome = descriptors(root, pid, |fd, link| {
+            if let Some(inode) = socket_inode(link).filter(|inode| wanted.contains(inode)) {
+                scan.holders.push(InodeHolder { inode, pid, fd });
+            }
+        });
         if let Err(errno) = outcome
             && !is_gone(errno)
             && !has_ended(root, pid)
@@ -115,25 +115,33 @@ fn walk(root: &OwnedFd, pids: &[u32], next: &AtomicUsize, wanted: &FxHashSet<u32
     scan
 }
 
+/// Passes each descriptor of a process to `visit`, with what it leads to.
+fn descriptors(root: &OwnedFd, pid: u32, mut visit: impl FnMut(u32, &[u8])) -> Result<(), Errno> {
+    if table(root, &format!("{pid}/fd"), &mut visit)? > 0 {
+        return Ok(());
+    }
+    // The table of a main thread that has ended is gone, while the other threads share theirs.
+    let mut threads = Vec::new();
+    each_number(&open_directory(root, format!("{pid}/task").as_str())?, |thread, _| threads.push(thread))?;
+    for thread in threads.into_iter().filter(|thread| *thread != pid) {
+        match table(root, &format!("{pid}/task/{thread}/fd"), &mut visit) {
+            Ok(0) => {}
+            Err(errno) if is_gone(errno) => {}
+            outcome => return outcome.map(|_| ()),
+        }
+    }
+    Ok(())
+}
+
 /// Walks one descriptor table; how many descriptors are in it.
-fn descriptors(
-    root: &OwnedFd,
-    path: &str,
-    pid: u32,
-    wanted: &FxHashSet<u32>,
-    holders: &mut Vec<InodeHolder>,
-) -> Result<usize, Errno> {
+fn table(root: &OwnedFd, path: &str, visit: &mut impl FnMut(u32, &[u8])) -> Result<usize, Errno> {
     let (mut count, mut denied) = (0, None);
     let directory = open_directory(root, path)?;
     each_number(&directory, |fd, name| {
         count += 1;
         let mut link = [MaybeUninit::uninit(); LINK_BUFFER];
         match readlinkat_raw(&directory, name, &mut link) {
-            Ok((link, _)) => {
-                if let Some(inode) = socket_inode(link).filter(|inode| wanted.contains(inode)) {
-                    holders.push(InodeHolder { inode, pid, fd });
-                }
-            }
+            Ok((link, _)) => visit(fd, link),
             // Closed since its name was read, or the process ended.
             Err(errno) if is_gone(errno) => {}
             // Listing needs root; following a link needs the right to trace (`proc_fd_access_allowed`).
@@ -143,23 +151,21 @@ fn descriptors(
     denied.map_or(Ok(count), Err)
 }
 
-/// Walks the table of the first other thread that has one.
-fn others(
-    root: &OwnedFd,
-    pid: u32,
-    wanted: &FxHashSet<u32>,
-    holders: &mut Vec<InodeHolder>,
-) -> Result<usize, Errno> {
-    let mut threads = Vec::new();
-    each_number(&open_directory(root, format!("{pid}/task").as_str())?, |thread, _| threads.push(thread))?;
-    for thread in threads.into_iter().filter(|thread| *thread != pid) {
-        match descriptors(root, &format!("{pid}/task/{thread}/fd"), pid, wanted, holders) {
-            Ok(0) => {}
-            Err(errno) if is_gone(errno) => {}
-            outcome => return outcome,
-        }
+/// The descriptors of io_uring rings, each with its process. What cannot be read has none.
+#[must_use]
+pub(crate) fn rings(proc_root: &Path) -> Vec<(u32, u32)> {
+    let Ok(root) = open_directory(CWD, proc_root) else { return Vec::new() };
+    let (mut pids, mut rings) = (Vec::new(), Vec::new());
+    let _ = each_number(&root, |pid, _| pids.push(pid));
+    for pid in pids {
+        let _ = descriptors(&root, pid, |fd, link| {
+            // `io_uring_get_file` of io_uring/io_uring.c names it so.
+            if link == b"anon_inode:[io_uring]" {
+                rings.push((pid, fd));
+            }
+        });
     }
-    Ok(0)
+    rings
 }
 
 fn is_gone(errno: Errno) -> bool {
@@ -195,7 +201,7 @@ fn each_number(directory: &OwnedFd, mut visit: impl FnMut(u32, &CStr)) -> Result
 
 /// The inode number out of `socket:[N]` (`sockfs_dname` in `net/socket.c`). It is 32 bits wide:
 /// `get_next_ino` in `fs/inode.c` returns an unsigned int.
-fn socket_inode(link: &[u8]) -> Option<u32> {
+pub(super) fn socket_inode(link: &[u8]) -> Option<u32> {
     decimal(link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?)
 }
 

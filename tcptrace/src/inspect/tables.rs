@@ -1,6 +1,8 @@
 //! Reads descriptor tables as the plan says: with the kernel's iterator where that works, else from /proc.
 //! Records what the kernel refuses; decides nothing itself.
 
+use tcptrace_ebpf::record::SleeperRecord;
+
 use super::descriptors::{DescriptorScan, ScanTarget};
 use crate::{
     host::{process_view::ProcessView, world::World},
@@ -75,6 +77,24 @@ impl Tables {
             && let Err(error) = found.scan_queues(scan)
         {
             log::warn!("{}", Warning::QueuesUnseen(error));
+        }
+    }
+
+    /// Whether the kernel can tell what sleeps on a socket.
+    pub(crate) fn load_sleepers(&mut self) -> bool {
+        if self.scan.is_none() && self.support.iterator.refusal().is_none() {
+            self.scan = HolderScan::new(&mut self.support);
+        }
+        self.scan.as_mut().is_some_and(|scan| scan.load_sleepers(&mut self.support))
+    }
+
+    /// What sleeps on sockets in CLOSE_WAIT, in the network namespace of this thread; nothing where the kernel ends the
+    /// pass early: what it does not name is named by nobody.
+    pub(crate) fn sleepers(&mut self, visit: impl FnMut(SleeperRecord)) {
+        if let Some(scan) = &mut self.scan
+            && let Err(error) = scan.run_sleepers(visit)
+        {
+            log::debug!("the kernel ended the pass over wait queues: {error}");
         }
     }
 

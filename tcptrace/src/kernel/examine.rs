@@ -43,6 +43,7 @@ pub(crate) fn examine() -> Support {
     }
     if let Some(mut scan) = HolderScan::new(&mut support) {
         scan.load_queues(&mut support);
+        scan.load_sleepers(&mut support);
     }
     support
 }

@@ -12,7 +12,10 @@ use aya::{
     maps::{Array, MapData},
     programs::{Iter, ProgramError},
 };
-use tcptrace_ebpf::record::{HolderRecord, WITH_LISTENER_COOKIES, WaitingRecord};
+use tcptrace_ebpf::{
+    config::{ABSENT, KernelOffsets},
+    record::{HolderRecord, SleeperRecord, WITH_LISTENER_COOKIES, WaitingRecord},
+};
 use zerocopy::FromBytes;
 
 use super::{
@@ -28,6 +31,13 @@ const HOLDERS: &str = "holders";
 
 /// The program over listeners' queues.
 const QUEUES: &str = "queues";
+
+/// The program over the wait queues of sockets.
+const SLEEPERS: &str = "sleepers";
+
+/// What the programs iterate over.
+const TASK_FILE: &str = "task_file";
+const TCP: &str = "tcp";
 
 /// Bytes read at once; the kernel hands out eight pages at most in a call.
 const BUFFER_BYTES: usize = 32 * 1024;
@@ -53,20 +63,42 @@ impl HolderScan {
         let states = Array::try_from(map)
             .map_err(|error| LoadError::refused("open the iterator's settings", &error))?;
         let mut scan = Self { object, types, states };
-        scan.load_program(HOLDERS)?;
+        scan.load_program(HOLDERS, TASK_FILE)?;
         Ok(scan)
     }
 
     /// Loads the iterator over accept queues, unless that was tried before.
     pub(crate) fn load_queues(&mut self, support: &mut Support) {
-        support.queues.once(|| self.load_program(QUEUES));
+        support.queues.once(|| self.load_program(QUEUES, TASK_FILE));
     }
 
-    fn load_program(&mut self, name: &str) -> Result<(), LoadError> {
+    /// Loads the program that finds who sleeps on a socket, unless that was tried before; whether it can run.
+    pub(crate) fn load_sleepers(&mut self, support: &mut Support) -> bool {
+        let load = || {
+            let KernelOffsets { sock_wq, wait_head, wait_private, wait_entry, task_pid, .. } =
+                self.types.offsets;
+            if [sock_wq, wait_head, wait_private, wait_entry, task_pid].contains(&ABSENT) {
+                return Err(error::missing());
+            }
+            self.load_program(SLEEPERS, TCP)
+        };
+        support.sleepers.once(load).is_some()
+    }
+
+    /// Visits what waits in the queues of the sockets in CLOSE_WAIT in the network namespace of this thread.
+    /// [`HolderScan::load_sleepers`] comes first.
+    ///
+    /// # Errors
+    /// When the kernel ends the pass early.
+    pub(crate) fn run_sleepers(&mut self, visit: impl FnMut(SleeperRecord)) -> io::Result<()> {
+        self.pass(SLEEPERS, visit)
+    }
+
+    fn load_program(&mut self, name: &str, hook: &str) -> Result<(), LoadError> {
         let refused = |error: &ProgramError| LoadError::refused("iterate over descriptor tables", error);
         let program = self.object.program_mut(name).ok_or_else(error::missing)?;
         let program: &mut Iter = program.try_into().map_err(|error| refused(&error))?;
-        program.load("task_file", &self.types.btf).map_err(|error| refused(&error))
+        program.load(hook, &self.types.btf).map_err(|error| refused(&error))
     }
 
     /// Visits every connection that waits for accept(), with each descriptor of its listener; of a very long

@@ -107,6 +107,8 @@ pub(crate) struct Support {
     pub(crate) iterator: Trial,
     /// The iterator over accept queues.
     pub(super) queues: Trial,
+    /// The iterator over what sleeps on a socket.
+    pub(super) sleepers: Trial,
 }
 
 impl Support {
@@ -155,6 +157,7 @@ impl fmt::Display for Support {
             receive,
             iterator,
             queues,
+            sleepers,
         } = self;
         let mut line = |name: &str, fact: &dyn fmt::Display| writeln!(formatter, "{name:<36}{fact}");
         line("capabilities", privileges)?;
@@ -176,6 +179,7 @@ impl fmt::Display for Support {
             ("end of receive calls", receive),
             ("iterator over descriptors", iterator),
             ("iterator over accept queues", queues),
+            ("iterator over wait queues", sleepers),
         ] {
             line(name, &Shown(trial, ok))?;
         }

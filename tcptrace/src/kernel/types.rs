@@ -12,7 +12,7 @@ use super::{
 };
 
 /// The kernel's types that programs attach by.
-const HOOKS: [&str; 2] = ["btf_trace_inet_sock_set_state", "bpf_iter_task_file"];
+const HOOKS: [&str; 3] = ["btf_trace_inet_sock_set_state", "bpf_iter_task_file", "bpf_iter_tcp"];
 
 /// What this kernel's BTF says.
 #[derive(Debug)]

@@ -86,8 +86,15 @@ mod tests {
         use Verdict::{DataUnread, EofRead, EofUnread, HalfOpen, NeverAccepted, NoHolder};
         let verdicts = [EofRead, EofUnread, DataUnread, NeverAccepted, HalfOpen, NoHolder];
         assert_eq!(verdicts.map(Verdict::number), [1, 2, 3, 4, 5, 6]);
-        let evidence = [Evidence::FdTable, Evidence::Listener, Evidence::Opened, Evidence::None];
-        assert_eq!(evidence.map(Evidence::number), [1, 2, 3, 4]);
+        let evidence = [
+            Evidence::FdTable,
+            Evidence::Listener,
+            Evidence::Opened,
+            Evidence::None,
+            Evidence::InCall,
+            Evidence::IoUring,
+        ];
+        assert_eq!(evidence.map(Evidence::number), [1, 2, 3, 4, 5, 6]);
         let endings = [EndedHow::Closed, EndedHow::Reset, EndedHow::Destroyed, EndedHow::OwnerExited];
         assert_eq!(endings.map(EndedHow::number), [1, 2, 3, 4]);
         assert_eq!([OpenedHow::Accept, OpenedHow::Connect].map(OpenedHow::number), [1, 2]);

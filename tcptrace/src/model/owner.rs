@@ -26,6 +26,10 @@ numbered! {
         Opened = 3,
         /// The process was seen closing it.
         None = 4,
+        /// A thread of the process sleeps in a call on it, and its descriptor was closed meanwhile.
+        InCall = 5,
+        /// A ring of the process (io_uring) has it: among its registered files, or in a request.
+        IoUring = 6,
     }
 }
 

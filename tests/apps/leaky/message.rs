@@ -121,6 +121,10 @@ pub(crate) enum Request {
     },
     /// Put every socket into an io_uring's file table and close the descriptors.
     RegisterInRing,
+    /// Send on every socket until no more fits, and once more by an io_uring request; close the descriptors.
+    SendInRing,
+    /// Send on every socket until no more fits, and once more in a thread of its own; close the descriptors.
+    SendInThread,
     /// Pass every socket into the outgoing passage and close the descriptors.
     PassOn,
     /// Take this many sockets from the incoming passage.

@@ -53,12 +53,21 @@ pub(crate) struct Opener {
     pub how: &'static str,
 }
 
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct UsedBy {
+    pub pid: i32,
+    pub evidence: &'static str,
+}
+
 /// What only some cases have.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Extra {
     /// Functions on the stack of accept, innermost first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stack_functions: Option<Vec<&'static str>>,
+    /// The process that uses the socket without a descriptor of it, and the evidence for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_by: Option<UsedBy>,
     /// A process that has nothing to do with it and must not be named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bystander_pid: Option<i32>,

@@ -152,6 +152,8 @@ impl Worker {
             Request::CopyProgram { to } => own_place::copy_program(&to)?,
             Request::LoadLibrary { path } => self.library = Some(library::Library::load(&path)?),
             Request::RegisterInRing => self.register_in_ring()?,
+            Request::SendInRing => self.send_in_ring()?,
+            Request::SendInThread => self.send_in_thread()?,
             Request::PassOn => self.pass_on()?,
             Request::Receive { count } => self.receive(count)?,
             Request::CloseSockets => self.sockets.clear(),

@@ -65,6 +65,16 @@ fn judge_reported(truth: &Truth, is_to_be_reported: bool, leaks: &[&Value]) -> R
     for owner in leak["owners"].as_array().into_iter().flatten().filter(|_| !held.is_empty()) {
         differ("evidence", owner["evidence"].to_string(), format!("{evidence:?}"));
     }
+    if let Some(used_by) = &truth.used_by {
+        let owners = leak["owners"].as_array().into_iter().flatten();
+        let named: Vec<(i64, &str)> = owners
+            .map(|owner| {
+                (owner["pid"].as_i64().unwrap_or(-1), owner["evidence"].as_str().unwrap_or_default())
+            })
+            .collect();
+        let expected = [(i64::from(used_by.pid), used_by.evidence.as_str())];
+        differ("used by", format!("{named:?}"), format!("{expected:?}"));
+    }
     if let Some(cgroup) = &truth.cgroup {
         differ("cgroup", leak["owners"][0]["cgroup"].to_string(), format!("{cgroup:?}"));
     }

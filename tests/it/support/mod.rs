@@ -156,3 +156,18 @@ pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Whether root may read the descriptors of every process, as it may on a host of its own.
+pub(crate) fn can_read_every_process() -> bool {
+    let refuses = |path: &Path| {
+        let error = std::fs::read_dir(path.join("fd")).and_then(|mut table| match table.next() {
+            Some(descriptor) => std::fs::read_link(descriptor?.path()).map(|_| ()),
+            None => Ok(()),
+        });
+        error.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok())
+        .all(|entry| !refuses(&entry.path()))
+}

@@ -24,6 +24,7 @@ pub(crate) struct Truth {
     pub entered_before_ns: u64,
     pub entered_after_ns: u64,
     pub recv_q: u32,
+    pub used_by: Option<UsedBy>,
     pub bystander_pid: Option<i32>,
     pub cgroup: Option<String>,
     pub stack_functions: Option<Vec<String>>,
@@ -35,6 +36,13 @@ pub(crate) struct Holder {
     pub pid: i32,
     pub fds: Vec<i32>,
     pub comm: String,
+}
+
+/// A process that uses the socket without a descriptor of it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct UsedBy {
+    pub pid: i32,
+    pub evidence: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -66,6 +74,7 @@ impl Truth {
             entered_before_ns: 0,
             entered_after_ns: 0,
             recv_q: 0,
+            used_by: None,
             bystander_pid: None,
             cgroup: None,
             stack_functions: None,

@@ -86,6 +86,11 @@ pub(super) fn write_owners(
             Evidence::FdTable => write!(out, " {}", Descriptors(&owner.fds))?,
             Evidence::Listener => write!(out, " listens with {}", Descriptors(&owner.fds))?,
             Evidence::Opened => write!(out, " opened it and may no longer hold it")?,
+            Evidence::InCall => write!(out, " sleeps in a call on it, with its descriptor closed")?,
+            Evidence::IoUring => match owner.fds.as_slice() {
+                [] => write!(out, " has it in an io_uring request")?,
+                fds => write!(out, " has it in io_uring, ring {}", Descriptors(fds))?,
+            },
             Evidence::None => {}
         }
         if let Some(place) = owner.process.place() {

@@ -143,11 +143,14 @@ fn process(owners: &[Owner], unknown_because: Option<UnknownBecause>) -> String 
 
 /// The first descriptor of the first holder. One of the listener's would be mistaken for the socket's.
 fn descriptors(owners: &[Owner]) -> String {
-    let held = owners.first().filter(|owner| owner.evidence == Evidence::FdTable);
-    match held.map(|owner| owner.fds.as_slice()) {
-        None | Some([]) => "-".to_owned(),
-        Some([fd]) => fd.to_string(),
-        Some([fd, more @ ..]) => format!("{fd} +{}", more.len()),
+    let Some(first) = owners.first() else { return "-".to_owned() };
+    match (first.evidence, first.fds.as_slice()) {
+        (Evidence::FdTable, [fd]) => fd.to_string(),
+        (Evidence::FdTable, [fd, more @ ..]) => format!("{fd} +{}", more.len()),
+        (Evidence::InCall, _) => "in a call".to_owned(),
+        (Evidence::IoUring, []) => "io_uring".to_owned(),
+        (Evidence::IoUring, [ring, ..]) => format!("io_uring {ring}"),
+        (Evidence::FdTable | Evidence::Listener | Evidence::Opened | Evidence::None, _) => "-".to_owned(),
     }
 }
 

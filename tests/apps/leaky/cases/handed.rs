@@ -5,7 +5,7 @@
 use super::{Accepting, Pair, accepted};
 use crate::message::Request;
 use crate::stage::{Ended, Role, Stage, WorkerId};
-use crate::truth::{Opened, Truth};
+use crate::truth::{Opened, Truth, UsedBy};
 use crate::worker::Equipment;
 use anyhow::{Context as _, Result};
 use std::os::unix::net::UnixStream;
@@ -112,7 +112,43 @@ pub(crate) fn scm_rights_in_flight(stage: &mut Stage) -> Result<Vec<Truth>> {
 pub(crate) fn io_uring_fixed(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
     stage.order(pair.holder, &Request::RegisterInRing)?;
-    kept_by_nobody(stage, &pair)
+    let truths = kept_by_nobody(stage, &pair)?;
+    used_by(stage, &pair, "io_uring", truths)
+}
+
+pub(crate) fn io_uring_request(stage: &mut Stage) -> Result<Vec<Truth>> {
+    used_without_descriptor(stage, &Request::SendInRing, "io_uring")
+}
+
+pub(crate) fn closed_in_call(stage: &mut Stage) -> Result<Vec<Truth>> {
+    used_without_descriptor(stage, &Request::SendInThread, "in_call")
+}
+
+/// The peer has shut down its sending half and reads nothing; what the holder sends does not come to an end.
+fn used_without_descriptor(
+    stage: &mut Stage,
+    request: &Request,
+    evidence: &'static str,
+) -> Result<Vec<Truth>> {
+    let pair = accepted(stage, Accepting::default())?;
+    let ended = stage.half_end_seen_by(pair.peer, &[pair.holder])?;
+    stage.order(pair.holder, request)?;
+    let truths = stage.truths(Some("no_holder"), 1, &pair.opened, &[pair.holder], &ended)?;
+    used_by(stage, &pair, evidence, truths)
+}
+
+/// No descriptor leads to the sockets any more, and the process uses them all the same.
+fn used_by(
+    stage: &mut Stage,
+    pair: &Pair,
+    evidence: &'static str,
+    mut truths: Vec<Truth>,
+) -> Result<Vec<Truth>> {
+    let pid = stage.pid(pair.holder)?;
+    for truth in &mut truths {
+        truth.extra.used_by = Some(UsedBy { pid, evidence });
+    }
+    Ok(truths)
 }
 
 /// The peer closes, a holder reads the end of file, and all of them keep the socket.

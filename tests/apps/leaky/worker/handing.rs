@@ -23,6 +23,22 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// What does not fit any more.
+static MORE: [u8; 1 << 20] = [b'm'; 1 << 20];
+
+/// Sends until nothing more fits.
+fn fill(socket: &OwnedFd) -> Result<()> {
+    let end = Instant::now() + LIMIT;
+    loop {
+        ensure!(Instant::now() < end, "the peer takes everything");
+        match rustix::net::send(socket, &MORE, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::AGAIN) => return Ok(()),
+            Err(errno) => return Err(errno).context("cannot fill the socket"),
+        }
+    }
+}
+
 impl Worker {
     pub(super) fn duplicate(&mut self) -> Result<()> {
         let copies = self.sockets.iter().map(OwnedFd::try_clone).collect::<Result<_, _>>()?;
@@ -73,6 +89,48 @@ impl Worker {
         ring.submitter().register_files(&numbers).context("io_uring refuses to register files")?;
         self.ring = Some(ring);
         self.sockets.clear();
+        Ok(())
+    }
+
+    pub(super) fn send_in_ring(&mut self) -> Result<()> {
+        let mut ring =
+            io_uring::IoUring::new(8).context("this host refuses io_uring, so the case cannot be built")?;
+        let length = u32::try_from(MORE.len())?;
+        for socket in &self.sockets {
+            fill(socket)?;
+            let fd = io_uring::types::Fd(socket.as_raw_fd());
+            let request = io_uring::opcode::Send::new(fd, MORE.as_ptr(), length).build();
+            // SAFETY: what is sent is there for as long as the process.
+            unsafe { ring.submission().push(&request) }.context("the ring is full")?;
+        }
+        ring.submit().context("io_uring refuses the requests")?;
+        let done = ring.completion().next();
+        ensure!(done.is_none(), "io_uring is done with a request at once: {done:?}");
+        self.ring = Some(ring);
+        self.sockets.clear();
+        Ok(())
+    }
+
+    pub(super) fn send_in_thread(&mut self) -> Result<()> {
+        for socket in self.sockets.drain(..) {
+            fill(&socket)?;
+            let fd = socket.as_raw_fd();
+            let (tell, hear) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                let _nobody_else_asks = tell.send(rustix::thread::gettid().as_raw_nonzero());
+                // SAFETY: the number is that of a socket until the call has begun.
+                unsafe { libc::send(fd, MORE.as_ptr().cast(), MORE.len(), libc::MSG_NOSIGNAL) };
+            });
+            let thread = hear.recv().context("the thread has died")?;
+            // The number of the call comes first, and the descriptor after it.
+            let call = format!("{} {fd:#x} ", libc::SYS_sendto);
+            let path = format!("/proc/self/task/{thread}/syscall");
+            let end = Instant::now() + LIMIT;
+            while !std::fs::read_to_string(&path).is_ok_and(|text| text.starts_with(&call)) {
+                ensure!(Instant::now() < end, "the thread does not wait in send()");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
         Ok(())
     }
 
