@@ -1,12 +1,15 @@
 //! Sums of a session: one socket is one in every total, however many processes hold it, and if nobody does.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::compare::{Comparison, number};
 use crate::support::leaky::Leaky;
-use crate::support::run::{Ran, run, run_command};
+use crate::support::process::Process;
+use crate::support::run::run;
 use crate::support::tracer::Tracer;
 use crate::support::{Backend, TCPTRACE};
 
@@ -62,20 +65,27 @@ fn people_read_how_many_sockets_and_leaks_there_are() {
         let port = leaky.truths[0].lport.to_string();
         let file = tempfile::NamedTempFile::with_suffix(".tct").unwrap();
         let path = file.path().to_str().unwrap();
-        let arguments = ["leaks", "--older-than", "100ms", "--duration", "2s", "--lport", &port];
-        let ran = run_command(Command::new(TCPTRACE).args(arguments).args(["-o", "-", "-o", path]));
-        (ran, run(&["report", path]).output)
+        let mut command = Command::new(TCPTRACE);
+        command.args(["leaks", "--older-than", "100ms", "--lport", &port, "-o", "-", "-o", path]);
+        let (mut process, stdout) = Process::start(&mut command);
+        let mut output = String::new();
+        let mut stdout = BufReader::new(stdout);
+        stdout.read_line(&mut output).expect("a leak");
+        process.signal(Signal::INT);
+        stdout.read_to_string(&mut output).expect("the summary");
+        assert_eq!(process.wait().code(), Some(0), "{}", process.messages());
+        (output, run(&["report", path]).output)
     };
-    let says = |ran: &Ran, words: &[&str]| {
+    let says = |text: &str, words: &[&str]| {
         for word in words {
-            assert!(ran.output.contains(word), "{word:?} is not said:\n{}\n{}", ran.output, ran.messages);
+            assert!(text.contains(word), "{word:?} is not said:\n{text}");
         }
-        assert!(!ran.output.contains(" 0 records") && !ran.output.contains("\n0 records"), "{}", ran.output);
+        assert!(!text.contains(" 0 records") && !text.contains("\n0 records"), "{text}");
     };
-    let (ran, report) = told("fork_both_hold");
-    says(&ran, &["1 socket stuck in CLOSE_WAIT at the end; 2 processes had some", "1 leak in "]);
+    let (text, report) = told("fork_both_hold");
+    says(&text, &["1 socket stuck in CLOSE_WAIT at the end; 2 processes had some", "1 leak in "]);
     let headline = report.lines().next().unwrap_or_default();
     assert!(headline.contains(") and ") && headline.ends_with("hold the only stuck socket"), "{headline}");
-    let (ran, _) = told("scm_rights_in_flight");
-    says(&ran, &["1 socket stuck in CLOSE_WAIT at the end; ", "1 leak in "]);
+    let (text, _) = told("scm_rights_in_flight");
+    says(&text, &["1 socket stuck in CLOSE_WAIT at the end; ", "1 leak in "]);
 }

@@ -73,9 +73,18 @@ fn closing(summary: &Summary, in_close_wait: u64) -> String {
         let count = plural(in_close_wait, "socket");
         return format!("No socket was stuck in CLOSE_WAIT ({count} in CLOSE_WAIT at the end).");
     }
-    let state = match stuck {
-        0 => "No socket is stuck in CLOSE_WAIT any more".to_owned(),
-        stuck => format!("{} stuck in CLOSE_WAIT at the end", plural(stuck, "socket")),
+    let over = summary.connections_over.unwrap_or_default().min(stuck);
+    let state = match (stuck - over, plural(over, "socket")) {
+        (0, _) if over == 0 => "No socket is stuck in CLOSE_WAIT any more".to_owned(),
+        (0, over) => format!("{over} kept at the end after the connection was over"),
+        (stuck, over_sockets) => {
+            let stuck = format!("{} stuck in CLOSE_WAIT at the end", plural(stuck, "socket"));
+            if over == 0 {
+                stuck
+            } else {
+                format!("{stuck}, and {over_sockets} kept after the connection was over")
+            }
+        }
     };
     let holders = summary.processes.len() as u64 + summary.more_processes;
     let had = format!("{} had some", plural(holders, "process"));
@@ -285,6 +294,25 @@ mod tests {
             said(None, None, &[2, 2], 0),
             "4 sockets stuck in CLOSE_WAIT at the end; 2 processes had some:"
         );
+    }
+
+    #[test]
+    fn a_connection_that_is_over_is_not_in_close_wait() {
+        let said = |still_stuck, over| {
+            let summary = Summary {
+                processes: vec![examples::process_summary()],
+                still_stuck: Some(still_stuck),
+                sockets: Some(5),
+                connections_over: Some(over),
+                ..examples::summary()
+            };
+            closing(&summary, 0)
+        };
+        let over = "2 sockets kept at the end after the connection was over; 1 process had some:";
+        assert_eq!(said(2, 2), over);
+        let both = "3 sockets stuck in CLOSE_WAIT at the end, and 2 sockets kept after the connection was over; \
+                    1 process had some:";
+        assert_eq!(said(5, 2), both);
     }
 
     #[test]
