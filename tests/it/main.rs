@@ -21,6 +21,7 @@ mod clear_holders;
 mod clear_many;
 mod clear_states;
 mod command_line;
+mod compat;
 mod coverage;
 mod crowds;
 mod deep;

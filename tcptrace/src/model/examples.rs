@@ -326,6 +326,7 @@ pub(crate) fn records() -> Vec<Record> {
         container_name: Some("app".to_owned()),
         pod: Some("web-7d9f".to_owned()),
         pod_namespace: Some(hostile.to_owned()),
+        is_32_bit: Some(true),
         ..process()
     };
     let known = Arc::new(known);

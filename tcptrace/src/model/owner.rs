@@ -67,6 +67,7 @@ struct OwnerFields<'a> {
     container_name: Option<Cow<'a, str>>,
     pod: Option<Cow<'a, str>>,
     pod_namespace: Option<Cow<'a, str>>,
+    is_32_bit: Option<bool>,
 }
 
 impl Serialize for Owner {
@@ -86,6 +87,7 @@ impl Serialize for Owner {
             container_name,
             pod,
             pod_namespace,
+            is_32_bit,
         } = process.as_ref();
         let fields = OwnerFields {
             pid: *pid,
@@ -104,6 +106,7 @@ impl Serialize for Owner {
             container_name: container_name.as_deref().map(Cow::from),
             pod: pod.as_deref().map(Cow::from),
             pod_namespace: pod_namespace.as_deref().map(Cow::from),
+            is_32_bit: *is_32_bit,
         };
         fields.serialize(serializer)
     }
@@ -125,6 +128,7 @@ impl From<OwnerFields<'_>> for Owner {
             container_name: fields.container_name.map(Cow::into_owned),
             pod: fields.pod.map(Cow::into_owned),
             pod_namespace: fields.pod_namespace.map(Cow::into_owned),
+            is_32_bit: fields.is_32_bit,
         };
         Self {
             process: Arc::new(process),

@@ -34,6 +34,9 @@ pub struct ProcessIdentity {
     pub pod: Option<String>,
     /// The namespace of the pod in Kubernetes.
     pub pod_namespace: Option<String>,
+    /// Whether it runs a 32-bit program on a 64-bit kernel. System calls of such programs pass no tracepoint of their
+    /// own (`arch_trace_is_compat_syscall`), so accept() of it is not seen.
+    pub is_32_bit: Option<bool>,
 }
 
 impl ProcessIdentity {
@@ -54,6 +57,7 @@ impl ProcessIdentity {
             container_name: None,
             pod: None,
             pod_namespace: None,
+            is_32_bit: None,
         }
     }
 

@@ -118,6 +118,9 @@ impl ProcessReader {
             container_name,
             pod,
             pod_namespace,
+            is_32_bit: contents(&directory, &of_thread("auxv"), FILE_BYTES)
+                .ok()
+                .and_then(|auxv| is_32_bit(&auxv)),
         })
     }
 
@@ -227,6 +230,27 @@ fn parse_stat(stat: &[u8]) -> Option<ProcessStat> {
             .and_then(|ticks| ticks.parse().ok())
             .map(clock::start_ticks),
     })
+}
+
+/// Whether the auxiliary vector (getauxval(3)) is that of a 32-bit program: pairs of words of the program's size, one of
+/// which says how long a program header is. The kernel made it at exec; the program's file, which may be on a file system
+/// that never answers, is not touched.
+fn is_32_bit(auxv: &[u8]) -> Option<bool> {
+    const AT_PHENT: u64 = 4;
+    // `sizeof(Elf64_Phdr)`, `sizeof(Elf32_Phdr)`.
+    const HEADERS: [(usize, u64, bool); 2] = [(8, 56, false), (4, 32, true)];
+    let word = |bytes: &[u8]| match (<[u8; 4]>::try_from(bytes), <[u8; 8]>::try_from(bytes)) {
+        (Ok(bytes), _) => u64::from(u32::from_ne_bytes(bytes)),
+        (_, Ok(bytes)) => u64::from_ne_bytes(bytes),
+        _ => 0,
+    };
+    let has = |size: usize, length: u64| {
+        auxv.chunks_exact(2 * size).any(|pair| {
+            let (key, value) = pair.split_at(size);
+            word(key) == AT_PHENT && word(value) == length
+        })
+    };
+    HEADERS.into_iter().find(|(size, length, _)| has(*size, *length)).map(|(_, _, is_32_bit)| is_32_bit)
 }
 
 /// Splits a command line at zero bytes; the last argument may be cut.

@@ -42,7 +42,7 @@ const FRAMES: Cell = Text(" < ");
 const PIDS: Cell = Each("owners", "pid");
 
 /// The columns in their order. Those of a transition come first, as the row writes them that does not come by JSON.
-pub(crate) const COLUMNS: [(&str, Cell); 73] = [
+pub(crate) const COLUMNS: [(&str, Cell); 74] = [
     ("type", Plain),
     ("time", Plain),
     ("ktime_ns", Plain),
@@ -116,6 +116,7 @@ pub(crate) const COLUMNS: [(&str, Cell); 73] = [
     ("closed_by.pod", NAME),
     ("closed_by.pod_namespace", NAME),
     ("unknown_because", Plain),
+    ("owner.is_32_bit", Plain),
 ];
 
 /// The line with the names of the columns, without its end.

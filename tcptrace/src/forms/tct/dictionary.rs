@@ -128,6 +128,7 @@ impl Dictionary {
                 container_name,
                 pod,
                 pod_namespace,
+                is_32_bit,
             } = &**process;
             self.entry(PROCESS, |entry| {
                 put_varint(entry, pid.to_wire().into());
@@ -147,10 +148,11 @@ impl Dictionary {
                 }
                 // Readers of before pass over them. Where there are none, nothing is written.
                 let names = [container_name, pod, pod_namespace];
-                if names.iter().any(|name| name.is_some()) {
+                if names.iter().any(|name| name.is_some()) || is_32_bit.is_some() {
                     for name in names {
                         put_known_text(entry, name.as_deref());
                     }
+                    put_known(entry, is_32_bit.map(u64::from));
                 }
             });
         }
@@ -253,6 +255,10 @@ impl Definitions {
             Input([]) => (None, None, None),
             _ => (input.known_text()?, input.known_text()?, input.known_text()?),
         };
+        let is_32_bit = match input {
+            Input([]) => None,
+            _ => input.known()?.map(|is_32_bit| is_32_bit != 0),
+        };
         let start_ticks = None;
         self.processes.push(Arc::new(ProcessIdentity {
             pid,
@@ -268,6 +274,7 @@ impl Definitions {
             container_name,
             pod,
             pod_namespace,
+            is_32_bit,
         }));
         Ok(())
     }

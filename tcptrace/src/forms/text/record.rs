@@ -97,6 +97,9 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
             write!(out, "  {faint}opened at {}{faint:#}", Line(stack))?;
         }
     }
+    if leak.opened_by.is_none() && leak.owners.iter().any(|owner| owner.process.is_32_bit == Some(true)) {
+        write!(out, "  {faint}opener not seen: Linux does not trace accept() of 32-bit programs{faint:#}")?;
+    }
     if let Some(read) = &leak.eof_read_by {
         write_eof_read(out, read, leak.time)?;
     }

@@ -199,8 +199,8 @@ fn process() -> BoxedStrategy<Arc<ProcessIdentity>> {
     let texts = (name(), option::of(name()), vec(name(), 0..4));
     let places = (option::of(name()), option::of(name()), option::of(name()));
     let names = (option::of(name()), option::of(name()), option::of(name()));
-    (small(), texts, option::of(small()), option::of(time()), (places, names))
-        .prop_map(|(pid, (comm, exe, cmdline), uid, started, (places, names))| {
+    (small(), texts, option::of(small()), option::of(time()), (places, names, option::of(any::<bool>())))
+        .prop_map(|(pid, (comm, exe, cmdline), uid, started, (places, names, is_32_bit))| {
             let ((cgroup, unit, container), (container_name, pod, pod_namespace)) = (places, names);
             let start_ticks = None;
             Arc::new(ProcessIdentity {
@@ -217,6 +217,7 @@ fn process() -> BoxedStrategy<Arc<ProcessIdentity>> {
                 container_name,
                 pod,
                 pod_namespace,
+                is_32_bit,
             })
         })
         .boxed()

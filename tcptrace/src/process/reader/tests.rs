@@ -69,6 +69,7 @@ fn a_planted_process_is_read_in_full() {
             container_name: None,
             pod: None,
             pod_namespace: None,
+            is_32_bit: None,
         }
     );
     assert_eq!(reader.descriptor_use(Pid::new(77), None).limit, Some(1024));
@@ -139,6 +140,17 @@ fn a_comm_may_hold_parentheses_spaces_and_newlines() {
 }
 
 #[test]
+fn a_32_bit_program_is_known_by_its_auxiliary_vector() {
+    let of_32 = |words: &[u32]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
+    let of_64 = |words: &[u64]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
+    assert_eq!(is_32_bit(&of_32(&[32, 0xf7ee, 33, 0xf7ed, 6, 4096, 4, 32, 5, 11, 0, 0])), Some(true));
+    assert_eq!(is_32_bit(&of_64(&[33, 0x7fff_0000_0000, 6, 4096, 4, 56, 5, 13, 0, 0])), Some(false));
+    for nothing in [&[][..], &[4], &[0; 16], &[4, 0, 0, 0, 32]] {
+        assert_eq!(is_32_bit(nothing), None);
+    }
+}
+
+#[test]
 fn a_command_line_is_bounded() {
     assert_eq!(arguments(&[0; 4096]).len(), CMDLINE_ARGUMENTS);
     assert_eq!(arguments(b"nginx: worker process"), ["nginx: worker process"]);
@@ -151,6 +163,7 @@ fn this_process_and_a_child_are_who_they_are() {
     let reader = ProcessReader::new(&World::of_this_host());
     let me = reader.read(Pid::new(std::process::id())).unwrap();
     assert_eq!(me.exe.unwrap(), std::env::current_exe().unwrap().to_str().unwrap());
+    assert_eq!(me.is_32_bit, Some(cfg!(target_pointer_width = "32")));
     assert_eq!(me.uid, Some(rustix::process::geteuid().as_raw()));
     assert_eq!(me.cmdline, std::env::args().take(CMDLINE_ARGUMENTS).collect::<Vec<_>>());
 
@@ -180,7 +193,7 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), text in any::<String>()) {
         let _ = parse_stat(&bytes);
-        let _ = arguments(&bytes);
+        let _ = (arguments(&bytes), is_32_bit(&bytes));
         let _ = effective_uid(&format!("Uid:{text}"));
         let _ = open_files_limit(&format!("Max open files{text}"));
     }
