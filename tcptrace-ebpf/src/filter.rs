@@ -31,6 +31,29 @@ pub struct Endpoints {
 const MAPPED: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
 const MAPPED_MASK: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
 
+/// fe80::/16, of which RFC 4291 has fe80::/64 assigned.
+const LINK_LOCAL: u64 = 0xfe80;
+
+/// Whether an address is one of a link.
+#[inline(always)]
+#[must_use]
+pub fn is_link_local([high, _]: Sixteen) -> bool {
+    u64::from_be(high) >> 48 == LINK_LOCAL
+}
+
+/// A link-local address with the index of its interface in octets 4 to 7, which are 0 otherwise (RFC 4291, section
+/// 2.5.6); any other address as it is.
+#[inline(always)]
+#[must_use]
+pub fn on_interface(address: Sixteen, index: u32) -> Sixteen {
+    let [high, low] = address;
+    if is_link_local(address) {
+        [(u64::from_be(high) & !0xffff_ffff | u64::from(index)).to_be(), low]
+    } else {
+        address
+    }
+}
+
 /// Whether the states admit a transition from `old` to `new`.
 #[inline(always)]
 #[must_use]

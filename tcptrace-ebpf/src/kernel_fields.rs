@@ -76,6 +76,8 @@ kernel_fields! {
     sock_v6_daddr: sock.__sk_common.skc_v6_daddr, optional;
     /// Absent in a kernel without IPv6.
     sock_v6_rcv_saddr: sock.__sk_common.skc_v6_rcv_saddr, optional;
+    /// 32 bits wide.
+    sock_interface: sock.__sk_common.skc_bound_dev_if, optional;
     sock_cookie: sock.__sk_common.skc_cookie, needed;
     sock_net: sock.__sk_common.skc_net.net, needed;
     /// 16 bits wide.

@@ -36,6 +36,7 @@ mod inner_namespaces;
 mod kept;
 mod killed;
 mod leak_filters;
+mod links;
 mod names;
 mod openers;
 mod outputs;

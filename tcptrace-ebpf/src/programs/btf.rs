@@ -147,6 +147,12 @@ impl Source for Typed<'_> {
     }
 
     #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: `sock` is the tracepoint's argument, which the verifier knows as a `struct sock`.
+        unsafe { typed::interface(self.sock) }
+    }
+
+    #[inline(always)]
     fn netns(&self) -> u32 {
         // SAFETY: `sock` is the tracepoint's argument, which the verifier knows as a `struct sock`.
         unsafe { typed::netns(self.sock) }

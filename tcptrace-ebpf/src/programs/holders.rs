@@ -19,7 +19,10 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_socket_cookie, bpf_seq_write, bpf_skc_to_tcp_sock, bpf_sock_from_file},
     macros::btf_map,
 };
-use tcptrace_ebpf::record::{HolderRecord, WITH_LISTENER_COOKIES};
+use tcptrace_ebpf::{
+    filter,
+    record::{HolderRecord, WITH_LISTENER_COOKIES},
+};
 
 use crate::{
     settings::{IPPROTO_MPTCP, IPPROTO_TCP, is_absent, kernel},
@@ -185,7 +188,11 @@ unsafe fn visit(context: &TaskFile) {
         {
             return;
         }
-        let (laddr, raddr, rport) = typed::addresses(sock);
+        let (mut laddr, mut raddr, rport) = typed::addresses(sock);
+        if filter::is_link_local(laddr) || filter::is_link_local(raddr) {
+            let interface = typed::interface(sock);
+            (laddr, raddr) = (filter::on_interface(laddr, interface), filter::on_interface(raddr, interface));
+        }
         // Asking an MPTCP listener for its cookie makes one, which the kernel copies to every connection
         // that the listener accepts (mptcp_sk_clone_init() of net/mptcp/protocol.c).
         let mut cookie = 0;

@@ -127,6 +127,11 @@ impl Source for Classic<'_> {
     }
 
     #[inline(always)]
+    fn interface(&self) -> u32 {
+        Self::kernel_field(self.sock, kernel!(sock_interface))
+    }
+
+    #[inline(always)]
     fn netns(&self) -> u32 {
         Self::kernel_field(Self::kernel_field(self.sock, kernel!(sock_net)), kernel!(net_inum))
     }

@@ -78,6 +78,8 @@ pub(crate) trait Source {
     fn key(&self, is_being_made: bool) -> u64;
     /// The cookie of a socket with this `key`, which may be the cookie itself; 0 when not known.
     fn cookie(&self, key: u64) -> u64;
+    /// Index of the interface that the socket is bound to; 0 when none, or when not known.
+    fn interface(&self) -> u32;
     /// 0 when not known.
     fn netns(&self) -> u32;
     /// 0 when not known.
@@ -256,6 +258,12 @@ fn emit<S: Source>(
     (old, new, is_over): (u8, u8, bool),
     (now, entered_ns): (u64, u64),
 ) {
+    let (mut laddr, mut raddr) = (endpoints.laddr, endpoints.raddr);
+    // Each link has such addresses of its own. Others are spared the read.
+    if filter::is_link_local(laddr) || filter::is_link_local(raddr) {
+        let interface = source.interface();
+        (laddr, raddr) = (filter::on_interface(laddr, interface), filter::on_interface(raddr, interface));
+    }
     let Some(mut entry) = EVENTS.reserve(0) else {
         count(|counters| counters.lost += 1);
         return;
@@ -266,8 +274,8 @@ fn emit<S: Source>(
         ktime_ns: now,
         entered_ns,
         cgroup_id,
-        laddr: endpoints.laddr,
-        raddr: endpoints.raddr,
+        laddr,
+        raddr,
         netns,
         oncpu_pid: 0,
         oncpu_tid: 0,

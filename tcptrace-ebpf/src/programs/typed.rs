@@ -65,6 +65,19 @@ pub(crate) unsafe fn addresses(sock: *const u8) -> (Sixteen, Sixteen, u16) {
     }
 }
 
+/// Index of the interface that a `struct sock` is bound to; 0 when none.
+///
+/// # Safety
+/// The verifier has to know `sock` as a `struct sock`.
+#[inline(always)]
+pub(crate) unsafe fn interface(sock: *const u8) -> u32 {
+    if is_absent(kernel!(sock_interface)) {
+        return 0;
+    }
+    // SAFETY: the caller promises a `struct sock`; the offset is that of the member named.
+    unsafe { load(sock, kernel!(sock_interface)) }
+}
+
 /// Inode number of the network namespace of a `struct sock`.
 ///
 /// # Safety

@@ -10,7 +10,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io,
+    io::{self, Read as _},
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
     panic,
     path::{Path, PathBuf},
@@ -26,6 +26,9 @@ use rustix::{
 
 use super::{live_thread::live_thread, world::World};
 use crate::model::coverage::{Coverage, LookError, NamespaceName, Operation};
+
+/// The part of a list of interfaces that is read: some ten thousand lines.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// How a namespace was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -254,12 +257,29 @@ impl NetNamespace {
     /// (`net.mptcp.close_timeout`).
     #[must_use]
     pub(crate) fn tcp_in_use(&self, proc_root: &Path) -> Option<u32> {
+        self.read_files(proc_root, |task| self.in_use_of(task))
+    }
+
+    /// Its interfaces that have IPv6 addresses: index and name.
+    pub(crate) fn interfaces(&self, proc_root: &Path) -> Vec<(u32, String)> {
+        let interfaces = |task: &Path| {
+            let mut text = String::new();
+            File::open(task.join("net/if_inet6")).ok()?.take(MOST_BYTES).read_to_string(&mut text).ok()?;
+            self.is_that_of(task).then(|| text.lines().filter_map(interface).collect())
+        };
+        self.read_files(proc_root, interfaces).unwrap_or_default()
+    }
+
+    /// Has the files of a process or thread read that should be in the namespace.
+    fn read_files<R: Send>(
+        &self,
+        proc_root: &Path,
+        read: impl FnOnce(&Path) -> Option<R> + Send,
+    ) -> Option<R> {
         match &self.found_as {
-            NamespaceOrigin::Own => self.in_use_of(&proc_root.join("thread-self")),
-            NamespaceOrigin::Process(pid) => self.in_use_of(&proc_root.join(pid.to_string())),
-            NamespaceOrigin::BindMount => {
-                self.run_inside(|| self.in_use_of(&proc_root.join("thread-self"))).ok()?
-            }
+            NamespaceOrigin::Own => read(&proc_root.join("thread-self")),
+            NamespaceOrigin::Process(pid) => read(&proc_root.join(pid.to_string())),
+            NamespaceOrigin::BindMount => self.run_inside(|| read(&proc_root.join("thread-self"))).ok()?,
         }
     }
 
@@ -288,10 +308,21 @@ impl NetNamespace {
     /// The same, from the files of a process or thread that should be in the namespace.
     fn in_use_of(&self, task: &Path) -> Option<u32> {
         let in_use = sockets_of(task)?;
-        // The pid may belong to another process now.
-        let now = rustix::fs::stat(task.join("ns/net")).ok()?;
-        (inode(&now) == u64::from(self.inode)).then_some(in_use)
+        self.is_that_of(task).then_some(in_use)
     }
+
+    /// Whether a process is in it: the pid may belong to another one now.
+    fn is_that_of(&self, task: &Path) -> bool {
+        rustix::fs::stat(task.join("ns/net")).is_ok_and(|now| inode(&now) == u64::from(self.inode))
+    }
+}
+
+/// A line of `if_inet6`: an address, the index of its interface (hexadecimal), three words more, and the name
+/// (`if6_seq_show` of net/ipv6/addrconf.c).
+fn interface(line: &str) -> Option<(u32, String)> {
+    let mut words = line.split_ascii_whitespace().skip(1);
+    let index = u32::from_str_radix(words.next()?, 16).ok()?;
+    Some((index, words.nth(3)?.to_owned()))
 }
 
 /// TCP sockets in the namespace of a process or thread.

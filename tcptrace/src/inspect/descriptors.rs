@@ -343,6 +343,7 @@ fn socket(record: &HolderRecord) -> Socket {
             record.lport,
             record::bytes(record.raddr),
             record.rport,
-        ),
+        )
+        .named_in(Some(record.netns)),
     }
 }

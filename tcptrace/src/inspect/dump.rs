@@ -13,6 +13,7 @@ use crate::{
     model::{
         coverage::{Coverage, LookError},
         endpoints::Endpoints,
+        interface::Interface,
         socket::{Socket, TcpFlavour},
         state::{State, StateSet},
     },
@@ -160,6 +161,27 @@ impl NamespaceDumper {
         }
     }
 
+    /// Learns the names of the interfaces of the host, in all network namespaces.
+    pub(crate) fn learn_interfaces(&self) {
+        for namespace in namespaces::discover(&self.world).namespaces {
+            for (index, name) in namespace.interfaces(&self.world.proc) {
+                Interface::learn(namespace.inode, index, &name);
+            }
+        }
+    }
+
+    /// Learns the name of an interface.
+    pub(crate) fn learn_interface(&mut self, netns: u32, index: u32) {
+        let opened = self.open(netns).or_else(|_| {
+            self.find_namespaces();
+            self.open(netns)
+        });
+        match opened {
+            Ok(diag) => diag.learn_interface(index),
+            Err(error) => log::debug!("the name of interface {index}: {error}"),
+        }
+    }
+
     fn run(&self, job: &DumpJob, states: StateSet) -> Result<NamespaceListing, sock_diag::Error> {
         let DumpJob { netns, scope, with_mptcp } = job;
         let mut diag = self.open(*netns)?;
@@ -255,11 +277,15 @@ impl ListingIndex {
             let next = by_cookie.len();
             *by_cookie.entry(socket.cookie).or_insert(next) == next
         });
-        let by_address = listed
-            .iter()
-            .enumerate()
-            .map(|(at, (_, socket))| (Endpoints { local: socket.local, remote: socket.remote }, at))
-            .collect();
+        let mut by_address = FxHashMap::default();
+        for (at, (_, socket)) in listed.iter().enumerate() {
+            let endpoints = Endpoints { local: socket.local, remote: socket.remote };
+            by_address.insert(endpoints, at);
+            // Who does not know the cookie may not know the interface either.
+            if endpoints.interface().is_some() {
+                by_address.insert(endpoints.on(None), at);
+            }
+        }
         Self { listed, by_cookie, by_address, answered, refused, asked_ns }
     }
 

@@ -9,6 +9,7 @@ use crate::{
     model::{
         endpoints::Endpoints,
         holders::Holders,
+        interface::Interface,
         pid::Pid,
         socket::{Socket, TcpFlavour},
         state::State,
@@ -44,7 +45,7 @@ pub(super) enum FoundEnd<'a> {
 /// The other ends of connections.
 #[derive(Debug, Default)]
 pub(super) struct OtherEnds {
-    /// By the addresses of the socket whose other end it may be.
+    /// By the addresses of the socket whose other end it may be, without their interface: each end of a link has its own.
     held: FxHashMap<Endpoints, Vec<Candidate>>,
     /// What the kernel's table has, by the cookie of the socket whose other end was looked up.
     looked_up: FxHashMap<u64, Option<DiagSocket>>,
@@ -81,7 +82,7 @@ impl OtherEnds {
         cookie: u64,
         new: impl FnOnce() -> Candidate,
     ) -> &mut Candidate {
-        let candidates = self.held.entry(endpoints.mirrored()).or_default();
+        let candidates = self.held.entry(endpoints.on(None).mirrored()).or_default();
         let at = candidates.iter().position(|candidate| candidate.cookie == cookie);
         let at = at.unwrap_or_else(|| {
             candidates.push(new());
@@ -111,7 +112,9 @@ impl OtherEnds {
         for (socket, _) in unknown.take(MOST_LOOKUPS) {
             let (Some(netns), Some(cookie)) = (socket.netns, socket.cookie) else { continue };
             let Endpoints { local, remote } = socket.endpoints.mirrored();
-            let id = SocketId { cookie: SocketId::ANY_COOKIE, local, remote, interface: 0 };
+            // Of a link-local address, the other end in this namespace is on the same interface.
+            let interface = socket.endpoints.interface().map_or(0, Interface::index);
+            let id = SocketId { cookie: SocketId::ANY_COOKIE, local, remote, interface };
             by_netns.entry(netns).or_default().push((cookie, id));
         }
         for (netns, ids) in by_netns {
@@ -146,7 +149,7 @@ impl OtherEnds {
             let sequences = (fin_sequence, candidate.fin_sequence);
             is_reachable && (sequences.0 == 0 || sequences.1 == 0 || sequences.0 == sequences.1)
         };
-        let mut found = self.held.get(&socket.endpoints)?.iter().filter(may_be);
+        let mut found = self.held.get(&socket.endpoints.on(None))?.iter().filter(may_be);
         let first = found.next()?;
         // Two namespaces may use the same addresses.
         found.next().is_none().then_some(first)

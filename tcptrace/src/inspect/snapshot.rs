@@ -17,6 +17,7 @@ use crate::{
         coverage::{Coverage, LookError, NamespaceName},
         criteria::Criteria,
         finding::Finding,
+        interface::Interface,
         pid::Pid,
         socket::SocketKey,
         state::{State, StateSet},
@@ -156,7 +157,7 @@ fn jobs(states: StateSet, scan: &DescriptorScan, namespaces: &[FoundNamespace]) 
                 cookie,
                 local: endpoints.local,
                 remote: endpoints.remote,
-                interface: 0,
+                interface: endpoints.interface().map_or(0, Interface::index),
             });
         }
     }

@@ -36,6 +36,7 @@ pub(crate) fn transition(bytes: &[u8], identity: Identity) -> Result<Transition,
     let record =
         TransitionRecord::read_from_bytes(bytes).map_err(|_| Undecodable::Length { length: bytes.len() })?;
     let state = |number| State::from_number(number).ok_or(Undecodable::State(number));
+    let netns = known(record.netns);
     let key = match identity {
         // The kernel side asks no MPTCP listener for its cookie.
         Identity::Cookie if record.cookie != 0 => record.cookie,
@@ -48,13 +49,14 @@ pub(crate) fn transition(bytes: &[u8], identity: Identity) -> Result<Transition,
         key: SocketKey(key),
         socket: Socket {
             cookie: known(record.cookie),
-            netns: known(record.netns),
+            netns,
             endpoints: Endpoints::new(
                 record::bytes(record.laddr),
                 record.lport,
                 record::bytes(record.raddr),
                 record.rport,
-            ),
+            )
+            .named_in(netns),
         },
         is_mptcp: record.mptcp != 0,
         ktime_ns: record.ktime_ns,

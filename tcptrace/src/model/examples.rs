@@ -398,7 +398,7 @@ pub(crate) fn records() -> Vec<Record> {
         closed_first_by: Vec::new(),
         closed_first_unseen: None,
         candidates: vec![owner()],
-        peers: vec![(v6("2001:db8::2").ip(), 17)],
+        peers: vec![(v6("2001:db8::2").address(), 17)],
         ports_by_state: None,
         ports_held: None,
         ports_held_by: Vec::new(),

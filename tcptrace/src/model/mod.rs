@@ -14,6 +14,7 @@ pub(crate) mod examples;
 pub(crate) mod finding;
 pub(crate) mod holders;
 pub(crate) mod host_identity;
+pub(crate) mod interface;
 pub(crate) mod kernel_version;
 pub(crate) mod numbered;
 pub(crate) mod other_end;

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::endpoints::{Endpoint, Endpoints};
+use super::{
+    endpoints::{Endpoint, Endpoints},
+    interface::Interface,
+};
 
 /// The kernel's two TCP protocols, which have separate tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,6 +34,14 @@ pub struct Socket {
     pub endpoints: Endpoints,
 }
 
+impl Socket {
+    /// The same with the name of its interface, if that was learned.
+    #[must_use]
+    pub(crate) fn named(self) -> Self {
+        Self { endpoints: self.endpoints.named_in(self.netns), ..self }
+    }
+}
+
 /// The fields that every record about a socket has. The family follows from the addresses: it is not read.
 #[derive(Serialize, Deserialize)]
 struct SocketFields {
@@ -42,6 +53,9 @@ struct SocketFields {
     lport: u16,
     raddr: IpAddr,
     rport: u16,
+    /// Of link-local addresses.
+    #[serde(default)]
+    interface: Option<Interface>,
 }
 
 impl From<Socket> for SocketFields {
@@ -55,15 +69,16 @@ impl From<Socket> for SocketFields {
             lport: local.port(),
             raddr: remote.ip(),
             rport: remote.port(),
+            interface: endpoints.interface(),
         }
     }
 }
 
 impl From<SocketFields> for Socket {
     fn from(fields: SocketFields) -> Self {
-        let SocketFields { cookie, netns, family: _, laddr, lport, raddr, rport } = fields;
+        let SocketFields { cookie, netns, family: _, laddr, lport, raddr, rport, interface } = fields;
         let endpoints = Endpoints { local: Endpoint::new(laddr, lport), remote: Endpoint::new(raddr, rport) };
-        Self { cookie, netns, endpoints }
+        Self { cookie, netns, endpoints: endpoints.on(interface) }
     }
 }
 

@@ -12,7 +12,7 @@ use netlink_packet_sock_diag::{
 };
 
 use super::{diag_socket::DiagSocket, request::TCPDIAG_GETSOCK};
-use crate::model::{activity::ActivityTimes, endpoints::Endpoint, socket::TcpFlavour};
+use crate::model::{activity::ActivityTimes, endpoints::Endpoint, interface::Interface, socket::TcpFlavour};
 
 /// Length of `struct inet_diag_msg`, after which the attributes begin.
 const HEADER_LENGTH: usize = 72;
@@ -95,6 +95,7 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
     let cookie = u64::from(u32::from_ne_bytes([c4, c5, c6, c7])) << 32
         | u64::from(u32::from_ne_bytes([c0, c1, c2, c3]));
     let (local, remote) = plain_addresses(id.source_address, id.destination_address);
+    let interface = (id.interface_id != 0).then(|| Interface::from_parts(id.interface_id, ""));
 
     let mut cgroup_id = None;
     let mut times = None;
@@ -118,8 +119,8 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
         flavour,
         cookie,
         family: if local.is_ipv4() { 4 } else { 6 },
-        local: Endpoint::new(local, id.source_port),
-        remote: Endpoint::new(remote, id.destination_port),
+        local: Endpoint::new(local, id.source_port).on(interface),
+        remote: Endpoint::new(remote, id.destination_port).on(interface),
         state: header.state,
         inode: header.inode,
         uid: header.uid,

@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
+use rustc_hash::FxHashSet;
 use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags, sockopt},
@@ -16,13 +17,15 @@ use super::{
 };
 use crate::{
     host::namespaces::NetNamespace,
-    model::{socket::TcpFlavour, state::StateSet},
+    model::{endpoints::Endpoints, interface::Interface, socket::TcpFlavour, state::StateSet},
 };
 
 /// The kernel fills at most this much per datagram of a dump (`netlink_recvmsg`: 32 KiB).
 const BUFFER_BYTES: usize = 32 * 1024;
 /// How often a dump runs while the kernel reports that its tables changed during it.
 const ATTEMPTS: u32 = 3;
+/// Most interfaces whose names are asked for through one socket, at some microseconds each.
+const MOST_INTERFACES: usize = 1_024;
 /// Longest wait for a datagram; a dump of a million sockets takes about a second in all.
 const SILENCE_SECONDS: u64 = 10;
 
@@ -41,8 +44,38 @@ pub(crate) struct Dump {
 /// A netlink socket for sock_diag, bound for good to the network namespace it was opened in.
 pub(crate) struct SockDiag {
     socket: Socket,
+    interfaces: Interfaces,
     sequence: u32,
     buffer: Box<[u8]>,
+}
+
+/// Gives the interfaces of link-local addresses their names, which only their network namespace knows.
+#[derive(Default)]
+struct Interfaces {
+    /// The inode number of the namespace; `None` where it does not matter.
+    netns: Option<u32>,
+    /// Those that were asked for.
+    asked: FxHashSet<u32>,
+}
+
+impl Interfaces {
+    fn name(&mut self, socket: &Socket, of: &mut DiagSocket) {
+        let ends = Endpoints { local: of.local, remote: of.remote };
+        if let (Some(interface), Some(netns)) = (ends.interface(), self.netns) {
+            let index = interface.index();
+            if self.asked.len() < MOST_INTERFACES && self.asked.insert(index) {
+                learn(socket, netns, index);
+            }
+            Endpoints { local: of.local, remote: of.remote } = ends.named_in(Some(netns));
+        }
+    }
+}
+
+/// Asks the namespace that the socket was opened in (SIOCGIFNAME).
+fn learn(socket: &Socket, netns: u32, index: u32) {
+    if let Ok(name) = rustix::net::netdevice::index_to_name(socket, index) {
+        Interface::learn(netns, index, &name);
+    }
 }
 
 /// How a conversation ended.
@@ -68,7 +101,8 @@ impl SockDiag {
             Ok(socket)
         };
         let socket = open().map_err(|source| Error::from_system(OPENING, source))?;
-        Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER_BYTES].into_boxed_slice() })
+        let interfaces = Interfaces::default();
+        Ok(Self { socket, interfaces, sequence: 0, buffer: vec![0; BUFFER_BYTES].into_boxed_slice() })
     }
 
     /// Opens one in a network namespace. Unless it is that of this process, a dedicated thread enters the namespace,
@@ -79,9 +113,23 @@ impl SockDiag {
     /// [`Error::Namespace`] when the namespace is gone or cannot be entered, else as [`SockDiag::open_here`].
     pub(crate) fn open_in(namespace: &NetNamespace) -> Result<Self, Error> {
         let entered = namespace.run_inside(Self::open_here);
-        entered.unwrap_or_else(|source| {
-            Err(Error::Namespace { inode: namespace.inode, path: namespace.path().to_owned(), source })
-        })
+        entered.map(|opened| opened.map(|opened| opened.in_namespace(namespace.inode))).unwrap_or_else(
+            |source| {
+                Err(Error::Namespace { inode: namespace.inode, path: namespace.path().to_owned(), source })
+            },
+        )
+    }
+
+    /// Tells one that was opened here which namespace that is: the interfaces of link-local addresses then have names.
+    pub(crate) fn in_namespace(self, netns: u32) -> Self {
+        Self { interfaces: Interfaces { netns: Some(netns), ..self.interfaces }, ..self }
+    }
+
+    /// Learns the name of an interface of this namespace.
+    pub(crate) fn learn_interface(&self, index: u32) {
+        if let Some(netns) = self.interfaces.netns {
+            learn(&self.socket, netns, index);
+        }
     }
 
     /// Checks whether the kernel answers for this protocol; walks no table.
@@ -212,12 +260,14 @@ impl SockDiag {
                 )));
             }
             let mut ending = None;
+            let Self { socket: asked, interfaces, .. } = self;
             let interrupted = reply::each_message(
                 &self.buffer[..length],
                 self.sequence,
                 flavour,
                 |message| match message {
-                    Reply::Socket(socket) => {
+                    Reply::Socket(mut socket) => {
+                        interfaces.name(asked, &mut socket);
                         visit(socket);
                         if single {
                             ending = Some(0);

@@ -3,9 +3,15 @@
 
 use std::{fmt, net::IpAddr};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::model::{endpoints::Endpoints, state::State, task::OpenedHow, transition::Transition};
+use crate::model::{
+    endpoints::{Address, Endpoint, Endpoints},
+    interface::Interface,
+    state::State,
+    task::OpenedHow,
+    transition::Transition,
+};
 
 /// Who opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -23,18 +29,32 @@ pub(crate) struct Peer {
     /// Who opened the connection.
     pub side: Role,
     /// The peer's address.
-    pub raddr: IpAddr,
+    #[serde(flatten)]
+    pub raddr: PeerAddress,
     /// The service's port: the peer's when outgoing, this host's when incoming.
     pub service_port: u16,
+}
+
+/// An address, as records have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct PeerAddress(pub Address);
+
+impl Serialize for PeerAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct PeerAddressFields {
+            raddr: IpAddr,
+            interface: Option<Interface>,
+        }
+        PeerAddressFields { raddr: self.0.ip(), interface: self.0.interface() }.serialize(serializer)
+    }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.side {
-            Role::Outgoing => {
-                crate::model::endpoints::Endpoint::new(self.raddr, self.service_port).fmt(formatter)
-            }
-            Role::Incoming => write!(formatter, "{} to port {}", self.raddr, self.service_port),
+            Role::Outgoing => Endpoint::new(self.raddr.0, self.service_port).fmt(formatter),
+            Role::Incoming => write!(formatter, "{} to port {}", self.raddr.0, self.service_port),
         }
     }
 }
@@ -94,7 +114,7 @@ impl Sides {
             },
         };
         let service_port = if side == Role::Outgoing { remote.port() } else { local.port() };
-        Peer { side, raddr: remote.ip(), service_port }
+        Peer { side, raddr: PeerAddress(remote.address()), service_port }
     }
 }
 

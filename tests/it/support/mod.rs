@@ -13,6 +13,7 @@ pub(crate) mod connections;
 pub(crate) mod facts;
 pub(crate) mod judge;
 pub(crate) mod leaky;
+pub(crate) mod links;
 pub(crate) mod netns;
 pub(crate) mod own_pair;
 pub(crate) mod pidns;

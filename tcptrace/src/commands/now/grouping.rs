@@ -45,7 +45,7 @@ impl GroupBy {
                 Self::Pod => places(&leak, pod),
                 // A port with a single socket is a client's ephemeral port.
                 Self::Peer if to_peer.get(&remote).is_some_and(|count| *count > 1) => remote.to_string(),
-                Self::Peer => remote.ip().to_string(),
+                Self::Peer => remote.address().to_string(),
                 Self::Verdict => {
                     leak.verdict.map_or_else(|| "no verdict".to_owned(), |verdict| verdict.to_string())
                 }

@@ -7,6 +7,7 @@ use super::{
     error::{CommandError, Conclusion},
     event_loop::{Event, EventLoop},
     exec::{Exec, ExecOptions},
+    interface_names::InterfaceNames,
     records::session_header,
     signals::{SignalRequest, Signals},
     status::StatusLine,
@@ -78,7 +79,11 @@ pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusi
     let inspector =
         options.watch.as_ref().map(|_| start_inspector(world, support, threshold, calls)).transpose()?;
     let sources = Sources { transitions, inspector, signals };
-    Session::start(options, world, started_ns, sources, outputs)?.run().await
+    let mut session = Session::start(options, world, started_ns, sources, outputs)?;
+    if options.transitions {
+        session.interfaces.begin();
+    }
+    session.run().await
 }
 
 /// Where everything comes from that a session takes.
@@ -105,6 +110,7 @@ struct Session<'a, T> {
     output: Output,
     clock: WallClock,
     watch: Option<Watch<'a>>,
+    interfaces: InterfaceNames,
     exec: Option<Exec>,
     status: StatusLine,
     started_ns: u64,
@@ -130,7 +136,20 @@ impl<'a, T: Transitions> Session<'a, T> {
         let output = outputs.start(&header, Policy::Drop)?;
         let events = EventLoop::new(signals, LOOK_INTERVAL);
         let status = StatusLine::new();
-        Ok(Self { options, world, transitions, events, output, clock, watch, exec, status, started_ns })
+        let interfaces = InterfaceNames::new(world);
+        Ok(Self {
+            options,
+            world,
+            transitions,
+            events,
+            output,
+            clock,
+            watch,
+            interfaces,
+            exec,
+            status,
+            started_ns,
+        })
     }
 
     async fn run(mut self) -> Result<Conclusion, CommandError> {
@@ -153,12 +172,13 @@ impl<'a, T: Transitions> Session<'a, T> {
 
     /// Takes the records that have come; returns whether there may be more.
     fn take_records(&mut self) -> Result<bool, WriteError> {
-        let Self { options, transitions, output, clock, watch, status, .. } = self;
+        let Self { options, transitions, output, clock, watch, interfaces, status, .. } = self;
         let more = transitions.take(|transition| {
             // The kernel side has applied the rest.
             if !options.tracer.criteria.admits_netns(transition.socket.netns) {
                 return;
             }
+            interfaces.want(&transition.socket);
             let end = watch.as_mut().and_then(|watch| watch.observe(&transition, *clock));
             // The end of a connection may be told for the watch alone.
             let states = options.tracer.criteria.states;

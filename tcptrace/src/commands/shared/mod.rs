@@ -7,6 +7,7 @@ pub(crate) mod event_loop;
 pub(crate) mod exec;
 pub(crate) mod exec_arguments;
 pub(crate) mod filters;
+pub(crate) mod interface_names;
 pub(crate) mod known_names;
 pub(crate) mod live;
 pub(crate) mod live_arguments;

@@ -177,7 +177,8 @@ impl<'a> Watch<'a> {
         });
         LeakEnd {
             time: clock.at(transition.ktime_ns),
-            socket: left.socket,
+            // Its interface may have got a name since.
+            socket: left.socket.named(),
             age: Age::at(left.since, transition.ktime_ns),
             how: Some(how),
             closed_by,

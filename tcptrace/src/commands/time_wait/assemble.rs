@@ -1,7 +1,7 @@
 //! Assembles the records of a look: joins the tables of the namespaces with the closers, the rates and the
 //! advice. Pure.
 
-use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
+use std::{cmp::Reverse, collections::HashMap};
 
 use rustc_hash::FxHashMap;
 
@@ -24,6 +24,7 @@ use crate::{
     model::{
         advice::Closer,
         criteria::Criteria,
+        endpoints::Address,
         escape::Escaped,
         kernel_version::KernelVersion,
         owner::Owner,
@@ -189,7 +190,7 @@ fn destination(
             dry_in_ns: ports.dry_in_ns(going_on.unwrap_or_default(), held_per_second.unwrap_or_default()),
         }
     });
-    let mut peers: Vec<(IpAddr, u64)> = group.peers.iter().map(|(peer, count)| (*peer, *count)).collect();
+    let mut peers: Vec<(Address, u64)> = group.peers.iter().map(|(peer, count)| (*peer, *count)).collect();
     peers.sort_by_key(|(peer, count)| (Reverse(*count), *peer));
     let more_peers = group.more_peers + peers.iter().skip(PEERS_LISTED).map(|(_, count)| count).sum::<u64>();
     peers.truncate(PEERS_LISTED);

@@ -57,6 +57,11 @@ pub(crate) struct Closings {
     evicted: u64,
 }
 
+/// Where the namespace is not known, neither is the interface.
+fn address_key(netns: Option<u32>, endpoints: Endpoints) -> AddressKey {
+    (netns, if netns.is_some() { endpoints } else { endpoints.on(None) })
+}
+
 impl Closings {
     /// Begins at `now_ns` and keeps up to `most` closings.
     pub(crate) fn new(now_ns: u64, most: usize) -> Self {
@@ -84,7 +89,7 @@ impl Closings {
         if let Some(closer) = closer {
             match socket.cookie.filter(|_| !is_mptcp) {
                 Some(cookie) => self.young.by_cookie.insert(cookie, closer),
-                None => self.young.by_address.insert((socket.netns, socket.endpoints), closer),
+                None => self.young.by_address.insert(address_key(socket.netns, socket.endpoints), closer),
             };
         }
         if self.lately.len() >= MOST_LATELY {
@@ -112,7 +117,7 @@ impl Closings {
         let by_cookie = generations.iter().find_map(|generation| generation.by_cookie.get(&cookie));
         let by_address = || {
             generations.iter().find_map(|generation| {
-                let find = |netns| generation.by_address.get(&(netns, *endpoints));
+                let find = |netns| generation.by_address.get(&address_key(netns, *endpoints));
                 find(Some(netns)).or_else(|| find(None))
             })
         };

@@ -4,7 +4,6 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
 };
 
 use rustc_hash::FxHashMap;
@@ -17,7 +16,7 @@ use crate::{
         },
         trend::Arrivals,
     },
-    model::{state::State, time_wait::CloserId},
+    model::{endpoints::Address, state::State, time_wait::CloserId},
 };
 
 /// Most peers counted one by one: a remote host must not be able to fill memory.
@@ -56,7 +55,7 @@ pub(crate) struct DestinationGroup {
     /// The inode numbers of those, where they have one.
     pub(super) on_ports: Vec<u32>,
     /// Incoming connections by peer.
-    pub peers: HashMap<IpAddr, u64>,
+    pub peers: HashMap<Address, u64>,
     /// Incoming connections of other peers.
     pub more_peers: u64,
     /// Minisockets by closer.
@@ -101,7 +100,7 @@ impl DestinationGroup {
         self.chosen.fin_wait2.iter().chain(&self.elsewhere.fin_wait2).copied()
     }
 
-    pub(super) fn count_peer(&mut self, peer: IpAddr) {
+    pub(super) fn count_peer(&mut self, peer: Address) {
         if self.peers.len() < MAX_PEERS || self.peers.contains_key(&peer) {
             *self.peers.entry(peer).or_default() += 1;
         } else {

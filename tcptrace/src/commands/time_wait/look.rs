@@ -124,7 +124,7 @@ fn look_inside(
     let settings = crate::host::tcp_settings::read(&world.proc);
     let mut table = DestinationTable::new(PortBudget::new(&settings), percent);
     let asked_ns = world.clocks.monotonic_ns();
-    let mut diag = SockDiag::open_here()?;
+    let mut diag = SockDiag::open_here()?.in_namespace(netns);
     let _ = diag.dump(TcpFlavour::Tcp, StateSet::LISTEN.union(StateSet::BOUND), false, |socket| {
         table.bound(&socket);
     })?;

@@ -110,7 +110,7 @@ impl DestinationTable {
         of_its_state.push(left);
         group.count_closer(closer);
         if let Destination::Incoming { .. } = key {
-            group.count_peer(socket.remote.ip());
+            group.count_peer(socket.remote.address());
         }
     }
 
@@ -136,7 +136,7 @@ impl DestinationTable {
             if is_service && let Some(group) = self.groups.remove(&key) {
                 let service = self.groups.entry(Destination::Incoming { local }).or_default();
                 service.absorb(group);
-                service.count_peer(remote.ip());
+                service.count_peer(remote.address());
             }
         }
         for (key, group) in &mut self.groups {

@@ -42,7 +42,7 @@ const FRAMES: Cell = Text(" < ");
 const PIDS: Cell = Each("owners", "pid");
 
 /// The columns in their order. Those of a transition come first, as the row writes them that does not come by JSON.
-pub(crate) const COLUMNS: [(&str, Cell); 74] = [
+pub(crate) const COLUMNS: [(&str, Cell); 75] = [
     ("type", Plain),
     ("time", Plain),
     ("ktime_ns", Plain),
@@ -117,6 +117,7 @@ pub(crate) const COLUMNS: [(&str, Cell); 74] = [
     ("closed_by.pod_namespace", NAME),
     ("unknown_because", Plain),
     ("owner.is_32_bit", Plain),
+    ("interface", Plain),
 ];
 
 /// The line with the names of the columns, without its end.
@@ -164,6 +165,9 @@ pub(crate) fn put_transition(row: &mut Row, times: &mut TimeText, Timed { time, 
     row.put_text(&comm.to_text());
     row.put_known(*cgroup_id);
     row.put(is_mptcp);
+    if let Some(interface) = local.address().interface().or_else(|| remote.address().interface()) {
+        row.put_at(COLUMNS.len() - 1, interface);
+    }
 }
 
 /// Puts all cells of a record in its JSON form.

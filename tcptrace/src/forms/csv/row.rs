@@ -29,6 +29,12 @@ impl Row {
         }
     }
 
+    /// Puts a value into the cell with this number; those before it are empty.
+    pub(crate) fn put_at(&mut self, number: usize, value: impl Display) {
+        self.ends.resize(number, self.text.len());
+        self.put(value);
+    }
+
     /// Puts text that a stranger chose.
     pub(crate) fn put_text(&mut self, text: &str) {
         self.put(NoFormula(text));

@@ -9,6 +9,7 @@ use serde::{Deserialize, de::Error as _};
 use super::{super::time_text::TimeText, escaped::serialize};
 use crate::model::{
     endpoints::{Endpoint, Endpoints},
+    interface::Interface,
     record::{Timed, TransitionFields},
     socket::Socket,
     state::State,
@@ -49,6 +50,11 @@ pub(super) fn write(out: &mut Vec<u8>, times: &mut TimeText, Timed { time, what 
     address(out, endpoints.remote.ip());
     out.extend_from_slice(br#"","rport":"#);
     number(out, endpoints.remote.port().into());
+    match endpoints.interface() {
+        None => out.extend_from_slice(br#","interface":null"#),
+        // Writing into memory does not fail.
+        Some(interface) => drop(write!(out, r#","interface":"{interface}""#)),
+    }
     out.extend_from_slice(br#","old_state":""#);
     out.extend_from_slice(old_state.name().as_bytes());
     out.extend_from_slice(br#"","new_state":""#);
@@ -118,6 +124,8 @@ struct TransitionBytes {
     lport: u16,
     raddr: IpAddr,
     rport: u16,
+    #[serde(default)]
+    interface: Option<Interface>,
     old_state: State,
     new_state: State,
     dwell_ns: Option<u64>,
@@ -138,6 +146,7 @@ pub(super) fn read(text: &[u8]) -> Result<Timed<Transition>, serde_json::Error> 
         lport,
         raddr,
         rport,
+        interface,
         old_state,
         new_state,
         dwell_ns,
@@ -146,7 +155,7 @@ pub(super) fn read(text: &[u8]) -> Result<Timed<Transition>, serde_json::Error> 
         mptcp,
     } = serde_json::from_slice(text)?;
     let endpoints = Endpoints { local: Endpoint::new(laddr, lport), remote: Endpoint::new(raddr, rport) };
-    let socket = Socket { cookie, netns, endpoints };
+    let socket = Socket { cookie, netns, endpoints: endpoints.on(interface) };
     TransitionFields { time, ktime_ns, socket, old_state, new_state, dwell_ns, oncpu, cgroup_id, mptcp }
         .try_into()
         .map_err(serde_json::Error::custom)

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use super::{
     dictionary::Definitions,
     entries::{
-        ADDRESS, CLOCK, FIRST_RECORD, LEAK, LEAK_END, PLACE, PROCESS, STACK, STATE, TASK, TEXT, TOTALS,
+        ADDRESS, CLOCK, FIRST_RECORD, INTERFACE, LEAK, LEAK_END, PLACE, PROCESS, STACK, STATE, TASK, TEXT,
+        TOTALS,
     },
     leaks,
     transitions::TransitionReader,
@@ -84,6 +85,7 @@ fn other(
     match kind {
         CLOCK => transitions.set_clock(content)?,
         ADDRESS => definitions.define_address(content)?,
+        INTERFACE => definitions.define_interface(content)?,
         PLACE => definitions.define_place(content)?,
         TASK => definitions.define_task(content)?,
         PROCESS => definitions.define_process(content)?,

@@ -13,11 +13,13 @@ use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
 use super::{
-    entries::{ADDRESS, PLACE, PROCESS, STACK, TASK},
+    entries::{ADDRESS, INTERFACE, PLACE, PROCESS, STACK, TASK},
     sockets::Place,
     wire::{Input, Malformed, put_known, put_known_text, put_signed, put_text, put_varint},
 };
 use crate::model::{
+    endpoints::Address,
+    interface::Interface,
     pid::Pid,
     process::ProcessIdentity,
     stack::Stack,
@@ -36,7 +38,7 @@ pub(crate) struct Dictionary {
     /// An entry in the making.
     entry: BytesMut,
     /// The peer chooses its address: a map that withstands chosen keys.
-    addresses: HashMap<IpAddr, u32>,
+    addresses: HashMap<Address, u32>,
     places: FxHashMap<Place, u32>,
     tasks: FxHashMap<Task, u32>,
     processes: HashMap<Arc<ProcessIdentity>, u32>,
@@ -73,13 +75,19 @@ impl Dictionary {
         self.bytes.put_slice(&self.entry);
     }
 
-    pub(crate) fn address(&mut self, address: IpAddr) -> u32 {
+    pub(crate) fn address(&mut self, address: Address) -> u32 {
         let (number, is_new) = number(&mut self.addresses, address);
         if is_new {
-            self.entry(ADDRESS, |entry| match address {
+            self.entry(ADDRESS, |entry| match address.ip() {
                 IpAddr::V4(address) => entry.put_slice(&address.octets()),
                 IpAddr::V6(address) => entry.put_slice(&address.octets()),
             });
+            if let Some(interface) = address.interface() {
+                self.entry(INTERFACE, |entry| {
+                    put_varint(entry, interface.index().into());
+                    entry.put_slice(interface.name().unwrap_or_default().as_bytes());
+                });
+            }
         }
         number
     }
@@ -179,7 +187,7 @@ impl Dictionary {
 /// The definitions of a block that is being read.
 #[derive(Debug, Default)]
 pub(crate) struct Definitions {
-    addresses: Vec<IpAddr>,
+    addresses: Vec<Address>,
     places: Vec<Place>,
     tasks: Vec<Task>,
     processes: Vec<Arc<ProcessIdentity>>,
@@ -192,7 +200,7 @@ fn defined<T: Clone>(definitions: &[T], number: u32) -> Result<T, Malformed> {
 }
 
 impl Definitions {
-    pub(crate) fn address(&self, number: u32) -> Result<IpAddr, Malformed> {
+    pub(crate) fn address(&self, number: u32) -> Result<Address, Malformed> {
         defined(&self.addresses, number)
     }
 
@@ -219,7 +227,17 @@ impl Definitions {
             (_, Ok(octets)) => IpAddr::V6(Ipv6Addr::from(octets)),
             _ => return Err(Malformed("an address has neither 4 nor 16 bytes")),
         };
-        self.addresses.push(address);
+        self.addresses.push(address.into());
+        Ok(())
+    }
+
+    /// What the address that was defined last is on.
+    pub(crate) fn define_interface(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
+        let index = input.small()?;
+        let name = std::str::from_utf8(input.0).unwrap_or_default();
+        if let Some(address) = self.addresses.last_mut() {
+            *address = address.on(Some(Interface::from_parts(index, name)));
+        }
         Ok(())
     }
 

@@ -34,6 +34,7 @@ pub(crate) const PLACE: u8 = 0x40;
 pub(crate) const TASK: u8 = 0x50;
 pub(crate) const PROCESS: u8 = 0x60;
 pub(crate) const STACK: u8 = 0x70;
+pub(crate) const INTERFACE: u8 = 0x80;
 pub(crate) const FIRST_RECORD: u8 = 0xc0;
 pub(crate) const LEAK: u8 = 0xc0;
 pub(crate) const LEAK_END: u8 = 0xd0;

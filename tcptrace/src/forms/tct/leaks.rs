@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::{
     ended::EndedHow,
-    endpoints::Endpoints,
+    endpoints::{Endpoint, Endpoints},
     other_end::OtherEnd,
     owner::{CalledBy, Evidence, OpenedBy, Owner},
     record::{Age, Leak, LeakEnd, Over, Timed},
@@ -142,7 +142,7 @@ struct SocketPlaces {
 impl SocketPlaces {
     fn of(out: &mut Dictionary, socket: &Socket) -> Self {
         let Socket { cookie, netns, endpoints: Endpoints { local, remote } } = *socket;
-        let ends = [local, remote].map(|end| (out.address(end.ip()), end.port()));
+        let ends = [local, remote].map(|end| (out.address(end.address()), end.port()));
         Self { cookie, netns, ends }
     }
 
@@ -287,7 +287,7 @@ fn socket(input: &mut Input<'_>, definitions: &Definitions) -> Result<Socket, Ma
     let (cookie, netns) = (input.known()?, input.known_small()?);
     let mut end = || {
         let address = definitions.address(input.small()?)?;
-        Ok((address, u16::from_le_bytes(input.array()?)).into())
+        Ok(Endpoint::new(address, u16::from_le_bytes(input.array()?)))
     };
     Ok(Socket { cookie, netns, endpoints: Endpoints { local: end()?, remote: end()? } })
 }

@@ -123,8 +123,8 @@ impl TransitionWriter {
         }
         let place = self.place(out, Place::of(transition));
         let mut unforeseen = self.unforeseen_ends(&foreseen.endpoints, &endpoints);
-        let local = (unforeseen & LOCAL_ADDRESS != 0).then(|| out.address(endpoints.local.ip()));
-        let remote = (unforeseen & REMOTE_ADDRESS != 0).then(|| out.address(endpoints.remote.ip()));
+        let local = (unforeseen & LOCAL_ADDRESS != 0).then(|| out.address(endpoints.local.address()));
+        let remote = (unforeseen & REMOTE_ADDRESS != 0).then(|| out.address(endpoints.remote.address()));
         if old_state != foreseen.old_state {
             unforeseen |= OLD_STATE;
         }
@@ -359,13 +359,13 @@ impl TransitionReader {
     ) -> Result<Endpoints, Malformed> {
         let mut ends = if unforeseen & MIRRORED != 0 { self.sockets.mirrored() } else { foreseen.endpoints };
         if unforeseen & LOCAL_ADDRESS != 0 {
-            ends.local.set_ip(definitions.address(input.small()?)?);
+            ends.local.set_address(definitions.address(input.small()?)?);
         }
         if unforeseen & LOCAL_PORT != 0 {
             ends.local.set_port(u16::from_le_bytes(input.array()?));
         }
         if unforeseen & REMOTE_ADDRESS != 0 {
-            ends.remote.set_ip(definitions.address(input.small()?)?);
+            ends.remote.set_address(definitions.address(input.small()?)?);
         }
         if unforeseen & REMOTE_PORT != 0 {
             ends.remote.set_port(u16::from_le_bytes(input.array()?));

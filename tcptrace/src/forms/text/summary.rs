@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     io::{self, Write},
-    net::IpAddr,
 };
 
 use super::{
@@ -17,7 +16,7 @@ use super::{
 use crate::{
     forms::palette::Palette,
     model::{
-        endpoints::Endpoint,
+        endpoints::{Address, Endpoint},
         escape::Escaped,
         record::{PeerCount, ProcessSummary, Summary, Totals},
         units::{Elapsed, plural},
@@ -244,15 +243,15 @@ fn waiting(connections: u64) -> String {
 /// Peers as people want them, the most frequent first: an address with its port where that is a service, without
 /// one where every connection came from a port of its own.
 fn by_host(peers: &[PeerCount]) -> Vec<String> {
-    let mut hosts: BTreeMap<IpAddr, (u64, Vec<u16>)> = BTreeMap::new();
+    let mut hosts: BTreeMap<Address, (u64, Vec<u16>)> = BTreeMap::new();
     for PeerCount { peer, count } in peers {
-        let (sum, ports) = hosts.entry(peer.ip()).or_default();
+        let (sum, ports) = hosts.entry(peer.address()).or_default();
         *sum += count;
         ports.push(peer.port());
     }
     let mut hosts: Vec<_> = hosts.into_iter().collect();
     hosts.sort_by_key(|(_, (sum, _))| std::cmp::Reverse(*sum));
-    let shown = |(host, (sum, ports)): (IpAddr, (u64, Vec<u16>))| match ports[..] {
+    let shown = |(host, (sum, ports)): (Address, (u64, Vec<u16>))| match ports[..] {
         [port] => format!("{} ({sum})", Endpoint::new(host, port)),
         _ => format!("{host} ({sum}, from {} ports)", ports.len()),
     };

@@ -174,6 +174,15 @@ impl Drop for Sandbox {
     }
 }
 
+#[test]
+fn interfaces_are_read_with_their_names() {
+    let line = "fe80000000000000aabbccfffeddeeff 1f 40 20 80     eth0";
+    assert_eq!(interface(line), Some((31, "eth0".to_owned())));
+    for wrong in ["", "fe80", "fe80 xyz 40 20 80 eth0", "fe80 1f 40 20 80"] {
+        assert_eq!(interface(wrong), None, "{wrong}");
+    }
+}
+
 /// RTM_NEWLINK for interface 1 with IFF_UP (rtnetlink(7)).
 fn bring_loopback_up() {
     let mut header = NetlinkHeader::default();

@@ -22,6 +22,7 @@ use crate::model::{
     ended::EndedHow,
     endpoints::{Endpoint, Endpoints},
     host_identity::HostIdentity,
+    interface::Interface,
     other_end::OtherEnd,
     owner::{CalledBy, Evidence, OpenedBy, Owner},
     pid::Pid,
@@ -150,16 +151,23 @@ fn address() -> impl Strategy<Value = IpAddr> {
         any::<[u8; 4]>().prop_map(IpAddr::from),
         any::<[u8; 16]>().prop_map(|octets| IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()),
         Just(IpAddr::from([127, 0, 0, 1])),
+        Just(IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1])),
     ]
+}
+
+/// Known by its index or by its name: JSON has no room for both.
+fn interface() -> impl Strategy<Value = Option<Interface>> {
+    let known = prop_oneof![(1..4u32).prop_map(|index| index.to_string()), "test-[a-c]"];
+    option::of(known.prop_map(|text| text.parse().unwrap()))
 }
 
 fn socket() -> BoxedStrategy<Socket> {
     let end = || (address(), any::<u16>()).prop_map(Endpoint::from);
-    (option::of(number()), option::of(small()), end(), end())
-        .prop_map(|(cookie, netns, local, remote)| Socket {
+    (option::of(number()), option::of(small()), end(), end(), interface())
+        .prop_map(|(cookie, netns, local, remote, interface)| Socket {
             cookie,
             netns,
-            endpoints: Endpoints { local, remote },
+            endpoints: Endpoints { local, remote }.on(interface),
         })
         .boxed()
 }

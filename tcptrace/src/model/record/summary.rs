@@ -9,6 +9,7 @@ use super::timed::nanoseconds;
 use crate::model::{
     coverage::NotLookedAt,
     endpoints::Endpoint,
+    interface::Interface,
     process::ProcessIdentity,
     stack::{self, Stack},
     verdict::Verdict,
@@ -129,17 +130,20 @@ struct PeerFields {
     raddr: IpAddr,
     rport: u16,
     count: u64,
+    /// Of a link-local address.
+    #[serde(default)]
+    interface: Option<Interface>,
 }
 
 impl From<PeerCount> for PeerFields {
     fn from(PeerCount { peer, count }: PeerCount) -> Self {
-        Self { raddr: peer.ip(), rport: peer.port(), count }
+        Self { raddr: peer.ip(), rport: peer.port(), count, interface: peer.address().interface() }
     }
 }
 
 impl From<PeerFields> for PeerCount {
-    fn from(PeerFields { raddr, rport, count }: PeerFields) -> Self {
-        Self { peer: Endpoint::new(raddr, rport), count }
+    fn from(PeerFields { raddr, rport, count, interface }: PeerFields) -> Self {
+        Self { peer: Endpoint::new(raddr, rport).on(interface), count }
     }
 }
 

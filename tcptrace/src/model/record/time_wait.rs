@@ -10,6 +10,8 @@ use super::timed::NanosecondTime;
 use crate::model::{
     advice::Advice,
     coverage::NotLookedAt,
+    endpoints::Address,
+    interface::Interface,
     owner::Owner,
     state::State,
     tcp_counters::{PerCounter, TcpCounters},
@@ -48,7 +50,7 @@ pub struct TimeWait {
     /// nothing was traced.
     pub candidates: Vec<Owner>,
     /// Peers of a service, the most frequent first; bounded.
-    pub peers: Vec<(IpAddr, u64)>,
+    pub peers: Vec<(Address, u64)>,
     /// Connections of further peers.
     pub more_peers: u64,
     /// The ports in use by the state of their sockets, the most frequent first; `None` without ports.
@@ -163,7 +165,7 @@ impl Serialize for TimeWait {
         };
         let (side, raddr, rport, lport) = match destination {
             Destination::Outgoing { remote, .. } => {
-                ("outgoing", Some(remote.ip()), Some(remote.port()), None)
+                ("outgoing", Some(remote.address()), Some(remote.port()), None)
             }
             Destination::Incoming { local } => ("incoming", only_peer(), None, Some(local.port())),
         };
@@ -173,7 +175,7 @@ impl Serialize for TimeWait {
         map.serialize_entry("netns", netns)?;
         map.serialize_entry("family", if destination.local().is_ipv4() { &4 } else { &6 })?;
         map.serialize_entry("laddr", &destination.local())?;
-        map.serialize_entry("raddr", &raddr)?;
+        map.serialize_entry("raddr", &raddr.map(Address::ip))?;
         map.serialize_entry("rport", &rport)?;
         map.serialize_entry("side", side)?;
         map.serialize_entry("lport", &lport)?;
@@ -197,6 +199,11 @@ impl Serialize for TimeWait {
         map.serialize_entry("ports_held", ports_held)?;
         map.serialize_entry("ports_held_by", ports_held_by)?;
         map.serialize_entry("ports_held_per_second", &ports_held_per_second.map(rounded))?;
+        let interface = || match destination {
+            Destination::Outgoing { .. } => None,
+            Destination::Incoming { local } => local.address().interface(),
+        };
+        map.serialize_entry("interface", &raddr.and_then(Address::interface).or_else(interface))?;
         map.end()
     }
 }
@@ -265,7 +272,7 @@ impl Serialize for ByState<'_> {
     }
 }
 
-struct Peers<'a>(&'a [(IpAddr, u64)]);
+struct Peers<'a>(&'a [(Address, u64)]);
 
 impl Serialize for Peers<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -273,7 +280,13 @@ impl Serialize for Peers<'_> {
         struct Peer {
             raddr: IpAddr,
             count: u64,
+            interface: Option<Interface>,
         }
-        serializer.collect_seq(self.0.iter().map(|(raddr, count)| Peer { raddr: *raddr, count: *count }))
+        let peer = |(peer, count): &(Address, u64)| Peer {
+            raddr: peer.ip(),
+            count: *count,
+            interface: peer.interface(),
+        };
+        serializer.collect_seq(self.0.iter().map(peer))
     }
 }

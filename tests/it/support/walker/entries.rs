@@ -115,6 +115,10 @@ impl Entries {
                 assert!([4, 16].contains(&bytes.0.len()), "an address of {} bytes", bytes.0.len());
                 self.defined.addresses += 1;
             }
+            0x80 => {
+                assert!(self.defined.addresses > 0, "an interface of no address");
+                let _index = bytes.number();
+            }
             0x40 => self.defined.places.push(bytes.byte() & 2 > 0),
             0x50 => self.defined.tasks += 1,
             0x60 => self.defined.processes += 1,

@@ -36,7 +36,7 @@ proptest! {
     }
 }
 
-const TRANSITION: &str = r#"{"type":"transition","time":"2026-11-24T15:01:40.169147654Z","ktime_ns":889092113028,"cookie":59321,"netns":4026531833,"family":4,"laddr":"10.0.0.1","lport":23456,"raddr":"10.0.0.2","rport":9,"old_state":"CLOSE","new_state":"LISTEN","dwell_ns":null,"oncpu":{"pid":27633,"tid":27634,"comm":"churn"},"cgroup_id":1,"mptcp":false}"#;
+const TRANSITION: &str = r#"{"type":"transition","time":"2026-11-24T15:01:40.169147654Z","ktime_ns":889092113028,"cookie":59321,"netns":4026531833,"family":4,"laddr":"10.0.0.1","lport":23456,"raddr":"10.0.0.2","rport":9,"interface":null,"old_state":"CLOSE","new_state":"LISTEN","dwell_ns":null,"oncpu":{"pid":27633,"tid":27634,"comm":"churn"},"cgroup_id":1,"mptcp":false}"#;
 
 #[test]
 fn what_is_not_known_is_passed_over() {
