@@ -54,6 +54,28 @@ fn processes_with_one_pid_on_two_hosts_are_two() {
 }
 
 #[test]
+fn sockets_of_one_namespace_number_on_two_hosts_are_two_without_cookies_too() {
+    let host = |name: &str| {
+        let nameless = |record: Record| match record {
+            Record::Leak(mut leak) => {
+                leak.socket.cookie = None;
+                Record::Leak(leak)
+            }
+            other => other,
+        };
+        vec![
+            header(name, "tcptrace leaks"),
+            nameless(leak(7, 30.0, exactly(10.0), vec![owner(71, "app")])),
+            summary(60.0, Totals::default()),
+        ]
+    };
+    let (_, report) = reported_files(&[("a.tct", host("a")), ("b.tct", host("b"))]);
+    assert_eq!((report.close_wait.stuck, report.processes.top.len()), (2, 2));
+    let (_, report) = reported_files(&[("a.tct", host("a")), ("again.tct", host("a"))]);
+    assert_eq!((report.close_wait.stuck, report.processes.top.len()), (1, 1), "one host");
+}
+
+#[test]
 fn a_session_in_two_files_is_one() {
     let first = vec![header("a", "tcptrace leaks"), leak(1, 30.0, exactly(10.0), vec![owner(71, "app")])];
     let second = vec![
