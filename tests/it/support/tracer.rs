@@ -103,7 +103,12 @@ impl Tracer {
 impl Session {
     /// The last record, which has to be the summary. The exit code has to be 0.
     pub(crate) fn summary(&self) -> &Value {
-        assert_eq!(self.code, Some(0), "the exit code; its messages:\n{}", self.messages);
+        self.summary_with(0)
+    }
+
+    /// As [`Session::summary`], of a session with another exit code.
+    pub(crate) fn summary_with(&self, code: i32) -> &Value {
+        assert_eq!(self.code, Some(code), "the exit code; its messages:\n{}", self.messages);
         let last = self.records.last().expect("a session has records");
         assert_eq!(last["type"], "summary", "the last record is {last}");
         last
