@@ -24,7 +24,10 @@ use rustix::{
     io::Errno,
 };
 
-use crate::model::coverage::{LookError, Operation};
+use crate::{
+    host::live_thread::live_thread_of,
+    model::coverage::{LookError, Operation},
+};
 
 /// A descriptor of a process for a wanted socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,17 +123,12 @@ fn descriptors(root: &OwnedFd, pid: u32, mut visit: impl FnMut(u32, &[u8])) -> R
     if table(root, &format!("{pid}/fd"), &mut visit)? > 0 {
         return Ok(());
     }
-    // The table of a main thread that has ended is gone, while the other threads share theirs.
-    let mut threads = Vec::new();
-    each_number(&open_directory(root, format!("{pid}/task").as_str())?, |thread, _| threads.push(thread))?;
-    for thread in threads.into_iter().filter(|thread| *thread != pid) {
-        match table(root, &format!("{pid}/task/{thread}/fd"), &mut visit) {
-            Ok(0) => {}
-            Err(errno) if is_gone(errno) => {}
-            outcome => return outcome.map(|_| ()),
-        }
+    // A kernel thread, or a process whose main thread has ended: its table is that of the other threads.
+    let process = open_directory(root, format!("{pid}").as_str())?;
+    match live_thread_of(&process) {
+        Some(tid) => table(root, &format!("{pid}/task/{tid}/fd"), &mut visit).map(|_| ()),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Walks one descriptor table; how many descriptors are in it.
@@ -252,8 +250,9 @@ mod tests {
     #[test]
     fn the_table_of_a_process_whose_main_thread_has_ended_is_that_of_its_other_threads() {
         let root = tempfile::tempdir().unwrap();
-        for table in ["7/fd", "7/task/7/fd", "7/task/9/fd"] {
-            fs::create_dir_all(root.path().join(table)).unwrap();
+        for (thread, state) in [("7", 'Z'), ("7/task/7", 'Z'), ("7/task/9", 'S')] {
+            fs::create_dir_all(root.path().join(thread).join("fd")).unwrap();
+            fs::write(root.path().join(thread).join("stat"), format!("7 (a) {state} 1")).unwrap();
         }
         symlink("socket:[99]", root.path().join("7/task/9/fd/4")).unwrap();
         let scan = holders_by_inode(root.path(), &FxHashSet::from_iter([99]));

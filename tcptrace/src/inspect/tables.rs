@@ -82,6 +82,10 @@ impl Tables {
 
     /// Whether the kernel can tell what sleeps on a socket.
     pub(crate) fn load_sleepers(&mut self) -> bool {
+        // The kernel side tells the numbers of the host.
+        if !self.support.pid_namespaces.shows_host() {
+            return false;
+        }
         if self.scan.is_none() && self.support.iterator.refusal().is_none() {
             self.scan = HolderScan::new(&mut self.support);
         }

@@ -208,7 +208,11 @@ pub(crate) fn write_end(out: &mut dyn Write, end: &ClearEnd) -> io::Result<()> {
             _ => writeln!(out, "\nNothing was done: the same command with --yes ends them."),
         };
     }
-    write!(out, "\n{} of {} gone", gone, plural(acted_upon, "socket"))?;
+    writeln!(out)?;
+    if let Some(not_looked_at) = &end.summary.not_looked_at {
+        write_not_looked_at(out, not_looked_at, &Palette::default())?;
+    }
+    write!(out, "{} of {} gone", gone, plural(acted_upon, "socket"))?;
     for (count, what) in [
         (closing, "waiting for the peer's last acknowledgment"),
         (refused, "refused"),
