@@ -113,11 +113,12 @@ impl SockDiag {
     /// [`Error::Namespace`] when the namespace is gone or cannot be entered, else as [`SockDiag::open_here`].
     pub(crate) fn open_in(namespace: &NetNamespace) -> Result<Self, Error> {
         let entered = namespace.run_inside(Self::open_here);
-        entered.map(|opened| opened.map(|opened| opened.in_namespace(namespace.inode))).unwrap_or_else(
-            |source| {
+        match entered {
+            Ok(opened) => opened.map(|opened| opened.in_namespace(namespace.inode)),
+            Err(source) => {
                 Err(Error::Namespace { inode: namespace.inode, path: namespace.path().to_owned(), source })
-            },
-        )
+            }
+        }
     }
 
     /// Tells one that was opened here which namespace that is: the interfaces of link-local addresses then have names.
