@@ -32,7 +32,7 @@ fn what_is_dangerous_or_makes_no_sense_is_refused_with_a_remedy() {
 }
 
 fn age_verdict_and_limit_choose_and_the_oldest_come_first() {
-    let pairs = [OwnPair::half_closed(), OwnPair::unread(b"data"), OwnPair::half_closed()];
+    let pairs = [OwnPair::left(), OwnPair::unread(b"data"), OwnPair::left()];
     let truths = pairs.each_ref().map(|pair| pair.truth.clone());
     let outcomes = |arguments: &[&str]| {
         let session = clear(&truths, arguments);
@@ -50,7 +50,7 @@ fn age_verdict_and_limit_choose_and_the_oldest_come_first() {
     assert_eq!(outcomes(&stranger), ["left out"; 3]);
     // The kernel's clock is coarse: the ages have to differ by more than its step.
     std::thread::sleep(std::time::Duration::from_millis(100));
-    let late = OwnPair::half_closed();
+    let late = OwnPair::left();
     let all = [&truths[..], std::slice::from_ref(&late.truth)].concat();
     let session = clear(&all, &["--older-than", "0s", "--limit", "3", "--yes"]);
     assert_eq!(truths.each_ref().map(|truth| session.outcome(truth)), [("gone", Some(0)); 3]);
@@ -60,7 +60,7 @@ fn age_verdict_and_limit_choose_and_the_oldest_come_first() {
 }
 
 fn every_action_is_recorded_with_who_how_and_what_was_asked_for() {
-    let pair = OwnPair::half_closed();
+    let pair = OwnPair::left();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("audit.jsonl");
     let mut command = command(std::slice::from_ref(&pair.truth), &["--older-than", "0s", "--yes", "-4"]);
@@ -91,7 +91,7 @@ fn every_action_is_recorded_with_who_how_and_what_was_asked_for() {
 }
 
 fn what_cannot_be_recorded_is_not_done() {
-    let pair = OwnPair::half_closed();
+    let pair = OwnPair::left();
     let mut command = command(std::slice::from_ref(&pair.truth), &["--older-than", "0s", "--yes"]);
     let ran = run_command(command.args(["--output", "/dev/full", "--format", "jsonl"]));
     ran.refuses(4, &["/dev/full"]);
@@ -102,7 +102,7 @@ fn what_cannot_be_recorded_is_not_done() {
 }
 
 fn without_the_right_to_destroy_it_shuts_down_what_it_can_and_refuses_the_rest() {
-    let pair = OwnPair::half_closed();
+    let pair = OwnPair::left();
     let unaccepted = Leaky::start("never_accepted", &[]);
     let truths = [pair.truth.clone(), unaccepted.truth().clone()];
 

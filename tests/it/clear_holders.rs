@@ -62,6 +62,24 @@ fn end(case: &str, arguments: &[&str]) -> (Leaky, Clear) {
     (leaky, session)
 }
 
+/// The holders still have their descriptors, which are listed as those of a connection that is over.
+fn check_what_stays(truth: &Truth, holders: &[i64], sockets: &Sockets) -> Result<(), String> {
+    let has_descriptors = !matches!(truth.verdict.as_deref(), Some("never_accepted" | "no_holder"));
+    // The descriptor of an MPTCP connection is that of another socket: docs/limits.md.
+    if !has_descriptors || truth.case.starts_with("mptcp") {
+        return Ok(());
+    }
+    let over = sockets.over(truth).ok_or("its descriptors are listed nowhere")?;
+    let owners = over["owners"].as_array().into_iter().flatten();
+    let mut named: Vec<i64> = owners.filter_map(|owner| owner["pid"].as_i64()).collect();
+    named.sort_unstable();
+    if named == holders && over["verdict"] == "connection_over" {
+        Ok(())
+    } else {
+        Err(format!("its descriptors are listed wrongly: {over}"))
+    }
+}
+
 fn check(truth: &Truth, record: &Value, way: &str, sockets: &Sockets) -> Result<(), String> {
     let is = |what: &str, actual: &Value, expected: Value| {
         if *actual == expected { Ok(()) } else { Err(format!("{what} is not {expected}: {record}")) }
@@ -90,6 +108,7 @@ fn check(truth: &Truth, record: &Value, way: &str, sockets: &Sockets) -> Result<
     if state.is_some() {
         return Err(format!("is still there, in {state:?}"));
     }
+    check_what_stays(truth, &holders, sockets)?;
     // The peer has closed, or shut down its sending side, and has waited for our FIN ever since.
     match (way, sockets.peers_state(truth)) {
         (_, None) | ("shutdown", Some("TIME_WAIT")) => Ok(()),

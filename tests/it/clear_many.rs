@@ -78,7 +78,7 @@ fn command(name: &str, leaky: &Leaky) -> Command {
 fn left(leaky: &Leaky) -> usize {
     let ran = run_command(command("now", leaky).args(["--format", "jsonl"]));
     assert_eq!(ran.code, Some(0), "{}", ran.messages);
-    ran.output.matches("\"type\":\"leak\"").count()
+    ran.output.matches("\"state\":\"CLOSE_WAIT\"").count()
 }
 
 /// Runs a command, and returns its exit code, its output and the CPU time it took.

@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::support::clear::{Clear, clear, command};
 use crate::support::leaky::Leaky;
 use crate::support::netns::Netns;
+use crate::support::own_pair::OwnPair;
 use crate::support::process::Process;
 use crate::support::reconnection::{Connection, Listener, receive, state};
 use crate::support::truth::Truth;
@@ -72,12 +73,7 @@ fn a_half_close_that_is_read_from_has_to_be_asked_for_by_its_name() {
 
 fn a_peer_that_does_not_answer_is_waited_for_a_moment_and_then_destroyed_if_wanted() {
     let netns = Netns::new();
-    let pair = netns.within(|| {
-        let connection = Listener::new().connect_from(0);
-        connection.half_close();
-        connection
-    });
-    let mut truth = pair.truth();
+    let OwnPair { leaked, mut truth } = netns.within(OwnPair::left);
     truth.netns = netns.inode();
     let truths = [truth];
     // The tool finds a namespace through a process in it.
@@ -90,7 +86,7 @@ fn a_peer_that_does_not_answer_is_waited_for_a_moment_and_then_destroyed_if_want
     assert!(reason.contains("LAST_ACK"), "{reason}");
     let destroyed = end(&truths, &["--state", "LAST_ACK", "--yes"]);
     assert_eq!(outcomes(&destroyed, &truths), ["gone"], "{}", destroyed.ran.messages);
-    until("it is closed", || state(&pair.near) == CLOSE);
+    until("it is closed", || state(&leaked) == CLOSE);
 }
 
 /// The truths about the other ends.

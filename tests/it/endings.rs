@@ -31,7 +31,7 @@ impl Ensemble {
             closing: Leaky::start("accepted_kept", &[]),
             dying: Leaky::start("connect_kept", &[]),
             destroyed: Leaky::start("accepted_kept", &["--family", "6"]),
-            reset: OwnPair::half_closed(),
+            reset: OwnPair::left(),
         }
     }
 

@@ -105,7 +105,7 @@ fn the_command_gets_the_record_and_its_output_goes_to_standard_error() {
 }
 
 fn a_command_that_takes_too_long_is_killed_with_what_it_started() {
-    let pair = OwnPair::half_closed();
+    let pair = OwnPair::left();
     let arguments = ["--lport", &pair.truth.lport.to_string(), "--exec-timeout", "300ms"];
     let session = Session::start(&arguments, "sleep 600 & echo $! > child; echo $$ > shell; wait");
     session.wait_for_leaks(1);
@@ -121,7 +121,7 @@ fn a_command_that_takes_too_long_is_killed_with_what_it_started() {
 }
 
 fn a_command_that_fails_is_told_and_counted() {
-    let pairs = [OwnPair::half_closed(), OwnPair::half_closed()];
+    let pairs = [OwnPair::left(), OwnPair::left()];
     let ports = pairs.each_ref().map(|pair| pair.truth.lport.to_string());
     let session = Session::start(&["--lport", &ports[0], "--lport", &ports[1]], "exit 7");
     session.wait_for_leaks(2);

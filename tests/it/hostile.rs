@@ -31,7 +31,6 @@ const NAME: &str = "\x1b[2J\r\n\x1b[31m\u{202e}x";
 struct Hostile {
     process: Process,
     truth: Truth,
-    _peer: socket2::Socket,
     _folder: tempfile::TempDir,
 }
 
@@ -45,7 +44,7 @@ impl Hostile {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join(OsStr::from_bytes(name));
         std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
-        let pair = OwnPair::half_closed();
+        let pair = OwnPair::left();
         let number = pair.leaked.as_raw_fd();
         let mut command = Command::new(&program);
         command.arg0("sh").args(["-c", "read line"]).arg(OsStr::from_bytes(name));
@@ -64,8 +63,8 @@ impl Hostile {
             std::fs::read(&comm).is_ok_and(|bytes| bytes.strip_suffix(b"\n") == Some(name))
         });
         // From here on the process is the only holder.
-        let OwnPair { leaked: _, peer, truth } = pair;
-        Self { process, truth, _peer: peer, _folder: folder }
+        let OwnPair { leaked: _, truth } = pair;
+        Self { process, truth, _folder: folder }
     }
 }
 
@@ -108,7 +107,7 @@ fn a_hostile_name_is_told_as_it_is_in_json() {
 fn a_hostile_name_reaches_a_command_as_data_and_is_not_run() {
     // A shell would run this if the name were part of a command.
     let name = "';>own;`>ed`$(";
-    let Hostile { process: hostile, truth, _peer, _folder } = Hostile::start_as(name.as_bytes());
+    let Hostile { process: hostile, truth, _folder } = Hostile::start_as(name.as_bytes());
     let folder = tempfile::tempdir().unwrap();
     let rport = truth.rport.to_string();
     let mut command = Command::new(TCPTRACE);

@@ -227,7 +227,7 @@ fn a_live_session_and_its_replays_are_the_same_byte_for_byte() {
     let file = |name: &str| folder.path().join(name);
     let names = ["live.tct", "live.tct.zst", "live.jsonl", "live.jsonl.zst", "live.csv", "live.txt"];
     let outputs = names.map(file);
-    let pair = OwnPair::half_closed();
+    let pair = OwnPair::left();
     let (churned, leaked) = (free_port(), pair.truth.lport);
     let mut command = Command::new(TCPTRACE);
     command.args(["trace", "--owners", "--older-than", "100ms", "--flush", "100ms"]);

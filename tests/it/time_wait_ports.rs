@@ -1,7 +1,6 @@
 //! `time-wait`: how many local ports there really are, and when they run out.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::process::Command;
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
@@ -163,10 +162,7 @@ fn over_loopback_ports_in_time_wait_are_taken_over_and_do_not_count() {
 fn whether_a_port_can_be_taken_over_goes_by_the_addresses_and_the_peers_timestamps() {
     // An address of this host that is not a loopback address, though packets to it stay on the host.
     let netns = with_ports(60);
-    let mut add = Command::new("ip");
-    add.args(["address", "add", "10.9.9.1/32", "dev", "lo"]);
-    netns.enter(&mut add);
-    assert!(add.status().expect("ip runs").success());
+    netns.ip("address add 10.9.9.1/32 dev lo");
     let server: SocketAddr = "10.9.9.1:8000".parse().unwrap();
     let _server = Waiter::serve(&netns, server, "last");
     netns.set("tcp_tw_reuse", "2");

@@ -72,7 +72,7 @@ impl Clear {
     }
 }
 
-/// All sockets of the host at one moment, but for those in LISTEN and CLOSE.
+/// All sockets of the host at one moment, but for those in LISTEN and those in CLOSE that never were connected.
 pub(crate) struct Sockets(Vec<Value>);
 
 impl Sockets {
@@ -85,9 +85,16 @@ impl Sockets {
         Self(Clear::of(&mut command).records)
     }
 
-    /// The state of the socket with these addresses; `None` where no such socket exists.
+    /// The state of the socket with these addresses; `None` where no such socket exists, or only a descriptor is left
+    /// of it.
     pub(crate) fn state_of(&self, truth: &Truth) -> Option<&str> {
         self.state(|record| truth.is_about(record))
+    }
+
+    /// The record of the socket with this cookie, whose connection is over while its descriptors stay.
+    pub(crate) fn over(&self, truth: &Truth) -> Option<&Value> {
+        let is_it = |record: &&Value| truth.cookie.is_some_and(|cookie| record["cookie"] == cookie);
+        self.0.iter().filter(|record| record["type"] == "leak" && record["state"] == "CLOSE").find(is_it)
     }
 
     /// The state of the peer's socket.
@@ -96,7 +103,8 @@ impl Sockets {
     }
 
     fn state(&self, is_wanted: impl Fn(&Value) -> bool) -> Option<&str> {
-        let found = self.0.iter().find(|record| record["type"] == "leak" && is_wanted(record));
+        let is_one = |record: &Value| record["type"] == "leak" && record["state"] != "CLOSE";
+        let found = self.0.iter().find(|record| is_one(record) && is_wanted(record));
         found.map(|record| record["state"].as_str().expect("a state"))
     }
 }

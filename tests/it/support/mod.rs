@@ -11,6 +11,7 @@ pub(crate) mod compare;
 pub(crate) mod confined;
 pub(crate) mod connections;
 pub(crate) mod facts;
+pub(crate) mod far_host;
 pub(crate) mod judge;
 pub(crate) mod leaky;
 pub(crate) mod links;

@@ -54,6 +54,13 @@ impl Netns {
         self.within(|| std::fs::write(&path, value)).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
+    /// Runs `ip` with these words in the namespace.
+    pub(crate) fn ip(&self, words: &str) {
+        let mut command = Command::new("ip");
+        let status = self.enter(command.args(words.split(' '))).status().expect("ip runs");
+        assert!(status.success(), "ip {words}: {status}");
+    }
+
     /// Has the command run in the namespace.
     pub(crate) fn enter<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let file = self.0.try_clone().expect("a descriptor");

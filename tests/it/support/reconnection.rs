@@ -2,16 +2,20 @@
 //! ports.
 
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
+use super::far_host;
 use super::truth::Truth;
 
 pub(crate) struct Listener {
     socket: Socket,
+    /// Where clients connect from.
+    clients: IpAddr,
+    /// Where they connect to.
     pub address: SocketAddr,
 }
 
@@ -23,17 +27,29 @@ pub(crate) struct Connection {
 
 impl Listener {
     pub(crate) fn new() -> Self {
+        Self::at(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// Listens at this address, and has clients connect from it.
+    pub(crate) fn at(address: IpAddr) -> Self {
         let socket = reusing();
-        socket.bind(&SockAddr::from(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
+        socket.bind(&SocketAddr::new(address, 0).into()).unwrap();
         socket.listen(16).unwrap();
-        let address = socket.local_addr().unwrap().as_socket().unwrap();
-        Self { socket, address }
+        let bound = socket.local_addr().unwrap().as_socket().unwrap();
+        Self { socket, clients: address, address: bound }
+    }
+
+    /// Whose clients are on a host elsewhere, and see it there too.
+    pub(crate) fn of_far_clients() -> Self {
+        let mut listener = Self::at(far_host::HERE);
+        listener.address.set_ip(far_host::THERE);
+        listener
     }
 
     /// Connects from this port; with 0, the kernel chooses one.
     pub(crate) fn connect_from(&self, port: u16) -> Connection {
         let far = reusing();
-        far.bind(&SockAddr::from(SocketAddr::from(([127, 0, 0, 1], port)))).unwrap();
+        far.bind(&SocketAddr::new(self.clients, port).into()).unwrap();
         far.connect(&self.address.into()).unwrap();
         let (near, _) = self.socket.accept().unwrap();
         for end in [&near, &far] {
@@ -72,9 +88,9 @@ impl Connection {
         port
     }
 
-    /// The truth about the near end.
+    /// The truth about the near end. What it calls its peer need not be what the far end calls itself.
     pub(crate) fn truth(&self) -> Truth {
-        Truth::of_ends("connection", &self.near, &self.far)
+        Truth::of("connection", &self.near)
     }
 }
 

@@ -54,10 +54,11 @@ pub(crate) struct Opener {
 }
 
 impl Truth {
-    /// What the two ends of an IPv4 connection in the test's own namespace say about the first. Nobody has waited for
-    /// its CLOSE_WAIT: verdict, times and queue are for the caller to fill in.
-    pub(crate) fn of_ends(case: &str, own: &Socket, peer: &Socket) -> Self {
-        let [local, remote] = [own, peer].map(|end| end.local_addr().unwrap().as_socket().unwrap());
+    /// What an IPv4 socket in the test's own namespace says about itself. Nobody has waited for its CLOSE_WAIT:
+    /// verdict, times and queue are for the caller to fill in.
+    pub(crate) fn of(case: &str, own: &Socket) -> Self {
+        let [local, remote] =
+            [own.local_addr(), own.peer_addr()].map(|end| end.unwrap().as_socket().unwrap());
         Self {
             case: case.to_owned(),
             cookie: Some(own.cookie().unwrap()),

@@ -18,8 +18,13 @@ const PROGRAMS: [&str; 15] = [
 ];
 
 /// Modules that distributions do not compile into the kernel, in the order of their dependencies.
-const MODULES: [&str; 4] =
-    ["net/ipv4/inet_diag", "net/ipv4/tcp_diag", "net/mptcp/mptcp_diag", "drivers/net/veth"];
+const MODULES: [&str; 5] = [
+    "net/ipv4/inet_diag",
+    "net/ipv4/tcp_diag",
+    "net/mptcp/mptcp_diag",
+    "drivers/net/veth",
+    "drivers/net/tun",
+];
 
 /// Files of /etc that programs read.
 const SETTINGS: [&str; 3] = ["passwd", "group", "nsswitch.conf"];
