@@ -153,7 +153,7 @@ pub struct HolderRecord {
     pub has_backlog: u8,
     /// 1 for an MPTCP listener that has no cookie yet.
     pub is_address: u8,
-    /// 1 for a socket that has been connected: it has received a sequence number from its peer. 0 for MPTCP, where
+    /// 1 for a socket that has been connected, and has not been disconnected for a new connection. 0 for MPTCP, where
     /// that is not known.
     pub was_connected: u8,
     /// The socket's pending error (`sk_err`, an errno).

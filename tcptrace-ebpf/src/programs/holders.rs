@@ -77,7 +77,7 @@ extern "C" fn holders(context: *const TaskFile) -> i32 {
 /// # Safety
 /// The verifier has to know `sock` as a `struct sock`.
 #[inline(always)]
-unsafe fn of_tcp(sock: *const u8, state: u8) -> (u8, u32, u16) {
+unsafe fn of_tcp(sock: *const u8, state: u8, rport: u16) -> (u8, u32, u16) {
     // SAFETY: the helper checks that the socket is a TCP one; the offsets are those of the members named.
     unsafe {
         let tcp = bpf_skc_to_tcp_sock(sock.cast_mut().cast()).cast::<u8>().cast_const();
@@ -90,8 +90,11 @@ unsafe fn of_tcp(sock: *const u8, state: u8) -> (u8, u32, u16) {
             FIN_WAIT1 | FIN_WAIT2 => typed::load(tcp, kernel!(tcp_snd_nxt)),
             _ => 0,
         };
+        // connect(2) with AF_UNSPEC ends a connection and leaves no port of the peer (`tcp_disconnect`): such a socket
+        // waits for the next connection, as a new one does.
+        let was_connected = u8::from(expected != 0 && rport != 0);
         // The kernel clears `skc_num` at the end of a connection, but not `inet_sport`.
-        (u8::from(expected != 0), fin_sequence, typed::load(tcp, kernel!(inet_sport)))
+        (was_connected, fin_sequence, typed::load(tcp, kernel!(inet_sport)))
     }
 }
 
@@ -205,7 +208,7 @@ unsafe fn visit(context: &TaskFile) {
         if is_address {
             cookie = sock as u64;
         }
-        let (was_connected, fin_sequence, sport) = of_tcp(sock, state);
+        let (was_connected, fin_sequence, sport) = of_tcp(sock, state, rport);
         let record = HolderRecord {
             cookie,
             laddr,
