@@ -1,5 +1,7 @@
 //! The ways in which a socket leaves CLOSE_WAIT, each distinguished from the others.
 
+use std::net::SocketAddr;
+
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -60,7 +62,9 @@ fn end_all(mut ensemble: Ensemble, tracer: Tracer, close_wait_is: &str) {
     ensemble.closing.close();
     let dying = truths[1].holders[0].pid;
     kill_process(Pid::from_raw(dying).unwrap(), Signal::KILL).expect("the holder is there");
-    destroy(&truths[2]);
+    let Truth { laddr, lport, raddr, rport, cookie, .. } = &truths[2];
+    let end = |address: &str, port| SocketAddr::new(address.parse().unwrap(), port);
+    destroy(end(laddr, *lport), end(raddr, *rport), cookie.unwrap()).expect("SOCK_DESTROY");
     let _still_open = ensemble.reset.reset();
 
     let ends = tracer.wait_for_each("leak_end", &truths);

@@ -4,6 +4,7 @@
 
 mod handed;
 mod held;
+mod over;
 mod placed;
 mod stacks;
 mod unaccepted;
@@ -24,6 +25,12 @@ pub(crate) enum Case {
     EofUnread,
     DataUnread,
     HalfOpen,
+    HalfClosedAwaited,
+    KeptAlive,
+    ResetKept,
+    DestroyedKept,
+    ShutDownBothKept,
+    NeverConnected,
     AcceptedByThread,
     ConnectKept,
     ListenerClosed,
@@ -66,6 +73,12 @@ pub(crate) fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::EofUnread => held::eof_unread(stage),
         Case::DataUnread => held::data_unread(stage),
         Case::HalfOpen => held::half_open(stage),
+        Case::HalfClosedAwaited => held::half_closed_awaited(stage),
+        Case::KeptAlive => held::kept_alive(stage),
+        Case::ResetKept => over::reset_kept(stage),
+        Case::DestroyedKept => over::destroyed_kept(stage),
+        Case::ShutDownBothKept => over::shut_down_both_kept(stage),
+        Case::NeverConnected => over::never_connected(stage),
         Case::AcceptedByThread => held::accepted_by_thread(stage),
         Case::ConnectKept => held::connect_kept(stage),
         Case::ListenerClosed => held::listener_closed(stage),

@@ -8,6 +8,8 @@
 mod cases;
 mod channel;
 mod message;
+#[path = "../../it/support/sock_destroy.rs"]
+mod sock_destroy;
 mod socket;
 mod stage;
 mod truth;

@@ -84,6 +84,12 @@ pub(crate) enum Request {
     CloseEach,
     /// As the peer: end the sending half of every socket, with a clock reading before each.
     ShutDownEach,
+    /// As the peer: reset every connection, with a clock reading before each.
+    ResetEach,
+    /// Have the kernel probe every second whether the peer of each socket is still there.
+    KeepAlive,
+    /// Disconnect every socket, and make more that have no connection.
+    NeverConnect,
     /// Send something every 100 ms from now on.
     KeepSending,
     /// Read and throw away whatever comes from now on; close at the end of file.

@@ -19,6 +19,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 #[repr(u8)]
 pub(crate) enum State {
     FinWait2 = 5,
+    Close = 7,
     CloseWait = 8,
 }
 
@@ -65,8 +66,11 @@ pub(crate) fn address_to_dial(listener: &OwnedFd) -> Result<SocketAddr> {
 }
 
 pub(crate) fn facts(socket: &OwnedFd) -> Result<SocketFacts> {
-    let cookie = rustix::net::sockopt::socket_cookie(socket).context("no socket cookie")?;
-    Ok(SocketFacts { fd: socket.as_raw_fd(), cookie, ends: ends(socket)? })
+    Ok(SocketFacts { fd: socket.as_raw_fd(), cookie: cookie(socket)?, ends: ends(socket)? })
+}
+
+pub(crate) fn cookie(socket: &OwnedFd) -> Result<u64> {
+    rustix::net::sockopt::socket_cookie(socket).context("no socket cookie")
 }
 
 pub(crate) fn ends(socket: &OwnedFd) -> Result<Ends> {
@@ -132,6 +136,14 @@ pub(crate) fn read_to_end(socket: &OwnedFd) -> Result<()> {
     let mut buffer = [0_u8; 4096];
     while rustix::io::read(socket, &mut buffer).context("awaited the end of file")? > 0 {}
     Ok(())
+}
+
+/// Has the kernel ask each second whether the peer is still there.
+pub(crate) fn keep_alive(socket: &OwnedFd) -> Result<()> {
+    let second = Duration::from_secs(1);
+    rustix::net::sockopt::set_tcp_keepidle(socket, second)?;
+    rustix::net::sockopt::set_tcp_keepintvl(socket, second)?;
+    Ok(rustix::net::sockopt::set_socket_keepalive(socket, true)?)
 }
 
 /// Throws away what can be read without waiting; false when the end of file was among it.

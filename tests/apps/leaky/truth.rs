@@ -28,9 +28,9 @@ pub(crate) struct Truth {
     pub peer_comm: String,
     /// Null when nothing may be reported.
     pub verdict: Option<&'static str>,
-    /// CLOCK_MONOTONIC just before the peer ended the connection …
+    /// CLOCK_MONOTONIC just before the connection was ended …
     pub entered_before_ns: u64,
-    /// … and when CLOSE_WAIT had been seen.
+    /// … and when CLOSE_WAIT had been seen, or CLOSE where the connection is over.
     pub entered_after_ns: u64,
     pub recv_q: u32,
     #[serde(flatten)]
@@ -80,6 +80,9 @@ pub(crate) struct Extra {
     /// The holder's number inside its own pid namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid_in_namespace: Option<i32>,
+    /// How the connection ended, where its end has left an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<&'static str>,
     /// Bracket of the close, when the socket was closed before the truth was printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_before_ns: Option<u64>,

@@ -12,6 +12,7 @@ mod library;
 mod machine_code;
 mod opening;
 mod own_place;
+mod unconnected;
 
 pub(crate) use deep_stack::FUNCTIONS as STACK_FUNCTIONS;
 pub(crate) use handing::{fork, start_with_pid};
@@ -19,12 +20,12 @@ pub(crate) use jitted::{FUNCTIONS as JITTED_FUNCTIONS, map_path};
 pub(crate) use library::FUNCTIONS as LIBRARY_FUNCTIONS;
 
 use crate::channel::Channel;
-use crate::message::{Reply, Request};
+use crate::message::{Ends, Reply, Request};
 use crate::socket;
 use anyhow::{Context as _, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd as _, FromRawFd as _, OwnedFd};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub(crate) struct Worker {
     equipment: Equipment,
     listener: Option<Arc<OwnedFd>>,
     sockets: Vec<OwnedFd>,
+    /// By cookie; the kernel forgets them at the end of a connection.
+    ends: HashMap<u64, Ends>,
     ballast: Vec<OwnedFd>,
     ring: Option<io_uring::IoUring>,
     library: Option<library::Library>,
@@ -92,6 +95,7 @@ impl Worker {
             equipment,
             listener: None,
             sockets,
+            ends: HashMap::new(),
             ballast: Vec::new(),
             ring: None,
             library: None,
@@ -134,6 +138,9 @@ impl Worker {
             }
             Request::CloseEach => return self.close_each().map(Some),
             Request::ShutDownEach => return self.shut_down_each().map(Some),
+            Request::ResetEach => return self.reset_each().map(Some),
+            Request::NeverConnect => return self.never_connect().map(Some),
+            Request::KeepAlive => self.sockets.iter().try_for_each(socket::keep_alive)?,
             Request::Await { state } => return self.await_state(state).map(Some),
             Request::Fork { outlives_parent } => return self.fork(outlives_parent),
             Request::Send { bytes } => self.send(bytes)?,

@@ -49,6 +49,23 @@ fn judge_reported(truth: &Truth, is_to_be_reported: bool, leaks: &[&Value]) -> R
     let is_mptcp = truth.case.starts_with("mptcp");
     let verdict = if is_mptcp { "null".to_owned() } else { format!("{expected:?}") };
     differ("verdict", leak["verdict"].to_string(), verdict);
+    let is_over = expected == "connection_over";
+    differ("state", leak["state"].to_string(), format!("{:?}", if is_over { "CLOSE" } else { "CLOSE_WAIT" }));
+    if is_over {
+        let how = truth.ended.as_ref().map_or("null".to_owned(), |how| format!("{how:?}"));
+        differ("over.how", leak["over"]["how"].to_string(), how);
+        differ("close_wait_ns", leak["close_wait_ns"].to_string(), "null".to_owned());
+        differ("other_end", leak["other_end"].to_string(), "null".to_owned());
+    } else if !is_mptcp {
+        // The peers of all cases are on this host.
+        let is_awaited = expected == "half_open";
+        differ("over", leak["over"].to_string(), "null".to_owned());
+        differ("other_end.closed", leak["other_end"]["closed"].to_string(), (!is_awaited).to_string());
+        let waiting: Vec<i32> = is_awaited.then_some(truth.peer_pid).into_iter().collect();
+        let peers = leak["other_end"]["owners"].as_array().into_iter().flatten();
+        let peers: Vec<i64> = peers.filter_map(|owner| owner["pid"].as_i64()).collect();
+        differ("pids of other_end.owners", format!("{peers:?}"), format!("{waiting:?}"));
+    }
     if let Some(cookie) = truth.cookie {
         differ("cookie", leak["cookie"].to_string(), cookie.to_string());
     }

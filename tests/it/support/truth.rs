@@ -29,6 +29,7 @@ pub(crate) struct Truth {
     pub cgroup: Option<String>,
     pub stack_functions: Option<Vec<String>>,
     pub left_after_ns: Option<u64>,
+    pub ended: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -80,6 +81,7 @@ impl Truth {
             cgroup: None,
             stack_functions: None,
             left_after_ns: None,
+            ended: None,
         }
     }
 
@@ -110,6 +112,11 @@ impl Truth {
     /// was closed in time.
     pub(crate) fn is_to_be_reported(&self) -> bool {
         self.verdict.as_ref().is_some_and(|verdict| verdict != "half_open")
+    }
+
+    /// Whether only descriptors are left of it, because its connection is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.verdict.as_deref() == Some("connection_over")
     }
 
     /// For messages.

@@ -63,6 +63,26 @@ pub(crate) fn half_open(stage: &mut Stage) -> Result<Vec<Truth>> {
     stage.truths(Some("half_open"), 0, &pair.opened, &[pair.holder], &ended)
 }
 
+/// The peer has shut down its sending side and waits for the answer, which the holder never sends.
+pub(crate) fn half_closed_awaited(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let pair = accepted(stage, Accepting::default())?;
+    let ended = stage.half_end_seen_by(pair.peer, &[pair.holder])?;
+    stage.order(pair.peer, &Request::KeepReading)?;
+    stage.order(pair.holder, &Request::ReadToEnd)?;
+    stage.truths(Some("half_open"), 0, &pair.opened, &[pair.holder], &ended)
+}
+
+/// The holder's kernel asks each second whether the peer is still there, and the peer's kernel answers, though its
+/// process has closed.
+pub(crate) fn kept_alive(stage: &mut Stage) -> Result<Vec<Truth>> {
+    stage.enter_network_namespace()?;
+    // For longer than any test takes.
+    stage.set_in_network_namespace("tcp_fin_timeout", "3600")?;
+    let pair = accepted(stage, Accepting::default())?;
+    stage.order(pair.holder, &Request::KeepAlive)?;
+    read_and_keep(stage, &pair)
+}
+
 pub(crate) fn connect_kept(stage: &mut Stage) -> Result<Vec<Truth>> {
     connect_and_keep(stage, false)
 }

@@ -31,6 +31,13 @@ impl Stage {
         bring_up_loopback()
     }
 
+    /// Changes a setting under /proc/sys/net/ipv4 of that namespace.
+    pub(crate) fn set_in_network_namespace(&self, name: &str, value: &str) -> Result<()> {
+        ensure!(self.members.is_empty(), "the setting has to come first");
+        let path = format!("/proc/sys/net/ipv4/{name}");
+        std::fs::write(&path, value).context(path)
+    }
+
     /// Starts a worker as the first process of a new pid namespace; nobody can be started afterwards
     /// but in there.
     pub(crate) fn start_in_pid_namespace(&mut self, role: Role) -> Result<WorkerId> {

@@ -5,18 +5,24 @@
 
 use super::{Stage, WorkerId};
 use crate::message::{Ends, Reading, Reply, Request, SocketFacts};
-use crate::socket::State;
+use crate::sock_destroy;
+use crate::socket::{self, State};
 use crate::truth::{Extra, Holder, Opened, Opener, Truth};
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum as _;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
 
-/// When each socket entered CLOSE_WAIT: not before the first reading, not after the second.
+/// When each socket entered CLOSE_WAIT, or its connection was over: not before the first reading, not after the second.
 #[derive(Default)]
 pub(crate) struct Ended(HashMap<Ends, (u64, u64)>);
 
 impl Ended {
+    /// Of sockets that never were connected.
+    pub(crate) fn never(opened: &[Opened]) -> Self {
+        Self(opened.iter().map(|one| (one.ends, (0, 0))).collect())
+    }
+
     fn seen(&mut self, ends: Ends, at_ns: u64) {
         if let Some(bracket) = self.0.get_mut(&ends) {
             bracket.1 = at_ns;
@@ -48,12 +54,37 @@ impl Stage {
 
     /// The peer closes; each witness has descriptors of the other ends and waits for CLOSE_WAIT.
     pub(crate) fn end_seen_by(&mut self, peer: WorkerId, witnesses: &[WorkerId]) -> Result<Ended> {
-        self.end_with(peer, &Request::CloseEach, witnesses)
+        self.end_with(peer, &Request::CloseEach, witnesses, State::CloseWait)
     }
 
     /// The peer ends only its sending half, and goes on receiving.
     pub(crate) fn half_end_seen_by(&mut self, peer: WorkerId, witnesses: &[WorkerId]) -> Result<Ended> {
-        self.end_with(peer, &Request::ShutDownEach, witnesses)
+        self.end_with(peer, &Request::ShutDownEach, witnesses, State::CloseWait)
+    }
+
+    /// The peer resets; the witness has descriptors of the other ends.
+    pub(crate) fn reset_seen_by(&mut self, peer: WorkerId, witness: WorkerId) -> Result<Ended> {
+        self.end_with(peer, &Request::ResetEach, &[witness], State::Close)
+    }
+
+    /// Destroys sockets, of which the witness has descriptors, from outside.
+    pub(crate) fn destroy(&mut self, opened: &[Opened], witness: WorkerId) -> Result<Ended> {
+        let mut ended = Ended::default();
+        for Opened { ends, cookie, .. } in opened {
+            ended.0.insert(*ends, (socket::now_ns(), 0));
+            let cookie = cookie.context("a cookie")?;
+            sock_destroy::destroy(ends.local, ends.remote, cookie).context("SOCK_DESTROY is refused")?;
+        }
+        self.await_end(&mut ended, witness, State::Close)?;
+        Ok(ended)
+    }
+
+    /// The last one of two sides to do so ends its sending half, which is the end of each connection.
+    pub(crate) fn shut_down_to_the_end(&mut self, last: WorkerId) -> Result<Ended> {
+        let readings = self.readings(last, &Request::ShutDownEach)?.into_iter();
+        let mut ended = Ended(readings.map(|reading| (reading.ends, (reading.at_ns, 0))).collect());
+        self.await_end(&mut ended, last, State::Close)?;
+        Ok(ended)
     }
 
     /// The peer closes, and finds out by itself that the other side has entered CLOSE_WAIT: that
@@ -68,14 +99,25 @@ impl Stage {
         Ok(ended)
     }
 
-    fn end_with(&mut self, peer: WorkerId, how: &Request, witnesses: &[WorkerId]) -> Result<Ended> {
+    fn end_with(
+        &mut self,
+        peer: WorkerId,
+        how: &Request,
+        witnesses: &[WorkerId],
+        state: State,
+    ) -> Result<Ended> {
         let mut ended = self.begin_end(peer, how)?;
         for &witness in witnesses {
-            for reading in self.readings(witness, &Request::Await { state: State::CloseWait })? {
-                ended.seen(reading.ends, reading.at_ns);
-            }
+            self.await_end(&mut ended, witness, state)?;
         }
         Ok(ended)
+    }
+
+    fn await_end(&mut self, ended: &mut Ended, witness: WorkerId, state: State) -> Result<()> {
+        for reading in self.readings(witness, &Request::Await { state })? {
+            ended.seen(reading.ends, reading.at_ns);
+        }
+        Ok(())
     }
 
     fn begin_end(&mut self, peer: WorkerId, how: &Request) -> Result<Ended> {

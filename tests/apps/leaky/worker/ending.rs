@@ -22,6 +22,13 @@ impl Worker {
         Ok(Reply::Readings(self.sockets.drain(..).map(close).collect::<Result<_>>()?))
     }
 
+    pub(super) fn reset_each(&mut self) -> Result<Reply> {
+        for socket in &self.sockets {
+            rustix::net::sockopt::set_socket_linger(socket, Some(std::time::Duration::ZERO))?;
+        }
+        self.close_each()
+    }
+
     pub(super) fn shut_down_each(&self) -> Result<Reply> {
         let shut_down = |socket: &OwnedFd| {
             let reading = Reading { ends: socket::ends(socket)?, at_ns: socket::now_ns() };
@@ -34,7 +41,7 @@ impl Worker {
     pub(super) fn await_state(&self, state: State) -> Result<Reply> {
         let wait = |socket: &OwnedFd| {
             socket::await_state(socket.as_fd(), state)?;
-            Ok(Reading { ends: socket::ends(socket)?, at_ns: socket::now_ns() })
+            Ok(Reading { ends: self.ends(socket)?, at_ns: socket::now_ns() })
         };
         Ok(Reply::Readings(self.sockets.iter().map(wait).collect::<Result<_>>()?))
     }

@@ -3,10 +3,10 @@
 //! Nothing here ends a connection.
 
 use super::{Worker, deep_stack, frameless, jitted};
-use crate::message::{AcceptBy, Reply};
+use crate::message::{AcceptBy, Ends, Reply, SocketFacts};
 use crate::socket;
 use anyhow::{Context as _, Result};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::net::SocketFlags;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
@@ -61,14 +61,23 @@ impl Worker {
     }
 
     fn opened(&mut self, streams: Vec<OwnedFd>, thread: Option<i32>, comm: String) -> Result<Reply> {
-        let sockets = streams.iter().map(socket::facts).collect::<Result<_>>()?;
+        let sockets: Vec<SocketFacts> = streams.iter().map(socket::facts).collect::<Result<_>>()?;
+        self.ends.extend(sockets.iter().map(|facts| (facts.cookie, facts.ends)));
         self.sockets.extend(streams);
         Ok(Reply::Opened { sockets, thread, comm })
     }
 
     pub(super) fn describe(&self) -> Result<Reply> {
-        let sockets = self.sockets.iter().map(socket::facts).collect::<Result<_>>()?;
-        Ok(Reply::Holding { sockets, listener: self.listener.as_ref().map(rustix::fd::AsRawFd::as_raw_fd) })
+        let facts = |one: &OwnedFd| {
+            Ok(SocketFacts { fd: one.as_raw_fd(), cookie: socket::cookie(one)?, ends: self.ends(one)? })
+        };
+        let sockets = self.sockets.iter().map(facts).collect::<Result<_>>()?;
+        Ok(Reply::Holding { sockets, listener: self.listener.as_ref().map(AsRawFd::as_raw_fd) })
+    }
+
+    /// The ends of a socket, also when its connection is over.
+    pub(super) fn ends(&self, socket: &OwnedFd) -> Result<Ends> {
+        socket::ends(socket).or_else(|error| self.ends.get(&socket::cookie(socket)?).copied().ok_or(error))
     }
 
     pub(super) fn add_ballast(&mut self, count: usize) -> Result<()> {
@@ -108,6 +117,6 @@ pub(super) fn accept_one(listener: &OwnedFd) -> Result<OwnedFd> {
     rustix::net::accept_with(listener, SocketFlags::CLOEXEC).context("cannot accept")
 }
 
-fn comm() -> Result<String> {
+pub(super) fn comm() -> Result<String> {
     Ok(rustix::thread::name()?.to_string_lossy().into_owned())
 }
