@@ -235,7 +235,7 @@ impl Inspector {
             .and_then(|listed| State::from_number(listed.state))
             .or(held.map(|held| held.state))
             .unwrap_or(if is_over { State::Close } else { State::CloseWait });
-        let opened_by = due.kernel_socket.and_then(|socket| self.opened_by(socket));
+        let opened_by = due.kernel_socket.and_then(|socket| self.opened_by(socket, is_over));
         let opener = opened_by.as_ref().map(|opened| opened.called.call);
         let eof_read_by = due.kernel_socket.and_then(|socket| self.eof_read_by(socket));
         let mut owners = held
@@ -321,8 +321,10 @@ impl Inspector {
     }
 
     /// The opener of a socket that is still open.
-    fn opened_by(&mut self, socket: KernelSocket) -> Option<OpenedBy> {
-        let Opener { call, how } = self.calls.as_ref()?.opener(socket)?;
+    fn opened_by(&mut self, socket: KernelSocket, is_over: bool) -> Option<OpenedBy> {
+        let calls = self.calls.as_ref()?;
+        let opener = if is_over { calls.opener_of_over(socket) } else { calls.opener(socket) };
+        let Opener { call, how } = opener?;
         Some(OpenedBy { how, called: self.named(call) })
     }
 

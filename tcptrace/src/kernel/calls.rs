@@ -28,6 +28,7 @@ type CallMap = HashMap<MapData, u64, [u8; size_of::<CallRecord>()]>;
 /// The calls that the kernel side remembers. It remembers none that are not tracked.
 pub(crate) struct CallMemory {
     openers: CallMap,
+    openers_of_over: CallMap,
     eof_reads: CallMap,
     stacks: StackTraceMap<MapData>,
 }
@@ -39,18 +40,23 @@ impl CallMemory {
         let mut calls = |name: &str| {
             CallMap::try_from(object.take_map(name).ok_or_else(error::missing)?).map_err(refused)
         };
-        let (openers, eof_reads) = (calls("OPENERS")?, calls("EOF_READS")?);
+        let (openers, openers_of_over) = (calls("OPENERS")?, calls("OPENERS_OF_OVER")?);
+        let eof_reads = calls("EOF_READS")?;
         let stacks = StackTraceMap::try_from(object.take_map("STACKS").ok_or_else(error::missing)?)
             .map_err(refused)?;
-        Ok(Self { openers, eof_reads, stacks })
+        Ok(Self { openers, openers_of_over, eof_reads, stacks })
     }
 
     /// Who opened the socket; `None` when the kernel side did not see it. The socket must still be open: the
     /// kernel reuses the address of a closed one.
     pub(crate) fn opener(&self, socket: KernelSocket) -> Option<Opener> {
-        let record = recall(&self.openers, socket)?;
-        let how = if record.call == CALL_ACCEPT { OpenedHow::Accept } else { OpenedHow::Connect };
-        Some(Opener { call: call(&record), how })
+        recall(&self.openers, socket).as_ref().map(opener)
+    }
+
+    /// As [`CallMemory::opener`], of a socket whose connection is over. Only such a socket may be asked for: what is kept
+    /// of another one at the same address may have outlived it.
+    pub(crate) fn opener_of_over(&self, socket: KernelSocket) -> Option<Opener> {
+        recall(&self.openers_of_over, socket).as_ref().map(opener)
     }
 
     /// Who read the end of file first; `None` when the kernel side did not see it. The socket must still be
@@ -68,6 +74,11 @@ impl CallMemory {
 
 fn recall(calls: &CallMap, socket: KernelSocket) -> Option<CallRecord> {
     CallRecord::read_from_bytes(&calls.get(&socket.0, 0).ok()?).ok()
+}
+
+fn opener(record: &CallRecord) -> Opener {
+    let how = if record.call == CALL_ACCEPT { OpenedHow::Accept } else { OpenedHow::Connect };
+    Opener { call: call(record), how }
 }
 
 fn call(record: &CallRecord) -> Call {
