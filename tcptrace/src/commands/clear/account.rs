@@ -127,9 +127,9 @@ impl Account {
         self.targets.is_empty()
     }
 
-    /// Whether there are sockets whose age has to be found out by watching them.
-    pub(crate) fn has_hidden_ages(&self) -> bool {
-        self.left_out.age_hidden > 0
+    /// How many sockets there are whose age has to be found out by watching them.
+    pub(crate) fn hidden_ages(&self) -> u64 {
+        self.left_out.age_hidden
     }
 
     /// Refusals, with the number of sockets.

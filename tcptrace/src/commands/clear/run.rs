@@ -78,7 +78,8 @@ pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclus
     let header = session_header(world, backend, world.clocks.wall().at(started_ns));
     let mut output = outputs.start(&header, Policy::Sync)?;
 
-    let is_nothing_to_do = account.is_empty() && !account.has_hidden_ages();
+    let hidden = account.hidden_ages();
+    let is_nothing_to_do = account.is_empty() && hidden == 0;
     if is_nothing_to_do || !(options.yes || is_on_terminal()) {
         let (plan, end) = (account.plan(&mut inspector), account.end(&mut inspector));
         output.show(View::ClearPlan { plan, end: Some(end) }, options.rows);
@@ -87,8 +88,8 @@ pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclus
     }
     let mut untouched = 0;
     if options.yes || ask(account.plan(&mut inspector), options.rows) {
-        if account.has_hidden_ages() {
-            let look = watched.again(&mut inspector, &options.selection.criteria).await;
+        if hidden > 0 {
+            let look = watched.again(&mut inspector, &options.selection.criteria, hidden).await;
             account = Account::choose(&options.selection, look, methods, world, started_ns);
         }
         untouched =

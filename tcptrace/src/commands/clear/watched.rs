@@ -34,15 +34,20 @@ impl Watched {
         Self(hidden.filter_map(|finding| Some((finding.socket.cookie?, look(finding)))).collect())
     }
 
-    /// Waits for as long as the sockets have to be stuck, and looks again. Signals do what they do by default: nothing
+    /// Waits for as long as the sockets have to be stuck, of which the age of so many is `hidden`, and looks again. Signals do what they do by default: nothing
     /// has been touched.
-    pub(crate) async fn again(&self, inspector: &mut Inspector, criteria: &Criteria) -> HostSnapshot {
+    pub(crate) async fn again(
+        &self,
+        inspector: &mut Inspector,
+        criteria: &Criteria,
+        hidden: u64,
+    ) -> HostSnapshot {
         /// The kernel's times and ours are not taken at the same moment.
         const MARGIN: Duration = Duration::from_millis(100);
         let age = criteria.older_than;
         log::warn!(
             "watching {} for {}, because answers to keep-alive probes hide how old they are",
-            plural(self.0.len() as u64, "socket"),
+            plural(hidden, "socket"),
             Elapsed(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)),
         );
         tokio::time::sleep(age.saturating_add(MARGIN)).await;
