@@ -32,11 +32,20 @@ impl Listener {
 
     /// Listens at this address, and has clients connect from it.
     pub(crate) fn at(address: IpAddr) -> Self {
+        Self::bound_to(SocketAddr::new(address, 0))
+    }
+
+    /// Listens on this port.
+    pub(crate) fn on_port(port: u16) -> Self {
+        Self::bound_to(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))
+    }
+
+    fn bound_to(address: SocketAddr) -> Self {
         let socket = reusing();
-        socket.bind(&SocketAddr::new(address, 0).into()).unwrap();
+        socket.bind(&address.into()).unwrap();
         socket.listen(16).unwrap();
         let bound = socket.local_addr().unwrap().as_socket().unwrap();
-        Self { socket, clients: address, address: bound }
+        Self { socket, clients: address.ip(), address: bound }
     }
 
     /// Whose clients are on a host elsewhere, and see it there too.
@@ -48,9 +57,19 @@ impl Listener {
 
     /// Connects from this port; with 0, the kernel chooses one.
     pub(crate) fn connect_from(&self, port: u16) -> Connection {
+        self.accept(self.dial_from(self.clients, port))
+    }
+
+    /// Connects from this address and port.
+    pub(crate) fn dial_from(&self, client: IpAddr, port: u16) -> Socket {
         let far = reusing();
-        far.bind(&SocketAddr::new(self.clients, port).into()).unwrap();
+        far.bind(&SocketAddr::new(client, port).into()).unwrap();
         far.connect(&self.address.into()).unwrap();
+        far
+    }
+
+    /// Accepts the connection of this client, which is the only one that waits.
+    pub(crate) fn accept(&self, far: Socket) -> Connection {
         let (near, _) = self.socket.accept().unwrap();
         for end in [&near, &far] {
             end.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
