@@ -39,6 +39,8 @@ pub(crate) struct CloseWaitFacts {
     pub is_awaited: bool,
     /// The peer has answered a segment since its FIN.
     pub has_answered_since_fin: bool,
+    /// What lies unread only takes leave: the application has read everything that was meant for it.
+    pub has_last_words: bool,
     /// Milliseconds that it has been in CLOSE_WAIT for certain.
     pub in_close_wait_ms: u64,
     /// A socket that sent data within this many milliseconds counts as in use.
@@ -60,6 +62,7 @@ pub(crate) fn verdict(facts: &CloseWaitFacts) -> Option<Verdict> {
     match facts.unread? {
         Unread::Bytes(0) => Some(Verdict::EofRead),
         Unread::Bytes(1) => Some(Verdict::EofUnread),
+        Unread::Bytes(_) if facts.has_last_words => Some(Verdict::EofUnread),
         Unread::Bytes(_) | Unread::Memory(1..) => Some(Verdict::DataUnread),
         // MPTCP does not show whether the end of file was read.
         Unread::Memory(0) => None,
@@ -109,7 +112,7 @@ pub(crate) fn advice(verdict: Verdict) -> &'static str {
             "has read everything, the end of file too, and never called close(): look for the path that returns without it"
         }
         Verdict::EofUnread => {
-            "read all data but not yet the end of file: idle in a connection pool, or its reader is stuck"
+            "read all data but not yet the end of file (nor the peer's last words, such as a closing alert of TLS): idle in a connection pool, or its reader is stuck"
         }
         Verdict::DataUnread => {
             "leaves received data unread: its reader is blocked or gone, look at what its threads wait for"
@@ -142,6 +145,7 @@ mod tests {
         times: None,
         keeps_alive: false,
         is_awaited: false,
+        has_last_words: false,
         has_answered_since_fin: false,
         in_close_wait_ms: 30_000,
         active_window_ms: 10_000,
@@ -187,6 +191,8 @@ mod tests {
         assert_eq!(with(None), None);
         assert_eq!(with(Some(Unread::Memory(0))), None);
         assert_eq!(with(Some(Unread::Memory(768))), Some(Verdict::DataUnread));
+        let leave = CloseWaitFacts { unread: Some(Unread::Bytes(32)), has_last_words: true, ..HELD };
+        assert_eq!(verdict(&leave), Some(Verdict::EofUnread));
     }
 
     #[test]

@@ -11,10 +11,14 @@ use super::{
     descriptors::{DescriptorScan, HALF_CLOSED, HeldSocket, ScanTarget},
     dump::{ListingIndex, NamespaceDumper},
     other_ends::FoundEnd,
+    peek::{self, MOST_PEEKS},
     tables::Tables,
 };
 use crate::{
-    diagnosis::verdict::{self as diagnosis, CloseWaitFacts, Unread},
+    diagnosis::{
+        last_words::MAX_BYTES,
+        verdict::{self as diagnosis, CloseWaitFacts, Unread},
+    },
     host::world::World,
     kernel::CallMemory,
     model::{
@@ -22,9 +26,11 @@ use crate::{
         coverage::Coverage,
         endpoints::Endpoints,
         finding::{Finding, ListedAs},
+        holders::Holders,
         other_end::OtherEnd,
         owner::{CalledBy, Evidence, OpenedBy},
-        process::{ProcessUse, UseQuery},
+        pid::Pid,
+        process::{DescriptorUse, ProcessUse, UseQuery},
         socket::{KernelSocket, Socket, TcpFlavour},
         state::{State, StateSet},
         task::{Call, Opener},
@@ -45,6 +51,8 @@ pub(crate) struct Inspector {
     symbols: Symbols,
     /// A socket that sent data within this time is still in use.
     active_window_ms: u64,
+    /// Sockets that may still be peeked at in this look.
+    pub(super) peeks_left: u32,
 }
 
 impl Inspector {
@@ -61,6 +69,7 @@ impl Inspector {
             tables,
             calls,
             active_window_ms,
+            peeks_left: 0,
         }
     }
 
@@ -88,9 +97,30 @@ impl Inspector {
         (sockets, coverage)
     }
 
+    /// Adds what is left to the processes that do not accept their connections: without a free descriptor they cannot.
+    pub(super) fn add_descriptor_use(&self, findings: &mut [Finding]) {
+        let waits = |finding: &&mut Finding| finding.verdict == Some(Verdict::NeverAccepted);
+        let mut known: FxHashMap<Pid, DescriptorUse> = FxHashMap::default();
+        for finding in findings.iter_mut().filter(waits) {
+            let Some(process) = finding.owners.first().map(|owner| &owner.process) else { continue };
+            let (pid, start_ticks) = (process.pid, process.start_ticks);
+            let read = || {
+                let query = UseQuery { pid, start_ticks, listens_at: Vec::new() };
+                self.processes.descriptor_use(&[query]).pop().unwrap_or_default()
+            };
+            finding.descriptors = Some(*known.entry(pid).or_insert_with(read));
+        }
+    }
+
+    /// Reads everything anew, within bounds.
+    pub(super) fn begin_look(&mut self) {
+        self.processes.begin_round();
+        self.peeks_left = MOST_PEEKS;
+    }
+
     /// Inspects the sockets that are due.
     pub(crate) fn inspect(&mut self, due: &[Due]) -> Vec<Finding> {
-        self.processes.begin_round();
+        self.begin_look();
         let due = &self.with_cookies(due)[..];
         let namespaces: Option<FxHashSet<u32>> = due.iter().map(|due| due.socket.netns).collect();
         // Descriptors first, then states: a socket closed in between is then seen as gone instead of as held by nobody.
@@ -105,6 +135,7 @@ impl Inspector {
         let scan = self.complete(early, due, &index);
         let mut findings = due.iter().map(|due| self.find(due, &index, &scan)).collect::<Vec<_>>();
         self.recheck_unheld(due, &mut findings);
+        self.add_descriptor_use(&mut findings);
         findings
     }
 
@@ -266,6 +297,10 @@ impl Inspector {
             unread: listed.map(unread),
             times: listed.and_then(|listed| listed.times),
             keeps_alive: listed.is_some_and(|listed| listed.keeps_alive),
+            has_last_words: held
+                .zip(counted)
+                .filter(|_| state == State::CloseWait)
+                .is_some_and(|(held, listed)| self.has_last_words(listed, &held.holders)),
             is_awaited: other_end.as_ref().is_some_and(OtherEnd::waits_for_answer),
             has_answered_since_fin: held.is_some_and(|held| held.has_answered_since_fin),
             // As of the listing, because the time of the last data sent comes from there.
@@ -296,6 +331,7 @@ impl Inspector {
             owners,
             opened_by,
             eof_read_by,
+            descriptors: None,
             ended_how: match due.stuck {
                 Stuck::Over(how) => how,
                 Stuck::InCloseWait => None,
@@ -318,6 +354,13 @@ impl Inspector {
             }
             FoundEnd::Gone => OtherEnd { state: State::Close, is_closed: Some(true), owners: Vec::new() },
         })
+    }
+
+    /// Whether what lies unread only takes leave.
+    fn has_last_words(&mut self, listed: &DiagSocket, holders: &Holders) -> bool {
+        let may_be = (2..=MAX_BYTES + 1).contains(&listed.recv_q) && self.peeks_left > 0;
+        self.peeks_left -= u32::from(may_be);
+        may_be && peek::has_last_words(&self.dumper.world().proc, listed.cookie, holders, listed.recv_q)
     }
 
     /// The opener of a socket that is still open.

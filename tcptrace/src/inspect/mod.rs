@@ -8,6 +8,7 @@ pub(crate) mod descriptors;
 pub(crate) mod dump;
 pub(crate) mod inspector;
 mod other_ends;
+mod peek;
 pub(crate) mod proc_fd;
 pub(crate) mod snapshot;
 pub(crate) mod tables;

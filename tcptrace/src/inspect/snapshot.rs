@@ -52,7 +52,7 @@ impl Inspector {
     /// somebody has a descriptor of them. What else is wanted of them only decides what could not be looked at.
     pub(crate) fn snapshot(&mut self, criteria: &Criteria) -> HostSnapshot {
         let (states, wanted) = (criteria.states, &criteria.netns);
-        self.processes.begin_round();
+        self.begin_look();
         let Self { dumper, processes, tables, .. } = self;
         // Descriptors first, then states, as in `inspect`.
         let (scan, FoundNamespaces { namespaces, processes: process_count, unread }) = parallel::both(
@@ -95,6 +95,7 @@ impl Inspector {
         let scan = self.complete(scan, &due, &index);
         let mut findings = due.iter().map(|due| self.find(due, &index, &scan)).collect::<Vec<_>>();
         self.recheck_unheld(&due, &mut findings);
+        self.add_descriptor_use(&mut findings);
         findings.retain(|finding| finding.is_stuck);
         let found = namespaces.iter().map(|namespace| namespace.netns).collect();
         let mut coverage = self.coverage(unread, &found, &index, &scan);

@@ -131,6 +131,8 @@ pub(crate) fn leak() -> Leak {
         over: None,
         other_end: None,
         keep_alive: None,
+        fds_used: None,
+        fds_limit: None,
         unknown_because: None,
     }
 }
@@ -164,6 +166,7 @@ pub(crate) fn finding(state: State, since: Since, looked_at_ns: u64) -> Finding 
         ended_how: None,
         other_end: None,
         keep_alive: Some(false),
+        descriptors: None,
         listed_as: Some(ListedAs { flavour: TcpFlavour::Tcp, interface: 0 }),
     }
 }

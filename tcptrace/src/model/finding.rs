@@ -5,6 +5,7 @@ use super::{
     ended::EndedHow,
     other_end::OtherEnd,
     owner::{CalledBy, OpenedBy, Owner},
+    process::DescriptorUse,
     socket::{Socket, SocketKey, TcpFlavour},
     state::State,
     verdict::{UnknownBecause, Verdict},
@@ -18,8 +19,8 @@ pub struct Finding {
     /// The socket, completed by sock_diag.
     pub socket: Socket,
     pub state: State,
-    /// Since when it has been in CLOSE_WAIT, or its connection has been over. In other states only the later bound is meaningful: nothing has
-    /// arrived from the peer since then.
+    /// Since when it has been in CLOSE_WAIT, or its connection has been over. In other states only the later
+    /// bound is meaningful: nothing has arrived from the peer since then.
     pub since: Since,
     /// When it was inspected (CLOCK_MONOTONIC, nanoseconds).
     pub looked_at_ns: u64,
@@ -39,6 +40,8 @@ pub struct Finding {
     pub opened_by: Option<OpenedBy>,
     /// Who read the end of file first, if seen.
     pub eof_read_by: Option<CalledBy>,
+    /// Descriptors of the process that does not accept it; `None` of others.
+    pub descriptors: Option<DescriptorUse>,
     /// How its connection ended, in state CLOSE and if known.
     pub ended_how: Option<EndedHow>,
     /// The other end, if it is on this host.

@@ -125,7 +125,7 @@ pub(crate) struct ProcessUse {
 
 /// Descriptors in use by a process, and their limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct DescriptorUse {
+pub struct DescriptorUse {
     /// Open descriptors.
     pub used: Option<u64>,
     /// The soft limit (RLIMIT_NOFILE), from which on accept() and open() fail with EMFILE. `None` also if unlimited.

@@ -3,4 +3,5 @@
 pub(crate) mod cache;
 pub(crate) mod cgroup;
 pub(crate) mod container;
+pub(crate) mod descriptor;
 pub(crate) mod reader;

@@ -1,28 +1,22 @@
-//! Copies another process's descriptor, and verifies by cookie that it is the intended socket. Shuts nothing down.
+//! Takes a copy of a holder's descriptor, or says why there is none. Shuts nothing down.
 
 use std::{
-    os::fd::{AsRawFd as _, OwnedFd, RawFd},
+    os::fd::{AsRawFd as _, OwnedFd},
     path::Path,
 };
 
 use rustix::{
-    fs::OFlags,
     io::Errno,
-    net::sockopt::socket_cookie,
-    process::{Pid, PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open},
+    process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open},
 };
 
 use crate::{
-    host::live_thread::live_thread,
     model::{
         clearing::Refusal,
         owner::{Evidence, Owner},
-        pid,
     },
+    process::descriptor::{CopyError, copy_socket},
 };
-
-/// Opens a thread, not its process: Linux 6.9 (`include/uapi/linux/pidfd.h`).
-const PIDFD_THREAD: PidfdFlags = PidfdFlags::from_bits_retain(OFlags::EXCL.bits());
 
 /// Checks that descriptors of other processes can be copied (Linux 5.6, no seccomp filter in the way), by
 /// copying one of this process; else says why not.
@@ -49,48 +43,14 @@ pub(crate) fn take(owners: &[Owner], cookie: u64, proc_root: &Path) -> Result<Ow
     let mut refusal = Refusal::NoDescriptor;
     for owner in owners.iter().filter(|owner| owner.evidence == Evidence::FdTable) {
         for fd in &owner.fds {
-            match copy(owner.process.pid, *fd, proc_root) {
-                // The process may have reused the descriptor since it was listed.
-                Ok(copy) if socket_cookie(&copy) == Ok(cookie) => return Ok(copy),
-                Ok(_) | Err(CopyError::System(Errno::SRCH | Errno::BADF)) => {}
+            match copy_socket(owner.process.pid, *fd, cookie, proc_root) {
+                Ok(copy) => return Ok(copy),
+                Err(CopyError::Gone) => {}
                 Err(error) => refusal = refused(owner, error),
             }
         }
     }
     Err(refusal)
-}
-
-/// Why a descriptor could not be copied.
-#[derive(Clone, Copy)]
-enum CopyError {
-    System(Errno),
-    /// The main thread has ended, and this kernel opens no other.
-    NoThread,
-}
-
-impl From<Errno> for CopyError {
-    fn from(errno: Errno) -> Self {
-        Self::System(errno)
-    }
-}
-
-fn copy(pid: pid::Pid, fd: u32, proc_root: &Path) -> Result<OwnedFd, CopyError> {
-    let number = pid.visible().ok_or(Errno::SRCH)?;
-    let raw = |number: u32| i32::try_from(number).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH);
-    let fd = RawFd::try_from(fd).map_err(|_| Errno::BADF)?;
-    let copy = |pidfd| pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty());
-    match pidfd_open(raw(number)?, PidfdFlags::empty()).and_then(copy) {
-        // So says the kernel of a process whose main thread has ended too: the others have the descriptors.
-        Err(Errno::BADF | Errno::SRCH) => {
-            let thread = live_thread(proc_root, number).ok_or(Errno::BADF)?;
-            match pidfd_open(raw(thread)?, PIDFD_THREAD) {
-                Ok(pidfd) => Ok(copy(pidfd)?),
-                Err(Errno::INVAL) => Err(CopyError::NoThread),
-                Err(errno) => Err(errno.into()),
-            }
-        }
-        copied => Ok(copied?),
-    }
 }
 
 fn refused(owner: &Owner, error: CopyError) -> Refusal {
@@ -100,6 +60,7 @@ fn refused(owner: &Owner, error: CopyError) -> Refusal {
             "the main thread of process {pid} has ended, and descriptors of its others cannot be copied before \
              Linux 6.9: --method destroy does without"
         ),
+        CopyError::Gone => return Refusal::NoDescriptor,
         CopyError::System(errno) => {
             let remedy = if errno == Errno::PERM { "; it takes CAP_SYS_PTRACE" } else { "" };
             format!("copying a descriptor of process {pid}: {errno}{remedy}")
@@ -112,11 +73,13 @@ fn refused(owner: &Owner, error: CopyError) -> Refusal {
 mod tests {
     use std::{net::TcpListener, os::fd::AsFd as _, sync::Arc};
 
+    use rustix::net::sockopt::socket_cookie;
+
     use super::*;
-    use crate::model::process::ProcessIdentity;
+    use crate::model::{pid::Pid, process::ProcessIdentity};
 
     fn own(fds: Vec<u32>) -> Vec<Owner> {
-        let process = Arc::new(ProcessIdentity::from_name(pid::Pid::new(std::process::id()), "self"));
+        let process = Arc::new(ProcessIdentity::from_name(Pid::new(std::process::id()), "self"));
         vec![Owner { process, fds, inherited: None, evidence: Evidence::FdTable }]
     }
 
@@ -135,7 +98,7 @@ mod tests {
             Refusal::NoDescriptor
         );
         let mut nobody = own(vec![0]);
-        nobody[0].process = Arc::new(ProcessIdentity::from_name(pid::Pid::new(u32::MAX), "nobody"));
+        nobody[0].process = Arc::new(ProcessIdentity::from_name(Pid::new(u32::MAX), "nobody"));
         assert_eq!(take(&nobody, cookies[1], proc).unwrap_err(), Refusal::NoDescriptor);
     }
 }

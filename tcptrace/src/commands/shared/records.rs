@@ -34,6 +34,8 @@ pub(crate) fn leak_record(finding: &Finding, clock: WallClock) -> Leak {
         }),
         other_end: finding.other_end.clone(),
         keep_alive: finding.keep_alive,
+        fds_used: finding.descriptors.and_then(|descriptors| descriptors.used),
+        fds_limit: finding.descriptors.and_then(|descriptors| descriptors.limit),
         unknown_because: finding.unknown_because,
     }
 }

@@ -42,7 +42,7 @@ const FRAMES: Cell = Text(" < ");
 const PIDS: Cell = Each("owners", "pid");
 
 /// The columns in their order. Those of a transition come first, as the row writes them that does not come by JSON.
-pub(crate) const COLUMNS: [(&str, Cell); 75] = [
+pub(crate) const COLUMNS: [(&str, Cell); 77] = [
     ("type", Plain),
     ("time", Plain),
     ("ktime_ns", Plain),
@@ -117,6 +117,8 @@ pub(crate) const COLUMNS: [(&str, Cell); 75] = [
     ("closed_by.pod_namespace", NAME),
     ("unknown_because", Plain),
     ("owner.is_32_bit", Plain),
+    ("fds_used", Plain),
+    ("fds_limit", Plain),
     ("interface", Plain),
 ];
 

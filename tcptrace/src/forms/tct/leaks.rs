@@ -49,6 +49,8 @@ pub(crate) fn put_leak(out: &mut Dictionary, leak: &Leak) {
         over,
         other_end,
         keep_alive,
+        fds_used,
+        fds_limit,
         unknown_because: _,
     } = leak;
     let socket = SocketPlaces::of(out, socket);
@@ -99,6 +101,8 @@ pub(crate) fn put_leak(out: &mut Dictionary, leak: &Leak) {
             }
         }
         put_answer(entry, *keep_alive);
+        put_known(entry, *fds_used);
+        put_known(entry, *fds_limit);
     });
 }
 
@@ -256,6 +260,8 @@ pub(crate) fn leak(input: &mut Input<'_>, definitions: &Definitions) -> Result<L
             }),
         },
         keep_alive: if input.is_empty() { None } else { answer(input)? },
+        fds_used: if input.is_empty() { None } else { input.known()? },
+        fds_limit: if input.is_empty() { None } else { input.known()? },
         unknown_because: None,
     })
 }

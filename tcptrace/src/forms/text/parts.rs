@@ -13,7 +13,7 @@ use crate::{
         coverage::NotLookedAt,
         escape::Escaped,
         owner::{Evidence, Owner},
-        record::Age,
+        record::{Age, Leak},
         stack::Stack,
         units::Elapsed,
         verdict::UnknownBecause,
@@ -35,6 +35,12 @@ pub(super) fn age(age: &Age) -> String {
         }
         (false, _) => format!("at least {}", Elapsed(age.ns)),
     }
+}
+
+/// Why accept() fails, where that is why.
+pub(super) fn no_descriptors_left(leak: &Leak) -> Option<String> {
+    let (used, limit) = leak.fds_used.zip(leak.fds_limit).filter(|(used, limit)| used >= limit)?;
+    Some(format!("accept() cannot succeed: {used} of {limit} descriptors are in use"))
 }
 
 /// The line of code to look at, and whether more is hidden.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     cleared,
-    parts::{Line, age, time_of_day, write_owners},
+    parts::{Line, age, no_descriptors_left, time_of_day, write_owners},
     summary,
 };
 use crate::{
@@ -84,6 +84,9 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
     let age = leak.age.as_ref().map_or_else(|| "?".to_owned(), age);
     let since = leak.over.map_or_else(|| format!("in CLOSE_WAIT for {age}"), ended);
     write!(out, "  {}  {since}  {verdict}", Socketed(&leak.socket))?;
+    if let Some(cause) = no_descriptors_left(leak) {
+        write!(out, "  {cause}")?;
+    }
     if let Some(other) = &leak.other_end {
         write_other_end(out, other)?;
     }

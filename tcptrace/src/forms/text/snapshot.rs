@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    parts::no_descriptors_left,
     parts::write_not_looked_at,
     sockets::{SocketRow, table},
     summary,
@@ -82,6 +83,20 @@ fn write_meanings(out: &mut dyn Write, groups: &[Group], palette: &Palette) -> i
             (None, None) => "cannot be told".to_owned(),
         };
         writeln!(out, "  {alert}{name}{alert:#} ({}): {meaning}", plural(count, "socket"))?;
+        if verdict == Some(Verdict::NeverAccepted) {
+            write_full(out, groups)?;
+        }
+    }
+    Ok(())
+}
+
+/// Who has no descriptor left to accept connections with, each process once.
+fn write_full(out: &mut dyn Write, groups: &[Group]) -> io::Result<()> {
+    let leaks = groups.iter().flat_map(|group| &group.leaks);
+    let full = leaks.filter_map(|leak| Some((&leak.owners.first()?.process, no_descriptors_left(leak)?)));
+    let full: BTreeMap<_, _> = full.map(|(process, cause)| (process.pid, (&process.comm, cause))).collect();
+    for (pid, (comm, cause)) in full {
+        writeln!(out, "    {} ({pid}): {cause}", Escaped(comm))?;
     }
     Ok(())
 }

@@ -266,7 +266,13 @@ fn leak() -> BoxedStrategy<Leak> {
         .prop_map(|(how, ns)| Over { how, ns });
     let other_end = (state(), option::of(any::<bool>()), vec(owner(), 0..3))
         .prop_map(|(state, is_closed, owners)| OtherEnd { state, is_closed, owners });
-    let late = (option::of(over), option::of(other_end), option::of(any::<bool>()));
+    let late = (
+        option::of(over),
+        option::of(other_end),
+        option::of(any::<bool>()),
+        option::of(number()),
+        option::of(number()),
+    );
     (time(), socket(), state(), option::of(age()), queues, people, late)
         .prop_map(
             |(
@@ -291,6 +297,8 @@ fn leak() -> BoxedStrategy<Leak> {
                 over: late.0,
                 other_end: late.1,
                 keep_alive: late.2,
+                fds_used: late.3,
+                fds_limit: late.4,
                 // `.tct` lacks it.
                 unknown_because: None,
             },

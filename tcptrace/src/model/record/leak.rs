@@ -53,6 +53,13 @@ pub struct Leak {
     /// Whether keep-alive probes are at work, whose answers keep the least age small; `None` when not known.
     #[serde(default)]
     pub keep_alive: Option<bool>,
+    /// Of a connection that was never accepted: descriptors in use by the process that listens. When they reach the
+    /// limit, accept() cannot succeed.
+    #[serde(default)]
+    pub fds_used: Option<u64>,
+    /// The limit of that process.
+    #[serde(default)]
+    pub fds_limit: Option<u64>,
     /// Why there is no verdict or no owner; `None` when both are known, and where that was not recorded.
     #[serde(default)]
     pub unknown_because: Option<UnknownBecause>,

@@ -155,6 +155,8 @@ pub(crate) fn leak_of(cookie: u64, second: f64, age: Age, owners: Vec<Owner>, en
         over: None,
         other_end: None,
         keep_alive: None,
+        fds_used: None,
+        fds_limit: None,
         unknown_because: None,
     }
 }
