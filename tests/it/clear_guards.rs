@@ -173,9 +173,9 @@ fn only_yes_is_yes_on_a_terminal() {
 
 /// Has `clear` list a socket, and waits for its question.
 fn asked_about(truth: &Truth, arguments: &[&str]) -> Terminal {
-    let rport = truth.rport.to_string();
+    let (rport, netns) = (truth.rport.to_string(), truth.netns.to_string());
     let mut command: Command = command(&[], &["--older-than", "0s", "--format", "jsonl"]);
-    command.args(["--rport", &rport]).args(arguments);
+    command.args(["--rport", &rport, "--netns", &netns]).args(arguments);
     let terminal = Terminal::start(&mut command);
     terminal.wait_for("End 1 socket? [y/N]");
     terminal

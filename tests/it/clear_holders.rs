@@ -105,8 +105,13 @@ fn check(truth: &Truth, record: &Value, way: &str, sockets: &Sockets) -> Result<
     if let Some(cookie) = truth.cookie {
         is("cookie", &record["cookie"], cookie.into())?;
     }
-    let mut named: Vec<i64> =
-        record["owners"].as_array().into_iter().flatten().filter_map(|owner| owner["pid"].as_i64()).collect();
+    // Who uses a socket without a descriptor is its opener, in all cases.
+    let opener = truth.opener.as_ref().map(|opener| i64::from(opener.pid));
+    let uses = |owner: &&Value| ["in_call", "io_uring"].iter().any(|evidence| owner["evidence"] == *evidence);
+    let is_right = |owner: &&Value| truth.holders.is_empty() && owner["pid"].as_i64() == opener;
+    let owners = record["owners"].as_array().into_iter().flatten();
+    let owners = owners.filter(|owner| !(uses(owner) && is_right(owner)));
+    let mut named: Vec<i64> = owners.filter_map(|owner| owner["pid"].as_i64()).collect();
     let mut holders: Vec<i64> = truth.holders.iter().map(|holder| i64::from(holder.pid)).collect();
     named.sort_unstable();
     holders.sort_unstable();

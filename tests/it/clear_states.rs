@@ -1,13 +1,11 @@
 //! `clear --state`: sockets in other states that have begun to end, some of which are still in use.
 
 use std::net::Shutdown;
-use std::process::Command;
 
 use crate::support::clear::{Clear, clear, command};
 use crate::support::leaky::Leaky;
 use crate::support::netns::Netns;
 use crate::support::own_pair::OwnPair;
-use crate::support::process::Process;
 use crate::support::reconnection::{Connection, Listener, receive, state};
 use crate::support::truth::Truth;
 use crate::support::until;
@@ -76,8 +74,7 @@ fn a_peer_that_does_not_answer_is_waited_for_a_moment_and_then_destroyed_if_want
     let OwnPair { leaked, mut truth } = netns.within(OwnPair::left);
     truth.netns = netns.inode();
     let truths = [truth];
-    // The tool finds a namespace through a process in it.
-    let (_inhabitant, _output) = Process::start(netns.enter(&mut Command::new("cat")));
+    let _inhabitant = netns.inhabitant();
     // From now on no packet is delivered.
     netns.within(|| crate::support::netns::bring_loopback(false));
     let shut = clear(&truths, &["--older-than", "0s", "--yes", "--method", "shutdown"]);

@@ -2,7 +2,6 @@
 //! closed, and one connection from another with the same addresses.
 
 use std::net::IpAddr;
-use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -114,8 +113,7 @@ impl Linked {
 
     fn new() -> Self {
         let (server, client) = (Netns::new(), Netns::new());
-        let inhabitants =
-            [&server, &client].map(|netns| Process::start(netns.enter(&mut Command::new("cat"))).0);
+        let inhabitants = [&server, &client].map(Netns::inhabitant);
         let client_pid = inhabitants[1].pid();
         server.ip(&format!("link add left type veth peer name right netns {client_pid}"));
         for (netns, name, address) in [(&server, "left", Self::SERVER), (&client, "right", Self::CLIENT)] {
@@ -155,8 +153,7 @@ fn two_namespaces_with_the_same_addresses_are_not_mixed_up() {
     const PORT: u16 = 7_001;
     const CLIENT: u16 = 7_002;
     let namespaces = [(); 2].map(|()| Netns::new());
-    let inhabitants =
-        namespaces.each_ref().map(|netns| Process::start(netns.enter(&mut Command::new("cat"))));
+    let _inhabitants = namespaces.each_ref().map(Netns::inhabitant);
     let [closed, waiting] = namespaces.each_ref().map(|netns| {
         let connection = netns.within(|| Listener::on_port(PORT).connect_from(CLIENT));
         connection.half_close();
@@ -172,7 +169,6 @@ fn two_namespaces_with_the_same_addresses_are_not_mixed_up() {
         assert_eq!(told_of(&waiting.1), json!(["half_open", "FIN_WAIT2", false, [own_pid()]]), "{source}");
         assert_eq!(told_of(&closed), json!(["eof_read", "FIN_WAIT2", true, []]), "{source}");
     }
-    drop(inhabitants);
 }
 
 fn of_a_peer_elsewhere_nothing_is_claimed() {

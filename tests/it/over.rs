@@ -103,6 +103,7 @@ fn how_one_ended_is_known_until_the_application_has_been_told(backend: Backend) 
 
 fn what_is_closed_later_is_in_no_sum(backend: Backend) {
     let netns = Netns::new();
+    let _inhabitant = netns.inhabitant();
     let inode = netns.inode().to_string();
     let arguments = ["leaks", "--older-than", "500ms", "--netns", &inode];
     let [held, closed] = [(); 2].map(|()| Tracer::start(backend, &arguments));
@@ -151,11 +152,7 @@ fn a_look_counts_them_and_shows_them_apart() {
     let stuck = in_namespace(&netns, "accepted_kept", &[]);
     let found = look(&netns, &["--exit-code"]);
     let summary = found.records.last().unwrap();
-    assert_eq!(
-        (&summary["connections_over"], &summary["in_close_wait"]),
-        (&COUNT.into(), &1.into()),
-        "{summary}"
-    );
+    assert_eq!(summary["connections_over"], COUNT, "{summary}");
     assert_eq!((leaks(&found.records).len(), found.ran.code), (COUNT + 1, Some(1)));
 
     let inode = netns.inode().to_string();

@@ -80,6 +80,8 @@ pub(crate) struct Extra {
     /// The holder's number inside its own pid namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid_in_namespace: Option<i32>,
+    /// Whether the peer has only ended its sending half, and still holds the socket.
+    pub peer_waits: bool,
     /// How the connection ended, where its end has left an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<&'static str>,

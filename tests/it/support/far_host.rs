@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd as _;
-use std::process::Command;
 
 use super::netns::Netns;
 use super::process::Process;
@@ -26,7 +25,6 @@ pub(crate) const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 8, 2));
 /// A network namespace from which a host elsewhere can be reached.
 pub(crate) struct FarHost {
     pub netns: Netns,
-    /// The tool finds a namespace through a process in it.
     _inhabitant: Process,
 }
 
@@ -39,8 +37,7 @@ impl FarHost {
         }
         // Ends when the interface goes with the namespace.
         std::thread::spawn(move || swap_addresses(tunnel));
-        let (inhabitant, _output) = Process::start(netns.enter(&mut Command::new("cat")));
-        Self { netns, _inhabitant: inhabitant }
+        Self { _inhabitant: netns.inhabitant(), netns }
     }
 }
 

@@ -58,10 +58,9 @@ fn judge_reported(truth: &Truth, is_to_be_reported: bool, leaks: &[&Value]) -> R
         differ("other_end", leak["other_end"].to_string(), "null".to_owned());
     } else if !is_mptcp {
         // The peers of all cases are on this host.
-        let is_awaited = expected == "half_open";
         differ("over", leak["over"].to_string(), "null".to_owned());
-        differ("other_end.closed", leak["other_end"]["closed"].to_string(), (!is_awaited).to_string());
-        let waiting: Vec<i32> = is_awaited.then_some(truth.peer_pid).into_iter().collect();
+        differ("other_end.closed", leak["other_end"]["closed"].to_string(), (!truth.peer_waits).to_string());
+        let waiting: Vec<i32> = truth.peer_waits.then_some(truth.peer_pid).into_iter().collect();
         let peers = leak["other_end"]["owners"].as_array().into_iter().flatten();
         let peers: Vec<i64> = peers.filter_map(|owner| owner["pid"].as_i64()).collect();
         differ("pids of other_end.owners", format!("{peers:?}"), format!("{waiting:?}"));

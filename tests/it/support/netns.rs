@@ -8,6 +8,8 @@ use std::process::Command;
 
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
+use super::process::Process;
+
 /// The kernel removes the namespace when this is dropped and the last process has left it.
 pub(crate) struct Netns(File);
 
@@ -52,6 +54,11 @@ impl Netns {
     pub(crate) fn set(&self, name: &str, value: &str) {
         let path = format!("/proc/sys/net/ipv4/{name}");
         self.within(|| std::fs::write(&path, value)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
+    /// A process that lives in the namespace: without one, the tool cannot find it.
+    pub(crate) fn inhabitant(&self) -> Process {
+        Process::start(self.enter(&mut Command::new("cat"))).0
     }
 
     /// Runs `ip` with these words in the namespace.

@@ -30,6 +30,8 @@ pub(crate) struct Truth {
     pub stack_functions: Option<Vec<String>>,
     pub left_after_ns: Option<u64>,
     pub ended: Option<String>,
+    #[serde(default)]
+    pub peer_waits: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -82,6 +84,7 @@ impl Truth {
             stack_functions: None,
             left_after_ns: None,
             ended: None,
+            peer_waits: false,
         }
     }
 

@@ -15,16 +15,20 @@ use std::os::unix::fs::MetadataExt as _;
 
 /// When each socket entered CLOSE_WAIT, or its connection was over: not before the first reading, not after the second.
 #[derive(Default)]
-pub(crate) struct Ended(HashMap<Ends, (u64, u64)>);
+pub(crate) struct Ended {
+    brackets: HashMap<Ends, (u64, u64)>,
+    /// Whether the peer still holds its end.
+    peer_waits: bool,
+}
 
 impl Ended {
     /// Of sockets that never were connected.
     pub(crate) fn never(opened: &[Opened]) -> Self {
-        Self(opened.iter().map(|one| (one.ends, (0, 0))).collect())
+        Self { brackets: opened.iter().map(|one| (one.ends, (0, 0))).collect(), peer_waits: false }
     }
 
     fn seen(&mut self, ends: Ends, at_ns: u64) {
-        if let Some(bracket) = self.0.get_mut(&ends) {
+        if let Some(bracket) = self.brackets.get_mut(&ends) {
             bracket.1 = at_ns;
         }
     }
@@ -59,7 +63,8 @@ impl Stage {
 
     /// The peer ends only its sending half, and goes on receiving.
     pub(crate) fn half_end_seen_by(&mut self, peer: WorkerId, witnesses: &[WorkerId]) -> Result<Ended> {
-        self.end_with(peer, &Request::ShutDownEach, witnesses, State::CloseWait)
+        let ended = self.end_with(peer, &Request::ShutDownEach, witnesses, State::CloseWait)?;
+        Ok(Ended { peer_waits: true, ..ended })
     }
 
     /// The peer resets; the witness has descriptors of the other ends.
@@ -71,7 +76,7 @@ impl Stage {
     pub(crate) fn destroy(&mut self, opened: &[Opened], witness: WorkerId) -> Result<Ended> {
         let mut ended = Ended::default();
         for Opened { ends, cookie, .. } in opened {
-            ended.0.insert(*ends, (socket::now_ns(), 0));
+            ended.brackets.insert(*ends, (socket::now_ns(), 0));
             let cookie = cookie.context("a cookie")?;
             sock_destroy::destroy(ends.local, ends.remote, cookie).context("SOCK_DESTROY is refused")?;
         }
@@ -82,7 +87,8 @@ impl Stage {
     /// The last one of two sides to do so ends its sending half, which is the end of each connection.
     pub(crate) fn shut_down_to_the_end(&mut self, last: WorkerId) -> Result<Ended> {
         let readings = self.readings(last, &Request::ShutDownEach)?.into_iter();
-        let mut ended = Ended(readings.map(|reading| (reading.ends, (reading.at_ns, 0))).collect());
+        let brackets = readings.map(|reading| (reading.ends, (reading.at_ns, 0))).collect();
+        let mut ended = Ended { brackets, peer_waits: false };
         self.await_end(&mut ended, last, State::Close)?;
         Ok(ended)
     }
@@ -122,7 +128,8 @@ impl Stage {
 
     fn begin_end(&mut self, peer: WorkerId, how: &Request) -> Result<Ended> {
         let readings = self.readings(peer, how)?.into_iter();
-        Ok(Ended(readings.map(|reading| (reading.ends.flipped(), (reading.at_ns, 0))).collect()))
+        let brackets = readings.map(|reading| (reading.ends.flipped(), (reading.at_ns, 0))).collect();
+        Ok(Ended { brackets, peer_waits: false })
     }
 
     fn readings(&mut self, worker: WorkerId, request: &Request) -> Result<Vec<Reading>> {
@@ -161,7 +168,7 @@ impl Stage {
         };
         let case = self.case.to_possible_value().context("a case has a name")?.get_name().to_owned();
         let tell = |one: &Opened| {
-            let bracket = ended.0.get(&one.ends).context("the end of a connection was not seen")?;
+            let bracket = ended.brackets.get(&one.ends).context("the end of a connection was not seen")?;
             // A socket that nobody accepted belongs to those who hold the listener.
             let mut holders = match one.opener {
                 Some(_) => held.get(&one.ends).cloned().unwrap_or_default(),
@@ -186,7 +193,7 @@ impl Stage {
                 entered_before_ns: bracket.0,
                 entered_after_ns: bracket.1,
                 recv_q,
-                extra: Extra::default(),
+                extra: Extra { peer_waits: ended.peer_waits, ..Extra::default() },
             })
         };
         opened.iter().map(tell).collect()
