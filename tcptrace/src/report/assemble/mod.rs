@@ -113,6 +113,7 @@ fn close_wait(sums: &Sums) -> CloseWait {
             destroyed: ended(Some(EndedHow::Destroyed)),
             owner_exited: ended(Some(EndedHow::OwnerExited)),
             unseen: ended(None),
+            timed_out: ended(Some(EndedHow::TimedOut)),
         },
     }
 }

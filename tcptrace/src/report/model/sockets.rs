@@ -36,7 +36,7 @@ pub(crate) struct CloseWait {
 pub(crate) struct EndCounts {
     /// Closed by a process.
     pub closed: u64,
-    /// Reset by the peer or a timeout.
+    /// Reset by the peer.
     pub reset: u64,
     /// Destroyed by an administrator.
     pub destroyed: u64,
@@ -44,6 +44,8 @@ pub(crate) struct EndCounts {
     pub owner_exited: u64,
     /// Nobody saw how.
     pub unseen: u64,
+    /// Given up because the peer, or the way to it, did not answer.
+    pub timed_out: u64,
 }
 
 /// Sockets in CLOSE_WAIT over time.
