@@ -42,7 +42,7 @@ fn several_outputs_agree_with_each_other() {
         .flat_map(|line| line.unwrap().into_bytes().into_iter().chain([b'\n']))
         .collect();
     let ended = recorder.finish();
-    ended.says(0, &["x.csv", "502 records", "0 lost", "0 dropped"]);
+    ended.says(0, &["x.csv", "502 read", "0 lost", "0 dropped"]);
 
     let records = lines(&path("x.jsonl"));
     assert_eq!(records.len(), 1 + TRANSITIONS + 1, "header, transitions, summary");

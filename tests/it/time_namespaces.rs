@@ -12,7 +12,7 @@ use crate::support::pidns::only_child;
 use crate::support::process::Process;
 use crate::support::run::finish;
 use crate::support::time_waits::records;
-use crate::support::tracer::Tracer;
+use crate::support::tracer::{Tracer, lacks_namespaces_only};
 use crate::support::truth::Truth;
 use crate::support::{Backend, TCPTRACE, clock};
 
@@ -79,8 +79,9 @@ fn times_are_right(backend: Backend, monotonic: i64, boottime: i64) {
     leaks.stop().summary();
     trace.stop().summary();
     let ran = finish(within(Command::new(TCPTRACE).args(["now", "--format", "jsonl"])));
-    assert_eq!(ran.code, Some(0), "{}", ran.messages);
     let now = records(&ran);
+    let code = if now.last().is_some_and(lacks_namespaces_only) { 4 } else { 0 };
+    assert_eq!(ran.code, Some(code), "{}", ran.messages);
     for truth in [before.truth(), truth] {
         let [leak] = truth.records("leak", &now)[..] else { panic!("{}: {now:#?}", truth.name()) };
         there_first(leak, truth);

@@ -6,6 +6,7 @@ use super::{
     asked_names::AskedNames,
     closings::{ClosingCounts, FirstCloser},
     entities::Entities,
+    over::OverCounts,
     stay::{End, Holder, SocketIdentity, Stay, StayReport, Stays},
     sums::{Sums, Threshold, Window},
     time::unix_ns,
@@ -63,6 +64,8 @@ pub(crate) struct Aggregator {
     pub stays: Stays,
     over: Sums,
     pub closings: ClosingCounts,
+    /// Descriptors of connections that are over.
+    pub kept_over: OverCounts,
     pub sources: Vec<SourceFile>,
     pub taken: Taken,
     pub asked_names: AskedNames,
@@ -81,6 +84,7 @@ impl Aggregator {
             entities: Entities::default(),
             over: Sums::new()?,
             closings: ClosingCounts::default(),
+            kept_over: OverCounts::default(),
             sources: Vec::new(),
             taken: Taken::default(),
         })
@@ -240,6 +244,10 @@ impl Aggregator {
     fn leak(&mut self, source: usize, leak: &Leak) {
         let at_ns = unix_ns(leak.time);
         let session = self.session(source, at_ns);
+        if leak.over.is_some() {
+            self.leak_over(session, at_ns, leak);
+            return;
+        }
         let Some(age) = leak
             .age
             .filter(|_| leak.state == State::CloseWait && self.wanted.criteria.admits_socket(&leak.socket))
@@ -276,6 +284,24 @@ impl Aggregator {
         let new = stay_of_age(leak.socket, session, at_ns, age, None);
         let new = Stay { report: Some(report), ..new };
         self.stays.report(SocketIdentity::of(host, &leak.socket), new);
+    }
+
+    /// A descriptor whose connection is over: no stay in CLOSE_WAIT.
+    fn leak_over(&mut self, session: u32, at_ns: i64, leak: &Leak) {
+        let ReportScope { criteria, window, .. } = &self.wanted;
+        let is_wanted = criteria.admits_socket(&leak.socket)
+            && criteria.admits_owners(&leak.owners)
+            && window.contains(at_ns);
+        if !is_wanted {
+            return;
+        }
+        self.taken.leaks += 1;
+        let host = self.host(session);
+        let holder = leak.owners.first().and_then(|owner| self.entities.process(host, &owner.process));
+        let stack = leak.opened_by.as_ref().and_then(|opened| opened.what.called.stack.as_ref());
+        let stack = stack.and_then(|stack| self.entities.stack(stack));
+        let how = leak.over.and_then(|over| over.how);
+        self.kept_over.add(SocketIdentity::of(host, &leak.socket), holder, how, stack);
     }
 
     fn leak_end(&mut self, source: usize, end: &LeakEnd) {

@@ -22,6 +22,7 @@ pub(crate) fn of(report: &Report) -> Headline {
         return nothing_stuck(report);
     }
     let mut headline = Headline { answer: who(report), outlook: Vec::new() };
+    headline.outlook.extend(over(report));
     headline.outlook.extend(still(report));
     let growing = report.processes.top.iter().find(|process| is_growing(process) || is_running_out(process));
     headline.outlook.extend(growing.map(growth));
@@ -30,7 +31,7 @@ pub(crate) fn of(report: &Report) -> Headline {
 
 fn nothing_stuck(report: &Report) -> Headline {
     let close_wait = &report.close_wait;
-    let mut outlook = Vec::new();
+    let mut outlook: Vec<String> = over(report).into_iter().collect();
     if close_wait.stays > close_wait.half_open
         && let Some(longest) = report.durations.longest_ns
     {
@@ -47,6 +48,19 @@ fn nothing_stuck(report: &Report) -> Headline {
         " in what could be looked at"
     };
     Headline { answer: format!("No socket was stuck in CLOSE_WAIT{place}"), outlook }
+}
+
+/// Who keeps descriptors of connections that are over.
+fn over(report: &Report) -> Option<String> {
+    let over = report.connections_over.as_ref()?;
+    let all = plural(over.descriptors, "descriptor");
+    let connections =
+        if over.descriptors == 1 { "whose connection is over" } else { "whose connections are over" };
+    Some(match over.processes.first().and_then(|share| Some((share.process.as_ref()?, share.descriptors))) {
+        Some((process, count)) if count == over.descriptors => format!("{process} keeps {all} {connections}"),
+        Some((process, count)) => format!("{process} keeps {count} of {all} {connections}"),
+        None => format!("{all} {connections} stay open"),
+    })
 }
 
 /// Names the holder, its count, and where its sockets were opened.

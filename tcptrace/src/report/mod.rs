@@ -16,6 +16,7 @@ pub(crate) mod headline;
 pub(crate) mod html;
 pub(crate) mod input;
 pub(crate) mod model;
+pub(crate) mod over;
 pub(crate) mod perfetto;
 pub(crate) mod series;
 pub(crate) mod shared;

@@ -9,7 +9,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use self::{
     parts::{heading, moment, write_bar, write_others},
-    tables::{write_closed_first, write_processes, write_worst},
+    tables::{write_closed_first, write_over, write_processes, write_worst},
 };
 use super::model::{
     Report, SessionReport,
@@ -67,6 +67,9 @@ fn write_all(out: &mut dyn Write, report: &Report, layout: &Layout) -> io::Resul
     write_stacks(out, &report.stacks, layout)?;
     write_durations(out, &report.durations, layout)?;
     write_worst(out, &report.worst, layout)?;
+    if let Some(over) = &report.connections_over {
+        write_over(out, over, layout)?;
+    }
     if let Some(closed_first) = &report.closed_first {
         write_closed_first(out, closed_first, layout)?;
     }

@@ -173,7 +173,10 @@ fn cells(process: &ProcessSummary) -> [String; 8] {
         Escaped(&process.process.comm).to_string(),
         process.still_stuck.to_string(),
         process.sockets.to_string(),
-        Elapsed(process.oldest_ns).to_string(),
+        match process.oldest_ns {
+            0 => "?".to_owned(),
+            oldest => Elapsed(oldest).to_string(),
+        },
         process.per_minute.map_or_else(unknown, |rate| format!("{rate:+.1}")),
         match (process.fds_used, process.fds_limit) {
             (Some(used), Some(limit)) => format!("{used}/{limit}"),

@@ -2,6 +2,7 @@
 
 pub(crate) mod closed_first;
 pub(crate) mod numbers;
+pub(crate) mod over;
 pub(crate) mod ranking;
 pub(crate) mod sockets;
 pub(crate) mod sources;
@@ -70,6 +71,7 @@ pub(crate) fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -
         peers: peers(&sums.peers, top, sums.stuck.ever),
         stacks: stacks(&sums, entities, top),
         worst: worst(&sums, entities, top),
+        connections_over: over::over(&aggregator.kept_over, entities, top),
         closed_first: axis
             .filter(|_| {
                 aggregator.taken.transitions > 0

@@ -7,6 +7,7 @@
 mod closed_first;
 mod durations;
 mod lanes;
+mod over;
 mod over_time;
 mod parts;
 mod ranking;
@@ -45,6 +46,7 @@ pub(crate) fn page(report: &Report, zone: &TimeZone) -> Markup {
                     (ranking::verdicts(&view))
                     (ranking::stacks(&view))
                     (ranking::peers(&view))
+                    (over::content(&view))
                     (lanes::content(&view))
                     (durations::content(&view))
                     (closed_first::content(&view))

@@ -5,6 +5,7 @@
 
 pub(crate) mod closed_first;
 pub(crate) mod headline;
+pub(crate) mod over;
 pub(crate) mod ranking;
 pub(crate) mod sockets;
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 use self::{
     closed_first::ClosedFirst,
     headline::Headline,
+    over::ConnectionsOver,
     ranking::{PeerShare, ProcessShare, Ranking, StackShare, VerdictShare},
     sockets::{CloseWait, Durations, OverTime, WorstSocket},
 };
@@ -49,6 +51,8 @@ pub(crate) struct Report {
     pub peers: Ranking<PeerShare>,
     pub stacks: Ranking<StackShare>,
     pub worst: Vec<WorstSocket>,
+    /// Descriptors of connections that are over; `None` when there are none.
+    pub connections_over: Option<ConnectionsOver>,
     /// `None` when no transitions were recorded.
     pub closed_first: Option<ClosedFirst>,
     pub cannot_claim: Vec<Caveat>,

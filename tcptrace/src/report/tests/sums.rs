@@ -7,7 +7,7 @@ use crate::{
         ended::EndedHow,
         owner_criteria::OwnerCriteria,
         pid::Pid,
-        record::{Leak, Record, Totals},
+        record::{Leak, Over, Record, Totals},
         state::State,
         verdict::Verdict,
     },
@@ -301,4 +301,39 @@ fn a_container_or_pod_that_nobody_ran_in_is_told_with_those_that_are_there() {
     let containers = vec!["app".to_owned(), "db".to_owned()];
     let (stuck, told) = of(OwnerCriteria { containers, ..OwnerCriteria::default() });
     assert_eq!((stuck, told.len()), (1, 1));
+}
+
+#[test]
+fn a_descriptor_whose_connection_is_over_is_no_stay_and_counts_once() {
+    let over = |cookie: u64, second: f64, pid: u32| {
+        let leak = leak_of(cookie, second, exactly(0.0), vec![owner(pid, "keeper")], ends(40_000));
+        Record::Leak(Box::new(Leak {
+            state: State::Close,
+            age: None,
+            verdict: Some(Verdict::ConnectionOver),
+            over: Some(Over { how: Some(EndedHow::Reset), ns: Some(1_000_000_000) }),
+            opened_by: Some(opened_at("shop::serve", 1.0)),
+            ..leak
+        }))
+    };
+    let report = reported(
+        everything(),
+        &[
+            header("web-1", "tcptrace leaks"),
+            over(1, 10.0, 7),
+            over(1, 20.0, 7),
+            over(2, 20.0, 7),
+            over(3, 20.0, 8),
+        ],
+    );
+    assert_eq!((report.close_wait.stays, report.close_wait.stuck), (0, 0));
+    let kept = report.connections_over.unwrap();
+    assert_eq!((kept.descriptors, kept.processes.len()), (3, 2));
+    assert_eq!(
+        (kept.processes[0].descriptors, kept.processes[0].ways()),
+        (2, "2 reset by the peer".to_owned())
+    );
+    assert_eq!(kept.processes[0].site.as_deref(), Some("shop::serve"));
+    let sentence = "keeper (pid 7) keeps 2 of 3 descriptors whose connections are over";
+    assert_eq!(report.headline.outlook, [sentence]);
 }

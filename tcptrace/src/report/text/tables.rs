@@ -8,10 +8,14 @@ use crate::{
         Column::{Name, Number},
         Columns,
     },
-    model::{escape::Escaped, units::Elapsed},
+    model::{
+        escape::Escaped,
+        units::{Elapsed, plural},
+    },
     report::{
         model::{
             closed_first::ClosedFirst,
+            over::ConnectionsOver,
             ranking::{ProcessShare, Ranking},
             sockets::WorstSocket,
         },
@@ -105,6 +109,27 @@ pub(crate) fn write_worst(out: &mut dyn Write, worst: &[WorstSocket], layout: &L
         ]);
     }
     table.write(out)
+}
+
+pub(crate) fn write_over(out: &mut dyn Write, over: &ConnectionsOver, layout: &Layout) -> io::Result<()> {
+    let least = if over.is_lower_bound { "at least " } else { "" };
+    let more = format!("{least}{}, in no list of sockets", plural(over.descriptors, "descriptor"));
+    heading(out, "connections that are over, not closed", &more, layout)?;
+    let mut table = Columns::new([Number("DESCRIPTORS"), Name("PROCESS"), Name("ENDED"), Name("OPENED AT")]);
+    for share in &over.processes {
+        table.push([
+            share.descriptors.to_string(),
+            share.process.as_ref().map_or_else(|| "nobody any more".to_owned(), ToString::to_string),
+            share.ways(),
+            share.site.as_ref().map_or_else(|| "-".to_owned(), |site| Escaped(site).to_string()),
+        ]);
+    }
+    table.show(3, over.processes.iter().any(|share| share.site.is_some()));
+    table.write(out)?;
+    if over.other_processes > 0 {
+        writeln!(out, "  and {} more", plural(over.other_processes, "process"))?;
+    }
+    Ok(())
 }
 
 pub(crate) fn write_closed_first(
