@@ -52,6 +52,20 @@ pub struct Finding {
     pub listed_as: Option<ListedAs>,
 }
 
+impl Finding {
+    /// The age that counts, in nanoseconds: where keep-alive keeps the certain one small for ever, the greatest that is
+    /// possible. 0 of a connection that nobody saw ending.
+    #[must_use]
+    pub fn likely_age_ns(&self) -> u64 {
+        let (least, most) = self.since.age_at(self.looked_at_ns);
+        match (self.state, self.keep_alive) {
+            (State::Close, _) if !self.since.is_exact() => 0,
+            (_, Some(true)) => most.unwrap_or(least),
+            _ => least,
+        }
+    }
+}
+
 /// What a lookup in the kernel needs besides cookie and addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListedAs {

@@ -86,9 +86,7 @@ impl Account {
             })
             .collect();
         // The cookie makes the order stable.
-        chosen.sort_by_key(|finding| {
-            (Reverse(finding.since.age_at(finding.looked_at_ns).0), finding.socket.cookie)
-        });
+        chosen.sort_by_key(|finding| (Reverse(finding.likely_age_ns()), finding.socket.cookie));
         let limit = selection.limit.unwrap_or(usize::MAX);
         left_out.beyond_limit = chosen.len().saturating_sub(limit) as u64;
         chosen.truncate(limit);

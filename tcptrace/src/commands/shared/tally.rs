@@ -15,7 +15,6 @@ use crate::model::{
     record::{PeerCount, ProcessSummary, StackCount},
     socket::Socket,
     stack::Stack,
-    state::State,
     verdict::Verdict,
 };
 
@@ -155,7 +154,7 @@ impl Tally {
         if finding.owners.is_empty() {
             self.unattributed += 1;
         }
-        let age_ns = age_ns(finding);
+        let age_ns = finding.likely_age_ns();
         let mut processes = Vec::with_capacity(finding.owners.len());
         for owner in &finding.owners {
             let index = self.process(owner);
@@ -324,17 +323,6 @@ impl Tally {
     }
 }
 
-/// The age that counts: where keep-alive keeps the certain one small for ever, the greatest that is possible. 0 of a
-/// connection that nobody saw ending.
-fn age_ns(finding: &Finding) -> u64 {
-    let (least, most) = finding.since.age_at(finding.looked_at_ns);
-    match (finding.state, finding.keep_alive) {
-        (State::Close, _) if !finding.since.is_exact() => 0,
-        (_, Some(true)) => most.unwrap_or(least),
-        _ => least,
-    }
-}
-
 fn sum_up(tally: &ProcessTally, now_ns: u64) -> ProcessSummary {
     let mut verdicts: Vec<(Verdict, u64)> =
         tally.verdicts.iter().map(|(verdict, count)| (*verdict, *count)).collect();
@@ -373,7 +361,7 @@ fn sum_up(tally: &ProcessTally, now_ns: u64) -> ProcessSummary {
 #[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use crate::model::{examples, owner::OpenedBy, task::OpenedHow};
+    use crate::model::{examples, owner::OpenedBy, state::State, task::OpenedHow};
 
     fn since() -> Since {
         Since::within(None, 0)

@@ -15,7 +15,7 @@ use crate::{
     forms::{palette::Palette, view::Extent},
     model::{
         escape::Escaped,
-        record::{Group, Leak, Scope, Snapshot},
+        record::{Age, Group, Leak, Scope, Snapshot},
         state::{State, StateSet},
         units::{Elapsed, plural},
         verdict::{UnknownBecause, Verdict},
@@ -52,6 +52,14 @@ pub(crate) fn write(
     if half_open > 0 {
         let count = plural(half_open as u64, "socket");
         writeln!(out, "{count} among them half-open: still being written to, or waited for, and no leak.")?;
+    }
+    let hidden = groups.iter().flat_map(|group| &group.leaks).filter(|leak| has_hidden_age(leak)).count();
+    if hidden > 0 {
+        let count = plural(hidden as u64, "socket");
+        writeln!(
+            out,
+            "{count} with keep-alive, whose answers hide the age: sorted by the greatest that is possible."
+        )?;
     }
     write_groups(out, groups, extent, palette)?;
     super::over::write(out, over, extent, palette)?;
@@ -99,6 +107,12 @@ fn write_full(out: &mut dyn Write, groups: &[Group]) -> io::Result<()> {
         writeln!(out, "    {} ({pid}): {cause}", Escaped(comm))?;
     }
     Ok(())
+}
+
+/// Whether answers to keep-alive probes keep the age small that is certain.
+fn has_hidden_age(leak: &Leak) -> bool {
+    let is_bounded_far = |age: &Age| age.at_most_ns.is_some_and(|most| most > age.ns.saturating_mul(2));
+    leak.keep_alive == Some(true) && leak.age.as_ref().is_some_and(is_bounded_far)
 }
 
 fn is_half_open(leak: &Leak) -> bool {
