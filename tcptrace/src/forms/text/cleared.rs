@@ -55,6 +55,15 @@ pub(crate) fn write_plan(
             "{sockets} among them held by a process as well that was not asked for: it loses them too."
         )?;
     }
+    let is_elsewhere = |cleared: &&Cleared| cleared.state == State::CloseWait && cleared.other_end.is_none();
+    let elsewhere = planned.iter().filter(is_elsewhere).count() as u64;
+    if elsewhere > 0 {
+        let sockets = plural(elsewhere, "socket");
+        writeln!(
+            out,
+            "Of {sockets} the other end is not known: whether it still waits for an answer cannot be told."
+        )?;
+    }
     writeln!(out)?;
     write_meanings(out, planned, palette)?;
     write_kept(out, kept, "will keep")

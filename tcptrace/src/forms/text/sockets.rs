@@ -120,9 +120,11 @@ pub(super) fn verdict(state: State, verdict: Option<Verdict>) -> &'static str {
 
 /// `2m 05s`, or `2m 05s–3m 10s` where the bounds are far apart, or `≥ 2m 05s` where there is none above.
 fn short_age(age: &Age) -> String {
-    /// Bounds this close to each other (a part of the age) are one and the same to a person.
+    /// Bounds this close to each other (a part of the age, or nanoseconds) are one and the same to a person.
     const CLOSE: u64 = 20;
-    let is_close = age.at_most_ns.is_some_and(|most| most - most.min(age.ns) <= age.ns / CLOSE);
+    const CLOSE_NS: u64 = 100_000_000;
+    let is_close = |most: u64| most.saturating_sub(age.ns) <= (age.ns / CLOSE).max(CLOSE_NS);
+    let is_close = age.at_most_ns.is_some_and(is_close);
     match age.at_most_ns {
         _ if age.is_exact || is_close => Elapsed(age.ns).to_string(),
         Some(most) => format!("{}–{}", Elapsed(age.ns), Elapsed(most)),
