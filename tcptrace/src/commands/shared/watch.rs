@@ -339,6 +339,13 @@ impl<'a> Watch<'a> {
             let answer = self.inspector.answer().await?;
             records.extend(self.take_answer(answer, clock, now_ns));
         }
+        // What came due while the inspector rested.
+        let due = self.table.take_due(now_ns, BATCH);
+        if !due.is_empty() {
+            self.inspector.ask_about(due);
+            let answer = self.inspector.answer().await?;
+            records.extend(self.take_answer(answer, clock, now_ns));
+        }
         // For the sums: descriptors that were closed after their connections count no more.
         if self.table.reported_over() > 0 {
             self.inspector.ask_for_held_over();
