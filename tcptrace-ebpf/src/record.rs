@@ -230,9 +230,9 @@ pub struct WaitingRecord {
 pub struct SleeperRecord {
     /// The socket's cookie.
     pub cookie: u64,
-    /// The process: a thread group id in the root pid namespace.
+    /// The process: a thread group id in the reader's pid namespace, or with [`HOST_PID`] in the root one.
     pub tgid: u32,
-    /// The thread.
+    /// The thread, numbered in the same way.
     pub pid: u32,
 }
 
