@@ -5,10 +5,10 @@
 //! User space loads this program only when it finds such a socket. What it reports is no proof by itself: the queue is
 //! read without its lock.
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_seq_write, bpf_skc_to_tcp_sock};
+use aya_ebpf::helpers::generated::{bpf_seq_write, bpf_skc_to_tcp_sock};
 use tcptrace_ebpf::record::SleeperRecord;
 
-use crate::{CLOSE_WAIT, IteratorMeta, pids, settings::kernel, typed};
+use crate::{CLOSE_WAIT, IteratorMeta, pids, probe, settings::kernel, typed};
 
 /// Entries read of one wait queue. A socket has one for each thread and each epoll that waits.
 const MOST_SLEEPERS: u32 = 16;
@@ -19,21 +19,6 @@ struct TcpSocket {
     meta: *const IteratorMeta,
     sk_common: *const u8,
     uid: u32,
-}
-
-/// Reads a `T` at an address that the verifier knows no type for; zero where there is nothing.
-#[inline(always)]
-unsafe fn at<T: Default>(address: u64) -> T {
-    let mut value = T::default();
-    // SAFETY: the helper writes as many bytes as `T` has, and reads from whatever address without a fault.
-    unsafe {
-        bpf_probe_read_kernel(
-            core::ptr::from_mut(&mut value).cast(),
-            size_of::<T>() as u32,
-            address as *const core::ffi::c_void,
-        );
-    }
-    value
 }
 
 /// Writes a [`SleeperRecord`] for each entry in the wait queue of a socket in CLOSE_WAIT, but those of epoll, which lead
@@ -58,18 +43,18 @@ extern "C" fn sleepers(context: *const TcpSocket) -> i32 {
             return 0;
         }
         let head = queue as u64 + kernel!(wait_head) as u64;
-        let mut next = at::<u64>(head);
+        let mut next = probe::read::<u64>(head, 0);
         for _ in 0..MOST_SLEEPERS {
             if next == 0 || next == head {
                 break;
             }
             let entry = next - kernel!(wait_entry) as u64;
-            let private = at::<u64>(entry + kernel!(wait_private) as u64);
+            let private = probe::read::<u64>(entry, kernel!(wait_private));
             if private != 0 {
                 let record = SleeperRecord {
                     cookie,
-                    tgid: pids::of_process(private, at(private + kernel!(task_tgid) as u64)),
-                    pid: pids::of_thread(private, at(private + kernel!(task_pid) as u64)),
+                    tgid: pids::of_process(private, probe::read(private, kernel!(task_tgid))),
+                    pid: pids::of_thread(private, probe::read(private, kernel!(task_pid))),
                 };
                 bpf_seq_write(
                     (*(*context).meta).seq,
@@ -77,7 +62,7 @@ extern "C" fn sleepers(context: *const TcpSocket) -> i32 {
                     size_of::<SleeperRecord>() as u32,
                 );
             }
-            next = at(next);
+            next = probe::read(next, 0);
         }
     }
     0
