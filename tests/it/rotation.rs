@@ -133,8 +133,9 @@ fn old_files_are_removed_and_age_begins_a_new_one() {
     let options = ["--rotate-size", "1M", "--rotate-every", "1s", "--keep", "3", "--flush", "20ms"];
     let recorder = Recorder::start(&[&path], &options);
     churn(CONNECTIONS, recorder.port, 4);
-    let is_moved = || !path.exists();
-    until("the last records are moved away because of their age", is_moved);
+    // In the middle of a rotation the file is away too, and on a slow machine fewer have been moved by then.
+    let are_moved = || !path.exists() && files(folder.path()).len() > 3;
+    until("the last records are moved away because of their age", are_moved);
     assert_eq!(files(folder.path()).len(), 3 + 1, "three files that were moved away, and the stranger's");
     recorder.stop().is_well();
     assert_eq!(lines(&path).last().unwrap()["type"], "summary", "the summary is in a file of its own");
