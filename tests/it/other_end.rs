@@ -44,9 +44,20 @@ fn look(truth: &Truth, arguments: &[&str]) -> Value {
 /// The verdict, and of the other end: the state, whether it is closed, and who holds it.
 fn told(record: &Value) -> Value {
     let end = &record["other_end"];
-    let pid = |owner: &Value| owner["pid"].clone();
-    let pids: Option<Vec<Value>> = end["owners"].as_array().map(|owners| owners.iter().map(pid).collect());
+    let pids = |owners: &Vec<Value>| {
+        let pids = owners.iter().map(|owner| owner["pid"].clone());
+        pids.filter(|pid| !is_about_to_execute(pid)).collect::<Vec<_>>()
+    };
+    let pids = end["owners"].as_array().map(pids);
     json!([record["verdict"], end["state"], end["closed"], pids])
+}
+
+/// Whether it is a child that another test of this process has just started: until it executes its program it has all the
+/// descriptors of this process.
+fn is_about_to_execute(pid: &Value) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+    let is_child = |text: String| text.contains(&format!("\nPPid:\t{}\n", own_pid()));
+    *pid != own_pid() && status.map_or(true, is_child)
 }
 
 fn own_pid() -> u32 {
