@@ -92,12 +92,19 @@ kernel_fields! {
     sock_ack_backlog: sock.sk_ack_backlog, needed;
     inet_sport: inet_sock.inet_sport, needed;
     icsk_accept_head: inet_connection_sock.icsk_accept_queue.rskq_accept_head, needed;
+    /// The timer that is set, 8 bits wide.
+    icsk_pending: inet_connection_sock.icsk_pending, needed;
+    icsk_bind_hash: inet_connection_sock.icsk_bind_hash, needed;
+    /// 8 bits wide, signed.
+    bind_bucket_fastreuse: inet_bind_bucket.fastreuse, needed;
     request_next: request_sock.dl_next, needed;
     request_sock: request_sock.sk, needed;
     /// Absent before Linux 5.6 and without CONFIG_MPTCP.
     tcp_is_mptcp: tcp_sock.is_mptcp, optional;
     tcp_rcv_nxt: tcp_sock.rcv_nxt, needed;
     tcp_snd_nxt: tcp_sock.snd_nxt, needed;
+    tcp_snd_una: tcp_sock.snd_una, needed;
+    tcp_write_seq: tcp_sock.write_seq, needed;
     tcp_copied_seq: tcp_sock.copied_seq, needed;
     tcp_snd_wl1: tcp_sock.snd_wl1, needed;
     net_inum: net.ns.inum, needed;
@@ -109,7 +116,8 @@ kernel_fields! {
     task_tgid: task_struct.tgid, needed;
     task_flags: task_struct.flags, needed;
     task_files: task_struct.files, needed;
-    /// This and the next six translate pids, which only readers outside of the root pid namespace need.
+    /// This one, and those of pids and their namespaces, translate pids: only readers outside of the root pid namespace
+    /// need them.
     task_group_leader: task_struct.group_leader, optional;
     /// Absent before Linux 4.19.
     task_thread_pid: task_struct.thread_pid, optional;

@@ -153,17 +153,24 @@ pub struct HolderRecord {
     pub has_backlog: u8,
     /// 1 for an MPTCP listener that has no cookie yet.
     pub is_address: u8,
-    /// 1 for a socket that has been connected, and has not been disconnected for a new connection. 0 for MPTCP, where
-    /// that is not known.
-    pub was_connected: u8,
+    /// [`NEVER_CONNECTED`], [`CONNECTED`] or [`CONNECTED_FROM_HERE`]. The first also for a socket that was disconnected
+    /// for a new connection, and for MPTCP, where it is not known.
+    pub connection: u8,
     /// The socket's pending error (`sk_err`, an errno).
     pub error: u16,
     /// The sequence number that the FIN of the peer left, for a socket in CLOSE_WAIT; that the socket's own FIN
     /// left, in FIN_WAIT1 and FIN_WAIT2; else 0. Both ends of one connection have the same.
     pub fin_sequence: u32,
-    /// Always zero.
-    pub padding: u32,
+    /// Bytes that wait because the window of the peer is closed; 0 when none do.
+    pub blocked_bytes: u32,
 }
+
+/// [`HolderRecord::connection`]: the socket has not been connected.
+pub const NEVER_CONNECTED: u8 = 0;
+/// [`HolderRecord::connection`]: accepted, or connected by this side from a port that it chose itself.
+pub const CONNECTED: u8 = 1;
+/// [`HolderRecord::connection`]: connected by this side, from a port that the kernel chose.
+pub const CONNECTED_FROM_HERE: u8 = 2;
 
 /// A flag among the states to visit, in the bit of state 0, which does not exist: give MPTCP listeners
 /// without a cookie one.

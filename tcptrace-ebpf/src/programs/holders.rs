@@ -21,7 +21,7 @@ use aya_ebpf::{
 };
 use tcptrace_ebpf::{
     filter,
-    record::{HolderRecord, WITH_LISTENER_COOKIES},
+    record::{CONNECTED, CONNECTED_FROM_HERE, HolderRecord, NEVER_CONNECTED, WITH_LISTENER_COOKIES},
 };
 
 use crate::{
@@ -62,7 +62,8 @@ struct IteratorMeta {
     seq: *mut seq_file,
 }
 
-/// Writes a [`HolderRecord`] for the descriptor at hand, if it refers to a wanted socket.
+/// Writes a [`HolderRecord`] for the descriptor at hand, if it refers to a wanted socket or to one that is blocked in
+/// writing.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 extern "C" fn holders(context: *const TaskFile) -> i32 {
@@ -71,50 +72,72 @@ extern "C" fn holders(context: *const TaskFile) -> i32 {
     0
 }
 
-/// What only TCP sockets tell: whether the socket has been connected, the sequence number of
-/// [`HolderRecord::fin_sequence`], and the local port in network byte order.
+/// `ICSK_TIME_PROBE0` of include/net/inet_connection_sock.h: the timer of a sender whose peer has closed its window.
+const PROBES_WINDOW: u8 = 3;
+
+/// What only TCP sockets tell; zero for others.
+#[derive(Clone, Copy)]
+struct OfTcp {
+    /// [`HolderRecord::connection`]
+    connection: u8,
+    /// [`HolderRecord::fin_sequence`]
+    fin_sequence: u32,
+    /// The local port in network byte order.
+    sport: u16,
+    /// [`HolderRecord::answered_since_fin`]
+    answered_since_fin: u8,
+    /// [`HolderRecord::blocked_bytes`]
+    blocked_bytes: u32,
+}
+
+/// Reads it.
 ///
 /// # Safety
 /// The verifier has to know `sock` as a `struct sock`.
 #[inline(always)]
-unsafe fn of_tcp(sock: *const u8, state: u8, rport: u16) -> (u8, u32, u16) {
+unsafe fn of_tcp(sock: *const u8, state: u8) -> OfTcp {
+    let mut found = OfTcp {
+        connection: NEVER_CONNECTED,
+        fin_sequence: 0,
+        sport: 0,
+        answered_since_fin: 0,
+        blocked_bytes: 0,
+    };
     // SAFETY: the helper checks that the socket is a TCP one; the offsets are those of the members named.
     unsafe {
         let tcp = bpf_skc_to_tcp_sock(sock.cast_mut().cast()).cast::<u8>().cast_const();
         if tcp.is_null() {
-            return (0, 0, 0);
+            return found;
         }
         let expected = typed::load::<u32>(tcp, kernel!(tcp_rcv_nxt));
-        let fin_sequence = match state {
-            CLOSE_WAIT => expected,
-            FIN_WAIT1 | FIN_WAIT2 => typed::load(tcp, kernel!(tcp_snd_nxt)),
-            _ => 0,
-        };
+        if state == CLOSE_WAIT {
+            found.fin_sequence = expected;
+            // `snd_wl1` is the sequence number of the last segment that updated the send window. The FIN and the segments
+            // before it have sequence numbers below `rcv_nxt`. A later acknowledgment has `rcv_nxt` itself, and always
+            // updates the window, because its sequence number is new (`tcp_may_update_window` of net/ipv4/tcp_input.c).
+            found.answered_since_fin = u8::from(typed::load::<u32>(tcp, kernel!(tcp_snd_wl1)) == expected);
+        } else if state == FIN_WAIT1 || state == FIN_WAIT2 {
+            found.fin_sequence = typed::load(tcp, kernel!(tcp_snd_nxt));
+        }
+        if typed::load::<u8>(tcp, kernel!(icsk_pending)) == PROBES_WINDOW {
+            let written = typed::load::<u32>(tcp, kernel!(tcp_write_seq));
+            found.blocked_bytes = written.wrapping_sub(typed::load(tcp, kernel!(tcp_snd_una)));
+        }
         // connect(2) with AF_UNSPEC ends a connection and leaves no port of the peer (`tcp_disconnect`): such a socket
         // waits for the next connection, as a new one does.
-        let was_connected = u8::from(expected != 0 && rport != 0);
+        if expected != 0 && typed::load::<u16>(sock, kernel!(sock_dport)) != 0 {
+            found.connection = CONNECTED;
+            // A port that connect() chose is shared with no socket that was bound: `__inet_hash_connect` of
+            // net/ipv4/inet_hashtables.c marks it so.
+            let bucket = typed::follow(tcp, kernel!(icsk_bind_hash));
+            if !bucket.is_null() && typed::load::<i8>(bucket, kernel!(bind_bucket_fastreuse)) < 0 {
+                found.connection = CONNECTED_FROM_HERE;
+            }
+        }
         // The kernel clears `skc_num` at the end of a connection, but not `inet_sport`.
-        (was_connected, fin_sequence, typed::load(tcp, kernel!(inet_sport)))
+        found.sport = typed::load(tcp, kernel!(inet_sport));
     }
-}
-
-/// Whether the peer of a socket in CLOSE_WAIT has acknowledged something since its FIN.
-///
-/// `snd_wl1` is the sequence number of the last segment that updated the send window. The FIN and the
-/// segments before it have sequence numbers below `rcv_nxt`. A later acknowledgment has `rcv_nxt` itself,
-/// and always updates the window, because its sequence number is new (`tcp_may_update_window` of
-/// net/ipv4/tcp_input.c).
-///
-/// # Safety
-/// The verifier has to know `sock` as a `struct sock`.
-#[inline(always)]
-unsafe fn has_answered_since_fin(sock: *const u8) -> bool {
-    // SAFETY: the helper checks that the socket is a TCP one; the offsets are those of the members named.
-    unsafe {
-        let tcp = bpf_skc_to_tcp_sock(sock.cast_mut().cast()).cast::<u8>().cast_const();
-        !tcp.is_null()
-            && typed::load::<u32>(tcp, kernel!(tcp_snd_wl1)) == typed::load::<u32>(tcp, kernel!(tcp_rcv_nxt))
-    }
+    found
 }
 
 impl TaskFile {
@@ -167,7 +190,7 @@ impl TaskFile {
     }
 }
 
-/// Writes the record of a descriptor, if it refers to a wanted socket.
+/// Writes the record of a descriptor, if it refers to a wanted socket or to one that is blocked in writing.
 ///
 /// # Safety
 /// `context` has to be the context that the kernel passed.
@@ -182,13 +205,16 @@ unsafe fn visit(context: &TaskFile) {
         }
         let state = typed::load::<u8>(sock, kernel!(sock_state));
         let Some(wanted) = HOLDER_STATES.get(0) else { return };
-        if (1u32 << (u32::from(state) & 31)) & *wanted == 0 {
-            return;
-        }
         let family = typed::load::<u16>(sock, kernel!(sock_family));
         let protocol = typed::load::<u16>(sock, kernel!(sock_protocol));
         if (family != AF_INET && family != AF_INET6) || (protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP)
         {
+            return;
+        }
+        let OfTcp { connection, fin_sequence, sport, answered_since_fin, blocked_bytes } =
+            of_tcp(sock, state);
+        // One that is blocked in writing explains others, whatever its state.
+        if (1u32 << (u32::from(state) & 31)) & *wanted == 0 && blocked_bytes == 0 {
             return;
         }
         let (mut laddr, mut raddr, rport) = typed::addresses(sock);
@@ -208,7 +234,6 @@ unsafe fn visit(context: &TaskFile) {
         if is_address {
             cookie = sock as u64;
         }
-        let (was_connected, fin_sequence, sport) = of_tcp(sock, state, rport);
         let record = HolderRecord {
             cookie,
             laddr,
@@ -220,15 +245,15 @@ unsafe fn visit(context: &TaskFile) {
             rport,
             state,
             mptcp: u8::from(protocol == IPPROTO_MPTCP),
-            answered_since_fin: u8::from(state == CLOSE_WAIT && has_answered_since_fin(sock)),
+            answered_since_fin,
             has_backlog: u8::from(
                 state == LISTEN && typed::load::<u32>(sock, kernel!(sock_ack_backlog)) != 0,
             ),
             is_address: u8::from(is_address),
-            was_connected,
+            connection,
             error: typed::load::<u32>(sock, kernel!(sock_error)) as u16,
             fin_sequence,
-            padding: 0,
+            blocked_bytes,
         };
         context.write(&record);
     }

@@ -1,14 +1,142 @@
-//! What a peer says before it goes: recognizes unread bytes that only take leave. Pure; any bytes give an answer.
+//! What a peer says before it goes: recognizes unread bytes that only take leave, by what they are or, where no protocol
+//! is recognized, by when they came. Pure; any bytes give an answer.
 //!
 //! Only whole messages count that mean nothing else, because an answer that nobody read is another bug.
+
+use crate::model::activity::ActivityTimes;
 
 /// Most unread bytes that can be last words.
 pub(crate) const MAX_BYTES: u32 = 512;
 
-/// Whether the unread bytes are nothing but last words. `unread` has all of them.
-pub(crate) fn are_last_words(unread: &[u8]) -> bool {
-    !unread.is_empty()
-        && (is_tls_alert(unread) || is_http2_goaway(unread) || is_postgres_shutdown(unread) || is_421(unread))
+/// Last words lie unread in a socket, and nothing else does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LastWords {
+    pub bytes: u32,
+    /// `None` when only the time tells.
+    pub protocol: Option<Protocol>,
+}
+
+/// A protocol whose last words are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Tls,
+    Http,
+    Http2,
+    WebSocket,
+    PostgreSql,
+    MySql,
+    Amqp,
+    Mqtt,
+    Imap,
+    Smtp,
+    Quit,
+}
+
+impl Protocol {
+    /// The word in records.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Http => "http",
+            Self::Http2 => "http2",
+            Self::WebSocket => "websocket",
+            Self::PostgreSql => "postgresql",
+            Self::MySql => "mysql",
+            Self::Amqp => "amqp",
+            Self::Mqtt => "mqtt",
+            Self::Imap => "imap",
+            Self::Smtp => "smtp",
+            Self::Quit => "quit",
+        }
+    }
+
+    /// What was said, for people.
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::Tls => "a closing alert of TLS",
+            Self::Http => "HTTP's answer 408 to a connection that idles",
+            Self::Http2 => "GOAWAY of HTTP/2",
+            Self::WebSocket => "a close frame of WebSocket",
+            Self::PostgreSql => "PostgreSQL's end of a session",
+            Self::MySql => "MySQL's end of a session",
+            Self::Amqp => "connection.close of AMQP",
+            Self::Mqtt => "DISCONNECT of MQTT",
+            Self::Imap => "BYE of IMAP",
+            Self::Smtp => "421 of SMTP or FTP",
+            Self::Quit => "QUIT",
+        }
+    }
+}
+
+/// What unread bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// Nothing but last words.
+    Last(Protocol),
+    /// Certainly something that was to be read.
+    Ordinary,
+    /// Neither is known.
+    Unknown,
+}
+
+/// What the unread bytes are; `unread` has all of them.
+pub(crate) fn recognize(unread: &[u8]) -> Words {
+    type Rule = fn(&[u8]) -> bool;
+    const KNOWN: [(Protocol, Rule); 11] = [
+        (Protocol::Tls, is_tls_alert),
+        (Protocol::Http2, is_http2_goaway),
+        (Protocol::PostgreSql, is_postgres_end),
+        (Protocol::MySql, is_mysql_end),
+        (Protocol::Http, is_http_timeout),
+        (Protocol::WebSocket, is_websocket_close),
+        (Protocol::Amqp, is_amqp_close),
+        (Protocol::Mqtt, |unread| matches!(unread, [0xe0, 0] | [0xe0, 1, _] | [0xe0, 2, _, 0])),
+        (Protocol::Imap, |unread| is_line(unread, b"* BYE")),
+        (Protocol::Smtp, |unread| is_line(unread, b"421 ")),
+        (Protocol::Quit, |unread| {
+            unread.eq_ignore_ascii_case(b"QUIT\r\n") || unread == b"*1\r\n$4\r\nQUIT\r\n"
+        }),
+    ];
+    if unread.is_empty() {
+        return Words::Unknown;
+    }
+    match KNOWN.into_iter().find(|(_, is_last)| is_last(unread)) {
+        Some((protocol, _)) => Words::Last(protocol),
+        None if is_ordinary(unread) => Words::Ordinary,
+        None => Words::Unknown,
+    }
+}
+
+/// What tells last words by their time, of a connection that this side made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    pub unread: u32,
+    /// All bytes that have arrived, read or not, the FIN counting as one; `None` where the kernel does not tell.
+    pub received: Option<u64>,
+    pub times: ActivityTimes,
+    /// Milliseconds since the FIN, where that is known to a few.
+    pub since_fin_ms: Option<u64>,
+}
+
+/// Whether few bytes came with the FIN without having been asked for, after this side had read something: an answer
+/// comes sooner after the request, and of a first answer nothing was read before.
+pub(crate) fn came_as_last_words(arrival: &Arrival) -> bool {
+    /// Milliseconds between last words and the FIN, at most.
+    const MOMENT_MS: u64 = 250;
+    /// Milliseconds since this side sent something, at least.
+    const PAUSE_MS: u32 = 1_000;
+    let Arrival { unread, received, times, since_fin_ms } = *arrival;
+    let pause_ms = times.last_data_sent_ms.saturating_sub(times.last_data_recv_ms);
+    (1..=MAX_BYTES).contains(&unread)
+        && received.is_some_and(|received| received > u64::from(unread) + 1)
+        && since_fin_ms.is_some_and(|since| since.abs_diff(u64::from(times.last_data_recv_ms)) <= MOMENT_MS)
+        && pause_ms >= PAUSE_MS
+}
+
+/// The beginnings of answers that are no last words: HTTP/1, and RESP of Redis but for its errors.
+fn is_ordinary(unread: &[u8]) -> bool {
+    let is_resp = matches!(unread, [b'+' | b':' | b'$' | b'*', .., b'\r', b'\n']);
+    unread.starts_with(b"HTTP/1.") || is_resp
 }
 
 /// TLS alerts alone: RFC 8446, sections 5.1 and 6. Since TLS 1.3 an alert looks like application data, but is always as
@@ -45,9 +173,13 @@ fn is_http2_goaway(mut rest: &[u8]) -> bool {
     rest.is_empty() && frames <= 2
 }
 
-/// An ErrorResponse of PostgreSQL that says that the server ends the connection: SQLSTATE class 57P, and 25P03 and 57P05
-/// for sessions that idle too long (PostgreSQL's documentation, "Message Formats" and "Error Codes").
-fn is_postgres_shutdown(unread: &[u8]) -> bool {
+/// The end of a session of PostgreSQL (its documentation, "Message Formats" and "Error Codes"): Terminate of the client,
+/// or an ErrorResponse that says that the server ends the connection: SQLSTATE class 57P, and 25P03 and 57P05 for
+/// sessions that idle too long.
+fn is_postgres_end(unread: &[u8]) -> bool {
+    if unread == b"X\0\0\0\x04" {
+        return true;
+    }
     let [b'E', a, b, c, d, fields @ ..] = unread else { return false };
     let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
     let code = |field: &&[u8]| {
@@ -56,9 +188,44 @@ fn is_postgres_shutdown(unread: &[u8]) -> bool {
     length == fields.len() + 4 && fields.split(|byte| *byte == 0).collect::<Vec<_>>().iter().any(code)
 }
 
-/// One reply line of SMTP or FTP: "421" announces the end of the connection (RFC 5321, section 3.8; RFC 959).
-fn is_421(unread: &[u8]) -> bool {
-    unread.starts_with(b"421 ")
+/// The end of a session of MySQL (its documentation, "Client/Server Protocol"): COM_QUIT of the client, or an error that
+/// the server sends without having been asked: its sequence number is 0, while an answer has 1 or more.
+fn is_mysql_end(unread: &[u8]) -> bool {
+    match unread {
+        [1, 0, 0, 0, 1] => true,
+        [a, b, c, 0, 0xff, rest @ ..] => {
+            usize::from(*a) | usize::from(*b) << 8 | usize::from(*c) << 16 == rest.len() + 1 && rest.len() > 2
+        }
+        _ => false,
+    }
+}
+
+/// An answer to a request that never came (RFC 9110, section 15.5.9): some proxies send it before they close an idle
+/// connection.
+fn is_http_timeout(unread: &[u8]) -> bool {
+    matches!(
+        unread,
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1', b' ', b'4', b'0', b'8', b' ' | b'\r', ..]
+    )
+}
+
+/// One close frame (RFC 6455, section 5.5.1), masked or not.
+fn is_websocket_close(unread: &[u8]) -> bool {
+    let [0x88, length, rest @ ..] = unread else { return false };
+    let mask = if length & 0x80 == 0 { 0 } else { 4 };
+    let payload = usize::from(length & 0x7f);
+    payload <= 125 && payload != 1 && rest.len() == payload + mask
+}
+
+/// One method frame on channel 0 with class 10 and method 50 (AMQP 0-9-1, sections 2.3.5 and 1.4 of its reference).
+fn is_amqp_close(unread: &[u8]) -> bool {
+    let [1, 0, 0, a, b, c, d, 0, 10, 0, 50, rest @ .., 0xce] = unread else { return false };
+    u32::from_be_bytes([*a, *b, *c, *d]) as usize == rest.len() + 4
+}
+
+/// One line that begins so.
+fn is_line(unread: &[u8], beginning: &[u8]) -> bool {
+    unread.starts_with(beginning)
         && unread.ends_with(b"\r\n")
         && unread.iter().position(|byte| *byte == b'\n') == Some(unread.len() - 1)
 }
@@ -69,6 +236,10 @@ mod tests {
 
     use super::*;
 
+    fn says_goodbye(unread: &[u8]) -> bool {
+        matches!(recognize(unread), Words::Last(_))
+    }
+
     fn record(kind: u8, length: usize) -> Vec<u8> {
         let mut record = vec![kind, 3, 3, 0, u8::try_from(length).unwrap_or(u8::MAX)];
         record.extend(vec![0xaa; length]);
@@ -77,52 +248,94 @@ mod tests {
 
     #[test]
     fn a_closing_alert_alone_is_last_words() {
-        assert!(are_last_words(&record(21, 26)), "TLS 1.2");
-        assert!(are_last_words(&record(21, 2)), "in the clear");
-        assert!(are_last_words(&record(23, 19)), "TLS 1.3");
-        assert!(are_last_words(&[record(21, 26), record(21, 26)].concat()));
+        assert!(says_goodbye(&record(21, 26)), "TLS 1.2");
+        assert!(says_goodbye(&record(21, 2)), "in the clear");
+        assert!(says_goodbye(&record(23, 19)), "TLS 1.3");
+        assert!(says_goodbye(&[record(21, 26), record(21, 26)].concat()));
     }
 
     #[test]
     fn an_answer_with_an_alert_behind_it_is_none() {
-        assert!(!are_last_words(&[record(23, 64), record(21, 26)].concat()), "TLS 1.2");
-        assert!(!are_last_words(&[record(23, 64), record(23, 19)].concat()), "TLS 1.3");
-        assert!(!are_last_words(&[record(23, 19), record(23, 19)].concat()), "two short answers");
-        assert!(!are_last_words(&record(23, 20)));
+        assert!(!says_goodbye(&[record(23, 64), record(21, 26)].concat()), "TLS 1.2");
+        assert!(!says_goodbye(&[record(23, 64), record(23, 19)].concat()), "TLS 1.3");
+        assert!(!says_goodbye(&[record(23, 19), record(23, 19)].concat()), "two short answers");
+        assert!(!says_goodbye(&record(23, 20)));
         let cut = record(21, 26);
-        assert!(!are_last_words(&cut[..30]), "not whole");
+        assert!(!says_goodbye(&cut[..30]), "not whole");
     }
 
     #[test]
     fn plain_text_of_the_same_length_is_none() {
-        assert!(!are_last_words(&[b'x'; 31]));
-        assert!(!are_last_words(b""));
-        assert!(!are_last_words(b"421"));
+        assert!(!says_goodbye(&[b'x'; 31]));
+        assert!(!says_goodbye(b""));
+        assert!(!says_goodbye(b"421"));
     }
 
     #[test]
     fn other_protocols_take_leave_too() {
         let goaway = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
-        assert!(are_last_words(&goaway));
-        assert!(!are_last_words(&goaway[..16]));
+        assert!(says_goodbye(&goaway));
+        assert!(!says_goodbye(&goaway[..16]));
         let mut data = goaway;
         data[3] = 0;
-        assert!(!are_last_words(&data), "a DATA frame");
+        assert!(!says_goodbye(&data), "a DATA frame");
         let fields = b"SFATAL\0C57P01\0Mterminating connection due to administrator command\0\0";
         let message = |fields: &[u8]| {
             let length = u32::try_from(fields.len() + 4).unwrap_or(0).to_be_bytes();
             [b"E", &length[..], fields].concat()
         };
-        assert!(are_last_words(&message(fields)));
-        assert!(!are_last_words(&message(b"SERROR\0C23505\0Mduplicate key\0\0")), "an answer");
-        assert!(are_last_words(b"421 idle for too long\r\n"));
-        assert!(!are_last_words(b"250 ok\r\n421 bye\r\n"));
+        assert!(says_goodbye(&message(fields)));
+        assert!(!says_goodbye(&message(b"SERROR\0C23505\0Mduplicate key\0\0")), "an answer");
+        assert!(says_goodbye(b"421 idle for too long\r\n"));
+        assert!(!says_goodbye(b"250 ok\r\n421 bye\r\n"));
+        for (unread, protocol) in [
+            (&b"X\0\0\0\x04"[..], Protocol::PostgreSql),
+            (b"\x08\0\0\0\xff\x48\x04idle!", Protocol::MySql),
+            (b"\x01\0\0\0\x01", Protocol::MySql),
+            (b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n", Protocol::Http),
+            (b"\x88\x02\x03\xe8", Protocol::WebSocket),
+            (b"\x88\x82abcd\x03\xe8", Protocol::WebSocket),
+            (b"\x01\0\0\0\0\0\x09\0\x0a\0\x32\x01\x40\0\0\0\xce", Protocol::Amqp),
+            (b"\xe0\0", Protocol::Mqtt),
+            (b"* BYE idle for too long\r\n", Protocol::Imap),
+            (b"quit\r\n", Protocol::Quit),
+        ] {
+            assert_eq!(recognize(unread), Words::Last(protocol), "{unread:?}");
+            let cut = &unread[..unread.len() - 1];
+            let is_whole_without = matches!(protocol, Protocol::Http);
+            assert!(is_whole_without || !says_goodbye(cut), "{cut:?}");
+        }
+        assert_ne!(recognize(b"\x08\0\0\x01\xff\x48\x04idle!"), Words::Last(Protocol::MySql), "an answer");
+    }
+
+    #[test]
+    fn an_answer_is_no_last_word_whenever_it_came() {
+        for answer in [&b"HTTP/1.1 200 OK\r\n\r\n"[..], b"+OK\r\n", b"$2\r\nhi\r\n"] {
+            assert_eq!(recognize(answer), Words::Ordinary);
+        }
+        assert_eq!(recognize(b"so long"), Words::Unknown);
+        assert_eq!(recognize(b""), Words::Unknown);
+    }
+
+    #[test]
+    fn few_bytes_that_came_with_the_fin_unasked_for_are_last_words() {
+        let times =
+            ActivityTimes { last_data_sent_ms: 9_000, last_data_recv_ms: 5_000, last_ack_recv_ms: 5_000 };
+        let idle = Arrival { unread: 118, received: Some(500), times, since_fin_ms: Some(4_990) };
+        assert!(came_as_last_words(&idle));
+        let answered = ActivityTimes { last_data_sent_ms: 5_010, ..times };
+        assert!(!came_as_last_words(&Arrival { times: answered, ..idle }), "an answer");
+        assert!(!came_as_last_words(&Arrival { received: Some(119), ..idle }), "the first answer");
+        assert!(!came_as_last_words(&Arrival { received: None, ..idle }));
+        assert!(!came_as_last_words(&Arrival { since_fin_ms: Some(3_000), ..idle }), "long before the FIN");
+        assert!(!came_as_last_words(&Arrival { since_fin_ms: None, ..idle }));
+        assert!(!came_as_last_words(&Arrival { unread: 513, received: Some(9_000), ..idle }), "too much");
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let _ = are_last_words(&bytes);
+            let _ = recognize(&bytes);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Why a socket is stuck: pure rules from facts to a verdict, and each verdict's sentence for people. No I/O, no clock.
+//! Why a socket is stuck, in a word: pure rules from facts to a verdict. No I/O, no clock.
 
 use crate::model::{
-    activity::ActivityTimes,
+    activity::{ActivityTimes, Sending},
     verdict::{UnknownBecause, Verdict},
 };
 
@@ -37,8 +37,10 @@ pub(crate) struct CloseWaitFacts {
     pub keeps_alive: bool,
     /// The other end is on this host, has shut down its sending side, and is still held by a process.
     pub is_awaited: bool,
-    /// The peer has answered a segment since its FIN.
-    pub has_answered_since_fin: bool,
+    /// Whether the peer has answered a segment since its FIN; `None` when not known.
+    pub has_answered_since_fin: Option<bool>,
+    /// Bytes that the peer has not acknowledged, and whether it is there at all; `None` when not known.
+    pub sending: Option<(u32, Sending)>,
     /// What lies unread only takes leave: the application has read everything that was meant for it.
     pub has_last_words: bool,
     /// Milliseconds that it has been in CLOSE_WAIT for certain.
@@ -69,8 +71,14 @@ pub(crate) fn verdict(facts: &CloseWaitFacts) -> Option<Verdict> {
     }
 }
 
-/// Whether this side has sent data since the peer's FIN, and lately.
+/// Whether this side has sent data since the peer's FIN, and lately. What is only sent again and again counts for nothing:
+/// it renews the time of the last data sent.
 fn is_sending(facts: &CloseWaitFacts, times: ActivityTimes) -> bool {
+    if let Some((send_q, sending)) = facts.sending
+        && sending.finds_nobody(send_q, facts.has_answered_since_fin)
+    {
+        return false;
+    }
     // The kernel counts from the last segment with data, so our acknowledgment of the FIN does not count.
     let sent_ms = u64::from(times.last_data_sent_ms);
     // Each answer of the peer resets the certain age; then the answer itself is the evidence. But of a probe it is none.
@@ -78,7 +86,8 @@ fn is_sending(facts: &CloseWaitFacts, times: ActivityTimes) -> bool {
         || (times.last_data_sent_ms < times.last_data_recv_ms
             && times.last_data_sent_ms.saturating_sub(times.last_ack_recv_ms) <= PROMPT_MS);
     sent_ms <= facts.active_window_ms
-        && (sent_ms < facts.in_close_wait_ms || (facts.has_answered_since_fin && is_answer_to_data))
+        && (sent_ms < facts.in_close_wait_ms
+            || (facts.has_answered_since_fin == Some(true) && is_answer_to_data))
 }
 
 /// Why a socket in CLOSE_WAIT has no verdict, or nobody to answer for it; `None` when both are known.
@@ -105,33 +114,6 @@ pub(crate) fn unowned_because(facts: &CloseWaitFacts, has_owner: bool) -> Option
     (!has_owner && may_be_held && !facts.all_tables_read).then_some(UnknownBecause::ProcessesNotRead)
 }
 
-/// What the verdict means and what to look at next, as the end of a sentence about the process.
-pub(crate) fn advice(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::EofRead => {
-            "has read everything, the end of file too, and never called close(): look for the path that returns without it"
-        }
-        Verdict::EofUnread => {
-            "read all data but not yet the end of file (nor the peer's last words, such as a closing alert of TLS): idle in a connection pool, or its reader is stuck"
-        }
-        Verdict::DataUnread => {
-            "leaves received data unread: its reader is blocked or gone, look at what its threads wait for"
-        }
-        Verdict::NeverAccepted => {
-            "never called accept() for it: the accept loop is stuck or too slow, look at the listener"
-        }
-        Verdict::HalfOpen => {
-            "still sends on it, or its peer still waits for the answer: a legitimate half-close, not counted as a leak"
-        }
-        Verdict::NoHolder => {
-            "is held by no descriptor: by a call that was not done when it was closed, by io_uring, by the kernel, or in flight between two processes"
-        }
-        Verdict::ConnectionOver => {
-            "keeps the descriptor of a connection that is over and never called close(): look for the path that returns without it when a read or a write fails"
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,7 +128,8 @@ mod tests {
         keeps_alive: false,
         is_awaited: false,
         has_last_words: false,
-        has_answered_since_fin: false,
+        has_answered_since_fin: Some(false),
+        sending: None,
         in_close_wait_ms: 30_000,
         active_window_ms: 10_000,
     };
@@ -161,7 +144,7 @@ mod tests {
             verdict(&CloseWaitFacts {
                 times: Some(times),
                 keeps_alive: true,
-                has_answered_since_fin: true,
+                has_answered_since_fin: Some(true),
                 in_close_wait_ms: 100,
                 ..HELD
             })
@@ -203,11 +186,11 @@ mod tests {
         assert_eq!(sent(20_000), Some(Verdict::EofRead));
         // The last answer before the FIN says nothing about now.
         assert_eq!(sent(30_500), Some(Verdict::EofRead));
-        let fresh = |ms, has_answered_since_fin| {
+        let fresh = |ms, has_answered| {
             let in_close_wait_ms = 40;
             verdict(&CloseWaitFacts {
                 times: Some(times(ms, 40_000, 40)),
-                has_answered_since_fin,
+                has_answered_since_fin: Some(has_answered),
                 in_close_wait_ms,
                 ..HELD
             })
@@ -215,6 +198,24 @@ mod tests {
         assert_eq!(fresh(50, true), Some(Verdict::HalfOpen));
         assert_eq!(fresh(50, false), Some(Verdict::EofRead), "sent before the FIN");
         assert_eq!(fresh(20_000, true), Some(Verdict::EofRead), "what was answered is a keepalive probe");
+    }
+
+    #[test]
+    fn whoever_sends_to_nobody_is_not_half_open() {
+        let told = |unanswered, has_answered_since_fin, is_window_closed| {
+            verdict(&CloseWaitFacts {
+                times: Some(times(50, 40_000, 30_000)),
+                sending: Some((900, Sending { is_window_closed, unanswered })),
+                has_answered_since_fin,
+                ..HELD
+            })
+        };
+        assert_eq!(told(0, Some(false), false), Some(Verdict::HalfOpen), "sent a moment ago");
+        assert_eq!(told(2, Some(false), false), Some(Verdict::EofRead), "nothing was ever acknowledged");
+        assert_eq!(told(2, Some(true), false), Some(Verdict::HalfOpen), "a bad line");
+        assert_eq!(told(3, Some(true), false), Some(Verdict::EofRead), "the peer is gone since");
+        assert_eq!(told(2, None, false), Some(Verdict::HalfOpen));
+        assert_eq!(told(0, Some(true), true), Some(Verdict::HalfOpen), "the peer is there and does not read");
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub(crate) mod pid_namespace;
 pub(crate) mod pool;
 pub(crate) mod privilege;
 pub(crate) mod process_view;
+pub(crate) mod socket_units;
 pub(crate) mod sysctl_files;
 pub(crate) mod tcp_counters;
 pub(crate) mod tcp_settings;

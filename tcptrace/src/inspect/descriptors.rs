@@ -6,11 +6,16 @@ use std::{collections::BTreeMap, path::Path};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tcptrace_ebpf::record::{self, HolderRecord};
 
-use super::{other_ends::OtherEnds, proc_fd};
+use super::{
+    other_ends::{HALF_CLOSED, OtherEnds},
+    proc_fd,
+    side::side,
+};
 use crate::{
     kernel::{HolderScan, LoadError},
     model::{
         close_wait::Stuck,
+        connection_side::ConnectionSide,
         coverage::{Coverage, Hidden, LookError},
         ended::EndedHow,
         endpoints::{Endpoint, Endpoints},
@@ -18,6 +23,7 @@ use crate::{
         pid::Pid,
         socket::{Socket, TcpFlavour},
         state::{State, StateSet},
+        task::OpenedHow,
     },
     netlink::DiagSocket,
 };
@@ -30,8 +36,10 @@ pub(crate) struct HeldSocket {
     pub state: State,
     /// Whether it is an MPTCP connection.
     pub is_mptcp: bool,
-    /// Whether the peer has answered a segment since its FIN.
-    pub has_answered_since_fin: bool,
+    /// Whether the peer has answered a segment since its FIN; `None` when not known.
+    pub has_answered_since_fin: Option<bool>,
+    /// Which side made the connection, where the socket itself tells.
+    pub side: Option<ConnectionSide>,
     /// The sequence number that the FIN left; 0 when not known.
     pub fin_sequence: u32,
     /// The pending error, an errno; 0 when there is none, or none any more.
@@ -65,6 +73,17 @@ struct Listener {
     holders: Holders,
 }
 
+/// A held socket, in whatever state, whose peer has closed its window while data waits.
+#[derive(Debug)]
+pub(super) struct BlockedSocket {
+    pub remote: Endpoint,
+    pub bytes: u32,
+    pub holder: (Pid, u32),
+}
+
+/// Blocked sockets that are kept, at most.
+const MOST_BLOCKED: usize = 1_024;
+
 /// Counts the sockets of a namespace that a process has a descriptor for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DescriptorCount {
@@ -86,9 +105,6 @@ pub(crate) enum ScanTarget<'a> {
 /// The states that no application should leave a socket in.
 const STUCK: StateSet = StateSet::CLOSE_WAIT.union(StateSet::CLOSE);
 
-/// The states of the other end of a socket in CLOSE_WAIT, as long as a process may hold it.
-pub(super) const HALF_CLOSED: StateSet = StateSet::FIN_WAIT1.union(StateSet::FIN_WAIT2);
-
 /// In which states the other ends of the wanted sockets are.
 fn other_end_states(wanted: ScanTarget<'_>) -> StateSet {
     match wanted {
@@ -107,6 +123,8 @@ pub(crate) struct DescriptorScan {
     /// The holders of the listener in whose queue a connection waits, by cookie; empty unless needed.
     queues: FxHashMap<u64, Holders>,
     counts: FxHashMap<u32, DescriptorCount>,
+    /// Descriptors of sockets that are blocked in writing; bounded.
+    pub(super) blocked: Vec<BlockedSocket>,
     /// Sockets that may be the other ends of those in question.
     pub(super) other_ends: OtherEnds,
     /// Processes whose descriptors could not be read.
@@ -161,6 +179,35 @@ impl DescriptorScan {
             all.entry(*pid).or_default().extend(fds);
         }
         all
+    }
+
+    /// Who listens at the local address of a socket, whether or not connections wait there.
+    pub(super) fn listeners_at(&self, socket: &Socket) -> Holders {
+        let mut all = Holders::new();
+        let addresses = socket.endpoints.local.listened_at();
+        let at = |local| self.listeners.get(&ListenAddress { netns: socket.netns?, local });
+        for (pid, fds) in
+            addresses.into_iter().filter_map(at).flatten().flat_map(|listener| &listener.holders)
+        {
+            all.entry(*pid).or_default().extend(fds);
+        }
+        all
+    }
+
+    /// Whether a socket listens at the local address of another one.
+    fn has_listener_at(&self, socket: &Socket) -> bool {
+        let at = |local| Some(self.listeners.contains_key(&ListenAddress { netns: socket.netns?, local }));
+        socket.endpoints.local.listened_at().into_iter().filter_map(at).any(|is_there| is_there)
+    }
+
+    /// Which side made the connection: who opened it tells, a listener at its address, or the socket itself.
+    pub(super) fn side(&self, socket: &Socket, opened: Option<OpenedHow>) -> Option<ConnectionSide> {
+        match opened {
+            Some(OpenedHow::Accept) => Some(ConnectionSide::Accepted),
+            Some(OpenedHow::Connect) => Some(ConnectionSide::Connected),
+            None if self.has_listener_at(socket) => Some(ConnectionSide::Accepted),
+            None => self.held(socket.cookie?)?.side,
+        }
     }
 
     /// Whether the connection may wait in the queue of more than one listener.
@@ -218,6 +265,13 @@ impl DescriptorScan {
         };
         scan.run(states, with_listener_cookies, |record| {
             let Some(state) = State::from_number(record.state) else { return };
+            if record.blocked_bytes != 0 && found.blocked.len() < MOST_BLOCKED {
+                found.blocked.push(BlockedSocket {
+                    remote: socket(&record).endpoints.remote,
+                    bytes: record.blocked_bytes,
+                    holder: (Pid::from_wire(record.pid), record.fd),
+                });
+            }
             if other_end_states(wanted).contains(state) {
                 found.other_ends.add(&record, state);
             }
@@ -226,7 +280,8 @@ impl DescriptorScan {
                 ScanTarget::Cookies(cookies) => state != State::Listen && cookies.contains(&record.cookie),
                 ScanTarget::States(states) => {
                     found.count(&record, state, &mut counted);
-                    states.contains(state) && (state != State::Close || record.was_connected != 0)
+                    states.contains(state)
+                        && (state != State::Close || record.connection != record::NEVER_CONNECTED)
                 }
             };
             if is_wanted {
@@ -234,7 +289,8 @@ impl DescriptorScan {
                     socket: socket(&record),
                     state,
                     is_mptcp: record.mptcp != 0,
-                    has_answered_since_fin: record.answered_since_fin != 0,
+                    has_answered_since_fin: (record.mptcp == 0).then_some(record.answered_since_fin != 0),
+                    side: side(&record),
                     fin_sequence: record.fin_sequence,
                     error: record.error,
                     holders: Holders::new(),
@@ -297,7 +353,8 @@ impl DescriptorScan {
                     socket: socket.named(*netns),
                     state,
                     is_mptcp: socket.flavour == TcpFlavour::Mptcp,
-                    has_answered_since_fin: false,
+                    has_answered_since_fin: None,
+                    side: None,
                     fin_sequence: 0,
                     error: 0,
                     holders: holders.clone(),

@@ -8,29 +8,28 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::{
     accept_queues,
     age::{self as since, JIFFY_NS},
-    descriptors::{DescriptorScan, HALF_CLOSED, HeldSocket, ScanTarget},
+    descriptors::{DescriptorScan, HeldSocket, ScanTarget},
     dump::{ListingIndex, NamespaceDumper},
-    other_ends::FoundEnd,
+    other_ends::{FoundEnd, HALF_CLOSED},
     peek::{self, MOST_PEEKS},
     tables::Tables,
 };
 use crate::{
     diagnosis::{
-        last_words::MAX_BYTES,
+        last_words::{self, Arrival, LastWords, MAX_BYTES, Words},
         verdict::{self as diagnosis, CloseWaitFacts, Unread},
     },
     host::world::World,
     kernel::CallMemory,
     model::{
         close_wait::{Due, Preexisting, Since, Stuck},
+        connection_side::ConnectionSide,
         coverage::Coverage,
         endpoints::Endpoints,
         finding::{Finding, ListedAs},
-        holders::Holders,
         other_end::OtherEnd,
         owner::{CalledBy, Evidence, OpenedBy},
-        pid::Pid,
-        process::{DescriptorUse, ProcessUse, UseQuery},
+        process::{ProcessUse, UseQuery},
         socket::{KernelSocket, Socket, TcpFlavour},
         state::{State, StateSet},
         task::{Call, Opener},
@@ -47,12 +46,14 @@ pub(crate) struct Inspector {
     pub(super) processes: ProcessCache,
     pub(super) tables: Tables,
     /// `None` without tracked calls.
-    calls: Option<CallMemory>,
+    pub(super) calls: Option<CallMemory>,
     symbols: Symbols,
     /// A socket that sent data within this time is still in use.
     active_window_ms: u64,
     /// Sockets that may still be peeked at in this look.
     pub(super) peeks_left: u32,
+    /// The sockets in which only last words lie unread, by cookie; of this look.
+    pub(super) last_words: FxHashMap<u64, LastWords>,
 }
 
 impl Inspector {
@@ -70,6 +71,7 @@ impl Inspector {
             calls,
             active_window_ms,
             peeks_left: 0,
+            last_words: FxHashMap::default(),
         }
     }
 
@@ -97,25 +99,11 @@ impl Inspector {
         (sockets, coverage)
     }
 
-    /// Adds what is left to the processes that do not accept their connections: without a free descriptor they cannot.
-    pub(super) fn add_descriptor_use(&self, findings: &mut [Finding]) {
-        let waits = |finding: &&mut Finding| finding.verdict == Some(Verdict::NeverAccepted);
-        let mut known: FxHashMap<Pid, DescriptorUse> = FxHashMap::default();
-        for finding in findings.iter_mut().filter(waits) {
-            let Some(process) = finding.owners.first().map(|owner| &owner.process) else { continue };
-            let (pid, start_ticks) = (process.pid, process.start_ticks);
-            let read = || {
-                let query = UseQuery { pid, start_ticks, listens_at: Vec::new() };
-                self.processes.descriptor_use(&[query]).pop().unwrap_or_default()
-            };
-            finding.descriptors = Some(*known.entry(pid).or_insert_with(read));
-        }
-    }
-
     /// Reads everything anew, within bounds.
     pub(super) fn begin_look(&mut self) {
         self.processes.begin_round();
         self.peeks_left = MOST_PEEKS;
+        self.last_words.clear();
     }
 
     /// Inspects the sockets that are due.
@@ -135,7 +123,7 @@ impl Inspector {
         let scan = self.complete(early, due, &index);
         let mut findings = due.iter().map(|due| self.find(due, &index, &scan)).collect::<Vec<_>>();
         self.recheck_unheld(due, &mut findings);
-        self.add_descriptor_use(&mut findings);
+        self.explain(&mut findings, &index, &scan);
         findings
     }
 
@@ -230,15 +218,13 @@ impl Inspector {
     fn scan_proc(&mut self, due: &[Due], index: &ListingIndex) -> DescriptorScan {
         let stuck: Vec<(u32, DiagSocket)> =
             due.iter().filter_map(|due| index.find(&due.socket)).cloned().collect();
-        let unaccepted: FxHashSet<u32> =
-            stuck.iter().filter(|(_, socket)| may_be_unaccepted(socket)).map(|(netns, _)| *netns).collect();
-        let listening = if unaccepted.is_empty() {
-            Vec::new()
-        } else {
-            self.dumper.list(StateSet::LISTEN, &unaccepted).sockets
-        };
         let namespaces: FxHashSet<u32> = stuck.iter().map(|(netns, _)| *netns).collect();
-        let half_closed = self.dumper.list(HALF_CLOSED, &namespaces).sockets;
+        let (listening, half_closed) = self
+            .dumper
+            .list(HALF_CLOSED.union(StateSet::LISTEN), &namespaces)
+            .sockets
+            .into_iter()
+            .partition::<Vec<_>, _>(|(_, socket)| State::from_number(socket.state) == Some(State::Listen));
         let proc = &self.dumper.world().proc;
         let hidden = self.tables.hidden_in_proc();
         let mut scan = DescriptorScan::with_proc(proc, &stuck, &listening, &half_closed, hidden);
@@ -289,6 +275,7 @@ impl Inspector {
             TcpFlavour::Mptcp => Unread::Memory(listed.recv_q),
         };
         let other_end = self.other_end(&socket, scan);
+        let side = scan.side(&socket, opened_by.as_ref().map(|opened| opened.how));
         let facts = CloseWaitFacts {
             is_held: held.is_some(),
             all_tables_read: scan.is_complete(),
@@ -300,9 +287,10 @@ impl Inspector {
             has_last_words: held
                 .zip(counted)
                 .filter(|_| state == State::CloseWait)
-                .is_some_and(|(held, listed)| self.has_last_words(listed, &held.holders)),
+                .is_some_and(|(held, listed)| self.has_last_words(due, listed, held, side, index.asked_ns())),
             is_awaited: other_end.as_ref().is_some_and(OtherEnd::waits_for_answer),
-            has_answered_since_fin: held.is_some_and(|held| held.has_answered_since_fin),
+            has_answered_since_fin: held.and_then(|held| held.has_answered_since_fin),
+            sending: counted.and_then(|listed| Some((listed.send_q, listed.sending?))),
             // As of the listing, because the time of the last data sent comes from there.
             in_close_wait_ms: due.since.age_at(index.asked_ns()).0.saturating_sub(2 * JIFFY_NS) / 1_000_000,
             active_window_ms: self.active_window_ms,
@@ -332,6 +320,7 @@ impl Inspector {
             opened_by,
             eof_read_by,
             descriptors: None,
+            because: Vec::new(),
             ended_how: match due.stuck {
                 Stuck::Over(how) => how,
                 Stuck::InCloseWait => None,
@@ -356,11 +345,54 @@ impl Inspector {
         })
     }
 
-    /// Whether what lies unread only takes leave.
-    fn has_last_words(&mut self, listed: &DiagSocket, holders: &Holders) -> bool {
-        let may_be = (2..=MAX_BYTES + 1).contains(&listed.recv_q) && self.peeks_left > 0;
-        self.peeks_left -= u32::from(may_be);
-        may_be && peek::has_last_words(&self.dumper.world().proc, listed.cookie, holders, listed.recv_q)
+    /// Finds out whether what lies unread only takes leave: by a peek or, where that tells nothing, by when it came.
+    fn has_last_words(
+        &mut self,
+        due: &Due,
+        listed: &DiagSocket,
+        held: &HeldSocket,
+        side: Option<ConnectionSide>,
+        asked_ns: u64,
+    ) -> bool {
+        let unread = listed.recv_q.saturating_sub(1);
+        if unread == 0 || unread > MAX_BYTES {
+            return false;
+        }
+        let words = if self.peeks_left > 0 {
+            self.peeks_left -= 1;
+            peek::unread_words(&self.dumper.world().proc, listed.cookie, &held.holders, unread)
+        } else {
+            Words::Unknown
+        };
+        let protocol = match words {
+            Words::Last(protocol) => Some(protocol),
+            Words::Ordinary => return false,
+            Words::Unknown => {
+                // A client may send what it wants whenever it wants.
+                let came = side != Some(ConnectionSide::Accepted)
+                    && listed.times.is_some_and(|times| {
+                        let is_fin_the_last =
+                            held.has_answered_since_fin == Some(false) && !listed.keeps_alive;
+                        let since_fin_ms = if due.since.is_exact() {
+                            Some(due.since.age_at(asked_ns).0 / 1_000_000)
+                        } else {
+                            is_fin_the_last.then_some(u64::from(times.last_ack_recv_ms))
+                        };
+                        last_words::came_as_last_words(&Arrival {
+                            unread,
+                            received: listed.received_bytes,
+                            times,
+                            since_fin_ms,
+                        })
+                    });
+                if !came {
+                    return false;
+                }
+                None
+            }
+        };
+        self.last_words.insert(listed.cookie, LastWords { bytes: unread, protocol });
+        true
     }
 
     /// The opener of a socket that is still open.

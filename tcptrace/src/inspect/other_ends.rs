@@ -4,18 +4,22 @@
 use rustc_hash::FxHashMap;
 use tcptrace_ebpf::record::{self, HolderRecord};
 
-use super::dump::NamespaceDumper;
+use super::{dump::NamespaceDumper, side::side};
 use crate::{
     model::{
+        connection_side::ConnectionSide,
         endpoints::Endpoints,
         holders::Holders,
         interface::Interface,
         pid::Pid,
         socket::{Socket, TcpFlavour},
-        state::State,
+        state::{State, StateSet},
     },
     netlink::{DiagSocket, SocketId},
 };
+
+/// The states of the other end of a socket in CLOSE_WAIT, as long as a process may hold it.
+pub(super) const HALF_CLOSED: StateSet = StateSet::FIN_WAIT1.union(StateSet::FIN_WAIT2);
 
 /// Most sockets whose other end is looked up in the kernel's table in one go, at some microseconds each.
 const MOST_LOOKUPS: usize = 256;
@@ -28,7 +32,17 @@ struct Candidate {
     state: State,
     /// 0 when not known.
     fin_sequence: u32,
+    side: Option<ConnectionSide>,
     holders: Holders,
+}
+
+/// A held socket that its process has shut down for sending, as a relay does when it passes an end on.
+#[derive(Debug)]
+pub(super) struct HalfClosed<'a> {
+    pub socket: Socket,
+    pub fin_sequence: u32,
+    pub side: Option<ConnectionSide>,
+    pub holders: &'a Holders,
 }
 
 /// What was found of the other end of a connection.
@@ -61,6 +75,7 @@ impl OtherEnds {
             netns: record.netns,
             state,
             fin_sequence: record.fin_sequence,
+            side: side(record),
             holders: Holders::new(),
         };
         let holders = &mut self.candidate(endpoints, record.cookie, candidate).holders;
@@ -72,7 +87,8 @@ impl OtherEnds {
         let Some(state) = State::from_number(socket.state) else { return };
         let endpoints = Endpoints { local: socket.local, remote: socket.remote };
         let cookie = socket.cookie;
-        let candidate = || Candidate { cookie, netns, state, fin_sequence: 0, holders: Holders::new() };
+        let candidate =
+            || Candidate { cookie, netns, state, fin_sequence: 0, side: None, holders: Holders::new() };
         self.candidate(endpoints, cookie, candidate).holders.clone_from(holders);
     }
 
@@ -89,6 +105,23 @@ impl OtherEnds {
             candidates.len() - 1
         });
         &mut candidates[at]
+    }
+
+    /// The sockets that their processes have shut down for sending.
+    pub(super) fn half_closed(&self) -> impl Iterator<Item = HalfClosed<'_>> {
+        let all = self.held.iter().flat_map(|(key, candidates)| candidates.iter().map(|one| (*key, one)));
+        all.filter(|(_, candidate)| HALF_CLOSED.contains(candidate.state)).map(|(key, candidate)| {
+            HalfClosed {
+                socket: Socket {
+                    cookie: Some(candidate.cookie),
+                    netns: Some(candidate.netns),
+                    endpoints: key.mirrored(),
+                },
+                fin_sequence: candidate.fin_sequence,
+                side: candidate.side,
+                holders: &candidate.holders,
+            }
+        })
     }
 
     /// Puts descriptors in order.
@@ -171,7 +204,7 @@ mod tests {
     }
 
     fn candidate(cookie: u64, netns: u32, fin_sequence: u32) -> Candidate {
-        Candidate { cookie, netns, state: State::FinWait2, fin_sequence, holders: Holders::new() }
+        Candidate { cookie, netns, state: State::FinWait2, fin_sequence, side: None, holders: Holders::new() }
     }
 
     fn found(address: &str, candidates: Vec<Candidate>, fin_sequence: u32) -> Option<u64> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::net::{RecvFlags, recv};
 
 use crate::{
-    diagnosis::last_words::{self, MAX_BYTES},
+    diagnosis::last_words::{self, MAX_BYTES, Words},
     model::holders::Holders,
     process::descriptor::copy_socket,
 };
@@ -14,20 +14,16 @@ use crate::{
 /// Most sockets peeked at in one look, at some ten microseconds each.
 pub(super) const MOST_PEEKS: u32 = 1_024;
 
-/// Whether nothing but last words lies unread in the socket with this cookie, where `recv_q` counts the FIN.
-pub(super) fn has_last_words(proc_root: &Path, cookie: u64, holders: &Holders, recv_q: u32) -> bool {
-    let unread = recv_q.saturating_sub(1);
-    if unread == 0 || unread > MAX_BYTES {
-        return false;
-    }
+/// What lies unread in the socket with this cookie: `unread` bytes, without the FIN.
+pub(super) fn unread_words(proc_root: &Path, cookie: u64, holders: &Holders, unread: u32) -> Words {
     let copy = holders.iter().find_map(|(pid, fds)| copy_socket(*pid, *fds.first()?, cookie, proc_root).ok());
-    let Some(copy) = copy else { return false };
+    let Some(copy) = copy else { return Words::Unknown };
     // One more than there is: the last words have to be all.
     let mut bytes = [0; MAX_BYTES as usize + 1];
     match recv(&copy, &mut bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
         Ok((_, length)) if length == unread as usize => {
-            bytes.get(..length).is_some_and(last_words::are_last_words)
+            bytes.get(..length).map_or(Words::Unknown, last_words::recognize)
         }
-        _ => false,
+        _ => Words::Unknown,
     }
 }

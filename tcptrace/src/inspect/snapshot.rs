@@ -95,7 +95,7 @@ impl Inspector {
         let scan = self.complete(scan, &due, &index);
         let mut findings = due.iter().map(|due| self.find(due, &index, &scan)).collect::<Vec<_>>();
         self.recheck_unheld(&due, &mut findings);
-        self.add_descriptor_use(&mut findings);
+        self.explain(&mut findings, &index, &scan);
         findings.retain(|finding| finding.is_stuck);
         let found = namespaces.iter().map(|namespace| namespace.netns).collect();
         let mut coverage = self.coverage(unread, &found, &index, &scan);

@@ -20,6 +20,7 @@ use super::{
     owner_criteria::OwnerCriteria,
     pid::Pid,
     process::ProcessIdentity,
+    reason::{Reason, ReasonId, ReasonNumbers},
     record::{
         Age, Header, Leak, LeakEnd, Over, PeerCount, ProcessSummary, Record, StackCount, Summary, Timed,
         Totals,
@@ -134,7 +135,24 @@ pub(crate) fn leak() -> Leak {
         fds_used: None,
         fds_limit: None,
         unknown_because: None,
+        because: None,
     }
+}
+
+/// A reason with words and numbers, and one without.
+fn reasons() -> Vec<Reason> {
+    let numbers = ReasonNumbers {
+        pid: Some(71),
+        fd: Some(9),
+        address: Some("10.0.0.2:80".to_owned()),
+        for_ns: Some(12 * SECOND),
+        ..ReasonNumbers::default()
+    };
+    let text = "one leg of a relay".to_owned();
+    vec![
+        Reason { id: ReasonId::WaitsForOtherLeg, text, numbers },
+        Reason { id: ReasonId::ClientLeft, text: String::new(), numbers: ReasonNumbers::default() },
+    ]
 }
 
 pub(crate) fn leak_end() -> LeakEnd {
@@ -167,6 +185,7 @@ pub(crate) fn finding(state: State, since: Since, looked_at_ns: u64) -> Finding 
         other_end: None,
         keep_alive: Some(false),
         descriptors: None,
+        because: Vec::new(),
         listed_as: Some(ListedAs { flavour: TcpFlavour::Tcp, interface: 0 }),
     }
 }
@@ -218,6 +237,8 @@ pub(crate) fn process_summary() -> ProcessSummary {
         accept_queue: Some(1),
         accept_queue_limit: Some(128),
         accept_queue_full_in_ns: Some(5000 * SECOND),
+        command: None,
+        reasons: None,
     }
 }
 
@@ -300,6 +321,7 @@ pub(crate) fn cleared() -> Cleared {
         selection: Arc::new(Selection::default()),
         other_end: None,
         unknown_because: None,
+        because: Vec::new(),
     }
 }
 
@@ -373,6 +395,8 @@ pub(crate) fn records() -> Vec<Record> {
                 accept_queue: None,
                 accept_queue_limit: None,
                 accept_queue_full_in_ns: None,
+                command: None,
+                reasons: None,
                 ..process_summary()
             },
         ],
@@ -472,6 +496,7 @@ pub(crate) fn records() -> Vec<Record> {
                 what: OpenedBy { how: OpenedHow::Connect, called: unseen_stack(called_by()).what },
             }),
             eof_read_by: Some(called_by()),
+            because: Some(reasons()),
             ..leak()
         }),
         leak_of(Leak {

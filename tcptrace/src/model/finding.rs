@@ -6,8 +6,10 @@ use super::{
     other_end::OtherEnd,
     owner::{CalledBy, OpenedBy, Owner},
     process::DescriptorUse,
+    reason::Reason,
     socket::{Socket, SocketKey, TcpFlavour},
     state::State,
+    task::OpenedHow,
     verdict::{UnknownBecause, Verdict},
 };
 
@@ -40,8 +42,10 @@ pub struct Finding {
     pub opened_by: Option<OpenedBy>,
     /// Who read the end of file first, if seen.
     pub eof_read_by: Option<CalledBy>,
-    /// Descriptors of the process that does not accept it; `None` of others.
+    /// Descriptors of the first process that answers for it, if known.
     pub descriptors: Option<DescriptorUse>,
+    /// Why it is stuck, the most telling reason first.
+    pub because: Vec<Reason>,
     /// How its connection ended, in state CLOSE and if known.
     pub ended_how: Option<EndedHow>,
     /// The other end, if it is on this host.
@@ -53,6 +57,12 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// How it was opened, if seen.
+    #[must_use]
+    pub fn opened_how(&self) -> Option<OpenedHow> {
+        self.opened_by.as_ref().map(|opened| opened.how)
+    }
+
     /// The age that counts, in nanoseconds: where keep-alive keeps the certain one small for ever, the greatest that is
     /// possible. 0 of a connection that nobody saw ending.
     #[must_use]

@@ -72,6 +72,30 @@ impl ProcessIdentity {
         pod.or_else(|| self.container_title()).or_else(|| self.unit.clone())
     }
 
+    /// Its command line for people: words with spaces between them, shortened in the middle; the path of the program is
+    /// left out, and so is a line that only repeats the name. Not escaped.
+    #[must_use]
+    pub(crate) fn command(&self) -> Option<String> {
+        /// Characters shown of it, and of these before the part that is left out.
+        const SHOWN: usize = 64;
+        const BEFORE: usize = 24;
+        let (program, arguments) = self.cmdline.split_first()?;
+        // A process that tells what it does there has it all in one word: `postgres: main: shop SELECT`.
+        let is_path = program.starts_with('/') && !program.contains(' ');
+        let program = if is_path { program.rsplit('/').next().unwrap_or_default() } else { program };
+        let mut line = std::iter::once(program)
+            .chain(arguments.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join(" ");
+        line.truncate(line.trim_end().len());
+        let characters: Vec<char> = line.chars().collect();
+        if characters.len() > SHOWN {
+            let behind = characters.len() - (SHOWN - BEFORE - 1);
+            line = characters[..BEFORE].iter().chain(&['…']).chain(&characters[behind..]).collect();
+        }
+        (!line.is_empty() && line != self.comm).then_some(line)
+    }
+
     /// The container by its name, with its id: `web (0123456789ab)`.
     #[must_use]
     pub(crate) fn container_title(&self) -> Option<String> {
@@ -130,4 +154,41 @@ pub struct DescriptorUse {
     pub used: Option<u64>,
     /// The soft limit (RLIMIT_NOFILE), from which on accept() and open() fail with EMFILE. `None` also if unlimited.
     pub limit: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(cmdline: &[&str]) -> Option<String> {
+        let cmdline = cmdline.iter().map(|word| (*word).to_owned()).collect();
+        ProcessIdentity { cmdline, ..ProcessIdentity::from_name(Pid::new(7), "java") }.command()
+    }
+
+    #[test]
+    fn a_command_line_says_which_of_six_java_it_is() {
+        assert_eq!(
+            command(&["/usr/bin/java", "-jar", "refunds.jar"]).as_deref(),
+            Some("java -jar refunds.jar")
+        );
+        assert_eq!(
+            command(&["postgres: main: shop [local] SELECT"]).as_deref(),
+            Some("postgres: main: shop [local] SELECT")
+        );
+        assert_eq!(
+            (command(&["/usr/bin/java"]), command(&[]), command(&["java", " ", ""])),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn a_long_command_line_keeps_its_beginning_and_its_end() {
+        let long = "é".repeat(200);
+        let shown = command(&["java", "-cp", &long, "Refunds"]).unwrap_or_default();
+        assert_eq!(shown.chars().count(), 64, "{shown}");
+        assert!(
+            shown.starts_with("java -cp é") && shown.contains('…') && shown.ends_with("é Refunds"),
+            "{shown}"
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! A socket as sock_diag describes it, and what the kernel finds it by. Values only.
 
 use crate::model::{
-    activity::ActivityTimes,
+    activity::{ActivityTimes, Sending},
     endpoints::{Endpoint, Endpoints},
     socket::{Socket, TcpFlavour},
 };
@@ -59,6 +59,10 @@ pub(crate) struct DiagSocket {
     pub cgroup_id: Option<u64>,
     /// Recent activity. `None` unless requested, and for minisockets.
     pub times: Option<ActivityTimes>,
+    /// How its sending side fares. `None` unless times were requested, and for minisockets and MPTCP.
+    pub sending: Option<Sending>,
+    /// All bytes that have arrived, read or not (`tcpi_bytes_received`, Linux 4.1). `None` likewise.
+    pub received_bytes: Option<u64>,
     /// Whether both ends use timestamps (RFC 7323). `None` unless times were requested, and for minisockets and MPTCP.
     pub timestamps: Option<bool>,
     /// Whether the timer of keep-alive probes runs. It does not while data waits to be acknowledged.

@@ -12,7 +12,12 @@ use netlink_packet_sock_diag::{
 };
 
 use super::{diag_socket::DiagSocket, request::TCPDIAG_GETSOCK};
-use crate::model::{activity::ActivityTimes, endpoints::Endpoint, interface::Interface, socket::TcpFlavour};
+use crate::model::{
+    activity::{ActivityTimes, Sending},
+    endpoints::Endpoint,
+    interface::Interface,
+    socket::TcpFlavour,
+};
 
 /// Length of `struct inet_diag_msg`, after which the attributes begin.
 const HEADER_LENGTH: usize = 72;
@@ -101,12 +106,15 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
     let mut times = None;
     let mut is_mptcp_subflow = false;
     let mut timestamps = None;
+    let (mut sending, mut received_bytes) = (None, None);
     for attribute in NlasIterator::new(payload.get(HEADER_LENGTH..).unwrap_or_default()) {
         let attribute = attribute.map_err(|error| error.to_string())?;
         match attribute.kind() {
             INET_DIAG_INFO => {
                 times = activity_times(attribute.value(), flavour);
                 timestamps = has_timestamps(attribute.value(), flavour);
+                sending = sending_side(attribute.value(), header.timer.as_ref(), flavour);
+                received_bytes = bytes_received(attribute.value(), flavour);
             }
             INET_DIAG_CGROUP_ID => cgroup_id = array(attribute.value(), 0).map(u64::from_ne_bytes),
             INET_DIAG_ULP_INFO => is_mptcp_subflow = runs_mptcp(attribute.value()),
@@ -129,6 +137,8 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
         interface: id.interface_id,
         cgroup_id,
         times,
+        sending,
+        received_bytes,
         timestamps,
         keeps_alive: matches!(header.timer, Some(Timer::KeepAlive(_))),
         is_mptcp_subflow,
@@ -168,6 +178,19 @@ fn activity_times(info: &[u8], flavour: TcpFlavour) -> Option<ActivityTimes> {
         last_data_recv_ms: word(info, received)?,
         last_ack_recv_ms: word(info, acknowledged)?,
     })
+}
+
+/// `tcpi_retransmits` and `tcpi_probes` of `struct tcp_info`, by the timer that is set.
+fn sending_side(info: &[u8], timer: Option<&Timer>, flavour: TcpFlavour) -> Option<Sending> {
+    let [_, _, retransmits, probes, ..] = info else { return None };
+    let is_window_closed = matches!(timer, Some(Timer::Probe(_)));
+    let unanswered = if is_window_closed { *probes } else { *retransmits };
+    (flavour == TcpFlavour::Tcp).then_some(Sending { is_window_closed, unanswered })
+}
+
+/// `tcpi_bytes_received` of `struct tcp_info`.
+fn bytes_received(info: &[u8], flavour: TcpFlavour) -> Option<u64> {
+    array(info, 128).filter(|_| flavour == TcpFlavour::Tcp).map(u64::from_ne_bytes)
 }
 
 /// `tcpi_options` of `struct tcp_info`; the lowest bit is `TCPI_OPT_TIMESTAMPS`.

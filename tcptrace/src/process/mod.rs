@@ -1,7 +1,9 @@
 //! Who a process is: its /proc entry, its unit, its container. Never guesses an identity.
 
 pub(crate) mod cache;
+mod calls;
 pub(crate) mod cgroup;
 pub(crate) mod container;
 pub(crate) mod descriptor;
+pub(crate) mod doing;
 pub(crate) mod reader;

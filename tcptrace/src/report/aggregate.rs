@@ -1,5 +1,7 @@
 //! Takes the records of all recordings one by one and keeps what a report needs. Pure: no I/O, no clock.
 
+use std::collections::BTreeMap;
+
 use hdrhistogram::CreationError;
 
 use super::{
@@ -16,10 +18,12 @@ use crate::model::{
     ended::EndedHow,
     owner::Owner,
     process::ProcessIdentity,
+    reason::ReasonId,
     record::{Age, Header, Leak, LeakEnd, Record, Timed},
     socket::Socket,
     state::State,
     transition::Transition,
+    verdict::Verdict,
 };
 
 /// Which part of the recordings the report covers.
@@ -69,6 +73,8 @@ pub(crate) struct Aggregator {
     pub sources: Vec<SourceFile>,
     pub taken: Taken,
     pub asked_names: AskedNames,
+    /// What was so of the first socket with each verdict and most telling reason.
+    pub examples: BTreeMap<(Option<Verdict>, ReasonId), String>,
 }
 
 impl Aggregator {
@@ -87,6 +93,7 @@ impl Aggregator {
             kept_over: OverCounts::default(),
             sources: Vec::new(),
             taken: Taken::default(),
+            examples: BTreeMap::new(),
         })
     }
 
@@ -272,6 +279,7 @@ impl Aggregator {
         let read = leak.eof_read_by.as_ref();
         let report = StayReport {
             verdict: leak.verdict,
+            reason: self.example(leak),
             holders,
             opened: opened.map(|opened| (opened.what.how, unix_ns(opened.time))),
             stack: opened
@@ -284,6 +292,17 @@ impl Aggregator {
         let new = stay_of_age(leak.socket, session, at_ns, age, None);
         let new = Stay { report: Some(report), ..new };
         self.stays.report(SocketIdentity::of(host, &leak.socket), new);
+    }
+
+    /// Keeps the first leak with this verdict and most telling reason as an example; the reason.
+    fn example(&mut self, leak: &Leak) -> Option<ReasonId> {
+        const NAMED: usize = 2;
+        let because = leak.because.as_deref().unwrap_or_default();
+        let id = because.first()?.id;
+        self.examples.entry((leak.verdict, id)).or_insert_with(|| {
+            because.iter().take(NAMED).map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
+        });
+        Some(id)
     }
 
     /// A descriptor whose connection is over: no stay in CLOSE_WAIT.

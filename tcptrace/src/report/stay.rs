@@ -4,8 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::model::{
-    ended::EndedHow, endpoints::Endpoints, owner::Evidence, pid::Pid, socket::Socket, task::OpenedHow,
-    verdict::Verdict,
+    ended::EndedHow, endpoints::Endpoints, owner::Evidence, pid::Pid, reason::ReasonId, socket::Socket,
+    task::OpenedHow, verdict::Verdict,
 };
 
 /// Ended stays that wait for the second record of their end: a transition and a `leak_end` both report it.
@@ -70,6 +70,8 @@ impl Stay {
 #[derive(Clone, Debug)]
 pub(crate) struct StayReport {
     pub verdict: Option<Verdict>,
+    /// The most telling reason.
+    pub reason: Option<ReasonId>,
     /// Empty when no holder was found.
     pub holders: StayHolders,
     /// How and when it was opened.

@@ -16,7 +16,7 @@ use super::{
     side::Peer,
     stay::Stay,
 };
-use crate::model::{ended::EndedHow, verdict::Verdict};
+use crate::model::{ended::EndedHow, reason::ReasonId, verdict::Verdict};
 
 /// Peers and stacks kept in all, and for each process.
 const ALL_PEERS: usize = 4_096;
@@ -78,6 +78,8 @@ pub(crate) struct ProcessSums {
     pub longest_ns: u64,
     /// Sockets by verdict.
     pub verdicts: BTreeMap<Option<Verdict>, u64>,
+    /// Sockets by most telling reason, where reasons were recorded.
+    pub reasons: BTreeMap<ReasonId, u64>,
     pub peers: BoundedCounts<Peer>,
     /// By index of the stack that opened them.
     pub stacks: BoundedCounts<u32>,
@@ -91,6 +93,7 @@ impl Default for ProcessSums {
             stuck: Stuck::default(),
             longest_ns: 0,
             verdicts: BTreeMap::new(),
+            reasons: BTreeMap::new(),
             peers: BoundedCounts::new(PEERS_OF_ONE),
             stacks: BoundedCounts::new(STACKS_OF_ONE),
             changes: TimeSeries::default(),
@@ -148,6 +151,8 @@ pub(crate) struct Sums {
     pub shared: BoundedCounts<Box<[u32]>>,
     /// Sockets by verdict, of those with a holder looked up.
     pub verdicts: BTreeMap<Option<Verdict>, Stuck>,
+    /// The same, by verdict and most telling reason, where reasons were recorded.
+    pub reasons: BTreeMap<(Option<Verdict>, ReasonId), Stuck>,
     pub peers: BoundedCounts<Peer>,
     /// By index of the opening stack, where known.
     pub stacks: BoundedCounts<u32>,
@@ -187,6 +192,7 @@ impl Sums {
             processes: Vec::new(),
             shared: BoundedCounts::new(HOLDER_SETS),
             verdicts: BTreeMap::new(),
+            reasons: BTreeMap::new(),
             peers: BoundedCounts::new(ALL_PEERS),
             stacks: BoundedCounts::new(ALL_STACKS),
             ends: BTreeMap::new(),
@@ -257,6 +263,10 @@ impl Sums {
         self.stuck.count(is_open);
         let report = stay.report.as_ref();
         let verdict = report.and_then(|report| report.verdict);
+        let reason = report.and_then(|report| report.reason);
+        if let Some(reason) = reason {
+            self.reasons.entry((verdict, reason)).or_default().count(is_open);
+        }
         if report.is_some() {
             self.verdicts.entry(verdict).or_default().count(is_open);
         }
@@ -292,6 +302,9 @@ impl Sums {
                     process.stuck.count(is_open);
                     process.longest_ns = process.longest_ns.max(duration_ns);
                     *process.verdicts.entry(verdict).or_default() += 1;
+                    if let Some(reason) = reason {
+                        *process.reasons.entry(reason).or_default() += 1;
+                    }
                     process.peers.add(&peer, 0);
                     if let Some(stack) = stack {
                         process.stacks.add(&stack, 0);

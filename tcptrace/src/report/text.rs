@@ -151,7 +151,15 @@ fn write_verdicts(
     for share in verdicts {
         let name = share.verdict.map_or("?", Verdict::name);
         write_bar(out, share.sockets, stuck, name, layout)?;
-        writeln!(out, "           {}", share.advice)?;
+        if share.reasons.is_empty() {
+            writeln!(out, "           {}", share.advice)?;
+        }
+        for reason in &share.reasons {
+            let count = plural(reason.sockets, "socket");
+            writeln!(out, "           {} ({count}): {}", reason.id, reason.advice)?;
+            let (faint, one) = (layout.palette.faint, if reason.sockets > 1 { "one of them: " } else { "" });
+            writeln!(out, "             {faint}{one}{}{faint:#}", Escaped(&reason.text))?;
+        }
     }
     Ok(())
 }

@@ -210,6 +210,7 @@ impl Account {
             selection: Arc::clone(&self.selection),
             other_end: finding.other_end.clone(),
             unknown_because: finding.unknown_because,
+            because: finding.because.clone(),
         }
     }
 

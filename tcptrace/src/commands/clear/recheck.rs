@@ -80,6 +80,8 @@ pub(crate) mod tests {
                 last_data_recv_ms: received_ms,
                 last_ack_recv_ms: heard_ms,
             }),
+            sending: None,
+            received_bytes: None,
             is_mptcp_subflow: false,
             minisocket_left_ms: None,
             timestamps: None,

@@ -21,6 +21,8 @@ pub(crate) enum GroupBy {
     Peer,
     /// The verdict
     Verdict,
+    /// The most telling reason
+    Reason,
     /// The line of code that opened them: `now` comes too late to see it, `leaks` sees it
     Stack,
 }
@@ -49,6 +51,9 @@ impl GroupBy {
                 Self::Verdict => {
                     leak.verdict.map_or_else(|| "no verdict".to_owned(), |verdict| verdict.to_string())
                 }
+                Self::Reason => leak
+                    .first_reason()
+                    .map_or_else(|| "no reason found".to_owned(), |reason| reason.id.to_string()),
                 Self::Stack => opening_line(&leak),
             };
             let at = *by_title.entry(title).or_insert_with_key(|title| {

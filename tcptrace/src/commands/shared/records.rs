@@ -37,6 +37,7 @@ pub(crate) fn leak_record(finding: &Finding, clock: WallClock) -> Leak {
         fds_used: finding.descriptors.and_then(|descriptors| descriptors.used),
         fds_limit: finding.descriptors.and_then(|descriptors| descriptors.limit),
         unknown_because: finding.unknown_because,
+        because: Some(finding.because.clone()),
     }
 }
 

@@ -12,7 +12,8 @@ use crate::model::{
     owner::Owner,
     pid::Pid,
     process::{ProcessIdentity, ProcessUse, UseQuery},
-    record::{PeerCount, ProcessSummary, StackCount},
+    reason::{Reason, ReasonId},
+    record::{PeerCount, ProcessSummary, ReasonCount, StackCount},
     socket::Socket,
     stack::Stack,
     verdict::Verdict,
@@ -50,6 +51,8 @@ struct ProcessTally {
     outlook: Outlook,
     oldest_ns: u64,
     verdicts: FxHashMap<Verdict, u64>,
+    /// How many sockets had which verdict and most telling reason, with the reasons of the first in words.
+    reasons: FxHashMap<(Verdict, Option<ReasonId>), (u64, String)>,
     /// By address as the remote host chose it: a map that withstands chosen keys.
     peers: HashMap<Endpoint, u64>,
     /// How many sockets were opened at which line of code, with the first stack that had it; only those whose stack is
@@ -164,6 +167,9 @@ impl Tally {
             tally.oldest_ns = tally.oldest_ns.max(age_ns);
             if let Some(verdict) = finding.verdict {
                 *tally.verdicts.entry(verdict).or_default() += 1;
+                let cause = (verdict, finding.because.first().map(|reason| reason.id));
+                let words = || (0, in_words(&finding.because));
+                tally.reasons.entry(cause).or_insert_with(words).0 += 1;
             }
             let peer = finding.socket.endpoints.remote;
             if tally.peers.len() < MAX_PEERS || tally.peers.contains_key(&peer) {
@@ -215,6 +221,7 @@ impl Tally {
             outlook: Outlook::since(self.sampled_ns),
             oldest_ns: 0,
             verdicts: FxHashMap::default(),
+            reasons: FxHashMap::default(),
             peers: HashMap::new(),
             stacks: HashMap::new(),
             listens_at: Vec::new(),
@@ -323,6 +330,12 @@ impl Tally {
     }
 }
 
+/// The most telling reasons of one socket.
+fn in_words(because: &[Reason]) -> String {
+    const NAMED: usize = 2;
+    because.iter().take(NAMED).map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
+}
+
 fn sum_up(tally: &ProcessTally, now_ns: u64) -> ProcessSummary {
     let mut verdicts: Vec<(Verdict, u64)> =
         tally.verdicts.iter().map(|(verdict, count)| (*verdict, *count)).collect();
@@ -336,6 +349,11 @@ fn sum_up(tally: &ProcessTally, now_ns: u64) -> ProcessSummary {
         .map(|(stack, count)| StackCount { stack: Arc::clone(stack), count: *count })
         .collect();
     stacks.sort_by(|a, b| (b.count, &a.stack.frames).cmp(&(a.count, &b.stack.frames)));
+    let count = |((verdict, id), (count, text)): (&(Verdict, Option<ReasonId>), &(u64, String))| {
+        ReasonCount { verdict: *verdict, id: *id, count: *count, text: text.clone() }
+    };
+    let mut reasons: Vec<ReasonCount> = tally.reasons.iter().map(count).collect();
+    reasons.sort_by_key(|reason| (std::cmp::Reverse(reason.count), reason.verdict, reason.id));
     let outlook = &tally.outlook;
     let ProcessUse { descriptors, queue } = outlook.latest();
     ProcessSummary {
@@ -354,6 +372,8 @@ fn sum_up(tally: &ProcessTally, now_ns: u64) -> ProcessSummary {
         accept_queue: queue.map(|queue| u64::from(queue.length)),
         accept_queue_limit: queue.map(|queue| u64::from(queue.limit)),
         accept_queue_full_in_ns: outlook.queue_full_in_ns(now_ns),
+        command: tally.process.command(),
+        reasons: Some(reasons),
     }
 }
 

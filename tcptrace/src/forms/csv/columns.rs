@@ -3,7 +3,7 @@
 //! A column is a path into the JSON form of a record, and is named by it: `oncpu.pid` is `oncpu_pid`. Of
 //! several owners, the first has columns of its own (`owner`).
 
-use Cell::{Count, Each, Numbers, Plain, Text, Time};
+use Cell::{Count, Each, Numbers, Plain, Text, Time, Words};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -34,6 +34,8 @@ pub(crate) enum Cell {
     Count,
     /// Of a list of the record, this field of each entry that has it: numbers, with spaces between them.
     Each(&'static str, &'static str),
+    /// This field of each entry: words of this program's own, with spaces between them.
+    Words(&'static str),
 }
 
 const NAME: Cell = Text("");
@@ -42,7 +44,7 @@ const FRAMES: Cell = Text(" < ");
 const PIDS: Cell = Each("owners", "pid");
 
 /// The columns in their order. Those of a transition come first, as the row writes them that does not come by JSON.
-pub(crate) const COLUMNS: [(&str, Cell); 77] = [
+pub(crate) const COLUMNS: [(&str, Cell); 78] = [
     ("type", Plain),
     ("time", Plain),
     ("ktime_ns", Plain),
@@ -120,7 +122,11 @@ pub(crate) const COLUMNS: [(&str, Cell); 77] = [
     ("fds_used", Plain),
     ("fds_limit", Plain),
     ("interface", Plain),
+    ("because", Words("id")),
 ];
+
+/// Where a transition has its interface.
+const INTERFACE: usize = 76;
 
 /// The line with the names of the columns, without its end.
 pub(crate) fn names() -> String {
@@ -168,7 +174,7 @@ pub(crate) fn put_transition(row: &mut Row, times: &mut TimeText, Timed { time, 
     row.put_known(*cgroup_id);
     row.put(is_mptcp);
     if let Some(interface) = local.address().interface().or_else(|| remote.address().interface()) {
-        row.put_at(COLUMNS.len() - 1, interface);
+        row.put_at(INTERFACE, interface);
     }
 }
 
@@ -195,6 +201,10 @@ fn put_cell(row: &mut Row, record: &Value, value: &Value, cell: Cell) {
             let known = |field: &Value| (!field.is_null()).then(|| field.clone());
             let fields: Vec<Value> = entries.iter().filter_map(|entry| known(&entry[field])).collect();
             row.put(numbers(&fields));
+        }
+        (Words(field), Value::Array(entries)) => {
+            let words: Vec<&str> = entries.iter().filter_map(|entry| entry[field].as_str()).collect();
+            row.put(words.join(" "));
         }
         (Text(_), Value::String(text)) => row.put_text(text),
         (Text(between), Value::Array(texts)) => {

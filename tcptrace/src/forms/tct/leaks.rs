@@ -5,13 +5,14 @@ use bytes::{BufMut as _, BytesMut};
 use super::{
     dictionary::{Definitions, Dictionary, time},
     entries::{LEAK, LEAK_END},
-    wire::{Input, Malformed, put_known, put_signed, put_varint},
+    wire::{Input, Malformed, put_known, put_signed, put_text, put_varint},
 };
 use crate::model::{
     ended::EndedHow,
     endpoints::{Endpoint, Endpoints},
     other_end::OtherEnd,
     owner::{CalledBy, Evidence, OpenedBy, Owner},
+    reason::{Reason, ReasonId, ReasonNumbers},
     record::{Age, Leak, LeakEnd, Over, Timed},
     socket::Socket,
     state::State,
@@ -52,6 +53,7 @@ pub(crate) fn put_leak(out: &mut Dictionary, leak: &Leak) {
         fds_used,
         fds_limit,
         unknown_because: _,
+        because,
     } = leak;
     let socket = SocketPlaces::of(out, socket);
     let owners: Vec<OwnerPlaces<'_>> = owners.iter().map(|owner| OwnerPlaces::of(out, owner)).collect();
@@ -103,6 +105,7 @@ pub(crate) fn put_leak(out: &mut Dictionary, leak: &Leak) {
         put_answer(entry, *keep_alive);
         put_known(entry, *fds_used);
         put_known(entry, *fds_limit);
+        put_because(entry, because.as_deref());
     });
 }
 
@@ -263,7 +266,136 @@ pub(crate) fn leak(input: &mut Input<'_>, definitions: &Definitions) -> Result<L
         fds_used: if input.is_empty() { None } else { input.known()? },
         fds_limit: if input.is_empty() { None } else { input.known()? },
         unknown_because: None,
+        because: because(input)?,
     })
+}
+
+/// Writes reasons: the number of each, its sentence, and which numbers and words it has, a bit each, before these.
+fn put_because(entry: &mut BytesMut, because: Option<&[Reason]>) {
+    put_known(entry, because.map(|reasons| reasons.len() as u64));
+    for Reason { id, text, numbers } in because.unwrap_or_default() {
+        entry.put_u8(id.number());
+        put_text(entry, text);
+        let ReasonNumbers {
+            pid,
+            tid,
+            fd,
+            address,
+            bytes,
+            for_ns,
+            used,
+            limit,
+            cpu_ns,
+            within_ns,
+            reads_per_second,
+            threads,
+            call,
+            protocol,
+            unit,
+            tracer,
+            newer,
+            far_pid,
+            far_comm,
+        } = numbers;
+        let wide = |number: Option<u32>| number.map(u64::from);
+        let counts = [
+            wide(*pid),
+            wide(*tid),
+            wide(*fd),
+            *bytes,
+            *for_ns,
+            *used,
+            *limit,
+            *cpu_ns,
+            *within_ns,
+            *reads_per_second,
+            *threads,
+            wide(*tracer),
+            wide(*newer),
+            wide(*far_pid),
+        ];
+        let texts = [address, call, protocol, unit, far_comm];
+        let are_there = counts.iter().map(Option::is_some).chain(texts.iter().map(|text| text.is_some()));
+        put_varint(entry, are_there.enumerate().map(|(bit, is_there)| u64::from(is_there) << bit).sum());
+        for count in counts.into_iter().flatten() {
+            put_varint(entry, count);
+        }
+        for text in texts.into_iter().flatten() {
+            put_text(entry, text);
+        }
+    }
+}
+
+fn because(input: &mut Input<'_>) -> Result<Option<Vec<Reason>>, Malformed> {
+    if input.is_empty() {
+        return Ok(None);
+    }
+    let Some(count) = input.known()? else { return Ok(None) };
+    // Each takes three bytes at least: no more than there are bytes.
+    let count = usize::try_from(count).ok().filter(|count| *count <= input.0.len());
+    let count = count.ok_or(Malformed("a count is larger than what is there"))?;
+    (0..count).map(|_| reason(input)).collect::<Result<_, _>>().map(Some)
+}
+
+fn reason(input: &mut Input<'_>) -> Result<Reason, Malformed> {
+    let id = ReasonId::from_number(input.byte()?).ok_or(Malformed("a reason is not known"))?;
+    let text = input.text()?;
+    let mut are_there = input.varint()?;
+    let mut is_there = || {
+        let is_there = are_there & 1 != 0;
+        are_there >>= 1;
+        is_there
+    };
+    let mut counts = [None; 14];
+    for count in &mut counts {
+        *count = if is_there() { Some(input.varint()?) } else { None };
+    }
+    let mut texts = [const { None }; 5];
+    for text in &mut texts {
+        *text = if is_there() { Some(input.text()?) } else { None };
+    }
+    let [
+        pid,
+        tid,
+        fd,
+        bytes,
+        for_ns,
+        used,
+        limit,
+        cpu_ns,
+        within_ns,
+        reads_per_second,
+        threads,
+        tracer,
+        newer,
+        far_pid,
+    ] = counts;
+    let [address, call, protocol, unit, far_comm] = texts;
+    let small = |number: Option<u64>| {
+        number.map(u32::try_from).transpose().map_err(|_| Malformed("a number is too large"))
+    };
+    let numbers = ReasonNumbers {
+        pid: small(pid)?,
+        tid: small(tid)?,
+        fd: small(fd)?,
+        address,
+        bytes,
+        for_ns,
+        used,
+        limit,
+        cpu_ns,
+        within_ns,
+        reads_per_second,
+        threads,
+        call,
+        protocol,
+        unit,
+        tracer: small(tracer)?,
+        newer: small(newer)?,
+        far_pid: small(far_pid)?,
+        far_comm,
+    };
+    Ok(Reason { id, text, numbers })
 }
 
 /// The next byte; 0 at the end of an entry that an older version wrote.

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
+    meanings::{self, StuckSocket},
     parts::{age, time_of_day, write_not_looked_at, write_owners},
     snapshot,
     sockets::{SocketRow, table, verdict},
@@ -64,6 +65,13 @@ pub(crate) fn write_plan(
             "Of {sockets} the other end is not known: whether it still waits for an answer cannot be told."
         )?;
     }
+    let stuck = planned.iter().filter(|cleared| cleared.state == State::CloseWait);
+    let stuck = stuck.map(|cleared| StuckSocket {
+        verdict: cleared.verdict,
+        because: &cleared.because,
+        unknown_because: cleared.unknown_because,
+    });
+    meanings::write(out, stuck, palette)?;
     writeln!(out)?;
     write_meanings(out, planned, palette)?;
     write_kept(out, kept, "will keep")
@@ -167,6 +175,7 @@ fn row(cleared: &Cleared) -> SocketRow<'_> {
         endpoints: &cleared.socket.endpoints,
         unread: None,
         verdict: cleared.verdict,
+        reason: cleared.because.first().map(|reason| reason.id),
         other_end: cleared.other_end.as_ref(),
         unknown_because: cleared.unknown_because,
         by: Some(cleared.method.map_or("-", method)),

@@ -3,6 +3,7 @@
 pub(crate) mod cleared;
 pub(crate) mod columns;
 pub(crate) mod form;
+mod meanings;
 mod over;
 pub(crate) mod parts;
 pub(crate) mod record;

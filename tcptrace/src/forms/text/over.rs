@@ -65,7 +65,7 @@ pub(super) fn write(out: &mut dyn Write, over: &[Leak], extent: Extent, palette:
         writeln!(out, "  {faint}… and {rest} more (--rows 0 shows all){faint:#}")?;
     }
     let (alert, verdict) = (palette.alert, Verdict::ConnectionOver);
-    let meaning = crate::diagnosis::verdict::advice(verdict);
+    let meaning = crate::diagnosis::advice::advice(verdict, None);
     writeln!(out, "\n  {alert}{verdict}{alert:#} ({count}): {meaning}")
 }
 

@@ -8,15 +8,17 @@ use std::{
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
 use crate::{
+    diagnosis::advice::advice,
     forms::palette::Palette,
     model::{
         coverage::NotLookedAt,
         escape::Escaped,
         owner::{Evidence, Owner},
-        record::{Age, Leak},
+        reason::{Reason, ReasonId},
+        record::Age,
         stack::Stack,
         units::Elapsed,
-        verdict::UnknownBecause,
+        verdict::{UnknownBecause, Verdict},
     },
 };
 
@@ -37,10 +39,30 @@ pub(super) fn age(age: &Age) -> String {
     }
 }
 
-/// Why accept() fails, where that is why.
-pub(super) fn no_descriptors_left(leak: &Leak) -> Option<String> {
-    let (used, limit) = leak.fds_used.zip(leak.fds_limit).filter(|(used, limit)| used >= limit)?;
-    Some(format!("accept() cannot succeed: {used} of {limit} descriptors are in use"))
+/// What the verdict and the most telling reason mean together. Of reasons that were not recorded, the verdict tells alone.
+pub(super) fn meaning(
+    verdict: Option<Verdict>,
+    reason: Option<ReasonId>,
+    unknown: Option<UnknownBecause>,
+) -> String {
+    match (verdict, unknown) {
+        (Some(verdict), _) => advice(verdict, reason).to_owned(),
+        (None, Some(because)) => format!("cannot be told: {}", because.meaning()),
+        (None, None) => "cannot be told".to_owned(),
+    }
+}
+
+/// The reasons of one socket, or of the first of several, in a sentence; the most telling ones.
+pub(super) fn reasons_in_words(because: &[Reason]) -> String {
+    const NAMED: usize = 2;
+    let texts: Vec<&str> = because.iter().take(NAMED).map(|reason| reason.text.as_str()).collect();
+    Escaped(&texts.join("; ")).to_string()
+}
+
+/// `eof_read`, or with the most telling reason `eof_read, client_left`.
+pub(super) fn cause(verdict: Option<Verdict>, reason: Option<ReasonId>) -> String {
+    let verdict = verdict.map_or("?", Verdict::name);
+    reason.map_or_else(|| verdict.to_owned(), |reason| format!("{verdict}, {reason}"))
 }
 
 /// The line of code to look at, and whether more is hidden.
@@ -88,6 +110,9 @@ pub(super) fn write_owners(
             write!(out, ", ")?;
         }
         write!(out, "{name}{} (pid {}){name:#}", Escaped(&owner.process.comm), owner.process.pid)?;
+        if let Some(command) = owner.process.command() {
+            write!(out, " [{}]", Escaped(&command))?;
+        }
         match owner.evidence {
             Evidence::FdTable => write!(out, " {}", Descriptors(&owner.fds))?,
             Evidence::Listener => write!(out, " listens with {}", Descriptors(&owner.fds))?,

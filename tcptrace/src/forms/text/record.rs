@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     cleared,
-    parts::{Line, age, no_descriptors_left, time_of_day, write_owners},
+    parts::{Line, age, reasons_in_words, time_of_day, write_owners},
     summary,
 };
 use crate::{
@@ -84,8 +84,8 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
     let age = leak.age.as_ref().map_or_else(|| "?".to_owned(), age);
     let since = leak.over.map_or_else(|| format!("in CLOSE_WAIT for {age}"), ended);
     write!(out, "  {}  {since}  {verdict}", Socketed(&leak.socket))?;
-    if let Some(cause) = no_descriptors_left(leak) {
-        write!(out, "  {cause}")?;
+    if let Some(because) = leak.because.as_ref().filter(|because| !because.is_empty()) {
+        write!(out, ": {}", reasons_in_words(because))?;
     }
     if let Some(other) = &leak.other_end {
         write_other_end(out, other)?;
@@ -93,8 +93,12 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
     if let Some(opened) = &leak.opened_by {
         let OpenedBy { how: _, called: CalledBy { call: opener, stack } } = &opened.what;
         let is_owner = leak.owners.iter().any(|owner| owner.process.pid == opener.task.pid);
+        let thread = opener.task.comm.to_text();
+        let is_named = |owner: &Owner| owner.process.pid == opener.task.pid && owner.process.comm != thread;
         if !is_owner {
-            write!(out, "  opened by {} ({})", Escaped(&opener.task.comm.to_text()), opener.task.pid)?;
+            write!(out, "  opened by {} ({})", Escaped(&thread), opener.task.pid)?;
+        } else if leak.owners.iter().any(is_named) {
+            write!(out, "  opened by its thread {}", Escaped(&thread))?;
         }
         if let Some(stack) = stack {
             write!(out, "  {faint}opened at {}{faint:#}", Line(stack))?;

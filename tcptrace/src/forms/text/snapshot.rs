@@ -1,12 +1,9 @@
 //! One look at the host, for people: what was looked at, a table of the sockets, and the processes.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use super::{
-    parts::no_descriptors_left,
+    meanings::{self, StuckSocket},
     parts::write_not_looked_at,
     sockets::{SocketRow, table},
     summary,
@@ -18,7 +15,7 @@ use crate::{
         record::{Age, Group, Leak, Scope, Snapshot},
         state::{State, StateSet},
         units::{Elapsed, plural},
-        verdict::{UnknownBecause, Verdict},
+        verdict::Verdict,
     },
 };
 
@@ -70,43 +67,15 @@ pub(crate) fn write(
     write_meanings(out, groups, palette)
 }
 
-/// What the verdicts mean, each once.
+/// What verdicts with their reasons mean, each once, with what is so of the first socket that has them.
 fn write_meanings(out: &mut dyn Write, groups: &[Group], palette: &Palette) -> io::Result<()> {
-    let alert = palette.alert;
-    let mut counts: BTreeMap<(Option<Verdict>, Option<UnknownBecause>), u64> = BTreeMap::new();
-    let leaks = groups.iter().flat_map(|group| &group.leaks);
-    for leak in leaks.filter(|leak| leak.state == State::CloseWait) {
-        // Of one that has a verdict, only the holder is not known.
-        let because = leak.unknown_because.filter(|_| leak.verdict.is_none());
-        *counts.entry((leak.verdict, because)).or_default() += 1;
-    }
-    if !counts.is_empty() {
-        writeln!(out)?;
-    }
-    for ((verdict, because), count) in counts {
-        let name = verdict.map_or("?", Verdict::name);
-        let meaning = match (verdict, because) {
-            (Some(verdict), _) => crate::diagnosis::verdict::advice(verdict).to_owned(),
-            (None, Some(because)) => format!("cannot be told: {}", because.meaning()),
-            (None, None) => "cannot be told".to_owned(),
-        };
-        writeln!(out, "  {alert}{name}{alert:#} ({}): {meaning}", plural(count, "socket"))?;
-        if verdict == Some(Verdict::NeverAccepted) {
-            write_full(out, groups)?;
-        }
-    }
-    Ok(())
-}
-
-/// Who has no descriptor left to accept connections with, each process once.
-fn write_full(out: &mut dyn Write, groups: &[Group]) -> io::Result<()> {
-    let leaks = groups.iter().flat_map(|group| &group.leaks);
-    let full = leaks.filter_map(|leak| Some((&leak.owners.first()?.process, no_descriptors_left(leak)?)));
-    let full: BTreeMap<_, _> = full.map(|(process, cause)| (process.pid, (&process.comm, cause))).collect();
-    for (pid, (comm, cause)) in full {
-        writeln!(out, "    {} ({pid}): {cause}", Escaped(comm))?;
-    }
-    Ok(())
+    let leaks = groups.iter().flat_map(|group| &group.leaks).filter(|leak| leak.state == State::CloseWait);
+    let stuck = leaks.map(|leak| StuckSocket {
+        verdict: leak.verdict,
+        because: leak.because.as_deref().unwrap_or_default(),
+        unknown_because: leak.unknown_because,
+    });
+    meanings::write(out, stuck, palette)
 }
 
 /// Whether answers to keep-alive probes keep the age small that is certain.
@@ -185,6 +154,7 @@ fn row(leak: &Leak) -> SocketRow<'_> {
         endpoints: &leak.socket.endpoints,
         unread: Some(leak.recv_q.map_or_else(|| "?".to_owned(), |bytes| bytes.to_string())),
         verdict: leak.verdict,
+        reason: leak.first_reason().map(|reason| reason.id),
         other_end: leak.other_end.as_ref(),
         unknown_because: leak.unknown_because,
         by: None,
@@ -265,7 +235,7 @@ mod tests {
         assert!(!text.contains('\u{1b}') && text.contains("x\\u{1b}[2J (71)"), "{text}");
         assert_eq!(text.matches("192.0.2.1:40001").count(), 5);
         assert_eq!(
-            text.matches(crate::diagnosis::verdict::advice(Verdict::EofUnread)).count(),
+            text.matches(crate::diagnosis::advice::advice(Verdict::EofUnread, None)).count(),
             1,
             "the meaning is told once"
         );

@@ -9,6 +9,7 @@ use crate::model::{
     escape::Escaped,
     other_end::OtherEnd,
     owner::{Evidence, Owner},
+    reason::ReasonId,
     record::Age,
     state::State,
     units::Elapsed,
@@ -24,6 +25,8 @@ pub(super) struct SocketRow<'a> {
     /// Bytes that were not read; `None` where the table does not tell.
     pub unread: Option<String>,
     pub verdict: Option<Verdict>,
+    /// The most telling reason.
+    pub reason: Option<ReasonId>,
     /// The other end, where it is on this host.
     pub other_end: Option<&'a OtherEnd>,
     pub unknown_because: Option<UnknownBecause>,
@@ -38,12 +41,13 @@ const LOCAL: usize = 4;
 const LOCAL_PORT: usize = 5;
 const RECV_Q: usize = 7;
 const VERDICT: usize = 8;
-const OTHER_END: usize = 9;
-const BY: usize = 10;
-const PLACE: usize = 11;
+const REASON: usize = 9;
+const OTHER_END: usize = 10;
+const BY: usize = 11;
+const PLACE: usize = 12;
 
 /// A table of these sockets, for lines of `width` characters where that matters.
-pub(super) fn table(rows: &[SocketRow<'_>], width: Option<usize>) -> Columns<12> {
+pub(super) fn table(rows: &[SocketRow<'_>], width: Option<usize>) -> Columns<13> {
     let mut table = Columns::new([
         Number("AGE"),
         Name("STATE"),
@@ -54,6 +58,7 @@ pub(super) fn table(rows: &[SocketRow<'_>], width: Option<usize>) -> Columns<12>
         Name("REMOTE"),
         Number("RECV-Q"),
         Name("VERDICT"),
+        Name("REASON"),
         Name("OTHER END"),
         Name("BY"),
         Name("UNIT OR CONTAINER"),
@@ -64,6 +69,7 @@ pub(super) fn table(rows: &[SocketRow<'_>], width: Option<usize>) -> Columns<12>
     let any = |is_so: fn(&SocketRow<'_>) -> bool| rows.iter().any(is_so);
     table.show(AGE, any(|row| row.age.is_some()));
     table.show(VERDICT, any(|row| row.state == State::CloseWait));
+    table.show(REASON, any(|row| row.reason.is_some()));
     table.show(STATE, any(|row| row.state != State::CloseWait));
     table.show(RECV_Q, any(|row| row.unread.is_some()));
     table.show(OTHER_END, any(|row| row.other_end.is_some()));
@@ -71,16 +77,16 @@ pub(super) fn table(rows: &[SocketRow<'_>], width: Option<usize>) -> Columns<12>
     table.show(PLACE, any(|row| place(row.owners).is_some()));
     table.show(LOCAL_PORT, false);
     // What is in the summary too, or follows from the rest, makes room first.
-    for sacrifice in [PLACE, OTHER_END, LOCAL, RECV_Q] {
+    for sacrifice in [PLACE, OTHER_END, REASON, LOCAL, RECV_Q] {
         if width.is_some_and(|width| table.width() > width) {
             table.show(sacrifice, false);
-            table.show(LOCAL_PORT, !matches!(sacrifice, PLACE | OTHER_END));
+            table.show(LOCAL_PORT, !matches!(sacrifice, PLACE | OTHER_END | REASON));
         }
     }
     table
 }
 
-fn cells(row: &SocketRow<'_>) -> [String; 12] {
+fn cells(row: &SocketRow<'_>) -> [String; 13] {
     let none = || "-".to_owned();
     let Endpoints { local, remote } = row.endpoints;
     [
@@ -94,6 +100,7 @@ fn cells(row: &SocketRow<'_>) -> [String; 12] {
         if remote.port() == 0 { none() } else { remote.to_string() },
         row.unread.clone().unwrap_or_default(),
         verdict(row.state, row.verdict).to_owned(),
+        row.reason.map_or_else(none, |reason| reason.to_string()),
         row.other_end.map_or_else(none, other_end),
         row.by.unwrap_or_default().to_owned(),
         place(row.owners).map_or_else(none, |place| Escaped(&place).to_string()),

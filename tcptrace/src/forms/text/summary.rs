@@ -11,13 +11,14 @@ use super::{
         Column::{Name, Number},
         Columns,
     },
-    parts::Line,
+    parts::{Line, cause, meaning},
 };
 use crate::{
     forms::palette::Palette,
     model::{
         endpoints::{Address, Endpoint},
         escape::Escaped,
+        reason::ReasonId,
         record::{PeerCount, ProcessSummary, Summary, Totals},
         units::{Elapsed, plural},
         verdict::Verdict,
@@ -29,6 +30,9 @@ const PEERS_LISTED: usize = 3;
 
 /// Opening lines of code listed for a process.
 const STACKS_LISTED: usize = 3;
+
+/// Reasons told of a process.
+const REASONS_LISTED: usize = 3;
 
 /// Processes listed, the worst first.
 const PROCESSES_LISTED: usize = 20;
@@ -138,6 +142,7 @@ pub(crate) fn write_processes(
 ) -> io::Result<()> {
     const REPORTED: usize = 3;
     const PER_MINUTE: usize = 5;
+    const COMMAND: usize = 8;
     if processes.is_empty() {
         return Ok(());
     }
@@ -150,12 +155,14 @@ pub(crate) fn write_processes(
         Number("PER MIN"),
         Number("FDS/LIMIT"),
         Name("UNIT OR CONTAINER"),
+        Name("COMMAND"),
     ]);
     let listed = listed(processes);
     for process in listed {
         table.push(cells(process));
     }
     table.show(REPORTED, listed.iter().any(|process| process.still_stuck != process.sockets));
+    table.show(COMMAND, listed.iter().any(|process| process.command.is_some()));
     table.show(PER_MINUTE, listed.iter().any(|process| process.per_minute.is_some()));
     table.write(out)?;
     let rest = processes.get(PROCESSES_LISTED..).unwrap_or_default();
@@ -166,7 +173,7 @@ pub(crate) fn write_processes(
     Ok(())
 }
 
-fn cells(process: &ProcessSummary) -> [String; 8] {
+fn cells(process: &ProcessSummary) -> [String; 9] {
     let unknown = || "?".to_owned();
     [
         process.process.pid.to_string(),
@@ -184,27 +191,39 @@ fn cells(process: &ProcessSummary) -> [String; 8] {
             (None, _) => unknown(),
         },
         process.process.place().map_or_else(|| "-".to_owned(), |place| Escaped(&place).to_string()),
+        process.command.as_ref().map_or_else(|| "-".to_owned(), |command| Escaped(command).to_string()),
     ]
 }
 
-/// Says once what each verdict means and what to look at next.
+/// Says once what each verdict with its reason means, and what to look at next.
 fn write_meanings(out: &mut dyn Write, processes: &[ProcessSummary], palette: &Palette) -> io::Result<()> {
     let faint = palette.faint;
-    let verdicts: BTreeSet<Verdict> =
-        processes.iter().flat_map(|process| &process.verdicts).map(|(verdict, _)| *verdict).collect();
-    if !verdicts.is_empty() {
+    let mut causes: BTreeSet<(Verdict, Option<ReasonId>)> = BTreeSet::new();
+    for process in processes {
+        match &process.reasons {
+            Some(reasons) => causes.extend(reasons.iter().map(|reason| (reason.verdict, reason.id))),
+            None => causes.extend(process.verdicts.iter().map(|(verdict, _)| (*verdict, None))),
+        }
+    }
+    if !causes.is_empty() {
         writeln!(out)?;
     }
-    for verdict in verdicts {
-        writeln!(out, "  {faint}{verdict}:{faint:#} {}", crate::diagnosis::verdict::advice(verdict))?;
+    for (verdict, reason) in causes {
+        let name = cause(Some(verdict), reason);
+        writeln!(out, "  {faint}{name}:{faint:#} {}", meaning(Some(verdict), reason, None))?;
     }
     Ok(())
 }
 
 fn write_reasons(out: &mut dyn Write, process: &ProcessSummary, palette: &Palette) -> io::Result<()> {
     let name = palette.name;
-    let verdicts: Vec<String> =
-        process.verdicts.iter().map(|(verdict, count)| format!("{count} × {verdict}")).collect();
+    let verdicts: Vec<String> = match &process.reasons {
+        Some(reasons) => reasons
+            .iter()
+            .map(|one| format!("{} × {}", one.count, cause(Some(one.verdict), one.id)))
+            .collect(),
+        None => process.verdicts.iter().map(|(verdict, count)| format!("{count} × {verdict}")).collect(),
+    };
     let hosts = by_host(&process.peers);
     let peers: Vec<&str> = hosts.iter().take(PEERS_LISTED).map(String::as_str).collect();
     let rest = hosts.len().saturating_sub(PEERS_LISTED);
@@ -217,6 +236,14 @@ fn write_reasons(out: &mut dyn Write, process: &ProcessSummary, palette: &Palett
         if verdicts.is_empty() { "cause unknown".to_owned() } else { verdicts.join(", ") },
         peers.join(", "),
     )?;
+    if let Some(command) = &process.command {
+        writeln!(out, "      {}", Escaped(command))?;
+    }
+    let reasons = process.reasons.iter().flatten().filter(|reason| !reason.text.is_empty());
+    for reason in reasons.take(REASONS_LISTED) {
+        let one = if reason.count > 1 { "one of them: " } else { "" };
+        writeln!(out, "      {}: {one}{}", cause(Some(reason.verdict), reason.id), Escaped(&reason.text))?;
+    }
     for counted in process.stacks.iter().take(STACKS_LISTED) {
         let (count, all) = (counted.count, process.sockets);
         writeln!(out, "      {count} of {all} were opened at {}", Line(&counted.stack))?;

@@ -14,7 +14,7 @@ use super::{
     any::Record,
     header::Header,
     leak::{Leak, LeakEnd, Over},
-    summary::{PeerCount, ProcessSummary, StackCount, Summary, Totals},
+    summary::{PeerCount, ProcessSummary, ReasonCount, StackCount, Summary, Totals},
     timed::Timed,
 };
 use crate::model::{
@@ -27,6 +27,7 @@ use crate::model::{
     owner::{CalledBy, Evidence, OpenedBy, Owner},
     pid::Pid,
     process::ProcessIdentity,
+    reason::{Reason, ReasonId, ReasonNumbers},
     socket::{KernelSocket, Socket, SocketKey},
     stack::Stack,
     state::State,
@@ -259,6 +260,47 @@ fn opened() -> BoxedStrategy<Timed<OpenedBy>> {
         .boxed()
 }
 
+fn reason() -> BoxedStrategy<Reason> {
+    let small_ones = (
+        option::of(small()),
+        option::of(small()),
+        option::of(small()),
+        option::of(small()),
+        option::of(small()),
+        option::of(small()),
+    );
+    let numbers = vec(option::of(number()), 8);
+    let words = vec(option::of(name()), 5);
+    (prop::sample::select(&ReasonId::ALL[..]), name(), small_ones, numbers, words)
+        .prop_map(|(id, text, (pid, tid, fd, tracer, newer, far_pid), numbers, mut words)| {
+            let number = |at: usize| numbers.get(at).copied().flatten();
+            let mut word = || words.pop().flatten();
+            let numbers = ReasonNumbers {
+                pid,
+                tid,
+                fd,
+                address: word(),
+                bytes: number(0),
+                for_ns: number(1),
+                used: number(2),
+                limit: number(3),
+                cpu_ns: number(4),
+                within_ns: number(5),
+                reads_per_second: number(6),
+                threads: number(7),
+                call: word(),
+                protocol: word(),
+                unit: word(),
+                tracer,
+                newer,
+                far_pid,
+                far_comm: word(),
+            };
+            Reason { id, text, numbers }
+        })
+        .boxed()
+}
+
 fn leak() -> BoxedStrategy<Leak> {
     let queues = (option::of(small()), option::of(small()), option::of(verdict()));
     let people = (vec(owner(), 0..3), option::of(opened()), option::of(called()));
@@ -272,6 +314,7 @@ fn leak() -> BoxedStrategy<Leak> {
         option::of(any::<bool>()),
         option::of(number()),
         option::of(number()),
+        option::of(vec(reason(), 0..3)),
     );
     (time(), socket(), state(), option::of(age()), queues, people, late)
         .prop_map(
@@ -301,6 +344,7 @@ fn leak() -> BoxedStrategy<Leak> {
                 fds_limit: late.4,
                 // `.tct` lacks it.
                 unknown_because: None,
+                because: late.5,
             },
         )
         .boxed()
@@ -392,6 +436,15 @@ fn process_summary() -> BoxedStrategy<ProcessSummary> {
                 accept_queue: fds,
                 accept_queue_limit: fds,
                 accept_queue_full_in_ns: fds,
+                command: fds.map(|fds| fds.to_string()),
+                reasons: fds.map(|count| {
+                    vec![ReasonCount {
+                        verdict: Verdict::EofRead,
+                        id: None,
+                        count,
+                        text: "\u{1b}".to_owned(),
+                    }]
+                }),
             }
         })
         .boxed()

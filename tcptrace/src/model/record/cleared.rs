@@ -19,6 +19,7 @@ use crate::model::{
     owner::Owner,
     owner_criteria::OwnerCriteria,
     process::ProcessIdentity,
+    reason::Reason,
     socket::Socket,
     state::State,
     verdict::{UnknownBecause, Verdict},
@@ -55,6 +56,8 @@ pub struct Cleared {
     pub other_end: Option<OtherEnd>,
     /// Why there is no verdict or no owner; `None` when both are known.
     pub unknown_because: Option<UnknownBecause>,
+    /// Why it was stuck, the most telling reason first.
+    pub because: Vec<Reason>,
 }
 
 /// What was asked for.

@@ -11,6 +11,7 @@ use crate::model::{
     ended::EndedHow,
     other_end::OtherEnd,
     owner::{CalledBy, OpenedBy, Owner},
+    reason::Reason,
     socket::Socket,
     state::State,
     verdict::{UnknownBecause, Verdict},
@@ -53,8 +54,7 @@ pub struct Leak {
     /// Whether keep-alive probes are at work, whose answers keep the least age small; `None` when not known.
     #[serde(default)]
     pub keep_alive: Option<bool>,
-    /// Of a connection that was never accepted: descriptors in use by the process that listens. When they reach the
-    /// limit, accept() cannot succeed.
+    /// Descriptors in use by the first process that answers for it. When they reach the limit, accept() cannot succeed.
     #[serde(default)]
     pub fds_used: Option<u64>,
     /// The limit of that process.
@@ -63,6 +63,18 @@ pub struct Leak {
     /// Why there is no verdict or no owner; `None` when both are known, and where that was not recorded.
     #[serde(default)]
     pub unknown_because: Option<UnknownBecause>,
+    /// Why it is stuck, the most telling reason first; `None` where reasons were not recorded, and nothing is said of them
+    /// then: sessions that had not heard of them are replayed as they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<Vec<Reason>>,
+}
+
+impl Leak {
+    /// The most telling reason.
+    #[must_use]
+    pub fn first_reason(&self) -> Option<&Reason> {
+        self.because.as_ref()?.first()
+    }
 }
 
 /// The end of a connection whose descriptor stays open.

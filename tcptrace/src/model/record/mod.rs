@@ -22,7 +22,7 @@ pub(crate) use self::{
     header::{Header, SCHEMA, Versioned},
     leak::{Leak, LeakEnd, Over},
     snapshot::{Group, Scope, Snapshot},
-    summary::{PeerCount, ProcessSummary, StackCount, Summary},
+    summary::{PeerCount, ProcessSummary, ReasonCount, StackCount, Summary},
     timed::Timed,
     transition::TransitionFields,
 };

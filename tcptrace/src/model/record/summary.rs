@@ -11,6 +11,7 @@ use crate::model::{
     endpoints::Endpoint,
     interface::Interface,
     process::ProcessIdentity,
+    reason::ReasonId,
     stack::{self, Stack},
     verdict::Verdict,
 };
@@ -110,6 +111,25 @@ pub struct ProcessSummary {
     /// The queue is full in so many nanoseconds; `None` when it is not going to be.
     #[serde(default)]
     pub accept_queue_full_in_ns: Option<u64>,
+    /// Its command line, shortened for people; `None` where there is none that says more than the name, and where that was
+    /// not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// How many sockets had which verdict with which most telling reason, the most frequent first; `None` where reasons were
+    /// not recorded, and nothing is said of them then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasons: Option<Vec<ReasonCount>>,
+}
+
+/// How many stuck sockets had one verdict and one most telling reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonCount {
+    pub verdict: Verdict,
+    /// `None` where no reason was found.
+    pub id: Option<ReasonId>,
+    pub count: u64,
+    /// The reasons of the first of them, in words.
+    pub text: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]

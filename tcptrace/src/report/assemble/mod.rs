@@ -7,6 +7,8 @@ pub(crate) mod ranking;
 pub(crate) mod sockets;
 pub(crate) mod sources;
 
+use std::collections::BTreeMap;
+
 use self::{
     closed_first::closed_first,
     ranking::{peers, processes, stacks},
@@ -21,7 +23,7 @@ use super::{
     model::{
         Asked, Report, Span,
         headline::Headline,
-        ranking::VerdictShare,
+        ranking::{ReasonShare, VerdictShare},
         sockets::{CloseWait, EndCounts},
     },
     series::Axis,
@@ -30,7 +32,7 @@ use super::{
 };
 use crate::{
     diagnosis,
-    model::{ended::EndedHow, verdict::Verdict},
+    model::{ended::EndedHow, reason::ReasonId, verdict::Verdict},
     output::replace::MARK,
 };
 
@@ -66,7 +68,7 @@ pub(crate) fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -
             .filter(|_| sessions.iter().any(|session| session.kind != SessionKind::Now))
             .map(|axis| over_time(&sums, entities, &order, &axis, top)),
         durations: lengths(&sums),
-        verdicts: verdicts(&sums),
+        verdicts: verdicts(&sums, &aggregator.examples),
         processes,
         peers: peers(&sums.peers, top, sums.stuck.ever),
         stacks: stacks(&sums, entities, top),
@@ -131,18 +133,37 @@ fn worst_first(sums: &Sums) -> Vec<usize> {
     order.into_iter().map(|(index, _)| index).collect()
 }
 
-/// What a verdict means, also where there is none.
-fn advice(verdict: Option<Verdict>) -> &'static str {
-    verdict
-        .map_or("could not be told: the kernel does not show what was read of it", diagnosis::verdict::advice)
+/// What a verdict with its reason means, also where there is none.
+fn advice(verdict: Option<Verdict>, reason: Option<ReasonId>) -> &'static str {
+    verdict.map_or("could not be told: the kernel does not show what was read of it", |verdict| {
+        diagnosis::advice::advice(verdict, reason)
+    })
 }
 
-fn verdicts(sums: &Sums) -> Vec<VerdictShare> {
-    let entry = |(verdict, stuck): (&Option<Verdict>, &Stuck)| VerdictShare {
-        verdict: *verdict,
-        sockets: stuck.ever,
-        still_stuck: stuck.still,
-        advice: advice(*verdict),
+fn verdicts(sums: &Sums, examples: &BTreeMap<(Option<Verdict>, ReasonId), String>) -> Vec<VerdictShare> {
+    let reasons = |verdict: Option<Verdict>| {
+        let of_verdict = sums.reasons.iter().filter(|((of, _), _)| *of == verdict);
+        let mut reasons: Vec<ReasonShare> = of_verdict
+            .map(|((_, id), stuck)| ReasonShare {
+                id: *id,
+                sockets: stuck.ever,
+                still_stuck: stuck.still,
+                text: examples.get(&(verdict, *id)).cloned().unwrap_or_default(),
+                advice: advice(verdict, Some(*id)),
+            })
+            .collect();
+        reasons.sort_by_key(|reason| std::cmp::Reverse(reason.sockets));
+        reasons
+    };
+    let entry = |(verdict, stuck): (&Option<Verdict>, &Stuck)| {
+        let reasons = reasons(*verdict);
+        VerdictShare {
+            verdict: *verdict,
+            sockets: stuck.ever,
+            still_stuck: stuck.still,
+            advice: advice(*verdict, reasons.first().map(|reason| reason.id)),
+            reasons,
+        }
     };
     let mut all: Vec<VerdictShare> = sums.verdicts.iter().map(entry).collect();
     all.sort_by_key(|share| std::cmp::Reverse(share.sockets));

@@ -9,7 +9,7 @@ use crate::{
         bounded::BoundedCounts,
         entities::Entities,
         model::ranking::{
-            PeerShare, ProcessName, ProcessShare, Ranking, SiteCount, StackShare, VerdictCount,
+            PeerShare, ProcessName, ProcessShare, Ranking, ReasonTally, SiteCount, StackShare, VerdictCount,
         },
         shared::SharedSockets,
         side::Peer,
@@ -52,7 +52,8 @@ fn process(
 ) -> Option<ProcessShare> {
     let identity = &entities.processes.get(index)?.identity;
     let all = sums.stuck.ever;
-    let ProcessSums { stuck, longest_ns, verdicts, peers, stacks, changes: _ } = sums.processes.get(index)?;
+    let ProcessSums { stuck, longest_ns, verdicts, reasons, peers, stacks, changes: _ } =
+        sums.processes.get(index)?;
     let partners = shared.partners(index);
     let summary = last_summary(entities, index);
     let site = |(stack, [sockets]): (u32, [u64; 1])| {
@@ -63,6 +64,9 @@ fn process(
         .map(|(verdict, sockets)| VerdictCount { verdict: *verdict, sockets: *sockets })
         .collect();
     verdicts.sort_by_key(|count| std::cmp::Reverse(count.sockets));
+    let mut reasons: Vec<ReasonTally> =
+        reasons.iter().map(|(id, sockets)| ReasonTally { id: *id, sockets: *sockets }).collect();
+    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.sockets));
     Some(ProcessShare {
         process: process_name(entities, index)?,
         exe: identity.exe.clone(),
@@ -84,6 +88,7 @@ fn process(
         fds_limit: summary.and_then(|summary| summary.fds_limit),
         fds_run_out_in_ns: summary.and_then(|summary| summary.fds_run_out_in_ns),
         verdicts,
+        reasons,
         peers: peers_of(peers, OF_ONE, stuck.ever),
         sites: stacks.top(OF_ONE).into_iter().filter_map(site).collect(),
         fds_per_minute: summary.and_then(|summary| summary.fds_per_minute),

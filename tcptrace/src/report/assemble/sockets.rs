@@ -150,6 +150,7 @@ pub(crate) fn worst_socket(worst: &LongestStay, entities: &Entities) -> Option<W
             .map(|(pid, comm)| ProcessName::new(comm, pid, host.as_deref())),
         established_ns: stay.established_ns,
         verdict: report.and_then(|report| report.verdict),
+        reason: report.and_then(|report| report.reason),
         is_looked_at: report.is_some(),
         holders: holders.filter_map(holder).collect(),
         opened: report.and_then(|report| report.opened).map(|(_, at_ns)| Time::from_unix_ns(at_ns)),

@@ -97,7 +97,8 @@ fn table(view: &PageView<'_>, worst: &[WorstSocket]) -> Markup {
                         td { @if !socket.since_is_exact { "≤ " } (view.moment(socket.since.0)) }
                         td.number { (Elapsed(socket.close_wait_ns)) }
                         td { (ending(socket)) }
-                        td { code { (socket.verdict.map_or("?", Verdict::name)) } }
+                        td { code { (socket.verdict.map_or("?", Verdict::name)) }
+                            @if let Some(reason) = socket.reason { " " code { (reason) } } }
                         td { @if let Some(site) = &socket.site { code { (breakable(site)) } } }
                         td { @if let Some(read) = socket.eof_read { (view.time_of_day(read.0)) }
                             @if let Some(site) = &socket.eof_read_site { " " code { (breakable(site)) } } }

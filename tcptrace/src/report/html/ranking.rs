@@ -81,6 +81,9 @@ fn process_card(view: &PageView<'_>, place: usize, process: &ProcessShare, stuck
                 @for count in &process.verdicts {
                     li { (grouped(count.sockets)) " × " code { (count.verdict.map_or("?", Verdict::name)) } }
                 }
+                @for count in &process.reasons {
+                    li { (grouped(count.sockets)) " × " code { (count.id) } }
+                }
             }
             details {
                 summary { "About this process" }
@@ -164,7 +167,15 @@ fn verdict_entry(share: &VerdictShare, stuck: u64) -> Markup {
     html! {
         li {
             p.share-line { (share_bar(share.sockets, stuck, "stuck")) }
-            p { code { (share.verdict.map_or("not known", Verdict::name)) } " " (share.advice) "." }
+            @if share.reasons.is_empty() {
+                p { code { (share.verdict.map_or("not known", Verdict::name)) } " " (share.advice) "." }
+            } @else {
+                p { code { (share.verdict.map_or("not known", Verdict::name)) } }
+                ul.reasons { @for reason in &share.reasons {
+                    li { code { (reason.id) } " " (plural(reason.sockets, "socket")) ": " (reason.advice) "."
+                        p.others { @if reason.sockets > 1 { "One of them: " } (Escaped(&reason.text)) "." } }
+                } }
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
-    model::{escape::Escaped, pid::Pid, verdict::Verdict},
+    model::{escape::Escaped, pid::Pid, reason::ReasonId, verdict::Verdict},
     report::{side::Peer, time::Time},
 };
 
@@ -29,8 +29,30 @@ pub(crate) struct VerdictShare {
     pub sockets: u64,
     /// Still stuck when last seen.
     pub still_stuck: u64,
-    /// What the verdict means and what to do, in one sentence.
+    /// What the verdict means and what to do, in one sentence; with its most frequent reason, where reasons were recorded.
     pub advice: &'static str,
+    /// Why, by the most telling reason of each socket, the most frequent first; empty where reasons were not recorded.
+    pub reasons: Vec<ReasonShare>,
+}
+
+/// The sockets with one verdict and one most telling reason.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ReasonShare {
+    pub id: ReasonId,
+    pub sockets: u64,
+    /// Still stuck when last seen.
+    pub still_stuck: u64,
+    /// What is so of the first of them.
+    pub text: String,
+    /// What it means and what to do, in one sentence.
+    pub advice: &'static str,
+}
+
+/// Sockets of a process with one most telling reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ReasonTally {
+    pub id: ReasonId,
+    pub sockets: u64,
 }
 
 /// What one process held.
@@ -70,6 +92,8 @@ pub(crate) struct ProcessShare {
     /// Time until they run out at this rate.
     pub fds_run_out_in_ns: Option<u64>,
     pub verdicts: Vec<VerdictCount>,
+    /// Empty where reasons were not recorded.
+    pub reasons: Vec<ReasonTally>,
     /// Shares are of this process's sockets.
     pub peers: Vec<PeerShare>,
     /// Where its sockets were opened.

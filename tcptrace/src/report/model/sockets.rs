@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::ranking::ProcessName;
 use crate::{
-    model::{ended::EndedHow, endpoints::Endpoint, owner::Evidence, verdict::Verdict},
+    model::{ended::EndedHow, endpoints::Endpoint, owner::Evidence, reason::ReasonId, verdict::Verdict},
     report::time::Time,
 };
 
@@ -137,6 +137,8 @@ pub(crate) struct WorstSocket {
     /// Time in ESTABLISHED before CLOSE_WAIT.
     pub established_ns: Option<u64>,
     pub verdict: Option<Verdict>,
+    /// The most telling reason.
+    pub reason: Option<ReasonId>,
     /// Whether its holder was looked up.
     pub is_looked_at: bool,
     pub holders: Vec<HolderName>,

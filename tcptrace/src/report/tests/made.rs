@@ -158,6 +158,7 @@ pub(crate) fn leak_of(cookie: u64, second: f64, age: Age, owners: Vec<Owner>, en
         fds_used: None,
         fds_limit: None,
         unknown_because: None,
+        because: None,
     }
 }
 

@@ -27,6 +27,8 @@ fn socket(cookie: u64, state: State, local: &str, remote: &str, left_ms: Option<
         interface: 0,
         cgroup_id: None,
         times: None,
+        sending: None,
+        received_bytes: None,
         timestamps: None,
         keeps_alive: false,
         is_mptcp_subflow: false,

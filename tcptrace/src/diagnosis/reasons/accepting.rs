@@ -1,0 +1,138 @@
+//! Reasons why a connection was never accepted: no descriptor left, nobody to accept it, or an accept loop that is stuck or
+//! too slow.
+
+use super::{
+    Named,
+    facts::{HolderFacts, ReasonFacts, WaitingFor},
+    reason,
+};
+use crate::model::{
+    doing::{ProcessDoing, ThreadState},
+    process::{AcceptQueue, DescriptorUse},
+    reason::{Reason, ReasonId, ReasonNumbers},
+    units::{Elapsed, plural},
+    verdict::Verdict,
+};
+
+/// Calls in which a process waits for others, or for nothing, and does not accept.
+const WAITS_FOR_OTHERS: [&str; 10] = [
+    "wait4",
+    "waitid",
+    "pause",
+    "rt_sigsuspend",
+    "rt_sigtimedwait",
+    "nanosleep",
+    "clock_nanosleep",
+    "poll",
+    "ppoll",
+    "select",
+];
+
+/// The rest of these: calls that wait for descriptors.
+const WAITS_FOR_DESCRIPTORS: [&str; 4] = ["pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2"];
+
+pub(super) fn add(facts: &ReasonFacts<'_>, found: &mut Vec<Reason>) {
+    let is_waiting = facts.verdict == Some(Verdict::NeverAccepted);
+    // Another one of those that share a listener may accept.
+    if !is_waiting || facts.holders.iter().all(|holder| full(holder).is_some()) {
+        found.extend(facts.holders.iter().find_map(|holder| no_descriptors_left(holder, is_waiting)));
+    }
+    if is_waiting {
+        found.extend(nobody_accepts(&facts.holders));
+        found.extend(facts.waiting.map(accept_queue));
+    }
+}
+
+/// The descriptors in use and their limit, where none is left.
+fn full(holder: &HolderFacts<'_>) -> Option<(u64, u64)> {
+    let DescriptorUse { used, limit } = holder.descriptors;
+    used.zip(limit).filter(|(used, limit)| used >= limit)
+}
+
+fn no_descriptors_left(holder: &HolderFacts<'_>, is_waiting: bool) -> Option<Reason> {
+    let (used, limit) = full(holder)?;
+    let text = if is_waiting {
+        format!("accept() cannot succeed: {used} of {limit} descriptors are in use")
+    } else {
+        let name = Named(holder.process);
+        format!("{used} of {limit} descriptors of {name} are in use: accept() and open() fail")
+    };
+    let numbers = ReasonNumbers {
+        pid: holder.process.pid.visible(),
+        used: Some(used),
+        limit: Some(limit),
+        ..ReasonNumbers::default()
+    };
+    Some(reason(ReasonId::NoDescriptorsLeft, text, numbers))
+}
+
+fn accept_queue(waiting: WaitingFor) -> Reason {
+    let WaitingFor { queue: AcceptQueue { length, limit }, first_for_ns } = waiting;
+    let count = plural(u64::from(length), "connection");
+    let wait = if length == 1 { "waits" } else { "wait" };
+    let dropped = if waiting.queue.is_full() { ": the kernel drops further ones" } else { "" };
+    let text = format!(
+        "{count} {wait} for accept(), with room for {limit}, the first for at least {}{dropped}",
+        Elapsed(first_for_ns)
+    );
+    let numbers = ReasonNumbers {
+        used: Some(length.into()),
+        limit: Some(limit.into()),
+        for_ns: Some(first_for_ns),
+        ..ReasonNumbers::default()
+    };
+    reason(ReasonId::AcceptQueue, text, numbers)
+}
+
+/// Whether no thread of any holder of the listener waits for connections, while each waits for something else. One that
+/// works, or of which that cannot be told, may come back to accept.
+fn nobody_accepts(holders: &[HolderFacts<'_>]) -> Option<Reason> {
+    let waits: Option<Vec<&'static str>> =
+        holders.iter().map(|holder| waits_for_others(holder.doing?, holder.fds)).collect();
+    let (holder, call) = holders.first().zip(waits?.first().copied())?;
+    let name = Named(holder.process);
+    let others = match holders.len() {
+        1 => String::new(),
+        count => format!(", like {} more", count - 1),
+    };
+    let unit = holder.socket_unit.map(|unit| format!(" for {unit}")).unwrap_or_default();
+    let text = if holder.socket_unit.is_some() || holder.process.pid.visible() == Some(1) {
+        format!(
+            "{name} holds the listener{unit} and does not accept itself{others}: the service that would is not there"
+        )
+    } else {
+        format!(
+            "{name} holds the listener and does not accept (it sleeps in {call}() on something else){others}: \
+             whoever accepted is gone"
+        )
+    };
+    let numbers = ReasonNumbers {
+        pid: holder.process.pid.visible(),
+        call: Some(call.to_owned()),
+        unit: holder.socket_unit.map(str::to_owned),
+        ..ReasonNumbers::default()
+    };
+    Some(reason(ReasonId::NobodyAccepts, text, numbers))
+}
+
+/// The call in which a process waits for something else than connections of its listener; `None` if it may accept.
+fn waits_for_others(doing: &ProcessDoing, listener: &[u32]) -> Option<&'static str> {
+    if doing.has_more {
+        return None;
+    }
+    let mut waits = None;
+    for thread in &doing.threads {
+        let call = thread.call.as_ref().filter(|_| thread.state == ThreadState::Sleeping)?;
+        let is_known = WAITS_FOR_OTHERS.contains(&call.name) || WAITS_FOR_DESCRIPTORS.contains(&call.name);
+        let may_accept = call.reads_from.iter().any(|fd| listener.contains(fd)) || !call.is_complete;
+        // A lock, or a descriptor that a worker reads.
+        let is_elsewhere = call.name == "futex";
+        if may_accept || !(is_known || is_elsewhere) {
+            return None;
+        }
+        if is_known {
+            waits = waits.or(Some(call.name));
+        }
+    }
+    waits
+}

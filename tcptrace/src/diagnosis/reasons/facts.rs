@@ -1,0 +1,81 @@
+//! The facts that reasons follow from. Values only.
+
+use crate::{
+    diagnosis::last_words::LastWords,
+    model::{
+        activity::{ActivityTimes, Sending},
+        connection_side::ConnectionSide,
+        doing::ProcessDoing,
+        endpoints::Endpoint,
+        owner::Evidence,
+        process::{AcceptQueue, DescriptorUse, ProcessIdentity},
+        verdict::Verdict,
+    },
+};
+
+/// What is known of a process that answers for a socket.
+#[derive(Clone, Debug)]
+pub(crate) struct HolderFacts<'a> {
+    pub process: &'a ProcessIdentity,
+    pub evidence: Evidence,
+    /// Its descriptors of the socket, or of the listener.
+    pub fds: &'a [u32],
+    /// `None` when nobody looked, or it could not be read.
+    pub doing: Option<&'a ProcessDoing>,
+    pub descriptors: DescriptorUse,
+    /// A process of the same program that listens where the socket was accepted, while this one does not any more.
+    pub newer: Option<&'a ProcessIdentity>,
+    /// How often a second it was told the end of file, where that is counted.
+    pub eof_reads_per_second: Option<u64>,
+    /// The socket unit of systemd that the listener belongs to.
+    pub socket_unit: Option<&'a str>,
+}
+
+/// Another socket of the holder whose peer takes no data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlockedWrite {
+    pub pid: u32,
+    pub fd: u32,
+    pub remote: Endpoint,
+    pub bytes: u32,
+}
+
+/// The other leg of a relay: the holder has passed the end on to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OtherLeg {
+    pub pid: u32,
+    pub fd: u32,
+    pub remote: Endpoint,
+    /// Nanoseconds since it was passed on, at least.
+    pub for_ns: Option<u64>,
+    /// Who holds the far end: pid where visible, and name.
+    pub far: Option<(Option<u32>, String)>,
+}
+
+/// Where a connection waits that was never accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WaitingFor {
+    pub queue: AcceptQueue,
+    /// Nanoseconds that the first in the queue has waited, at least.
+    pub first_for_ns: u64,
+}
+
+/// What is known about a stuck socket.
+#[derive(Clone, Debug)]
+pub(crate) struct ReasonFacts<'a> {
+    pub verdict: Option<Verdict>,
+    /// Unread bytes; the FIN counts as one.
+    pub recv_q: Option<u32>,
+    /// Unacknowledged bytes.
+    pub send_q: Option<u32>,
+    pub times: Option<ActivityTimes>,
+    pub sending: Option<Sending>,
+    /// Whether the peer has answered a segment since its FIN, if known.
+    pub has_answered_since_fin: Option<bool>,
+    pub last_words: Option<LastWords>,
+    pub side: Option<ConnectionSide>,
+    pub holders: Vec<HolderFacts<'a>>,
+    pub blocked: Option<BlockedWrite>,
+    pub leg: Option<OtherLeg>,
+    pub waiting: Option<WaitingFor>,
+}

@@ -1,0 +1,172 @@
+//! Reasons that lie with the processes that hold a socket: what their threads do, and whether they are left over.
+
+use super::{
+    Named,
+    facts::{HolderFacts, ReasonFacts},
+    reason,
+};
+use crate::model::{
+    connection_side::ConnectionSide,
+    doing::{CpuUse, ProcessDoing, SleepingCall, ThreadDoing, ThreadState},
+    owner::Evidence,
+    reason::{Reason, ReasonId, ReasonNumbers},
+    units::{Elapsed, plural},
+    verdict::Verdict,
+};
+
+/// Calls named of the threads that sleep.
+const CALLS_NAMED: usize = 3;
+
+pub(super) fn add(facts: &ReasonFacts<'_>, found: &mut Vec<Reason>) {
+    for holder in &facts.holders {
+        found.extend(old_generation(facts, holder));
+        if let Some(doing) = holder.doing {
+            found.extend(doing_of(facts, holder, doing));
+        }
+    }
+}
+
+fn of_process(holder: &HolderFacts<'_>) -> ReasonNumbers {
+    ReasonNumbers { pid: holder.process.pid.visible(), ..ReasonNumbers::default() }
+}
+
+/// What the threads of a holder do, in one reason.
+fn doing_of(facts: &ReasonFacts<'_>, holder: &HolderFacts<'_>, doing: &ProcessDoing) -> Option<Reason> {
+    let ProcessDoing { threads, has_more: _, tracer, is_frozen } = doing;
+    let name = Named(holder.process);
+    let numbers = of_process(holder);
+    if *is_frozen {
+        return Some(reason(ReasonId::HolderFrozen, format!("{name} is frozen by its cgroup"), numbers));
+    }
+    let is_all = |state| !threads.is_empty() && threads.iter().all(|thread| thread.state == state);
+    if threads.iter().any(|thread| thread.state == ThreadState::Traced) {
+        let by = tracer.map(|pid| format!(", process {pid}")).unwrap_or_default();
+        let numbers = ReasonNumbers { tracer: *tracer, ..numbers };
+        return Some(reason(ReasonId::HolderTraced, format!("{name} is stopped by a debugger{by}"), numbers));
+    }
+    if is_all(ThreadState::Stopped) {
+        return Some(reason(ReasonId::HolderStopped, format!("{name} is stopped by a signal"), numbers));
+    }
+    let busy = threads.iter().filter_map(|thread| Some((thread, thread.cpu.filter(|cpu| cpu.is_busy())?)));
+    let busiest = busy.max_by_key(|(_, cpu)| cpu.used_ns);
+    if let Some((thread, cpu)) = busiest {
+        return Some(busy_with(facts, holder, thread, cpu));
+    }
+    if let Some(reads) = holder.eof_reads_per_second.filter(|reads| *reads >= MANY_READS) {
+        let text = format!("{name} reads the end of file {reads} times a second and does not close");
+        let numbers = ReasonNumbers { reads_per_second: Some(reads), ..numbers };
+        return Some(reason(ReasonId::SpinsOnEof, text, numbers));
+    }
+    if let Some(thread) = threads.iter().find(|thread| thread.state == ThreadState::Uninterruptible) {
+        let waits_in =
+            thread.waits_in.as_ref().map(|call| format!(": it waits in {call}")).unwrap_or_default();
+        let tid = thread.tid;
+        let text = format!("thread {tid} of {name} cannot be interrupted (state D){waits_in}");
+        let numbers = ReasonNumbers { tid: Some(tid), call: thread.waits_in.clone(), ..numbers };
+        return Some(reason(ReasonId::HolderUninterruptible, text, numbers));
+    }
+    sleeping(holder, doing)
+}
+
+/// Reads of the end of file a second that no program does on purpose.
+const MANY_READS: u64 = 20;
+
+/// A thread that does not rest: because of the end of file, or because it computes.
+fn busy_with(facts: &ReasonFacts<'_>, holder: &HolderFacts<'_>, thread: &ThreadDoing, cpu: CpuUse) -> Reason {
+    let (name, tid) = (Named(holder.process), thread.tid);
+    let (used_ns, within_ns) = (cpu.used_ns, cpu.within_ns);
+    let reads_per_second = holder.eof_reads_per_second.filter(|reads| *reads >= MANY_READS);
+    let numbers = ReasonNumbers {
+        tid: Some(tid),
+        cpu_ns: Some(used_ns),
+        within_ns: Some(within_ns),
+        reads_per_second,
+        ..of_process(holder)
+    };
+    let took = format!("{} of CPU within {}", Elapsed(used_ns), Elapsed(within_ns));
+    let has_ended = matches!(
+        facts.verdict,
+        Some(Verdict::EofRead | Verdict::EofUnread | Verdict::DataUnread | Verdict::ConnectionOver)
+    );
+    let is_held = holder.evidence == Evidence::FdTable;
+    match reads_per_second {
+        Some(reads) if is_held => {
+            let text = format!(
+                "{name} spins: it reads the end of file {reads} times a second (thread {tid} took {took}) and does \
+                 not close"
+            );
+            reason(ReasonId::SpinsOnEof, text, numbers)
+        }
+        _ if has_ended && is_held && cpu.is_much_in_kernel() => {
+            let text = format!(
+                "{name} spins: thread {tid} took {took}, much of it in system calls, as it is woken by the end of \
+                 file again and again"
+            );
+            reason(ReasonId::SpinsOnEof, text, numbers)
+        }
+        _ => reason(ReasonId::HolderRunning, format!("thread {tid} of {name} computes: {took}"), numbers),
+    }
+}
+
+/// In which calls the threads sleep; `None` where that is not known of any.
+fn sleeping(holder: &HolderFacts<'_>, doing: &ProcessDoing) -> Option<Reason> {
+    let name = Named(holder.process);
+    let calls: Vec<(&ThreadDoing, &SleepingCall)> =
+        doing.threads.iter().filter_map(|thread| Some((thread, thread.call.as_ref()?))).collect();
+    let (main, main_call) = calls.first()?;
+    let on_it = holder.fds.iter().find_map(|fd| {
+        let is_on = |call: &SleepingCall| call.writes_to.contains(fd) || call.reads_from == [*fd];
+        calls.iter().find(|(_, call)| is_on(call)).map(|(thread, call)| (*fd, thread, call))
+    });
+    let is_held = holder.evidence == Evidence::FdTable;
+    let threads = doing.threads.len();
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for (_, call) in &calls {
+        match counts.iter_mut().find(|(counted, _)| *counted == call.name) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((call.name, 1)),
+        }
+    }
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let (text, tid, call) = if let Some((fd, thread, call)) = on_it.filter(|_| is_held) {
+        let text = format!("thread {} of {name} sleeps in {}() on it (fd {fd})", thread.tid, call.name);
+        (text, thread.tid, call.name)
+    } else if threads == 1 && !doing.has_more {
+        (format!("{name} sleeps in {}()", main_call.name), main.tid, main_call.name)
+    } else {
+        let named: Vec<String> =
+            counts.iter().take(CALLS_NAMED).map(|(call, count)| format!("{count} in {call}()")).collect();
+        let more = if counts.len() > CALLS_NAMED { " …" } else { "" };
+        let all = if doing.has_more { "of the first" } else { "the" };
+        let text =
+            format!("{all} {} of {name} sleep: {}{more}", plural(threads as u64, "thread"), named.join(", "));
+        (text, main.tid, counts.first().map_or(main_call.name, |(call, _)| call))
+    };
+    let numbers = ReasonNumbers {
+        tid: Some(tid),
+        call: Some(call.to_owned()),
+        threads: Some(threads as u64),
+        ..of_process(holder)
+    };
+    Some(reason(ReasonId::HolderSleeping, text, numbers))
+}
+
+/// A process from before a reload: it does not listen any more where its connections were accepted.
+fn old_generation(facts: &ReasonFacts<'_>, holder: &HolderFacts<'_>) -> Option<Reason> {
+    let newer = holder.newer.filter(|_| holder.evidence == Evidence::FdTable)?;
+    let is_accepted = facts.side == Some(ConnectionSide::Accepted);
+    is_accepted.then(|| {
+        let replaced = if holder.process.exe.as_deref().is_some_and(|exe| exe.ends_with(" (deleted)")) {
+            ", and its executable was replaced"
+        } else {
+            ""
+        };
+        let text = format!(
+            "{} is left from before a reload: {} listens now{replaced}; it only drains",
+            Named(holder.process),
+            Named(newer),
+        );
+        let numbers = ReasonNumbers { newer: newer.pid.visible(), ..of_process(holder) };
+        reason(ReasonId::OldGeneration, text, numbers)
+    })
+}

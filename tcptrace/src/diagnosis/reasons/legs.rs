@@ -1,0 +1,62 @@
+//! Whether two sockets of one process may be the legs of a relay, by when one ended and the other was shut down. Pure.
+
+use crate::model::activity::ActivityTimes;
+
+/// A relay passes an end on within this time. Nothing else tells one leg from others, so it is short.
+const AT_ONCE_MS: u64 = 1_500;
+
+/// How long ago something happened, in milliseconds: at least, and at most if known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LegTimes {
+    pub least_ms: u64,
+    pub most_ms: Option<u64>,
+}
+
+impl LegTimes {
+    /// From an age in nanoseconds.
+    pub(crate) fn of_ages_ns(least_ns: u64, most_ns: Option<u64>) -> Self {
+        Self { least_ms: least_ns / 1_000_000, most_ms: most_ns.map(|most| most / 1_000_000) }
+    }
+
+    /// How long ago a half-closed socket was shut down: after it had sent its last data. Its peer has acknowledged the FIN,
+    /// then or later.
+    pub(crate) fn of_half_closed(times: ActivityTimes) -> Self {
+        let least_ms = u64::from(times.last_ack_recv_ms).min(u64::from(times.last_data_sent_ms));
+        Self { least_ms, most_ms: Some(times.last_data_sent_ms.into()) }
+    }
+}
+
+/// How far apart the two events are for certain; `None` when too far for a relay.
+pub(crate) fn distance_ms(stuck: LegTimes, leg: LegTimes) -> Option<u64> {
+    let most = |times: LegTimes| times.most_ms.unwrap_or(u64::MAX);
+    let may_be = leg.least_ms <= most(stuck).saturating_add(AT_ONCE_MS)
+        && stuck.least_ms <= most(leg).saturating_add(AT_ONCE_MS);
+    may_be.then(|| stuck.least_ms.abs_diff(leg.least_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_passed_on_at_once() {
+        let times = |least_ms, most_ms| LegTimes { least_ms, most_ms };
+        assert_eq!(distance_ms(times(9_000, Some(20_000)), times(8_990, Some(21_000))), Some(10));
+        // A leg whose peer goes on sending.
+        assert_eq!(distance_ms(times(9_000, Some(20_000)), times(50, Some(21_000))), Some(8_950));
+        // Shut down long after, or long before.
+        assert_eq!(distance_ms(times(9_000, Some(9_100)), times(1_000, Some(4_000))), None);
+        assert_eq!(distance_ms(times(1_000, Some(2_000)), times(9_000, Some(12_000))), None);
+        assert_eq!(
+            distance_ms(times(1_000, None), times(9_000, Some(12_000))),
+            Some(8_000),
+            "of unknown age"
+        );
+    }
+
+    #[test]
+    fn a_socket_was_shut_down_after_its_last_data() {
+        let times = ActivityTimes { last_data_sent_ms: 700, last_data_recv_ms: 900, last_ack_recv_ms: 600 };
+        assert_eq!(LegTimes::of_half_closed(times), LegTimes { least_ms: 600, most_ms: Some(700) });
+    }
+}

@@ -1,0 +1,76 @@
+//! Why a socket is stuck, in words that a person can act on: pure rules from facts to reasons, the most telling first. No
+//! I/O, no clock. A reason that the facts do not prove is not given.
+
+pub(crate) mod accepting;
+pub(crate) mod facts;
+mod holder;
+pub(crate) mod legs;
+mod socket;
+
+use std::fmt;
+
+use self::facts::ReasonFacts;
+use crate::model::{
+    escape::Escaped,
+    process::ProcessIdentity,
+    reason::{Reason, ReasonId, ReasonNumbers},
+    verdict::Verdict,
+};
+
+/// Reasons of one socket, at most.
+const MOST_REASONS: usize = 8;
+
+/// Why the socket is stuck, the most telling reason first.
+pub(crate) fn because(facts: &ReasonFacts<'_>) -> Vec<Reason> {
+    let mut found = Vec::new();
+    holder::add(facts, &mut found);
+    accepting::add(facts, &mut found);
+    socket::add(facts, &mut found);
+    found.sort_by_key(|reason| rank(reason.id, facts.verdict));
+    found.dedup_by_key(|reason| reason.id);
+    found.truncate(MOST_REASONS);
+    found
+}
+
+/// How telling a reason is; the lowest comes first.
+fn rank(id: ReasonId, verdict: Option<Verdict>) -> u8 {
+    match id {
+        // What was accepted is no consequence of it.
+        ReasonId::NoDescriptorsLeft if verdict != Some(Verdict::NeverAccepted) => 19,
+        ReasonId::SpinsOnEof => 0,
+        ReasonId::HolderStopped => 1,
+        ReasonId::HolderFrozen => 2,
+        ReasonId::HolderTraced => 3,
+        ReasonId::HolderUninterruptible => 4,
+        ReasonId::NoDescriptorsLeft => 5,
+        ReasonId::NobodyAccepts => 6,
+        ReasonId::BlockedInWrite => 7,
+        ReasonId::SendsToNobody => 8,
+        ReasonId::BehindBlockedWrite => 9,
+        ReasonId::WaitsForOtherLeg => 10,
+        ReasonId::AcceptQueue => 11,
+        ReasonId::LastWords => 12,
+        ReasonId::OldGeneration => 13,
+        ReasonId::ClientLeft => 14,
+        ReasonId::IdleInPool => 15,
+        ReasonId::Connected => 16,
+        ReasonId::HolderRunning => 17,
+        ReasonId::HolderSleeping => 18,
+    }
+}
+
+fn reason(id: ReasonId, text: String, numbers: ReasonNumbers) -> Reason {
+    Reason { id, text, numbers }
+}
+
+/// A process as sentences name it: `java (812)`.
+struct Named<'a>(&'a ProcessIdentity);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} ({})", Escaped(&self.0.comm), self.0.pid)
+    }
+}
+
+#[cfg(test)]
+mod tests;

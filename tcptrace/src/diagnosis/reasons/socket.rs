@@ -1,0 +1,153 @@
+//! Reasons that lie with the socket and its connections: its peer, its queues, and the other sockets of its holder.
+
+use super::{
+    facts::{BlockedWrite, OtherLeg, ReasonFacts},
+    reason,
+};
+use crate::{
+    diagnosis::last_words::LastWords,
+    model::{
+        connection_side::ConnectionSide,
+        escape::Escaped,
+        reason::{Reason, ReasonId, ReasonNumbers},
+        units::{Elapsed, plural},
+        verdict::Verdict,
+    },
+};
+
+pub(super) fn add(facts: &ReasonFacts<'_>, found: &mut Vec<Reason>) {
+    found.extend(sending(facts));
+    found.extend(facts.blocked.filter(|_| leaves_something_unread(facts)).map(behind));
+    found.extend(facts.leg.as_ref().map(leg));
+    found.extend(facts.last_words.map(last_words));
+    found.extend(side(facts));
+}
+
+fn leaves_something_unread(facts: &ReasonFacts<'_>) -> bool {
+    matches!(facts.verdict, Some(Verdict::EofUnread | Verdict::DataUnread))
+}
+
+/// Nanoseconds.
+fn ns(milliseconds: u32) -> u64 {
+    u64::from(milliseconds) * 1_000_000
+}
+
+/// Whether what was sent arrives.
+fn sending(facts: &ReasonFacts<'_>) -> Option<Reason> {
+    let (sending, send_q) = facts.sending.zip(facts.send_q)?;
+    let bytes = plural(u64::from(send_q), "byte");
+    let since = |ms: Option<u32>| ms.map(ns);
+    let for_text = |for_ns: Option<u64>| for_ns.map(|ns| format!(" for {}", Elapsed(ns))).unwrap_or_default();
+    if sending.finds_nobody(send_q, facts.has_answered_since_fin) {
+        let for_ns = since(facts.times.map(|times| times.last_ack_recv_ms));
+        let since_fin = match facts.has_answered_since_fin {
+            Some(false) => " since its FIN",
+            _ => "",
+        };
+        let text = format!(
+            "it sends to nobody: the peer has acknowledged nothing{since_fin}{}, and {bytes} wait",
+            for_text(for_ns)
+        );
+        let numbers = ReasonNumbers { bytes: Some(send_q.into()), for_ns, ..ReasonNumbers::default() };
+        return Some(reason(ReasonId::SendsToNobody, text, numbers));
+    }
+    sending.is_blocked(send_q).then(|| {
+        let for_ns = since(facts.times.map(|times| times.last_data_sent_ms));
+        let text =
+            format!("{bytes} wait because the peer does not read: its window is closed{}", for_text(for_ns));
+        let numbers = ReasonNumbers { bytes: Some(send_q.into()), for_ns, ..ReasonNumbers::default() };
+        reason(ReasonId::BlockedInWrite, text, numbers)
+    })
+}
+
+fn behind(blocked: BlockedWrite) -> Reason {
+    let BlockedWrite { pid, fd, remote, bytes } = blocked;
+    let count = plural(u64::from(bytes), "byte");
+    let text = format!(
+        "its holder is blocked in writing {count} to {remote} (fd {fd}), whose peer does not read: this one waits behind it"
+    );
+    let numbers = ReasonNumbers {
+        pid: Some(pid),
+        fd: Some(fd),
+        address: Some(remote.to_string()),
+        bytes: Some(bytes.into()),
+        ..ReasonNumbers::default()
+    };
+    reason(ReasonId::BehindBlockedWrite, text, numbers)
+}
+
+fn leg(leg: &OtherLeg) -> Reason {
+    let OtherLeg { pid, fd, remote, for_ns, far } = leg;
+    let since = for_ns.map(|ns| format!(" for at least {}", Elapsed(ns))).unwrap_or_default();
+    let (far_pid, far_comm) = match far {
+        Some((pid, comm)) => (*pid, Some(comm.clone())),
+        None => (None, None),
+    };
+    let holder = match far {
+        Some((Some(pid), comm)) => format!(", which {} ({pid}) holds", Escaped(comm)),
+        Some((None, comm)) => format!(", which {} holds", Escaped(comm)),
+        None => String::new(),
+    };
+    let text = format!(
+        "one leg of a relay: the end was passed on, and the other leg, fd {fd} to {remote}, has been waiting{since} for the \
+         far end{holder}"
+    );
+    let numbers = ReasonNumbers {
+        pid: Some(*pid),
+        fd: Some(*fd),
+        address: Some(remote.to_string()),
+        for_ns: *for_ns,
+        far_pid,
+        far_comm,
+        ..ReasonNumbers::default()
+    };
+    reason(ReasonId::WaitsForOtherLeg, text, numbers)
+}
+
+fn last_words(words: LastWords) -> Reason {
+    let LastWords { bytes, protocol } = words;
+    let count = plural(u64::from(bytes), "byte");
+    let said = protocol.map_or("they came with its FIN, unasked for", |protocol| protocol.in_words());
+    let text = format!("only the peer's last words lie unread ({count}: {said}): everything before was read");
+    let numbers = ReasonNumbers {
+        bytes: Some(bytes.into()),
+        protocol: protocol.map(|protocol| protocol.name().to_owned()),
+        ..ReasonNumbers::default()
+    };
+    reason(ReasonId::LastWords, text, numbers)
+}
+
+/// What follows from who made the connection.
+fn side(facts: &ReasonFacts<'_>) -> Option<Reason> {
+    let unread = facts.recv_q.map(|unread| u64::from(unread.saturating_sub(1)));
+    let bytes = unread.filter(|_| facts.verdict == Some(Verdict::DataUnread));
+    let count = bytes.map(|bytes| plural(bytes, "byte")).unwrap_or_default();
+    let (id, text) = match (facts.side?, facts.verdict?) {
+        (ConnectionSide::Accepted, Verdict::EofRead) => {
+            (ReasonId::ClientLeft, "accepted here: its handler was told that the client has ended".to_owned())
+        }
+        (ConnectionSide::Accepted, Verdict::EofUnread) => (
+            ReasonId::ClientLeft,
+            "accepted here: the client left, and its handler has not noticed".to_owned(),
+        ),
+        (ConnectionSide::Accepted, Verdict::DataUnread) => (
+            ReasonId::ClientLeft,
+            format!("accepted here: the client left, and its handler has not read its last {count}"),
+        ),
+        (ConnectionSide::Connected, Verdict::EofUnread) => (
+            ReasonId::IdleInPool,
+            "this side connected and has read every answer: it idles, as in a connection pool".to_owned(),
+        ),
+        (ConnectionSide::Connected, Verdict::EofRead) => {
+            (ReasonId::Connected, "this side connected, and was told the end".to_owned())
+        }
+        (ConnectionSide::Connected, Verdict::DataUnread) => (
+            ReasonId::Connected,
+            format!("this side connected, and has not read the last {count} of the answer"),
+        ),
+        (_, Verdict::NeverAccepted | Verdict::HalfOpen | Verdict::NoHolder | Verdict::ConnectionOver) => {
+            return None;
+        }
+    };
+    Some(reason(id, text, ReasonNumbers { bytes, ..ReasonNumbers::default() }))
+}

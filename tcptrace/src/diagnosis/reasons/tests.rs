@@ -1,0 +1,314 @@
+#![expect(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
+
+use super::{
+    because,
+    facts::{BlockedWrite, HolderFacts, OtherLeg, ReasonFacts, WaitingFor},
+};
+use crate::{
+    diagnosis::last_words::{LastWords, Protocol},
+    model::{
+        activity::{ActivityTimes, Sending},
+        connection_side::ConnectionSide,
+        doing::{CpuUse, ProcessDoing, SleepingCall, ThreadDoing, ThreadState},
+        owner::Evidence,
+        pid::Pid,
+        process::{AcceptQueue, DescriptorUse, ProcessIdentity},
+        reason::{Reason, ReasonId},
+        verdict::Verdict,
+    },
+};
+
+const FDS: [u32; 1] = [7];
+const SECOND: u64 = 1_000_000_000;
+
+fn process(pid: u32, comm: &str) -> ProcessIdentity {
+    ProcessIdentity::from_name(Pid::new(pid), comm)
+}
+
+fn holder<'a>(process: &'a ProcessIdentity, doing: Option<&'a ProcessDoing>) -> HolderFacts<'a> {
+    HolderFacts {
+        process,
+        evidence: Evidence::FdTable,
+        fds: &FDS,
+        doing,
+        descriptors: DescriptorUse { used: Some(12), limit: Some(1024) },
+        newer: None,
+        eof_reads_per_second: None,
+        socket_unit: None,
+    }
+}
+
+fn facts(holders: Vec<HolderFacts<'_>>) -> ReasonFacts<'_> {
+    ReasonFacts {
+        verdict: Some(Verdict::EofRead),
+        recv_q: Some(0),
+        send_q: Some(0),
+        times: Some(ActivityTimes {
+            last_data_sent_ms: 9_000,
+            last_data_recv_ms: 8_000,
+            last_ack_recv_ms: 7_000,
+        }),
+        sending: Some(Sending { is_window_closed: false, unanswered: 0 }),
+        has_answered_since_fin: Some(false),
+        last_words: None,
+        side: None,
+        holders,
+        blocked: None,
+        leg: None,
+        waiting: None,
+    }
+}
+
+fn thread(tid: u32, state: ThreadState) -> ThreadDoing {
+    ThreadDoing { tid, state, call: None, waits_in: None, cpu: None }
+}
+
+fn sleeps(tid: u32, name: &'static str) -> ThreadDoing {
+    let call = SleepingCall { name, writes_to: Vec::new(), reads_from: Vec::new(), is_complete: true };
+    ThreadDoing { call: Some(call), ..thread(tid, ThreadState::Sleeping) }
+}
+
+fn runs(tid: u32, used_ms: u64, in_kernel_ms: u64) -> ThreadDoing {
+    let cpu = CpuUse {
+        used_ns: used_ms * 1_000_000,
+        in_kernel_ns: in_kernel_ms * 1_000_000,
+        within_ns: 100_000_000,
+    };
+    ThreadDoing { cpu: Some(cpu), ..thread(tid, ThreadState::Running) }
+}
+
+fn doing(threads: Vec<ThreadDoing>) -> ProcessDoing {
+    ProcessDoing { threads, ..ProcessDoing::default() }
+}
+
+fn ids(facts: &ReasonFacts<'_>) -> Vec<ReasonId> {
+    because(facts).iter().map(|reason| reason.id).collect()
+}
+
+fn first(facts: &ReasonFacts<'_>) -> Reason {
+    because(facts).into_iter().next().unwrap()
+}
+
+/// The first reason of a socket whose holder does this.
+fn first_of(verdict: Verdict, doing: &ProcessDoing) -> Option<ReasonId> {
+    let shop = process(81, "shop");
+    let facts = ReasonFacts { verdict: Some(verdict), ..facts(vec![holder(&shop, Some(doing))]) };
+    ids(&facts).first().copied()
+}
+
+#[test]
+fn what_the_holder_does_is_told() {
+    let is = |threads| first_of(Verdict::DataUnread, &doing(threads));
+    assert_eq!(
+        is(vec![thread(1, ThreadState::Stopped), thread(2, ThreadState::Stopped)]),
+        Some(ReasonId::HolderStopped)
+    );
+    assert_eq!(is(vec![sleeps(1, "futex"), thread(2, ThreadState::Traced)]), Some(ReasonId::HolderTraced));
+    let uninterruptible = thread(2, ThreadState::Uninterruptible);
+    assert_eq!(is(vec![sleeps(1, "futex"), uninterruptible]), Some(ReasonId::HolderUninterruptible));
+    assert_eq!(is(vec![sleeps(1, "futex")]), Some(ReasonId::HolderSleeping));
+    assert_eq!(is(Vec::new()), None, "nothing is known");
+    let frozen = ProcessDoing { is_frozen: true, ..doing(vec![sleeps(1, "futex")]) };
+    assert_eq!(first_of(Verdict::DataUnread, &frozen), Some(ReasonId::HolderFrozen));
+}
+
+#[test]
+fn only_who_burns_cpu_in_system_calls_spins_on_the_end_of_file() {
+    let is = |verdict, thread| first_of(verdict, &doing(vec![sleeps(1, "futex"), thread]));
+    assert_eq!(is(Verdict::EofRead, runs(2, 97, 40)), Some(ReasonId::SpinsOnEof));
+    assert_eq!(is(Verdict::EofUnread, runs(2, 97, 40)), Some(ReasonId::SpinsOnEof));
+    assert_eq!(is(Verdict::EofRead, runs(2, 97, 0)), Some(ReasonId::HolderRunning), "it computes");
+    assert_eq!(is(Verdict::EofRead, runs(2, 20, 10)), Some(ReasonId::HolderSleeping), "it is just awake");
+    assert_eq!(is(Verdict::NeverAccepted, runs(2, 97, 40)), Some(ReasonId::HolderRunning));
+    let shop = process(81, "shop");
+    let calm = doing(vec![sleeps(1, "epoll_wait")]);
+    let counted = HolderFacts { eof_reads_per_second: Some(900), ..holder(&shop, Some(&calm)) };
+    let reason = first(&facts(vec![counted]));
+    assert_eq!((reason.id, reason.numbers.reads_per_second), (ReasonId::SpinsOnEof, Some(900)));
+}
+
+#[test]
+fn the_thread_that_sleeps_on_the_socket_is_named() {
+    let shop = process(81, "shop");
+    let mut writer = sleeps(83, "sendto");
+    writer.call.as_mut().unwrap().writes_to = vec![7];
+    let threads = doing(vec![sleeps(81, "futex"), sleeps(82, "futex"), writer]);
+    let text = first(&facts(vec![holder(&shop, Some(&threads))])).text;
+    assert_eq!(text, "thread 83 of shop (81) sleeps in sendto() on it (fd 7)");
+    let threads = doing(vec![sleeps(81, "futex"), sleeps(82, "futex"), sleeps(83, "read")]);
+    let text = first(&facts(vec![holder(&shop, Some(&threads))])).text;
+    assert_eq!(text, "the 3 threads of shop (81) sleep: 2 in futex(), 1 in read()");
+}
+
+#[test]
+fn who_connected_decides_what_an_unread_end_means() {
+    let is = |side, verdict| {
+        let facts = ReasonFacts { side, verdict: Some(verdict), recv_q: Some(4), ..facts(Vec::new()) };
+        ids(&facts)
+    };
+    let (accepted, connected) = (Some(ConnectionSide::Accepted), Some(ConnectionSide::Connected));
+    assert_eq!(is(accepted, Verdict::EofUnread), [ReasonId::ClientLeft]);
+    assert_eq!(is(connected, Verdict::EofUnread), [ReasonId::IdleInPool]);
+    assert_eq!(is(connected, Verdict::EofRead), [ReasonId::Connected]);
+    assert_eq!(is(None, Verdict::EofUnread), []);
+    assert_eq!(is(accepted, Verdict::HalfOpen), []);
+}
+
+#[test]
+fn a_peer_that_is_gone_is_told_from_one_that_does_not_read() {
+    let is = |send_q, is_window_closed, unanswered, has_answered_since_fin| {
+        let sending = Some(Sending { is_window_closed, unanswered });
+        ids(&ReasonFacts { send_q: Some(send_q), sending, has_answered_since_fin, ..facts(Vec::new()) })
+    };
+    assert_eq!(is(900, false, 2, Some(false)), [ReasonId::SendsToNobody]);
+    assert_eq!(is(900, false, 1, Some(false)), [], "may be on its way");
+    assert_eq!(is(900, false, 2, Some(true)), [], "a bad line");
+    assert_eq!(is(900, false, 3, Some(true)), [ReasonId::SendsToNobody]);
+    assert_eq!(is(900, true, 0, Some(true)), [ReasonId::BlockedInWrite]);
+    assert_eq!(is(900, true, 5, Some(true)), [ReasonId::SendsToNobody], "its window is asked for in vain");
+    assert_eq!(is(0, false, 5, Some(false)), []);
+}
+
+#[test]
+fn what_waits_behind_a_blocked_write_names_it() {
+    let blocked = BlockedWrite { pid: 81, fd: 9, remote: "10.0.0.2:80".parse().unwrap(), bytes: 4_000 };
+    let of = |verdict| {
+        let facts = ReasonFacts { verdict: Some(verdict), blocked: Some(blocked), ..facts(Vec::new()) };
+        because(&facts).into_iter().next()
+    };
+    let reason = of(Verdict::DataUnread).unwrap();
+    assert_eq!(reason.id, ReasonId::BehindBlockedWrite);
+    assert_eq!((reason.numbers.fd, reason.numbers.address.as_deref()), (Some(9), Some("10.0.0.2:80")));
+    assert_eq!(of(Verdict::EofRead), None, "everything was read");
+}
+
+#[test]
+fn a_relay_is_told_before_what_it_looks_like() {
+    let leg = OtherLeg {
+        pid: 81,
+        fd: 9,
+        remote: "10.0.0.2:80".parse().unwrap(),
+        for_ns: Some(12 * SECOND),
+        far: Some((Some(90), "backend".to_owned())),
+    };
+    let facts = ReasonFacts { leg: Some(leg), side: Some(ConnectionSide::Accepted), ..facts(Vec::new()) };
+    assert_eq!(ids(&facts), [ReasonId::WaitsForOtherLeg, ReasonId::ClientLeft]);
+    let reason = first(&facts);
+    assert!(
+        reason.text.contains("fd 9 to 10.0.0.2:80") && reason.text.contains("backend (90)"),
+        "{}",
+        reason.text
+    );
+    assert_eq!((reason.numbers.far_pid, reason.numbers.for_ns), (Some(90), Some(12 * SECOND)));
+}
+
+#[test]
+fn last_words_are_told_with_their_protocol() {
+    let words = LastWords { bytes: 31, protocol: Some(Protocol::Tls) };
+    let facts = ReasonFacts {
+        verdict: Some(Verdict::EofUnread),
+        last_words: Some(words),
+        side: Some(ConnectionSide::Connected),
+        ..facts(Vec::new())
+    };
+    assert_eq!(ids(&facts), [ReasonId::LastWords, ReasonId::IdleInPool]);
+    assert_eq!(first(&facts).numbers.protocol.as_deref(), Some("tls"));
+}
+
+#[test]
+fn a_full_descriptor_table_is_why_nothing_is_accepted() {
+    let shop = process(81, "shop");
+    let full = HolderFacts {
+        descriptors: DescriptorUse { used: Some(20), limit: Some(20) },
+        evidence: Evidence::Listener,
+        ..holder(&shop, None)
+    };
+    let waiting = WaitingFor { queue: AcceptQueue { length: 9, limit: 8 }, first_for_ns: 12 * SECOND };
+    let facts =
+        ReasonFacts { verdict: Some(Verdict::NeverAccepted), waiting: Some(waiting), ..facts(vec![full]) };
+    assert_eq!(ids(&facts), [ReasonId::NoDescriptorsLeft, ReasonId::AcceptQueue]);
+    assert_eq!(first(&facts).text, "accept() cannot succeed: 20 of 20 descriptors are in use");
+    let queue = because(&facts).pop().unwrap();
+    assert_eq!(
+        queue.text,
+        "9 connections wait for accept(), with room for 8, the first for at least 12.0 s: the kernel drops further ones"
+    );
+}
+
+#[test]
+fn one_of_several_listeners_with_descriptors_left_may_accept() {
+    let (shop, other) = (process(81, "shop"), process(82, "shop"));
+    let full = HolderFacts {
+        descriptors: DescriptorUse { used: Some(20), limit: Some(20) },
+        evidence: Evidence::Listener,
+        ..holder(&shop, None)
+    };
+    let free = HolderFacts { evidence: Evidence::Listener, ..holder(&other, None) };
+    let verdict = Some(Verdict::NeverAccepted);
+    assert_eq!(ids(&ReasonFacts { verdict, ..facts(vec![full.clone(), free]) }), []);
+    assert_eq!(
+        ids(&ReasonFacts { verdict, ..facts(vec![full.clone(), full.clone()]) }),
+        [ReasonId::NoDescriptorsLeft]
+    );
+    // Of what it accepted, a full table is not the reason.
+    let accepted = ReasonFacts { side: Some(ConnectionSide::Accepted), ..facts(vec![full]) };
+    assert_eq!(ids(&accepted), [ReasonId::ClientLeft, ReasonId::NoDescriptorsLeft]);
+}
+
+/// Whether nobody accepts, when the only holder of the listener (descriptor 7) does this.
+fn nobody_accepts(threads: Vec<ThreadDoing>) -> bool {
+    let parent = process(81, "parent");
+    let doing = doing(threads);
+    let holder = HolderFacts { evidence: Evidence::Listener, ..holder(&parent, Some(&doing)) };
+    let facts = ReasonFacts { verdict: Some(Verdict::NeverAccepted), ..facts(vec![holder]) };
+    ids(&facts).contains(&ReasonId::NobodyAccepts)
+}
+
+#[test]
+fn only_who_waits_for_something_else_does_not_accept() {
+    let polls = |reads_from: Vec<u32>, is_complete| {
+        let mut thread = sleeps(1, "epoll_wait");
+        let call = thread.call.as_mut().unwrap();
+        (call.reads_from, call.is_complete) = (reads_from, is_complete);
+        vec![thread]
+    };
+    assert!(nobody_accepts(vec![sleeps(1, "wait4")]));
+    assert!(nobody_accepts(vec![sleeps(1, "futex"), sleeps(2, "pause")]));
+    assert!(nobody_accepts(polls(vec![4, 5], true)));
+    assert!(!nobody_accepts(polls(vec![4, 7], true)), "its loop has the listener");
+    assert!(!nobody_accepts(polls(vec![4], false)), "its loop may have the listener");
+    assert!(!nobody_accepts(vec![sleeps(1, "accept4")]));
+    assert!(!nobody_accepts(vec![sleeps(1, "recvfrom")]), "it works on a connection");
+    assert!(!nobody_accepts(vec![sleeps(1, "futex")]), "a lock may be what it waits for before it accepts");
+    assert!(!nobody_accepts(vec![thread(1, ThreadState::Running)]));
+    assert!(!nobody_accepts(vec![sleeps(1, "wait4"), thread(2, ThreadState::Sleeping)]), "not readable");
+}
+
+#[test]
+fn the_service_manager_is_named_with_its_unit() {
+    let (systemd, doing) = (process(1, "systemd"), doing(vec![sleeps(1, "epoll_wait")]));
+    let holder = HolderFacts {
+        evidence: Evidence::Listener,
+        socket_unit: Some("shop.socket"),
+        ..holder(&systemd, Some(&doing))
+    };
+    let reason = first(&ReasonFacts { verdict: Some(Verdict::NeverAccepted), ..facts(vec![holder]) });
+    assert_eq!((reason.id, reason.numbers.unit.as_deref()), (ReasonId::NobodyAccepts, Some("shop.socket")));
+}
+
+#[test]
+fn who_was_there_before_a_reload_only_drains() {
+    let (old, new) = (process(81, "nginx"), process(99, "nginx"));
+    let holder = HolderFacts { newer: Some(&new), ..holder(&old, None) };
+    let is = |side| ids(&ReasonFacts { side, ..facts(vec![holder.clone()]) });
+    assert_eq!(is(Some(ConnectionSide::Accepted)), [ReasonId::OldGeneration, ReasonId::ClientLeft]);
+    assert_eq!(is(Some(ConnectionSide::Connected)), [ReasonId::Connected]);
+}
+
+#[test]
+fn hostile_names_do_no_harm() {
+    let shop = process(81, "x\u{1b}[2J");
+    let stopped = doing(vec![thread(1, ThreadState::Stopped)]);
+    let text = first(&facts(vec![holder(&shop, Some(&stopped))])).text;
+    assert!(!text.contains('\u{1b}'), "{text}");
+}

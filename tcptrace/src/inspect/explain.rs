@@ -1,0 +1,259 @@
+//! Collects what tells why sockets are stuck, once a process and once a socket, and has `diagnosis::reasons` draw the
+//! conclusions. Bounded: what there was no time for gives no reason.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{accept_queues, descriptors::DescriptorScan, dump::ListingIndex, inspector::Inspector, legs};
+use crate::{
+    diagnosis::reasons::{
+        self,
+        facts::{BlockedWrite, HolderFacts, OtherLeg, ReasonFacts, WaitingFor},
+    },
+    host::socket_units,
+    model::{
+        connection_side::ConnectionSide,
+        doing::ProcessDoing,
+        endpoints::Endpoint,
+        finding::Finding,
+        owner::{Evidence, Owner},
+        pid::Pid,
+        process::{AcceptQueue, DescriptorUse, ProcessIdentity, UseQuery},
+        state::State,
+        verdict::Verdict,
+    },
+    netlink::DiagSocket,
+    process::doing,
+};
+
+/// Processes whose threads are looked at: those with the most stuck sockets.
+const MOST_PROCESSES: usize = 128;
+
+/// Processes whose descriptors are counted, likewise.
+const MOST_COUNTED: usize = 4_096;
+
+/// Listeners whose queues are asked for.
+const MOST_LISTENERS: usize = 64;
+
+/// Where a socket was accepted, or waits for that.
+type ListensAt = (u32, Endpoint);
+
+/// What was found out about the processes and the listeners of one look.
+#[derive(Default)]
+struct Circumstances {
+    doing: FxHashMap<Pid, ProcessDoing>,
+    uses: FxHashMap<Pid, DescriptorUse>,
+    blocked: FxHashMap<Pid, BlockedWrite>,
+    /// By the index of the finding.
+    legs: FxHashMap<usize, OtherLeg>,
+    waiting: FxHashMap<ListensAt, WaitingFor>,
+    /// Later processes of the same program that listen, where the first does not.
+    newer: FxHashMap<(ListensAt, Pid), Arc<ProcessIdentity>>,
+    units: FxHashMap<ListensAt, String>,
+}
+
+impl Inspector {
+    /// Adds the reasons, and what their processes have left.
+    pub(super) fn explain(&mut self, findings: &mut [Finding], index: &ListingIndex, scan: &DescriptorScan) {
+        let processes = by_sockets(findings);
+        if processes.is_empty() {
+            return;
+        }
+        let mut known = Circumstances::default();
+        self.count_descriptors(&processes, &mut known);
+        let visible: Vec<Arc<ProcessIdentity>> = processes
+            .iter()
+            .filter(|process| process.pid.visible().is_some())
+            .take(MOST_PROCESSES)
+            .cloned()
+            .collect();
+        let found = doing::look(self.dumper.world(), &visible);
+        let found = visible.iter().zip(found).filter_map(|(process, doing)| Some((process.pid, doing?)));
+        known.doing.extend(found);
+        known.find_blocked(scan, index, findings);
+        known.legs = legs::find(self, findings, scan);
+        self.find_waiting(findings, &mut known);
+        self.find_newer(findings, scan, &mut known);
+        for (at, finding) in findings.iter_mut().enumerate().filter(|(_, finding)| is_explained(finding)) {
+            let listed = index.find(&finding.socket).map(|(_, listed)| listed);
+            let side = scan.side(&finding.socket, finding.opened_how());
+            let facts = known.facts(at, finding, listed, side, scan, self);
+            let because = reasons::because(&facts);
+            finding.descriptors =
+                finding.owners.first().and_then(|owner| known.uses.get(&owner.process.pid)).copied();
+            finding.because = because;
+        }
+    }
+
+    fn count_descriptors(&mut self, processes: &[Arc<ProcessIdentity>], known: &mut Circumstances) {
+        let counted = processes.get(..MOST_COUNTED).unwrap_or(processes);
+        let query = |process: &Arc<ProcessIdentity>| UseQuery {
+            pid: process.pid,
+            start_ticks: process.start_ticks,
+            listens_at: Vec::new(),
+        };
+        let queries: Vec<UseQuery> = counted.iter().map(query).collect();
+        let uses = self.processes.descriptor_use(&queries);
+        known.uses.extend(counted.iter().map(|process| process.pid).zip(uses));
+    }
+
+    /// Looks at the queues that connections wait in, and since when.
+    fn find_waiting(&mut self, findings: &[Finding], known: &mut Circumstances) {
+        let mut first: FxHashMap<ListensAt, u64> = FxHashMap::default();
+        for finding in findings.iter().filter(|finding| finding.verdict == Some(Verdict::NeverAccepted)) {
+            let Some(at) = listens_at(finding) else { continue };
+            if first.len() < MOST_LISTENERS || first.contains_key(&at) {
+                let age_ns = finding.since.age_at(finding.looked_at_ns).0;
+                let oldest = first.entry(at).or_default();
+                *oldest = (*oldest).max(age_ns);
+                let is_of_systemd = finding.owners.iter().any(|owner| owner.process.pid.visible() == Some(1));
+                if is_of_systemd && !known.units.contains_key(&at) {
+                    let unit = socket_units::listening_on(&self.dumper.world().root, at.1.port());
+                    known.units.extend(unit.map(|unit| (at, unit)));
+                }
+            }
+        }
+        let query = |at: &ListensAt| UseQuery { pid: Pid::UNKNOWN, start_ticks: None, listens_at: vec![*at] };
+        let places: Vec<ListensAt> = first.keys().copied().collect();
+        let queries: Vec<UseQuery> = places.iter().map(query).collect();
+        let queues: Vec<Option<AcceptQueue>> = accept_queues::of(&mut self.dumper, &queries);
+        for (at, queue) in places.into_iter().zip(queues) {
+            let first_for_ns = first.get(&at).copied().unwrap_or_default();
+            known.waiting.extend(queue.map(|queue| (at, WaitingFor { queue, first_for_ns })));
+        }
+    }
+
+    /// Looks for those who took over the listener from a holder of accepted sockets.
+    fn find_newer(&mut self, findings: &[Finding], scan: &DescriptorScan, known: &mut Circumstances) {
+        let mut asked: FxHashSet<(ListensAt, Pid)> = FxHashSet::default();
+        for finding in findings.iter().filter(|finding| finding.state == State::CloseWait) {
+            let Some(at) = listens_at(finding) else { continue };
+            for owner in finding.owners.iter().filter(|owner| owner.evidence == Evidence::FdTable) {
+                let process = &owner.process;
+                if asked.len() >= MOST_COUNTED || !asked.insert((at, process.pid)) {
+                    continue;
+                }
+                let listeners = scan.listeners_at(&finding.socket);
+                if listeners.is_empty() || listeners.contains_key(&process.pid) {
+                    continue;
+                }
+                let listening = self.processes.owners(&listeners, Evidence::Listener, None);
+                let is_newer = |listener: &&Owner| {
+                    is_of_one_program(process, &listener.process)
+                        && listener.process.start_ticks > process.start_ticks
+                };
+                let newer =
+                    listening.iter().filter(is_newer).max_by_key(|listener| listener.process.start_ticks);
+                known.newer.extend(newer.map(|newer| ((at, process.pid), Arc::clone(&newer.process))));
+            }
+        }
+    }
+}
+
+impl Circumstances {
+    /// Finds the sockets that threads are blocked in writing to.
+    fn find_blocked(&mut self, scan: &DescriptorScan, index: &ListingIndex, findings: &[Finding]) {
+        let of_kernel = scan.blocked.iter().map(|blocked| (blocked.holder, blocked.remote, blocked.bytes));
+        // What /proc finds are the sockets in question themselves.
+        let listed = findings.iter().filter(|_| !scan.is_of_kernel()).filter_map(|finding| {
+            let (_, listed) = index.find(&finding.socket)?;
+            listed.sending?.is_blocked(listed.send_q).then_some(())?;
+            let owner = finding.owners.first()?;
+            let holder = (owner.process.pid, *owner.fds.first()?);
+            Some((holder, finding.socket.endpoints.remote, listed.send_q))
+        });
+        for ((pid, fd), remote, bytes) in of_kernel.chain(listed) {
+            let Some((doing, number)) = self.doing.get(&pid).zip(pid.visible()) else { continue };
+            let writes = doing.threads.iter().filter_map(|thread| thread.call.as_ref());
+            if writes.into_iter().any(|call| call.writes_to.contains(&fd)) {
+                let blocked = BlockedWrite { pid: number, fd, remote, bytes };
+                self.blocked.entry(pid).or_insert(blocked);
+            }
+        }
+    }
+
+    fn facts<'a>(
+        &'a self,
+        at: usize,
+        finding: &'a Finding,
+        listed: Option<&DiagSocket>,
+        side: Option<ConnectionSide>,
+        scan: &DescriptorScan,
+        inspector: &Inspector,
+    ) -> ReasonFacts<'a> {
+        let cookie = finding.socket.cookie;
+        let place = listens_at(finding);
+        let holder = |owner: &'a Owner| {
+            let pid = owner.process.pid;
+            HolderFacts {
+                process: owner.process.as_ref(),
+                evidence: owner.evidence,
+                fds: &owner.fds,
+                doing: self.doing.get(&pid),
+                descriptors: self.uses.get(&pid).copied().unwrap_or_default(),
+                newer: place.and_then(|place| self.newer.get(&(place, pid))).map(Arc::as_ref),
+                eof_reads_per_second: None,
+                socket_unit: place
+                    .filter(|_| pid.visible() == Some(1))
+                    .and_then(|place| self.units.get(&place))
+                    .map(String::as_str),
+            }
+        };
+        let behind =
+            finding.owners.iter().filter(|owner| owner.evidence == Evidence::FdTable).find_map(|owner| {
+                let blocked = self.blocked.get(&owner.process.pid)?;
+                (!owner.fds.contains(&blocked.fd)).then_some(*blocked)
+            });
+        ReasonFacts {
+            verdict: finding.verdict,
+            recv_q: finding.recv_q,
+            send_q: finding.send_q,
+            times: listed.and_then(|listed| listed.times),
+            sending: listed.and_then(|listed| listed.sending),
+            has_answered_since_fin: cookie
+                .and_then(|cookie| scan.held(cookie))
+                .and_then(|held| held.has_answered_since_fin),
+            last_words: cookie.and_then(|cookie| inspector.last_words.get(&cookie)).copied(),
+            side,
+            holders: finding.owners.iter().map(holder).collect(),
+            blocked: behind,
+            leg: self.legs.get(&at).cloned(),
+            waiting: place
+                .filter(|_| finding.verdict == Some(Verdict::NeverAccepted))
+                .and_then(|place| self.waiting.get(&place))
+                .copied(),
+        }
+    }
+}
+
+/// Whether reasons are looked for.
+fn is_explained(finding: &Finding) -> bool {
+    finding.is_stuck && matches!(finding.state, State::CloseWait | State::Close)
+}
+
+fn listens_at(finding: &Finding) -> Option<ListensAt> {
+    Some((finding.socket.netns?, finding.socket.endpoints.local))
+}
+
+/// The processes that answer for stuck sockets, those with the most of them first.
+fn by_sockets(findings: &[Finding]) -> Vec<Arc<ProcessIdentity>> {
+    let mut counts: FxHashMap<Pid, (u64, &Arc<ProcessIdentity>)> = FxHashMap::default();
+    for finding in findings.iter().filter(|finding| is_explained(finding)) {
+        for owner in &finding.owners {
+            counts.entry(owner.process.pid).or_insert((0, &owner.process)).0 += 1;
+        }
+    }
+    let mut counts: Vec<(u64, &Arc<ProcessIdentity>)> = counts.into_values().collect();
+    counts.sort_by_key(|(count, process)| (Reverse(*count), process.pid));
+    counts.into_iter().map(|(_, process)| Arc::clone(process)).collect()
+}
+
+/// Whether two processes run one program, replaced since or not.
+fn is_of_one_program(one: &ProcessIdentity, other: &ProcessIdentity) -> bool {
+    let program = |process: &ProcessIdentity| {
+        let exe = process.exe.as_deref()?;
+        Some(exe.strip_suffix(" (deleted)").unwrap_or(exe).to_owned())
+    };
+    one.comm == other.comm && program(one) == program(other)
+}

@@ -1,0 +1,159 @@
+//! Finds the other legs of relays: a process read the end of one connection, and passed it on by shutting down another
+//! one, whose far end has not answered with its own.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{
+    descriptors::{DescriptorScan, HeldSocket, ScanTarget},
+    inspector::Inspector,
+    other_ends::{HALF_CLOSED, HalfClosed},
+};
+use crate::{
+    diagnosis::reasons::{
+        facts::OtherLeg,
+        legs::{LegTimes, distance_ms},
+    },
+    model::{
+        connection_side::ConnectionSide,
+        endpoints::Endpoints,
+        finding::Finding,
+        interface::Interface,
+        owner::{Evidence, Owner},
+        pid::Pid,
+        socket::{Socket, TcpFlavour},
+        state::{State, StateSet},
+        verdict::Verdict,
+    },
+    netlink::SocketId,
+};
+
+/// Most half-closed sockets that are looked up, at some microseconds each.
+const MOST_LEGS: usize = 512;
+
+/// Pairs of a stuck socket and a leg that are compared.
+const MOST_COMPARED: usize = 1 << 20;
+
+/// A half-closed socket of a process that also has stuck ones.
+struct Leg {
+    pid: Pid,
+    fd: u32,
+    socket: Socket,
+    fin_sequence: u32,
+    side: Option<ConnectionSide>,
+    times: LegTimes,
+}
+
+/// The other leg of each stuck socket that has one, by the index of its finding.
+pub(super) fn find(
+    inspector: &mut Inspector,
+    findings: &[Finding],
+    scan: &DescriptorScan,
+) -> FxHashMap<usize, OtherLeg> {
+    let read: Vec<(usize, &Finding, &Owner)> = findings
+        .iter()
+        .enumerate()
+        .filter(|(_, finding)| finding.is_stuck && finding.verdict == Some(Verdict::EofRead))
+        .filter_map(|(at, finding)| Some((at, finding, finding.owners.first()?)))
+        .filter(|(_, _, owner)| owner.evidence == Evidence::FdTable)
+        .collect();
+    let holders: FxHashSet<Pid> = read.iter().map(|(_, _, owner)| owner.process.pid).collect();
+    let legs = look_up(inspector, scan, &holders);
+    let mut pairs: Vec<(u64, u32, usize, usize)> = Vec::new();
+    let possible = read.iter().flat_map(|stuck| legs.iter().enumerate().map(move |leg| (stuck, leg)));
+    for ((at, finding, owner), (number, leg)) in possible.take(MOST_COMPARED) {
+        let sides = scan.side(&finding.socket, finding.opened_how()).zip(leg.side);
+        // A relay accepts one leg and connects the other.
+        let is_relay = sides.is_none_or(|(one, other)| one != other);
+        let is_itself = leg.socket.endpoints == finding.socket.endpoints.mirrored();
+        if owner.process.pid != leg.pid || !is_relay || is_itself {
+            continue;
+        }
+        let (least_ns, most_ns) = finding.since.age_at(finding.looked_at_ns);
+        let stuck = LegTimes::of_ages_ns(least_ns, most_ns);
+        if let Some(distance) = distance_ms(stuck, leg.times) {
+            let fd = owner.fds.first().copied().unwrap_or_default();
+            pairs.push((distance, fd.abs_diff(leg.fd), *at, number));
+        }
+    }
+    // The closest in time first; then relays open both legs one after the other.
+    pairs.sort_unstable();
+    let (mut taken, mut found) = (FxHashSet::default(), FxHashMap::default());
+    for (_, _, at, number) in pairs {
+        if !found.contains_key(&at) && taken.insert(number) {
+            found.insert(at, number);
+        }
+    }
+    let far = if found.is_empty() { FxHashMap::default() } else { far_ends(inspector, scan, &legs) };
+    let leg = |(at, number): (usize, usize)| {
+        let leg = legs.get(number)?;
+        Some((
+            at,
+            OtherLeg {
+                pid: leg.pid.visible()?,
+                fd: leg.fd,
+                remote: leg.socket.endpoints.remote,
+                for_ns: Some(leg.times.least_ms * 1_000_000),
+                far: far.get(&number).cloned(),
+            },
+        ))
+    };
+    found.into_iter().filter_map(leg).collect()
+}
+
+/// The half-closed sockets of these processes, with their times.
+fn look_up(inspector: &mut Inspector, scan: &DescriptorScan, holders: &FxHashSet<Pid>) -> Vec<Leg> {
+    let mut by_netns: FxHashMap<u32, Vec<(Pid, u32, HalfClosed<'_>)>> = FxHashMap::default();
+    let held = scan.other_ends.half_closed().filter_map(|leg| {
+        let (pid, fds) = leg.holders.iter().find(|(pid, _)| holders.contains(pid))?;
+        Some((*pid, *fds.first()?, leg))
+    });
+    for (pid, fd, leg) in held.take(MOST_LEGS) {
+        by_netns.entry(leg.socket.netns.unwrap_or_default()).or_default().push((pid, fd, leg));
+    }
+    let mut legs = Vec::new();
+    for (netns, held) in by_netns {
+        let Ok(mut diag) = inspector.dumper.open(netns) else { continue };
+        for (pid, fd, leg) in held {
+            let Endpoints { local, remote } = leg.socket.endpoints;
+            let interface = leg.socket.endpoints.interface().map_or(0, Interface::index);
+            let cookie = leg.socket.cookie.unwrap_or_default();
+            let id = SocketId { cookie, local, remote, interface };
+            let Ok(Some(listed)) = diag.lookup(TcpFlavour::Tcp, &id, true) else { continue };
+            let is_half_closed =
+                State::from_number(listed.state).is_some_and(|state| HALF_CLOSED.contains(state));
+            let Some(times) = listed.times.filter(|_| is_half_closed) else { continue };
+            legs.push(Leg {
+                pid,
+                fd,
+                socket: leg.socket,
+                fin_sequence: leg.fin_sequence,
+                side: scan.side(&leg.socket, None).or(leg.side),
+                times: LegTimes::of_half_closed(times),
+            });
+        }
+    }
+    legs
+}
+
+/// Who holds the far ends of legs, where those are on this host, by the number of the leg.
+fn far_ends(
+    inspector: &mut Inspector,
+    scan: &DescriptorScan,
+    legs: &[Leg],
+) -> FxHashMap<usize, (Option<u32>, String)> {
+    // A scan for some sockets does not have all of the others.
+    let all = inspector.tables.scan(ScanTarget::States(StateSet::CLOSE_WAIT));
+    let scan = all.as_ref().unwrap_or(scan);
+    let held: FxHashMap<Endpoints, &HeldSocket> =
+        scan.all_held().map(|held| (held.socket.endpoints, held)).collect();
+    let mut found = FxHashMap::default();
+    for (number, leg) in legs.iter().enumerate() {
+        let Some(far) = held.get(&leg.socket.endpoints.mirrored()) else { continue };
+        let is_same = far.fin_sequence == 0 || leg.fin_sequence == 0 || far.fin_sequence == leg.fin_sequence;
+        let owners = inspector.processes.owners(&far.holders, Evidence::FdTable, None);
+        if let Some(owner) = owners.first().filter(|_| is_same) {
+            found.insert(number, (owner.process.pid.visible(), owner.process.comm.clone()));
+        }
+    }
+    found
+}

@@ -1,0 +1,92 @@
+//! What a process does at this moment, thread by thread. Values only: `process::doing` reads them.
+
+/// The state of a thread (proc_pid_stat(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ThreadState {
+    /// It runs, or would if a processor were free.
+    Running,
+    /// It waits for something, and a signal wakes it.
+    Sleeping,
+    /// It waits in the kernel, and nothing else wakes it.
+    Uninterruptible,
+    /// A signal has stopped it.
+    Stopped,
+    /// A debugger has stopped it.
+    Traced,
+    /// It has ended.
+    Ended,
+}
+
+impl ThreadState {
+    /// From the letter of `stat`; letters of old kernels and of kernel threads count as sleeping.
+    pub(crate) fn from_letter(letter: u8) -> Self {
+        match letter {
+            b'R' => Self::Running,
+            b'D' => Self::Uninterruptible,
+            b'T' => Self::Stopped,
+            b't' => Self::Traced,
+            b'Z' | b'X' | b'x' => Self::Ended,
+            _ => Self::Sleeping,
+        }
+    }
+}
+
+/// What a thread that sleeps in a system call waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SleepingCall {
+    /// The name of the call.
+    pub name: &'static str,
+    /// Descriptors that it wants to write to; all that are known, at most a few.
+    pub writes_to: Vec<u32>,
+    /// Descriptors that it wants to read from or to accept connections of, likewise.
+    pub reads_from: Vec<u32>,
+    /// Whether those are all: what poll(2) and its relatives wait for may be unreadable, or too much.
+    pub is_complete: bool,
+}
+
+/// Processor time of a thread between two looks, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CpuUse {
+    pub used_ns: u64,
+    /// Of these, in the kernel; to ten milliseconds.
+    pub in_kernel_ns: u64,
+    pub within_ns: u64,
+}
+
+impl CpuUse {
+    /// Whether the thread hardly did anything else.
+    pub(crate) fn is_busy(self) -> bool {
+        self.used_ns.saturating_mul(10) >= self.within_ns.saturating_mul(7)
+    }
+
+    /// Whether system calls took much of it, as they do where each returns at once.
+    pub(crate) fn is_much_in_kernel(self) -> bool {
+        self.in_kernel_ns.saturating_mul(6) >= self.used_ns
+    }
+}
+
+/// What one thread does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ThreadDoing {
+    pub tid: u32,
+    pub state: ThreadState,
+    /// The system call that it sleeps in; `None` when it does not, or that cannot be told.
+    pub call: Option<SleepingCall>,
+    /// The function of the kernel that it waits in; only of one that cannot be interrupted.
+    pub waits_in: Option<String>,
+    /// Only of one that ran at both looks.
+    pub cpu: Option<CpuUse>,
+}
+
+/// What a process does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProcessDoing {
+    /// Its threads, the main one first; those that have ended left out.
+    pub threads: Vec<ThreadDoing>,
+    /// Whether it has more of them than were looked at.
+    pub has_more: bool,
+    /// The process that traces it.
+    pub tracer: Option<u32>,
+    /// Whether its cgroup is frozen.
+    pub is_frozen: bool,
+}
