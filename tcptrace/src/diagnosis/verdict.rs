@@ -1,5 +1,6 @@
 //! Why a socket is stuck, in a word: pure rules from facts to a verdict. No I/O, no clock.
 
+use super::last_words::LastWords;
 use crate::model::{
     activity::{ActivityTimes, Sending},
     verdict::{UnknownBecause, Verdict},
@@ -42,7 +43,7 @@ pub(crate) struct CloseWaitFacts {
     /// Bytes that the peer has not acknowledged, and whether it is there at all; `None` when not known.
     pub sending: Option<(u32, Sending)>,
     /// What lies unread only takes leave: the application has read everything that was meant for it.
-    pub has_last_words: bool,
+    pub last_words: Option<LastWords>,
     /// Milliseconds that it has been in CLOSE_WAIT for certain.
     pub in_close_wait_ms: u64,
     /// A socket that sent data within this many milliseconds counts as in use.
@@ -58,13 +59,15 @@ pub(crate) fn verdict(facts: &CloseWaitFacts) -> Option<Verdict> {
             Some(_) | None => None,
         };
     }
-    if facts.is_awaited || facts.times.is_some_and(|times| is_sending(facts, times)) {
+    // Whoever has said that the connection is over waits for no answer, even if it has not closed yet.
+    let said_goodbye = facts.last_words.is_some_and(|words| words.protocol.is_some());
+    if !said_goodbye && (facts.is_awaited || facts.times.is_some_and(|times| is_sending(facts, times))) {
         return Some(Verdict::HalfOpen);
     }
     match facts.unread? {
         Unread::Bytes(0) => Some(Verdict::EofRead),
         Unread::Bytes(1) => Some(Verdict::EofUnread),
-        Unread::Bytes(_) if facts.has_last_words => Some(Verdict::EofUnread),
+        Unread::Bytes(_) if facts.last_words.is_some() => Some(Verdict::EofUnread),
         Unread::Bytes(_) | Unread::Memory(1..) => Some(Verdict::DataUnread),
         // MPTCP does not show whether the end of file was read.
         Unread::Memory(0) => None,
@@ -117,6 +120,7 @@ pub(crate) fn unowned_because(facts: &CloseWaitFacts, has_owner: bool) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnosis::last_words::Protocol;
 
     const HELD: CloseWaitFacts = CloseWaitFacts {
         is_held: true,
@@ -127,7 +131,7 @@ mod tests {
         times: None,
         keeps_alive: false,
         is_awaited: false,
-        has_last_words: false,
+        last_words: None,
         has_answered_since_fin: Some(false),
         sending: None,
         in_close_wait_ms: 30_000,
@@ -158,6 +162,20 @@ mod tests {
         assert_eq!(probed(times(50, 4_100, 40)), Some(Verdict::HalfOpen));
     }
 
+    const fn words(protocol: Option<Protocol>) -> LastWords {
+        LastWords { bytes: 31, protocol }
+    }
+
+    #[test]
+    fn whoever_said_goodbye_waits_for_no_answer() {
+        let lingering = |protocol| {
+            let (unread, last_words) = (Some(Unread::Bytes(32)), Some(words(protocol)));
+            verdict(&CloseWaitFacts { is_awaited: true, unread, last_words, ..HELD })
+        };
+        assert_eq!(lingering(Some(Protocol::Http2)), Some(Verdict::EofUnread));
+        assert_eq!(lingering(None), Some(Verdict::HalfOpen), "it may have been something else");
+    }
+
     #[test]
     fn whoever_still_waits_for_an_answer_is_no_reason_to_complain() {
         let awaited = CloseWaitFacts { is_awaited: true, in_close_wait_ms: 3_600_000, ..HELD };
@@ -174,7 +192,11 @@ mod tests {
         assert_eq!(with(None), None);
         assert_eq!(with(Some(Unread::Memory(0))), None);
         assert_eq!(with(Some(Unread::Memory(768))), Some(Verdict::DataUnread));
-        let leave = CloseWaitFacts { unread: Some(Unread::Bytes(32)), has_last_words: true, ..HELD };
+        let leave = CloseWaitFacts {
+            unread: Some(Unread::Bytes(32)),
+            last_words: Some(words(Some(Protocol::Tls))),
+            ..HELD
+        };
         assert_eq!(verdict(&leave), Some(Verdict::EofUnread));
     }
 

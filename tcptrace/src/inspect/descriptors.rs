@@ -200,11 +200,17 @@ impl DescriptorScan {
         socket.endpoints.local.listened_at().into_iter().filter_map(at).any(|is_there| is_there)
     }
 
-    /// Which side made the connection: who opened it tells, a listener at its address, or the socket itself.
-    pub(super) fn side(&self, socket: &Socket, opened: Option<OpenedHow>) -> Option<ConnectionSide> {
+    /// Which side made the connection: who opened it tells, what the kernel counted, a listener at its address, or the port.
+    pub(super) fn side(
+        &self,
+        socket: &Socket,
+        opened: Option<OpenedHow>,
+        listed: Option<&DiagSocket>,
+    ) -> Option<ConnectionSide> {
         match opened {
             Some(OpenedHow::Accept) => Some(ConnectionSide::Accepted),
             Some(OpenedHow::Connect) => Some(ConnectionSide::Connected),
+            None if listed.is_some_and(|listed| listed.side.is_some()) => listed?.side,
             None if self.has_listener_at(socket) => Some(ConnectionSide::Accepted),
             None => self.held(socket.cookie?)?.side,
         }

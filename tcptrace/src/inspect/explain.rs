@@ -72,12 +72,12 @@ impl Inspector {
         let found = visible.iter().zip(found).filter_map(|(process, doing)| Some((process.pid, doing?)));
         known.doing.extend(found);
         known.find_blocked(scan, index, findings);
-        known.legs = legs::find(self, findings, scan);
+        known.legs = legs::find(self, findings, index, scan);
         self.find_waiting(findings, &mut known);
         self.find_newer(findings, scan, &mut known);
         for (at, finding) in findings.iter_mut().enumerate().filter(|(_, finding)| is_explained(finding)) {
             let listed = index.find(&finding.socket).map(|(_, listed)| listed);
-            let side = scan.side(&finding.socket, finding.opened_how());
+            let side = scan.side(&finding.socket, finding.opened_how(), listed);
             let facts = known.facts(at, finding, listed, side, scan, self);
             let because = reasons::because(&facts);
             finding.descriptors =

@@ -275,7 +275,7 @@ impl Inspector {
             TcpFlavour::Mptcp => Unread::Memory(listed.recv_q),
         };
         let other_end = self.other_end(&socket, scan);
-        let side = scan.side(&socket, opened_by.as_ref().map(|opened| opened.how));
+        let side = scan.side(&socket, opened_by.as_ref().map(|opened| opened.how), listed);
         let facts = CloseWaitFacts {
             is_held: held.is_some(),
             all_tables_read: scan.is_complete(),
@@ -284,10 +284,10 @@ impl Inspector {
             unread: listed.map(unread),
             times: listed.and_then(|listed| listed.times),
             keeps_alive: listed.is_some_and(|listed| listed.keeps_alive),
-            has_last_words: held
+            last_words: held
                 .zip(counted)
                 .filter(|_| state == State::CloseWait)
-                .is_some_and(|(held, listed)| self.has_last_words(due, listed, held, side, index.asked_ns())),
+                .and_then(|(held, listed)| self.last_words_in(due, listed, held, side, index.asked_ns())),
             is_awaited: other_end.as_ref().is_some_and(OtherEnd::waits_for_answer),
             has_answered_since_fin: held.and_then(|held| held.has_answered_since_fin),
             sending: counted.and_then(|listed| Some((listed.send_q, listed.sending?))),
@@ -346,17 +346,17 @@ impl Inspector {
     }
 
     /// Finds out whether what lies unread only takes leave: by a peek or, where that tells nothing, by when it came.
-    fn has_last_words(
+    fn last_words_in(
         &mut self,
         due: &Due,
         listed: &DiagSocket,
         held: &HeldSocket,
         side: Option<ConnectionSide>,
         asked_ns: u64,
-    ) -> bool {
+    ) -> Option<LastWords> {
         let unread = listed.recv_q.saturating_sub(1);
         if unread == 0 || unread > MAX_BYTES {
-            return false;
+            return None;
         }
         let words = if self.peeks_left > 0 {
             self.peeks_left -= 1;
@@ -366,7 +366,7 @@ impl Inspector {
         };
         let protocol = match words {
             Words::Last(protocol) => Some(protocol),
-            Words::Ordinary => return false,
+            Words::Ordinary => return None,
             Words::Unknown => {
                 // A client may send what it wants whenever it wants.
                 let came = side != Some(ConnectionSide::Accepted)
@@ -386,13 +386,14 @@ impl Inspector {
                         })
                     });
                 if !came {
-                    return false;
+                    return None;
                 }
                 None
             }
         };
-        self.last_words.insert(listed.cookie, LastWords { bytes: unread, protocol });
-        true
+        let words = LastWords { bytes: unread, protocol };
+        self.last_words.insert(listed.cookie, words);
+        Some(words)
     }
 
     /// The opener of a socket that is still open.

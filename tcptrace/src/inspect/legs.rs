@@ -5,6 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     descriptors::{DescriptorScan, HeldSocket, ScanTarget},
+    dump::ListingIndex,
     inspector::Inspector,
     other_ends::{HALF_CLOSED, HalfClosed},
 };
@@ -47,6 +48,7 @@ struct Leg {
 pub(super) fn find(
     inspector: &mut Inspector,
     findings: &[Finding],
+    index: &ListingIndex,
     scan: &DescriptorScan,
 ) -> FxHashMap<usize, OtherLeg> {
     let read: Vec<(usize, &Finding, &Owner)> = findings
@@ -61,7 +63,9 @@ pub(super) fn find(
     let mut pairs: Vec<(u64, u32, usize, usize)> = Vec::new();
     let possible = read.iter().flat_map(|stuck| legs.iter().enumerate().map(move |leg| (stuck, leg)));
     for ((at, finding, owner), (number, leg)) in possible.take(MOST_COMPARED) {
-        let sides = scan.side(&finding.socket, finding.opened_how()).zip(leg.side);
+        let listed = index.find(&finding.socket).map(|(_, listed)| listed);
+        let side = scan.side(&finding.socket, finding.opened_how(), listed);
+        let sides = side.zip(leg.side);
         // A relay accepts one leg and connects the other.
         let is_relay = sides.is_none_or(|(one, other)| one != other);
         let is_itself = leg.socket.endpoints == finding.socket.endpoints.mirrored();
@@ -127,7 +131,7 @@ fn look_up(inspector: &mut Inspector, scan: &DescriptorScan, holders: &FxHashSet
                 fd,
                 socket: leg.socket,
                 fin_sequence: leg.fin_sequence,
-                side: scan.side(&leg.socket, None).or(leg.side),
+                side: scan.side(&leg.socket, None, Some(&listed)).or(leg.side),
                 times: LegTimes::of_half_closed(times),
             });
         }

@@ -2,6 +2,7 @@
 
 use crate::model::{
     activity::{ActivityTimes, Sending},
+    connection_side::ConnectionSide,
     endpoints::{Endpoint, Endpoints},
     socket::{Socket, TcpFlavour},
 };
@@ -63,6 +64,9 @@ pub(crate) struct DiagSocket {
     pub sending: Option<Sending>,
     /// All bytes that have arrived, read or not (`tcpi_bytes_received`, Linux 4.1). `None` likewise.
     pub received_bytes: Option<u64>,
+    /// Which side made the connection. `None` unless times were requested, while something is not acknowledged, before Linux
+    /// 4.19, and for minisockets and MPTCP.
+    pub side: Option<ConnectionSide>,
     /// Whether both ends use timestamps (RFC 7323). `None` unless times were requested, and for minisockets and MPTCP.
     pub timestamps: Option<bool>,
     /// Whether the timer of keep-alive probes runs. It does not while data waits to be acknowledged.

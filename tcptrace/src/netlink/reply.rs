@@ -14,6 +14,7 @@ use netlink_packet_sock_diag::{
 use super::{diag_socket::DiagSocket, request::TCPDIAG_GETSOCK};
 use crate::model::{
     activity::{ActivityTimes, Sending},
+    connection_side::ConnectionSide,
     endpoints::Endpoint,
     interface::Interface,
     socket::TcpFlavour,
@@ -106,7 +107,7 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
     let mut times = None;
     let mut is_mptcp_subflow = false;
     let mut timestamps = None;
-    let (mut sending, mut received_bytes) = (None, None);
+    let (mut sending, mut received_bytes, mut side) = (None, None, None);
     for attribute in NlasIterator::new(payload.get(HEADER_LENGTH..).unwrap_or_default()) {
         let attribute = attribute.map_err(|error| error.to_string())?;
         match attribute.kind() {
@@ -115,6 +116,7 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
                 timestamps = has_timestamps(attribute.value(), flavour);
                 sending = sending_side(attribute.value(), header.timer.as_ref(), flavour);
                 received_bytes = bytes_received(attribute.value(), flavour);
+                side = connection_side(attribute.value(), header.send_queue, flavour);
             }
             INET_DIAG_CGROUP_ID => cgroup_id = array(attribute.value(), 0).map(u64::from_ne_bytes),
             INET_DIAG_ULP_INFO => is_mptcp_subflow = runs_mptcp(attribute.value()),
@@ -139,6 +141,7 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
         times,
         sending,
         received_bytes,
+        side,
         timestamps,
         keeps_alive: matches!(header.timer, Some(Timer::KeepAlive(_))),
         is_mptcp_subflow,
@@ -193,6 +196,20 @@ fn bytes_received(info: &[u8], flavour: TcpFlavour) -> Option<u64> {
     array(info, 128).filter(|_| flavour == TcpFlavour::Tcp).map(u64::from_ne_bytes)
 }
 
+/// Who made the connection, by what `struct tcp_info` counts: `tcpi_bytes_acked` has the SYN of the side that connects
+/// (`tcp_rcv_synsent_state_process`), and not that of the side that accepts (`tcp_create_openreq_child` begins behind it).
+/// Once all of `tcpi_bytes_sent` is acknowledged, the SYN is the difference.
+fn connection_side(info: &[u8], send_q: u32, flavour: TcpFlavour) -> Option<ConnectionSide> {
+    let count = |offset| array(info, offset).map(u64::from_ne_bytes);
+    let (acked, sent, again) = (count(120)?, count(200)?, count(208)?);
+    match acked.checked_sub(sent.checked_sub(again)?)? {
+        _ if send_q != 0 || flavour != TcpFlavour::Tcp => None,
+        0 => Some(ConnectionSide::Accepted),
+        1 => Some(ConnectionSide::Connected),
+        _ => None,
+    }
+}
+
 /// `tcpi_options` of `struct tcp_info`; the lowest bit is `TCPI_OPT_TIMESTAMPS`.
 fn has_timestamps(info: &[u8], flavour: TcpFlavour) -> Option<bool> {
     let options = info.get(5).filter(|_| flavour == TcpFlavour::Tcp)?;
@@ -221,6 +238,24 @@ mod tests {
         assert_eq!(activity_times(&[1; 56], TcpFlavour::Tcp), None);
         assert_eq!(activity_times(&[1; 84], TcpFlavour::Mptcp), None);
         assert!(activity_times(&[1; 60], TcpFlavour::Tcp).is_some());
+    }
+
+    #[test]
+    fn the_side_that_connected_had_its_syn_acknowledged() {
+        let told = |acked: u64, sent: u64, again: u64, send_q| {
+            let mut info = [0; 232];
+            for (offset, count) in [(120, acked), (200, sent), (208, again)] {
+                info[offset..offset + 8].copy_from_slice(&count.to_ne_bytes());
+            }
+            connection_side(&info, send_q, TcpFlavour::Tcp)
+        };
+        assert_eq!(told(501, 500, 0, 0), Some(ConnectionSide::Connected));
+        assert_eq!(told(500, 500, 0, 0), Some(ConnectionSide::Accepted));
+        assert_eq!(told(501, 700, 200, 0), Some(ConnectionSide::Connected), "200 bytes were sent twice");
+        assert_eq!(told(0, 0, 0, 0), Some(ConnectionSide::Accepted));
+        assert_eq!(told(401, 500, 0, 100), None, "something is on its way");
+        assert_eq!(told(600, 500, 0, 0), None);
+        assert_eq!(connection_side(&[0; 200], 0, TcpFlavour::Tcp), None, "an older kernel");
     }
 
     proptest! {
