@@ -109,6 +109,8 @@ pub struct CallRecord {
     pub stack_id: i32,
     /// Which call: [`CALL_ACCEPT`], [`CALL_CONNECT`] or [`CALL_READ`].
     pub call: u32,
+    /// How often such a call was made on the socket after this one, at least; by whomever.
+    pub repeated: u64,
 }
 
 /// [`CallRecord::call`]: accept(), which opened the socket.
@@ -251,7 +253,7 @@ const _: () = {
     assert!(core::mem::offset_of!(TransitionRecord, netns) == 72);
     assert!(core::mem::offset_of!(TransitionRecord, oncpu_comm) == 88);
     assert!(core::mem::offset_of!(TransitionRecord, old_state) == 104);
-    assert!(size_of::<CallRecord>() == 40);
+    assert!(size_of::<CallRecord>() == 48);
     assert!(size_of::<HolderRecord>() == 72);
     assert!(size_of::<WaitingRecord>() == 16);
     assert!(size_of::<Counters>() == 16 + 24 * OPENER_BUDGETS);

@@ -105,12 +105,22 @@ pub(crate) fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
         comm: current_comm(),
         stack_id: context.get_stackid(&STACKS, flags).map_or(-1, |id| id as i32),
         call,
+        repeated: 0,
     };
     if calls.insert(sock, record, u64::from(BPF_NOEXIST)).is_ok() {
         add(presence_filter(sock), 1);
     } else if calls.insert(sock, record, u64::from(BPF_EXIST)).is_err() {
         count(|counters| counters.untracked += 1);
     }
+}
+
+/// Counts another call like the one that this map remembers of `sock`; whether it does remember one.
+#[inline(always)]
+pub(crate) fn repeat<const MAX_SOCKETS: usize>(calls: &Calls<MAX_SOCKETS>, sock: u64) -> bool {
+    let Some(record) = calls.get_ptr_mut(sock) else { return false };
+    // SAFETY: the pointer is that of a live map value. Two CPUs may count one call only.
+    unsafe { (*record).repeated += 1 };
+    true
 }
 
 /// Whether this map remembers a call on `sock`.

@@ -1,5 +1,5 @@
 //! Keeps who read the end of file of a socket in CLOSE_WAIT, and from which stack: the first read that
-//! told the application that the peer is done. User space attaches it only on request, because every
+//! told the application that the peer is done; and how often that was read again. User space attaches it only on request, because every
 //! receive call of the host passes it.
 //!
 //! It never sees an end of file that one read takes together with the last data: that read returns a
@@ -56,7 +56,7 @@ fn observe(context: &TracePointContext) {
         return;
     }
     let sock: u64 = probe::read(record, receive!(sk));
-    if probe::read::<u8>(sock, kernel!(sock_state)) != CLOSE_WAIT || calls::is_remembered(&EOF_READS, sock) {
+    if probe::read::<u8>(sock, kernel!(sock_state)) != CLOSE_WAIT || calls::repeat(&EOF_READS, sock) {
         return;
     }
     // A read into an empty buffer returns 0 as well. The FIN counts as one byte of the sequence, and

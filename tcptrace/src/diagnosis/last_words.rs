@@ -114,8 +114,8 @@ pub(crate) struct Arrival {
     /// All bytes that have arrived, read or not, the FIN counting as one; `None` where the kernel does not tell.
     pub received: Option<u64>,
     pub times: ActivityTimes,
-    /// Milliseconds since the FIN, where that is known to a few.
-    pub since_fin_ms: Option<u64>,
+    /// Milliseconds since the FIN, at least.
+    pub since_fin_ms: u64,
 }
 
 /// Whether few bytes came with the FIN without having been asked for, after this side had read something: an answer
@@ -129,7 +129,7 @@ pub(crate) fn came_as_last_words(arrival: &Arrival) -> bool {
     let pause_ms = times.last_data_sent_ms.saturating_sub(times.last_data_recv_ms);
     (1..=MAX_BYTES).contains(&unread)
         && received.is_some_and(|received| received > u64::from(unread) + 1)
-        && since_fin_ms.is_some_and(|since| since.abs_diff(u64::from(times.last_data_recv_ms)) <= MOMENT_MS)
+        && since_fin_ms.abs_diff(u64::from(times.last_data_recv_ms)) <= MOMENT_MS
         && pause_ms >= PAUSE_MS
 }
 
@@ -321,14 +321,13 @@ mod tests {
     fn few_bytes_that_came_with_the_fin_unasked_for_are_last_words() {
         let times =
             ActivityTimes { last_data_sent_ms: 9_000, last_data_recv_ms: 5_000, last_ack_recv_ms: 5_000 };
-        let idle = Arrival { unread: 118, received: Some(500), times, since_fin_ms: Some(4_990) };
+        let idle = Arrival { unread: 118, received: Some(500), times, since_fin_ms: 4_990 };
         assert!(came_as_last_words(&idle));
         let answered = ActivityTimes { last_data_sent_ms: 5_010, ..times };
         assert!(!came_as_last_words(&Arrival { times: answered, ..idle }), "an answer");
         assert!(!came_as_last_words(&Arrival { received: Some(119), ..idle }), "the first answer");
         assert!(!came_as_last_words(&Arrival { received: None, ..idle }));
-        assert!(!came_as_last_words(&Arrival { since_fin_ms: Some(3_000), ..idle }), "long before the FIN");
-        assert!(!came_as_last_words(&Arrival { since_fin_ms: None, ..idle }));
+        assert!(!came_as_last_words(&Arrival { since_fin_ms: 3_000, ..idle }), "long before the FIN");
         assert!(!came_as_last_words(&Arrival { unread: 513, received: Some(9_000), ..idle }), "too much");
     }
 

@@ -193,7 +193,7 @@ impl Circumstances {
                 doing: self.doing.get(&pid),
                 descriptors: self.uses.get(&pid).copied().unwrap_or_default(),
                 newer: place.and_then(|place| self.newer.get(&(place, pid))).map(Arc::as_ref),
-                eof_reads_per_second: None,
+                eof_reads_per_second: finding.eof_reads_per_second,
                 socket_unit: place
                     .filter(|_| pid.visible() == Some(1))
                     .and_then(|place| self.units.get(&place))

@@ -255,6 +255,10 @@ impl Inspector {
         let opened_by = due.kernel_socket.and_then(|socket| self.opened_by(socket, is_over));
         let opener = opened_by.as_ref().map(|opened| opened.called.call);
         let eof_read_by = due.kernel_socket.and_then(|socket| self.eof_read_by(socket));
+        let eof_reads_per_second = due
+            .kernel_socket
+            .zip(self.calls.as_ref())
+            .and_then(|(socket, calls)| calls.eof_reads_per_second(socket, looked_at_ns));
         let mut owners = held
             .map(|held| self.processes.owners(&held.holders, Evidence::FdTable, opener))
             .unwrap_or_default();
@@ -319,6 +323,7 @@ impl Inspector {
             owners,
             opened_by,
             eof_read_by,
+            eof_reads_per_second,
             descriptors: None,
             because: Vec::new(),
             ended_how: match due.stuck {
@@ -371,12 +376,11 @@ impl Inspector {
                 // A client may send what it wants whenever it wants.
                 let came = side != Some(ConnectionSide::Accepted)
                     && listed.times.is_some_and(|times| {
-                        let is_fin_the_last =
-                            held.has_answered_since_fin == Some(false) && !listed.keeps_alive;
+                        // The FIN came between the last data and the last acknowledgment.
                         let since_fin_ms = if due.since.is_exact() {
-                            Some(due.since.age_at(asked_ns).0 / 1_000_000)
+                            due.since.age_at(asked_ns).0 / 1_000_000
                         } else {
-                            is_fin_the_last.then_some(u64::from(times.last_ack_recv_ms))
+                            u64::from(times.last_ack_recv_ms)
                         };
                         last_words::came_as_last_words(&Arrival {
                             unread,

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     diagnosis::reasons::{
         facts::OtherLeg,
-        legs::{LegTimes, distance_ms},
+        legs::{LegBytes, LegTimes, distance_ms},
     },
     model::{
         connection_side::ConnectionSide,
@@ -42,6 +42,7 @@ struct Leg {
     fin_sequence: u32,
     side: Option<ConnectionSide>,
     times: LegTimes,
+    bytes: LegBytes,
 }
 
 /// The other leg of each stuck socket that has one, by the index of its finding.
@@ -60,7 +61,7 @@ pub(super) fn find(
         .collect();
     let holders: FxHashSet<Pid> = read.iter().map(|(_, _, owner)| owner.process.pid).collect();
     let legs = look_up(inspector, scan, &holders);
-    let mut pairs: Vec<(u64, u32, usize, usize)> = Vec::new();
+    let mut pairs: Vec<(bool, u64, u32, usize, usize)> = Vec::new();
     let possible = read.iter().flat_map(|stuck| legs.iter().enumerate().map(move |leg| (stuck, leg)));
     for ((at, finding, owner), (number, leg)) in possible.take(MOST_COMPARED) {
         let listed = index.find(&finding.socket).map(|(_, listed)| listed);
@@ -76,13 +77,18 @@ pub(super) fn find(
         let stuck = LegTimes::of_ages_ns(least_ns, most_ns);
         if let Some(distance) = distance_ms(stuck, leg.times) {
             let fd = owner.fds.first().copied().unwrap_or_default();
-            pairs.push((distance, fd.abs_diff(leg.fd), *at, number));
+            let bytes = listed.map_or_else(LegBytes::default, |listed| LegBytes {
+                sent: listed.sent_bytes,
+                // The FIN counts.
+                received: listed.received_bytes.map(|bytes| bytes.saturating_sub(1)),
+            });
+            pairs.push((!bytes.are_passed_on(leg.bytes), distance, fd.abs_diff(leg.fd), *at, number));
         }
     }
-    // The closest in time first; then relays open both legs one after the other.
+    // What passed on as many bytes first, then the closest in time; and relays open both legs one after the other.
     pairs.sort_unstable();
     let (mut taken, mut found) = (FxHashSet::default(), FxHashMap::default());
-    for (_, _, at, number) in pairs {
+    for (_, _, _, at, number) in pairs {
         if !found.contains_key(&at) && taken.insert(number) {
             found.insert(at, number);
         }
@@ -133,6 +139,7 @@ fn look_up(inspector: &mut Inspector, scan: &DescriptorScan, holders: &FxHashSet
                 fin_sequence: leg.fin_sequence,
                 side: scan.side(&leg.socket, None, Some(&listed)).or(leg.side),
                 times: LegTimes::of_half_closed(times),
+                bytes: LegBytes { sent: listed.sent_bytes, received: listed.received_bytes },
             });
         }
     }

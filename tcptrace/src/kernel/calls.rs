@@ -65,6 +65,14 @@ impl CallMemory {
         recall(&self.eof_reads, socket).as_ref().map(call)
     }
 
+    /// How often the end of file was read again after [`CallMemory::eof_read`], a second until `now_ns` (CLOCK_MONOTONIC).
+    pub(crate) fn eof_reads_per_second(&self, socket: KernelSocket, now_ns: u64) -> Option<u64> {
+        const SECOND: u64 = 1_000_000_000;
+        let CallRecord { ktime_ns, repeated, .. } = recall(&self.eof_reads, socket)?;
+        let since_ns = now_ns.checked_sub(ktime_ns).filter(|since| *since > 0)?;
+        u64::try_from(u128::from(repeated) * u128::from(SECOND) / u128::from(since_ns)).ok()
+    }
+
     /// The return addresses of a stack, innermost first; empty when the kernel side did not keep it.
     pub(crate) fn stack(&self, id: u32) -> Vec<u64> {
         let stack = self.stacks.get(&id, 0);
@@ -82,7 +90,7 @@ fn opener(record: &CallRecord) -> Opener {
 }
 
 fn call(record: &CallRecord) -> Call {
-    let CallRecord { ktime_ns, pid, tid, comm, stack_id, call: _ } = *record;
+    let CallRecord { ktime_ns, pid, tid, comm, stack_id, call: _, repeated: _ } = *record;
     let task = Task { pid: Pid::from_wire(pid), tid: Pid::from_wire(tid), comm: Comm(bytes(comm)) };
     Call { task, ktime_ns, stack: u32::try_from(stack_id).ok() }
 }

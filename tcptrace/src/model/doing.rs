@@ -48,15 +48,18 @@ pub(crate) struct SleepingCall {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CpuUse {
     pub used_ns: u64,
+    /// Time that it was ready to run while no processor was free; 0 where the kernel does not count it.
+    pub waited_ns: u64,
     /// Of these, in the kernel; to ten milliseconds.
     pub in_kernel_ns: u64,
     pub within_ns: u64,
 }
 
 impl CpuUse {
-    /// Whether the thread hardly did anything else.
+    /// Whether the thread hardly ever slept: on a host that is busy it gets a part of a processor only.
     pub(crate) fn is_busy(self) -> bool {
-        self.used_ns.saturating_mul(10) >= self.within_ns.saturating_mul(7)
+        let wanted_ns = self.used_ns.saturating_add(self.waited_ns);
+        self.used_ns > 0 && wanted_ns.saturating_mul(10) >= self.within_ns.saturating_mul(7)
     }
 
     /// Whether system calls took much of it, as they do where each returns at once.
@@ -89,4 +92,24 @@ pub(crate) struct ProcessDoing {
     pub tracer: Option<u32>,
     /// Whether its cgroup is frozen.
     pub is_frozen: bool,
+    /// What it reads all the time, where a thread of it is busy.
+    pub reads: Option<BusyReads>,
+}
+
+/// What a busy process may read all the time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BusyReads {
+    /// Descriptors that an epoll instance reports for as long as they have something to read, the end of file too.
+    pub epolled: Vec<u32>,
+    /// Whether it has an epoll instance at all.
+    pub has_epoll: bool,
+    /// Whether it got bytes by read(2), from files or whatever else, between two looks.
+    pub got_bytes: bool,
+}
+
+impl BusyReads {
+    /// Whether the end of file of one of these descriptors may be what it is busy with.
+    pub(crate) fn may_be_of(&self, fds: &[u32]) -> bool {
+        if self.has_epoll { fds.iter().any(|fd| self.epolled.contains(fd)) } else { !self.got_bytes }
+    }
 }

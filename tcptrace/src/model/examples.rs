@@ -181,6 +181,7 @@ pub(crate) fn finding(state: State, since: Since, looked_at_ns: u64) -> Finding 
         owners: vec![owner()],
         opened_by: None,
         eof_read_by: None,
+        eof_reads_per_second: None,
         ended_how: None,
         other_end: None,
         keep_alive: Some(false),

@@ -42,6 +42,8 @@ pub struct Finding {
     pub opened_by: Option<OpenedBy>,
     /// Who read the end of file first, if seen.
     pub eof_read_by: Option<CalledBy>,
+    /// How often a second the end of file was read since, if that was counted.
+    pub eof_reads_per_second: Option<u64>,
     /// Descriptors of the first process that answers for it, if known.
     pub descriptors: Option<DescriptorUse>,
     /// Why it is stuck, the most telling reason first.

@@ -64,6 +64,8 @@ pub(crate) struct DiagSocket {
     pub sending: Option<Sending>,
     /// All bytes that have arrived, read or not (`tcpi_bytes_received`, Linux 4.1). `None` likewise.
     pub received_bytes: Option<u64>,
+    /// All bytes that were sent, each once (`tcpi_bytes_sent` less `tcpi_bytes_retrans`, Linux 4.19). `None` likewise.
+    pub sent_bytes: Option<u64>,
     /// Which side made the connection. `None` unless times were requested, while something is not acknowledged, before Linux
     /// 4.19, and for minisockets and MPTCP.
     pub side: Option<ConnectionSide>,

@@ -18,6 +18,7 @@ use crate::model::{
     endpoints::Endpoint,
     interface::Interface,
     socket::TcpFlavour,
+    state::State,
 };
 
 /// Length of `struct inet_diag_msg`, after which the attributes begin.
@@ -107,7 +108,7 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
     let mut times = None;
     let mut is_mptcp_subflow = false;
     let mut timestamps = None;
-    let (mut sending, mut received_bytes, mut side) = (None, None, None);
+    let (mut sending, mut received_bytes, mut sent_bytes, mut side) = (None, None, None, None);
     for attribute in NlasIterator::new(payload.get(HEADER_LENGTH..).unwrap_or_default()) {
         let attribute = attribute.map_err(|error| error.to_string())?;
         match attribute.kind() {
@@ -116,7 +117,8 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
                 timestamps = has_timestamps(attribute.value(), flavour);
                 sending = sending_side(attribute.value(), header.timer.as_ref(), flavour);
                 received_bytes = bytes_received(attribute.value(), flavour);
-                side = connection_side(attribute.value(), header.send_queue, flavour);
+                sent_bytes = bytes_sent(attribute.value(), flavour);
+                side = connection_side(attribute.value(), header.state, header.send_queue, flavour);
             }
             INET_DIAG_CGROUP_ID => cgroup_id = array(attribute.value(), 0).map(u64::from_ne_bytes),
             INET_DIAG_ULP_INFO => is_mptcp_subflow = runs_mptcp(attribute.value()),
@@ -141,6 +143,7 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
         times,
         sending,
         received_bytes,
+        sent_bytes,
         side,
         timestamps,
         keeps_alive: matches!(header.timer, Some(Timer::KeepAlive(_))),
@@ -196,14 +199,25 @@ fn bytes_received(info: &[u8], flavour: TcpFlavour) -> Option<u64> {
     array(info, 128).filter(|_| flavour == TcpFlavour::Tcp).map(u64::from_ne_bytes)
 }
 
+/// `tcpi_bytes_sent` of `struct tcp_info`, without what was sent again.
+fn bytes_sent(info: &[u8], flavour: TcpFlavour) -> Option<u64> {
+    let count = |offset| array(info, offset).map(u64::from_ne_bytes);
+    count(200).filter(|_| flavour == TcpFlavour::Tcp)?.checked_sub(count(208)?)
+}
+
 /// Who made the connection, by what `struct tcp_info` counts: `tcpi_bytes_acked` has the SYN of the side that connects
 /// (`tcp_rcv_synsent_state_process`), and not that of the side that accepts (`tcp_create_openreq_child` begins behind it).
 /// Once all of `tcpi_bytes_sent` is acknowledged, the SYN is the difference.
-fn connection_side(info: &[u8], send_q: u32, flavour: TcpFlavour) -> Option<ConnectionSide> {
-    let count = |offset| array(info, offset).map(u64::from_ne_bytes);
-    let (acked, sent, again) = (count(120)?, count(200)?, count(208)?);
-    match acked.checked_sub(sent.checked_sub(again)?)? {
-        _ if send_q != 0 || flavour != TcpFlavour::Tcp => None,
+fn connection_side(info: &[u8], state: u8, send_q: u32, flavour: TcpFlavour) -> Option<ConnectionSide> {
+    // The FIN of this side counts too.
+    let fin = match State::from_number(state)? {
+        State::Established | State::CloseWait => 0,
+        State::FinWait2 => 1,
+        _ => return None,
+    };
+    let acked = array(info, 120).map(u64::from_ne_bytes)?;
+    match acked.checked_sub(bytes_sent(info, flavour)? + fin)? {
+        _ if send_q != 0 => None,
         0 => Some(ConnectionSide::Accepted),
         1 => Some(ConnectionSide::Connected),
         _ => None,
@@ -247,7 +261,7 @@ mod tests {
             for (offset, count) in [(120, acked), (200, sent), (208, again)] {
                 info[offset..offset + 8].copy_from_slice(&count.to_ne_bytes());
             }
-            connection_side(&info, send_q, TcpFlavour::Tcp)
+            connection_side(&info, State::CloseWait.number(), send_q, TcpFlavour::Tcp)
         };
         assert_eq!(told(501, 500, 0, 0), Some(ConnectionSide::Connected));
         assert_eq!(told(500, 500, 0, 0), Some(ConnectionSide::Accepted));
@@ -255,7 +269,12 @@ mod tests {
         assert_eq!(told(0, 0, 0, 0), Some(ConnectionSide::Accepted));
         assert_eq!(told(401, 500, 0, 100), None, "something is on its way");
         assert_eq!(told(600, 500, 0, 0), None);
-        assert_eq!(connection_side(&[0; 200], 0, TcpFlavour::Tcp), None, "an older kernel");
+        let of = |info: &[u8], state: State| connection_side(info, state.number(), 0, TcpFlavour::Tcp);
+        assert_eq!(of(&[0; 200], State::CloseWait), None, "an older kernel");
+        let mut half_closed = [0; 232];
+        half_closed[120] = 2;
+        assert_eq!(of(&half_closed, State::FinWait2), Some(ConnectionSide::Connected), "SYN and FIN");
+        assert_eq!(of(&half_closed, State::LastAck), None);
     }
 
     proptest! {

@@ -153,13 +153,27 @@ fn epolled(process: &OwnedFd, epoll: u64) -> Option<Vec<u32>> {
 }
 
 fn parse_epoll(fdinfo: &str) -> Vec<u32> {
-    let target = |line: &str| {
+    targets(fdinfo).filter(|(_, events)| events & EPOLL_READS != 0).map(|(fd, _)| fd).collect()
+}
+
+/// As [`epolled`], of those that are reported again and again: neither edge-triggered nor once only.
+pub(super) fn reported_by_epoll(process: &OwnedFd, epoll: &str) -> Option<Vec<u32>> {
+    /// `EPOLLET | EPOLLONESHOT`
+    const NOT_AGAIN: u32 = 1 << 31 | 1 << 30;
+    let text = contents(process, &format!("fdinfo/{epoll}"), EPOLL_BYTES).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let is_again = |events: u32| events & EPOLL_READS != 0 && events & NOT_AGAIN == 0;
+    Some(targets(&text).filter(|(_, events)| is_again(*events)).map(|(fd, _)| fd).collect())
+}
+
+/// The descriptors of an epoll instance with their events.
+fn targets(fdinfo: &str) -> impl Iterator<Item = (u32, u32)> {
+    fdinfo.lines().filter_map(|line| {
         let mut words = line.strip_prefix("tfd:")?.split_ascii_whitespace();
         let fd = words.next()?.parse().ok()?;
         let events = words.nth(1).and_then(|events| u32::from_str_radix(events, 16).ok())?;
-        (events & EPOLL_READS != 0).then_some(fd)
-    };
-    fdinfo.lines().filter_map(target).collect()
+        Some((fd, events))
+    })
 }
 
 #[cfg(test)]

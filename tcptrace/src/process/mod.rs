@@ -1,9 +1,12 @@
 //! Who a process is: its /proc entry, its unit, its container. Never guesses an identity.
 
+mod busy;
 pub(crate) mod cache;
 mod calls;
 pub(crate) mod cgroup;
 pub(crate) mod container;
 pub(crate) mod descriptor;
 pub(crate) mod doing;
+mod frozen;
 pub(crate) mod reader;
+mod task_files;

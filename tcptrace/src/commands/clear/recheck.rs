@@ -82,6 +82,7 @@ pub(crate) mod tests {
             }),
             sending: None,
             received_bytes: None,
+            sent_bytes: None,
             side: None,
             is_mptcp_subflow: false,
             minisocket_left_ms: None,

@@ -32,7 +32,7 @@ fn of_process(holder: &HolderFacts<'_>) -> ReasonNumbers {
 
 /// What the threads of a holder do, in one reason.
 fn doing_of(facts: &ReasonFacts<'_>, holder: &HolderFacts<'_>, doing: &ProcessDoing) -> Option<Reason> {
-    let ProcessDoing { threads, has_more: _, tracer, is_frozen } = doing;
+    let ProcessDoing { threads, has_more: _, tracer, is_frozen, reads: _ } = doing;
     let name = Named(holder.process);
     let numbers = of_process(holder);
     if *is_frozen {
@@ -89,6 +89,10 @@ fn busy_with(facts: &ReasonFacts<'_>, holder: &HolderFacts<'_>, thread: &ThreadD
         Some(Verdict::EofRead | Verdict::EofUnread | Verdict::DataUnread | Verdict::ConnectionOver)
     );
     let is_held = holder.evidence == Evidence::FdTable;
+    // Where every read is watched, and few were of this end of file, something else keeps it busy.
+    let is_counted = holder.eof_reads_per_second.is_some();
+    let reads = holder.doing.and_then(|doing| doing.reads.as_ref());
+    let may_be_of_it = !is_counted && reads.is_none_or(|reads| reads.may_be_of(holder.fds));
     match reads_per_second {
         Some(reads) if is_held => {
             let text = format!(
@@ -97,7 +101,7 @@ fn busy_with(facts: &ReasonFacts<'_>, holder: &HolderFacts<'_>, thread: &ThreadD
             );
             reason(ReasonId::SpinsOnEof, text, numbers)
         }
-        _ if has_ended && is_held && cpu.is_much_in_kernel() => {
+        _ if has_ended && is_held && cpu.is_much_in_kernel() && may_be_of_it => {
             let text = format!(
                 "{name} spins: thread {tid} took {took}, much of it in system calls, as it is woken by the end of \
                  file again and again"

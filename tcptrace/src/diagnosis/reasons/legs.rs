@@ -26,6 +26,22 @@ impl LegTimes {
     }
 }
 
+/// What passed through a leg, in bytes without FIN; `None` where the kernel does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LegBytes {
+    pub sent: Option<u64>,
+    pub received: Option<u64>,
+}
+
+impl LegBytes {
+    /// Whether all that came in on one leg went out on the other, and the other way round. A relay that ends TLS, or adds
+    /// headers, has others.
+    pub(crate) fn are_passed_on(self, other: Self) -> bool {
+        let is_same = |one: Option<u64>, other: Option<u64>| one.is_some() && one == other;
+        is_same(self.sent, other.received) && is_same(self.received, other.sent)
+    }
+}
+
 /// How far apart the two events are for certain; `None` when too far for a relay.
 pub(crate) fn distance_ms(stuck: LegTimes, leg: LegTimes) -> Option<u64> {
     let most = |times: LegTimes| times.most_ms.unwrap_or(u64::MAX);
@@ -52,6 +68,14 @@ mod tests {
             Some(8_000),
             "of unknown age"
         );
+    }
+
+    #[test]
+    fn a_relay_passes_on_as_many_bytes_as_it_gets() {
+        let bytes = |sent, received| LegBytes { sent: Some(sent), received: Some(received) };
+        assert!(bytes(10, 3).are_passed_on(bytes(3, 10)));
+        assert!(!bytes(10, 3).are_passed_on(bytes(4, 10)));
+        assert!(!LegBytes::default().are_passed_on(LegBytes::default()));
     }
 
     #[test]

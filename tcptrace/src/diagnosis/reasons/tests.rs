@@ -9,7 +9,7 @@ use crate::{
     model::{
         activity::{ActivityTimes, Sending},
         connection_side::ConnectionSide,
-        doing::{CpuUse, ProcessDoing, SleepingCall, ThreadDoing, ThreadState},
+        doing::{BusyReads, CpuUse, ProcessDoing, SleepingCall, ThreadDoing, ThreadState},
         owner::Evidence,
         pid::Pid,
         process::{AcceptQueue, DescriptorUse, ProcessIdentity},
@@ -71,6 +71,7 @@ fn sleeps(tid: u32, name: &'static str) -> ThreadDoing {
 fn runs(tid: u32, used_ms: u64, in_kernel_ms: u64) -> ThreadDoing {
     let cpu = CpuUse {
         used_ns: used_ms * 1_000_000,
+        waited_ns: 0,
         in_kernel_ns: in_kernel_ms * 1_000_000,
         within_ns: 100_000_000,
     };
@@ -125,6 +126,26 @@ fn only_who_burns_cpu_in_system_calls_spins_on_the_end_of_file() {
     let counted = HolderFacts { eof_reads_per_second: Some(900), ..holder(&shop, Some(&calm)) };
     let reason = first(&facts(vec![counted]));
     assert_eq!((reason.id, reason.numbers.reads_per_second), (ReasonId::SpinsOnEof, Some(900)));
+}
+
+#[test]
+fn on_a_busy_host_a_spinning_thread_gets_a_part_of_a_processor() {
+    let mut thread = runs(2, 30, 20);
+    thread.cpu.as_mut().unwrap().waited_ns = 65_000_000;
+    assert_eq!(first_of(Verdict::EofRead, &doing(vec![thread])), Some(ReasonId::SpinsOnEof));
+}
+
+#[test]
+fn whoever_is_busy_with_something_else_does_not_spin_on_this_end_of_file() {
+    let is = |reads| {
+        let doing = ProcessDoing { reads: Some(reads), ..doing(vec![runs(2, 97, 40)]) };
+        first_of(Verdict::EofRead, &doing)
+    };
+    let epoll = |epolled| BusyReads { epolled, has_epoll: true, got_bytes: false };
+    assert_eq!(is(epoll(vec![5, 7])), Some(ReasonId::SpinsOnEof));
+    assert_eq!(is(epoll(vec![5])), Some(ReasonId::HolderRunning), "its loop has not got the socket");
+    assert_eq!(is(BusyReads::default()), Some(ReasonId::SpinsOnEof));
+    assert_eq!(is(BusyReads { got_bytes: true, ..BusyReads::default() }), Some(ReasonId::HolderRunning));
 }
 
 #[test]

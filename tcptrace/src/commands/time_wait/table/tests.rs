@@ -29,6 +29,7 @@ fn socket(cookie: u64, state: State, local: &str, remote: &str, left_ms: Option<
         times: None,
         sending: None,
         received_bytes: None,
+        sent_bytes: None,
         side: None,
         timestamps: None,
         keeps_alive: false,

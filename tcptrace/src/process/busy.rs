@@ -1,0 +1,122 @@
+//! How busy threads are that run, and with what: looks twice, a tenth of a second apart.
+//!
+//! Files: proc_pid_stat(5), proc_pid_io(5), proc_pid_fdinfo(5), Documentation/scheduler/sched-stats.rst ("schedstat").
+
+use std::{path::Path, sync::Arc, thread, time::Duration};
+
+use rustix::fs::{Mode, RawDir, openat, readlinkat};
+
+use super::{
+    calls,
+    reader::DIRECTORY,
+    task_files::{ThreadStat, open, stat, text},
+};
+use crate::{
+    host::world::World,
+    model::{
+        doing::{BusyReads, CpuUse, ProcessDoing, ThreadState},
+        process::ProcessIdentity,
+    },
+};
+
+/// Between two looks. The kernel counts the time in the kernel in steps of 10 ms.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// A tick of `stat`: USER_HZ is 100 on every architecture with BPF.
+const TICK_NS: u64 = 10_000_000;
+
+/// Descriptors of a busy process among which epoll instances are looked for.
+const MOST_DESCRIPTORS: usize = 4_096;
+
+/// One look at a process.
+struct Sample {
+    /// Of its running threads, in order.
+    threads: Vec<Option<CpuTime>>,
+    /// Bytes that it got by read(2) and its relatives so far; `None` where the kernel does not count them.
+    bytes_read: Option<u64>,
+}
+
+/// Times of a thread since it began, in nanoseconds.
+#[derive(Clone, Copy)]
+struct CpuTime {
+    used_ns: u64,
+    /// It was ready to run, and no processor was free.
+    waited_ns: u64,
+    in_kernel_ns: u64,
+}
+
+/// Whether a thread of the process runs.
+pub(super) fn runs(doing: &ProcessDoing) -> bool {
+    doing.threads.iter().any(|thread| thread.state == ThreadState::Running)
+}
+
+/// Adds to each process of which a thread runs how much that is, and what it may read.
+pub(super) fn measure(world: &World, found: Vec<(&Arc<ProcessIdentity>, &mut ProcessDoing)>) {
+    let clocks = &world.clocks;
+    let look =
+        |(process, doing): &(&Arc<ProcessIdentity>, &mut ProcessDoing)| sample(&world.proc, process, doing);
+    let began_ns = clocks.monotonic_ns();
+    let before: Vec<Sample> = found.iter().map(look).collect();
+    thread::sleep(INTERVAL);
+    let after: Vec<Sample> = found.iter().map(look).collect();
+    let within_ns = clocks.monotonic_ns().saturating_sub(began_ns);
+    for ((process, doing), (before, after)) in found.into_iter().zip(before.into_iter().zip(after)) {
+        let running = doing.threads.iter_mut().filter(|thread| thread.state == ThreadState::Running);
+        for (thread, (before, after)) in running.zip(before.threads.into_iter().zip(after.threads)) {
+            thread.cpu = before.zip(after).map(|(before, after)| {
+                // Times are as old as the last tick.
+                let used_ns = after.used_ns.saturating_sub(before.used_ns).min(within_ns);
+                CpuUse {
+                    used_ns,
+                    waited_ns: after.waited_ns.saturating_sub(before.waited_ns),
+                    in_kernel_ns: after.in_kernel_ns.saturating_sub(before.in_kernel_ns).min(used_ns),
+                    within_ns,
+                }
+            });
+        }
+        doing.reads = epolls(&world.proc, process).map(|epolls| BusyReads {
+            has_epoll: !epolls.is_empty(),
+            epolled: epolls.concat(),
+            got_bytes: before.bytes_read != after.bytes_read,
+        });
+    }
+}
+
+fn sample(proc_root: &Path, process: &ProcessIdentity, doing: &ProcessDoing) -> Sample {
+    let Some(directory) = open(proc_root, process) else {
+        return Sample { threads: Vec::new(), bytes_read: None };
+    };
+    let running = doing.threads.iter().filter(|thread| thread.state == ThreadState::Running);
+    let cpu_time = |tid: u32| {
+        let ThreadStat { user_ticks, kernel_ticks, .. } = stat(&directory, &format!("task/{tid}/stat"))?;
+        // More exact, where the kernel has it (CONFIG_SCHED_INFO).
+        let schedstat = text(&directory, &format!("task/{tid}/schedstat")).unwrap_or_default();
+        let mut numbers = schedstat.split_ascii_whitespace().map(|number| number.parse().unwrap_or(0));
+        let (run_ns, waited_ns) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        let used_ns = if run_ns > 0 { run_ns } else { (user_ticks + kernel_ticks) * TICK_NS };
+        Some(CpuTime { used_ns, waited_ns, in_kernel_ns: kernel_ticks * TICK_NS })
+    };
+    let io = text(&directory, "io").unwrap_or_default();
+    Sample {
+        threads: running.map(|thread| cpu_time(thread.tid)).collect(),
+        bytes_read: io.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok()),
+    }
+}
+
+/// The epoll instances of a process: the descriptors that each reports for as long as there is something to be read.
+fn epolls(proc_root: &Path, process: &ProcessIdentity) -> Option<Vec<Vec<u32>>> {
+    let directory = open(proc_root, process)?;
+    let descriptors = openat(&directory, "fd", DIRECTORY, Mode::empty()).ok()?;
+    let mut buffer = Vec::with_capacity(8 * 1024);
+    let mut entries = RawDir::new(&descriptors, buffer.spare_capacity_mut());
+    let mut epolls = Vec::new();
+    for _ in 0..MOST_DESCRIPTORS {
+        let Some(Ok(entry)) = entries.next() else { break };
+        let target = readlinkat(&descriptors, entry.file_name(), Vec::new());
+        let is_epoll = target.is_ok_and(|target| target.as_bytes() == b"anon_inode:[eventpoll]");
+        if is_epoll && let Ok(name) = entry.file_name().to_str() {
+            epolls.push(calls::reported_by_epoll(&directory, name).unwrap_or_default());
+        }
+    }
+    Some(epolls)
+}

@@ -1,0 +1,72 @@
+//! Opens processes and reads the small files of their threads. Proves that a process is the one that is meant by its start.
+
+use std::{os::fd::OwnedFd, path::Path};
+
+use rustix::fs::{CWD, Mode, openat};
+
+use super::reader::{DIRECTORY, contents};
+use crate::{
+    host::clock,
+    model::{doing::ThreadState, process::ProcessIdentity},
+};
+
+/// A `stat`, a `wchan` and a `schedstat` are shorter; of `status`, what matters comes early.
+const FILE_BYTES: u64 = 4 * 1024;
+
+/// What is wanted of a thread's `stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ThreadStat {
+    pub state: ThreadState,
+    /// Time in its own code and in the kernel, in clock ticks of 10 ms.
+    pub user_ticks: u64,
+    pub kernel_ticks: u64,
+    start_ticks: i64,
+}
+
+/// The directory of a process; `None` when it has ended, or another one has its pid.
+pub(super) fn open(proc_root: &Path, process: &ProcessIdentity) -> Option<OwnedFd> {
+    let pid = process.pid.visible()?;
+    let directory = openat(CWD, proc_root.join(pid.to_string()), DIRECTORY, Mode::empty()).ok()?;
+    let stat = stat(&directory, "stat")?;
+    process.start_ticks.is_none_or(|start| start == stat.start_ticks).then_some(directory)
+}
+
+/// The text of a file, or its beginning.
+pub(super) fn text(directory: &OwnedFd, file: &str) -> Option<String> {
+    let bytes = contents(directory, file, FILE_BYTES).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A `stat`, of the process or of a thread.
+pub(super) fn stat(directory: &OwnedFd, file: &str) -> Option<ThreadStat> {
+    parse_stat(&contents(directory, file, FILE_BYTES).ok()?)
+}
+
+/// `pid (comm) state …`; the times are fields 14 and 15, the start is field 22.
+fn parse_stat(stat: &[u8]) -> Option<ThreadStat> {
+    let closing = stat.iter().rposition(|byte| *byte == b')')?;
+    let behind = std::str::from_utf8(stat.get(closing + 1..)?).ok()?;
+    let fields: Vec<&str> = behind.split_ascii_whitespace().take(20).collect();
+    let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    Some(ThreadStat {
+        state: ThreadState::from_letter(*fields.first()?.as_bytes().first()?),
+        user_ticks: ticks(11)?,
+        kernel_ticks: ticks(12)?,
+        start_ticks: clock::start_ticks(fields.get(19)?.parse().ok()?),
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stat_is_read_whatever_the_name_of_the_thread() {
+        let line = b"7 (a) b) (c) D 1 7 7 0 -1 4194560 1 0 0 0 31 42 0 0 20 0 1 0 4711 0";
+        let ThreadStat { state, user_ticks, kernel_ticks, start_ticks } = parse_stat(line).unwrap();
+        assert_eq!(state, ThreadState::Uninterruptible);
+        assert_eq!((user_ticks, kernel_ticks, start_ticks), (31, 42, clock::start_ticks(4711)));
+        assert!(parse_stat(b"7 (a) R").is_none());
+    }
+}
