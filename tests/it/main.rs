@@ -14,6 +14,7 @@
 #[macro_use]
 mod support;
 
+mod address_in_use;
 mod bounds;
 mod clear_choice;
 mod clear_guards;

@@ -62,7 +62,7 @@ enum Command {
     Clear(ClearArguments),
     /// Show every TCP state transition as it happens
     Trace(TraceArguments),
-    /// Tell who fills the TIME_WAIT table, how long the local ports last, and what helps
+    /// Tell who fills the TIME_WAIT table, how long the local ports last, why bind() to --lport fails, and what helps
     TimeWait(TimeWaitArguments),
     /// Sum up recorded sessions: who leaks, towards whom, since when, from which line of code; offline and without root
     Report(ReportArguments),

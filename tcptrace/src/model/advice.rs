@@ -3,20 +3,60 @@
 
 use std::net::IpAddr;
 
-use super::{endpoints::Endpoint, state::State, sysctl_setting::Setting};
+use super::{endpoints::Endpoint, record::address_use::AddressUse, state::State, sysctl_setting::Setting};
 
 /// A process, or several of one name, as named to people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closer {
-    /// Its escaped name with its pid.
+    /// Its escaped name with its pid, its command line and where it runs.
     pub name: String,
     /// Minisockets it was seen closing, or sockets it holds.
     pub count: u64,
 }
 
+/// Why bind() to an address fails with EADDRINUSE.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AddressInUse {
+    /// What stands in the way.
+    pub by: AddressUse,
+    /// What a listener has accepted.
+    pub left_behind: LeftBehind,
+    /// Other addresses with the port, about which nothing is said.
+    pub more: u64,
+}
+
+/// Connections that may outlive their listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftBehind {
+    pub open: u64,
+    pub minisockets: u64,
+    /// Nanoseconds until the last of the minisockets is gone.
+    pub last_left_ns: Option<u64>,
+}
+
 /// One piece of advice.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Advice {
+    /// bind() to a port that was asked for fails.
+    AddressInUse(Box<AddressInUse>),
+    /// Nothing has a port that was asked for.
+    AddressFree {
+        port: u16,
+        /// Whether connect() may choose it.
+        is_chosen: bool,
+        /// Whether this kernel does not list sockets that are only bound.
+        hides_bound: bool,
+    },
+    /// connect() has chosen a port that was asked for.
+    ReservePort {
+        port: u16,
+        /// First and last port of the range.
+        range: (u16, u16),
+        /// The value of `ip_local_reserved_ports`.
+        reserved: String,
+        /// Where it is set.
+        place: Option<Setting>,
+    },
     /// The ports of a destination run out, or have run out.
     PortsRunDry {
         remote: Endpoint,
@@ -75,6 +115,15 @@ pub enum Advice {
         open: u64,
         /// Other destinations like this.
         more: u64,
+    },
+    /// Many connections were closed here first, and no more are.
+    BurstIsOver {
+        /// Minisockets.
+        count: u64,
+        /// Destinations that they belong to.
+        destinations: u64,
+        /// Nanoseconds until the last of them is gone.
+        last_left_ns: u64,
     },
     ServerClosesFirst {
         local: Endpoint,
@@ -141,6 +190,8 @@ pub enum Advice {
         overflowed: u64,
         /// The same, per second at present.
         per_second: Option<f64>,
+        /// Whether no minisockets come any more.
+        is_over: bool,
         /// Where the limit is set.
         place: Option<Setting>,
     },
@@ -150,11 +201,16 @@ impl Advice {
     /// The name that scripts compare.
     pub fn id(&self) -> &'static str {
         match self {
+            Self::AddressInUse(in_use) if in_use.by.fails_with_reuseaddr() => "address_in_use",
+            Self::AddressInUse(_) => "needs_so_reuseaddr",
+            Self::AddressFree { .. } => "address_free",
+            Self::ReservePort { .. } => "ip_local_reserved_ports",
             Self::PortsRunDry { .. } => "ports_run_dry",
             Self::ConnectIsSlow { .. } => "connect_is_slow",
             Self::PortsBound { .. } => "ports_bound",
             Self::ConnectionPool { .. } => "connection_pool",
             Self::ServerClosesFirst { .. } => "server_closes_first",
+            Self::BurstIsOver { .. } => "burst_is_over",
             Self::WidenPortRange { .. } => "ip_local_port_range",
             Self::Reuse { .. } => "tcp_tw_reuse",
             Self::NoTimestamps { .. } => "tcp_timestamps",
@@ -167,13 +223,17 @@ impl Advice {
     /// The line in a file that it is about.
     pub fn place(&self) -> Option<&Setting> {
         match self {
-            Self::PortsRunDry { .. }
+            Self::AddressInUse(_)
+            | Self::AddressFree { .. }
+            | Self::PortsRunDry { .. }
             | Self::ConnectIsSlow { .. }
             | Self::PortsBound { .. }
             | Self::ConnectionPool { .. }
+            | Self::BurstIsOver { .. }
             | Self::ServerClosesFirst { .. } => None,
             Self::RecycleIsDead { place } => Some(place),
-            Self::WidenPortRange { place, .. }
+            Self::ReservePort { place, .. }
+            | Self::WidenPortRange { place, .. }
             | Self::Reuse { place, .. }
             | Self::NoTimestamps { place, .. }
             | Self::FinTimeout { place, .. }
@@ -181,12 +241,20 @@ impl Advice {
         }
     }
 
+    /// Whether it answers why bind() fails, or that it does not.
+    pub fn is_about_bind(&self) -> bool {
+        matches!(self, Self::AddressInUse(_) | Self::AddressFree { .. } | Self::ReservePort { .. })
+    }
+
     /// Whether something is broken or is about to break.
     pub fn is_urgent(&self) -> bool {
         match self {
-            Self::PortsRunDry { .. } | Self::PortsBound { .. } | Self::RecycleIsDead { .. } => true,
-            Self::TooManyBuckets { used, most, per_second, .. } => {
-                used >= most || per_second.is_some_and(|rate| rate > 0.0)
+            Self::AddressInUse(in_use) => in_use.by.fails_with_reuseaddr(),
+            // Ports that are scarce, and do not become fewer, break nothing.
+            Self::PortsRunDry { dry_in_ns, .. } => dry_in_ns.is_some(),
+            Self::PortsBound { .. } | Self::RecycleIsDead { .. } => true,
+            Self::TooManyBuckets { used, most, per_second, is_over, .. } => {
+                per_second.map_or(used >= most && !is_over, |rate| rate > 0.0)
             }
             _ => false,
         }

@@ -84,6 +84,11 @@ impl Criteria {
         self.admits_netns(socket.netns) && self.admits_endpoints(&socket.endpoints)
     }
 
+    /// The ports that were asked for on this side.
+    pub fn local_ports(&self) -> impl Iterator<Item = u16> {
+        self.ports.iter().filter(|(_, side)| *side == Side::Local).map(|(port, _)| *port)
+    }
+
     /// Whether a network namespace is wanted.
     pub fn admits_netns(&self, netns: Option<u32>) -> bool {
         self.netns.is_empty() || netns.is_some_and(|netns| self.netns.contains(&netns))

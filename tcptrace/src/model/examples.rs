@@ -17,6 +17,7 @@ use super::{
     host_identity::HostIdentity,
     other_end::OtherEnd,
     owner::{CalledBy, Evidence, OpenedBy, Owner},
+    owner_count::OwnerCount,
     owner_criteria::OwnerCriteria,
     pid::Pid,
     process::ProcessIdentity,
@@ -24,8 +25,9 @@ use super::{
     record::{
         Age, Header, Leak, LeakEnd, Over, PeerCount, ProcessSummary, Record, StackCount, Summary, Timed,
         Totals,
+        address_use::{AddressRole, AddressUse},
         cleared::{Actor, ClearEnd, Cleared, Kept, Outcomes, Selection},
-        time_wait::{LocalPorts, OwnerCount, TimeWait, TimeWaitSummary},
+        time_wait::{LocalPorts, TimeWait, TimeWaitSummary},
     },
     socket::{KernelSocket, Socket, SocketKey, TcpFlavour},
     stack::Stack,
@@ -272,6 +274,7 @@ pub(crate) fn time_wait() -> TimeWait {
         ports_held: Some(17),
         ports_held_by: vec![OwnerCount { owner: owner(), count: 17, processes: 1 }],
         ports_held_per_second: Some(0.25),
+        last_left_ns: Some(59_000_000_000),
     }
 }
 
@@ -305,6 +308,28 @@ pub(crate) fn time_wait_summary() -> TimeWaitSummary {
             Advice::NoTimestamps { reuse: 1, place: None },
         ],
         ports_bound_by: vec![OwnerCount { owner: owner(), count: 2, processes: 1 }],
+        address_uses: None,
+        address_uses_crowded_out: 0,
+    }
+}
+
+/// Connections that outlived their listener.
+pub(crate) fn address_use() -> AddressUse {
+    AddressUse {
+        local: ([10, 0, 0, 1], 8080).into(),
+        role: AddressRole::Connection,
+        is_v6_only: None,
+        by_state: vec![(State::TimeWait, 5), (State::CloseWait, 2)],
+        minisockets: 5,
+        orphans: 0,
+        last_left_ns: Some(57 * SECOND),
+        remote: Some(([192, 0, 2, 1], 40_001).into()),
+        uid: Some(33),
+        has_reuseaddr: Some(true),
+        has_reuseport: Some(false),
+        held: Some(2),
+        held_by: vec![OwnerCount { owner: owner(), count: 2, processes: 1 }],
+        closed_first_by: vec![OwnerCount { owner: owner(), count: 4, processes: 1 }],
     }
 }
 
@@ -532,6 +557,7 @@ pub(crate) fn records() -> Vec<Record> {
             settings: TcpSettings::default(),
             ports: None,
             advice: Vec::new(),
+            address_uses: Some(vec![address_use()]),
             ..time_wait_summary()
         })),
         cleared_of(cleared()),

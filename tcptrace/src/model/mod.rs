@@ -21,6 +21,7 @@ pub(crate) mod kernel_version;
 pub(crate) mod numbered;
 pub(crate) mod other_end;
 pub(crate) mod owner;
+pub(crate) mod owner_count;
 pub(crate) mod owner_criteria;
 pub(crate) mod pid;
 pub(crate) mod process;

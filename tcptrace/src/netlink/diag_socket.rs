@@ -76,6 +76,8 @@ pub(crate) struct DiagSocket {
     /// Whether it is one path of an MPTCP connection. Applications hold the connection, which is listed as
     /// [`TcpFlavour::Mptcp`]. The kernel reports this only with CAP_NET_ADMIN.
     pub is_mptcp_subflow: bool,
+    /// Whether an IPv6 socket leaves IPv4 alone (`IPV6_V6ONLY`): of those that listen or are in CLOSE.
+    pub is_v6_only: Option<bool>,
     /// Milliseconds until a *minisocket* is gone; `None` for a full socket. A minisocket is what the kernel keeps of a
     /// socket in TIME_WAIT, or in FIN_WAIT2 after close(); no process holds it.
     pub minisocket_left_ms: Option<u32>,

@@ -7,7 +7,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_sock_diag::{
     SOCK_DIAG_BY_FAMILY,
-    constants::INET_DIAG_INFO,
+    constants::{INET_DIAG_INFO, INET_DIAG_SKV6ONLY},
     inet::{InetResponseHeader, Timer},
 };
 
@@ -109,6 +109,7 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
     let mut is_mptcp_subflow = false;
     let mut timestamps = None;
     let (mut sending, mut received_bytes, mut sent_bytes, mut side) = (None, None, None, None);
+    let mut is_v6_only = None;
     for attribute in NlasIterator::new(payload.get(HEADER_LENGTH..).unwrap_or_default()) {
         let attribute = attribute.map_err(|error| error.to_string())?;
         match attribute.kind() {
@@ -121,6 +122,7 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
                 side = connection_side(attribute.value(), header.state, header.send_queue, flavour);
             }
             INET_DIAG_CGROUP_ID => cgroup_id = array(attribute.value(), 0).map(u64::from_ne_bytes),
+            INET_DIAG_SKV6ONLY => is_v6_only = attribute.value().first().map(|value| *value != 0),
             INET_DIAG_ULP_INFO => is_mptcp_subflow = runs_mptcp(attribute.value()),
             _ => {}
         }
@@ -148,6 +150,7 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
         timestamps,
         keeps_alive: matches!(header.timer, Some(Timer::KeepAlive(_))),
         is_mptcp_subflow,
+        is_v6_only,
         minisocket_left_ms,
     })
 }

@@ -85,6 +85,7 @@ pub(crate) mod tests {
             sent_bytes: None,
             side: None,
             is_mptcp_subflow: false,
+            is_v6_only: None,
             minisocket_left_ms: None,
             timestamps: None,
             keeps_alive: false,

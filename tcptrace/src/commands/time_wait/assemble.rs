@@ -6,15 +6,19 @@ use std::{cmp::Reverse, collections::HashMap};
 use rustc_hash::FxHashMap;
 
 use super::{
+    address_report::address_uses,
     closers::Closers,
     closings::Closings,
     group::DestinationGroup,
     look::{Look, NamespaceLook},
     owner_counts::{self, MOST_ONE_BY_ONE},
+    socket_options::SocketOptions,
 };
 use crate::{
     diagnosis::{
         time_wait::{
+            address_in_use::{self, BindFacts},
+            prose::named::NamedProcess,
             reuse::Reuse,
             rules::{self, FoundDestination, TimeWaitFacts},
         },
@@ -25,10 +29,10 @@ use crate::{
         advice::Closer,
         criteria::Criteria,
         endpoints::Address,
-        escape::Escaped,
         kernel_version::KernelVersion,
         owner::Owner,
-        record::time_wait::{LocalPorts, OwnerCount, TimeWait, TimeWaitSummary},
+        owner_count::OwnerCount,
+        record::time_wait::{LocalPorts, TimeWait, TimeWaitSummary},
         sysctl_setting::Setting,
         tcp_counters::TcpCounters,
         time_wait::{Destination, FoundPorts},
@@ -50,6 +54,8 @@ pub(crate) struct Knowledge<'a> {
     pub rates: Rates,
     /// The holders of open connections, of listeners and of bound sockets, by inode number; `None` where nobody looked.
     pub holders: Option<FxHashMap<u32, Vec<Owner>>>,
+    /// What sockets that have a port that was asked for said of their options, by inode number.
+    pub options: &'a FxHashMap<u32, SocketOptions>,
     /// The ports that open connections to each destination hold, over the looks so far.
     pub held: &'a HeldPorts,
     /// The counters of each namespace at the previous look, and its time.
@@ -100,32 +106,41 @@ pub(crate) fn namespace(
     knowledge: &Knowledge<'_>,
     clock: WallClock,
 ) -> (TimeWaitSummary, Vec<TimeWait>) {
-    let mut destinations: Vec<TimeWait> = look
+    let mut destinations: Vec<(TimeWait, Present)> = look
         .table
         .groups()
         .map(|(destination, group)| self::destination(look, *destination, group, knowledge, clock))
-        .filter(|record| has_wanted_owner(record, knowledge.criteria))
+        .filter(|(record, _)| has_wanted_owner(record, knowledge.criteria))
         .collect();
-    destinations.sort_by_key(|record| (Reverse(record.count + record.fin_wait2), record.destination));
+    destinations.sort_by_key(|(record, _)| (Reverse(record.count + record.fin_wait2), record.destination));
     let found: Vec<FoundDestination> = destinations.iter().map(found).collect();
+    let destinations: Vec<TimeWait> = destinations.into_iter().map(|(record, _)| record).collect();
     let files = if look.is_own { knowledge.files } else { &[] };
     let earlier = knowledge.earlier.get(&look.netns);
     let per_second = earlier
         .map(|(at_ns, before)| look.counters.rates_since(before, look.asked_ns.saturating_sub(*at_ns)));
     let (_, bound_by) = held_by(look.table.bound_inodes(), knowledge);
-    let advice = rules::advice(
-        &TimeWaitFacts {
-            kernel: knowledge.kernel,
-            settings: &look.settings,
-            files,
-            ports: look.table.ports.as_ref(),
-            bound_by: bound_by.first().map(named),
-            buckets_used: look.minisockets,
-            overflowed: look.counters.overflows(),
-            overflows_per_second: per_second.and_then(|rates| rates.overflows()),
-        },
-        &found,
-    );
+    let facts = TimeWaitFacts {
+        kernel: knowledge.kernel,
+        settings: &look.settings,
+        files,
+        ports: look.table.ports.as_ref(),
+        bound_by: bound_by.first().map(named),
+        buckets_used: look.minisockets,
+        listed: look.table.time_wait + look.table.fin_wait2,
+        overflowed: look.counters.overflows(),
+        overflows_per_second: per_second.and_then(|rates| rates.overflows()),
+    };
+    let uses = address_uses(&look.uses, knowledge.holders.as_ref(), knowledge.options, knowledge.closers);
+    let asked: Vec<u16> = look.uses.ports().iter().copied().collect();
+    let mut advice = address_in_use::advice(&BindFacts {
+        ports: &asked,
+        uses: uses.as_deref().unwrap_or_default(),
+        settings: &look.settings,
+        kernel: knowledge.kernel,
+        place: facts.place("ip_local_reserved_ports"),
+    });
+    advice.extend(rules::advice(&facts, &found));
     let summary = TimeWaitSummary {
         time: clock.at(look.asked_ns),
         netns: look.netns,
@@ -146,6 +161,8 @@ pub(crate) fn namespace(
         crowded_out: look.table.crowded_out,
         advice,
         ports_bound_by: bound_by,
+        address_uses: uses,
+        address_uses_crowded_out: look.uses.crowded_out(),
     };
     (summary, destinations)
 }
@@ -163,7 +180,7 @@ fn destination(
     group: &DestinationGroup,
     knowledge: &Knowledge<'_>,
     clock: WallClock,
-) -> TimeWait {
+) -> (TimeWait, Present) {
     let fin_timeout_ms = look.settings.tcp_fin_timeout.unwrap_or_default().saturating_mul(1_000);
     let remote = match destination {
         Destination::Outgoing { remote, .. } => Some(remote.ip()),
@@ -198,7 +215,14 @@ fn destination(
     let (held, ports_held_by) = held_by(group.on_ports(), knowledge);
     let is_guessed = knowledge.closers.is_none() && group.minisockets() > 0;
     let guessed = knowledge.holders.as_ref().filter(|_| is_guessed);
-    TimeWait {
+    let closed_first_by: Vec<OwnerCount> =
+        knowledge.closers.map(|closers| owner_counts::closed_by(&group.closers, closers)).unwrap_or_default();
+    let is_quiet = traced.is_none_or(|traced| traced.per_second <= 0.0);
+    let present = Present {
+        is_over: is_quiet && group.is_over(fin_timeout_ms),
+        closer: knowledge.closers.and_then(|closers| closes_now(group, closers, &closed_first_by)),
+    };
+    let record = TimeWait {
         time: clock.at(look.asked_ns),
         netns: look.netns,
         destination,
@@ -209,10 +233,7 @@ fn destination(
         per_second: traced.map(|arrivals| arrivals.per_second),
         entered_per_second: entered.map(|arrivals| arrivals.per_second),
         oldest_left_ns: group.oldest_left_ms().map(|left| u64::from(left) * 1_000_000),
-        closed_first_by: knowledge
-            .closers
-            .map(|closers| owner_counts::closed_first_by(group, closers))
-            .unwrap_or_default(),
+        closed_first_by,
         closed_first_unseen: knowledge.closers.map(|_| group.unseen),
         candidates: guessed.map(|holders| candidates(group, holders)).unwrap_or_default(),
         peers,
@@ -221,7 +242,25 @@ fn destination(
         ports_held: held.filter(|_| has_ports),
         ports_held_by,
         ports_held_per_second: held_per_second,
-    }
+        last_left_ns: group.last_left_ms().map(|left| u64::from(left) * 1_000_000),
+    };
+    (record, present)
+}
+
+/// What is known of a destination's present, besides its record.
+struct Present {
+    /// Whether no minisockets come any more.
+    is_over: bool,
+    /// Who closes most at present, if seen.
+    closer: Option<Closer>,
+}
+
+/// Who closed most of the latest minisockets, with all of its own.
+fn closes_now(group: &DestinationGroup, closers: &Closers, all: &[OwnerCount]) -> Option<Closer> {
+    let lately = owner_counts::closed_by(&group.closers_lately, closers);
+    let first = lately.first().or(all.first())?;
+    let is_same = |counted: &&OwnerCount| counted.owner.process.pid == first.owner.process.pid;
+    Some(named(all.iter().find(is_same).unwrap_or(first)))
 }
 
 /// Who holds these sockets, and how many of them anybody holds; `None` where nobody looked.
@@ -232,13 +271,7 @@ fn held_by(inodes: &[u32], knowledge: &Knowledge<'_>) -> (Option<u64>, Vec<Owner
 
 /// A process, or several of one name, as advice names them.
 fn named(counted: &OwnerCount) -> Closer {
-    let OwnerCount { owner, count, processes } = counted;
-    let comm = Escaped(&owner.process.comm);
-    let name = match processes {
-        1 => format!("{comm} ({})", owner.process.pid),
-        more => format!("{comm} ({more} processes)"),
-    };
-    Closer { name, count: *count }
+    Closer { name: NamedProcess(counted).to_string(), count: counted.count }
 }
 
 /// Ports that are taken a second at present: for TIME_WAIT, and for connections that stay.
@@ -250,7 +283,7 @@ fn per_second(record: &TimeWait) -> Option<f64> {
     }
 }
 
-fn found(record: &TimeWait) -> FoundDestination {
+fn found((record, present): &(TimeWait, Present)) -> FoundDestination {
     FoundDestination {
         destination: record.destination,
         time_wait: record.count,
@@ -258,7 +291,9 @@ fn found(record: &TimeWait) -> FoundDestination {
         open: record.open,
         per_second: per_second(record),
         ports: record.ports,
-        who: record.closed_first_by.first().map(named),
+        is_over: present.is_over,
+        last_left_ns: record.last_left_ns.unwrap_or_default(),
+        who: present.closer.clone(),
         by_state: record.ports_by_state.clone().unwrap_or_default(),
         holder: record.ports_held_by.first().map(named),
         other_holders: record.ports_held_by.iter().skip(1).map(|counted| counted.processes).sum(),

@@ -31,6 +31,9 @@ const MAX_INODES: usize = 8;
 /// The time that the rate of new minisockets covers: long enough for a few, short enough to be current.
 const LATELY_MS: u32 = 5_000;
 
+/// Who closed minisockets that are younger than this closes at present.
+const CLOSED_LATELY_MS: u32 = 10_000;
+
 /// Fewer new minisockets do not make a rate.
 const FEWEST: u64 = 5;
 
@@ -60,6 +63,8 @@ pub(crate) struct DestinationGroup {
     pub more_peers: u64,
     /// Minisockets by closer.
     pub closers: FxHashMap<CloserId, u64>,
+    /// The same of those that entered TIME_WAIT lately.
+    pub closers_lately: FxHashMap<CloserId, u64>,
     /// Minisockets without a known closer.
     pub unseen: u64,
     /// Inode numbers of some open connections.
@@ -92,6 +97,23 @@ impl DestinationGroup {
         self.all_time_wait().min()
     }
 
+    /// Milliseconds until the last minisocket is gone.
+    pub(crate) fn last_left_ms(&self) -> Option<u32> {
+        self.all_time_wait().chain(self.all_fin_wait2()).max()
+    }
+
+    /// Whether the minisockets came to an end: for twice as long as their longest pause, none has come.
+    pub(crate) fn is_over(&self, fin_timeout_ms: u32) -> bool {
+        let ages: Vec<u32> = self.ages_ms(fin_timeout_ms).collect();
+        !ages.is_empty() && Arrivals::of(ages, TIME_WAIT_MS).per_second <= 0.0
+    }
+
+    /// For how long each minisocket has been in its state, from the time that it has left.
+    fn ages_ms(&self, fin_timeout_ms: u32) -> impl Iterator<Item = u32> {
+        let time_wait = self.all_time_wait().map(|left| TIME_WAIT_MS.saturating_sub(left));
+        time_wait.chain(self.all_fin_wait2().map(move |left| fin_timeout_ms.saturating_sub(left)))
+    }
+
     fn all_time_wait(&self) -> impl Iterator<Item = u32> {
         self.chosen.time_wait.iter().chain(&self.elsewhere.time_wait).copied()
     }
@@ -108,12 +130,17 @@ impl DestinationGroup {
         }
     }
 
-    pub(super) fn count_closer(&mut self, closer: Option<CloserId>) {
+    /// Counts a minisocket by its closer; one in TIME_WAIT has so much of the minute left.
+    pub(super) fn count_closer(&mut self, closer: Option<CloserId>, time_wait_left_ms: Option<u32>) {
         let known =
             closer.filter(|closer| self.closers.len() < MAX_CLOSERS || self.closers.contains_key(closer));
-        match known {
-            Some(closer) => *self.closers.entry(closer).or_default() += 1,
-            None => self.unseen += 1,
+        let Some(closer) = known else {
+            self.unseen += 1;
+            return;
+        };
+        *self.closers.entry(closer).or_default() += 1;
+        if time_wait_left_ms.is_some_and(|left| left + CLOSED_LATELY_MS >= TIME_WAIT_MS) {
+            *self.closers_lately.entry(closer).or_default() += 1;
         }
     }
 
@@ -129,7 +156,12 @@ impl DestinationGroup {
             self.elsewhere.fin_wait2.extend(fin_wait2);
         }
         for (closer, count) in other.closers {
-            (0..count).for_each(|_| self.count_closer(Some(closer)));
+            (0..count).for_each(|_| self.count_closer(Some(closer), None));
+        }
+        for (closer, count) in other.closers_lately {
+            if self.closers.contains_key(&closer) {
+                *self.closers_lately.entry(closer).or_default() += count;
+            }
         }
         self.unseen += other.unseen;
     }
@@ -142,10 +174,7 @@ impl DestinationGroup {
             Reuse::After(delay) => LATELY_MS.min(delay.max(100)),
             _ => LATELY_MS,
         };
-        let ages = || {
-            let time_wait = self.all_time_wait().map(|left| TIME_WAIT_MS.saturating_sub(left));
-            time_wait.chain(self.all_fin_wait2().map(move |left| fin_timeout_ms.saturating_sub(left)))
-        };
+        let ages = || self.ages_ms(fin_timeout_ms);
         // If the first one is younger than the window, the window begins there.
         let window = window.min(ages().max()?).max(100);
         let lately: Vec<u32> = ages().filter(|age| *age <= window).collect();

@@ -1,6 +1,6 @@
 //! One look at every network namespace: settings, counters, and the sockets that take local ports. Changes nothing.
 
-use super::{closings::Closings, table::DestinationTable};
+use super::{address_uses::AddressUses, closings::Closings, table::DestinationTable};
 use crate::{
     diagnosis::time_wait::ports::PortBudget,
     host::{
@@ -40,6 +40,8 @@ pub(crate) struct NamespaceLook {
     pub minisockets: Option<u64>,
     /// The listed sockets by destination.
     pub table: DestinationTable,
+    /// What has the local ports that were asked for.
+    pub uses: AddressUses,
 }
 
 /// The TIME_WAIT of the host.
@@ -123,30 +125,35 @@ fn look_inside(
     let counters = tcp_counters::read(&world.proc);
     let settings = crate::host::tcp_settings::read(&world.proc);
     let mut table = DestinationTable::new(PortBudget::new(&settings), percent);
+    let mut uses = AddressUses::new(criteria.local_ports(), &settings);
     let asked_ns = world.clocks.monotonic_ns();
     let mut diag = SockDiag::open_here()?.in_namespace(netns);
     let _ = diag.dump(TcpFlavour::Tcp, StateSet::LISTEN.union(StateSet::BOUND), false, |socket| {
         table.bound(&socket);
+        uses.bound(&socket);
     })?;
     // Each further listing walks the tables of the whole host, even for a namespace without sockets.
     if minisockets != Some(0) {
-        list_minisockets(&mut diag, &mut table, netns, criteria, closings)?;
+        list_minisockets(&mut diag, &mut table, &mut uses, netns, criteria, closings)?;
     }
     let in_use = namespace.tcp_in_use(&world.proc).map(u64::from);
-    if !table.is_empty() || in_use.is_none_or(|in_use| table.may_be_short_of_ports(in_use)) {
-        list_open(&mut diag, &mut table, criteria)?;
+    // What is in use are all sockets but minisockets, and those that are only bound.
+    let is_asked_for = !uses.is_idle() && in_use.is_none_or(|in_use| in_use > 0);
+    if is_asked_for || !table.is_empty() || in_use.is_none_or(|in_use| table.may_be_short_of_ports(in_use)) {
+        list_open(&mut diag, &mut table, &mut uses, criteria)?;
     }
     let is_silent = minisockets == Some(0) && counters.overflows().is_none_or(|overflows| overflows == 0);
     let is_free = table.is_empty() && !table.ports.as_ref().is_some_and(|ports| ports.is_bound(percent));
-    if is_silent && is_free && !is_own && criteria.netns.is_empty() {
+    if is_silent && is_free && uses.is_empty() && !is_own && criteria.netns.is_empty() {
         return Ok(None);
     }
-    Ok(Some(NamespaceLook { netns, is_own, asked_ns, settings, counters, minisockets, table }))
+    Ok(Some(NamespaceLook { netns, is_own, asked_ns, settings, counters, minisockets, table, uses }))
 }
 
 fn list_minisockets(
     diag: &mut SockDiag,
     table: &mut DestinationTable,
+    uses: &mut AddressUses,
     netns: u32,
     criteria: &Criteria,
     closings: Option<&Closings>,
@@ -156,6 +163,7 @@ fn list_minisockets(
         let endpoints = Endpoints { local: socket.local, remote: socket.remote };
         let closer = closings.and_then(|closings| closings.closer(socket.cookie, netns, &endpoints));
         table.minisocket(&socket, criteria.admits_endpoints(&endpoints), closer);
+        uses.minisocket(&socket, closer);
     })?;
     table.end_minisockets();
     Ok(())
@@ -164,18 +172,24 @@ fn list_minisockets(
 fn list_open(
     diag: &mut SockDiag,
     table: &mut DestinationTable,
+    uses: &mut AddressUses,
     criteria: &Criteria,
 ) -> Result<(), sock_diag::Error> {
     let open = StateSet::TIME_WAIT.union(StateSet::LISTEN).complement();
     let _ = diag.dump(TcpFlavour::Tcp, open, true, |socket| {
         let endpoints = Endpoints { local: socket.local, remote: socket.remote };
         table.open(&socket, criteria.admits_endpoints(&endpoints));
+        uses.open(&socket);
     })?;
     // A kernel that lists paths of MPTCP connections as such lists the connections as well.
-    if table.has_subflows()
-        && let Err(error) = diag.dump(TcpFlavour::Mptcp, open, false, |socket| table.mptcp(&socket)).map(drop)
-    {
-        log::debug!("{error}");
+    if table.has_subflows() || uses.has_subflows() {
+        let listed = diag.dump(TcpFlavour::Mptcp, open.union(StateSet::LISTEN), false, |socket| {
+            table.mptcp(&socket);
+            uses.mptcp(&socket);
+        });
+        if let Err(error) = listed.map(drop) {
+            log::debug!("{error}");
+        }
     }
     table.end_open();
     Ok(())

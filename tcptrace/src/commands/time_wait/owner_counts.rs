@@ -9,12 +9,13 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use super::{closers::Closers, group::DestinationGroup};
+use super::closers::Closers;
 use crate::model::{
     owner::{Evidence, Owner},
+    owner_count::OwnerCount,
     pid::Pid,
     process::ProcessIdentity,
-    record::time_wait::OwnerCount,
+    time_wait::CloserId,
 };
 
 /// Most processes listed one by one for a destination; beyond that, processes of one name and place are merged.
@@ -29,9 +30,9 @@ const MAX_FDS: usize = 32;
 /// What merged processes have in common: name, unit, container.
 type ProcessPlace = (String, Option<String>, Option<String>);
 
-/// Who closed the minisockets of a destination first.
-pub(super) fn closed_first_by(group: &DestinationGroup, closers: &Closers) -> Vec<OwnerCount> {
-    let known = group.closers.iter().filter_map(|(closer, count)| Some((closers.process(*closer)?, *count)));
+/// Who closed minisockets first, of which each of these has closed so many.
+pub(super) fn closed_by(counts: &FxHashMap<CloserId, u64>, closers: &Closers) -> Vec<OwnerCount> {
+    let known = counts.iter().filter_map(|(closer, count)| Some((closers.process(*closer)?, *count)));
     let owner = |process: &Arc<ProcessIdentity>| Owner {
         process: Arc::clone(process),
         fds: Vec::new(),

@@ -11,6 +11,7 @@ use super::{
     group::DestinationGroup,
     holders,
     look::{LISTED_PERCENT, Look, NamespaceLook, look},
+    socket_options,
 };
 use crate::{
     commands::shared::error::{CommandError, Conclusion},
@@ -33,13 +34,14 @@ use crate::{
 const MOST_ASKED: usize = 32;
 
 /// Settings that are looked for in files.
-const IN_FILES: [&str; 6] = [
+const IN_FILES: [&str; 7] = [
     "net.ipv4.tcp_tw_recycle",
     "net.ipv4.tcp_tw_reuse",
     "net.ipv4.tcp_timestamps",
     "net.ipv4.tcp_fin_timeout",
     "net.ipv4.tcp_max_tw_buckets",
     "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
 ];
 
 /// What to look at and where to write it.
@@ -137,6 +139,7 @@ impl<'a> TimeWaitSession<'a> {
         for namespace in &look.namespaces {
             let table = &namespace.table;
             held.extend(table.groups().flat_map(|(_, group)| group.on_ports()));
+            listeners.extend(namespace.uses.groups().flat_map(|(_, _, group)| &group.inodes));
             if table.ports.as_ref().is_some_and(|ports| ports.is_bound(LISTED_PERCENT)) {
                 held.extend(table.bound_inodes());
             }
@@ -150,13 +153,14 @@ impl<'a> TimeWaitSession<'a> {
         holders::holders(self.world, &held, &listeners)
     }
 
-    /// The same, where sockets that are held take a share of the ports: else the next look is not held up by reading
+    /// The same, where sockets that are held take a share of the ports, or a port that was asked for: else the next look is not held up by reading
     /// every descriptor table of the host.
     pub(crate) fn holders_of_many(&self, look: &Look) -> Option<FxHashMap<u32, Vec<Owner>>> {
         let is_much = |namespace: &NamespaceLook| {
-            let Some(ports) = &namespace.table.ports else { return false };
+            let Some(ports) = &namespace.table.ports else { return !namespace.uses.is_empty() };
             let usable = u64::from(ports.usable);
-            ports.is_bound(LISTED_PERCENT)
+            !namespace.uses.is_empty()
+                || ports.is_bound(LISTED_PERCENT)
                 || namespace
                     .table
                     .groups()
@@ -191,6 +195,10 @@ impl<'a> TimeWaitSession<'a> {
         clock: WallClock,
     ) -> TimeWaitLook {
         self.note_held(look);
+        let samples = || look.namespaces.iter().flat_map(|namespace| namespace.uses.groups());
+        let samples = samples().flat_map(|(_, _, group)| &group.samples);
+        let options =
+            holders.as_ref().map(|holders| socket_options::read(&self.world.proc, samples, holders));
         let knowledge = Knowledge {
             kernel: self.kernel,
             files: &self.files,
@@ -198,6 +206,7 @@ impl<'a> TimeWaitSession<'a> {
             closers,
             rates,
             holders,
+            options: &options.unwrap_or_default(),
             held: &self.held,
             earlier: &self.earlier,
         };

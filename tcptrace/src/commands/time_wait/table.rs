@@ -108,7 +108,7 @@ impl DestinationTable {
         let all = if is_chosen { &mut group.chosen } else { &mut group.elsewhere };
         let of_its_state = if is_fin_wait2 { &mut all.fin_wait2 } else { &mut all.time_wait };
         of_its_state.push(left);
-        group.count_closer(closer);
+        group.count_closer(closer, (!is_fin_wait2).then_some(left));
         if let Destination::Incoming { .. } = key {
             group.count_peer(socket.remote.address());
         }

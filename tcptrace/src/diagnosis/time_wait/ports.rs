@@ -42,8 +42,7 @@ impl PortBudget {
             *budget.word(port) |= bit(port);
             budget.usable += 1;
         }
-        let reserved = settings.ip_local_reserved_ports.as_deref().unwrap_or_default();
-        for range in reserved.split(',').filter_map(ports) {
+        for range in reserved(settings) {
             for port in range {
                 budget.reserved += u32::from(budget.remove(port));
             }
@@ -81,6 +80,18 @@ impl PortBudget {
     }
 }
 
+/// Whether connect() may choose this port, as far as the settings go.
+pub(crate) fn is_chosen(settings: &TcpSettings, port: u16) -> bool {
+    let is_in_range =
+        settings.ip_local_port_range.is_some_and(|(first, last)| (first..=last).contains(&port));
+    is_in_range && !reserved(settings).any(|reserved| reserved.contains(&port))
+}
+
+/// The ranges of `ip_local_reserved_ports`.
+fn reserved(settings: &TcpSettings) -> impl Iterator<Item = RangeInclusive<u16>> {
+    settings.ip_local_reserved_ports.as_deref().unwrap_or_default().split(',').filter_map(ports)
+}
+
 fn bit(port: u16) -> u64 {
     1 << (usize::from(port) % WORD)
 }
@@ -115,6 +126,19 @@ mod tests {
         assert_eq!((budget.usable, budget.reserved, budget.bound), (87, 11, 2));
         assert!(budget.contains(20_001) && budget.contains(20_098));
         assert!(![19_999, 20_000, 20_005, 20_012, 20_099, 20_100].iter().any(|port| budget.contains(*port)));
+    }
+
+    #[test]
+    fn connect_chooses_no_port_that_is_reserved_or_out_of_range() {
+        let settings = TcpSettings {
+            ip_local_port_range: Some((20_000, 20_099)),
+            ip_local_reserved_ports: Some("80,20005,20010-20019".to_owned()),
+            ..TcpSettings::default()
+        };
+        let of_settings = |port| is_chosen(&settings, port);
+        assert!([20_000, 20_009, 20_020, 20_099].into_iter().all(of_settings));
+        assert!(![80, 19_999, 20_005, 20_010, 20_019, 20_100].into_iter().any(of_settings));
+        assert!(!is_chosen(&TcpSettings::default(), 40_000), "the range is not known");
     }
 
     #[test]

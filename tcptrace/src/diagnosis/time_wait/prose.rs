@@ -1,6 +1,9 @@
 //! The words of each advice. Each sentence holds for the running kernel: it says about a setting what the kernel's
 //! Documentation/networking/ip-sysctl.rst or source says.
 
+mod address_in_use;
+pub(crate) mod named;
+
 use std::fmt;
 
 use super::forecast::TIME_WAIT_MS;
@@ -87,6 +90,11 @@ impl fmt::Display for AndMore<'_> {
 impl fmt::Display for Advice {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AddressInUse(in_use) => in_use.fmt(out),
+            Self::AddressFree { port, is_chosen, hides_bound } => {
+                address_in_use::free(*port, *is_chosen, *hides_bound, out)
+            }
+            Self::ReservePort { .. } => address_in_use::reserve(self, out),
             Self::PortsRunDry { .. } => ports_run_dry(self, out),
             Self::ConnectIsSlow { remote, local, taken, total, more } => write!(
                 out,
@@ -104,6 +112,16 @@ impl fmt::Display for Advice {
                 Rate(*per_second),
                 AndMore(*more, "other destination"),
             ),
+            Self::BurstIsOver { count, destinations, last_left_ns } => {
+                let of = plural(*destinations, "destination");
+                let minute = TIME_WAIT_MS / 1_000;
+                write!(
+                    out,
+                    "{count} sockets of {of} wait out their {minute} s, and no more come: it is over in {}, and \
+                     nothing has to be done about them",
+                    Elapsed(*last_left_ns)
+                )
+            }
             Self::ServerClosesFirst { local, who, count, per_second, more } => write!(
                 out,
                 "{} to port {} here{}: let the client close first, or keep connections alive, else TIME_WAIT is paid \
@@ -290,7 +308,9 @@ fn reuse(advice: &Advice, out: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn too_many_buckets(advice: &Advice, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Advice::TooManyBuckets { used, most, overflowed, per_second, place } = advice else { return Ok(()) };
+    let Advice::TooManyBuckets { used, most, overflowed, per_second, is_over, place } = advice else {
+        return Ok(());
+    };
     write!(out, "{used} of at most {most} minisockets are there{}", SetBy(place.as_ref()))?;
     if *overflowed > 0 {
         write!(
@@ -300,6 +320,9 @@ fn too_many_buckets(advice: &Advice, out: &mut fmt::Formatter<'_>) -> fmt::Resul
             plural(*overflowed, "socket"),
             Rate(per_second.filter(|rate| *rate > 0.0)),
         )?;
+    }
+    if *is_over {
+        write!(out, ". No more come at present")?;
     }
     write!(
         out,

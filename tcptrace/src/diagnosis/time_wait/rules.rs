@@ -39,9 +39,13 @@ pub(crate) struct FoundDestination {
     pub fin_wait2: u64,
     pub open: u64,
     pub per_second: Option<f64>,
+    /// Whether no minisockets come any more.
+    pub is_over: bool,
+    /// Nanoseconds until the last of them is gone.
+    pub last_left_ns: u64,
     /// Its ports; `None` for a service.
     pub ports: Option<FoundPorts>,
-    /// Who closed most of them, if seen.
+    /// Who closes most of them at present, if seen.
     pub who: Option<Closer>,
     /// The ports in use by the state of their sockets, the most frequent first.
     pub by_state: Vec<(State, u64)>,
@@ -65,6 +69,8 @@ pub(crate) struct TimeWaitFacts<'a> {
     pub bound_by: Option<Closer>,
     /// Minisockets that count towards `tcp_max_tw_buckets`.
     pub buckets_used: Option<u64>,
+    /// Minisockets that the kernel lists, whether or not they belong to a destination that is found.
+    pub listed: u64,
     /// Sockets that skipped TIME_WAIT since the namespace was created.
     pub overflowed: Option<u64>,
     /// The same, per second at present.
@@ -77,16 +83,22 @@ pub(crate) fn advice(facts: &TimeWaitFacts<'_>, found: &[FoundDestination]) -> V
     let mut outgoing: Vec<&FoundDestination> = found.iter().filter(|found| found.ports.is_some()).collect();
     outgoing.sort_by_key(|found| std::cmp::Reverse(found.ports.map_or(0, |ports| ports.taken())));
     advice.extend(ports_bound(facts));
-    advice.extend(outgoing.iter().filter_map(|found| ports_run_dry(found)).take(MOST_DESTINATIONS));
+    advice.extend(outgoing.iter().filter_map(|found| ports_run_dry(facts, found)).take(MOST_DESTINATIONS));
     advice.extend(connect_is_slow(&outgoing));
-    advice.extend(too_many_buckets(facts));
+    advice.extend(too_many_buckets(facts, found));
     advice.extend(recycle(facts));
-    let mut many: Vec<&FoundDestination> = found.iter().filter(|found| is_much(found)).collect();
-    many.sort_by_key(|found| std::cmp::Reverse(found.time_wait + found.fin_wait2));
+    let (over, mut many): (Vec<_>, Vec<_>) =
+        found.iter().filter(|found| is_much(found)).partition(|found| is_over(facts, found));
+    let present = |found: &FoundDestination| found.per_second.unwrap_or_default();
+    many.sort_by(|one, other| {
+        let count = |found: &FoundDestination| found.time_wait + found.fin_wait2;
+        present(other).total_cmp(&present(one)).then(count(other).cmp(&count(one)))
+    });
     advice.extend(patterns(&many));
+    advice.extend(burst_is_over(&over));
     let is_bound = facts.ports.is_some_and(|ports| ports.is_bound(MUCH_PERCENT));
     // More ports would help.
-    if is_bound || outgoing.first().is_some_and(|found| takes_many_ports(found)) {
+    if is_bound || outgoing.iter().any(|found| takes_many_ports(found) && !is_over(facts, found)) {
         advice.extend(wider_range(facts));
     }
     if !many.is_empty() {
@@ -98,8 +110,15 @@ pub(crate) fn advice(facts: &TimeWaitFacts<'_>, found: &[FoundDestination]) -> V
 }
 
 impl TimeWaitFacts<'_> {
+    /// Whether sockets may go without TIME_WAIT at present: then it is not known that no more are closed.
+    fn may_go_without(&self) -> bool {
+        let is_full =
+            self.buckets_used.zip(self.settings.tcp_max_tw_buckets).is_some_and(|(used, most)| used >= most);
+        self.overflows_per_second.map_or(is_full, |rate| rate > 0.0)
+    }
+
     /// The line that sets `net.ipv4.NAME` last and so takes effect.
-    fn place(&self, name: &str) -> Option<Setting> {
+    pub(crate) fn place(&self, name: &str) -> Option<Setting> {
         self.files.iter().rfind(|setting| setting.name.strip_prefix("net.ipv4.") == Some(name)).cloned()
     }
 }
@@ -111,12 +130,19 @@ fn is_much(found: &FoundDestination) -> bool {
     minisockets >= MANY || (takes_many_ports(found) && found.ports.is_some_and(are_most))
 }
 
+/// Whether what it has many of goes by itself: no minisockets come any more, and no others take most of its ports.
+fn is_over(facts: &TimeWaitFacts<'_>, found: &FoundDestination) -> bool {
+    let minisockets = found.time_wait + found.fin_wait2;
+    found.is_over && !facts.may_go_without() && found.ports.is_none_or(|ports| minisockets * 2 > ports.used)
+}
+
 fn takes_many_ports(found: &FoundDestination) -> bool {
     found.ports.is_some_and(|ports| ports.reaches(MUCH_PERCENT))
 }
 
-fn ports_run_dry(found: &FoundDestination) -> Option<Advice> {
-    let ports = found.ports.filter(|ports| ports.dry_in_ns.is_some() || ports.reaches(SCARCE_PERCENT))?;
+fn ports_run_dry(facts: &TimeWaitFacts<'_>, found: &FoundDestination) -> Option<Advice> {
+    let is_scarce = |ports: &FoundPorts| ports.reaches(SCARCE_PERCENT) && !is_over(facts, found);
+    let ports = found.ports.filter(|ports| ports.dry_in_ns.is_some() || is_scarce(ports))?;
     let Destination::Outgoing { local, remote } = found.destination else { return None };
     Some(Advice::PortsRunDry {
         remote,
@@ -189,18 +215,35 @@ fn patterns(many: &[&FoundDestination]) -> Vec<Advice> {
     [outgoing, incoming].into_iter().filter_map(worst).collect()
 }
 
-fn too_many_buckets(facts: &TimeWaitFacts<'_>) -> Option<Advice> {
+/// Many minisockets that go by themselves: nothing has to be done about them.
+fn burst_is_over(over: &[&FoundDestination]) -> Option<Advice> {
+    let count = over.iter().map(|found| found.time_wait + found.fin_wait2).sum();
+    let last_left_ns = over.iter().map(|found| found.last_left_ns).max()?;
+    Some(Advice::BurstIsOver { count, destinations: over.len() as u64, last_left_ns })
+}
+
+/// What went without TIME_WAIT some day says nothing of today: the table is short of room while it is nearly full, or
+/// while sockets go without.
+fn too_many_buckets(facts: &TimeWaitFacts<'_>, found: &[FoundDestination]) -> Option<Advice> {
     let (used, most) = (facts.buckets_used?, facts.settings.tcp_max_tw_buckets?);
-    let overflowed = facts.overflowed.unwrap_or_default();
-    (overflowed > 0 || used.saturating_mul(100) > most.saturating_mul(SCARCE_PERCENT)).then(|| {
+    let are_going_without = facts.overflows_per_second.is_some_and(|rate| rate > 0.0);
+    (are_going_without || used.saturating_mul(100) > most.saturating_mul(SCARCE_PERCENT)).then(|| {
         Advice::TooManyBuckets {
             used,
             most,
-            overflowed,
+            overflowed: facts.overflowed.unwrap_or_default(),
             per_second: facts.overflows_per_second,
+            is_over: are_all_over(facts, found),
             place: facts.place("tcp_max_tw_buckets"),
         }
     })
+}
+
+/// Whether no minisockets come any more, to whatever destination: not known where a filter hides some.
+fn are_all_over(facts: &TimeWaitFacts<'_>, found: &[FoundDestination]) -> bool {
+    let count = |found: &FoundDestination| found.time_wait + found.fin_wait2;
+    let over: u64 = found.iter().filter(|found| found.is_over).map(count).sum();
+    over > 0 && over >= facts.listed && !facts.may_go_without()
 }
 
 /// Lines that set `tcp_tw_recycle`, which this kernel does not have.
@@ -266,11 +309,11 @@ fn no_timestamps(facts: &TimeWaitFacts<'_>, are_many: bool) -> Option<Advice> {
 fn fin_timeout(facts: &TimeWaitFacts<'_>, found: &[FoundDestination]) -> Option<Advice> {
     let seconds = facts.settings.tcp_fin_timeout?;
     let place = facts.place("tcp_fin_timeout");
-    let (time_wait, fin_wait2) = found.iter().fold((0, 0), |(time_wait, fin_wait2), found| {
-        (time_wait + found.time_wait, fin_wait2 + found.fin_wait2)
-    });
+    let fin_wait2 = found.iter().map(|found| found.fin_wait2).sum();
+    let present = found.iter().filter(|found| !found.is_over || facts.may_go_without());
+    let count: u64 = present.map(|found| found.time_wait + found.fin_wait2).sum();
     let is_changed = place.is_some() || seconds.saturating_mul(1_000) != TIME_WAIT_MS;
-    (is_changed || time_wait + fin_wait2 >= MANY).then_some(Advice::FinTimeout { seconds, fin_wait2, place })
+    (is_changed || count >= MANY).then_some(Advice::FinTimeout { seconds, fin_wait2, place })
 }
 
 #[cfg(test)]

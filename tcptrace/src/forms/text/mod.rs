@@ -1,5 +1,7 @@
 //! The records as lines for people. Not part of any promise: it may change to read better.
 
+mod advice;
+mod bind;
 pub(crate) mod cleared;
 pub(crate) mod columns;
 pub(crate) mod form;

@@ -7,6 +7,8 @@ use std::{
 };
 
 use super::{
+    advice::{write_advice, write_wrapped},
+    bind,
     columns::{
         Column::{Name, Number},
         Columns,
@@ -16,10 +18,10 @@ use super::{
 use crate::{
     forms::{palette::Palette, view::Extent},
     model::{
-        advice::Advice,
         escape::Escaped,
         owner::Owner,
-        record::time_wait::{LocalPorts, OwnerCount, TimeWait, TimeWaitLook, TimeWaitSummary},
+        owner_count::OwnerCount,
+        record::time_wait::{LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary},
         state::State,
         time_wait::{Destination, FoundPorts},
         units::{Elapsed, plural},
@@ -28,9 +30,6 @@ use crate::{
 
 /// Processes named for a destination.
 const NAMED: usize = 2;
-
-/// A line of advice is broken at this width where the terminal tells none.
-const WIDTH: usize = 110;
 
 /// Writes all of it. A page begins at the top of the terminal, and has so many lines at most.
 pub(crate) fn write(
@@ -72,6 +71,7 @@ fn write_look(out: &mut dyn Write, look: &TimeWaitLook, extent: Extent, palette:
         Elapsed(look.duration_ns),
     );
     write_wrapped(out, &text, extent)?;
+    bind::write(out, look, extent, palette)?;
     for (summary, destinations) in &look.namespaces {
         write_namespace(out, summary, destinations, extent, palette)?;
     }
@@ -148,6 +148,10 @@ fn write_namespace(
             "  {} to further destinations are not in the table",
             plural(*crowded_out, "minisocket")
         )?;
+    }
+    let mut advice = advice.iter().filter(|advice| !advice.is_about_bind()).peekable();
+    if advice.peek().is_some() {
+        writeln!(out)?;
     }
     write_advice(out, advice, extent, palette)
 }
@@ -326,44 +330,4 @@ fn closers(destination: &TimeWait) -> String {
 
 fn named(owner: &Owner) -> String {
     format!("{} ({})", Escaped(&owner.process.comm), owner.process.pid)
-}
-
-fn write_advice(out: &mut dyn Write, advice: &[Advice], extent: Extent, palette: &Palette) -> io::Result<()> {
-    if !advice.is_empty() {
-        writeln!(out)?;
-    }
-    let width = extent.width.unwrap_or(WIDTH).max(40);
-    for advice in advice {
-        let style = if advice.is_urgent() { palette.alert } else { palette.name };
-        let (id, said) = (advice.id(), advice.to_string());
-        // What is about a setting begins with its name.
-        let text = if said.starts_with(id) { said } else { format!("{id}: {said}") };
-        let text = Escaped(&text).to_string();
-        for (number, line) in wrapped(&text, width - 4).into_iter().enumerate() {
-            match line.strip_prefix(id).filter(|_| number == 0) {
-                Some(rest) => writeln!(out, "  {style}{id}{style:#}{rest}")?,
-                None => writeln!(out, "    {line}")?,
-            }
-        }
-    }
-    Ok(())
-}
-
-fn write_wrapped(out: &mut dyn Write, text: &str, extent: Extent) -> io::Result<()> {
-    wrapped(text, extent.width.unwrap_or(WIDTH)).iter().try_for_each(|line| writeln!(out, "{line}"))
-}
-
-/// The words of a text in lines of this many characters; a longer word has a line of its own.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }

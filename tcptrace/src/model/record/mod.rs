@@ -1,6 +1,7 @@
 //! The records of a session: what is said, and by which names. A field's name stands here, once, for all that write and
 //! read records. Names are a promise (docs/records.md); the forms decide only how they become bytes.
 
+pub(crate) mod address_use;
 mod age;
 mod any;
 #[cfg(test)]

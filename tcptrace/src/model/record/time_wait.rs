@@ -6,13 +6,17 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::timed::NanosecondTime;
+use super::{
+    address_use::{AddressUse, ByState},
+    timed::NanosecondTime,
+};
 use crate::model::{
     advice::Advice,
     coverage::NotLookedAt,
     endpoints::Address,
     interface::Interface,
     owner::Owner,
+    owner_count::OwnerCount,
     state::State,
     tcp_counters::{PerCounter, TcpCounters},
     tcp_settings::TcpSettings,
@@ -61,17 +65,8 @@ pub struct TimeWait {
     pub ports_held_by: Vec<OwnerCount>,
     /// By how much the ports that open connections hold become more a second; `None` when they do not for certain.
     pub ports_held_per_second: Option<f64>,
-}
-
-/// A process, and how many sockets it closed first or holds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct OwnerCount {
-    #[serde(flatten)]
-    pub owner: Owner,
-    /// How many of the sockets that are there.
-    pub count: u64,
-    /// Processes that this one stands for: very many with one name and place are merged.
-    pub processes: u64,
+    /// Nanoseconds until the last of the minisockets is gone, if no more come.
+    pub last_left_ns: Option<u64>,
 }
 
 /// A network namespace.
@@ -102,6 +97,10 @@ pub struct TimeWaitSummary {
     pub advice: Vec<Advice>,
     /// Who holds the sockets that have bound ports of the range, where they are many.
     pub ports_bound_by: Vec<OwnerCount>,
+    /// What has the local ports that were asked for; `None` if none was.
+    pub address_uses: Option<Vec<AddressUse>>,
+    /// Sockets with such a port at addresses that there was no room for.
+    pub address_uses_crowded_out: u64,
 }
 
 /// The local ports of a namespace.
@@ -157,6 +156,7 @@ impl Serialize for TimeWait {
             ports_held,
             ports_held_by,
             ports_held_per_second,
+            last_left_ns,
         } = self;
         // A service with a single peer has an address on the other side too.
         let only_peer = || match peers[..] {
@@ -204,6 +204,7 @@ impl Serialize for TimeWait {
             Destination::Incoming { local } => local.address().interface(),
         };
         map.serialize_entry("interface", &raddr.and_then(Address::interface).or_else(interface))?;
+        map.serialize_entry("last_left_ns", last_left_ns)?;
         map.end()
     }
 }
@@ -224,6 +225,8 @@ impl Serialize for TimeWaitSummary {
             crowded_out,
             advice,
             ports_bound_by,
+            address_uses,
+            address_uses_crowded_out,
         } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("time", &NanosecondTime(time))?;
@@ -242,6 +245,8 @@ impl Serialize for TimeWaitSummary {
         map.serialize_entry("crowded_out", crowded_out)?;
         map.serialize_entry("advice", advice)?;
         map.serialize_entry("ports_bound_by", ports_bound_by)?;
+        map.serialize_entry("address_uses", address_uses)?;
+        map.serialize_entry("address_uses_crowded_out", address_uses_crowded_out)?;
         map.end()
     }
 }
@@ -260,15 +265,6 @@ impl Serialize for Advice {
         map.serialize_entry("file", &place.map(|place| place.file.to_string_lossy()))?;
         map.serialize_entry("line", &place.map(|place| place.line))?;
         map.end()
-    }
-}
-
-/// Counts by state: an object, in the order of the list.
-struct ByState<'a>(&'a [(State, u64)]);
-
-impl Serialize for ByState<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().copied())
     }
 }
 

@@ -34,6 +34,7 @@ fn socket(cookie: u64, state: State, local: &str, remote: &str, left_ms: Option<
         timestamps: None,
         keeps_alive: false,
         is_mptcp_subflow: false,
+        is_v6_only: None,
         minisocket_left_ms: left_ms,
     }
 }
@@ -351,4 +352,49 @@ fn of_too_many_destinations_those_that_take_many_ports_are_kept() {
     table.end_open();
     assert_eq!(table.groups().count(), 1);
     assert_eq!(group(&table, outgoing("192.0.2.1:80")).ports_open(), 5_000);
+}
+
+#[test]
+fn minisockets_are_over_when_none_came_for_twice_their_longest_pause() {
+    let is_over = |ages_ms: &[u32]| {
+        let mut table = table();
+        for (cookie, age) in (1..).zip(ages_ms) {
+            let local = format!("10.0.0.1:{}", 40_000 + cookie);
+            let left = Some(TIME_WAIT_MS - age);
+            table.minisocket(&socket(cookie, State::TimeWait, &local, "192.0.2.1:80", left), true, None);
+        }
+        table.end_minisockets();
+        let group = group(&table, outgoing("192.0.2.1:80"));
+        assert_eq!(group.last_left_ms(), ages_ms.iter().map(|age| TIME_WAIT_MS - age).max());
+        group.is_over(60_000)
+    };
+    for (ages_ms, expected) in [
+        // A burst, just now and a while ago.
+        (&[100, 200, 300][..], false),
+        (&[5_900, 6_000], false),
+        (&[6_100, 6_200, 6_300], true),
+        // A trickle, and one that has stopped.
+        (&[4_000, 9_000, 14_000], false),
+        (&[11_000, 16_000, 21_000], true),
+        // One burst every twenty seconds goes on.
+        (&[18_000, 18_100, 38_000, 38_100, 58_000], false),
+    ] {
+        assert_eq!(is_over(ages_ms), expected, "{ages_ms:?}");
+    }
+}
+
+#[test]
+fn who_closes_at_present_is_known_beside_who_closed_most() {
+    let mut table = table();
+    let mut close = |cookie: u64, closer, left_ms| {
+        let local = format!("10.0.0.1:{}", 40_000 + cookie);
+        let one = socket(cookie, State::TimeWait, &local, "192.0.2.1:80", Some(left_ms));
+        table.minisocket(&one, true, Some(CloserId(closer)));
+    };
+    (1..=90).for_each(|cookie| close(cookie, 7, 20_000));
+    (91..=99).for_each(|cookie| close(cookie, 8, 59_000));
+    table.end_minisockets();
+    let group = group(&table, outgoing("192.0.2.1:80"));
+    assert_eq!(group.closers.get(&CloserId(7)), Some(&90));
+    assert_eq!(group.closers_lately, [(CloserId(8), 9)].into_iter().collect());
 }

@@ -26,6 +26,7 @@ fn facts<'a>(settings: &'a TcpSettings, files: &'a [Setting]) -> TimeWaitFacts<'
         ports: None,
         bound_by: None,
         buckets_used: Some(10),
+        listed: 10,
         overflowed: Some(0),
         overflows_per_second: None,
     }
@@ -41,6 +42,8 @@ fn to(remote: &str, time_wait: u64, ports: Option<FoundPorts>) -> FoundDestinati
         fin_wait2: 0,
         open: 2,
         per_second: Some(12.5),
+        is_over: false,
+        last_left_ns: 55_000_000_000,
         ports,
         who: Some(Closer { name: "shop (71)".to_owned(), count: time_wait }),
         by_state: vec![(State::TimeWait, time_wait)],
@@ -222,9 +225,13 @@ fn a_full_table_is_told_whether_it_is_full_now_or_was() {
     let files = [setting("tcp_max_tw_buckets", "1000", 2)];
     let nearly = TimeWaitFacts { buckets_used: Some(801), ..facts(&settings, &files) };
     says(&text(&nearly, &[], "tcp_max_tw_buckets"), &["801 of at most 1000", "line 2", "raise it"]);
-    let was =
+    let is =
         TimeWaitFacts { overflowed: Some(77), overflows_per_second: Some(3.25), ..facts(&settings, &[]) };
-    says(&text(&was, &[], "tcp_max_tw_buckets"), &["77 sockets went without TIME_WAIT", "3.2 a second"]);
+    says(&text(&is, &[], "tcp_max_tw_buckets"), &["77 sockets went without TIME_WAIT", "3.2 a second"]);
+    for rate in [None, Some(0.0)] {
+        let was = TimeWaitFacts { overflows_per_second: rate, ..is.clone() };
+        assert!(ids(&was, &[]).is_empty(), "what went without some day says nothing of today: {rate:?}");
+    }
     assert!(ids(&TimeWaitFacts { buckets_used: Some(800), ..facts(&settings, &[]) }, &[]).is_empty());
 }
 
@@ -308,4 +315,111 @@ fn ports_that_are_bound_or_reserved_are_none_for_any_destination() {
     let reserved = PortBudget::new(&reserved).unwrap();
     assert!(reserved.is_bound(100) && !some.is_bound(50) && much.is_bound(50));
     says(&text(&of(&reserved), &[], "ports_bound"), &["100 are reserved", "leaves 0"]);
+}
+
+/// So many minisockets, of which no more come.
+fn over(found: FoundDestination) -> FoundDestination {
+    FoundDestination { is_over: true, per_second: Some(0.0), ..found }
+}
+
+#[test]
+fn a_burst_that_is_over_calls_for_nothing() {
+    let settings = settings();
+    let facts = facts(&settings, &[]);
+    for found in [
+        to("192.0.2.1:80", 400, Some(ports(400, None))),
+        // Half of the ports, and most of them: no reason for a wider range.
+        to("192.0.2.1:80", 600, Some(ports(600, None))),
+        to("192.0.2.1:80", 900, Some(ports(900, None))),
+        FoundDestination { time_wait: 0, fin_wait2: 400, ..to("192.0.2.1:80", 0, Some(ports(400, None))) },
+        service("10.0.0.1:443", 5_000),
+    ] {
+        let all = advice(&facts, &[over(found.clone())]);
+        assert!(!all.iter().any(Advice::is_urgent), "{all:#?}");
+        let ids: Vec<&str> = all.iter().map(Advice::id).filter(|id| *id != "connect_is_slow").collect();
+        assert_eq!(ids, ["burst_is_over"], "{found:#?}");
+        assert!(!self::ids(&facts, &[found]).contains(&"burst_is_over"), "while more come");
+    }
+    assert!(ids(&facts, &[over(to("192.0.2.1:80", 20, None))]).is_empty(), "a few are nothing to talk about");
+}
+
+#[test]
+fn a_burst_that_is_over_is_told_with_its_end() {
+    let settings = settings();
+    let facts = facts(&settings, &[]);
+    let later = FoundDestination { last_left_ns: 43_200_000_000, ..service("10.0.0.1:443", 300) };
+    let sooner = FoundDestination { last_left_ns: 9_000_000_000, ..to("192.0.2.1:80", 400, None) };
+    let said = text(&facts, &[over(later), over(sooner)], "burst_is_over");
+    says(&said, &["700 sockets of 2 destinations", "no more come", "it is over in 43.2 s"]);
+}
+
+#[test]
+fn ports_that_are_gone_are_urgent_though_no_more_are_asked_for() {
+    let settings = settings();
+    let facts = facts(&settings, &[]);
+    let all = advice(&facts, &[over(to("192.0.2.1:80", 1_000, Some(ports(1_000, Some(0)))))]);
+    let gone = all.iter().find(|advice| advice.id() == "ports_run_dry").unwrap();
+    assert!(gone.is_urgent());
+    // Scarce ports that open connections hold: nothing ends by itself, and nothing is about to break.
+    let held = over(held("192.0.2.1:80", State::Established, 900));
+    let all = advice(&facts, &[held]);
+    let scarce = all.iter().find(|advice| advice.id() == "ports_run_dry").unwrap();
+    assert!(!scarce.is_urgent());
+}
+
+#[test]
+fn the_pattern_that_goes_on_is_told_and_not_the_larger_one_that_is_over() {
+    let settings = settings();
+    let facts = facts(&settings, &[]);
+    let large = over(to("192.0.2.1:5432", 9_000, None));
+    let slow =
+        FoundDestination { per_second: Some(2.0), ..to("192.0.2.2:5432", 800, Some(ports(400, None))) };
+    let fast =
+        FoundDestination { per_second: Some(9.0), ..to("192.0.2.3:5432", 150, Some(ports(150, None))) };
+    let large = FoundDestination { ports: Some(FoundPorts { total: 20_000, ..ports(9_000, None) }), ..large };
+    let found = [large, slow, fast];
+    assert_eq!(ids(&facts, &found), ["connection_pool", "burst_is_over", "tcp_tw_reuse", "tcp_fin_timeout"]);
+    says(
+        &text(&facts, &found, "connection_pool"),
+        &["192.0.2.3:5432", "9.0 a second", "1 other destination"],
+    );
+    says(&text(&facts, &found, "burst_is_over"), &["9000 sockets of 1 destination"]);
+}
+
+#[test]
+fn a_full_table_is_urgent_while_it_is_filled() {
+    let settings = TcpSettings { tcp_max_tw_buckets: Some(1_000), ..settings() };
+    let is_urgent = |used, rate, found: &[FoundDestination]| {
+        let facts = TimeWaitFacts {
+            buckets_used: Some(used),
+            listed: used,
+            overflowed: Some(9),
+            overflows_per_second: rate,
+            ..facts(&settings, &[])
+        };
+        let all = advice(&facts, found);
+        let full = all.iter().find(|advice| advice.id() == "tcp_max_tw_buckets");
+        full.map(|advice| (advice.is_urgent(), advice.to_string().contains("No more come at present")))
+    };
+    let growing = [service("10.0.0.1:443", 1_000)];
+    let ended = [over(service("10.0.0.1:443", 1_000))];
+    // A filter hides the others.
+    let hidden = [over(service("10.0.0.1:443", 400))];
+    for (used, rate, found, expected) in [
+        (1_000, None, &growing, Some((true, false))),
+        // Where none find room, none come, whatever is closed.
+        (1_000, None, &ended, Some((true, false))),
+        (1_000, Some(0.0), &ended, Some((false, true))),
+        (900, None, &hidden, Some((false, false))),
+        (1_000, Some(0.0), &growing, Some((false, false))),
+        (1_000, Some(0.5), &ended, Some((true, false))),
+        (900, None, &growing, Some((false, false))),
+        (900, None, &ended, Some((false, true))),
+        (300, Some(0.5), &growing, Some((true, false))),
+        (300, None, &growing, None),
+    ] {
+        assert_eq!(is_urgent(used, rate, found), expected, "{used} {rate:?}");
+    }
+    let full = TimeWaitFacts { buckets_used: Some(1_000), ..facts(&settings, &[]) };
+    assert!(!ids(&full, &ended).contains(&"burst_is_over"), "more may be closed, which find no room");
 }
