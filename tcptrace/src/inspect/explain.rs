@@ -5,22 +5,24 @@ use std::{cmp::Reverse, sync::Arc};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{accept_queues, descriptors::DescriptorScan, dump::ListingIndex, inspector::Inspector, legs};
+use super::{
+    accept_queues, descriptors::DescriptorScan, dump::ListingIndex, inspector::Inspector, legs, proc_fd,
+};
 use crate::{
     diagnosis::reasons::{
-        self,
+        self, accepting,
         facts::{BlockedWrite, HolderFacts, OtherLeg, ReasonFacts, WaitingFor},
     },
     host::socket_units,
     model::{
         connection_side::ConnectionSide,
-        doing::ProcessDoing,
+        doing::{ProcessDoing, ThreadDoing},
         endpoints::Endpoint,
         finding::Finding,
         owner::{Evidence, Owner},
         pid::Pid,
         process::{AcceptQueue, DescriptorUse, ProcessIdentity, UseQuery},
-        state::State,
+        state::{State, StateSet},
         verdict::Verdict,
     },
     netlink::DiagSocket,
@@ -51,6 +53,10 @@ struct Circumstances {
     /// Later processes of the same program that listen, where the first does not.
     newer: FxHashMap<(ListensAt, Pid), Arc<ProcessIdentity>>,
     units: FxHashMap<ListensAt, String>,
+    /// Processes that hold a connection which was accepted there.
+    accepting: FxHashSet<(ListensAt, Pid)>,
+    /// Listeners of which that was looked for.
+    looked_for: FxHashSet<ListensAt>,
 }
 
 impl Inspector {
@@ -74,6 +80,7 @@ impl Inspector {
         known.find_blocked(scan, index, findings);
         known.legs = legs::find(self, findings, index, scan);
         self.find_waiting(findings, &mut known);
+        self.find_accepting(findings, &mut known);
         self.find_newer(findings, scan, &mut known);
         for (at, finding) in findings.iter_mut().enumerate().filter(|(_, finding)| is_explained(finding)) {
             let listed = index.find(&finding.socket).map(|(_, listed)| listed);
@@ -124,6 +131,39 @@ impl Inspector {
         }
     }
 
+    /// Where it seems that nobody accepts: looks for connections that the holders of the listener have accepted there.
+    fn find_accepting(&mut self, findings: &[Finding], known: &mut Circumstances) {
+        let mut listeners: FxHashMap<ListensAt, FxHashSet<Pid>> = FxHashMap::default();
+        for finding in findings.iter().filter(|finding| finding.verdict == Some(Verdict::NeverAccepted)) {
+            let Some(at) = listens_at(finding) else { continue };
+            let holders = || finding.owners.iter().filter(|owner| owner.evidence == Evidence::Listener);
+            let doing = holders().map(|owner| (known.doing.get(&owner.process.pid), &owner.fds[..]));
+            if listeners.len() < MOST_LISTENERS && accepting::may_be_deserted(doing) {
+                listeners.entry(at).or_default().extend(holders().map(|owner| owner.process.pid));
+            }
+        }
+        if listeners.is_empty() {
+            return;
+        }
+        let namespaces: FxHashSet<u32> = listeners.keys().map(|(netns, _)| *netns).collect();
+        let connected: StateSet =
+            [State::Established, State::CloseWait, State::FinWait1, State::FinWait2].into_iter().collect();
+        let mut inodes: FxHashMap<u32, ListensAt> = FxHashMap::default();
+        for (netns, socket) in self.dumper.list(connected, &namespaces).sockets {
+            let at = (netns, socket.local);
+            if socket.inode != 0 && listeners.contains_key(&at) {
+                inodes.insert(socket.inode, at);
+            }
+        }
+        known.looked_for.extend(listeners.keys());
+        let pids: FxHashSet<u32> = listeners.values().flatten().filter_map(|pid| pid.visible()).collect();
+        for pid in pids {
+            for inode in proc_fd::sockets_of(&self.dumper.world().proc, pid) {
+                known.accepting.extend(inodes.get(&inode).map(|at| (*at, Pid::new(pid))));
+            }
+        }
+    }
+
     /// Looks for those who took over the listener from a holder of accepted sockets.
     fn find_newer(&mut self, findings: &[Finding], scan: &DescriptorScan, known: &mut Circumstances) {
         let mut asked: FxHashSet<(ListensAt, Pid)> = FxHashSet::default();
@@ -165,8 +205,12 @@ impl Circumstances {
         });
         for ((pid, fd), remote, bytes) in of_kernel.chain(listed) {
             let Some((doing, number)) = self.doing.get(&pid).zip(pid.visible()) else { continue };
-            let writes = doing.threads.iter().filter_map(|thread| thread.call.as_ref());
-            if writes.into_iter().any(|call| call.writes_to.contains(&fd)) {
+            // Another thread, unless it waits for one of these, may look after the other sockets.
+            let writes =
+                |thread: &ThreadDoing| thread.call.as_ref().is_some_and(|call| call.writes_to.contains(&fd));
+            let waits = |thread: &ThreadDoing| thread.call.as_ref().is_some_and(|call| call.name == "futex");
+            let are_all = doing.threads.iter().all(|thread| writes(thread) || waits(thread));
+            if are_all && doing.threads.iter().any(writes) {
                 let blocked = BlockedWrite { pid: number, fd, remote, bytes };
                 self.blocked.entry(pid).or_insert(blocked);
             }
@@ -192,6 +236,9 @@ impl Circumstances {
                 fds: &owner.fds,
                 doing: self.doing.get(&pid),
                 descriptors: self.uses.get(&pid).copied().unwrap_or_default(),
+                has_accepted: place
+                    .filter(|place| self.looked_for.contains(place))
+                    .map(|place| self.accepting.contains(&(place, pid))),
                 newer: place.and_then(|place| self.newer.get(&(place, pid))).map(Arc::as_ref),
                 eof_reads_per_second: finding.eof_reads_per_second,
                 socket_unit: place

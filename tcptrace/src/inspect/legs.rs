@@ -12,9 +12,10 @@ use super::{
 use crate::{
     diagnosis::reasons::{
         facts::OtherLeg,
-        legs::{LegBytes, LegTimes, distance_ms},
+        legs::{LegBytes, LegTimes, distance_ms, passing_ms},
     },
     model::{
+        activity::ActivityTimes,
         connection_side::ConnectionSide,
         endpoints::Endpoints,
         finding::Finding,
@@ -42,7 +43,32 @@ struct Leg {
     fin_sequence: u32,
     side: Option<ConnectionSide>,
     times: LegTimes,
+    activity: ActivityTimes,
     bytes: LegBytes,
+    /// When it was looked at (CLOCK_MONOTONIC, nanoseconds).
+    asked_ns: u64,
+}
+
+/// How well a leg fits a stuck socket; the least fits best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Misfit {
+    /// Not all that came in on one went out on the other.
+    bytes: bool,
+    /// Milliseconds between what arrived last and what was sent on last, where the kernel counts in steps of ten at most.
+    passing_ms: u64,
+    /// Milliseconds between the two ends, for certain.
+    apart_ms: u64,
+    /// Relays open both legs one after the other.
+    descriptors: u32,
+}
+
+impl Misfit {
+    /// Whether this leg is the one, and not that.
+    fn is_clearly_better(self, other: Self) -> bool {
+        /// Twice a step of the kernel's clock.
+        const CLEARLY_MS: u64 = 20;
+        (!self.bytes && other.bytes) || other.passing_ms > self.passing_ms.saturating_add(CLEARLY_MS)
+    }
 }
 
 /// The other leg of each stuck socket that has one, by the index of its finding.
@@ -61,7 +87,7 @@ pub(super) fn find(
         .collect();
     let holders: FxHashSet<Pid> = read.iter().map(|(_, _, owner)| owner.process.pid).collect();
     let legs = look_up(inspector, scan, &holders);
-    let mut pairs: Vec<(bool, u64, u32, usize, usize)> = Vec::new();
+    let mut pairs: Vec<(Misfit, usize, usize)> = Vec::new();
     let possible = read.iter().flat_map(|stuck| legs.iter().enumerate().map(move |leg| (stuck, leg)));
     for ((at, finding, owner), (number, leg)) in possible.take(MOST_COMPARED) {
         let listed = index.find(&finding.socket).map(|(_, listed)| listed);
@@ -75,26 +101,36 @@ pub(super) fn find(
         }
         let (least_ns, most_ns) = finding.since.age_at(finding.looked_at_ns);
         let stuck = LegTimes::of_ages_ns(least_ns, most_ns);
-        if let Some(distance) = distance_ms(stuck, leg.times) {
-            let fd = owner.fds.first().copied().unwrap_or_default();
-            let bytes = listed.map_or_else(LegBytes::default, |listed| LegBytes {
-                sent: listed.sent_bytes,
-                // The FIN counts.
-                received: listed.received_bytes.map(|bytes| bytes.saturating_sub(1)),
-            });
-            pairs.push((!bytes.are_passed_on(leg.bytes), distance, fd.abs_diff(leg.fd), *at, number));
-        }
+        let Some(apart_ms) = distance_ms(stuck, leg.times) else { continue };
+        let bytes = listed.map_or_else(LegBytes::default, |listed| LegBytes {
+            sent: listed.sent_bytes,
+            // The FIN counts.
+            received: listed.received_bytes.map(|bytes| bytes.saturating_sub(1)),
+        });
+        let later_ms = leg.asked_ns.saturating_sub(index.asked_ns()) / 1_000_000;
+        let passing_ms = listed
+            .and_then(|listed| listed.times)
+            .map_or(u64::MAX, |times| passing_ms(times, leg.activity, later_ms));
+        let fd = owner.fds.first().copied().unwrap_or_default();
+        let misfit = Misfit {
+            bytes: !bytes.are_passed_on(leg.bytes),
+            passing_ms,
+            apart_ms,
+            descriptors: fd.abs_diff(leg.fd),
+        };
+        pairs.push((misfit, *at, number));
     }
-    // What passed on as many bytes first, then the closest in time; and relays open both legs one after the other.
     pairs.sort_unstable();
     let (mut taken, mut found) = (FxHashSet::default(), FxHashMap::default());
-    for (_, _, _, at, number) in pairs {
-        if !found.contains_key(&at) && taken.insert(number) {
-            found.insert(at, number);
+    for (nth, (misfit, at, number)) in pairs.iter().enumerate() {
+        if !found.contains_key(at) && taken.insert(*number) {
+            let next = pairs.iter().skip(nth + 1).find(|(_, other, _)| other == at);
+            let is_certain = next.is_none_or(|(next, _, _)| misfit.is_clearly_better(*next));
+            found.insert(*at, (*number, is_certain));
         }
     }
     let far = if found.is_empty() { FxHashMap::default() } else { far_ends(inspector, scan, &legs) };
-    let leg = |(at, number): (usize, usize)| {
+    let leg = |(at, (number, is_certain)): (usize, (usize, bool))| {
         let leg = legs.get(number)?;
         Some((
             at,
@@ -103,7 +139,8 @@ pub(super) fn find(
                 fd: leg.fd,
                 remote: leg.socket.endpoints.remote,
                 for_ns: Some(leg.times.least_ms * 1_000_000),
-                far: far.get(&number).cloned(),
+                // Of several that may be it, nobody is named.
+                far: far.get(&number).filter(|_| is_certain).cloned(),
             },
         ))
     };
@@ -123,6 +160,7 @@ fn look_up(inspector: &mut Inspector, scan: &DescriptorScan, holders: &FxHashSet
     let mut legs = Vec::new();
     for (netns, held) in by_netns {
         let Ok(mut diag) = inspector.dumper.open(netns) else { continue };
+        let asked_ns = inspector.dumper.world().clocks.monotonic_ns();
         for (pid, fd, leg) in held {
             let Endpoints { local, remote } = leg.socket.endpoints;
             let interface = leg.socket.endpoints.interface().map_or(0, Interface::index);
@@ -139,6 +177,8 @@ fn look_up(inspector: &mut Inspector, scan: &DescriptorScan, holders: &FxHashSet
                 fin_sequence: leg.fin_sequence,
                 side: scan.side(&leg.socket, None, Some(&listed)).or(leg.side),
                 times: LegTimes::of_half_closed(times),
+                activity: times,
+                asked_ns,
                 bytes: LegBytes { sent: listed.sent_bytes, received: listed.received_bytes },
             });
         }

@@ -166,6 +166,16 @@ pub(crate) fn rings(proc_root: &Path) -> Vec<(u32, u32)> {
     rings
 }
 
+/// The inode numbers of the sockets that a process has descriptors of; none of what cannot be read.
+#[must_use]
+pub(crate) fn sockets_of(proc_root: &Path, pid: u32) -> Vec<u32> {
+    let mut inodes = Vec::new();
+    if let Ok(root) = open_directory(CWD, proc_root) {
+        let _ = descriptors(&root, pid, |_, link| inodes.extend(socket_inode(link)));
+    }
+    inodes
+}
+
 fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::SRCH)
 }

@@ -137,14 +137,25 @@ impl ProcessReader {
             return DescriptorUse::default();
         }
         let limits = contents(&directory, "limits", FILE_BYTES).ok();
-        DescriptorUse {
-            used: match descriptors(&directory, None) {
-                // As good as nobody has none.
-                Ok(0) => descriptors(&directory, live_thread_of(&directory)).ok(),
-                used => used.ok(),
-            },
-            limit: limits.and_then(|text| open_files_limit(&String::from_utf8_lossy(&text))),
-        }
+        let limit = limits.and_then(|text| open_files_limit(&String::from_utf8_lossy(&text)));
+        let (thread, used) = match descriptors(&directory, None) {
+            // As good as nobody has none.
+            Ok(0) => {
+                let thread = live_thread_of(&directory);
+                (thread, descriptors(&directory, thread).ok())
+            }
+            used => (None, used.ok()),
+        };
+        // The limit is on the numbers: what was opened before it was lowered leaves room below it.
+        let below = |limit: u64| {
+            let table = openat(&directory, of_thread(thread, "fd"), DIRECTORY, Mode::empty()).ok()?;
+            counted(&table, limit).ok()
+        };
+        let used = match limit {
+            Some(limit) if used.is_some_and(|used| used >= limit) => below(limit).or(used),
+            _ => used,
+        };
+        DescriptorUse { used, limit }
     }
 
     fn open(&self, pid: Pid) -> Result<OwnedFd, ProcessError> {
@@ -189,15 +200,17 @@ fn descriptors(process: &OwnedFd, thread: Option<u32>) -> Result<u64, Errno> {
     if let (Ok(count @ 1..), 0) = (u64::try_from(status.st_size), status.st_blocks) {
         return Ok(count);
     }
-    counted(&directory)
+    counted(&directory, u64::MAX)
 }
 
-fn counted(directory: &OwnedFd) -> Result<u64, Errno> {
+/// The descriptors below a number.
+fn counted(directory: &OwnedFd, below: u64) -> Result<u64, Errno> {
     let mut buffer = Vec::with_capacity(32 * 1024);
     let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
     let mut count = 0;
     while let Some(entry) = entries.next() {
-        count += u64::from(entry?.file_name().to_bytes().first().is_some_and(u8::is_ascii_digit));
+        let number = entry?.file_name().to_str().ok().and_then(|name| name.parse::<u64>().ok());
+        count += u64::from(number.is_some_and(|number| number < below));
     }
     Ok(count)
 }

@@ -14,22 +14,12 @@ use crate::model::{
     verdict::Verdict,
 };
 
-/// Calls in which a process waits for others, or for nothing, and does not accept.
-const WAITS_FOR_OTHERS: [&str; 10] = [
-    "wait4",
-    "waitid",
-    "pause",
-    "rt_sigsuspend",
-    "rt_sigtimedwait",
-    "nanosleep",
-    "clock_nanosleep",
-    "poll",
-    "ppoll",
-    "select",
-];
+/// Calls in which a process waits for its children or for a signal, and does not accept.
+const WAITS_FOR_OTHERS: [&str; 5] = ["wait4", "waitid", "pause", "rt_sigsuspend", "rt_sigtimedwait"];
 
-/// The rest of these: calls that wait for descriptors.
-const WAITS_FOR_DESCRIPTORS: [&str; 4] = ["pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2"];
+/// Calls that wait for descriptors, which may or may not be the listener.
+const WAITS_FOR_DESCRIPTORS: [&str; 7] =
+    ["poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2"];
 
 pub(super) fn add(facts: &ReasonFacts<'_>, found: &mut Vec<Reason>) {
     let is_waiting = facts.verdict == Some(Verdict::NeverAccepted);
@@ -84,12 +74,20 @@ fn accept_queue(waiting: WaitingFor) -> Reason {
     reason(ReasonId::AcceptQueue, text, numbers)
 }
 
-/// Whether no thread of any holder of the listener waits for connections, while each waits for something else. One that
-/// works, or of which that cannot be told, may come back to accept.
+/// Whether nobody accepts, as far as what the holders of a listener do tells: no thread waits for connections, while each
+/// waits for something else. One that works, or of which that cannot be told, may come back to accept.
+pub(crate) fn may_be_deserted<'a>(
+    mut holders: impl Iterator<Item = (Option<&'a ProcessDoing>, &'a [u32])>,
+) -> bool {
+    holders.all(|(doing, listener)| doing.is_some_and(|doing| waits_for_others(doing, listener).is_some()))
+}
+
+/// Whether nobody accepts: no holder of the listener waits for connections, or has one that was accepted there.
 fn nobody_accepts(holders: &[HolderFacts<'_>]) -> Option<Reason> {
-    let waits: Option<Vec<&'static str>> =
-        holders.iter().map(|holder| waits_for_others(holder.doing?, holder.fds)).collect();
-    let (holder, call) = holders.first().zip(waits?.first().copied())?;
+    let is_deserted = may_be_deserted(holders.iter().map(|holder| (holder.doing, holder.fds)))
+        && holders.iter().all(|holder| holder.has_accepted == Some(false));
+    let holder = holders.first().filter(|_| is_deserted)?;
+    let call = waits_for_others(holder.doing?, holder.fds)?;
     let name = Named(holder.process);
     let others = match holders.len() {
         1 => String::new(),

@@ -25,6 +25,8 @@ pub(crate) struct HolderFacts<'a> {
     pub descriptors: DescriptorUse,
     /// A process of the same program that listens where the socket was accepted, while this one does not any more.
     pub newer: Option<&'a ProcessIdentity>,
+    /// Of a listener: whether the process holds a connection that was accepted there; `None` when nobody looked.
+    pub has_accepted: Option<bool>,
     /// How often a second it was told the end of file, where that is counted.
     pub eof_reads_per_second: Option<u64>,
     /// The socket unit of systemd that the listener belongs to.

@@ -141,9 +141,16 @@ fn sleeping(holder: &HolderFacts<'_>, doing: &ProcessDoing) -> Option<Reason> {
         let named: Vec<String> =
             counts.iter().take(CALLS_NAMED).map(|(call, count)| format!("{count} in {call}()")).collect();
         let more = if counts.len() > CALLS_NAMED { " …" } else { "" };
-        let all = if doing.has_more { "of the first" } else { "the" };
-        let text =
-            format!("{all} {} of {name} sleep: {}{more}", plural(threads as u64, "thread"), named.join(", "));
+        let first = if doing.has_more { "first " } else { "" };
+        let all = plural(threads as u64, "thread");
+        let running = doing.threads.iter().filter(|thread| thread.state == ThreadState::Running).count();
+        let run = if running > 0 { format!(", {running} run") } else { String::new() };
+        let named = named.join(", ");
+        let text = if calls.len() == threads {
+            format!("the {first}{all} of {name} sleep: {named}{more}")
+        } else {
+            format!("of the {first}{all} of {name}, {} sleep: {named}{more}{run}", calls.len())
+        };
         (text, main.tid, counts.first().map_or(main_call.name, |(call, _)| call))
     };
     let numbers = ReasonNumbers {

@@ -26,6 +26,13 @@ impl LegTimes {
     }
 }
 
+/// Milliseconds between what arrived on one leg last and what was sent on the other last, which was looked at `later_ms`: a
+/// relay passes it on at once.
+pub(crate) fn passing_ms(stuck: ActivityTimes, leg: ActivityTimes, later_ms: u64) -> u64 {
+    let received_ms = u64::from(stuck.last_data_recv_ms);
+    received_ms.abs_diff(u64::from(leg.last_data_sent_ms).saturating_sub(later_ms))
+}
+
 /// What passed through a leg, in bytes without FIN; `None` where the kernel does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LegBytes {
@@ -68,6 +75,17 @@ mod tests {
             Some(8_000),
             "of unknown age"
         );
+    }
+
+    #[test]
+    fn what_arrives_last_is_sent_on_at_once() {
+        let times = |sent, received| ActivityTimes {
+            last_data_sent_ms: sent,
+            last_data_recv_ms: received,
+            last_ack_recv_ms: 0,
+        };
+        assert_eq!(passing_ms(times(0, 1_176), times(1_180, 0), 4), 0);
+        assert_eq!(passing_ms(times(0, 1_176), times(1_172, 0), 4), 8);
     }
 
     #[test]

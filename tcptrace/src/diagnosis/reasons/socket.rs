@@ -117,6 +117,12 @@ fn last_words(words: LastWords) -> Reason {
     reason(ReasonId::LastWords, text, numbers)
 }
 
+/// Whether this side sent something after the last data that it got.
+fn is_unanswered(facts: &ReasonFacts<'_>) -> bool {
+    facts.last_words.is_none()
+        && facts.times.is_some_and(|times| times.last_data_sent_ms < times.last_data_recv_ms)
+}
+
 /// What follows from who made the connection.
 fn side(facts: &ReasonFacts<'_>) -> Option<Reason> {
     let unread = facts.recv_q.map(|unread| u64::from(unread.saturating_sub(1)));
@@ -134,9 +140,15 @@ fn side(facts: &ReasonFacts<'_>) -> Option<Reason> {
             ReasonId::ClientLeft,
             format!("accepted here: the client left, and its handler has not read its last {count}"),
         ),
+        // This side has spoken last.
+        (ConnectionSide::Connected, Verdict::EofUnread) if is_unanswered(facts) => (
+            ReasonId::Connected,
+            "this side connected; its last request was never answered, and nobody has looked since"
+                .to_owned(),
+        ),
         (ConnectionSide::Connected, Verdict::EofUnread) => (
             ReasonId::IdleInPool,
-            "this side connected and has read every answer: it idles, as in a connection pool".to_owned(),
+            "this side connected, and waits for no answer: it idles, as in a connection pool".to_owned(),
         ),
         (ConnectionSide::Connected, Verdict::EofRead) => {
             (ReasonId::Connected, "this side connected, and was told the end".to_owned())

@@ -33,6 +33,7 @@ fn holder<'a>(process: &'a ProcessIdentity, doing: Option<&'a ProcessDoing>) -> 
         doing,
         descriptors: DescriptorUse { used: Some(12), limit: Some(1024) },
         newer: None,
+        has_accepted: Some(false),
         eof_reads_per_second: None,
         socket_unit: None,
     }
@@ -172,6 +173,14 @@ fn who_connected_decides_what_an_unread_end_means() {
     assert_eq!(is(connected, Verdict::EofUnread), [ReasonId::IdleInPool]);
     assert_eq!(is(connected, Verdict::EofRead), [ReasonId::Connected]);
     assert_eq!(is(None, Verdict::EofUnread), []);
+    let asked = ActivityTimes { last_data_sent_ms: 7_990, last_data_recv_ms: 8_000, last_ack_recv_ms: 7_000 };
+    let facts = ReasonFacts {
+        side: connected,
+        verdict: Some(Verdict::EofUnread),
+        times: Some(asked),
+        ..facts(Vec::new())
+    };
+    assert_eq!(ids(&facts), [ReasonId::Connected], "its last request was never answered");
     assert_eq!(is(accepted, Verdict::HalfOpen), []);
 }
 
@@ -300,9 +309,24 @@ fn only_who_waits_for_something_else_does_not_accept() {
     assert!(!nobody_accepts(polls(vec![4], false)), "its loop may have the listener");
     assert!(!nobody_accepts(vec![sleeps(1, "accept4")]));
     assert!(!nobody_accepts(vec![sleeps(1, "recvfrom")]), "it works on a connection");
+    assert!(!nobody_accepts(vec![sleeps(1, "clock_nanosleep")]), "it may sleep in the middle of its work");
     assert!(!nobody_accepts(vec![sleeps(1, "futex")]), "a lock may be what it waits for before it accepts");
     assert!(!nobody_accepts(vec![thread(1, ThreadState::Running)]));
     assert!(!nobody_accepts(vec![sleeps(1, "wait4"), thread(2, ThreadState::Sleeping)]), "not readable");
+}
+
+#[test]
+fn whoever_holds_an_accepted_connection_accepts_by_itself() {
+    let (master, worker) = (process(81, "master"), process(82, "worker"));
+    let waits = doing(vec![sleeps(1, "poll")]);
+    let of = |has_accepted| {
+        let holder = |process| HolderFacts { evidence: Evidence::Listener, ..holder(process, Some(&waits)) };
+        let holders = vec![holder(&master), HolderFacts { has_accepted, ..holder(&worker) }];
+        ids(&ReasonFacts { verdict: Some(Verdict::NeverAccepted), ..facts(holders) })
+    };
+    assert_eq!(of(Some(false))[0], ReasonId::NobodyAccepts);
+    assert!(!of(Some(true)).contains(&ReasonId::NobodyAccepts), "it is busy with that");
+    assert!(!of(None).contains(&ReasonId::NobodyAccepts), "nobody looked");
 }
 
 #[test]

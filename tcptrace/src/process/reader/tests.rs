@@ -111,7 +111,9 @@ fn descriptors_are_counted_where_the_directory_does_not_tell() {
         fs::write(directory.join(fd.to_string()), "").unwrap();
     }
     let process = openat(CWD, root.path().join("77"), DIRECTORY, Mode::empty()).unwrap();
-    assert_eq!(counted(&openat(&process, "fd", DIRECTORY, Mode::empty()).unwrap()), Ok(2000));
+    let table = openat(&process, "fd", DIRECTORY, Mode::empty()).unwrap();
+    assert_eq!(counted(&table, u64::MAX), Ok(2000));
+    assert_eq!(counted(&openat(&process, "fd", DIRECTORY, Mode::empty()).unwrap(), 20), Ok(20));
 }
 
 #[test]
