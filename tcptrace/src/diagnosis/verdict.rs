@@ -46,6 +46,8 @@ pub(crate) struct CloseWaitFacts {
     pub last_words: Option<LastWords>,
     /// Milliseconds that it has been in CLOSE_WAIT for certain.
     pub in_close_wait_ms: u64,
+    /// Whether it was seen entering: then it has not been there longer either.
+    pub is_age_exact: bool,
     /// A socket that sent data within this many milliseconds counts as in use.
     pub active_window_ms: u64,
 }
@@ -90,7 +92,7 @@ fn is_sending(facts: &CloseWaitFacts, times: ActivityTimes) -> bool {
             && times.last_data_sent_ms.saturating_sub(times.last_ack_recv_ms) <= PROMPT_MS);
     sent_ms <= facts.active_window_ms
         && (sent_ms < facts.in_close_wait_ms
-            || (facts.has_answered_since_fin == Some(true) && is_answer_to_data))
+            || (!facts.is_age_exact && facts.has_answered_since_fin == Some(true) && is_answer_to_data))
 }
 
 /// Why a socket in CLOSE_WAIT has no verdict, or nobody to answer for it; `None` when both are known.
@@ -135,6 +137,7 @@ mod tests {
         has_answered_since_fin: Some(false),
         sending: None,
         in_close_wait_ms: 30_000,
+        is_age_exact: false,
         active_window_ms: 10_000,
     };
 
@@ -238,6 +241,21 @@ mod tests {
         assert_eq!(told(3, Some(true), false), Some(Verdict::EofRead), "the peer is gone since");
         assert_eq!(told(2, None, false), Some(Verdict::HalfOpen));
         assert_eq!(told(0, Some(true), true), Some(Verdict::HalfOpen), "the peer is there and does not read");
+    }
+
+    #[test]
+    fn what_was_sent_before_the_fin_is_nothing_sent_since_whoever_answers_probes() {
+        let told = |is_age_exact| {
+            verdict(&CloseWaitFacts {
+                times: Some(times(900, 40_000, 20)),
+                has_answered_since_fin: Some(true),
+                in_close_wait_ms: if is_age_exact { 800 } else { 20 },
+                is_age_exact,
+                ..HELD
+            })
+        };
+        assert_eq!(told(true), Some(Verdict::EofRead));
+        assert_eq!(told(false), Some(Verdict::HalfOpen), "when the FIN came is not known");
     }
 
     #[test]

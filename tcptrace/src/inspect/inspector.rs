@@ -297,6 +297,7 @@ impl Inspector {
             sending: counted.and_then(|listed| Some((listed.send_q, listed.sending?))),
             // As of the listing, because the time of the last data sent comes from there.
             in_close_wait_ms: due.since.age_at(index.asked_ns()).0.saturating_sub(2 * JIFFY_NS) / 1_000_000,
+            is_age_exact: due.since.is_exact(),
             active_window_ms: self.active_window_ms,
         };
         let verdict = match state {

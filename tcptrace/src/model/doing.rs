@@ -103,13 +103,13 @@ pub(crate) struct BusyReads {
     pub epolled: Vec<u32>,
     /// Whether it has an epoll instance at all.
     pub has_epoll: bool,
-    /// Whether it got bytes by read(2), from files or whatever else, between two looks.
+    /// Whether it got many bytes by read(2), from files or whatever else, between two looks.
     pub got_bytes: bool,
 }
 
 impl BusyReads {
     /// Whether the end of file of one of these descriptors may be what it is busy with.
     pub(crate) fn may_be_of(&self, fds: &[u32]) -> bool {
-        if self.has_epoll { fds.iter().any(|fd| self.epolled.contains(fd)) } else { !self.got_bytes }
+        !self.got_bytes && (!self.has_epoll || fds.iter().any(|fd| self.epolled.contains(fd)))
     }
 }

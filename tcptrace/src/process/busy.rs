@@ -25,6 +25,9 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// A tick of `stat`: USER_HZ is 100 on every architecture with BPF.
 const TICK_NS: u64 = 10_000_000;
 
+/// Whoever gets so many bytes between two looks has other work than an end of file, which gives none.
+const MANY_BYTES: u64 = 1024 * 1024;
+
 /// Descriptors of a busy process among which epoll instances are looked for.
 const MOST_DESCRIPTORS: usize = 4_096;
 
@@ -77,7 +80,10 @@ pub(super) fn measure(world: &World, found: Vec<(&Arc<ProcessIdentity>, &mut Pro
         doing.reads = epolls(&world.proc, process).map(|epolls| BusyReads {
             has_epoll: !epolls.is_empty(),
             epolled: epolls.concat(),
-            got_bytes: before.bytes_read != after.bytes_read,
+            got_bytes: after
+                .bytes_read
+                .zip(before.bytes_read)
+                .is_some_and(|(after, before)| after.saturating_sub(before) >= MANY_BYTES),
         });
     }
 }
