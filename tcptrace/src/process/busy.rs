@@ -1,4 +1,4 @@
-//! How busy threads are that run, and with what: looks twice, a tenth of a second apart.
+//! How busy threads are that run, and with what: looks again a tenth of a second later, and once more where CPU is short.
 //!
 //! Files: proc_pid_stat(5), proc_pid_io(5), proc_pid_fdinfo(5), Documentation/scheduler/sched-stats.rst ("schedstat").
 
@@ -21,6 +21,9 @@ use crate::{
 
 /// Between two looks. The kernel counts the time in the kernel in steps of 10 ms.
 const INTERVAL: Duration = Duration::from_millis(100);
+
+/// How much longer to wait for threads that others leave little CPU.
+const LONG_INTERVAL: Duration = Duration::from_millis(400);
 
 /// A tick of `stat`: USER_HZ is 100 on every architecture with BPF.
 const TICK_NS: u64 = 10_000_000;
@@ -54,38 +57,59 @@ pub(super) fn runs(doing: &ProcessDoing) -> bool {
 }
 
 /// Adds to each process of which a thread runs how much that is, and what it may read.
-pub(super) fn measure(world: &World, found: Vec<(&Arc<ProcessIdentity>, &mut ProcessDoing)>) {
+pub(super) fn measure(world: &World, mut found: Vec<(&Arc<ProcessIdentity>, &mut ProcessDoing)>) {
     let clocks = &world.clocks;
     let look =
         |(process, doing): &(&Arc<ProcessIdentity>, &mut ProcessDoing)| sample(&world.proc, process, doing);
     let began_ns = clocks.monotonic_ns();
     let before: Vec<Sample> = found.iter().map(look).collect();
-    thread::sleep(INTERVAL);
-    let after: Vec<Sample> = found.iter().map(look).collect();
-    let within_ns = clocks.monotonic_ns().saturating_sub(began_ns);
-    for ((process, doing), (before, after)) in found.into_iter().zip(before.into_iter().zip(after)) {
-        let running = doing.threads.iter_mut().filter(|thread| thread.state == ThreadState::Running);
-        for (thread, (before, after)) in running.zip(before.threads.into_iter().zip(after.threads)) {
-            thread.cpu = before.zip(after).map(|(before, after)| {
-                // Times are as old as the last tick.
-                let used_ns = after.used_ns.saturating_sub(before.used_ns).min(within_ns);
-                CpuUse {
-                    used_ns,
-                    waited_ns: after.waited_ns.saturating_sub(before.waited_ns),
-                    in_kernel_ns: after.in_kernel_ns.saturating_sub(before.in_kernel_ns).min(used_ns),
-                    within_ns,
-                }
-            });
+    for interval in [INTERVAL, LONG_INTERVAL] {
+        thread::sleep(interval);
+        let after: Vec<Sample> = found.iter().map(look).collect();
+        let within_ns = clocks.monotonic_ns().saturating_sub(began_ns);
+        for ((_, doing), (before, after)) in found.iter_mut().zip(before.iter().zip(&after)) {
+            compare(doing, before, after, within_ns);
         }
+        if !found.iter().any(|(_, doing)| got_little(doing)) {
+            break;
+        }
+    }
+    for (process, doing) in found {
+        let got_bytes = doing.reads.as_ref().is_some_and(|reads| reads.got_bytes);
         doing.reads = epolls(&world.proc, process).map(|epolls| BusyReads {
             has_epoll: !epolls.is_empty(),
             epolled: epolls.concat(),
-            got_bytes: after
-                .bytes_read
-                .zip(before.bytes_read)
-                .is_some_and(|(after, before)| after.saturating_sub(before) >= MANY_BYTES),
+            got_bytes,
         });
     }
+}
+
+/// Whether a thread never rests, and got too little CPU to tell how much of it was in the kernel.
+fn got_little(doing: &ProcessDoing) -> bool {
+    let few_ns = 6 * TICK_NS;
+    doing.threads.iter().filter_map(|thread| thread.cpu).any(|cpu| cpu.is_busy() && cpu.used_ns < few_ns)
+}
+
+/// What a process did between two looks.
+fn compare(doing: &mut ProcessDoing, before: &Sample, after: &Sample, within_ns: u64) {
+    let running = doing.threads.iter_mut().filter(|thread| thread.state == ThreadState::Running);
+    for (thread, (before, after)) in running.zip(before.threads.iter().zip(&after.threads)) {
+        thread.cpu = before.zip(*after).map(|(before, after)| {
+            // Times are as old as the last tick.
+            let used_ns = after.used_ns.saturating_sub(before.used_ns).min(within_ns);
+            CpuUse {
+                used_ns,
+                waited_ns: after.waited_ns.saturating_sub(before.waited_ns),
+                in_kernel_ns: after.in_kernel_ns.saturating_sub(before.in_kernel_ns).min(used_ns),
+                within_ns,
+            }
+        });
+    }
+    let got_bytes = after
+        .bytes_read
+        .zip(before.bytes_read)
+        .is_some_and(|(after, before)| after.saturating_sub(before) >= MANY_BYTES);
+    doing.reads = Some(BusyReads { got_bytes, ..BusyReads::default() });
 }
 
 fn sample(proc_root: &Path, process: &ProcessIdentity, doing: &ProcessDoing) -> Sample {

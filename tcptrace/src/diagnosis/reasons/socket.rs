@@ -19,12 +19,17 @@ pub(super) fn add(facts: &ReasonFacts<'_>, found: &mut Vec<Reason>) {
     found.extend(sending(facts));
     found.extend(facts.blocked.filter(|_| leaves_something_unread(facts)).map(behind));
     found.extend(facts.leg.as_ref().map(leg));
-    found.extend(facts.last_words.map(last_words));
+    found.extend(facts.last_words.map(|words| last_words(facts, words)));
     found.extend(side(facts));
 }
 
+/// Whether somebody should have read it by now; nobody waits for an idle connection that this side made.
 fn leaves_something_unread(facts: &ReasonFacts<'_>) -> bool {
-    matches!(facts.verdict, Some(Verdict::EofUnread | Verdict::DataUnread))
+    match facts.verdict {
+        Some(Verdict::DataUnread) => true,
+        Some(Verdict::EofUnread) => facts.side == Some(ConnectionSide::Accepted),
+        _ => false,
+    }
 }
 
 /// Nanoseconds.
@@ -104,10 +109,17 @@ fn leg(leg: &OtherLeg) -> Reason {
     reason(ReasonId::WaitsForOtherLeg, text, numbers)
 }
 
-fn last_words(words: LastWords) -> Reason {
+fn last_words(facts: &ReasonFacts<'_>, words: LastWords) -> Reason {
     let LastWords { bytes, protocol } = words;
     let count = plural(u64::from(bytes), "byte");
-    let said = protocol.map_or("they came with its FIN, unasked for", |protocol| protocol.in_words());
+    let pause_ms =
+        facts.times.map_or(0, |times| times.last_data_sent_ms.saturating_sub(times.last_data_recv_ms));
+    let said = match protocol {
+        Some(protocol) => protocol.in_words().to_owned(),
+        None => {
+            format!("they came with its FIN, {} after this side had sent anything", Elapsed(ns(pause_ms)))
+        }
+    };
     let text = format!("only the peer's last words lie unread ({count}: {said}): everything before was read");
     let numbers = ReasonNumbers {
         bytes: Some(bytes.into()),

@@ -210,6 +210,7 @@ fn what_waits_behind_a_blocked_write_names_it() {
     assert_eq!(reason.id, ReasonId::BehindBlockedWrite);
     assert_eq!((reason.numbers.fd, reason.numbers.address.as_deref()), (Some(9), Some("10.0.0.2:80")));
     assert_eq!(of(Verdict::EofRead), None, "everything was read");
+    assert_eq!(of(Verdict::EofUnread), None, "nobody waits for it");
 }
 
 #[test]
