@@ -1,0 +1,45 @@
+//! Python's own servers: an event loop that spins on the end of a connection, and one without free descriptors.
+
+use std::process::Command;
+
+use crate::support::judge::judge;
+use crate::support::stage::{PYTHON, Stage};
+use crate::support::truth::Truth;
+use crate::support::{connect, free_port, until_listens};
+
+scenes! {
+    asyncio_spins,
+    http_server_without_descriptors,
+}
+
+fn asyncio_spins() {
+    let (stage, port) = (Stage::new(), free_port());
+    let server = stage.python("asyncio_spin", &[&port.to_string()]);
+    drop(connect(port));
+    judge(&[Truth::accepted("asyncio, reader ignores the end", port)
+        .owners(&[server])
+        .verdict(&["eof_read"])
+        .first(&["spins_on_eof"])
+        .number("spins_on_eof", "pid", server)
+        .never(&["holder_stopped", "old_generation"])]);
+}
+
+fn http_server_without_descriptors() {
+    const LIMIT: usize = 10;
+    let (stage, port) = (Stage::new(), free_port());
+    let limit = format!("--nofile={LIMIT}");
+    let arguments = [&*limit, PYTHON, "-m", "http.server", "--bind", "127.0.0.1", &port.to_string()];
+    let server = stage.start("http.server", Command::new("prlimit").args(arguments));
+    until_listens(port);
+    // Each takes a descriptor, as long as there are some.
+    let _waiting: Vec<_> = (0..LIMIT).map(|_| connect(port)).collect();
+    drop(connect(port));
+    judge(&[Truth::accepted("http.server, no descriptors left", port)
+        .owners(&[server])
+        .unread(1..=1)
+        .verdict(&["never_accepted"])
+        .first(&["no_descriptors_left"])
+        .number("no_descriptors_left", "used", LIMIT)
+        .number("no_descriptors_left", "limit", LIMIT)
+        .never(&["nobody_accepts"])]);
+}

@@ -1,0 +1,56 @@
+//! Runs the tool as users do, and takes its records apart. It judges nothing.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::truth::Side;
+
+const TCPTRACE: &str = env!("CARGO_BIN_EXE_tcptrace");
+
+/// A session of `leaks` that has not found everything by then ends.
+const MAX_SESSION: &str = "20s";
+
+/// The records that `now` has of these sockets.
+pub(crate) fn now(side: Side) -> Vec<Value> {
+    records(&text_of(&["now", "--format", "jsonl"], side))
+}
+
+/// What `now` shows to people, in one line.
+pub(crate) fn now_in_text(side: Side) -> String {
+    text_of(&["now"], side).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The records of `leaks`, as soon as there are `count`.
+pub(crate) fn leaks(side: Side, count: usize) -> Vec<Value> {
+    let mut command = Command::new(TCPTRACE);
+    command.args(["leaks", "--older-than", "1s", "--format", "jsonl", "--duration", MAX_SESSION]);
+    command.args(side.arguments()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut session = command.spawn().expect("the tool");
+    let lines = BufReader::new(session.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+    let mut leaks = Vec::new();
+    for line in lines {
+        leaks.extend(records(&line));
+        if leaks.len() >= count {
+            break;
+        }
+    }
+    let _it_may_have_ended = session.kill();
+    session.wait().expect("a child can be awaited");
+    leaks
+}
+
+fn text_of(arguments: &[&str], side: Side) -> String {
+    let output = Command::new(TCPTRACE).args(arguments).args(side.arguments()).output().expect("the tool");
+    let messages = String::from_utf8_lossy(&output.stderr);
+    // 4: something else on this host could not be looked at.
+    let is_done = matches!(output.status.code(), Some(0 | 4));
+    assert!(is_done, "tcptrace {arguments:?}: {}\n{messages}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn records(lines: &str) -> Vec<Value> {
+    let records = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    records.filter(|record| record["type"] == "leak").collect()
+}
