@@ -14,6 +14,7 @@ mod package_manager;
 mod prepare;
 mod privilege;
 mod run;
+mod scenes;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +34,8 @@ enum Verb {
     Run(run::Run),
     /// Run every test, the ones on the live kernel too
     Test(test::Test),
+    /// Run real software (nginx, PostgreSQL, …) in situations whose truth is known; installs it from Debian's packages
+    Scenes(scenes::Scenes),
     /// See tcptrace find the culprit behind five leaked sockets
     Demo(demo::Demo),
     /// Measure what tracing costs on this machine, beside the other tools that are installed
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
         Verb::Run(verb) => verb.execute(),
         Verb::Test(verb) => verb.execute(),
+        Verb::Scenes(verb) => verb.execute(),
         Verb::Demo(verb) => verb.execute(),
         Verb::Bench(verb) => verb.execute(),
         Verb::Lint(verb) => verb.execute(),

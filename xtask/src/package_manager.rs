@@ -60,6 +60,32 @@ impl PackageManager {
         Ok(command)
     }
 
+    /// As [`PackageManager::install`] with apt, where no service of the packages is started: the policy that says so
+    /// goes when apt has ended, whatever its end.
+    pub(crate) fn install_without_services(self, packages: &[impl AsRef<str>]) -> Result<Command> {
+        let script = "policy=/usr/sbin/policy-rc.d
+            if [ ! -e $policy ]; then
+                trap 'rm -f $policy' EXIT
+                printf '#!/bin/sh\nexit 101\n' >$policy
+                chmod 755 $policy
+            fi
+            DEBIAN_FRONTEND=noninteractive \"$@\"";
+        let install = self.install(packages)?;
+        let words = install.get_args().filter(|word| *word != "apt-get");
+        let mut command = as_root("sh")?;
+        command.args(["-c", script, "sh", "apt-get"]).args(words);
+        Ok(command)
+    }
+
+    /// True when apt has installed this package.
+    pub(crate) fn has_installed(self, package: &str) -> bool {
+        self == Self::Apt
+            && Command::new("dpkg-query")
+                .args(["-W", "-f", "${db:Status-Status}", package])
+                .output()
+                .is_ok_and(|shown| shown.stdout == b"installed")
+    }
+
     /// True unless the package is known not to exist.
     pub(crate) fn offers(self, package: &str) -> bool {
         self != Self::Apt

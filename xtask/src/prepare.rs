@@ -8,6 +8,7 @@ use crate::cargo::cargo;
 use crate::kernel;
 use crate::package_manager::PackageManager;
 use crate::privilege::has_program;
+use crate::scenes;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,6 +44,11 @@ impl Prepare {
         self.install(Wanted::ForOtherKernels)
     }
 
+    /// As [`Prepare::execute`], with the software that scenes run.
+    pub(crate) fn execute_for_scenes(self) -> Result<()> {
+        self.install(Wanted::ForScenes)
+    }
+
     fn install(self, wanted: Wanted) -> Result<()> {
         let mut installer = Installer {
             manager: PackageManager::detect(),
@@ -66,11 +72,14 @@ impl Prepare {
                 installer.bpf_linker(&missing)?;
             }
         }
-        if wanted != Wanted::ToBuild {
-            installer.test_programs()?;
-        }
-        if wanted == Wanted::ForOtherKernels {
-            installer.virtual_machine()?;
+        match wanted {
+            Wanted::ToBuild => {}
+            Wanted::ForLiveTests => installer.test_programs()?,
+            Wanted::ForOtherKernels => {
+                installer.test_programs()?;
+                installer.virtual_machine()?;
+            }
+            Wanted::ForScenes => installer.software()?,
         }
         if installer.only_show && installer.missing > 0 {
             eprintln!(
@@ -88,6 +97,7 @@ enum Wanted {
     ToBuild,
     ForLiveTests,
     ForOtherKernels,
+    ForScenes,
 }
 
 struct Installer {
@@ -182,6 +192,21 @@ impl Installer {
             bail!("other kernels are taken from Debian's archive: use a Debian for it");
         }
         self.programs(&kernel::PROGRAMS, "which boots other kernels", |_| &kernel::PACKAGES)
+    }
+
+    /// Installs the software that scenes run. Its services stay down.
+    fn software(&mut self) -> Result<()> {
+        let Some(manager @ PackageManager::Apt) = self.manager else {
+            bail!("scenes run the software that Debian packages: use a Debian for it");
+        };
+        let absent: Vec<&str> =
+            scenes::PACKAGES.into_iter().filter(|package| !manager.has_installed(package)).collect();
+        if absent.is_empty() {
+            return Ok(());
+        }
+        self.announce(&format!("{}, which scenes run; no service of theirs is started", absent.join(", ")));
+        self.update()?;
+        self.run(manager.install_without_services(&absent)?)
     }
 
     /// Installs `packages` unless all `programs` exist.

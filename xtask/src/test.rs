@@ -53,10 +53,16 @@ impl Test {
             test.args(with_live_tests(&self.arguments));
         }
         if through_sudo {
-            test.env(runner_variable()?, "sudo -E");
+            run_as_root(&mut test)?;
         }
         finish(&mut test)
     }
+}
+
+/// Has cargo run through sudo what it has built.
+pub(crate) fn run_as_root(test: &mut Command) -> Result<()> {
+    test.env(runner_variable()?, "sudo -E");
+    Ok(())
 }
 
 /// The argument that makes a test binary run live tests too: they are marked `#[ignore]`, and nothing else is. None
