@@ -10,6 +10,7 @@ use crate::support::{free_port, kernel, request, until, until_listens};
 
 scenes! {
     haproxy_tcp_waits_for_its_backend,
+    haproxy_tcp_waits_for_two_backends,
     haproxy_http_whose_client_left,
     haproxy_old_process,
 }
@@ -20,19 +21,27 @@ struct Haproxy {
     port: u16,
     backend_port: u16,
     backend: i32,
+    other: u16,
+    other_backend: i32,
     pid: i32,
 }
 
 impl Haproxy {
     fn start(mode: &str) -> Self {
         let stage = Stage::new();
-        let [port, backend_port] = [(); 2].map(|()| free_port());
-        let backend = stage.python("backend", &[&backend_port.to_string()]);
-        until_listens(backend_port);
-        let values = [("MODE", mode), ("PORT", &*port.to_string()), ("BACKEND", &*backend_port.to_string())];
+        let [port, backend_port, other, other_port] = [(); 4].map(|()| free_port());
+        let [backend, other_backend] = [backend_port, other_port].map(|port| {
+            let pid = stage.python("backend", &[&port.to_string()]);
+            until_listens(port);
+            pid
+        });
+        let ports = [port, backend_port, other, other_port].map(|port| port.to_string());
+        let keys = ["PORT", "BACKEND", "OTHER", "OTHER_BACKEND"];
+        let mut values: Vec<(&str, &str)> = keys.into_iter().zip(ports.iter().map(String::as_str)).collect();
+        values.push(("MODE", mode));
         let configuration = stage.configuration("haproxy.cfg", &values);
         let pid = stage.start("haproxy", Command::new("haproxy").args(["-db", "-f", &configuration]));
-        Self { stage, configuration, port, backend_port, backend, pid }
+        Self { stage, configuration, port, backend_port, backend, other, other_backend, pid }
     }
 
     /// A client whose request has reached the backend.
@@ -62,6 +71,27 @@ fn haproxy_tcp_waits_for_its_backend() {
             .owners(&[haproxy.backend])
             .verdict(&["half_open"])
             .never(&["waits_for_other_leg", "old_generation"]),
+    ]);
+}
+
+fn haproxy_tcp_waits_for_two_backends() {
+    let haproxy = Haproxy::start("tcp");
+    drop(haproxy.client());
+    let first = format!("sport = :{}", haproxy.port);
+    let has_left = || !kernel::close_wait(None, &first).is_empty();
+    until("the first client has left", has_left, || kernel::shown(None, &first));
+    drop(request(haproxy.other, "/"));
+    let truth = |scene, port, backend: i32| {
+        Truth::accepted(scene, port)
+            .owners(&[haproxy.pid])
+            .verdict(&["eof_read"])
+            .first(&["waits_for_other_leg"])
+            .number("waits_for_other_leg", "far_pid", backend)
+            .never_says(&["look for the path that returns without"])
+    };
+    judge(&[
+        truth("haproxy tcp, first of two backends", haproxy.port, haproxy.backend),
+        truth("haproxy tcp, second of two backends", haproxy.other, haproxy.other_backend),
     ]);
 }
 

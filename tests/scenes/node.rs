@@ -2,15 +2,18 @@
 
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use crate::support::judge::judge;
 use crate::support::stage::{Stage, app};
 use crate::support::truth::Truth;
-use crate::support::{connect, free_port, until_listens};
+use crate::support::{connect, free_port, processes, request, until_listens};
 
 scenes! {
     node_half_open_server,
     node_half_open_beside_another,
     node_agent_behind_a_busy_loop,
+    node_listener_behind_a_busy_loop,
 }
 
 fn node_half_open_server() {
@@ -48,7 +51,7 @@ fn node_agent_behind_a_busy_loop() {
     until_listens(port);
     let node = stage.start("node", Command::new("node").arg(app("busy_agent.js")).arg(port.to_string()));
     stage.until_says("node", "computing");
-    crate::support::processes::send(server, rustix::process::Signal::TERM);
+    processes::send(server, Signal::TERM);
     judge(&[Truth::connected("node, agent behind a busy loop", port)
         .owners(&[node])
         .unread(1..=1)
@@ -56,4 +59,21 @@ fn node_agent_behind_a_busy_loop() {
         .first(&["holder_running"])
         .number("holder_running", "pid", node)
         .never(&["spins_on_eof", "holder_stopped"])]);
+}
+
+fn node_listener_behind_a_busy_loop() {
+    let (stage, port) = (Stage::new(), free_port());
+    let node = stage.start("node", Command::new("node").arg(app("busy_server.js")).arg(port.to_string()));
+    let _computed_for = request(port, "/");
+    stage.until_says("node", "computing");
+    drop(connect(port));
+    // It does accept, when it gets round to it.
+    judge(&[Truth::accepted("node, listener behind a busy loop", port)
+        .owners(&[node])
+        .unread(1..=1)
+        .verdict(&["never_accepted"])
+        .first(&["holder_running", "accept_queue"])
+        .also(&["holder_running", "accept_queue"])
+        .number("holder_running", "pid", node)
+        .never(&["nobody_accepts", "no_descriptors_left", "spins_on_eof"])]);
 }

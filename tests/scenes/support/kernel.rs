@@ -9,6 +9,8 @@ use std::process::Command;
 pub(crate) struct Seen {
     pub recv_q: u32,
     pub send_q: u32,
+    /// Since data came; 0 when that was not asked for.
+    pub milliseconds_since_data: u64,
     /// Pids of those who have a descriptor, sorted.
     pub holders: Vec<i32>,
 }
@@ -20,7 +22,7 @@ pub(crate) fn close_wait(place: Option<i32>, filter: &str) -> Vec<Seen> {
 
 /// The established connections that a filter of `ss` selects.
 pub(crate) fn established(filter: &str) -> Vec<Seen> {
-    seen(None, &["-Htnp", "state", "established", filter])
+    seen(None, &["-HtnpiO", "state", "established", filter])
 }
 
 /// Whether the kernel lists any socket that a filter of `ss` selects, but what nobody can hold.
@@ -52,7 +54,9 @@ fn seen(place: Option<i32>, arguments: &[&str]) -> Vec<Seen> {
         let mut holders: Vec<i32> = pids.filter_map(|rest| rest.split(',').next()?.parse().ok()).collect();
         holders.sort_unstable();
         holders.dedup();
-        Some(Seen { recv_q: recv_q?, send_q: send_q?, holders })
+        let since_data = line.split("lastrcv:").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        let milliseconds_since_data = since_data.unwrap_or(0);
+        Some(Seen { recv_q: recv_q?, send_q: send_q?, milliseconds_since_data, holders })
     };
     text(place, arguments).lines().filter_map(socket).collect()
 }
