@@ -63,13 +63,9 @@ impl PackageManager {
     /// As [`PackageManager::install`] with apt, where no service of the packages is started: the policy that says so
     /// goes when apt has ended, whatever its end.
     pub(crate) fn install_without_services(self, packages: &[impl AsRef<str>]) -> Result<Command> {
-        let script = "policy=/usr/sbin/policy-rc.d
-            if [ ! -e $policy ]; then
-                trap 'rm -f $policy' EXIT
-                printf '#!/bin/sh\nexit 101\n' >$policy
-                chmod 755 $policy
-            fi
-            DEBIAN_FRONTEND=noninteractive \"$@\"";
+        let script = "p=/usr/sbin/policy-rc.d; \
+             [ -e $p ] || { trap 'rm -f $p' EXIT; printf '#!/bin/sh\\nexit 101\\n' >$p; chmod 755 $p; }; \
+             DEBIAN_FRONTEND=noninteractive \"$@\"";
         let install = self.install(packages)?;
         let words = install.get_args().filter(|word| *word != "apt-get");
         let mut command = as_root("sh")?;
