@@ -1,4 +1,5 @@
-//! gunicorn with a sync worker: busy, stopped, blocked in writing, with a client in the queue, and without any worker.
+//! gunicorn with a sync worker: busy, stopped, frozen, debugged, blocked in writing, with a client in the queue, and
+//! without any worker.
 
 use std::io::Read as _;
 use std::net::Shutdown;
@@ -17,6 +18,7 @@ scenes! {
     gunicorn_busy_worker,
     gunicorn_stopped_worker,
     gunicorn_frozen_worker,
+    gunicorn_worker_under_gdb,
     gunicorn_blocked_in_write,
     gunicorn_queue_behind_a_busy_worker,
     gunicorn_without_workers,
@@ -92,6 +94,25 @@ fn gunicorn_frozen_worker() {
         .first(&["holder_frozen"])
         .number("holder_frozen", "pid", worker)
         .never(&["old_generation", "holder_stopped", "holder_uninterruptible"])]);
+}
+
+fn gunicorn_worker_under_gdb() {
+    let gunicorn = Gunicorn::start("1");
+    let client = gunicorn.client();
+    let worker = only_child(gunicorn.master, &[]);
+    let arguments = ["-nx", "-p", &worker.to_string(), "-ex", "shell sleep 3600"];
+    let debugger = gunicorn.stage.start("gdb", Command::new("gdb").args(arguments));
+    let state = || format!("{:?}\n{}", processes::state(worker), gunicorn.stage.log("gdb"));
+    until("gdb stops the worker", || processes::state(worker) == Some('t'), state);
+    drop(client);
+    judge(&[Truth::accepted("gunicorn, worker under gdb", gunicorn.port)
+        .owners(&[worker])
+        .unread(1..=1)
+        .verdict(&["eof_unread"])
+        .first(&["holder_traced"])
+        .number("holder_traced", "pid", worker)
+        .number("holder_traced", "tracer", debugger)
+        .never(&["old_generation", "holder_stopped", "holder_frozen"])]);
 }
 
 fn gunicorn_blocked_in_write() {

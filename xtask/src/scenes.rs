@@ -12,9 +12,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// The software of the scenes.
-pub(crate) const PACKAGES: [&str; 19] = [
+pub(crate) const PACKAGES: [&str; 20] = [
     "apache2-bin",
     "docker.io",
+    "gdb",
     "gunicorn",
     "haproxy",
     "iproute2",
