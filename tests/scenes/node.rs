@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::support::judge::judge;
 use crate::support::stage::{Stage, app};
 use crate::support::truth::Truth;
-use crate::support::{connect, free_port, processes, request, until_listens};
+use crate::support::{connect, free_port, kernel, processes, request, until, until_listens};
 
 scenes! {
     node_half_open_server,
@@ -35,8 +35,11 @@ fn node_half_open_beside_another() {
     let mut command = Command::new("node");
     command.arg(app("half_open.js")).args([port.to_string(), backend.to_string()]);
     let node = stage.start("node", &mut command);
-    // It has shut that one down, for reasons of its own, before any client has come.
+    // It has shut that one down, for reasons of its own, long before a client comes.
     stage.until_says("node", "shut down");
+    let other = format!("dport = :{backend}");
+    let is_old = || kernel::quiet_ms(&other).is_some_and(|ms| ms > 3_000);
+    until("the shutdown is seconds old", is_old, || kernel::shown(None, &other));
     drop(connect(port));
     judge(&[Truth::accepted("node, half-open beside an unrelated shutdown", port)
         .owners(&[node])
@@ -56,9 +59,11 @@ fn node_agent_behind_a_busy_loop() {
         .owners(&[node])
         .unread(1..=1)
         .verdict(&["eof_unread"])
-        .first(&["holder_running"])
+        // The agent would close it at once, if its loop came back; a tool sees both.
+        .first(&["idle_in_pool", "holder_running"])
+        .also(&["holder_running"])
         .number("holder_running", "pid", node)
-        .never(&["spins_on_eof", "holder_stopped"])]);
+        .never(&["spins_on_eof", "holder_stopped", "holder_sleeping"])]);
 }
 
 fn node_listener_behind_a_busy_loop() {
@@ -75,5 +80,5 @@ fn node_listener_behind_a_busy_loop() {
         .first(&["holder_running", "accept_queue"])
         .also(&["holder_running", "accept_queue"])
         .number("holder_running", "pid", node)
-        .never(&["nobody_accepts", "no_descriptors_left", "spins_on_eof"])]);
+        .never(&["nobody_accepts", "no_descriptors_left", "spins_on_eof", "holder_sleeping"])]);
 }

@@ -30,8 +30,8 @@ fn redis_subscriber_that_does_not_read() {
     }
     // What comes long before the end is no word of goodbye.
     let to = format!("dport = :{}", redis.port);
-    let is_old = || kernel::established(&to).iter().any(|seen| seen.milliseconds_since_data > 3_000);
-    until("the messages are seconds old", is_old, || kernel::shown(None, &to));
+    let are_old = || kernel::quiet_ms(&to).is_some_and(|ms| ms > 3_000);
+    until("the messages are seconds old", are_old, || kernel::shown(None, &to));
     redis.command(&["client", "kill", "type", "pubsub"]);
     judge(&[Truth::connected("redis subscriber that does not read", redis.port)
         .owners(&[subscriber])

@@ -30,12 +30,10 @@ fn row(truth: &Truth) -> Result<(), String> {
         let leaks = tool::leaks(truth.side, truth.count);
         row.cell("leaks", each(truth, &leaks, everything));
     }
-    row.finish().map_err(|wrong| {
-        format!(
-            "{wrong}\nIn the text form, and as ss has it:\n{text}\n{}",
-            kernel::shown(truth.place, &truth.side.filter())
-        )
-    })
+    let judged = row.finish();
+    println!("{text}");
+    let facts = || kernel::shown_of(truth.place, &truth.owners);
+    judged.map_err(|wrong| format!("{wrong}\nBy ss and /proc:\n{}", facts()))
 }
 
 /// The scene is what it claims to be: so many sockets, with so many bytes unread, held by those.

@@ -9,8 +9,6 @@ use std::process::Command;
 pub(crate) struct Seen {
     pub recv_q: u32,
     pub send_q: u32,
-    /// Since data came; 0 when that was not asked for.
-    pub milliseconds_since_data: u64,
     /// Pids of those who have a descriptor, sorted.
     pub holders: Vec<i32>,
 }
@@ -22,7 +20,18 @@ pub(crate) fn close_wait(place: Option<i32>, filter: &str) -> Vec<Seen> {
 
 /// The established connections that a filter of `ss` selects.
 pub(crate) fn established(filter: &str) -> Vec<Seen> {
-    seen(None, &["-HtnpiO", "state", "established", filter])
+    seen(None, &["-Htnp", "state", "established", filter])
+}
+
+/// For how many milliseconds nothing has come or gone on any of the connections that a filter of `ss` selects; `None`
+/// where there are none.
+pub(crate) fn quiet_ms(filter: &str) -> Option<u64> {
+    let connections = text(None, &["-HtniO", "state", "connected", "exclude", "time-wait", filter]);
+    let last = |line: &str, what: &str| line.split(what).nth(1)?.split(' ').next()?.parse::<u64>().ok();
+    let times = connections.lines().flat_map(|line| {
+        ["lastsnd:", "lastrcv:", "lastack:"].map(|what| last(line, what)).into_iter().flatten()
+    });
+    times.min()
 }
 
 /// Whether the kernel lists any socket that a filter of `ss` selects, but what nobody can hold.
@@ -44,6 +53,23 @@ pub(crate) fn shown(place: Option<i32>, filter: &str) -> String {
     text(place, &["-Htanpoie", filter])
 }
 
+/// Everything about all connections of these processes, and what their threads do, for messages.
+pub(crate) fn shown_of(place: Option<i32>, pids: &[i32]) -> String {
+    let sockets = text(place, &["-HtanpoiOe"]);
+    let is_theirs = |line: &&str| pids.iter().any(|pid| line.contains(&format!("pid={pid},")));
+    let mut shown: Vec<String> = sockets.lines().filter(is_theirs).map(str::to_owned).collect();
+    for pid in pids {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for thread in threads.map(|thread| thread.path()) {
+            let read =
+                |name| std::fs::read_to_string(thread.join(name)).unwrap_or_default().trim().to_owned();
+            let [stat, call, schedule] = ["stat", "syscall", "schedstat"].map(read);
+            shown.push(format!("{}: {stat}; syscall {call}; schedstat {schedule}", thread.display()));
+        }
+    }
+    shown.join("\n")
+}
+
 fn seen(place: Option<i32>, arguments: &[&str]) -> Vec<Seen> {
     // The first column is the state, unless one was asked for.
     let queues = usize::from(!arguments.contains(&"state"));
@@ -54,9 +80,7 @@ fn seen(place: Option<i32>, arguments: &[&str]) -> Vec<Seen> {
         let mut holders: Vec<i32> = pids.filter_map(|rest| rest.split(',').next()?.parse().ok()).collect();
         holders.sort_unstable();
         holders.dedup();
-        let since_data = line.split("lastrcv:").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
-        let milliseconds_since_data = since_data.unwrap_or(0);
-        Some(Seen { recv_q: recv_q?, send_q: send_q?, milliseconds_since_data, holders })
+        Some(Seen { recv_q: recv_q?, send_q: send_q?, holders })
     };
     text(place, arguments).lines().filter_map(socket).collect()
 }

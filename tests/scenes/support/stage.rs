@@ -60,6 +60,14 @@ impl Stage {
         self.start(name, Command::new(PYTHON).arg(app(&format!("{name}.py"))).args(arguments))
     }
 
+    /// Starts twice as many processes that compute as there are processors.
+    pub(crate) fn keep_processors_busy(&self) {
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        for _ in 0..2 * processors {
+            self.start("busy", Command::new("sh").args(["-c", "while :; do :; done"]));
+        }
+    }
+
     /// Runs a command to its end, which has to be a success.
     pub(crate) fn run(&self, name: &str, command: &mut Command) {
         let status = self.spawn(name, command).wait().expect("a child can be awaited");
