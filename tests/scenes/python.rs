@@ -3,13 +3,15 @@
 use std::process::Command;
 
 use crate::support::judge::judge;
+use crate::support::processes::only_child;
 use crate::support::stage::{PYTHON, Stage};
 use crate::support::truth::Truth;
-use crate::support::{connect, free_port, until_listens};
+use crate::support::{connect, free_port, request, until_listens};
 
 scenes! {
     asyncio_spins,
     asyncio_spins_on_a_busy_host,
+    multiprocessing_inherits_a_connection,
     http_server_without_descriptors,
 }
 
@@ -33,6 +35,22 @@ fn spins(scene: &'static str, stage: &Stage) {
         .first(&["spins_on_eof"])
         .number("spins_on_eof", "pid", server)
         .never(&["holder_stopped", "old_generation"])]);
+}
+
+fn multiprocessing_inherits_a_connection() {
+    let (stage, port) = (Stage::new(), free_port());
+    let parent = stage.python("inheritor", &[&port.to_string()]);
+    let client = request(port, "/");
+    stage.until_says("inheritor", "ready");
+    let child = only_child(parent, &[]);
+    drop(client);
+    // Its parent has read everything and closed it.
+    judge(&[Truth::accepted("multiprocessing, inherited connection", port)
+        .owners(&[child])
+        .unread(1..=1)
+        .verdict(&["eof_unread"])
+        .first(&["client_left"])
+        .never(&["old_generation", "waits_for_other_leg"])]);
 }
 
 fn http_server_without_descriptors() {

@@ -5,11 +5,12 @@ use std::process::Command;
 use crate::support::judge::judge;
 use crate::support::stage::Stage;
 use crate::support::truth::Truth;
-use crate::support::{connect, free_port, kernel, until, until_listens};
+use crate::support::{connect, free_port, kernel, request, until, until_listens};
 
 scenes! {
     redis_pool_after_client_kill,
     redis_pool_after_shutdown,
+    redis_pool_beside_a_blocked_thread,
     redis_subscriber_that_does_not_read,
     redis_server_asleep,
 }
@@ -20,6 +21,26 @@ fn redis_pool_after_client_kill() {
 
 fn redis_pool_after_shutdown() {
     pool_after("redis pool, server shut down", &["shutdown", "nosave"]);
+}
+
+fn redis_pool_beside_a_blocked_thread() {
+    let redis = Redis::start();
+    let web = free_port();
+    let server = redis.stage.python("web_with_pool", &[&redis.port.to_string(), &web.to_string()]);
+    redis.stage.until_says("web_with_pool", "ready");
+    // Another thread answers it, and it reads nothing.
+    let _client = request(web, "/");
+    let from = format!("sport = :{web}");
+    let is_blocked = || kernel::established(&from).iter().any(|seen| seen.send_q > 1_000_000);
+    until("a thread is blocked in writing", is_blocked, || kernel::shown(None, &from));
+    redis.command(&["client", "kill", "type", "normal"]);
+    judge(&[Truth::connected("redis pool beside a blocked thread", redis.port)
+        .count(3)
+        .owners(&[server])
+        .unread(1..=1)
+        .verdict(&["eof_unread"])
+        .first(&["idle_in_pool"])
+        .never(&["behind_blocked_write", "blocked_in_write", "last_words"])]);
 }
 
 fn redis_subscriber_that_does_not_read() {

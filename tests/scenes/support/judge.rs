@@ -27,8 +27,9 @@ fn row(truth: &Truth) -> Result<(), String> {
     row.cell("reason", each(truth, &records, reasons));
     row.cell("text", in_text(truth, &text));
     if truth.is_leak() {
-        let leaks = tool::leaks(truth.side, truth.count);
-        row.cell("leaks", each(truth, &leaks, everything));
+        let (leaks, text) = tool::leaks(truth.side, truth.count);
+        row.cell("leaks", each(truth, &leaks, everything).and_then(|()| in_text(truth, &text)));
+        println!("{text}");
     }
     let judged = row.finish();
     println!("{text}");

@@ -3,8 +3,10 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
+use super::processes;
 use super::truth::Side;
 
 const TCPTRACE: &str = env!("CARGO_BIN_EXE_tcptrace");
@@ -19,26 +21,33 @@ pub(crate) fn now(side: Side) -> Vec<Value> {
 
 /// What `now` shows to people, in one line.
 pub(crate) fn now_in_text(side: Side) -> String {
-    text_of(&["now"], side).split_whitespace().collect::<Vec<_>>().join(" ")
+    in_one_line(&text_of(&["now"], side))
 }
 
-/// The records of `leaks`, as soon as there are `count`.
-pub(crate) fn leaks(side: Side, count: usize) -> Vec<Value> {
+/// The records of `leaks`, as soon as there are `count`, and its text in one line.
+pub(crate) fn leaks(side: Side, count: usize) -> (Vec<Value>, String) {
+    let text = tempfile::Builder::new().suffix(".txt").tempfile().expect("a file");
     let mut command = Command::new(TCPTRACE);
-    command.args(["leaks", "--older-than", "1s", "--format", "jsonl", "--duration", MAX_SESSION]);
-    command.args(side.arguments()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.args(["leaks", "--older-than", "1s", "--duration", MAX_SESSION, "--force"]);
+    command.args(["--format", "jsonl", "-o", "-", "-o"]).arg(text.path()).args(side.arguments());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut session = command.spawn().expect("the tool");
     let lines = BufReader::new(session.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
     let mut leaks = Vec::new();
     for line in lines {
         leaks.extend(records(&line));
-        if leaks.len() >= count {
-            break;
+        if leaks.len() == count {
+            // It sums up, and ends.
+            processes::send(session.id().cast_signed(), Signal::INT);
         }
     }
-    let _it_may_have_ended = session.kill();
     session.wait().expect("a child can be awaited");
-    leaks
+    let text = std::fs::read_to_string(text.path()).unwrap_or_default();
+    (leaks, in_one_line(&text))
+}
+
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn text_of(arguments: &[&str], side: Side) -> String {
