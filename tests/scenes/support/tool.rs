@@ -35,9 +35,11 @@ pub(crate) fn leaks(side: Side, count: usize) -> (Vec<Value>, String) {
     let lines = BufReader::new(session.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
     let mut leaks = Vec::new();
     for line in lines {
-        leaks.extend(records(&line));
-        if leaks.len() == count {
-            // It sums up, and ends.
+        let found = records(&line);
+        let is_new = !found.is_empty();
+        leaks.extend(found);
+        if is_new && leaks.len() == count {
+            // It sums up, and ends; a second signal would not let it.
             processes::send(session.id().cast_signed(), Signal::INT);
         }
     }
