@@ -39,7 +39,7 @@ pub(crate) const PACKAGES: [&str; 20] = [
 const BOARD: &str = "TCPTRACE_SCENES_BOARD";
 
 /// What is judged, in this order.
-const COLUMNS: [&str; 5] = ["owners", "verdict", "reason", "text", "leaks"];
+const COLUMNS: [&str; 6] = ["owners", "verdict", "reason", "text", "proc", "leaks"];
 
 /// Arguments of `cargo xtask scenes`.
 #[derive(clap::Args)]
@@ -79,7 +79,7 @@ fn matrix(lines: &str) -> Result<String> {
         let row: Value = serde_json::from_str(line).context("a result is no JSON")?;
         rows.insert(row["scene"].as_str().unwrap_or_default().to_owned(), row["cells"].clone());
     }
-    let line = |scene: &str, words: [&str; 5]| {
+    let line = |scene: &str, words: [&str; 6]| {
         words
             .iter()
             .fold(format!("{scene:<48}"), |line, word| format!("{line}{word:<9}"))
@@ -109,7 +109,7 @@ mod tests {
         let row = r#"{"scene":"nginx","cells":{"owners":"right","verdict":"WRONG"}}"#;
         let text = matrix(row)?;
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[1], ["nginx", "right", "WRONG", "-", "-", "-"]);
+        assert_eq!(lines[1], ["nginx", "right", "WRONG", "-", "-", "-", "-"]);
         assert_eq!(lines[2], ["1", "of", "2", "right"]);
         Ok(())
     }

@@ -26,6 +26,10 @@ fn row(truth: &Truth) -> Result<(), String> {
     row.cell("verdict", each(truth, &records, verdict));
     row.cell("reason", each(truth, &records, reasons));
     row.cell("text", in_text(truth, &text));
+    // Less is to be found so, and connections that are over are not.
+    if !truth.is_over() {
+        row.cell("proc", each(truth, &tool::now_from_proc(truth.side), nothing_false));
+    }
     if truth.is_leak() {
         let (leaks, text) = tool::leaks(truth.side, truth.count);
         row.cell("leaks", each(truth, &leaks, everything).and_then(|()| in_text(truth, &text)));
@@ -103,25 +107,47 @@ fn verdict(truth: &Truth, record: &Value) -> Result<(), String> {
 
 fn reasons(truth: &Truth, record: &Value) -> Result<(), String> {
     let Some(because) = record["because"].as_array() else { return Err("no reasons at all".to_owned()) };
-    let ids: Vec<&str> = because.iter().filter_map(|reason| reason["id"].as_str()).collect();
-    let mut wrong = String::new();
-    let first = ids.first().copied().unwrap_or("nothing");
+    let mut wrong = false_reasons(truth, because);
+    let first = ids(because).next().unwrap_or("nothing");
     if !truth.first.is_empty() && !truth.first.contains(&first) {
         write!(wrong, "first {first}, expected {}; ", truth.first.join(" or ")).unwrap();
     }
-    for id in truth.also.iter().filter(|id| !ids.contains(id)) {
+    let numbered = truth.numbers.iter().map(|(id, ..)| id);
+    for id in truth.also.iter().chain(numbered).filter(|id| ids(because).all(|said| said != **id)) {
         write!(wrong, "{id} is missing; ").unwrap();
     }
-    for id in truth.never.iter().filter(|id| ids.contains(id)) {
+    said(&wrong, because)
+}
+
+/// Reasons that are not given are no lie.
+fn nothing_false(truth: &Truth, record: &Value) -> Result<(), String> {
+    owners(truth, record)?;
+    verdict(truth, record)?;
+    let because = record["because"].as_array().map(Vec::as_slice).unwrap_or_default();
+    said(&false_reasons(truth, because), because)
+}
+
+fn false_reasons(truth: &Truth, because: &[Value]) -> String {
+    let mut wrong = String::new();
+    for id in truth.never.iter().filter(|id| ids(because).any(|said| said == **id)) {
         write!(wrong, "{id} is false; ").unwrap();
     }
     for (id, field, value) in &truth.numbers {
         let said = because.iter().find(|reason| reason["id"] == *id).map(|reason| &reason[field]);
-        if said != Some(value) {
-            write!(wrong, "{id}.{field} is {said:?}, expected {value}; ").unwrap();
+        if let Some(said) = said.filter(|said| *said != value) {
+            write!(wrong, "{id}.{field} is {said}, expected {value}; ").unwrap();
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(format!("{wrong}all: {ids:?}")) }
+    wrong
+}
+
+fn ids(because: &[Value]) -> impl Iterator<Item = &str> {
+    because.iter().filter_map(|reason| reason["id"].as_str())
+}
+
+fn said(wrong: &str, because: &[Value]) -> Result<(), String> {
+    let all: Vec<&str> = ids(because).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(format!("{wrong}all: {all:?}")) }
 }
 
 fn in_text(truth: &Truth, text: &str) -> Result<(), String> {

@@ -19,6 +19,11 @@ pub(crate) fn now(side: Side) -> Vec<Value> {
     records(&text_of(&["now", "--format", "jsonl"], side))
 }
 
+/// As [`now`], where it may only follow the links in /proc.
+pub(crate) fn now_from_proc(side: Side) -> Vec<Value> {
+    records(&text_of(&["now", "--format", "jsonl", "--holders", "proc"], side))
+}
+
 /// What `now` shows to people, in one line.
 pub(crate) fn now_in_text(side: Side) -> String {
     in_one_line(&text_of(&["now"], side))
