@@ -80,7 +80,8 @@ fn haproxy_tcp_waits_for_two_backends() {
     let first = format!("sport = :{}", haproxy.port);
     let has_left = || !kernel::close_wait(None, &first).is_empty();
     until("the first client has left", has_left, || kernel::shown(None, &first));
-    drop(request(haproxy.other, "/"));
+    // Of another length, as requests are.
+    drop(request(haproxy.other, "/another/path"));
     let truth = |scene, port, backend: i32| {
         Truth::accepted(scene, port)
             .owners(&[haproxy.pid])

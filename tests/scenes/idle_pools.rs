@@ -13,26 +13,33 @@ scenes! {
     tls_1_2_pool,
     tls_1_3_pool,
     http2_pool,
+    http2_pool_of_a_lingering_server,
 }
 
 fn tls_1_2_pool() {
     // The alert, encrypted, and the FIN.
-    pool("https pool, TLS 1.2", "ssl", ("tls_pool", "TLSv1_2"), ("tls", 32..=32));
+    pool("https pool, TLS 1.2", "ssl", ("tls_pool", "TLSv1_2"), "off", ("tls", 32..=32));
 }
 
 fn tls_1_3_pool() {
-    pool("https pool, TLS 1.3", "ssl", ("tls_pool", "TLSv1_3"), ("tls", 25..=25));
+    pool("https pool, TLS 1.3", "ssl", ("tls_pool", "TLSv1_3"), "off", ("tls", 25..=25));
 }
 
 fn http2_pool() {
     // The GOAWAY: its header, the last stream and the error; and the FIN.
-    pool("http/2 pool", "http2", ("http2_pool", ""), ("http2", 18..=18));
+    pool("http/2 pool", "http2", ("http2_pool", ""), "off", ("http2", 18..=18));
+}
+
+fn http2_pool_of_a_lingering_server() {
+    // As nginx is by default: it has shut down and holds the socket for five seconds more, but waits for no answer.
+    pool("http/2 pool, server lingers", "http2", ("http2_pool", ""), "on", ("http2", 18..=18));
 }
 
 fn pool(
     scene: &'static str,
     option: &str,
     (app, argument): (&str, &str),
+    lingering: &str,
     (protocol, unread): (&str, RangeInclusive<u32>),
 ) {
     let stage = Stage::new();
@@ -42,7 +49,8 @@ fn pool(
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
     openssl.args(["-subj", "/CN=scene", "-days", "2"]).arg("-keyout").arg(key).arg("-out").arg(certificate);
     stage.run("openssl", &mut openssl);
-    let configuration = stage.configuration("nginx-idle.conf", &[("PORT", &port), ("PROTOCOL", option)]);
+    let values = [("PORT", &*port), ("PROTOCOL", option), ("LINGERING", lingering)];
+    let configuration = stage.configuration("nginx-idle.conf", &values);
     stage.start("nginx", Command::new("nginx").args(["-c", &configuration]));
     until_listens(port.parse().unwrap());
     let pool = stage.python(app, &[&port, argument]);
