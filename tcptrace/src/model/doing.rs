@@ -59,7 +59,7 @@ impl CpuUse {
     /// Whether the thread hardly ever slept: on a host that is busy it gets a part of a processor only.
     pub(crate) fn is_busy(self) -> bool {
         let wanted_ns = self.used_ns.saturating_add(self.waited_ns);
-        self.used_ns > 0 && wanted_ns.saturating_mul(10) >= self.within_ns.saturating_mul(7)
+        wanted_ns.saturating_mul(10) >= self.within_ns.saturating_mul(7)
     }
 
     /// Whether system calls took much of it, as they do where each returns at once.

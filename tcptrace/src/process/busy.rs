@@ -1,4 +1,5 @@
-//! How busy threads are that run, and with what: looks again a tenth of a second later, and once more where CPU is short.
+//! How busy threads are that run, and with what: looks again a tenth of a second later, and for up to a second where
+//! that does not tell.
 //!
 //! Files: proc_pid_stat(5), proc_pid_io(5), proc_pid_fdinfo(5), Documentation/scheduler/sched-stats.rst ("schedstat").
 
@@ -19,11 +20,10 @@ use crate::{
     },
 };
 
-/// Between two looks. The kernel counts the time in the kernel in steps of 10 ms.
-const INTERVAL: Duration = Duration::from_millis(100);
-
-/// How much longer to wait for threads that others leave little CPU.
-const LONG_INTERVAL: Duration = Duration::from_millis(400);
+/// Between two looks, as long as it has to be seen what a thread that never rests is busy with: a second in all. The kernel
+/// counts the time in the kernel in steps of 10 ms, and of few steps nothing can be told.
+const INTERVALS_MS: [u64; 4] = [100, 200, 300, 400];
+const ENOUGH_NS: u64 = 25 * TICK_NS;
 
 /// A tick of `stat`: USER_HZ is 100 on every architecture with BPF.
 const TICK_NS: u64 = 10_000_000;
@@ -63,14 +63,14 @@ pub(super) fn measure(world: &World, mut found: Vec<(&Arc<ProcessIdentity>, &mut
         |(process, doing): &(&Arc<ProcessIdentity>, &mut ProcessDoing)| sample(&world.proc, process, doing);
     let began_ns = clocks.monotonic_ns();
     let before: Vec<Sample> = found.iter().map(look).collect();
-    for interval in [INTERVAL, LONG_INTERVAL] {
-        thread::sleep(interval);
+    for interval_ms in INTERVALS_MS {
+        thread::sleep(Duration::from_millis(interval_ms));
         let after: Vec<Sample> = found.iter().map(look).collect();
         let within_ns = clocks.monotonic_ns().saturating_sub(began_ns);
         for ((_, doing), (before, after)) in found.iter_mut().zip(before.iter().zip(&after)) {
             compare(doing, before, after, within_ns);
         }
-        if !found.iter().any(|(_, doing)| got_little(doing)) {
+        if !found.iter().any(|(_, doing)| is_undecided(doing)) {
             break;
         }
     }
@@ -85,9 +85,10 @@ pub(super) fn measure(world: &World, mut found: Vec<(&Arc<ProcessIdentity>, &mut
 }
 
 /// Whether a thread never rests, and got too little CPU to tell how much of it was in the kernel.
-fn got_little(doing: &ProcessDoing) -> bool {
-    let few_ns = 6 * TICK_NS;
-    doing.threads.iter().filter_map(|thread| thread.cpu).any(|cpu| cpu.is_busy() && cpu.used_ns < few_ns)
+fn is_undecided(doing: &ProcessDoing) -> bool {
+    let is_decided =
+        |cpu: CpuUse| cpu.used_ns >= ENOUGH_NS || (cpu.is_much_in_kernel() && cpu.in_kernel_ns > 2 * TICK_NS);
+    doing.threads.iter().filter_map(|thread| thread.cpu).any(|cpu| cpu.is_busy() && !is_decided(cpu))
 }
 
 /// What a process did between two looks.
