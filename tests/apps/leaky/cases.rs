@@ -1,4 +1,4 @@
-//! The names of the cases, what can be set about them, and what most of them have in common.
+//! The names of the cases, and what most of them have in common.
 //!
 //! How a case comes about is in the file of its group; nothing here starts a process by itself.
 
@@ -6,17 +6,19 @@ mod handed;
 mod held;
 mod over;
 mod placed;
+mod setting;
 mod stacks;
 mod unaccepted;
+
+pub(crate) use setting::Setting;
 
 use crate::message::{AcceptBy, Reply, Request};
 use crate::stage::{Role, Stage, WorkerId};
 use crate::truth::{Opened, Truth};
-use crate::worker::Equipment;
+use crate::worker::{Equipment, HERE, THERE};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
@@ -116,66 +118,6 @@ pub(crate) fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Family {
-    #[value(name = "4")]
-    V4,
-    #[value(name = "6")]
-    V6,
-    /// IPv4 on an IPv6 socket of the leaking side.
-    Mapped,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct Setting {
-    /// Address family of the leaking side
-    #[arg(long, value_enum, default_value = "4")]
-    pub family: Family,
-    /// Sockets to leak, in all
-    #[arg(long, default_value_t = 1)]
-    pub count: usize,
-    /// Processes that share them (many)
-    #[arg(long, default_value_t = 10)]
-    pub processes: usize,
-    /// Descriptors that are no sockets, for each holder (many)
-    #[arg(long, default_value_t = 0)]
-    pub ballast: usize,
-    /// Where the holder is put, relative to the cgroup root (cgroup)
-    #[arg(long, default_value = "system.slice/leaky-test.service")]
-    pub cgroup: PathBuf,
-}
-
-impl Family {
-    /// Where the leaking side listens.
-    fn own_address(self) -> SocketAddr {
-        let address = match self {
-            Self::V4 => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            Self::V6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
-            // A dual-stack listener is what makes v4-mapped sockets in real life.
-            Self::Mapped => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        };
-        SocketAddr::new(address, 0)
-    }
-
-    /// Where the peer listens, which never knows of mapping.
-    fn peer_address(self) -> SocketAddr {
-        match self {
-            Self::V4 | Self::Mapped => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            Self::V6 => SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
-        }
-    }
-
-    /// How the leaking side writes the address of a peer.
-    fn dialled(self, address: SocketAddr) -> SocketAddr {
-        match (self, address.ip()) {
-            (Self::Mapped, IpAddr::V4(v4)) => {
-                SocketAddr::new(IpAddr::V6(v4.to_ipv6_mapped()), address.port())
-            }
-            _ => address,
-        }
-    }
-}
-
 /// A holder with sockets, and the peer of all of them.
 struct Pair {
     holder: WorkerId,
@@ -218,6 +160,67 @@ fn accept(
     stage.tell(holder, &Request::Accept { count, by })?;
     stage.ask(peer, &Request::Connect { address, count, mptcp })?;
     stage.hear_opened(holder, peer, "accept")
+}
+
+/// The holder listens where its family is at home. Returns the address to connect to.
+fn listen_somewhere(stage: &mut Stage, holder: WorkerId) -> Result<SocketAddr> {
+    let address = stage.setting.family.own_address();
+    listen(stage, holder, &Request::Listen { address, share_port: false, mptcp: false })
+}
+
+/// The same for peers on a host elsewhere.
+fn listen_elsewhere(stage: &mut Stage, holder: WorkerId) -> Result<SocketAddr> {
+    let request = Request::Listen { address: (HERE, 0).into(), share_port: false, mptcp: false };
+    Ok((THERE, listen(stage, holder, &request)?.port()).into())
+}
+
+/// The holder, which listens already, accepts so many connections of a peer.
+fn dialled(
+    stage: &mut Stage,
+    holder: WorkerId,
+    peer: WorkerId,
+    address: SocketAddr,
+    count: usize,
+) -> Result<Vec<Opened>> {
+    stage.tell(holder, &Request::Accept { count, by: AcceptBy::MainThread })?;
+    stage.ask(peer, &Request::Connect { address, count, mptcp: false })?;
+    stage.hear_opened(holder, peer, "accept")
+}
+
+/// The holder listens at an address of its own, and accepts so many connections of a peer.
+fn accept_some(stage: &mut Stage, holder: WorkerId, peer: WorkerId, count: usize) -> Result<Vec<Opened>> {
+    let address = listen_somewhere(stage, holder)?;
+    dialled(stage, holder, peer, address, count)
+}
+
+/// The holder connects to a peer.
+fn connect_some(stage: &mut Stage, holder: WorkerId, peer: WorkerId, count: usize) -> Result<Vec<Opened>> {
+    connect(stage, holder, peer, count, false)
+}
+
+fn connect(
+    stage: &mut Stage,
+    holder: WorkerId,
+    peer: WorkerId,
+    count: usize,
+    mptcp: bool,
+) -> Result<Vec<Opened>> {
+    let family = stage.setting.family;
+    let request = Request::Listen { address: family.peer_address(), share_port: false, mptcp: false };
+    let address = family.dialled(listen(stage, peer, &request)?);
+    stage.tell(peer, &Request::Accept { count, by: AcceptBy::MainThread })?;
+    stage.tell(holder, &Request::Connect { address, count, mptcp })?;
+    let opened = stage.hear_opened(holder, peer, "connect")?;
+    stage.hear(peer)?;
+    Ok(opened)
+}
+
+/// A fresh holder connects to a fresh peer.
+fn connected(stage: &mut Stage, count: usize, mptcp: bool) -> Result<Pair> {
+    let peer = stage.start(Role::Peer)?;
+    let holder = stage.start(Role::Holder)?;
+    let opened = connect(stage, holder, peer, count, mptcp)?;
+    Ok(Pair { holder, peer, opened })
 }
 
 /// The address to connect to.

@@ -15,9 +15,13 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    /// The same connection as the other side sees it.
+    /// The same connection as the other side sees it: both ends are at one address, or at two of which each side
+    /// believes that the first is its own (`worker/wire.rs`).
     pub(crate) fn flipped(self) -> Self {
-        Self { local: self.remote, remote: self.local }
+        let Self { mut local, mut remote } = self;
+        local.set_port(self.remote.port());
+        remote.set_port(self.local.port());
+        Self { local, remote }
     }
 }
 
@@ -50,12 +54,46 @@ pub(crate) enum AcceptBy {
     Library,
 }
 
+/// What a process does all the time, or one thread of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Work {
+    /// An event loop that is woken by the end of file and does not read it.
+    PollEof,
+    /// Reads the end of file again and again.
+    ReadEof,
+    /// In its own code.
+    Compute,
+    /// In the kernel, with a file that has nothing to do with any socket.
+    ComputeInKernel,
+}
+
+/// The call in which a process sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Sleep {
+    /// Until a signal comes (SIGUSR1 ends it).
+    Signal,
+    /// Until a child ends.
+    Child,
+    /// Uninterruptible, until a child made by vfork() ends.
+    Vfork,
+    /// On its channel alone.
+    Poll,
+    /// The same.
+    Select,
+    /// On its channel and its listener, of which it has missed the event.
+    Epoll,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     Listen {
         address: SocketAddr,
         share_port: bool,
         mptcp: bool,
+    },
+    /// From now on, let only so many connections wait.
+    LimitBacklog {
+        to: i32,
     },
     Accept {
         count: usize,
@@ -74,14 +112,45 @@ pub(crate) enum Request {
     Send {
         bytes: usize,
     },
+    /// Send these bytes on one socket.
+    Say {
+        on: Ends,
+        bytes: Vec<u8>,
+    },
+    /// Read exactly so many bytes from one socket.
+    Hear {
+        on: Ends,
+        bytes: usize,
+    },
+    /// Read one socket until the end of file.
+    HearEnd {
+        on: Ends,
+    },
+    /// Send on one socket until no more fits, and go on sending, after the reply.
+    BlockInSend {
+        on: Ends,
+    },
     /// Read every socket until the end of file.
     ReadToEnd,
     /// Wait until every socket is in this state, with a clock reading when it is.
     Await {
         state: State,
     },
+    /// The same for one socket.
+    AwaitOne {
+        on: Ends,
+        state: State,
+    },
     /// As the peer: close every socket, with a clock reading before each.
     CloseEach,
+    /// As the peer: close one socket, with a clock reading before.
+    CloseOne {
+        on: Ends,
+    },
+    /// End the sending half of one socket, with a clock reading before.
+    ShutDownOne {
+        on: Ends,
+    },
     /// As the peer: end the sending half of every socket, with a clock reading before each.
     ShutDownEach,
     /// As the peer: reset every connection, with a clock reading before each.
@@ -94,9 +163,40 @@ pub(crate) enum Request {
     KeepSending,
     /// Read and throw away whatever comes from now on; close at the end of file.
     KeepReading,
+    /// Copy from one socket of each pair to the other and back, and pass each end of file on.
+    Relay {
+        pairs: Vec<(Ends, Ends)>,
+    },
+    /// Be the wire to a host elsewhere.
+    OpenWire,
+    /// Let no packet through any more.
+    CutWire,
+    /// Do this all the time, in a thread of its own if asked for.
+    Busy {
+        with: Work,
+        in_thread: bool,
+        nice: i32,
+    },
+    /// Sleep in this call, after the reply.
+    SleepIn {
+        call: Sleep,
+    },
+    /// Start threads that sleep in different calls.
+    StartSleepers,
+    /// Stop a process as a debugger does, or let it go on.
+    Trace {
+        pid: i32,
+    },
+    Untrace {
+        pid: i32,
+    },
     /// Hold `count` more descriptors that are no sockets.
     Ballast {
         count: usize,
+    },
+    /// Use up all descriptors, until accept() finds none.
+    UseUpDescriptors {
+        limit: u64,
     },
     /// End the main thread; another goes on.
     EndMainThread,
@@ -105,6 +205,10 @@ pub(crate) enum Request {
     /// Fork; the child talks on the next spare channel.
     Fork {
         outlives_parent: bool,
+    },
+    /// Wait until this child has ended.
+    Reap {
+        child: i32,
     },
     /// Wait until `parent` has become your parent, and die with it from now on.
     AwaitParent {
@@ -167,6 +271,13 @@ pub(crate) enum Reply {
     Readings(Vec<Reading>),
     Forked {
         pid: i32,
+    },
+    Working {
+        thread: i32,
+    },
+    /// How many threads there are.
+    Threads {
+        count: usize,
     },
     Failed(String),
 }

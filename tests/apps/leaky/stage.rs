@@ -2,6 +2,7 @@
 //!
 //! It holds no TCP socket itself. However it ends, its processes end with it.
 
+mod conditions;
 mod places;
 mod telling;
 
@@ -27,6 +28,8 @@ pub(crate) enum Role {
     Holder,
     /// The other end, which closes first.
     Peer,
+    /// The other end of another connection of the holder, which it waits for.
+    FarEnd,
     /// Has nothing to do with it.
     Bystander,
 }
@@ -36,6 +39,7 @@ impl Role {
         match self {
             Self::Holder => "leaky-holder",
             Self::Peer => "leaky-peer",
+            Self::FarEnd => "leaky-far",
             Self::Bystander => "bystander",
         }
     }
@@ -58,12 +62,19 @@ pub(crate) struct Stage {
     pub setting: Setting,
     members: Vec<Member>,
     places: places::Places,
+    conditions: conditions::Conditions,
 }
 
 impl Stage {
     pub(crate) fn new(case: Case, setting: Setting) -> Result<Self> {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-        Ok(Self { case, setting, members: Vec::new(), places: places::Places::default() })
+        Ok(Self {
+            case,
+            setting,
+            members: Vec::new(),
+            places: places::Places::default(),
+            conditions: conditions::Conditions::default(),
+        })
     }
 
     pub(crate) fn start(&mut self, role: Role) -> Result<WorkerId> {
@@ -150,12 +161,22 @@ impl Stage {
         Ok(())
     }
 
+    /// Has a child of another worker exit, and its parent notice.
+    pub(crate) fn dismiss_child(&mut self, parent: WorkerId, child: WorkerId) -> Result<()> {
+        self.tell(child, &Request::Exit)?;
+        let pid = self.pid(child)?;
+        self.order(parent, &Request::Reap { child: pid })?;
+        self.member(child)?.gone = true;
+        Ok(())
+    }
+
     /// Has every holder close what it holds. Returns the clock before and after.
     pub(crate) fn release(&mut self) -> Result<(u64, u64)> {
+        self.lift_conditions()?;
         let before = socket::now_ns();
         for worker in (0..self.members.len()).map(WorkerId) {
             let member = self.member(worker)?;
-            if member.role == Role::Holder && !member.gone {
+            if matches!(member.role, Role::Holder | Role::FarEnd) && !member.gone {
                 self.order(worker, &Request::Release)?;
             }
         }
@@ -169,6 +190,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        self.conditions.thaw();
         for member in self.members.iter().filter(|member| !member.gone) {
             if let Some(pid) = Pid::from_raw(member.pid) {
                 let _already_dead = rustix::process::kill_process(pid, Signal::KILL);

@@ -4,6 +4,8 @@
 
 use crate::message::Ends;
 use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Field names are relied upon by tests: add, never rename.
@@ -59,6 +61,36 @@ pub(crate) struct UsedBy {
     pub evidence: &'static str,
 }
 
+/// A reason why a socket leaks, with what is known of its numbers: each is a value, or what it is at least.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Reason {
+    pub id: &'static str,
+    pub numbers: BTreeMap<&'static str, Known>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Known {
+    Is(Value),
+    AtLeast(u64),
+}
+
+impl Reason {
+    pub(crate) fn new(id: &'static str) -> Self {
+        Self { id, numbers: BTreeMap::new() }
+    }
+
+    pub(crate) fn is(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.numbers.insert(name, Known::Is(value.into()));
+        self
+    }
+
+    pub(crate) fn at_least(mut self, name: &'static str, value: u64) -> Self {
+        self.numbers.insert(name, Known::AtLeast(value));
+        self
+    }
+}
+
 /// What only some cases have.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Extra {
@@ -85,11 +117,36 @@ pub(crate) struct Extra {
     /// How the connection ended, where its end has left an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<&'static str>,
+    /// Reasons that have to be given; the others are for the tool to choose.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub because: Vec<Reason>,
+    /// The one that has to come first, where only one can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_reason: Option<&'static str>,
+    /// Reasons that would be wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_because: Vec<&'static str>,
+    /// Whether the peer is on another host, as far as a tool can tell.
+    pub peer_is_elsewhere: bool,
     /// Bracket of the close, when the socket was closed before the truth was printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_before_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_after_ns: Option<u64>,
+}
+
+impl Truth {
+    /// The first of the reasons has to come first.
+    pub(crate) fn because(&mut self, reasons: &[Reason], never: &[&'static str]) {
+        self.mentions(reasons, never);
+        self.extra.first_reason = reasons.first().map(|reason| reason.id);
+    }
+
+    /// The reasons may come in any order.
+    pub(crate) fn mentions(&mut self, reasons: &[Reason], never: &[&'static str]) {
+        self.extra.because = reasons.to_vec();
+        self.extra.not_because = never.to_vec();
+    }
 }
 
 /// One socket as its opener reported it.

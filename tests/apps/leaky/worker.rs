@@ -3,6 +3,7 @@
 //! Workers own all TCP sockets; the stage has none, so it can never be a holder by accident. A worker
 //! has one thread, except for the one that accepts in a named thread, and never forks then.
 
+mod busy;
 mod deep_stack;
 mod ending;
 mod frameless;
@@ -12,12 +13,17 @@ mod library;
 mod machine_code;
 mod opening;
 mod own_place;
+mod relaying;
+mod sleeping;
 mod unconnected;
+mod wire;
+mod words;
 
 pub(crate) use deep_stack::FUNCTIONS as STACK_FUNCTIONS;
 pub(crate) use handing::{fork, start_with_pid};
 pub(crate) use jitted::{FUNCTIONS as JITTED_FUNCTIONS, map_path};
 pub(crate) use library::FUNCTIONS as LIBRARY_FUNCTIONS;
+pub(crate) use wire::{HERE, THERE};
 
 use crate::channel::Channel;
 use crate::message::{Ends, Reply, Request};
@@ -51,8 +57,14 @@ pub(crate) struct Worker {
     /// By cookie; the kernel forgets them at the end of a connection.
     ends: HashMap<u64, Ends>,
     ballast: Vec<OwnedFd>,
+    /// What takes the last free descriptors.
+    filler: Vec<OwnedFd>,
     ring: Option<io_uring::IoUring>,
     library: Option<library::Library>,
+    /// What it does between two requests; at most one of them.
+    busy: Option<busy::Busy>,
+    relay: Option<relaying::Relay>,
+    wire: Option<wire::Wire>,
     sending: bool,
     reading: bool,
 }
@@ -97,8 +109,12 @@ impl Worker {
             sockets,
             ends: HashMap::new(),
             ballast: Vec::new(),
+            filler: Vec::new(),
             ring: None,
             library: None,
+            busy: None,
+            relay: None,
+            wire: None,
             sending: false,
             reading: false,
         }
@@ -142,6 +158,29 @@ impl Worker {
             Request::NeverConnect => return self.never_connect().map(Some),
             Request::KeepAlive => self.sockets.iter().try_for_each(socket::keep_alive)?,
             Request::Await { state } => return self.await_state(state).map(Some),
+            Request::AwaitOne { on, state } => return self.await_one(on, state).map(Some),
+            Request::CloseOne { on } => return self.close_one(on).map(Some),
+            Request::ShutDownOne { on } => return self.shut_down_one(on).map(Some),
+            Request::Say { on, bytes } => self.say(on, &bytes)?,
+            Request::Hear { on, bytes } => self.hear_bytes(on, bytes)?,
+            Request::HearEnd { on } => socket::read_to_end(self.one(on)?)?,
+            Request::Relay { pairs } => self.relay = Some(self.relay(&pairs)?),
+            Request::OpenWire => self.wire = Some(wire::Wire::open()?),
+            Request::CutWire => self.wire.as_mut().context("no wire")?.is_cut = true,
+            Request::Busy { with, in_thread, nice } => {
+                return self.begin_work(with, in_thread, nice).map(Some);
+            }
+            Request::StartSleepers => return sleeping::start_sleepers().map(Some),
+            // Those two have replied before they slept.
+            Request::SleepIn { call } => return self.sleep_in(call).map(|()| None),
+            Request::BlockInSend { on } => return self.block_in_send(on).map(|()| None),
+            Request::Trace { pid } => sleeping::trace(pid)?,
+            Request::Untrace { pid } => sleeping::untrace(pid)?,
+            Request::Reap { child } => sleeping::reap(child)?,
+            Request::LimitBacklog { to } => {
+                rustix::net::listen(self.listener.as_ref().context("no listener")?, to)?;
+            }
+            Request::UseUpDescriptors { limit } => self.use_up_descriptors(limit)?,
             Request::Fork { outlives_parent } => return self.fork(outlives_parent),
             Request::Send { bytes } => self.send(bytes)?,
             Request::ReadToEnd => self.sockets.iter().try_for_each(socket::read_to_end)?,
@@ -173,8 +212,17 @@ impl Worker {
         Ok(Some(Reply::Done))
     }
 
-    /// A worker that keeps sending or reading does so while it waits for the next request.
+    /// A worker that has something to do does so while it waits for the next request.
     fn keep_busy_until_asked(&mut self) -> Result<()> {
+        if let Some(busy) = &self.busy {
+            return busy.until_asked(&self.channel);
+        }
+        if let Some(relay) = &mut self.relay {
+            return relay.until_asked(&self.channel, &self.sockets);
+        }
+        if let Some(wire) = &mut self.wire {
+            return wire.carry_until_asked(&self.channel);
+        }
         let tenth = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
         while self.sending || self.reading {
             let mut waiting = vec![PollFd::new(self.channel.stream(), PollFlags::IN)];

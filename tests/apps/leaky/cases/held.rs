@@ -2,11 +2,35 @@
 //!
 //! No descriptor changes hands here.
 
-use super::{Accepting, Pair, accepted, listen};
+use super::{Accepting, Pair, accepted, connected};
 use crate::message::{AcceptBy, Request};
-use crate::stage::{Role, Stage};
-use crate::truth::Truth;
+use crate::stage::{Ended, Stage};
+use crate::truth::{Reason, Truth};
 use anyhow::Result;
+
+/// What is not so where nothing is but the leak.
+const NOT_FOR_ACCEPTED: [&str; 11] = [
+    "connected",
+    "idle_in_pool",
+    "spins_on_eof",
+    "holder_stopped",
+    "holder_uninterruptible",
+    "no_descriptors_left",
+    "blocked_in_write",
+    "behind_blocked_write",
+    "waits_for_other_leg",
+    "sends_to_nobody",
+    "old_generation",
+];
+const NOT_FOR_CONNECTED: [&str; 7] = [
+    "client_left",
+    "idle_in_pool",
+    "spins_on_eof",
+    "waits_for_other_leg",
+    "sends_to_nobody",
+    "behind_blocked_write",
+    "old_generation",
+];
 
 pub(crate) fn accepted_kept(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
@@ -36,21 +60,43 @@ pub(crate) fn main_thread_ended(stage: &mut Stage) -> Result<Vec<Truth>> {
 pub(super) fn read_and_keep(stage: &mut Stage, pair: &Pair) -> Result<Vec<Truth>> {
     let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;
     stage.order(pair.holder, &Request::ReadToEnd)?;
-    stage.truths(Some("eof_read"), 0, &pair.opened, &[pair.holder], &ended)
+    Ok(left(stage.truths(Some("eof_read"), 0, &pair.opened, &[pair.holder], &ended)?))
+}
+
+/// The same where the holder has other sockets too, whose peers have not closed.
+pub(super) fn read_and_keep_some(stage: &mut Stage, pair: &Pair) -> Result<Vec<Truth>> {
+    let mut ended = Ended::default();
+    for one in &pair.opened {
+        stage.end_one_seen_by(&mut ended, one.ends, pair.peer, pair.holder)?;
+        stage.order(pair.holder, &Request::HearEnd { on: one.ends })?;
+    }
+    Ok(left(stage.truths(Some("eof_read"), 0, &pair.opened, &[pair.holder], &ended)?))
+}
+
+/// What can be said of a socket that its peer has left, and of which nothing else is known.
+fn left(mut truths: Vec<Truth>) -> Vec<Truth> {
+    for truth in &mut truths {
+        if truth.opener.as_ref().is_some_and(|opener| opener.how == "accept") {
+            truth.mentions(&[Reason::new("client_left")], &NOT_FOR_ACCEPTED);
+        } else {
+            truth.mentions(&[Reason::new("connected")], &NOT_FOR_CONNECTED);
+        }
+    }
+    truths
 }
 
 pub(crate) fn eof_unread(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
     let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;
     // The FIN itself counts as one byte of Recv-Q until the application reads it.
-    stage.truths(Some("eof_unread"), 1, &pair.opened, &[pair.holder], &ended)
+    Ok(left(stage.truths(Some("eof_unread"), 1, &pair.opened, &[pair.holder], &ended)?))
 }
 
 pub(crate) fn data_unread(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
     stage.order(pair.peer, &Request::Send { bytes: 100 })?;
     let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;
-    stage.truths(Some("data_unread"), 101, &pair.opened, &[pair.holder], &ended)
+    Ok(left(stage.truths(Some("data_unread"), 101, &pair.opened, &[pair.holder], &ended)?))
 }
 
 /// The peer has shut down its sending side but goes on reading, and the holder goes on sending.
@@ -60,7 +106,11 @@ pub(crate) fn half_open(stage: &mut Stage) -> Result<Vec<Truth>> {
     stage.order(pair.peer, &Request::KeepReading)?;
     stage.order(pair.holder, &Request::ReadToEnd)?;
     stage.order(pair.holder, &Request::KeepSending)?;
-    stage.truths(Some("half_open"), 0, &pair.opened, &[pair.holder], &ended)
+    let mut truths = stage.truths(Some("half_open"), 0, &pair.opened, &[pair.holder], &ended)?;
+    for truth in &mut truths {
+        truth.extra.not_because = vec!["sends_to_nobody", "blocked_in_write", "waits_for_other_leg"];
+    }
+    Ok(truths)
 }
 
 /// The peer has shut down its sending side and waits for the answer, which the holder never sends.
@@ -89,16 +139,8 @@ pub(crate) fn connect_kept(stage: &mut Stage) -> Result<Vec<Truth>> {
 
 /// The leaking side is the client here; the server closes first.
 pub(super) fn connect_and_keep(stage: &mut Stage, mptcp: bool) -> Result<Vec<Truth>> {
-    let peer = stage.start(Role::Peer)?;
-    let holder = stage.start(Role::Holder)?;
-    let (count, family) = (stage.setting.count, stage.setting.family);
-    let request = Request::Listen { address: family.peer_address(), share_port: false, mptcp: false };
-    let address = family.dialled(listen(stage, peer, &request)?);
-    stage.tell(peer, &Request::Accept { count, by: AcceptBy::MainThread })?;
-    stage.tell(holder, &Request::Connect { address, count, mptcp })?;
-    let opened = stage.hear_opened(holder, peer, "connect")?;
-    stage.hear(peer)?;
-    read_and_keep(stage, &Pair { holder, peer, opened })
+    let pair = connected(stage, stage.setting.count, mptcp)?;
+    read_and_keep(stage, &pair)
 }
 
 /// A program without the bug: nothing may be reported about it.

@@ -2,18 +2,18 @@
 //!
 //! No process can ask such a socket anything; what is known comes from the peer and the listener.
 
-use super::listen;
+use super::{listen, listen_somewhere};
 use crate::message::{Ends, Reply, Request};
 use crate::socket::LIMIT;
 use crate::stage::{Role, Stage, WorkerId};
-use crate::truth::{Opened, Truth};
+use crate::truth::{Opened, Reason, Truth};
 use crate::worker::Equipment;
 use anyhow::{Result, bail};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Only the FIN is in the receive queue.
-const RECV_Q: u32 = 1;
+pub(super) const RECV_Q: u32 = 1;
 
 pub(crate) fn never_accepted(stage: &mut Stage) -> Result<Vec<Truth>> {
     in_one_queue(stage, 0)
@@ -27,8 +27,7 @@ pub(crate) fn never_accepted_prefork(stage: &mut Stage) -> Result<Vec<Truth>> {
 fn in_one_queue(stage: &mut Stage, children: usize) -> Result<Vec<Truth>> {
     let peer = stage.start(Role::Peer)?;
     let holder = stage.start_with(Role::Holder, children, Equipment::default())?;
-    let address = stage.setting.family.own_address();
-    let address = listen(stage, holder, &Request::Listen { address, share_port: false, mptcp: false })?;
+    let address = listen_somewhere(stage, holder)?;
     let mut holders = vec![holder];
     for _ in 0..children {
         holders.push(stage.fork(holder, false)?);
@@ -37,7 +36,12 @@ fn in_one_queue(stage: &mut Stage, children: usize) -> Result<Vec<Truth>> {
     let opened = knock(stage, peer, address, count)?;
     await_backlog(stage, &[holder], count)?;
     let ended = stage.end_unseen(peer)?;
-    stage.truths(Some("never_accepted"), RECV_Q, &opened, &holders, &ended)
+    let mut truths = stage.truths(Some("never_accepted"), RECV_Q, &opened, &holders, &ended)?;
+    for truth in &mut truths {
+        let queue = Reason::new("accept_queue").is("used", count).at_least("limit", 1).at_least("for_ns", 1);
+        truth.mentions(&[queue], &["no_descriptors_left", "client_left", "old_generation"]);
+    }
+    Ok(truths)
 }
 
 /// Two workers listen on one port; the kernel puts each connection into the queue of one of them,
@@ -71,7 +75,12 @@ pub(crate) fn never_accepted_reuseport(stage: &mut Stage) -> Result<Vec<Truth>> 
 }
 
 /// Connects; what is known of the other ends is only where they are.
-fn knock(stage: &mut Stage, peer: WorkerId, address: SocketAddr, count: usize) -> Result<Vec<Opened>> {
+pub(super) fn knock(
+    stage: &mut Stage,
+    peer: WorkerId,
+    address: SocketAddr,
+    count: usize,
+) -> Result<Vec<Opened>> {
     stage.tell(peer, &Request::Connect { address, count, mptcp: false })?;
     let knocked = stage.hear_opened(peer, peer, "connect")?;
     let other_end = |one: Opened| {
@@ -82,7 +91,7 @@ fn knock(stage: &mut Stage, peer: WorkerId, address: SocketAddr, count: usize) -
 }
 
 /// Waits until `total` connections are queued at these listeners, and says how many at each.
-fn await_backlog(stage: &mut Stage, workers: &[WorkerId], total: usize) -> Result<Vec<usize>> {
+pub(super) fn await_backlog(stage: &mut Stage, workers: &[WorkerId], total: usize) -> Result<Vec<usize>> {
     let until = Instant::now() + LIMIT;
     loop {
         let mut lengths = Vec::new();

@@ -3,7 +3,7 @@
 //! Removes all that it creates, and leaves alone what existed before.
 
 use super::{Role, Stage, WorkerId};
-use crate::message::Reply;
+use crate::message::{Reply, Request};
 use crate::worker::{self, Equipment};
 use anyhow::{Context as _, Result, ensure};
 use rustix::thread::UnshareFlags;
@@ -29,6 +29,14 @@ impl Stage {
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
             .context("cannot make a network namespace (this needs root)")?;
         bring_up_loopback()
+    }
+
+    /// Every worker that is started from now on reaches itself as a host elsewhere. Returns who carries the packets.
+    pub(crate) fn enter_network_with_host_elsewhere(&mut self) -> Result<WorkerId> {
+        self.enter_network_namespace()?;
+        let wire = self.start(Role::Bystander)?;
+        self.order(wire, &Request::OpenWire)?;
+        Ok(wire)
     }
 
     /// Changes a setting under /proc/sys/net/ipv4 of that namespace.
@@ -92,23 +100,27 @@ impl Stage {
 
     /// Puts a worker into the cgroup of this path, below every hierarchy that service managers use.
     pub(crate) fn put_into_cgroup(&mut self, worker: WorkerId, path: &Path) -> Result<()> {
-        let pid = self.pid(worker)?;
-        let relative = path.strip_prefix("/").unwrap_or(path);
         for root in cgroup_roots()? {
-            let mut folder = root;
-            for part in relative {
-                folder.push(part);
-                if !folder.exists() {
-                    std::fs::create_dir(&folder)
-                        .with_context(|| format!("cannot make {}", folder.display()))?;
-                    self.places.cgroups.push(folder.clone());
-                }
-            }
-            let members = folder.join("cgroup.procs");
-            std::fs::write(&members, pid.to_string())
-                .with_context(|| format!("cannot put a process into {}", members.display()))?;
+            self.put_below(worker, root, path)?;
         }
         Ok(())
+    }
+
+    /// Puts a worker into the cgroup of this path in one hierarchy. Returns its folder.
+    pub(super) fn put_below(&mut self, worker: WorkerId, root: PathBuf, path: &Path) -> Result<PathBuf> {
+        let pid = self.pid(worker)?;
+        let mut folder = root;
+        for part in path.strip_prefix("/").unwrap_or(path) {
+            folder.push(part);
+            if !folder.exists() {
+                std::fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+                self.places.cgroups.push(folder.clone());
+            }
+        }
+        let members = folder.join("cgroup.procs");
+        std::fs::write(&members, pid.to_string())
+            .with_context(|| format!("cannot put a process into {}", members.display()))?;
+        Ok(folder)
     }
 }
 
@@ -130,17 +142,23 @@ impl Places {
 
 /// Mount points of cgroup2 and, on a hybrid host, of systemd's own v1 hierarchy.
 fn cgroup_roots() -> Result<Vec<PathBuf>> {
+    let is_root = |kind: &str| {
+        kind.starts_with("cgroup2 ") || (kind.starts_with("cgroup ") && kind.contains("name=systemd"))
+    };
+    let roots = mounts(is_root)?;
+    ensure!(!roots.is_empty(), "no cgroup2 and no name=systemd hierarchy is mounted on this host");
+    Ok(roots)
+}
+
+/// Mount points of file systems whose type, source and options are wanted.
+pub(super) fn mounts(is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
     let root = |line: &str| {
         // proc_pid_mountinfo(5): the fields after " - " are type, source and options.
         let (mount, kind) = line.split_once(" - ")?;
-        let is_v2 = kind.starts_with("cgroup2 ");
-        let is_systemd = kind.starts_with("cgroup ") && kind.contains("name=systemd");
-        (is_v2 || is_systemd).then(|| mount.split(' ').nth(4).map(PathBuf::from))?
+        is_wanted(kind).then(|| mount.split(' ').nth(4).map(PathBuf::from))?
     };
-    let roots: Vec<_> = mounts.lines().filter_map(root).collect();
-    ensure!(!roots.is_empty(), "no cgroup2 and no name=systemd hierarchy is mounted on this host");
-    Ok(roots)
+    Ok(mounts.lines().filter_map(root).collect())
 }
 
 /// A new network namespace has a loopback interface that is down.

@@ -11,6 +11,7 @@ use crate::truth::{Extra, Holder, Opened, Opener, Truth};
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum as _;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 
 /// When each socket entered CLOSE_WAIT, or its connection was over: not before the first reading, not after the second.
@@ -25,6 +26,17 @@ impl Ended {
     /// Of sockets that never were connected.
     pub(crate) fn never(opened: &[Opened]) -> Self {
         Self { brackets: opened.iter().map(|one| (one.ends, (0, 0))).collect(), peer_waits: false }
+    }
+
+    /// Completes truths that were told before it happened.
+    pub(crate) fn happened_to(&self, truths: &mut [Truth]) {
+        for truth in truths {
+            let local = SocketAddr::new(truth.laddr, truth.lport);
+            let remote = SocketAddr::new(truth.raddr, truth.rport);
+            if let Some(bracket) = self.brackets.get(&Ends { local, remote }) {
+                (truth.entered_before_ns, truth.entered_after_ns) = *bracket;
+            }
+        }
     }
 
     fn seen(&mut self, ends: Ends, at_ns: u64) {
@@ -59,6 +71,32 @@ impl Stage {
     /// The peer closes; each witness has descriptors of the other ends and waits for CLOSE_WAIT.
     pub(crate) fn end_seen_by(&mut self, peer: WorkerId, witnesses: &[WorkerId]) -> Result<Ended> {
         self.end_with(peer, &Request::CloseEach, witnesses, State::CloseWait)
+    }
+
+    /// The peer closes one connection, which the witness sees; `on` is what the witness calls it.
+    pub(crate) fn end_one_seen_by(
+        &mut self,
+        ended: &mut Ended,
+        on: Ends,
+        peer: WorkerId,
+        witness: WorkerId,
+    ) -> Result<()> {
+        for reading in self.readings(peer, &Request::CloseOne { on: on.flipped() })? {
+            ended.brackets.insert(on, (reading.at_ns, 0));
+        }
+        self.await_one(witness, on, State::CloseWait).map(|at_ns| ended.seen(on, at_ns))
+    }
+
+    /// Waits until one socket of a worker is in this state. Returns the clock then.
+    pub(crate) fn await_one(&mut self, worker: WorkerId, on: Ends, state: State) -> Result<u64> {
+        let readings = self.readings(worker, &Request::AwaitOne { on, state })?;
+        readings.first().map(|reading| reading.at_ns).context("a reading")
+    }
+
+    /// A worker ends the sending half of one socket, and its peer acknowledges that.
+    pub(crate) fn shut_down_one(&mut self, worker: WorkerId, on: Ends) -> Result<()> {
+        self.readings(worker, &Request::ShutDownOne { on })?;
+        self.await_one(worker, on, State::FinWait2).map(drop)
     }
 
     /// The peer ends only its sending half, and goes on receiving.
@@ -97,12 +135,26 @@ impl Stage {
     /// kernel does so before it acknowledges the FIN (tcp_fin in net/ipv4/tcp_input.c), and the
     /// acknowledgement is what brings the peer to FIN_WAIT2.
     pub(crate) fn end_unseen(&mut self, peer: WorkerId) -> Result<Ended> {
+        let ended = self.half_end_unseen(peer)?;
+        self.readings(peer, &Request::CloseEach)?;
+        Ok(Ended { peer_waits: false, ..ended })
+    }
+
+    /// As [`Stage::end_unseen`], where the peer ends only its sending half.
+    pub(crate) fn half_end_unseen(&mut self, peer: WorkerId) -> Result<Ended> {
         let mut ended = self.begin_end(peer, &Request::ShutDownEach)?;
         for reading in self.readings(peer, &Request::Await { state: State::FinWait2 })? {
             ended.seen(reading.ends.flipped(), reading.at_ns);
         }
-        self.readings(peer, &Request::CloseEach)?;
-        Ok(ended)
+        Ok(Ended { peer_waits: true, ..ended })
+    }
+
+    /// The descriptor that a worker has of one of its sockets.
+    pub(crate) fn descriptor(&mut self, worker: WorkerId, on: Ends) -> Result<i32> {
+        let Reply::Holding { sockets, .. } = self.ask(worker, &Request::Describe)? else {
+            bail!("a description was asked for");
+        };
+        sockets.iter().find(|one| one.ends == on).map(|one| one.fd).context("it does not hold that")
     }
 
     fn end_with(

@@ -57,7 +57,8 @@ impl Worker {
     /// Data is read first, because closing with unread data resets instead of closing; connections
     /// that wait in the listener's queue are accepted first, for the same reason.
     pub(super) fn release(&mut self) -> Result<()> {
-        self.sending = false;
+        (self.sending, self.busy, self.relay) = (false, None, None);
+        self.filler.clear();
         for socket in self.sockets.drain(..) {
             socket::drain(&socket);
         }

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 static MORE: [u8; 1 << 20] = [b'm'; 1 << 20];
 
 /// Sends until nothing more fits.
-fn fill(socket: &OwnedFd) -> Result<()> {
+pub(super) fn fill(socket: &OwnedFd) -> Result<()> {
     let end = Instant::now() + LIMIT;
     loop {
         ensure!(Instant::now() < end, "the peer takes everything");
@@ -37,6 +37,11 @@ fn fill(socket: &OwnedFd) -> Result<()> {
             Err(errno) => return Err(errno).context("cannot fill the socket"),
         }
     }
+}
+
+/// Waits until the peer has made room.
+pub(super) fn send_more(socket: &OwnedFd) -> Result<()> {
+    rustix::net::send(socket, &MORE, SendFlags::NOSIGNAL).map(drop).context("cannot send")
 }
 
 impl Worker {

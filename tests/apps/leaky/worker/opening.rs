@@ -5,9 +5,11 @@
 use super::{Worker, deep_stack, frameless, jitted};
 use crate::message::{AcceptBy, Ends, Reply, SocketFacts};
 use crate::socket;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::io::Errno;
 use rustix::net::SocketFlags;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 
@@ -86,6 +88,27 @@ impl Worker {
             self.ballast.push(nothing.try_clone().context("cannot hold that many descriptors")?);
         }
         self.ballast.push(nothing);
+        Ok(())
+    }
+
+    /// No descriptor below the limit is free afterwards.
+    pub(super) fn use_up_descriptors(&mut self, limit: u64) -> Result<()> {
+        let nothing = OwnedFd::from(std::fs::File::open("/dev/null")?);
+        let most = Rlimit { current: Some(limit), maximum: getrlimit(Resource::Nofile).maximum };
+        setrlimit(Resource::Nofile, most)?;
+        loop {
+            match rustix::io::dup(&nothing) {
+                Ok(copy) => self.filler.push(copy),
+                Err(Errno::MFILE) => break,
+                Err(errno) => return Err(errno).context("cannot use up the descriptors"),
+            }
+        }
+        self.filler.push(nothing);
+        let Some(listener) = &self.listener else { return Ok(()) };
+        rustix::io::ioctl_fionbio(listener, true)?;
+        let refused = rustix::net::accept(listener);
+        rustix::io::ioctl_fionbio(listener, false)?;
+        ensure!(matches!(refused, Err(Errno::MFILE)), "accept() is not refused: {refused:?}");
         Ok(())
     }
 }

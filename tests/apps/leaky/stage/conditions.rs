@@ -1,0 +1,151 @@
+//! What a worker may be in that keeps it from answering: stopped, frozen, traced, asleep in a call.
+//!
+//! Each is seen in /proc or in the cgroup before it counts, and lifted again before the worker is asked for anything.
+
+use super::{Stage, WorkerId, places};
+use crate::message::{Ends, Reply, Request, Sleep};
+use crate::socket::LIMIT;
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What lifts a condition.
+enum Lift {
+    Signal(i32, Signal),
+    Write(PathBuf, &'static str),
+    Ask(WorkerId, Request),
+    /// The worker replies when it has woken up.
+    Nothing,
+}
+
+#[derive(Default)]
+pub(super) struct Conditions(Vec<Lift>);
+
+impl Conditions {
+    /// A process that version 1 of the cgroups has frozen does not even die.
+    pub(super) fn thaw(&mut self) {
+        for lift in self.0.drain(..) {
+            if let Lift::Write(path, text) = lift {
+                let _already_gone = std::fs::write(path, text);
+            }
+        }
+    }
+}
+
+impl Stage {
+    pub(super) fn lift_conditions(&mut self) -> Result<()> {
+        while let Some(lift) = self.conditions.0.pop() {
+            match lift {
+                Lift::Signal(pid, signal) => {
+                    rustix::process::kill_process(Pid::from_raw(pid).context("a pid")?, signal)?;
+                }
+                Lift::Write(path, text) => {
+                    std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+                }
+                Lift::Ask(worker, request) => self.order(worker, &request)?,
+                Lift::Nothing => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// As job control stops a process.
+    pub(crate) fn stop(&mut self, worker: WorkerId) -> Result<()> {
+        let pid = self.pid(worker)?;
+        rustix::process::kill_process(Pid::from_raw(pid).context("a pid")?, Signal::STOP)?;
+        self.conditions.0.push(Lift::Signal(pid, Signal::CONT));
+        await_state_of(pid, 'T')
+    }
+
+    /// As a debugger stops a process.
+    pub(crate) fn trace(&mut self, tracer: WorkerId, worker: WorkerId) -> Result<()> {
+        let pid = self.pid(worker)?;
+        self.order(tracer, &Request::Trace { pid })?;
+        self.conditions.0.push(Lift::Ask(tracer, Request::Untrace { pid }));
+        await_state_of(pid, 't')
+    }
+
+    /// By the freezer of version 2 of the cgroups, or of version 1 where the host has one.
+    pub(crate) fn freeze(&mut self, worker: WorkerId, version: u8) -> Result<()> {
+        let path = PathBuf::from(format!("leaky-frozen-{}", std::process::id()));
+        let is_it = |kind: &str| match version {
+            1 => kind.starts_with("cgroup ") && kind.rsplit(',').any(|option| option == "freezer"),
+            _ => kind.starts_with("cgroup2 "),
+        };
+        let root = places::mounts(is_it)?.into_iter().next();
+        let root = root.with_context(|| format!("no freezer of version {version} is mounted"))?;
+        let folder = self.put_below(worker, root, &path)?;
+        let (switch, frozen, thawed, status, is_frozen) = match version {
+            1 => ("freezer.state", "FROZEN", "THAWED", "freezer.state", "FROZEN"),
+            _ => ("cgroup.freeze", "1", "0", "cgroup.events", "frozen 1"),
+        };
+        let switch = folder.join(switch);
+        std::fs::write(&switch, frozen).with_context(|| switch.display().to_string())?;
+        self.conditions.0.push(Lift::Write(switch, thawed));
+        until("the cgroup is frozen", || {
+            Ok(std::fs::read_to_string(folder.join(status))?.lines().any(|line| line.trim() == is_frozen))
+        })
+    }
+
+    /// Has a worker sleep in this call.
+    pub(crate) fn put_to_sleep(&mut self, worker: WorkerId, call: Sleep) -> Result<()> {
+        let pid = self.pid(worker)?;
+        let reply = self.ask(worker, &Request::SleepIn { call })?;
+        let number = match call {
+            Sleep::Signal => libc::SYS_rt_sigsuspend,
+            Sleep::Child => libc::SYS_wait4,
+            // A process that waits there shows no call.
+            Sleep::Vfork => -1,
+            Sleep::Poll => libc::SYS_ppoll,
+            Sleep::Select => libc::SYS_pselect6,
+            Sleep::Epoll => libc::SYS_epoll_pwait,
+        };
+        let lift = match (call, reply) {
+            (Sleep::Signal, _) => Lift::Signal(pid, Signal::USR1),
+            (Sleep::Child | Sleep::Vfork, Reply::Forked { pid: child }) => Lift::Signal(child, Signal::KILL),
+            _ => Lift::Nothing,
+        };
+        self.conditions.0.push(lift);
+        if call == Sleep::Vfork { await_state_of(pid, 'D') } else { await_call(pid, number) }
+    }
+
+    /// Has a worker send on one socket what its peer has no room for; `reader` is told to read before anybody closes.
+    pub(crate) fn block_in_send(&mut self, worker: WorkerId, on: Ends, reader: WorkerId) -> Result<()> {
+        let pid = self.pid(worker)?;
+        self.order(worker, &Request::BlockInSend { on })?;
+        self.conditions.0.push(Lift::Ask(reader, Request::KeepReading));
+        await_call(pid, libc::SYS_sendto)
+    }
+}
+
+/// Waits until the main thread of a process sleeps in this call.
+fn await_call(pid: i32, number: libc::c_long) -> Result<()> {
+    let number = number.to_string();
+    until(&format!("process {pid} sleeps in call {number}"), || {
+        let call = std::fs::read_to_string(format!("/proc/{pid}/syscall"))?;
+        Ok(call.split(' ').next() == Some(&number) && state_of(pid)? == 'S')
+    })
+}
+
+fn await_state_of(pid: i32, state: char) -> Result<()> {
+    until(&format!("process {pid} is in state {state}"), || Ok(state_of(pid)? == state))
+}
+
+/// proc_pid_stat(5): the state follows the name, which may contain anything.
+fn state_of(pid: i32) -> Result<char> {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"))?;
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    state.context("a process without a state")
+}
+
+fn until(what: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+    let end = Instant::now() + LIMIT;
+    while !is_so()? {
+        if Instant::now() > end {
+            bail!("awaited that {what}");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
