@@ -2,6 +2,7 @@
 //!
 //! How a case comes about is in the file of its group; nothing here starts a process by itself.
 
+mod goodbyes;
 mod handed;
 mod held;
 mod over;
@@ -66,6 +67,9 @@ pub(crate) enum Case {
     Cgroup,
     Mptcp,
     MptcpFallback,
+    LastWords,
+    LastWordsKnown,
+    AnswersUnread,
     Many,
 }
 
@@ -114,6 +118,9 @@ pub(crate) fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::Cgroup => placed::cgroup(stage),
         Case::Mptcp => placed::mptcp(stage),
         Case::MptcpFallback => placed::mptcp_fallback(stage),
+        Case::LastWords => goodbyes::last_words(stage),
+        Case::LastWordsKnown => goodbyes::last_words_known(stage),
+        Case::AnswersUnread => goodbyes::answers_unread(stage),
         Case::Many => placed::many(stage),
     }
 }
