@@ -10,6 +10,7 @@ mod placed;
 mod setting;
 mod stacks;
 mod unaccepted;
+mod writing;
 
 pub(crate) use setting::Setting;
 
@@ -70,6 +71,10 @@ pub(crate) enum Case {
     LastWords,
     LastWordsKnown,
     AnswersUnread,
+    SendsToNobody,
+    HalfOpenElsewhere,
+    BehindBlockedWrite,
+    BlockedInWrite,
     Many,
 }
 
@@ -121,6 +126,10 @@ pub(crate) fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::LastWords => goodbyes::last_words(stage),
         Case::LastWordsKnown => goodbyes::last_words_known(stage),
         Case::AnswersUnread => goodbyes::answers_unread(stage),
+        Case::SendsToNobody => writing::sends_to_nobody(stage),
+        Case::HalfOpenElsewhere => writing::half_open_elsewhere(stage),
+        Case::BehindBlockedWrite => writing::behind_blocked_write(stage),
+        Case::BlockedInWrite => writing::blocked_in_write(stage),
         Case::Many => placed::many(stage),
     }
 }
