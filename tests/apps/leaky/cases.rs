@@ -7,6 +7,7 @@ mod handed;
 mod held;
 mod over;
 mod placed;
+mod relays;
 mod setting;
 mod stacks;
 mod unaccepted;
@@ -75,6 +76,10 @@ pub(crate) enum Case {
     HalfOpenElsewhere,
     BehindBlockedWrite,
     BlockedInWrite,
+    RelayWaits,
+    RelayWaitsForClients,
+    LeaksBesideLingering,
+    LeaksBesideHalfClosedRequests,
     Many,
 }
 
@@ -130,6 +135,10 @@ pub(crate) fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::HalfOpenElsewhere => writing::half_open_elsewhere(stage),
         Case::BehindBlockedWrite => writing::behind_blocked_write(stage),
         Case::BlockedInWrite => writing::blocked_in_write(stage),
+        Case::RelayWaits => relays::relay_waits(stage),
+        Case::RelayWaitsForClients => relays::relay_waits_for_clients(stage),
+        Case::LeaksBesideLingering => relays::leaks_beside_lingering(stage),
+        Case::LeaksBesideHalfClosedRequests => relays::leaks_beside_half_closed_requests(stage),
         Case::Many => placed::many(stage),
     }
 }

@@ -1,0 +1,103 @@
+//! Relays, which leave one connection open because they wait for the end of another; and who only looks like them.
+//!
+//! The far end, which a relay waits for, has been told of the end and does nothing.
+
+use super::{Pair, accept_some, connect_some, dialled, held, listen_somewhere};
+use crate::message::{Ends, Request};
+use crate::socket::State;
+use crate::stage::{Ended, Role, Stage, WorkerId};
+use crate::truth::{Opened, Reason, Truth};
+use anyhow::Result;
+
+/// Several pairs at once.
+const PAIRS: usize = 3;
+
+/// Clients close, one after another; the relay passes each end on to a server that does not close.
+pub(crate) fn relay_waits(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let (relay, client) = (stage.start(Role::Holder)?, stage.start(Role::Peer)?);
+    let server = stage.start(Role::FarEnd)?;
+    let accepted = accept_some(stage, relay, client, PAIRS)?;
+    let dialled = connect_some(stage, relay, server, PAIRS)?;
+    relayed(stage, relay, client, server, &accepted, dialled)
+}
+
+/// The server closes, and the relay passes the end on to clients that do not close.
+pub(crate) fn relay_waits_for_clients(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let (relay, server) = (stage.start(Role::Holder)?, stage.start(Role::Peer)?);
+    let client = stage.start(Role::FarEnd)?;
+    let accepted = accept_some(stage, relay, client, PAIRS)?;
+    let dialled = connect_some(stage, relay, server, PAIRS)?;
+    relayed(stage, relay, server, client, &dialled, accepted)
+}
+
+/// The peer closes the connections in `near`, and their other legs are `far`, the last for the first.
+fn relayed(
+    stage: &mut Stage,
+    relay: WorkerId,
+    peer: WorkerId,
+    far_end: WorkerId,
+    near: &[Opened],
+    mut far: Vec<Opened>,
+) -> Result<Vec<Truth>> {
+    far.reverse();
+    let pairs: Vec<(Ends, Ends)> = near.iter().zip(&far).map(|(near, far)| (near.ends, far.ends)).collect();
+    stage.order(relay, &Request::Relay { pairs: pairs.clone() })?;
+    let mut ended = Ended::default();
+    for (near, far) in &pairs {
+        // What they say to each other goes through the relay.
+        let question = b"a question, of which each has its own length".to_vec();
+        let bytes = question.len();
+        stage.order(peer, &Request::Say { on: near.flipped(), bytes: question })?;
+        stage.order(far_end, &Request::Hear { on: far.flipped(), bytes })?;
+    }
+    for (near, far) in &pairs {
+        stage.end_one_seen_by(&mut ended, *near, peer, relay)?;
+        stage.await_one(relay, *far, State::FinWait2)?;
+    }
+    let mut truths = stage.truths(Some("eof_read"), 0, near, &[relay], &ended)?;
+    let (pid, far_pid) = (stage.pid(relay)?, stage.pid(far_end)?);
+    for (truth, (_, far)) in truths.iter_mut().zip(&pairs) {
+        let waits = Reason::new("waits_for_other_leg").is("pid", pid);
+        let waits = waits.is("fd", stage.descriptor(relay, *far)?).is("address", far.remote.to_string());
+        let waits = waits.is("far_pid", far_pid).is("far_comm", "leaky-far");
+        truth.because(&[waits], &["spins_on_eof", "old_generation"]);
+    }
+    Ok(truths)
+}
+
+/// A server that leaks some of its connections, and lingers on others until their clients close them.
+pub(crate) fn leaks_beside_lingering(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let (holder, peer) = (stage.start(Role::Holder)?, stage.start(Role::Peer)?);
+    let slow = stage.start(Role::FarEnd)?;
+    let address = listen_somewhere(stage, holder)?;
+    let lingering = dialled(stage, holder, slow, address, 2)?;
+    let opened = dialled(stage, holder, peer, address, 2)?;
+    for one in &lingering {
+        stage.shut_down_one(holder, one.ends)?;
+    }
+    beside(stage, &Pair { holder, peer, opened })
+}
+
+/// A client that ends its sending half with each request and waits for the answers, and leaks what others have closed.
+pub(crate) fn leaks_beside_half_closed_requests(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let (holder, peer) = (stage.start(Role::Holder)?, stage.start(Role::Peer)?);
+    let slow = stage.start(Role::FarEnd)?;
+    let asked = connect_some(stage, holder, slow, 2)?;
+    let opened = connect_some(stage, holder, peer, 2)?;
+    for one in &asked {
+        stage.shut_down_one(holder, one.ends)?;
+    }
+    let mut truths = beside(stage, &Pair { holder, peer, opened })?;
+    for truth in &mut truths {
+        truth.because(&[Reason::new("connected")], &["waits_for_other_leg", "client_left"]);
+    }
+    Ok(truths)
+}
+
+fn beside(stage: &mut Stage, pair: &Pair) -> Result<Vec<Truth>> {
+    let mut truths = held::read_and_keep_some(stage, pair)?;
+    for truth in &mut truths {
+        truth.because(&[Reason::new("client_left")], &["waits_for_other_leg", "connected"]);
+    }
+    Ok(truths)
+}
