@@ -10,6 +10,7 @@ mod placed;
 mod relays;
 mod setting;
 mod stacks;
+mod stopped;
 mod unaccepted;
 mod writing;
 
@@ -80,6 +81,11 @@ pub(crate) enum Case {
     RelayWaitsForClients,
     LeaksBesideLingering,
     LeaksBesideHalfClosedRequests,
+    HolderStopped,
+    HolderFrozen,
+    HolderTraced,
+    HolderUninterruptible,
+    HolderSleeping,
     Many,
 }
 
@@ -139,6 +145,11 @@ pub(crate) fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::RelayWaitsForClients => relays::relay_waits_for_clients(stage),
         Case::LeaksBesideLingering => relays::leaks_beside_lingering(stage),
         Case::LeaksBesideHalfClosedRequests => relays::leaks_beside_half_closed_requests(stage),
+        Case::HolderStopped => stopped::holder_stopped(stage),
+        Case::HolderFrozen => stopped::holder_frozen(stage),
+        Case::HolderTraced => stopped::holder_traced(stage),
+        Case::HolderUninterruptible => stopped::holder_uninterruptible(stage),
+        Case::HolderSleeping => stopped::holder_sleeping(stage),
         Case::Many => placed::many(stage),
     }
 }
