@@ -2,6 +2,7 @@
 //!
 //! How a case comes about is in the file of its group; nothing here starts a process by itself.
 
+mod busy;
 mod goodbyes;
 mod handed;
 mod held;
@@ -86,6 +87,11 @@ pub(crate) enum Case {
     HolderTraced,
     HolderUninterruptible,
     HolderSleeping,
+    SpinsOnEof,
+    SpinsReadingEof,
+    SpinsInThread,
+    Computes,
+    ComputesInKernel,
     Many,
 }
 
@@ -150,6 +156,11 @@ pub(crate) fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::HolderTraced => stopped::holder_traced(stage),
         Case::HolderUninterruptible => stopped::holder_uninterruptible(stage),
         Case::HolderSleeping => stopped::holder_sleeping(stage),
+        Case::SpinsOnEof => busy::spins_on_eof(stage),
+        Case::SpinsReadingEof => busy::spins_reading_eof(stage),
+        Case::SpinsInThread => busy::spins_in_thread(stage),
+        Case::Computes => busy::computes(stage),
+        Case::ComputesInKernel => busy::computes_in_kernel(stage),
         Case::Many => placed::many(stage),
     }
 }
