@@ -8,6 +8,7 @@ mod handed;
 mod held;
 mod over;
 mod placed;
+mod queues;
 mod relays;
 mod setting;
 mod stacks;
@@ -92,6 +93,11 @@ pub(crate) enum Case {
     SpinsInThread,
     Computes,
     ComputesInKernel,
+    AcceptQueueFull,
+    NoDescriptorsLeft,
+    LeaksAllDescriptors,
+    NobodyAccepts,
+    EventMissed,
     Many,
 }
 
@@ -161,6 +167,11 @@ pub(crate) fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::SpinsInThread => busy::spins_in_thread(stage),
         Case::Computes => busy::computes(stage),
         Case::ComputesInKernel => busy::computes_in_kernel(stage),
+        Case::AcceptQueueFull => queues::accept_queue_full(stage),
+        Case::NoDescriptorsLeft => queues::no_descriptors_left(stage),
+        Case::LeaksAllDescriptors => queues::leaks_all_descriptors(stage),
+        Case::NobodyAccepts => queues::nobody_accepts(stage),
+        Case::EventMissed => queues::event_missed(stage),
         Case::Many => placed::many(stage),
     }
 }
