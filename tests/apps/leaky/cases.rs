@@ -3,6 +3,7 @@
 //! How a case comes about is in the file of its group; nothing here starts a process by itself.
 
 mod busy;
+mod generations;
 mod goodbyes;
 mod handed;
 mod held;
@@ -98,6 +99,11 @@ pub(crate) enum Case {
     LeaksAllDescriptors,
     NobodyAccepts,
     EventMissed,
+    OldGeneration,
+    OldGenerationInherited,
+    PerConnectionChild,
+    IdleInPool,
+    PoolOfServer,
     Many,
 }
 
@@ -172,6 +178,11 @@ pub(crate) fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::LeaksAllDescriptors => queues::leaks_all_descriptors(stage),
         Case::NobodyAccepts => queues::nobody_accepts(stage),
         Case::EventMissed => queues::event_missed(stage),
+        Case::OldGeneration => generations::old_generation(stage),
+        Case::OldGenerationInherited => generations::old_generation_inherited(stage),
+        Case::PerConnectionChild => generations::per_connection_child(stage),
+        Case::IdleInPool => generations::idle_in_pool(stage),
+        Case::PoolOfServer => generations::pool_of_server(stage),
         Case::Many => placed::many(stage),
     }
 }
