@@ -46,6 +46,7 @@ mod outputs;
 mod over;
 mod places;
 mod ports_taken;
+mod reasons;
 mod recordings;
 mod replay;
 mod report;

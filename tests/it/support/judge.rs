@@ -56,8 +56,9 @@ fn judge_reported(truth: &Truth, is_to_be_reported: bool, leaks: &[&Value]) -> R
         differ("over.how", leak["over"]["how"].to_string(), how);
         differ("close_wait_ns", leak["close_wait_ns"].to_string(), "null".to_owned());
         differ("other_end", leak["other_end"].to_string(), "null".to_owned());
+    } else if truth.peer_is_elsewhere {
+        differ("other_end", leak["other_end"].to_string(), "null".to_owned());
     } else if !is_mptcp {
-        // The peers of all cases are on this host.
         differ("over", leak["over"].to_string(), "null".to_owned());
         // Of very many, the tool does not look up all.
         if truth.case != "many" || !leak["other_end"].is_null() {

@@ -19,6 +19,7 @@ pub(crate) mod netns;
 pub(crate) mod own_pair;
 pub(crate) mod pidns;
 pub(crate) mod process;
+pub(crate) mod reasons;
 pub(crate) mod reconnection;
 pub(crate) mod recorder;
 pub(crate) mod run;

@@ -1,6 +1,6 @@
 //! The truth about a leaked socket, as the program that leaked it prints it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::MetadataExt as _;
 
 use serde::Deserialize;
@@ -32,6 +32,27 @@ pub(crate) struct Truth {
     pub ended: Option<String>,
     #[serde(default)]
     pub peer_waits: bool,
+    #[serde(default)]
+    pub peer_is_elsewhere: bool,
+    #[serde(default)]
+    pub because: Vec<Reason>,
+    pub first_reason: Option<String>,
+    #[serde(default)]
+    pub not_because: Vec<String>,
+}
+
+/// A reason that has to be given, and what is known of its numbers.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Reason {
+    pub id: String,
+    pub numbers: BTreeMap<String, Known>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Known {
+    Is(Value),
+    AtLeast(u64),
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -85,6 +106,10 @@ impl Truth {
             left_after_ns: None,
             ended: None,
             peer_waits: false,
+            peer_is_elsewhere: false,
+            because: Vec::new(),
+            first_reason: None,
+            not_because: Vec::new(),
         }
     }
 
@@ -120,6 +145,11 @@ impl Truth {
     /// Whether only descriptors are left of it, because its connection is over.
     pub(crate) fn is_over(&self) -> bool {
         self.verdict.as_deref() == Some("connection_over")
+    }
+
+    /// Whether nothing but acknowledgments shows that the peer, on another host, still reads.
+    pub(crate) fn is_acknowledged_elsewhere(&self) -> bool {
+        self.peer_is_elsewhere && self.verdict.as_deref() == Some("half_open")
     }
 
     /// For messages.

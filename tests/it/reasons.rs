@@ -1,0 +1,160 @@
+//! Why sockets leak: programs whose reason is known, and programs that only look like them, against the reasons that a
+//! session gives, one that starts afterwards, and one look.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::support::leaky::Leaky;
+use crate::support::reasons::judge;
+use crate::support::tracer::Tracer;
+use crate::support::{Backend, can_read_every_process, turn};
+
+live_tests! {
+    plain_leaks_have_plain_reasons,
+    last_words_are_told_from_answers,
+    writers_are_told_from_those_behind_them,
+    relays_are_told_from_their_likes,
+    who_keeps_a_holder_from_running_is_named,
+    spinning_is_told_from_work,
+    queues_say_why_nobody_accepts,
+    generations_are_told_from_children,
+}
+
+/// One look that finds holders without the help of the kernel's iterators.
+const FROM_PROC: &str = "now from /proc";
+
+/// A case, and its arguments.
+type Case = (&'static str, &'static [&'static str]);
+
+fn plain_leaks_have_plain_reasons() {
+    check(&[
+        ("accepted_kept", &[]),
+        ("eof_unread", &[]),
+        ("data_unread", &[]),
+        ("connect_kept", &[]),
+        ("listener_closed", &[]),
+        ("half_open", &[]),
+        ("idle_in_pool", &[]),
+        ("pool_of_server", &[]),
+    ]);
+}
+
+fn last_words_are_told_from_answers() {
+    check(&[("last_words", &[]), ("last_words_known", &[]), ("answers_unread", &[])]);
+}
+
+fn writers_are_told_from_those_behind_them() {
+    check(&[
+        ("sends_to_nobody", &[]),
+        ("half_open_elsewhere", &[]),
+        ("behind_blocked_write", &[]),
+        ("blocked_in_write", &[]),
+    ]);
+}
+
+fn relays_are_told_from_their_likes() {
+    check(&[
+        ("relay_waits", &[]),
+        ("relay_waits_for_clients", &[]),
+        ("leaks_beside_lingering", &[]),
+        ("leaks_beside_half_closed_requests", &[]),
+    ]);
+}
+
+fn who_keeps_a_holder_from_running_is_named() {
+    let mut cases: Vec<Case> = vec![
+        ("holder_stopped", &[]),
+        ("holder_frozen", &[]),
+        ("holder_traced", &[]),
+        ("holder_uninterruptible", &[]),
+        ("holder_sleeping", &[]),
+    ];
+    let mounts = std::fs::read_to_string("/proc/mounts").expect("mounts");
+    let has_old_freezer = |line: &str| line.contains(" cgroup ") && line.contains("freezer");
+    if mounts.lines().any(has_old_freezer) {
+        cases.push(("holder_frozen", &["--freezer", "1"]));
+    }
+    check(&cases);
+}
+
+fn spinning_is_told_from_work() {
+    let _others_have_the_processor_too = turn();
+    // Two at a time, because each takes a processor.
+    check(&[("spins_on_eof", &[]), ("computes", &[])]);
+    check(&[("spins_reading_eof", &[]), ("computes_in_kernel", &[])]);
+    check(&[("spins_in_thread", &[])]);
+}
+
+fn queues_say_why_nobody_accepts() {
+    check(&[
+        ("never_accepted", &["--count", "2"]),
+        ("accept_queue_full", &[]),
+        ("no_descriptors_left", &[]),
+        ("leaks_all_descriptors", &[]),
+        ("nobody_accepts", &[]),
+        ("nobody_accepts", &["--sleep", "child"]),
+        ("nobody_accepts", &["--sleep", "poll"]),
+        ("nobody_accepts", &["--sleep", "select"]),
+        ("event_missed", &[]),
+    ]);
+}
+
+fn generations_are_told_from_children() {
+    check(&[("old_generation", &[]), ("old_generation_inherited", &[]), ("per_connection_child", &[])]);
+}
+
+/// What differs of which socket, and the ways of looking that show it.
+type Wrong = BTreeMap<(String, String), Vec<String>>;
+
+/// Builds the cases and compares what each way of looking says about them with the truth.
+fn check(cases: &[Case]) {
+    let leaks = ["leaks", "--older-than", "1s"];
+    let mut wrong = Wrong::new();
+    let tracers = Backend::ALL.map(|backend| Tracer::start(backend, &leaks));
+    let leaky: Vec<Leaky> = cases.iter().map(|(case, arguments)| Leaky::start(case, arguments)).collect();
+    // Sockets are looked at in the order in which they entered CLOSE_WAIT.
+    let last = Leaky::start("accepted_kept", &[]);
+    for (tracer, backend) in tracers.into_iter().zip(Backend::ALL) {
+        let records = reported(tracer, &last);
+        judge_all(&format!("live {}", backend.name()), &leaky, &records, false, &mut wrong);
+    }
+    for backend in Backend::ALL {
+        let tracer = Tracer::start(backend, &leaks);
+        let later = Leaky::start("accepted_kept", &[]);
+        let records = reported(tracer, &later);
+        judge_all(&format!("after {}", backend.name()), &leaky, &records, false, &mut wrong);
+    }
+    for (way, holders) in [("now", "iterator"), (FROM_PROC, "proc")] {
+        let session = Tracer::start_plain(&["now", "--holders", holders]).finish();
+        if holders == "iterator" || can_read_every_process() {
+            session.summary();
+        }
+        judge_all(way, &leaky, &session.records, true, &mut wrong);
+    }
+    let mut text = String::new();
+    for ((truth, why), ways) in &wrong {
+        write!(text, "\n{truth}\n    {why}\n    {}", ways.join("; ")).expect("text");
+    }
+    assert!(wrong.is_empty(), "{} are wrong:{text}", wrong.len());
+}
+
+/// What a session has reported when it has reported `last`.
+fn reported(tracer: Tracer, last: &Leaky) -> Vec<Value> {
+    tracer.wait_for_each("leak", &last.truths);
+    tracer.stop().records
+}
+
+fn judge_all(way: &str, leaky: &[Leaky], records: &[Value], lists_all: bool, wrong: &mut Wrong) {
+    for truth in leaky.iter().flat_map(|leaky| &leaky.truths) {
+        // docs/limits.md says what one look through /proc cannot tell.
+        if truth.is_acknowledged_elsewhere() && way == FROM_PROC {
+            continue;
+        }
+        let is_to_be_reported = lists_all || truth.is_to_be_reported();
+        if let Err(why) = judge(truth, is_to_be_reported, &truth.records("leak", records)) {
+            wrong.entry((truth.name(), why)).or_default().push(way.to_owned());
+        }
+    }
+}
