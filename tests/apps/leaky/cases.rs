@@ -80,27 +80,35 @@ pub(crate) enum Case {
     HalfOpenElsewhere,
     BehindBlockedWrite,
     BlockedInWrite,
+    FullButNotBlocked,
     RelayWaits,
     RelayWaitsForClients,
+    RelayWaitsElsewhere,
     LeaksBesideLingering,
     LeaksBesideHalfClosedRequests,
     HolderStopped,
     HolderFrozen,
     HolderTraced,
+    HolderWatched,
     HolderUninterruptible,
+    ThreadUninterruptible,
     HolderSleeping,
     SpinsOnEof,
     SpinsReadingEof,
     SpinsInThread,
     Computes,
     ComputesInKernel,
+    SpinsOnPipe,
     AcceptQueueFull,
     NoDescriptorsLeft,
     LeaksAllDescriptors,
     NobodyAccepts,
     EventMissed,
+    AcceptorStuck,
     OldGeneration,
     OldGenerationInherited,
+    OldGenerationHandedOn,
+    OldGenerationUpgraded,
     PerConnectionChild,
     IdleInPool,
     PoolOfServer,
@@ -159,27 +167,35 @@ pub(crate) fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::HalfOpenElsewhere => writing::half_open_elsewhere(stage),
         Case::BehindBlockedWrite => writing::behind_blocked_write(stage),
         Case::BlockedInWrite => writing::blocked_in_write(stage),
+        Case::FullButNotBlocked => writing::full_but_not_blocked(stage),
         Case::RelayWaits => relays::relay_waits(stage),
         Case::RelayWaitsForClients => relays::relay_waits_for_clients(stage),
+        Case::RelayWaitsElsewhere => relays::relay_waits_elsewhere(stage),
         Case::LeaksBesideLingering => relays::leaks_beside_lingering(stage),
         Case::LeaksBesideHalfClosedRequests => relays::leaks_beside_half_closed_requests(stage),
         Case::HolderStopped => stopped::holder_stopped(stage),
         Case::HolderFrozen => stopped::holder_frozen(stage),
         Case::HolderTraced => stopped::holder_traced(stage),
+        Case::HolderWatched => stopped::holder_watched(stage),
         Case::HolderUninterruptible => stopped::holder_uninterruptible(stage),
+        Case::ThreadUninterruptible => stopped::thread_uninterruptible(stage),
         Case::HolderSleeping => stopped::holder_sleeping(stage),
         Case::SpinsOnEof => busy::spins_on_eof(stage),
         Case::SpinsReadingEof => busy::spins_reading_eof(stage),
         Case::SpinsInThread => busy::spins_in_thread(stage),
         Case::Computes => busy::computes(stage),
         Case::ComputesInKernel => busy::computes_in_kernel(stage),
+        Case::SpinsOnPipe => busy::spins_on_pipe(stage),
         Case::AcceptQueueFull => queues::accept_queue_full(stage),
         Case::NoDescriptorsLeft => queues::no_descriptors_left(stage),
         Case::LeaksAllDescriptors => queues::leaks_all_descriptors(stage),
         Case::NobodyAccepts => queues::nobody_accepts(stage),
         Case::EventMissed => queues::event_missed(stage),
+        Case::AcceptorStuck => queues::acceptor_stuck(stage),
         Case::OldGeneration => generations::old_generation(stage),
         Case::OldGenerationInherited => generations::old_generation_inherited(stage),
+        Case::OldGenerationHandedOn => generations::old_generation_handed_on(stage),
+        Case::OldGenerationUpgraded => generations::old_generation_upgraded(stage),
         Case::PerConnectionChild => generations::per_connection_child(stage),
         Case::IdleInPool => generations::idle_in_pool(stage),
         Case::PoolOfServer => generations::pool_of_server(stage),
@@ -277,8 +293,14 @@ fn connect(
     let family = stage.setting.family;
     let request = Request::Listen { address: family.peer_address(), share_port: false, mptcp: false };
     let address = family.dialled(listen(stage, peer, &request)?);
+    dialled_by(stage, holder, peer, &Request::Connect { address, count, mptcp })
+}
+
+/// The holder connects to a peer, which listens already.
+fn dialled_by(stage: &mut Stage, holder: WorkerId, peer: WorkerId, request: &Request) -> Result<Vec<Opened>> {
+    let &Request::Connect { count, .. } = request else { bail!("{request:?} connects nobody") };
     stage.tell(peer, &Request::Accept { count, by: AcceptBy::MainThread })?;
-    stage.tell(holder, &Request::Connect { address, count, mptcp })?;
+    stage.tell(holder, request)?;
     let opened = stage.hear_opened(holder, peer, "connect")?;
     stage.hear(peer)?;
     Ok(opened)

@@ -65,6 +65,8 @@ pub(crate) enum Work {
     Compute,
     /// In the kernel, with a file that has nothing to do with any socket.
     ComputeInKernel,
+    /// An event loop that is woken by the end of a pipe, and knows nothing of the sockets.
+    PollPipe,
 }
 
 /// The call in which a process sleeps.
@@ -126,6 +128,14 @@ pub(crate) enum Request {
     HearEnd {
         on: Ends,
     },
+    /// Send on one socket until no more fits.
+    Fill {
+        on: Ends,
+    },
+    /// Read from one socket, after the reply.
+    BlockInRead {
+        on: Ends,
+    },
     /// Send on one socket until no more fits, and go on sending, after the reply.
     BlockInSend {
         on: Ends,
@@ -183,9 +193,12 @@ pub(crate) enum Request {
     },
     /// Start threads that sleep in different calls.
     StartSleepers,
-    /// Stop a process as a debugger does, or let it go on.
+    /// Have a thread sleep uninterruptibly, as [`Sleep::Vfork`] does.
+    VforkInThread,
+    /// Trace a process as a debugger does, and stop it, or let it run until `Untrace`.
     Trace {
         pid: i32,
+        stops: bool,
     },
     Untrace {
         pid: i32,
@@ -214,9 +227,10 @@ pub(crate) enum Request {
     AwaitParent {
         parent: i32,
     },
-    /// Replace yourself by this program, which keeps the sockets.
+    /// Replace yourself by this program, which keeps the sockets, and the listener if asked for.
     Exec {
         program: PathBuf,
+        listener: bool,
     },
     /// Live in a mount namespace of your own from now on, with an empty file system over this folder.
     MountOver {

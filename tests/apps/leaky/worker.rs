@@ -83,7 +83,7 @@ pub(crate) fn live(name: &str, channel: UnixStream, equipment: Equipment) -> ! {
     unsafe { libc::_exit(i32::from(outcome.is_err())) }
 }
 
-/// The life of a worker after exec: `__hold CHANNEL SOCKET,SOCKET,…`, all numbers of descriptors.
+/// The life of a worker after exec: `__hold CHANNEL SOCKET,SOCKET,… LISTENER`, all numbers of descriptors.
 pub(crate) fn hold(mut words: impl Iterator<Item = String>) -> Result<()> {
     let mut take = || -> Result<Vec<OwnedFd>> {
         let numbers = words.next().context("a list of descriptors is needed")?;
@@ -95,9 +95,12 @@ pub(crate) fn hold(mut words: impl Iterator<Item = String>) -> Result<()> {
     };
     let channel = take()?.pop().context("no channel")?;
     let sockets = take()?;
+    let listener = take()?.pop();
     let mut channel = Channel::new(UnixStream::from(channel));
     channel.send(&Reply::Done)?;
-    Worker::new(channel, Equipment::default(), sockets).serve()
+    let mut worker = Worker::new(channel, Equipment::default(), sockets);
+    worker.listener = listener.map(Arc::new);
+    worker.serve()
 }
 
 impl Worker {
@@ -171,10 +174,13 @@ impl Worker {
                 return self.begin_work(with, in_thread, nice).map(Some);
             }
             Request::StartSleepers => return sleeping::start_sleepers().map(Some),
-            // Those two have replied before they slept.
+            Request::VforkInThread => return sleeping::vfork_in_thread().map(Some),
+            Request::Fill { on } => handing::fill(self.one(on)?)?,
+            // Those three have replied before they slept.
+            Request::BlockInRead { on } => return self.block_in_read(on).map(|()| None),
             Request::SleepIn { call } => return self.sleep_in(call).map(|()| None),
             Request::BlockInSend { on } => return self.block_in_send(on).map(|()| None),
-            Request::Trace { pid } => sleeping::trace(pid)?,
+            Request::Trace { pid, stops } => sleeping::trace(pid, stops)?,
             Request::Untrace { pid } => sleeping::untrace(pid)?,
             Request::Reap { child } => sleeping::reap(child)?,
             Request::LimitBacklog { to } => {
@@ -193,7 +199,7 @@ impl Worker {
             Request::EndMainThread => bail!("only the loop can do that"),
             Request::Duplicate => self.duplicate()?,
             Request::AwaitParent { parent } => handing::await_parent(parent)?,
-            Request::Exec { program } => return Err(self.exec(&program)),
+            Request::Exec { program, listener } => return Err(self.exec(&program, listener)),
             Request::MountOver { folder } => own_place::mount_over(&folder)?,
             Request::CopyProgram { to } => own_place::copy_program(&to)?,
             Request::LoadLibrary { path } => self.library = Some(library::Library::load(&path)?),

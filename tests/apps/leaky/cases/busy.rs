@@ -32,6 +32,11 @@ pub(crate) fn computes_in_kernel(stage: &mut Stage) -> Result<Vec<Truth>> {
     busy(stage, Work::ComputeInKernel, false)
 }
 
+/// It spins, but not on the sockets.
+pub(crate) fn spins_on_pipe(stage: &mut Stage) -> Result<Vec<Truth>> {
+    busy(stage, Work::PollPipe, false)
+}
+
 fn busy(stage: &mut Stage, with: Work, in_thread: bool) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
     let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;

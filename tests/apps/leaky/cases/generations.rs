@@ -16,6 +16,7 @@ pub(crate) fn old_generation(stage: &mut Stage) -> Result<Vec<Truth>> {
     let listening = |address| Request::Listen { address, share_port: true, mptcp: false };
     let address = listen(stage, holder, &listening(own))?;
     let opened = dialled(stage, holder, peer, address, stage.setting.count)?;
+    stage.await_later_start(holder)?;
     let newer = stage.start(Role::Holder)?;
     listen(stage, newer, &listening(SocketAddr::new(own.ip(), address.port())))?;
     drains(stage, &Pair { holder, peer, opened }, newer)
@@ -24,8 +25,38 @@ pub(crate) fn old_generation(stage: &mut Stage) -> Result<Vec<Truth>> {
 /// A newer process has inherited the listener.
 pub(crate) fn old_generation_inherited(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting { heirs: 1, ..Accepting::default() })?;
+    stage.await_later_start(pair.holder)?;
     let newer = stage.fork(pair.holder, false)?;
     stage.order(newer, &Request::CloseSockets)?;
+    drains(stage, &pair, newer)
+}
+
+/// An upgrade: the newer process executes what lies at the path of the program now.
+pub(crate) fn old_generation_upgraded(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let program = stage.program("leaky-server", true)?;
+    let (holder, peer) = (stage.start(Role::Holder)?, stage.start(Role::Peer)?);
+    stage.order(holder, &Request::Exec { program: program.clone(), listener: false })?;
+    let own = stage.setting.family.own_address();
+    let listening = |address| Request::Listen { address, share_port: true, mptcp: false };
+    let address = listen(stage, holder, &listening(own))?;
+    let opened = dialled(stage, holder, peer, address, stage.setting.count)?;
+    std::fs::remove_file(&program)?;
+    let program = stage.program("leaky-server", true)?;
+    stage.await_later_start(holder)?;
+    let newer = stage.start(Role::Holder)?;
+    stage.order(newer, &Request::Exec { program, listener: false })?;
+    listen(stage, newer, &listening(SocketAddr::new(own.ip(), address.port())))?;
+    drains(stage, &Pair { holder, peer, opened }, newer)
+}
+
+/// A newer process has inherited the listener across exec.
+pub(crate) fn old_generation_handed_on(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let program = std::env::current_exe()?;
+    let pair = accepted(stage, Accepting { heirs: 1, ..Accepting::default() })?;
+    stage.await_later_start(pair.holder)?;
+    let newer = stage.fork(pair.holder, false)?;
+    stage.order(newer, &Request::CloseSockets)?;
+    stage.order(newer, &Request::Exec { program, listener: true })?;
     drains(stage, &pair, newer)
 }
 
@@ -43,6 +74,7 @@ fn drains(stage: &mut Stage, pair: &Pair, newer: WorkerId) -> Result<Vec<Truth>>
 /// A child for each connection: the parent, which is older, goes on listening.
 pub(crate) fn per_connection_child(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting { heirs: 1, ..Accepting::default() })?;
+    stage.await_later_start(pair.holder)?;
     let child = stage.fork(pair.holder, false)?;
     stage.order(pair.holder, &Request::CloseSockets)?;
     stage.order(child, &Request::CloseListener)?;

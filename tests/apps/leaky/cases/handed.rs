@@ -34,7 +34,7 @@ pub(crate) fn exec_inherited(stage: &mut Stage) -> Result<Vec<Truth>> {
     let program = stage.program("leaky-program", true)?;
     let pair = accepted(stage, Accepting { heirs: 1, ..Accepting::default() })?;
     let heir = stage.fork(pair.holder, false)?;
-    stage.order(heir, &Request::Exec { program })?;
+    stage.order(heir, &Request::Exec { program, listener: false })?;
     stage.order(pair.holder, &Request::CloseSockets)?;
     kept_by(stage, &pair, &[heir])
 }
@@ -43,7 +43,7 @@ pub(crate) fn exec_inherited(stage: &mut Stage) -> Result<Vec<Truth>> {
 pub(crate) fn exec_renamed(stage: &mut Stage) -> Result<Vec<Truth>> {
     let program = stage.program("leaky-renamed", false)?;
     let pair = accepted(stage, Accepting::default())?;
-    stage.order(pair.holder, &Request::Exec { program })?;
+    stage.order(pair.holder, &Request::Exec { program, listener: false })?;
     kept_by(stage, &pair, &[pair.holder])
 }
 

@@ -3,12 +3,12 @@
 //! All of them are never accepted; what differs is the listener's holder.
 
 use super::unaccepted::{RECV_Q, await_backlog, knock};
-use super::{Accepting, accepted, held, listen_somewhere};
+use super::{Accepting, accepted, dialled, held, listen_somewhere};
 use crate::message::{AcceptBy, Request, Sleep};
 use crate::stage::{Ended, Role, Stage, WorkerId};
 use crate::truth::{Reason, Truth};
 use crate::worker::Equipment;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 /// The kernel lets one more wait than this.
 const SHORT: i32 = 2;
@@ -81,6 +81,24 @@ pub(crate) fn event_missed(stage: &mut Stage) -> Result<Vec<Truth>> {
     stage.put_to_sleep(holder, Sleep::Epoll)?;
     ended(stage, holder, peer, queue, |truth, _| {
         let reasons = [Reason::new("accept_queue").is("used", 1)];
+        truth.mentions(&reasons, &["nobody_accepts", "no_descriptors_left"]);
+    })
+}
+
+/// The holder accepts one connection at a time, and waits for what that one says.
+pub(crate) fn acceptor_stuck(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let (holder, peer) = (stage.start(Role::Holder)?, stage.start(Role::Peer)?);
+    let mute = stage.start(Role::Bystander)?;
+    let address = listen_somewhere(stage, holder)?;
+    let accepted = dialled(stage, holder, mute, address, 1)?;
+    let on = accepted.first().context("a connection")?.ends;
+    let opened = knock(stage, peer, address, 2)?;
+    await_backlog(stage, &[holder], 2)?;
+    let queue = stage.truths(Some("never_accepted"), RECV_Q, &opened, &[holder], &Ended::never(&opened))?;
+    stage.block_in_read(holder, on, mute)?;
+    ended(stage, holder, peer, queue, |truth, pid| {
+        let sleeps = Reason::new("holder_sleeping").is("pid", pid).is("threads", 1);
+        let reasons = [Reason::new("accept_queue").is("used", 2), sleeps];
         truth.mentions(&reasons, &["nobody_accepts", "no_descriptors_left"]);
     })
 }

@@ -2,12 +2,13 @@
 //!
 //! The far end, which a relay waits for, has been told of the end and does nothing.
 
-use super::{Pair, accept_some, connect_some, dialled, held, listen_somewhere};
+use super::{Pair, accept_some, connect_some, dialled, dialled_by, held, listen_elsewhere, listen_somewhere};
 use crate::message::{Ends, Request};
 use crate::socket::State;
 use crate::stage::{Ended, Role, Stage, WorkerId};
 use crate::truth::{Opened, Reason, Truth};
 use anyhow::Result;
+use serde_json::Value;
 
 /// Several pairs at once.
 const PAIRS: usize = 3;
@@ -28,6 +29,26 @@ pub(crate) fn relay_waits_for_clients(stage: &mut Stage) -> Result<Vec<Truth>> {
     let accepted = accept_some(stage, relay, client, PAIRS)?;
     let dialled = connect_some(stage, relay, server, PAIRS)?;
     relayed(stage, relay, server, client, &dialled, accepted)
+}
+
+/// The same where clients and servers are on other hosts: nobody can say who holds the far end.
+pub(crate) fn relay_waits_elsewhere(stage: &mut Stage) -> Result<Vec<Truth>> {
+    stage.enter_network_with_host_elsewhere()?;
+    let (relay, client) = (stage.start(Role::Holder)?, stage.start(Role::Peer)?);
+    let server = stage.start(Role::FarEnd)?;
+    let address = listen_elsewhere(stage, relay)?;
+    let accepted = dialled(stage, relay, client, address, PAIRS)?;
+    let address = listen_elsewhere(stage, server)?;
+    let request = Request::Connect { address, count: PAIRS, mptcp: false };
+    let connected = dialled_by(stage, relay, server, &request)?;
+    let mut truths = relayed(stage, relay, client, server, &accepted, connected)?;
+    for truth in &mut truths {
+        truth.extra.peer_is_elsewhere = true;
+        for reason in &mut truth.extra.because {
+            *reason = reason.clone().is("far_pid", Value::Null).is("far_comm", Value::Null);
+        }
+    }
+    Ok(truths)
 }
 
 /// The peer closes the connections in `near`, and their other legs are `far`, the last for the first.

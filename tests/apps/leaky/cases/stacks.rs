@@ -32,7 +32,7 @@ pub(crate) fn opener_contained(stage: &mut Stage) -> Result<Vec<Truth>> {
     let program = PathBuf::from("/tmp/leaky-contained");
     stage.order(holder, &Request::MountOver { folder: "/tmp".into() })?;
     stage.order(holder, &Request::CopyProgram { to: program.clone() })?;
-    stage.order(holder, &Request::Exec { program })?;
+    stage.order(holder, &Request::Exec { program, listener: false })?;
     accepted_below(stage, holder, peer, AcceptBy::Jitted, &[&STACK_FUNCTIONS[..], &JITTED_FUNCTIONS].concat())
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn opener_program_deleted(stage: &mut Stage) -> Result<Vec<Truth>> {
     let peer = stage.start(Role::Peer)?;
     let holder = stage.start(Role::Holder)?;
     let program = stage.program("leaky-deleted", true)?;
-    stage.order(holder, &Request::Exec { program: program.clone() })?;
+    stage.order(holder, &Request::Exec { program: program.clone(), listener: false })?;
     std::fs::remove_file(program)?;
     accepted_below(stage, holder, peer, AcceptBy::DeepStack, &STACK_FUNCTIONS)
 }

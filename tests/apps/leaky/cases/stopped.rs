@@ -31,11 +31,33 @@ pub(crate) fn holder_traced(stage: &mut Stage) -> Result<Vec<Truth>> {
     Ok(truths)
 }
 
+/// Somebody follows its system calls, and stops it in none.
+pub(crate) fn holder_watched(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let (pair, mut truths, pid) = described(stage)?;
+    let tracer = stage.start(Role::Bystander)?;
+    stage.order(tracer, &Request::Trace { pid, stops: false })?;
+    stage.end_unseen(pair.peer)?.happened_to(&mut truths);
+    for truth in &mut truths {
+        truth
+            .because(&[Reason::new("client_left"), Reason::new("holder_sleeping").is("pid", pid)], &NOT_KEPT);
+    }
+    Ok(truths)
+}
+
 /// It waits for a child of vfork() that neither executes a program nor ends.
 pub(crate) fn holder_uninterruptible(stage: &mut Stage) -> Result<Vec<Truth>> {
     let (pair, mut truths, pid) = described(stage)?;
     stage.put_to_sleep(pair.holder, Sleep::Vfork)?;
     let waits = Reason::new("holder_uninterruptible").is("pid", pid).is("tid", pid);
+    left_alone(stage, &pair, &mut truths, &waits)?;
+    Ok(truths)
+}
+
+/// The same of a thread, while the main thread sleeps.
+pub(crate) fn thread_uninterruptible(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let (pair, mut truths, pid) = described(stage)?;
+    let thread = stage.vfork_in_thread(pair.holder)?;
+    let waits = Reason::new("holder_uninterruptible").is("pid", pid).is("tid", thread);
     left_alone(stage, &pair, &mut truths, &waits)?;
     Ok(truths)
 }

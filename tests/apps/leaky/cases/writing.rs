@@ -3,7 +3,7 @@
 //! The peers of most are on a host elsewhere, where a tool cannot look.
 
 use super::{dialled, listen_elsewhere, listen_somewhere};
-use crate::message::Request;
+use crate::message::{Request, Sleep};
 use crate::stage::{Ended, Role, Stage, WorkerId};
 use crate::truth::{Opened, Reason, Truth};
 use anyhow::{Context as _, Result};
@@ -80,6 +80,23 @@ pub(crate) fn blocked_in_write(stage: &mut Stage) -> Result<Vec<Truth>> {
     let mut truths = [cause, starved].concat();
     for truth in &mut truths {
         truth.extra.peer_is_elsewhere = true;
+    }
+    Ok(truths)
+}
+
+/// The queue of one connection is as full, but nobody blocks: the holder would be told when there is room.
+pub(crate) fn full_but_not_blocked(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let holder = stage.start(Role::Holder)?;
+    let (reader, peer) = (stage.start(Role::Bystander)?, stage.start(Role::Peer)?);
+    let address = listen_somewhere(stage, holder)?;
+    let full = dialled(stage, holder, reader, address, 1)?;
+    let others = dialled(stage, holder, peer, address, 2)?;
+    let mut truths = stage.truths(Some("data_unread"), 101, &others, &[holder], &Ended::never(&others))?;
+    stage.order(holder, &Request::Fill { on: full.first().context("a connection")?.ends })?;
+    stage.put_to_sleep(holder, Sleep::Poll)?;
+    end_others(stage, peer, &mut truths)?;
+    for truth in &mut truths {
+        truth.because(&[Reason::new("client_left")], &["behind_blocked_write", "blocked_in_write"]);
     }
     Ok(truths)
 }

@@ -55,15 +55,47 @@ impl Stage {
         let pid = self.pid(worker)?;
         rustix::process::kill_process(Pid::from_raw(pid).context("a pid")?, Signal::STOP)?;
         self.conditions.0.push(Lift::Signal(pid, Signal::CONT));
-        await_state_of(pid, 'T')
+        await_state_of(&process(pid), 'T')
     }
 
     /// As a debugger stops a process.
     pub(crate) fn trace(&mut self, tracer: WorkerId, worker: WorkerId) -> Result<()> {
         let pid = self.pid(worker)?;
-        self.order(tracer, &Request::Trace { pid })?;
+        self.order(tracer, &Request::Trace { pid, stops: true })?;
         self.conditions.0.push(Lift::Ask(tracer, Request::Untrace { pid }));
-        await_state_of(pid, 't')
+        await_state_of(&process(pid), 't')
+    }
+
+    /// Waits until whoever starts now starts later than this worker, by the clock of /proc.
+    pub(crate) fn await_later_start(&mut self, worker: WorkerId) -> Result<()> {
+        let stat = std::fs::read_to_string(process(self.pid(worker)?) + "/stat")?;
+        // proc_pid_stat(5): field 22, in clock ticks since boot; the name may contain anything.
+        let fields = stat.rsplit_once(')').map(|(_, fields)| fields.split_whitespace());
+        let started: i64 = fields.and_then(|mut fields| fields.nth(19)).context("a start time")?.parse()?;
+        // SAFETY: no pointers.
+        let tick = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+        until("the clock goes on", || {
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+            Ok(now.tv_sec * tick + now.tv_nsec * tick / 1_000_000_000 > started)
+        })
+    }
+
+    /// Has a thread of a worker wait uninterruptibly. Returns which; nothing lifts that.
+    pub(crate) fn vfork_in_thread(&mut self, worker: WorkerId) -> Result<i32> {
+        let pid = self.pid(worker)?;
+        let Reply::Working { thread } = self.ask(worker, &Request::VforkInThread)? else {
+            bail!("a thread was asked for");
+        };
+        await_state_of(&format!("/proc/{pid}/task/{thread}"), 'D').map(|()| thread)
+    }
+
+    /// Has a worker wait for what its peer says on one socket; the peer says it before anybody closes.
+    pub(crate) fn block_in_read(&mut self, worker: WorkerId, on: Ends, peer: WorkerId) -> Result<()> {
+        let pid = self.pid(worker)?;
+        self.order(worker, &Request::BlockInRead { on })?;
+        let say = Request::Say { on: on.flipped(), bytes: b"w".to_vec() };
+        self.conditions.0.push(Lift::Ask(peer, say));
+        await_call(pid, libc::SYS_recvfrom)
     }
 
     /// By the freezer of version 2 of the cgroups, or of version 1 where the host has one.
@@ -107,7 +139,7 @@ impl Stage {
             _ => Lift::Nothing,
         };
         self.conditions.0.push(lift);
-        if call == Sleep::Vfork { await_state_of(pid, 'D') } else { await_call(pid, number) }
+        if call == Sleep::Vfork { await_state_of(&process(pid), 'D') } else { await_call(pid, number) }
     }
 
     /// Has a worker send on one socket what its peer has no room for; `reader` is told to read before anybody closes.
@@ -124,17 +156,22 @@ fn await_call(pid: i32, number: libc::c_long) -> Result<()> {
     let number = number.to_string();
     until(&format!("process {pid} sleeps in call {number}"), || {
         let call = std::fs::read_to_string(format!("/proc/{pid}/syscall"))?;
-        Ok(call.split(' ').next() == Some(&number) && state_of(pid)? == 'S')
+        Ok(call.split(' ').next() == Some(&number) && state_of(&process(pid))? == 'S')
     })
 }
 
-fn await_state_of(pid: i32, state: char) -> Result<()> {
-    until(&format!("process {pid} is in state {state}"), || Ok(state_of(pid)? == state))
+fn process(pid: i32) -> String {
+    format!("/proc/{pid}")
+}
+
+/// Waits until a process or a thread is in this state.
+fn await_state_of(folder: &str, state: char) -> Result<()> {
+    until(&format!("{folder} is in state {state}"), || Ok(state_of(folder)? == state))
 }
 
 /// proc_pid_stat(5): the state follows the name, which may contain anything.
-fn state_of(pid: i32) -> Result<char> {
-    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"))?;
+fn state_of(folder: &str) -> Result<char> {
+    let stat = std::fs::read_to_string(Path::new(folder).join("stat"))?;
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
     state.context("a process without a state")
 }

@@ -28,8 +28,16 @@ impl Worker {
     /// The reply names the thread that is busy from now on.
     pub(super) fn begin_work(&mut self, work: Work, in_thread: bool, nice: i32) -> Result<Reply> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        for socket in &self.sockets {
-            epoll::add(&epoll, socket, EventData::new_u64(0), EventFlags::IN)?;
+        if work == Work::PollPipe {
+            let (read, write) = std::io::pipe()?;
+            epoll::add(&epoll, &read, EventData::new_u64(0), EventFlags::IN)?;
+            self.ballast.push(read.into());
+            // Now its end is there to be read.
+            drop(write);
+        } else {
+            for socket in &self.sockets {
+                epoll::add(&epoll, socket, EventData::new_u64(0), EventFlags::IN)?;
+            }
         }
         let sockets = self.sockets.iter().map(AsRawFd::as_raw_fd).collect();
         let zeroes = std::fs::File::open("/dev/zero")?;
@@ -75,7 +83,7 @@ impl Busy {
 
     fn work(&self) -> Result<()> {
         match self.work {
-            Work::PollEof => {
+            Work::PollEof | Work::PollPipe => {
                 let mut event = libc::epoll_event { events: 0, u64: 0 };
                 // SAFETY: there is room for one event; the descriptor lives as long as `self`.
                 unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), &raw mut event, 1, -1) };

@@ -66,8 +66,8 @@ impl Worker {
     }
 
     /// Comes back only with an error.
-    pub(super) fn exec(&self, program: &Path) -> Error {
-        let numbers = || -> Result<[String; 2]> {
+    pub(super) fn exec(&self, program: &Path, listener: bool) -> Error {
+        let numbers = || -> Result<[String; 3]> {
             let mut list = Vec::new();
             for socket in &self.sockets {
                 rustix::io::fcntl_setfd(socket, FdFlags::empty())?;
@@ -75,7 +75,12 @@ impl Worker {
             }
             let channel = self.channel.stream();
             rustix::io::fcntl_setfd(channel, FdFlags::empty())?;
-            Ok([channel.as_raw_fd().to_string(), list.join(",")])
+            let listener = self.listener.as_ref().filter(|_| listener);
+            if let Some(listener) = listener {
+                rustix::io::fcntl_setfd(listener, FdFlags::empty())?;
+            }
+            let listener = listener.map(|one| one.as_raw_fd().to_string()).unwrap_or_default();
+            Ok([channel.as_raw_fd().to_string(), list.join(","), listener])
         };
         match numbers() {
             Ok(numbers) => {
@@ -221,7 +226,7 @@ pub(crate) fn start_with_pid(pid: i32, program: &Path, channel: &UnixStream) -> 
             let error = match rustix::io::fcntl_setfd(channel, FdFlags::empty()) {
                 Ok(()) => {
                     let number = channel.as_raw_fd().to_string();
-                    std::process::Command::new(program).arg(HOLD).args([number.as_str(), ""]).exec()
+                    std::process::Command::new(program).arg(HOLD).args([number.as_str(), "", ""]).exec()
                 }
                 Err(error) => error.into(),
             };

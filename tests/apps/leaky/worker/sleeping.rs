@@ -145,11 +145,34 @@ pub(super) fn start_sleepers() -> Result<Reply> {
     Ok(Reply::Threads { count: std::fs::read_dir("/proc/self/task")?.count() })
 }
 
+/// A thread that waits for a child of its own as the caller of vfork() does. Nobody wakes it.
+pub(super) fn vfork_in_thread() -> Result<Reply> {
+    let (tell, hear) = std::sync::mpsc::channel();
+    std::thread::Builder::new().name("leaky-vforker".to_owned()).spawn(move || {
+        let _worker_waits = tell.send(rustix::thread::gettid().as_raw_nonzero().get());
+        // SAFETY: without CLONE_VM this is a fork; the child makes system calls alone, and dies with this thread.
+        unsafe {
+            let child = libc::syscall(libc::SYS_clone, libc::CLONE_VFORK | libc::SIGCHLD, 0, 0, 0, 0);
+            if child == 0 {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                libc::close_range(3, libc::c_uint::MAX, 0);
+                loop {
+                    libc::sleep(3600);
+                }
+            }
+        }
+    })?;
+    Ok(Reply::Working { thread: hear.recv().context("the thread has died")? })
+}
+
 /// What the signal does that wakes a sleeper.
 unsafe extern "C" fn woken(_signal: i32) {}
 
-/// Attaches as a debugger does, which stops the process.
-pub(super) fn trace(pid: i32) -> Result<()> {
+/// Attaches as a debugger does, which stops the process, or as a tracer of system calls that lets it run.
+pub(super) fn trace(pid: i32, stops: bool) -> Result<()> {
+    if !stops {
+        return ptrace(libc::PTRACE_SEIZE, pid);
+    }
     ptrace(libc::PTRACE_ATTACH, pid)?;
     // SAFETY: no pointers.
     let stopped = unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WALL) };

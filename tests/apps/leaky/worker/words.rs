@@ -43,6 +43,15 @@ impl Worker {
         handing::send_more(socket)
     }
 
+    /// Replies, and blocks until the peer says something.
+    pub(super) fn block_in_read(&mut self, on: Ends) -> Result<()> {
+        let at = self.position(on)?;
+        self.channel.send(&Reply::Done)?;
+        let socket = self.sockets.get(at).context("no such socket")?;
+        rustix::net::recv(socket, &mut [0_u8], RecvFlags::empty())?;
+        Ok(())
+    }
+
     pub(super) fn close_one(&mut self, on: Ends) -> Result<Reply> {
         let at = self.position(on)?;
         let reading = Reading { ends: on, at_ns: socket::now_ns() };
