@@ -50,6 +50,7 @@ fn writers_are_told_from_those_behind_them() {
         ("sends_to_nobody", &[]),
         ("half_open_elsewhere", &[]),
         ("behind_blocked_write", &[]),
+        ("full_but_not_blocked", &[]),
         ("blocked_in_write", &[]),
     ]);
 }
@@ -58,6 +59,7 @@ fn relays_are_told_from_their_likes() {
     check(&[
         ("relay_waits", &[]),
         ("relay_waits_for_clients", &[]),
+        ("relay_waits_elsewhere", &[]),
         ("leaks_beside_lingering", &[]),
         ("leaks_beside_half_closed_requests", &[]),
     ]);
@@ -68,7 +70,9 @@ fn who_keeps_a_holder_from_running_is_named() {
         ("holder_stopped", &[]),
         ("holder_frozen", &[]),
         ("holder_traced", &[]),
+        ("holder_watched", &[]),
         ("holder_uninterruptible", &[]),
+        ("thread_uninterruptible", &[]),
         ("holder_sleeping", &[]),
     ];
     let mounts = std::fs::read_to_string("/proc/mounts").expect("mounts");
@@ -84,7 +88,7 @@ fn spinning_is_told_from_work() {
     // Two at a time, because each takes a processor.
     check(&[("spins_on_eof", &[]), ("computes", &[])]);
     check(&[("spins_reading_eof", &[]), ("computes_in_kernel", &[])]);
-    check(&[("spins_in_thread", &[])]);
+    check(&[("spins_in_thread", &[]), ("spins_on_pipe", &[])]);
 }
 
 fn queues_say_why_nobody_accepts() {
@@ -98,11 +102,18 @@ fn queues_say_why_nobody_accepts() {
         ("nobody_accepts", &["--sleep", "poll"]),
         ("nobody_accepts", &["--sleep", "select"]),
         ("event_missed", &[]),
+        ("acceptor_stuck", &[]),
     ]);
 }
 
 fn generations_are_told_from_children() {
-    check(&[("old_generation", &[]), ("old_generation_inherited", &[]), ("per_connection_child", &[])]);
+    check(&[
+        ("old_generation", &[]),
+        ("old_generation_inherited", &[]),
+        ("old_generation_handed_on", &[]),
+        ("old_generation_upgraded", &[]),
+        ("per_connection_child", &[]),
+    ]);
 }
 
 /// What differs of which socket, and the ways of looking that show it.
