@@ -18,6 +18,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub(crate) enum State {
+    FinWait1 = 4,
     FinWait2 = 5,
     Close = 7,
     CloseWait = 8,

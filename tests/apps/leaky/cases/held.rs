@@ -48,6 +48,14 @@ pub(crate) fn listener_closed(stage: &mut Stage) -> Result<Vec<Truth>> {
     read_and_keep(stage, &pair)
 }
 
+/// Nobody has read the end of file, and nothing listens where the connection was accepted.
+pub(crate) fn eof_unread_listener_closed(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let pair = accepted(stage, Accepting::default())?;
+    stage.order(pair.holder, &Request::CloseListener)?;
+    let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;
+    Ok(left(stage.truths(Some("eof_unread"), 1, &pair.opened, &[pair.holder], &ended)?))
+}
+
 /// The main thread of the holder called pthread_exit(); a zombie stands for a process that goes on.
 pub(crate) fn main_thread_ended(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;

@@ -19,7 +19,7 @@ pub(crate) fn relay_waits(stage: &mut Stage) -> Result<Vec<Truth>> {
     let server = stage.start(Role::FarEnd)?;
     let accepted = accept_some(stage, relay, client, PAIRS)?;
     let dialled = connect_some(stage, relay, server, PAIRS)?;
-    relayed(stage, relay, client, server, &accepted, dialled)
+    relayed(stage, relay, client, server, &accepted, dialled, None)
 }
 
 /// The server closes, and the relay passes the end on to clients that do not close.
@@ -28,7 +28,7 @@ pub(crate) fn relay_waits_for_clients(stage: &mut Stage) -> Result<Vec<Truth>> {
     let client = stage.start(Role::FarEnd)?;
     let accepted = accept_some(stage, relay, client, PAIRS)?;
     let dialled = connect_some(stage, relay, server, PAIRS)?;
-    relayed(stage, relay, server, client, &dialled, accepted)
+    relayed(stage, relay, server, client, &dialled, accepted, None)
 }
 
 /// The same where clients and servers are on other hosts: nobody can say who holds the far end.
@@ -41,17 +41,36 @@ pub(crate) fn relay_waits_elsewhere(stage: &mut Stage) -> Result<Vec<Truth>> {
     let address = listen_elsewhere(stage, server)?;
     let request = Request::Connect { address, count: PAIRS, mptcp: false };
     let connected = dialled_by(stage, relay, server, &request)?;
-    let mut truths = relayed(stage, relay, client, server, &accepted, connected)?;
+    let mut truths = relayed(stage, relay, client, server, &accepted, connected, None)?;
     for truth in &mut truths {
         truth.extra.peer_is_elsewhere = true;
-        for reason in &mut truth.extra.because {
-            *reason = reason.clone().is("far_pid", Value::Null).is("far_comm", Value::Null);
-        }
     }
+    waits_for_strangers(&mut truths);
     Ok(truths)
 }
 
-/// The peer closes the connections in `near`, and their other legs are `far`, the last for the first.
+/// The host of the servers is gone: not even the end that the relay passes on is acknowledged.
+pub(crate) fn relay_far_host_gone(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let wire = stage.enter_network_with_host_elsewhere()?;
+    let (relay, client) = (stage.start(Role::Holder)?, stage.start(Role::Peer)?);
+    let server = stage.start(Role::FarEnd)?;
+    let accepted = accept_some(stage, relay, client, PAIRS)?;
+    let address = listen_elsewhere(stage, server)?;
+    let request = Request::Connect { address, count: PAIRS, mptcp: false };
+    let connected = dialled_by(stage, relay, server, &request)?;
+    let mut truths = relayed(stage, relay, client, server, &accepted, connected, Some(wire))?;
+    waits_for_strangers(&mut truths);
+    Ok(truths)
+}
+
+fn waits_for_strangers(truths: &mut [Truth]) {
+    for reason in truths.iter_mut().flat_map(|truth| &mut truth.extra.because) {
+        *reason = reason.clone().is("far_pid", Value::Null).is("far_comm", Value::Null);
+    }
+}
+
+/// The peer closes the connections in `near`, and their other legs are `far`, the last for the first; the wire to their
+/// host is cut before, if there is one.
 fn relayed(
     stage: &mut Stage,
     relay: WorkerId,
@@ -59,6 +78,7 @@ fn relayed(
     far_end: WorkerId,
     near: &[Opened],
     mut far: Vec<Opened>,
+    cut: Option<WorkerId>,
 ) -> Result<Vec<Truth>> {
     far.reverse();
     let pairs: Vec<(Ends, Ends)> = near.iter().zip(&far).map(|(near, far)| (near.ends, far.ends)).collect();
@@ -71,9 +91,13 @@ fn relayed(
         stage.order(peer, &Request::Say { on: near.flipped(), bytes: question })?;
         stage.order(far_end, &Request::Hear { on: far.flipped(), bytes })?;
     }
+    if let Some(wire) = cut {
+        stage.order(wire, &Request::CutWire)?;
+    }
+    let waiting = if cut.is_some() { State::FinWait1 } else { State::FinWait2 };
     for (near, far) in &pairs {
         stage.end_one_seen_by(&mut ended, *near, peer, relay)?;
-        stage.await_one(relay, *far, State::FinWait2)?;
+        stage.await_one(relay, *far, waiting)?;
     }
     let mut truths = stage.truths(Some("eof_read"), 0, near, &[relay], &ended)?;
     let (pid, far_pid) = (stage.pid(relay)?, stage.pid(far_end)?);

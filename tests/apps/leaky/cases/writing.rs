@@ -27,6 +27,26 @@ pub(crate) fn sends_to_nobody(stage: &mut Stage) -> Result<Vec<Truth>> {
     Ok(truths)
 }
 
+/// The same of one answer, after which the holder says nothing more.
+pub(crate) fn answers_nobody(stage: &mut Stage) -> Result<Vec<Truth>> {
+    const ANSWER: &[u8] = b"an answer that comes too late";
+    let wire = stage.enter_network_with_host_elsewhere()?;
+    let (holder, peer) = (stage.start(Role::Holder)?, stage.start(Role::Peer)?);
+    let address = listen_elsewhere(stage, holder)?;
+    let opened = dialled(stage, holder, peer, address, 1)?;
+    let ended = stage.end_seen_by(peer, &[holder])?;
+    stage.order(holder, &Request::ReadToEnd)?;
+    stage.order(wire, &Request::CutWire)?;
+    let on = opened.first().context("a connection")?.ends;
+    stage.order(holder, &Request::Say { on, bytes: ANSWER.to_vec() })?;
+    let mut truths = stage.truths(Some("eof_read"), 0, &opened, &[holder], &ended)?;
+    for truth in &mut truths {
+        truth.extra.peer_is_elsewhere = true;
+        truth.because(&[Reason::new("sends_to_nobody").is("bytes", ANSWER.len())], &["blocked_in_write"]);
+    }
+    Ok(truths)
+}
+
 /// The peer elsewhere has ended its sending half alone, and acknowledges all that the holder goes on sending.
 pub(crate) fn half_open_elsewhere(stage: &mut Stage) -> Result<Vec<Truth>> {
     stage.enter_network_with_host_elsewhere()?;

@@ -98,9 +98,10 @@ impl Stage {
         await_call(pid, libc::SYS_recvfrom)
     }
 
-    /// By the freezer of version 2 of the cgroups, or of version 1 where the host has one.
+    /// By the freezer of version 2 of the cgroups, or of version 1 where the host has one. It is a cgroup further up that
+    /// is frozen, as that of a container is.
     pub(crate) fn freeze(&mut self, worker: WorkerId, version: u8) -> Result<()> {
-        let path = PathBuf::from(format!("leaky-frozen-{}", std::process::id()));
+        let path = PathBuf::from(format!("leaky-frozen-{}/inner", std::process::id()));
         let is_it = |kind: &str| match version {
             1 => kind.starts_with("cgroup ") && kind.rsplit(',').any(|option| option == "freezer"),
             _ => kind.starts_with("cgroup2 "),
@@ -112,7 +113,7 @@ impl Stage {
             1 => ("freezer.state", "FROZEN", "THAWED", "freezer.state", "FROZEN"),
             _ => ("cgroup.freeze", "1", "0", "cgroup.events", "frozen 1"),
         };
-        let switch = folder.join(switch);
+        let switch = folder.with_file_name(switch);
         std::fs::write(&switch, frozen).with_context(|| switch.display().to_string())?;
         self.conditions.0.push(Lift::Write(switch, thawed));
         until("the cgroup is frozen", || {
