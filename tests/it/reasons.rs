@@ -35,6 +35,7 @@ fn plain_leaks_have_plain_reasons() {
         ("data_unread", &[]),
         ("connect_kept", &[]),
         ("listener_closed", &[]),
+        ("eof_unread_listener_closed", &[]),
         ("half_open", &[]),
         ("idle_in_pool", &[]),
         ("pool_of_server", &[]),
@@ -48,6 +49,7 @@ fn last_words_are_told_from_answers() {
 fn writers_are_told_from_those_behind_them() {
     check(&[
         ("sends_to_nobody", &[]),
+        ("answers_nobody", &[]),
         ("half_open_elsewhere", &[]),
         ("behind_blocked_write", &[]),
         ("full_but_not_blocked", &[]),
@@ -60,6 +62,7 @@ fn relays_are_told_from_their_likes() {
         ("relay_waits", &[]),
         ("relay_waits_for_clients", &[]),
         ("relay_waits_elsewhere", &[]),
+        ("relay_far_host_gone", &[]),
         ("leaks_beside_lingering", &[]),
         ("leaks_beside_half_closed_requests", &[]),
     ]);
