@@ -232,6 +232,10 @@ pub(crate) enum Request {
         program: PathBuf,
         listener: bool,
     },
+    /// Be called this from now on.
+    Rename {
+        name: String,
+    },
     /// Live in a mount namespace of your own from now on, with an empty file system over this folder.
     MountOver {
         folder: PathBuf,

@@ -35,7 +35,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    fn comm(self) -> &'static str {
+    pub(crate) fn comm(self) -> &'static str {
         match self {
             Self::Holder => "leaky-holder",
             Self::Peer => "leaky-peer",

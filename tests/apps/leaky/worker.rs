@@ -200,6 +200,7 @@ impl Worker {
             Request::Duplicate => self.duplicate()?,
             Request::AwaitParent { parent } => handing::await_parent(parent)?,
             Request::Exec { program, listener } => return Err(self.exec(&program, listener)),
+            Request::Rename { name } => handing::rename(&name)?,
             Request::MountOver { folder } => own_place::mount_over(&folder)?,
             Request::CopyProgram { to } => own_place::copy_program(&to)?,
             Request::LoadLibrary { path } => self.library = Some(library::Library::load(&path)?),

@@ -28,6 +28,7 @@ pub(crate) fn old_generation_inherited(stage: &mut Stage) -> Result<Vec<Truth>> 
     stage.await_later_start(pair.holder)?;
     let newer = stage.fork(pair.holder, false)?;
     stage.order(newer, &Request::CloseSockets)?;
+    same_name(stage, newer)?;
     drains(stage, &pair, newer)
 }
 
@@ -57,7 +58,13 @@ pub(crate) fn old_generation_handed_on(stage: &mut Stage) -> Result<Vec<Truth>> 
     let newer = stage.fork(pair.holder, false)?;
     stage.order(newer, &Request::CloseSockets)?;
     stage.order(newer, &Request::Exec { program, listener: true })?;
+    same_name(stage, newer)?;
     drains(stage, &pair, newer)
+}
+
+/// Generations of a program are called the same.
+fn same_name(stage: &mut Stage, newer: WorkerId) -> Result<()> {
+    stage.order(newer, &Request::Rename { name: Role::Holder.comm().to_owned() })
 }
 
 fn drains(stage: &mut Stage, pair: &Pair, newer: WorkerId) -> Result<Vec<Truth>> {
@@ -67,6 +74,26 @@ fn drains(stage: &mut Stage, pair: &Pair, newer: WorkerId) -> Result<Vec<Truth>>
     for truth in &mut truths {
         let old = Reason::new("old_generation").is("pid", pid).is("newer", newer);
         truth.because(&[old], &["connected", "idle_in_pool", "nobody_accepts"]);
+    }
+    Ok(truths)
+}
+
+/// Another program has the port now.
+pub(crate) fn other_program_listens(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let program = stage.program("other-server", true)?;
+    let (holder, peer) = (stage.start(Role::Holder)?, stage.start(Role::Peer)?);
+    let own = stage.setting.family.own_address();
+    let listening = |address| Request::Listen { address, share_port: true, mptcp: false };
+    let address = listen(stage, holder, &listening(own))?;
+    let opened = dialled(stage, holder, peer, address, stage.setting.count)?;
+    stage.order(holder, &Request::CloseListener)?;
+    stage.await_later_start(holder)?;
+    let other = stage.start(Role::Holder)?;
+    stage.order(other, &Request::Exec { program, listener: false })?;
+    listen(stage, other, &listening(SocketAddr::new(own.ip(), address.port())))?;
+    let mut truths = held::read_and_keep(stage, &Pair { holder, peer, opened })?;
+    for truth in &mut truths {
+        truth.because(&[Reason::new("client_left")], &["old_generation", "connected", "idle_in_pool"]);
     }
     Ok(truths)
 }

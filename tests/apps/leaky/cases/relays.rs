@@ -69,8 +69,8 @@ fn waits_for_strangers(truths: &mut [Truth]) {
     }
 }
 
-/// The peer closes the connections in `near`, and their other legs are `far`, the last for the first; the wire to their
-/// host is cut before, if there is one.
+/// The peer closes the connections in `near` almost at once, and their other legs are `far`, the last for the first; the
+/// wire to their host is cut before, if there is one.
 fn relayed(
     stage: &mut Stage,
     relay: WorkerId,
@@ -84,12 +84,13 @@ fn relayed(
     let pairs: Vec<(Ends, Ends)> = near.iter().zip(&far).map(|(near, far)| (near.ends, far.ends)).collect();
     stage.order(relay, &Request::Relay { pairs: pairs.clone() })?;
     let mut ended = Ended::default();
-    for (near, far) in &pairs {
-        // What they say to each other goes through the relay.
-        let question = b"a question, of which each has its own length".to_vec();
-        let bytes = question.len();
+    // What they say to each other goes through the relay, and no two pairs say as much.
+    for (at, (near, far)) in pairs.iter().enumerate() {
+        let (question, answer) = (vec![b'q'; 100 + at], vec![b'a'; 3_000 - 7 * at]);
         stage.order(peer, &Request::Say { on: near.flipped(), bytes: question })?;
-        stage.order(far_end, &Request::Hear { on: far.flipped(), bytes })?;
+        stage.order(far_end, &Request::Hear { on: far.flipped(), bytes: 100 + at })?;
+        stage.order(far_end, &Request::Say { on: far.flipped(), bytes: answer })?;
+        stage.order(peer, &Request::Hear { on: near.flipped(), bytes: 3_000 - 7 * at })?;
     }
     if let Some(wire) = cut {
         stage.order(wire, &Request::CutWire)?;
