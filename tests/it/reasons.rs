@@ -43,7 +43,12 @@ fn plain_leaks_have_plain_reasons() {
 }
 
 fn last_words_are_told_from_answers() {
-    check(&[("last_words", &[]), ("last_words_known", &[]), ("answers_unread", &[])]);
+    check(&[
+        ("last_words", &[]),
+        ("last_words_known", &[]),
+        ("answers_unread", &[]),
+        ("late_answer_unread", &[]),
+    ]);
 }
 
 fn writers_are_told_from_those_behind_them() {
