@@ -2,7 +2,14 @@
 
 use serde_json::Value;
 
+use super::clock::monotonic_ns;
 use super::truth::{Known, Truth};
+
+/// Reasons that cannot be older than the leak.
+const BEGAN_WITH_THE_LEAK: [&str; 3] = ["accept_queue", "waits_for_other_leg", "sends_to_nobody"];
+
+/// The kernel counts in jiffies.
+const JIFFIES_NS: u64 = 20_000_000;
 
 /// Judges the verdict and the reasons of all `leak` records about one socket.
 ///
@@ -40,6 +47,12 @@ pub(crate) fn judge(truth: &Truth, is_to_be_reported: bool, leaks: &[&Value]) ->
             if !is_right {
                 wrong.push(format!("{}.{name} is {shown}, not {known:?}", reason.id));
             }
+        }
+    }
+    for reason in given.iter().filter(|reason| BEGAN_WITH_THE_LEAK.iter().any(|id| reason["id"] == *id)) {
+        let most = monotonic_ns().saturating_sub(truth.entered_before_ns) + JIFFIES_NS;
+        if !reason["for_ns"].as_u64().is_some_and(|ns| ns > 0 && ns <= most) {
+            wrong.push(format!("{}.for_ns is {}, not 1 to {most}", reason["id"], reason["for_ns"]));
         }
     }
     for never in truth.not_because.iter().filter(|never| ids.contains(&never.as_str())) {
