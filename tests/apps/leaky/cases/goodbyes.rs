@@ -15,6 +15,9 @@ const SILENCE: Duration = Duration::from_millis(2_200);
 /// A message and the end that comes so long after it have nothing to do with each other.
 const LATER: Duration = Duration::from_millis(1_500);
 
+/// What a server takes to answer, so that the clocks of the kernel tell a request from its answer.
+const THOUGHT: Duration = Duration::from_millis(20);
+
 const REQUEST: &[u8] = b"a request of some protocol";
 const ANSWER: &[u8] = b"an answer of some protocol, which is read at once";
 
@@ -128,6 +131,7 @@ fn unread(truths: &mut [Truth]) {
 pub(super) fn exchange_all(stage: &mut Stage, pair: &Pair) -> Result<()> {
     for one in &pair.opened {
         request(stage, pair, one)?;
+        std::thread::sleep(THOUGHT);
         answer(stage, pair, one, ANSWER)?;
         stage.order(pair.holder, &Request::Hear { on: one.ends, bytes: ANSWER.len() })?;
     }
