@@ -126,13 +126,13 @@ impl Stage {
         let pid = self.pid(worker)?;
         let reply = self.ask(worker, &Request::SleepIn { call })?;
         let number = match call {
-            Sleep::Signal => libc::SYS_rt_sigsuspend,
-            Sleep::Child => libc::SYS_wait4,
-            // A process that waits there shows no call.
-            Sleep::Vfork => -1,
-            Sleep::Poll => libc::SYS_ppoll,
-            Sleep::Select => libc::SYS_pselect6,
-            Sleep::Epoll => libc::SYS_epoll_pwait,
+            Sleep::Signal => Some(libc::SYS_rt_sigsuspend),
+            Sleep::Child => Some(libc::SYS_wait4),
+            // Its state is what matters.
+            Sleep::Vfork => None,
+            Sleep::Poll => Some(libc::SYS_ppoll),
+            Sleep::Select => Some(libc::SYS_pselect6),
+            Sleep::Epoll => Some(libc::SYS_epoll_pwait),
         };
         let lift = match (call, reply) {
             (Sleep::Signal, _) => Lift::Signal(pid, Signal::USR1),
@@ -140,7 +140,10 @@ impl Stage {
             _ => Lift::Nothing,
         };
         self.conditions.0.push(lift);
-        if call == Sleep::Vfork { await_state_of(&process(pid), 'D') } else { await_call(pid, number) }
+        match number {
+            Some(number) => await_call(pid, number),
+            None => await_state_of(&process(pid), 'D'),
+        }
     }
 
     /// Has a worker send on one socket what its peer has no room for; `reader` is told to read before anybody closes.
