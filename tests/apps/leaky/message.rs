@@ -232,6 +232,12 @@ pub(crate) enum Request {
         program: PathBuf,
         listener: bool,
     },
+    /// When the stage is gone, write to the switch of these frozen cgroups, and remove them.
+    Guard {
+        switch: PathBuf,
+        thawed: String,
+        folders: Vec<PathBuf>,
+    },
     /// Be called this from now on.
     Rename {
         name: String,

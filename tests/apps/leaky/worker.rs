@@ -7,6 +7,7 @@ mod busy;
 mod deep_stack;
 mod ending;
 mod frameless;
+mod guarding;
 mod handing;
 mod jitted;
 mod library;
@@ -65,6 +66,7 @@ pub(crate) struct Worker {
     busy: Option<busy::Busy>,
     relay: Option<relaying::Relay>,
     wire: Option<wire::Wire>,
+    guard: Option<guarding::Guard>,
     sending: bool,
     reading: bool,
 }
@@ -118,6 +120,7 @@ impl Worker {
             busy: None,
             relay: None,
             wire: None,
+            guard: None,
             sending: false,
             reading: false,
         }
@@ -127,7 +130,10 @@ impl Worker {
     fn serve(mut self) -> Result<()> {
         loop {
             self.keep_busy_until_asked()?;
-            let Some(request) = self.channel.receive()? else { return Ok(()) };
+            let Some(request) = self.channel.receive()? else {
+                self.guard.iter().for_each(guarding::Guard::thaw);
+                return Ok(());
+            };
             if let Request::EndMainThread = request {
                 return ending::go_on_in_another_thread(self);
             }
@@ -200,6 +206,9 @@ impl Worker {
             Request::Duplicate => self.duplicate()?,
             Request::AwaitParent { parent } => handing::await_parent(parent)?,
             Request::Exec { program, listener } => return Err(self.exec(&program, listener)),
+            Request::Guard { switch, thawed, folders } => {
+                self.guard(guarding::Guard { switch, thawed, folders })?;
+            }
             Request::Rename { name } => handing::rename(&name)?,
             Request::MountOver { folder } => own_place::mount_over(&folder)?,
             Request::CopyProgram { to } => own_place::copy_program(&to)?,

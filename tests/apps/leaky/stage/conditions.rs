@@ -2,7 +2,7 @@
 //!
 //! Each is seen in /proc or in the cgroup before it counts, and lifted again before the worker is asked for anything.
 
-use super::{Stage, WorkerId, places};
+use super::{Role, Stage, WorkerId, places};
 use crate::message::{Ends, Reply, Request, Sleep};
 use crate::socket::LIMIT;
 use anyhow::{Context as _, Result, bail};
@@ -114,6 +114,11 @@ impl Stage {
             _ => ("cgroup.freeze", "1", "0", "cgroup.events", "frozen 1"),
         };
         let switch = folder.with_file_name(switch);
+        let guard = self.start(Role::Bystander)?;
+        let outer = folder.parent().context("a cgroup above")?.to_owned();
+        let folders = vec![folder.clone(), outer];
+        let request = Request::Guard { switch: switch.clone(), thawed: thawed.to_owned(), folders };
+        self.order(guard, &request)?;
         std::fs::write(&switch, frozen).with_context(|| switch.display().to_string())?;
         self.conditions.0.push(Lift::Write(switch, thawed));
         until("the cgroup is frozen", || {
