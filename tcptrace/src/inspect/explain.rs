@@ -1,12 +1,16 @@
 //! Collects what tells why sockets are stuck, once a process and once a socket, and has `diagnosis::reasons` draw the
 //! conclusions. Bounded: what there was no time for gives no reason.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, path::Path, sync::Arc};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
-    accept_queues, descriptors::DescriptorScan, dump::ListingIndex, inspector::Inspector, legs, proc_fd,
+    accept_queues,
+    descriptors::{BlockedSocket, DescriptorScan},
+    dump::ListingIndex,
+    inspector::Inspector,
+    legs, proc_fd,
 };
 use crate::{
     diagnosis::reasons::{
@@ -37,6 +41,19 @@ const MOST_COUNTED: usize = 4_096;
 
 /// Listeners whose queues are asked for.
 const MOST_LISTENERS: usize = 64;
+
+/// The states of a connection that somebody may still write to.
+const WITH_DATA: StateSet = StateSet::ESTABLISHED.union(StateSet::CLOSE_WAIT).union(StateSet::FIN_WAIT1);
+
+/// The states of a connection that somebody may hold.
+const CONNECTED: StateSet = WITH_DATA.union(StateSet::FIN_WAIT2);
+
+/// A held socket of which the peer's window is closed, while data waits.
+struct ClosedWindow {
+    holder: (Pid, u32),
+    remote: Endpoint,
+    bytes: u32,
+}
 
 /// Where a socket was accepted, or waits for that.
 type ListensAt = (u32, Endpoint);
@@ -77,7 +94,7 @@ impl Inspector {
         let found = doing::look(self.dumper.world(), &visible);
         let found = visible.iter().zip(found).filter_map(|(process, doing)| Some((process.pid, doing?)));
         known.doing.extend(found);
-        known.find_blocked(scan, index, findings);
+        known.find_blocked(self.closed_windows(scan, findings, &known).into_iter());
         known.legs = legs::find(self, findings, index, scan);
         self.find_waiting(findings, &mut known);
         self.find_accepting(findings, &mut known);
@@ -103,6 +120,37 @@ impl Inspector {
         let queries: Vec<UseQuery> = counted.iter().map(query).collect();
         let uses = self.processes.descriptor_use(&queries);
         known.uses.extend(counted.iter().map(|process| process.pid).zip(uses));
+    }
+
+    /// Held sockets of which the peer's window is closed: as the kernel's iterator found them or, without it, those that a
+    /// thread sleeps in writing to.
+    fn closed_windows(
+        &mut self,
+        scan: &DescriptorScan,
+        findings: &[Finding],
+        known: &Circumstances,
+    ) -> Vec<ClosedWindow> {
+        if scan.is_of_kernel() {
+            let closed = |blocked: &BlockedSocket| ClosedWindow {
+                holder: blocked.holder,
+                remote: blocked.remote,
+                bytes: blocked.bytes,
+            };
+            return scan.blocked.iter().map(closed).collect();
+        }
+        let written = known.written_to(&self.dumper.world().proc);
+        if written.is_empty() {
+            return Vec::new();
+        }
+        let namespaces: FxHashSet<u32> = findings.iter().filter_map(|finding| finding.socket.netns).collect();
+        let listed = self.dumper.list(WITH_DATA, &namespaces).sockets.into_iter();
+        listed
+            .filter(|(_, socket)| socket.sending.is_some_and(|sending| sending.is_blocked(socket.send_q)))
+            .filter_map(|(_, socket)| {
+                let holder = *written.get(&socket.inode)?;
+                Some(ClosedWindow { holder, remote: socket.remote, bytes: socket.send_q })
+            })
+            .collect()
     }
 
     /// Looks at the queues that connections wait in, and since when.
@@ -146,10 +194,8 @@ impl Inspector {
             return;
         }
         let namespaces: FxHashSet<u32> = listeners.keys().map(|(netns, _)| *netns).collect();
-        let connected: StateSet =
-            [State::Established, State::CloseWait, State::FinWait1, State::FinWait2].into_iter().collect();
         let mut inodes: FxHashMap<u32, ListensAt> = FxHashMap::default();
-        for (netns, socket) in self.dumper.list(connected, &namespaces).sockets {
+        for (netns, socket) in self.dumper.list(CONNECTED, &namespaces).sockets {
             let at = (netns, socket.local);
             if socket.inode != 0 && listeners.contains_key(&at) {
                 inodes.insert(socket.inode, at);
@@ -192,18 +238,9 @@ impl Inspector {
 }
 
 impl Circumstances {
-    /// Finds the sockets that threads are blocked in writing to.
-    fn find_blocked(&mut self, scan: &DescriptorScan, index: &ListingIndex, findings: &[Finding]) {
-        let of_kernel = scan.blocked.iter().map(|blocked| (blocked.holder, blocked.remote, blocked.bytes));
-        // What /proc finds are the sockets in question themselves.
-        let listed = findings.iter().filter(|_| !scan.is_of_kernel()).filter_map(|finding| {
-            let (_, listed) = index.find(&finding.socket)?;
-            listed.sending?.is_blocked(listed.send_q).then_some(())?;
-            let owner = finding.owners.first()?;
-            let holder = (owner.process.pid, *owner.fds.first()?);
-            Some((holder, finding.socket.endpoints.remote, listed.send_q))
-        });
-        for ((pid, fd), remote, bytes) in of_kernel.chain(listed) {
+    /// Finds the sockets that threads are blocked in writing to, among those of which the peer's window is closed.
+    fn find_blocked(&mut self, closed: impl Iterator<Item = ClosedWindow>) {
+        for ClosedWindow { holder: (pid, fd), remote, bytes } in closed {
             let Some((doing, number)) = self.doing.get(&pid).zip(pid.visible()) else { continue };
             // Another thread, unless it waits for one of these, may look after the other sockets.
             let writes =
@@ -215,6 +252,19 @@ impl Circumstances {
                 self.blocked.entry(pid).or_insert(blocked);
             }
         }
+    }
+
+    /// The sockets that threads sleep in writing to, by their inode numbers.
+    fn written_to(&self, proc_root: &Path) -> FxHashMap<u32, (Pid, u32)> {
+        let mut written = FxHashMap::default();
+        for (pid, doing) in &self.doing {
+            let calls = doing.threads.iter().filter_map(|thread| thread.call.as_ref());
+            for fd in calls.flat_map(|call| &call.writes_to) {
+                let inode = pid.visible().and_then(|number| proc_fd::socket_at(proc_root, number, *fd));
+                written.extend(inode.map(|inode| (inode, (*pid, *fd))));
+            }
+        }
+        written
     }
 
     fn facts<'a>(

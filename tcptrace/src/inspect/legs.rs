@@ -99,7 +99,7 @@ pub(super) fn find(
         if owner.process.pid != leg.pid || !is_relay || is_itself {
             continue;
         }
-        let (least_ns, most_ns) = finding.since.age_at(finding.looked_at_ns);
+        let (least_ns, most_ns) = finding.since.age_at(leg.asked_ns);
         let stuck = LegTimes::of_ages_ns(least_ns, most_ns);
         let Some(apart_ms) = distance_ms(stuck, leg.times) else { continue };
         let bytes = listed.map_or_else(LegBytes::default, |listed| LegBytes {

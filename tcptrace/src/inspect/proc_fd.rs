@@ -176,6 +176,13 @@ pub(crate) fn sockets_of(proc_root: &Path, pid: u32) -> Vec<u32> {
     inodes
 }
 
+/// The inode number of the socket that a descriptor of a process is.
+#[must_use]
+pub(crate) fn socket_at(proc_root: &Path, pid: u32, fd: u32) -> Option<u32> {
+    let link = std::fs::read_link(proc_root.join(format!("{pid}/fd/{fd}"))).ok()?;
+    socket_inode(link.as_os_str().as_encoded_bytes())
+}
+
 fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::SRCH)
 }

@@ -88,6 +88,8 @@ impl StateSet {
     pub const NONE: Self = Self(0);
     /// Every state of a socket that takes part in TCP: numbers 1 to 12.
     pub const ALL: Self = Self(0x1ffe);
+    /// ESTABLISHED alone.
+    pub const ESTABLISHED: Self = Self(1 << State::Established as u32);
     /// CLOSE_WAIT alone.
     pub const CLOSE_WAIT: Self = Self(1 << State::CloseWait as u32);
     /// CLOSE alone.

@@ -152,6 +152,11 @@ impl Truth {
         self.peer_is_elsewhere && self.verdict.as_deref() == Some("half_open")
     }
 
+    /// Whether it was written to a moment ago, and the peer, which is elsewhere, has only stopped reading.
+    pub(crate) fn was_written_to_lately(&self) -> bool {
+        self.peer_is_elsewhere && self.first_reason.as_deref() == Some("blocked_in_write")
+    }
+
     /// For messages.
     pub(crate) fn name(&self) -> String {
         let Self { case, laddr, lport, raddr, rport, .. } = self;
