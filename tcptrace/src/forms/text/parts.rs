@@ -59,10 +59,10 @@ pub(super) fn reasons_in_words(because: &[Reason]) -> String {
     Escaped(&texts.join("; ")).to_string()
 }
 
-/// `eof_read`, or with the most telling reason `eof_read, client_left`.
+/// `eof_read`, or with the most telling reason `eof_read/client_left`.
 pub(super) fn cause(verdict: Option<Verdict>, reason: Option<ReasonId>) -> String {
     let verdict = verdict.map_or("?", Verdict::name);
-    reason.map_or_else(|| verdict.to_owned(), |reason| format!("{verdict}, {reason}"))
+    reason.map_or_else(|| verdict.to_owned(), |reason| format!("{verdict}/{reason}"))
 }
 
 /// The line of code to look at, and whether more is hidden.

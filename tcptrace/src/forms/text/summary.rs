@@ -236,9 +236,6 @@ fn write_reasons(out: &mut dyn Write, process: &ProcessSummary, palette: &Palett
         if verdicts.is_empty() { "cause unknown".to_owned() } else { verdicts.join(", ") },
         peers.join(", "),
     )?;
-    if let Some(command) = &process.command {
-        writeln!(out, "      {}", Escaped(command))?;
-    }
     let reasons = process.reasons.iter().flatten().filter(|reason| !reason.text.is_empty());
     for reason in reasons.take(REASONS_LISTED) {
         let one = if reason.count > 1 { "one of them: " } else { "" };

@@ -71,6 +71,7 @@ fn process(
         process: process_name(entities, index)?,
         exe: identity.exe.clone(),
         cmdline: identity.cmdline.clone(),
+        command: identity.command(),
         uid: identity.uid,
         started: identity.started.map(Time),
         unit: identity.unit.clone(),

@@ -62,6 +62,9 @@ pub(crate) struct ProcessShare {
     pub process: ProcessName,
     pub exe: Option<String>,
     pub cmdline: Vec<String>,
+    /// The same, shortened for people: in no document.
+    #[serde(skip)]
+    pub command: Option<String>,
     pub uid: Option<u32>,
     pub started: Option<Time>,
     pub unit: Option<String>,

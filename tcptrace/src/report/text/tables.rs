@@ -33,6 +33,7 @@ pub(crate) fn write_processes(
     const PER_MINUTE: usize = 7;
     const DESCRIPTORS: usize = 8;
     const PLACE: usize = 9;
+    const COMMAND: usize = 10;
     if processes.top.is_empty() {
         return Ok(());
     }
@@ -48,6 +49,7 @@ pub(crate) fn write_processes(
         Number("PER MIN"),
         Number("FDS/LIMIT"),
         Name("UNIT OR CONTAINER"),
+        Name("COMMAND"),
     ]);
     let top = &processes.top;
     for process in top {
@@ -58,11 +60,12 @@ pub(crate) fn write_processes(
     table.show(PER_MINUTE, top.iter().any(|process| process.per_minute.is_some()));
     table.show(DESCRIPTORS, top.iter().any(|process| process.fds_used.is_some()));
     table.show(PLACE, top.iter().any(|process| process.place.is_some()));
+    table.show(COMMAND, top.iter().any(|process| process.command.is_some()));
     table.write(out)?;
     write_others(out, processes, "process", layout)
 }
 
-fn process_cells(process: &ProcessShare) -> [String; 10] {
+fn process_cells(process: &ProcessShare) -> [String; 11] {
     let unknown = || "?".to_owned();
     let harmless =
         |text: &Option<String>| text.as_ref().map(|text| Escaped(text).to_string()).unwrap_or_default();
@@ -81,6 +84,7 @@ fn process_cells(process: &ProcessShare) -> [String; 10] {
             _ => unknown(),
         },
         harmless(&process.place),
+        harmless(&process.command),
     ]
 }
 
