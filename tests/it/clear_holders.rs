@@ -30,7 +30,7 @@ fn all_cases(arguments: &[&str], way: fn(&Truth) -> &'static str) {
     // Whoever has just written is half-open, until it has written in vain for a while.
     let write = ["sends_to_nobody", "answers_nobody", "blocked_in_write"];
     // Seconds pass before these leak, as others do.
-    let slow = ["last_words", "answers_unread"];
+    let slow = ["last_words", "answers_unread", "late_answer_unread"];
     let others = |case: &String| !["many"].iter().chain(&write).chain(&slow).any(|other| case == other);
     let cases = Leaky::cases().into_iter().filter(others);
     let ended: Vec<(Leaky, Clear)> = cases.map(|case| end(&case, arguments)).collect();

@@ -152,9 +152,9 @@ impl Truth {
         self.peer_is_elsewhere && self.verdict.as_deref() == Some("half_open")
     }
 
-    /// Whether it was written to a moment ago, and the peer, which is elsewhere, has only stopped reading.
-    pub(crate) fn was_written_to_lately(&self) -> bool {
-        self.peer_is_elsewhere && self.first_reason.as_deref() == Some("blocked_in_write")
+    /// Whether it may still look half-open for ten seconds, because its peer has stopped reading only now.
+    pub(crate) fn has_just_been_written_to(&self) -> bool {
+        self.first_reason.as_deref() == Some("blocked_in_write")
     }
 
     /// For messages.

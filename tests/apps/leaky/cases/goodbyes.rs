@@ -105,6 +105,22 @@ pub(crate) fn answers_unread(stage: &mut Stage) -> Result<Vec<Truth>> {
     Ok(truths)
 }
 
+/// A late answer in no protocol that anybody knows. Only the order of what was read and what was asked tells it from last
+/// words.
+pub(crate) fn late_answer_unread(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let pair = connected(stage, 1, false)?;
+    exchange_all(stage, &pair)?;
+    for one in &pair.opened {
+        request(stage, &pair, one)?;
+    }
+    std::thread::sleep(SILENCE);
+    say_all(stage, &pair, &[&UNKNOWN])?;
+    let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;
+    let mut truths = stage.truths(Some("data_unread"), 31, &pair.opened, &[pair.holder], &ended)?;
+    unread(&mut truths);
+    Ok(truths)
+}
+
 fn unread(truths: &mut [Truth]) {
     for truth in truths {
         truth.mentions(&[Reason::new("connected")], &["last_words", "idle_in_pool", "client_left"]);
