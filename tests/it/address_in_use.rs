@@ -157,6 +157,7 @@ fn what_stands_in_the_way_of_bind_is_what_bind_itself_finds_there() {
             assert_eq!(uses[0]["held_by"][0]["pid"], std::process::id(), "{}", uses[0]);
             // Of what nobody holds any more, the option is not known.
             drop(accepted);
+            until("it is in FIN_WAIT2", || listed_by_ss(&netns, "fin-wait-2") == 1);
             let uses = judged(&netns, &format!("closed first, accepted on {scene}"));
             is(&uses, &scene, "connection", &json!({ "FIN_WAIT2": 1 }), None);
             drop(client);

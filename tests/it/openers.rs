@@ -129,7 +129,10 @@ fn people_are_told_that_a_stack_is_cut_short() {
         let leak = text.lines().find(|line| line.contains("LEAK") && line.contains(&port));
         let leak = leak.unwrap_or_else(|| panic!("{} is not reported in\n{text}", truth.name()));
         let process = format!("({}): ", truth.holders[0].pid);
-        let summary = text.lines().skip_while(|line| !line.contains(&process)).nth(1).unwrap_or_default();
+        // Below the process stand its reasons, too.
+        let below = text.lines().skip_while(|line| !line.contains(&process)).skip(1);
+        let summary = below.take_while(|line| line.starts_with("      ")).find(|line| line.contains("opened at"));
+        let summary = summary.unwrap_or_default();
         for line in [leak, summary] {
             assert!(line.contains("opened at") && line.contains("open_upstream"), "{line}");
             assert_eq!(line.contains("stack cut short"), is_cut, "{line}");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::Backend;
+use crate::support::{Backend, is_about_to_execute};
 use crate::support::clear::{Clear, clear};
 use crate::support::far_host::FarHost;
 use crate::support::leaky::Leaky;
@@ -50,14 +50,6 @@ fn told(record: &Value) -> Value {
     };
     let pids = end["owners"].as_array().map(pids);
     json!([record["verdict"], end["state"], end["closed"], pids])
-}
-
-/// Whether it is a child that another test of this process has just started: until it executes its program it has all the
-/// descriptors of this process.
-fn is_about_to_execute(pid: &Value) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
-    let is_child = |text: String| text.contains(&format!("\nPPid:\t{}\n", own_pid()));
-    *pid != own_pid() && status.map_or(true, is_child)
 }
 
 fn own_pid() -> u32 {

@@ -22,7 +22,7 @@ use crate::{
 pub(super) const HALF_CLOSED: StateSet = StateSet::FIN_WAIT1.union(StateSet::FIN_WAIT2);
 
 /// Most sockets whose other end is looked up in the kernel's table in one go, at some microseconds each.
-const MOST_LOOKUPS: usize = 256;
+const MOST_LOOKUPS: usize = 1_024;
 
 /// A held socket that may be the other end of a connection.
 #[derive(Debug)]

@@ -160,6 +160,15 @@ pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+/// Whether it is a child that another test of this process has just started: until it executes its program it has all the
+/// descriptors of this process.
+pub(crate) fn is_about_to_execute(pid: &serde_json::Value) -> bool {
+    let own = std::process::id();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+    let is_child = |text: String| text.contains(&format!("\nPPid:\t{own}\n"));
+    *pid != own && status.map_or(true, is_child)
+}
+
 /// Whether root may read the descriptors of every process, as it may on a host of its own.
 pub(crate) fn can_read_every_process() -> bool {
     let refuses = |path: &Path| {

@@ -66,6 +66,7 @@ fn process_card(view: &PageView<'_>, place: usize, process: &ProcessShare, stuck
                 h3 { (Escaped(&process.process.comm)) " " span.pid { "pid " (process.process.pid)
                     @if let Some(host) = &process.process.host { " on " (Escaped(host)) } } }
                 @if let Some(home) = &process.place { p.home { (Escaped(home)) } }
+                @if let Some(command) = &process.command { p.home { code { (Escaped(command)) } } }
             }
             p.share-line { (share_bar(process.sockets, stuck, &place_class)) }
             ul.facts {
