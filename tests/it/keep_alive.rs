@@ -60,7 +60,8 @@ fn both_bounds_of_the_age_are_told_and_the_upper_one_decides_about_the_order() {
 
     let pids = holders.map(|pid| pid.to_string());
     let shown = run(&["now", "--pid", &pids[0], "--pid", &pids[1]]).output;
-    let rows: Vec<&str> = shown.lines().filter(|line| line.contains("  eof_read  ") && line.ends_with("closed")).collect();
+    let rows: Vec<&str> =
+        shown.lines().filter(|line| line.contains("  eof_read  ") && line.ends_with("closed")).collect();
     assert!(rows.len() == 2 && rows[0].contains(&pids[0]), "{shown}");
     let age = rows[0].split("  ").find(|cell| !cell.trim().is_empty()).unwrap();
     assert!(age.contains('–'), "both bounds: {shown}");

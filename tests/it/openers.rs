@@ -131,7 +131,8 @@ fn people_are_told_that_a_stack_is_cut_short() {
         let process = format!("({}): ", truth.holders[0].pid);
         // Below the process stand its reasons, too.
         let below = text.lines().skip_while(|line| !line.contains(&process)).skip(1);
-        let summary = below.take_while(|line| line.starts_with("      ")).find(|line| line.contains("opened at"));
+        let summary =
+            below.take_while(|line| line.starts_with("      ")).find(|line| line.contains("opened at"));
         let summary = summary.unwrap_or_default();
         for line in [leak, summary] {
             assert!(line.contains("opened at") && line.contains("open_upstream"), "{line}");

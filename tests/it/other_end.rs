@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::{Backend, is_about_to_execute};
 use crate::support::clear::{Clear, clear};
 use crate::support::far_host::FarHost;
 use crate::support::leaky::Leaky;
@@ -16,6 +15,7 @@ use crate::support::reconnection::{Connection, Listener, receive, state};
 use crate::support::run::run;
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
+use crate::support::{Backend, is_about_to_execute};
 
 on_both_backends! {
     an_awaited_answer_becomes_a_leak_when_nobody_waits_any_more,
