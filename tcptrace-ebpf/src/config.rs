@@ -152,6 +152,36 @@ pub struct Config {
     /// 1: report connections that are ended by others while nobody has closed the socket, whatever the filter's
     /// states.
     pub report_over: u32,
+    /// Bytes of the user stack to copy for each call that is remembered, in steps of [`STACK_CHUNK`](crate::record::STACK_CHUNK); 0: none.
+    pub stack_bytes: u32,
+    /// Where `struct pt_regs` has what a caller is found out from.
+    pub registers: RegisterOffsets,
+}
+
+/// Offsets in bytes into `struct pt_regs` of this architecture.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct RegisterOffsets {
+    pub pc: u32,
+    pub sp: u32,
+    pub fp: u32,
+    /// [`ABSENT`] where the architecture has no link register.
+    pub lr: u32,
+    /// Always zero.
+    pub padding: u32,
+}
+
+impl RegisterOffsets {
+    /// For programs that copy no stacks.
+    pub const UNUSED: Self = Self { pc: ABSENT, sp: ABSENT, fp: ABSENT, lr: ABSENT, padding: 0 };
+    /// `struct pt_regs` of arch/x86/include/asm/ptrace.h.
+    pub const X86_64: Self = Self { pc: 128, sp: 152, fp: 32, lr: ABSENT, padding: 0 };
+    /// `struct pt_regs` of arch/arm64/include/asm/ptrace.h.
+    pub const AARCH64: Self = Self { pc: 256, sp: 248, fp: 232, lr: 240, padding: 0 };
 }
 
 impl Config {
@@ -176,6 +206,8 @@ impl Config {
         track_eof_reads: 0,
         pid_namespace: 0,
         report_over: 0,
+        stack_bytes: 0,
+        registers: RegisterOffsets::UNUSED,
     };
 }
 

@@ -113,6 +113,34 @@ pub struct CallRecord {
     pub repeated: u64,
 }
 
+/// What was on the user stack of a call, from which user space finds out the callers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct StackRecord {
+    /// The address of the `struct sock`, and the time of the call: as in its [`CallRecord`].
+    pub sock: u64,
+    pub ktime_ns: u64,
+    /// Thread group id of the caller, as in its [`CallRecord`].
+    pub pid: u32,
+    /// Bytes that follow: what could be read, from the stack pointer upwards.
+    pub length: u32,
+    /// Registers of the caller at the system call: the program counter, the stack pointer, the frame pointer, and the link
+    /// register where there is one.
+    pub pc: u64,
+    pub sp: u64,
+    pub fp: u64,
+    pub lr: u64,
+}
+
+/// Bytes of a stack that are read in one go: all of them or none.
+pub const STACK_CHUNK: usize = 1024;
+/// Most bytes of a stack.
+pub const STACK_BYTES: usize = 16 * STACK_CHUNK;
+
 /// [`CallRecord::call`]: accept(), which opened the socket.
 pub const CALL_ACCEPT: u32 = 1;
 /// [`CallRecord::call`]: connect(), which opened the socket.
@@ -254,6 +282,7 @@ const _: () = {
     assert!(core::mem::offset_of!(TransitionRecord, oncpu_comm) == 88);
     assert!(core::mem::offset_of!(TransitionRecord, old_state) == 104);
     assert!(size_of::<CallRecord>() == 48);
+    assert!(size_of::<StackRecord>() == 56);
     assert!(size_of::<HolderRecord>() == 72);
     assert!(size_of::<WaitingRecord>() == 16);
     assert!(size_of::<Counters>() == 16 + 24 * OPENER_BUDGETS);

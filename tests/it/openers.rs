@@ -11,6 +11,7 @@ use crate::support::truth::Truth;
 on_both_backends! {
     the_opener_is_told_as_it_was_then_whoever_holds_the_socket_now,
     the_functions_below_which_a_socket_was_accepted_are_told_innermost_first,
+    callers_without_frame_pointers_are_found,
     an_opener_that_died_before_anybody_asked_is_named_as_it_was,
 }
 
@@ -33,7 +34,8 @@ const CASES: [(&str, bool); 9] = [
 ];
 
 fn the_opener_is_told_as_it_was_then_whoever_holds_the_socket_now(backend: Backend) {
-    let (programs, leaks) = undisturbed(backend, || CASES.map(|(case, _)| Leaky::start(case, &[])).into());
+    let (programs, leaks) =
+        undisturbed(backend, "16K", || CASES.map(|(case, _)| Leaky::start(case, &[])).into());
     let mut comparison = Comparison::of("the openers");
     for ((program, leak), (case, inherited)) in programs.iter().zip(&leaks).zip(CASES) {
         let opener = program.truth().opener.as_ref().unwrap();
@@ -62,10 +64,14 @@ fn the_opener_is_told_as_it_was_then_whoever_holds_the_socket_now(backend: Backe
 
 /// Traces programs with one socket each. When very many sockets are opened at once, the tool leaves out openers and
 /// counts them; then this tries again.
-fn undisturbed(backend: Backend, start: impl Fn() -> Vec<Leaky>) -> (Vec<Leaky>, Vec<Value>) {
+fn undisturbed(
+    backend: Backend,
+    stack_bytes: &str,
+    start: impl Fn() -> Vec<Leaky>,
+) -> (Vec<Leaky>, Vec<Value>) {
     const TRIES: usize = 5;
     for _ in 0..TRIES {
-        let tracer = Tracer::start(backend, &["leaks", "--older-than", "2s"]);
+        let tracer = Tracer::start(backend, &["leaks", "--older-than", "2s", "--stack-bytes", stack_bytes]);
         let programs = start();
         let truths: Vec<Truth> = programs.iter().map(|program| program.truth().clone()).collect();
         let leaks = tracer.wait_for_each("leak", &truths);
@@ -87,7 +93,8 @@ const STACKS: [(&str, bool); 6] = [
 ];
 
 fn the_functions_below_which_a_socket_was_accepted_are_told_innermost_first(backend: Backend) {
-    let (programs, leaks) = undisturbed(backend, || STACKS.map(|(case, _)| Leaky::start(case, &[])).into());
+    let start = || STACKS.map(|(case, _)| Leaky::start(case, &[])).into();
+    let (programs, leaks) = undisturbed(backend, "0", start);
     let mut comparison = Comparison::of("the stacks of the openers");
     for ((program, leak), (case, is_cut)) in programs.iter().zip(&leaks).zip(STACKS) {
         if leak["opened_by"].is_null() && backend == Backend::Tracepoint {
@@ -114,10 +121,35 @@ fn the_functions_below_which_a_socket_was_accepted_are_told_innermost_first(back
     comparison.finish(&[]);
 }
 
+/// Every function is there, the one just outside of a wrapper without a frame too, whatever keeps frame pointers. The copy of
+/// a stack may end before the stack does.
+fn callers_without_frame_pointers_are_found(backend: Backend) {
+    const CASES: [&str; 4] =
+        ["opener_frameless", "opener_deep_stack", "opener_program_deleted", "opener_library_deleted"];
+    let start = || CASES.map(|case| Leaky::start(case, &[])).into();
+    let (programs, leaks) = undisturbed(backend, "16K", start);
+    let mut comparison = Comparison::of("the unwound stacks of the openers");
+    for ((program, leak), case) in programs.iter().zip(&leaks).zip(CASES) {
+        if leak["opened_by"].is_null() && backend == Backend::Tracepoint {
+            continue;
+        }
+        let frames = leak["opened_by"]["stack"].as_array().cloned().unwrap_or_default();
+        let mut rest = frames.iter().filter_map(Value::as_str);
+        let functions = program.truth().stack_functions.as_ref().unwrap();
+        for function in ["accept_below"].into_iter().chain(functions.iter().map(String::as_str)) {
+            let is_there = rest.any(|frame| frame.contains(function) && frame.contains(".rs:"));
+            comparison.holds(is_there, || format!("{case}: {function} is not in its place in {frames:#?}"));
+        }
+    }
+    comparison.finish(&[]);
+}
+
 fn people_are_told_that_a_stack_is_cut_short() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("leaks.txt");
+    let by_frame_pointers = ["--stack-bytes", "0"];
     let arguments = ["leaks", "--older-than", "1s", "-o", "-", "-o", text.to_str().unwrap()];
+    let arguments = [&arguments[..], &by_frame_pointers].concat();
     let tracer = Tracer::start_plain(&arguments);
     let programs = ["opener_deep_stack", "opener_frameless"].map(|case| Leaky::start(case, &[]));
     let truths = programs.each_ref().map(|program| program.truth().clone());
@@ -142,7 +174,7 @@ fn people_are_told_that_a_stack_is_cut_short() {
 }
 
 fn a_library_that_is_a_trap_holds_nobody_up() {
-    let tracer = Tracer::start_plain(&["leaks", "--older-than", "1s"]);
+    let tracer = Tracer::start_plain(&["leaks", "--older-than", "1s", "--stack-bytes", "0"]);
     let trap = Leaky::start("opener_trap", &[]);
     let leak = tracer.wait_for_each("leak", &trap.truths).remove(0);
     assert_eq!(leak["opened_by"]["pid"], trap.truth().holders[0].pid, "{leak}");
@@ -157,7 +189,7 @@ fn a_library_that_is_a_trap_holds_nobody_up() {
 }
 
 fn an_opener_that_died_before_anybody_asked_is_named_as_it_was(backend: Backend) {
-    let (programs, leaks) = undisturbed(backend, || vec![Leaky::start("opener_died", &[])]);
+    let (programs, leaks) = undisturbed(backend, "16K", || vec![Leaky::start("opener_died", &[])]);
     let (truth, leak) = (programs[0].truth(), &leaks[0]);
     let opener = truth.opener.as_ref().unwrap();
     if leak["opened_by"].is_null() && backend == Backend::Tracepoint {

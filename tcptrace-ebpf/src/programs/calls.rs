@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use tcptrace_ebpf::record::{CallRecord, Sixteen};
 
-use crate::{pids, settings::config, transition::count};
+use crate::{captures, pids, settings::config, transition::count};
 
 /// One call for each socket. The kernel allocates entries on demand.
 pub(crate) type Calls<const MAX_SOCKETS: usize> =
@@ -107,6 +107,7 @@ pub(crate) fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
         call,
         repeated: 0,
     };
+    captures::capture(sock, now, pid);
     if calls.insert(sock, record, u64::from(BPF_NOEXIST)).is_ok() {
         add(presence_filter(sock), 1);
     } else if calls.insert(sock, record, u64::from(BPF_EXIST)).is_err() {

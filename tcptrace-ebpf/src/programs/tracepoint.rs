@@ -7,6 +7,7 @@
 #![feature(asm_experimental_arch)]
 
 mod calls;
+mod captures;
 mod end_of_file;
 mod openers;
 mod pids;

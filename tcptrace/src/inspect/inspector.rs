@@ -22,6 +22,7 @@ use crate::{
     host::world::World,
     kernel::CallMemory,
     model::{
+        captured_stack::CapturedStack,
         close_wait::{Due, Preexisting, Since, Stuck},
         connection_side::ConnectionSide,
         coverage::Coverage,
@@ -37,7 +38,10 @@ use crate::{
     },
     netlink::{self as sock_diag, DiagSocket, SockDiag},
     process::cache::ProcessCache,
-    stacks::symbols::Symbols,
+    stacks::{
+        symbols::Symbols,
+        unwind::{Addresses, UnwoundStacks, joined},
+    },
 };
 
 /// Inspects stuck sockets.
@@ -47,6 +51,8 @@ pub(crate) struct Inspector {
     pub(super) tables: Tables,
     /// `None` without tracked calls.
     pub(super) calls: Option<CallMemory>,
+    /// The stacks of those calls, where copies are taken of them.
+    unwound: Option<UnwoundStacks>,
     symbols: Symbols,
     /// A socket that sent data within this time is still in use.
     active_window_ms: u64,
@@ -61,9 +67,18 @@ impl Inspector {
         world: World,
         tables: Tables,
         active_window_ms: u64,
-        calls: Option<CallMemory>,
+        mut calls: Option<CallMemory>,
     ) -> Self {
+        let copies = calls.as_mut().and_then(CallMemory::take_user_stacks);
+        let unwound = copies.and_then(|mut copies| {
+            let drain =
+                move |limit: usize, visit: &mut dyn FnMut(&CapturedStack<'_>)| copies.drain(limit, visit);
+            UnwoundStacks::start(&world.proc, drain)
+                .inspect_err(|error| log::warn!("callers without frame pointers are not found: {error}"))
+                .ok()
+        });
         Self {
+            unwound,
             processes: ProcessCache::new(&world),
             symbols: Symbols::new(&world.proc),
             dumper: NamespaceDumper::new(world),
@@ -406,23 +421,28 @@ impl Inspector {
         let calls = self.calls.as_ref()?;
         let opener = if is_over { calls.opener_of_over(socket) } else { calls.opener(socket) };
         let Opener { call, how } = opener?;
-        Some(OpenedBy { how, called: self.named(call) })
+        Some(OpenedBy { how, called: self.named(socket, call) })
     }
 
     /// The first reader of the end of file of a socket that is still open.
     fn eof_read_by(&mut self, socket: KernelSocket) -> Option<CalledBy> {
         let call = self.calls.as_ref()?.eof_read(socket)?;
-        Some(self.named(call))
+        Some(self.named(socket, call))
     }
 
-    /// Names the stack of a call.
-    fn named(&mut self, call: Call) -> CalledBy {
-        let kept = call.stack.zip(self.calls.as_ref()).zip(call.task.pid.visible());
+    /// Names the stack of a call on a socket.
+    fn named(&mut self, socket: KernelSocket, call: Call) -> CalledBy {
+        let unwound = self.unwound.as_ref().and_then(|unwound| unwound.of(socket, call.ktime_ns));
+        let kept = self.calls.as_ref().zip(call.stack);
+        let Some(pid) = call.task.pid.visible() else { return CalledBy { call, stack: None } };
         // Addresses are valid only in the calling process, while it runs the same program.
         let (symbols, processes) = (&mut self.symbols, &mut self.processes);
-        let stack = kept.and_then(|((id, memory), pid)| {
-            symbols.name(pid, id, || processes.caller(&call).map(|_| memory.stack(id)).unwrap_or_default())
-        });
+        let walked = kept.map(|(memory, id)| memory.stack(id)).unwrap_or_default();
+        let addresses: Addresses = match unwound {
+            Some(unwound) => joined(&unwound, &walked).into(),
+            None => walked.into(),
+        };
+        let stack = symbols.name(pid, &addresses, || processes.caller(&call).is_some());
         CalledBy { call, stack }
     }
 

@@ -3,10 +3,10 @@
 
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, MapError, StackTraceMap},
+    maps::{HashMap, MapData, MapError, RingBuf, StackTraceMap},
     programs::{ProgramError, TracePoint},
 };
-use tcptrace_ebpf::record::{CALL_ACCEPT, CallRecord, bytes};
+use tcptrace_ebpf::record::{CALL_ACCEPT, CallRecord, StackRecord, bytes};
 use zerocopy::FromBytes as _;
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     host::tracefs,
     model::{
+        captured_stack::{CapturedStack, Registers},
         pid::Pid,
         socket::KernelSocket,
         task::{Call, Comm, OpenedHow, Opener, Task},
@@ -31,6 +32,36 @@ pub(crate) struct CallMemory {
     openers_of_over: CallMap,
     eof_reads: CallMap,
     stacks: StackTraceMap<MapData>,
+    user_stacks: Option<Box<UserStacks>>,
+}
+
+/// The copies of user stacks, in the order of the calls.
+pub(crate) struct UserStacks(RingBuf<MapData>);
+
+impl UserStacks {
+    /// Passes up to `limit` copies to `visit`. Returns their number.
+    pub(crate) fn drain(&mut self, limit: usize, mut visit: impl FnMut(&CapturedStack<'_>)) -> usize {
+        let mut count = 0;
+        while count < limit {
+            let Some(item) = self.0.next() else { break };
+            if let Ok((record, rest)) = StackRecord::read_from_prefix(&item) {
+                let length = usize::try_from(record.length).unwrap_or(usize::MAX).min(rest.len());
+                let StackRecord { sock, ktime_ns, pid, length: _, pc, sp, fp, lr } = record;
+                // Of a process that is not visible nothing can be read.
+                if let Some(pid) = Pid::from_wire(pid).visible() {
+                    visit(&CapturedStack {
+                        socket: KernelSocket(sock),
+                        ktime_ns,
+                        pid,
+                        registers: Registers { pc, sp, fp, lr },
+                        bytes: rest.get(..length).unwrap_or_default(),
+                    });
+                }
+            }
+            count += 1;
+        }
+        count
+    }
 }
 
 impl CallMemory {
@@ -44,7 +75,16 @@ impl CallMemory {
         let eof_reads = calls("EOF_READS")?;
         let stacks = StackTraceMap::try_from(object.take_map("STACKS").ok_or_else(error::missing)?)
             .map_err(refused)?;
-        Ok(Self { openers, openers_of_over, eof_reads, stacks })
+        let user_stacks = object
+            .take_map("USER_STACKS")
+            .and_then(|map| RingBuf::try_from(map).ok())
+            .map(|ring| Box::new(UserStacks(ring)));
+        Ok(Self { openers, openers_of_over, eof_reads, stacks, user_stacks })
+    }
+
+    /// Hands out the copies of user stacks, once.
+    pub(crate) fn take_user_stacks(&mut self) -> Option<Box<UserStacks>> {
+        self.user_stacks.take()
     }
 
     /// Who opened the socket; `None` when the kernel side did not see it. The socket must still be open: the

@@ -25,7 +25,7 @@ pub(crate) fn examine() -> Support {
         track_all_states: false,
         ring_bytes: 64 * 1024,
         max_sockets: 1024,
-        calls: TrackedCalls { openers: true, eof_reads: receive },
+        calls: TrackedCalls { openers: true, eof_reads: receive, stack_bytes: 0 },
         wakeup_interval: Duration::ZERO,
         details_after: Duration::ZERO,
         report_over: true,

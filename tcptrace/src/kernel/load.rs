@@ -22,6 +22,9 @@ const MAX_EOF_READS: u32 = 262_144;
 /// Distinct stacks that the kernel side keeps: 1 KiB each, and only while it tracks calls.
 const MAX_STACKS: u32 = 8192;
 
+/// Size of the ring for copies of user stacks, some 500 of them.
+const USER_STACKS_BYTES: u32 = 8 << 20;
+
 /// Reads the layout of a tracepoint's record from its `format` file. `needed` names the tracepoint, which
 /// kernels have it, and what it is for.
 fn layout<T>(
@@ -75,6 +78,9 @@ pub(super) fn tracer(
     }
     if options.calls.any() {
         loader.map_max_entries("STACKS", MAX_STACKS);
+    }
+    if config.stack_bytes > 0 {
+        loader.map_max_entries("USER_STACKS", USER_STACKS_BYTES);
     }
     if backend == Backend::Tracepoint {
         loader.map_max_entries("SOCKETS", options.max_sockets);

@@ -52,6 +52,8 @@ pub(crate) struct TrackedCalls {
     pub openers: bool,
     /// The first that reads the end of file: watches every receive call on the whole host.
     pub eof_reads: bool,
+    /// Bytes of the user stack to copy for each of them.
+    pub stack_bytes: u32,
 }
 
 impl TrackedCalls {
@@ -104,6 +106,7 @@ impl TracerOptions {
             opener_interval_ns: if self.calls.openers { OPENER_INTERVAL_NS } else { 0 },
             track_eof_reads: u32::from(self.calls.eof_reads),
             report_over: u32::from(self.report_over),
+            stack_bytes: if self.calls.any() { self.calls.stack_bytes } else { 0 },
             ..Config::NOTHING
         })
     }

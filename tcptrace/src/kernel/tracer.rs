@@ -10,7 +10,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use tcptrace_ebpf::{
-    config::{Config, FormatOffsets, KernelOffsets, ReceiveOffsets},
+    config::{Config, FormatOffsets, KernelOffsets, ReceiveOffsets, RegisterOffsets},
     record::Counters,
 };
 use tokio::io::unix::AsyncFd;
@@ -25,6 +25,14 @@ use super::{
     plan::{self, RefusedPlan, TracePlan, TraceRequest, Warning},
     support::Support,
 };
+
+/// Where this architecture keeps registers; none where stacks are walked by frame pointers only.
+#[cfg(target_arch = "x86_64")]
+const REGISTERS: RegisterOffsets = RegisterOffsets::X86_64;
+#[cfg(target_arch = "aarch64")]
+const REGISTERS: RegisterOffsets = RegisterOffsets::AARCH64;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const REGISTERS: RegisterOffsets = RegisterOffsets::UNUSED;
 
 /// The counters of the kernel side, all CPUs together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,14 +80,33 @@ pub(super) fn attach(
     let receive = if plan.receive { load::receive_layout(support)? } else { ReceiveOffsets::UNUSED };
     let kernel = types.as_ref().map_or(KernelOffsets::UNKNOWN, |types| types.offsets);
     let pid_namespace = support.pid_namespaces.translated_into();
-    let config = Config { kernel, format, receive, pid_namespace, ..*config };
-    let object = load::tracer(plan.backend, types.as_deref(), &config, options);
-    let mut object = support.maps.record(object)?;
-    let misses = match plan.backend {
-        Backend::Btf => support.typed_tracepoint.record(attach_typed(&mut object, &types?.btf)),
-        Backend::Tracepoint => support.classic_tracepoint.record(attach_classic(&mut object)),
+    // The registers of a task are found by its type.
+    let registers = if types.is_some() { REGISTERS } else { RegisterOffsets::UNUSED };
+    let stack_bytes = if registers == RegisterOffsets::UNUSED { 0 } else { config.stack_bytes };
+    let config = Config { kernel, format, receive, pid_namespace, registers, stack_bytes, ..*config };
+    let load = |config: &Config| load::tracer(plan.backend, types.as_deref(), config, options);
+    let attach = |object: &mut Ebpf| match (plan.backend, types.as_deref()) {
+        (Backend::Btf, Some(types)) => attach_typed(object, &types.btf),
+        (Backend::Btf, None) => Err(error::missing()),
+        (Backend::Tracepoint, _) => attach_classic(object),
     };
-    Some(Attached { misses: misses?, object })
+    let mut object = support.maps.record(load(&config))?;
+    let mut misses = attach(&mut object);
+    // The kernel may be without what copying stacks needs (`bpf_task_pt_regs`, Linux 5.15), and have the rest.
+    if let (Err(error), true) = (&misses, stack_bytes > 0) {
+        let without = Config { stack_bytes: 0, ..config };
+        let refused = error.to_string();
+        object = support.maps.record(load(&without))?;
+        misses = attach(&mut object);
+        if misses.is_ok() {
+            log::debug!("callers without frame pointers are not found: {refused}");
+        }
+    }
+    let trial = match plan.backend {
+        Backend::Btf => &mut support.typed_tracepoint,
+        Backend::Tracepoint => &mut support.classic_tracepoint,
+    };
+    Some(Attached { misses: trial.record(misses)?, object })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "`map_err` passes a value")]

@@ -2,6 +2,7 @@
 
 pub(crate) mod activity;
 pub(crate) mod advice;
+pub(crate) mod captured_stack;
 pub(crate) mod clearing;
 pub(crate) mod close_wait;
 pub(crate) mod connection_side;

@@ -12,7 +12,7 @@ pub struct Stack {
     /// The frame to look at: the innermost one outside the language's runtime and the C library and, if
     /// possible, outside an interpreter.
     pub site: Option<String>,
-    /// The stack ends early: the code has no frame pointers.
+    /// The stack ends early: no more of it was copied, or the code has no frame pointers.
     pub is_cut: bool,
 }
 

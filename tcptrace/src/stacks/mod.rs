@@ -4,3 +4,4 @@ pub(crate) mod deadline;
 pub(crate) mod frame;
 pub(crate) mod perf_map;
 pub(crate) mod symbols;
+pub(crate) mod unwind;

@@ -23,6 +23,7 @@ use super::{
     deadline::{DeadlineThread, NoAnswer},
     frame::{Frame, Interest, frame, named},
     perf_map,
+    unwind::Addresses,
 };
 use crate::{host::live_thread::live_thread, model::stack::Stack};
 
@@ -42,8 +43,8 @@ const MAX_FRAMES: usize = 64;
 pub(crate) struct Symbols {
     /// Takes a pid and the addresses of a stack.
     resolver: DeadlineThread<(u32, Vec<u64>), Option<Stack>>,
-    /// By pid and stack id; `None` if nothing is known.
-    kept: FxHashMap<(u32, u32), Option<Arc<Stack>>>,
+    /// By pid and stack; `None` if nothing is known.
+    kept: FxHashMap<(u32, Addresses), Option<Arc<Stack>>>,
 }
 
 impl Symbols {
@@ -56,22 +57,22 @@ impl Symbols {
         Self { resolver: DeadlineThread::new(NAMING_TIMEOUT, start), kept: FxHashMap::default() }
     }
 
-    /// Names the stack with this id of a process; `None` if nothing is known. Calls `addresses` only for a
-    /// stack that is not cached; it must return no addresses for a process that has ended.
+    /// Names a stack of a process; `None` if nothing is known. Asks whether the process that made the call `is_there`
+    /// still, for a stack that is not cached: addresses mean nothing to another one.
     pub(crate) fn name(
         &mut self,
         pid: u32,
-        id: u32,
-        addresses: impl FnOnce() -> Vec<u64>,
+        addresses: &Addresses,
+        is_there: impl FnOnce() -> bool,
     ) -> Option<Arc<Stack>> {
-        if let Some(stack) = self.kept.get(&(pid, id)) {
+        let key = (pid, Arc::clone(addresses));
+        if let Some(stack) = self.kept.get(&key) {
             return stack.clone();
         }
-        let addresses = addresses();
-        if addresses.is_empty() {
+        if addresses.is_empty() || !is_there() {
             return None;
         }
-        let answer = self.resolver.ask((pid, addresses)).inspect_err(|error| {
+        let answer = self.resolver.ask((pid, addresses.to_vec())).inspect_err(|error| {
             // Warns once per lost thread, not for each stack that stays unnamed because of it.
             let level = if let NoAnswer::Late(_) = error { log::Level::Warn } else { log::Level::Debug };
             log::log!(level, "the stacks of process {pid} cannot be named: {error}");
@@ -80,7 +81,7 @@ impl Symbols {
         if self.kept.len() >= KEPT_STACKS {
             self.kept.clear();
         }
-        self.kept.insert((pid, id), stack.clone());
+        self.kept.insert(key, stack.clone());
         stack
     }
 }
@@ -200,7 +201,7 @@ mod tests {
     #[test]
     fn an_address_of_this_process_has_a_name_and_a_line() {
         let mut symbols = Symbols::new(Path::new("/proc"));
-        let stack = symbols.name(std::process::id(), 1, || vec![a_line_to_be_found()]).unwrap();
+        let stack = symbols.name(std::process::id(), &[a_line_to_be_found()].into(), || true).unwrap();
         assert_eq!(stack.frames.len(), 1, "{stack:?}");
         assert!(stack.frames[0].contains("a_line_to_be_found (symbols.rs:"), "{stack:?}");
         assert_eq!(stack.site.as_ref(), stack.frames.first());
@@ -210,7 +211,8 @@ mod tests {
     #[test]
     fn what_is_no_code_ends_the_stack() {
         let mut symbols = Symbols::new(Path::new("/proc"));
-        let stack = symbols.name(std::process::id(), 1, || vec![a_line_to_be_found(), 0x10, 0x20]).unwrap();
+        let stack =
+            symbols.name(std::process::id(), &[a_line_to_be_found(), 0x10, 0x20].into(), || true).unwrap();
         assert_eq!(stack.frames.len(), 1, "{stack:?}");
         assert!(stack.is_cut);
     }

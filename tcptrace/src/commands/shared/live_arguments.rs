@@ -60,6 +60,10 @@ pub(crate) struct Watching {
     /// the host a little (Linux 6.3 with BTF)
     #[arg(long)]
     pub deep: bool,
+    /// Bytes of the stack that are copied for each call watched, so that callers without frame pointers
+    /// are found: up to 16K; 0 walks by frame pointers only
+    #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = values::stack_bytes)]
+    pub stack_bytes: u32,
 }
 
 impl Running {
@@ -72,7 +76,7 @@ impl Running {
 impl Watching {
     /// What has to be watched for it.
     pub(crate) fn calls(&self) -> TrackedCalls {
-        TrackedCalls { openers: !self.no_stacks, eof_reads: self.deep }
+        TrackedCalls { openers: !self.no_stacks, eof_reads: self.deep, stack_bytes: self.stack_bytes }
     }
 
     /// What the options mean.

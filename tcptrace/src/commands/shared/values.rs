@@ -1,6 +1,7 @@
 //! Parses option values. Each error says what would have been right.
 
 use std::{net::IpAddr, time::Duration};
+use tcptrace_ebpf::record::{STACK_BYTES, STACK_CHUNK};
 
 use ipnet::IpNet;
 
@@ -24,6 +25,13 @@ pub(crate) fn ring_bytes(text: &str) -> Result<u32, String> {
     let wrong = || "a size is a number of bytes from 64K to 1G, like 4194304, 4096K or 4M".to_owned();
     let bytes = bytes(text).filter(|bytes| (65_536..=1 << 30).contains(bytes)).ok_or_else(wrong)?;
     u32::try_from(bytes.next_power_of_two()).map_err(|_| wrong())
+}
+
+/// How much of a stack is copied, in bytes, with K; rounded up to the steps in which it is read.
+pub(crate) fn stack_bytes(text: &str) -> Result<u32, String> {
+    let wrong = || "a size is a number of bytes from 0 to 16K, like 8192 or 8K".to_owned();
+    let bytes = bytes(text).filter(|bytes| *bytes <= STACK_BYTES as u64).ok_or_else(wrong)?;
+    u32::try_from(bytes.next_multiple_of(STACK_CHUNK as u64)).map_err(|_| wrong())
 }
 
 /// A size of files in bytes, with K, M, G or T.

@@ -70,7 +70,7 @@ pub(super) struct Line<'a>(pub &'a Stack);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cut = if self.0.is_cut { " [stack cut short: no frame pointers]" } else { "" };
+        let cut = if self.0.is_cut { " [stack cut short]" } else { "" };
         write!(f, "{}{cut}", Escaped(self.0.line().unwrap_or("?")))
     }
 }

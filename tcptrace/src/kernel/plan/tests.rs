@@ -28,7 +28,7 @@ fn no_btf<T>() -> Trial<T> {
 }
 
 fn wanted(backend: Option<Backend>, openers: bool, eof_reads: bool) -> TraceRequest {
-    TraceRequest { backend, calls: TrackedCalls { openers, eof_reads } }
+    TraceRequest { backend, calls: TrackedCalls { openers, eof_reads, stack_bytes: 0 } }
 }
 
 /// What is traced with, and the warnings; or the error.

@@ -136,7 +136,7 @@ fn stack_entry(share: &StackShare, stuck: u64) -> Markup {
             details {
                 summary { code { (breakable(&share.site)) } }
                 ol.stack { @for frame in &share.stack { li { code { (breakable(frame)) } } } }
-                @if share.stack_is_cut { p.others { "The stack is cut short here: this code keeps no frame pointers." } }
+                @if share.stack_is_cut { p.others { "The stack is cut short here." } }
             }
         }
     }

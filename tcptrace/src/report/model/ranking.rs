@@ -186,7 +186,7 @@ pub(crate) struct StackShare {
     pub site: String,
     /// The whole stack, innermost first.
     pub stack: Vec<String>,
-    /// The stack ends early: the code has no frame pointers.
+    /// The stack ends early.
     pub stack_is_cut: bool,
     /// Stuck sockets.
     pub sockets: u64,

@@ -1,0 +1,88 @@
+//! Copies what is on the user stack of a call, so that user space can find out the callers of code without frame pointers.
+//! Within the budget of the calls that are remembered; what finds no room is counted by its absence.
+
+use aya_ebpf::{
+    btf_maps::RingBuf,
+    helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs},
+    macros::btf_map,
+};
+use tcptrace_ebpf::record::{STACK_BYTES, STACK_CHUNK, StackRecord};
+
+use crate::settings::{config, is_absent};
+
+/// What a record takes.
+#[repr(C)]
+struct Captured {
+    header: StackRecord,
+    bytes: [[u8; STACK_CHUNK]; STACK_BYTES / STACK_CHUNK],
+}
+
+/// The copies, for user space. It sets the size when it loads the object.
+#[btf_map]
+static USER_STACKS: RingBuf<Captured, 4096> = RingBuf::new();
+
+/// Does not wake the reader, who looks often enough (`include/uapi/linux/bpf.h`).
+const BPF_RB_NO_WAKEUP: u64 = 1;
+
+/// The offset in bytes of a register.
+macro_rules! register {
+    ($field:ident) => {
+        config!(registers.$field) as usize
+    };
+}
+
+/// Reads a register.
+///
+/// # Safety
+/// The verifier has to know `registers` as a `struct pt_regs`, and `offset` has to be that of a member.
+#[inline(always)]
+unsafe fn load(registers: *const u8, offset: usize) -> u64 {
+    // SAFETY: the caller promises type and offset; the verifier checks both.
+    unsafe { core::ptr::read_volatile(registers.add(offset).cast()) }
+}
+
+/// Copies the stack of the current task, which made a call on `sock` at `ktime_ns`.
+#[inline(always)]
+pub(crate) fn capture(sock: u64, ktime_ns: u64, pid: u32) {
+    if config!(stack_bytes) == 0 {
+        return;
+    }
+    // SAFETY: the helpers take no pointer but a task that the verifier knows, and return a `struct pt_regs`; the offsets are
+    // those of its members on this architecture. The record is memory of the ring, all of which is written: a chunk that
+    // cannot be read is filled with zeroes by the helper.
+    unsafe {
+        let task = bpf_get_current_task_btf();
+        let registers = bpf_task_pt_regs(task) as *const u8;
+        if registers.is_null() {
+            return;
+        }
+        let Some(mut entry) = USER_STACKS.reserve(0) else { return };
+        let captured: *mut Captured = entry.as_mut_ptr();
+        let sp: u64 = load(registers, register!(sp));
+        let wanted = config!(stack_bytes) as usize / STACK_CHUNK;
+        let mut length = 0;
+        for nth in 0..STACK_BYTES / STACK_CHUNK {
+            if nth >= wanted {
+                break;
+            }
+            let chunk = (&raw mut (*captured).bytes).cast::<[u8; STACK_CHUNK]>().add(nth);
+            let from = (sp + (nth * STACK_CHUNK) as u64) as *const core::ffi::c_void;
+            if bpf_probe_read_user(chunk.cast(), STACK_CHUNK as u32, from) != 0 {
+                break;
+            }
+            length += STACK_CHUNK as u32;
+        }
+        let lr = if is_absent(register!(lr)) { 0 } else { load(registers, register!(lr)) };
+        (&raw mut (*captured).header).write(StackRecord {
+            sock,
+            ktime_ns,
+            pid,
+            length,
+            pc: load(registers, register!(pc)),
+            sp,
+            fp: load(registers, register!(fp)),
+            lr,
+        });
+        entry.submit(BPF_RB_NO_WAKEUP);
+    }
+}

@@ -1,0 +1,37 @@
+//! A copy of what was on the user stack of a call. Values only.
+
+use super::socket::KernelSocket;
+
+/// The registers from which the callers are found out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Registers {
+    /// The program counter, behind the system call.
+    pub pc: u64,
+    pub sp: u64,
+    /// The frame pointer, where the code keeps one.
+    pub fp: u64,
+    /// The link register; 0 where there is none.
+    pub lr: u64,
+}
+
+/// The stack of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CapturedStack<'a> {
+    pub socket: KernelSocket,
+    /// When the call was made (CLOCK_MONOTONIC, nanoseconds).
+    pub ktime_ns: u64,
+    /// The caller, by its number in /proc.
+    pub pid: u32,
+    pub registers: Registers,
+    /// From the stack pointer upwards.
+    pub bytes: &'a [u8],
+}
+
+impl CapturedStack<'_> {
+    /// The word at an address of the stack.
+    pub(crate) fn word(&self, address: u64) -> Option<u64> {
+        let offset = usize::try_from(address.checked_sub(self.registers.sp)?).ok()?;
+        let bytes = self.bytes.get(offset..offset.checked_add(8)?)?;
+        bytes.try_into().ok().map(u64::from_ne_bytes)
+    }
+}

@@ -1,0 +1,122 @@
+//! Finds out the callers of calls from copies of their stacks, on a thread of its own, and keeps the addresses: once for
+//! equal stacks. Bounded; names nothing.
+
+mod maps;
+mod module;
+mod process;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use self::process::StackUnwinder;
+use crate::model::{captured_stack::CapturedStack, socket::KernelSocket};
+
+/// Calls whose stacks are kept, and distinct stacks; beyond, all are forgotten.
+const MOST_CALLS: usize = 262_144;
+const MOST_STACKS: usize = 16_384;
+
+/// How often copies are looked for, and how many are taken at once.
+const INTERVAL: Duration = Duration::from_millis(50);
+const BATCH: usize = 256;
+
+/// The addresses of a stack, innermost first.
+pub(crate) type Addresses = Arc<[u64]>;
+
+/// The stacks of calls.
+pub(crate) struct UnwoundStacks {
+    kept: Arc<Mutex<Kept>>,
+    is_over: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// When the call was made on the socket, and from where.
+    calls: FxHashMap<KernelSocket, (u64, Addresses)>,
+    stacks: FxHashSet<Addresses>,
+}
+
+impl UnwoundStacks {
+    /// Starts the thread, which takes copies from `drain`: that passes so many at most to its visitor.
+    ///
+    /// # Errors
+    /// When the system has no thread.
+    pub(crate) fn start<D>(proc_root: &Path, mut drain: D) -> std::io::Result<Self>
+    where
+        D: FnMut(usize, &mut dyn FnMut(&CapturedStack<'_>)) -> usize + Send + 'static,
+    {
+        let kept = Arc::new(Mutex::new(Kept::default()));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let mut unwinder = StackUnwinder::new(proc_root);
+        let (keeps, ends) = (Arc::clone(&kept), Arc::clone(&is_over));
+        thread::Builder::new().name("unwinder".to_owned()).spawn(move || {
+            while !ends.load(Ordering::Relaxed) {
+                let taken = drain(BATCH, &mut |stack| {
+                    let addresses = unwinder.unwind(stack);
+                    if addresses.is_empty() {
+                        unwinder.forget(stack.pid);
+                    } else {
+                        let mut kept = keeps.lock().unwrap_or_else(PoisonError::into_inner);
+                        kept.keep(stack.socket, stack.ktime_ns, addresses);
+                    }
+                });
+                if taken == 0 {
+                    thread::sleep(INTERVAL);
+                }
+            }
+        })?;
+        Ok(Self { kept, is_over })
+    }
+
+    /// The stack of the call that was made on a socket at this time (CLOCK_MONOTONIC, nanoseconds).
+    pub(crate) fn of(&self, socket: KernelSocket, ktime_ns: u64) -> Option<Addresses> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (made_ns, addresses) = kept.calls.get(&socket)?;
+        (*made_ns == ktime_ns).then(|| Arc::clone(addresses))
+    }
+}
+
+/// A stack that was unwound as far as its copy goes, and then walked by frame pointers from where both meet.
+pub(crate) fn joined(unwound: &[u64], walked: &[u64]) -> Vec<u64> {
+    // Equal addresses may come again in a recursion: the outermost is the one where both go on alike.
+    let meets = unwound.iter().rposition(|address| walked.contains(address));
+    let (Some(inner), true) = (meets, walked.len() > 1) else { return unwound.to_vec() };
+    let outer = unwound.get(inner).and_then(|met| walked.iter().rposition(|address| address == met));
+    let rest = outer.and_then(|outer| walked.get(outer + 1..)).unwrap_or_default();
+    if rest.len() < unwound.len() - inner {
+        return unwound.to_vec();
+    }
+    unwound.iter().take(inner + 1).chain(rest).copied().collect()
+}
+
+impl Drop for UnwoundStacks {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Kept {
+    fn keep(&mut self, socket: KernelSocket, ktime_ns: u64, addresses: Vec<u64>) {
+        if self.calls.len() >= MOST_CALLS || self.stacks.len() >= MOST_STACKS {
+            *self = Self::default();
+        }
+        let known = self.stacks.get(addresses.as_slice()).map(Arc::clone);
+        let addresses: Addresses = known.unwrap_or_else(|| {
+            let addresses = Addresses::from(addresses);
+            self.stacks.insert(Arc::clone(&addresses));
+            addresses
+        });
+        self.calls.insert(socket, (ktime_ns, addresses));
+    }
+}
+
+#[cfg(test)]
+mod tests;

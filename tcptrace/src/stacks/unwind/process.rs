@@ -1,0 +1,140 @@
+//! Unwinds the stacks of processes by the unwind information of their files, and by frame pointers where there is none.
+//! Reads files and `maps`; nothing in a process is stopped or attached to.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use framehop::{CacheNative, FrameAddress, MayAllocateDuringUnwind, Unwinder as _, UnwinderNative};
+use rustc_hash::FxHashMap;
+
+use super::{
+    maps::{self, Mapping},
+    module::{self, Bytes, FileIdentity, UnwindInfo},
+};
+use crate::model::captured_stack::{CapturedStack, Registers};
+
+/// Frames of one stack.
+const MOST_FRAMES: usize = 128;
+
+/// Processes whose modules are known, and bytes of unwind information, beyond which all is forgotten.
+const MOST_PROCESSES: usize = 128;
+const MOST_BYTES: usize = 24 << 20;
+
+/// Longest `maps` that is read.
+const MAPS_BYTES: u64 = 4 << 20;
+
+/// A process's mappings are read again for an address that is in none, but not more often.
+const MAPS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Unwinds stacks.
+pub(super) struct StackUnwinder {
+    proc_root: PathBuf,
+    processes: FxHashMap<u32, Process>,
+    files: FxHashMap<FileIdentity, Option<Arc<UnwindInfo>>>,
+    file_bytes: usize,
+    cache: CacheNative<MayAllocateDuringUnwind>,
+}
+
+/// What is known of a process.
+struct Process {
+    unwinder: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
+    mappings: Vec<Mapping>,
+    read_at: Instant,
+}
+
+impl StackUnwinder {
+    pub(super) fn new(proc_root: &Path) -> Self {
+        Self {
+            proc_root: proc_root.to_owned(),
+            processes: FxHashMap::default(),
+            files: FxHashMap::default(),
+            file_bytes: 0,
+            cache: CacheNative::new(),
+        }
+    }
+
+    /// The addresses of a stack, innermost first: where the system call was made, and return addresses. Empty where the
+    /// process has ended.
+    pub(super) fn unwind(&mut self, stack: &CapturedStack<'_>) -> Vec<u64> {
+        self.bound();
+        let is_known = |process: &Process| {
+            process.mappings.iter().any(|mapping| mapping.range.contains(&stack.registers.pc))
+        };
+        let known = self.processes.get(&stack.pid);
+        // A program that was executed since has other mappings, and a library may have been loaded.
+        let is_stale =
+            known.is_none_or(|process| !is_known(process) && process.read_at.elapsed() >= MAPS_INTERVAL);
+        if is_stale {
+            match self.read(stack.pid) {
+                Some(process) => drop(self.processes.insert(stack.pid, process)),
+                None => drop(self.processes.remove(&stack.pid)),
+            }
+        }
+        let Some(process) = self.processes.get(&stack.pid) else { return Vec::new() };
+        let mut read = |address: u64| stack.word(address).ok_or(());
+        let registers = native(stack.registers);
+        let mut frames =
+            process.unwinder.iter_frames(stack.registers.pc, registers, &mut self.cache, &mut read);
+        let mut addresses = Vec::new();
+        while let Ok(Some(frame)) = frames.next() {
+            addresses.push(match frame {
+                FrameAddress::InstructionPointer(address) => address,
+                FrameAddress::ReturnAddress(address) => address.get(),
+            });
+            if addresses.len() == MOST_FRAMES {
+                break;
+            }
+        }
+        addresses
+    }
+
+    /// Forgets what has ended.
+    pub(super) fn forget(&mut self, pid: u32) {
+        self.processes.remove(&pid);
+    }
+
+    fn bound(&mut self) {
+        if self.processes.len() >= MOST_PROCESSES || self.file_bytes >= MOST_BYTES {
+            self.processes.clear();
+            self.files.clear();
+            self.file_bytes = 0;
+            self.cache = CacheNative::new();
+        }
+    }
+
+    fn read(&mut self, pid: u32) -> Option<Process> {
+        let directory = self.proc_root.join(pid.to_string());
+        let mut text = String::new();
+        File::open(directory.join("maps")).ok()?.take(MAPS_BYTES).read_to_string(&mut text).ok()?;
+        let mappings = maps::executable(&text);
+        let mut unwinder = UnwinderNative::new();
+        for mapping in &mappings {
+            let Some((identity, file)) = module::open(&directory, mapping) else { continue };
+            if !self.files.contains_key(&identity) {
+                let info = UnwindInfo::read(file).map(Arc::new);
+                self.file_bytes += info.as_ref().map_or(0, |info| info.size());
+                self.files.insert(identity, info);
+            }
+            let info = self.files.get(&identity).and_then(Option::as_ref);
+            if let Some(module) = info.and_then(|info| info.mapped_at(mapping)) {
+                unwinder.add_module(module);
+            }
+        }
+        Some(Process { unwinder, mappings, read_at: Instant::now() })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn native(Registers { pc, sp, fp, lr: _ }: Registers) -> framehop::UnwindRegsNative {
+    framehop::UnwindRegsNative::new(pc, sp, fp)
+}
+
+#[cfg(target_arch = "aarch64")]
+fn native(Registers { pc: _, sp, fp, lr }: Registers) -> framehop::UnwindRegsNative {
+    framehop::UnwindRegsNative::new(lr, sp, fp)
+}

@@ -1,0 +1,42 @@
+#![expect(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
+
+use super::*;
+
+#[test]
+fn equal_stacks_are_kept_once_and_a_later_call_at_the_same_address_is_another_one() {
+    let mut kept = Kept::default();
+    kept.keep(KernelSocket(7), 100, vec![1, 2]);
+    kept.keep(KernelSocket(8), 110, vec![1, 2]);
+    assert_eq!((kept.calls.len(), kept.stacks.len()), (2, 1));
+    let stacks = UnwoundStacks { kept: Arc::new(Mutex::new(kept)), is_over: Arc::default() };
+    assert_eq!(stacks.of(KernelSocket(7), 100).as_deref(), Some(&[1, 2][..]));
+    assert_eq!(stacks.of(KernelSocket(7), 101), None);
+}
+
+#[test]
+fn the_thread_takes_copies_and_a_process_that_is_gone_has_no_stack() {
+    let bytes = [0; 64];
+    let mut left = 1;
+    let drain = move |_limit: usize, visit: &mut dyn FnMut(&CapturedStack<'_>)| {
+        if left == 0 {
+            return 0;
+        }
+        left = 0;
+        let (socket, registers) = (KernelSocket(7), crate::model::captured_stack::Registers::default());
+        visit(&CapturedStack { socket, ktime_ns: 1, pid: u32::MAX >> 1, registers, bytes: &bytes });
+        1
+    };
+    let stacks = UnwoundStacks::start(Path::new("/proc"), drain).unwrap();
+    assert_eq!(stacks.of(KernelSocket(7), 1), None);
+}
+
+#[test]
+fn frame_pointers_lead_on_where_a_copy_ends() {
+    // The copy ends at 4; by frame pointers the function outside of a frameless one, 2, was missed.
+    assert_eq!(joined(&[1, 2, 3, 4], &[1, 3, 4, 5, 6]), [1, 2, 3, 4, 5, 6]);
+    // Where frame pointers went astray, they do not meet.
+    assert_eq!(joined(&[1, 2, 3, 4], &[1, 99]), [1, 2, 3, 4]);
+    assert_eq!(joined(&[1, 2, 3], &[]), [1, 2, 3]);
+    assert_eq!(joined(&[1], &[1, 5, 6]), [1, 5, 6]);
+    assert_eq!(joined(&[1, 7, 7, 7, 8], &[1, 7, 7, 7, 8, 9]), [1, 7, 7, 7, 8, 9], "a recursion");
+}
