@@ -2,6 +2,8 @@
 
 pub(crate) mod deadline;
 pub(crate) mod frame;
+mod go;
+mod mappings;
 pub(crate) mod perf_map;
 pub(crate) mod symbols;
 pub(crate) mod unwind;

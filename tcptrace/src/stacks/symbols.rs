@@ -1,5 +1,5 @@
-//! Names the lines of code on a stack, from ELF symbols and DWARF in the process's own files (inside its
-//! container, even after deletion) and from the map files that JIT compilers write to /tmp. Never blocks
+//! Names the lines of code on a stack, from ELF symbols, DWARF and Go's line table in the process's own files
+//! (inside its container, even after deletion) and from the map files that JIT compilers write to /tmp. Never blocks
 //! longer than its deadline.
 
 use std::{
@@ -21,7 +21,8 @@ use rustc_hash::FxHashMap;
 
 use super::{
     deadline::{DeadlineThread, NoAnswer},
-    frame::{Frame, Interest, frame, named},
+    frame::{self, Frame, Interest, frame, go_frame},
+    go::GoCode,
     perf_map,
     unwind::Addresses,
 };
@@ -90,6 +91,7 @@ impl Symbols {
 struct Resolver {
     proc_root: PathBuf,
     symbolizer: Symbolizer,
+    go: GoCode,
     /// Files that the symbolizer has opened.
     files: Rc<Cell<usize>>,
 }
@@ -97,7 +99,7 @@ struct Resolver {
 impl Resolver {
     fn new(proc_root: PathBuf) -> Self {
         let files = Rc::default();
-        Self { proc_root, symbolizer: symbolizer(&files), files }
+        Self { proc_root, symbolizer: symbolizer(&files), go: GoCode::default(), files }
     }
 
     fn resolve(&mut self, pid: u32, addresses: &[u64]) -> Option<Stack> {
@@ -110,32 +112,57 @@ impl Resolver {
         // A return address points behind the call.
         let calls: Vec<u64> =
             addresses.iter().take(MAX_FRAMES).map(|address| address.saturating_sub(1)).collect();
-        let mut symbols = self.symbolize(pid, &calls);
-        // An address outside any mapping means that the stack walk went astray.
-        let is_astray = |symbol: &Symbolized<'_>| matches!(symbol, Symbolized::Unknown(Reason::Unmapped));
-        symbols.truncate(symbols.iter().position(is_astray).unwrap_or(symbols.len()));
-        let made = self.made_at_run_time(pid, &calls, &symbols);
-        // Trailing addresses without a name most likely mean the same.
-        let is_named =
-            |(symbol, made): (&Symbolized<'_>, &Option<String>)| symbol.as_sym().is_some() || made.is_some();
-        symbols.truncate(symbols.iter().zip(&made).rposition(is_named)? + 1);
-        let mut frames = Vec::new();
-        for ((symbolized, address), made) in symbols.iter().zip(&calls).zip(made) {
-            match (symbolized, made) {
-                (Symbolized::Sym(symbol), _) => frames.extend(named(symbol)),
-                (Symbolized::Unknown(_), Some(name)) => frames.push(frame(&name, None, None)),
-                (Symbolized::Unknown(_), None) => frames.push(Frame {
-                    text: format!("{address:#x}"),
-                    interest: Interest::None,
-                    is_outermost: false,
-                }),
-            }
-        }
+        let go = self.go.lines(&self.proc_root, pid, &calls);
+        // The frames at each address, innermost first; none without a name.
+        let mut named: Vec<Vec<Frame>> =
+            go.iter().map(|lines| lines.iter().map(go_frame).collect()).collect();
+        self.name_by_symbols(pid, &calls, &mut named);
+        self.name_made_at_run_time(pid, &calls, &mut named);
+        // Trailing addresses without a name most likely mean that the stack walk went astray.
+        named.truncate(named.iter().rposition(|frames| !frames.is_empty())? + 1);
+        let unnamed = |address: &u64| Frame {
+            text: format!("{address:#x}"),
+            interest: Interest::None,
+            is_outermost: false,
+        };
+        let frames = named.into_iter().zip(&calls);
+        let frames: Vec<Frame> = frames
+            .flat_map(|(named, call)| if named.is_empty() { vec![unnamed(call)] } else { named })
+            .collect();
         // Anything may lie below the outermost function. A stack longer than MAX_FRAMES did not end early.
         let is_cut = calls.len() < MAX_FRAMES && !frames.iter().any(|frame| frame.is_outermost);
         let site = frames.iter().rev().max_by_key(|frame| frame.interest);
         let site = site.filter(|frame| frame.interest > Interest::None).map(|frame| frame.text.clone());
         Some(Stack { site, is_cut, frames: frames.into_iter().map(|frame| frame.text).collect() })
+    }
+
+    /// Names by the files that the process has mapped what has no name yet.
+    fn name_by_symbols(&self, pid: u32, calls: &[u64], named: &mut Vec<Vec<Frame>>) {
+        let (indices, calls) = unnamed(calls, named);
+        for (index, symbol) in indices.into_iter().zip(self.symbolize(pid, &calls)) {
+            match symbol {
+                Symbolized::Sym(symbol) => named[index] = frame::named(&symbol).collect(),
+                // An address outside any mapping means that the stack walk went astray.
+                Symbolized::Unknown(Reason::Unmapped) => return named.truncate(index),
+                Symbolized::Unknown(_) => {}
+            }
+        }
+    }
+
+    /// Names by the process's own map what no file has a name for.
+    fn name_made_at_run_time(&self, pid: u32, calls: &[u64], named: &mut [Vec<Frame>]) {
+        let (indices, calls) = unnamed(calls, named);
+        if calls.is_empty() {
+            return;
+        }
+        match perf_map::names(&self.proc_root, pid, &calls) {
+            Ok(names) => {
+                for (index, name) in indices.into_iter().zip(names) {
+                    named[index].extend(name.map(|name| frame(&name, None, None)));
+                }
+            }
+            Err(error) => log::debug!("the functions that process {pid} made at run time: {error}"),
+        }
     }
 
     /// Symbolizes from the files that the process has mapped.
@@ -161,17 +188,12 @@ impl Resolver {
             calls.iter().map(|call| alone(call).unwrap_or_else(unknown)).collect()
         })
     }
+}
 
-    /// The process's own names of addresses that no file has a name for.
-    fn made_at_run_time(&self, pid: u32, calls: &[u64], symbols: &[Symbolized<'_>]) -> Vec<Option<String>> {
-        let calls = &calls[..symbols.len()];
-        if symbols.iter().all(|symbol| symbol.as_sym().is_some()) {
-            return vec![None; calls.len()];
-        }
-        perf_map::names(&self.proc_root, pid, calls)
-            .inspect_err(|error| log::debug!("the functions that process {pid} made at run time: {error}"))
-            .unwrap_or_else(|_| vec![None; calls.len()])
-    }
+/// The addresses without a name, and which of all they are.
+fn unnamed(calls: &[u64], named: &[Vec<Frame>]) -> (Vec<usize>, Vec<u64>) {
+    let without = calls.iter().enumerate().zip(named).filter(|(_, frames)| frames.is_empty());
+    without.map(|(call, _)| call).unzip()
 }
 
 /// A symbolizer that counts the files it opens, because it never closes one.

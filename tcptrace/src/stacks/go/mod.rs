@@ -1,0 +1,93 @@
+//! Names Go code from the line table that every Go program carries, stripped or not. Finds the file through the process
+//! that has it mapped.
+
+mod build;
+mod bytes;
+mod image;
+pub(super) mod line;
+mod module;
+pub(super) mod package;
+mod program;
+#[cfg(test)]
+mod synthetic;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::{fs::File, io, os::fd::OwnedFd, path::Path, rc::Rc};
+
+use rustc_hash::FxHashMap;
+use rustix::fs::{CWD, Mode, OFlags, Stat, openat};
+
+use self::{image::Segments, line::Line, program::Program};
+use super::mappings::{self, Mapping};
+use crate::process::reader::DIRECTORY;
+
+/// Most files of which something is kept: a few hundred bytes each, no descriptor.
+const MAX_FILES: usize = 1024;
+
+/// A file as it was: device, inode, size, and when it was changed.
+type FileIdentity = (u64, u64, i64, i64, i64);
+
+/// Names Go code, and remembers which files have some.
+#[derive(Default)]
+pub(super) struct GoCode {
+    /// `None` for those without.
+    files: FxHashMap<FileIdentity, Option<Rc<Program>>>,
+}
+
+/// A mapped file with Go code.
+struct Opened {
+    file: File,
+    program: Rc<Program>,
+}
+
+impl GoCode {
+    /// The lines of code at each of these addresses of a process, innermost first; none where no Go code is.
+    pub(super) fn lines(&mut self, proc_root: &Path, pid: u32, addresses: &[u64]) -> Vec<Vec<Line>> {
+        self.try_lines(proc_root, pid, addresses).unwrap_or_else(|error| {
+            log::debug!("looking for Go code of process {pid}: {error}");
+            vec![Vec::new(); addresses.len()]
+        })
+    }
+
+    fn try_lines(&mut self, proc_root: &Path, pid: u32, addresses: &[u64]) -> io::Result<Vec<Vec<Line>>> {
+        let process = openat(CWD, proc_root.join(pid.to_string()), DIRECTORY, Mode::empty())?;
+        let mut opened: FxHashMap<u64, Option<Opened>> = FxHashMap::default();
+        let mut lines = |(address, mapping): (&u64, &Option<Mapping>)| {
+            let mapping = mapping.as_ref()?;
+            let open = || self.open(&process, mapping, *address);
+            let Opened { file, program } =
+                opened.entry(mapping.addresses.start).or_insert_with(open).as_ref()?;
+            let address = program.segments.address_of_code(mapping.offset_of(*address)?)?;
+            Some(program.lines(file, address))
+        };
+        let mappings = mappings::holding(&process, addresses)?;
+        Ok(addresses.iter().zip(&mappings).map(|found| lines(found).unwrap_or_default()).collect())
+    }
+
+    /// Opens the file of a mapping, if it has Go code.
+    fn open(&mut self, process: &OwnedFd, mapping: &Mapping, address: u64) -> Option<Opened> {
+        let (file, status) = mapping
+            .open(process)
+            .inspect_err(|error| log::debug!("opening the file that is mapped at {address:#x}: {error}"))
+            .ok()?;
+        if self.files.len() >= MAX_FILES {
+            self.files.clear();
+        }
+        let read = || {
+            let segments = Segments::read(&file)?;
+            let in_file = segments.address_of_code(mapping.offset_of(address)?)?;
+            let memory = openat(process, "mem", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+            let bias = address.wrapping_sub(in_file);
+            Program::read(&file, &File::from(memory), &segments, bias).map(Rc::new)
+        };
+        let program = self.files.entry(identity(&status)).or_insert_with(read).clone()?;
+        Some(Opened { file, program })
+    }
+}
+
+fn identity(status: &Stat) -> FileIdentity {
+    let changed = (status.st_ctime, i64::try_from(status.st_ctime_nsec).unwrap_or_default());
+    (status.st_dev, status.st_ino, status.st_size, changed.0, changed.1)
+}
