@@ -1,14 +1,17 @@
-//! The files that hold the code at addresses of a process, by /proc/PID/maps and /proc/PID/map_files: those that it
-//! has mapped, be they deleted since or only in its container. Reads nothing of them.
+//! The files that hold the code of a process, by /proc/PID/maps and /proc/PID/map_files: those that it has mapped, be they
+//! deleted since or only in its container. Reads nothing of them.
 
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read as _},
     ops::Range,
     os::fd::OwnedFd,
+    path::Path,
 };
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+
+use crate::process::reader::DIRECTORY;
 
 /// Most bytes read of `maps`: `vm.max_map_count` is 65,530, and a line has some 100 bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -21,6 +24,23 @@ pub(super) struct Mapping {
     pub(super) offset: u64,
 }
 
+/// Which file it is, as long as nobody changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileIdentity {
+    device: u64,
+    inode: u64,
+    size: i64,
+    changed: (i64, u64),
+}
+
+/// Opens the directory of a process.
+///
+/// # Errors
+/// When the process has ended, or may not be read.
+pub(super) fn process(proc_root: &Path, pid: u32) -> io::Result<OwnedFd> {
+    Ok(openat(CWD, proc_root.join(pid.to_string()), DIRECTORY, Mode::empty())?)
+}
+
 impl Mapping {
     /// The place in the file of an address.
     pub(super) fn offset_of(&self, address: u64) -> Option<u64> {
@@ -31,41 +51,37 @@ impl Mapping {
     ///
     /// # Errors
     /// When that may not be read, or is no regular file.
-    pub(super) fn open(&self, process: &OwnedFd) -> io::Result<(File, Stat)> {
+    pub(super) fn open(&self, process: &OwnedFd) -> io::Result<(FileIdentity, File)> {
         let Range { start, end } = self.addresses;
+        let path = format!("map_files/{start:x}-{end:x}");
+        // To open a device may have effects.
+        regular(statat(process, &path, AtFlags::empty())?)?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = openat(process, format!("map_files/{start:x}-{end:x}"), flags, Mode::empty())?;
-        let status = fstat(&file)?;
-        if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
-            return Err(io::Error::other("what it has mapped is no regular file"));
-        }
-        Ok((File::from(file), status))
+        let file = openat(process, &path, flags, Mode::empty())?;
+        Ok((regular(fstat(&file)?)?, File::from(file)))
     }
 }
 
-/// The mappings that hold these addresses, in order; `None` for what is no code of a file.
+fn regular(status: Stat) -> io::Result<FileIdentity> {
+    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other("what it has mapped is no regular file"));
+    }
+    let Stat { st_dev: device, st_ino: inode, st_size: size, st_ctime, st_ctime_nsec, .. } = status;
+    Ok(FileIdentity { device, inode, size, changed: (st_ctime, st_ctime_nsec) })
+}
+
+/// The executable mappings of a process that files stand behind, by address.
 ///
 /// # Errors
 /// When the process has ended, or may not be read.
-pub(super) fn holding(process: &OwnedFd, addresses: &[u64]) -> io::Result<Vec<Option<Mapping>>> {
+pub(super) fn executable(process: &OwnedFd) -> io::Result<impl Iterator<Item = Mapping>> {
     let maps = openat(process, "maps", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    look_up(BufReader::new(File::from(maps).take(MAX_BYTES)), addresses)
+    Ok(parse_all(BufReader::new(File::from(maps).take(MAX_BYTES))))
 }
 
-fn look_up(mut maps: impl BufRead, addresses: &[u64]) -> io::Result<Vec<Option<Mapping>>> {
-    let mut found = vec![None; addresses.len()];
-    let mut line = Vec::new();
-    while maps.read_until(b'\n', &mut line)? > 0 {
-        if let Some(mapping) = parse(&String::from_utf8_lossy(&line)) {
-            for (address, found) in addresses.iter().zip(&mut found) {
-                if mapping.addresses.contains(address) {
-                    *found = Some(mapping.clone());
-                }
-            }
-        }
-        line.clear();
-    }
-    Ok(found)
+fn parse_all(maps: impl BufRead) -> impl Iterator<Item = Mapping> {
+    // Names of files are any bytes.
+    maps.split(b'\n').map_while(Result::ok).filter_map(|line| parse(&String::from_utf8_lossy(&line)))
 }
 
 /// A line such as `55d0c6a00000-55d0c6b00000 r-xp 00001000 08:01 1234  /usr/bin/shop` (proc_pid_maps(5)).
@@ -81,25 +97,21 @@ fn parse(line: &str) -> Option<Mapping> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
 
-    const MAPS: &str = "\
-        00400000-00600000 r-xp 00000000 fe:00 1201   /srv/shop (deleted)\n\
-        00600000-00800000 r--p 00200000 fe:00 1201   /srv/shop (deleted)\n\
-        7f0000000000-7f0000010000 r-xp 00028000 fe:00 77 /lib/with a name.so\n\
-        7f0000020000-7f0000030000 r-xp 00000000 00:00 0\n\
-        7ffc00000000-7ffc00002000 r-xp 00000000 00:00 0 [vdso]\n\
-        nonsense\n";
-
     #[test]
-    fn code_is_found_in_the_file_that_it_came_from() {
-        let addresses = [0x40_1234, 0x60_0000, 0x7f00_0000_0010, 0x7f00_0002_0000, 0x7ffc_0000_0001, 0x1];
-        let found = look_up(MAPS.as_bytes(), &addresses).unwrap();
+    fn only_executable_mappings_of_files_count() {
+        let maps = b"\
+            00400000-00600000 r-xp 00000000 fe:00 1201   /srv/shop (deleted)\n\
+            00600000-00800000 r--p 00200000 fe:00 1201   /srv/shop (deleted)\n\
+            7f0000000000-7f0000010000 r-xp 00028000 fe:00 77 /lib/with a \xff.so\n\
+            7f0000020000-7f0000030000 rwxp 00000000 00:00 0 \n\
+            7ffc00000000-7ffc00002000 r-xp 00000000 00:00 0 [vdso]\n\
+            nonsense\n";
         let program = Mapping { addresses: 0x40_0000..0x60_0000, offset: 0 };
         let library = Mapping { addresses: 0x7f00_0000_0000..0x7f00_0001_0000, offset: 0x2_8000 };
         assert_eq!(library.offset_of(0x7f00_0000_0010), Some(0x2_8010));
-        assert_eq!(found, [Some(program), None, Some(library), None, None, None]);
+        assert_eq!(parse_all(&maps[..]).collect::<Vec<_>>(), [program, library]);
     }
 }

@@ -17,17 +17,13 @@ mod tests;
 use std::{fs::File, io, os::fd::OwnedFd, path::Path, rc::Rc};
 
 use rustc_hash::FxHashMap;
-use rustix::fs::{CWD, Mode, OFlags, Stat, openat};
+use rustix::fs::{Mode, OFlags, openat};
 
 use self::{image::Segments, line::Line, program::Program};
-use super::mappings::{self, Mapping};
-use crate::process::reader::DIRECTORY;
+use super::mappings::{self, FileIdentity, Mapping};
 
 /// Most files of which something is kept: a few hundred bytes each, no descriptor.
 const MAX_FILES: usize = 1024;
-
-/// A file as it was: device, inode, size, and when it was changed.
-type FileIdentity = (u64, u64, i64, i64, i64);
 
 /// Names Go code, and remembers which files have some.
 #[derive(Default)]
@@ -52,23 +48,25 @@ impl GoCode {
     }
 
     fn try_lines(&mut self, proc_root: &Path, pid: u32, addresses: &[u64]) -> io::Result<Vec<Vec<Line>>> {
-        let process = openat(CWD, proc_root.join(pid.to_string()), DIRECTORY, Mode::empty())?;
+        let process = mappings::process(proc_root, pid)?;
         let mut opened: FxHashMap<u64, Option<Opened>> = FxHashMap::default();
-        let mut lines = |(address, mapping): (&u64, &Option<Mapping>)| {
-            let mapping = mapping.as_ref()?;
+        let mappings: Vec<Mapping> = mappings::executable(&process)?
+            .filter(|mapping| addresses.iter().any(|address| mapping.addresses.contains(address)))
+            .collect();
+        let mut lines = |address: &u64| {
+            let mapping = mappings.iter().find(|mapping| mapping.addresses.contains(address))?;
             let open = || self.open(&process, mapping, *address);
             let Opened { file, program } =
                 opened.entry(mapping.addresses.start).or_insert_with(open).as_ref()?;
             let address = program.segments.address_of_code(mapping.offset_of(*address)?)?;
             Some(program.lines(file, address))
         };
-        let mappings = mappings::holding(&process, addresses)?;
-        Ok(addresses.iter().zip(&mappings).map(|found| lines(found).unwrap_or_default()).collect())
+        Ok(addresses.iter().map(|address| lines(address).unwrap_or_default()).collect())
     }
 
     /// Opens the file of a mapping, if it has Go code.
     fn open(&mut self, process: &OwnedFd, mapping: &Mapping, address: u64) -> Option<Opened> {
-        let (file, status) = mapping
+        let (identity, file) = mapping
             .open(process)
             .inspect_err(|error| log::debug!("opening the file that is mapped at {address:#x}: {error}"))
             .ok()?;
@@ -82,12 +80,7 @@ impl GoCode {
             let bias = address.wrapping_sub(in_file);
             Program::read(&file, &File::from(memory), &segments, bias).map(Rc::new)
         };
-        let program = self.files.entry(identity(&status)).or_insert_with(read).clone()?;
+        let program = self.files.entry(identity).or_insert_with(read).clone()?;
         Some(Opened { file, program })
     }
-}
-
-fn identity(status: &Stat) -> FileIdentity {
-    let changed = (status.st_ctime, i64::try_from(status.st_ctime_nsec).unwrap_or_default());
-    (status.st_dev, status.st_ino, status.st_size, changed.0, changed.1)
 }

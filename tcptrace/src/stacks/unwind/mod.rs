@@ -1,7 +1,6 @@
 //! Finds out the callers of calls from copies of their stacks, on a thread of its own, and keeps the addresses: once for
 //! equal stacks. Bounded; names nothing.
 
-mod maps;
 mod module;
 mod process;
 

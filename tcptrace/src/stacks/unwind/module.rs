@@ -1,12 +1,12 @@
 //! The unwind information of a file that a process has mapped. The file is a stranger's: every read is bounded, and any bytes
 //! give an answer.
 
-use std::{fs::File, ops::Range, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
+use std::{fs::File, ops::Range, sync::Arc};
 
 use framehop::{ExplicitModuleSectionInfo, Module};
 use object::{Object as _, ObjectSection as _, ObjectSegment as _, read::ReadCache};
 
-use super::maps::Mapping;
+use crate::stacks::mappings::Mapping;
 
 /// Most bytes of unwind information of one file; a browser has ten million.
 const MOST_BYTES: u64 = 16 << 20;
@@ -24,29 +24,6 @@ pub(super) struct UnwindInfo {
     eh_frame: Option<(Range<u64>, Bytes)>,
     eh_frame_hdr: Option<(Range<u64>, Bytes)>,
     debug_frame: Option<Bytes>,
-}
-
-/// Which file it is, as long as nobody changes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct FileIdentity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-}
-
-/// Opens a mapped file: in whatever mount namespace it is, and after it was deleted.
-pub(super) fn open(process: &Path, mapping: &Mapping) -> Option<(FileIdentity, File)> {
-    let Range { start, end } = mapping.range;
-    let file = File::open(process.join(format!("map_files/{start:x}-{end:x}"))).ok()?;
-    let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-    let identity = FileIdentity {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        size: metadata.size(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-    };
-    Some((identity, file))
 }
 
 impl UnwindInfo {
@@ -80,14 +57,14 @@ impl UnwindInfo {
     /// The module where a process has mapped the file.
     pub(super) fn mapped_at(&self, mapping: &Mapping) -> Option<Module<Bytes>> {
         // A mapping begins at a page, its segment anywhere in that.
-        let length = mapping.range.end.saturating_sub(mapping.range.start);
+        let length = mapping.addresses.end.saturating_sub(mapping.addresses.start);
         let mapped = mapping.offset..mapping.offset.saturating_add(length);
         let overlap =
             |file: &Range<u64>| file.end.min(mapped.end).saturating_sub(file.start.max(mapped.start));
         let segment = self.segments.iter().max_by_key(|(file, _)| overlap(file));
         let (file, address) = segment.filter(|(file, _)| overlap(file) > 0)?;
         let stated = address.wrapping_add(mapping.offset).wrapping_sub(file.start);
-        let base = mapping.range.start.wrapping_sub(stated);
+        let base = mapping.addresses.start.wrapping_sub(stated);
         let (eh_frame_svma, eh_frame) = self.eh_frame.clone().unzip();
         let (eh_frame_hdr_svma, eh_frame_hdr) = self.eh_frame_hdr.clone().unzip();
         let sections = ExplicitModuleSectionInfo {
@@ -101,7 +78,7 @@ impl UnwindInfo {
             debug_frame: self.debug_frame.clone(),
             ..ExplicitModuleSectionInfo::default()
         };
-        Some(Module::new(String::new(), mapping.range.clone(), base, sections))
+        Some(Module::new(String::new(), mapping.addresses.clone(), base, sections))
     }
 
     /// What it takes, in bytes.
@@ -130,7 +107,7 @@ mod tests {
     #[test]
     fn a_segment_may_begin_in_the_middle_of_the_page_that_is_mapped() {
         let info = info(&[(0..0x1a_f2d0, 0), (0x1a_f2d0..0x40_0000, 0x1b_02d0)]);
-        let mapping = Mapping { range: 0x5500_0000_0000..0x5500_0025_1000, offset: 0x1a_f000 };
+        let mapping = Mapping { addresses: 0x5500_0000_0000..0x5500_0025_1000, offset: 0x1a_f000 };
         let base = info.mapped_at(&mapping).map(|module| module.base_avma());
         assert_eq!(base, Some(0x5500_0000_0000 - 0x1b_0000));
         let elsewhere = Mapping { offset: 0x90_0000, ..mapping };

@@ -2,8 +2,6 @@
 //! Reads files and `maps`; nothing in a process is stopped or attached to.
 
 use std::{
-    fs::File,
-    io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -12,11 +10,11 @@ use std::{
 use framehop::{CacheNative, FrameAddress, MayAllocateDuringUnwind, Unwinder as _, UnwinderNative};
 use rustc_hash::FxHashMap;
 
-use super::{
-    maps::{self, Mapping},
-    module::{self, Bytes, FileIdentity, UnwindInfo},
+use super::module::{Bytes, UnwindInfo};
+use crate::{
+    model::captured_stack::{CapturedStack, Registers},
+    stacks::mappings::{self, FileIdentity, Mapping},
 };
-use crate::model::captured_stack::{CapturedStack, Registers};
 
 /// Frames of one stack.
 const MOST_FRAMES: usize = 128;
@@ -25,8 +23,8 @@ const MOST_FRAMES: usize = 128;
 const MOST_PROCESSES: usize = 128;
 const MOST_BYTES: usize = 24 << 20;
 
-/// Longest `maps` that is read.
-const MAPS_BYTES: u64 = 4 << 20;
+/// Mappings of one process that are kept.
+const MOST_MAPPINGS: usize = 4_096;
 
 /// A process's mappings are read again for an address that is in none, but not more often.
 const MAPS_INTERVAL: Duration = Duration::from_secs(1);
@@ -63,7 +61,7 @@ impl StackUnwinder {
     pub(super) fn unwind(&mut self, stack: &CapturedStack<'_>) -> Vec<u64> {
         self.bound();
         let is_known = |process: &Process| {
-            process.mappings.iter().any(|mapping| mapping.range.contains(&stack.registers.pc))
+            process.mappings.iter().any(|mapping| mapping.addresses.contains(&stack.registers.pc))
         };
         let known = self.processes.get(&stack.pid);
         // A program that was executed since has other mappings, and a library may have been loaded.
@@ -108,13 +106,11 @@ impl StackUnwinder {
     }
 
     fn read(&mut self, pid: u32) -> Option<Process> {
-        let directory = self.proc_root.join(pid.to_string());
-        let mut text = String::new();
-        File::open(directory.join("maps")).ok()?.take(MAPS_BYTES).read_to_string(&mut text).ok()?;
-        let mappings = maps::executable(&text);
+        let process = mappings::process(&self.proc_root, pid).ok()?;
+        let mappings: Vec<Mapping> = mappings::executable(&process).ok()?.take(MOST_MAPPINGS).collect();
         let mut unwinder = UnwinderNative::new();
         for mapping in &mappings {
-            let Some((identity, file)) = module::open(&directory, mapping) else { continue };
+            let Ok((identity, file)) = mapping.open(&process) else { continue };
             if !self.files.contains_key(&identity) {
                 let info = UnwindInfo::read(file).map(Arc::new);
                 self.file_bytes += info.as_ref().map_or(0, |info| info.size());
