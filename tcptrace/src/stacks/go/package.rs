@@ -42,7 +42,7 @@ pub(in crate::stacks) fn doing_of(lines: &[Line]) -> Option<String> {
     Some(format!("by the package {package}"))
 }
 
-/// Below every goroutine, or behind another package.
+/// Below every goroutine, or behind another package. No module may have such a name.
 fn is_internal(package: &str) -> bool {
     let first = package.split('/').next();
     matches!(first, Some("runtime" | "internal" | "syscall" | "vendor"))
@@ -67,6 +67,10 @@ pub(in crate::stacks) fn author(line: &Line) -> Author {
     }
     // Import paths without a dot are reserved for the standard library, but `go mod init shop` takes one; which that is
     // is not always known. The standard library lies in $GOROOT/src/PACKAGE, or in PACKAGE with -trimpath.
+    // The runtime lends code to other packages, under their names.
+    if is_internal(&package) || file.contains("/src/runtime/") {
+        return Author::Go;
+    }
     let directory = Path::new(file).parent().map(Path::to_string_lossy).unwrap_or_default();
     let is_elsewhere = directory.starts_with('/') && !directory.ends_with(&format!("/src/{package}"));
     if is_elsewhere { Author::Program } else { Author::Go }
@@ -122,6 +126,8 @@ mod tests {
                 Go,
             ),
             ("bufio.(*Reader).fill", "", Go),
+            ("syscall.RawSyscall6", "/usr/lib/go-1.19/src/runtime/internal/syscall/syscall_linux.go", Go),
+            ("time.Sleep", "/usr/local/go/src/runtime/time.go", Go),
             ("crosscall2", "/usr/lib/go/src/runtime/cgo/asm_amd64.s", Go),
             ("main.main", "/srv/shop/main.go", Program),
             ("main.main", "", Program),
