@@ -29,19 +29,15 @@ use crate::{
         endpoints::Endpoints,
         finding::{Finding, ListedAs},
         other_end::OtherEnd,
-        owner::{CalledBy, Evidence, OpenedBy},
+        owner::Evidence,
         process::{ProcessUse, UseQuery},
-        socket::{KernelSocket, Socket, TcpFlavour},
+        socket::{Socket, TcpFlavour},
         state::{State, StateSet},
-        task::{Call, Opener},
         verdict::{UnknownBecause, Verdict},
     },
     netlink::{self as sock_diag, DiagSocket, SockDiag},
     process::cache::ProcessCache,
-    stacks::{
-        symbols::Symbols,
-        unwind::{Addresses, UnwoundStacks, joined},
-    },
+    stacks::{symbols::Symbols, unwind::UnwoundStacks},
 };
 
 /// Inspects stuck sockets.
@@ -52,14 +48,18 @@ pub(crate) struct Inspector {
     /// `None` without tracked calls.
     pub(super) calls: Option<CallMemory>,
     /// The stacks of those calls, where copies are taken of them.
-    unwound: Option<UnwoundStacks>,
-    symbols: Symbols,
+    pub(super) unwound: Option<UnwoundStacks>,
+    pub(super) symbols: Symbols,
     /// A socket that sent data within this time is still in use.
     active_window_ms: u64,
+    /// When calls began to be watched (CLOCK_MONOTONIC, nanoseconds).
+    pub(super) began_ns: u64,
     /// Sockets that may still be peeked at in this look.
     pub(super) peeks_left: u32,
     /// The sockets in which only last words lie unread, by cookie; of this look.
     pub(super) last_words: FxHashMap<u64, LastWords>,
+    /// Whether a process has an io_uring ring, by pid; of this look.
+    pub(super) with_rings: FxHashMap<u32, bool>,
 }
 
 impl Inspector {
@@ -81,12 +81,14 @@ impl Inspector {
             unwound,
             processes: ProcessCache::new(&world),
             symbols: Symbols::new(&world.proc),
+            began_ns: world.clocks.monotonic_ns(),
             dumper: NamespaceDumper::new(world),
             tables,
             calls,
             active_window_ms,
             peeks_left: 0,
             last_words: FxHashMap::default(),
+            with_rings: FxHashMap::default(),
         }
     }
 
@@ -119,6 +121,7 @@ impl Inspector {
         self.processes.begin_round();
         self.peeks_left = MOST_PEEKS;
         self.last_words.clear();
+        self.with_rings.clear();
     }
 
     /// Inspects the sockets that are due.
@@ -336,6 +339,7 @@ impl Inspector {
             send_q: counted.map(|listed| listed.send_q),
             verdict,
             unknown_because,
+            no_site: opened_by.is_none().then(|| self.why_unopened(due, verdict, side, &owners).into()),
             owners,
             opened_by,
             eof_read_by,
@@ -414,36 +418,6 @@ impl Inspector {
         let words = LastWords { bytes: unread, protocol };
         self.last_words.insert(listed.cookie, words);
         Some(words)
-    }
-
-    /// The opener of a socket that is still open.
-    fn opened_by(&mut self, socket: KernelSocket, is_over: bool) -> Option<OpenedBy> {
-        let calls = self.calls.as_ref()?;
-        let opener = if is_over { calls.opener_of_over(socket) } else { calls.opener(socket) };
-        let Opener { call, how } = opener?;
-        Some(OpenedBy { how, called: self.named(socket, call) })
-    }
-
-    /// The first reader of the end of file of a socket that is still open.
-    fn eof_read_by(&mut self, socket: KernelSocket) -> Option<CalledBy> {
-        let call = self.calls.as_ref()?.eof_read(socket)?;
-        Some(self.named(socket, call))
-    }
-
-    /// Names the stack of a call on a socket.
-    fn named(&mut self, socket: KernelSocket, call: Call) -> CalledBy {
-        let unwound = self.unwound.as_ref().and_then(|unwound| unwound.of(socket, call.ktime_ns));
-        let kept = self.calls.as_ref().zip(call.stack);
-        let Some(pid) = call.task.pid.visible() else { return CalledBy { call, stack: None } };
-        // Addresses are valid only in the calling process, while it runs the same program.
-        let (symbols, processes) = (&mut self.symbols, &mut self.processes);
-        let walked = kept.map(|(memory, id)| memory.stack(id)).unwrap_or_default();
-        let addresses: Addresses = match unwound {
-            Some(unwound) => joined(&unwound, &walked).into(),
-            None => walked.into(),
-        };
-        let stack = symbols.name(pid, &addresses, || processes.caller(&call).is_some());
-        CalledBy { call, stack }
     }
 
     /// The sockets whose connections are over and that somebody has a descriptor of; `None` when that cannot be told.

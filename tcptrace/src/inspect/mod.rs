@@ -4,6 +4,7 @@
 
 mod accept_queues;
 pub(crate) mod age;
+mod callers;
 pub(crate) mod descriptors;
 pub(crate) mod dump;
 mod explain;

@@ -149,6 +149,19 @@ fn table(root: &OwnedFd, path: &str, visit: &mut impl FnMut(u32, &[u8])) -> Resu
     denied.map_or(Ok(count), Err)
 }
 
+/// What a descriptor of a ring leads to: `io_uring_get_file` of io_uring/io_uring.c names it so.
+const RING: &[u8] = b"anon_inode:[io_uring]";
+
+/// Whether a process has an io_uring ring; not when that cannot be read.
+#[must_use]
+pub(crate) fn has_ring(proc_root: &Path, pid: u32) -> bool {
+    let mut has_one = false;
+    if let Ok(root) = open_directory(CWD, proc_root) {
+        let _ = descriptors(&root, pid, |_, link| has_one |= link == RING);
+    }
+    has_one
+}
+
 /// The descriptors of io_uring rings, each with its process. What cannot be read has none.
 #[must_use]
 pub(crate) fn rings(proc_root: &Path) -> Vec<(u32, u32)> {
@@ -157,8 +170,7 @@ pub(crate) fn rings(proc_root: &Path) -> Vec<(u32, u32)> {
     let _ = each_number(&root, |pid, _| pids.push(pid));
     for pid in pids {
         let _ = descriptors(&root, pid, |fd, link| {
-            // `io_uring_get_file` of io_uring/io_uring.c names it so.
-            if link == b"anon_inode:[io_uring]" {
+            if link == RING {
                 rings.push((pid, fd));
             }
         });

@@ -18,6 +18,7 @@ use crate::{
         criteria::Criteria,
         finding::Finding,
         interface::Interface,
+        no_site::NoSiteBecause,
         pid::Pid,
         socket::SocketKey,
         state::{State, StateSet},
@@ -97,6 +98,11 @@ impl Inspector {
         self.recheck_unheld(&due, &mut findings);
         self.explain(&mut findings, &index, &scan);
         findings.retain(|finding| finding.is_stuck);
+        for no_site in findings.iter_mut().filter_map(|finding| finding.no_site.as_mut()) {
+            if no_site.because == NoSiteBecause::NotWatched {
+                no_site.because = NoSiteBecause::LooksOnce;
+            }
+        }
         let found = namespaces.iter().map(|namespace| namespace.netns).collect();
         let mut coverage = self.coverage(unread, &found, &index, &scan);
         let is_wanted = |finding: &&Finding| criteria.admits_socket(&finding.socket);

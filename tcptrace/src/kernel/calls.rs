@@ -32,6 +32,8 @@ pub(crate) struct CallMemory {
     openers_of_over: CallMap,
     eof_reads: CallMap,
     stacks: StackTraceMap<MapData>,
+    /// Whether accept() is watched, and not only connect().
+    pub(crate) sees_accept: bool,
     user_stacks: Option<Box<UserStacks>>,
 }
 
@@ -66,7 +68,7 @@ impl UserStacks {
 
 impl CallMemory {
     /// Opens the maps that the programs fill.
-    pub(super) fn open(object: &mut Ebpf) -> Result<Self, LoadError> {
+    pub(super) fn open(object: &mut Ebpf, sees_accept: bool) -> Result<Self, LoadError> {
         let refused = |error: MapError| LoadError::refused("open the memory of calls", &error);
         let mut calls = |name: &str| {
             CallMap::try_from(object.take_map(name).ok_or_else(error::missing)?).map_err(refused)
@@ -79,7 +81,7 @@ impl CallMemory {
             .take_map("USER_STACKS")
             .and_then(|map| RingBuf::try_from(map).ok())
             .map(|ring| Box::new(UserStacks(ring)));
-        Ok(Self { openers, openers_of_over, eof_reads, stacks, user_stacks })
+        Ok(Self { openers, openers_of_over, eof_reads, stacks, sees_accept, user_stacks })
     }
 
     /// Hands out the copies of user stacks, once.

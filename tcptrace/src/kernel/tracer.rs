@@ -184,9 +184,10 @@ impl Tracer {
     /// tracer does without.
     fn with_calls(mut self, support: &mut Support, options: &TracerOptions) -> Result<Self, LoadError> {
         calls::attach(&mut self.object, support, &plan(support, options)?);
-        warn(&plan(support, options)?.warnings);
+        let attached = plan(support, options)?;
+        warn(&attached.warnings);
         if options.calls.any() {
-            self.calls = Some(CallMemory::open(&mut self.object)?);
+            self.calls = Some(CallMemory::open(&mut self.object, attached.accept4 || attached.accept)?);
         }
         Ok(self)
     }

@@ -15,6 +15,7 @@ use super::{
     endpoints::{Endpoint, Endpoints},
     finding::{Finding, ListedAs},
     host_identity::HostIdentity,
+    no_site::{NoSite, NoSiteBecause},
     other_end::OtherEnd,
     owner::{CalledBy, Evidence, OpenedBy, Owner},
     owner_count::OwnerCount,
@@ -95,7 +96,23 @@ pub(crate) fn stack() -> Stack {
         frames: frames.map(str::to_owned).to_vec(),
         site: Some("main.serve (main.go:12)".to_owned()),
         is_cut: false,
+        no_site: None,
     }
+}
+
+/// A stack that ends in a library of a hostile name.
+fn through_library() -> Stack {
+    let library = "lib\u{1b}[2J.so.4";
+    Stack {
+        frames: vec!["connect (libc.so.6)".to_owned(), format!("Curl_dial ({library})")],
+        site: None,
+        is_cut: true,
+        no_site: Some(NoSite { because: NoSiteBecause::Library, of: Some(library.to_owned()) }),
+    }
+}
+
+fn with_stack(stack: Stack) -> CalledBy {
+    CalledBy { stack: Some(Arc::new(stack)), ..called_by().what }
 }
 
 pub(crate) fn called_by() -> Timed<CalledBy> {
@@ -138,6 +155,7 @@ pub(crate) fn leak() -> Leak {
         fds_limit: None,
         unknown_because: None,
         because: None,
+        no_site: None,
     }
 }
 
@@ -182,6 +200,7 @@ pub(crate) fn finding(state: State, since: Since, looked_at_ns: u64) -> Finding 
         unknown_because: None,
         owners: vec![owner()],
         opened_by: None,
+        no_site: None,
         eof_read_by: None,
         eof_reads_per_second: None,
         ended_how: None,
@@ -411,7 +430,7 @@ pub(crate) fn records() -> Vec<Record> {
                 verdicts: Vec::new(),
                 peers: Vec::new(),
                 stacks: vec![StackCount {
-                    stack: Arc::new(Stack { frames: Vec::new(), site: None, is_cut: true }),
+                    stack: Arc::new(Stack { frames: Vec::new(), site: None, is_cut: true, no_site: None }),
                     count: 1,
                 }],
                 fds_used: None,
@@ -541,6 +560,18 @@ pub(crate) fn records() -> Vec<Record> {
                 owners: vec![owner()],
             }),
             keep_alive: Some(true),
+            ..leak()
+        }),
+        leak_of(Leak { no_site: Some(NoSiteBecause::BeforeStart.into()), ..leak() }),
+        leak_of(Leak {
+            opened_by: Some(Timed {
+                time: time(),
+                what: OpenedBy { how: OpenedHow::Connect, called: with_stack(through_library()) },
+            }),
+            eof_read_by: Some(Timed {
+                time: time(),
+                what: with_stack(Stack::unknown(NoSiteBecause::ProcessEnded)),
+            }),
             ..leak()
         }),
         end_of(leak_end()),

@@ -1,13 +1,17 @@
 //! The result of inspecting a socket. Inspects nothing.
 
+use std::sync::Arc;
+
 use super::{
     close_wait::Since,
     ended::EndedHow,
+    no_site::NoSite,
     other_end::OtherEnd,
     owner::{CalledBy, OpenedBy, Owner},
     process::DescriptorUse,
     reason::Reason,
     socket::{Socket, SocketKey, TcpFlavour},
+    stack::Stack,
     state::State,
     task::OpenedHow,
     verdict::{UnknownBecause, Verdict},
@@ -40,6 +44,8 @@ pub struct Finding {
     pub owners: Vec<Owner>,
     /// Who opened it, if seen.
     pub opened_by: Option<OpenedBy>,
+    /// Why `opened_by` is not known; `None` where it is.
+    pub no_site: Option<NoSite>,
     /// Who read the end of file first, if seen.
     pub eof_read_by: Option<CalledBy>,
     /// How often a second the end of file was read since, if that was counted.
@@ -63,6 +69,15 @@ impl Finding {
     #[must_use]
     pub fn opened_how(&self) -> Option<OpenedHow> {
         self.opened_by.as_ref().map(|opened| opened.how)
+    }
+
+    /// The stack that opened it, or what stands for one that nobody has.
+    #[must_use]
+    pub fn opening_stack(&self) -> Option<Arc<Stack>> {
+        match (&self.opened_by, &self.no_site) {
+            (Some(opened), _) => opened.called.stack.clone(),
+            (None, no_site) => no_site.clone().map(|no_site| Arc::new(Stack::unknown(no_site))),
+        }
     }
 
     /// The age that counts, in nanoseconds: where keep-alive keeps the certain one small for ever, the greatest that is

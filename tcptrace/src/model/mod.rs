@@ -19,6 +19,7 @@ pub(crate) mod holders;
 pub(crate) mod host_identity;
 pub(crate) mod interface;
 pub(crate) mod kernel_version;
+pub(crate) mod no_site;
 pub(crate) mod numbered;
 pub(crate) mod other_end;
 pub(crate) mod owner;

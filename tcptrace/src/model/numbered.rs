@@ -53,7 +53,10 @@ mod tests {
 
     use serde::Serialize;
 
-    use crate::model::{ended::EndedHow, owner::Evidence, state::State, task::OpenedHow, verdict::Verdict};
+    use crate::model::{
+        ended::EndedHow, no_site::NoSiteBecause, owner::Evidence, state::State, task::OpenedHow,
+        verdict::Verdict,
+    };
 
     /// The numbers run from 1, because recordings say 0 for what is not known.
     fn round_trip<T: Copy + Debug + PartialEq>(
@@ -79,6 +82,7 @@ mod tests {
         round_trip(&Evidence::ALL, Evidence::number, Evidence::from_number);
         round_trip(&EndedHow::ALL, EndedHow::number, EndedHow::from_number);
         round_trip(&OpenedHow::ALL, OpenedHow::number, OpenedHow::from_number);
+        round_trip(&NoSiteBecause::ALL, NoSiteBecause::number, NoSiteBecause::from_number);
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl From<OwnerFields<'_>> for Owner {
 pub struct CalledBy {
     /// The caller, and the moment on the kernel's clock.
     pub call: Call,
-    /// The stack of the call; `None` if it was not kept or the process has ended.
+    /// The stack of the call, or why there is none; `None` where neither was recorded.
     pub stack: Option<Arc<Stack>>,
 }
 

@@ -116,6 +116,11 @@ impl ProcessCache {
         (started <= self.clocks.boot_ticks_at(call.ktime_ns)).then_some(process)
     }
 
+    /// A moment on the kernel's clock as the start of a process tells it.
+    pub(crate) fn boot_ticks_at(&self, ktime_ns: u64) -> i64 {
+        self.clocks.boot_ticks_at(ktime_ns)
+    }
+
     /// Descriptors in use and their limit, for each of these processes in order.
     pub(crate) fn descriptor_use(&self, queries: &[UseQuery]) -> Vec<DescriptorUse> {
         let chunks = queries.chunks(CHUNK).collect();

@@ -282,9 +282,7 @@ impl Aggregator {
             reason: self.example(leak),
             holders,
             opened: opened.map(|opened| (opened.what.how, unix_ns(opened.time))),
-            stack: opened
-                .and_then(|opened| opened.what.called.stack.as_ref())
-                .and_then(|stack| self.entities.stack(stack)),
+            stack: leak.opening_stack().and_then(|stack| self.entities.stack(&stack)),
             eof_read: read.map(|read| {
                 (unix_ns(read.time), read.what.stack.as_ref().and_then(|stack| self.entities.stack(stack)))
             }),
@@ -317,8 +315,7 @@ impl Aggregator {
         self.taken.leaks += 1;
         let host = self.host(session);
         let holder = leak.owners.first().and_then(|owner| self.entities.process(host, &owner.process));
-        let stack = leak.opened_by.as_ref().and_then(|opened| opened.what.called.stack.as_ref());
-        let stack = stack.and_then(|stack| self.entities.stack(stack));
+        let stack = leak.opening_stack().and_then(|stack| self.entities.stack(&stack));
         let how = leak.over.and_then(|over| over.how);
         self.kept_over.add(SocketIdentity::of(host, &leak.socket), holder, how, stack);
     }

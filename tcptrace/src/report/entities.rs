@@ -1,7 +1,7 @@
 //! The hosts, sessions, processes and stacks of the recordings, each kept once and bounded. The caller counts what
 //! found no room.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use indexmap::IndexMap;
 
@@ -214,7 +214,7 @@ impl Entities {
 
     /// The index of a stack; `None` when there is no room for another.
     pub(crate) fn stack(&mut self, stack: &Arc<Stack>) -> Option<u32> {
-        let line = stack.line().map(str::to_owned);
+        let line = stack.title().map(Cow::into_owned);
         if let Some(at) = self.stacks.get_index_of(&line) {
             return Some(index(at));
         }

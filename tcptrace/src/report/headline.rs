@@ -90,14 +90,14 @@ fn who(report: &Report) -> String {
         (false, _) => format!("{holders} {holds} {} of {all}{together}", first.sockets),
     };
     if let Some(site) = first.sites.first() {
-        let site_text = Escaped(&site.site);
-        // Writing into memory does not fail.
-        let _ = match (site.sockets == first.sockets, site.sockets) {
-            (true, 1) => write!(text, "; it was opened at {site_text}"),
-            (true, _) => write!(text, "; all were opened at {site_text}"),
-            (false, 1) => write!(text, "; 1 was opened at {site_text}"),
-            (false, count) => write!(text, "; {count} were opened at {site_text}"),
+        let (subject, be) = match (site.sockets == first.sockets, site.sockets) {
+            (true, 1) => ("it".to_owned(), "was"),
+            (true, _) => ("all".to_owned(), "were"),
+            (false, 1) => ("1".to_owned(), "was"),
+            (false, count) => (count.to_string(), "were"),
         };
+        // Writing into memory does not fail.
+        let _ = write!(text, "; {}", site.site.clause(&subject, be));
     }
     text
 }
@@ -140,7 +140,7 @@ fn program(report: &Report) -> Option<String> {
     let hosts = if hosts.len() > 1 { format!(" on {} hosts", hosts.len()) } else { String::new() };
     let mut text = format!("{count} processes of {}{hosts} {holds} {part} stuck sockets", Escaped(comm));
     if let Some(stack) = report.stacks.top.first().filter(|stack| stack.share >= MOST_OF_IT) {
-        let _ = write!(text, "; {} were opened at {}", stack.sockets, Escaped(&stack.site));
+        let _ = write!(text, "; {}", stack.site.clause(&stack.sockets.to_string(), "were"));
     }
     Some(text)
 }

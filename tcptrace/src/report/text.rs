@@ -183,8 +183,8 @@ fn write_stacks(out: &mut dyn Write, stacks: &Ranking<StackShare>, layout: &Layo
     heading(out, "opened at", "", layout)?;
     let most = stacks.top.first().map_or(0, |stack| stack.sockets);
     for share in &stacks.top {
-        let cut = if share.stack_is_cut { "  [stack cut short]" } else { "" };
-        write_bar(out, share.sockets, most, &format!("{}{cut}", Escaped(&share.site)), layout)?;
+        let cut = if share.stack_is_cut && share.site.site.is_some() { "  [stack cut short]" } else { "" };
+        write_bar(out, share.sockets, most, &format!("{}{cut}", share.site), layout)?;
     }
     write_others(out, stacks, "stack", layout)
 }

@@ -1,97 +1,135 @@
-//! Renders a line of a stack, and rates how likely it is the application's own code. Pure.
+//! Renders a line of a stack, and says whose code it is. Pure.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use blazesym::symbolize::{CodeInfo, Sym};
 
-use super::go::{
-    line::Line,
-    package::{Author, author},
+use super::{
+    function_name::{bounded, plain},
+    go::{line::Line, package},
+    interpreters,
+    kind::Kind,
+    modules::Place,
+    rating::{Code, of_module, rate},
 };
 
-/// How likely a line is the application's own code.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Interest {
-    /// The language's runtime, or the C library.
-    None,
-    /// An interpreter: better than none.
-    Some,
-    /// The program's own code.
-    Own,
-}
-
 /// One line of a stack.
+#[derive(Clone, Debug)]
 pub(super) struct Frame {
     pub(super) text: String,
-    pub(super) interest: Interest,
+    pub(super) kind: Kind,
+    /// Its function has a name.
+    pub(super) is_named: bool,
+    /// It is machine code of a file, not made at run time.
+    pub(super) is_of_file: bool,
     pub(super) is_outermost: bool,
+    /// The build of the file, of code without a name.
+    pub(super) build_id: Option<String>,
 }
 
-/// The frames of one address, innermost first: the functions inlined there, then the function itself.
-pub(super) fn named<'a>(symbol: &'a Sym<'a>) -> impl Iterator<Item = Frame> + 'a {
+/// The frames of one address, innermost first: the functions inlined there, then the function itself. `program` is what
+/// the process runs.
+pub(super) fn named<'a>(symbol: &'a Sym<'a>, program: Option<&'a Path>) -> impl Iterator<Item = Frame> + 'a {
     let module = symbol.module.as_deref().map(Path::new);
     let inlined = symbol
         .inlined
         .iter()
         .rev()
-        .map(move |inlined| frame(&inlined.name, inlined.code_info.as_ref(), module));
-    inlined.chain(std::iter::once(frame(&symbol.name, symbol.code_info.as_deref(), module)))
+        .map(move |inlined| frame(&inlined.name, inlined.code_info.as_ref(), module, program));
+    inlined.chain(std::iter::once(frame(&symbol.name, symbol.code_info.as_deref(), module, program)))
 }
 
-/// The line of a function; its source position and module may be unknown.
-pub(super) fn frame(name: &str, code: Option<&CodeInfo<'_>>, module: Option<&Path>) -> Frame {
-    let file = code.map(|code| Path::new(&code.file));
-    let text = match (code, module.and_then(Path::file_name)) {
-        (Some(code), _) => {
-            let file = Path::new(&code.file).file_name().unwrap_or(&code.file).to_string_lossy();
-            match code.line {
-                Some(line) => format!("{name} ({file}:{line})"),
-                None => format!("{name} ({file})"),
-            }
+/// The line of a function of a file; its source position may be unknown.
+fn frame(name: &str, code: Option<&CodeInfo<'_>>, module: Option<&Path>, program: Option<&Path>) -> Frame {
+    let source: Option<PathBuf> = code.map(|code| code.to_path().into_owned());
+    let name = plain(name);
+    let shown = bounded(name);
+    let text = match (&source, module.and_then(Path::file_name)) {
+        (Some(source), _) => match code.and_then(|code| code.line) {
+            Some(line) => format!("{shown} ({}:{line})", file_name(source)),
+            None => format!("{shown} ({})", file_name(source)),
+        },
+        (None, Some(module)) => format!("{shown} ({})", module.to_string_lossy()),
+        (None, None) => shown.into_owned(),
+    };
+    let kind = match &source {
+        // Its line table was not read: a PIE of Go before 1.18.
+        Some(source) if source.extension().is_some_and(|extension| extension == "go") => {
+            let line = code.and_then(|code| code.line).unwrap_or_default();
+            let place = Some((source.to_string_lossy().into_owned(), line));
+            package::kind(&Line { function: name.to_owned(), place, is_of_main_module: false })
         }
-        (None, Some(module)) => format!("{name} ({})", module.to_string_lossy()),
-        (None, None) => name.to_owned(),
+        source => rate(Code { function: name, source: source.as_deref(), module, program }),
     };
-    let directory = code.and_then(|code| code.dir.as_deref()).unwrap_or(Path::new(""));
-    let interest = if is_go(file) {
-        let path = code.map(|code| code.to_path().to_string_lossy().into_owned());
-        let place = path.map(|path| (path, code.and_then(|code| code.line).unwrap_or_default()));
-        let function = name.to_owned();
-        go_interest(&Line { function, place, is_of_main_module: false })
-    } else if is_runtime(name, directory, file, module) {
-        Interest::None
-    } else if is_interpreter(name, module) {
-        Interest::Some
-    } else {
-        Interest::Own
-    };
-    Frame { text, interest, is_outermost: is_outermost(name) }
+    Frame { text, kind, is_named: true, is_of_file: true, is_outermost: is_outermost(name), build_id: None }
 }
 
 /// A line of a Go program.
-pub(super) fn go_frame(line: &Line) -> Frame {
-    let Line { function, place, is_of_main_module: _ } = line;
-    let text = match place {
-        Some((path, line)) => format!("{function} ({}:{line})", path.rsplit('/').next().unwrap_or(path)),
-        None => function.clone(),
+pub(super) fn of_go(line: &Line) -> Frame {
+    let shown = bounded(&line.function);
+    let text = match &line.place {
+        Some((path, line)) => format!("{shown} ({}:{line})", path.rsplit('/').next().unwrap_or(path)),
+        None => shown.into_owned(),
     };
-    Frame { text, interest: go_interest(line), is_outermost: is_outermost(function) }
-}
-
-fn go_interest(line: &Line) -> Interest {
-    match author(line) {
-        // A library is no more telling than Go's own: which part of the program called it is not in either.
-        Author::Go | Author::Library => Interest::None,
-        Author::Program => Interest::Own,
+    Frame {
+        text,
+        kind: package::kind(line),
+        is_named: true,
+        is_of_file: true,
+        is_outermost: is_outermost(&line.function),
+        build_id: None,
     }
 }
 
-/// Go code whose line table was not read: a PIE of Go before 1.18.
-fn is_go(file: Option<&Path>) -> bool {
-    file.and_then(Path::extension).is_some_and(|extension| extension == "go")
+/// The line of a function that was made at run time.
+pub(super) fn made(name: &str) -> Frame {
+    Frame {
+        text: bounded(name).into_owned(),
+        kind: interpreters::of_made(name),
+        is_named: true,
+        is_of_file: false,
+        is_outermost: false,
+        build_id: None,
+    }
 }
 
-/// Where the stack of a thread begins.
+/// The line of an address without a name: in a file, at an address that its tools know, or nowhere.
+pub(super) fn unnamed(address: u64, place: Option<&Place>, program: Option<&Path>) -> Frame {
+    let (text, kind) = match place {
+        Some(Place { module, address, build_id: _ }) => {
+            let name = module.file_name().unwrap_or(module.as_os_str()).to_string_lossy();
+            (format!("{name}+{address:#x}"), of_module(module, program).unwrap_or(Kind::Own))
+        }
+        None => (format!("{address:#x}"), Kind::Runtime),
+    };
+    Frame {
+        text,
+        kind,
+        is_named: false,
+        is_of_file: place.is_some(),
+        is_outermost: false,
+        build_id: place.and_then(|place| place.build_id.clone()),
+    }
+}
+
+/// The name of a source file, with the folder that tells it from others where many files have that name.
+fn file_name(source: &Path) -> String {
+    let name = source.file_name().unwrap_or(source.as_os_str());
+    let mut shown = PathBuf::from(name);
+    if ["mod.rs", "lib.rs", "main.rs"].iter().any(|common| name == *common) {
+        let folder = |path: Option<&Path>| path.and_then(Path::file_name).map(PathBuf::from);
+        let parent = source.parent();
+        if let Some(inner) = folder(parent) {
+            let is_telling = inner.as_os_str() != "src";
+            shown = inner.join(shown);
+            let outer = if is_telling { None } else { folder(parent.and_then(Path::parent)) };
+            shown = outer.map_or(shown.clone(), |outer| outer.join(&shown));
+        }
+    }
+    shown.to_string_lossy().into_owned()
+}
+
+/// Whether a function is the one in which a thread or the program begins.
 fn is_outermost(name: &str) -> bool {
     matches!(
         name,
@@ -110,66 +148,48 @@ fn is_outermost(name: &str) -> bool {
     ) || name.ends_with("::thread_start")
 }
 
-/// Code that does not explain a leak: the language's runtime, the C library, wrappers of system calls.
-fn is_runtime(name: &str, directory: &Path, file: Option<&Path>, module: Option<&Path>) -> bool {
-    const NAMES: [&str; 9] =
-        ["std::", "core::", "alloc::", "<std::", "<core::", "tokio::", "mio::", "rustix::", "socket2::"];
-    const MODULES: [&str; 5] = ["libc.so", "libc-", "ld-linux", "libpthread", "ld-musl"];
-    let module = module.and_then(Path::file_name).map(|module| module.to_string_lossy());
-    let is_below = |part: &str| {
-        directory
-            .components()
-            .chain(file.into_iter().flat_map(Path::components))
-            .any(|component| component.as_os_str() == part)
-    };
-    NAMES.iter().any(|prefix| name.starts_with(prefix))
-        || module.is_some_and(|module| MODULES.iter().any(|prefix| module.starts_with(prefix)))
-        || is_below("rustc")
-        || is_below(".cargo")
-}
-
-/// An interpreter or virtual machine, and the libraries that come with it: the code it runs has names of its own.
-fn is_interpreter(name: &str, module: Option<&Path>) -> bool {
-    const MODULES: [&str; 7] =
-        ["libjvm.so", "libjli.so", "libnet.so", "libnio.so", "libnode.so", "libpython", "python"];
-    const PACKAGES: [&str; 5] = ["java.", "javax.", "sun.", "jdk.", "StubRoutines"];
-    // Node.js names its own functions `JS:~connect node:net:1038:25`.
-    let is_node = || name.starts_with("JS:") && name.contains(" node:");
-    // Java: `void java.net.Socket.connect(java.net.SocketAddress, int)`.
-    let is_java = || {
-        let method = name.split('(').next().and_then(|typed| typed.trim_end().rsplit(' ').next());
-        name == "Interpreter"
-            || method.is_some_and(|method| PACKAGES.iter().any(|package| method.starts_with(package)))
-    };
-    match module.and_then(Path::file_name).map(|module| module.to_string_lossy()) {
-        Some(module) => module == "node" || MODULES.iter().any(|prefix| module.starts_with(prefix)),
-        None => is_node() || is_java(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
-    fn an_interpreter_is_told_from_what_it_runs() {
-        let module = |path| Some(Path::new(path));
-        assert!(is_interpreter("node::TCPWrap::Connect", module("/usr/bin/node")));
-        assert!(is_interpreter("JS:~connect node:net:1038:25", None));
-        assert!(is_interpreter("_PyEval_EvalFrameDefault", module("/usr/bin/python3.12")));
-        assert!(is_interpreter("void java.net.Socket.connect(java.net.SocketAddress, int)", None));
-        assert!(is_interpreter("StubRoutines (1)", None));
-        assert!(!is_interpreter("java.util.List Leak.handleRefund(java.lang.String)", None));
-        assert!(!is_interpreter("JS:~handleRefund /srv/refunds.js:3:22", None));
-        assert!(!is_interpreter("main.main", module("/usr/bin/node_exporter")));
+    fn files_of_one_name_are_told_by_their_folder() {
+        for (path, expected) in [
+            ("/srv/shop/src/refunds.rs", "refunds.rs"),
+            ("/srv/shop/src/ledger/mod.rs", "ledger/mod.rs"),
+            ("/srv/shop/src/main.rs", "shop/src/main.rs"),
+            ("src/lib.rs", "src/lib.rs"),
+            ("main.rs", "main.rs"),
+            ("connect.c", "connect.c"),
+        ] {
+            assert_eq!(file_name(Path::new(path)), expected);
+        }
     }
 
     #[test]
-    fn the_run_time_is_passed_over() {
-        let path = Path::new;
-        assert!(is_runtime("std::net::tcp::TcpListener::accept", path(""), None, None));
-        assert!(is_runtime("accept4", path(""), None, Some(path("/lib/x86_64-linux-gnu/libc.so.6"))));
-        assert!(is_runtime("cvt", path("/rustc/abc/library/std/src"), Some(path("net.rs")), None));
-        assert!(!is_runtime("shop::refunds::handle_refund", path("/src"), Some(path("refunds.rs")), None));
+    fn code_without_a_name_is_told_by_its_place() {
+        let program = Some(Path::new("/srv/shop"));
+        let at = |module: &str, address| Place { module: module.into(), address, build_id: None };
+        let own = unnamed(0x7f00, Some(&at("/srv/shop", 0x12e8)), program);
+        assert_eq!((own.text.as_str(), own.kind), ("shop+0x12e8", Kind::Own));
+        let libc = unnamed(0x7f00, Some(&at("/lib/x86_64-linux-gnu/libc.so.6", 0x27)), program);
+        assert_eq!((libc.text.as_str(), libc.kind), ("libc.so.6+0x27", Kind::Runtime));
+        assert_eq!(unnamed(0x7f00, None, program).text, "0x7f00");
+    }
+
+    proptest! {
+        #[test]
+        fn any_names_and_paths_make_a_frame(name in ".*", file in ".*", module in ".*", program in ".*") {
+            let (file, module, program) = (Path::new(&file), Path::new(&module), Path::new(&program));
+            let kind = rate(Code { function: &name, source: Some(file), module: Some(module), program: Some(program) });
+            prop_assert_eq!(kind.clone(), kind);
+            rate(Code { function: &name, ..Code::default() });
+            file_name(file);
+            made(&name);
+            unnamed(1, Some(&Place { module: module.into(), address: 2, build_id: None }), Some(program));
+            frame(&name, None, Some(module), Some(program));
+        }
     }
 }

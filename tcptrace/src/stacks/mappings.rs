@@ -2,14 +2,15 @@
 //! deleted since or only in its container. Reads nothing of them.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{self, BufRead, BufReader, Read as _},
     ops::Range,
-    os::fd::OwnedFd,
-    path::Path,
+    os::{fd::OwnedFd, unix::ffi::OsStringExt as _},
+    path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 
 use crate::process::reader::DIRECTORY;
 
@@ -47,13 +48,23 @@ impl Mapping {
         address.checked_sub(self.addresses.start)?.checked_add(self.offset)
     }
 
+    /// The path of its file, in the mount namespace of the process; `(deleted)` behind it if it is.
+    pub(super) fn path(&self, process: &OwnedFd) -> io::Result<PathBuf> {
+        let path = readlinkat(process, self.link(), Vec::new())?;
+        Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))
+    }
+
+    fn link(&self) -> String {
+        let Range { start, end } = self.addresses;
+        format!("map_files/{start:x}-{end:x}")
+    }
+
     /// Opens its file.
     ///
     /// # Errors
     /// When that may not be read, or is no regular file.
     pub(super) fn open(&self, process: &OwnedFd) -> io::Result<(FileIdentity, File)> {
-        let Range { start, end } = self.addresses;
-        let path = format!("map_files/{start:x}-{end:x}");
+        let path = self.link();
         // To open a device may have effects.
         regular(statat(process, &path, AtFlags::empty())?)?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

@@ -2,8 +2,15 @@
 
 pub(crate) mod deadline;
 pub(crate) mod frame;
+mod function_name;
 mod go;
+mod interpreters;
+mod kind;
 mod mappings;
+mod modules;
 pub(crate) mod perf_map;
+mod rating;
+mod site;
+mod sources;
 pub(crate) mod symbols;
 pub(crate) mod unwind;

@@ -4,6 +4,7 @@
 
 use std::{
     cell::Cell,
+    fs,
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
@@ -21,12 +22,15 @@ use rustc_hash::FxHashMap;
 
 use super::{
     deadline::{DeadlineThread, NoAnswer},
-    frame::{self, Frame, Interest, frame, go_frame},
+    frame::{self, Frame},
     go::GoCode,
-    perf_map,
+    modules, perf_map, site,
     unwind::Addresses,
 };
-use crate::{host::live_thread::live_thread, model::stack::Stack};
+use crate::{
+    host::live_thread::live_thread,
+    model::{no_site::NoSiteBecause, stack::Stack},
+};
 
 /// Named stacks kept.
 const KEPT_STACKS: usize = 4096;
@@ -43,9 +47,9 @@ const MAX_FRAMES: usize = 64;
 /// Names stacks, and caches them.
 pub(crate) struct Symbols {
     /// Takes a pid and the addresses of a stack.
-    resolver: DeadlineThread<(u32, Vec<u64>), Option<Stack>>,
-    /// By pid and stack; `None` if nothing is known.
-    kept: FxHashMap<(u32, Addresses), Option<Arc<Stack>>>,
+    resolver: DeadlineThread<(u32, Vec<u64>), Stack>,
+    /// By pid and stack.
+    kept: FxHashMap<(u32, Addresses), Arc<Stack>>,
 }
 
 impl Symbols {
@@ -58,32 +62,38 @@ impl Symbols {
         Self { resolver: DeadlineThread::new(NAMING_TIMEOUT, start), kept: FxHashMap::default() }
     }
 
-    /// Names a stack of a process; `None` if nothing is known. Asks whether the process that made the call `is_there`
-    /// still, for a stack that is not cached: addresses mean nothing to another one.
+    /// Names a stack of a process. Asks whether the process that made the call `is_there` still, for a stack that is not
+    /// cached: addresses mean nothing to another one.
+    ///
+    /// # Errors
+    /// When there is no stack to name: why.
     pub(crate) fn name(
         &mut self,
         pid: u32,
         addresses: &Addresses,
         is_there: impl FnOnce() -> bool,
-    ) -> Option<Arc<Stack>> {
+    ) -> Result<Arc<Stack>, NoSiteBecause> {
         let key = (pid, Arc::clone(addresses));
         if let Some(stack) = self.kept.get(&key) {
-            return stack.clone();
+            return Ok(Arc::clone(stack));
         }
-        if addresses.is_empty() || !is_there() {
-            return None;
+        if addresses.is_empty() {
+            return Err(NoSiteBecause::StackNotKept);
+        }
+        if !is_there() {
+            return Err(NoSiteBecause::ProcessEnded);
         }
         let answer = self.resolver.ask((pid, addresses.to_vec())).inspect_err(|error| {
             // Warns once per lost thread, not for each stack that stays unnamed because of it.
             let level = if let NoAnswer::Late(_) = error { log::Level::Warn } else { log::Level::Debug };
             log::log!(level, "the stacks of process {pid} cannot be named: {error}");
         });
-        let stack = answer.unwrap_or_default().map(Arc::new);
+        let stack = Arc::new(answer.unwrap_or_else(|_| NoSiteBecause::NotNamed.into()));
         if self.kept.len() >= KEPT_STACKS {
             self.kept.clear();
         }
-        self.kept.insert(key, stack.clone());
-        stack
+        self.kept.insert(key, Arc::clone(&stack));
+        Ok(stack)
     }
 }
 
@@ -102,7 +112,7 @@ impl Resolver {
         Self { proc_root, symbolizer: symbolizer(&files), go: GoCode::default(), files }
     }
 
-    fn resolve(&mut self, pid: u32, addresses: &[u64]) -> Option<Stack> {
+    fn resolve(&mut self, pid: u32, addresses: &[u64]) -> Stack {
         if self.files.get() >= MAX_FILES {
             self.files.set(0);
             self.symbolizer = symbolizer(&self.files);
@@ -112,56 +122,68 @@ impl Resolver {
         // A return address points behind the call.
         let calls: Vec<u64> =
             addresses.iter().take(MAX_FRAMES).map(|address| address.saturating_sub(1)).collect();
+        let program = fs::read_link(self.proc_root.join(format!("{pid}/exe"))).ok();
+        let program = program.as_deref();
         let go = self.go.lines(&self.proc_root, pid, &calls);
-        // The frames at each address, innermost first; none without a name.
-        let mut named: Vec<Vec<Frame>> =
-            go.iter().map(|lines| lines.iter().map(go_frame).collect()).collect();
-        self.name_by_symbols(pid, &calls, &mut named);
-        self.name_made_at_run_time(pid, &calls, &mut named);
-        // Trailing addresses without a name most likely mean that the stack walk went astray.
-        named.truncate(named.iter().rposition(|frames| !frames.is_empty())? + 1);
-        let unnamed = |address: &u64| Frame {
-            text: format!("{address:#x}"),
-            interest: Interest::None,
-            is_outermost: false,
-        };
-        let frames = named.into_iter().zip(&calls);
-        let frames: Vec<Frame> = frames
-            .flat_map(|(named, call)| if named.is_empty() { vec![unnamed(call)] } else { named })
-            .collect();
+        // The frames at each address, innermost first; none of what is not known.
+        let mut known: Vec<Vec<Frame>> =
+            go.iter().map(|lines| lines.iter().map(frame::of_go).collect()).collect();
+        self.name_by_symbols(pid, &calls, program, &mut known);
+        self.name_made_at_run_time(pid, &calls, &mut known);
+        self.place(pid, &calls, program, &mut known);
+        // Trailing addresses outside of any code most likely mean that the stack walk went astray.
+        known.truncate(known.iter().rposition(|frames| !frames.is_empty()).map_or(0, |last| last + 1));
+        let nowhere = |call: &u64| vec![frame::unnamed(*call, None, program)];
+        let frames = known.into_iter().zip(&calls);
+        let frames: Vec<Frame> =
+            frames.flat_map(|(known, call)| if known.is_empty() { nowhere(call) } else { known }).collect();
         // Anything may lie below the outermost function. A stack longer than MAX_FRAMES did not end early.
         let is_cut = calls.len() < MAX_FRAMES && !frames.iter().any(|frame| frame.is_outermost);
-        let site = frames.iter().rev().max_by_key(|frame| frame.interest);
-        let site = site.filter(|frame| frame.interest > Interest::None).map(|frame| frame.text.clone());
-        Some(Stack { site, is_cut, frames: frames.into_iter().map(|frame| frame.text).collect() })
+        site::stack(frames, is_cut, program)
     }
 
-    /// Names by the files that the process has mapped what has no name yet.
-    fn name_by_symbols(&self, pid: u32, calls: &[u64], named: &mut Vec<Vec<Frame>>) {
-        let (indices, calls) = unnamed(calls, named);
+    /// Names by the files that the process has mapped what is not known yet.
+    fn name_by_symbols(&self, pid: u32, calls: &[u64], program: Option<&Path>, known: &mut Vec<Vec<Frame>>) {
+        let (indices, calls) = unknown(calls, known);
         for (index, symbol) in indices.into_iter().zip(self.symbolize(pid, &calls)) {
             match symbol {
-                Symbolized::Sym(symbol) => named[index] = frame::named(&symbol).collect(),
+                Symbolized::Sym(symbol) => known[index] = frame::named(&symbol, program).collect(),
                 // An address outside any mapping means that the stack walk went astray.
-                Symbolized::Unknown(Reason::Unmapped) => return named.truncate(index),
+                Symbolized::Unknown(Reason::Unmapped) => return known.truncate(index),
                 Symbolized::Unknown(_) => {}
             }
         }
     }
 
     /// Names by the process's own map what no file has a name for.
-    fn name_made_at_run_time(&self, pid: u32, calls: &[u64], named: &mut [Vec<Frame>]) {
-        let (indices, calls) = unnamed(calls, named);
+    fn name_made_at_run_time(&self, pid: u32, calls: &[u64], known: &mut [Vec<Frame>]) {
+        let (indices, calls) = unknown(calls, known);
         if calls.is_empty() {
             return;
         }
         match perf_map::names(&self.proc_root, pid, &calls) {
             Ok(names) => {
                 for (index, name) in indices.into_iter().zip(names) {
-                    named[index].extend(name.map(|name| frame(&name, None, None)));
+                    known[index].extend(name.map(|name| frame::made(&name)));
                 }
             }
             Err(error) => log::debug!("the functions that process {pid} made at run time: {error}"),
+        }
+    }
+
+    /// Says where what has no name is in its file.
+    fn place(&self, pid: u32, calls: &[u64], program: Option<&Path>, known: &mut [Vec<Frame>]) {
+        let (indices, calls) = unknown(calls, known);
+        if calls.is_empty() {
+            return;
+        }
+        match modules::places(&self.proc_root, pid, &calls) {
+            Ok(places) => {
+                for ((index, call), place) in indices.into_iter().zip(calls).zip(places) {
+                    known[index].extend(place.map(|place| frame::unnamed(call, Some(&place), program)));
+                }
+            }
+            Err(error) => log::debug!("the files that process {pid} has mapped: {error}"),
         }
     }
 
@@ -190,9 +212,9 @@ impl Resolver {
     }
 }
 
-/// The addresses without a name, and which of all they are.
-fn unnamed(calls: &[u64], named: &[Vec<Frame>]) -> (Vec<usize>, Vec<u64>) {
-    let without = calls.iter().enumerate().zip(named).filter(|(_, frames)| frames.is_empty());
+/// The addresses of which nothing is known, and which of all they are.
+fn unknown(calls: &[u64], known: &[Vec<Frame>]) -> (Vec<usize>, Vec<u64>) {
+    let without = calls.iter().enumerate().zip(known).filter(|(_, frames)| frames.is_empty());
     without.map(|(call, _)| call).unzip()
 }
 

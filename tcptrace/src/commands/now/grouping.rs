@@ -1,9 +1,10 @@
 //! Groups the sockets of a snapshot by what they have in common. Pure.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use crate::model::{
     endpoints::Endpoint,
+    no_site::NoSiteBecause,
     process::ProcessIdentity,
     record::{Group, Leak},
 };
@@ -69,9 +70,8 @@ impl GroupBy {
 }
 
 fn opening_line(leak: &Leak) -> String {
-    let stack = leak.opened_by.as_ref().and_then(|opened| opened.what.called.stack.as_ref());
-    let unseen = "opened before anybody looked: `tcptrace leaks` sees the line of code of those to come";
-    stack.and_then(|stack| stack.line()).unwrap_or(unseen).to_owned()
+    let stack = leak.opening_stack().unwrap_or_else(|| Arc::new(NoSiteBecause::LooksOnce.into()));
+    stack.title().map_or_else(|| "?".to_owned(), Cow::into_owned)
 }
 
 fn processes(leak: &Leak) -> String {
@@ -116,8 +116,6 @@ fn pod(process: &ProcessIdentity) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::model::{
         endpoints::Endpoints, examples, owner::Owner, pid::Pid, process::ProcessIdentity, socket::Socket,
@@ -175,7 +173,7 @@ mod tests {
     fn sockets_opened_at_one_line_stand_together_whatever_else_is_on_the_stack() {
         let opened = |cookie, site: Option<&str>, frames: &[&str]| {
             let frames = frames.iter().map(|frame| (*frame).to_owned()).collect();
-            let stack = Stack { frames, site: site.map(str::to_owned), is_cut: false };
+            let stack = Stack { frames, site: site.map(str::to_owned), is_cut: false, no_site: None };
             let mut opened_by = examples::opened_by();
             opened_by.what.called.stack = Some(Arc::new(stack));
             Leak { opened_by: Some(opened_by), ..leak(cookie, ([192, 0, 2, 1], 80), &[7], Verdict::EofRead) }

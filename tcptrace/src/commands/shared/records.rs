@@ -38,6 +38,7 @@ pub(crate) fn leak_record(finding: &Finding, clock: WallClock) -> Leak {
         fds_limit: finding.descriptors.and_then(|descriptors| descriptors.limit),
         unknown_because: finding.unknown_because,
         because: Some(finding.because.clone()),
+        no_site: finding.no_site.clone(),
     }
 }
 

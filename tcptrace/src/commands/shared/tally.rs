@@ -1,6 +1,6 @@
 //! Sums up a session's findings by process. Pure; bounded.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
@@ -9,6 +9,7 @@ use crate::model::{
     close_wait::Since,
     endpoints::Endpoint,
     finding::Finding,
+    no_site::NoSiteBecause,
     owner::Owner,
     pid::Pid,
     process::{ProcessIdentity, ProcessUse, UseQuery},
@@ -55,8 +56,7 @@ struct ProcessTally {
     reasons: FxHashMap<(Verdict, Option<ReasonId>), (u64, String)>,
     /// By address as the remote host chose it: a map that withstands chosen keys.
     peers: HashMap<Endpoint, u64>,
-    /// How many sockets were opened at which line of code, with the first stack that had it; only those whose stack is
-    /// known.
+    /// How many sockets were opened at which line of code, or why that is not known, with the first stack that had it.
     stacks: HashMap<Option<String>, (Arc<Stack>, u64)>,
     /// Where it listens and does not accept, with the network namespace; bounded.
     listens_at: Vec<(u32, Endpoint)>,
@@ -81,7 +81,7 @@ impl ProcessTally {
 
     /// Counts a socket by the line that opened it, whatever lies above and below it on the stack.
     fn opened_at(&mut self, stack: &Arc<Stack>) {
-        let line = stack.line().map(str::to_owned);
+        let line = stack.title().map(Cow::into_owned);
         if self.stacks.len() < MAX_SITES || self.stacks.contains_key(&line) {
             self.stacks.entry(line).or_insert_with(|| (Arc::clone(stack), 0)).1 += 1;
         }
@@ -175,9 +175,8 @@ impl Tally {
             if tally.peers.len() < MAX_PEERS || tally.peers.contains_key(&peer) {
                 *tally.peers.entry(peer).or_default() += 1;
             }
-            let stack = finding.opened_by.as_ref().and_then(|opened| opened.called.stack.as_ref());
-            if let Some(stack) = stack {
-                tally.opened_at(stack);
+            if let Some(stack) = finding.opening_stack().filter(|stack| is_counted(stack)) {
+                tally.opened_at(&stack);
             }
             if finding.verdict == Some(Verdict::NeverAccepted) {
                 tally.listens_for(&finding.socket);
@@ -377,6 +376,11 @@ fn sum_up(tally: &ProcessTally, now_ns: u64) -> ProcessSummary {
     }
 }
 
+/// A look at what is there counts no lines: it sees none.
+fn is_counted(stack: &Stack) -> bool {
+    stack.no_site.as_ref().is_none_or(|no_site| no_site.because != NoSiteBecause::LooksOnce)
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
@@ -468,7 +472,7 @@ mod tests {
         let mut tally = Tally::default();
         let opened = |site: Option<&str>, frames: &[&str]| {
             let frames = frames.iter().map(|frame| (*frame).to_owned()).collect();
-            let stack = Stack { frames, site: site.map(str::to_owned), is_cut: false };
+            let stack = Stack { frames, site: site.map(str::to_owned), is_cut: false, no_site: None };
             let mut called = examples::called_by().what;
             called.stack = Some(Arc::new(stack));
             let opened_by = Some(OpenedBy { how: OpenedHow::Accept, called });
@@ -490,5 +494,17 @@ mod tests {
             summary[0].stacks.iter().map(|counted| (counted.stack.line(), counted.count)).collect();
         let expected = [("serve (main.go:12)", 3), ("accept4", 2), ("dial (main.go:40)", 1)];
         assert_eq!(stacks, expected.map(|(line, count)| (Some(line), count)));
+    }
+
+    #[test]
+    fn sockets_without_a_line_are_grouped_by_the_reason() {
+        let mut tally = Tally::default();
+        for because in [NoSiteBecause::IoUring, NoSiteBecause::LooksOnce, NoSiteBecause::IoUring] {
+            tally.report(&Finding { no_site: Some(because.into()), ..held_by(&[1]) });
+        }
+        let summary = tally.summary(std::iter::empty(), &[], 0);
+        let stacks: Vec<_> =
+            summary[0].stacks.iter().map(|counted| (counted.stack.no_site.clone(), counted.count)).collect();
+        assert_eq!(stacks, [(Some(NoSiteBecause::IoUring.into()), 2)]);
     }
 }

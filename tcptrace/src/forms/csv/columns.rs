@@ -44,7 +44,7 @@ const FRAMES: Cell = Text(" < ");
 const PIDS: Cell = Each("owners", "pid");
 
 /// The columns in their order. Those of a transition come first, as the row writes them that does not come by JSON.
-pub(crate) const COLUMNS: [(&str, Cell); 78] = [
+pub(crate) const COLUMNS: [(&str, Cell); 83] = [
     ("type", Plain),
     ("time", Plain),
     ("ktime_ns", Plain),
@@ -123,6 +123,11 @@ pub(crate) const COLUMNS: [(&str, Cell); 78] = [
     ("fds_limit", Plain),
     ("interface", Plain),
     ("because", Words("id")),
+    ("opened_by.site", NAME),
+    ("opened_by.no_site.because", Plain),
+    ("opened_by.no_site.of", NAME),
+    ("no_site.because", Plain),
+    ("no_site.of", NAME),
 ];
 
 /// Where a transition has its interface.

@@ -20,6 +20,7 @@ use super::{
 use crate::model::{
     endpoints::Address,
     interface::Interface,
+    no_site::{NoSite, NoSiteBecause},
     pid::Pid,
     process::ProcessIdentity,
     stack::Stack,
@@ -170,7 +171,7 @@ impl Dictionary {
     pub(crate) fn stack(&mut self, stack: &Arc<Stack>) -> u32 {
         let (number, is_new) = number(&mut self.stacks, Arc::clone(stack));
         if is_new {
-            let Stack { frames, site, is_cut } = &**stack;
+            let Stack { frames, site, is_cut, no_site } = &**stack;
             self.entry(STACK, |entry| {
                 entry.put_u8((*is_cut).into());
                 put_known_text(entry, site.as_deref());
@@ -178,6 +179,8 @@ impl Dictionary {
                 for frame in frames {
                     put_text(entry, frame);
                 }
+                // Readers of before pass over it.
+                put_no_site(entry, no_site.as_ref());
             });
         }
         number
@@ -300,9 +303,31 @@ impl Definitions {
     pub(crate) fn define_stack(&mut self, mut input: Input<'_>) -> Result<(), Malformed> {
         let (is_cut, site) = (input.byte()? != 0, input.known_text()?);
         let frames = texts(&mut input)?;
-        self.stacks.push(Arc::new(Stack { frames, site, is_cut }));
+        let no_site = no_site(&mut input)?;
+        self.stacks.push(Arc::new(Stack { frames, site, is_cut, no_site }));
         Ok(())
     }
+}
+
+/// Writes why there is no line; 0 where that was not recorded.
+pub(crate) fn put_no_site(entry: &mut BytesMut, no_site: Option<&NoSite>) {
+    match no_site {
+        Some(NoSite { because, of }) => {
+            entry.put_u8(because.number());
+            put_known_text(entry, of.as_deref());
+        }
+        None => entry.put_u8(0),
+    }
+}
+
+/// Reads why there is no line. A reason of a later version is none.
+pub(crate) fn no_site(input: &mut Input<'_>) -> Result<Option<NoSite>, Malformed> {
+    let because = if input.is_empty() { 0 } else { input.byte()? };
+    if because == 0 {
+        return Ok(None);
+    }
+    let of = input.known_text()?;
+    Ok(NoSiteBecause::from_number(because).map(|because| NoSite { because, of }))
 }
 
 fn texts(input: &mut Input<'_>) -> Result<Vec<String>, Malformed> {

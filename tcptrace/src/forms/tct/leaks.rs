@@ -3,7 +3,7 @@
 use bytes::{BufMut as _, BytesMut};
 
 use super::{
-    dictionary::{Definitions, Dictionary, time},
+    dictionary::{Definitions, Dictionary, no_site, put_no_site, time},
     entries::{LEAK, LEAK_END},
     wire::{Input, Malformed, put_known, put_signed, put_text, put_varint},
 };
@@ -54,6 +54,7 @@ pub(crate) fn put_leak(out: &mut Dictionary, leak: &Leak) {
         fds_limit,
         unknown_because: _,
         because,
+        no_site,
     } = leak;
     let socket = SocketPlaces::of(out, socket);
     let owners: Vec<OwnerPlaces<'_>> = owners.iter().map(|owner| OwnerPlaces::of(out, owner)).collect();
@@ -106,6 +107,7 @@ pub(crate) fn put_leak(out: &mut Dictionary, leak: &Leak) {
         put_known(entry, *fds_used);
         put_known(entry, *fds_limit);
         put_because(entry, because.as_deref());
+        put_no_site(entry, no_site.as_ref());
     });
 }
 
@@ -267,6 +269,7 @@ pub(crate) fn leak(input: &mut Input<'_>, definitions: &Definitions) -> Result<L
         fds_limit: if input.is_empty() { None } else { input.known()? },
         unknown_because: None,
         because: because(input)?,
+        no_site: no_site(input)?,
     })
 }
 

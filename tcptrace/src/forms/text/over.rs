@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write},
+    sync::Arc,
 };
 
 use super::{
@@ -24,12 +25,12 @@ use crate::{
 
 /// What one process keeps.
 #[derive(Default)]
-struct Kept<'a> {
+struct Kept {
     name: String,
     sockets: u64,
     ways: BTreeMap<Option<EndedHow>, u64>,
     oldest_ns: Option<u64>,
-    opened_at: Option<&'a Stack>,
+    opened_at: Option<Arc<Stack>>,
 }
 
 /// Writes nothing where there are none.
@@ -53,7 +54,7 @@ pub(super) fn write(out: &mut dyn Write, over: &[Leak], extent: Extent, palette:
             kept.name.clone(),
             ways(&kept.ways),
             kept.oldest_ns.map_or_else(|| "?".to_owned(), |ns| Elapsed(ns).to_string()),
-            kept.opened_at.map_or_else(|| "-".to_owned(), |stack| Line(stack).to_string()),
+            kept.opened_at.as_deref().map_or_else(|| "-".to_owned(), opened_at),
         ]);
     }
     table.show(3, kept.iter().any(|kept| kept.oldest_ns.is_some()));
@@ -69,9 +70,15 @@ pub(super) fn write(out: &mut dyn Write, over: &[Leak], extent: Extent, palette:
     writeln!(out, "\n  {alert}{verdict}{alert:#} ({count}): {meaning}")
 }
 
+/// The line, in a column that is headed "opened at".
+fn opened_at(stack: &Stack) -> String {
+    let line = Line::opened(stack).to_string();
+    line.strip_prefix("opened at ").map(str::to_owned).unwrap_or(line)
+}
+
 /// Those who keep the most first.
-fn by_process(over: &[Leak]) -> Vec<Kept<'_>> {
-    let mut kept: BTreeMap<Vec<_>, Kept<'_>> = BTreeMap::new();
+fn by_process(over: &[Leak]) -> Vec<Kept> {
+    let mut kept: BTreeMap<Vec<_>, Kept> = BTreeMap::new();
     for leak in over {
         let holders = leak.owners.iter().map(|owner| owner.process.pid).collect();
         let kept = kept.entry(holders).or_default();
@@ -82,10 +89,10 @@ fn by_process(over: &[Leak]) -> Vec<Kept<'_>> {
         let Over { how, ns } = leak.over.unwrap_or(Over { how: None, ns: None });
         *kept.ways.entry(how).or_default() += 1;
         kept.oldest_ns = kept.oldest_ns.max(ns);
-        let stack = leak.opened_by.as_ref().and_then(|opened| opened.what.called.stack.as_deref());
-        kept.opened_at = kept.opened_at.or(stack);
+        let opened_at = leak.opening_stack().filter(|stack| stack.is_news());
+        kept.opened_at = kept.opened_at.take().or(opened_at);
     }
-    let mut kept: Vec<Kept<'_>> = kept.into_values().collect();
+    let mut kept: Vec<Kept> = kept.into_values().collect();
     kept.sort_by_key(|kept| std::cmp::Reverse(kept.sockets));
     kept
 }
@@ -112,7 +119,6 @@ fn ways(ways: &BTreeMap<Option<EndedHow>, u64>) -> String {
 mod tests {
     use super::*;
     use crate::model::{examples, pid::Pid, process::ProcessIdentity, state::State};
-    use std::sync::Arc;
 
     fn over(pid: u32, how: Option<EndedHow>, ns: Option<u64>) -> Leak {
         let mut leak = Leak {

@@ -65,13 +65,30 @@ pub(super) fn cause(verdict: Option<Verdict>, reason: Option<ReasonId>) -> Strin
     reason.map_or_else(|| verdict.to_owned(), |reason| format!("{verdict}/{reason}"))
 }
 
-/// The line of code to look at, and whether more is hidden.
-pub(super) struct Line<'a>(pub &'a Stack);
+/// The line of code to look at, and whether more is hidden; else why there is none.
+pub(super) struct Line<'a> {
+    /// What was done there: "opened".
+    pub verb: &'static str,
+    pub stack: &'a Stack,
+}
 
+impl<'a> Line<'a> {
+    pub(super) fn opened(stack: &'a Stack) -> Self {
+        Self { verb: "opened", stack }
+    }
+}
+
+/// `opened at main.serve (main.go:12)`, or `opened by libcurl.so.4, whose caller is not known: …`.
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cut = if self.0.is_cut { " [stack cut short]" } else { "" };
-        write!(f, "{}{cut}", Escaped(self.0.line().unwrap_or("?")))
+        let Self { verb, stack } = self;
+        match (stack.line(), &stack.no_site) {
+            (None, Some(no_site)) => f.write_str(&no_site.in_words(verb)),
+            (line, _) => {
+                let cut = if stack.is_cut { " [stack cut short]" } else { "" };
+                write!(f, "{verb} at {}{cut}", Escaped(line.unwrap_or("?")))
+            }
+        }
     }
 }
 

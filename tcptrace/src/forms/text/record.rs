@@ -101,10 +101,15 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
             write!(out, "  opened by its thread {}", Escaped(&thread))?;
         }
         if let Some(stack) = stack {
-            write!(out, "  {faint}opened at {}{faint:#}", Line(stack))?;
+            write!(out, "  {faint}{}{faint:#}", Line::opened(stack))?;
         }
     }
-    if leak.opened_by.is_none() && leak.owners.iter().any(|owner| owner.process.is_32_bit == Some(true)) {
+    let no_site = leak.no_site.as_ref().filter(|_| leak.opened_by.is_none());
+    if let Some(no_site) = no_site.filter(|no_site| no_site.because.is_news()) {
+        write!(out, "  {faint}{no_site}{faint:#}")?;
+    }
+    let is_unseen = leak.opened_by.is_none() && no_site.is_none();
+    if is_unseen && leak.owners.iter().any(|owner| owner.process.is_32_bit == Some(true)) {
         write!(out, "  {faint}opener not seen: Linux does not trace accept() of 32-bit programs{faint:#}")?;
     }
     if let Some(read) = &leak.eof_read_by {
@@ -134,12 +139,15 @@ fn ended(Over { how, ns }: Over) -> String {
 /// Who was told that the peer is done, and at which line that was ignored; `now` is when it is written.
 fn write_eof_read(out: &mut dyn Write, read: &Timed<CalledBy>, now: Timestamp) -> io::Result<()> {
     let CalledBy { call, stack } = &read.what;
-    write!(out, "  end of file read")?;
-    if let Some(stack) = stack {
-        write!(out, " at {}", Line(stack))?;
-    }
     let ago = Elapsed(u64::try_from(now.duration_since(read.time).as_nanos()).unwrap_or(0));
-    write!(out, " by {} (tid {}) {ago} ago", Escaped(&call.task.comm.to_text()), call.task.tid)
+    let by = format!("by {} (tid {}) {ago} ago", Escaped(&call.task.comm.to_text()), call.task.tid);
+    match stack {
+        Some(stack) if stack.line().is_none() && stack.no_site.is_some() => {
+            write!(out, "  end of file read {by}; {}", Line { verb: "read", stack })
+        }
+        Some(stack) => write!(out, "  end of file {} {by}", Line { verb: "read", stack }),
+        None => write!(out, "  end of file read {by}"),
+    }
 }
 
 fn write_leak_end(out: &mut dyn Write, end: &LeakEnd, palette: &Palette) -> io::Result<()> {

@@ -18,6 +18,7 @@ use crate::{
     model::{
         endpoints::{Address, Endpoint},
         escape::Escaped,
+        no_site::NoSite,
         reason::ReasonId,
         record::{PeerCount, ProcessSummary, Summary, Totals},
         units::{Elapsed, plural},
@@ -241,9 +242,11 @@ fn write_reasons(out: &mut dyn Write, process: &ProcessSummary, palette: &Palett
         let one = if reason.count > 1 { "one of them: " } else { "" };
         writeln!(out, "      {}: {one}{}", cause(Some(reason.verdict), reason.id), Escaped(&reason.text))?;
     }
-    for counted in process.stacks.iter().take(STACKS_LISTED) {
+    for counted in process.stacks.iter().filter(|counted| counted.stack.is_news()).take(STACKS_LISTED) {
         let (count, all) = (counted.count, process.sockets);
-        writeln!(out, "      {count} of {all} were opened at {}", Line(&counted.stack))?;
+        let line = Line::opened(&counted.stack).to_string();
+        let were = if line.starts_with(NoSite::NOT_KNOWN) { ":" } else { " were" };
+        writeln!(out, "      {count} of {all}{were} {line}")?;
     }
     if let Some(left) = process.fds_run_out_in_ns {
         // Sessions of earlier versions took the growth of the stuck sockets for it.

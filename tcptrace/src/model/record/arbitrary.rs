@@ -23,6 +23,7 @@ use crate::model::{
     endpoints::{Endpoint, Endpoints},
     host_identity::HostIdentity,
     interface::Interface,
+    no_site::{NoSite, NoSiteBecause},
     other_end::OtherEnd,
     owner::{CalledBy, Evidence, OpenedBy, Owner},
     pid::Pid,
@@ -240,8 +241,14 @@ fn owner() -> BoxedStrategy<Owner> {
 }
 
 fn stack() -> BoxedStrategy<Arc<Stack>> {
-    (vec(name(), 0..4), option::of(name()), any::<bool>())
-        .prop_map(|(frames, site, is_cut)| Arc::new(Stack { frames, site, is_cut }))
+    (vec(name(), 0..4), option::of(name()), any::<bool>(), option::of(no_site()))
+        .prop_map(|(frames, site, is_cut, no_site)| Arc::new(Stack { frames, site, is_cut, no_site }))
+        .boxed()
+}
+
+fn no_site() -> BoxedStrategy<NoSite> {
+    (prop::sample::select(&NoSiteBecause::ALL[..]), option::of(name()))
+        .prop_map(|(because, of)| NoSite { because, of })
         .boxed()
 }
 
@@ -315,6 +322,7 @@ fn leak() -> BoxedStrategy<Leak> {
         option::of(number()),
         option::of(number()),
         option::of(vec(reason(), 0..3)),
+        option::of(no_site()),
     );
     (time(), socket(), state(), option::of(age()), queues, people, late)
         .prop_map(
@@ -345,6 +353,7 @@ fn leak() -> BoxedStrategy<Leak> {
                 // `.tct` lacks it.
                 unknown_because: None,
                 because: late.5,
+                no_site: late.6,
             },
         )
         .boxed()

@@ -1,5 +1,7 @@
 //! The records about sockets that are stuck.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +11,12 @@ use super::{
 };
 use crate::model::{
     ended::EndedHow,
+    no_site::NoSite,
     other_end::OtherEnd,
     owner::{CalledBy, OpenedBy, Owner},
     reason::Reason,
     socket::Socket,
+    stack::Stack,
     state::State,
     verdict::{UnknownBecause, Verdict},
 };
@@ -67,6 +71,10 @@ pub struct Leak {
     /// then: sessions that had not heard of them are replayed as they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<Vec<Reason>>,
+    /// Why `opened_by` is not known; `None` where it is, and where that was not recorded. With `opened_by`, its `site` or
+    /// `no_site` says it: each leak of a live session has a line or the reason that it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_site: Option<NoSite>,
 }
 
 impl Leak {
@@ -74,6 +82,15 @@ impl Leak {
     #[must_use]
     pub fn first_reason(&self) -> Option<&Reason> {
         self.because.as_ref()?.first()
+    }
+
+    /// The stack that opened it, or what stands for one that nobody has; `None` where neither was recorded.
+    #[must_use]
+    pub fn opening_stack(&self) -> Option<Arc<Stack>> {
+        match (&self.opened_by, &self.no_site) {
+            (Some(opened), _) => opened.what.called.stack.clone(),
+            (None, no_site) => no_site.clone().map(|no_site| Arc::new(Stack::unknown(no_site))),
+        }
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::cmp::Reverse;
 
-use super::ranking::{process_name, site};
+use super::ranking::process_name;
 use crate::report::{
     entities::Entities,
-    model::over::{ConnectionsOver, OverShare, OverWay},
+    model::{
+        over::{ConnectionsOver, OverShare, OverWay},
+        ranking::Site,
+    },
     over::{KeptOver, OverCounts},
 };
 
@@ -22,7 +25,7 @@ pub(crate) fn over(counts: &OverCounts, entities: &Entities, top: usize) -> Opti
             .iter()
             .max_by_key(|(_, count)| **count)
             .and_then(|(index, _)| entities.stack_at(*index))
-            .map(|stack| site(stack)),
+            .map_or(Site { site: None, no_site: None }, |stack| Site::of(stack)),
     };
     let mut processes: Vec<OverShare> = counts.by_process.iter().map(share).collect();
     processes.sort_by_key(|share| Reverse(share.descriptors));

@@ -4,12 +4,13 @@ use std::hash::Hash;
 
 use super::numbers::share;
 use crate::{
-    model::{record::ProcessSummary, stack::Stack},
+    model::record::ProcessSummary,
     report::{
         bounded::BoundedCounts,
         entities::Entities,
         model::ranking::{
-            PeerShare, ProcessName, ProcessShare, Ranking, ReasonTally, SiteCount, StackShare, VerdictCount,
+            PeerShare, ProcessName, ProcessShare, Ranking, ReasonTally, Site, SiteCount, StackShare,
+            VerdictCount,
         },
         shared::SharedSockets,
         side::Peer,
@@ -57,7 +58,7 @@ fn process(
     let partners = shared.partners(index);
     let summary = last_summary(entities, index);
     let site = |(stack, [sockets]): (u32, [u64; 1])| {
-        Some(SiteCount { site: site(entities.stack_at(stack)?), sockets })
+        Some(SiteCount { site: Site::of(entities.stack_at(stack)?), sockets })
     };
     let mut verdicts: Vec<VerdictCount> = verdicts
         .iter()
@@ -119,11 +120,6 @@ pub(crate) fn last_summary(entities: &Entities, index: usize) -> Option<&Process
         .find_map(|summary| summary.processes.iter().find(|process| of_process(process)))
 }
 
-/// The frame of a stack to look at first.
-pub(crate) fn site(stack: &Stack) -> String {
-    stack.line().unwrap_or("?").to_owned()
-}
-
 fn peers_of(peers: &BoundedCounts<Peer>, top: usize, all: u64) -> Vec<PeerShare> {
     let entry = |(peer, [sockets]): (Peer, [u64; 1])| PeerShare { peer, sockets, share: share(sockets, all) };
     peers.top(top).into_iter().map(entry).collect()
@@ -157,7 +153,7 @@ pub(crate) fn stacks(sums: &Sums, entities: &Entities, top: usize) -> Ranking<St
     let entry = |(index, [sockets]): (u32, [u64; 1])| {
         let stack = entities.stack_at(index)?;
         Some(StackShare {
-            site: site(stack),
+            site: Site::of(stack),
             stack: stack.frames.clone(),
             stack_is_cut: stack.is_cut,
             sockets,

@@ -2,15 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::{
-    numbers::unsigned,
-    ranking::{process_name, site},
-};
+use super::{numbers::unsigned, ranking::process_name};
 use crate::report::{
     durations::bounds_ns,
     entities::Entities,
     model::{
-        ranking::ProcessName,
+        ranking::{ProcessName, Site},
         sockets::{Bar, CountLine, Durations, HolderName, LineOf, OverTime, WorstSocket},
     },
     series::{Axis, TimeSeries},
@@ -128,7 +125,7 @@ pub(crate) fn worst_socket(worst: &LongestStay, entities: &Entities) -> Option<W
     let host = entities.host_name(session.host).map(str::to_owned);
     let report = stay.report.as_ref();
     let end = stay.end.as_ref();
-    let stack = |index: u32| Some(site(entities.stack_at(index)?));
+    let site = |index: u32| Some(Site::of(entities.stack_at(index)?));
     let holders = report.iter().flat_map(|report| report.holders.iter());
     let holder = |holder: &Holder| {
         let process = process_name(entities, holder.process? as usize)?;
@@ -154,9 +151,16 @@ pub(crate) fn worst_socket(worst: &LongestStay, entities: &Entities) -> Option<W
         is_looked_at: report.is_some(),
         holders: holders.filter_map(holder).collect(),
         opened: report.and_then(|report| report.opened).map(|(_, at_ns)| Time::from_unix_ns(at_ns)),
-        site: report.and_then(|report| report.stack).and_then(stack),
+        site: report
+            .and_then(|report| report.stack)
+            .and_then(site)
+            .unwrap_or(Site { site: None, no_site: None }),
         eof_read: report.and_then(|report| report.eof_read).map(|(at_ns, _)| Time::from_unix_ns(at_ns)),
-        eof_read_site: report.and_then(|report| report.eof_read).and_then(|(_, stack)| stack).and_then(stack),
+        eof_read_site: report
+            .and_then(|report| report.eof_read)
+            .and_then(|(_, stack)| stack)
+            .and_then(site)
+            .and_then(|site| site.site),
         host,
     })
 }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::{
     parts::{PageView, breakable, empty, numbers, section, ticks},
+    ranking::site_entry,
     scale::{Part, TimeAxis},
 };
 use crate::{
@@ -99,7 +100,7 @@ fn table(view: &PageView<'_>, worst: &[WorstSocket]) -> Markup {
                         td { (ending(socket)) }
                         td { code { (socket.verdict.map_or("?", Verdict::name)) }
                             @if let Some(reason) = socket.reason { " " code { (reason) } } }
-                        td { @if let Some(site) = &socket.site { code { (breakable(site)) } } }
+                        td { @if socket.site.is_known() { (site_entry(&socket.site)) } }
                         td { @if let Some(read) = socket.eof_read { (view.time_of_day(read.0)) }
                             @if let Some(site) = &socket.eof_read_site { " " code { (breakable(site)) } } }
                         td.number { @if let Some(cookie) = socket.cookie { (cookie) } }

@@ -3,10 +3,7 @@
 use maud::{Markup, html};
 
 use super::parts::{PageView, breakable, empty, grouped, section};
-use crate::{
-    model::{escape::Escaped, units::plural},
-    report::model::over::ConnectionsOver,
-};
+use crate::{model::units::plural, report::model::over::ConnectionsOver};
 
 pub(crate) fn content(view: &PageView<'_>) -> Markup {
     let content = match &view.report.connections_over {
@@ -31,7 +28,7 @@ fn table(over: &ConnectionsOver) -> Markup {
                         td.number { (grouped(share.descriptors)) }
                         td { @match &share.process { Some(process) => (process.to_string()), None => "nobody any more" } }
                         td { (share.ways()) }
-                        td { @if let Some(site) = &share.site { (breakable(&Escaped(site).to_string())) } }
+                        td { @if share.site.is_known() { (breakable(&share.site.to_string())) } }
                     }
                 }
             }

@@ -13,7 +13,7 @@ use crate::{
         verdict::Verdict,
     },
     report::{
-        model::ranking::{PeerShare, ProcessShare, Ranking, StackShare, VerdictShare},
+        model::ranking::{PeerShare, ProcessShare, Ranking, Site, StackShare, VerdictShare},
         words::percent,
     },
 };
@@ -100,7 +100,7 @@ fn process_card(view: &PageView<'_>, place: usize, process: &ProcessShare, stuck
                     @if let Some(namespace) = &process.pod_namespace { dt { "namespace" } dd { (Escaped(namespace)) } }
                     @if !process.sites.is_empty() {
                         dt { "opened at" }
-                        @for site in &process.sites { dd { code { (breakable(&site.site)) } " " (grouped(site.sockets)) } }
+                        @for site in &process.sites { dd { (site_entry(&site.site)) " " (grouped(site.sockets)) } }
                     }
                     @if !process.peers.is_empty() {
                         dt { "towards" }
@@ -129,13 +129,19 @@ pub(crate) fn stacks(view: &PageView<'_>) -> Markup {
     section("opened-at", "Where they were opened", "", &content)
 }
 
+/// The line, or in words why there is none.
+pub(super) fn site_entry(site: &Site) -> Markup {
+    let shown = site.to_string();
+    html! { @if site.no_site.is_some() { (breakable(&shown)) } @else { code { (breakable(&shown)) } } }
+}
+
 fn stack_entry(share: &StackShare, stuck: u64) -> Markup {
     html! {
         li {
             p.share-line { (share_bar(share.sockets, stuck, "stuck")) }
             details {
-                summary { code { (breakable(&share.site)) } }
-                ol.stack { @for frame in &share.stack { li { code { (breakable(frame)) } } } }
+                summary { (site_entry(&share.site)) }
+                @if !share.stack.is_empty() { ol.stack { @for frame in &share.stack { li { code { (breakable(frame)) } } } } }
                 @if share.stack_is_cut { p.others { "The stack is cut short here." } }
             }
         }

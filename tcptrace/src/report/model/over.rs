@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::ranking::ProcessName;
+use super::ranking::{ProcessName, Site};
 use crate::model::ended::EndedHow;
 
 /// Descriptors whose connections are over: nobody called close().
@@ -25,7 +25,8 @@ pub(crate) struct OverShare {
     pub descriptors: u64,
     pub ended: Vec<OverWay>,
     /// The line of code that opened most of them.
-    pub site: Option<String>,
+    #[serde(flatten)]
+    pub site: Site,
 }
 
 /// Descriptors by how their connections ended.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
-    model::{escape::Escaped, pid::Pid, reason::ReasonId, verdict::Verdict},
+    model::{escape::Escaped, no_site::NoSite, pid::Pid, reason::ReasonId, stack::Stack, verdict::Verdict},
     report::{side::Peer, time::Time},
 };
 
@@ -135,9 +135,56 @@ pub(crate) struct VerdictCount {
 /// Sockets opened at one line of code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct SiteCount {
-    /// The frame to look at first.
-    pub site: String,
+    #[serde(flatten)]
+    pub site: Site,
     pub sockets: u64,
+}
+
+/// The frame to look at first, or why there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Site {
+    pub site: Option<String>,
+    /// `None` where there is a line, and where the reason was not recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_site: Option<NoSite>,
+}
+
+impl Site {
+    pub(crate) fn of(stack: &Stack) -> Self {
+        let line = stack.line().map(str::to_owned);
+        match &stack.no_site {
+            Some(no_site) if line.is_none() => Self { site: None, no_site: Some(no_site.clone()) },
+            _ => Self { site: Some(line.unwrap_or_else(|| "?".to_owned())), no_site: None },
+        }
+    }
+
+    /// Whether there is anything to say.
+    pub(crate) fn is_known(&self) -> bool {
+        self.site.is_some() || self.no_site.is_some()
+    }
+
+    /// `all were opened at serve (main.go:12)`, or `the line of code of 7 is not known: …`.
+    pub(crate) fn clause(&self, subject: &str, be: &str) -> String {
+        let words = match &self.no_site {
+            Some(no_site) => no_site.to_string(),
+            None => format!("opened at {self}"),
+        };
+        match words.strip_prefix(NoSite::NOT_KNOWN) {
+            None => format!("{subject} {be} {words}"),
+            Some(why) if subject == "it" => format!("its line of code is not known: {why}"),
+            Some(why) => format!("the line of code of {subject} is not known: {why}"),
+        }
+    }
+}
+
+/// Below a heading that says "opened at".
+impl fmt::Display for Site {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { no_site: Some(no_site), .. } => no_site.fmt(formatter),
+            Self { site, .. } => Escaped(site.as_deref().unwrap_or("?")).fmt(formatter),
+        }
+    }
 }
 
 /// Identifies a process to people.
@@ -182,8 +229,8 @@ pub(crate) struct PeerShare {
 /// Stuck sockets opened from one stack.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct StackShare {
-    /// The frame to look at first.
-    pub site: String,
+    #[serde(flatten)]
+    pub site: Site,
     /// The whole stack, innermost first.
     pub stack: Vec<String>,
     /// The stack ends early.

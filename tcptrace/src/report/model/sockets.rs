@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::ranking::ProcessName;
+use super::ranking::{ProcessName, Site};
 use crate::{
     model::{ended::EndedHow, endpoints::Endpoint, owner::Evidence, reason::ReasonId, verdict::Verdict},
     report::time::Time,
@@ -143,7 +143,8 @@ pub(crate) struct WorstSocket {
     pub is_looked_at: bool,
     pub holders: Vec<HolderName>,
     pub opened: Option<Time>,
-    pub site: Option<String>,
+    #[serde(flatten)]
+    pub site: Site,
     pub eof_read: Option<Time>,
     pub eof_read_site: Option<String>,
 }

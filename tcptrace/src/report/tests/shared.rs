@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     model::{
+        no_site::{NoSite, NoSiteBecause},
         owner::Owner,
         record::{Leak, Record, Totals},
+        stack::Stack,
     },
     report::{assemble, input::FileState, model::Report},
 };
@@ -94,10 +96,37 @@ fn sockets_opened_at_one_line_are_one_entry_whatever_else_is_on_the_stack() {
     }
     records.push(summary(40.0, Totals::default()));
     let report = reported(everything(), &records);
-    let stacks: Vec<_> = report.stacks.top.iter().map(|stack| (stack.site.as_str(), stack.sockets)).collect();
-    assert_eq!(stacks, [("serve (main.rs:8)", 4)]);
+    let stacks: Vec<_> =
+        report.stacks.top.iter().map(|stack| (stack.site.to_string(), stack.sockets)).collect();
+    assert_eq!(stacks, [("serve (main.rs:8)".to_owned(), 4)]);
     assert_eq!(
         report.headline.answer,
         "shop (pid 1) holds all 4 stuck sockets; all were opened at serve (main.rs:8)"
+    );
+}
+
+#[test]
+fn sockets_without_a_line_are_grouped_by_the_reason() {
+    let library = NoSite { because: NoSiteBecause::Library, of: Some("libcurl.so.4".to_owned()) };
+    let mut records = vec![header("a", "tcptrace leaks")];
+    for cookie in 0..4 {
+        let leak = leak_of(cookie, 30.0, exactly(10.0), vec![owner(1, "shop")], ends(40_000));
+        let (opened_by, no_site) = if cookie == 0 {
+            let mut opened = opened_at("", 1.0);
+            opened.what.called.stack = Some(Arc::new(Stack::unknown(library.clone())));
+            (Some(opened), None)
+        } else {
+            (None, Some(NoSiteBecause::BeforeStart.into()))
+        };
+        records.push(Record::Leak(Box::new(Leak { opened_by, no_site, ..leak })));
+    }
+    records.push(summary(40.0, Totals::default()));
+    let report = reported(everything(), &records);
+    let stacks: Vec<_> = report.stacks.top.iter().map(|stack| (&stack.site.no_site, stack.sockets)).collect();
+    assert_eq!(stacks, [(&Some(NoSiteBecause::BeforeStart.into()), 3), (&Some(library), 1)]);
+    assert!(report.stacks.top.iter().all(|stack| stack.site.site.is_none()));
+    assert_eq!(
+        report.headline.answer,
+        "shop (pid 1) holds all 4 stuck sockets; the line of code of 3 is not known: opened before tcptrace watched"
     );
 }

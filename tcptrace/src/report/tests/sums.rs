@@ -333,7 +333,7 @@ fn a_descriptor_whose_connection_is_over_is_no_stay_and_counts_once() {
         (kept.processes[0].descriptors, kept.processes[0].ways()),
         (2, "2 reset by the peer".to_owned())
     );
-    assert_eq!(kept.processes[0].site.as_deref(), Some("shop::serve"));
+    assert_eq!(kept.processes[0].site.site.as_deref(), Some("shop::serve"));
     let sentence = "keeper (pid 7) keeps 2 of 3 descriptors whose connections are over";
     assert_eq!(report.headline.outlook, [sentence]);
 }

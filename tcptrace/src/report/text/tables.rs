@@ -125,10 +125,10 @@ pub(crate) fn write_over(out: &mut dyn Write, over: &ConnectionsOver, layout: &L
             share.descriptors.to_string(),
             share.process.as_ref().map_or_else(|| "nobody any more".to_owned(), ToString::to_string),
             share.ways(),
-            share.site.as_ref().map_or_else(|| "-".to_owned(), |site| Escaped(site).to_string()),
+            if share.site.is_known() { share.site.to_string() } else { "-".to_owned() },
         ]);
     }
-    table.show(3, over.processes.iter().any(|share| share.site.is_some()));
+    table.show(3, over.processes.iter().any(|share| share.site.is_known()));
     table.write(out)?;
     if over.other_processes > 0 {
         writeln!(out, "  and {} more", plural(over.other_processes, "process"))?;

@@ -1,0 +1,100 @@
+//! Who called on a socket, from which line, or why that is not known. Names stacks; guesses no opener.
+
+use std::sync::Arc;
+
+use super::{inspector::Inspector, proc_fd};
+use crate::{
+    model::{
+        close_wait::Due,
+        connection_side::ConnectionSide,
+        no_site::NoSiteBecause,
+        owner::{CalledBy, OpenedBy, Owner},
+        socket::KernelSocket,
+        stack::Stack,
+        task::{Call, Opener},
+        verdict::Verdict,
+    },
+    stacks::unwind::{Addresses, joined},
+};
+
+/// A thread of the kernel that works on requests of a ring (`create_io_worker` of io_uring/io-wq.c names it).
+const RING_WORKER: &[u8] = b"iou-wrk-";
+
+impl Inspector {
+    /// The opener of a socket that is still open.
+    pub(super) fn opened_by(&mut self, socket: KernelSocket, is_over: bool) -> Option<OpenedBy> {
+        let calls = self.calls.as_ref()?;
+        let opener = if is_over { calls.opener_of_over(socket) } else { calls.opener(socket) };
+        let Opener { call, how } = opener?;
+        Some(OpenedBy { how, called: self.named(socket, call) })
+    }
+
+    /// The first reader of the end of file of a socket that is still open.
+    pub(super) fn eof_read_by(&mut self, socket: KernelSocket) -> Option<CalledBy> {
+        let call = self.calls.as_ref()?.eof_read(socket)?;
+        Some(self.named(socket, call))
+    }
+
+    /// Names the stack of a call on a socket, or says why it has none.
+    fn named(&mut self, socket: KernelSocket, call: Call) -> CalledBy {
+        let stack = self.stack(socket, &call).unwrap_or_else(|because| Arc::new(because.into()));
+        CalledBy { call, stack: Some(stack) }
+    }
+
+    fn stack(&mut self, socket: KernelSocket, call: &Call) -> Result<Arc<Stack>, NoSiteBecause> {
+        if call.task.comm.as_bytes().starts_with(RING_WORKER) {
+            return Err(NoSiteBecause::IoUring);
+        }
+        let pid = call.task.pid.visible().ok_or(NoSiteBecause::NotVisible)?;
+        let unwound = self.unwound.as_ref().and_then(|unwound| unwound.of(socket, call.ktime_ns));
+        let kept = self.calls.as_ref().zip(call.stack);
+        let walked = kept.map(|(memory, id)| memory.stack(id)).unwrap_or_default();
+        let addresses: Addresses = match unwound {
+            Some(unwound) => joined(&unwound, &walked).into(),
+            None => walked.into(),
+        };
+        // Addresses are valid only in the calling process, while it runs the same program.
+        let (symbols, processes) = (&mut self.symbols, &mut self.processes);
+        symbols.name(pid, &addresses, || processes.caller(call).is_some())
+    }
+
+    /// Why nobody knows who opened a socket.
+    pub(super) fn why_unopened(
+        &mut self,
+        due: &Due,
+        verdict: Option<Verdict>,
+        side: Option<ConnectionSide>,
+        owners: &[Owner],
+    ) -> NoSiteBecause {
+        let owner = owners.first();
+        if verdict == Some(Verdict::NeverAccepted) {
+            return NoSiteBecause::NotAccepted;
+        }
+        let Some(calls) = self.calls.as_ref() else { return NoSiteBecause::NotWatched };
+        if due.kernel_socket.is_none() {
+            return NoSiteBecause::BeforeStart;
+        }
+        let may_be_accepted = side != Some(ConnectionSide::Connected);
+        if may_be_accepted && owner.is_some_and(|owner| owner.process.is_32_bit == Some(true)) {
+            return NoSiteBecause::Accept32Bit;
+        }
+        if may_be_accepted && !calls.sees_accept {
+            return NoSiteBecause::AcceptUnseen;
+        }
+        // A process that came later has opened its sockets since, unless it was given them.
+        let began = self.processes.boot_ticks_at(self.began_ns);
+        let is_later = |owner: &&Owner| owner.process.start_ticks.is_some_and(|started| started > began);
+        let Some(owner) = owner.filter(is_later) else { return NoSiteBecause::Unseen };
+        let pid = owner.process.pid.visible();
+        if may_be_accepted && pid.is_some_and(|pid| self.has_ring(pid)) {
+            return NoSiteBecause::IoUring;
+        }
+        NoSiteBecause::OverBudget
+    }
+
+    /// Whether a process has an io_uring ring; looks once in each look.
+    fn has_ring(&mut self, pid: u32) -> bool {
+        let proc_root = &self.dumper.world().proc;
+        *self.with_rings.entry(pid).or_insert_with(|| proc_fd::has_ring(proc_root, pid))
+    }
+}

@@ -1,0 +1,111 @@
+//! Which interpreter or virtual machine a file is, and what a function that it made at run time belongs to. Pure.
+
+use std::path::Path;
+
+use super::{kind::Kind, sources::of_source};
+use crate::model::no_site::NoSiteBecause::{
+    self, InterpretedDotnet, InterpretedErlang, InterpretedJava, InterpretedLua, InterpretedNode,
+    InterpretedPerl, InterpretedPhp, InterpretedPython, InterpretedRuby,
+};
+
+/// The language that a program or a library runs, by its file: `python3.12`, `libpython3.12.so.1.0`, `php-fpm8.2`.
+pub(super) fn of_module(module: &Path) -> Option<NoSiteBecause> {
+    let name = module.file_name()?.to_string_lossy();
+    // Modules in C of the standard library of Python.
+    if module.components().any(|component| component.as_os_str() == "lib-dynload") {
+        return Some(InterpretedPython);
+    }
+    match &*name {
+        "libnet.so" | "libnio.so" | "libjava.so" | "libextnet.so" => return Some(InterpretedJava),
+        _ => {}
+    }
+    let end = name.char_indices().find(|(at, character)| {
+        let next = name.get(at + 1..).and_then(|rest| rest.chars().next());
+        match character {
+            '0'..='9' | '.' | ' ' => true,
+            '-' => next.is_none_or(|next| next.is_ascii_digit()),
+            _ => false,
+        }
+    });
+    let stem = end.map_or(&*name, |(at, _)| name.get(..at).unwrap_or(&name));
+    Some(match stem.strip_prefix("lib").unwrap_or(stem) {
+        "python" | "pypy" => InterpretedPython,
+        "java" | "jvm" | "jli" => InterpretedJava,
+        "node" | "nodejs" => InterpretedNode,
+        "ruby" => InterpretedRuby,
+        "php" | "php-fpm" | "php-cgi" => InterpretedPhp,
+        "beam" => InterpretedErlang,
+        "dotnet" | "coreclr" | "clrjit" | "mono" | "mono-sgen" | "monosgen" | "System" => InterpretedDotnet,
+        "perl" => InterpretedPerl,
+        "lua" | "luajit" => InterpretedLua,
+        _ => return None,
+    })
+}
+
+/// Rates a function that was made at run time, by the name that its maker gave it.
+pub(super) fn of_made(name: &str) -> Kind {
+    /// Java's own packages.
+    const JAVA: [&str; 4] = ["java.", "javax.", "sun.", "jdk."];
+    /// What machines make for themselves.
+    const JAVA_PARTS: [&str; 8] = [
+        "StubRoutines",
+        "Interpreter",
+        "call_stub",
+        "vtable chunks",
+        "I2C/C2I",
+        "flush_icache_stub",
+        "Stub<",
+        "~",
+    ];
+    const NODE_PARTS: [&str; 5] = ["Builtin:", "BytecodeHandler:", "Stub:", "RegExp:", "Handler:"];
+    if NODE_PARTS.iter().any(|prefix| name.starts_with(prefix)) {
+        return Kind::Interpreter(InterpretedNode);
+    }
+    // `JS:~connect node:net:1038:25`; earlier versions say `LazyCompile:`.
+    let script = ["JS:", "LazyCompile:", "Function:", "Script:", "Eval:"]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix));
+    if let Some(script) = script {
+        let path = script.split_once(' ').map_or("", |(_, path)| path);
+        if path.starts_with("node:") || path.is_empty() {
+            return Kind::Interpreter(InterpretedNode);
+        }
+        let path = path.strip_prefix("file://").unwrap_or(path);
+        return of_source(Path::new(path)).unwrap_or(Kind::Own);
+    }
+    // `py::connect:/usr/lib/python3.12/socket.py`.
+    if let Some((_, path)) = name.strip_prefix("py::").and_then(|python| python.split_once(':')) {
+        return of_python(path);
+    }
+    if JAVA_PARTS.iter().any(|prefix| name.starts_with(prefix)) {
+        return Kind::Interpreter(InterpretedJava);
+    }
+    // `void java.net.Socket.connect(java.net.SocketAddress, int)`.
+    let method = name.split('(').next().and_then(|typed| typed.trim_end().rsplit(' ').next());
+    if method.is_some_and(|method| JAVA.iter().any(|package| method.starts_with(package))) {
+        return Kind::Interpreter(InterpretedJava);
+    }
+    // `void [System.Net.Sockets] System.Net.Sockets.Socket::Connect(…)[Tier0]`.
+    if let Some(assembly) = name.split_once('[').and_then(|(_, rest)| rest.split_once("] ")) {
+        let assembly = assembly.0;
+        if assembly == "System" || assembly.starts_with("System.") || assembly.starts_with("Microsoft.") {
+            return Kind::Library(assembly.to_owned());
+        }
+    }
+    Kind::Own
+}
+
+fn of_python(path: &str) -> Kind {
+    let packaged = of_source(Path::new(path));
+    // Frozen modules are the import machinery. Packages lie below the standard library's folder.
+    let is_standard = path.starts_with('<')
+        || Path::new(path).components().any(|component| {
+            let name = component.as_os_str().to_string_lossy();
+            name.strip_prefix("python3.").is_some_and(|minor| minor.bytes().all(|byte| byte.is_ascii_digit()))
+        });
+    match packaged {
+        Some(kind) => kind,
+        None if is_standard => Kind::Interpreter(InterpretedPython),
+        None => Kind::Own,
+    }
+}

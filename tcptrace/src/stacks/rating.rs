@@ -1,0 +1,203 @@
+//! Whose code a frame is: the runtime's, an interpreter's, a library's, or the application's own. Goes by paths and
+//! shapes of names; short lists where nothing else tells. Pure.
+
+use std::path::Path;
+
+use super::{
+    interpreters,
+    kind::Kind,
+    sources::{of_source, package_of},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// What is known of a frame, of a function that is in a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Code<'a> {
+    pub(super) function: &'a str,
+    /// The source file, if known.
+    pub(super) source: Option<&'a Path>,
+    /// The file that the machine code is in.
+    pub(super) module: Option<&'a Path>,
+    /// The program that the process runs.
+    pub(super) program: Option<&'a Path>,
+}
+
+/// Rates the code of a file.
+pub(super) fn rate(code: Code<'_>) -> Kind {
+    let Code { function, source, module, program } = code;
+    if let Some(kind) = module.and_then(|module| of_module(module, program)) {
+        return kind;
+    }
+    if let Some(kind) = source.and_then(of_source) {
+        return kind;
+    }
+    of_name(function)
+}
+
+/// Rates a module: `None` for the application's own.
+pub(super) fn of_module(module: &Path, program: Option<&Path>) -> Option<Kind> {
+    /// The C library, the dynamic linker, and what compilers add to every program.
+    const RUNTIMES: [&str; 13] = [
+        "libc.so",
+        "libc-",
+        "libc.musl",
+        "ld-linux",
+        "ld-musl",
+        "ld-2",
+        "libpthread",
+        "libstdc++",
+        "libc++",
+        "libgcc_s",
+        "libm.so",
+        "librt.so",
+        "[vdso]",
+    ];
+    /// Libraries that programs bring along.
+    const BROUGHT: [&str; 5] = ["libcurl", "libpq.", "libuv.", "libssl.", "libcrypto."];
+    let name = module.file_name()?.to_string_lossy();
+    if RUNTIMES.iter().any(|prefix| name.starts_with(prefix)) {
+        return Some(Kind::Runtime);
+    }
+    if let Some(language) = interpreters::of_module(module) {
+        return Some(Kind::Interpreter(language));
+    }
+    let is_program = program.is_some_and(|program| plain_path(program) == plain_path(module));
+    if is_program {
+        return None;
+    }
+    if let Some(package) = package_of(module) {
+        return Some(Kind::Library(package));
+    }
+    let is_library = is_installed(module) && !program.is_some_and(|program| belongs_to(module, program));
+    (is_library || BROUGHT.iter().any(|prefix| name.starts_with(prefix)))
+        .then(|| Kind::Library(name.trim_end_matches(" (deleted)").to_owned()))
+}
+
+/// A path as it was before the file was deleted (`d_path` of fs/d_path.c appends so).
+fn plain_path(path: &Path) -> &[u8] {
+    let path = path.as_os_str().as_encoded_bytes();
+    path.strip_suffix(b" (deleted)").unwrap_or(path)
+}
+
+/// Whether a distribution or a package manager has put it there.
+fn is_installed(module: &Path) -> bool {
+    const PLACES: [&str; 12] = [
+        "/usr/lib",
+        "/usr/lib32",
+        "/usr/lib64",
+        "/usr/libexec",
+        "/lib",
+        "/lib32",
+        "/lib64",
+        "/usr/local/lib",
+        "/usr/local/lib64",
+        "/nix/store",
+        "/gnu/store",
+        "/snap",
+    ];
+    PLACES.iter().any(|place| module.starts_with(place))
+}
+
+/// Whether a module is a part of the program: it lies where the program lies, in a folder of its own.
+fn belongs_to(module: &Path, program: &Path) -> bool {
+    let mut folder = program.parent();
+    while let Some(parent) = folder.filter(|folder| folder.ends_with("bin") || folder.ends_with("sbin")) {
+        folder = parent.parent();
+    }
+    let is_own = |folder: &&Path| {
+        let is_shared = |name: &str| name.starts_with("lib") || name.contains("-linux-") || name == "store";
+        let name = folder.file_name().map(|name| name.to_string_lossy());
+        folder.components().count() > 3 - usize::from(folder.starts_with("/snap"))
+            && name.is_some_and(|name| !is_shared(&name))
+    };
+    folder.filter(is_own).is_some_and(|folder| module.starts_with(folder))
+}
+
+/// Rates a name that nothing else is known of: a program without line tables.
+fn of_name(name: &str) -> Kind {
+    /// Go's standard packages; others begin with a domain, or are called main.
+    const GO_RUNTIME: [&str; 4] = ["runtime.", "runtime/", "internal/", "syscall."];
+    const GO_LIBRARIES: [&str; 2] = ["net.", "net/"];
+    /// What C libraries call the functions around system calls, and where threads and programs begin.
+    const OF_C: [&str; 21] = [
+        "connect",
+        "accept",
+        "accept4",
+        "__connect",
+        "__accept",
+        "__accept4",
+        "__libc_connect",
+        "__libc_accept",
+        "__libc_accept4",
+        "__internal_syscall_cancel",
+        "__syscall_cancel",
+        "__syscall_cancel_arch",
+        "syscall",
+        "_start",
+        "start_thread",
+        "clone",
+        "clone3",
+        "__clone3",
+        "__libc_start_main",
+        "__libc_start_main_impl",
+        "__libc_start_call_main",
+    ];
+    /// Crates and namespaces that make connections for applications.
+    const LIBRARIES: [&str; 34] = [
+        "tokio",
+        "mio",
+        "socket2",
+        "rustix",
+        "nix",
+        "libc",
+        "hyper",
+        "hyper_util",
+        "reqwest",
+        "h2",
+        "tower",
+        "tonic",
+        "rustls",
+        "tokio_rustls",
+        "native_tls",
+        "openssl",
+        "futures",
+        "futures_util",
+        "futures_core",
+        "async_std",
+        "async_io",
+        "async_executor",
+        "smol",
+        "polling",
+        "tokio_postgres",
+        "sqlx_core",
+        "ureq",
+        "boost",
+        "asio",
+        "grpc",
+        "grpc_core",
+        "absl",
+        "folly",
+        "tracing",
+    ];
+    if GO_RUNTIME.iter().any(|prefix| name.starts_with(prefix)) || OF_C.contains(&name) {
+        return Kind::Runtime;
+    }
+    if GO_LIBRARIES.iter().any(|prefix| name.starts_with(prefix)) {
+        let package = name.rfind('/').map_or(0, |at| at + 1);
+        let end = name.get(package..).and_then(|rest| rest.find('.')).map_or(name.len(), |dot| package + dot);
+        return Kind::Library(name.get(..end).unwrap_or(name).to_owned());
+    }
+    // `<tokio::net::TcpStream as …>::poll`, `<&mut hyper::…>`.
+    let start = name.trim_start_matches(['<', '&', '*', '(']);
+    let start = ["mut ", "dyn ", "impl ", "const "]
+        .iter()
+        .find_map(|prefix| start.strip_prefix(prefix))
+        .unwrap_or(start);
+    match start.split_once("::").map(|(root, _)| root) {
+        Some("std" | "core" | "alloc" | "__gnu_cxx" | "__cxxabiv1" | "std_detect") => Kind::Runtime,
+        Some(root) if LIBRARIES.contains(&root) => Kind::Library(root.to_owned()),
+        _ => Kind::Own,
+    }
+}

@@ -1,0 +1,159 @@
+//! Chooses the line to look at on a stack: the application's own, or the reason that there is none. Pure.
+
+use std::path::Path;
+
+use super::{frame::Frame, interpreters, kind::Kind};
+use crate::model::{
+    no_site::{NoSite, NoSiteBecause},
+    stack::Stack,
+};
+
+/// Makes a stack of its frames, innermost first. `program` is what the process runs.
+pub(super) fn stack(frames: Vec<Frame>, is_cut: bool, program: Option<&Path>) -> Stack {
+    let site = own(&frames).map(|frame| frame.text.clone());
+    let no_site = site.is_none().then(|| why_none(&frames, program));
+    Stack { site, is_cut, no_site, frames: frames.into_iter().map(|frame| frame.text).collect() }
+}
+
+/// The innermost frame of the application's own. What embeds an interpreter did not make the call: the code that is
+/// interpreted did.
+fn own(frames: &[Frame]) -> Option<&Frame> {
+    let interpreted = frames.iter().position(|frame| matches!(frame.kind, Kind::Interpreter(_)));
+    let is_own = |(at, frame): &(usize, &Frame)| {
+        let is_hidden = frame.is_of_file && interpreted.is_some_and(|first| first < *at);
+        frame.kind == Kind::Own && frame.is_named && !is_hidden
+    };
+    frames.iter().enumerate().find(is_own).map(|(_, frame)| frame)
+}
+
+/// Whether nothing is missing on a stack. Between frames without pointers, callers may be skipped unseen, even where the
+/// outermost function is there: only Go and the machines that name their functions keep them all.
+fn is_whole(frames: &[Frame]) -> bool {
+    let is_entry =
+        |frame: &Frame| frame.text == "Interpreter" || frame.text.contains("InterpreterEntryTrampoline");
+    let is_nameless = |frame: &Frame| is_entry(frame) || !(frame.is_named || frame.is_of_file);
+    let is_script = |frame: &Frame| frame.is_named && !frame.is_of_file;
+    let is_go = |frame: &Frame| frame.text.starts_with("runtime.goexit");
+    frames.iter().any(is_go) || (frames.iter().any(is_script) && !frames.iter().any(is_nameless))
+}
+
+fn why_none(frames: &[Frame], program: Option<&Path>) -> NoSite {
+    let library = |frames: &[Frame]| {
+        frames.iter().rev().find_map(|frame| match &frame.kind {
+            Kind::Library(name) => Some(name.clone()),
+            Kind::Runtime | Kind::Interpreter(_) | Kind::Own => None,
+        })
+    };
+    let interpreted = frames.iter().enumerate().find_map(|(at, frame)| match frame.kind {
+        Kind::Interpreter(language) => Some((at, language)),
+        Kind::Runtime | Kind::Library(_) | Kind::Own => None,
+    });
+    let is_whole = is_whole(frames);
+    if let Some((at, because)) = interpreted.filter(|_| !is_whole) {
+        return NoSite { because, of: library(frames.get(..at).unwrap_or_default()) };
+    }
+    if let Some(because) = program.and_then(interpreters::of_module).filter(|_| !is_whole) {
+        return NoSite { because, of: library(frames) };
+    }
+    if let Some(frame) = frames.iter().find(|frame| frame.kind == Kind::Own) {
+        let build = frame.build_id.as_ref().map(|id| format!(" (build id {id})")).unwrap_or_default();
+        return NoSite { because: NoSiteBecause::Stripped, of: Some(format!("{}{build}", frame.text)) };
+    }
+    match library(frames) {
+        of if is_whole => NoSite { because: NoSiteBecause::LibraryThread, of },
+        of @ Some(_) => NoSite { because: NoSiteBecause::Library, of },
+        None => NoSiteBecause::CutShort.into(),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::model::no_site::NoSiteBecause::{
+        CutShort, InterpretedJava, InterpretedNode, InterpretedPhp, InterpretedPython, Library,
+        LibraryThread, Stripped,
+    };
+
+    fn frame(text: &str, kind: Kind, is_named: bool, is_of_file: bool) -> Frame {
+        Frame { text: text.to_owned(), kind, is_named, is_of_file, is_outermost: false, build_id: None }
+    }
+
+    fn libc() -> Frame {
+        frame("connect", Kind::Runtime, true, true)
+    }
+
+    fn own(text: &str) -> Frame {
+        frame(text, Kind::Own, true, true)
+    }
+
+    fn library() -> Frame {
+        frame("Curl_dial", Kind::Library("libcurl.so.4".to_owned()), true, true)
+    }
+
+    fn python() -> Frame {
+        frame("PyEval_EvalCode", Kind::Interpreter(InterpretedPython), true, true)
+    }
+
+    fn reason(frames: Vec<Frame>, is_cut: bool, program: &str) -> (NoSiteBecause, Option<String>) {
+        let Stack { site, no_site, .. } = stack(frames, is_cut, Some(Path::new(program)));
+        assert_eq!(site, None);
+        let NoSite { because, of } = no_site.unwrap();
+        (because, of)
+    }
+
+    #[test]
+    fn the_innermost_frame_of_the_applications_own_is_the_site() {
+        let stack = stack(vec![libc(), library(), own("dial"), own("main")], false, None);
+        assert_eq!((stack.site.as_deref(), stack.no_site), (Some("dial"), None));
+    }
+
+    #[test]
+    fn what_embeds_an_interpreter_is_no_answer_and_what_was_compiled_is() {
+        let (because, _) = reason(vec![libc(), python(), own("main")], false, "/usr/bin/uwsgi");
+        assert_eq!(because, InterpretedPython);
+        let node = |text| frame(text, Kind::Interpreter(InterpretedNode), true, false);
+        let (because, _) = reason(vec![libc(), node("JS:~connect node:net:1:1")], false, "/usr/bin/node");
+        assert_eq!(because, LibraryThread);
+        let frames = vec![
+            libc(),
+            node("JS:~connect node:net:1:1"),
+            node("Builtins_InterpreterEntryTrampoline (node)"),
+        ];
+        let (because, _) = reason(frames, false, "/usr/bin/node");
+        assert_eq!(because, InterpretedNode);
+        let compiled = frame("Leak.refund", Kind::Own, true, false);
+        let java = frame("Interpreter", Kind::Interpreter(InterpretedJava), true, false);
+        let stack = stack(vec![libc(), java, compiled], true, None);
+        assert_eq!(stack.site.as_deref(), Some("Leak.refund"));
+    }
+
+    #[test]
+    fn without_a_line_the_reason_is_told() {
+        let curl = Some("libcurl.so.4".to_owned());
+        assert_eq!(reason(vec![libc(), library()], true, "/srv/shop"), (Library, curl.clone()));
+        let begin = frame("main", Kind::Runtime, true, true);
+        assert_eq!(reason(vec![libc(), library(), begin], false, "/srv/shop"), (Library, curl.clone()));
+        let goexit = frame("runtime.goexit (asm_amd64.s:1)", Kind::Runtime, true, true);
+        assert_eq!(
+            reason(vec![libc(), library(), goexit], false, "/srv/shop"),
+            (LibraryThread, curl.clone())
+        );
+        assert_eq!(
+            reason(vec![libc(), library()], true, "/usr/bin/python3"),
+            (InterpretedPython, curl.clone())
+        );
+        assert_eq!(reason(vec![libc(), library(), python()], true, "/srv/shop"), (InterpretedPython, curl));
+        assert_eq!(reason(vec![libc()], true, "/usr/bin/php8.2"), (InterpretedPhp, None));
+        assert_eq!(reason(vec![libc()], true, "/srv/shop"), (CutShort, None));
+        assert_eq!(reason(vec![], true, ""), (CutShort, None));
+        let mut stripped = frame("shop+0x12e8", Kind::Own, false, true);
+        assert_eq!(
+            reason(vec![libc(), stripped.clone()], true, "/srv/shop"),
+            (Stripped, Some("shop+0x12e8".to_owned()))
+        );
+        stripped.build_id = Some("0a1b".to_owned());
+        let place = Some("shop+0x12e8 (build id 0a1b)".to_owned());
+        assert_eq!(reason(vec![libc(), stripped], true, "/srv/shop"), (Stripped, place));
+    }
+}
