@@ -86,6 +86,10 @@ impl Comparison {
         self.field(record, "send_q", 0);
         self.field(record, "verdict", truth.verdict.clone());
         self.present(record, "opened_by");
+        let opened = &record["opened_by"];
+        let answers = [&opened["site"], &opened["no_site"]["because"], &record["no_site"]["because"]];
+        let count = answers.iter().filter(|answer| answer.is_string()).count();
+        self.holds(count == 1, || format!("a line, or the reason that there is none: {opened}, {record}"));
         let age = number(record, "close_wait_ns");
         let entered = clock::monotonic_of(text(record, "time")).saturating_sub(age);
         let bracket = truth.entered_before_ns - CONVERSION_NS..=truth.entered_after_ns + CONVERSION_NS;
