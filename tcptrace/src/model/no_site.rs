@@ -91,13 +91,13 @@ impl NoSiteBecause {
             Self::StackNotKept => "the kernel could not read the stack, or had no room for it",
             Self::NotNamed => "the files of the program could not be read in time",
             Self::CutShort => {
-                "the stack is cut short: no unwind information; build with -fno-omit-frame-pointer"
+                "the stack is cut short: it is deeper than --stack-bytes, or has no unwind information: build with -fno-omit-frame-pointer"
             }
             Self::Stripped => "the program is stripped: its symbols are gone",
             Self::Library => "no unwind information",
             Self::LibraryThread => "no code of the application is on that stack",
             Self::InterpretedPython => {
-                "Python's functions have no names here: `python -X perf` gives them (3.12 and later), or PYTHONPERFSUPPORT=1"
+                "Python's functions have no names here: `python -X perf` or PYTHONPERFSUPPORT=1 gives them (3.12, built with frame pointers)"
             }
             Self::InterpretedJava => {
                 "Java's methods have no names here: start it with -XX:+PreserveFramePointer, then `jcmd PID Compiler.perfmap` names what is compiled"
