@@ -165,7 +165,9 @@ impl OtherEnds {
         if let Some(Candidate { state, holders, .. }) = self.held(socket, fin_sequence) {
             return Some(FoundEnd::Held(*state, holders));
         }
-        match self.looked_up.get(&socket.cookie?)? {
+        let looked_up = self.looked_up.get(&socket.cookie?)?;
+        // Where no connection has the addresses, the kernel answers with who listens there (inet_diag_find_one_icsk).
+        match looked_up.as_ref().filter(|found| State::from_number(found.state) != Some(State::Listen)) {
             // Not accepted yet, or closed: neither has an inode.
             Some(listed) => {
                 let state = State::from_number(listed.state)?;
@@ -230,6 +232,33 @@ mod tests {
         assert_eq!(found("127.0.0.1", vec![candidate(2, ELSEWHERE, 50)], 50), None);
     }
 
+    fn listed(state: State) -> DiagSocket {
+        DiagSocket {
+            flavour: TcpFlavour::Tcp,
+            cookie: 8,
+            family: 4,
+            local: "127.0.0.1:4000".parse().unwrap(),
+            remote: "127.0.0.1:80".parse().unwrap(),
+            state: state as u8,
+            inode: 0,
+            uid: 0,
+            recv_q: 0,
+            send_q: 0,
+            interface: 0,
+            cgroup_id: None,
+            times: None,
+            sending: None,
+            received_bytes: None,
+            sent_bytes: None,
+            side: None,
+            timestamps: None,
+            keeps_alive: false,
+            is_mptcp_subflow: false,
+            is_v6_only: None,
+            minisocket_left_ms: None,
+        }
+    }
+
     #[test]
     fn what_is_gone_from_this_host_is_told_from_what_is_elsewhere() {
         let find = |address: &str, looked_up: Option<Option<DiagSocket>>| {
@@ -238,6 +267,8 @@ mod tests {
             ends.find(&socket(address), 50).map(|found| matches!(found, FoundEnd::Gone))
         };
         assert_eq!(find("127.0.0.1", Some(None)), Some(true));
+        assert_eq!(find("127.0.0.1", Some(Some(listed(State::Listen)))), Some(true), "the listener remains");
+        assert_eq!(find("127.0.0.1", Some(Some(listed(State::FinWait2)))), Some(false));
         assert_eq!(find("127.0.0.1", None), None, "nobody looked");
         let mut elsewhere = socket("10.0.0.1");
         elsewhere.endpoints.remote = "192.0.2.1:4000".parse().unwrap();
