@@ -1,6 +1,7 @@
 //! Turns the addresses of a stack into lines of code. Reads untrusted files: bounded, and on a thread with a deadline.
 
 pub(crate) mod deadline;
+mod elf;
 pub(crate) mod frame;
 mod function_name;
 mod go;

@@ -24,6 +24,7 @@ use super::{
     deadline::{DeadlineThread, NoAnswer},
     frame::{self, Frame},
     go::GoCode,
+    mappings::MappedCode,
     modules, perf_map, site,
     unwind::Addresses,
 };
@@ -124,13 +125,20 @@ impl Resolver {
             addresses.iter().take(MAX_FRAMES).map(|address| address.saturating_sub(1)).collect();
         let program = fs::read_link(self.proc_root.join(format!("{pid}/exe"))).ok();
         let program = program.as_deref();
-        let go = self.go.lines(&self.proc_root, pid, &calls);
+        let code = MappedCode::at(&self.proc_root, pid, &calls)
+            .inspect_err(|error| log::debug!("the files that process {pid} has mapped: {error}"))
+            .ok();
         // The frames at each address, innermost first; none of what is not known.
-        let mut known: Vec<Vec<Frame>> =
-            go.iter().map(|lines| lines.iter().map(frame::of_go).collect()).collect();
+        let mut known: Vec<Vec<Frame>> = vec![Vec::new(); calls.len()];
+        if let Some(code) = &code {
+            let go = self.go.lines(code, &calls);
+            known = go.iter().map(|lines| lines.iter().map(frame::of_go).collect()).collect();
+        }
         self.name_by_symbols(pid, &calls, program, &mut known);
         self.name_made_at_run_time(pid, &calls, &mut known);
-        self.place(pid, &calls, program, &mut known);
+        if let Some(code) = &code {
+            place(code, &calls, program, &mut known);
+        }
         // Trailing addresses outside of any code most likely mean that the stack walk went astray.
         known.truncate(known.iter().rposition(|frames| !frames.is_empty()).map_or(0, |last| last + 1));
         let nowhere = |call: &u64| vec![frame::unnamed(*call, None, program)];
@@ -171,22 +179,6 @@ impl Resolver {
         }
     }
 
-    /// Says where what has no name is in its file.
-    fn place(&self, pid: u32, calls: &[u64], program: Option<&Path>, known: &mut [Vec<Frame>]) {
-        let (indices, calls) = unknown(calls, known);
-        if calls.is_empty() {
-            return;
-        }
-        match modules::places(&self.proc_root, pid, &calls) {
-            Ok(places) => {
-                for ((index, call), place) in indices.into_iter().zip(calls).zip(places) {
-                    known[index].extend(place.map(|place| frame::unnamed(call, Some(&place), program)));
-                }
-            }
-            Err(error) => log::debug!("the files that process {pid} has mapped: {error}"),
-        }
-    }
-
     /// Symbolizes from the files that the process has mapped.
     fn symbolize(&self, pid: u32, calls: &[u64]) -> Vec<Symbolized<'_>> {
         // Perf maps come later: an unfinished one would spoil the whole stack here.
@@ -209,6 +201,14 @@ impl Resolver {
             let unknown = |_| Symbolized::Unknown(Reason::IgnoredError);
             calls.iter().map(|call| alone(call).unwrap_or_else(unknown)).collect()
         })
+    }
+}
+
+/// Says where what has no name is in its file.
+fn place(code: &MappedCode, calls: &[u64], program: Option<&Path>, known: &mut [Vec<Frame>]) {
+    let (indices, calls) = unknown(calls, known);
+    for ((index, call), place) in indices.into_iter().zip(&calls).zip(modules::places(code, &calls)) {
+        known[index].extend(place.map(|place| frame::unnamed(*call, Some(&place), program)));
     }
 }
 

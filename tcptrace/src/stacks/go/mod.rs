@@ -14,13 +14,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::{fs::File, io, os::fd::OwnedFd, path::Path, rc::Rc};
+use std::{fs::File, os::fd::OwnedFd, rc::Rc};
 
 use rustc_hash::FxHashMap;
 use rustix::fs::{Mode, OFlags, openat};
 
 use self::{image::Segments, line::Line, program::Program};
-use super::mappings::{self, FileIdentity, Mapping};
+use super::mappings::{FileIdentity, MappedCode, Mapping};
 
 /// Most files of which something is kept: a few hundred bytes each, no descriptor.
 const MAX_FILES: usize = 1024;
@@ -40,28 +40,17 @@ struct Opened {
 
 impl GoCode {
     /// The lines of code at each of these addresses of a process, innermost first; none where no Go code is.
-    pub(super) fn lines(&mut self, proc_root: &Path, pid: u32, addresses: &[u64]) -> Vec<Vec<Line>> {
-        self.try_lines(proc_root, pid, addresses).unwrap_or_else(|error| {
-            log::debug!("looking for Go code of process {pid}: {error}");
-            vec![Vec::new(); addresses.len()]
-        })
-    }
-
-    fn try_lines(&mut self, proc_root: &Path, pid: u32, addresses: &[u64]) -> io::Result<Vec<Vec<Line>>> {
-        let process = mappings::process(proc_root, pid)?;
+    pub(super) fn lines(&mut self, code: &MappedCode, addresses: &[u64]) -> Vec<Vec<Line>> {
         let mut opened: FxHashMap<u64, Option<Opened>> = FxHashMap::default();
-        let mappings: Vec<Mapping> = mappings::executable(&process)?
-            .filter(|mapping| addresses.iter().any(|address| mapping.addresses.contains(address)))
-            .collect();
-        let mut lines = |address: &u64| {
-            let mapping = mappings.iter().find(|mapping| mapping.addresses.contains(address))?;
-            let open = || self.open(&process, mapping, *address);
+        let mut lines = |address: u64| {
+            let mapping = code.mapping(address)?;
+            let open = || self.open(&code.process, mapping, address);
             let Opened { file, program } =
                 opened.entry(mapping.addresses.start).or_insert_with(open).as_ref()?;
-            let address = program.segments.address_of_code(mapping.offset_of(*address)?)?;
+            let address = program.segments.address_of_code(mapping.offset_of(address)?)?;
             Some(program.lines(file, address))
         };
-        Ok(addresses.iter().map(|address| lines(address).unwrap_or_default()).collect())
+        addresses.iter().map(|address| lines(*address).unwrap_or_default()).collect()
     }
 
     /// Opens the file of a mapping, if it has Go code.

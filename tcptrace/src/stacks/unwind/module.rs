@@ -4,12 +4,11 @@
 use std::{fs::File, ops::Range, sync::Arc};
 
 use framehop::{ExplicitModuleSectionInfo, Module};
-use object::{Object as _, ObjectSection as _, ObjectSegment as _, read::ReadCache};
 
-use crate::stacks::mappings::Mapping;
-
-/// Most bytes of unwind information of one file; a browser has ten million.
-const MOST_BYTES: u64 = 16 << 20;
+use crate::stacks::{
+    elf::{BoundedFile, Elf, Segment},
+    mappings::Mapping,
+};
 
 /// Bytes of a section, shared by all processes that have mapped the file.
 pub(super) type Bytes = Arc<[u8]>;
@@ -17,8 +16,7 @@ pub(super) type Bytes = Arc<[u8]>;
 /// What of a file is needed to unwind, at the addresses that the file says.
 #[derive(Debug)]
 pub(super) struct UnwindInfo {
-    /// Segments: where in the file, at which address, how long.
-    segments: Vec<(Range<u64>, u64)>,
+    segments: Vec<Segment>,
     text: Option<Range<u64>>,
     got: Option<Range<u64>>,
     eh_frame: Option<(Range<u64>, Bytes)>,
@@ -29,28 +27,16 @@ pub(super) struct UnwindInfo {
 impl UnwindInfo {
     /// Reads it; `None` of what is no ELF file.
     pub(super) fn read(file: File) -> Option<Self> {
-        let cache = ReadCache::new(file);
-        let elf = object::File::parse(&cache).ok()?;
-        let segments = elf.segments().map(|segment| {
-            let (offset, length) = segment.file_range();
-            (offset..offset.saturating_add(length), segment.address())
-        });
-        let range = |name: &str| {
-            let section = elf.section_by_name(name)?;
-            Some(section.address()..section.address().checked_add(section.size())?)
-        };
-        let data = |name: &str| {
-            let section = elf.section_by_name(name).filter(|section| section.size() <= MOST_BYTES)?;
-            let bytes = section.uncompressed_data().ok().filter(|bytes| bytes.len() as u64 <= MOST_BYTES)?;
-            Some(Bytes::from(bytes.as_ref()))
-        };
+        let file = BoundedFile::new(file);
+        let elf = Elf::read(&file)?;
+        let part = |name: &str| elf.addresses(name).zip(elf.data(name).map(Bytes::from));
         Some(Self {
-            segments: segments.collect(),
-            text: range(".text"),
-            got: range(".got"),
-            eh_frame: range(".eh_frame").zip(data(".eh_frame")),
-            eh_frame_hdr: range(".eh_frame_hdr").zip(data(".eh_frame_hdr")),
-            debug_frame: data(".debug_frame"),
+            segments: elf.segments().collect(),
+            text: elf.addresses(".text"),
+            got: elf.addresses(".got"),
+            eh_frame: part(".eh_frame"),
+            eh_frame_hdr: part(".eh_frame_hdr"),
+            debug_frame: elf.data(".debug_frame").map(Bytes::from),
         })
     }
 
@@ -61,9 +47,9 @@ impl UnwindInfo {
         let mapped = mapping.offset..mapping.offset.saturating_add(length);
         let overlap =
             |file: &Range<u64>| file.end.min(mapped.end).saturating_sub(file.start.max(mapped.start));
-        let segment = self.segments.iter().max_by_key(|(file, _)| overlap(file));
-        let (file, address) = segment.filter(|(file, _)| overlap(file) > 0)?;
-        let stated = address.wrapping_add(mapping.offset).wrapping_sub(file.start);
+        let segment = self.segments.iter().max_by_key(|segment| overlap(&segment.in_file));
+        let Segment { in_file, address } = segment.filter(|segment| overlap(&segment.in_file) > 0)?;
+        let stated = address.wrapping_add(mapping.offset).wrapping_sub(in_file.start);
         let base = mapping.addresses.start.wrapping_sub(stated);
         let (eh_frame_svma, eh_frame) = self.eh_frame.clone().unzip();
         let (eh_frame_hdr_svma, eh_frame_hdr) = self.eh_frame_hdr.clone().unzip();
@@ -94,8 +80,10 @@ mod tests {
     use super::*;
 
     fn info(segments: &[(Range<u64>, u64)]) -> UnwindInfo {
+        let segment =
+            |(in_file, address): &(Range<u64>, u64)| Segment { in_file: in_file.clone(), address: *address };
         UnwindInfo {
-            segments: segments.to_vec(),
+            segments: segments.iter().map(segment).collect(),
             text: None,
             got: None,
             eh_frame: None,

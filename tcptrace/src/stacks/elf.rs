@@ -1,0 +1,186 @@
+//! Reads ELF files of 64 bits that nobody vouches for: bounded, whatever they claim. Says where parts are and what is in
+//! them; what that means is told elsewhere.
+
+use std::{cell::Cell, fs::File, ops::Range};
+
+use object::{
+    Endianness,
+    elf::{self, FileHeader64, ProgramHeader64},
+    read::{
+        ReadCache, ReadRef,
+        elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, SectionTable},
+    },
+};
+
+/// Most bytes of one part of a file; the unwind information of a browser has ten million.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// Most bytes that are read of a file in all.
+const MOST_IN_ALL: u64 = 4 * MOST_BYTES;
+
+/// What reading a name may take (`read_bytes_at_until` of `ReadCache`). A file may have any number of names.
+const BYTES_OF_NAME: u64 = 4_096;
+
+/// A file of which so much is read, and no more.
+pub(super) struct BoundedFile {
+    cache: ReadCache<File>,
+    left: Cell<u64>,
+}
+
+impl BoundedFile {
+    pub(super) fn new(file: File) -> Self {
+        Self { cache: ReadCache::new(file), left: Cell::new(MOST_IN_ALL) }
+    }
+
+    /// Fails before memory is taken for the bytes.
+    fn take(&self, size: u64) -> Result<(), ()> {
+        let left = self.left.get().checked_sub(size).filter(|_| size <= MOST_BYTES).ok_or(())?;
+        self.left.set(left);
+        Ok(())
+    }
+}
+
+impl<'a> ReadRef<'a> for &'a BoundedFile {
+    fn len(self) -> Result<u64, ()> {
+        (&self.cache).len()
+    }
+
+    fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'a [u8], ()> {
+        self.take(size)?;
+        (&self.cache).read_bytes_at(offset, size)
+    }
+
+    fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
+        self.take(BYTES_OF_NAME)?;
+        (&self.cache).read_bytes_at_until(range, delimiter)
+    }
+}
+
+/// A part of a file that is loaded.
+#[derive(Clone, Debug)]
+pub(super) struct Segment {
+    pub(super) in_file: Range<u64>,
+    /// The address that the file says.
+    pub(super) address: u64,
+}
+
+/// An ELF file.
+pub(super) struct Elf<'a> {
+    file: &'a BoundedFile,
+    endian: Endianness,
+    headers: &'a [ProgramHeader64<Endianness>],
+    /// `None` where they make no sense: a program runs without.
+    sections: Option<SectionTable<'a, FileHeader64<Endianness>, &'a BoundedFile>>,
+}
+
+impl<'a> Elf<'a> {
+    /// Reads its head; `None` of what is no ELF file. Symbols, which may be many, are left alone.
+    pub(super) fn read(file: &'a BoundedFile) -> Option<Self> {
+        let header = FileHeader64::parse(file).ok()?;
+        let endian = header.endian().ok()?;
+        let headers = header.program_headers(endian, file).ok()?;
+        Some(Self { file, endian, headers, sections: header.sections(endian, file).ok() })
+    }
+
+    /// Its parts that are loaded.
+    pub(super) fn segments(&self) -> impl Iterator<Item = Segment> {
+        let loaded = self.headers.iter().filter(|header| header.p_type(self.endian) == elf::PT_LOAD);
+        loaded.map(|header| {
+            let (offset, length) = header.file_range(self.endian);
+            Segment { in_file: offset..offset.saturating_add(length), address: header.p_vaddr(self.endian) }
+        })
+    }
+
+    /// The addresses of a section, by its name.
+    pub(super) fn addresses(&self, section: &str) -> Option<Range<u64>> {
+        let (_, header) = self.sections.as_ref()?.section_by_name(self.endian, section.as_bytes())?;
+        let start = header.sh_addr(self.endian);
+        Some(start..start.checked_add(header.sh_size(self.endian))?)
+    }
+
+    /// The bytes of a section, by its name; `None` where they are compressed.
+    pub(super) fn data(&self, section: &str) -> Option<&'a [u8]> {
+        let (_, header) = self.sections.as_ref()?.section_by_name(self.endian, section.as_bytes())?;
+        let is_plain = header.compression(self.endian, self.file).ok()?.is_none();
+        header.data(self.endian, self.file).ok().filter(|_| is_plain)
+    }
+
+    /// What the linker tells this build by from others.
+    pub(super) fn build_id(&self) -> Option<&'a [u8]> {
+        self.headers.iter().find_map(|header| {
+            let mut notes = header.notes(self.endian, self.file).ok()??;
+            while let Some(note) = notes.next().ok()? {
+                if note.name() == elf::ELF_NOTE_GNU && note.n_type(self.endian) == elf::NT_GNU_BUILD_ID {
+                    return Some(note.desc());
+                }
+            }
+            None
+        })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+
+    use super::*;
+
+    /// A file that consists of a head with these numbers and, behind it, one section with this number.
+    fn with_head(numbers: &[(u64, &[u8])], (offset, number): (u64, u64)) -> BoundedFile {
+        const SECTION: u64 = 64;
+        let file = tempfile::tempfile().unwrap();
+        // 64 bits, little endian, version 1; lengths of headers; the section with the names (elf(5)).
+        let sizes: [(u64, &[u8]); 5] = [
+            (0, b"\x7fELF\x02\x01\x01"),
+            (40, &SECTION.to_le_bytes()),
+            (54, &56_u16.to_le_bytes()),
+            (58, &64_u16.to_le_bytes()),
+            (62, &1_u16.to_le_bytes()),
+        ];
+        for (offset, bytes) in sizes.iter().chain(numbers) {
+            file.write_all_at(bytes, *offset).unwrap();
+        }
+        file.write_all_at(&number.to_le_bytes(), SECTION + offset).unwrap();
+        // Without blocks: a user may make one of any length.
+        file.set_len(1 << 40).unwrap();
+        BoundedFile::new(file)
+    }
+
+    #[test]
+    fn this_program_has_parts() {
+        let file = BoundedFile::new(File::open("/proc/self/exe").unwrap());
+        let elf = Elf::read(&file).unwrap();
+        assert!(elf.segments().count() > 0);
+        let name = ".eh_frame_hdr";
+        let table = elf.addresses(name).unwrap();
+        assert_eq!(elf.data(name).map(|data| data.len() as u64), Some(table.end - table.start));
+        assert!(elf.data(".no-such-section").is_none());
+    }
+
+    #[test]
+    fn no_number_of_sections_takes_memory() {
+        // `sh_size` of the first section is their number where `e_shnum` is 0.
+        let with = |sections: u64| with_head(&[], (32, sections));
+        assert!(Elf::read(&with(MOST_BYTES / 64)).unwrap().sections.is_some());
+        assert!(Elf::read(&with(MOST_BYTES / 64 + 1)).unwrap().sections.is_none());
+    }
+
+    #[test]
+    fn no_number_of_segments_takes_memory() {
+        // `sh_info` of the first section is their number where `e_phnum` is 0xffff.
+        let numbers: [(u64, &[u8]); 2] = [(32, &4096_u64.to_le_bytes()), (56, &[0xff, 0xff])];
+        let with = |segments: u64| with_head(&numbers, (44, segments));
+        assert!(Elf::read(&with(MOST_BYTES / 56)).is_some());
+        assert!(Elf::read(&with(MOST_BYTES / 56 + 1)).is_none());
+    }
+
+    #[test]
+    fn all_that_is_read_of_a_file_is_bounded() {
+        let file = with_head(&[], (0, 0));
+        let part = |index: &u64| (&file).read_bytes_at(index * MOST_BYTES, MOST_BYTES).is_ok();
+        assert!((&file).read_bytes_at(0, MOST_BYTES + 1).is_err());
+        assert_eq!((0..6).filter(part).count(), 4);
+        assert!((&file).read_bytes_at_until(0..9, 0).is_err(), "nothing is left");
+    }
+}
