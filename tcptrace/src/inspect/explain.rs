@@ -348,9 +348,5 @@ fn by_sockets(findings: &[Finding]) -> Vec<Arc<ProcessIdentity>> {
 
 /// Whether two processes run one program, replaced since or not.
 fn is_of_one_program(one: &ProcessIdentity, other: &ProcessIdentity) -> bool {
-    let program = |process: &ProcessIdentity| {
-        let exe = process.exe.as_deref()?;
-        Some(exe.strip_suffix(" (deleted)").unwrap_or(exe).to_owned())
-    };
-    one.comm == other.comm && program(one) == program(other)
+    one.comm == other.comm && one.program() == other.program()
 }

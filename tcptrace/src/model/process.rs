@@ -2,6 +2,9 @@
 
 use super::{endpoints::Endpoint, pid::Pid};
 
+/// Behind the path of a file that is gone (`d_path` of fs/d_path.c).
+const DELETED: &str = " (deleted)";
+
 /// The identity of a process. What could not be read is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProcessIdentity {
@@ -59,6 +62,19 @@ impl ProcessIdentity {
             pod_namespace: None,
             is_32_bit: None,
         }
+    }
+
+    /// The path of the executable, whether or not the file is gone.
+    #[must_use]
+    pub(crate) fn program(&self) -> Option<&str> {
+        let exe = self.exe.as_deref()?;
+        Some(exe.strip_suffix(DELETED).unwrap_or(exe))
+    }
+
+    /// Whether the file of its executable is gone, as after an update.
+    #[must_use]
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.exe.as_deref().is_some_and(|exe| exe.ends_with(DELETED))
     }
 
     /// Where it runs, as people call it: `pod shop/web-7d9f, container app`, `web (0123456789ab)`, the container's id,

@@ -167,11 +167,7 @@ fn old_generation(facts: &ReasonFacts<'_>, holder: &HolderFacts<'_>) -> Option<R
     let newer = holder.newer.filter(|_| holder.evidence == Evidence::FdTable)?;
     let is_accepted = facts.side == Some(ConnectionSide::Accepted);
     is_accepted.then(|| {
-        let replaced = if holder.process.exe.as_deref().is_some_and(|exe| exe.ends_with(" (deleted)")) {
-            ", and its executable was replaced"
-        } else {
-            ""
-        };
+        let replaced = if holder.process.is_replaced() { ", and its executable was replaced" } else { "" };
         let text = format!(
             "{} is left from before a reload: {} listens now{replaced}; it only drains",
             Named(holder.process),
