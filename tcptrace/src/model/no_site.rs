@@ -94,7 +94,9 @@ impl NoSiteBecause {
                 "the stack is cut short: it is deeper than --stack-bytes, or has no unwind information: build with -fno-omit-frame-pointer"
             }
             Self::Stripped => "the program is stripped: its symbols are gone",
-            Self::Library => "no unwind information",
+            Self::Library => {
+                "the stack that was found has no code of the application; it may lack unwind information"
+            }
             Self::LibraryThread => "no code of the application is on that stack",
             Self::InterpretedPython => {
                 "Python's functions have no names here: `python -X perf` or PYTHONPERFSUPPORT=1 gives them (3.12, built with frame pointers)"
@@ -175,7 +177,7 @@ mod tests {
         let words = |because, of: Option<&str>| NoSite { because, of: of.map(str::to_owned) }.to_string();
         assert_eq!(
             words(NoSiteBecause::Library, Some("libcurl.so.4")),
-            "opened by libcurl.so.4, whose caller is not known: no unwind information"
+            "opened by libcurl.so.4, whose caller is not known: the stack that was found has no code of the application; it may lack unwind information"
         );
         let stripped = words(NoSiteBecause::Stripped, Some("shop+0x12e8"));
         assert!(stripped.ends_with("; opened at shop+0x12e8"), "{stripped}");
