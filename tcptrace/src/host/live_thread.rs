@@ -15,6 +15,8 @@ use rustix::{
     io::Errno,
 };
 
+use super::stat;
+
 /// Threads that are asked whether they live. Those that have ended are gone at once, unless they are traced.
 const MAX_THREADS: usize = 256;
 
@@ -55,13 +57,9 @@ fn lives(directory: impl AsFd, file: &str) -> Option<bool> {
         read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         Ok(bytes)
     };
-    state(&read().ok()?).map(|state| !matches!(state, b'Z' | b'X' | b'x'))
-}
-
-/// The state in `stat`: `pid (comm) state …`. The name may contain parentheses.
-fn state(stat: &[u8]) -> Option<u8> {
-    let closing = stat.iter().rposition(|byte| *byte == b')')?;
-    stat.get(closing + 1..)?.iter().copied().find(|byte| *byte != b' ')
+    let stat = read().ok()?;
+    let (_, mut fields) = stat::fields(&stat)?;
+    fields.next().map(|state| !matches!(state, "Z" | "X" | "x"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Facts about this machine: identity, clocks, privileges, network settings. Draws no conclusions from them.
 
+pub(crate) mod bounded_text;
 pub(crate) mod clock;
 pub(crate) mod identity;
 pub(crate) mod live_thread;
@@ -12,6 +13,7 @@ pub(crate) mod pool;
 pub(crate) mod privilege;
 pub(crate) mod process_view;
 pub(crate) mod socket_units;
+pub(crate) mod stat;
 pub(crate) mod sysctl_files;
 pub(crate) mod tcp_counters;
 pub(crate) mod tcp_settings;

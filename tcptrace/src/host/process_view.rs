@@ -1,11 +1,11 @@
 //! How much of the host's processes can be seen from where this process runs: through /proc, and by the kernel's
 //! iterators. Facts; decides nothing.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::path::Path;
 
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::pid_namespace::PidNamespaces;
+use super::{bounded_text::text, pid_namespace::PidNamespaces};
 use crate::model::coverage::Hidden;
 
 /// Longest file that is read; what is beyond counts as not said.
@@ -51,7 +51,7 @@ impl ProcessView {
 /// (`hidepid=invisible` and `hidepid=ptraceable`, Documentation/filesystems/proc.rst). With `hidepid=noaccess` they
 /// are there, and cannot be read.
 fn hides_pids(proc_root: &Path) -> bool {
-    let Some(mounts) = text(&proc_root.join("self/mountinfo")) else { return false };
+    let Some(mounts) = text(&proc_root.join("self/mountinfo"), MAX_BYTES) else { return false };
     // The last mount at a place covers the others.
     let mount = mounts
         .lines()
@@ -62,12 +62,6 @@ fn hides_pids(proc_root: &Path) -> bool {
     options.split(',').any(|option| {
         matches!(option.split_once('='), Some(("hidepid", "2" | "4" | "invisible" | "ptraceable")))
     })
-}
-
-fn text(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

@@ -11,13 +11,17 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tcptrace_ebpf::record::SleeperRecord;
 
 use super::{dump::ListingIndex, inspector::Inspector, proc_fd};
-use crate::model::{
-    finding::Finding,
-    holders::Holders,
-    owner::Evidence,
-    pid::Pid,
-    task::Call,
-    verdict::{UnknownBecause, Verdict},
+use crate::{
+    host::bounded_text::text,
+    model::{
+        finding::Finding,
+        holders::Holders,
+        owner::Evidence,
+        pid::Pid,
+        task::Call,
+        verdict::{UnknownBecause, Verdict},
+    },
+    process::calls,
 };
 
 /// Read of what a ring says of itself: a registered file is a line.
@@ -168,22 +172,13 @@ fn registered(mut ring: impl std::io::BufRead, mut visit: impl FnMut(u32)) {
 
 /// Whether a thread sleeps in a system call whose first argument, or third, may be a descriptor (proc_pid_syscall(5)).
 fn is_in_call_on_descriptor(thread: &Path) -> bool {
-    let mut text = String::new();
-    let read = File::open(thread.join("syscall"))
-        .and_then(|file| file.take(SYSCALL_BYTES).read_to_string(&mut text));
-    read.is_ok() && may_name_a_descriptor(&text)
+    text(&thread.join("syscall"), SYSCALL_BYTES).is_some_and(|syscall| may_name_a_descriptor(&syscall))
 }
 
 fn may_name_a_descriptor(syscall: &str) -> bool {
-    let mut words = syscall.split_ascii_whitespace();
-    let is_call = words.next().is_some_and(|number| number.parse::<u32>().is_ok());
-    let argument = |word: &str| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok();
-    let arguments: Vec<Option<u64>> = words.map(argument).collect();
     // The first of most calls, the third of splice(2).
-    is_call
-        && [0, 2]
-            .iter()
-            .any(|at| arguments.get(*at).is_some_and(|word| word.is_some_and(|word| word < 1 << 31)))
+    calls::parse(syscall)
+        .is_some_and(|(_, [first, _, third, ..])| [first, third].iter().any(|word| *word < 1 << 31))
 }
 
 #[cfg(test)]

@@ -41,8 +41,9 @@ pub(super) fn read(process: &OwnedFd, tid: u32) -> Option<SleepingCall> {
     (!reads_memory || text()? == before).then_some(call)
 }
 
-/// The number of the call and its arguments; `None` of a thread that runs, or waits outside of a call.
-fn parse(syscall: &str) -> Option<(usize, [u64; 6])> {
+/// The number of the call in `syscall` (proc_pid_syscall(5)) and its arguments; `None` of a thread that runs, or waits
+/// outside of a call.
+pub(crate) fn parse(syscall: &str) -> Option<(usize, [u64; 6])> {
     let mut words = syscall.split_ascii_whitespace();
     let number = words.next()?.parse().ok()?;
     let mut arguments = [0; 6];

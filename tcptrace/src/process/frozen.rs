@@ -1,15 +1,10 @@
 //! Whether a process is frozen by its cgroup, of either version (cgroups(7); Documentation/admin-guide/cgroup-v2.rst,
 //! "cgroup.events"; cgroup-v1/freezer-subsystem.rst). Thaws nothing.
 
-use std::{
-    fs::File,
-    io::Read as _,
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
-};
+use std::{os::fd::OwnedFd, path::PathBuf};
 
 use super::reader::contents;
-use crate::host::world::World;
+use crate::host::{bounded_text::text, world::World};
 
 /// Longest file that is read: a process is in few hierarchies, and a container sees few mounts.
 const CGROUP_BYTES: u64 = 4 * 1024;
@@ -26,7 +21,7 @@ pub(super) struct FrozenCgroups {
 impl FrozenCgroups {
     /// Reads where they are mounted.
     pub(super) fn new(world: &World) -> Self {
-        let mounts = read(&world.proc.join("self/mountinfo"), MOUNTS_BYTES).unwrap_or_default();
+        let mounts = text(&world.proc.join("self/mountinfo"), MOUNTS_BYTES).unwrap_or_default();
         Self::from_mounts(&mounts)
     }
 
@@ -58,7 +53,7 @@ impl FrozenCgroups {
             let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { return false };
             let below = |root: Option<&PathBuf>, file: &str| {
                 let path = root?.join(path.trim_start_matches('/')).join(file);
-                read(&path, CGROUP_BYTES)
+                text(&path, CGROUP_BYTES)
             };
             if controllers.is_empty() {
                 let events = below(self.unified.as_ref(), "cgroup.events");
@@ -71,14 +66,10 @@ impl FrozenCgroups {
     }
 }
 
-fn read(path: &Path, most: u64) -> Option<String> {
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(most).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

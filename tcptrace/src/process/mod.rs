@@ -2,7 +2,7 @@
 
 mod busy;
 pub(crate) mod cache;
-mod calls;
+pub(crate) mod calls;
 pub(crate) mod cgroup;
 pub(crate) mod container;
 pub(crate) mod descriptor;

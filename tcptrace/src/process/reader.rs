@@ -23,7 +23,7 @@ use super::{
     container::{lookup::ContainerLookup, names::ContainerNames},
 };
 use crate::{
-    host::{clock, live_thread::live_thread_of, world::World},
+    host::{clock, live_thread::live_thread_of, stat, world::World},
     model::{
         pid::Pid,
         process::{DescriptorUse, ProcessIdentity},
@@ -227,21 +227,13 @@ struct ProcessStat {
     start_ticks: Option<i64>,
 }
 
-/// Parses `stat`: `pid (comm) state …`; the start time is field 22. The comm may contain anything, even parentheses and
-/// newlines, so it ends at the *last* parenthesis.
+/// The start time is field 22.
 fn parse_stat(stat: &[u8]) -> Option<ProcessStat> {
-    let opening = stat.iter().position(|byte| *byte == b'(')?;
-    let closing = stat.iter().rposition(|byte| *byte == b')')?;
-    let comm = stat.get(opening + 1..closing)?;
-    let behind = std::str::from_utf8(stat.get(closing + 1..)?).ok()?;
+    let (comm, fields) = stat::fields(stat)?;
     Some(ProcessStat {
         comm: String::from_utf8_lossy(comm).into_owned(),
-        is_ended: behind.split_ascii_whitespace().next().is_some_and(|state| matches!(state, "Z" | "X")),
-        start_ticks: behind
-            .split_ascii_whitespace()
-            .nth(19)
-            .and_then(|ticks| ticks.parse().ok())
-            .map(clock::start_ticks),
+        is_ended: fields.clone().next().is_some_and(|state| matches!(state, "Z" | "X")),
+        start_ticks: fields.clone().nth(19).and_then(|ticks| ticks.parse().ok()).map(clock::start_ticks),
     })
 }
 

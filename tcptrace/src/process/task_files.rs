@@ -6,7 +6,7 @@ use rustix::fs::{CWD, Mode, openat};
 
 use super::reader::{DIRECTORY, contents};
 use crate::{
-    host::clock,
+    host::{clock, stat},
     model::{doing::ThreadState, process::ProcessIdentity},
 };
 
@@ -42,11 +42,9 @@ pub(super) fn stat(directory: &OwnedFd, file: &str) -> Option<ThreadStat> {
     parse_stat(&contents(directory, file, FILE_BYTES).ok()?)
 }
 
-/// `pid (comm) state …`; the times are fields 14 and 15, the start is field 22.
+/// The times are fields 14 and 15, the start is field 22.
 fn parse_stat(stat: &[u8]) -> Option<ThreadStat> {
-    let closing = stat.iter().rposition(|byte| *byte == b')')?;
-    let behind = std::str::from_utf8(stat.get(closing + 1..)?).ok()?;
-    let fields: Vec<&str> = behind.split_ascii_whitespace().take(20).collect();
+    let fields: Vec<&str> = stat::fields(stat)?.1.take(20).collect();
     let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
     Some(ThreadStat {
         state: ThreadState::from_letter(*fields.first()?.as_bytes().first()?),
