@@ -6,7 +6,7 @@ use crate::support::judge::judge;
 use crate::support::processes::only_child;
 use crate::support::stage::Stage;
 use crate::support::truth::Truth;
-use crate::support::{free_port, kernel, request, until, until_listens};
+use crate::support::{free_port, kernel, request_through, until, until_listens};
 
 scenes! {
     apache_whose_client_left,
@@ -36,11 +36,7 @@ impl Apache {
 
     /// A client whose request has reached the backend.
     fn client(&self) -> std::net::TcpStream {
-        let client = request(self.port, "/");
-        let filter = format!("dport = :{}", self.backend);
-        let is_passed_on = || kernel::shown(None, &filter).contains("ESTAB");
-        until("Apache asks its backend", is_passed_on, || kernel::shown(None, &filter));
-        client
+        request_through(self.port, self.backend)
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::support::judge::judge;
 use crate::support::stage::Stage;
 use crate::support::truth::Truth;
-use crate::support::{free_port, kernel, request, until, until_listens};
+use crate::support::{free_port, kernel, request, request_through, until, until_listens};
 
 scenes! {
     haproxy_tcp_waits_for_its_backend,
@@ -46,11 +46,7 @@ impl Haproxy {
 
     /// A client whose request has reached the backend.
     fn client(&self) -> TcpStream {
-        let client = request(self.port, "/");
-        let filter = format!("dport = :{}", self.backend_port);
-        let is_passed_on = || kernel::shown(None, &filter).contains("ESTAB");
-        until("haproxy asks its backend", is_passed_on, || kernel::shown(None, &filter));
-        client
+        request_through(self.port, self.backend_port)
     }
 }
 

@@ -19,14 +19,7 @@ fn mariadb_shut_down() {
     let pool = stage.python("mariadb_pool", &[&port.to_string(), "3600"]);
     stage.until_says("mariadb_pool", "ready");
     processes::send(server, Signal::TERM);
-    judge(&[Truth::connected("pymysql, server shut down", port)
-        .count(3)
-        .owners(&[pool])
-        .unread(1..=1)
-        .verdict(&["eof_unread"])
-        .first(&["idle_in_pool"])
-        .never(&["last_words"])
-        .never_says(&["blocked or gone"])]);
+    judge(&[Truth::idle_pool("pymysql, server shut down", port, pool)]);
 }
 
 fn mariadb_wait_timeout() {

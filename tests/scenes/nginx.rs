@@ -8,7 +8,7 @@ use crate::support::judge::judge;
 use crate::support::processes::{children, only_child};
 use crate::support::stage::Stage;
 use crate::support::truth::Truth;
-use crate::support::{connect, free_port, kernel, request, until, until_listens};
+use crate::support::{connect, free_port, kernel, request_through, until, until_listens};
 
 scenes! {
     nginx_whose_client_left,
@@ -40,11 +40,7 @@ impl Nginx {
 
     /// A client whose request has reached the upstream.
     fn client(&self) -> TcpStream {
-        let client = request(self.port, "/");
-        let filter = format!("dport = :{}", self.backend);
-        let is_passed_on = || kernel::shown(None, &filter).contains("ESTAB");
-        until("nginx asks its upstream", is_passed_on, || kernel::shown(None, &filter));
-        client
+        request_through(self.port, self.backend)
     }
 }
 

@@ -121,12 +121,5 @@ fn pool_after(scene: &'static str, command: &[&str]) {
     let redis = Redis::start();
     let pool = redis.client("redis_pool");
     redis.command(command);
-    judge(&[Truth::connected(scene, redis.port)
-        .count(3)
-        .owners(&[pool])
-        .unread(1..=1)
-        .verdict(&["eof_unread"])
-        .first(&["idle_in_pool"])
-        .never(&["last_words"])
-        .never_says(&["blocked or gone"])]);
+    judge(&[Truth::idle_pool(scene, redis.port, pool)]);
 }

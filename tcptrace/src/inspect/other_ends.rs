@@ -233,30 +233,8 @@ mod tests {
     }
 
     fn listed(state: State) -> DiagSocket {
-        DiagSocket {
-            flavour: TcpFlavour::Tcp,
-            cookie: 8,
-            family: 4,
-            local: "127.0.0.1:4000".parse().unwrap(),
-            remote: "127.0.0.1:80".parse().unwrap(),
-            state: state as u8,
-            inode: 0,
-            uid: 0,
-            recv_q: 0,
-            send_q: 0,
-            interface: 0,
-            cgroup_id: None,
-            times: None,
-            sending: None,
-            received_bytes: None,
-            sent_bytes: None,
-            side: None,
-            timestamps: None,
-            keeps_alive: false,
-            is_mptcp_subflow: false,
-            is_v6_only: None,
-            minisocket_left_ms: None,
-        }
+        let [local, remote] = ["127.0.0.1:4000", "127.0.0.1:80"].map(|end| end.parse().unwrap());
+        DiagSocket::example(8, state, local, remote)
     }
 
     #[test]

@@ -7,6 +7,9 @@ use crate::model::{
     socket::{Socket, TcpFlavour},
 };
 
+#[cfg(test)]
+use crate::model::state::State;
+
 /// The key by which the kernel finds a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SocketId {
@@ -81,6 +84,37 @@ pub(crate) struct DiagSocket {
     /// Milliseconds until a *minisocket* is gone; `None` for a full socket. A minisocket is what the kernel keeps of a
     /// socket in TIME_WAIT, or in FIN_WAIT2 after close(); no process holds it.
     pub minisocket_left_ms: Option<u32>,
+}
+
+#[cfg(test)]
+impl DiagSocket {
+    /// An example of a TCP socket in a state, of which nothing more is known.
+    pub(crate) fn example(cookie: u64, state: State, local: Endpoint, remote: Endpoint) -> Self {
+        Self {
+            flavour: TcpFlavour::Tcp,
+            cookie,
+            family: if local.ip().is_ipv4() { 4 } else { 6 },
+            local,
+            remote,
+            state: state as u8,
+            inode: 0,
+            uid: 0,
+            recv_q: 0,
+            send_q: 0,
+            interface: 0,
+            cgroup_id: None,
+            times: None,
+            sending: None,
+            received_bytes: None,
+            sent_bytes: None,
+            side: None,
+            timestamps: None,
+            keeps_alive: false,
+            is_mptcp_subflow: false,
+            is_v6_only: None,
+            minisocket_left_ms: None,
+        }
+    }
 }
 
 impl DiagSocket {

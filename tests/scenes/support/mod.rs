@@ -72,6 +72,15 @@ pub(crate) fn until_listens(port: u16) {
     until(&format!("port {port} is listened at"), || !kernel::listeners(None, port).is_empty(), String::new);
 }
 
+/// A client whose request a relay has passed on to its backend.
+pub(crate) fn request_through(relay: u16, backend: u16) -> TcpStream {
+    let client = request(relay, "/");
+    let filter = format!("dport = :{backend}");
+    let is_passed_on = || kernel::shown(None, &filter).contains("ESTAB");
+    until("the backend is asked", is_passed_on, || kernel::shown(None, &filter));
+    client
+}
+
 /// Connects, and asks for `path`.
 pub(crate) fn request(port: u16, path: &str) -> TcpStream {
     use std::io::Write as _;

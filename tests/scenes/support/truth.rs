@@ -74,6 +74,18 @@ impl Truth {
         Self::new(scene, Side::To(port)).never(&never)
     }
 
+    /// The three connections of a pool that idle, and whose peer ended them without a word.
+    pub(crate) fn idle_pool(scene: &'static str, port: u16, pool: i32) -> Self {
+        Self::connected(scene, port)
+            .count(3)
+            .owners(&[pool])
+            .unread(1..=1)
+            .verdict(&["eof_unread"])
+            .first(&["idle_in_pool"])
+            .never(&["last_words"])
+            .never_says(&["blocked or gone"])
+    }
+
     fn new(scene: &'static str, side: Side) -> Self {
         Self {
             scene,

@@ -3,34 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use super::*;
-use crate::model::socket::TcpFlavour;
 
 fn socket(cookie: u64, state: State, local: &str, remote: &str) -> DiagSocket {
     let [local, remote] = [local, remote].map(|end| end.parse::<Endpoint>().unwrap());
-    DiagSocket {
-        flavour: TcpFlavour::Tcp,
-        cookie,
-        family: if local.ip().is_ipv4() { 4 } else { 6 },
-        local,
-        remote,
-        state: state as u8,
-        inode: u32::try_from(cookie).unwrap(),
-        uid: 33,
-        recv_q: 0,
-        send_q: 0,
-        interface: 0,
-        cgroup_id: None,
-        times: None,
-        sending: None,
-        received_bytes: None,
-        sent_bytes: None,
-        side: None,
-        timestamps: None,
-        keeps_alive: false,
-        is_mptcp_subflow: false,
-        is_v6_only: None,
-        minisocket_left_ms: None,
-    }
+    let inode = u32::try_from(cookie).unwrap();
+    DiagSocket { inode, uid: 33, ..DiagSocket::example(cookie, state, local, remote) }
 }
 
 fn minisocket(cookie: u64, local: &str, remote: &str, left_ms: u32) -> DiagSocket {

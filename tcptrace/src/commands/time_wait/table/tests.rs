@@ -8,35 +8,13 @@ use crate::{
         time_wait::{forecast::TIME_WAIT_MS, reuse::Reuse},
         trend::Arrivals,
     },
-    model::{socket::TcpFlavour, tcp_settings::TcpSettings},
+    model::tcp_settings::TcpSettings,
 };
 
 fn socket(cookie: u64, state: State, local: &str, remote: &str, left_ms: Option<u32>) -> DiagSocket {
     let [local, remote] = [local, remote].map(|end| end.parse::<Endpoint>().unwrap());
-    DiagSocket {
-        flavour: TcpFlavour::Tcp,
-        cookie,
-        family: Endpoints { local, remote }.family(),
-        local,
-        remote,
-        state: state as u8,
-        inode: u32::try_from(cookie).unwrap(),
-        uid: 0,
-        recv_q: 0,
-        send_q: 0,
-        interface: 0,
-        cgroup_id: None,
-        times: None,
-        sending: None,
-        received_bytes: None,
-        sent_bytes: None,
-        side: None,
-        timestamps: None,
-        keeps_alive: false,
-        is_mptcp_subflow: false,
-        is_v6_only: None,
-        minisocket_left_ms: left_ms,
-    }
+    let inode = u32::try_from(cookie).unwrap();
+    DiagSocket { inode, minisocket_left_ms: left_ms, ..DiagSocket::example(cookie, state, local, remote) }
 }
 
 fn table() -> DestinationTable {
