@@ -224,14 +224,16 @@ impl Inspector {
 
     /// Looks for the other ends that no process holds.
     fn look_up_other_ends(&self, scan: &mut DescriptorScan, due: &[Due], index: &ListingIndex) {
-        let mut sockets: Vec<(Socket, u32)> = due
+        // What is listed no more, as most of a storm of short connections, needs no other end.
+        let listed = due
             .iter()
             .filter(|due| due.stuck == Stuck::InCloseWait)
-            .map(|due| index.find(&due.socket).map_or(due.socket, |(netns, socket)| socket.named(*netns)))
-            .map(|socket| (socket, scan.fin_sequence(&socket)))
-            .collect();
-        // Only so many are looked up: first those that are held, of which it is known.
-        sockets.sort_by_key(|(_, fin_sequence)| *fin_sequence == 0);
+            .filter_map(|due| index.find(&due.socket))
+            .map(|(netns, socket)| socket.named(*netns));
+        let mut sockets: Vec<(Socket, u32)> =
+            listed.map(|socket| (socket, scan.fin_sequence(&socket))).collect();
+        // Only so many are looked up: first those that are held.
+        sockets.sort_by_key(|(socket, _)| socket.cookie.is_none_or(|cookie| scan.held(cookie).is_none()));
         scan.other_ends.look_up(&self.dumper, sockets.iter().map(|(socket, sequence)| (socket, *sequence)));
     }
 
