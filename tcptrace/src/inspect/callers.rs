@@ -14,7 +14,10 @@ use crate::{
         task::{Call, Opener},
         verdict::Verdict,
     },
-    stacks::unwind::{Addresses, joined},
+    stacks::{
+        point::{Points, addresses},
+        unwind::joined,
+    },
 };
 
 /// A thread of the kernel that works on requests of a ring (`create_io_worker` of io_uring/io-wq.c names it).
@@ -48,14 +51,14 @@ impl Inspector {
         let pid = call.task.pid.visible().ok_or(NoSiteBecause::NotVisible)?;
         let unwound = self.unwound.as_ref().and_then(|unwound| unwound.of(socket, call.ktime_ns));
         let kept = self.calls.as_ref().zip(call.stack);
-        let walked = kept.map(|(memory, id)| memory.stack(id)).unwrap_or_default();
-        let addresses: Addresses = match unwound {
+        let walked = kept.map(|(memory, id)| addresses(&memory.stack(id))).unwrap_or_default();
+        let points: Points = match unwound {
             Some(unwound) => joined(&unwound, &walked).into(),
             None => walked.into(),
         };
         // Addresses are valid only in the calling process, while it runs the same program.
         let (symbols, processes) = (&mut self.symbols, &mut self.processes);
-        symbols.name(pid, &addresses, || processes.caller(call).is_some())
+        symbols.name(pid, &points, || processes.caller(call).is_some())
     }
 
     /// Why nobody knows who opened a socket.

@@ -10,6 +10,7 @@ use super::{
     interpreters,
     kind::Kind,
     modules::Place,
+    point::ScriptLine,
     rating::{Code, of_module, rate},
 };
 
@@ -77,6 +78,25 @@ pub(super) fn of_go(line: &Line) -> Frame {
         is_named: true,
         is_of_file: true,
         is_outermost: is_outermost(&line.function),
+        build_id: None,
+    }
+}
+
+/// A line that a virtual machine told.
+pub(super) fn of_script(line: &ScriptLine) -> Frame {
+    let shown = bounded(&line.function);
+    let file = line.file.as_deref().map(|path| file_name(Path::new(path)));
+    let text = match (file, line.line) {
+        (Some(file), Some(line)) => format!("{shown} ({file}:{line})"),
+        (Some(file), None) => format!("{shown} ({file})"),
+        (None, _) => shown.into_owned(),
+    };
+    Frame {
+        text,
+        kind: interpreters::of_script(line),
+        is_named: true,
+        is_of_file: false,
+        is_outermost: false,
         build_id: None,
     }
 }

@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use super::{kind::Kind, sources::of_source};
+use super::{
+    kind::Kind,
+    point::{ScriptLanguage, ScriptLine},
+    sources::of_source,
+};
 use crate::model::no_site::NoSiteBecause::{
     self, InterpretedDotnet, InterpretedErlang, InterpretedJava, InterpretedLua, InterpretedNode,
     InterpretedPerl, InterpretedPhp, InterpretedPython, InterpretedRuby,
@@ -42,10 +46,22 @@ pub(super) fn of_module(module: &Path) -> Option<NoSiteBecause> {
     })
 }
 
+/// Java's own packages.
+const JAVA: [&str; 4] = ["java.", "javax.", "sun.", "jdk."];
+
+/// Rates a line that a virtual machine told.
+pub(super) fn of_script(line: &ScriptLine) -> Kind {
+    match line.language {
+        ScriptLanguage::Java if JAVA.iter().any(|package| line.function.starts_with(package)) => {
+            Kind::Interpreter(InterpretedJava)
+        }
+        ScriptLanguage::Java => Kind::Own,
+        ScriptLanguage::Python => of_python(line.file.as_deref().unwrap_or("<frozen>")),
+    }
+}
+
 /// Rates a function that was made at run time, by the name that its maker gave it.
 pub(super) fn of_made(name: &str) -> Kind {
-    /// Java's own packages.
-    const JAVA: [&str; 4] = ["java.", "javax.", "sun.", "jdk."];
     /// What machines make for themselves.
     const JAVA_PARTS: [&str; 8] = [
         "StubRoutines",

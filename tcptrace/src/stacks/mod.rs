@@ -10,6 +10,7 @@ mod kind;
 mod mappings;
 mod modules;
 pub(crate) mod perf_map;
+pub(crate) mod point;
 mod rating;
 mod site;
 mod sources;

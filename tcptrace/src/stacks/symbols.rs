@@ -25,8 +25,9 @@ use super::{
     frame::{self, Frame},
     go::GoCode,
     mappings::MappedCode,
-    modules, perf_map, site,
-    unwind::Addresses,
+    modules, perf_map,
+    point::{Point, Points},
+    site,
 };
 use crate::{
     host::live_thread::live_thread,
@@ -47,10 +48,10 @@ const MAX_FRAMES: usize = 64;
 
 /// Names stacks, and caches them.
 pub(crate) struct Symbols {
-    /// Takes a pid and the addresses of a stack.
-    resolver: DeadlineThread<(u32, Vec<u64>), Stack>,
+    /// Takes a pid and the points of a stack.
+    resolver: DeadlineThread<(u32, Points), Stack>,
     /// By pid and stack.
-    kept: FxHashMap<(u32, Addresses), Arc<Stack>>,
+    kept: FxHashMap<(u32, Points), Arc<Stack>>,
 }
 
 impl Symbols {
@@ -58,7 +59,7 @@ impl Symbols {
         let proc_root = proc_root.to_owned();
         let start = move || {
             let mut resolver = Resolver::new(proc_root.clone());
-            Box::new(move |(pid, addresses): (u32, Vec<u64>)| resolver.resolve(pid, &addresses)) as Box<_>
+            Box::new(move |(pid, points): (u32, Points)| resolver.resolve(pid, &points)) as Box<_>
         };
         Self { resolver: DeadlineThread::new(NAMING_TIMEOUT, start), kept: FxHashMap::default() }
     }
@@ -71,20 +72,20 @@ impl Symbols {
     pub(crate) fn name(
         &mut self,
         pid: u32,
-        addresses: &Addresses,
+        points: &Points,
         is_there: impl FnOnce() -> bool,
     ) -> Result<Arc<Stack>, NoSiteBecause> {
-        let key = (pid, Arc::clone(addresses));
+        let key = (pid, Arc::clone(points));
         if let Some(stack) = self.kept.get(&key) {
             return Ok(Arc::clone(stack));
         }
-        if addresses.is_empty() {
+        if points.is_empty() {
             return Err(NoSiteBecause::StackNotKept);
         }
         if !is_there() {
             return Err(NoSiteBecause::ProcessEnded);
         }
-        let answer = self.resolver.ask((pid, addresses.to_vec())).inspect_err(|error| {
+        let answer = self.resolver.ask((pid, Arc::clone(points))).inspect_err(|error| {
             // Warns once per lost thread, not for each stack that stays unnamed because of it.
             let level = if let NoAnswer::Late(_) = error { log::Level::Warn } else { log::Level::Debug };
             log::log!(level, "the stacks of process {pid} cannot be named: {error}");
@@ -113,16 +114,15 @@ impl Resolver {
         Self { proc_root, symbolizer: symbolizer(&files), go: GoCode::default(), files }
     }
 
-    fn resolve(&mut self, pid: u32, addresses: &[u64]) -> Stack {
+    fn resolve(&mut self, pid: u32, points: &[Point]) -> Stack {
         if self.files.get() >= MAX_FILES {
             self.files.set(0);
             self.symbolizer = symbolizer(&self.files);
         }
         // The files of a process whose main thread has ended are those of another thread.
         let pid = live_thread(&self.proc_root, pid).unwrap_or(pid);
-        // A return address points behind the call.
-        let calls: Vec<u64> =
-            addresses.iter().take(MAX_FRAMES).map(|address| address.saturating_sub(1)).collect();
+        let points = points.get(..MAX_FRAMES).unwrap_or(points);
+        let calls: Vec<u64> = points.iter().map(Point::call).collect();
         let program = fs::read_link(self.proc_root.join(format!("{pid}/exe"))).ok();
         let program = program.as_deref();
         let code = MappedCode::at(&self.proc_root, pid, &calls)
@@ -133,6 +133,11 @@ impl Resolver {
         if let Some(code) = &code {
             let go = self.go.lines(code, &calls);
             known = go.iter().map(|lines| lines.iter().map(frame::of_go).collect()).collect();
+        }
+        for (point, frames) in points.iter().zip(&mut known) {
+            if let Point::Script(line) = point {
+                *frames = vec![frame::of_script(line)];
+            }
         }
         self.name_by_symbols(pid, &calls, program, &mut known);
         self.name_made_at_run_time(pid, &calls, &mut known);
@@ -235,6 +240,7 @@ fn symbolizer(files: &Rc<Cell<usize>>) -> Symbolizer {
 #[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
+    use crate::stacks::point::addresses;
 
     #[inline(never)]
     fn a_line_to_be_found() -> u64 {
@@ -245,7 +251,8 @@ mod tests {
     #[test]
     fn an_address_of_this_process_has_a_name_and_a_line() {
         let mut symbols = Symbols::new(Path::new("/proc"));
-        let stack = symbols.name(std::process::id(), &[a_line_to_be_found()].into(), || true).unwrap();
+        let stack =
+            symbols.name(std::process::id(), &addresses(&[a_line_to_be_found()]).into(), || true).unwrap();
         assert_eq!(stack.frames.len(), 1, "{stack:?}");
         assert!(stack.frames[0].contains("a_line_to_be_found (symbols.rs:"), "{stack:?}");
         assert_eq!(stack.site.as_ref(), stack.frames.first());
@@ -255,8 +262,9 @@ mod tests {
     #[test]
     fn what_is_no_code_ends_the_stack() {
         let mut symbols = Symbols::new(Path::new("/proc"));
-        let stack =
-            symbols.name(std::process::id(), &[a_line_to_be_found(), 0x10, 0x20].into(), || true).unwrap();
+        let stack = symbols
+            .name(std::process::id(), &addresses(&[a_line_to_be_found(), 0x10, 0x20]).into(), || true)
+            .unwrap();
         assert_eq!(stack.frames.len(), 1, "{stack:?}");
         assert!(stack.is_cut);
     }

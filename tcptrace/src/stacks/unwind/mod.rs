@@ -1,5 +1,5 @@
-//! Finds out the callers of calls from copies of their stacks, on a thread of its own, and keeps the addresses: once for
-//! equal stacks. Bounded; names nothing.
+//! Finds out the callers of calls from copies of their stacks, on a thread of its own, and keeps the points: once for
+//! equal stacks. Bounded; names no address.
 
 mod module;
 mod process;
@@ -17,6 +17,7 @@ use std::{
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::process::StackUnwinder;
+use super::point::{Point, Points};
 use crate::model::{captured_stack::CapturedStack, socket::KernelSocket};
 
 /// Calls whose stacks are kept, and distinct stacks; beyond, all are forgotten.
@@ -27,9 +28,6 @@ const MOST_STACKS: usize = 16_384;
 const INTERVAL: Duration = Duration::from_millis(50);
 const BATCH: usize = 256;
 
-/// The addresses of a stack, innermost first.
-pub(crate) type Addresses = Arc<[u64]>;
-
 /// The stacks of calls.
 pub(crate) struct UnwoundStacks {
     kept: Arc<Mutex<Kept>>,
@@ -39,8 +37,8 @@ pub(crate) struct UnwoundStacks {
 #[derive(Default)]
 struct Kept {
     /// When the call was made on the socket, and from where.
-    calls: FxHashMap<KernelSocket, (u64, Addresses)>,
-    stacks: FxHashSet<Addresses>,
+    calls: FxHashMap<KernelSocket, (u64, Points)>,
+    stacks: FxHashSet<Points>,
 }
 
 impl UnwoundStacks {
@@ -59,12 +57,12 @@ impl UnwoundStacks {
         thread::Builder::new().name("unwinder".to_owned()).spawn(move || {
             while !ends.load(Ordering::Relaxed) {
                 let taken = drain(BATCH, &mut |stack| {
-                    let addresses = unwinder.unwind(stack);
-                    if addresses.is_empty() {
+                    let points = unwinder.unwind(stack);
+                    if points.is_empty() {
                         unwinder.forget(stack.pid);
                     } else {
                         let mut kept = keeps.lock().unwrap_or_else(PoisonError::into_inner);
-                        kept.keep(stack.socket, stack.ktime_ns, addresses);
+                        kept.keep(stack.socket, stack.ktime_ns, points);
                     }
                 });
                 if taken == 0 {
@@ -76,24 +74,24 @@ impl UnwoundStacks {
     }
 
     /// The stack of the call that was made on a socket at this time (CLOCK_MONOTONIC, nanoseconds).
-    pub(crate) fn of(&self, socket: KernelSocket, ktime_ns: u64) -> Option<Addresses> {
+    pub(crate) fn of(&self, socket: KernelSocket, ktime_ns: u64) -> Option<Points> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (made_ns, addresses) = kept.calls.get(&socket)?;
-        (*made_ns == ktime_ns).then(|| Arc::clone(addresses))
+        let (made_ns, points) = kept.calls.get(&socket)?;
+        (*made_ns == ktime_ns).then(|| Arc::clone(points))
     }
 }
 
 /// A stack that was unwound as far as its copy goes, and then walked by frame pointers from where both meet.
-pub(crate) fn joined(unwound: &[u64], walked: &[u64]) -> Vec<u64> {
-    // Equal addresses may come again in a recursion: the outermost is the one where both go on alike.
-    let meets = unwound.iter().rposition(|address| walked.contains(address));
+pub(crate) fn joined(unwound: &[Point], walked: &[Point]) -> Vec<Point> {
+    // Equal points may come again in a recursion: the outermost is the one where both go on alike.
+    let meets = unwound.iter().rposition(|point| walked.contains(point));
     let (Some(inner), true) = (meets, walked.len() > 1) else { return unwound.to_vec() };
-    let outer = unwound.get(inner).and_then(|met| walked.iter().rposition(|address| address == met));
+    let outer = unwound.get(inner).and_then(|met| walked.iter().rposition(|point| point == met));
     let rest = outer.and_then(|outer| walked.get(outer + 1..)).unwrap_or_default();
     if rest.len() < unwound.len() - inner {
         return unwound.to_vec();
     }
-    unwound.iter().take(inner + 1).chain(rest).copied().collect()
+    unwound.iter().take(inner + 1).chain(rest).cloned().collect()
 }
 
 impl Drop for UnwoundStacks {
@@ -103,17 +101,17 @@ impl Drop for UnwoundStacks {
 }
 
 impl Kept {
-    fn keep(&mut self, socket: KernelSocket, ktime_ns: u64, addresses: Vec<u64>) {
+    fn keep(&mut self, socket: KernelSocket, ktime_ns: u64, points: Vec<Point>) {
         if self.calls.len() >= MOST_CALLS || self.stacks.len() >= MOST_STACKS {
             *self = Self::default();
         }
-        let known = self.stacks.get(addresses.as_slice()).map(Arc::clone);
-        let addresses: Addresses = known.unwrap_or_else(|| {
-            let addresses = Addresses::from(addresses);
-            self.stacks.insert(Arc::clone(&addresses));
-            addresses
+        let known = self.stacks.get(points.as_slice()).map(Arc::clone);
+        let points: Points = known.unwrap_or_else(|| {
+            let points = Points::from(points);
+            self.stacks.insert(Arc::clone(&points));
+            points
         });
-        self.calls.insert(socket, (ktime_ns, addresses));
+        self.calls.insert(socket, (ktime_ns, points));
     }
 }
 

@@ -13,7 +13,10 @@ use rustc_hash::FxHashMap;
 use super::module::{Bytes, UnwindInfo};
 use crate::{
     model::captured_stack::{CapturedStack, Registers},
-    stacks::mappings::{self, FileIdentity, Mapping},
+    stacks::{
+        mappings::{self, FileIdentity, Mapping},
+        point::Point,
+    },
 };
 
 /// Frames of one stack.
@@ -56,9 +59,8 @@ impl StackUnwinder {
         }
     }
 
-    /// The addresses of a stack, innermost first: where the system call was made, and return addresses. Empty where the
-    /// process has ended.
-    pub(super) fn unwind(&mut self, stack: &CapturedStack<'_>) -> Vec<u64> {
+    /// The points of a stack, innermost first. Empty where the process has ended.
+    pub(super) fn unwind(&mut self, stack: &CapturedStack<'_>) -> Vec<Point> {
         self.bound();
         let is_known = |process: &Process| {
             process.mappings.iter().any(|mapping| mapping.addresses.contains(&stack.registers.pc))
@@ -78,17 +80,17 @@ impl StackUnwinder {
         let registers = native(stack.registers);
         let mut frames =
             process.unwinder.iter_frames(stack.registers.pc, registers, &mut self.cache, &mut read);
-        let mut addresses = Vec::new();
+        let mut points = Vec::new();
         while let Ok(Some(frame)) = frames.next() {
-            addresses.push(match frame {
+            points.push(Point::Address(match frame {
                 FrameAddress::InstructionPointer(address) => address,
                 FrameAddress::ReturnAddress(address) => address.get(),
-            });
-            if addresses.len() == MOST_FRAMES {
+            }));
+            if points.len() == MOST_FRAMES {
                 break;
             }
         }
-        addresses
+        points
     }
 
     /// Forgets what has ended.

@@ -1,15 +1,16 @@
 #![expect(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
 
 use super::*;
+use crate::stacks::point::addresses;
 
 #[test]
 fn equal_stacks_are_kept_once_and_a_later_call_at_the_same_address_is_another_one() {
     let mut kept = Kept::default();
-    kept.keep(KernelSocket(7), 100, vec![1, 2]);
-    kept.keep(KernelSocket(8), 110, vec![1, 2]);
+    kept.keep(KernelSocket(7), 100, addresses(&[1, 2]));
+    kept.keep(KernelSocket(8), 110, addresses(&[1, 2]));
     assert_eq!((kept.calls.len(), kept.stacks.len()), (2, 1));
     let stacks = UnwoundStacks { kept: Arc::new(Mutex::new(kept)), is_over: Arc::default() };
-    assert_eq!(stacks.of(KernelSocket(7), 100).as_deref(), Some(&[1, 2][..]));
+    assert_eq!(stacks.of(KernelSocket(7), 100).as_deref(), Some(&addresses(&[1, 2])[..]));
     assert_eq!(stacks.of(KernelSocket(7), 101), None);
 }
 
@@ -33,10 +34,17 @@ fn the_thread_takes_copies_and_a_process_that_is_gone_has_no_stack() {
 #[test]
 fn frame_pointers_lead_on_where_a_copy_ends() {
     // The copy ends at 4; by frame pointers the function outside of a frameless one, 2, was missed.
-    assert_eq!(joined(&[1, 2, 3, 4], &[1, 3, 4, 5, 6]), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(
+        joined(&addresses(&[1, 2, 3, 4]), &addresses(&[1, 3, 4, 5, 6])),
+        addresses(&[1, 2, 3, 4, 5, 6])
+    );
     // Where frame pointers went astray, they do not meet.
-    assert_eq!(joined(&[1, 2, 3, 4], &[1, 99]), [1, 2, 3, 4]);
-    assert_eq!(joined(&[1, 2, 3], &[]), [1, 2, 3]);
-    assert_eq!(joined(&[1], &[1, 5, 6]), [1, 5, 6]);
-    assert_eq!(joined(&[1, 7, 7, 7, 8], &[1, 7, 7, 7, 8, 9]), [1, 7, 7, 7, 8, 9], "a recursion");
+    assert_eq!(joined(&addresses(&[1, 2, 3, 4]), &addresses(&[1, 99])), addresses(&[1, 2, 3, 4]));
+    assert_eq!(joined(&addresses(&[1, 2, 3]), &addresses(&[])), addresses(&[1, 2, 3]));
+    assert_eq!(joined(&addresses(&[1]), &addresses(&[1, 5, 6])), addresses(&[1, 5, 6]));
+    assert_eq!(
+        joined(&addresses(&[1, 7, 7, 7, 8]), &addresses(&[1, 7, 7, 7, 8, 9])),
+        addresses(&[1, 7, 7, 7, 8, 9]),
+        "a recursion"
+    );
 }
