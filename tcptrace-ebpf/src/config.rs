@@ -8,7 +8,7 @@ pub use crate::kernel_fields::{ABSENT, KernelField, KernelOffsets};
 /// write, and room for a longer header.
 pub const EVENT_BYTES: usize = 96;
 
-/// How many port rules, and how many address rules, a filter holds.
+/// How many port rules, address rules and namespaces a filter holds, of each.
 pub const FILTER_RULES: usize = 8;
 
 /// [`PortRule::sides`]: the rule applies to the local port.
@@ -95,8 +95,8 @@ pub struct AddressRule {
     pub mask: [u64; 2],
 }
 
-/// Which transitions to report. Rules of a kind are alternatives; all kinds have to match. Port rules
-/// for different sides are different kinds.
+/// Which transitions to report, and of which sockets to remember calls. Rules of a kind are alternatives; all kinds have to
+/// match. Port rules for different sides are different kinds.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
@@ -116,6 +116,12 @@ pub struct Filter {
     pub address_count: u32,
     /// Port rules that apply; 0 = every port.
     pub port_count: u32,
+    /// Inode numbers of network namespaces; the first `netns_count` apply.
+    pub netns: [u32; FILTER_RULES],
+    /// Namespaces that apply; 0 = every namespace.
+    pub netns_count: u32,
+    /// Always zero.
+    pub padding: u32,
 }
 
 /// Everything that an object is loaded with.
@@ -142,9 +148,11 @@ pub struct Config {
     /// records leave out the cgroup, and have the rest only when the state left is timed and has lasted
     /// at least this many nanoseconds, or for an unknown time.
     pub details_after_ns: u64,
-    /// After a burst, each process has one opener kept on each CPU in this many nanoseconds, with its
-    /// stack; 0: keep no openers.
-    pub opener_interval_ns: u32,
+    /// 1: keep who opens sockets, with the stack; 0: do not.
+    pub track_openers: u32,
+    /// After a burst, each process has one opener kept on each CPU in this many nanoseconds, and one stack of a read
+    /// copied.
+    pub call_interval_ns: u32,
     /// 1: keep who first reads the end of file of a socket in CLOSE_WAIT, with the stack; 0: do not.
     pub track_eof_reads: u32,
     /// Inode number of the pid namespace whose numbers the reader knows processes by; 0: the root one.
@@ -156,6 +164,8 @@ pub struct Config {
     pub stack_bytes: u32,
     /// Where `struct pt_regs` has what a caller is found out from.
     pub registers: RegisterOffsets,
+    /// Always zero.
+    pub padding: u32,
 }
 
 /// Offsets in bytes into `struct pt_regs` of this architecture.
@@ -195,6 +205,9 @@ impl Config {
             family: 0,
             address_count: 0,
             port_count: 0,
+            netns: [0; FILTER_RULES],
+            netns_count: 0,
+            padding: 0,
         },
         kernel: KernelOffsets::UNKNOWN,
         format: FormatOffsets::UNUSED,
@@ -202,7 +215,9 @@ impl Config {
         track_all_states: 0,
         wakeup_interval_ns: 0,
         details_after_ns: 0,
-        opener_interval_ns: 0,
+        track_openers: 0,
+        call_interval_ns: 0,
+        padding: 0,
         track_eof_reads: 0,
         pid_namespace: 0,
         report_over: 0,

@@ -61,10 +61,45 @@ pub fn admits_states(filter: &Filter, old: i32, new: i32) -> bool {
     ((1u32 << (old.cast_unsigned() & 31)) | (1u32 << (new.cast_unsigned() & 31))) & read!(filter.states) != 0
 }
 
+/// Whether the filter leaves out any socket.
+#[inline(always)]
+#[must_use]
+pub fn restricts_sockets(filter: &Filter) -> bool {
+    read!(filter.family) != 0
+        || read!(filter.port_count) != 0
+        || read!(filter.address_count) != 0
+        || read!(filter.netns_count) != 0
+}
+
+/// Whether the filter admits a network namespace, by its inode number; 0, not known, only where it admits all.
+#[inline(always)]
+#[must_use]
+pub fn admits_netns(filter: &Filter, netns: u32) -> bool {
+    let count = read!(filter.netns_count) as usize;
+    let mut is_admitted = count == 0;
+    for index in 0..FILTER_RULES {
+        is_admitted |= index < count && read!(filter.netns[index]) == netns;
+    }
+    is_admitted
+}
+
 /// Whether the rules on family, ports and addresses admit a connection.
 #[inline(always)]
 #[must_use]
 pub fn admits_endpoints(filter: &Filter, endpoints: &Endpoints) -> bool {
+    admits(filter, endpoints, false)
+}
+
+/// As [`admits_endpoints`], of a socket that begins to connect: the kernel may choose any local port for one that has
+/// none yet (`tcp_v4_connect` of net/ipv4/tcp_ipv4.c sets SYN_SENT first).
+#[inline(always)]
+#[must_use]
+pub fn may_admit_connecting(filter: &Filter, endpoints: &Endpoints) -> bool {
+    admits(filter, endpoints, endpoints.lport == 0)
+}
+
+#[inline(always)]
+fn admits(filter: &Filter, endpoints: &Endpoints, has_any_local_port: bool) -> bool {
     let family = read!(filter.family);
     if family != 0 {
         let [high, low] = endpoints.raddr;
@@ -83,7 +118,7 @@ pub fn admits_endpoints(filter: &Filter, endpoints: &Endpoints) -> bool {
             if index < port_count {
                 let kind = 1 << (rule.sides & (SIDE_LOCAL | SIDE_REMOTE));
                 kinds |= kind;
-                if (rule.sides & SIDE_LOCAL != 0 && rule.port == endpoints.lport)
+                if (rule.sides & SIDE_LOCAL != 0 && (rule.port == endpoints.lport || has_any_local_port))
                     || (rule.sides & SIDE_REMOTE != 0 && rule.port == endpoints.rport)
                 {
                     matching |= kind;

@@ -24,6 +24,16 @@ pub fn joined(halves: [u32; 4]) -> Sixteen {
     [two(first, second), two(third, fourth)]
 }
 
+/// `include/linux/socket.h`
+pub const AF_INET6: u16 = 10;
+
+/// The v4-mapped form of an IPv4 address in network byte order.
+#[inline(always)]
+#[must_use]
+pub fn mapped(address: u32) -> Sixteen {
+    joined([0, 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), address])
+}
+
 /// The bytes of two words, in memory order.
 #[must_use]
 pub fn bytes(words: Sixteen) -> [u8; 16] {
@@ -218,27 +228,10 @@ pub struct Counters {
     pub lost: u64,
     /// Sockets that found no room in a table: a dwell time or a caller is unknown.
     pub untracked: u64,
-    /// The budgets of processes, by the lowest bits of the process id. Processes with equal bits share one.
-    pub openers: [OpenerBudget; OPENER_BUDGETS],
-}
-
-/// Budgets on each CPU.
-pub const OPENER_BUDGETS: usize = 64;
-
-/// How many more openers of a process may be kept: a token bucket.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(target_arch = "bpf"),
-    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
-)]
-pub struct OpenerBudget {
-    /// Tokens left: openers that may be kept at once.
-    pub left: u64,
-    /// CLOCK_MONOTONIC of the last refill, in nanoseconds.
-    pub filled_ns: u64,
-    /// Sockets opened while the bucket was empty: their openers are not kept.
-    pub skipped: u64,
+    /// Sockets whose opener was not kept, because its process opened too many at once.
+    pub openers_skipped: u64,
+    /// Stacks that were not copied, because there was no room, or more of a process than are copied.
+    pub stacks_dropped: u64,
 }
 
 /// A connection in an accept queue, and a descriptor of its listener.
@@ -285,5 +278,5 @@ const _: () = {
     assert!(size_of::<StackRecord>() == 56);
     assert!(size_of::<HolderRecord>() == 72);
     assert!(size_of::<WaitingRecord>() == 16);
-    assert!(size_of::<Counters>() == 16 + 24 * OPENER_BUDGETS);
+    assert!(size_of::<Counters>() == 32);
 };

@@ -2,17 +2,21 @@
 
 use serde_json::Value;
 
-use crate::support::Backend;
+use crate::support::churn::churn;
 use crate::support::compare::Comparison;
 use crate::support::leaky::Leaky;
+use crate::support::netns::Netns;
+use crate::support::process::Process;
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
+use crate::support::{Backend, free_port};
 
 on_both_backends! {
     the_opener_is_told_as_it_was_then_whoever_holds_the_socket_now,
     the_functions_below_which_a_socket_was_accepted_are_told_innermost_first,
     callers_without_frame_pointers_are_found,
     an_opener_that_died_before_anybody_asked_is_named_as_it_was,
+    what_a_filter_leaves_out_costs_no_budget,
 }
 
 live_tests! {
@@ -80,6 +84,37 @@ fn undisturbed(
         }
     }
     panic!("other programs opened so many sockets that openers were left out, {TRIES} times in a row");
+}
+
+/// A process that opens thousands of sockets which nobody asked for leaves all of the budget to others.
+fn what_a_filter_leaves_out_costs_no_budget(backend: Backend) {
+    const STORM: u64 = 5_000;
+    let netns = Netns::new();
+    let _inhabitant = netns.inhabitant();
+    let elsewhere = netns.inode().to_string();
+    for (filter, family) in [(&["--netns", &elsewhere][..], "4"), (&["-6"], "6")] {
+        let arguments = [&["leaks", "--older-than", "1s"], filter].concat();
+        let tracer = Tracer::start(backend, &arguments);
+        churn(STORM, free_port(), 4);
+        let start = |case| {
+            Leaky::start_by(case, &["--family", family], |command| {
+                if family == "4" {
+                    netns.enter(command);
+                }
+                Process::start(command)
+            })
+        };
+        let programs = ["accepted_kept", "connect_kept"].map(start);
+        let truths = programs.each_ref().map(|program| program.truth().clone());
+        let leaks = tracer.wait_for_each("leak", &truths);
+        let session = tracer.stop();
+        let summary = session.summary();
+        assert_eq!(summary["openers_skipped"], 0, "with {filter:?}: {summary}");
+        for leak in &leaks {
+            let is_known = backend == Backend::Tracepoint || !leak["opened_by"].is_null();
+            assert!(is_known, "with {filter:?}, the opener is not known: {leak}");
+        }
+    }
 }
 
 /// Cases whose openers' stacks are known, and whether they end early.

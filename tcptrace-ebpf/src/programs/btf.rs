@@ -5,6 +5,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod budgets;
 mod calls;
 mod captures;
 mod end_of_file;

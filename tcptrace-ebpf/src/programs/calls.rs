@@ -86,7 +86,7 @@ pub(crate) fn current_task() -> (u32, u32) {
 }
 
 /// Remembers that the current task made `call` (`CALL_*`) on `sock` at `now` (CLOCK_MONOTONIC,
-/// nanoseconds). Replaces an earlier call on that socket.
+/// nanoseconds), and copies the stack if it is told to. Replaces an earlier call on that socket.
 #[inline(always)]
 pub(crate) fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
     calls: &Calls<MAX_SOCKETS>,
@@ -94,6 +94,7 @@ pub(crate) fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
     sock: u64,
     call: u32,
     now: u64,
+    copies_stack: bool,
 ) {
     let (pid, tid) = current_task();
     // Of two stacks with the same hash the kernel keeps the first; the second call has no stack then.
@@ -107,7 +108,11 @@ pub(crate) fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
         call,
         repeated: 0,
     };
-    captures::capture(sock, now, pid);
+    if copies_stack {
+        captures::capture(sock, now, pid);
+    } else {
+        captures::skip();
+    }
     if calls.insert(sock, record, u64::from(BPF_NOEXIST)).is_ok() {
         add(presence_filter(sock), 1);
     } else if calls.insert(sock, record, u64::from(BPF_EXIST)).is_err() {

@@ -1,5 +1,5 @@
 //! Copies what is on the user stack of a call, so that user space can find out the callers of code without frame pointers.
-//! Within the budget of the calls that are remembered; what finds no room is counted by its absence.
+//! What finds no room is counted.
 
 use aya_ebpf::{
     btf_maps::RingBuf,
@@ -8,7 +8,10 @@ use aya_ebpf::{
 };
 use tcptrace_ebpf::record::{STACK_BYTES, STACK_CHUNK, StackRecord};
 
-use crate::settings::{config, is_absent};
+use crate::{
+    settings::{config, is_absent},
+    transition::count,
+};
 
 /// What a record takes.
 #[repr(C)]
@@ -41,6 +44,14 @@ unsafe fn load(registers: *const u8, offset: usize) -> u64 {
     unsafe { core::ptr::read_volatile(registers.add(offset).cast()) }
 }
 
+/// Counts a stack that is not copied.
+#[inline(always)]
+pub(crate) fn skip() {
+    if config!(stack_bytes) != 0 {
+        count(|counters| counters.stacks_dropped += 1);
+    }
+}
+
 /// Copies the stack of the current task, which made a call on `sock` at `ktime_ns`.
 #[inline(always)]
 pub(crate) fn capture(sock: u64, ktime_ns: u64, pid: u32) {
@@ -56,7 +67,7 @@ pub(crate) fn capture(sock: u64, ktime_ns: u64, pid: u32) {
         if registers.is_null() {
             return;
         }
-        let Some(mut entry) = USER_STACKS.reserve(0) else { return };
+        let Some(mut entry) = USER_STACKS.reserve(0) else { return skip() };
         let captured: *mut Captured = entry.as_mut_ptr();
         let sp: u64 = load(registers, register!(sp));
         let wanted = config!(stack_bytes) as usize / STACK_CHUNK;

@@ -14,6 +14,7 @@ use aya_ebpf::{
 use tcptrace_ebpf::record::CALL_READ;
 
 use crate::{
+    budgets::{self, For},
     calls::{self, Calls},
     probe,
     settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, kernel},
@@ -67,7 +68,8 @@ fn observe(context: &TracePointContext) {
     if is_all_taken {
         // SAFETY: the helper takes no pointer.
         let now = unsafe { bpf_ktime_get_ns() };
-        calls::remember(&EOF_READS, context, sock, CALL_READ, now);
+        // The reads of a storm of short connections are remembered, but not all their stacks are copied.
+        calls::remember(&EOF_READS, context, sock, CALL_READ, now, budgets::take(For::Reads));
     }
 }
 

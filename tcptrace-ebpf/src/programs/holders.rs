@@ -21,13 +21,12 @@ use aya_ebpf::{
 };
 use tcptrace_ebpf::{
     filter,
-    record::{CONNECTED, CONNECTED_FROM_HERE, HolderRecord, NEVER_CONNECTED, WITH_LISTENER_COOKIES},
+    record::{
+        AF_INET6, CONNECTED, CONNECTED_FROM_HERE, HolderRecord, NEVER_CONNECTED, WITH_LISTENER_COOKIES,
+    },
 };
 
-use crate::{
-    settings::{IPPROTO_MPTCP, IPPROTO_TCP, is_absent, kernel},
-    typed::AF_INET6,
-};
+use crate::settings::{IPPROTO_MPTCP, IPPROTO_TCP, is_absent, kernel};
 
 /// `include/linux/socket.h`
 const AF_INET: u16 = 2;

@@ -5,16 +5,20 @@
 use aya_ebpf::{
     EbpfContext as _,
     btf_maps::LruHashMap,
-    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_ns},
+    helpers::{bpf_get_current_task, bpf_ktime_get_ns},
     macros::{btf_map, tracepoint},
     programs::{TracePointContext, tracing::StackIdContext},
 };
-use tcptrace_ebpf::record::{CALL_ACCEPT, CallRecord, OPENER_BUDGETS};
+use tcptrace_ebpf::{
+    filter::{self, Endpoints},
+    record::{AF_INET6, CALL_ACCEPT, CallRecord, Sixteen, mapped},
+};
 
 use crate::{
+    budgets::{self, For},
     calls::{self, Calls},
     probe,
-    settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, is_absent, kernel},
+    settings::{CONFIG, IPPROTO_MPTCP, IPPROTO_TCP, config, is_absent, kernel},
     transition::count,
 };
 
@@ -22,54 +26,28 @@ use crate::{
 #[btf_map]
 static OPENERS: Calls<262_144> = Calls::new();
 
-/// Capacity of a budget: a process that opens this many sockets in a burst has all of them kept.
-const BUDGET_MAX: u64 = 1024;
-
 /// Whether user space wants openers.
 #[inline(always)]
 pub(crate) fn are_tracked() -> bool {
-    config!(opener_interval_ns) != 0
+    config!(track_openers) != 0
 }
 
-/// Takes one opener from the budget of the current process; false when that is empty. Comes before all
-/// other work: walking a stack costs about a microsecond, which must not slow down a host that opens tens
-/// of thousands of sockets a second. The budget is per process, so that a busy process cannot use up the
-/// share of the one that leaks.
+/// Whether the opener of a socket is to be kept: takes it from the budget of the process.
 #[inline(always)]
 pub(crate) fn take_budget() -> bool {
-    /// One in this many openers that find the budget empty reads the clock, which costs as much as the
-    /// rest of this function.
-    const LOOK_EVERY: u64 = 8;
-    let process = (bpf_get_current_pid_tgid() >> 32) as usize;
-    let mut is_within = false;
-    count(|counters| {
-        let budget = &mut counters.openers[process % OPENER_BUDGETS];
-        if budget.left == 0 && budget.skipped % LOOK_EVERY == 0 {
-            // SAFETY: the helper takes no pointer.
-            let now = unsafe { bpf_ktime_get_ns() };
-            let elapsed = now.wrapping_sub(budget.filled_ns);
-            let gained = elapsed.checked_div(u64::from(config!(opener_interval_ns))).unwrap_or(0);
-            if gained > 0 {
-                budget.left = gained.min(BUDGET_MAX);
-                budget.filled_ns = now;
-            }
-        }
-        is_within = budget.left > 0;
-        if is_within {
-            budget.left -= 1;
-        } else {
-            budget.skipped += 1;
-        }
-    });
+    let is_within = budgets::take(For::Openers);
+    if !is_within {
+        count(|counters| counters.openers_skipped += 1);
+    }
     is_within
 }
 
-/// Remembers the current task as the opener of `sock`, by `call` (`CALL_*`), within the budget.
+/// Remembers the current task as the opener of `sock`, by `call` (`CALL_*`).
 #[inline(always)]
 pub(crate) fn remember<C: StackIdContext>(context: &C, sock: u64, call: u32) {
     // SAFETY: the helper takes no pointer.
     let now = unsafe { bpf_ktime_get_ns() };
-    calls::remember(&OPENERS, context, sock, call, now);
+    calls::remember(&OPENERS, context, sock, call, now, true);
 }
 
 /// Openers of sockets whose connection is over though nobody has closed them. The kernel does not reuse the address of
@@ -112,7 +90,9 @@ fn accepted(context: &TracePointContext) {
     }
     let base = context.as_ptr() as u64;
     let descriptor = follow(base, RETURN_VALUE) as i64;
-    if descriptor < 0 || !take_budget() {
+    // What a filter leaves out is known only of the socket, and costs the budget nothing.
+    let is_filtered = filter::restricts_sockets(&CONFIG.filter);
+    if descriptor < 0 || (!is_filtered && !take_budget()) {
         return;
     }
     // SAFETY: the helper takes no pointer.
@@ -121,8 +101,36 @@ fn accepted(context: &TracePointContext) {
     let file = follow(table + descriptor as u64 * 8, 0);
     let sock = follow(follow(file, kernel!(file_private_data)), kernel!(socket_sk));
     let protocol: u16 = probe::read(sock, kernel!(sock_protocol));
-    if matches!(protocol, IPPROTO_TCP | IPPROTO_MPTCP) {
+    if !matches!(protocol, IPPROTO_TCP | IPPROTO_MPTCP) {
+        return;
+    }
+    if !is_filtered || (is_admitted(sock) && take_budget()) {
         remember(context, sock, CALL_ACCEPT);
+    }
+}
+
+/// Whether the filter admits the connection of the `struct sock` at this address.
+#[inline(always)]
+fn is_admitted(sock: u64) -> bool {
+    let netns = probe::read(follow(sock, kernel!(sock_net)), kernel!(net_inum));
+    filter::admits_netns(&CONFIG.filter, netns) && filter::admits_endpoints(&CONFIG.filter, &endpoints(sock))
+}
+
+/// Addresses and ports of the `struct sock` at this address.
+#[inline(always)]
+fn endpoints(sock: u64) -> Endpoints {
+    let is_v6 =
+        probe::read::<u16>(sock, kernel!(sock_family)) == AF_INET6 && !is_absent(kernel!(sock_v6_daddr));
+    let (laddr, raddr): (Sixteen, Sixteen) = if is_v6 {
+        (probe::read(sock, kernel!(sock_v6_rcv_saddr)), probe::read(sock, kernel!(sock_v6_daddr)))
+    } else {
+        (mapped(probe::read(sock, kernel!(sock_rcv_saddr))), mapped(probe::read(sock, kernel!(sock_daddr))))
+    };
+    Endpoints {
+        laddr,
+        raddr,
+        lport: probe::read(sock, kernel!(sock_num)),
+        rport: u16::from_be(probe::read(sock, kernel!(sock_dport))),
     }
 }
 

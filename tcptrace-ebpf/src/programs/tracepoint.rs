@@ -6,6 +6,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod budgets;
 mod calls;
 mod captures;
 mod end_of_file;

@@ -150,7 +150,10 @@ fn is_over<S: Source>(source: &S) -> bool {
 /// remembered calls of a socket that is closed.
 #[inline(always)]
 pub(crate) fn is_wanted(sock: u64, old: i32, new: i32) -> bool {
-    let is_connecting = openers::are_tracked() && new == i32::from(SYN_SENT) && openers::take_budget();
+    // What a filter leaves out is known only of the socket, and costs the budget nothing.
+    let is_connecting = openers::are_tracked()
+        && new == i32::from(SYN_SENT)
+        && (filter::restricts_sockets(&CONFIG.filter) || openers::take_budget());
     let may_be_over = may_be_over(old, new);
     if openers::are_tracked() && new == i32::from(CLOSE) && !may_be_over {
         openers::forget(sock);
@@ -167,10 +170,20 @@ fn is_being_made(endpoints: &Endpoints, old: u8, new: u8) -> bool {
     old == LISTEN && new == SYN_RECV && endpoints.rport == 0
 }
 
+/// Whether the opener of a socket that connects is to be kept: [`is_wanted`] took the budget where no filter leaves out
+/// sockets.
+#[inline(always)]
+fn is_opener_wanted<S: Source>(source: &S) -> bool {
+    !filter::restricts_sockets(&CONFIG.filter)
+        || (filter::may_admit_connecting(&CONFIG.filter, &source.endpoints())
+            && filter::admits_netns(&CONFIG.filter, source.netns())
+            && openers::take_budget())
+}
+
 /// Times the transition `old` → `new`, and records it if the filter admits it.
 #[inline(always)]
 pub(crate) fn observe<S: Source>(source: &S, old: u8, new: u8) {
-    if openers::are_tracked() && new == SYN_SENT {
+    if openers::are_tracked() && new == SYN_SENT && is_opener_wanted(source) {
         // connect() makes this transition, so the current task is the caller.
         openers::remember(source.context(), source.sock(), CALL_CONNECT);
     }
@@ -190,7 +203,10 @@ pub(crate) fn observe<S: Source>(source: &S, old: u8, new: u8) {
     let now = unsafe { bpf_ktime_get_ns() };
     let is_emitted = is_over || is_emitted(i32::from(old), i32::from(new));
     // Both miss the cache: read early, so that they arrive while other work goes on.
-    let netns = if is_emitted { source.netns() } else { 0 };
+    let netns = if is_emitted || config!(filter.netns_count) != 0 { source.netns() } else { 0 };
+    if !filter::admits_netns(&CONFIG.filter, netns) {
+        return;
+    }
     let cgroup_id = if is_emitted && config!(details_after_ns) == 0 { source.cgroup_id() } else { 0 };
     let is_being_made = is_being_made(&endpoints, old, new);
     let key = source.key(is_being_made);

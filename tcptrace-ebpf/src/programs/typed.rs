@@ -2,12 +2,9 @@
 //! `pointer + constant` is a plain load that the verifier checks; a fault reads as zero. Addresses that
 //! the verifier knows no type for go through `probe`.
 
-use tcptrace_ebpf::record::{Sixteen, joined};
+use tcptrace_ebpf::record::{AF_INET6, Sixteen, joined, mapped};
 
 use crate::settings::{is_absent, kernel};
-
-/// `include/linux/socket.h`
-pub(crate) const AF_INET6: u16 = 10;
 
 /// Reads a `T` at `base + offset`.
 ///
@@ -28,12 +25,6 @@ pub(crate) unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
 pub(crate) unsafe fn follow(base: *const u8, offset: usize) -> *const u8 {
     // SAFETY: the caller promises what `load` needs.
     unsafe { load::<*const u8>(base, offset) }
-}
-
-/// The v4-mapped form of an IPv4 address in network byte order.
-#[inline(always)]
-fn mapped(address: u32) -> Sixteen {
-    joined([0, 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), address])
 }
 
 /// Reads a `struct in6_addr` at `offset` of a `struct sock`.

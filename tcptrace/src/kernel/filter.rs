@@ -1,5 +1,5 @@
 //! The part of [`Criteria`] that the programs apply, in the fixed rules that are compiled into them: states, family,
-//! ports and addresses. Namespaces and owners are left to user space.
+//! ports, addresses and network namespaces. Owners are left to user space, and namespaces where there are very many.
 
 use tcptrace_ebpf::config::{AddressRule, FILTER_RULES, Filter, PortRule, SIDE_LOCAL, SIDE_REMOTE};
 use thiserror::Error;
@@ -30,7 +30,7 @@ pub(crate) fn check(criteria: &Criteria) -> Result<(), TooManyRules> {
 /// # Errors
 /// When there are more rules of a kind than the programs hold.
 pub(super) fn compile(criteria: &Criteria) -> Result<Filter, TooManyRules> {
-    let Criteria { states, family, ports, addresses, .. } = criteria;
+    let Criteria { states, family, ports, addresses, netns, .. } = criteria;
     let count = |what, count| {
         u32::try_from(count).ok().filter(|_| count <= MAX_RULES).ok_or(TooManyRules { what, count })
     };
@@ -48,6 +48,12 @@ pub(super) fn compile(criteria: &Criteria) -> Result<Filter, TooManyRules> {
         let range = criteria::mapped(range);
         *rule =
             AddressRule { network: words(range.network().octets()), mask: words(range.netmask().octets()) };
+    }
+    if netns.len() <= MAX_RULES {
+        filter.netns_count = u32::try_from(netns.len()).unwrap_or_default();
+        for (rule, netns) in filter.netns.iter_mut().zip(netns) {
+            *rule = *netns;
+        }
     }
     Ok(filter)
 }

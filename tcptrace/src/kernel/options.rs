@@ -88,9 +88,9 @@ pub(crate) struct TracerOptions {
     pub report_over: bool,
 }
 
-/// After a burst, each process has one opener kept on each CPU in this time. Keeping one costs about a
-/// microsecond; the rest are counted.
-const OPENER_INTERVAL_NS: u32 = 10_000_000;
+/// After a burst, each process has one opener kept on each CPU in this time. Keeping one costs some
+/// microseconds; the rest are counted.
+const CALL_INTERVAL_NS: u32 = 10_000_000;
 
 impl TracerOptions {
     /// The options in the terms of the programs.
@@ -103,7 +103,8 @@ impl TracerOptions {
             track_all_states: u32::from(self.track_all_states),
             wakeup_interval_ns: u32::try_from(self.wakeup_interval.as_nanos()).unwrap_or(u32::MAX),
             details_after_ns: u64::try_from(self.details_after.as_nanos()).unwrap_or(u64::MAX),
-            opener_interval_ns: if self.calls.openers { OPENER_INTERVAL_NS } else { 0 },
+            track_openers: u32::from(self.calls.openers),
+            call_interval_ns: CALL_INTERVAL_NS,
             track_eof_reads: u32::from(self.calls.eof_reads),
             report_over: u32::from(self.report_over),
             stack_bytes: if self.calls.any() { self.calls.stack_bytes } else { 0 },

@@ -43,6 +43,8 @@ pub(crate) struct Counted {
     pub untracked: u64,
     /// Sockets opened beyond the budget of their process: their openers are not kept.
     pub openers_skipped: u64,
+    /// Stacks that were not copied.
+    pub stacks_dropped: u64,
 }
 
 /// The running kernel side. Dropping it detaches all programs.
@@ -237,8 +239,8 @@ impl Tracer {
                     if let Ok(counters) = Counters::read_from_bytes(value) {
                         total.lost += counters.lost;
                         total.untracked += counters.untracked;
-                        total.openers_skipped +=
-                            counters.openers.iter().map(|budget| budget.skipped).sum::<u64>();
+                        total.openers_skipped += counters.openers_skipped;
+                        total.stacks_dropped += counters.stacks_dropped;
                     }
                 }
             }

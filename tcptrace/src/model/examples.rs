@@ -412,6 +412,7 @@ pub(crate) fn records() -> Vec<Record> {
             evicted: 4,
             unattributed: 5,
             openers_skipped: 6,
+            stacks_dropped: 0,
             dropped: 7,
         },
         in_close_wait: Some(2),

@@ -213,9 +213,18 @@ fn agree(walk: &Walk, records: &[Value], losses: &Losses, path: &Path) {
     assert_eq!(losses.has_ended, walk.records.contains_key("summary"), "{path}: a summary");
     let is_whole = losses.damaged == 0 && !losses.is_cut;
     assert_eq!(is_whole, walk.unread == 0, "{path}: {losses:?}, and {} bytes in no block", walk.unread);
-    let Totals { records, lost, undecodable, evicted, unattributed, openers_skipped, dropped } =
-        losses.totals;
-    let totals = [records, lost, undecodable, evicted, unattributed, openers_skipped, dropped];
+    let Totals {
+        records,
+        lost,
+        undecodable,
+        evicted,
+        unattributed,
+        openers_skipped,
+        dropped,
+        stacks_dropped,
+    } = losses.totals;
+    let totals =
+        [records, lost, undecodable, evicted, unattributed, openers_skipped, dropped, stacks_dropped];
     assert_eq!(totals, walk.totals, "{path}: counters");
     if walk.first == 0 {
         assert_eq!(losses.missing + losses.dropped, walk.gaps, "{path}: gaps in the numbers; {losses:?}");

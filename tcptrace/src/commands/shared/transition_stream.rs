@@ -94,6 +94,7 @@ impl Transitions for TransitionStream {
             evicted: counted.untracked,
             unattributed: 0,
             openers_skipped: counted.openers_skipped,
+            stacks_dropped: counted.stacks_dropped,
             dropped: 0,
         }
     }

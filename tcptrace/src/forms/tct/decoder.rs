@@ -117,5 +117,6 @@ fn totals(mut content: Input<'_>) -> Result<Totals, Malformed> {
         unattributed: counter()?,
         openers_skipped: counter()?,
         dropped: counter()?,
+        stacks_dropped: counter()?,
     })
 }

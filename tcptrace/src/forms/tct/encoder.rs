@@ -77,10 +77,23 @@ impl BlockEncoder {
     ///
     /// When the block cannot be written, nothing has to be said: its numbers are missing in the file.
     pub fn finish(&mut self, totals: &Totals) -> Block {
-        let Totals { records, lost, undecodable, evicted, unattributed, openers_skipped, dropped } = *totals;
+        let Totals {
+            records,
+            lost,
+            undecodable,
+            evicted,
+            unattributed,
+            openers_skipped,
+            dropped,
+            stacks_dropped,
+        } = *totals;
         self.dictionary.entry(TOTALS, |entry| {
             for counter in [records, lost, undecodable, evicted, unattributed, openers_skipped, dropped] {
                 put_varint(entry, counter);
+            }
+            // Later than the rest: what is missing at the end is 0.
+            if stacks_dropped > 0 {
+                put_varint(entry, stacks_dropped);
             }
         });
         let entry = self.entry;

@@ -174,6 +174,7 @@ fn what_a_later_version_adds_is_passed_over() {
         evicted: 4,
         unattributed: 5,
         openers_skipped: 6,
+        stacks_dropped: 8,
         dropped: 7,
     };
     assert_eq!(items, [Item::Unknown, Item::Totals(totals), Item::Unknown]);

@@ -111,8 +111,7 @@ fn of_all(summary: &Summary, number: fn(&ProcessSummary) -> u64) -> u64 {
 
 /// What became of the records, as a sentence. Sockets that were there first are leaks without a record of the kernel.
 pub(crate) fn totals(summary: &Summary) -> String {
-    let Totals { records, lost, undecodable, evicted, unattributed, openers_skipped: _, dropped } =
-        summary.totals;
+    let Totals { records, lost, undecodable, evicted, unattributed, dropped, .. } = summary.totals;
     let elapsed = Elapsed(summary.duration_ns);
     let mut text = match summary.sockets {
         Some(leaks) => format!("{} in {elapsed}; from the kernel: {records} read", plural(leaks, "leak")),

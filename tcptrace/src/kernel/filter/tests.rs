@@ -69,13 +69,20 @@ fn criteria() -> impl Strategy<Value = Criteria> {
     let family = option::of(select(vec![Family::V4, Family::V6]));
     let ports = vec((port(), select(Side::ALL.to_vec())), 0..=MAX_RULES);
     let addresses = vec(range(), 0..=MAX_RULES);
-    (states(), family, ports, addresses).prop_map(|(states, family, ports, addresses)| Criteria {
-        states,
-        family,
-        ports,
-        addresses,
-        ..Criteria::default()
+    let netns = vec(netns(), 0..=2);
+    (states(), family, ports, addresses, netns).prop_map(|(states, family, ports, addresses, netns)| {
+        Criteria { states, family, ports, addresses, netns, ..Criteria::default() }
     })
+}
+
+fn netns() -> impl Strategy<Value = u32> {
+    select(vec![4_026_531_840, 4_026_532_100])
+}
+
+/// Whether the programs admit a connection.
+fn programs_admit(filter: &Filter, netns: Option<u32>, endpoints: &Endpoints) -> bool {
+    filter::admits_endpoints(filter, &read_by_programs(endpoints))
+        && filter::admits_netns(filter, netns.unwrap_or(0))
 }
 
 /// As the programs read them.
@@ -98,14 +105,20 @@ proptest! {
     fn user_space_and_the_programs_admit_the_same_sockets(
         criteria in criteria(),
         endpoints in vec(endpoints(), 16),
+        netns in option::of(netns()),
     ) {
         let filter = compile(&criteria).map_err(|error| TestCaseError::fail(error.to_string()))?;
         for endpoints in endpoints {
-            let socket = Socket { cookie: None, netns: None, endpoints };
-            prop_assert_eq!(
-                criteria.admits_socket(&socket),
-                filter::admits_endpoints(&filter, &read_by_programs(&endpoints)),
-                "{:?}", endpoints
+            let socket = Socket { cookie: None, netns, endpoints };
+            let is_admitted = programs_admit(&filter, netns, &endpoints);
+            prop_assert_eq!(criteria.admits_socket(&socket), is_admitted, "{:?}", endpoints);
+            prop_assert!(is_admitted || filter::restricts_sockets(&filter));
+            // Whatever port it gets, its opener is kept if it may be asked for.
+            let mut unbound = read_by_programs(&endpoints);
+            unbound.lport = 0;
+            prop_assert!(
+                !is_admitted || filter::may_admit_connecting(&filter, &unbound),
+                "before a port is chosen: {:?}", endpoints
             );
         }
     }
@@ -116,11 +129,12 @@ proptest! {
         old in select(State::ALL.to_vec()),
         new in select(State::ALL.to_vec()),
         endpoints in endpoints(),
+        netns in option::of(netns()),
     ) {
         let filter = compile(&criteria).map_err(|error| TestCaseError::fail(error.to_string()))?;
         let admits = filter::admits_states(&filter, old as i32, new as i32)
-            && filter::admits_endpoints(&filter, &read_by_programs(&endpoints));
-        let socket = Socket { cookie: None, netns: None, endpoints };
+            && programs_admit(&filter, netns, &endpoints);
+        let socket = Socket { cookie: None, netns, endpoints };
         prop_assert_eq!(criteria.admits_transition(old, new, &socket), admits);
     }
 }
@@ -136,4 +150,20 @@ fn more_rules_than_fit_are_an_error() {
     let addresses = vec![IpNet::default(); MAX_RULES + 1];
     let error = compile(&Criteria { addresses, ..Criteria::default() }).err();
     assert_eq!(error, Some(TooManyRules { what: "addresses", count: MAX_RULES + 1 }));
+}
+
+#[test]
+fn a_socket_that_has_a_port_is_judged_by_it() {
+    let criteria = Criteria { ports: vec![(80, Side::Local)], ..Criteria::default() };
+    let filter = compile(&criteria).unwrap_or_default();
+    let connecting = |lport| filter::Endpoints { laddr: [0; 2], raddr: [0; 2], lport, rport: 5432 };
+    let is_kept = |lport| filter::may_admit_connecting(&filter, &connecting(lport));
+    assert_eq!([0, 80, 81].map(is_kept), [true, true, false]);
+}
+
+#[test]
+fn very_many_namespaces_are_left_to_user_space() {
+    let of = |count| compile(&Criteria { netns: vec![7; count], ..Criteria::default() });
+    let counts = [MAX_RULES, MAX_RULES + 1].map(|count| of(count).map(|filter| filter.netns_count));
+    assert_eq!(counts, [Ok(8), Ok(0)]);
 }

@@ -32,6 +32,10 @@ pub struct Totals {
     pub unattributed: u64,
     /// Sockets whose opener was not kept, because too many were opened at once.
     pub openers_skipped: u64,
+    /// Stacks that were not copied for want of room, so that callers may be missing. Where there are none, nothing is said
+    /// of it: sessions that had not heard of it are replayed as they were.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stacks_dropped: u64,
     /// Records that this output is without, because it could not be written as fast as they came, or at all.
     pub dropped: u64,
 }
