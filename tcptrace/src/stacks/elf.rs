@@ -8,7 +8,7 @@ use object::{
     elf::{self, FileHeader64, ProgramHeader64},
     read::{
         ReadCache, ReadRef,
-        elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, SectionTable},
+        elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, SectionTable, Sym as _},
     },
 };
 
@@ -103,6 +103,19 @@ impl<'a> Elf<'a> {
         let (_, header) = self.sections.as_ref()?.section_by_name(self.endian, section.as_bytes())?;
         let is_plain = header.compression(self.endian, self.file).ok()?.is_none();
         header.data(self.endian, self.file).ok().filter(|_| is_plain)
+    }
+
+    /// The exported function that begins last at or before an address.
+    pub(super) fn exported_before(&self, address: u64) -> Option<String> {
+        let symbols = self.sections.as_ref()?.symbols(self.endian, self.file, elf::SHT_DYNSYM).ok()?;
+        let is_function = |symbol: &&elf::Sym64<Endianness>| {
+            symbol.st_type() == elf::STT_FUNC
+                && !symbol.is_undefined(self.endian)
+                && symbol.st_value(self.endian) <= address
+        };
+        let last = symbols.iter().filter(is_function).max_by_key(|symbol| symbol.st_value(self.endian))?;
+        let name = last.name(self.endian, symbols.strings()).ok()?;
+        Some(String::from_utf8_lossy(name).into_owned())
     }
 
     /// What the linker tells this build by from others.

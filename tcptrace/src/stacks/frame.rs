@@ -29,9 +29,12 @@ pub(super) struct Frame {
 }
 
 /// The frames of one address, innermost first: the functions inlined there, then the function itself. `program` is what
-/// the process runs.
-pub(super) fn named<'a>(symbol: &'a Sym<'a>, program: Option<&'a Path>) -> impl Iterator<Item = Frame> + 'a {
-    let module = symbol.module.as_deref().map(Path::new);
+/// the process runs, `module` the file with the code.
+pub(super) fn named<'a>(
+    symbol: &'a Sym<'a>,
+    module: Option<&'a Path>,
+    program: Option<&'a Path>,
+) -> impl Iterator<Item = Frame> + 'a {
     let inlined = symbol
         .inlined
         .iter()
@@ -116,9 +119,13 @@ pub(super) fn made(name: &str) -> Frame {
 /// The line of an address without a name: in a file, at an address that its tools know, or nowhere.
 pub(super) fn unnamed(address: u64, place: Option<&Place>, program: Option<&Path>) -> Frame {
     let (text, kind) = match place {
-        Some(Place { module, address, build_id: _ }) => {
+        Some(Place { module, address, build_id: _, exported_before }) => {
             let name = module.file_name().unwrap_or(module.as_os_str()).to_string_lossy();
-            (format!("{name}+{address:#x}"), of_module(module, program).unwrap_or(Kind::Own))
+            let after = exported_before.as_deref().map(|name| format!(" (after {})", bounded(plain(name))));
+            (
+                format!("{name}+{address:#x}{}", after.unwrap_or_default()),
+                of_module(module, program).unwrap_or(Kind::Own),
+            )
         }
         None => (format!("{address:#x}"), Kind::Runtime),
     };
@@ -191,12 +198,20 @@ mod tests {
     #[test]
     fn code_without_a_name_is_told_by_its_place() {
         let program = Some(Path::new("/srv/shop"));
-        let at = |module: &str, address| Place { module: module.into(), address, build_id: None };
+        let at = |module: &str, address| Place {
+            module: module.into(),
+            address,
+            build_id: None,
+            exported_before: None,
+        };
         let own = unnamed(0x7f00, Some(&at("/srv/shop", 0x12e8)), program);
         assert_eq!((own.text.as_str(), own.kind), ("shop+0x12e8", Kind::Own));
         let libc = unnamed(0x7f00, Some(&at("/lib/x86_64-linux-gnu/libc.so.6", 0x27)), program);
         assert_eq!((libc.text.as_str(), libc.kind), ("libc.so.6+0x27", Kind::Runtime));
         assert_eq!(unnamed(0x7f00, None, program).text, "0x7f00");
+        let near =
+            Place { exported_before: Some("open_ledger".to_owned()), ..at("/srv/libledger.so", 0x12e8) };
+        assert_eq!(unnamed(0x7f00, Some(&near), program).text, "libledger.so+0x12e8 (after open_ledger)");
     }
 
     proptest! {
@@ -208,7 +223,9 @@ mod tests {
             rate(Code { function: &name, ..Code::default() });
             file_name(file);
             made(&name);
-            unnamed(1, Some(&Place { module: module.into(), address: 2, build_id: None }), Some(program));
+            let exported_before = Some(name.clone());
+            let place = Place { module: module.into(), address: 2, build_id: None, exported_before };
+            unnamed(1, Some(&place), Some(program));
             frame(&name, None, Some(module), Some(program));
         }
     }

@@ -1,6 +1,7 @@
 //! Turns the addresses of a stack into lines of code. Reads untrusted files: bounded, and on a thread with a deadline.
 
 pub(crate) mod deadline;
+mod debug_files;
 mod elf;
 pub(crate) mod frame;
 mod function_name;

@@ -15,6 +15,8 @@ pub(super) struct Place {
     pub(super) address: u64,
     /// In hexadecimal.
     pub(super) build_id: Option<String>,
+    /// The exported function that begins last before the address, and most likely ends before it.
+    pub(super) exported_before: Option<String>,
 }
 
 /// The files that these addresses lie in, in order; `None` for what is in none.
@@ -35,6 +37,7 @@ pub(super) fn places(code: &MappedCode, addresses: &[u64]) -> Vec<Option<Place>>
                 module: module.clone(),
                 address: stated.or_else(|| mapping.offset_of(*address)).unwrap_or(*address),
                 build_id: elf.as_ref().and_then(Elf::build_id).map(hexadecimal),
+                exported_before: elf.as_ref().zip(stated).and_then(|(elf, at)| elf.exported_before(at)),
             });
         }
     }
@@ -42,13 +45,14 @@ pub(super) fn places(code: &MappedCode, addresses: &[u64]) -> Vec<Option<Place>>
 }
 
 /// The address that the file says.
-fn stated(elf: &Elf<'_>, mapping: &Mapping, address: u64) -> Option<u64> {
+pub(super) fn stated(elf: &Elf<'_>, mapping: &Mapping, address: u64) -> Option<u64> {
     let offset = mapping.offset_of(address)?;
     let segment = elf.segments().find(|segment| segment.in_file.contains(&offset))?;
     segment.address.checked_add(offset - segment.in_file.start)
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+/// Two digits a byte.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing into memory does not fail.
         let _ = write!(text, "{byte:02x}");

@@ -15,15 +15,15 @@ pub(super) fn stack(frames: Vec<Frame>, is_cut: bool, program: Option<&Path>) ->
     Stack { site, is_cut, no_site, frames: frames.into_iter().map(|frame| frame.text).collect() }
 }
 
-/// The innermost frame of the application's own. What embeds an interpreter did not make the call: the code that is
-/// interpreted did.
+/// The innermost frame of the application's own, if it has a name: the next one out is another function. What embeds an
+/// interpreter did not make the call: the code that is interpreted did.
 fn own(frames: &[Frame]) -> Option<&Frame> {
     let interpreted = frames.iter().position(|frame| matches!(frame.kind, Kind::Interpreter(_)));
     let is_own = |(at, frame): &(usize, &Frame)| {
         let is_hidden = frame.is_of_file && interpreted.is_some_and(|first| first < *at);
-        frame.kind == Kind::Own && frame.is_named && !is_hidden
+        frame.kind == Kind::Own && !is_hidden
     };
-    frames.iter().enumerate().find(is_own).map(|(_, frame)| frame)
+    frames.iter().enumerate().find(is_own).map(|(_, frame)| frame).filter(|frame| frame.is_named)
 }
 
 /// Whether nothing is missing on a stack. Between frames without pointers, callers may be skipped unseen, even where the
@@ -152,6 +152,9 @@ mod tests {
             reason(vec![libc(), stripped.clone()], true, "/srv/shop"),
             (Stripped, Some("shop+0x12e8".to_owned()))
         );
+        // An exported function may be named where the one that it calls is not.
+        let exported = frame("retry (libledger.so)", Kind::Own, true, true);
+        assert_eq!(reason(vec![libc(), stripped.clone(), exported], true, "/srv/shop").0, Stripped);
         stripped.build_id = Some("0a1b".to_owned());
         let place = Some("shop+0x12e8 (build id 0a1b)".to_owned());
         assert_eq!(reason(vec![libc(), stripped], true, "/srv/shop"), (Stripped, place));

@@ -15,13 +15,15 @@ use blazesym::{
     Pid,
     symbolize::{
         Input, ProcessMemberInfo, ProcessMemberType, Reason, Symbolized, Symbolizer,
-        source::{Process, Source},
+        source::{self, Process, Source},
     },
 };
 use rustc_hash::FxHashMap;
 
 use super::{
     deadline::{DeadlineThread, NoAnswer},
+    debug_files::DebugFiles,
+    elf::{BoundedFile, Elf},
     frame::{self, Frame},
     go::GoCode,
     mappings::MappedCode,
@@ -104,6 +106,7 @@ struct Resolver {
     proc_root: PathBuf,
     symbolizer: Symbolizer,
     go: GoCode,
+    debug_files: DebugFiles,
     /// Files that the symbolizer has opened.
     files: Rc<Cell<usize>>,
 }
@@ -111,12 +114,20 @@ struct Resolver {
 impl Resolver {
     fn new(proc_root: PathBuf) -> Self {
         let files = Rc::default();
-        Self { proc_root, symbolizer: symbolizer(&files), go: GoCode::default(), files }
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        Self {
+            proc_root,
+            symbolizer: symbolizer(&files),
+            go: GoCode::default(),
+            debug_files: DebugFiles::new(home.as_deref()),
+            files,
+        }
     }
 
     fn resolve(&mut self, pid: u32, points: &[Point]) -> Stack {
-        if self.files.get() >= MAX_FILES {
+        if self.files.get() + self.debug_files.found() >= MAX_FILES {
             self.files.set(0);
+            self.debug_files.forget();
             self.symbolizer = symbolizer(&self.files);
         }
         // The files of a process whose main thread has ended are those of another thread.
@@ -139,6 +150,9 @@ impl Resolver {
                 *frames = vec![frame::of_script(line)];
             }
         }
+        if let Some(code) = &code {
+            self.name_by_debug_files(code, &calls, program, &mut known);
+        }
         self.name_by_symbols(pid, &calls, program, &mut known);
         self.name_made_at_run_time(pid, &calls, &mut known);
         if let Some(code) = &code {
@@ -155,12 +169,51 @@ impl Resolver {
         site::stack(frames, is_cut, program)
     }
 
+    /// Names by debug files that are installed for what the process has mapped.
+    fn name_by_debug_files(
+        &mut self,
+        code: &MappedCode,
+        calls: &[u64],
+        program: Option<&Path>,
+        known: &mut [Vec<Frame>],
+    ) {
+        for mapping in &code.mappings {
+            let is_asked = |(call, frames): &(&u64, &mut Vec<Frame>)| {
+                mapping.addresses.contains(call) && frames.is_empty()
+            };
+            let mut asked = calls.iter().zip(known.iter_mut()).filter(is_asked).peekable();
+            if asked.peek().is_none() {
+                continue;
+            }
+            let Ok((identity, file)) = mapping.open(&code.process) else { continue };
+            let Ok(again) = file.try_clone() else { continue };
+            let Some(path) = self.debug_files.of(identity, file) else { continue };
+            let Ok(module) = mapping.path(&code.process) else { continue };
+            let file = BoundedFile::new(again);
+            let Some(elf) = Elf::read(&file) else { continue };
+            let source = Source::Elf(source::Elf::new(path));
+            for (call, frames) in asked {
+                let Some(stated) = modules::stated(&elf, mapping, *call) else { continue };
+                match self.symbolizer.symbolize_single(&source, Input::VirtOffset(stated)) {
+                    Ok(Symbolized::Sym(symbol)) => {
+                        *frames = frame::named(&symbol, Some(&module), program).collect();
+                    }
+                    Ok(Symbolized::Unknown(_)) => {}
+                    Err(error) => log::debug!("the debug file {}: {error}", path.display()),
+                }
+            }
+        }
+    }
+
     /// Names by the files that the process has mapped what is not known yet.
     fn name_by_symbols(&self, pid: u32, calls: &[u64], program: Option<&Path>, known: &mut Vec<Vec<Frame>>) {
         let (indices, calls) = unknown(calls, known);
         for (index, symbol) in indices.into_iter().zip(self.symbolize(pid, &calls)) {
             match symbol {
-                Symbolized::Sym(symbol) => known[index] = frame::named(&symbol, program).collect(),
+                Symbolized::Sym(symbol) => {
+                    let module = symbol.module.as_deref().map(Path::new);
+                    known[index] = frame::named(&symbol, module, program).collect();
+                }
                 // An address outside any mapping means that the stack walk went astray.
                 Symbolized::Unknown(Reason::Unmapped) => return known.truncate(index),
                 Symbolized::Unknown(_) => {}
