@@ -4,12 +4,14 @@
 use std::{
     ffi::OsString,
     fs::File,
+    hash::{Hash as _, Hasher as _},
     io::{self, BufRead, BufReader, Read as _},
     ops::Range,
     os::{fd::OwnedFd, unix::ffi::OsStringExt as _},
     path::{Path, PathBuf},
 };
 
+use rustc_hash::FxHasher;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 
 use crate::process::reader::DIRECTORY;
@@ -93,6 +95,16 @@ impl MappedCode {
     pub(super) fn mapping(&self, address: u64) -> Option<&Mapping> {
         self.mappings.iter().find(|mapping| mapping.addresses.contains(&address))
     }
+}
+
+/// Tells what code a process has mapped from what it has at other times.
+pub(super) fn state(proc_root: &Path, pid: u32) -> Option<u64> {
+    let mut hasher = FxHasher::default();
+    let process = process(proc_root, pid).ok()?;
+    executable(&process)
+        .ok()?
+        .for_each(|Mapping { addresses, offset }| (addresses, offset).hash(&mut hasher));
+    Some(hasher.finish())
 }
 
 fn regular(status: Stat) -> io::Result<FileIdentity> {

@@ -8,6 +8,7 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read as _},
     path::Path,
+    time::SystemTime,
 };
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
@@ -32,6 +33,12 @@ const MAX_NAME: usize = 512;
 pub(crate) fn names(proc_root: &Path, pid: u32, addresses: &[u64]) -> io::Result<Vec<Option<String>>> {
     let file = open(proc_root, pid)?;
     look_up(BufReader::new(file.take(MAX_BYTES)), addresses)
+}
+
+/// Tells this state of the map of a process from others: its length, and when it was written to; `None` without one.
+pub(super) fn state(proc_root: &Path, pid: u32) -> Option<(u64, SystemTime)> {
+    let status = open(proc_root, pid).ok()?.metadata().ok()?;
+    Some((status.len(), status.modified().ok()?))
 }
 
 fn open(proc_root: &Path, pid: u32) -> io::Result<File> {

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use blazesym::{
@@ -26,7 +26,7 @@ use super::{
     elf::{BoundedFile, Elf},
     frame::{self, Frame},
     go::GoCode,
-    mappings::MappedCode,
+    mappings::{self, MappedCode},
     modules, perf_map,
     point::{Point, Points},
     site,
@@ -48,12 +48,42 @@ const NAMING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most frames named of a stack.
 const MAX_FRAMES: usize = 64;
 
+/// A stack without a line is named anew when what names come from has changed; that is looked at no more often.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Names stacks, and caches them.
 pub(crate) struct Symbols {
-    /// Takes a pid and the points of a stack.
-    resolver: DeadlineThread<(u32, Points), Stack>,
+    resolver: DeadlineThread<Question, Option<Answer>>,
     /// By pid and stack.
-    kept: FxHashMap<(u32, Points), Arc<Stack>>,
+    kept: FxHashMap<(u32, Points), Kept>,
+}
+
+/// A stack that is to be named.
+struct Question {
+    pid: u32,
+    points: Points,
+    /// No answer is wanted as long as names come from the same.
+    unless: Option<NameSources>,
+}
+
+struct Answer {
+    stack: Stack,
+    sources: NameSources,
+}
+
+struct Kept {
+    stack: Arc<Stack>,
+    /// Where names could come from; `None` where nobody answered.
+    sources: Option<NameSources>,
+    /// When that was looked at.
+    looked_at: Instant,
+}
+
+/// What the names of the functions of a process come from, to tell whether that has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct NameSources {
+    mappings: Option<u64>,
+    perf_map: Option<(u64, SystemTime)>,
 }
 
 impl Symbols {
@@ -61,7 +91,7 @@ impl Symbols {
         let proc_root = proc_root.to_owned();
         let start = move || {
             let mut resolver = Resolver::new(proc_root.clone());
-            Box::new(move |(pid, points): (u32, Points)| resolver.resolve(pid, &points)) as Box<_>
+            Box::new(move |question: Question| resolver.answer(&question)) as Box<_>
         };
         Self { resolver: DeadlineThread::new(NAMING_TIMEOUT, start), kept: FxHashMap::default() }
     }
@@ -75,28 +105,47 @@ impl Symbols {
         &mut self,
         pid: u32,
         points: &Points,
-        is_there: impl FnOnce() -> bool,
+        mut is_there: impl FnMut() -> bool,
     ) -> Result<Arc<Stack>, NoSiteBecause> {
         let key = (pid, Arc::clone(points));
-        if let Some(stack) = self.kept.get(&key) {
-            return Ok(Arc::clone(stack));
+        let known = self.kept.get(&key);
+        if let Some(kept) = known
+            && (kept.stack.site.is_some() || kept.looked_at.elapsed() < RETRY_INTERVAL || !is_there())
+        {
+            return Ok(Arc::clone(&kept.stack));
         }
         if points.is_empty() {
             return Err(NoSiteBecause::StackNotKept);
         }
-        if !is_there() {
+        if known.is_none() && !is_there() {
             return Err(NoSiteBecause::ProcessEnded);
         }
-        let answer = self.resolver.ask((pid, Arc::clone(points))).inspect_err(|error| {
+        let unless = known.and_then(|kept| kept.sources);
+        let question = Question { pid, points: Arc::clone(points), unless };
+        let answer = self.resolver.ask(question).inspect_err(|error| {
             // Warns once per lost thread, not for each stack that stays unnamed because of it.
             let level = if let NoAnswer::Late(_) = error { log::Level::Warn } else { log::Level::Debug };
             log::log!(level, "the stacks of process {pid} cannot be named: {error}");
         });
-        let stack = Arc::new(answer.unwrap_or_else(|_| NoSiteBecause::NotNamed.into()));
+        let looked_at = Instant::now();
+        let named = match (answer, self.kept.get_mut(&key)) {
+            // What names come from has not changed, or nobody answered this time.
+            (Ok(None) | Err(_), Some(kept)) => {
+                kept.looked_at = looked_at;
+                return Ok(Arc::clone(&kept.stack));
+            }
+            (Ok(Some(Answer { stack, sources })), _) => {
+                Kept { stack: Arc::new(stack), sources: Some(sources), looked_at }
+            }
+            (Ok(None) | Err(_), None) => {
+                Kept { stack: Arc::new(NoSiteBecause::NotNamed.into()), sources: None, looked_at }
+            }
+        };
         if self.kept.len() >= KEPT_STACKS {
             self.kept.clear();
         }
-        self.kept.insert(key, Arc::clone(&stack));
+        let stack = Arc::clone(&named.stack);
+        self.kept.insert(key, named);
         Ok(stack)
     }
 }
@@ -122,6 +171,14 @@ impl Resolver {
             debug_files: DebugFiles::new(home.as_deref()),
             files,
         }
+    }
+
+    fn answer(&mut self, Question { pid, points, unless }: &Question) -> Option<Answer> {
+        let sources = NameSources {
+            mappings: mappings::state(&self.proc_root, *pid),
+            perf_map: perf_map::state(&self.proc_root, *pid),
+        };
+        (*unless != Some(sources)).then(|| Answer { stack: self.resolve(*pid, points), sources })
     }
 
     fn resolve(&mut self, pid: u32, points: &[Point]) -> Stack {
@@ -310,6 +367,25 @@ mod tests {
         assert!(stack.frames[0].contains("a_line_to_be_found (symbols.rs:"), "{stack:?}");
         assert_eq!(stack.site.as_ref(), stack.frames.first());
         assert!(stack.is_cut);
+    }
+
+    #[test]
+    fn a_map_that_is_written_later_is_used() {
+        // Memory of no file, where a compiler could have put a function.
+        let made = vec![0_u8; 1 << 20];
+        let address = made.as_ptr() as u64 + 16;
+        let mut symbols = Symbols::new(Path::new("/proc"));
+        let mut site = || {
+            let stack = symbols.name(std::process::id(), &addresses(&[address]).into(), || true).unwrap();
+            symbols.kept.values_mut().for_each(|kept| kept.looked_at -= RETRY_INTERVAL);
+            stack.site.clone()
+        };
+        assert_eq!(site(), None);
+        let map = format!("/tmp/perf-{}.map", std::process::id());
+        fs::write(&map, format!("{:x} 40 made_at_run_time\n", address - 8)).unwrap();
+        let found = site();
+        fs::remove_file(map).unwrap();
+        assert_eq!(found.as_deref(), Some("made_at_run_time"));
     }
 
     #[test]
