@@ -91,7 +91,9 @@ pub(crate) fn joined(unwound: &[Point], walked: &[Point]) -> Vec<Point> {
     if rest.len() < unwound.len() - inner {
         return unwound.to_vec();
     }
-    unwound.iter().take(inner + 1).chain(rest).cloned().collect()
+    // Frame pointers know no caller of the innermost function: they passed over all that was unwound, as over C below Go.
+    let kept = if inner == 0 { unwound.len() } else { inner + 1 };
+    unwound.iter().take(kept).chain(rest).cloned().collect()
 }
 
 impl Drop for UnwoundStacks {

@@ -43,6 +43,11 @@ fn frame_pointers_lead_on_where_a_copy_ends() {
     assert_eq!(joined(&addresses(&[1, 2, 3]), &addresses(&[])), addresses(&[1, 2, 3]));
     assert_eq!(joined(&addresses(&[1]), &addresses(&[1, 5, 6])), addresses(&[1, 5, 6]));
     assert_eq!(
+        joined(&addresses(&[1, 2, 3]), &addresses(&[1, 5, 6, 7])),
+        addresses(&[1, 2, 3, 5, 6, 7]),
+        "functions without frame pointers, of which the outermost has a stack of its own"
+    );
+    assert_eq!(
         joined(&addresses(&[1, 7, 7, 7, 8]), &addresses(&[1, 7, 7, 7, 8, 9])),
         addresses(&[1, 7, 7, 7, 8, 9]),
         "a recursion"
