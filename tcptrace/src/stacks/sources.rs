@@ -30,6 +30,10 @@ pub(super) fn package_of(path: &Path) -> Option<String> {
 /// Rates a source file; `None` where it tells nothing.
 pub(super) fn of_source(path: &Path) -> Option<Kind> {
     let names = names(path);
+    // What cgo makes around a function of C.
+    if path.ends_with("cgo-gcc-prolog") {
+        return Some(Kind::Runtime);
+    }
     let is_rust = path.extension().is_some_and(|extension| extension == "rs");
     for (at, name) in names.iter().enumerate() {
         let next = |ahead: usize| names.get(at + ahead).copied();
