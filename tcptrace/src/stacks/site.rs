@@ -11,7 +11,7 @@ use crate::model::{
 /// Makes a stack of its frames, innermost first. `program` is what the process runs.
 pub(super) fn stack(frames: Vec<Frame>, is_cut: bool, program: Option<&Path>) -> Stack {
     let site = own(&frames).map(|frame| frame.text.clone());
-    let no_site = site.is_none().then(|| why_none(&frames, program));
+    let no_site = site.is_none().then(|| why_none(&frames, is_cut, program));
     Stack { site, is_cut, no_site, frames: frames.into_iter().map(|frame| frame.text).collect() }
 }
 
@@ -27,17 +27,18 @@ fn own(frames: &[Frame]) -> Option<&Frame> {
 }
 
 /// Whether nothing is missing on a stack. Between frames without pointers, callers may be skipped unseen, even where the
-/// outermost function is there: only Go and the machines that name their functions keep them all.
-fn is_whole(frames: &[Frame]) -> bool {
+/// outermost function is there: only Go and the machines that name their functions keep them all. A machine's callers
+/// may be missing where the stack ends early: Python makes code that nothing unwinds.
+fn is_whole(frames: &[Frame], is_cut: bool) -> bool {
     let is_entry =
         |frame: &Frame| frame.text == "Interpreter" || frame.text.contains("InterpreterEntryTrampoline");
     let is_nameless = |frame: &Frame| is_entry(frame) || !(frame.is_named || frame.is_of_file);
     let is_script = |frame: &Frame| frame.is_named && !frame.is_of_file;
     let is_go = |frame: &Frame| frame.text.starts_with("runtime.goexit");
-    frames.iter().any(is_go) || (frames.iter().any(is_script) && !frames.iter().any(is_nameless))
+    frames.iter().any(is_go) || (!is_cut && frames.iter().any(is_script) && !frames.iter().any(is_nameless))
 }
 
-fn why_none(frames: &[Frame], program: Option<&Path>) -> NoSite {
+fn why_none(frames: &[Frame], is_cut: bool, program: Option<&Path>) -> NoSite {
     let library = |frames: &[Frame]| {
         frames.iter().rev().find_map(|frame| match &frame.kind {
             Kind::Library(name) => Some(name.clone()),
@@ -48,7 +49,7 @@ fn why_none(frames: &[Frame], program: Option<&Path>) -> NoSite {
         Kind::Interpreter(language) => Some((at, language)),
         Kind::Runtime | Kind::Library(_) | Kind::Own => None,
     });
-    let is_whole = is_whole(frames);
+    let is_whole = is_whole(frames, is_cut);
     if let Some((at, because)) = interpreted.filter(|_| !is_whole) {
         return NoSite { because, of: library(frames.get(..at).unwrap_or_default()) };
     }
@@ -115,6 +116,14 @@ mod tests {
         let node = |text| frame(text, Kind::Interpreter(InterpretedNode), true, false);
         let (because, _) = reason(vec![libc(), node("JS:~connect node:net:1:1")], false, "/usr/bin/node");
         assert_eq!(because, LibraryThread);
+        let told = frame(
+            "py::create_connection:/usr/lib/python3.12/socket.py",
+            Kind::Interpreter(InterpretedPython),
+            true,
+            false,
+        );
+        let (because, _) = reason(vec![libc(), told], true, "/usr/bin/python3.12");
+        assert_eq!(because, InterpretedPython);
         let frames = vec![
             libc(),
             node("JS:~connect node:net:1:1"),
