@@ -23,6 +23,7 @@ mod clear_many;
 mod clear_states;
 mod command_line;
 mod compat;
+mod compiled;
 mod coverage;
 mod crowds;
 mod deep;

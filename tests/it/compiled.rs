@@ -1,0 +1,84 @@
+//! Lines of code of programs as a C compiler makes them by default: optimised, without frame pointers, without line
+//! tables, or stripped. `cargo xtask test --real` has many more.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdout, Command};
+
+use serde_json::Value;
+
+use crate::support::compare::Comparison;
+use crate::support::process::Process;
+use crate::support::tracer::Tracer;
+
+live_tests! {
+    the_function_that_connects_is_named_whatever_the_compiler_leaves_out,
+}
+
+/// Options of the compiler, the way, and what has to be said: the function, whether its line is known; without a function
+/// the program is stripped.
+const WAYS: [(&[&str], &str, Option<&str>, bool); 7] = [
+    (&["-O2"], "retry", Some("open_ledger"), false),
+    (&["-O2"], "deep", Some("open_ledger"), false),
+    (&["-O2"], "callback", Some("compare"), false),
+    (&["-O2", "-g"], "signal", Some("open_ledger"), true),
+    (&["-O2", "-g"], "buffer", Some("open_with_buffer"), true),
+    (&["-O2", "-g"], "jump", Some("call_jumper"), true),
+    (&["-O2", "-s"], "retry", None, false),
+];
+
+fn the_function_that_connects_is_named_whatever_the_compiler_leaves_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let programs: Vec<PathBuf> = WAYS.iter().map(|(options, ..)| compile(folder.path(), options)).collect();
+    let tracer = Tracer::start_plain(&["leaks", "--older-than", "1s", "--rport", &port]);
+    let mut comparison = Comparison::of("the lines of compiled programs");
+    for ((_, way, function, has_line), program) in WAYS.iter().zip(&programs) {
+        let (process, _output) = start(program, way, &port);
+        drop(listener.accept().unwrap());
+        let pid = Value::from(process.pid());
+        let is_it = |record: &Value| record["type"] == "leak" && record["owners"][0]["pid"] == pid;
+        let opened = &tracer.wait_for(way, is_it)["opened_by"];
+        let what = || format!("{way} of {}: {opened:#}", program.display());
+        match function {
+            Some(function) => {
+                let name = program.file_name().unwrap().to_string_lossy();
+                let place = if *has_line { mark(function) } else { name.into_owned() };
+                comparison.holds(opened["site"] == format!("{function} ({place})"), what);
+            }
+            None => comparison.holds(opened["no_site"]["because"] == "stripped", what),
+        }
+    }
+    tracer.stop().summary();
+    comparison.finish(&[]);
+}
+
+fn start(program: &Path, way: &str, port: &str) -> (Process, ChildStdout) {
+    Process::start(Command::new(program).args([way, port]))
+}
+
+/// The program that leaks in C.
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenes/lines/apps/ledger.c")
+}
+
+/// Compiles it; Rust needs a C compiler too.
+fn compile(folder: &Path, options: &[&str]) -> PathBuf {
+    let program = folder.join(format!("ledger{}", options.concat()));
+    if !program.exists() {
+        let mut compiler = Command::new("cc");
+        compiler.args(options).arg("-o").arg(&program).arg(source()).args(["-lpthread", "-ldl"]);
+        let output = compiler.output().expect("a C compiler");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    program
+}
+
+/// `ledger.c:32`, where the source marks this function.
+fn mark(function: &str) -> String {
+    let text = std::fs::read_to_string(source()).unwrap();
+    let end = format!("// opened here: {function}");
+    let line = text.lines().position(|line| line.ends_with(&end)).expect("a marked line");
+    format!("ledger.c:{}", line + 1)
+}
