@@ -36,14 +36,14 @@ fn php_fpm_whose_client_left() {
 }
 
 /// Its name has the version.
-fn program() -> String {
+pub(crate) fn program() -> String {
     let programs = fs::read_dir("/usr/sbin").unwrap().flatten();
     let mut named = programs.map(|program| program.path().display().to_string());
     named.find(|path| path.contains("/php-fpm")).expect("php-fpm: cargo xtask scenes installs it")
 }
 
 /// A whole FastCGI request: begin, parameters, and an empty body.
-fn request(script: &Path, working: &Path) -> Vec<u8> {
+pub(crate) fn request(script: &Path, working: &Path) -> Vec<u8> {
     const BEGIN: u8 = 1;
     const PARAMETERS: u8 = 4;
     const BODY: u8 = 5;

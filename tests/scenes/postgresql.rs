@@ -44,7 +44,7 @@ impl Postgresql {
 }
 
 /// A program of the server, which refuses to run as root.
-fn as_postgres(program: &str) -> Command {
+pub(crate) fn as_postgres(program: &str) -> Command {
     let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL: cargo xtask scenes installs it");
     let programs = versions.flatten().map(|version| version.path().join("bin").join(program));
     let program: PathBuf = programs.filter(|path| path.exists()).max().expect("a server of PostgreSQL");

@@ -13,6 +13,7 @@ mod lint;
 mod package_manager;
 mod prepare;
 mod privilege;
+mod real;
 mod run;
 mod scenes;
 mod test;

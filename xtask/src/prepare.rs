@@ -8,7 +8,7 @@ use crate::cargo::cargo;
 use crate::kernel;
 use crate::package_manager::PackageManager;
 use crate::privilege::has_program;
-use crate::scenes;
+use crate::{real, scenes};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -49,6 +49,11 @@ impl Prepare {
         self.install(Wanted::ForScenes)
     }
 
+    /// As [`Prepare::execute`], with the languages and the software whose lines of code are looked for.
+    pub(crate) fn execute_for_real_software(self) -> Result<()> {
+        self.install(Wanted::ForRealSoftware)
+    }
+
     fn install(self, wanted: Wanted) -> Result<()> {
         let mut installer = Installer {
             manager: PackageManager::detect(),
@@ -79,7 +84,8 @@ impl Prepare {
                 installer.test_programs()?;
                 installer.virtual_machine()?;
             }
-            Wanted::ForScenes => installer.software()?,
+            Wanted::ForScenes => installer.software(&scenes::PACKAGES, "scenes run")?,
+            Wanted::ForRealSoftware => installer.software(&real::PACKAGES, "`test --real` runs")?,
         }
         if installer.only_show && installer.missing > 0 {
             eprintln!(
@@ -98,6 +104,7 @@ enum Wanted {
     ForLiveTests,
     ForOtherKernels,
     ForScenes,
+    ForRealSoftware,
 }
 
 struct Installer {
@@ -194,17 +201,17 @@ impl Installer {
         self.programs(&kernel::PROGRAMS, "which boots other kernels", |_| &kernel::PACKAGES)
     }
 
-    /// Installs the software that scenes run. Its services stay down.
-    fn software(&mut self) -> Result<()> {
+    /// Installs Debian's packages of software that is run. Its services stay down.
+    fn software(&mut self, packages: &[&'static str], purpose: &str) -> Result<()> {
         let Some(manager @ PackageManager::Apt) = self.manager else {
-            bail!("scenes run the software that Debian packages: use a Debian for it");
+            bail!("the software that {purpose} is what Debian packages: use a Debian for it");
         };
         let absent: Vec<&str> =
-            scenes::PACKAGES.into_iter().filter(|package| !manager.has_installed(package)).collect();
+            packages.iter().copied().filter(|package| !manager.has_installed(package)).collect();
         if absent.is_empty() {
             return Ok(());
         }
-        self.announce(&format!("{}, which scenes run; no service of theirs is started", absent.join(", ")));
+        self.announce(&format!("{}, which {purpose}; no service of theirs is started", absent.join(", ")));
         self.update()?;
         self.run(manager.install_without_services(&absent)?)
     }

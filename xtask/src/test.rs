@@ -5,6 +5,7 @@ use crate::cargo::{cargo, finish};
 use crate::kernel;
 use crate::prepare::Prepare;
 use crate::privilege::{has_program, is_root};
+use crate::real;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
@@ -21,6 +22,13 @@ pub(crate) struct Test {
     /// emulates the processor, which takes a while
     #[arg(long, value_name = "VERSION", conflicts_with = "no_live")]
     kernel: Option<String>,
+    /// Leak in all the ways of real software, a dozen languages of Debian's, and show for each whether its line of code is
+    /// named; installs them. `GROUP: WAY`, or a part of it, runs only those
+    #[arg(long, value_name = "WAYS", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["no_live", "kernel", "arguments"])]
+    real: Option<String>,
+    /// Write what `--real` shows into tcptrace/docs/lines.md
+    #[arg(long, requires = "real")]
+    write: bool,
     /// Names of tests, and other arguments for the test binaries
     #[arg(last = true, value_name = "ARGS")]
     arguments: Vec<OsString>,
@@ -29,11 +37,14 @@ pub(crate) struct Test {
 impl Test {
     /// Every test, with nothing left out.
     pub(crate) fn all(prepare: Prepare) -> Self {
-        Self { prepare, no_live: false, kernel: None, arguments: Vec::new() }
+        Self { prepare, no_live: false, kernel: None, real: None, write: false, arguments: Vec::new() }
     }
 
     /// Builds as the user, runs as root.
     pub(crate) fn execute(self) -> Result<ExitCode> {
+        if let Some(ways) = &self.real {
+            return real::execute(self.prepare, ways, self.write);
+        }
         if let Some(version) = &self.kernel {
             self.prepare.execute_for_other_kernels()?;
             return kernel::test_on(version, &self.arguments);

@@ -8,6 +8,8 @@ pub(crate) mod judge;
 pub(crate) mod kernel;
 pub(crate) mod processes;
 pub(crate) mod stage;
+#[path = "../../it/support/stream.rs"]
+pub(crate) mod stream;
 pub(crate) mod tool;
 pub(crate) mod truth;
 

@@ -27,23 +27,26 @@ pub(crate) fn only_child(of: i32, but: &[i32]) -> i32 {
     others()[0]
 }
 
+/// Everything that descends from a process.
+pub(crate) fn descendants(of: i32) -> Vec<i32> {
+    let parents = parents();
+    let is_theirs =
+        |pid: i32| std::iter::successors(parents.get(&pid), |at| parents.get(at)).any(|at| *at == of);
+    parents.keys().copied().filter(|pid| is_theirs(*pid)).collect()
+}
+
+/// Kills a process and its descendants; [`end_all`] waits for their end.
+pub(crate) fn end_with_descendants(pid: i32) {
+    let descendants = descendants(pid);
+    // First whatever would start others in their place.
+    for pid in std::iter::once(pid).chain(descendants) {
+        send(pid, Signal::KILL);
+    }
+}
+
 /// Kills every descendant of this process, and waits for its end.
 pub(crate) fn end_all() {
-    let own = std::process::id().cast_signed();
-    let of_ours = || {
-        let parents = parents();
-        let is_ours = |pid: i32| {
-            let mut at = pid;
-            while let Some(parent) = parents.get(&at) {
-                if *parent == own {
-                    return true;
-                }
-                at = *parent;
-            }
-            false
-        };
-        parents.keys().copied().filter(|pid| is_ours(*pid)).collect::<Vec<_>>()
-    };
+    let of_ours = || descendants(std::process::id().cast_signed());
     let end = || {
         let ours = of_ours();
         for pid in &ours {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::processes;
 use super::truth::Side;
 
-const TCPTRACE: &str = env!("CARGO_BIN_EXE_tcptrace");
+pub(crate) const TCPTRACE: &str = env!("CARGO_BIN_EXE_tcptrace");
 
 /// A session of `leaks` that has not found everything by then ends.
 const MAX_SESSION: &str = "20s";

@@ -1,0 +1,3 @@
+module example.com/ledgercgo
+
+go 1.19

@@ -1,0 +1,143 @@
+//! Node.js, Ruby, PHP, Erlang, Perl, Lua, .NET and the shell: their code is interpreted or compiled at run time.
+
+use super::build::{app, built, compile};
+use super::native::REQUEST;
+use super::peer::Peer;
+use super::way::{Group, Way};
+use crate::support::stage::Stage;
+
+pub(crate) fn groups(stage: &Stage) -> Vec<(Group, Vec<Way>)> {
+    vec![node(), ruby(), php(), erlang(), perl(), lua(), dotnet(stage), shell()]
+}
+
+fn script(name: &str) -> String {
+    app(name).display().to_string()
+}
+
+fn node() -> (Group, Vec<Way>) {
+    // Node connects and accepts from its event loop, after the function that asked for it has returned.
+    let interpreted = ["interpreted_node", "library_thread"];
+    let script = script("ledger.js");
+    let mut ways: Vec<Way> = [
+        ("net.connect", "connect"),
+        ("after await", "promise"),
+        ("setTimeout", "timer"),
+        ("hot function", "hot"),
+    ]
+    .map(|(title, way)| Way::connects(title, &["node", &script, way, "PORT"]).or(&interpreted))
+    .into();
+    let mapped =
+        ["node", "--perf-basic-prof", "--interpreted-frames-native-stack", &script, "connect", "PORT"];
+    ways.push(Way::connects("with a perf map", &mapped).or(&interpreted));
+    for (title, way) in [("net.createServer", "server"), ("http.createServer", "http-server")] {
+        let way = Way::accepts(title, &["node", &script, way, "PORT"], REQUEST);
+        ways.push(way.or(&interpreted));
+    }
+    let agent = Way::asks("http.Agent", &["node", &script, "agent", "PORT"], Peer::HTTP);
+    ways.push(agent.or(&interpreted));
+    (Group::new("Node.js", &[("node", &["node", "--version"])]), ways)
+}
+
+fn ruby() -> (Group, Vec<Way>) {
+    const SOURCE: &str = "ledger.rb";
+    let script = script(SOURCE);
+    let ways = [
+        ("TCPSocket", "connect", "open_ledger", Peer::CLOSES),
+        ("thread", "thread", "open_ledger", Peer::CLOSES),
+        ("fiber", "fiber", "open_ledger", Peer::CLOSES),
+        ("Net::HTTP", "http", "fetch", Peer::HTTP),
+    ];
+    let mut ways: Vec<Way> = ways
+        .map(|(title, way, method, peer)| {
+            let way = Way::asks(title, &["ruby", &script, way, "PORT"], peer);
+            way.own(method, SOURCE).or(&["interpreted_ruby"])
+        })
+        .into();
+    let server = Way::accepts("TCPServer", &["ruby", &script, "accept", "PORT"], "");
+    ways.push(server.own("serve", SOURCE).or(&["interpreted_ruby"]));
+    (Group::new("Ruby", &[("ruby", &["ruby", "--version"])]), ways)
+}
+
+fn php() -> (Group, Vec<Way>) {
+    const SOURCE: &str = "ledger.php";
+    let script = script(SOURCE);
+    let ways = [
+        ("fsockopen", "fsockopen", "openLedger", Peer::CLOSES),
+        ("stream_socket_client", "stream", "openStream", Peer::CLOSES),
+        ("curl", "curl", "fetch", Peer::HTTP),
+    ];
+    let mut ways: Vec<Way> = ways
+        .map(|(title, way, function, peer)| {
+            let way = Way::asks(title, &["php", &script, way, "PORT"], peer);
+            way.own(function, SOURCE).or(&["interpreted_php"])
+        })
+        .into();
+    let server = Way::accepts("stream_socket_accept", &["php", &script, "accept", "PORT"], "");
+    ways.push(server.own("serve", SOURCE).or(&["interpreted_php"]));
+    // The server itself accepts, before any script runs.
+    let folder = app("").display().to_string();
+    let own_server = ["php", "-S", "127.0.0.1:PORT", "-t", &folder];
+    let own_server = Way::accepts("php -S", &own_server, "GET /ledger.php HTTP/1.1\r\nHost: way\r\n\r\n");
+    ways.push(own_server.or(&["interpreted_php"]));
+    (Group::new("PHP", &[("php", &["php", "--version"])]), ways)
+}
+
+fn erlang() -> (Group, Vec<Way>) {
+    let script = script("ledger.erl");
+    // A driver connects on a scheduler of the machine, not on the stack of the process that asked for it.
+    let interpreted = ["interpreted_erlang"];
+    let mut ways: Vec<Way> = [("gen_tcp:connect", "connect"), ("process", "process")]
+        .map(|(title, way)| Way::connects(title, &["escript", &script, way, "PORT"]).or(&interpreted))
+        .into();
+    ways.push(Way::accepts("gen_tcp:accept", &["escript", &script, "accept", "PORT"], "").or(&interpreted));
+    let version = "io:format(\"~s\", [erlang:system_info(otp_release)]), halt().";
+    (Group::new("Erlang", &[("OTP", &["erl", "-noshell", "-eval", version])]), ways)
+}
+
+fn perl() -> (Group, Vec<Way>) {
+    const SOURCE: &str = "ledger.pl";
+    let script = script(SOURCE);
+    let interpreted = ["interpreted_perl"];
+    let connect = Way::connects("IO::Socket::INET", &["perl", &script, "connect", "PORT"]);
+    let accept = Way::accepts("accept", &["perl", &script, "accept", "PORT"], "");
+    let ways = vec![
+        connect.own("open_ledger", SOURCE).or(&interpreted),
+        accept.own("serve", SOURCE).or(&interpreted),
+    ];
+    (Group::new("Perl", &[("perl", &["perl", "-e", "print $^V"])]), ways)
+}
+
+fn lua() -> (Group, Vec<Way>) {
+    const SOURCE: &str = "ledger.lua";
+    let script = script(SOURCE);
+    let interpreted = ["interpreted_lua"];
+    let connect = Way::connects("socket.connect", &["lua5.4", &script, "connect", "PORT"]);
+    let accept = Way::accepts("accept", &["lua5.4", &script, "accept", "PORT"], "");
+    let ways = vec![
+        connect.own("open_ledger", SOURCE).or(&interpreted),
+        accept.own("serve", SOURCE).or(&interpreted),
+    ];
+    (Group::new("Lua", &[("lua", &["lua5.4", "-v"])]), ways)
+}
+
+/// Debian has Mono, not the runtime of Microsoft.
+fn dotnet(stage: &Stage) -> (Group, Vec<Way>) {
+    const SOURCE: &str = "Till.cs";
+    let program = built("Till.exe");
+    compile(stage, &["mcs", &format!("-out:{program}"), SOURCE]);
+    let interpreted = ["interpreted_dotnet"];
+    let connect = Way::connects("Mono, TcpClient", &["mono", &program, "connect", "PORT"]);
+    let accept = Way::accepts("Mono, TcpListener", &["mono", &program, "accept", "PORT"], "");
+    let ways = vec![
+        connect.own("Till:Open", SOURCE).or(&interpreted),
+        accept.own("Till:Serve", SOURCE).or(&interpreted),
+    ];
+    (Group::new(".NET", &[("mono", &["mono", "--version"])]), ways)
+}
+
+/// A shell that connects by itself: what it exports to plugins has names, though Debian strips it.
+fn shell() -> (Group, Vec<Way>) {
+    let script = script("ledger.sh");
+    let way = Way::connects("/dev/tcp", &["bash", &script, "connect", "PORT"]).symbol("netopen");
+    (Group::new("Bash", &[("bash", &["bash", "--version"])]), vec![way])
+}
