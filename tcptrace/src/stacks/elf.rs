@@ -5,10 +5,11 @@ use std::{cell::Cell, fs::File, ops::Range};
 
 use object::{
     Endianness,
-    elf::{self, FileHeader64, ProgramHeader64},
+    elf::{self, Dyn64, FileHeader64, ProgramHeader64, Sym64},
+    pod,
     read::{
         ReadCache, ReadRef,
-        elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, SectionTable, Sym as _},
+        elf::{Dyn as _, FileHeader as _, ProgramHeader as _, SectionHeader as _, SectionTable, Sym as _},
     },
 };
 
@@ -57,11 +58,20 @@ impl<'a> ReadRef<'a> for &'a BoundedFile {
 }
 
 /// A part of a file that is loaded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     pub(super) in_file: Range<u64>,
     /// The address that the file says.
     pub(super) address: u64,
+}
+
+/// What a process adds to the addresses that a file says, where it has mapped `mapped` of the file at `start`.
+pub(super) fn bias(segments: &[Segment], mapped: &Range<u64>, start: u64) -> Option<u64> {
+    // A mapping begins at a page, its segment anywhere in that.
+    let overlap = |file: &Range<u64>| file.end.min(mapped.end).saturating_sub(file.start.max(mapped.start));
+    let segment = segments.iter().max_by_key(|segment| overlap(&segment.in_file));
+    let Segment { in_file, address } = segment.filter(|segment| overlap(&segment.in_file) > 0)?;
+    Some(start.wrapping_sub(address.wrapping_add(mapped.start).wrapping_sub(in_file.start)))
 }
 
 /// An ELF file.
@@ -118,6 +128,60 @@ impl<'a> Elf<'a> {
         Some(String::from_utf8_lossy(name).into_owned())
     }
 
+    /// The bytes at an address; `None` where the file has none.
+    pub(super) fn at(&self, address: u64, size: u64) -> Option<&'a [u8]> {
+        let place = |segment: Segment| {
+            let offset = segment.in_file.start.checked_add(address.checked_sub(segment.address)?)?;
+            (offset.checked_add(size)? <= segment.in_file.end).then_some(offset)
+        };
+        self.file.read_bytes_at(self.segments().find_map(place)?, size).ok()
+    }
+
+    /// The addresses of its executable segment.
+    pub(super) fn machine_code(&self) -> Option<Range<u64>> {
+        let is_code = |header: &&ProgramHeader64<Endianness>| {
+            header.p_type(self.endian) == elf::PT_LOAD && header.p_flags(self.endian) & elf::PF_X != 0
+        };
+        let header = self.headers.iter().find(is_code)?;
+        let start = header.p_vaddr(self.endian);
+        Some(start..start.checked_add(header.p_memsz(self.endian))?)
+    }
+
+    /// The addresses of names that it exports, in order.
+    pub(super) fn exported<const N: usize>(&self, names: [&str; N]) -> Option<[Option<u64>; N]> {
+        let (symbols, texts) = (self.data(".dynsym")?, self.data(".dynstr")?);
+        let count = symbols.len() / size_of::<Sym64<Endianness>>();
+        let (symbols, _) = pod::slice_from_bytes::<Sym64<Endianness>>(symbols, count).ok()?;
+        let mut found = [None; N];
+        for symbol in symbols {
+            let at = usize::try_from(symbol.st_name.get(self.endian)).ok();
+            let Some(text) = at.and_then(|at| texts.get(at..)) else { continue };
+            let is_named =
+                |name: &str| text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0));
+            if symbol.st_shndx.get(self.endian) == elf::SHN_UNDEF {
+                continue;
+            }
+            if let Some(nth) = names.iter().position(|name| is_named(name)) {
+                found[nth] = Some(symbol.st_value.get(self.endian));
+            }
+        }
+        Some(found)
+    }
+
+    /// The names of the libraries that it is linked with.
+    pub(super) fn needs(&self) -> Option<impl Iterator<Item = &'a [u8]>> {
+        let (entries, texts) = (self.data(".dynamic")?, self.data(".dynstr")?);
+        let count = entries.len() / size_of::<Dyn64<Endianness>>();
+        let (entries, _) = pod::slice_from_bytes::<Dyn64<Endianness>>(entries, count).ok()?;
+        let endian = self.endian;
+        Some(entries.iter().filter_map(move |entry| {
+            let at = usize::try_from(entry.d_val(endian))
+                .ok()
+                .filter(|_| entry.d_tag(endian) == elf::DT_NEEDED)?;
+            texts.get(at..)?.split(|byte| *byte == 0).next()
+        }))
+    }
+
     /// What the linker tells this build by from others.
     pub(super) fn build_id(&self) -> Option<&'a [u8]> {
         self.headers.iter().find_map(|header| {
@@ -169,6 +233,20 @@ mod tests {
         let table = elf.addresses(name).unwrap();
         assert_eq!(elf.data(name).map(|data| data.len() as u64), Some(table.end - table.start));
         assert!(elf.data(".no-such-section").is_none());
+    }
+
+    #[test]
+    fn what_a_library_exports_has_an_address_and_what_it_needs_has_a_name() {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let libc = maps.split_ascii_whitespace().find(|word| word.ends_with("/libc.so.6")).unwrap();
+        let file = BoundedFile::new(File::open(libc).unwrap());
+        let elf = Elf::read(&file).unwrap();
+        let [connect, nothing, stdout] = elf.exported(["connect", "no_such_name", "stdout"]).unwrap();
+        assert!(elf.machine_code().unwrap().contains(&connect.unwrap()));
+        assert_eq!(nothing, None);
+        assert!(elf.at(stdout.unwrap(), 8).is_some());
+        assert!(elf.at(u64::MAX - 4, 8).is_none());
+        assert!(elf.needs().unwrap().any(|name| name.starts_with(b"ld-linux")));
     }
 
     #[test]

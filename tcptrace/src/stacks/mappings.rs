@@ -50,6 +50,12 @@ impl Mapping {
         address.checked_sub(self.addresses.start)?.checked_add(self.offset)
     }
 
+    /// The part of the file.
+    pub(super) fn in_file(&self) -> Range<u64> {
+        let length = self.addresses.end.saturating_sub(self.addresses.start);
+        self.offset..self.offset.saturating_add(length)
+    }
+
     /// The path of its file, in the mount namespace of the process; `(deleted)` behind it if it is.
     pub(super) fn path(&self, process: &OwnedFd) -> io::Result<PathBuf> {
         let path = readlinkat(process, self.link(), Vec::new())?;
@@ -107,6 +113,16 @@ pub(super) fn state(proc_root: &Path, pid: u32) -> Option<u64> {
     Some(hasher.finish())
 }
 
+/// Opens the program that a process runs.
+///
+/// # Errors
+/// When that may not be read, or is no regular file: a thread of the kernel has none.
+pub(super) fn program(process: &OwnedFd) -> io::Result<(FileIdentity, File)> {
+    regular(statat(process, "exe", AtFlags::empty())?)?;
+    let file = openat(process, "exe", OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+    Ok((regular(fstat(&file)?)?, File::from(file)))
+}
+
 fn regular(status: Stat) -> io::Result<FileIdentity> {
     if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
         return Err(io::Error::other("what it has mapped is no regular file"));
@@ -120,17 +136,30 @@ fn regular(status: Stat) -> io::Result<FileIdentity> {
 /// # Errors
 /// When the process has ended, or may not be read.
 pub(super) fn executable(process: &OwnedFd) -> io::Result<impl Iterator<Item = Mapping>> {
-    let maps = openat(process, "maps", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    Ok(parse_all(BufReader::new(File::from(maps).take(MAX_BYTES))))
+    executable_named(process, |_| true)
 }
 
-fn parse_all(maps: impl BufRead) -> impl Iterator<Item = Mapping> {
+/// The same, of the files whose path, as `maps` has it, `is_wanted`.
+///
+/// # Errors
+/// As [`executable`].
+pub(super) fn executable_named(
+    process: &OwnedFd,
+    is_wanted: impl Fn(&str) -> bool,
+) -> io::Result<impl Iterator<Item = Mapping>> {
+    let maps = openat(process, "maps", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(parse_all(BufReader::new(File::from(maps).take(MAX_BYTES)), is_wanted))
+}
+
+fn parse_all(maps: impl BufRead, is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = Mapping> {
     // Names of files are any bytes.
-    maps.split(b'\n').map_while(Result::ok).filter_map(|line| parse(&String::from_utf8_lossy(&line)))
+    maps.split(b'\n')
+        .map_while(Result::ok)
+        .filter_map(move |line| parse(&String::from_utf8_lossy(&line), &is_wanted))
 }
 
 /// A line such as `55d0c6a00000-55d0c6b00000 r-xp 00001000 08:01 1234  /usr/bin/shop` (proc_pid_maps(5)).
-fn parse(line: &str) -> Option<Mapping> {
+fn parse(line: &str, is_wanted: impl Fn(&str) -> bool) -> Option<Mapping> {
     let mut words = line.split_ascii_whitespace();
     let (start, end) = words.next()?.split_once('-')?;
     let is_executable = words.next()?.as_bytes().get(2) == Some(&b'x');
@@ -138,7 +167,8 @@ fn parse(line: &str) -> Option<Mapping> {
     let offset = hexadecimal(words.next()?)?;
     let is_file = words.nth(1)? != "0";
     let addresses = hexadecimal(start)?..hexadecimal(end)?;
-    (is_executable && is_file).then_some(Mapping { addresses, offset })
+    let is_wanted = is_executable && is_file && is_wanted(words.next().unwrap_or_default());
+    is_wanted.then_some(Mapping { addresses, offset })
 }
 
 #[cfg(test)]
@@ -157,6 +187,7 @@ mod tests {
         let program = Mapping { addresses: 0x40_0000..0x60_0000, offset: 0 };
         let library = Mapping { addresses: 0x7f00_0000_0000..0x7f00_0001_0000, offset: 0x2_8000 };
         assert_eq!(library.offset_of(0x7f00_0000_0010), Some(0x2_8010));
-        assert_eq!(parse_all(&maps[..]).collect::<Vec<_>>(), [program, library]);
+        assert_eq!(parse_all(&maps[..], |_| true).collect::<Vec<_>>(), [program.clone(), library]);
+        assert_eq!(parse_all(&maps[..], |path| path.ends_with("shop")).collect::<Vec<_>>(), [program]);
     }
 }

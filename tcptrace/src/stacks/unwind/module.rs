@@ -6,7 +6,7 @@ use std::{fs::File, ops::Range, sync::Arc};
 use framehop::{ExplicitModuleSectionInfo, Module};
 
 use crate::stacks::{
-    elf::{BoundedFile, Elf, Segment},
+    elf::{BoundedFile, Elf, Segment, bias},
     mappings::Mapping,
 };
 
@@ -42,15 +42,7 @@ impl UnwindInfo {
 
     /// The module where a process has mapped the file.
     pub(super) fn mapped_at(&self, mapping: &Mapping) -> Option<Module<Bytes>> {
-        // A mapping begins at a page, its segment anywhere in that.
-        let length = mapping.addresses.end.saturating_sub(mapping.addresses.start);
-        let mapped = mapping.offset..mapping.offset.saturating_add(length);
-        let overlap =
-            |file: &Range<u64>| file.end.min(mapped.end).saturating_sub(file.start.max(mapped.start));
-        let segment = self.segments.iter().max_by_key(|segment| overlap(&segment.in_file));
-        let Segment { in_file, address } = segment.filter(|segment| overlap(&segment.in_file) > 0)?;
-        let stated = address.wrapping_add(mapping.offset).wrapping_sub(in_file.start);
-        let base = mapping.addresses.start.wrapping_sub(stated);
+        let base = bias(&self.segments, &mapping.in_file(), mapping.addresses.start)?;
         let (eh_frame_svma, eh_frame) = self.eh_frame.clone().unzip();
         let (eh_frame_hdr_svma, eh_frame_hdr) = self.eh_frame_hdr.clone().unzip();
         let sections = ExplicitModuleSectionInfo {
