@@ -166,6 +166,11 @@ pub struct Config {
     pub registers: RegisterOffsets,
     /// Always zero.
     pub padding: u32,
+    /// 1: read the frames of Python too, of processes that are known to run it.
+    pub read_python: u32,
+    /// How far pthread_self() may lie below the thread pointer, in bytes: where it points to what is in front of that
+    /// (aarch64), more than 0.
+    pub thread_head_bytes: u32,
 }
 
 /// Offsets in bytes into `struct pt_regs` of this architecture.
@@ -223,6 +228,8 @@ impl Config {
         report_over: 0,
         stack_bytes: 0,
         registers: RegisterOffsets::UNUSED,
+        read_python: 0,
+        thread_head_bytes: 0,
     };
 }
 

@@ -14,10 +14,12 @@ pub struct KernelField {
     pub path: &'static [&'static str],
     /// Whether every supported kernel has it.
     pub is_needed: bool,
+    /// Whether kernels of this architecture have it.
+    pub is_of_this_machine: bool,
 }
 
 /// Makes the structure, its table and its constructor from lines of the form
-/// `field: structure.member.member, needed;` (or `optional`).
+/// `field: structure.member.member, needed;` (or `optional`, or the one architecture that may have it).
 macro_rules! kernel_fields {
     ($($(#[$doc:meta])* $field:ident: $structure:ident $(. $member:ident)+, $need:ident;)+) => {
         /// Words that make the offsets an even number, so that what follows them is aligned.
@@ -50,6 +52,7 @@ macro_rules! kernel_fields {
                     structure: stringify!($structure),
                     path: &[$(stringify!($member)),+],
                     is_needed: kernel_fields!(@is_needed $need),
+                    is_of_this_machine: kernel_fields!(@is_of_this_machine $need),
                 },
             )+];
 
@@ -62,7 +65,10 @@ macro_rules! kernel_fields {
         }
     };
     (@is_needed needed) => { true };
-    (@is_needed optional) => { false };
+    (@is_needed $other:ident) => { false };
+    (@is_of_this_machine x86_64) => { cfg!(target_arch = "x86_64") };
+    (@is_of_this_machine aarch64) => { cfg!(target_arch = "aarch64") };
+    (@is_of_this_machine $other:ident) => { true };
 }
 
 kernel_fields! {
@@ -136,6 +142,10 @@ kernel_fields! {
     wait_head: socket_wq.wait.head, optional;
     wait_private: wait_queue_entry.private, optional;
     wait_entry: wait_queue_entry.entry, optional;
+    /// The thread pointer of a task, by which runtimes know their threads.
+    task_fsbase: task_struct.thread.fsbase, x86_64;
+    /// The same. Linux saves it when another task runs, so of a thread that has never waited it may be an earlier one.
+    task_tp_value: task_struct.thread.uw.tp_value, aarch64;
 }
 
 const _: () =

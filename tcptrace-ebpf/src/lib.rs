@@ -12,4 +12,5 @@ compile_error!("feature `programs` is for the BPF target; tcptrace/build.rs turn
 pub mod config;
 pub mod filter;
 mod kernel_fields;
+pub mod python;
 pub mod record;

@@ -5,6 +5,8 @@
 //! leak old kernel memory to user space. Integers have the byte order of the machine. Nothing here
 //! interprets a record.
 
+use crate::python::PythonFrames;
+
 /// Length of a task's name with the terminating NUL: `TASK_COMM_LEN` of `include/linux/sched.h`.
 pub const COMM_LENGTH: usize = 16;
 
@@ -123,7 +125,8 @@ pub struct CallRecord {
     pub repeated: u64,
 }
 
-/// What was on the user stack of a call, from which user space finds out the callers.
+/// What was on the user stack of a call, from which user space finds out the callers. Behind it are
+/// [`MOST_PYTHON_FRAMES`](crate::python::MOST_PYTHON_FRAMES) frames of Python, and behind these the copy of the stack.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -136,14 +139,16 @@ pub struct StackRecord {
     pub ktime_ns: u64,
     /// Thread group id of the caller, as in its [`CallRecord`].
     pub pid: u32,
-    /// Bytes that follow: what could be read, from the stack pointer upwards.
+    /// Bytes of the stack that could be read, from the stack pointer upwards.
     pub length: u32,
     /// Registers of the caller at the system call: the program counter, the stack pointer, the frame pointer, and the link
-    /// register where there is one.
+    /// register where there is one. All zero where no stacks are copied.
     pub pc: u64,
     pub sp: u64,
     pub fp: u64,
     pub lr: u64,
+    /// How many of the frames that follow mean something.
+    pub python: PythonFrames,
 }
 
 /// Bytes of a stack that are read in one go: all of them or none.
@@ -275,7 +280,7 @@ const _: () = {
     assert!(core::mem::offset_of!(TransitionRecord, oncpu_comm) == 88);
     assert!(core::mem::offset_of!(TransitionRecord, old_state) == 104);
     assert!(size_of::<CallRecord>() == 48);
-    assert!(size_of::<StackRecord>() == 56);
+    assert!(size_of::<StackRecord>() == 80);
     assert!(size_of::<HolderRecord>() == 72);
     assert!(size_of::<WaitingRecord>() == 16);
     assert!(size_of::<Counters>() == 32);

@@ -12,6 +12,7 @@ mod end_of_file;
 mod openers;
 mod pids;
 mod probe;
+mod python;
 mod settings;
 mod slots;
 mod target;

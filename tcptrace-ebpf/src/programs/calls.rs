@@ -110,7 +110,7 @@ pub(crate) fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
     };
     if copies_stack {
         captures::capture(sock, now, pid);
-    } else {
+    } else if config!(stack_bytes) != 0 {
         captures::skip();
     }
     if calls.insert(sock, record, u64::from(BPF_NOEXIST)).is_ok() {

@@ -1,5 +1,5 @@
-//! Copies what is on the user stack of a call, so that user space can find out the callers of code without frame pointers.
-//! What finds no room is counted.
+//! Copies what is on the user stack of a call, so that user space can find out the callers of code without frame pointers,
+//! and the frames of Python where the process runs it. What finds no room is counted.
 
 use aya_ebpf::{
     btf_maps::RingBuf,
@@ -9,6 +9,7 @@ use aya_ebpf::{
 use tcptrace_ebpf::record::{STACK_BYTES, STACK_CHUNK, StackRecord};
 
 use crate::{
+    python,
     settings::{config, is_absent},
     transition::count,
 };
@@ -17,6 +18,7 @@ use crate::{
 #[repr(C)]
 struct Captured {
     header: StackRecord,
+    frames: python::Frames,
     bytes: [[u8; STACK_CHUNK]; STACK_BYTES / STACK_CHUNK],
 }
 
@@ -47,28 +49,48 @@ unsafe fn load(registers: *const u8, offset: usize) -> u64 {
 /// Counts a stack that is not copied.
 #[inline(always)]
 pub(crate) fn skip() {
-    if config!(stack_bytes) != 0 {
-        count(|counters| counters.stacks_dropped += 1);
-    }
+    count(|counters| counters.stacks_dropped += 1);
 }
 
 /// Copies the stack of the current task, which made a call on `sock` at `ktime_ns`.
 #[inline(always)]
 pub(crate) fn capture(sock: u64, ktime_ns: u64, pid: u32) {
-    if config!(stack_bytes) == 0 {
+    let known = python::process(pid);
+    if config!(stack_bytes) == 0 && known.is_none() {
         return;
     }
+    let Some(mut entry) = USER_STACKS.reserve(0) else { return skip() };
+    let captured: *mut Captured = entry.as_mut_ptr();
+    let nothing =
+        StackRecord { sock, ktime_ns, pid, length: 0, pc: 0, sp: 0, fp: 0, lr: 0, python: python::UNKNOWN };
+    // SAFETY: the record is memory of the ring, and the frames are a part of it; the process is a live map value.
+    unsafe {
+        let header = &raw mut (*captured).header;
+        header.write(nothing);
+        if let Some(process) = known {
+            (&raw mut (*header).python).write(python::read(process, &raw mut (*captured).frames));
+        }
+        if config!(stack_bytes) != 0 {
+            copy_stack(captured);
+        }
+    }
+    entry.submit(BPF_RB_NO_WAKEUP);
+}
+
+/// Copies the stack and the registers of the current task.
+///
+/// # Safety
+/// `captured` has to be memory of the ring.
+#[inline(always)]
+unsafe fn copy_stack(captured: *mut Captured) {
     // SAFETY: the helpers take no pointer but a task that the verifier knows, and return a `struct pt_regs`; the offsets are
-    // those of its members on this architecture. The record is memory of the ring, all of which is written: a chunk that
-    // cannot be read is filled with zeroes by the helper.
+    // those of its members on this architecture. A chunk that cannot be read is filled with zeroes by the helper.
     unsafe {
         let task = bpf_get_current_task_btf();
         let registers = bpf_task_pt_regs(task) as *const u8;
         if registers.is_null() {
             return;
         }
-        let Some(mut entry) = USER_STACKS.reserve(0) else { return skip() };
-        let captured: *mut Captured = entry.as_mut_ptr();
         let sp: u64 = load(registers, register!(sp));
         let wanted = config!(stack_bytes) as usize / STACK_CHUNK;
         let mut length = 0;
@@ -83,17 +105,11 @@ pub(crate) fn capture(sock: u64, ktime_ns: u64, pid: u32) {
             }
             length += STACK_CHUNK as u32;
         }
-        let lr = if is_absent(register!(lr)) { 0 } else { load(registers, register!(lr)) };
-        (&raw mut (*captured).header).write(StackRecord {
-            sock,
-            ktime_ns,
-            pid,
-            length,
-            pc: load(registers, register!(pc)),
-            sp,
-            fp: load(registers, register!(fp)),
-            lr,
-        });
-        entry.submit(BPF_RB_NO_WAKEUP);
+        let header = &raw mut (*captured).header;
+        (*header).length = length;
+        (*header).pc = load(registers, register!(pc));
+        (*header).sp = sp;
+        (*header).fp = load(registers, register!(fp));
+        (*header).lr = if is_absent(register!(lr)) { 0 } else { load(registers, register!(lr)) };
     }
 }

@@ -6,18 +6,22 @@ use aya::{
     maps::{HashMap, MapData, MapError, RingBuf, StackTraceMap},
     programs::{ProgramError, TracePoint},
 };
-use tcptrace_ebpf::record::{CALL_ACCEPT, CallRecord, StackRecord, bytes};
+use tcptrace_ebpf::{
+    python::{MOST_PYTHON_FRAMES, PythonFrame},
+    record::{CALL_ACCEPT, CallRecord, StackRecord, bytes},
+};
 use zerocopy::FromBytes as _;
 
 use super::{
     error::{self, LoadError},
     plan::TracePlan,
+    pythons::{self, PythonProcesses, StartedPrograms},
     support::Support,
 };
 use crate::{
     host::tracefs,
     model::{
-        captured_stack::{CapturedStack, Registers},
+        captured_stack::{CapturedPython, CapturedStack, Registers},
         pid::Pid,
         socket::KernelSocket,
         task::{Call, Comm, OpenedHow, Opener, Task},
@@ -35,6 +39,7 @@ pub(crate) struct CallMemory {
     /// Whether accept() is watched, and not only connect().
     pub(crate) sees_accept: bool,
     user_stacks: Option<Box<UserStacks>>,
+    pythons: Option<Box<(PythonProcesses, StartedPrograms)>>,
 }
 
 /// The copies of user stacks, in the order of the calls.
@@ -47,8 +52,9 @@ impl UserStacks {
         while count < limit {
             let Some(item) = self.0.next() else { break };
             if let Ok((record, rest)) = StackRecord::read_from_prefix(&item) {
-                let length = usize::try_from(record.length).unwrap_or(usize::MAX).min(rest.len());
-                let StackRecord { sock, ktime_ns, pid, length: _, pc, sp, fp, lr } = record;
+                let StackRecord { sock, ktime_ns, pid, length, pc, sp, fp, lr, python } = record;
+                let (frames, stack) = split(rest, python.count);
+                let length = usize::try_from(length).unwrap_or(usize::MAX).min(stack.len());
                 // Of a process that is not visible nothing can be read.
                 if let Some(pid) = Pid::from_wire(pid).visible() {
                     visit(&CapturedStack {
@@ -56,7 +62,8 @@ impl UserStacks {
                         ktime_ns,
                         pid,
                         registers: Registers { pc, sp, fp, lr },
-                        bytes: rest.get(..length).unwrap_or_default(),
+                        bytes: stack.get(..length).unwrap_or_default(),
+                        python: CapturedPython { head: python, frames },
                     });
                 }
             }
@@ -81,12 +88,18 @@ impl CallMemory {
             .take_map("USER_STACKS")
             .and_then(|map| RingBuf::try_from(map).ok())
             .map(|ring| Box::new(UserStacks(ring)));
-        Ok(Self { openers, openers_of_over, eof_reads, stacks, sees_accept, user_stacks })
+        let pythons = pythons::open(object).map(Box::new);
+        Ok(Self { openers, openers_of_over, eof_reads, stacks, sees_accept, user_stacks, pythons })
     }
 
     /// Hands out the copies of user stacks, once.
     pub(crate) fn take_user_stacks(&mut self) -> Option<Box<UserStacks>> {
         self.user_stacks.take()
+    }
+
+    /// Hands out the table of processes that run Python, once. `None` where their frames are not read.
+    pub(crate) fn take_pythons(&mut self) -> Option<Box<(PythonProcesses, StartedPrograms)>> {
+        self.pythons.take()
     }
 
     /// Who opened the socket; `None` when the kernel side did not see it. The socket must still be open: the
@@ -120,6 +133,13 @@ impl CallMemory {
         let stack = self.stacks.get(&id, 0);
         stack.map(|stack| stack.frames().iter().map(|frame| frame.ip).collect()).unwrap_or_default()
     }
+}
+
+/// The frames of Python that mean something, and the copy of the stack, behind the head of a record.
+fn split(rest: &[u8], count: u32) -> (&[PythonFrame], &[u8]) {
+    let parts = <[PythonFrame]>::ref_from_prefix_with_elems(rest, MOST_PYTHON_FRAMES);
+    let Ok((frames, stack)) = parts else { return (&[], &[]) };
+    (frames.get(..usize::try_from(count).unwrap_or(usize::MAX)).unwrap_or_default(), stack)
 }
 
 fn recall(calls: &CallMap, socket: KernelSocket) -> Option<CallRecord> {
@@ -157,6 +177,9 @@ pub(super) fn attach(object: &mut Ebpf, support: &mut Support, plan: &TracePlan)
             None => attach_one(object, program, (category, hook), what),
         };
         trial.record(attached);
+    }
+    if plan.python {
+        support.program_starts.record(pythons::attach(object));
     }
 }
 

@@ -34,7 +34,14 @@ pub(crate) fn examine() -> Support {
     let backends =
         if has_types { vec![Backend::Btf, Backend::Tracepoint] } else { vec![Backend::Tracepoint] };
     for backend in backends {
-        let plan = TracePlan { backend, accept4: true, accept: true, receive, warnings: Vec::new() };
+        let plan = TracePlan {
+            backend,
+            accept4: true,
+            accept: true,
+            receive,
+            python: has_types,
+            warnings: Vec::new(),
+        };
         if let Ok(config) = options.config()
             && let Some(mut attached) = tracer::attach(&mut support, &plan, &options, &config)
         {

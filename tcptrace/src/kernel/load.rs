@@ -22,6 +22,12 @@ const MAX_EOF_READS: u32 = 262_144;
 /// Distinct stacks that the kernel side keeps: 1 KiB each, and only while it tracks calls.
 const MAX_STACKS: u32 = 8192;
 
+/// Processes that run Python, a quarter of a KiB each: those that were heard of least recently give way.
+const MAX_PYTHONS: u32 = 8192;
+
+/// Size of the ring for programs that were started, some 4,000 of them.
+const STARTED_PROGRAMS_BYTES: u32 = 64 << 10;
+
 /// Size of the ring for copies of user stacks, some 500 of them.
 const USER_STACKS_BYTES: u32 = 8 << 20;
 
@@ -79,8 +85,12 @@ pub(super) fn tracer(
     if options.calls.any() {
         loader.map_max_entries("STACKS", MAX_STACKS);
     }
-    if config.stack_bytes > 0 {
+    if config.stack_bytes > 0 || config.read_python != 0 {
         loader.map_max_entries("USER_STACKS", USER_STACKS_BYTES);
+    }
+    if config.read_python != 0 {
+        loader.map_max_entries("PYTHONS", MAX_PYTHONS);
+        loader.map_max_entries("STARTED_PROGRAMS", STARTED_PROGRAMS_BYTES);
     }
     if backend == Backend::Tracepoint {
         loader.map_max_entries("SOCKETS", options.max_sockets);

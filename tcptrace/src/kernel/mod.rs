@@ -17,6 +17,7 @@ mod misses;
 mod offsets;
 mod options;
 pub(crate) mod plan;
+mod pythons;
 mod support;
 mod tracer;
 mod types;

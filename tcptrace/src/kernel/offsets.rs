@@ -25,7 +25,9 @@ pub(crate) fn find(btf: &Btf<'_>) -> Result<(KernelOffsets, Vec<&'static KernelF
     let offset_of = btf.offsets(KernelOffsets::FIELDS.iter().map(|field| field.structure));
     let offsets = KernelOffsets::from_fn(|field| {
         offset_of(field.structure, field.path).unwrap_or_else(|| {
-            absent.push(field);
+            if field.is_of_this_machine {
+                absent.push(field);
+            }
             ABSENT
         })
     });

@@ -4,10 +4,13 @@
 
 use std::fmt;
 
+use tcptrace_ebpf::config::{ABSENT, KernelOffsets};
+
 use super::{
     error::LoadError,
     options::{Backend, HolderSource, TrackedCalls},
     support::Support,
+    types::KernelTypes,
 };
 use crate::host::lockdown::Lockdown;
 
@@ -22,6 +25,7 @@ pub(crate) struct TraceRequest {
 
 /// How the tracer runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each says whether one program is attached")]
 pub(crate) struct TracePlan {
     /// Which object.
     pub(crate) backend: Backend,
@@ -31,6 +35,8 @@ pub(crate) struct TracePlan {
     pub(crate) accept: bool,
     /// Watch the end of receive calls.
     pub(crate) receive: bool,
+    /// Read the frames of Python at the calls, and see which programs are started.
+    pub(crate) python: bool,
     /// What the tracer does without.
     pub(crate) warnings: Vec<Warning>,
 }
@@ -111,7 +117,20 @@ pub(crate) fn trace(support: &Support, wanted: TraceRequest) -> Result<TracePlan
         wanted.calls.openers && refusal.is_none()
     };
     let (accept4, accept) = (accepts(&support.accept4), accepts(&support.accept));
-    Ok(TracePlan { backend, accept4, accept, receive: wanted.calls.eof_reads, warnings })
+    let receive = wanted.calls.eof_reads;
+    let python = (wanted.calls.openers || receive) && knows_threads(support);
+    Ok(TracePlan { backend, accept4, accept, receive, python, warnings })
+}
+
+/// Whether the kernel side can tell which thread of a runtime made a call, and hears of processes that begin to run one.
+fn knows_threads(support: &Support) -> bool {
+    let has_pointer = |types: &KernelTypes| {
+        let KernelOffsets { task_fsbase, task_tp_value, .. } = types.offsets;
+        task_fsbase != ABSENT || task_tp_value != ABSENT
+    };
+    support.types.refusal().is_none()
+        && support.types.works().is_none_or(|types| has_pointer(types))
+        && support.program_starts.refusal().is_none()
 }
 
 /// The typed tracepoint unless the kernel lacks what it takes: BTF, the helpers or the hook. The classic one

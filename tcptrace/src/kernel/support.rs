@@ -103,6 +103,8 @@ pub(crate) struct Support {
     pub(super) accept: Trial,
     /// The end of receive calls.
     pub(super) receive: Trial,
+    /// Programs being started, and processes being forked.
+    pub(super) program_starts: Trial,
     /// The iterator over descriptor tables.
     pub(crate) iterator: Trial,
     /// The iterator over accept queues.
@@ -155,6 +157,7 @@ impl fmt::Display for Support {
             accept4,
             accept,
             receive,
+            program_starts,
             iterator,
             queues,
             sleepers,
@@ -177,6 +180,7 @@ impl fmt::Display for Support {
             ("end of accept4()", accept4),
             ("end of accept()", accept),
             ("end of receive calls", receive),
+            ("starts of programs", program_starts),
             ("iterator over descriptors", iterator),
             ("iterator over accept queues", queues),
             ("iterator over wait queues", sleepers),

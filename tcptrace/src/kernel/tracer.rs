@@ -34,6 +34,10 @@ const REGISTERS: RegisterOffsets = RegisterOffsets::AARCH64;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const REGISTERS: RegisterOffsets = RegisterOffsets::UNUSED;
 
+/// What pthread_self() points to begins this much below the thread pointer at most: 0 where it is that itself. On aarch64
+/// glibc has `struct pthread` there (`THREAD_SELF` of sysdeps/aarch64/nptl/tls.h), of some 2 KiB, and musl one of less.
+const THREAD_HEAD_BYTES: u32 = if cfg!(target_arch = "aarch64") { 4096 } else { 0 };
+
 /// The counters of the kernel side, all CPUs together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
@@ -85,7 +89,18 @@ pub(super) fn attach(
     // The registers of a task are found by its type.
     let registers = if types.is_some() { REGISTERS } else { RegisterOffsets::UNUSED };
     let stack_bytes = if registers == RegisterOffsets::UNUSED { 0 } else { config.stack_bytes };
-    let config = Config { kernel, format, receive, pid_namespace, registers, stack_bytes, ..*config };
+    let read_python = u32::from(config.read_python != 0 && plan.python);
+    let config = Config {
+        kernel,
+        format,
+        receive,
+        pid_namespace,
+        registers,
+        stack_bytes,
+        read_python,
+        thread_head_bytes: THREAD_HEAD_BYTES,
+        ..*config
+    };
     let load = |config: &Config| load::tracer(plan.backend, types.as_deref(), config, options);
     let attach = |object: &mut Ebpf| match (plan.backend, types.as_deref()) {
         (Backend::Btf, Some(types)) => attach_typed(object, &types.btf),
@@ -95,14 +110,17 @@ pub(super) fn attach(
     let mut object = support.maps.record(load(&config))?;
     let mut misses = attach(&mut object);
     // The kernel may be without what copying stacks needs (`bpf_task_pt_regs`, Linux 5.15), and have the rest.
-    if let (Err(error), true) = (&misses, stack_bytes > 0) {
-        let without = Config { stack_bytes: 0, ..config };
-        let refused = error.to_string();
-        object = support.maps.record(load(&without))?;
-        misses = attach(&mut object);
-        if misses.is_ok() {
-            log::debug!("callers without frame pointers are not found: {refused}");
+    for (less, what) in [
+        (Config { stack_bytes: 0, ..config }, "callers without frame pointers are not found"),
+        (Config { stack_bytes: 0, read_python: 0, ..config }, "lines of Python are not found"),
+    ] {
+        let Err(error) = &misses else { break };
+        if less == config {
+            continue;
         }
+        log::debug!("{what}: {error}");
+        object = support.maps.record(load(&less))?;
+        misses = attach(&mut object);
     }
     let trial = match plan.backend {
         Backend::Btf => &mut support.typed_tracepoint,

@@ -1,5 +1,7 @@
 //! A copy of what was on the user stack of a call. Values only.
 
+use tcptrace_ebpf::python::{PythonFrame, PythonFrames};
+
 use super::socket::KernelSocket;
 
 /// The registers from which the callers are found out.
@@ -25,6 +27,15 @@ pub(crate) struct CapturedStack<'a> {
     pub registers: Registers,
     /// From the stack pointer upwards.
     pub bytes: &'a [u8],
+    pub python: CapturedPython<'a>,
+}
+
+/// The frames of Python of one call. Whatever they say is a claim of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CapturedPython<'a> {
+    pub head: PythonFrames,
+    /// Innermost first.
+    pub frames: &'a [PythonFrame],
 }
 
 impl CapturedStack<'_> {

@@ -59,6 +59,7 @@ fn a_kernel_that_nobody_has_tried_is_trusted() {
             accept4: true,
             accept: true,
             receive: true,
+            python: true,
             warnings: vec![]
         })
     );

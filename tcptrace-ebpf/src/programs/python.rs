@@ -1,0 +1,172 @@
+//! Reads the frames of Python of the thread that makes a call, in processes that user space knows to run it. Everything
+//! comes from a stranger's memory: reads that fail give 0, every loop is bounded, and what is found is a claim that user
+//! space checks.
+//!
+//! An entry for a process that has ended or runs another program since does no harm: no thread of it is found.
+
+use aya_ebpf::{
+    btf_maps::{LruHashMap, RingBuf},
+    helpers::{bpf_get_current_task, generated::bpf_probe_read_user},
+    macros::{btf_map, raw_tracepoint},
+    programs::RawTracePointContext,
+};
+use tcptrace_ebpf::python::{
+    FIRST_OWNER_WITHOUT_CODE, MOST_PYTHON_FRAMES, PYTHON_OTHER_THREAD, PYTHON_READ, PYTHON_UNKNOWN,
+    PythonFrame, PythonFrames, PythonProcess,
+};
+
+use crate::{
+    calls, pids, probe,
+    settings::{config, is_absent, kernel},
+};
+
+/// Threads and interpreters that are looked at.
+const MOST_THREADS: u32 = 192;
+
+/// The processes that run Python, by their number in the reader's pid namespace. User space sets the size when it loads
+/// the object.
+#[btf_map]
+static PYTHONS: LruHashMap<u32, PythonProcess, 1> = LruHashMap::new();
+
+/// The processes that have begun to run another program, for user space to look at. It sets the size when it loads the
+/// object.
+#[btf_map]
+static STARTED_PROGRAMS: RingBuf<u64, 4096> = RingBuf::new();
+
+/// The frames of a call.
+pub(crate) type Frames = [PythonFrame; MOST_PYTHON_FRAMES];
+
+/// What is known of a process; `None` where nobody knows that it runs Python.
+#[inline(always)]
+pub(crate) fn process(pid: u32) -> Option<*const PythonProcess> {
+    if config!(read_python) == 0 {
+        return None;
+    }
+    PYTHONS.get_ptr(pid)
+}
+
+/// Reads a `T` of the current process; the default (0) when that fails.
+#[inline(always)]
+fn user<T: Copy + Default>(base: u64, offset: u32) -> T {
+    let mut value = T::default();
+    let from = base.wrapping_add(u64::from(offset)) as *const core::ffi::c_void;
+    // SAFETY: the helper checks the address it reads from, and writes as many bytes as the value has.
+    unsafe { bpf_probe_read_user((&raw mut value).cast(), size_of::<T>() as u32, from) };
+    value
+}
+
+/// The thread pointer of the current task.
+#[inline(always)]
+fn thread_pointer() -> u64 {
+    // SAFETY: the helper takes no pointer.
+    let task = unsafe { bpf_get_current_task() };
+    if !is_absent(kernel!(task_fsbase)) {
+        probe::read(task, kernel!(task_fsbase))
+    } else if !is_absent(kernel!(task_tp_value)) {
+        probe::read(task, kernel!(task_tp_value))
+    } else {
+        0
+    }
+}
+
+/// The innermost frame of the current task; 0 where none is found.
+#[inline(always)]
+fn innermost(PythonProcess { runtime, walk, .. }: &PythonProcess) -> u64 {
+    let own = thread_pointer();
+    let mut interpreter: u64 = user(*runtime, walk.interpreters);
+    let mut thread: u64 = user(interpreter, walk.threads);
+    for _ in 0..MOST_THREADS {
+        if thread == 0 {
+            interpreter = user(interpreter, walk.next_interpreter);
+            if interpreter == 0 {
+                break;
+            }
+            thread = user(interpreter, walk.threads);
+            continue;
+        }
+        let id: u64 = user(thread, walk.thread_id);
+        if own.wrapping_sub(id) <= u64::from(config!(thread_head_bytes)) {
+            let frame: u64 = user(thread, walk.frame);
+            let is_direct = is_absent(walk.frame_of_cframe as usize);
+            let frame = if is_direct { frame } else { user(frame, walk.frame_of_cframe) };
+            // One thread may have run several interpreters, and the one that was made last is asked first.
+            if frame != 0 {
+                return frame;
+            }
+        }
+        thread = user(thread, walk.next_thread);
+    }
+    0
+}
+
+/// Reads the frames of the current task into `frames`.
+///
+/// # Safety
+/// `process` has to be a live map value, and `frames` memory that may be written.
+#[inline(always)]
+pub(crate) unsafe fn read(process: *const PythonProcess, frames: *mut Frames) -> PythonFrames {
+    // SAFETY: the caller promises both. User space may replace the value meanwhile, by one that is as good.
+    let process = unsafe { &*process };
+    let walk = &process.walk;
+    let mut frame = innermost(process);
+    let mut count = 0;
+    for nth in 0..MOST_PYTHON_FRAMES {
+        if frame == 0 {
+            break;
+        }
+        let has_owner = !is_absent(walk.owner as usize);
+        let owner: u8 = if has_owner { user(frame, walk.owner) } else { 0 };
+        let code: u64 = if owner < FIRST_OWNER_WITHOUT_CODE { user(frame, walk.code) } else { 0 };
+        // The lowest bits of a reference say how it is counted (`_PyStackRef`, 3.14).
+        let code = code & !3;
+        let instruction = user(frame, walk.instruction);
+        let line_table = if code == 0 { 0 } else { user(code, walk.line_table) };
+        // SAFETY: the index is within the array.
+        unsafe { frames.cast::<PythonFrame>().add(nth).write(PythonFrame { code, instruction, line_table }) };
+        count = nth as u32 + 1;
+        frame = user(frame, walk.previous);
+    }
+    PythonFrames {
+        runtime: process.runtime,
+        build: process.build,
+        outcome: if count == 0 { PYTHON_OTHER_THREAD } else { PYTHON_READ },
+        count,
+        is_deeper: u32::from(frame != 0),
+    }
+}
+
+/// Of a process that nobody knows to run Python.
+pub(crate) const UNKNOWN: PythonFrames =
+    PythonFrames { runtime: 0, build: 0, outcome: PYTHON_UNKNOWN, count: 0, is_deeper: 0 };
+
+/// The current process runs another program: what was known of it is no longer true.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+fn program_started(_: RawTracePointContext) -> i32 {
+    let (pid, _) = calls::current_task();
+    if PYTHONS.get_ptr(pid).is_some() {
+        let _ = PYTHONS.remove(pid);
+    }
+    if let Some(mut started) = STARTED_PROGRAMS.reserve(0) {
+        started.write(u64::from(pid));
+        started.submit(0);
+    }
+    0
+}
+
+/// A process that was forked runs the program of its parent, at the same addresses:
+/// `TP_PROTO(struct task_struct *parent, struct task_struct *child)`.
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+fn process_forked(context: RawTracePointContext) -> i32 {
+    let (parent, child): (u64, u64) = (context.arg(0), context.arg(1));
+    let of_parent: u32 = probe::read(parent, kernel!(task_tgid));
+    let of_child: u32 = probe::read(child, kernel!(task_tgid));
+    // A thread.
+    if of_parent == of_child {
+        return 0;
+    }
+    if let Some(known) = PYTHONS.get_ptr(pids::of_process(parent, of_parent)) {
+        // SAFETY: the pointer is that of a live map value.
+        let _ = PYTHONS.insert(pids::of_process(child, of_child), unsafe { &*known }, 0);
+    }
+    0
+}

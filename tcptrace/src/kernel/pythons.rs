@@ -1,0 +1,80 @@
+//! The processes that run Python, as the kernel side is told of them, and the programs that it says were started. Finds
+//! out nothing about them.
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+    time::Duration,
+};
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData, RingBuf},
+    programs::{ProgramError, RawTracePoint},
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tcptrace_ebpf::python::PythonProcess;
+use zerocopy::IntoBytes as _;
+
+use super::error::{self, LoadError};
+
+/// Programs that are taken at once.
+const BATCH: usize = 256;
+
+/// The processes whose frames the kernel side reads.
+pub(crate) struct PythonProcesses(HashMap<MapData, u32, [u8; size_of::<PythonProcess>()]>);
+
+/// The processes that began to run another program.
+pub(crate) struct StartedPrograms(RingBuf<MapData>);
+
+pub(super) fn open(object: &mut Ebpf) -> Option<(PythonProcesses, StartedPrograms)> {
+    let processes = HashMap::try_from(object.take_map("PYTHONS")?).ok()?;
+    let started = RingBuf::try_from(object.take_map("STARTED_PROGRAMS")?).ok()?;
+    Some((PythonProcesses(processes), StartedPrograms(started)))
+}
+
+impl PythonProcesses {
+    /// Has the frames of a process read from now on.
+    ///
+    /// # Errors
+    /// When the kernel has no memory for it.
+    pub(crate) fn insert(&mut self, pid: u32, process: &PythonProcess) -> io::Result<()> {
+        let mut bytes = [0; size_of::<PythonProcess>()];
+        bytes.copy_from_slice(process.as_bytes());
+        self.0.insert(pid, bytes, 0).map_err(io::Error::other)
+    }
+}
+
+impl StartedPrograms {
+    /// Waits until a program is started, or for this time at most, and passes the processes to `visit`.
+    pub(crate) fn wait(&mut self, at_most: Duration, visit: &mut dyn FnMut(u32)) {
+        if at_most > Duration::ZERO {
+            // SAFETY: the ring owns the descriptor, and lives longer than this borrows it.
+            let ring = unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) };
+            let timeout = Timespec::try_from(at_most).ok();
+            // A signal ends the wait early, which does no harm.
+            let _ = poll(&mut [PollFd::from_borrowed_fd(ring, PollFlags::IN)], timeout.as_ref());
+        }
+        for _ in 0..BATCH {
+            let Some(item) = self.0.next() else { break };
+            let number = item.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
+            if let Some(pid) = number.and_then(|number| u32::try_from(number).ok()) {
+                visit(pid);
+            }
+        }
+    }
+}
+
+/// Attaches the programs that see processes being forked and programs being started.
+pub(super) fn attach(object: &mut Ebpf) -> Result<(), LoadError> {
+    let refused = |error: ProgramError| LoadError::refused("see programs being started", &error);
+    for (program, tracepoint) in
+        [("process_forked", "sched_process_fork"), ("program_started", "sched_process_exec")]
+    {
+        let program = object.program_mut(program).ok_or_else(error::missing)?;
+        let program: &mut RawTracePoint = program.try_into().map_err(refused)?;
+        program.load().map_err(refused)?;
+        program.attach(tracepoint).map_err(refused)?;
+    }
+    Ok(())
+}
