@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::{
     accept_queues,
     age::{self as since, JIFFY_NS},
+    copies,
     descriptors::{DescriptorScan, HeldSocket, ScanTarget},
     dump::{ListingIndex, NamespaceDumper},
     other_ends::{FoundEnd, HALF_CLOSED},
@@ -22,7 +23,6 @@ use crate::{
     host::world::World,
     kernel::CallMemory,
     model::{
-        captured_stack::CapturedStack,
         close_wait::{Due, Preexisting, Since, Stuck},
         connection_side::ConnectionSide,
         coverage::Coverage,
@@ -69,14 +69,7 @@ impl Inspector {
         active_window_ms: u64,
         mut calls: Option<CallMemory>,
     ) -> Self {
-        let copies = calls.as_mut().and_then(CallMemory::take_user_stacks);
-        let unwound = copies.and_then(|mut copies| {
-            let drain =
-                move |limit: usize, visit: &mut dyn FnMut(&CapturedStack<'_>)| copies.drain(limit, visit);
-            UnwoundStacks::start(&world.proc, drain)
-                .inspect_err(|error| log::warn!("callers without frame pointers are not found: {error}"))
-                .ok()
-        });
+        let unwound = calls.as_mut().and_then(|calls| copies::unwind(&world.proc, calls));
         Self {
             unwound,
             processes: ProcessCache::new(&world),

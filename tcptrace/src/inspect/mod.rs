@@ -5,6 +5,7 @@
 mod accept_queues;
 pub(crate) mod age;
 mod callers;
+mod copies;
 pub(crate) mod descriptors;
 pub(crate) mod dump;
 mod explain;

@@ -17,7 +17,10 @@ use std::{
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::process::StackUnwinder;
-use super::point::{Point, Points};
+use super::{
+    point::{Point, Points},
+    python::finder::PythonFinder,
+};
 use crate::model::{captured_stack::CapturedStack, socket::KernelSocket};
 
 /// Calls whose stacks are kept, and distinct stacks; beyond, all are forgotten.
@@ -42,22 +45,27 @@ struct Kept {
 }
 
 impl UnwoundStacks {
-    /// Starts the thread, which takes copies from `drain`: that passes so many at most to its visitor.
+    /// Starts the thread, which takes copies from `drain`: that passes so many at most to its visitor. `is_over` is set when
+    /// this is dropped, for whoever else works for it.
     ///
     /// # Errors
     /// When the system has no thread.
-    pub(crate) fn start<D>(proc_root: &Path, mut drain: D) -> std::io::Result<Self>
+    pub(crate) fn start<D>(
+        proc_root: &Path,
+        is_over: Arc<AtomicBool>,
+        finder: Option<PythonFinder>,
+        mut drain: D,
+    ) -> std::io::Result<Self>
     where
         D: FnMut(usize, &mut dyn FnMut(&CapturedStack<'_>)) -> usize + Send + 'static,
     {
         let kept = Arc::new(Mutex::new(Kept::default()));
-        let is_over = Arc::new(AtomicBool::new(false));
-        let mut unwinder = StackUnwinder::new(proc_root);
+        let mut unwinder = StackUnwinder::new(proc_root, finder);
         let (keeps, ends) = (Arc::clone(&kept), Arc::clone(&is_over));
         thread::Builder::new().name("unwinder".to_owned()).spawn(move || {
             while !ends.load(Ordering::Relaxed) {
                 let taken = drain(BATCH, &mut |stack| {
-                    let points = unwinder.unwind(stack);
+                    let points = unwinder.points(stack);
                     if points.is_empty() {
                         unwinder.forget(stack.pid);
                     } else {
@@ -83,6 +91,11 @@ impl UnwoundStacks {
 
 /// A stack that was unwound as far as its copy goes, and then walked by frame pointers from where both meet.
 pub(crate) fn joined(unwound: &[Point], walked: &[Point]) -> Vec<Point> {
+    if unwound.iter().any(|point| matches!(point, Point::Script(_))) {
+        // What a machine said of itself is whole. Where no stacks are copied, it lacks the system call.
+        let innermost = walked.first().filter(|_| matches!(unwound.first(), Some(Point::Script(_))));
+        return innermost.into_iter().chain(unwound).cloned().collect();
+    }
     // Equal points may come again in a recursion: the outermost is the one where both go on alike.
     let meets = unwound.iter().rposition(|point| walked.contains(point));
     let (Some(inner), true) = (meets, walked.len() > 1) else { return unwound.to_vec() };

@@ -9,6 +9,7 @@ use std::{
 
 use framehop::{CacheNative, FrameAddress, MayAllocateDuringUnwind, Unwinder as _, UnwinderNative};
 use rustc_hash::FxHashMap;
+use tcptrace_ebpf::python::PYTHON_UNKNOWN;
 
 use super::module::{Bytes, UnwindInfo};
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     stacks::{
         mappings::{self, FileIdentity, Mapping},
         point::Point,
+        python::{PythonLines, finder::PythonFinder, merged},
     },
 };
 
@@ -32,9 +34,14 @@ const MOST_MAPPINGS: usize = 4_096;
 /// A process's mappings are read again for an address that is in none, but not more often.
 const MAPS_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Whether a process has come to run Python is asked again at its calls, but not more often.
+const PYTHON_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Unwinds stacks.
 pub(super) struct StackUnwinder {
     proc_root: PathBuf,
+    /// `None` where frames of Python are not read.
+    python: Option<(PythonFinder, PythonLines)>,
     processes: FxHashMap<u32, Process>,
     files: FxHashMap<FileIdentity, Option<Arc<UnwindInfo>>>,
     file_bytes: usize,
@@ -46,12 +53,19 @@ struct Process {
     unwinder: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
     mappings: Vec<Mapping>,
     read_at: Instant,
+    /// When it was asked whether it runs Python.
+    asked_at: Option<Instant>,
 }
 
 impl StackUnwinder {
-    pub(super) fn new(proc_root: &Path) -> Self {
+    pub(super) fn new(proc_root: &Path, finder: Option<PythonFinder>) -> Self {
+        let python = finder.map(|finder| {
+            let lines = PythonLines::new(Arc::clone(&finder.builds));
+            (finder, lines)
+        });
         Self {
             proc_root: proc_root.to_owned(),
+            python,
             processes: FxHashMap::default(),
             files: FxHashMap::default(),
             file_bytes: 0,
@@ -60,7 +74,30 @@ impl StackUnwinder {
     }
 
     /// The points of a stack, innermost first. Empty where the process has ended.
-    pub(super) fn unwind(&mut self, stack: &CapturedStack<'_>) -> Vec<Point> {
+    pub(super) fn points(&mut self, stack: &CapturedStack<'_>) -> Vec<Point> {
+        // Where no stacks are copied there is nothing to unwind.
+        let native = if stack.registers.pc == 0 { Vec::new() } else { self.unwind(stack) };
+        let Some((finder, lines)) = &mut self.python else { return native };
+        if stack.python.head.outcome == PYTHON_UNKNOWN {
+            if let Some(process) = self.processes.get_mut(&stack.pid)
+                && process.asked_at.is_none_or(|asked| asked.elapsed() >= PYTHON_INTERVAL)
+            {
+                process.asked_at = Some(Instant::now());
+                finder.ask(stack.pid);
+            }
+            return native;
+        }
+        let Ok(process) = mappings::process(&self.proc_root, stack.pid) else { return native };
+        match lines.read(stack.pid, &process, stack.python) {
+            Some(mut read) => {
+                let points = std::mem::take(&mut read.points);
+                merged(&native, points, |address| read.is_machine(address))
+            }
+            None => native,
+        }
+    }
+
+    fn unwind(&mut self, stack: &CapturedStack<'_>) -> Vec<Point> {
         self.bound();
         let is_known = |process: &Process| {
             process.mappings.iter().any(|mapping| mapping.addresses.contains(&stack.registers.pc))
@@ -123,7 +160,7 @@ impl StackUnwinder {
                 unwinder.add_module(module);
             }
         }
-        Some(Process { unwinder, mappings, read_at: Instant::now() })
+        Some(Process { unwinder, mappings, read_at: Instant::now(), asked_at: None })
     }
 }
 

@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
 
 use super::*;
+use crate::model::captured_stack::CapturedPython;
 use crate::stacks::point::addresses;
 
 #[test]
@@ -24,10 +25,17 @@ fn the_thread_takes_copies_and_a_process_that_is_gone_has_no_stack() {
         }
         left = 0;
         let (socket, registers) = (KernelSocket(7), crate::model::captured_stack::Registers::default());
-        visit(&CapturedStack { socket, ktime_ns: 1, pid: u32::MAX >> 1, registers, bytes: &bytes });
+        visit(&CapturedStack {
+            socket,
+            ktime_ns: 1,
+            pid: u32::MAX >> 1,
+            registers,
+            bytes: &bytes,
+            python: CapturedPython::default(),
+        });
         1
     };
-    let stacks = UnwoundStacks::start(Path::new("/proc"), drain).unwrap();
+    let stacks = UnwoundStacks::start(Path::new("/proc"), Arc::default(), None, drain).unwrap();
     assert_eq!(stacks.of(KernelSocket(7), 1), None);
 }
 

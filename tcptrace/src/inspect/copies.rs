@@ -1,0 +1,40 @@
+//! Starts what works on the copies that the kernel side takes at calls: the thread that unwinds stacks, and the one that
+//! finds processes that run Python. Looks at none of them itself.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use tcptrace_ebpf::python::PythonProcess;
+
+use crate::{
+    kernel::CallMemory,
+    model::captured_stack::CapturedStack,
+    stacks::{python::finder::PythonFinder, unwind::UnwoundStacks},
+};
+
+/// Starts both; `None` where no copies are taken.
+pub(super) fn unwind(proc_root: &Path, calls: &mut CallMemory) -> Option<UnwoundStacks> {
+    let mut copies = calls.take_user_stacks()?;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let finder = find_pythons(proc_root, &is_over, calls);
+    let drain = move |limit: usize, visit: &mut dyn FnMut(&CapturedStack<'_>)| copies.drain(limit, visit);
+    UnwoundStacks::start(proc_root, is_over, finder, drain)
+        .inspect_err(|error| log::warn!("callers without frame pointers are not found: {error}"))
+        .ok()
+}
+
+fn find_pythons(proc_root: &Path, is_over: &Arc<AtomicBool>, calls: &mut CallMemory) -> Option<PythonFinder> {
+    let (mut processes, mut programs) = *calls.take_pythons()?;
+    let started = move |at_most: Duration, visit: &mut dyn FnMut(u32)| programs.wait(at_most, visit);
+    let insert = move |pid: u32, process: &PythonProcess| {
+        if let Err(error) = processes.insert(pid, process) {
+            log::debug!("the lines of Python of process {pid} are not found: {error}");
+        }
+    };
+    PythonFinder::start(proc_root, Arc::clone(is_over), started, insert)
+        .inspect_err(|error| log::warn!("lines of Python are not found: {error}"))
+        .ok()
+}

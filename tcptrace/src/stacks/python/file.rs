@@ -1,0 +1,88 @@
+//! Whether a file holds Python's virtual machine, and which: the program itself, or a libpython. By the names that it
+//! exports; what its own name says counts for nothing.
+
+use std::{fs::File, ops::Range};
+
+use super::layout::{self, DEBUG_OFFSETS_BYTES, Layout};
+use crate::stacks::elf::{BoundedFile, Elf, Segment};
+
+/// A file that holds Python. Addresses are those that the file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PythonFile {
+    pub(super) segments: Vec<Segment>,
+    /// `_PyRuntime`.
+    pub(super) runtime: u64,
+    /// `PyCode_Type`, `PyUnicode_Type` and `PyBytes_Type`.
+    pub(super) code_type: u64,
+    pub(super) text_type: u64,
+    pub(super) bytes_type: u64,
+    /// Its machine code.
+    pub(super) machine_code: Range<u64>,
+    pub(super) layout: Layout,
+}
+
+/// What a file has to do with Python.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum PythonPart {
+    /// It holds it.
+    Holds(Box<PythonFile>),
+    /// It needs a libpython, which is mapped when the program is loaded.
+    Needs,
+    /// It holds a version that nobody knows here, or nothing of the kind.
+    Nothing,
+}
+
+/// Names that tell versions before 3.11, which has one with the number in it.
+const SINCE_3_8: &str = "PyCode_NewWithPosOnlyArgs";
+const SINCE_3_9: &str = "PyThreadState_GetFrame";
+const SINCE_3_10: &str = "PyModule_AddObjectRef";
+
+impl PythonPart {
+    /// Reads it from a file that nobody vouches for.
+    pub(super) fn of(file: File) -> Self {
+        let file = BoundedFile::new(file);
+        let Some(elf) = Elf::read(&file) else { return Self::Nothing };
+        if let Some(python) = python(&elf) {
+            return Self::Holds(Box::new(python));
+        }
+        if elf.needs().is_some_and(|mut needed| needed.any(|name| name.starts_with(b"libpython"))) {
+            return Self::Needs;
+        }
+        Self::Nothing
+    }
+}
+
+fn python(elf: &Elf<'_>) -> Option<PythonFile> {
+    let [runtime, code_type, text_type, bytes_type, version, of_3_8, of_3_9, of_3_10] = elf.exported([
+        "_PyRuntime",
+        "PyCode_Type",
+        "PyUnicode_Type",
+        "PyBytes_Type",
+        "Py_Version",
+        SINCE_3_8,
+        SINCE_3_9,
+        SINCE_3_10,
+    ])?;
+    let runtime = runtime?;
+    let minor = match version {
+        Some(version) => {
+            let number = u32::from_le_bytes(*elf.at(version, 4)?.first_chunk()?);
+            u8::try_from(number >> 16 & 0xff).ok().filter(|_| number >> 24 == 3)?
+        }
+        None if of_3_10.is_some() => 10,
+        None if of_3_9.is_some() => 9,
+        None if of_3_8.is_some() => 8,
+        None => return None,
+    };
+    // Before 3.13 nothing is said there, and the file has no bytes of it.
+    let said = if minor < 13 { None } else { elf.at(runtime, DEBUG_OFFSETS_BYTES) };
+    Some(PythonFile {
+        segments: elf.segments().collect(),
+        runtime,
+        code_type: code_type?,
+        text_type: text_type?,
+        bytes_type: bytes_type?,
+        machine_code: elf.machine_code()?,
+        layout: layout::of_version(minor, said)?,
+    })
+}

@@ -1,0 +1,289 @@
+//! Where each version of Python keeps what leads from `_PyRuntime` to a line of code. Knows CPython 3.8 to 3.14 of 64
+//! bits; x86-64 and aarch64 are alike. Reads nothing.
+//!
+//! From 3.13 on `_PyRuntime` begins with a table of offsets for debuggers (`_Py_DebugOffsets` of
+//! Include/internal/pycore_runtime.h, in 3.14 pycore_debug_offsets.h). The numbers of earlier versions are those of the
+//! headers of CPython 3.8.18, 3.9.18, 3.10.13, 3.11.7 and 3.12.1, as a compiler says them. They do not change within a
+//! minor version: extensions are built against these structures.
+
+use tcptrace_ebpf::python::{ABSENT, PythonWalk};
+
+use crate::stacks::memory::u64_at;
+
+/// Bytes at the begin of `_PyRuntime` that a layout may be told by.
+pub(super) const DEBUG_OFFSETS_BYTES: u64 = 760;
+
+/// The layout of one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) walk: PythonWalk,
+    pub(super) code: CodeLayout,
+    pub(super) text: TextLayout,
+}
+
+/// Offsets into `PyCodeObject`, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CodeLayout {
+    pub(super) filename: u32,
+    /// The qualified name since 3.11, the plain one before.
+    pub(super) name: u32,
+    pub(super) first_line: u32,
+    pub(super) line_table: u32,
+    pub(super) instructions: Instructions,
+    pub(super) lines: LineFormat,
+}
+
+/// How a frame says its instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Instructions {
+    /// By its index, of instructions of so many bytes.
+    Index(u32),
+    /// By its address; the code begins at this offset into the code object.
+    Address(u32),
+}
+
+/// How lines are told by instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineFormat {
+    /// `co_lnotab`, until 3.9 (Objects/lnotab_notes.txt of 3.9).
+    Lnotab,
+    /// `co_linetable` of 3.10 (PEP 626, Objects/lnotab_notes.txt of 3.10).
+    Linetable,
+    /// `co_linetable` since 3.11 (Objects/locations.md of 3.11).
+    Locations,
+}
+
+/// Offsets into strings and bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TextLayout {
+    /// Of `PyASCIIObject`: the length in characters.
+    pub(super) length: u32,
+    /// Of `PyASCIIObject`: bits that say how wide they are.
+    pub(super) state: u32,
+    /// Where the characters begin, of text that is ASCII only.
+    pub(super) ascii: u32,
+    /// The same, of other text.
+    pub(super) other: u32,
+}
+
+/// Where every object has its type.
+pub(super) const OBJECT_TYPE: u32 = 8;
+/// Of `PyBytesObject`: the length, and the bytes.
+pub(super) const BYTES_LENGTH: u32 = 16;
+pub(super) const BYTES_START: u32 = 32;
+
+/// `PyASCIIObject` and `PyCompactUnicodeObject`, which had one pointer more each until 3.11.
+const TEXT_UNTIL_3_11: TextLayout = TextLayout { length: 16, state: 32, ascii: 48, other: 72 };
+const TEXT: TextLayout = TextLayout { length: 16, state: 32, ascii: 40, other: 56 };
+
+/// The layout of a version, by its minor number. `runtime` is what `_PyRuntime` begins with.
+pub(super) fn of_version(minor: u8, runtime: Option<&[u8]>) -> Option<Layout> {
+    match minor {
+        8 | 9 => Some(until_3_10(104, 1, LineFormat::Lnotab)),
+        10 => Some(until_3_10(96, 2, LineFormat::Linetable)),
+        11 => Some(of_3_11()),
+        12 => Some(of_3_12()),
+        13 | 14 => of_debug_offsets(minor, runtime?),
+        _ => None,
+    }
+}
+
+fn until_3_10(instruction: u32, instruction_bytes: u32, lines: LineFormat) -> Layout {
+    let walk = PythonWalk {
+        interpreters: 32,
+        next_interpreter: 0,
+        threads: 8,
+        next_thread: 8,
+        thread_id: 176,
+        frame: 24,
+        frame_of_cframe: ABSENT,
+        previous: 24,
+        code: 32,
+        instruction,
+        owner: ABSENT,
+        line_table: 120,
+        padding: 0,
+    };
+    let instructions = Instructions::Index(instruction_bytes);
+    let code = CodeLayout { filename: 104, name: 112, first_line: 40, line_table: 120, instructions, lines };
+    Layout { walk, code, text: TEXT_UNTIL_3_11 }
+}
+
+fn of_3_11() -> Layout {
+    let walk = PythonWalk {
+        interpreters: 40,
+        next_interpreter: 0,
+        threads: 16,
+        next_thread: 8,
+        thread_id: 152,
+        frame: 56,
+        frame_of_cframe: 8,
+        previous: 48,
+        code: 32,
+        instruction: 56,
+        owner: 69,
+        line_table: 136,
+        padding: 0,
+    };
+    Layout { walk, code: code_since_3_11(72, 184), text: TEXT_UNTIL_3_11 }
+}
+
+fn of_3_12() -> Layout {
+    let walk = PythonWalk {
+        interpreters: 40,
+        next_interpreter: 0,
+        threads: 72,
+        next_thread: 8,
+        thread_id: 136,
+        frame: 56,
+        frame_of_cframe: 0,
+        previous: 8,
+        code: 0,
+        instruction: 56,
+        owner: 70,
+        line_table: 136,
+        padding: 0,
+    };
+    Layout { walk, code: code_since_3_11(68, 192), text: TEXT }
+}
+
+fn code_since_3_11(first_line: u32, start: u32) -> CodeLayout {
+    CodeLayout {
+        filename: 112,
+        name: 128,
+        first_line,
+        line_table: 136,
+        instructions: Instructions::Address(start),
+        lines: LineFormat::Locations,
+    }
+}
+
+/// Where `_Py_DebugOffsets` of a version has the offsets that differ from the other's.
+struct DebugOffsets {
+    thread_state: u32,
+    interpreter_frame: u32,
+    code_object: u32,
+    unicode_object: u32,
+}
+
+const DEBUG_OFFSETS_3_13: DebugOffsets =
+    DebugOffsets { thread_state: 152, interpreter_frame: 224, code_object: 272, unicode_object: 536 };
+const DEBUG_OFFSETS_3_14: DebugOffsets =
+    DebugOffsets { thread_state: 176, interpreter_frame: 248, code_object: 312, unicode_object: 616 };
+
+/// Reads what Python says of itself. `None` of what is not what it seems to be, and of a build without the global lock:
+/// objects have another head there, and threads copies of the code.
+fn of_debug_offsets(minor: u8, runtime: &[u8]) -> Option<Layout> {
+    const COOKIE: &[u8] = b"xdebugpy";
+    const VERSION: u32 = 8;
+    const IS_FREE_THREADED: u32 = 16;
+    let said = u64_at(runtime, VERSION)?;
+    let is_it = runtime.starts_with(COOKIE) && said >> 16 == 0x300 | u64::from(minor);
+    if !is_it || u64_at(runtime, IS_FREE_THREADED)? != 0 {
+        return None;
+    }
+    let at = if minor == 13 { DEBUG_OFFSETS_3_13 } else { DEBUG_OFFSETS_3_14 };
+    // Structures are of some hundred KiB at most.
+    let offset = |at: u32| u32::try_from(u64_at(runtime, at)?).ok().filter(|offset| *offset <= 1 << 20);
+    let walk = PythonWalk {
+        interpreters: offset(40)?,
+        next_interpreter: offset(64)?,
+        threads: offset(72)?,
+        next_thread: offset(at.thread_state + 16)?,
+        frame: offset(at.thread_state + 32)?,
+        thread_id: offset(at.thread_state + 40)?,
+        frame_of_cframe: ABSENT,
+        previous: offset(at.interpreter_frame + 8)?,
+        code: offset(at.interpreter_frame + 16)?,
+        instruction: offset(at.interpreter_frame + 24)?,
+        owner: offset(at.interpreter_frame + 40)?,
+        line_table: offset(at.code_object + 32)?,
+        padding: 0,
+    };
+    let code = CodeLayout {
+        filename: offset(at.code_object + 8)?,
+        name: offset(at.code_object + 24)?,
+        line_table: walk.line_table,
+        first_line: offset(at.code_object + 40)?,
+        instructions: Instructions::Address(offset(at.code_object + 72)?),
+        lines: LineFormat::Locations,
+    };
+    let ascii = offset(at.unicode_object + 24)?;
+    let text = TextLayout {
+        state: offset(at.unicode_object + 8)?,
+        length: offset(at.unicode_object + 16)?,
+        ascii,
+        // `utf8_length` and `utf8` stand between.
+        other: ascii.checked_add(16)?,
+    };
+    Some(Layout { walk, code, text })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What `_PyRuntime` of 3.13.0 begins with, where it matters.
+    fn debug_offsets_of_3_13() -> Vec<u8> {
+        let mut bytes = vec![0; 584];
+        bytes[..8].copy_from_slice(b"xdebugpy");
+        for (at, value) in [
+            (8, 0x030d_00f0_u64),
+            (40, 632),
+            (64, 7264),
+            (72, 7344),
+            (168, 8),
+            (184, 72),
+            (192, 152),
+            (232, 8),
+            (240, 0),
+            (248, 56),
+            (264, 70),
+            (280, 112),
+            (296, 128),
+            (304, 136),
+            (312, 68),
+            (344, 200),
+            (544, 32),
+            (552, 16),
+            (560, 40),
+        ] {
+            bytes[at..at + 8].copy_from_slice(&value.to_ne_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn python_says_itself_where_things_are() {
+        let bytes = debug_offsets_of_3_13();
+        let layout = of_version(13, Some(&bytes)).unwrap();
+        assert_eq!((layout.walk.threads, layout.walk.frame, layout.walk.owner), (7344, 72, 70));
+        assert_eq!(layout.code.instructions, Instructions::Address(200));
+        assert_eq!(layout.text, TEXT);
+        assert_eq!(of_version(14, Some(&bytes)), None, "another version");
+        let mut free_threaded = bytes.clone();
+        free_threaded[16] = 1;
+        assert_eq!(of_version(13, Some(&free_threaded)), None);
+    }
+
+    #[test]
+    fn versions_that_nobody_knows_have_no_layout() {
+        let known: Vec<u8> = (0..=u8::MAX).filter(|minor| of_version(*minor, None).is_some()).collect();
+        assert_eq!(known, [8, 9, 10, 11, 12]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(minor: u8, mut bytes in proptest::collection::vec(any::<u8>(), 0..800)) {
+            of_version(minor, Some(&bytes));
+            if bytes.len() > 24 {
+                bytes[..8].copy_from_slice(b"xdebugpy");
+                bytes[8..24].copy_from_slice(&[0, 0, 13, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+                of_version(13, Some(&bytes));
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Lines of Python on the stacks of calls. The kernel side reads the frames at the call, of processes that
+//! [`finder`] has found to run Python; here they get names and lines, soon after, from the code objects. Nothing in a
+//! process is stopped, written or attached to, and what it says is believed only as far as objects have the right types.
+
+mod builds;
+mod code;
+mod file;
+pub(crate) mod finder;
+mod layout;
+mod lines;
+mod merge;
+
+use std::{os::fd::OwnedFd, sync::Arc};
+
+use tcptrace_ebpf::python::PYTHON_READ;
+
+pub(super) use self::merge::merged;
+use self::{
+    builds::Builds,
+    code::{CodeCache, Process, Types},
+    file::PythonFile,
+};
+use super::{memory::ProcessMemory, point::Point};
+use crate::model::captured_stack::CapturedPython;
+
+/// Gives names and lines to the frames of Python.
+pub(super) struct PythonLines {
+    builds: Arc<Builds>,
+    cache: CodeCache,
+}
+
+/// The lines of a stack, and where the machine is that runs them.
+pub(super) struct ReadLines {
+    /// Innermost first.
+    pub(super) points: Vec<Point>,
+    build: Arc<PythonFile>,
+    /// What the process adds to the addresses that the file of the machine says.
+    bias: u64,
+}
+
+impl ReadLines {
+    /// Whether an address is one of the machine's code.
+    pub(super) fn is_machine(&self, address: u64) -> bool {
+        self.build.machine_code.contains(&address.wrapping_sub(self.bias))
+    }
+}
+
+impl PythonLines {
+    pub(super) fn new(builds: Arc<Builds>) -> Self {
+        Self { builds, cache: CodeCache::default() }
+    }
+
+    /// The lines of frames that were read at a call, by the directory of the process. `None` where there are none.
+    ///
+    /// Ends at a frame that makes no sense: behind it others may be missing.
+    pub(super) fn read(
+        &mut self,
+        pid: u32,
+        process: &OwnedFd,
+        python: CapturedPython<'_>,
+    ) -> Option<ReadLines> {
+        let CapturedPython { head, frames } = python;
+        let build = self.builds.get(head.build).filter(|_| head.outcome == PYTHON_READ)?;
+        let memory = ProcessMemory::open(process).ok()?;
+        let bias = head.runtime.wrapping_sub(build.runtime);
+        let types = Types {
+            code: build.code_type.wrapping_add(bias),
+            text: build.text_type.wrapping_add(bias),
+            bytes: build.bytes_type.wrapping_add(bias),
+        };
+        let process = Process { pid, memory: &memory, layout: &build.layout, types };
+        let functions = frames.iter().filter(|frame| frame.code != 0);
+        let lines = functions.map_while(|frame| self.cache.line(&process, frame));
+        let points: Vec<Point> = lines.map(|line| Point::Script(Arc::new(line))).collect();
+        (!points.is_empty()).then_some(ReadLines { points, build, bias })
+    }
+}
