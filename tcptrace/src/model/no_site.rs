@@ -99,7 +99,7 @@ impl NoSiteBecause {
             }
             Self::LibraryThread => "no code of the application is on that stack",
             Self::InterpretedPython => {
-                "Python's functions have no names here: `python -X perf` or PYTHONPERFSUPPORT=1 gives them (3.12, built with frame pointers)"
+                "no line of Python was found: those of Python 3.8 to 3.14 are, once the process has run for some milliseconds under tcptrace"
             }
             Self::InterpretedJava => {
                 "Java's methods have no names here: start it with -XX:+PreserveFramePointer, then `jcmd PID Compiler.perfmap` names what is compiled"

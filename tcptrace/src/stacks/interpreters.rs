@@ -111,17 +111,33 @@ pub(super) fn of_made(name: &str) -> Kind {
     Kind::Own
 }
 
+/// What has no file and is the application's all the same: `python -c`, standard input, and notebooks.
+const PYTHON_WITHOUT_FILE: [&str; 3] = ["<string>", "<stdin>", "<ipython-input-"];
+
 fn of_python(path: &str) -> Kind {
     let packaged = of_source(Path::new(path));
-    // Frozen modules are the import machinery. Packages lie below the standard library's folder.
-    let is_standard = path.starts_with('<')
-        || Path::new(path).components().any(|component| {
-            let name = component.as_os_str().to_string_lossy();
-            name.strip_prefix("python3.").is_some_and(|minor| minor.bytes().all(|byte| byte.is_ascii_digit()))
-        });
+    // Other names in brackets are those of frozen modules, the import machinery among them, and of code that libraries make.
+    let is_made = path.starts_with('<') && !PYTHON_WITHOUT_FILE.iter().any(|name| path.starts_with(name));
+    // Packages lie below the standard library's folder.
+    let is_standard = is_made || is_of_standard_library(Path::new(path));
     match packaged {
         Some(kind) => kind,
         None if is_standard => Kind::Interpreter(InterpretedPython),
         None => Kind::Own,
     }
+}
+
+/// Whether a file lies where an installation has Python's own: `lib/python3.12`, `lib64/python3.9`, `lib/python312.zip`.
+fn is_of_standard_library(path: &Path) -> bool {
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut folders = path.components().map(|component| component.as_os_str().to_string_lossy());
+    let mut is_in_lib = false;
+    folders.any(|name| {
+        let version = name.strip_prefix("python3").filter(|_| is_in_lib);
+        is_in_lib = matches!(&*name, "lib" | "lib64");
+        // Free-threaded builds have a letter behind the number.
+        let minor = version.and_then(|rest| rest.strip_prefix('.')).map(|minor| minor.trim_end_matches('t'));
+        minor.is_some_and(is_digits)
+            || version.and_then(|rest| rest.strip_suffix(".zip")).is_some_and(is_digits)
+    })
 }

@@ -15,15 +15,27 @@ pub(super) fn stack(frames: Vec<Frame>, is_cut: bool, program: Option<&Path>) ->
     Stack { site, is_cut, no_site, frames: frames.into_iter().map(|frame| frame.text).collect() }
 }
 
-/// The innermost frame of the application's own, if it has a name: the next one out is another function. What embeds an
-/// interpreter did not make the call: the code that is interpreted did.
+/// The innermost frame of the application's own, if it has a name: the next one out is another function.
 fn own(frames: &[Frame]) -> Option<&Frame> {
-    let interpreted = frames.iter().position(|frame| matches!(frame.kind, Kind::Interpreter(_)));
-    let is_own = |(at, frame): &(usize, &Frame)| {
-        let is_hidden = frame.is_of_file && interpreted.is_some_and(|first| first < *at);
-        frame.kind == Kind::Own && !is_hidden
-    };
-    frames.iter().enumerate().find(is_own).map(|(_, frame)| frame).filter(|frame| frame.is_named)
+    may_be_own(frames).next().filter(|frame| frame.is_named)
+}
+
+/// The frames of code that no library and no runtime brought along. What embeds an interpreter did not make the call: the
+/// code that is interpreted did.
+fn may_be_own(frames: &[Frame]) -> impl Iterator<Item = &Frame> {
+    let is_interpreted = |frame: &Frame| is_script(frame) || matches!(frame.kind, Kind::Interpreter(_));
+    let interpreted = frames.iter().position(is_interpreted).unwrap_or(frames.len());
+    let is_hidden = move |at, frame: &Frame| frame.is_of_file && interpreted < at;
+    let own = frames
+        .iter()
+        .enumerate()
+        .filter(move |(at, frame)| frame.kind == Kind::Own && !is_hidden(*at, frame));
+    own.map(|(_, frame)| frame)
+}
+
+/// Whether a virtual machine told the name of a frame.
+fn is_script(frame: &Frame) -> bool {
+    frame.is_named && !frame.is_of_file
 }
 
 /// Whether nothing is missing on a stack. Between frames without pointers, callers may be skipped unseen, even where the
@@ -33,7 +45,6 @@ fn is_whole(frames: &[Frame], is_cut: bool) -> bool {
     let is_entry =
         |frame: &Frame| frame.text == "Interpreter" || frame.text.contains("InterpreterEntryTrampoline");
     let is_nameless = |frame: &Frame| is_entry(frame) || !(frame.is_named || frame.is_of_file);
-    let is_script = |frame: &Frame| frame.is_named && !frame.is_of_file;
     let is_go = |frame: &Frame| frame.text.starts_with("runtime.goexit");
     frames.iter().any(is_go) || (!is_cut && frames.iter().any(is_script) && !frames.iter().any(is_nameless))
 }
@@ -56,7 +67,7 @@ fn why_none(frames: &[Frame], is_cut: bool, program: Option<&Path>) -> NoSite {
     if let Some(because) = program.and_then(interpreters::of_module).filter(|_| !is_whole) {
         return NoSite { because, of: library(frames) };
     }
-    if let Some(frame) = frames.iter().find(|frame| frame.kind == Kind::Own) {
+    if let Some(frame) = may_be_own(frames).next() {
         let build = frame.build_id.as_ref().map(|id| format!(" (build id {id})")).unwrap_or_default();
         return NoSite { because: NoSiteBecause::Stripped, of: Some(format!("{}{build}", frame.text)) };
     }
@@ -131,6 +142,9 @@ mod tests {
         ];
         let (because, _) = reason(frames, false, "/usr/bin/node");
         assert_eq!(because, InterpretedNode);
+        let script = frame("Shop.refund (shop.py:7)", Kind::Library("shop".to_owned()), true, false);
+        let (because, of) = reason(vec![libc(), script, own("uwsgi_main")], false, "/usr/bin/uwsgi");
+        assert_eq!((because, of.as_deref()), (LibraryThread, Some("shop")));
         let compiled = frame("Leak.refund", Kind::Own, true, false);
         let java = frame("Interpreter", Kind::Interpreter(InterpretedJava), true, false);
         let stack = stack(vec![libc(), java, compiled], true, None);
