@@ -102,7 +102,7 @@ impl NoSiteBecause {
                 "no line of Python was found: those of Python 3.8 to 3.14 are, once the process has run for some milliseconds under tcptrace"
             }
             Self::InterpretedJava => {
-                "Java's methods have no names here: start it with -XX:+PreserveFramePointer, then `jcmd PID Compiler.perfmap` names what is compiled"
+                "Java's callers are not known: they are in its heap (a virtual thread that has waited), or this VM is not HotSpot of JDK 11 or later"
             }
             Self::InterpretedNode => {
                 "JavaScript has no names here: `node --perf-basic-prof --interpreted-frames-native-stack` gives them"

@@ -118,7 +118,7 @@ impl<'a> Elf<'a> {
     /// The exported function that begins last at or before an address.
     pub(super) fn exported_before(&self, address: u64) -> Option<String> {
         let symbols = self.sections.as_ref()?.symbols(self.endian, self.file, elf::SHT_DYNSYM).ok()?;
-        let is_function = |symbol: &&elf::Sym64<Endianness>| {
+        let is_function = |symbol: &&Sym64<Endianness>| {
             symbol.st_type() == elf::STT_FUNC
                 && !symbol.is_undefined(self.endian)
                 && symbol.st_value(self.endian) <= address

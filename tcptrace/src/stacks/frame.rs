@@ -10,7 +10,7 @@ use super::{
     interpreters,
     kind::Kind,
     modules::Place,
-    point::ScriptLine,
+    point::{ScriptLanguage, ScriptLine},
     rating::{Code, of_module, rate},
 };
 
@@ -24,6 +24,8 @@ pub(super) struct Frame {
     /// It is machine code of a file, not made at run time.
     pub(super) is_of_file: bool,
     pub(super) is_outermost: bool,
+    /// The machine that told it, which knows its callers.
+    pub(super) told_by: Option<ScriptLanguage>,
     /// The build of the file, of code without a name.
     pub(super) build_id: Option<String>,
 }
@@ -65,7 +67,15 @@ fn frame(name: &str, code: Option<&CodeInfo<'_>>, module: Option<&Path>, program
         }
         source => rate(Code { function: name, source: source.as_deref(), module, program }),
     };
-    Frame { text, kind, is_named: true, is_of_file: true, is_outermost: is_outermost(name), build_id: None }
+    Frame {
+        text,
+        kind,
+        is_named: true,
+        is_of_file: true,
+        is_outermost: is_outermost(name),
+        told_by: None,
+        build_id: None,
+    }
 }
 
 /// A line of a Go program.
@@ -81,6 +91,7 @@ pub(super) fn of_go(line: &Line) -> Frame {
         is_named: true,
         is_of_file: true,
         is_outermost: is_outermost(&line.function),
+        told_by: None,
         build_id: None,
     }
 }
@@ -100,6 +111,7 @@ pub(super) fn of_script(line: &ScriptLine) -> Frame {
         is_named: true,
         is_of_file: false,
         is_outermost: false,
+        told_by: Some(line.language),
         build_id: None,
     }
 }
@@ -112,6 +124,7 @@ pub(super) fn made(name: &str) -> Frame {
         is_named: true,
         is_of_file: false,
         is_outermost: false,
+        told_by: None,
         build_id: None,
     }
 }
@@ -135,6 +148,7 @@ pub(super) fn unnamed(address: u64, place: Option<&Place>, program: Option<&Path
         is_named: false,
         is_of_file: place.is_some(),
         is_outermost: false,
+        told_by: None,
         build_id: place.and_then(|place| place.build_id.clone()),
     }
 }

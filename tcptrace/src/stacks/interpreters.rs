@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{
+    java,
     kind::Kind,
     point::{ScriptLanguage, ScriptLine},
     sources::of_source,
@@ -46,16 +47,10 @@ pub(super) fn of_module(module: &Path) -> Option<NoSiteBecause> {
     })
 }
 
-/// Java's own packages.
-const JAVA: [&str; 4] = ["java.", "javax.", "sun.", "jdk."];
-
 /// Rates a line that a virtual machine told.
 pub(super) fn of_script(line: &ScriptLine) -> Kind {
     match line.language {
-        ScriptLanguage::Java if JAVA.iter().any(|package| line.function.starts_with(package)) => {
-            Kind::Interpreter(InterpretedJava)
-        }
-        ScriptLanguage::Java => Kind::Own,
+        ScriptLanguage::Java => java::of_line(line),
         ScriptLanguage::Python => of_python(line.file.as_deref().unwrap_or("<frozen>")),
     }
 }
@@ -98,7 +93,7 @@ pub(super) fn of_made(name: &str) -> Kind {
     }
     // `void java.net.Socket.connect(java.net.SocketAddress, int)`.
     let method = name.split('(').next().and_then(|typed| typed.trim_end().rsplit(' ').next());
-    if method.is_some_and(|method| JAVA.iter().any(|package| method.starts_with(package))) {
+    if method.is_some_and(java::is_of_jdk) {
         return Kind::Interpreter(InterpretedJava);
     }
     // `void [System.Net.Sockets] System.Net.Sockets.Socket::Connect(…)[Tier0]`.

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{frame::Frame, interpreters, kind::Kind};
+use tcptrace_ebpf::python::MOST_PYTHON_FRAMES;
+
+use super::{frame::Frame, interpreters, kind::Kind, point::ScriptLanguage};
 use crate::model::{
     no_site::{NoSite, NoSiteBecause},
     stack::Stack,
@@ -46,7 +48,25 @@ fn is_whole(frames: &[Frame], is_cut: bool) -> bool {
         |frame: &Frame| frame.text == "Interpreter" || frame.text.contains("InterpreterEntryTrampoline");
     let is_nameless = |frame: &Frame| is_entry(frame) || !(frame.is_named || frame.is_of_file);
     let is_go = |frame: &Frame| frame.text.starts_with("runtime.goexit");
+    if let Some(outermost) = frames.iter().rposition(|frame| frame.told_by.is_some()) {
+        return is_end(frames, outermost) && !frames.iter().any(is_nameless);
+    }
     frames.iter().any(is_go) || (!is_cut && frames.iter().any(is_script) && !frames.iter().any(is_nameless))
+}
+
+/// Whether the outermost line that a virtual machine told is where its thread begins: always Python's, unless there were
+/// more than are read; else the thread's own is seen below it, or Java's `Thread.run`, whoever overrides it, and the
+/// machine that called it.
+fn is_end(frames: &[Frame], outermost: usize) -> bool {
+    let of_python = frames.iter().filter(|frame| frame.told_by == Some(ScriptLanguage::Python)).count();
+    if of_python > 0 {
+        return of_python < MOST_PYTHON_FRAMES;
+    }
+    let is_machine = |frame: &Frame| frame.is_of_file && matches!(frame.kind, Kind::Interpreter(_));
+    let below = frames.get(outermost + 1..).unwrap_or_default();
+    let runs = frames.get(outermost).and_then(|frame| frame.text.split(' ').next());
+    let is_run = runs.and_then(|function| function.rsplit('.').next()) == Some("run");
+    frames.iter().any(|frame| frame.is_outermost) || (is_run && below.iter().any(is_machine))
 }
 
 fn why_none(frames: &[Frame], is_cut: bool, program: Option<&Path>) -> NoSite {
@@ -62,6 +82,11 @@ fn why_none(frames: &[Frame], is_cut: bool, program: Option<&Path>) -> NoSite {
     });
     let is_whole = is_whole(frames, is_cut);
     if let Some((at, because)) = interpreted.filter(|_| !is_whole) {
+        // Where methods have names, the copy ends: or their callers are elsewhere, as a virtual thread's that has waited.
+        let told = frames.iter().rposition(|frame| frame.told_by.is_some());
+        let is_elsewhere = |frame: &Frame| !frame.is_named && !frame.is_of_file;
+        let is_cut = told.is_some_and(|told| !frames.get(told + 1).is_some_and(is_elsewhere));
+        let because = if is_cut { NoSiteBecause::CutShort } else { because };
         return NoSite { because, of: library(frames.get(..at).unwrap_or_default()) };
     }
     if let Some(because) = program.and_then(interpreters::of_module).filter(|_| !is_whole) {
@@ -88,7 +113,15 @@ mod tests {
     };
 
     fn frame(text: &str, kind: Kind, is_named: bool, is_of_file: bool) -> Frame {
-        Frame { text: text.to_owned(), kind, is_named, is_of_file, is_outermost: false, build_id: None }
+        Frame {
+            text: text.to_owned(),
+            kind,
+            is_named,
+            is_of_file,
+            is_outermost: false,
+            told_by: None,
+            build_id: None,
+        }
     }
 
     fn libc() -> Frame {
@@ -149,6 +182,32 @@ mod tests {
         let java = frame("Interpreter", Kind::Interpreter(InterpretedJava), true, false);
         let stack = stack(vec![libc(), java, compiled], true, None);
         assert_eq!(stack.site.as_deref(), Some("Leak.refund"));
+    }
+
+    #[test]
+    fn lines_that_a_machine_told_end_where_a_thread_begins() {
+        let machine = |text: &str| frame(text, Kind::Interpreter(InterpretedJava), true, true);
+        let java = |text: &str| Frame {
+            told_by: Some(ScriptLanguage::Java),
+            ..frame(text, Kind::Interpreter(InterpretedJava), true, false)
+        };
+        let connect = || java("java.net.Socket.connect (Socket.java:633)");
+        let run = || java("java.lang.Thread.run (Thread.java:840)");
+        let native = || machine("Java_sun_nio_ch_Net_connect0 (libnio.so)");
+        let call = || machine("libjvm.so+0x8123");
+        let why = |frames| reason(frames, true, "/usr/bin/java").0;
+        assert_eq!(why(vec![libc(), native(), connect(), run(), call()]), LibraryThread);
+        assert_eq!(why(vec![libc(), native(), connect(), run()]), CutShort, "the copy may end there");
+        assert_eq!(why(vec![libc(), native(), connect(), call()]), CutShort, "called from native code");
+        let barrier = || frame("0x7f8d6433e5f9", Kind::Runtime, false, false);
+        assert_eq!(why(vec![libc(), native(), connect(), barrier(), call()]), InterpretedJava, "in the heap");
+        assert_eq!(why(vec![libc(), native()]), InterpretedJava);
+        let own = Frame {
+            told_by: Some(ScriptLanguage::Java),
+            ..frame("Leak.refund (Leak.java:7)", Kind::Own, true, false)
+        };
+        let stack = stack(vec![libc(), native(), connect(), own, call()], true, None);
+        assert_eq!(stack.site.as_deref(), Some("Leak.refund (Leak.java:7)"));
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl PythonLines {
 
     /// The lines of frames that were read at a call, by the directory of the process. `None` where there are none.
     ///
-    /// Ends at a frame that makes no sense: behind it others may be missing.
+    /// Ends at a frame that makes no sense, with its address: callers are missing then.
     pub(super) fn read(
         &mut self,
         pid: u32,
@@ -69,9 +69,14 @@ impl PythonLines {
             bytes: build.bytes_type.wrapping_add(bias),
         };
         let process = Process { pid, memory: &memory, layout: &build.layout, types };
-        let functions = frames.iter().filter(|frame| frame.code != 0);
-        let lines = functions.map_while(|frame| self.cache.line(&process, frame));
-        let points: Vec<Point> = lines.map(|line| Point::Script(Arc::new(line))).collect();
-        (!points.is_empty()).then_some(ReadLines { points, build, bias })
+        let mut points = Vec::new();
+        for frame in frames.iter().filter(|frame| frame.code != 0) {
+            let Some(line) = self.cache.line(&process, frame) else {
+                points.push(Point::Address(frame.code));
+                break;
+            };
+            points.push(Point::Script(Arc::new(line)));
+        }
+        matches!(points.first(), Some(Point::Script(_))).then_some(ReadLines { points, build, bias })
     }
 }

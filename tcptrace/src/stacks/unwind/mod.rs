@@ -91,13 +91,15 @@ impl UnwoundStacks {
 
 /// A stack that was unwound as far as its copy goes, and then walked by frame pointers from where both meet.
 pub(crate) fn joined(unwound: &[Point], walked: &[Point]) -> Vec<Point> {
-    if unwound.iter().any(|point| matches!(point, Point::Script(_))) {
-        // What a machine said of itself is whole. Where no stacks are copied, it lacks the system call.
-        let innermost = walked.first().filter(|_| matches!(unwound.first(), Some(Point::Script(_))));
-        return innermost.into_iter().chain(unwound).cloned().collect();
+    if matches!(unwound.first(), Some(Point::Script(_))) {
+        // No stack was copied: what a machine said of itself lacks the system call.
+        return walked.first().into_iter().chain(unwound).cloned().collect();
     }
+    // Lines that a virtual machine told are nowhere else.
+    let told = unwound.iter().rposition(|point| matches!(point, Point::Script(_)));
     // Equal points may come again in a recursion: the outermost is the one where both go on alike.
     let meets = unwound.iter().rposition(|point| walked.contains(point));
+    let meets = meets.filter(|meets| told < Some(*meets));
     let (Some(inner), true) = (meets, walked.len() > 1) else { return unwound.to_vec() };
     let outer = unwound.get(inner).and_then(|met| walked.iter().rposition(|point| point == met));
     let rest = outer.and_then(|outer| walked.get(outer + 1..)).unwrap_or_default();

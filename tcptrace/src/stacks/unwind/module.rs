@@ -7,6 +7,7 @@ use framehop::{ExplicitModuleSectionInfo, Module};
 
 use crate::stacks::{
     elf::{BoundedFile, Elf, Segment, bias},
+    hotspot::Exports,
     mappings::Mapping,
 };
 
@@ -22,11 +23,13 @@ pub(super) struct UnwindInfo {
     eh_frame: Option<(Range<u64>, Bytes)>,
     eh_frame_hdr: Option<(Range<u64>, Bytes)>,
     debug_frame: Option<Bytes>,
+    /// Of a Java VM.
+    pub(super) hotspot: Option<Exports>,
 }
 
 impl UnwindInfo {
-    /// Reads it; `None` of what is no ELF file.
-    pub(super) fn read(file: File) -> Option<Self> {
+    /// Reads it; `None` of what is no ELF file. `may_be_hotspot` by its name.
+    pub(super) fn read(file: File, may_be_hotspot: bool) -> Option<Self> {
         let file = BoundedFile::new(file);
         let elf = Elf::read(&file)?;
         let part = |name: &str| elf.addresses(name).zip(elf.data(name).map(Bytes::from));
@@ -37,6 +40,7 @@ impl UnwindInfo {
             eh_frame: part(".eh_frame"),
             eh_frame_hdr: part(".eh_frame_hdr"),
             debug_frame: elf.data(".debug_frame").map(Bytes::from),
+            hotspot: if may_be_hotspot { Exports::read(&elf) } else { None },
         })
     }
 
@@ -81,6 +85,7 @@ mod tests {
             eh_frame: None,
             eh_frame_hdr: None,
             debug_frame: None,
+            hotspot: None,
         }
     }
 

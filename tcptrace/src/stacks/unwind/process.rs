@@ -1,5 +1,5 @@
-//! Unwinds the stacks of processes by the unwind information of their files, and by frame pointers where there is none.
-//! Reads files and `maps`; nothing in a process is stopped or attached to.
+//! Unwinds the stacks of processes by the unwind information of their files, by frame pointers where there is none, and
+//! by what a Java VM says of its own code. Reads files, `maps` and memory; nothing in a process is stopped or attached to.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,15 +8,17 @@ use std::{
 };
 
 use framehop::{CacheNative, FrameAddress, MayAllocateDuringUnwind, Unwinder as _, UnwinderNative};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tcptrace_ebpf::python::PYTHON_UNKNOWN;
 
 use super::module::{Bytes, UnwindInfo};
 use crate::{
     model::captured_stack::{CapturedStack, Registers},
     stacks::{
+        hotspot::{self, HotSpot, Step},
         mappings::{self, FileIdentity, Mapping},
-        point::Point,
+        memory::ProcessMemory,
+        point::{Point, ScriptLine},
         python::{PythonLines, finder::PythonFinder, merged},
     },
 };
@@ -30,6 +32,9 @@ const MOST_BYTES: usize = 24 << 20;
 
 /// Mappings of one process that are kept.
 const MOST_MAPPINGS: usize = 4_096;
+
+/// Lines of virtual machines that are kept once; beyond, all are forgotten.
+const MOST_LINES: usize = 16_384;
 
 /// A process's mappings are read again for an address that is in none, but not more often.
 const MAPS_INTERVAL: Duration = Duration::from_secs(1);
@@ -46,12 +51,15 @@ pub(super) struct StackUnwinder {
     files: FxHashMap<FileIdentity, Option<Arc<UnwindInfo>>>,
     file_bytes: usize,
     cache: CacheNative<MayAllocateDuringUnwind>,
+    /// Each line of code once, however many stacks it is on.
+    lines: FxHashSet<Arc<ScriptLine>>,
 }
 
 /// What is known of a process.
 struct Process {
     unwinder: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
     mappings: Vec<Mapping>,
+    hotspot: Option<HotSpot<ProcessMemory>>,
     read_at: Instant,
     /// When it was asked whether it runs Python.
     asked_at: Option<Instant>,
@@ -70,6 +78,7 @@ impl StackUnwinder {
             files: FxHashMap::default(),
             file_bytes: 0,
             cache: CacheNative::new(),
+            lines: FxHashSet::default(),
         }
     }
 
@@ -103,30 +112,51 @@ impl StackUnwinder {
             process.mappings.iter().any(|mapping| mapping.addresses.contains(&stack.registers.pc))
         };
         let known = self.processes.get(&stack.pid);
-        // A program that was executed since has other mappings, and a library may have been loaded.
-        let is_stale =
-            known.is_none_or(|process| !is_known(process) && process.read_at.elapsed() >= MAPS_INTERVAL);
+        // A program that was executed since has other mappings and another memory, and a library may have been loaded.
+        let is_stale = known.is_none_or(|process| {
+            let is_gone = process.hotspot.as_ref().is_some_and(|hotspot| !hotspot.is_there());
+            (is_gone || !is_known(process)) && process.read_at.elapsed() >= MAPS_INTERVAL
+        });
         if is_stale {
             match self.read(stack.pid) {
                 Some(process) => drop(self.processes.insert(stack.pid, process)),
                 None => drop(self.processes.remove(&stack.pid)),
             }
         }
-        let Some(process) = self.processes.get(&stack.pid) else { return Vec::new() };
+        let Some(process) = self.processes.get_mut(&stack.pid) else { return Vec::new() };
+        let java = process.hotspot.as_mut().and_then(HotSpot::look);
         let mut read = |address: u64| stack.word(address).ok_or(());
-        let registers = native(stack.registers);
-        let mut frames =
-            process.unwinder.iter_frames(stack.registers.pc, registers, &mut self.cache, &mut read);
+        let mut registers = native(stack.registers);
+        let mut address = FrameAddress::from_instruction_pointer(stack.registers.pc);
         let mut points = Vec::new();
-        while let Ok(Some(frame)) = frames.next() {
-            points.push(Point::Address(match frame {
-                FrameAddress::InstructionPointer(address) => address,
-                FrameAddress::ReturnAddress(address) => address.get(),
-            }));
-            if points.len() == MOST_FRAMES {
-                break;
-            }
+        while points.len() < MOST_FRAMES {
+            // A call of the kernel is in a library: only callers are Java's.
+            let step =
+                java.as_ref().filter(|_| address.is_return_address()).map_or(Step::Elsewhere, |java| {
+                    java.step(of_native(address.address(), &registers), &|address| stack.word(address))
+                });
+            let next = match step {
+                Step::Elsewhere => {
+                    points.push(Point::Address(address.address()));
+                    let frame =
+                        process.unwinder.unwind_frame(address, &mut registers, &mut self.cache, &mut read);
+                    frame.ok().flatten()
+                }
+                Step::Frame { lines, caller } => {
+                    if lines.is_empty() && caller.is_none() {
+                        points.push(Point::Address(address.address()));
+                    }
+                    points.extend(lines.into_iter().map(|line| Point::Script(once(&mut self.lines, line))));
+                    caller.map(|hotspot::Registers { pc, sp, fp }| {
+                        registers = native(Registers { pc, sp, fp, lr: pc });
+                        pc
+                    })
+                }
+            };
+            let Some(caller) = next.and_then(FrameAddress::from_return_address) else { break };
+            address = caller;
         }
+        points.truncate(MOST_FRAMES);
         points
     }
 
@@ -148,25 +178,54 @@ impl StackUnwinder {
         let process = mappings::process(&self.proc_root, pid).ok()?;
         let mappings: Vec<Mapping> = mappings::executable(&process).ok()?.take(MOST_MAPPINGS).collect();
         let mut unwinder = UnwinderNative::new();
+        let mut hotspot = None;
         for mapping in &mappings {
             let Ok((identity, file)) = mapping.open(&process) else { continue };
             if !self.files.contains_key(&identity) {
-                let info = UnwindInfo::read(file).map(Arc::new);
+                let path = mapping.path(&process).unwrap_or_default();
+                let info = UnwindInfo::read(file, hotspot::is_library(&path)).map(Arc::new);
                 self.file_bytes += info.as_ref().map_or(0, |info| info.size());
                 self.files.insert(identity, info);
             }
             let info = self.files.get(&identity).and_then(Option::as_ref);
-            if let Some(module) = info.and_then(|info| info.mapped_at(mapping)) {
+            if let Some((info, module)) = info.and_then(|info| Some((info, info.mapped_at(mapping)?))) {
+                if let Some(exports) = info.hotspot.as_ref().filter(|_| hotspot.is_none()) {
+                    let memory = ProcessMemory::open(&process).ok();
+                    hotspot = memory.map(|memory| HotSpot::new(memory, exports.moved(module.base_avma())));
+                }
                 unwinder.add_module(module);
             }
         }
-        Some(Process { unwinder, mappings, read_at: Instant::now(), asked_at: None })
+        Some(Process { unwinder, mappings, hotspot, read_at: Instant::now(), asked_at: None })
     }
+}
+
+/// The line that is kept for this one.
+fn once(lines: &mut FxHashSet<Arc<ScriptLine>>, line: ScriptLine) -> Arc<ScriptLine> {
+    if let Some(known) = lines.get(&line) {
+        return Arc::clone(known);
+    }
+    if lines.len() >= MOST_LINES {
+        lines.clear();
+    }
+    let line = Arc::new(line);
+    lines.insert(Arc::clone(&line));
+    line
 }
 
 #[cfg(target_arch = "x86_64")]
 fn native(Registers { pc, sp, fp, lr: _ }: Registers) -> framehop::UnwindRegsNative {
     framehop::UnwindRegsNative::new(pc, sp, fp)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn of_native(pc: u64, registers: &framehop::UnwindRegsNative) -> hotspot::Registers {
+    hotspot::Registers { pc, sp: registers.sp(), fp: registers.bp() }
+}
+
+#[cfg(target_arch = "aarch64")]
+fn of_native(pc: u64, registers: &framehop::UnwindRegsNative) -> hotspot::Registers {
+    hotspot::Registers { pc, sp: registers.sp(), fp: registers.fp() }
 }
 
 #[cfg(target_arch = "aarch64")]

@@ -61,3 +61,18 @@ fn frame_pointers_lead_on_where_a_copy_ends() {
         "a recursion"
     );
 }
+
+#[test]
+fn lines_that_a_machine_told_do_not_give_way_to_addresses() {
+    let told = |function: &str| {
+        let (language, function) = (crate::stacks::point::ScriptLanguage::Java, function.to_owned());
+        Point::Script(crate::stacks::point::ScriptLine { language, function, file: None, line: None }.into())
+    };
+    let unwound = [addresses(&[1, 2]), vec![told("Leak.open"), told("Leak.main")]].concat();
+    assert_eq!(joined(&unwound, &addresses(&[1, 2, 70, 71, 72, 73])), unwound);
+    let to_the_end = [unwound.clone(), addresses(&[5, 6])].concat();
+    assert_eq!(
+        joined(&to_the_end, &addresses(&[1, 70, 6, 7])),
+        [to_the_end.clone(), addresses(&[7])].concat()
+    );
+}

@@ -1,0 +1,23 @@
+//! Java's own lines, as HotSpot keeps them: which method a frame of the interpreter or of compiled code belongs to, and
+//! which line it is at. Goes by the description that the VM exports of itself for debuggers (`gHotSpotVMStructs` and its
+//! kin, src/hotspot/share/runtime/vmStructs.cpp of OpenJDK), so that no version has offsets of its own here. What that
+//! does not describe has no line. Knows no other VM: OpenJ9 and native images export nothing of the kind.
+
+mod code_cache;
+mod compressed;
+mod description;
+mod frames;
+mod layout;
+mod methods;
+mod nmethod;
+#[cfg(test)]
+mod synthetic;
+#[cfg(test)]
+mod tests;
+mod vm;
+
+pub(super) use self::{
+    frames::{Registers, Step},
+    methods::BOOT,
+    vm::{Exports, HotSpot, is_library},
+};
