@@ -164,13 +164,13 @@ pub struct Config {
     pub stack_bytes: u32,
     /// Where `struct pt_regs` has what a caller is found out from.
     pub registers: RegisterOffsets,
-    /// Always zero.
-    pub padding: u32,
     /// 1: read the frames of Python too, of processes that are known to run it.
     pub read_python: u32,
     /// How far pthread_self() may lie below the thread pointer, in bytes: where it points to what is in front of that
     /// (aarch64), more than 0.
     pub thread_head_bytes: u32,
+    /// Always zero.
+    pub padding: u32,
 }
 
 /// Offsets in bytes into `struct pt_regs` of this architecture.

@@ -2,8 +2,11 @@
 //! and the frames of Python where the process runs it. What finds no room is counted.
 
 use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     btf_maps::RingBuf,
-    helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs},
+    helpers::generated::{
+        bpf_get_current_task_btf, bpf_probe_read_user, bpf_ringbuf_query, bpf_task_pt_regs,
+    },
     macros::btf_map,
 };
 use tcptrace_ebpf::record::{STACK_BYTES, STACK_CHUNK, StackRecord};
@@ -26,8 +29,8 @@ struct Captured {
 #[btf_map]
 static USER_STACKS: RingBuf<Captured, 4096> = RingBuf::new();
 
-/// Does not wake the reader, who looks often enough (`include/uapi/linux/bpf.h`).
-const BPF_RB_NO_WAKEUP: u64 = 1;
+/// With so many bytes waiting, the reader is woken: a burst would fill the ring before it looks again.
+const WAKES_READER: u64 = 1 << 20;
 
 /// The offset in bytes of a register.
 macro_rules! register {
@@ -74,7 +77,18 @@ pub(crate) fn capture(sock: u64, ktime_ns: u64, pid: u32) {
             copy_stack(captured);
         }
     }
-    entry.submit(BPF_RB_NO_WAKEUP);
+    entry.submit(wakeup());
+}
+
+/// The flag for submitting a copy. Waking the reader costs as much as copying: once, as the number of bytes is reached.
+#[inline(always)]
+fn wakeup() -> u64 {
+    // SAFETY: the helper takes a ring.
+    let waiting = unsafe {
+        bpf_ringbuf_query((&raw const USER_STACKS).cast_mut().cast(), u64::from(BPF_RB_AVAIL_DATA))
+    };
+    let is_reached = waiting >= WAKES_READER && waiting - WAKES_READER <= size_of::<Captured>() as u64;
+    u64::from(if is_reached { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
 }
 
 /// Copies the stack and the registers of the current task.

@@ -20,7 +20,9 @@ pub(super) fn unwind(proc_root: &Path, calls: &mut CallMemory) -> Option<Unwound
     let mut copies = calls.take_user_stacks()?;
     let is_over = Arc::new(AtomicBool::new(false));
     let finder = find_pythons(proc_root, &is_over, calls);
-    let drain = move |limit: usize, visit: &mut dyn FnMut(&CapturedStack<'_>)| copies.drain(limit, visit);
+    let drain = move |at_most: Duration, limit: usize, visit: &mut dyn FnMut(&CapturedStack<'_>)| {
+        copies.drain(at_most, limit, visit);
+    };
     UnwoundStacks::start(proc_root, is_over, finder, drain)
         .inspect_err(|error| log::warn!("callers without frame pointers are not found: {error}"))
         .ok()

@@ -1,6 +1,8 @@
 //! Attaches the programs that remember calls on sockets, and reads what they remember: who opened a socket,
 //! who read its end of file, and from which stacks. `plan` decides which calls.
 
+use std::time::Duration;
+
 use aya::{
     Ebpf,
     maps::{HashMap, MapData, MapError, RingBuf, StackTraceMap},
@@ -16,6 +18,7 @@ use super::{
     error::{self, LoadError},
     plan::TracePlan,
     pythons::{self, PythonProcesses, StartedPrograms},
+    ring::wait_for,
     support::Support,
 };
 use crate::{
@@ -46,10 +49,15 @@ pub(crate) struct CallMemory {
 pub(crate) struct UserStacks(RingBuf<MapData>);
 
 impl UserStacks {
-    /// Passes up to `limit` copies to `visit`. Returns their number.
-    pub(crate) fn drain(&mut self, limit: usize, mut visit: impl FnMut(&CapturedStack<'_>)) -> usize {
-        let mut count = 0;
-        while count < limit {
+    /// Waits for copies, for this time at most, and passes up to `limit` of them to `visit`.
+    pub(crate) fn drain(
+        &mut self,
+        at_most: Duration,
+        limit: usize,
+        mut visit: impl FnMut(&CapturedStack<'_>),
+    ) {
+        wait_for(&self.0, at_most);
+        for _ in 0..limit {
             let Some(item) = self.0.next() else { break };
             if let Ok((record, rest)) = StackRecord::read_from_prefix(&item) {
                 let StackRecord { sock, ktime_ns, pid, length, pc, sp, fp, lr, python } = record;
@@ -67,9 +75,7 @@ impl UserStacks {
                     });
                 }
             }
-            count += 1;
         }
-        count
     }
 }
 

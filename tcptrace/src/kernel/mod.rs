@@ -18,6 +18,7 @@ mod offsets;
 mod options;
 pub(crate) mod plan;
 mod pythons;
+mod ring;
 mod support;
 mod tracer;
 mod types;

@@ -1,22 +1,20 @@
 //! The processes that run Python, as the kernel side is told of them, and the programs that it says were started. Finds
 //! out nothing about them.
 
-use std::{
-    io,
-    os::fd::{AsRawFd as _, BorrowedFd},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use aya::{
     Ebpf,
     maps::{HashMap, MapData, RingBuf},
     programs::{ProgramError, RawTracePoint},
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tcptrace_ebpf::python::PythonProcess;
 use zerocopy::IntoBytes as _;
 
-use super::error::{self, LoadError};
+use super::{
+    error::{self, LoadError},
+    ring::wait_for,
+};
 
 /// Programs that are taken at once.
 const BATCH: usize = 256;
@@ -49,11 +47,7 @@ impl StartedPrograms {
     /// Waits until a program is started, or for this time at most, and passes the processes to `visit`.
     pub(crate) fn wait(&mut self, at_most: Duration, visit: &mut dyn FnMut(u32)) {
         if at_most > Duration::ZERO {
-            // SAFETY: the ring owns the descriptor, and lives longer than this borrows it.
-            let ring = unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) };
-            let timeout = Timespec::try_from(at_most).ok();
-            // A signal ends the wait early, which does no harm.
-            let _ = poll(&mut [PollFd::from_borrowed_fd(ring, PollFlags::IN)], timeout.as_ref());
+            wait_for(&self.0, at_most);
         }
         for _ in 0..BATCH {
             let Some(item) = self.0.next() else { break };

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use tcptrace_ebpf::python::MOST_PYTHON_FRAMES;
-
 use super::{frame::Frame, interpreters, kind::Kind, point::ScriptLanguage};
 use crate::model::{
     no_site::{NoSite, NoSiteBecause},
@@ -54,13 +52,11 @@ fn is_whole(frames: &[Frame], is_cut: bool) -> bool {
     frames.iter().any(is_go) || (!is_cut && frames.iter().any(is_script) && !frames.iter().any(is_nameless))
 }
 
-/// Whether the outermost line that a virtual machine told is where its thread begins: always Python's, unless there were
-/// more than are read; else the thread's own is seen below it, or Java's `Thread.run`, whoever overrides it, and the
-/// machine that called it.
+/// Whether the outermost line that a virtual machine told is where its thread begins. Python's is; else the thread's own is
+/// seen below it, or Java's `Thread.run`, whoever overrides it, and the machine that called it.
 fn is_end(frames: &[Frame], outermost: usize) -> bool {
-    let of_python = frames.iter().filter(|frame| frame.told_by == Some(ScriptLanguage::Python)).count();
-    if of_python > 0 {
-        return of_python < MOST_PYTHON_FRAMES;
+    if frames.get(outermost).is_some_and(|frame| frame.told_by == Some(ScriptLanguage::Python)) {
+        return true;
     }
     let is_machine = |frame: &Frame| frame.is_of_file && matches!(frame.kind, Kind::Interpreter(_));
     let below = frames.get(outermost + 1..).unwrap_or_default();

@@ -52,7 +52,7 @@ impl PythonLines {
 
     /// The lines of frames that were read at a call, by the directory of the process. `None` where there are none.
     ///
-    /// Ends at a frame that makes no sense, with its address: callers are missing then.
+    /// Ends with an address where callers are missing: at a frame that makes no sense, and where there were more.
     pub(super) fn read(
         &mut self,
         pid: u32,
@@ -76,6 +76,9 @@ impl PythonLines {
                 break;
             };
             points.push(Point::Script(Arc::new(line)));
+        }
+        if let Some(outermost) = frames.last().filter(|_| head.is_deeper != 0) {
+            points.push(Point::Address(outermost.code));
         }
         matches!(points.first(), Some(Point::Script(_))).then_some(ReadLines { points, build, bias })
     }

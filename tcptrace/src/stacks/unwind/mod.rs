@@ -27,7 +27,7 @@ use crate::model::{captured_stack::CapturedStack, socket::KernelSocket};
 const MOST_CALLS: usize = 262_144;
 const MOST_STACKS: usize = 16_384;
 
-/// How often copies are looked for, and how many are taken at once.
+/// How often copies are looked for at least, and how many are taken at once.
 const INTERVAL: Duration = Duration::from_millis(50);
 const BATCH: usize = 256;
 
@@ -45,8 +45,8 @@ struct Kept {
 }
 
 impl UnwoundStacks {
-    /// Starts the thread, which takes copies from `drain`: that passes so many at most to its visitor. `is_over` is set when
-    /// this is dropped, for whoever else works for it.
+    /// Starts the thread, which takes copies from `drain`: that waits for some, for this time at most, and passes so many to
+    /// its visitor. `is_over` is set when this is dropped, for whoever else works for it.
     ///
     /// # Errors
     /// When the system has no thread.
@@ -57,14 +57,14 @@ impl UnwoundStacks {
         mut drain: D,
     ) -> std::io::Result<Self>
     where
-        D: FnMut(usize, &mut dyn FnMut(&CapturedStack<'_>)) -> usize + Send + 'static,
+        D: FnMut(Duration, usize, &mut dyn FnMut(&CapturedStack<'_>)) + Send + 'static,
     {
         let kept = Arc::new(Mutex::new(Kept::default()));
         let mut unwinder = StackUnwinder::new(proc_root, finder);
         let (keeps, ends) = (Arc::clone(&kept), Arc::clone(&is_over));
         thread::Builder::new().name("unwinder".to_owned()).spawn(move || {
             while !ends.load(Ordering::Relaxed) {
-                let taken = drain(BATCH, &mut |stack| {
+                drain(INTERVAL, BATCH, &mut |stack| {
                     let points = unwinder.points(stack);
                     if points.is_empty() {
                         unwinder.forget(stack.pid);
@@ -73,9 +73,6 @@ impl UnwoundStacks {
                         kept.keep(stack.socket, stack.ktime_ns, points);
                     }
                 });
-                if taken == 0 {
-                    thread::sleep(INTERVAL);
-                }
             }
         })?;
         Ok(Self { kept, is_over })

@@ -19,9 +19,9 @@ fn equal_stacks_are_kept_once_and_a_later_call_at_the_same_address_is_another_on
 fn the_thread_takes_copies_and_a_process_that_is_gone_has_no_stack() {
     let bytes = [0; 64];
     let mut left = 1;
-    let drain = move |_limit: usize, visit: &mut dyn FnMut(&CapturedStack<'_>)| {
+    let drain = move |at_most: Duration, _: usize, visit: &mut dyn FnMut(&CapturedStack<'_>)| {
         if left == 0 {
-            return 0;
+            return thread::sleep(at_most);
         }
         left = 0;
         let (socket, registers) = (KernelSocket(7), crate::model::captured_stack::Registers::default());
@@ -33,7 +33,6 @@ fn the_thread_takes_copies_and_a_process_that_is_gone_has_no_stack() {
             bytes: &bytes,
             python: CapturedPython::default(),
         });
-        1
     };
     let stacks = UnwoundStacks::start(Path::new("/proc"), Arc::default(), None, drain).unwrap();
     assert_eq!(stacks.of(KernelSocket(7), 1), None);
