@@ -12,6 +12,8 @@ pub(crate) enum Point {
     Address(u64),
     /// A line of code that was interpreted, or compiled at run time.
     Script(Arc<ScriptLine>),
+    /// The last one of a stack that is whole, by the unwind information of all its functions: nobody called the one before.
+    End,
 }
 
 /// A line of code as a virtual machine says it.
@@ -38,7 +40,7 @@ impl Point {
         match self {
             // A return address points behind the call.
             Self::Address(address) => address.saturating_sub(1),
-            Self::Script(_) => 0,
+            Self::Script(_) | Self::End => 0,
         }
     }
 }

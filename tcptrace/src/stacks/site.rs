@@ -8,10 +8,20 @@ use crate::model::{
     stack::Stack,
 };
 
+/// How far out a stack goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    /// It ends before the function in which its thread began.
+    pub(super) is_cut: bool,
+    /// Unwind information led from each of its functions to the next, up to where the thread began.
+    pub(super) is_whole: bool,
+}
+
 /// Makes a stack of its frames, innermost first. `program` is what the process runs.
-pub(super) fn stack(frames: Vec<Frame>, is_cut: bool, program: Option<&Path>) -> Stack {
+pub(super) fn stack(frames: Vec<Frame>, extent: Extent, program: Option<&Path>) -> Stack {
     let site = own(&frames).map(|frame| frame.text.clone());
-    let no_site = site.is_none().then(|| why_none(&frames, is_cut, program));
+    let no_site = site.is_none().then(|| why_none(&frames, extent, program));
+    let is_cut = extent.is_cut;
     Stack { site, is_cut, no_site, frames: frames.into_iter().map(|frame| frame.text).collect() }
 }
 
@@ -38,10 +48,10 @@ fn is_script(frame: &Frame) -> bool {
     frame.is_named && !frame.is_of_file
 }
 
-/// Whether nothing is missing on a stack. Between frames without pointers, callers may be skipped unseen, even where the
-/// outermost function is there: only Go and the machines that name their functions keep them all. A machine's callers
-/// may be missing where the stack ends early: Python makes code that nothing unwinds.
-fn is_whole(frames: &[Frame], is_cut: bool) -> bool {
+/// Whether no caller is missing because of how the code is made. Between frames without pointers, some may be skipped
+/// unseen, even where the outermost function is there: only Go and the machines that name their functions keep them all. A
+/// machine's callers may be missing where the stack ends early: Python makes code that nothing unwinds.
+fn knows_callers(frames: &[Frame], is_cut: bool) -> bool {
     let is_entry =
         |frame: &Frame| frame.text == "Interpreter" || frame.text.contains("InterpreterEntryTrampoline");
     let is_nameless = |frame: &Frame| is_entry(frame) || !(frame.is_named || frame.is_of_file);
@@ -65,7 +75,7 @@ fn is_end(frames: &[Frame], outermost: usize) -> bool {
     frames.iter().any(|frame| frame.is_outermost) || (is_run && below.iter().any(is_machine))
 }
 
-fn why_none(frames: &[Frame], is_cut: bool, program: Option<&Path>) -> NoSite {
+fn why_none(frames: &[Frame], extent: Extent, program: Option<&Path>) -> NoSite {
     let library = |frames: &[Frame]| {
         frames.iter().rev().find_map(|frame| match &frame.kind {
             Kind::Library(name) => Some(name.clone()),
@@ -76,8 +86,8 @@ fn why_none(frames: &[Frame], is_cut: bool, program: Option<&Path>) -> NoSite {
         Kind::Interpreter(language) => Some((at, language)),
         Kind::Runtime | Kind::Library(_) | Kind::Own => None,
     });
-    let is_whole = is_whole(frames, is_cut);
-    if let Some((at, because)) = interpreted.filter(|_| !is_whole) {
+    let knows_callers = knows_callers(frames, extent.is_cut);
+    if let Some((at, because)) = interpreted.filter(|_| !knows_callers) {
         // Where methods have names, the copy ends: or their callers are elsewhere, as a virtual thread's that has waited.
         let told = frames.iter().rposition(|frame| frame.told_by.is_some());
         let is_elsewhere = |frame: &Frame| !frame.is_named && !frame.is_of_file;
@@ -85,7 +95,9 @@ fn why_none(frames: &[Frame], is_cut: bool, program: Option<&Path>) -> NoSite {
         let because = if is_cut { NoSiteBecause::CutShort } else { because };
         return NoSite { because, of: library(frames.get(..at).unwrap_or_default()) };
     }
-    if let Some(because) = program.and_then(interpreters::of_module).filter(|_| !is_whole) {
+    if let Some(because) =
+        program.and_then(interpreters::of_module).filter(|_| !knows_callers && !extent.is_whole)
+    {
         return NoSite { because, of: library(frames) };
     }
     if let Some(frame) = may_be_own(frames).next() {
@@ -93,7 +105,7 @@ fn why_none(frames: &[Frame], is_cut: bool, program: Option<&Path>) -> NoSite {
         return NoSite { because: NoSiteBecause::Stripped, of: Some(format!("{}{build}", frame.text)) };
     }
     match library(frames) {
-        of if is_whole => NoSite { because: NoSiteBecause::LibraryThread, of },
+        of if knows_callers || extent.is_whole => NoSite { because: NoSiteBecause::LibraryThread, of },
         of @ Some(_) => NoSite { because: NoSiteBecause::Library, of },
         None => NoSiteBecause::CutShort.into(),
     }
@@ -136,8 +148,13 @@ mod tests {
         frame("PyEval_EvalCode", Kind::Interpreter(InterpretedPython), true, true)
     }
 
+    /// As far as it goes, by frame pointers.
+    fn walked(is_cut: bool) -> Extent {
+        Extent { is_cut, is_whole: false }
+    }
+
     fn reason(frames: Vec<Frame>, is_cut: bool, program: &str) -> (NoSiteBecause, Option<String>) {
-        let Stack { site, no_site, .. } = stack(frames, is_cut, Some(Path::new(program)));
+        let Stack { site, no_site, .. } = stack(frames, walked(is_cut), Some(Path::new(program)));
         assert_eq!(site, None);
         let NoSite { because, of } = no_site.unwrap();
         (because, of)
@@ -145,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_innermost_frame_of_the_applications_own_is_the_site() {
-        let stack = stack(vec![libc(), library(), own("dial"), own("main")], false, None);
+        let stack = stack(vec![libc(), library(), own("dial"), own("main")], walked(false), None);
         assert_eq!((stack.site.as_deref(), stack.no_site), (Some("dial"), None));
     }
 
@@ -176,7 +193,7 @@ mod tests {
         assert_eq!((because, of.as_deref()), (LibraryThread, Some("shop")));
         let compiled = frame("Leak.refund", Kind::Own, true, false);
         let java = frame("Interpreter", Kind::Interpreter(InterpretedJava), true, false);
-        let stack = stack(vec![libc(), java, compiled], true, None);
+        let stack = stack(vec![libc(), java, compiled], walked(true), None);
         assert_eq!(stack.site.as_deref(), Some("Leak.refund"));
     }
 
@@ -202,8 +219,19 @@ mod tests {
             told_by: Some(ScriptLanguage::Java),
             ..frame("Leak.refund (Leak.java:7)", Kind::Own, true, false)
         };
-        let stack = stack(vec![libc(), native(), connect(), own, call()], true, None);
+        let stack = stack(vec![libc(), native(), connect(), own, call()], walked(true), None);
         assert_eq!(stack.site.as_deref(), Some("Leak.refund (Leak.java:7)"));
+    }
+
+    #[test]
+    fn a_library_is_the_caller_where_unwind_information_led_to_the_end() {
+        let whole = Extent { is_cut: false, is_whole: true };
+        let why =
+            |frames: Vec<Frame>, program| stack(frames, whole, Some(Path::new(program))).no_site.unwrap();
+        let of_library = NoSite { because: LibraryThread, of: Some("libcurl.so.4".to_owned()) };
+        assert_eq!(why(vec![libc(), library()], "/srv/shop"), of_library);
+        assert_eq!(why(vec![libc(), library()], "/usr/bin/python3"), of_library, "a thread of a library");
+        assert_eq!(why(vec![libc(), library(), python()], "/usr/bin/python3").because, InterpretedPython);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::{
     mappings::{self, MappedCode},
     modules, perf_map,
     point::{Point, Points},
-    site,
+    site::{self, Extent},
 };
 use crate::{
     host::live_thread::live_thread,
@@ -189,6 +189,10 @@ impl Resolver {
         }
         // The files of a process whose main thread has ended are those of another thread.
         let pid = live_thread(&self.proc_root, pid).unwrap_or(pid);
+        let (points, is_whole) = match points.split_last() {
+            Some((Point::End, points)) => (points, points.len() <= MAX_FRAMES),
+            _ => (points, false),
+        };
         let points = points.get(..MAX_FRAMES).unwrap_or(points);
         let calls: Vec<u64> = points.iter().map(Point::call).collect();
         let program = fs::read_link(self.proc_root.join(format!("{pid}/exe"))).ok();
@@ -222,8 +226,8 @@ impl Resolver {
         let frames: Vec<Frame> =
             frames.flat_map(|(known, call)| if known.is_empty() { nowhere(call) } else { known }).collect();
         // Anything may lie below the outermost function. A stack longer than MAX_FRAMES did not end early.
-        let is_cut = calls.len() < MAX_FRAMES && !frames.iter().any(|frame| frame.is_outermost);
-        site::stack(frames, is_cut, program)
+        let is_cut = !is_whole && calls.len() < MAX_FRAMES && !frames.iter().any(|frame| frame.is_outermost);
+        site::stack(frames, Extent { is_cut, is_whole }, program)
     }
 
     /// Names by debug files that are installed for what the process has mapped.

@@ -88,6 +88,9 @@ impl UnwoundStacks {
 
 /// A stack that was unwound as far as its copy goes, and then walked by frame pointers from where both meet.
 pub(crate) fn joined(unwound: &[Point], walked: &[Point]) -> Vec<Point> {
+    if unwound.last() == Some(&Point::End) {
+        return unwound.to_vec();
+    }
     if matches!(unwound.first(), Some(Point::Script(_))) {
         // No stack was copied: what a machine said of itself lacks the system call.
         return walked.first().into_iter().chain(unwound).cloned().collect();

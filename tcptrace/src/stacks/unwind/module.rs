@@ -63,6 +63,11 @@ impl UnwindInfo {
         Some(Module::new(String::new(), mapping.addresses.clone(), base, sections))
     }
 
+    /// Whether it says of its functions how to unwind them.
+    pub(super) fn describes_code(&self) -> bool {
+        self.eh_frame.is_some() || self.debug_frame.is_some()
+    }
+
     /// What it takes, in bytes.
     pub(super) fn size(&self) -> usize {
         let sections =

@@ -2,6 +2,7 @@
 //! by what a Java VM says of its own code. Reads files, `maps` and memory; nothing in a process is stopped or attached to.
 
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -59,6 +60,8 @@ pub(super) struct StackUnwinder {
 struct Process {
     unwinder: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
     mappings: Vec<Mapping>,
+    /// The code that has unwind information.
+    described: Vec<Range<u64>>,
     hotspot: Option<HotSpot<ProcessMemory>>,
     read_at: Instant,
     /// When it was asked whether it runs Python.
@@ -129,6 +132,8 @@ impl StackUnwinder {
         let mut registers = native(stack.registers);
         let mut address = FrameAddress::from_instruction_pointer(stack.registers.pc);
         let mut points = Vec::new();
+        // Without unwind information, callers may be passed over.
+        let mut is_described = true;
         while points.len() < MOST_FRAMES {
             // A call of the kernel is in a library: only callers are Java's.
             let step =
@@ -138,8 +143,13 @@ impl StackUnwinder {
             let next = match step {
                 Step::Elsewhere => {
                     points.push(Point::Address(address.address()));
+                    is_described &=
+                        process.described.iter().any(|code| code.contains(&address.address_for_lookup()));
                     let frame =
                         process.unwinder.unwind_frame(address, &mut registers, &mut self.cache, &mut read);
+                    if is_described && frame == Ok(None) {
+                        points.push(Point::End);
+                    }
                     frame.ok().flatten()
                 }
                 Step::Frame { lines, caller } => {
@@ -178,7 +188,7 @@ impl StackUnwinder {
         let process = mappings::process(&self.proc_root, pid).ok()?;
         let mappings: Vec<Mapping> = mappings::executable(&process).ok()?.take(MOST_MAPPINGS).collect();
         let mut unwinder = UnwinderNative::new();
-        let mut hotspot = None;
+        let (mut hotspot, mut described) = (None, Vec::new());
         for mapping in &mappings {
             let Ok((identity, file)) = mapping.open(&process) else { continue };
             if !self.files.contains_key(&identity) {
@@ -193,10 +203,13 @@ impl StackUnwinder {
                     let memory = ProcessMemory::open(&process).ok();
                     hotspot = memory.map(|memory| HotSpot::new(memory, exports.moved(module.base_avma())));
                 }
+                if info.describes_code() {
+                    described.push(mapping.addresses.clone());
+                }
                 unwinder.add_module(module);
             }
         }
-        Some(Process { unwinder, mappings, hotspot, read_at: Instant::now(), asked_at: None })
+        Some(Process { unwinder, mappings, described, hotspot, read_at: Instant::now(), asked_at: None })
     }
 }
 
