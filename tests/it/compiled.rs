@@ -13,6 +13,7 @@ use crate::support::tracer::Tracer;
 
 live_tests! {
     the_function_that_connects_is_named_whatever_the_compiler_leaves_out,
+    callers_are_found_beyond_pages_of_the_stack_that_were_never_written_to,
 }
 
 /// Options of the compiler, the way, and what has to be said: the function, whether its line is known; without a function
@@ -52,6 +53,25 @@ fn the_function_that_connects_is_named_whatever_the_compiler_leaves_out() {
     }
     tracer.stop().summary();
     comparison.finish(&[]);
+}
+
+fn callers_are_found_beyond_pages_of_the_stack_that_were_never_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let program = compile(folder.path(), &["-O2", "-g"]);
+    let tracer = Tracer::start_plain(&["leaks", "--older-than", "1s", "--rport", &port]);
+    let (_process, _output) = start(&program, "array", &port);
+    drop(listener.accept().unwrap());
+    let leak = tracer.wait_for("its leak", |record| record["type"] == "leak");
+    let frames = leak["opened_by"]["stack"].as_array().cloned().unwrap_or_default();
+    let mut rest = frames.iter().filter_map(Value::as_str);
+    for function in ["open_ledger", "retry", "open_below_array", "above_array", "start_thread"] {
+        assert!(
+            rest.any(|frame| frame.starts_with(function)),
+            "{function} is not in its place in {frames:#?}"
+        );
+    }
 }
 
 fn start(program: &Path, way: &str, port: &str) -> (Process, ChildStdout) {

@@ -32,6 +32,9 @@ static USER_STACKS: RingBuf<Captured, 4096> = RingBuf::new();
 /// With so many bytes waiting, the reader is woken: a burst would fill the ring before it looks again.
 const WAKES_READER: u64 = 1 << 20;
 
+/// A stack ends where so many bytes in a row cannot be read: libuv has an array of 12 KiB below the callers of its loop.
+const MOST_MISSED: usize = 12 << 10;
+
 /// The offset in bytes of a register.
 macro_rules! register {
     ($field:ident) => {
@@ -107,17 +110,22 @@ unsafe fn copy_stack(captured: *mut Captured) {
         }
         let sp: u64 = load(registers, register!(sp));
         let wanted = config!(stack_bytes) as usize / STACK_CHUNK;
-        let mut length = 0;
+        let (mut length, mut missed) = (0, 0);
         for nth in 0..STACK_BYTES / STACK_CHUNK {
             if nth >= wanted {
                 break;
             }
             let chunk = (&raw mut (*captured).bytes).cast::<[u8; STACK_CHUNK]>().add(nth);
             let from = (sp + (nth * STACK_CHUNK) as u64) as *const core::ffi::c_void;
-            if bpf_probe_read_user(chunk.cast(), STACK_CHUNK as u32, from) != 0 {
+            if bpf_probe_read_user(chunk.cast(), STACK_CHUNK as u32, from) == 0 {
+                length = ((nth + 1) * STACK_CHUNK) as u32;
+                missed = 0;
+            } else if missed * STACK_CHUNK < MOST_MISSED {
+                // A page that the program has not written to is not there yet: the callers may lie behind a large array.
+                missed += 1;
+            } else {
                 break;
             }
-            length += STACK_CHUNK as u32;
         }
         let header = &raw mut (*captured).header;
         (*header).length = length;

@@ -48,6 +48,26 @@ static void *in_thread(void *unused) {
     return NULL;
 }
 
+// A large array of which most is never written to, as event loops have: its pages are not there.
+NAMED int open_below_array(void) {
+    volatile char events[11 * 1024];
+    events[0] = 1;
+    return retry(3) + events[0];
+}
+
+NAMED void *above_array(void *unused) {
+    (void)unused;
+    open_below_array();
+    pause();
+    return NULL;
+}
+
+static void by_array(void) {
+    pthread_t thread;
+    pthread_create(&thread, NULL, above_array, NULL);
+    pthread_join(thread, NULL);
+}
+
 static void by_pthread(void) {
     pthread_t thread;
     pthread_create(&thread, NULL, in_thread, NULL);
@@ -175,6 +195,7 @@ NAMED int open_raw(void) {
     return (int)failed;
 }
 
+#ifdef __GLIBC__
 static ucontext_t outside, inside;
 
 static void coroutine(void) {
@@ -191,6 +212,9 @@ static void by_coroutine(void) {
     makecontext(&inside, coroutine, 0);
     swapcontext(&outside, &inside);
 }
+#else // musl has no such functions.
+static void by_coroutine(void) { exit(2); }
+#endif
 
 static void by_plugin(const char *program) {
     char path[4096];
@@ -238,6 +262,7 @@ int main(int count, char **arguments) {
     else if (IS("callback")) by_callback();
     else if (IS("buffer")) open_with_buffer(count * 1000);
     else if (IS("jump")) call_jumper();
+    else if (IS("array")) by_array();
     else if (IS("raw")) open_raw();
     else if (IS("coroutine")) by_coroutine();
     else if (IS("plugin")) by_plugin(arguments[0]);
