@@ -121,7 +121,7 @@ fn of_name(name: &str) -> Kind {
     const GO_RUNTIME: [&str; 4] = ["runtime.", "runtime/", "internal/", "syscall."];
     const GO_LIBRARIES: [&str; 2] = ["net.", "net/"];
     /// What C libraries call the functions around system calls, and where threads and programs begin.
-    const OF_C: [&str; 21] = [
+    const OF_C: [&str; 24] = [
         "connect",
         "accept",
         "accept4",
@@ -134,6 +134,10 @@ fn of_name(name: &str) -> Kind {
         "__internal_syscall_cancel",
         "__syscall_cancel",
         "__syscall_cancel_arch",
+        // musl
+        "sccp",
+        "__syscall_cp",
+        "__syscall_cp_c",
         "syscall",
         "_start",
         "start_thread",

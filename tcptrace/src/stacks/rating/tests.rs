@@ -126,6 +126,7 @@ fn a_name_alone_tells_whose_code_it_is() {
         ("start_thread", Kind::Runtime),
         ("example.org/net.Accept", Kind::Own),
         ("main.main", Kind::Own),
+        ("sccp", Kind::Runtime),
         ("main", Kind::Own),
         ("shop::tokio::connect", Kind::Own),
         ("<shop::Refunds as tokio::io::AsyncRead>::poll_read", Kind::Own),
