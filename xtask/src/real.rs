@@ -11,26 +11,39 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 /// The languages, the libraries, and the daemons.
-pub(crate) const PACKAGES: [&str; 39] = [
+pub(crate) const PACKAGES: [&str; 58] = [
     "apache2-bin",
+    "binutils",
     "docker.io",
     "erlang-base",
     "g++",
     "gcc",
+    "gcc-multilib",
     "golang-go",
     "gunicorn",
     "haproxy",
     "iproute2",
+    "libasio-dev",
     "libc6-dev",
+    "libcommons-logging-java",
+    "libcommons-pool2-java",
     "libcurl4-openssl-dev",
+    "libevent-dev",
+    "libglib2.0-dev",
     "libhiredis-dev",
+    "libhttpclient-java",
     "libmono-system4.0-cil",
+    "libnetty-java",
+    "libokhttp-java",
+    "libpostgresql-jdbc-java",
     "libpq-dev",
     "libssl-dev",
+    "libuv1-dev",
     "lua-socket",
     "lua5.4",
     "mono-mcs",
     "mono-runtime",
+    "musl-tools",
     "nginx-light",
     "nodejs",
     "openjdk-17-jdk-headless",
@@ -38,19 +51,25 @@ pub(crate) const PACKAGES: [&str; 39] = [
     "php-cli",
     "php-curl",
     "php-fpm",
+    "pkg-config",
     "postgresql",
     "puma",
     "python3",
+    "python3-aiohttp",
+    "python3-dev",
     "python3-gevent",
     "python3-httpx",
+    "python3-pip",
     "python3-psycopg2",
     "python3-redis",
     "python3-requests",
+    "python3-tornado",
+    "python3-twisted",
+    "python3-uvloop",
     "redis-server",
     "ruby",
     "socat",
     "util-linux",
-    "binutils",
 ];
 
 /// Names the file to which each way adds its line, as JSON, and the ways that are run.
@@ -76,6 +95,9 @@ const TARGET_OF_ALL: usize = 75;
 pub(crate) fn execute(prepare: Prepare, ways: &str, write: bool) -> Result<ExitCode> {
     if !is_root() && !has_program("sudo") {
         bail!("real software is traced as root, and there is no sudo here: run this as root");
+    }
+    if !cfg!(target_arch = "x86_64") {
+        bail!("the programs of 32 bits, and the runtime of .NET, are those of x86-64");
     }
     if write && !ways.is_empty() {
         bail!("{PAGE} shows all ways: use --write without naming some");

@@ -22,7 +22,8 @@ pub(crate) fn groups() -> Vec<(Group, Vec<Way>)> {
         // What it runs on accepts; a module of its own calls that.
         Way::new("Apache", Start::Plays(apache)).symbol("ap_unixd_accept"),
         Way::new("docker-proxy", Start::Plays(docker_proxy)).symbol("main.(*TCPProxy).Run"),
-        Way::new("gunicorn", Start::Plays(gunicorn)).or(&["interpreted_python"]),
+        // The script that Debian installs is what runs its worker.
+        Way::new("gunicorn", Start::Plays(gunicorn)).symbol("<module>").or(&["interpreted_python"]),
         Way::new("puma", Start::Plays(puma)).or(&["interpreted_ruby"]),
         Way::new("php-fpm", Start::Plays(php_fpm)).or(&["interpreted_php"]),
     ];

@@ -3,8 +3,7 @@
 use std::fs;
 
 use super::build::{built, compile};
-use super::native::REQUEST;
-use super::peer::Peer;
+use super::peer::{Peer, REQUEST};
 use super::way::{Group, Way};
 use crate::support::stage::Stage;
 
@@ -23,7 +22,9 @@ pub(crate) fn groups(stage: &Stage) -> Vec<(Group, Vec<Way>)> {
     let javas: Vec<String> = homes.iter().map(|home| format!("{home}/bin/java")).collect();
     let versions: Vec<[&str; 2]> = javas.iter().map(|java| [&**java, "--version"]).collect();
     let versions: Vec<_> = versions.iter().map(|command| ("OpenJDK", &command[..])).collect();
-    let mut ways = all(&prepare(stage, first));
+    let jdk = prepare(stage, first);
+    let mut ways = all(&jdk);
+    ways.extend(of_libraries(stage, &jdk));
     for home in others {
         ways.extend(some(&prepare(stage, home)));
     }
@@ -102,12 +103,57 @@ fn all(jdk: &Jdk) -> Vec<Way> {
     ways.push(async_channel);
     ways.push(accepts(jdk, "ServerSocket, thread per connection", "accept", "Ledger.serve"));
     ways.push(accepts(jdk, "Selector", "select", "Ledger.select"));
-    // The client connects on its selector's thread, or a worker of its own.
+    // It may connect on a worker of its own.
+    let client = connects(jdk, "HttpClient", &[], "client", "Ledger.fetchByClient", Peer::ENDLESS);
+    ways.push(client.or(&["library_thread"]));
     let java = format!("{}/bin/java", jdk.home);
-    let client = Way::asks("HttpClient", &jdk.java(&java, &[], "client"), Peer::ENDLESS);
-    ways.push(client.or(INTERPRETED).or(&["library_thread"]));
     let reader = Way::connects("InputStream.read of the end", &jdk.java(&java, &[], "read"));
     ways.push(reader.reader("Ledger.readAll", SOURCE).or(INTERPRETED));
+    ways
+}
+
+/// Libraries that most programs connect through. Their classes are not the application's, wherever their jars lie.
+fn of_libraries(stage: &Stage, jdk: &Jdk) -> Vec<Way> {
+    const SOURCE: &str = "Clients.java";
+    const JARS: [&str; 11] = [
+        "httpclient",
+        "httpcore",
+        "commons-logging",
+        "okhttp",
+        "okio",
+        "postgresql",
+        "netty-buffer",
+        "netty-common",
+        "netty-resolver",
+        "netty-transport",
+        "commons-pool2",
+    ];
+    // Copies beside the program, as it is shipped.
+    let folder = built("jars");
+    fs::create_dir_all(&folder).expect("a folder beside the tool");
+    for jar in JARS {
+        compile(stage, &["cp", "-L", &format!("/usr/share/java/{jar}.jar"), &folder]);
+    }
+    let path = format!("{}:{folder}/*", jdk.classes);
+    compile(stage, &[&format!("{}/bin/javac", jdk.home), "-cp", &path, "-d", &jdk.classes, SOURCE]);
+    let java = format!("{}/bin/java", jdk.home);
+    let clients = [
+        ("Apache HttpClient", "apache", "Clients.fetchByApache", Peer::ENDLESS),
+        ("OkHttp", "okhttp", "Clients.fetchByOkHttp", Peer::ENDLESS),
+        ("PostgreSQL JDBC", "jdbc", "Clients.dialDatabase", Peer::POSTGRESQL),
+        ("commons-pool", "pool", "Clients$Factory.create", Peer::CLOSES),
+    ];
+    let mut ways: Vec<Way> = clients
+        .map(|(title, way, method, peer)| {
+            let way = Way::asks(title, &[&java, "-cp", &path, "Clients", way, "PORT"], peer);
+            way.own(method, SOURCE).or(INTERPRETED)
+        })
+        .into();
+    // It connects and accepts on its event loop.
+    let threads = ["interpreted_java", "library_thread", "library"];
+    ways.push(Way::connects("netty", &[&java, "-cp", &path, "Clients", "netty", "PORT"]).or(&threads));
+    let server = ["-cp", &*path, "Clients", "netty-accept", "PORT"];
+    ways.push(Way::accepts("netty, accept", &[&[&*java], &server[..]].concat(), "").or(&threads));
     ways
 }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::support::{connect, until};
 
+/// A request of HTTP, which nobody answers.
+pub(crate) const REQUEST: &str = "GET / HTTP/1.1\r\nHost: way\r\n\r\n";
+
 /// What a peer says before it closes.
 #[derive(Clone, Copy)]
 pub(crate) struct Peer {
@@ -35,6 +38,7 @@ impl Peer {
         answers: &[concat!(
             "R\0\0\0\x08\0\0\0\0",
             "S\0\0\0\x19client_encoding\0UTF8\0",
+            "S\0\0\0\x18server_version\x0015.0\0",
             "S\0\0\0\x17DateStyle\0ISO, MDY\0",
             "Z\0\0\0\x05I"
         )],

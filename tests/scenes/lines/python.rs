@@ -2,23 +2,23 @@
 
 use std::fs;
 
-use super::build::app;
-use super::native::REQUEST;
-use super::peer::Peer;
+use super::build::{app, built, compile};
+use super::peer::{Peer, REQUEST};
 use super::way::{Group, Way};
-use crate::support::stage::PYTHON;
+use crate::support::stage::{PYTHON, Stage};
 
 const SOURCE: &str = "ledger.py";
 
 /// Without a name for what is interpreted, this is the truth.
 const INTERPRETED: &[&str] = &["interpreted_python"];
 
-pub(crate) fn groups() -> Vec<(Group, Vec<Way>)> {
+pub(crate) fn groups(stage: &Stage) -> Vec<(Group, Vec<Way>)> {
     let pythons = of_pyenv();
     let mut versions: Vec<[&str; 2]> = vec![[PYTHON, "--version"]];
     versions.extend(pythons.iter().map(|python| [&**python, "--version"]));
     let versions: Vec<_> = versions.iter().map(|command| ("CPython", &command[..])).collect();
     let mut ways = of_debian();
+    ways.push(own_extension(stage));
     for python in &pythons {
         ways.extend(of_version(python));
     }
@@ -50,6 +50,8 @@ fn of_debian() -> Vec<Way> {
         ("asyncio streams", "asyncio", "open_async", Peer::CLOSES),
         ("asyncio sock_connect", "asyncio-sock", "open_sock_async", Peer::CLOSES),
         ("gevent", "gevent", "spawned", Peer::CLOSES),
+        ("aiohttp", "aiohttp", "fetched", Peer::ENDLESS),
+        ("ctypes", "ctypes", "open_by_ctypes", Peer::CLOSES),
     ]
     .map(connects)
     .into();
@@ -60,6 +62,9 @@ fn of_debian() -> Vec<Way> {
         ("http.server", "http.server", "serve_http"),
         // The loop accepts; whoever runs it is the application.
         ("asyncio server", "asyncio-server", "run_async"),
+        ("uvloop", "uvloop", "serve_by_uvloop"),
+        ("tornado", "tornado", "serve_by_tornado"),
+        ("twisted", "twisted", "serve_by_twisted"),
     ];
     for (title, way, function) in accepting {
         let way = Way::accepts(title, &[PYTHON, &script, way, "PORT"], REQUEST);
@@ -68,6 +73,18 @@ fn of_debian() -> Vec<Way> {
     let reader = Way::connects("recv() of the end", &[PYTHON, &script, "read", "PORT"]);
     ways.push(reader.reader("read_all", SOURCE).or(INTERPRETED));
     ways
+}
+
+/// A module in C beside the script.
+fn own_extension(stage: &Stage) -> Way {
+    let folder = built("python");
+    fs::create_dir_all(&folder).expect("a folder beside the tool");
+    let headers = "$(/usr/bin/python3-config --includes)";
+    let compiler = format!("gcc -O2 -g -shared -fPIC {headers} -o {folder}/till.so tillmodule.c");
+    compile(stage, &["sh", "-c", &compiler]);
+    let script = format!("{folder}/{SOURCE}");
+    compile(stage, &["cp", SOURCE, &script]);
+    Way::connects("own module in C", &[PYTHON, &script, "extension", "PORT"]).own("open_till", "tillmodule.c")
 }
 
 /// The interpreters that pyenv has installed, the oldest first.

@@ -1,10 +1,9 @@
 //! Node.js, Ruby, PHP, Erlang, Perl, Lua, .NET and the shell: their code is interpreted or compiled at run time.
 
 use super::build::{app, built, compile};
-use super::native::REQUEST;
-use super::peer::Peer;
+use super::peer::{Peer, REQUEST};
 use super::way::{Group, Way};
-use crate::support::stage::Stage;
+use crate::support::stage::{PYTHON, Stage};
 
 pub(crate) fn groups(stage: &Stage) -> Vec<(Group, Vec<Way>)> {
     vec![node(), ruby(), php(), erlang(), perl(), lua(), dotnet(stage), shell()]
@@ -120,7 +119,7 @@ fn lua() -> (Group, Vec<Way>) {
     (Group::new("Lua", &[("lua", &["lua5.4", "-v"])]), ways)
 }
 
-/// Debian has Mono, not the runtime of Microsoft.
+/// Debian has Mono, and PyPI a runtime of Microsoft's, which runs what Mono's compiler made.
 fn dotnet(stage: &Stage) -> (Group, Vec<Way>) {
     const SOURCE: &str = "Till.cs";
     let program = built("Till.exe");
@@ -128,11 +127,44 @@ fn dotnet(stage: &Stage) -> (Group, Vec<Way>) {
     let interpreted = ["interpreted_dotnet"];
     let connect = Way::connects("Mono, TcpClient", &["mono", &program, "connect", "PORT"]);
     let accept = Way::accepts("Mono, TcpListener", &["mono", &program, "accept", "PORT"], "");
-    let ways = vec![
+    let mut ways = vec![
         connect.own("Till:Open", SOURCE).or(&interpreted),
         accept.own("Till:Serve", SOURCE).or(&interpreted),
     ];
-    (Group::new(".NET", &[("mono", &["mono", "--version"])]), ways)
+    let core = core(stage);
+    let mapped = ["DOTNET_PerfMapEnabled=1", "COMPlus_PerfMapEnabled=1"];
+    for (title, options) in [("", &[][..]), (", with a perf map", &mapped)] {
+        // It has no library for the languages of people.
+        let run =
+            [&["env", "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1"], options, &[&*core, &*program]].concat();
+        let connect =
+            Way::connects(format!("Core, TcpClient{title}"), &[&run[..], &["connect", "PORT"]].concat());
+        ways.push(connect.own("Till:Open", SOURCE).called("Till::Open").without_lines().or(&interpreted));
+        let accept = [&run[..], &["accept", "PORT"]].concat();
+        let accept = Way::accepts(format!("Core, TcpListener{title}"), &accept, "");
+        ways.push(accept.own("Till:Serve", SOURCE).called("Till::Serve").without_lines().or(&interpreted));
+    }
+    (Group::new(".NET", &[("mono", &["mono", "--version"]), (".NET Core", &["echo", CORE])]), ways)
+}
+
+/// The version of the runtime on PyPI.
+const CORE: &str = "3.1.23";
+
+/// Fetches the runtime, once, and returns its path.
+fn core(stage: &Stage) -> String {
+    let folder = built("dotnet");
+    let core = format!("{folder}/dotnetcore2/bin/dotnet");
+    if !std::path::Path::new(&core).exists() {
+        let fetch = format!(
+            "{PYTHON} -m pip download --quiet --no-deps --dest {folder} dotnetcore2=={CORE} && \
+             {PYTHON} -m zipfile -e {folder}/dotnetcore2-*.whl {folder} && chmod +x {core}"
+        );
+        compile(stage, &["sh", "-c", &fetch]);
+    }
+    let framework = format!("{{\"name\":\"Microsoft.NETCore.App\",\"version\":\"{CORE}\"}}");
+    let settings = format!("{{\"runtimeOptions\":{{\"framework\":{framework}}}}}");
+    std::fs::write(built("Till.runtimeconfig.json"), settings).expect("a folder beside the tool");
+    core
 }
 
 /// A shell that connects by itself: what it exports to plugins has names, though Debian strips it.

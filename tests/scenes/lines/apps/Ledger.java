@@ -71,12 +71,12 @@ public class Ledger {
         connection.getInputStream().read(); // opened here: Ledger.fetch
     }
 
-    // The client connects on a thread of its own.
+    // The client connects for its first request on the thread that asks, later on one of its own.
     static void fetchByClient() throws Exception {
         HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
         HttpRequest request = HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + "/endless")).build();
         kept.add(client);
-        kept.add(client.send(request, HttpResponse.BodyHandlers.ofInputStream()));
+        kept.add(client.send(request, HttpResponse.BodyHandlers.ofInputStream())); // opened here: Ledger.fetchByClient
     }
 
     static void openChannel() throws Exception {

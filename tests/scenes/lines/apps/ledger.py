@@ -210,6 +210,75 @@ def open_by_gevent():
     gevent.spawn(spawned).join()
 
 
+def fetch_by_aiohttp():
+    import asyncio
+
+    import aiohttp
+
+    async def fetched():
+        session = aiohttp.ClientSession()
+        kept.append(session)
+        kept.append(await session.get(URL + "endless"))  # opened here: fetched
+        # Whoever computes reads nothing.
+        time.sleep(600)
+
+    asyncio.new_event_loop().run_until_complete(fetched())
+
+
+def serve_by_tornado():
+    import tornado.ioloop
+    import tornado.web
+
+    class Handler(tornado.web.RequestHandler):
+        def get(self):
+            time.sleep(600)
+
+    tornado.web.Application([("/", Handler)]).listen(PORT, "127.0.0.1")
+    tornado.ioloop.IOLoop.current().start()  # opened here: serve_by_tornado
+
+
+def serve_by_twisted():
+    from twisted.internet import protocol, reactor
+
+    class Handler(protocol.Protocol):
+        def dataReceived(self, data):
+            time.sleep(600)
+
+    factory = protocol.Factory.forProtocol(Handler)
+    reactor.listenTCP(PORT, factory, interface="127.0.0.1")
+    reactor.run()  # opened here: serve_by_twisted
+
+
+def serve_by_uvloop():
+    import asyncio
+
+    import uvloop
+
+    class Handler(asyncio.Protocol):
+        def data_received(self, data):
+            time.sleep(600)
+
+    async def main():
+        server = await asyncio.get_running_loop().create_server(Handler, *ADDRESS)
+        await server.serve_forever()
+
+    uvloop.new_event_loop().run_until_complete(main())  # opened here: serve_by_uvloop
+
+
+def open_by_ctypes():
+    import ctypes
+
+    kept.append(socket.socket())
+    address = socket.AF_INET.to_bytes(2, "little") + PORT.to_bytes(2, "big") + bytes([127, 0, 0, 1]) + bytes(8)
+    ctypes.CDLL(None).connect(kept[-1].fileno(), address, 16)  # opened here: open_by_ctypes
+
+
+def open_by_extension():
+    import till
+
+    kept.append(till.open_till(PORT))
+
+
 def read_all():
     connection = socket.create_connection(ADDRESS)
     kept.append(connection)
@@ -242,6 +311,12 @@ WAYS = {
     "asyncio-sock": lambda: run_async(open_sock_async),
     "asyncio-server": lambda: run_async(serve_async),
     "gevent": open_by_gevent,
+    "aiohttp": fetch_by_aiohttp,
+    "tornado": serve_by_tornado,
+    "twisted": serve_by_twisted,
+    "uvloop": serve_by_uvloop,
+    "ctypes": open_by_ctypes,
+    "extension": open_by_extension,
     "read": read_all,
 }
 
