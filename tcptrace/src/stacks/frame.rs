@@ -96,8 +96,8 @@ pub(super) fn of_go(line: &Line) -> Frame {
     }
 }
 
-/// A line that a virtual machine told.
-pub(super) fn of_script(line: &ScriptLine) -> Frame {
+/// A line that a virtual machine told. `program` is the package that it was started to run, where it is one.
+pub(super) fn of_script(line: &ScriptLine, program: Option<&str>) -> Frame {
     let shown = bounded(&line.function);
     let file = line.file.as_deref().map(|path| file_name(Path::new(path)));
     let text = match (file, line.line) {
@@ -107,7 +107,7 @@ pub(super) fn of_script(line: &ScriptLine) -> Frame {
     };
     Frame {
         text,
-        kind: interpreters::of_script(line),
+        kind: interpreters::of_script(line, program),
         is_named: true,
         is_of_file: false,
         is_outermost: false,

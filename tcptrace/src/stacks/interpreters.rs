@@ -6,6 +6,7 @@ use super::{
     java,
     kind::Kind,
     point::{ScriptLanguage, ScriptLine},
+    python::program::is_launcher,
     sources::of_source,
 };
 use crate::model::no_site::NoSiteBecause::{
@@ -47,11 +48,15 @@ pub(super) fn of_module(module: &Path) -> Option<NoSiteBecause> {
     })
 }
 
-/// Rates a line that a virtual machine told.
-pub(super) fn of_script(line: &ScriptLine) -> Kind {
+/// Rates a line that a virtual machine told. `program` is the package that it was started to run, where it is one.
+pub(super) fn of_script(line: &ScriptLine, program: Option<&str>) -> Kind {
     match line.language {
         ScriptLanguage::Java => java::of_line(line),
-        ScriptLanguage::Python => of_python(line.file.as_deref().unwrap_or("<frozen>")),
+        ScriptLanguage::Python => match of_python(line.file.as_deref().unwrap_or("<frozen>")) {
+            Kind::Library(package) if program == Some(&*package) => Kind::Own,
+            Kind::Own if program.is_some() && is_launcher(line) => Kind::Interpreter(InterpretedPython),
+            kind => kind,
+        },
     }
 }
 

@@ -29,6 +29,7 @@ use super::{
     mappings::{self, MappedCode},
     modules, perf_map,
     point::{Point, Points},
+    python,
     site::{self, Extent},
 };
 use crate::{
@@ -206,9 +207,10 @@ impl Resolver {
             let go = self.go.lines(code, &calls);
             known = go.iter().map(|lines| lines.iter().map(frame::of_go).collect()).collect();
         }
+        let package = python::program::package(points);
         for (point, frames) in points.iter().zip(&mut known) {
             if let Point::Script(line) = point {
-                *frames = vec![frame::of_script(line)];
+                *frames = vec![frame::of_script(line, package.as_deref())];
             }
         }
         if let Some(code) = &code {

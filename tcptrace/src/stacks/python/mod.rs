@@ -9,6 +9,7 @@ pub(crate) mod finder;
 mod layout;
 mod lines;
 mod merge;
+pub(super) mod program;
 
 use std::{os::fd::OwnedFd, sync::Arc};
 
