@@ -1,17 +1,24 @@
-//! Python's own servers: an event loop that spins on the end of a connection, and one without free descriptors.
+//! Python's own servers: an event loop that spins on the end of a connection, and one without free descriptors; and the
+//! lines of Python that open connections.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener;
 use std::process::Command;
+
+use serde_json::Value;
 
 use crate::support::judge::judge;
 use crate::support::processes::only_child;
-use crate::support::stage::{PYTHON, Stage};
-use crate::support::truth::Truth;
-use crate::support::{connect, free_port, request, until_listens};
+use crate::support::stage::{PYTHON, Stage, app};
+use crate::support::truth::{Side, Truth};
+use crate::support::{connect, free_port, request, tool, until_listens};
 
 scenes! {
     asyncio_spins,
     asyncio_spins_on_a_busy_host,
     multiprocessing_inherits_a_connection,
+    lines_that_asked_for_connections,
     http_server_without_descriptors,
 }
 
@@ -51,6 +58,29 @@ fn multiprocessing_inherits_a_connection() {
         .verdict(&["eof_unread"])
         .first(&["client_left"])
         .never(&["old_generation", "waits_for_other_leg"])]);
+}
+
+fn lines_that_asked_for_connections() {
+    let stage = Stage::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let source = fs::read_to_string(app("opener.py")).unwrap();
+    // Each way is a function that asks in its first line.
+    let lines = source.lines().zip(2..).filter_map(|(line, next)| {
+        let name = line.trim_start_matches("async ").strip_prefix("def by_")?.split('(').next()?;
+        Some(format!("by_{name} (opener.py:{next})"))
+    });
+    let expected: BTreeSet<String> = lines.collect();
+    assert_eq!(expected.len(), 5);
+    let (leaks, _) = tool::leaks_of(Side::To(port), expected.len(), || {
+        stage.python("opener", &[&port.to_string()]);
+        let connections: Vec<_> = expected.iter().map(|_| listener.accept().unwrap()).collect();
+        stage.until_says("opener", "ready");
+        drop(connections);
+    });
+    let line = |leak: &Value| leak["opened_by"]["site"].as_str().unwrap_or_default().to_owned();
+    let lines: BTreeSet<String> = leaks.iter().map(line).collect();
+    assert_eq!(lines, expected, "{leaks:#?}");
 }
 
 fn http_server_without_descriptors() {

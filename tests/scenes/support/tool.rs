@@ -31,6 +31,11 @@ pub(crate) fn now_in_text(side: Side) -> String {
 
 /// The records of `leaks`, as soon as there are `count`, and its text in one line.
 pub(crate) fn leaks(side: Side, count: usize) -> (Vec<Value>, String) {
+    leaks_of(side, count, || {})
+}
+
+/// As [`leaks`], of what happens once the session has begun.
+pub(crate) fn leaks_of(side: Side, count: usize, happens: impl FnOnce()) -> (Vec<Value>, String) {
     let text = tempfile::Builder::new().suffix(".txt").tempfile().expect("a file");
     let mut command = Command::new(TCPTRACE);
     command.args(["leaks", "--older-than", "1s", "--duration", MAX_SESSION, "--force"]);
@@ -39,7 +44,12 @@ pub(crate) fn leaks(side: Side, count: usize) -> (Vec<Value>, String) {
     let mut session = command.spawn().expect("the tool");
     let lines = BufReader::new(session.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
     let mut leaks = Vec::new();
+    let mut happens = Some(happens);
     for line in lines {
+        // The first line is the header.
+        if let Some(happens) = happens.take() {
+            happens();
+        }
         let found = records(&line);
         let is_new = !found.is_empty();
         leaks.extend(found);
