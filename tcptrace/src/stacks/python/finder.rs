@@ -49,6 +49,10 @@ const MOST_TRIES: u32 = 8;
 /// How long to wait for a program to be started before questions are looked for.
 const INTERVAL: Duration = Duration::from_millis(200);
 
+/// How the thread is favoured (setpriority(2)): it has some milliseconds before a program that was started may make its
+/// first call, also on a host whose CPUs have more to do than they can.
+const PRIORITY: i32 = -15;
+
 /// Asks for processes to be looked at.
 pub(crate) struct PythonFinder {
     questions: SyncSender<u32>,
@@ -133,6 +137,9 @@ impl Finder {
         mut started: impl FnMut(Duration, &mut dyn FnMut(u32)),
         mut insert: impl FnMut(u32, &PythonProcess),
     ) {
+        if let Err(error) = rustix::process::setpriority_process(None, PRIORITY) {
+            log::debug!("programs are looked at for Python later where CPUs are busy: {error}");
+        }
         let mut there = self.processes();
         let mut new = Vec::new();
         while !is_over.load(Ordering::Relaxed) {
