@@ -7,7 +7,7 @@ use blazesym::symbolize::{CodeInfo, Sym};
 use super::{
     function_name::{bounded, plain},
     go::{line::Line, package},
-    interpreters,
+    interpreters, java,
     kind::Kind,
     modules::Place,
     point::{ScriptLanguage, ScriptLine},
@@ -99,8 +99,9 @@ pub(super) fn of_go(line: &Line) -> Frame {
 /// A line that a virtual machine told. `program` is the package that it was started to run, where it is one.
 pub(super) fn of_script(line: &ScriptLine, program: Option<&str>) -> Frame {
     let shown = bounded(&line.function);
-    let file = line.file.as_deref().map(|path| file_name(Path::new(path)));
-    let text = match (file, line.line) {
+    // Of a library without source files, there is just the archive.
+    let file = line.file.as_deref().map(|path| path.strip_suffix(java::WITHIN).unwrap_or(path));
+    let text = match (file.map(|path| file_name(Path::new(path))), line.line) {
         (Some(file), Some(line)) => format!("{shown} ({file}:{line})"),
         (Some(file), None) => format!("{shown} ({file})"),
         (None, _) => shown.into_owned(),

@@ -3,10 +3,12 @@
 //! kin, src/hotspot/share/runtime/vmStructs.cpp of OpenJDK), so that no version has offsets of its own here. What that
 //! does not describe has no line. Knows no other VM: OpenJ9 and native images export nothing of the kind.
 
+mod archives;
 mod code_cache;
 mod compressed;
 mod description;
 mod frames;
+mod launch;
 mod layout;
 mod methods;
 mod nmethod;
@@ -15,8 +17,10 @@ mod synthetic;
 #[cfg(test)]
 mod tests;
 mod vm;
+mod zip;
 
 pub(super) use self::{
+    archives::Archives,
     frames::{Registers, Step},
     methods::BOOT,
     vm::{Exports, HotSpot, is_library},

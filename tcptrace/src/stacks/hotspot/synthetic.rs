@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use super::{
+    archives::Archives,
     description::{SYMBOLS, Symbols},
     vm::{Exports, HotSpot},
 };
@@ -51,7 +52,7 @@ impl Machine {
     }
 
     pub(super) fn hotspot(self) -> HotSpot<Planted> {
-        HotSpot::new(self.memory, Exports::of(self.symbols))
+        HotSpot::new(self.memory, Exports::of(self.symbols), Archives::default())
     }
 
     fn place(&mut self, size: u64) -> u64 {

@@ -199,7 +199,7 @@ proptest! {
             machine.memory.u64(CODE + at, value);
         }
         let mut hotspot = machine.hotspot();
-        if let Some(look) = hotspot.look() {
+        if let Some(mut look) = hotspot.look() {
             let word = |address: u64| {
                 let index = usize::try_from(address.checked_sub(SP)? / 8).ok()?;
                 words.get(index).copied()

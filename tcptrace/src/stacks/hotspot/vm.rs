@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{
+    archives::Archives,
     description::{Description, SYMBOLS, Symbols},
     frames::{Registers, Step},
     layout::{CONSTANTS, Layout, TYPES},
@@ -46,11 +47,12 @@ pub(in crate::stacks) struct HotSpot<M> {
     exports: Exports,
     /// `None` until it has described itself: it does so early, but not first of all.
     layout: Option<Layout>,
+    archives: Archives,
 }
 
 impl<M: Memory> HotSpot<M> {
-    pub(in crate::stacks) fn new(memory: M, exports: Exports) -> Self {
-        Self { memory, exports, layout: None }
+    pub(in crate::stacks) fn new(memory: M, exports: Exports, archives: Archives) -> Self {
+        Self { memory, exports, layout: None, archives }
     }
 
     /// Whether the program still runs in its process.
@@ -69,7 +71,7 @@ impl<M: Memory> HotSpot<M> {
         let look = Look::at(&self.memory);
         let layout = self.layout.as_ref()?;
         look.u64(layout.code.low)?;
-        Some(StackLook { layout, look })
+        Some(StackLook { layout, look, archives: &mut self.archives })
     }
 }
 
@@ -77,11 +79,18 @@ impl<M: Memory> HotSpot<M> {
 pub(in crate::stacks) struct StackLook<'a> {
     layout: &'a Layout,
     look: Look<'a>,
+    archives: &'a mut Archives,
 }
 
 impl StackLook<'_> {
     /// Goes to the caller of the frame with these registers.
-    pub(in crate::stacks) fn step(&self, at: Registers, stack: &dyn Fn(u64) -> Option<u64>) -> Step {
-        self.layout.step(&self.look, at, stack)
+    pub(in crate::stacks) fn step(&mut self, at: Registers, stack: &dyn Fn(u64) -> Option<u64>) -> Step {
+        match self.layout.step(&self.look, at, stack) {
+            Step::Elsewhere => Step::Elsewhere,
+            Step::Frame { lines, caller } => {
+                let lines = lines.into_iter().map(|line| self.archives.place(line)).collect();
+                Step::Frame { lines, caller }
+            }
+        }
     }
 }

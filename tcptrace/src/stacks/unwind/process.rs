@@ -16,7 +16,7 @@ use super::module::{Bytes, UnwindInfo};
 use crate::{
     model::captured_stack::{CapturedStack, Registers},
     stacks::{
-        hotspot::{self, HotSpot, Step},
+        hotspot::{self, Archives, HotSpot, Step},
         mappings::{self, FileIdentity, Mapping},
         memory::ProcessMemory,
         point::{Point, ScriptLine},
@@ -127,7 +127,7 @@ impl StackUnwinder {
             }
         }
         let Some(process) = self.processes.get_mut(&stack.pid) else { return Vec::new() };
-        let java = process.hotspot.as_mut().and_then(HotSpot::look);
+        let mut java = process.hotspot.as_mut().and_then(HotSpot::look);
         let mut read = |address: u64| stack.word(address).ok_or(());
         let mut registers = native(stack.registers);
         let mut address = FrameAddress::from_instruction_pointer(stack.registers.pc);
@@ -137,7 +137,7 @@ impl StackUnwinder {
         while points.len() < MOST_FRAMES {
             // A call of the kernel is in a library: only callers are Java's.
             let step =
-                java.as_ref().filter(|_| address.is_return_address()).map_or(Step::Elsewhere, |java| {
+                java.as_mut().filter(|_| address.is_return_address()).map_or(Step::Elsewhere, |java| {
                     java.step(of_native(address.address(), &registers), &|address| stack.word(address))
                 });
             let next = match step {
@@ -200,8 +200,10 @@ impl StackUnwinder {
             let info = self.files.get(&identity).and_then(Option::as_ref);
             if let Some((info, module)) = info.and_then(|info| Some((info, info.mapped_at(mapping)?))) {
                 if let Some(exports) = info.hotspot.as_ref().filter(|_| hotspot.is_none()) {
-                    let memory = ProcessMemory::open(&process).ok();
-                    hotspot = memory.map(|memory| HotSpot::new(memory, exports.moved(module.base_avma())));
+                    let exports = exports.moved(module.base_avma());
+                    let parts = ProcessMemory::open(&process).ok().zip(process.try_clone().ok());
+                    hotspot =
+                        parts.map(|(memory, process)| HotSpot::new(memory, exports, Archives::of(process)));
                 }
                 if info.describes_code() {
                     described.push(mapping.addresses.clone());
