@@ -39,15 +39,6 @@ pub(in crate::stacks) enum Step {
     Frame { lines: Vec<ScriptLine>, caller: Option<Registers> },
 }
 
-/// What a frame is of.
-enum Kind {
-    Interpreted,
-    /// Called from outside of Java.
-    Entry,
-    /// Compiled, or a stub with a frame of known size.
-    Sized,
-}
-
 /// The word of a stack at an address.
 type Stack<'a> = &'a dyn Fn(u64) -> Option<u64>;
 
@@ -59,27 +50,19 @@ impl Layout {
         }
         let nothing = Step::Frame { lines: Vec::new(), caller: None };
         let Some(blob) = self.code.blob(look, at.pc) else { return nothing };
-        let kind = if blob.name == "Interpreter" {
-            Kind::Interpreted
+        let (lines, caller) = if blob.name == "Interpreter" {
+            let Some(line) = self.interpreted(look, at, stack) else { return nothing };
+            (vec![line], interpreted_caller(at, stack))
+        } else if blob.name.ends_with("nmethod") {
+            let Some(lines) = self.compiled(look, &blob, at, stack) else { return nothing };
+            (lines, sized_caller(at, blob.frame_size, stack))
         } else if look.u64(self.code.call_stub_return) == Some(at.pc) {
-            Kind::Entry
+            (Vec::new(), entry_caller(at, stack))
         } else if blob.frame_size > 0 {
-            Kind::Sized
+            (Vec::new(), sized_caller(at, blob.frame_size, stack))
         } else {
             // Where a virtual thread goes on in the heap, among others (`StubRoutines::cont_returnBarrier`).
             return nothing;
-        };
-        let (lines, caller) = match kind {
-            Kind::Interpreted => match self.interpreted(look, at, stack) {
-                Some(line) => (vec![line], interpreted_caller(at, stack)),
-                None => return nothing,
-            },
-            Kind::Entry => (Vec::new(), entry_caller(at, stack)),
-            Kind::Sized => {
-                let lines = self.compiled(look, &blob, at, stack);
-                let caller = sized_caller(at, blob.frame_size, stack);
-                (lines, caller)
-            }
         };
         // Stacks grow downwards, so callers are above.
         let is_above = |caller: &Registers| {
@@ -98,13 +81,20 @@ impl Layout {
         (bci.is_some() || method.has_no_code()).then(|| method.at(look, self.coding, bci))
     }
 
-    fn compiled(&self, look: &Look<'_>, blob: &Blob, at: Registers, stack: Stack<'_>) -> Vec<ScriptLine> {
-        let Some(compiled) = self.compiled.as_ref().filter(|_| blob.name.ends_with("nmethod")) else {
-            return Vec::new();
+    /// The lines of a frame of compiled code.
+    fn compiled(
+        &self,
+        look: &Look<'_>,
+        blob: &Blob,
+        at: Registers,
+        stack: Stack<'_>,
+    ) -> Option<Vec<ScriptLine>> {
+        let compiled = self.compiled.as_ref().filter(|_| blob.frame_size > 0)?;
+        let address = match compiled.put_aside(look, blob, at.pc) {
+            Some(offset) => stack(at.sp.checked_add(offset)?)?,
+            None => at.pc,
         };
-        let aside = compiled.put_aside(look, blob, at.pc);
-        let original = aside.and_then(|offset| stack(at.sp.checked_add(offset)?));
-        compiled.lines(look, &self.methods, self.coding, blob, original.unwrap_or(at.pc))
+        compiled.lines(look, &self.methods, self.coding, blob, address)
     }
 }
 

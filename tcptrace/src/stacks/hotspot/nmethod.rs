@@ -66,7 +66,8 @@ impl Parts {
 }
 
 impl CompiledLayout {
-    /// The lines at a return address, innermost first; none where it is not known what was compiled.
+    /// The lines at a return address, innermost first; `None` where it is not known what was compiled: to go on would skip
+    /// callers unseen.
     pub(super) fn lines(
         &self,
         look: &Look<'_>,
@@ -74,18 +75,18 @@ impl CompiledLayout {
         coding: Coding,
         blob: &Blob,
         address: u64,
-    ) -> Vec<ScriptLine> {
-        let Some(own) = self.method.of(look, blob.address) else { return Vec::new() };
-        let Some(method) = methods.method(look, own) else { return Vec::new() };
-        // A wrapper of a native method has no instructions, and a place without debug information is just in the method.
-        let inlined = if method.has_no_code() { None } else { self.scopes(look, coding, blob, address, own) };
-        let lines = inlined.and_then(|scopes| {
-            let line = |(address, bci): &(u64, u32)| {
-                methods.method(look, *address).map(|method| method.at(look, coding, Some(*bci)))
-            };
-            scopes.iter().map(line).collect::<Option<Vec<_>>>()
-        });
-        lines.unwrap_or_else(|| vec![method.at(look, coding, None)])
+    ) -> Option<Vec<ScriptLine>> {
+        let own = self.method.of(look, blob.address)?;
+        let method = methods.method(look, own)?;
+        // A wrapper of a native method is made of no bytecode.
+        if method.has_no_code() {
+            return Some(vec![method.at(look, coding, None)]);
+        }
+        let scopes = self.scopes(look, coding, blob, address, own)?;
+        let line = |(address, bci): &(u64, u32)| {
+            methods.method(look, *address).map(|method| method.at(look, coding, Some(*bci)))
+        };
+        scopes.iter().map(line).collect()
     }
 
     /// The original return address, where this one makes a frame of the interpreter: its place in the frame, from the stack

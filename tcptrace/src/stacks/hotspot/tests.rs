@@ -122,14 +122,23 @@ fn compiled_code_has_the_lines_that_were_inlined() {
                 &["com.acme.Leak.open com/acme/Leak.java:5", "com.acme.Leak.main com/acme/Leak.java:7"][..],
             ),
             (0x10, &["com.acme.Leak.main com/acme/Leak.java:7"]),
-            // Without debug information, it is just in the method.
-            (0x18, &["com.acme.Leak.main com/acme/Leak.java:-"]),
         ] {
             let at = Registers { pc: COMPILED + offset, sp: SP, fp: 1 };
             let step = step(Machine::new(generation), at, &compiled_stack());
             assert_eq!(lines(&step), expected, "{generation:?} {offset:#x}");
             assert_eq!(caller(&step), Some(Registers { pc: INTERPRETED, sp: SP + FRAME, fp: FP }));
         }
+    }
+}
+
+#[test]
+fn compiled_code_without_debug_information_ends_the_stack() {
+    // To go on would skip what was inlined there.
+    let nothing = Step::Frame { lines: vec![], caller: None };
+    for generation in [Generation::Jdk17, Generation::Jdk25] {
+        let at = Registers { pc: COMPILED + 0x18, sp: SP, fp: 1 };
+        assert_eq!(step(Machine::new(generation), at, &compiled_stack()), nothing);
+        assert_eq!(step(Machine::new(generation), Registers { pc: DEOPT, ..at }, &compiled_stack()), nothing);
     }
 }
 
