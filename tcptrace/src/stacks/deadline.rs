@@ -18,6 +18,8 @@ type Start<Q, A> = dyn Fn() -> Box<dyn FnMut(Q) -> A> + Send + Sync;
 
 /// A thread that answers one question at a time, within a deadline.
 pub(crate) struct DeadlineThread<Q, A> {
+    /// Of its threads.
+    name: &'static str,
     start: Arc<Start<Q, A>>,
     limit: Duration,
     /// The thread in use, which has always answered in time. Starts on demand.
@@ -50,12 +52,13 @@ pub(crate) enum NoAnswer {
 }
 
 impl<Q: Send + 'static, A: Send + 'static> DeadlineThread<Q, A> {
-    /// `start` creates the function that answers; `limit` bounds each answer.
+    /// `start` creates the function that answers, on a thread of this name; `limit` bounds each answer.
     pub(crate) fn new(
+        name: &'static str,
         limit: Duration,
         start: impl Fn() -> Box<dyn FnMut(Q) -> A> + Send + Sync + 'static,
     ) -> Self {
-        Self { start: Arc::new(start), limit, thread: None, stuck: Vec::new() }
+        Self { name, start: Arc::new(start), limit, thread: None, stuck: Vec::new() }
     }
 
     /// Asks a question and waits for the answer.
@@ -91,7 +94,7 @@ impl<Q: Send + 'static, A: Send + 'static> DeadlineThread<Q, A> {
         let (questions, asked) = mpsc::sync_channel::<Q>(1);
         let (answered, answers) = mpsc::sync_channel(1);
         let start = Arc::clone(&self.start);
-        let handle = thread::Builder::new().name("symbols".to_owned()).spawn(move || {
+        let handle = thread::Builder::new().name(self.name.to_owned()).spawn(move || {
             let mut answer = start();
             // A caller that stopped waiting never comes back.
             while let Ok(question) = asked.recv() {
@@ -113,7 +116,7 @@ mod tests {
 
     #[test]
     fn one_thread_answers_as_long_as_it_is_in_time() {
-        let mut named = DeadlineThread::new(Duration::from_mins(1), || {
+        let mut named = DeadlineThread::new("test", Duration::from_mins(1), || {
             let mut sum = 0;
             Box::new(move |number| {
                 sum += number;
@@ -127,7 +130,7 @@ mod tests {
     fn who_is_stuck_is_not_waited_for_and_others_go_on_until_they_are_too_many() {
         let (release, gate) = mpsc::channel::<()>();
         let gate = Arc::new(Mutex::new(gate));
-        let mut named = DeadlineThread::new(Duration::from_millis(20), move || {
+        let mut named = DeadlineThread::new("test", Duration::from_millis(20), move || {
             let gate = Arc::clone(&gate);
             Box::new(move |is_to_wait| {
                 if is_to_wait {

@@ -94,7 +94,7 @@ impl Symbols {
             let mut resolver = Resolver::new(proc_root.clone());
             Box::new(move |question: Question| resolver.answer(&question)) as Box<_>
         };
-        Self { resolver: DeadlineThread::new(NAMING_TIMEOUT, start), kept: FxHashMap::default() }
+        Self { resolver: DeadlineThread::new("symbols", NAMING_TIMEOUT, start), kept: FxHashMap::default() }
     }
 
     /// Names a stack of a process. Asks whether the process that made the call `is_there` still, for a stack that is not

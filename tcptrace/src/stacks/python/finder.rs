@@ -54,6 +54,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 const PRIORITY: i32 = -15;
 
 /// Asks for processes to be looked at.
+#[derive(Clone)]
 pub(crate) struct PythonFinder {
     questions: SyncSender<u32>,
     pub(in crate::stacks) builds: Arc<Builds>,

@@ -1,6 +1,7 @@
 //! Finds out the callers of calls from copies of their stacks, on a thread of its own, and keeps the points: once for
 //! equal stacks. Bounded; names no address.
 
+mod guarded;
 mod module;
 mod process;
 
@@ -16,7 +17,7 @@ use std::{
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use self::process::StackUnwinder;
+use self::guarded::GuardedUnwinder;
 use super::{
     point::{Point, Points},
     python::finder::PythonFinder,
@@ -60,15 +61,13 @@ impl UnwoundStacks {
         D: FnMut(Duration, usize, &mut dyn FnMut(&CapturedStack<'_>)) + Send + 'static,
     {
         let kept = Arc::new(Mutex::new(Kept::default()));
-        let mut unwinder = StackUnwinder::new(proc_root, finder);
+        let mut unwinder = GuardedUnwinder::new(proc_root, finder);
         let (keeps, ends) = (Arc::clone(&kept), Arc::clone(&is_over));
-        thread::Builder::new().name("unwinder".to_owned()).spawn(move || {
+        thread::Builder::new().name("stacks".to_owned()).spawn(move || {
             while !ends.load(Ordering::Relaxed) {
                 drain(INTERVAL, BATCH, &mut |stack| {
                     let points = unwinder.points(stack);
-                    if points.is_empty() {
-                        unwinder.forget(stack.pid);
-                    } else {
+                    if !points.is_empty() {
                         let mut kept = keeps.lock().unwrap_or_else(PoisonError::into_inner);
                         kept.keep(stack.socket, stack.ktime_ns, points);
                     }

@@ -68,6 +68,21 @@ struct Process {
     asked_at: Option<Instant>,
 }
 
+impl Process {
+    fn has_mapped(&self, address: u64) -> bool {
+        is_within(&self.mappings, address)
+    }
+
+    /// It may be read again.
+    fn is_old(&self) -> bool {
+        self.read_at.elapsed() >= MAPS_INTERVAL
+    }
+}
+
+fn is_within(mappings: &[Mapping], address: u64) -> bool {
+    mappings.iter().any(|mapping| mapping.addresses.contains(&address))
+}
+
 impl StackUnwinder {
     pub(super) fn new(proc_root: &Path, finder: Option<PythonFinder>) -> Self {
         let python = finder.map(|finder| {
@@ -111,29 +126,35 @@ impl StackUnwinder {
 
     fn unwind(&mut self, stack: &CapturedStack<'_>) -> Vec<Point> {
         self.bound();
-        let is_known = |process: &Process| {
-            process.mappings.iter().any(|mapping| mapping.addresses.contains(&stack.registers.pc))
-        };
         let known = self.processes.get(&stack.pid);
         // A program that was executed since has other mappings and another memory, and a library may have been loaded.
         let is_stale = known.is_none_or(|process| {
             let is_gone = process.hotspot.as_ref().is_some_and(|hotspot| !hotspot.is_there());
-            (is_gone || !is_known(process)) && process.read_at.elapsed() >= MAPS_INTERVAL
+            (is_gone || !process.has_mapped(stack.registers.pc)) && process.is_old()
         });
         if is_stale {
-            match self.read(stack.pid) {
-                Some(process) => drop(self.processes.insert(stack.pid, process)),
-                None => drop(self.processes.remove(&stack.pid)),
-            }
+            self.read_again(stack.pid);
         }
-        let Some(process) = self.processes.get_mut(&stack.pid) else { return Vec::new() };
-        let mut java = process.hotspot.as_mut().and_then(HotSpot::look);
+        let (points, is_complete) = self.walk(stack);
+        if is_complete || !self.processes.get(&stack.pid).is_some_and(Process::is_old) {
+            return points;
+        }
+        self.read_again(stack.pid);
+        self.walk(stack).0
+    }
+
+    /// The points of a stack of a process that is known; `false` with them if they end at code of which no file is known.
+    fn walk(&mut self, stack: &CapturedStack<'_>) -> (Vec<Point>, bool) {
+        let mut points = Vec::new();
+        let Some(process) = self.processes.get_mut(&stack.pid) else { return (points, true) };
+        let Process { unwinder, mappings, described, hotspot, read_at: _, asked_at: _ } = process;
+        let mut java = hotspot.as_mut().and_then(HotSpot::look);
         let mut read = |address: u64| stack.word(address).ok_or(());
         let mut registers = native(stack.registers);
         let mut address = FrameAddress::from_instruction_pointer(stack.registers.pc);
-        let mut points = Vec::new();
         // Without unwind information, callers may be passed over.
         let mut is_described = true;
+        let mut is_complete = true;
         while points.len() < MOST_FRAMES {
             // A call of the kernel is in a library: only callers are Java's.
             let step =
@@ -143,10 +164,14 @@ impl StackUnwinder {
             let next = match step {
                 Step::Elsewhere => {
                     points.push(Point::Address(address.address()));
-                    is_described &=
-                        process.described.iter().any(|code| code.contains(&address.address_for_lookup()));
-                    let frame =
-                        process.unwinder.unwind_frame(address, &mut registers, &mut self.cache, &mut read);
+                    // Compiled Java keeps no frame pointers. To go by them from a library that was loaded meanwhile would
+                    // skip callers unseen.
+                    is_complete = java.is_none() || is_within(mappings, address.address());
+                    if !is_complete {
+                        break;
+                    }
+                    is_described &= described.iter().any(|code| code.contains(&address.address_for_lookup()));
+                    let frame = unwinder.unwind_frame(address, &mut registers, &mut self.cache, &mut read);
                     if is_described && frame == Ok(None) {
                         points.push(Point::End);
                     }
@@ -167,7 +192,15 @@ impl StackUnwinder {
             address = caller;
         }
         points.truncate(MOST_FRAMES);
-        points
+        (points, is_complete)
+    }
+
+    /// Reads what is known of a process anew.
+    fn read_again(&mut self, pid: u32) {
+        match self.read(pid) {
+            Some(process) => drop(self.processes.insert(pid, process)),
+            None => drop(self.processes.remove(&pid)),
+        }
     }
 
     /// Forgets what has ended.

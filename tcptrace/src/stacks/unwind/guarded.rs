@@ -1,0 +1,100 @@
+//! Unwinds stacks on a thread with a deadline: a process may have mapped files and memory that are read for ever (FUSE,
+//! userfaultfd). A process whose stack was overdue is left alone for a while.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use rustc_hash::FxHashMap;
+use tcptrace_ebpf::python::{PythonFrame, PythonFrames};
+
+use super::process::StackUnwinder;
+use crate::{
+    model::{
+        captured_stack::{CapturedPython, CapturedStack, Registers},
+        socket::KernelSocket,
+    },
+    stacks::{
+        deadline::{DeadlineThread, NoAnswer},
+        point::Point,
+        python::finder::PythonFinder,
+    },
+};
+
+/// Longest time to unwind a stack. Reading the unwind information of a large program takes a second or two, once.
+const UNWINDING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a process is left alone whose stack was overdue, and of how many that is remembered.
+const OVERDUE_INTERVAL: Duration = Duration::from_mins(5);
+const MOST_OVERDUE: usize = 1024;
+
+/// A copy of a stack that a thread may keep.
+struct OwnedStack {
+    socket: KernelSocket,
+    ktime_ns: u64,
+    pid: u32,
+    registers: Registers,
+    bytes: Vec<u8>,
+    python: PythonFrames,
+    frames: Vec<PythonFrame>,
+}
+
+impl OwnedStack {
+    fn of(stack: &CapturedStack<'_>) -> Self {
+        let CapturedStack { socket, ktime_ns, pid, registers, bytes, python } = *stack;
+        let CapturedPython { head: python, frames } = python;
+        Self { socket, ktime_ns, pid, registers, bytes: bytes.to_owned(), python, frames: frames.to_owned() }
+    }
+
+    fn borrowed(&self) -> CapturedStack<'_> {
+        let Self { socket, ktime_ns, pid, registers, ref bytes, python: head, ref frames } = *self;
+        let python = CapturedPython { head, frames };
+        CapturedStack { socket, ktime_ns, pid, registers, bytes, python }
+    }
+}
+
+/// Unwinds stacks, each within a deadline.
+pub(super) struct GuardedUnwinder {
+    unwinder: DeadlineThread<OwnedStack, Vec<Point>>,
+    /// By pid.
+    overdue: FxHashMap<u32, Instant>,
+}
+
+impl GuardedUnwinder {
+    pub(super) fn new(proc_root: &Path, finder: Option<PythonFinder>) -> Self {
+        let proc_root = proc_root.to_owned();
+        let start = move || {
+            let mut unwinder = StackUnwinder::new(&proc_root, finder.clone());
+            Box::new(move |stack: OwnedStack| {
+                let points = unwinder.points(&stack.borrowed());
+                if points.is_empty() {
+                    unwinder.forget(stack.pid);
+                }
+                points
+            }) as Box<_>
+        };
+        Self {
+            unwinder: DeadlineThread::new("unwinder", UNWINDING_TIMEOUT, start),
+            overdue: FxHashMap::default(),
+        }
+    }
+
+    /// The points of a stack, innermost first. Empty where the process has ended, and where it took too long.
+    pub(super) fn points(&mut self, stack: &CapturedStack<'_>) -> Vec<Point> {
+        let pid = stack.pid;
+        if self.overdue.get(&pid).is_some_and(|since| since.elapsed() < OVERDUE_INTERVAL) {
+            return Vec::new();
+        }
+        self.unwinder.ask(OwnedStack::of(stack)).unwrap_or_else(|error| {
+            if let NoAnswer::Late(_) = error {
+                log::warn!("the stacks of process {pid} cannot be unwound: {error}");
+                if self.overdue.len() >= MOST_OVERDUE {
+                    self.overdue.clear();
+                }
+                self.overdue.insert(pid, Instant::now());
+            }
+            Vec::new()
+        })
+    }
+}
