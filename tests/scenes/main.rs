@@ -19,6 +19,7 @@ mod gone_peer;
 mod gunicorn;
 mod haproxy;
 mod idle_pools;
+mod java;
 mod lines;
 mod mariadb;
 mod nginx;

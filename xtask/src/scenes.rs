@@ -12,8 +12,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// The software of the scenes.
-pub(crate) const PACKAGES: [&str; 20] = [
+pub(crate) const PACKAGES: [&str; 21] = [
     "apache2-bin",
+    "default-jdk-headless",
     "docker.io",
     "gdb",
     "gunicorn",
