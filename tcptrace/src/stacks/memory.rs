@@ -15,6 +15,9 @@ use rustix::fs::{Mode, OFlags, openat};
 /// What is fetched at once, in bytes. No page of Linux is smaller, so each is there as a whole or not at all.
 const PAGE: u64 = 4096;
 
+/// What a text or a table is read in, in bytes.
+const CHUNK: usize = 64;
+
 /// Pages that one look may fetch: 4 MiB.
 const MAX_PAGES: usize = 1024;
 
@@ -150,15 +153,32 @@ impl<'a> Look<'a> {
     /// The text up to the next zero byte; `None` if that is not among the `max` bytes from there on.
     pub(super) fn text(&self, address: u64, max: usize) -> Option<String> {
         let mut text = Vec::new();
-        let mut at = address;
-        while text.len() < max {
-            match self.u8(at)? {
-                0 => return Some(String::from_utf8_lossy(&text).into_owned()),
-                byte => text.push(byte),
+        for byte in self.stream(address, max) {
+            if byte == 0 {
+                return Some(String::from_utf8_lossy(&text).into_owned());
             }
-            at = at.checked_add(1)?;
+            text.push(byte);
         }
         None
+    }
+
+    /// Byte after byte, `max` at most, up to what cannot be read.
+    pub(super) fn stream(&self, address: u64, max: usize) -> impl Iterator<Item = u8> {
+        let (mut next, mut left) = (address, max);
+        let mut chunk = [0; CHUNK];
+        let mut ready = 0..0;
+        std::iter::from_fn(move || {
+            if ready.is_empty() {
+                // Not into the next page, which may not be there.
+                let of_page = usize::try_from(PAGE - next % PAGE).unwrap_or(CHUNK);
+                let length = CHUNK.min(of_page).min(left);
+                self.fill(next, chunk.get_mut(..length).filter(|chunk| !chunk.is_empty())?)?;
+                next = next.checked_add(u64::try_from(length).ok()?)?;
+                left -= length;
+                ready = 0..length;
+            }
+            ready.next().and_then(|at| chunk.get(at).copied())
+        })
     }
 }
 
@@ -233,6 +253,10 @@ mod tests {
         assert_eq!(counted.1.get(), 2);
         assert_eq!(look.text(2 * PAGE - 3, 100), None, "the zero byte is not there");
         assert_eq!(look.text(2 * PAGE - 3, 3), None);
+        assert_eq!(look.stream(2 * PAGE - 3, 9).collect::<Vec<_>>(), b"abc");
+        assert_eq!(look.stream(2 * PAGE - 3, 2).collect::<Vec<_>>(), b"ab");
+        assert_eq!(look.stream(PAGE - 4, 200).count(), 200);
+        assert_eq!(look.stream(u64::MAX, 9).count(), 0);
         assert_eq!(look.bytes(2 * PAGE - 3, 3, 3).as_deref(), Some(&b"abc"[..]));
         assert_eq!(look.bytes(2 * PAGE - 3, 3, 2), None);
         assert_eq!((look.u8(u64::MAX), look.u64(u64::MAX - 3)), (None, None));

@@ -49,8 +49,7 @@ impl Method {
     pub(super) fn at(&self, look: &Look<'_>, coding: Coding, bci: Option<u32>) -> ScriptLine {
         let line = bci.filter(|bci| self.has_lines && u64::from(*bci) < self.code_size).and_then(|bci| {
             let table = self.code.checked_add(self.code_size)?;
-            let bytes = (0..MAX_TABLE as u64).map_while(|at| look.u8(table.checked_add(at)?));
-            coding.line(bytes, bci)
+            coding.line(look.stream(table, MAX_TABLE), bci)
         });
         ScriptLine {
             language: ScriptLanguage::Java,
