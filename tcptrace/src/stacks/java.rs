@@ -1,10 +1,13 @@
 //! Whose code a line of Java is: the JDK's, a library's, or the application's. Pure.
 
-use super::{hotspot::BOOT, kind::Kind, point::ScriptLine};
+use super::{kind::Kind, point::ScriptLine};
 use crate::model::no_site::NoSiteBecause::InterpretedJava;
 
 /// The JDK's own packages.
 const JDK: [&str; 5] = ["java.", "javax.", "sun.", "jdk.", "com.sun."];
+
+/// What the path of a source file begins with whose class came from the boot loader: java.base and the like.
+pub(super) const BOOT: &str = "jrt:/";
 
 /// What stands between an archive and what is in it, as in URLs of `java.net.JarURLConnection`.
 pub(super) const WITHIN: &str = "!/";

@@ -19,13 +19,12 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, readlinkat
 
 use super::{
     launch::Launched,
-    methods::BOOT,
     zip::{Budget, Directory, Place},
 };
 use crate::{
     process::reader::{DIRECTORY, FILE_BYTES, contents},
     stacks::{
-        java::{WITHIN, is_of_jdk},
+        java::{BOOT, WITHIN, is_of_jdk},
         point::ScriptLine,
     },
 };

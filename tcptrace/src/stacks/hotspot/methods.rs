@@ -8,6 +8,7 @@ use super::{
     layout::{MethodLayout, WORD},
 };
 use crate::stacks::{
+    java::BOOT,
     memory::Look,
     point::{ScriptLanguage, ScriptLine},
 };
@@ -138,9 +139,6 @@ fn path(is_of_boot_loader: bool, package: &str, source: &str) -> String {
     let scheme = if is_of_boot_loader { BOOT } else { "" };
     if package.is_empty() { format!("{scheme}{source}") } else { format!("{scheme}{package}/{source}") }
 }
-
-/// What the path of a source file begins with whose class came from the boot loader: java.base and the like.
-pub(in crate::stacks) const BOOT: &str = "jrt:/";
 
 /// The name of a class as a stack trace has it, without what differs from run to run: hidden classes, such as those of
 /// lambdas, have a number and an address in their names (`Leak$$Lambda$14+0x0000000800c03000`, JDK 21 without `$14`).

@@ -22,6 +22,5 @@ mod zip;
 pub(super) use self::{
     archives::Archives,
     frames::{Registers, Step},
-    methods::BOOT,
     vm::{Exports, HotSpot, is_library},
 };
