@@ -101,8 +101,8 @@ pub(super) fn of_made(name: &str) -> Kind {
     if method.is_some_and(java::is_of_jdk) {
         return Kind::Interpreter(InterpretedJava);
     }
-    if let Some(library) = method.and_then(java::library) {
-        return Kind::Library(library);
+    if let Some(library) = method.and_then(|method| java::common(java::package_of(method))) {
+        return Kind::Library(library.to_owned());
     }
     // `void [System.Net.Sockets] System.Net.Sockets.Socket::Connect(…)[Tier0]`.
     if let Some(assembly) = name.split_once('[').and_then(|(_, rest)| rest.split_once("] ")) {

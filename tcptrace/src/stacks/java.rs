@@ -1,4 +1,4 @@
-//! Whose code a line of Java is: the JDK's, a library's, or the application's. Pure.
+//! Whose code a line of Java is: the JDK's, a library's, or the application's; by names alone. Pure.
 
 use super::{kind::Kind, point::ScriptLine};
 use crate::model::no_site::NoSiteBecause::InterpretedJava;
@@ -11,6 +11,85 @@ pub(super) const BOOT: &str = "jrt:/";
 
 /// What stands between an archive and what is in it, as in URLs of `java.net.JarURLConnection`.
 pub(super) const WITHIN: &str = "!/";
+
+/// Packages of common libraries, for those of which no archive is known, and those that are merged into the application's.
+const LIBRARIES: [&str; 62] = [
+    "akka",
+    "ch.qos",
+    "clojure",
+    "co.elastic",
+    "com.amazonaws",
+    "com.azure",
+    "com.clickhouse",
+    "com.datastax",
+    "com.fasterxml",
+    "com.github.benmanes",
+    "com.google",
+    "com.hazelcast",
+    "com.ibm",
+    "com.microsoft",
+    "com.mongodb",
+    "com.mysql",
+    "com.netflix",
+    "com.ning",
+    "com.oracle",
+    "com.rabbitmq",
+    "com.sap",
+    "com.squareup",
+    "com.zaxxer",
+    "feign",
+    "groovy",
+    "io.asyncer",
+    "io.grpc",
+    "io.helidon",
+    "io.ktor",
+    "io.lettuce",
+    "io.micrometer",
+    "io.micronaut",
+    "io.nats",
+    "io.netty",
+    "io.opentelemetry",
+    "io.quarkus",
+    "io.r2dbc",
+    "io.undertow",
+    "io.vertx",
+    "jakarta",
+    "kong.unirest",
+    "kotlin",
+    "kotlinx",
+    "net.bytebuddy",
+    "net.spy",
+    "okhttp3",
+    "okio",
+    "oracle",
+    "org.apache",
+    "org.asynchttpclient",
+    "org.eclipse",
+    "org.elasticsearch",
+    "org.glassfish",
+    "org.hibernate",
+    "org.jboss",
+    "org.mariadb",
+    "org.postgresql",
+    "org.springframework",
+    "reactor",
+    "redis.clients",
+    "retrofit2",
+    "scala",
+];
+
+/// Names that many projects share: what follows tells them apart.
+const SHARED: [&str; 9] = [
+    "com.github",
+    "com.google",
+    "io.github",
+    "com.gitlab",
+    "net.sf",
+    "net.sourceforge",
+    "org.apache",
+    "org.eclipse",
+    "org.springframework",
+];
 
 /// Rates a line that the VM told.
 pub(super) fn of_line(line: &ScriptLine) -> Kind {
@@ -25,65 +104,26 @@ pub(super) fn of_line(line: &ScriptLine) -> Kind {
     }
 }
 
-/// The library of a method, by its package: jars lie anywhere, and often in one with the application.
-pub(super) fn library(method: &str) -> Option<String> {
-    /// What opens connections for applications, or runs them. Where it is the application, there is no line.
-    const PACKAGES: [&str; 47] = [
-        "akka.",
-        "clojure.",
-        "com.datastax.",
-        "com.google.api.",
-        "com.google.cloud.",
-        "com.google.common.",
-        "com.microsoft.sqlserver.",
-        "com.mongodb.",
-        "com.mysql.",
-        "com.rabbitmq.",
-        "com.squareup.",
-        "com.zaxxer.hikari.",
-        "feign.",
-        "groovy.",
-        "io.grpc.",
-        "io.ktor.",
-        "io.lettuce.",
-        "io.micrometer.",
-        "io.micronaut.",
-        "io.netty.",
-        "io.opentelemetry.",
-        "io.quarkus.",
-        "io.undertow.",
-        "io.vertx.",
-        "jakarta.",
-        "kotlin.",
-        "kotlinx.",
-        "okhttp3.",
-        "okio.",
-        "oracle.jdbc.",
-        "oracle.net.",
-        "org.apache.",
-        "org.asynchttpclient.",
-        "org.eclipse.jetty.",
-        "org.elasticsearch.client.",
-        "org.glassfish.",
-        "org.hibernate.",
-        "org.jboss.",
-        "org.mariadb.",
-        "org.postgresql.",
-        "org.redisson.",
-        "org.springframework.",
-        "reactor.",
-        "redis.clients.",
-        "retrofit2.",
-        "scala.",
-        "software.amazon.awssdk.",
-    ];
-    let package = PACKAGES.iter().find(|package| method.starts_with(**package))?;
-    // Of Apache's, which are many, the next part tells.
-    let end = match *package {
-        "org.apache." => package.len() + method.get(package.len()..)?.find('.')?,
-        _ => package.len() - 1,
-    };
-    method.get(..end).map(str::to_owned)
+/// `com.acme.shop` of `com.acme.shop.Ledger.open`.
+pub(super) fn package_of(function: &str) -> &str {
+    let class = function.rsplit_once('.').map_or("", |(class, _)| class);
+    class.rsplit_once('.').map_or("", |(package, _)| package)
+}
+
+/// The names that a project has to itself: two, or three where the first two are a host of many.
+pub(super) fn beginning(package: &str) -> &str {
+    let is_shared = SHARED.iter().any(|shared| is_within(package, shared));
+    let end = package.match_indices('.').nth(if is_shared { 2 } else { 1 }).map(|(at, _)| at);
+    end.and_then(|end| package.get(..end)).unwrap_or(package)
+}
+
+pub(super) fn is_within(package: &str, outer: &str) -> bool {
+    package.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// The common library that a package belongs to, by a short list.
+pub(super) fn common(package: &str) -> Option<&str> {
+    LIBRARIES.iter().any(|library| is_within(package, library)).then(|| beginning(package))
 }
 
 /// Whether a method is of the JDK, by its package.
@@ -121,5 +161,10 @@ mod tests {
         ] {
             assert_eq!(rated(function, file), expected, "{function} {file:?}");
         }
+    }
+
+    #[test]
+    fn the_list_is_sorted() {
+        assert!(LIBRARIES.is_sorted());
     }
 }

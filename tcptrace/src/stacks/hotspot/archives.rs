@@ -24,7 +24,7 @@ use super::{
 use crate::{
     process::reader::{DIRECTORY, FILE_BYTES, contents},
     stacks::{
-        java::{BOOT, WITHIN, is_of_jdk},
+        java::{BOOT, WITHIN, beginning, common, is_of_jdk, is_within, package_of},
         point::ScriptLine,
     },
 };
@@ -41,85 +41,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// Archives are opened when a class of theirs is wanted: they are looked at again for a package that is in none, after
 /// this time, and then after twice that.
 const READ_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Packages of common libraries, for those that are merged into the application's archive.
-const LIBRARIES: [&str; 62] = [
-    "akka",
-    "ch.qos",
-    "clojure",
-    "co.elastic",
-    "com.amazonaws",
-    "com.azure",
-    "com.clickhouse",
-    "com.datastax",
-    "com.fasterxml",
-    "com.github.benmanes",
-    "com.google",
-    "com.hazelcast",
-    "com.ibm",
-    "com.microsoft",
-    "com.mongodb",
-    "com.mysql",
-    "com.netflix",
-    "com.ning",
-    "com.oracle",
-    "com.rabbitmq",
-    "com.sap",
-    "com.squareup",
-    "com.zaxxer",
-    "feign",
-    "groovy",
-    "io.asyncer",
-    "io.grpc",
-    "io.helidon",
-    "io.ktor",
-    "io.lettuce",
-    "io.micrometer",
-    "io.micronaut",
-    "io.nats",
-    "io.netty",
-    "io.opentelemetry",
-    "io.quarkus",
-    "io.r2dbc",
-    "io.undertow",
-    "io.vertx",
-    "jakarta",
-    "kong.unirest",
-    "kotlin",
-    "kotlinx",
-    "net.bytebuddy",
-    "net.spy",
-    "okhttp3",
-    "okio",
-    "oracle",
-    "org.apache",
-    "org.asynchttpclient",
-    "org.eclipse",
-    "org.elasticsearch",
-    "org.glassfish",
-    "org.hibernate",
-    "org.jboss",
-    "org.mariadb",
-    "org.postgresql",
-    "org.springframework",
-    "reactor",
-    "redis.clients",
-    "retrofit2",
-    "scala",
-];
-
-/// Names that many projects share: what follows tells them apart.
-const SHARED: [&str; 9] = [
-    "com.github",
-    "com.google",
-    "io.github",
-    "com.gitlab",
-    "net.sf",
-    "net.sourceforge",
-    "org.apache",
-    "org.eclipse",
-    "org.springframework",
-];
 
 /// What starts an application for somebody else.
 const LAUNCHER: &str = "org.springframework.boot.loader";
@@ -190,28 +111,6 @@ impl Archives {
         // From the end of reading, so that it takes a small part of the time however long it takes.
         self.read = Some((Instant::now(), interval));
     }
-}
-
-/// `com.acme.shop` of `com.acme.shop.Ledger.open`.
-fn package_of(function: &str) -> &str {
-    let class = function.rsplit_once('.').map_or("", |(class, _)| class);
-    class.rsplit_once('.').map_or("", |(package, _)| package)
-}
-
-/// The names that a project has to itself: two, or three where the first two are a host of many.
-fn beginning(package: &str) -> &str {
-    let is_shared = SHARED.iter().any(|shared| is_within(package, shared));
-    let end = package.match_indices('.').nth(if is_shared { 2 } else { 1 }).map(|(at, _)| at);
-    end.and_then(|end| package.get(..end)).unwrap_or(package)
-}
-
-fn is_within(package: &str, outer: &str) -> bool {
-    package.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
-/// The common library that a package belongs to.
-fn common(package: &str) -> Option<&str> {
-    LIBRARIES.iter().any(|library| is_within(package, library)).then(|| beginning(package))
 }
 
 /// What is found in the archives.
@@ -495,10 +394,5 @@ mod tests {
         // This is no Java, so nobody knows what was started.
         assert_eq!(library(&mut archives, "org.fastdb"), None);
         assert_eq!(archives.packages.get("org/fastdb"), Some(&Origin::Application));
-    }
-
-    #[test]
-    fn the_list_is_sorted() {
-        assert!(LIBRARIES.is_sorted());
     }
 }
