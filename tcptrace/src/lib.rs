@@ -45,4 +45,18 @@ pub mod testing {
             transition::Transition,
         },
     };
+
+    /// What reads bytes of strangers, for the fuzz targets.
+    pub mod fuzzed {
+        pub use crate::stacks::{
+            elf::read_all as read_elf,
+            go::{line::Line as GoLine, lines_of as go_lines},
+            hotspot::walk as walk_java,
+            mappings::{Mapping, parse_all as parse_mappings},
+            perf_map::look_up as look_up_perf_map,
+            point::{ScriptLanguage, ScriptLine},
+            python::{LineFormat, holds_python, line as python_line, script_line as python_script_line},
+            unwind::unwound,
+        };
+    }
 }

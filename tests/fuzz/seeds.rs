@@ -7,6 +7,7 @@
 )]
 
 #[path = "src/lib.rs"]
+#[expect(unreachable_pub, reason = "it is the library of the fuzzers, too")]
 mod targets;
 
 use std::{fs, path::Path};
@@ -36,4 +37,39 @@ fn seeds_of_blocks() {
 #[test]
 fn seeds_of_lines() {
     run("line", targets::line);
+}
+
+#[test]
+fn seeds_of_elf_files() {
+    run("elf", targets::elf);
+}
+
+#[test]
+fn seeds_of_go_programs() {
+    run("go", targets::go);
+}
+
+#[test]
+fn seeds_of_perf_maps() {
+    run("perf_map", targets::perf_map);
+}
+
+#[test]
+fn seeds_of_maps() {
+    run("maps", targets::maps);
+}
+
+#[test]
+fn seeds_of_java_frames() {
+    run("hotspot", targets::hotspot);
+}
+
+#[test]
+fn seeds_of_python_line_tables() {
+    run("python_lines", targets::python_lines);
+}
+
+#[test]
+fn seeds_of_python_frames() {
+    run("python_code", targets::python_code);
 }

@@ -196,6 +196,23 @@ impl<'a> Elf<'a> {
     }
 }
 
+/// For the fuzz targets: reads every part of a file, and returns how many bytes that took; `None` of what is no ELF file.
+#[must_use]
+pub fn read_all(file: File, address: u64) -> Option<u64> {
+    let file = BoundedFile::new(file);
+    let elf = Elf::read(&file)?;
+    elf.segments().count();
+    elf.data(".eh_frame");
+    elf.addresses(".text");
+    elf.machine_code();
+    elf.at(address, 16);
+    elf.exported(["main"]);
+    elf.exported_before(address);
+    elf.build_id();
+    elf.needs().map(Iterator::count);
+    Some(MOST_IN_ALL - file.left.get())
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {

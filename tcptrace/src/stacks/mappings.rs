@@ -21,10 +21,10 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Executable memory of a process that comes from a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mapping {
-    pub(super) addresses: Range<u64>,
+pub struct Mapping {
+    pub addresses: Range<u64>,
     /// Where in the file it begins.
-    pub(super) offset: u64,
+    pub offset: u64,
 }
 
 /// Which file it is, as long as nobody changes it.
@@ -151,7 +151,8 @@ pub(super) fn executable_named(
     Ok(parse_all(BufReader::new(File::from(maps).take(MAX_BYTES)), is_wanted))
 }
 
-fn parse_all(maps: impl BufRead, is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = Mapping> {
+/// The mappings of `maps`, of the files whose path `is_wanted`.
+pub fn parse_all(maps: impl BufRead, is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = Mapping> {
     // Names of files are any bytes.
     maps.split(b'\n')
         .map_while(Result::ok)

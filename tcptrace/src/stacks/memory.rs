@@ -44,8 +44,7 @@ impl ProcessMemory {
         Ok(Self(File::from(openat(process, "mem", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)))
     }
 
-    /// A file in which each byte stands at its address.
-    #[cfg(test)]
+    /// A file in which each byte stands at its address: the memory of no process, for tests.
     pub(super) fn planted(file: File) -> Self {
         Self(file)
     }

@@ -2,15 +2,15 @@
 
 pub(crate) mod deadline;
 mod debug_files;
-mod elf;
+pub(crate) mod elf;
 pub(crate) mod frame;
 mod function_name;
-mod go;
-mod hotspot;
+pub(crate) mod go;
+pub(crate) mod hotspot;
 mod interpreters;
 mod java;
 mod kind;
-mod mappings;
+pub(crate) mod mappings;
 mod memory;
 mod modules;
 pub(crate) mod perf_map;

@@ -70,7 +70,11 @@ fn own_pid(status: &str) -> Option<u32> {
     line.split_ascii_whitespace().next_back()?.parse().ok()
 }
 
-fn look_up(mut map: impl BufRead, addresses: &[u64]) -> io::Result<Vec<Option<String>>> {
+/// Names the functions at these addresses by the lines of a map, in order; `None` without a name.
+///
+/// # Errors
+/// When the map cannot be read.
+pub fn look_up(mut map: impl BufRead, addresses: &[u64]) -> io::Result<Vec<Option<String>>> {
     let mut names = vec![None; addresses.len()];
     let mut line = Vec::new();
     while map.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? > 0 {

@@ -18,7 +18,7 @@ pub(crate) enum Point {
 
 /// A line of code as a virtual machine says it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ScriptLine {
+pub struct ScriptLine {
     pub language: ScriptLanguage,
     /// Its full name, as its language writes it: `Server.handle`, `com.example.Ledger.open`.
     pub function: String,
@@ -29,7 +29,7 @@ pub(crate) struct ScriptLine {
 
 /// A language whose virtual machine is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ScriptLanguage {
+pub enum ScriptLanguage {
     Java,
     Python,
 }

@@ -1,17 +1,25 @@
 //! The fuzz targets. Of any bytes has to hold that they are read to an end, and that the records in them can be written
-//! and read back unchanged.
+//! and read back unchanged. What is read of strangers' processes and programs is in `processes` and `programs`.
 //!
 //! `cargo +nightly fuzz run --fuzz-dir tests/fuzz TARGET tests/fuzz/corpus/TARGET` looks for bytes that break
 //! this; what it finds goes into the corpus, which the ordinary tests run too (`seeds`).
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what must not happen ends the fuzzer")]
 
+mod planted;
+mod processes;
+mod programs;
+
 use std::{io::Write as _, os::fd::AsRawFd as _, path::PathBuf};
 
+pub use self::{
+    processes::{hotspot, maps, perf_map, python_code, python_lines},
+    programs::{elf, go},
+};
 use bytes::Bytes;
 use tcptrace::testing::{BlockDecoder, BlockEncoder, HEADER_BYTES, Item, Reader, Record, Totals};
 
 /// A whole file, in any form.
-pub(crate) fn recording(bytes: &[u8]) {
+pub fn recording(bytes: &[u8]) {
     let file = rustix::fs::memfd_create("recording", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     let mut file = std::fs::File::from(file);
     file.write_all(bytes).unwrap();
@@ -31,7 +39,7 @@ pub(crate) fn recording(bytes: &[u8]) {
 }
 
 /// The payload of a block of records, whose checksum is right.
-pub(crate) fn block(bytes: &[u8]) {
+pub fn block(bytes: &[u8]) {
     let mut decoder = BlockDecoder::new(Bytes::copy_from_slice(bytes));
     let mut encoder = BlockEncoder::default();
     let mut records = Vec::new();
@@ -54,7 +62,7 @@ pub(crate) fn block(bytes: &[u8]) {
 }
 
 /// A line of JSON.
-pub(crate) fn line(bytes: &[u8]) {
+pub fn line(bytes: &[u8]) {
     let Ok(record) = Record::from_json(bytes) else { return };
     let written = text(&record);
     let again = Record::from_json(written.as_bytes()).unwrap();

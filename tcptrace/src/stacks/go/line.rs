@@ -2,12 +2,12 @@
 
 /// A line of code.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::stacks) struct Line {
-    pub(in crate::stacks) function: String,
+pub struct Line {
+    pub function: String,
     /// The path of the file, as the compiler was given it, and the line.
-    pub(in crate::stacks) place: Option<(String, u32)>,
+    pub place: Option<(String, u32)>,
     /// The function belongs to the module that the program is built from.
-    pub(in crate::stacks) is_of_main_module: bool,
+    pub is_of_main_module: bool,
 }
 
 impl Line {

@@ -3,8 +3,9 @@
 
 mod build;
 mod bytes;
+mod fuzzed;
 mod image;
-pub(super) mod line;
+pub(crate) mod line;
 mod module;
 pub(super) mod package;
 mod program;
@@ -19,6 +20,7 @@ use std::{fs::File, os::fd::OwnedFd, rc::Rc};
 use rustc_hash::FxHashMap;
 use rustix::fs::{Mode, OFlags, openat};
 
+pub use self::fuzzed::lines_of;
 use self::{image::Segments, line::Line, program::Program};
 use super::mappings::{FileIdentity, MappedCode, Mapping};
 

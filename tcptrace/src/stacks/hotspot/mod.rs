@@ -8,6 +8,7 @@ mod code_cache;
 mod compressed;
 mod description;
 mod frames;
+mod fuzzed;
 mod launch;
 mod layout;
 mod methods;
@@ -19,8 +20,9 @@ mod tests;
 mod vm;
 mod zip;
 
+pub use self::fuzzed::walk;
 pub(super) use self::{
     archives::Archives,
     frames::{Registers, Step},
-    vm::{Exports, HotSpot, is_library},
+    vm::{Exports, HotSpot, StackLook, is_library},
 };

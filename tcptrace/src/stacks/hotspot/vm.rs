@@ -24,7 +24,7 @@ impl Exports {
         addresses.map(|(name, address)| Some((name, address?))).collect::<Option<Symbols>>().map(Self)
     }
 
-    #[cfg(test)]
+    /// Those at these addresses.
     pub(super) fn of(symbols: Symbols) -> Self {
         Self(symbols)
     }

@@ -44,7 +44,7 @@ pub(super) enum Instructions {
 
 /// How lines are told by instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LineFormat {
+pub enum LineFormat {
     /// `co_lnotab`, until 3.9 (Objects/lnotab_notes.txt of 3.9).
     Lnotab,
     /// `co_linetable` of 3.10 (PEP 626, Objects/lnotab_notes.txt of 3.10).

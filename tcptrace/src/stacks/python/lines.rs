@@ -5,7 +5,8 @@ use super::layout::LineFormat;
 
 /// The line of the instruction at `offset`, in bytes from the begin of its code. `None` of an instruction without a line,
 /// and of one that the table does not have.
-pub(super) fn line(format: LineFormat, table: &[u8], first_line: i32, offset: u64) -> Option<u32> {
+#[must_use]
+pub fn line(format: LineFormat, table: &[u8], first_line: i32, offset: u64) -> Option<u32> {
     let line = match format {
         LineFormat::Lnotab => by_lnotab(table, first_line, offset),
         LineFormat::Linetable => by_linetable(table, first_line, offset),

@@ -6,6 +6,7 @@ mod builds;
 mod code;
 mod file;
 pub(crate) mod finder;
+mod fuzzed;
 mod layout;
 mod lines;
 mod merge;
@@ -20,6 +21,11 @@ use self::{
     builds::Builds,
     code::{CodeCache, Process, Types},
     file::PythonFile,
+};
+pub use self::{
+    fuzzed::{holds_python, script_line},
+    layout::LineFormat,
+    lines::line,
 };
 use super::{memory::ProcessMemory, point::Point};
 use crate::model::captured_stack::CapturedPython;

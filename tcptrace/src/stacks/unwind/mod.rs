@@ -1,6 +1,7 @@
 //! Finds out the callers of calls from copies of their stacks, on a thread of its own, and keeps the points: once for
 //! equal stacks. Bounded; names no address.
 
+mod fuzzed;
 mod guarded;
 mod module;
 mod process;
@@ -17,6 +18,7 @@ use std::{
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+pub use self::fuzzed::unwound;
 use self::guarded::GuardedUnwinder;
 use super::{
     point::{Point, Points},

@@ -16,7 +16,7 @@ use super::module::{Bytes, UnwindInfo};
 use crate::{
     model::captured_stack::{CapturedStack, Registers},
     stacks::{
-        hotspot::{self, Archives, HotSpot, Step},
+        hotspot::{self, Archives, HotSpot, StackLook, Step},
         mappings::{self, FileIdentity, Mapping},
         memory::ProcessMemory,
         point::{Point, ScriptLine},
@@ -58,29 +58,48 @@ pub(super) struct StackUnwinder {
 
 /// What is known of a process.
 struct Process {
-    unwinder: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
-    mappings: Vec<Mapping>,
-    /// The code that has unwind information.
-    described: Vec<Range<u64>>,
+    code: Code,
     hotspot: Option<HotSpot<ProcessMemory>>,
     read_at: Instant,
     /// When it was asked whether it runs Python.
     asked_at: Option<Instant>,
 }
 
-impl Process {
-    fn has_mapped(&self, address: u64) -> bool {
-        is_within(&self.mappings, address)
-    }
+/// The code that a process has mapped.
+#[derive(Default)]
+pub(super) struct Code {
+    unwinder: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
+    mappings: Vec<Mapping>,
+    /// What of it has unwind information.
+    described: Vec<Range<u64>>,
+}
 
+impl Process {
     /// It may be read again.
     fn is_old(&self) -> bool {
         self.read_at.elapsed() >= MAPS_INTERVAL
     }
 }
 
-fn is_within(mappings: &[Mapping], address: u64) -> bool {
-    mappings.iter().any(|mapping| mapping.addresses.contains(&address))
+impl Code {
+    /// Adds what a file says of how to unwind, where it is mapped. Returns what is to be added to its addresses.
+    pub(super) fn add(&mut self, info: &UnwindInfo, mapping: &Mapping) -> Option<u64> {
+        let module = info.mapped_at(mapping)?;
+        let base = module.base_avma();
+        if info.describes_code() {
+            self.described.push(mapping.addresses.clone());
+        }
+        self.unwinder.add_module(module);
+        Some(base)
+    }
+
+    fn has_mapped(&self, address: u64) -> bool {
+        self.mappings.iter().any(|mapping| mapping.addresses.contains(&address))
+    }
+
+    fn describes(&self, address: u64) -> bool {
+        self.described.iter().any(|code| code.contains(&address))
+    }
 }
 
 impl StackUnwinder {
@@ -130,69 +149,25 @@ impl StackUnwinder {
         // A program that was executed since has other mappings and another memory, and a library may have been loaded.
         let is_stale = known.is_none_or(|process| {
             let is_gone = process.hotspot.as_ref().is_some_and(|hotspot| !hotspot.is_there());
-            (is_gone || !process.has_mapped(stack.registers.pc)) && process.is_old()
+            (is_gone || !process.code.has_mapped(stack.registers.pc)) && process.is_old()
         });
         if is_stale {
             self.read_again(stack.pid);
         }
-        let (points, is_complete) = self.walk(stack);
+        let (points, is_complete) = self.walked(stack);
         if is_complete || !self.processes.get(&stack.pid).is_some_and(Process::is_old) {
             return points;
         }
         self.read_again(stack.pid);
-        self.walk(stack).0
+        self.walked(stack).0
     }
 
-    /// The points of a stack of a process that is known; `false` with them if they end at code of which no file is known.
-    fn walk(&mut self, stack: &CapturedStack<'_>) -> (Vec<Point>, bool) {
-        let mut points = Vec::new();
-        let Some(process) = self.processes.get_mut(&stack.pid) else { return (points, true) };
-        let Process { unwinder, mappings, described, hotspot, read_at: _, asked_at: _ } = process;
-        let mut java = hotspot.as_mut().and_then(HotSpot::look);
-        let mut read = |address: u64| stack.word(address).ok_or(());
-        let mut registers = native(stack.registers);
-        let mut address = FrameAddress::from_instruction_pointer(stack.registers.pc);
-        // Without unwind information, callers may be passed over.
-        let mut is_described = true;
-        let mut is_complete = true;
-        while points.len() < MOST_FRAMES {
-            // A call of the kernel is in a library: only callers are Java's.
-            let step =
-                java.as_mut().filter(|_| address.is_return_address()).map_or(Step::Elsewhere, |java| {
-                    java.step(of_native(address.address(), &registers), &|address| stack.word(address))
-                });
-            let next = match step {
-                Step::Elsewhere => {
-                    points.push(Point::Address(address.address()));
-                    // Compiled Java keeps no frame pointers. To go by them from a library that was loaded meanwhile would
-                    // skip callers unseen.
-                    is_complete = java.is_none() || is_within(mappings, address.address());
-                    if !is_complete {
-                        break;
-                    }
-                    is_described &= described.iter().any(|code| code.contains(&address.address_for_lookup()));
-                    let frame = unwinder.unwind_frame(address, &mut registers, &mut self.cache, &mut read);
-                    if is_described && frame == Ok(None) {
-                        points.push(Point::End);
-                    }
-                    frame.ok().flatten()
-                }
-                Step::Frame { lines, caller } => {
-                    if lines.is_empty() && caller.is_none() {
-                        points.push(Point::Address(address.address()));
-                    }
-                    points.extend(lines.into_iter().map(|line| Point::Script(once(&mut self.lines, line))));
-                    caller.map(|hotspot::Registers { pc, sp, fp }| {
-                        registers = native(Registers { pc, sp, fp, lr: pc });
-                        pc
-                    })
-                }
-            };
-            let Some(caller) = next.and_then(FrameAddress::from_return_address) else { break };
-            address = caller;
-        }
-        points.truncate(MOST_FRAMES);
-        (points, is_complete)
+    /// As [`walk`], of a process that is known.
+    fn walked(&mut self, stack: &CapturedStack<'_>) -> (Vec<Point>, bool) {
+        let Some(process) = self.processes.get_mut(&stack.pid) else { return (Vec::new(), true) };
+        let java = process.hotspot.as_mut().and_then(HotSpot::look);
+        let keep = |line| once(&mut self.lines, line);
+        walk(stack, &process.code, &mut self.cache, java, keep)
     }
 
     /// Reads what is known of a process anew.
@@ -220,8 +195,8 @@ impl StackUnwinder {
     fn read(&mut self, pid: u32) -> Option<Process> {
         let process = mappings::process(&self.proc_root, pid).ok()?;
         let mappings: Vec<Mapping> = mappings::executable(&process).ok()?.take(MOST_MAPPINGS).collect();
-        let mut unwinder = UnwinderNative::new();
-        let (mut hotspot, mut described) = (None, Vec::new());
+        let mut code = Code::default();
+        let mut hotspot = None;
         for mapping in &mappings {
             let Ok((identity, file)) = mapping.open(&process) else { continue };
             if !self.files.contains_key(&identity) {
@@ -231,21 +206,71 @@ impl StackUnwinder {
                 self.files.insert(identity, info);
             }
             let info = self.files.get(&identity).and_then(Option::as_ref);
-            if let Some((info, module)) = info.and_then(|info| Some((info, info.mapped_at(mapping)?))) {
-                if let Some(exports) = info.hotspot.as_ref().filter(|_| hotspot.is_none()) {
-                    let exports = exports.moved(module.base_avma());
-                    let parts = ProcessMemory::open(&process).ok().zip(process.try_clone().ok());
-                    hotspot =
-                        parts.map(|(memory, process)| HotSpot::new(memory, exports, Archives::of(process)));
-                }
-                if info.describes_code() {
-                    described.push(mapping.addresses.clone());
-                }
-                unwinder.add_module(module);
+            let Some(info) = info else { continue };
+            let Some(base) = code.add(info, mapping) else { continue };
+            if let Some(exports) = info.hotspot.as_ref().filter(|_| hotspot.is_none()) {
+                let exports = exports.moved(base);
+                let parts = ProcessMemory::open(&process).ok().zip(process.try_clone().ok());
+                hotspot = parts.map(|(memory, process)| HotSpot::new(memory, exports, Archives::of(process)));
             }
         }
-        Some(Process { unwinder, mappings, described, hotspot, read_at: Instant::now(), asked_at: None })
+        code.mappings = mappings;
+        Some(Process { code, hotspot, read_at: Instant::now(), asked_at: None })
     }
+}
+
+/// Goes from frame to frame of a stack. `false` with its points if they end at code of which no file is known.
+pub(super) fn walk(
+    stack: &CapturedStack<'_>,
+    code: &Code,
+    cache: &mut CacheNative<MayAllocateDuringUnwind>,
+    mut java: Option<StackLook<'_>>,
+    mut keep: impl FnMut(ScriptLine) -> Arc<ScriptLine>,
+) -> (Vec<Point>, bool) {
+    let mut read = |address: u64| stack.word(address).ok_or(());
+    let mut registers = native(stack.registers);
+    let mut address = FrameAddress::from_instruction_pointer(stack.registers.pc);
+    let mut points = Vec::new();
+    // Without unwind information, callers may be passed over.
+    let mut is_described = true;
+    let mut is_complete = true;
+    while points.len() < MOST_FRAMES {
+        // A call of the kernel is in a library: only callers are Java's.
+        let step = java.as_mut().filter(|_| address.is_return_address()).map_or(Step::Elsewhere, |java| {
+            java.step(of_native(address.address(), &registers), &|address| stack.word(address))
+        });
+        let next = match step {
+            Step::Elsewhere => {
+                points.push(Point::Address(address.address()));
+                // Compiled Java keeps no frame pointers. To go by them from a library that was loaded meanwhile would skip
+                // callers unseen.
+                is_complete = java.is_none() || code.has_mapped(address.address());
+                if !is_complete {
+                    break;
+                }
+                is_described &= code.describes(address.address_for_lookup());
+                let frame = code.unwinder.unwind_frame(address, &mut registers, cache, &mut read);
+                if is_described && frame == Ok(None) {
+                    points.push(Point::End);
+                }
+                frame.ok().flatten()
+            }
+            Step::Frame { lines, caller } => {
+                if lines.is_empty() && caller.is_none() {
+                    points.push(Point::Address(address.address()));
+                }
+                points.extend(lines.into_iter().map(|line| Point::Script(keep(line))));
+                caller.map(|hotspot::Registers { pc, sp, fp }| {
+                    registers = native(Registers { pc, sp, fp, lr: pc });
+                    pc
+                })
+            }
+        };
+        let Some(caller) = next.and_then(FrameAddress::from_return_address) else { break };
+        address = caller;
+    }
+    points.truncate(MOST_FRAMES);
+    (points, is_complete)
 }
 
 /// The line that is kept for this one.
