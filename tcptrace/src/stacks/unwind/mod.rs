@@ -1,6 +1,7 @@
 //! Finds out the callers of calls from copies of their stacks, on a thread of its own, and keeps the points: once for
 //! equal stacks. Bounded; names no address.
 
+mod bounded;
 mod fuzzed;
 mod guarded;
 mod module;

@@ -5,6 +5,7 @@ use std::{fs::File, ops::Range, sync::Arc};
 
 use framehop::{ExplicitModuleSectionInfo, Module};
 
+use super::bounded::{self, Places};
 use crate::stacks::{
     elf::{BoundedFile, Elf, Segment, bias},
     hotspot::Exports,
@@ -33,7 +34,7 @@ impl UnwindInfo {
         let file = BoundedFile::new(file);
         let elf = Elf::read(&file)?;
         let part = |name: &str| elf.addresses(name).zip(elf.data(name).map(Bytes::from));
-        Some(Self {
+        let info = Self {
             segments: elf.segments().collect(),
             text: elf.addresses(".text"),
             got: elf.addresses(".got"),
@@ -41,7 +42,24 @@ impl UnwindInfo {
             eh_frame_hdr: part(".eh_frame_hdr"),
             debug_frame: elf.data(".debug_frame").map(Bytes::from),
             hotspot: if may_be_hotspot { Exports::read(&elf) } else { None },
-        })
+        };
+        Some(info.bounded())
+    }
+
+    /// The same without the sections by which unwinding might not come to an end.
+    fn bounded(mut self) -> Self {
+        let range = |part: &'_ Option<(Range<u64>, Bytes)>| part.as_ref().map(|(range, _)| range.clone());
+        let (eh_frame, eh_frame_hdr) = (range(&self.eh_frame), range(&self.eh_frame_hdr));
+        let places = Places {
+            eh_frame: eh_frame.as_ref(),
+            eh_frame_hdr: eh_frame_hdr.as_ref(),
+            text: self.text.as_ref(),
+            got: self.got.as_ref(),
+        };
+        let index = self.eh_frame_hdr.as_ref().map(|(_, bytes)| &**bytes);
+        self.eh_frame = self.eh_frame.filter(|(_, bytes)| bounded::is_eh_frame(bytes, index, places));
+        self.debug_frame = self.debug_frame.filter(|bytes| bounded::is_debug_frame(bytes, places));
+        self
     }
 
     /// The module where a process has mapped the file.
@@ -92,6 +110,23 @@ mod tests {
             debug_frame: None,
             hotspot: None,
         }
+    }
+
+    #[test]
+    fn nothing_is_refused_of_what_compilers_write() {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        let paths = maps
+            .lines()
+            .filter(|line| line.contains(" r-xp "))
+            .filter_map(|line| line.find('/').map(|at| &line[at..]));
+        let mut count = 0;
+        for path in paths {
+            let Ok(file) = File::open(path) else { continue };
+            let info = UnwindInfo::read(file, false);
+            assert!(info.is_some_and(|info| info.eh_frame.is_some()), "{path}");
+            count += 1;
+        }
+        assert!(count > 1, "the program and the C library");
     }
 
     #[test]
