@@ -92,7 +92,7 @@ impl CodeCache {
         let line = match offset {
             Some(offset) => lines::line(code.format, &code.table, identity.first_line, offset),
             // A frame that has not begun.
-            None => u32::try_from(identity.first_line).ok(),
+            None => u32::try_from(identity.first_line).ok().filter(|line| *line > 0),
         };
         Some(ScriptLine {
             language: ScriptLanguage::Python,
