@@ -2,7 +2,7 @@
 //! stopped, written or attached to. Interprets nothing.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fs::File,
     io,
     os::{fd::OwnedFd, unix::fs::FileExt as _},
@@ -21,8 +21,11 @@ const CHUNK: usize = 64;
 /// Pages that one look may fetch: 4 MiB.
 const MAX_PAGES: usize = 1024;
 
-/// How long one look may fetch pages, beyond the one in progress.
+/// How long one look may read, beyond the page that is being fetched.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Reads between two looks at the clock. Lists of a stranger may make millions of one page.
+const READS_A_CLOCK: u32 = 1024;
 
 /// Bytes by their address.
 pub(super) trait Memory {
@@ -87,15 +90,31 @@ pub(super) struct Look<'a> {
     /// `None` for those that cannot be read.
     pages: RefCell<FxHashMap<u64, Option<Box<[u8]>>>>,
     deadline: Instant,
+    reads: Cell<u32>,
+    is_over: Cell<bool>,
 }
 
 impl<'a> Look<'a> {
     pub(super) fn at(memory: &'a dyn Memory) -> Self {
-        Self { memory, pages: RefCell::default(), deadline: Instant::now() + LOOK_TIMEOUT }
+        let deadline = Instant::now() + LOOK_TIMEOUT;
+        Self { memory, pages: RefCell::default(), deadline, reads: Cell::new(0), is_over: Cell::new(false) }
+    }
+
+    /// Whether there is time left.
+    fn may_read(&self) -> bool {
+        let reads = self.reads.get().wrapping_add(1);
+        self.reads.set(reads);
+        if reads.is_multiple_of(READS_A_CLOCK) && Instant::now() >= self.deadline {
+            self.is_over.set(true);
+        }
+        !self.is_over.get()
     }
 
     /// Fills the buffer; `None` where not all of it can be read.
     pub(super) fn fill(&self, address: u64, buffer: &mut [u8]) -> Option<()> {
+        if !self.may_read() {
+            return None;
+        }
         let mut pages = self.pages.borrow_mut();
         let mut at = address;
         let mut rest = buffer;
@@ -227,8 +246,6 @@ pub(super) mod planted {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
-    use std::cell::Cell;
-
     use super::{planted::Planted, *};
 
     struct Counted(Planted, Cell<usize>);
@@ -292,6 +309,12 @@ mod tests {
         let look = Look::at(&Everything);
         let read = (0..2 * MAX_PAGES as u64).filter(|page| look.u8(page * PAGE).is_some()).count();
         assert_eq!(read, MAX_PAGES);
+        let look = Look::at(&Everything);
+        let begin = Instant::now();
+        while look.u8(0).is_some() {
+            assert!(begin.elapsed() < 20 * LOOK_TIMEOUT, "a page that was fetched is read for ever");
+        }
+        assert_eq!(look.u8(0), None);
     }
 
     #[test]
