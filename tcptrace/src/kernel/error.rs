@@ -3,6 +3,7 @@
 
 use std::io;
 
+use aya::programs::ProgramError;
 use thiserror::Error;
 
 use super::{btf::VMLINUX, filter::TooManyRules, format::UnexpectedFormat, offsets::OffsetsError};
@@ -70,7 +71,13 @@ impl LoadError {
 
     /// Wraps an error of aya with its causes, and adds the remedy where permission is missing.
     pub(crate) fn refused(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut reason = error.to_string();
+        let mut reason = match error.downcast_ref() {
+            Some(ProgramError::LoadError { io_error, verifier_log }) => {
+                log::trace!("the kernel refused to {what}: {verifier_log}");
+                refused_program(io_error, &verifier_log.to_string())
+            }
+            _ => error.to_string(),
+        };
         let mut cause = error.source();
         let mut is_permission = false;
         while let Some(error) = cause {
@@ -92,7 +99,40 @@ impl LoadError {
     }
 }
 
+/// Why the verifier refused a program, in one line. Its log walks through the program; what it stumbled over comes last,
+/// but for statistics.
+fn refused_program(error: &io::Error, verifier_log: &str) -> String {
+    /// What statistics begin with (`print_verification_stats` of kernel/bpf/verifier.c).
+    const STATISTICS: [&str; 3] = ["processed ", "verification time ", "stack depth "];
+    let is_telling =
+        |line: &&str| !line.is_empty() && !STATISTICS.iter().any(|beginning| line.starts_with(beginning));
+    match verifier_log.lines().map(str::trim).rfind(is_telling) {
+        Some(line) => format!("{error}: {line}"),
+        None => error.to_string(),
+    }
+}
+
 /// The object lacks a part that it was built with.
 pub(super) fn missing() -> LoadError {
     LoadError::refused("find a part of the BPF object", &io::Error::from(io::ErrorKind::NotFound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_verifier_s_log_the_line_is_kept_that_says_why() {
+        let error = || io::Error::from_raw_os_error(22);
+        let reason = |log: &str| refused_program(&error(), log);
+        let linux_5_10 = "arg#0 type is not a struct\nUnrecognized arg#0 type PTR\n\
+                          288: (85) call unknown#158\ninvalid func unknown#158\n\
+                          processed 580 insns (limit 1000000) max_states_per_insn 3 total_states 26\n\n";
+        assert_eq!(reason(linux_5_10), "Invalid argument (os error 22): invalid func unknown#158");
+        let with_times = "BPF program is too large. Processed 1000001 insn\nverification time 812345 usec\n\
+                          stack depth 176\nprocessed 1000001 insns (limit 1000000)\n";
+        let too_large = "Invalid argument (os error 22): BPF program is too large. Processed 1000001 insn";
+        assert_eq!(reason(with_times), too_large);
+        assert_eq!(reason(""), error().to_string());
+    }
 }
