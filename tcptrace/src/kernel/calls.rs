@@ -81,7 +81,7 @@ impl UserStacks {
 
 impl CallMemory {
     /// Opens the maps that the programs fill.
-    pub(super) fn open(object: &mut Ebpf, sees_accept: bool) -> Result<Self, LoadError> {
+    pub(super) fn open(object: &mut Ebpf, plan: &TracePlan) -> Result<Self, LoadError> {
         let refused = |error: MapError| LoadError::refused("open the memory of calls", &error);
         let mut calls = |name: &str| {
             CallMap::try_from(object.take_map(name).ok_or_else(error::missing)?).map_err(refused)
@@ -94,7 +94,8 @@ impl CallMemory {
             .take_map("USER_STACKS")
             .and_then(|map| RingBuf::try_from(map).ok())
             .map(|ring| Box::new(UserStacks(ring)));
-        let pythons = pythons::open(object).map(Box::new);
+        let pythons = if plan.python { pythons::open(object).map(Box::new) } else { None };
+        let sees_accept = plan.accept4 || plan.accept;
         Ok(Self { openers, openers_of_over, eof_reads, stacks, sees_accept, user_stacks, pythons })
     }
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tcptrace_ebpf::record::STACK_BYTES;
+
 use super::{
     calls,
     holders::HolderScan,
@@ -25,7 +27,11 @@ pub(crate) fn examine() -> Support {
         track_all_states: false,
         ring_bytes: 64 * 1024,
         max_sockets: 1024,
-        calls: TrackedCalls { openers: true, eof_reads: receive, stack_bytes: 0 },
+        calls: TrackedCalls {
+            openers: true,
+            eof_reads: receive,
+            stack_bytes: u32::try_from(STACK_BYTES).unwrap_or(u32::MAX),
+        },
         wakeup_interval: Duration::ZERO,
         details_after: Duration::ZERO,
         report_over: true,
@@ -36,9 +42,10 @@ pub(crate) fn examine() -> Support {
     for backend in backends {
         let plan = TracePlan {
             backend,
-            accept4: true,
-            accept: true,
+            accept4: has_types,
+            accept: has_types,
             receive,
+            stacks: has_types,
             python: has_types,
             warnings: Vec::new(),
         };

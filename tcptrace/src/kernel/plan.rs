@@ -9,7 +9,7 @@ use tcptrace_ebpf::config::{ABSENT, KernelOffsets};
 use super::{
     error::LoadError,
     options::{Backend, HolderSource, TrackedCalls},
-    support::Support,
+    support::{Support, Trial},
     types::KernelTypes,
 };
 use crate::host::lockdown::Lockdown;
@@ -35,6 +35,8 @@ pub(crate) struct TracePlan {
     pub(crate) accept: bool,
     /// Watch the end of receive calls.
     pub(crate) receive: bool,
+    /// Copy user stacks at the calls.
+    pub(crate) stacks: bool,
     /// Read the frames of Python at the calls, and see which programs are started.
     pub(crate) python: bool,
     /// What the tracer does without.
@@ -59,6 +61,12 @@ pub(crate) enum Warning {
     ClassicTracepoint(LoadError),
     /// Nobody sees who accepts sockets by one of the two calls.
     AcceptsUnseen(LoadError),
+    /// The calls are seen without what only BTF tells.
+    CallsWithoutTypes(LoadError),
+    /// User stacks are walked by frame pointers only.
+    StacksUncopied(LoadError),
+    /// The frames of Python are not read.
+    PythonUnread(LoadError),
     /// Descriptor tables are read from /proc.
     TablesFromProc(LoadError),
     /// Descriptor tables are read from /proc, which shows more processes.
@@ -76,6 +84,14 @@ impl fmt::Display for Warning {
             Self::AcceptsUnseen(error) => {
                 write!(formatter, "{error}: who accepted a socket stays unknown (--no-stacks does without)")
             }
+            Self::CallsWithoutTypes(error) => write!(
+                formatter,
+                "{error}: who accepted a socket, callers without frame pointers and lines of Python stay unknown (--no-stacks does without)"
+            ),
+            Self::StacksUncopied(error) => {
+                write!(formatter, "{error}: callers without frame pointers stay unknown (--stack-bytes 0 does without)")
+            }
+            Self::PythonUnread(error) => write!(formatter, "{error}: lines of Python stay unknown"),
             Self::TablesFromProc(error) => {
                 write!(formatter, "{error}: descriptor tables are read from /proc, which is slower")
             }
@@ -111,15 +127,24 @@ pub(crate) fn trace(support: &Support, wanted: TraceRequest) -> Result<TracePlan
     if let Some(error) = eof_reads_refusal(support, wanted.calls) {
         return Err(RefusedPlan { error, warnings });
     }
-    let mut accepts = |trial: &super::support::Trial| {
-        let refusal = trial.refusal().filter(|_| wanted.calls.openers);
-        warnings.extend(refusal.cloned().map(Warning::AcceptsUnseen));
-        wanted.calls.openers && refusal.is_none()
+    let types = support.types.refusal();
+    if wanted.calls.any() {
+        warnings.extend(types.cloned().map(Warning::CallsWithoutTypes));
+    }
+    let mut uses = |is_wanted: bool, trial: &Trial, warning: fn(LoadError) -> Warning| {
+        if !is_wanted || types.is_some() {
+            return false;
+        }
+        warnings.extend(trial.refusal().cloned().map(warning));
+        trial.refusal().is_none()
     };
-    let (accept4, accept) = (accepts(&support.accept4), accepts(&support.accept));
-    let receive = wanted.calls.eof_reads;
-    let python = (wanted.calls.openers || receive) && knows_threads(support);
-    Ok(TracePlan { backend, accept4, accept, receive, python, warnings })
+    let TrackedCalls { openers, eof_reads, stack_bytes } = wanted.calls;
+    let accept4 = uses(openers, &support.accept4, Warning::AcceptsUnseen);
+    let accept = uses(openers, &support.accept, Warning::AcceptsUnseen);
+    let any = wanted.calls.any();
+    let stacks = uses(any && stack_bytes > 0, &support.stack_copies, Warning::StacksUncopied);
+    let python = uses(any && knows_threads(support), &support.python_frames, Warning::PythonUnread);
+    Ok(TracePlan { backend, accept4, accept, receive: eof_reads, stacks, python, warnings })
 }
 
 /// Whether the kernel side can tell which thread of a runtime made a call, and hears of processes that begin to run one.

@@ -103,6 +103,10 @@ pub(crate) struct Support {
     pub(super) accept: Trial,
     /// The end of receive calls.
     pub(super) receive: Trial,
+    /// Copies of user stacks: `bpf_get_current_task_btf` and `bpf_task_pt_regs` (Linux 5.11 and 5.15).
+    pub(super) stack_copies: Trial,
+    /// Frames of Python, read at a call: as much work as a verifier allows.
+    pub(super) python_frames: Trial,
     /// Programs being started, and processes being forked.
     pub(super) program_starts: Trial,
     /// The iterator over descriptor tables.
@@ -157,6 +161,8 @@ impl fmt::Display for Support {
             accept4,
             accept,
             receive,
+            stack_copies,
+            python_frames,
             program_starts,
             iterator,
             queues,
@@ -180,6 +186,8 @@ impl fmt::Display for Support {
             ("end of accept4()", accept4),
             ("end of accept()", accept),
             ("end of receive calls", receive),
+            ("copies of user stacks", stack_copies),
+            ("frames of Python", python_frames),
             ("starts of programs", program_starts),
             ("iterator over descriptors", iterator),
             ("iterator over accept queues", queues),

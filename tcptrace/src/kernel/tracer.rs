@@ -23,7 +23,7 @@ use super::{
     misses::Misses,
     options::{Backend, TracerOptions},
     plan::{self, RefusedPlan, TracePlan, TraceRequest, Warning},
-    support::Support,
+    support::{Support, Trial},
 };
 
 /// Where this architecture keeps registers; none where stacks are walked by frame pointers only.
@@ -88,16 +88,13 @@ pub(super) fn attach(
     let pid_namespace = support.pid_namespaces.translated_into();
     // The registers of a task are found by its type.
     let registers = if types.is_some() { REGISTERS } else { RegisterOffsets::UNUSED };
-    let stack_bytes = if registers == RegisterOffsets::UNUSED { 0 } else { config.stack_bytes };
-    let read_python = u32::from(config.read_python != 0 && plan.python);
+    let stacks = plan.stacks && registers != RegisterOffsets::UNUSED;
     let config = Config {
         kernel,
         format,
         receive,
         pid_namespace,
         registers,
-        stack_bytes,
-        read_python,
         thread_head_bytes: THREAD_HEAD_BYTES,
         ..*config
     };
@@ -107,26 +104,62 @@ pub(super) fn attach(
         (Backend::Btf, None) => Err(error::missing()),
         (Backend::Tracepoint, _) => attach_classic(object),
     };
-    let mut object = support.maps.record(load(&config))?;
-    let mut misses = attach(&mut object);
-    // The kernel may be without what copying stacks needs (`bpf_task_pt_regs`, Linux 5.15), and have the rest.
-    for (less, what) in [
-        (Config { stack_bytes: 0, ..config }, "callers without frame pointers are not found"),
-        (Config { stack_bytes: 0, read_python: 0, ..config }, "lines of Python are not found"),
-    ] {
-        let Err(error) = &misses else { break };
-        if less == config {
-            continue;
+    let whole = ReadAtCalls { stacks, python: plan.python };
+    let mut refusals = Vec::new();
+    let mut attached = None;
+    for calls in whole.and_less() {
+        let mut object = support.maps.record(load(&calls.applied_to(&config)))?;
+        match attach(&mut object) {
+            Ok(misses) => {
+                attached = Some((calls, Attached { object, misses }));
+                break;
+            }
+            Err(error) => refusals.push(error),
         }
-        log::debug!("{what}: {error}");
-        object = support.maps.record(load(&less))?;
-        misses = attach(&mut object);
     }
     let trial = match plan.backend {
         Backend::Btf => &mut support.typed_tracepoint,
         Backend::Tracepoint => &mut support.classic_tracepoint,
     };
-    Some(Attached { misses: trial.record(misses)?, object })
+    let Some((calls, attached)) = attached else {
+        // What was left out in the end is not the reason.
+        return trial.record(refusals.pop().map_or_else(|| Err(error::missing()), Err));
+    };
+    *trial = Trial::Works(());
+    for (trial, is_wanted, works) in [
+        (&mut support.stack_copies, whole.stacks, calls.stacks),
+        (&mut support.python_frames, whole.python, calls.python),
+    ] {
+        if is_wanted {
+            let refusal = refusals.first().filter(|_| !works).cloned();
+            trial.record(refusal.map_or(Ok(()), Err));
+        }
+    }
+    Some(attached)
+}
+
+/// What is read of a call beyond who made it.
+#[derive(Clone, Copy)]
+struct ReadAtCalls {
+    stacks: bool,
+    python: bool,
+}
+
+impl ReadAtCalls {
+    /// All that is wanted, then less and less, for kernels whose verifier refuses it: they have fewer helpers
+    /// (`bpf_task_pt_regs` is of Linux 5.15), or allow fewer instructions.
+    fn and_less(self) -> impl Iterator<Item = Self> {
+        [(true, true), (true, false), (false, true), (false, false)]
+            .into_iter()
+            .filter(move |(stacks, python)| (self.stacks || !stacks) && (self.python || !python))
+            .map(|(stacks, python)| Self { stacks, python })
+    }
+
+    fn applied_to(self, config: &Config) -> Config {
+        let stack_bytes = if self.stacks { config.stack_bytes } else { 0 };
+        let read_python = if self.python { config.read_python } else { 0 };
+        Config { stack_bytes, read_python, ..*config }
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "`map_err` passes a value")]
@@ -207,7 +240,7 @@ impl Tracer {
         let attached = plan(support, options)?;
         warn(&attached.warnings);
         if options.calls.any() {
-            self.calls = Some(CallMemory::open(&mut self.object, attached.accept4 || attached.accept)?);
+            self.calls = Some(CallMemory::open(&mut self.object, &attached)?);
         }
         Ok(self)
     }
@@ -265,5 +298,21 @@ impl Tracer {
             Err(error) => log::warn!("cannot read the kernel side's counters: {error}"),
         }
         total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_python_are_given_up_first_then_copies_of_stacks() {
+        let attempts = |stacks, python| -> Vec<_> {
+            ReadAtCalls { stacks, python }.and_less().map(|read| (read.stacks, read.python)).collect()
+        };
+        assert_eq!(attempts(true, true), [(true, true), (true, false), (false, true), (false, false)]);
+        assert_eq!(attempts(true, false), [(true, false), (false, false)]);
+        assert_eq!(attempts(false, true), [(false, true), (false, false)]);
+        assert_eq!(attempts(false, false), [(false, false)]);
     }
 }

@@ -59,6 +59,7 @@ fn a_kernel_that_nobody_has_tried_is_trusted() {
             accept4: true,
             accept: true,
             receive: true,
+            stacks: false,
             python: true,
             warnings: vec![]
         })
@@ -149,6 +150,33 @@ fn accepts_that_cannot_be_watched_are_left_out_with_a_warning() {
 }
 
 #[test]
+fn what_the_verifier_refuses_of_a_call_is_left_out_with_a_warning() {
+    let calls = TrackedCalls { openers: true, eof_reads: false, stack_bytes: 4096 };
+    let plan = |support: &Support, calls| {
+        let plan = trace(support, TraceRequest { backend: None, calls }).unwrap_or_else(|_| unreachable!());
+        (plan.accept4 && plan.accept, plan.stacks, plan.python, plan.warnings)
+    };
+    let old = Support { stack_copies: refused("no helper"), ..Support::default() };
+    let uncopied = Warning::StacksUncopied(refusal("no helper"));
+    assert_eq!(plan(&old, calls), (true, false, true, vec![uncopied]));
+    assert_eq!(plan(&old, TrackedCalls { stack_bytes: 0, ..calls }), (true, false, true, vec![]));
+    assert_eq!(plan(&old, TrackedCalls { openers: false, ..calls }), (false, false, false, vec![]));
+    let strict = Support { python_frames: refused("too large"), ..Support::default() };
+    let unread = Warning::PythonUnread(refusal("too large"));
+    assert_eq!(plan(&strict, calls), (true, true, false, vec![unread]));
+}
+
+#[test]
+fn without_btf_calls_are_seen_without_what_only_btf_tells() {
+    let support = Support { types: no_btf(), ..Support::default() };
+    let calls = TrackedCalls { openers: true, eof_reads: false, stack_bytes: 4096 };
+    let wanted = TraceRequest { backend: Some(Backend::Tracepoint), calls };
+    let plan = trace(&support, wanted).unwrap_or_else(|_| unreachable!());
+    assert!(!plan.accept4 && !plan.accept && !plan.stacks && !plan.python);
+    assert_eq!(plan.warnings, [Warning::CallsWithoutTypes(LoadError::NoBtf("not there".to_owned()))]);
+}
+
+#[test]
 fn deep_needs_btf_and_its_tracepoint_on_either_backend() {
     let deep = |support: Support, backend| match trace(&support, wanted(backend, false, true)) {
         Ok(plan) => Ok(plan.receive),
@@ -192,12 +220,13 @@ fn any_trial<T: Clone + fmt::Debug + 'static>(value: T) -> impl Strategy<Value =
 
 /// Any kernel, as far as the tracer is concerned. Working BTF is left out, because only a kernel has it.
 fn any_support() -> impl Strategy<Value = Support> {
-    let features = [0; 6].map(|_| any_trial(()));
+    let features = [0; 8].map(|_| any_trial(()));
     let layouts = (any_trial(FormatOffsets::UNUSED), any_trial(ReceiveOffsets::UNUSED));
     let has_btf = any::<bool>();
     (features, layouts, any_trial(PathBuf::new()), has_btf).prop_map(
         |(features, layouts, tracefs, has_btf)| {
-            let [maps, typed_tracepoint, classic_tracepoint, accept4, accept, receive] = features;
+            let [maps, typed_tracepoint, classic_tracepoint, calls @ ..] = features;
+            let [accept4, accept, receive, stack_copies, python_frames] = calls;
             let (transition_layout, receive_layout) = layouts;
             let types = if has_btf { Untried } else { no_btf() };
             Support {
@@ -211,6 +240,8 @@ fn any_support() -> impl Strategy<Value = Support> {
                 accept4,
                 accept,
                 receive,
+                stack_copies,
+                python_frames,
                 ..Support::default()
             }
         },
@@ -240,6 +271,8 @@ proptest! {
             }
             used.extend(plan.accept4.then(|| support.accept4.refusal()));
             used.extend(plan.accept.then(|| support.accept.refusal()));
+            used.extend(plan.stacks.then(|| support.stack_copies.refusal()));
+            used.extend(plan.python.then(|| support.python_frames.refusal()));
             if plan.receive {
                 used.extend([support.types.refusal(),
  support.tracefs.refusal(), support.receive_layout.refusal(), support.receive.refusal()]);
