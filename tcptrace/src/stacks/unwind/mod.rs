@@ -43,8 +43,8 @@ pub(crate) struct UnwoundStacks {
 
 #[derive(Default)]
 struct Kept {
-    /// When the call was made on the socket, and from where.
-    calls: FxHashMap<KernelSocket, (u64, Points)>,
+    /// The last two calls on the socket, the later first: it is opened, and its end of file read. When, and from where.
+    calls: FxHashMap<KernelSocket, [Option<(u64, Points)>; 2]>,
     stacks: FxHashSet<Points>,
 }
 
@@ -83,8 +83,7 @@ impl UnwoundStacks {
     /// The stack of the call that was made on a socket at this time (CLOCK_MONOTONIC, nanoseconds).
     pub(crate) fn of(&self, socket: KernelSocket, ktime_ns: u64) -> Option<Points> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (made_ns, points) = kept.calls.get(&socket)?;
-        (*made_ns == ktime_ns).then(|| Arc::clone(points))
+        kept.of(socket, ktime_ns)
     }
 }
 
@@ -130,7 +129,13 @@ impl Kept {
             self.stacks.insert(Arc::clone(&points));
             points
         });
-        self.calls.insert(socket, (ktime_ns, points));
+        let [later, earlier] = self.calls.entry(socket).or_default();
+        *earlier = later.replace((ktime_ns, points));
+    }
+
+    fn of(&self, socket: KernelSocket, ktime_ns: u64) -> Option<Points> {
+        let mut calls = self.calls.get(&socket)?.iter().flatten();
+        calls.find(|(made_ns, _)| *made_ns == ktime_ns).map(|(_, points)| Arc::clone(points))
     }
 }
 

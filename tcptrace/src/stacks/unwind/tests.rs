@@ -16,6 +16,17 @@ fn equal_stacks_are_kept_once_and_a_later_call_at_the_same_address_is_another_on
 }
 
 #[test]
+fn of_a_socket_the_last_two_calls_are_kept() {
+    let mut kept = Kept::default();
+    for (ktime_ns, address) in [(100, 1), (200, 2), (300, 3)] {
+        kept.keep(KernelSocket(7), ktime_ns, addresses(&[address]));
+        let first = (ktime_ns < 300).then(|| Points::from(addresses(&[1])));
+        assert_eq!(kept.of(KernelSocket(7), 100), first);
+        assert_eq!(kept.of(KernelSocket(7), ktime_ns), Some(Points::from(addresses(&[address]))));
+    }
+}
+
+#[test]
 fn the_thread_takes_copies_and_a_process_that_is_gone_has_no_stack() {
     let bytes = [0; 64];
     let mut left = 1;
