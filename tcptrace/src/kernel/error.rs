@@ -103,7 +103,7 @@ impl LoadError {
 /// but for statistics.
 fn refused_program(error: &io::Error, verifier_log: &str) -> String {
     /// What statistics begin with (`print_verification_stats` of kernel/bpf/verifier.c).
-    const STATISTICS: [&str; 3] = ["processed ", "verification time ", "stack depth "];
+    const STATISTICS: [&str; 4] = ["processed ", "insns processed ", "verification time ", "stack depth "];
     let is_telling =
         |line: &&str| !line.is_empty() && !STATISTICS.iter().any(|beginning| line.starts_with(beginning));
     match verifier_log.lines().map(str::trim).rfind(is_telling) {
@@ -130,7 +130,7 @@ mod tests {
                           processed 580 insns (limit 1000000) max_states_per_insn 3 total_states 26\n\n";
         assert_eq!(reason(linux_5_10), "Invalid argument (os error 22): invalid func unknown#158");
         let with_times = "BPF program is too large. Processed 1000001 insn\nverification time 812345 usec\n\
-                          stack depth 176\nprocessed 1000001 insns (limit 1000000)\n";
+                          stack depth 176\ninsns processed 1000001\n";
         let too_large = "Invalid argument (os error 22): BPF program is too large. Processed 1000001 insn";
         assert_eq!(reason(with_times), too_large);
         assert_eq!(reason(""), error().to_string());
