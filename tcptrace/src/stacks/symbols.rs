@@ -119,7 +119,7 @@ impl Symbols {
             return Err(NoSiteBecause::StackNotKept);
         }
         if known.is_none() && !is_there() {
-            return Err(NoSiteBecause::ProcessEnded);
+            return told(points).map(Arc::new).ok_or(NoSiteBecause::ProcessEnded);
         }
         let unless = known.and_then(|kept| kept.sources);
         let question = Question { pid, points: Arc::clone(points), unless };
@@ -139,7 +139,8 @@ impl Symbols {
                 Kept { stack: Arc::new(stack), sources: Some(sources), looked_at }
             }
             (Ok(None) | Err(_), None) => {
-                Kept { stack: Arc::new(NoSiteBecause::NotNamed.into()), sources: None, looked_at }
+                let stack = told(points).unwrap_or_else(|| NoSiteBecause::NotNamed.into());
+                Kept { stack: Arc::new(stack), sources: None, looked_at }
             }
         };
         if self.kept.len() >= KEPT_STACKS {
@@ -325,6 +326,19 @@ impl Resolver {
     }
 }
 
+/// The lines that a virtual machine told while the process was there: the rest of its stack means nothing any more. `None`
+/// where it told none.
+fn told(points: &[Point]) -> Option<Stack> {
+    let package = python::program::package(points);
+    let line = |point: &Point| match point {
+        Point::Script(line) => Some(frame::of_script(line, package.as_deref())),
+        Point::Address(_) | Point::End => None,
+    };
+    let frames: Vec<Frame> = points.iter().filter_map(line).collect();
+    let extent = Extent { is_cut: true, is_whole: false };
+    (!frames.is_empty()).then(|| site::stack(frames, extent, None))
+}
+
 /// Says where what has no name is in its file.
 fn place(code: &MappedCode, calls: &[u64], program: Option<&Path>, known: &mut [Vec<Frame>]) {
     let (indices, calls) = unknown(calls, known);
@@ -356,7 +370,7 @@ fn symbolizer(files: &Rc<Cell<usize>>) -> Symbolizer {
 #[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use crate::stacks::point::addresses;
+    use crate::stacks::point::{ScriptLanguage, ScriptLine, addresses};
 
     #[inline(never)]
     fn a_line_to_be_found() -> u64 {
@@ -373,6 +387,22 @@ mod tests {
         assert!(stack.frames[0].contains("a_line_to_be_found (symbols.rs:"), "{stack:?}");
         assert_eq!(stack.site.as_ref(), stack.frames.first());
         assert!(stack.is_cut);
+    }
+
+    #[test]
+    fn lines_that_a_machine_told_outlive_the_process() {
+        let line = ScriptLine {
+            language: ScriptLanguage::Python,
+            function: "refund".to_owned(),
+            file: Some("/srv/shop.py".to_owned()),
+            line: Some(7),
+        };
+        let points = [addresses(&[0x10]), vec![Point::Script(line.into()), Point::End]].concat().into();
+        let mut symbols = Symbols::new(Path::new("/proc"));
+        let stack = symbols.name(1, &points, || false).unwrap();
+        assert_eq!((stack.site.as_deref(), stack.frames.len()), (Some("refund (shop.py:7)"), 1));
+        let native = addresses(&[0x10]).into();
+        assert_eq!(symbols.name(1, &native, || false), Err(NoSiteBecause::ProcessEnded));
     }
 
     #[test]
