@@ -56,7 +56,7 @@ fn judge(scene: &'static str, side: Side, function: &str, words: &str, provoke: 
     let source = std::fs::read_to_string(app("Leak.java")).expect("the program");
     let line = source.lines().position(|line| line.ends_with(&format!("// {words}"))).expect("the line") + 1;
     let expected = format!("{function} (Leak.java:{line})");
-    let leaks = tool::leaks_of(side, provoke);
+    let (leaks, _) = tool::leaks_of(side, 1, provoke);
     let site = leaks.first().and_then(|leak| leak["opened_by"]["site"].as_str().map(str::to_owned));
     let mut row = Row::of(scene);
     let is_right = site.as_deref() == Some(expected.as_str());

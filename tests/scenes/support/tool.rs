@@ -63,23 +63,6 @@ pub(crate) fn leaks_of(side: Side, count: usize, happens: impl FnOnce()) -> (Vec
     (leaks, in_one_line(&text))
 }
 
-/// The first record of `leaks` of these sockets, which `provoke` makes while it watches.
-pub(crate) fn leaks_of(side: Side, provoke: impl FnOnce()) -> Vec<Value> {
-    let mut command = Command::new(TCPTRACE);
-    command.args(["leaks", "--older-than", "1s", "--duration", MAX_SESSION, "--format", "jsonl"]);
-    command.args(side.arguments()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut session = command.spawn().expect("the tool");
-    let mut lines = BufReader::new(session.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
-    // It writes its header when it traces.
-    assert!(lines.next().is_some(), "the session begins");
-    provoke();
-    let found = lines.by_ref().map(|line| records(&line)).find(|found| !found.is_empty());
-    processes::send(session.id().cast_signed(), Signal::INT);
-    lines.for_each(drop);
-    session.wait().expect("a child can be awaited");
-    found.unwrap_or_default()
-}
-
 fn in_one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

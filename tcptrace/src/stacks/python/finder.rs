@@ -212,7 +212,7 @@ impl Finder {
     /// Finds out whether a process runs Python. A thorough look is not content with the program, which may load a libpython
     /// without needing it.
     fn find(&mut self, pid: u32, is_thorough: bool) -> Found {
-        let found = || {
+        let mut found = || {
             let process = mappings::process(&self.proc_root, pid).ok()?;
             let (identity, file) = mappings::program(&process).ok()?;
             let program = self.part(identity, file);
@@ -229,7 +229,6 @@ impl Finder {
             }
             (*program == PythonPart::Needs).then_some(Found::NotYet)
         };
-        let mut found = found;
         found().unwrap_or(Found::Nothing)
     }
 
