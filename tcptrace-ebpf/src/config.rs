@@ -222,7 +222,6 @@ impl Config {
         details_after_ns: 0,
         track_openers: 0,
         call_interval_ns: 0,
-        padding: 0,
         track_eof_reads: 0,
         pid_namespace: 0,
         report_over: 0,
@@ -230,6 +229,7 @@ impl Config {
         registers: RegisterOffsets::UNUSED,
         read_python: 0,
         thread_head_bytes: 0,
+        padding: 0,
     };
 }
 

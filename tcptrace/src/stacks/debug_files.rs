@@ -11,12 +11,11 @@ use rustc_hash::FxHashMap;
 
 use super::{
     elf::{BoundedFile, Elf},
-    mappings::FileIdentity,
     modules::hexadecimal,
 };
 
-/// Files whose debug files are known; beyond, all is forgotten.
-const MOST_FILES: usize = 1_024;
+/// Builds whose debug files are known; beyond, all is forgotten.
+const MOST_BUILDS: usize = 1_024;
 
 /// Shorter ones say too little.
 const SHORTEST_BUILD_ID: usize = 8;
@@ -27,7 +26,7 @@ pub(super) struct DebugFiles {
     packaged: Vec<PathBuf>,
     /// Where debuginfod's client keeps them.
     fetched: Option<PathBuf>,
-    known: FxHashMap<FileIdentity, Option<PathBuf>>,
+    known: FxHashMap<Vec<u8>, Option<PathBuf>>,
 }
 
 impl DebugFiles {
@@ -40,19 +39,18 @@ impl DebugFiles {
         }
     }
 
-    /// The debug file of a file that a process has mapped.
-    pub(super) fn of(&mut self, identity: FileIdentity, file: File) -> Option<&Path> {
-        if self.known.len() >= MOST_FILES {
+    /// The debug file of a build.
+    pub(super) fn of(&mut self, build_id: &[u8]) -> Option<&Path> {
+        if self.known.len() >= MOST_BUILDS {
             self.forget();
         }
-        if !self.known.contains_key(&identity) {
-            let found = self.find(file);
-            self.known.insert(identity, found);
+        if !self.known.contains_key(build_id) {
+            self.known.insert(build_id.to_owned(), self.find(build_id));
         }
-        self.known.get(&identity)?.as_deref()
+        self.known.get(build_id)?.as_deref()
     }
 
-    /// How many there are, of the files asked for.
+    /// How many there are, of the builds asked for.
     pub(super) fn found(&self) -> usize {
         self.known.values().flatten().count()
     }
@@ -61,10 +59,9 @@ impl DebugFiles {
         self.known.clear();
     }
 
-    fn find(&self, file: File) -> Option<PathBuf> {
-        let file = BoundedFile::new(file);
-        let build_id = Elf::read(&file)?.build_id().filter(|id| id.len() >= SHORTEST_BUILD_ID)?;
-        self.candidates(build_id).find(|path| is_of(path, build_id))
+    fn find(&self, build_id: &[u8]) -> Option<PathBuf> {
+        let is_telling = build_id.len() >= SHORTEST_BUILD_ID;
+        self.candidates(build_id).find(|path| is_telling && is_of(path, build_id))
     }
 
     fn candidates(&self, build_id: &[u8]) -> impl Iterator<Item = PathBuf> {
@@ -97,7 +94,7 @@ mod tests {
     }
 
     fn found(files: &DebugFiles) -> Option<PathBuf> {
-        files.find(File::open("/proc/self/exe").unwrap())
+        files.find(&own_build())
     }
 
     #[test]

@@ -117,15 +117,21 @@ impl<'a> Elf<'a> {
 
     /// The exported function that begins last at or before an address.
     pub(super) fn exported_before(&self, address: u64) -> Option<String> {
-        let symbols = self.sections.as_ref()?.symbols(self.endian, self.file, elf::SHT_DYNSYM).ok()?;
+        let (symbols, texts) = self.dynamic_symbols()?;
         let is_function = |symbol: &&Sym64<Endianness>| {
-            symbol.st_type() == elf::STT_FUNC
-                && !symbol.is_undefined(self.endian)
-                && symbol.st_value(self.endian) <= address
+            symbol.st_type() == elf::STT_FUNC && symbol.st_value(self.endian) <= address
         };
-        let last = symbols.iter().filter(is_function).max_by_key(|symbol| symbol.st_value(self.endian))?;
-        let name = last.name(self.endian, symbols.strings()).ok()?;
-        Some(String::from_utf8_lossy(name).into_owned())
+        let last = symbols.filter(is_function).max_by_key(|symbol| symbol.st_value(self.endian))?;
+        Some(String::from_utf8_lossy(text(texts, last.st_name(self.endian))?).into_owned())
+    }
+
+    /// What it defines for others, and the texts that their names are in.
+    fn dynamic_symbols(&self) -> Option<(impl Iterator<Item = &'a Sym64<Endianness>>, &'a [u8])> {
+        let (symbols, texts) = (self.data(".dynsym")?, self.data(".dynstr")?);
+        let count = symbols.len() / size_of::<Sym64<Endianness>>();
+        let (symbols, _) = pod::slice_from_bytes::<Sym64<Endianness>>(symbols, count).ok()?;
+        let endian = self.endian;
+        Some((symbols.iter().filter(move |symbol| !symbol.is_undefined(endian)), texts))
     }
 
     /// The bytes at an address; `None` where the file has none.
@@ -149,20 +155,12 @@ impl<'a> Elf<'a> {
 
     /// The addresses of names that it exports, in order.
     pub(super) fn exported<const N: usize>(&self, names: [&str; N]) -> Option<[Option<u64>; N]> {
-        let (symbols, texts) = (self.data(".dynsym")?, self.data(".dynstr")?);
-        let count = symbols.len() / size_of::<Sym64<Endianness>>();
-        let (symbols, _) = pod::slice_from_bytes::<Sym64<Endianness>>(symbols, count).ok()?;
+        let (symbols, texts) = self.dynamic_symbols()?;
         let mut found = [None; N];
         for symbol in symbols {
-            let at = usize::try_from(symbol.st_name.get(self.endian)).ok();
-            let Some(text) = at.and_then(|at| texts.get(at..)) else { continue };
-            let is_named =
-                |name: &str| text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0));
-            if symbol.st_shndx.get(self.endian) == elf::SHN_UNDEF {
-                continue;
-            }
-            if let Some(nth) = names.iter().position(|name| is_named(name)) {
-                found[nth] = Some(symbol.st_value.get(self.endian));
+            let name = text(texts, symbol.st_name(self.endian));
+            if let Some(nth) = names.iter().position(|wanted| name == Some(wanted.as_bytes())) {
+                found[nth] = Some(symbol.st_value(self.endian));
             }
         }
         Some(found)
@@ -175,10 +173,8 @@ impl<'a> Elf<'a> {
         let (entries, _) = pod::slice_from_bytes::<Dyn64<Endianness>>(entries, count).ok()?;
         let endian = self.endian;
         Some(entries.iter().filter_map(move |entry| {
-            let at = usize::try_from(entry.d_val(endian))
-                .ok()
-                .filter(|_| entry.d_tag(endian) == elf::DT_NEEDED)?;
-            texts.get(at..)?.split(|byte| *byte == 0).next()
+            let at = u32::try_from(entry.d_val(endian)).ok();
+            text(texts, at.filter(|_| entry.d_tag(endian) == elf::DT_NEEDED)?)
         }))
     }
 
@@ -194,6 +190,12 @@ impl<'a> Elf<'a> {
             None
         })
     }
+}
+
+/// The text up to the next zero byte.
+fn text(texts: &[u8], at: u32) -> Option<&[u8]> {
+    let rest = texts.get(usize::try_from(at).ok()?..)?;
+    rest.get(..rest.iter().position(|byte| *byte == 0)?)
 }
 
 /// For the fuzz targets: reads every part of a file, and returns how many bytes that took; `None` of what is no ELF file.

@@ -249,12 +249,11 @@ impl Resolver {
             if asked.peek().is_none() {
                 continue;
             }
-            let Ok((identity, file)) = mapping.open(&code.process) else { continue };
-            let Ok(again) = file.try_clone() else { continue };
-            let Some(path) = self.debug_files.of(identity, file) else { continue };
-            let Ok(module) = mapping.path(&code.process) else { continue };
-            let file = BoundedFile::new(again);
+            let Ok((_, file)) = mapping.open(&code.process) else { continue };
+            let file = BoundedFile::new(file);
             let Some(elf) = Elf::read(&file) else { continue };
+            let path = elf.build_id().and_then(|build_id| self.debug_files.of(build_id));
+            let (Some(path), Ok(module)) = (path, mapping.path(&code.process)) else { continue };
             let source = Source::Elf(source::Elf::new(path));
             for (call, frames) in asked {
                 let Some(stated) = modules::stated(&elf, mapping, *call) else { continue };
