@@ -20,7 +20,7 @@ pub(super) fn unwind(proc_root: &Path, calls: &mut CallMemory) -> Option<Unwound
     let mut copies = calls.take_user_stacks()?;
     let is_over = Arc::new(AtomicBool::new(false));
     let finder = find_pythons(proc_root, &is_over, calls);
-    let drain = move |at_most: Duration, limit: usize, visit: &mut dyn FnMut(&CapturedStack<'_>)| {
+    let drain = move |at_most: Duration, limit: usize, visit: &mut dyn FnMut(CapturedStack)| {
         copies.drain(at_most, limit, visit);
     };
     UnwoundStacks::start(proc_root, is_over, finder, drain)

@@ -50,12 +50,7 @@ pub(crate) struct UserStacks(RingBuf<MapData>);
 
 impl UserStacks {
     /// Waits for copies, for this time at most, and passes up to `limit` of them to `visit`.
-    pub(crate) fn drain(
-        &mut self,
-        at_most: Duration,
-        limit: usize,
-        mut visit: impl FnMut(&CapturedStack<'_>),
-    ) {
+    pub(crate) fn drain(&mut self, at_most: Duration, limit: usize, mut visit: impl FnMut(CapturedStack)) {
         wait_for(&self.0, at_most);
         for _ in 0..limit {
             let Some(item) = self.0.next() else { break };
@@ -65,13 +60,13 @@ impl UserStacks {
                 let length = usize::try_from(length).unwrap_or(usize::MAX).min(stack.len());
                 // Of a process that is not visible nothing can be read.
                 if let Some(pid) = Pid::from_wire(pid).visible() {
-                    visit(&CapturedStack {
+                    visit(CapturedStack {
                         socket: KernelSocket(sock),
                         ktime_ns,
                         pid,
                         registers: Registers { pc, sp, fp, lr },
-                        bytes: stack.get(..length).unwrap_or_default(),
-                        python: CapturedPython { head: python, frames },
+                        bytes: stack.get(..length).unwrap_or_default().to_owned(),
+                        python: CapturedPython { head: python, frames: frames.to_owned() },
                     });
                 }
             }

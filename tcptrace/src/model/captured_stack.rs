@@ -17,8 +17,8 @@ pub(crate) struct Registers {
 }
 
 /// The stack of one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CapturedStack<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CapturedStack {
     pub socket: KernelSocket,
     /// When the call was made (CLOCK_MONOTONIC, nanoseconds).
     pub ktime_ns: u64,
@@ -26,19 +26,19 @@ pub(crate) struct CapturedStack<'a> {
     pub pid: u32,
     pub registers: Registers,
     /// From the stack pointer upwards.
-    pub bytes: &'a [u8],
-    pub python: CapturedPython<'a>,
+    pub bytes: Vec<u8>,
+    pub python: CapturedPython,
 }
 
 /// The frames of Python of one call. Whatever they say is a claim of the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct CapturedPython<'a> {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CapturedPython {
     pub head: PythonFrames,
     /// Innermost first.
-    pub frames: &'a [PythonFrame],
+    pub frames: Vec<PythonFrame>,
 }
 
-impl CapturedStack<'_> {
+impl CapturedStack {
     /// The word at an address of the stack.
     pub(crate) fn word(&self, address: u64) -> Option<u64> {
         let offset = usize::try_from(address.checked_sub(self.registers.sp)?).ok()?;

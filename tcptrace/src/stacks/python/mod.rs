@@ -60,12 +60,7 @@ impl PythonLines {
     /// The lines of frames that were read at a call, by the directory of the process. `None` where there are none.
     ///
     /// Ends with an address where callers are missing: at a frame that makes no sense, and where there were more.
-    pub(super) fn read(
-        &mut self,
-        pid: u32,
-        process: &OwnedFd,
-        python: CapturedPython<'_>,
-    ) -> Option<ReadLines> {
+    pub(super) fn read(&mut self, pid: u32, process: &OwnedFd, python: &CapturedPython) -> Option<ReadLines> {
         let CapturedPython { head, frames } = python;
         let build = self.builds.get(head.build).filter(|_| head.outcome == PYTHON_READ)?;
         let memory = ProcessMemory::open(process).ok()?;

@@ -7,14 +7,10 @@ use std::{
 };
 
 use rustc_hash::FxHashMap;
-use tcptrace_ebpf::python::{PythonFrame, PythonFrames};
 
 use super::process::StackUnwinder;
 use crate::{
-    model::{
-        captured_stack::{CapturedPython, CapturedStack, Registers},
-        socket::KernelSocket,
-    },
+    model::captured_stack::CapturedStack,
     stacks::{
         deadline::{DeadlineThread, NoAnswer},
         point::Point,
@@ -29,34 +25,9 @@ const UNWINDING_TIMEOUT: Duration = Duration::from_secs(5);
 const OVERDUE_INTERVAL: Duration = Duration::from_mins(5);
 const MOST_OVERDUE: usize = 1024;
 
-/// A copy of a stack that a thread may keep.
-struct OwnedStack {
-    socket: KernelSocket,
-    ktime_ns: u64,
-    pid: u32,
-    registers: Registers,
-    bytes: Vec<u8>,
-    python: PythonFrames,
-    frames: Vec<PythonFrame>,
-}
-
-impl OwnedStack {
-    fn of(stack: &CapturedStack<'_>) -> Self {
-        let CapturedStack { socket, ktime_ns, pid, registers, bytes, python } = *stack;
-        let CapturedPython { head: python, frames } = python;
-        Self { socket, ktime_ns, pid, registers, bytes: bytes.to_owned(), python, frames: frames.to_owned() }
-    }
-
-    fn borrowed(&self) -> CapturedStack<'_> {
-        let Self { socket, ktime_ns, pid, registers, ref bytes, python: head, ref frames } = *self;
-        let python = CapturedPython { head, frames };
-        CapturedStack { socket, ktime_ns, pid, registers, bytes, python }
-    }
-}
-
 /// Unwinds stacks, each within a deadline.
 pub(super) struct GuardedUnwinder {
-    unwinder: DeadlineThread<OwnedStack, Vec<Point>>,
+    unwinder: DeadlineThread<CapturedStack, Vec<Point>>,
     /// By pid.
     overdue: FxHashMap<u32, Instant>,
 }
@@ -66,8 +37,8 @@ impl GuardedUnwinder {
         let proc_root = proc_root.to_owned();
         let start = move || {
             let mut unwinder = StackUnwinder::new(&proc_root, finder.clone());
-            Box::new(move |stack: OwnedStack| {
-                let points = unwinder.points(&stack.borrowed());
+            Box::new(move |stack: CapturedStack| {
+                let points = unwinder.points(&stack);
                 if points.is_empty() {
                     unwinder.forget(stack.pid);
                 }
@@ -81,12 +52,12 @@ impl GuardedUnwinder {
     }
 
     /// The points of a stack, innermost first. Empty where the process has ended, and where it took too long.
-    pub(super) fn points(&mut self, stack: &CapturedStack<'_>) -> Vec<Point> {
+    pub(super) fn points(&mut self, stack: CapturedStack) -> Vec<Point> {
         let pid = stack.pid;
         if self.overdue.get(&pid).is_some_and(|since| since.elapsed() < OVERDUE_INTERVAL) {
             return Vec::new();
         }
-        self.unwinder.ask(OwnedStack::of(stack)).unwrap_or_else(|error| {
+        self.unwinder.ask(stack).unwrap_or_else(|error| {
             if let NoAnswer::Late(_) = error {
                 log::warn!("the stacks of process {pid} cannot be unwound: {error}");
                 if self.overdue.len() >= MOST_OVERDUE {

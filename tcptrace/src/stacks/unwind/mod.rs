@@ -61,7 +61,7 @@ impl UnwoundStacks {
         mut drain: D,
     ) -> std::io::Result<Self>
     where
-        D: FnMut(Duration, usize, &mut dyn FnMut(&CapturedStack<'_>)) + Send + 'static,
+        D: FnMut(Duration, usize, &mut dyn FnMut(CapturedStack)) + Send + 'static,
     {
         let kept = Arc::new(Mutex::new(Kept::default()));
         let mut unwinder = GuardedUnwinder::new(proc_root, finder);
@@ -69,10 +69,11 @@ impl UnwoundStacks {
         thread::Builder::new().name("stacks".to_owned()).spawn(move || {
             while !ends.load(Ordering::Relaxed) {
                 drain(INTERVAL, BATCH, &mut |stack| {
+                    let (socket, ktime_ns) = (stack.socket, stack.ktime_ns);
                     let points = unwinder.points(stack);
                     if !points.is_empty() {
                         let mut kept = keeps.lock().unwrap_or_else(PoisonError::into_inner);
-                        kept.keep(stack.socket, stack.ktime_ns, points);
+                        kept.keep(socket, ktime_ns, points);
                     }
                 });
             }

@@ -120,7 +120,7 @@ impl StackUnwinder {
     }
 
     /// The points of a stack, innermost first. Empty where the process has ended.
-    pub(super) fn points(&mut self, stack: &CapturedStack<'_>) -> Vec<Point> {
+    pub(super) fn points(&mut self, stack: &CapturedStack) -> Vec<Point> {
         // Where no stacks are copied there is nothing to unwind.
         let native = if stack.registers.pc == 0 { Vec::new() } else { self.unwind(stack) };
         let Some((finder, lines)) = &mut self.python else { return native };
@@ -134,7 +134,7 @@ impl StackUnwinder {
             return native;
         }
         let Ok(process) = mappings::process(&self.proc_root, stack.pid) else { return native };
-        match lines.read(stack.pid, &process, stack.python) {
+        match lines.read(stack.pid, &process, &stack.python) {
             Some(mut read) => {
                 let points = std::mem::take(&mut read.points);
                 merged(&native, points, |address| read.is_machine(address))
@@ -143,7 +143,7 @@ impl StackUnwinder {
         }
     }
 
-    fn unwind(&mut self, stack: &CapturedStack<'_>) -> Vec<Point> {
+    fn unwind(&mut self, stack: &CapturedStack) -> Vec<Point> {
         self.bound();
         let known = self.processes.get(&stack.pid);
         // A program that was executed since has other mappings and another memory, and a library may have been loaded.
@@ -163,7 +163,7 @@ impl StackUnwinder {
     }
 
     /// As [`walk`], of a process that is known.
-    fn walked(&mut self, stack: &CapturedStack<'_>) -> (Vec<Point>, bool) {
+    fn walked(&mut self, stack: &CapturedStack) -> (Vec<Point>, bool) {
         let Some(process) = self.processes.get_mut(&stack.pid) else { return (Vec::new(), true) };
         let java = process.hotspot.as_mut().and_then(HotSpot::look);
         let keep = |line| once(&mut self.lines, line);
@@ -221,7 +221,7 @@ impl StackUnwinder {
 
 /// Goes from frame to frame of a stack. `false` with its points if they end at code of which no file is known.
 pub(super) fn walk(
-    stack: &CapturedStack<'_>,
+    stack: &CapturedStack,
     code: &Code,
     cache: &mut CacheNative<MayAllocateDuringUnwind>,
     mut java: Option<StackLook<'_>>,

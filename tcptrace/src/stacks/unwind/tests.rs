@@ -28,20 +28,19 @@ fn of_a_socket_the_last_two_calls_are_kept() {
 
 #[test]
 fn the_thread_takes_copies_and_a_process_that_is_gone_has_no_stack() {
-    let bytes = [0; 64];
     let mut left = 1;
-    let drain = move |at_most: Duration, _: usize, visit: &mut dyn FnMut(&CapturedStack<'_>)| {
+    let drain = move |at_most: Duration, _: usize, visit: &mut dyn FnMut(CapturedStack)| {
         if left == 0 {
             return thread::sleep(at_most);
         }
         left = 0;
         let (socket, registers) = (KernelSocket(7), crate::model::captured_stack::Registers::default());
-        visit(&CapturedStack {
+        visit(CapturedStack {
             socket,
             ktime_ns: 1,
             pid: u32::MAX >> 1,
             registers,
-            bytes: &bytes,
+            bytes: vec![0; 64],
             python: CapturedPython::default(),
         });
     };
