@@ -61,6 +61,22 @@ pub(crate) fn skip() {
 /// Copies the stack of the current task, which made a call on `sock` at `ktime_ns`.
 #[inline(always)]
 pub(crate) fn capture(sock: u64, ktime_ns: u64, pid: u32) {
+    // Where the address comes as a pointer that the verifier knows, it passes for a number only when it has been computed with.
+    capture_stack(sock.swap_bytes(), ktime_ns, u64::from(pid));
+}
+
+/// [`capture`] as a global function, with the bytes of the address swapped: the verifier examines it once a program, and
+/// not once more for each state in which a program gets here. Before Linux 5.12 such a function takes numbers alone, and
+/// it has to return one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn capture_stack(swapped_sock: u64, ktime_ns: u64, pid: u64) -> u64 {
+    copy(swapped_sock.swap_bytes(), ktime_ns, pid as u32);
+    0
+}
+
+#[inline(always)]
+fn copy(sock: u64, ktime_ns: u64, pid: u32) {
     let known = python::process(pid);
     if config!(stack_bytes) == 0 && known.is_none() {
         return;
