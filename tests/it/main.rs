@@ -37,6 +37,7 @@ mod identity;
 mod inner_namespaces;
 mod keep_alive;
 mod kept;
+mod kernels;
 mod killed;
 mod leak_filters;
 mod links;

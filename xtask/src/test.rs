@@ -18,16 +18,19 @@ pub(crate) struct Test {
     /// Leave out the tests on the live kernel, which need root
     #[arg(long)]
     no_live: bool,
-    /// Run the live tests on the latest kernel of this version that Debian has (6.1, 6.12), in a virtual machine; it
-    /// emulates the processor, which takes a while
+    /// Run the live tests on the latest kernel of this version that Debian has (5.10, 6.1, 6.12, 7.2), in a virtual machine;
+    /// it emulates the processor, which takes a while
     #[arg(long, value_name = "VERSION", conflicts_with = "no_live")]
     kernel: Option<String>,
+    /// Show instead what works on that kernel: as it is, with BTF hidden, without `inet_diag`, and locked down
+    #[arg(long, requires = "kernel", conflicts_with = "arguments")]
+    variants: bool,
     /// Leak in all the ways of real software, a dozen languages of Debian's, and show for each whether its line of code is
     /// named; installs them. `GROUP: WAY`, or a part of it, runs only those
     #[arg(long, value_name = "WAYS", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["no_live", "kernel", "arguments"])]
     real: Option<String>,
-    /// Write what `--real` shows into tcptrace/docs/lines.md
-    #[arg(long, requires = "real")]
+    /// Write what `--real` or `--variants` shows into tcptrace/docs
+    #[arg(long)]
     write: bool,
     /// Names of tests, and other arguments for the test binaries
     #[arg(last = true, value_name = "ARGS")]
@@ -37,16 +40,30 @@ pub(crate) struct Test {
 impl Test {
     /// Every test, with nothing left out.
     pub(crate) fn all(prepare: Prepare) -> Self {
-        Self { prepare, no_live: false, kernel: None, real: None, write: false, arguments: Vec::new() }
+        Self {
+            prepare,
+            no_live: false,
+            kernel: None,
+            variants: false,
+            real: None,
+            write: false,
+            arguments: Vec::new(),
+        }
     }
 
     /// Builds as the user, runs as root.
     pub(crate) fn execute(self) -> Result<ExitCode> {
+        if self.write && self.real.is_none() && !self.variants {
+            bail!("--write goes with --real or --variants");
+        }
         if let Some(ways) = &self.real {
             return real::execute(self.prepare, ways, self.write);
         }
         if let Some(version) = &self.kernel {
             self.prepare.execute_for_other_kernels()?;
+            if self.variants {
+                return kernel::show(version, self.write);
+            }
             return kernel::test_on(version, &self.arguments);
         }
         let through_sudo = !self.no_live && !is_root();

@@ -1,6 +1,6 @@
 //! Builds the guest: an archive with the tests, the programs they run, the libraries of these, and the first script.
 
-use super::{output_of, package::Kernel};
+use super::{output_of, package::Kernel, variant};
 use crate::cargo::workspace;
 use crate::privilege::find_program;
 use anyhow::{Context, Result};
@@ -17,14 +17,13 @@ const PROGRAMS: [&str; 15] = [
     "sleep",
 ];
 
-/// Modules that distributions do not compile into the kernel, in the order of their dependencies.
-const MODULES: [&str; 5] = [
-    "net/ipv4/inet_diag",
-    "net/ipv4/tcp_diag",
-    "net/mptcp/mptcp_diag",
-    "drivers/net/veth",
-    "drivers/net/tun",
-];
+/// Modules that distributions do not compile into the kernel, in the order of their dependencies; first those that list
+/// sockets.
+const DIAG_MODULES: [&str; 3] = ["net/ipv4/inet_diag", "net/ipv4/tcp_diag", "net/mptcp/mptcp_diag"];
+const MODULES: [&str; 2] = ["drivers/net/veth", "drivers/net/tun"];
+
+/// The Python of the system, which a test runs if it is there.
+const PYTHON: &str = "/usr/bin/python3";
 
 /// Files of /etc that programs read.
 const SETTINGS: [&str; 3] = ["passwd", "group", "nsswitch.conf"];
@@ -76,39 +75,47 @@ impl Guest<'_> {
         let sources = workspace().canonicalize()?;
         output_of(Command::new("cp").arg("-a").arg(sources.join("tests")).arg(root.at(&sources)?))?;
         fs::create_dir_all(root.at(&sources.join("tcptrace"))?)?;
-        let modules = self.modules(&root)?;
+        if Path::new(PYTHON).exists() {
+            root.python()?;
+        }
         let begin = root.at(Path::new("/init"))?;
-        fs::write(&begin, self.script(&sources.join("tcptrace"), &modules))?;
+        fs::write(
+            &begin,
+            self.script(
+                &sources.join("tcptrace"),
+                &self.insert(&root, &MODULES)?,
+                &self.insert(&root, &DIAG_MODULES)?,
+            ),
+        )?;
         fs::set_permissions(&begin, PermissionsExt::from_mode(0o755))?;
         root.pack(&directory.join(format!("{}.cpio", self.kernel.release)))
     }
 
-    fn modules(&self, root: &Root<'_>) -> Result<Vec<String>> {
-        let mut modules = Vec::new();
-        for name in MODULES {
+    /// Copies modules into the guest; the commands that load them there.
+    fn insert(&self, root: &Root<'_>, names: &[&str]) -> Result<String> {
+        let mut commands = String::new();
+        for name in names {
             // A module may be compressed, or be compiled into this kernel.
             for ending in ["ko", "ko.xz", "ko.zst"] {
                 let from = self.kernel.modules.join(format!("{name}.{ending}"));
                 if from.exists() {
                     let to = format!("/modules/{}", from.file_name().unwrap_or_default().to_string_lossy());
                     root.file(&from, Path::new(&to))?;
-                    modules.push(to);
+                    writeln!(commands, "insmod {to}")?;
                 }
             }
         }
-        Ok(modules)
+        Ok(commands)
     }
 
-    fn script(&self, directory: &Path, modules: &[String]) -> String {
+    fn script(&self, directory: &Path, insert: &str, insert_diag: &str) -> String {
         let quoted = |word: &str| format!("'{}'", word.replace('\'', r"'\''"));
-        let (mut insert, mut arguments) = (String::new(), String::new());
+        let mut arguments = String::new();
         // Writing into memory does not fail.
-        for module in modules {
-            let _ = writeln!(insert, "insmod {}", quoted(module));
-        }
         for word in self.arguments {
             let _ = write!(arguments, " {}", quoted(&word.to_string_lossy()));
         }
+        let variants = variant::script(insert_diag);
         format!(
             "#!/bin/sh\n\
              export PATH=/usr/bin HOME=/root\n\
@@ -123,6 +130,7 @@ impl Guest<'_> {
              mount -t tmpfs tmpfs /tmp\n\
              ip link set lo up\n\
              {insert}\
+             {variants}\
              ulimit -n 20000\n\
              cd {}\n\
              {}{arguments}\n\
@@ -191,6 +199,17 @@ impl Root<'_> {
         for library in listed.split_whitespace().map(Path::new).filter(|word| word.is_absolute()) {
             self.file(library, library)?;
         }
+        Ok(())
+    }
+
+    /// Copies the system's Python, with what belongs to it.
+    fn python(&self) -> Result<()> {
+        self.program(Path::new(PYTHON), Path::new(PYTHON))?;
+        let library = output_of(
+            Command::new(PYTHON).args(["-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"]),
+        )?;
+        let library = Path::new(library.trim());
+        output_of(Command::new("cp").arg("-a").arg(library).arg(self.at(library)?))?;
         Ok(())
     }
 

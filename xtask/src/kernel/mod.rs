@@ -5,13 +5,18 @@
 mod guest;
 mod machine;
 mod package;
+mod page;
+mod variant;
 
 use crate::cargo::{build, examples, test_binary, workspace};
 use crate::test::with_live_tests;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
+use variant::Variant;
 
 /// Programs that building and booting a guest needs, and that not every system has.
 pub(crate) const PROGRAMS: [&str; 3] = ["qemu-system-x86_64", "cpio", "insmod"];
@@ -32,9 +37,51 @@ const LEFT_OUT: [&str; 8] = [
     "the_ports_run_out_at_the_predicted_moment",
 ];
 
+/// How long a guest may take: for all live tests, and for what shows what works.
+const LONGEST_TESTS: Duration = Duration::from_mins(90);
+const LONGEST_SHOW: Duration = Duration::from_mins(10);
+
+/// The test that shows what works on a kernel, and what begins the line with what it found.
+const SHOW: &str = "kernels::";
+const FOUND: &str = "kernel: ";
+
 /// Runs the live tests with these arguments for the test binary on the latest kernel of this version (`6.12`) that
 /// Debian has; without arguments, all that can be judged there.
 pub(crate) fn test_on(version: &str, arguments: &[OsString]) -> Result<ExitCode> {
+    let mut arguments = match arguments {
+        [] => LEFT_OUT.iter().flat_map(|name| ["--skip", name]).map(OsString::from).collect(),
+        _ => arguments.to_vec(),
+    };
+    arguments.extend(with_live_tests(&arguments).map(OsString::from));
+    let (kernel, image) = guest(version, &arguments)?;
+    let ended = machine::run(&kernel.image, &image, Variant::Whole, LONGEST_TESTS, FOUND)?;
+    Ok(if ended.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Shows what works on the latest kernel of this version that Debian has, as it is and with what some hosts lack taken away;
+/// in the docs too, where that is wanted.
+pub(crate) fn show(version: &str, write: bool) -> Result<ExitCode> {
+    let arguments = ["--nocapture", "--include-ignored", SHOW].map(OsString::from);
+    let (kernel, image) = guest(version, &arguments)?;
+    let (mut found, mut passed) = (Vec::new(), true);
+    for variant in Variant::ALL {
+        println!("\n{}:", variant.title());
+        let ended = machine::run(&kernel.image, &image, variant, LONGEST_SHOW, FOUND)?;
+        passed &= ended.passed;
+        for line in ended.marked {
+            let line = serde_json::from_str(&line).with_context(|| format!("strange: {line}"))?;
+            found.push((variant, line));
+        }
+    }
+    println!("\n{}", page::section(&kernel, &found));
+    if write && passed {
+        page::write(&kernel, &found)?;
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Fetches a kernel, and builds the guest that runs the live tests with these arguments.
+fn guest(version: &str, arguments: &[OsString]) -> Result<(package::Kernel, PathBuf)> {
     if !cfg!(target_arch = "x86_64") {
         bail!("the virtual machine is one for x86_64, and so have the tests to be");
     }
@@ -46,15 +93,9 @@ pub(crate) fn test_on(version: &str, arguments: &[OsString]) -> Result<ExitCode>
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let kernel = package::fetch(version, &directory)?;
     println!("Linux {}, from Debian's {}", kernel.release, kernel.package);
-    let mut arguments = match arguments {
-        [] => LEFT_OUT.iter().flat_map(|name| ["--skip", name]).map(OsString::from).collect(),
-        _ => arguments.to_vec(),
-    };
-    arguments.extend(with_live_tests(&arguments).map(OsString::from));
-    let arguments = &arguments;
     let guest = guest::Guest { kernel: &kernel, tool: &tool, examples: &examples, tests: &tests, arguments };
     let image = guest.build(&directory)?;
-    machine::run(&kernel.image, &image)
+    Ok((kernel, image))
 }
 
 /// Runs a command to its end, and returns its output.

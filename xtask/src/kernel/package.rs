@@ -1,10 +1,20 @@
-//! Fetches Debian's kernels from its archive and unpacks them. Never installs one.
+//! Fetches Debian's kernels from its archive and unpacks them. Never installs one, and leaves the host's package lists alone.
 
 use super::output_of;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// Debian's archives, and the releases whose kernels are looked for: from the oldest that is kept to the newest.
+const ARCHIVES: [(&str, &[&str]); 2] = [
+    ("http://deb.debian.org/debian", &["bullseye", "bookworm", "trixie", "sid"]),
+    ("http://deb.debian.org/debian-security", &["bullseye-security", "bookworm-security", "trixie-security"]),
+];
+
+/// What Debian's archives are signed with.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A kernel, unpacked.
 pub(crate) struct Kernel {
@@ -17,43 +27,129 @@ pub(crate) struct Kernel {
     pub modules: PathBuf,
 }
 
-/// Fetches the latest kernel of a version, in Debian's build for virtual machines.
+/// Fetches the latest kernel of a version that can be had, in Debian's build for virtual machines.
 pub(crate) fn fetch(version: &str, directory: &Path) -> Result<Kernel> {
-    let package = latest(version)?;
-    let unpacked = directory.join(&package);
-    if !unpacked.exists() {
-        let partial = tempfile::tempdir_in(directory)?;
-        output_of(Command::new("apt-get").args(["download", "-q", &package]).current_dir(partial.path()))?;
-        let archive = only_entry(partial.path())?;
-        let content = partial.path().join("content");
-        output_of(Command::new("dpkg-deb").arg("--extract").arg(archive).arg(&content))?;
-        fs::rename(content, &unpacked)?;
+    let archive = Archive::open(directory)?;
+    let mut refusals = String::new();
+    // An archive may list a kernel that it no longer has.
+    for package in archive.kernels(version)?.into_iter().rev().take(4) {
+        match archive.unpacked(&package, directory) {
+            Ok(root) => return kernel_in(&root, package),
+            Err(error) => {
+                let _ = write!(refusals, "\n  {package}: {error:#}");
+            }
+        }
     }
-    let modules = only_entry(&unpacked.join("lib/modules"))?;
-    let release = modules.file_name().context("modules of a release")?.to_string_lossy().into_owned();
-    let image = unpacked.join("boot").join(format!("vmlinuz-{release}"));
-    Ok(Kernel { package, release, image, modules: modules.join("kernel") })
+    bail!(
+        "Debian's archive has no Linux {version} for virtual machines{refusals}\n\
+         It has those of {}: 5.10, 6.1 and 6.12 among them.",
+        ARCHIVES[0].1.join(", ")
+    )
 }
 
-fn latest(version: &str) -> Result<String> {
-    let pattern = format!(
-        "^linux-image-{}([.][0-9]+)*(-[0-9]+)?([+]deb[0-9]+)?-cloud-amd64$",
-        version.replace('.', "[.]")
-    );
-    let found = output_of(Command::new("apt-cache").args(["search", "--names-only", &pattern]))?;
-    let names = found.lines().filter_map(|line| line.split(' ').next());
-    // Each release is a package of its own; the numbers in its name say which is the latest.
-    let numbers = |name: &&str| -> Vec<u64> {
-        name.split(|character: char| !character.is_ascii_digit())
-            .filter_map(|digits| digits.parse().ok())
-            .collect()
-    };
-    names.max_by_key(numbers).map(str::to_owned).with_context(|| {
-        format!(
-            "this system's package lists have no Linux {version} for virtual machines: \
-             `apt-cache search linux-image.*-cloud-amd64` lists what there is, after `apt-get update`"
-        )
-    })
+/// Debian's archive, with package lists of our own.
+struct Archive {
+    /// Options that make apt use these lists.
+    options: Vec<String>,
+}
+
+impl Archive {
+    /// Reads the lists, which were fetched within the last day, or are now.
+    fn open(directory: &Path) -> Result<Self> {
+        let own = directory.join("apt");
+        let lists = own.join("lists");
+        fs::create_dir_all(lists.join("partial"))?;
+        fs::create_dir_all(own.join("cache/archives/partial"))?;
+        let mut sources = String::new();
+        for (url, suites) in ARCHIVES {
+            for suite in suites {
+                writeln!(sources, "deb [signed-by={KEYRING}] {url} {suite} main")?;
+            }
+        }
+        let list = own.join("sources.list");
+        let is_fresh = fs::metadata(&list)
+            .and_then(|written| written.modified())
+            .is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() < 24 * 60 * 60));
+        let set = |name: &str, value: &Path| format!("-o{name}={}", value.display());
+        let options = vec![
+            set("Dir::Etc::sourcelist", &list),
+            set("Dir::Etc::sourceparts", Path::new("/dev/null")),
+            set("Dir::State::lists", &lists),
+            set("Dir::Cache", &own.join("cache")),
+            "-oAPT::Architecture=amd64".into(),
+            "-oAcquire::Languages=none".into(),
+            "-oAPT::Sandbox::User=root".into(),
+        ];
+        let archive = Self { options };
+        if !is_fresh {
+            if !Path::new(KEYRING).exists() {
+                bail!("{KEYRING} is missing: Debian's and Ubuntu's package debian-archive-keyring has it");
+            }
+            fs::write(&list, sources)?;
+            if let Err(error) = output_of(archive.run("apt-get").args(["update", "-q"])) {
+                fs::remove_file(&list)?;
+                return Err(error);
+            }
+        }
+        Ok(archive)
+    }
+
+    fn run(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.args(&self.options);
+        command
+    }
+
+    /// Packages with kernels of a version, the latest last. Each release is a package of its own; the numbers in its name
+    /// say which is the latest.
+    fn kernels(&self, version: &str) -> Result<Vec<String>> {
+        let pattern = format!("^linux-image-{}[.][0-9.]*[-+].*cloud-amd64$", version.replace('.', "[.]"));
+        let found = output_of(self.run("apt-cache").args(["search", "--names-only", &pattern]))?;
+        let mut names: Vec<String> =
+            found.lines().filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect();
+        names.sort_by_key(|name| {
+            name.split(|character: char| !character.is_ascii_digit())
+                .filter_map(|digits| digits.parse().ok())
+                .collect::<Vec<u64>>()
+        });
+        Ok(names)
+    }
+
+    /// Downloads and unpacks a kernel. From Linux 7 on Debian keeps the kernel and its modules in packages that this one
+    /// depends on.
+    fn unpacked(&self, package: &str, directory: &Path) -> Result<PathBuf> {
+        let unpacked = directory.join(package);
+        if unpacked.exists() {
+            return Ok(unpacked);
+        }
+        let depends = output_of(self.run("apt-cache").args(["depends", "--important", package]))?;
+        let of_kernel = |name: &&str| name.starts_with("linux-binary-") || name.starts_with("linux-modules-");
+        let parts = depends.split_whitespace().filter(of_kernel);
+        let partial = tempfile::tempdir_in(directory)?;
+        let content = partial.path().join("content");
+        let mut download = self.run("apt-get");
+        output_of(download.args(["download", "-q", package]).args(parts).current_dir(partial.path()))?;
+        for entry in fs::read_dir(partial.path())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|ending| ending == "deb") {
+                output_of(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(&content))?;
+            }
+        }
+        fs::rename(content, &unpacked)?;
+        Ok(unpacked)
+    }
+}
+
+/// Finds a kernel in what was unpacked.
+fn kernel_in(root: &Path, package: String) -> Result<Kernel> {
+    let places = ["lib/modules", "usr/lib/modules"];
+    let modules = places.iter().map(|place| root.join(place)).find(|place| place.exists());
+    let modules = only_entry(&modules.with_context(|| format!("{package} has no modules"))?)?;
+    let release = modules.file_name().context("modules of a release")?.to_string_lossy().into_owned();
+    let images = [root.join("boot").join(format!("vmlinuz-{release}")), modules.join("vmlinuz")];
+    let image = images.into_iter().find(|path| path.exists());
+    let image = image.with_context(|| format!("{package} has no image of a kernel"))?;
+    Ok(Kernel { package, release, image, modules: modules.join("kernel") })
 }
 
 fn only_entry(directory: &Path) -> Result<PathBuf> {
