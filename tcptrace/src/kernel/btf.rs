@@ -10,9 +10,6 @@
 use bytes::Buf as _;
 use thiserror::Error;
 
-/// The BTF of the running kernel.
-pub(crate) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
-
 const MAGIC: u16 = 0xeb9f;
 const KIND_INT: u32 = 1;
 const KIND_ARRAY: u32 = 3;
@@ -58,7 +55,7 @@ struct Type<'a> {
 }
 
 impl<'a> Btf<'a> {
-    /// Indexes the types in `data`, the whole content of [`VMLINUX`].
+    /// Indexes the types in `data`, the whole of a kernel's BTF.
     ///
     /// # Errors
     /// When the bytes are truncated or not BTF.
@@ -241,7 +238,7 @@ impl<'a> Btf<'a> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::vmlinux::VMLINUX, *};
 
     #[test]
     fn finds_fields_of_the_running_kernel() {

@@ -6,7 +6,7 @@ use std::io;
 use aya::programs::ProgramError;
 use thiserror::Error;
 
-use super::{btf::VMLINUX, filter::TooManyRules, format::UnexpectedFormat, offsets::OffsetsError};
+use super::{filter::TooManyRules, format::UnexpectedFormat, offsets::OffsetsError, vmlinux::VMLINUX};
 use crate::host::{privilege::NotPrivileged, tracefs::TracefsError};
 
 /// Why the kernel side does not run.

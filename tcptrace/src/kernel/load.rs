@@ -3,13 +3,14 @@
 
 use std::{fs, path::Path};
 
-use aya::{Ebpf, EbpfLoader};
+use aya::Ebpf;
 use tcptrace_ebpf::config::{Config, FormatOffsets, ReceiveOffsets};
 use zerocopy::IntoBytes as _;
 
 use super::{
     error::LoadError,
     format::{self, UnexpectedFormat},
+    loader,
     options::{Backend, TracerOptions},
     support::Support,
     types::KernelTypes,
@@ -74,7 +75,7 @@ pub(super) fn tracer(
         Backend::Btf => aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-btf")),
         Backend::Tracepoint => aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-tracepoint")),
     };
-    let mut loader = EbpfLoader::new();
+    let mut loader = loader::without_types();
     loader
         .btf(types.map(|types| &types.btf))
         .override_global("CONFIG", config.as_bytes(), true)
@@ -101,7 +102,7 @@ pub(super) fn tracer(
 /// Loads the object of the iterators over descriptor tables, for a reader that sees these processes.
 pub(super) fn holders(types: &KernelTypes, pids: PidNamespaces) -> Result<Ebpf, LoadError> {
     let config = Config { kernel: types.offsets, pid_namespace: pids.translated_into(), ..Config::NOTHING };
-    EbpfLoader::new()
+    loader::without_types()
         .btf(Some(&types.btf))
         .override_global("CONFIG", config.as_bytes(), true)
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-holders")))

@@ -13,6 +13,7 @@ mod filter;
 mod format;
 mod holders;
 mod load;
+mod loader;
 mod misses;
 mod offsets;
 mod options;
@@ -22,6 +23,7 @@ mod ring;
 mod support;
 mod tracer;
 mod types;
+mod vmlinux;
 
 pub(crate) use self::{
     calls::CallMemory,

@@ -1,14 +1,13 @@
 //! What the programs and aya need to know of this kernel's types, from its BTF. Loads nothing.
 
-use std::fs;
-
 use aya::Btf;
 use tcptrace_ebpf::config::{KernelField, KernelOffsets};
 
 use super::{
-    btf::{self, VMLINUX},
+    btf,
     error::LoadError,
     offsets::{self, OffsetsError},
+    vmlinux::Vmlinux,
 };
 
 /// The kernel's types that programs attach by.
@@ -31,7 +30,7 @@ impl KernelTypes {
     /// # Errors
     /// When the kernel shows no BTF, or one that lacks a field the programs need.
     pub(crate) fn read() -> Result<Self, LoadError> {
-        let data = fs::read(VMLINUX).map_err(|error| LoadError::NoBtf(error.to_string()))?;
+        let data = Vmlinux::open().map_err(|error| LoadError::NoBtf(error.to_string()))?;
         let types = btf::Btf::parse(&data).map_err(OffsetsError::from)?;
         let (offsets, absent) = offsets::find(&types)?;
         let btf = Btf::parse(&types.stand_in(&HOOKS), aya::Endianness::default())
