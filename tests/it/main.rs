@@ -16,6 +16,7 @@ mod support;
 
 mod address_in_use;
 mod bounds;
+mod btf_file;
 mod clear_choice;
 mod clear_guards;
 mod clear_holders;

@@ -9,7 +9,7 @@ pub(crate) mod support;
 pub(crate) mod time_wait;
 pub(crate) mod trace;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use rustix::process::Signal;
@@ -27,7 +27,10 @@ use self::{
     time_wait::arguments::TimeWaitArguments,
     trace::arguments::TraceArguments,
 };
-use crate::host::{open_files, world::World};
+use crate::{
+    host::{open_files, world::World},
+    kernel::check_btf,
+};
 
 /// Names the process that never closed its TCP sockets, and says why.
 ///
@@ -39,6 +42,9 @@ pub struct CommandLine {
     command: Command,
     #[command(flatten)]
     verbosity: Verbosity,
+    /// File with the BTF of exactly this kernel, where the kernel shows none itself
+    #[arg(long, value_name = "FILE", global = true, display_order = 8)]
+    btf: Option<PathBuf>,
 }
 
 /// Each has its place in the help of every command, whatever commands there are.
@@ -90,7 +96,10 @@ impl CommandLine {
     /// Runs the command to its end, and reports why it failed, if it did.
     #[must_use]
     pub fn run(&self, world: &World) -> ExitCode {
-        conclude(&self.command.run(world))
+        let Some(file) = &self.btf else { return conclude(&self.command.run(world)) };
+        // A file that was named is not passed over.
+        let checked = check_btf(file).map_err(|error| CommandError::InvalidRequest(error.to_string()));
+        conclude(&checked.and_then(|()| self.command.run(&world.with_btf(file.clone()))))
     }
 }
 
@@ -130,7 +139,7 @@ impl Command {
                 Self::Report(typed) => {
                     report::run::run(&typed.resolve(&world.run_netns).map_err(invalid)?, world).await
                 }
-                Self::Support => support::run(),
+                Self::Support => support::run(world),
             }
         })
     }
@@ -144,19 +153,7 @@ fn invalid(message: String) -> CommandError {
 /// The command line with `leaks` put in where no command was typed.
 fn with_command(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = typed.collect();
-    let is_verbosity = |argument: &OsString| {
-        argument.to_str().is_some_and(|text| {
-            matches!(text, "--quiet" | "--verbose")
-                || text.strip_prefix('-').is_some_and(|flags| {
-                    !flags.is_empty() && flags.chars().all(|flag| matches!(flag, 'q' | 'v'))
-                })
-        })
-    };
-    let position = arguments
-        .iter()
-        .skip(1)
-        .position(|argument| !is_verbosity(argument))
-        .map_or(arguments.len(), |at| at + 1);
+    let position = 1 + arguments.iter().skip(1).map_while(global_options()).count();
     let is_of_leaks = match arguments.get(position).map(|argument| argument.to_string_lossy()) {
         Some(text) => text.starts_with('-') && !matches!(&*text, "-h" | "--help" | "-V" | "--version"),
         None => true,
@@ -165,6 +162,23 @@ fn with_command(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
         arguments.insert(position.max(1).min(arguments.len()), "leaks".into());
     }
     arguments
+}
+
+/// A function that says of one argument after the other whether it belongs to an option of every command, and `None` when it
+/// does not.
+fn global_options() -> impl FnMut(&OsString) -> Option<()> {
+    let mut is_value = false;
+    move |argument| {
+        let text = argument.to_string_lossy();
+        let flags = text.strip_prefix('-').unwrap_or_default();
+        let are_flags = !flags.is_empty() && flags.chars().all(|flag| matches!(flag, 'q' | 'v'));
+        let is_global = is_value
+            || are_flags
+            || matches!(&*text, "--quiet" | "--verbose" | "--btf")
+            || text.starts_with("--btf=");
+        is_value = !is_value && text == "--btf";
+        is_global.then_some(())
+    }
 }
 
 #[cfg(test)]
@@ -193,6 +207,8 @@ mod tests {
         assert_eq!(completed("-qv --older-than 1s"), "-qv leaks --older-than 1s");
         assert_eq!(completed("--older-than 1s"), "leaks --older-than 1s");
         assert_eq!(completed("-v trace --state LISTEN"), "-v trace --state LISTEN");
+        assert_eq!(completed("--btf FILE now -v"), "--btf FILE now -v");
+        assert_eq!(completed("--btf=FILE -q --deep"), "--btf=FILE -q leaks --deep");
         assert_eq!(completed("--help"), "--help");
         assert_eq!(completed("--nonsense"), "leaks --nonsense");
         assert_eq!(completed("nonsense"), "nonsense");

@@ -4,14 +4,14 @@
 use std::io::{self, Write as _};
 
 use super::shared::error::{CommandError, Conclusion};
-use crate::kernel::examine;
+use crate::{host::world::World, kernel::examine};
 
 /// Prints the facts.
 ///
 /// # Errors
 /// When they cannot be written. A reader that has gone is none.
-pub(crate) fn run() -> Result<Conclusion, CommandError> {
-    match write!(io::stdout().lock(), "{}", examine()) {
+pub(crate) fn run(world: &World) -> Result<Conclusion, CommandError> {
+    match write!(io::stdout().lock(), "{}", examine(world)) {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
             Err(CommandError::System { what: "write to standard output", source })
         }

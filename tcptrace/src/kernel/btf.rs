@@ -238,11 +238,12 @@ impl<'a> Btf<'a> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::vmlinux::VMLINUX, *};
+    use super::*;
+    use crate::host::world::KERNELS_BTF;
 
     #[test]
     fn finds_fields_of_the_running_kernel() {
-        let data = std::fs::read(VMLINUX).unwrap();
+        let data = std::fs::read(KERNELS_BTF).unwrap();
         let btf = Btf::parse(&data).unwrap();
         let offset = btf.offsets(["sock", "inet_sock", "no_such_structure"]);
         // The first member of sock_common is a union of both IPv4 addresses: daddr comes first.
@@ -257,7 +258,7 @@ mod tests {
     fn the_stand_in_gives_the_same_ids() {
         use aya_obj::btf::BtfKind;
 
-        let data = std::fs::read(VMLINUX).unwrap();
+        let data = std::fs::read(KERNELS_BTF).unwrap();
         let names = ["btf_trace_inet_sock_set_state", "bpf_iter_task_file"];
         let stand_in = Btf::parse(&data).unwrap().stand_in(&names);
         let whole = aya::Btf::parse(&data, aya::Endianness::default()).unwrap();
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_cut_short() {
-        let data = std::fs::read(VMLINUX).unwrap();
+        let data = std::fs::read(KERNELS_BTF).unwrap();
         assert!(Btf::parse(&data[..data.len() / 2]).is_err());
         assert!(Btf::parse(&[]).is_err());
     }

@@ -1,12 +1,12 @@
 //! Why the kernel side does not run: each message names what is missing and what to do about it. Decides
 //! nothing.
 
-use std::io;
+use std::{io, path::Path};
 
 use aya::programs::ProgramError;
 use thiserror::Error;
 
-use super::{filter::TooManyRules, format::UnexpectedFormat, offsets::OffsetsError, vmlinux::VMLINUX};
+use super::{filter::TooManyRules, format::UnexpectedFormat, offsets::OffsetsError};
 use crate::host::{privilege::NotPrivileged, tracefs::TracefsError};
 
 /// Why the kernel side does not run.
@@ -15,15 +15,25 @@ pub(crate) enum LoadError {
     /// This process may not load programs.
     #[error(transparent)]
     NotPrivileged(#[from] NotPrivileged),
-    /// The kernel shows no BTF.
+    /// There is no BTF.
     #[error(
-        "this kernel shows no BTF ({VMLINUX}: {0}); use --backend tracepoint, or a kernel built with \
-         CONFIG_DEBUG_INFO_BTF"
+        "no BTF of this kernel ({path}: {reason}); use --backend tracepoint, --btf FILE with that of exactly this kernel, or a \
+         kernel built with CONFIG_DEBUG_INFO_BTF"
     )]
-    NoBtf(String),
+    NoBtf {
+        /// Where it should be.
+        path: String,
+        /// Why it cannot be read.
+        reason: String,
+    },
     /// The BTF is malformed, or lacks a field that the programs need.
-    #[error("cannot use this kernel's BTF: {0}; use --backend tracepoint")]
-    StrangeBtf(#[from] OffsetsError),
+    #[error("cannot use the BTF in {path}: {error}; use --backend tracepoint")]
+    StrangeBtf {
+        /// Where it is.
+        path: String,
+        /// What is wrong with it.
+        error: OffsetsError,
+    },
     /// There is no tracefs, and it could not be mounted.
     #[error("{0}")]
     NoTracefs(String),
@@ -68,6 +78,11 @@ impl LoadError {
     /// What stands in the way where the kernel is locked down.
     pub(super) const LOCKED_DOWN: &'static str =
         "; this kernel is locked down (confidentiality), so programs may not read its memory";
+
+    /// There is no BTF in this file.
+    pub(super) fn no_btf(path: &Path, error: &io::Error) -> Self {
+        Self::NoBtf { path: path.display().to_string(), reason: error.to_string() }
+    }
 
     /// Wraps an error of aya with its causes, and adds the remedy where permission is missing.
     pub(crate) fn refused(what: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {

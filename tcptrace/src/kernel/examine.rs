@@ -14,11 +14,11 @@ use super::{
     support::Support,
     tracer,
 };
-use crate::model::criteria::Criteria;
+use crate::{host::world::World, model::criteria::Criteria};
 
 /// Tries everything once.
-pub(crate) fn examine() -> Support {
-    let mut support = Support::read();
+pub(crate) fn examine(world: &World) -> Support {
+    let mut support = Support::read(world);
     let has_types = support.types().is_some();
     let receive = has_types && load::receive_layout(&mut support).is_some();
     let options = TracerOptions {

@@ -32,5 +32,6 @@ pub(crate) use self::{
     holders::HolderScan,
     options::{Backend, HolderSource, TracerOptions, TrackedCalls},
     tracer::Tracer,
+    types::check as check_btf,
 };
 pub(crate) use self::{examine::examine, support::Support};

@@ -2,11 +2,7 @@
 //! numbers. The parts that need a feature try it and record the outcome here; `plan` has the rules that
 //! follow. Nothing here decides.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use tcptrace_ebpf::config::{FormatOffsets, ReceiveOffsets};
 
@@ -15,6 +11,7 @@ use crate::host::{
     lockdown::Lockdown,
     pid_namespace::PidNamespaces,
     privilege::{NotPrivileged, Privileges},
+    world::World,
 };
 
 /// The outcome of trying a feature.
@@ -83,6 +80,8 @@ pub(crate) struct Support {
     pub(crate) lockdown: Lockdown,
     /// Which processes can be seen from here.
     pub(crate) pid_namespaces: PidNamespaces,
+    /// The file with the kernel's BTF.
+    pub(super) btf: PathBuf,
     /// BTF with all fields that the programs need.
     pub(super) types: Trial<Arc<KernelTypes>>,
     /// The root of tracefs.
@@ -119,11 +118,12 @@ pub(crate) struct Support {
 
 impl Support {
     /// Reads what takes a system call or two. Tries no feature of the kernel yet.
-    pub(crate) fn read() -> Self {
+    pub(crate) fn read(world: &World) -> Self {
         Self {
             privileges: Privileges::read(),
             lockdown: Lockdown::read(),
-            pid_namespaces: PidNamespaces::read(Path::new("/proc")),
+            pid_namespaces: PidNamespaces::read(&world.proc),
+            btf: world.btf.clone(),
             ..Self::default()
         }
     }
@@ -140,7 +140,7 @@ impl Support {
 
     /// What BTF says of this kernel. `None` when there is no BTF to use.
     pub(super) fn types(&mut self) -> Option<Arc<KernelTypes>> {
-        self.types.once(|| KernelTypes::read().map(Arc::new)).cloned()
+        self.types.once(|| KernelTypes::read(&self.btf).map(Arc::new)).cloned()
     }
 }
 
@@ -151,6 +151,7 @@ impl fmt::Display for Support {
             privileges,
             lockdown,
             pid_namespaces,
+            btf: _,
             types,
             tracefs,
             transition_layout,

@@ -1,5 +1,7 @@
 //! What the programs and aya need to know of this kernel's types, from its BTF. Loads nothing.
 
+use std::path::Path;
+
 use aya::Btf;
 use tcptrace_ebpf::config::{KernelField, KernelOffsets};
 
@@ -24,15 +26,24 @@ pub(super) struct KernelTypes {
     pub absent: Vec<&'static KernelField>,
 }
 
+/// Checks that this file has what is needed of a kernel's BTF.
+///
+/// # Errors
+/// When it cannot be read, or has no such types.
+pub(crate) fn check(path: &Path) -> Result<(), LoadError> {
+    KernelTypes::read(path).map(drop)
+}
+
 impl KernelTypes {
-    /// Reads the kernel's BTF, once for both uses.
+    /// Reads the kernel's BTF from this file, once for both uses.
     ///
     /// # Errors
-    /// When the kernel shows no BTF, or one that lacks a field the programs need.
-    pub(crate) fn read() -> Result<Self, LoadError> {
-        let data = Vmlinux::open().map_err(|error| LoadError::NoBtf(error.to_string()))?;
-        let types = btf::Btf::parse(&data).map_err(OffsetsError::from)?;
-        let (offsets, absent) = offsets::find(&types)?;
+    /// When there is no BTF, or one that lacks a field the programs need.
+    pub(crate) fn read(path: &Path) -> Result<Self, LoadError> {
+        let data = Vmlinux::open(path).map_err(|error| LoadError::no_btf(path, &error))?;
+        let strange = |error| LoadError::StrangeBtf { path: path.display().to_string(), error };
+        let types = btf::Btf::parse(&data).map_err(|error| strange(OffsetsError::from(error)))?;
+        let (offsets, absent) = offsets::find(&types).map_err(strange)?;
         let btf = Btf::parse(&types.stand_in(&HOOKS), aya::Endianness::default())
             .map_err(|error| LoadError::refused("describe its types", &error))?;
         Ok(Self { btf, offsets, absent })

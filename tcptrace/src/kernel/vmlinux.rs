@@ -1,16 +1,20 @@
-//! The bytes of the kernel's own BTF: mapped where the kernel lets them be, read elsewhere. Interprets none of them.
+//! The bytes of the kernel's BTF: mapped where the kernel lets them be, read elsewhere, or read from a file that somebody
+//! has of this kernel. Interprets none of them.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs::File,
+    io::{self, Read as _},
     ops::Deref,
+    path::Path,
     ptr, slice,
 };
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// The BTF of the running kernel.
-pub(crate) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+use crate::host::world::KERNELS_BTF;
+
+/// The most bytes that are read of a file. A kernel's BTF has some 5 to 10 MiB.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// The kernel's BTF.
 pub(super) enum Vmlinux {
@@ -21,16 +25,22 @@ pub(super) enum Vmlinux {
 }
 
 impl Vmlinux {
-    /// Maps the kernel's BTF (Linux 6.16, `btf_sysfs_vmlinux_mmap` of kernel/bpf/sysfs_btf.c), or reads it.
+    /// Maps the kernel's own BTF (Linux 6.16, `btf_sysfs_vmlinux_mmap` of kernel/bpf/sysfs_btf.c), or reads the file.
     ///
     /// # Errors
-    /// When the kernel shows none.
-    pub(super) fn open() -> io::Result<Self> {
-        let file = File::open(VMLINUX)?;
-        match Mapping::of(&file) {
-            Ok(mapping) => Ok(Self::Mapped(mapping)),
-            Err(_) => fs::read(VMLINUX).map(Self::Read),
+    /// When it cannot be read, or is too large for what it should be.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        // Another file could be cut short while it is mapped.
+        let is_kernels = path == Path::new(KERNELS_BTF);
+        if is_kernels && let Ok(mapping) = Mapping::of(&file) {
+            return Ok(Self::Mapped(mapping));
         }
+        let mut bytes = Vec::new();
+        if file.take(MAX_BYTES + 1).read_to_end(&mut bytes)? as u64 > MAX_BYTES {
+            return Err(io::Error::other("more than 64 MiB"));
+        }
+        Ok(Self::Read(bytes))
     }
 }
 
@@ -80,6 +90,7 @@ mod tests {
 
     #[test]
     fn what_is_mapped_is_what_can_be_read() {
-        assert!(*Vmlinux::open().unwrap() == *fs::read(VMLINUX).unwrap());
+        let path = Path::new(KERNELS_BTF);
+        assert!(*Vmlinux::open(path).unwrap() == *std::fs::read(path).unwrap());
     }
 }

@@ -22,6 +22,8 @@ pub(crate) enum Confined {
     Without(CapabilitySet),
     /// With so many descriptors at most, and so many until it asks for more.
     Descriptors { soft: u64, hard: u64 },
+    /// Where nothing is at /sys/kernel/btf.
+    NoBtf,
     /// Without /proc.
     NoProc,
     /// With /proc mounted with these options.
@@ -49,6 +51,10 @@ impl Confined {
             Self::Descriptors { soft, hard } => {
                 let limit = Rlimit { current: Some(soft), maximum: Some(hard) };
                 rustix::process::setrlimit(Resource::Nofile, limit)?;
+            }
+            Self::NoBtf => {
+                own_mounts()?;
+                rustix::mount::mount(c"tmpfs", c"/sys/kernel/btf", c"tmpfs", MountFlags::empty(), c"")?;
             }
             Self::NoProc => {
                 own_mounts()?;

@@ -61,7 +61,7 @@ pub(crate) struct ClearOptions {
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
 pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclusion, CommandError> {
-    let support = Support::read();
+    let support = Support::read(world);
     support.require()?;
     known_names::check(&options.selection.criteria.owners, world).map_err(CommandError::InvalidRequest)?;
     let methods = Methods::of_this_host(options.method, world)?;

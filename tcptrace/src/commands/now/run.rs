@@ -49,7 +49,7 @@ pub(crate) struct NowOptions {
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
 pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<Conclusion, CommandError> {
-    let support = Support::read();
+    let support = Support::read(world);
     support.require()?;
     known_names::check(&options.criteria.owners, world).map_err(CommandError::InvalidRequest)?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
@@ -157,7 +157,7 @@ mod tests {
             rows: 40,
             outputs: OutputOptions { routes: vec![route], files: FileOptions::default() },
         };
-        let tables = Tables::new(Support::read(), options.holders, &world).unwrap();
+        let tables = Tables::new(Support::read(&world), options.holders, &world).unwrap();
         let outputs = OpenedOutputs::open(&options.outputs).unwrap();
         assert_eq!(look(&options, &world, tables, outputs).await.unwrap(), Conclusion::Blind);
         let mut reader = Reader::open(&path).unwrap();

@@ -67,7 +67,7 @@ pub(crate) struct LiveOptions {
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
 pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusion, CommandError> {
-    let mut support = Support::read();
+    let mut support = Support::read(world);
     support.require()?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
     let signals = Signals::listen(world, options.duration, outputs.has_files())

@@ -48,7 +48,7 @@ pub(crate) async fn run(
     live: &LiveLooks,
     world: &World,
 ) -> Result<Conclusion, CommandError> {
-    let mut support = Support::read();
+    let mut support = Support::read(world);
     support.require()?;
     let system = |what| move |source| CommandError::System { what, source };
     let signals = Signals::listen(world, live.duration, false).map_err(system("wait for signals"))?;

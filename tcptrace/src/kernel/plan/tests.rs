@@ -23,8 +23,12 @@ fn refused<T>(reason: &str) -> Trial<T> {
     Refused(refusal(reason))
 }
 
+fn without_btf() -> LoadError {
+    LoadError::NoBtf { path: "/btf".to_owned(), reason: "not there".to_owned() }
+}
+
 fn no_btf<T>() -> Trial<T> {
-    Refused(LoadError::NoBtf("not there".to_owned()))
+    Refused(without_btf())
 }
 
 fn wanted(backend: Option<Backend>, openers: bool, eof_reads: bool) -> TraceRequest {
@@ -43,8 +47,8 @@ fn fallback(error: &str) -> (Backend, Vec<String>) {
     (Backend::Tracepoint, vec![format!("{error}: falling back to the classic tracepoint")])
 }
 
-const NO_BTF: &str = "this kernel shows no BTF (/sys/kernel/btf/vmlinux: not there); use --backend \
-                      tracepoint, or a kernel built with CONFIG_DEBUG_INFO_BTF";
+const NO_BTF: &str = "no BTF of this kernel (/btf: not there); use --backend tracepoint, --btf FILE with that of exactly \
+                      this kernel, or a kernel built with CONFIG_DEBUG_INFO_BTF";
 
 #[test]
 fn a_kernel_that_nobody_has_tried_is_trusted() {
@@ -173,7 +177,7 @@ fn without_btf_calls_are_seen_without_what_only_btf_tells() {
     let wanted = TraceRequest { backend: Some(Backend::Tracepoint), calls };
     let plan = trace(&support, wanted).unwrap_or_else(|_| unreachable!());
     assert!(!plan.accept4 && !plan.accept && !plan.stacks && !plan.python);
-    assert_eq!(plan.warnings, [Warning::CallsWithoutTypes(LoadError::NoBtf("not there".to_owned()))]);
+    assert_eq!(plan.warnings, [Warning::CallsWithoutTypes(without_btf())]);
 }
 
 #[test]
