@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 }
 
 fn build() -> Result<(), Box<dyn Error>> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     for input in [
         "tcptrace-ebpf/src",
         "tcptrace-ebpf/Cargo.toml",
@@ -65,7 +65,22 @@ fn build() -> Result<(), Box<dyn Error>> {
             cargo.env_remove(&name);
         }
     }
-    let flags = ["-Clink-arg=--btf".into(), format!("-Clinker={}", linker.path.display())];
+    let mut flags = vec!["-Clink-arg=--btf".into(), format!("-Clinker={}", linker.path.display())];
+    // The objects hold paths of sources, and are to be the same wherever they are built. Of several that fit, the last
+    // counts. The linker reads our sources for the verifier's log, from the directory it runs in.
+    let cargo_home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    let sysroot = compiler.rustc.parent().and_then(Path::parent).filter(|_| compiler.build_std);
+    let renamed = [
+        (Some(&*workspace), "."),
+        (cargo_home.as_deref(), "/cargo"),
+        (sysroot, "/rust"),
+        (Some(&*target_directory), "/build"),
+    ];
+    for (from, to) in renamed {
+        flags.extend(from.map(|from| format!("--remap-path-prefix={}={to}", from.display())));
+    }
     cargo
         .env("RUSTC", &compiler.rustc)
         // aya-ebpf needs unstable features, which only this lets a stable compiler have.
