@@ -1,0 +1,76 @@
+//! Makes the man pages and the completions of shells from the one definition of the command line. Names no option of
+//! its own.
+
+use std::{fs, io, path::Path};
+
+use clap::{Command, CommandFactory as _};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use tcptrace::commands::CommandLine;
+
+/// Where tcptrace is installed, /usr/sbin, the pages are of section 8: what the administrator runs.
+const SECTION: &str = "8";
+
+/// The shells, each with the name under which it looks for completions.
+const SHELLS: [(Shell, &str); 3] =
+    [(Shell::Bash, "tcptrace.bash"), (Shell::Zsh, "_tcptrace"), (Shell::Fish, "tcptrace.fish")];
+
+/// Writes `man/` and `completions/` into `directory`. The pages are of this day.
+pub(crate) fn write_all(directory: &Path, date: &str) -> io::Result<()> {
+    let (man, completions) = (directory.join("man"), directory.join("completions"));
+    fs::create_dir_all(&man)?;
+    fs::create_dir_all(&completions)?;
+    for (name, page) in man_pages(date)? {
+        fs::write(man.join(name), page)?;
+    }
+    for (shell, name) in SHELLS {
+        fs::write(completions.join(name), completion(shell))?;
+    }
+    Ok(())
+}
+
+/// The definition, with what clap adds to it by itself: names of pages, inherited options.
+pub(crate) fn definition() -> Command {
+    // `tcptrace help` is the same as `--help`; a page of its own says nothing.
+    let mut command = CommandLine::command().disable_help_subcommand(true);
+    command.build();
+    command
+}
+
+/// The commands that people are told about.
+pub(crate) fn visible(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|command| !command.is_hide_set())
+}
+
+/// A page for tcptrace, and one for each of its commands: the name of the file, and what is in it.
+pub(crate) fn man_pages(date: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let definition = definition();
+    let commands = std::iter::once(&definition).chain(visible(&definition));
+    commands
+        .map(|command| {
+            let page = Man::new(command.clone())
+                .section(SECTION)
+                .date(date)
+                .source(concat!("tcptrace ", env!("CARGO_PKG_VERSION")))
+                .manual("System administration");
+            let mut bytes = Vec::new();
+            page.render(&mut bytes)?;
+            Ok((page.get_filename(), bytes))
+        })
+        .collect()
+}
+
+/// What a shell reads to complete a command line of tcptrace.
+pub(crate) fn completion(shell: Shell) -> Vec<u8> {
+    let definition = CommandLine::command();
+    // Options that stand alone are those of `leaks`.
+    let alone = definition.find_subcommand("leaks").into_iter().flat_map(Command::get_arguments);
+    // Made anew, because the generators offer hidden commands too.
+    let mut command = Command::new("tcptrace")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(definition.get_arguments().chain(alone).cloned())
+        .subcommands(visible(&definition).cloned());
+    let mut bytes = Vec::new();
+    clap_complete::generate(shell, &mut command, "tcptrace", &mut bytes);
+    bytes
+}
