@@ -14,6 +14,7 @@ use super::{
     ended::EndedHow,
     endpoints::{Endpoint, Endpoints},
     finding::{Finding, ListedAs},
+    found_by::{CallersBy, FoundBy, NamedBy},
     host_identity::HostIdentity,
     no_site::{NoSite, NoSiteBecause},
     other_end::OtherEnd,
@@ -97,6 +98,7 @@ pub(crate) fn stack() -> Stack {
         site: Some("main.serve (main.go:12)".to_owned()),
         is_cut: false,
         no_site: None,
+        found_by: Some(FoundBy { callers: vec![CallersBy::FramePointers], name: Some(NamedBy::GoLineTable) }),
     }
 }
 
@@ -108,6 +110,7 @@ fn through_library() -> Stack {
         site: None,
         is_cut: true,
         no_site: Some(NoSite { because: NoSiteBecause::Library, of: Some(library.to_owned()) }),
+        found_by: None,
     }
 }
 
@@ -431,7 +434,13 @@ pub(crate) fn records() -> Vec<Record> {
                 verdicts: Vec::new(),
                 peers: Vec::new(),
                 stacks: vec![StackCount {
-                    stack: Arc::new(Stack { frames: Vec::new(), site: None, is_cut: true, no_site: None }),
+                    stack: Arc::new(Stack {
+                        frames: Vec::new(),
+                        site: None,
+                        is_cut: true,
+                        no_site: None,
+                        found_by: None,
+                    }),
                     count: 1,
                 }],
                 fds_used: None,

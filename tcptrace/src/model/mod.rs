@@ -15,6 +15,7 @@ pub(crate) mod escape;
 #[cfg(test)]
 pub(crate) mod examples;
 pub(crate) mod finding;
+pub(crate) mod found_by;
 pub(crate) mod holders;
 pub(crate) mod host_identity;
 pub(crate) mod interface;

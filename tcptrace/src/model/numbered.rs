@@ -54,7 +54,12 @@ mod tests {
     use serde::Serialize;
 
     use crate::model::{
-        ended::EndedHow, no_site::NoSiteBecause, owner::Evidence, state::State, task::OpenedHow,
+        ended::EndedHow,
+        found_by::{CallersBy, NamedBy},
+        no_site::NoSiteBecause,
+        owner::Evidence,
+        state::State,
+        task::OpenedHow,
         verdict::Verdict,
     };
 
@@ -83,6 +88,8 @@ mod tests {
         round_trip(&EndedHow::ALL, EndedHow::number, EndedHow::from_number);
         round_trip(&OpenedHow::ALL, OpenedHow::number, OpenedHow::from_number);
         round_trip(&NoSiteBecause::ALL, NoSiteBecause::number, NoSiteBecause::from_number);
+        round_trip(&CallersBy::ALL, CallersBy::number, CallersBy::from_number);
+        round_trip(&NamedBy::ALL, NamedBy::number, NamedBy::from_number);
     }
 
     #[test]

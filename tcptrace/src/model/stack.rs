@@ -4,7 +4,10 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::no_site::{NoSite, NoSiteBecause};
+use super::{
+    found_by::FoundBy,
+    no_site::{NoSite, NoSiteBecause},
+};
 
 /// A stack with names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,13 +20,15 @@ pub struct Stack {
     pub is_cut: bool,
     /// Why there is no `site`; `None` where there is one, and where that was not recorded.
     pub no_site: Option<NoSite>,
+    /// How the line was found; `None` where that was not recorded, and of a stack that nobody has.
+    pub found_by: Option<FoundBy>,
 }
 
 impl Stack {
     /// What stands for a stack that nobody has, with the reason.
     #[must_use]
     pub fn unknown(because: impl Into<NoSite>) -> Self {
-        Self { frames: Vec::new(), site: None, is_cut: false, no_site: Some(because.into()) }
+        Self { frames: Vec::new(), site: None, is_cut: false, no_site: Some(because.into()), found_by: None }
     }
 
     /// Whether it stands for a stack that nobody has.
@@ -38,6 +43,12 @@ impl Stack {
             Some(_) => self.site.as_deref(),
             None => self.site.as_ref().or(self.frames.first()).map(String::as_str),
         }
+    }
+
+    /// Whether the function to look at may be one that the line's caller calls, passed over unseen.
+    #[must_use]
+    pub(crate) fn may_skip_callers(&self) -> bool {
+        self.found_by.as_ref().is_some_and(FoundBy::may_skip_callers)
     }
 
     /// Whether it has something to say to people.
@@ -69,32 +80,37 @@ struct StackFields<'a> {
     /// Absent where it was not recorded: such sessions are replayed as they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     no_site: Option<Cow<'a, NoSite>>,
+    /// As `no_site`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    found_by: Option<Cow<'a, FoundBy>>,
 }
 
 impl StackFields<'_> {
-    const NONE: Self = Self { site: None, stack: None, stack_is_cut: None, no_site: None };
+    const NONE: Self = Self { site: None, stack: None, stack_is_cut: None, no_site: None, found_by: None };
 
     /// The stack; `None` when the fields say nothing of one.
     fn into_stack(self) -> Option<Stack> {
-        let Self { site, stack, stack_is_cut, no_site } = self;
+        let Self { site, stack, stack_is_cut, no_site, found_by } = self;
         let (site, no_site) = (site.map(Cow::into_owned), no_site.map(Cow::into_owned));
         if stack.is_none() && no_site.is_none() {
             return None;
         }
         let frames = stack.map(Cow::into_owned).unwrap_or_default();
-        Some(Stack { frames, site, is_cut: stack_is_cut.unwrap_or(false), no_site })
+        let (is_cut, found_by) = (stack_is_cut.unwrap_or(false), found_by.map(Cow::into_owned));
+        Some(Stack { frames, site, is_cut, no_site, found_by })
     }
 }
 
 impl<'a> From<&'a Stack> for StackFields<'a> {
     fn from(stack: &'a Stack) -> Self {
-        let Stack { frames, site, is_cut, no_site } = stack;
+        let Stack { frames, site, is_cut, no_site, found_by } = stack;
         let is_known = !stack.is_unknown();
         Self {
             site: site.as_deref().map(Cow::from),
             stack: is_known.then(|| frames.into()),
             stack_is_cut: is_known.then_some(*is_cut),
             no_site: no_site.as_ref().map(Cow::Borrowed),
+            found_by: found_by.as_ref().map(Cow::Borrowed),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{
     point::{ScriptLanguage, ScriptLine},
     rating::{Code, of_module, rate},
 };
+use crate::model::found_by::{CallersBy, NamedBy};
 
 /// One line of a stack.
 #[derive(Clone, Debug)]
@@ -28,6 +29,9 @@ pub(super) struct Frame {
     pub(super) told_by: Option<ScriptLanguage>,
     /// The build of the file, of code without a name.
     pub(super) build_id: Option<String>,
+    /// What led to it from the frame before; `None` of the call itself.
+    pub(super) reached_by: Option<CallersBy>,
+    pub(super) named_by: Option<NamedBy>,
 }
 
 /// The frames of one address, innermost first: the functions inlined there, then the function itself. `program` is what
@@ -75,6 +79,8 @@ fn frame(name: &str, code: Option<&CodeInfo<'_>>, module: Option<&Path>, program
         is_outermost: is_outermost(name),
         told_by: None,
         build_id: None,
+        reached_by: None,
+        named_by: Some(if source.is_some() { NamedBy::LineTable } else { NamedBy::Symbols }),
     }
 }
 
@@ -93,6 +99,8 @@ pub(super) fn of_go(line: &Line) -> Frame {
         is_outermost: is_outermost(&line.function),
         told_by: None,
         build_id: None,
+        reached_by: None,
+        named_by: Some(NamedBy::GoLineTable),
     }
 }
 
@@ -114,6 +122,8 @@ pub(super) fn of_script(line: &ScriptLine, program: Option<&str>) -> Frame {
         is_outermost: false,
         told_by: Some(line.language),
         build_id: None,
+        reached_by: None,
+        named_by: Some(line.language.names()),
     }
 }
 
@@ -127,6 +137,8 @@ pub(super) fn made(name: &str) -> Frame {
         is_outermost: false,
         told_by: None,
         build_id: None,
+        reached_by: None,
+        named_by: Some(NamedBy::PerfMap),
     }
 }
 
@@ -151,6 +163,8 @@ pub(super) fn unnamed(address: u64, place: Option<&Place>, program: Option<&Path
         is_outermost: false,
         told_by: None,
         build_id: place.and_then(|place| place.build_id.clone()),
+        reached_by: None,
+        named_by: place.and_then(|place| place.exported_before.as_ref()).map(|_| NamedBy::NearestExport),
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{frame::Frame, interpreters, kind::Kind, point::ScriptLanguage};
 use crate::model::{
+    found_by::FoundBy,
     no_site::{NoSite, NoSiteBecause},
     stack::Stack,
 };
@@ -21,8 +22,23 @@ pub(super) struct Extent {
 pub(super) fn stack(frames: Vec<Frame>, extent: Extent, program: Option<&Path>) -> Stack {
     let site = own(&frames).map(|frame| frame.text.clone());
     let no_site = site.is_none().then(|| why_none(&frames, extent, program));
-    let is_cut = extent.is_cut;
-    Stack { site, is_cut, no_site, frames: frames.into_iter().map(|frame| frame.text).collect() }
+    let (is_cut, found_by) = (extent.is_cut, found_by(&frames));
+    let frames = frames.into_iter().map(|frame| frame.text).collect();
+    Stack { frames, site, is_cut, no_site, found_by }
+}
+
+/// How the line was found, or what is known instead of it; `None` where no frame is.
+fn found_by(frames: &[Frame]) -> Option<FoundBy> {
+    let told = may_be_own(frames).next();
+    let is_told = |frame: &Frame| told.is_some_and(|told| std::ptr::eq(told, frame));
+    let last = frames.iter().position(is_told).unwrap_or(frames.len().checked_sub(1)?);
+    let mut callers = Vec::new();
+    for by in frames.iter().take(last + 1).filter_map(|frame| frame.reached_by) {
+        if !callers.contains(&by) {
+            callers.push(by);
+        }
+    }
+    Some(FoundBy { callers, name: told.and_then(|told| told.named_by) })
 }
 
 /// The innermost frame of the application's own, if it has a name: the next one out is another function.
@@ -115,9 +131,12 @@ fn why_none(frames: &[Frame], extent: Extent, program: Option<&Path>) -> NoSite 
 #[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use crate::model::no_site::NoSiteBecause::{
-        CutShort, InterpretedJava, InterpretedNode, InterpretedPhp, InterpretedPython, Library,
-        LibraryThread, Stripped,
+    use crate::model::{
+        found_by::{CallersBy, NamedBy},
+        no_site::NoSiteBecause::{
+            CutShort, InterpretedJava, InterpretedNode, InterpretedPhp, InterpretedPython, Library,
+            LibraryThread, Stripped,
+        },
     };
 
     fn frame(text: &str, kind: Kind, is_named: bool, is_of_file: bool) -> Frame {
@@ -129,6 +148,8 @@ mod tests {
             is_outermost: false,
             told_by: None,
             build_id: None,
+            reached_by: None,
+            named_by: is_named.then_some(NamedBy::Symbols),
         }
     }
 
@@ -164,6 +185,28 @@ mod tests {
     fn the_innermost_frame_of_the_applications_own_is_the_site() {
         let stack = stack(vec![libc(), library(), own("dial"), own("main")], walked(false), None);
         assert_eq!((stack.site.as_deref(), stack.no_site), (Some("dial"), None));
+    }
+
+    #[test]
+    fn how_a_line_was_found_is_what_led_to_it_and_nothing_behind_it() {
+        let by = |frame: Frame, by| Frame { reached_by: Some(by), ..frame };
+        let frames = vec![
+            libc(),
+            by(library(), CallersBy::UnwindInformation),
+            by(own("dial"), CallersBy::UnwindInformation),
+            by(own("main"), CallersBy::FramePointers),
+        ];
+        let found = |frames| stack(frames, walked(true), None).found_by;
+        let expected = FoundBy { callers: vec![CallersBy::UnwindInformation], name: Some(NamedBy::Symbols) };
+        assert_eq!(found(frames), Some(expected));
+        let without = vec![libc(), by(library(), CallersBy::FramePointers)];
+        let expected = FoundBy { callers: vec![CallersBy::FramePointers], name: None };
+        assert_eq!(found(without), Some(expected));
+        assert_eq!(
+            found(vec![own("main")]),
+            Some(FoundBy { name: Some(NamedBy::Symbols), ..FoundBy::default() })
+        );
+        assert_eq!(found(vec![]), None);
     }
 
     #[test]

@@ -224,10 +224,14 @@ impl Resolver {
         }
         // Trailing addresses outside of any code most likely mean that the stack walk went astray.
         known.truncate(known.iter().rposition(|frames| !frames.is_empty()).map_or(0, |last| last + 1));
-        let nowhere = |call: &u64| vec![frame::unnamed(*call, None, program)];
-        let frames = known.into_iter().zip(&calls);
-        let frames: Vec<Frame> =
-            frames.flat_map(|(known, call)| if known.is_empty() { nowhere(call) } else { known }).collect();
+        let frames: Vec<Frame> = known
+            .into_iter()
+            .zip(points)
+            .flat_map(|(known, point)| {
+                let nowhere = || vec![frame::unnamed(point.call(), None, program)];
+                reached(if known.is_empty() { nowhere() } else { known }, point)
+            })
+            .collect();
         // Anything may lie below the outermost function. A stack longer than MAX_FRAMES did not end early.
         let is_cut = !is_whole && calls.len() < MAX_FRAMES && !frames.iter().any(|frame| frame.is_outermost);
         site::stack(frames, Extent { is_cut, is_whole }, program)
@@ -330,12 +334,20 @@ impl Resolver {
 fn told(points: &[Point]) -> Option<Stack> {
     let package = python::program::package(points);
     let line = |point: &Point| match point {
-        Point::Script(line) => Some(frame::of_script(line, package.as_deref())),
-        Point::Address(_) | Point::End => None,
+        Point::Script(line) => reached(vec![frame::of_script(line, package.as_deref())], point),
+        Point::Address { .. } | Point::End => Vec::new(),
     };
-    let frames: Vec<Frame> = points.iter().filter_map(line).collect();
+    let frames: Vec<Frame> = points.iter().flat_map(line).collect();
     let extent = Extent { is_cut: true, is_whole: false };
     (!frames.is_empty()).then(|| site::stack(frames, extent, None))
+}
+
+/// The frames of one point, each with what led to the point.
+fn reached(mut frames: Vec<Frame>, point: &Point) -> Vec<Frame> {
+    for frame in &mut frames {
+        frame.reached_by = point.found_by();
+    }
+    frames
 }
 
 /// Says where what has no name is in its file.

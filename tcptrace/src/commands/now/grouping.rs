@@ -173,7 +173,8 @@ mod tests {
     fn sockets_opened_at_one_line_stand_together_whatever_else_is_on_the_stack() {
         let opened = |cookie, site: Option<&str>, frames: &[&str]| {
             let frames = frames.iter().map(|frame| (*frame).to_owned()).collect();
-            let stack = Stack { frames, site: site.map(str::to_owned), is_cut: false, no_site: None };
+            let stack =
+                Stack { frames, site: site.map(str::to_owned), is_cut: false, no_site: None, found_by: None };
             let mut opened_by = examples::opened_by();
             opened_by.what.called.stack = Some(Arc::new(stack));
             Leak { opened_by: Some(opened_by), ..leak(cookie, ([192, 0, 2, 1], 80), &[7], Verdict::EofRead) }

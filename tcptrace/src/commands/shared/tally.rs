@@ -472,7 +472,8 @@ mod tests {
         let mut tally = Tally::default();
         let opened = |site: Option<&str>, frames: &[&str]| {
             let frames = frames.iter().map(|frame| (*frame).to_owned()).collect();
-            let stack = Stack { frames, site: site.map(str::to_owned), is_cut: false, no_site: None };
+            let stack =
+                Stack { frames, site: site.map(str::to_owned), is_cut: false, no_site: None, found_by: None };
             let mut called = examples::called_by().what;
             called.stack = Some(Arc::new(stack));
             let opened_by = Some(OpenedBy { how: OpenedHow::Accept, called });

@@ -44,7 +44,7 @@ const FRAMES: Cell = Text(" < ");
 const PIDS: Cell = Each("owners", "pid");
 
 /// The columns in their order. Those of a transition come first, as the row writes them that does not come by JSON.
-pub(crate) const COLUMNS: [(&str, Cell); 83] = [
+pub(crate) const COLUMNS: [(&str, Cell); 85] = [
     ("type", Plain),
     ("time", Plain),
     ("ktime_ns", Plain),
@@ -128,6 +128,8 @@ pub(crate) const COLUMNS: [(&str, Cell); 83] = [
     ("opened_by.no_site.of", NAME),
     ("no_site.because", Plain),
     ("no_site.of", NAME),
+    ("opened_by.found_by.callers", ARGUMENTS),
+    ("opened_by.found_by.name", Plain),
 ];
 
 /// Where a transition has its interface.

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::model::{
     endpoints::Address,
+    found_by::{CallersBy, FoundBy, NamedBy},
     interface::Interface,
     no_site::{NoSite, NoSiteBecause},
     pid::Pid,
@@ -171,7 +172,7 @@ impl Dictionary {
     pub(crate) fn stack(&mut self, stack: &Arc<Stack>) -> u32 {
         let (number, is_new) = number(&mut self.stacks, Arc::clone(stack));
         if is_new {
-            let Stack { frames, site, is_cut, no_site } = &**stack;
+            let Stack { frames, site, is_cut, no_site, found_by } = &**stack;
             self.entry(STACK, |entry| {
                 entry.put_u8((*is_cut).into());
                 put_known_text(entry, site.as_deref());
@@ -179,8 +180,11 @@ impl Dictionary {
                 for frame in frames {
                     put_text(entry, frame);
                 }
-                // Readers of before pass over it.
+                // Readers of before pass over both.
                 put_no_site(entry, no_site.as_ref());
+                if let Some(found_by) = found_by {
+                    put_found_by(entry, found_by);
+                }
             });
         }
         number
@@ -304,7 +308,8 @@ impl Definitions {
         let (is_cut, site) = (input.byte()? != 0, input.known_text()?);
         let frames = texts(&mut input)?;
         let no_site = no_site(&mut input)?;
-        self.stacks.push(Arc::new(Stack { frames, site, is_cut, no_site }));
+        let found_by = found_by(&mut input)?;
+        self.stacks.push(Arc::new(Stack { frames, site, is_cut, no_site, found_by }));
         Ok(())
     }
 }
@@ -328,6 +333,25 @@ pub(crate) fn no_site(input: &mut Input<'_>) -> Result<Option<NoSite>, Malformed
     }
     let of = input.known_text()?;
     Ok(NoSiteBecause::from_number(because).map(|because| NoSite { because, of }))
+}
+
+/// Writes how a line was found.
+fn put_found_by(entry: &mut BytesMut, FoundBy { callers, name }: &FoundBy) {
+    entry.put_u8(name.map_or(0, NamedBy::number));
+    put_varint(entry, callers.len() as u64);
+    for callers in callers {
+        entry.put_u8(callers.number());
+    }
+}
+
+/// Reads how a line was found; nothing where the entry ends. What a later version added is passed over.
+fn found_by(input: &mut Input<'_>) -> Result<Option<FoundBy>, Malformed> {
+    if input.is_empty() {
+        return Ok(None);
+    }
+    let name = NamedBy::from_number(input.byte()?);
+    let callers: Vec<u8> = (0..input.count()?).map(|_| input.byte()).collect::<Result<_, _>>()?;
+    Ok(Some(FoundBy { callers: callers.into_iter().filter_map(CallersBy::from_number).collect(), name }))
 }
 
 fn texts(input: &mut Input<'_>) -> Result<Vec<String>, Malformed> {

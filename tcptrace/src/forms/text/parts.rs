@@ -86,7 +86,8 @@ impl fmt::Display for Line<'_> {
             (None, Some(no_site)) => f.write_str(&no_site.in_words(verb)),
             (line, _) => {
                 let cut = if stack.is_cut { " [stack cut short]" } else { "" };
-                write!(f, "{verb} at {}{cut}", Escaped(line.unwrap_or("?")))
+                let found = if stack.may_skip_callers() { " [by frame pointers]" } else { "" };
+                write!(f, "{verb} at {}{found}{cut}", Escaped(line.unwrap_or("?")))
             }
         }
     }

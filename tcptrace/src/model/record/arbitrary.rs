@@ -21,6 +21,7 @@ use crate::model::{
     coverage::NotLookedAt,
     ended::EndedHow,
     endpoints::{Endpoint, Endpoints},
+    found_by::{CallersBy, FoundBy, NamedBy},
     host_identity::HostIdentity,
     interface::Interface,
     no_site::{NoSite, NoSiteBecause},
@@ -241,8 +242,17 @@ fn owner() -> BoxedStrategy<Owner> {
 }
 
 fn stack() -> BoxedStrategy<Arc<Stack>> {
-    (vec(name(), 0..4), option::of(name()), any::<bool>(), option::of(no_site()))
-        .prop_map(|(frames, site, is_cut, no_site)| Arc::new(Stack { frames, site, is_cut, no_site }))
+    (vec(name(), 0..4), option::of(name()), any::<bool>(), option::of(no_site()), option::of(found_by()))
+        .prop_map(|(frames, site, is_cut, no_site, found_by)| {
+            Arc::new(Stack { frames, site, is_cut, no_site, found_by })
+        })
+        .boxed()
+}
+
+fn found_by() -> BoxedStrategy<FoundBy> {
+    let callers = vec(prop::sample::select(&CallersBy::ALL[..]), 0..4);
+    (callers, option::of(prop::sample::select(&NamedBy::ALL[..])))
+        .prop_map(|(callers, name)| FoundBy { callers, name })
         .boxed()
 }
 

@@ -129,7 +129,7 @@ pub(crate) fn owner(pid: u32, comm: &str) -> Owner {
 
 pub(crate) fn opened_at(site: &str, second: f64) -> Timed<OpenedBy> {
     let frames = vec!["accept4 (libc.so.6)".to_owned(), site.to_owned(), "main (main.rs:1)".to_owned()];
-    let stack = Stack { frames, site: Some(site.to_owned()), is_cut: false, no_site: None };
+    let stack = Stack { frames, site: Some(site.to_owned()), is_cut: false, no_site: None, found_by: None };
     let task = Task { pid: Pid::new(1), tid: Pid::new(1), comm: Comm::default() };
     let call = Call { task, ktime_ns: 0, stack: None };
     let called = CalledBy { call, stack: Some(Arc::new(stack)) };

@@ -9,7 +9,7 @@ pub(in crate::stacks) fn merged(
     lines: Vec<Point>,
     is_machine: impl Fn(u64) -> bool,
 ) -> Vec<Point> {
-    let is_within = |point: &Point| matches!(point, Point::Address(address) if is_machine(*address));
+    let is_within = |point: &Point| matches!(point, Point::Address { address, .. } if is_machine(*address));
     let ends = native.iter().position(is_within).zip(native.iter().rposition(is_within));
     // A stack that ends early has not come as far as the machine.
     let (inner, outer) = ends.map_or((native.len(), native.len()), |(first, last)| (first, last + 1));
@@ -37,8 +37,8 @@ mod tests {
     fn lines_stand_for_the_machine_that_runs_them() {
         let is_machine = |address: u64| (100..200).contains(&address);
         let lines = || vec![line("leak"), line("main")];
-        let expected: Vec<Point> =
-            addresses(&[7, 8]).into_iter().chain(lines()).chain(addresses(&[900])).collect();
+        let below = addresses(&[8, 900]).split_off(1);
+        let expected: Vec<Point> = addresses(&[7, 8]).into_iter().chain(lines()).chain(below).collect();
         assert_eq!(merged(&addresses(&[7, 8, 110, 300, 120, 900]), lines(), is_machine), expected);
         let cut: Vec<Point> = addresses(&[7]).into_iter().chain(lines()).collect();
         assert_eq!(merged(&addresses(&[7]), lines(), is_machine), cut);

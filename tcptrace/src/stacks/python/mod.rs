@@ -74,13 +74,13 @@ impl PythonLines {
         let mut points = Vec::new();
         for frame in frames.iter().filter(|frame| frame.code != 0) {
             let Some(line) = self.cache.line(&process, frame) else {
-                points.push(Point::Address(frame.code));
+                points.push(Point::Address { address: frame.code, by: None });
                 break;
             };
             points.push(Point::Script(Arc::new(line)));
         }
         if let Some(outermost) = frames.last().filter(|_| head.is_deeper != 0) {
-            points.push(Point::Address(outermost.code));
+            points.push(Point::Address { address: outermost.code, by: None });
         }
         matches!(points.first(), Some(Point::Script(_))).then_some(ReadLines { points, build, bias })
     }

@@ -13,7 +13,7 @@ use crate::stacks::{
 pub(in crate::stacks) fn package(points: &[Point]) -> Option<String> {
     let lines = points.iter().rev().filter_map(|point| match point {
         Point::Script(line) if line.language == ScriptLanguage::Python => Some(&**line),
-        Point::Script(_) | Point::Address(_) | Point::End => None,
+        Point::Script(_) | Point::Address { .. } | Point::End => None,
     });
     let mut lines = lines.skip_while(|line| is_runner(line));
     let first = lines.next().filter(|line| line.function == "<module>")?;
@@ -55,7 +55,7 @@ mod tests {
             }))
         };
         let mut points: Vec<Point> = lines.iter().rev().map(point).collect();
-        points.push(Point::Address(1));
+        points.push(Point::Address { address: 1, by: None });
         package(&points)
     }
 

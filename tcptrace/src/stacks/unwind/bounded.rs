@@ -1,6 +1,7 @@
 //! Whether unwinding by the information of a file comes to an end. That information is programs (DWARF 5, 6.4), and an
 //! expression in it may branch backwards: gimli would run it for ever. No compiler writes a branch there, so a section with
-//! one is refused as a whole, and so is one that takes much longer to read than it has bytes. Unwinds nothing.
+//! one is refused as a whole, and so is one that takes much longer to read than it has bytes. Says which code a section covers.
+//! Unwinds nothing.
 
 use std::ops::Range;
 
@@ -34,11 +35,51 @@ impl Places<'_> {
     }
 }
 
-/// Whether `.eh_frame` is bounded, with the index that leads to its functions, if there is one.
-pub(super) fn is_eh_frame(bytes: &[u8], index: Option<&[u8]>, places: Places<'_>) -> bool {
+/// Code that a section says how to unwind, at the addresses that the file says, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Covered(Vec<Range<u64>>);
+
+impl Covered {
+    /// Functions stand at multiples of so many bytes: there is no code in a shorter gap.
+    const ALIGNMENT: u64 = 16;
+
+    fn of(mut functions: Vec<Range<u64>>) -> Self {
+        functions.sort_unstable_by_key(|function| function.start);
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for function in functions {
+            match ranges.last_mut() {
+                Some(last) if function.start < last.end.saturating_add(Self::ALIGNMENT) => {
+                    last.end = last.end.max(function.end);
+                }
+                _ => ranges.push(function),
+            }
+        }
+        ranges.shrink_to_fit();
+        Self(ranges)
+    }
+
+    pub(super) fn has(&self, address: u64) -> bool {
+        let behind = self.0.partition_point(|range| range.start <= address);
+        let before = behind.checked_sub(1).and_then(|at| self.0.get(at));
+        before.is_some_and(|range| address < range.end)
+    }
+
+    /// What it takes, in bytes.
+    pub(super) fn size(&self) -> usize {
+        size_of_val(self.0.as_slice())
+    }
+}
+
+/// What `.eh_frame` covers, with the index that leads to its functions, if there is one; `None` where it is not bounded.
+pub(super) fn of_eh_frame(bytes: &[u8], index: Option<&[u8]>, places: Places<'_>) -> Option<Covered> {
+    let mut budget = Budget::of(bytes);
+    is_eh_frame(bytes, index, places, &mut budget).then(|| Covered::of(budget.functions))
+}
+
+fn is_eh_frame(bytes: &[u8], index: Option<&[u8]>, places: Places<'_>, budget: &mut Budget) -> bool {
     let mut section = EhFrame::new(bytes, LittleEndian);
     section.set_address_size(8);
-    let (bases, mut budget) = (places.bases(), Budget::of(bytes));
+    let bases = places.bases();
     let Some(index) = index else { return budget.covers_all(&section, &bases) };
     let Ok(index) = EhFrameHdr::new(index, LittleEndian).parse(&bases, 8) else { return true };
     let Some(table) = index.table() else { return true };
@@ -69,26 +110,30 @@ pub(super) fn is_eh_frame(bytes: &[u8], index: Option<&[u8]>, places: Places<'_>
     }
 }
 
-/// Whether `.debug_frame` is bounded.
-pub(super) fn is_debug_frame(bytes: &[u8], places: Places<'_>) -> bool {
+/// As [`of_eh_frame`], of `.debug_frame`.
+pub(super) fn of_debug_frame(bytes: &[u8], places: Places<'_>) -> Option<Covered> {
     let mut section = DebugFrame::new(bytes, LittleEndian);
     section.set_address_size(8);
-    Budget::of(bytes).covers_all(&section, &places.bases())
+    let mut budget = Budget::of(bytes);
+    budget.covers_all(&section, &places.bases()).then(|| Covered::of(budget.functions))
 }
 
-/// Bytes that may still be read. Functions do not overlap where a linker made them.
-struct Budget(usize);
+/// What may still be read, and the functions that were. Functions do not overlap where a linker made them.
+struct Budget {
+    bytes: usize,
+    functions: Vec<Range<u64>>,
+}
 
 impl Budget {
     fn of(section: &[u8]) -> Self {
         /// Functions share what they have in common, which is read for each, and is the shorter part.
         const MOST_READS: usize = 4;
-        Self(section.len().saturating_mul(MOST_READS))
+        Self { bytes: section.len().saturating_mul(MOST_READS), functions: Vec::new() }
     }
 
     fn take(&mut self, bytes: usize) -> bool {
-        let left = self.0.checked_sub(bytes);
-        self.0 = left.unwrap_or(0);
+        let left = self.bytes.checked_sub(bytes);
+        self.bytes = left.unwrap_or(0);
         left.is_some()
     }
 
@@ -120,6 +165,8 @@ impl Budget {
         if bytes > MAX_FUNCTION_BYTES || !self.take(bytes) {
             return false;
         }
+        let start = function.initial_address();
+        self.functions.push(start..start.saturating_add(function.len()));
         let encoding = common.encoding();
         let mut all = [common.instructions(section, bases), function.instructions(section, bases)];
         all.iter_mut().all(|instructions| {
@@ -169,6 +216,10 @@ mod tests {
 
     const NOWHERE: Places<'_> = Places { eh_frame: None, eh_frame_hdr: None, text: None, got: None };
 
+    fn is_bounded(bytes: &[u8], index: Option<&[u8]>, places: Places<'_>) -> bool {
+        of_eh_frame(bytes, index, places).is_some()
+    }
+
     fn counted(bytes: &[u8]) -> Vec<u8> {
         let length = u32::try_from(bytes.len()).unwrap_or_default();
         [&length.to_le_bytes(), bytes].concat()
@@ -205,8 +256,8 @@ mod tests {
     #[test]
     fn an_expression_that_branches_is_refused_wherever_it_stands() {
         let (straight, at) = section(&expression(&STRAIGHT));
-        assert!(is_eh_frame(&straight, None, NOWHERE));
-        assert!(is_eh_frame(&straight, Some(&index(at, 1)), NOWHERE));
+        assert!(is_bounded(&straight, None, NOWHERE));
+        assert!(is_bounded(&straight, Some(&index(at, 1)), NOWHERE));
         for branch in BRANCHES {
             let of_cfa = expression(&branch);
             // Of a register: 6, which is rbp.
@@ -214,19 +265,31 @@ mod tests {
             let of_value = [&[0x16, 6, 3], &branch[..]].concat();
             for instructions in [of_cfa, of_register, of_value] {
                 let (section, at) = section(&instructions);
-                assert!(!is_eh_frame(&section, None, NOWHERE), "{instructions:x?}");
-                assert!(!is_eh_frame(&section, Some(&index(at, 1)), NOWHERE), "{instructions:x?}");
+                assert!(!is_bounded(&section, None, NOWHERE), "{instructions:x?}");
+                assert!(!is_bounded(&section, Some(&index(at, 1)), NOWHERE), "{instructions:x?}");
             }
         }
     }
 
     #[test]
+    fn what_a_section_covers_is_told_from_what_it_does_not() {
+        let (section, at) = section(&[]);
+        for index in [None, Some(index(at, 1))] {
+            let covered = of_eh_frame(&section, index.as_deref(), NOWHERE).unwrap_or_default();
+            let places = [0xfff, 0x1000, 0x10ff, 0x1100];
+            assert_eq!(places.map(|place| covered.has(place)), [false, true, true, false]);
+        }
+        let covered = Covered::of(vec![0x30..0x40, 0..8, 0x10..0x11, 0x21..0x22]);
+        assert_eq!(covered, Covered(vec![0..0x11, 0x21..0x40]), "padding is no code");
+    }
+
+    #[test]
     fn what_takes_longer_than_it_has_bytes_is_refused() {
         let (often, at) = section(&[]);
-        assert!(is_eh_frame(&often, Some(&index(at, 2)), NOWHERE));
-        assert!(!is_eh_frame(&often, Some(&index(at, 9)), NOWHERE));
+        assert!(is_bounded(&often, Some(&index(at, 2)), NOWHERE));
+        assert!(!is_bounded(&often, Some(&index(at, 9)), NOWHERE));
         let (long, _) = section(&vec![0; MAX_FUNCTION_BYTES]);
-        assert!(!is_eh_frame(&long, None, NOWHERE));
+        assert!(!is_bounded(&long, None, NOWHERE));
     }
 
     #[test]
@@ -234,12 +297,12 @@ mod tests {
         let (section, at) = section(&expression(&STRAIGHT));
         let index = index(at, 2);
         for end in 0..section.len() {
-            is_eh_frame(&section[..end], None, NOWHERE);
-            is_eh_frame(&section[..end], Some(&index), NOWHERE);
-            is_debug_frame(&section[..end], NOWHERE);
+            of_eh_frame(&section[..end], None, NOWHERE);
+            of_eh_frame(&section[..end], Some(&index), NOWHERE);
+            of_debug_frame(&section[..end], NOWHERE);
         }
         for end in 0..index.len() {
-            is_eh_frame(&section, Some(&index[..end]), NOWHERE);
+            of_eh_frame(&section, Some(&index[..end]), NOWHERE);
         }
     }
 }

@@ -26,7 +26,7 @@ pub fn unwound(
     bytes: &[u8],
 ) -> Option<Vec<Vec<u64>>> {
     let mut code = Code::default();
-    code.add(&UnwindInfo::read(file, true)?, &Mapping { addresses, offset: 0 })?;
+    code.add(&Arc::new(UnwindInfo::read(file, true)?), &Mapping { addresses, offset: 0 })?;
     let mut cache = CacheNative::new();
     let points = |[pc, sp, fp, lr]: &[u64; 4]| {
         let registers = Registers { pc: *pc, sp: *sp, fp: *fp, lr: *lr };
@@ -34,7 +34,7 @@ pub fn unwound(
         let stack = CapturedStack { socket, ktime_ns: 1, pid: 1, registers, bytes: bytes.to_owned(), python };
         let (points, _) = walk(&stack, &code, &mut cache, None, Arc::new);
         let address = |point| match point {
-            Point::Address(address) => Some(address),
+            Point::Address { address, .. } => Some(address),
             Point::Script(_) | Point::End => None,
         };
         points.into_iter().filter_map(address).collect()

@@ -100,10 +100,10 @@ pub(crate) fn joined(unwound: &[Point], walked: &[Point]) -> Vec<Point> {
     // Lines that a virtual machine told are nowhere else.
     let told = unwound.iter().rposition(|point| matches!(point, Point::Script(_)));
     // Equal points may come again in a recursion: the outermost is the one where both go on alike.
-    let meets = unwound.iter().rposition(|point| walked.contains(point));
+    let meets = unwound.iter().rposition(|point| walked.iter().any(|walked| walked.is_at(point)));
     let meets = meets.filter(|meets| told < Some(*meets));
     let (Some(inner), true) = (meets, walked.len() > 1) else { return unwound.to_vec() };
-    let outer = unwound.get(inner).and_then(|met| walked.iter().rposition(|point| point == met));
+    let outer = unwound.get(inner).and_then(|met| walked.iter().rposition(|point| point.is_at(met)));
     let rest = outer.and_then(|outer| walked.get(outer + 1..)).unwrap_or_default();
     if rest.len() < unwound.len() - inner {
         return unwound.to_vec();

@@ -5,7 +5,7 @@ use std::{fs::File, ops::Range, sync::Arc};
 
 use framehop::{ExplicitModuleSectionInfo, Module};
 
-use super::bounded::{self, Places};
+use super::bounded::{self, Covered, Places};
 use crate::stacks::{
     elf::{BoundedFile, Elf, Segment, bias},
     hotspot::Exports,
@@ -24,6 +24,8 @@ pub(super) struct UnwindInfo {
     eh_frame: Option<(Range<u64>, Bytes)>,
     eh_frame_hdr: Option<(Range<u64>, Bytes)>,
     debug_frame: Option<Bytes>,
+    /// The code that these are about.
+    covered: [Covered; 2],
     /// Of a Java VM.
     pub(super) hotspot: Option<Exports>,
 }
@@ -41,6 +43,7 @@ impl UnwindInfo {
             eh_frame: part(".eh_frame"),
             eh_frame_hdr: part(".eh_frame_hdr"),
             debug_frame: elf.data(".debug_frame").map(Bytes::from),
+            covered: Default::default(),
             hotspot: if may_be_hotspot { Exports::read(&elf) } else { None },
         };
         Some(info.bounded())
@@ -57,8 +60,12 @@ impl UnwindInfo {
             got: self.got.as_ref(),
         };
         let index = self.eh_frame_hdr.as_ref().map(|(_, bytes)| &**bytes);
-        self.eh_frame = self.eh_frame.filter(|(_, bytes)| bounded::is_eh_frame(bytes, index, places));
-        self.debug_frame = self.debug_frame.filter(|bytes| bounded::is_debug_frame(bytes, places));
+        let of_eh_frame = |(_, bytes): &(_, Bytes)| bounded::of_eh_frame(bytes, index, places);
+        let eh_frame = self.eh_frame.as_ref().and_then(of_eh_frame);
+        let debug_frame = self.debug_frame.as_ref().and_then(|bytes| bounded::of_debug_frame(bytes, places));
+        self.eh_frame = self.eh_frame.filter(|_| eh_frame.is_some());
+        self.debug_frame = self.debug_frame.filter(|_| debug_frame.is_some());
+        self.covered = [eh_frame, debug_frame].map(Option::unwrap_or_default);
         self
     }
 
@@ -81,16 +88,17 @@ impl UnwindInfo {
         Some(Module::new(String::new(), mapping.addresses.clone(), base, sections))
     }
 
-    /// Whether it says of its functions how to unwind them.
-    pub(super) fn describes_code(&self) -> bool {
-        self.eh_frame.is_some() || self.debug_frame.is_some()
+    /// Whether it says how to unwind the function at an address that the file says.
+    pub(super) fn describes(&self, address: u64) -> bool {
+        self.covered.iter().any(|covered| covered.has(address))
     }
 
     /// What it takes, in bytes.
     pub(super) fn size(&self) -> usize {
         let sections =
             [&self.eh_frame, &self.eh_frame_hdr].into_iter().flatten().map(|(_, bytes)| bytes.len());
-        sections.sum::<usize>() + self.debug_frame.as_ref().map_or(0, |bytes| bytes.len())
+        let covered = self.covered.iter().map(Covered::size);
+        sections.chain(covered).sum::<usize>() + self.debug_frame.as_ref().map_or(0, |bytes| bytes.len())
     }
 }
 
@@ -108,6 +116,7 @@ mod tests {
             eh_frame: None,
             eh_frame_hdr: None,
             debug_frame: None,
+            covered: Default::default(),
             hotspot: None,
         }
     }

@@ -14,7 +14,10 @@ use tcptrace_ebpf::python::PYTHON_UNKNOWN;
 
 use super::module::{Bytes, UnwindInfo};
 use crate::{
-    model::captured_stack::{CapturedStack, Registers},
+    model::{
+        captured_stack::{CapturedStack, Registers},
+        found_by::CallersBy,
+    },
     stacks::{
         hotspot::{self, Archives, HotSpot, StackLook, Step},
         mappings::{self, FileIdentity, Mapping},
@@ -70,8 +73,8 @@ struct Process {
 pub(super) struct Code {
     unwinder: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
     mappings: Vec<Mapping>,
-    /// What of it has unwind information.
-    described: Vec<Range<u64>>,
+    /// The files with unwind information, where they are, and what is added to the addresses that they say.
+    described: Vec<(Range<u64>, u64, Arc<UnwindInfo>)>,
 }
 
 impl Process {
@@ -83,12 +86,10 @@ impl Process {
 
 impl Code {
     /// Adds what a file says of how to unwind, where it is mapped. Returns what is to be added to its addresses.
-    pub(super) fn add(&mut self, info: &UnwindInfo, mapping: &Mapping) -> Option<u64> {
+    pub(super) fn add(&mut self, info: &Arc<UnwindInfo>, mapping: &Mapping) -> Option<u64> {
         let module = info.mapped_at(mapping)?;
         let base = module.base_avma();
-        if info.describes_code() {
-            self.described.push(mapping.addresses.clone());
-        }
+        self.described.push((mapping.addresses.clone(), base, Arc::clone(info)));
         self.unwinder.add_module(module);
         Some(base)
     }
@@ -98,7 +99,8 @@ impl Code {
     }
 
     fn describes(&self, address: u64) -> bool {
-        self.described.iter().any(|code| code.contains(&address))
+        let mapped = self.described.iter().find(|(addresses, ..)| addresses.contains(&address));
+        mapped.is_some_and(|(_, base, info)| info.describes(address.wrapping_sub(*base)))
     }
 }
 
@@ -231,6 +233,8 @@ pub(super) fn walk(
     let mut registers = native(stack.registers);
     let mut address = FrameAddress::from_instruction_pointer(stack.registers.pc);
     let mut points = Vec::new();
+    // What led to the frame.
+    let mut by = None;
     // Without unwind information, callers may be passed over.
     let mut is_described = true;
     let mut is_complete = true;
@@ -241,24 +245,31 @@ pub(super) fn walk(
         });
         let next = match step {
             Step::Elsewhere => {
-                points.push(Point::Address(address.address()));
+                points.push(Point::Address { address: address.address(), by });
                 // Compiled Java keeps no frame pointers. To go by them from a library that was loaded meanwhile would skip
                 // callers unseen.
                 is_complete = java.is_none() || code.has_mapped(address.address());
                 if !is_complete {
                     break;
                 }
-                is_described &= code.describes(address.address_for_lookup());
+                let has_information = code.describes(address.address_for_lookup());
+                is_described &= has_information;
                 let frame = code.unwinder.unwind_frame(address, &mut registers, cache, &mut read);
                 if is_described && frame == Ok(None) {
                     points.push(Point::End);
                 }
+                by = Some(if has_information {
+                    CallersBy::UnwindInformation
+                } else {
+                    CallersBy::FramePointers
+                });
                 frame.ok().flatten()
             }
             Step::Frame { lines, caller } => {
                 if lines.is_empty() && caller.is_none() {
-                    points.push(Point::Address(address.address()));
+                    points.push(Point::Address { address: address.address(), by });
                 }
+                by = Some(CallersBy::Hotspot);
                 points.extend(lines.into_iter().map(|line| Point::Script(keep(line))));
                 caller.map(|hotspot::Registers { pc, sp, fp }| {
                     registers = native(Registers { pc, sp, fp, lr: pc });
