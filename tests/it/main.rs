@@ -28,6 +28,7 @@ mod compiled;
 mod coverage;
 mod crowds;
 mod deep;
+mod doctor;
 mod endings;
 mod exec;
 mod failing;

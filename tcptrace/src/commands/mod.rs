@@ -1,11 +1,11 @@
 //! The command line: what was typed, and what it means.
 
 pub(crate) mod clear;
+pub(crate) mod doctor;
 pub(crate) mod leaks;
 pub(crate) mod now;
 pub(crate) mod report;
 pub(crate) mod shared;
-pub(crate) mod support;
 pub(crate) mod time_wait;
 pub(crate) mod trace;
 
@@ -20,6 +20,7 @@ use tokio::{
 
 use self::{
     clear::arguments::ClearArguments,
+    doctor::arguments::DoctorArguments,
     leaks::arguments::LeaksArguments,
     now::arguments::NowArguments,
     report::arguments::ReportArguments,
@@ -72,9 +73,8 @@ enum Command {
     TimeWait(TimeWaitArguments),
     /// Sum up recorded sessions: who leaks, towards whom, since when, from which line of code; offline and without root
     Report(ReportArguments),
-    /// Print what this kernel offers
-    #[command(hide = true)]
-    Support,
+    /// Tell what this host offers and lacks, what each lack costs, and how to get it
+    Doctor(DoctorArguments),
 }
 
 impl CommandLine {
@@ -139,7 +139,7 @@ impl Command {
                 Self::Report(typed) => {
                     report::run::run(&typed.resolve(&world.run_netns).map_err(invalid)?, world).await
                 }
-                Self::Support => support::run(world),
+                Self::Doctor(typed) => doctor::run::run(typed.resolve(), world),
             }
         })
     }

@@ -37,6 +37,15 @@ impl Clocks {
         }
     }
 
+    /// How far this process's CLOCK_MONOTONIC is ahead of the kernel's: not at all outside of a time namespace.
+    pub(crate) fn shift_ns(&self) -> i64 {
+        match &self.0 {
+            ClockSource::Kernel(offsets) => offsets.monotonic_ns,
+            #[cfg(test)]
+            ClockSource::Scripted(_) => 0,
+        }
+    }
+
     /// How CLOCK_MONOTONIC and wall-clock time relate now. Wall-clock time can be set and the machine can
     /// sleep, so a long session compares them again and again.
     pub(crate) fn wall(&self) -> WallClock {

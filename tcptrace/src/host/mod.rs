@@ -1,6 +1,7 @@
 //! Facts about this machine: identity, clocks, privileges, network settings. Draws no conclusions from them.
 
 pub(crate) mod bounded_text;
+pub(crate) mod bpf_settings;
 pub(crate) mod clock;
 pub(crate) mod identity;
 pub(crate) mod live_thread;
@@ -18,4 +19,5 @@ pub(crate) mod sysctl_files;
 pub(crate) mod tcp_counters;
 pub(crate) mod tcp_settings;
 pub(crate) mod tracefs;
+pub(crate) mod user_namespace;
 pub(crate) mod world;

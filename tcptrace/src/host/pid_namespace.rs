@@ -80,6 +80,14 @@ impl PidNamespaces {
     }
 }
 
+/// The numbers of this process, from the pid namespace that /proc shows down to its own (proc_pid_status(5)); empty where
+/// /proc does not tell.
+pub(crate) fn own_numbers(proc: &Path) -> Vec<u32> {
+    let status = fs::read_to_string(proc.join("self/status")).unwrap_or_default();
+    let numbers = field(&status, "NSpid:").unwrap_or_default().split_ascii_whitespace();
+    numbers.filter_map(|number| number.parse().ok()).collect()
+}
+
 /// The rest of the line that begins so.
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
@@ -124,6 +132,15 @@ mod tests {
         assert_eq!(namespaces, PidNamespaces { shown: Some(inodes[1]), is_below: true });
         let around = [("self", "PPid:\tself\nNSpid:\t41\t7\n")];
         assert_eq!(planted(&around).0, PidNamespaces { shown: None, is_below: true });
+    }
+
+    #[test]
+    fn a_process_has_a_number_in_each_pid_namespace() {
+        let proc = tempfile::tempdir().unwrap();
+        assert!(own_numbers(proc.path()).is_empty());
+        fs::create_dir(proc.path().join("self")).unwrap();
+        fs::write(proc.path().join("self/status"), "Name:\tx\nNSpid:\t41\t7\n").unwrap();
+        assert_eq!(own_numbers(proc.path()), [41, 7]);
     }
 
     #[test]

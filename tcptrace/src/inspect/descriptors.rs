@@ -169,6 +169,12 @@ impl DescriptorScan {
         self.by_cookie.values()
     }
 
+    /// Who holds each socket in question, and each listener.
+    pub(super) fn all_holders(&self) -> impl Iterator<Item = &Holders> {
+        let held = self.by_cookie.values().map(|held| &held.holders);
+        held.chain(self.listeners.values().flatten().map(|listener| &listener.holders))
+    }
+
     /// The listeners of a connection that was not accepted; empty if none is left.
     pub(crate) fn listeners(&self, waiting: &Socket) -> Holders {
         if let Some(holders) = waiting.cookie.and_then(|cookie| self.queues.get(&cookie)) {

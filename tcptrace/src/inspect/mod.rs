@@ -16,6 +16,7 @@ mod peek;
 pub(crate) mod proc_fd;
 mod side;
 pub(crate) mod snapshot;
+pub(crate) mod socket_counts;
 pub(crate) mod tables;
 pub(crate) mod thread;
 mod users;

@@ -1,9 +1,12 @@
 //! Tries every feature of this kernel that the tool can use, for people who want to know what it offers.
 //! Leaves nothing attached.
 
-use std::time::Duration;
+use std::{
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
-use tcptrace_ebpf::record::STACK_BYTES;
+use tcptrace_ebpf::{config::Config, record::STACK_BYTES};
 
 use super::{
     calls,
@@ -36,28 +39,52 @@ pub(crate) fn examine(world: &World) -> Support {
         details_after: Duration::ZERO,
         report_over: true,
     };
-    // The classic tracepoint comes last: what both backends need is then known from the one that is used.
-    let backends =
-        if has_types { vec![Backend::Btf, Backend::Tracepoint] } else { vec![Backend::Tracepoint] };
-    for backend in backends {
+    let Ok(config) = options.config() else { return support };
+    // What is attached here is detached on threads of their own: the kernel waits for all CPUs each time.
+    let mut attached = Vec::new();
+    if has_types {
         let plan = TracePlan {
-            backend,
-            accept4: has_types,
-            accept: has_types,
+            backend: Backend::Btf,
+            accept4: true,
+            accept: true,
             receive,
-            stacks: has_types,
-            python: has_types,
+            stacks: true,
+            python: true,
             warnings: Vec::new(),
         };
-        if let Ok(config) = options.config()
-            && let Some(mut attached) = tracer::attach(&mut support, &plan, &options, &config)
-        {
-            calls::attach(&mut attached.object, &mut support, &plan);
-        }
+        attached.extend(attach(&mut support, &plan, &options, &config));
     }
+    // What both backends need is known from the one that is used.
+    let is_used = attached.is_empty();
+    let plan = TracePlan {
+        backend: Backend::Tracepoint,
+        accept4: has_types && is_used,
+        accept: has_types && is_used,
+        receive: receive && is_used,
+        stacks: has_types && is_used,
+        python: has_types && is_used,
+        warnings: Vec::new(),
+    };
+    attached.extend(attach(&mut support, &plan, &options, &config));
     if let Some(mut scan) = HolderScan::new(&mut support) {
         scan.load_queues(&mut support);
         scan.load_sleepers(&mut support);
     }
+    for detaching in attached {
+        // A thread that panicked has said so.
+        let _ = detaching.join();
+    }
     support
+}
+
+/// Attaches what the plan has; returns the thread that detaches it.
+fn attach(
+    support: &mut Support,
+    plan: &TracePlan,
+    options: &TracerOptions,
+    config: &Config,
+) -> Option<JoinHandle<()>> {
+    let mut attached = tracer::attach(support, plan, options, config)?;
+    calls::attach(&mut attached.object, support, plan);
+    Some(thread::spawn(move || drop(attached)))
 }

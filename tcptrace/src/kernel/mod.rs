@@ -9,11 +9,13 @@ mod calls;
 pub(crate) mod decode;
 mod error;
 mod examine;
+mod facts;
 mod filter;
 mod format;
 mod holders;
 mod load;
 mod loader;
+mod loss;
 mod misses;
 mod offsets;
 mod options;
@@ -28,6 +30,7 @@ mod vmlinux;
 pub(crate) use self::{
     calls::CallMemory,
     error::LoadError,
+    facts::{KernelFact, Outcome},
     filter::check as check_rules,
     holders::HolderScan,
     options::{Backend, HolderSource, TracerOptions, TrackedCalls},

@@ -8,11 +8,12 @@ use tcptrace_ebpf::config::{ABSENT, KernelOffsets};
 
 use super::{
     error::LoadError,
+    loss,
     options::{Backend, HolderSource, TrackedCalls},
     support::{Support, Trial},
     types::KernelTypes,
 };
-use crate::host::lockdown::Lockdown;
+use crate::host::{lockdown::Lockdown, privilege::Need};
 
 /// What a tracer is wanted for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,6 +68,8 @@ pub(crate) enum Warning {
     StacksUncopied(LoadError),
     /// The frames of Python are not read.
     PythonUnread(LoadError),
+    /// The files that processes have mapped cannot be opened.
+    FilesUnread(&'static Need),
     /// Descriptor tables are read from /proc.
     TablesFromProc(LoadError),
     /// Descriptor tables are read from /proc, which shows more processes.
@@ -78,29 +81,23 @@ pub(crate) enum Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ClassicTracepoint(error) => {
-                write!(formatter, "{error}: falling back to the classic tracepoint")
-            }
+            Self::ClassicTracepoint(error) => write!(formatter, "{error}: {}", loss::TYPED_TRACEPOINT),
             Self::AcceptsUnseen(error) => {
-                write!(formatter, "{error}: who accepted a socket stays unknown (--no-stacks does without)")
+                write!(formatter, "{error}: {} (--no-stacks does without)", loss::ACCEPTS)
             }
-            Self::CallsWithoutTypes(error) => write!(
-                formatter,
-                "{error}: who accepted a socket, callers without frame pointers and lines of Python stay unknown (--no-stacks does without)"
-            ),
+            Self::CallsWithoutTypes(error) => {
+                write!(formatter, "{error}: {} (--no-stacks does without)", loss::TYPES)
+            }
             Self::StacksUncopied(error) => {
-                write!(formatter, "{error}: callers without frame pointers stay unknown (--stack-bytes 0 does without)")
+                write!(formatter, "{error}: {} (--stack-bytes 0 does without)", loss::STACK_COPIES)
             }
-            Self::PythonUnread(error) => write!(formatter, "{error}: lines of Python stay unknown"),
-            Self::TablesFromProc(error) => {
-                write!(formatter, "{error}: descriptor tables are read from /proc, which is slower")
-            }
+            Self::PythonUnread(error) => write!(formatter, "{error}: {}", loss::PYTHON_FRAMES),
+            Self::FilesUnread(need) => write!(formatter, "{need}"),
+            Self::TablesFromProc(error) => write!(formatter, "{error}: {}", loss::ITERATOR),
             Self::IteratorSeesLess => formatter.write_str(
                 "this process is in a pid namespace of its own, whose processes alone the kernel's iterator shows: descriptor tables are read from /proc, which shows more",
             ),
-            Self::QueuesUnseen(error) => {
-                write!(formatter, "{error}: a connection may be told of all listeners that share its port")
-            }
+            Self::QueuesUnseen(error) => write!(formatter, "{error}: {}", loss::QUEUES),
         }
     }
 }
@@ -129,6 +126,7 @@ pub(crate) fn trace(support: &Support, wanted: TraceRequest) -> Result<TracePlan
     }
     let types = support.types.refusal();
     if wanted.calls.any() {
+        warnings.extend(support.privileges.lines.map(Warning::FilesUnread));
         warnings.extend(types.cloned().map(Warning::CallsWithoutTypes));
     }
     let mut uses = |is_wanted: bool, trial: &Trial, warning: fn(LoadError) -> Warning| {

@@ -2,7 +2,7 @@
 //! numbers. The parts that need a feature try it and record the outcome here; `plan` has the rules that
 //! follow. Nothing here decides.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use tcptrace_ebpf::config::{FormatOffsets, ReceiveOffsets};
 
@@ -142,85 +142,4 @@ impl Support {
     pub(super) fn types(&mut self) -> Option<Arc<KernelTypes>> {
         self.types.once(|| KernelTypes::read(&self.btf).map(Arc::new)).cloned()
     }
-}
-
-/// One line for each fact.
-impl fmt::Display for Support {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            privileges,
-            lockdown,
-            pid_namespaces,
-            btf: _,
-            types,
-            tracefs,
-            transition_layout,
-            receive_layout,
-            maps,
-            typed_tracepoint,
-            classic_tracepoint,
-            accept4,
-            accept,
-            receive,
-            stack_copies,
-            python_frames,
-            program_starts,
-            iterator,
-            queues,
-            sleepers,
-        } = self;
-        let mut line = |name: &str, fact: &dyn fmt::Display| writeln!(formatter, "{name:<36}{fact}");
-        line("capabilities", privileges)?;
-        line("lockdown", &lockdown.name())?;
-        line(
-            "processes",
-            &if pid_namespaces.shows_host() { "of the host" } else { "of this pid namespace" },
-        )?;
-        line("BTF", &Shown(types, describe_types))?;
-        line("tracefs", &Shown(tracefs, |root: &PathBuf| root.display().to_string()))?;
-        line("layout of sock:inet_sock_set_state", &Shown(transition_layout, ok))?;
-        line("layout of sock:sock_recv_length", &Shown(receive_layout, ok))?;
-        for (name, trial) in [
-            ("maps (ring buffer)", maps),
-            ("typed tracepoint", typed_tracepoint),
-            ("classic tracepoint", classic_tracepoint),
-            ("end of accept4()", accept4),
-            ("end of accept()", accept),
-            ("end of receive calls", receive),
-            ("copies of user stacks", stack_copies),
-            ("frames of Python", python_frames),
-            ("starts of programs", program_starts),
-            ("iterator over descriptors", iterator),
-            ("iterator over accept queues", queues),
-            ("iterator over wait queues", sleepers),
-        ] {
-            line(name, &Shown(trial, ok))?;
-        }
-        Ok(())
-    }
-}
-
-/// A trial, with what to say of a feature that works.
-struct Shown<'a, T>(&'a Trial<T>, fn(&T) -> String);
-
-impl<T> fmt::Display for Shown<'_, T> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Trial::Untried => formatter.write_str("not tried"),
-            Trial::Works(value) => formatter.write_str(&(self.1)(value)),
-            Trial::Refused(error) => write!(formatter, "no: {error}"),
-        }
-    }
-}
-
-fn ok<T>(_: &T) -> String {
-    "ok".to_owned()
-}
-
-fn describe_types(types: &Arc<KernelTypes>) -> String {
-    if types.absent.is_empty() {
-        return ok(types);
-    }
-    let absent = types.absent.iter().map(|field| format!("{}.{}", field.structure, field.path.join(".")));
-    format!("ok, without {}", absent.collect::<Vec<_>>().join(", "))
 }

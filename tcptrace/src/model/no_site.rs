@@ -83,7 +83,7 @@ impl NoSiteBecause {
             Self::IoUring => "opened by io_uring, whose requests have no stack",
             Self::OverBudget => "more sockets were opened at once than are followed",
             Self::Accept32Bit => "opener not seen: Linux does not trace accept() of 32-bit programs",
-            Self::AcceptUnseen => "accept() cannot be watched here: `tcptrace support` says why",
+            Self::AcceptUnseen => "accept() cannot be watched here: `tcptrace doctor` says why",
             Self::NotVisible => {
                 "the process is not visible from here: run tcptrace in the host's pid namespace"
             }

@@ -108,6 +108,17 @@ impl<'a> Elf<'a> {
         Some(start..start.checked_add(header.sh_size(self.endian))?)
     }
 
+    /// Whether there is a section of this name that has bytes in the file.
+    pub(super) fn has_section(&self, section: &str) -> bool {
+        let found = self
+            .sections
+            .as_ref()
+            .and_then(|sections| sections.section_by_name(self.endian, section.as_bytes()));
+        found.is_some_and(|(_, header)| {
+            header.sh_type(self.endian) != elf::SHT_NOBITS && header.sh_size(self.endian) > 0
+        })
+    }
+
     /// The bytes of a section, by its name; `None` where they are compressed.
     pub(super) fn data(&self, section: &str) -> Option<&'a [u8]> {
         let (_, header) = self.sections.as_ref()?.section_by_name(self.endian, section.as_bytes())?;

@@ -15,6 +15,7 @@ mod memory;
 mod modules;
 pub(crate) mod perf_map;
 pub(crate) mod point;
+pub(crate) mod prospect;
 pub(crate) mod python;
 mod rating;
 mod site;

@@ -1,14 +1,8 @@
 //! Takes a copy of a holder's descriptor, or says why there is none. Shuts nothing down.
 
-use std::{
-    os::fd::{AsRawFd as _, OwnedFd},
-    path::Path,
-};
+use std::{os::fd::OwnedFd, path::Path};
 
-use rustix::{
-    io::Errno,
-    process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open},
-};
+use rustix::io::Errno;
 
 use crate::{
     model::{
@@ -17,24 +11,6 @@ use crate::{
     },
     process::descriptor::{CopyError, copy_socket},
 };
-
-/// Checks that descriptors of other processes can be copied (Linux 5.6, no seccomp filter in the way), by
-/// copying one of this process; else says why not.
-pub(crate) fn probe(proc: &Path) -> Result<(), String> {
-    let shown = std::fs::read_link(proc.join("self")).ok();
-    if shown.is_some_and(|shown| shown.as_os_str() != &*getpid().as_raw_nonzero().to_string()) {
-        return Err(format!(
-            "shutdown(2) takes a process by its number in this pid namespace, and {} shows another one's: run it in \
-             the pid namespace of that /proc",
-            proc.display()
-        ));
-    }
-    let copied = pidfd_open(getpid(), PidfdFlags::empty())
-        .and_then(|pidfd| pidfd_getfd(&pidfd, pidfd.as_raw_fd(), PidfdGetfdFlags::empty()));
-    copied.map(|_| ()).map_err(|errno| {
-        format!("shutdown(2) needs pidfd_getfd(2) (Linux 5.6, not kept out by a seccomp filter): {errno}")
-    })
-}
 
 /// Copies a descriptor of the socket with this cookie from the first holder that still has one.
 ///
@@ -71,7 +47,11 @@ fn refused(owner: &Owner, error: CopyError) -> Refusal {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
-    use std::{net::TcpListener, os::fd::AsFd as _, sync::Arc};
+    use std::{
+        net::TcpListener,
+        os::fd::{AsFd as _, AsRawFd as _},
+        sync::Arc,
+    };
 
     use rustix::net::sockopt::socket_cookie;
 

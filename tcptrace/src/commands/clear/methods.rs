@@ -1,10 +1,8 @@
 //! Chooses how to end a socket: what the host supports, what the user asked for, and what suits the socket.
 //! Ends nothing.
 
-use rustix::thread::{CapabilitySet, capabilities};
-
-use super::descriptor;
 use crate::{
+    commands::shared::ways_to_end::{can_destroy, can_shut_down},
     host::world::World,
     model::{
         clearing::{Method, Refusal, Unsupported},
@@ -13,7 +11,6 @@ use crate::{
         socket::TcpFlavour,
         state::State,
     },
-    netlink::SockDiag,
 };
 
 /// The methods to use.
@@ -30,7 +27,7 @@ impl Methods {
     /// # Errors
     /// When the host cannot use the requested method, or none at all.
     pub(crate) fn of_this_host(asked: Option<Method>, world: &World) -> Result<Self, Unsupported> {
-        let methods = Self::choose(asked, can_destroy(), descriptor::probe(&world.proc))?;
+        let methods = Self::choose(asked, can_destroy(), can_shut_down(&world.proc))?;
         if asked.is_none()
             && methods.first == Method::Shutdown
             && let Err(why) = can_destroy()
@@ -81,15 +78,6 @@ fn fits(method: Method, finding: &Finding) -> Result<Method, Refusal> {
         Method::Shutdown if !is_held => Err(Refusal::NoDescriptor),
         Method::Destroy | Method::Shutdown => Ok(method),
     }
-}
-
-/// Checks that SOCK_DESTROY works; else says why not and what helps.
-fn can_destroy() -> Result<(), String> {
-    let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
-    if !effective.contains(CapabilitySet::NET_ADMIN) {
-        return Err("SOCK_DESTROY needs CAP_NET_ADMIN; run as root, with all capabilities".to_owned());
-    }
-    SockDiag::open_here().and_then(|mut diag| diag.probe_destroy()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -24,3 +24,4 @@ pub(crate) mod use_sampling;
 pub(crate) mod value_enums;
 pub(crate) mod values;
 pub(crate) mod watch;
+pub(crate) mod ways_to_end;

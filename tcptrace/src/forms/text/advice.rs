@@ -43,7 +43,7 @@ pub(super) fn write_wrapped(out: &mut dyn Write, text: &str, extent: Extent) -> 
 }
 
 /// The words of a text in lines of this many characters; a longer word has a line of its own.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {

@@ -1,6 +1,6 @@
 //! The records as lines for people. Not part of any promise: it may change to read better.
 
-mod advice;
+pub(crate) mod advice;
 mod bind;
 pub(crate) mod cleared;
 pub(crate) mod columns;

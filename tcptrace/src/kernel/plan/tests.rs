@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use proptest::prelude::*;
+use rustix::thread::CapabilitySet;
 use tcptrace_ebpf::config::{FormatOffsets, ReceiveOffsets};
 
 use super::*;
@@ -44,7 +45,7 @@ fn outcome(support: &Support, backend: Option<Backend>) -> Result<(Backend, Vec<
 }
 
 fn fallback(error: &str) -> (Backend, Vec<String>) {
-    (Backend::Tracepoint, vec![format!("{error}: falling back to the classic tracepoint")])
+    (Backend::Tracepoint, vec![format!("{error}: {}", loss::TYPED_TRACEPOINT)])
 }
 
 const NO_BTF: &str = "no BTF of this kernel (/btf: not there); use --backend tracepoint, --btf FILE with that of exactly \
@@ -135,11 +136,11 @@ fn a_locked_down_kernel_is_named_as_the_reason() {
 
 #[test]
 fn without_capabilities_nothing_is_tried() {
-    let privileges = Privileges { missing: vec!["CAP_BPF (load programs)"], losses: vec![] };
+    let privileges = Privileges::of(CapabilitySet::PERFMON);
     let support = Support { privileges, ..Support::default() };
-    let error =
-        "not permitted: tcptrace needs root, or at least CAP_BPF (load programs); try: sudo tcptrace …";
-    assert_eq!(outcome(&support, None), Err(error.to_owned()));
+    let error = support.privileges.check().map_err(|error| error.to_string());
+    assert_eq!(outcome(&support, None).map(|_| ()), error);
+    assert!(error.is_err());
 }
 
 #[test]

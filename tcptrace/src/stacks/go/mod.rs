@@ -34,6 +34,11 @@ pub(super) struct GoCode {
     files: FxHashMap<FileIdentity, Option<Rc<Program>>>,
 }
 
+/// Whether a file carries Go's line table.
+pub(super) fn has_table(file: &File) -> bool {
+    Segments::read(file).is_some_and(|segments| image::find(file, &segments).is_some())
+}
+
 /// A mapped file with Go code.
 struct Opened {
     file: File,

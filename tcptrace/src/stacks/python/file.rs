@@ -19,6 +19,8 @@ pub(super) struct PythonFile {
     /// Its machine code.
     pub(super) machine_code: Range<u64>,
     pub(super) layout: Layout,
+    /// Which Python 3 it is.
+    pub(super) minor: u8,
 }
 
 /// What a file has to do with Python.
@@ -84,5 +86,6 @@ fn python(elf: &Elf<'_>) -> Option<PythonFile> {
         bytes_type: bytes_type?,
         machine_code: elf.machine_code()?,
         layout: layout::of_version(minor, said)?,
+        minor,
     })
 }

@@ -12,7 +12,7 @@ mod lines;
 mod merge;
 pub(super) mod program;
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{fs::File, os::fd::OwnedFd, sync::Arc};
 
 use tcptrace_ebpf::python::PYTHON_READ;
 
@@ -20,7 +20,7 @@ pub(super) use self::merge::merged;
 use self::{
     builds::Builds,
     code::{CodeCache, Process, Types},
-    file::PythonFile,
+    file::{PythonFile, PythonPart},
 };
 pub use self::{
     fuzzed::{holds_python, script_line},
@@ -29,6 +29,14 @@ pub use self::{
 };
 use super::{memory::ProcessMemory, point::Point};
 use crate::model::captured_stack::CapturedPython;
+
+/// Which Python 3 a file holds, by its minor version, if its lines can be read.
+pub(super) fn version(file: File) -> Option<u8> {
+    match PythonPart::of(file) {
+        PythonPart::Holds(python) => Some(python.minor),
+        PythonPart::Needs | PythonPart::Nothing => None,
+    }
+}
 
 /// Gives names and lines to the frames of Python.
 pub(super) struct PythonLines {

@@ -1,0 +1,138 @@
+//! What the kernel offers, as checks: the facts that it was asked for, weighed by the plan that `leaks` would follow.
+
+use super::check::{Check, State, Topic};
+use crate::{
+    commands::shared::ways_to_end::{can_destroy, can_shut_down},
+    host::{lockdown::Lockdown, world::World},
+    kernel::{
+        KernelFact, Outcome, Support, TrackedCalls,
+        plan::{TraceRequest, trace},
+    },
+    model::socket::TcpFlavour,
+    netlink::SockDiag,
+};
+
+/// What either way to see transitions takes: where both are refused, what is refused of these is needed.
+const FOR_TRANSITIONS: [&str; 6] =
+    ["btf", "typed_tracepoint", "classic_tracepoint", "tracefs", "tracepoint_layout", "ring_buffer"];
+
+/// Every feature of the kernel.
+pub(super) fn checks(support: &Support) -> Vec<Check> {
+    let calls = TrackedCalls { openers: true, eof_reads: false, stack_bytes: 1 };
+    let refused = trace(support, TraceRequest { backend: None, calls }).is_err();
+    let facts = support.facts();
+    let mut checks: Vec<Check> = facts.iter().map(|fact| check(fact, refused)).collect();
+    checks.push(lockdown(support.lockdown, refused));
+    checks.push(sock_diag());
+    checks
+}
+
+fn check(fact: &KernelFact, is_trace_refused: bool) -> Check {
+    let KernelFact { id, name, outcome, lost, remedy } = fact;
+    match outcome {
+        Outcome::Works(detail) => Check::ok(Topic::Kernel, id, name, detail.as_str()),
+        Outcome::Refused(why) => {
+            let check = Check::missing(Topic::Kernel, id, name, why.as_str(), (lost, remedy));
+            if is_trace_refused && FOR_TRANSITIONS.contains(id) { check.needed() } else { check }
+        }
+        Outcome::Untried => Check {
+            state: State::NotTried,
+            ..Check::ok(Topic::Kernel, id, name, "it takes something that is missing")
+        },
+    }
+}
+
+fn lockdown(mode: Lockdown, is_trace_refused: bool) -> Check {
+    let (id, name) = ("lockdown", "lockdown");
+    if mode != Lockdown::Confidentiality || !is_trace_refused {
+        return Check::ok(
+            Topic::Kernel,
+            id,
+            name,
+            format!("{}: keeps out nothing that is needed", mode.name()),
+        );
+    }
+    let lost = "programs may not read the kernel's memory: `now`, `clear` and one look of `time-wait` work, what watches \
+                does not";
+    let remedy =
+        "lockdown=integrity on the kernel's command line; with Secure Boot, what the distribution says of it";
+    Check::missing(Topic::Kernel, id, name, "confidentiality", (lost, remedy))
+}
+
+fn sock_diag() -> Check {
+    let (id, name) = ("sock_diag", "list of sockets (sock_diag)");
+    let answer = |flavour| SockDiag::open_here().and_then(|mut diag| diag.probe(flavour));
+    match answer(TcpFlavour::Tcp) {
+        Ok(()) if answer(TcpFlavour::Mptcp).is_err() => Check::ok(Topic::Kernel, id, name, "TCP; no MPTCP"),
+        Ok(()) => Check::ok(Topic::Kernel, id, name, "TCP, MPTCP"),
+        Err(why) => Check::missing(
+            Topic::Kernel,
+            id,
+            name,
+            why.to_string(),
+            ("sockets that are there cannot be listed", "modprobe --all inet_diag tcp_diag"),
+        )
+        .needed(),
+    }
+}
+
+/// The ways to end a socket.
+pub(super) fn clearing(world: &World) -> Vec<Check> {
+    let destroy = match can_destroy() {
+        Ok(()) => Check::ok(Topic::Clear, "sock_destroy", "SOCK_DESTROY", ""),
+        Err(why) => Check::missing(
+            Topic::Clear,
+            "sock_destroy",
+            "SOCK_DESTROY",
+            why,
+            (
+                "`clear` ends only what a process holds in CLOSE_WAIT (by shutdown(2)): nothing that was never \
+                 accepted, nothing that was closed, no TIME_WAIT",
+                "CAP_NET_ADMIN, and a kernel with CONFIG_INET_DIAG_DESTROY",
+            ),
+        ),
+    };
+    let shutdown = match can_shut_down(&world.proc) {
+        Ok(()) => Check::ok(Topic::Clear, "shutdown", "shutdown(2) on a copy", ""),
+        Err(why) => Check::missing(
+            Topic::Clear,
+            "shutdown",
+            "shutdown(2) on a copy",
+            why,
+            ("`clear` cannot end sockets of MPTCP, and nothing where SOCK_DESTROY is missing", "Linux 5.6"),
+        ),
+    };
+    vec![destroy, shutdown]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact(id: &'static str, outcome: Outcome) -> KernelFact {
+        KernelFact { id, name: "name", outcome, lost: "much", remedy: "another kernel" }
+    }
+
+    #[test]
+    fn only_where_nothing_traces_transitions_is_a_refusal_needed() {
+        let refused = |id| fact(id, Outcome::Refused("no".to_owned()));
+        assert!(!check(&refused("btf"), false).is_needed);
+        assert!(check(&refused("btf"), true).is_needed);
+        assert!(!check(&refused("accept4"), true).is_needed);
+    }
+
+    #[test]
+    fn what_nobody_tried_is_not_said_to_be_there() {
+        let check = check(&fact("accept4", Outcome::Untried), false);
+        assert_eq!((check.state, check.lost, check.is_needed), (State::NotTried, None, false));
+        let works = super::check(&fact("tracefs", Outcome::Works("/sys".to_owned())), false);
+        assert_eq!((works.state, works.detail.as_deref()), (State::Ok, Some("/sys")));
+    }
+
+    #[test]
+    fn lockdown_is_in_the_way_where_it_keeps_programs_out() {
+        assert_eq!(lockdown(Lockdown::Integrity, true).state, State::Ok);
+        assert_eq!(lockdown(Lockdown::Confidentiality, true).state, State::Missing);
+        assert_eq!(lockdown(Lockdown::Confidentiality, false).state, State::Ok);
+    }
+}

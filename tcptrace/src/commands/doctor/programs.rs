@@ -1,0 +1,234 @@
+//! The processes that hold sockets: what there is to name their lines of code by. Bounded; what is left out is counted.
+
+use std::time::{Duration, Instant};
+
+use super::check::{Check, ProgramRow, State, Topic};
+use crate::{
+    host::world::World,
+    inspect::{
+        socket_counts::{SocketCounts, socket_counts},
+        tables::Tables,
+    },
+    kernel::{LoadError, Support},
+    model::no_site::NoSiteBecause,
+    process::reader::ProcessReader,
+    stacks::prospect::{NamedBy, Prospect, Prospects},
+};
+
+/// Processes that are looked at, and for how long in all.
+const MOST_PROCESSES: usize = 64;
+const TIMEOUT: Duration = Duration::from_millis(600);
+
+/// The programs with sockets.
+#[derive(Debug, Default)]
+pub(super) struct Programs {
+    pub(super) rows: Vec<ProgramRow>,
+    pub(super) checks: Vec<Check>,
+    /// Processes that were not looked at.
+    pub(super) more: usize,
+}
+
+/// Looks at them. `reads_python` says whether the kernel lets frames of Python be read.
+///
+/// # Errors
+/// As [`Tables::new`].
+pub(super) fn look(world: &World, support: Support, reads_python: bool) -> Result<Programs, LoadError> {
+    let mut tables = Tables::new(support, None, world)?;
+    let SocketCounts { processes, is_complete } = socket_counts(&mut tables, world);
+    let reader = ProcessReader::new(world);
+    let mut prospects = Prospects::new(&world.proc);
+    let began = Instant::now();
+    let mut looked_at = 0;
+    let mut programs = Programs::default();
+    for (pid, sockets) in processes.iter().take(MOST_PROCESSES).take_while(|_| began.elapsed() < TIMEOUT) {
+        looked_at += 1;
+        let Some(number) = pid.visible().filter(|number| *number != std::process::id()) else { continue };
+        // It has ended meanwhile.
+        let Ok(process) = reader.read(*pid) else { continue };
+        let prospect = prospects.of(number);
+        programs.add(&process.comm, number, *sockets, &Lines::of(prospect, reads_python));
+    }
+    programs.more = processes.len().saturating_sub(looked_at);
+    programs.rows.sort_by_key(|row| std::cmp::Reverse(row.sockets));
+    if !is_complete {
+        programs.checks.push(Check::missing(
+            Topic::Programs,
+            "programs",
+            "all processes with sockets",
+            "not every descriptor table could be read",
+            (
+                "some that hold sockets are not in the list below",
+                "CAP_SYS_PTRACE, and the host's pid namespace",
+            ),
+        ));
+    }
+    Ok(programs)
+}
+
+/// What is said of the lines of code of one process.
+#[derive(Debug)]
+struct Lines {
+    state: State,
+    /// What names them; or why nothing does.
+    by: String,
+    remedy: Option<String>,
+    id: &'static str,
+}
+
+impl Lines {
+    fn named(by: impl Into<String>) -> Self {
+        Self { state: State::Ok, by: by.into(), remedy: None, id: "lines" }
+    }
+
+    fn unnamed(by: impl Into<String>, remedy: &str) -> Self {
+        Self { state: State::Missing, by: by.into(), remedy: Some(remedy.to_owned()), id: "lines" }
+    }
+
+    fn of(prospect: Result<Prospect, String>, reads_python: bool) -> Self {
+        let Prospect { named_by, has_unwind_tables, asks_for_perf_map } = match prospect {
+            Ok(prospect) => prospect,
+            Err(why) => {
+                let by = format!("not looked at: {why}");
+                return Self { state: State::NotTried, by, remedy: None, id: "lines" };
+            }
+        };
+        let lines = match named_by {
+            NamedBy::Python(minor) if !reads_python => Self::unnamed(
+                format!("Python 3.{minor}, whose frames this kernel does not let be read"),
+                "see frames of Python above",
+            ),
+            NamedBy::Python(minor) => Self::named(format!("Python 3.{minor}")),
+            NamedBy::HotSpot(version) => {
+                Self::named(format!("Java {}", version.as_deref().unwrap_or("(HotSpot)")))
+            }
+            NamedBy::PerfMap => Self::named("perf map"),
+            NamedBy::GoTable => Self::named("Go's line table"),
+            NamedBy::DebugInformation => Self::named("debug information"),
+            NamedBy::DebugFile(path) => Self::named(format!("debug file {}", path.display())),
+            NamedBy::Symbols => Self::named("functions by its symbols; no lines"),
+            NamedBy::Nothing(_) if asks_for_perf_map => Self::unnamed(
+                "was told to write a perf map, and there is none that can be trusted",
+                "/tmp/perf-PID.map has to be where the process sees it, and its own",
+            ),
+            NamedBy::Nothing(because) => {
+                let (why, remedy) = because_of(because);
+                Self::unnamed(why, remedy)
+            }
+        };
+        if lines.state == State::Ok && !has_unwind_tables {
+            let remedy = "build it with -fasynchronous-unwind-tables, or -fno-omit-frame-pointer";
+            let by = format!("{}; without unwind tables", lines.by);
+            return Self { id: "unwind_tables", ..Self::unnamed(by, remedy) };
+        }
+        lines
+    }
+}
+
+/// Why nothing names lines, and what helps.
+fn because_of(because: NoSiteBecause) -> (&'static str, &'static str) {
+    match because {
+        NoSiteBecause::InterpretedPython => {
+            ("Python of a version that is not known here", "Python 3.8 to 3.14")
+        }
+        NoSiteBecause::InterpretedJava => {
+            ("Java that does not describe itself", "HotSpot of JDK 11 or later")
+        }
+        NoSiteBecause::InterpretedNode => {
+            ("JavaScript without a perf map", "node --perf-basic-prof --interpreted-frames-native-stack")
+        }
+        NoSiteBecause::InterpretedRuby => {
+            ("Ruby without a perf map", "ruby --yjit-perf names what is compiled")
+        }
+        NoSiteBecause::InterpretedPhp => {
+            ("PHP without a perf map", "opcache.jit_debug=16 names what is compiled")
+        }
+        NoSiteBecause::InterpretedErlang => ("Erlang without a perf map", "erl +JPperf true"),
+        NoSiteBecause::InterpretedDotnet => (".NET without a perf map", "DOTNET_PerfMapEnabled=1"),
+        NoSiteBecause::InterpretedPerl => ("Perl", ""),
+        NoSiteBecause::InterpretedLua => ("Lua", ""),
+        NoSiteBecause::Stripped => (
+            "stripped",
+            "install its debug symbols below /usr/lib/debug/.build-id, or fetch them with debuginfod-find; else build it \
+             with -g, unstripped",
+        ),
+        other => (other.meaning(), ""),
+    }
+}
+
+impl Programs {
+    fn add(&mut self, comm: &str, pid: u32, sockets: usize, lines: &Lines) {
+        let Lines { state, by, remedy, id } = lines;
+        let known = self.rows.iter_mut().find(|row| row.comm == comm && row.lines == *by);
+        match known {
+            Some(row) => {
+                row.pids.push(pid);
+                row.sockets += sockets;
+            }
+            None => self.rows.push(ProgramRow {
+                comm: comm.to_owned(),
+                pids: vec![pid],
+                sockets,
+                state: *state,
+                lines: by.clone(),
+            }),
+        }
+        if *state != State::Missing {
+            return;
+        }
+        let name = format!("lines of {comm}");
+        if self.checks.iter().all(|check| check.name != name || check.detail.as_deref() != Some(by)) {
+            let lost = match *id {
+                "unwind_tables" => {
+                    "callers are found only if it keeps frame pointers, which its files do not tell"
+                }
+                _ => "the line of code that opened a socket is not named",
+            };
+            let remedy = remedy.as_deref().unwrap_or_default();
+            self.checks.push(Check::missing(Topic::Programs, id, &name, by.as_str(), (lost, remedy)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(named_by: NamedBy, reads_python: bool) -> Lines {
+        let prospect = Prospect { named_by, has_unwind_tables: true, asks_for_perf_map: false };
+        Lines::of(Ok(prospect), reads_python)
+    }
+
+    #[test]
+    fn lines_of_python_take_a_kernel_that_lets_them_be_read() {
+        assert_eq!(lines(NamedBy::Python(11), true).state, State::Ok);
+        assert_eq!(lines(NamedBy::Python(11), false).state, State::Missing);
+    }
+
+    #[test]
+    fn of_what_could_not_be_looked_at_nothing_is_claimed() {
+        let lines = Lines::of(Err("no answer within 300ms".to_owned()), true);
+        assert_eq!(
+            (lines.state, lines.by.as_str()),
+            (State::NotTried, "not looked at: no answer within 300ms")
+        );
+    }
+
+    #[test]
+    fn without_unwind_tables_a_name_alone_finds_no_caller() {
+        let named_by = NamedBy::Symbols;
+        let prospect = Prospect { named_by, has_unwind_tables: false, asks_for_perf_map: false };
+        let lines = Lines::of(Ok(prospect), true);
+        assert_eq!((lines.state, lines.id), (State::Missing, "unwind_tables"));
+    }
+
+    #[test]
+    fn workers_of_one_program_are_one_row_and_one_check() {
+        let mut programs = Programs::default();
+        for pid in 1..=3 {
+            let lines = lines(NamedBy::Nothing(NoSiteBecause::InterpretedNode), true);
+            programs.add("node", pid, 10, &lines);
+        }
+        let [row] = &programs.rows[..] else { unreachable!("{:?}", programs.rows) };
+        assert_eq!((row.pids.len(), row.sockets, programs.checks.len()), (3, 30, 1));
+    }
+}

@@ -1,0 +1,82 @@
+//! `tcptrace doctor`: tries what this host offers, and says what each lack costs and how to get it. Traces nothing, leaves
+//! nothing attached, ends no socket.
+
+use std::io::{self, Write as _};
+
+use super::{
+    arguments::DoctorForm,
+    check::{Check, Diagnosis, MainJob, State, sort},
+    host, kernel,
+    programs::{self, Programs},
+    text,
+};
+use crate::{
+    commands::shared::error::{CommandError, Conclusion},
+    host::{identity, pool, world::World},
+    kernel::{Support, examine},
+    output::terminal,
+};
+
+/// Looks, and answers.
+///
+/// # Errors
+/// When the answer cannot be written. A reader that has gone is none.
+pub(crate) fn run(form: DoctorForm, world: &World) -> Result<Conclusion, CommandError> {
+    let diagnosis = diagnose(world);
+    let mut out = io::stdout().lock();
+    let written = match form {
+        DoctorForm::Text => text::write(
+            &mut out,
+            &diagnosis,
+            terminal::extent(io::stdout(), 0),
+            &terminal::palette_of_stdout(),
+        ),
+        DoctorForm::Json => serde_json::to_writer_pretty(&mut out, &diagnosis)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out)),
+    };
+    match written {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CommandError::System { what: "write to standard output", source })
+        }
+        _ if diagnosis.main_job == MainJob::Fails => Ok(Conclusion::Found),
+        _ => Ok(Conclusion::Done),
+    }
+}
+
+fn diagnose(world: &World) -> Diagnosis {
+    let time = world.clocks.wall().at(world.clocks.monotonic_ns());
+    // The kernel verifies for some tenths of a second.
+    let (support, clearing) = pool::both(|| examine(world), || kernel::clearing(world));
+    let facts = support.facts();
+    let privileges = support.privileges.clone();
+    let mut checks = kernel::checks(&support);
+    checks.extend(host::checks(world, &privileges, &facts));
+    checks.extend(clearing);
+    let reads_python = checks.iter().any(|check| check.id == "python_frames" && check.state == State::Ok);
+    let programs = look_at_programs(world, support, reads_python);
+    checks.extend(programs.checks);
+    sort(&mut checks);
+    let identity = identity::read(&world.proc);
+    Diagnosis {
+        kind: "doctor",
+        schema: 1,
+        version: env!("CARGO_PKG_VERSION"),
+        time,
+        host: identity.host,
+        kernel: identity.kernel,
+        main_job: Diagnosis::main_job(&checks),
+        checks,
+        programs: programs.rows,
+        more_processes: programs.more,
+    }
+}
+
+fn look_at_programs(world: &World, support: Support, reads_python: bool) -> Programs {
+    programs::look(world, support, reads_python).unwrap_or_else(|error| {
+        let lost = "which programs hold sockets was not looked at";
+        let topic = super::check::Topic::Programs;
+        let check = Check::missing(topic, "programs", "programs with sockets", error.to_string(), (lost, ""));
+        Programs { checks: vec![check], ..Programs::default() }
+    })
+}

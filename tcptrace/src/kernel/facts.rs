@@ -1,0 +1,205 @@
+//! What this kernel offers, as a list for people and programs: each feature with what came of trying it, and what is lost
+//! without it. Tries nothing.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{
+    loss,
+    support::{Support, Trial},
+    types::KernelTypes,
+};
+
+/// What came of trying a feature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The kernel has it; in words, where there is more to say.
+    Works(String),
+    /// The kernel does not have it or refuses it: why.
+    Refused(String),
+    /// What it takes is not there.
+    Untried,
+}
+
+impl Outcome {
+    fn of<T>(trial: &Trial<T>, describe: impl Fn(&T) -> String) -> Self {
+        match trial {
+            Trial::Works(value) => Self::Works(describe(value)),
+            Trial::Refused(error) => Self::Refused(error.to_string()),
+            Trial::Untried => Self::Untried,
+        }
+    }
+
+    fn plain(trial: &Trial) -> Self {
+        Self::of(trial, |()| String::new())
+    }
+}
+
+/// A feature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KernelFact {
+    /// For programs: a promise.
+    pub(crate) id: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) outcome: Outcome,
+    /// What is lost without it.
+    pub(crate) lost: &'static str,
+    /// How to get it.
+    pub(crate) remedy: &'static str,
+}
+
+const NEWER_WITH_BTF: &str = "a kernel with BTF, Linux 5.12 or one that has the feature from there";
+
+const SYSCALLS: &str = "a kernel built with CONFIG_FTRACE_SYSCALLS; CAP_PERFMON, or CAP_SYS_ADMIN where \
+                        kernel.perf_event_paranoid is 3 or more";
+
+const DEEP_FROM: &str = "Linux 6.3 with BTF";
+
+impl Support {
+    /// Every feature that the tool can use.
+    pub(crate) fn facts(&self) -> Vec<KernelFact> {
+        [self.ways_in(), self.calls(), self.iterators()].concat()
+    }
+
+    /// How transitions are seen.
+    fn ways_in(&self) -> Vec<KernelFact> {
+        let Self { types, tracefs, transition_layout, maps, typed_tracepoint, classic_tracepoint, .. } = self;
+        vec![
+            KernelFact {
+                id: "btf",
+                name: "BTF",
+                outcome: Outcome::of(types, absent_fields),
+                lost: loss::TYPES,
+                remedy: "--btf FILE with the BTF of exactly this kernel, or a kernel built with CONFIG_DEBUG_INFO_BTF, as distributions' are since 2020",
+            },
+            KernelFact {
+                id: "ring_buffer",
+                name: "maps, ring buffer",
+                outcome: Outcome::plain(maps),
+                lost: "nothing can be traced",
+                remedy: "Linux 5.8, or a kernel that has ring buffers from there (RHEL 8.5)",
+            },
+            KernelFact {
+                id: "typed_tracepoint",
+                name: "typed tracepoint, socket storage",
+                outcome: Outcome::plain(typed_tracepoint),
+                lost: loss::TYPED_TRACEPOINT,
+                remedy: NEWER_WITH_BTF,
+            },
+            KernelFact {
+                id: "tracefs",
+                name: "tracefs",
+                outcome: Outcome::of(tracefs, |root: &PathBuf| root.display().to_string()),
+                lost: "neither the classic tracepoint nor system calls can be traced",
+                remedy: "a kernel built with CONFIG_EVENT_TRACING, and a mount of tracefs",
+            },
+            KernelFact {
+                id: "tracepoint_layout",
+                name: "layout of sock:inet_sock_set_state",
+                outcome: Outcome::of(transition_layout, |_| String::new()),
+                lost: "the classic tracepoint cannot stand in for the typed one",
+                remedy: "read rights below tracefs (root, or CAP_DAC_READ_SEARCH)",
+            },
+            KernelFact {
+                id: "classic_tracepoint",
+                name: "classic tracepoint",
+                outcome: Outcome::plain(classic_tracepoint),
+                lost: "nothing stands in where the typed tracepoint is refused",
+                remedy: "CAP_PERFMON; CAP_SYS_ADMIN where kernel.perf_event_paranoid is 3 or more",
+            },
+        ]
+    }
+
+    /// What is seen of calls.
+    fn calls(&self) -> Vec<KernelFact> {
+        let Self {
+            accept4,
+            accept,
+            receive_layout,
+            receive,
+            stack_copies,
+            python_frames,
+            program_starts,
+            ..
+        } = self;
+        let fact = |id, name, outcome, lost, remedy| KernelFact { id, name, outcome, lost, remedy };
+        let plain = Outcome::plain;
+        let layout = Outcome::of(receive_layout, |_| String::new());
+        vec![
+            fact("accept4", "end of accept4()", plain(accept4), loss::ACCEPTS, SYSCALLS),
+            fact("accept", "end of accept()", plain(accept), loss::ACCEPTS, SYSCALLS),
+            fact(
+                "stack_copies",
+                "copies of user stacks",
+                plain(stack_copies),
+                loss::STACK_COPIES,
+                "Linux 5.15 with BTF",
+            ),
+            fact(
+                "python_frames",
+                "frames of Python",
+                plain(python_frames),
+                loss::PYTHON_FRAMES,
+                NEWER_WITH_BTF,
+            ),
+            fact(
+                "program_starts",
+                "starts of programs",
+                plain(program_starts),
+                loss::PYTHON_FRAMES,
+                SYSCALLS,
+            ),
+            fact("receive_layout", "layout of sock:sock_recv_length", layout, loss::DEEP, DEEP_FROM),
+            fact("receive", "end of receive calls", plain(receive), loss::DEEP, DEEP_FROM),
+        ]
+    }
+
+    /// What is seen of descriptors and queues.
+    fn iterators(&self) -> Vec<KernelFact> {
+        let Self { iterator, queues, sleepers, .. } = self;
+        let fact = |id, name, trial, lost, remedy| KernelFact {
+            id,
+            name,
+            outcome: Outcome::plain(trial),
+            lost,
+            remedy,
+        };
+        vec![
+            fact("iterator", "iterator over descriptors", iterator, loss::ITERATOR, "Linux 5.11 with BTF"),
+            fact("queues", "iterator over accept queues", queues, loss::QUEUES, "Linux 5.11 with BTF"),
+            fact("sleepers", "iterator over wait queues", sleepers, loss::SLEEPERS, "Linux 5.9 with BTF"),
+        ]
+    }
+}
+
+fn absent_fields(types: &Arc<KernelTypes>) -> String {
+    let absent = types.absent.iter().map(|field| format!("{}.{}", field.structure, field.path.join(".")));
+    let absent: Vec<String> = absent.collect();
+    if absent.is_empty() { String::new() } else { format!("without {}", absent.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::kernel::LoadError;
+
+    #[test]
+    fn what_nobody_tried_is_untried_and_each_fact_has_a_name_of_its_own() {
+        let facts = Support::default().facts();
+        assert!(facts.iter().all(|fact| fact.outcome == Outcome::Untried), "{facts:?}");
+        let ids: BTreeSet<&str> = facts.iter().map(|fact| fact.id).collect();
+        assert_eq!(ids.len(), facts.len());
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_kernel() {
+        let support = Support {
+            types: Trial::Refused(LoadError::NoBtf { path: "/btf".into(), reason: "not there".into() }),
+            ..Support::default()
+        };
+        let facts = support.facts();
+        let btf = facts.iter().find(|fact| fact.id == "btf").map(|fact| &fact.outcome);
+        assert!(matches!(btf, Some(Outcome::Refused(why)) if why.contains("not there")), "{btf:?}");
+    }
+}

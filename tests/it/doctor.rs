@@ -1,0 +1,94 @@
+//! What the host offers and lacks: told as it is, with what each lack costs, and in the exit code.
+
+use rustix::thread::CapabilitySet;
+use serde_json::Value;
+
+use crate::support::confined::{Confined, in_pid_namespace};
+use crate::support::leaky::Leaky;
+use crate::support::run::{Ran, run};
+
+live_tests! {
+    a_host_that_lacks_nothing_is_told_so,
+    a_program_with_sockets_is_told_with_what_names_its_lines,
+    a_missing_capability_is_a_lack_with_its_cost_and_its_remedy,
+    what_the_main_job_needs_is_in_the_exit_code,
+    people_read_what_is_missing_first_and_the_sum_last,
+}
+
+const DOCTOR: [&str; 3] = ["doctor", "--format", "json"];
+
+fn diagnosis(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.output)
+        .unwrap_or_else(|error| panic!("{error}\n{}\n{}", ran.output, ran.messages))
+}
+
+fn checks(diagnosis: &Value) -> &Vec<Value> {
+    diagnosis["checks"].as_array().expect("checks")
+}
+
+fn check<'a>(diagnosis: &'a Value, id: &str) -> &'a Value {
+    let found = checks(diagnosis).iter().find(|check| check["id"] == id);
+    found.unwrap_or_else(|| panic!("no check {id}\n{diagnosis}"))
+}
+
+/// Everything that the kernel has is tried; the tests have what `leaks` needs.
+fn a_host_that_lacks_nothing_is_told_so() {
+    let ran = run(&DOCTOR);
+    let diagnosis = diagnosis(&ran);
+    assert_eq!(ran.code, Some(0), "{diagnosis}");
+    assert_eq!((&diagnosis["type"], &diagnosis["schema"]), (&"doctor".into(), &1.into()));
+    assert_ne!(diagnosis["main_job"], "fails", "{diagnosis}");
+    for id in ["ring_buffer", "tracefs", "classic_tracepoint", "sock_diag", "processes", "capability"] {
+        assert_eq!(check(&diagnosis, id)["state"], "ok", "{diagnosis}");
+    }
+    for check in checks(&diagnosis) {
+        let is_missing = check["state"] == "missing";
+        assert_eq!(is_missing, !check["lost"].is_null(), "a cost where something is missing: {check}");
+        assert!(matches!(check["state"].as_str(), Some("ok" | "missing" | "not_tried")), "{check}");
+    }
+}
+
+fn a_program_with_sockets_is_told_with_what_names_its_lines() {
+    let leaky = Leaky::start("accepted_kept", &[]);
+    let diagnosis = diagnosis(&run(&DOCTOR));
+    let pid = leaky.truth().holders[0].pid;
+    let programs = diagnosis["programs"].as_array().expect("programs");
+    let has_pid = |row: &&Value| row["pids"].as_array().is_some_and(|pids| pids.contains(&pid.into()));
+    let row = programs.iter().find(has_pid).unwrap_or_else(|| panic!("no {pid}\n{diagnosis}"));
+    assert!(row["comm"].as_str().is_some_and(|comm| comm.starts_with("leaky")), "{row}");
+    assert_eq!(row["lines"], "debug information", "{row}");
+    assert!(row["sockets"].as_u64() > Some(0), "{row}");
+}
+
+fn a_missing_capability_is_a_lack_with_its_cost_and_its_remedy() {
+    let ran = Confined::Without(CapabilitySet::SYS_PTRACE).run(&DOCTOR);
+    let diagnosis = diagnosis(&ran);
+    assert_eq!((ran.code, &diagnosis["main_job"]), (Some(0), &"works_in_part".into()), "{diagnosis}");
+    let lack = check(&diagnosis, "capability");
+    assert_eq!((&lack["name"], &lack["state"]), (&"CAP_SYS_PTRACE".into(), &"missing".into()));
+    assert!(lack["lost"].as_str().is_some_and(|lost| lost.contains("cannot be looked into")), "{lack}");
+    assert!(lack["remedy"].as_str().is_some_and(|remedy| remedy.contains("setcap")), "{lack}");
+}
+
+fn what_the_main_job_needs_is_in_the_exit_code() {
+    let loading = CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::SYS_ADMIN;
+    for (ran, id) in [
+        (Confined::Without(loading).run(&DOCTOR), "capability"),
+        (in_pid_namespace(true, &DOCTOR), "processes"),
+    ] {
+        let diagnosis = diagnosis(&ran);
+        assert_eq!((ran.code, &diagnosis["main_job"]), (Some(1), &"fails".into()), "{id}: {diagnosis}");
+        let lack = check(&diagnosis, id);
+        assert_eq!((&lack["state"], &lack["is_needed"]), (&"missing".into(), &true.into()), "{lack}");
+    }
+}
+
+fn people_read_what_is_missing_first_and_the_sum_last() {
+    let loading = CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::SYS_ADMIN;
+    let ran = Confined::Without(loading).run(&["doctor"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.messages);
+    let at = |words: &str| ran.output.find(words).unwrap_or_else(|| panic!("no {words:?}\n{}", ran.output));
+    assert!(at("NEEDED   CAP_BPF") < at("\nHost\n"), "{}", ran.output);
+    assert!(ran.output.trim_end().contains("The main job does not work here for want of:"), "{}", ran.output);
+    assert!(ran.output.lines().all(|line| line.chars().count() <= 80), "{}", ran.output);
+}
