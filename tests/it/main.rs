@@ -63,3 +63,4 @@ mod time_namespaces;
 mod time_wait;
 mod time_wait_ports;
 mod trace;
+mod unprivileged;

@@ -20,6 +20,8 @@ pub(crate) enum Confined {
     UserNamespace,
     /// As root without these capabilities.
     Without(CapabilitySet),
+    /// As nobody, with these capabilities alone, as a unit of systemd with `DynamicUser=` and `AmbientCapabilities=` is.
+    Nobody(CapabilitySet),
     /// With so many descriptors at most, and so many until it asks for more.
     Descriptors { soft: u64, hard: u64 },
     /// Where nothing is at /sys/kernel/btf.
@@ -48,6 +50,7 @@ impl Confined {
                 rustix::io::write(&map, b"0 0 1")?;
             }
             Self::Without(capabilities) => drop_all(capabilities)?,
+            Self::Nobody(capabilities) => become_nobody(capabilities)?,
             Self::Descriptors { soft, hard } => {
                 let limit = Rlimit { current: Some(soft), maximum: Some(hard) };
                 rustix::process::setrlimit(Resource::Nofile, limit)?;
@@ -79,6 +82,27 @@ impl Confined {
 fn drop_all(capabilities: CapabilitySet) -> io::Result<()> {
     for capability in capabilities.iter() {
         rustix::thread::remove_capability_from_bounding_set(capability)?;
+    }
+    Ok(())
+}
+
+/// The user that owns nothing.
+const NOBODY: u32 = 65534;
+
+fn become_nobody(capabilities: CapabilitySet) -> io::Result<()> {
+    use rustix::thread::{
+        CapabilitySets, configure_capability_in_ambient_set, set_capabilities, set_keep_capabilities,
+        set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    };
+    let (uid, gid) = (rustix::process::Uid::from_raw(NOBODY), rustix::process::Gid::from_raw(NOBODY));
+    set_keep_capabilities(true)?;
+    set_thread_groups(&[])?;
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)?;
+    let sets = CapabilitySets { effective: capabilities, permitted: capabilities, inheritable: capabilities };
+    set_capabilities(None, sets)?;
+    for capability in capabilities.iter() {
+        configure_capability_in_ambient_set(capability, true)?;
     }
     Ok(())
 }
