@@ -56,7 +56,7 @@ pub mod testing {
             perf_map::look_up as look_up_perf_map,
             point::{ScriptLanguage, ScriptLine},
             python::{LineFormat, holds_python, line as python_line, script_line as python_script_line},
-            unwind::unwound,
+            unwind::{has_caller_rule, unwound},
         };
     }
 }

@@ -45,6 +45,11 @@ fn seeds_of_elf_files() {
 }
 
 #[test]
+fn seeds_of_instructions() {
+    run("instructions", targets::instructions);
+}
+
+#[test]
 fn seeds_of_go_programs() {
     run("go", targets::go);
 }

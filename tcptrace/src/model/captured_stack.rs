@@ -41,8 +41,16 @@ pub(crate) struct CapturedPython {
 impl CapturedStack {
     /// The word at an address of the stack.
     pub(crate) fn word(&self, address: u64) -> Option<u64> {
+        self.bytes_at(address).map(u64::from_ne_bytes)
+    }
+
+    /// The word of a program of 32 bits.
+    pub(crate) fn half_word(&self, address: u64) -> Option<u64> {
+        self.bytes_at(address).map(u32::from_ne_bytes).map(u64::from)
+    }
+
+    fn bytes_at<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
         let offset = usize::try_from(address.checked_sub(self.registers.sp)?).ok()?;
-        let bytes = self.bytes.get(offset..offset.checked_add(8)?)?;
-        bytes.try_into().ok().map(u64::from_ne_bytes)
+        self.bytes.get(offset..offset.checked_add(N)?)?.try_into().ok()
     }
 }

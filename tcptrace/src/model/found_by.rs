@@ -17,6 +17,8 @@ numbered! {
         Hotspot = 3,
         /// The frames that the interpreter of Python keeps.
         Python = 4,
+        /// What the function's own instructions do to the stack before it returns.
+        Instructions = 5,
     }
 }
 

@@ -13,7 +13,7 @@ use std::{io::Write as _, os::fd::AsRawFd as _, path::PathBuf};
 
 pub use self::{
     processes::{hotspot, maps, perf_map, python_code, python_lines},
-    programs::{elf, go},
+    programs::{elf, go, instructions},
 };
 use bytes::Bytes;
 use tcptrace::testing::{BlockDecoder, BlockEncoder, HEADER_BYTES, Item, Reader, Record, Totals};

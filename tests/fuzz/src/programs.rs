@@ -1,6 +1,6 @@
 //! What is read of the programs and libraries of strangers: files that anybody can write.
 
-use tcptrace::testing::fuzzed::{GoLine, go_lines, holds_python, read_elf, unwound};
+use tcptrace::testing::fuzzed::{GoLine, go_lines, has_caller_rule, holds_python, read_elf, unwound};
 
 use super::planted::file;
 
@@ -31,6 +31,15 @@ pub fn elf(bytes: &[u8]) {
     for (stack, [pc, ..]) in stacks.iter().zip(registers) {
         assert!((1..=MAX_FRAMES).contains(&stack.len()), "{} frames", stack.len());
         assert_eq!(stack[0], pc, "the first frame is where the call was");
+    }
+}
+
+/// The code of a function, from where a call returns to.
+pub fn instructions(bytes: &[u8]) {
+    const RETURNS: [u8; 4] = [0xc2, 0xc3, 0xca, 0xcb];
+    for is_narrow in [false, true] {
+        let has_rule = has_caller_rule(is_narrow, bytes);
+        assert!(!has_rule || bytes.iter().any(|byte| RETURNS.contains(byte)), "a return has an instruction");
     }
 }
 

@@ -92,8 +92,6 @@ pub(crate) fn c(stage: &Stage) -> (Group, Vec<Way>) {
 /// Of another C library, for 32 bits, and in a container.
 fn of_other_libraries(stage: &Stage) -> Vec<Way> {
     const SOURCE: &str = "ledger.c";
-    // musl has no unwind information, and stacks of 32 bits are not unwound.
-    const CUT: &[&str] = &["cut_short"];
     let [musl, shared, narrow] = ["musl-static", "musl", "c32"].map(built);
     compile(stage, &["musl-gcc", "-O2", "-static", "-o", &musl, SOURCE]);
     compile(stage, &["musl-gcc", "-O2", "-g", "-o", &shared, SOURCE]);
@@ -104,11 +102,11 @@ fn of_other_libraries(stage: &Stage) -> Vec<Way> {
     {
         let way_of =
             |title, program: &str| Way::connects(format!("{title}, {name}"), &[program, way, "PORT"]);
-        ways.push(way_of("musl, static", &musl).own(function, SOURCE).without_lines().or(CUT));
-        ways.push(way_of("musl", &shared).own(function, SOURCE).or(CUT));
-        ways.push(way_of("-m32", &narrow).own(function, SOURCE).or(CUT));
+        ways.push(way_of("musl, static", &musl).own(function, SOURCE).without_lines());
+        ways.push(way_of("musl", &shared).own(function, SOURCE));
+        ways.push(way_of("-m32", &narrow).own(function, SOURCE));
     }
-    ways.push(Way::accepts("musl, accept", &[&shared, "serve", "PORT"], "").own("serve", SOURCE).or(CUT));
+    ways.push(Way::accepts("musl, accept", &[&shared, "serve", "PORT"], "").own("serve", SOURCE));
     ways.push(Way::accepts("-m32, accept", &[&narrow, "serve", "PORT"], "").or(&["accept32_bit"]));
     // As a container runs it: below another root, as the first process.
     let root = built("root");

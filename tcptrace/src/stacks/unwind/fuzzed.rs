@@ -32,7 +32,7 @@ pub fn unwound(
         let registers = Registers { pc: *pc, sp: *sp, fp: *fp, lr: *lr };
         let (socket, python) = (KernelSocket(1), CapturedPython::default());
         let stack = CapturedStack { socket, ktime_ns: 1, pid: 1, registers, bytes: bytes.to_owned(), python };
-        let (points, _) = walk(&stack, &code, &mut cache, None, Arc::new);
+        let (points, _) = walk(&stack, &code, None, &mut cache, None, Arc::new);
         let address = |point| match point {
             Point::Address { address, .. } => Some(address),
             Point::Script(_) | Point::End => None,

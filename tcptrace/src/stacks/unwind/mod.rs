@@ -2,8 +2,10 @@
 //! equal stacks. Bounded; names no address.
 
 mod bounded;
+mod callers;
 mod fuzzed;
 mod guarded;
+mod instructions;
 mod module;
 mod process;
 
@@ -19,7 +21,7 @@ use std::{
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub use self::fuzzed::unwound;
+pub use self::{fuzzed::unwound, instructions::has_caller_rule};
 use self::guarded::GuardedUnwinder;
 use super::{
     point::{Point, Points},

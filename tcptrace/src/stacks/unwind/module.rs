@@ -26,6 +26,8 @@ pub(super) struct UnwindInfo {
     debug_frame: Option<Bytes>,
     /// The code that these are about.
     covered: [Covered; 2],
+    /// Its functions keep frame pointers: they are Go's.
+    pub(super) keeps_frame_pointers: bool,
     /// Of a Java VM.
     pub(super) hotspot: Option<Exports>,
 }
@@ -44,6 +46,8 @@ impl UnwindInfo {
             eh_frame_hdr: part(".eh_frame_hdr"),
             debug_frame: elf.data(".debug_frame").map(Bytes::from),
             covered: Default::default(),
+            keeps_frame_pointers: elf.addresses(".gopclntab").is_some()
+                || elf.addresses(".data.rel.ro.gopclntab").is_some(),
             hotspot: if may_be_hotspot { Exports::read(&elf) } else { None },
         };
         Some(info.bounded())
@@ -117,6 +121,7 @@ mod tests {
             eh_frame_hdr: None,
             debug_frame: None,
             covered: Default::default(),
+            keeps_frame_pointers: false,
             hotspot: None,
         }
     }

@@ -1,8 +1,9 @@
-//! Unwinds the stacks of processes by the unwind information of their files, by frame pointers where there is none, and
-//! by what a Java VM says of its own code. Reads files, `maps` and memory; nothing in a process is stopped or attached to.
+//! Unwinds the stacks of processes by the unwind information of their files, by their code or frame pointers where there is
+//! none, and by what a Java VM says of its own code. Reads files, `maps` and memory; nothing in a process is stopped or attached to.
 
 use std::{
     ops::Range,
+    os::{fd::OwnedFd, unix::fs::FileExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -12,7 +13,11 @@ use framehop::{CacheNative, FrameAddress, MayAllocateDuringUnwind, Unwinder as _
 use rustc_hash::{FxHashMap, FxHashSet};
 use tcptrace_ebpf::python::PYTHON_UNKNOWN;
 
-use super::module::{Bytes, UnwindInfo};
+use super::{
+    callers::{Caller, OwnCode, OwnCodeLook},
+    instructions::Width,
+    module::{Bytes, UnwindInfo},
+};
 use crate::{
     model::{
         captured_stack::{CapturedStack, Registers},
@@ -62,6 +67,7 @@ pub(super) struct StackUnwinder {
 /// What is known of a process.
 struct Process {
     code: Code,
+    own: OwnCode,
     hotspot: Option<HotSpot<ProcessMemory>>,
     read_at: Instant,
     /// When it was asked whether it runs Python.
@@ -73,8 +79,8 @@ struct Process {
 pub(super) struct Code {
     unwinder: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
     mappings: Vec<Mapping>,
-    /// The files with unwind information, where they are, and what is added to the addresses that they say.
-    described: Vec<(Range<u64>, u64, Arc<UnwindInfo>)>,
+    /// The files, where they are, and what is added to the addresses that they say.
+    files: Vec<(Range<u64>, u64, Arc<UnwindInfo>)>,
 }
 
 impl Process {
@@ -89,7 +95,7 @@ impl Code {
     pub(super) fn add(&mut self, info: &Arc<UnwindInfo>, mapping: &Mapping) -> Option<u64> {
         let module = info.mapped_at(mapping)?;
         let base = module.base_avma();
-        self.described.push((mapping.addresses.clone(), base, Arc::clone(info)));
+        self.files.push((mapping.addresses.clone(), base, Arc::clone(info)));
         self.unwinder.add_module(module);
         Some(base)
     }
@@ -99,8 +105,18 @@ impl Code {
     }
 
     fn describes(&self, address: u64) -> bool {
-        let mapped = self.described.iter().find(|(addresses, ..)| addresses.contains(&address));
-        mapped.is_some_and(|(_, base, info)| info.describes(address.wrapping_sub(*base)))
+        self.file_at(address).is_some_and(|(base, info)| info.describes(address.wrapping_sub(base)))
+    }
+
+    /// Whether the instructions of a file say more of its callers than frame pointers.
+    fn may_be_followed(&self, address: u64) -> bool {
+        cfg!(target_arch = "x86_64")
+            && self.file_at(address).is_some_and(|(_, info)| !info.keeps_frame_pointers)
+    }
+
+    fn file_at(&self, address: u64) -> Option<(u64, &UnwindInfo)> {
+        let mapped = self.files.iter().find(|(addresses, ..)| addresses.contains(&address));
+        mapped.map(|(_, base, info)| (*base, &**info))
     }
 }
 
@@ -169,7 +185,11 @@ impl StackUnwinder {
         let Some(process) = self.processes.get_mut(&stack.pid) else { return (Vec::new(), true) };
         let java = process.hotspot.as_mut().and_then(HotSpot::look);
         let keep = |line| once(&mut self.lines, line);
-        walk(stack, &process.code, &mut self.cache, java, keep)
+        let own = process.own.look();
+        if own.width() == Width::Narrow {
+            return (walk_narrow(stack, &process.code, own), true);
+        }
+        walk(stack, &process.code, Some(own), &mut self.cache, java, keep)
     }
 
     /// Reads what is known of a process anew.
@@ -217,7 +237,9 @@ impl StackUnwinder {
             }
         }
         code.mappings = mappings;
-        Some(Process { code, hotspot, read_at: Instant::now(), asked_at: None })
+        let width = if is_32_bit(&process) { Width::Narrow } else { Width::Wide };
+        let own = OwnCode::of(process, width);
+        Some(Process { code, own, hotspot, read_at: Instant::now(), asked_at: None })
     }
 }
 
@@ -225,6 +247,7 @@ impl StackUnwinder {
 pub(super) fn walk(
     stack: &CapturedStack,
     code: &Code,
+    mut own: Option<OwnCodeLook<'_>>,
     cache: &mut CacheNative<MayAllocateDuringUnwind>,
     mut java: Option<StackLook<'_>>,
     mut keep: impl FnMut(ScriptLine) -> Arc<ScriptLine>,
@@ -241,7 +264,8 @@ pub(super) fn walk(
     while points.len() < MOST_FRAMES {
         // A call of the kernel is in a library: only callers are Java's.
         let step = java.as_mut().filter(|_| address.is_return_address()).map_or(Step::Elsewhere, |java| {
-            java.step(of_native(address.address(), &registers), &|address| stack.word(address))
+            let Caller { pc, sp, fp } = of_native(address.address(), &registers);
+            java.step(hotspot::Registers { pc, sp, fp }, &|address| stack.word(address))
         });
         let next = match step {
             Step::Elsewhere => {
@@ -254,6 +278,18 @@ pub(super) fn walk(
                 }
                 let has_information = code.describes(address.address_for_lookup());
                 is_described &= has_information;
+                let at = of_native(address.address(), &registers);
+                let follow = |own: &mut OwnCodeLook<'_>| {
+                    own.caller(at, |address| stack.word(address), |address| code.has_mapped(address))
+                };
+                let may_follow = !has_information && code.may_be_followed(address.address_for_lookup());
+                let followed = own.as_mut().filter(|_| may_follow).and_then(follow);
+                if let Some(Caller { pc, sp, fp }) = followed {
+                    registers = native(Registers { pc, sp, fp, lr: pc });
+                    by = Some(CallersBy::Instructions);
+                    address = FrameAddress::from_return_address(pc).unwrap_or(address);
+                    continue;
+                }
                 let frame = code.unwinder.unwind_frame(address, &mut registers, cache, &mut read);
                 if is_described && frame == Ok(None) {
                     points.push(Point::End);
@@ -284,6 +320,30 @@ pub(super) fn walk(
     (points, is_complete)
 }
 
+/// Goes from frame to frame of a stack of 32 bits, by the code alone.
+fn walk_narrow(stack: &CapturedStack, code: &Code, mut own: OwnCodeLook<'_>) -> Vec<Point> {
+    let Registers { pc, sp, fp, lr: _ } = stack.registers;
+    let mut points = vec![Point::Address { address: pc, by: None }];
+    let mut at = Caller { pc, sp, fp };
+    while points.len() < MOST_FRAMES {
+        let caller = own.caller(at, |address| stack.half_word(address), |address| code.has_mapped(address));
+        let Some(caller) = caller else { break };
+        points.push(Point::Address { address: caller.pc, by: Some(CallersBy::Instructions) });
+        at = caller;
+    }
+    points
+}
+
+/// Whether a process runs a program of 32 bits on a machine of x86-64.
+fn is_32_bit(process: &OwnedFd) -> bool {
+    // `e_ident[EI_CLASS]` (elf(5)).
+    let class = mappings::program(process).ok().and_then(|(_, program)| {
+        let mut head = [0; 5];
+        program.read_exact_at(&mut head, 0).ok().map(|()| head)
+    });
+    cfg!(target_arch = "x86_64") && class == Some(*b"\x7fELF\x01")
+}
+
 /// The line that is kept for this one.
 fn once(lines: &mut FxHashSet<Arc<ScriptLine>>, line: ScriptLine) -> Arc<ScriptLine> {
     if let Some(known) = lines.get(&line) {
@@ -303,13 +363,13 @@ fn native(Registers { pc, sp, fp, lr: _ }: Registers) -> framehop::UnwindRegsNat
 }
 
 #[cfg(target_arch = "x86_64")]
-fn of_native(pc: u64, registers: &framehop::UnwindRegsNative) -> hotspot::Registers {
-    hotspot::Registers { pc, sp: registers.sp(), fp: registers.bp() }
+fn of_native(pc: u64, registers: &framehop::UnwindRegsNative) -> Caller {
+    Caller { pc, sp: registers.sp(), fp: registers.bp() }
 }
 
 #[cfg(target_arch = "aarch64")]
-fn of_native(pc: u64, registers: &framehop::UnwindRegsNative) -> hotspot::Registers {
-    hotspot::Registers { pc, sp: registers.sp(), fp: registers.fp() }
+fn of_native(pc: u64, registers: &framehop::UnwindRegsNative) -> Caller {
+    Caller { pc, sp: registers.sp(), fp: registers.fp() }
 }
 
 #[cfg(target_arch = "aarch64")]
