@@ -108,7 +108,7 @@ pub(crate) fn compilers() -> Vec<Compiler> {
     nightly
         .into_iter()
         .chain([system, in_path])
-        .filter(|(_, rustc, build_std)| *build_std || has_precompiled_core(rustc))
+        .filter(|(_, rustc, build_std)| *build_std || has_precompiled("libcore", rustc, target()))
         .filter_map(|(cargo, rustc, build_std)| {
             let llvm = llvm_major(&rustc)?;
             Some(Compiler { cargo, rustc, build_std, llvm })
@@ -164,15 +164,16 @@ fn nightly_with_source() -> Option<(PathBuf, PathBuf)> {
         .then(|| (sysroot.join("bin/cargo"), sysroot.join("bin/rustc")))
 }
 
-fn has_precompiled_core(rustc: &Path) -> bool {
+/// Whether a compiler has a library of Rust itself, compiled for `target`.
+pub(crate) fn has_precompiled(library: &str, rustc: &Path, target: &str) -> bool {
     // `--print` prints a path whether or not anything is there.
-    output(Command::new(rustc).args(["--print", "target-libdir", "--target", target()]))
+    output(Command::new(rustc).args(["--print", "target-libdir", "--target", target]))
         .and_then(|directory| fs::read_dir(directory.trim()).ok())
         .is_some_and(|entries| {
             entries.flatten().any(|entry| {
                 let name = entry.file_name();
                 let name = name.to_string_lossy();
-                name.starts_with("libcore") && name.ends_with(".rlib")
+                name.starts_with(library) && name.ends_with(".rlib")
             })
         })
 }

@@ -8,6 +8,7 @@ mod bpf_toolchain;
 mod cargo;
 mod ci;
 mod demo;
+mod dist;
 mod kernel;
 mod lint;
 mod package_manager;
@@ -41,6 +42,8 @@ enum Verb {
     Demo(demo::Demo),
     /// Measure what tracing costs on this machine, beside the other tools that are installed
     Bench(bench::Bench),
+    /// Make what is handed out: static binaries, archives, packages
+    Dist(dist::Dist),
     /// Check format and lints
     Lint(lint::Lint),
     /// Everything that a change must pass: `lint`, then `test`
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Scenes(verb) => verb.execute(),
         Verb::Demo(verb) => verb.execute(),
         Verb::Bench(verb) => verb.execute(),
+        Verb::Dist(verb) => verb.execute(),
         Verb::Lint(verb) => verb.execute(),
         Verb::Ci(verb) => verb.execute(),
     };

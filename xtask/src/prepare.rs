@@ -5,6 +5,7 @@
 
 use crate::bpf_toolchain::{self, Compiler, Missing};
 use crate::cargo::cargo;
+use crate::dist::{self, Architecture};
 use crate::kernel;
 use crate::package_manager::PackageManager;
 use crate::privilege::has_program;
@@ -54,7 +55,12 @@ impl Prepare {
         self.install(Wanted::ForRealSoftware)
     }
 
-    fn install(self, wanted: Wanted) -> Result<()> {
+    /// As [`Prepare::execute`], with what makes packages for these processors.
+    pub(crate) fn execute_to_hand_out(self, architectures: &[Architecture]) -> Result<()> {
+        self.install(Wanted::ToHandOut(architectures))
+    }
+
+    fn install(self, wanted: Wanted<'_>) -> Result<()> {
         let mut installer = Installer {
             manager: PackageManager::detect(),
             only_show: self.no_install,
@@ -86,6 +92,7 @@ impl Prepare {
             }
             Wanted::ForScenes => installer.software(&scenes::PACKAGES, "scenes run")?,
             Wanted::ForRealSoftware => installer.software(&real::PACKAGES, "`test --real` runs")?,
+            Wanted::ToHandOut(architectures) => installer.packagers(architectures)?,
         }
         if installer.only_show && installer.missing > 0 {
             eprintln!(
@@ -99,12 +106,13 @@ impl Prepare {
 
 /// What the host has to be ready for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum Wanted<'a> {
     ToBuild,
     ForLiveTests,
     ForOtherKernels,
     ForScenes,
     ForRealSoftware,
+    ToHandOut(&'a [Architecture]),
 }
 
 struct Installer {
@@ -199,6 +207,37 @@ impl Installer {
             bail!("other kernels are taken from Debian's archive: use a Debian for it");
         }
         self.programs(&kernel::PROGRAMS, "which boots other kernels", |_| &kernel::PACKAGES)
+    }
+
+    /// Installs what builds for other processors, and what packs.
+    fn packagers(&mut self, architectures: &[Architecture]) -> Result<()> {
+        let Some(manager @ PackageManager::Apt) = self.manager else {
+            bail!("packages are made with Debian's compilers and C libraries: use a Debian for it");
+        };
+        self.programs(&dist::PROGRAMS, "which make packages", |_| &dist::PACKAGES)?;
+        for architecture in architectures {
+            let target = architecture.target();
+            if !has_program(&architecture.tool("gcc")) {
+                self.announce(&format!("a linker and a C library for {target}"));
+                self.update()?;
+                self.run(manager.install(&architecture.packages())?)?;
+            }
+            if !architecture.has_std() {
+                self.announce(&format!("Rust's standard library for {target}"));
+                let mut rustup = Command::new("rustup");
+                rustup.args(["target", "add", target]);
+                self.run(rustup)?;
+            }
+        }
+        for (name, version) in dist::CARGO_PROGRAMS {
+            if !has_program(name) {
+                self.announce(&format!("{name}, which lists the crates of a binary"));
+                let mut install = cargo();
+                install.args(["install", name, "--locked", "--version", version]);
+                self.run(install)?;
+            }
+        }
+        Ok(())
     }
 
     /// Installs Debian's packages of software that is run. Its services stay down.
