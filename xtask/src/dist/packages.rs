@@ -48,7 +48,7 @@ fn archive(
 }
 
 fn deb(place: &Place, architecture: Architecture, epoch: &str, root: &Path) -> Result<()> {
-    let templates = place.sources.join("packaging/deb");
+    let templates = place.sources.join("xtask/packaging/deb");
     let documents = root.join("usr/share/doc").join(PACKAGE);
     fs::copy(templates.join("copyright"), documents.join("copyright"))?;
     let size = run(Command::new("du").args(["--apparent-size", "--summarize", "--block-size=1K"]).arg(root))?;
@@ -78,7 +78,7 @@ fn deb(place: &Place, architecture: Architecture, epoch: &str, root: &Path) -> R
 
 fn rpm(place: &Place, architecture: Architecture, epoch: &str, stage: &Path, root: &Path) -> Result<()> {
     let spec = stage.join("tcptrace-ebpf.spec");
-    let text = fs::read_to_string(place.sources.join("packaging/rpm/tcptrace-ebpf.spec"))?;
+    let text = fs::read_to_string(place.sources.join("xtask/packaging/rpm/tcptrace-ebpf.spec"))?;
     let files = run(Command::new("find").args([".", "-type", "f", "-printf", "/%P\\n"]).current_dir(root))?;
     let files = String::from_utf8(files)?;
     let mut files: Vec<_> = files.lines().collect();

@@ -33,7 +33,7 @@ pub(crate) fn items(place: &Place, binary: &Binary) -> Result<Vec<Item>> {
         Item::new(binary.stripped.clone(), "tcptrace", "usr/sbin/tcptrace").executable(),
         Item::new(binary.bill.clone(), "tcptrace.cdx.json", &format!("{documents}/tcptrace.cdx.json")),
         Item::new(
-            place.sources.join("packaging/tcptrace.service"),
+            place.sources.join("xtask/packaging/tcptrace.service"),
             "tcptrace.service",
             "usr/lib/systemd/system/tcptrace.service",
         ),
