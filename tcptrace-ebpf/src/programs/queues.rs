@@ -9,9 +9,10 @@ use tcptrace_ebpf::record::WaitingRecord;
 
 use crate::{LISTEN, TaskFile, settings::kernel, typed};
 
-/// Connections reported of one listener. The verifier takes a step for each (35 ms in all, on the machine
-/// this was written on), and their records have to fit into the kernel's buffer of eight pages.
+/// Connections reported of one listener, in rounds of eight: their records have to fit into the kernel's buffer of eight
+/// pages. The verifier takes a step for each, and compares each round with all before it.
 const MOST_WAITING: u32 = 512;
+const IN_ROUND: u32 = 8;
 
 /// Writes a [`WaitingRecord`] for each connection in the accept queue of the descriptor at hand, if that
 /// refers to a listener.
@@ -32,14 +33,26 @@ extern "C" fn queues(context: *const TaskFile) -> i32 {
         }
         let (pid, fd) = (context.pid(), context.fd);
         let mut request = typed::follow(tcp, kernel!(icsk_accept_head));
-        for _ in 0..MOST_WAITING {
-            if request.is_null() {
-                break;
-            }
-            let waiting = typed::follow(request, kernel!(request_sock));
-            let cookie = typed::load::<u64>(waiting, kernel!(sock_cookie));
-            context.write(&WaitingRecord { cookie, pid, fd });
-            request = typed::follow(request, kernel!(request_next));
+        macro_rules! next {
+            () => {
+                if request.is_null() {
+                    return 0;
+                }
+                let waiting = typed::follow(request, kernel!(request_sock));
+                let cookie = typed::load::<u64>(waiting, kernel!(sock_cookie));
+                context.write(&WaitingRecord { cookie, pid, fd });
+                request = typed::follow(request, kernel!(request_next));
+            };
+        }
+        for _ in 0..MOST_WAITING / IN_ROUND {
+            next!();
+            next!();
+            next!();
+            next!();
+            next!();
+            next!();
+            next!();
+            next!();
         }
     }
     0
