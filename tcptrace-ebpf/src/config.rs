@@ -169,8 +169,9 @@ pub struct Config {
     /// How far pthread_self() may lie below the thread pointer, in bytes: where it points to what is in front of that
     /// (aarch64), more than 0.
     pub thread_head_bytes: u32,
-    /// Always zero.
-    pub padding: u32,
+    /// 1: programs may read the kernel's memory at addresses without a type. A kernel that is locked down for
+    /// confidentiality refuses them.
+    pub probe_reads: u32,
 }
 
 /// Offsets in bytes into `struct pt_regs` of this architecture.
@@ -229,7 +230,7 @@ impl Config {
         registers: RegisterOffsets::UNUSED,
         read_python: 0,
         thread_head_bytes: 0,
-        padding: 0,
+        probe_reads: 0,
     };
 }
 

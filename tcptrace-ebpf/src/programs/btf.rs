@@ -23,11 +23,8 @@ use aya_ebpf::{
     EbpfContext as _,
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     btf_maps::SkStorage,
-    helpers::{
-        bpf_probe_read_kernel,
-        generated::{
-            bpf_get_current_task_btf, bpf_get_socket_cookie, bpf_sk_storage_get, bpf_skc_to_tcp_sock,
-        },
+    helpers::generated::{
+        bpf_get_current_task_btf, bpf_get_socket_cookie, bpf_sk_storage_get, bpf_skc_to_tcp_sock,
     },
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
@@ -36,7 +33,7 @@ use aya_log_ebpf::warn;
 use tcptrace_ebpf::filter::Endpoints;
 
 use crate::{
-    settings::{IPPROTO_MPTCP, IPPROTO_TCP, is_absent, kernel},
+    settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, is_absent, kernel},
     transition::{CLOSE, Cause, LISTEN, SocketState, Source},
 };
 
@@ -118,14 +115,16 @@ impl Source for Typed<'_> {
         // SAFETY: `sock` is the tracepoint's argument, which the verifier knows as a `struct sock`.
         let (laddr, raddr, rport) = unsafe { typed::addresses(self.sock) };
         // The kernel has cleared `skc_num` before the transition to CLOSE, but not `inet_sport`.
-        let lport = if self.tcp.is_null() {
-            // SAFETY: the helper checks the address.
-            unsafe { bpf_probe_read_kernel(self.sock.add(kernel!(inet_sport)).cast::<u16>()) }.unwrap_or(0)
-        } else {
+        let lport = if !self.tcp.is_null() {
             // SAFETY: `tcp` is a `tcp_sock`, which begins with an `inet_sock`.
-            unsafe { typed::load::<u16>(self.tcp, kernel!(inet_sport)) }
+            u16::from_be(unsafe { typed::load::<u16>(self.tcp, kernel!(inet_sport)) })
+        } else if config!(probe_reads) != 0 {
+            u16::from_be(probe::read(self.sock as u64, kernel!(inet_sport)))
+        } else {
+            // SAFETY: `sock` is the tracepoint's argument, which the verifier knows as a `struct sock`.
+            unsafe { typed::load(self.sock, kernel!(sock_num)) }
         };
-        Endpoints { laddr, raddr, lport: u16::from_be(lport), rport }
+        Endpoints { laddr, raddr, lport, rport }
     }
 
     #[inline(always)]

@@ -105,7 +105,9 @@ impl LoadError {
             }
             cause = error.source();
         }
-        let remedy = if is_permission {
+        let remedy = if reason.contains(NO_PROBE_READS) {
+            Self::LOCKED_DOWN
+        } else if is_permission {
             "; run as root (CAP_BPF and CAP_PERFMON), outside a container that forbids bpf(2)"
         } else {
             ""
@@ -113,6 +115,10 @@ impl LoadError {
         Self::Refused { what, reason, remedy }
     }
 }
+
+/// What the verifier says of every helper that reads memory at any address where the kernel is locked down
+/// (`bpf_base_func_proto` of kernel/bpf/helpers.c); all kernels have at least one, and who lacks CAP_PERFMON is refused before.
+const NO_PROBE_READS: &str = "unknown func bpf_probe_read";
 
 /// Why the verifier refused a program, in one line. Its log walks through the program; what it stumbled over comes last,
 /// but for statistics.

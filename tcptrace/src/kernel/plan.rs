@@ -85,6 +85,9 @@ impl fmt::Display for Warning {
             Self::AcceptsUnseen(error) => {
                 write!(formatter, "{error}: {} (--no-stacks does without)", loss::ACCEPTS)
             }
+            Self::CallsWithoutTypes(LoadError::NoBtf { .. }) => {
+                write!(formatter, "no BTF of this kernel: {} (--no-stacks does without)", loss::TYPES)
+            }
             Self::CallsWithoutTypes(error) => {
                 write!(formatter, "{error}: {} (--no-stacks does without)", loss::TYPES)
             }

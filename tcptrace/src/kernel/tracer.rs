@@ -104,14 +104,14 @@ pub(super) fn attach(
         (Backend::Btf, None) => Err(error::missing()),
         (Backend::Tracepoint, _) => attach_classic(object),
     };
-    let whole = ReadAtCalls { stacks, python: plan.python };
+    let whole = Reads { stacks, python: plan.python, kernel: true };
     let mut refusals = Vec::new();
     let mut attached = None;
-    for calls in whole.and_less() {
-        let mut object = support.maps.record(load(&calls.applied_to(&config)))?;
+    for reads in whole.and_less(plan.backend) {
+        let mut object = support.maps.record(load(&reads.applied_to(&config)))?;
         match attach(&mut object) {
             Ok(misses) => {
-                attached = Some((calls, Attached { object, misses }));
+                attached = Some((reads, Attached { object, misses }));
                 break;
             }
             Err(error) => refusals.push(error),
@@ -121,14 +121,14 @@ pub(super) fn attach(
         Backend::Btf => &mut support.typed_tracepoint,
         Backend::Tracepoint => &mut support.classic_tracepoint,
     };
-    let Some((calls, attached)) = attached else {
+    let Some((reads, attached)) = attached else {
         // What was left out in the end is not the reason.
         return trial.record(refusals.pop().map_or_else(|| Err(error::missing()), Err));
     };
     *trial = Trial::Works(());
     for (trial, is_wanted, works) in [
-        (&mut support.stack_copies, whole.stacks, calls.stacks),
-        (&mut support.python_frames, whole.python, calls.python),
+        (&mut support.stack_copies, whole.stacks, reads.stacks),
+        (&mut support.python_frames, whole.python, reads.python),
     ] {
         if is_wanted {
             let refusal = refusals.first().filter(|_| !works).cloned();
@@ -138,27 +138,42 @@ pub(super) fn attach(
     Some(attached)
 }
 
-/// What is read of a call beyond who made it.
+/// What a program reads.
 #[derive(Clone, Copy)]
-struct ReadAtCalls {
+struct Reads {
+    /// Of a call: the user's stack.
     stacks: bool,
+    /// Of a call: the frames of Python.
     python: bool,
+    /// The kernel's memory at addresses without a type.
+    kernel: bool,
 }
 
-impl ReadAtCalls {
+impl Reads {
     /// All that is wanted, then less and less, for kernels whose verifier refuses it: they have fewer helpers
-    /// (`bpf_task_pt_regs` is of Linux 5.15), or allow fewer instructions.
-    fn and_less(self) -> impl Iterator<Item = Self> {
-        [(true, true), (true, false), (false, true), (false, false)]
-            .into_iter()
-            .filter(move |(stacks, python)| (self.stacks || !stacks) && (self.python || !python))
-            .map(|(stacks, python)| Self { stacks, python })
+    /// (`bpf_task_pt_regs` is of Linux 5.15), allow fewer instructions, or are locked down. The classic tracepoint is
+    /// nothing without the kernel's memory.
+    fn and_less(self, backend: Backend) -> impl Iterator<Item = Self> {
+        [
+            (true, true, true),
+            (true, false, true),
+            (false, true, true),
+            (false, false, true),
+            (false, false, false),
+        ]
+        .into_iter()
+        .map(|(stacks, python, kernel)| Self { stacks, python, kernel })
+        .filter(move |less| {
+            (self.stacks || !less.stacks)
+                && (self.python || !less.python)
+                && (less.kernel || backend == Backend::Btf)
+        })
     }
 
     fn applied_to(self, config: &Config) -> Config {
         let stack_bytes = if self.stacks { config.stack_bytes } else { 0 };
         let read_python = if self.python { config.read_python } else { 0 };
-        Config { stack_bytes, read_python, ..*config }
+        Config { stack_bytes, read_python, probe_reads: self.kernel.into(), ..*config }
     }
 }
 
@@ -306,13 +321,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_of_python_are_given_up_first_then_copies_of_stacks() {
-        let attempts = |stacks, python| -> Vec<_> {
-            ReadAtCalls { stacks, python }.and_less().map(|read| (read.stacks, read.python)).collect()
+    fn frames_of_python_are_given_up_first_then_copies_of_stacks_and_the_kernel_s_memory_last() {
+        let attempts = |stacks, python, backend| -> Vec<_> {
+            let whole = Reads { stacks, python, kernel: true };
+            whole.and_less(backend).map(|less| (less.stacks, less.python, less.kernel)).collect()
         };
-        assert_eq!(attempts(true, true), [(true, true), (true, false), (false, true), (false, false)]);
-        assert_eq!(attempts(true, false), [(true, false), (false, false)]);
-        assert_eq!(attempts(false, true), [(false, true), (false, false)]);
-        assert_eq!(attempts(false, false), [(false, false)]);
+        let classic = [(true, true, true), (true, false, true), (false, true, true), (false, false, true)];
+        assert_eq!(attempts(true, true, Backend::Tracepoint), classic);
+        assert_eq!(attempts(true, true, Backend::Btf), [&classic[..], &[(false, false, false)]].concat());
+        assert_eq!(attempts(true, false, Backend::Tracepoint), [(true, false, true), (false, false, true)]);
+        assert_eq!(attempts(false, true, Backend::Tracepoint), [(false, true, true), (false, false, true)]);
+        assert_eq!(attempts(false, false, Backend::Btf), [(false, false, true), (false, false, false)]);
     }
 }

@@ -21,8 +21,8 @@ use std::{
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub use self::{fuzzed::unwound, instructions::has_caller_rule};
 use self::guarded::GuardedUnwinder;
+pub use self::{fuzzed::unwound, instructions::has_caller_rule};
 use super::{
     point::{Point, Points},
     python::finder::PythonFinder,
