@@ -41,8 +41,10 @@ const THREAD_HEAD_BYTES: u32 = if cfg!(target_arch = "aarch64") { 4096 } else { 
 /// The counters of the kernel side, all CPUs together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
-    /// Transitions that found no room in the ring buffer, or for which the kernel skipped the program.
-    pub lost: u64,
+    /// Transitions that found no room in the ring buffer.
+    pub lost_in_ring: u64,
+    /// Transitions for which the kernel skipped the program.
+    pub skipped: u64,
     /// Sockets that found no room in a table: a dwell time or a caller is unknown.
     pub untracked: u64,
     /// Sockets opened beyond the budget of their process: their openers are not kept.
@@ -298,12 +300,12 @@ impl Tracer {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
-        let mut total = Counted { lost: self.misses.count(), ..Counted::default() };
+        let mut total = Counted { skipped: self.misses.count(), ..Counted::default() };
         match self.counters.get(&0, 0) {
             Ok(values) => {
                 for value in values.iter() {
                     if let Ok(counters) = Counters::read_from_bytes(value) {
-                        total.lost += counters.lost;
+                        total.lost_in_ring += counters.lost;
                         total.untracked += counters.untracked;
                         total.openers_skipped += counters.openers_skipped;
                         total.stacks_dropped += counters.stacks_dropped;

@@ -417,6 +417,7 @@ pub(crate) fn records() -> Vec<Record> {
             openers_skipped: 6,
             stacks_dropped: 0,
             dropped: 7,
+            lost_skipped: 0,
         },
         in_close_wait: Some(2),
         processes: vec![

@@ -15,6 +15,8 @@ use crate::model::{
 pub(crate) enum Caveat {
     /// The ring buffer was full.
     LostInRing(u64),
+    /// The kernel left the program out.
+    Skipped(u64),
     /// The writer dropped records because its output was too slow.
     DroppedByWriter(u64),
     /// Records are missing from files, or lie in damaged parts.
@@ -101,6 +103,7 @@ impl Caveat {
     pub(crate) fn id(&self) -> &'static str {
         match self {
             Self::LostInRing(_) => "lost_in_ring",
+            Self::Skipped(_) => "skipped_by_kernel",
             Self::DroppedByWriter(_) => "dropped_by_writer",
             Self::Missing { .. } => "missing",
             Self::NotLookedAt { .. } => "not_looked_at",
@@ -154,6 +157,12 @@ impl fmt::Display for Caveat {
                 "{} lost in the ring: counts are lower bounds, and a socket whose end was lost looks stuck; \
                  a larger --ring-size helps",
                 were(*count, "record")
+            ),
+            Self::Skipped(count) => write!(
+                formatter,
+                "{} left out by the kernel, whose CPUs were interrupted at work on another: a few in a million on a busy \
+                 host, which no option changes",
+                were(*count, "transition")
             ),
             Self::DroppedByWriter(count) => write!(
                 formatter,

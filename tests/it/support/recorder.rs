@@ -222,9 +222,19 @@ fn agree(walk: &Walk, records: &[Value], losses: &Losses, path: &Path) {
         openers_skipped,
         dropped,
         stacks_dropped,
+        lost_skipped,
     } = losses.totals;
-    let totals =
-        [records, lost, undecodable, evicted, unattributed, openers_skipped, dropped, stacks_dropped];
+    let totals = [
+        records,
+        lost,
+        undecodable,
+        evicted,
+        unattributed,
+        openers_skipped,
+        dropped,
+        stacks_dropped,
+        lost_skipped,
+    ];
     assert_eq!(totals, walk.totals, "{path}: counters");
     if walk.first == 0 {
         assert_eq!(losses.missing + losses.dropped, walk.gaps, "{path}: gaps in the numbers; {losses:?}");

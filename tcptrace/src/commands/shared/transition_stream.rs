@@ -89,13 +89,14 @@ impl Transitions for TransitionStream {
         let counted = self.tracer.counted();
         Totals {
             records: self.records,
-            lost: counted.lost,
+            lost: counted.lost_in_ring + counted.skipped,
             undecodable: self.undecodable,
             evicted: counted.untracked,
             unattributed: 0,
             openers_skipped: counted.openers_skipped,
             stacks_dropped: counted.stacks_dropped,
             dropped: 0,
+            lost_skipped: counted.skipped,
         }
     }
 }

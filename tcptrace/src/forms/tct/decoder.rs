@@ -118,5 +118,6 @@ fn totals(mut content: Input<'_>) -> Result<Totals, Malformed> {
         openers_skipped: counter()?,
         dropped: counter()?,
         stacks_dropped: counter()?,
+        lost_skipped: counter()?,
     })
 }

@@ -86,14 +86,18 @@ impl BlockEncoder {
             openers_skipped,
             dropped,
             stacks_dropped,
+            lost_skipped,
         } = *totals;
         self.dictionary.entry(TOTALS, |entry| {
             for counter in [records, lost, undecodable, evicted, unattributed, openers_skipped, dropped] {
                 put_varint(entry, counter);
             }
             // Later than the rest: what is missing at the end is 0.
-            if stacks_dropped > 0 {
+            if stacks_dropped > 0 || lost_skipped > 0 {
                 put_varint(entry, stacks_dropped);
+            }
+            if lost_skipped > 0 {
+                put_varint(entry, lost_skipped);
             }
         });
         let entry = self.entry;

@@ -164,7 +164,7 @@ fn what_a_later_version_adds_is_passed_over() {
     let mut payload = BytesMut::new();
     payload.extend_from_slice(&[0xb0, 2, 1, 2]); // a definition of a kind that is not known
     payload.extend_from_slice(&[0xf0, 1, 9]); // a record of a kind that is not known
-    payload.extend_from_slice(&[0x20, 8, 1, 2, 3, 4, 5, 6, 7, 8]); // more counters
+    payload.extend_from_slice(&[0x20, 10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]); // more counters
     payload.extend_from_slice(b"\xe0\x12{\"type\":\"weather\"}"); // a text that is no record
     let (items, end) = drain(BlockDecoder::new(payload.freeze()));
     let totals = Totals {
@@ -176,6 +176,7 @@ fn what_a_later_version_adds_is_passed_over() {
         openers_skipped: 6,
         stacks_dropped: 8,
         dropped: 7,
+        lost_skipped: 9,
     };
     assert_eq!(items, [Item::Unknown, Item::Totals(totals), Item::Unknown]);
     assert_eq!(end, Ok(()));

@@ -390,6 +390,7 @@ pub(crate) fn header() -> BoxedStrategy<Header> {
 
 fn summary() -> BoxedStrategy<Summary> {
     let totals = (number(), number(), number()).prop_map(|(records, lost, evicted)| Totals {
+        lost_skipped: lost / 2,
         records,
         lost,
         evicted,

@@ -22,7 +22,7 @@ use crate::model::{
 pub struct Totals {
     /// Records that came from the kernel side.
     pub records: u64,
-    /// Records that found the ring buffer full, and transitions of any kind that the kernel side could not look at.
+    /// Records that found the ring buffer full, and transitions for which the kernel left the program out.
     pub lost: u64,
     /// Records that made no sense.
     pub undecodable: u64,
@@ -38,6 +38,26 @@ pub struct Totals {
     pub stacks_dropped: u64,
     /// Records that this output is without, because it could not be written as fast as they came, or at all.
     pub dropped: u64,
+    /// Of `lost`, those for which the kernel left the program out. Where there are none, nothing is said of it: sessions that
+    /// had not heard of it are replayed as they were.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lost_skipped: u64,
+}
+
+impl Totals {
+    /// Records that found the ring full.
+    #[must_use]
+    pub fn lost_in_ring(&self) -> u64 {
+        self.lost.saturating_sub(self.lost_skipped)
+    }
+
+    /// Whether so many records found the ring full that the session's answer is incomplete: more than one in a thousand.
+    #[must_use]
+    pub fn is_lossy(&self) -> bool {
+        const ONE_IN: u64 = 1_000;
+        let lost = self.lost_in_ring();
+        lost.saturating_mul(ONE_IN) > self.records.saturating_add(lost)
+    }
 }
 
 /// The end of a session.

@@ -130,7 +130,8 @@ pub(crate) fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> 
     };
     let counted = |count: u64, caveat: fn(u64) -> Caveat| (count > 0, caveat(count));
     for (is_so, caveat) in [
-        counted(sum(&|totals| totals.lost), Caveat::LostInRing),
+        counted(sum(&Totals::lost_in_ring), Caveat::LostInRing),
+        counted(sum(&|totals| totals.lost_skipped), Caveat::Skipped),
         counted(sessions.iter().map(dropped).sum(), Caveat::DroppedByWriter),
         counted(sum(&|totals| totals.undecodable), Caveat::Undecodable),
         counted(sum(&|totals| totals.evicted), Caveat::Evicted),

@@ -22,7 +22,7 @@ pub(crate) struct Entries {
     pub earliest: i64,
     pub latest: i64,
     /// The counters, where they are the last entry.
-    pub totals: Option<[u64; 8]>,
+    pub totals: Option<[u64; 9]>,
     defined: Definitions,
     /// CLOCK_MONOTONIC of the transition before, and what makes it wall-clock time.
     monotonic: i128,
@@ -110,7 +110,7 @@ impl Entries {
     fn other(&mut self, first: u8, mut bytes: Bytes<'_>) {
         match first {
             0x10 => self.offset += bytes.signed(),
-            0x20 => self.totals = Some([(); 8].map(|()| if bytes.0.is_empty() { 0 } else { bytes.number() })),
+            0x20 => self.totals = Some([(); 9].map(|()| if bytes.0.is_empty() { 0 } else { bytes.number() })),
             0x30 => {
                 assert!([4, 16].contains(&bytes.0.len()), "an address of {} bytes", bytes.0.len());
                 self.defined.addresses += 1;

@@ -31,8 +31,8 @@ pub(crate) struct Walk {
     pub gaps: u64,
     /// Bytes that belong to no whole block.
     pub unread: usize,
-    /// `records`, `lost`, `undecodable`, `evicted`, `unattributed`, `openers_skipped`, `dropped`, `stacks_dropped` of the last block.
-    pub totals: [u64; 8],
+    /// `records`, `lost`, `undecodable`, `evicted`, `unattributed`, `openers_skipped`, `dropped`, `stacks_dropped`, `lost_skipped` of the last block.
+    pub totals: [u64; 9],
     pub has_index: bool,
 }
 
