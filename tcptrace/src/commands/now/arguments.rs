@@ -23,7 +23,7 @@ pub(crate) struct NowArguments {
     /// Sockets in this state; repeatable. A verdict is given on those in CLOSE_WAIT only
     #[arg(long, value_name = "STATE", default_value = "CLOSE_WAIT")]
     state: Vec<State>,
-    /// Put sockets together in the text form
+    /// Put sockets together in the text form; lines of code are seen by `leaks` alone
     #[arg(long, value_enum)]
     by: Option<GroupBy>,
     /// Sockets (and groups of them) listed in the text form; 0 = all

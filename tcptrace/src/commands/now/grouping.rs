@@ -1,10 +1,9 @@
 //! Groups the sockets of a snapshot by what they have in common. Pure.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use crate::model::{
     endpoints::Endpoint,
-    no_site::NoSiteBecause,
     process::ProcessIdentity,
     record::{Group, Leak},
 };
@@ -14,6 +13,10 @@ use crate::model::{
 pub(crate) enum GroupBy {
     /// The processes that answer for them
     Process,
+    /// The programs, by name, however many processes run them
+    Comm,
+    /// The systemd units that they run in
+    Unit,
     /// The containers that they run in
     Container,
     /// The Kubernetes pods that they run in
@@ -24,12 +27,10 @@ pub(crate) enum GroupBy {
     Verdict,
     /// The most telling reason
     Reason,
-    /// The line of code that opened them: `now` comes too late to see it, `leaks` sees it
-    Stack,
 }
 
 impl GroupBy {
-    /// Groups the sockets and keeps their order; groups come in the order of their first sockets.
+    /// Groups the sockets and keeps their order; the largest group comes first.
     pub(crate) fn divide(by: Option<Self>, leaks: Vec<Leak>) -> Vec<Group> {
         let Some(by) = by else {
             return if leaks.is_empty() { Vec::new() } else { vec![Group { title: None, leaks }] };
@@ -44,6 +45,8 @@ impl GroupBy {
             let remote = leak.socket.endpoints.remote;
             let title = match by {
                 Self::Process => processes(&leak),
+                Self::Comm => places(&leak, |process| process.comm.clone()),
+                Self::Unit => places(&leak, unit),
                 Self::Container => places(&leak, container),
                 Self::Pod => places(&leak, pod),
                 // A port with a single socket is a client's ephemeral port.
@@ -55,7 +58,6 @@ impl GroupBy {
                 Self::Reason => leak
                     .first_reason()
                     .map_or_else(|| "no reason found".to_owned(), |reason| reason.id.to_string()),
-                Self::Stack => opening_line(&leak),
             };
             let at = *by_title.entry(title).or_insert_with_key(|title| {
                 groups.push(Group { title: Some(title.clone()), leaks: Vec::new() });
@@ -65,13 +67,9 @@ impl GroupBy {
                 group.leaks.push(leak);
             }
         }
+        groups.sort_by_key(|group| std::cmp::Reverse(group.leaks.len()));
         groups
     }
-}
-
-fn opening_line(leak: &Leak) -> String {
-    let stack = leak.opening_stack().unwrap_or_else(|| Arc::new(NoSiteBecause::LooksOnce.into()));
-    stack.title().map_or_else(|| "?".to_owned(), Cow::into_owned)
 }
 
 fn processes(leak: &Leak) -> String {
@@ -104,6 +102,10 @@ fn places(leak: &Leak, place: fn(&ProcessIdentity) -> String) -> String {
     if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
 }
 
+fn unit(process: &ProcessIdentity) -> String {
+    process.unit.clone().unwrap_or_else(|| "in no unit".to_owned())
+}
+
 /// The container with its pod: containers of many pods have the same name.
 fn container(process: &ProcessIdentity) -> String {
     let is_in_one = process.container.is_some() || process.pod.is_some();
@@ -116,10 +118,12 @@ fn pod(process: &ProcessIdentity) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::model::{
         endpoints::Endpoints, examples, owner::Owner, pid::Pid, process::ProcessIdentity, socket::Socket,
-        stack::Stack, verdict::Verdict,
+        verdict::Verdict,
     };
 
     fn leak(cookie: u64, remote: ([u8; 4], u16), pids: &[u32], verdict: Verdict) -> Leak {
@@ -166,31 +170,17 @@ mod tests {
         let titles =
             |by| divided(by).into_iter().map(|(title, _)| title.unwrap_or_default()).collect::<Vec<_>>();
         assert_eq!(titles(Some(GroupBy::Peer)), ["192.0.2.1:5432", "192.0.2.1"]);
-        assert_eq!(titles(Some(GroupBy::Verdict)), ["eof_read", "data_unread", "no_holder"]);
+        assert_eq!(titles(Some(GroupBy::Verdict)), ["data_unread", "eof_read", "no_holder"]);
     }
 
     #[test]
-    fn sockets_opened_at_one_line_stand_together_whatever_else_is_on_the_stack() {
-        let opened = |cookie, site: Option<&str>, frames: &[&str]| {
-            let frames = frames.iter().map(|frame| (*frame).to_owned()).collect();
-            let stack =
-                Stack { frames, site: site.map(str::to_owned), is_cut: false, no_site: None, found_by: None };
-            let mut opened_by = examples::opened_by();
-            opened_by.what.called.stack = Some(Arc::new(stack));
-            Leak { opened_by: Some(opened_by), ..leak(cookie, ([192, 0, 2, 1], 80), &[7], Verdict::EofRead) }
+    fn the_processes_of_one_program_and_of_no_unit_are_one_group() {
+        let sizes = |by| -> Vec<(String, usize)> {
+            let groups = divided(Some(by)).into_iter();
+            groups.map(|(title, cookies)| (title.unwrap_or_default(), cookies.len())).collect()
         };
-        let leaks = vec![
-            opened(1, Some("serve (main.go:12)"), &["accept4", "serve (main.go:12)", "main"]),
-            opened(2, None, &["accept4", "one"]),
-            opened(3, Some("serve (main.go:12)"), &["accept", "serve (main.go:12)"]),
-            opened(4, None, &["accept4", "other"]),
-        ];
-        let groups = GroupBy::divide(Some(GroupBy::Stack), leaks);
-        let titles: Vec<_> = groups
-            .iter()
-            .map(|group| (group.title.as_deref().unwrap_or_default(), group.leaks.len()))
-            .collect();
-        assert_eq!(titles, [("serve (main.go:12)", 2), ("accept4", 2)]);
+        assert_eq!(sizes(GroupBy::Comm), [("shop".to_owned(), 3), ("nobody".to_owned(), 1)]);
+        assert_eq!(sizes(GroupBy::Unit), [("in no unit".to_owned(), 3), ("nobody".to_owned(), 1)]);
     }
 
     #[test]
