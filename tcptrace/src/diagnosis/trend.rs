@@ -15,6 +15,11 @@ const MAX_CHANGES: usize = 64;
 /// A level that went up less often has no trend.
 const FEWEST_STEPS: usize = 3;
 
+/// A level that was followed for less than a minute has to go up more often before anything is forecast: a burst at the
+/// start looks like a trend.
+const FEWEST_STEPS_AT_FIRST: usize = 5;
+const AT_FIRST_NS: u64 = 60_000_000_000;
+
 /// A shorter time says nothing.
 const SHORTEST_NS: u64 = 5_000_000_000;
 
@@ -81,10 +86,9 @@ impl Level {
         let first = self.changes.front()?.0;
         let pairs = self.changes.iter().zip(self.changes.iter().skip(1));
         let ups = || pairs.clone().filter(|((_, before), (_, after))| after > before).map(|(_, (at, _))| *at);
-        if ups().count() < FEWEST_STEPS
-            || now_ns.saturating_sub(first) < SHORTEST_NS
-            || is_over(ups(), now_ns)
-        {
+        let lasted = now_ns.saturating_sub(first);
+        let fewest = if lasted < AT_FIRST_NS { FEWEST_STEPS_AT_FIRST } else { FEWEST_STEPS };
+        if ups().count() < fewest || lasted < SHORTEST_NS || is_over(ups(), now_ns) {
             return None;
         }
         Some(self.slope(now_ns) * 1e9).filter(|rate| *rate > 0.0)

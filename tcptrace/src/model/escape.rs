@@ -6,11 +6,11 @@ use std::fmt;
 /// start a new line or turn the writing direction around.
 pub(crate) struct Escaped<'a>(pub &'a str);
 
-/// Characters that a terminal does not print but obeys: controls, line separators, and those that
-/// change the direction of text.
+/// Characters that a terminal does not print but obeys: controls, line separators, those that change the direction of text,
+/// and those of no width, which make two names look alike.
 pub(crate) fn is_harmful(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(character, '\u{00ad}' | '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 impl fmt::Display for Escaped<'_> {
@@ -40,6 +40,7 @@ mod tests {
     fn escape_sequences_and_new_lines_are_spelled_out() {
         assert_eq!(Escaped("a\u{1b}[2Jb\nc").to_string(), "a\\u{1b}[2Jb\\nc");
         assert_eq!(Escaped("x\u{202e}y").to_string(), "x\\u{202e}y");
+        assert_eq!(Escaped("ng\u{200b}inx\u{2060}").to_string(), "ng\\u{200b}inx\\u{2060}", "of no width");
         assert_eq!(Escaped("nginx: worker Ω").to_string(), "nginx: worker Ω");
     }
 

@@ -67,7 +67,9 @@ fn fewer_than_three_steps_say_nothing() {
         let (change, rise) = rates(30, |second| 100 * (second / 8).min(steps));
         assert_eq!((change.unwrap_or_default(), rise), (0.0, None), "{steps} steps");
     }
-    assert!(rates(30, |second| 100 * (second / 8)).1.is_some(), "three steps");
+    assert!(rates(90, |second| 100 * (second / 24)).1.is_some(), "three steps");
+    assert_eq!(rates(30, |second| 100 * (second / 8)).1, None, "three steps in the first minute");
+    assert!(rates(30, |second| 100 * (second / 5)).1.is_some(), "six of them");
     assert_eq!(rates(3, |second| second), (None, None), "too short a time");
     assert_eq!(Level::default().per_minute(9 * SECOND), None);
     // A step that was just made may be the first of many.
