@@ -108,6 +108,7 @@ fn conclude(ended: &Result<Conclusion, CommandError>) -> ExitCode {
     if let Err(error) = ended {
         error.report();
     }
+    shared::log::finish();
     ExitCode::from(exit_code(ended))
 }
 

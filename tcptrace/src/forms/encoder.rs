@@ -1,7 +1,7 @@
 //! Turns records into chunks of whole records, in one form. Does no I/O, and decides nothing about when a chunk is
 //! written.
 
-use std::fmt;
+use std::{fmt, time::Instant};
 
 use super::{
     form::{EncoderSettings, Form, Format},
@@ -53,6 +53,11 @@ impl Encoder {
         let is_shown = self.form.show(view, extent);
         self.records += u64::from(is_shown);
         is_shown
+    }
+
+    /// Tells the form what the terminal is like that shows it; `now` is `None` at the end.
+    pub(crate) fn refresh(&mut self, extent: Extent, now: Option<Instant>) {
+        self.records += self.form.refresh(extent, now);
     }
 
     /// Bytes that wait, or about so many.

@@ -1,7 +1,7 @@
 //! What a form of the records is: a description, an encoder, and for some forms a trailer. Names no form, does no
 //! I/O, and decides nothing about when something is written.
 
-use std::fmt;
+use std::{fmt, time::Instant};
 
 use super::{
     palette::Palette,
@@ -87,6 +87,12 @@ pub(crate) trait Form: Send {
     /// Adds a view; returns false when the form has its records instead.
     fn show(&mut self, _view: &View, _extent: Extent) -> bool {
         false
+    }
+
+    /// Tells a form for people how large the terminal is that shows it, and the time: `None` at the end, when what it held
+    /// back is to come. Returns how many records that is.
+    fn refresh(&mut self, _extent: Extent, _now: Option<Instant>) -> u64 {
+        0
     }
 
     /// Bytes that are kept, or about so many.

@@ -41,6 +41,11 @@ pub(crate) struct Extent {
 }
 
 impl View {
+    /// Whether it takes the place of what the terminal shows: it fits the window by itself.
+    pub(crate) fn is_page(&self) -> bool {
+        matches!(self, Self::TimeWaitLook { is_page: true, .. })
+    }
+
     /// Gives the view away record by record; returns the summary of the session, if the view has it: it belongs at
     /// the end.
     pub(crate) fn into_records(self, mut push: impl FnMut(&Record)) -> Option<Summary> {

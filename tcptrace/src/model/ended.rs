@@ -54,6 +54,18 @@ impl EndedHow {
             Self::TimedOut => "timed out",
         }
     }
+
+    /// For people, after the connection: what happened to it.
+    #[must_use]
+    pub fn as_event(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Reset => "reset",
+            Self::Destroyed => "destroyed",
+            Self::OwnerExited => "ended with its owner",
+            Self::TimedOut => "timed out",
+        }
+    }
 }
 
 #[cfg(test)]

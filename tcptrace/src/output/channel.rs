@@ -34,6 +34,9 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// Room for what a session says between two flushes that writes it itself, in bytes.
 const SYNC_BYTES: usize = 16 * 1024;
 
+/// How often the size of the terminal is asked for.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Parts that a file of limited size is written in, at least.
 const CHUNKS_A_FILE: u64 = 8;
 
@@ -49,6 +52,7 @@ pub(crate) struct Channel {
     /// How long a record waits.
     flush: Duration,
     waiting_since: Option<Instant>,
+    refreshed_at: Option<Instant>,
     is_terminal: bool,
     /// The summary of the session, which a view had.
     summary: Option<Summary>,
@@ -94,6 +98,7 @@ impl Channel {
             most,
             flush: if is_immediate { Duration::ZERO } else { files.flush },
             waiting_since: None,
+            refreshed_at: None,
             is_terminal,
             summary: None,
             delivery,
@@ -142,13 +147,20 @@ impl Channel {
         now.saturating_duration_since(since) >= self.flush
     }
 
+    /// Tells a form for people what the terminal is like at present, now and then.
+    fn refresh(&mut self, now: Instant) {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < REFRESH_INTERVAL;
+        if self.is_terminal && !self.refreshed_at.is_some_and(is_recent) {
+            self.refreshed_at = Some(now);
+            self.encoder.refresh(self.extent(usize::MAX), Some(now));
+        }
+    }
+
     /// Passes on what has waited for long enough.
     pub(crate) fn flush(&mut self, now: Instant, totals: &Totals) -> Result<(), WriteError> {
+        self.refresh(now);
         if self.is_due(now) {
             self.pass_on(totals)?;
-            if let (Delivery::Queued(queued), true) = (&self.delivery, self.is_terminal) {
-                queued.let_terminal_catch_up();
-            }
         }
         Ok(())
     }
@@ -216,6 +228,9 @@ impl Channel {
         summary: Option<&Summary>,
         totals: &Totals,
     ) -> Result<(), WriteError> {
+        if self.is_terminal {
+            self.encoder.refresh(self.extent(usize::MAX), None);
+        }
         self.summary = summary.cloned().or(self.summary.take());
         if let Some(summary) = &self.summary
             && !self.format.can(Ability::Summary)

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     os::unix::fs::MetadataExt as _,
     sync::atomic::{AtomicU64, Ordering},
     time::Instant,
@@ -10,12 +10,17 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::file::{Append, DirectoryEntry, Opened};
+use super::{
+    file::{Append, DirectoryEntry, Opened},
+    screen,
+    standard_error::STANDARD_ERROR,
+};
 use crate::forms::form::Trailer;
 
 /// The file that is open.
 pub(crate) struct Current {
     pub file: File,
+    pub is_terminal: bool,
     pub entry: Option<DirectoryEntry>,
     /// Bytes of whole chunks in it.
     pub length: u64,
@@ -36,6 +41,7 @@ impl Current {
     pub(crate) fn new(Opened { file, entry, append }: Opened) -> io::Result<Self> {
         let length = if entry.is_some() { file.metadata()?.len() } else { 0 };
         Ok(Self {
+            is_terminal: file.is_terminal(),
             file,
             entry,
             length,
@@ -51,6 +57,19 @@ impl Current {
 
     /// Writes all of it, behind what an earlier attempt has written.
     pub(crate) fn put(&mut self, bytes: &[u8], progress: &AtomicU64) -> io::Result<()> {
+        if !self.is_terminal {
+            return self.put_all(bytes, progress);
+        }
+        let mut line = screen::lock_for_records();
+        // What does not take this will not take the rest either.
+        let _follows = self.file.write(line.take_away());
+        let put = self.put_all(bytes, progress);
+        drop(line);
+        STANDARD_ERROR.draw_again();
+        put
+    }
+
+    fn put_all(&mut self, bytes: &[u8], progress: &AtomicU64) -> io::Result<()> {
         while let Some(rest) = bytes.get(self.partial..).filter(|rest| !rest.is_empty()) {
             match self.file.write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

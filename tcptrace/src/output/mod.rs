@@ -19,6 +19,8 @@ pub(crate) mod queued;
 pub(crate) mod replace;
 pub(crate) mod rotation;
 pub(crate) mod safe_path;
+mod screen;
+pub(crate) mod standard_error;
 pub(crate) mod synchronous;
 pub(crate) mod target;
 pub(crate) mod terminal;

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use rustix::fs::FileType;
+
 use super::{file::IfExists, rotation::Rotation};
 use crate::forms::form::{Ability, Format};
 
@@ -82,6 +84,15 @@ impl OutputOptions {
     /// Whether somebody may be looking at the records as they come.
     pub(crate) fn are_watched(&self) -> bool {
         self.routes.iter().any(|route| route.sink == Sink::Stdout)
+    }
+
+    /// Whether records go into a pipe, whose reader may write to the same terminal as this process.
+    pub(crate) fn are_piped(&self) -> bool {
+        let is_pipe = || {
+            rustix::fs::fstat(rustix::stdio::stdout())
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
+        };
+        self.are_watched() && is_pipe()
     }
 
     /// Whether one of them is meant for a report.

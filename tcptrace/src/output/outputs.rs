@@ -44,7 +44,7 @@ impl OpenedOutputs {
         let Self { opened, files } = self;
         let start = |(route, target): (Route, Target)| Channel::start(&route, target, &files, header, policy);
         let channels = opened.into_iter().map(start).collect::<Result<_, _>>()?;
-        Ok(Output { channels, totals: Totals::default(), totals_at: None })
+        Ok(Output { channels, totals: Totals::default(), totals_at: None, has_lost_reader: false })
     }
 }
 
@@ -57,6 +57,8 @@ pub(crate) struct Output {
     totals: Totals,
     /// When the counters were read.
     totals_at: Option<Instant>,
+    /// The reader of standard output has gone.
+    has_lost_reader: bool,
 }
 
 impl Output {
@@ -71,7 +73,7 @@ impl Output {
     /// Writes a view: as a whole where the form is for people, record by record elsewhere. Of its tables about `rows`
     /// rows are shown. If the view has the summary of the session, [`Output::finish`] needs none.
     pub(crate) fn show(&mut self, view: View, rows: usize) {
-        let Self { channels, totals, totals_at: _ } = self;
+        let Self { channels, totals, .. } = self;
         let mut others: Vec<&mut Channel> = channels
             .iter_mut()
             .filter_map(|channel| (!channel.show(&view, rows)).then_some(channel))
@@ -109,9 +111,10 @@ impl Output {
         for channel in &mut self.channels {
             channel.flush(now, &self.totals)?;
         }
-        let had_some = !self.channels.is_empty();
+        let count = self.channels.len();
         self.channels.retain(|channel| !channel.reader_has_gone());
-        if had_some && self.channels.is_empty() { Err(WriteError::ReaderGone) } else { Ok(()) }
+        self.has_lost_reader |= self.channels.len() < count;
+        if count > 0 && self.channels.is_empty() { Err(WriteError::ReaderGone) } else { Ok(()) }
     }
 
     /// Begins a new file wherever the present one was moved away.
@@ -119,7 +122,7 @@ impl Output {
     /// # Errors
     /// With [`Policy::Sync`] when there cannot be a new one.
     pub(crate) fn reopen(&mut self) -> Result<(), WriteError> {
-        let Self { channels, totals, totals_at: _ } = self;
+        let Self { channels, totals, .. } = self;
         channels.iter_mut().try_for_each(|channel| channel.reopen(totals))
     }
 
@@ -135,7 +138,7 @@ impl Output {
     /// With [`Policy::Sync`] when an output cannot be written.
     pub(crate) fn finish(mut self, summary: Option<&Summary>) -> Result<Unfinished, WriteError> {
         self.totals = summary.map_or(self.totals, |summary| summary.totals);
-        let Self { channels, totals, totals_at: _ } = &mut self;
+        let Self { channels, totals, totals_at: _, has_lost_reader } = &mut self;
         let mut endings = Vec::new();
         // What waits is written everywhere before the first file is completed.
         for channel in channels.iter_mut() {
@@ -144,7 +147,7 @@ impl Output {
         for channel in std::mem::take(channels) {
             endings.extend(channel.end(totals)?);
         }
-        Ok(Unfinished { endings })
+        Ok(Unfinished { endings, has_lost_reader: *has_lost_reader })
     }
 }
 
@@ -160,6 +163,7 @@ impl Drop for Output {
 /// Outputs whose last records are being written.
 pub(crate) struct Unfinished {
     endings: Vec<Ending>,
+    has_lost_reader: bool,
 }
 
 impl Unfinished {
@@ -168,12 +172,17 @@ impl Unfinished {
     ///
     /// # Errors
     /// When an output is incomplete.
-    pub(crate) async fn wait(self, leave: impl Future<Output = ()>) -> Result<(), WriteError> {
+    pub(crate) async fn wait(&mut self, leave: impl Future<Output = ()>) -> Result<(), WriteError> {
         let mut leave = std::pin::pin!(leave);
         let (mut shortfalls, mut has_left) = (Vec::new(), false);
-        for mut ending in self.endings {
+        for ending in &mut self.endings {
             shortfalls.extend(ending.wait(leave.as_mut(), &mut has_left).await);
         }
         if shortfalls.is_empty() { Ok(()) } else { Err(WriteError::Incomplete(shortfalls)) }
+    }
+
+    /// Whether whoever read standard output was gone before the end came.
+    pub(crate) fn have_lost_reader(&self) -> bool {
+        self.has_lost_reader || self.endings.iter().any(Ending::has_lost_reader)
     }
 }

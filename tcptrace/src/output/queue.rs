@@ -67,8 +67,8 @@ struct Waiting {
     has_ended: bool,
     /// The session ends, or has ended: what cannot be written at once is given up.
     is_ending: bool,
-    /// A chunk is being written.
-    is_busy: bool,
+    /// What waits is not waited for: the last word alone is written.
+    is_skipping: bool,
     /// Nobody takes anything any more.
     is_closed: bool,
 }
@@ -135,24 +135,28 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Returns once everything was written, or after this time.
-    pub(crate) fn drain(&self, limit: Duration) {
-        let is_at_work =
-            |waiting: &mut Waiting| !waiting.is_closed && (waiting.is_busy || !waiting.chunks.is_empty());
-        drop(self.room.wait_timeout_while(self.lock(), limit, is_at_work));
+    /// Leaves out what waits, so that the last word comes; the number of records that were left.
+    pub(crate) fn skip(&self) -> u64 {
+        let mut waiting = self.lock();
+        waiting.is_skipping = true;
+        waiting.bytes = 0;
+        std::mem::take(&mut waiting.chunks).iter().map(|chunk| chunk.records).sum()
+    }
+
+    /// For the writer: whether the rest of a chunk is to be left out.
+    pub(crate) fn is_skipping(&self) -> bool {
+        self.lock().is_skipping
     }
 
     /// For the writer: what to do next; waits for it until then. What was taken before is done.
     pub(crate) fn next(&self, until: Option<Instant>) -> Next {
         let mut waiting = self.lock();
-        waiting.is_busy = false;
         loop {
             if std::mem::take(&mut waiting.reopen) {
                 return Next::Reopen;
             }
             if let Some(chunk) = waiting.chunks.pop_front() {
                 waiting.bytes -= chunk.bytes.len();
-                waiting.is_busy = true;
                 drop(waiting);
                 self.room.notify_all();
                 return Next::Chunk(chunk);

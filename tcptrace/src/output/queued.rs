@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
 
 use super::{
@@ -29,8 +30,9 @@ use crate::{
 /// How long an output may take nothing at the end before it is abandoned.
 const STUCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a terminal is waited for, so that records and the status line do not mix.
-const TERMINAL_TIMEOUT: Duration = Duration::from_millis(20);
+/// When whoever waits at the end is told what for, and how long a terminal has for the summary after that.
+const INFORM_AFTER: Duration = Duration::from_secs(3);
+const SUMMARY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Time to flush queued chunks after a session failed.
 const FAILED_TIMEOUT: Duration = Duration::from_secs(1);
@@ -38,10 +40,14 @@ const FAILED_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between two looks at whether they are flushed.
 const FAILED_INTERVAL: Duration = Duration::from_millis(5);
 
+const NOT_WAITED_FOR: &str = "it was not waited for";
+
 /// The session's side of the thread.
+#[expect(clippy::struct_excessive_bools, reason = "they hold independently of each other")]
 pub(crate) struct Queued {
     name: String,
     is_stdout: bool,
+    is_terminal: bool,
     can_wait: bool,
     has_warned: bool,
     shared: Arc<Shared>,
@@ -58,8 +64,9 @@ impl Queued {
             shared.queue.give_up_on_error();
         }
         let (name, is_stdout, progress) = (target.name().to_owned(), target.is_stdout(), target.progress());
+        let is_terminal = target.is_terminal();
         let outcome = writer::start(target, preamble, Arc::clone(&shared))?;
-        Ok(Self { name, is_stdout, can_wait, has_warned: false, shared, progress, outcome })
+        Ok(Self { name, is_stdout, is_terminal, can_wait, has_warned: false, shared, progress, outcome })
     }
 
     /// What people call the output.
@@ -111,11 +118,6 @@ impl Queued {
         }
     }
 
-    /// Waits a moment until the terminal has what was handed over.
-    pub(crate) fn let_terminal_catch_up(&self) {
-        self.shared.queue.drain(TERMINAL_TIMEOUT);
-    }
-
     /// Has a new file begun if the present one was moved away.
     pub(crate) fn reopen(&self) {
         self.shared.queue.reopen();
@@ -123,10 +125,12 @@ impl Queued {
 
     /// Hands over what is left, and the summary, which tells what was dropped until the thread writes it.
     pub(crate) fn end(self, rest: Chunk, encoder: Encoder, summary: Option<Summary>) -> Ending {
-        let Self { name, is_stdout, can_wait: _, has_warned: _, shared, progress, outcome } = self;
+        let Self { name, is_stdout, is_terminal, can_wait: _, has_warned: _, shared, progress, outcome } =
+            self;
         let moved = progress.load(Ordering::Relaxed);
         shared.queue.end(rest, summary.map(|summary| Last { encoder, summary }));
-        Ending { name, is_stdout, shared, progress, outcome, moved, moved_at: Instant::now() }
+        let began = Instant::now();
+        Ending { name, is_stdout, is_terminal, shared, progress, outcome, moved, moved_at: began, began }
     }
 
     /// Hands over what is left of a session that failed, and waits a little for it.
@@ -145,45 +149,77 @@ impl Queued {
 pub(crate) struct Ending {
     name: String,
     is_stdout: bool,
+    is_terminal: bool,
     shared: Arc<Shared>,
     progress: Arc<AtomicU64>,
     outcome: oneshot::Receiver<WriterEnd>,
     /// Bytes that had been written at some time, and that time.
     moved: u64,
     moved_at: Instant,
+    began: Instant,
 }
 
 impl Ending {
     /// Waits for the end; what is missing, if something is. `leave` may return once: that is noted in `has_left`, and
-    /// nothing is waited for any more.
+    /// nothing is waited for any more but the summary on a terminal, for a moment.
     pub(crate) async fn wait(
         &mut self,
         mut leave: Pin<&mut impl Future<Output = ()>>,
         has_left: &mut bool,
     ) -> Option<Shortfall> {
-        let mut has_informed = false;
+        let mut has_informed = !self.is_stdout;
         loop {
-            let left = STUCK_TIMEOUT.saturating_sub(self.moved_at.elapsed());
+            let stuck_in = STUCK_TIMEOUT.saturating_sub(self.moved_at.elapsed());
+            let inform_in = INFORM_AFTER.saturating_sub(self.began.elapsed());
+            let left = if has_informed { stuck_in } else { stuck_in.min(inform_in) };
             tokio::select! {
                 biased;
                 outcome = &mut self.outcome => return self.shortfall(outcome.ok()),
                 () = leave.as_mut(), if !*has_left => *has_left = true,
                 () = tokio::time::sleep(left) => {
+                    if !has_informed && self.began.elapsed() >= INFORM_AFTER {
+                        has_informed = true;
+                        log::info!("waiting for the reader of standard output; Ctrl-C ends that");
+                    }
+                    if self.moved_at.elapsed() < STUCK_TIMEOUT {
+                        continue;
+                    }
                     let moved = self.progress.load(Ordering::Relaxed);
                     let is_stuck = moved == self.moved;
                     (self.moved, self.moved_at) = (moved, Instant::now());
                     if is_stuck && !self.is_stdout {
                         return Some(self.abandoned("it has taken nothing for ten seconds"));
                     }
-                    if is_stuck && !std::mem::replace(&mut has_informed, true) {
-                        log::info!("waiting for the reader of standard output; Ctrl-C ends that");
-                    }
                 }
             }
             if *has_left {
-                return Some(self.abandoned("it was not waited for"));
+                return self.leave().await;
             }
         }
+    }
+
+    /// Gives up what waits. On a terminal the summary still comes, if it takes it at once.
+    async fn leave(&mut self) -> Option<Shortfall> {
+        if self.is_terminal {
+            let skipped = self.shared.queue.skip();
+            self.shared.dropped.fetch_add(skipped, Ordering::Relaxed);
+            if let Ok(Ok(mut end)) = tokio::time::timeout(SUMMARY_TIMEOUT, &mut self.outcome).await {
+                end.failure.get_or_insert_with(|| NOT_WAITED_FOR.to_owned());
+                return self.shortfall(Some(end));
+            }
+        }
+        Some(self.abandoned(NOT_WAITED_FOR))
+    }
+
+    /// Whether nobody reads standard output any more: what is still in the pipe nobody will.
+    pub(crate) fn has_lost_reader(&self) -> bool {
+        let stdout = io::stdout();
+        let mut pipe = [PollFd::new(&stdout, PollFlags::empty())];
+        let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.is_stdout
+            && (self.shared.reader_has_gone.load(Ordering::Relaxed)
+                || poll(&mut pipe, Some(&none)).is_ok()
+                    && pipe.iter().any(|pipe| pipe.revents().contains(PollFlags::ERR)))
     }
 
     fn shortfall(&self, outcome: Option<WriterEnd>) -> Option<Shortfall> {

@@ -151,6 +151,11 @@ impl Target {
         self.is_stdout
     }
 
+    /// Whether it is a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| current.is_terminal)
+    }
+
     /// Whether it is a regular file.
     pub(crate) fn is_file(&self) -> bool {
         self.files.is_some()

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
@@ -22,6 +22,9 @@ use crate::{forms::encoder::Chunk, model::record::Record};
 
 /// How often an output that cannot be written is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often it is reported that it can be written again.
+const RECOVERY_INTERVAL: Duration = Duration::from_mins(1);
 
 /// What session and writer tell each other beside the queue.
 #[derive(Debug, Default)]
@@ -56,11 +59,29 @@ pub(crate) fn start(
 ) -> io::Result<oneshot::Receiver<WriterEnd>> {
     let (sender, outcome) = oneshot::channel();
     thread::Builder::new().name("writer".to_owned()).spawn(move || {
-        let writer = Writer { target, shared, failure: None, is_incomplete: false, has_reported: false };
+        let writer = Writer {
+            target,
+            shared,
+            failure: None,
+            is_incomplete: false,
+            has_reported: false,
+            recovered_at: None,
+        };
         // Nobody waits for a writer that has been given up.
         let _ = sender.send(writer.run(preamble));
     })?;
     Ok(outcome)
+}
+
+/// Bytes that a terminal is given in one piece, about: whole lines.
+const PIECE_BYTES: usize = 512;
+
+/// How much of these bytes is a piece.
+fn piece_length(bytes: &[u8]) -> usize {
+    let most = bytes.get(..PIECE_BYTES).unwrap_or(bytes);
+    let is_end = |byte: &u8| *byte == b'\n';
+    let last = most.iter().rposition(is_end).or_else(|| bytes.iter().position(is_end));
+    last.map_or(bytes.len(), |end| end + 1)
 }
 
 struct Writer {
@@ -69,6 +90,7 @@ struct Writer {
     failure: Option<String>,
     is_incomplete: bool,
     has_reported: bool,
+    recovered_at: Option<Instant>,
 }
 
 impl Writer {
@@ -77,7 +99,7 @@ impl Writer {
         self.note(begun);
         loop {
             match self.shared.queue.next(self.target.deadline()) {
-                Next::Chunk(chunk) => self.deliver(&chunk),
+                Next::Chunk(chunk) => self.deliver_or_skip(&chunk),
                 Next::Reopen => self.reopen(),
                 Next::Nothing => {
                     let rotated = self.target.rotate_if_old();
@@ -103,11 +125,31 @@ impl Writer {
         WriterEnd { is_complete: !self.is_incomplete && !has_dropped, failure: self.failure }
     }
 
+    /// Writes a chunk. Of a terminal that is slow the rest can be left out after each line or so.
+    fn deliver_or_skip(&mut self, chunk: &Chunk) {
+        if !self.target.is_terminal() {
+            return self.deliver(chunk);
+        }
+        let mut rest = chunk.bytes.as_slice();
+        while !rest.is_empty() && !self.shared.reader_has_gone.load(Ordering::Relaxed) {
+            if self.shared.queue.is_skipping() {
+                return self.drop_records(chunk.records);
+            }
+            let (piece, others) = rest.split_at(piece_length(rest));
+            self.deliver(&Chunk { bytes: piece.to_vec(), records: 0 });
+            rest = others;
+        }
+    }
+
     /// Writes a chunk, however long that takes, while the session goes on.
     fn deliver(&mut self, chunk: &Chunk) {
         loop {
             let written = self.target.write(chunk);
-            if self.note(written) || self.shared.reader_has_gone.load(Ordering::Relaxed) {
+            let is_written = self.note(written);
+            if is_written && chunk.records > 0 {
+                self.note_recovery();
+            }
+            if is_written || self.shared.reader_has_gone.load(Ordering::Relaxed) {
                 return;
             }
             match self.shared.queue.pause(RETRY_INTERVAL) {
@@ -151,12 +193,7 @@ impl Writer {
             self.report("it was removed while it was being written".to_owned());
         }
         match result {
-            Ok(()) => {
-                if self.shared.is_failing.swap(false, Ordering::Relaxed) {
-                    log::info!("{} can be written again", self.target.name());
-                }
-                true
-            }
+            Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.target.is_stdout() => {
                 self.shared.reader_has_gone.store(true, Ordering::Relaxed);
                 false
@@ -166,6 +203,16 @@ impl Writer {
                 self.report(error.to_string());
                 false
             }
+        }
+    }
+
+    /// Records were written: that is news where there was an error, though not each time a disk has room for a few.
+    fn note_recovery(&mut self) {
+        let is_news = self.shared.is_failing.swap(false, Ordering::Relaxed);
+        let is_recent = |at: Instant| at.elapsed() < RECOVERY_INTERVAL;
+        if is_news && !self.recovered_at.is_some_and(is_recent) {
+            self.recovered_at = Some(Instant::now());
+            log::info!("{} can be written again", self.target.name());
         }
     }
 

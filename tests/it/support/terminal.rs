@@ -62,6 +62,87 @@ impl Terminal {
     }
 }
 
+/// A program whose three streams are a terminal of its own, which shows what it is let.
+pub(crate) struct SlowTerminal {
+    child: Child,
+    slave: OwnedFd,
+    master: File,
+}
+
+impl SlowTerminal {
+    /// Starts it on a terminal of 80 × 24 that takes what comes until its buffer is full.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let (master, slave) = open();
+        let size = rustix::termios::Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&slave, size).expect("a size");
+        let stream = || slave.try_clone().expect("a descriptor");
+        command.env("TERM", "xterm").stdin(stream()).stdout(stream()).stderr(stream());
+        let child = command.spawn().expect("the program");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { child, slave, master: File::from(master) }
+    }
+
+    /// As Ctrl-S: from now on nothing is taken.
+    pub(crate) fn stop(&self) {
+        rustix::termios::tcflow(&self.slave, rustix::termios::Action::OOff).expect("a terminal that stops");
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("the program runs");
+    }
+
+    /// Reads this many bytes a second for so long, or until this text has come, or the program has ended.
+    pub(crate) fn read_slowly(
+        &mut self,
+        bytes_a_second: usize,
+        limit: std::time::Duration,
+        until: &str,
+    ) -> String {
+        const STEPS_A_SECOND: usize = 20;
+        let end = std::time::Instant::now() + limit;
+        let (mut shown, mut some) = (Vec::new(), vec![0; bytes_a_second / STEPS_A_SECOND]);
+        rustix::io::ioctl_fionbio(&self.master, true).expect("a flag");
+        while std::time::Instant::now() < end && self.child.try_wait().expect("a child").is_none() {
+            if let Ok(count) = self.master.read(&mut some) {
+                shown.extend_from_slice(&some[..count]);
+            }
+            if String::from_utf8_lossy(&shown).contains(until) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_secs(1) / u32::try_from(STEPS_A_SECOND).unwrap());
+        }
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+
+    /// The exit code, if it ends within this time.
+    pub(crate) fn code_within(&mut self, limit: std::time::Duration) -> Option<i32> {
+        let end = std::time::Instant::now() + limit;
+        while std::time::Instant::now() < end {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status.code();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        None
+    }
+
+    /// What is left in the terminal's buffer.
+    pub(crate) fn rest(mut self) -> String {
+        rustix::io::ioctl_fionbio(&self.master, true).expect("a flag");
+        let mut rest = Vec::new();
+        let _would_block = self.master.read_to_end(&mut rest);
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+}
+
+impl Drop for SlowTerminal {
+    fn drop(&mut self) {
+        let _already_dead = self.child.kill();
+        let _already_reaped = self.child.wait();
+    }
+}
+
 impl Drop for Terminal {
     fn drop(&mut self) {
         let _already_dead = self.child.kill();

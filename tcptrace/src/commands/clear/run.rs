@@ -34,6 +34,7 @@ use crate::{
     output::{
         options::{OutputOptions, Policy},
         outputs::{OpenedOutputs, Output},
+        standard_error::STANDARD_ERROR,
         terminal,
     },
 };
@@ -119,6 +120,8 @@ fn ask(plan: ClearPlan, rows: usize) -> bool {
     let count = plural(plan.planned.len() as u64, "socket");
     let extent = terminal::extent(io::stderr(), rows);
     let list = to_plain_text(&View::ClearPlan { plan, end: None }, extent);
+    // The messages stand above the question.
+    STANDARD_ERROR.catch_up();
     let mut answer = String::new();
     let mut terminal = io::stderr().lock();
     let asked = write!(terminal, "{list}\nEnd {count}? [y/N] ").and_then(|()| terminal.flush());

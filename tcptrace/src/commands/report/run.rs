@@ -15,7 +15,7 @@ use crate::{
     report::{
         aggregate::{Aggregator, ReportScope},
         assemble, html,
-        input::{self, Recordings},
+        input::{self, FileState, Recordings},
         perfetto, text,
         window::{self, Moment},
     },
@@ -93,7 +93,7 @@ pub(crate) async fn run(options: &ReportOptions, world: &World) -> Result<Conclu
         while making.take(BATCH) {}
         making.show(false)?;
     }
-    Ok(Conclusion::Done)
+    Ok(making.conclusion())
 }
 
 impl ReportOptions {
@@ -160,6 +160,14 @@ impl<'a> Making<'a> {
             }
         })?;
         Ok(())
+    }
+
+    /// A report of recordings that are damaged, cut or empty is not all that there was.
+    fn conclusion(&self) -> Conclusion {
+        let records: u64 = self.aggregator.sources.iter().map(|source| source.records).sum();
+        let is_whole = |file: &FileState| file.error.is_none() && file.losses.is_undamaged();
+        let are_whole = self.input.states().iter().all(is_whole);
+        if are_whole && records > 0 { Conclusion::Done } else { Conclusion::Incomplete }
     }
 
     /// Shows the report whenever the files have grown, until it is stopped.

@@ -1,7 +1,11 @@
 //! A live session of `leaks` or `trace`: takes transitions from the kernel side, and writes transitions,
 //! leaks, or both.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::pending,
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
 use super::{
     error::{CommandError, Conclusion},
@@ -15,18 +19,21 @@ use super::{
     watch::{Watch, WatchOptions, start_inspector},
 };
 use crate::{
+    forms::{palette::Palette, text},
     host::{clock::WallClock, world::World},
     inspect::thread::{Answer, InspectorGone, InspectorThread},
     kernel::{Support, TracerOptions},
     model::{
         coverage::Extent,
-        record::{Record, Summary, Timed},
+        record::{Record, Summary, Timed, Totals},
         units::{Elapsed, plural},
     },
     output::{
         error::WriteError,
         options::{OutputOptions, Policy},
         outputs::{OpenedOutputs, Output},
+        standard_error::STANDARD_ERROR,
+        terminal,
     },
 };
 
@@ -40,8 +47,11 @@ const LOOKS_A_SECOND: u32 = 10;
 /// Looks between two searches for descriptors whose connections are over: ten seconds.
 const LOOKS_A_RECHECK: u32 = 100;
 
-/// How long the records that are still in the ring at the end are taken out, while new ones keep coming.
-const LAST_LOOK_NS: u64 = 1_000_000_000;
+/// How long the records that are still in the ring at the end are taken out: the largest ring is read in seconds.
+const LAST_LOOK_NS: u64 = 60_000_000_000;
+
+/// Whoever ends the session with Ctrl-C ends the reader in the pipe too, at about the same time.
+const SAME_SIGNAL_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// What to look for and where to write it.
 #[derive(Clone, Debug)]
@@ -114,6 +124,8 @@ struct Session<'a, T> {
     exec: Option<Exec>,
     status: StatusLine,
     started_ns: u64,
+    /// When the latest transition was that was taken.
+    latest_ns: u64,
 }
 
 impl<'a, T: Transitions> Session<'a, T> {
@@ -135,7 +147,7 @@ impl<'a, T: Transitions> Session<'a, T> {
         let header = session_header(world, transitions.backend(), clock.at(started_ns));
         let output = outputs.start(&header, Policy::Drop)?;
         let events = EventLoop::new(signals, LOOK_INTERVAL);
-        let status = StatusLine::new();
+        let status = StatusLine::new(options.outputs.are_piped());
         let interfaces = InterfaceNames::new(world);
         Ok(Self {
             options,
@@ -149,13 +161,17 @@ impl<'a, T: Transitions> Session<'a, T> {
             exec,
             status,
             started_ns,
+            latest_ns: 0,
         })
     }
 
     async fn run(mut self) -> Result<Conclusion, CommandError> {
         let mut looks = 0;
         loop {
-            let more = self.take_records()?;
+            let more = match self.take_records() {
+                Err(WriteError::ReaderGone) if self.is_ending().await => return self.finish().await,
+                taken => taken?,
+            };
             let Self { events, transitions, watch, .. } = &mut self;
             match events.next(more, transitions.readable(), answer(watch)).await? {
                 Event::Records => {}
@@ -170,10 +186,16 @@ impl<'a, T: Transitions> Session<'a, T> {
         }
     }
 
+    /// Whether the end is requested at about this time.
+    async fn is_ending(&mut self) -> bool {
+        tokio::time::timeout(SAME_SIGNAL_TIMEOUT, self.events.end_requested()).await.is_ok()
+    }
+
     /// Takes the records that have come; returns whether there may be more.
     fn take_records(&mut self) -> Result<bool, WriteError> {
-        let Self { options, transitions, output, clock, watch, interfaces, status, .. } = self;
+        let Self { options, transitions, output, clock, watch, interfaces, latest_ns, .. } = self;
         let more = transitions.take(|transition| {
+            *latest_ns = transition.ktime_ns.max(*latest_ns);
             // The kernel side has applied the rest.
             if !options.tracer.criteria.admits_netns(transition.socket.netns) {
                 return;
@@ -184,12 +206,10 @@ impl<'a, T: Transitions> Session<'a, T> {
             let states = options.tracer.criteria.states;
             let is_asked_for = states.contains(transition.old_state) || states.contains(transition.new_state);
             if options.transitions && is_asked_for {
-                status.clear();
                 let time = clock.at(transition.ktime_ns);
                 output.write(&Record::Transition(Timed { time, what: transition }));
             }
             if let Some(end) = end {
-                status.clear();
                 output.write(&Record::LeakEnd(Box::new(end)));
             }
         });
@@ -200,7 +220,6 @@ impl<'a, T: Transitions> Session<'a, T> {
     /// Writes records that [`Session::take_records`] will pass on.
     fn write_all(&mut self, records: &[Record]) {
         for record in records {
-            self.status.clear();
             self.output.write(record);
             if let (Record::Leak(leak), Some(exec)) = (record, &self.exec) {
                 exec.offer(leak);
@@ -236,19 +255,22 @@ impl<'a, T: Transitions> Session<'a, T> {
     fn show_status(&mut self) {
         let Self { world, transitions, output, watch, status, started_ns, .. } = self;
         let totals = transitions.totals();
-        let dropped = match output.dropped() {
-            0 => String::new(),
-            dropped => format!(", {dropped} dropped"),
-        };
+        let dropped = output.dropped();
         status.show(|| {
-            format!(
-                "{} for {}: {}, {} lost{dropped}{}",
-                if watch.is_some() { "watching" } else { "tracing" },
-                Elapsed(world.clocks.monotonic_ns().saturating_sub(*started_ns)),
-                plural(totals.records, "record"),
-                totals.lost,
-                watch.as_ref().map(|watch| format!("; {}", watch.status())).unwrap_or_default(),
-            )
+            let lost = format!("{} lost", totals.lost);
+            let elapsed = Elapsed(world.clocks.monotonic_ns().saturating_sub(*started_ns)).to_string();
+            let dropped = if dropped > 0 { format!("{dropped} dropped") } else { String::new() };
+            let first = match watch {
+                Some(watch) => watch.status(),
+                None => vec![plural(totals.records, "transition")],
+            };
+            // A loss comes before what is merely good to know.
+            let (urgent, calm) = if totals.lost > 0 { (lost, String::new()) } else { (String::new(), lost) };
+            let mut parts = first;
+            let at = parts.len().min(3);
+            parts.splice(at..at, [urgent, dropped]);
+            parts.extend([calm, elapsed]);
+            parts
         });
     }
 
@@ -256,7 +278,7 @@ impl<'a, T: Transitions> Session<'a, T> {
     async fn finish(mut self) -> Result<Conclusion, CommandError> {
         let clocks = &self.world.clocks;
         let ended_ns = clocks.monotonic_ns();
-        while self.take_records()? && clocks.monotonic_ns() < ended_ns + LAST_LOOK_NS {}
+        let was_read = self.take_until(ended_ns)?;
         let clock = self.clock;
         if let Some(watch) = &mut self.watch {
             let records = watch.finish_looking(clock, ended_ns).await?;
@@ -281,18 +303,64 @@ impl<'a, T: Transitions> Session<'a, T> {
             None => (false, Extent::Everything),
         };
         self.status.clear();
-        let lost = summary.totals.lost;
-        if lost > 0 {
-            log::warn!(
-                "{} lost, most because the ring was full: --ring-size makes it larger",
-                plural(lost, "record")
-            );
+        warn_of_losses(&summary.totals);
+        let mut outputs = self.output.finish(Some(&summary))?;
+        outputs.wait(self.events.end_requested()).await?;
+        if outputs.have_lost_reader() {
+            show_on_terminal(&summary);
         }
-        self.output.finish(Some(&summary))?.wait(self.events.end_requested()).await?;
         if let Some(exec) = self.exec.take() {
             exec.finish();
         }
+        let is_whole = was_read && !summary.totals.is_lossy();
+        let extent = match extent {
+            Extent::Everything if !is_whole => Extent::Part,
+            extent => extent,
+        };
         Ok(Conclusion::of_search(found, self.options.exit_code, extent))
+    }
+
+    /// Takes what the ring had at this time (CLOCK_MONOTONIC, nanoseconds), while new records keep coming; returns whether
+    /// it came to its end.
+    fn take_until(&mut self, ended_ns: u64) -> Result<bool, WriteError> {
+        let clocks = &self.world.clocks;
+        while self.take_records()? && self.latest_ns <= ended_ns {
+            if clocks.monotonic_ns() > ended_ns + LAST_LOOK_NS {
+                log::warn!("the ring was not read to its end: the last records of the session are missing");
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Says what was lost, by cause, each with what helps.
+fn warn_of_losses(totals: &Totals) {
+    let in_ring = totals.lost_in_ring();
+    if in_ring > 0 {
+        let count = plural(in_ring, "record");
+        log::warn!(
+            "{count} lost because the ring was full: --ring-size makes it larger, filters make it last"
+        );
+    }
+    if totals.lost_skipped > 0 {
+        log::info!(
+            "{} left out by the kernel, whose CPUs were interrupted at work on another: no option changes that",
+            plural(totals.lost_skipped, "transition")
+        );
+    }
+}
+
+/// Whoever read standard output has gone before the end (`| tee`, and Ctrl-C for both): the terminal has the summary then.
+fn show_on_terminal(summary: &Summary) {
+    if io::stderr().is_terminal() {
+        let extent = terminal::extent(io::stderr(), 0);
+        let mut text = Vec::new();
+        // Writing into memory does not fail.
+        drop(text::summary::write(&mut text, summary, extent, &Palette::default()));
+        let text = String::from_utf8_lossy(&text);
+        let text = extent.width.map_or(text.to_string(), |width| text::fold::folded(&text, width));
+        STANDARD_ERROR.say(text.as_bytes());
     }
 }
 

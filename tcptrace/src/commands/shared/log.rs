@@ -1,11 +1,11 @@
 //! Messages on standard error, each with the program name and its level.
 
-use std::io::{IsTerminal as _, Write as _, stderr};
-
-use env_logger::{Builder, WriteStyle};
+use env_logger::{Builder, Target, WriteStyle};
 use log::LevelFilter;
 
-/// Messages from now on go to standard error, as many as the operator wants.
+use crate::output::standard_error::{Messages, STANDARD_ERROR};
+
+/// Messages from now on go to standard error, as many as the operator wants; nobody waits for it.
 pub(crate) fn start(quiet: bool, verbose: u8) {
     let level = match (quiet, verbose) {
         (true, _) => LevelFilter::Error,
@@ -13,15 +13,23 @@ pub(crate) fn start(quiet: bool, verbose: u8) {
         (false, 1) => LevelFilter::Debug,
         (false, _) => LevelFilter::Trace,
     };
-    // On a terminal a message takes the place of the status line, if there is one.
-    let begin = if stderr().is_terminal() { "\r\x1b[K" } else { "" };
+    STANDARD_ERROR.start();
     Builder::new()
         .filter_level(LevelFilter::Warn)
         .filter_module("tcptrace", level)
         .write_style(WriteStyle::Never)
-        .format(move |out, record| match record.level() {
-            log::Level::Info => writeln!(out, "{begin}tcptrace: {}", record.args()),
-            level => writeln!(out, "{begin}tcptrace: {}: {}", level.as_str().to_lowercase(), record.args()),
+        .target(Target::Pipe(Box::new(Messages)))
+        .format(move |out, record| {
+            use std::io::Write as _;
+            match record.level() {
+                log::Level::Info => writeln!(out, "tcptrace: {}", record.args()),
+                level => writeln!(out, "tcptrace: {}: {}", level.as_str().to_lowercase(), record.args()),
+            }
         })
         .init();
+}
+
+/// Waits for the messages that were left, as long as standard error takes some.
+pub(crate) fn finish() {
+    STANDARD_ERROR.catch_up();
 }

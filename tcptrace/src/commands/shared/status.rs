@@ -1,9 +1,10 @@
-//! The status line on the terminal. Goes to standard error, only where that is a terminal, and never mixes
-//! with records.
+//! The status line on the terminal. Goes to standard error, only where that is a terminal which shows the records too
+//! or nothing but messages, and never mixes with them. Waits for no terminal.
 
-use std::io::{IsTerminal as _, Write as _, stderr};
+use crate::output::standard_error::{STANDARD_ERROR, can_take_lines_away, width};
 
-use rustix::termios::tcgetwinsize;
+/// Columns that stay free: what the terminal echoes of Ctrl-C would wrap the line around.
+const MARGIN: usize = 3;
 
 pub(crate) struct StatusLine {
     is_enabled: bool,
@@ -11,38 +12,72 @@ pub(crate) struct StatusLine {
 }
 
 impl StatusLine {
-    /// A status line, unless standard error is no terminal or the operator wants it quiet.
-    pub(crate) fn new() -> Self {
-        let is_enabled = stderr().is_terminal() && log::log_enabled!(log::Level::Warn);
+    /// A status line, unless standard error is no terminal, the operator wants it quiet, or whoever reads the records
+    /// in a pipe writes to the same terminal (`| less`).
+    pub(crate) fn new(is_piped: bool) -> Self {
+        let is_enabled = !is_piped && can_take_lines_away() && log::log_enabled!(log::Level::Warn);
         Self { is_enabled, is_shown: false }
     }
 
-    /// Replaces the line by another.
-    pub(crate) fn show(&mut self, text: impl FnOnce() -> String) {
+    /// Replaces the line by another, of these parts, the most important first.
+    pub(crate) fn show(&mut self, parts: impl FnOnce() -> Vec<String>) {
         if self.is_enabled {
             // A line that wraps around could not be taken away again.
-            let width = tcgetwinsize(stderr()).map_or(80, |size| usize::from(size.ws_col));
-            let text: String = text().chars().take(width.saturating_sub(1)).collect();
-            // A terminal that went away shows nothing: no reason to end the session.
-            let _ = write!(stderr(), "\r\x1b[K{text}");
-            let _ = stderr().flush();
+            STANDARD_ERROR.set_status(Some(fitted(&parts(), width().saturating_sub(MARGIN))));
             self.is_shown = true;
         }
     }
 
-    /// Takes the line away, so that records can be written.
-    #[inline]
+    /// Takes the line away.
     pub(crate) fn clear(&mut self) {
-        if self.is_shown {
-            let _ = write!(stderr(), "\r\x1b[K");
-            let _ = stderr().flush();
-            self.is_shown = false;
+        if std::mem::take(&mut self.is_shown) {
+            STANDARD_ERROR.set_status(None);
         }
     }
+}
+
+/// As many of the parts as find room, in whole words.
+fn fitted(parts: &[String], width: usize) -> String {
+    let mut line = String::new();
+    for part in parts.iter().filter(|part| !part.is_empty()) {
+        let gap = if line.is_empty() { "" } else { " · " };
+        let words = if line.is_empty() { part.split(' ').collect() } else { vec![part.as_str()] };
+        for (nth, word) in words.into_iter().enumerate() {
+            let gap = if nth > 0 { " " } else { gap };
+            // There is room for a sign that more was left out.
+            if line.chars().count() + gap.chars().count() + word.chars().count() + 2 > width {
+                line.push_str(" …");
+                return line;
+            }
+            line.push_str(gap);
+            line.push_str(word);
+        }
+    }
+    line
 }
 
 impl Drop for StatusLine {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_has_whole_words_and_the_most_important_part_first() {
+        let parts =
+            ["3 stuck", "+5.9/min shop (812)", "fds out in 2h 12m", "4 in CLOSE_WAIT", "0 lost", "2.0 s"];
+        let parts = parts.map(str::to_owned);
+        let all = "3 stuck · +5.9/min shop (812) · fds out in 2h 12m · 4 in CLOSE_WAIT · 0 lost · 2.0 s";
+        assert_eq!(fitted(&parts, 100), all);
+        assert_eq!(
+            fitted(&parts, 77),
+            "3 stuck · +5.9/min shop (812) · fds out in 2h 12m · 4 in CLOSE_WAIT …"
+        );
+        assert_eq!(fitted(&parts, 33), "3 stuck · +5.9/min shop (812) …");
+        assert_eq!(fitted(&parts, 5), "3 …");
     }
 }

@@ -1,7 +1,7 @@
 //! Follows the sockets in CLOSE_WAIT through a live session: which are stuck, who holds them, how they
 //! end, and the sums at the end. Hands out records; writes nothing.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     error::CommandError,
@@ -31,7 +31,7 @@ use crate::{
         socket::Identity,
         state::State,
         transition::Transition,
-        units::{Elapsed, plural},
+        units::Elapsed,
         verdict::Verdict,
     },
 };
@@ -93,6 +93,8 @@ pub(crate) struct Watch<'a> {
     rests_until_ns: u64,
     /// Whether descriptors whose connections are over are to be looked for.
     is_recheck_due: bool,
+    /// That the table was full was said.
+    has_warned: bool,
     /// What could not be looked at when the sockets were listed that were there first; `None` until then.
     looked_at_first: Option<Coverage>,
 }
@@ -104,27 +106,24 @@ struct Forecast<'a> {
     now_ns: u64,
 }
 
-impl fmt::Display for Forecast<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Forecast<'_> {
+    /// `+5.9/min shop (812)`, and when it has none left of what it uses up.
+    fn parts(&self) -> [String; 2] {
         let Self { process, outlook, now_ns } = *self;
-        write!(formatter, "; {} ({})", Escaped(&process.comm), process.pid)?;
-        if let Some(per_minute) = outlook.per_minute(now_ns) {
-            write!(formatter, " {per_minute:+.1} a minute")?;
-        }
+        let rate = outlook.per_minute(now_ns).map(|rate| format!("{rate:+.1}/min ")).unwrap_or_default();
         let ProcessUse { descriptors: DescriptorUse { used, limit }, queue } = outlook.latest();
-        if let (Some(used), Some(limit)) = (used, limit) {
-            write!(formatter, ", {used} of {limit} descriptors")?;
-            if let Some(left) = outlook.fds_run_out_in_ns(now_ns) {
-                write!(formatter, ", none left in {}", Elapsed(left))?;
-            }
-        }
-        if let Some(queue) = queue {
-            write!(formatter, ", {} of {} wait for accept()", queue.length, queue.limit)?;
-            if let Some(left) = outlook.queue_full_in_ns(now_ns).filter(|left| *left > 0) {
-                write!(formatter, ", full in {}", Elapsed(left))?;
-            }
-        }
-        Ok(())
+        let descriptors = || match (outlook.fds_run_out_in_ns(now_ns), used, limit) {
+            (Some(left), _, _) => format!("fds out in {}", Elapsed(left)),
+            (None, Some(used), Some(limit)) => format!("{used}/{limit} fds"),
+            _ => String::new(),
+        };
+        let left = match (queue, outlook.queue_full_in_ns(now_ns)) {
+            (Some(_), Some(0)) => "accept queue full".to_owned(),
+            (Some(_), Some(left)) => format!("accept queue full in {}", Elapsed(left)),
+            (Some(queue), None) => format!("{}/{} wait for accept()", queue.length, queue.limit),
+            (None, _) => descriptors(),
+        };
+        [format!("{rate}{} ({})", Escaped(&process.comm), process.pid), left]
     }
 }
 
@@ -151,6 +150,7 @@ impl<'a> Watch<'a> {
             asked_ns: 0,
             rests_until_ns: 0,
             is_recheck_due: false,
+            has_warned: false,
             looked_at_first: None,
         }
     }
@@ -304,8 +304,18 @@ impl<'a> Watch<'a> {
         is_asked
     }
 
+    /// Says once that the table was full.
+    fn warn_if_full(&mut self) {
+        if self.table.evicted() > 0 && !std::mem::replace(&mut self.has_warned, true) {
+            log::warn!(
+                "more sockets are in CLOSE_WAIT than --max-sockets lets follow: all numbers are lower bounds"
+            );
+        }
+    }
+
     /// Notes how many sockets are stuck; called about once a second.
     pub(crate) fn sample(&mut self, now_ns: u64) {
+        self.warn_if_full();
         self.sampled_ns = now_ns;
         self.tally.sample(now_ns);
     }
@@ -315,14 +325,13 @@ impl<'a> Watch<'a> {
         self.tally.steepest(now_ns).map(|(process, outlook)| Forecast { process, outlook, now_ns })
     }
 
-    /// What the status line says of it.
-    pub(crate) fn status(&self) -> String {
-        format!(
-            "{} in CLOSE_WAIT, {} reported{}",
-            plural(self.table.len() as u64, "socket"),
-            plural(self.tally.reported(), "leak"),
-            self.forecast().map(|forecast| forecast.to_string()).unwrap_or_default(),
-        )
+    /// What the status line says of it, the most important first.
+    pub(crate) fn status(&self) -> Vec<String> {
+        let least = if self.table.evicted() > 0 { "at least " } else { "" };
+        let mut parts = vec![format!("{least}{} stuck", self.tally.still_stuck())];
+        parts.extend(self.forecast().into_iter().flat_map(|forecast| forecast.parts()));
+        parts.push(format!("{} in CLOSE_WAIT", self.table.len()));
+        parts
     }
 
     /// Lets the thread finish what it is at; the records that come of it.
@@ -365,6 +374,7 @@ impl<'a> Watch<'a> {
         summary: &mut Summary,
         ended_ns: u64,
     ) -> Result<(bool, Extent), CommandError> {
+        self.warn_if_full();
         self.inspector.ask_for_use(self.tally.queries());
         let uses = match self.inspector.answer().await? {
             Answer::ProcessUse { found, .. } => found,
@@ -373,7 +383,8 @@ impl<'a> Watch<'a> {
             }
         };
         let Totals { evicted, unattributed, .. } = &mut summary.totals;
-        *evicted += self.table.evicted();
+        // The kernel's table and this one lack the same sockets.
+        *evicted = self.table.evicted().max(*evicted);
         *unattributed = self.tally.unattributed();
         summary.in_close_wait = Some(self.table.len() as u64);
         summary.connections_over = Some(self.table.reported_over() as u64);
@@ -384,6 +395,7 @@ impl<'a> Watch<'a> {
         let looked_at_first = self.looked_at_first.as_ref();
         summary.not_looked_at = looked_at_first.map(Coverage::to_record);
         let extent = looked_at_first.map_or(Extent::Part, |first| match first.extent() {
+            Extent::Everything if self.table.evicted() > 0 => Extent::Part,
             Extent::Everything => Extent::Everything,
             // What came later was seen.
             Extent::Part | Extent::Nothing => Extent::Part,

@@ -31,7 +31,7 @@ use crate::{
 const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long the records that are still in the ring at the end are taken out, while new ones keep coming.
-const LAST_TAKE_NS: u64 = 1_000_000_000;
+const LAST_TAKE_NS: u64 = 60_000_000_000;
 
 /// Closings remembered: some 30 bytes each.
 const MOST_CLOSINGS: usize = 1_000_000;
@@ -51,8 +51,9 @@ pub(crate) async fn run(
     let mut support = Support::read(world);
     support.require()?;
     let system = |what| move |source| CommandError::System { what, source };
-    let signals = Signals::listen(world, live.duration, false).map_err(system("wait for signals"))?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
+    let signals =
+        Signals::listen(world, live.duration, outputs.has_files()).map_err(system("wait for signals"))?;
     let started_ns = world.clocks.monotonic_ns();
     let transitions = TransitionStream::start(&mut support, &live.tracer)?;
     let sources = Sources { transitions, signals };
@@ -76,12 +77,12 @@ async fn watch<T: Transitions>(
     let Sources { mut transitions, signals } = sources;
     let clocks = &world.clocks;
     let mut output = outputs
-        .start(&session_header(world, transitions.backend(), clocks.wall().at(started_ns)), Policy::Sync)?;
+        .start(&session_header(world, transitions.backend(), clocks.wall().at(started_ns)), Policy::Drop)?;
     let is_page = output.has_page();
     let pause = interval.unwrap_or(Duration::from_secs(if is_page { 2 } else { 10 }));
     let mut session = TimeWaitSession::new(options, world);
     let mut traced = Traced::new(options, world);
-    let mut status = StatusLine::new();
+    let mut status = StatusLine::new(options.outputs.are_piped());
     let mut events = EventLoop::new(signals, DRAIN_INTERVAL);
     if !is_page {
         // Rates need something to be compared with.
@@ -90,33 +91,35 @@ async fn watch<T: Transitions>(
     let mut next_look_ns = clocks.monotonic_ns().saturating_add(if is_page { 0 } else { nanoseconds(pause) });
     loop {
         let more = traced.take(&mut transitions);
-        // There are no files to be opened again.
-        if let Event::Signal(SignalRequest::End) =
-            events.next(more, transitions.readable(), pending()).await?
-        {
-            break;
+        match events.next(more, transitions.readable(), pending()).await? {
+            Event::Signal(SignalRequest::End) => break,
+            Event::Signal(SignalRequest::Reopen) => output.reopen()?,
+            Event::Records | Event::Answer(_) | Event::Tick => {}
         }
         let now_ns = clocks.monotonic_ns();
         if now_ns >= next_look_ns {
             let looked = look(&mut session, &mut traced, world)?;
-            status.clear();
             next_look_ns = now_ns
                 .saturating_add(nanoseconds(pause).max(looked.duration_ns.saturating_mul(PAUSE_PER_LOOK)));
             output.show(View::TimeWaitLook { look: looked, summary: None, is_page }, options.rows);
-            output.flush(Totals::default)?;
         } else if !is_page {
             status.show(|| traced.status(now_ns.saturating_sub(started_ns)));
         }
+        output.flush(Totals::default)?;
     }
     let ended_ns = clocks.monotonic_ns();
-    while traced.take(&mut transitions) && clocks.monotonic_ns() < ended_ns + LAST_TAKE_NS {}
+    while traced.take(&mut transitions)
+        && traced.latest_ns <= ended_ns
+        && clocks.monotonic_ns() < ended_ns + LAST_TAKE_NS
+    {}
     let last = look(&mut session, &mut traced, world)?;
     status.clear();
     let totals = totals(&last, &traced, &mut transitions);
     let not_looked_at = last.not_looked_at.clone();
     output.show(View::TimeWaitLook { look: last, summary: None, is_page }, options.rows);
     let lasted = started_ns..clocks.monotonic_ns();
-    output.finish(Some(&summary(totals, not_looked_at, session.crowded_out, lasted, clocks.wall())))?;
+    let summary = summary(totals, not_looked_at, session.crowded_out, lasted, clocks.wall());
+    output.finish(Some(&summary))?.wait(events.end_requested()).await?;
     Ok(session.conclusion())
 }
 
@@ -150,23 +153,26 @@ struct Traced<'a> {
     closers: Closers,
     /// Connections that were closed here first.
     closed: u64,
+    /// When the latest transition was.
+    latest_ns: u64,
 }
 
 impl<'a> Traced<'a> {
     fn new(options: &'a TimeWaitOptions, world: &World) -> Self {
         let closings = Closings::new(world.clocks.monotonic_ns(), MOST_CLOSINGS);
-        Self { options, closings, closers: Closers::new(world), closed: 0 }
+        Self { options, closings, closers: Closers::new(world), closed: 0, latest_ns: 0 }
     }
 
-    fn status(&self, elapsed_ns: u64) -> String {
+    fn status(&self, elapsed_ns: u64) -> Vec<String> {
         let closed = plural(self.closed, "connection");
-        format!("watching for {}: {closed} closed here first", Elapsed(elapsed_ns))
+        vec![format!("{closed} closed here first"), Elapsed(elapsed_ns).to_string()]
     }
 
     /// Takes the records that have come; returns whether there may be more.
     fn take(&mut self, transitions: &mut impl Transitions) -> bool {
-        let Self { options, closings, closers, closed } = self;
+        let Self { options, closings, closers, closed, latest_ns } = self;
         transitions.take(|transition| {
+            *latest_ns = transition.ktime_ns.max(*latest_ns);
             // The kernel side has applied the rest.
             let is_in = options.criteria.admits_netns(transition.socket.netns);
             if !is_in || !Closings::is_closing(&transition) {

@@ -36,16 +36,17 @@ pub struct Losses {
 }
 
 impl Losses {
+    /// Whether all of the file could be read; its session may still run, or have been killed.
+    #[must_use]
+    pub fn is_undamaged(&self) -> bool {
+        self.missing == 0 && self.damaged == 0 && !self.is_cut && self.unknown == 0 && self.truncated == 0
+    }
+
     /// Whether all is there that the session wrote into what was read. What it lost before that (`totals`,
     /// `dropped`) and what lies in other files does not count.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.missing == 0
-            && self.damaged == 0
-            && !self.is_cut
-            && self.unknown == 0
-            && self.truncated == 0
-            && (self.has_ended || self.goes_on)
+        self.is_undamaged() && (self.has_ended || self.goes_on)
     }
 }
 

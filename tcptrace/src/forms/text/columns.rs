@@ -56,6 +56,21 @@ impl<const N: usize> Columns<N> {
         }
     }
 
+    /// Shortens the cells of a column so that the table fits this width, to so many characters at least.
+    pub(crate) fn cut(&mut self, column: usize, least: usize, width: usize) {
+        let over = self.width().saturating_sub(width);
+        let Some(own) = self.widths.get_mut(column) else { return };
+        if over == 0 || *own < least + over {
+            return;
+        }
+        *own -= over;
+        for cell in self.rows.iter_mut().filter_map(|row| row.get_mut(column)) {
+            if cell.chars().count() > *own {
+                *cell = cell.chars().take(own.saturating_sub(1)).chain(['…']).collect();
+            }
+        }
+    }
+
     /// Characters that a line can take.
     pub(crate) fn width(&self) -> usize {
         let shown = self.widths.iter().zip(self.is_shown).filter(|(_, is_shown)| *is_shown);

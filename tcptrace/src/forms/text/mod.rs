@@ -4,6 +4,8 @@ pub(crate) mod advice;
 mod bind;
 pub(crate) mod cleared;
 pub(crate) mod columns;
+mod crowd;
+pub(crate) mod fold;
 pub(crate) mod form;
 mod meanings;
 mod over;

@@ -10,7 +10,7 @@ use super::{
     summary,
 };
 use crate::{
-    forms::palette::Palette,
+    forms::{palette::Palette, view::Extent},
     model::{
         ended::EndedHow,
         escape::Escaped,
@@ -40,7 +40,12 @@ pub(crate) fn preamble(header: &Header) -> String {
 }
 
 /// Writes one record. The header is not written: a person knows what they typed.
-pub(crate) fn write(out: &mut dyn Write, record: &Record, palette: &Palette) -> io::Result<()> {
+pub(crate) fn write(
+    out: &mut dyn Write,
+    record: &Record,
+    extent: Extent,
+    palette: &Palette,
+) -> io::Result<()> {
     match record {
         // Those of TIME_WAIT are shown together, as a look.
         Record::Header(_) | Record::Other(_) | Record::TimeWait(_) | Record::TimeWaitSummary(_) => Ok(()),
@@ -48,7 +53,7 @@ pub(crate) fn write(out: &mut dyn Write, record: &Record, palette: &Palette) -> 
         Record::Leak(leak) => write_leak(out, leak, palette),
         Record::LeakEnd(end) => write_leak_end(out, end, palette),
         Record::Cleared(cleared) => cleared::write(out, cleared, palette),
-        Record::Summary(summary) => summary::write(out, summary, palette),
+        Record::Summary(summary) => summary::write(out, summary, extent, palette),
         Record::ClearEnd(end) => cleared::write_end(out, end),
     }
 }
@@ -152,14 +157,7 @@ fn write_eof_read(out: &mut dyn Write, read: &Timed<CalledBy>, now: Timestamp) -
 
 fn write_leak_end(out: &mut dyn Write, end: &LeakEnd, palette: &Palette) -> io::Result<()> {
     let calm = palette.calm;
-    let how = match end.how {
-        Some(EndedHow::Closed) => "closed",
-        Some(EndedHow::Reset) => "reset",
-        Some(EndedHow::Destroyed) => "destroyed",
-        Some(EndedHow::OwnerExited) => "ended with its owner",
-        Some(EndedHow::TimedOut) => "timed out",
-        None => "gone, unseen",
-    };
+    let how = end.how.map_or("gone, unseen", EndedHow::as_event);
     write!(out, "{}  {calm}END {calm:#}  ", time_of_day(end.time).strftime("%H:%M:%S"))?;
     if let Some(closer) = &end.closed_by {
         write!(out, "{} (pid {})  ", Escaped(&closer.process.comm), closer.process.pid)?;

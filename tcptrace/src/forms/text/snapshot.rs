@@ -62,7 +62,7 @@ pub(crate) fn write(
     super::over::write(out, over, extent, palette)?;
     if !summary.processes.is_empty() {
         writeln!(out)?;
-        summary::write_processes(out, &summary.processes, palette)?;
+        summary::write_processes(out, &summary.processes, extent.width, palette)?;
     }
     write_meanings(out, groups, palette)
 }
