@@ -23,7 +23,10 @@ pub use self::host::{open_files::raise as raise_open_files, world::World};
 #[doc(hidden)]
 pub mod testing {
     pub use crate::{
-        commands::shared::sockets::{CloseWaitTable, NextStep},
+        commands::{
+            help::command as command_line,
+            shared::sockets::{CloseWaitTable, NextStep},
+        },
         forms::{
             reading::{losses::Losses, reader::Reader},
             tct::{

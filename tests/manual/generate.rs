@@ -3,10 +3,10 @@
 
 use std::{fs, io, path::Path};
 
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
-use tcptrace::commands::CommandLine;
+use tcptrace::testing::command_line;
 
 /// Where tcptrace is installed, /usr/sbin, the pages are of section 8: what the administrator runs.
 const SECTION: &str = "8";
@@ -32,7 +32,7 @@ pub(crate) fn write_all(directory: &Path, date: &str) -> io::Result<()> {
 /// The definition, with what clap adds to it by itself: names of pages, inherited options.
 pub(crate) fn definition() -> Command {
     // `tcptrace help` is the same as `--help`; a page of its own says nothing.
-    let mut command = CommandLine::command().disable_help_subcommand(true);
+    let mut command = command_line().disable_help_subcommand(true);
     command.build();
     command
 }
@@ -62,7 +62,7 @@ pub(crate) fn man_pages(date: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
 
 /// What a shell reads to complete a command line of tcptrace.
 pub(crate) fn completion(shell: Shell) -> Vec<u8> {
-    let definition = CommandLine::command();
+    let definition = command_line();
     // Options that stand alone are those of `leaks`.
     let alone = definition.find_subcommand("leaks").into_iter().flat_map(Command::get_arguments);
     // Made anew, because the generators offer hidden commands too.

@@ -2,6 +2,7 @@
 
 pub(crate) mod clear;
 pub(crate) mod doctor;
+pub(crate) mod help;
 pub(crate) mod leaks;
 pub(crate) mod now;
 pub(crate) mod report;
@@ -11,7 +12,7 @@ pub(crate) mod trace;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 use rustix::process::Signal;
 use tokio::{
     runtime::Builder,
@@ -44,7 +45,7 @@ pub struct CommandLine {
     #[command(flatten)]
     verbosity: Verbosity,
     /// File with the BTF of exactly this kernel, where the kernel shows none itself
-    #[arg(long, value_name = "FILE", global = true, display_order = 8)]
+    #[arg(long, value_name = "FILE", global = true, hide_short_help = true, display_order = 8)]
     btf: Option<PathBuf>,
 }
 
@@ -52,10 +53,10 @@ pub struct CommandLine {
 #[derive(Debug, Args)]
 struct Verbosity {
     /// Fewer messages on standard error
-    #[arg(short, long, global = true, display_order = 6, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, hide_short_help = true, display_order = 6, conflicts_with = "verbose")]
     quiet: bool,
     /// More messages on standard error; twice for the details
-    #[arg(short, long, global = true, display_order = 7, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, hide_short_help = true, display_order = 7, action = clap::ArgAction::Count)]
     verbose: u8,
 }
 
@@ -73,7 +74,7 @@ enum Command {
     TimeWait(TimeWaitArguments),
     /// Sum up recorded sessions: who leaks, towards whom, since when, from which line of code; offline and without root
     Report(ReportArguments),
-    /// Tell what this host offers and lacks, what each lack costs, and how to get it
+    /// Tell what is missing on this host, what it costs, and how to get it
     Doctor(DoctorArguments),
 }
 
@@ -83,7 +84,8 @@ impl CommandLine {
     /// # Errors
     /// When it makes no sense, or asks for help or the version. That has been printed then.
     pub fn parse(typed: impl Iterator<Item = OsString>) -> Result<Self, ExitCode> {
-        let parsed = Self::try_parse_from(with_command(typed));
+        let matches = help::command().try_get_matches_from(with_command(typed));
+        let parsed = matches.and_then(|matches| Self::from_arg_matches(&matches));
         parsed.map_err(|error| conclude(&Err(CommandError::CommandLine(error))))
     }
 
@@ -123,22 +125,27 @@ impl Command {
             let _for_ever = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(system)?;
             match self {
                 Self::Leaks(typed) => {
-                    leaks::run::run(&typed.resolve(&world.run_netns).map_err(invalid)?, world).await
+                    leaks::run::run(&typed.resolve(&world.run_netns).map_err(invalid("leaks"))?, world).await
                 }
                 Self::Now(typed) => {
-                    now::run::run(&typed.resolve(&world.run_netns).map_err(invalid)?, world).await
+                    now::run::run(&typed.resolve(&world.run_netns).map_err(invalid("now"))?, world).await
                 }
                 Self::Clear(typed) => {
-                    clear::run::run(&typed.resolve(&world.run_netns).map_err(invalid)?, world).await
+                    clear::run::run(&typed.resolve(&world.run_netns).map_err(invalid("clear"))?, world).await
                 }
                 Self::Trace(typed) => {
-                    trace::run::run(&typed.resolve(&world.run_netns).map_err(invalid)?, world).await
+                    trace::run::run(&typed.resolve(&world.run_netns).map_err(invalid("trace"))?, world).await
                 }
                 Self::TimeWait(typed) => {
-                    time_wait::run::run(&typed.resolve(&world.run_netns).map_err(invalid)?, world).await
+                    time_wait::run::run(
+                        &typed.resolve(&world.run_netns).map_err(invalid("time-wait"))?,
+                        world,
+                    )
+                    .await
                 }
                 Self::Report(typed) => {
-                    report::run::run(&typed.resolve(&world.run_netns).map_err(invalid)?, world).await
+                    report::run::run(&typed.resolve(&world.run_netns).map_err(invalid("report"))?, world)
+                        .await
                 }
                 Self::Doctor(typed) => doctor::run::run(typed.resolve(), world),
             }
@@ -146,9 +153,17 @@ impl Command {
     }
 }
 
-/// Options that make no sense together, reported as the command line's other mistakes are.
-fn invalid(message: String) -> CommandError {
-    CommandError::CommandLine(CommandLine::command().error(ErrorKind::ValueValidation, message))
+/// Options of a command that make no sense together, reported as the command line's other mistakes are.
+fn invalid(command: &'static str) -> impl Fn(String) -> CommandError {
+    move |message| {
+        let mut all = help::command();
+        all.build();
+        let error = match all.find_subcommand_mut(command) {
+            Some(command) => command.error(ErrorKind::ValueValidation, message),
+            None => all.error(ErrorKind::ValueValidation, message),
+        };
+        CommandError::CommandLine(error)
+    }
 }
 
 /// The command line with `leaks` put in where no command was typed.
@@ -188,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        CommandLine::command().debug_assert();
+        help::command().debug_assert();
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
         exec_arguments::ExecArguments,
         filters::{Filters, OwnerFilters},
         live::LiveOptions,
-        live_arguments::{Running, Watching},
+        live_arguments::{Kernel, RARE, Running, Watching},
     },
     kernel::TracerOptions,
     model::{criteria::Criteria, state::StateSet},
@@ -22,9 +22,6 @@ pub(crate) struct LeaksArguments {
     /// Exit with 1 when a leak was found
     #[arg(long)]
     exit_code: bool,
-    /// Sockets in CLOSE_WAIT that are followed at once; further ones are counted as evicted
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 1_000_000)]
-    max_sockets: u32,
     #[command(flatten)]
     running: Running,
     #[command(flatten)]
@@ -33,12 +30,17 @@ pub(crate) struct LeaksArguments {
     filters: Filters,
     #[command(flatten)]
     owners: OwnerFilters,
+    #[command(flatten)]
+    kernel: Kernel,
+    /// Sockets in CLOSE_WAIT that are followed at once; further ones are counted as evicted
+    #[arg(long, help_heading = RARE, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 1_000_000)]
+    max_sockets: u32,
 }
 
 impl LeaksArguments {
     /// What the options mean. Namespaces are kept by name in `run_netns`.
     pub(crate) fn resolve(&self, run_netns: &Path) -> Result<LiveOptions, String> {
-        let Self { watching, exit_code, max_sockets, running, exec, filters, owners } = self;
+        let Self { watching, exit_code, max_sockets, running, exec, filters, owners, kernel } = self;
         let outputs = running.outputs()?;
         let criteria = Criteria {
             owners: owners.resolve(),
@@ -53,7 +55,7 @@ impl LeaksArguments {
                 // How a socket left is reported of sockets that were reported, and of no other.
                 details_after: watching.older_than,
                 report_over: true,
-                ..running.kernel.tracer(criteria, ring_bytes, *max_sockets, &outputs)
+                ..kernel.tracer(criteria, ring_bytes, *max_sockets, &outputs)
             },
             transitions: false,
             exit_code: *exit_code,

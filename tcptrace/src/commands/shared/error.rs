@@ -1,6 +1,6 @@
 //! How a command ended, and its exit code.
 
-use std::path::PathBuf;
+use std::{io::Write as _, path::PathBuf};
 
 use rustix::io::Errno;
 use thiserror::Error;
@@ -149,7 +149,13 @@ impl CommandError {
     pub(crate) fn report(&self) {
         match self {
             Self::CommandLine(error) => {
-                let _ = error.print();
+                let text = error.render();
+                // What cannot be written there cannot be reported anywhere.
+                let _ = if error.use_stderr() {
+                    write!(anstream::stderr(), "tcptrace: {}", text.ansi())
+                } else {
+                    write!(anstream::stdout(), "{}", text.ansi())
+                };
             }
             Self::Write(WriteError::ReaderGone) => {}
             error => log::error!("{error}"),

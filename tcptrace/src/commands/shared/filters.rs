@@ -20,13 +20,13 @@ use crate::{
 #[command(next_help_heading = "Filters on the connection (repeatable; any of a kind, all kinds together)")]
 pub(crate) struct Filters {
     /// Port on either side
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = values::port)]
     port: Vec<u16>,
     /// Local port
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = values::port)]
     lport: Vec<u16>,
     /// Remote port
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = values::port)]
     rport: Vec<u16>,
     /// Address of either side, or a range of them
     #[arg(long, value_name = "CIDR", value_parser = values::address_range)]
@@ -86,10 +86,10 @@ fn namespace(name: &str, run_netns: &Path) -> Result<u32, String> {
 #[command(next_help_heading = "Filters on the owner (repeatable; any of a kind, all kinds together)")]
 pub(crate) struct OwnerFilters {
     /// Process
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = values::pid)]
     pid: Vec<u32>,
     /// Name of the process, as `ps -o comm` prints it
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = values::comm)]
     comm: Vec<String>,
     /// Systemd unit, with or without its ending
     #[arg(long, value_name = "UNIT")]

@@ -21,8 +21,12 @@ const SOON: Duration = Duration::from_millis(20);
 /// How often they wake one that writes into files: waking is dear, and it looks as often by itself.
 const IN_TIME: Duration = Duration::from_millis(100);
 
+/// What options are headed by that nearly nobody needs.
+pub(crate) const RARE: &str = "Rarely needed";
+
 /// The way into the kernel.
 #[derive(Debug, Args)]
+#[command(next_help_heading = RARE)]
 pub(crate) struct Kernel {
     /// Force a way into the kernel [default: btf where the host has it]
     #[arg(long, value_enum)]
@@ -39,8 +43,6 @@ pub(crate) struct Running {
     /// Stop by itself after this time (30s, 5m, 1h)
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub duration: Option<Duration>,
-    #[command(flatten)]
-    pub kernel: Kernel,
     #[command(flatten)]
     output: OutputArguments,
     #[command(flatten)]

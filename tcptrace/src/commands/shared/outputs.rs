@@ -114,6 +114,9 @@ impl OutputArguments {
             _ => IfExists::Empty,
         };
         let rotation = keeping.rotation()?;
+        if rotation.is_wanted() && routes.iter().all(|route| route.sink == Sink::Stdout) {
+            return Err("--rotate-size and --rotate-every are about files: add -o FILE".to_owned());
+        }
         let default = FileOptions::default();
         let flush = keeping.flush.unwrap_or(default.flush);
         Ok(OutputOptions {

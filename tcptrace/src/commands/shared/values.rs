@@ -14,6 +14,40 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}; a time is a number with a unit, like 500ms, 30s, 5m or 1h"))
 }
 
+/// A port that a connection can have.
+pub(crate) fn port(text: &str) -> Result<u16, String> {
+    let wrong = || {
+        "a port is a whole number from 1 to 65535, like 8080; several are given as several options".to_owned()
+    };
+    text.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)
+}
+
+/// The number of a process.
+pub(crate) fn pid(text: &str) -> Result<u32, String> {
+    /// `PID_MAX_LIMIT` of Linux on 64 bits.
+    const MOST: u32 = 1 << 22;
+    let wrong = || format!("a pid is a whole number from 1 to {MOST}, like 812; names are given with --comm");
+    text.parse().ok().filter(|pid| (1..=MOST).contains(pid)).ok_or_else(wrong)
+}
+
+/// What a process is called.
+pub(crate) fn comm(text: &str) -> Result<String, String> {
+    /// `TASK_COMM_LEN` of Linux, less the zero at the end.
+    const MOST: usize = 15;
+    if text.is_empty() {
+        return Err("a name has one byte at least: `ps -o comm` prints it".to_owned());
+    }
+    if text.len() > MOST {
+        let kept =
+            text.char_indices().map(|(at, _)| at).take_while(|at| *at <= MOST).last().unwrap_or_default();
+        let kept = text.get(..kept).unwrap_or_default();
+        return Err(format!(
+            "the kernel keeps {MOST} bytes of a name, as `ps -o comm` prints it: try {kept:?}"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 /// A time that is not zero.
 pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     let wrong = || "a time longer than nothing, like 10m, 1h or 1d".to_owned();
@@ -115,6 +149,22 @@ mod tests {
         for wrong in ["", "10", "ten seconds", "-5s", "5 fortnights", "99999999999999999999s"] {
             assert!(duration(wrong).is_err_and(|error| error.contains("30s")), "{wrong}");
         }
+    }
+
+    #[test]
+    fn numbers_that_do_not_parse_are_explained_in_the_words_of_the_option() {
+        assert_eq!(
+            (port("8080"), pid("812"), comm("php-fpm")),
+            (Ok(8080), Ok(812), Ok("php-fpm".to_owned()))
+        );
+        for wrong in ["", "0", "65536", "http", "80-90", "-1"] {
+            assert!(port(wrong).is_err_and(|error| error.contains("like 8080")), "{wrong}");
+        }
+        for wrong in ["", "0", "abc", "9999999"] {
+            assert!(pid(wrong).is_err_and(|error| error.contains("--comm")), "{wrong}");
+        }
+        assert!(comm("averyveryverylongname").is_err_and(|error| error.contains("\"averyveryverylo\"")));
+        assert!(comm("").is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
     commands::shared::{
         filters::Filters,
         live::LiveOptions,
-        live_arguments::{Running, Watching},
+        live_arguments::{Kernel, RARE, Running, Watching},
     },
     kernel::{TracerOptions, TrackedCalls},
     model::{
@@ -35,15 +35,17 @@ pub(crate) struct TraceArguments {
     /// a .tct output
     #[arg(long)]
     owners: bool,
-    /// Sockets whose states are timed at once; further ones are counted as evicted
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 262_144)]
-    max_sockets: u32,
     #[command(flatten)]
     running: Running,
     #[command(flatten)]
     filters: Filters,
     #[command(flatten, next_help_heading = "With --owners or a .tct output")]
     watching: Watching,
+    #[command(flatten)]
+    kernel: Kernel,
+    /// Sockets whose states are timed at once; further ones are counted as evicted
+    #[arg(long, help_heading = RARE, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 262_144)]
+    max_sockets: u32,
 }
 
 impl TraceArguments {
@@ -67,7 +69,7 @@ impl TraceArguments {
     }
 
     fn resolve_live(&self, run_netns: &Path) -> Result<LiveOptions, String> {
-        let Self { replay: _, state: _, owners, watching, max_sockets, running, filters } = self;
+        let Self { replay: _, state: _, owners, watching, max_sockets, running, filters, kernel } = self;
         let outputs = running.outputs()?;
         let states = self.states();
         if *owners && !states.contains(State::CloseWait) {
@@ -85,7 +87,7 @@ impl TraceArguments {
                 track_all_states: true,
                 calls,
                 report_over: owners,
-                ..running.kernel.tracer(criteria, 16 << 20, *max_sockets, &outputs)
+                ..kernel.tracer(criteria, 16 << 20, *max_sockets, &outputs)
             },
             transitions: true,
             exit_code: false,
