@@ -14,6 +14,8 @@ use crate::support::tracer::Tracer;
 live_tests! {
     the_function_that_connects_is_named_whatever_the_compiler_leaves_out,
     callers_are_found_beyond_pages_of_the_stack_that_were_never_written_to,
+    callers_are_found_in_code_without_unwind_information,
+    a_process_that_has_ended_has_a_line,
 }
 
 /// Options of the compiler, the way, and what has to be said: the function, whether its line is known; without a function
@@ -71,6 +73,75 @@ fn callers_are_found_beyond_pages_of_the_stack_that_were_never_written_to() {
             rest.any(|frame| frame.starts_with(function)),
             "{function} is not in its place in {frames:#?}"
         );
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+const WITHOUT_TABLES: &[&str] = &["-O2", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"];
+/// What GCC makes for arm64 keeps frame pointers.
+#[cfg(not(target_arch = "x86_64"))]
+const WITHOUT_TABLES: &[&str] = &["-O2"];
+
+fn callers_are_found_in_code_without_unwind_information() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let program = compile(folder.path(), WITHOUT_TABLES);
+    let tracer = Tracer::start_plain(&["leaks", "--older-than", "1s", "--rport", &port]);
+    let (_process, _output) = start(&program, "array", &port);
+    drop(listener.accept().unwrap());
+    let leak = tracer.wait_for("its leak", |record| record["type"] == "leak");
+    let frames = leak["opened_by"]["stack"].as_array().cloned().unwrap_or_default();
+    let functions = frames.iter().filter_map(Value::as_str).filter_map(|frame| frame.split(' ').next());
+    let expected = ["open_ledger", "retry", "open_below_array", "above_array"];
+    let own: Vec<&str> = functions.filter(|function| expected.contains(function)).collect();
+    assert_eq!(own, expected, "{frames:#?}");
+    assert!(leak["opened_by"]["site"].as_str().unwrap().starts_with("open_ledger "));
+    let found = &leak["opened_by"]["found_by"];
+    assert_eq!((&found["callers"][0], &found["name"]), (&"unwind_information".into(), &"symbols".into()));
+}
+
+/// Opens a connection that a child of it keeps, and ends.
+const IN_RUST: &str = r#"
+#[inline(never)]
+fn open_ledger(port: u16) -> std::net::TcpStream {
+    std::net::TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).unwrap()
+}
+
+fn main() {
+    use std::os::fd::OwnedFd;
+    let port = std::env::args().nth(2).unwrap().parse().unwrap();
+    let kept: OwnedFd = open_ledger(port).into();
+    std::process::Command::new("sleep").arg("60").stdin(kept).stdout(std::process::Stdio::null()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+}
+"#;
+
+fn a_process_that_has_ended_has_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("brief.rs");
+    std::fs::write(&source, IN_RUST).unwrap();
+    let rust = folder.path().join("brief");
+    let mut compiler = Command::new(Path::new(env!("CARGO")).with_file_name("rustc"));
+    let output = compiler.args(["-O", "-o"]).args([&rust, &source]).output().expect("a Rust compiler");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let programs = [
+        (compile(folder.path(), &["-O2", "-g"]), format!("open_ledger ({})", mark("open_ledger"))),
+        (rust, "brief::open_ledger (brief)".to_owned()),
+    ];
+    for (program, expected) in programs {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let tracer = Tracer::start_plain(&["leaks", "--older-than", "1s", "--rport", &port]);
+        let (process, _output) = start(&program, "brief", &port);
+        drop(listener.accept().unwrap());
+        let leak = tracer.wait_for("its leak", |record| record["type"] == "leak");
+        assert_eq!(leak["opened_by"]["pid"], process.pid());
+        assert_ne!(leak["owners"][0]["pid"], process.pid(), "a child keeps it");
+        assert_eq!(leak["opened_by"]["site"], expected, "{leak:#}");
+        let child = leak["owners"][0]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+        let child = child.and_then(rustix::process::Pid::from_raw).unwrap();
+        rustix::process::kill_process(child, rustix::process::Signal::KILL).unwrap();
     }
 }
 

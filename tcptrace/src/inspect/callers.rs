@@ -16,7 +16,7 @@ use crate::{
     },
     stacks::{
         point::{Points, addresses},
-        unwind::joined,
+        unwind::{CallStack, joined},
     },
 };
 
@@ -52,13 +52,12 @@ impl Inspector {
         let unwound = self.unwound.as_ref().and_then(|unwound| unwound.of(socket, call.ktime_ns));
         let kept = self.calls.as_ref().zip(call.stack);
         let walked = kept.map(|(memory, id)| addresses(&memory.stack(id))).unwrap_or_default();
-        let points: Points = match unwound {
-            Some(unwound) => joined(&unwound, &walked).into(),
-            None => walked.into(),
+        let (points, code): (Points, _) = match unwound {
+            Some(CallStack { points, code }) => (joined(&points, &walked).into(), code),
+            None => (walked.into(), None),
         };
-        // Addresses are valid only in the calling process, while it runs the same program.
         let (symbols, processes) = (&mut self.symbols, &mut self.processes);
-        symbols.name(pid, &points, || processes.caller(call).is_some())
+        symbols.name(pid, &points, code, || processes.caller(call).is_some())
     }
 
     /// Why nobody knows who opened a socket.

@@ -81,28 +81,6 @@ impl Mapping {
     }
 }
 
-/// The code at some addresses of a process, as far as it comes from files.
-pub(super) struct MappedCode {
-    pub(super) process: OwnedFd,
-    pub(super) mappings: Vec<Mapping>,
-}
-
-impl MappedCode {
-    /// # Errors
-    /// When the process has ended, or may not be read.
-    pub(super) fn at(proc_root: &Path, pid: u32, addresses: &[u64]) -> io::Result<Self> {
-        let process = process(proc_root, pid)?;
-        let is_at = |mapping: &Mapping| addresses.iter().any(|address| mapping.addresses.contains(address));
-        let mappings = executable(&process)?.filter(is_at).collect();
-        Ok(Self { process, mappings })
-    }
-
-    /// The mapping that holds an address; `None` where no file stands behind it.
-    pub(super) fn mapping(&self, address: u64) -> Option<&Mapping> {
-        self.mappings.iter().find(|mapping| mapping.addresses.contains(&address))
-    }
-}
-
 /// Tells what code a process has mapped from what it has at other times.
 pub(super) fn state(proc_root: &Path, pid: u32) -> Option<u64> {
     let mut hasher = FxHasher::default();

@@ -4,7 +4,8 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use super::{
     elf::{BoundedFile, Elf},
-    mappings::{MappedCode, Mapping},
+    mapped_code::MappedCode,
+    mappings::Mapping,
 };
 
 /// A place in a file.
@@ -28,8 +29,8 @@ pub(super) fn places(code: &MappedCode, addresses: &[u64]) -> Vec<Option<Place>>
         if within.peek().is_none() {
             continue;
         }
-        let Ok(module) = mapping.path(&code.process) else { continue };
-        let file = mapping.open(&code.process).ok().map(|(_, file)| BoundedFile::new(file));
+        let Ok(module) = code.path(mapping) else { continue };
+        let file = code.open(mapping).ok().map(|(_, file)| BoundedFile::new(file));
         let elf = file.as_ref().and_then(Elf::read);
         for (address, place) in within {
             let stated = elf.as_ref().and_then(|elf| stated(elf, mapping, *address));

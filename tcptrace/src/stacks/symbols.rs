@@ -26,8 +26,9 @@ use super::{
     elf::{BoundedFile, Elf},
     frame::{self, Frame},
     go::GoCode,
-    mappings::{self, MappedCode},
-    modules, perf_map,
+    kept_code::KeptCode,
+    mapped_code::MappedCode,
+    mappings, modules, perf_map,
     point::{Point, Points},
     python,
     site::{self, Extent},
@@ -63,6 +64,10 @@ pub(crate) struct Symbols {
 struct Question {
     pid: u32,
     points: Points,
+    /// What the process had mapped at the call, where that is known.
+    code: Option<Arc<KeptCode>>,
+    /// Whether it is there still.
+    is_there: bool,
     /// No answer is wanted as long as names come from the same.
     unless: Option<NameSources>,
 }
@@ -98,7 +103,7 @@ impl Symbols {
     }
 
     /// Names a stack of a process. Asks whether the process that made the call `is_there` still, for a stack that is not
-    /// cached: addresses mean nothing to another one.
+    /// cached: addresses mean nothing to another one. `code` is what it had mapped then, for when it has ended.
     ///
     /// # Errors
     /// When there is no stack to name: why.
@@ -106,6 +111,7 @@ impl Symbols {
         &mut self,
         pid: u32,
         points: &Points,
+        code: Option<Arc<KeptCode>>,
         mut is_there: impl FnMut() -> bool,
     ) -> Result<Arc<Stack>, NoSiteBecause> {
         let key = (pid, Arc::clone(points));
@@ -118,11 +124,12 @@ impl Symbols {
         if points.is_empty() {
             return Err(NoSiteBecause::StackNotKept);
         }
-        if known.is_none() && !is_there() {
+        let is_there = known.is_some() || is_there();
+        if !is_there && code.is_none() {
             return told(points).map(Arc::new).ok_or(NoSiteBecause::ProcessEnded);
         }
         let unless = known.and_then(|kept| kept.sources);
-        let question = Question { pid, points: Arc::clone(points), unless };
+        let question = Question { pid, points: Arc::clone(points), code, is_there, unless };
         let answer = self.resolver.ask(question).inspect_err(|error| {
             // Warns once per lost thread, not for each stack that stays unnamed because of it.
             let level = if let NoAnswer::Late(_) = error { log::Level::Warn } else { log::Level::Debug };
@@ -175,7 +182,20 @@ impl Resolver {
         }
     }
 
-    fn answer(&mut self, Question { pid, points, unless }: &Question) -> Option<Answer> {
+    fn answer(&mut self, question: &Question) -> Option<Answer> {
+        let Question { pid, points, code, is_there, unless } = question;
+        // A process that has executed another program since has other code at these addresses.
+        let runs_it = |code: &&Arc<KeptCode>| {
+            let pid = live_thread(&self.proc_root, *pid).unwrap_or(*pid);
+            let process = mappings::process(&self.proc_root, pid).ok();
+            let program = process.and_then(|process| mappings::program(&process).ok());
+            *is_there && program.is_some_and(|(identity, _)| identity == code.program_identity)
+        };
+        if let Some(code) = code.as_ref().filter(|code| !runs_it(code)) {
+            let sources = NameSources { mappings: None, perf_map: None };
+            return (*unless != Some(sources))
+                .then(|| Answer { stack: self.resolve_kept(code, points), sources });
+        }
         let sources = NameSources {
             mappings: mappings::state(&self.proc_root, *pid),
             perf_map: perf_map::state(&self.proc_root, *pid),
@@ -184,28 +204,51 @@ impl Resolver {
     }
 
     fn resolve(&mut self, pid: u32, points: &[Point]) -> Stack {
+        // The files of a process whose main thread has ended are those of another thread.
+        let pid = live_thread(&self.proc_root, pid).unwrap_or(pid);
+        let program = fs::read_link(self.proc_root.join(format!("{pid}/exe"))).ok();
+        let (points, extent) = extent(points);
+        let calls: Vec<u64> = points.iter().map(Point::call).collect();
+        let code = MappedCode::at(&self.proc_root, pid, &calls)
+            .inspect_err(|error| log::debug!("the files that process {pid} has mapped: {error}"))
+            .ok();
+        let program = program.as_deref();
+        let mut known = self.known(points, &calls, code.as_ref(), program);
+        self.name_by_symbols(pid, &calls, program, &mut known);
+        self.name_made_at_run_time(pid, &calls, &mut known);
+        if let Some(code) = &code {
+            place(code, &calls, program, &mut known);
+        }
+        finished(points, known, extent, program)
+    }
+
+    /// As [`Resolver::resolve`], of a process that has ended since, by what it had mapped.
+    fn resolve_kept(&mut self, code: &KeptCode, points: &[Point]) -> Stack {
+        let (points, extent) = extent(points);
+        let calls: Vec<u64> = points.iter().map(Point::call).collect();
+        let (program, code) = (Some(&*code.program), MappedCode::kept(code, &calls));
+        let mut known = self.known(points, &calls, Some(&code), program);
+        self.name_by_kept_files(&code, &calls, program, &mut known);
+        place(&code, &calls, program, &mut known);
+        finished(points, known, extent, program)
+    }
+
+    /// The frames at each address, innermost first, that no symbols are needed for; none of what is not known.
+    fn known(
+        &mut self,
+        points: &[Point],
+        calls: &[u64],
+        code: Option<&MappedCode>,
+        program: Option<&Path>,
+    ) -> Vec<Vec<Frame>> {
         if self.files.get() + self.debug_files.found() >= MAX_FILES {
             self.files.set(0);
             self.debug_files.forget();
             self.symbolizer = symbolizer(&self.files);
         }
-        // The files of a process whose main thread has ended are those of another thread.
-        let pid = live_thread(&self.proc_root, pid).unwrap_or(pid);
-        let (points, is_whole) = match points.split_last() {
-            Some((Point::End, points)) => (points, points.len() <= MAX_FRAMES),
-            _ => (points, false),
-        };
-        let points = points.get(..MAX_FRAMES).unwrap_or(points);
-        let calls: Vec<u64> = points.iter().map(Point::call).collect();
-        let program = fs::read_link(self.proc_root.join(format!("{pid}/exe"))).ok();
-        let program = program.as_deref();
-        let code = MappedCode::at(&self.proc_root, pid, &calls)
-            .inspect_err(|error| log::debug!("the files that process {pid} has mapped: {error}"))
-            .ok();
-        // The frames at each address, innermost first; none of what is not known.
         let mut known: Vec<Vec<Frame>> = vec![Vec::new(); calls.len()];
-        if let Some(code) = &code {
-            let go = self.go.lines(code, &calls);
+        if let Some(code) = code {
+            let go = self.go.lines(code, calls);
             known = go.iter().map(|lines| lines.iter().map(frame::of_go).collect()).collect();
         }
         let package = python::program::package(points);
@@ -214,27 +257,10 @@ impl Resolver {
                 *frames = vec![frame::of_script(line, package.as_deref())];
             }
         }
-        if let Some(code) = &code {
-            self.name_by_debug_files(code, &calls, program, &mut known);
+        if let Some(code) = code {
+            self.name_by_debug_files(code, calls, program, &mut known);
         }
-        self.name_by_symbols(pid, &calls, program, &mut known);
-        self.name_made_at_run_time(pid, &calls, &mut known);
-        if let Some(code) = &code {
-            place(code, &calls, program, &mut known);
-        }
-        // Trailing addresses outside of any code most likely mean that the stack walk went astray.
-        known.truncate(known.iter().rposition(|frames| !frames.is_empty()).map_or(0, |last| last + 1));
-        let frames: Vec<Frame> = known
-            .into_iter()
-            .zip(points)
-            .flat_map(|(known, point)| {
-                let nowhere = || vec![frame::unnamed(point.call(), None, program)];
-                reached(if known.is_empty() { nowhere() } else { known }, point)
-            })
-            .collect();
-        // Anything may lie below the outermost function. A stack longer than MAX_FRAMES did not end early.
-        let is_cut = !is_whole && calls.len() < MAX_FRAMES && !frames.iter().any(|frame| frame.is_outermost);
-        site::stack(frames, Extent { is_cut, is_whole }, program)
+        known
     }
 
     /// Names by debug files that are installed for what the process has mapped.
@@ -253,11 +279,11 @@ impl Resolver {
             if asked.peek().is_none() {
                 continue;
             }
-            let Ok((_, file)) = mapping.open(&code.process) else { continue };
+            let Ok((_, file)) = code.open(mapping) else { continue };
             let file = BoundedFile::new(file);
             let Some(elf) = Elf::read(&file) else { continue };
             let path = elf.build_id().and_then(|build_id| self.debug_files.of(build_id));
-            let (Some(path), Ok(module)) = (path, mapping.path(&code.process)) else { continue };
+            let (Some(path), Ok(module)) = (path, code.path(mapping)) else { continue };
             let source = Source::Elf(source::Elf::new(path));
             for (call, frames) in asked {
                 let Some(stated) = modules::stated(&elf, mapping, *call) else { continue };
@@ -284,6 +310,31 @@ impl Resolver {
                 // An address outside any mapping means that the stack walk went astray.
                 Symbolized::Unknown(Reason::Unmapped) => return known.truncate(index),
                 Symbolized::Unknown(_) => {}
+            }
+        }
+    }
+
+    /// Names by the files that are kept of a process what is not known yet.
+    fn name_by_kept_files(
+        &self,
+        code: &MappedCode,
+        calls: &[u64],
+        program: Option<&Path>,
+        known: &mut [Vec<Frame>],
+    ) {
+        for (call, frames) in calls.iter().zip(known).filter(|(_, frames)| frames.is_empty()) {
+            let Some(mapping) = code.mapping(*call) else { continue };
+            let (Ok(file), Some(offset)) = (code.kept_file(mapping), mapping.offset_of(*call)) else {
+                continue;
+            };
+            self.files.set(self.files.get() + 1);
+            let source = Source::Elf(source::Elf::new(file.here()));
+            match self.symbolizer.symbolize_single(&source, Input::FileOffset(offset)) {
+                Ok(Symbolized::Sym(symbol)) => {
+                    *frames = frame::named(&symbol, Some(&file.path), program).collect();
+                }
+                Ok(Symbolized::Unknown(_)) => {}
+                Err(error) => log::debug!("the file {}: {error}", file.path.display()),
             }
         }
     }
@@ -327,6 +378,32 @@ impl Resolver {
             calls.iter().map(|call| alone(call).unwrap_or_else(unknown)).collect()
         })
     }
+}
+
+/// The points that are named, and how far the stack goes, as far as that tells.
+fn extent(points: &[Point]) -> (&[Point], Extent) {
+    let (points, is_whole) = match points.split_last() {
+        Some((Point::End, points)) => (points, points.len() <= MAX_FRAMES),
+        _ => (points, false),
+    };
+    // A stack longer than MAX_FRAMES did not end early.
+    let is_cut = !is_whole && points.len() < MAX_FRAMES;
+    (points.get(..MAX_FRAMES).unwrap_or(points), Extent { is_cut, is_whole })
+}
+
+/// A stack of what is known at each point.
+fn finished(points: &[Point], mut known: Vec<Vec<Frame>>, extent: Extent, program: Option<&Path>) -> Stack {
+    // Trailing addresses outside of any code most likely mean that the stack walk went astray.
+    known.truncate(known.iter().rposition(|frames| !frames.is_empty()).map_or(0, |last| last + 1));
+    let nowhere = |point: &Point| vec![frame::unnamed(point.call(), None, program)];
+    let frames: Vec<Frame> = known
+        .into_iter()
+        .zip(points)
+        .flat_map(|(known, point)| reached(if known.is_empty() { nowhere(point) } else { known }, point))
+        .collect();
+    // Anything may lie below the outermost function.
+    let is_cut = extent.is_cut && !frames.iter().any(|frame| frame.is_outermost);
+    site::stack(frames, Extent { is_cut, ..extent }, program)
 }
 
 /// The lines that a virtual machine told while the process was there: the rest of its stack means nothing any more. `None`
@@ -381,7 +458,10 @@ fn symbolizer(files: &Rc<Cell<usize>>) -> Symbolizer {
 #[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use crate::stacks::point::{ScriptLanguage, ScriptLine, addresses};
+    use crate::stacks::{
+        kept_code::KeptFile,
+        point::{ScriptLanguage, ScriptLine, addresses},
+    };
 
     #[inline(never)]
     fn a_line_to_be_found() -> u64 {
@@ -392,8 +472,9 @@ mod tests {
     #[test]
     fn an_address_of_this_process_has_a_name_and_a_line() {
         let mut symbols = Symbols::new(Path::new("/proc"));
-        let stack =
-            symbols.name(std::process::id(), &addresses(&[a_line_to_be_found()]).into(), || true).unwrap();
+        let stack = symbols
+            .name(std::process::id(), &addresses(&[a_line_to_be_found()]).into(), None, || true)
+            .unwrap();
         assert_eq!(stack.frames.len(), 1, "{stack:?}");
         assert!(stack.frames[0].contains("a_line_to_be_found (symbols.rs:"), "{stack:?}");
         assert_eq!(stack.site.as_ref(), stack.frames.first());
@@ -410,10 +491,29 @@ mod tests {
         };
         let points = [addresses(&[0x10]), vec![Point::Script(line.into()), Point::End]].concat().into();
         let mut symbols = Symbols::new(Path::new("/proc"));
-        let stack = symbols.name(1, &points, || false).unwrap();
+        let stack = symbols.name(1, &points, None, || false).unwrap();
         assert_eq!((stack.site.as_deref(), stack.frames.len()), (Some("refund (shop.py:7)"), 1));
         let native = addresses(&[0x10]).into();
-        assert_eq!(symbols.name(1, &native, || false), Err(NoSiteBecause::ProcessEnded));
+        assert_eq!(symbols.name(1, &native, None, || false), Err(NoSiteBecause::ProcessEnded));
+    }
+
+    #[test]
+    fn functions_of_a_process_that_has_ended_have_the_names_of_its_files() {
+        let process = mappings::process(Path::new("/proc"), std::process::id()).unwrap();
+        let (program_identity, _) = mappings::program(&process).unwrap();
+        let program = fs::read_link("/proc/self/exe").unwrap();
+        let kept = |mapping: mappings::Mapping| {
+            let (identity, file) = mapping.open(&process).ok()?;
+            let path = mapping.path(&process).ok()?;
+            Some((mapping, Arc::new(KeptFile::new(path, identity, file, &Arc::default()))))
+        };
+        let parts = mappings::executable(&process).unwrap().filter_map(kept).collect();
+        let code = Arc::new(KeptCode { program, program_identity, parts });
+        let mut symbols = Symbols::new(Path::new("/proc"));
+        let points = addresses(&[a_line_to_be_found(), 0x10]).into();
+        let stack = symbols.name(1, &points, Some(code), || false).unwrap();
+        assert!(stack.site.as_ref().unwrap().contains("a_line_to_be_found (symbols.rs:"), "{stack:?}");
+        assert_eq!(stack.frames.len(), 1, "{stack:?}");
     }
 
     #[test]
@@ -423,7 +523,8 @@ mod tests {
         let address = made.as_ptr() as u64 + 16;
         let mut symbols = Symbols::new(Path::new("/proc"));
         let mut site = || {
-            let stack = symbols.name(std::process::id(), &addresses(&[address]).into(), || true).unwrap();
+            let stack =
+                symbols.name(std::process::id(), &addresses(&[address]).into(), None, || true).unwrap();
             symbols.kept.values_mut().for_each(|kept| kept.looked_at -= RETRY_INTERVAL);
             stack.site.clone()
         };
@@ -439,7 +540,7 @@ mod tests {
     fn what_is_no_code_ends_the_stack() {
         let mut symbols = Symbols::new(Path::new("/proc"));
         let stack = symbols
-            .name(std::process::id(), &addresses(&[a_line_to_be_found(), 0x10, 0x20]).into(), || true)
+            .name(std::process::id(), &addresses(&[a_line_to_be_found(), 0x10, 0x20]).into(), None, || true)
             .unwrap();
         assert_eq!(stack.frames.len(), 1, "{stack:?}");
         assert!(stack.is_cut);

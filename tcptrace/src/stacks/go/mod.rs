@@ -15,14 +15,16 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::{fs::File, os::fd::OwnedFd, rc::Rc};
+use std::{fs::File, rc::Rc};
 
 use rustc_hash::FxHashMap;
-use rustix::fs::{Mode, OFlags, openat};
 
 pub use self::fuzzed::lines_of;
 use self::{image::Segments, line::Line, program::Program};
-use super::mappings::{FileIdentity, MappedCode, Mapping};
+use super::{
+    mapped_code::MappedCode,
+    mappings::{FileIdentity, Mapping},
+};
 
 /// Most files of which something is kept: a few hundred bytes each, no descriptor.
 const MAX_FILES: usize = 1024;
@@ -51,7 +53,7 @@ impl GoCode {
         let mut opened: FxHashMap<u64, Option<Opened>> = FxHashMap::default();
         let mut lines = |address: u64| {
             let mapping = code.mapping(address)?;
-            let open = || self.open(&code.process, mapping, address);
+            let open = || self.open(code, mapping, address);
             let Opened { file, program } =
                 opened.entry(mapping.addresses.start).or_insert_with(open).as_ref()?;
             let address = program.segments.address_of_code(mapping.offset_of(address)?)?;
@@ -61,20 +63,24 @@ impl GoCode {
     }
 
     /// Opens the file of a mapping, if it has Go code.
-    fn open(&mut self, process: &OwnedFd, mapping: &Mapping, address: u64) -> Option<Opened> {
-        let (identity, file) = mapping
-            .open(process)
+    fn open(&mut self, code: &MappedCode, mapping: &Mapping, address: u64) -> Option<Opened> {
+        let (identity, file) = code
+            .open(mapping)
             .inspect_err(|error| log::debug!("opening the file that is mapped at {address:#x}: {error}"))
             .ok()?;
         if self.files.len() >= MAX_FILES {
             self.files.clear();
         }
+        // A table that is moved when it is loaded is read in memory.
+        let memory = code.memory();
+        if memory.is_none() && !self.files.contains_key(&identity) {
+            return None;
+        }
         let read = || {
             let segments = Segments::read(&file)?;
             let in_file = segments.address_of_code(mapping.offset_of(address)?)?;
-            let memory = openat(process, "mem", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
             let bias = address.wrapping_sub(in_file);
-            Program::read(&file, &File::from(memory), &segments, bias).map(Rc::new)
+            Program::read(&file, memory.as_ref()?, &segments, bias).map(Rc::new)
         };
         let program = self.files.entry(identity).or_insert_with(read).clone()?;
         Some(Opened { file, program })

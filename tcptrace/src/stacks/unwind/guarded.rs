@@ -8,12 +8,11 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use super::process::StackUnwinder;
+use super::process::{StackUnwinder, Unwound};
 use crate::{
     model::captured_stack::CapturedStack,
     stacks::{
         deadline::{DeadlineThread, NoAnswer},
-        point::Point,
         python::finder::PythonFinder,
     },
 };
@@ -27,7 +26,7 @@ const MOST_OVERDUE: usize = 1024;
 
 /// Unwinds stacks, each within a deadline.
 pub(super) struct GuardedUnwinder {
-    unwinder: DeadlineThread<CapturedStack, Vec<Point>>,
+    unwinder: DeadlineThread<CapturedStack, Unwound>,
     /// By pid.
     overdue: FxHashMap<u32, Instant>,
 }
@@ -38,11 +37,11 @@ impl GuardedUnwinder {
         let start = move || {
             let mut unwinder = StackUnwinder::new(&proc_root, finder.clone());
             Box::new(move |stack: CapturedStack| {
-                let points = unwinder.points(&stack);
-                if points.is_empty() {
+                let unwound = unwinder.unwound(&stack);
+                if unwound.points.is_empty() {
                     unwinder.forget(stack.pid);
                 }
-                points
+                unwound
             }) as Box<_>
         };
         Self {
@@ -51,11 +50,11 @@ impl GuardedUnwinder {
         }
     }
 
-    /// The points of a stack, innermost first. Empty where the process has ended, and where it took too long.
-    pub(super) fn points(&mut self, stack: CapturedStack) -> Vec<Point> {
+    /// Unwinds a stack. There are no points where the process has ended, and where it took too long.
+    pub(super) fn unwound(&mut self, stack: CapturedStack) -> Unwound {
         let pid = stack.pid;
         if self.overdue.get(&pid).is_some_and(|since| since.elapsed() < OVERDUE_INTERVAL) {
-            return Vec::new();
+            return Unwound::default();
         }
         self.unwinder.ask(stack).unwrap_or_else(|error| {
             if let NoAnswer::Late(_) = error {
@@ -65,7 +64,7 @@ impl GuardedUnwinder {
                 }
                 self.overdue.insert(pid, Instant::now());
             }
-            Vec::new()
+            Unwound::default()
         })
     }
 }

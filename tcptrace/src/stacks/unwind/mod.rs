@@ -6,13 +6,14 @@ mod callers;
 mod fuzzed;
 mod guarded;
 mod instructions;
+mod kept;
 mod module;
 mod process;
 
 use std::{
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -21,9 +22,10 @@ use std::{
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use self::guarded::GuardedUnwinder;
 pub use self::{fuzzed::unwound, instructions::has_caller_rule};
+use self::{guarded::GuardedUnwinder, process::Unwound};
 use super::{
+    kept_code::KeptCode,
     point::{Point, Points},
     python::finder::PythonFinder,
 };
@@ -33,8 +35,8 @@ use crate::model::{captured_stack::CapturedStack, socket::KernelSocket};
 const MOST_CALLS: usize = 262_144;
 const MOST_STACKS: usize = 16_384;
 
-/// How often copies are looked for at least, and how many are taken at once.
-const INTERVAL: Duration = Duration::from_millis(50);
+/// How often copies are looked for at least: a process may end right after its call. And how many are taken at once.
+const INTERVAL: Duration = Duration::from_millis(20);
 const BATCH: usize = 256;
 
 /// The stacks of calls.
@@ -45,9 +47,23 @@ pub(crate) struct UnwoundStacks {
 
 #[derive(Default)]
 struct Kept {
-    /// The last two calls on the socket, the later first: it is opened, and its end of file read. When, and from where.
-    calls: FxHashMap<KernelSocket, [Option<(u64, Points)>; 2]>,
+    /// The last two calls on the socket, the later first: it is opened, and its end of file read.
+    calls: FxHashMap<KernelSocket, [Option<KeptCall>; 2]>,
     stacks: FxHashSet<Points>,
+}
+
+struct KeptCall {
+    ktime_ns: u64,
+    points: Points,
+    code: Weak<KeptCode>,
+}
+
+/// The stack of a call.
+#[derive(Debug)]
+pub(crate) struct CallStack {
+    pub(crate) points: Points,
+    /// What the process had mapped, where that is kept.
+    pub(crate) code: Option<Arc<KeptCode>>,
 }
 
 impl UnwoundStacks {
@@ -72,10 +88,10 @@ impl UnwoundStacks {
             while !ends.load(Ordering::Relaxed) {
                 drain(INTERVAL, BATCH, &mut |stack| {
                     let (socket, ktime_ns) = (stack.socket, stack.ktime_ns);
-                    let points = unwinder.points(stack);
+                    let Unwound { points, code } = unwinder.unwound(stack);
                     if !points.is_empty() {
                         let mut kept = keeps.lock().unwrap_or_else(PoisonError::into_inner);
-                        kept.keep(socket, ktime_ns, points);
+                        kept.keep(socket, ktime_ns, points, code);
                     }
                 });
             }
@@ -84,7 +100,7 @@ impl UnwoundStacks {
     }
 
     /// The stack of the call that was made on a socket at this time (CLOCK_MONOTONIC, nanoseconds).
-    pub(crate) fn of(&self, socket: KernelSocket, ktime_ns: u64) -> Option<Points> {
+    pub(crate) fn of(&self, socket: KernelSocket, ktime_ns: u64) -> Option<CallStack> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.of(socket, ktime_ns)
     }
@@ -122,7 +138,7 @@ impl Drop for UnwoundStacks {
 }
 
 impl Kept {
-    fn keep(&mut self, socket: KernelSocket, ktime_ns: u64, points: Vec<Point>) {
+    fn keep(&mut self, socket: KernelSocket, ktime_ns: u64, points: Vec<Point>, code: Weak<KeptCode>) {
         if self.calls.len() >= MOST_CALLS || self.stacks.len() >= MOST_STACKS {
             *self = Self::default();
         }
@@ -133,12 +149,13 @@ impl Kept {
             points
         });
         let [later, earlier] = self.calls.entry(socket).or_default();
-        *earlier = later.replace((ktime_ns, points));
+        *earlier = later.replace(KeptCall { ktime_ns, points, code });
     }
 
-    fn of(&self, socket: KernelSocket, ktime_ns: u64) -> Option<Points> {
+    fn of(&self, socket: KernelSocket, ktime_ns: u64) -> Option<CallStack> {
         let mut calls = self.calls.get(&socket)?.iter().flatten();
-        calls.find(|(made_ns, _)| *made_ns == ktime_ns).map(|(_, points)| Arc::clone(points))
+        let call = calls.find(|call| call.ktime_ns == ktime_ns)?;
+        Some(CallStack { points: Arc::clone(&call.points), code: call.code.upgrade() })
     }
 }
 

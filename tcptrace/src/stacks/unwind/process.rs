@@ -5,7 +5,7 @@ use std::{
     ops::Range,
     os::{fd::OwnedFd, unix::fs::FileExt as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -16,6 +16,7 @@ use tcptrace_ebpf::python::PYTHON_UNKNOWN;
 use super::{
     callers::{Caller, OwnCode, OwnCodeLook},
     instructions::Width,
+    kept::KeptCodes,
     module::{Bytes, UnwindInfo},
 };
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
     },
     stacks::{
         hotspot::{self, Archives, HotSpot, StackLook, Step},
+        kept_code::KeptCode,
         mappings::{self, FileIdentity, Mapping},
         memory::ProcessMemory,
         point::{Point, ScriptLine},
@@ -62,12 +64,23 @@ pub(super) struct StackUnwinder {
     cache: CacheNative<MayAllocateDuringUnwind>,
     /// Each line of code once, however many stacks it is on.
     lines: FxHashSet<Arc<ScriptLine>>,
+    kept: KeptCodes,
+}
+
+/// A stack that was unwound.
+#[derive(Default)]
+pub(super) struct Unwound {
+    /// Innermost first. Empty where the process has ended.
+    pub(super) points: Vec<Point>,
+    /// What the process had mapped, as long as that is kept.
+    pub(super) code: Weak<KeptCode>,
 }
 
 /// What is known of a process.
 struct Process {
     code: Code,
     own: OwnCode,
+    kept: Weak<KeptCode>,
     hotspot: Option<HotSpot<ProcessMemory>>,
     read_at: Instant,
     /// When it was asked whether it runs Python.
@@ -134,11 +147,18 @@ impl StackUnwinder {
             file_bytes: 0,
             cache: CacheNative::new(),
             lines: FxHashSet::default(),
+            kept: KeptCodes::default(),
         }
     }
 
-    /// The points of a stack, innermost first. Empty where the process has ended.
-    pub(super) fn points(&mut self, stack: &CapturedStack) -> Vec<Point> {
+    /// Unwinds a stack.
+    pub(super) fn unwound(&mut self, stack: &CapturedStack) -> Unwound {
+        let points = self.points(stack);
+        let code = self.processes.get(&stack.pid).map(|process| Weak::clone(&process.kept));
+        Unwound { points, code: code.unwrap_or_default() }
+    }
+
+    fn points(&mut self, stack: &CapturedStack) -> Vec<Point> {
         // Where no stacks are copied there is nothing to unwind.
         let native = if stack.registers.pc == 0 { Vec::new() } else { self.unwind(stack) };
         let Some((finder, lines)) = &mut self.python else { return native };
@@ -217,10 +237,14 @@ impl StackUnwinder {
     fn read(&mut self, pid: u32) -> Option<Process> {
         let process = mappings::process(&self.proc_root, pid).ok()?;
         let mappings: Vec<Mapping> = mappings::executable(&process).ok()?.take(MOST_MAPPINGS).collect();
+        // It may end while its files are read.
+        let kept = self.kept.keep(pid, &process, &mappings);
+        let width = if is_32_bit(&process) { Width::Narrow } else { Width::Wide };
         let mut code = Code::default();
         let mut hotspot = None;
         for mapping in &mappings {
-            let Ok((identity, file)) = mapping.open(&process) else { continue };
+            let of_kept = || kept.upgrade().and_then(|kept| kept.open(mapping));
+            let Some((identity, file)) = mapping.open(&process).ok().or_else(of_kept) else { continue };
             if !self.files.contains_key(&identity) {
                 let path = mapping.path(&process).unwrap_or_default();
                 let info = UnwindInfo::read(file, hotspot::is_library(&path)).map(Arc::new);
@@ -237,9 +261,8 @@ impl StackUnwinder {
             }
         }
         code.mappings = mappings;
-        let width = if is_32_bit(&process) { Width::Narrow } else { Width::Wide };
         let own = OwnCode::of(process, width);
-        Some(Process { code, own, hotspot, read_at: Instant::now(), asked_at: None })
+        Some(Process { code, own, kept, hotspot, read_at: Instant::now(), asked_at: None })
     }
 }
 

@@ -242,6 +242,16 @@ NAMED void receive_all(int fd) {
     while (count > 0);
 }
 
+// Has ended before anybody asks; its child keeps the connection, and ends by itself.
+static void briefly(void) {
+    retry(3);
+    if (fork() > 0) {
+        usleep(200 * 1000);
+        _exit(0);
+    }
+    alarm(60);
+}
+
 int main(int count, char **arguments) {
     if (count < 3)
         return 2;
@@ -266,6 +276,7 @@ int main(int count, char **arguments) {
     else if (IS("raw")) open_raw();
     else if (IS("coroutine")) by_coroutine();
     else if (IS("plugin")) by_plugin(arguments[0]);
+    else if (IS("brief")) briefly();
     else if (IS("read")) { retry(3); read_all(kept); }
     else if (IS("recv")) { retry(3); receive_all(kept); }
     else return 2;

@@ -1,0 +1,69 @@
+//! The files that a process had mapped when it made a call, kept for when it has ended or runs another program. Reads nothing
+//! of them; who keeps them bounds them.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::AsRawFd as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::mappings::{FileIdentity, Mapping};
+
+/// The code of a process at some time.
+#[derive(Debug)]
+pub(crate) struct KeptCode {
+    /// The program that it ran.
+    pub(super) program: PathBuf,
+    pub(super) program_identity: FileIdentity,
+    pub(super) parts: Vec<Part>,
+}
+
+/// A piece of a file, where it was mapped.
+pub(super) type Part = (Mapping, Arc<KeptFile>);
+
+/// A file that is kept open.
+#[derive(Debug)]
+pub(crate) struct KeptFile {
+    /// Its path for the process; it may mean nothing here.
+    pub(super) path: PathBuf,
+    identity: FileIdentity,
+    file: File,
+    /// Counts the files that are open.
+    _open: Arc<()>,
+}
+
+impl KeptCode {
+    /// Opens the file of a mapping.
+    pub(super) fn open(&self, mapping: &Mapping) -> Option<(FileIdentity, File)> {
+        let (_, file) = self.parts.iter().find(|(known, _)| known == mapping)?;
+        file.open().ok()
+    }
+
+    /// Whether it is that of this program with these files.
+    pub(super) fn is(&self, program: FileIdentity, parts: &[Part]) -> bool {
+        let is_same = |((mapping, file), (other, of_other)): (&Part, &Part)| {
+            mapping == other && Arc::ptr_eq(file, of_other)
+        };
+        self.program_identity == program
+            && self.parts.len() == parts.len()
+            && self.parts.iter().zip(parts).all(is_same)
+    }
+}
+
+impl KeptFile {
+    pub(super) fn new(path: PathBuf, identity: FileIdentity, file: File, open: &Arc<()>) -> Self {
+        Self { path, identity, file, _open: Arc::clone(open) }
+    }
+
+    /// Opens it again: who shared the descriptor would share its position.
+    pub(super) fn open(&self) -> io::Result<(FileIdentity, File)> {
+        Ok((self.identity, File::open(self.here())?))
+    }
+
+    /// A path that leads to it here, as long as it is kept.
+    pub(super) fn here(&self) -> PathBuf {
+        Path::new("/proc/self/fd").join(self.file.as_raw_fd().to_string())
+    }
+}

@@ -1,0 +1,89 @@
+//! The code at some addresses of a process, as far as it comes from files: of one that is there, or of one that has ended.
+//! Names nothing.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustix::fs::{Mode, OFlags, openat};
+
+use super::{
+    kept_code::{KeptCode, KeptFile},
+    mappings::{self, FileIdentity, Mapping, executable},
+};
+
+/// The code at some addresses.
+pub(super) struct MappedCode {
+    files: Files,
+    pub(super) mappings: Vec<Mapping>,
+}
+
+/// Where its files are.
+enum Files {
+    Process(OwnedFd),
+    /// Of the mappings, in order.
+    Kept(Vec<Arc<KeptFile>>),
+}
+
+impl MappedCode {
+    /// # Errors
+    /// When the process has ended, or may not be read.
+    pub(super) fn at(proc_root: &Path, pid: u32, addresses: &[u64]) -> io::Result<Self> {
+        let process = mappings::process(proc_root, pid)?;
+        let mappings = executable(&process)?.filter(|mapping| is_at(mapping, addresses)).collect();
+        Ok(Self { files: Files::Process(process), mappings })
+    }
+
+    /// Of a process that has ended.
+    pub(super) fn kept(code: &KeptCode, addresses: &[u64]) -> Self {
+        let parts = code.parts.iter().filter(|(mapping, _)| is_at(mapping, addresses)).cloned();
+        let (mappings, files) = parts.unzip();
+        Self { files: Files::Kept(files), mappings }
+    }
+
+    /// The mapping that holds an address; `None` where no file stands behind it.
+    pub(super) fn mapping(&self, address: u64) -> Option<&Mapping> {
+        self.mappings.iter().find(|mapping| mapping.addresses.contains(&address))
+    }
+
+    /// Opens the file of a mapping.
+    ///
+    /// # Errors
+    /// When that may not be read, or is no regular file.
+    pub(super) fn open(&self, mapping: &Mapping) -> io::Result<(FileIdentity, File)> {
+        match &self.files {
+            Files::Process(process) => mapping.open(process),
+            Files::Kept(_) => self.kept_file(mapping)?.open(),
+        }
+    }
+
+    /// The path of the file of a mapping, as the process sees it.
+    pub(super) fn path(&self, mapping: &Mapping) -> io::Result<PathBuf> {
+        match &self.files {
+            Files::Process(process) => mapping.path(process),
+            Files::Kept(_) => Ok(self.kept_file(mapping)?.path.clone()),
+        }
+    }
+
+    /// The file of a mapping, of a process that has ended.
+    pub(super) fn kept_file(&self, mapping: &Mapping) -> io::Result<&KeptFile> {
+        let Files::Kept(files) = &self.files else { return Err(io::ErrorKind::NotFound.into()) };
+        let mut files = self.mappings.iter().zip(files);
+        let found = files.find(|(known, _)| *known == mapping).map(|(_, file)| &**file);
+        found.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The memory of the process; `None` where it has ended.
+    pub(super) fn memory(&self) -> Option<File> {
+        let Files::Process(process) = &self.files else { return None };
+        openat(process, "mem", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok().map(File::from)
+    }
+}
+
+fn is_at(mapping: &Mapping, addresses: &[u64]) -> bool {
+    addresses.iter().any(|address| mapping.addresses.contains(address))
+}
