@@ -7,7 +7,7 @@ use crate::{
     model::{
         close_wait::Due,
         connection_side::ConnectionSide,
-        no_site::NoSiteBecause,
+        no_site::{NoSite, NoSiteBecause},
         owner::{CalledBy, OpenedBy, Owner},
         socket::KernelSocket,
         stack::Stack,
@@ -16,12 +16,19 @@ use crate::{
     },
     stacks::{
         point::{Points, addresses},
-        unwind::{CallStack, joined},
+        unwind::{CallStack, UnwoundStacks, joined},
     },
 };
 
 /// A thread of the kernel that works on requests of a ring (`create_io_worker` of io_uring/io-wq.c names it).
 const RING_WORKER: &[u8] = b"iou-wrk-";
+
+/// A stack of which the copy was lost: frame pointers alone do not tell why it has no line.
+fn without_copy(stack: Arc<Stack>) -> Arc<Stack> {
+    let no_site = stack.no_site.as_ref().filter(|no_site| no_site.because.is_of_frames());
+    let Some(NoSite { because: _, of }) = no_site.cloned() else { return stack };
+    Arc::new(Stack { no_site: Some(NoSite { because: NoSiteBecause::StackNotKept, of }), ..(*stack).clone() })
+}
 
 impl Inspector {
     /// The opener of a socket that is still open.
@@ -50,6 +57,7 @@ impl Inspector {
         }
         let pid = call.task.pid.visible().ok_or(NoSiteBecause::NotVisible)?;
         let unwound = self.unwound.as_ref().and_then(|unwound| unwound.of(socket, call.ktime_ns));
+        let is_lost = unwound.is_none() && self.unwound.as_ref().is_some_and(UnwoundStacks::copies_stacks);
         let kept = self.calls.as_ref().zip(call.stack);
         let walked = kept.map(|(memory, id)| addresses(&memory.stack(id))).unwrap_or_default();
         let (points, code): (Points, _) = match unwound {
@@ -57,7 +65,8 @@ impl Inspector {
             None => (walked.into(), None),
         };
         let (symbols, processes) = (&mut self.symbols, &mut self.processes);
-        symbols.name(pid, &points, code, || processes.caller(call).is_some())
+        let stack = symbols.name(pid, &points, code, || processes.caller(call).is_some())?;
+        Ok(if is_lost { without_copy(stack) } else { stack })
     }
 
     /// Why nobody knows who opened a socket.
@@ -98,5 +107,25 @@ impl Inspector {
     fn has_ring(&mut self, pid: u32) -> bool {
         let proc_root = &self.dumper.world().proc;
         *self.with_rings.entry(pid).or_insert_with(|| proc_fd::has_ring(proc_root, pid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_whose_copy_was_lost_does_not_tell_of_the_code() {
+        let reason = |because| {
+            let no_site = NoSite { because, of: Some("socket.so".to_owned()) };
+            without_copy(Arc::new(Stack::unknown(no_site))).no_site.clone()
+        };
+        let of = |because| Some(NoSite { because, of: Some("socket.so".to_owned()) });
+        for because in [NoSiteBecause::CutShort, NoSiteBecause::InterpretedRuby, NoSiteBecause::Library] {
+            assert_eq!(reason(because), of(NoSiteBecause::StackNotKept));
+        }
+        for because in [NoSiteBecause::Stripped, NoSiteBecause::NotNamed, NoSiteBecause::LibraryThread] {
+            assert_eq!(reason(because), of(because));
+        }
     }
 }

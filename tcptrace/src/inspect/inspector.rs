@@ -1,7 +1,7 @@
 //! Inspects stuck sockets: are they still stuck, who holds them, and why. The slow part of the tool (netlink dumps,
 //! descriptor tables, /proc): a live session runs it on a thread of its own.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -39,6 +39,9 @@ use crate::{
     process::cache::ProcessCache,
     stacks::{symbols::Symbols, unwind::UnwoundStacks},
 };
+
+/// Longest time to wait, once a look, for stacks that were copied to be unwound: a burst of Java's takes a while.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Inspects stuck sockets.
 pub(crate) struct Inspector {
@@ -115,6 +118,9 @@ impl Inspector {
         self.peeks_left = MOST_PEEKS;
         self.last_words.clear();
         self.with_rings.clear();
+        if let Some(unwound) = &self.unwound {
+            unwound.catch_up(CATCH_UP_TIMEOUT);
+        }
     }
 
     /// Inspects the sockets that are due.

@@ -65,6 +65,39 @@ impl NoSiteBecause {
         !matches!(self, Self::LooksOnce | Self::NotWatched | Self::NotAccepted)
     }
 
+    /// Whether it is told by the frames that were found: a stack of which more is known may have another.
+    #[must_use]
+    pub(crate) fn is_of_frames(self) -> bool {
+        match self {
+            Self::CutShort
+            | Self::Library
+            | Self::InterpretedPython
+            | Self::InterpretedJava
+            | Self::InterpretedNode
+            | Self::InterpretedRuby
+            | Self::InterpretedPhp
+            | Self::InterpretedErlang
+            | Self::InterpretedDotnet
+            | Self::InterpretedPerl
+            | Self::InterpretedLua => true,
+            Self::BeforeStart
+            | Self::Unseen
+            | Self::LooksOnce
+            | Self::NotWatched
+            | Self::NotAccepted
+            | Self::IoUring
+            | Self::OverBudget
+            | Self::Accept32Bit
+            | Self::AcceptUnseen
+            | Self::NotVisible
+            | Self::ProcessEnded
+            | Self::StackNotKept
+            | Self::NotNamed
+            | Self::Stripped
+            | Self::LibraryThread => false,
+        }
+    }
+
     /// The reason as the end of a sentence, with the remedy where there is one.
     #[must_use]
     pub fn meaning(self) -> &'static str {

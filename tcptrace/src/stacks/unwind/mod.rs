@@ -13,7 +13,7 @@ mod process;
 use std::{
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Condvar, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -42,6 +42,8 @@ const BATCH: usize = 256;
 /// The stacks of calls.
 pub(crate) struct UnwoundStacks {
     kept: Arc<Mutex<Kept>>,
+    /// Told of each end of a pass.
+    passes: Arc<Condvar>,
     is_over: Arc<AtomicBool>,
 }
 
@@ -50,6 +52,10 @@ struct Kept {
     /// The last two calls on the socket, the later first: it is opened, and its end of file read.
     calls: FxHashMap<KernelSocket, [Option<KeptCall>; 2]>,
     stacks: FxHashSet<Points>,
+    /// How often no copy was left.
+    passes: u64,
+    /// Stacks are copied, not only what Python says of itself.
+    copies_stacks: bool,
 }
 
 struct KeptCall {
@@ -83,20 +89,43 @@ impl UnwoundStacks {
     {
         let kept = Arc::new(Mutex::new(Kept::default()));
         let mut unwinder = GuardedUnwinder::new(proc_root, finder);
-        let (keeps, ends) = (Arc::clone(&kept), Arc::clone(&is_over));
+        let passes = Arc::new(Condvar::new());
+        let (keeps, ends, passed) = (Arc::clone(&kept), Arc::clone(&is_over), Arc::clone(&passes));
         thread::Builder::new().name("stacks".to_owned()).spawn(move || {
             while !ends.load(Ordering::Relaxed) {
+                let mut taken = 0;
                 drain(INTERVAL, BATCH, &mut |stack| {
+                    taken += 1;
                     let (socket, ktime_ns) = (stack.socket, stack.ktime_ns);
+                    let is_stack = stack.registers.pc != 0;
                     let Unwound { points, code } = unwinder.unwound(stack);
+                    let mut kept = keeps.lock().unwrap_or_else(PoisonError::into_inner);
+                    kept.copies_stacks |= is_stack;
                     if !points.is_empty() {
-                        let mut kept = keeps.lock().unwrap_or_else(PoisonError::into_inner);
                         kept.keep(socket, ktime_ns, points, code);
                     }
                 });
+                if taken < BATCH {
+                    keeps.lock().unwrap_or_else(PoisonError::into_inner).passes += 1;
+                    passed.notify_all();
+                }
             }
         })?;
-        Ok(Self { kept, is_over })
+        Ok(Self { kept, passes, is_over })
+    }
+
+    /// Waits until the copies that have been taken so far are unwound, for this time at most.
+    pub(crate) fn catch_up(&self, at_most: Duration) {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // The pass that goes on may have begun before the last copy was taken.
+        let enough = kept.passes + 2;
+        let waited = self.passes.wait_timeout_while(kept, at_most, |kept| kept.passes < enough);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether each call leaves a copy of its stack: one that has none was lost.
+    pub(crate) fn copies_stacks(&self) -> bool {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).copies_stacks
     }
 
     /// The stack of the call that was made on a socket at this time (CLOCK_MONOTONIC, nanoseconds).
@@ -140,7 +169,7 @@ impl Drop for UnwoundStacks {
 impl Kept {
     fn keep(&mut self, socket: KernelSocket, ktime_ns: u64, points: Vec<Point>, code: Weak<KeptCode>) {
         if self.calls.len() >= MOST_CALLS || self.stacks.len() >= MOST_STACKS {
-            *self = Self::default();
+            (self.calls, self.stacks) = Default::default();
         }
         let known = self.stacks.get(points.as_slice()).map(Arc::clone);
         let points: Points = known.unwrap_or_else(|| {

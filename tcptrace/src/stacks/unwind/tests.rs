@@ -1,7 +1,9 @@
 #![expect(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
 
 use super::*;
-use crate::model::captured_stack::CapturedPython;
+use std::sync::atomic::AtomicUsize;
+
+use crate::model::captured_stack::{CapturedPython, Registers};
 use crate::stacks::point::addresses;
 
 #[test]
@@ -10,7 +12,8 @@ fn equal_stacks_are_kept_once_and_a_later_call_at_the_same_address_is_another_on
     kept.keep(KernelSocket(7), 100, addresses(&[1, 2]), Weak::new());
     kept.keep(KernelSocket(8), 110, addresses(&[1, 2]), Weak::new());
     assert_eq!((kept.calls.len(), kept.stacks.len()), (2, 1));
-    let stacks = UnwoundStacks { kept: Arc::new(Mutex::new(kept)), is_over: Arc::default() };
+    let stacks =
+        UnwoundStacks { kept: Arc::new(Mutex::new(kept)), passes: Arc::default(), is_over: Arc::default() };
     let points = |ktime_ns| stacks.of(KernelSocket(7), ktime_ns).map(|stack| stack.points);
     assert_eq!(points(100).as_deref(), Some(&addresses(&[1, 2])[..]));
     assert_eq!(points(101), None);
@@ -30,23 +33,27 @@ fn of_a_socket_the_last_two_calls_are_kept() {
 
 #[test]
 fn the_thread_takes_copies_and_a_process_that_is_gone_has_no_stack() {
-    let mut left = 1;
-    let drain = move |at_most: Duration, _: usize, visit: &mut dyn FnMut(CapturedStack)| {
+    const COPIES: usize = 3 * BATCH;
+    let count = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&count);
+    let mut left = COPIES;
+    let drain = move |at_most: Duration, limit: usize, visit: &mut dyn FnMut(CapturedStack)| {
         if left == 0 {
             return thread::sleep(at_most);
         }
-        left = 0;
-        let (socket, registers) = (KernelSocket(7), crate::model::captured_stack::Registers::default());
-        visit(CapturedStack {
-            socket,
-            ktime_ns: 1,
-            pid: u32::MAX >> 1,
-            registers,
-            bytes: vec![0; 64],
-            python: CapturedPython::default(),
-        });
+        let taken = left.min(limit);
+        left -= taken;
+        for _ in 0..taken {
+            let registers = Registers { pc: 1, ..Registers::default() };
+            let (socket, pid, python) = (KernelSocket(7), u32::MAX >> 1, CapturedPython::default());
+            visit(CapturedStack { socket, ktime_ns: 1, pid, registers, bytes: vec![0; 64], python });
+            counts.fetch_add(1, Ordering::Relaxed);
+        }
     };
     let stacks = UnwoundStacks::start(Path::new("/proc"), Arc::default(), None, drain).unwrap();
+    stacks.catch_up(Duration::from_mins(1));
+    assert_eq!(count.load(Ordering::Relaxed), COPIES, "all that was there is unwound");
+    assert!(stacks.copies_stacks());
     assert!(stacks.of(KernelSocket(7), 1).is_none());
 }
 
