@@ -64,7 +64,7 @@ struct Verbosity {
 enum Command {
     /// Watch live: time every socket in CLOSE_WAIT and name who holds it
     Leaks(LeaksArguments),
-    /// List every socket that is in CLOSE_WAIT at this moment: who holds it, since when, and why
+    /// List what is in CLOSE_WAIT at this moment: who holds it, and why
     Now(NowArguments),
     /// End sockets that are stuck, without restarting their processes; lists them unless told --yes
     Clear(ClearArguments),
