@@ -23,11 +23,15 @@ pub(crate) fn pack(place: &Place, architecture: Architecture, items: &[Item], ep
     let root = stage.path().join("root");
     archive(place, architecture, items, epoch, stage.path())?;
     installed(items, &root)?;
-    // Whatever the umask of who builds.
-    run(Command::new("chmod").args(["--recursive", READABLE]).arg(&root))?;
+    make_readable(&root)?;
     rpm(place, architecture, epoch, stage.path(), &root)?;
     // Last, because it puts files of its own there.
     deb(place, architecture, epoch, &root)
+}
+
+/// Whatever the umask of who builds, and the modes of the files that it was copied from.
+fn make_readable(root: &Path) -> Result<()> {
+    run(Command::new("chmod").args(["--recursive", READABLE]).arg(root)).map(drop)
 }
 
 fn archive(
@@ -66,6 +70,7 @@ fn deb(place: &Place, architecture: Architecture, epoch: &str, root: &Path) -> R
     fs::write(control.join("md5sums"), sums)?;
     fs::copy(templates.join("prerm"), control.join("prerm"))?;
     fs::set_permissions(control.join("prerm"), fs::Permissions::from_mode(0o755))?;
+    make_readable(root)?;
     let name = format!("{PACKAGE}_{VERSION}_{}.deb", architecture.name());
     // xz, by one thread: each dpkg reads it, and several threads would cut it into other blocks.
     run(Command::new("dpkg-deb")
