@@ -55,6 +55,7 @@ mod reasons;
 mod recordings;
 mod replay;
 mod report;
+mod rights;
 mod rotation;
 mod scoreboard;
 mod session;

@@ -182,6 +182,7 @@ Exit codes:
 const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 /// The command line with its help.
+#[must_use]
 pub fn command() -> Command {
     let mut command = CommandLine::command()
         .override_usage("tcptrace [OPTIONS]          as `tcptrace leaks`\n       tcptrace COMMAND [OPTIONS]")

@@ -25,7 +25,10 @@ use self::{
     leaks::arguments::LeaksArguments,
     now::arguments::NowArguments,
     report::arguments::ReportArguments,
-    shared::error::{CommandError, Conclusion, exit_code},
+    shared::{
+        error::{CommandError, Conclusion, exit_code},
+        rights::Sandbox,
+    },
     time_wait::arguments::TimeWaitArguments,
     trace::arguments::TraceArguments,
 };
@@ -47,6 +50,17 @@ pub struct CommandLine {
     /// File with the BTF of exactly this kernel, where the kernel shows none itself
     #[arg(long, value_name = "FILE", global = true, hide_short_help = true, display_order = 8)]
     btf: Option<PathBuf>,
+    /// What is given up of the rights that tcptrace was started with, once everything is attached
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        display_order = 9,
+        value_enum,
+        value_name = "HOW",
+        default_value_t
+    )]
+    sandbox: Sandbox,
 }
 
 /// Each has its place in the help of every command, whatever commands there are.
@@ -98,10 +112,11 @@ impl CommandLine {
     /// Runs the command to its end, and reports why it failed, if it did.
     #[must_use]
     pub fn run(&self, world: &World) -> ExitCode {
-        let Some(file) = &self.btf else { return conclude(&self.command.run(world)) };
+        let Self { command, sandbox, btf, .. } = self;
+        let Some(file) = btf else { return conclude(&command.run(*sandbox, world)) };
         // A file that was named is not passed over.
         let checked = check_btf(file).map_err(|error| CommandError::InvalidRequest(error.to_string()));
-        conclude(&checked.and_then(|()| self.command.run(&world.with_btf(file.clone()))))
+        conclude(&checked.and_then(|()| command.run(*sandbox, &world.with_btf(file.clone()))))
     }
 }
 
@@ -115,7 +130,7 @@ fn conclude(ended: &Result<Conclusion, CommandError>) -> ExitCode {
 }
 
 impl Command {
-    fn run(&self, world: &World) -> Result<Conclusion, CommandError> {
+    fn run(&self, sandbox: Sandbox, world: &World) -> Result<Conclusion, CommandError> {
         let system = |source| CommandError::System { what: "start", source };
         open_files::require_some().map_err(system)?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(system)?;
@@ -125,27 +140,48 @@ impl Command {
             let _for_ever = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(system)?;
             match self {
                 Self::Leaks(typed) => {
-                    leaks::run::run(&typed.resolve(&world.run_netns).map_err(invalid("leaks"))?, world).await
+                    leaks::run::run(
+                        &typed.resolve(&world.run_netns).map_err(invalid("leaks"))?,
+                        sandbox,
+                        world,
+                    )
+                    .await
                 }
                 Self::Now(typed) => {
-                    now::run::run(&typed.resolve(&world.run_netns).map_err(invalid("now"))?, world).await
+                    now::run::run(&typed.resolve(&world.run_netns).map_err(invalid("now"))?, sandbox, world)
+                        .await
                 }
                 Self::Clear(typed) => {
-                    clear::run::run(&typed.resolve(&world.run_netns).map_err(invalid("clear"))?, world).await
+                    clear::run::run(
+                        &typed.resolve(&world.run_netns).map_err(invalid("clear"))?,
+                        sandbox,
+                        world,
+                    )
+                    .await
                 }
                 Self::Trace(typed) => {
-                    trace::run::run(&typed.resolve(&world.run_netns).map_err(invalid("trace"))?, world).await
+                    trace::run::run(
+                        &typed.resolve(&world.run_netns).map_err(invalid("trace"))?,
+                        sandbox,
+                        world,
+                    )
+                    .await
                 }
                 Self::TimeWait(typed) => {
                     time_wait::run::run(
                         &typed.resolve(&world.run_netns).map_err(invalid("time-wait"))?,
+                        sandbox,
                         world,
                     )
                     .await
                 }
                 Self::Report(typed) => {
-                    report::run::run(&typed.resolve(&world.run_netns).map_err(invalid("report"))?, world)
-                        .await
+                    report::run::run(
+                        &typed.resolve(&world.run_netns).map_err(invalid("report"))?,
+                        sandbox,
+                        world,
+                    )
+                    .await
                 }
                 Self::Doctor(typed) => doctor::run::run(typed.resolve(), world),
             }
@@ -190,9 +226,9 @@ fn global_options() -> impl FnMut(&OsString) -> Option<()> {
         let are_flags = !flags.is_empty() && flags.chars().all(|flag| matches!(flag, 'q' | 'v'));
         let is_global = is_value
             || are_flags
-            || matches!(&*text, "--quiet" | "--verbose" | "--btf")
-            || text.starts_with("--btf=");
-        is_value = !is_value && text == "--btf";
+            || matches!(&*text, "--quiet" | "--verbose" | "--btf" | "--sandbox")
+            || ["--btf=", "--sandbox="].iter().any(|option| text.starts_with(option));
+        is_value = !is_value && matches!(&*text, "--btf" | "--sandbox");
         is_global.then_some(())
     }
 }
@@ -219,6 +255,8 @@ mod tests {
                 .join(" ")
         };
         assert_eq!(completed(""), "leaks");
+        assert_eq!(completed("--sandbox off now --rows 3"), "--sandbox off now --rows 3");
+        assert_eq!(completed("--sandbox=off --older-than 1s"), "--sandbox=off leaks --older-than 1s");
         assert_eq!(completed("-v"), "-v leaks");
         assert_eq!(completed("-qv --older-than 1s"), "-qv leaks --older-than 1s");
         assert_eq!(completed("--older-than 1s"), "leaks --older-than 1s");

@@ -44,6 +44,20 @@ impl Tables {
         Ok(Self { support, forced, plan, warned: Vec::new(), scan, view })
     }
 
+    /// Loads the iterators at once: later this process may not be allowed to.
+    pub(crate) fn load(&mut self) {
+        if self.plan.source == HolderSource::Iterator {
+            if self.scan.is_none() {
+                self.scan = HolderScan::new(&mut self.support);
+            }
+            if let Some(scan) = &mut self.scan {
+                scan.load_queues(&mut self.support);
+            }
+            self.load_sleepers();
+        }
+        self.replan();
+    }
+
     /// What /proc does not show.
     pub(crate) fn hidden_in_proc(&self) -> Option<Hidden> {
         self.view.proc

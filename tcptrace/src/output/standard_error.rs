@@ -5,7 +5,7 @@
 use std::{
     collections::VecDeque,
     io::{self, IsTerminal as _, Write as _, stderr},
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -13,10 +13,14 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     termios::tcgetwinsize,
+    thread::CapabilitySet,
 };
 
 use super::screen;
-use crate::model::units::plural;
+use crate::{
+    host::rights::{self, Rights},
+    model::units::plural,
+};
 
 /// Bytes of messages that may wait; what finds no room is counted.
 const MAX_BYTES: usize = 64 << 10;
@@ -103,9 +107,18 @@ impl Waiting {
 impl StandardError {
     /// Starts the thread. Without one, what is said is written at once.
     pub(crate) fn start(&'static self) {
-        let started =
-            thread::Builder::new().name("stderr".to_owned()).stack_size(128 << 10).spawn(|| self.run());
+        let (begun, begins) = mpsc::channel();
+        let run = move || {
+            // It is there before the session gives up rights, and needs none. What fails here, the session finds when it looks
+            // at every thread.
+            let _ = rights::keep(Rights { capabilities: CapabilitySet::empty(), for_children: false });
+            drop(begun);
+            self.run();
+        };
+        let started = thread::Builder::new().name("stderr".to_owned()).stack_size(128 << 10).spawn(run);
         self.lock().has_thread = started.is_ok();
+        // Ends with an error, when the thread has given up its rights.
+        let _: Result<(), _> = begins.recv();
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

@@ -14,6 +14,7 @@ use crate::{
         error::{CommandError, Conclusion},
         known_names,
         records::session_header,
+        rights::{Needs, Sandbox, limit},
         signals::Signals,
         sockets::entry::GroupId,
     },
@@ -61,12 +62,27 @@ pub(crate) struct ClearOptions {
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub(crate) async fn run(options: &ClearOptions, world: &World) -> Result<Conclusion, CommandError> {
+pub(crate) async fn run(
+    options: &ClearOptions,
+    sandbox: Sandbox,
+    world: &World,
+) -> Result<Conclusion, CommandError> {
     let support = Support::read(world);
     support.require()?;
     known_names::check(&options.selection.criteria.owners, world).map_err(CommandError::InvalidRequest)?;
     let methods = Methods::of_this_host(options.method, world)?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
+    limit(
+        sandbox,
+        Needs {
+            programs: true,
+            looks: true,
+            loads: true,
+            ends_sockets: true,
+            files: outputs.has_files(),
+            ..Needs::default()
+        },
+    )?;
     let started_ns = world.clocks.monotonic_ns();
     let mut inspector =
         Inspector::new(world.clone(), Tables::new(support, None, world)?, ACTIVE_WINDOW_MS, None);

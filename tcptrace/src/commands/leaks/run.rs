@@ -5,6 +5,7 @@ use crate::{
         error::{CommandError, Conclusion},
         known_names,
         live::{self, LiveOptions},
+        rights::Sandbox,
     },
     host::world::World,
 };
@@ -13,7 +14,11 @@ use crate::{
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusion, CommandError> {
+pub(crate) async fn run(
+    options: &LiveOptions,
+    sandbox: Sandbox,
+    world: &World,
+) -> Result<Conclusion, CommandError> {
     known_names::warn_of_missing(&options.tracer.criteria.owners, world);
-    live::run(options, world).await
+    live::run(options, sandbox, world).await
 }

@@ -9,6 +9,7 @@ use crate::{
         error::{CommandError, Conclusion},
         known_names,
         records::{leak_record, session_header},
+        rights::{Needs, Sandbox, limit},
         tally::Tally,
     },
     forms::view::View,
@@ -48,11 +49,18 @@ pub(crate) struct NowOptions {
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub(crate) async fn run(options: &NowOptions, world: &World) -> Result<Conclusion, CommandError> {
+pub(crate) async fn run(
+    options: &NowOptions,
+    sandbox: Sandbox,
+    world: &World,
+) -> Result<Conclusion, CommandError> {
     let support = Support::read(world);
     support.require()?;
     known_names::check(&options.criteria.owners, world).map_err(CommandError::InvalidRequest)?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
+    let files = outputs.has_files();
+    // The iterators are loaded as they are wanted.
+    limit(sandbox, Needs { programs: true, looks: true, loads: true, files, ..Needs::default() })?;
     let tables = Tables::new(support, options.holders, world)?;
     look(options, world, tables, outputs).await
 }

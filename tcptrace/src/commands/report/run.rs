@@ -8,6 +8,7 @@ use crate::{
     commands::shared::{
         error::{CommandError, Conclusion},
         event_loop::{Event, EventLoop},
+        rights::{Needs, Sandbox, limit},
         signals::Signals,
     },
     host::world::World,
@@ -64,7 +65,13 @@ pub(crate) struct ReportOptions {
 ///
 /// # Errors
 /// When a recording cannot be read, or the report cannot be written.
-pub(crate) async fn run(options: &ReportOptions, world: &World) -> Result<Conclusion, CommandError> {
+pub(crate) async fn run(
+    options: &ReportOptions,
+    sandbox: Sandbox,
+    world: &World,
+) -> Result<Conclusion, CommandError> {
+    // Nobody vouches for a recording.
+    limit(sandbox, Needs { files: true, ..Needs::default() })?;
     if let ReportDestination::File { path, .. } = &options.destination
         && input::is_read(&options.files, path)
     {

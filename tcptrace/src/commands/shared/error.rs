@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::{
     forms::reading::{error::ReadError, losses::Losses},
-    host::privilege::NotPrivileged,
+    host::{privilege::NotPrivileged, rights::RightsError, system_calls::FilterError},
     inspect::thread::InspectorGone,
     kernel::LoadError,
     model::{clearing::Unsupported, coverage::Extent, units::plural},
@@ -59,6 +59,12 @@ pub(crate) enum CommandError {
     /// This process may not do what is needed.
     #[error(transparent)]
     NotPrivileged(#[from] NotPrivileged),
+    /// What is not needed could not be given up.
+    #[error(transparent)]
+    Rights(#[from] RightsError),
+    /// System calls could not be given up, and that was insisted on.
+    #[error("{0}; --sandbox on goes without")]
+    SystemCalls(#[from] FilterError),
     /// The kernel side could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -185,7 +191,13 @@ pub(crate) fn exit_code(ended: &Result<Conclusion, CommandError>) -> u8 {
             E::Write(WriteError::ReaderGone) => 0,
             E::CommandLine(error) => u8::from(error.use_stderr()) * 2,
             E::InvalidRequest(_) | E::Open(_) | E::Read(_) | E::NoHeader { .. } | E::OwnInput { .. } => 2,
-            E::NotPrivileged(_) | E::Load(_) | E::Unsupported(_) | E::System { .. } | E::SockDiag(_) => 3,
+            E::Rights(_)
+            | E::SystemCalls(_)
+            | E::NotPrivileged(_)
+            | E::Load(_)
+            | E::Unsupported(_)
+            | E::System { .. }
+            | E::SockDiag(_) => 3,
             E::Write(_) | E::InspectorGone(_) | E::Interrupted(_) | E::Missing { .. } => 4,
         },
     }

@@ -13,6 +13,7 @@ use super::{
     exec::{Exec, ExecOptions},
     interface_names::InterfaceNames,
     records::session_header,
+    rights::{Needs, Sandbox, limit},
     signals::{SignalRequest, Signals},
     status::StatusLine,
     transition_stream::{TransitionStream, Transitions},
@@ -21,7 +22,10 @@ use super::{
 use crate::{
     forms::{palette::Palette, text},
     host::{clock::WallClock, world::World},
-    inspect::thread::{Answer, InspectorGone, InspectorThread},
+    inspect::{
+        tables::Tables,
+        thread::{Answer, InspectorGone, InspectorThread},
+    },
     kernel::{Support, TracerOptions},
     model::{
         coverage::Extent,
@@ -72,11 +76,40 @@ pub(crate) struct LiveOptions {
     pub outputs: OutputOptions,
 }
 
+impl LiveOptions {
+    /// What the session goes on needing when everything is attached.
+    fn needs(&self, files: bool) -> Needs {
+        Needs {
+            programs: true,
+            // Without owners, for the names of interfaces.
+            looks: true,
+            lines: self.watch.is_some(),
+            loads: false,
+            ends_sockets: false,
+            commands: self.exec.is_some(),
+            files,
+        }
+    }
+}
+
 /// Runs until it is stopped.
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusion, CommandError> {
+pub(crate) async fn run(
+    options: &LiveOptions,
+    sandbox: Sandbox,
+    world: &World,
+) -> Result<Conclusion, CommandError> {
+    begin(options, sandbox, world)?.run().await
+}
+
+/// Attaches, gives up the rights that are not needed any more, and only then starts threads.
+fn begin<'a>(
+    options: &'a LiveOptions,
+    sandbox: Sandbox,
+    world: &'a World,
+) -> Result<Session<'a, TransitionStream>, CommandError> {
     let mut support = Support::read(world);
     support.require()?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
@@ -86,14 +119,20 @@ pub(crate) async fn run(options: &LiveOptions, world: &World) -> Result<Conclusi
     let mut transitions = TransitionStream::start(&mut support, &options.tracer)?;
     let threshold = options.tracer.criteria.older_than;
     let calls = transitions.take_calls();
-    let inspector =
-        options.watch.as_ref().map(|_| start_inspector(world, support, threshold, calls)).transpose()?;
+    let mut tables = options.watch.as_ref().map(|_| Tables::new(support, None, world)).transpose()?;
+    if let Some(tables) = tables.as_mut().filter(|_| sandbox != Sandbox::Off) {
+        // Before the right to load programs goes.
+        tables.load();
+    }
+    let rights = limit(sandbox, options.needs(outputs.has_files()))?;
+    let inspector = tables.map(|tables| start_inspector(world, tables, threshold, calls)).transpose()?;
     let sources = Sources { transitions, inspector, signals };
     let mut session = Session::start(options, world, started_ns, sources, outputs)?;
     if options.transitions {
         session.interfaces.begin();
     }
-    session.run().await
+    rights.verify(&world.proc)?;
+    Ok(session)
 }
 
 /// Where everything comes from that a session takes.

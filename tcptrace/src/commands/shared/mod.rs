@@ -15,6 +15,7 @@ pub(crate) mod log;
 pub(crate) mod outlook;
 pub(crate) mod outputs;
 pub(crate) mod records;
+pub(crate) mod rights;
 pub(crate) mod signals;
 pub(crate) mod sockets;
 pub(crate) mod status;

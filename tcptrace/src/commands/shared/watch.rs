@@ -17,7 +17,7 @@ use crate::{
         tables::Tables,
         thread::{Answer, InspectorGone, InspectorThread},
     },
-    kernel::{CallMemory, Support},
+    kernel::CallMemory,
     model::{
         close_wait::Preexisting,
         coverage::{Coverage, Extent},
@@ -63,17 +63,12 @@ fn active_window_ms(threshold: Duration) -> u64 {
 /// When the host lacks what finding owners needs.
 pub(crate) fn start_inspector(
     world: &World,
-    support: Support,
+    tables: Tables,
     threshold: Duration,
     calls: Option<CallMemory>,
 ) -> Result<InspectorThread, CommandError> {
-    InspectorThread::start(
-        world.clone(),
-        Tables::new(support, None, world)?,
-        active_window_ms(threshold),
-        calls,
-    )
-    .map_err(|source| CommandError::System { what: "start a thread", source })
+    InspectorThread::start(world.clone(), tables, active_window_ms(threshold), calls)
+        .map_err(|source| CommandError::System { what: "start a thread", source })
 }
 
 /// The sockets in CLOSE_WAIT, and the thread that looks at them.

@@ -13,6 +13,7 @@ use crate::{
         error::{CommandError, Conclusion},
         event_loop::{Event, EventLoop},
         records::session_header,
+        rights::{Needs, Sandbox, limit},
         signals::{SignalRequest, Signals},
         status::StatusLine,
         transition_stream::{TransitionStream, Transitions},
@@ -46,6 +47,7 @@ const PAUSE_PER_LOOK: u64 = 9;
 pub(crate) async fn run(
     options: &TimeWaitOptions,
     live: &LiveLooks,
+    sandbox: Sandbox,
     world: &World,
 ) -> Result<Conclusion, CommandError> {
     let mut support = Support::read(world);
@@ -56,6 +58,8 @@ pub(crate) async fn run(
         Signals::listen(world, live.duration, outputs.has_files()).map_err(system("wait for signals"))?;
     let started_ns = world.clocks.monotonic_ns();
     let transitions = TransitionStream::start(&mut support, &live.tracer)?;
+    let files = outputs.has_files();
+    limit(sandbox, Needs { programs: true, looks: true, files, ..Needs::default() })?;
     let sources = Sources { transitions, signals };
     watch(options, live.interval, world, started_ns, sources, outputs).await
 }

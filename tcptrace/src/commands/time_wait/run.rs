@@ -12,6 +12,7 @@ use crate::{
         error::{CommandError, Conclusion},
         known_names,
         records::session_header,
+        rights::{Needs, Sandbox, limit},
     },
     forms::view::View,
     host::{pid_namespace::PidNamespaces, privilege::Privileges, world::World},
@@ -23,19 +24,24 @@ use crate::{
 ///
 /// # Errors
 /// When the host cannot do it, or the output could not be written.
-pub(crate) async fn run(options: &TimeWaitOptions, world: &World) -> Result<Conclusion, CommandError> {
+pub(crate) async fn run(
+    options: &TimeWaitOptions,
+    sandbox: Sandbox,
+    world: &World,
+) -> Result<Conclusion, CommandError> {
     if let Some(looks) = &options.live {
         known_names::warn_of_missing(&options.criteria.owners, world);
-        return live::run(options, looks, world).await;
+        return live::run(options, looks, sandbox, world).await;
     }
     known_names::check(&options.criteria.owners, world).map_err(CommandError::InvalidRequest)?;
-    run_once(options, world)
+    run_once(options, sandbox, world)
 }
 
-fn run_once(options: &TimeWaitOptions, world: &World) -> Result<Conclusion, CommandError> {
+fn run_once(options: &TimeWaitOptions, sandbox: Sandbox, world: &World) -> Result<Conclusion, CommandError> {
     Privileges::read().warn_of_losses();
     PidNamespaces::read(&world.proc).warn_of_losses();
     let outputs = OpenedOutputs::open(&options.outputs)?;
+    limit(sandbox, Needs { looks: true, files: outputs.has_files(), ..Needs::default() })?;
     let (started_ns, clock) = (world.clocks.monotonic_ns(), world.clocks.wall());
     let mut session = TimeWaitSession::new(options, world);
     let look = session.look(None)?;

@@ -5,6 +5,7 @@ use crate::{
     commands::shared::{
         error::{CommandError, Conclusion},
         live::{self, LiveOptions},
+        rights::{Needs, Sandbox, limit},
     },
     host::world::World,
 };
@@ -21,9 +22,17 @@ pub(crate) enum TraceOptions {
 ///
 /// # Errors
 /// When the host cannot do it, the recording cannot be read, or the output could not be written.
-pub(crate) async fn run(options: &TraceOptions, world: &World) -> Result<Conclusion, CommandError> {
+pub(crate) async fn run(
+    options: &TraceOptions,
+    sandbox: Sandbox,
+    world: &World,
+) -> Result<Conclusion, CommandError> {
     match options {
-        TraceOptions::Live(options) => live::run(options, world).await,
-        TraceOptions::Replay(options) => replay::run(options).await,
+        TraceOptions::Live(options) => live::run(options, sandbox, world).await,
+        TraceOptions::Replay(options) => {
+            // Nobody vouches for a recording.
+            limit(sandbox, Needs { files: true, ..Needs::default() })?;
+            replay::run(options).await
+        }
     }
 }

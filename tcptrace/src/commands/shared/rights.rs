@@ -1,0 +1,153 @@
+//! What a command goes on needing once it has loaded and attached what it runs; the rest is given up before any thread is
+//! started, because threads have rights of their own.
+
+use std::path::Path;
+
+use clap::ValueEnum;
+use rustix::thread::CapabilitySet;
+
+use super::error::CommandError;
+use crate::host::{
+    rights::{self, Rights},
+    system_calls::{self, Uses},
+};
+
+/// How much is given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sandbox {
+    /// Nothing: what tcptrace was started with stays
+    Off,
+    /// Whatever the options do not need; nothing is lost
+    #[default]
+    On,
+    /// The same, and commands of --exec have no more; ends where the kernel cannot do it
+    Strict,
+}
+
+/// What a command goes on doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each says whether one thing is done")]
+pub(crate) struct Needs {
+    /// It reads what programs have kept, or runs some of them.
+    pub(crate) programs: bool,
+    /// It looks into processes and network namespaces.
+    pub(crate) looks: bool,
+    /// It names lines of code.
+    pub(crate) lines: bool,
+    /// It loads programs later.
+    pub(crate) loads: bool,
+    /// It ends sockets.
+    pub(crate) ends_sockets: bool,
+    /// It runs commands.
+    pub(crate) commands: bool,
+    /// It may open its output files anew, wherever they are.
+    pub(crate) files: bool,
+}
+
+impl Needs {
+    /// The capabilities for that, and why (capabilities(7) unless another source is named).
+    fn capabilities(self) -> CapabilitySet {
+        let Self { programs, looks, lines, loads, ends_sockets, commands, files } = self;
+        [
+            // Maps are read, and iterators run: every bpf(2) took it before Linux 5.19.
+            (programs, CapabilitySet::BPF),
+            // To load programs that read the kernel's memory.
+            (loads, CapabilitySet::PERFMON),
+            // Links and memory of other users' processes; setns(2); what is not for everybody's eyes.
+            (looks, CapabilitySet::SYS_PTRACE | CapabilitySet::SYS_ADMIN | CapabilitySet::DAC_READ_SEARCH),
+            // Files that processes have mapped; the priority of the thread that looks for Python.
+            (lines, CapabilitySet::CHECKPOINT_RESTORE | CapabilitySet::SYS_NICE),
+            (ends_sockets, CapabilitySet::NET_ADMIN),
+            // A command that takes too long may run as another user.
+            (commands, CapabilitySet::KILL),
+            // Files and directories of other users, and their permissions (--mode).
+            (files, CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER),
+        ]
+        .into_iter()
+        .filter_map(|(is_needed, capabilities)| is_needed.then_some(capabilities))
+        .fold(CapabilitySet::empty(), CapabilitySet::union)
+    }
+
+    fn rights(self, sandbox: Sandbox) -> Rights {
+        let for_children = self.commands && sandbox != Sandbox::Strict;
+        Rights { capabilities: self.capabilities(), for_children }
+    }
+}
+
+/// What is left of the rights.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limited(Option<Rights>);
+
+/// Gives up what is not needed, in this thread and in all that it starts from now on.
+///
+/// # Errors
+/// When that fails; of system calls only where it was insisted on.
+pub(crate) fn limit(sandbox: Sandbox, needs: Needs) -> Result<Limited, CommandError> {
+    if sandbox == Sandbox::Off {
+        return Ok(Limited(None));
+    }
+    let left = rights::keep(needs.rights(sandbox))?;
+    // Commands have filters as their parents do, and need what nobody knows.
+    let filter = if left.for_children {
+        "no system call is given up, because commands are run".to_owned()
+    } else {
+        let uses = Uses { executes: needs.commands, loads: needs.loads };
+        match system_calls::keep(uses) {
+            Ok(()) => "system calls that it has no use for are refused".to_owned(),
+            Err(error) if sandbox == Sandbox::Strict => return Err(error.into()),
+            Err(error) => error.to_string(),
+        }
+    };
+    log::debug!("rights that are left: {left}; {filter}");
+    Ok(Limited(Some(left)))
+}
+
+impl Limited {
+    /// Checks every thread there is.
+    ///
+    /// # Errors
+    /// When one has more.
+    pub(crate) fn verify(self, proc: &Path) -> Result<(), CommandError> {
+        self.0.map_or(Ok(()), |rights| Ok(rights::verify(proc, rights)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_need_keeps_its_capabilities_and_nothing_else() {
+        let of = |needs: Needs| needs.capabilities();
+        assert_eq!(of(Needs::default()), CapabilitySet::empty());
+        assert_eq!(of(Needs { programs: true, ..Needs::default() }), CapabilitySet::BPF);
+        let looks = CapabilitySet::SYS_PTRACE | CapabilitySet::SYS_ADMIN | CapabilitySet::DAC_READ_SEARCH;
+        assert_eq!(of(Needs { looks: true, ..Needs::default() }), looks);
+        assert!(of(Needs { ends_sockets: true, ..Needs::default() }).contains(CapabilitySet::NET_ADMIN));
+        let all = Needs {
+            programs: true,
+            looks: true,
+            lines: true,
+            loads: true,
+            ends_sockets: true,
+            commands: true,
+            files: true,
+        };
+        for never in [
+            CapabilitySet::SYS_MODULE,
+            CapabilitySet::SETUID,
+            CapabilitySet::SYS_RAWIO,
+            CapabilitySet::SETPCAP,
+        ] {
+            assert!(!of(all).contains(never));
+        }
+    }
+
+    #[test]
+    fn commands_have_what_tcptrace_was_started_with_unless_it_is_strict() {
+        let commands = Needs { commands: true, ..Needs::default() };
+        assert!(commands.rights(Sandbox::On).for_children);
+        assert!(!commands.rights(Sandbox::Strict).for_children);
+        assert!(!Needs::default().rights(Sandbox::On).for_children);
+    }
+}
