@@ -43,6 +43,14 @@ fn a_wrong_port_is_refused() {
 }
 
 #[test]
+fn a_filter_that_can_match_nothing_is_refused_or_warned_of() {
+    run(&["now", "--comm", "averyveryverylongname"]).refuses(2, &["--comm", "15 bytes", "averyveryverylo"]);
+    run(&["leaks", "--pid", "abc"]).refuses(2, &["--pid", "like 812"]);
+    run(&["trace", "--rotate-size", "100M"]).refuses(2, &["--rotate-size", "-o FILE", "tcptrace trace"]);
+    run(&["clear"]).refuses(2, &["tcptrace: error: ", "--older-than 5m", "Usage: tcptrace clear"]);
+}
+
+#[test]
 fn both_families_at_once_are_refused() {
     run(&["leaks", "-4", "-6"]).refuses(2, &["-4", "-6"]);
 }

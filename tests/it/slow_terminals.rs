@@ -6,13 +6,15 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::support::churn::churn;
+use crate::support::leaky::Leaky;
 use crate::support::recorder::{lines, read, received, transitions};
-use crate::support::terminal::SlowTerminal;
+use crate::support::terminal::{SlowTerminal, Terminal};
 use crate::support::{TCPTRACE, free_port, until};
 
 live_tests! {
     a_terminal_that_takes_nothing_loses_no_record_and_the_session_ends_at_once,
     a_slow_terminal_shows_the_summary_after_a_second_signal,
+    the_terminal_has_the_summary_when_the_reader_of_the_pipe_ends_by_the_same_signal,
 }
 
 /// More transitions than the ring of the tests holds.
@@ -62,4 +64,23 @@ fn a_slow_terminal_shows_the_summary_after_a_second_signal() {
     let (records, losses) = read(&path);
     assert!(losses.has_ended && !losses.is_cut, "{losses:?}");
     received(records.last().unwrap(), TRANSITIONS);
+}
+
+/// As `tcptrace leaks | tee`, which Ctrl-C ends too.
+fn the_terminal_has_the_summary_when_the_reader_of_the_pipe_ends_by_the_same_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.jsonl");
+    for outputs in [vec!["-o", "-"], Vec::new()] {
+        let leaky = Leaky::start("accepted_kept", &[]);
+        let port = leaky.truths[0].lport.to_string();
+        let mut command = Command::new(TCPTRACE);
+        command.args(["leaks", "--older-than", "100ms", "--lport", &port]).args(&outputs);
+        if !outputs.is_empty() {
+            command.arg("-o").arg(&path);
+        }
+        let mut session = Terminal::start(&mut command);
+        session.wait_for_output("LEAK");
+        let left = session.end_with_its_reader("stuck in CLOSE_WAIT at the end");
+        assert_eq!(left.code, Some(0), "{}", left.screen);
+    }
 }

@@ -17,7 +17,7 @@ use super::model::{
     sockets::{Bar, Durations, OverTime},
 };
 use crate::{
-    forms::palette::Palette,
+    forms::{palette::Palette, text::fold::folded},
     model::{
         escape::Escaped,
         units::{Elapsed, plural},
@@ -32,9 +32,13 @@ pub(crate) use self::parts::Layout;
 /// # Errors
 /// When it cannot be written.
 pub(crate) fn write(out: &mut dyn Write, report: &Report, layout: &Layout) -> io::Result<()> {
-    let Some(rows) = layout.redraw else { return write_all(out, report, layout) };
+    if !layout.is_folded {
+        return write_all(out, report, layout);
+    }
     let mut text = Vec::new();
     write_all(&mut text, report, layout)?;
+    let text = folded(&String::from_utf8_lossy(&text), layout.width).into_bytes();
+    let Some(rows) = layout.redraw else { return out.write_all(&text) };
     // Cursor home, no line wrap, as many lines as fit, then clear what was there before.
     out.write_all(b"\x1b[H\x1b[?7l")?;
     for line in text.split_inclusive(|byte| *byte == b'\n').take(rows.saturating_sub(1)) {

@@ -52,6 +52,27 @@ impl Terminal {
         until(&format!("{text:?} is shown; there is\n{}", self.screen()), || self.screen().contains(text));
     }
 
+    /// Reads standard output until this has come.
+    pub(crate) fn wait_for_output(&mut self, text: &str) {
+        let stdout = self.child.stdout.as_mut().expect("a pipe");
+        let (mut output, mut some) = (Vec::new(), [0; 4096]);
+        while !String::from_utf8_lossy(&output).contains(text) {
+            let count = stdout.read(&mut some).expect("output");
+            assert!(count > 0, "awaited {text:?} in {}", String::from_utf8_lossy(&output));
+            output.extend_from_slice(&some[..count]);
+        }
+    }
+
+    /// Reads standard output no more, ends the program as Ctrl-C does, and waits until this is on the screen.
+    pub(crate) fn end_with_its_reader(mut self, text: &str) -> Left {
+        drop(self.child.stdout.take());
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("the program runs");
+        let code = self.child.wait().expect("the program ends").code();
+        self.wait_for(text);
+        Left { code, output: String::new(), screen: self.screen() }
+    }
+
     /// Types a line, and waits until the program has ended.
     pub(crate) fn answer(mut self, line: &str) -> Left {
         writeln!(self.keyboard, "{line}").expect("a terminal");

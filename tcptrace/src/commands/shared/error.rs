@@ -155,12 +155,13 @@ impl CommandError {
     pub(crate) fn report(&self) {
         match self {
             Self::CommandLine(error) => {
-                let text = error.render();
+                let text = error.render().ansi().to_string();
+                let end = if text.ends_with('\n') { "" } else { "\n" };
                 // What cannot be written there cannot be reported anywhere.
                 let _ = if error.use_stderr() {
-                    write!(anstream::stderr(), "tcptrace: {}", text.ansi())
+                    write!(anstream::stderr(), "tcptrace: {text}{end}")
                 } else {
-                    write!(anstream::stdout(), "{}", text.ansi())
+                    write!(anstream::stdout(), "{text}{end}")
                 };
             }
             Self::Write(WriteError::ReaderGone) => {}

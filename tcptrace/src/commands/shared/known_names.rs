@@ -67,6 +67,7 @@ fn container_title(process: &ProcessIdentity) -> Option<String> {
 /// # Errors
 /// When nobody has one of them. Where not every process could be asked, that is only warned of.
 pub(crate) fn check(criteria: &OwnerCriteria, world: &World) -> Result<(), String> {
+    warn_of_pids(criteria, world);
     let Some(missing) = missing(criteria, || running_containers(world)) else { return Ok(()) };
     if missing.is_certain {
         return Err(missing.text);
@@ -77,8 +78,18 @@ pub(crate) fn check(criteria: &OwnerCriteria, world: &World) -> Result<(), Strin
 
 /// Warns of names that nobody has yet.
 pub(crate) fn warn_of_missing(criteria: &OwnerCriteria, world: &World) {
+    warn_of_pids(criteria, world);
     if let Some(missing) = missing(criteria, || running_containers(world)) {
         log::warn!("{}; what comes later is still seen", missing.text);
+    }
+}
+
+/// Warns of pids that no process has: there may be one in another pid namespace.
+fn warn_of_pids(criteria: &OwnerCriteria, world: &World) {
+    for pid in criteria.pids.iter().filter(|pid| !world.proc.join(pid.to_string()).exists()) {
+        log::warn!(
+            "no process here has the pid {pid}: pids are those of the host, as `ps` prints them there"
+        );
     }
 }
 

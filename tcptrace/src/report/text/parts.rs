@@ -24,6 +24,8 @@ pub(crate) struct Layout {
     pub palette: Palette,
     /// Characters to a line.
     pub width: usize,
+    /// Whether lines that are wider are broken between words: a terminal would break them anywhere.
+    pub is_folded: bool,
     /// Lines of the terminal, when the report overwrites what it showed before.
     pub redraw: Option<usize>,
     /// Files open with a line that says what they are.
@@ -34,7 +36,8 @@ impl Layout {
     /// Fits the destination. With `is_again` the report overwrites the one shown before.
     pub(crate) fn of(destination: &ReportDestination, is_again: bool) -> Self {
         let has_title = *destination != ReportDestination::Stdout;
-        let plain = Self { palette: Palette::default(), width: WIDTH, redraw: None, has_title };
+        let plain =
+            Self { palette: Palette::default(), width: WIDTH, is_folded: false, redraw: None, has_title };
         if *destination != ReportDestination::Stdout || !io::stdout().is_terminal() {
             return plain;
         }
@@ -43,6 +46,7 @@ impl Layout {
         Self {
             palette: palette_of_stdout(),
             width: size.map_or(WIDTH, |size| usize::from(size.ws_col)),
+            is_folded: true,
             has_title,
             redraw: is_again.then_some(size.map_or(24, |size| usize::from(size.ws_row))),
         }
