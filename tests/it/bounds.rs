@@ -23,7 +23,7 @@ fn records_that_find_the_ring_full_are_counted_as_lost(backend: Backend) {
     churn(CONNECTIONS, port, 4);
     tracer.signal(Signal::CONT);
     let session = tracer.stop();
-    let summary = session.summary();
+    let summary = session.summary_with(4);
     let (records, lost) = (number(summary, "records"), number(summary, "lost"));
     assert!(lost > 0, "nothing was lost: either the tool was not stopped, or the ring is larger: {summary}");
     assert_eq!(
@@ -45,7 +45,7 @@ fn sockets_that_find_the_table_full_are_counted_as_evicted(backend: Backend) {
     // The sockets leave too, which must not be counted again.
     leaky.close();
     let session = tracer.stop();
-    let evicted = number(session.summary(), "evicted");
+    let evicted = number(session.summary_with(4), "evicted");
     assert!(evicted >= (LEAKED - ROOM) as u64, "evicted: expected {} at least, is {evicted}", LEAKED - ROOM);
     let mentioned = |truth: &&crate::support::truth::Truth| {
         session.records.iter().any(|record: &Value| truth.is_about(record))

@@ -34,4 +34,9 @@ fn a_report_of_what_is_empty_or_damaged_is_made_and_ends_with_4() {
     let mut damaged = kept.clone();
     damaged[kept.len() / 2] ^= 0xff;
     assert_eq!(code(&damaged), Some(4), "one with a block that was damaged");
+    let trace = folder.path().join("trace.json");
+    let words = ["report", path.to_str().unwrap(), "--format", "perfetto", "-o", trace.to_str().unwrap()];
+    let ended = run(&words);
+    assert_eq!(ended.code, Some(4), "its trace: {}", ended.messages);
+    assert!(ended.messages.contains("is not whole"), "{}", ended.messages);
 }

@@ -294,7 +294,7 @@ fn filters_keep_what_they_say_and_sums_stay_whole() {
         (vec!["--rport", "8001"], vec![8001]),
         (vec!["--addr", "127.0.0.0/8"], vec![8000]),
         (vec!["--lport", "8000"], vec![]),
-        (vec!["--comm", "nobody-of-that-name"], vec![]),
+        (vec!["--comm", "nobody-at-all"], vec![]),
     ] {
         let records = one_look(&netns, &filter);
         let (summary, destinations) = of_namespace(&records, &netns);

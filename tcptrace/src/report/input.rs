@@ -28,6 +28,13 @@ pub(crate) struct FileState {
     pub error: Option<String>,
 }
 
+impl FileState {
+    /// Whether all of the file could be read.
+    pub(crate) fn is_undamaged(&self) -> bool {
+        self.error.is_none() && self.losses.is_undamaged()
+    }
+}
+
 /// The recordings, merged by time.
 pub(crate) struct Recordings {
     files: Vec<File>,

@@ -89,8 +89,8 @@ pub(crate) async fn run(
                     .to_owned(),
             ));
         }
-        perfetto::write(&options.files, &wanted, &options.destination)?;
-        return Ok(Conclusion::Done);
+        let are_whole = perfetto::write(&options.files, &wanted, &options.destination)?;
+        return Ok(if are_whole { Conclusion::Done } else { Conclusion::Incomplete });
     }
     let input = Recordings::open(&options.files, options.follow)?;
     let mut making = Making::new(options, wanted, input)?;
@@ -172,8 +172,7 @@ impl<'a> Making<'a> {
     /// A report of recordings that are damaged, cut or empty is not all that there was.
     fn conclusion(&self) -> Conclusion {
         let records: u64 = self.aggregator.sources.iter().map(|source| source.records).sum();
-        let is_whole = |file: &FileState| file.error.is_none() && file.losses.is_undamaged();
-        let are_whole = self.input.states().iter().all(is_whole);
+        let are_whole = self.input.states().iter().all(FileState::is_undamaged);
         if are_whole && records > 0 { Conclusion::Done } else { Conclusion::Incomplete }
     }
 

@@ -17,7 +17,7 @@ use super::{
     aggregate::ReportScope,
     asked_names::AskedNames,
     entities::{Entities, SessionKind},
-    input::Recordings,
+    input::{FileState, Recordings},
     stay::SocketIdentity,
     time::unix_ns,
 };
@@ -56,7 +56,7 @@ pub(crate) enum TraceError {
     Write(#[from] ReplaceError),
 }
 
-/// Writes the trace of files, which are read twice.
+/// Writes the trace of files, which are read twice; returns whether all of them could be read.
 ///
 /// # Errors
 /// When a recording cannot be read, or the trace cannot be written.
@@ -64,7 +64,7 @@ pub(crate) fn write(
     files: &[PathBuf],
     wanted: &ReportScope,
     destination: &ReportDestination,
-) -> Result<(), TraceError> {
+) -> Result<bool, TraceError> {
     let holders = SocketHolders::read(&mut Recordings::open(files, false)?, wanted);
     let mut input = Recordings::open(files, false)?;
     let skipped = &mut 0;
@@ -83,12 +83,15 @@ pub(crate) fn write(
             wanted.max_sockets
         );
     }
-    for (name, state) in input.names().zip(input.states()) {
-        if let Some(error) = state.error {
+    let states = input.states();
+    for (name, state) in input.names().zip(&states) {
+        if let Some(error) = &state.error {
             log::warn!("{name} could not be read to its end: {error}");
+        } else if !state.is_undamaged() {
+            log::warn!("{name} is not whole: {}", state.losses);
         }
     }
-    Ok(())
+    Ok(states.iter().all(FileState::is_undamaged))
 }
 
 /// Maps files to their sessions while they are read.
