@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, env::consts::ARCH};
 use rustix::io::Errno;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    apply_filter_all_threads,
+    apply_filter,
 };
 use syscalls::Sysno;
 use thiserror::Error;
@@ -84,7 +84,7 @@ const BPF_PROG_LOAD: u64 = 5;
 /// Sockets that would lead out of this machine: IPv4, IPv6 and packets (`AF_*` of include/linux/socket.h).
 const FAMILIES: [u64; 3] = [2, 10, 17];
 
-/// Gives up the rest, in all threads. Takes no_new_privs or CAP_SYS_ADMIN. A call
+/// Gives up the rest, in this thread and in those that it starts from now on. Takes no_new_privs or CAP_SYS_ADMIN. A call
 /// that was given up answers EPERM.
 ///
 /// # Errors
@@ -92,7 +92,7 @@ const FAMILIES: [u64; 3] = [2, 10, 17];
 pub(crate) fn keep(uses: Uses) -> Result<(), FilterError> {
     let error = |error: &dyn std::fmt::Display| FilterError(error.to_string());
     let program = program(uses).map_err(|why| error(&why))?;
-    apply_filter_all_threads(&program).map_err(|why| error(&why))
+    apply_filter(&program).map_err(|why| error(&why))
 }
 
 fn program(uses: Uses) -> Result<BpfProgram, seccompiler::BackendError> {

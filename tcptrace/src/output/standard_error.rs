@@ -18,7 +18,10 @@ use rustix::{
 
 use super::screen;
 use crate::{
-    host::rights::{self, Rights},
+    host::{
+        rights::{self, Rights},
+        system_calls::{self, Uses},
+    },
     model::units::plural,
 };
 
@@ -109,9 +112,10 @@ impl StandardError {
     pub(crate) fn start(&'static self) {
         let (begun, begins) = mpsc::channel();
         let run = move || {
-            // It is there before the session gives up rights, and needs none. What fails here, the session finds when it looks
-            // at every thread.
+            // It is there before the session gives up rights, and needs none. Capabilities that are left, the session finds when
+            // it looks at every thread.
             let _ = rights::keep(Rights { capabilities: CapabilitySet::empty(), for_children: false });
+            let _ = system_calls::keep(Uses { executes: false, loads: false });
             drop(begun);
             self.run();
         };
