@@ -50,12 +50,16 @@ impl Rights {
     }
 }
 
-/// The rights of every thread, by its name.
+/// The rights of every thread, by its name, but of the one that writes to standard error: that has none from its start.
 fn threads(pid: i32) -> BTreeMap<String, Rights> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let status = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("status")).ok();
     let name = |status: &str| status.lines().next().unwrap().trim_start_matches("Name:\t").to_owned();
-    threads.flatten().filter_map(status).map(|status| (name(&status), Rights::of(&status))).collect()
+    let mut threads: BTreeMap<String, Rights> =
+        threads.flatten().filter_map(status).map(|status| (name(&status), Rights::of(&status))).collect();
+    let none = Rights { permitted: CapabilitySet::empty(), no_new_privs: true, seccomp: true };
+    assert_eq!(threads.remove("stderr"), Some(none), "among {threads:?}");
+    threads
 }
 
 fn started(arguments: &[&str]) -> (Tracer, i32) {

@@ -14,12 +14,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}; a time is a number with a unit, like 500ms, 30s, 5m or 1h"))
 }
 
-/// A port that a connection can have.
+/// A port; 0 is the remote one of a listener, which has no peer.
 pub(crate) fn port(text: &str) -> Result<u16, String> {
-    let wrong = || {
-        "a port is a whole number from 1 to 65535, like 8080; several are given as several options".to_owned()
-    };
-    text.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)
+    text.parse().map_err(|_| {
+        "a port is a whole number up to 65535, like 8080; several are given as several options".to_owned()
+    })
 }
 
 /// The number of a process.

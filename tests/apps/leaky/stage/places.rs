@@ -113,7 +113,8 @@ impl Stage {
         for part in path.strip_prefix("/").unwrap_or(path) {
             folder.push(part);
             if !folder.exists() {
-                std::fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+                std::fs::create_dir_all(&folder)
+                    .with_context(|| format!("cannot make {}", folder.display()))?;
                 self.places.cgroups.push(folder.clone());
             }
         }
