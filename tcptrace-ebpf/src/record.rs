@@ -139,8 +139,9 @@ pub struct StackRecord {
     pub ktime_ns: u64,
     /// Thread group id of the caller, as in its [`CallRecord`].
     pub pid: u32,
-    /// Bytes of the stack that could be read, from the stack pointer upwards.
-    pub length: u32,
+    /// Which chunks of the stack could be read: bit 0 is that of the stack pointer, whose address is the chunk's multiple at
+    /// or below it. So no chunk lies on two pages, of which one may not be there.
+    pub chunks: u32,
     /// Registers of the caller at the system call: the program counter, the stack pointer, the frame pointer, and the link
     /// register where there is one. All zero where no stacks are copied.
     pub pc: u64,

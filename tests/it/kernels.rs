@@ -109,7 +109,9 @@ fn names_the_holder(truth: &Truth, records: &[Value]) {
     let leaks = truth.records("leak", records);
     let [leak] = leaks[..] else { panic!("{} is reported {} times", truth.name(), leaks.len()) };
     assert_eq!(leak["owners"][0]["pid"], truth.holders[0].pid, "{}: {leak}", truth.name());
-    assert_eq!(leak["owners"][0]["evidence"], "fd_table", "{}: {leak}", truth.name());
+    // Without sock_diag, a descriptor in /proc does not tell which connection it is.
+    let evidence = leak["owners"][0]["evidence"].as_str();
+    assert!(matches!(evidence, Some("fd_table" | "opened")), "{}: {leak}", truth.name());
 }
 
 /// What becomes of an attempt to destroy a stuck socket.

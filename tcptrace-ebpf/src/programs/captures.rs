@@ -84,7 +84,7 @@ fn copy(sock: u64, ktime_ns: u64, pid: u32) {
     let Some(mut entry) = USER_STACKS.reserve(0) else { return skip() };
     let captured: *mut Captured = entry.as_mut_ptr();
     let nothing =
-        StackRecord { sock, ktime_ns, pid, length: 0, pc: 0, sp: 0, fp: 0, lr: 0, python: python::UNKNOWN };
+        StackRecord { sock, ktime_ns, pid, chunks: 0, pc: 0, sp: 0, fp: 0, lr: 0, python: python::UNKNOWN };
     // SAFETY: the record is memory of the ring, and the frames are a part of it; the process is a live map value.
     unsafe {
         let header = &raw mut (*captured).header;
@@ -117,7 +117,7 @@ fn wakeup() -> u64 {
 #[inline(always)]
 unsafe fn copy_stack(captured: *mut Captured) {
     // SAFETY: the helpers take no pointer but a task that the verifier knows, and return a `struct pt_regs`; the offsets are
-    // those of its members on this architecture. A chunk that cannot be read is filled with zeroes by the helper.
+    // those of its members on this architecture.
     unsafe {
         let task = bpf_get_current_task_btf();
         let registers = bpf_task_pt_regs(task) as *const u8;
@@ -126,15 +126,16 @@ unsafe fn copy_stack(captured: *mut Captured) {
         }
         let sp: u64 = load(registers, register!(sp));
         let wanted = config!(stack_bytes) as usize / STACK_CHUNK;
-        let (mut length, mut missed) = (0, 0);
+        let start = sp & !(STACK_CHUNK as u64 - 1);
+        let (mut chunks, mut missed) = (0, 0);
         for nth in 0..STACK_BYTES / STACK_CHUNK {
             if nth >= wanted {
                 break;
             }
             let chunk = (&raw mut (*captured).bytes).cast::<[u8; STACK_CHUNK]>().add(nth);
-            let from = (sp + (nth * STACK_CHUNK) as u64) as *const core::ffi::c_void;
+            let from = (start + (nth * STACK_CHUNK) as u64) as *const core::ffi::c_void;
             if bpf_probe_read_user(chunk.cast(), STACK_CHUNK as u32, from) == 0 {
-                length = ((nth + 1) * STACK_CHUNK) as u32;
+                chunks |= 1 << nth;
                 missed = 0;
             } else if missed * STACK_CHUNK < MOST_MISSED {
                 // A page that the program has not written to is not there yet: the callers may lie behind a large array.
@@ -144,7 +145,7 @@ unsafe fn copy_stack(captured: *mut Captured) {
             }
         }
         let header = &raw mut (*captured).header;
-        (*header).length = length;
+        (*header).chunks = chunks;
         (*header).pc = load(registers, register!(pc));
         (*header).sp = sp;
         (*header).fp = load(registers, register!(fp));

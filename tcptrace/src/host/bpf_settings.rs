@@ -1,8 +1,9 @@
-//! Settings of the kernel that decide what BPF programs and their readers may do. Only reads; decides nothing.
+//! Settings of the kernel that decide what BPF programs and their readers may do, and the one limit that is raised for them.
+//! Decides nothing.
 
 use std::path::Path;
 
-use rustix::process::{Resource, Rlimit, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::bounded_text::text;
 
@@ -19,6 +20,13 @@ pub(crate) struct BpfSettings {
     pub(crate) ptrace_scope: Option<i64>,
     /// RLIMIT_MEMLOCK, which maps count against before Linux 5.11.
     pub(crate) memlock: Rlimit,
+}
+
+/// Lets maps count against no limit from now on (before Linux 5.11 they count against RLIMIT_MEMLOCK), where this process may
+/// say so.
+pub(crate) fn raise_memlock() {
+    // Who may not has the limit that there is.
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }
 
 impl BpfSettings {

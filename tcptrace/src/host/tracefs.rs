@@ -2,20 +2,35 @@
 
 use std::{io, path::PathBuf};
 
-use rustix::mount::{MountFlags, mount};
+use rustix::{
+    io::Errno,
+    mount::{MountFlags, mount},
+};
 use thiserror::Error;
 
 /// The conventional mount point (since Linux 4.1), and the one inside debugfs.
 const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// Tracefs is missing and could not be mounted.
+/// Tracefs cannot be used.
 #[derive(Debug, Error)]
-#[error(
-    "no tracefs at {place}, and it could not be mounted ({source}); mount it with: mount -t tracefs tracefs {place}",
-    place = PLACES[0]
-)]
-pub(crate) struct TracefsError {
-    source: io::Error,
+pub(crate) enum TracefsError {
+    /// It is missing and could not be mounted.
+    #[error(
+        "no tracefs at {place}, and it could not be mounted ({source}); mount it with: mount -t tracefs tracefs {place}",
+        place = PLACES[0]
+    )]
+    NotMounted {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// It is mounted, and has no tracepoints: a kernel that is locked down makes no files there (`tracefs_create_file` of
+    /// fs/tracefs/inode.c).
+    #[error(
+        "the tracefs at {place} has no tracepoints, as where the kernel is locked down: typed programs (Linux 5.12 with BTF) \
+         need none, and neither do `now`, `clear` and one look of `time-wait`",
+        place = PLACES[0]
+    )]
+    Empty,
 }
 
 /// The root of tracefs. Mounts it at the conventional place if nobody has, and logs that.
@@ -28,7 +43,10 @@ pub(crate) fn root() -> Result<PathBuf, TracefsError> {
     }
     let place = PLACES[0];
     mount("tracefs", place, "tracefs", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)
-        .map_err(|errno| TracefsError { source: errno.into() })?;
+        .map_err(|errno| match errno {
+            Errno::BUSY => TracefsError::Empty,
+            _ => TracefsError::NotMounted { source: errno.into() },
+        })?;
     log::info!("mounted tracefs at {place}");
     Ok(PathBuf::from(place))
 }

@@ -10,7 +10,7 @@ use aya::{
 };
 use tcptrace_ebpf::{
     python::{MOST_PYTHON_FRAMES, PythonFrame},
-    record::{CALL_ACCEPT, CallRecord, StackRecord, bytes},
+    record::{CALL_ACCEPT, CallRecord, STACK_CHUNK, StackRecord, bytes},
 };
 use zerocopy::FromBytes as _;
 
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     host::tracefs,
     model::{
-        captured_stack::{CapturedPython, CapturedStack, Registers},
+        captured_stack::{CapturedPython, CapturedStack, Registers, StackBytes},
         pid::Pid,
         socket::KernelSocket,
         task::{Call, Comm, OpenedHow, Opener, Task},
@@ -55,9 +55,10 @@ impl UserStacks {
         for _ in 0..limit {
             let Some(item) = self.0.next() else { break };
             if let Ok((record, rest)) = StackRecord::read_from_prefix(&item) {
-                let StackRecord { sock, ktime_ns, pid, length, pc, sp, fp, lr, python } = record;
+                let StackRecord { sock, ktime_ns, pid, chunks, pc, sp, fp, lr, python } = record;
                 let (frames, stack) = split(rest, python.count);
-                let length = usize::try_from(length).unwrap_or(usize::MAX).min(stack.len());
+                let count = usize::try_from(u32::BITS - chunks.leading_zeros()).unwrap_or_default();
+                let stack = stack.get(..count * STACK_CHUNK).unwrap_or_default();
                 // Of a process that is not visible nothing can be read.
                 if let Some(pid) = Pid::from_wire(pid).visible() {
                     visit(CapturedStack {
@@ -65,7 +66,11 @@ impl UserStacks {
                         ktime_ns,
                         pid,
                         registers: Registers { pc, sp, fp, lr },
-                        bytes: stack.get(..length).unwrap_or_default().to_owned(),
+                        bytes: StackBytes {
+                            start: sp & !(STACK_CHUNK as u64 - 1),
+                            bytes: stack.to_owned(),
+                            chunks,
+                        },
                         python: CapturedPython { head: python, frames: frames.to_owned() },
                     });
                 }

@@ -1,6 +1,9 @@
 //! A copy of what was on the user stack of a call. Values only.
 
-use tcptrace_ebpf::python::{PythonFrame, PythonFrames};
+use tcptrace_ebpf::{
+    python::{PythonFrame, PythonFrames},
+    record::STACK_CHUNK,
+};
 
 use super::socket::KernelSocket;
 
@@ -16,6 +19,30 @@ pub(crate) struct Registers {
     pub lr: u64,
 }
 
+/// What was copied of a stack: it may have holes, where pages were not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StackBytes {
+    /// The address of the first byte, which is that of the stack pointer or below.
+    pub start: u64,
+    pub bytes: Vec<u8>,
+    /// Which chunks ([`STACK_CHUNK`]) are there, the first in bit 0.
+    pub chunks: u32,
+}
+
+impl StackBytes {
+    /// `N` bytes at an address; `None` where one of them was not copied.
+    fn at<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
+        let first = usize::try_from(address.checked_sub(self.start)?).ok()?;
+        let end = first.checked_add(N)?;
+        let is_there = |offset: usize| {
+            u32::try_from(offset / STACK_CHUNK)
+                .is_ok_and(|nth| self.chunks.checked_shr(nth).unwrap_or(0) & 1 == 1)
+        };
+        let bytes = self.bytes.get(first..end)?;
+        if is_there(first) && is_there(end.saturating_sub(1)) { bytes.try_into().ok() } else { None }
+    }
+}
+
 /// The stack of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CapturedStack {
@@ -25,8 +52,7 @@ pub(crate) struct CapturedStack {
     /// The caller, by its number in /proc.
     pub pid: u32,
     pub registers: Registers,
-    /// From the stack pointer upwards.
-    pub bytes: Vec<u8>,
+    pub bytes: StackBytes,
     pub python: CapturedPython,
 }
 
@@ -41,16 +67,30 @@ pub(crate) struct CapturedPython {
 impl CapturedStack {
     /// The word at an address of the stack.
     pub(crate) fn word(&self, address: u64) -> Option<u64> {
-        self.bytes_at(address).map(u64::from_ne_bytes)
+        self.bytes.at(address).map(u64::from_ne_bytes)
     }
 
     /// The word of a program of 32 bits.
     pub(crate) fn half_word(&self, address: u64) -> Option<u64> {
-        self.bytes_at(address).map(u32::from_ne_bytes).map(u64::from)
+        self.bytes.at(address).map(u32::from_ne_bytes).map(u64::from)
     }
+}
 
-    fn bytes_at<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
-        let offset = usize::try_from(address.checked_sub(self.registers.sp)?).ok()?;
-        self.bytes.get(offset..offset.checked_add(N)?)?.try_into().ok()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_copied_is_no_zero() {
+        let bytes = StackBytes { start: 0x1000, bytes: vec![7; 3 * STACK_CHUNK], chunks: 0b101 };
+        let word = |offset: usize| bytes.at::<8>(0x1000 + offset as u64).map(u64::from_ne_bytes);
+        let there = Some(u64::from_ne_bytes([7; 8]));
+        assert_eq!(word(0), there);
+        assert_eq!(word(STACK_CHUNK - 8), there);
+        assert_eq!(word(STACK_CHUNK - 4), None, "half of it is in the hole");
+        assert_eq!(word(STACK_CHUNK), None);
+        assert_eq!(word(2 * STACK_CHUNK), there);
+        assert_eq!(word(3 * STACK_CHUNK - 4), None, "beyond the end");
+        assert_eq!(bytes.at::<8>(0xfff), None);
     }
 }

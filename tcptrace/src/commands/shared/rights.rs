@@ -8,6 +8,7 @@ use rustix::thread::CapabilitySet;
 
 use super::error::CommandError;
 use crate::host::{
+    bpf_settings::raise_memlock,
     rights::{self, Rights},
     system_calls::{self, Uses},
 };
@@ -85,6 +86,10 @@ pub(crate) struct Limited(Option<Rights>);
 pub(crate) fn limit(sandbox: Sandbox, needs: Needs) -> Result<Limited, CommandError> {
     if sandbox == Sandbox::Off {
         return Ok(Limited(None));
+    }
+    if needs.loads {
+        // It takes a capability that goes.
+        raise_memlock();
     }
     let left = rights::keep(needs.rights(sandbox))?;
     // Commands have filters as their parents do, and need what nobody knows.

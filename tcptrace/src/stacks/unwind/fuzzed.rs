@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::{
-        captured_stack::{CapturedPython, CapturedStack, Registers},
+        captured_stack::{CapturedPython, CapturedStack, Registers, StackBytes},
         socket::KernelSocket,
     },
     stacks::{mappings::Mapping, point::Point},
@@ -31,7 +31,8 @@ pub fn unwound(
     let points = |[pc, sp, fp, lr]: &[u64; 4]| {
         let registers = Registers { pc: *pc, sp: *sp, fp: *fp, lr: *lr };
         let (socket, python) = (KernelSocket(1), CapturedPython::default());
-        let stack = CapturedStack { socket, ktime_ns: 1, pid: 1, registers, bytes: bytes.to_owned(), python };
+        let bytes = StackBytes { start: registers.sp, bytes: bytes.to_owned(), chunks: u32::MAX };
+        let stack = CapturedStack { socket, ktime_ns: 1, pid: 1, registers, bytes, python };
         let (points, _) = walk(&stack, &code, None, &mut cache, None, Arc::new);
         let address = |point| match point {
             Point::Address { address, .. } => Some(address),

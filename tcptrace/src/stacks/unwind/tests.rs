@@ -3,7 +3,7 @@
 use super::*;
 use std::sync::atomic::AtomicUsize;
 
-use crate::model::captured_stack::{CapturedPython, Registers};
+use crate::model::captured_stack::{CapturedPython, Registers, StackBytes};
 use crate::stacks::point::addresses;
 
 #[test]
@@ -46,7 +46,14 @@ fn the_thread_takes_copies_and_a_process_that_is_gone_has_no_stack() {
         for _ in 0..taken {
             let registers = Registers { pc: 1, ..Registers::default() };
             let (socket, pid, python) = (KernelSocket(7), u32::MAX >> 1, CapturedPython::default());
-            visit(CapturedStack { socket, ktime_ns: 1, pid, registers, bytes: vec![0; 64], python });
+            visit(CapturedStack {
+                socket,
+                ktime_ns: 1,
+                pid,
+                registers,
+                bytes: StackBytes { start: registers.sp, bytes: vec![0; 64], chunks: 1 },
+                python,
+            });
             counts.fetch_add(1, Ordering::Relaxed);
         }
     };
