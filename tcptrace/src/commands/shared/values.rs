@@ -156,7 +156,7 @@ mod tests {
             (port("8080"), pid("812"), comm("php-fpm")),
             (Ok(8080), Ok(812), Ok("php-fpm".to_owned()))
         );
-        for wrong in ["", "0", "65536", "http", "80-90", "-1"] {
+        for wrong in ["", "65536", "http", "80-90", "-1"] {
             assert!(port(wrong).is_err_and(|error| error.contains("like 8080")), "{wrong}");
         }
         for wrong in ["", "0", "abc", "9999999"] {
