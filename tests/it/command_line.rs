@@ -1,12 +1,20 @@
 //! A wrong command line is refused with exit code 2 and a remedy. These tests need no root: nothing here touches the
 //! kernel.
 
+use crate::support::confined::Confined;
 use crate::support::run::run;
 
 #[test]
 fn an_unknown_option_is_refused_and_help_is_named() {
     run(&["leaks", "--nonsense"]).refuses(2, &["--nonsense", "--help"]);
     run(&["--nonsense"]).refuses(2, &["--nonsense", "--help"]);
+}
+
+#[test]
+fn an_address_space_that_is_too_small_is_refused_before_anything_is_begun() {
+    for typed in [&["now"][..], &["leaks"], &["report", "x.tct"]] {
+        Confined::AddressSpace(100 << 20).run(typed).refuses(3, &["100 MiB", "256 MiB", "ulimit -v"]);
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ use self::{
     trace::arguments::TraceArguments,
 };
 use crate::{
-    host::{open_files, world::World},
+    host::{address_space, open_files, world::World},
     kernel::check_btf,
 };
 
@@ -132,6 +132,7 @@ fn conclude(ended: &Result<Conclusion, CommandError>) -> ExitCode {
 impl Command {
     fn run(&self, sandbox: Sandbox, world: &World) -> Result<Conclusion, CommandError> {
         let system = |source| CommandError::System { what: "start", source };
+        address_space::require().map_err(system)?;
         open_files::require_some().map_err(system)?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(system)?;
         runtime.block_on(async {

@@ -16,7 +16,7 @@ const WITHOUT_SYS: &str = "/proc/self/fdinfo";
 /// [`EbpfLoader::btf`] replaces.
 pub(super) fn without_types<'a>() -> EbpfLoader<'a> {
     let made = thread::scope(|scope| {
-        let elsewhere = scope.spawn(|| {
+        let elsewhere = thread::Builder::new().spawn_scoped(scope, || {
             // SAFETY: of what threads share, only the root and the working directory are told apart, and this thread opens
             // no file but the loader's.
             if unsafe { unshare_unsafe(UnshareFlags::FS) }.is_ok() {
@@ -24,7 +24,7 @@ pub(super) fn without_types<'a>() -> EbpfLoader<'a> {
             }
             EbpfLoader::new()
         });
-        elsewhere.join()
+        elsewhere.ok()?.join().ok()
     });
-    made.unwrap_or_else(|_| EbpfLoader::new())
+    made.unwrap_or_else(EbpfLoader::new)
 }

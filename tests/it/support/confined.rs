@@ -24,6 +24,8 @@ pub(crate) enum Confined {
     Nobody(CapabilitySet),
     /// With so many descriptors at most, and so many until it asks for more.
     Descriptors { soft: u64, hard: u64 },
+    /// With so many bytes of address space at most.
+    AddressSpace(u64),
     /// Where nothing is at /sys/kernel/btf.
     NoBtf,
     /// Without /proc.
@@ -54,6 +56,10 @@ impl Confined {
             Self::Descriptors { soft, hard } => {
                 let limit = Rlimit { current: Some(soft), maximum: Some(hard) };
                 rustix::process::setrlimit(Resource::Nofile, limit)?;
+            }
+            Self::AddressSpace(bytes) => {
+                let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+                rustix::process::setrlimit(Resource::As, limit)?;
             }
             Self::NoBtf => {
                 own_mounts()?;
