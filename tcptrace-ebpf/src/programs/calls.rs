@@ -108,15 +108,17 @@ pub(crate) fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
         call,
         repeated: 0,
     };
-    if copies_stack {
-        captures::capture(sock, now, pid);
-    } else if config!(stack_bytes) != 0 {
-        captures::skip();
-    }
     if calls.insert(sock, record, u64::from(BPF_NOEXIST)).is_ok() {
         add(presence_filter(sock), 1);
     } else if calls.insert(sock, record, u64::from(BPF_EXIST)).is_err() {
         count(|counters| counters.untracked += 1);
+        return;
+    }
+    // Last: who takes the copy asks whether the call is still remembered.
+    if copies_stack {
+        captures::capture(sock, now, pid);
+    } else if config!(stack_bytes) != 0 {
+        captures::skip();
     }
 }
 

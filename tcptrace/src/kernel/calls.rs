@@ -1,7 +1,7 @@
 //! Attaches the programs that remember calls on sockets, and reads what they remember: who opened a socket,
 //! who read its end of file, and from which stacks. `plan` decides which calls.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aya::{
     Ebpf,
@@ -33,11 +33,26 @@ use crate::{
 
 type CallMap = HashMap<MapData, u64, [u8; size_of::<CallRecord>()]>;
 
-/// The calls that the kernel side remembers. It remembers none that are not tracked.
-pub(crate) struct CallMemory {
+/// Who made which call on a socket that nobody has closed since.
+struct Remembered {
     openers: CallMap,
     openers_of_over: CallMap,
     eof_reads: CallMap,
+}
+
+impl Remembered {
+    /// Whether the call that was made on a socket at this time is remembered.
+    fn has(&self, socket: KernelSocket, ktime_ns: u64) -> bool {
+        let Self { openers, openers_of_over, eof_reads } = self;
+        [openers, eof_reads, openers_of_over]
+            .into_iter()
+            .any(|calls| recall(calls, socket).is_some_and(|record| record.ktime_ns == ktime_ns))
+    }
+}
+
+/// The calls that the kernel side remembers. It remembers none that are not tracked.
+pub(crate) struct CallMemory {
+    remembered: Arc<Remembered>,
     stacks: StackTraceMap<MapData>,
     /// Whether accept() is watched, and not only connect().
     pub(crate) sees_accept: bool,
@@ -46,23 +61,30 @@ pub(crate) struct CallMemory {
 }
 
 /// The copies of user stacks, in the order of the calls.
-pub(crate) struct UserStacks(RingBuf<MapData>);
+pub(crate) struct UserStacks {
+    ring: RingBuf<MapData>,
+    remembered: Arc<Remembered>,
+}
 
 impl UserStacks {
-    /// Waits for copies, for this time at most, and passes up to `limit` of them to `visit`.
+    /// Waits for copies, for this time at most, and passes up to `limit` of them to `visit`. Passes over those of sockets that
+    /// have been closed meanwhile, which most are: nobody will ask for them, and to find their callers is the dear part.
     pub(crate) fn drain(&mut self, at_most: Duration, limit: usize, mut visit: impl FnMut(CapturedStack)) {
-        wait_for(&self.0, at_most);
+        wait_for(&self.ring, at_most);
         for _ in 0..limit {
-            let Some(item) = self.0.next() else { break };
+            let Some(item) = self.ring.next() else { break };
             if let Ok((record, rest)) = StackRecord::read_from_prefix(&item) {
                 let StackRecord { sock, ktime_ns, pid, chunks, pc, sp, fp, lr, python } = record;
                 let (frames, stack) = split(rest, python.count);
                 let count = usize::try_from(u32::BITS - chunks.leading_zeros()).unwrap_or_default();
                 let stack = stack.get(..count * STACK_CHUNK).unwrap_or_default();
+                let socket = KernelSocket(sock);
                 // Of a process that is not visible nothing can be read.
-                if let Some(pid) = Pid::from_wire(pid).visible() {
+                if let Some(pid) = Pid::from_wire(pid).visible()
+                    && self.remembered.has(socket, ktime_ns)
+                {
                     visit(CapturedStack {
-                        socket: KernelSocket(sock),
+                        socket,
                         ktime_ns,
                         pid,
                         registers: Registers { pc, sp, fp, lr },
@@ -87,16 +109,16 @@ impl CallMemory {
             CallMap::try_from(object.take_map(name).ok_or_else(error::missing)?).map_err(refused)
         };
         let (openers, openers_of_over) = (calls("OPENERS")?, calls("OPENERS_OF_OVER")?);
-        let eof_reads = calls("EOF_READS")?;
+        let remembered = Arc::new(Remembered { openers, openers_of_over, eof_reads: calls("EOF_READS")? });
         let stacks = StackTraceMap::try_from(object.take_map("STACKS").ok_or_else(error::missing)?)
             .map_err(refused)?;
         let user_stacks = object
             .take_map("USER_STACKS")
             .and_then(|map| RingBuf::try_from(map).ok())
-            .map(|ring| Box::new(UserStacks(ring)));
+            .map(|ring| Box::new(UserStacks { ring, remembered: Arc::clone(&remembered) }));
         let pythons = if plan.python { pythons::open(object).map(Box::new) } else { None };
         let sees_accept = plan.accept4 || plan.accept;
-        Ok(Self { openers, openers_of_over, eof_reads, stacks, sees_accept, user_stacks, pythons })
+        Ok(Self { remembered, stacks, sees_accept, user_stacks, pythons })
     }
 
     /// Hands out the copies of user stacks, once.
@@ -112,25 +134,25 @@ impl CallMemory {
     /// Who opened the socket; `None` when the kernel side did not see it. The socket must still be open: the
     /// kernel reuses the address of a closed one.
     pub(crate) fn opener(&self, socket: KernelSocket) -> Option<Opener> {
-        recall(&self.openers, socket).as_ref().map(opener)
+        recall(&self.remembered.openers, socket).as_ref().map(opener)
     }
 
     /// As [`CallMemory::opener`], of a socket whose connection is over. Only such a socket may be asked for: what is kept
     /// of another one at the same address may have outlived it.
     pub(crate) fn opener_of_over(&self, socket: KernelSocket) -> Option<Opener> {
-        recall(&self.openers_of_over, socket).as_ref().map(opener)
+        recall(&self.remembered.openers_of_over, socket).as_ref().map(opener)
     }
 
     /// Who read the end of file first; `None` when the kernel side did not see it. The socket must still be
     /// open, as for [`CallMemory::opener`].
     pub(crate) fn eof_read(&self, socket: KernelSocket) -> Option<Call> {
-        recall(&self.eof_reads, socket).as_ref().map(call)
+        recall(&self.remembered.eof_reads, socket).as_ref().map(call)
     }
 
     /// How often the end of file was read again after [`CallMemory::eof_read`], a second until `now_ns` (CLOCK_MONOTONIC).
     pub(crate) fn eof_reads_per_second(&self, socket: KernelSocket, now_ns: u64) -> Option<u64> {
         const SECOND: u64 = 1_000_000_000;
-        let CallRecord { ktime_ns, repeated, .. } = recall(&self.eof_reads, socket)?;
+        let CallRecord { ktime_ns, repeated, .. } = recall(&self.remembered.eof_reads, socket)?;
         let since_ns = now_ns.checked_sub(ktime_ns).filter(|since| *since > 0)?;
         u64::try_from(u128::from(repeated) * u128::from(SECOND) / u128::from(since_ns)).ok()
     }

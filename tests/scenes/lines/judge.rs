@@ -28,6 +28,9 @@ impl Line {
     }
 }
 
+/// The copy of the stack was lost, as those of a burst are on a machine that is busy: true of any way.
+const LOST: &str = "stack_not_kept";
+
 #[derive(Debug)]
 pub(crate) struct Judged {
     pub process: bool,
@@ -103,7 +106,7 @@ fn line(way: &Way, call: &Value, without_call: &Value) -> (Line, String, String)
         Some(of) => format!("{because}: {of}"),
         None => because.to_owned(),
     };
-    if way.reasons.contains(&because) {
+    if way.reasons.contains(&because) || because == LOST {
         (Line::Honest, said, String::new())
     } else {
         let stack = format!("expected {}; the stack: {}", way.reasons.join(" or "), call["stack"]);
