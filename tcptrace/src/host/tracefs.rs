@@ -1,6 +1,6 @@
 //! Finds tracefs, and mounts it if nobody has. The only part that mounts anything.
 
-use std::{io, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 use rustix::{
     io::Errno,
@@ -31,6 +31,19 @@ pub(crate) enum TracefsError {
         place = PLACES[0]
     )]
     Empty,
+    /// It is mounted, for the eyes of others.
+    #[error("the tracefs at {place} may not be read ({source}); it takes {}", Self::IT_TAKES)]
+    Unreadable {
+        /// Where it is.
+        place: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl TracefsError {
+    /// What reading it takes where it is for others.
+    pub(crate) const IT_TAKES: &'static str = "root, or CAP_DAC_READ_SEARCH";
 }
 
 /// The root of tracefs. Mounts it at the conventional place if nobody has, and logs that.
@@ -40,6 +53,13 @@ pub(crate) enum TracefsError {
 pub(crate) fn root() -> Result<PathBuf, TracefsError> {
     if let Some(place) = PLACES.iter().map(PathBuf::from).find(|place| place.join("events").is_dir()) {
         return Ok(place);
+    }
+    for place in PLACES {
+        if let Err(source) = fs::read_dir(place)
+            && source.kind() == io::ErrorKind::PermissionDenied
+        {
+            return Err(TracefsError::Unreadable { place, source });
+        }
     }
     let place = PLACES[0];
     mount("tracefs", place, "tracefs", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)

@@ -79,6 +79,10 @@ impl LoadError {
     pub(super) const LOCKED_DOWN: &'static str =
         "; this kernel is locked down (confidentiality), so programs may not read its memory";
 
+    /// What stands in the way where the kernel says that it is not permitted.
+    pub(super) const NOT_PERMITTED: &'static str =
+        "; run as root (CAP_BPF and CAP_PERFMON), outside a container that forbids bpf(2)";
+
     /// There is no BTF in this file.
     pub(super) fn no_btf(path: &Path, error: &io::Error) -> Self {
         Self::NoBtf { path: path.display().to_string(), reason: error.to_string() }
@@ -108,7 +112,7 @@ impl LoadError {
         let remedy = if reason.contains(NO_PROBE_READS) {
             Self::LOCKED_DOWN
         } else if is_permission {
-            "; run as root (CAP_BPF and CAP_PERFMON), outside a container that forbids bpf(2)"
+            Self::NOT_PERMITTED
         } else {
             ""
         };

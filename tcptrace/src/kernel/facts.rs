@@ -4,10 +4,12 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
+    error::LoadError,
     loss,
     support::{Support, Trial},
     types::KernelTypes,
 };
+use crate::host::tracefs::TracefsError;
 
 /// What came of trying a feature.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +59,18 @@ const DEEP_FROM: &str = "Linux 6.3 with BTF";
 impl Support {
     /// Every feature that the tool can use.
     pub(crate) fn facts(&self) -> Vec<KernelFact> {
-        [self.ways_in(), self.calls(), self.iterators()].concat()
+        let mut facts = [self.ways_in(), self.calls(), self.iterators()].concat();
+        for fact in &mut facts {
+            // The kernel may well have what it does not permit.
+            if let Outcome::Refused(why) = &fact.outcome {
+                if why.ends_with(LoadError::NOT_PERMITTED) {
+                    fact.remedy = "root, or CAP_BPF and CAP_PERFMON, outside a container that forbids bpf(2)";
+                } else if why.ends_with(TracefsError::IT_TAKES) {
+                    fact.remedy = TracefsError::IT_TAKES;
+                }
+            }
+        }
+        facts
     }
 
     /// How transitions are seen.
@@ -182,7 +195,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::kernel::LoadError;
 
     #[test]
     fn what_nobody_tried_is_untried_and_each_fact_has_a_name_of_its_own() {

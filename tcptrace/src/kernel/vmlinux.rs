@@ -5,11 +5,15 @@ use std::{
     fs::File,
     io::{self, Read as _},
     ops::Deref,
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
     path::Path,
     ptr, slice,
 };
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::{
+    fs::OFlags,
+    mm::{MapFlags, ProtFlags, mmap, munmap},
+};
 
 use crate::host::world::KERNELS_BTF;
 
@@ -30,7 +34,12 @@ impl Vmlinux {
     /// # Errors
     /// When it cannot be read, or is too large for what it should be.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        // Nobody may write into a FIFO.
+        let file =
+            File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+        if file.metadata()?.file_type().is_fifo() {
+            return Err(io::Error::other("no regular file"));
+        }
         // Another file could be cut short while it is mapped.
         let is_kernels = path == Path::new(KERNELS_BTF);
         if is_kernels && let Ok(mapping) = Mapping::of(&file) {

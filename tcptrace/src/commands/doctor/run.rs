@@ -14,7 +14,7 @@ use crate::{
     commands::shared::error::{CommandError, Conclusion},
     host::{identity, pool, world::World},
     kernel::{Support, examine},
-    output::terminal,
+    output::{error::WriteError, terminal},
 };
 
 /// Looks, and answers.
@@ -37,7 +37,7 @@ pub(crate) fn run(form: DoctorForm, world: &World) -> Result<Conclusion, Command
     };
     match written {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
-            Err(CommandError::System { what: "write to standard output", source })
+            Err(WriteError::Failed { name: "standard output".to_owned(), reason: source.to_string() }.into())
         }
         _ if diagnosis.main_job == MainJob::Fails => Ok(Conclusion::Found),
         _ => Ok(Conclusion::Done),

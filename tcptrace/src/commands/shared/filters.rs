@@ -25,8 +25,8 @@ pub(crate) struct Filters {
     /// Local port
     #[arg(long, value_name = "PORT", value_parser = values::port)]
     lport: Vec<u16>,
-    /// Remote port
-    #[arg(long, value_name = "PORT", value_parser = values::port)]
+    /// Remote port; 0: of listeners, which have none
+    #[arg(long, value_name = "PORT", value_parser = values::remote_port)]
     rport: Vec<u16>,
     /// Address of either side, or a range of them
     #[arg(long, value_name = "CIDR", value_parser = values::address_range)]

@@ -324,7 +324,9 @@ impl Tally {
         }
         let mut summary: Vec<ProcessSummary> =
             self.processes.iter().map(|tally| sum_up(tally, now_ns)).collect();
-        summary.sort_by_key(|process| std::cmp::Reverse((process.still_stuck, process.sockets)));
+        summary.sort_by_key(|process| {
+            std::cmp::Reverse((process.still_stuck, process.sockets, process.oldest_ns))
+        });
         summary
     }
 }

@@ -14,11 +14,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}; a time is a number with a unit, like 500ms, 30s, 5m or 1h"))
 }
 
-/// A port; 0 is the remote one of a listener, which has no peer.
+/// A port that a connection can have.
 pub(crate) fn port(text: &str) -> Result<u16, String> {
-    text.parse().map_err(|_| {
-        "a port is a whole number up to 65535, like 8080; several are given as several options".to_owned()
-    })
+    let wrong = || {
+        "a port is a whole number from 1 to 65535, like 8080; several are given as several options".to_owned()
+    };
+    text.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)
+}
+
+/// The port of the other side; 0 is that of a listener, which has none.
+pub(crate) fn remote_port(text: &str) -> Result<u16, String> {
+    if text == "0" { Ok(0) } else { port(text) }
 }
 
 /// The number of a process.
@@ -156,12 +162,14 @@ mod tests {
             (port("8080"), pid("812"), comm("php-fpm")),
             (Ok(8080), Ok(812), Ok("php-fpm".to_owned()))
         );
-        for wrong in ["", "65536", "http", "80-90", "-1"] {
+        for wrong in ["", "0", "65536", "http", "80-90", "-1"] {
             assert!(port(wrong).is_err_and(|error| error.contains("like 8080")), "{wrong}");
         }
         for wrong in ["", "0", "abc", "9999999"] {
             assert!(pid(wrong).is_err_and(|error| error.contains("--comm")), "{wrong}");
         }
+        assert_eq!((remote_port("0"), remote_port("443")), (Ok(0), Ok(443)));
+        assert!(remote_port("00000x").is_err());
         assert!(comm("averyveryverylongname").is_err_and(|error| error.contains("\"averyveryverylo\"")));
         assert!(comm("").is_err());
     }
