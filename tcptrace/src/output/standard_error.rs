@@ -204,15 +204,15 @@ impl StandardError {
 /// What cannot be written to standard error cannot be reported anywhere.
 fn perform(job: Job) {
     let mut line = screen::lock_for_message();
+    // A terminal that takes nothing at present keeps the line that it has.
+    if matches!(job, Job::Status(StatusRequest::Show(_))) && !is_taken() {
+        return;
+    }
     let mut bytes = line.take_away().to_vec();
     match job {
         Job::Message(message) => bytes.extend(message),
         Job::Status(StatusRequest::Clear) => {}
         Job::Status(StatusRequest::Show(text)) => {
-            // A terminal that takes nothing at present does without.
-            if !is_taken() {
-                return;
-            }
             bytes.extend(text.as_bytes());
             line.is_shown = true;
         }
