@@ -20,6 +20,7 @@ pub(crate) mod point;
 pub(crate) mod prospect;
 pub(crate) mod python;
 mod rating;
+mod registers;
 mod site;
 mod sources;
 pub(crate) mod symbols;

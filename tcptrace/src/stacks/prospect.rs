@@ -33,7 +33,7 @@ const TIMEOUT: Duration = Duration::from_millis(300);
 
 /// What names lines of code.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NamedBy {
+pub(crate) enum LinesBy {
     /// The interpreter, as its memory shows: Python 3 of this minor version.
     Python(u8),
     /// What the Java VM says of itself; its version, where its installation tells it.
@@ -55,7 +55,7 @@ pub(crate) enum NamedBy {
 /// What there is of one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Prospect {
-    pub(crate) named_by: NamedBy,
+    pub(crate) named_by: LinesBy,
     /// Whether the program has unwind information: without, callers are found by frame pointers alone, and whether it keeps
     /// those cannot be told from its files.
     pub(crate) has_unwind_tables: bool,
@@ -97,7 +97,7 @@ const MOST_PROGRAMS: usize = 1_024;
 struct Program {
     python: Option<u8>,
     /// What names its functions, where it is machine code.
-    machine_code: NamedBy,
+    machine_code: LinesBy,
     has_unwind_tables: bool,
 }
 
@@ -120,25 +120,25 @@ impl Looker {
         };
         let has_perf_map = || perf_map::state(&self.proc_root, pid).is_some();
         let named_by = if let Some(minor) = program.python {
-            NamedBy::Python(minor)
+            LinesBy::Python(minor)
         } else if let Some((path, _)) = library(|path| path.contains("libjvm.so"))?
             .into_iter()
             .find(|(path, file)| hotspot::is_library(path) && describes_itself(file))
         {
-            NamedBy::HotSpot(java_version(&process, &path))
+            LinesBy::HotSpot(java_version(&process, &path))
         } else if let Some(minor) = library(|path| path.contains("/libpython"))?
             .into_iter()
             .find_map(|(_, file)| python::version(file))
         {
-            NamedBy::Python(minor)
+            LinesBy::Python(minor)
         } else {
             match interpreted {
-                Some(_) if has_perf_map() => NamedBy::PerfMap,
-                Some(because) => NamedBy::Nothing(because),
+                Some(_) if has_perf_map() => LinesBy::PerfMap,
+                Some(because) => LinesBy::Nothing(because),
                 None => program.machine_code.clone(),
             }
         };
-        let asks_for_perf_map = matches!(named_by, NamedBy::Nothing(_)) && asks(&process);
+        let asks_for_perf_map = matches!(named_by, LinesBy::Nothing(_)) && asks(&process);
         Ok(Prospect { named_by, has_unwind_tables: program.has_unwind_tables, asks_for_perf_map })
     }
 
@@ -160,15 +160,15 @@ impl Looker {
         let elf = Elf::read(&file).ok_or_else(|| std::io::Error::other("it is no ELF file of 64 bits"))?;
         let has = |section: &str| elf.has_section(section);
         let machine_code = if is_go {
-            NamedBy::GoTable
+            LinesBy::GoTable
         } else if has(".debug_line") || has(".zdebug_line") {
-            NamedBy::DebugInformation
+            LinesBy::DebugInformation
         } else if let Some(path) = elf.build_id().and_then(|build| self.debug_files.of(build)) {
-            NamedBy::DebugFile(path.to_owned())
+            LinesBy::DebugFile(path.to_owned())
         } else if has(".symtab") {
-            NamedBy::Symbols
+            LinesBy::Symbols
         } else {
-            NamedBy::Nothing(NoSiteBecause::Stripped)
+            LinesBy::Nothing(NoSiteBecause::Stripped)
         };
         // A Go program keeps frame pointers, and its own tables.
         let has_unwind_tables = is_go || has(".eh_frame") || has(".debug_frame");
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn this_very_program_is_named_by_its_debug_information() {
         let prospect = Prospects::new(Path::new("/proc")).of(std::process::id()).unwrap();
-        assert_eq!(prospect.named_by, NamedBy::DebugInformation);
+        assert_eq!(prospect.named_by, LinesBy::DebugInformation);
         assert!(prospect.has_unwind_tables && !prospect.asks_for_perf_map);
     }
 

@@ -12,7 +12,7 @@ use crate::{
     kernel::{LoadError, Support},
     model::no_site::NoSiteBecause,
     process::reader::ProcessReader,
-    stacks::prospect::{NamedBy, Prospect, Prospects},
+    stacks::prospect::{LinesBy, Prospect, Prospects},
 };
 
 /// Processes that are looked at, and for how long in all.
@@ -93,24 +93,24 @@ impl Lines {
             }
         };
         let lines = match named_by {
-            NamedBy::Python(minor) if !reads_python => Self::unnamed(
+            LinesBy::Python(minor) if !reads_python => Self::unnamed(
                 format!("Python 3.{minor}, whose frames this kernel does not let be read"),
                 "see frames of Python above",
             ),
-            NamedBy::Python(minor) => Self::named(format!("Python 3.{minor}")),
-            NamedBy::HotSpot(version) => {
+            LinesBy::Python(minor) => Self::named(format!("Python 3.{minor}")),
+            LinesBy::HotSpot(version) => {
                 Self::named(format!("Java {}", version.as_deref().unwrap_or("(HotSpot)")))
             }
-            NamedBy::PerfMap => Self::named("perf map"),
-            NamedBy::GoTable => Self::named("Go's line table"),
-            NamedBy::DebugInformation => Self::named("debug information"),
-            NamedBy::DebugFile(path) => Self::named(format!("debug file {}", path.display())),
-            NamedBy::Symbols => Self::named("functions by its symbols; no lines"),
-            NamedBy::Nothing(_) if asks_for_perf_map => Self::unnamed(
+            LinesBy::PerfMap => Self::named("perf map"),
+            LinesBy::GoTable => Self::named("Go's line table"),
+            LinesBy::DebugInformation => Self::named("debug information"),
+            LinesBy::DebugFile(path) => Self::named(format!("debug file {}", path.display())),
+            LinesBy::Symbols => Self::named("functions by its symbols; no lines"),
+            LinesBy::Nothing(_) if asks_for_perf_map => Self::unnamed(
                 "was told to write a perf map, and there is none that can be trusted",
                 "/tmp/perf-PID.map has to be where the process sees it, and its own",
             ),
-            NamedBy::Nothing(because) => {
+            LinesBy::Nothing(because) => {
                 let (why, remedy) = because_of(because);
                 Self::unnamed(why, remedy)
             }
@@ -193,15 +193,15 @@ impl Programs {
 mod tests {
     use super::*;
 
-    fn lines(named_by: NamedBy, reads_python: bool) -> Lines {
+    fn lines(named_by: LinesBy, reads_python: bool) -> Lines {
         let prospect = Prospect { named_by, has_unwind_tables: true, asks_for_perf_map: false };
         Lines::of(Ok(prospect), reads_python)
     }
 
     #[test]
     fn lines_of_python_take_a_kernel_that_lets_them_be_read() {
-        assert_eq!(lines(NamedBy::Python(11), true).state, State::Ok);
-        assert_eq!(lines(NamedBy::Python(11), false).state, State::Missing);
+        assert_eq!(lines(LinesBy::Python(11), true).state, State::Ok);
+        assert_eq!(lines(LinesBy::Python(11), false).state, State::Missing);
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn without_unwind_tables_a_name_alone_finds_no_caller() {
-        let named_by = NamedBy::Symbols;
+        let named_by = LinesBy::Symbols;
         let prospect = Prospect { named_by, has_unwind_tables: false, asks_for_perf_map: false };
         let lines = Lines::of(Ok(prospect), true);
         assert_eq!((lines.state, lines.id), (State::Missing, "unwind_tables"));
@@ -225,7 +225,7 @@ mod tests {
     fn workers_of_one_program_are_one_row_and_one_check() {
         let mut programs = Programs::default();
         for pid in 1..=3 {
-            let lines = lines(NamedBy::Nothing(NoSiteBecause::InterpretedNode), true);
+            let lines = lines(LinesBy::Nothing(NoSiteBecause::InterpretedNode), true);
             programs.add("node", pid, 10, &lines);
         }
         let [row] = &programs.rows[..] else { unreachable!("{:?}", programs.rows) };

@@ -2,7 +2,7 @@
 //! them. The stack is a copy, so every word of it may be missing.
 
 use super::{code_cache::Blob, layout::Layout};
-use crate::stacks::{memory::Look, point::ScriptLine};
+use crate::stacks::{memory::Look, point::ScriptLine, registers::FrameRegisters};
 
 /// Words of a frame of the interpreter, from the frame pointer (src/hotspot/cpu/x86/frame_x86.hpp and
 /// cpu/aarch64/frame_aarch64.hpp: alike from JDK 11 to 25, but for the bytecode pointer).
@@ -21,22 +21,13 @@ const CALLER_SP: i64 = 2;
 /// Longest distance between a frame and its caller's, in bytes: that of the interpreter has the operands of a method.
 const MAX_DISTANCE: u64 = 1 << 20;
 
-/// What leads to the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::stacks) struct Registers {
-    /// A return address.
-    pub(in crate::stacks) pc: u64,
-    pub(in crate::stacks) sp: u64,
-    pub(in crate::stacks) fp: u64,
-}
-
 /// What was found at an address.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::stacks) enum Step {
     /// It is none of HotSpot's code.
     Elsewhere,
     /// The lines of the methods there, innermost first; none of a stub. `caller` is `None` where the stack leads no further.
-    Frame { lines: Vec<ScriptLine>, caller: Option<Registers> },
+    Frame { lines: Vec<ScriptLine>, caller: Option<FrameRegisters> },
 }
 
 /// The word of a stack at an address.
@@ -44,7 +35,7 @@ type Stack<'a> = &'a dyn Fn(u64) -> Option<u64>;
 
 impl Layout {
     /// Goes to the caller of the frame with these registers.
-    pub(super) fn step(&self, look: &Look<'_>, at: Registers, stack: Stack<'_>) -> Step {
+    pub(super) fn step(&self, look: &Look<'_>, at: FrameRegisters, stack: Stack<'_>) -> Step {
         if !self.code.covers(look, at.pc) {
             return Step::Elsewhere;
         }
@@ -65,14 +56,14 @@ impl Layout {
             return nothing;
         };
         // Stacks grow downwards, so callers are above.
-        let is_above = |caller: &Registers| {
+        let is_above = |caller: &FrameRegisters| {
             caller.sp.checked_sub(at.sp).is_some_and(|distance| (1..=MAX_DISTANCE).contains(&distance))
         };
         Step::Frame { lines, caller: caller.filter(is_above) }
     }
 
     /// The line of a frame of the interpreter.
-    fn interpreted(&self, look: &Look<'_>, at: Registers, stack: Stack<'_>) -> Option<ScriptLine> {
+    fn interpreted(&self, look: &Look<'_>, at: FrameRegisters, stack: Stack<'_>) -> Option<ScriptLine> {
         let word = |words: i64| stack(at.fp.checked_add_signed(8 * words)?);
         let method = self.methods.method(look, word(METHOD)?)?;
         let bcp = word(BCP)?;
@@ -86,7 +77,7 @@ impl Layout {
         &self,
         look: &Look<'_>,
         blob: &Blob,
-        at: Registers,
+        at: FrameRegisters,
         stack: Stack<'_>,
     ) -> Option<Vec<ScriptLine>> {
         let compiled = self.compiled.as_ref().filter(|_| blob.frame_size > 0)?;
@@ -98,19 +89,19 @@ impl Layout {
     }
 }
 
-fn interpreted_caller(at: Registers, stack: Stack<'_>) -> Option<Registers> {
+fn interpreted_caller(at: FrameRegisters, stack: Stack<'_>) -> Option<FrameRegisters> {
     let word = |words: i64| stack(at.fp.checked_add_signed(8 * words)?);
     // What is called may have moved the stack pointer of its caller, to make room for its variables.
-    Some(Registers { pc: word(RETURN)?, sp: word(SENDER_SP)?, fp: word(LINK)? })
+    Some(FrameRegisters { pc: word(RETURN)?, sp: word(SENDER_SP)?, fp: word(LINK)? })
 }
 
-fn entry_caller(at: Registers, stack: Stack<'_>) -> Option<Registers> {
+fn entry_caller(at: FrameRegisters, stack: Stack<'_>) -> Option<FrameRegisters> {
     let word = |words: i64| stack(at.fp.checked_add_signed(8 * words)?);
-    Some(Registers { pc: word(RETURN)?, sp: at.fp.checked_add_signed(8 * CALLER_SP)?, fp: word(LINK)? })
+    Some(FrameRegisters { pc: word(RETURN)?, sp: at.fp.checked_add_signed(8 * CALLER_SP)?, fp: word(LINK)? })
 }
 
 /// The return address and the frame pointer of the caller are the outermost words of the frame.
-fn sized_caller(at: Registers, size: u64, stack: Stack<'_>) -> Option<Registers> {
+fn sized_caller(at: FrameRegisters, size: u64, stack: Stack<'_>) -> Option<FrameRegisters> {
     let sp = at.sp.checked_add(size)?;
-    Some(Registers { pc: stack(sp.checked_sub(8)?)?, sp, fp: stack(sp.checked_sub(16)?)? })
+    Some(FrameRegisters { pc: stack(sp.checked_sub(8)?)?, sp, fp: stack(sp.checked_sub(16)?)? })
 }

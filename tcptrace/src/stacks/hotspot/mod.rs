@@ -23,6 +23,6 @@ mod zip;
 pub use self::fuzzed::walk;
 pub(super) use self::{
     archives::Archives,
-    frames::{Registers, Step},
+    frames::Step,
     vm::{Exports, HotSpot, StackLook, is_library},
 };

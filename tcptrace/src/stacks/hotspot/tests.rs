@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{
-    frames::{Registers, Step},
+    frames::Step,
     synthetic::{
         ASIDE, CALL_STUB_RETURN, CODE, COMPILED, DEOPT, FRAME, Generation, INTERPRETED, Machine, STUB,
     },
 };
-use crate::stacks::{memory::planted::Planted, point::ScriptLine};
+use crate::stacks::{memory::planted::Planted, point::ScriptLine, registers::FrameRegisters};
 
 const SP: u64 = 0x7fff_0000;
 const FP: u64 = SP + 0x100;
@@ -26,7 +26,7 @@ impl Words {
     }
 }
 
-fn step(machine: Machine, at: Registers, stack: &Words) -> Step {
+fn step(machine: Machine, at: FrameRegisters, stack: &Words) -> Step {
     let mut hotspot = machine.hotspot();
     hotspot.look().unwrap().step(at, &|address| stack.0.get(&address).copied())
 }
@@ -43,7 +43,7 @@ fn lines(step: &Step) -> Vec<String> {
     }
 }
 
-fn caller(step: &Step) -> Option<Registers> {
+fn caller(step: &Step) -> Option<FrameRegisters> {
     match step {
         Step::Elsewhere => None,
         Step::Frame { caller, .. } => *caller,
@@ -62,22 +62,22 @@ fn interpreted(method: u64, bcp: u64) -> Words {
 fn a_frame_of_the_interpreter_has_its_line_and_leads_to_its_caller() {
     let machine = Machine::new(Generation::Jdk17);
     let stack = interpreted(machine.methods[0], machine.bcp(0, 6));
-    let step = step(machine, Registers { pc: INTERPRETED, sp: SP, fp: FP }, &stack);
+    let step = step(machine, FrameRegisters { pc: INTERPRETED, sp: SP, fp: FP }, &stack);
     assert_eq!(lines(&step), ["com.acme.Leak.main com/acme/Leak.java:7"]);
-    assert_eq!(caller(&step), Some(Registers { pc: CALL_STUB_RETURN, sp: FP + 24, fp: FP + 0x200 }));
+    assert_eq!(caller(&step), Some(FrameRegisters { pc: CALL_STUB_RETURN, sp: FP + 24, fp: FP + 0x200 }));
 }
 
 #[test]
 fn a_native_method_has_no_line() {
     let machine = Machine::new(Generation::Jdk25);
     let stack = interpreted(machine.methods[2], 0);
-    let step = step(machine, Registers { pc: INTERPRETED, sp: SP, fp: FP }, &stack);
+    let step = step(machine, FrameRegisters { pc: INTERPRETED, sp: SP, fp: FP }, &stack);
     assert_eq!(lines(&step), ["com.acme.Leak.connect0 com/acme/Leak.java:-"]);
 }
 
 #[test]
 fn what_is_no_method_or_no_place_in_it_has_no_name() {
-    let at = Registers { pc: INTERPRETED, sp: SP, fp: FP };
+    let at = FrameRegisters { pc: INTERPRETED, sp: SP, fp: FP };
     let nothing = Step::Frame { lines: vec![], caller: None };
     for generation in [Generation::Jdk17, Generation::Jdk25] {
         let machine = Machine::new(generation);
@@ -123,10 +123,10 @@ fn compiled_code_has_the_lines_that_were_inlined() {
             ),
             (0x10, &["com.acme.Leak.main com/acme/Leak.java:7"]),
         ] {
-            let at = Registers { pc: COMPILED + offset, sp: SP, fp: 1 };
+            let at = FrameRegisters { pc: COMPILED + offset, sp: SP, fp: 1 };
             let step = step(Machine::new(generation), at, &compiled_stack());
             assert_eq!(lines(&step), expected, "{generation:?} {offset:#x}");
-            assert_eq!(caller(&step), Some(Registers { pc: INTERPRETED, sp: SP + FRAME, fp: FP }));
+            assert_eq!(caller(&step), Some(FrameRegisters { pc: INTERPRETED, sp: SP + FRAME, fp: FP }));
         }
     }
 }
@@ -136,9 +136,12 @@ fn compiled_code_without_debug_information_ends_the_stack() {
     // To go on would skip what was inlined there.
     let nothing = Step::Frame { lines: vec![], caller: None };
     for generation in [Generation::Jdk17, Generation::Jdk25] {
-        let at = Registers { pc: COMPILED + 0x18, sp: SP, fp: 1 };
+        let at = FrameRegisters { pc: COMPILED + 0x18, sp: SP, fp: 1 };
         assert_eq!(step(Machine::new(generation), at, &compiled_stack()), nothing);
-        assert_eq!(step(Machine::new(generation), Registers { pc: DEOPT, ..at }, &compiled_stack()), nothing);
+        assert_eq!(
+            step(Machine::new(generation), FrameRegisters { pc: DEOPT, ..at }, &compiled_stack()),
+            nothing
+        );
     }
 }
 
@@ -147,7 +150,7 @@ fn a_frame_that_is_to_be_interpreted_has_the_place_that_was_put_aside() {
     for generation in [Generation::Jdk17, Generation::Jdk25] {
         let mut stack = compiled_stack();
         stack.0.insert(SP + ASIDE, COMPILED + 0x20);
-        let step = step(Machine::new(generation), Registers { pc: DEOPT, sp: SP, fp: 1 }, &stack);
+        let step = step(Machine::new(generation), FrameRegisters { pc: DEOPT, sp: SP, fp: 1 }, &stack);
         assert_eq!(lines(&step).len(), 2, "{step:?}");
     }
 }
@@ -157,9 +160,11 @@ fn stubs_have_no_line_and_lead_on_only_where_their_frame_is_known() {
     let mut stack = Words::default();
     stack.set(FP, 0, FP + 0x100);
     stack.set(FP, 1, 0x4000);
-    let of = |pc| step(Machine::new(Generation::Jdk25), Registers { pc, sp: SP, fp: FP }, &stack);
-    let entry =
-        Step::Frame { lines: vec![], caller: Some(Registers { pc: 0x4000, sp: FP + 16, fp: FP + 0x100 }) };
+    let of = |pc| step(Machine::new(Generation::Jdk25), FrameRegisters { pc, sp: SP, fp: FP }, &stack);
+    let entry = Step::Frame {
+        lines: vec![],
+        caller: Some(FrameRegisters { pc: 0x4000, sp: FP + 16, fp: FP + 0x100 }),
+    };
     assert_eq!(of(CALL_STUB_RETURN), entry);
     assert_eq!(of(STUB), Step::Frame { lines: vec![], caller: None });
     assert_eq!(of(CODE + 0x1000), Step::Frame { lines: vec![], caller: None }, "free");
@@ -172,7 +177,7 @@ fn a_caller_is_above() {
     let mut stack = interpreted(machine.methods[0], machine.bcp(0, 6));
     for sp in [SP, SP - 8, 0, u64::MAX] {
         stack.set(FP, -1, sp);
-        let at = Registers { pc: INTERPRETED, sp: SP, fp: FP };
+        let at = FrameRegisters { pc: INTERPRETED, sp: SP, fp: FP };
         let step = step(Machine::new(Generation::Jdk17), at, &stack);
         assert_eq!((lines(&step).len(), caller(&step)), (1, None));
     }
@@ -213,7 +218,7 @@ proptest! {
                 let index = usize::try_from(address.checked_sub(SP)? / 8).ok()?;
                 words.get(index).copied()
             };
-            look.step(Registers { pc, sp: SP, fp: SP + 80 }, &word);
+            look.step(FrameRegisters { pc, sp: SP, fp: SP + 80 }, &word);
         }
     }
 

@@ -5,12 +5,13 @@ use std::path::Path;
 use super::{
     archives::Archives,
     description::{Description, SYMBOLS, Symbols},
-    frames::{Registers, Step},
+    frames::Step,
     layout::{CONSTANTS, Layout, TYPES},
 };
 use crate::stacks::{
     elf::Elf,
     memory::{Look, Memory},
+    registers::FrameRegisters,
 };
 
 /// What libjvm.so exports, at the addresses that the file says.
@@ -84,7 +85,7 @@ pub(in crate::stacks) struct StackLook<'a> {
 
 impl StackLook<'_> {
     /// Goes to the caller of the frame with these registers.
-    pub(in crate::stacks) fn step(&mut self, at: Registers, stack: &dyn Fn(u64) -> Option<u64>) -> Step {
+    pub(in crate::stacks) fn step(&mut self, at: FrameRegisters, stack: &dyn Fn(u64) -> Option<u64>) -> Step {
         match self.layout.step(&self.look, at, stack) {
             Step::Elsewhere => Step::Elsewhere,
             Step::Frame { lines, caller } => {

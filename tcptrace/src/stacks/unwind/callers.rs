@@ -6,7 +6,10 @@ use std::os::fd::OwnedFd;
 use rustc_hash::FxHashMap;
 
 use super::instructions::{CallerRule, FramePointer, HasReturn, Slot, Width, caller_rule, ends_call};
-use crate::stacks::memory::{Memory as _, ProcessMemory};
+use crate::stacks::{
+    memory::{Memory as _, ProcessMemory},
+    registers::FrameRegisters,
+};
 
 /// Functions whose rules are kept; beyond, all are forgotten.
 const MOST_RULES: usize = 4_096;
@@ -23,14 +26,6 @@ pub(super) struct OwnCode {
     width: Width,
     /// By where a function goes on; `None` where its code tells no caller.
     rules: FxHashMap<u64, Option<CallerRule>>,
-}
-
-/// The registers of a caller. The frame pointer is 0 where it is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Caller {
-    pub(super) pc: u64,
-    pub(super) sp: u64,
-    pub(super) fp: u64,
 }
 
 impl OwnCode {
@@ -61,10 +56,10 @@ impl OwnCodeLook<'_> {
     /// The caller of the function that goes on at `at.pc`. `word` reads the stack, `is_code` says where code is.
     pub(super) fn caller(
         &mut self,
-        at: Caller,
+        at: FrameRegisters,
         word: impl Fn(u64) -> Option<u64>,
         is_code: impl Fn(u64) -> bool,
-    ) -> Option<Caller> {
+    ) -> Option<FrameRegisters> {
         if self.memory.is_none() {
             self.memory = ProcessMemory::open(&self.code.directory).ok();
         }
@@ -79,7 +74,7 @@ impl OwnCodeLook<'_> {
                 FramePointer::At(slot) => read(slot),
                 FramePointer::NotKnown => None,
             };
-            (sp > at.sp && ends_call(before)).then_some(Caller { pc, sp, fp: fp.unwrap_or(0) })
+            (sp > at.sp && ends_call(before)).then_some(FrameRegisters { pc, sp, fp: fp.unwrap_or(0) })
         };
         if let Some(known) = self.code.rules.get(&at.pc) {
             return known.as_ref().and_then(caller);

@@ -14,7 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tcptrace_ebpf::python::PYTHON_UNKNOWN;
 
 use super::{
-    callers::{Caller, OwnCode, OwnCodeLook},
+    callers::{OwnCode, OwnCodeLook},
     instructions::Width,
     kept::KeptCodes,
     module::{Bytes, UnwindInfo},
@@ -31,6 +31,7 @@ use crate::{
         memory::ProcessMemory,
         point::{Point, ScriptLine},
         python::{PythonLines, finder::PythonFinder, merged},
+        registers::FrameRegisters,
     },
 };
 
@@ -287,8 +288,7 @@ pub(super) fn walk(
     while points.len() < MOST_FRAMES {
         // A call of the kernel is in a library: only callers are Java's.
         let step = java.as_mut().filter(|_| address.is_return_address()).map_or(Step::Elsewhere, |java| {
-            let Caller { pc, sp, fp } = of_native(address.address(), &registers);
-            java.step(hotspot::Registers { pc, sp, fp }, &|address| stack.word(address))
+            java.step(of_native(address.address(), &registers), &|address| stack.word(address))
         });
         let next = match step {
             Step::Elsewhere => {
@@ -307,7 +307,7 @@ pub(super) fn walk(
                 };
                 let may_follow = !has_information && code.may_be_followed(address.address_for_lookup());
                 let followed = own.as_mut().filter(|_| may_follow).and_then(follow);
-                if let Some(Caller { pc, sp, fp }) = followed {
+                if let Some(FrameRegisters { pc, sp, fp }) = followed {
                     registers = native(Registers { pc, sp, fp, lr: pc });
                     by = Some(CallersBy::Instructions);
                     address = FrameAddress::from_return_address(pc).unwrap_or(address);
@@ -330,7 +330,7 @@ pub(super) fn walk(
                 }
                 by = Some(CallersBy::Hotspot);
                 points.extend(lines.into_iter().map(|line| Point::Script(keep(line))));
-                caller.map(|hotspot::Registers { pc, sp, fp }| {
+                caller.map(|FrameRegisters { pc, sp, fp }| {
                     registers = native(Registers { pc, sp, fp, lr: pc });
                     pc
                 })
@@ -347,7 +347,7 @@ pub(super) fn walk(
 fn walk_narrow(stack: &CapturedStack, code: &Code, mut own: OwnCodeLook<'_>) -> Vec<Point> {
     let Registers { pc, sp, fp, lr: _ } = stack.registers;
     let mut points = vec![Point::Address { address: pc, by: None }];
-    let mut at = Caller { pc, sp, fp };
+    let mut at = FrameRegisters { pc, sp, fp };
     while points.len() < MOST_FRAMES {
         let caller = own.caller(at, |address| stack.half_word(address), |address| code.has_mapped(address));
         let Some(caller) = caller else { break };
@@ -386,13 +386,13 @@ fn native(Registers { pc, sp, fp, lr: _ }: Registers) -> framehop::UnwindRegsNat
 }
 
 #[cfg(target_arch = "x86_64")]
-fn of_native(pc: u64, registers: &framehop::UnwindRegsNative) -> Caller {
-    Caller { pc, sp: registers.sp(), fp: registers.bp() }
+fn of_native(pc: u64, registers: &framehop::UnwindRegsNative) -> FrameRegisters {
+    FrameRegisters { pc, sp: registers.sp(), fp: registers.bp() }
 }
 
 #[cfg(target_arch = "aarch64")]
-fn of_native(pc: u64, registers: &framehop::UnwindRegsNative) -> Caller {
-    Caller { pc, sp: registers.sp(), fp: registers.fp() }
+fn of_native(pc: u64, registers: &framehop::UnwindRegsNative) -> FrameRegisters {
+    FrameRegisters { pc, sp: registers.sp(), fp: registers.fp() }
 }
 
 #[cfg(target_arch = "aarch64")]
