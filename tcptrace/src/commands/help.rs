@@ -14,17 +14,25 @@ struct Short {
     /// What to type, and what it is for.
     examples: [(&'static str, &'static str); 3],
     /// Options as typed, and what they do.
-    options: &'static [(&'static str, &'static str)],
+    options: &'static [Line],
+    /// The filters that it has.
+    filters: &'static [Line],
 }
 
-const OUTPUT: (&str, &str) = ("-o, --output FILE", "to FILE: .txt, .jsonl, .csv, .tct; - is stdout");
-const DURATION: (&str, &str) = ("--duration TIME", "stop by itself: 30s, 5m, 1h");
-const CONNECTION: (&str, &str) = ("--port, --lport, --rport N", "only this port: either, local or remote");
-const ADDRESS: (&str, &str) = ("--addr CIDR, --netns NAME", "only this address, this network namespace");
-const OWNER: (&str, &str) = ("--pid, --comm, --unit NAME", "only sockets of this process, program or unit");
-const CONTAINER: (&str, &str) = ("--container, --pod NAME", "only sockets of this container or pod");
-const EXIT_CODE: (&str, &str) = ("--exit-code", "exit with 1 when a leak was found");
-const QUIET: (&str, &str) = ("-q, -v", "fewer messages, more messages");
+/// What is typed, and what it does.
+type Line = (&'static str, &'static str);
+
+const OUTPUT: Line = ("-o, --output FILE", "to FILE: .txt, .jsonl, .csv, .tct; - is stdout");
+const DURATION: Line = ("--duration TIME", "stop by itself: 30s, 5m, 1h");
+const CONNECTION: Line = ("--port, --lport, --rport N", "only this port: either, local or remote");
+const ADDRESS: Line = ("--addr CIDR, --netns NAME", "only this address, this network namespace");
+const OWNER: Line = ("--pid, --comm, --unit NAME", "only sockets of this process, program or unit");
+const CONTAINER: Line = ("--container, --pod NAME", "only sockets of this container or pod");
+const EXIT_CODE: Line = ("--exit-code", "exit with 1 when a leak was found");
+const QUIET: Line = ("-q, -v", "fewer messages, more messages");
+
+/// Of what looks at sockets and their owners.
+const FILTERS: &[Line] = &[OWNER, CONTAINER, CONNECTION, ADDRESS];
 
 const SHORT: [Short; 7] = [
     Short {
@@ -41,12 +49,8 @@ const SHORT: [Short; 7] = [
             ("--exec CMD", "run CMD for each leak"),
             ("--deep", "who read the end of file that was then ignored"),
             EXIT_CODE,
-            OWNER,
-            CONTAINER,
-            CONNECTION,
-            ADDRESS,
-            QUIET,
         ],
+        filters: FILTERS,
     },
     Short {
         command: "now",
@@ -62,12 +66,8 @@ const SHORT: [Short; 7] = [
             ("--rows N", "rows listed, 0 for all [40]"),
             OUTPUT,
             EXIT_CODE,
-            OWNER,
-            CONTAINER,
-            CONNECTION,
-            ADDRESS,
-            QUIET,
         ],
+        filters: FILTERS,
     },
     Short {
         command: "clear",
@@ -83,12 +83,8 @@ const SHORT: [Short; 7] = [
             ("--verdict VERDICT", "only with this verdict, like eof_read"),
             ("--method METHOD", "destroy or shutdown"),
             OUTPUT,
-            OWNER,
-            CONTAINER,
-            CONNECTION,
-            ADDRESS,
-            QUIET,
         ],
+        filters: FILTERS,
     },
     Short {
         command: "trace",
@@ -105,11 +101,8 @@ const SHORT: [Short; 7] = [
             OUTPUT,
             ("--rotate-size BYTES", "begin another file before one is larger"),
             ("--keep N", "keep N files beside the present one"),
-            CONNECTION,
-            ADDRESS,
-            ("-4, -6", "IPv4 only, IPv6 only"),
-            QUIET,
         ],
+        filters: &[CONNECTION, ADDRESS, ("-4, -6", "IPv4 only, IPv6 only")],
     },
     Short {
         command: "time-wait",
@@ -126,11 +119,8 @@ const SHORT: [Short; 7] = [
             ("--ports-used PERCENT", "share of the local ports taken [80%]"),
             ("--rows N", "destinations listed, 0 for all [20]"),
             OUTPUT,
-            OWNER,
-            CONNECTION,
-            ADDRESS,
-            QUIET,
         ],
+        filters: &[OWNER, CONNECTION, ADDRESS],
     },
     Short {
         command: "report",
@@ -146,12 +136,8 @@ const SHORT: [Short; 7] = [
             ("--older-than TIME", "only sockets stuck for this long"),
             ("--top N", "how many of everything are listed [10]"),
             ("--follow", "make it anew as the files grow"),
-            OWNER,
-            CONTAINER,
-            CONNECTION,
-            ADDRESS,
-            QUIET,
         ],
+        filters: FILTERS,
     },
     Short {
         command: "doctor",
@@ -160,11 +146,8 @@ const SHORT: [Short; 7] = [
             ("tcptrace doctor -q", "ends with 1 when it cannot do its main job"),
             ("tcptrace doctor --format json", "for programs"),
         ],
-        options: &[
-            ("--format FORM", "text, json"),
-            ("--btf FILE", "the types of a kernel that shows none"),
-            QUIET,
-        ],
+        options: &[("--format FORM", "text, json"), ("--btf FILE", "the types of a kernel that shows none")],
+        filters: &[],
     },
 ];
 
@@ -217,10 +200,15 @@ impl Short {
         format!("Examples:\n{}", lines.collect::<String>())
     }
 
+    /// Options and filters, and what all commands have.
+    fn listed(&self) -> impl Iterator<Item = Line> {
+        self.options.iter().chain(self.filters).copied().chain([QUIET])
+    }
+
     fn options_in_lines(&self, command: &str) -> String {
-        let width = self.options.iter().map(|(typed, _)| typed.len()).max().unwrap_or_default();
+        let width = self.listed().map(|(typed, _)| typed.len()).max().unwrap_or_default();
         let mut lines = "Common options:\n".to_owned();
-        for (typed, what) in self.options {
+        for (typed, what) in self.listed() {
             // Writing into memory does not fail.
             let _ = writeln!(lines, "  {typed:<width$}  {what}");
         }
@@ -270,11 +258,12 @@ mod tests {
 
     #[test]
     fn every_option_that_the_short_help_names_is_one() {
-        for Short { command: name, options, .. } in &SHORT {
+        for short in &SHORT {
+            let name = short.command;
             let mut command = command();
             command.build();
             let command = command.find_subcommand(name).unwrap().clone();
-            for flag in options.iter().flat_map(|(typed, _)| typed.split([' ', ','])) {
+            for flag in short.listed().flat_map(|(typed, _)| typed.split([' ', ','])) {
                 let is_known = match (flag.strip_prefix("--"), flag.strip_prefix('-')) {
                     (Some(long), _) => command.get_arguments().any(|arg| arg.get_long() == Some(long)),
                     (_, Some(short)) => {
