@@ -1,6 +1,7 @@
 //! Runs the program that makes many short connections and leaks none of them.
 
 use std::process::Command;
+use std::sync::MutexGuard;
 
 use super::process::Process;
 use super::stream::Stream;
@@ -23,6 +24,11 @@ const LOAD: u64 = 1_000;
 pub(crate) fn churn(connections: u64, port: u16, family: u8) -> i32 {
     let _turn = (connections >= LOAD).then(turn);
     run(&mut command(connections, port, family))
+}
+
+/// As [`churn`], for a test that has the turn longer than that.
+pub(crate) fn churn_in_turn(_turn: &MutexGuard<'static, ()>, connections: u64, port: u16) {
+    run(&mut command(connections, port, 4));
 }
 
 /// As [`churn`], in another network namespace.
