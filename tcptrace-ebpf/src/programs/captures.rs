@@ -71,12 +71,13 @@ pub(crate) fn capture(sock: u64, ktime_ns: u64, pid: u32) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn capture_stack(swapped_sock: u64, ktime_ns: u64, pid: u64) -> u64 {
-    copy(swapped_sock.swap_bytes(), ktime_ns, pid as u32);
+    write_record(swapped_sock.swap_bytes(), ktime_ns, pid as u32);
     0
 }
 
+/// Writes the record of a call into the ring, if there is something to record and room for it.
 #[inline(always)]
-fn copy(sock: u64, ktime_ns: u64, pid: u32) {
+fn write_record(sock: u64, ktime_ns: u64, pid: u32) {
     let known = python::process(pid);
     if config!(stack_bytes) == 0 && known.is_none() {
         return;
