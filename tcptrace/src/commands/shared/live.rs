@@ -16,7 +16,7 @@ use super::{
     rights::{Needs, Sandbox, limit},
     signals::{SignalRequest, Signals},
     status::StatusLine,
-    transition_stream::{TransitionStream, Transitions},
+    transition_stream::{TransitionStream, Transitions, read_to_end},
     watch::{Watch, WatchOptions, start_inspector},
 };
 use crate::{
@@ -50,9 +50,6 @@ const LOOKS_A_SECOND: u32 = 10;
 
 /// Looks between two searches for descriptors whose connections are over: ten seconds.
 const LOOKS_A_RECHECK: u32 = 100;
-
-/// How long the records that are still in the ring at the end are taken out: the largest ring is read in seconds.
-const LAST_LOOK_NS: u64 = 60_000_000_000;
 
 /// Whoever ends the session with Ctrl-C ends the reader in the pipe too, at about the same time.
 const SAME_SIGNAL_TIMEOUT: Duration = Duration::from_millis(200);
@@ -315,9 +312,11 @@ impl<'a, T: Transitions> Session<'a, T> {
 
     /// Takes what is left, and sums up.
     async fn finish(mut self) -> Result<Conclusion, CommandError> {
-        let clocks = &self.world.clocks;
-        let ended_ns = clocks.monotonic_ns();
-        let was_read = self.take_until(ended_ns)?;
+        let world = self.world;
+        let ended_ns = world.clocks.monotonic_ns();
+        let was_read = read_to_end::<WriteError>(&world.clocks, ended_ns, || {
+            Ok((self.take_records()?, self.latest_ns))
+        })?;
         let clock = self.clock;
         if let Some(watch) = &mut self.watch {
             let records = watch.finish_looking(clock, ended_ns).await?;
@@ -357,19 +356,6 @@ impl<'a, T: Transitions> Session<'a, T> {
             extent => extent,
         };
         Ok(Conclusion::of_search(found, self.options.exit_code, extent))
-    }
-
-    /// Takes what the ring had at this time (CLOCK_MONOTONIC, nanoseconds), while new records keep coming; returns whether
-    /// it came to its end.
-    fn take_until(&mut self, ended_ns: u64) -> Result<bool, WriteError> {
-        let clocks = &self.world.clocks;
-        while self.take_records()? && self.latest_ns <= ended_ns {
-            if clocks.monotonic_ns() > ended_ns + LAST_LOOK_NS {
-                log::warn!("the ring was not read to its end: the last records of the session are missing");
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::{
+    host::clock::Clocks,
     kernel::{Backend, CallMemory, LoadError, Support, Tracer, TracerOptions, decode},
     model::{record::Totals, socket::Identity, transition::Transition},
 };
@@ -34,6 +35,32 @@ pub(crate) trait Transitions {
 
     /// The counters so far.
     fn totals(&mut self) -> Totals;
+}
+
+/// How long the records that are still in the ring at the end are taken out: the largest ring is read in seconds.
+const LAST_READ_NS: u64 = 60_000_000_000;
+
+/// Takes what the ring had at the end of a session (CLOCK_MONOTONIC, nanoseconds), while new records keep coming. `take` takes
+/// a batch, and returns whether there may be more and when the latest transition was. Returns whether the ring was read to
+/// its end, and warns where it was not.
+///
+/// # Errors
+/// As `take`.
+pub(crate) fn read_to_end<E>(
+    clocks: &Clocks,
+    ended_ns: u64,
+    mut take: impl FnMut() -> Result<(bool, u64), E>,
+) -> Result<bool, E> {
+    loop {
+        let (has_more, latest_ns) = take()?;
+        if !has_more || latest_ns > ended_ns {
+            return Ok(true);
+        }
+        if clocks.monotonic_ns() > ended_ns + LAST_READ_NS {
+            log::warn!("the ring was not read to its end: the last records of the session are missing");
+            return Ok(false);
+        }
+    }
 }
 
 /// The tracer with its decoder and counters.
@@ -182,5 +209,28 @@ pub(crate) mod scripted {
         fn totals(&mut self) -> Totals {
             Totals { records: self.0.records.get(), lost: self.0.lost.get(), ..Totals::default() }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_is_read_up_to_the_end_of_the_session_and_for_a_minute_at_most() {
+        const SECOND: u64 = 1_000_000_000;
+        let read = |now_ns: u64, batches: &[(bool, u64)]| {
+            let (mut batches, mut taken) = (batches.iter(), 0);
+            let take = || {
+                taken += 1;
+                batches.next().copied().ok_or(())
+            };
+            (read_to_end(&Clocks::scripted(now_ns), 100 * SECOND, take), taken)
+        };
+        assert_eq!(read(101 * SECOND, &[(true, 1), (false, 2)]), (Ok(true), 2), "it is empty");
+        let later = [(true, 1), (true, 101 * SECOND), (false, 0)];
+        assert_eq!(read(101 * SECOND, &later), (Ok(true), 2), "what came after the end is left");
+        assert_eq!(read(161 * SECOND, &[(true, 1), (true, 2)]), (Ok(false), 1), "it takes too long");
+        assert_eq!(read(101 * SECOND, &[(true, 1)]), (Err(()), 2));
     }
 }

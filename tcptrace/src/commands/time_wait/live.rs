@@ -1,6 +1,6 @@
 //! Looks at intervals, while the kernel side reports who closes.
 
-use std::{future::pending, time::Duration};
+use std::{convert::Infallible, future::pending, time::Duration};
 
 use super::{
     assemble::Rates,
@@ -16,7 +16,7 @@ use crate::{
         rights::{Needs, Sandbox, limit},
         signals::{SignalRequest, Signals},
         status::StatusLine,
-        transition_stream::{TransitionStream, Transitions},
+        transition_stream::{TransitionStream, Transitions, read_to_end},
     },
     forms::view::View,
     host::world::World,
@@ -30,9 +30,6 @@ use crate::{
 
 /// How long a record may lie unseen: the kernel side wakes us for the first after a quiet time only.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How long the records that are still in the ring at the end are taken out, while new ones keep coming.
-const LAST_TAKE_NS: u64 = 60_000_000_000;
 
 /// Closings remembered: some 30 bytes each.
 const MOST_CLOSINGS: usize = 1_000_000;
@@ -112,10 +109,8 @@ async fn watch<T: Transitions>(
         output.flush(Totals::default)?;
     }
     let ended_ns = clocks.monotonic_ns();
-    while traced.take(&mut transitions)
-        && traced.latest_ns <= ended_ns
-        && clocks.monotonic_ns() < ended_ns + LAST_TAKE_NS
-    {}
+    let Ok(was_read) =
+        read_to_end::<Infallible>(clocks, ended_ns, || Ok((traced.take(&mut transitions), traced.latest_ns)));
     let last = look(&mut session, &mut traced, world)?;
     status.clear();
     let totals = totals(&last, &traced, &mut transitions);
@@ -124,7 +119,10 @@ async fn watch<T: Transitions>(
     let lasted = started_ns..clocks.monotonic_ns();
     let summary = summary(totals, not_looked_at, session.crowded_out, lasted, clocks.wall());
     output.finish(Some(&summary))?.wait(events.end_requested()).await?;
-    Ok(session.conclusion())
+    Ok(match session.conclusion() {
+        Conclusion::Done if !was_read => Conclusion::Incomplete,
+        conclusion => conclusion,
+    })
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
