@@ -28,11 +28,11 @@ pub(super) struct Programs {
     pub(super) more: usize,
 }
 
-/// Looks at them. `reads_python` says whether the kernel lets frames of Python be read.
+/// Looks at them. `python_frames` says whether the kernel lets those be read.
 ///
 /// # Errors
 /// As [`Tables::new`].
-pub(super) fn look(world: &World, support: Support, reads_python: bool) -> Result<Programs, LoadError> {
+pub(super) fn look(world: &World, support: Support, python_frames: State) -> Result<Programs, LoadError> {
     let mut tables = Tables::new(support, None, world)?;
     let SocketCounts { processes, is_complete } = socket_counts(&mut tables, world);
     let reader = ProcessReader::new(world);
@@ -46,7 +46,7 @@ pub(super) fn look(world: &World, support: Support, reads_python: bool) -> Resul
         // It has ended meanwhile.
         let Ok(process) = reader.read(*pid) else { continue };
         let prospect = prospects.of(number);
-        programs.add(&process.comm, number, *sockets, &Lines::of(prospect, reads_python));
+        programs.add(&process.comm, number, *sockets, &Lines::of(prospect, python_frames));
     }
     programs.more = processes.len().saturating_sub(looked_at);
     programs.rows.sort_by_key(|row| std::cmp::Reverse(row.sockets));
@@ -84,20 +84,28 @@ impl Lines {
         Self { state: State::Missing, by: by.into(), remedy: Some(remedy.to_owned()), id: "lines" }
     }
 
-    fn of(prospect: Result<Prospect, String>, reads_python: bool) -> Self {
+    fn not_tried(by: String) -> Self {
+        Self { state: State::NotTried, by, remedy: None, id: "lines" }
+    }
+
+    fn of(prospect: Result<Prospect, String>, python_frames: State) -> Self {
         let Prospect { named_by, has_unwind_tables, asks_for_perf_map } = match prospect {
             Ok(prospect) => prospect,
             Err(why) => {
-                let by = format!("not looked at: {why}");
-                return Self { state: State::NotTried, by, remedy: None, id: "lines" };
+                return Self::not_tried(format!("not looked at: {why}"));
             }
         };
         let lines = match named_by {
-            LinesBy::Python(minor) if !reads_python => Self::unnamed(
-                format!("Python 3.{minor}, whose frames this kernel does not let be read"),
-                "see frames of Python above",
-            ),
-            LinesBy::Python(minor) => Self::named(format!("Python 3.{minor}")),
+            LinesBy::Python(minor) => match python_frames {
+                State::Ok => Self::named(format!("Python 3.{minor}")),
+                State::Missing => Self::unnamed(
+                    format!("Python 3.{minor}, whose frames this kernel does not let be read"),
+                    "see frames of Python above",
+                ),
+                State::NotTried => {
+                    Self::not_tried(format!("Python 3.{minor}; whether its frames can be read was not tried"))
+                }
+            },
             LinesBy::HotSpot(version) => {
                 Self::named(format!("Java {}", version.as_deref().unwrap_or("(HotSpot)")))
             }
@@ -193,20 +201,21 @@ impl Programs {
 mod tests {
     use super::*;
 
-    fn lines(named_by: LinesBy, reads_python: bool) -> Lines {
+    fn lines(named_by: LinesBy, python_frames: State) -> Lines {
         let prospect = Prospect { named_by, has_unwind_tables: true, asks_for_perf_map: false };
-        Lines::of(Ok(prospect), reads_python)
+        Lines::of(Ok(prospect), python_frames)
     }
 
     #[test]
     fn lines_of_python_take_a_kernel_that_lets_them_be_read() {
-        assert_eq!(lines(LinesBy::Python(11), true).state, State::Ok);
-        assert_eq!(lines(LinesBy::Python(11), false).state, State::Missing);
+        assert_eq!(lines(LinesBy::Python(11), State::Ok).state, State::Ok);
+        assert_eq!(lines(LinesBy::Python(11), State::Missing).state, State::Missing);
+        assert_eq!(lines(LinesBy::Python(11), State::NotTried).state, State::NotTried);
     }
 
     #[test]
     fn of_what_could_not_be_looked_at_nothing_is_claimed() {
-        let lines = Lines::of(Err("no answer within 300ms".to_owned()), true);
+        let lines = Lines::of(Err("no answer within 300ms".to_owned()), State::Ok);
         assert_eq!(
             (lines.state, lines.by.as_str()),
             (State::NotTried, "not looked at: no answer within 300ms")
@@ -217,7 +226,7 @@ mod tests {
     fn without_unwind_tables_a_name_alone_finds_no_caller() {
         let named_by = LinesBy::Symbols;
         let prospect = Prospect { named_by, has_unwind_tables: false, asks_for_perf_map: false };
-        let lines = Lines::of(Ok(prospect), true);
+        let lines = Lines::of(Ok(prospect), State::Ok);
         assert_eq!((lines.state, lines.id), (State::Missing, "unwind_tables"));
     }
 
@@ -225,7 +234,7 @@ mod tests {
     fn workers_of_one_program_are_one_row_and_one_check() {
         let mut programs = Programs::default();
         for pid in 1..=3 {
-            let lines = lines(LinesBy::Nothing(NoSiteBecause::InterpretedNode), true);
+            let lines = lines(LinesBy::Nothing(NoSiteBecause::InterpretedNode), State::Ok);
             programs.add("node", pid, 10, &lines);
         }
         let [row] = &programs.rows[..] else { unreachable!("{:?}", programs.rows) };

@@ -53,8 +53,9 @@ fn diagnose(world: &World) -> Diagnosis {
     let mut checks = kernel::checks(&support);
     checks.extend(host::checks(world, &privileges, &facts));
     checks.extend(clearing);
-    let reads_python = checks.iter().any(|check| check.id == "python_frames" && check.state == State::Ok);
-    let programs = look_at_programs(world, support, reads_python);
+    let python_frames = checks.iter().find(|check| check.id == "python_frames");
+    let python_frames = python_frames.map_or(State::NotTried, |check| check.state);
+    let programs = look_at_programs(world, support, python_frames);
     checks.extend(programs.checks);
     sort(&mut checks);
     let identity = identity::read(&world.proc);
@@ -72,8 +73,8 @@ fn diagnose(world: &World) -> Diagnosis {
     }
 }
 
-fn look_at_programs(world: &World, support: Support, reads_python: bool) -> Programs {
-    programs::look(world, support, reads_python).unwrap_or_else(|error| {
+fn look_at_programs(world: &World, support: Support, python_frames: State) -> Programs {
+    programs::look(world, support, python_frames).unwrap_or_else(|error| {
         let lost = "which programs hold sockets was not looked at";
         let topic = super::check::Topic::Programs;
         let check = Check::missing(topic, "programs", "programs with sockets", error.to_string(), (lost, ""));
