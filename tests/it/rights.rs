@@ -14,7 +14,8 @@ use crate::support::tracer::Tracer;
 
 live_tests! {
     a_session_has_what_it_needs_in_every_thread_and_names_the_line_of_code,
-    a_session_that_traces_alone_has_less,
+    a_session_that_traces_alone_has_less_and_is_not_root,
+    what_reads_recordings_is_not_root_and_opens_no_other_files,
     with_sandbox_off_nothing_is_given_up,
     a_command_has_the_rights_that_the_session_was_started_with,
     a_strict_session_gives_its_commands_no_more_than_it_has,
@@ -31,6 +32,8 @@ const LINES: CapabilitySet = LOOKS.union(CapabilitySet::CHECKPOINT_RESTORE).unio
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rights {
     permitted: CapabilitySet,
+    /// Real, effective or saved.
+    root: bool,
     no_new_privs: bool,
     seccomp: bool,
 }
@@ -44,6 +47,7 @@ impl Rights {
         let set = |name| CapabilitySet::from_bits_retain(u64::from_str_radix(field(name), 16).unwrap());
         Self {
             permitted: set("CapPrm:").union(set("CapEff:")),
+            root: field("Uid:").split_whitespace().take(3).any(|user| user == "0"),
             no_new_privs: field("NoNewPrivs:") == "1",
             seccomp: field("Seccomp:") == "2",
         }
@@ -57,7 +61,7 @@ fn threads(pid: i32) -> BTreeMap<String, Rights> {
     let name = |status: &str| status.lines().next().unwrap().trim_start_matches("Name:\t").to_owned();
     let mut threads: BTreeMap<String, Rights> =
         threads.flatten().filter_map(status).map(|status| (name(&status), Rights::of(&status))).collect();
-    let none = Rights { permitted: CapabilitySet::empty(), no_new_privs: true, seccomp: true };
+    let none = Rights { permitted: CapabilitySet::empty(), root: false, no_new_privs: true, seccomp: true };
     assert_eq!(threads.remove("stderr"), Some(none), "among {threads:?}");
     threads
 }
@@ -84,18 +88,46 @@ fn a_session_has_what_it_needs_in_every_thread_and_names_the_line_of_code() {
         assert!(threads.contains_key(name), "{name} is not among {:?}", threads.keys());
     }
     for (name, rights) in &threads {
-        assert_eq!(*rights, Rights { permitted: LINES, no_new_privs: true, seccomp: true }, "{name}");
+        let left = Rights { permitted: LINES, root: true, no_new_privs: true, seccomp: true };
+        assert_eq!(*rights, left, "{name}");
     }
     let session = tracer.stop();
     assert!(session.messages.contains("rights that are left: "), "{}", session.messages);
 }
 
-fn a_session_that_traces_alone_has_less() {
+fn a_session_that_traces_alone_has_less_and_is_not_root() {
     let (tracer, pid) = started(&["trace"]);
     for (name, rights) in threads(pid) {
-        assert_eq!(rights, Rights { permitted: LOOKS, no_new_privs: true, seccomp: true }, "{name}");
+        let left = Rights { permitted: LOOKS, root: false, no_new_privs: true, seccomp: true };
+        assert_eq!(rights, left, "{name}");
     }
     tracer.stop().summary();
+}
+
+fn what_reads_recordings_is_not_root_and_opens_no_other_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (kept, page) = (folder.path().join("kept.jsonl"), folder.path().join("page.html"));
+    let kept_by = std::process::Command::new(crate::support::TCPTRACE)
+        .args(["trace", "-q", "--duration", "100ms", "-o"])
+        .arg(&kept)
+        .status();
+    assert!(kept_by.is_ok_and(|status| status.success()));
+    let (process, _output) = Process::start(
+        std::process::Command::new(crate::support::TCPTRACE)
+            .args(["report", "-v", "--follow", "--sandbox", "strict", "--format", "html", "-o"])
+            .args([&page, &kept]),
+    );
+    // It was written as root, by what was not root any more.
+    wait_for(&page);
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(&page).unwrap()), 0);
+    let files = CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::FOWNER);
+    for (name, rights) in threads(process.pid()) {
+        let left = Rights { permitted: files, root: false, no_new_privs: true, seccomp: true };
+        assert_eq!(rights, left, "{name}");
+    }
+    let said = "no files are opened but beside those that were named";
+    crate::support::until(said, || process.messages().contains(said));
+    process.signal(rustix::process::Signal::INT);
 }
 
 fn with_sandbox_off_nothing_is_given_up() {
@@ -150,7 +182,11 @@ fn a_strict_session_gives_its_commands_no_more_than_it_has() {
     assert!(left.contains(command.permitted), "{command:?}");
     assert!(command.no_new_privs && command.seccomp, "{command:?}");
     for (name, rights) in threads {
-        assert_eq!(rights, Rights { permitted: left, no_new_privs: true, seccomp: true }, "{name}");
+        assert_eq!(
+            rights,
+            Rights { permitted: left, root: true, no_new_privs: true, seccomp: true },
+            "{name}"
+        );
     }
 }
 

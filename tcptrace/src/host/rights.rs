@@ -19,6 +19,8 @@ pub(crate) struct Rights {
     /// Whether programs that it runs get what it was started with: root has what is in the bounding set when it executes a
     /// program.
     pub(crate) for_children: bool,
+    /// Whether it may be root's.
+    pub(crate) root: bool,
 }
 
 /// Rights could not be given up.
@@ -95,6 +97,11 @@ fn excess(status: &str, rights: Rights) -> String {
         left = left.union(set("CapAmb:").difference(rights.capabilities));
     }
     let mut words = names(left);
+    // Real, effective and saved; the fourth is whose files it opens.
+    let users = field("Uid:").unwrap_or("0").split_whitespace().take(3);
+    if !rights.root && users.into_iter().any(|user| user == "0") {
+        words.push("root's user".to_owned());
+    }
     if !rights.for_children && field("NoNewPrivs:") == Some("0") {
         words.push("the right to new privileges".to_owned());
     }
@@ -112,7 +119,8 @@ impl fmt::Display for Rights {
         let names = if names.is_empty() { "no capability".to_owned() } else { names.join(", ") };
         let children =
             if self.for_children { "; commands run with what tcptrace was started with" } else { "" };
-        write!(formatter, "{names}{children}")
+        let user = if self.root { "" } else { "; not as root" };
+        write!(formatter, "{names}{user}{children}")
     }
 }
 
@@ -120,12 +128,13 @@ impl fmt::Display for Rights {
 mod tests {
     use super::*;
 
-    const PTRACE: Rights = Rights { capabilities: CapabilitySet::SYS_PTRACE, for_children: false };
+    const PTRACE: Rights =
+        Rights { capabilities: CapabilitySet::SYS_PTRACE, for_children: false, root: true };
 
     fn status(permitted: CapabilitySet, no_new_privs: u8) -> String {
         let bits = permitted.bits();
         format!(
-            "Name:\tx\nCapInh:\t0\nCapPrm:\t{bits:016x}\nCapEff:\t0\nCapAmb:\t0\nNoNewPrivs:\t{no_new_privs}\n"
+            "Name:\tx\nUid:\t0\t0\t0\t0\nCapInh:\t0\nCapPrm:\t{bits:016x}\nCapEff:\t0\nCapAmb:\t0\nNoNewPrivs:\t{no_new_privs}\n"
         )
     }
 
@@ -136,6 +145,10 @@ mod tests {
         let more = CapabilitySet::SYS_PTRACE | CapabilitySet::KILL;
         assert_eq!(excess(&status(more, 0), PTRACE), "CAP_KILL, the right to new privileges");
         assert_eq!(excess(&status(more, 0), Rights { for_children: true, ..PTRACE }), "CAP_KILL");
+        let other = Rights { root: false, ..PTRACE };
+        let roots = status(CapabilitySet::SYS_PTRACE, 1);
+        assert_eq!(excess(&roots, other), "root's user");
+        assert_eq!(excess(&roots.replace("Uid:\t0\t0\t0\t0", "Uid:\t9\t9\t9\t0"), other), "");
         // What cannot be read is no proof that nothing is left.
         assert_ne!(excess("", PTRACE), "");
     }
@@ -143,7 +156,7 @@ mod tests {
     #[test]
     fn rights_are_told_by_the_names_of_the_manual() {
         assert_eq!(PTRACE.to_string(), "CAP_SYS_PTRACE");
-        let none = Rights { capabilities: CapabilitySet::empty(), for_children: true };
-        assert!(none.to_string().starts_with("no capability; commands"));
+        let none = Rights { capabilities: CapabilitySet::empty(), for_children: true, root: false };
+        assert!(none.to_string().starts_with("no capability; not as root; commands"));
     }
 }

@@ -17,6 +17,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::host::user;
+
 /// As many as the kernel follows: `MAXSYMLINKS` of include/linux/namei.h.
 const MAX_LINKS: u32 = 40;
 
@@ -45,7 +47,7 @@ impl From<Errno> for UntrustedPath {
 /// When a part of the path is missing, is no directory, or is another user's symbolic link; and when the
 /// path ends in no name.
 pub(crate) fn open_parent(path: &Path) -> Result<(OwnedFd, OsString), UntrustedPath> {
-    let own = rustix::process::geteuid().as_raw();
+    let own = user::of_files();
     open_parent_trusting(path, |uid| uid == 0 || uid == own)
 }
 

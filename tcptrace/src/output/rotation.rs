@@ -20,7 +20,7 @@ use rustix::{
 };
 
 use super::file::DirectoryEntry;
-use crate::forms::detection::NameParts;
+use crate::{forms::detection::NameParts, host::user};
 
 /// When a file is full, and how many are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub(crate) fn prune(directory: &OwnedFd, name: &OsStr, rotation: &Rotation, rese
     let parts = NameParts::of(name);
     let readable =
         openat(directory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let own = rustix::process::geteuid().as_raw();
+    let own = user::of_files();
     let mut moved = Vec::new();
     for entry in Dir::new(readable)? {
         let entry = entry?;

@@ -21,6 +21,7 @@ use super::{
     directory::{self, UntrustedPath},
     error::OpenError,
 };
+use crate::host::user;
 
 /// Ends of reasons: what can be done.
 pub(crate) const REPLACE: &str = "name another file, or add --force to put a new one in its place";
@@ -136,7 +137,7 @@ impl SafePath {
 
 /// Whether a file belongs to this user.
 pub(crate) fn is_own(seen: &Metadata) -> bool {
-    seen.uid() == rustix::process::geteuid().as_raw()
+    seen.uid() == user::of_files()
 }
 
 /// Whether a file is written to as it is: a device, or a FIFO of this user.

@@ -21,6 +21,7 @@ use crate::{
     host::{
         rights::{self, Rights},
         system_calls::{self, Uses},
+        user,
     },
     model::units::plural,
 };
@@ -114,7 +115,9 @@ impl StandardError {
         let run = move || {
             // It is there before the session gives up rights, and needs none. Capabilities that are left, the session finds when
             // it looks at every thread.
-            let _ = rights::keep(Rights { capabilities: CapabilitySet::empty(), for_children: false });
+            let _ = user::leave_root();
+            let none = Rights { capabilities: CapabilitySet::empty(), for_children: false, root: false };
+            let _ = rights::keep(none);
             let _ = system_calls::keep(Uses { executes: false, loads: false });
             drop(begun);
             self.run();

@@ -80,6 +80,7 @@ pub(crate) async fn run(
             loads: true,
             ends_sockets: true,
             files: outputs.has_files(),
+            root: true,
             ..Needs::default()
         },
     )?;

@@ -60,7 +60,10 @@ pub(crate) async fn run(
     let outputs = OpenedOutputs::open(&options.outputs)?;
     let files = outputs.has_files();
     // The iterators are loaded as they are wanted.
-    limit(sandbox, Needs { programs: true, looks: true, loads: true, files, ..Needs::default() })?;
+    limit(
+        sandbox,
+        Needs { programs: true, looks: true, loads: true, files, root: true, ..Needs::default() },
+    )?;
     let tables = Tables::new(support, options.holders, world)?;
     look(options, world, tables, outputs).await
 }

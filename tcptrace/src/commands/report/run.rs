@@ -8,10 +8,10 @@ use crate::{
     commands::shared::{
         error::{CommandError, Conclusion},
         event_loop::{Event, EventLoop},
-        rights::{Needs, Sandbox, limit},
+        rights::{Needs, Sandbox, limit, limit_files},
         signals::Signals,
     },
-    host::world::World,
+    host::{file_access::FileAccess, world::World},
     output::replace::ReportDestination,
     report::{
         aggregate::{Aggregator, ReportScope},
@@ -72,6 +72,7 @@ pub(crate) async fn run(
 ) -> Result<Conclusion, CommandError> {
     // Nobody vouches for a recording.
     limit(sandbox, Needs { files: true, ..Needs::default() })?;
+    limit_files(sandbox, &options.file_access())?;
     if let ReportDestination::File { path, .. } = &options.destination
         && input::is_read(&options.files, path)
     {
@@ -104,6 +105,18 @@ pub(crate) async fn run(
 }
 
 impl ReportOptions {
+    /// The files that it opens.
+    fn file_access(&self) -> FileAccess {
+        let mut access = FileAccess::default();
+        for file in &self.files {
+            access.read_beside(file);
+        }
+        if let ReportDestination::File { path, .. } = &self.destination {
+            access.write_beside(path);
+        }
+        access
+    }
+
     /// Whether standard input is one of the recordings.
     fn is_of_stdin(&self) -> bool {
         self.files.iter().any(|file| file.as_os_str() == "-")

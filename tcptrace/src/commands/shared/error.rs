@@ -7,7 +7,10 @@ use thiserror::Error;
 
 use crate::{
     forms::reading::{error::ReadError, losses::Losses},
-    host::{privilege::NotPrivileged, rights::RightsError, system_calls::FilterError},
+    host::{
+        file_access::FileAccessError, privilege::NotPrivileged, rights::RightsError,
+        system_calls::FilterError,
+    },
     inspect::thread::InspectorGone,
     kernel::LoadError,
     model::{clearing::Unsupported, coverage::Extent, units::plural},
@@ -65,6 +68,9 @@ pub(crate) enum CommandError {
     /// System calls could not be given up, and that was insisted on.
     #[error("{0}; --sandbox on goes without")]
     SystemCalls(#[from] FilterError),
+    /// Files could not be given up, and that was insisted on.
+    #[error("{0}; --sandbox on goes without")]
+    Files(#[from] FileAccessError),
     /// The kernel side could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -194,6 +200,7 @@ pub(crate) fn exit_code(ended: &Result<Conclusion, CommandError>) -> u8 {
             E::InvalidRequest(_) | E::Open(_) | E::Read(_) | E::NoHeader { .. } | E::OwnInput { .. } => 2,
             E::Rights(_)
             | E::SystemCalls(_)
+            | E::Files(_)
             | E::NotPrivileged(_)
             | E::Load(_)
             | E::Unsupported(_)

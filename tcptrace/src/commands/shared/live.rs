@@ -85,6 +85,7 @@ impl LiveOptions {
             ends_sockets: false,
             commands: self.exec.is_some(),
             files,
+            root: self.watch.is_some() || self.exec.is_some(),
         }
     }
 }

@@ -9,8 +9,10 @@ use rustix::thread::CapabilitySet;
 use super::error::CommandError;
 use crate::host::{
     bpf_settings::raise_memlock,
+    file_access::{self, FileAccess},
     rights::{self, Rights},
     system_calls::{self, Uses},
+    user,
 };
 
 /// How much is given up.
@@ -43,12 +45,14 @@ pub(crate) struct Needs {
     pub(crate) commands: bool,
     /// It may open its output files anew, wherever they are.
     pub(crate) files: bool,
+    /// It stays root where it was: what it looks into, or runs, is root's.
+    pub(crate) root: bool,
 }
 
 impl Needs {
     /// The capabilities for that, and why (capabilities(7) unless another source is named).
     fn capabilities(self) -> CapabilitySet {
-        let Self { programs, looks, lines, loads, ends_sockets, commands, files } = self;
+        let Self { programs, looks, lines, loads, ends_sockets, commands, files, root: _ } = self;
         [
             // Maps are read, and iterators run: every bpf(2) took it before Linux 5.19.
             (programs, CapabilitySet::BPF),
@@ -69,9 +73,9 @@ impl Needs {
         .fold(CapabilitySet::empty(), CapabilitySet::union)
     }
 
-    fn rights(self, sandbox: Sandbox) -> Rights {
+    fn rights(self, sandbox: Sandbox, root: bool) -> Rights {
         let for_children = self.commands && sandbox != Sandbox::Strict;
-        Rights { capabilities: self.capabilities(), for_children }
+        Rights { capabilities: self.capabilities(), for_children, root }
     }
 }
 
@@ -91,7 +95,8 @@ pub(crate) fn limit(sandbox: Sandbox, needs: Needs) -> Result<Limited, CommandEr
         // It takes a capability that goes.
         raise_memlock();
     }
-    let left = rights::keep(needs.rights(sandbox))?;
+    let root = needs.root || !leave_root(sandbox)?;
+    let left = rights::keep(needs.rights(sandbox, root))?;
     // Commands have filters as their parents do, and need what nobody knows.
     let filter = if left.for_children {
         "no system call is given up, because commands are run".to_owned()
@@ -105,6 +110,36 @@ pub(crate) fn limit(sandbox: Sandbox, needs: Needs) -> Result<Limited, CommandEr
     };
     log::debug!("rights that are left: {left}; {filter}");
     Ok(Limited(Some(left)))
+}
+
+/// Whether the user is not root now.
+fn leave_root(sandbox: Sandbox) -> Result<bool, CommandError> {
+    match user::leave_root() {
+        Ok(_) => Ok(true),
+        Err(source) if sandbox == Sandbox::Strict => {
+            Err(CommandError::System { what: "become another user than root", source })
+        }
+        Err(error) => {
+            log::debug!("cannot become another user than root: {error}");
+            Ok(false)
+        }
+    }
+}
+
+/// Gives up all files but these, of a command that looks into no process; after [`limit`].
+///
+/// # Errors
+/// When that fails and was insisted on.
+pub(crate) fn limit_files(sandbox: Sandbox, access: &FileAccess) -> Result<(), CommandError> {
+    if sandbox == Sandbox::Off {
+        return Ok(());
+    }
+    match file_access::keep(access) {
+        Ok(()) => log::debug!("no files are opened but beside those that were named"),
+        Err(error) if sandbox == Sandbox::Strict => return Err(error.into()),
+        Err(error) => log::debug!("{error}"),
+    }
+    Ok(())
 }
 
 impl Limited {
@@ -137,6 +172,7 @@ mod tests {
             ends_sockets: true,
             commands: true,
             files: true,
+            root: true,
         };
         for never in [
             CapabilitySet::SYS_MODULE,
@@ -151,8 +187,8 @@ mod tests {
     #[test]
     fn commands_have_what_tcptrace_was_started_with_unless_it_is_strict() {
         let commands = Needs { commands: true, ..Needs::default() };
-        assert!(commands.rights(Sandbox::On).for_children);
-        assert!(!commands.rights(Sandbox::Strict).for_children);
-        assert!(!Needs::default().rights(Sandbox::On).for_children);
+        assert!(commands.rights(Sandbox::On, true).for_children);
+        assert!(!commands.rights(Sandbox::Strict, true).for_children);
+        assert!(!Needs::default().rights(Sandbox::On, true).for_children);
     }
 }

@@ -56,7 +56,7 @@ pub(crate) async fn run(
     let started_ns = world.clocks.monotonic_ns();
     let transitions = TransitionStream::start(&mut support, &live.tracer)?;
     let files = outputs.has_files();
-    limit(sandbox, Needs { programs: true, looks: true, files, ..Needs::default() })?;
+    limit(sandbox, Needs { programs: true, looks: true, files, root: true, ..Needs::default() })?;
     let sources = Sources { transitions, signals };
     watch(options, live.interval, world, started_ns, sources, outputs).await
 }

@@ -11,6 +11,7 @@ use std::{
 use crate::{
     commands::shared::error::{CommandError, Conclusion},
     forms::reading::reader::Reader,
+    host::file_access::FileAccess,
     model::{
         criteria::Criteria,
         record::{Record, Timed},
@@ -84,6 +85,18 @@ fn refuse_own_input(options: &ReplayOptions) -> Result<(), CommandError> {
 }
 
 impl ReplayOptions {
+    /// The files that it opens.
+    pub(super) fn file_access(&self) -> FileAccess {
+        let mut access = FileAccess::default();
+        access.read_beside(&self.file);
+        for route in &self.outputs.routes {
+            if let Sink::File(path) = &route.sink {
+                access.write_beside(path);
+            }
+        }
+        access
+    }
+
     fn wants(&self, record: &Record) -> bool {
         match record {
             Record::Transition(Timed { time: _, what }) => {

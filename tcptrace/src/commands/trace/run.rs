@@ -5,7 +5,7 @@ use crate::{
     commands::shared::{
         error::{CommandError, Conclusion},
         live::{self, LiveOptions},
-        rights::{Needs, Sandbox, limit},
+        rights::{Needs, Sandbox, limit, limit_files},
     },
     host::world::World,
 };
@@ -32,6 +32,7 @@ pub(crate) async fn run(
         TraceOptions::Replay(options) => {
             // Nobody vouches for a recording.
             limit(sandbox, Needs { files: true, ..Needs::default() })?;
+            limit_files(sandbox, &options.file_access())?;
             replay::run(options).await
         }
     }
