@@ -120,6 +120,9 @@ kernel_fields! {
     kernfs_id: kernfs_node.id, optional;
     socket_sk: socket.sk, needed;
     task_tgid: task_struct.tgid, needed;
+    task_pid: task_struct.pid, needed;
+    /// Sixteen bytes.
+    task_comm: task_struct.comm, needed;
     task_flags: task_struct.flags, needed;
     task_files: task_struct.files, needed;
     /// This one, and those of pids and their namespaces, translate pids: only readers outside of the root pid namespace
@@ -137,7 +140,6 @@ kernel_fields! {
     files_fdt: files_struct.fdt, needed;
     fdtable_fd: fdtable.fd, needed;
     file_private_data: file.private_data, needed;
-    task_pid: task_struct.pid, optional;
     sock_wq: sock.sk_wq, optional;
     wait_head: socket_wq.wait.head, optional;
     wait_private: wait_queue_entry.private, optional;

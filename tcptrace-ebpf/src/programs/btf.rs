@@ -34,7 +34,7 @@ use tcptrace_ebpf::filter::Endpoints;
 
 use crate::{
     settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, is_absent, kernel},
-    transition::{CLOSE, Cause, LISTEN, SocketState, Source},
+    transition::{CLOSE, LISTEN, SocketState, Source, Task},
 };
 
 /// The state of sockets whose slot is taken; the kernel frees it with the socket.
@@ -173,15 +173,24 @@ impl Source for Typed<'_> {
     }
 
     #[inline(always)]
-    fn cause(&self) -> Option<Cause> {
-        // SAFETY: the verifier knows `sock`, the tracepoint's argument, as a `struct sock`, and the current
-        // task as a `task_struct`.
+    fn error(&self) -> Option<u32> {
+        // SAFETY: `sock` is the tracepoint's argument, which the verifier knows as a `struct sock`.
+        Some(unsafe { typed::load(self.sock, kernel!(sock_error)) })
+    }
+
+    #[inline(always)]
+    fn task(&self) -> Task {
+        // Loads cost a fraction of the helpers that return the same.
+        // SAFETY: the verifier knows the current task as a `task_struct`; the name is sixteen bytes.
         unsafe {
             let task = bpf_get_current_task_btf().cast::<u8>().cast_const();
-            Some(Cause {
-                error: typed::load(self.sock, kernel!(sock_error)),
-                task_flags: typed::load(task, kernel!(task_flags)),
-            })
+            let comm = kernel!(task_comm);
+            Task {
+                tgid: typed::load(task, kernel!(task_tgid)),
+                pid: typed::load(task, kernel!(task_pid)),
+                comm: [typed::load(task, comm), typed::load(task, comm + size_of::<u64>())],
+                flags: typed::load(task, kernel!(task_flags)),
+            }
         }
     }
 

@@ -11,7 +11,10 @@ use aya_ebpf::{
 use crate::settings::config;
 
 /// Calls that a process has remembered in a burst.
-const MOST: u32 = 1024;
+const MOST_CALLS: u32 = 1024;
+/// Stacks that a process has copied in a burst. A copy costs ten times as much as to remember a call, and the ring holds
+/// some 450: one process does not fill it.
+const MOST_COPIES: u32 = 128;
 
 /// Buckets on each CPU: a power of two.
 const BUCKETS: u32 = 1 << 9;
@@ -34,11 +37,21 @@ struct Bucket {
 #[btf_map]
 static BUDGETS: PerCpuArray<Bucket, { BUCKETS as usize }> = PerCpuArray::new();
 
-/// What a budget is for.
+/// What a budget is for: a bit that no number of a process has.
 #[derive(Clone, Copy)]
 pub(crate) enum For {
+    /// Who opened a socket.
     Openers = 0,
+    /// The stack of who opened it.
+    Stacks = 1 << 30,
+    /// The stack of who read its end of file.
     Reads = 1 << 31,
+}
+
+/// How many tokens a bucket holds.
+#[inline(always)]
+fn most(owner: u32) -> u32 {
+    if owner < For::Stacks as u32 { MOST_CALLS } else { MOST_COPIES }
 }
 
 /// Takes a token of the current process; false when it has none left.
@@ -103,10 +116,10 @@ fn take_over(bucket: *mut Bucket, owner: u32) -> bool {
     // SAFETY: the pointer is null or that of a live per-CPU map value.
     let Some(bucket) = (unsafe { bucket.as_mut() }) else { return false };
     let (now, gained) = gained(bucket);
-    if gained < MOST {
+    if gained < most(bucket.owner) {
         return false;
     }
-    *bucket = Bucket { filled_ns: now, owner, left: MOST, missed: 0, padding: 0 };
+    *bucket = Bucket { filled_ns: now, owner, left: most(owner), missed: 0, padding: 0 };
     true
 }
 
@@ -127,5 +140,5 @@ fn gained(bucket: &Bucket) -> (u64, u32) {
     let now = unsafe { bpf_ktime_get_ns() };
     let elapsed = now.wrapping_sub(bucket.filled_ns);
     let gained = elapsed.checked_div(u64::from(config!(call_interval_ns))).unwrap_or(0);
-    (now, gained.min(u64::from(MOST)) as u32)
+    (now, gained.min(u64::from(most(bucket.owner))) as u32)
 }

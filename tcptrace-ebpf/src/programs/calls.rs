@@ -80,9 +80,15 @@ pub(crate) fn current_comm() -> Sixteen {
 #[inline(always)]
 pub(crate) fn current_task() -> (u32, u32) {
     let pid_tgid = bpf_get_current_pid_tgid();
+    in_readers_namespace((pid_tgid >> 32) as u32, pid_tgid as u32)
+}
+
+/// Process and thread of the current task, which the root pid namespace numbers so, in the reader's pid namespace.
+#[inline(always)]
+pub(crate) fn in_readers_namespace(tgid: u32, pid: u32) -> (u32, u32) {
     // SAFETY: the helper takes no pointer.
     let task = if config!(pid_namespace) == 0 { 0 } else { unsafe { bpf_get_current_task() } };
-    (pids::of_process(task, (pid_tgid >> 32) as u32), pids::of_thread(task, pid_tgid as u32))
+    (pids::of_process(task, tgid), pids::of_thread(task, pid))
 }
 
 /// Remembers that the current task made `call` (`CALL_*`) on `sock` at `now` (CLOCK_MONOTONIC,

@@ -47,7 +47,8 @@ pub(crate) fn take_budget() -> bool {
 pub(crate) fn remember<C: StackIdContext>(context: &C, sock: u64, call: u32) {
     // SAFETY: the helper takes no pointer.
     let now = unsafe { bpf_ktime_get_ns() };
-    calls::remember(&OPENERS, context, sock, call, now, true);
+    // Of a burst, all callers are known, but not all their stacks are copied.
+    calls::remember(&OPENERS, context, sock, call, now, budgets::take(For::Stacks));
 }
 
 /// Openers of sockets whose connection is over though nobody has closed them. The kernel does not reuse the address of

@@ -22,7 +22,7 @@ mod transition;
 use aya_ebpf::{
     EbpfContext as _,
     btf_maps::HashMap,
-    helpers::{bpf_get_current_task, bpf_probe_read_kernel},
+    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel},
     macros::{btf_map, tracepoint},
     programs::TracePointContext,
 };
@@ -35,7 +35,7 @@ use tcptrace_ebpf::{
 
 use crate::{
     settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, is_absent, kernel},
-    transition::{Cause, SocketState, Source},
+    transition::{SocketState, Source, Task},
 };
 
 /// The state of sockets whose slot is taken, by the address of `struct sock`. User space sets the size when
@@ -151,16 +151,22 @@ impl Source for Classic<'_> {
     }
 
     #[inline(always)]
-    fn cause(&self) -> Option<Cause> {
-        if is_absent(kernel!(sock_error)) {
-            return None;
-        }
+    fn error(&self) -> Option<u32> {
+        let is_known = !is_absent(kernel!(sock_error));
+        is_known.then(|| Self::kernel_field(self.sock, kernel!(sock_error)))
+    }
+
+    #[inline(always)]
+    fn task(&self) -> Task {
+        let pid_tgid = bpf_get_current_pid_tgid();
         // SAFETY: the helper takes no pointer.
         let task = unsafe { bpf_get_current_task() };
-        Some(Cause {
-            error: Self::kernel_field(self.sock, kernel!(sock_error)),
-            task_flags: Self::kernel_field(task, kernel!(task_flags)),
-        })
+        Task {
+            tgid: (pid_tgid >> 32) as u32,
+            pid: pid_tgid as u32,
+            comm: calls::current_comm(),
+            flags: Self::kernel_field(task, kernel!(task_flags)),
+        }
     }
 
     #[inline(always)]

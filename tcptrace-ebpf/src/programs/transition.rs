@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use tcptrace_ebpf::{
     filter::{self, Endpoints},
-    record::{CALL_CONNECT, Counters, TransitionRecord},
+    record::{CALL_CONNECT, Counters, Sixteen, TransitionRecord},
 };
 
 use crate::{
@@ -53,12 +53,16 @@ pub(crate) struct SocketState {
     pub padding: [u8; 7],
 }
 
-/// What explains a transition.
-pub(crate) struct Cause {
-    /// `sk_err`: the error that is pending on the socket.
-    pub error: u32,
-    /// Flags of the current task (`PF_*`).
-    pub task_flags: u32,
+/// The task on the CPU.
+#[derive(Default)]
+pub(crate) struct Task {
+    /// Process (thread group id) and thread, in the root pid namespace.
+    pub tgid: u32,
+    pub pid: u32,
+    /// Name, NUL-padded.
+    pub comm: Sixteen,
+    /// `PF_*`; 0 when not known.
+    pub flags: u32,
 }
 
 /// `PF_EXITING` of include/linux/sched.h.
@@ -88,8 +92,9 @@ pub(crate) trait Source {
     fn cgroup_id(&self) -> u64;
     /// Whether a file refers to the socket; false when not known.
     fn has_file(&self) -> bool;
-    /// What explains the transition; `None` when the backend cannot read it.
-    fn cause(&self) -> Option<Cause>;
+    /// `sk_err`, the error that is pending on the socket; `None` when the backend cannot read it.
+    fn error(&self) -> Option<u32>;
+    fn task(&self) -> Task;
     /// The state of a socket that has no slot; null when there is none.
     fn state(&self) -> *mut SocketState;
     /// Adds a state for a socket that has none; null when there is no room.
@@ -143,7 +148,7 @@ fn may_be_over(old: i32, new: i32) -> bool {
 /// that user space looks for it now and then instead.
 #[inline(always)]
 fn is_over<S: Source>(source: &S) -> bool {
-    !source.is_mptcp() && source.has_file() && source.cause().is_some_and(|cause| cause.error != 0)
+    !source.is_mptcp() && source.has_file() && source.error().is_some_and(|error| error != 0)
 }
 
 /// Whether a transition matters at all. Most end here, before the program reads the socket. Forgets the
@@ -282,6 +287,13 @@ fn emit<S: Source>(
         let interface = source.interface();
         (laddr, raddr) = (filter::on_interface(laddr, interface), filter::on_interface(raddr, interface));
     }
+    // Not written over zeros later: the compiler writes zeros one byte at a time.
+    let (task, error) = if is_over || has_details(old, now, entered_ns) {
+        (source.task(), source.error())
+    } else {
+        (Task::default(), None)
+    };
+    let (oncpu_pid, oncpu_tid) = calls::in_readers_namespace(task.tgid, task.pid);
     let Some(mut entry) = EVENTS.reserve(0) else {
         count(|counters| counters.lost += 1);
         return;
@@ -295,36 +307,20 @@ fn emit<S: Source>(
         laddr,
         raddr,
         netns,
-        oncpu_pid: 0,
-        oncpu_tid: 0,
+        oncpu_pid,
+        oncpu_tid,
         lport: endpoints.lport,
         rport: endpoints.rport,
-        oncpu_comm: [0; 2],
+        oncpu_comm: task.comm,
         old_state: old,
         new_state: new,
         mptcp: u8::from(source.is_mptcp()),
-        oncpu_exiting: 0,
-        error: 0,
-        has_cause: 0,
+        oncpu_exiting: u8::from(error.is_some() && task.flags & PF_EXITING != 0),
+        error: error.unwrap_or(0) as u16,
+        has_cause: u8::from(error.is_some()),
         is_over: u8::from(is_over),
     });
-    if is_over || has_details(old, now, entered_ns) {
-        // SAFETY: the entry was written just before.
-        add_details(source, unsafe { entry.assume_init_mut() });
-    }
     entry.submit(wakeup(now));
-}
-
-/// Adds the running task and what explains the transition.
-#[inline(always)]
-fn add_details<S: Source>(source: &S, record: &mut TransitionRecord) {
-    (record.oncpu_pid, record.oncpu_tid) = calls::current_task();
-    record.oncpu_comm = calls::current_comm();
-    if let Some(cause) = source.cause() {
-        record.error = cause.error as u16;
-        record.oncpu_exiting = u8::from(cause.task_flags & PF_EXITING != 0);
-        record.has_cause = 1;
-    }
 }
 
 /// The flag for submitting a record. Waking the reader costs some twenty times what writing a record does,

@@ -34,7 +34,7 @@ numbered! {
         NotVisible = 10,
         /// The caller has ended before its stack was named.
         ProcessEnded = 11,
-        /// The kernel could not read the stack, or had no room for it.
+        /// The stack was not copied: it could not be read, there was no room, or the process opened too many at once.
         StackNotKept = 12,
         /// The files with the names could not be read in time.
         NotNamed = 13,
@@ -121,7 +121,7 @@ impl NoSiteBecause {
                 "the process is not visible from here: run tcptrace in the host's pid namespace"
             }
             Self::ProcessEnded => "the process ended before its stack was named",
-            Self::StackNotKept => "the kernel could not read the stack, or had no room for it",
+            Self::StackNotKept => "its stack was not copied: too many at once, or it could not be read",
             Self::NotNamed => "the files of the program could not be read in time",
             Self::CutShort => {
                 "the stack is cut short: it is deeper than --stack-bytes, or has no unwind information: build with -fno-omit-frame-pointer"
