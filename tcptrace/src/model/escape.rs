@@ -7,10 +7,28 @@ use std::fmt;
 pub(crate) struct Escaped<'a>(pub &'a str);
 
 /// Characters that a terminal does not print but obeys: controls, line separators, those that change the direction of text,
-/// and those of no width, which make two names look alike.
+/// and those that are invisible by their nature (Unicode's Default_Ignorable_Code_Point), which make two names look alike.
 pub(crate) fn is_harmful(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{00ad}' | '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(
+            character,
+            '\u{00ad}'
+                | '\u{034f}'
+                | '\u{061c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}'
+                | '\u{feff}'
+                | '\u{ffa0}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
 }
 
 impl fmt::Display for Escaped<'_> {
@@ -41,6 +59,7 @@ mod tests {
         assert_eq!(Escaped("a\u{1b}[2Jb\nc").to_string(), "a\\u{1b}[2Jb\\nc");
         assert_eq!(Escaped("x\u{202e}y").to_string(), "x\\u{202e}y");
         assert_eq!(Escaped("ng\u{200b}inx\u{2060}").to_string(), "ng\\u{200b}inx\\u{2060}", "of no width");
+        assert_eq!(Escaped("shop\u{3164}\u{e0041}").to_string(), "shop\\u{3164}\\u{e0041}", "a blank, a tag");
         assert_eq!(Escaped("nginx: worker Ω").to_string(), "nginx: worker Ω");
     }
 

@@ -4,7 +4,14 @@ use std::io::{self, Write};
 
 use super::check::{Check, Diagnosis, MainJob, ProgramRow, State, Topic};
 use crate::{
-    forms::{palette::Palette, text::advice::wrapped, view::Extent},
+    forms::{
+        palette::Palette,
+        text::{
+            advice::wrapped,
+            width::{padded, visible_width},
+        },
+        view::Extent,
+    },
     model::{escape::Escaped, units::plural},
 };
 
@@ -84,8 +91,8 @@ fn write_other(out: &mut dyn Write, check: &Check, width: usize, palette: &Palet
     if detail.is_empty() {
         return writeln!(out, "  {style}{word:<2}{style:#}  {}", check.name);
     }
-    let name = format!("{:<NAME_WIDTH$}", check.name);
-    let indent = 6 + name.chars().count() + 2;
+    let name = padded(&check.name, NAME_WIDTH);
+    let indent = 6 + visible_width(&name) + 2;
     write_hanging(out, &format!("  {style}{word:<2}{style:#}  {name}  "), indent, &detail, width)
 }
 
@@ -110,9 +117,9 @@ fn write_programs(
             [pid] => format!("({pid})"),
             pids => format!("× {}", pids.len()),
         };
-        let program = format!("{} {which}", Escaped(comm));
-        let begin = format!("  {style}{word:<2}{style:#}  {program:<PROGRAM_WIDTH$}  {sockets:>6}  ");
-        let indent = 6 + program.chars().count().max(PROGRAM_WIDTH) + 10;
+        let program = padded(&format!("{} {which}", Escaped(comm)), PROGRAM_WIDTH);
+        let begin = format!("  {style}{word:<2}{style:#}  {program}  {sockets:>6}  ");
+        let indent = 6 + visible_width(&program) + 10;
         write_hanging(out, &begin, indent, lines, width)?;
     }
     let hidden = programs.len().saturating_sub(MOST_ROWS);

@@ -1,7 +1,10 @@
 //! The status line on the terminal. Goes to standard error, only where that is a terminal which shows the records too
 //! or nothing but messages, and never mixes with them. Waits for no terminal.
 
-use crate::output::standard_error::{STANDARD_ERROR, can_take_lines_away, width};
+use crate::{
+    forms::text::width::visible_width,
+    output::standard_error::{STANDARD_ERROR, can_take_lines_away, width},
+};
 
 /// Columns that stay free: what the terminal echoes of Ctrl-C would wrap the line around.
 const MARGIN: usize = 3;
@@ -45,7 +48,7 @@ fn fitted(parts: &[String], width: usize) -> String {
         for (nth, word) in words.into_iter().enumerate() {
             let gap = if nth > 0 { " " } else { gap };
             // There is room for a sign that more was left out.
-            if line.chars().count() + gap.chars().count() + word.chars().count() + 2 > width {
+            if visible_width(&line) + visible_width(gap) + visible_width(word) + 2 > width {
                 line.push_str(" …");
                 return line;
             }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::width::visible_width;
 use crate::{
     forms::{palette::Palette, view::Extent},
     model::{advice::Advice, escape::Escaped},
@@ -42,12 +43,12 @@ pub(super) fn write_wrapped(out: &mut dyn Write, text: &str, extent: Extent) -> 
     wrapped(text, extent.width.unwrap_or(WIDTH)).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
-/// The words of a text in lines of this many characters; a longer word has a line of its own.
+/// The words of a text in lines of this many columns; a longer word has a line of its own.
 pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+            Some(line) if visible_width(line) + 1 + visible_width(word) <= width => {
                 line.push(' ');
                 line.push_str(word);
             }

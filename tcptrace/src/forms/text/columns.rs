@@ -1,9 +1,8 @@
 //! Lays out cells in columns. Knows nothing of their content; the caller has escaped it.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write},
-};
+use std::io::{self, Write};
+
+use super::width::{self, visible_width};
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -44,7 +43,7 @@ impl<const N: usize> Columns<N> {
     /// Adds a row.
     pub(crate) fn push(&mut self, row: [String; N]) {
         for (width, cell) in self.widths.iter_mut().zip(&row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(visible_width(cell));
         }
         self.rows.push(row);
     }
@@ -65,9 +64,7 @@ impl<const N: usize> Columns<N> {
         }
         *own -= over;
         for cell in self.rows.iter_mut().filter_map(|row| row.get_mut(column)) {
-            if cell.chars().count() > *own {
-                *cell = cell.chars().take(own.saturating_sub(1)).chain(['…']).collect();
-            }
+            *cell = width::cut(cell, *own);
         }
     }
 
@@ -89,11 +86,10 @@ impl<const N: usize> Columns<N> {
         for (((cell, column), width), is_shown) in columns {
             if is_shown {
                 line.push_str("  ");
-                // Writing into memory does not fail.
-                let _ = match column {
-                    Column::Name(_) => write!(line, "{cell:<width$}"),
-                    Column::Number(_) => write!(line, "{cell:>width$}"),
-                };
+                line.push_str(&match column {
+                    Column::Name(_) => width::padded(cell, width),
+                    Column::Number(_) => width::padded_before(cell, width),
+                });
             }
         }
         writeln!(out, "{}", line.trim_end())
@@ -120,5 +116,18 @@ mod tests {
         table.show(1, false);
         assert_eq!(shown(&table), "     AGE  X\n     5 s  x\n  12.5 s\n");
         assert_eq!(table.width(), width - "  longer".len());
+    }
+
+    #[test]
+    fn wide_characters_move_no_column() {
+        let mut table =
+            Columns::new([Column::Name("PROCESS"), Column::Number("FD"), Column::Name("COMMAND")]);
+        table.push(["日本語 (7)".into(), "3".into(), "日本語サーバ".into()]);
+        table.push(["shop (8)".into(), "17".into(), "shop".into()]);
+        table.cut(2, 4, 28);
+        let mut out = Vec::new();
+        table.write(&mut out).unwrap();
+        let expected = "  PROCESS     FD  COMMAND\n  日本語 (7)   3  日本語サ…\n  shop (8)    17  shop\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

@@ -1,5 +1,7 @@
 //! Lines that are wider than the terminal, broken between words. Colours have no width.
 
+use super::width::visible_width;
+
 /// What a line goes on with, beside its own indentation.
 const HANG: usize = 4;
 
@@ -40,21 +42,6 @@ fn fold_line(out: &mut String, line: &str, width: usize) {
         is_first = false;
         rest = others;
     }
-}
-
-/// Characters that a terminal shows: none of what sets a colour, and no end of a line.
-pub(crate) fn visible_width(text: &str) -> usize {
-    let mut width = 0;
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            // Our own colours are the only escapes in a text: SGR, which ends in an m.
-            '\u{1b}' => while characters.next().is_some_and(|inner| inner != 'm') {},
-            '\n' => {}
-            _ => width += 1,
-        }
-    }
-    width
 }
 
 #[cfg(test)]

@@ -16,3 +16,4 @@ pub(crate) mod sockets;
 pub(crate) mod summary;
 pub(crate) mod time_wait;
 pub(crate) mod view;
+pub(crate) mod width;
