@@ -83,6 +83,7 @@ fn the_command_gets_the_record_and_its_output_goes_to_standard_error() {
             ("RADDR", truth.raddr.clone()),
             ("RPORT", leak["rport"].to_string()),
             ("VERDICT", "eof_read".to_owned()),
+            ("REASON", leak["because"][0]["id"].as_str().unwrap().to_owned()),
             ("CLOSE_WAIT_NS", leak["close_wait_ns"].to_string()),
             ("OWNERS", "1".to_owned()),
             ("PID", truth.holders[0].pid.to_string()),

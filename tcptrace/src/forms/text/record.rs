@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     cleared,
-    parts::{Line, age, reasons_in_words, time_of_day, write_owners},
+    parts::{Line, age, cause, reasons_in_words, time_of_day, write_owners},
     summary,
 };
 use crate::{
@@ -19,7 +19,6 @@ use crate::{
         record::{Header, Leak, LeakEnd, Over, Record, Timed},
         transition::Transition,
         units::{Elapsed, Socketed},
-        verdict::Verdict,
     },
 };
 
@@ -85,7 +84,10 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
     let (alert, faint) = (palette.alert, palette.faint);
     write!(out, "{}  {alert}LEAK{alert:#}  ", time_of_day(leak.time).strftime("%H:%M:%S"))?;
     write_owners(out, &leak.owners, leak.unknown_because, palette)?;
-    let verdict = leak.verdict.map_or("cause unknown", Verdict::name);
+    let verdict = match leak.verdict {
+        Some(_) => cause(leak.verdict, leak.first_reason().map(|reason| reason.id)),
+        None => "cause unknown".to_owned(),
+    };
     let age = leak.age.as_ref().map_or_else(|| "?".to_owned(), age);
     let since = leak.over.map_or_else(|| format!("in CLOSE_WAIT for {age}"), ended);
     write!(out, "  {}  {since}  {verdict}", Socketed(&leak.socket))?;
@@ -164,4 +166,33 @@ fn write_leak_end(out: &mut dyn Write, end: &LeakEnd, palette: &Palette) -> io::
     }
     write!(out, "{}  {how} after {} in CLOSE_WAIT", Socketed(&end.socket), age(&end.age))?;
     writeln!(out)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+    use crate::model::{
+        examples,
+        reason::{Reason, ReasonId, ReasonNumbers},
+        verdict::Verdict,
+    };
+
+    #[test]
+    fn a_leak_says_its_verdict_with_the_first_reason_as_the_tables_do() {
+        let shown = |verdict, because| {
+            let mut out = Vec::new();
+            write_leak(&mut out, &Leak { verdict, because, ..examples::leak() }, &Palette::default())
+                .unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let reason = |id, text: &str| Reason { id, text: text.to_owned(), numbers: ReasonNumbers::default() };
+        let because = vec![reason(ReasonId::Connected, "one"), reason(ReasonId::HolderSleeping, "two")];
+        let text = shown(Some(Verdict::EofRead), Some(because.clone()));
+        assert!(text.contains("  eof_read/connected: one; two"), "{text}");
+        let text = shown(None, Some(because));
+        assert!(text.contains("  cause unknown: one; two"), "{text}");
+        let text = shown(Some(Verdict::EofRead), None);
+        assert!(text.ends_with("  eof_read\n"), "nothing was recorded: {text}");
+    }
 }

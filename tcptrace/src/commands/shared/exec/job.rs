@@ -141,6 +141,7 @@ fn variables(leak: &Leak) -> Vec<(&'static str, Option<String>)> {
         ("TCPTRACE_RPORT", Some(endpoints.remote.port().to_string())),
         ("TCPTRACE_CLOSE_WAIT_NS", leak.age.map(|age| age.ns.to_string())),
         ("TCPTRACE_VERDICT", leak.verdict.map(|verdict| verdict.name().to_owned())),
+        ("TCPTRACE_REASON", leak.first_reason().map(|reason| reason.id.name().to_owned())),
         ("TCPTRACE_OWNERS", Some(leak.owners.len().to_string())),
         // A script may signal it, so it is nothing but a number that is right here.
         ("TCPTRACE_PID", process.and_then(|process| process.pid.visible()).map(|pid| pid.to_string())),
