@@ -161,8 +161,8 @@ fn write_verdicts(
         for reason in &share.reasons {
             let count = plural(reason.sockets, "socket");
             writeln!(out, "           {} ({count}): {}", reason.id, reason.advice)?;
-            let (faint, one) = (layout.palette.faint, if reason.sockets > 1 { "one of them: " } else { "" });
-            writeln!(out, "             {faint}{one}{}{faint:#}", Escaped(&reason.text))?;
+            let faint = layout.palette.faint;
+            writeln!(out, "             {faint}when first reported: {}{faint:#}", Escaped(&reason.text))?;
         }
     }
     Ok(())

@@ -436,8 +436,13 @@ fn write_reasons(
     )?;
     let reasons = process.reasons.iter().flatten().filter(|reason| !reason.text.is_empty());
     for reason in reasons.take(REASONS_LISTED) {
-        let one = if reason.count > 1 { "one of them: " } else { "" };
-        writeln!(out, "      {}: {one}{}", cause(Some(reason.verdict), reason.id), Escaped(&reason.text))?;
+        // Of the first of them, as it was then: it has become older since.
+        writeln!(
+            out,
+            "      {}: when first reported: {}",
+            cause(Some(reason.verdict), reason.id),
+            Escaped(&reason.text)
+        )?;
     }
     // The last line of all has the worst one's first line of code, and what it runs out of.
     let told = first_line(process).filter(|_| is_worst).map(std::ptr::from_ref);
@@ -491,7 +496,7 @@ fn by_host(peers: &[PeerCount]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::examples;
+    use crate::model::{examples, record::ReasonCount};
 
     fn said(still_stuck: Option<u64>, sockets: Option<u64>, by_process: &[u64], unattributed: u64) -> String {
         let process =
@@ -547,6 +552,22 @@ mod tests {
         let all = shown(Extent { rows: 0, width: None, height: None });
         assert!(all.contains("… and 280 processes with 560 stuck sockets"), "{all}");
         assert_eq!(all.matches("peers: ").count(), 1, "what is alike is said once: {all}");
+    }
+
+    #[test]
+    fn ages_in_reasons_are_said_to_be_those_of_the_report() {
+        let waits = ReasonCount {
+            verdict: Verdict::NeverAccepted,
+            id: Some(ReasonId::AcceptQueue),
+            count: 2,
+            text: "1 connection waits for accept(), the first for at least 10.2 s".to_owned(),
+        };
+        let process = ProcessSummary { reasons: Some(vec![waits]), ..examples::process_summary() };
+        let mut text = Vec::new();
+        assert!(write_reasons(&mut text, &process, 0, true, &Palette::default()).is_ok());
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let expected = "never_accepted/accept_queue: when first reported: 1 connection waits";
+        assert!(text.contains(expected), "the table has an age of 2m 05s: {text}");
     }
 
     #[test]

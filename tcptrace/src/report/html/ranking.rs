@@ -180,7 +180,7 @@ fn verdict_entry(share: &VerdictShare, stuck: u64) -> Markup {
                 p { code { (share.verdict.map_or("not known", Verdict::name)) } }
                 ul.reasons { @for reason in &share.reasons {
                     li { code { (reason.id) } " " (plural(reason.sockets, "socket")) ": " (reason.advice) "."
-                        p.others { @if reason.sockets > 1 { "One of them: " } (Escaped(&reason.text)) "." } }
+                        p.others { "When first reported: " (Escaped(&reason.text)) "." } }
                 } }
             }
         }
