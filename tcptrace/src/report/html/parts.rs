@@ -48,16 +48,31 @@ pub(crate) fn marked(text: &str) -> Markup {
     }
 }
 
+/// What the parts of names are joined by.
+const SEPARATORS: [char; 5] = [':', '/', '_', '.', '-'];
+
 /// An untrusted name, escaped, that may wrap after the separators of its parts.
 pub(crate) fn breakable(name: &str) -> Markup {
     let name = Escaped(name).to_string();
+    let parts = name.split_inclusive(SEPARATORS).scan(0, |end, part| {
+        *end += part.len();
+        Some((part, may_wrap(name.split_at(*end))))
+    });
     html! {
-        @for part in name.split_inclusive([':', '/', '_', '.', '-']) {
+        @for (part, may_wrap) in parts {
             (part)
-            // Never between the two colons of a path, nor before the number of a line.
-            @if !part.ends_with(':') || part.len() == 1 { wbr; }
+            @if may_wrap { wbr; }
         }
     }
+}
+
+/// Whether a name may wrap here: behind separators and never among them, not behind those that a word begins with
+/// (`__libc_accept`, `--listen`), and not before the number of a line.
+fn may_wrap((before, after): (&str, &str)) -> bool {
+    let word = before.trim_end_matches(SEPARATORS);
+    let begins_a_word = word.is_empty() || word.ends_with([' ', '(']);
+    let is_before_number = before.strip_prefix(word) == Some(":");
+    !after.is_empty() && !after.starts_with(SEPARATORS) && !begins_a_word && !is_before_number
 }
 
 /// The table under a chart, folded.
@@ -102,5 +117,14 @@ mod tests {
     fn thousands_are_set_apart() {
         assert_eq!(grouped(51_139).replace('\u{202f}', " "), "51 139");
         assert_eq!(grouped(999), "999");
+    }
+
+    #[test]
+    fn names_wrap_between_their_parts_and_nowhere_else() {
+        let shown = |name| breakable(name).into_string();
+        assert_eq!(shown("opened at __libc_accept (accept:26)"), "opened at __libc_<wbr>accept (accept:26)");
+        assert_eq!(shown("shop::serve"), "shop::<wbr>serve");
+        assert_eq!(shown("/usr/bin/shop --listen"), "/usr/<wbr>bin/<wbr>shop --listen");
+        assert_eq!(shown("foo__bar-"), "foo__<wbr>bar-");
     }
 }
