@@ -182,6 +182,12 @@ impl<'a> Making<'a> {
         Ok(())
     }
 
+    /// Whether each report takes the place of the one before on a terminal.
+    fn is_drawn_over(&self) -> bool {
+        let ReportOptions { form, destination, .. } = self.options;
+        *form == ReportForm::Text && text::Layout::of(destination, true).redraw.is_some()
+    }
+
     /// A report of recordings that are damaged, cut or empty is not all that there was.
     fn conclusion(&self) -> Conclusion {
         let records: u64 = self.aggregator.sources.iter().map(|source| source.records).sum();
@@ -206,7 +212,8 @@ impl<'a> Making<'a> {
                 continue;
             }
             let records: u64 = self.aggregator.sources.iter().map(|source| source.records).sum();
-            if shown != Some(records) {
+            // What the terminal echoed of Ctrl-C stands below the report, and goes when it is drawn once more.
+            if shown != Some(records) || is_last && self.is_drawn_over() {
                 self.show(true)?;
                 shown = Some(records);
             }
