@@ -1,6 +1,7 @@
 //! The records as lines for people. Not part of any promise: it may change to read better.
 
 pub(crate) mod advice;
+mod answer;
 mod bind;
 pub(crate) mod cleared;
 pub(crate) mod columns;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
+    answer,
     meanings::{self, StuckSocket},
     parts::write_not_looked_at,
     sockets::{SocketRow, table},
@@ -64,7 +65,12 @@ pub(crate) fn write(
         writeln!(out)?;
         summary::write_processes(out, &summary.processes, extent.width, palette)?;
     }
-    write_meanings(out, groups, palette)
+    write_meanings(out, groups, palette)?;
+    if found > 0 || !over.is_empty() {
+        answer::write(out, summary, half_open as u64, palette)
+    } else {
+        Ok(())
+    }
 }
 
 /// What verdicts with their reasons mean, each once, with what is so of the first socket that has them.

@@ -182,7 +182,7 @@ fn likeness(process: &ProcessSummary) -> String {
 }
 
 /// The process that the answer is about: the one with the most stuck sockets, if any are.
-fn worst(summary: &Summary) -> Option<&ProcessSummary> {
+pub(super) fn worst(summary: &Summary) -> Option<&ProcessSummary> {
     summary.processes.first().filter(|process| process.still_stuck > 0)
 }
 
@@ -195,20 +195,12 @@ fn closing(summary: &Summary, in_close_wait: u64) -> String {
         let count = plural(in_close_wait, "socket");
         return format!("No socket was stuck in CLOSE_WAIT ({count} in CLOSE_WAIT at the end).");
     }
-    let over = summary.connections_over.unwrap_or_default().min(stuck);
+    let over = summary.connections_over.unwrap_or_default();
     // Sockets that found the table full were not followed.
     let least = if summary.totals.evicted > 0 { "At least " } else { "" };
-    let state = match (stuck - over, plural(over, "socket")) {
-        (0, _) if over == 0 => "No socket is stuck in CLOSE_WAIT any more".to_owned(),
-        (0, over) => format!("{least}{over} kept at the end after the connection was over"),
-        (stuck, over_sockets) => {
-            let stuck = format!("{least}{} stuck in CLOSE_WAIT at the end", plural(stuck, "socket"));
-            if over == 0 {
-                stuck
-            } else {
-                format!("{stuck}, and {over_sockets} kept after the connection was over")
-            }
-        }
+    let state = match stuck {
+        0 => "No socket is stuck in CLOSE_WAIT any more".to_owned(),
+        stuck => stuck_in_words(stuck, over, least, " at the end"),
     };
     let holders = summary.processes.len() as u64 + summary.more_processes;
     let had = format!("{} had some", plural(holders, "process"));
@@ -224,13 +216,29 @@ fn closing(summary: &Summary, in_close_wait: u64) -> String {
     }
 }
 
+/// How many sockets are stuck, and how many of them are kept although their connection is over.
+pub(super) fn stuck_in_words(stuck: u64, over: u64, least: &str, when: &str) -> String {
+    let over = over.min(stuck);
+    let over_sockets = plural(over, "socket");
+    match (stuck - over, over) {
+        (0, _) => format!("{least}{over_sockets} kept{when} after the connection was over"),
+        (stuck, 0) => format!("{least}{} stuck in CLOSE_WAIT{when}", plural(stuck, "socket")),
+        (stuck, _) => {
+            let stuck = plural(stuck, "socket");
+            format!(
+                "{least}{stuck} stuck in CLOSE_WAIT{when}, and {over_sockets} kept after the connection was over"
+            )
+        }
+    }
+}
+
 /// The line of code that opened the most.
 fn first_line(process: &ProcessSummary) -> Option<&StackCount> {
     process.stacks.iter().find(|counted| counted.stack.line().is_some())
 }
 
 /// The worst process in a sentence: how many, how fast, for how long yet, and the line.
-fn most(process: &ProcessSummary, holders: u64) -> String {
+pub(super) fn most(process: &ProcessSummary, holders: u64) -> String {
     let most = if holders > 1 { "Most: " } else { "" };
     let mut text = format!(
         "{most}{} ({}) with {}",
