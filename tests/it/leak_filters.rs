@@ -3,13 +3,40 @@
 
 use std::collections::HashSet;
 
+use serde_json::Value;
+
 use crate::support::Backend;
+use crate::support::compare::Comparison;
 use crate::support::leaky::Leaky;
+use crate::support::run::run;
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
 
+live_tests! {
+    one_look_counts_what_its_filters_admit,
+}
+
 on_both_backends! {
     filters_keep_the_same_of_what_was_there_first_and_of_what_comes,
+}
+
+fn one_look_counts_what_its_filters_admit() {
+    let [kept, other] =
+        [3, 2].map(|count: u32| Leaky::start("accepted_kept", &["--count", &count.to_string()]));
+    let (port, pid) = (kept.truths[0].lport.to_string(), other.truths[0].holders[0].pid.to_string());
+    for (command, filter, expected) in [
+        ("now", ["--lport", port.as_str()], 3),
+        ("now", ["--pid", pid.as_str()], 2),
+        ("clear", ["--lport", port.as_str()], 3),
+    ] {
+        let ran = run(&[&[command, "--older-than", "1h", "--format", "jsonl"], &filter[..]].concat());
+        let last = ran.output.lines().last().unwrap_or_default();
+        let summary: Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("{}", ran.messages));
+        let mut compared = Comparison::of(format!("{command} {filter:?}"));
+        compared.field(&summary, "in_close_wait", expected);
+        compared.field(&summary, "records", expected);
+        compared.finish(&[&summary]);
+    }
 }
 
 /// One socket of each kind.

@@ -50,7 +50,7 @@ impl View {
     /// the end.
     pub(crate) fn into_records(self, mut push: impl FnMut(&Record)) -> Option<Summary> {
         match self {
-            Self::Snapshot(Snapshot { groups, over, scope: _, summary }) => {
+            Self::Snapshot(Snapshot { groups, over, others: _, scope: _, summary }) => {
                 for leak in groups.into_iter().flat_map(|group| group.leaks).chain(over) {
                     push(&Record::Leak(Box::new(leak)));
                 }

@@ -119,19 +119,21 @@ impl Criteria {
         self.owners.admits(owners)
     }
 
+    /// Whether the connection, its network namespace and its owners are wanted, however old it is.
+    pub fn passes_filters(&self, finding: &Finding) -> bool {
+        self.admits_socket(&finding.socket) && self.admits_owners(&finding.owners)
+    }
+
     /// Whether a socket is listed, half-closes that are still used included. An age is asked for in CLOSE_WAIT only.
     pub fn admits_finding(&self, finding: &Finding) -> bool {
-        self.admits_socket(&finding.socket)
+        self.passes_filters(finding)
             && (finding.state != State::CloseWait || self.is_old_enough(age_ns(finding)))
-            && self.admits_owners(&finding.owners)
     }
 
     /// Whether a socket is to be ended, or why not. Spares half-closes that are still used, unless their verdict was
     /// asked for by name.
     pub fn judge(&self, finding: &Finding) -> Choice {
-        let is_asked_for = self.states.contains(finding.state)
-            && self.admits_socket(&finding.socket)
-            && self.admits_owners(&finding.owners);
+        let is_asked_for = self.states.contains(finding.state) && self.passes_filters(finding);
         let is_still_used = is_still_used(finding);
         let has_verdict = match finding.verdict {
             _ if is_still_used => true,

@@ -62,9 +62,10 @@ impl Account {
         started_ns: u64,
     ) -> Self {
         let HostSnapshot { findings, namespaces, processes, coverage, source: _ } = found;
-        let listed = findings.len() as u64;
+        let admitted = || findings.iter().filter(|finding| selection.criteria.passes_filters(finding));
+        let listed = admitted().count() as u64;
         let is_close_wait = |finding: &&Finding| finding.state == State::CloseWait;
-        let in_close_wait = findings.iter().filter(is_close_wait).count() as u64;
+        let in_close_wait = admitted().filter(is_close_wait).count() as u64;
         let mut left_out = LeftOut::default();
         let mut chosen: Vec<Finding> = findings
             .into_iter()

@@ -18,6 +18,7 @@ use crate::{
     kernel::{HolderSource, Support},
     model::{
         criteria::Criteria,
+        finding::Finding,
         record::{Leak, Scope, Snapshot, Summary, Totals},
         state::State,
         verdict::{ACTIVE_WINDOW_MS, Verdict},
@@ -80,9 +81,11 @@ async fn look(
     let look = inspector.snapshot(&options.criteria);
     let extent = coverage::report(&look.coverage, &options.outputs);
     let not_looked_at = look.coverage.to_record();
-    let listed = look.findings.len() as u64;
-    let in_close_wait =
-        look.findings.iter().filter(|finding| finding.state == State::CloseWait).count() as u64;
+    let admitted = || look.findings.iter().filter(|finding| options.criteria.passes_filters(finding));
+    let listed = admitted().count() as u64;
+    let is_in_close_wait = |finding: &&Finding| finding.state == State::CloseWait;
+    let in_close_wait = admitted().filter(is_in_close_wait).count() as u64;
+    let others = look.findings.iter().filter(is_in_close_wait).count() as u64 - in_close_wait;
     let mut tally = Tally::default();
     let mut leaks = Vec::new();
     for finding in look.findings.iter().filter(|finding| options.criteria.admits_finding(finding)) {
@@ -122,7 +125,7 @@ async fn look(
     };
     let mut output =
         outputs.start(&session_header(world, look.source.name(), clock.at(started_ns)), Policy::Wait)?;
-    output.show(View::Snapshot(Snapshot { groups, over, scope, summary }), options.rows);
+    output.show(View::Snapshot(Snapshot { groups, over, others, scope, summary }), options.rows);
     // Until then signals do what they do by default.
     output.finish(None)?.wait(pending()).await?;
     Ok(Conclusion::of_search(tally.reported() > 0, options.exit_code, extent))

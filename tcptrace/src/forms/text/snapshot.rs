@@ -27,8 +27,8 @@ pub(crate) fn write(
     extent: Extent,
     palette: &Palette,
 ) -> io::Result<()> {
-    let Snapshot { groups, over, scope, summary } = snapshot;
-    let in_close_wait = summary.in_close_wait.unwrap_or_default();
+    let Snapshot { groups, over, others, scope, summary } = snapshot;
+    let in_close_wait = summary.in_close_wait.unwrap_or_default() + others;
     let found: usize = groups.iter().map(|group| group.leaks.len()).sum();
     let half_open = groups.iter().flat_map(|group| &group.leaks).filter(|leak| is_half_open(leak)).count();
     let looked = looked_at(scope, summary.duration_ns);
@@ -38,12 +38,12 @@ pub(crate) fn write(
         if scope.not_looked_at.everything {
             return Ok(());
         }
-        let others = match in_close_wait {
+        let in_all = match in_close_wait {
             0 => String::new(),
             all => format!(" of those asked for ({} in CLOSE_WAIT in all)", plural(all, "socket")),
         };
         let place = where_looked(scope);
-        writeln!(out, "No socket is in {what}{others}{place}: {looked}.")?;
+        writeln!(out, "No socket is in {what}{in_all}{place}: {looked}.")?;
     } else {
         writeln!(out, "{} in {what}: {looked}.", plural(found as u64, "socket"))?;
     }
@@ -196,6 +196,11 @@ mod tests {
     }
 
     fn shown(leaks: Vec<Leak>, rows: usize, width: usize) -> String {
+        shown_beside(0, leaks, rows, width)
+    }
+
+    /// With so many sockets that the filters leave out.
+    fn shown_beside(others: u64, leaks: Vec<Leak>, rows: usize, width: usize) -> String {
         let in_close_wait = Some(leaks.len() as u64);
         let summary = Summary { duration_ns: 90_000_000, in_close_wait, ..examples::summary() };
         let scope = Scope {
@@ -207,8 +212,13 @@ mod tests {
         let groups = if leaks.is_empty() { Vec::new() } else { vec![Group { title: None, leaks }] };
         let mut out = Vec::new();
         let extent = Extent { rows, width: Some(width), height: None };
-        write(&mut out, &Snapshot { groups, over: Vec::new(), scope, summary }, extent, &Palette::default())
-            .unwrap();
+        write(
+            &mut out,
+            &Snapshot { groups, over: Vec::new(), others, scope, summary },
+            extent,
+            &Palette::default(),
+        )
+        .unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -218,6 +228,9 @@ mod tests {
             shown(Vec::new(), 40, 80),
             "No socket is in CLOSE_WAIT: looked at 120 processes in 3 network namespaces in 90 ms.\n"
         );
+        let filtered = shown_beside(7, Vec::new(), 40, 80);
+        let in_all = "No socket is in CLOSE_WAIT of those asked for (7 sockets in CLOSE_WAIT in all): looked";
+        assert!(filtered.starts_with(in_all), "{filtered}");
     }
 
     #[test]

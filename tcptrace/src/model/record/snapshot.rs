@@ -10,6 +10,8 @@ pub(crate) struct Snapshot {
     pub groups: Vec<Group>,
     /// Descriptors whose connection is over, where sockets in CLOSE_WAIT or CLOSE were asked for.
     pub over: Vec<Leak>,
+    /// Sockets in CLOSE_WAIT that the filters leave out.
+    pub others: u64,
     /// What was looked at.
     pub scope: Scope,
     /// The sums.
