@@ -1,8 +1,11 @@
 //! A wrong command line is refused with exit code 2 and a remedy. These tests need no root: nothing here touches the
 //! kernel.
 
+use std::process::Command;
+
 use crate::support::confined::Confined;
-use crate::support::run::run;
+use crate::support::run::{run, run_command};
+use crate::support::{TCPTRACE, golden};
 
 #[test]
 fn an_unknown_option_is_refused_and_help_is_named() {
@@ -15,6 +18,24 @@ fn an_address_space_that_is_too_small_is_refused_before_anything_is_begun() {
     for typed in [&["now"][..], &["leaks"], &["report", "x.tct"]] {
         Confined::AddressSpace(100 << 20).run(typed).refuses(3, &["100 MiB", "256 MiB", "ulimit -v"]);
     }
+}
+
+#[test]
+fn a_closed_standard_output_is_refused_before_anything_is_lost_in_it() {
+    let recording = golden("v1.tct");
+    let closed = |typed: &str| {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &format!("exec \"$0\" {typed} >&-"), TCPTRACE]).arg(&recording);
+        run_command(&mut shell)
+    };
+    for typed in ["trace --replay \"$1\"", "report \"$1\"", "report --format perfetto \"$1\"", "doctor"] {
+        closed(typed).refuses(2, &["standard output", "closed", "-o"]);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.txt");
+    let ran = closed(&format!("trace --replay \"$1\" -o {}", file.display()));
+    assert_eq!(ran.code, Some(0), "nobody wants it: {}", ran.messages);
+    assert!(std::fs::metadata(&file).is_ok_and(|file| file.len() > 0));
 }
 
 #[test]

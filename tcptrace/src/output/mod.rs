@@ -21,6 +21,7 @@ pub(crate) mod rotation;
 pub(crate) mod safe_path;
 mod screen;
 pub(crate) mod standard_error;
+pub(crate) mod standard_output;
 pub(crate) mod synchronous;
 pub(crate) mod target;
 pub(crate) mod terminal;

@@ -14,6 +14,7 @@ use rustix::{fs::OFlags, io::Errno};
 use super::{
     error::{OpenError, WriteError},
     safe_path::{REPLACE, SafePath},
+    standard_output,
 };
 
 /// What every report says of itself at its beginning, whatever its form.
@@ -55,7 +56,7 @@ impl ReportDestination {
     /// As for [`ReportDestination::write`].
     pub(crate) fn check(&self) -> Result<(), OpenError> {
         match self {
-            Self::Stdout => Ok(()),
+            Self::Stdout => standard_output::require(),
             Self::File { path, force } => ReportFile::open(path, *force).map(drop),
         }
     }
@@ -77,7 +78,7 @@ impl ReportDestination {
             let written = write(&mut out).and_then(|()| out.flush());
             return written.map_err(|error| match error.kind() {
                 io::ErrorKind::BrokenPipe => WriteError::ReaderGone.into(),
-                _ => failed("standard output".to_owned(), &error).into(),
+                _ => failed(standard_output::NAME.to_owned(), &error).into(),
             });
         };
         let mut file = ReportFile::open(path, *force)?;

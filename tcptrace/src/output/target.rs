@@ -28,14 +28,12 @@ use super::{
     files::Files,
     options::{FileOptions, Route, Sink},
     rotation::{self, Rotation},
+    standard_output,
 };
 use crate::forms::{
     encoder::Chunk,
     form::{Ability, Format},
 };
-
-/// What people call standard output.
-const STDOUT: &str = "standard output";
 
 /// How long a file that could not be moved away is written to before that is tried again.
 const ROTATION_RETRY_INTERVAL: Duration = Duration::from_mins(1);
@@ -70,14 +68,17 @@ impl Target {
         };
         match sink {
             Sink::Stdout if !format.can(Ability::Lines) && io::stdout().is_terminal() => refused(
-                Path::new(STDOUT),
+                Path::new(standard_output::NAME),
                 "a recording is no text: name a file with -o, or write into a pipe",
             ),
-            Sink::Stdout => Self::stdout(format).map_err(|source| OpenError::System {
-                path: STDOUT.into(),
-                source,
-                remedy: "",
-            }),
+            Sink::Stdout => {
+                standard_output::require()?;
+                Self::stdout(format).map_err(|source| OpenError::System {
+                    path: standard_output::NAME.into(),
+                    source,
+                    remedy: "",
+                })
+            }
             Sink::File(path)
                 if files.if_exists == IfExists::Append
                     && (*is_compressed || !format.can(Ability::Append)) =>
@@ -92,7 +93,7 @@ impl Target {
     fn stdout(format: &'static Format) -> io::Result<Self> {
         let file = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?);
         let opened = Opened { file, entry: None, append: Append::ToNothing };
-        let stdout = Self::new(STDOUT.to_owned(), format, false, None, opened)?;
+        let stdout = Self::new(standard_output::NAME.to_owned(), format, false, None, opened)?;
         Ok(Self { is_stdout: true, ..stdout })
     }
 

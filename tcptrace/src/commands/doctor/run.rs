@@ -14,14 +14,15 @@ use crate::{
     commands::shared::error::{CommandError, Conclusion},
     host::{identity, pool, world::World},
     kernel::{Support, examine},
-    output::{error::WriteError, terminal},
+    output::{error::WriteError, standard_output, terminal},
 };
 
 /// Looks, and answers.
 ///
 /// # Errors
-/// When the answer cannot be written. A reader that has gone is none.
+/// When the answer cannot be written, or there is nowhere to write it. A reader that has gone is none.
 pub(crate) fn run(form: DoctorForm, world: &World) -> Result<Conclusion, CommandError> {
+    standard_output::require()?;
     let diagnosis = diagnose(world);
     let mut out = io::stdout().lock();
     let written = match form {
@@ -37,7 +38,8 @@ pub(crate) fn run(form: DoctorForm, world: &World) -> Result<Conclusion, Command
     };
     match written {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
-            Err(WriteError::Failed { name: "standard output".to_owned(), reason: source.to_string() }.into())
+            Err(WriteError::Failed { name: standard_output::NAME.to_owned(), reason: source.to_string() }
+                .into())
         }
         _ if diagnosis.main_job == MainJob::Fails => Ok(Conclusion::Found),
         _ => Ok(Conclusion::Done),
