@@ -39,6 +39,30 @@ fn a_closed_standard_output_is_refused_before_anything_is_lost_in_it() {
 }
 
 #[test]
+fn what_fits_into_a_file_of_limited_size_is_there_and_the_limit_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["x.jsonl", "x.csv", "x.txt"] {
+        let file = folder.path().join(name);
+        let mut shell = Command::new("/bin/sh");
+        // In units of 512 bytes.
+        shell.args(["-c", "ulimit -f 8; exec \"$0\" trace --replay \"$1\" -o \"$2\"", TCPTRACE]);
+        shell.arg(golden("v1.tct")).arg(&file);
+        run_command(&mut shell).refuses(4, &["4096 bytes", "ulimit -f", "records missing"]);
+        let (cut, whole) =
+            (std::fs::read(&file).unwrap(), std::fs::read(golden(&format!("v1.{}", &name[2..]))).unwrap());
+        assert!((3000..=4096).contains(&cut.len()), "{name} has {} bytes", cut.len());
+        assert!(
+            cut.ends_with(b"\n"),
+            "{name} ends with {:?}",
+            String::from_utf8_lossy(&cut[cut.len() - 80..])
+        );
+        // A file of text begins with a line that the golden one, which was a pipe's, does not have.
+        let records = cut.split_inclusive(|byte| *byte == b'\n').skip(1).collect::<Vec<_>>().concat();
+        assert!(String::from_utf8_lossy(&whole).contains(&*String::from_utf8_lossy(&records)), "{name}");
+    }
+}
+
+#[test]
 fn an_unknown_command_is_refused_and_help_is_named() {
     run(&["leeks"]).refuses(2, &["leeks", "--help"]);
 }

@@ -97,6 +97,17 @@ impl Current {
         }
     }
 
+    /// Keeps the whole lines that an incomplete chunk has left behind, and takes back the rest; returns how many lines.
+    pub(crate) fn keep_lines(&mut self, chunk: &[u8]) -> u64 {
+        let is_end = |byte: &&u8| **byte == b'\n';
+        let written = chunk.get(..self.partial).unwrap_or_default();
+        let kept = written.len() - written.iter().rev().take_while(|byte| !is_end(byte)).count();
+        self.length += kept as u64;
+        self.partial -= kept;
+        self.take_back();
+        written.iter().filter(is_end).count() as u64
+    }
+
     /// Whether it is in no directory any more.
     pub(crate) fn has_vanished(&self) -> bool {
         self.entry.is_some() && self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)

@@ -2,6 +2,10 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use rustix::{
+    io::Errno,
+    process::{Resource, getrlimit},
+};
 use thiserror::Error;
 
 use crate::model::units::plural;
@@ -56,6 +60,19 @@ pub(crate) enum StartError {
     /// The header could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+/// Whether a file cannot become larger, whatever the disk has.
+pub(crate) fn is_limit_of_file(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::FBIG.raw_os_error())
+}
+
+/// What the system said, with the limit that was met where it is one of this process.
+pub(crate) fn in_words(error: &io::Error) -> String {
+    match getrlimit(Resource::Fsize).current.filter(|_| is_limit_of_file(error)) {
+        Some(limit) => format!("{error}: this process may write {limit} bytes to a file (`ulimit -f`)"),
+        None => error.to_string(),
+    }
 }
 
 /// What is missing in an output.

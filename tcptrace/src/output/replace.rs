@@ -12,7 +12,7 @@ use std::{
 use rustix::{fs::OFlags, io::Errno};
 
 use super::{
-    error::{OpenError, WriteError},
+    error::{OpenError, WriteError, in_words},
     safe_path::{REPLACE, SafePath},
     standard_output,
 };
@@ -71,7 +71,7 @@ impl ReportDestination {
     ) -> Result<(), ReplaceError> {
         let failed = |name: String, error: &io::Error| WriteError::Failed {
             name,
-            reason: format!("{error}; the output is incomplete"),
+            reason: format!("{}; the output is incomplete", in_words(error)),
         };
         let Self::File { path, force } = self else {
             let mut out = BufWriter::new(io::stdout().lock());

@@ -3,7 +3,10 @@
 
 use std::io;
 
-use super::{error::WriteError, target::Target};
+use super::{
+    error::{WriteError, in_words},
+    target::Target,
+};
 use crate::{forms::encoder::Chunk, model::units::plural};
 
 /// An output without a thread.
@@ -51,7 +54,7 @@ impl Synchronous {
         if self.target.is_stdout() && error.kind() == io::ErrorKind::BrokenPipe {
             return WriteError::ReaderGone;
         }
-        let reason = format!("{error}; it has {}", plural(self.records, "record"));
+        let reason = format!("{}; it has {}", in_words(error), plural(self.records, "record"));
         WriteError::Failed { name: self.target.name().to_owned(), reason }
     }
 }

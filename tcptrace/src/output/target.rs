@@ -14,16 +14,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rustix::{
-    fs::{Mode, OFlags, fdatasync, fsync, openat},
-    io::Errno,
-};
+use rustix::fs::{Mode, OFlags, fdatasync, fsync, openat};
 use zstd::bulk::Compressor;
 
 use super::{
     compression::{self, compress, compressor},
     current::Current,
-    error::OpenError,
+    error::{OpenError, is_limit_of_file},
     file::{self, Append, DirectoryEntry, IfExists, Opened},
     files::Files,
     options::{FileOptions, Route, Sink},
@@ -207,12 +204,19 @@ impl Target {
         Ok(())
     }
 
-    /// Gives up the chunk that could not be written: another may come.
-    pub(crate) fn abandon(&mut self) {
+    /// Gives up the chunk that could not be written: another may come. Of lines, those that are in the file whole stay;
+    /// returns how many of its records these are.
+    pub(crate) fn abandon(&mut self, chunk: &Chunk) -> u64 {
         self.compressed.clear();
-        if let Some(current) = &mut self.current {
+        let Some(current) = &mut self.current else { return 0 };
+        if self.files.is_none() || self.compressor.is_some() || !self.format.can(Ability::Lines) {
             current.take_back();
+            return 0;
         }
+        // The last one is not there, or not whole.
+        let records = current.keep_lines(&chunk.bytes).min(chunk.records.saturating_sub(1));
+        current.records += records;
+        records
     }
 
     fn put_chunk(&mut self, chunk: &Chunk) -> io::Result<()> {
@@ -413,11 +417,6 @@ impl Target {
         }
         Ok(())
     }
-}
-
-/// Whether a file cannot become larger, whatever the disk has.
-fn is_limit_of_file(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(Errno::FBIG.raw_os_error())
 }
 
 /// Makes sure that a file has its name after a crash.

@@ -15,6 +15,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
+    error::in_words,
     queue::{Interruption, Last, Next, Queue},
     target::Target,
 };
@@ -157,8 +158,8 @@ impl Writer {
                 Interruption::Reopen => self.reopen(),
                 // What could not be written at once now will not be.
                 Interruption::End => {
-                    self.target.abandon();
-                    self.drop_records(chunk.records);
+                    let kept = self.target.abandon(chunk);
+                    self.drop_records(chunk.records - kept);
                     return;
                 }
             }
@@ -200,7 +201,7 @@ impl Writer {
             }
             Err(error) => {
                 self.shared.is_failing.store(true, Ordering::Relaxed);
-                self.report(error.to_string());
+                self.report(in_words(&error));
                 false
             }
         }
