@@ -14,6 +14,7 @@ use super::{
     file::{Append, DirectoryEntry, Opened},
     screen,
     standard_error::STANDARD_ERROR,
+    terminal,
 };
 use crate::forms::form::Trailer;
 
@@ -63,7 +64,7 @@ impl Current {
         let mut line = screen::lock_for_records();
         // What does not take this will not take the rest either.
         let _follows = self.file.write(line.take_away());
-        let put = self.put_all(bytes, progress);
+        let put = self.put_all(&terminal::displayable(bytes), progress);
         drop(line);
         STANDARD_ERROR.draw_again();
         put

@@ -16,7 +16,7 @@ use rustix::{
     thread::CapabilitySet,
 };
 
-use super::screen;
+use super::{screen, terminal};
 use crate::{
     host::{
         rights::{self, Rights},
@@ -220,7 +220,7 @@ fn perform(job: Job) {
             line.is_shown = true;
         }
     }
-    let _nobody_to_tell = stderr().write_all(&bytes);
+    let _nobody_to_tell = stderr().write_all(&terminal::displayable_on(&stderr(), &bytes));
 }
 
 fn is_taken() -> bool {

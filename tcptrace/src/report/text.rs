@@ -23,6 +23,7 @@ use crate::{
         units::{Elapsed, plural},
         verdict::Verdict,
     },
+    output::terminal::displayable,
 };
 
 pub(crate) use self::parts::Layout;
@@ -37,7 +38,8 @@ pub(crate) fn write(out: &mut dyn Write, report: &Report, layout: &Layout) -> io
     }
     let mut text = Vec::new();
     write_all(&mut text, report, layout)?;
-    let text = folded(&String::from_utf8_lossy(&text), layout.width).into_bytes();
+    let text = folded(&String::from_utf8_lossy(&text), layout.width);
+    let text = displayable(text.as_bytes());
     let Some(rows) = layout.redraw else { return out.write_all(&text) };
     // Cursor home, no line wrap, as many lines as fit, then clear what was there before.
     out.write_all(b"\x1b[H\x1b[?7l")?;

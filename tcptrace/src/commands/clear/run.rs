@@ -36,7 +36,7 @@ use crate::{
         options::{OutputOptions, Policy},
         outputs::{OpenedOutputs, Output},
         standard_error::STANDARD_ERROR,
-        terminal,
+        terminal::{self, displayable},
     },
 };
 
@@ -141,7 +141,8 @@ fn ask(plan: ClearPlan, rows: usize) -> bool {
     STANDARD_ERROR.catch_up();
     let mut answer = String::new();
     let mut terminal = io::stderr().lock();
-    let asked = write!(terminal, "{list}\nEnd {count}? [y/N] ").and_then(|()| terminal.flush());
+    let question = format!("{list}\nEnd {count}? [y/N] ");
+    let asked = terminal.write_all(&displayable(question.as_bytes())).and_then(|()| terminal.flush());
     asked.and_then(|()| io::stdin().lock().read_line(&mut answer)).is_ok()
         && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }

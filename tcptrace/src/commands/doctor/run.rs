@@ -26,12 +26,12 @@ pub(crate) fn run(form: DoctorForm, world: &World) -> Result<Conclusion, Command
     let diagnosis = diagnose(world);
     let mut out = io::stdout().lock();
     let written = match form {
-        DoctorForm::Text => text::write(
-            &mut out,
-            &diagnosis,
-            terminal::extent(io::stdout(), 0),
-            &terminal::palette_of_stdout(),
-        ),
+        DoctorForm::Text => {
+            let (extent, palette) = (terminal::extent(io::stdout(), 0), terminal::palette_of_stdout());
+            let mut text = Vec::new();
+            text::write(&mut text, &diagnosis, extent, &palette)
+                .and_then(|()| out.write_all(&terminal::displayable_on(&io::stdout(), &text)))
+        }
         DoctorForm::Json => serde_json::to_writer_pretty(&mut out, &diagnosis)
             .map_err(io::Error::from)
             .and_then(|()| writeln!(out)),

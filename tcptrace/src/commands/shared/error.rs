@@ -1,6 +1,9 @@
 //! How a command ended, and its exit code.
 
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    io::{Write as _, stderr, stdout},
+    path::PathBuf,
+};
 
 use rustix::io::Errno;
 use thiserror::Error;
@@ -18,6 +21,7 @@ use crate::{
     output::{
         error::{OpenError, StartError, WriteError},
         replace::ReplaceError,
+        terminal::displayable_on,
     },
     report::perfetto::TraceError,
 };
@@ -161,13 +165,16 @@ impl CommandError {
     pub(crate) fn report(&self) {
         match self {
             Self::CommandLine(error) => {
-                let text = error.render().ansi().to_string();
-                let end = if text.ends_with('\n') { "" } else { "\n" };
+                let mut text = error.render().ansi().to_string();
+                if !text.ends_with('\n') {
+                    text.push('\n');
+                }
                 // What cannot be written there cannot be reported anywhere.
                 let _ = if error.use_stderr() {
-                    write!(anstream::stderr(), "tcptrace: {text}{end}")
+                    let text = format!("tcptrace: {text}");
+                    anstream::stderr().write_all(&displayable_on(&stderr(), text.as_bytes()))
                 } else {
-                    write!(anstream::stdout(), "{text}{end}")
+                    anstream::stdout().write_all(&displayable_on(&stdout(), text.as_bytes()))
                 };
             }
             Self::Write(WriteError::ReaderGone) => {}

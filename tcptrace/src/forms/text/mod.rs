@@ -2,6 +2,7 @@
 
 pub(crate) mod advice;
 mod answer;
+pub(crate) mod ascii;
 mod bind;
 pub(crate) mod cleared;
 pub(crate) mod columns;
