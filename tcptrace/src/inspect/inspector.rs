@@ -11,7 +11,7 @@ use super::{
     copies,
     descriptors::{DescriptorScan, HeldSocket, ScanTarget},
     dump::{ListingIndex, NamespaceDumper},
-    other_ends::{FoundEnd, HALF_CLOSED},
+    other_ends::{FoundEnd, HALF_CLOSED, WantedEnd},
     peek::{self, MOST_PEEKS},
     tables::Tables,
 };
@@ -224,16 +224,19 @@ impl Inspector {
     /// Looks for the other ends that no process holds.
     fn look_up_other_ends(&self, scan: &mut DescriptorScan, due: &[Due], index: &ListingIndex) {
         // What is listed no more, as most of a storm of short connections, needs no other end.
-        let listed = due
-            .iter()
-            .filter(|due| due.stuck == Stuck::InCloseWait)
-            .filter_map(|due| index.find(&due.socket))
-            .map(|(netns, socket)| socket.named(*netns));
-        let mut sockets: Vec<(Socket, u32)> =
-            listed.map(|socket| (socket, scan.fin_sequence(&socket))).collect();
-        // Only so many are looked up: first those that are held.
-        sockets.sort_by_key(|(socket, _)| socket.cookie.is_none_or(|cookie| scan.held(cookie).is_none()));
-        scan.other_ends.look_up(&self.dumper, sockets.iter().map(|(socket, sequence)| (socket, *sequence)));
+        let in_close_wait = due.iter().filter(|due| due.stuck == Stuck::InCloseWait);
+        let wanted = in_close_wait.filter_map(|due| {
+            let (netns, socket) = index.find(&due.socket)?;
+            let socket = socket.named(*netns);
+            Some(WantedEnd {
+                socket,
+                fin_sequence: scan.fin_sequence(&socket),
+                is_held: socket.cookie.is_some_and(|cookie| scan.held(cookie).is_some()),
+                age_ns: due.since.age_at(index.asked_ns()).0,
+            })
+        });
+        let wanted = wanted.collect();
+        scan.other_ends.look_up(&self.dumper, wanted);
     }
 
     fn scan_proc(&mut self, due: &[Due], index: &ListingIndex) -> DescriptorScan {

@@ -1,6 +1,8 @@
 //! The other ends of connections, where they are sockets of this host too: held ones by their addresses and the
 //! sequence number of the FIN, the rest by a look into the kernel's table. Inspects nothing else.
 
+use std::cmp::Reverse;
+
 use rustc_hash::FxHashMap;
 use tcptrace_ebpf::record::{self, HolderRecord};
 
@@ -43,6 +45,17 @@ pub(super) struct HalfClosed<'a> {
     pub fin_sequence: u32,
     pub side: Option<ConnectionSide>,
     pub holders: &'a Holders,
+}
+
+/// A socket in CLOSE_WAIT whose other end is wanted.
+#[derive(Debug)]
+pub(super) struct WantedEnd {
+    pub socket: Socket,
+    /// 0 when not known.
+    pub fin_sequence: u32,
+    pub is_held: bool,
+    /// The age that is certain.
+    pub age_ns: u64,
 }
 
 /// What was found of the other end of a connection.
@@ -134,15 +147,10 @@ impl OtherEnds {
         }
     }
 
-    /// Looks up the other ends that nobody holds, of the first sockets.
-    pub(super) fn look_up<'a>(
-        &mut self,
-        dumper: &NamespaceDumper,
-        sockets: impl Iterator<Item = (&'a Socket, u32)>,
-    ) {
+    /// Looks up the other ends that nobody holds, as many as may be.
+    pub(super) fn look_up(&mut self, dumper: &NamespaceDumper, wanted: Vec<WantedEnd>) {
         let mut by_netns: FxHashMap<u32, Vec<(u64, SocketId)>> = FxHashMap::default();
-        let unknown = sockets.filter(|(socket, fin_sequence)| self.held(socket, *fin_sequence).is_none());
-        for (socket, _) in unknown.take(MOST_LOOKUPS) {
+        for socket in self.first_unknown(wanted) {
             let (Some(netns), Some(cookie)) = (socket.netns, socket.cookie) else { continue };
             let Endpoints { local, remote } = socket.endpoints.mirrored();
             // Of a link-local address, the other end in this namespace is on the same interface.
@@ -158,6 +166,15 @@ impl OtherEnds {
                 }
             }
         }
+    }
+
+    /// The sockets whose other ends are looked up: those that somebody holds before those in an accept queue, which nobody
+    /// has, and the oldest first, which are the leak and not the connections that will be closed in a moment.
+    fn first_unknown(&self, wanted: Vec<WantedEnd>) -> Vec<Socket> {
+        let is_unknown = |one: &WantedEnd| self.held(&one.socket, one.fin_sequence).is_none();
+        let mut unknown: Vec<WantedEnd> = wanted.into_iter().filter(is_unknown).collect();
+        unknown.sort_by_key(|one| (!one.is_held, Reverse(one.age_ns)));
+        unknown.into_iter().map(|one| one.socket).take(MOST_LOOKUPS).collect()
     }
 
     /// The other end of a socket; `None` when it is not on this host, or not known to be.
@@ -230,6 +247,19 @@ mod tests {
         // Loopback addresses do not lead to another namespace.
         assert_eq!(found("127.0.0.1", both(), 0), Some(1));
         assert_eq!(found("127.0.0.1", vec![candidate(2, ELSEWHERE, 50)], 50), None);
+    }
+
+    #[test]
+    fn of_too_many_the_oldest_that_somebody_holds_are_looked_up() {
+        let wanted = |number: u64| {
+            let socket = Socket { cookie: Some(number), ..socket("10.0.0.1") };
+            WantedEnd { socket, fin_sequence: 0, is_held: !number.is_multiple_of(4), age_ns: number }
+        };
+        let all = 2 * MOST_LOOKUPS as u64;
+        let found = OtherEnds::default().first_unknown((0..all).map(wanted).collect());
+        let cookies: Vec<u64> = found.into_iter().filter_map(|socket| socket.cookie).collect();
+        let expected: Vec<u64> = (0..all).rev().filter(|number| !number.is_multiple_of(4)).collect();
+        assert_eq!(cookies, expected[..MOST_LOOKUPS]);
     }
 
     fn listed(state: State) -> DiagSocket {
