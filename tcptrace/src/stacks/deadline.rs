@@ -13,7 +13,7 @@ use std::{
 /// Abandoned threads that may be stuck at a time; with that many, no question is asked.
 const MAX_STUCK: usize = 4;
 
-/// Creates, on the thread, the function that answers questions.
+/// Creates, on the thread, the function that answers questions, with what it keeps between them.
 type Start<Q, A> = dyn Fn() -> Box<dyn FnMut(Q) -> A> + Send + Sync;
 
 /// A thread that answers one question at a time, within a deadline.
@@ -22,6 +22,8 @@ pub(crate) struct DeadlineThread<Q, A> {
     name: &'static str,
     start: Arc<Start<Q, A>>,
     limit: Duration,
+    /// After this time without a question, what is kept between them is dropped.
+    idle: Duration,
     /// The thread in use, which has always answered in time. Starts on demand.
     thread: Option<RunningThread<Q, A>>,
     /// Abandoned threads, which get no more questions.
@@ -58,7 +60,13 @@ impl<Q: Send + 'static, A: Send + 'static> DeadlineThread<Q, A> {
         limit: Duration,
         start: impl Fn() -> Box<dyn FnMut(Q) -> A> + Send + Sync + 'static,
     ) -> Self {
-        Self { name, start: Arc::new(start), limit, thread: None, stuck: Vec::new() }
+        let (start, idle) = (Arc::new(start), Duration::MAX);
+        Self { name, start, limit, idle, thread: None, stuck: Vec::new() }
+    }
+
+    /// Drops what the function keeps between questions after this time without one: files are closed, memory is free.
+    pub(crate) fn forgets_after(self, idle: Duration) -> Self {
+        Self { idle, ..self }
     }
 
     /// Asks a question and waits for the answer.
@@ -93,13 +101,20 @@ impl<Q: Send + 'static, A: Send + 'static> DeadlineThread<Q, A> {
     fn start(&self) -> io::Result<RunningThread<Q, A>> {
         let (questions, asked) = mpsc::sync_channel::<Q>(1);
         let (answered, answers) = mpsc::sync_channel(1);
-        let start = Arc::clone(&self.start);
+        let (start, idle) = (Arc::clone(&self.start), self.idle);
         let handle = thread::Builder::new().name(self.name.to_owned()).spawn(move || {
-            let mut answer = start();
             // A caller that stopped waiting never comes back.
-            while let Ok(question) = asked.recv() {
-                if answered.send(answer(question)).is_err() {
-                    break;
+            while let Ok(mut question) = asked.recv() {
+                let mut answer = start();
+                loop {
+                    if answered.send(answer(question)).is_err() {
+                        return;
+                    }
+                    question = match asked.recv_timeout(idle) {
+                        Ok(question) => question,
+                        Err(RecvTimeoutError::Timeout) => break,
+                        Err(RecvTimeoutError::Disconnected) => return,
+                    };
                 }
             }
         })?;
@@ -124,6 +139,25 @@ mod tests {
             })
         });
         assert_eq!((named.ask(1).unwrap(), named.ask(2).unwrap(), named.ask(3).unwrap()), (1, 3, 6));
+    }
+
+    #[test]
+    fn what_is_kept_between_questions_is_dropped_when_none_come() {
+        let kept = Arc::new(());
+        let on_thread = Arc::clone(&kept);
+        let named = DeadlineThread::new("test", Duration::from_mins(1), move || {
+            let (kept, mut count) = (Arc::clone(&on_thread), 0);
+            Box::new(move |()| {
+                count += 1;
+                (Arc::strong_count(&kept), count)
+            })
+        });
+        let mut named = named.forgets_after(Duration::from_millis(20));
+        assert_eq!(named.ask(()).unwrap(), (3, 1));
+        while Arc::strong_count(&kept) > 2 {
+            thread::yield_now();
+        }
+        assert_eq!(named.ask(()).unwrap(), (3, 1), "the same thread begins anew");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! longer than its deadline.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fs,
     path::{Path, PathBuf},
     rc::Rc,
@@ -18,7 +18,7 @@ use blazesym::{
         source::{self, Process, Source},
     },
 };
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     deadline::{DeadlineThread, NoAnswer},
@@ -41,11 +41,16 @@ use crate::{
 /// Named stacks kept.
 const KEPT_STACKS: usize = 4096;
 
-/// Most files of a symbolizer. It keeps each one open with all it has read of it, and separate debug files besides.
+/// Most files of a symbolizer, and their bytes. It keeps each one open and mapped with all it has read of it, and separate
+/// debug files besides.
 const MAX_FILES: usize = 200;
+const MAX_FILE_BYTES: u64 = 512 << 20;
 
 /// Longest time to name a stack. Reading the line tables of a large program takes a second or two, once.
 const NAMING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After this time in which no stack is named, the files that were read for names are closed.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Most frames named of a stack.
 const MAX_FRAMES: usize = 64;
@@ -99,7 +104,8 @@ impl Symbols {
             let mut resolver = Resolver::new(proc_root.clone());
             Box::new(move |question: Question| resolver.answer(&question)) as Box<_>
         };
-        Self { resolver: DeadlineThread::new("symbols", NAMING_TIMEOUT, start), kept: FxHashMap::default() }
+        let resolver = DeadlineThread::new("symbols", NAMING_TIMEOUT, start).forgets_after(IDLE_TIMEOUT);
+        Self { resolver, kept: FxHashMap::default() }
     }
 
     /// Names a stack of a process. Asks whether the process that made the call `is_there` still, for a stack that is not
@@ -165,20 +171,39 @@ struct Resolver {
     symbolizer: Symbolizer,
     go: GoCode,
     debug_files: DebugFiles,
-    /// Files that the symbolizer has opened.
-    files: Rc<Cell<usize>>,
+    opened: Rc<OpenedFiles>,
+}
+
+/// What the symbolizer has opened.
+#[derive(Default)]
+struct OpenedFiles {
+    paths: RefCell<FxHashSet<PathBuf>>,
+    bytes: Cell<u64>,
+}
+
+impl OpenedFiles {
+    fn add(&self, path: &Path) {
+        if self.paths.borrow_mut().insert(path.to_owned()) {
+            let bytes = fs::metadata(path).map_or(0, |file| file.len());
+            self.bytes.set(self.bytes.get().saturating_add(bytes));
+        }
+    }
+
+    fn are_too_many(&self, others: usize) -> bool {
+        self.paths.borrow().len() + others >= MAX_FILES || self.bytes.get() >= MAX_FILE_BYTES
+    }
 }
 
 impl Resolver {
     fn new(proc_root: PathBuf) -> Self {
-        let files = Rc::default();
+        let opened = Rc::default();
         let home = std::env::var_os("HOME").map(PathBuf::from);
         Self {
             proc_root,
-            symbolizer: symbolizer(&files),
+            symbolizer: symbolizer(&opened),
             go: GoCode::default(),
             debug_files: DebugFiles::new(home.as_deref()),
-            files,
+            opened,
         }
     }
 
@@ -241,10 +266,10 @@ impl Resolver {
         code: Option<&MappedCode>,
         program: Option<&Path>,
     ) -> Vec<Vec<Frame>> {
-        if self.files.get() + self.debug_files.found() >= MAX_FILES {
-            self.files.set(0);
+        if self.opened.are_too_many(self.debug_files.found()) {
+            self.opened = Rc::default();
             self.debug_files.forget();
-            self.symbolizer = symbolizer(&self.files);
+            self.symbolizer = symbolizer(&self.opened);
         }
         let mut known: Vec<Vec<Frame>> = vec![Vec::new(); calls.len()];
         if let Some(code) = code {
@@ -327,8 +352,9 @@ impl Resolver {
             let (Ok(file), Some(offset)) = (code.kept_file(mapping), mapping.offset_of(*call)) else {
                 continue;
             };
-            self.files.set(self.files.get() + 1);
-            let source = Source::Elf(source::Elf::new(file.here()));
+            let here = file.here();
+            self.opened.add(&here);
+            let source = Source::Elf(source::Elf::new(here));
             match self.symbolizer.symbolize_single(&source, Input::FileOffset(offset)) {
                 Ok(Symbolized::Sym(symbol)) => {
                     *frames = frame::named(&symbol, Some(&file.path), program).collect();
@@ -442,11 +468,11 @@ fn unknown(calls: &[u64], known: &[Vec<Frame>]) -> (Vec<usize>, Vec<u64>) {
 }
 
 /// A symbolizer that counts the files it opens, because it never closes one.
-fn symbolizer(files: &Rc<Cell<usize>>) -> Symbolizer {
-    let files = Rc::clone(files);
+fn symbolizer(opened: &Rc<OpenedFiles>) -> Symbolizer {
+    let opened = Rc::clone(opened);
     let count = move |member: ProcessMemberInfo<'_>| {
-        if let ProcessMemberType::Path(_) = member.member_entry {
-            files.set(files.get() + 1);
+        if let ProcessMemberType::Path(path) = member.member_entry {
+            opened.add(&path.maps_file);
         }
         // Leaves the work to blazesym.
         Ok(None)
@@ -462,6 +488,26 @@ mod tests {
         kept_code::KeptFile,
         point::{ScriptLanguage, ScriptLine, addresses},
     };
+
+    #[test]
+    fn files_count_once_and_large_ones_are_closed_sooner() {
+        let folder = tempfile::tempdir().unwrap();
+        let large = |name: &str| {
+            let path = folder.path().join(name);
+            fs::File::create(&path).unwrap().set_len(MAX_FILE_BYTES / 2).unwrap();
+            path
+        };
+        let opened = OpenedFiles::default();
+        for _ in 0..MAX_FILES {
+            opened.add(&large("one"));
+        }
+        assert!(!opened.are_too_many(0));
+        opened.add(&large("other"));
+        assert!(opened.are_too_many(0), "all their bytes");
+        let opened = OpenedFiles::default();
+        (0..MAX_FILES - 2).for_each(|nth| opened.add(Path::new(&nth.to_string())));
+        assert!(!opened.are_too_many(1) && opened.are_too_many(2));
+    }
 
     #[inline(never)]
     fn a_line_to_be_found() -> u64 {
