@@ -58,6 +58,7 @@ mod report;
 mod rights;
 mod rotation;
 mod scoreboard;
+mod screens;
 mod session;
 mod slow_terminals;
 mod started_after;

@@ -108,6 +108,11 @@ impl SlowTerminal {
         rustix::termios::tcflow(&self.slave, rustix::termios::Action::OOff).expect("a terminal that stops");
     }
 
+    /// Types what the terminal echoes as ^C. It is no controlling terminal, so it sends no signal for that.
+    pub(crate) fn press_ctrl_c(&mut self) {
+        self.master.write_all(b"\x03").expect("a terminal");
+    }
+
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("the program runs");
