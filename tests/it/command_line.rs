@@ -21,6 +21,16 @@ fn an_address_space_that_is_too_small_is_refused_before_anything_is_begun() {
 }
 
 #[test]
+fn too_few_descriptors_to_trace_with_are_refused_and_the_limit_is_named() {
+    for (limit, typed) in
+        [(20, &["leaks"][..]), (40, &["trace"]), (40, &["time-wait", "--watch"]), (8, &["report", "x"])]
+    {
+        let few = Confined::Descriptors { soft: limit, hard: limit };
+        few.run(typed).refuses(3, &["Too many open files", &format!("above {limit}"), "ulimit -n"]);
+    }
+}
+
+#[test]
 fn a_closed_standard_output_is_refused_before_anything_is_lost_in_it() {
     let recording = golden("v1.tct");
     let closed = |typed: &str| {

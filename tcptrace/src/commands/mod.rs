@@ -130,10 +130,26 @@ fn conclude(ended: &Result<Conclusion, CommandError>) -> ExitCode {
 }
 
 impl Command {
+    /// Descriptors that it needs at least.
+    fn open_files(&self) -> usize {
+        match self {
+            Self::Leaks(_) => open_files::FOR_TRACING,
+            Self::Trace(typed) if !typed.is_replay() => open_files::FOR_TRACING,
+            Self::TimeWait(typed) if typed.is_live() => open_files::FOR_TRACING,
+            // Those that look once say what they could not look at.
+            Self::Now(_)
+            | Self::Clear(_)
+            | Self::Doctor(_)
+            | Self::Report(_)
+            | Self::Trace(_)
+            | Self::TimeWait(_) => open_files::FEW,
+        }
+    }
+
     fn run(&self, sandbox: Sandbox, world: &World) -> Result<Conclusion, CommandError> {
         let system = |source| CommandError::System { what: "start", source };
         address_space::require().map_err(system)?;
-        open_files::require_some().map_err(system)?;
+        open_files::require(self.open_files()).map_err(system)?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(system)?;
         runtime.block_on(async {
             // A file that may not grow is an error of the output, and does not end the program: from now on,

@@ -29,17 +29,36 @@ pub fn raise() {
     }
 }
 
-/// Makes sure that there are as many descriptors left as every command needs before it can report what it lacks.
+/// Descriptors of the run-time's signals and timers, and of an output: what every command needs.
+pub(crate) const FEW: usize = 12;
+
+/// Those of programs, maps and links in the kernel besides, of namespaces and of files that are read: 52 with `leaks --deep`.
+pub(crate) const FOR_TRACING: usize = 64;
+
+/// Makes sure that so many descriptors are left: what runs into the limit later says nothing of it, or that the kernel
+/// lacks something.
 ///
 /// # Errors
-/// When there are not.
-pub(crate) fn require_some() -> io::Result<()> {
-    /// Those of the run-time's signals and timers, and of an output.
-    const NEEDED: usize = 12;
+/// When they are not.
+pub(crate) fn require(needed: usize) -> io::Result<()> {
     let taken: Result<Vec<OwnedFd>, Errno> =
-        (0..NEEDED).map(|_| rustix::event::eventfd(0, EventfdFlags::CLOEXEC)).collect();
+        (0..needed).map(|_| rustix::event::eventfd(0, EventfdFlags::CLOEXEC)).collect();
     drop(taken?);
     Ok(())
+}
+
+/// What helps where an error says that no descriptor is left; empty for others.
+pub(crate) fn remedy(error: &io::Error) -> String {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => {
+            let limit = getrlimit(Resource::Nofile)
+                .current
+                .map_or_else(String::new, |limit| format!(" above {limit}"));
+            format!("; raise the limit of open files{limit}: `ulimit -n 1024`")
+        }
+        Some(Errno::NFILE) => "; raise the limit of open files of the system: fs.file-max".to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// Has the command run with the limit that this process was started with: what is beyond 1024 is too much for a

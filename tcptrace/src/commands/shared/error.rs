@@ -5,13 +5,12 @@ use std::{
     path::PathBuf,
 };
 
-use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::{
     forms::reading::{error::ReadError, losses::Losses},
     host::{
-        file_access::FileAccessError, privilege::NotPrivileged, rights::RightsError,
+        file_access::FileAccessError, open_files, privilege::NotPrivileged, rights::RightsError,
         system_calls::FilterError,
     },
     inspect::thread::InspectorGone,
@@ -85,7 +84,7 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Write(#[from] WriteError),
     /// The system refused something that every command needs.
-    #[error("cannot {what}: {source}{}", remedy(source))]
+    #[error("cannot {what}: {source}{}", open_files::remedy(source))]
     System {
         /// What was tried.
         what: &'static str,
@@ -180,15 +179,6 @@ impl CommandError {
             Self::Write(WriteError::ReaderGone) => {}
             error => log::error!("{error}"),
         }
-    }
-}
-
-/// What helps where the system has run out of something.
-fn remedy(source: &std::io::Error) -> &'static str {
-    match source.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::MFILE) => "; raise the limit of open files: `ulimit -n`",
-        Some(Errno::NFILE) => "; raise the limit of open files of the system: fs.file-max",
-        _ => "",
     }
 }
 

@@ -49,11 +49,26 @@ pub(crate) struct TimeWaitArguments {
 }
 
 impl TimeWaitArguments {
+    /// Whether it traces, and does not look once.
+    pub(crate) fn is_live(&self) -> bool {
+        self.watch || self.duration.is_some()
+    }
+
     /// What the options mean. Namespaces are kept by name in `run_netns`.
     pub(crate) fn resolve(&self, run_netns: &Path) -> Result<TimeWaitOptions, String> {
-        let Self { watch, duration, interval, exit_code, ports_used, rows, output, filters, owners, kernel } =
-            self;
-        let is_live = *watch || duration.is_some();
+        let Self {
+            watch: _,
+            duration,
+            interval,
+            exit_code,
+            ports_used,
+            rows,
+            output,
+            filters,
+            owners,
+            kernel,
+        } = self;
+        let is_live = self.is_live();
         if interval.is_some() && !is_live {
             return Err("--interval is the time between two looks: add --watch or --duration".to_owned());
         }

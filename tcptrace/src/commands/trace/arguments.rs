@@ -53,6 +53,11 @@ impl TraceArguments {
         if self.state.is_empty() { StateSet::ALL } else { self.state.iter().copied().collect() }
     }
 
+    /// Whether a kept session is printed, and nothing traced.
+    pub(crate) fn is_replay(&self) -> bool {
+        self.replay.is_some()
+    }
+
     /// What the options of a replay mean.
     fn resolve_replay(&self, file: &Path, run_netns: &Path) -> Result<ReplayOptions, String> {
         let outputs = self.running.outputs()?;
