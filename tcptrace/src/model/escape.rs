@@ -31,6 +31,19 @@ pub(crate) fn is_harmful(character: char) -> bool {
         )
 }
 
+/// The name of a process as people read it: a process may call itself nothing at all.
+pub(crate) struct EscapedName<'a>(pub &'a str);
+
+impl fmt::Display for EscapedName<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(name) = self;
+        if name.trim().is_empty() {
+            return formatter.pad(&format!("'{}'", Escaped(name)));
+        }
+        Escaped(name).fmt(formatter)
+    }
+}
+
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.0.contains(is_harmful) {
@@ -61,6 +74,12 @@ mod tests {
         assert_eq!(Escaped("ng\u{200b}inx\u{2060}").to_string(), "ng\\u{200b}inx\\u{2060}", "of no width");
         assert_eq!(Escaped("shop\u{3164}\u{e0041}").to_string(), "shop\\u{3164}\\u{e0041}", "a blank, a tag");
         assert_eq!(Escaped("nginx: worker Ω").to_string(), "nginx: worker Ω");
+    }
+
+    #[test]
+    fn a_name_without_anything_to_see_is_quoted() {
+        let shown = |name| EscapedName(name).to_string();
+        assert_eq!([shown(""), shown(" \n"), shown("a\n")], ["''", "' \\n'", "a\\n"]);
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::model::{Report, SessionReport, headline::Headline, ranking::ProcessShare, sockets::CloseWait};
 use crate::model::{
-    escape::Escaped,
+    escape::EscapedName,
     units::{Elapsed, plural},
 };
 
@@ -138,7 +138,7 @@ fn program(report: &Report) -> Option<String> {
     hosts.sort();
     hosts.dedup();
     let hosts = if hosts.len() > 1 { format!(" on {} hosts", hosts.len()) } else { String::new() };
-    let mut text = format!("{count} processes of {}{hosts} {holds} {part} stuck sockets", Escaped(comm));
+    let mut text = format!("{count} processes of {}{hosts} {holds} {part} stuck sockets", EscapedName(comm));
     if let Some(stack) = report.stacks.top.first().filter(|stack| stack.share >= MOST_OF_IT) {
         let _ = write!(text, "; {}", stack.site.clause(&stack.sockets.to_string(), "were"));
     }

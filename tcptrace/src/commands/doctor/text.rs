@@ -12,7 +12,10 @@ use crate::{
         },
         view::Extent,
     },
-    model::{escape::Escaped, units::plural},
+    model::{
+        escape::{Escaped, EscapedName},
+        units::plural,
+    },
 };
 
 /// A line is broken at this width at most, also on a wider terminal.
@@ -117,7 +120,7 @@ fn write_programs(
             [pid] => format!("({pid})"),
             pids => format!("× {}", pids.len()),
         };
-        let program = padded(&format!("{} {which}", Escaped(comm)), PROGRAM_WIDTH);
+        let program = padded(&format!("{} {which}", EscapedName(comm)), PROGRAM_WIDTH);
         let begin = format!("  {style}{word:<2}{style:#}  {program}  {sockets:>6}  ");
         let indent = 6 + visible_width(&program) + 10;
         write_hanging(out, &begin, indent, lines, width)?;

@@ -23,7 +23,7 @@ use crate::{
         coverage::{Coverage, Extent},
         criteria::Criteria,
         ended::EndedHow,
-        escape::Escaped,
+        escape::EscapedName,
         finding::Finding,
         owner::{Evidence, Owner},
         process::{DescriptorUse, ProcessIdentity, ProcessUse},
@@ -118,7 +118,7 @@ impl Forecast<'_> {
             (Some(queue), None) => format!("{}/{} wait for accept()", queue.length, queue.limit),
             (None, _) => descriptors(),
         };
-        [format!("{rate}{} ({})", Escaped(&process.comm), process.pid), left]
+        [format!("{rate}{} ({})", EscapedName(&process.comm), process.pid), left]
     }
 }
 

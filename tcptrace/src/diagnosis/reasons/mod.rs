@@ -11,7 +11,7 @@ use std::fmt;
 
 use self::facts::ReasonFacts;
 use crate::model::{
-    escape::Escaped,
+    escape::EscapedName,
     process::ProcessIdentity,
     reason::{Reason, ReasonId, ReasonNumbers},
     verdict::Verdict,
@@ -68,7 +68,7 @@ struct Named<'a>(&'a ProcessIdentity);
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} ({})", Escaped(&self.0.comm), self.0.pid)
+        write!(formatter, "{} ({})", EscapedName(&self.0.comm), self.0.pid)
     }
 }
 

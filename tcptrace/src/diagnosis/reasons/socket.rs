@@ -8,7 +8,7 @@ use crate::{
     diagnosis::last_words::LastWords,
     model::{
         connection_side::ConnectionSide,
-        escape::Escaped,
+        escape::EscapedName,
         reason::{Reason, ReasonId, ReasonNumbers},
         units::{Elapsed, plural},
         verdict::Verdict,
@@ -89,8 +89,8 @@ fn leg(leg: &OtherLeg) -> Reason {
         None => (None, None),
     };
     let holder = match far {
-        Some((Some(pid), comm)) => format!(", which {} ({pid}) holds", Escaped(comm)),
-        Some((None, comm)) => format!(", which {} holds", Escaped(comm)),
+        Some((Some(pid), comm)) => format!(", which {} ({pid}) holds", EscapedName(comm)),
+        Some((None, comm)) => format!(", which {} holds", EscapedName(comm)),
         None => String::new(),
     };
     let text = format!(

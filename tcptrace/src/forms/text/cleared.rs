@@ -12,7 +12,7 @@ use crate::{
     forms::{palette::Palette, view::Extent},
     model::{
         clearing::{Method, Outcome},
-        escape::Escaped,
+        escape::{Escaped, EscapedName},
         record::cleared::{ClearEnd, ClearPlan, Cleared, Kept, LeftOut, Outcomes},
         state::State,
         units::{Socketed, plural},
@@ -153,7 +153,7 @@ fn write_kept(out: &mut dyn Write, kept: &[Kept], keep: &str) -> io::Result<()> 
             (Some(used), None) => format!(" ({used} in use)"),
             (None, _) => String::new(),
         };
-        let name = Escaped(&process.comm);
+        let name = EscapedName(&process.comm);
         let descriptors = plural(*descriptors, "such descriptor");
         writeln!(out, "  {name} (pid {}) {keep} {descriptors}{in_use}", process.pid)?;
     }

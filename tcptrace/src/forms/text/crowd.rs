@@ -12,7 +12,7 @@ use crate::{
     forms::palette::Palette,
     model::{
         ended::EndedHow,
-        escape::Escaped,
+        escape::EscapedName,
         owner::Owner,
         record::{Leak, LeakEnd, Record},
         units::{Elapsed, plural},
@@ -165,7 +165,7 @@ impl Group {
 fn name(owner: Option<&Owner>, holders: usize) -> String {
     let Some(Owner { process, .. }) = owner else { return "nobody that is known".to_owned() };
     let others = if holders > 1 { format!(" and {} more", holders - 1) } else { String::new() };
-    format!("{} (pid {}){others}", Escaped(&process.comm), process.pid)
+    format!("{} (pid {}){others}", EscapedName(&process.comm), process.pid)
 }
 
 #[cfg(test)]

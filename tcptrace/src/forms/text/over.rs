@@ -15,7 +15,7 @@ use crate::{
     forms::{palette::Palette, view::Extent},
     model::{
         ended::EndedHow,
-        escape::Escaped,
+        escape::EscapedName,
         record::{Leak, Over},
         stack::Stack,
         units::{Elapsed, plural},
@@ -100,7 +100,7 @@ fn by_process(over: &[Leak]) -> Vec<Kept> {
 fn processes(leak: &Leak) -> String {
     let names = leak.owners.iter().map(|owner| {
         let process = &owner.process;
-        format!("{} ({})", Escaped(&process.comm), process.pid)
+        format!("{} ({})", EscapedName(&process.comm), process.pid)
     });
     let names: Vec<String> = names.collect();
     if names.is_empty() { "nobody any more".to_owned() } else { names.join(", ") }

@@ -12,7 +12,7 @@ use crate::{
     forms::palette::Palette,
     model::{
         coverage::NotLookedAt,
-        escape::Escaped,
+        escape::{Escaped, EscapedName},
         owner::{Evidence, Owner},
         reason::{Reason, ReasonId},
         record::Age,
@@ -127,7 +127,7 @@ pub(super) fn write_owners(
         if index > 0 {
             write!(out, ", ")?;
         }
-        write!(out, "{name}{} (pid {}){name:#}", Escaped(&owner.process.comm), owner.process.pid)?;
+        write!(out, "{name}{} (pid {}){name:#}", EscapedName(&owner.process.comm), owner.process.pid)?;
         if let Some(command) = owner.process.command() {
             write!(out, " [{}]", Escaped(&command))?;
         }

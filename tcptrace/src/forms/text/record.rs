@@ -13,7 +13,7 @@ use crate::{
     forms::{palette::Palette, view::Extent},
     model::{
         ended::EndedHow,
-        escape::Escaped,
+        escape::{Escaped, EscapedName},
         other_end::OtherEnd,
         owner::{CalledBy, OpenedBy, Owner},
         record::{Header, Leak, LeakEnd, Over, Record, Timed},
@@ -77,7 +77,7 @@ fn write_transition(
         None => write!(out, "  after ?")?,
     }
     let comm = what.oncpu.comm.to_text();
-    writeln!(out, "  {faint}on-CPU {} ({}){faint:#}", what.oncpu.pid, Escaped(&comm))
+    writeln!(out, "  {faint}on-CPU {} ({}){faint:#}", what.oncpu.pid, EscapedName(&comm))
 }
 
 fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result<()> {
@@ -103,9 +103,9 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
         let thread = opener.task.comm.to_text();
         let is_named = |owner: &Owner| owner.process.pid == opener.task.pid && owner.process.comm != thread;
         if !is_owner {
-            write!(out, "  opened by {} ({})", Escaped(&thread), opener.task.pid)?;
+            write!(out, "  opened by {} ({})", EscapedName(&thread), opener.task.pid)?;
         } else if leak.owners.iter().any(is_named) {
-            write!(out, "  opened by its thread {}", Escaped(&thread))?;
+            write!(out, "  opened by its thread {}", EscapedName(&thread))?;
         }
         if let Some(stack) = stack {
             write!(out, "  {faint}{}{faint:#}", Line::opened(stack))?;
@@ -131,7 +131,7 @@ fn write_other_end(out: &mut dyn Write, other: &OtherEnd) -> io::Result<()> {
     match (is_closed, owners.first()) {
         (Some(true), _) => write!(out, "  other end closed"),
         (_, Some(Owner { process, .. })) => {
-            write!(out, "  other end {} (pid {}) in {state}", Escaped(&process.comm), process.pid)
+            write!(out, "  other end {} (pid {}) in {state}", EscapedName(&process.comm), process.pid)
         }
         (_, None) => write!(out, "  other end in {state}"),
     }
@@ -147,7 +147,7 @@ fn ended(Over { how, ns }: Over) -> String {
 fn write_eof_read(out: &mut dyn Write, read: &Timed<CalledBy>, now: Timestamp) -> io::Result<()> {
     let CalledBy { call, stack } = &read.what;
     let ago = Elapsed(u64::try_from(now.duration_since(read.time).as_nanos()).unwrap_or(0));
-    let by = format!("by {} (tid {}) {ago} ago", Escaped(&call.task.comm.to_text()), call.task.tid);
+    let by = format!("by {} (tid {}) {ago} ago", EscapedName(&call.task.comm.to_text()), call.task.tid);
     match stack {
         Some(stack) if stack.line().is_none() && stack.no_site.is_some() => {
             write!(out, "  end of file read {by}; {}", Line { verb: "read", stack })
@@ -162,7 +162,7 @@ fn write_leak_end(out: &mut dyn Write, end: &LeakEnd, palette: &Palette) -> io::
     let how = end.how.map_or("gone, unseen", EndedHow::as_event);
     write!(out, "{}  {calm}END {calm:#}  ", time_of_day(end.time).strftime("%H:%M:%S"))?;
     if let Some(closer) = &end.closed_by {
-        write!(out, "{} (pid {})  ", Escaped(&closer.process.comm), closer.process.pid)?;
+        write!(out, "{} (pid {})  ", EscapedName(&closer.process.comm), closer.process.pid)?;
     }
     write!(out, "{}  {how} after {} in CLOSE_WAIT", Socketed(&end.socket), age(&end.age))?;
     writeln!(out)

@@ -6,7 +6,7 @@ use super::columns::{
 };
 use crate::model::{
     endpoints::Endpoints,
-    escape::Escaped,
+    escape::{Escaped, EscapedName},
     other_end::OtherEnd,
     owner::{Evidence, Owner},
     reason::ReasonId,
@@ -147,7 +147,7 @@ fn process(owners: &[Owner], unknown_because: Option<UnknownBecause>) -> String 
         1 => String::new(),
         count => format!(" +{}", count - 1),
     };
-    format!("{} ({}){more}", Escaped(&first.process.comm), first.process.pid)
+    format!("{} ({}){more}", EscapedName(&first.process.comm), first.process.pid)
 }
 
 /// The first descriptor of the first holder. One of the listener's would be mistaken for the socket's.

@@ -18,7 +18,7 @@ use crate::{
     forms::{palette::Palette, view::Extent},
     model::{
         endpoints::{Address, Endpoint},
-        escape::Escaped,
+        escape::{Escaped, EscapedName},
         no_site::NoSite,
         reason::ReasonId,
         record::{PeerCount, ProcessSummary, StackCount, Summary, Totals},
@@ -242,7 +242,7 @@ pub(super) fn most(process: &ProcessSummary, holders: u64) -> String {
     let most = if holders > 1 { "Most: " } else { "" };
     let mut text = format!(
         "{most}{} ({}) with {}",
-        Escaped(&process.process.comm),
+        EscapedName(&process.process.comm),
         process.process.pid,
         process.still_stuck
     );
@@ -363,7 +363,7 @@ fn cells(process: &ProcessSummary) -> [String; 9] {
     let unknown = || "?".to_owned();
     [
         process.process.pid.to_string(),
-        Escaped(&process.process.comm).to_string(),
+        EscapedName(&process.process.comm).to_string(),
         process.still_stuck.to_string(),
         process.sockets.to_string(),
         match process.oldest_ns {
@@ -436,7 +436,7 @@ fn write_reasons(
     writeln!(
         out,
         "  {name}{} ({}){name:#}{}: {}; peers: {}{more}",
-        Escaped(&process.process.comm),
+        EscapedName(&process.process.comm),
         process.process.pid,
         if others > 0 { format!(" and {others} like it") } else { String::new() },
         if verdicts.is_empty() { "cause unknown".to_owned() } else { verdicts.join(", ") },

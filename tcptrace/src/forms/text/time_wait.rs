@@ -18,7 +18,7 @@ use super::{
 use crate::{
     forms::{palette::Palette, view::Extent},
     model::{
-        escape::Escaped,
+        escape::EscapedName,
         owner::Owner,
         owner_count::OwnerCount,
         record::time_wait::{LocalPorts, TimeWait, TimeWaitLook, TimeWaitSummary},
@@ -290,7 +290,9 @@ fn counted(owners: &[OwnerCount]) -> (String, u64) {
         let separator = if text.is_empty() { "" } else { ", " };
         let _infallible = match processes {
             1 => write!(text, "{separator}{} × {count}", named(owner)),
-            more => write!(text, "{separator}{} ({more} processes) × {count}", Escaped(&owner.process.comm)),
+            more => {
+                write!(text, "{separator}{} ({more} processes) × {count}", EscapedName(&owner.process.comm))
+            }
         };
     }
     (text, owners.len().saturating_sub(NAMED) as u64)
@@ -329,5 +331,5 @@ fn closers(destination: &TimeWait) -> String {
 }
 
 fn named(owner: &Owner) -> String {
-    format!("{} ({})", Escaped(&owner.process.comm), owner.process.pid)
+    format!("{} ({})", EscapedName(&owner.process.comm), owner.process.pid)
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{
-        escape::Escaped,
+        escape::{Escaped, EscapedName},
         units::{Elapsed, plural},
         verdict::Verdict,
     },
@@ -63,7 +63,7 @@ fn process_card(view: &PageView<'_>, place: usize, process: &ProcessShare, stuck
     html! {
         li.card {
             div.who {
-                h3 { (Escaped(&process.process.comm)) " " span.pid { "pid " (process.process.pid)
+                h3 { (EscapedName(&process.process.comm)) " " span.pid { "pid " (process.process.pid)
                     @if let Some(host) = &process.process.host { " on " (Escaped(host)) } } }
                 @if let Some(home) = &process.place { p.home { (Escaped(home)) } }
                 @if let Some(command) = &process.command { p.home { code { (Escaped(command)) } } }

@@ -5,7 +5,14 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
-    model::{escape::Escaped, no_site::NoSite, pid::Pid, reason::ReasonId, stack::Stack, verdict::Verdict},
+    model::{
+        escape::{Escaped, EscapedName},
+        no_site::NoSite,
+        pid::Pid,
+        reason::ReasonId,
+        stack::Stack,
+        verdict::Verdict,
+    },
     report::{side::Peer, time::Time},
 };
 
@@ -207,7 +214,7 @@ impl ProcessName {
 impl fmt::Display for ProcessName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { comm, pid, host, host_pid: _ } = self;
-        write!(formatter, "{} (pid {pid}", Escaped(comm))?;
+        write!(formatter, "{} (pid {pid}", EscapedName(comm))?;
         match host {
             Some(host) => write!(formatter, " on {})", Escaped(host)),
             None => write!(formatter, ")"),

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     forms::reading::error::ReadError,
     model::{
-        escape::Escaped,
+        escape::{Escaped, EscapedName},
         pid::Pid,
         record::{Leak, LeakEnd, Record, Timed},
         socket::Socket,
@@ -331,7 +331,7 @@ impl<'a> Drawing<'a> {
         let base = u64::from(host) * PIDS_OF_HOST;
         let (pid, name) = match known {
             Some(process) => {
-                let (comm, pid) = (Escaped(&process.identity.comm), process.identity.pid);
+                let (comm, pid) = (EscapedName(&process.identity.comm), process.identity.pid);
                 (base + track_pid(pid), format!("{comm} (pid {pid})"))
             }
             None => (base + PIDS_OF_HOST - 1, "holder not known".to_owned()),

@@ -9,7 +9,7 @@ use crate::{
         Columns,
     },
     model::{
-        escape::Escaped,
+        escape::{Escaped, EscapedName},
         units::{Elapsed, plural},
     },
     report::{
@@ -71,7 +71,7 @@ fn process_cells(process: &ProcessShare) -> [String; 11] {
         |text: &Option<String>| text.as_ref().map(|text| Escaped(text).to_string()).unwrap_or_default();
     [
         process.process.pid.to_string(),
-        Escaped(&process.process.comm).to_string(),
+        EscapedName(&process.process.comm).to_string(),
         harmless(&process.process.host),
         process.sockets.to_string(),
         process.still_stuck.to_string(),

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::model::{escape::Escaped, owner_count::OwnerCount};
+use crate::model::{
+    escape::{Escaped, EscapedName},
+    owner_count::OwnerCount,
+};
 
 /// `shop (71, "shop --port 8080") in shop.service`, `worker (40 processes) in shop.service`.
 pub(crate) struct NamedProcess<'a>(pub &'a OwnerCount);
@@ -11,7 +14,7 @@ impl fmt::Display for NamedProcess<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(OwnerCount { owner, processes, .. }) = self;
         let process = &owner.process;
-        let comm = Escaped(&process.comm);
+        let comm = EscapedName(&process.comm);
         match (processes, process.command()) {
             (1, None) => write!(out, "{comm} ({})", process.pid)?,
             (1, Some(command)) => write!(out, "{comm} ({}, \"{}\")", process.pid, Escaped(&command))?,
