@@ -18,6 +18,8 @@ pub(crate) struct Tables {
     support: Support,
     forced: Option<HolderSource>,
     plan: HolderPlan,
+    /// Whether what the plan does without is logged.
+    warns: bool,
     /// Warnings that were logged.
     warned: Vec<Warning>,
     scan: Option<HolderScan>,
@@ -41,7 +43,12 @@ impl Tables {
         let plan = plan::holders(&support, forced)?;
         // An iterator that fails later gives way to /proc, forced or not.
         let forced = forced.filter(|_| !is_iterator_forced);
-        Ok(Self { support, forced, plan, warned: Vec::new(), scan, view })
+        Ok(Self { support, forced, plan, warns: true, warned: Vec::new(), scan, view })
+    }
+
+    /// For whoever says in other words what this host lacks.
+    pub(crate) fn without_warnings(self) -> Self {
+        Self { warns: false, ..self }
     }
 
     /// Loads the iterators at once: later this process may not be allowed to.
@@ -116,11 +123,11 @@ impl Tables {
         }
     }
 
-    /// Follows the facts, and warns once of each thing that the plan does without.
+    /// Follows the facts, and warns once of each thing that the plan does without, where that is wanted.
     fn replan(&mut self) {
         if let Ok(plan) = plan::holders(&self.support, self.forced) {
             for warning in &plan.warnings {
-                if !self.warned.contains(warning) {
+                if self.warns && !self.warned.contains(warning) {
                     log::warn!("{warning}");
                     self.warned.push(warning.clone());
                 }

@@ -33,7 +33,7 @@ pub(super) struct Programs {
 /// # Errors
 /// As [`Tables::new`].
 pub(super) fn look(world: &World, support: Support, python_frames: State) -> Result<Programs, LoadError> {
-    let mut tables = Tables::new(support, None, world)?;
+    let mut tables = Tables::new(support, None, world)?.without_warnings();
     let SocketCounts { processes, is_complete } = socket_counts(&mut tables, world);
     let reader = ProcessReader::new(world);
     let mut prospects = Prospects::new(&world.proc);
