@@ -27,6 +27,21 @@ live_tests! {
     an_output_that_cannot_be_written_ends_the_session_and_is_named,
     an_output_file_holds_what_standard_output_would,
     a_reader_that_has_had_enough_is_no_error,
+    a_reader_that_goes_while_nothing_is_written_ends_the_session,
+}
+
+/// As `tcptrace leaks | less`, and q.
+fn a_reader_that_goes_while_nothing_is_written_ends_the_session() {
+    let port = free_port().to_string();
+    for (name, filter) in [("leaks", "--lport"), ("trace", "--lport"), ("time-wait", "--rport")] {
+        let mut command = Command::new(TCPTRACE);
+        command.args([name, filter, &port, "--format", "jsonl", "--duration", "10m"]);
+        let (mut process, stdout) = Process::start(&mut command);
+        let mut header = String::new();
+        BufReader::new(stdout).read_line(&mut header).expect("a line");
+        assert!(header.contains("\"header\""), "{name}: {header}");
+        assert_eq!(process.wait().code(), Some(0), "{name}: {}", process.messages());
+    }
 }
 
 fn a_signal_ends_a_session_with_its_summary() {

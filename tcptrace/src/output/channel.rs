@@ -37,6 +37,9 @@ const SYNC_BYTES: usize = 16 * 1024;
 /// How often the size of the terminal is asked for.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How often a session looks whether somebody reads standard output still.
+const READER_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Parts that a file of limited size is written in, at least.
 const CHUNKS_A_FILE: u64 = 8;
 
@@ -53,6 +56,7 @@ pub(crate) struct Channel {
     flush: Duration,
     waiting_since: Option<Instant>,
     refreshed_at: Option<Instant>,
+    looked_for_reader_at: Option<Instant>,
     is_terminal: bool,
     /// The summary of the session, which a view had.
     summary: Option<Summary>,
@@ -99,6 +103,7 @@ impl Channel {
             flush: if is_immediate { Duration::ZERO } else { files.flush },
             waiting_since: None,
             refreshed_at: None,
+            looked_for_reader_at: None,
             is_terminal,
             summary: None,
             delivery,
@@ -156,9 +161,20 @@ impl Channel {
         }
     }
 
+    fn look_for_reader(&mut self, now: Instant) {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < READER_INTERVAL;
+        if let Delivery::Queued(queued) = &self.delivery
+            && !self.looked_for_reader_at.is_some_and(is_recent)
+        {
+            self.looked_for_reader_at = Some(now);
+            queued.look_for_reader();
+        }
+    }
+
     /// Passes on what has waited for long enough.
     pub(crate) fn flush(&mut self, now: Instant, totals: &Totals) -> Result<(), WriteError> {
         self.refresh(now);
+        self.look_for_reader(now);
         if self.is_due(now) {
             self.pass_on(totals)?;
         }

@@ -79,6 +79,14 @@ impl Queued {
         self.shared.reader_has_gone.load(Ordering::Relaxed)
     }
 
+    /// Looks whether somebody reads standard output still: a session that has nothing to write does not find out by that.
+    pub(crate) fn look_for_reader(&self) {
+        if self.is_stdout && !self.reader_has_gone() && has_pipe_without_reader() {
+            self.shared.reader_has_gone.store(true, Ordering::Relaxed);
+            self.shared.queue.end(Chunk::default(), None);
+        }
+    }
+
     /// Records that will not be in the output.
     pub(crate) fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
@@ -213,13 +221,7 @@ impl Ending {
 
     /// Whether nobody reads standard output any more: what is still in the pipe nobody will.
     pub(crate) fn has_lost_reader(&self) -> bool {
-        let stdout = io::stdout();
-        let mut pipe = [PollFd::new(&stdout, PollFlags::empty())];
-        let none = Timespec { tv_sec: 0, tv_nsec: 0 };
-        self.is_stdout
-            && (self.shared.reader_has_gone.load(Ordering::Relaxed)
-                || poll(&mut pipe, Some(&none)).is_ok()
-                    && pipe.iter().any(|pipe| pipe.revents().contains(PollFlags::ERR)))
+        self.is_stdout && (self.shared.reader_has_gone.load(Ordering::Relaxed) || has_pipe_without_reader())
     }
 
     fn shortfall(&self, outcome: Option<WriterEnd>) -> Option<Shortfall> {
@@ -241,4 +243,11 @@ impl Ending {
         let records = self.shared.dropped.load(Ordering::Relaxed);
         Shortfall { name: self.name.clone(), records, reason }
     }
+}
+
+fn has_pipe_without_reader() -> bool {
+    let stdout = io::stdout();
+    let mut pipe = [PollFd::new(&stdout, PollFlags::empty())];
+    let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut pipe, Some(&none)).is_ok() && pipe.iter().any(|pipe| pipe.revents().contains(PollFlags::ERR))
 }
