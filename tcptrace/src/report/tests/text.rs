@@ -53,3 +53,19 @@ fn a_file_says_that_it_is_a_report() {
     let file = ReportDestination::File { path: "report.txt".into(), force: false };
     assert!(shown(&[header("a", "tcptrace leaks")], &file).starts_with("tcptrace-report "));
 }
+
+#[test]
+fn tables_leave_out_columns_where_a_terminal_is_narrow() {
+    let mut records = vec![header("web-1", "tcptrace leaks")];
+    records.extend((0..4).map(|n| leak(n, 30.0, exactly(10.0), vec![owner(71, "shop")])));
+    let layout = text::Layout { width: 55, is_folded: true, ..text::Layout::default() };
+    let mut out = Vec::new();
+    text::write(&mut out, &reported(everything(), &records), &layout).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let below = |heading: &str| {
+        let mut lines = text.lines().skip_while(|line| !line.contains(heading));
+        lines.nth(1).unwrap_or_default().trim_start().to_owned()
+    };
+    assert!(below("  PROCESS ").starts_with("71  shop  "), "the heading goes on in a second line: {text}");
+    assert!(below("  REMOTE ").contains("192.0.2.7"), "the heading goes on in a second line: {text}");
+}

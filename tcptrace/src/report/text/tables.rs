@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// Columns of a command line that are worth a column of the table.
+const LEAST_COMMAND: usize = 12;
+
 pub(crate) fn write_processes(
     out: &mut dyn Write,
     processes: &Ranking<ProcessShare>,
@@ -30,6 +33,7 @@ pub(crate) fn write_processes(
 ) -> io::Result<()> {
     const HOST: usize = 2;
     const STILL: usize = 4;
+    const SHARE: usize = 5;
     const PER_MINUTE: usize = 7;
     const DESCRIPTORS: usize = 8;
     const PLACE: usize = 9;
@@ -61,6 +65,14 @@ pub(crate) fn write_processes(
     table.show(DESCRIPTORS, top.iter().any(|process| process.fds_used.is_some()));
     table.show(PLACE, top.iter().any(|process| process.place.is_some()));
     table.show(COMMAND, top.iter().any(|process| process.command.is_some()));
+    if layout.is_folded {
+        table.cut(COMMAND, LEAST_COMMAND, layout.width);
+        for column in [COMMAND, PLACE, STILL, DESCRIPTORS, PER_MINUTE, SHARE] {
+            if table.width() > layout.width {
+                table.show(column, false);
+            }
+        }
+    }
     table.write(out)?;
     write_others(out, processes, "process", layout)
 }
@@ -89,6 +101,8 @@ fn process_cells(process: &ProcessShare) -> [String; 11] {
 }
 
 pub(crate) fn write_worst(out: &mut dyn Write, worst: &[WorstSocket], layout: &Layout) -> io::Result<()> {
+    const SINCE: usize = 1;
+    const LOCAL: usize = 2;
     if worst.is_empty() {
         return Ok(());
     }
@@ -111,6 +125,12 @@ pub(crate) fn write_worst(out: &mut dyn Write, worst: &[WorstSocket], layout: &L
             holder(socket),
             ending(socket),
         ]);
+    }
+    // The age says about the same, and the peer tells the connection.
+    for column in [SINCE, LOCAL] {
+        if layout.is_folded && table.width() > layout.width {
+            table.show(column, false);
+        }
     }
     table.write(out)
 }
