@@ -9,13 +9,28 @@
 #[path = "../xtask/src/bpf_toolchain.rs"]
 mod bpf_toolchain;
 
+use bpf_toolchain::{Compiler, Linker};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
-/// The binaries of package `tcptrace-ebpf`.
-const PROGRAMS: [&str; 4] = ["tcptrace-btf", "tcptrace-tracepoint", "tcptrace-holders", "tcptrace-empty"];
+/// Binaries of package `tcptrace-ebpf` that are compiled with a feature, and what the names of their objects end in.
+struct Pass {
+    feature: &'static str,
+    programs: &'static [&'static str],
+    ending: &'static str,
+}
+
+/// Those of the tracer have records cross ring buffers, or perf event arrays.
+const PASSES: [Pass; 2] = [
+    Pass {
+        feature: "programs",
+        programs: &["tcptrace-btf", "tcptrace-tracepoint", "tcptrace-holders", "tcptrace-empty"],
+        ending: "",
+    },
+    Pass { feature: "perf", programs: &["tcptrace-btf", "tcptrace-tracepoint"], ending: "-perf" },
+];
 
 fn main() -> ExitCode {
     match build() {
@@ -44,11 +59,27 @@ fn build() -> Result<(), Box<dyn Error>> {
     let target_directory = out.join("bpf-target");
     let (compiler, linker) = bpf_toolchain::find()?;
 
+    for pass in &PASSES {
+        let mut cargo = cargo(&workspace, &target_directory, &compiler, &linker);
+        cargo.args(["--features", pass.feature]);
+        cargo.args(pass.programs.iter().flat_map(|program| ["--bin", program]));
+        run(cargo)?;
+        let release = target_directory.join(bpf_toolchain::target()).join("release");
+        for program in pass.programs {
+            let from = release.join(program);
+            fs::copy(&from, out.join(format!("{program}{}", pass.ending)))
+                .map_err(|error| format!("cannot copy {}: {error}", from.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The command that compiles binaries for the BPF target.
+fn cargo(workspace: &Path, target_directory: &Path, compiler: &Compiler, linker: &Linker) -> Command {
     let mut cargo = Command::new(&compiler.cargo);
-    cargo.current_dir(&workspace);
-    cargo.args(["build", "--release", "--locked", "--quiet", "--package", "tcptrace-ebpf", "--bins"]);
-    cargo.args(["--features", "programs"]);
-    cargo.arg("--target").arg(bpf_toolchain::target()).arg("--target-dir").arg(&target_directory);
+    cargo.current_dir(workspace);
+    cargo.args(["build", "--release", "--locked", "--quiet", "--package", "tcptrace-ebpf"]);
+    cargo.arg("--target").arg(bpf_toolchain::target()).arg("--target-dir").arg(target_directory);
     if compiler.build_std {
         cargo.args(["-Z", "build-std=core"]);
     }
@@ -73,10 +104,10 @@ fn build() -> Result<(), Box<dyn Error>> {
         .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
     let sysroot = compiler.rustc.parent().and_then(Path::parent).filter(|_| compiler.build_std);
     let renamed = [
-        (Some(&*workspace), "."),
+        (Some(workspace), "."),
         (cargo_home.as_deref(), "/cargo"),
         (sysroot, "/rust"),
-        (Some(&*target_directory), "/build"),
+        (Some(target_directory), "/build"),
     ];
     for (from, to) in renamed {
         flags.extend(from.map(|from| format!("--remap-path-prefix={}={to}", from.display())));
@@ -91,22 +122,19 @@ fn build() -> Result<(), Box<dyn Error>> {
         .env("CARGO_PROFILE_RELEASE_LTO", "false")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
         .env("AYA_BPF_TARGET_ARCH", env::var_os("CARGO_CFG_TARGET_ARCH").unwrap_or_default());
+    cargo
+}
 
-    let built =
-        cargo.output().map_err(|error| format!("cannot run {}: {error}", compiler.cargo.display()))?;
+/// Runs it, and passes on what it warns of.
+fn run(mut cargo: Command) -> Result<(), Box<dyn Error>> {
+    let command = cargo.get_program().to_string_lossy().into_owned();
+    let built = cargo.output().map_err(|error| format!("cannot run {command}: {error}"))?;
     let messages = String::from_utf8_lossy(&built.stderr);
     if !built.status.success() {
-        let command = compiler.cargo.display();
         return Err(format!("{command} build --package tcptrace-ebpf: {}\n{messages}", built.status).into());
     }
     for line in messages.lines() {
         println!("cargo::warning={line}");
-    }
-    let release = target_directory.join(bpf_toolchain::target()).join("release");
-    for program in PROGRAMS {
-        let from = release.join(program);
-        fs::copy(&from, out.join(program))
-            .map_err(|error| format!("cannot copy {}: {error}", from.display()))?;
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 //!
 //! Every field is an integer or an array of bytes, and there is no implicit padding (deriving
 //! `IntoBytes` on the host proves it): the kernel does not zero ring-buffer memory, so padding would
-//! leak old kernel memory to user space. Integers have the byte order of the machine. Nothing here
+//! leak old kernel memory to user space. Each is a multiple of eight bytes long, which the reader of perf
+//! buffers relies on. Integers have the byte order of the machine. Nothing here
 //! interprets a record.
 
 use crate::python::PythonFrames;
@@ -230,7 +231,7 @@ pub const WITH_LISTENER_COOKIES: u32 = 1;
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct Counters {
-    /// Transitions that found no room in the ring buffer.
+    /// Transitions that found no room, or no buffer of their CPU.
     pub lost: u64,
     /// Sockets that found no room in a table: a dwell time or a caller is unknown.
     pub untracked: u64,

@@ -17,6 +17,7 @@ mod settings;
 mod slots;
 mod target;
 mod transition;
+mod transport;
 mod typed;
 
 use aya_ebpf::{
@@ -29,12 +30,12 @@ use aya_ebpf::{
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
 };
-use aya_log_ebpf::warn;
 use tcptrace_ebpf::filter::Endpoints;
 
 use crate::{
     settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, is_absent, kernel},
     transition::{CLOSE, LISTEN, SocketState, Source, Task},
+    transport::log_warning,
 };
 
 /// The state of sockets whose slot is taken; the kernel frees it with the socket.
@@ -209,7 +210,7 @@ impl Source for Typed<'_> {
 
     #[inline(always)]
     fn warn_untracked(&self) {
-        warn!(self.context, "no memory for a socket's state: its dwell times are unknown");
+        log_warning!(self.context, "no memory for a socket's state: its dwell times are unknown");
     }
 }
 

@@ -122,7 +122,7 @@ pub(crate) fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
     }
     // Last: who takes the copy asks whether the call is still remembered.
     if copies_stack {
-        captures::capture(sock, now, pid);
+        captures::capture(context, sock, now, pid);
     } else if config!(stack_bytes) != 0 {
         captures::skip();
     }

@@ -2,12 +2,8 @@
 //! and the frames of Python where the process runs it. What finds no room is counted.
 
 use aya_ebpf::{
-    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    btf_maps::RingBuf,
-    helpers::generated::{
-        bpf_get_current_task_btf, bpf_probe_read_user, bpf_ringbuf_query, bpf_task_pt_regs,
-    },
-    macros::btf_map,
+    EbpfContext,
+    helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs},
 };
 use tcptrace_ebpf::record::{STACK_BYTES, STACK_CHUNK, StackRecord};
 
@@ -15,6 +11,7 @@ use crate::{
     python,
     settings::{config, is_absent},
     transition::count,
+    transport::{self, Room, Wake},
 };
 
 /// What a record takes.
@@ -25,12 +22,10 @@ struct Captured {
     bytes: [[u8; STACK_CHUNK]; STACK_BYTES / STACK_CHUNK],
 }
 
-/// The copies, for user space. It sets the size when it loads the object.
-#[btf_map]
-static USER_STACKS: RingBuf<Captured, 4096> = RingBuf::new();
-
-/// With so many bytes waiting, the reader is woken: a burst would fill the ring before it looks again.
-const WAKES_READER: u64 = 1 << 20;
+transport::records! {
+    /// The copies.
+    static USER_STACKS: Captured
+}
 
 /// A stack ends where so many bytes in a row cannot be read: libuv has an array of 12 KiB below the callers of its loop.
 const MOST_MISSED: usize = 12 << 10;
@@ -60,33 +55,39 @@ pub(crate) fn skip() {
 
 /// Copies the stack of the current task, which made a call on `sock` at `ktime_ns`.
 #[inline(always)]
-pub(crate) fn capture(sock: u64, ktime_ns: u64, pid: u32) {
+pub(crate) fn capture(context: &impl EbpfContext, sock: u64, ktime_ns: u64, pid: u32) {
     // Where the address comes as a pointer that the verifier knows, it passes for a number only when it has been computed with.
-    capture_stack(sock.swap_bytes(), ktime_ns, u64::from(pid));
+    let is_to_be_sent = capture_stack(sock.swap_bytes(), ktime_ns, u64::from(pid)) != 0;
+    if is_to_be_sent && !transport::send::<Captured>(&USER_STACKS, context) {
+        skip();
+    }
 }
 
 /// [`capture`] as a global function, with the bytes of the address swapped: the verifier examines it once a program, and
 /// not once more for each state in which a program gets here. Before Linux 5.12 such a function takes numbers alone, and
-/// it has to return one.
+/// it has to return one: 1 where the record is still to be sent, else 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn capture_stack(swapped_sock: u64, ktime_ns: u64, pid: u64) -> u64 {
-    write_record(swapped_sock.swap_bytes(), ktime_ns, pid as u32);
-    0
+    u64::from(write_record(swapped_sock.swap_bytes(), ktime_ns, pid as u32))
 }
 
-/// Writes the record of a call into the ring, if there is something to record and room for it.
+/// Writes the record of a call, if there is something to record and room for it. Returns whether it is still to be sent.
 #[inline(always)]
-fn write_record(sock: u64, ktime_ns: u64, pid: u32) {
+fn write_record(sock: u64, ktime_ns: u64, pid: u32) -> bool {
     let known = python::process(pid);
     if config!(stack_bytes) == 0 && known.is_none() {
-        return;
+        return false;
     }
-    let Some(mut entry) = USER_STACKS.reserve(0) else { return skip() };
-    let captured: *mut Captured = entry.as_mut_ptr();
+    let room: Option<Room<Captured>> = transport::reserve(&USER_STACKS);
+    let Some(mut room) = room else {
+        skip();
+        return false;
+    };
+    let captured: *mut Captured = room.as_mut_ptr();
     let nothing =
         StackRecord { sock, ktime_ns, pid, chunks: 0, pc: 0, sp: 0, fp: 0, lr: 0, python: python::UNKNOWN };
-    // SAFETY: the record is memory of the ring, and the frames are a part of it; the process is a live map value.
+    // SAFETY: the record is memory for one, and the frames are a part of it; the process is a live map value.
     unsafe {
         let header = &raw mut (*captured).header;
         header.write(nothing);
@@ -97,24 +98,13 @@ fn write_record(sock: u64, ktime_ns: u64, pid: u32) {
             copy_stack(captured);
         }
     }
-    entry.submit(wakeup());
-}
-
-/// The flag for submitting a copy. Waking the reader costs as much as copying: once, as the number of bytes is reached.
-#[inline(always)]
-fn wakeup() -> u64 {
-    // SAFETY: the helper takes a ring.
-    let waiting = unsafe {
-        bpf_ringbuf_query((&raw const USER_STACKS).cast_mut().cast(), u64::from(BPF_RB_AVAIL_DATA))
-    };
-    let is_reached = waiting >= WAKES_READER && waiting - WAKES_READER <= size_of::<Captured>() as u64;
-    u64::from(if is_reached { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
+    transport::commit(&USER_STACKS, room, Wake::WhenManyWait)
 }
 
 /// Copies the stack and the registers of the current task.
 ///
 /// # Safety
-/// `captured` has to be memory of the ring.
+/// `captured` has to be memory for a record.
 #[inline(always)]
 unsafe fn copy_stack(captured: *mut Captured) {
     // SAFETY: the helpers take no pointer but a task that the verifier knows, and return a `struct pt_regs`; the offsets are

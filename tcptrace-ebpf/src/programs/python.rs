@@ -4,8 +4,10 @@
 //!
 //! An entry for a process that has ended or runs another program since does no harm: no thread of it is found.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
-    btf_maps::{LruHashMap, RingBuf},
+    btf_maps::LruHashMap,
     helpers::{bpf_get_current_task, generated::bpf_probe_read_user},
     macros::{btf_map, raw_tracepoint},
     programs::RawTracePointContext,
@@ -18,6 +20,7 @@ use tcptrace_ebpf::python::{
 use crate::{
     calls, pids, probe,
     settings::{config, is_absent, kernel},
+    transport::{self, Wake},
 };
 
 /// Threads and interpreters that are looked at. The verifier of Linux 6.18 takes 70,000 instructions for the function that
@@ -29,10 +32,10 @@ const MOST_THREADS: u32 = 256;
 #[btf_map]
 static PYTHONS: LruHashMap<u32, PythonProcess, 1> = LruHashMap::new();
 
-/// The processes that have begun to run another program, for user space to look at. It sets the size when it loads the
-/// object.
-#[btf_map]
-static STARTED_PROGRAMS: RingBuf<u64, 4096> = RingBuf::new();
+transport::records! {
+    /// The processes that have begun to run another program, for user space to look at.
+    static STARTED_PROGRAMS: u64
+}
 
 /// The frames of a call.
 pub(crate) type Frames = [PythonFrame; MOST_PYTHON_FRAMES];
@@ -142,15 +145,15 @@ pub(crate) const UNKNOWN: PythonFrames =
 
 /// The current process runs another program: what was known of it is no longer true.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
-fn program_started(_: RawTracePointContext) -> i32 {
+fn program_started(context: RawTracePointContext) -> i32 {
     let (pid, _) = calls::current_task();
     if PYTHONS.get_ptr(pid).is_some() {
         let _ = PYTHONS.remove(pid);
     }
-    if let Some(mut started) = STARTED_PROGRAMS.reserve(0) {
+    // One that finds no room is found when it is asked for.
+    transport::write(&STARTED_PROGRAMS, &context, Wake::Always, |started: &mut MaybeUninit<u64>| {
         started.write(u64::from(pid));
-        started.submit(0);
-    }
+    });
     0
 }
 

@@ -1,6 +1,6 @@
 //! The BPF object of the fallback backend: the classic tracepoint, with per-socket state in a hash map.
-//! User space reads the record's layout from the `format` file. Needs Linux 5.8 (ring buffer). Without
-//! BTF it knows no cookie, namespace or cgroup, and leaves them 0.
+//! User space reads the record's layout from the `format` file. Without BTF it knows no cookie, namespace or
+//! cgroup, and leaves them 0.
 
 #![no_std]
 #![no_main]
@@ -18,6 +18,7 @@ mod settings;
 mod slots;
 mod target;
 mod transition;
+mod transport;
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -26,7 +27,6 @@ use aya_ebpf::{
     macros::{btf_map, tracepoint},
     programs::TracePointContext,
 };
-use aya_log_ebpf::warn;
 use tcptrace_ebpf::{
     config::EVENT_BYTES,
     filter::Endpoints,
@@ -36,6 +36,7 @@ use tcptrace_ebpf::{
 use crate::{
     settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, is_absent, kernel},
     transition::{SocketState, Source, Task},
+    transport::log_warning,
 };
 
 /// The state of sockets whose slot is taken, by the address of `struct sock`. User space sets the size when
@@ -192,7 +193,7 @@ impl Source for Classic<'_> {
 
     #[inline(always)]
     fn warn_untracked(&self) {
-        warn!(self.context, "the table of socket states is full: some dwell times are unknown");
+        log_warning!(self.context, "the table of socket states is full: some dwell times are unknown");
     }
 }
 

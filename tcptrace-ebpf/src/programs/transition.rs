@@ -1,12 +1,10 @@
 //! The body that both backends share: filters transitions, times the state that a socket left, and
 //! writes the record. A backend supplies a [`Source`]; nothing here knows how a backend reads the kernel.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
-    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    btf_maps::{PerCpuArray, RingBuf},
-    helpers::bpf_ktime_get_ns,
-    macros::btf_map,
-    programs::tracing::StackIdContext,
+    btf_maps::PerCpuArray, helpers::bpf_ktime_get_ns, macros::btf_map, programs::tracing::StackIdContext,
 };
 use tcptrace_ebpf::{
     filter::{self, Endpoints},
@@ -17,6 +15,7 @@ use crate::{
     calls, end_of_file, openers,
     settings::{CONFIG, config},
     slots,
+    transport::{self, Wake},
 };
 
 /// States of `include/net/tcp_states.h` that the body treats specially.
@@ -28,18 +27,14 @@ pub(crate) const LISTEN: u8 = 10;
 pub(crate) const CLOSE: u8 = 7;
 pub(crate) const CLOSE_WAIT: u8 = 8;
 
-/// The records for user space, which sets the size when it loads the object.
-#[btf_map]
-static EVENTS: RingBuf<TransitionRecord, { 1 << 20 }> = RingBuf::new();
+transport::records! {
+    /// The transitions.
+    static EVENTS: TransitionRecord
+}
 
 /// One entry: the counters of each CPU.
 #[btf_map]
 static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
-
-/// The last wake-up of the reader (CLOCK_MONOTONIC, nanoseconds). Two racing CPUs may both wake it, which
-/// is harmless.
-#[unsafe(no_mangle)]
-static mut LAST_WAKEUP_NS: u64 = 0;
 
 /// What the programs keep of a socket between transitions.
 #[repr(C)]
@@ -271,7 +266,7 @@ fn time<S: Source>(source: &S, key: u64, old: u8, new: u8, now: u64) -> u64 {
     entered_ns
 }
 
-/// Writes the record of a transition to the ring buffer, or counts it as lost.
+/// Writes the record of a transition, or counts it as lost.
 #[inline(always)]
 fn emit<S: Source>(
     source: &S,
@@ -294,49 +289,37 @@ fn emit<S: Source>(
         (Task::default(), None)
     };
     let (oncpu_pid, oncpu_tid) = calls::in_readers_namespace(task.tgid, task.pid);
-    let Some(mut entry) = EVENTS.reserve(0) else {
+    let is_written = transport::write(
+        &EVENTS,
+        source.context(),
+        Wake::AtIntervals(now),
+        |entry: &mut MaybeUninit<TransitionRecord>| {
+            entry.write(TransitionRecord {
+                cookie,
+                sock: source.sock(),
+                ktime_ns: now,
+                entered_ns,
+                cgroup_id,
+                laddr,
+                raddr,
+                netns,
+                oncpu_pid,
+                oncpu_tid,
+                lport: endpoints.lport,
+                rport: endpoints.rport,
+                oncpu_comm: task.comm,
+                old_state: old,
+                new_state: new,
+                mptcp: u8::from(source.is_mptcp()),
+                oncpu_exiting: u8::from(error.is_some() && task.flags & PF_EXITING != 0),
+                error: error.unwrap_or(0) as u16,
+                has_cause: u8::from(error.is_some()),
+                is_over: u8::from(is_over),
+            });
+        },
+    );
+    if !is_written {
         count(|counters| counters.lost += 1);
-        return;
-    };
-    entry.write(TransitionRecord {
-        cookie,
-        sock: source.sock(),
-        ktime_ns: now,
-        entered_ns,
-        cgroup_id,
-        laddr,
-        raddr,
-        netns,
-        oncpu_pid,
-        oncpu_tid,
-        lport: endpoints.lport,
-        rport: endpoints.rport,
-        oncpu_comm: task.comm,
-        old_state: old,
-        new_state: new,
-        mptcp: u8::from(source.is_mptcp()),
-        oncpu_exiting: u8::from(error.is_some() && task.flags & PF_EXITING != 0),
-        error: error.unwrap_or(0) as u16,
-        has_cause: u8::from(error.is_some()),
-        is_over: u8::from(is_over),
-    });
-    entry.submit(wakeup(now));
-}
-
-/// The flag for submitting a record. Waking the reader costs some twenty times what writing a record does,
-/// so at most one record in each interval wakes it. The reader polls meanwhile.
-#[inline(always)]
-fn wakeup(now: u64) -> u64 {
-    let last = &raw mut LAST_WAKEUP_NS;
-    // SAFETY: the pointer is that of an aligned word of this object's data; a lost race means one more
-    // wake-up.
-    unsafe {
-        if now.wrapping_sub(core::ptr::read_volatile(last)) < u64::from(config!(wakeup_interval_ns)) {
-            u64::from(BPF_RB_NO_WAKEUP)
-        } else {
-            core::ptr::write_volatile(last, now);
-            u64::from(BPF_RB_FORCE_WAKEUP)
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, MapError, RingBuf, StackTraceMap},
+    maps::{HashMap, MapData, MapError, StackTraceMap},
     programs::{ProgramError, TracePoint},
 };
 use tcptrace_ebpf::{
@@ -18,7 +18,7 @@ use super::{
     error::{self, LoadError},
     plan::TracePlan,
     pythons::{self, PythonProcesses, StartedPrograms},
-    ring::wait_for,
+    records::{CallStreams, Records},
     support::Support,
 };
 use crate::{
@@ -62,7 +62,7 @@ pub(crate) struct CallMemory {
 
 /// The copies of user stacks, in the order of the calls.
 pub(crate) struct UserStacks {
-    ring: RingBuf<MapData>,
+    records: Records,
     remembered: Arc<Remembered>,
 }
 
@@ -70,10 +70,10 @@ impl UserStacks {
     /// Waits for copies, for this time at most, and passes up to `limit` of them to `visit`. Passes over those of sockets that
     /// have been closed meanwhile, which most are: nobody will ask for them, and to find their callers is the dear part.
     pub(crate) fn drain(&mut self, at_most: Duration, limit: usize, mut visit: impl FnMut(CapturedStack)) {
-        wait_for(&self.ring, at_most);
-        for _ in 0..limit {
-            let Some(item) = self.ring.next() else { break };
-            if let Ok((record, rest)) = StackRecord::read_from_prefix(&item) {
+        let Self { records, remembered } = self;
+        records.wait(at_most);
+        records.take(limit, |record| {
+            if let Ok((record, rest)) = StackRecord::read_from_prefix(record) {
                 let StackRecord { sock, ktime_ns, pid, chunks, pc, sp, fp, lr, python } = record;
                 let (frames, stack) = split(rest, python.count);
                 let count = usize::try_from(u32::BITS - chunks.leading_zeros()).unwrap_or_default();
@@ -81,7 +81,7 @@ impl UserStacks {
                 let socket = KernelSocket(sock);
                 // Of a process that is not visible nothing can be read.
                 if let Some(pid) = Pid::from_wire(pid).visible()
-                    && self.remembered.has(socket, ktime_ns)
+                    && remembered.has(socket, ktime_ns)
                 {
                     visit(CapturedStack {
                         socket,
@@ -97,13 +97,14 @@ impl UserStacks {
                     });
                 }
             }
-        }
+        });
     }
 }
 
 impl CallMemory {
     /// Opens the maps that the programs fill.
-    pub(super) fn open(object: &mut Ebpf, plan: &TracePlan) -> Result<Self, LoadError> {
+    pub(super) fn open(object: &mut Ebpf, streams: CallStreams, plan: &TracePlan) -> Result<Self, LoadError> {
+        let CallStreams { user_stacks, started_programs } = streams;
         let refused = |error: MapError| LoadError::refused("open the memory of calls", &error);
         let mut calls = |name: &str| {
             CallMap::try_from(object.take_map(name).ok_or_else(error::missing)?).map_err(refused)
@@ -112,13 +113,10 @@ impl CallMemory {
         let remembered = Arc::new(Remembered { openers, openers_of_over, eof_reads: calls("EOF_READS")? });
         let stacks = StackTraceMap::try_from(object.take_map("STACKS").ok_or_else(error::missing)?)
             .map_err(refused)?;
-        let user_stacks = object
-            .take_map("USER_STACKS")
-            .and_then(|map| RingBuf::try_from(map).ok())
-            .map(|ring| Box::new(UserStacks { ring, remembered: Arc::clone(&remembered) }));
-        let pythons = if plan.python { pythons::open(object).map(Box::new) } else { None };
+        let user_stacks = UserStacks { records: user_stacks, remembered: Arc::clone(&remembered) };
+        let pythons = if plan.python { pythons::open(object, started_programs).map(Box::new) } else { None };
         let sees_accept = plan.accept4 || plan.accept;
-        Ok(Self { remembered, stacks, sees_accept, user_stacks, pythons })
+        Ok(Self { remembered, stacks, sees_accept, user_stacks: Some(Box::new(user_stacks)), pythons })
     }
 
     /// Hands out the copies of user stacks, once.

@@ -12,12 +12,15 @@ use super::{
     calls,
     holders::HolderScan,
     load,
-    options::{Backend, TracerOptions, TrackedCalls},
+    options::{Backend, TracerOptions, TrackedCalls, Transport},
     plan::TracePlan,
     support::Support,
     tracer,
 };
-use crate::{host::world::World, model::criteria::Criteria};
+use crate::{
+    host::{clock::Clocks, world::World},
+    model::criteria::Criteria,
+};
 
 /// Tries everything once.
 pub(crate) fn examine(world: &World) -> Support {
@@ -26,6 +29,7 @@ pub(crate) fn examine(world: &World) -> Support {
     let receive = has_types && load::receive_layout(&mut support).is_some();
     let options = TracerOptions {
         backend: None,
+        transport: None,
         criteria: Criteria::default(),
         track_all_states: false,
         ring_bytes: 64 * 1024,
@@ -40,11 +44,17 @@ pub(crate) fn examine(world: &World) -> Support {
         report_over: true,
     };
     let Ok(config) = options.config() else { return support };
+    let clocks = &world.clocks;
+    for transport in [Transport::Ring, Transport::Perf] {
+        tracer::try_transport(&mut support, transport, &options, &config, clocks);
+    }
+    let transport = if support.ring_buffers.refusal().is_none() { Transport::Ring } else { Transport::Perf };
     // What is attached here is detached on threads of their own: the kernel waits for all CPUs each time.
     let mut attached = Vec::new();
     if has_types {
         let plan = TracePlan {
             backend: Backend::Btf,
+            transport,
             accept4: true,
             accept: true,
             receive,
@@ -52,12 +62,13 @@ pub(crate) fn examine(world: &World) -> Support {
             python: true,
             warnings: Vec::new(),
         };
-        attached.extend(attach(&mut support, &plan, &options, &config));
+        attached.extend(attach(&mut support, &plan, &options, &config, clocks));
     }
     // What both backends need is known from the one that is used.
     let is_used = attached.is_empty();
     let plan = TracePlan {
         backend: Backend::Tracepoint,
+        transport,
         accept4: has_types && is_used,
         accept: has_types && is_used,
         receive: receive && is_used,
@@ -65,7 +76,7 @@ pub(crate) fn examine(world: &World) -> Support {
         python: has_types && is_used,
         warnings: Vec::new(),
     };
-    attached.extend(attach(&mut support, &plan, &options, &config));
+    attached.extend(attach(&mut support, &plan, &options, &config, clocks));
     if let Some(mut scan) = HolderScan::new(&mut support) {
         scan.load_queues(&mut support);
         scan.load_sleepers(&mut support);
@@ -83,8 +94,9 @@ fn attach(
     plan: &TracePlan,
     options: &TracerOptions,
     config: &Config,
+    clocks: &Clocks,
 ) -> Option<JoinHandle<()>> {
-    let mut attached = tracer::attach(support, plan, options, config)?;
+    let mut attached = tracer::attach(support, plan, options, config, clocks)?;
     calls::attach(&mut attached.object, support, plan);
     Some(thread::spawn(move || drop(attached)))
 }

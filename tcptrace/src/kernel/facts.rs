@@ -75,7 +75,16 @@ impl Support {
 
     /// How transitions are seen.
     fn ways_in(&self) -> Vec<KernelFact> {
-        let Self { types, tracefs, transition_layout, maps, typed_tracepoint, classic_tracepoint, .. } = self;
+        let Self {
+            types,
+            tracefs,
+            transition_layout,
+            ring_buffers,
+            perf_buffers,
+            typed_tracepoint,
+            classic_tracepoint,
+            ..
+        } = self;
         vec![
             KernelFact {
                 id: "btf",
@@ -87,9 +96,16 @@ impl Support {
             KernelFact {
                 id: "ring_buffer",
                 name: "maps, ring buffer",
-                outcome: Outcome::plain(maps),
-                lost: "nothing can be traced",
+                outcome: Outcome::plain(ring_buffers),
+                lost: loss::RING_BUFFERS,
                 remedy: "Linux 5.8, or a kernel that has ring buffers from there (RHEL 8.5)",
+            },
+            KernelFact {
+                id: "perf_buffers",
+                name: "maps, perf event array",
+                outcome: Outcome::plain(perf_buffers),
+                lost: "nothing stands in where ring buffers are refused",
+                remedy: "CAP_PERFMON, and CAP_IPC_LOCK or a larger RLIMIT_MEMLOCK",
             },
             KernelFact {
                 id: "typed_tracepoint",

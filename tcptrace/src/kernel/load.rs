@@ -11,7 +11,8 @@ use super::{
     error::LoadError,
     format::{self, UnexpectedFormat},
     loader,
-    options::{Backend, TracerOptions},
+    options::{Backend, TracerOptions, Transport},
+    streams::Streams,
     support::Support,
     types::KernelTypes,
 };
@@ -25,12 +26,6 @@ const MAX_STACKS: u32 = 8192;
 
 /// Processes that run Python, a quarter of a KiB each: those that were heard of least recently give way.
 const MAX_PYTHONS: u32 = 8192;
-
-/// Size of the ring for programs that were started, some 4,000 of them.
-const STARTED_PROGRAMS_BYTES: u32 = 64 << 10;
-
-/// Size of the ring for copies of user stacks, some 500 of them.
-const USER_STACKS_BYTES: u32 = 8 << 20;
 
 /// Reads the layout of a tracepoint's record from its `format` file. `needed` names the tracepoint, which
 /// kernels have it, and what it is for.
@@ -64,34 +59,43 @@ pub(super) fn receive_layout(support: &mut Support) -> Option<ReceiveOffsets> {
     support.receive_layout.once(|| layout(root, format::RECEIVE_FILE, format::receive, needed)).copied()
 }
 
-/// Loads the object of `backend`.
+/// Loads the object for this way into the kernel and out of it.
 pub(super) fn tracer(
-    backend: Backend,
+    (backend, transport): (Backend, Transport),
+    streams: &Streams,
     types: Option<&KernelTypes>,
     config: &Config,
     options: &TracerOptions,
 ) -> Result<Ebpf, LoadError> {
-    let bytes: &[u8] = match backend {
-        Backend::Btf => aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-btf")),
-        Backend::Tracepoint => aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-tracepoint")),
+    let bytes: &[u8] = match (backend, transport) {
+        (Backend::Btf, Transport::Ring) => {
+            aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-btf"))
+        }
+        (Backend::Btf, Transport::Perf) => {
+            aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-btf-perf"))
+        }
+        (Backend::Tracepoint, Transport::Ring) => {
+            aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-tracepoint"))
+        }
+        (Backend::Tracepoint, Transport::Perf) => {
+            aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-tracepoint-perf"))
+        }
     };
     let mut loader = loader::without_types();
-    loader
-        .btf(types.map(|types| &types.btf))
-        .override_global("CONFIG", config.as_bytes(), true)
-        .map_max_entries("EVENTS", options.ring_bytes);
+    loader.btf(types.map(|types| &types.btf)).override_global("CONFIG", config.as_bytes(), true);
+    if transport == Transport::Ring {
+        for stream in streams.all() {
+            loader.map_max_entries(stream.map, stream.bytes);
+        }
+    }
     if options.calls.eof_reads {
         loader.map_max_entries("EOF_READS", MAX_EOF_READS);
     }
     if options.calls.any() {
         loader.map_max_entries("STACKS", MAX_STACKS);
     }
-    if config.stack_bytes > 0 || config.read_python != 0 {
-        loader.map_max_entries("USER_STACKS", USER_STACKS_BYTES);
-    }
     if config.read_python != 0 {
         loader.map_max_entries("PYTHONS", MAX_PYTHONS);
-        loader.map_max_entries("STARTED_PROGRAMS", STARTED_PROGRAMS_BYTES);
     }
     if backend == Backend::Tracepoint {
         loader.map_max_entries("SOCKETS", options.max_sockets);

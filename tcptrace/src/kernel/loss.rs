@@ -2,6 +2,8 @@
 
 pub(super) const TYPED_TRACEPOINT: &str =
     "falling back to the classic tracepoint, which costs more and knows no cookies";
+pub(super) const RING_BUFFERS: &str = "each CPU has a buffer of its own instead (a perf event array), which costs more and \
+                                       is full sooner when all happens on one CPU";
 pub(super) const DEEP: &str = "`leaks --deep` cannot name who read the end of file";
 pub(super) const ACCEPTS: &str = "who accepted a socket stays unknown";
 pub(super) const TYPES: &str =

@@ -1,7 +1,7 @@
 //! The one door to BPF: nothing outside this module names aya.
 //!
 //! `support` has the facts about this kernel, `plan` the rules that follow from them. The rest loads the
-//! programs, reads their ring buffer and counters, runs the iterators over descriptor tables, and decodes
+//! programs, reads their records and counters, runs the iterators over descriptor tables, and decodes
 //! records. Decides nothing about what records mean.
 
 mod btf;
@@ -19,9 +19,11 @@ mod loss;
 mod misses;
 mod offsets;
 mod options;
+mod perf;
 pub(crate) mod plan;
 mod pythons;
-mod ring;
+mod records;
+mod streams;
 mod support;
 mod tracer;
 mod types;
@@ -33,7 +35,7 @@ pub(crate) use self::{
     facts::{KernelFact, Outcome},
     filter::check as check_rules,
     holders::HolderScan,
-    options::{Backend, HolderSource, TracerOptions, TrackedCalls},
+    options::{Backend, HolderSource, TracerOptions, TrackedCalls, Transport},
     tracer::Tracer,
     types::check as check_btf,
 };

@@ -13,7 +13,7 @@ use crate::model::criteria::Criteria;
 pub(crate) enum Backend {
     /// The typed tracepoint, with state in socket-local storage (Linux 5.12 with BTF).
     Btf,
-    /// The classic tracepoint, with state in a hash map (Linux 5.8).
+    /// The classic tracepoint, with state in a hash map.
     Tracepoint,
 }
 
@@ -24,6 +24,15 @@ impl fmt::Display for Backend {
             Self::Tracepoint => "tracepoint",
         })
     }
+}
+
+/// How records get to user space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// By ring buffers, which all CPUs share (Linux 5.8).
+    Ring,
+    /// By perf event arrays: a buffer for each CPU.
+    Perf,
 }
 
 /// How descriptor tables are read.
@@ -68,11 +77,13 @@ impl TrackedCalls {
 pub(crate) struct TracerOptions {
     /// Forced backend; `None` takes the better one that the kernel accepts.
     pub backend: Option<Backend>,
+    /// Forced transport; `None` takes ring buffers where the kernel has them.
+    pub transport: Option<Transport>,
     /// Which transitions: states, family, ports and addresses. Readers of the records apply the rest.
     pub criteria: Criteria,
     /// Time every state, not just those of the filter.
     pub track_all_states: bool,
-    /// Size of the ring buffer in bytes: a power of two, at least a page.
+    /// Room in bytes for transitions that wait: a power of two, at least a page. Buffers of several CPUs share it.
     pub ring_bytes: u32,
     /// Sockets whose state the tracepoint backend keeps.
     pub max_sockets: u32,

@@ -9,7 +9,7 @@ use tcptrace_ebpf::config::{ABSENT, KernelOffsets};
 use super::{
     error::LoadError,
     loss,
-    options::{Backend, HolderSource, TrackedCalls},
+    options::{Backend, HolderSource, TrackedCalls, Transport},
     support::{Support, Trial},
     types::KernelTypes,
 };
@@ -20,6 +20,8 @@ use crate::host::{lockdown::Lockdown, privilege::Need};
 pub(crate) struct TraceRequest {
     /// Forced backend; `None` takes the better one.
     pub(crate) backend: Option<Backend>,
+    /// Forced transport, likewise.
+    pub(crate) transport: Option<Transport>,
     /// Which calls on sockets to remember.
     pub(crate) calls: TrackedCalls,
 }
@@ -30,6 +32,8 @@ pub(crate) struct TraceRequest {
 pub(crate) struct TracePlan {
     /// Which object.
     pub(crate) backend: Backend,
+    /// In which of its builds.
+    pub(crate) transport: Transport,
     /// Watch the end of accept4().
     pub(crate) accept4: bool,
     /// Watch the end of accept().
@@ -60,6 +64,8 @@ pub(crate) struct HolderPlan {
 pub(crate) enum Warning {
     /// The classic tracepoint stands in for the typed one.
     ClassicTracepoint(LoadError),
+    /// Perf event arrays stand in for ring buffers.
+    PerfBuffers(LoadError),
     /// Nobody sees who accepts sockets by one of the two calls.
     AcceptsUnseen(LoadError),
     /// The calls are seen without what only BTF tells.
@@ -82,6 +88,7 @@ impl fmt::Display for Warning {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClassicTracepoint(error) => write!(formatter, "{error}: {}", loss::TYPED_TRACEPOINT),
+            Self::PerfBuffers(error) => write!(formatter, "{error}: {}", loss::RING_BUFFERS),
             Self::AcceptsUnseen(error) => {
                 write!(formatter, "{error}: {} (--no-stacks does without)", loss::ACCEPTS)
             }
@@ -120,8 +127,10 @@ pub(crate) struct RefusedPlan {
 /// When the kernel lacks something that nothing stands in for.
 pub(crate) fn trace(support: &Support, wanted: TraceRequest) -> Result<TracePlan, RefusedPlan> {
     let mut warnings = Vec::new();
-    let backend = match backend(support, wanted.backend, &mut warnings) {
-        Ok(backend) => backend,
+    let transport = transport(support, wanted.transport, &mut warnings);
+    let ways = transport.and_then(|way| Ok((backend(support, wanted.backend, &mut warnings)?, way)));
+    let (backend, transport) = match ways {
+        Ok(ways) => ways,
         Err(error) => return Err(RefusedPlan { error, warnings }),
     };
     if let Some(error) = eof_reads_refusal(support, wanted.calls) {
@@ -145,7 +154,7 @@ pub(crate) fn trace(support: &Support, wanted: TraceRequest) -> Result<TracePlan
     let any = wanted.calls.any();
     let stacks = uses(any && stack_bytes > 0, &support.stack_copies, Warning::StacksUncopied);
     let python = uses(any && knows_threads(support), &support.python_frames, Warning::PythonUnread);
-    Ok(TracePlan { backend, accept4, accept, receive: eof_reads, stacks, python, warnings })
+    Ok(TracePlan { backend, transport, accept4, accept, receive: eof_reads, stacks, python, warnings })
 }
 
 /// Whether the kernel side can tell which thread of a runtime made a call, and hears of processes that begin to run one.
@@ -159,6 +168,23 @@ fn knows_threads(support: &Support) -> bool {
         && support.program_starts.refusal().is_none()
 }
 
+/// Ring buffers unless the kernel lacks them. Both objects have the same maps otherwise, or others that every kernel has.
+fn transport(
+    support: &Support,
+    forced: Option<Transport>,
+    warnings: &mut Vec<Warning>,
+) -> Result<Transport, LoadError> {
+    support.privileges.check()?;
+    match (forced, support.ring_buffers.refusal()) {
+        (None | Some(Transport::Ring), None) => return Ok(Transport::Ring),
+        (Some(Transport::Ring), Some(error)) => return Err(error.clone()),
+        (None, Some(error)) => warnings.push(Warning::PerfBuffers(error.clone())),
+        (Some(Transport::Perf), _) => {}
+    }
+    refuse(support.perf_buffers.refusal())?;
+    Ok(Transport::Perf)
+}
+
 /// The typed tracepoint unless the kernel lacks what it takes: BTF, the helpers or the hook. The classic one
 /// needs none of these.
 fn backend(
@@ -166,10 +192,6 @@ fn backend(
     forced: Option<Backend>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Backend, LoadError> {
-    let privileges = support.privileges.check().map_err(LoadError::from);
-    privileges?;
-    // Both objects have the same maps, or others that every kernel with a ring buffer has.
-    refuse(support.maps.refusal())?;
     let typed = support.types.refusal().or(support.typed_tracepoint.refusal());
     match (forced, typed) {
         (None | Some(Backend::Btf), None) => return Ok(Backend::Btf),

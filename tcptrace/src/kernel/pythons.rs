@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, RingBuf},
+    maps::{HashMap, MapData},
     programs::{ProgramError, RawTracePoint},
 };
 use tcptrace_ebpf::python::PythonProcess;
@@ -13,7 +13,7 @@ use zerocopy::IntoBytes as _;
 
 use super::{
     error::{self, LoadError},
-    ring::wait_for,
+    records::Records,
 };
 
 /// Programs that are taken at once.
@@ -23,11 +23,10 @@ const BATCH: usize = 256;
 pub(crate) struct PythonProcesses(HashMap<MapData, u32, [u8; size_of::<PythonProcess>()]>);
 
 /// The processes that began to run another program.
-pub(crate) struct StartedPrograms(RingBuf<MapData>);
+pub(crate) struct StartedPrograms(Records);
 
-pub(super) fn open(object: &mut Ebpf) -> Option<(PythonProcesses, StartedPrograms)> {
+pub(super) fn open(object: &mut Ebpf, started: Records) -> Option<(PythonProcesses, StartedPrograms)> {
     let processes = HashMap::try_from(object.take_map("PYTHONS")?).ok()?;
-    let started = RingBuf::try_from(object.take_map("STARTED_PROGRAMS")?).ok()?;
     Some((PythonProcesses(processes), StartedPrograms(started)))
 }
 
@@ -47,15 +46,14 @@ impl StartedPrograms {
     /// Waits until a program is started, or for this time at most, and passes the processes to `visit`.
     pub(crate) fn wait(&mut self, at_most: Duration, visit: &mut dyn FnMut(u32)) {
         if at_most > Duration::ZERO {
-            wait_for(&self.0, at_most);
+            self.0.wait(at_most);
         }
-        for _ in 0..BATCH {
-            let Some(item) = self.0.next() else { break };
-            let number = item.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
+        self.0.take(BATCH, |record| {
+            let number = record.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
             if let Some(pid) = number.and_then(|number| u32::try_from(number).ok()) {
                 visit(pid);
             }
-        }
+        });
     }
 }
 

@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use tcptrace_ebpf::config::{FormatOffsets, ReceiveOffsets};
 
-use super::{error::LoadError, types::KernelTypes};
+use super::{error::LoadError, options::Transport, types::KernelTypes};
 use crate::host::{
     lockdown::Lockdown,
     pid_namespace::PidNamespaces,
@@ -90,8 +90,10 @@ pub(crate) struct Support {
     pub(super) transition_layout: Trial<FormatOffsets>,
     /// The record's layout of `sock:sock_recv_length`.
     pub(super) receive_layout: Trial<ReceiveOffsets>,
-    /// The maps of the tracer's objects, the ring buffer among them.
-    pub(super) maps: Trial,
+    /// The maps of the tracer's objects, with ring buffers among them.
+    pub(super) ring_buffers: Trial,
+    /// The same maps, with perf event arrays and a buffer for each CPU instead.
+    pub(super) perf_buffers: Trial,
     /// The typed tracepoint, with the helpers that its program calls: `bpf_get_socket_cookie` and
     /// `bpf_sk_storage_get` in a tracing program.
     pub(super) typed_tracepoint: Trial,
@@ -136,6 +138,14 @@ impl Support {
         self.privileges.require()?;
         self.pid_namespaces.warn_of_losses();
         Ok(())
+    }
+
+    /// What came of trying this transport.
+    pub(super) fn transport(&mut self, transport: Transport) -> &mut Trial {
+        match transport {
+            Transport::Ring => &mut self.ring_buffers,
+            Transport::Perf => &mut self.perf_buffers,
+        }
     }
 
     /// What BTF says of this kernel. `None` when there is no BTF to use.

@@ -1,11 +1,11 @@
-//! Runs the tracer's plan: attaches the program, and reads its ring buffer and counters. `plan` decides what
+//! Runs the tracer's plan: attaches the program, and reads its records and counters. `plan` decides what
 //! runs; nothing here interprets a record.
 
 use std::{io, os::fd::AsFd as _};
 
 use aya::{
     Btf, Ebpf,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{MapData, PerCpuArray},
     programs::{BtfTracePoint, ProgramError, TracePoint},
 };
 use aya_log::EbpfLogger;
@@ -21,10 +21,14 @@ use super::{
     error::{self, LoadError},
     load,
     misses::Misses,
-    options::{Backend, TracerOptions},
+    options::{Backend, TracerOptions, Transport},
     plan::{self, RefusedPlan, TracePlan, TraceRequest, Warning},
+    records::{CallStreams, OpenStreams, Records},
+    streams::Streams,
     support::{Support, Trial},
+    types::KernelTypes,
 };
+use crate::host::clock::Clocks;
 
 /// Where this architecture keeps registers; none where stacks are walked by frame pointers only.
 #[cfg(target_arch = "x86_64")]
@@ -41,8 +45,8 @@ const THREAD_HEAD_BYTES: u32 = if cfg!(target_arch = "aarch64") { 4096 } else { 
 /// The counters of the kernel side, all CPUs together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
-    /// Transitions that found no room in the ring buffer.
-    pub lost_in_ring: u64,
+    /// Transitions that found no room, or no buffer of their CPU.
+    pub lost_for_room: u64,
     /// Transitions for which the kernel skipped the program.
     pub skipped: u64,
     /// Sockets that found no room in a table: a dwell time or a caller is unknown.
@@ -56,7 +60,7 @@ pub(crate) struct Counted {
 /// The running kernel side. Dropping it detaches all programs.
 pub(crate) struct Tracer {
     backend: Backend,
-    ring: AsyncFd<RingBuf<MapData>>,
+    records: AsyncFd<Records>,
     counters: PerCpuArray<MapData, [u8; size_of::<Counters>()]>,
     misses: Misses,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -69,6 +73,7 @@ pub(crate) struct Tracer {
 pub(super) struct Attached {
     /// Dropping it detaches the program.
     pub object: Ebpf,
+    streams: OpenStreams,
     misses: Misses,
 }
 
@@ -79,6 +84,7 @@ pub(super) fn attach(
     plan: &TracePlan,
     options: &TracerOptions,
     config: &Config,
+    clocks: &Clocks,
 ) -> Option<Attached> {
     let types = support.types();
     let format = match plan.backend {
@@ -100,7 +106,8 @@ pub(super) fn attach(
         thread_head_bytes: THREAD_HEAD_BYTES,
         ..*config
     };
-    let load = |config: &Config| load::tracer(plan.backend, types.as_deref(), config, options);
+    let ways = (plan.backend, plan.transport);
+    let load = |config: &Config| object(ways, types.as_deref(), config, options, clocks);
     let attach = |object: &mut Ebpf| match (plan.backend, types.as_deref()) {
         (Backend::Btf, Some(types)) => attach_typed(object, &types.btf),
         (Backend::Btf, None) => Err(error::missing()),
@@ -110,10 +117,11 @@ pub(super) fn attach(
     let mut refusals = Vec::new();
     let mut attached = None;
     for reads in whole.and_less(plan.backend) {
-        let mut object = support.maps.record(load(&reads.applied_to(&config)))?;
+        let (mut object, streams) =
+            support.transport(plan.transport).record(load(&reads.applied_to(&config)))?;
         match attach(&mut object) {
             Ok(misses) => {
-                attached = Some((reads, Attached { object, misses }));
+                attached = Some((reads, Attached { object, streams, misses }));
                 break;
             }
             Err(error) => refusals.push(error),
@@ -138,6 +146,32 @@ pub(super) fn attach(
         }
     }
     Some(attached)
+}
+
+/// Loads an object, and opens the streams of its records.
+fn object(
+    ways: (Backend, Transport),
+    types: Option<&KernelTypes>,
+    config: &Config,
+    options: &TracerOptions,
+    clocks: &Clocks,
+) -> Result<(Ebpf, OpenStreams), LoadError> {
+    let streams = Streams::of(options, config);
+    let mut object = load::tracer(ways, &streams, types, config, options)?;
+    let open = OpenStreams::open(&mut object, &streams, ways.1, clocks)?;
+    Ok((object, open))
+}
+
+/// Tries a transport, by the object whose maps every kernel may have.
+pub(super) fn try_transport(
+    support: &mut Support,
+    transport: Transport,
+    options: &TracerOptions,
+    config: &Config,
+    clocks: &Clocks,
+) {
+    let opened = object((Backend::Tracepoint, transport), None, config, options, clocks);
+    support.transport(transport).record(opened);
 }
 
 /// What a program reads.
@@ -202,7 +236,8 @@ fn attach_classic(object: &mut Ebpf) -> Result<Misses, LoadError> {
 
 /// The plan that the facts allow so far. Warns of what was given up before a refusal.
 fn plan(support: &Support, options: &TracerOptions) -> Result<TracePlan, LoadError> {
-    let wanted = TraceRequest { backend: options.backend, calls: options.calls };
+    let TracerOptions { backend, transport, calls, .. } = *options;
+    let wanted = TraceRequest { backend, transport, calls };
     plan::trace(support, wanted).map_err(|RefusedPlan { error, warnings }| {
         warn(&warnings);
         error
@@ -221,43 +256,50 @@ impl Tracer {
     ///
     /// # Errors
     /// When the host lacks something that nothing stands in for; the message names the remedy.
-    pub(crate) fn start(support: &mut Support, options: &TracerOptions) -> Result<Self, LoadError> {
+    pub(crate) fn start(
+        support: &mut Support,
+        options: &TracerOptions,
+        clocks: &Clocks,
+    ) -> Result<Self, LoadError> {
         let config = options.config()?;
         // The tracepoint backend knows more with BTF, so each backend tries it.
         support.types();
         // A plan uses nothing that is known to be refused, so each round has fewer features to try.
-        let tracer = loop {
+        let (tracer, calls) = loop {
             let plan = plan(support, options)?;
-            if let Some(attached) = attach(support, &plan, options, &config) {
+            if let Some(attached) = attach(support, &plan, options, &config, clocks) {
                 break Self::open(plan.backend, attached)?;
             }
         };
-        tracer.with_calls(support, options)
+        tracer.with_calls(calls, support, options)
     }
 
-    fn open(backend: Backend, attached: Attached) -> Result<Self, LoadError> {
-        let Attached { mut object, misses } = attached;
-        let ring = RingBuf::try_from(object.take_map("EVENTS").ok_or_else(error::missing)?)
-            .map_err(|error| LoadError::refused("open the ring buffer", &error))?;
+    fn open(backend: Backend, attached: Attached) -> Result<(Self, Option<CallStreams>), LoadError> {
+        let Attached { mut object, streams: OpenStreams { events, calls }, misses } = attached;
         let counters = PerCpuArray::try_from(object.take_map("COUNTERS").ok_or_else(error::missing)?)
             .map_err(|error| LoadError::refused("open the counters", &error))?;
         // SAFETY: the registered value owns the descriptor, and closes it only when it is dropped itself.
-        let ring = unsafe { AsyncFd::register_with_interest(ring, tokio::io::Interest::READABLE) }
-            .map_err(|error| LoadError::refused("wait for the ring buffer", &io::Error::from(error)))?;
+        let records = unsafe { AsyncFd::register_with_interest(events, tokio::io::Interest::READABLE) }
+            .map_err(|error| LoadError::refused("wait for records", &io::Error::from(error)))?;
         let logger = EbpfLogger::init(&mut object)
             .inspect_err(|error| log::debug!("warnings of the kernel side cannot be shown: {error}"))
             .ok();
-        Ok(Self { backend, ring, counters, misses, logger, calls: None, object })
+        Ok((Self { backend, records, counters, misses, logger, calls: None, object }, calls))
     }
 
     /// Attaches to the calls that are tracked beyond connect(), and opens what they fill. Warns of what the
     /// tracer does without.
-    fn with_calls(mut self, support: &mut Support, options: &TracerOptions) -> Result<Self, LoadError> {
+    fn with_calls(
+        mut self,
+        streams: Option<CallStreams>,
+        support: &mut Support,
+        options: &TracerOptions,
+    ) -> Result<Self, LoadError> {
         calls::attach(&mut self.object, support, &plan(support, options)?);
         let attached = plan(support, options)?;
         warn(&attached.warnings);
-        if options.calls.any() {
-            self.calls = Some(CallMemory::open(&mut self.object, &attached)?);
+        if let Some(streams) = streams {
+            self.calls = Some(CallMemory::open(&mut self.object, streams, &attached)?);
         }
         Ok(self)
     }
@@ -278,21 +320,14 @@ impl Tracer {
     /// # Errors
     /// When the runtime cannot wait for the descriptor any more.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.ring.readable().await?.clear_ready();
+        self.records.readable().await?.clear_ready();
         Ok(())
     }
 
     /// Passes up to `limit` records to `visit`, each as the bytes that the kernel side wrote. Returns their
     /// number.
-    pub(crate) fn drain(&mut self, limit: usize, mut visit: impl FnMut(&[u8])) -> usize {
-        let ring = self.ring.get_mut();
-        let mut count = 0;
-        while count < limit {
-            let Some(record) = ring.next() else { break };
-            visit(&record);
-            count += 1;
-        }
-        count
+    pub(crate) fn drain(&mut self, limit: usize, visit: impl FnMut(&[u8])) -> usize {
+        self.records.get_mut().take(limit, visit)
     }
 
     /// The counters so far. Logs the kernel side's rare warnings too.
@@ -305,7 +340,7 @@ impl Tracer {
             Ok(values) => {
                 for value in values.iter() {
                     if let Ok(counters) = Counters::read_from_bytes(value) {
-                        total.lost_in_ring += counters.lost;
+                        total.lost_for_room += counters.lost;
                         total.untracked += counters.untracked;
                         total.openers_skipped += counters.openers_skipped;
                         total.stacks_dropped += counters.stacks_dropped;

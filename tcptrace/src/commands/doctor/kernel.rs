@@ -19,7 +19,7 @@ const FOR_TRANSITIONS: [&str; 6] =
 /// Every feature of the kernel.
 pub(super) fn checks(support: &Support) -> Vec<Check> {
     let calls = TrackedCalls { openers: true, eof_reads: false, stack_bytes: 1 };
-    let refused = trace(support, TraceRequest { backend: None, calls }).is_err();
+    let refused = trace(support, TraceRequest { calls, ..TraceRequest::default() }).is_err();
     let facts = support.facts();
     let mut checks: Vec<Check> = facts.iter().map(|fact| check(fact, refused)).collect();
     checks.push(lockdown(support.lockdown, refused));

@@ -114,7 +114,7 @@ fn begin<'a>(
     let signals = Signals::listen(world, options.duration, outputs.has_files())
         .map_err(|source| CommandError::System { what: "wait for signals", source })?;
     let started_ns = world.clocks.monotonic_ns();
-    let mut transitions = TransitionStream::start(&mut support, &options.tracer)?;
+    let mut transitions = TransitionStream::start(&mut support, &options.tracer, &world.clocks)?;
     let threshold = options.tracer.criteria.older_than;
     let calls = transitions.take_calls();
     let mut tables = options.watch.as_ref().map(|_| Tables::new(support, None, world)).transpose()?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{
     outputs::{KeepingArguments, OutputArguments},
@@ -10,7 +10,7 @@ use super::{
     watch::WatchOptions,
 };
 use crate::{
-    kernel::{Backend, TracerOptions, TrackedCalls},
+    kernel::{Backend, TracerOptions, TrackedCalls, Transport},
     model::criteria::Criteria,
     output::options::OutputOptions,
 };
@@ -31,10 +31,25 @@ pub(crate) struct Kernel {
     /// Force a way into the kernel [default: btf where the host has it]
     #[arg(long, value_enum)]
     backend: Option<Backend>,
-    /// Size of the ring buffer between kernel and tcptrace (64K to 1G; rounded up to a power of two)
-    /// [default: 16M for trace, else 4M]
+    /// How records get from the kernel to tcptrace
+    #[arg(long, value_enum, default_value_t)]
+    transport: TransportChoice,
+    /// Room for records between kernel and tcptrace (64K to 1G; rounded up to a power of two). The CPUs share it with
+    /// --transport perf: each has a power of two in pages, and 64K at least [default: 16M for trace, else 4M]
     #[arg(long, value_name = "BYTES", value_parser = values::ring_bytes)]
     ring_size: Option<u32>,
+}
+
+/// How records get to user space.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum TransportChoice {
+    /// By ring buffers where the kernel has them (Linux 5.8)
+    #[default]
+    Auto,
+    /// By ring buffers, which all CPUs share
+    Ring,
+    /// By a buffer for each CPU (perf event arrays): costs more, and is full sooner when all happens on one CPU
+    Perf,
 }
 
 /// How a live session is run and kept.
@@ -97,9 +112,14 @@ impl Kernel {
         max_sockets: u32,
         outputs: &OutputOptions,
     ) -> TracerOptions {
-        let Self { backend, ring_size } = self;
+        let Self { backend, transport, ring_size } = self;
         TracerOptions {
             backend: *backend,
+            transport: match transport {
+                TransportChoice::Auto => None,
+                TransportChoice::Ring => Some(Transport::Ring),
+                TransportChoice::Perf => Some(Transport::Perf),
+            },
             criteria,
             track_all_states: false,
             calls: TrackedCalls::default(),

@@ -1,4 +1,4 @@
-//! Where transitions come from: the tracer's ring, decoded and counted, or a list that a test scripts.
+//! Where transitions come from: the tracer's records, decoded and counted, or a list that a test scripts.
 
 use std::io;
 
@@ -75,8 +75,12 @@ impl TransitionStream {
     ///
     /// # Errors
     /// As for [`Tracer::start`].
-    pub(crate) fn start(support: &mut Support, options: &TracerOptions) -> Result<Self, LoadError> {
-        Ok(Self { tracer: Tracer::start(support, options)?, records: 0, undecodable: 0 })
+    pub(crate) fn start(
+        support: &mut Support,
+        options: &TracerOptions,
+        clocks: &Clocks,
+    ) -> Result<Self, LoadError> {
+        Ok(Self { tracer: Tracer::start(support, options, clocks)?, records: 0, undecodable: 0 })
     }
 
     /// Hands out the memory of calls on sockets, once.
@@ -116,7 +120,7 @@ impl Transitions for TransitionStream {
         let counted = self.tracer.counted();
         Totals {
             records: self.records,
-            lost: counted.lost_in_ring + counted.skipped,
+            lost: counted.lost_for_room + counted.skipped,
             undecodable: self.undecodable,
             evicted: counted.untracked,
             unattributed: 0,

@@ -45,8 +45,9 @@ impl ValueEnum for Backend {
         Some(match self {
             Self::Btf => PossibleValue::new("btf")
                 .help("The typed tracepoint, with state in socket-local storage (Linux 5.12 with BTF)"),
-            Self::Tracepoint => PossibleValue::new("tracepoint")
-                .help("The classic tracepoint, with state in a hash map (Linux 5.8)"),
+            Self::Tracepoint => {
+                PossibleValue::new("tracepoint").help("The classic tracepoint, with state in a hash map")
+            }
         })
     }
 }

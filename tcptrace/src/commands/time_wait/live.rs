@@ -54,7 +54,7 @@ pub(crate) async fn run(
     let signals =
         Signals::listen(world, live.duration, outputs.has_files()).map_err(system("wait for signals"))?;
     let started_ns = world.clocks.monotonic_ns();
-    let transitions = TransitionStream::start(&mut support, &live.tracer)?;
+    let transitions = TransitionStream::start(&mut support, &live.tracer, &world.clocks)?;
     let files = outputs.has_files();
     limit(sandbox, Needs { programs: true, looks: true, files, root: true, ..Needs::default() })?;
     let sources = Sources { transitions, signals };

@@ -19,8 +19,17 @@ use crate::{
 };
 
 /// Options of `trace` that mean nothing where nothing is traced.
-const LIVE_ONLY: [&str; 8] =
-    ["owners", "older_than", "no_stacks", "deep", "max_sockets", "duration", "backend", "ring_size"];
+const LIVE_ONLY: [&str; 9] = [
+    "owners",
+    "older_than",
+    "no_stacks",
+    "deep",
+    "max_sockets",
+    "duration",
+    "backend",
+    "transport",
+    "ring_size",
+];
 
 #[derive(Debug, Args)]
 pub(crate) struct TraceArguments {

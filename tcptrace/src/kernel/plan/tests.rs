@@ -33,7 +33,8 @@ fn no_btf<T>() -> Trial<T> {
 }
 
 fn wanted(backend: Option<Backend>, openers: bool, eof_reads: bool) -> TraceRequest {
-    TraceRequest { backend, calls: TrackedCalls { openers, eof_reads, stack_bytes: 0 } }
+    let calls = TrackedCalls { openers, eof_reads, stack_bytes: 0 };
+    TraceRequest { backend, transport: None, calls }
 }
 
 /// What is traced with, and the warnings; or the error.
@@ -61,6 +62,7 @@ fn a_kernel_that_nobody_has_tried_is_trusted() {
         plan,
         Some(TracePlan {
             backend: Backend::Btf,
+            transport: Transport::Ring,
             accept4: true,
             accept: true,
             receive: true,
@@ -108,12 +110,29 @@ fn an_unexpected_layout_refuses_the_classic_tracepoint() {
 }
 
 #[test]
-fn without_a_ring_buffer_nothing_is_traced() {
-    let support = Support { maps: refused("map EVENTS: Invalid argument"), ..Support::default() };
-    let error = "the kernel refused to take a program: map EVENTS: Invalid argument";
-    for backend in [None, Some(Backend::Btf), Some(Backend::Tracepoint)] {
-        assert_eq!(outcome(&support, backend), Err(error.to_owned()));
-    }
+fn without_ring_buffers_each_cpu_has_its_own_unless_a_ring_is_forced() {
+    let by = |support: &Support, transport| match trace(
+        support,
+        TraceRequest { transport, ..wanted(None, false, false) },
+    ) {
+        Ok(plan) => Ok((plan.transport, plan.warnings)),
+        Err(refusal) => Err((refusal.error, refusal.warnings.len())),
+    };
+    let (ring, perf) = (Some(Transport::Ring), Some(Transport::Perf));
+    let untried = Support::default();
+    assert_eq!(by(&untried, None), Ok((Transport::Ring, vec![])));
+    assert_eq!(by(&untried, ring), Ok((Transport::Ring, vec![])));
+    assert_eq!(by(&untried, perf), Ok((Transport::Perf, vec![])));
+    let old = Support { ring_buffers: refused("map EVENTS: Invalid argument"), ..Support::default() };
+    let why = refusal("map EVENTS: Invalid argument");
+    assert_eq!(by(&old, None), Ok((Transport::Perf, vec![Warning::PerfBuffers(why.clone())])));
+    assert_eq!(by(&old, ring), Err((why, 0)));
+    assert_eq!(by(&old, perf), Ok((Transport::Perf, vec![])));
+    let neither = Support { perf_buffers: refused("not permitted"), ..old };
+    assert_eq!(by(&neither, None), Err((refusal("not permitted"), 1)));
+    let no_perf = Support { perf_buffers: refused("not permitted"), ..Support::default() };
+    assert_eq!(by(&no_perf, None), Ok((Transport::Ring, vec![])));
+    assert_eq!(by(&no_perf, perf), Err((refusal("not permitted"), 0)));
 }
 
 #[test]
@@ -158,7 +177,8 @@ fn accepts_that_cannot_be_watched_are_left_out_with_a_warning() {
 fn what_the_verifier_refuses_of_a_call_is_left_out_with_a_warning() {
     let calls = TrackedCalls { openers: true, eof_reads: false, stack_bytes: 4096 };
     let plan = |support: &Support, calls| {
-        let plan = trace(support, TraceRequest { backend: None, calls }).unwrap_or_else(|_| unreachable!());
+        let plan = trace(support, TraceRequest { calls, ..TraceRequest::default() })
+            .unwrap_or_else(|_| unreachable!());
         (plan.accept4 && plan.accept, plan.stacks, plan.python, plan.warnings)
     };
     let old = Support { stack_copies: refused("no helper"), ..Support::default() };
@@ -175,7 +195,7 @@ fn what_the_verifier_refuses_of_a_call_is_left_out_with_a_warning() {
 fn without_btf_calls_are_seen_without_what_only_btf_tells() {
     let support = Support { types: no_btf(), ..Support::default() };
     let calls = TrackedCalls { openers: true, eof_reads: false, stack_bytes: 4096 };
-    let wanted = TraceRequest { backend: Some(Backend::Tracepoint), calls };
+    let wanted = TraceRequest { backend: Some(Backend::Tracepoint), transport: None, calls };
     let plan = trace(&support, wanted).unwrap_or_else(|_| unreachable!());
     assert!(!plan.accept4 && !plan.accept && !plan.stacks && !plan.python);
     assert_eq!(plan.warnings, [Warning::CallsWithoutTypes(without_btf())]);
@@ -225,12 +245,12 @@ fn any_trial<T: Clone + fmt::Debug + 'static>(value: T) -> impl Strategy<Value =
 
 /// Any kernel, as far as the tracer is concerned. Working BTF is left out, because only a kernel has it.
 fn any_support() -> impl Strategy<Value = Support> {
-    let features = [0; 8].map(|_| any_trial(()));
+    let features = [0; 9].map(|_| any_trial(()));
     let layouts = (any_trial(FormatOffsets::UNUSED), any_trial(ReceiveOffsets::UNUSED));
     let has_btf = any::<bool>();
     (features, layouts, any_trial(PathBuf::new()), has_btf).prop_map(
         |(features, layouts, tracefs, has_btf)| {
-            let [maps, typed_tracepoint, classic_tracepoint, calls @ ..] = features;
+            let [ring_buffers, perf_buffers, typed_tracepoint, classic_tracepoint, calls @ ..] = features;
             let [accept4, accept, receive, stack_copies, python_frames] = calls;
             let (transition_layout, receive_layout) = layouts;
             let types = if has_btf { Untried } else { no_btf() };
@@ -239,7 +259,8 @@ fn any_support() -> impl Strategy<Value = Support> {
                 tracefs,
                 transition_layout,
                 receive_layout,
-                maps,
+                ring_buffers,
+                perf_buffers,
                 typed_tracepoint,
                 classic_tracepoint,
                 accept4,
@@ -265,7 +286,10 @@ proptest! {
         if let Ok(plan) = trace(&support, wanted(backend, openers, eof_reads)) {
             prop_assert!(backend.is_none_or(|backend| backend == plan.backend));
             prop_assert_eq!(plan.receive, eof_reads);
-            let mut used = vec![support.maps.refusal()];
+            let mut used = vec![match plan.transport {
+                Transport::Ring => support.ring_buffers.refusal(),
+                Transport::Perf => support.perf_buffers.refusal(),
+            }];
             match plan.backend {
                 Backend::Btf => used.extend([support.types.refusal(), support.typed_tracepoint.refusal()]),
                 Backend::Tracepoint => used.extend([

@@ -117,6 +117,7 @@ fn leaks() -> LiveOptions {
     LiveOptions {
         tracer: TracerOptions {
             backend: None,
+            transport: None,
             criteria: Criteria { states: StateSet::CLOSE_WAIT, older_than: THRESHOLD, ..Criteria::default() },
             track_all_states: false,
             ring_bytes: 4096,
