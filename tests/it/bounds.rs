@@ -11,16 +11,26 @@ use crate::support::{Backend, free_port};
 
 on_both_backends! {
     records_that_find_the_ring_full_are_counted_as_lost,
+    records_that_find_the_buffer_of_their_cpu_full_are_counted_as_lost,
     sockets_that_find_the_table_full_are_counted_as_evicted,
 }
 
 const CONNECTIONS: u64 = 20_000;
 
 fn records_that_find_the_ring_full_are_counted_as_lost(backend: Backend) {
-    let port = free_port();
-    let tracer = Tracer::start(backend, &["trace", "--ring-size", "64K", "--port", &port.to_string()]);
+    each_is_told_or_counted_as_lost(backend, "ring");
+}
+
+fn records_that_find_the_buffer_of_their_cpu_full_are_counted_as_lost(backend: Backend) {
+    each_is_told_or_counted_as_lost(backend, "perf");
+}
+
+fn each_is_told_or_counted_as_lost(backend: Backend, transport: &str) {
+    let port = free_port().to_string();
+    let arguments = ["trace", "--ring-size", "64K", "--transport", transport, "--port", &port];
+    let tracer = Tracer::start(backend, &arguments);
     tracer.signal(Signal::STOP);
-    churn(CONNECTIONS, port, 4);
+    churn(CONNECTIONS, port.parse().unwrap(), 4);
     tracer.signal(Signal::CONT);
     let session = tracer.stop();
     let summary = session.summary_with(4);

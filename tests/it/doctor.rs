@@ -38,7 +38,15 @@ fn a_host_that_lacks_nothing_is_told_so() {
     assert_eq!(ran.code, Some(0), "{diagnosis}");
     assert_eq!((&diagnosis["type"], &diagnosis["schema"]), (&"doctor".into(), &1.into()));
     assert_ne!(diagnosis["main_job"], "fails", "{diagnosis}");
-    for id in ["ring_buffer", "tracefs", "classic_tracepoint", "sock_diag", "processes", "capability"] {
+    for id in [
+        "ring_buffer",
+        "perf_buffers",
+        "tracefs",
+        "classic_tracepoint",
+        "sock_diag",
+        "processes",
+        "capability",
+    ] {
         assert_eq!(check(&diagnosis, id)["state"], "ok", "{diagnosis}");
     }
     for check in checks(&diagnosis) {

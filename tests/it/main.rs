@@ -67,4 +67,5 @@ mod time_namespaces;
 mod time_wait;
 mod time_wait_ports;
 mod trace;
+mod transports;
 mod unprivileged;

@@ -15,6 +15,7 @@ on_both_backends! {
     the_opener_is_told_as_it_was_then_whoever_holds_the_socket_now,
     the_functions_below_which_a_socket_was_accepted_are_told_innermost_first,
     callers_without_frame_pointers_are_found,
+    callers_whose_stacks_come_by_a_buffer_of_each_cpu_are_found,
     an_opener_that_died_before_anybody_asked_is_named_as_it_was,
     what_a_filter_leaves_out_costs_no_budget,
 }
@@ -39,7 +40,7 @@ const CASES: [(&str, bool); 9] = [
 
 fn the_opener_is_told_as_it_was_then_whoever_holds_the_socket_now(backend: Backend) {
     let (programs, leaks) =
-        undisturbed(backend, "16K", || CASES.map(|(case, _)| Leaky::start(case, &[])).into());
+        undisturbed(backend, &[], || CASES.map(|(case, _)| Leaky::start(case, &[])).into());
     let mut comparison = Comparison::of("the openers");
     for ((program, leak), (case, inherited)) in programs.iter().zip(&leaks).zip(CASES) {
         let opener = program.truth().opener.as_ref().unwrap();
@@ -70,12 +71,12 @@ fn the_opener_is_told_as_it_was_then_whoever_holds_the_socket_now(backend: Backe
 /// counts them; then this tries again.
 fn undisturbed(
     backend: Backend,
-    stack_bytes: &str,
+    options: &[&str],
     start: impl Fn() -> Vec<Leaky>,
 ) -> (Vec<Leaky>, Vec<Value>) {
     const TRIES: usize = 5;
     for _ in 0..TRIES {
-        let tracer = Tracer::start(backend, &["leaks", "--older-than", "2s", "--stack-bytes", stack_bytes]);
+        let tracer = Tracer::start(backend, &[&["leaks", "--older-than", "2s"], options].concat());
         let programs = start();
         let truths: Vec<Truth> = programs.iter().map(|program| program.truth().clone()).collect();
         let leaks = tracer.wait_for_each("leak", &truths);
@@ -129,7 +130,7 @@ const STACKS: [(&str, bool); 6] = [
 
 fn the_functions_below_which_a_socket_was_accepted_are_told_innermost_first(backend: Backend) {
     let start = || STACKS.map(|(case, _)| Leaky::start(case, &[])).into();
-    let (programs, leaks) = undisturbed(backend, "0", start);
+    let (programs, leaks) = undisturbed(backend, &["--stack-bytes", "0"], start);
     let mut comparison = Comparison::of("the stacks of the openers");
     for ((program, leak), (case, is_cut)) in programs.iter().zip(&leaks).zip(STACKS) {
         if leak["opened_by"].is_null() && backend == Backend::Tracepoint {
@@ -159,10 +160,18 @@ fn the_functions_below_which_a_socket_was_accepted_are_told_innermost_first(back
 /// Every function is there, the one just outside of a wrapper without a frame too, whatever keeps frame pointers. The copy of
 /// a stack may end before the stack does.
 fn callers_without_frame_pointers_are_found(backend: Backend) {
+    callers_are_found(backend, &[]);
+}
+
+fn callers_whose_stacks_come_by_a_buffer_of_each_cpu_are_found(backend: Backend) {
+    callers_are_found(backend, &["--transport", "perf"]);
+}
+
+fn callers_are_found(backend: Backend, options: &[&str]) {
     const CASES: [&str; 4] =
         ["opener_frameless", "opener_deep_stack", "opener_program_deleted", "opener_library_deleted"];
     let start = || CASES.map(|case| Leaky::start(case, &[])).into();
-    let (programs, leaks) = undisturbed(backend, "16K", start);
+    let (programs, leaks) = undisturbed(backend, options, start);
     let mut comparison = Comparison::of("the unwound stacks of the openers");
     for ((program, leak), case) in programs.iter().zip(&leaks).zip(CASES) {
         if leak["opened_by"].is_null() && backend == Backend::Tracepoint {
@@ -224,7 +233,7 @@ fn a_library_that_is_a_trap_holds_nobody_up() {
 }
 
 fn an_opener_that_died_before_anybody_asked_is_named_as_it_was(backend: Backend) {
-    let (programs, leaks) = undisturbed(backend, "16K", || vec![Leaky::start("opener_died", &[])]);
+    let (programs, leaks) = undisturbed(backend, &[], || vec![Leaky::start("opener_died", &[])]);
     let (truth, leak) = (programs[0].truth(), &leaks[0]);
     let opener = truth.opener.as_ref().unwrap();
     if leak["opened_by"].is_null() && backend == Backend::Tracepoint {

@@ -1,5 +1,5 @@
-//! The scoreboard: every way a socket can leak, traced from its beginning and found afterwards by both backends, and
-//! listed at one moment. A cell is right or wrong, and one wrong cell fails the test.
+//! The scoreboard: every way a socket can leak, traced from its beginning and found afterwards by both backends, traced by
+//! way of a buffer for each CPU, and listed at one moment. A cell is right or wrong, and one wrong cell fails the test.
 //!
 //! `--nocapture` shows the matrix of a test that passes.
 
@@ -18,8 +18,15 @@ live_tests! {
     the_right_process_is_named_in_every_case,
 }
 
-const COLUMNS: [&str; 6] =
-    ["live btf", "live tracepoint", "after btf", "after tracepoint", "now", "now from /proc"];
+const COLUMNS: [&str; 7] = [
+    "live btf",
+    "live tracepoint",
+    "live perf buffers",
+    "after btf",
+    "after tracepoint",
+    "now",
+    "now from /proc",
+];
 
 /// Judges all records about one socket.
 type Judge = fn(&Truth, &[&Value]) -> Result<(), String>;
@@ -34,7 +41,9 @@ struct Row {
 
 fn the_right_process_is_named_in_every_case() {
     // Leaves a program the time for what it does after the peer has closed.
-    let tracers = Backend::ALL.map(|backend| Tracer::start(backend, &["leaks", "--older-than", "2s"]));
+    let live = ["leaks", "--older-than", "2s"];
+    let [btf, tracepoint] = Backend::ALL.map(|backend| Tracer::start(backend, &live));
+    let perf = Tracer::start_plain(&[&live[..], &["--transport", "perf"]].concat());
     // `many` is tested in `crowds`, `opener_trap` in `openers`; `late_answer_unread` is a limit (docs/limits.md).
     let elsewhere = ["many", "opener_trap", "late_answer_unread"];
     let cases = Leaky::cases().into_iter().filter(|case| !elsewhere.contains(&case.as_str()));
@@ -50,7 +59,7 @@ fn the_right_process_is_named_in_every_case() {
     // one, it has reported all that it ever will.
     let last = Leaky::start("accepted_kept", &[]);
     let looked_for = looked_for(&rows);
-    for tracer in tracers {
+    for tracer in [btf, tracepoint, perf] {
         tracer.wait_for_each("leak", &last.truths);
         tracer.wait_for_each("leak", &looked_for);
         judge_all(&mut rows, &tracer.stop().records, judge);

@@ -1,0 +1,97 @@
+//! Records that come by a buffer of each CPU, as on kernels without ring buffers: all of them, each socket's in order.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::thread;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde_json::Value;
+
+use crate::support::churn::{LISTENER_TRANSITIONS, TRANSITIONS};
+use crate::support::compare::number;
+use crate::support::run::run;
+use crate::support::tracer::Tracer;
+use crate::support::{Backend, free_port, turn};
+
+on_both_backends! {
+    what_happens_to_a_socket_on_several_cpus_is_told_in_its_order,
+}
+
+live_tests! {
+    a_transport_that_is_forced_is_taken_or_refused_in_words,
+}
+
+/// The two ends of each connection are on different CPUs, and what one end does makes transitions of both.
+fn what_happens_to_a_socket_on_several_cpus_is_told_in_its_order(backend: Backend) {
+    const CONNECTIONS: usize = 3_000;
+    let _turn = turn();
+    let port = free_port();
+    let tracer = Tracer::start(
+        backend,
+        &["trace", "--transport", "perf", "--sandbox", "strict", "--port", &port.to_string()],
+    );
+    let cpus: Vec<usize> = {
+        let allowed = sched_getaffinity(None).unwrap();
+        (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect()
+    };
+    let on = |cpu: usize| {
+        let mut only = CpuSet::new();
+        only.set(cpu);
+        sched_setaffinity(None, &only).unwrap();
+    };
+    thread::scope(|scope| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        scope.spawn(|| {
+            on(*cpus.last().unwrap());
+            for _ in 0..CONNECTIONS {
+                let (mut server, _) = listener.accept().unwrap();
+                assert_eq!(server.read(&mut [0; 8]).unwrap(), 0, "nothing was sent");
+            }
+            drop(listener);
+        });
+        scope.spawn(|| {
+            on(cpus[0]);
+            for _ in 0..CONNECTIONS {
+                drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap());
+            }
+        });
+    });
+    let session = tracer.stop();
+    let summary = session.summary();
+    let lost = number(summary, "lost");
+    // The kernel may leave out a few, because other programs of ours were interrupted at the same work.
+    assert!(lost == summary["lost_skipped"].as_u64().unwrap_or(0), "some found no room: {summary}");
+    let all = CONNECTIONS as u64 * TRANSITIONS + LISTENER_TRANSITIONS;
+    assert_eq!(number(summary, "records") + lost, all, "{summary}");
+    let mut gaps = 0;
+    let mut latest: BTreeMap<(u64, u64), &Value> = BTreeMap::new();
+    for record in session.records.iter().filter(|record| record["type"] == "transition") {
+        let ports = (number(record, "lport"), number(record, "rport"));
+        // Before a socket has both ports it cannot be told from others.
+        if ports.0 == 0 || ports.1 == 0 {
+            continue;
+        }
+        if let Some(before) = latest.insert(ports, record) {
+            // A port is used again once its connection is over.
+            let follows = before["new_state"] == record["old_state"] || before["new_state"] == "CLOSE";
+            gaps += u64::from(!follows);
+            let is_later = number(before, "ktime_ns") <= number(record, "ktime_ns");
+            assert!(is_later, "out of order:\n{before}\n{record}");
+        }
+    }
+    assert!(gaps <= lost, "{gaps} gaps, and {lost} records lost");
+    assert!(latest.len() > CONNECTIONS, "{} sockets have made transitions", latest.len());
+}
+
+fn a_transport_that_is_forced_is_taken_or_refused_in_words() {
+    for transport in ["ring", "perf", "auto"] {
+        let session =
+            Tracer::start_plain(&["trace", "--transport", transport, "--duration", "100ms"]).finish();
+        session.summary();
+        assert_eq!(session.messages, "", "with {transport}");
+    }
+    let refused = run(&["trace", "--transport", "pigeon"]);
+    assert_eq!(refused.code, Some(2), "{}", refused.messages);
+    assert!(refused.messages.contains("[possible values: auto, ring, perf]"), "{}", refused.messages);
+}
