@@ -55,6 +55,7 @@ pub(crate) fn all(programs: &Programs) -> (Vec<Configuration>, Vec<Absent>) {
                 floor(&programs.floor, backend),
                 tcptrace(programs, "leaks", backend),
                 tcptrace(programs, "trace", backend),
+                by_perf_buffers(tcptrace(programs, "trace", backend)),
             ]
         })
         .collect();
@@ -93,6 +94,13 @@ pub(crate) fn tcptrace(programs: &Programs, command: &str, backend: &str) -> Con
         loss: Loss::Summary,
         every_transition: command == "trace",
     }
+}
+
+/// The same, with a buffer for each CPU instead of a ring.
+fn by_perf_buffers(mut configuration: Configuration) -> Configuration {
+    configuration.name += ", perf buffers";
+    configuration.arguments.extend(["--transport", "perf"].map(String::from));
+    configuration
 }
 
 fn floor(program: &Path, backend: &str) -> Configuration {
