@@ -46,11 +46,11 @@ fn answer(summary: &Summary, half_open: u64) -> Option<String> {
     let worst = worst(summary);
     let most = worst.map(|process| format!("{}{}.", most(process, holders), in_use(process)));
     let who = match (holders, unnamed, most.unwrap_or_default()) {
-        (0, _, _) => "; nobody could be named for them.".to_owned(),
+        (0, _, _) => "; no holder could be named for them.".to_owned(),
         (1, 0, only) => format!(": {only}"),
         (_, 0, most) => format!("; {had}. {most}"),
         (_, _, most) => {
-            format!("; {had}, and nobody could be named for {}. {most}", plural(unnamed, "socket"))
+            format!("; {had}, and no holder could be named for {}. {most}", plural(unnamed, "socket"))
         }
     };
     let pid = worst.and_then(|process| process.process.pid.visible());
@@ -107,10 +107,12 @@ mod tests {
         assert_eq!(
             said(1, 0, 1),
             format!(
-                "1 socket stuck in CLOSE_WAIT; nobody could be named for them. Next: `tcptrace leaks` {NEXT}"
+                "1 socket stuck in CLOSE_WAIT; no holder could be named for them. Next: `tcptrace leaks` {NEXT}"
             )
         );
-        assert!(said(3, 1, 1).contains("; 1 process has some, and nobody could be named for 1 socket. shop"));
+        assert!(
+            said(3, 1, 1).contains("; 1 process has some, and no holder could be named for 1 socket. shop")
+        );
     }
 
     #[test]
