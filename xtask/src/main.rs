@@ -9,6 +9,7 @@ mod cargo;
 mod ci;
 mod demo;
 mod dist;
+mod faults;
 mod kernel;
 mod lint;
 mod package_manager;
@@ -42,6 +43,8 @@ enum Verb {
     Demo(demo::Demo),
     /// Measure what tracing costs on this machine, beside the other tools that are installed
     Bench(bench::Bench),
+    /// Do to tcptrace what incidents do to it, and show whether its promises hold
+    Faults(faults::Faults),
     /// Make what is handed out: static binaries, archives, packages
     Dist(dist::Dist),
     /// Check format and lints
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Verb::Scenes(verb) => verb.execute(),
         Verb::Demo(verb) => verb.execute(),
         Verb::Bench(verb) => verb.execute(),
+        Verb::Faults(verb) => verb.execute(),
         Verb::Dist(verb) => verb.execute(),
         Verb::Lint(verb) => verb.execute(),
         Verb::Ci(verb) => verb.execute(),

@@ -6,9 +6,9 @@
 use crate::bpf_toolchain::{self, Compiler, Missing};
 use crate::cargo::cargo;
 use crate::dist::{self, Architecture};
-use crate::kernel;
 use crate::package_manager::PackageManager;
 use crate::privilege::has_program;
+use crate::{faults, kernel};
 use crate::{real, scenes};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,11 @@ impl Prepare {
     /// As [`Prepare::execute`], with the programs of others that the live tests run.
     pub(crate) fn execute_for_live_tests(self) -> Result<()> {
         self.install(Wanted::ForLiveTests)
+    }
+
+    /// As [`Prepare::execute_for_live_tests`], with the tracers of others, where Debian has them.
+    pub(crate) fn execute_for_faults(self) -> Result<()> {
+        self.install(Wanted::ForFaults)
     }
 
     /// As [`Prepare::execute_for_live_tests`], with what runs other kernels.
@@ -86,6 +91,13 @@ impl Prepare {
         match wanted {
             Wanted::ToBuild => {}
             Wanted::ForLiveTests => installer.test_programs()?,
+            Wanted::ForFaults => {
+                installer.test_programs()?;
+                // Elsewhere the row says which of them ran.
+                if installer.manager == Some(PackageManager::Apt) {
+                    installer.software(&faults::PACKAGES, "run beside tcptrace")?;
+                }
+            }
             Wanted::ForOtherKernels => {
                 installer.test_programs()?;
                 installer.virtual_machine()?;
@@ -109,6 +121,7 @@ impl Prepare {
 enum Wanted<'a> {
     ToBuild,
     ForLiveTests,
+    ForFaults,
     ForOtherKernels,
     ForScenes,
     ForRealSoftware,

@@ -35,7 +35,7 @@ impl Clear {
         for round in 0..self.rounds {
             eprintln!("round {} of {}", round + 1, self.rounds);
             for (method, milliseconds) in &mut ways {
-                let leaking = Leaking::start(&leaky, self.processes, self.count, 0)?;
+                let leaking = Leaking::start(&mut Command::new(&leaky), self.processes, self.count, 0)?;
                 milliseconds.push(self.time(&tcptrace, method, leaking.holders())?);
                 leaking.end()?;
             }

@@ -3,7 +3,6 @@
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, from_str};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// The leaking program, with all its sockets in CLOSE_WAIT. Dropping it kills it.
@@ -13,9 +12,8 @@ pub(crate) struct Leaking {
 }
 
 impl Leaking {
-    /// Returns once all sockets are leaked.
-    pub(crate) fn start(leaky: &Path, processes: u32, count: u32, ballast: u32) -> Result<Self> {
-        let mut command = Command::new(leaky);
+    /// Runs the program by this command. Returns once all sockets are leaked.
+    pub(crate) fn start(command: &mut Command, processes: u32, count: u32, ballast: u32) -> Result<Self> {
         command.arg("many");
         for (name, value) in [("--processes", processes), ("--count", count), ("--ballast", ballast)] {
             command.args([name, &value.to_string()]);

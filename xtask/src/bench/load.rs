@@ -20,12 +20,12 @@ pub(crate) struct Load {
 }
 
 /// Makes `connections` connections on CPU 0, and waits for the end.
-pub(crate) fn run(programs: &Programs, connections: u64) -> Result<Load> {
+pub(super) fn run(programs: &Programs, connections: u64) -> Result<Load> {
     finish(start(programs, connections, true)?)
 }
 
 /// Starts a load, on CPU 0 or on any.
-pub(crate) fn start(programs: &Programs, connections: u64, pinned: bool) -> Result<Child> {
+pub(super) fn start(programs: &Programs, connections: u64, pinned: bool) -> Result<Child> {
     let mut command = Command::new(&programs.churn);
     command.args(["--connections", &connections.to_string()]);
     command.args(["--exchanges", &programs.exchanges.to_string()]);

@@ -52,7 +52,7 @@ impl Now {
         let [tcptrace, leaky] = build(true, [("--bin", "tcptrace"), ("--example", "leaky")])?;
         let scratch = tempfile::tempdir().context("cannot make a temporary directory (TMPDIR?)")?;
         let (mut tools, absent) = tools(&tcptrace);
-        let leaking = Leaking::start(&leaky, self.processes, self.count, self.ballast)?;
+        let leaking = Leaking::start(&mut Command::new(&leaky), self.processes, self.count, self.ballast)?;
         for tool in &mut tools {
             tool.watch(&scratch.path().join("answer"))?;
         }

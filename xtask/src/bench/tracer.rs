@@ -177,7 +177,7 @@ fn on_cpu<T>(cpu: usize, action: impl FnOnce() -> T) -> Result<T> {
 }
 
 /// Whether the process holds an attached BPF program or a perf event.
-fn is_attached(pid: u32) -> bool {
+pub(crate) fn is_attached(pid: u32) -> bool {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     descriptors.flatten().filter_map(|descriptor| fs::read_link(descriptor.path()).ok()).any(|target| {
         let target = target.to_string_lossy();

@@ -1,0 +1,25 @@
+//! Prints the BPF programs, maps and links that are loaded on this kernel, whoever loaded them, as one JSON line.
+//!
+//! `cargo xtask faults` sees with it what sessions that were killed leave behind.
+#![expect(clippy::print_stdout, reason = "the list is this program's output")]
+
+use anyhow::Result;
+use aya::maps::loaded_maps;
+use aya::programs::{loaded_links, loaded_programs};
+use serde_json::json;
+
+fn main() -> Result<()> {
+    // What goes meanwhile is no error.
+    let programs: Vec<_> = loaded_programs()
+        .flatten()
+        .map(|program| {
+            let maps = program.map_ids().ok().flatten().unwrap_or_default();
+            json!({ "id": program.id(), "name": program.name_as_str(), "maps": maps })
+        })
+        .collect();
+    let maps: Vec<_> =
+        loaded_maps().flatten().map(|map| json!({ "id": map.id(), "name": map.name_as_str() })).collect();
+    let links: Vec<_> = loaded_links().flatten().map(|link| json!({ "id": link.id() })).collect();
+    println!("{}", json!({ "programs": programs, "maps": maps, "links": links }));
+    Ok(())
+}
