@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     commands::shared::error::{CommandError, Conclusion},
+    forms::jsonl::escaped,
     host::{identity, pool, world::World},
     kernel::{Support, examine},
     output::{error::WriteError, standard_output, terminal},
@@ -32,9 +33,9 @@ pub(crate) fn run(form: DoctorForm, world: &World) -> Result<Conclusion, Command
             text::write(&mut text, &diagnosis, extent, &palette)
                 .and_then(|()| out.write_all(&terminal::displayable_on(&io::stdout(), &text)))
         }
-        DoctorForm::Json => serde_json::to_writer_pretty(&mut out, &diagnosis)
-            .map_err(io::Error::from)
-            .and_then(|()| writeln!(out)),
+        DoctorForm::Json => {
+            escaped::write_pretty(&mut out, &diagnosis).map_err(io::Error::from).and_then(|()| writeln!(out))
+        }
     };
     match written {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {

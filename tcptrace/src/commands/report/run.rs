@@ -11,6 +11,7 @@ use crate::{
         rights::{Needs, Sandbox, limit, limit_files},
         signals::Signals,
     },
+    forms::jsonl::escaped,
     host::{file_access::FileAccess, world::World},
     output::replace::ReportDestination,
     report::{
@@ -172,7 +173,7 @@ impl<'a> Making<'a> {
         destination.write(|out| match form {
             ReportForm::Text => text::write(out, &report, &text::Layout::of(destination, is_again)),
             ReportForm::Json => {
-                serde_json::to_writer_pretty(&mut *out, &report)?;
+                escaped::write_pretty(&mut *out, &report)?;
                 out.write_all(b"\n")
             }
             ReportForm::Html | ReportForm::Perfetto => {

@@ -1,22 +1,63 @@
-//! Serializes JSON without spaces, and escapes every character that a terminal would obey. JSON itself asks
-//! for that only below U+0020.
+//! Serializes JSON, and escapes every character that a terminal would obey. JSON itself asks for that only below
+//! U+0020.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
-use serde_json::{Serializer, ser::Formatter};
+use serde_json::{
+    Serializer,
+    ser::{CompactFormatter, Formatter, PrettyFormatter},
+};
 
 use crate::model::escape::is_harmful;
 
-/// Adds a value.
+/// Adds a value, without spaces.
 pub(super) fn serialize(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     // Writing into memory does not fail, and no record has a key that is not text.
-    let _ = value.serialize(&mut Serializer::with_formatter(out, JsonEscapes));
+    let _ = write(out, value);
 }
 
-struct JsonEscapes;
+/// Writes a value, without spaces.
+///
+/// # Errors
+/// Those of `out`.
+pub(crate) fn write(out: impl Write, value: &(impl Serialize + ?Sized)) -> serde_json::Result<()> {
+    value.serialize(&mut Serializer::with_formatter(out, Escapes(CompactFormatter)))
+}
 
-impl Formatter for JsonEscapes {
+/// Writes a value, indented.
+///
+/// # Errors
+/// Those of `out`.
+pub(crate) fn write_pretty(out: impl Write, value: &(impl Serialize + ?Sized)) -> serde_json::Result<()> {
+    value.serialize(&mut Serializer::with_formatter(out, Escapes(PrettyFormatter::new())))
+}
+
+/// Lays JSON out as another formatter does.
+struct Escapes<F>(F);
+
+/// Hands these on to the other formatter.
+macro_rules! as_the_other {
+    ($($method:ident($($first:ident)?)),*) => {
+        $(fn $method<W: Write + ?Sized>(&mut self, out: &mut W $(, $first: bool)?) -> io::Result<()> {
+            self.0.$method(out $(, $first)?)
+        })*
+    };
+}
+
+impl<F: Formatter> Formatter for Escapes<F> {
+    as_the_other!(
+        begin_array(),
+        end_array(),
+        begin_array_value(first),
+        end_array_value(),
+        begin_object(),
+        end_object(),
+        begin_object_key(first),
+        begin_object_value(),
+        end_object_value()
+    );
+
     fn write_string_fragment<W: Write + ?Sized>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
         // Most are plain, and JSON has escaped all other controls of ASCII already.
         if fragment.is_ascii() && !fragment.as_bytes().contains(&0x7f) {
@@ -50,6 +91,14 @@ mod tests {
             let line = String::from_utf8(out).unwrap();
             prop_assert!(!line.contains(is_harmful), "{:?}", line);
             prop_assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
+        }
+
+        #[test]
+        fn harmless_text_is_laid_out_as_anybody_does(keys in prop::collection::btree_map("[a-z]{0,3}", "[ -~]{0,3}", 0..4)) {
+            let value = serde_json::json!({ "none": [], "some": [1, keys, {}] });
+            let mut out = Vec::new();
+            write_pretty(&mut out, &value).unwrap();
+            prop_assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string_pretty(&value).unwrap());
         }
     }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::{output::replace::MARK, report::time::timestamp};
+use crate::{forms::jsonl::escaped, output::replace::MARK, report::time::timestamp};
 
 /// A track of nested slices.
 pub(crate) struct Track {
@@ -123,7 +123,7 @@ impl<'a> Events<'a> {
             self.out.write_all(b",\n")?;
         }
         self.count += 1;
-        serde_json::to_writer(&mut self.out, event)?;
+        escaped::write(&mut self.out, event)?;
         Ok(())
     }
 
