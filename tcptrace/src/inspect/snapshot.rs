@@ -113,6 +113,7 @@ impl Inspector {
         // Where each socket has its holder, tables that could not be read are in nobody's way.
         if is_holder_unknown {
             scan.cover(&mut coverage);
+            self.processes.cover(&mut coverage);
         }
         let looked_into = coverage.listed.len();
         coverage.restrict(wanted, is_holder_unknown);

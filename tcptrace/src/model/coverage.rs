@@ -29,6 +29,8 @@ pub(crate) enum Operation {
     ReadDescriptors,
     /// List the processes of the host.
     ListProcesses,
+    /// Read what a process is called.
+    ReadProcess,
 }
 
 /// A refusal: what was asked, and the number that the system answered with (errno).
@@ -67,6 +69,7 @@ impl fmt::Display for LookError {
             Operation::ListSockets => "listing sockets (sock_diag)",
             Operation::ReadDescriptors => "reading descriptors",
             Operation::ListProcesses => "listing processes in /proc",
+            Operation::ReadProcess => "reading the name of a process in /proc",
         };
         write!(formatter, "{operation}: ")?;
         match NAMES.iter().find(|(number, _)| *number == self.errno) {
@@ -93,9 +96,13 @@ impl LookError {
             (Operation::EnterNamespace, 1 | 13) => {
                 "it takes CAP_SYS_ADMIN in the user namespace that owns it: run as root of the host"
             }
-            (Operation::FindNamespace | Operation::ReadDescriptors | Operation::ListProcesses, 1 | 13) => {
-                "it takes CAP_SYS_PTRACE: run as root of the host"
-            }
+            (
+                Operation::FindNamespace
+                | Operation::ReadDescriptors
+                | Operation::ListProcesses
+                | Operation::ReadProcess,
+                1 | 13,
+            ) => "it takes CAP_SYS_PTRACE: run as root of the host",
             (Operation::ListSockets, 1 | 13) => "it takes CAP_NET_ADMIN, or no seccomp filter in the way",
             (Operation::ListSockets, 2) => "not in this kernel yet: try `modprobe --all inet_diag tcp_diag`",
             _ => "",
@@ -163,7 +170,7 @@ pub(crate) struct Coverage {
     pub has_descriptors: bool,
     /// Namespaces whose sockets were not listed.
     pub namespaces: BTreeMap<NamespaceName, LookError>,
-    /// Processes whose network namespace or descriptors could not be read.
+    /// Processes whose name, network namespace or descriptors could not be read.
     pub processes: BTreeMap<u32, LookError>,
     /// What else went wrong, once each.
     pub errors: BTreeSet<LookError>,
@@ -235,7 +242,7 @@ pub struct NotLookedAt {
     pub everything: bool,
     /// Network namespaces whose sockets were not listed.
     pub namespaces: u64,
-    /// Processes whose namespace or descriptors could not be read.
+    /// Processes whose name, namespace or descriptors could not be read.
     pub processes: u64,
     /// Why, and what cannot even be counted; in sentences. Empty when everything was looked at.
     pub because: Vec<String>,

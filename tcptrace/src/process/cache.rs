@@ -1,13 +1,14 @@
 //! Turns pids into owners. Reads each process at most once per round of inspections.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::reader::ProcessReader;
+use super::reader::{ProcessError, ProcessReader};
 use crate::{
     host::{clock::Clocks, pool as parallel, world::World},
     model::{
+        coverage::{Coverage, LookError, Operation},
         holders::Holders,
         owner::{Evidence, Owner},
         pid::Pid,
@@ -30,6 +31,8 @@ pub(crate) struct ProcessCache {
     known: FxHashMap<Pid, Arc<ProcessIdentity>>,
     /// Processes read in this round, including those that had ended.
     read_this_round: FxHashSet<Pid>,
+    /// Of these, those that are there and cannot be read.
+    unread: BTreeMap<u32, LookError>,
 }
 
 impl ProcessCache {
@@ -39,12 +42,14 @@ impl ProcessCache {
             clocks: world.clocks.clone(),
             known: FxHashMap::default(),
             read_this_round: FxHashSet::default(),
+            unread: BTreeMap::new(),
         }
     }
 
     /// Begins a round: identities are read anew.
     pub(crate) fn begin_round(&mut self) {
         self.read_this_round.clear();
+        self.unread.clear();
         self.reader.begin_round();
         if self.known.len() >= KEPT_PROCESSES {
             self.known.clear();
@@ -57,34 +62,46 @@ impl ProcessCache {
         let reader = &self.reader;
         let chunks = pids.chunks(CHUNK).collect();
         let read = parallel::map(chunks, |chunk: &[Pid]| {
-            chunk.iter().map(|pid| (*pid, reader.read(*pid).ok())).collect::<Vec<_>>()
+            chunk.iter().map(|pid| (*pid, reader.read(*pid))).collect::<Vec<_>>()
         });
         for (pid, fresh) in read.into_iter().flatten() {
             self.learn(pid, fresh);
         }
     }
 
-    fn learn(&mut self, pid: Pid, fresh: Option<ProcessIdentity>) {
+    fn learn(&mut self, pid: Pid, fresh: Result<ProcessIdentity, ProcessError>) {
         self.read_this_round.insert(pid);
-        let Some(fresh) = fresh else {
-            self.known.remove(&pid);
-            return;
-        };
-        if self.known.get(&pid).is_none_or(|kept| **kept != fresh) {
-            self.known.insert(pid, Arc::new(fresh));
+        match fresh {
+            Ok(fresh) if self.known.get(&pid).is_some_and(|kept| **kept == fresh) => {}
+            Ok(fresh) => {
+                self.known.insert(pid, Arc::new(fresh));
+            }
+            Err(error) => {
+                self.known.remove(&pid);
+                if let (ProcessError::Unreadable { source, .. }, Some(number)) = (error, pid.visible()) {
+                    let errno = source.raw_os_error().unwrap_or_default();
+                    self.unread.insert(number, LookError { operation: Operation::ReadProcess, errno });
+                }
+            }
         }
     }
 
-    /// The identity of a process; `None` if it has ended.
+    /// Adds the holders and openers of this round that could not be read.
+    pub(crate) fn cover(&self, coverage: &mut Coverage) {
+        coverage.processes.extend(&self.unread);
+    }
+
+    /// The identity of a process; `None` if it has ended, or cannot be read.
     fn process(&mut self, pid: Pid) -> Option<Arc<ProcessIdentity>> {
         if !self.read_this_round.contains(&pid) {
-            let fresh = self.reader.read(pid).ok();
+            let fresh = self.reader.read(pid);
             self.learn(pid, fresh);
         }
         self.known.get(&pid).cloned()
     }
 
-    /// The holders as owners, without processes that have ended since the scan.
+    /// The holders as owners, without processes that have ended since the scan, and without those that cannot be read
+    /// ([`ProcessCache::cover`] has them).
     pub(crate) fn owners(
         &mut self,
         holders: &Holders,
@@ -126,5 +143,32 @@ impl ProcessCache {
         let chunks = queries.chunks(CHUNK).collect();
         let read = |query: &UseQuery| self.reader.descriptor_use(query.pid, query.start_ticks);
         parallel::map(chunks, |chunk: &[UseQuery]| chunk.iter().map(read).collect::<Vec<_>>()).concat()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_holder_that_is_there_and_cannot_be_read_is_no_holder_that_has_ended() {
+        let root = tempfile::tempdir().unwrap();
+        let world = World::planted(root.path(), Clocks::scripted(0));
+        // Reading a directory fails, as opening does where no descriptor is left.
+        fs::create_dir_all(world.proc.join("7/stat")).unwrap();
+        let mut cache = ProcessCache::new(&world);
+        let holders = Holders::from([(Pid::new(7), vec![3]), (Pid::new(8), vec![4])]);
+        assert_eq!(cache.owners(&holders, Evidence::FdTable, None), []);
+        let mut coverage = Coverage::default();
+        cache.cover(&mut coverage);
+        let is_directory = LookError { operation: Operation::ReadProcess, errno: 21 };
+        assert_eq!(coverage.processes, BTreeMap::from([(7, is_directory)]));
+        cache.begin_round();
+        let mut coverage = Coverage::default();
+        cache.cover(&mut coverage);
+        assert_eq!(coverage.processes, BTreeMap::new());
     }
 }
