@@ -130,8 +130,9 @@ fn room_again(ground: &Ground) -> Result<String> {
         let (path, ballast) = (disk.path().join(format!("x.{form}")), disk.path().join("ballast"));
         fs::write(&ballast, vec![0; DISK - ROOM])?;
         let mut pair = Pair::start(ground, &path)?;
-        // What waits for room has to fit into the queue of 64 MiB.
-        let made = load::run(ground, &pair.netns, CONNECTIONS / 2)?.transitions();
+        // What waits for room has to fit into the queue of 64 MiB. The smallest form needs more to fill the disk.
+        let connections = if form == "tct.zst" { CONNECTIONS } else { CONNECTIONS / 2 };
+        let made = load::run(ground, &pair.netns, connections)?.transitions();
         let Pair { session, .. } = &mut pair;
         until("the full disk is said", LIMIT, || Ok(complaints(&session.messages()) == 1)).context(form)?;
         fs::remove_file(&ballast)?;
@@ -142,7 +143,11 @@ fn room_again(ground: &Ground) -> Result<String> {
         let found = kept::read(ground, &path)?.transitions.len() as u64;
         ensure!(found == records, "{form}: {found} of {records} are there");
     }
-    Ok(format!("{} forms, each with all of {} transitions", FORMS.len(), CONNECTIONS / 2 * load::TRANSITIONS))
+    Ok(format!(
+        "{} forms, each with all of {} transitions or more",
+        FORMS.len(),
+        grouped(CONNECTIONS / 2 * load::TRANSITIONS)
+    ))
 }
 
 fn removed(ground: &Ground) -> Result<String> {

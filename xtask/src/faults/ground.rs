@@ -63,20 +63,28 @@ pub(crate) fn remove(folder: &Path) -> Result<()> {
     fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
 }
 
-/// Waits for a condition, but for no longer than `limit`.
+/// How often a condition is looked at, and what counts of a step that took longer.
+const STEP: Duration = Duration::from_millis(5);
+const LONGEST_STEP: Duration = Duration::from_millis(200);
+
+/// Waits for a condition, but for no longer than `limit`, and returns how long that took. While this process does not
+/// run either, as when the virtual machine is paused, no time passes.
 pub(crate) fn until(
     what: &str,
     limit: Duration,
     mut condition: impl FnMut() -> Result<bool>,
 ) -> Result<Duration> {
-    let began = Instant::now();
+    let mut waited = Duration::ZERO;
+    let mut last = Instant::now();
     while !condition()? {
-        if began.elapsed() > limit {
+        if waited > limit {
             bail!("not after {} s: {what}", limit.as_secs());
         }
-        sleep(Duration::from_millis(5));
+        sleep(STEP);
+        waited += last.elapsed().min(LONGEST_STEP);
+        last = Instant::now();
     }
-    Ok(began.elapsed())
+    Ok(waited)
 }
 
 /// Runs a command to its end, and returns what it printed.

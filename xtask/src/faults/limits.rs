@@ -77,12 +77,22 @@ fn all(ground: &Ground, limited: impl IntoIterator<Item = (u64, Command)>) -> Re
     let leak = Leak::new()?;
     let (mut worked, mut runs, mut least) = (0, 0, [None; 3]);
     let mut broken = Vec::new();
+    let mut unstarted = 0;
     for (number, limiter) in limited {
+        let tool = || {
+            let mut command = Command::new(limiter.get_program());
+            command.args(limiter.get_args()).arg(&ground.tcptrace).stdout(Stdio::null());
+            command
+        };
+        // Where not even its program can be loaded, nothing can be asked of it.
+        if Session::start(ground, tool().arg("--version"))?.end(LONGEST)?.code != Some(0) {
+            unstarted += 1;
+            continue;
+        }
         for (words, least) in ["now", "leaks", "trace"].into_iter().zip(&mut least) {
             let path = folder.join(format!("{words}-{number}.jsonl"));
-            let mut command = Command::new(limiter.get_program());
-            command.args(limiter.get_args()).arg(&ground.tcptrace).arg(words);
-            command.args(["--lport", &leak.port.to_string(), "-o"]).arg(&path).stdout(Stdio::null());
+            let mut command = tool();
+            command.args([words, "--lport", &leak.port.to_string(), "-o"]).arg(&path);
             if words != "now" {
                 command.args(["--duration", "500ms"]);
             }
@@ -100,14 +110,15 @@ fn all(ground: &Ground, limited: impl IntoIterator<Item = (u64, Command)>) -> Re
             }
         }
     }
-    if let [first, ..] = &broken[..] {
-        bail!("{} of {runs} break, the first: {first}", broken.len());
+    if !broken.is_empty() {
+        bail!("{} of {runs} break: {}", broken.len(), broken.join("; "));
     }
     remove(&folder)?;
     let least =
         least.map(|least| least.map_or_else(|| "never".to_owned(), |number| format!("from {number}")));
     Ok(format!(
-        "{worked} of {runs} did their work (`now` {}, `leaks` {}, `trace` {}), the others said why not",
+        "{worked} of {runs} did their work (`now` {}, `leaks` {}, `trace` {}), the others said why not; with {unstarted} \
+         limits the program cannot be loaded",
         least[0], least[1], least[2]
     ))
 }

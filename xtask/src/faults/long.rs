@@ -67,7 +67,7 @@ fn churn(ground: &Ground) -> Result<String> {
             second as f64 / 1e6,
             last as f64 / 1e6
         );
-        let ended = session.stop_within(LIMIT * 3)?;
+        let ended = session.stop_within(LIMIT * 2)?;
         if name == "trace" {
             let account = Account::of(ground, &file)?;
             let missing = account.adds_up(made)?;

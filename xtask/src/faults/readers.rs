@@ -29,7 +29,7 @@ pub(crate) static ROWS: [Row; 3] = [
     },
     Row {
         name: "terminal that nobody reads",
-        promise: "the other output has all; a second Ctrl-C ends the wait for the terminal in 5 s",
+        promise: "the other output has all; a second Ctrl-C ends the wait for the terminal in 8 s",
         run: terminal,
     },
 ];
@@ -85,7 +85,7 @@ fn pipe(ground: &Ground) -> Result<String> {
     let setting = Setting::new(ground)?;
     let mut command = setting.command(ground, Path::new("-"))?;
     let mut session = Session::start(ground, command.stdout(Stdio::piped()))?;
-    session.wait_for("it is attached", || Ok(setting.other.exists()))?;
+    session.wait_until_attached(&setting.other)?;
     let made = load::run(ground, &setting.netns, CONNECTIONS)?.transitions();
     session.signal(Signal::INT)?;
     until("it says that it waits", LIMIT, || Ok(session.messages().contains("waiting for the reader")))?;
@@ -107,7 +107,7 @@ fn terminal(ground: &Ground) -> Result<String> {
     let mut command = setting.command(ground, Path::new("-"))?;
     command.stdin(other_end.try_clone()?).stdout(other_end.try_clone()?).stderr(other_end);
     let mut session = Session::of(ground, command.spawn()?)?;
-    session.wait_for("it is attached", || Ok(setting.other.exists()))?;
+    session.wait_until_attached(&setting.other)?;
     let made = load::run(ground, &setting.netns, CONNECTIONS)?.transitions();
     session.signal(Signal::INT)?;
     // By then it waits for the terminal: the ring is empty, and the other output written.
@@ -115,7 +115,7 @@ fn terminal(ground: &Ground) -> Result<String> {
         Ok(Account::of(ground, &setting.other).is_ok_and(|account| account.adds_up(made).is_ok()))
     })?;
     session.signal(Signal::INT)?;
-    let ended = session.end(Duration::from_secs(5))?;
+    let ended = session.end(Duration::from_secs(8))?;
     ended.expect(4)?;
     let records = setting.check(ground, made)?;
     Ok(said(&ended, records))

@@ -7,10 +7,10 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long anything may take that has no promise of its own: the machine is busy.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
 /// A process of the tool. Dropping it kills it.
 pub(crate) struct Session {
@@ -49,10 +49,16 @@ impl Session {
     /// Starts a session that writes this file, and returns once it is attached: the file is begun then.
     pub(crate) fn attached(ground: &Ground, command: &mut Command, file: &Path) -> Result<Self> {
         let mut session = Self::start(ground, command.stdout(Stdio::null()))?;
-        session.wait_for(&format!("{} is begun", file.display()), || {
+        session.wait_until_attached(file)?;
+        Ok(session)
+    }
+
+    /// Waits until it has begun this file, which it does once it is attached.
+    pub(crate) fn wait_until_attached(&mut self, file: &Path) -> Result<()> {
+        self.wait_for(&format!("{} is begun", file.display()), || {
             Ok(fs::metadata(file).is_ok_and(|file| file.len() > 0))
         })?;
-        Ok(session)
+        Ok(())
     }
 
     /// Waits for what it will do. Fails when it ends before.
@@ -102,7 +108,6 @@ impl Session {
 
     /// Waits for its end, but no longer than `limit`.
     pub(crate) fn end(mut self, limit: Duration) -> Result<Ended> {
-        let began = Instant::now();
         let child = &mut self.child;
         let mut status = None;
         let waited = until("it ends", limit, || {
@@ -110,9 +115,9 @@ impl Session {
             Ok(status.is_some())
         });
         let messages = self.messages();
-        waited.with_context(|| format!("its messages: {:?}", messages.trim()))?;
+        let took = waited.with_context(|| format!("its messages: {:?}", messages.trim()))?;
         let status = status.context("it has no status")?;
-        Ok(Ended { code: status.code(), signal: status.signal(), messages, took: began.elapsed() })
+        Ok(Ended { code: status.code(), signal: status.signal(), messages, took })
     }
 }
 

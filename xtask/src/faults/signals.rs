@@ -62,7 +62,7 @@ fn at_random(ground: &Ground) -> Result<String> {
             // Either it came before the session began, or the session goes on.
             sleep(Duration::from_millis(100));
             if session.child.try_wait()?.is_none() {
-                session.wait_for("it is attached", || Ok(path.exists()))?;
+                session.wait_until_attached(&path)?;
                 session.signal(Signal::INT)?;
             }
         }

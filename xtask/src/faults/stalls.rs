@@ -61,7 +61,7 @@ fn stopped(ground: &Ground, seconds: u64, ring: Option<&str>) -> Result<String> 
     session.signal(Signal::CONT)?;
     session.signal(Signal::INT)?;
     // It may take a minute to read the ring to its end.
-    let ended = session.end(LIMIT * 3)?;
+    let ended = session.end(LIMIT * 2)?;
     let account = Account::of(ground, &file)?;
     let missing = account.adds_up(made)?;
     // More than one in a thousand lost is an answer that is not all.

@@ -133,8 +133,7 @@ fn two_sessions(ground: &Ground) -> Result<String> {
         let mut command = ground.tool(["trace", "--netns", &netns.inode()?, "-o"]);
         command.arg(&path);
         let mut first = Session::start(ground, command.stdout(Stdio::null()))?;
-        // Text has no header: the file is there, and locked, all the same.
-        first.wait_for("the file is begun", || Ok(path.exists()))?;
+        first.wait_until_attached(&path)?;
         for more in [&[][..], &["--append"], &["--rotate-size", "1M"]] {
             let mut second = ground.tool(["leaks", "-o"]);
             second.arg(&path).args(more);
