@@ -3,12 +3,11 @@
 //! `cargo xtask faults` sees with it what sessions that were killed leave behind.
 #![expect(clippy::print_stdout, reason = "the list is this program's output")]
 
-use anyhow::Result;
 use aya::maps::loaded_maps;
 use aya::programs::{loaded_links, loaded_programs};
 use serde_json::json;
 
-fn main() -> Result<()> {
+fn main() {
     // What goes meanwhile is no error.
     let programs: Vec<_> = loaded_programs()
         .flatten()
@@ -21,5 +20,4 @@ fn main() -> Result<()> {
         loaded_maps().flatten().map(|map| json!({ "id": map.id(), "name": map.name_as_str() })).collect();
     let links: Vec<_> = loaded_links().flatten().map(|link| json!({ "id": link.id() })).collect();
     println!("{}", json!({ "programs": programs, "maps": maps, "links": links }));
-    Ok(())
 }
