@@ -12,7 +12,7 @@ use crate::support::churn::{LISTENER_TRANSITIONS, TRANSITIONS};
 use crate::support::compare::number;
 use crate::support::run::run;
 use crate::support::tracer::Tracer;
-use crate::support::{Backend, free_port, turn};
+use crate::support::{Backend, free_port, turn, until};
 
 on_both_backends! {
     what_happens_to_a_socket_on_several_cpus_is_told_in_its_order,
@@ -56,6 +56,12 @@ fn what_happens_to_a_socket_on_several_cpus_is_told_in_its_order(backend: Backen
                 drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap());
             }
         });
+    });
+    // The last acknowledgement may be on its way.
+    until("nothing but TIME_WAIT is left", || {
+        let sockets = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+        let of_port = sockets.lines().filter(|line| line.contains(&format!(":{port:04X} ")));
+        of_port.into_iter().all(|line| line.split_ascii_whitespace().nth(3) == Some("06"))
     });
     let session = tracer.stop();
     let summary = session.summary();
