@@ -100,7 +100,10 @@ fn starts_and_stops(ground: &Ground) -> Result<String> {
     let mut killed = 0;
     for time in 0..times {
         let command = ["leaks", "trace", "time-wait"][random.index(3)];
-        let path = folder.join(format!("x.{}", ["jsonl", "tct", "csv.zst"][random.index(3)]));
+        let form = ["jsonl", "tct", "csv.zst"][random.index(3)];
+        // That command has no other records.
+        let form = if command == "time-wait" { "jsonl" } else { form };
+        let path = folder.join(format!("x.{form}"));
         let mut tool = ground.tool([command, "--netns", &inode, "-o"]);
         tool.arg(&path).args((command == "time-wait").then_some("--watch")).stdout(Stdio::null());
         let session = Session::start(ground, &mut tool)?;
