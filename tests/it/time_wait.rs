@@ -224,7 +224,13 @@ fn an_ipv4_connection_to_an_ipv6_socket_is_ipv4() {
     let netns = namespace();
     let hasty = Waiter::serve(&netns, at("[::]:8002"), "first");
     Waiter::connect(&netns, at("127.0.0.1:8002"), "last", &["--count", "4", "--leave"]).gone();
-    until("all are in TIME_WAIT", || minisockets(&netns) == 4);
+    until("all are there", || minisockets(&netns) == 4);
+    // The peer's last FIN may be on its way.
+    let is_settled = |records: &[Value]| {
+        let (_, destinations) = of_namespace(records, &netns);
+        number(with_port(&destinations, "lport", 8002), "fin_wait2") == 0
+    };
+    until("all are in TIME_WAIT", || is_settled(&one_look(&netns, &[])));
     let records = one_look(&netns, &[]);
     let (_, destinations) = of_namespace(&records, &netns);
     let record = with_port(&destinations, "lport", 8002);

@@ -1,7 +1,12 @@
 //! Gives up all files but some (Landlock, Linux 5.13). Not for what looks into processes: under Landlock that is refused,
 //! whatever capabilities there are (`hook_ptrace_access_check` of security/landlock).
 
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
 
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError,
@@ -29,13 +34,29 @@ pub(crate) struct FileAccess {
     pub(crate) writes: Vec<PathBuf>,
 }
 
-/// Where time zones come from (`TZ` and localtime(5)).
+/// Where time zones come from (localtime(5)).
 const TIME_ZONES: [&str; 4] =
     ["/etc/localtime", "/etc/timezone", "/usr/share/zoneinfo", "/usr/share/lib/zoneinfo"];
 
+/// Where else they come from, by the environment: a file, and a directory (tzset(3)).
+fn own_time_zones() -> impl Iterator<Item = PathBuf> {
+    let named = env::var_os("TZ").map(|name| {
+        let name = name.as_bytes();
+        PathBuf::from(OsStr::from_bytes(name.strip_prefix(b":").unwrap_or(name)))
+    });
+    named.filter(|file| file.is_absolute()).into_iter().chain(env::var_os("TZDIR").map(PathBuf::from))
+}
+
 impl FileAccess {
-    /// The directory of a file to read, by the name that was given and by where links lead.
+    /// All of it.
+    pub(crate) fn places(&self) -> Vec<PathBuf> {
+        self.reads.iter().chain(&self.writes).cloned().collect()
+    }
+
+    /// A file to read, and its directory, by the name that was given and by where links lead.
     pub(crate) fn read_beside(&mut self, file: &Path) {
+        // One that is open may have no name any more (/dev/stdin).
+        self.reads.push(file.to_owned());
         self.reads.push(directory(file));
         self.reads.extend(file.canonicalize().ok().as_deref().map(directory));
     }
@@ -60,7 +81,8 @@ fn directory(file: &Path) -> PathBuf {
 pub(crate) fn keep(access: &FileAccess) -> Result<(), FileAccessError> {
     // What later kernels add is given up where they run.
     let all = ABI::V5;
-    let reads = access.reads.iter().map(PathBuf::as_path).chain(TIME_ZONES.map(Path::new));
+    let time_zones = TIME_ZONES.into_iter().map(PathBuf::from).chain(own_time_zones());
+    let reads = access.reads.iter().cloned().chain(time_zones);
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(all))?
         .create()?

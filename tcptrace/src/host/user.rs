@@ -3,13 +3,15 @@
 
 use std::{
     io,
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::{
-    process::{RawUid, geteuid},
+    fs::{Gid, Uid, statfs},
+    process::{RawUid, Resource, getegid, geteuid, getgid, getrlimit},
     thread::{
-        CapabilitySets, capabilities, set_capabilities, set_keep_capabilities, set_thread_groups,
+        CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_keep_capabilities,
         set_thread_res_gid, set_thread_res_uid,
     },
 };
@@ -27,30 +29,53 @@ pub(crate) fn of_files() -> RawUid {
     if HAS_LEFT.load(Ordering::Relaxed) { 0 } else { geteuid().as_raw() }
 }
 
+/// What a process of root can do that it could not do without, or that others could not do to it: with less it stays root.
+const FULL: CapabilitySet = CapabilitySet::SETUID
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::DAC_OVERRIDE)
+    // Who started it has no more than this: without it, it could not end what is another user's.
+    .union(CapabilitySet::KILL);
+
+/// Threads that a session has, and some more: this limit is not root's.
+const THREADS: u64 = 64;
+
+/// Where `files` are, whether root alone gets at them: who mounts a file system of FUSE shuts all others out, by their real
+/// user (`fuse_allow_current_process` of fs/fuse/dir.c).
+fn are_roots_alone(files: &[PathBuf]) -> bool {
+    /// `FUSE_SUPER_MAGIC` of include/uapi/linux/magic.h.
+    const FUSE: u64 = 0x6573_5546;
+    files.iter().any(|file| statfs(file).is_ok_and(|system| system.f_type as u64 == FUSE))
+}
+
 /// Makes this thread, and those that it starts from now on, those of another user; capabilities stay permitted. Does
-/// nothing where the user is not root. Returns whether the user is another one now.
+/// nothing where the user is not root, or would lose something by it: root's rights are not all there, `files` are for root
+/// alone, or there would be too few threads. Returns whether the user is another one now.
 ///
 /// # Errors
 /// When the system refuses: a user namespace has to have the user.
-pub(crate) fn leave_root() -> io::Result<bool> {
-    if !geteuid().is_root() {
+pub(crate) fn leave_root(files: &[PathBuf]) -> io::Result<bool> {
+    let has_threads = getrlimit(Resource::Nproc).current.is_none_or(|most| most >= THREADS);
+    let CapabilitySets { effective, .. } = capabilities(None)?;
+    if !geteuid().is_root() || !effective.contains(FULL) || !has_threads || are_roots_alone(files) {
         return Ok(false);
     }
-    // Each session is a user of its own, so that they cannot signal each other.
+    // Sessions can seldom signal each other, and no service of the system them.
     let user = FIRST + std::process::id() % USERS;
-    let (uid, gid) = (rustix::fs::Uid::from_raw(user), rustix::fs::Gid::from_raw(user));
-    // Where a user namespace has switched it off, there are none.
-    let _ = set_thread_groups(&[]);
+    let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
+    let (real, group) = (getgid(), getegid());
     set_keep_capabilities(true)?;
     set_thread_res_gid(gid, gid, gid)?;
-    set_thread_res_uid(uid, uid, uid)?;
+    if let Err(refused) = set_thread_res_uid(uid, uid, uid) {
+        set_thread_res_gid(real, group, group)?;
+        return Err(refused.into());
+    }
     set_keep_capabilities(false)?;
     // The user took them out of effect (capabilities(7)).
     let CapabilitySets { permitted, inheritable, .. } = capabilities(None)?;
     set_capabilities(None, CapabilitySets { effective: permitted, permitted, inheritable })?;
-    for call in [Sysno::setfsgid, Sysno::setfsuid] {
+    for (call, of_files) in [(Sysno::setfsgid, group.as_raw()), (Sysno::setfsuid, 0)] {
         // SAFETY: these take a number. They tell no error: what cannot be opened for want of them is told then.
-        let _ = unsafe { syscall!(call, 0) };
+        let _ = unsafe { syscall!(call, of_files) };
     }
     HAS_LEFT.store(true, Ordering::Relaxed);
     Ok(true)

@@ -5,7 +5,7 @@ use std::{
     fs::{File, Metadata},
     os::{
         fd::OwnedFd,
-        unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _},
+        unix::fs::{FileExt as _, MetadataExt as _},
     },
     path::Path,
 };
@@ -107,16 +107,10 @@ fn open_existing(
     mode: Option<u32>,
 ) -> Result<Opened, OpenError> {
     let seen = path.look()?.ok_or_else(|| path.system(Errno::NOENT))?;
-    let kind = seen.file_type();
     if is_stream(&seen) {
         return open_stream(&path, &seen);
     }
-    if kind.is_dir() {
-        return Err(path.system(Errno::ISDIR));
-    }
-    if !kind.is_file() && !kind.is_symlink() && !kind.is_fifo() {
-        return Err(path.refused("it is no regular file; name another file"));
-    }
+    path.refuse_unless_replaceable(&seen)?;
     if if_exists == IfExists::Replace {
         path.unlink().map_err(|errno| path.system(errno))?;
         let file = path.create(mode.unwrap_or(DEFAULT_MODE)).map_err(|errno| path.system(errno))?;

@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use rustix::fs::FileType;
 
 use super::{file::IfExists, rotation::Rotation};
-use crate::forms::form::{Ability, Format};
+use crate::{
+    forms::form::{Ability, Format},
+    host::file_access::FileAccess,
+};
 
 /// What happens while an output is slower than its records come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +84,17 @@ pub(crate) struct OutputOptions {
 }
 
 impl OutputOptions {
+    /// The files that are opened.
+    pub(crate) fn file_access(&self) -> FileAccess {
+        let mut access = FileAccess::default();
+        for route in &self.routes {
+            if let Sink::File(path) = &route.sink {
+                access.write_beside(path);
+            }
+        }
+        access
+    }
+
     /// Whether somebody may be looking at the records as they come.
     pub(crate) fn are_watched(&self) -> bool {
         self.routes.iter().any(|route| route.sink == Sink::Stdout)

@@ -98,17 +98,16 @@ enum ReportFile {
 impl ReportFile {
     fn open(path: &Path, force: bool) -> Result<Self, OpenError> {
         let path = SafePath::find(path)?;
-        if !force && let Some(seen) = path.look()? {
-            let kind = seen.file_type();
-            if kind.is_char_device() {
+        if let Some(seen) = path.look()? {
+            if seen.file_type().is_char_device() {
                 return Ok(Self::Device(BufWriter::new(path.open_seen(OFlags::WRONLY, &seen)?)));
             }
-            if kind.is_dir() {
-                return Err(path.system(Errno::ISDIR));
-            }
-            path.refuse_unless_own_file(&seen)?;
-            if !is_report(&path.open_seen(OFlags::RDONLY, &seen)?) {
-                return Err(path.refused(format!("it holds what is no report of tcptrace; {REPLACE}")));
+            path.refuse_unless_replaceable(&seen)?;
+            if !force {
+                path.refuse_unless_own_file(&seen)?;
+                if !is_report(&path.open_seen(OFlags::RDONLY, &seen)?) {
+                    return Err(path.refused(format!("it holds what is no report of tcptrace; {REPLACE}")));
+                }
             }
         }
         Replacement::begin(path).map(Self::New)
@@ -222,7 +221,22 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
         write(&path, "x", true).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "tcptrace-report x");
-        assert!(write(directory.path(), "x", false).unwrap_err().contains("directory"));
+        for force in [false, true] {
+            assert!(write(directory.path(), "x", force).unwrap_err().contains("directory"));
+        }
+    }
+
+    #[test]
+    fn devices_and_what_stands_for_open_files_keep_their_names_even_if_it_is_forced() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("stdout");
+        symlink("/proc/self/fd/1", &link).unwrap();
+        for force in [false, true] {
+            assert!(write(&link, "x", force).unwrap_err().contains("stands for a file that is open"));
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            assert_eq!(write(Path::new("/dev/null"), "x", force), Ok(()));
+            assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+        }
     }
 
     #[test]

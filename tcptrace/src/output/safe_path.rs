@@ -13,7 +13,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, fchmod, openat, renameat, unlinkat},
+    fs::{AtFlags, Mode, OFlags, PROC_SUPER_MAGIC, fchmod, fstatfs, openat, readlinkat, renameat, unlinkat},
     io::Errno,
 };
 
@@ -77,6 +77,30 @@ impl SafePath {
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(self.system(errno)),
         }
+    }
+
+    /// Refuses what nothing is put in the place of, whatever was asked for: directories, devices, sockets, and links that
+    /// stand for a file that a process has open (/dev/stdout, /dev/fd).
+    pub(crate) fn refuse_unless_replaceable(&self, seen: &Metadata) -> Result<(), OpenError> {
+        let kind = seen.file_type();
+        if kind.is_dir() {
+            return Err(self.system(Errno::ISDIR));
+        }
+        if kind.is_symlink() && self.is_link_to_open_file() {
+            return Err(
+                self.refused("it stands for a file that is open; without -o standard output is written to")
+            );
+        }
+        if !kind.is_file() && !kind.is_symlink() && !kind.is_fifo() {
+            return Err(self.refused("it is no regular file; name another file"));
+        }
+        Ok(())
+    }
+
+    fn is_link_to_open_file(&self) -> bool {
+        let leads_to_proc = readlinkat(&self.directory, &self.name, Vec::new())
+            .is_ok_and(|target| target.to_bytes().starts_with(b"/proc/"));
+        leads_to_proc || fstatfs(&self.directory).is_ok_and(|system| system.f_type == PROC_SUPER_MAGIC)
     }
 
     /// Refuses what no output may be written over, whatever it holds.

@@ -115,7 +115,7 @@ impl StandardError {
         let run = move || {
             // It is there before the session gives up rights, and needs none. Capabilities that are left, the session finds when
             // it looks at every thread.
-            let _ = user::leave_root();
+            let _ = user::leave_root(&[]);
             let none = Rights { capabilities: CapabilitySet::empty(), for_children: false, root: false };
             let _ = rights::keep(none);
             let _ = system_calls::keep(Uses { executes: false, loads: false });

@@ -14,7 +14,7 @@ use crate::{
         error::{CommandError, Conclusion},
         known_names,
         records::session_header,
-        rights::{Needs, Sandbox, limit},
+        rights::{Needs, Owner, Sandbox, limit},
         signals::Signals,
         sockets::entry::GroupId,
     },
@@ -80,9 +80,9 @@ pub(crate) async fn run(
             loads: true,
             ends_sockets: true,
             files: outputs.has_files(),
-            root: true,
             ..Needs::default()
         },
+        Owner::Same,
     )?;
     let started_ns = world.clocks.monotonic_ns();
     let mut inspector =

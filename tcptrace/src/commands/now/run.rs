@@ -9,7 +9,7 @@ use crate::{
         error::{CommandError, Conclusion},
         known_names,
         records::{leak_record, session_header},
-        rights::{Needs, Sandbox, limit},
+        rights::{Needs, Owner, Sandbox, limit},
         tally::Tally,
     },
     forms::view::View,
@@ -63,7 +63,8 @@ pub(crate) async fn run(
     // The iterators are loaded as they are wanted.
     limit(
         sandbox,
-        Needs { programs: true, looks: true, loads: true, files, root: true, ..Needs::default() },
+        Needs { programs: true, looks: true, loads: true, files, ..Needs::default() },
+        Owner::Same,
     )?;
     let tables = Tables::new(support, options.holders, world)?;
     look(options, world, tables, outputs).await

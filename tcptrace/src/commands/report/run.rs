@@ -8,7 +8,7 @@ use crate::{
     commands::shared::{
         error::{CommandError, Conclusion},
         event_loop::{Event, EventLoop},
-        rights::{Needs, Sandbox, limit, limit_files},
+        rights::{Needs, Owner, Sandbox, limit, limit_files},
         signals::Signals,
     },
     forms::jsonl::escaped,
@@ -72,8 +72,9 @@ pub(crate) async fn run(
     world: &World,
 ) -> Result<Conclusion, CommandError> {
     // Nobody vouches for a recording.
-    limit(sandbox, Needs { files: true, ..Needs::default() })?;
-    limit_files(sandbox, &options.file_access())?;
+    let access = options.file_access();
+    limit(sandbox, Needs { files: true, ..Needs::default() }, Owner::Other(&access))?;
+    limit_files(sandbox, &access)?;
     if let ReportDestination::File { path, .. } = &options.destination
         && input::is_read(&options.files, path)
     {

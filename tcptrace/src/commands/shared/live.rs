@@ -13,7 +13,7 @@ use super::{
     exec::{Exec, ExecOptions},
     interface_names::InterfaceNames,
     records::session_header,
-    rights::{Needs, Sandbox, limit},
+    rights::{Needs, Owner, Sandbox, limit},
     signals::{SignalRequest, Signals},
     status::StatusLine,
     transition_stream::{TransitionStream, Transitions, read_to_end},
@@ -85,7 +85,6 @@ impl LiveOptions {
             ends_sockets: false,
             commands: self.exec.is_some(),
             files,
-            root: self.watch.is_some() || self.exec.is_some(),
         }
     }
 }
@@ -122,7 +121,10 @@ fn begin<'a>(
         // Before the right to load programs goes.
         tables.load();
     }
-    let rights = limit(sandbox, options.needs(outputs.has_files()))?;
+    let access = options.outputs.file_access();
+    let looks_into_processes = options.watch.is_some() || options.exec.is_some();
+    let owner = if looks_into_processes { Owner::Same } else { Owner::Other(&access) };
+    let rights = limit(sandbox, options.needs(outputs.has_files()), owner)?;
     let inspector = tables.map(|tables| start_inspector(world, tables, threshold, calls)).transpose()?;
     let sources = Sources { transitions, inspector, signals };
     let mut session = Session::start(options, world, started_ns, sources, outputs)?;

@@ -45,14 +45,12 @@ pub(crate) struct Needs {
     pub(crate) commands: bool,
     /// It may open its output files anew, wherever they are.
     pub(crate) files: bool,
-    /// It stays root where it was: what it looks into, or runs, is root's.
-    pub(crate) root: bool,
 }
 
 impl Needs {
     /// The capabilities for that, and why (capabilities(7) unless another source is named).
     fn capabilities(self) -> CapabilitySet {
-        let Self { programs, looks, lines, loads, ends_sockets, commands, files, root: _ } = self;
+        let Self { programs, looks, lines, loads, ends_sockets, commands, files } = self;
         [
             // Maps are read, and iterators run: every bpf(2) took it before Linux 5.19.
             (programs, CapabilitySet::BPF),
@@ -79,6 +77,15 @@ impl Needs {
     }
 }
 
+/// Whose a command that was started by root is afterwards.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Owner<'a> {
+    /// Root's: what it looks into, or runs, is root's.
+    Same,
+    /// Another user's, who opens these files alone.
+    Other(&'a FileAccess),
+}
+
 /// What is left of the rights.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limited(Option<Rights>);
@@ -87,7 +94,7 @@ pub(crate) struct Limited(Option<Rights>);
 ///
 /// # Errors
 /// When that fails; of system calls only where it was insisted on.
-pub(crate) fn limit(sandbox: Sandbox, needs: Needs) -> Result<Limited, CommandError> {
+pub(crate) fn limit(sandbox: Sandbox, needs: Needs, owner: Owner<'_>) -> Result<Limited, CommandError> {
     if sandbox == Sandbox::Off {
         return Ok(Limited(None));
     }
@@ -95,7 +102,10 @@ pub(crate) fn limit(sandbox: Sandbox, needs: Needs) -> Result<Limited, CommandEr
         // It takes a capability that goes.
         raise_memlock();
     }
-    let root = needs.root || !leave_root(sandbox)?;
+    let root = match owner {
+        Owner::Same => true,
+        Owner::Other(access) => !leave_root(sandbox, access)?,
+    };
     let left = rights::keep(needs.rights(sandbox, root))?;
     // Commands have filters as their parents do, and need what nobody knows.
     let filter = if left.for_children {
@@ -113,9 +123,9 @@ pub(crate) fn limit(sandbox: Sandbox, needs: Needs) -> Result<Limited, CommandEr
 }
 
 /// Whether the user is not root now.
-fn leave_root(sandbox: Sandbox) -> Result<bool, CommandError> {
-    match user::leave_root() {
-        Ok(_) => Ok(true),
+fn leave_root(sandbox: Sandbox, access: &FileAccess) -> Result<bool, CommandError> {
+    match user::leave_root(&access.places()) {
+        Ok(has_left) => Ok(has_left),
         Err(source) if sandbox == Sandbox::Strict => {
             Err(CommandError::System { what: "become another user than root", source })
         }
@@ -172,7 +182,6 @@ mod tests {
             ends_sockets: true,
             commands: true,
             files: true,
-            root: true,
         };
         for never in [
             CapabilitySet::SYS_MODULE,

@@ -13,7 +13,7 @@ use crate::{
         error::{CommandError, Conclusion},
         event_loop::{Event, EventLoop},
         records::session_header,
-        rights::{Needs, Sandbox, limit},
+        rights::{Needs, Owner, Sandbox, limit},
         signals::{SignalRequest, Signals},
         status::StatusLine,
         transition_stream::{TransitionStream, Transitions, read_to_end},
@@ -56,7 +56,7 @@ pub(crate) async fn run(
     let started_ns = world.clocks.monotonic_ns();
     let transitions = TransitionStream::start(&mut support, &live.tracer, &world.clocks)?;
     let files = outputs.has_files();
-    limit(sandbox, Needs { programs: true, looks: true, files, root: true, ..Needs::default() })?;
+    limit(sandbox, Needs { programs: true, looks: true, files, ..Needs::default() }, Owner::Same)?;
     let sources = Sources { transitions, signals };
     watch(options, live.interval, world, started_ns, sources, outputs).await
 }

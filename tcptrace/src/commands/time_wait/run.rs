@@ -12,7 +12,7 @@ use crate::{
         error::{CommandError, Conclusion},
         known_names,
         records::session_header,
-        rights::{Needs, Sandbox, limit},
+        rights::{Needs, Owner, Sandbox, limit},
     },
     forms::view::View,
     host::{pid_namespace::PidNamespaces, privilege::Privileges, world::World},
@@ -41,7 +41,7 @@ fn run_once(options: &TimeWaitOptions, sandbox: Sandbox, world: &World) -> Resul
     Privileges::read().warn_of_losses();
     PidNamespaces::read(&world.proc).warn_of_losses();
     let outputs = OpenedOutputs::open(&options.outputs)?;
-    limit(sandbox, Needs { looks: true, files: outputs.has_files(), root: true, ..Needs::default() })?;
+    limit(sandbox, Needs { looks: true, files: outputs.has_files(), ..Needs::default() }, Owner::Same)?;
     let (started_ns, clock) = (world.clocks.monotonic_ns(), world.clocks.wall());
     let mut session = TimeWaitSession::new(options, world);
     let look = session.look(None)?;

@@ -87,13 +87,8 @@ fn refuse_own_input(options: &ReplayOptions) -> Result<(), CommandError> {
 impl ReplayOptions {
     /// The files that it opens.
     pub(super) fn file_access(&self) -> FileAccess {
-        let mut access = FileAccess::default();
+        let mut access = self.outputs.file_access();
         access.read_beside(&self.file);
-        for route in &self.outputs.routes {
-            if let Sink::File(path) = &route.sink {
-                access.write_beside(path);
-            }
-        }
         access
     }
 

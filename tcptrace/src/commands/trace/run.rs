@@ -5,7 +5,7 @@ use crate::{
     commands::shared::{
         error::{CommandError, Conclusion},
         live::{self, LiveOptions},
-        rights::{Needs, Sandbox, limit, limit_files},
+        rights::{Needs, Owner, Sandbox, limit, limit_files},
     },
     host::world::World,
 };
@@ -31,8 +31,9 @@ pub(crate) async fn run(
         TraceOptions::Live(options) => live::run(options, sandbox, world).await,
         TraceOptions::Replay(options) => {
             // Nobody vouches for a recording.
-            limit(sandbox, Needs { files: true, ..Needs::default() })?;
-            limit_files(sandbox, &options.file_access())?;
+            let access = options.file_access();
+            limit(sandbox, Needs { files: true, ..Needs::default() }, Owner::Other(&access))?;
+            limit_files(sandbox, &access)?;
             replay::run(options).await
         }
     }
