@@ -9,6 +9,7 @@ use std::{
 
 use rustix::{
     fs::{Gid, Uid, statfs},
+    io::Errno,
     process::{RawUid, Resource, getegid, geteuid, getgid, getrlimit},
     thread::{
         CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_keep_capabilities,
@@ -44,7 +45,11 @@ const THREADS: u64 = 64;
 fn are_roots_alone(files: &[PathBuf]) -> bool {
     /// `FUSE_SUPER_MAGIC` of include/uapi/linux/magic.h.
     const FUSE: u64 = 0x6573_5546;
-    files.iter().any(|file| statfs(file).is_ok_and(|system| system.f_type as u64 == FUSE))
+    files.iter().any(|file| match statfs(file) {
+        Ok(system) => system.f_type as u64 == FUSE,
+        // What is not there, nobody gets at. Some servers of FUSE do not answer.
+        Err(errno) => errno != Errno::NOENT,
+    })
 }
 
 /// Makes this thread, and those that it starts from now on, those of another user; capabilities stay permitted. Does
