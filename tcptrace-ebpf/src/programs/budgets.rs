@@ -14,7 +14,7 @@ use crate::settings::config;
 const MOST_CALLS: u32 = 1024;
 /// Stacks that a process has copied in a burst. A copy costs ten times as much as to remember a call, and the ring holds
 /// some 450: one process does not fill it.
-const MOST_COPIES: u32 = 128;
+const MOST_COPIES: u32 = 256;
 
 /// Buckets on each CPU: a power of two.
 const BUCKETS: u32 = 1 << 9;
