@@ -7,16 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::parts::time_of_day;
+use super::parts::{cause, time_of_day};
 use crate::{
     forms::palette::Palette,
     model::{
         ended::EndedHow,
         escape::EscapedName,
-        owner::Owner,
+        owner::{Evidence, Owner},
         record::{Leak, LeakEnd, Record},
         units::{Elapsed, plural},
-        verdict::Verdict,
     },
 };
 
@@ -45,9 +44,11 @@ struct Group {
     in_full: u64,
     held_back: u64,
     oldest_ns: u64,
+    /// The least and the greatest of its descriptors for the sockets, and of those that it listens with.
     fds: Option<(u32, u32)>,
-    /// Verdicts, or how they ended.
-    why: BTreeMap<&'static str, u64>,
+    listening: Option<(u32, u32)>,
+    /// Verdicts with their reasons, or how they ended.
+    why: BTreeMap<String, u64>,
 }
 
 /// What was held back since the last line.
@@ -119,16 +120,18 @@ impl Crowd {
             let sockets = plural(group.held_back, "socket");
             let (number, noun) = sockets.split_once(' ').unwrap_or((&sockets, ""));
             write!(out, "{number}{more} {noun}")?;
-            match group.fds {
-                Some((first, last)) if first < last => write!(out, ", fds {first}–{last}")?,
-                Some((fd, _)) => write!(out, ", fd {fd}")?,
-                None => {}
+            for (how, fds) in [("", group.fds), ("listens with ", group.listening)] {
+                match fds {
+                    Some((first, last)) if first < last => write!(out, ", {how}fds {first}–{last}")?,
+                    Some((fd, _)) => write!(out, ", {how}fd {fd}")?,
+                    None => {}
+                }
             }
             let is_one = group.why.len() == 1;
             let why = group
                 .why
                 .iter()
-                .map(|(why, count)| if is_one { (*why).to_owned() } else { format!("{count} × {why}") });
+                .map(|(why, count)| if is_one { why.clone() } else { format!("{count} × {why}") });
             let why = why.collect::<Vec<_>>().join(", ");
             writeln!(out, ", oldest {}: {why}", Elapsed(group.oldest_ns))?;
         }
@@ -147,17 +150,31 @@ impl Group {
     fn add_leak(&mut self, leak: &Leak) {
         self.held_back += 1;
         self.oldest_ns = self.oldest_ns.max(leak.age.as_ref().map_or(0, |age| age.ns));
-        for fd in leak.owners.iter().take(1).flat_map(|owner| &owner.fds) {
-            let (first, last) = self.fds.unwrap_or((*fd, *fd));
-            self.fds = Some((first.min(*fd), last.max(*fd)));
+        if let Some(Owner { evidence, fds, .. }) = leak.owners.first() {
+            let range = match evidence {
+                Evidence::FdTable => Some(&mut self.fds),
+                Evidence::Listener => Some(&mut self.listening),
+                // None, or that of a ring.
+                Evidence::Opened | Evidence::None | Evidence::InCall | Evidence::IoUring => None,
+            };
+            if let Some(range) = range {
+                for fd in fds {
+                    let (first, last) = range.unwrap_or((*fd, *fd));
+                    *range = Some((first.min(*fd), last.max(*fd)));
+                }
+            }
         }
-        *self.why.entry(leak.verdict.map_or("cause unknown", Verdict::name)).or_default() += 1;
+        let why = match leak.verdict {
+            Some(_) => cause(leak.verdict, leak.first_reason().map(|reason| reason.id)),
+            None => "cause unknown".to_owned(),
+        };
+        *self.why.entry(why).or_default() += 1;
     }
 
     fn add_end(&mut self, end: &LeakEnd) {
         self.held_back += 1;
         self.oldest_ns = self.oldest_ns.max(end.age.ns);
-        *self.why.entry(end.how.map_or("gone, unseen", EndedHow::as_event)).or_default() += 1;
+        *self.why.entry(end.how.map_or("gone, unseen", EndedHow::as_event).to_owned()).or_default() += 1;
     }
 }
 
@@ -174,7 +191,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::{examples, pid::Pid, process::ProcessIdentity};
+    use crate::model::{
+        examples,
+        pid::Pid,
+        process::ProcessIdentity,
+        reason::{Reason, ReasonId, ReasonNumbers},
+        verdict::Verdict,
+    };
 
     fn leak(pid: u32, fd: u32) -> Record {
         let process = Arc::new(ProcessIdentity::from_name(Pid::new(pid), "flood"));
@@ -203,6 +226,28 @@ mod tests {
         assert_eq!(text.lines().count(), MOST_LINES + 1, "{text}");
         assert!(text.contains("processes more with "), "{text}");
         assert_eq!(crowd.write(&mut Vec::new(), &Palette::default()).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_was_never_accepted_has_the_listener_and_the_reason_of_the_full_line() {
+        let mut crowd = Crowd::default();
+        let reason = Reason {
+            id: ReasonId::AcceptQueue,
+            text: "5 connections wait".to_owned(),
+            numbers: ReasonNumbers::default(),
+        };
+        for _ in 0..5 {
+            let Record::Leak(mut leak) = leak(3207, 3) else { unreachable!("it is a leak") };
+            leak.owners[0].evidence = Evidence::Listener;
+            leak.verdict = Some(Verdict::NeverAccepted);
+            leak.because = Some(vec![reason.clone()]);
+            crowd.admits(&Record::Leak(leak));
+        }
+        let mut text = Vec::new();
+        crowd.write(&mut text, &Palette::default()).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("flood (pid 3207): 2 more sockets, listens with fd 3, oldest "), "{text}");
+        assert!(text.ends_with(": never_accepted/accept_queue\n"), "{text}");
     }
 
     #[test]
