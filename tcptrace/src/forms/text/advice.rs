@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::width::visible_width;
+use super::{fold::word_end, width::visible_width};
 use crate::{
     forms::{palette::Palette, view::Extent},
     model::{advice::Advice, escape::Escaped},
@@ -43,10 +43,13 @@ pub(super) fn write_wrapped(out: &mut dyn Write, text: &str, extent: Extent) -> 
     wrapped(text, extent.width.unwrap_or(WIDTH)).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
-/// The words of a text in lines of this many columns; a longer word has a line of its own.
+/// The words of a text in lines of this many columns; a longer word has a line of its own. A command in backticks is one.
 pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
+    let mut rest = Some(text);
+    while let Some(text) = rest {
+        let (word, others) = text.split_at(word_end(text, width));
+        rest = others.strip_prefix(' ');
         match lines.last_mut() {
             Some(line) if visible_width(line) + 1 + visible_width(word) <= width => {
                 line.push(' ');

@@ -26,7 +26,7 @@ fn fold_line(out: &mut String, line: &str, width: usize) {
     let mut rest = line;
     while !rest.is_empty() {
         let blanks = rest.len() - rest.trim_start_matches(' ').len();
-        let end = rest.get(blanks..).and_then(|word| word.find(' ')).map_or(rest.len(), |at| blanks + at);
+        let end = blanks + word_end(rest.get(blanks..).unwrap_or_default(), width - hang);
         let (piece, others) = rest.split_at(end);
         let length = visible_width(piece);
         let word = length - blanks.min(length);
@@ -44,6 +44,24 @@ fn fold_line(out: &mut String, line: &str, width: usize) {
     }
 }
 
+/// Where the first word of a text ends, in bytes: at a blank. A command in backticks is one word, unless it is wider than
+/// this.
+pub(super) fn word_end(text: &str, width: usize) -> usize {
+    let find =
+        |what: char, from: usize| text.get(from..).and_then(|rest| rest.find(what)).map(|at| from + at);
+    let blank = |from: usize| find(' ', from).unwrap_or(text.len());
+    let width_to = |end: usize| visible_width(text.get(..end).unwrap_or_default());
+    let is_open = |end: usize| text.get(..end).is_some_and(|word| word.matches('`').count() % 2 == 1);
+    let mut end = blank(0);
+    while is_open(end)
+        && let Some(longer) = find('`', end).map(blank)
+        && width_to(longer) <= width
+    {
+        end = longer;
+    }
+    end
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +73,17 @@ mod tests {
         let expected = "12:00:01  \u{1b}[1mLEAK\u{1b}[0m  shop (pid 812) [shop\n    --listen 10.0.0.5:8080] fd 17\nshort\n";
         assert_eq!(folded(text, 40), expected);
         assert_eq!(folded(text, 200), text);
+    }
+
+    #[test]
+    fn what_can_be_typed_is_not_broken_unless_it_is_wider_than_the_line() {
+        let text = "Next: the command `tcptrace leaks --pid 11322`, which tells more\n";
+        let expected = "Next: the command\n    `tcptrace leaks --pid 11322`, which\n    tells more\n";
+        assert_eq!(folded(text, 40), expected);
+        assert_eq!(word_end("`a b`/`c d`, e", 40), 12);
+        assert_eq!(word_end("`a b`/`c d`, e", 7), 2);
+        assert_eq!(word_end("one` two three", 40), 4, "nothing closes it");
+        assert_eq!(word_end("", 40), 0);
     }
 
     #[test]
