@@ -88,8 +88,10 @@ pub(crate) fn write(
         let mut is_any = false;
         for block in blocks {
             if room.take(&block) {
+                // The blank line before the meanings is between them and the details.
+                let unspaced = block.strip_prefix(b"\n").filter(|_| !is_any);
+                out.write_all(unspaced.unwrap_or(&block))?;
                 is_any = true;
-                out.write_all(&block)?;
             }
         }
         if is_any {
@@ -560,6 +562,28 @@ mod tests {
         let all = shown(Extent { rows: 0, width: None, height: None });
         assert!(all.contains("… and 280 processes with 560 stuck sockets"), "{all}");
         assert_eq!(all.matches("peers: ").count(), 1, "what is alike is said once: {all}");
+    }
+
+    #[test]
+    fn no_window_has_two_blank_lines_together() {
+        let waits = ReasonCount {
+            verdict: Verdict::NeverAccepted,
+            id: Some(ReasonId::AcceptQueue),
+            count: 2,
+            text: "words ".repeat(150),
+        };
+        let process = ProcessSummary { reasons: Some(vec![waits]), ..examples::process_summary() };
+        let summary = Summary { in_close_wait: Some(2), processes: vec![process], ..examples::summary() };
+        let mut has_meaning_alone = false;
+        for height in 10..60 {
+            let mut text = Vec::new();
+            let extent = Extent { rows: 0, width: Some(60), height: Some(height) };
+            assert!(write(&mut text, &summary, extent, &Palette::default()).is_ok());
+            let text = String::from_utf8_lossy(&text).into_owned();
+            assert!(!text.contains("\n\n\n"), "{height}: {text}");
+            has_meaning_alone |= text.contains("never_accepted/accept_queue: ") && !text.contains("peers: ");
+        }
+        assert!(has_meaning_alone, "that is where they stood");
     }
 
     #[test]
