@@ -122,6 +122,11 @@ impl Queue {
         self.work.notify_one();
     }
 
+    /// Whether that is so: of all that is left once the session ends, too.
+    pub(crate) fn gives_up_on_error(&self) -> bool {
+        self.lock().is_ending
+    }
+
     /// Ends the queue: with what is left, full or not, and the last word of a session that did not fail.
     pub(crate) fn end(&self, rest: Chunk, last: Option<Last>) {
         let mut waiting = self.lock();

@@ -219,10 +219,9 @@ impl Writer {
 
     fn report(&mut self, failure: String) {
         if !std::mem::replace(&mut self.has_reported, true) {
-            log::error!(
-                "cannot write to {}: {failure}; the session goes on, and tries again",
-                self.target.name()
-            );
+            let is_over = self.shared.queue.gives_up_on_error();
+            let next = if is_over { "" } else { "; the session goes on, and tries again" };
+            log::error!("cannot write to {}: {failure}{next}", self.target.name());
         }
         self.failure = Some(failure);
     }
