@@ -1,6 +1,6 @@
 //! Escapes what a terminal would obey in names that strangers chose. Decides nothing about where they are shown.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Shows text with every control character written as an escape, so that no name can move the cursor,
 /// start a new line or turn the writing direction around.
@@ -31,6 +31,9 @@ pub(crate) fn is_harmful(character: char) -> bool {
         )
 }
 
+/// The same of a message of several lines: an end of a line stays one.
+pub(crate) struct EscapedLines<'a>(pub &'a str);
+
 /// The name of a process as people read it: a process may call itself nothing at all.
 pub(crate) struct EscapedName<'a>(pub &'a str);
 
@@ -41,6 +44,18 @@ impl fmt::Display for EscapedName<'_> {
             return formatter.pad(&format!("'{}'", Escaped(name)));
         }
         Escaped(name).fmt(formatter)
+    }
+}
+
+impl fmt::Display for EscapedLines<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, line) in self.0.split('\n').enumerate() {
+            if number > 0 {
+                formatter.write_char('\n')?;
+            }
+            Escaped(line).fmt(formatter)?;
+        }
+        Ok(())
     }
 }
 
@@ -74,6 +89,13 @@ mod tests {
         assert_eq!(Escaped("ng\u{200b}inx\u{2060}").to_string(), "ng\\u{200b}inx\\u{2060}", "of no width");
         assert_eq!(Escaped("shop\u{3164}\u{e0041}").to_string(), "shop\\u{3164}\\u{e0041}", "a blank, a tag");
         assert_eq!(Escaped("nginx: worker Ω").to_string(), "nginx: worker Ω");
+    }
+
+    #[test]
+    fn a_message_keeps_its_lines_and_what_is_escaped_already() {
+        assert_eq!(EscapedLines("a\u{1b}[2J\n\nb\r\n").to_string(), "a\\u{1b}[2J\n\nb\\r\n");
+        let once = Escaped("a\u{1b}\nb").to_string();
+        assert_eq!(EscapedLines(&once).to_string(), once);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How a command ended, and its exit code.
 
 use std::{
+    ffi::OsStr,
     io::{Write as _, stderr, stdout},
     path::PathBuf,
 };
@@ -15,7 +16,12 @@ use crate::{
     },
     inspect::thread::InspectorGone,
     kernel::LoadError,
-    model::{clearing::Unsupported, coverage::Extent, units::plural},
+    model::{
+        clearing::Unsupported,
+        coverage::Extent,
+        escape::{EscapedLines, is_harmful},
+        units::plural,
+    },
     netlink as sock_diag,
     output::{
         error::{OpenError, StartError, WriteError},
@@ -164,7 +170,7 @@ impl CommandError {
     pub(crate) fn report(&self) {
         match self {
             Self::CommandLine(error) => {
-                let mut text = error.render().ansi().to_string();
+                let mut text = said(error, std::env::args_os().all(|typed| is_harmless(&typed)));
                 if !text.ends_with('\n') {
                     text.push('\n');
                 }
@@ -180,6 +186,16 @@ impl CommandError {
             error => log::error!("{error}"),
         }
     }
+}
+
+fn is_harmless(typed: &OsStr) -> bool {
+    !typed.to_string_lossy().contains(is_harmful)
+}
+
+/// What is wrong with the command line, in colours; without them where it may repeat what would set some.
+fn said(error: &clap::Error, is_harmless: bool) -> String {
+    let text = error.render();
+    if is_harmless { text.ansi().to_string() } else { EscapedLines(&text.to_string()).to_string() }
 }
 
 /// The exit code that stands for the end of a command: a promise (docs/commands.md).
@@ -211,6 +227,16 @@ pub(crate) fn exit_code(ended: &Result<Conclusion, CommandError>) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_typed_sets_no_colours_in_what_is_said_of_it() {
+        let typed = "--no\u{1b}[31m\u{9b}2J";
+        let error = crate::commands::help::command().try_get_matches_from(["tcptrace", "now", typed]);
+        let text = error.err().map(|error| said(&error, is_harmless(OsStr::new(typed)))).unwrap_or_default();
+        assert!(text.starts_with("error: ") && text.contains("\n\nUsage: "), "{text:?}");
+        assert!(!text.contains(|character| character != '\n' && is_harmful(character)), "{text:?}");
+        assert!(is_harmless(OsStr::new("--no")));
+    }
 
     #[test]
     fn what_was_not_looked_at_is_never_well_and_a_leak_is_one_whatever_else_there_is() {

@@ -130,7 +130,7 @@ impl Kind {
         } else {
             format!("there are {}{more}{unnamed}", listed.join(", "))
         };
-        format!("{} {:?}: {there} ({})", self.lacking, Escaped(name).to_string(), self.remedy)
+        format!("{} \"{}\": {there} ({})", self.lacking, Escaped(name), self.remedy)
     }
 }
 

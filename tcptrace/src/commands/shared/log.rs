@@ -1,9 +1,13 @@
-//! Messages on standard error, each with the program name and its level.
+//! Messages on standard error, each with the program name and its level. Names in them may be strangers': here is where
+//! they are made harmless, whoever says them.
 
 use env_logger::{Builder, Target, WriteStyle};
 use log::LevelFilter;
 
-use crate::output::standard_error::{Messages, STANDARD_ERROR};
+use crate::{
+    model::escape::EscapedLines,
+    output::standard_error::{Messages, STANDARD_ERROR},
+};
 
 /// Messages from now on go to standard error, as many as the operator wants; nobody waits for it.
 pub(crate) fn start(quiet: bool, verbose: u8) {
@@ -21,9 +25,11 @@ pub(crate) fn start(quiet: bool, verbose: u8) {
         .target(Target::Pipe(Box::new(Messages)))
         .format(move |out, record| {
             use std::io::Write as _;
+            let text = record.args().to_string();
+            let text = EscapedLines(&text);
             match record.level() {
-                log::Level::Info => writeln!(out, "tcptrace: {}", record.args()),
-                level => writeln!(out, "tcptrace: {}: {}", level.as_str().to_lowercase(), record.args()),
+                log::Level::Info => writeln!(out, "tcptrace: {text}"),
+                level => writeln!(out, "tcptrace: {}: {text}", level.as_str().to_lowercase()),
             }
         })
         .init();
