@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
-use super::CommandLine;
+use super::{CommandLine, shared::outputs::with_lines_only};
 use crate::{diagnosis::advice::advice, model::verdict::Verdict};
 
 /// What the short help of one command has.
@@ -23,6 +23,7 @@ struct Short {
 type Line = (&'static str, &'static str);
 
 const OUTPUT: Line = ("-o, --output FILE", "to FILE: .txt, .jsonl, .csv, .tct; - is stdout");
+const LINES_OUTPUT: Line = ("-o, --output FILE", "to FILE: .txt, .jsonl; - is stdout");
 const DURATION: Line = ("--duration TIME", "stop by itself: 30s, 5m, 1h");
 const CONNECTION: Line = ("--port, --lport, --rport N", "only this port: either, local or remote");
 const ADDRESS: Line = ("--addr CIDR, --netns NAME", "only this address, this network namespace");
@@ -82,7 +83,7 @@ const SHORT: [Short; 7] = [
             ("--limit N", "end N at most, the oldest first"),
             ("--verdict VERDICT", "only with this verdict, like eof_read"),
             ("--method METHOD", "destroy or shutdown"),
-            OUTPUT,
+            LINES_OUTPUT,
         ],
         filters: FILTERS,
     },
@@ -118,7 +119,7 @@ const SHORT: [Short; 7] = [
             ("--exit-code", "exit with 1 where --ports-used is reached"),
             ("--ports-used PERCENT", "share of the local ports taken [80%]"),
             ("--rows N", "destinations listed, 0 for all [20]"),
-            OUTPUT,
+            LINES_OUTPUT,
         ],
         filters: &[OWNER, CONNECTION, ADDRESS],
     },
@@ -143,7 +144,7 @@ const SHORT: [Short; 7] = [
         command: "doctor",
         examples: [
             ("tcptrace doctor", "what is missing here, and how to get it"),
-            ("tcptrace doctor -q", "ends with 1 when it cannot do its main job"),
+            ("tcptrace doctor --btf /tmp/vmlinux", "would this file do as BTF"),
             ("tcptrace doctor --format json", "for programs"),
         ],
         options: &[("--format FORM", "text, json"), ("--btf FILE", "the types of a kernel that shows none")],
@@ -173,6 +174,9 @@ pub fn command() -> Command {
             "`tcptrace COMMAND -h` has examples, `--help` every option; -q and -v: fewer and more messages.",
         )
         .after_long_help(EXIT_CODES);
+    for lines_only in ["clear", "time-wait"] {
+        command = command.mut_subcommand(lines_only, with_lines_only);
+    }
     for short in &SHORT {
         command = command.mut_subcommand(short.command, |command| short.applied_to(command));
     }
@@ -272,6 +276,21 @@ mod tests {
                     _ => true,
                 };
                 assert!(is_known, "{name} {flag}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_help_names_a_form_that_its_command_refuses() {
+        for name in ["clear", "time-wait"] {
+            let mut command = command();
+            command.build();
+            let subcommand = command.find_subcommand_mut(name).unwrap();
+            let help = [subcommand.render_help(), subcommand.render_long_help()].map(|help| help.to_string());
+            for form in ["csv", "tct"] {
+                assert!(help.iter().all(|help| !help.contains(&format!(".{form}"))), "{name} {form}");
+                let typed = ["tcptrace", name, "--format", form];
+                assert!(command.clone().try_get_matches_from(typed).is_err(), "{typed:?}");
             }
         }
     }

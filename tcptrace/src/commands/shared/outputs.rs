@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{
-    Args,
+    Args, Command,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 
@@ -60,7 +60,7 @@ pub(crate) struct KeepingArguments {
     /// A crash loses the records of this time at most [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     flush: Option<Duration>,
-    /// Begin another file before one becomes larger (64K, 100M, 2G); x.jsonl becomes x-DATETTIME.jsonl then
+    /// Begin another file before one becomes larger (64K, 100M, 2G); x.jsonl becomes x-DATE-TIME.jsonl then
     #[arg(long, value_name = "BYTES", value_parser = values::file_bytes)]
     rotate_size: Option<u64>,
     /// Begin another file when one is older (10m, 1h, 1d)
@@ -76,9 +76,31 @@ pub(crate) struct KeepingArguments {
 
 /// Takes the name of a form.
 fn format() -> impl TypedValueParser<Value = &'static Format> {
+    format_of(FORMS.iter())
+}
+
+/// Takes the name of one of these forms.
+fn format_of(
+    forms: impl Iterator<Item = &'static &'static Format>,
+) -> impl TypedValueParser<Value = &'static Format> {
     let value = |format: &&'static Format| PossibleValue::new(format.name).help(format.help);
-    PossibleValuesParser::new(FORMS.iter().map(value))
+    PossibleValuesParser::new(forms.map(value))
         .try_map(|name| detection::by_name(&name).ok_or("there is no such form"))
+}
+
+/// The command whose records have neither columns nor a place in a recording ([`OutputArguments::resolve_lines`]): the help
+/// names the other forms alone.
+pub(crate) fn with_lines_only(command: Command) -> Command {
+    let has_lines = |format: &&&'static Format| format.can(Ability::EveryCommand);
+    command
+        .mut_arg("output", |output| {
+            output.help(
+                "Write records to FILE, `-` for standard output; repeatable. The form goes by its ending: .txt or .jsonl, \
+                 each with .zst behind it to be compressed [default: -]",
+            )
+        })
+        .mut_arg("format", |format| format.value_parser(format_of(FORMS.iter().filter(has_lines))))
+        .mut_arg("append", |append| append.help("Add to a file of an earlier session instead of emptying it"))
 }
 
 impl OutputArguments {
