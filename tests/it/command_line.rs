@@ -126,6 +126,43 @@ fn an_output_whose_ending_tells_no_format_is_refused_and_the_option_is_named() {
 }
 
 #[test]
+fn a_file_that_is_named_twice_is_refused_by_force_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let direct = folder.path().join("x.jsonl");
+    let detour = folder.path().join(".").join("x.jsonl");
+    let (direct, detour) = (direct.to_str().unwrap(), detour.to_str().unwrap());
+    run(&["trace", "-o", direct, "-o", detour, "--force"]).refuses(2, &["x.jsonl", "twice"]);
+    assert!(!folder.path().join("x.jsonl").exists(), "it was made nevertheless");
+}
+
+#[test]
+fn what_was_typed_does_nothing_to_the_terminal_that_shows_what_is_wrong_with_it() {
+    let name = "no\u{1b}[31m\n\u{9b}2J\u{202e}";
+    for typed in [
+        &["report", name][..],
+        &["trace", "--replay", name],
+        &["leaks", "-o", name],
+        &["now", "--state", name],
+        &["leaks", &format!("--{name}")],
+        &["now", "--btf", name],
+    ] {
+        let ran = run(typed);
+        assert_eq!(ran.code, Some(2), "{typed:?}: {}", ran.messages);
+        let is_harmful =
+            |character: char| character != '\n' && (character.is_control() || character == '\u{202e}');
+        assert!(!ran.messages.contains(is_harmful), "{typed:?}: {:?}", ran.messages);
+    }
+    run(&["report", "no\u{1b}[31m"]).refuses(2, &["cannot read no\\u{1b}[31m: No such file"]);
+}
+
+#[test]
+fn an_empty_command_for_leaks_is_refused() {
+    for nothing in ["", " "] {
+        run(&["leaks", "--exec", nothing]).refuses(2, &["--exec", "no command"]);
+    }
+}
+
+#[test]
 fn an_unknown_format_or_backend_is_refused_and_the_possible_ones_are_listed() {
     run(&["leaks", "--format", "xml"]).refuses(2, &["xml", "jsonl", "text"]);
     run(&["leaks", "--backend", "kprobe"]).refuses(2, &["kprobe", "btf", "tracepoint"]);

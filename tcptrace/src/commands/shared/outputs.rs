@@ -1,6 +1,9 @@
 //! The options of outputs that commands share, and what they mean.
 
 use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -130,6 +133,10 @@ impl OutputArguments {
         if routes.iter().filter(is_stdout).count() > 1 {
             return Err("standard output is named twice".to_owned());
         }
+        if let Some(path) = named_twice(&routes).filter(|_| *force) {
+            // The second would take away the name of what the first has just made.
+            return Err(format!("{} is named twice: name another file", path.display()));
+        }
         let if_exists = match (append, force) {
             (true, _) => IfExists::Append,
             (_, true) => IfExists::Replace,
@@ -168,6 +175,19 @@ impl OutputArguments {
         })?;
         Ok(Route { sink: Sink::File(path.to_owned()), format, is_compressed })
     }
+}
+
+/// A file that two outputs would write, by whatever ways to its directory. Devices and pipes may be written by several.
+fn named_twice(routes: &[Route]) -> Option<&Path> {
+    let mut seen = BTreeSet::new();
+    routes.iter().find_map(|route| {
+        let Sink::File(path) = &route.sink else { return None };
+        let is_other = fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_symlink());
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = fs::metadata(parent.unwrap_or(Path::new("."))).ok()?;
+        let is_new = is_other || seen.insert((directory.dev(), directory.ino(), path.file_name()));
+        (!is_new).then_some(path.as_path())
+    })
 }
 
 impl KeepingArguments {
