@@ -3,7 +3,7 @@
 
 use std::{io, path::Path};
 
-use aya::programs::ProgramError;
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
 use thiserror::Error;
 
 use super::{filter::TooManyRules, format::UnexpectedFormat, offsets::OffsetsError};
@@ -95,7 +95,7 @@ impl LoadError {
                 log::trace!("the kernel refused to {what}: {verifier_log}");
                 refused_program(io_error, &verifier_log.to_string())
             }
-            _ => error.to_string(),
+            _ => in_words(error),
         };
         let mut cause = error.source();
         let mut is_permission = false;
@@ -103,7 +103,7 @@ impl LoadError {
             if let Some(error) = error.downcast_ref::<io::Error>() {
                 is_permission |= error.kind() == io::ErrorKind::PermissionDenied;
             }
-            let text = error.to_string();
+            let text = in_words(error);
             if !reason.contains(&text) {
                 reason = format!("{reason}: {text}");
             }
@@ -117,6 +117,18 @@ impl LoadError {
             ""
         };
         Self::Refused { what, reason, remedy }
+    }
+}
+
+/// An error in its own words, but for the name of a map that was refused: the loader makes them in any order.
+fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
+    let map = match error.downcast_ref() {
+        Some(EbpfError::MapError(map)) => Some(map),
+        _ => error.downcast_ref(),
+    };
+    match map {
+        Some(MapError::CreateError { .. }) => "failed to create a map".to_owned(),
+        _ => error.to_string(),
     }
 }
 
@@ -145,6 +157,18 @@ pub(super) fn missing() -> LoadError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_map_that_was_refused_has_no_name() {
+        let error = EbpfError::MapError(MapError::CreateError {
+            name: "ADDRESS".to_owned(),
+            io_error: io::Error::from_raw_os_error(1),
+        });
+        let expected =
+            "the kernel refused to try: failed to create a map: Operation not permitted (os error 1)";
+        let said = LoadError::refused("try", &error).to_string();
+        assert_eq!(said, format!("{expected}{}", LoadError::NOT_PERMITTED));
+    }
 
     #[test]
     fn of_the_verifier_s_log_the_line_is_kept_that_says_why() {

@@ -63,7 +63,9 @@ impl Support {
         for fact in &mut facts {
             // The kernel may well have what it does not permit.
             if let Outcome::Refused(why) = &fact.outcome {
-                if why.ends_with(LoadError::NOT_PERMITTED) {
+                if why.ends_with(LoadError::NOT_PERMITTED) && self.lacks_rights() {
+                    fact.outcome = Outcome::Untried;
+                } else if why.ends_with(LoadError::NOT_PERMITTED) {
                     fact.remedy = "root, or CAP_BPF and CAP_PERFMON, outside a container that forbids bpf(2)";
                 } else if why.ends_with(TracefsError::IT_TAKES) {
                     fact.remedy = TracefsError::IT_TAKES;
@@ -97,7 +99,10 @@ impl Support {
                 id: "ring_buffer",
                 name: "maps, ring buffer",
                 outcome: Outcome::plain(ring_buffers),
-                lost: loss::RING_BUFFERS,
+                lost: match perf_buffers {
+                    Trial::Refused(_) => "no record leaves the kernel: perf event arrays are refused too",
+                    Trial::Works(()) | Trial::Untried => loss::RING_BUFFERS,
+                },
                 remedy: "Linux 5.8, or a kernel that has ring buffers from there (RHEL 8.5)",
             },
             KernelFact {
@@ -211,6 +216,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::host::privilege::Privileges;
 
     #[test]
     fn what_nobody_tried_is_untried_and_each_fact_has_a_name_of_its_own() {
@@ -218,6 +224,39 @@ mod tests {
         assert!(facts.iter().all(|fact| fact.outcome == Outcome::Untried), "{facts:?}");
         let ids: BTreeSet<&str> = facts.iter().map(|fact| fact.id).collect();
         assert_eq!(ids.len(), facts.len());
+    }
+
+    #[test]
+    fn what_was_refused_for_want_of_rights_says_nothing_of_the_kernel() {
+        let refused = || {
+            LoadError::refused("try", &Wrapped(std::io::Error::from(std::io::ErrorKind::PermissionDenied)))
+        };
+        let outcome = |support: &Support| {
+            let facts = support.facts();
+            facts.into_iter().find(|fact| fact.id == "ring_buffer").map(|fact| fact.outcome)
+        };
+        let root = Support { ring_buffers: Trial::Refused(refused()), ..Support::default() };
+        assert!(matches!(outcome(&root), Some(Outcome::Refused(_))), "a container that forbids bpf(2)");
+        let inner = Support { is_in_user_namespace: true, ..root.clone() };
+        assert_eq!(outcome(&inner), Some(Outcome::Untried));
+        let privileges = Privileges::of(rustix::thread::CapabilitySet::empty());
+        assert_eq!(outcome(&Support { privileges, ..root }), Some(Outcome::Untried));
+    }
+
+    /// An error with a cause, as those of aya are.
+    #[derive(Debug, thiserror::Error)]
+    #[error("refused")]
+    struct Wrapped(#[source] std::io::Error);
+
+    #[test]
+    fn ring_buffers_are_replaced_only_where_something_stands_in() {
+        let refused = || Trial::Refused(LoadError::refused("try", &std::io::Error::from_raw_os_error(22)));
+        let lost = |support: Support| {
+            support.facts().into_iter().find(|fact| fact.id == "ring_buffer").map(|fact| fact.lost)
+        };
+        let ring = Support { ring_buffers: refused(), perf_buffers: Trial::Works(()), ..Support::default() };
+        assert_eq!(lost(ring.clone()), Some(loss::RING_BUFFERS));
+        assert_ne!(lost(Support { perf_buffers: refused(), ..ring }), Some(loss::RING_BUFFERS));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::host::{
     lockdown::Lockdown,
     pid_namespace::PidNamespaces,
     privilege::{NotPrivileged, Privileges},
+    user_namespace,
     world::World,
 };
 
@@ -76,6 +77,8 @@ impl Trial {
 pub(crate) struct Support {
     /// What this process may do.
     pub(crate) privileges: Privileges,
+    /// Whether its capabilities are those of a user namespace, and count for nothing with the kernel.
+    pub(crate) is_in_user_namespace: bool,
     /// How far the kernel is locked down.
     pub(crate) lockdown: Lockdown,
     /// Which processes can be seen from here.
@@ -123,11 +126,17 @@ impl Support {
     pub(crate) fn read(world: &World) -> Self {
         Self {
             privileges: Privileges::read(),
+            is_in_user_namespace: user_namespace::is_inner(&world.proc) == Some(true),
             lockdown: Lockdown::read(),
             pid_namespaces: PidNamespaces::read(&world.proc),
             btf: world.btf.clone(),
             ..Self::default()
         }
+    }
+
+    /// Whether this process lacks the right to try what the kernel offers: that says nothing of the kernel.
+    pub(crate) fn lacks_rights(&self) -> bool {
+        self.is_in_user_namespace || !self.privileges.missing.is_empty()
     }
 
     /// Checks that the kernel side can be loaded, and warns of what a session cannot do.

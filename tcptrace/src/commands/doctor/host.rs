@@ -1,14 +1,17 @@
 //! What this process may do and see on the host, as checks. Facts come from `host/` and `process/`; the rules are pure.
 
-use super::check::{Check, Topic};
+use std::io;
+
+use super::check::{Check, State, Topic};
 use crate::{
     host::{
-        bpf_settings::BpfSettings, pid_namespace, privilege::Privileges, process_view::ProcessView,
-        user_namespace, world::World,
+        bpf_settings::BpfSettings, identity, open_files, pid_namespace, privilege::Privileges,
+        process_view::ProcessView, user_namespace, world::World,
     },
     kernel::{KernelFact, Outcome},
     model::{
         coverage::Hidden,
+        kernel_version::KernelVersion,
         units::{Elapsed, plural},
     },
     process::container::running::{RunningContainers, running_containers},
@@ -17,8 +20,15 @@ use crate::{
 /// How capabilities are had.
 const AS_ROOT: &str = "run as root, or give it: setcap(8), AmbientCapabilities= of systemd.exec(5)";
 
-/// Everything about the host but its kernel. `facts` are what the kernel was found to do.
-pub(super) fn checks(world: &World, privileges: &Privileges, facts: &[KernelFact]) -> Vec<Check> {
+/// Everything about the host but its kernel. `facts` are what the kernel was found to do, and `open_files` is whether there
+/// were descriptors enough to trace with before anything was looked at.
+pub(super) fn checks(
+    world: &World,
+    privileges: &Privileges,
+    facts: &[KernelFact],
+    open_files: &io::Result<()>,
+) -> Vec<Check> {
+    let kernel = KernelVersion::of(&identity::read(&world.proc).kernel);
     let settings = BpfSettings::read(&world.proc);
     let mut checks = capabilities(privileges);
     checks.extend(user_namespace(user_namespace::is_inner(&world.proc)));
@@ -28,7 +38,8 @@ pub(super) fn checks(world: &World, privileges: &Privileges, facts: &[KernelFact
     checks.extend(bpf_calls(&settings, privileges));
     checks.extend(ptrace(&settings, privileges));
     checks.extend(jit(&settings));
-    checks.push(memlock(&settings, outcome(facts, "ring_buffer")));
+    checks.push(memlock(&settings, outcome(facts, "ring_buffer"), kernel));
+    checks.push(descriptors(open_files));
     checks.push(containers(&running_containers(world)));
     checks
 }
@@ -55,7 +66,7 @@ fn user_namespace(is_inner: Option<bool>) -> Option<Check> {
     if !is_inner? {
         return Some(Check::ok(Topic::Host, id, name, "of the host"));
     }
-    Some(Check::missing(
+    let check = Check::missing(
         Topic::Host,
         id,
         name,
@@ -64,7 +75,8 @@ fn user_namespace(is_inner: Option<bool>) -> Option<Check> {
             "its capabilities count for nothing on the host",
             "run it as root of the host, outside of the container",
         ),
-    ))
+    );
+    Some(check.needed())
 }
 
 fn processes(view: ProcessView, numbers: &[u32]) -> Check {
@@ -174,14 +186,16 @@ fn jit(settings: &BpfSettings) -> Option<Check> {
 }
 
 /// Maps count against the limit before Linux 5.11; whether there is room is known from those that were made.
-fn memlock(settings: &BpfSettings, maps: Option<&Outcome>) -> Check {
+fn memlock(settings: &BpfSettings, maps: Option<&Outcome>, kernel: Option<KernelVersion>) -> Check {
+    const FIRST_WITHOUT: KernelVersion = KernelVersion(5, 11);
+    let counts = settings.memlock.current.is_some() && kernel.is_none_or(|kernel| kernel < FIRST_WITHOUT);
     let limit = match settings.memlock.current {
         Some(bytes) => format!("{} KiB", bytes / 1024),
         None => "no limit".to_owned(),
     };
     let (id, name) = ("memlock", "locked memory (ulimit -l)");
     match maps {
-        Some(Outcome::Refused(why)) if why.contains("Operation not permitted") => Check::missing(
+        Some(Outcome::Refused(why)) if counts && why.contains("Operation not permitted") => Check::missing(
             Topic::Host,
             id,
             name,
@@ -194,7 +208,21 @@ fn memlock(settings: &BpfSettings, maps: Option<&Outcome>) -> Check {
         Some(Outcome::Works(_)) => {
             Check::ok(Topic::Host, id, name, format!("{limit}; there was room for the maps"))
         }
-        _ => Check { state: super::check::State::NotTried, ..Check::ok(Topic::Host, id, name, limit) },
+        _ => Check { state: State::NotTried, ..Check::ok(Topic::Host, id, name, limit) },
+    }
+}
+
+/// Tracing does not begin without room for its descriptors.
+fn descriptors(room: &io::Result<()>) -> Check {
+    let (id, name) = ("open_files", "open files (ulimit -n)");
+    match room {
+        Ok(()) => Check::ok(Topic::Host, id, name, "there is room for what tracing takes"),
+        Err(error) => {
+            let remedy = open_files::remedy(error);
+            let lost = "`leaks`, and whatever else traces, does not start";
+            Check::missing(Topic::Host, id, name, error.to_string(), (lost, remedy.trim_start_matches("; ")))
+                .needed()
+        }
     }
 }
 
@@ -233,10 +261,7 @@ mod tests {
     use rustix::{process::Rlimit, thread::CapabilitySet};
 
     use super::*;
-    use crate::{
-        commands::doctor::check::State,
-        model::{pid::Pid, process::ProcessIdentity},
-    };
+    use crate::model::{pid::Pid, process::ProcessIdentity};
 
     fn settings() -> BpfSettings {
         BpfSettings {
@@ -286,10 +311,31 @@ mod tests {
 
     #[test]
     fn locked_memory_is_a_lack_where_maps_were_refused_for_it() {
-        let state = |maps: Option<&Outcome>| memlock(&settings(), maps).state;
-        assert_eq!(state(Some(&refused("Operation not permitted (os error 1)"))), State::Missing);
+        let of = |settings: BpfSettings, maps: Option<&Outcome>, kernel| {
+            memlock(&settings, maps, Some(kernel)).state
+        };
+        let state = |maps: Option<&Outcome>| of(settings(), maps, KernelVersion(5, 4));
+        let why = refused("Operation not permitted (os error 1)");
+        assert_eq!(state(Some(&why)), State::Missing);
+        let unlimited = BpfSettings { memlock: Rlimit { current: None, maximum: None }, ..settings() };
+        assert_eq!(of(unlimited, Some(&why), KernelVersion(5, 4)), State::NotTried);
+        assert_eq!(of(settings(), Some(&why), KernelVersion(5, 11)), State::NotTried, "none count there");
         assert_eq!(state(Some(&Outcome::Works(String::new()))), State::Ok);
         assert_eq!(state(Some(&Outcome::Untried)), State::NotTried);
+    }
+
+    #[test]
+    fn a_limit_of_open_files_that_keeps_leaks_from_starting_fails_the_main_job() {
+        let full = descriptors(&Err(io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error())));
+        assert_eq!((full.state, full.is_needed), (State::Missing, true));
+        assert!(full.remedy.is_some_and(|remedy| remedy.contains("`ulimit -n 1024`")));
+        assert_eq!(descriptors(&Ok(())).state, State::Ok);
+    }
+
+    #[test]
+    fn a_user_namespace_of_its_own_is_needed_to_be_left() {
+        assert!(user_namespace(Some(true)).is_some_and(|check| check.is_needed));
+        assert_eq!(user_namespace(Some(false)).map(|check| check.state), Some(State::Ok));
     }
 
     #[test]

@@ -13,27 +13,41 @@ use crate::{
 };
 
 /// What either way to see transitions takes: where both are refused, what is refused of these is needed.
-const FOR_TRANSITIONS: [&str; 6] =
-    ["btf", "typed_tracepoint", "classic_tracepoint", "tracefs", "tracepoint_layout", "ring_buffer"];
+const FOR_TRANSITIONS: [&str; 5] =
+    ["btf", "typed_tracepoint", "classic_tracepoint", "tracefs", "tracepoint_layout"];
+
+/// Either way for records out of the kernel: where both are refused, both are needed.
+const FOR_RECORDS: [&str; 2] = ["ring_buffer", "perf_buffers"];
 
 /// Every feature of the kernel.
 pub(super) fn checks(support: &Support) -> Vec<Check> {
     let calls = TrackedCalls { openers: true, eof_reads: false, stack_bytes: 1 };
     let refused = trace(support, TraceRequest { calls, ..TraceRequest::default() }).is_err();
     let facts = support.facts();
-    let mut checks: Vec<Check> = facts.iter().map(|fact| check(fact, refused)).collect();
+    // Where the rights are missing, these are what is needed.
+    let is_for_the_kernel = refused && !support.lacks_rights();
+    let is_refused =
+        |id: &&str| facts.iter().any(|fact| fact.id == *id && matches!(fact.outcome, Outcome::Refused(_)));
+    let mut needed: Vec<&str> = Vec::new();
+    if is_for_the_kernel {
+        needed.extend(FOR_TRANSITIONS);
+        if FOR_RECORDS.iter().all(is_refused) {
+            needed.extend(FOR_RECORDS);
+        }
+    }
+    let mut checks: Vec<Check> = facts.iter().map(|fact| check(fact, &needed)).collect();
     checks.push(lockdown(support.lockdown, refused));
     checks.push(sock_diag());
     checks
 }
 
-fn check(fact: &KernelFact, is_trace_refused: bool) -> Check {
+fn check(fact: &KernelFact, needed: &[&str]) -> Check {
     let KernelFact { id, name, outcome, lost, remedy } = fact;
     match outcome {
         Outcome::Works(detail) => Check::ok(Topic::Kernel, id, name, detail.as_str()),
         Outcome::Refused(why) => {
             let check = Check::missing(Topic::Kernel, id, name, why.as_str(), (lost, remedy));
-            if is_trace_refused && FOR_TRANSITIONS.contains(id) { check.needed() } else { check }
+            if needed.contains(id) { check.needed() } else { check }
         }
         Outcome::Untried => Check {
             state: State::NotTried,
@@ -116,16 +130,16 @@ mod tests {
     #[test]
     fn only_where_nothing_traces_transitions_is_a_refusal_needed() {
         let refused = |id| fact(id, Outcome::Refused("no".to_owned()));
-        assert!(!check(&refused("btf"), false).is_needed);
-        assert!(check(&refused("btf"), true).is_needed);
-        assert!(!check(&refused("accept4"), true).is_needed);
+        assert!(!check(&refused("btf"), &[]).is_needed);
+        assert!(check(&refused("btf"), &FOR_TRANSITIONS).is_needed);
+        assert!(!check(&refused("accept4"), &FOR_TRANSITIONS).is_needed);
     }
 
     #[test]
     fn what_nobody_tried_is_not_said_to_be_there() {
-        let check = check(&fact("accept4", Outcome::Untried), false);
+        let check = check(&fact("accept4", Outcome::Untried), &[]);
         assert_eq!((check.state, check.lost, check.is_needed), (State::NotTried, None, false));
-        let works = super::check(&fact("tracefs", Outcome::Works("/sys".to_owned())), false);
+        let works = super::check(&fact("tracefs", Outcome::Works("/sys".to_owned())), &[]);
         assert_eq!((works.state, works.detail.as_deref()), (State::Ok, Some("/sys")));
     }
 
