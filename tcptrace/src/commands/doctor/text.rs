@@ -20,28 +20,30 @@ use crate::{
 
 /// A line is broken at this width at most, also on a wider terminal.
 const MAX_WIDTH: usize = 100;
-/// Where the terminal tells no width.
-const WIDTH: usize = 80;
 const LEAST_WIDTH: usize = 40;
 
 /// Characters of the name of something that is in order, and of a program.
 const NAME_WIDTH: usize = 34;
 const PROGRAM_WIDTH: usize = 28;
 
+/// What stands beside a name has this many columns at least; where there are fewer, it follows the name like a sentence.
+const LEAST_BESIDE: usize = 30;
+
 /// Programs that are listed; JSON has all.
 const MOST_ROWS: usize = 20;
 
-/// Writes the answer.
+/// Writes the answer, as wide as the terminal; where none tells its width, each text is one line.
 pub(super) fn write(
     out: &mut dyn Write,
     diagnosis: &Diagnosis,
     extent: Extent,
     palette: &Palette,
 ) -> io::Result<()> {
-    let width = extent.width.unwrap_or(WIDTH).clamp(LEAST_WIDTH, MAX_WIDTH);
+    let width = extent.width.map_or(usize::MAX, |width| width.clamp(LEAST_WIDTH, MAX_WIDTH));
     let Diagnosis { version, host, kernel, checks, programs, more_processes, main_job, .. } = diagnosis;
     let title = format!("tcptrace {version} on {}, Linux {}", Escaped(host), Escaped(kernel));
-    writeln!(out, "{title}\n")?;
+    write_lines(out, &title, width)?;
+    writeln!(out)?;
     let of = |state| checks.iter().filter(move |check| check.state == state);
     for check in of(State::Missing) {
         write_missing(out, check, width, palette)?;
@@ -96,6 +98,10 @@ fn write_other(out: &mut dyn Write, check: &Check, width: usize, palette: &Palet
     }
     let name = padded(&check.name, NAME_WIDTH);
     let indent = 6 + visible_width(&name) + 2;
+    if width < indent + LEAST_BESIDE {
+        let text = format!("{}: {detail}", check.name);
+        return write_hanging(out, &format!("  {style}{word:<2}{style:#}  "), 6, &text, width);
+    }
     write_hanging(out, &format!("  {style}{word:<2}{style:#}  {name}  "), indent, &detail, width)
 }
 
@@ -109,7 +115,7 @@ fn write_programs(
     if programs.is_empty() {
         return Ok(());
     }
-    writeln!(out, "Programs that hold TCP sockets, and what names their lines of code")?;
+    write_lines(out, "Programs that hold TCP sockets, and what names their lines of code", width)?;
     for ProgramRow { comm, pids, sockets, state, lines } in programs.iter().take(MOST_ROWS) {
         let (style, word) = match state {
             State::Ok => (palette.calm, "ok"),
@@ -120,7 +126,13 @@ fn write_programs(
             [pid] => format!("({pid})"),
             pids => format!("× {}", pids.len()),
         };
-        let program = padded(&format!("{} {which}", EscapedName(comm)), PROGRAM_WIDTH);
+        let program = format!("{} {which}", EscapedName(comm));
+        if width < 6 + PROGRAM_WIDTH + 10 + LEAST_BESIDE {
+            let text = format!("{program}, {}: {lines}", plural(*sockets as u64, "socket"));
+            write_hanging(out, &format!("  {style}{word:<2}{style:#}  "), 6, &text, width)?;
+            continue;
+        }
+        let program = padded(&program, PROGRAM_WIDTH);
         let begin = format!("  {style}{word:<2}{style:#}  {program}  {sockets:>6}  ");
         let indent = 6 + visible_width(&program) + 10;
         write_hanging(out, &begin, indent, lines, width)?;
@@ -170,6 +182,11 @@ fn write_sum(
     Ok(())
 }
 
+/// Writes a text from the beginning of the line on.
+fn write_lines(out: &mut dyn Write, text: &str, width: usize) -> io::Result<()> {
+    wrapped(text, width).iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
 /// Writes a text behind what begins its first line; the others stand below its first word. `begin` takes up `indent`
 /// characters. The text may be a stranger's.
 fn write_hanging(
@@ -195,6 +212,10 @@ mod tests {
     use super::*;
 
     fn shown(checks: Vec<Check>, programs: Vec<ProgramRow>) -> String {
+        shown_in(Some(80), checks, programs)
+    }
+
+    fn shown_in(width: Option<usize>, checks: Vec<Check>, programs: Vec<ProgramRow>) -> String {
         let diagnosis = Diagnosis {
             kind: "doctor",
             schema: 1,
@@ -208,7 +229,7 @@ mod tests {
             more_processes: 0,
         };
         let mut out = Vec::new();
-        let extent = Extent { rows: 0, width: Some(80), height: None };
+        let extent = Extent { rows: 0, width, height: None };
         write(&mut out, &diagnosis, extent, &Palette::default()).unwrap();
         String::from_utf8(out).unwrap()
     }
@@ -226,6 +247,26 @@ mod tests {
         assert!(at("NEEDED") < at("lost  ") && at("lost  ") < at("help  ") && at("help  ") < at("ok  BTF"));
         assert!(text.trim_end().ends_with("for want of: CAP_BPF."), "{text}");
         assert!(!text.contains('\x1b'), "{text}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_breaks_between_words_and_a_pipe_not_at_all() {
+        let words = "one two three four five six seven eight nine ten ".repeat(4);
+        let checks =
+            || vec![missing(), Check::ok(Topic::Host, "x", "net.core.bpf_jit_enable", words.as_str())];
+        let row = ProgramRow {
+            comm: "invoices".to_owned(),
+            pids: vec![7],
+            sockets: 12,
+            state: State::Ok,
+            lines: words.clone(),
+        };
+        for width in [40, 60, 72, 80, 120] {
+            let text = shown_in(Some(width), checks(), vec![row.clone()]);
+            assert!(text.lines().all(|line| visible_width(line) <= width), "{width}: {text}");
+        }
+        let text = shown_in(None, checks(), vec![row]);
+        assert_eq!(text.matches(words.trim_end()).count(), 3, "{text}");
     }
 
     #[test]
