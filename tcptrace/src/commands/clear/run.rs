@@ -158,7 +158,7 @@ async fn act(
 ) -> Result<u64, CommandError> {
     let system = |source| CommandError::System { what: "wait for signals", source };
     // One that ends this process between the end of a socket and the record of it would come too early.
-    let mut signals = Signals::listen(world, None, false).map_err(system)?;
+    let mut signals = Signals::listen(world, false).map_err(system)?;
     let mut untouched = 0;
     for (netns, targets) in account.take_targets() {
         let (targets, group_ids): (Vec<ClearTarget>, Vec<GroupId>) = targets.into_iter().unzip();

@@ -200,7 +200,7 @@ impl<'a> Making<'a> {
     /// Shows the report whenever the files have grown, until it is stopped.
     async fn follow(&mut self, world: &World) -> Result<(), CommandError> {
         let system = |source| CommandError::System { what: "wait for signals", source };
-        let signals = Signals::listen(world, None, false).map_err(system)?;
+        let signals = Signals::listen(world, false).map_err(system)?;
         let mut events = EventLoop::new(signals, LOOK_INTERVAL);
         let mut shown = None;
         let mut more = false;

@@ -110,10 +110,12 @@ fn begin<'a>(
     let mut support = Support::read(world);
     support.require()?;
     let outputs = OpenedOutputs::open(&options.outputs)?;
-    let signals = Signals::listen(world, options.duration, outputs.has_files())
+    let mut signals = Signals::listen(world, outputs.has_files())
         .map_err(|source| CommandError::System { what: "wait for signals", source })?;
-    let started_ns = world.clocks.monotonic_ns();
     let mut transitions = TransitionStream::start(&mut support, &options.tracer, &world.clocks)?;
+    // The kernel takes a second and more to make a large ring: the session begins when it is attached.
+    let started_ns = world.clocks.monotonic_ns();
+    signals.end_after(options.duration);
     let threshold = options.tracer.criteria.older_than;
     let calls = transitions.take_calls();
     let mut tables = options.watch.as_ref().map(|_| Tables::new(support, None, world)).transpose()?;

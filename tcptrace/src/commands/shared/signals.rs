@@ -73,11 +73,11 @@ impl Hangup {
 }
 
 impl Signals {
-    /// Handles signals from now on, and asks for the end after `duration`.
+    /// Handles signals from now on.
     ///
     /// # Errors
     /// When the signals cannot be handled.
-    pub(crate) fn listen(world: &World, duration: Option<Duration>, has_files: bool) -> io::Result<Self> {
+    pub(crate) fn listen(world: &World, has_files: bool) -> io::Result<Self> {
         let on_hangup = Hangup::meaning(is_hangup_ignored(&world.proc), has_files, has_terminal());
         let handlers = Handlers {
             interrupt: signal(SignalKind::interrupt())?,
@@ -85,13 +85,13 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             on_hangup,
         };
-        Ok(Self::new(Source::Kernel(handlers), duration))
+        Ok(Self { source: Source::Kernel(handlers), deadline: None })
     }
 
-    fn new(source: Source, duration: Option<Duration>) -> Self {
+    /// Asks for the end after this time as well, counted from now on; `None` is no limit.
+    pub(crate) fn end_after(&mut self, duration: Option<Duration>) {
         // A time beyond what the clock can hold is no limit.
-        let deadline = duration.and_then(|duration| Instant::now().checked_add(duration));
-        Self { source, deadline }
+        self.deadline = duration.and_then(|duration| Instant::now().checked_add(duration));
     }
 
     /// Waits for the next request. Cancel safe.
@@ -147,9 +147,9 @@ impl Source {
 #[cfg(test)]
 impl Signals {
     /// Signals that a test sends.
-    pub(crate) fn scripted(duration: Option<Duration>) -> (tokio::sync::mpsc::Sender<SignalRequest>, Self) {
+    pub(crate) fn scripted() -> (tokio::sync::mpsc::Sender<SignalRequest>, Self) {
         let (sender, requests) = tokio::sync::mpsc::channel(8);
-        (sender, Self::new(Source::Scripted(requests), duration))
+        (sender, Self { source: Source::Scripted(requests), deadline: None })
     }
 }
 
@@ -187,7 +187,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_the_duration_is_a_request_and_no_signal() {
-        let (sender, mut signals) = Signals::scripted(Some(Duration::ZERO));
+        let (sender, mut signals) = Signals::scripted();
+        assert!(!signals.have_come().await);
+        signals.end_after(Some(Duration::ZERO));
         assert_eq!(signals.next().await, SignalRequest::End);
         assert!(signals.have_come().await);
         assert!(timeout(Duration::from_millis(1), signals.end_requested()).await.is_err());

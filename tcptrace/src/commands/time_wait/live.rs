@@ -51,10 +51,11 @@ pub(crate) async fn run(
     support.require()?;
     let system = |what| move |source| CommandError::System { what, source };
     let outputs = OpenedOutputs::open(&options.outputs)?;
-    let signals =
-        Signals::listen(world, live.duration, outputs.has_files()).map_err(system("wait for signals"))?;
-    let started_ns = world.clocks.monotonic_ns();
+    let mut signals = Signals::listen(world, outputs.has_files()).map_err(system("wait for signals"))?;
     let transitions = TransitionStream::start(&mut support, &live.tracer, &world.clocks)?;
+    // The kernel takes a second and more to make a large ring: the session begins when it is attached.
+    let started_ns = world.clocks.monotonic_ns();
+    signals.end_after(live.duration);
     let files = outputs.has_files();
     limit(sandbox, Needs { programs: true, looks: true, files, ..Needs::default() }, Owner::Same)?;
     let sources = Sources { transitions, signals };
@@ -223,7 +224,7 @@ mod tests {
         };
         let outputs = OpenedOutputs::open(&options.outputs).unwrap();
         let script = Script::default();
-        let (sender, signals) = Signals::scripted(None);
+        let (sender, signals) = Signals::scripted();
         let sources = Sources { transitions: script.clone(), signals };
         let act = async {
             for netns in [Some(5), Some(4), None] {

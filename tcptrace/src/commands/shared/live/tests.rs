@@ -158,7 +158,8 @@ async fn play(
         is_compressed: false,
     });
     let world = World { clocks: Clocks::scripted(STARTED), ..World::of_this_host() };
-    let (sender, signals) = Signals::scripted(options.duration);
+    let (sender, mut signals) = Signals::scripted();
+    signals.end_after(options.duration);
     let inspected = Inspected::default();
     let stage = Stage {
         world: world.clone(),
