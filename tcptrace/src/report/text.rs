@@ -41,11 +41,12 @@ pub(crate) fn write(out: &mut dyn Write, report: &Report, layout: &Layout) -> io
     let text = folded(&String::from_utf8_lossy(&text), layout.width);
     let text = displayable(text.as_bytes());
     let Some(rows) = layout.redraw else { return out.write_all(&text) };
-    // Cursor home, no line wrap, as many lines as fit, then clear what was there before.
+    // Cursor home, no line wrap, as many lines as fit, each cleared first, then what was below them.
     out.write_all(b"\x1b[H\x1b[?7l")?;
     for line in text.split_inclusive(|byte| *byte == b'\n').take(rows.saturating_sub(1)) {
-        out.write_all(line.strip_suffix(b"\n").unwrap_or(line))?;
-        out.write_all(b"\x1b[K\n")?;
+        // Behind a full line the cursor stands on its last character, which would go.
+        out.write_all(b"\x1b[K")?;
+        out.write_all(line)?;
     }
     out.write_all(b"\x1b[J\x1b[?7h")
 }

@@ -55,6 +55,21 @@ fn a_file_says_that_it_is_a_report() {
 }
 
 #[test]
+fn a_report_drawn_over_another_clears_each_line_before_it_writes_it() {
+    let mut records = vec![header("web-1", "tcptrace leaks")];
+    records.extend((0..4).map(|n| leak(n, 30.0, exactly(10.0), vec![owner(71, "shop")])));
+    let report = reported(everything(), &records);
+    let drawn = |redraw: Option<usize>| {
+        let mut out = Vec::new();
+        let layout = text::Layout { width: 60, is_folded: true, redraw, ..text::Layout::default() };
+        text::write(&mut out, &report, &layout).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let plain: Vec<String> = drawn(None).lines().take(9).map(|line| format!("\u{1b}[K{line}\n")).collect();
+    assert_eq!(drawn(Some(10)), format!("\u{1b}[H\u{1b}[?7l{}\u{1b}[J\u{1b}[?7h", plain.concat()));
+}
+
+#[test]
 fn tables_leave_out_columns_where_a_terminal_is_narrow() {
     let mut records = vec![header("web-1", "tcptrace leaks")];
     records.extend((0..4).map(|n| leak(n, 30.0, exactly(10.0), vec![owner(71, "shop")])));
