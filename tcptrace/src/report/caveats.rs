@@ -57,7 +57,11 @@ pub(crate) enum Caveat {
     /// Sockets for which a table of the tracer was full.
     Evicted(u64),
     /// Stays beyond the limit of this report.
-    TooManySockets(u64),
+    TooManySockets {
+        left_out: u64,
+        /// Sockets in CLOSE_WAIT that are followed at once.
+        most: usize,
+    },
     /// Sockets of processes beyond the limit of this report.
     TooManyProcesses(u64),
     /// Too many peers or processes: their counts are lower bounds.
@@ -118,7 +122,7 @@ impl Caveat {
             Self::UnknownRecords(_) => "unknown_records",
             Self::Undecodable(_) => "undecodable",
             Self::Evicted(_) => "evicted",
-            Self::TooManySockets(_) => "too_many_sockets",
+            Self::TooManySockets { .. } => "too_many_sockets",
             Self::TooManyProcesses(_) => "too_many_processes",
             Self::LowerBounds => "lower_bounds",
             Self::OnlyMoments => "only_moments",
@@ -144,6 +148,17 @@ impl Caveat {
                 | Self::BeganUnseen(_)
                 | Self::SeveralClocks(_)
                 | Self::NobodyCalled { .. }
+        )
+    }
+
+    /// Whether sockets are known to be missing in the counts.
+    pub(crate) fn makes_lower_bounds(&self) -> bool {
+        matches!(
+            self,
+            Self::DroppedByWriter(_)
+                | Self::Missing { .. }
+                | Self::EarlierFiles(_)
+                | Self::TooManySockets { .. }
         )
     }
 }
@@ -239,10 +254,11 @@ impl fmt::Display for Caveat {
                 "{} found the tracer's tables full: they are not in the counts, or their times are missing; a larger --max-sockets helps",
                 plural(*count, "socket")
             ),
-            Self::TooManySockets(count) => write!(
+            Self::TooManySockets { left_out, most } => write!(
                 formatter,
-                "{} in CLOSE_WAIT at the same time as a million others, and left out",
-                were(*count, "socket")
+                "{} in CLOSE_WAIT at the same time as {}, and left out: a larger --max-sockets counts them",
+                were(*left_out, "socket"),
+                plural(*most as u64, "other")
             ),
             Self::TooManyProcesses(count) => write!(
                 formatter,

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Report, SessionReport, headline::Headline, ranking::ProcessShare, sockets::CloseWait};
+use super::{
+    caveats::Caveat,
+    model::{Report, SessionReport, headline::Headline, ranking::ProcessShare, sockets::CloseWait},
+};
 use crate::model::{
     escape::EscapedName,
     units::{Elapsed, plural},
@@ -63,10 +66,17 @@ fn over(report: &Report) -> Option<String> {
     })
 }
 
+/// Whether there were more stuck sockets than were counted, for all that is known.
+fn is_lower_bound(report: &Report) -> bool {
+    report.cannot_claim.iter().any(Caveat::makes_lower_bounds)
+}
+
 /// Names the holder, its count, and where its sockets were opened.
 fn who(report: &Report) -> String {
     let CloseWait { stuck, still_stuck, holder_not_recorded, .. } = report.close_wait;
     let holds = if still_stuck > 0 { "holds" } else { "held" };
+    let is_at_least = is_lower_bound(report);
+    let at_least = if is_at_least { "at least " } else { "" };
     let all = plural(stuck, "stuck socket");
     let Some(first) = report.processes.top.first() else {
         let sockets = plural(stuck, "socket");
@@ -76,7 +86,7 @@ fn who(report: &Report) -> String {
         } else {
             "nobody could be named for them"
         };
-        return format!("{sockets} {verb} stuck in CLOSE_WAIT; {why}");
+        return format!("{at_least}{sockets} {verb} stuck in CLOSE_WAIT; {why}");
     };
     if first.share <= MOST_OF_IT
         && let Some(program) = program(report)
@@ -84,10 +94,10 @@ fn who(report: &Report) -> String {
         return program;
     }
     let (holders, holds, together) = holders(first, holds);
-    let mut text = match (first.sockets == stuck, stuck) {
+    let mut text = match (first.sockets == stuck && !is_at_least, stuck) {
         (true, 1) => format!("{holders} {holds} the only stuck socket{together}"),
         (true, _) => format!("{holders} {holds} all {all}{together}"),
-        (false, _) => format!("{holders} {holds} {} of {all}{together}", first.sockets),
+        (false, _) => format!("{holders} {holds} {} of {at_least}{all}{together}", first.sockets),
     };
     if let Some(site) = first.sites.first() {
         let (subject, be) = match (site.sockets == first.sockets, site.sockets) {
@@ -133,7 +143,11 @@ fn program(report: &Report) -> Option<String> {
         return None;
     }
     let holds = if report.close_wait.still_stuck > 0 { "hold" } else { "held" };
-    let part = if sockets >= stuck { format!("all {stuck}") } else { format!("{sockets} of {stuck}") };
+    let part = match is_lower_bound(report) {
+        true => format!("{sockets} of at least {stuck}"),
+        false if sockets >= stuck => format!("all {stuck}"),
+        false => format!("{sockets} of {stuck}"),
+    };
     let mut hosts: Vec<_> = of_it().map(|process| &process.process.host).collect();
     hosts.sort();
     hosts.dedup();

@@ -175,9 +175,10 @@ pub(crate) fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> 
     let closed_first = report.closed_first.as_ref();
     let is_lower_bound = report.peers.is_lower_bound
         || closed_first.is_some_and(|closed| closed.peers.is_lower_bound || closed.processes.is_lower_bound);
+    let (left_out, most) = (aggregator.stays.evicted(), aggregator.wanted().max_sockets);
     for (is_so, caveat) in [
         counted(files().map(|file| file.unknown).sum(), Caveat::UnknownRecords),
-        counted(aggregator.stays.evicted(), Caveat::TooManySockets),
+        (left_out > 0, Caveat::TooManySockets { left_out, most }),
         counted(sums.of_others.ever, Caveat::TooManyProcesses),
         (is_lower_bound, Caveat::LowerBounds),
         counted(sums.unattributed.ever, Caveat::Unattributed),

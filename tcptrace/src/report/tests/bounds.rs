@@ -76,7 +76,20 @@ fn sockets_beyond_those_that_are_followed_are_counted() {
     assert_eq!((aggregator.stays.len(), aggregator.stays.evicted()), (50, 50));
     let report = reported(wanted, &records);
     assert_eq!((report.close_wait.stays, report.close_wait.still_stuck), (150, 50));
-    assert!(ids(&report).contains(&"too_many_sockets"), "{:?}", report.cannot_claim);
+    let said: Vec<String> = report.cannot_claim.iter().map(ToString::to_string).collect();
+    assert!(said.iter().any(|said| said.contains("the same time as 100 others")), "{said:?}");
+    assert!(report.headline.answer.starts_with("at least 50 sockets were stuck"), "{:?}", report.headline);
+}
+
+#[test]
+fn a_holder_of_all_that_were_counted_does_not_hold_all_where_some_were_left_out() {
+    let mut records = vec![header("a", "tcptrace leaks")];
+    records.extend((0..6).map(|n| leak(n, 20.0, exactly(10.0), vec![owner(1, "shop")])));
+    records.push(summary(30.0, Totals::default()));
+    let answer =
+        |max_sockets| reported(ReportScope { max_sockets, ..everything() }, &records).headline.answer;
+    assert!(answer(6).starts_with("shop (pid 1) holds all 6 stuck sockets"), "{}", answer(6));
+    assert!(answer(4).starts_with("shop (pid 1) holds 4 of at least 4 stuck sockets"), "{}", answer(4));
 }
 
 #[test]
