@@ -1,6 +1,6 @@
 //! Takes the records of all recordings one by one and keeps what a report needs. Pure: no I/O, no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use hdrhistogram::CreationError;
 
@@ -73,6 +73,10 @@ pub(crate) struct Aggregator {
     pub sources: Vec<SourceFile>,
     pub taken: Taken,
     pub asked_names: AskedNames,
+    /// Whether any record about a socket was read, wanted or not.
+    pub has_observations: bool,
+    /// Reported stuck sockets that the filters leave out; bounded as those that are followed.
+    pub filtered_out: HashSet<SocketIdentity>,
     /// What was so of the first socket with each verdict and most telling reason.
     pub examples: BTreeMap<(Option<Verdict>, ReasonId), String>,
 }
@@ -86,6 +90,8 @@ impl Aggregator {
         Ok(Self {
             stays: Stays::new(wanted.max_sockets),
             asked_names: AskedNames::new(&wanted.criteria.owners),
+            has_observations: false,
+            filtered_out: HashSet::new(),
             wanted,
             entities: Entities::default(),
             over: Sums::new()?,
@@ -123,6 +129,8 @@ impl Aggregator {
         if let Some(source) = self.sources.get_mut(source) {
             source.records += 1;
         }
+        self.has_observations |=
+            matches!(record, Record::Transition(_) | Record::Leak(_) | Record::LeakEnd(_));
         match record {
             Record::Header(header) => self.begin(source, header),
             Record::Transition(transition) => self.transition(source, transition),
@@ -255,14 +263,13 @@ impl Aggregator {
             self.leak_over(session, at_ns, leak);
             return;
         }
-        let Some(age) = leak
-            .age
-            .filter(|_| leak.state == State::CloseWait && self.wanted.criteria.admits_socket(&leak.socket))
-        else {
-            return;
-        };
-        self.asked_names.take(&leak.owners);
-        if !self.wanted.criteria.admits_owners(&leak.owners) {
+        let Some(age) = leak.age.filter(|_| leak.state == State::CloseWait) else { return };
+        let is_wanted = self.wanted.criteria.admits_socket(&leak.socket);
+        if is_wanted {
+            self.asked_names.take(&leak.owners);
+        }
+        if !is_wanted || !self.wanted.criteria.admits_owners(&leak.owners) {
+            self.filter_out(session, at_ns, leak, age);
             return;
         }
         if self.wanted.window.contains(at_ns) {
@@ -290,6 +297,17 @@ impl Aggregator {
         let new = stay_of_age(leak.socket, session, at_ns, age, None);
         let new = Stay { report: Some(report), ..new };
         self.stays.report(SocketIdentity::of(host, &leak.socket), new);
+    }
+
+    /// Counts a socket that would be stuck without the filters.
+    fn filter_out(&mut self, session: u32, at_ns: i64, leak: &Leak, age: Age) {
+        let ReportScope { threshold, window, max_sockets, .. } = &self.wanted;
+        let is_stuck = window.contains(at_ns)
+            && leak.verdict != Some(Verdict::HalfOpen)
+            && (!threshold.is_asked_for || age.ns >= threshold.ns);
+        if is_stuck && self.filtered_out.len() < *max_sockets {
+            self.filtered_out.insert(SocketIdentity::of(self.host(session), &leak.socket));
+        }
     }
 
     /// Keeps the first leak with this verdict and most telling reason as an example; the reason.

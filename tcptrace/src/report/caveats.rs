@@ -151,6 +151,11 @@ impl Caveat {
         )
     }
 
+    /// Whether there are records that could not be read.
+    pub(crate) fn hides_records(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Unreadable { .. } | Self::UnknownRecords(_))
+    }
+
     /// Whether sockets are known to be missing in the counts.
     pub(crate) fn makes_lower_bounds(&self) -> bool {
         matches!(

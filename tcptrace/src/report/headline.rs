@@ -14,12 +14,15 @@ use crate::model::{
 /// A process with more than this share of the stuck sockets is the answer.
 const MOST_OF_IT: f64 = 0.5;
 
-/// The headline of a report that is otherwise complete.
-pub(crate) fn of(report: &Report) -> Headline {
+/// The headline of a report that is otherwise complete. `has_observations`: a record about a socket was read.
+pub(crate) fn of(report: &Report, has_observations: bool) -> Headline {
     let close_wait = &report.close_wait;
     if report.span.is_none() {
         let time = if report.sessions.is_empty() { "" } else { " for this time" };
         return Headline { answer: format!("There is nothing in the recordings{time}"), outlook: Vec::new() };
+    }
+    if !has_observations && report.cannot_claim.iter().any(Caveat::hides_records) {
+        return Headline { answer: "No record about a socket could be read".to_owned(), outlook: Vec::new() };
     }
     if close_wait.stuck == 0 {
         return nothing_stuck(report);
@@ -29,6 +32,11 @@ pub(crate) fn of(report: &Report) -> Headline {
     headline.outlook.extend(still(report));
     let growing = report.processes.top.iter().find(|process| is_growing(process) || is_running_out(process));
     headline.outlook.extend(growing.map(growth));
+    headline.outlook.extend(match close_wait.filtered_out {
+        0 => None,
+        1 => Some("1 other that was reported stuck does not pass the filters".to_owned()),
+        others => Some(format!("{others} others that were reported stuck do not pass the filters")),
+    });
     headline
 }
 
@@ -45,12 +53,20 @@ fn nothing_stuck(report: &Report) -> Headline {
         let sockets = plural(close_wait.half_open, "socket");
         outlook.push(format!("{sockets} half-closed and still written to, which is legitimate"));
     }
-    let place = if report.sessions.iter().all(SessionReport::looked_everywhere) {
-        ""
-    } else {
+    let place = if is_lower_bound(report) || report.cannot_claim.iter().any(Caveat::hides_records) {
+        " in what could be read"
+    } else if !report.sessions.iter().all(SessionReport::looked_everywhere) {
         " in what could be looked at"
+    } else {
+        ""
     };
-    Headline { answer: format!("No socket was stuck in CLOSE_WAIT{place}"), outlook }
+    let subject = if report.asked.is_filtered { "None of the sockets asked for" } else { "No socket" };
+    let others = match close_wait.filtered_out {
+        0 => String::new(),
+        1 => ", but 1 other was".to_owned(),
+        others => format!(", but {others} others were"),
+    };
+    Headline { answer: format!("{subject} was stuck in CLOSE_WAIT{place}{others}"), outlook }
 }
 
 /// Who keeps descriptors of connections that are over.

@@ -63,7 +63,7 @@ pub(crate) fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -
             duration_ns: last.abs_diff(first),
         }),
         records: aggregator.taken,
-        close_wait: close_wait(&sums),
+        close_wait: close_wait(&sums, aggregator.filtered_out.len() as u64),
         over_time: axis
             .filter(|_| sessions.iter().any(|session| session.kind != SessionKind::Now))
             .map(|axis| over_time(&sums, entities, &order, &axis, top)),
@@ -86,7 +86,7 @@ pub(crate) fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -
     };
     report.close_wait.peak = report.over_time.as_ref().map(peak);
     report.cannot_claim = caveats(aggregator, &sums, &report);
-    report.headline = headline::of(&report);
+    report.headline = headline::of(&report, aggregator.has_observations);
     report
 }
 
@@ -100,7 +100,7 @@ fn asked(wanted: &ReportScope) -> Asked {
     }
 }
 
-fn close_wait(sums: &Sums) -> CloseWait {
+fn close_wait(sums: &Sums, filtered_out: u64) -> CloseWait {
     let ended = |how| sums.ends.get(&how).copied().unwrap_or_default();
     CloseWait {
         stays: sums.stays,
@@ -119,6 +119,7 @@ fn close_wait(sums: &Sums) -> CloseWait {
             unseen: ended(None),
             timed_out: ended(Some(EndedHow::TimedOut)),
         },
+        filtered_out,
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct CloseWait {
     pub peak: Option<u64>,
     /// How stuck stays ended.
     pub ended: EndCounts,
+    /// Sockets that were reported stuck, and that the filters leave out.
+    pub filtered_out: u64,
 }
 
 /// Stays by how they ended.

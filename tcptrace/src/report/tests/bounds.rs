@@ -2,13 +2,16 @@
 
 use super::*;
 use crate::{
+    forms::reading::losses::Losses,
     model::{
         record::{Record, Totals},
         state::State,
     },
     report::{
         aggregate::ReportScope,
+        assemble,
         entities::MOST_PROCESSES,
+        input::FileState,
         model::{Report, sockets::LineOf},
         sums::MOST_WORST,
     },
@@ -90,6 +93,28 @@ fn a_holder_of_all_that_were_counted_does_not_hold_all_where_some_were_left_out(
         |max_sockets| reported(ReportScope { max_sockets, ..everything() }, &records).headline.answer;
     assert!(answer(6).starts_with("shop (pid 1) holds all 6 stuck sockets"), "{}", answer(6));
     assert!(answer(4).starts_with("shop (pid 1) holds 4 of at least 4 stuck sockets"), "{}", answer(4));
+}
+
+#[test]
+fn recordings_of_which_nothing_could_be_read_do_not_say_that_nothing_was_stuck() {
+    let answer = |losses: Losses, records: &[Record]| {
+        let aggregator = taken(everything(), records);
+        let files = [FileState { losses, error: None }];
+        assemble::report(&aggregator, &files, 10).headline.answer
+    };
+    let quiet = [header("a", "tcptrace leaks"), summary(30.0, Totals::default())];
+    let passing = [
+        header("a", "tcptrace trace"),
+        step(1, 1.0, ESTABLISHED, State::CloseWait, ends(40_000)),
+        step(1, 2.0, (State::CloseWait, Some(1.0)), State::LastAck, ends(40_000)),
+        summary(30.0, Totals::default()),
+    ];
+    let damaged = Losses { damaged: 31, ..Losses::default() };
+    assert_eq!(answer(Losses::default(), &quiet), "No socket was stuck in CLOSE_WAIT");
+    assert_eq!(answer(damaged, &quiet), "No record about a socket could be read");
+    assert_eq!(answer(damaged, &passing), "No socket was stuck in CLOSE_WAIT in what could be read");
+    let rotated = Losses { before: 7, ..Losses::default() };
+    assert_eq!(answer(rotated, &passing), "No socket was stuck in CLOSE_WAIT in what could be read");
 }
 
 #[test]

@@ -150,6 +150,39 @@ fn a_socket_with_several_holders_counts_for_each_and_is_drawn_once() {
 }
 
 #[test]
+fn a_report_in_which_filters_leave_nothing_says_what_they_left_out() {
+    let mut records = vec![header("a", "tcptrace leaks")];
+    records.extend((0..3).map(|n| leak(n, 30.0, exactly(10.0), vec![owner(71, "shop")])));
+    // The same socket, reported once more.
+    records.push(leak(2, 35.0, exactly(15.0), vec![owner(71, "shop")]));
+    let half_open = leak_of(9, 36.0, exactly(20.0), vec![owner(71, "shop")], ends(40_000));
+    records.push(Record::Leak(Box::new(Leak { verdict: Some(Verdict::HalfOpen), ..half_open })));
+    records.push(leak(4, 40.0, exactly(10.0), vec![owner(72, "web")]));
+    records.push(summary(60.0, Totals::default()));
+    let of = |comm: &str| {
+        let mut wanted = everything();
+        wanted.criteria.owners.comms = vec![comm.to_owned()];
+        let report = reported(wanted, &records);
+        (report.headline, report.close_wait.filtered_out)
+    };
+    let (headline, filtered_out) = of("nosuch");
+    assert_eq!(headline.answer, "None of the sockets asked for was stuck in CLOSE_WAIT, but 4 others were");
+    assert_eq!(filtered_out, 4);
+    let (headline, _) = of("web");
+    assert!(headline.answer.starts_with("web (pid 72) holds the only stuck socket"), "{headline:?}");
+    let last = headline.outlook.last().unwrap();
+    assert_eq!(last, "3 others that were reported stuck do not pass the filters");
+    let (headline, _) = of("shop");
+    let last = headline.outlook.last().unwrap();
+    assert_eq!(last, "1 other that was reported stuck does not pass the filters");
+    // Nobody reported sockets: how many there were is not known.
+    let mut wanted = everything();
+    wanted.criteria.owners.comms = vec!["shop".to_owned()];
+    let quiet = reported(wanted, &[header("a", "tcptrace trace"), summary(60.0, Totals::default())]);
+    assert_eq!(quiet.headline.answer, "None of the sockets asked for was stuck in CLOSE_WAIT");
+}
+
+#[test]
 fn a_half_close_is_no_leak() {
     let leak = leak_of(1, 30.0, exactly(20.0), vec![owner(1, "busy")], ends(40_000));
     let leak = Record::Leak(Box::new(Leak { verdict: Some(Verdict::HalfOpen), ..leak }));
