@@ -24,9 +24,18 @@ pub(crate) enum View {
         look: TimeWaitLook,
         /// The end of the session, when this look is all that it says.
         summary: Option<Summary>,
-        /// Whether it takes the place of what the terminal shows.
-        is_page: bool,
+        /// How it takes the place of what the terminal shows; `None` when it stands below that.
+        page: Option<Page>,
     },
+}
+
+/// How a view takes the place of the one before on a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// As much as fits the window: another one follows.
+    Fitting,
+    /// All of it: it is the last.
+    Whole,
 }
 
 /// How much of a view is shown.
@@ -41,9 +50,9 @@ pub(crate) struct Extent {
 }
 
 impl View {
-    /// Whether it takes the place of what the terminal shows: it fits the window by itself.
+    /// Whether it takes the place of what the terminal shows: it breaks its lines by itself.
     pub(crate) fn is_page(&self) -> bool {
-        matches!(self, Self::TimeWaitLook { is_page: true, .. })
+        matches!(self, Self::TimeWaitLook { page: Some(_), .. })
     }
 
     /// Gives the view away record by record; returns the summary of the session, if the view has it: it belongs at
@@ -65,7 +74,7 @@ impl View {
                 }
                 None
             }
-            Self::TimeWaitLook { look, summary, is_page: _ } => {
+            Self::TimeWaitLook { look, summary, page: _ } => {
                 for (namespace, destinations) in look.namespaces {
                     for destination in destinations {
                         push(&Record::TimeWait(Box::new(destination)));

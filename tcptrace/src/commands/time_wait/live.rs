@@ -18,7 +18,7 @@ use crate::{
         status::StatusLine,
         transition_stream::{TransitionStream, Transitions, read_to_end},
     },
-    forms::view::View,
+    forms::view::{Page, View},
     host::world::World,
     kernel::Support,
     model::{
@@ -103,7 +103,10 @@ async fn watch<T: Transitions>(
             let looked = look(&mut session, &mut traced, world)?;
             next_look_ns = now_ns
                 .saturating_add(nanoseconds(pause).max(looked.duration_ns.saturating_mul(PAUSE_PER_LOOK)));
-            output.show(View::TimeWaitLook { look: looked, summary: None, is_page }, options.rows);
+            output.show(
+                View::TimeWaitLook { look: looked, summary: None, page: is_page.then_some(Page::Fitting) },
+                options.rows,
+            );
         } else if !is_page {
             status.show(|| traced.status(now_ns.saturating_sub(started_ns)));
         }
@@ -116,7 +119,8 @@ async fn watch<T: Transitions>(
     status.clear();
     let totals = totals(&last, &traced, &mut transitions);
     let not_looked_at = last.not_looked_at.clone();
-    output.show(View::TimeWaitLook { look: last, summary: None, is_page }, options.rows);
+    let page = is_page.then_some(Page::Whole);
+    output.show(View::TimeWaitLook { look: last, summary: None, page }, options.rows);
     let lasted = started_ns..clocks.monotonic_ns();
     let summary = summary(totals, not_looked_at, session.crowded_out, lasted, clocks.wall());
     output.finish(Some(&summary))?.wait(events.end_requested()).await?;

@@ -56,7 +56,7 @@ fn run_once(options: &TimeWaitOptions, sandbox: Sandbox, world: &World) -> Resul
     let ended_ns = world.clocks.monotonic_ns();
     let summary =
         summary(totals, shown.not_looked_at.clone(), session.crowded_out, started_ns..ended_ns, clock);
-    output.show(View::TimeWaitLook { look: shown, summary: Some(summary), is_page: false }, options.rows);
+    output.show(View::TimeWaitLook { look: shown, summary: Some(summary), page: None }, options.rows);
     output.finish(None)?;
     Ok(session.conclusion())
 }

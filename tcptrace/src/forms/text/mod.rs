@@ -11,6 +11,7 @@ pub(crate) mod fold;
 pub(crate) mod form;
 mod meanings;
 mod over;
+mod page;
 pub(crate) mod parts;
 pub(crate) mod record;
 pub(crate) mod snapshot;

@@ -31,30 +31,13 @@ use crate::{
 /// Processes named for a destination.
 const NAMED: usize = 2;
 
-/// Writes all of it. A page begins at the top of the terminal, and has so many lines at most.
+/// Writes all of it.
 pub(crate) fn write(
     out: &mut dyn Write,
     look: &TimeWaitLook,
     extent: Extent,
-    page: Option<usize>,
     palette: &Palette,
 ) -> io::Result<()> {
-    let mut text = Vec::new();
-    write_look(&mut text, look, extent, palette)?;
-    let Some(height) = page else { return out.write_all(&text) };
-    // Home, then erase to the end of the screen; the last line is left for the cursor.
-    write!(out, "\x1b[H\x1b[J")?;
-    let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
-    let fitting = lines.get(..height.saturating_sub(2)).unwrap_or(&lines);
-    fitting.iter().try_for_each(|line| out.write_all(line))?;
-    if fitting.len() < lines.len() {
-        let (faint, more) = (palette.faint, plural((lines.len() - fitting.len()) as u64, "line"));
-        writeln!(out, "{faint}… {more} more: make the window larger, or --rows smaller{faint:#}")?;
-    }
-    Ok(())
-}
-
-fn write_look(out: &mut dyn Write, look: &TimeWaitLook, extent: Extent, palette: &Palette) -> io::Result<()> {
     let sum = |number: fn(&TimeWaitSummary) -> u64| {
         look.namespaces.iter().map(|(summary, _)| number(summary)).sum::<u64>()
     };

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{cleared, fold::folded, snapshot, time_wait};
+use super::{cleared, fold::folded, page, snapshot, time_wait};
 use crate::forms::{
     palette::Palette,
     view::{Extent, View},
@@ -19,9 +19,12 @@ pub(crate) fn write(out: &mut dyn Write, view: &View, extent: Extent, palette: &
             cleared::write_plan(out, plan, extent, palette)?;
             end.as_ref().map_or(Ok(()), |end| cleared::write_end(out, end))
         }
-        View::TimeWaitLook { look, summary: _, is_page } => {
-            time_wait::write(out, look, extent, extent.height.filter(|_| *is_page), palette)
-        }
+        View::TimeWaitLook { look, summary: _, page } => match page {
+            Some(page) => page::write(out, *page, extent, palette, |out, extent| {
+                time_wait::write(out, look, extent, palette)
+            }),
+            None => time_wait::write(out, look, extent, palette),
+        },
     }
 }
 
