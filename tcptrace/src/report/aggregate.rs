@@ -181,6 +181,9 @@ impl Aggregator {
     fn transition(&mut self, source: usize, transition: &Timed<Transition>) {
         let at_ns = unix_ns(transition.time);
         let session = self.session(source, at_ns);
+        if let Some(session) = self.entities.sessions.get_mut(session as usize) {
+            session.transitions += 1;
+        }
         let what = &transition.what;
         if !self.wanted.criteria.admits_socket(&what.socket) {
             return;

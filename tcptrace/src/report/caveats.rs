@@ -36,6 +36,8 @@ pub(crate) enum Caveat {
     },
     /// Records of sessions that were rotated, in earlier files.
     EarlierFiles(u64),
+    /// Transitions that sessions counted and that are not in what was read, where records have no numbers.
+    FewerThanCounted { missing: u64, counted: u64 },
     /// FileNames became shorter while they were read.
     Truncated(Vec<String>),
     /// FileNames end in the middle of something.
@@ -111,7 +113,7 @@ impl Caveat {
             Self::DroppedByWriter(_) => "dropped_by_writer",
             Self::Missing { .. } => "missing",
             Self::NotLookedAt { .. } => "not_looked_at",
-            Self::EarlierFiles(_) => "earlier_files",
+            Self::EarlierFiles(_) | Self::FewerThanCounted { .. } => "earlier_files",
             Self::Truncated(_) => "truncated",
             Self::Cut(_) => "cut",
             Self::NoRecords(_) => "no_records",
@@ -163,6 +165,7 @@ impl Caveat {
             Self::DroppedByWriter(_)
                 | Self::Missing { .. }
                 | Self::EarlierFiles(_)
+                | Self::FewerThanCounted { .. }
                 | Self::TooManySockets { .. }
         )
     }
@@ -214,6 +217,11 @@ impl fmt::Display for Caveat {
                 formatter,
                 "{} in earlier files of a session that was rotated, or damaged: name those files as well",
                 are(*records, "record")
+            ),
+            Self::FewerThanCounted { missing, counted } => write!(
+                formatter,
+                "{missing} of {} that were counted are not here: if the session was rotated, name its earlier files as well",
+                plural(*counted, "transition")
             ),
             Self::Truncated(files) => write!(
                 formatter,

@@ -71,6 +71,8 @@ pub(crate) struct RecordedSession {
     /// The first record read, not counting the header.
     pub first_record_ns: Option<i64>,
     pub last_ns: i64,
+    /// Transitions read, wanted or not.
+    pub transitions: u64,
     /// Its summary; `None` until it ends.
     pub summary: Option<Box<Summary>>,
 }
@@ -128,6 +130,7 @@ impl Entities {
             first_ns: started,
             first_record_ns: None,
             last_ns: started,
+            transitions: 0,
             summary: None,
         });
         index(self.sessions.len() - 1)
@@ -143,6 +146,7 @@ impl Entities {
             first_ns,
             first_record_ns: None,
             last_ns: first_ns,
+            transitions: 0,
             summary: None,
         });
         index(self.sessions.len() - 1)

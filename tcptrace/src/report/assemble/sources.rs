@@ -147,6 +147,9 @@ pub(crate) fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> 
     let before =
         sessions.iter().filter_map(|session| session.files.iter().map(|file| file.before).min()).sum();
     add(before > 0, Caveat::EarlierFiles(before));
+    let fewer = aggregator.entities.sessions.iter().zip(sessions).filter_map(fewer_than_counted);
+    let (missing, of) = fewer.fold((0, 0), |(missing, of), one| (missing + one.0, of + one.1));
+    add(missing > 0, Caveat::FewerThanCounted { missing, counted: of });
     let truncated = names(&|file| file.truncated > 0);
     add(!truncated.is_empty(), Caveat::Truncated(truncated));
     let incomplete = names(&|file| file.missing + file.damaged > 0);
@@ -198,6 +201,23 @@ pub(crate) fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> 
         add(true, nobody);
     }
     caveats
+}
+
+/// How many transitions of a session are missing for no known reason, and how many it counted. JSON Lines have no numbers, so
+/// that only the summary tells of earlier files. `None` for what writes fewer transitions than it counts: `leaks`, and `trace`
+/// with a choice of states, which follows sockets beyond them.
+fn fewer_than_counted((session, report): (&RecordedSession, &SessionReport)) -> Option<(u64, u64)> {
+    let counted = session.summary.as_ref()?.totals.records;
+    let has_choice = report
+        .command
+        .as_ref()
+        .is_none_or(|command| command.split(' ').any(|word| word.starts_with("--state")));
+    if session.kind != SessionKind::Trace || has_choice || report.files.iter().any(|file| file.before > 0) {
+        return None;
+    }
+    let lost = |file: &FileReport| file.missing + file.damaged + file.unknown;
+    let known = session.transitions + dropped(report) + report.files.iter().map(lost).sum::<u64>();
+    Some((counted.saturating_sub(known), counted)).filter(|(missing, _)| *missing > 0)
 }
 
 /// Records that a session's writer dropped: counted in the files where it happened and in the summary.

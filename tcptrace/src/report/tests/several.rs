@@ -6,6 +6,7 @@ use crate::{
     model::{
         ended::EndedHow,
         record::{Record, Totals},
+        state::State,
     },
     report::{aggregate::Aggregator, assemble, input::FileState, model::Report},
 };
@@ -176,4 +177,35 @@ fn a_file_without_records_is_told_of() {
         "{texts:#?}"
     );
     assert_eq!(report.without_records.len(), 1);
+}
+
+#[test]
+fn a_file_of_fewer_transitions_than_its_summary_counts_has_earlier_ones() {
+    let established = (State::Established, Some(1.0));
+    let early = vec![
+        header("a", "tcptrace trace -o x.jsonl"),
+        step(1, 1.0, established, State::CloseWait, ends(1)),
+        step(2, 2.0, established, State::CloseWait, ends(2)),
+    ];
+    let late = |command: &str, records: u64| {
+        vec![
+            header("a", command),
+            step(3, 3.0, established, State::CloseWait, ends(3)),
+            summary(4.0, Totals { records, ..Totals::default() }),
+        ]
+    };
+    let said = |files: &[(&str, Vec<Record>)]| {
+        let (_, report) = reported_files(files);
+        let earlier = report.cannot_claim.iter().filter(|caveat| caveat.id() == "earlier_files");
+        earlier.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let trace = "tcptrace trace -o x.jsonl";
+    let alone = said(&[("x.jsonl", late(trace, 3))]);
+    assert!(alone.len() == 1 && alone[0].starts_with("2 of 3 transitions"), "{alone:?}");
+    let none: [String; 0] = [];
+    assert_eq!(said(&[("x-1.jsonl", early), ("x.jsonl", late(trace, 3))]), none);
+    assert_eq!(said(&[("x.jsonl", late(trace, 1))]), none);
+    // These count what they do not write.
+    assert_eq!(said(&[("x.jsonl", late("tcptrace trace --state LISTEN", 3))]), none);
+    assert_eq!(said(&[("x.jsonl", late("tcptrace leaks -o x.jsonl", 3))]), none);
 }
