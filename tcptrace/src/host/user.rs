@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{Gid, Uid, statfs},
+    fs::{FsWord, Gid, Uid, statfs},
     io::Errno,
     process::{RawUid, Resource, getegid, geteuid, getgid, getrlimit},
     thread::{
@@ -44,9 +44,9 @@ const THREADS: u64 = 64;
 /// user (`fuse_allow_current_process` of fs/fuse/dir.c).
 fn are_roots_alone(files: &[PathBuf]) -> bool {
     /// `FUSE_SUPER_MAGIC` of include/uapi/linux/magic.h.
-    const FUSE: u64 = 0x6573_5546;
+    const FUSE: FsWord = 0x6573_5546;
     files.iter().any(|file| match statfs(file) {
-        Ok(system) => system.f_type as u64 == FUSE,
+        Ok(system) => system.f_type == FUSE,
         // What is not there, nobody gets at. Some servers of FUSE do not answer.
         Err(errno) => errno != Errno::NOENT,
     })
