@@ -1,6 +1,8 @@
 //! Copies what is on the user stack of a call, so that user space can find out the callers of code without frame pointers,
 //! and the frames of Python where the process runs it. What finds no room is counted.
 
+use core::mem::offset_of;
+
 use aya_ebpf::{
     EbpfContext,
     helpers::generated::{bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs},
@@ -85,12 +87,18 @@ fn write_record(sock: u64, ktime_ns: u64, pid: u32) -> bool {
         return false;
     };
     let captured: *mut Captured = room.as_mut_ptr();
-    let nothing =
-        StackRecord { sock, ktime_ns, pid, chunks: 0, pc: 0, sp: 0, fp: 0, lr: 0, python: python::UNKNOWN };
     // SAFETY: the record is memory for one, and the frames are a part of it; the process is a live map value.
     unsafe {
         let header = &raw mut (*captured).header;
-        header.write(nothing);
+        (*header).sock = sock;
+        (*header).ktime_ns = ktime_ns;
+        (*header).pid = pid;
+        (*header).chunks = 0;
+        // The registers, and nothing of Python. Volatile, or the compiler calls a function for it, whose stack is one too
+        // many for the kernel (512 bytes for a program and all that it calls).
+        for nth in 0..(size_of::<StackRecord>() - offset_of!(StackRecord, pc)) / size_of::<u64>() {
+            (&raw mut (*header).pc).add(nth).write_volatile(0);
+        }
         if let Some(process) = known {
             (&raw mut (*header).python).write(python::read(process, &raw mut (*captured).frames));
         }

@@ -139,9 +139,7 @@ pub(crate) unsafe fn read(process: *const PythonProcess, frames: *mut Frames) ->
     }
 }
 
-/// Of a process that nobody knows to run Python.
-pub(crate) const UNKNOWN: PythonFrames =
-    PythonFrames { runtime: 0, build: 0, outcome: PYTHON_UNKNOWN, count: 0, is_deeper: 0 };
+const _: () = assert!(PYTHON_UNKNOWN == 0, "a record of a process that nobody knows to run Python has zeros");
 
 /// The current process runs another program: what was known of it is no longer true.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
