@@ -283,12 +283,13 @@ fn emit<S: Source>(
         (laddr, raddr) = (filter::on_interface(laddr, interface), filter::on_interface(raddr, interface));
     }
     // Not written over zeros later: the compiler writes zeros one byte at a time.
-    let (task, error) = if is_over || has_details(old, now, entered_ns) {
-        (source.task(), source.error())
+    let (task, (oncpu_pid, oncpu_tid), error) = if is_over || has_details(old, now, entered_ns) {
+        let task = source.task();
+        let numbers = calls::in_readers_namespace(task.tgid, task.pid);
+        (task, numbers, source.error())
     } else {
-        (Task::default(), None)
+        (Task::default(), (0, 0), None)
     };
-    let (oncpu_pid, oncpu_tid) = calls::in_readers_namespace(task.tgid, task.pid);
     let is_written = transport::write(
         &EVENTS,
         source.context(),
