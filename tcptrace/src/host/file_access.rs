@@ -57,18 +57,19 @@ impl FileAccess {
     pub(crate) fn read_beside(&mut self, file: &Path) {
         // One that is open may have no name any more (/dev/stdin).
         self.reads.push(file.to_owned());
-        self.reads.push(directory(file));
-        self.reads.extend(file.canonicalize().ok().as_deref().map(directory));
+        self.reads.push(directory_of(file));
+        self.reads.extend(file.canonicalize().ok().as_deref().map(directory_of));
     }
 
     /// The directory of a file to write, likewise.
     pub(crate) fn write_beside(&mut self, file: &Path) {
-        self.writes.push(directory(file));
-        self.writes.extend(file.canonicalize().ok().as_deref().map(directory));
+        self.writes.push(directory_of(file));
+        self.writes.extend(file.canonicalize().ok().as_deref().map(directory_of));
     }
 }
 
-fn directory(file: &Path) -> PathBuf {
+/// The directory that a file is in.
+pub(crate) fn directory_of(file: &Path) -> PathBuf {
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.unwrap_or(Path::new(".")).to_owned()
 }

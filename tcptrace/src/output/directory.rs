@@ -105,7 +105,8 @@ fn parts(path: &Path) -> Vec<OsString> {
     path.components().rev().filter(is_wanted).map(|part| part.as_os_str().to_owned()).collect()
 }
 
-fn is_procfs(link: &OwnedFd) -> Result<bool, Errno> {
+/// Whether a descriptor is of a file or directory of procfs.
+pub(super) fn is_procfs(link: &OwnedFd) -> Result<bool, Errno> {
     Ok(fstatfs(link)?.f_type == PROC_SUPER_MAGIC)
 }
 

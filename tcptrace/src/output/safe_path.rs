@@ -13,7 +13,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, PROC_SUPER_MAGIC, fchmod, fstatfs, openat, readlinkat, renameat, unlinkat},
+    fs::{AtFlags, Mode, OFlags, fchmod, openat, readlinkat, renameat, unlinkat},
     io::Errno,
 };
 
@@ -100,7 +100,7 @@ impl SafePath {
     fn is_link_to_open_file(&self) -> bool {
         let leads_to_proc = readlinkat(&self.directory, &self.name, Vec::new())
             .is_ok_and(|target| target.to_bytes().starts_with(b"/proc/"));
-        leads_to_proc || fstatfs(&self.directory).is_ok_and(|system| system.f_type == PROC_SUPER_MAGIC)
+        leads_to_proc || directory::is_procfs(&self.directory) == Ok(true)
     }
 
     /// Refuses what no output may be written over, whatever it holds.

@@ -20,6 +20,7 @@ use crate::{
         detection::{self, NameParts},
         form::{Ability, Format},
     },
+    host::file_access::directory_of,
     output::{
         file::IfExists,
         options::{FileOptions, OutputOptions, Route, Sink},
@@ -183,8 +184,7 @@ fn named_twice(routes: &[Route]) -> Option<&Path> {
     routes.iter().find_map(|route| {
         let Sink::File(path) = &route.sink else { return None };
         let is_other = fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_symlink());
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = fs::metadata(parent.unwrap_or(Path::new("."))).ok()?;
+        let directory = fs::metadata(directory_of(path)).ok()?;
         let is_new = is_other || seen.insert((directory.dev(), directory.ino(), path.file_name()));
         (!is_new).then_some(path.as_path())
     })
