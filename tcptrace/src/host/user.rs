@@ -1,5 +1,6 @@
-//! Leaves root for a user that nothing else runs as: what has been taken over can then neither signal nor look into other
-//! processes. Files are still opened and made as root, because that is whose directories it writes to.
+//! Leaves root for one of the users that services get for a while. Whoever takes over the process then has no more rights
+//! to other processes than its capabilities give. Files are still opened and made as root, because that is whose
+//! directories it writes to.
 
 use std::{
     io,
@@ -18,7 +19,7 @@ use rustix::{
 };
 use syscalls::{Sysno, syscall};
 
-/// The users that systemd hands out for a while (`DynamicUser=`, systemd.exec(5)): nobody's own.
+/// The users that systemd hands out for a while (`DynamicUser=`, systemd.exec(5)): no person's own.
 const FIRST: u32 = 61_184;
 const USERS: u32 = 4_336;
 
