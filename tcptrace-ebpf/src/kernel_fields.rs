@@ -144,6 +144,9 @@ kernel_fields! {
     wait_head: socket_wq.wait.head, optional;
     wait_private: wait_queue_entry.private, optional;
     wait_entry: wait_queue_entry.entry, optional;
+    task_mm: task_struct.mm, optional;
+    /// Where the arguments of the program begin, which is where the main thread's stack ends.
+    mm_start_stack: mm_struct.start_stack, optional;
     /// The thread pointer of a task, by which runtimes know their threads.
     task_fsbase: task_struct.thread.fsbase, x86_64;
     /// The same. Linux saves it when another task runs, so of a thread that has never waited it may be an earlier one.

@@ -11,7 +11,7 @@ use tcptrace_ebpf::record::{STACK_BYTES, STACK_CHUNK, StackRecord};
 
 use crate::{
     python,
-    settings::{config, is_absent},
+    settings::{config, is_absent, kernel},
     transition::count,
     transport::{self, Room, Wake},
 };
@@ -32,6 +32,9 @@ transport::records! {
 /// A stack ends where so many bytes in a row cannot be read: libuv has an array of 12 KiB below the callers of its loop.
 const MOST_MISSED: usize = 12 << 10;
 
+/// The smallest page of the architectures that there are programs for.
+const LEAST_PAGE: u64 = 4096;
+
 /// The offset in bytes of a register.
 macro_rules! register {
     ($field:ident) => {
@@ -39,14 +42,14 @@ macro_rules! register {
     };
 }
 
-/// Reads a register.
+/// Reads a register, or another member of 64 bits.
 ///
 /// # Safety
-/// The verifier has to know `registers` as a `struct pt_regs`, and `offset` has to be that of a member.
+/// The verifier has to know the type of `base`, and `offset` has to be that of a member.
 #[inline(always)]
-unsafe fn load(registers: *const u8, offset: usize) -> u64 {
+unsafe fn load(base: *const u8, offset: usize) -> u64 {
     // SAFETY: the caller promises type and offset; the verifier checks both.
-    unsafe { core::ptr::read_volatile(registers.add(offset).cast()) }
+    unsafe { core::ptr::read_volatile(base.add(offset).cast()) }
 }
 
 /// Counts a stack that is not copied.
@@ -109,6 +112,22 @@ fn write_record(sock: u64, ktime_ns: u64, pid: u32) -> bool {
     transport::commit(&USER_STACKS, room, Wake::WhenManyWait)
 }
 
+/// How many chunks from `start` on the stack may use. The main thread's ends below the arguments and the environment of
+/// the program, which name nobody's callers; where other stacks end is not known.
+///
+/// # Safety
+/// The verifier has to know `task` as a `task_struct`.
+#[inline(always)]
+unsafe fn used_chunks(task: *const u8, start: u64) -> u64 {
+    if is_absent(kernel!(task_mm)) || is_absent(kernel!(mm_start_stack)) {
+        return u64::MAX;
+    }
+    // SAFETY: the caller promises a `task_struct`; each offset is that of the member named.
+    let end = unsafe { load(load(task, kernel!(task_mm)) as *const u8, kernel!(mm_start_stack)) };
+    // Below a stack that is elsewhere the distance is no smaller than what is copied, and above it wraps around.
+    end.wrapping_sub(start) / STACK_CHUNK as u64 + 1
+}
+
 /// Copies the stack and the registers of the current task.
 ///
 /// # Safety
@@ -124,21 +143,26 @@ unsafe fn copy_stack(captured: *mut Captured) {
             return;
         }
         let sp: u64 = load(registers, register!(sp));
-        let wanted = config!(stack_bytes) as usize / STACK_CHUNK;
         let start = sp & !(STACK_CHUNK as u64 - 1);
-        let (mut chunks, mut missed) = (0, 0);
+        let wanted =
+            (u64::from(config!(stack_bytes)) / STACK_CHUNK as u64).min(used_chunks(task.cast(), start));
+        let (mut chunks, mut missed, mut is_page_missed) = (0, 0, false);
         for nth in 0..STACK_BYTES / STACK_CHUNK {
-            if nth >= wanted {
+            if nth as u64 >= wanted {
                 break;
             }
             let chunk = (&raw mut (*captured).bytes).cast::<[u8; STACK_CHUNK]>().add(nth);
-            let from = (start + (nth * STACK_CHUNK) as u64) as *const core::ffi::c_void;
-            if bpf_probe_read_user(chunk.cast(), STACK_CHUNK as u32, from) == 0 {
+            let from = start + (nth * STACK_CHUNK) as u64;
+            is_page_missed &= !from.is_multiple_of(LEAST_PAGE);
+            // What cannot be read costs a fault, once for each page.
+            if !is_page_missed && bpf_probe_read_user(chunk.cast(), STACK_CHUNK as u32, from as *const _) == 0
+            {
                 chunks |= 1 << nth;
                 missed = 0;
             } else if missed * STACK_CHUNK < MOST_MISSED {
                 // A page that the program has not written to is not there yet: the callers may lie behind a large array.
                 missed += 1;
+                is_page_missed = true;
             } else {
                 break;
             }
