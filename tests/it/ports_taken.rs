@@ -1,5 +1,6 @@
 //! `time-wait`: what takes the local ports of a destination, in whatever state, and who holds it.
 
+use std::collections::HashSet;
 use std::io::{ErrorKind, Read as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
@@ -201,6 +202,18 @@ fn ports_of_mptcp_connections_are_held_by_whoever_holds_the_connections() {
     has_taken(record, all, all, &json!({ "ESTABLISHED": all }));
     assert_eq!(record["ports_held"], all, "{record}");
     assert_eq!(holders(record), [(i64::from(std::process::id()), all)], "{record}");
+    // The look has not asked the listener for its cookie, which later connections would share.
+    let (_, listener) = &made;
+    let cookies: HashSet<u64> = netns.within(|| {
+        let accepted = [5, 6].map(|last| {
+            let socket = mptcp();
+            socket.bind(&SocketAddr::from(([127, 0, 0, last], 0)).into()).unwrap();
+            socket.connect(&server().into()).unwrap();
+            (listener.accept().expect("a connection").0, socket)
+        });
+        accepted.iter().map(|(accepted, _)| accepted.cookie().unwrap()).collect()
+    });
+    assert_eq!(cookies.len(), 2, "{cookies:?}");
     drop(made);
 }
 

@@ -81,6 +81,8 @@ pub(crate) struct AddressUses {
     /// Sockets at further addresses.
     crowded_out: u64,
     has_subflows: bool,
+    /// Whether one of them is that of a listener.
+    has_listening_subflows: bool,
 }
 
 impl AddressUses {
@@ -152,6 +154,11 @@ impl AddressUses {
         self.has_subflows
     }
 
+    /// Whether MPTCP listeners are.
+    pub(crate) fn has_listening_subflows(&self) -> bool {
+        self.has_listening_subflows
+    }
+
     /// Adds an MPTCP socket, which a process holds in place of its first path.
     pub(crate) fn mptcp(&mut self, socket: &DiagSocket) {
         let is_listener = socket.state == State::Listen as u8;
@@ -203,6 +210,7 @@ impl AddressUses {
             return None;
         }
         self.has_subflows |= socket.is_mptcp_subflow;
+        self.has_listening_subflows |= socket.is_mptcp_subflow && role == AddressRole::Listener;
         let Self { groups, inodes, .. } = self;
         let group = groups.entry(key).or_default();
         *group.by_state.entry(State::from_number(socket.state).unwrap_or(State::Close)).or_default() += 1;

@@ -183,7 +183,9 @@ fn list_open(
     })?;
     // A kernel that lists paths of MPTCP connections as such lists the connections as well.
     if table.has_subflows() || uses.has_subflows() {
-        let listed = diag.dump(TcpFlavour::Mptcp, open.union(StateSet::LISTEN), false, |socket| {
+        // A listener that is listed is given a cookie, which the kernel copies to all that it accepts from then on.
+        let states = if uses.has_listening_subflows() { open.union(StateSet::LISTEN) } else { open };
+        let listed = diag.dump(TcpFlavour::Mptcp, states, false, |socket| {
             table.mptcp(&socket);
             uses.mptcp(&socket);
         });
