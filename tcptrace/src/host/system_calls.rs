@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeMap, env::consts::ARCH};
 
-use rustix::io::Errno;
+use rustix::{io::Errno, thread::set_no_new_privs};
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    apply_filter,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, apply_filter,
 };
 use syscalls::Sysno;
 use thiserror::Error;
@@ -90,25 +90,42 @@ const FAMILIES: [u64; 3] = [2, 10, 17];
 /// # Errors
 /// When the kernel takes no filter.
 pub(crate) fn keep(uses: Uses) -> Result<(), FilterError> {
-    let error = |error: &dyn std::fmt::Display| FilterError(error.to_string());
-    let program = program(uses).map_err(|why| error(&why))?;
-    apply_filter(&program).map_err(|why| error(&why))
+    refuse(rules(uses))
 }
 
-fn program(uses: Uses) -> Result<BpfProgram, seccompiler::BackendError> {
-    let refused = SeccompAction::Errno(Errno::PERM.raw_os_error().cast_unsigned());
-    SeccompFilter::new(rules(uses)?, SeccompAction::Allow, refused, ARCH.try_into()?)?.try_into()
+/// Gives up opening files, in this thread alone, which can have no more rights by executing programs from now on.
+///
+/// # Errors
+/// When the kernel takes no filter.
+pub(crate) fn open_no_files() -> Result<(), FilterError> {
+    set_no_new_privs(true).map_err(|error| FilterError(error.to_string()))?;
+    refuse(Ok([(number(Sysno::openat), Vec::new())].into()))
 }
 
 /// Each call with the arguments that it is refused with; without any, always.
-fn rules(uses: Uses) -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+fn refuse(rules: Result<Rules, BackendError>) -> Result<(), FilterError> {
+    let error = |error: &dyn std::fmt::Display| FilterError(error.to_string());
+    let program = rules.and_then(program).map_err(|why| error(&why))?;
+    apply_filter(&program).map_err(|why| error(&why))
+}
+
+fn program(rules: Rules) -> Result<BpfProgram, BackendError> {
+    let refused = SeccompAction::Errno(Errno::PERM.raw_os_error().cast_unsigned());
+    SeccompFilter::new(rules, SeccompAction::Allow, refused, ARCH.try_into()?)?.try_into()
+}
+
+fn number(call: Sysno) -> i64 {
+    i64::from(call.id())
+}
+
+fn rules(uses: Uses) -> Result<Rules, BackendError> {
     let with_first = |value| {
         let condition = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)?;
         SeccompRule::new(vec![condition])
     };
-    let number = |call: Sysno| i64::from(call.id());
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        NEVER.into_iter().map(|call| (number(call), Vec::new())).collect();
+    let mut rules: Rules = NEVER.into_iter().map(|call| (number(call), Vec::new())).collect();
     let families = FAMILIES.into_iter().map(with_first).collect::<Result<_, _>>()?;
     rules.insert(number(Sysno::socket), families);
     if !uses.executes {
@@ -133,7 +150,7 @@ mod tests {
     fn what_was_given_up_is_refused_and_all_else_goes_on() {
         // The filter is this thread's alone, and ends with it.
         let gone = thread::spawn(|| {
-            rustix::thread::set_no_new_privs(true).unwrap();
+            set_no_new_privs(true).unwrap();
             keep(Uses { executes: false, loads: false }).unwrap();
             let executed = Command::new("/bin/true").status().map_err(|error| error.kind());
             let listening = TcpListener::bind("127.0.0.1:0").map(|_| ()).map_err(|error| error.kind());
@@ -142,6 +159,14 @@ mod tests {
         });
         let denied = Err(std::io::ErrorKind::PermissionDenied);
         assert_eq!(gone.join().unwrap(), (denied, denied, true));
+    }
+
+    #[test]
+    fn files_are_refused_to_this_thread_alone() {
+        let read = || std::fs::read("/proc/self/stat").map_err(|error| error.kind());
+        let gone = thread::spawn(move || open_no_files().map(|()| read()));
+        assert_eq!(gone.join().unwrap().unwrap().unwrap_err(), std::io::ErrorKind::PermissionDenied);
+        assert!(read().is_ok());
     }
 
     #[test]

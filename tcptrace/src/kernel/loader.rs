@@ -4,27 +4,19 @@
 use std::thread;
 
 use aya::EbpfLoader;
-use rustix::{
-    process::chroot,
-    thread::{UnshareFlags, unshare_unsafe},
-};
 
-/// A directory that everybody has and that has no directory `sys`.
-const WITHOUT_SYS: &str = "/proc/self/fdinfo";
+use crate::host::system_calls;
 
-/// A loader that knows no types. Where this process may not change the root of a thread it knows all of them, which
-/// [`EbpfLoader::btf`] replaces.
+/// A loader that knows no types. Where the kernel takes no filter it knows all of them, which [`EbpfLoader::btf`] replaces.
 pub(super) fn without_types<'a>() -> EbpfLoader<'a> {
     let made = thread::scope(|scope| {
-        let elsewhere = thread::Builder::new().spawn_scoped(scope, || {
-            // SAFETY: of what threads share, only the root and the working directory are told apart, and this thread opens
-            // no file but the loader's.
-            if unsafe { unshare_unsafe(UnshareFlags::FS) }.is_ok() {
-                let _ = chroot(WITHOUT_SYS);
+        let without_files = thread::Builder::new().spawn_scoped(scope, || {
+            if let Err(error) = system_calls::open_no_files() {
+                log::debug!("aya reads the types of the kernel: {error}");
             }
             EbpfLoader::new()
         });
-        elsewhere.ok()?.join().ok()
+        without_files.ok()?.join().ok()
     });
     made.unwrap_or_else(EbpfLoader::new)
 }
