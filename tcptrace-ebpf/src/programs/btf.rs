@@ -42,24 +42,6 @@ use crate::{
 #[btf_map]
 static SOCKETS: SkStorage<SocketState> = SkStorage::new();
 
-/// Id of the cgroup (v2) that a `struct sock` belongs to; 0 when this kernel has no such field.
-///
-/// # Safety
-/// The verifier has to know `sock` as a `struct sock`.
-#[inline(always)]
-unsafe fn cgroup_id(sock: *const u8) -> u64 {
-    if is_absent(kernel!(sock_cgroup)) || is_absent(kernel!(cgroup_kn)) || is_absent(kernel!(kernfs_id)) {
-        return 0;
-    }
-    // SAFETY: the caller promises a `struct sock`; each offset is that of the member named.
-    unsafe {
-        typed::load(
-            typed::follow(typed::follow(sock, kernel!(sock_cgroup)), kernel!(cgroup_kn)),
-            kernel!(kernfs_id),
-        )
-    }
-}
-
 /// Whether a TCP socket is one path of an MPTCP connection. The application holds the connection, which has
 /// transitions of its own.
 ///
@@ -75,13 +57,28 @@ unsafe fn is_mptcp_subflow(tcp: *const u8) -> bool {
 struct Typed<'a> {
     context: &'a BtfTracePointContext,
     sock: *const u8,
-    /// The same address, typed `tcp_sock` for the verifier; null for an MPTCP connection.
+    /// The same address, typed `tcp_sock` for the verifier, which does not trust it; null for an MPTCP connection.
     tcp: *const u8,
     /// The socket starts or stops listening.
     listens: bool,
 }
 
 impl Typed<'_> {
+    /// The `struct sock` to follow pointers of. Linux 6.2 and later trust `sock`, and for each pointer that is read from
+    /// what they trust, their verifier looks through the names of all types of the kernel: a millisecond each
+    /// (`btf_nested_type_is_trusted` of kernel/bpf/btf.c).
+    #[inline(always)]
+    fn untrusted(&self) -> *const u8 {
+        // `tcp` begins with a `struct sock`.
+        if self.tcp.is_null() { self.sock } else { self.tcp }
+    }
+
+    /// Whether pointers are better followed through the helper: an MPTCP connection has only what is trusted.
+    #[inline(always)]
+    fn is_probed(&self) -> bool {
+        self.tcp.is_null() && config!(probe_reads) != 0
+    }
+
     /// The storage of the socket; null when it has none, or when there is no memory for one.
     #[inline(always)]
     fn storage(&self, flags: u32) -> *mut SocketState {
@@ -157,20 +154,33 @@ impl Source for Typed<'_> {
 
     #[inline(always)]
     fn netns(&self) -> u32 {
-        // SAFETY: `sock` is the tracepoint's argument, which the verifier knows as a `struct sock`.
-        unsafe { typed::netns(self.sock) }
+        if self.is_probed() {
+            return probe::read(probe::read(self.sock(), kernel!(sock_net)), kernel!(net_inum));
+        }
+        // SAFETY: the verifier knows each structure that is followed; the offset is that of the member named.
+        unsafe { typed::inode(typed::follow(self.untrusted(), kernel!(sock_net))) }
     }
 
     #[inline(always)]
     fn cgroup_id(&self) -> u64 {
-        // SAFETY: `sock` is the tracepoint's argument, which the verifier knows as a `struct sock`.
-        unsafe { cgroup_id(self.sock) }
+        if is_absent(kernel!(sock_cgroup)) || is_absent(kernel!(cgroup_kn)) || is_absent(kernel!(kernfs_id)) {
+            return 0;
+        }
+        if self.is_probed() {
+            let cgroup = probe::read(self.sock(), kernel!(sock_cgroup));
+            return probe::read(probe::read(cgroup, kernel!(cgroup_kn)), kernel!(kernfs_id));
+        }
+        // SAFETY: the verifier knows each structure that is followed; each offset is that of the member named.
+        unsafe {
+            let cgroup = typed::follow(self.untrusted(), kernel!(sock_cgroup));
+            typed::load(typed::follow(cgroup, kernel!(cgroup_kn)), kernel!(kernfs_id))
+        }
     }
 
     #[inline(always)]
     fn has_file(&self) -> bool {
-        // SAFETY: `sock` is the tracepoint's argument, which the verifier knows as a `struct sock`.
-        !unsafe { typed::follow(self.sock, kernel!(sock_socket)) }.is_null()
+        // SAFETY: the verifier knows it as a `struct sock`; the offset is that of the member named.
+        !unsafe { typed::follow(self.untrusted(), kernel!(sock_socket)) }.is_null()
     }
 
     #[inline(always)]

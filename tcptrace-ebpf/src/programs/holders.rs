@@ -237,7 +237,7 @@ unsafe fn visit(context: &TaskFile) {
             cookie,
             laddr,
             raddr,
-            netns: typed::netns(sock),
+            netns: typed::inode(typed::follow(sock, kernel!(sock_net))),
             pid: context.pid(),
             fd: context.fd,
             lport: if state == CLOSE { u16::from_be(sport) } else { typed::load(sock, kernel!(sock_num)) },

@@ -22,9 +22,9 @@ use crate::{
     transition::count,
 };
 
-/// The call that opened each socket.
+/// The call that opened each socket. User space sets the size when it loads the object.
 #[btf_map]
-static OPENERS: Calls<262_144> = Calls::new();
+static OPENERS: Calls<1> = Calls::new();
 
 /// Whether user space wants openers.
 #[inline(always)]
@@ -52,9 +52,10 @@ pub(crate) fn remember<C: StackIdContext>(context: &C, sock: u64, call: u32) {
 }
 
 /// Openers of sockets whose connection is over though nobody has closed them. The kernel does not reuse the address of
-/// such a socket, and each socket that comes to its end at an address replaces or removes what is kept there.
+/// such a socket, and each socket that comes to its end at an address replaces or removes what is kept there. User space sets
+/// the size when it loads the object.
 #[btf_map]
-static OPENERS_OF_OVER: LruHashMap<u64, CallRecord, 16_384> = LruHashMap::new();
+static OPENERS_OF_OVER: LruHashMap<u64, CallRecord, 1> = LruHashMap::new();
 
 /// The connection of a socket has ended: forgets its opener, or keeps it aside if the socket `is_over`.
 #[inline(always)]

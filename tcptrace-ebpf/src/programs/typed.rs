@@ -69,12 +69,12 @@ pub(crate) unsafe fn interface(sock: *const u8) -> u32 {
     unsafe { load(sock, kernel!(sock_interface)) }
 }
 
-/// Inode number of the network namespace of a `struct sock`.
+/// Inode number of a `struct net`.
 ///
 /// # Safety
-/// The verifier has to know `sock` as a `struct sock`.
+/// The verifier has to know `net` as a `struct net`.
 #[inline(always)]
-pub(crate) unsafe fn netns(sock: *const u8) -> u32 {
-    // SAFETY: the caller promises a `struct sock`; each offset is that of the member named.
-    unsafe { load(follow(sock, kernel!(sock_net)), kernel!(net_inum)) }
+pub(crate) unsafe fn inode(net: *const u8) -> u32 {
+    // SAFETY: the caller promises a `struct net`; the offset is that of the member named.
+    unsafe { load(net, kernel!(net_inum)) }
 }

@@ -18,8 +18,11 @@ use super::{
 };
 use crate::host::{pid_namespace::PidNamespaces, tracefs};
 
-/// Sockets whose first read of the end of file is kept. The kernel allocates entries on demand.
-const MAX_EOF_READS: u32 = 262_144;
+/// Sockets whose opener is kept, and those whose first read of the end of file is. The kernel allocates entries on demand.
+const MAX_CALLS: u32 = 262_144;
+
+/// Sockets whose connection is over and whose opener is kept: those that ended least recently give way.
+const MAX_OPENERS_OF_OVER: u32 = 16_384;
 
 /// Distinct stacks that the kernel side keeps: 1 KiB each, and only while it tracks calls.
 const MAX_STACKS: u32 = 8192;
@@ -88,8 +91,11 @@ pub(super) fn tracer(
             loader.map_max_entries(stream.map, stream.bytes);
         }
     }
+    if options.calls.openers {
+        loader.map_max_entries("OPENERS", MAX_CALLS).map_max_entries("OPENERS_OF_OVER", MAX_OPENERS_OF_OVER);
+    }
     if options.calls.eof_reads {
-        loader.map_max_entries("EOF_READS", MAX_EOF_READS);
+        loader.map_max_entries("EOF_READS", MAX_CALLS);
     }
     if options.calls.any() {
         loader.map_max_entries("STACKS", MAX_STACKS);
