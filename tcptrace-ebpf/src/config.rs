@@ -172,6 +172,8 @@ pub struct Config {
     /// 1: programs may read the kernel's memory at addresses without a type. A kernel that is locked down for
     /// confidentiality refuses them.
     pub probe_reads: u32,
+    /// Wakes the reader only when so many bytes wait.
+    pub wakeup_bytes: u32,
 }
 
 /// Offsets in bytes into `struct pt_regs` of this architecture.
@@ -187,17 +189,15 @@ pub struct RegisterOffsets {
     pub fp: u32,
     /// [`ABSENT`] where the architecture has no link register.
     pub lr: u32,
-    /// Always zero.
-    pub padding: u32,
 }
 
 impl RegisterOffsets {
     /// For programs that copy no stacks.
-    pub const UNUSED: Self = Self { pc: ABSENT, sp: ABSENT, fp: ABSENT, lr: ABSENT, padding: 0 };
+    pub const UNUSED: Self = Self { pc: ABSENT, sp: ABSENT, fp: ABSENT, lr: ABSENT };
     /// `struct pt_regs` of arch/x86/include/asm/ptrace.h.
-    pub const X86_64: Self = Self { pc: 128, sp: 152, fp: 32, lr: ABSENT, padding: 0 };
+    pub const X86_64: Self = Self { pc: 128, sp: 152, fp: 32, lr: ABSENT };
     /// `struct pt_regs` of arch/arm64/include/asm/ptrace.h.
-    pub const AARCH64: Self = Self { pc: 256, sp: 248, fp: 232, lr: 240, padding: 0 };
+    pub const AARCH64: Self = Self { pc: 256, sp: 248, fp: 232, lr: 240 };
 }
 
 impl Config {
@@ -231,6 +231,7 @@ impl Config {
         read_python: 0,
         thread_head_bytes: 0,
         probe_reads: 0,
+        wakeup_bytes: 0,
     };
 }
 

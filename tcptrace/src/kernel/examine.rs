@@ -39,7 +39,7 @@ pub(crate) fn examine(world: &World) -> Support {
             eof_reads: receive,
             stack_bytes: u32::try_from(STACK_BYTES).unwrap_or(u32::MAX),
         },
-        wakeup_interval: Duration::ZERO,
+        wakes_soon: true,
         details_after: Duration::ZERO,
         report_over: true,
     };

@@ -89,8 +89,9 @@ pub(crate) struct TracerOptions {
     pub max_sockets: u32,
     /// Which calls on sockets to remember, with their stacks.
     pub calls: TrackedCalls,
-    /// Wakes the reader at most once in this time (4 s at most); it reads later records at its next look.
-    pub wakeup_interval: Duration,
+    /// Records wake the reader soon, for somebody looks at them. Else they wake it only as the ring fills: waking is dear, and
+    /// it looks by itself.
+    pub wakes_soon: bool,
     /// Zero: each transition names the running task, the socket's cgroup and the pending error. Otherwise it
     /// leaves out the cgroup, and has the rest only when it ends a state of the filter that lasted at least
     /// this long.
@@ -98,6 +99,9 @@ pub(crate) struct TracerOptions {
     /// Report connections that are ended by others while nobody has closed the socket, whatever the filter's states.
     pub report_over: bool,
 }
+
+/// Records wake the reader no more often.
+const WAKEUP_INTERVAL_NS: u32 = 20_000_000;
 
 /// After a burst, each process has one opener kept on each CPU in this time. Keeping one costs some
 /// microseconds; the rest are counted.
@@ -112,7 +116,8 @@ impl TracerOptions {
         Ok(Config {
             filter: filter::compile(&self.criteria)?,
             track_all_states: u32::from(self.track_all_states),
-            wakeup_interval_ns: u32::try_from(self.wakeup_interval.as_nanos()).unwrap_or(u32::MAX),
+            wakeup_interval_ns: WAKEUP_INTERVAL_NS,
+            wakeup_bytes: if self.wakes_soon { 0 } else { self.ring_bytes / 4 },
             details_after_ns: u64::try_from(self.details_after.as_nanos()).unwrap_or(u64::MAX),
             track_openers: u32::from(self.calls.openers),
             call_interval_ns: CALL_INTERVAL_NS,

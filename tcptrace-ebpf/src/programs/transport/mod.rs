@@ -15,7 +15,8 @@ pub(crate) use self::ring::*;
 /// When a record wakes the reader. Perf buffers have their own rule, which user space sets when it opens them.
 #[cfg_attr(feature = "perf", expect(dead_code, reason = "only ring buffers are told with each record"))]
 pub(crate) enum Wake {
-    /// If it was not woken for `wakeup_interval_ns` before this moment (CLOCK_MONOTONIC, nanoseconds).
+    /// If it was not woken for `wakeup_interval_ns` before this moment (CLOCK_MONOTONIC, nanoseconds), and `wakeup_bytes`
+    /// wait.
     AtIntervals(u64),
     /// As the number of bytes that wait gets large.
     WhenManyWait,

@@ -30,10 +30,10 @@ macro_rules! records {
 pub(crate) use records;
 
 /// With so many bytes waiting, the reader is woken: a burst would fill the ring before it looks again.
-const MANY: u64 = 1 << 20;
+const MANY: u64 = 2 << 20;
 
-/// The last wake-up of the reader (CLOCK_MONOTONIC, nanoseconds). Two racing CPUs may both wake it, which
-/// is harmless.
+/// When the reader was last woken, or was found to need no waking (CLOCK_MONOTONIC, nanoseconds). Two racing CPUs may both
+/// wake it, which is harmless.
 #[unsafe(no_mangle)]
 static mut LAST_WAKEUP_NS: u64 = 0;
 
@@ -74,25 +74,30 @@ pub(crate) fn send<T: 'static>(_records: &Records<T>, _context: &impl EbpfContex
 }
 
 /// The flag for submitting a record. Waking the reader costs some twenty times what writing a small record does, and as
-/// much as copying a stack. The reader polls meanwhile.
+/// much as copying a stack; in a virtual machine several times that, for it leaves the machine. The reader looks by itself
+/// meanwhile.
 #[inline(always)]
 fn flag<T: 'static>(records: &Records<T>, wake: Wake) -> u64 {
     let is_due = match wake {
-        Wake::AtIntervals(now) => is_interval_over(now),
+        Wake::AtIntervals(now) => {
+            let least = u64::from(config!(wakeup_bytes));
+            is_interval_over(now) && (least == 0 || waiting(records) >= least)
+        }
         Wake::WhenManyWait => {
-            // SAFETY: the helper takes a ring.
-            let waiting = unsafe {
-                bpf_ringbuf_query(
-                    core::ptr::from_ref(records).cast_mut().cast(),
-                    u64::from(BPF_RB_AVAIL_DATA),
-                )
-            };
+            let waiting = waiting(records);
             // Once, as the number is reached.
             waiting >= MANY && waiting - MANY <= size_of::<T>() as u64
         }
         Wake::Always => return 0,
     };
     u64::from(if is_due { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
+}
+
+/// The bytes that wait for the reader.
+#[inline(always)]
+fn waiting<T: 'static>(records: &Records<T>) -> u64 {
+    // SAFETY: the helper takes a ring.
+    unsafe { bpf_ringbuf_query(core::ptr::from_ref(records).cast_mut().cast(), u64::from(BPF_RB_AVAIL_DATA)) }
 }
 
 #[inline(always)]

@@ -55,7 +55,7 @@ impl LeaksArguments {
                 // How a socket left is reported of sockets that were reported, and of no other.
                 details_after: watching.older_than,
                 report_over: true,
-                ..kernel.tracer(criteria, ring_bytes, *max_sockets, &outputs)
+                ..kernel.tracer(criteria, ring_bytes, *max_sockets)
             },
             transitions: false,
             exit_code: *exit_code,

@@ -15,12 +15,6 @@ use crate::{
     output::options::OutputOptions,
 };
 
-/// How often records wake a session that somebody looks at.
-const SOON: Duration = Duration::from_millis(20);
-
-/// How often they wake one that writes into files: waking is dear, and it looks as often by itself.
-const IN_TIME: Duration = Duration::from_millis(100);
-
 /// What options are headed by that nearly nobody needs.
 pub(crate) const RARE: &str = "Rarely needed";
 
@@ -105,13 +99,7 @@ impl Watching {
 impl Kernel {
     /// What the options mean for a session that traces these transitions of at most `max_sockets` sockets. The ring has
     /// `ring_bytes` unless another size was typed.
-    pub(crate) fn tracer(
-        &self,
-        criteria: Criteria,
-        ring_bytes: u32,
-        max_sockets: u32,
-        outputs: &OutputOptions,
-    ) -> TracerOptions {
+    pub(crate) fn tracer(&self, criteria: Criteria, ring_bytes: u32, max_sockets: u32) -> TracerOptions {
         let Self { backend, transport, ring_size } = self;
         TracerOptions {
             backend: *backend,
@@ -125,7 +113,7 @@ impl Kernel {
             calls: TrackedCalls::default(),
             ring_bytes: ring_size.unwrap_or(ring_bytes),
             max_sockets,
-            wakeup_interval: if outputs.are_watched() { SOON } else { IN_TIME },
+            wakes_soon: false,
             details_after: Duration::ZERO,
             report_over: false,
         }

@@ -79,7 +79,7 @@ impl TimeWaitArguments {
         let criteria =
             Criteria { owners: owners.resolve(), ..filters.resolve(StateSet::FIN_WAIT1, run_netns)? };
         let live = is_live.then(|| LiveLooks {
-            tracer: kernel.tracer(criteria.clone(), 4 << 20, MAX_SOCKETS, &outputs),
+            tracer: kernel.tracer(criteria.clone(), 4 << 20, MAX_SOCKETS),
             interval: *interval,
             duration: *duration,
         });

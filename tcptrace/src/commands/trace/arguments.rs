@@ -101,7 +101,8 @@ impl TraceArguments {
                 track_all_states: true,
                 calls,
                 report_over: owners,
-                ..kernel.tracer(criteria, 16 << 20, *max_sockets, &outputs)
+                wakes_soon: outputs.are_watched(),
+                ..kernel.tracer(criteria, 16 << 20, *max_sockets)
             },
             transitions: true,
             exit_code: false,

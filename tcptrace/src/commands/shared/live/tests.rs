@@ -123,7 +123,7 @@ fn leaks() -> LiveOptions {
             ring_bytes: 4096,
             max_sockets: 100,
             calls: TrackedCalls::default(),
-            wakeup_interval: Duration::ZERO,
+            wakes_soon: true,
             details_after: Duration::ZERO,
             report_over: true,
         },
