@@ -1,9 +1,12 @@
 //! Makes aya's loader without what it does first: it reads and parses all types of the kernel, though it is handed the few
 //! that it needs. That took half the time of `tcptrace now` and 15 MB.
+//!
+//! And without a log of each instruction. aya loads a program that the kernel refused once more, for the verifier's log,
+//! and again with more room until that fits: a signal that came meanwhile (EAGAIN) cost ten times the time of loading.
 
 use std::thread;
 
-use aya::EbpfLoader;
+use aya::{EbpfLoader, VerifierLogLevel};
 
 use crate::host::system_calls;
 
@@ -18,5 +21,10 @@ pub(super) fn without_types<'a>() -> EbpfLoader<'a> {
         });
         without_files.ok()?.join().ok()
     });
-    made.unwrap_or_else(EbpfLoader::new)
+    let mut loader = made.unwrap_or_else(EbpfLoader::new);
+    // What the verifier stumbled over is in its log at any level.
+    if !log::log_enabled!(log::Level::Trace) {
+        loader.verifier_log_level(VerifierLogLevel::STATS);
+    }
+    loader
 }
