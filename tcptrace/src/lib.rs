@@ -17,7 +17,9 @@ mod process;
 mod report;
 mod stacks;
 
-pub use self::host::{open_files::raise as raise_open_files, world::World};
+pub use self::host::{
+    interrupts::heed as heed_interrupts, open_files::raise as raise_open_files, world::World,
+};
 
 /// What this repository's own tests, fuzz targets and example programs use; no promise to anybody else.
 #[doc(hidden)]

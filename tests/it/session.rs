@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -14,7 +14,7 @@ use crate::support::leaky::Leaky;
 use crate::support::process::Process;
 use crate::support::run::{run, run_command};
 use crate::support::tracer::Tracer;
-use crate::support::{Backend, TCPTRACE, copy_of_the_tool, free_port};
+use crate::support::{Backend, TCPTRACE, copy_of_the_tool, free_port, until};
 
 live_tests! {
     a_signal_ends_a_session_with_its_summary,
@@ -28,6 +28,24 @@ live_tests! {
     an_output_file_holds_what_standard_output_would,
     a_reader_that_has_had_enough_is_no_error,
     a_reader_that_goes_while_nothing_is_written_ends_the_session,
+}
+
+/// A shell that runs a command in the background has it ignore SIGINT.
+#[test]
+fn an_interrupt_ends_what_was_started_to_ignore_it_before_it_handles_signals() {
+    let mut shell = Command::new("sh");
+    // What it reads never comes: it handles no signals.
+    shell.args(["-c", "trap '' INT; exec \"$0\" report -", TCPTRACE]);
+    let (mut process, _stdout) = Process::start(&mut shell);
+    let status = format!("/proc/{}/status", process.pid());
+    until("SIGINT is not ignored", || {
+        let text = std::fs::read_to_string(&status).unwrap();
+        let is_tool = text.starts_with("Name:\ttcptrace\n");
+        let ignored = text.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+        is_tool && u64::from_str_radix(ignored, 16).unwrap() & 0b10 == 0
+    });
+    process.signal(Signal::INT);
+    assert_eq!(process.wait().signal(), Some(Signal::INT.as_raw()), "{}", process.messages());
 }
 
 /// As `tcptrace leaks | less`, and q.
@@ -144,7 +162,7 @@ fn an_output_file_holds_what_standard_output_would() {
     let (path, port) = (folder.path().join("out.jsonl"), free_port());
     let arguments = ["trace", "--port", &port.to_string(), "--output", path.to_str().unwrap()];
     let (mut process, _stdout) = Process::start(Command::new(TCPTRACE).args(arguments));
-    crate::support::until("the header is in the file", || {
+    until("the header is in the file", || {
         std::fs::read_to_string(&path).is_ok_and(|text| text.ends_with('\n'))
     });
     churn(10, port, 4);
@@ -169,7 +187,7 @@ fn a_reader_that_has_had_enough_is_no_error() {
             stdout.read_exact(&mut [0]).expect("the header");
         } else {
             // Text has no header: the first line is the first transition.
-            crate::support::until("a transition is printed", || {
+            until("a transition is printed", || {
                 churn(1, port, 4);
                 rustix::io::ioctl_fionread(&stdout).is_ok_and(|bytes| bytes > 0)
             });

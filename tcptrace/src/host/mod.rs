@@ -6,6 +6,7 @@ pub(crate) mod bpf_settings;
 pub(crate) mod clock;
 pub(crate) mod file_access;
 pub(crate) mod identity;
+pub(crate) mod interrupts;
 pub(crate) mod live_thread;
 pub(crate) mod lockdown;
 pub(crate) mod namespaces;
