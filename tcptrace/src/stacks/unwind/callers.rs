@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use rustc_hash::FxHashMap;
+use rustix::fs::{AtFlags, statat};
 
 use super::instructions::{CallerRule, FramePointer, HasReturn, Slot, Width, caller_rule, ends_call};
 use crate::stacks::{
@@ -32,6 +33,11 @@ impl OwnCode {
     /// Of the process that this directory of /proc belongs to.
     pub(super) fn of(directory: OwnedFd, width: Width) -> Self {
         Self { directory, width, rules: FxHashMap::default() }
+    }
+
+    /// Whether the process has not ended.
+    pub(super) fn is_there(&self) -> bool {
+        statat(&self.directory, "stat", AtFlags::empty()).is_ok()
     }
 
     /// One look at it, for one stack.

@@ -215,6 +215,8 @@ impl StackUnwinder {
 
     /// Reads what is known of a process anew.
     fn read_again(&mut self, pid: u32) {
+        // Copies of one that has just ended may wait still.
+        self.processes.retain(|_, process| !process.is_old() || process.own.is_there());
         match self.read(pid) {
             Some(process) => drop(self.processes.insert(pid, process)),
             None => drop(self.processes.remove(&pid)),
@@ -398,4 +400,35 @@ fn of_native(pc: u64, registers: &framehop::UnwindRegsNative) -> FrameRegisters 
 #[cfg(target_arch = "aarch64")]
 fn native(Registers { pc: _, sp, fp, lr }: Registers) -> framehop::UnwindRegsNative {
     framehop::UnwindRegsNative::new(lr, sp, fp)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_has_ended_is_forgotten_when_another_one_is_read() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let (pid, own) = (child.id(), std::process::id());
+        let mut unwinder = StackUnwinder::new(Path::new("/proc"), None);
+        let mut pids_after_reading = |pid| {
+            unwinder.read_again(pid);
+            for process in unwinder.processes.values_mut() {
+                process.read_at = process.read_at.checked_sub(MAPS_INTERVAL).unwrap();
+            }
+            let mut pids: Vec<u32> = unwinder.processes.keys().copied().collect();
+            pids.sort_unstable();
+            pids
+        };
+        assert_eq!(pids_after_reading(pid), [pid]);
+        let mut both = [pid, own];
+        both.sort_unstable();
+        assert_eq!(pids_after_reading(own), both, "it is there");
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(pids_after_reading(own), [own]);
+    }
 }
