@@ -22,13 +22,18 @@ const TRANSITIONS_OF_AN_END: u64 = TRANSITIONS / 2;
 const LISTENER_TRANSITIONS: u64 = 2;
 
 /// What loads have made in a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Made {
     connections: u64,
     listeners: u64,
 }
 
 impl Made {
+    fn add(&mut self, other: Self) {
+        self.connections += other.connections;
+        self.listeners += other.listeners;
+    }
+
     /// Every transition of their sockets.
     pub(crate) fn transitions(self) -> u64 {
         self.connections * TRANSITIONS + self.listeners * LISTENER_TRANSITIONS
@@ -38,31 +43,39 @@ impl Made {
 /// Makes connections as fast as the machine can, for so long and until each of the last is closed. Fails where the
 /// kernel counts others than the loads say.
 pub(crate) fn run_for(ground: &Ground, netns: &Netns, time: Duration) -> Result<Made> {
-    let opens = netns.opens()?;
-    let until = Instant::now() + time;
-    let made = thread::scope(|scope| {
-        let loads: Vec<_> = (0..LOADS)
-            .map(|_| {
-                scope.spawn(move || -> Result<Made> {
-                    let mut made = Made { connections: 0, listeners: 0 };
-                    while Instant::now() < until {
-                        run(ground, netns, CONNECTIONS)?;
-                        made.connections += CONNECTIONS;
-                        made.listeners += 1;
-                    }
-                    Ok(made)
+    counted(netns, || {
+        let until = Instant::now() + time;
+        thread::scope(|scope| {
+            let loads: Vec<_> = (0..LOADS)
+                .map(|_| {
+                    scope.spawn(move || -> Result<Made> {
+                        let mut made = Made::default();
+                        while Instant::now() < until {
+                            made.add(load(ground, netns, CONNECTIONS)?);
+                        }
+                        Ok(made)
+                    })
                 })
-            })
-            .collect();
-        let mut sum = Made { connections: 0, listeners: 0 };
-        for load in loads {
-            let made = load.join().map_err(|_| anyhow!("a load panicked"))??;
-            sum.connections += made.connections;
-            sum.listeners += made.listeners;
-        }
-        anyhow::Ok(sum)
-    })?;
-    let opened = netns.opens()? - opens;
+                .collect();
+            let mut sum = Made::default();
+            for load in loads {
+                sum.add(load.join().map_err(|_| anyhow!("a load panicked"))??);
+            }
+            Ok(sum)
+        })
+    })
+}
+
+/// Makes this many connections, one after the other. Fails as [`run_for`] does.
+pub(crate) fn run(ground: &Ground, netns: &Netns, connections: u64) -> Result<Made> {
+    counted(netns, || load(ground, netns, connections))
+}
+
+/// Compares what is made with what the kernel counts.
+fn counted(netns: &Netns, make: impl FnOnce() -> Result<Made>) -> Result<Made> {
+    let before = netns.opens()?;
+    let made = make()?;
+    let opened = netns.opens()? - before;
     ensure!(
         opened * TRANSITIONS_OF_AN_END == made.connections * TRANSITIONS,
         "the kernel counts {opened} opened ends of {} connections: nothing can be measured by that",
@@ -71,8 +84,7 @@ pub(crate) fn run_for(ground: &Ground, netns: &Netns, time: Duration) -> Result<
     Ok(made)
 }
 
-/// Makes this many connections, one after the other.
-pub(crate) fn run(ground: &Ground, netns: &Netns, connections: u64) -> Result<Made> {
+fn load(ground: &Ground, netns: &Netns, connections: u64) -> Result<Made> {
     let mut command = netns.command(&ground.churn);
     command.args(["--connections", &connections.to_string()]);
     finish(command.stdout(Stdio::piped()).spawn()?)?;

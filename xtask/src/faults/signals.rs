@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -49,11 +49,11 @@ fn at_random(ground: &Ground) -> Result<String> {
         let path = folder.join(format!("{time}.jsonl"));
         // Without a file SIGHUP ends a session.
         let has_file = signal != Signal::HUP || random.below(4) == 0;
-        let mut tool = ground.tool([command, "--netns", &inode]);
+        let mut tool = heeding(ground, &[command, "--netns", &inode]);
         if has_file {
             tool.arg("-o").arg(&path);
         }
-        let mut session = Session::start(ground, tool.stdout(Stdio::null()))?;
+        let mut session = start(ground, &mut tool)?;
         let delay = Duration::from_micros(random.below(LATEST_US));
         sleep(delay);
         session.signal(signal)?;
@@ -86,6 +86,27 @@ fn at_random(ground: &Ground) -> Result<String> {
     Ok(format!("{times} signals: {}; the slowest end took {} ms", ends.join(", "), slowest.as_millis()))
 }
 
+/// The tool with these arguments, none of the signals ignored: whoever runs this in the background or by nohup has it ignore
+/// some, and the tool would inherit that.
+fn heeding(ground: &Ground, words: &[&str]) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP,INT,TERM").arg(&ground.tcptrace).args(words);
+    command
+}
+
+/// Starts it, and returns once env(1) has become the tool.
+fn start(ground: &Ground, command: &mut Command) -> Result<Session> {
+    let mut session = Session::start(ground, command.stdout(Stdio::null()))?;
+    let program = format!("/proc/{}/exe", session.pid());
+    // Without a pause: the first millisecond counts.
+    while fs::read_link(&program).ok().as_ref() != Some(&ground.tcptrace) {
+        if let Some(status) = session.child.try_wait()? {
+            bail!("it ended with {status} before it was the tool: {}", session.messages().trim());
+        }
+    }
+    Ok(session)
+}
+
 fn has_summary(path: &Path) -> bool {
     fs::read_to_string(path).is_ok_and(|text| text.contains("\"type\":\"summary\""))
 }
@@ -104,9 +125,9 @@ fn starts_and_stops(ground: &Ground) -> Result<String> {
         // That command has no other records.
         let form = if command == "time-wait" { "jsonl" } else { form };
         let path = folder.join(format!("x.{form}"));
-        let mut tool = ground.tool([command, "--netns", &inode, "-o"]);
-        tool.arg(&path).args((command == "time-wait").then_some("--watch")).stdout(Stdio::null());
-        let session = Session::start(ground, &mut tool)?;
+        let mut tool = heeding(ground, &[command, "--netns", &inode, "-o"]);
+        tool.arg(&path).args((command == "time-wait").then_some("--watch"));
+        let session = start(ground, &mut tool)?;
         sleep(Duration::from_micros(random.below(LATEST_US)));
         let signal = if time % 2 == 0 { Signal::INT } else { Signal::KILL };
         session.signal(signal)?;
