@@ -148,14 +148,15 @@ const MOST_RESIDENT_AFTER_MANY: u64 = 80_000_000;
 const MOST_RESIDENT: u64 = 64_000_000;
 
 fn short_lived(ground: &Ground) -> Result<String> {
-    let count = ground.times(200, 800) as usize;
+    let count = ground.times(160, 800) as usize;
     let netns = Netns::new()?;
     let folder = ground.folder()?;
     let path = folder.join("x.jsonl");
     let mut command = ground.tool(["leaks", "--older-than", "0s", "--flush", "50ms", "--netns"]);
     command.arg(netns.inode()?).arg("-o").arg(&path);
-    let session = Session::attached(ground, &mut command, &path)?;
-    let descriptors = || anyhow::Ok(fs::read_dir(format!("/proc/{}/fd", session.pid()))?.count());
+    let mut session = Session::attached(ground, &mut command, &path)?;
+    let pid = session.pid();
+    let descriptors = || anyhow::Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count());
     let before = descriptors()?;
     let mut pids = HashSet::new();
     for nth in 1..=count {
@@ -169,8 +170,10 @@ fn short_lived(ground: &Ground) -> Result<String> {
         let leaking = Leaking::start(&mut netns.command(&program), 1, 1, 0)?;
         pids.extend(leaking.holders().iter().copied());
         fs::remove_file(&program)?;
-        // It lives for as long as the tool needs to look at it.
-        std::thread::sleep(Duration::from_millis(20));
+        // It lives for as long as the tool needs to look at it, which does so every 100 ms.
+        session.wait_for("its leak is reported", || {
+            Ok(fs::read_to_string(&path)?.matches("{\"type\":\"leak\",").count() >= nth)
+        })?;
         leaking.end()?;
     }
     let is_named = |leak: &serde_json::Value| {
@@ -185,7 +188,7 @@ fn short_lived(ground: &Ground) -> Result<String> {
     // What was read for names goes after a minute.
     until("it lets go of what is gone", LIMIT * 2, || {
         open = descriptors()?;
-        resident = memory::resident(session.pid()).context("it has ended")?;
+        resident = memory::resident(pid).context("it has ended")?;
         Ok(open <= before + MOST_FILES_KEPT && resident <= MOST_RESIDENT_AFTER_MANY)
     })
     .with_context(|| {
