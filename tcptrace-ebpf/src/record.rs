@@ -241,6 +241,20 @@ pub struct Counters {
     pub stacks_dropped: u64,
 }
 
+/// What passed the classic tracepoint on one CPU, and how often its program ran there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Passes {
+    /// Transitions of all sockets, whatever a filter says.
+    pub passed: u64,
+    /// Runs of the program. The kernel leaves out those that interrupt another program on their CPU.
+    pub ran: u64,
+}
+
 /// A connection in an accept queue, and a descriptor of its listener.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,15 +22,15 @@ mod transport;
 
 use aya_ebpf::{
     EbpfContext as _,
-    btf_maps::HashMap,
+    btf_maps::{HashMap, PerCpuArray},
     helpers::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel},
-    macros::{btf_map, tracepoint},
-    programs::TracePointContext,
+    macros::{btf_map, raw_tracepoint, tracepoint},
+    programs::{RawTracePointContext, TracePointContext},
 };
 use tcptrace_ebpf::{
     config::EVENT_BYTES,
     filter::Endpoints,
-    record::{Sixteen, joined},
+    record::{Passes, Sixteen, joined},
 };
 
 use crate::{
@@ -43,6 +43,10 @@ use crate::{
 /// it loads the object.
 #[btf_map]
 static SOCKETS: HashMap<u64, SocketState, 1> = HashMap::new();
+
+/// One entry: what passed on each CPU.
+#[btf_map]
+static PASSES: PerCpuArray<Passes, 1> = PerCpuArray::new();
 
 /// The state of a socket before its first timed transition.
 const NEW: SocketState = SocketState { entered_ns: 0, state: 0, padding: [0; 7] };
@@ -230,6 +234,29 @@ fn observe(context: &TracePointContext) {
 /// perf user on the machine (`perf_call_bpf_enter` and `trace_call_bpf` in the kernel).
 #[tracepoint(category = "sock", name = "inet_sock_set_state")]
 fn transition_tracepoint(context: TracePointContext) -> u32 {
+    if let Some(passes) = PASSES.get_ptr_mut(0) {
+        // SAFETY: the pointer is that of a live per-CPU map value, and nothing interrupts this program by itself.
+        unsafe { (*passes).ran += 1 };
+    }
     observe(&context);
     1
+}
+
+/// Counts what passes the tracepoint. The kernel runs no program on a classic tracepoint while another runs on that CPU
+/// (`trace_call_bpf` of kernel/trace/bpf_trace.c), or while user space changes a map there, and tells nobody before
+/// Linux 6.7. It runs raw ones unless they interrupt themselves, which it counts.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+fn passed_tracepoint(_context: RawTracePointContext) -> i32 {
+    if let Some(passes) = PASSES.get_ptr_mut(0) {
+        // Before Linux 6.1 this program may interrupt itself.
+        // SAFETY: the pointer is that of an aligned word of a live per-CPU map value.
+        unsafe {
+            core::arch::asm!(
+                "lock *(u64 *)({count} + 0) += {one}",
+                count = in(reg) &raw mut (*passes).passed,
+                one = in(reg) 1_u64,
+            );
+        }
+    }
+    0
 }

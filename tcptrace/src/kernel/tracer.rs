@@ -6,7 +6,7 @@ use std::{io, os::fd::AsFd as _};
 use aya::{
     Btf, Ebpf,
     maps::{MapData, PerCpuArray},
-    programs::{BtfTracePoint, ProgramError, TracePoint},
+    programs::{BtfTracePoint, ProgramError, RawTracePoint, TracePoint},
 };
 use aya_log::EbpfLogger;
 use tcptrace_ebpf::{
@@ -20,7 +20,7 @@ use super::{
     calls::{self, CallMemory},
     error::{self, LoadError},
     load,
-    misses::Misses,
+    misses::{Classic, Misses, Recursions},
     options::{Backend, TracerOptions, Transport},
     plan::{self, RefusedPlan, TracePlan, TraceRequest, Warning},
     records::{CallStreams, OpenStreams, Records},
@@ -223,15 +223,24 @@ fn attach_typed(object: &mut Ebpf, types: &Btf) -> Result<Misses, LoadError> {
     let program: &mut BtfTracePoint = program.try_into().map_err(refused)?;
     program.load("inet_sock_set_state", types).map_err(refused)?;
     program.attach().map_err(refused)?;
-    Ok(Misses::of(program.fd().map_err(refused)?.as_fd()))
+    Ok(Misses::Typed(Recursions::of(program.fd().map_err(refused)?.as_fd())))
 }
 
+/// Attaches the program that counts what passes first: whatever runs the other has passed it.
 fn attach_classic(object: &mut Ebpf) -> Result<Misses, LoadError> {
+    let counter = object.program_mut("passed_tracepoint").ok_or_else(error::missing)?;
+    let counter: &mut RawTracePoint = counter.try_into().map_err(refused)?;
+    counter.load().map_err(refused)?;
+    counter.attach("inet_sock_set_state").map_err(refused)?;
+    let uncounted = Recursions::of(counter.fd().map_err(refused)?.as_fd());
     let program = object.program_mut("transition_tracepoint").ok_or_else(error::missing)?;
     let program: &mut TracePoint = program.try_into().map_err(refused)?;
     program.load().map_err(refused)?;
     program.attach("sock", "inet_sock_set_state").map_err(refused)?;
-    Ok(Misses::of(program.fd().map_err(refused)?.as_fd()))
+    let passes = object.take_map("PASSES").ok_or_else(error::missing)?;
+    let passes = PerCpuArray::try_from(passes);
+    let counted = passes.and_then(|passes| Classic::begin(passes, uncounted));
+    Ok(Misses::Classic(counted.map_err(|error| LoadError::refused("open the counters", &error))?))
 }
 
 /// The plan that the facts allow so far. Warns of what was given up before a refusal.
@@ -335,7 +344,11 @@ impl Tracer {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
-        let mut total = Counted { skipped: self.misses.count(), ..Counted::default() };
+        let mut total = Counted::default();
+        match self.misses.count() {
+            Ok(skipped) => total.skipped = skipped,
+            Err(error) => log::warn!("cannot read the kernel side's counters: {error}"),
+        }
         match self.counters.get(&0, 0) {
             Ok(values) => {
                 for value in values.iter() {
