@@ -6,7 +6,7 @@ pub use crate::kernel_fields::{ABSENT, KernelField, KernelOffsets};
 
 /// The programs read this many bytes of a record of `sock:inet_sock_set_state`: the 72 that kernels
 /// write, and room for a longer header.
-pub const EVENT_BYTES: usize = 96;
+pub const EVENT_BYTES: usize = 80;
 
 /// How many port rules, address rules and namespaces a filter holds, of each.
 pub const FILTER_RULES: usize = 8;

@@ -12,6 +12,8 @@ mod examine;
 mod facts;
 mod filter;
 mod format;
+#[cfg(test)]
+mod frames;
 mod holders;
 mod load;
 mod loader;
