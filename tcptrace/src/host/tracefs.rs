@@ -25,11 +25,7 @@ pub(crate) enum TracefsError {
     },
     /// It is mounted, and has no tracepoints: a kernel that is locked down makes no files there (`tracefs_create_file` of
     /// fs/tracefs/inode.c).
-    #[error(
-        "the tracefs at {place} has no tracepoints, as where the kernel is locked down: typed programs (Linux 5.12 with BTF) \
-         need none, and neither do `now`, `clear` and one look of `time-wait`",
-        place = PLACES[0]
-    )]
+    #[error("the tracefs at {place} has no tracepoints, as where the kernel is locked down", place = PLACES[0])]
     Empty,
     /// It is mounted, for the eyes of others.
     #[error("the tracefs at {place} may not be read ({source}); it takes {}", Self::IT_TAKES)]

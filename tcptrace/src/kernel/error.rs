@@ -17,8 +17,8 @@ pub(crate) enum LoadError {
     NotPrivileged(#[from] NotPrivileged),
     /// There is no BTF.
     #[error(
-        "no BTF of this kernel ({path}: {reason}); use --backend tracepoint, --btf FILE with that of exactly this kernel, or a \
-         kernel built with CONFIG_DEBUG_INFO_BTF"
+        "no BTF of this kernel ({path}: {reason}); it takes --btf FILE with that of exactly this kernel, or a kernel built with \
+         CONFIG_DEBUG_INFO_BTF"
     )]
     NoBtf {
         /// Where it should be.
@@ -27,7 +27,7 @@ pub(crate) enum LoadError {
         reason: String,
     },
     /// The BTF is malformed, or lacks a field that the programs need.
-    #[error("cannot use the BTF in {path}: {error}; use --backend tracepoint")]
+    #[error("cannot use the BTF in {path}: {error}; this kernel needs a newer tcptrace")]
     StrangeBtf {
         /// Where it is.
         path: String,
@@ -37,19 +37,25 @@ pub(crate) enum LoadError {
     /// There is no tracefs, and it could not be mounted.
     #[error("{0}")]
     NoTracefs(String),
+    /// Without tracefs nothing stands in for typed programs.
+    #[error(
+        "{0}; typed programs (Linux 5.12 with BTF) need no tracefs, and neither do `now`, `clear` and one look of `time-wait`"
+    )]
+    ClassicWithoutTracefs(String),
     /// The kernel has no such tracepoint.
-    #[error("cannot read the tracepoint's format {path}: {reason}; needed: {needed}")]
-    NoTracepoint {
-        /// Where its `format` file should be.
+    #[error("this kernel has no tracepoint {0}")]
+    NoTracepoint(&'static str),
+    /// It may have it, and nobody can read what a record of it looks like.
+    #[error("cannot read the tracepoint's format {path}: {reason}")]
+    UnreadFormat {
+        /// Where it is.
         path: String,
-        /// The tracepoint, which kernels have it, and what it is for.
-        needed: &'static str,
-        /// Why that cannot be read.
+        /// Why it cannot be read.
         reason: String,
     },
-    /// `--deep` reads the state of sockets, which takes BTF.
-    #[error("--deep reads a socket's state by this kernel's BTF, which it does not show; leave out --deep")]
-    DeepWithoutBtf,
+    /// `--deep` was asked for, and cannot be had.
+    #[error("--deep cannot name who read the end of file: {0}; leave out --deep")]
+    NoDeep(String),
     /// The layout of the tracepoint's record is unlike that of any known kernel.
     #[error("{0}; this kernel needs a newer tcptrace")]
     StrangeFormat(#[from] UnexpectedFormat),
@@ -82,6 +88,23 @@ impl LoadError {
     /// What stands in the way where the kernel says that it is not permitted.
     pub(super) const NOT_PERMITTED: &'static str =
         "; run as root (CAP_BPF and CAP_PERFMON), outside a container that forbids bpf(2)";
+
+    /// Whether the message says what to do about it.
+    pub(super) fn names_remedy(&self) -> bool {
+        match self {
+            Self::Refused { remedy, .. } => !remedy.is_empty(),
+            Self::UnreadFormat { .. } => false,
+            Self::NotPrivileged(_)
+            | Self::NoBtf { .. }
+            | Self::StrangeBtf { .. }
+            | Self::NoTracefs(_)
+            | Self::ClassicWithoutTracefs(_)
+            | Self::NoTracepoint(_)
+            | Self::NoDeep(_)
+            | Self::StrangeFormat(_)
+            | Self::TooManyRules(_) => true,
+        }
+    }
 
     /// There is no BTF in this file.
     pub(super) fn no_btf(path: &Path, error: &io::Error) -> Self {

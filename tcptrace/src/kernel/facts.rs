@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::{
     error::LoadError,
-    loss,
+    loss::{self, Lack},
     support::{Support, Trial},
     types::KernelTypes,
 };
@@ -49,13 +49,6 @@ pub(crate) struct KernelFact {
     pub(crate) remedy: &'static str,
 }
 
-const NEWER_WITH_BTF: &str = "a kernel with BTF, Linux 5.12 or one that has the feature from there";
-
-const SYSCALLS: &str = "a kernel built with CONFIG_FTRACE_SYSCALLS; CAP_PERFMON, or CAP_SYS_ADMIN where \
-                        kernel.perf_event_paranoid is 3 or more";
-
-const DEEP_FROM: &str = "Linux 6.3 with BTF";
-
 impl Support {
     /// Every feature that the tool can use.
     pub(crate) fn facts(&self) -> Vec<KernelFact> {
@@ -92,8 +85,8 @@ impl Support {
                 id: "btf",
                 name: "BTF",
                 outcome: Outcome::of(types, absent_fields),
-                lost: loss::TYPES,
-                remedy: "--btf FILE with the BTF of exactly this kernel, or a kernel built with CONFIG_DEBUG_INFO_BTF, as distributions' are since 2020",
+                lost: loss::TYPES.lost,
+                remedy: loss::TYPES.remedy,
             },
             KernelFact {
                 id: "ring_buffer",
@@ -101,9 +94,9 @@ impl Support {
                 outcome: Outcome::plain(ring_buffers),
                 lost: match perf_buffers {
                     Trial::Refused(_) => "no record leaves the kernel: perf event arrays are refused too",
-                    Trial::Works(()) | Trial::Untried => loss::RING_BUFFERS,
+                    Trial::Works(()) | Trial::Untried => loss::RING_BUFFERS.lost,
                 },
-                remedy: "Linux 5.8, or a kernel that has ring buffers from there (RHEL 8.5)",
+                remedy: loss::RING_BUFFERS.remedy,
             },
             KernelFact {
                 id: "perf_buffers",
@@ -116,8 +109,8 @@ impl Support {
                 id: "typed_tracepoint",
                 name: "typed tracepoint, socket storage",
                 outcome: Outcome::plain(typed_tracepoint),
-                lost: loss::TYPED_TRACEPOINT,
-                remedy: NEWER_WITH_BTF,
+                lost: loss::TYPED_TRACEPOINT.lost,
+                remedy: loss::TYPED_TRACEPOINT.remedy,
             },
             KernelFact {
                 id: "tracefs",
@@ -155,54 +148,33 @@ impl Support {
             program_starts,
             ..
         } = self;
-        let fact = |id, name, outcome, lost, remedy| KernelFact { id, name, outcome, lost, remedy };
         let plain = Outcome::plain;
         let layout = Outcome::of(receive_layout, |_| String::new());
         vec![
-            fact("accept4", "end of accept4()", plain(accept4), loss::ACCEPTS, SYSCALLS),
-            fact("accept", "end of accept()", plain(accept), loss::ACCEPTS, SYSCALLS),
-            fact(
-                "stack_copies",
-                "copies of user stacks",
-                plain(stack_copies),
-                loss::STACK_COPIES,
-                "Linux 5.15 with BTF",
-            ),
-            fact(
-                "python_frames",
-                "frames of Python",
-                plain(python_frames),
-                loss::PYTHON_FRAMES,
-                NEWER_WITH_BTF,
-            ),
-            fact(
-                "program_starts",
-                "starts of programs",
-                plain(program_starts),
-                loss::PYTHON_FRAMES,
-                SYSCALLS,
-            ),
-            fact("receive_layout", "layout of sock:sock_recv_length", layout, loss::DEEP, DEEP_FROM),
-            fact("receive", "end of receive calls", plain(receive), loss::DEEP, DEEP_FROM),
+            fact("accept4", "end of accept4()", plain(accept4), &loss::ACCEPTS),
+            fact("accept", "end of accept()", plain(accept), &loss::ACCEPTS),
+            fact("stack_copies", "copies of user stacks", plain(stack_copies), &loss::STACK_COPIES),
+            fact("python_frames", "frames of Python", plain(python_frames), &loss::PYTHON_FRAMES),
+            fact("program_starts", "starts of programs", plain(program_starts), &loss::PROGRAM_STARTS),
+            fact("receive_layout", "layout of sock:sock_recv_length", layout, &loss::DEEP),
+            fact("receive", "end of receive calls", plain(receive), &loss::DEEP),
         ]
     }
 
     /// What is seen of descriptors and queues.
     fn iterators(&self) -> Vec<KernelFact> {
         let Self { iterator, queues, sleepers, .. } = self;
-        let fact = |id, name, trial, lost, remedy| KernelFact {
-            id,
-            name,
-            outcome: Outcome::plain(trial),
-            lost,
-            remedy,
-        };
+        let plain = Outcome::plain;
         vec![
-            fact("iterator", "iterator over descriptors", iterator, loss::ITERATOR, "Linux 5.11 with BTF"),
-            fact("queues", "iterator over accept queues", queues, loss::QUEUES, "Linux 5.11 with BTF"),
-            fact("sleepers", "iterator over wait queues", sleepers, loss::SLEEPERS, "Linux 5.9 with BTF"),
+            fact("iterator", "iterator over descriptors", plain(iterator), &loss::ITERATOR),
+            fact("queues", "iterator over accept queues", plain(queues), &loss::QUEUES),
+            fact("sleepers", "iterator over wait queues", plain(sleepers), &loss::SLEEPERS),
         ]
     }
+}
+
+fn fact(id: &'static str, name: &'static str, outcome: Outcome, lack: &Lack) -> KernelFact {
+    KernelFact { id, name, outcome, lost: lack.lost, remedy: lack.remedy }
 }
 
 fn absent_fields(types: &Arc<KernelTypes>) -> String {
@@ -255,8 +227,8 @@ mod tests {
             support.facts().into_iter().find(|fact| fact.id == "ring_buffer").map(|fact| fact.lost)
         };
         let ring = Support { ring_buffers: refused(), perf_buffers: Trial::Works(()), ..Support::default() };
-        assert_eq!(lost(ring.clone()), Some(loss::RING_BUFFERS));
-        assert_ne!(lost(Support { perf_buffers: refused(), ..ring }), Some(loss::RING_BUFFERS));
+        assert_eq!(lost(ring.clone()), Some(loss::RING_BUFFERS.lost));
+        assert_ne!(lost(Support { perf_buffers: refused(), ..ring }), Some(loss::RING_BUFFERS.lost));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Loads the BPF objects: creates their maps and fills in their configuration. The kernel verifies and
 //! attaches no program here.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use aya::Ebpf;
 use tcptrace_ebpf::config::{Config, FormatOffsets, ReceiveOffsets};
@@ -30,19 +30,17 @@ const MAX_STACKS: u32 = 8192;
 /// Processes that run Python, a quarter of a KiB each: those that were heard of least recently give way.
 const MAX_PYTHONS: u32 = 8192;
 
-/// Reads the layout of a tracepoint's record from its `format` file. `needed` names the tracepoint, which
-/// kernels have it, and what it is for.
+/// Reads the layout of a tracepoint's record from its `format` file. `tracepoint` says which kernels have it, too.
 fn layout<T>(
     root: &Path,
     file: &str,
     parse: impl Fn(&str) -> Result<T, UnexpectedFormat>,
-    needed: &'static str,
+    tracepoint: &'static str,
 ) -> Result<T, LoadError> {
     let path = root.join(file);
-    let text = fs::read_to_string(&path).map_err(|error| LoadError::NoTracepoint {
-        path: path.display().to_string(),
-        needed,
-        reason: error.to_string(),
+    let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => LoadError::NoTracepoint(tracepoint),
+        _ => LoadError::UnreadFormat { path: path.display().to_string(), reason: error.to_string() },
     })?;
     Ok(parse(&text)?)
 }
@@ -50,16 +48,16 @@ fn layout<T>(
 /// The layout of a transition's record. `None` when it cannot be read.
 pub(super) fn transition_layout(support: &mut Support) -> Option<FormatOffsets> {
     let root = support.tracefs.once(|| Ok(tracefs::root()?))?;
-    let needed = "sock:inet_sock_set_state (Linux 4.16, CONFIG_TRACEPOINTS)";
-    let read = || layout(root, format::TRANSITION_FILE, format::transition, needed);
+    let tracepoint = "sock:inet_sock_set_state (Linux 4.16)";
+    let read = || layout(root, format::TRANSITION_FILE, format::transition, tracepoint);
     support.transition_layout.once(read).copied()
 }
 
 /// The layout of a receive call's record. `None` when it cannot be read.
 pub(super) fn receive_layout(support: &mut Support) -> Option<ReceiveOffsets> {
     let root = support.tracefs.once(|| Ok(tracefs::root()?))?;
-    let needed = "sock:sock_recv_length (Linux 6.3) for --deep";
-    support.receive_layout.once(|| layout(root, format::RECEIVE_FILE, format::receive, needed)).copied()
+    let tracepoint = "sock:sock_recv_length (Linux 6.3)";
+    support.receive_layout.once(|| layout(root, format::RECEIVE_FILE, format::receive, tracepoint)).copied()
 }
 
 /// Loads the object for this way into the kernel and out of it.

@@ -8,7 +8,7 @@ use tcptrace_ebpf::config::{ABSENT, KernelOffsets};
 
 use super::{
     error::LoadError,
-    loss,
+    loss::{self, Lack},
     options::{Backend, HolderSource, TrackedCalls, Transport},
     support::{Support, Trial},
     types::KernelTypes,
@@ -86,28 +86,29 @@ pub(crate) enum Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NO_STACKS: &str = " (--no-stacks does without)";
+        let mut lacks = |lack: &Lack, option: &str, error: &LoadError| {
+            write!(formatter, "{}{option}: {error}", lack.lost)?;
+            if error.names_remedy() { Ok(()) } else { write!(formatter, "; it takes {}", lack.remedy) }
+        };
         match self {
-            Self::ClassicTracepoint(error) => write!(formatter, "{error}: {}", loss::TYPED_TRACEPOINT),
-            Self::PerfBuffers(error) => write!(formatter, "{error}: {}", loss::RING_BUFFERS),
-            Self::AcceptsUnseen(error) => {
-                write!(formatter, "{error}: {} (--no-stacks does without)", loss::ACCEPTS)
-            }
+            Self::ClassicTracepoint(error) => lacks(&loss::TYPED_TRACEPOINT, "", error),
+            Self::PerfBuffers(error) => lacks(&loss::RING_BUFFERS, "", error),
+            Self::AcceptsUnseen(error) => lacks(&loss::ACCEPTS, NO_STACKS, error),
             Self::CallsWithoutTypes(LoadError::NoBtf { .. }) => {
-                write!(formatter, "no BTF of this kernel: {} (--no-stacks does without)", loss::TYPES)
+                write!(formatter, "{}{NO_STACKS}: no BTF of this kernel", loss::TYPES.lost)
             }
-            Self::CallsWithoutTypes(error) => {
-                write!(formatter, "{error}: {} (--no-stacks does without)", loss::TYPES)
-            }
+            Self::CallsWithoutTypes(error) => lacks(&loss::TYPES, NO_STACKS, error),
             Self::StacksUncopied(error) => {
-                write!(formatter, "{error}: {} (--stack-bytes 0 does without)", loss::STACK_COPIES)
+                lacks(&loss::STACK_COPIES, " (--stack-bytes 0 does without)", error)
             }
-            Self::PythonUnread(error) => write!(formatter, "{error}: {}", loss::PYTHON_FRAMES),
+            Self::PythonUnread(error) => lacks(&loss::PYTHON_FRAMES, "", error),
+            Self::TablesFromProc(error) => lacks(&loss::ITERATOR, "", error),
+            Self::QueuesUnseen(error) => lacks(&loss::QUEUES, "", error),
             Self::FilesUnread(need) => write!(formatter, "{need}"),
-            Self::TablesFromProc(error) => write!(formatter, "{error}: {}", loss::ITERATOR),
             Self::IteratorSeesLess => formatter.write_str(
                 "this process is in a pid namespace of its own, whose processes alone the kernel's iterator shows: descriptor tables are read from /proc, which shows more",
             ),
-            Self::QueuesUnseen(error) => write!(formatter, "{error}: {}", loss::QUEUES),
         }
     }
 }
@@ -199,7 +200,9 @@ fn backend(
         (None, Some(error)) => warnings.push(Warning::ClassicTracepoint(error.clone())),
         (Some(Backend::Tracepoint), _) => {}
     }
-    refuse(support.tracefs.refusal())?;
+    if let Some(error) = support.tracefs.refusal() {
+        return Err(LoadError::ClassicWithoutTracefs(error.to_string()));
+    }
     refuse(support.transition_layout.refusal())?;
     match support.classic_tracepoint.refusal() {
         Some(error) => Err(explain(error, support.lockdown)),
@@ -212,11 +215,16 @@ fn eof_reads_refusal(support: &Support, calls: TrackedCalls) -> Option<LoadError
     if !calls.eof_reads {
         return None;
     }
-    if support.types.refusal().is_some() {
-        return Some(LoadError::DeepWithoutBtf);
-    }
-    let refusal = support.tracefs.refusal().or(support.receive_layout.refusal());
-    refusal.or(support.receive.refusal()).cloned()
+    let refusals = [
+        support.types.refusal(),
+        support.tracefs.refusal(),
+        support.receive_layout.refusal(),
+        support.receive.refusal(),
+    ];
+    let error = refusals.into_iter().flatten().next()?;
+    let remedy =
+        if error.names_remedy() { String::new() } else { format!("; it takes {}", loss::DEEP.remedy) };
+    Some(LoadError::NoDeep(format!("{error}{remedy}")))
 }
 
 /// How to read descriptor tables.

@@ -46,11 +46,11 @@ fn outcome(support: &Support, backend: Option<Backend>) -> Result<(Backend, Vec<
 }
 
 fn fallback(error: &str) -> (Backend, Vec<String>) {
-    (Backend::Tracepoint, vec![format!("{error}: {}", loss::TYPED_TRACEPOINT)])
+    (Backend::Tracepoint, vec![format!("{}: {error}", loss::TYPED_TRACEPOINT.lost)])
 }
 
-const NO_BTF: &str = "no BTF of this kernel (/btf: not there); use --backend tracepoint, --btf FILE with that of exactly \
-                      this kernel, or a kernel built with CONFIG_DEBUG_INFO_BTF";
+const NO_BTF: &str = "no BTF of this kernel (/btf: not there); it takes --btf FILE with that of exactly this kernel, or a \
+                      kernel built with CONFIG_DEBUG_INFO_BTF";
 
 #[test]
 fn a_kernel_that_nobody_has_tried_is_trusted() {
@@ -86,7 +86,8 @@ fn where_a_helper_is_refused_the_classic_tracepoint_stands_in_unless_btf_is_forc
     let support =
         Support { typed_tracepoint: refused("unknown func bpf_sk_storage_get"), ..Support::default() };
     let error = "the kernel refused to take a program: unknown func bpf_sk_storage_get";
-    assert_eq!(outcome(&support, None), Ok(fallback(error)));
+    let with_remedy = format!("{error}; it takes Linux 5.12 with BTF");
+    assert_eq!(outcome(&support, None), Ok(fallback(&with_remedy)));
     assert_eq!(outcome(&support, Some(Backend::Tracepoint)), Ok((Backend::Tracepoint, vec![])));
     assert_eq!(outcome(&support, Some(Backend::Btf)), Err(error.to_owned()));
 }
@@ -96,8 +97,9 @@ fn without_tracefs_only_the_classic_tracepoint_is_refused() {
     let tracefs = Refused(LoadError::NoTracefs("no tracefs".to_owned()));
     let support = Support { tracefs, ..Support::default() };
     assert_eq!(outcome(&support, None), Ok((Backend::Btf, vec![])));
-    assert_eq!(outcome(&support, Some(Backend::Tracepoint)), Err("no tracefs".to_owned()));
-    assert_eq!(outcome(&Support { types: no_btf(), ..support }, None), Err("no tracefs".to_owned()));
+    let error = LoadError::ClassicWithoutTracefs("no tracefs".to_owned()).to_string();
+    assert_eq!(outcome(&support, Some(Backend::Tracepoint)), Err(error.clone()));
+    assert_eq!(outcome(&Support { types: no_btf(), ..support }, None), Err(error));
 }
 
 #[test]
@@ -205,16 +207,19 @@ fn without_btf_calls_are_seen_without_what_only_btf_tells() {
 fn deep_needs_btf_and_its_tracepoint_on_either_backend() {
     let deep = |support: Support, backend| match trace(&support, wanted(backend, false, true)) {
         Ok(plan) => Ok(plan.receive),
-        Err(refusal) => Err((refusal.error, refusal.warnings.len())),
+        Err(refusal) => Err((refusal.error.to_string(), refusal.warnings.len())),
     };
+    let error = |why: &str| LoadError::NoDeep(why.to_owned()).to_string();
     let without_btf = Support { types: no_btf(), ..Support::default() };
-    assert_eq!(deep(without_btf.clone(), None), Err((LoadError::DeepWithoutBtf, 1)));
-    assert_eq!(deep(without_btf, Some(Backend::Tracepoint)), Err((LoadError::DeepWithoutBtf, 0)));
-    let layout: LoadError = UnexpectedFormat::Missing("ret").into();
-    let without_layout = Support { receive_layout: Refused(layout.clone()), ..Support::default() };
-    assert_eq!(deep(without_layout, None), Err((layout, 0)));
+    assert_eq!(deep(without_btf.clone(), None), Err((error(NO_BTF), 1)));
+    assert_eq!(deep(without_btf, Some(Backend::Tracepoint)), Err((error(NO_BTF), 0)));
+    let layout = LoadError::NoTracepoint("sock:sock_recv_length (Linux 6.3)");
+    let without_layout = Support { receive_layout: Refused(layout), ..Support::default() };
+    let why = "this kernel has no tracepoint sock:sock_recv_length (Linux 6.3)";
+    assert_eq!(deep(without_layout, None), Err((error(why), 0)));
     let without_hook = Support { receive: refused("no"), ..Support::default() };
-    assert_eq!(deep(without_hook, Some(Backend::Tracepoint)), Err((refusal("no"), 0)));
+    let why = format!("{}; it takes Linux 6.3 with BTF", refusal("no"));
+    assert_eq!(deep(without_hook, Some(Backend::Tracepoint)), Err((error(&why), 0)));
 }
 
 #[test]
