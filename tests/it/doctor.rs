@@ -12,6 +12,7 @@ live_tests! {
     a_program_with_sockets_is_told_with_what_names_its_lines,
     a_missing_capability_is_a_lack_with_its_cost_and_its_remedy,
     what_the_main_job_needs_is_in_the_exit_code,
+    a_limit_of_locked_memory_is_a_lack_where_maps_count_against_it,
     people_read_what_is_missing_first_and_the_sum_last,
 }
 
@@ -89,6 +90,21 @@ fn what_the_main_job_needs_is_in_the_exit_code() {
         assert_eq!((ran.code, &diagnosis["main_job"]), (Some(1), &"fails".into()), "{id}: {diagnosis}");
         let lack = check(&diagnosis, id);
         assert_eq!((&lack["state"], &lack["is_needed"]), (&"missing".into(), &true.into()), "{lack}");
+    }
+}
+
+/// Some kernels count maps (before Linux 5.11), and refuse there what is larger; others do not.
+fn a_limit_of_locked_memory_is_a_lack_where_maps_count_against_it() {
+    let ran = Confined::LockedMemory(64 << 10).run(&DOCTOR);
+    let diagnosis = diagnosis(&ran);
+    let (ring, memlock) = (check(&diagnosis, "ring_buffer"), check(&diagnosis, "memlock"));
+    assert_eq!(ring["state"], memlock["state"], "{ring}\n{memlock}");
+    assert!(memlock["detail"].as_str().is_some_and(|detail| detail.starts_with("64 KiB; ")), "{memlock}");
+    if memlock["state"] == "missing" {
+        assert_eq!((ran.code, &diagnosis["main_job"]), (Some(1), &"fails".into()), "{diagnosis}");
+        assert!(memlock["remedy"].as_str().is_some_and(|remedy| remedy.contains("ulimit -l")), "{memlock}");
+    } else {
+        assert_eq!(memlock["state"], "ok", "{memlock}");
     }
 }
 

@@ -106,6 +106,11 @@ impl LoadError {
         }
     }
 
+    /// Whether a map was not permitted.
+    pub(super) fn forbids_map(&self) -> bool {
+        matches!(self, Self::Refused { reason, remedy, .. } if reason.contains(MAP_REFUSED) && *remedy == Self::NOT_PERMITTED)
+    }
+
     /// There is no BTF in this file.
     pub(super) fn no_btf(path: &Path, error: &io::Error) -> Self {
         Self::NoBtf { path: path.display().to_string(), reason: error.to_string() }
@@ -150,10 +155,13 @@ fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
         _ => error.downcast_ref(),
     };
     match map {
-        Some(MapError::CreateError { .. }) => "failed to create a map".to_owned(),
+        Some(MapError::CreateError { .. }) => MAP_REFUSED.to_owned(),
         _ => error.to_string(),
     }
 }
+
+/// What is said of every map that cannot be made.
+const MAP_REFUSED: &str = "failed to create a map";
 
 /// What the verifier says of every helper that reads memory at any address where the kernel is locked down
 /// (`bpf_base_func_proto` of kernel/bpf/helpers.c); all kernels have at least one, and who lacks CAP_PERFMON is refused before.

@@ -48,6 +48,9 @@ pub(crate) fn examine(world: &World) -> Support {
     for transport in [Transport::Ring, Transport::Perf] {
         tracer::try_transport(&mut support, transport, &options, &config, clocks);
     }
+    if support.ring_buffers.refusal().is_some() || support.perf_buffers.refusal().is_some() {
+        support.small_map.record(load::small_map());
+    }
     let transport = if support.ring_buffers.refusal().is_none() { Transport::Ring } else { Transport::Perf };
     // What is attached here is detached on threads of their own: the kernel waits for all CPUs each time.
     let mut attached = Vec::new();

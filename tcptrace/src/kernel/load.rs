@@ -3,7 +3,7 @@
 
 use std::{fs, io, path::Path};
 
-use aya::Ebpf;
+use aya::{Ebpf, maps::MapType, sys::is_map_supported};
 use tcptrace_ebpf::config::{Config, FormatOffsets, ReceiveOffsets};
 use zerocopy::IntoBytes as _;
 
@@ -58,6 +58,14 @@ pub(super) fn receive_layout(support: &mut Support) -> Option<ReceiveOffsets> {
     let root = support.tracefs.once(|| Ok(tracefs::root()?))?;
     let tracepoint = "sock:sock_recv_length (Linux 6.3)";
     support.receive_layout.once(|| layout(root, format::RECEIVE_FILE, format::receive, tracepoint)).copied()
+}
+
+/// Makes a map of one entry.
+pub(super) fn small_map() -> Result<(), LoadError> {
+    match is_map_supported(MapType::Array) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(LoadError::refused("make a small map", &error)),
+    }
 }
 
 /// Loads the object for this way into the kernel and out of it.

@@ -97,6 +97,8 @@ pub(crate) struct Support {
     pub(super) ring_buffers: Trial,
     /// The same maps, with perf event arrays and a buffer for each CPU instead.
     pub(super) perf_buffers: Trial,
+    /// A map of one entry, where these are not permitted.
+    pub(super) small_map: Trial,
     /// The typed tracepoint, with the helpers that its program calls: `bpf_get_socket_cookie` and
     /// `bpf_sk_storage_get` in a tracing program.
     pub(super) typed_tracepoint: Trial,
@@ -137,6 +139,12 @@ impl Support {
     /// Whether this process lacks the right to try what the kernel offers: that says nothing of the kernel.
     pub(crate) fn lacks_rights(&self) -> bool {
         self.is_in_user_namespace || !self.privileges.missing.is_empty()
+    }
+
+    /// Whether maps are refused for their size, and not for want of a right: they count against RLIMIT_MEMLOCK here.
+    pub(crate) fn refuses_large_maps(&self) -> bool {
+        let forbids = |trial: &Trial| trial.refusal().is_some_and(LoadError::forbids_map);
+        (forbids(&self.ring_buffers) || forbids(&self.perf_buffers)) && self.small_map.works().is_some()
     }
 
     /// Checks that the kernel side can be loaded, and warns of what a session cannot do.

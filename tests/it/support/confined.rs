@@ -26,6 +26,8 @@ pub(crate) enum Confined {
     Descriptors { soft: u64, hard: u64 },
     /// With so many bytes of address space at most.
     AddressSpace(u64),
+    /// As root with so many bytes of locked memory at most, and without the right to more.
+    LockedMemory(u64),
     /// Where nothing is at /sys/kernel/btf.
     NoBtf,
     /// Without /proc.
@@ -60,6 +62,11 @@ impl Confined {
             Self::AddressSpace(bytes) => {
                 let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
                 rustix::process::setrlimit(Resource::As, limit)?;
+            }
+            Self::LockedMemory(bytes) => {
+                let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+                rustix::process::setrlimit(Resource::Memlock, limit)?;
+                drop_all(CapabilitySet::SYS_RESOURCE)?;
             }
             Self::NoBtf => {
                 own_mounts()?;

@@ -5,13 +5,12 @@ use std::io;
 use super::check::{Check, State, Topic};
 use crate::{
     host::{
-        bpf_settings::BpfSettings, identity, open_files, pid_namespace, privilege::Privileges,
+        bpf_settings::BpfSettings, open_files, pid_namespace, privilege::Privileges,
         process_view::ProcessView, user_namespace, world::World,
     },
     kernel::{KernelFact, Outcome},
     model::{
         coverage::Hidden,
-        kernel_version::KernelVersion,
         units::{Elapsed, plural},
     },
     process::container::running::{RunningContainers, running_containers},
@@ -20,15 +19,16 @@ use crate::{
 /// How capabilities are had.
 const AS_ROOT: &str = "run as root, or give it: setcap(8), AmbientCapabilities= of systemd.exec(5)";
 
-/// Everything about the host but its kernel. `facts` are what the kernel was found to do, and `open_files` is whether there
-/// were descriptors enough to trace with before anything was looked at.
+/// Everything about the host but its kernel. `facts` are what the kernel was found to do, `maps_are_limited` whether it
+/// refused maps for their size, and `open_files` whether there were descriptors enough to trace with before anything was
+/// looked at.
 pub(super) fn checks(
     world: &World,
     privileges: &Privileges,
     facts: &[KernelFact],
+    maps_are_limited: bool,
     open_files: &io::Result<()>,
 ) -> Vec<Check> {
-    let kernel = KernelVersion::of(&identity::read(&world.proc).kernel);
     let settings = BpfSettings::read(&world.proc);
     let mut checks = capabilities(privileges);
     checks.extend(user_namespace(user_namespace::is_inner(&world.proc)));
@@ -38,7 +38,7 @@ pub(super) fn checks(
     checks.extend(bpf_calls(&settings, privileges));
     checks.extend(ptrace(&settings, privileges));
     checks.extend(jit(&settings));
-    checks.push(memlock(&settings, outcome(facts, "ring_buffer"), kernel));
+    checks.push(memlock(&settings, outcome(facts, "ring_buffer"), maps_are_limited));
     checks.push(descriptors(open_files));
     checks.push(containers(&running_containers(world)));
     checks
@@ -185,26 +185,20 @@ fn jit(settings: &BpfSettings) -> Option<Check> {
     })
 }
 
-/// Maps count against the limit before Linux 5.11; whether there is room is known from those that were made.
-fn memlock(settings: &BpfSettings, maps: Option<&Outcome>, kernel: Option<KernelVersion>) -> Check {
-    const FIRST_WITHOUT: KernelVersion = KernelVersion(5, 11);
-    let counts = settings.memlock.current.is_some() && kernel.is_none_or(|kernel| kernel < FIRST_WITHOUT);
+/// Maps count against the limit on kernels before Linux 5.11, which shows where large ones are refused.
+fn memlock(settings: &BpfSettings, maps: Option<&Outcome>, maps_are_limited: bool) -> Check {
     let limit = match settings.memlock.current {
         Some(bytes) => format!("{} KiB", bytes / 1024),
         None => "no limit".to_owned(),
     };
     let (id, name) = ("memlock", "locked memory (ulimit -l)");
     match maps {
-        Some(Outcome::Refused(why)) if counts && why.contains("Operation not permitted") => Check::missing(
-            Topic::Host,
-            id,
-            name,
-            format!("{limit}, and maps were refused"),
-            (
-                "before Linux 5.11 maps count against it",
-                "ulimit -l unlimited, LimitMEMLOCK=infinity, CAP_SYS_RESOURCE",
-            ),
-        ),
+        _ if maps_are_limited => {
+            let detail =
+                format!("{limit}; this kernel counts maps against it, and refused all but a small one");
+            let remedy = "ulimit -l unlimited, LimitMEMLOCK=infinity, CAP_SYS_RESOURCE";
+            Check::missing(Topic::Host, id, name, detail, ("nothing is traced", remedy)).needed()
+        }
         Some(Outcome::Works(_)) => {
             Check::ok(Topic::Host, id, name, format!("{limit}; there was room for the maps"))
         }
@@ -311,17 +305,13 @@ mod tests {
 
     #[test]
     fn locked_memory_is_a_lack_where_maps_were_refused_for_it() {
-        let of = |settings: BpfSettings, maps: Option<&Outcome>, kernel| {
-            memlock(&settings, maps, Some(kernel)).state
-        };
-        let state = |maps: Option<&Outcome>| of(settings(), maps, KernelVersion(5, 4));
+        let state =
+            |maps: &Outcome, maps_are_limited| memlock(&settings(), Some(maps), maps_are_limited).state;
         let why = refused("Operation not permitted (os error 1)");
-        assert_eq!(state(Some(&why)), State::Missing);
-        let unlimited = BpfSettings { memlock: Rlimit { current: None, maximum: None }, ..settings() };
-        assert_eq!(of(unlimited, Some(&why), KernelVersion(5, 4)), State::NotTried);
-        assert_eq!(of(settings(), Some(&why), KernelVersion(5, 11)), State::NotTried, "none count there");
-        assert_eq!(state(Some(&Outcome::Works(String::new()))), State::Ok);
-        assert_eq!(state(Some(&Outcome::Untried)), State::NotTried);
+        assert_eq!(state(&why, true), State::Missing);
+        assert_eq!(state(&why, false), State::NotTried, "for want of a right");
+        assert_eq!(state(&Outcome::Works(String::new()), false), State::Ok);
+        assert_eq!(state(&Outcome::Untried, false), State::NotTried);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     commands::shared::error::{CommandError, Conclusion},
     forms::jsonl::escaped,
-    host::{identity, open_files, pool, world::World},
+    host::{bpf_settings::raise_memlock, identity, open_files, pool, world::World},
     kernel::{Support, examine},
     output::{error::WriteError, standard_output, terminal},
 };
@@ -50,12 +50,14 @@ pub(crate) fn run(form: DoctorForm, world: &World) -> Result<Conclusion, Command
 fn diagnose(world: &World) -> Diagnosis {
     let time = world.clocks.wall().at(world.clocks.monotonic_ns());
     let room_for_files = open_files::require(open_files::FOR_TRACING);
+    raise_memlock();
     // The kernel verifies for some tenths of a second.
     let (support, clearing) = pool::both(|| examine(world), || kernel::clearing(world));
     let facts = support.facts();
     let privileges = support.privileges.clone();
     let mut checks = kernel::checks(&support);
-    checks.extend(host::checks(world, &privileges, &facts, &room_for_files));
+    let maps_are_limited = support.refuses_large_maps();
+    checks.extend(host::checks(world, &privileges, &facts, maps_are_limited, &room_for_files));
     checks.extend(clearing);
     let python_frames = checks.iter().find(|check| check.id == "python_frames");
     let python_frames = python_frames.map_or(State::NotTried, |check| check.state);

@@ -95,12 +95,12 @@ pub(crate) struct Limited(Option<Rights>);
 /// # Errors
 /// When that fails; of system calls only where it was insisted on.
 pub(crate) fn limit(sandbox: Sandbox, needs: Needs, owner: Owner<'_>) -> Result<Limited, CommandError> {
-    if sandbox == Sandbox::Off {
-        return Ok(Limited(None));
-    }
     if needs.loads {
         // It takes a capability that goes.
         raise_memlock();
+    }
+    if sandbox == Sandbox::Off {
+        return Ok(Limited(None));
     }
     let root = match owner {
         Owner::Same => true,
