@@ -137,7 +137,7 @@ impl LoadError {
             }
             cause = error.source();
         }
-        let remedy = if reason.contains(NO_PROBE_READS) {
+        let remedy = if NO_PROBE_READS.iter().any(|words| reason.contains(words)) {
             Self::LOCKED_DOWN
         } else if is_permission {
             Self::NOT_PERMITTED
@@ -164,8 +164,10 @@ fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
 const MAP_REFUSED: &str = "failed to create a map";
 
 /// What the verifier says of every helper that reads memory at any address where the kernel is locked down
-/// (`bpf_base_func_proto` of kernel/bpf/helpers.c); all kernels have at least one, and who lacks CAP_PERFMON is refused before.
-const NO_PROBE_READS: &str = "unknown func bpf_probe_read";
+/// (`bpf_base_func_proto` of kernel/bpf/helpers.c), up to Linux 6.1 and from 6.12; all kernels have at least one, and who lacks
+/// CAP_PERFMON is refused before.
+const NO_PROBE_READS: [&str; 2] =
+    ["unknown func bpf_probe_read", "program of this type cannot use helper bpf_probe_read"];
 
 /// Why the verifier refused a program, in one line. Its log walks through the program; what it stumbled over comes last,
 /// but for statistics.
@@ -187,6 +189,8 @@ pub(super) fn missing() -> LoadError {
 
 #[cfg(test)]
 mod tests {
+    use aya_obj::VerifierLog;
+
     use super::*;
 
     #[test]
@@ -199,6 +203,20 @@ mod tests {
             "the kernel refused to try: failed to create a map: Operation not permitted (os error 1)";
         let said = LoadError::refused("try", &error).to_string();
         assert_eq!(said, format!("{expected}{}", LoadError::NOT_PERMITTED));
+    }
+
+    #[test]
+    fn a_kernel_that_is_locked_down_is_known_by_what_its_verifier_says() {
+        let said = |log: &str| {
+            let io_error = io::Error::from_raw_os_error(22);
+            let verifier_log = VerifierLog::new(log.to_owned());
+            LoadError::refused("try", &ProgramError::LoadError { io_error, verifier_log }).to_string()
+        };
+        let linux_6_1 = "12: (85) call bpf_probe_read#4\nunknown func bpf_probe_read#4\nprocessed 9 insns\n";
+        assert!(said(linux_6_1).ends_with(LoadError::LOCKED_DOWN));
+        let linux_6_12 = "program of this type cannot use helper bpf_probe_read#4\nprocessed 9 insns\n";
+        assert!(said(linux_6_12).ends_with(LoadError::LOCKED_DOWN));
+        assert!(!said("12: (85) call bpf_probe_read#4\nR2 is unbounded\n").ends_with(LoadError::LOCKED_DOWN));
     }
 
     #[test]
