@@ -1,5 +1,6 @@
 //! Runs cargo for this workspace. The verbs decide what is built, never this file.
 
+use crate::dist::Architecture;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,16 @@ pub(crate) fn cargo() -> Command {
 /// Builds targets of package tcptrace (`--bin tcptrace`, `--example leaky`, …) and returns the
 /// paths of the executables in the order of `names`.
 pub(crate) fn build<const N: usize>(release: bool, names: [(&str, &str); N]) -> Result<[PathBuf; N]> {
-    let mut command = cargo();
-    command.args(["build", "--package", "tcptrace", "--message-format", "json-render-diagnostics"]);
+    build_for(None, release, names)
+}
+
+/// As [`build`], for another processor than this host's if one is named.
+pub(crate) fn build_for<const N: usize>(
+    other: Option<Architecture>,
+    release: bool,
+    names: [(&str, &str); N],
+) -> Result<[PathBuf; N]> {
+    let mut command = package("build", other);
     command.args(release.then_some("--release"));
     for (kind, name) in names {
         command.args([kind, name]);
@@ -33,28 +42,19 @@ pub(crate) fn build<const N: usize>(release: bool, names: [(&str, &str); N]) -> 
     Ok(paths)
 }
 
-/// Builds all programs of the tests, and returns the folder they are in.
-pub(crate) fn examples() -> Result<PathBuf> {
-    let mut command = cargo();
-    command.args(["build", "--package", "tcptrace", "--message-format", "json-render-diagnostics"]);
+/// Builds all programs of the tests, for another processor than this host's if one is named, and returns the folder they
+/// are in.
+pub(crate) fn examples(other: Option<Architecture>) -> Result<PathBuf> {
+    let mut command = package("build", other);
     command.arg("--examples");
     let built = executables(command)?;
     built.first().and_then(|example| example.parent()).map(Path::to_owned).context("cargo built no example")
 }
 
 /// Builds a test target of package tcptrace, optimised, and returns the path of its binary.
-pub(crate) fn test_binary(name: &str) -> Result<PathBuf> {
-    let mut command = cargo();
-    command.args([
-        "test",
-        "--release",
-        "--package",
-        "tcptrace",
-        "--no-run",
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
-    command.args(["--test", name]);
+pub(crate) fn test_binary(other: Option<Architecture>, name: &str) -> Result<PathBuf> {
+    let mut command = package("test", other);
+    command.args(["--release", "--no-run", "--test", name]);
     // Its name has a hash at the end.
     let is_it = |path: &PathBuf| {
         path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&format!("{name}-")))
@@ -63,6 +63,16 @@ pub(crate) fn test_binary(name: &str) -> Result<PathBuf> {
         .into_iter()
         .find(is_it)
         .with_context(|| format!("cargo built no tests called {name}"))
+}
+
+/// A cargo that builds targets of package tcptrace.
+fn package(verb: &str, other: Option<Architecture>) -> Command {
+    let mut command = cargo();
+    command.args([verb, "--package", "tcptrace", "--message-format", "json-render-diagnostics"]);
+    if let Some(architecture) = other {
+        architecture.build_for(&mut command);
+    }
+    command
 }
 
 /// Runs a cargo that builds, and returns the executables it has built.

@@ -45,9 +45,9 @@ impl Prepare {
         self.install(Wanted::ForFaults)
     }
 
-    /// As [`Prepare::execute_for_live_tests`], with what runs other kernels.
-    pub(crate) fn execute_for_other_kernels(self) -> Result<()> {
-        self.install(Wanted::ForOtherKernels)
+    /// As [`Prepare::execute_for_live_tests`], with what runs other kernels on this processor.
+    pub(crate) fn execute_for_other_kernels(self, architecture: Architecture) -> Result<()> {
+        self.install(Wanted::ForOtherKernels(architecture))
     }
 
     /// As [`Prepare::execute`], with the software that scenes run.
@@ -98,9 +98,9 @@ impl Prepare {
                     installer.software(&faults::PACKAGES, "run beside tcptrace")?;
                 }
             }
-            Wanted::ForOtherKernels => {
+            Wanted::ForOtherKernels(architecture) => {
                 installer.test_programs()?;
-                installer.virtual_machine()?;
+                installer.virtual_machine(architecture)?;
             }
             Wanted::ForScenes => installer.software(&scenes::PACKAGES, "scenes run")?,
             Wanted::ForRealSoftware => installer.software(&real::PACKAGES, "`test --real` runs")?,
@@ -122,7 +122,7 @@ enum Wanted<'a> {
     ToBuild,
     ForLiveTests,
     ForFaults,
-    ForOtherKernels,
+    ForOtherKernels(Architecture),
     ForScenes,
     ForRealSoftware,
     ToHandOut(&'a [Architecture]),
@@ -215,32 +215,42 @@ impl Installer {
     }
 
     /// Installs what boots other kernels.
-    fn virtual_machine(&mut self) -> Result<()> {
+    fn virtual_machine(&mut self, architecture: Architecture) -> Result<()> {
         if self.manager != Some(PackageManager::Apt) {
             bail!("other kernels are taken from Debian's archive: use a Debian for it");
         }
-        self.programs(&kernel::PROGRAMS, "which boots other kernels", |_| &kernel::PACKAGES)
+        let emulator = kernel::Emulator::of(architecture);
+        self.programs(&[emulator.program], "which boots other kernels", |_| emulator.packages)?;
+        self.programs(&kernel::PROGRAMS, "which make what they run", |_| &kernel::PACKAGES)?;
+        if architecture.is_of_this_host() { Ok(()) } else { self.compiler_for(architecture) }
+    }
+
+    /// Installs what builds for a processor: a linker with a C library, and the standard library of Rust.
+    fn compiler_for(&mut self, architecture: Architecture) -> Result<()> {
+        let target = architecture.target();
+        if !has_program(&architecture.tool("gcc")) {
+            self.announce(&format!("a linker and a C library for {target}"));
+            let Some(manager) = self.manager else { bail!("cannot install a linker for {target} here") };
+            self.update()?;
+            self.run(manager.install(&architecture.packages())?)?;
+        }
+        if !architecture.has_std() {
+            self.announce(&format!("Rust's standard library for {target}"));
+            let mut rustup = Command::new("rustup");
+            rustup.args(["target", "add", target]);
+            self.run(rustup)?;
+        }
+        Ok(())
     }
 
     /// Installs what builds for other processors, and what packs.
     fn packagers(&mut self, architectures: &[Architecture]) -> Result<()> {
-        let Some(manager @ PackageManager::Apt) = self.manager else {
+        if self.manager != Some(PackageManager::Apt) {
             bail!("packages are made with Debian's compilers and C libraries: use a Debian for it");
-        };
+        }
         self.programs(&dist::PROGRAMS, "which make packages", |_| &dist::PACKAGES)?;
         for architecture in architectures {
-            let target = architecture.target();
-            if !has_program(&architecture.tool("gcc")) {
-                self.announce(&format!("a linker and a C library for {target}"));
-                self.update()?;
-                self.run(manager.install(&architecture.packages())?)?;
-            }
-            if !architecture.has_std() {
-                self.announce(&format!("Rust's standard library for {target}"));
-                let mut rustup = Command::new("rustup");
-                rustup.args(["target", "add", target]);
-                self.run(rustup)?;
-            }
+            self.compiler_for(*architecture)?;
         }
         for (name, version) in dist::CARGO_PROGRAMS {
             if !has_program(name) {
@@ -273,7 +283,7 @@ impl Installer {
         &mut self,
         programs: &[&str],
         purpose: &str,
-        packages: fn(PackageManager) -> &'static [&'static str],
+        packages: impl Fn(PackageManager) -> &'static [&'static str],
     ) -> Result<()> {
         let absent: Vec<&str> = programs.iter().copied().filter(|program| !has_program(program)).collect();
         if absent.is_empty() {

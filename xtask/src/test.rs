@@ -2,6 +2,7 @@
 //! and then cargo counts it as ignored.
 
 use crate::cargo::{cargo, finish};
+use crate::dist::Architecture;
 use crate::kernel;
 use crate::prepare::Prepare;
 use crate::privilege::{has_program, is_root};
@@ -22,6 +23,9 @@ pub(crate) struct Test {
     /// it emulates the processor, which takes a while
     #[arg(long, value_name = "VERSION", conflicts_with = "no_live")]
     kernel: Option<String>,
+    /// The processor of that kernel, if it is not this host's
+    #[arg(long, value_name = "PROCESSOR", requires = "kernel")]
+    arch: Option<Architecture>,
     /// Show instead what works on that kernel: as it is, with BTF hidden, without `inet_diag`, and locked down
     #[arg(long, requires = "kernel", conflicts_with = "arguments")]
     variants: bool,
@@ -44,6 +48,7 @@ impl Test {
             prepare,
             no_live: false,
             kernel: None,
+            arch: None,
             variants: false,
             real: None,
             write: false,
@@ -60,11 +65,14 @@ impl Test {
             return real::execute(self.prepare, ways, self.write);
         }
         if let Some(version) = &self.kernel {
-            self.prepare.execute_for_other_kernels()?;
+            let architecture = self.arch.or_else(Architecture::of_this_host);
+            let architecture =
+                architecture.context("no kernel runs tests built for this processor: name one by --arch")?;
+            self.prepare.execute_for_other_kernels(architecture)?;
             if self.variants {
-                return kernel::show(version, self.write);
+                return kernel::show(version, architecture, self.write);
             }
-            return kernel::test_on(version, &self.arguments);
+            return kernel::test_on(version, architecture, &self.arguments);
         }
         let through_sudo = !self.no_live && !is_root();
         if through_sudo && !has_program("sudo") {

@@ -2,6 +2,7 @@
 
 use crate::bpf_toolchain::has_precompiled;
 use std::path::Path;
+use std::process::Command;
 
 /// A processor.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -16,6 +17,11 @@ pub(crate) enum Architecture {
 pub(crate) const ARCHITECTURES: [Architecture; 2] = [Architecture::Amd64, Architecture::Arm64];
 
 impl Architecture {
+    /// That of this host, where it is one of these.
+    pub(crate) fn of_this_host() -> Option<Self> {
+        ARCHITECTURES.into_iter().find(|architecture| architecture.is_of_this_host())
+    }
+
     /// As Debian, container images and Go call it.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -55,6 +61,16 @@ impl Architecture {
             format!("libc6-dev-{}-cross", self.name())
         };
         vec![format!("gcc-{name}-linux-gnu"), libc]
+    }
+
+    /// Has cargo build for it.
+    pub(crate) fn build_for(self, cargo: &mut Command) -> &mut Command {
+        let target = self.target();
+        let gcc = self.tool("gcc");
+        cargo
+            .args(["--target", target])
+            .env(format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_")), &gcc)
+            .env(format!("CC_{}", target.replace('-', "_")), &gcc)
     }
 
     /// Whether programs for it run here.

@@ -34,14 +34,11 @@ pub(crate) fn build(place: &Place, architecture: Architecture) -> Result<Binary>
         "--bin",
         "tcptrace",
     ]);
-    command.args(["--target", target, "--target-dir"]).arg(&place.build);
-    let variable = target.to_uppercase().replace('-', "_");
-    let gcc = architecture.tool("gcc");
-    command
+    command.arg("--target-dir").arg(&place.build);
+    architecture
+        .build_for(&mut command)
         .env("CARGO_PROFILE_RELEASE_STRIP", "none")
         .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(place)?.join("\x1f"))
-        .env(format!("CARGO_TARGET_{variable}_LINKER"), &gcc)
-        .env(format!("CC_{}", target.replace('-', "_")), &gcc)
         .env(format!("CFLAGS_{}", target.replace('-', "_")), c_flags(place)?.join(" "));
     let status = command.status().context("cannot run cargo auditable")?;
     if !status.success() {

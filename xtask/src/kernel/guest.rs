@@ -11,11 +11,18 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Programs of this host that the tests, or the script below, run.
+/// Programs that the tests, or the script below, run.
 const PROGRAMS: [&str; 15] = [
     "sh", "bash", "cat", "cp", "env", "grep", "id", "insmod", "ip", "ln", "mkdir", "mount", "script", "ss",
     "sleep",
 ];
+
+/// Debian's packages with these programs, and with [`PYTHON`].
+pub(crate) const PACKAGES: [&str; 9] =
+    ["bash", "bsdutils", "coreutils", "dash", "grep", "iproute2", "kmod", "mount", "python3-minimal"];
+
+/// Folders of packages that have what programs need to run; first those with links to programs in others, by the same name.
+const OF_PACKAGES: [&str; 5] = ["sbin", "bin", "lib", "usr/bin", "usr/lib"];
 
 /// Modules that distributions do not compile into the kernel, in the order of their dependencies; first those that list
 /// sockets.
@@ -34,6 +41,8 @@ pub(crate) const VERDICT: &str = "the tests ended with ";
 /// What goes into a guest.
 pub(crate) struct Guest<'a> {
     pub kernel: &'a Kernel,
+    /// The root with programs of others for the kernel's processor; none where those of this host run on it.
+    pub programs: Option<&'a Path>,
     /// The tool. In the guest it has the same path as on this host, as all our programs do.
     pub tool: &'a Path,
     /// The folder with the test programs, which the tests look for beside the tool.
@@ -50,10 +59,9 @@ impl Guest<'_> {
         let stage = tempfile::tempdir_in(directory)?;
         let root = Root(stage.path());
         root.folders()?;
-        for name in PROGRAMS {
-            let program = find_program(name)
-                .with_context(|| format!("there is no {name} in PATH, which the guest needs"))?;
-            root.program(&program, &Path::new("/usr/bin").join(name))?;
+        match self.programs {
+            Some(programs) => root.packages(programs)?,
+            None => root.programs_of_this_host()?,
         }
         for name in SETTINGS {
             let path = Path::new("/etc").join(name);
@@ -75,9 +83,6 @@ impl Guest<'_> {
         let sources = workspace().canonicalize()?;
         output_of(Command::new("cp").arg("-a").arg(sources.join("tests")).arg(root.at(&sources)?))?;
         fs::create_dir_all(root.at(&sources.join("tcptrace"))?)?;
-        if Path::new(PYTHON).exists() {
-            root.python()?;
-        }
         let begin = root.at(Path::new("/init"))?;
         fs::write(
             &begin,
@@ -116,6 +121,7 @@ impl Guest<'_> {
             let _ = write!(arguments, " {}", quoted(&word.to_string_lossy()));
         }
         let variants = variant::script(insert_diag);
+        // What the kernel says of its end would come into the middle of the verdict.
         format!(
             "#!/bin/sh\n\
              export PATH=/usr/bin HOME=/root\n\
@@ -135,6 +141,7 @@ impl Guest<'_> {
              cd {}\n\
              {}{arguments}\n\
              echo \"{VERDICT}$?\"\n\
+             sleep 1\n\
              echo o > /proc/sysrq-trigger\n\
              sleep 60\n",
             quoted(&directory.to_string_lossy()),
@@ -186,6 +193,31 @@ impl Root<'_> {
         let to = self.at(to)?;
         if !to.exists() {
             fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Copies what packages were unpacked to. Some have folders where the root has links.
+    fn packages(&self, unpacked: &Path) -> Result<()> {
+        for name in OF_PACKAGES {
+            let from = unpacked.join(name);
+            if from.exists() {
+                let mut copy = Command::new("cp");
+                copy.args(["-a", "--remove-destination"]);
+                output_of(copy.arg(from.join(".")).arg(self.0.join(name)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn programs_of_this_host(&self) -> Result<()> {
+        for name in PROGRAMS {
+            let program = find_program(name)
+                .with_context(|| format!("there is no {name} in PATH, which the guest needs"))?;
+            self.program(&program, &Path::new("/usr/bin").join(name))?;
+        }
+        if Path::new(PYTHON).exists() {
+            self.python()?;
         }
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! The virtual machine: boots the guest, shows its console, and reads the verdict from there.
 
 use super::guest::VERDICT;
+use super::package::Kernel;
 use super::variant::Variant;
+use crate::dist::Architecture;
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -19,21 +21,52 @@ pub(crate) struct Ended {
     pub marked: Vec<String>,
 }
 
+/// What emulates a processor, and how.
+pub(crate) struct Emulator {
+    pub program: &'static str,
+    /// Debian's package with it.
+    pub packages: &'static [&'static str],
+    machine: &'static [&'static str],
+    /// The serial line, as the kernel calls it.
+    console: &'static str,
+}
+
+impl Emulator {
+    pub(crate) fn of(architecture: Architecture) -> Self {
+        match architecture {
+            Architecture::Amd64 => Self {
+                program: "qemu-system-x86_64",
+                packages: &["qemu-system-x86"],
+                machine: &[],
+                console: "ttyS0",
+            },
+            Architecture::Arm64 => Self {
+                program: "qemu-system-aarch64",
+                packages: &["qemu-system-arm"],
+                machine: &["-machine", "virt", "-cpu", "cortex-a72"],
+                console: "ttyAMA0",
+            },
+        }
+    }
+}
+
 /// Runs the guest to its end, or for `limit` at most. Keeps what follows `marker` on its console.
 pub(crate) fn run(
-    kernel: &Path,
+    kernel: &Kernel,
     image: &Path,
     variant: Variant,
     limit: Duration,
     marker: &str,
 ) -> Result<Ended> {
-    let mut qemu = Command::new("qemu-system-x86_64");
+    let emulator = Emulator::of(kernel.architecture);
+    let mut qemu = Command::new(emulator.program);
+    qemu.args(emulator.machine);
     qemu.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "4G", "-no-reboot"]);
     qemu.args(["-display", "none", "-monitor", "none", "-serial", "stdio"]);
-    qemu.args(["-append", &format!("console=ttyS0 quiet panic=-1 {}", variant.parameter())]);
-    qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(image);
-    let mut child =
-        qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run qemu-system-x86_64")?;
+    let line = format!("console={} quiet panic=-1 {}", emulator.console, variant.parameter());
+    qemu.arg("-append").arg(line).arg("-kernel").arg(&kernel.image).arg("-initrd").arg(image);
+    qemu.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = qemu.spawn().with_context(|| format!("cannot run {}", emulator.program))?;
     let console = BufReader::new(child.stdout.take().context("the guest's console")?);
     let has_ended = Arc::new(AtomicBool::new(false));
     let watcher = {

@@ -1,6 +1,6 @@
 //! Runs the live tests on one of Debian's kernels, in a virtual machine. It emulates the processor, so it
-//! needs no right to virtualise. The guest consists of this host's programs, in memory, and changes nothing
-//! on the host.
+//! needs no right to virtualise, and it may be another than this host's. The guest consists of this host's programs, or of
+//! Debian's for that processor, in memory, and changes nothing on the host.
 
 mod guest;
 mod machine;
@@ -8,9 +8,11 @@ mod package;
 mod page;
 mod variant;
 
-use crate::cargo::{build, examples, test_binary, workspace};
+use crate::cargo::{build_for, examples, test_binary, workspace};
+use crate::dist::Architecture;
 use crate::test::with_live_tests;
 use anyhow::{Context, Result, bail};
+use package::{Archive, Kernel};
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
@@ -18,11 +20,13 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 use variant::Variant;
 
-/// Programs that building and booting a guest needs, and that not every system has.
-pub(crate) const PROGRAMS: [&str; 3] = ["qemu-system-x86_64", "cpio", "insmod"];
+pub(crate) use machine::Emulator;
+
+/// Programs that building a guest needs, and that not every system has.
+pub(crate) const PROGRAMS: [&str; 2] = ["cpio", "insmod"];
 
 /// Debian's packages with these programs.
-pub(crate) const PACKAGES: [&str; 3] = ["qemu-system-x86", "cpio", "kmod"];
+pub(crate) const PACKAGES: [&str; 2] = ["cpio", "kmod"];
 
 /// Tests that put the host under load or depend on its speed: in a guest that is the emulator's speed, and says nothing
 /// about the kernel. Those that compile programs need a compiler, which a guest does not have.
@@ -47,26 +51,26 @@ const FOUND: &str = "kernel: ";
 
 /// Runs the live tests with these arguments for the test binary on the latest kernel of this version (`6.12`) that
 /// Debian has; without arguments, all that can be judged there.
-pub(crate) fn test_on(version: &str, arguments: &[OsString]) -> Result<ExitCode> {
+pub(crate) fn test_on(version: &str, architecture: Architecture, arguments: &[OsString]) -> Result<ExitCode> {
     let mut arguments = match arguments {
         [] => LEFT_OUT.iter().flat_map(|name| ["--skip", name]).map(OsString::from).collect(),
         _ => arguments.to_vec(),
     };
     arguments.extend(with_live_tests(&arguments).map(OsString::from));
-    let (kernel, image) = guest(version, &arguments)?;
-    let ended = machine::run(&kernel.image, &image, Variant::Whole, LONGEST_TESTS, FOUND)?;
+    let (kernel, image) = guest(version, architecture, &arguments)?;
+    let ended = machine::run(&kernel, &image, Variant::Whole, LONGEST_TESTS, FOUND)?;
     Ok(if ended.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Shows what works on the latest kernel of this version that Debian has, as it is and with what some hosts lack taken away;
 /// in the docs too, where that is wanted.
-pub(crate) fn show(version: &str, write: bool) -> Result<ExitCode> {
+pub(crate) fn show(version: &str, architecture: Architecture, write: bool) -> Result<ExitCode> {
     let arguments = ["--nocapture", "--include-ignored", SHOW].map(OsString::from);
-    let (kernel, image) = guest(version, &arguments)?;
+    let (kernel, image) = guest(version, architecture, &arguments)?;
     let (mut found, mut passed) = (Vec::new(), true);
     for variant in Variant::ALL {
         println!("\n{}:", variant.title());
-        let ended = machine::run(&kernel.image, &image, variant, LONGEST_SHOW, FOUND)?;
+        let ended = machine::run(&kernel, &image, variant, LONGEST_SHOW, FOUND)?;
         passed &= ended.passed;
         for line in ended.marked {
             let line = serde_json::from_str(&line).with_context(|| format!("strange: {line}"))?;
@@ -81,19 +85,26 @@ pub(crate) fn show(version: &str, write: bool) -> Result<ExitCode> {
 }
 
 /// Fetches a kernel, and builds the guest that runs the live tests with these arguments.
-fn guest(version: &str, arguments: &[OsString]) -> Result<(package::Kernel, PathBuf)> {
-    if !cfg!(target_arch = "x86_64") {
-        bail!("the virtual machine is one for x86_64, and so have the tests to be");
-    }
+fn guest(version: &str, architecture: Architecture, arguments: &[OsString]) -> Result<(Kernel, PathBuf)> {
+    let other = Some(architecture).filter(|architecture| !architecture.is_of_this_host());
     // The tool is optimised, because the emulator is slow. The programs that leak are not: the tests know their stacks.
-    let [tool] = build(true, [("--bin", "tcptrace")])?;
-    let examples = examples()?;
-    let tests = test_binary("it")?;
+    let [tool] = build_for(other, true, [("--bin", "tcptrace")])?;
+    let examples = examples(other)?;
+    let tests = test_binary(other, "it")?;
     let directory = workspace().join("target/kernels");
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let kernel = package::fetch(version, &directory)?;
+    let archive = Archive::open(architecture, &directory)?;
+    let kernel = archive.kernel(version)?;
     println!("Linux {}, from Debian's {}", kernel.release, kernel.package);
-    let guest = guest::Guest { kernel: &kernel, tool: &tool, examples: &examples, tests: &tests, arguments };
+    let programs = other.map(|_| archive.programs(&guest::PACKAGES)).transpose()?;
+    let guest = guest::Guest {
+        kernel: &kernel,
+        programs: programs.as_deref(),
+        tool: &tool,
+        examples: &examples,
+        tests: &tests,
+        arguments,
+    };
     let image = guest.build(&directory)?;
     Ok((kernel, image))
 }

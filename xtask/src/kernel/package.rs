@@ -1,6 +1,8 @@
-//! Fetches Debian's kernels from its archive and unpacks them. Never installs one, and leaves the host's package lists alone.
+//! Fetches Debian's kernels, and programs for another processor, from its archive and unpacks them. Never installs one, and
+//! leaves the host's package lists alone.
 
 use super::output_of;
+use crate::dist::Architecture;
 use anyhow::{Context, Result, bail};
 use std::fmt::Write as _;
 use std::fs;
@@ -18,6 +20,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A kernel, unpacked.
 pub(crate) struct Kernel {
+    pub architecture: Architecture,
     pub package: String,
     /// What `uname -r` prints on it.
     pub release: String,
@@ -27,36 +30,22 @@ pub(crate) struct Kernel {
     pub modules: PathBuf,
 }
 
-/// Fetches the latest kernel of a version that can be had, in Debian's build for virtual machines.
-pub(crate) fn fetch(version: &str, directory: &Path) -> Result<Kernel> {
-    let archive = Archive::open(directory)?;
-    let mut refusals = String::new();
-    // An archive may list a kernel that it no longer has.
-    for package in archive.kernels(version)?.into_iter().rev().take(4) {
-        match archive.unpacked(&package, directory) {
-            Ok(root) => return kernel_in(&root, package),
-            Err(error) => {
-                let _ = write!(refusals, "\n  {package}: {error:#}");
-            }
-        }
-    }
-    bail!(
-        "Debian's archive has no Linux {version} for virtual machines{refusals}\n\
-         It has those of {}: 5.10, 6.1 and 6.12 among them.",
-        ARCHIVES[0].1.join(", ")
-    )
-}
+/// The release whose programs a guest for another processor consists of.
+const PROGRAMS_FROM: &str = "bookworm";
 
-/// Debian's archive, with package lists of our own.
-struct Archive {
+/// Debian's archive for a processor, with package lists of our own.
+pub(crate) struct Archive {
+    architecture: Architecture,
+    /// Where what it has is unpacked.
+    directory: PathBuf,
     /// Options that make apt use these lists.
     options: Vec<String>,
 }
 
 impl Archive {
     /// Reads the lists, which were fetched within the last day, or are now.
-    fn open(directory: &Path) -> Result<Self> {
-        let own = directory.join("apt");
+    pub(crate) fn open(architecture: Architecture, directory: &Path) -> Result<Self> {
+        let own = directory.join(format!("apt-{}", architecture.name()));
         let lists = own.join("lists");
         fs::create_dir_all(lists.join("partial"))?;
         fs::create_dir_all(own.join("cache/archives/partial"))?;
@@ -76,11 +65,12 @@ impl Archive {
             set("Dir::Etc::sourceparts", Path::new("/dev/null")),
             set("Dir::State::lists", &lists),
             set("Dir::Cache", &own.join("cache")),
-            "-oAPT::Architecture=amd64".into(),
+            format!("-oAPT::Architecture={}", architecture.name()),
+            format!("-oAPT::Architectures={}", architecture.name()),
             "-oAcquire::Languages=none".into(),
             "-oAPT::Sandbox::User=root".into(),
         ];
-        let archive = Self { options };
+        let archive = Self { architecture, directory: directory.to_owned(), options };
         if !is_fresh {
             if !Path::new(KEYRING).exists() {
                 bail!("{KEYRING} is missing: Debian's and Ubuntu's package debian-archive-keyring has it");
@@ -100,10 +90,51 @@ impl Archive {
         command
     }
 
+    /// Fetches the latest kernel of a version that can be had, in Debian's build for virtual machines.
+    pub(crate) fn kernel(&self, version: &str) -> Result<Kernel> {
+        let mut refusals = String::new();
+        // An archive may list a kernel that it no longer has.
+        for package in self.kernels(version)?.into_iter().rev().take(4) {
+            match self.unpacked(&package) {
+                Ok(root) => return kernel_in(&root, self.architecture, package),
+                Err(error) => {
+                    let _ = write!(refusals, "\n  {package}: {error:#}");
+                }
+            }
+        }
+        bail!(
+            "Debian's archive has no Linux {version} for virtual machines{refusals}\n\
+             It has those of {}: 5.10, 6.1 and 6.12 among them.",
+            ARCHIVES[0].1.join(", ")
+        )
+    }
+
+    /// Fetches programs with all that they depend on, of one release. Returns the root they are unpacked in.
+    pub(crate) fn programs(&self, packages: &[&str]) -> Result<PathBuf> {
+        let unpacked = self.directory.join(format!("programs-{}", self.architecture.name()));
+        if !unpacked.exists() {
+            let debs = tempfile::tempdir_in(&self.directory)?;
+            fs::create_dir(debs.path().join("partial"))?;
+            // As on a system with nothing on it.
+            let mut download = self.run("apt-get");
+            download
+                .args(["-oDir::State::status=/dev/null", &format!("-oAPT::Default-Release={PROGRAMS_FROM}")]);
+            download.arg(format!("-oDir::Cache::archives={}", debs.path().display()));
+            download.args(["install", "-q", "--yes", "--no-install-recommends", "--download-only"]);
+            output_of(download.args(packages))?;
+            unpack(debs.path(), &unpacked)?;
+        }
+        Ok(unpacked)
+    }
+
     /// Packages with kernels of a version, the latest last. Each release is a package of its own; the numbers in its name
     /// say which is the latest.
     fn kernels(&self, version: &str) -> Result<Vec<String>> {
-        let pattern = format!("^linux-image-{}[.][0-9.]*[-+].*cloud-amd64$", version.replace('.', "[.]"));
+        let pattern = format!(
+            "^linux-image-{}[.][0-9.]*[-+].*cloud-{}$",
+            version.replace('.', "[.]"),
+            self.architecture.name()
+        );
         let found = output_of(self.run("apt-cache").args(["search", "--names-only", &pattern]))?;
         let mut names: Vec<String> =
             found.lines().filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect();
@@ -117,31 +148,36 @@ impl Archive {
 
     /// Downloads and unpacks a kernel. From Linux 7 on Debian keeps the kernel and its modules in packages that this one
     /// depends on.
-    fn unpacked(&self, package: &str, directory: &Path) -> Result<PathBuf> {
-        let unpacked = directory.join(package);
-        if unpacked.exists() {
-            return Ok(unpacked);
+    fn unpacked(&self, package: &str) -> Result<PathBuf> {
+        let unpacked = self.directory.join(package);
+        if !unpacked.exists() {
+            let depends = output_of(self.run("apt-cache").args(["depends", "--important", package]))?;
+            let of_kernel =
+                |name: &&str| name.starts_with("linux-binary-") || name.starts_with("linux-modules-");
+            let parts = depends.split_whitespace().filter(of_kernel);
+            let debs = tempfile::tempdir_in(&self.directory)?;
+            let mut download = self.run("apt-get");
+            output_of(download.args(["download", "-q", package]).args(parts).current_dir(debs.path()))?;
+            unpack(debs.path(), &unpacked)?;
         }
-        let depends = output_of(self.run("apt-cache").args(["depends", "--important", package]))?;
-        let of_kernel = |name: &&str| name.starts_with("linux-binary-") || name.starts_with("linux-modules-");
-        let parts = depends.split_whitespace().filter(of_kernel);
-        let partial = tempfile::tempdir_in(directory)?;
-        let content = partial.path().join("content");
-        let mut download = self.run("apt-get");
-        output_of(download.args(["download", "-q", package]).args(parts).current_dir(partial.path()))?;
-        for entry in fs::read_dir(partial.path())? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|ending| ending == "deb") {
-                output_of(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(&content))?;
-            }
-        }
-        fs::rename(content, &unpacked)?;
         Ok(unpacked)
     }
 }
 
+/// Unpacks all packages in a folder.
+fn unpack(debs: &Path, to: &Path) -> Result<()> {
+    let content = debs.join("content");
+    for entry in fs::read_dir(debs)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "deb") {
+            output_of(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(&content))?;
+        }
+    }
+    fs::rename(content, to).with_context(|| format!("cannot make {}", to.display()))
+}
+
 /// Finds a kernel in what was unpacked.
-fn kernel_in(root: &Path, package: String) -> Result<Kernel> {
+fn kernel_in(root: &Path, architecture: Architecture, package: String) -> Result<Kernel> {
     let places = ["lib/modules", "usr/lib/modules"];
     let modules = places.iter().map(|place| root.join(place)).find(|place| place.exists());
     let modules = only_entry(&modules.with_context(|| format!("{package} has no modules"))?)?;
@@ -149,7 +185,7 @@ fn kernel_in(root: &Path, package: String) -> Result<Kernel> {
     let images = [root.join("boot").join(format!("vmlinuz-{release}")), modules.join("vmlinuz")];
     let image = images.into_iter().find(|path| path.exists());
     let image = image.with_context(|| format!("{package} has no image of a kernel"))?;
-    Ok(Kernel { package, release, image, modules: modules.join("kernel") })
+    Ok(Kernel { architecture, package, release, image, modules: modules.join("kernel") })
 }
 
 fn only_entry(directory: &Path) -> Result<PathBuf> {

@@ -78,14 +78,16 @@ fn with_section(page: &str, section: &str) -> Option<String> {
         .filter(|other| version(other) != version(section))
         .collect();
     sections.push(format!("{}\n", section.trim_end()));
-    sections.sort_by_key(|section| version(section));
+    sections.sort_by(|one, other| version(one).cmp(&version(other)));
     Some(format!("{head}{BEGIN}\n{}\n{END}{tail}", sections.join("\n")))
 }
 
-/// The first two numbers of the release in a section's heading.
-fn version(section: &str) -> Option<(u32, u32)> {
-    let mut numbers = section.strip_prefix(HEADING)?.split(['.', '-', '+', '\n']);
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+/// The first two numbers of the release in a section's heading, and its last word, the processor.
+fn version(section: &str) -> Option<(u32, u32, &str)> {
+    let release = section.strip_prefix(HEADING)?.lines().next()?;
+    let mut numbers = release.split(['.', '-', '+']);
+    let (_, processor) = release.rsplit_once('-')?;
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?, processor))
 }
 
 #[cfg(test)]
@@ -96,11 +98,13 @@ mod tests {
     #[test]
     fn a_kernel_s_section_takes_the_place_of_its_last_and_versions_are_in_order() {
         let page = format!("head\n{BEGIN}{END}\ntail\n");
-        let page = with_section(&page, "### Linux 6.12.1\nb\n").unwrap();
-        let page = with_section(&page, "### Linux 6.1.0-57-cloud\na\n").unwrap();
-        let page = with_section(&page, "### Linux 6.12.9+deb13\nc\n").unwrap();
-        let written = "\n### Linux 6.1.0-57-cloud\na\n\n### Linux 6.12.9+deb13\nc\n\n";
-        assert_eq!(page, format!("head\n{BEGIN}{written}{END}\ntail\n"));
+        let page = with_section(&page, "### Linux 6.12.1-amd64\nb\n").unwrap();
+        let page = with_section(&page, "### Linux 6.1.0-57-arm64\nd\n").unwrap();
+        let page = with_section(&page, "### Linux 6.1.0-57-amd64\na\n").unwrap();
+        let page = with_section(&page, "### Linux 6.12.9+deb13-amd64\nc\n").unwrap();
+        let written =
+            "### Linux 6.1.0-57-amd64\na\n\n### Linux 6.1.0-57-arm64\nd\n\n### Linux 6.12.9+deb13-amd64\nc\n";
+        assert_eq!(page, format!("head\n{BEGIN}\n{written}\n{END}\ntail\n"));
         assert_eq!(with_section("no marks", "### Linux 6.1\n"), None);
     }
 }
