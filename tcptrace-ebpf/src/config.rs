@@ -4,6 +4,9 @@
 
 pub use crate::kernel_fields::{ABSENT, KernelField, KernelOffsets};
 
+/// After so long without a copy of a stack, the next one wakes the reader, who looks less often then.
+pub const PAUSE_NS: u64 = 1_000_000_000;
+
 /// The programs read this many bytes of a record of `sock:inet_sock_set_state`: the 72 that kernels
 /// write, and room for a longer header.
 pub const EVENT_BYTES: usize = 80;

@@ -109,7 +109,7 @@ fn write_record(sock: u64, ktime_ns: u64, pid: u32) -> bool {
             copy_stack(captured);
         }
     }
-    transport::commit(&USER_STACKS, room, Wake::WhenManyWait)
+    transport::commit(&USER_STACKS, room, Wake::AfterPause(ktime_ns))
 }
 
 /// How many chunks from `start` on the stack may use. The main thread's ends below the arguments and the environment of

@@ -143,9 +143,14 @@ impl Channel {
         self.summary = Some(summary);
     }
 
+    /// Whether there is something to pass on.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.encoder.is_empty()
+    }
+
     /// Whether something has waited for long enough.
     pub(crate) fn is_due(&mut self, now: Instant) -> bool {
-        if self.encoder.is_empty() {
+        if !self.is_waiting() {
             return false;
         }
         let since = *self.waiting_since.get_or_insert(now);

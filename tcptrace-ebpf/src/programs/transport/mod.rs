@@ -18,8 +18,9 @@ pub(crate) enum Wake {
     /// If it was not woken for `wakeup_interval_ns` before this moment (CLOCK_MONOTONIC, nanoseconds), and `wakeup_bytes`
     /// wait.
     AtIntervals(u64),
-    /// As the number of bytes that wait gets large.
-    WhenManyWait,
+    /// As the number of bytes that wait gets large, and when none came for [`PAUSE_NS`](tcptrace_ebpf::config::PAUSE_NS)
+    /// before this moment (likewise).
+    AfterPause(u64),
     /// If it waits for one.
     Always,
 }

@@ -9,6 +9,7 @@ use aya_ebpf::{
     helpers::generated::bpf_ringbuf_query,
     maps::ring_buf::RingBufEntry,
 };
+use tcptrace_ebpf::config::PAUSE_NS;
 
 use super::Wake;
 use crate::settings::config;
@@ -31,6 +32,10 @@ pub(crate) use records;
 
 /// With so many bytes waiting, the reader is woken: a burst would fill the ring before it looks again.
 const MANY: u64 = 2 << 20;
+
+/// The last record of those that wake the reader after a pause (CLOCK_MONOTONIC, nanoseconds).
+#[unsafe(no_mangle)]
+static mut LAST_RECORD_NS: u64 = 0;
 
 /// When the reader was last woken, or was found to need no waking (CLOCK_MONOTONIC, nanoseconds). Two racing CPUs may both
 /// wake it, which is harmless.
@@ -83,10 +88,10 @@ fn flag<T: 'static>(records: &Records<T>, wake: Wake) -> u64 {
             let least = u64::from(config!(wakeup_bytes));
             is_interval_over(now) && (least == 0 || waiting(records) >= least)
         }
-        Wake::WhenManyWait => {
+        Wake::AfterPause(now) => {
             let waiting = waiting(records);
             // Once, as the number is reached.
-            waiting >= MANY && waiting - MANY <= size_of::<T>() as u64
+            is_pause_over(now) || (waiting >= MANY && waiting - MANY <= size_of::<T>() as u64)
         }
         Wake::Always => return 0,
     };
@@ -112,5 +117,16 @@ fn is_interval_over(now: u64) -> bool {
             core::ptr::write_volatile(last, now);
         }
         is_over
+    }
+}
+
+#[inline(always)]
+fn is_pause_over(now: u64) -> bool {
+    let last = &raw mut LAST_RECORD_NS;
+    // SAFETY: the pointer is that of an aligned word of this object's data; a lost race means one more wake-up.
+    unsafe {
+        let before = core::ptr::read_volatile(last);
+        core::ptr::write_volatile(last, now);
+        now.wrapping_sub(before) >= PAUSE_NS
     }
 }

@@ -17,10 +17,11 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use tcptrace_ebpf::config::PAUSE_NS;
 
 pub use self::{fuzzed::unwound, instructions::has_caller_rule};
 use self::{guarded::GuardedUnwinder, process::Unwound};
@@ -35,9 +36,13 @@ use crate::model::{captured_stack::CapturedStack, socket::KernelSocket};
 const MOST_CALLS: usize = 262_144;
 const MOST_STACKS: usize = 16_384;
 
-/// How often copies are looked for at least: a process may end right after its call. And how many are taken at once.
+/// How often copies are looked for: a process may end right after its call. And how many are taken at once.
 const INTERVAL: Duration = Duration::from_millis(20);
 const BATCH: usize = 256;
+
+/// How often they are looked for when none has come for a while: the kernel side wakes the reader for the next one.
+const IDLE_INTERVAL: Duration = Duration::from_millis(50);
+const IDLE_AFTER: Duration = Duration::from_nanos(PAUSE_NS);
 
 /// The stacks of calls.
 pub(crate) struct UnwoundStacks {
@@ -92,9 +97,11 @@ impl UnwoundStacks {
         let passes = Arc::new(Condvar::new());
         let (keeps, ends, passed) = (Arc::clone(&kept), Arc::clone(&is_over), Arc::clone(&passes));
         thread::Builder::new().name("stacks".to_owned()).spawn(move || {
+            let mut last_taken = Instant::now();
             while !ends.load(Ordering::Relaxed) {
                 let mut taken = 0;
-                drain(INTERVAL, BATCH, &mut |stack| {
+                let is_idle = last_taken.elapsed() >= IDLE_AFTER;
+                drain(if is_idle { IDLE_INTERVAL } else { INTERVAL }, BATCH, &mut |stack| {
                     taken += 1;
                     let (socket, ktime_ns) = (stack.socket, stack.ktime_ns);
                     let is_stack = stack.registers.pc != 0;
@@ -105,6 +112,9 @@ impl UnwoundStacks {
                         kept.keep(socket, ktime_ns, points, code);
                     }
                 });
+                if taken > 0 {
+                    last_taken = Instant::now();
+                }
                 if taken < BATCH {
                     keeps.lock().unwrap_or_else(PoisonError::into_inner).passes += 1;
                     passed.notify_all();
