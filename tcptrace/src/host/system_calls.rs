@@ -93,7 +93,7 @@ pub(crate) fn keep(uses: Uses) -> Result<(), FilterError> {
     refuse(rules(uses))
 }
 
-/// Gives up opening files, in this thread alone, which can have no more rights by executing programs from now on.
+/// Gives up opening files in this thread and those that it starts. Sets no_new_privs in it, which the filter takes.
 ///
 /// # Errors
 /// When the kernel takes no filter.

@@ -104,7 +104,7 @@ impl Output {
     pub(crate) fn flush(&mut self, totals: impl FnOnce() -> Totals) -> Result<(), WriteError> {
         let now = Instant::now();
         let is_old = self.totals_at.is_none_or(|at| now.saturating_duration_since(at) >= TOTALS_INTERVAL);
-        if self.channels.iter_mut().any(|channel| channel.is_waiting() && (is_old || channel.is_due(now))) {
+        if self.channels.iter_mut().any(|channel| channel.is_due(now) || (is_old && channel.is_waiting())) {
             self.totals = totals();
             self.totals_at = Some(now);
         }
