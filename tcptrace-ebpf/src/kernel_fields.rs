@@ -88,6 +88,8 @@ kernel_fields! {
     sock_net: sock.__sk_common.skc_net.net, needed;
     /// 16 bits wide.
     sock_protocol: sock.sk_protocol, needed;
+    /// 16 bits wide; a bit field before Linux 5.6.
+    sock_type: sock.sk_type, optional;
     /// Null once close() has left the socket to the kernel.
     sock_socket: sock.sk_socket, needed;
     /// 32 bits wide.

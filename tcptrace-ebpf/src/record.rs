@@ -198,7 +198,7 @@ pub struct HolderRecord {
     pub answered_since_fin: u8,
     /// 1 for a listener with connections in its accept queue.
     pub has_backlog: u8,
-    /// 1 for an MPTCP listener that has no cookie yet.
+    /// 1 for a socket that has no cookie yet, and that the program did not give one.
     pub is_address: u8,
     /// [`NEVER_CONNECTED`], [`CONNECTED`] or [`CONNECTED_FROM_HERE`]. The first also for a socket that was disconnected
     /// for a new connection, and for MPTCP, where it is not known.

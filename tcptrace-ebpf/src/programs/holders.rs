@@ -6,6 +6,7 @@
 #![no_main]
 
 mod pids;
+mod pointer;
 mod probe;
 mod queues;
 mod settings;
@@ -16,7 +17,7 @@ mod waiters;
 use aya_ebpf::{
     bindings::{seq_file, task_struct},
     btf_maps::Array,
-    helpers::generated::{bpf_get_socket_cookie, bpf_seq_write, bpf_skc_to_tcp_sock, bpf_sock_from_file},
+    helpers::generated::{bpf_get_socket_cookie, bpf_seq_write, bpf_sock_from_file},
     macros::btf_map,
 };
 use tcptrace_ebpf::{
@@ -26,7 +27,10 @@ use tcptrace_ebpf::{
     },
 };
 
-use crate::settings::{IPPROTO_MPTCP, IPPROTO_TCP, is_absent, kernel};
+use crate::{
+    pointer::Pointer,
+    settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, kernel},
+};
 
 /// `include/linux/socket.h`
 const AF_INET: u16 = 2;
@@ -92,7 +96,7 @@ struct OfTcp {
 /// Reads it.
 ///
 /// # Safety
-/// The verifier has to know `sock` as a `struct sock`.
+/// The same as for [`Pointer::to_tcp`].
 #[inline(always)]
 unsafe fn of_tcp(sock: *const u8, state: u8) -> OfTcp {
     let mut found = OfTcp {
@@ -102,25 +106,25 @@ unsafe fn of_tcp(sock: *const u8, state: u8) -> OfTcp {
         answered_since_fin: 0,
         blocked_bytes: 0,
     };
-    // SAFETY: the helper checks that the socket is a TCP one; the offsets are those of the members named.
+    // SAFETY: the caller promises a `struct sock`; the offsets are those of the members named.
     unsafe {
-        let tcp = bpf_skc_to_tcp_sock(sock.cast_mut().cast()).cast::<u8>().cast_const();
+        let tcp = Pointer::to_tcp(sock);
         if tcp.is_null() {
             return found;
         }
-        let expected = typed::load::<u32>(tcp, kernel!(tcp_rcv_nxt));
+        let expected = tcp.load::<u32>(kernel!(tcp_rcv_nxt));
         if state == CLOSE_WAIT {
             found.fin_sequence = expected;
             // `snd_wl1` is the sequence number of the last segment that updated the send window. The FIN and the segments
             // before it have sequence numbers below `rcv_nxt`. A later acknowledgment has `rcv_nxt` itself, and always
             // updates the window, because its sequence number is new (`tcp_may_update_window` of net/ipv4/tcp_input.c).
-            found.answered_since_fin = u8::from(typed::load::<u32>(tcp, kernel!(tcp_snd_wl1)) == expected);
+            found.answered_since_fin = u8::from(tcp.load::<u32>(kernel!(tcp_snd_wl1)) == expected);
         } else if state == FIN_WAIT1 || state == FIN_WAIT2 {
-            found.fin_sequence = typed::load(tcp, kernel!(tcp_snd_nxt));
+            found.fin_sequence = tcp.load(kernel!(tcp_snd_nxt));
         }
-        if typed::load::<u8>(tcp, kernel!(icsk_pending)) == PROBES_WINDOW {
-            let written = typed::load::<u32>(tcp, kernel!(tcp_write_seq));
-            found.blocked_bytes = written.wrapping_sub(typed::load(tcp, kernel!(tcp_snd_una)));
+        if tcp.load::<u8>(kernel!(icsk_pending)) == PROBES_WINDOW {
+            let written = tcp.load::<u32>(kernel!(tcp_write_seq));
+            found.blocked_bytes = written.wrapping_sub(tcp.load(kernel!(tcp_snd_una)));
         }
         // connect(2) with AF_UNSPEC ends a connection and leaves no port of the peer (`tcp_disconnect`): such a socket
         // waits for the next connection, as a new one does.
@@ -128,13 +132,13 @@ unsafe fn of_tcp(sock: *const u8, state: u8) -> OfTcp {
             found.connection = CONNECTED;
             // A port that connect() chose is shared with no socket that was bound: `__inet_hash_connect` of
             // net/ipv4/inet_hashtables.c marks it so.
-            let bucket = typed::follow(tcp, kernel!(icsk_bind_hash));
-            if !bucket.is_null() && typed::load::<i8>(bucket, kernel!(bind_bucket_fastreuse)) < 0 {
+            let bucket = tcp.follow(kernel!(icsk_bind_hash));
+            if !bucket.is_null() && bucket.load::<i8>(kernel!(bind_bucket_fastreuse)) < 0 {
                 found.connection = CONNECTED_FROM_HERE;
             }
         }
         // The kernel clears `skc_num` at the end of a connection, but not `inet_sport`.
-        found.sport = typed::load(tcp, kernel!(inet_sport));
+        found.sport = tcp.load(kernel!(inet_sport));
     }
     found
 }
@@ -223,12 +227,12 @@ unsafe fn visit(context: &TaskFile) {
         }
         // Asking an MPTCP listener for its cookie makes one, which the kernel copies to every connection
         // that the listener accepts (mptcp_sk_clone_init() of net/mptcp/protocol.c).
-        let mut cookie = 0;
-        if protocol == IPPROTO_TCP || state != LISTEN || *wanted & WITH_LISTENER_COOKIES != 0 {
-            cookie = bpf_get_socket_cookie(sock.cast_mut().cast());
-        } else if !is_absent(kernel!(sock_cookie)) {
-            cookie = typed::load(sock, kernel!(sock_cookie));
-        }
+        let may_ask = protocol == IPPROTO_TCP || state != LISTEN || *wanted & WITH_LISTENER_COOKIES != 0;
+        let mut cookie = if may_ask && config!(probe_reads) == 0 {
+            bpf_get_socket_cookie(sock.cast_mut().cast())
+        } else {
+            typed::load(sock, kernel!(sock_cookie))
+        };
         let is_address = cookie == 0;
         if is_address {
             cookie = sock as u64;

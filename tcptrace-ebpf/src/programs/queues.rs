@@ -4,10 +4,9 @@
 //! User space loads this program only when it needs the answer: the verifier walks the whole loop. It
 //! never stops a pass early.
 
-use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use tcptrace_ebpf::record::WaitingRecord;
 
-use crate::{LISTEN, TaskFile, settings::kernel, typed};
+use crate::{LISTEN, TaskFile, pointer::Pointer, settings::kernel, typed};
 
 /// Connections reported of one listener, in rounds of eight: their records have to fit into the kernel's buffer of eight
 /// pages. The verifier takes a step for each, and compares each round with all before it.
@@ -27,21 +26,21 @@ extern "C" fn queues(context: *const TaskFile) -> i32 {
         if sock.is_null() || typed::load::<u8>(sock, kernel!(sock_state)) != LISTEN {
             return 0;
         }
-        let tcp = bpf_skc_to_tcp_sock(sock.cast_mut().cast()).cast::<u8>().cast_const();
+        let tcp = Pointer::to_tcp(sock);
         if tcp.is_null() {
             return 0;
         }
         let (pid, fd) = (context.pid(), context.fd);
-        let mut request = typed::follow(tcp, kernel!(icsk_accept_head));
+        let mut request = tcp.follow(kernel!(icsk_accept_head));
         macro_rules! next {
             () => {
                 if request.is_null() {
                     return 0;
                 }
-                let waiting = typed::follow(request, kernel!(request_sock));
-                let cookie = typed::load::<u64>(waiting, kernel!(sock_cookie));
+                let waiting = request.follow(kernel!(request_sock));
+                let cookie = waiting.load::<u64>(kernel!(sock_cookie));
                 context.write(&WaitingRecord { cookie, pid, fd });
-                request = typed::follow(request, kernel!(request_next));
+                request = request.follow(kernel!(request_next));
             };
         }
         for _ in 0..MOST_WAITING / IN_ROUND {

@@ -16,7 +16,7 @@ use crate::{
     model::{
         close_wait::Stuck,
         connection_side::ConnectionSide,
-        coverage::{Coverage, Hidden, LookError},
+        coverage::{Coverage, Hidden, LookError, Operation},
         ended::EndedHow,
         endpoints::{Endpoint, Endpoints},
         holders::Holders,
@@ -26,6 +26,7 @@ use crate::{
         task::OpenedHow,
     },
     netlink::DiagSocket,
+    process::descriptor::CopyError,
 };
 
 /// A socket that a process has a descriptor for.
@@ -123,6 +124,8 @@ pub(crate) struct DescriptorScan {
     /// The holders of the listener in whose queue a connection waits, by cookie; empty unless needed.
     queues: FxHashMap<u64, Holders>,
     counts: FxHashMap<u32, DescriptorCount>,
+    /// A descriptor of each wanted socket that has no cookie yet, and is left out for that.
+    pub(super) nameless: Vec<(Pid, u32)>,
     /// Descriptors of sockets that are blocked in writing; bounded.
     pub(super) blocked: Vec<BlockedSocket>,
     /// Sockets that may be the other ends of those in question.
@@ -296,7 +299,9 @@ impl DescriptorScan {
                         && (state != State::Close || record.connection != record::NEVER_CONNECTED)
                 }
             };
-            if is_wanted {
+            if is_wanted && record.is_address != 0 {
+                found.nameless.push((Pid::from_wire(record.pid), record.fd));
+            } else if is_wanted {
                 let held = || HeldSocket {
                     socket: socket(&record),
                     state,
@@ -334,6 +339,17 @@ impl DescriptorScan {
             let count = self.counts.entry(record.netns).or_default();
             count.held += 1;
             count.has_backlog |= record.has_backlog != 0;
+        }
+    }
+
+    /// Counts processes as not read whose sockets have no cookie, because their descriptors may not be copied.
+    pub(super) fn leave_out(&mut self, refused: &FxHashMap<(Pid, u32), CopyError>) {
+        for (pid, fd) in &self.nameless {
+            if let (Some(CopyError::System(errno)), Some(number)) = (refused.get(&(*pid, *fd)), pid.visible())
+            {
+                let error = LookError { operation: Operation::ReadDescriptors, errno: errno.raw_os_error() };
+                self.unread.insert(number, error);
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! Reads descriptor tables as the plan says: with the kernel's iterator where that works, else from /proc.
 //! Records what the kernel refuses; decides nothing itself.
 
+use std::{mem, path::PathBuf};
+
 use tcptrace_ebpf::record::SleeperRecord;
 
 use super::descriptors::{DescriptorScan, ScanTarget};
@@ -11,6 +13,7 @@ use crate::{
         plan::{self, HolderPlan, Warning},
     },
     model::coverage::Hidden,
+    process::descriptor,
 };
 
 /// The reader of descriptor tables.
@@ -24,6 +27,7 @@ pub(crate) struct Tables {
     warned: Vec<Warning>,
     scan: Option<HolderScan>,
     view: ProcessView,
+    proc_root: PathBuf,
 }
 
 impl Tables {
@@ -43,7 +47,16 @@ impl Tables {
         let plan = plan::holders(&support, forced)?;
         // An iterator that fails later gives way to /proc, forced or not.
         let forced = forced.filter(|_| !is_iterator_forced);
-        Ok(Self { support, forced, plan, warns: true, warned: Vec::new(), scan, view })
+        Ok(Self {
+            support,
+            forced,
+            plan,
+            warns: true,
+            warned: Vec::new(),
+            scan,
+            view,
+            proc_root: world.proc.clone(),
+        })
     }
 
     /// For whoever says in other words what this host lacks.
@@ -79,13 +92,26 @@ impl Tables {
         if self.scan.is_none() {
             self.scan = HolderScan::new(&mut self.support);
         }
-        let found = self.scan.as_mut().and_then(|scan| {
-            let found = DescriptorScan::with_iterator(scan, wanted, self.view.iterator)
-                .map_err(|error| LoadError::refused("iterate over descriptor tables", &error));
-            self.support.iterator.record(found)
-        });
+        let mut found = self.scan_once(wanted);
+        // Where the iterator may not give cookies (see `HolderScan`), those of sockets that nobody has asked for.
+        let nameless = found.as_mut().map(|found| mem::take(&mut found.nameless)).unwrap_or_default();
+        if !nameless.is_empty() {
+            let give = |(pid, fd)| descriptor::give_cookie(pid, fd, &self.proc_root).err();
+            let refused = nameless.into_iter().filter_map(|one| Some((one, give(one)?))).collect();
+            found = self.scan_once(wanted);
+            if let Some(found) = &mut found {
+                found.leave_out(&refused);
+            }
+        }
         self.replan();
         found
+    }
+
+    fn scan_once(&mut self, wanted: ScanTarget<'_>) -> Option<DescriptorScan> {
+        let scan = self.scan.as_mut()?;
+        let found = DescriptorScan::with_iterator(scan, wanted, self.view.iterator)
+            .map_err(|error| LoadError::refused("iterate over descriptor tables", &error));
+        self.support.iterator.record(found)
     }
 
     /// Adds the listeners' queues to a scan of the iterator, if the plan has them.

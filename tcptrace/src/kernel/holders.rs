@@ -54,11 +54,19 @@ impl HolderScan {
     /// the program, which is a fact in `support` then.
     pub(crate) fn new(support: &mut Support) -> Option<Self> {
         let types = support.types()?;
-        support.iterator.record(Self::load(types, support.pid_namespaces))
+        support.iterator.record(Self::load_either(types, support.pid_namespaces))
     }
 
-    fn load(types: Arc<KernelTypes>, pids: PidNamespaces) -> Result<Self, LoadError> {
-        let mut object = load::holders(&types, pids)?;
+    /// With typed pointers, which a kernel that is locked down allows too; else without, for verifiers that do not trust a
+    /// socket found through a descriptor (seen on Linux 6.18.44).
+    fn load_either(types: Arc<KernelTypes>, pids: PidNamespaces) -> Result<Self, LoadError> {
+        let is_sock_type_known = types.offsets.sock_type != ABSENT;
+        Self::load(Arc::clone(&types), pids, false)
+            .or_else(|refusal| if is_sock_type_known { Self::load(types, pids, true) } else { Err(refusal) })
+    }
+
+    fn load(types: Arc<KernelTypes>, pids: PidNamespaces, probes: bool) -> Result<Self, LoadError> {
+        let mut object = load::holders(&types, pids, probes)?;
         let map = object.take_map("HOLDER_STATES").ok_or_else(error::missing)?;
         let states = Array::try_from(map)
             .map_err(|error| LoadError::refused("open the iterator's settings", &error))?;

@@ -115,9 +115,15 @@ pub(super) fn tracer(
     loader.load(bytes).map_err(|error| LoadError::refused("take the BPF object", &error))
 }
 
-/// Loads the object of the iterators over descriptor tables, for a reader that sees these processes.
-pub(super) fn holders(types: &KernelTypes, pids: PidNamespaces) -> Result<Ebpf, LoadError> {
-    let config = Config { kernel: types.offsets, pid_namespace: pids.translated_into(), ..Config::NOTHING };
+/// Loads the object of the iterators over descriptor tables, for a reader that sees these processes. The programs read
+/// through typed pointers, or through the helper for addresses without a type.
+pub(super) fn holders(types: &KernelTypes, pids: PidNamespaces, probes: bool) -> Result<Ebpf, LoadError> {
+    let config = Config {
+        kernel: types.offsets,
+        pid_namespace: pids.translated_into(),
+        probe_reads: probes.into(),
+        ..Config::NOTHING
+    };
     loader::without_types()
         .btf(Some(&types.btf))
         .override_global("CONFIG", config.as_bytes(), true)

@@ -1,5 +1,5 @@
-//! Copies another process's descriptor of a socket, and verifies by cookie that it is the intended socket. The process
-//! does not notice; the socket lives as long as the copy.
+//! Copies another process's descriptor of a socket, and verifies by cookie that it is the intended socket, or asks for the
+//! cookie. The process does not notice; the socket lives as long as the copy.
 
 use std::{
     os::fd::{OwnedFd, RawFd},
@@ -44,6 +44,15 @@ impl From<Errno> for CopyError {
 pub(crate) fn copy_socket(pid: Pid, fd: u32, cookie: u64, proc_root: &Path) -> Result<OwnedFd, CopyError> {
     let copy = copy(pid, fd, proc_root)?;
     if socket_cookie(&copy) == Ok(cookie) { Ok(copy) } else { Err(CopyError::Gone) }
+}
+
+/// Has the kernel give a cookie to the socket behind descriptor `fd` of a process, if it is one that has none yet.
+///
+/// # Errors
+/// When the descriptor is gone or is no socket, or when the kernel refuses.
+pub(crate) fn give_cookie(pid: Pid, fd: u32, proc_root: &Path) -> Result<(), CopyError> {
+    socket_cookie(&copy(pid, fd, proc_root)?)?;
+    Ok(())
 }
 
 fn copy(pid: Pid, fd: u32, proc_root: &Path) -> Result<OwnedFd, CopyError> {
