@@ -84,7 +84,7 @@ fn follow(base: u64, offset: usize) -> u64 {
 
 /// Finds the socket by the descriptor that accept() returns, in the caller's descriptor table.
 #[inline(always)]
-fn accepted(context: &TracePointContext) {
+fn remember_accepted(context: &TracePointContext) {
     /// Offset of the return value in the record of every `sys_exit_*` tracepoint.
     const RETURN_VALUE: usize = 16;
     if !are_tracked() || is_absent(kernel!(task_files)) {
@@ -136,17 +136,10 @@ fn endpoints(sock: u64) -> Endpoints {
     }
 }
 
-/// accept4(), which some C libraries also call for accept().
-#[tracepoint(category = "syscalls", name = "sys_exit_accept4")]
-fn accepted_by_accept4(context: TracePointContext) -> u32 {
-    accepted(&context);
+/// The end of accept4(), which some C libraries also call for accept(), and of accept(): both are told alike.
+#[tracepoint]
+fn accepted(context: TracePointContext) -> u32 {
+    remember_accepted(&context);
     // 0 would hide the event from perf users.
-    1
-}
-
-/// accept().
-#[tracepoint(category = "syscalls", name = "sys_exit_accept")]
-fn accepted_by_accept(context: TracePointContext) -> u32 {
-    accepted(&context);
     1
 }

@@ -190,8 +190,8 @@ pub(super) fn attach(object: &mut Ebpf, support: &mut Support, plan: &TracePlan)
     let Support { tracefs, accept4, accept, receive, .. } = support;
     let accepts = "attach to the end of accept()";
     for (is_planned, trial, program, (category, hook), what) in [
-        (plan.accept4, accept4, "accepted_by_accept4", ("syscalls", "sys_exit_accept4"), accepts),
-        (plan.accept, accept, "accepted_by_accept", ("syscalls", "sys_exit_accept"), accepts),
+        (plan.accept4, accept4, "accepted", ("syscalls", "sys_exit_accept4"), accepts),
+        (plan.accept, accept, "accepted", ("syscalls", "sys_exit_accept"), accepts),
         (plan.receive, receive, "received", ("sock", "sock_recv_length"), "attach to sock:sock_recv_length"),
     ] {
         if !is_planned {
@@ -210,7 +210,7 @@ pub(super) fn attach(object: &mut Ebpf, support: &mut Support, plan: &TracePlan)
     }
 }
 
-/// Loads a program and attaches it to a classic tracepoint, given as category and name.
+/// Loads a program, unless it is, and attaches it to a classic tracepoint, given as category and name.
 fn attach_one(
     object: &mut Ebpf,
     program: &str,
@@ -220,7 +220,9 @@ fn attach_one(
     let refused = |error: ProgramError| LoadError::refused(what, &error);
     let program = object.program_mut(program).ok_or_else(error::missing)?;
     let program: &mut TracePoint = program.try_into().map_err(refused)?;
-    program.load().map_err(refused)?;
+    if program.fd().is_err() {
+        program.load().map_err(refused)?;
+    }
     program.attach(category, name).map_err(refused)?;
     Ok(())
 }
