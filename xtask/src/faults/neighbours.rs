@@ -86,7 +86,8 @@ fn others_of(folder: &Path) -> [(&'static str, Command); 3] {
     perf.args(["record", "-q", "-a", "-e", "sock:inet_sock_set_state", "-o"]).arg(folder.join("perf.data"));
     let mut bpftrace = program(&["bpftrace"]);
     bpftrace.args(["-e", "tracepoint:sock:inet_sock_set_state { @transitions = count(); }"]);
-    let tcpstates = program(&["tcpstates-bpfcc", "tcpstates"]);
+    // That of libbpf-tools comes compiled; bcc's is compiled as it starts, which takes the kernel's headers.
+    let tcpstates = program(&["tcpstates", "tcpstates-bpfcc"]);
     [("perf", perf), ("bpftrace", bpftrace), ("tcpstates", tcpstates)]
 }
 
