@@ -175,20 +175,33 @@ impl TaskFile {
         // SAFETY: the offset is that of the member named.
         pids::of_process(task as u64, unsafe { typed::load(task, kernel!(task_tgid)) })
     }
+}
 
-    /// Writes a record to the reader of the pass.
+/// The reader of a pass.
+#[derive(Clone, Copy)]
+struct Reader(*mut seq_file);
+
+impl Reader {
+    /// Taken at the start of a program, once: for each way that leads to this, the verifier looks through the names of all
+    /// types of the kernel, which takes a millisecond (`btf_nested_type_is_trusted` of kernel/bpf/btf.c, Linux 6.2).
     ///
     /// # Safety
-    /// The same as for [`TaskFile::sock`]; `T` must have no padding.
+    /// `meta` has to come from the context that the kernel passed.
     #[inline(always)]
-    unsafe fn write<T>(&self, record: &T) {
+    unsafe fn of(meta: *const IteratorMeta) -> Self {
+        // SAFETY: the verifier knows the type of the pointer.
+        Self(unsafe { (*meta).seq })
+    }
+
+    /// Writes a record.
+    ///
+    /// # Safety
+    /// `T` must have no padding.
+    #[inline(always)]
+    unsafe fn write<T>(self, record: &T) {
         // SAFETY: the record is initialised memory of the size given.
         unsafe {
-            bpf_seq_write(
-                (*self.meta).seq,
-                core::ptr::from_ref(record).cast_mut().cast(),
-                size_of::<T>() as u32,
-            );
+            bpf_seq_write(self.0, core::ptr::from_ref(record).cast_mut().cast(), size_of::<T>() as u32);
         }
     }
 }
@@ -202,6 +215,7 @@ unsafe fn visit(context: &TaskFile) {
     // SAFETY: the pointers come from the iterator's context, and the offsets are those of the members
     // named; the verifier checks the types.
     unsafe {
+        let reader = Reader::of(context.meta);
         let sock = context.sock();
         if sock.is_null() {
             return;
@@ -258,6 +272,6 @@ unsafe fn visit(context: &TaskFile) {
             fin_sequence,
             blocked_bytes,
         };
-        context.write(&record);
+        reader.write(&record);
     }
 }

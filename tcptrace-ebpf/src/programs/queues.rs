@@ -6,7 +6,7 @@
 
 use tcptrace_ebpf::record::WaitingRecord;
 
-use crate::{LISTEN, TaskFile, pointer::Pointer, settings::kernel, typed};
+use crate::{LISTEN, Reader, TaskFile, pointer::Pointer, settings::kernel, typed};
 
 /// Connections reported of one listener, in rounds of eight: their records have to fit into the kernel's buffer of eight
 /// pages. The verifier takes a step for each, and compares each round with all before it.
@@ -22,6 +22,7 @@ extern "C" fn queues(context: *const TaskFile) -> i32 {
     // offsets are those of the members named. Memory that was freed meanwhile reads as stale data or zero.
     unsafe {
         let context = &*context;
+        let reader = Reader::of(context.meta);
         let sock = context.sock();
         if sock.is_null() || typed::load::<u8>(sock, kernel!(sock_state)) != LISTEN {
             return 0;
@@ -39,7 +40,7 @@ extern "C" fn queues(context: *const TaskFile) -> i32 {
                 }
                 let waiting = request.follow(kernel!(request_sock));
                 let cookie = waiting.load::<u64>(kernel!(sock_cookie));
-                context.write(&WaitingRecord { cookie, pid, fd });
+                reader.write(&WaitingRecord { cookie, pid, fd });
                 request = request.follow(kernel!(request_next));
             };
         }

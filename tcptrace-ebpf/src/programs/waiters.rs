@@ -5,10 +5,10 @@
 //! User space loads this program only when it finds such a socket. What it reports is no proof by itself: the queue is
 //! read without its lock.
 
-use aya_ebpf::helpers::generated::{bpf_seq_write, bpf_skc_to_tcp_sock};
+use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use tcptrace_ebpf::record::SleeperRecord;
 
-use crate::{CLOSE_WAIT, IteratorMeta, pids, probe, settings::kernel, typed};
+use crate::{CLOSE_WAIT, IteratorMeta, Reader, pids, probe, settings::kernel, typed};
 
 /// Entries read of one wait queue. A socket has one for each thread and each epoll that waits.
 const MOST_SLEEPERS: u32 = 16;
@@ -29,6 +29,7 @@ extern "C" fn sleepers(context: *const TcpSocket) -> i32 {
     // SAFETY: the kernel passes a context of this layout, whose pointers the verifier knows, and the offsets are those
     // of the members named.
     unsafe {
+        let reader = Reader::of((*context).meta);
         let sock = (*context).sk_common;
         if sock.is_null() || typed::load::<u8>(sock, kernel!(sock_state)) != CLOSE_WAIT {
             return 0;
@@ -56,11 +57,7 @@ extern "C" fn sleepers(context: *const TcpSocket) -> i32 {
                     tgid: pids::of_process(private, probe::read(private, kernel!(task_tgid))),
                     pid: pids::of_thread(private, probe::read(private, kernel!(task_pid))),
                 };
-                bpf_seq_write(
-                    (*(*context).meta).seq,
-                    core::ptr::from_ref(&record).cast_mut().cast(),
-                    size_of::<SleeperRecord>() as u32,
-                );
+                reader.write(&record);
             }
             next = probe::read(next, 0);
         }

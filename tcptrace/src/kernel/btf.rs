@@ -8,6 +8,7 @@
 //! 200 ms and 32 MB more elsewhere.
 
 use bytes::Buf as _;
+use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 const MAGIC: u16 = 0xeb9f;
@@ -42,6 +43,16 @@ pub(crate) struct Btf<'a> {
     types: &'a [u8],
     /// Start of each type in `types`. Type 0 (`void`) has none, so index 0 is type 1.
     starts: Vec<u32>,
+    /// Structures and hooks with the names that were asked for, in the order of their ids.
+    named: Vec<Named<'a>>,
+}
+
+/// A type with one of the names that were asked for.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    name: &'a str,
+    kind: u32,
+    id: u32,
 }
 
 struct Type<'a> {
@@ -55,11 +66,15 @@ struct Type<'a> {
 }
 
 impl<'a> Btf<'a> {
-    /// Indexes the types in `data`, the whole of a kernel's BTF.
+    /// Indexes the types in `data`, the whole of a kernel's BTF. Of structures and hooks, those called `names` can be
+    /// found.
     ///
     /// # Errors
     /// When the bytes are truncated or not BTF.
-    pub(crate) fn parse(data: &'a [u8]) -> Result<Self, MalformedBtf> {
+    pub(crate) fn parse(
+        data: &'a [u8],
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, MalformedBtf> {
         let mut header = data;
         let short = |_| MalformedBtf("the header is cut short");
         if header.try_get_u16_ne().map_err(short)? != MAGIC {
@@ -75,22 +90,37 @@ impl<'a> Btf<'a> {
         };
         let types = section()?;
         let strings = section()?;
-        let mut btf = Self { strings, types, starts: Vec::new() };
+        let mut btf = Self { strings, types, starts: Vec::new(), named: Vec::new() };
+        let mut by_beginning: FxHashMap<[u8; 2], Vec<&str>> = FxHashMap::default();
+        for name in names {
+            let alike = by_beginning.entry(beginning(name)).or_default();
+            if !alike.contains(&name) {
+                alike.push(name);
+            }
+        }
         let mut start = 0;
         while start < types.len() {
-            let rest = btf.type_at(start).ok_or(MalformedBtf("a type is cut short"))?.rest;
+            let found = btf.type_at(start).ok_or(MalformedBtf("a type is cut short"))?;
+            let (name, kind, next) = (found.name, found.kind, types.len() - found.rest.len());
             btf.starts.push(u32::try_from(start).map_err(|_| MalformedBtf("the type section is too large"))?);
-            start = types.len() - rest.len();
+            // The kernel has more than a hundred thousand types: nearly all are told by how their names begin.
+            if matches!(kind, KIND_STRUCT | KIND_TYPEDEF | KIND_FUNC)
+                && let Some(alike) = btf.beginning_at(name).and_then(|beginning| by_beginning.get(&beginning))
+                && let Some(name) = alike.iter().find(|wanted| btf.is_named(name, wanted))
+                && let Ok(id) = u32::try_from(btf.starts.len())
+            {
+                btf.named.push(Named { name, kind, id });
+            }
+            start = next;
         }
         Ok(btf)
     }
 
     /// Reads the type at an offset; its `rest` begins behind the members.
     fn type_at(&self, start: usize) -> Option<Type<'a>> {
-        let mut bytes = self.types.get(start..)?;
-        let name = bytes.try_get_u32_ne().ok()?;
-        let info = bytes.try_get_u32_ne().ok()?;
-        let size_or_type = bytes.try_get_u32_ne().ok()?;
+        let (words, rest) = self.types.get(start..)?.split_first_chunk::<12>()?;
+        let mut words = &words[..];
+        let (name, info, size_or_type) = (words.get_u32_ne(), words.get_u32_ne(), words.get_u32_ne());
         let length = info & 0xffff;
         let kind = info >> 24 & 0x1f;
         let extra = match kind {
@@ -100,8 +130,18 @@ impl<'a> Btf<'a> {
             KIND_ENUM | KIND_FUNC_PROTO => 8 * length as usize,
             _ => 0,
         };
-        let rest = bytes.get(extra..)?;
-        Some(Type { name, kind, length, has_bitfields: info >> 31 == 1, size_or_type, rest })
+        Some(Type {
+            name,
+            kind,
+            length,
+            has_bitfields: info >> 31 == 1,
+            size_or_type,
+            rest: rest.get(extra..)?,
+        })
+    }
+
+    fn beginning_at(&self, offset: u32) -> Option<[u8; 2]> {
+        self.strings.get(offset as usize..)?.first_chunk().copied()
     }
 
     fn start_of(&self, id: u32) -> Option<usize> {
@@ -115,26 +155,9 @@ impl<'a> Btf<'a> {
             .is_some_and(|rest| rest.first() == Some(&0))
     }
 
-    /// Ids of the structures with these names. A structure that is not there has none.
-    fn structures<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<(&'n str, Option<u32>)> {
-        let mut found: Vec<(&str, Option<u32>)> = Vec::new();
-        for name in names {
-            if !found.iter().any(|(other, _)| *other == name) {
-                found.push((name, None));
-            }
-        }
-        for (index, start) in self.starts.iter().enumerate() {
-            let Some(candidate) = self.type_at(*start as usize) else { continue };
-            if candidate.kind != KIND_STRUCT || candidate.name == 0 {
-                continue;
-            }
-            for (name, id) in &mut found {
-                if id.is_none() && self.is_named(candidate.name, name) {
-                    *id = u32::try_from(index + 1).ok();
-                }
-            }
-        }
-        found
+    /// The type of this name and this kind with the lowest id.
+    fn find(&self, name: &str, kind: u32) -> Option<u32> {
+        self.named.iter().find(|named| named.kind == kind && named.name == name).map(|named| named.id)
     }
 
     /// Offset in bytes of `path` (member names; anonymous members are looked through) in the structure
@@ -182,32 +205,23 @@ impl<'a> Btf<'a> {
         None
     }
 
-    /// A small BTF with the types called `names`, under the same ids as in this one. Every other type is a
-    /// nameless pointer to void. aya looks up a program's hook by its name in a BTF, and parses all of that
-    /// BTF first: the kernel's takes some 20 ms and 20 MB, the stand-in a tenth.
-    pub(crate) fn stand_in(&self, names: &[&str]) -> Vec<u8> {
+    /// A small BTF in which the hooks that were found have the same ids as in this one. Every other type is a nameless
+    /// pointer to void. aya looks up a program's hook by its name in a BTF, and parses all of that BTF first: the
+    /// kernel's takes some 20 ms and 20 MB, the stand-in a tenth.
+    pub(crate) fn stand_in(&self) -> Vec<u8> {
         const HEADER_BYTES: u32 = 24;
         const VOID_POINTER: [u32; 3] = [0, 2 << 24, 0];
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let bytes_of = |words: [u32; 3]| words.map(u32::to_ne_bytes).concat();
         let mut strings = vec![0u8];
         let mut types: Vec<u8> = Vec::new();
-        let mut filled = 0;
-        for (index, start) in self.starts.iter().enumerate() {
-            let Some(candidate) = self.type_at(*start as usize) else { continue };
-            let Some(name) = names.iter().find(|name| self.is_named(candidate.name, name)) else { continue };
-            if !matches!(candidate.kind, KIND_TYPEDEF | KIND_FUNC) {
-                continue;
-            }
-            while filled < index {
-                types.extend(VOID_POINTER.iter().flat_map(|word| word.to_ne_bytes()));
-                filled += 1;
-            }
-            let name_offset = length(&strings);
+        let mut last = 0;
+        for Named { name, kind, id } in self.named.iter().filter(|named| named.kind != KIND_STRUCT) {
+            types.extend(bytes_of(VOID_POINTER).repeat((id - last - 1) as usize));
+            types.extend(bytes_of([length(&strings), kind << 24, 0]));
             strings.extend(name.as_bytes());
             strings.push(0);
-            let words = [name_offset, candidate.kind << 24, candidate.size_or_type];
-            types.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
-            filled += 1;
+            last = *id;
         }
         let lengths = [HEADER_BYTES, 0, length(&types), length(&types), length(&strings)];
         let mut bytes = Vec::with_capacity(HEADER_BYTES as usize + types.len() + strings.len());
@@ -219,18 +233,17 @@ impl<'a> Btf<'a> {
         bytes
     }
 
-    /// A look-up of fields in these structures, by the structure's name and the path to the field. Passes
-    /// over the types once.
-    pub(crate) fn offsets<'n>(
-        &self,
-        structures: impl IntoIterator<Item = &'n str>,
-    ) -> impl Fn(&str, &[&str]) -> Option<u32> {
-        let ids = self.structures(structures);
-        move |structure, path| {
-            let (_, id) = ids.iter().find(|(name, _)| *name == structure)?;
-            self.offset_in((*id)?, path)
-        }
+    /// The offset of a field in bytes, by the name of its structure and the path to it. `None` when there is no such
+    /// structure or member, or when it is a bit-field that starts within a byte.
+    pub(crate) fn offset(&self, structure: &str, path: &[&str]) -> Option<u32> {
+        self.offset_in(self.find(structure, KIND_STRUCT)?, path)
     }
+}
+
+/// How a name begins; one of a single letter with the NUL that ends it.
+fn beginning(name: &str) -> [u8; 2] {
+    let mut bytes = name.bytes();
+    [(); 2].map(|()| bytes.next().unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -244,8 +257,8 @@ mod tests {
     #[test]
     fn finds_fields_of_the_running_kernel() {
         let data = std::fs::read(KERNELS_BTF).unwrap();
-        let btf = Btf::parse(&data).unwrap();
-        let offset = btf.offsets(["sock", "inet_sock", "no_such_structure"]);
+        let btf = Btf::parse(&data, ["sock", "inet_sock", "no_such_structure"]).unwrap();
+        let offset = |structure: &str, path: &[&str]| btf.offset(structure, path);
         // The first member of sock_common is a union of both IPv4 addresses: daddr comes first.
         assert_eq!(offset("sock", &["__sk_common", "skc_daddr"]), Some(0));
         assert_eq!(offset("sock", &["__sk_common", "skc_rcv_saddr"]), Some(4));
@@ -260,9 +273,9 @@ mod tests {
 
         let data = std::fs::read(KERNELS_BTF).unwrap();
         let names = ["btf_trace_inet_sock_set_state", "bpf_iter_task_file"];
-        let stand_in = Btf::parse(&data).unwrap().stand_in(&names);
-        let whole = aya::Btf::parse(&data, aya::Endianness::default()).unwrap();
+        let stand_in = Btf::parse(&data, names).unwrap().stand_in();
         let small = aya::Btf::parse(&stand_in, aya::Endianness::default()).unwrap();
+        let whole = aya::Btf::parse(&data, aya::Endianness::default()).unwrap();
         for (name, kind) in names.into_iter().zip([BtfKind::Typedef, BtfKind::Func]) {
             assert_eq!(
                 small.id_by_type_name_kind(name, kind).unwrap(),
@@ -275,8 +288,8 @@ mod tests {
     #[test]
     fn refuses_what_is_cut_short() {
         let data = std::fs::read(KERNELS_BTF).unwrap();
-        assert!(Btf::parse(&data[..data.len() / 2]).is_err());
-        assert!(Btf::parse(&[]).is_err());
+        assert!(Btf::parse(&data[..data.len() / 2], ["sock"]).is_err());
+        assert!(Btf::parse(&[], []).is_err());
     }
 
     proptest! {
@@ -286,8 +299,8 @@ mod tests {
                 data[..2].copy_from_slice(&MAGIC.to_ne_bytes());
                 data[4..8].copy_from_slice(&24u32.to_ne_bytes());
             }
-            if let Ok(btf) = Btf::parse(&data) {
-                let _ = btf.offsets(["a"])("a", &["b", "c"]);
+            if let Ok(btf) = Btf::parse(&data, ["a"]) {
+                let _ = btf.offset("a", &["b", "c"]);
             }
         }
     }

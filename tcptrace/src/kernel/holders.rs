@@ -58,7 +58,7 @@ impl HolderScan {
     }
 
     /// With typed pointers, which a kernel that is locked down allows too; else without, for verifiers that do not trust a
-    /// socket found through a descriptor (seen on Linux 6.18.44).
+    /// socket found through a descriptor (seen on a build of Linux 6.18).
     fn load_either(types: Arc<KernelTypes>, pids: PidNamespaces) -> Result<Self, LoadError> {
         let is_sock_type_known = types.offsets.sock_type != ABSENT;
         Self::load(Arc::clone(&types), pids, false)

@@ -22,9 +22,8 @@ pub(crate) enum OffsetsError {
 /// When a field that every supported kernel has is not there.
 pub(crate) fn find(btf: &Btf<'_>) -> Result<(KernelOffsets, Vec<&'static KernelField>), OffsetsError> {
     let mut absent = Vec::new();
-    let offset_of = btf.offsets(KernelOffsets::FIELDS.iter().map(|field| field.structure));
     let offsets = KernelOffsets::from_fn(|field| {
-        offset_of(field.structure, field.path).unwrap_or_else(|| {
+        btf.offset(field.structure, field.path).unwrap_or_else(|| {
             if field.is_of_this_machine {
                 absent.push(field);
             }

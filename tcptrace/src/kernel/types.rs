@@ -42,9 +42,10 @@ impl KernelTypes {
     pub(crate) fn read(path: &Path) -> Result<Self, LoadError> {
         let data = Vmlinux::open(path).map_err(|error| LoadError::no_btf(path, &error))?;
         let strange = |error| LoadError::StrangeBtf { path: path.display().to_string(), error };
-        let types = btf::Btf::parse(&data).map_err(|error| strange(OffsetsError::from(error)))?;
+        let names = KernelOffsets::FIELDS.iter().map(|field| field.structure).chain(HOOKS);
+        let types = btf::Btf::parse(&data, names).map_err(|error| strange(OffsetsError::from(error)))?;
         let (offsets, absent) = offsets::find(&types).map_err(strange)?;
-        let btf = Btf::parse(&types.stand_in(&HOOKS), aya::Endianness::default())
+        let btf = Btf::parse(&types.stand_in(), aya::Endianness::default())
             .map_err(|error| LoadError::refused("describe its types", &error))?;
         Ok(Self { btf, offsets, absent })
     }
