@@ -13,7 +13,7 @@ pub(super) const BOOT: &str = "jrt:/";
 pub(super) const WITHIN: &str = "!/";
 
 /// Packages of common libraries, for those of which no archive is known, and those that are merged into the application's.
-const LIBRARIES: [&str; 62] = [
+const LIBRARIES: [&str; 67] = [
     "akka",
     "ch.qos",
     "clojure",
@@ -26,6 +26,7 @@ const LIBRARIES: [&str; 62] = [
     "com.github.benmanes",
     "com.google",
     "com.hazelcast",
+    "com.headius",
     "com.ibm",
     "com.microsoft",
     "com.mongodb",
@@ -54,6 +55,7 @@ const LIBRARIES: [&str; 62] = [
     "io.undertow",
     "io.vertx",
     "jakarta",
+    "jnr",
     "kong.unirest",
     "kotlin",
     "kotlinx",
@@ -64,13 +66,16 @@ const LIBRARIES: [&str; 62] = [
     "oracle",
     "org.apache",
     "org.asynchttpclient",
+    "org.codehaus",
     "org.eclipse",
     "org.elasticsearch",
     "org.glassfish",
     "org.hibernate",
     "org.jboss",
+    "org.jruby",
     "org.mariadb",
     "org.postgresql",
+    "org.python",
     "org.springframework",
     "reactor",
     "redis.clients",

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     process::reader::{DIRECTORY, FILE_BYTES, contents},
     stacks::{
-        java::{BOOT, WITHIN, beginning, common, is_of_jdk, is_within, package_of},
+        java::{BOOT, WITHIN, beginning, common, is_of_jdk, package_of},
         point::ScriptLine,
     },
 };
@@ -41,9 +41,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// Archives are opened when a class of theirs is wanted: they are looked at again for a package that is in none, after
 /// this time, and then after twice that.
 const READ_INTERVAL: Duration = Duration::from_secs(5);
-
-/// What starts an application for somebody else.
-const LAUNCHER: &str = "org.springframework.boot.loader";
 
 /// Where a package comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +124,6 @@ impl Listing {
         let mut own = FxHashSet::default();
         if let Launched::Class(class) = &launched
             && let Some((package, _)) = class.rsplit_once('.')
-            && !is_within(package, LAUNCHER)
         {
             own.insert(beginning(package).to_owned());
         }

@@ -1,5 +1,7 @@
 //! What a Java program was started with: its main class, or its archive. Pure.
 
+use crate::stacks::java::is_within;
+
 /// What was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Launched {
@@ -28,9 +30,48 @@ const WITH_VALUE: [&str; 13] = [
     "--enable-native-access",
 ];
 
+/// Packages of what starts applications of others: their names say nothing of the application.
+const LAUNCHERS: [&str; 26] = [
+    "clojure",
+    "com.ibm.ws",
+    "com.simontuffs.onejar",
+    "com.sun.enterprise.glassfish",
+    "fish.payara",
+    "groovy",
+    "io.quarkus.bootstrap",
+    "jdk.jshell",
+    "kotlin",
+    "org.apache.catalina",
+    "org.apache.commons.daemon",
+    "org.apache.flink",
+    "org.apache.groovy",
+    "org.apache.hadoop",
+    "org.apache.karaf",
+    "org.apache.spark",
+    "org.codehaus",
+    "org.eclipse.jetty",
+    "org.gradle",
+    "org.jboss.modules",
+    "org.jruby",
+    "org.python",
+    "org.springframework.boot.loader",
+    "org.tanukisoftware.wrapper",
+    "scala",
+    "weblogic",
+];
+
 impl Launched {
     /// By the arguments of a process, with a zero byte behind each.
     pub(super) fn of(command_line: &[u8]) -> Self {
+        match Self::started(command_line) {
+            Self::Class(class) if LAUNCHERS.iter().any(|launcher| is_within(&class, launcher)) => {
+                Self::Unknown
+            }
+            started => started,
+        }
+    }
+
+    fn started(command_line: &[u8]) -> Self {
         let text = String::from_utf8_lossy(command_line);
         let mut arguments = text.split('\0');
         // Other launchers have options of their own.
@@ -84,6 +125,8 @@ mod tests {
             ("java -cp lib/a.jar:lib/b.jar com.acme.Main x", class("com.acme.Main")),
             ("/usr/bin/java --add-opens java.base/java.lang=ALL-UNNAMED -ea Leak", class("Leak")),
             ("java -p mods -m com.acme.shop/com.acme.shop.Main", class("com.acme.shop.Main")),
+            ("java -cp bootstrap.jar org.apache.catalina.startup.Bootstrap start", Launched::Unknown),
+            ("java -cp . org.apache.catalinas.Main", class("org.apache.catalinas.Main")),
             ("java -m com.acme.shop", Launched::Unknown),
             ("java @options com.acme.Main", Launched::Unknown),
             ("jsvc -home /usr/lib/jvm/x com.acme.Main", Launched::Unknown),
