@@ -8,8 +8,77 @@ use crate::stacks::{
     sources::package_of,
 };
 
+/// Programs that run applications of others, and what stands between the two: with the names of their packages.
+const HOSTS: [&str; 64] = [
+    "IPython",
+    "_pytest",
+    "a2wsgi",
+    "aiohttp",
+    "airflow",
+    "anyio",
+    "asgiref",
+    "billiard",
+    "bottle",
+    "celery",
+    "channels",
+    "cheroot",
+    "cherrypy",
+    "click",
+    "connexion",
+    "daphne",
+    "ddtrace",
+    "django",
+    "dramatiq",
+    "elasticapm",
+    "eventlet",
+    "falcon",
+    "fastapi",
+    "fastapi_cli",
+    "flask",
+    "gevent",
+    "granian",
+    "gunicorn",
+    "honcho",
+    "huey",
+    "hypercorn",
+    "ipykernel",
+    "kombu",
+    "litestar",
+    "meinheld",
+    "mod_wsgi",
+    "newrelic",
+    "nicegui",
+    "opentelemetry",
+    "paste",
+    "pluggy",
+    "prefect",
+    "prometheus_client",
+    "pyramid",
+    "pytest",
+    "quart",
+    "rest_framework",
+    "rq",
+    "sanic",
+    "scrapy",
+    "sentry_sdk",
+    "starlette",
+    "streamlit",
+    "supervisor",
+    "tornado",
+    "traitlets",
+    "trio",
+    "twisted",
+    "typer",
+    "uvicorn",
+    "vine",
+    "waitress",
+    "werkzeug",
+    "whitenoise",
+];
+
 /// The package that is the program, of a stack, innermost first: that of `python -m shop`, and that which the script
-/// `bin/shop` calls. `None` where the program is a file of its own, and of threads that it began.
+/// `bin/shop` calls. Where that is a server which runs applications of others, the first package that it leads to besides.
+/// `None` where the program is a file of its own, and of threads that it began.
 pub(in crate::stacks) fn package(points: &[Point]) -> Option<String> {
     let lines = points.iter().rev().filter_map(|point| match point {
         Point::Script(line) if line.language == ScriptLanguage::Python => Some(&**line),
@@ -18,11 +87,18 @@ pub(in crate::stacks) fn package(points: &[Point]) -> Option<String> {
     let mut lines = lines.skip_while(|line| is_runner(line));
     let first = lines.next().filter(|line| line.function == "<module>")?;
     let of = |line: &ScriptLine| line.file.as_deref().and_then(|file| package_of(Path::new(file)));
-    match of(first) {
+    let started = match of(first) {
         Some(package) => Some(package),
         None if is_launcher(first) => lines.next().and_then(of),
         None => None,
+    }?;
+    let is_host =
+        |package: &str| HOSTS.contains(&package) || HOSTS.contains(&package.trim_end_matches(".py"));
+    if !is_host(&started) {
+        return Some(started);
     }
+    // Its workers are threads or processes of the same kind: their lines are seen from the one that the program began in.
+    lines.find_map(|line| of(line).filter(|package| !is_host(package)))
 }
 
 /// Whether a line is that of a script which an installer made, to call the package that it belongs to: `bin/shop`.
@@ -72,6 +148,23 @@ mod tests {
         assert_eq!(package_by(&module).as_deref(), Some("shop"));
         let earlier = [("_run_code", "/usr/lib/python3.9/runpy.py"), ("<module>", SHOP)];
         assert_eq!(package_by(&earlier).as_deref(), Some("shop"));
+    }
+
+    #[test]
+    fn what_a_server_runs_is_the_program_and_not_the_server() {
+        const IN: &str = "/venv/lib/python3.12/site-packages";
+        let file = |file: &str| format!("{IN}/{file}");
+        let (sync, flask, shop, requests) = (
+            file("gunicorn/workers/sync.py"),
+            file("flask/app.py"),
+            file("shop/ledger.py"),
+            file("requests/api.py"),
+        );
+        let launcher = ("<module>", "/venv/bin/gunicorn");
+        let served =
+            [launcher, ("run", &*sync), ("wsgi_app", &*flask), ("refund", &*shop), ("get", &*requests)];
+        assert_eq!(package_by(&served).as_deref(), Some("shop"));
+        assert_eq!(package_by(&[launcher, ("run", &*sync), ("accept", &*sync)]), None, "its own socket");
     }
 
     #[test]
