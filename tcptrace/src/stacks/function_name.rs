@@ -12,6 +12,7 @@ pub(super) fn plain(name: &str) -> &str {
     while let Some(at) = rest.strip_suffix(']').and_then(|inner| inner.rfind(" [clone ")) {
         rest = rest.get(..at).unwrap_or(rest);
     }
+    rest = unsplit(rest);
     let mut unqualified = rest;
     while let Some(shorter) = [" const", " volatile", " noexcept", "&&", "&"]
         .iter()
@@ -24,9 +25,28 @@ pub(super) fn plain(name: &str) -> &str {
     if named.is_empty() || named.ends_with("operator") || named.ends_with("::") {
         return rest;
     }
-    match last_space(named) {
-        Some(at) if !named.contains("operator") => named.get(at + 1..).unwrap_or(named),
-        _ => named,
+    // What follows `operator` may have spaces.
+    let scope = named.find("operator").map_or(named, |at| &named[..at]);
+    match last_space(scope) {
+        Some(at) => named.get(at + 1..).unwrap_or(named),
+        None => named,
+    }
+}
+
+/// The name without what gcc and clang write behind those of parts and copies of a function: `dial.constprop.0`, `dial.cold`.
+fn unsplit(name: &str) -> &str {
+    const COPIES: [&str; 6] = [".constprop.", ".isra.", ".part.", ".lto_priv.", ".llvm.", ".clone."];
+    let mut rest = name;
+    loop {
+        let shorter = rest.strip_suffix(".cold").or_else(|| rest.strip_suffix(".localalias")).or_else(|| {
+            let copy = rest.trim_end_matches(|digit: char| digit.is_ascii_digit());
+            let is_numbered = copy.len() < rest.len();
+            COPIES.iter().find_map(|copied| copy.strip_suffix(copied)).filter(|_| is_numbered)
+        });
+        match shorter.filter(|shorter| !shorter.is_empty()) {
+            Some(shorter) => rest = shorter,
+            None => return rest,
+        }
     }
 }
 
@@ -96,6 +116,15 @@ mod tests {
             ),
             ("shop::Ledger::operator bool() const", "shop::Ledger::operator bool"),
             ("shop::f(int) [clone .isra.0] [clone .part.0]", "shop::f"),
+            (
+                "void boost::asio::basic_socket<tcp, any>::initiate::operator()<shop::done>(int&&) const",
+                "boost::asio::basic_socket<tcp, any>::initiate::operator()<shop::done>",
+            ),
+            ("dial.constprop.0", "dial"),
+            ("dial.part.0.isra.12.cold", "dial"),
+            ("net.(*TCPListener).Accept", "net.(*TCPListener).Accept"),
+            ("main.part", "main.part"),
+            (".cold", ".cold"),
             ("main", "main"),
             ("net.(*TCPListener).Accept", "net.(*TCPListener).Accept"),
             ("<shop::A as core::ops::Fn<(u8, u8)>>::call", "<shop::A as core::ops::Fn<(u8, u8)>>::call"),
