@@ -20,8 +20,9 @@ use crate::{
     },
 };
 
-/// A thread of the kernel that works on requests of a ring (`create_io_worker` of io_uring/io-wq.c names it).
-const RING_WORKER: &[u8] = b"iou-wrk-";
+/// The threads of the kernel that work on requests of a ring, by what their names begin with: `create_io_worker` of
+/// io_uring/io-wq.c and `io_sq_thread` of io_uring/sqpoll.c.
+const RING_WORKERS: [&[u8]; 2] = [b"iou-wrk-", b"iou-sqp-"];
 
 /// A stack of which the copy was lost: frame pointers alone do not tell why it has no line.
 fn without_copy(stack: Arc<Stack>) -> Arc<Stack> {
@@ -52,7 +53,7 @@ impl Inspector {
     }
 
     fn stack(&mut self, socket: KernelSocket, call: &Call) -> Result<Arc<Stack>, NoSiteBecause> {
-        if call.task.comm.as_bytes().starts_with(RING_WORKER) {
+        if RING_WORKERS.iter().any(|worker| call.task.comm.as_bytes().starts_with(worker)) {
             return Err(NoSiteBecause::IoUring);
         }
         let pid = call.task.pid.visible().ok_or(NoSiteBecause::NotVisible)?;
