@@ -55,6 +55,8 @@ numbered! {
         InterpretedDotnet = 24,
         InterpretedPerl = 25,
         InterpretedLua = 26,
+        /// Another interpreter, or an emulator, runs the application's code.
+        Interpreted = 27,
     }
 }
 
@@ -79,7 +81,8 @@ impl NoSiteBecause {
             | Self::InterpretedErlang
             | Self::InterpretedDotnet
             | Self::InterpretedPerl
-            | Self::InterpretedLua => true,
+            | Self::InterpretedLua
+            | Self::Interpreted => true,
             Self::BeforeStart
             | Self::Unseen
             | Self::LooksOnce
@@ -120,7 +123,9 @@ impl NoSiteBecause {
             Self::NotVisible => {
                 "the process is not visible from here: run tcptrace in the host's pid namespace"
             }
-            Self::ProcessEnded => "the process ended before its stack was named",
+            Self::ProcessEnded => {
+                "the process ended, or executed another program, before its stack was named"
+            }
             Self::StackNotKept => "its stack was not copied: too many at once, or it could not be read",
             Self::NotNamed => "the files of the program could not be read in time",
             Self::CutShort => {
@@ -152,6 +157,7 @@ impl NoSiteBecause {
             }
             Self::InterpretedPerl => "Perl's subroutines have no names here",
             Self::InterpretedLua => "Lua's functions have no names here",
+            Self::Interpreted => "an interpreter, or an emulator, runs its code, which has no names here",
         }
     }
 }

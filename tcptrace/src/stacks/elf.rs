@@ -136,6 +136,14 @@ impl<'a> Elf<'a> {
         Some(String::from_utf8_lossy(text(texts, last.st_name(self.endian))?).into_owned())
     }
 
+    /// Whether the name of a function that it exports, or needs of others, begins with one of these; `None` where it is linked
+    /// with nothing.
+    pub(super) fn mentions(&self, beginnings: &[&str]) -> Option<bool> {
+        let texts = self.data(".dynstr")?;
+        let begins = |name: &[u8]| beginnings.iter().any(|wanted| name.starts_with(wanted.as_bytes()));
+        Some(texts.split(|byte| *byte == 0).any(begins))
+    }
+
     /// What it defines for others, and the texts that their names are in.
     fn dynamic_symbols(&self) -> Option<(impl Iterator<Item = &'a Sym64<Endianness>>, &'a [u8])> {
         let (symbols, texts) = (self.data(".dynsym")?, self.data(".dynstr")?);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use blazesym::symbolize::{CodeInfo, Sym};
 
 use super::{
+    binary::Binary,
     function_name::{bounded, plain},
     go::{line::Line, package},
     interpreters, java,
@@ -38,8 +39,8 @@ pub(super) struct Frame {
 /// the process runs, `module` the file with the code.
 pub(super) fn named<'a>(
     symbol: &'a Sym<'a>,
-    module: Option<&'a Path>,
-    program: Option<&'a Path>,
+    module: Option<&'a Binary>,
+    program: Option<&'a Binary>,
 ) -> impl Iterator<Item = Frame> + 'a {
     let inlined = symbol
         .inlined
@@ -50,11 +51,16 @@ pub(super) fn named<'a>(
 }
 
 /// The line of a function of a file; its source position may be unknown.
-fn frame(name: &str, code: Option<&CodeInfo<'_>>, module: Option<&Path>, program: Option<&Path>) -> Frame {
+fn frame(
+    name: &str,
+    code: Option<&CodeInfo<'_>>,
+    module: Option<&Binary>,
+    program: Option<&Binary>,
+) -> Frame {
     let source: Option<PathBuf> = code.map(|code| code.to_path().into_owned());
     let name = plain(name);
     let shown = bounded(name);
-    let text = match (&source, module.and_then(Path::file_name)) {
+    let text = match (&source, module.and_then(|module| module.path.file_name())) {
         (Some(source), _) => match code.and_then(|code| code.line) {
             Some(line) => format!("{shown} ({}:{line})", file_name(source)),
             None => format!("{shown} ({})", file_name(source)),
@@ -143,10 +149,11 @@ pub(super) fn made(name: &str) -> Frame {
 }
 
 /// The line of an address without a name: in a file, at an address that its tools know, or nowhere.
-pub(super) fn unnamed(address: u64, place: Option<&Place>, program: Option<&Path>) -> Frame {
+pub(super) fn unnamed(address: u64, place: Option<&Place>, program: Option<&Binary>) -> Frame {
     let (text, kind) = match place {
         Some(Place { module, address, build_id: _, exported_before }) => {
-            let name = module.file_name().unwrap_or(module.as_os_str()).to_string_lossy();
+            let path = &module.path;
+            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
             let after = exported_before.as_deref().map(|name| format!(" (after {})", bounded(plain(name))));
             (
                 format!("{name}+{address:#x}{}", after.unwrap_or_default()),
@@ -226,9 +233,11 @@ mod tests {
 
     #[test]
     fn code_without_a_name_is_told_by_its_place() {
-        let program = Some(Path::new("/srv/shop"));
+        let binary = |path: &str| Binary::unread(path.into());
+        let program = binary("/srv/shop");
+        let program = Some(&program);
         let at = |module: &str, address| Place {
-            module: module.into(),
+            module: binary(module),
             address,
             build_id: None,
             exported_before: None,
@@ -246,14 +255,15 @@ mod tests {
     proptest! {
         #[test]
         fn any_names_and_paths_make_a_frame(name in ".*", file in ".*", module in ".*", program in ".*") {
-            let (file, module, program) = (Path::new(&file), Path::new(&module), Path::new(&program));
+            let file = Path::new(&file);
+            let (module, program) = (&Binary::unread(module.into()), &Binary::unread(program.into()));
             let kind = rate(Code { function: &name, source: Some(file), module: Some(module), program: Some(program) });
             prop_assert_eq!(kind.clone(), kind);
             rate(Code { function: &name, ..Code::default() });
             file_name(file);
             made(&name);
             let exported_before = Some(name.clone());
-            let place = Place { module: module.into(), address: 2, build_id: None, exported_before };
+            let place = Place { module: module.clone(), address: 2, build_id: None, exported_before };
             unnamed(1, Some(&place), Some(program));
             frame(&name, None, Some(module), Some(program));
         }

@@ -1,6 +1,6 @@
 //! Which interpreter or virtual machine a file is, and what a function that it made at run time belongs to. Pure.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use super::{
     java,
@@ -10,19 +10,21 @@ use super::{
     sources::of_source,
 };
 use crate::model::no_site::NoSiteBecause::{
-    self, InterpretedDotnet, InterpretedErlang, InterpretedJava, InterpretedLua, InterpretedNode,
-    InterpretedPerl, InterpretedPhp, InterpretedPython, InterpretedRuby,
+    self, Interpreted, InterpretedDotnet, InterpretedErlang, InterpretedJava, InterpretedLua,
+    InterpretedNode, InterpretedPerl, InterpretedPhp, InterpretedPython, InterpretedRuby,
 };
 
 /// The language that a program or a library runs, by its file: `python3.12`, `libpython3.12.so.1.0`, `php-fpm8.2`.
-pub(super) fn of_module(module: &Path) -> Option<NoSiteBecause> {
-    let name = module.file_name()?.to_string_lossy();
+pub(super) fn by_name(file: &Path) -> Option<NoSiteBecause> {
+    let name = file.file_name()?.to_string_lossy();
     // Modules in C of the standard library of Python.
-    if module.components().any(|component| component.as_os_str() == "lib-dynload") {
+    if file.components().any(|component| component.as_os_str() == "lib-dynload") {
         return Some(InterpretedPython);
     }
     match &*name {
         "libnet.so" | "libnio.so" | "libjava.so" | "libextnet.so" => return Some(InterpretedJava),
+        "lisp.run" => return Some(Interpreted),
+        name if name.starts_with("qemu-") && name != "qemu-nbd" => return Some(Interpreted),
         _ => {}
     }
     let end = name.char_indices().find(|(at, character)| {
@@ -34,7 +36,8 @@ pub(super) fn of_module(module: &Path) -> Option<NoSiteBecause> {
         }
     });
     let stem = end.map_or(&*name, |(at, _)| name.get(..at).unwrap_or(&name));
-    Some(match stem.strip_prefix("lib").unwrap_or(stem) {
+    let plain = stem.strip_prefix("lib").unwrap_or(stem);
+    Some(match plain {
         "python" | "pypy" => InterpretedPython,
         "java" | "jvm" | "jli" => InterpretedJava,
         "node" | "nodejs" => InterpretedNode,
@@ -44,8 +47,66 @@ pub(super) fn of_module(module: &Path) -> Option<NoSiteBecause> {
         "dotnet" | "coreclr" | "clrjit" | "mono" | "mono-sgen" | "monosgen" | "System" => InterpretedDotnet,
         "perl" => InterpretedPerl,
         "lua" | "luajit" => InterpretedLua,
+        _ if OTHERS.contains(&plain) && is_installed(file) => Interpreted,
         _ => return None,
     })
+}
+
+/// Other interpreters, and emulators, where programs are installed. Nothing in them has names.
+const OTHERS: [&str; 30] = [
+    "bash",
+    "bun",
+    "clisp",
+    "csi",
+    "dash",
+    "deno",
+    "ecl",
+    "gawk",
+    "gforth",
+    "gprolog",
+    "gsi",
+    "gst",
+    "guile",
+    "julia",
+    "ksh",
+    "mawk",
+    "moar",
+    "newlisp",
+    "ocamlrun",
+    "octave-cli",
+    "pike",
+    "R",
+    "racket",
+    "rakudo",
+    "sbcl",
+    "swipl",
+    "tcl",
+    "tclsh",
+    "wish",
+    "zsh",
+];
+
+fn is_installed(file: &Path) -> bool {
+    ["/usr", "/bin", "/opt", "/snap", "/nix/store", "/gnu/store"].iter().any(|place| file.starts_with(place))
+        || file.components().any(|folder| matches!(folder.as_os_str().to_str(), Some(".deno" | ".bun")))
+}
+
+/// How names begin of functions that an interpreter, or what belongs to it, exports or needs; none where nothing tells.
+pub(super) fn functions_of(language: NoSiteBecause) -> &'static [&'static str] {
+    match language {
+        InterpretedPython => &["Py", "_Py", "pypy", "rpython"],
+        InterpretedJava => &["JLI_", "JVM_", "JNI_", "Java_"],
+        InterpretedNode => &["_ZN4node", "_ZN2v8", "napi_"],
+        InterpretedRuby => &["rb_", "ruby_"],
+        InterpretedPhp => &["zend_", "php_"],
+        InterpretedErlang => &["enif_", "erts_", "driver_"],
+        InterpretedDotnet => {
+            &["mono_", "coreclr_", "hostfxr_", "hostpolicy_", "SystemNative_", "jitStartup", "dlopen"]
+        }
+        InterpretedPerl => &["Perl_", "PL_"],
+        InterpretedLua => &["lua_", "luaL_"],
+        _ => &[],
+    }
 }
 
 /// Rates a line that a virtual machine told. `program` is the package that it was started to run, where it is one.
@@ -126,8 +187,89 @@ fn of_python(path: &str) -> Kind {
     match packaged {
         Some(kind) => kind,
         None if is_standard => Kind::Interpreter(InterpretedPython),
-        None => Kind::Own,
+        None => of_frozen(path).unwrap_or(Kind::Own),
     }
+}
+
+/// Rates a file of a program that was frozen with all that it needs, as PyInstaller does: paths begin with the module then.
+fn of_frozen(path: &str) -> Option<Kind> {
+    /// Modules of the standard library that call on sockets, or run what does.
+    const STANDARD: [&str; 28] = [
+        "_pyrepl",
+        "asyncio",
+        "asyncore",
+        "codeop",
+        "concurrent",
+        "contextlib",
+        "email",
+        "ftplib",
+        "functools",
+        "http",
+        "imaplib",
+        "importlib",
+        "logging",
+        "multiprocessing",
+        "nntplib",
+        "poplib",
+        "runpy",
+        "sched",
+        "selectors",
+        "smtplib",
+        "socket",
+        "socketserver",
+        "ssl",
+        "telnetlib",
+        "threading",
+        "urllib",
+        "wsgiref",
+        "xmlrpc",
+    ];
+    /// Packages of others that do.
+    const PACKAGES: [&str; 36] = [
+        "aiohttp",
+        "aiomysql",
+        "aiopg",
+        "aioredis",
+        "amqp",
+        "anyio",
+        "asyncpg",
+        "boto3",
+        "botocore",
+        "cassandra",
+        "elasticsearch",
+        "eventlet",
+        "gevent",
+        "grpc",
+        "httpcore",
+        "httplib2",
+        "httpx",
+        "kafka",
+        "kombu",
+        "ldap3",
+        "MySQLdb",
+        "mysql",
+        "paramiko",
+        "pika",
+        "psycopg",
+        "pymongo",
+        "pymysql",
+        "redis",
+        "requests",
+        "sqlalchemy",
+        "tornado",
+        "trio",
+        "twisted",
+        "urllib3",
+        "websocket",
+        "websockets",
+    ];
+    let first = Path::new(path).components().next()?;
+    let Component::Normal(first) = first else { return None };
+    let module = first.to_str()?.trim_end_matches(".py");
+    if STANDARD.contains(&module) {
+        return Some(Kind::Interpreter(InterpretedPython));
+    }
+    (PACKAGES.contains(&module) && path.contains('/')).then(|| Kind::Library(module.to_owned()))
 }
 
 /// Whether a file lies where an installation has Python's own: `lib/python3.12`, `lib64/python3.9`, `lib/python312.zip`.

@@ -4,12 +4,15 @@
 use std::{
     fs::File,
     io,
-    os::fd::AsRawFd as _,
+    os::fd::{AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::mappings::{FileIdentity, Mapping};
+use super::{
+    mappings::{self, FileIdentity, Mapping},
+    point::Point,
+};
 
 /// The code of a process at some time.
 #[derive(Debug)]
@@ -39,6 +42,25 @@ impl KeptCode {
     pub(super) fn open(&self, mapping: &Mapping) -> Option<(FileIdentity, File)> {
         let (_, file) = self.parts.iter().find(|(known, _)| known == mapping)?;
         file.open().ok()
+    }
+
+    /// Opens the program.
+    pub(super) fn open_program(&self) -> Option<(FileIdentity, File)> {
+        let (_, file) = self.parts.iter().find(|(_, file)| file.identity == self.program_identity)?;
+        file.open().ok()
+    }
+
+    /// Whether a process, whose directory of /proc this is, runs the program still, and has the files at these points mapped
+    /// where they were: it may have executed another program since, or have loaded another library in place of one.
+    pub(super) fn is_mapped_by(&self, process: &OwnedFd, points: &[Point]) -> bool {
+        let is_same_program =
+            mappings::program(process).is_ok_and(|(identity, _)| identity == self.program_identity);
+        let is_called =
+            |(mapping, _): &&Part| points.iter().any(|point| mapping.addresses.contains(&point.call()));
+        let is_there = |(mapping, file): &Part| {
+            mapping.open(process).is_ok_and(|(identity, _)| identity == file.identity)
+        };
+        is_same_program && self.parts.iter().filter(is_called).all(is_there)
     }
 
     /// Whether it is that of this program with these files.

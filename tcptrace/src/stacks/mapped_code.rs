@@ -9,9 +9,12 @@ use std::{
     sync::Arc,
 };
 
+use rustc_hash::FxHashMap;
 use rustix::fs::{Mode, OFlags, openat};
 
 use super::{
+    binary::{Binary, Traits},
+    elf::{BoundedFile, Elf},
     kept_code::{KeptCode, KeptFile},
     mappings::{self, FileIdentity, Mapping, executable},
 };
@@ -20,7 +23,15 @@ use super::{
 pub(super) struct MappedCode {
     files: Files,
     pub(super) mappings: Vec<Mapping>,
+    /// What is known of their files, in order; nothing before [`MappedCode::identify`].
+    binaries: Vec<Binary>,
 }
+
+/// What files told of themselves.
+pub(super) type KnownTraits = FxHashMap<FileIdentity, Traits>;
+
+/// Files of which that is remembered; beyond, all is forgotten.
+const MOST_TRAITS: usize = 4_096;
 
 /// Where its files are.
 enum Files {
@@ -35,14 +46,14 @@ impl MappedCode {
     pub(super) fn at(proc_root: &Path, pid: u32, addresses: &[u64]) -> io::Result<Self> {
         let process = mappings::process(proc_root, pid)?;
         let mappings = executable(&process)?.filter(|mapping| is_at(mapping, addresses)).collect();
-        Ok(Self { files: Files::Process(process), mappings })
+        Ok(Self { files: Files::Process(process), mappings, binaries: Vec::new() })
     }
 
     /// Of a process that has ended.
     pub(super) fn kept(code: &KeptCode, addresses: &[u64]) -> Self {
         let parts = code.parts.iter().filter(|(mapping, _)| is_at(mapping, addresses)).cloned();
         let (mappings, files) = parts.unzip();
-        Self { files: Files::Kept(files), mappings }
+        Self { files: Files::Kept(files), mappings, binaries: Vec::new() }
     }
 
     /// The mapping that holds an address; `None` where no file stands behind it.
@@ -61,8 +72,34 @@ impl MappedCode {
         }
     }
 
+    /// Finds out what the files tell of themselves.
+    pub(super) fn identify(&mut self, known: &mut KnownTraits) {
+        let binary = |mapping: &Mapping| {
+            let path = self.path(mapping).unwrap_or_default();
+            match self.open(mapping) {
+                Ok((identity, file)) => identified(path, identity, file, known),
+                Err(_) => Binary::unread(path),
+            }
+        };
+        self.binaries = self.mappings.iter().map(binary).collect();
+    }
+
+    /// What is known of the file of a mapping.
+    pub(super) fn binary(&self, mapping: &Mapping) -> Option<&Binary> {
+        self.mappings
+            .iter()
+            .zip(&self.binaries)
+            .find(|(known, _)| *known == mapping)
+            .map(|(_, binary)| binary)
+    }
+
+    /// What is known of the file in which an address lies.
+    pub(super) fn binary_at(&self, address: u64) -> Option<&Binary> {
+        self.binary(self.mapping(address)?)
+    }
+
     /// The path of the file of a mapping, as the process sees it.
-    pub(super) fn path(&self, mapping: &Mapping) -> io::Result<PathBuf> {
+    fn path(&self, mapping: &Mapping) -> io::Result<PathBuf> {
         match &self.files {
             Files::Process(process) => mapping.path(process),
             Files::Kept(_) => Ok(self.kept_file(mapping)?.path.clone()),
@@ -82,6 +119,29 @@ impl MappedCode {
         let Files::Process(process) = &self.files else { return None };
         openat(process, "mem", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok().map(File::from)
     }
+}
+
+/// What a file tells of itself.
+pub(super) fn identified(
+    path: PathBuf,
+    identity: FileIdentity,
+    file: File,
+    known: &mut KnownTraits,
+) -> Binary {
+    if known.len() >= MOST_TRAITS {
+        known.clear();
+    }
+    let traits = match known.get(&identity) {
+        Some(traits) => *traits,
+        None => {
+            let file = BoundedFile::new(file);
+            let Some(elf) = Elf::read(&file) else { return Binary::unread(path) };
+            let traits = Traits::of(&path, &elf);
+            known.insert(identity, traits);
+            traits
+        }
+    };
+    Binary { path, traits }
 }
 
 fn is_at(mapping: &Mapping, addresses: &[u64]) -> bool {

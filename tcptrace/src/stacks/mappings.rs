@@ -56,10 +56,9 @@ impl Mapping {
         self.offset..self.offset.saturating_add(length)
     }
 
-    /// The path of its file, in the mount namespace of the process; `(deleted)` behind it if it is.
+    /// The path of its file, as the process sees it; `(deleted)` behind it if it is.
     pub(super) fn path(&self, process: &OwnedFd) -> io::Result<PathBuf> {
-        let path = readlinkat(process, self.link(), Vec::new())?;
-        Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))
+        path_in(process, &self.link())
     }
 
     fn link(&self) -> String {
@@ -79,6 +78,22 @@ impl Mapping {
         let file = openat(process, &path, flags, Mode::empty())?;
         Ok((regular(fstat(&file)?)?, File::from(file)))
     }
+}
+
+/// The path of the program that a process runs, as the process sees it.
+pub(super) fn program_path(process: &OwnedFd) -> io::Result<PathBuf> {
+    path_in(process, "exe")
+}
+
+/// Where a link in the directory of a process leads. The kernel tells it as seen from here: what is below a root of its own,
+/// as after chroot(2), is told without that.
+fn path_in(process: &OwnedFd, link: &str) -> io::Result<PathBuf> {
+    let read = |link| readlinkat(process, link, Vec::new());
+    let path = PathBuf::from(OsString::from_vec(read(link)?.into_bytes()));
+    let root = read("root").map(|root| PathBuf::from(OsString::from_vec(root.into_bytes())));
+    let within =
+        root.ok().and_then(|root| path.strip_prefix(root).ok().map(|rest| Path::new("/").join(rest)));
+    Ok(within.unwrap_or(path))
 }
 
 /// Tells what code a process has mapped from what it has at other times.

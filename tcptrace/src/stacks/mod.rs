@@ -1,5 +1,6 @@
 //! Turns the addresses of a stack into lines of code. Reads untrusted files: bounded, and on a thread with a deadline.
 
+mod binary;
 pub(crate) mod deadline;
 mod debug_files;
 pub(crate) mod elf;
@@ -15,6 +16,7 @@ mod mapped_code;
 pub(crate) mod mappings;
 mod memory;
 mod modules;
+mod names_of_languages;
 pub(crate) mod perf_map;
 pub(crate) mod point;
 pub(crate) mod prospect;

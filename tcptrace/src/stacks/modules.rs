@@ -1,8 +1,9 @@
 //! Which file an address lies in, and where in it: for code that has no name.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::fmt::Write as _;
 
 use super::{
+    binary::Binary,
     elf::{BoundedFile, Elf},
     mapped_code::MappedCode,
     mappings::Mapping,
@@ -11,7 +12,7 @@ use super::{
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    pub(super) module: PathBuf,
+    pub(super) module: Binary,
     /// As the file's own tools count (`addr2line -e`); the offset in the file where its head makes no sense.
     pub(super) address: u64,
     /// In hexadecimal.
@@ -29,7 +30,7 @@ pub(super) fn places(code: &MappedCode, addresses: &[u64]) -> Vec<Option<Place>>
         if within.peek().is_none() {
             continue;
         }
-        let Ok(module) = code.path(mapping) else { continue };
+        let Some(module) = code.binary(mapping) else { continue };
         let file = code.open(mapping).ok().map(|(_, file)| BoundedFile::new(file));
         let elf = file.as_ref().and_then(Elf::read);
         for (address, place) in within {
@@ -67,14 +68,16 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::stacks::mapped_code::KnownTraits;
 
     #[test]
     fn an_address_of_this_process_is_in_its_program() {
         let address = places as *const () as u64;
-        let code = MappedCode::at(Path::new("/proc"), std::process::id(), &[address, 0x10]).unwrap();
+        let mut code = MappedCode::at(Path::new("/proc"), std::process::id(), &[address, 0x10]).unwrap();
+        code.identify(&mut KnownTraits::default());
         let place = places(&code, &[address, 0x10]);
         let found = place[0].as_ref().unwrap();
-        assert_eq!(found.module, std::env::current_exe().unwrap());
+        assert_eq!(found.module.path, std::env::current_exe().unwrap());
         assert!(found.address != address && found.address != 0, "{found:?}");
         assert_eq!(place[1], None);
     }

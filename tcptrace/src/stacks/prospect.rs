@@ -16,6 +16,7 @@ use rustix::{
 };
 
 use super::{
+    binary::Traits,
     deadline::DeadlineThread,
     debug_files::DebugFiles,
     elf::{BoundedFile, Elf},
@@ -112,8 +113,12 @@ impl Looker {
         let path = readlinkat(&process, "exe", Vec::new())?;
         let path = PathBuf::from(path.to_string_lossy().trim_end_matches(" (deleted)"));
         let (identity, file) = mappings::program(&process)?;
+        let traits = file.try_clone().ok().and_then(|file| {
+            let file = BoundedFile::new(file);
+            Elf::read(&file).map(|elf| Traits::of(&path, &elf))
+        });
+        let interpreted = traits.map_or_else(|| interpreters::by_name(&path), |traits| traits.interpreter);
         let program = self.program(identity, file)?;
-        let interpreted = interpreters::of_module(&path);
         let library = |is_wanted: fn(&str) -> bool| -> std::io::Result<Vec<(PathBuf, File)>> {
             let found = mappings::executable_named(&process, is_wanted)?;
             found.map(|mapping| Ok((mapping.path(&process)?, mapping.open(&process)?.1))).collect()

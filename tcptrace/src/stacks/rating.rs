@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use super::{
-    interpreters,
+    binary::Binary,
     kind::Kind,
-    sources::{of_source, package_of},
+    names_of_languages,
+    sources::{installed_source, of_source, package_of},
 };
 
 #[cfg(test)]
@@ -19,9 +20,9 @@ pub(super) struct Code<'a> {
     /// The source file, if known.
     pub(super) source: Option<&'a Path>,
     /// The file that the machine code is in.
-    pub(super) module: Option<&'a Path>,
+    pub(super) module: Option<&'a Binary>,
     /// The program that the process runs.
-    pub(super) program: Option<&'a Path>,
+    pub(super) program: Option<&'a Binary>,
 }
 
 /// Rates the code of a file.
@@ -30,14 +31,26 @@ pub(super) fn rate(code: Code<'_>) -> Kind {
     if let Some(kind) = module.and_then(|module| of_module(module, program)) {
         return kind;
     }
-    if let Some(kind) = source.and_then(of_source) {
+    if let Some(kind) = source.and_then(|source| of_source(source).or_else(|| installed_source(source))) {
         return kind;
     }
-    of_name(function)
+    let is_rust = match source {
+        Some(source) => source.extension().is_some_and(|extension| extension == "rs"),
+        None => module.is_some_and(|module| module.traits.has_rust),
+    };
+    // A name says nothing where it is known which file it stands in: anybody may call a function `connect`.
+    let is_of_c = source.is_none() || source.is_some_and(of_musl);
+    of_name(function, is_rust, is_of_c)
+}
+
+/// Whether a source file may be one of musl's, whose paths are relative: `src/network/connect.c`.
+fn of_musl(source: &Path) -> bool {
+    const FOLDERS: [&str; 5] = ["src/network", "src/thread", "src/thread/x86_64", "src/env", "crt"];
+    source.parent().is_some_and(|folder| FOLDERS.iter().any(|known| folder == Path::new(known)))
 }
 
 /// Rates a module: `None` for the application's own.
-pub(super) fn of_module(module: &Path, program: Option<&Path>) -> Option<Kind> {
+pub(super) fn of_module(module: &Binary, program: Option<&Binary>) -> Option<Kind> {
     /// The C library, the dynamic linker, and what compilers add to every program.
     const RUNTIMES: [&str; 13] = [
         "libc.so",
@@ -56,11 +69,13 @@ pub(super) fn of_module(module: &Path, program: Option<&Path>) -> Option<Kind> {
     ];
     /// Libraries that programs bring along.
     const BROUGHT: [&str; 5] = ["libcurl", "libpq.", "libuv.", "libssl.", "libcrypto."];
+    let Binary { path: module, traits } = module;
+    let program = program.map(|program| &*program.path);
     let name = module.file_name()?.to_string_lossy();
     if RUNTIMES.iter().any(|prefix| name.starts_with(prefix)) {
         return Some(Kind::Runtime);
     }
-    if let Some(language) = interpreters::of_module(module) {
+    if let Some(language) = traits.interpreter {
         return Some(Kind::Interpreter(language));
     }
     let is_program = program.is_some_and(|program| plain_path(program) == plain_path(module));
@@ -70,7 +85,8 @@ pub(super) fn of_module(module: &Path, program: Option<&Path>) -> Option<Kind> {
     if let Some(package) = package_of(module) {
         return Some(Kind::Library(package));
     }
-    let is_library = is_installed(module) && !program.is_some_and(|program| belongs_to(module, program));
+    let is_part = |program| belongs_to(module, program) || is_in_folder_of(module, program);
+    let is_library = is_installed(module) && !program.is_some_and(is_part);
     (is_library || BROUGHT.iter().any(|prefix| name.starts_with(prefix)))
         .then(|| Kind::Library(name.trim_end_matches(" (deleted)").to_owned()))
 }
@@ -100,6 +116,12 @@ fn is_installed(module: &Path) -> bool {
     PLACES.iter().any(|place| module.starts_with(place))
 }
 
+/// Whether a module lies among libraries in a folder that is called as the program is: `/usr/lib/shop/libledger.so`.
+fn is_in_folder_of(module: &Path, program: &Path) -> bool {
+    let name = program.file_name();
+    module.parent().is_some_and(|folder| folder.components().any(|part| Some(part.as_os_str()) == name))
+}
+
 /// Whether a module is a part of the program: it lies where the program lies, in a folder of its own.
 fn belongs_to(module: &Path, program: &Path) -> bool {
     let mut folder = program.parent();
@@ -115,8 +137,9 @@ fn belongs_to(module: &Path, program: &Path) -> bool {
     folder.filter(is_own).is_some_and(|folder| module.starts_with(folder))
 }
 
-/// Rates a name that nothing else is known of: a program without line tables.
-fn of_name(name: &str) -> Kind {
+/// Rates a name that little else is known of. `is_rust` says whether it may be one of Rust, `is_of_c` whether it may be one of
+/// the C library, linked statically.
+fn of_name(name: &str, is_rust: bool, is_of_c: bool) -> Kind {
     /// Go's standard packages; others begin with a domain, or are called main.
     const GO_RUNTIME: [&str; 4] = ["runtime.", "runtime/", "internal/", "syscall."];
     const GO_LIBRARIES: [&str; 2] = ["net.", "net/"];
@@ -148,8 +171,8 @@ fn of_name(name: &str) -> Kind {
         "__libc_start_main_impl",
         "__libc_start_call_main",
     ];
-    /// Crates and namespaces that make connections for applications.
-    const LIBRARIES: [&str; 34] = [
+    /// Crates that make connections for applications.
+    const CRATES: [&str; 28] = [
         "tokio",
         "mio",
         "socket2",
@@ -177,21 +200,20 @@ fn of_name(name: &str) -> Kind {
         "tokio_postgres",
         "sqlx_core",
         "ureq",
-        "boost",
-        "asio",
-        "grpc",
-        "grpc_core",
-        "absl",
-        "folly",
         "tracing",
     ];
-    if GO_RUNTIME.iter().any(|prefix| name.starts_with(prefix)) || OF_C.contains(&name) {
+    /// Namespaces of C++, likewise.
+    const NAMESPACES: [&str; 6] = ["boost", "asio", "grpc", "grpc_core", "absl", "folly"];
+    if is_of_c && (GO_RUNTIME.iter().any(|prefix| name.starts_with(prefix)) || OF_C.contains(&name)) {
         return Kind::Runtime;
     }
-    if GO_LIBRARIES.iter().any(|prefix| name.starts_with(prefix)) {
+    if is_of_c && GO_LIBRARIES.iter().any(|prefix| name.starts_with(prefix)) {
         let package = name.rfind('/').map_or(0, |at| at + 1);
         let end = name.get(package..).and_then(|rest| rest.find('.')).map_or(name.len(), |dot| package + dot);
         return Kind::Library(name.get(..end).unwrap_or(name).to_owned());
+    }
+    if let Some(kind) = names_of_languages::of_name(name) {
+        return kind;
     }
     // `<tokio::net::TcpStream as …>::poll`, `<&mut hyper::…>`.
     let start = name.trim_start_matches(['<', '&', '*', '(']);
@@ -199,9 +221,23 @@ fn of_name(name: &str) -> Kind {
         .iter()
         .find_map(|prefix| start.strip_prefix(prefix))
         .unwrap_or(start);
-    match start.split_once("::").map(|(root, _)| root) {
-        Some("std" | "core" | "alloc" | "__gnu_cxx" | "__cxxabiv1" | "std_detect") => Kind::Runtime,
-        Some(root) if LIBRARIES.contains(&root) => Kind::Library(root.to_owned()),
+    match root(start) {
+        Some("std" | "__gnu_cxx" | "__cxxabiv1") => Kind::Runtime,
+        Some("core" | "alloc" | "std_detect") if is_rust => Kind::Runtime,
+        Some(root) if (is_rust && CRATES.contains(&root)) || NAMESPACES.contains(&root) => {
+            Kind::Library(root.to_owned())
+        }
         _ => Kind::Own,
     }
+}
+
+/// The outermost namespace of a name, also of one of C++ that was too long to be written out: `_ZNK5boost4asio…`.
+fn root(name: &str) -> Option<&str> {
+    if let Some(nested) = name.strip_prefix("_ZN") {
+        let counted = nested.trim_start_matches(['K', 'V', 'R', 'O']);
+        let digits = counted.bytes().take_while(u8::is_ascii_digit).count();
+        let length: usize = counted.get(..digits)?.parse().ok()?;
+        return counted.get(digits..digits.checked_add(length)?);
+    }
+    name.split_once("::").map(|(root, _)| root)
 }

@@ -1,10 +1,8 @@
 //! Chooses the line to look at on a stack: the application's own, or the reason that there is none. Pure.
 
-use std::path::Path;
-
-use super::{frame::Frame, interpreters, kind::Kind, point::ScriptLanguage};
+use super::{binary::Binary, frame::Frame, kind::Kind, point::ScriptLanguage};
 use crate::model::{
-    found_by::FoundBy,
+    found_by::{FoundBy, NamedBy},
     no_site::{NoSite, NoSiteBecause},
     stack::Stack,
 };
@@ -16,10 +14,13 @@ pub(super) struct Extent {
     pub(super) is_cut: bool,
     /// Unwind information led from each of its functions to the next, up to where the thread began.
     pub(super) is_whole: bool,
+    /// Callers were there whose code is there no more, or makes no sense.
+    pub(super) is_short: bool,
 }
 
 /// Makes a stack of its frames, innermost first. `program` is what the process runs.
-pub(super) fn stack(frames: Vec<Frame>, extent: Extent, program: Option<&Path>) -> Stack {
+pub(super) fn stack(mut frames: Vec<Frame>, extent: Extent, program: Option<&Binary>) -> Stack {
+    rate_by_callers(&mut frames);
     let site = own(&frames).map(|frame| frame.text.clone());
     let no_site = site.is_none().then(|| why_none(&frames, extent, program));
     let (is_cut, found_by) = (extent.is_cut, found_by(&frames));
@@ -51,12 +52,34 @@ fn own(frames: &[Frame]) -> Option<&Frame> {
 fn may_be_own(frames: &[Frame]) -> impl Iterator<Item = &Frame> {
     let is_interpreted = |frame: &Frame| is_script(frame) || matches!(frame.kind, Kind::Interpreter(_));
     let interpreted = frames.iter().position(is_interpreted).unwrap_or(frames.len());
-    let is_hidden = move |at, frame: &Frame| frame.is_of_file && interpreted < at;
-    let own = frames
+    let is_seen =
+        move |at: usize, frame: &Frame| frame.kind == Kind::Own && !(frame.is_of_file && interpreted < at);
+    let with_lines = frames
         .iter()
         .enumerate()
-        .filter(move |(at, frame)| frame.kind == Kind::Own && !is_hidden(*at, frame));
+        .rposition(|(at, frame)| is_seen(at, frame) && frame.named_by == Some(NamedBy::LineTable));
+    // Of a program that has line tables, what has none was linked in, or brought along: nobody built it with the program.
+    let is_linked_in = move |at: usize, frame: &Frame| {
+        frame.is_of_file
+            && frame.named_by == Some(NamedBy::Symbols)
+            && with_lines.is_some_and(|outer| at < outer)
+    };
+    let own =
+        frames.iter().enumerate().filter(move |(at, frame)| is_seen(*at, frame) && !is_linked_in(*at, frame));
     own.map(|(_, frame)| frame)
+}
+
+/// Rates machine code that a line of a library called, such as its part in C that was unpacked elsewhere, as the library's.
+fn rate_by_callers(frames: &mut [Frame]) {
+    let mut caller: Option<Kind> = None;
+    for frame in frames.iter_mut().rev() {
+        match (&frame.kind, &caller) {
+            (Kind::Own, Some(library)) if frame.is_of_file => frame.kind = library.clone(),
+            (Kind::Library(_), _) if is_script(frame) => caller = Some(frame.kind.clone()),
+            (Kind::Runtime | Kind::Interpreter(_), _) if frame.is_of_file => {}
+            _ => caller = None,
+        }
+    }
 }
 
 /// Whether a virtual machine told the name of a frame.
@@ -67,7 +90,10 @@ fn is_script(frame: &Frame) -> bool {
 /// Whether no caller is missing because of how the code is made. Between frames without pointers, some may be skipped
 /// unseen, even where the outermost function is there: only Go and the machines that name their functions keep them all. A
 /// machine's callers may be missing where the stack ends early: Python makes code that nothing unwinds.
-fn knows_callers(frames: &[Frame], is_cut: bool) -> bool {
+fn knows_callers(frames: &[Frame], Extent { is_cut, is_short, .. }: Extent) -> bool {
+    if is_short {
+        return false;
+    }
     let is_entry =
         |frame: &Frame| frame.text == "Interpreter" || frame.text.contains("InterpreterEntryTrampoline");
     let is_nameless = |frame: &Frame| is_entry(frame) || !(frame.is_named || frame.is_of_file);
@@ -91,7 +117,10 @@ fn is_end(frames: &[Frame], outermost: usize) -> bool {
     frames.iter().any(|frame| frame.is_outermost) || (is_run && below.iter().any(is_machine))
 }
 
-fn why_none(frames: &[Frame], extent: Extent, program: Option<&Path>) -> NoSite {
+fn why_none(frames: &[Frame], extent: Extent, program: Option<&Binary>) -> NoSite {
+    if frames.is_empty() {
+        return NoSiteBecause::ProcessEnded.into();
+    }
     let library = |frames: &[Frame]| {
         frames.iter().rev().find_map(|frame| match &frame.kind {
             Kind::Library(name) => Some(name.clone()),
@@ -102,17 +131,18 @@ fn why_none(frames: &[Frame], extent: Extent, program: Option<&Path>) -> NoSite 
         Kind::Interpreter(language) => Some((at, language)),
         Kind::Runtime | Kind::Library(_) | Kind::Own => None,
     });
-    let knows_callers = knows_callers(frames, extent.is_cut);
+    let knows_callers = knows_callers(frames, extent);
     if let Some((at, because)) = interpreted.filter(|_| !knows_callers) {
         // Where methods have names, the copy ends: or their callers are elsewhere, as a virtual thread's that has waited.
         let told = frames.iter().rposition(|frame| frame.told_by.is_some());
         let is_elsewhere = |frame: &Frame| !frame.is_named && !frame.is_of_file;
-        let is_cut = told.is_some_and(|told| !frames.get(told + 1).is_some_and(is_elsewhere));
+        let is_cut =
+            !extent.is_short && told.is_some_and(|told| !frames.get(told + 1).is_some_and(is_elsewhere));
         let because = if is_cut { NoSiteBecause::CutShort } else { because };
         return NoSite { because, of: library(frames.get(..at).unwrap_or_default()) };
     }
     if let Some(because) =
-        program.and_then(interpreters::of_module).filter(|_| !knows_callers && !extent.is_whole)
+        program.and_then(|program| program.traits.interpreter).filter(|_| !knows_callers && !extent.is_whole)
     {
         return NoSite { because, of: library(frames) };
     }
@@ -135,7 +165,7 @@ mod tests {
         found_by::{CallersBy, NamedBy},
         no_site::NoSiteBecause::{
             CutShort, InterpretedJava, InterpretedNode, InterpretedPhp, InterpretedPython, Library,
-            LibraryThread, Stripped,
+            LibraryThread, ProcessEnded, Stripped,
         },
     };
 
@@ -171,11 +201,12 @@ mod tests {
 
     /// As far as it goes, by frame pointers.
     fn walked(is_cut: bool) -> Extent {
-        Extent { is_cut, is_whole: false }
+        Extent { is_cut, is_whole: false, is_short: false }
     }
 
     fn reason(frames: Vec<Frame>, is_cut: bool, program: &str) -> (NoSiteBecause, Option<String>) {
-        let Stack { site, no_site, .. } = stack(frames, walked(is_cut), Some(Path::new(program)));
+        let Stack { site, no_site, .. } =
+            stack(frames, walked(is_cut), Some(&Binary::unread(program.into())));
         assert_eq!(site, None);
         let NoSite { because, of } = no_site.unwrap();
         (because, of)
@@ -185,6 +216,35 @@ mod tests {
     fn the_innermost_frame_of_the_applications_own_is_the_site() {
         let stack = stack(vec![libc(), library(), own("dial"), own("main")], walked(false), None);
         assert_eq!((stack.site.as_deref(), stack.no_site), (Some("dial"), None));
+    }
+
+    #[test]
+    fn in_a_program_with_line_tables_what_has_none_was_linked_in() {
+        let with_line = |text: &str| Frame { named_by: Some(NamedBy::LineTable), ..own(text) };
+        let frames = |last: Frame| vec![libc(), own("evutil_socket_connect_"), own("uv__tcp_connect"), last];
+        let site = |frames| stack(frames, walked(false), None).site;
+        assert_eq!(site(frames(with_line("shop_dial (ev.c:9)"))).as_deref(), Some("shop_dial (ev.c:9)"));
+        assert_eq!(site(frames(own("main"))).as_deref(), Some("evutil_socket_connect_"), "nothing tells");
+        let plugin = vec![libc(), with_line("dial (plugin.c:2)"), own("run"), with_line("main (main.c:3)")];
+        assert_eq!(site(plugin).as_deref(), Some("dial (plugin.c:2)"));
+    }
+
+    #[test]
+    fn what_a_line_of_a_library_calls_is_the_library_s() {
+        let script = |text: &str, kind| frame(text, kind, true, false);
+        let netty = || script("Native.connect (Native.java:9)", Kind::Library("io.netty".to_owned()));
+        let frames = |caller| {
+            vec![
+                libc(),
+                own("netty_unix_socket_connect"),
+                caller,
+                script("Shop.refund (Shop.java:2)", Kind::Own),
+            ]
+        };
+        let site = |frames| stack(frames, walked(false), None).site;
+        assert_eq!(site(frames(netty())).as_deref(), Some("Shop.refund (Shop.java:2)"));
+        let own_caller = script("Ledger.dial (Ledger.java:4)", Kind::Own);
+        assert_eq!(site(frames(own_caller)).as_deref(), Some("netty_unix_socket_connect"));
     }
 
     #[test]
@@ -268,9 +328,10 @@ mod tests {
 
     #[test]
     fn a_library_is_the_caller_where_unwind_information_led_to_the_end() {
-        let whole = Extent { is_cut: false, is_whole: true };
-        let why =
-            |frames: Vec<Frame>, program| stack(frames, whole, Some(Path::new(program))).no_site.unwrap();
+        let whole = Extent { is_cut: false, is_whole: true, is_short: false };
+        let why = |frames: Vec<Frame>, program: &str| {
+            stack(frames, whole, Some(&Binary::unread(program.into()))).no_site.unwrap()
+        };
         let of_library = NoSite { because: LibraryThread, of: Some("libcurl.so.4".to_owned()) };
         assert_eq!(why(vec![libc(), library()], "/srv/shop"), of_library);
         assert_eq!(why(vec![libc(), library()], "/usr/bin/python3"), of_library, "a thread of a library");
@@ -295,7 +356,7 @@ mod tests {
         assert_eq!(reason(vec![libc(), library(), python()], true, "/srv/shop"), (InterpretedPython, curl));
         assert_eq!(reason(vec![libc()], true, "/usr/bin/php8.2"), (InterpretedPhp, None));
         assert_eq!(reason(vec![libc()], true, "/srv/shop"), (CutShort, None));
-        assert_eq!(reason(vec![], true, ""), (CutShort, None));
+        assert_eq!(reason(vec![], true, ""), (ProcessEnded, None), "nothing is mapped any more");
         let mut stripped = frame("shop+0x12e8", Kind::Own, false, true);
         assert_eq!(
             reason(vec![libc(), stripped.clone()], true, "/srv/shop"),

@@ -17,9 +17,12 @@ fn names(path: &Path) -> Vec<&str> {
 pub(super) fn package_of(path: &Path) -> Option<String> {
     let names = names(path);
     // The innermost of several: a package has packages of its own.
-    let at = names
-        .iter()
-        .rposition(|name| matches!(*name, "node_modules" | "site-packages" | "dist-packages" | "gems"))?;
+    let is_place = |at: &usize| match names.get(*at) {
+        Some(&("node_modules" | "site-packages" | "dist-packages")) => true,
+        Some(&"gems") => names.get(at + 1).is_some_and(|name| is_versioned(name)),
+        _ => false,
+    };
+    let at = (0..names.len()).rev().find(is_place)?;
     let mut package = (*names.get(at + 1)?).to_owned();
     if let Some(scoped) = names.get(at + 2).filter(|_| package.starts_with('@')) {
         package = format!("{package}/{scoped}");
@@ -34,7 +37,14 @@ pub(super) fn of_source(path: &Path) -> Option<Kind> {
     if path.ends_with("cgo-gcc-prolog") {
         return Some(Kind::Runtime);
     }
-    let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let is_rust = extension == "rs";
+    let is_c = matches!(
+        extension,
+        "c" | "cc" | "cpp" | "cxx" | "h" | "hh" | "hpp" | "hxx" | "ipp" | "inl" | "S" | "s"
+    );
+    // `include/x86_64-linux-gnu/c++`
+    let is_multiarch = |at: usize| names.get(at.wrapping_sub(2)) == Some(&"include");
     for (at, name) in names.iter().enumerate() {
         let next = |ahead: usize| names.get(at + ahead).copied();
         let library = |name: Option<&str>| name.map(|name| Kind::Library(name.to_owned()));
@@ -43,12 +53,20 @@ pub(super) fn of_source(path: &Path) -> Option<Kind> {
             "rustc" if next(2) == Some("library") || next(1) == Some("library") => Some(Kind::Runtime),
             "rustlib" => Some(Kind::Runtime),
             "registry" if next(1) == Some("src") && next(2).is_some_and(is_index) => library(next(3)),
-            "checkouts" if at > 0 && names.get(at - 1) == Some(&"git") => {
+            "checkouts" if is_rust && at > 0 && names.get(at - 1) == Some(&"git") => {
                 library(next(1).map(|name| name.rsplit_once('-').map_or(name, |(name, _)| name)))
             }
-            "vendor" if is_rust => library(next(1).filter(|_| next(2).is_some())),
-            "include" if next(1) == Some("c++") => Some(Kind::Runtime),
-            "include" if at > 0 && path.starts_with("/usr") && next(2).is_some() => library(next(1)),
+            "vendor" if is_rust || is_c => library(next(1).filter(|_| next(2).is_some())),
+            // Where build tools of C and C++ put what they fetch: by convention, vcpkg, CMake and Meson.
+            "third_party" | "thirdparty" | "3rdparty" | "vcpkg_installed" | "subprojects" if is_c => {
+                library(next(1))
+            }
+            "_deps" if is_c => library(
+                next(1).filter(|_| next(2).is_some()).map(|name| name.strip_suffix("-src").unwrap_or(name)),
+            ),
+            "c++" if names.get(at.wrapping_sub(1)) == Some(&"include") || is_multiarch(at) => {
+                Some(Kind::Runtime)
+            }
             // glibc, linked statically.
             "sysdeps" | "nptl" | "csu" if names.first() == Some(name) || path.starts_with("..") => {
                 Some(Kind::Runtime)
@@ -60,6 +78,29 @@ pub(super) fn of_source(path: &Path) -> Option<Kind> {
         }
     }
     package_of(path).map(Kind::Library)
+}
+
+/// Rates a source file of machine code, by where distributions put sources of libraries: headers, and what is compiled into
+/// the programs that use it. `None` elsewhere.
+pub(super) fn installed_source(path: &Path) -> Option<Kind> {
+    const PLACES: [&str; 6] = [
+        "/usr/include",
+        "/usr/local/include",
+        "/usr/lib",
+        "/usr/local/lib",
+        "/usr/share",
+        "/opt/homebrew/include",
+    ];
+    let place = PLACES.iter().find_map(|place| path.strip_prefix(place).ok())?;
+    let names = names(place);
+    let name = names.iter().find(|name| !name.contains("-linux-"))?;
+    Some(Kind::Library((*name).to_owned()))
+}
+
+/// `rack-3.0.8`.
+fn is_versioned(name: &str) -> bool {
+    name.rsplit_once('-')
+        .is_some_and(|(_, version)| version.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 /// `index.crates.io-1949cf8c6b5b557f`.

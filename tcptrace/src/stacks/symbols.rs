@@ -5,6 +5,7 @@
 use std::{
     cell::{Cell, RefCell},
     fs,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
@@ -21,13 +22,14 @@ use blazesym::{
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
+    binary::Binary,
     deadline::{DeadlineThread, NoAnswer},
     debug_files::DebugFiles,
     elf::{BoundedFile, Elf},
     frame::{self, Frame},
     go::GoCode,
     kept_code::KeptCode,
-    mapped_code::MappedCode,
+    mapped_code::{KnownTraits, MappedCode, identified},
     mappings, modules, perf_map,
     point::{Point, Points},
     python,
@@ -172,6 +174,7 @@ struct Resolver {
     go: GoCode,
     debug_files: DebugFiles,
     opened: Rc<OpenedFiles>,
+    traits: KnownTraits,
 }
 
 /// What the symbolizer has opened.
@@ -204,17 +207,16 @@ impl Resolver {
             go: GoCode::default(),
             debug_files: DebugFiles::new(home.as_deref()),
             opened,
+            traits: KnownTraits::default(),
         }
     }
 
     fn answer(&mut self, question: &Question) -> Option<Answer> {
         let Question { pid, points, code, is_there, unless } = question;
-        // A process that has executed another program since has other code at these addresses.
         let runs_it = |code: &&Arc<KeptCode>| {
             let pid = live_thread(&self.proc_root, *pid).unwrap_or(*pid);
-            let process = mappings::process(&self.proc_root, pid).ok();
-            let program = process.and_then(|process| mappings::program(&process).ok());
-            *is_there && program.is_some_and(|(identity, _)| identity == code.program_identity)
+            let process = mappings::process(&self.proc_root, pid).ok().filter(|_| *is_there);
+            process.is_some_and(|process| code.is_mapped_by(&process, points))
         };
         if let Some(code) = code.as_ref().filter(|code| !runs_it(code)) {
             let sources = NameSources { mappings: None, perf_map: None };
@@ -231,15 +233,18 @@ impl Resolver {
     fn resolve(&mut self, pid: u32, points: &[Point]) -> Stack {
         // The files of a process whose main thread has ended are those of another thread.
         let pid = live_thread(&self.proc_root, pid).unwrap_or(pid);
-        let program = fs::read_link(self.proc_root.join(format!("{pid}/exe"))).ok();
+        let program = mappings::process(&self.proc_root, pid).ok().and_then(|process| self.program(&process));
         let (points, extent) = extent(points);
         let calls: Vec<u64> = points.iter().map(Point::call).collect();
-        let code = MappedCode::at(&self.proc_root, pid, &calls)
+        let mut code = MappedCode::at(&self.proc_root, pid, &calls)
             .inspect_err(|error| log::debug!("the files that process {pid} has mapped: {error}"))
             .ok();
-        let program = program.as_deref();
+        if let Some(code) = &mut code {
+            code.identify(&mut self.traits);
+        }
+        let program = program.as_ref();
         let mut known = self.known(points, &calls, code.as_ref(), program);
-        self.name_by_symbols(pid, &calls, program, &mut known);
+        self.name_by_symbols(pid, &calls, (code.as_ref(), program), &mut known);
         self.name_made_at_run_time(pid, &calls, &mut known);
         if let Some(code) = &code {
             place(code, &calls, program, &mut known);
@@ -247,11 +252,26 @@ impl Resolver {
         finished(points, known, extent, program)
     }
 
-    /// As [`Resolver::resolve`], of a process that has ended since, by what it had mapped.
+    /// The program that a process runs.
+    fn program(&mut self, process: &OwnedFd) -> Option<Binary> {
+        let path = mappings::program_path(process).ok()?;
+        Some(match mappings::program(process) {
+            Ok((identity, file)) => identified(path, identity, file, &mut self.traits),
+            Err(_) => Binary::unread(path),
+        })
+    }
+
+    /// As [`Resolver::resolve`], by what a process had mapped that has ended since, or has mapped other files.
     fn resolve_kept(&mut self, code: &KeptCode, points: &[Point]) -> Stack {
+        let program = match code.open_program() {
+            Some((identity, file)) => identified(code.program.clone(), identity, file, &mut self.traits),
+            None => Binary::unread(code.program.clone()),
+        };
         let (points, extent) = extent(points);
         let calls: Vec<u64> = points.iter().map(Point::call).collect();
-        let (program, code) = (Some(&*code.program), MappedCode::kept(code, &calls));
+        let mut code = MappedCode::kept(code, &calls);
+        code.identify(&mut self.traits);
+        let program = Some(&program);
         let mut known = self.known(points, &calls, Some(&code), program);
         self.name_by_kept_files(&code, &calls, program, &mut known);
         place(&code, &calls, program, &mut known);
@@ -264,7 +284,7 @@ impl Resolver {
         points: &[Point],
         calls: &[u64],
         code: Option<&MappedCode>,
-        program: Option<&Path>,
+        program: Option<&Binary>,
     ) -> Vec<Vec<Frame>> {
         if self.opened.are_too_many(self.debug_files.found()) {
             self.opened = Rc::default();
@@ -293,7 +313,7 @@ impl Resolver {
         &mut self,
         code: &MappedCode,
         calls: &[u64],
-        program: Option<&Path>,
+        program: Option<&Binary>,
         known: &mut [Vec<Frame>],
     ) {
         for mapping in &code.mappings {
@@ -308,13 +328,13 @@ impl Resolver {
             let file = BoundedFile::new(file);
             let Some(elf) = Elf::read(&file) else { continue };
             let path = elf.build_id().and_then(|build_id| self.debug_files.of(build_id));
-            let (Some(path), Ok(module)) = (path, code.path(mapping)) else { continue };
+            let (Some(path), Some(module)) = (path, code.binary(mapping)) else { continue };
             let source = Source::Elf(source::Elf::new(path));
             for (call, frames) in asked {
                 let Some(stated) = modules::stated(&elf, mapping, *call) else { continue };
                 match self.symbolizer.symbolize_single(&source, Input::VirtOffset(stated)) {
                     Ok(Symbolized::Sym(symbol)) => {
-                        *frames = frame::named(&symbol, Some(&module), program).collect();
+                        *frames = frame::named(&symbol, Some(module), program).collect();
                     }
                     Ok(Symbolized::Unknown(_)) => {}
                     Err(error) => log::debug!("the debug file {}: {error}", path.display()),
@@ -323,16 +343,23 @@ impl Resolver {
         }
     }
 
-    /// Names by the files that the process has mapped what is not known yet.
-    fn name_by_symbols(&self, pid: u32, calls: &[u64], program: Option<&Path>, known: &mut Vec<Vec<Frame>>) {
+    /// Names by the files that the process has mapped what is not known yet. Whose files they are is told by the mappings:
+    /// blazesym knows a file by the path by which it was read first, which may have been that of another process.
+    fn name_by_symbols(
+        &self,
+        pid: u32,
+        calls: &[u64],
+        (code, program): (Option<&MappedCode>, Option<&Binary>),
+        known: &mut Vec<Vec<Frame>>,
+    ) {
         let (indices, calls) = unknown(calls, known);
-        for (index, symbol) in indices.into_iter().zip(self.symbolize(pid, &calls)) {
+        for ((index, call), symbol) in indices.into_iter().zip(&calls).zip(self.symbolize(pid, &calls)) {
             match symbol {
                 Symbolized::Sym(symbol) => {
-                    let module = symbol.module.as_deref().map(Path::new);
+                    let module = code.and_then(|code| code.binary_at(*call));
                     known[index] = frame::named(&symbol, module, program).collect();
                 }
-                // An address outside any mapping means that the stack walk went astray.
+                // An address outside any mapping means that the stack walk went astray, or that code is gone since.
                 Symbolized::Unknown(Reason::Unmapped) => return known.truncate(index),
                 Symbolized::Unknown(_) => {}
             }
@@ -344,7 +371,7 @@ impl Resolver {
         &self,
         code: &MappedCode,
         calls: &[u64],
-        program: Option<&Path>,
+        program: Option<&Binary>,
         known: &mut [Vec<Frame>],
     ) {
         for (call, frames) in calls.iter().zip(known).filter(|(_, frames)| frames.is_empty()) {
@@ -357,7 +384,7 @@ impl Resolver {
             let source = Source::Elf(source::Elf::new(here));
             match self.symbolizer.symbolize_single(&source, Input::FileOffset(offset)) {
                 Ok(Symbolized::Sym(symbol)) => {
-                    *frames = frame::named(&symbol, Some(&file.path), program).collect();
+                    *frames = frame::named(&symbol, code.binary(mapping), program).collect();
                 }
                 Ok(Symbolized::Unknown(_)) => {}
                 Err(error) => log::debug!("the file {}: {error}", file.path.display()),
@@ -414,13 +441,16 @@ fn extent(points: &[Point]) -> (&[Point], Extent) {
     };
     // A stack longer than MAX_FRAMES did not end early.
     let is_cut = !is_whole && points.len() < MAX_FRAMES;
-    (points.get(..MAX_FRAMES).unwrap_or(points), Extent { is_cut, is_whole })
+    (points.get(..MAX_FRAMES).unwrap_or(points), Extent { is_cut, is_whole, is_short: false })
 }
 
 /// A stack of what is known at each point.
-fn finished(points: &[Point], mut known: Vec<Vec<Frame>>, extent: Extent, program: Option<&Path>) -> Stack {
-    // Trailing addresses outside of any code most likely mean that the stack walk went astray.
+fn finished(points: &[Point], mut known: Vec<Vec<Frame>>, extent: Extent, program: Option<&Binary>) -> Stack {
+    // Trailing addresses outside of any code most likely mean that the stack walk went astray, or that code is gone since.
     known.truncate(known.iter().rposition(|frames| !frames.is_empty()).map_or(0, |last| last + 1));
+    let is_short = known.len() < points.len();
+    let extent =
+        Extent { is_cut: extent.is_cut || is_short, is_whole: extent.is_whole && !is_short, is_short };
     let nowhere = |point: &Point| vec![frame::unnamed(point.call(), None, program)];
     let frames: Vec<Frame> = known
         .into_iter()
@@ -441,7 +471,7 @@ fn told(points: &[Point]) -> Option<Stack> {
         Point::Address { .. } | Point::End => Vec::new(),
     };
     let frames: Vec<Frame> = points.iter().flat_map(line).collect();
-    let extent = Extent { is_cut: true, is_whole: false };
+    let extent = Extent { is_cut: true, is_whole: false, is_short: false };
     (!frames.is_empty()).then(|| site::stack(frames, extent, None))
 }
 
@@ -454,7 +484,7 @@ fn reached(mut frames: Vec<Frame>, point: &Point) -> Vec<Frame> {
 }
 
 /// Says where what has no name is in its file.
-fn place(code: &MappedCode, calls: &[u64], program: Option<&Path>, known: &mut [Vec<Frame>]) {
+fn place(code: &MappedCode, calls: &[u64], program: Option<&Binary>, known: &mut [Vec<Frame>]) {
     let (indices, calls) = unknown(calls, known);
     for ((index, call), place) in indices.into_iter().zip(&calls).zip(modules::places(code, &calls)) {
         known[index].extend(place.map(|place| frame::unnamed(*call, Some(&place), program)));

@@ -5,12 +5,18 @@ use crate::model::no_site::NoSiteBecause::{
     self, InterpretedDotnet, InterpretedErlang, InterpretedJava, InterpretedLua, InterpretedNode,
     InterpretedPerl, InterpretedPhp, InterpretedPython, InterpretedRuby,
 };
+use crate::stacks::{binary::Traits, interpreters};
 
 const PROGRAM: &str = "/srv/shop/bin/shop";
 
 fn rated(function: &str, source: &str, module: &str, program: &str) -> Kind {
-    let path = |path| (!str::is_empty(path)).then(|| Path::new(path));
-    rate(Code { function, source: path(source), module: path(module), program: path(program) })
+    let binary = |path: &str| {
+        let Binary { path, traits } = Binary::unread(path.into());
+        Binary { path, traits: Traits { has_rust: true, ..traits } }
+    };
+    let (module, program) = (&binary(module), &binary(program));
+    let source = (!source.is_empty()).then(|| Path::new(source));
+    rate(Code { function, source, module: Some(module), program: Some(program) })
 }
 
 fn library(name: &str) -> Kind {
@@ -43,6 +49,8 @@ fn a_module_tells_whose_code_it_has() {
         // Programs that lie where libraries do, with libraries of their own.
         ("/usr/lib/postgresql/15/bin/postgres", "/usr/lib/postgresql/15/bin/postgres", Kind::Own),
         ("/usr/lib/postgresql/15/lib/pgcrypto.so", "/usr/lib/postgresql/15/bin/postgres", Kind::Own),
+        ("/usr/local/lib/shop/libledger.so", "/usr/local/bin/shop", Kind::Own),
+        ("/usr/lib/x86_64-linux-gnu/shop/libledger.so.1", "/usr/bin/shop", Kind::Own),
         ("/usr/lib/firefox/libxul.so", "/usr/lib/firefox/firefox", Kind::Own),
         ("/nix/store/9z-shop-1/lib/libledger.so", "/nix/store/9z-shop-1/bin/shop", Kind::Own),
         ("/usr/sbin/nginx", "/usr/sbin/nginx", Kind::Own),
@@ -97,6 +105,14 @@ fn a_source_file_tells_whose_code_it_has() {
         ("/build/shop/vendor/tokio/src/net/tcp/stream.rs", library("tokio")),
         ("/usr/include/c++/12/bits/invoke.h", Kind::Runtime),
         ("/usr/include/boost/asio/detail/impl/socket_ops.ipp", library("boost")),
+        ("/usr/include/x86_64-linux-gnu/c++/12/bits/gthr.h", Kind::Runtime),
+        ("/usr/local/include/httplib.h", library("httplib.h")),
+        ("/usr/lib/nim/pure/net.nim", library("nim")),
+        ("/build/shop/third_party/ttlib.h", library("ttlib.h")),
+        ("/build/shop/build/_deps/httplib-src/httplib.h", library("httplib")),
+        ("/usr/src/app/refunds.c", Kind::Own),
+        ("/home/me/git/checkouts/refunds.c", Kind::Own),
+        ("/srv/gems/refunds.c", Kind::Own),
         ("../sysdeps/unix/sysv/linux/connect.c", Kind::Runtime),
         ("/srv/registry/src/main.rs", Kind::Own),
         ("/srv/shop/vendor/main.rs", Kind::Own),
@@ -135,6 +151,26 @@ fn a_name_alone_tells_whose_code_it_is() {
     ] {
         assert_eq!(rated(name, "", PROGRAM, PROGRAM), expected, "{name}");
     }
+}
+
+#[test]
+fn a_name_says_only_what_it_may_mean_in_its_language() {
+    let of_cpp = |function, source| {
+        let module = Binary { path: PROGRAM.into(), ..Binary::default() };
+        rate(Code { function, source, module: Some(&module), program: Some(&module) })
+    };
+    for name in ["core::Client::dial", "tower::open", "nix::socket", "alloc::Pool::take"] {
+        assert_eq!(of_cpp(name, None), Kind::Own, "{name}");
+        assert_ne!(rated(name, "", PROGRAM, PROGRAM), Kind::Own, "{name}");
+    }
+    for name in ["connect", "accept", "start_thread", "net.constprop"] {
+        assert_eq!(of_cpp(name, Some(Path::new("refunds.cpp"))), Kind::Own, "{name}");
+    }
+    assert_eq!(of_cpp("connect", Some(Path::new("src/network/connect.c"))), Kind::Runtime);
+    assert_eq!(of_cpp("connect", None), Kind::Runtime);
+    assert_eq!(of_cpp("_ZNK5boost4asio6detail4dialEv", None), library("boost"));
+    assert_eq!(of_cpp("_ZN4shop4dialEv", None), Kind::Own);
+    assert_eq!(of_cpp("_ZN99shop", None), Kind::Own);
 }
 
 #[test]

@@ -2,14 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    ffi::OsString,
-    os::{fd::OwnedFd, unix::ffi::OsStringExt as _},
-    path::PathBuf,
+    os::fd::OwnedFd,
     sync::{Arc, Weak},
 };
 
 use rustc_hash::FxHashMap;
-use rustix::fs::readlinkat;
 
 use crate::stacks::{
     kept_code::{KeptCode, KeptFile, Part},
@@ -36,8 +33,8 @@ pub(super) struct KeptCodes {
 impl KeptCodes {
     /// Keeps the code of a process, whose directory of /proc this is, as long as there is room.
     pub(super) fn keep(&mut self, pid: u32, process: &OwnedFd, mappings: &[Mapping]) -> Weak<KeptCode> {
-        let (program, path) = (mappings::program(process).ok(), readlinkat(process, "exe", Vec::new()).ok());
-        let Some(((program_identity, _), path)) = program.zip(path) else { return Weak::new() };
+        let found = mappings::program(process).ok().zip(mappings::program_path(process).ok());
+        let Some(((program_identity, _), program)) = found else { return Weak::new() };
         let part = |mapping: &Mapping| Some((mapping.clone(), self.file(process, mapping)?));
         let parts: Vec<Part> = mappings.iter().take(MOST_PARTS).filter_map(part).collect();
         // What a process has mapped is read again and again.
@@ -46,7 +43,6 @@ impl KeptCodes {
             return Arc::downgrade(code);
         }
         self.make_room();
-        let program = PathBuf::from(OsString::from_vec(path.into_bytes()));
         let code = Arc::new(KeptCode { program, program_identity, parts });
         let kept = Arc::downgrade(&code);
         self.last.push_back((pid, code));

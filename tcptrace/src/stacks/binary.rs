@@ -1,0 +1,83 @@
+//! A file with machine code, as far as that tells whose code it is: where it lies for its process, which interpreter it is,
+//! and whether code of Rust is in it. Names no function.
+
+use std::path::{Path, PathBuf};
+
+use super::{elf::Elf, interpreters};
+use crate::model::no_site::NoSiteBecause;
+
+/// What is known of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Binary {
+    /// Where it lies, as its process sees it.
+    pub(super) path: PathBuf,
+    pub(super) traits: Traits,
+}
+
+/// What its contents tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Traits {
+    /// The interpreter that it is, or a part of.
+    pub(super) interpreter: Option<NoSiteBecause>,
+    /// Whether it has code of Rust.
+    pub(super) has_rust: bool,
+}
+
+impl Traits {
+    /// Those of a file of this name. A name alone is no proof: anybody may call a program `node`.
+    pub(super) fn of(path: &Path, elf: &Elf<'_>) -> Self {
+        let is_it = |language: &NoSiteBecause| {
+            let beginnings = interpreters::functions_of(*language);
+            beginnings.is_empty() || elf.mentions(beginnings).unwrap_or(true)
+        };
+        Self { interpreter: interpreters::by_name(path).filter(is_it), has_rust: has_rust(elf) }
+    }
+}
+
+impl Binary {
+    /// A file that cannot be read, by its name.
+    pub(super) fn unread(path: PathBuf) -> Self {
+        let traits = Traits { interpreter: interpreters::by_name(&path), has_rust: false };
+        Self { path, traits }
+    }
+}
+
+/// Whether rustc made a part of it, which says so since Rust 1.73, or its names do.
+fn has_rust(elf: &Elf<'_>) -> bool {
+    let has = |section: &str, text: &[u8]| {
+        elf.data(section).is_some_and(|data| data.split(|byte| *byte == 0).any(|one| one.starts_with(text)))
+    };
+    has(".comment", b"rustc version")
+        || has(".strtab", b"rust_eh_personality")
+        || has(".dynstr", b"rust_eh_personality")
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::stacks::elf::BoundedFile;
+
+    fn traits(name: &str, file: &str) -> Traits {
+        let file = BoundedFile::new(File::open(file).unwrap());
+        Traits::of(Path::new(name), &Elf::read(&file).unwrap())
+    }
+
+    #[test]
+    fn a_program_is_no_interpreter_for_its_name_alone() {
+        for name in ["/srv/node", "/srv/beam", "/srv/mono", "/srv/lib/libnet.so", "/usr/bin/python3"] {
+            assert!(interpreters::by_name(Path::new(name)).is_some(), "{name}");
+            assert_eq!(traits(name, "/proc/self/exe").interpreter, None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_rustc_made_is_known() {
+        assert!(traits("shop", "/proc/self/exe").has_rust);
+        let libc = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let libc = libc.split_ascii_whitespace().find(|word| word.ends_with("/libc.so.6")).unwrap();
+        assert!(!traits("libc.so.6", libc).has_rust);
+    }
+}
