@@ -26,7 +26,7 @@ const WAYS: [(&[&str], &str, Option<&str>, bool); 7] = [
     (&["-O2"], "callback", Some("compare"), false),
     (&["-O2", "-g"], "signal", Some("open_ledger"), true),
     (&["-O2", "-g"], "buffer", Some("open_with_buffer"), true),
-    (&["-O2", "-g"], "jump", Some("call_jumper"), true),
+    (&["-O2", "-g"], "jump", Some("open_by_jump"), true),
     (&["-O2", "-s"], "retry", None, false),
 ];
 

@@ -19,6 +19,8 @@ numbered! {
         Python = 4,
         /// What the function's own instructions do to the stack before it returns.
         Instructions = 5,
+        /// The call that a caller made: it is of another function than the one it led to, which that one jumped to.
+        TailCall = 6,
     }
 }
 

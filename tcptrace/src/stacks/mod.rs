@@ -26,4 +26,5 @@ mod registers;
 mod site;
 mod sources;
 pub(crate) mod symbols;
+mod tail_calls;
 pub(crate) mod unwind;

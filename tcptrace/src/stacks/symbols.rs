@@ -34,6 +34,7 @@ use super::{
     point::{Point, Points},
     python,
     site::{self, Extent},
+    tail_calls,
 };
 use crate::{
     host::live_thread::live_thread,
@@ -235,13 +236,15 @@ impl Resolver {
         let pid = live_thread(&self.proc_root, pid).unwrap_or(pid);
         let program = mappings::process(&self.proc_root, pid).ok().and_then(|process| self.program(&process));
         let (points, extent) = extent(points);
-        let calls: Vec<u64> = points.iter().map(Point::call).collect();
-        let mut code = MappedCode::at(&self.proc_root, pid, &calls)
+        let mut code = MappedCode::at(&self.proc_root, pid, &calls(points))
             .inspect_err(|error| log::debug!("the files that process {pid} has mapped: {error}"))
             .ok();
+        let mut points = points.to_vec();
         if let Some(code) = &mut code {
             code.identify(&mut self.traits);
+            points = tail_calls::filled(&points, code);
         }
+        let (points, calls) = (&points[..], calls(&points));
         let program = program.as_ref();
         let mut known = self.known(points, &calls, code.as_ref(), program);
         self.name_by_symbols(pid, &calls, (code.as_ref(), program), &mut known);
@@ -268,10 +271,10 @@ impl Resolver {
             None => Binary::unread(code.program.clone()),
         };
         let (points, extent) = extent(points);
-        let calls: Vec<u64> = points.iter().map(Point::call).collect();
-        let mut code = MappedCode::kept(code, &calls);
+        let mut code = MappedCode::kept(code, &calls(points));
         code.identify(&mut self.traits);
-        let program = Some(&program);
+        let points = &tail_calls::filled(points, &code)[..];
+        let (calls, program) = (calls(points), Some(&program));
         let mut known = self.known(points, &calls, Some(&code), program);
         self.name_by_kept_files(&code, &calls, program, &mut known);
         place(&code, &calls, program, &mut known);
@@ -431,6 +434,11 @@ impl Resolver {
             calls.iter().map(|call| alone(call).unwrap_or_else(unknown)).collect()
         })
     }
+}
+
+/// The addresses of the calls.
+fn calls(points: &[Point]) -> Vec<u64> {
+    points.iter().map(Point::call).collect()
 }
 
 /// The points that are named, and how far the stack goes, as far as that tells.

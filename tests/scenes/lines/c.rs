@@ -51,7 +51,7 @@ pub(crate) fn c(stage: &Stage) -> (Group, Vec<Way>) {
         ("36 KiB below main", "deep", "open_ledger"),
         ("callback of qsort", "callback", "compare"),
         ("array of variable length", "buffer", "open_with_buffer"),
-        ("call that became a jump", "jump", "call_jumper"),
+        ("call that became a jump", "jump", "open_by_jump"),
         ("syscall()", "raw", "open_raw"),
         ("makecontext", "coroutine", "open_ledger"),
     ];

@@ -179,11 +179,11 @@ NAMED int open_with_buffer(int size) {
 }
 
 // The call becomes a jump: no address of this function is on the stack.
-NAMED int open_by_jump(int fd) { return connect(fd, (struct sockaddr *)&peer, sizeof peer); }
+NAMED int open_by_jump(int fd) { return connect(fd, (struct sockaddr *)&peer, sizeof peer); } // opened here: open_by_jump
 
 NAMED int call_jumper(void) {
     int fd = new_socket();
-    int failed = open_by_jump(fd); // opened here: call_jumper
+    int failed = open_by_jump(fd);
     kept = fd;
     return failed;
 }
