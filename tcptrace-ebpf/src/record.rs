@@ -149,6 +149,9 @@ pub struct StackRecord {
     pub sp: u64,
     pub fp: u64,
     pub lr: u64,
+    /// Where the main thread's stack ends, which tells a program from one that the process executed later (`start_stack` of
+    /// `struct mm_struct`); 0 when not known.
+    pub stack_end: u64,
     /// How many of the frames that follow mean something.
     pub python: PythonFrames,
 }
@@ -296,7 +299,7 @@ const _: () = {
     assert!(core::mem::offset_of!(TransitionRecord, oncpu_comm) == 88);
     assert!(core::mem::offset_of!(TransitionRecord, old_state) == 104);
     assert!(size_of::<CallRecord>() == 48);
-    assert!(size_of::<StackRecord>() == 80);
+    assert!(size_of::<StackRecord>() == 88);
     assert!(size_of::<HolderRecord>() == 72);
     assert!(size_of::<WaitingRecord>() == 16);
     assert!(size_of::<Counters>() == 32);

@@ -112,18 +112,27 @@ fn write_record(sock: u64, ktime_ns: u64, pid: u32) -> bool {
     transport::commit(&USER_STACKS, room, Wake::AfterPause(ktime_ns))
 }
 
-/// How many chunks from `start` on the stack may use. The main thread's ends below the arguments and the environment of
-/// the program, which name nobody's callers; where other stacks end is not known.
+/// Where the main thread's stack of the program ends that a task runs: below its arguments and its environment. 0 when not
+/// known.
 ///
 /// # Safety
 /// The verifier has to know `task` as a `task_struct`.
 #[inline(always)]
-unsafe fn used_chunks(task: *const u8, start: u64) -> u64 {
+unsafe fn stack_end(task: *const u8) -> u64 {
     if is_absent(kernel!(task_mm)) || is_absent(kernel!(mm_start_stack)) {
-        return u64::MAX;
+        return 0;
     }
     // SAFETY: the caller promises a `task_struct`; each offset is that of the member named.
-    let end = unsafe { load(load(task, kernel!(task_mm)) as *const u8, kernel!(mm_start_stack)) };
+    unsafe { load(load(task, kernel!(task_mm)) as *const u8, kernel!(mm_start_stack)) }
+}
+
+/// How many chunks from `start` on the stack may use, up to the `end` of the main thread's: what is beyond names nobody's
+/// callers. Where other stacks end is not known.
+#[inline(always)]
+fn used_chunks(start: u64, end: u64) -> u64 {
+    if end == 0 {
+        return u64::MAX;
+    }
     // Below a stack that is elsewhere the distance is no smaller than what is copied, and above it wraps around.
     end.wrapping_sub(start) / STACK_CHUNK as u64 + 1
 }
@@ -144,8 +153,8 @@ unsafe fn copy_stack(captured: *mut Captured) {
         }
         let sp: u64 = load(registers, register!(sp));
         let start = sp & !(STACK_CHUNK as u64 - 1);
-        let wanted =
-            (u64::from(config!(stack_bytes)) / STACK_CHUNK as u64).min(used_chunks(task.cast(), start));
+        let end = stack_end(task.cast());
+        let wanted = (u64::from(config!(stack_bytes)) / STACK_CHUNK as u64).min(used_chunks(start, end));
         let (mut chunks, mut missed, mut is_page_missed) = (0, 0, false);
         for nth in 0..STACK_BYTES / STACK_CHUNK {
             if nth as u64 >= wanted {
@@ -172,6 +181,7 @@ unsafe fn copy_stack(captured: *mut Captured) {
         (*header).pc = load(registers, register!(pc));
         (*header).sp = sp;
         (*header).fp = load(registers, register!(fp));
+        (*header).stack_end = end;
         (*header).lr = if is_absent(register!(lr)) { 0 } else { load(registers, register!(lr)) };
     }
 }

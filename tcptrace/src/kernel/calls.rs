@@ -74,7 +74,7 @@ impl UserStacks {
         records.wait(at_most);
         records.take(limit, |record| {
             if let Ok((record, rest)) = StackRecord::read_from_prefix(record) {
-                let StackRecord { sock, ktime_ns, pid, chunks, pc, sp, fp, lr, python } = record;
+                let StackRecord { sock, ktime_ns, pid, chunks, pc, sp, fp, lr, stack_end, python } = record;
                 let (frames, stack) = split(rest, python.count);
                 let count = usize::try_from(u32::BITS - chunks.leading_zeros()).unwrap_or_default();
                 let stack = stack.get(..count * STACK_CHUNK).unwrap_or_default();
@@ -88,6 +88,7 @@ impl UserStacks {
                         ktime_ns,
                         pid,
                         registers: Registers { pc, sp, fp, lr },
+                        stack_end,
                         bytes: StackBytes {
                             start: sp & !(STACK_CHUNK as u64 - 1),
                             bytes: stack.to_owned(),

@@ -52,6 +52,8 @@ pub(crate) struct CapturedStack {
     /// The caller, by its number in /proc.
     pub pid: u32,
     pub registers: Registers,
+    /// Where the main thread's stack of the program ended that made the call; 0 when not known.
+    pub stack_end: u64,
     pub bytes: StackBytes,
     pub python: CapturedPython,
 }

@@ -32,7 +32,7 @@ pub fn unwound(
         let registers = Registers { pc: *pc, sp: *sp, fp: *fp, lr: *lr };
         let (socket, python) = (KernelSocket(1), CapturedPython::default());
         let bytes = StackBytes { start: registers.sp, bytes: bytes.to_owned(), chunks: u32::MAX };
-        let stack = CapturedStack { socket, ktime_ns: 1, pid: 1, registers, bytes, python };
+        let stack = CapturedStack { socket, ktime_ns: 1, pid: 1, registers, stack_end: 0, bytes, python };
         let (points, _) = walk(&stack, &code, None, &mut cache, None, Arc::new);
         let address = |point| match point {
             Point::Address { address, .. } => Some(address),

@@ -20,10 +20,12 @@ use super::{
     module::{Bytes, UnwindInfo},
 };
 use crate::{
+    host::clock::Clocks,
     model::{
         captured_stack::{CapturedStack, Registers},
         found_by::CallersBy,
     },
+    process::reader::{FILE_BYTES, contents},
     stacks::{
         hotspot::{self, Archives, HotSpot, StackLook, Step},
         kept_code::KeptCode,
@@ -54,6 +56,9 @@ const MAPS_INTERVAL: Duration = Duration::from_secs(1);
 /// Whether a process has come to run Python is asked again at its calls, but not more often.
 const PYTHON_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The points of a call whose program is no more: the process executed another one since, at whose addresses is other code.
+const GONE: [Point; 1] = [Point::End];
+
 /// Unwinds stacks.
 pub(super) struct StackUnwinder {
     proc_root: PathBuf,
@@ -66,6 +71,7 @@ pub(super) struct StackUnwinder {
     /// Each line of code once, however many stacks it is on.
     lines: FxHashSet<Arc<ScriptLine>>,
     kept: KeptCodes,
+    clocks: Clocks,
 }
 
 /// A stack that was unwound.
@@ -84,6 +90,10 @@ struct Process {
     kept: Weak<KeptCode>,
     hotspot: Option<HotSpot<ProcessMemory>>,
     read_at: Instant,
+    /// The same by the kernel's clock (CLOCK_MONOTONIC, nanoseconds).
+    read_ns: u64,
+    /// Where the main thread's stack ends of the program that it ran then; 0 when not known.
+    stack_end: u64,
     /// When it was asked whether it runs Python.
     asked_at: Option<Instant>,
 }
@@ -101,6 +111,11 @@ impl Process {
     /// It may be read again.
     fn is_old(&self) -> bool {
         self.read_at.elapsed() >= MAPS_INTERVAL
+    }
+
+    /// Whether a call was made by another program than the one that it runs.
+    fn runs_another_than(&self, stack: &CapturedStack) -> bool {
+        self.stack_end != 0 && stack.stack_end != 0 && self.stack_end != stack.stack_end
     }
 }
 
@@ -149,12 +164,16 @@ impl StackUnwinder {
             cache: CacheNative::new(),
             lines: FxHashSet::default(),
             kept: KeptCodes::default(),
+            clocks: Clocks::of_this_host(proc_root),
         }
     }
 
     /// Unwinds a stack.
     pub(super) fn unwound(&mut self, stack: &CapturedStack) -> Unwound {
         let points = self.points(stack);
+        if points == GONE {
+            return Unwound { points, code: Weak::new() };
+        }
         let code = self.processes.get(&stack.pid).map(|process| Weak::clone(&process.kept));
         Unwound { points, code: code.unwrap_or_default() }
     }
@@ -162,6 +181,9 @@ impl StackUnwinder {
     fn points(&mut self, stack: &CapturedStack) -> Vec<Point> {
         // Where no stacks are copied there is nothing to unwind.
         let native = if stack.registers.pc == 0 { Vec::new() } else { self.unwind(stack) };
+        if native == GONE {
+            return native;
+        }
         let Some((finder, lines)) = &mut self.python else { return native };
         if stack.python.head.outcome == PYTHON_UNKNOWN {
             if let Some(process) = self.processes.get_mut(&stack.pid)
@@ -188,10 +210,14 @@ impl StackUnwinder {
         // A program that was executed since has other mappings and another memory, and a library may have been loaded.
         let is_stale = known.is_none_or(|process| {
             let is_gone = process.hotspot.as_ref().is_some_and(|hotspot| !hotspot.is_there());
-            (is_gone || !process.code.has_mapped(stack.registers.pc)) && process.is_old()
+            let has_executed = process.runs_another_than(stack) && process.read_ns < stack.ktime_ns;
+            has_executed || ((is_gone || !process.code.has_mapped(stack.registers.pc)) && process.is_old())
         });
         if is_stale {
             self.read_again(stack.pid);
+        }
+        if self.processes.get(&stack.pid).is_some_and(|process| process.runs_another_than(stack)) {
+            return GONE.to_vec();
         }
         let (points, is_complete) = self.walked(stack);
         if is_complete || !self.processes.get(&stack.pid).is_some_and(Process::is_old) {
@@ -264,8 +290,10 @@ impl StackUnwinder {
             }
         }
         code.mappings = mappings;
+        let stack_end = stack_end(&process);
         let own = OwnCode::of(process, width);
-        Some(Process { code, own, kept, hotspot, read_at: Instant::now(), asked_at: None })
+        let (read_at, read_ns) = (Instant::now(), self.clocks.monotonic_ns());
+        Some(Process { code, own, kept, hotspot, read_at, read_ns, stack_end, asked_at: None })
     }
 }
 
@@ -357,6 +385,15 @@ fn walk_narrow(stack: &CapturedStack, code: &Code, mut own: OwnCodeLook<'_>) -> 
         at = caller;
     }
     points
+}
+
+/// Where the main thread's stack of the program ends that a process runs; 0 when that may not be known.
+fn stack_end(process: &OwnedFd) -> u64 {
+    // `startstack`, the 28th field; the second one, in parentheses, may have spaces (proc_pid_stat(5)).
+    let stat = contents(process, "stat", FILE_BYTES).unwrap_or_default();
+    let stat = String::from_utf8_lossy(&stat);
+    let field = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(28 - 3));
+    field.and_then(|field| field.parse().ok()).unwrap_or_default()
 }
 
 /// Whether a process runs a program of 32 bits on a machine of x86-64.

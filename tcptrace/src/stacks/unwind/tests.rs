@@ -51,6 +51,7 @@ fn the_thread_takes_copies_and_a_process_that_is_gone_has_no_stack() {
                 ktime_ns: 1,
                 pid,
                 registers,
+                stack_end: 0,
                 bytes: StackBytes { start: registers.sp, bytes: vec![0; 64], chunks: 1 },
                 python,
             });
