@@ -16,6 +16,8 @@ live_tests! {
     callers_are_found_beyond_pages_of_the_stack_that_were_never_written_to,
     callers_are_found_in_code_without_unwind_information,
     a_process_that_has_ended_has_a_line,
+    files_are_known_when_a_process_that_had_them_too_has_ended,
+    a_library_that_has_taken_the_place_of_another_is_not_named_for_it,
 }
 
 /// Options of the compiler, the way, and what has to be said: the function, whether its line is known; without a function
@@ -142,6 +144,88 @@ fn a_process_that_has_ended_has_a_line() {
         let child = leak["owners"][0]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
         let child = child.and_then(rustix::process::Pid::from_raw).unwrap();
         rustix::process::kill_process(child, rustix::process::Signal::KILL).unwrap();
+    }
+}
+
+/// Opens a connection; `brief` leaves it to a child and ends.
+const IN_PERL: &str = r#"
+use Socket;
+my ($way, $port) = @ARGV;
+socket(my $peer, PF_INET, SOCK_STREAM, 0) && connect($peer, sockaddr_in($port, INADDR_LOOPBACK)) or die $!;
+if ($way eq "brief" && fork) { sleep 1; exit }
+print "ready\n";
+sleep 60;
+"#;
+
+fn files_are_known_when_a_process_that_had_them_too_has_ended() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let tracer = Tracer::start_plain(&["leaks", "--older-than", "2s", "--rport", &port]);
+    for way in ["brief", "stays"] {
+        let (process, _output) = Process::start(Command::new("perl").args(["-e", IN_PERL, way, &port]));
+        drop(listener.accept().unwrap());
+        let pid = process.pid();
+        let leak =
+            tracer.wait_for(way, |record| record["type"] == "leak" && record["opened_by"]["pid"] == pid);
+        assert_eq!(leak["opened_by"]["no_site"]["because"], "interpreted_perl", "{way}: {leak:#}");
+        let holder = leak["owners"][0]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+        let holder = holder.and_then(rustix::process::Pid::from_raw).unwrap();
+        rustix::process::kill_process(holder, rustix::process::Signal::KILL).unwrap();
+    }
+}
+
+/// Opens a connection by a library that it closes then, to load another one in its place.
+const WITH_PLUGINS: &str = r#"
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int main(int count, char **arguments) {
+    void *plugin = dlopen(arguments[1], RTLD_NOW);
+    int (*open_by)(int) = dlsym(plugin, "open_by_plugin");
+    int failed = open_by(atoi(arguments[2]));
+    usleep(300000);
+    dlclose(plugin);
+    if (count > 3) dlopen(arguments[3], RTLD_NOW);
+    puts("ready");
+    pause();
+    return failed;
+}
+"#;
+const PLUGIN: &str = r#"
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
+int open_by_plugin(int port) {
+    struct sockaddr_in peer = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int failed = connect(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&peer, sizeof peer);
+    return failed + 1;
+}
+"#;
+
+fn a_library_that_has_taken_the_place_of_another_is_not_named_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let compile = |name: &str, source: &str, options: &[&str]| {
+        let (file, made) = (folder.path().join(format!("{name}.c")), folder.path().join(name));
+        std::fs::write(&file, source).unwrap();
+        let output =
+            Command::new("cc").args(options).arg("-o").args([&made, &file]).arg("-ldl").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        made.to_string_lossy().into_owned()
+    };
+    let program = compile("shop", WITH_PLUGINS, &["-O2"]);
+    let plugin = compile("plugin.so", PLUGIN, &["-O2", "-shared", "-fPIC"]);
+    let innocent = PLUGIN.replace("open_by_plugin", "innocent");
+    let innocent = compile("innocent.so", &innocent, &["-O2", "-shared", "-fPIC"]);
+    for plugins in [&[][..], &[innocent]] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let tracer = Tracer::start_plain(&["leaks", "--older-than", "1s", "--rport", &port]);
+        let (_process, _output) = Process::start(Command::new(&program).args([&plugin, &port]).args(plugins));
+        drop(listener.accept().unwrap());
+        let leak = tracer.wait_for("its leak", |record| record["type"] == "leak");
+        assert_eq!(leak["opened_by"]["site"], "open_by_plugin (plugin.so)", "{leak:#}");
     }
 }
 

@@ -87,6 +87,7 @@ impl Test {
         test.args(["test", "--workspace", "--locked", "--"]).args(&self.arguments);
         if !self.no_live {
             test.args(with_live_tests(&self.arguments));
+            test.args(with_more_threads(&self.arguments));
         }
         if through_sudo {
             run_as_root(&mut test)?;
@@ -108,6 +109,14 @@ pub(crate) fn with_live_tests(arguments: &[OsString]) -> Option<&'static str> {
     (!is_said).then_some("--include-ignored")
 }
 
+/// The argument that has one test more run at once than there are processors: live tests mostly wait, for a socket to get
+/// old. None where the caller has already said how many.
+fn with_more_threads(arguments: &[OsString]) -> Option<String> {
+    let is_said = arguments.iter().any(|word| word.to_string_lossy().starts_with("--test-threads"));
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (!is_said).then(|| format!("--test-threads={}", processors + 1))
+}
+
 /// The variable with which cargo runs what it has built for this host.
 fn runner_variable() -> Result<String> {
     let version = Command::new("rustc").arg("-vV").output().context("cannot run rustc -vV")?;
@@ -127,5 +136,12 @@ mod tests {
         assert_eq!(with(&["scoreboard", "--nocapture"]), Some("--include-ignored"));
         assert_eq!(with(&["--ignored"]), None);
         assert_eq!(with(&["--include-ignored"]), None);
+    }
+
+    #[test]
+    fn how_many_tests_run_at_once_is_the_callers_choice() {
+        let with = |words: &[&str]| with_more_threads(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert!(with(&["scoreboard"]).is_some_and(|argument| argument.starts_with("--test-threads=")));
+        assert_eq!(with(&["--test-threads=1"]), None);
     }
 }

@@ -137,7 +137,7 @@ impl NoSiteBecause {
             }
             Self::LibraryThread => "no code of the application is on that stack",
             Self::InterpretedPython => {
-                "no line of Python was found: those of Python 3.8 to 3.14 are, once the process has run for some milliseconds under tcptrace"
+                "no line of Python was found: those of CPython 3.8 to 3.14 are, once the process has run for some milliseconds under tcptrace"
             }
             Self::InterpretedJava => {
                 "Java's callers are not known: they are in its heap (a virtual thread that has waited), or this VM is not HotSpot of JDK 11 or later"
@@ -183,7 +183,7 @@ impl NoSite {
                 format!("{verb} by {}, whose caller is not known: {meaning}", Escaped(library))
             }
             (NoSiteBecause::LibraryThread, Some(library)) => {
-                format!("{verb} by {} on a thread of its own: {meaning}", Escaped(library))
+                format!("{verb} by {} itself: {meaning}", Escaped(library))
             }
             (NoSiteBecause::Stripped, Some(place)) => {
                 format!("{}{meaning}; {verb} at {}", Self::NOT_KNOWN, Escaped(place))

@@ -40,6 +40,13 @@ impl Binary {
         let traits = Traits { interpreter: interpreters::by_name(&path), has_rust: false };
         Self { path, traits }
     }
+
+    /// Whether it has the name of a library that others link with: `libevent-2.1.so.7`. Plugins have no version.
+    pub(super) fn is_versioned_library(&self) -> bool {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let version = name.strip_prefix("lib").and_then(|rest| rest.split_once(".so."));
+        version.is_some_and(|(_, version)| version.starts_with(|first: char| first.is_ascii_digit()))
+    }
 }
 
 /// Whether rustc made a part of it, which says so since Rust 1.73, or its names do.
@@ -71,6 +78,13 @@ mod tests {
             assert!(interpreters::by_name(Path::new(name)).is_some(), "{name}");
             assert_eq!(traits(name, "/proc/self/exe").interpreter, None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_library_that_others_link_with_has_a_version() {
+        let is = |path: &str| Binary::unread(path.into()).is_versioned_library();
+        assert!(is("/srv/shop/lib/libevent-2.1.so.7") && is("libuv.so.1.0.0"));
+        assert!(!is("/srv/shop/plugin.so") && !is("/srv/shop/libledger.so") && !is("/srv/shop"));
     }
 
     #[test]

@@ -126,13 +126,15 @@ impl<'a> Elf<'a> {
         header.data(self.endian, self.file).ok().filter(|_| is_plain)
     }
 
-    /// The exported function that begins last at or before an address.
+    /// The exported function that begins last at or before an address, unless that is too far to say anything of it.
     pub(super) fn exported_before(&self, address: u64) -> Option<String> {
+        const NEAR: u64 = 64 << 10;
         let (symbols, texts) = self.dynamic_symbols()?;
-        let is_function = |symbol: &&Sym64<Endianness>| {
-            symbol.st_type() == elf::STT_FUNC && symbol.st_value(self.endian) <= address
+        let is_near = |symbol: &&Sym64<Endianness>| {
+            let distance = address.checked_sub(symbol.st_value(self.endian));
+            symbol.st_type() == elf::STT_FUNC && distance.is_some_and(|distance| distance < NEAR)
         };
-        let last = symbols.filter(is_function).max_by_key(|symbol| symbol.st_value(self.endian))?;
+        let last = symbols.filter(is_near).max_by_key(|symbol| symbol.st_value(self.endian))?;
         Some(String::from_utf8_lossy(text(texts, last.st_name(self.endian))?).into_owned())
     }
 

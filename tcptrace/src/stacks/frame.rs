@@ -25,6 +25,8 @@ pub(super) struct Frame {
     pub(super) is_named: bool,
     /// It is machine code of a file, not made at run time.
     pub(super) is_of_file: bool,
+    /// That file is the program, which may have libraries in it, or a library by its name.
+    pub(super) may_be_linked: bool,
     pub(super) is_outermost: bool,
     /// The machine that told it, which knows its callers.
     pub(super) told_by: Option<ScriptLanguage>,
@@ -82,6 +84,9 @@ fn frame(
         kind,
         is_named: true,
         is_of_file: true,
+        may_be_linked: module.is_some_and(|module| {
+            program.is_some_and(|program| program.path == module.path) || module.is_versioned_library()
+        }),
         is_outermost: is_outermost(name),
         told_by: None,
         build_id: None,
@@ -102,6 +107,7 @@ pub(super) fn of_go(line: &Line) -> Frame {
         kind: package::kind(line),
         is_named: true,
         is_of_file: true,
+        may_be_linked: false,
         is_outermost: is_outermost(&line.function),
         told_by: None,
         build_id: None,
@@ -125,6 +131,7 @@ pub(super) fn of_script(line: &ScriptLine, program: Option<&str>) -> Frame {
         kind: interpreters::of_script(line, program),
         is_named: true,
         is_of_file: false,
+        may_be_linked: false,
         is_outermost: false,
         told_by: Some(line.language),
         build_id: None,
@@ -140,6 +147,7 @@ pub(super) fn made(name: &str) -> Frame {
         kind: interpreters::of_made(name),
         is_named: true,
         is_of_file: false,
+        may_be_linked: false,
         is_outermost: false,
         told_by: None,
         build_id: None,
@@ -167,6 +175,7 @@ pub(super) fn unnamed(address: u64, place: Option<&Place>, program: Option<&Bina
         kind,
         is_named: false,
         is_of_file: place.is_some(),
+        may_be_linked: false,
         is_outermost: false,
         told_by: None,
         build_id: place.and_then(|place| place.build_id.clone()),

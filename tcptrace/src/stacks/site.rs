@@ -60,7 +60,7 @@ fn may_be_own(frames: &[Frame]) -> impl Iterator<Item = &Frame> {
         .rposition(|(at, frame)| is_seen(at, frame) && frame.named_by == Some(NamedBy::LineTable));
     // Of a program that has line tables, what has none was linked in, or brought along: nobody built it with the program.
     let is_linked_in = move |at: usize, frame: &Frame| {
-        frame.is_of_file
+        frame.may_be_linked
             && frame.named_by == Some(NamedBy::Symbols)
             && with_lines.is_some_and(|outer| at < outer)
     };
@@ -175,6 +175,7 @@ mod tests {
             kind,
             is_named,
             is_of_file,
+            may_be_linked: is_of_file,
             is_outermost: false,
             told_by: None,
             build_id: None,
@@ -225,8 +226,11 @@ mod tests {
         let site = |frames| stack(frames, walked(false), None).site;
         assert_eq!(site(frames(with_line("shop_dial (ev.c:9)"))).as_deref(), Some("shop_dial (ev.c:9)"));
         assert_eq!(site(frames(own("main"))).as_deref(), Some("evutil_socket_connect_"), "nothing tells");
-        let plugin = vec![libc(), with_line("dial (plugin.c:2)"), own("run"), with_line("main (main.c:3)")];
-        assert_eq!(site(plugin).as_deref(), Some("dial (plugin.c:2)"));
+        let inner = vec![libc(), with_line("dial (ledger.c:2)"), own("run"), with_line("main (main.c:3)")];
+        assert_eq!(site(inner).as_deref(), Some("dial (ledger.c:2)"));
+        let plugin = Frame { may_be_linked: false, ..own("plugin_open") };
+        let frames = vec![libc(), plugin, with_line("main (main.c:3)")];
+        assert_eq!(site(frames).as_deref(), Some("plugin_open"), "a part of the program");
     }
 
     #[test]

@@ -105,7 +105,9 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
         if !is_owner {
             write!(out, "  opened by {} ({})", EscapedName(&thread), opener.task.pid)?;
         } else if leak.owners.iter().any(is_named) {
-            write!(out, "  opened by its thread {}", EscapedName(&thread))?;
+            // A main thread has the name of the program, unless it took another one since, or executed another program.
+            let how = if opener.task.tid == opener.task.pid { "when its name was" } else { "by its thread" };
+            write!(out, "  opened {how} {}", EscapedName(&thread))?;
         }
         if let Some(stack) = stack {
             write!(out, "  {faint}{}{faint:#}", Line::opened(stack))?;

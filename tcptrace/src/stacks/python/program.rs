@@ -98,7 +98,7 @@ pub(in crate::stacks) fn package(points: &[Point]) -> Option<String> {
         return Some(started);
     }
     // Its workers are threads or processes of the same kind: their lines are seen from the one that the program began in.
-    lines.find_map(|line| of(line).filter(|package| !is_host(package)))
+    lines.find_map(|line| of(line).filter(|package| !is_host(package))).or(Some(started))
 }
 
 /// Whether a line is that of a script which an installer made, to call the package that it belongs to: `bin/shop`.
@@ -164,7 +164,8 @@ mod tests {
         let served =
             [launcher, ("run", &*sync), ("wsgi_app", &*flask), ("refund", &*shop), ("get", &*requests)];
         assert_eq!(package_by(&served).as_deref(), Some("shop"));
-        assert_eq!(package_by(&[launcher, ("run", &*sync), ("accept", &*sync)]), None, "its own socket");
+        let own = [launcher, ("run", &*sync), ("accept", &*sync)];
+        assert_eq!(package_by(&own).as_deref(), Some("gunicorn"), "its own socket");
     }
 
     #[test]
