@@ -150,8 +150,10 @@ fn a_process_that_has_ended_has_a_line() {
 /// Opens a connection; `brief` leaves it to a child and ends.
 const IN_PERL: &str = r#"
 use Socket;
+$| = 1;
 my ($way, $port) = @ARGV;
-socket(my $peer, PF_INET, SOCK_STREAM, 0) && connect($peer, sockaddr_in($port, INADDR_LOOPBACK)) or die $!;
+socket(my $peer, PF_INET, SOCK_STREAM, 0) or die $!;
+connect($peer, sockaddr_in($port, INADDR_LOOPBACK)) or die $!;
 if ($way eq "brief" && fork) { sleep 1; exit }
 print "ready\n";
 sleep 60;
@@ -189,6 +191,7 @@ int main(int count, char **arguments) {
     dlclose(plugin);
     if (count > 3) dlopen(arguments[3], RTLD_NOW);
     puts("ready");
+    fflush(stdout);
     pause();
     return failed;
 }
