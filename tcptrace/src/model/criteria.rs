@@ -8,6 +8,7 @@ use ipnet::{IpNet, Ipv6Net};
 use super::{
     endpoints::Endpoints,
     finding::Finding,
+    other_end::OtherEnd,
     owner::{Evidence, Owner},
     owner_criteria::OwnerCriteria,
     socket::Socket,
@@ -205,15 +206,18 @@ fn is_age_hidden(finding: &Finding) -> bool {
     finding.state == State::CloseWait && finding.keep_alive == Some(true)
 }
 
-/// Whether a half-close is legitimate: in CLOSE_WAIT by the verdict; in FIN_WAIT1 and FIN_WAIT2, where this side
-/// has sent its end and may still be reading, by whether the peer of a socket that is held was heard from lately.
+/// Whether a half-close is legitimate: in CLOSE_WAIT by the verdict or, without one, by whether the other end may still
+/// wait for the answer; in FIN_WAIT1 and FIN_WAIT2, where this side has sent its end and may still be reading, by
+/// whether the peer of a socket that is held was heard from lately.
 fn is_still_used(finding: &Finding) -> bool {
-    match finding.state {
-        State::FinWait1 | State::FinWait2 => {
+    match (finding.state, finding.verdict) {
+        (State::FinWait1 | State::FinWait2, _) => {
             let is_held = finding.owners.iter().any(|owner| owner.evidence == Evidence::FdTable);
             is_held && age_ns(finding) < ACTIVE_WINDOW_MS * 1_000_000
         }
-        _ => finding.verdict == Some(Verdict::HalfOpen),
+        // Who holds it could not be seen, so nothing speaks against a half-close in use.
+        (State::CloseWait, None) => finding.other_end.as_ref().is_some_and(OtherEnd::waits_for_answer),
+        (_, verdict) => verdict == Some(Verdict::HalfOpen),
     }
 }
 

@@ -45,6 +45,25 @@ fn a_half_close_that_is_used_has_to_be_asked_for_by_its_name() {
     assert_eq!(judge(&reading, of_both), Choice::Chosen, "nobody reads what nobody holds");
 }
 
+fn other_end(state: State, is_closed: Option<bool>) -> Option<OtherEnd> {
+    Some(OtherEnd { state, is_closed, owners: Vec::new() })
+}
+
+#[test]
+fn without_a_verdict_whoever_may_be_waited_for_is_spared() {
+    let without_verdict = |other_end| {
+        let finding = Finding { verdict: None, other_end, ..finding(State::CloseWait, 90 * SECOND) };
+        (judge(&finding, |_| {}), judge(&finding, |criteria| criteria.verdicts = vec![Verdict::HalfOpen]))
+    };
+    let waits = (Choice::StillUsed, Choice::Chosen);
+    assert_eq!(without_verdict(other_end(State::FinWait2, Some(false))), waits);
+    assert_eq!(without_verdict(other_end(State::FinWait1, Some(false))), waits);
+    let may_be_a_leak = (Choice::Chosen, Choice::Other);
+    assert_eq!(without_verdict(other_end(State::FinWait2, Some(true))), may_be_a_leak, "closed");
+    assert_eq!(without_verdict(other_end(State::Close, Some(true))), may_be_a_leak, "gone");
+    assert_eq!(without_verdict(None), may_be_a_leak, "on another host");
+}
+
 #[test]
 fn a_verdict_that_was_asked_for_keeps_out_all_others() {
     let stuck = finding(State::CloseWait, 90 * SECOND);
