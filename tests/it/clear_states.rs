@@ -19,6 +19,9 @@ live_tests! {
 const CLOSE: u8 = 7;
 const FIN_WAIT2: u8 = 5;
 
+/// Longer than what was heard from the peer counts as lately.
+const SILENCE: std::time::Duration = std::time::Duration::from_millis(10_500);
+
 fn what_the_kernel_keeps_of_closed_connections_is_ended_and_nobody_else() {
     // The peer of each leaked socket has called close(): it waits in FIN_WAIT2 without a holder.
     let mut leaky = Leaky::start("accepted_kept", &["--count", "3"]);
@@ -64,6 +67,10 @@ fn a_half_close_that_is_read_from_has_to_be_asked_for_by_its_name() {
     let spared = end(&truths, &["--state", "FIN_WAIT2", "--yes"]);
     assert_eq!(outcomes(&spared, &truths), [""; 0]);
     assert_eq!(state(&connection.near), FIN_WAIT2);
+    // However long the answer takes: the far end has not closed.
+    std::thread::sleep(SILENCE);
+    let spared = end(&truths, &["--state", "FIN_WAIT2", "--older-than", "10s", "--yes"]);
+    assert_eq!(outcomes(&spared, &truths), [""; 0]);
     let ended = end(&truths, &["--state", "FIN_WAIT2", "--verdict", "half_open", "--yes"]);
     assert_eq!(outcomes(&ended, &truths), ["gone"], "{}", ended.ran.messages);
     assert_eq!(state(&connection.near), CLOSE);

@@ -13,7 +13,7 @@ use super::{
     owner_criteria::OwnerCriteria,
     socket::Socket,
     state::{State, StateSet},
-    verdict::{ACTIVE_WINDOW_MS, Verdict},
+    verdict::{ACTIVE_WINDOW_MS, UnknownBecause, Verdict},
 };
 
 /// IPv4 or IPv6. A connection between IPv4-mapped addresses is IPv4.
@@ -207,18 +207,24 @@ fn is_age_hidden(finding: &Finding) -> bool {
 }
 
 /// Whether a half-close is legitimate: in CLOSE_WAIT by the verdict or, without one, by whether the other end may still
-/// wait for the answer; in FIN_WAIT1 and FIN_WAIT2, where this side has sent its end and may still be reading, by
-/// whether the peer of a socket that is held was heard from lately.
+/// wait for the answer; in FIN_WAIT1 and FIN_WAIT2, where this side has sent its end and may still be reading, where
+/// somebody may hold it and its peer, on this host, has not closed, or was heard from lately.
 fn is_still_used(finding: &Finding) -> bool {
     match (finding.state, finding.verdict) {
         (State::FinWait1 | State::FinWait2, _) => {
-            let is_held = finding.owners.iter().any(|owner| owner.evidence == Evidence::FdTable);
-            is_held && age_ns(finding) < ACTIVE_WINDOW_MS * 1_000_000
+            let is_answer_to_come = finding.other_end.as_ref().is_some_and(OtherEnd::may_answer);
+            may_be_held(finding) && (is_answer_to_come || age_ns(finding) < ACTIVE_WINDOW_MS * 1_000_000)
         }
         // Who holds it could not be seen, so nothing speaks against a half-close in use.
         (State::CloseWait, None) => finding.other_end.as_ref().is_some_and(OtherEnd::waits_for_answer),
         (_, verdict) => verdict == Some(Verdict::HalfOpen),
     }
+}
+
+/// Whether a process has a descriptor, or may have one and could not be read.
+fn may_be_held(finding: &Finding) -> bool {
+    let is_held = finding.owners.iter().any(|owner| owner.evidence == Evidence::FdTable);
+    is_held || finding.unknown_because == Some(UnknownBecause::ProcessesNotRead)
 }
 
 #[cfg(test)]

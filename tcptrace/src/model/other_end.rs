@@ -22,4 +22,9 @@ impl OtherEnd {
     pub fn waits_for_answer(&self) -> bool {
         matches!(self.state, State::FinWait1 | State::FinWait2) && self.is_closed == Some(false)
     }
+
+    /// Whether it may still send the answer to a half-close: it has got the end, or is about to, and nobody has closed it.
+    pub(crate) fn may_answer(&self) -> bool {
+        matches!(self.state, State::Established | State::CloseWait) && self.is_closed == Some(false)
+    }
 }

@@ -65,6 +65,28 @@ fn without_a_verdict_whoever_may_be_waited_for_is_spared() {
 }
 
 #[test]
+fn whoever_waits_for_an_answer_that_may_come_is_spared_however_long_it_takes() {
+    let judged = |change: fn(&mut Finding)| {
+        let mut waiting = Finding {
+            other_end: other_end(State::CloseWait, Some(false)),
+            ..finding(State::FinWait2, 3_600 * SECOND)
+        };
+        change(&mut waiting);
+        judge(&waiting, |criteria| criteria.states = [State::FinWait2].into_iter().collect())
+    };
+    assert_eq!(judged(|_| {}), Choice::StillUsed);
+    assert_eq!(judged(|waiting| waiting.other_end = None), Choice::Chosen, "on another host");
+    let closed = judged(|waiting| waiting.other_end = other_end(State::Close, Some(true)));
+    assert_eq!(closed, Choice::Chosen, "nobody is left to answer");
+    assert_eq!(judged(|waiting| waiting.owners.clear()), Choice::Chosen, "nobody waits");
+    let unseen = |waiting: &mut Finding| {
+        waiting.owners.clear();
+        waiting.unknown_because = Some(UnknownBecause::ProcessesNotRead);
+    };
+    assert_eq!(judged(unseen), Choice::StillUsed, "who holds it could not be seen");
+}
+
+#[test]
 fn a_verdict_that_was_asked_for_keeps_out_all_others() {
     let stuck = finding(State::CloseWait, 90 * SECOND);
     let only = |verdicts: &[Verdict]| judge(&stuck, |criteria| criteria.verdicts = verdicts.to_vec());
