@@ -3,7 +3,7 @@
 //!
 //! Only whole messages count that mean nothing else, because an answer that nobody read is another bug.
 
-use crate::model::activity::ActivityTimes;
+use crate::model::{activity::ActivityTimes, connection_side::ConnectionSide};
 
 /// Most unread bytes that can be last words.
 pub(crate) const MAX_BYTES: u32 = 512;
@@ -79,29 +79,57 @@ pub(crate) enum Words {
     Unknown,
 }
 
-/// What the unread bytes are; `unread` has all of them.
-pub(crate) fn recognize(unread: &[u8]) -> Words {
+/// Who takes leave in these words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaker {
+    Client,
+    Server,
+    Either,
+}
+
+impl Speaker {
+    /// Whether the peer of a socket of this side may have said it. In doubt it may.
+    fn may_be_peer_of(self, side: Option<ConnectionSide>) -> bool {
+        match (self, side) {
+            (Self::Client, Some(ConnectionSide::Connected))
+            | (Self::Server, Some(ConnectionSide::Accepted)) => false,
+            (Self::Client | Self::Server | Self::Either, _) => true,
+        }
+    }
+}
+
+/// What the unread bytes of a socket are; `unread` has all of them. The words of a client are none of a server, whose
+/// answers may begin with the same bytes.
+pub(crate) fn recognize(unread: &[u8], side: Option<ConnectionSide>) -> Words {
     type Rule = fn(&[u8]) -> bool;
-    const KNOWN: [(Protocol, Rule); 11] = [
-        (Protocol::Tls, is_tls_alert),
-        (Protocol::Http2, is_http2_goaway),
-        (Protocol::PostgreSql, is_postgres_end),
-        (Protocol::MySql, is_mysql_end),
-        (Protocol::Http, is_http_timeout),
-        (Protocol::WebSocket, is_websocket_close),
-        (Protocol::Amqp, is_amqp_close),
-        (Protocol::Mqtt, |unread| matches!(unread, [0xe0, 0] | [0xe0, 1, _] | [0xe0, 2, _, 0])),
-        (Protocol::Imap, |unread| is_line(unread, b"* BYE")),
-        (Protocol::Smtp, |unread| is_line(unread, b"421 ")),
-        (Protocol::Quit, |unread| {
+    const KNOWN: [(Protocol, Speaker, Rule); 15] = [
+        (Protocol::Tls, Speaker::Either, is_tls_alert),
+        (Protocol::Http2, Speaker::Either, is_http2_goaway),
+        (Protocol::PostgreSql, Speaker::Client, |unread| unread == b"X\0\0\0\x04"),
+        (Protocol::PostgreSql, Speaker::Server, is_postgres_end),
+        (Protocol::MySql, Speaker::Client, |unread| unread == [1, 0, 0, 0, 1]),
+        (Protocol::MySql, Speaker::Server, is_mysql_end),
+        (Protocol::Http, Speaker::Server, is_http_timeout),
+        (Protocol::WebSocket, Speaker::Client, |unread| is_websocket_close(unread, true)),
+        (Protocol::WebSocket, Speaker::Server, |unread| is_websocket_close(unread, false)),
+        (Protocol::Amqp, Speaker::Either, is_amqp_close),
+        (Protocol::Mqtt, Speaker::Client, |unread| {
+            matches!(unread, [0xe0, 0] | [0xe0, 1, _] | [0xe0, 2, _, 0])
+        }),
+        (Protocol::Mqtt, Speaker::Server, is_mqtt_server_end),
+        (Protocol::Imap, Speaker::Server, |unread| is_line(unread, b"* BYE")),
+        (Protocol::Smtp, Speaker::Server, |unread| is_line(unread, b"421 ")),
+        (Protocol::Quit, Speaker::Client, |unread| {
             unread.eq_ignore_ascii_case(b"QUIT\r\n") || unread == b"*1\r\n$4\r\nQUIT\r\n"
         }),
     ];
     if unread.is_empty() {
         return Words::Unknown;
     }
-    match KNOWN.into_iter().find(|(_, is_last)| is_last(unread)) {
-        Some((protocol, _)) => Words::Last(protocol),
+    let is_known =
+        |(_, speaker, is_last): &(Protocol, Speaker, Rule)| speaker.may_be_peer_of(side) && is_last(unread);
+    match KNOWN.into_iter().find(is_known) {
+        Some((protocol, ..)) => Words::Last(protocol),
         None if is_ordinary(unread) => Words::Ordinary,
         None => Words::Unknown,
     }
@@ -173,13 +201,9 @@ fn is_http2_goaway(mut rest: &[u8]) -> bool {
     rest.is_empty() && frames <= 2
 }
 
-/// The end of a session of PostgreSQL (its documentation, "Message Formats" and "Error Codes"): Terminate of the client,
-/// or an ErrorResponse that says that the server ends the connection: SQLSTATE class 57P, and 25P03 and 57P05 for
-/// sessions that idle too long.
+/// The end of a session of PostgreSQL (its documentation, "Message Formats" and "Error Codes") as its server says it: an
+/// ErrorResponse with SQLSTATE class 57P, or 25P03 and 57P05 for sessions that idle too long.
 fn is_postgres_end(unread: &[u8]) -> bool {
-    if unread == b"X\0\0\0\x04" {
-        return true;
-    }
     let [b'E', a, b, c, d, fields @ ..] = unread else { return false };
     let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
     let code = |field: &&[u8]| {
@@ -188,16 +212,16 @@ fn is_postgres_end(unread: &[u8]) -> bool {
     length == fields.len() + 4 && fields.split(|byte| *byte == 0).collect::<Vec<_>>().iter().any(code)
 }
 
-/// The end of a session of MySQL (its documentation, "Client/Server Protocol"): COM_QUIT of the client, or an error that
-/// the server sends without having been asked: its sequence number is 0, while an answer has 1 or more.
+/// The end of a session of MySQL (its documentation, "Client/Server Protocol") as its server says it: an error that it
+/// sends without having been asked. Its sequence number is 0, while an answer has 1 or more.
 fn is_mysql_end(unread: &[u8]) -> bool {
-    match unread {
-        [1, 0, 0, 0, 1] => true,
-        [a, b, c, 0, 0xff, rest @ ..] => {
-            usize::from(*a) | usize::from(*b) << 8 | usize::from(*c) << 16 == rest.len() + 1 && rest.len() > 2
-        }
-        _ => false,
-    }
+    let [a, b, c, 0, 0xff, rest @ ..] = unread else { return false };
+    usize::from(*a) | usize::from(*b) << 8 | usize::from(*c) << 16 == rest.len() + 1 && rest.len() > 2
+}
+
+/// DISCONNECT of a server, which MQTT has since version 5, and always for a reason that is an error (section 3.14.2.1).
+fn is_mqtt_server_end(unread: &[u8]) -> bool {
+    matches!(unread, [0xe0, 1, reason] | [0xe0, 2, reason, 0] if *reason >= 0x80)
 }
 
 /// An answer to a request that never came (RFC 9110, section 15.5.9): some proxies send it before they close an idle
@@ -209,12 +233,12 @@ fn is_http_timeout(unread: &[u8]) -> bool {
     )
 }
 
-/// One close frame (RFC 6455, section 5.5.1), masked or not.
-fn is_websocket_close(unread: &[u8]) -> bool {
+/// One close frame (RFC 6455, sections 5.1 and 5.5.1): what clients send is masked, what servers send is not.
+fn is_websocket_close(unread: &[u8], is_masked: bool) -> bool {
     let [0x88, length, rest @ ..] = unread else { return false };
-    let mask = if length & 0x80 == 0 { 0 } else { 4 };
+    let mask = if is_masked { 4 } else { 0 };
     let payload = usize::from(length & 0x7f);
-    payload <= 125 && payload != 1 && rest.len() == payload + mask
+    (length & 0x80 != 0) == is_masked && payload <= 125 && payload != 1 && rest.len() == payload + mask
 }
 
 /// One method frame on channel 0 with class 10 and method 50 (AMQP 0-9-1, sections 2.3.5 and 1.4 of its reference).
@@ -237,7 +261,7 @@ mod tests {
     use super::*;
 
     fn says_goodbye(unread: &[u8]) -> bool {
-        matches!(recognize(unread), Words::Last(_))
+        matches!(recognize(unread, None), Words::Last(_))
     }
 
     fn record(kind: u8, length: usize) -> Vec<u8> {
@@ -300,21 +324,62 @@ mod tests {
             (b"* BYE idle for too long\r\n", Protocol::Imap),
             (b"quit\r\n", Protocol::Quit),
         ] {
-            assert_eq!(recognize(unread), Words::Last(protocol), "{unread:?}");
+            assert_eq!(recognize(unread, None), Words::Last(protocol), "{unread:?}");
             let cut = &unread[..unread.len() - 1];
             let is_whole_without = matches!(protocol, Protocol::Http);
             assert!(is_whole_without || !says_goodbye(cut), "{cut:?}");
         }
-        assert_ne!(recognize(b"\x08\0\0\x01\xff\x48\x04idle!"), Words::Last(Protocol::MySql), "an answer");
+        assert_ne!(
+            recognize(b"\x08\0\0\x01\xff\x48\x04idle!", None),
+            Words::Last(Protocol::MySql),
+            "an answer"
+        );
+    }
+
+    #[test]
+    fn what_only_a_client_says_is_no_leave_of_a_server() {
+        let is = |unread: &[u8], side| matches!(recognize(unread, Some(side)), Words::Last(_));
+        for words in [
+            &b"X\0\0\0\x04"[..],
+            b"\x01\0\0\0\x01",
+            b"\x88\x82abcd\x03\xe8",
+            b"\xe0\0",
+            b"\xe0\x01\x04",
+            b"QUIT\r\n",
+        ] {
+            assert!(is(words, ConnectionSide::Accepted), "{words:?}");
+            assert!(!is(words, ConnectionSide::Connected), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_a_server_says_is_no_leave_of_a_client() {
+        let is = |unread: &[u8], side| matches!(recognize(unread, Some(side)), Words::Last(_));
+        for words in [
+            &b"E\0\0\0\x0eC57P01\0M\0\0"[..],
+            b"\x08\0\0\0\xff\x48\x04idle!",
+            b"HTTP/1.1 408 Request Timeout\r\n\r\n",
+            b"\x88\x02\x03\xe8",
+            b"* BYE idle for too long\r\n",
+            b"421 idle for too long\r\n",
+        ] {
+            assert!(is(words, ConnectionSide::Connected), "{words:?}");
+            assert!(!is(words, ConnectionSide::Accepted), "{words:?}");
+        }
+        // Either may say these.
+        for words in [&record(21, 26)[..], &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]] {
+            assert!(is(words, ConnectionSide::Connected) && is(words, ConnectionSide::Accepted));
+        }
+        assert!(is(b"\xe0\x01\x8b", ConnectionSide::Connected), "MQTT 5: the server shuts down");
     }
 
     #[test]
     fn an_answer_is_no_last_word_whenever_it_came() {
         for answer in [&b"HTTP/1.1 200 OK\r\n\r\n"[..], b"+OK\r\n", b"$2\r\nhi\r\n"] {
-            assert_eq!(recognize(answer), Words::Ordinary);
+            assert_eq!(recognize(answer, None), Words::Ordinary);
         }
-        assert_eq!(recognize(b"so long"), Words::Unknown);
-        assert_eq!(recognize(b""), Words::Unknown);
+        assert_eq!(recognize(b"so long", None), Words::Unknown);
+        assert_eq!(recognize(b"", None), Words::Unknown);
     }
 
     #[test]
@@ -334,7 +399,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let _ = recognize(&bytes);
+            for side in [None, Some(ConnectionSide::Accepted), Some(ConnectionSide::Connected)] {
+                let _ = recognize(&bytes, side);
+            }
         }
     }
 }

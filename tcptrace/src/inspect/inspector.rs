@@ -391,7 +391,7 @@ impl Inspector {
         }
         let words = if self.peeks_left > 0 {
             self.peeks_left -= 1;
-            peek::unread_words(&self.dumper.world().proc, listed.cookie, &held.holders, unread)
+            peek::unread_words(&self.dumper.world().proc, listed.cookie, &held.holders, unread, side)
         } else {
             Words::Unknown
         };
