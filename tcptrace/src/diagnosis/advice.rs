@@ -46,7 +46,7 @@ fn of_reason(verdict: Verdict, reason: ReasonId) -> Option<&'static str> {
             "the peer is gone and everything written to it is lost: the application has to act on the end of file, or set TCP_USER_TIMEOUT"
         }
         (ReasonId::LastWords, _) => {
-            "an idle connection that its peer has ended, no stuck reader: nobody looks at it until it is used again; let the pool test or evict idle connections"
+            "its peer took leave, and nobody has looked since: if it idles in a pool, let the pool test or evict idle connections; if it waits for an answer, look at what its threads do"
         }
         (ReasonId::OldGeneration, _) => {
             "it ends with its last connection: give it a time limit for that (as worker_shutdown_timeout of nginx or hard-stop-after of HAProxy)"
@@ -59,6 +59,9 @@ fn of_reason(verdict: Verdict, reason: ReasonId) -> Option<&'static str> {
         }
         (ReasonId::IdleInPool, _) => {
             "idle in a connection pool, and its peer has ended it: let the pool test or evict idle connections"
+        }
+        (ReasonId::Connected, Verdict::EofUnread) => {
+            "sent a request that was never answered, and nobody waits for the answer any more: look at what its threads do"
         }
         (ReasonId::Connected, Verdict::DataUnread) => {
             "leaves an answer unread: its reader is blocked or gone, or the answer was not wanted; look at what its threads do"

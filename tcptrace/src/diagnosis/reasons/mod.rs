@@ -11,6 +11,7 @@ use std::fmt;
 
 use self::facts::ReasonFacts;
 use crate::model::{
+    connection_side::ConnectionSide,
     escape::EscapedName,
     process::ProcessIdentity,
     reason::{Reason, ReasonId, ReasonNumbers},
@@ -26,17 +27,23 @@ pub(crate) fn because(facts: &ReasonFacts<'_>) -> Vec<Reason> {
     holder::add(facts, &mut found);
     accepting::add(facts, &mut found);
     socket::add(facts, &mut found);
-    found.sort_by_key(|reason| rank(reason.id, facts.verdict));
+    found.sort_by_key(|reason| rank(reason.id, facts));
     found.dedup_by_key(|reason| reason.id);
     found.truncate(MOST_REASONS);
     found
 }
 
 /// How telling a reason is; the lowest comes first.
-fn rank(id: ReasonId, verdict: Option<Verdict>) -> u8 {
+fn rank(id: ReasonId, facts: &ReasonFacts<'_>) -> u8 {
     match id {
         // What was accepted is no consequence of it.
-        ReasonId::NoDescriptorsLeft if verdict != Some(Verdict::NeverAccepted) => 19,
+        ReasonId::NoDescriptorsLeft if facts.verdict != Some(Verdict::NeverAccepted) => 20,
+        // A client idles as it likes, unless it has asked for something; a handler has to be there when its client leaves.
+        ReasonId::LastWords
+            if facts.side == Some(ConnectionSide::Accepted) || socket::is_unanswered(facts) =>
+        {
+            17
+        }
         ReasonId::SpinsOnEof => 0,
         ReasonId::HolderStopped => 1,
         ReasonId::HolderFrozen => 2,
@@ -54,8 +61,8 @@ fn rank(id: ReasonId, verdict: Option<Verdict>) -> u8 {
         ReasonId::ClientLeft => 14,
         ReasonId::IdleInPool => 15,
         ReasonId::Connected => 16,
-        ReasonId::HolderRunning => 17,
-        ReasonId::HolderSleeping => 18,
+        ReasonId::HolderRunning => 18,
+        ReasonId::HolderSleeping => 19,
     }
 }
 

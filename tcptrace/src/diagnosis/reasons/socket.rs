@@ -130,9 +130,8 @@ fn last_words(facts: &ReasonFacts<'_>, words: LastWords) -> Reason {
 }
 
 /// Whether this side sent something after the last data that it got.
-fn is_unanswered(facts: &ReasonFacts<'_>) -> bool {
-    facts.last_words.is_none()
-        && facts.times.is_some_and(|times| times.last_data_sent_ms < times.last_data_recv_ms)
+pub(super) fn is_unanswered(facts: &ReasonFacts<'_>) -> bool {
+    facts.times.is_some_and(|times| times.last_data_sent_ms < times.last_data_recv_ms)
 }
 
 /// What follows from who made the connection.
@@ -156,6 +155,13 @@ fn side(facts: &ReasonFacts<'_>) -> Option<Reason> {
         (ConnectionSide::Connected, Verdict::EofUnread) if is_unanswered(facts) => (
             ReasonId::Connected,
             "this side connected; its last request was never answered, and nobody has looked since"
+                .to_owned(),
+        ),
+        // The last words are the last data that came, so an answer before them cannot be told from none.
+        (ConnectionSide::Connected, Verdict::EofUnread) if facts.last_words.is_some() => (
+            ReasonId::IdleInPool,
+            "this side connected, and nobody looks at it: it idles, as in a connection pool, or its last request was \
+             never answered"
                 .to_owned(),
         ),
         (ConnectionSide::Connected, Verdict::EofUnread) => (

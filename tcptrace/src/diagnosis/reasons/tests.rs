@@ -247,6 +247,45 @@ fn last_words_are_told_with_their_protocol() {
 }
 
 #[test]
+fn a_client_that_took_leave_is_no_excuse_for_its_handler() {
+    let (shop, doing) = (process(81, "shop"), doing(vec![sleeps(1, "futex")]));
+    let facts = ReasonFacts {
+        verdict: Some(Verdict::EofUnread),
+        last_words: Some(LastWords { bytes: 31, protocol: Some(Protocol::Tls) }),
+        side: Some(ConnectionSide::Accepted),
+        ..facts(vec![holder(&shop, Some(&doing))])
+    };
+    assert_eq!(ids(&facts), [ReasonId::ClientLeft, ReasonId::LastWords, ReasonId::HolderSleeping]);
+}
+
+#[test]
+fn an_idle_client_is_not_said_to_have_its_answer_where_last_words_hide_that() {
+    let words = LastWords { bytes: 31, protocol: Some(Protocol::Tls) };
+    let idle = |last_words| {
+        let facts = ReasonFacts {
+            verdict: Some(Verdict::EofUnread),
+            last_words,
+            side: Some(ConnectionSide::Connected),
+            ..facts(Vec::new())
+        };
+        because(&facts).pop().unwrap()
+    };
+    let (known, hidden) = (idle(None), idle(Some(words)));
+    assert_eq!((known.id, hidden.id), (ReasonId::IdleInPool, ReasonId::IdleInPool));
+    assert!(known.text.contains("waits for no answer"), "{}", known.text);
+    assert!(hidden.text.contains("or its last request was never answered"), "{}", hidden.text);
+    let times = ActivityTimes { last_data_sent_ms: 4_000, ..facts(Vec::new()).times.unwrap() };
+    let asked = ReasonFacts {
+        verdict: Some(Verdict::EofUnread),
+        times: Some(times),
+        last_words: Some(words),
+        side: Some(ConnectionSide::Connected),
+        ..facts(Vec::new())
+    };
+    assert_eq!(ids(&asked), [ReasonId::Connected, ReasonId::LastWords], "it asked after they had come");
+}
+
+#[test]
 fn a_full_descriptor_table_is_why_nothing_is_accepted() {
     let shop = process(81, "shop");
     let full = HolderFacts {
