@@ -23,6 +23,7 @@ on_both_backends! {
 
 live_tests! {
     clear_spares_who_is_waited_for_until_nobody_waits,
+    whoever_shut_down_both_ways_waits_for_nothing,
     the_other_end_is_found_in_another_network_namespace,
     two_namespaces_with_the_same_addresses_are_not_mixed_up,
     of_a_peer_elsewhere_nothing_is_claimed,
@@ -101,6 +102,14 @@ fn clear_spares_who_is_waited_for_until_nobody_waits() {
     assert_eq!(gone.outcome(&truths[0]), ("gone", Some(0)), "{}", gone.ran.messages);
     assert_eq!(gone.record(&truths[0])["other_end"]["closed"], true);
     drop(near);
+}
+
+fn whoever_shut_down_both_ways_waits_for_nothing() {
+    let Connection { near, far } = Listener::new().connect_from(0);
+    far.shutdown(std::net::Shutdown::Both).unwrap();
+    assert_eq!(receive(&near), Ok(0), "the end of file");
+    let truth = Truth::of("connection", &near);
+    assert_eq!(told(&look(&truth, &[])), json!(["eof_read", "FIN_WAIT2", false, [own_pid()]]));
 }
 
 /// Two namespaces, each with a process in it, and a link between them.

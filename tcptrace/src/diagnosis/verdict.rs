@@ -38,6 +38,8 @@ pub(crate) struct CloseWaitFacts {
     pub keeps_alive: bool,
     /// The other end is on this host, has shut down its sending side, and is still held by a process.
     pub is_awaited: bool,
+    /// The other end is on this host, and reads nothing any more: it is closed, or shut down for reading too.
+    pub is_unheard: bool,
     /// Whether the peer has answered a segment since its FIN; `None` when not known.
     pub has_answered_since_fin: Option<bool>,
     /// Bytes that the peer has not acknowledged, and whether it is there at all; `None` when not known.
@@ -79,6 +81,9 @@ pub(crate) fn verdict(facts: &CloseWaitFacts) -> Option<Verdict> {
 /// Whether this side has sent data since the peer's FIN, and lately. What is only sent again and again counts for nothing:
 /// it renews the time of the last data sent.
 fn is_sending(facts: &CloseWaitFacts, times: ActivityTimes) -> bool {
+    if facts.is_unheard {
+        return false;
+    }
     if let Some((send_q, sending)) = facts.sending
         && sending.finds_nobody(send_q, facts.has_answered_since_fin)
     {
@@ -133,6 +138,7 @@ mod tests {
         times: None,
         keeps_alive: false,
         is_awaited: false,
+        is_unheard: false,
         last_words: None,
         has_answered_since_fin: Some(false),
         sending: None,
@@ -163,6 +169,13 @@ mod tests {
         // One that goes on sending.
         assert_eq!(probed(times(150, 4_100, 120)), Some(Verdict::HalfOpen));
         assert_eq!(probed(times(50, 4_100, 40)), Some(Verdict::HalfOpen));
+    }
+
+    #[test]
+    fn an_answer_to_nobody_is_no_half_close() {
+        let answered = CloseWaitFacts { times: Some(times(500, 31_000, 450)), ..HELD };
+        assert_eq!(verdict(&answered), Some(Verdict::HalfOpen));
+        assert_eq!(verdict(&CloseWaitFacts { is_unheard: true, ..answered }), Some(Verdict::EofRead));
     }
 
     const fn words(protocol: Option<Protocol>) -> LastWords {

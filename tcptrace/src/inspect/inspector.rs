@@ -221,15 +221,16 @@ impl Inspector {
         scan
     }
 
-    /// Looks for the other ends that no process holds.
+    /// Looks for the other ends that no process holds, and those that may wait for an answer.
     fn look_up_other_ends(&self, scan: &mut DescriptorScan, due: &[Due], index: &ListingIndex) {
         // What is listed no more, as most of a storm of short connections, needs no other end.
         let in_close_wait = due.iter().filter(|due| due.stuck == Stuck::InCloseWait);
         let wanted = in_close_wait.filter_map(|due| {
-            let (netns, socket) = index.find(&due.socket)?;
-            let socket = socket.named(*netns);
+            let (netns, listed) = index.find(&due.socket)?;
+            let socket = listed.named(*netns);
             Some(WantedEnd {
                 socket,
+                flavour: listed.flavour,
                 fin_sequence: scan.fin_sequence(&socket),
                 is_held: socket.cookie.is_some_and(|cookie| scan.held(cookie).is_some()),
                 age_ns: due.since.age_at(index.asked_ns()).0,
@@ -317,6 +318,7 @@ impl Inspector {
                 .filter(|_| state == State::CloseWait)
                 .and_then(|(held, listed)| self.last_words_in(due, listed, held, side, index.asked_ns())),
             is_awaited: other_end.as_ref().is_some_and(OtherEnd::waits_for_answer),
+            is_unheard: other_end.as_ref().is_some_and(OtherEnd::takes_no_data),
             has_answered_since_fin: held.and_then(|held| held.has_answered_since_fin),
             sending: counted.and_then(|listed| Some((listed.send_q, listed.sending?))),
             // As of the listing, because the time of the last data sent comes from there.
@@ -365,14 +367,19 @@ impl Inspector {
     /// The other end of a connection, if it is on this host.
     fn other_end(&mut self, socket: &Socket, scan: &DescriptorScan) -> Option<OtherEnd> {
         Some(match scan.other_ends.find(socket, scan.fin_sequence(socket))? {
-            FoundEnd::Held(state, holders) => {
+            FoundEnd::Held { state, holders, is_shut_for_reading } => {
                 let owners = self.processes.owners(holders, Evidence::FdTable, None);
-                OtherEnd { state, is_closed: Some(false), owners }
+                OtherEnd { state, is_closed: Some(false), owners, is_shut_for_reading }
             }
-            FoundEnd::Listed(state, is_closed) => {
-                OtherEnd { state, is_closed: Some(is_closed), owners: Vec::new() }
+            FoundEnd::Listed { state, is_closed, is_shut_for_reading } => {
+                OtherEnd { state, is_closed: Some(is_closed), owners: Vec::new(), is_shut_for_reading }
             }
-            FoundEnd::Gone => OtherEnd { state: State::Close, is_closed: Some(true), owners: Vec::new() },
+            FoundEnd::Gone => OtherEnd {
+                state: State::Close,
+                is_closed: Some(true),
+                owners: Vec::new(),
+                is_shut_for_reading: false,
+            },
         })
     }
 

@@ -17,7 +17,7 @@ use crate::{
         socket::{Socket, TcpFlavour},
         state::{State, StateSet},
     },
-    netlink::{DiagSocket, SocketId},
+    netlink::{DiagSocket, SockDiag, SocketId},
 };
 
 /// The states of the other end of a socket in CLOSE_WAIT, as long as a process may hold it.
@@ -51,6 +51,8 @@ pub(super) struct HalfClosed<'a> {
 #[derive(Debug)]
 pub(super) struct WantedEnd {
     pub socket: Socket,
+    /// The table that it is in, and its other end too.
+    pub flavour: TcpFlavour,
     /// 0 when not known.
     pub fin_sequence: u32,
     pub is_held: bool,
@@ -61,10 +63,10 @@ pub(super) struct WantedEnd {
 /// What was found of the other end of a connection.
 #[derive(Clone, Debug)]
 pub(super) enum FoundEnd<'a> {
-    /// Processes hold it.
-    Held(State, &'a Holders),
+    /// Processes hold it; whether they have shut it down for reading.
+    Held { state: State, holders: &'a Holders, is_shut_for_reading: bool },
     /// The kernel lists it, and no process is known to hold it; whether close() has been called.
-    Listed(State, bool),
+    Listed { state: State, is_closed: bool, is_shut_for_reading: bool },
     /// It was on this host and is no more.
     Gone,
 }
@@ -147,48 +149,69 @@ impl OtherEnds {
         }
     }
 
-    /// Looks up the other ends that nobody holds, as many as may be.
+    /// Looks up the other ends that nobody holds, and those of which a process may wait for the answer, as many as may be.
     pub(super) fn look_up(&mut self, dumper: &NamespaceDumper, wanted: Vec<WantedEnd>) {
-        let mut by_netns: FxHashMap<u32, Vec<(u64, SocketId)>> = FxHashMap::default();
-        for socket in self.first_unknown(wanted) {
-            let (Some(netns), Some(cookie)) = (socket.netns, socket.cookie) else { continue };
+        let mut by_netns: FxHashMap<u32, Vec<(u64, TcpFlavour, SocketId)>> = FxHashMap::default();
+        for WantedEnd { socket, flavour, fin_sequence, .. } in self.first_unclear(wanted) {
+            let held = self.held(&socket, fin_sequence).map(|candidate| candidate.netns);
+            let (Some(netns), Some(cookie)) = (held.or(socket.netns), socket.cookie) else { continue };
             let Endpoints { local, remote } = socket.endpoints.mirrored();
             // Of a link-local address, the other end in this namespace is on the same interface.
             let interface = socket.endpoints.interface().map_or(0, Interface::index);
             let id = SocketId { cookie: SocketId::ANY_COOKIE, local, remote, interface };
-            by_netns.entry(netns).or_default().push((cookie, id));
+            by_netns.entry(netns).or_default().push((cookie, flavour, id));
         }
         for (netns, ids) in by_netns {
             let Ok(mut diag) = dumper.open(netns) else { continue };
-            for (cookie, id) in ids {
-                if let Ok(found) = diag.lookup(TcpFlavour::Tcp, &id, false) {
-                    self.looked_up.insert(cookie, found);
-                }
+            // By addresses the kernel finds the first path of an MPTCP connection, which outlives its end.
+            let has_mptcp = ids.iter().any(|(_, flavour, _)| *flavour == TcpFlavour::Mptcp);
+            let mptcp = has_mptcp.then(|| mptcp_by_addresses(&mut diag)).flatten();
+            for (cookie, flavour, id) in ids {
+                let found = match flavour {
+                    TcpFlavour::Tcp => diag.lookup(flavour, &id, false).ok(),
+                    TcpFlavour::Mptcp => {
+                        let endpoints = Endpoints { local: id.local, remote: id.remote };
+                        mptcp.as_ref().map(|mptcp| mptcp.get(&endpoints).cloned())
+                    }
+                };
+                self.looked_up.extend(found.map(|found| (cookie, found)));
             }
         }
     }
 
     /// The sockets whose other ends are looked up: those that somebody holds before those in an accept queue, which nobody
     /// has, and the oldest first, which are the leak and not the connections that will be closed in a moment.
-    fn first_unknown(&self, wanted: Vec<WantedEnd>) -> Vec<Socket> {
-        let is_unknown = |one: &WantedEnd| self.held(&one.socket, one.fin_sequence).is_none();
-        let mut unknown: Vec<WantedEnd> = wanted.into_iter().filter(is_unknown).collect();
-        unknown.sort_by_key(|one| (!one.is_held, Reverse(one.age_ns)));
-        unknown.into_iter().map(|one| one.socket).take(MOST_LOOKUPS).collect()
+    fn first_unclear(&self, wanted: Vec<WantedEnd>) -> Vec<WantedEnd> {
+        let is_clear = |one: &WantedEnd| {
+            // Only a look into the table tells whether one that was shut down still reads.
+            let held = self.held(&one.socket, one.fin_sequence);
+            held.is_some_and(|candidate| !HALF_CLOSED.contains(candidate.state))
+        };
+        let mut unclear: Vec<WantedEnd> = wanted.into_iter().filter(|one| !is_clear(one)).collect();
+        unclear.sort_by_key(|one| (!one.is_held, Reverse(one.age_ns)));
+        unclear.truncate(MOST_LOOKUPS);
+        unclear
     }
 
     /// The other end of a socket; `None` when it is not on this host, or not known to be.
     pub(super) fn find(&self, socket: &Socket, fin_sequence: u32) -> Option<FoundEnd<'_>> {
+        let looked_up = socket.cookie.and_then(|cookie| self.looked_up.get(&cookie));
+        // The peer's FIN shuts a socket for reading too; in these states it has not come.
+        let is_shut = |found: &DiagSocket| {
+            let state = State::from_number(found.state);
+            found.is_shut_for_reading && state.is_some_and(|state| HALF_CLOSED.contains(state))
+        };
         if let Some(Candidate { state, holders, .. }) = self.held(socket, fin_sequence) {
-            return Some(FoundEnd::Held(*state, holders));
+            let is_shut_for_reading = looked_up.and_then(Option::as_ref).is_some_and(is_shut);
+            return Some(FoundEnd::Held { state: *state, holders, is_shut_for_reading });
         }
-        let looked_up = self.looked_up.get(&socket.cookie?)?;
         // Where no connection has the addresses, the kernel answers with who listens there (inet_diag_find_one_icsk).
-        match looked_up.as_ref().filter(|found| State::from_number(found.state) != Some(State::Listen)) {
+        match looked_up?.as_ref().filter(|found| State::from_number(found.state) != Some(State::Listen)) {
             // Not accepted yet, or closed: neither has an inode.
             Some(listed) => {
                 let state = State::from_number(listed.state)?;
-                Some(FoundEnd::Listed(state, listed.inode == 0 && state != State::Established))
+                let is_closed = listed.inode == 0 && state != State::Established;
+                Some(FoundEnd::Listed { state, is_closed, is_shut_for_reading: is_shut(listed) })
             }
             None => socket.endpoints.is_within_host().then_some(FoundEnd::Gone),
         }
@@ -206,6 +229,15 @@ impl OtherEnds {
         // Two namespaces may use the same addresses.
         found.next().is_none().then_some(first)
     }
+}
+
+/// The MPTCP connections of a namespace, which the kernel does not look up by address; `None` where it does not list them.
+fn mptcp_by_addresses(diag: &mut SockDiag) -> Option<FxHashMap<Endpoints, DiagSocket>> {
+    let mut found = FxHashMap::default();
+    let listed = diag.dump(TcpFlavour::Mptcp, StateSet::ALL, false, |socket| {
+        found.insert(Endpoints { local: socket.local, remote: socket.remote }, socket);
+    });
+    listed.is_ok().then_some(found)
 }
 
 #[cfg(test)]
@@ -253,11 +285,12 @@ mod tests {
     fn of_too_many_the_oldest_that_somebody_holds_are_looked_up() {
         let wanted = |number: u64| {
             let socket = Socket { cookie: Some(number), ..socket("10.0.0.1") };
-            WantedEnd { socket, fin_sequence: 0, is_held: !number.is_multiple_of(4), age_ns: number }
+            let is_held = !number.is_multiple_of(4);
+            WantedEnd { socket, flavour: TcpFlavour::Tcp, fin_sequence: 0, is_held, age_ns: number }
         };
         let all = 2 * MOST_LOOKUPS as u64;
-        let found = OtherEnds::default().first_unknown((0..all).map(wanted).collect());
-        let cookies: Vec<u64> = found.into_iter().filter_map(|socket| socket.cookie).collect();
+        let found = OtherEnds::default().first_unclear((0..all).map(wanted).collect());
+        let cookies: Vec<u64> = found.into_iter().filter_map(|one| one.socket.cookie).collect();
         let expected: Vec<u64> = (0..all).rev().filter(|number| !number.is_multiple_of(4)).collect();
         assert_eq!(cookies, expected[..MOST_LOOKUPS]);
     }
@@ -265,6 +298,36 @@ mod tests {
     fn listed(state: State) -> DiagSocket {
         let [local, remote] = ["127.0.0.1:4000", "127.0.0.1:80"].map(|end| end.parse().unwrap());
         DiagSocket::example(8, state, local, remote)
+    }
+
+    #[test]
+    fn whoever_has_shut_down_both_ways_does_not_read_any_more() {
+        let is_shut = |state, is_shut_for_reading| {
+            let mut ends = OtherEnds::default();
+            let held = Candidate { state, ..candidate(8, HERE, 50) };
+            ends.held.insert(socket("127.0.0.1").endpoints, vec![held]);
+            ends.looked_up.insert(7, Some(DiagSocket { is_shut_for_reading, ..listed(state) }));
+            let found = ends.find(&socket("127.0.0.1"), 50);
+            matches!(found, Some(FoundEnd::Held { is_shut_for_reading: true, .. }))
+        };
+        assert!(is_shut(State::FinWait2, true) && is_shut(State::FinWait1, true));
+        assert!(!is_shut(State::FinWait2, false), "it waits for the answer");
+        assert!(!is_shut(State::CloseWait, true), "by the FIN of its peer");
+    }
+
+    #[test]
+    fn of_a_held_end_only_one_that_may_wait_is_looked_up() {
+        let is_looked_up = |state| {
+            let mut ends = OtherEnds::default();
+            let held = Candidate { state, ..candidate(8, HERE, 50) };
+            ends.held.insert(socket("127.0.0.1").endpoints, vec![held]);
+            let socket = socket("127.0.0.1");
+            let wanted =
+                WantedEnd { socket, flavour: TcpFlavour::Tcp, fin_sequence: 50, is_held: true, age_ns: 0 };
+            !ends.first_unclear(vec![wanted]).is_empty()
+        };
+        assert!(is_looked_up(State::FinWait2) && is_looked_up(State::FinWait1));
+        assert!(!is_looked_up(State::CloseWait));
     }
 
     #[test]

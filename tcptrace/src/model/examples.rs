@@ -569,6 +569,7 @@ pub(crate) fn records() -> Vec<Record> {
                 state: State::FinWait2,
                 is_closed: Some(false),
                 owners: vec![owner()],
+                is_shut_for_reading: false,
             }),
             keep_alive: Some(true),
             ..leak()

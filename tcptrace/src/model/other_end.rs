@@ -14,13 +14,23 @@ pub struct OtherEnd {
     pub is_closed: Option<bool>,
     /// Who holds it.
     pub owners: Vec<Owner>,
+    /// Whether its process has shut it down for reading too: what this end sends is answered by a reset.
+    #[serde(skip)]
+    pub is_shut_for_reading: bool,
 }
 
 impl OtherEnd {
     /// Whether it has sent its end by shutdown() and is still held: its process waits for the answer.
     #[must_use]
     pub fn waits_for_answer(&self) -> bool {
-        matches!(self.state, State::FinWait1 | State::FinWait2) && self.is_closed == Some(false)
+        matches!(self.state, State::FinWait1 | State::FinWait2)
+            && self.is_closed == Some(false)
+            && !self.is_shut_for_reading
+    }
+
+    /// Whether nobody reads any more what is sent to it.
+    pub(crate) fn takes_no_data(&self) -> bool {
+        self.is_closed == Some(true) || self.is_shut_for_reading
     }
 
     /// Whether it may still send the answer to a half-close: it has got the end, or is about to, and nobody has closed it.

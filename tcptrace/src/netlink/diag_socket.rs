@@ -76,6 +76,9 @@ pub(crate) struct DiagSocket {
     pub timestamps: Option<bool>,
     /// Whether the timer of keep-alive probes runs. It does not while data waits to be acknowledged.
     pub keeps_alive: bool,
+    /// Whether it receives nothing any more: the peer's FIN has come, or its process has shut it down for reading or closed
+    /// it. False where the kernel does not tell, as of minisockets and MPTCP.
+    pub is_shut_for_reading: bool,
     /// Whether it is one path of an MPTCP connection. Applications hold the connection, which is listed as
     /// [`TcpFlavour::Mptcp`]. The kernel reports this only with CAP_NET_ADMIN.
     pub is_mptcp_subflow: bool,
@@ -110,6 +113,7 @@ impl DiagSocket {
             side: None,
             timestamps: None,
             keeps_alive: false,
+            is_shut_for_reading: false,
             is_mptcp_subflow: false,
             is_v6_only: None,
             minisocket_left_ms: None,

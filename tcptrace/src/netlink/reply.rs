@@ -7,7 +7,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_sock_diag::{
     SOCK_DIAG_BY_FAMILY,
-    constants::{INET_DIAG_INFO, INET_DIAG_SKV6ONLY},
+    constants::{INET_DIAG_INFO, INET_DIAG_SHUTDOWN, INET_DIAG_SKV6ONLY},
     inet::{InetResponseHeader, Timer},
 };
 
@@ -31,6 +31,9 @@ const INET_DIAG_CGROUP_ID: u16 = 21;
 const INET_DIAG_ULP_INFO: u16 = 19;
 /// `INET_ULP_INFO_NAME`: the name of the protocol on top, within the former.
 const INET_ULP_INFO_NAME: u16 = 1;
+
+/// `RCV_SHUTDOWN` of `include/net/sock.h`, in the value of INET_DIAG_SHUTDOWN (Linux 3.7).
+const RCV_SHUTDOWN: u8 = 1;
 
 /// One message from the kernel.
 #[derive(Debug)]
@@ -110,6 +113,7 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
     let mut timestamps = None;
     let (mut sending, mut received_bytes, mut sent_bytes, mut side) = (None, None, None, None);
     let mut is_v6_only = None;
+    let mut is_shut_for_reading = false;
     for attribute in NlasIterator::new(payload.get(HEADER_LENGTH..).unwrap_or_default()) {
         let attribute = attribute.map_err(|error| error.to_string())?;
         match attribute.kind() {
@@ -123,6 +127,10 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
             }
             INET_DIAG_CGROUP_ID => cgroup_id = array(attribute.value(), 0).map(u64::from_ne_bytes),
             INET_DIAG_SKV6ONLY => is_v6_only = attribute.value().first().map(|value| *value != 0),
+            INET_DIAG_SHUTDOWN => {
+                is_shut_for_reading =
+                    attribute.value().first().is_some_and(|value| value & RCV_SHUTDOWN != 0);
+            }
             INET_DIAG_ULP_INFO => is_mptcp_subflow = runs_mptcp(attribute.value()),
             _ => {}
         }
@@ -149,6 +157,7 @@ fn socket(payload: &[u8], flavour: TcpFlavour) -> Result<DiagSocket, String> {
         side,
         timestamps,
         keeps_alive: matches!(header.timer, Some(Timer::KeepAlive(_))),
+        is_shut_for_reading,
         is_mptcp_subflow,
         is_v6_only,
         minisocket_left_ms,

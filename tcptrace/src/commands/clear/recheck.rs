@@ -84,6 +84,7 @@ pub(crate) mod tests {
             received_bytes: None,
             sent_bytes: None,
             side: None,
+            is_shut_for_reading: false,
             is_mptcp_subflow: false,
             is_v6_only: None,
             minisocket_left_ms: None,

@@ -262,6 +262,7 @@ pub(crate) fn leak(input: &mut Input<'_>, definitions: &Definitions) -> Result<L
                 state: State::from_number(input.byte()?).ok_or(Malformed("a state is not known"))?,
                 is_closed: answer(input)?,
                 owners: owners(input, definitions)?,
+                is_shut_for_reading: false,
             }),
         },
         keep_alive: if input.is_empty() { None } else { answer(input)? },

@@ -129,7 +129,7 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
 
 /// Who has the other end, or that it was closed.
 fn write_other_end(out: &mut dyn Write, other: &OtherEnd) -> io::Result<()> {
-    let OtherEnd { state, is_closed, owners } = other;
+    let OtherEnd { state, is_closed, owners, is_shut_for_reading: _ } = other;
     match (is_closed, owners.first()) {
         (Some(true), _) => write!(out, "  other end closed"),
         (_, Some(Owner { process, .. })) => {

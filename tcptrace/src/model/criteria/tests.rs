@@ -45,8 +45,8 @@ fn a_half_close_that_is_used_has_to_be_asked_for_by_its_name() {
     assert_eq!(judge(&reading, of_both), Choice::Chosen, "nobody reads what nobody holds");
 }
 
-fn other_end(state: State, is_closed: Option<bool>) -> Option<OtherEnd> {
-    Some(OtherEnd { state, is_closed, owners: Vec::new() })
+fn other_end(state: State, is_closed: bool) -> OtherEnd {
+    OtherEnd { state, is_closed: Some(is_closed), owners: Vec::new(), is_shut_for_reading: false }
 }
 
 #[test]
@@ -56,11 +56,11 @@ fn without_a_verdict_whoever_may_be_waited_for_is_spared() {
         (judge(&finding, |_| {}), judge(&finding, |criteria| criteria.verdicts = vec![Verdict::HalfOpen]))
     };
     let waits = (Choice::StillUsed, Choice::Chosen);
-    assert_eq!(without_verdict(other_end(State::FinWait2, Some(false))), waits);
-    assert_eq!(without_verdict(other_end(State::FinWait1, Some(false))), waits);
+    assert_eq!(without_verdict(Some(other_end(State::FinWait2, false))), waits);
+    assert_eq!(without_verdict(Some(other_end(State::FinWait1, false))), waits);
     let may_be_a_leak = (Choice::Chosen, Choice::Other);
-    assert_eq!(without_verdict(other_end(State::FinWait2, Some(true))), may_be_a_leak, "closed");
-    assert_eq!(without_verdict(other_end(State::Close, Some(true))), may_be_a_leak, "gone");
+    assert_eq!(without_verdict(Some(other_end(State::FinWait2, true))), may_be_a_leak, "closed");
+    assert_eq!(without_verdict(Some(other_end(State::Close, true))), may_be_a_leak, "gone");
     assert_eq!(without_verdict(None), may_be_a_leak, "on another host");
 }
 
@@ -68,7 +68,7 @@ fn without_a_verdict_whoever_may_be_waited_for_is_spared() {
 fn whoever_waits_for_an_answer_that_may_come_is_spared_however_long_it_takes() {
     let judged = |change: fn(&mut Finding)| {
         let mut waiting = Finding {
-            other_end: other_end(State::CloseWait, Some(false)),
+            other_end: Some(other_end(State::CloseWait, false)),
             ..finding(State::FinWait2, 3_600 * SECOND)
         };
         change(&mut waiting);
@@ -76,7 +76,7 @@ fn whoever_waits_for_an_answer_that_may_come_is_spared_however_long_it_takes() {
     };
     assert_eq!(judged(|_| {}), Choice::StillUsed);
     assert_eq!(judged(|waiting| waiting.other_end = None), Choice::Chosen, "on another host");
-    let closed = judged(|waiting| waiting.other_end = other_end(State::Close, Some(true)));
+    let closed = judged(|waiting| waiting.other_end = Some(other_end(State::Close, true)));
     assert_eq!(closed, Choice::Chosen, "nobody is left to answer");
     assert_eq!(judged(|waiting| waiting.owners.clear()), Choice::Chosen, "nobody waits");
     let unseen = |waiting: &mut Finding| {

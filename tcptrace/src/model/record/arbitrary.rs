@@ -323,8 +323,10 @@ fn leak() -> BoxedStrategy<Leak> {
     let people = (vec(owner(), 0..3), option::of(opened()), option::of(called()));
     let over = (option::of(prop::sample::select(&EndedHow::ALL[..])), option::of(number()))
         .prop_map(|(how, ns)| Over { how, ns });
-    let other_end = (state(), option::of(any::<bool>()), vec(owner(), 0..3))
-        .prop_map(|(state, is_closed, owners)| OtherEnd { state, is_closed, owners });
+    let other_end =
+        (state(), option::of(any::<bool>()), vec(owner(), 0..3)).prop_map(|(state, is_closed, owners)| {
+            OtherEnd { state, is_closed, owners, is_shut_for_reading: false }
+        });
     let late = (
         option::of(over),
         option::of(other_end),
