@@ -28,10 +28,10 @@ fn of_reason(verdict: Verdict, reason: ReasonId) -> Option<&'static str> {
             "raise its limit of open files for now, and look at what fills its descriptor table"
         }
         (ReasonId::NobodyAccepts, _) => {
-            "the process that accepted has gone and left the listener to its parent or to the service manager: restart the service"
+            "nobody waits for connections there: look at what the threads of its holder wait for; where that only keeps the listener for a process that has gone (its parent, the service manager), restart the service"
         }
         (ReasonId::AcceptQueue, _) => {
-            "never called accept() for it: the accept loop is stuck or too slow, look at what its threads do"
+            "never called accept() for it: the accept loop is stuck or too slow, or whoever holds the listener only inherited it: look at what its threads do"
         }
         (ReasonId::BlockedInWrite, _) => {
             "the cause is the peer that does not read: look there, and give writes a timeout"

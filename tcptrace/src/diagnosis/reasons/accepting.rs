@@ -87,22 +87,22 @@ fn nobody_accepts(holders: &[HolderFacts<'_>]) -> Option<Reason> {
     let is_deserted = may_be_deserted(holders.iter().map(|holder| (holder.doing, holder.fds)))
         && holders.iter().all(|holder| holder.has_accepted == Some(false));
     let holder = holders.first().filter(|_| is_deserted)?;
-    let call = waits_for_others(holder.doing?, holder.fds)?;
+    let doing = holder.doing?;
+    let call = waits_for_others(doing, holder.fds)?;
     let name = Named(holder.process);
     let others = match holders.len() {
         1 => String::new(),
         count => format!(", like {} more", count - 1),
     };
-    let unit = holder.socket_unit.map(|unit| format!(" for {unit}")).unwrap_or_default();
-    let text = if holder.socket_unit.is_some() || holder.process.pid.visible() == Some(1) {
-        format!(
-            "{name} holds the listener{unit} and does not accept itself{others}: the service that would is not there"
-        )
-    } else {
-        format!(
-            "{name} holds the listener and does not accept (it sleeps in {call}() on something else){others}: \
-             whoever accepted is gone"
-        )
+    let text = match holder.socket_unit {
+        // A service that runs has a descriptor of the listener too.
+        Some(unit) => format!(
+            "{name} holds the listener for {unit} and does not accept itself{others}: the service that would is not there"
+        ),
+        None => format!(
+            "{name} holds the listener, and no thread of it waits for connections: {}, on something else{others}",
+            sleeping_in(doing)
+        ),
     };
     let numbers = ReasonNumbers {
         pid: holder.process.pid.visible(),
@@ -111,6 +111,19 @@ fn nobody_accepts(holders: &[HolderFacts<'_>]) -> Option<Reason> {
         ..ReasonNumbers::default()
     };
     Some(reason(ReasonId::NobodyAccepts, text, numbers))
+}
+
+/// In which calls the threads of a process sleep, each call once.
+fn sleeping_in(doing: &ProcessDoing) -> String {
+    let mut calls: Vec<String> = Vec::new();
+    for call in doing.threads.iter().filter_map(|thread| thread.call.as_ref()) {
+        let named = format!("{}()", call.name);
+        if !calls.contains(&named) {
+            calls.push(named);
+        }
+    }
+    let who = if doing.threads.len() == 1 { "it sleeps" } else { "its threads sleep" };
+    format!("{who} in {}", calls.join(" and "))
 }
 
 /// The call in which a process waits for something else than connections of its listener; `None` if it may accept.

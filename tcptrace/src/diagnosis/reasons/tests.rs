@@ -356,6 +356,28 @@ fn only_who_waits_for_something_else_does_not_accept() {
 }
 
 #[test]
+fn of_a_listener_that_nobody_waits_at_it_is_said_what_its_holder_does() {
+    let server = process(81, "server");
+    let text = |threads: Vec<ThreadDoing>, pid| {
+        let (doing, first_of_all) = (doing(threads), process(1, "server"));
+        let process = if pid == 1 { &first_of_all } else { &server };
+        let holder = HolderFacts { evidence: Evidence::Listener, ..holder(process, Some(&doing)) };
+        first(&ReasonFacts { verdict: Some(Verdict::NeverAccepted), ..facts(vec![holder]) }).text
+    };
+    assert_eq!(
+        text(vec![sleeps(81, "wait4")], 81),
+        "server (81) holds the listener, and no thread of it waits for connections: it sleeps in wait4(), on \
+         something else"
+    );
+    let deadlocked = vec![sleeps(81, "rt_sigtimedwait"), sleeps(82, "futex"), sleeps(83, "futex")];
+    let told = text(deadlocked, 81);
+    assert!(told.contains("its threads sleep in rt_sigtimedwait() and futex()"), "{told}");
+    // In a container the service itself may have the number of init.
+    let told = text(vec![sleeps(1, "wait4")], 1);
+    assert!(!told.contains("not there") && !told.contains("gone"), "{told}");
+}
+
+#[test]
 fn whoever_holds_an_accepted_connection_accepts_by_itself() {
     let (master, worker) = (process(81, "master"), process(82, "worker"));
     let waits = doing(vec![sleeps(1, "poll")]);
