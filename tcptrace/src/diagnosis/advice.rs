@@ -22,7 +22,7 @@ fn of_reason(verdict: Verdict, reason: ReasonId) -> Option<&'static str> {
         }
         (ReasonId::HolderTraced, _) => "nothing is read or closed until the debugger lets it go on",
         (ReasonId::HolderUninterruptible, _) => {
-            "it waits in the kernel, mostly for storage: look at the disk or the mount that it waits for"
+            "it waits in the kernel, and no signal wakes it: look at what it waits for, a disk or a mount as a rule"
         }
         (ReasonId::NoDescriptorsLeft, _) => {
             "raise its limit of open files for now, and look at what fills its descriptor table"

@@ -48,7 +48,8 @@ fn doing_of(facts: &ReasonFacts<'_>, holder: &HolderFacts<'_>, doing: &ProcessDo
         return Some(reason(ReasonId::HolderStopped, format!("{name} is stopped by a signal"), numbers));
     }
     let busy = threads.iter().filter_map(|thread| Some((thread, thread.cpu.filter(|cpu| cpu.is_busy())?)));
-    let busiest = busy.max_by_key(|(_, cpu)| cpu.used_ns);
+    // One that works hides none that spins.
+    let busiest = busy.max_by_key(|(_, cpu)| (cpu.may_spin(), cpu.used_ns));
     if let Some((thread, cpu)) = busiest {
         return Some(busy_with(facts, holder, thread, cpu));
     }
@@ -58,8 +59,13 @@ fn doing_of(facts: &ReasonFacts<'_>, holder: &HolderFacts<'_>, doing: &ProcessDo
         return Some(reason(ReasonId::SpinsOnEof, text, numbers));
     }
     if let Some(thread) = threads.iter().find(|thread| thread.state == ThreadState::Uninterruptible) {
-        let waits_in =
-            thread.waits_in.as_ref().map(|call| format!(": it waits in {call}")).unwrap_or_default();
+        let waits_in = match thread.waits_in.as_deref() {
+            Some(call) if WAITS_FOR_VFORK.contains(&call) => {
+                format!(": it waits in {call} for a child of vfork() to run its program or end")
+            }
+            Some(call) => format!(": it waits in {call}"),
+            None => String::new(),
+        };
         let tid = thread.tid;
         let text = format!("thread {tid} of {name} cannot be interrupted (state D){waits_in}");
         let numbers = ReasonNumbers { tid: Some(tid), call: thread.waits_in.clone(), ..numbers };

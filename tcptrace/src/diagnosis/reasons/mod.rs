@@ -44,6 +44,8 @@ fn rank(id: ReasonId, facts: &ReasonFacts<'_>) -> u8 {
         {
             17
         }
+        // Who has read everything was not kept from it.
+        ReasonId::HolderUninterruptible if !is_unread(facts) => 18,
         ReasonId::SpinsOnEof => 0,
         ReasonId::HolderStopped => 1,
         ReasonId::HolderFrozen => 2,
@@ -64,6 +66,11 @@ fn rank(id: ReasonId, facts: &ReasonFacts<'_>) -> u8 {
         ReasonId::HolderRunning => 18,
         ReasonId::HolderSleeping => 19,
     }
+}
+
+/// Whether nobody has read what came, or taken the connection.
+fn is_unread(facts: &ReasonFacts<'_>) -> bool {
+    matches!(facts.verdict, Some(Verdict::EofUnread | Verdict::DataUnread | Verdict::NeverAccepted))
 }
 
 fn reason(id: ReasonId, text: String, numbers: ReasonNumbers) -> Reason {

@@ -75,6 +75,8 @@ fn runs(tid: u32, used_ms: u64, in_kernel_ms: u64) -> ThreadDoing {
         waited_ns: 0,
         in_kernel_ns: in_kernel_ms * 1_000_000,
         within_ns: 100_000_000,
+        sleeps: 0,
+        moved_bytes: 0,
     };
     ThreadDoing { cpu: Some(cpu), ..thread(tid, ThreadState::Running) }
 }
