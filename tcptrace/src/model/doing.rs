@@ -53,13 +53,30 @@ pub(crate) struct CpuUse {
     /// Of these, in the kernel; to ten milliseconds.
     pub in_kernel_ns: u64,
     pub within_ns: u64,
+    /// How often it waited for something of its own accord.
+    pub sleeps: u64,
+    /// Bytes that it got and gave by read(2), write(2) and their relatives; 0 where the kernel does not count them.
+    pub moved_bytes: u64,
 }
 
 impl CpuUse {
-    /// Whether the thread hardly ever slept: on a host that is busy it gets a part of a processor only.
+    /// Whether the thread hardly ever slept: on a host that is busy it gets a part of a processor only. Who gets next to
+    /// nothing may have waited for a processor each time that it was to do a little.
     pub(crate) fn is_busy(self) -> bool {
         let wanted_ns = self.used_ns.saturating_add(self.waited_ns);
         wanted_ns.saturating_mul(10) >= self.within_ns.saturating_mul(7)
+            && self.used_ns.saturating_mul(10) >= self.within_ns
+    }
+
+    /// Whether an end of file may wake it again and again: it lets nobody rest, and gives no bytes.
+    pub(crate) fn may_spin(self) -> bool {
+        /// A spinning thread waits for a lock at most, and hardly ever for that.
+        const SLEEPS_EVERY_NS: u64 = 50_000_000;
+        /// Whoever moves so many bytes has other work.
+        const MANY_BYTES: u64 = 1024 * 1024;
+        self.is_much_in_kernel()
+            && self.moved_bytes < MANY_BYTES
+            && self.sleeps.saturating_mul(SLEEPS_EVERY_NS) <= self.within_ns
     }
 
     /// Whether system calls took much of it, as they do where each returns at once.
@@ -103,13 +120,44 @@ pub(crate) struct BusyReads {
     pub epolled: Vec<u32>,
     /// Whether it has an epoll instance at all.
     pub has_epoll: bool,
-    /// Whether it got many bytes by read(2), from files or whatever else, between two looks.
-    pub got_bytes: bool,
 }
 
 impl BusyReads {
     /// Whether the end of file of one of these descriptors may be what it is busy with.
     pub(crate) fn may_be_of(&self, fds: &[u32]) -> bool {
-        !self.got_bytes && (!self.has_epoll || fds.iter().any(|fd| self.epolled.contains(fd)))
+        !self.has_epoll || fds.iter().any(|fd| self.epolled.contains(fd))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPINS: CpuUse = CpuUse {
+        used_ns: 950_000_000,
+        waited_ns: 20_000_000,
+        in_kernel_ns: 400_000_000,
+        within_ns: 1_000_000_000,
+        sleeps: 0,
+        moved_bytes: 0,
+    };
+
+    #[test]
+    fn only_who_got_some_of_a_processor_is_busy() {
+        assert!(SPINS.is_busy());
+        let starved = CpuUse { used_ns: 120_000_000, waited_ns: 850_000_000, ..SPINS };
+        assert!(starved.is_busy(), "the host is busy");
+        let rests = CpuUse { used_ns: 24_000_000, waited_ns: 900_000_000, ..SPINS };
+        assert!(!rests.is_busy(), "it waits for a processor each time that it wakes");
+        assert!(!CpuUse { used_ns: 500_000_000, waited_ns: 0, ..SPINS }.is_busy());
+    }
+
+    #[test]
+    fn only_who_never_rests_and_moves_nothing_may_spin() {
+        assert!(SPINS.may_spin());
+        assert!(CpuUse { sleeps: 9, ..SPINS }.may_spin(), "for a lock, now and then");
+        assert!(!CpuUse { sleeps: 4_000, ..SPINS }.may_spin(), "it waits for each message");
+        assert!(!CpuUse { moved_bytes: 1 << 30, ..SPINS }.may_spin(), "it writes a log");
+        assert!(!CpuUse { in_kernel_ns: 0, ..SPINS }.may_spin(), "it computes");
     }
 }

@@ -1,7 +1,7 @@
 //! How busy threads are that run, and with what: looks again a tenth of a second later, and for up to a second where
 //! that does not tell.
 //!
-//! Files: proc_pid_stat(5), proc_pid_io(5), proc_pid_fdinfo(5), Documentation/scheduler/sched-stats.rst ("schedstat").
+//! Files: proc_pid_stat(5), proc_pid_status(5), proc_pid_io(5), proc_pid_fdinfo(5), Documentation/scheduler/sched-stats.rst ("schedstat").
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
@@ -28,27 +28,23 @@ const ENOUGH_NS: u64 = 25 * TICK_NS;
 /// A tick of `stat`: USER_HZ is 100 on every architecture with BPF.
 const TICK_NS: u64 = 10_000_000;
 
-/// Whoever gets so many bytes between two looks has other work than an end of file, which gives none.
-const MANY_BYTES: u64 = 1024 * 1024;
-
 /// Descriptors of a busy process among which epoll instances are looked for.
 const MOST_DESCRIPTORS: usize = 4_096;
 
-/// One look at a process.
-struct Sample {
-    /// Of its running threads, in order.
-    threads: Vec<Option<CpuTime>>,
-    /// Bytes that it got by read(2) and its relatives so far; `None` where the kernel does not count them.
-    bytes_read: Option<u64>,
-}
+/// One look at a process: what the kernel counts of its running threads, in order.
+type Sample = Vec<Option<Counted>>;
 
-/// Times of a thread since it began, in nanoseconds.
+/// What the kernel counts of a thread since it began.
 #[derive(Clone, Copy)]
-struct CpuTime {
+struct Counted {
     used_ns: u64,
     /// It was ready to run, and no processor was free.
     waited_ns: u64,
     in_kernel_ns: u64,
+    /// It waited of its own accord.
+    sleeps: u64,
+    /// By read(2), write(2) and their relatives; 0 where the kernel does not count them.
+    moved_bytes: u64,
 }
 
 /// Whether a thread of the process runs.
@@ -75,12 +71,8 @@ pub(super) fn measure(world: &World, mut found: Vec<(&Arc<ProcessIdentity>, &mut
         }
     }
     for (process, doing) in found {
-        let got_bytes = doing.reads.as_ref().is_some_and(|reads| reads.got_bytes);
-        doing.reads = epolls(&world.proc, process).map(|epolls| BusyReads {
-            has_epoll: !epolls.is_empty(),
-            epolled: epolls.concat(),
-            got_bytes,
-        });
+        doing.reads = epolls(&world.proc, process)
+            .map(|epolls| BusyReads { has_epoll: !epolls.is_empty(), epolled: epolls.concat() });
     }
 }
 
@@ -94,7 +86,7 @@ fn is_undecided(doing: &ProcessDoing) -> bool {
 /// What a process did between two looks.
 fn compare(doing: &mut ProcessDoing, before: &Sample, after: &Sample, within_ns: u64) {
     let running = doing.threads.iter_mut().filter(|thread| thread.state == ThreadState::Running);
-    for (thread, (before, after)) in running.zip(before.threads.iter().zip(&after.threads)) {
+    for (thread, (before, after)) in running.zip(before.iter().zip(after)) {
         thread.cpu = before.zip(*after).map(|(before, after)| {
             // Times are as old as the last tick.
             let used_ns = after.used_ns.saturating_sub(before.used_ns).min(within_ns);
@@ -103,35 +95,38 @@ fn compare(doing: &mut ProcessDoing, before: &Sample, after: &Sample, within_ns:
                 waited_ns: after.waited_ns.saturating_sub(before.waited_ns),
                 in_kernel_ns: after.in_kernel_ns.saturating_sub(before.in_kernel_ns).min(used_ns),
                 within_ns,
+                sleeps: after.sleeps.saturating_sub(before.sleeps),
+                moved_bytes: after.moved_bytes.saturating_sub(before.moved_bytes),
             }
         });
     }
-    let got_bytes = after
-        .bytes_read
-        .zip(before.bytes_read)
-        .is_some_and(|(after, before)| after.saturating_sub(before) >= MANY_BYTES);
-    doing.reads = Some(BusyReads { got_bytes, ..BusyReads::default() });
 }
 
 fn sample(proc_root: &Path, process: &ProcessIdentity, doing: &ProcessDoing) -> Sample {
-    let Some(directory) = open(proc_root, process) else {
-        return Sample { threads: Vec::new(), bytes_read: None };
-    };
+    let Some(directory) = open(proc_root, process) else { return Vec::new() };
     let running = doing.threads.iter().filter(|thread| thread.state == ThreadState::Running);
-    let cpu_time = |tid: u32| {
+    let counted = |tid: u32| {
         let ThreadStat { user_ticks, kernel_ticks, .. } = stat(&directory, &format!("task/{tid}/stat"))?;
         // More exact, where the kernel has it (CONFIG_SCHED_INFO).
         let schedstat = text(&directory, &format!("task/{tid}/schedstat")).unwrap_or_default();
         let mut numbers = schedstat.split_ascii_whitespace().map(|number| number.parse().unwrap_or(0));
         let (run_ns, waited_ns) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         let used_ns = if run_ns > 0 { run_ns } else { (user_ticks + kernel_ticks) * TICK_NS };
-        Some(CpuTime { used_ns, waited_ns, in_kernel_ns: kernel_ticks * TICK_NS })
+        let number = |file: &str, name: &str| {
+            let found = text(&directory, &format!("task/{tid}/{file}")).and_then(|text| {
+                text.lines().find_map(|line| line.strip_prefix(name)?.trim_ascii().parse().ok())
+            });
+            found.unwrap_or(0)
+        };
+        Some(Counted {
+            used_ns,
+            waited_ns,
+            in_kernel_ns: kernel_ticks * TICK_NS,
+            sleeps: number("status", "voluntary_ctxt_switches:"),
+            moved_bytes: number("io", "rchar:") + number("io", "wchar:"),
+        })
     };
-    let io = text(&directory, "io").unwrap_or_default();
-    Sample {
-        threads: running.map(|thread| cpu_time(thread.tid)).collect(),
-        bytes_read: io.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok()),
-    }
+    running.map(|thread| counted(thread.tid)).collect()
 }
 
 /// The epoll instances of a process: the descriptors that each reports for as long as there is something to be read.

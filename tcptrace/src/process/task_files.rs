@@ -10,7 +10,7 @@ use crate::{
     model::{doing::ThreadState, process::ProcessIdentity},
 };
 
-/// A `stat`, a `wchan` and a `schedstat` are shorter; of `status`, what matters comes early.
+/// A `stat`, a `wchan`, a `schedstat` and an `io` are shorter, and so is a `status` without hundreds of groups.
 const FILE_BYTES: u64 = 4 * 1024;
 
 /// What is wanted of a thread's `stat`.

@@ -74,6 +74,10 @@ fn doing_of(facts: &ReasonFacts<'_>, holder: &HolderFacts<'_>, doing: &ProcessDo
     sleeping(holder, doing)
 }
 
+/// Where the kernel waits for a child of vfork() (`wait_for_vfork_done` of kernel/fork.c, in `kernel_clone`, before Linux
+/// 5.10 in `_do_fork`): no storage is slow.
+const WAITS_FOR_VFORK: [&str; 3] = ["kernel_clone", "_do_fork", "wait_for_vfork_done"];
+
 /// Reads of the end of file a second that no program does on purpose.
 const MANY_READS: u64 = 20;
 
@@ -107,7 +111,7 @@ fn busy_with(facts: &ReasonFacts<'_>, holder: &HolderFacts<'_>, thread: &ThreadD
             );
             reason(ReasonId::SpinsOnEof, text, numbers)
         }
-        _ if has_ended && is_held && cpu.is_much_in_kernel() && may_be_of_it => {
+        _ if has_ended && is_held && cpu.may_spin() && may_be_of_it => {
             let text = format!(
                 "{name} spins: thread {tid} took {took}, much of it in system calls, as it is woken by the end of \
                  file again and again"

@@ -117,6 +117,31 @@ fn what_the_holder_does_is_told() {
 }
 
 #[test]
+fn a_thread_that_nothing_wakes_is_the_reason_where_nobody_read() {
+    let (shop, stuck) = (process(81, "shop"), thread(2, ThreadState::Uninterruptible));
+    let doing = doing(vec![sleeps(1, "futex"), stuck]);
+    let is = |verdict| {
+        let side = Some(ConnectionSide::Accepted);
+        ids(&ReasonFacts { verdict: Some(verdict), side, ..facts(vec![holder(&shop, Some(&doing))]) })
+    };
+    let unread = [ReasonId::HolderUninterruptible, ReasonId::ClientLeft];
+    assert_eq!(is(Verdict::EofUnread), unread);
+    assert_eq!(is(Verdict::DataUnread), unread);
+    assert_eq!(is(Verdict::EofRead), [ReasonId::ClientLeft, ReasonId::HolderUninterruptible]);
+}
+
+#[test]
+fn a_child_of_vfork_is_no_storage() {
+    let waits_in = |function: &str| {
+        let thread =
+            ThreadDoing { waits_in: Some(function.to_owned()), ..thread(1, ThreadState::Uninterruptible) };
+        first(&facts(vec![holder(&process(81, "shop"), Some(&doing(vec![thread])))])).text
+    };
+    assert!(waits_in("kernel_clone").ends_with("for a child of vfork() to run its program or end"));
+    assert!(waits_in("io_schedule").ends_with("it waits in io_schedule"));
+}
+
+#[test]
 fn only_who_burns_cpu_in_system_calls_spins_on_the_end_of_file() {
     let is = |verdict, thread| first_of(verdict, &doing(vec![sleeps(1, "futex"), thread]));
     assert_eq!(is(Verdict::EofRead, runs(2, 97, 40)), Some(ReasonId::SpinsOnEof));
@@ -144,11 +169,25 @@ fn whoever_is_busy_with_something_else_does_not_spin_on_this_end_of_file() {
         let doing = ProcessDoing { reads: Some(reads), ..doing(vec![runs(2, 97, 40)]) };
         first_of(Verdict::EofRead, &doing)
     };
-    let epoll = |epolled| BusyReads { epolled, has_epoll: true, got_bytes: false };
+    let epoll = |epolled| BusyReads { epolled, has_epoll: true };
     assert_eq!(is(epoll(vec![5, 7])), Some(ReasonId::SpinsOnEof));
     assert_eq!(is(epoll(vec![5])), Some(ReasonId::HolderRunning), "its loop has not got the socket");
     assert_eq!(is(BusyReads::default()), Some(ReasonId::SpinsOnEof));
-    assert_eq!(is(BusyReads { got_bytes: true, ..BusyReads::default() }), Some(ReasonId::HolderRunning));
+}
+
+#[test]
+fn a_thread_that_works_neither_spins_nor_hides_one_that_does() {
+    let works = |change: fn(&mut CpuUse)| {
+        let mut thread = runs(2, 98, 60);
+        change(thread.cpu.as_mut().unwrap());
+        thread
+    };
+    let logs = works(|cpu| cpu.moved_bytes = 1 << 30);
+    let serves = works(|cpu| cpu.sleeps = 900);
+    let is = |threads| first_of(Verdict::EofUnread, &doing(threads));
+    assert_eq!(is(vec![sleeps(1, "futex"), logs.clone()]), Some(ReasonId::HolderRunning));
+    assert_eq!(is(vec![sleeps(1, "futex"), serves]), Some(ReasonId::HolderRunning));
+    assert_eq!(is(vec![logs, runs(3, 90, 40)]), Some(ReasonId::SpinsOnEof));
 }
 
 #[test]
