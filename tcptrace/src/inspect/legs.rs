@@ -45,6 +45,8 @@ struct Leg {
     times: LegTimes,
     activity: ActivityTimes,
     bytes: LegBytes,
+    /// Whether its peer has acknowledged all, the end too.
+    has_sent_all: bool,
     /// When it was looked at (CLOCK_MONOTONIC, nanoseconds).
     asked_ns: u64,
 }
@@ -108,6 +110,9 @@ pub(super) fn find(
             received: listed.received_bytes.map(|bytes| bytes.saturating_sub(1)),
         });
         let later_ms = leg.asked_ns.saturating_sub(index.asked_ns()) / 1_000_000;
+        if leg.has_sent_all && bytes.are_others_than(leg.bytes) {
+            continue;
+        }
         let passing_ms = listed
             .and_then(|listed| listed.times)
             .map_or(u64::MAX, |times| passing_ms(times, leg.activity, later_ms));
@@ -180,6 +185,7 @@ fn look_up(inspector: &mut Inspector, scan: &DescriptorScan, holders: &FxHashSet
                 activity: times,
                 asked_ns,
                 bytes: LegBytes { sent: listed.sent_bytes, received: listed.received_bytes },
+                has_sent_all: State::from_number(listed.state) == Some(State::FinWait2),
             });
         }
     }

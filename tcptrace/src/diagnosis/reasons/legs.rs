@@ -41,11 +41,16 @@ pub(crate) struct LegBytes {
 }
 
 impl LegBytes {
-    /// Whether all that came in on one leg went out on the other, and the other way round. A relay that ends TLS, or adds
-    /// headers, has others.
+    /// Whether all that came in on one leg went out on the other, and the other way round.
     pub(crate) fn are_passed_on(self, other: Self) -> bool {
         let is_same = |one: Option<u64>, other: Option<u64>| one.is_some() && one == other;
         is_same(self.sent, other.received) && is_same(self.received, other.sent)
+    }
+
+    /// Whether other bytes went out on the leg than came in on the stuck socket, whose end was passed on behind them: then
+    /// the leg was shut down for another reason. The other direction tells nothing, because who has left takes nothing.
+    pub(crate) fn are_others_than(self, leg: Self) -> bool {
+        self.received.zip(leg.sent).is_some_and(|(received, sent)| received != sent)
     }
 }
 
@@ -94,6 +99,16 @@ mod tests {
         assert!(bytes(10, 3).are_passed_on(bytes(3, 10)));
         assert!(!bytes(10, 3).are_passed_on(bytes(4, 10)));
         assert!(!LegBytes::default().are_passed_on(LegBytes::default()));
+    }
+
+    #[test]
+    fn whoever_passes_on_other_bytes_than_came_is_no_relay() {
+        let bytes = |sent, received| LegBytes { sent, received };
+        let stuck = bytes(Some(500), Some(3));
+        assert!(stuck.are_others_than(bytes(Some(8), Some(2_000))), "a handler that asks a database");
+        assert!(!stuck.are_others_than(bytes(Some(3), Some(2_000))), "the client had left by then");
+        assert!(!stuck.are_others_than(bytes(None, Some(500))), "the kernel does not tell");
+        assert!(!bytes(None, None).are_others_than(bytes(Some(8), None)));
     }
 
     #[test]
