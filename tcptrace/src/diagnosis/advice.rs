@@ -92,7 +92,7 @@ fn of_verdict(verdict: Verdict) -> &'static str {
             "still sends on it, or its peer still waits for the answer: a legitimate half-close, not counted as a leak"
         }
         Verdict::NoHolder => {
-            "is held by no descriptor: by a call that was not done when it was closed, by io_uring, by the kernel, or in flight between two processes"
+            "is held by no descriptor: by a call that was not done when it was closed, by a mapping of its memory (TCP_ZEROCOPY_RECEIVE), by io_uring, by the kernel, or in flight between two processes"
         }
         Verdict::ConnectionOver => {
             "keeps the descriptor of a connection that is over and never called close(): look for the path that returns without it when a read or a write fails"
