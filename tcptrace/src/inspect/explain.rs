@@ -16,6 +16,7 @@ use crate::{
     diagnosis::reasons::{
         self, accepting,
         facts::{BlockedWrite, HolderFacts, OtherLeg, ReasonFacts, WaitingFor},
+        generations::takes_over,
     },
     host::socket_units,
     model::{
@@ -30,7 +31,7 @@ use crate::{
         verdict::Verdict,
     },
     netlink::DiagSocket,
-    process::doing,
+    process::{doing, task_files::lineage},
 };
 
 /// Processes whose threads are looked at: those with the most stuck sockets.
@@ -225,9 +226,9 @@ impl Inspector {
                     continue;
                 }
                 let listening = self.processes.owners(&listeners, Evidence::Listener, None);
+                let proc = &self.dumper.world().proc;
                 let is_newer = |listener: &&Owner| {
-                    is_of_one_program(process, &listener.process)
-                        && listener.process.start_ticks > process.start_ticks
+                    takes_over(&listener.process, process, |process| lineage(proc, process))
                 };
                 let newer =
                     listening.iter().filter(is_newer).max_by_key(|listener| listener.process.start_ticks);
@@ -344,9 +345,4 @@ fn by_sockets(findings: &[Finding]) -> Vec<Arc<ProcessIdentity>> {
     let mut counts: Vec<(u64, &Arc<ProcessIdentity>)> = counts.into_values().collect();
     counts.sort_by_key(|(count, process)| (Reverse(*count), process.pid));
     counts.into_iter().map(|(_, process)| Arc::clone(process)).collect()
-}
-
-/// Whether two processes run one program, replaced since or not.
-fn is_of_one_program(one: &ProcessIdentity, other: &ProcessIdentity) -> bool {
-    one.comm == other.comm && one.program() == other.program()
 }

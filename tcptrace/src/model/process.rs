@@ -42,6 +42,13 @@ pub struct ProcessIdentity {
     pub is_32_bit: Option<bool>,
 }
 
+/// Where a process comes from (proc_pid_stat(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lineage {
+    pub parent: u32,
+    pub session: u32,
+}
+
 impl ProcessIdentity {
     /// A process that has ended, or that /proc does not show: only its pid and name are known.
     #[must_use]

@@ -9,4 +9,4 @@ pub(crate) mod descriptor;
 pub(crate) mod doing;
 mod frozen;
 pub(crate) mod reader;
-mod task_files;
+pub(crate) mod task_files;

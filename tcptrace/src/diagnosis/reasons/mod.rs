@@ -3,6 +3,7 @@
 
 pub(crate) mod accepting;
 pub(crate) mod facts;
+pub(crate) mod generations;
 mod holder;
 pub(crate) mod legs;
 mod socket;
