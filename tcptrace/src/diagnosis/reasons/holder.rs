@@ -30,6 +30,19 @@ fn of_process(holder: &HolderFacts<'_>) -> ReasonNumbers {
     ReasonNumbers { pid: holder.process.pid.visible(), ..ReasonNumbers::default() }
 }
 
+/// Whether a signal, its cgroup or a debugger keeps the process from doing anything.
+pub(super) fn is_kept_from_running(holder: &HolderFacts<'_>) -> bool {
+    holder.doing.is_some_and(|doing| doing.is_frozen || is_traced(doing) || is_stopped(doing))
+}
+
+fn is_traced(doing: &ProcessDoing) -> bool {
+    doing.threads.iter().any(|thread| thread.state == ThreadState::Traced)
+}
+
+fn is_stopped(doing: &ProcessDoing) -> bool {
+    !doing.threads.is_empty() && doing.threads.iter().all(|thread| thread.state == ThreadState::Stopped)
+}
+
 /// What the threads of a holder do, in one reason.
 fn doing_of(facts: &ReasonFacts<'_>, holder: &HolderFacts<'_>, doing: &ProcessDoing) -> Option<Reason> {
     let ProcessDoing { threads, has_more: _, tracer, is_frozen, reads: _ } = doing;
@@ -38,13 +51,12 @@ fn doing_of(facts: &ReasonFacts<'_>, holder: &HolderFacts<'_>, doing: &ProcessDo
     if *is_frozen {
         return Some(reason(ReasonId::HolderFrozen, format!("{name} is frozen by its cgroup"), numbers));
     }
-    let is_all = |state| !threads.is_empty() && threads.iter().all(|thread| thread.state == state);
-    if threads.iter().any(|thread| thread.state == ThreadState::Traced) {
+    if is_traced(doing) {
         let by = tracer.map(|pid| format!(", process {pid}")).unwrap_or_default();
         let numbers = ReasonNumbers { tracer: *tracer, ..numbers };
         return Some(reason(ReasonId::HolderTraced, format!("{name} is stopped by a debugger{by}"), numbers));
     }
-    if is_all(ThreadState::Stopped) {
+    if is_stopped(doing) {
         return Some(reason(ReasonId::HolderStopped, format!("{name} is stopped by a signal"), numbers));
     }
     let busy = threads.iter().filter_map(|thread| Some((thread, thread.cpu.filter(|cpu| cpu.is_busy())?)));

@@ -47,6 +47,12 @@ fn rank(id: ReasonId, facts: &ReasonFacts<'_>) -> u8 {
         }
         // Who has read everything was not kept from it.
         ReasonId::HolderUninterruptible if !is_unread(facts) => 18,
+        // Another one that has the socket could have read or closed it.
+        ReasonId::HolderStopped | ReasonId::HolderFrozen | ReasonId::HolderTraced
+            if !facts.holders.iter().all(holder::is_kept_from_running) =>
+        {
+            18
+        }
         ReasonId::SpinsOnEof => 0,
         ReasonId::HolderStopped => 1,
         ReasonId::HolderFrozen => 2,

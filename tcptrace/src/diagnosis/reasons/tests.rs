@@ -117,6 +117,18 @@ fn what_the_holder_does_is_told() {
 }
 
 #[test]
+fn a_stopped_holder_is_the_reason_where_no_other_has_the_socket() {
+    let (parent, child) = (process(81, "shop"), process(82, "shop"));
+    let (sleeping, stopped) =
+        (doing(vec![sleeps(81, "pause")]), doing(vec![thread(82, ThreadState::Stopped)]));
+    let is = |holders| ids(&ReasonFacts { side: Some(ConnectionSide::Accepted), ..facts(holders) });
+    let both = vec![holder(&parent, Some(&sleeping)), holder(&child, Some(&stopped))];
+    assert_eq!(is(both)[0], ReasonId::ClientLeft, "its parent could have closed it");
+    let all = vec![holder(&parent, Some(&stopped)), holder(&child, Some(&stopped))];
+    assert_eq!(is(all)[0], ReasonId::HolderStopped);
+}
+
+#[test]
 fn a_thread_that_nothing_wakes_is_the_reason_where_nobody_read() {
     let (shop, stuck) = (process(81, "shop"), thread(2, ThreadState::Uninterruptible));
     let doing = doing(vec![sleeps(1, "futex"), stuck]);
