@@ -7,7 +7,7 @@ use hdrhistogram::CreationError;
 use super::{
     asked_names::AskedNames,
     closings::{ClosingCounts, FirstCloser},
-    entities::Entities,
+    entities::{Entities, SessionKind},
     over::OverCounts,
     stay::{End, Holder, SocketIdentity, Stay, StayReport, Stays},
     sums::{Sums, Threshold, Window},
@@ -124,6 +124,12 @@ impl Aggregator {
         sums
     }
 
+    /// Whether a session that looks at the sockets in CLOSE_WAIT is recorded beyond its header.
+    pub(crate) fn has_looked(&self) -> bool {
+        let sessions = &mut self.entities.sessions.iter();
+        sessions.any(|session| session.records_close_wait && session.first_record_ns.is_some())
+    }
+
     /// Takes the next record of a file. Records of all files must arrive in order of time, or nearly so.
     pub(crate) fn take(&mut self, source: usize, record: &Record) {
         if let Some(source) = self.sources.get_mut(source) {
@@ -136,18 +142,30 @@ impl Aggregator {
             Record::Transition(transition) => self.transition(source, transition),
             Record::Leak(leak) => self.leak(source, leak),
             Record::LeakEnd(end) => self.leak_end(source, end),
-            Record::Summary(summary) => {
-                let session = self.session(source, unix_ns(summary.time));
-                if let Some(session) = self.entities.sessions.get_mut(session as usize) {
-                    session.summary = Some(summary.clone());
-                }
-            }
-            // `tcptrace time-wait` and `clear` report these themselves.
-            Record::TimeWait(_)
+            // `tcptrace time-wait` and `clear` report the others themselves.
+            Record::Summary(_)
+            | Record::TimeWait(_)
             | Record::TimeWaitSummary(_)
             | Record::Cleared(_)
             | Record::ClearEnd(_)
-            | Record::Other(_) => {}
+            | Record::Other(_) => self.note(source, record),
+        }
+    }
+
+    /// Notes what a record that is about no socket in CLOSE_WAIT says of its session.
+    fn note(&mut self, source: usize, record: &Record) {
+        let session = self.session(source, unix_ns(record.time()));
+        let Some(session) = self.entities.sessions.get_mut(session as usize) else { return };
+        session.has_ended |= record.is_summary();
+        if let Record::Summary(summary) = record {
+            session.summary = Some(summary.clone());
+        }
+    }
+
+    /// Notes that a session of which the command is not known recorded sockets in CLOSE_WAIT.
+    fn note_close_wait(&mut self, session: u32) {
+        if let Some(session) = self.entities.sessions.get_mut(session as usize) {
+            session.records_close_wait |= session.kind == SessionKind::Other;
         }
     }
 
@@ -184,6 +202,7 @@ impl Aggregator {
         if let Some(session) = self.entities.sessions.get_mut(session as usize) {
             session.transitions += 1;
         }
+        self.note_close_wait(session);
         let what = &transition.what;
         if !self.wanted.criteria.admits_socket(&what.socket) {
             return;
@@ -262,6 +281,7 @@ impl Aggregator {
     fn leak(&mut self, source: usize, leak: &Leak) {
         let at_ns = unix_ns(leak.time);
         let session = self.session(source, at_ns);
+        self.note_close_wait(session);
         if leak.over.is_some() {
             self.leak_over(session, at_ns, leak);
             return;
@@ -344,6 +364,7 @@ impl Aggregator {
     fn leak_end(&mut self, source: usize, end: &LeakEnd) {
         let at_ns = unix_ns(end.time);
         let session = self.session(source, at_ns);
+        self.note_close_wait(session);
         if !self.wanted.criteria.admits_socket(&end.socket) {
             return;
         }

@@ -68,6 +68,8 @@ pub(crate) enum Caveat {
     TooManyProcesses(u64),
     /// Too many peers or processes: their counts are lower bounds.
     LowerBounds,
+    /// FileNames are of sessions that did not record the sockets in CLOSE_WAIT.
+    CloseWaitNotRecorded(Vec<String>),
     /// All recordings are snapshots.
     OnlyMoments,
     /// All recordings are of `leaks`: only sockets past its threshold.
@@ -127,6 +129,7 @@ impl Caveat {
             Self::TooManySockets { .. } => "too_many_sockets",
             Self::TooManyProcesses(_) => "too_many_processes",
             Self::LowerBounds => "lower_bounds",
+            Self::CloseWaitNotRecorded(_) => "close_wait_not_recorded",
             Self::OnlyMoments => "only_moments",
             Self::OnlyLeaks => "only_leaks",
             Self::HolderNotRecorded(_) => "holder_not_recorded",
@@ -142,7 +145,8 @@ impl Caveat {
     pub(crate) fn is_loss(&self) -> bool {
         !matches!(
             self,
-            Self::OnlyMoments
+            Self::CloseWaitNotRecorded(_)
+                | Self::OnlyMoments
                 | Self::OnlyLeaks
                 | Self::HolderNotRecorded(_)
                 | Self::Unattributed(_)
@@ -155,7 +159,10 @@ impl Caveat {
 
     /// Whether there are records that could not be read.
     pub(crate) fn hides_records(&self) -> bool {
-        matches!(self, Self::Missing { .. } | Self::Unreadable { .. } | Self::UnknownRecords(_))
+        matches!(
+            self,
+            Self::Missing { .. } | Self::Cut(_) | Self::Unreadable { .. } | Self::UnknownRecords(_)
+        )
     }
 
     /// Whether sockets are known to be missing in the counts.
@@ -282,6 +289,12 @@ impl fmt::Display for Caveat {
             Self::LowerBounds => write!(
                 formatter,
                 "there were too many peers or processes to count each one: the counts of those shown are lower bounds"
+            ),
+            Self::CloseWaitNotRecorded(files) => write!(
+                formatter,
+                "{} nothing of what was stuck in CLOSE_WAIT that a report counts: `clear` records what it ended, `time-wait` \
+                 and other states have none (`tcptrace leaks` records it)",
+                FileNames(files, "holds", "hold")
             ),
             Self::OnlyMoments => write!(
                 formatter,

@@ -12,6 +12,7 @@ use crate::model::{
     process::ProcessIdentity,
     record::{Header, Summary},
     stack::Stack,
+    state::State,
 };
 
 /// Processes kept one by one.
@@ -33,6 +34,10 @@ pub(crate) enum SessionKind {
     Now,
     /// `tcptrace trace`: every transition.
     Trace,
+    /// `tcptrace time-wait`: nothing of CLOSE_WAIT.
+    TimeWait,
+    /// `tcptrace clear`: what it ended, and nothing of other sockets.
+    Clear,
     /// Something else, or a file without its beginning.
     Other,
 }
@@ -43,9 +48,35 @@ impl SessionKind {
         match words.into_iter().find(|word| !matches!(*word, "-q" | "-v" | "--quiet" | "--verbose")) {
             Some("now") => Self::Now,
             Some("trace") => Self::Trace,
+            Some("time-wait") => Self::TimeWait,
+            Some("clear") => Self::Clear,
             None | Some("leaks") => Self::Leaks,
             Some(word) if word.starts_with('-') => Self::Leaks,
             Some(_) => Self::Other,
+        }
+    }
+
+    /// Whether a session of this command records the sockets in CLOSE_WAIT. Where that is not known, its records tell.
+    fn records_close_wait(self, command: &[String]) -> bool {
+        match self {
+            Self::Leaks => true,
+            Self::Now | Self::Trace => {
+                let words: Vec<&str> = command.iter().flat_map(|part| part.split_whitespace()).collect();
+                let mut states =
+                    words.iter().enumerate().filter_map(|(at, word)| match word.strip_prefix("--state")? {
+                        "" => words.get(at + 1).copied(),
+                        value => value.strip_prefix('='),
+                    });
+                // Recordings in .tct have the owners too.
+                let follows = self == Self::Trace
+                    && words
+                        .iter()
+                        .any(|word| *word == "--owners" || word.ends_with("tct") || word.contains(".tct."));
+                let is_close_wait = |name: &str| name.parse() == Ok(State::CloseWait);
+                let first = states.next();
+                follows || first.is_none_or(is_close_wait) || states.any(is_close_wait)
+            }
+            Self::TimeWait | Self::Clear | Self::Other => false,
         }
     }
 }
@@ -73,8 +104,12 @@ pub(crate) struct RecordedSession {
     pub last_ns: i64,
     /// Transitions read, wanted or not.
     pub transitions: u64,
-    /// Its summary; `None` until it ends.
+    /// Its summary; `None` until it ends, and for a session of `clear`.
     pub summary: Option<Box<Summary>>,
+    /// Whether its last record was read.
+    pub has_ended: bool,
+    /// Whether it looked at the sockets in CLOSE_WAIT.
+    pub records_close_wait: bool,
 }
 
 impl RecordedSession {
@@ -123,15 +158,18 @@ impl Entities {
             return index(known);
         }
         let started = unix_ns(header.started);
+        let kind = SessionKind::of(&header.command);
         self.sessions.push(RecordedSession {
             host,
-            kind: SessionKind::of(&header.command),
+            kind,
             header: Some(header.clone()),
             first_ns: started,
             first_record_ns: None,
             last_ns: started,
             transitions: 0,
             summary: None,
+            has_ended: false,
+            records_close_wait: kind.records_close_wait(&header.command),
         });
         index(self.sessions.len() - 1)
     }
@@ -148,6 +186,8 @@ impl Entities {
             last_ns: first_ns,
             transitions: 0,
             summary: None,
+            has_ended: false,
+            records_close_wait: SessionKind::Other.records_close_wait(&[]),
         });
         index(self.sessions.len() - 1)
     }

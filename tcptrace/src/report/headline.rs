@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     caveats::Caveat,
+    entities::SessionKind,
     model::{Report, SessionReport, headline::Headline, ranking::ProcessShare, sockets::CloseWait},
 };
 use crate::model::{
@@ -25,6 +26,14 @@ pub(crate) fn of(report: &Report, has_observations: bool) -> Headline {
         return Headline { answer: "No record about a socket could be read".to_owned(), outlook: Vec::new() };
     }
     if close_wait.stuck == 0 {
+        let mut lookers = report.sessions.iter().filter(|session| session.records_close_wait).peekable();
+        if lookers.peek().is_none() {
+            return not_looked_at(report);
+        }
+        if !has_observations && lookers.all(|session| !session.has_ended) {
+            let answer = "There is nothing in the recordings but their beginning".to_owned();
+            return Headline { answer, outlook: Vec::new() };
+        }
         return nothing_stuck(report);
     }
     let mut headline = Headline { answer: who(report), outlook: Vec::new() };
@@ -38,6 +47,16 @@ pub(crate) fn of(report: &Report, has_observations: bool) -> Headline {
         others => Some(format!("{others} others that were reported stuck do not pass the filters")),
     });
     headline
+}
+
+/// No session recorded the sockets in CLOSE_WAIT: where nobody looked, "none" is no answer.
+fn not_looked_at(report: &Report) -> Headline {
+    let answer = if report.sessions.iter().any(|session| session.kind == SessionKind::Clear) {
+        "Reports do not count what `clear` ended, and nobody recorded what else was stuck in CLOSE_WAIT"
+    } else {
+        "Nobody looked at CLOSE_WAIT in what was recorded"
+    };
+    Headline { answer: answer.to_owned(), outlook: over(report).into_iter().collect() }
 }
 
 fn nothing_stuck(report: &Report) -> Headline {

@@ -190,11 +190,11 @@ impl<'a> Making<'a> {
         *form == ReportForm::Text && text::Layout::of(destination, true).redraw.is_some()
     }
 
-    /// A report of recordings that are damaged, cut or empty is not all that there was.
+    /// A report of recordings that are damaged, cut or empty is not all that there was; where nobody looked at CLOSE_WAIT,
+    /// "none" is no answer.
     fn conclusion(&self) -> Conclusion {
-        let records: u64 = self.aggregator.sources.iter().map(|source| source.records).sum();
         let are_whole = self.input.states().iter().all(FileState::is_undamaged);
-        if are_whole && records > 0 { Conclusion::Done } else { Conclusion::Incomplete }
+        if are_whole && self.aggregator.has_looked() { Conclusion::Done } else { Conclusion::Incomplete }
     }
 
     /// Shows the report whenever the files have grown, until it is stopped.

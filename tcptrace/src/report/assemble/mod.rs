@@ -65,7 +65,9 @@ pub(crate) fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -
         records: aggregator.taken,
         close_wait: close_wait(&sums, aggregator.filtered_out.len() as u64),
         over_time: axis
-            .filter(|_| sessions.iter().any(|session| session.kind != SessionKind::Now))
+            .filter(|_| {
+                sessions.iter().any(|session| session.kind != SessionKind::Now && session.records_close_wait)
+            })
             .map(|axis| over_time(&sums, entities, &order, &axis, top)),
         durations: lengths(&sums),
         verdicts: verdicts(&sums, &aggregator.examples),

@@ -52,7 +52,8 @@ pub(crate) fn sessions(aggregator: &Aggregator, files: &[FileState]) -> Vec<Sess
                 backend: header.map(|header| header.backend.clone()),
                 started: Time::from_unix_ns(session.first_ns),
                 last: Time::from_unix_ns(session.last_ns),
-                has_ended: session.summary.is_some(),
+                has_ended: session.has_ended,
+                records_close_wait: session.records_close_wait,
                 lost: session
                     .summary
                     .as_ref()
@@ -193,6 +194,9 @@ pub(crate) fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> 
     let skipped = sum(&|totals| totals.openers_skipped);
     add(known < stuck && stuck > sums.not_looked_at.ever, Caveat::StacksKnown { known, stuck, skipped });
     add(sums.began_unseen > 0, Caveat::BeganUnseen(sums.began_unseen));
+    let blind = sessions.iter().filter(|session| !session.records_close_wait && session.host.is_some());
+    let blind: Vec<String> = blind.flat_map(|session| &session.files).map(|file| file.name.clone()).collect();
+    add(!blind.is_empty(), Caveat::CloseWaitNotRecorded(blind));
     add(all_are(SessionKind::Now), Caveat::OnlyMoments);
     add(all_are(SessionKind::Leaks), Caveat::OnlyLeaks);
     let hosts = aggregator.entities.hosts.len();

@@ -95,6 +95,8 @@ pub(crate) struct SessionReport {
     pub last: Time,
     /// Whether its summary was read.
     pub has_ended: bool,
+    /// Whether it looked at the sockets in CLOSE_WAIT.
+    pub records_close_wait: bool,
     /// The session's own loss counters, as last written.
     pub lost: Totals,
     /// What could not be looked at, by its summary; null where it does not say.

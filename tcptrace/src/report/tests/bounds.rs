@@ -4,7 +4,11 @@ use super::*;
 use crate::{
     forms::reading::losses::Losses,
     model::{
-        record::{Record, Totals},
+        examples,
+        record::{
+            Record, Totals,
+            cleared::{ClearEnd, Outcomes},
+        },
         state::State,
     },
     report::{
@@ -115,6 +119,57 @@ fn recordings_of_which_nothing_could_be_read_do_not_say_that_nothing_was_stuck()
     assert_eq!(answer(damaged, &passing), "No socket was stuck in CLOSE_WAIT in what could be read");
     let rotated = Losses { before: 7, ..Losses::default() };
     assert_eq!(answer(rotated, &passing), "No socket was stuck in CLOSE_WAIT in what could be read");
+}
+
+#[test]
+fn where_nobody_looked_at_close_wait_a_report_does_not_say_none() {
+    let ended = |command: &str| vec![header("a", command), summary(30.0, Totals::default())];
+    let cleared = vec![
+        header("a", "tcptrace clear --older-than 1s"),
+        Record::Cleared(Box::new(examples::cleared())),
+        Record::ClearEnd(Box::new(ClearEnd {
+            summary: examples::summary(),
+            outcomes: Outcomes::default(),
+            kept: Vec::new(),
+        })),
+    ];
+    let blind = [
+        ended("tcptrace time-wait -o x.jsonl"),
+        ended("tcptrace now --state CLOSE"),
+        ended("tcptrace trace --state=time-wait -o x.jsonl"),
+        cleared,
+    ];
+    for records in blind {
+        let report = reported(everything(), &records);
+        assert!(!report.headline.answer.contains("No socket"), "{:?}", report.headline);
+        assert!(report.over_time.is_none() && report.sessions[0].has_ended, "{records:?}");
+        let ids = ids(&report);
+        assert!(ids.contains(&"close_wait_not_recorded") && !ids.contains(&"not_ended"), "{ids:?}");
+        assert!(!taken(everything(), &records).has_looked());
+    }
+    let looked = [
+        ended("tcptrace now --state CLOSE --state CLOSE_WAIT"),
+        ended("tcptrace trace --state TIME_WAIT --owners"),
+        ended("/usr/bin/tcptrace -q -o x.tct"),
+    ];
+    for records in looked {
+        let report = reported(everything(), &records);
+        assert_eq!(report.headline.answer, "No socket was stuck in CLOSE_WAIT");
+        assert!(taken(everything(), &records).has_looked());
+    }
+}
+
+#[test]
+fn the_beginning_of_a_recording_does_not_say_that_nothing_was_stuck() {
+    let begun = [header("a", "tcptrace leaks")];
+    let answer = |losses: Losses| {
+        let files = [FileState { losses, error: None }];
+        assemble::report(&taken(everything(), &begun), &files, 10).headline.answer
+    };
+    let cut = Losses { is_cut: true, ..Losses::default() };
+    assert_eq!(answer(cut), "No record about a socket could be read");
+    assert_eq!(answer(Losses::default()), "There is nothing in the recordings but their beginning");
+    assert!(!taken(everything(), &begun).has_looked());
 }
 
 #[test]
