@@ -319,7 +319,8 @@ impl Aggregator {
         };
         let new = stay_of_age(leak.socket, session, at_ns, age, None);
         let new = Stay { report: Some(report), ..new };
-        self.stays.report(SocketIdentity::of(host, &leak.socket), new);
+        let has_line = |stack| self.entities.stack_at(stack).is_some_and(|stack| stack.line().is_some());
+        self.stays.report(SocketIdentity::of(host, &leak.socket), new, has_line);
     }
 
     /// Counts a socket that would be stuck without the filters.

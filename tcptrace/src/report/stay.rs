@@ -82,6 +82,32 @@ pub(crate) struct StayReport {
     pub eof_read: Option<(i64, Option<u32>)>,
 }
 
+impl StayReport {
+    /// Takes a later report in. What that does not know is not unlearnt: a session that began after the socket was opened
+    /// does not know the line. `has_line` tells whether the stack with this index has one.
+    fn learn(&mut self, later: Self, has_line: impl Fn(u32) -> bool) {
+        let Self { verdict, reason, holders, opened, stack, eof_read } = later;
+        if verdict.is_some() {
+            // The reason belongs to the verdict.
+            self.reason = if verdict == self.verdict { reason.or(self.reason) } else { reason };
+            self.verdict = verdict;
+        }
+        if holders.first().is_some() {
+            self.holders = holders;
+        }
+        let rank = |opened: Option<_>, stack: Option<u32>| {
+            (stack.is_some_and(&has_line), opened.is_some(), stack.is_some())
+        };
+        if rank(opened, stack) >= rank(self.opened, self.stack) {
+            (self.opened, self.stack) = (opened, stack);
+        }
+        let has_reader = |read: Option<(i64, Option<u32>)>| read.map(|(_, stack)| stack.is_some());
+        if has_reader(eof_read) >= has_reader(self.eof_read) {
+            self.eof_read = eof_read;
+        }
+    }
+}
+
 /// The holders of a socket, with room for one inline.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StayHolders {
@@ -204,14 +230,18 @@ impl Stays {
         self.overdue()
     }
 
-    /// A `leak` record; `new` is the stay as that record alone describes it.
-    pub(crate) fn report(&mut self, id: SocketIdentity, new: Stay) {
+    /// A `leak` record; `new` is the stay as that record alone describes it. `has_line` tells whether the stack with this
+    /// index has a line of code.
+    pub(crate) fn report(&mut self, id: SocketIdentity, new: Stay, has_line: impl Fn(u32) -> bool) {
         let has_room = self.open.len() < self.most;
         match self.open.get_mut(&id) {
             Some(known) => {
                 known.learn_start(&new);
                 known.session = new.session;
-                known.report = new.report;
+                match (&mut known.report, new.report) {
+                    (Some(report), Some(later)) => report.learn(later, has_line),
+                    (report, later) => *report = later,
+                }
             }
             None if has_room => {
                 self.open.insert(id, new);

@@ -5,8 +5,10 @@ use crate::{
     forms::reading::losses::Losses,
     model::{
         ended::EndedHow,
-        record::{Record, Totals},
+        no_site::{NoSite, NoSiteBecause},
+        record::{Leak, Record, Totals},
         state::State,
+        verdict::Verdict,
     },
     report::{aggregate::Aggregator, assemble, input::FileState, model::Report},
 };
@@ -74,6 +76,40 @@ fn sockets_of_one_namespace_number_on_two_hosts_are_two_without_cookies_too() {
     assert_eq!((report.close_wait.stuck, report.processes.top.len()), (2, 2));
     let (_, report) = reported_files(&[("a.tct", host("a")), ("again.tct", host("a"))]);
     assert_eq!((report.close_wait.stuck, report.processes.top.len()), (1, 1), "one host");
+}
+
+#[test]
+fn what_one_session_knows_of_a_socket_another_does_not_wipe() {
+    let known = |second: f64| {
+        let leak = leak_of(7, second, exactly(second), vec![owner(71, "shop")], ends(40_000));
+        let opened_by = Some(opened_at("shop::refund (refund.rs:8)", -1.0));
+        Record::Leak(Box::new(Leak { opened_by, ..leak }))
+    };
+    let unknown = |second: f64, no_site| {
+        let leak = leak_of(7, second, exactly(second), Vec::new(), ends(40_000));
+        Record::Leak(Box::new(Leak { verdict: None, no_site, ..leak }))
+    };
+    let reported = |first: Record, second: Record| {
+        let session =
+            |at, leak| vec![header_at("a", "tcptrace leaks", at), leak, summary(90.0, Totals::default())];
+        reported_files(&[("a.tct", session(0.0, first)), ("b.tct", session(1.0, second))]).1
+    };
+    for no_site in [None, Some(NoSite::from(NoSiteBecause::BeforeStart))] {
+        let either = [
+            reported(known(30.0), unknown(60.0, no_site.clone())),
+            reported(unknown(30.0, no_site.clone()), known(60.0)),
+        ];
+        for report in either {
+            let process = &report.processes.top[0];
+            assert_eq!(
+                (report.close_wait.stuck, process.process.to_string()),
+                (1, "shop (pid 71)".to_owned())
+            );
+            let site = &process.sites[0].site.site;
+            assert_eq!(site.as_deref(), Some("shop::refund (refund.rs:8)"));
+            assert_eq!(report.verdicts[0].verdict, Some(Verdict::EofRead));
+        }
+    }
 }
 
 #[test]
