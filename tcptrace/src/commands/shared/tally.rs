@@ -152,19 +152,33 @@ impl Tally {
 
     /// Counts a reported socket; the group to keep with it.
     pub(crate) fn report(&mut self, finding: &Finding) -> GroupId {
-        self.reported += 1;
+        self.count(finding, true)
+    }
+
+    /// As [`Tally::report`], of a socket that was reported before: in CLOSE_WAIT, and its connection is over now. It is one
+    /// socket, and those who held it then have it in their sums.
+    pub(crate) fn report_again(&mut self, finding: &Finding) -> GroupId {
+        self.count(finding, false)
+    }
+
+    fn count(&mut self, finding: &Finding, is_first: bool) -> GroupId {
         self.still_stuck += 1;
-        if finding.owners.is_empty() {
-            self.unattributed += 1;
+        if is_first {
+            self.reported += 1;
+            self.unattributed += u64::from(finding.owners.is_empty());
         }
         let age_ns = finding.likely_age_ns();
         let mut processes = Vec::with_capacity(finding.owners.len());
         for owner in &finding.owners {
             let index = self.process(owner);
             let Some(tally) = self.processes.get_mut(index as usize) else { continue };
-            tally.reported += 1;
+            processes.push(index);
             tally.still_stuck += 1;
             tally.oldest_ns = tally.oldest_ns.max(age_ns);
+            if !is_first && tally.reported > 0 {
+                continue;
+            }
+            tally.reported += 1;
             if let Some(verdict) = finding.verdict {
                 *tally.verdicts.entry(verdict).or_default() += 1;
                 let cause = (verdict, finding.because.first().map(|reason| reason.id));
@@ -181,7 +195,6 @@ impl Tally {
             if finding.verdict == Some(Verdict::NeverAccepted) {
                 tally.listens_for(&finding.socket);
             }
-            processes.push(index);
         }
         let group = OwnerGroup { processes, verdict: finding.verdict };
         if let Some(group_id) = self.by_group.get(&group) {
@@ -409,6 +422,23 @@ mod tests {
         let mut pids: Vec<Pid> = tally.queries().iter().map(|query| query.pid).collect();
         pids.sort_unstable();
         pids.into_iter().filter_map(Pid::visible).collect()
+    }
+
+    #[test]
+    fn a_socket_that_is_reported_again_when_its_connection_is_over_is_one_socket() {
+        let mut tally = Tally::default();
+        let group_id = tally.report(&held_by(&[1]));
+        tally.end(group_id, since(), 0);
+        let over = Finding { verdict: Some(Verdict::ConnectionOver), ..held_by(&[1, 2]) };
+        let group_id = tally.report_again(&over);
+        assert_eq!((tally.reported(), tally.still_stuck()), (1, 1));
+        let sums = |tally: &mut Tally| -> Vec<(u64, u64)> {
+            let processes = tally.summary(std::iter::empty(), &[], 0);
+            processes.iter().map(|process| (process.sockets, process.still_stuck)).collect()
+        };
+        assert_eq!(sums(&mut tally), [(1, 1), (1, 1)], "who has it by now, too");
+        tally.end(group_id, since(), 0);
+        assert_eq!(sums(&mut tally), [(1, 0), (1, 0)]);
     }
 
     #[test]

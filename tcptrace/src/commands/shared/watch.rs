@@ -252,8 +252,9 @@ impl<'a> Watch<'a> {
     }
 
     fn settle(&mut self, finding: &Finding, clock: WallClock) -> Option<Record> {
-        if !self.table.contains(finding.key) {
-            // It left while it was looked at: its end has been seen.
+        if !self.table.is_being_looked_at(finding.key) {
+            // It left while it was looked at: its end has been seen. Where its connection is over and a descriptor stays,
+            // that is due by itself.
             return None;
         }
         let next = if !finding.is_stuck {
@@ -264,7 +265,11 @@ impl<'a> Watch<'a> {
             NextStep::Ignored
         } else {
             self.table.learn(finding.key, &finding.socket);
-            NextStep::Reported(self.tally.report(finding))
+            NextStep::Reported(if self.table.was_reported(finding.key) {
+                self.tally.report_again(finding)
+            } else {
+                self.tally.report(finding)
+            })
         };
         self.table.settle(finding.key, next);
         matches!(next, NextStep::Reported(_)).then(|| Record::Leak(Box::new(leak_record(finding, clock))))

@@ -31,6 +31,7 @@ pub(super) struct Entry {
     endpoints: Endpoints,
     netns: u32,
     stuck: Stuck,
+    was_reported: bool,
     phase: PhaseKind,
     /// When it is due, or its group.
     phase_value: u64,
@@ -62,6 +63,7 @@ impl Entry {
             endpoints,
             netns: netns.unwrap_or(0),
             stuck,
+            was_reported: false,
             phase: PhaseKind::BeingLookedAt,
             phase_value: 0,
         }
@@ -99,6 +101,16 @@ impl Entry {
 
     pub(crate) fn stuck(&self) -> Stuck {
         self.stuck
+    }
+
+    /// Notes that the socket was reported in CLOSE_WAIT, before its connection was over.
+    pub(super) fn set_reported_before(&mut self) {
+        self.was_reported = true;
+    }
+
+    /// Whether the socket was reported in CLOSE_WAIT, before its connection was over.
+    pub(super) fn was_reported(&self) -> bool {
+        self.was_reported
     }
 
     pub(crate) fn is_over(&self) -> bool {

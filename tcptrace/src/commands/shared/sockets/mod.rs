@@ -145,6 +145,11 @@ impl CloseWaitTable {
                 let left = if old == State::CloseWait { self.leave(transition) } else { None };
                 let how = transition.cause.and_then(|cause| EndedHow::of_error(cause.error));
                 self.enter(transition, Stuck::Over(how));
+                if left.is_some_and(|left| left.group_id.is_some())
+                    && let Some(entry) = self.entries.get_mut(&transition.key)
+                {
+                    entry.set_reported_before();
+                }
                 left
             }
             (State::CloseWait, _) => self.leave(transition),
@@ -261,10 +266,17 @@ impl CloseWaitTable {
         due
     }
 
-    /// Whether the socket is still stuck as far as is known.
+    /// Whether the socket is being looked at. It is not if it left meanwhile, though its key may be in the table again:
+    /// what was found is then of what it was before.
     #[must_use]
-    pub fn contains(&self, key: SocketKey) -> bool {
-        self.entries.contains_key(&key)
+    pub fn is_being_looked_at(&self, key: SocketKey) -> bool {
+        self.entries.get(&key).is_some_and(|entry| entry.phase() == Phase::BeingLookedAt)
+    }
+
+    /// Whether the socket was reported in CLOSE_WAIT, before its connection was over.
+    #[must_use]
+    pub fn was_reported(&self, key: SocketKey) -> bool {
+        self.entries.get(&key).is_some_and(Entry::was_reported)
     }
 
     /// Takes what was learnt of a socket beyond what its transition told: its cookie and its namespace.
@@ -276,6 +288,9 @@ impl CloseWaitTable {
 
     /// Says what came of looking at a socket. One that left meanwhile is left alone.
     pub fn settle(&mut self, key: SocketKey, next: NextStep) {
+        if !self.is_being_looked_at(key) {
+            return;
+        }
         match next {
             NextStep::Gone => {
                 self.remove(key);
@@ -283,10 +298,8 @@ impl CloseWaitTable {
             NextStep::Reported(group_id) => self.set_phase(key, Phase::Reported(group_id)),
             NextStep::Ignored => self.set_phase(key, Phase::Ignored),
             NextStep::LookAgain(when) => {
-                if self.entries.contains_key(&key) {
-                    self.waiting.insert((when, key));
-                    self.set_phase(key, Phase::Waiting(when));
-                }
+                self.waiting.insert((when, key));
+                self.set_phase(key, Phase::Waiting(when));
             }
         }
     }

@@ -217,6 +217,7 @@ fn a_reset_in_close_wait_ends_one_stay_and_begins_another() {
     assert_eq!(left.group_id, Some(4));
     let due = table.take_due(3_000, 100);
     assert_eq!((due.len(), due[0].since.age_at(3_000)), (1, (1_000, Some(1_000))));
+    assert!(table.was_reported(SocketKey(7)), "one socket, reported again");
     table.settle(SocketKey(7), NextStep::Reported(5));
     assert_eq!(table.reported_over(), 1);
     let held = Preexisting { stuck: Stuck::Over(None), ..preexisting(7, 4_000) };
@@ -225,6 +226,23 @@ fn a_reset_in_close_wait_ends_one_stay_and_begins_another() {
     let closed = table.update_over(&[]);
     assert_eq!(closed.iter().map(|left| left.group_id).collect::<Vec<_>>(), [Some(5)]);
     assert_eq!((table.reported_over(), table.len()), (0, 0));
+}
+
+#[test]
+fn what_was_found_of_a_socket_before_its_connection_was_over_does_not_settle_it() {
+    for found in [NextStep::LookAgain(2_100), NextStep::Reported(4), NextStep::Gone, NextStep::Ignored] {
+        let mut table = table();
+        table.observe(&enters(7, 500));
+        assert_eq!(due_keys(&mut table, 1_500), [7]);
+        table.observe(&ends_held(7, State::CloseWait, ECONNRESET, 2_000));
+        assert!(!table.is_being_looked_at(SocketKey(7)));
+        table.settle(SocketKey(7), found);
+        assert!(due_keys(&mut table, 2_999).is_empty(), "{found:?}");
+        assert_eq!(due_keys(&mut table, 3_000), [7], "{found:?}");
+        table.settle(SocketKey(7), NextStep::Reported(5));
+        assert!(due_keys(&mut table, 9_000).is_empty(), "{found:?}");
+        assert!(!table.was_reported(SocketKey(7)), "it was reported for the first time");
+    }
 }
 
 #[test]
