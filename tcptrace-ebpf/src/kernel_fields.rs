@@ -142,6 +142,12 @@ kernel_fields! {
     files_fdt: files_struct.fdt, needed;
     fdtable_fd: fdtable.fd, needed;
     file_private_data: file.private_data, needed;
+    /// 64 bits wide; 0 once the last reference is gone. Absent since Linux 6.13.
+    file_count: file.f_count, optional;
+    /// 64 bits wide; negative once the last reference is gone (include/linux/file_ref.h). Absent before Linux 6.13.
+    file_ref: file.f_ref, optional;
+    /// Null for a socket that no file refers to.
+    socket_file: socket.file, optional;
     sock_wq: sock.sk_wq, optional;
     wait_head: socket_wq.wait.head, optional;
     wait_private: wait_queue_entry.private, optional;

@@ -97,7 +97,8 @@ pub struct TransitionRecord {
     pub error: u16,
     /// 1 when the kernel side read `error` and `oncpu_exiting`, 0 when it could not.
     pub has_cause: u8,
-    /// 1 when the connection was ended by the peer, a timeout or SOCK_DESTROY, and nobody had closed the socket.
+    /// 1 when the connection was ended by the peer, a timeout, SOCK_DESTROY or shutdown(2), and nobody had closed the
+    /// socket.
     pub is_over: u8,
 }
 

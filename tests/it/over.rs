@@ -19,6 +19,7 @@ on_both_backends! {
     how_one_ended_is_known_until_the_application_has_been_told,
     what_is_closed_later_is_in_no_sum,
     one_that_is_reset_in_close_wait_is_told_of_again,
+    one_that_is_shut_down_in_close_wait_is_not_said_to_be_closed,
 }
 
 live_tests! {
@@ -142,6 +143,24 @@ fn one_that_is_reset_in_close_wait_is_told_of_again(backend: Backend) {
     let is_it = |record: &Value| record["state"] == "CLOSE" && truths[0].is_about(record);
     let over = tracer.wait_for("the descriptor that stays", is_it);
     assert_eq!((&over["verdict"], &over["over"]["how"]), (&"connection_over".into(), &"reset".into()));
+    assert_eq!((&over["cookie"], &over["opened_by"]["pid"]), (&leak["cookie"], &leak["opened_by"]["pid"]));
+    assert!(over["opened_by"]["pid"].is_u64(), "the opener is remembered: {over}");
+    tracer.stop().summary();
+}
+
+fn one_that_is_shut_down_in_close_wait_is_not_said_to_be_closed(backend: Backend) {
+    let tracer = Tracer::start(backend, &["leaks", "--older-than", "500ms"]);
+    let (kept, closed) = (OwnPair::left(), OwnPair::left());
+    let truths = [kept.truth.clone(), closed.truth.clone()];
+    let leak = tracer.wait_for_each("leak", &truths).remove(0);
+    kept.leaked.shutdown(std::net::Shutdown::Write).unwrap();
+    drop(closed.leaked);
+    let ends = tracer.wait_for_each("leak_end", &truths);
+    assert_eq!((&ends[0]["how"], &ends[1]["how"]), (&"shut_down".into(), &"closed".into()), "{ends:?}");
+    assert_eq!(ends[0]["closed_by"]["pid"], std::process::id(), "{}", ends[0]);
+    let is_it = |record: &Value| record["state"] == "CLOSE" && truths[0].is_about(record);
+    let over = tracer.wait_for("the descriptor that stays", is_it);
+    assert_eq!((&over["verdict"], &over["over"]["how"]), (&"connection_over".into(), &"shut_down".into()));
     assert_eq!((&over["cookie"], &over["opened_by"]["pid"]), (&leak["cookie"], &leak["opened_by"]["pid"]));
     assert!(over["opened_by"]["pid"].is_u64(), "the opener is remembered: {over}");
     tracer.stop().summary();

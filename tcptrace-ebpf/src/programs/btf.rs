@@ -184,6 +184,12 @@ impl Source for Typed<'_> {
     }
 
     #[inline(always)]
+    fn has_open_file(&self) -> bool {
+        // Not followed by type: this is read of few sockets, and each type costs at load.
+        config!(probe_reads) != 0 && transition::has_open_file(self.sock())
+    }
+
+    #[inline(always)]
     fn error(&self) -> Option<u32> {
         // SAFETY: `sock` is the tracepoint's argument, which the verifier knows as a `struct sock`.
         Some(unsafe { typed::load(self.sock, kernel!(sock_error)) })

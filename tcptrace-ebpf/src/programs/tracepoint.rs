@@ -156,6 +156,11 @@ impl Source for Classic<'_> {
     }
 
     #[inline(always)]
+    fn has_open_file(&self) -> bool {
+        transition::has_open_file(self.sock)
+    }
+
+    #[inline(always)]
     fn error(&self) -> Option<u32> {
         let is_known = !is_absent(kernel!(sock_error));
         is_known.then(|| Self::kernel_field(self.sock, kernel!(sock_error)))

@@ -12,8 +12,8 @@ use tcptrace_ebpf::{
 };
 
 use crate::{
-    calls, end_of_file, openers,
-    settings::{CONFIG, config},
+    calls, end_of_file, openers, probe,
+    settings::{CONFIG, config, is_absent, kernel},
     slots,
     transport::{self, Wake},
 };
@@ -26,6 +26,7 @@ const FIN_WAIT1: u8 = 4;
 pub(crate) const LISTEN: u8 = 10;
 pub(crate) const CLOSE: u8 = 7;
 pub(crate) const CLOSE_WAIT: u8 = 8;
+const LAST_ACK: u8 = 9;
 
 transport::records! {
     /// The transitions.
@@ -87,6 +88,9 @@ pub(crate) trait Source {
     fn cgroup_id(&self) -> u64;
     /// Whether a file refers to the socket; false when not known.
     fn has_file(&self) -> bool;
+    /// Whether the file of the socket is still open; false when not known. close() lets go of the file before it ends the
+    /// connection (`__fput` of fs/file_table.c), shutdown(2) holds it.
+    fn has_open_file(&self) -> bool;
     /// `sk_err`, the error that is pending on the socket; `None` when the backend cannot read it.
     fn error(&self) -> Option<u32>;
     fn task(&self) -> Task;
@@ -144,6 +148,30 @@ fn may_be_over(old: i32, new: i32) -> bool {
 #[inline(always)]
 fn is_over<S: Source>(source: &S) -> bool {
     !source.is_mptcp() && source.has_file() && source.error().is_some_and(|error| error != 0)
+}
+
+/// Whether shutdown(2) ended the connection, so that the descriptor stays: by the state, close() does the same. Asked of
+/// long stays only, whose records have details: it is too slow for every connection that closes.
+#[inline(always)]
+fn is_shut_down<S: Source>(source: &S, old: u8, new: u8) -> bool {
+    config!(report_over) != 0 && old == CLOSE_WAIT && new == LAST_ACK && source.has_open_file()
+}
+
+/// Whether somebody holds the file of the `struct sock` at this address; false when not known.
+#[inline(always)]
+pub(crate) fn has_open_file(sock: u64) -> bool {
+    if is_absent(kernel!(sock_socket)) || is_absent(kernel!(socket_file)) {
+        return false;
+    }
+    let file: u64 = probe::read(probe::read(sock, kernel!(sock_socket)), kernel!(socket_file));
+    if file == 0 {
+        return false;
+    }
+    if !is_absent(kernel!(file_ref)) {
+        // One reference is 0. A file that cannot be read looks open: it was found a moment ago.
+        return probe::read::<i64>(file, kernel!(file_ref)) >= 0;
+    }
+    !is_absent(kernel!(file_count)) && probe::read::<i64>(file, kernel!(file_count)) > 0
 }
 
 /// Whether a transition matters at all. Most end here, before the program reads the socket. Forgets the
@@ -283,7 +311,14 @@ fn emit<S: Source>(
         (laddr, raddr) = (filter::on_interface(laddr, interface), filter::on_interface(raddr, interface));
     }
     // Not written over zeros later: the compiler writes zeros one byte at a time.
+    let mut is_over = is_over;
     let (task, (oncpu_pid, oncpu_tid), error) = if is_over || has_details(old, now, entered_ns) {
+        if is_shut_down(source, old, new) {
+            is_over = true;
+            if openers::are_tracked() {
+                openers::end(source.sock(), true);
+            }
+        }
         let task = source.task();
         let numbers = calls::in_readers_namespace(task.tgid, task.pid);
         (task, numbers, source.error())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{inspector::Inspector, proc_fd};
 use crate::{
     model::{
-        close_wait::Due,
+        close_wait::{Due, Stuck},
         connection_side::ConnectionSide,
         no_site::{NoSite, NoSiteBecause},
         owner::{CalledBy, OpenedBy, Owner},
@@ -84,7 +84,9 @@ impl Inspector {
         }
         let Some(calls) = self.calls.as_ref() else { return NoSiteBecause::NotWatched };
         if due.kernel_socket.is_none() {
-            return NoSiteBecause::BeforeStart;
+            // A descriptor whose connection is over may have been found later: by then its opener is forgotten.
+            let is_over = due.stuck != Stuck::InCloseWait;
+            return if is_over { NoSiteBecause::Unseen } else { NoSiteBecause::BeforeStart };
         }
         let may_be_accepted = side != Some(ConnectionSide::Connected);
         if may_be_accepted && owner.is_some_and(|owner| owner.process.is_32_bit == Some(true)) {

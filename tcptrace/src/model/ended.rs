@@ -9,7 +9,7 @@ numbered! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum EndedHow {
-        /// A process closed it (or shut down its sending side).
+        /// A process closed it. Where the kernel does not show more, it may have shut down its sending side.
         Closed = 1,
         /// The peer reset the connection.
         Reset = 2,
@@ -19,6 +19,8 @@ numbered! {
         OwnerExited = 4,
         /// The peer, or the way to it, did not answer any more.
         TimedOut = 5,
+        /// A process shut down its sending side, and the descriptor stayed open.
+        ShutDown = 6,
     }
 }
 
@@ -52,6 +54,7 @@ impl EndedHow {
             Self::Destroyed => "destroyed",
             Self::OwnerExited => "ended with its process",
             Self::TimedOut => "timed out",
+            Self::ShutDown => "shut down by both sides",
         }
     }
 
@@ -64,6 +67,7 @@ impl EndedHow {
             Self::Destroyed => "destroyed",
             Self::OwnerExited => "ended with its owner",
             Self::TimedOut => "timed out",
+            Self::ShutDown => "shut down, not closed",
         }
     }
 }

@@ -13,7 +13,8 @@ pub struct Cause {
     pub error: u16,
     /// Whether the task on the CPU was exiting.
     pub oncpu_exiting: bool,
-    /// Whether the connection was ended by the peer, a timeout or SOCK_DESTROY, and nobody had closed the socket.
+    /// Whether the connection was ended by the peer, a timeout, SOCK_DESTROY or shutdown(2), and nobody had closed the
+    /// socket.
     pub is_over: bool,
 }
 

@@ -20,6 +20,7 @@ pub(crate) fn how(socket: &WorstSocket) -> &'static str {
         (_, Some(EndedHow::Destroyed)) => "destroyed",
         (_, Some(EndedHow::OwnerExited)) => "holder exited",
         (_, Some(EndedHow::TimedOut)) => "timed out",
+        (_, Some(EndedHow::ShutDown)) => "shut down",
         (_, None) => "gone, unseen how",
     }
 }
@@ -28,7 +29,9 @@ pub(crate) fn how(socket: &WorstSocket) -> &'static str {
 pub(crate) fn ending(socket: &WorstSocket) -> String {
     let how = how(socket);
     match &socket.closed_by {
-        Some(closer) if socket.how == Some(EndedHow::Closed) && !socket.is_open => {
+        Some(closer)
+            if matches!(socket.how, Some(EndedHow::Closed | EndedHow::ShutDown)) && !socket.is_open =>
+        {
             format!("{how} by {closer}")
         }
         _ => how.to_owned(),

@@ -161,8 +161,9 @@ impl<'a> Watch<'a> {
 
     fn end(&self, left: &Departure, group_id: GroupId, transition: &Transition, clock: WallClock) -> LeakEnd {
         let how = how_it_ended(transition);
-        // close() and exit() run in the process's own context, so here the on-CPU task is the one.
-        let closed_by = matches!(how, EndedHow::Closed | EndedHow::OwnerExited).then(|| {
+        // close(), shutdown() and exit() run in the process's own context, so here the on-CPU task is the one.
+        let is_by_a_process = matches!(how, EndedHow::Closed | EndedHow::OwnerExited | EndedHow::ShutDown);
+        let closed_by = is_by_a_process.then(|| {
             let task = transition.oncpu;
             let process = self
                 .tally
@@ -257,7 +258,10 @@ impl<'a> Watch<'a> {
             // that is due by itself.
             return None;
         }
-        let next = if !finding.is_stuck {
+        let next = if !finding.is_stuck && finding.state == State::LastAck {
+            // This side shut it down, and the peer has not confirmed it yet.
+            NextStep::LookAgain(finding.looked_at_ns + active_window_ms(self.criteria.older_than) * 1_000_000)
+        } else if !finding.is_stuck {
             NextStep::Gone
         } else if finding.verdict == Some(Verdict::HalfOpen) {
             NextStep::LookAgain(finding.looked_at_ns + active_window_ms(self.criteria.older_than) * 1_000_000)
@@ -415,6 +419,9 @@ fn how_it_ended(transition: &Transition) -> EndedHow {
         _ => cause.is_some() && error == 0,
     };
     match (is_by_a_process, error) {
+        (true, _) if transition.new_state == State::LastAck && cause.is_some_and(|cause| cause.is_over) => {
+            EndedHow::ShutDown
+        }
         (true, _) if cause.is_some_and(|cause| cause.oncpu_exiting) => EndedHow::OwnerExited,
         (true, _) => EndedHow::Closed,
         // Where the kernel side cannot read the error, a reset is by far the most frequent.
@@ -438,6 +445,8 @@ mod tests {
         assert_eq!(ended(State::LastAck, cause(0, false)), EndedHow::Closed);
         assert_eq!(ended(State::LastAck, None), EndedHow::Closed);
         assert_eq!(ended(State::LastAck, cause(0, true)), EndedHow::OwnerExited);
+        let is_kept = Some(Cause { error: 0, oncpu_exiting: false, is_over: true });
+        assert_eq!(ended(State::LastAck, is_kept), EndedHow::ShutDown, "the descriptor stays");
         // Unread data: close() resets at once.
         assert_eq!(ended(State::Close, cause(0, false)), EndedHow::Closed);
         assert_eq!(ended(State::Close, cause(0, true)), EndedHow::OwnerExited);

@@ -120,6 +120,7 @@ fn close_wait(sums: &Sums, filtered_out: u64) -> CloseWait {
             owner_exited: ended(Some(EndedHow::OwnerExited)),
             unseen: ended(None),
             timed_out: ended(Some(EndedHow::TimedOut)),
+            shut_down: ended(Some(EndedHow::ShutDown)),
         },
         filtered_out,
     }

@@ -48,6 +48,8 @@ pub(crate) struct EndCounts {
     pub unseen: u64,
     /// Given up because the peer, or the way to it, did not answer.
     pub timed_out: u64,
+    /// Shut down by a process that kept the descriptor.
+    pub shut_down: u64,
 }
 
 /// Sockets in CLOSE_WAIT over time.

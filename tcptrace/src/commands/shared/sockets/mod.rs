@@ -141,9 +141,14 @@ impl CloseWaitTable {
                 self.enter(transition, Stuck::InCloseWait);
                 None
             }
-            (old, State::Close) if transition.cause.is_some_and(|cause| cause.is_over) => {
+            (old, new @ (State::Close | State::LastAck))
+                if transition.cause.is_some_and(|cause| cause.is_over) =>
+            {
                 let left = if old == State::CloseWait { self.leave(transition) } else { None };
-                let how = transition.cause.and_then(|cause| EndedHow::of_error(cause.error));
+                let how = match new {
+                    State::LastAck => Some(EndedHow::ShutDown),
+                    _ => transition.cause.and_then(|cause| EndedHow::of_error(cause.error)),
+                };
                 self.enter(transition, Stuck::Over(how));
                 if left.is_some_and(|left| left.group_id.is_some())
                     && let Some(entry) = self.entries.get_mut(&transition.key)

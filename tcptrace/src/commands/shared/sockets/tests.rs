@@ -229,6 +229,19 @@ fn a_reset_in_close_wait_ends_one_stay_and_begins_another() {
 }
 
 #[test]
+fn a_socket_that_is_shut_down_and_not_closed_leaves_close_wait_and_its_descriptor_stays() {
+    let mut table = table();
+    table.observe(&enters(7, 500));
+    assert_eq!(due_keys(&mut table, 1_500), [7]);
+    table.settle(SocketKey(7), NextStep::Reported(4));
+    let cause = Some(Cause { error: 0, oncpu_exiting: false, is_over: true });
+    let left = table.observe(&Transition { cause, ..leaves(7, 2_000) }).unwrap();
+    assert_eq!((left.group_id, table.len()), (Some(4), 0));
+    assert!(table.was_reported(SocketKey(7)));
+    assert_eq!(table.take_due(3_000, 100)[0].stuck, Stuck::Over(Some(EndedHow::ShutDown)));
+}
+
+#[test]
 fn what_was_found_of_a_socket_before_its_connection_was_over_does_not_settle_it() {
     for found in [NextStep::LookAgain(2_100), NextStep::Reported(4), NextStep::Gone, NextStep::Ignored] {
         let mut table = table();
