@@ -29,7 +29,9 @@ pub(crate) fn write(
 ) -> io::Result<()> {
     let Snapshot { groups, over, others, scope, summary } = snapshot;
     let in_close_wait = summary.in_close_wait.unwrap_or_default() + others;
-    let found: usize = groups.iter().map(|group| group.leaks.len()).sum();
+    let listed: usize = groups.iter().map(|group| group.leaks.len()).sum();
+    // Sockets in CLOSE are those whose connection is over, listed apart.
+    let found = listed + if scope.states.contains(State::Close) { over.len() } else { 0 };
     let half_open = groups.iter().flat_map(|group| &group.leaks).filter(|leak| is_half_open(leak)).count();
     let looked = looked_at(scope, summary.duration_ns);
     let what = states(scope.states);
@@ -63,7 +65,7 @@ pub(crate) fn write(
     super::over::write(out, over, extent, palette)?;
     if !summary.processes.is_empty() {
         writeln!(out)?;
-        summary::write_processes(out, &summary.processes, extent.width, palette)?;
+        summary::write_processes(out, summary, extent.width, palette)?;
     }
     write_meanings(out, groups, palette)?;
     if found > 0 || !over.is_empty() {
@@ -231,6 +233,24 @@ mod tests {
         let filtered = shown_beside(7, Vec::new(), 40, 80);
         let in_all = "No socket is in CLOSE_WAIT of those asked for (7 sockets in CLOSE_WAIT in all): looked";
         assert!(filtered.starts_with(in_all), "{filtered}");
+    }
+
+    #[test]
+    fn sockets_in_close_that_are_listed_apart_are_found() {
+        let scope = Scope {
+            states: StateSet::CLOSE,
+            namespaces: 3,
+            processes: 120,
+            not_looked_at: NotLookedAt::default(),
+        };
+        let summary = Summary { in_close_wait: None, ..examples::summary() };
+        let over = vec![Leak { state: State::Close, age: None, ..leak(1, "shop") }];
+        let mut out = Vec::new();
+        let extent = Extent { rows: 40, width: Some(80), height: None };
+        let snapshot = Snapshot { groups: Vec::new(), over, others: 0, scope, summary };
+        write(&mut out, &snapshot, extent, &Palette::default()).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("1 socket in CLOSE: looked at"), "{text}");
     }
 
     #[test]

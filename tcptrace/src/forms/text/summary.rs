@@ -72,14 +72,7 @@ pub(crate) fn write(
     if !summary.processes.is_empty() {
         let rows = room.table_rows();
         let mut table = Vec::new();
-        write_some_processes(&mut table, &summary.processes, rows, extent.width, palette)?;
-        if still_stuck(summary) < of_all(summary, |process| process.still_stuck) {
-            let faint = palette.faint;
-            writeln!(
-                table,
-                "  {faint}A socket that several processes hold counts for each of them.{faint:#}"
-            )?;
-        }
+        write_some_processes(&mut table, summary, rows, extent.width, palette)?;
         writeln!(table)?;
         room.take(&table);
         out.write_all(&table)?;
@@ -302,16 +295,16 @@ pub(crate) fn totals(summary: &Summary) -> String {
 /// Writes a table of the processes that hold the most. Nothing when there are none.
 pub(crate) fn write_processes(
     out: &mut dyn Write,
-    processes: &[ProcessSummary],
+    summary: &Summary,
     width: Option<usize>,
     palette: &Palette,
 ) -> io::Result<()> {
-    write_some_processes(out, processes, PROCESSES_LISTED, width, palette)
+    write_some_processes(out, summary, PROCESSES_LISTED, width, palette)
 }
 
 fn write_some_processes(
     out: &mut dyn Write,
-    processes: &[ProcessSummary],
+    summary: &Summary,
     rows: usize,
     width: Option<usize>,
     palette: &Palette,
@@ -321,6 +314,7 @@ fn write_some_processes(
     const FDS: usize = 6;
     const PLACE: usize = 7;
     const COMMAND: usize = 8;
+    let processes = &summary.processes[..];
     if processes.is_empty() {
         return Ok(());
     }
@@ -353,12 +347,25 @@ fn write_some_processes(
         }
     }
     table.write(out)?;
+    let (faint, are_shared) = (palette.faint, holds_shared(summary));
     if !rest.is_empty() {
-        let (faint, others) = (palette.faint, plural(rest.len() as u64, "process"));
-        let sockets = plural(rest.iter().map(|process| process.still_stuck).sum(), "stuck socket");
-        writeln!(out, "  {faint}… and {others} with {sockets}, none with more than those above{faint:#}")?;
+        let others = plural(rest.len() as u64, "process");
+        let sockets = match rest.iter().map(|process| process.still_stuck).sum() {
+            // How many there are cannot be told: a sum would count each for all who hold it.
+            _ if are_shared => String::new(),
+            stuck => format!(" with {}", plural(stuck, "stuck socket")),
+        };
+        writeln!(out, "  {faint}… and {others}{sockets}, none with more than those above{faint:#}")?;
+    }
+    if are_shared {
+        writeln!(out, "  {faint}A socket that several processes hold counts for each of them.{faint:#}")?;
     }
     Ok(())
+}
+
+/// Whether several processes hold one stuck socket, so that their sockets do not add up.
+fn holds_shared(summary: &Summary) -> bool {
+    still_stuck(summary) < of_all(summary, |process| process.still_stuck)
 }
 
 fn cells(process: &ProcessSummary) -> [String; 9] {
@@ -547,8 +554,13 @@ mod tests {
     #[test]
     fn a_low_window_ends_with_the_answer_and_holds_all_of_it() {
         let processes: Vec<ProcessSummary> = (0..300).map(|_| examples::process_summary()).collect();
-        let summary =
-            Summary { in_close_wait: Some(600), sockets: Some(600), processes, ..examples::summary() };
+        let summary = Summary {
+            in_close_wait: Some(600),
+            sockets: Some(600),
+            still_stuck: Some(600),
+            processes,
+            ..examples::summary()
+        };
         let shown = |extent| {
             let mut text = Vec::new();
             assert!(write(&mut text, &summary, extent, &Palette::default()).is_ok());
@@ -562,6 +574,18 @@ mod tests {
         let all = shown(Extent { rows: 0, width: None, height: None });
         assert!(all.contains("… and 280 processes with 560 stuck sockets"), "{all}");
         assert_eq!(all.matches("peers: ").count(), 1, "what is alike is said once: {all}");
+    }
+
+    #[test]
+    fn sockets_of_processes_that_are_not_listed_are_not_added_up_where_they_share_them() {
+        let processes =
+            (0..61).map(|_| ProcessSummary { still_stuck: 1, ..examples::process_summary() }).collect();
+        let summary = Summary { still_stuck: Some(1), processes, ..examples::summary() };
+        let mut text = Vec::new();
+        assert!(write_processes(&mut text, &summary, None, &Palette::default()).is_ok());
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.contains("… and 41 processes, none with more than those above\n"), "{text}");
+        assert!(text.contains("A socket that several processes hold counts for each of them."), "{text}");
     }
 
     #[test]
