@@ -152,18 +152,19 @@ impl Tally {
 
     /// Counts a reported socket; the group to keep with it.
     pub(crate) fn report(&mut self, finding: &Finding) -> GroupId {
-        self.count(finding, true)
+        self.count(finding, None)
     }
 
-    /// As [`Tally::report`], of a socket that was reported before: in CLOSE_WAIT, and its connection is over now. It is one
-    /// socket, and those who held it then have it in their sums.
-    pub(crate) fn report_again(&mut self, finding: &Finding) -> GroupId {
-        self.count(finding, false)
+    /// As [`Tally::report`], of a socket that was reported before and ended as one of that group: its connection is over
+    /// now, or others have it. It is one socket, and those who held it before have it in their sums.
+    pub(crate) fn report_again(&mut self, finding: &Finding, before: GroupId) -> GroupId {
+        self.count(finding, Some(before))
     }
 
-    fn count(&mut self, finding: &Finding, is_first: bool) -> GroupId {
+    fn count(&mut self, finding: &Finding, before: Option<GroupId>) -> GroupId {
+        let before = before.map(|group_id| self.groups.get(group_id as usize).cloned());
         self.still_stuck += 1;
-        if is_first {
+        if before.is_none() {
             self.reported += 1;
             self.unattributed += u64::from(finding.owners.is_empty());
         }
@@ -175,7 +176,7 @@ impl Tally {
             processes.push(index);
             tally.still_stuck += 1;
             tally.oldest_ns = tally.oldest_ns.max(age_ns);
-            if !is_first && tally.reported > 0 {
+            if before.iter().flatten().any(|before| before.processes.contains(&index)) {
                 continue;
             }
             tally.reported += 1;
@@ -289,6 +290,12 @@ impl Tally {
                 tally.oldest_ns = tally.oldest_ns.max(since.age_at(now_ns).0);
             }
         }
+    }
+
+    /// Whether one of the processes for which this holds, in the order of [`Tally::queries`], is an owner of this group.
+    pub(crate) fn has_owner(&self, group_id: GroupId, is_one: impl Fn(usize) -> bool) -> bool {
+        let group = self.groups.get(group_id as usize);
+        group.is_some_and(|group| group.processes.iter().any(|index| is_one(*index as usize)))
     }
 
     /// The process with this pid, if it is one of the owners of this group of sockets.
@@ -430,7 +437,7 @@ mod tests {
         let group_id = tally.report(&held_by(&[1]));
         tally.end(group_id, since(), 0);
         let over = Finding { verdict: Some(Verdict::ConnectionOver), ..held_by(&[1, 2]) };
-        let group_id = tally.report_again(&over);
+        let group_id = tally.report_again(&over, group_id);
         assert_eq!((tally.reported(), tally.still_stuck()), (1, 1));
         let sums = |tally: &mut Tally| -> Vec<(u64, u64)> {
             let processes = tally.summary(std::iter::empty(), &[], 0);

@@ -1,6 +1,8 @@
 //! Follows the sockets in CLOSE_WAIT through a live session: which are stuck, who holds them, how they
 //! end, and the sums at the end. Hands out records; writes nothing.
 
+mod hand_overs;
+
 use std::{sync::Arc, time::Duration};
 
 use super::{
@@ -269,10 +271,9 @@ impl<'a> Watch<'a> {
             NextStep::Ignored
         } else {
             self.table.learn(finding.key, &finding.socket);
-            NextStep::Reported(if self.table.was_reported(finding.key) {
-                self.tally.report_again(finding)
-            } else {
-                self.tally.report(finding)
+            NextStep::Reported(match self.table.reported_before(finding.key) {
+                Some(before) => self.tally.report_again(finding, before),
+                None => self.tally.report(finding),
             })
         };
         self.table.settle(finding.key, next);
@@ -379,13 +380,7 @@ impl<'a> Watch<'a> {
         ended_ns: u64,
     ) -> Result<(bool, Extent), CommandError> {
         self.warn_if_full();
-        self.inspector.ask_for_use(self.tally.queries());
-        let uses = match self.inspector.answer().await? {
-            Answer::ProcessUse { found, .. } => found,
-            Answer::Preexisting(..) | Answer::Findings(_) | Answer::HeldOver(_) => {
-                return Err(InspectorGone.into());
-            }
-        };
+        let uses = self.last_use(ended_ns).await?;
         let Totals { evicted, unattributed, .. } = &mut summary.totals;
         // The kernel's table and this one lack the same sockets.
         *evicted = self.table.evicted().max(*evicted);

@@ -34,7 +34,7 @@ use crate::{
         finding::Finding,
         owner::Owner,
         pid::Pid,
-        process::{DescriptorUse, ProcessIdentity, ProcessUse},
+        process::{DescriptorUse, ProcessIdentity, ProcessUse, UseQuery},
         record::{Leak, LeakEnd, Over},
         socket::{KernelSocket, Socket, SocketKey},
         state::{State, StateSet},
@@ -185,9 +185,12 @@ async fn play(
         }
         InspectorJob::HeldOver => Answer::HeldOver(Some(over.clone())),
         InspectorJob::ProcessUse(queries) => {
-            let descriptors = DescriptorUse { used: Some(40), limit: Some(1024) };
-            let found = vec![ProcessUse { descriptors, queue: None }; queries.len()];
-            Answer::ProcessUse { found, took_ns: 0 }
+            let of = |query: &UseQuery| match query.pid {
+                ENDED => DescriptorUse::default(),
+                _ => DescriptorUse { used: Some(40), limit: Some(1024) },
+            };
+            let of = |query| ProcessUse { descriptors: of(query), queue: None };
+            Answer::ProcessUse { found: queries.iter().map(of).collect(), took_ns: 0 }
         }
     });
     let sources =
@@ -219,6 +222,9 @@ fn transition(cookie: u64, states: (State, State), ktime_ns: u64) -> Transition 
 
 const PEER_CLOSES: (State, State) = (State::Established, State::CloseWait);
 const CLOSED: (State, State) = (State::CloseWait, State::LastAck);
+
+/// A process that has ended when it is asked what it has left.
+const ENDED: Pid = Pid::new(79);
 
 /// It is stuck, and held by `shop`.
 fn stuck(due: &Due, now_ns: u64) -> Finding {
@@ -276,6 +282,31 @@ async fn a_socket_is_reported_at_the_threshold_and_its_end_when_it_leaves() {
     assert_eq!((summary.duration_ns, summary.in_close_wait), (10 * SECOND, Some(0)));
     let [process] = &summary.processes[..] else { panic!("{summary:?}") };
     assert_eq!((process.sockets, process.still_stuck, process.fds_used), (1, 0, Some(40)));
+}
+
+#[tokio::test]
+async fn the_sums_name_who_has_a_socket_whose_holder_has_ended() {
+    let mut looks = 0;
+    let find = move |due: &Due, now_ns: u64| {
+        looks += 1;
+        let holder = if looks == 1 { (ENDED, "parent") } else { (Pid::new(80), "child") };
+        let process = Arc::new(ProcessIdentity::from_name(holder.0, holder.1));
+        Finding { owners: vec![Owner { process, ..examples::owner() }], ..stuck(due, now_ns) }
+    };
+    let (ended, records) = play(leaks(), Vec::new(), find, async |stage| {
+        stage.transitions.push(transition(9, PEER_CLOSES, STARTED));
+        stage.advance(THRESHOLD);
+        stage.written("leak", 1).await;
+        stage.send(SignalRequest::End).await;
+    })
+    .await;
+    assert_eq!(ended.unwrap(), Conclusion::Found);
+    assert_eq!(reported(&records).len(), 1, "it is reported once");
+    let summary = summary(&records);
+    assert_eq!((summary.sockets, summary.still_stuck), (Some(1), Some(1)));
+    let holders: Vec<(&str, u64)> =
+        summary.processes.iter().map(|of| (of.process.comm.as_str(), of.still_stuck)).collect();
+    assert_eq!(holders, [("child", 1), ("parent", 0)]);
 }
 
 #[tokio::test]

@@ -31,7 +31,8 @@ pub(super) struct Entry {
     endpoints: Endpoints,
     netns: u32,
     stuck: Stuck,
-    was_reported: bool,
+    /// What it was reported with in CLOSE_WAIT, before its connection was over; that plus one, 0 when it was not.
+    reported_before: GroupId,
     phase: PhaseKind,
     /// When it is due, or its group.
     phase_value: u64,
@@ -63,7 +64,7 @@ impl Entry {
             endpoints,
             netns: netns.unwrap_or(0),
             stuck,
-            was_reported: false,
+            reported_before: 0,
             phase: PhaseKind::BeingLookedAt,
             phase_value: 0,
         }
@@ -103,14 +104,13 @@ impl Entry {
         self.stuck
     }
 
-    /// Notes that the socket was reported in CLOSE_WAIT, before its connection was over.
-    pub(super) fn set_reported_before(&mut self) {
-        self.was_reported = true;
+    /// Notes what the socket was reported with in CLOSE_WAIT, before its connection was over.
+    pub(super) fn set_reported_before(&mut self, group_id: GroupId) {
+        self.reported_before = group_id.saturating_add(1);
     }
 
-    /// Whether the socket was reported in CLOSE_WAIT, before its connection was over.
-    pub(super) fn was_reported(&self) -> bool {
-        self.was_reported
+    pub(super) fn reported_before(&self) -> Option<GroupId> {
+        self.reported_before.checked_sub(1)
     }
 
     pub(crate) fn is_over(&self) -> bool {

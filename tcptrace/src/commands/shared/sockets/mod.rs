@@ -150,10 +150,10 @@ impl CloseWaitTable {
                     _ => transition.cause.and_then(|cause| EndedHow::of_error(cause.error)),
                 };
                 self.enter(transition, Stuck::Over(how));
-                if left.is_some_and(|left| left.group_id.is_some())
+                if let Some(group_id) = left.and_then(|left| left.group_id)
                     && let Some(entry) = self.entries.get_mut(&transition.key)
                 {
-                    entry.set_reported_before();
+                    entry.set_reported_before(group_id);
                 }
                 left
             }
@@ -251,8 +251,8 @@ impl CloseWaitTable {
     /// Up to `limit` sockets that are due at `now_ns` (CLOCK_MONOTONIC), the longest due first. Each has
     /// to be settled afterwards.
     pub fn take_due(&mut self, now_ns: u64, limit: usize) -> Vec<Due> {
-        let mut due = Vec::new();
-        while due.len() < limit {
+        let mut taken = Vec::new();
+        while taken.len() < limit {
             let Some((when, key)) = self.waiting.first().copied() else { break };
             if when > now_ns {
                 break;
@@ -260,15 +260,9 @@ impl CloseWaitTable {
             self.waiting.pop_first();
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             entry.set_phase(Phase::BeingLookedAt);
-            due.push(Due {
-                key,
-                socket: entry.socket(),
-                stuck: entry.stuck(),
-                since: entry.since(),
-                kernel_socket: entry.kernel_socket(),
-            });
+            taken.push(due(key, entry));
         }
-        due
+        taken
     }
 
     /// Whether the socket is being looked at. It is not if it left meanwhile, though its key may be in the table again:
@@ -278,10 +272,24 @@ impl CloseWaitTable {
         self.entries.get(&key).is_some_and(|entry| entry.phase() == Phase::BeingLookedAt)
     }
 
-    /// Whether the socket was reported in CLOSE_WAIT, before its connection was over.
+    /// What the socket was reported with in CLOSE_WAIT, before its connection was over.
     #[must_use]
-    pub fn was_reported(&self, key: SocketKey) -> bool {
-        self.entries.get(&key).is_some_and(Entry::was_reported)
+    pub fn reported_before(&self, key: SocketKey) -> Option<GroupId> {
+        self.entries.get(&key)?.reported_before()
+    }
+
+    /// Up to `limit` reported sockets of these groups, to be looked at once more. They stay reported.
+    pub fn reported_with(&self, is_wanted: impl Fn(GroupId) -> bool, limit: usize) -> Vec<(Due, GroupId)> {
+        let wanted = self.entries.iter().filter_map(|(key, entry)| match entry.phase() {
+            Phase::Reported(group_id) if is_wanted(group_id) => Some((due(*key, entry), group_id)),
+            _ => None,
+        });
+        wanted.take(limit).collect()
+    }
+
+    /// The owners of a reported socket have changed.
+    pub fn regroup(&mut self, key: SocketKey, group_id: GroupId) {
+        self.set_phase(key, Phase::Reported(group_id));
     }
 
     /// Takes what was learnt of a socket beyond what its transition told: its cookie and its namespace.
@@ -313,6 +321,16 @@ impl CloseWaitTable {
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.set_phase(phase);
         }
+    }
+}
+
+fn due(key: SocketKey, entry: &Entry) -> Due {
+    Due {
+        key,
+        socket: entry.socket(),
+        stuck: entry.stuck(),
+        since: entry.since(),
+        kernel_socket: entry.kernel_socket(),
     }
 }
 

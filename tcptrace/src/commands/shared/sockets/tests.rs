@@ -217,7 +217,7 @@ fn a_reset_in_close_wait_ends_one_stay_and_begins_another() {
     assert_eq!(left.group_id, Some(4));
     let due = table.take_due(3_000, 100);
     assert_eq!((due.len(), due[0].since.age_at(3_000)), (1, (1_000, Some(1_000))));
-    assert!(table.was_reported(SocketKey(7)), "one socket, reported again");
+    assert_eq!(table.reported_before(SocketKey(7)), Some(4), "one socket, reported again");
     table.settle(SocketKey(7), NextStep::Reported(5));
     assert_eq!(table.reported_over(), 1);
     let held = Preexisting { stuck: Stuck::Over(None), ..preexisting(7, 4_000) };
@@ -237,7 +237,7 @@ fn a_socket_that_is_shut_down_and_not_closed_leaves_close_wait_and_its_descripto
     let cause = Some(Cause { error: 0, oncpu_exiting: false, is_over: true });
     let left = table.observe(&Transition { cause, ..leaves(7, 2_000) }).unwrap();
     assert_eq!((left.group_id, table.len()), (Some(4), 0));
-    assert!(table.was_reported(SocketKey(7)));
+    assert_eq!(table.reported_before(SocketKey(7)), Some(4));
     assert_eq!(table.take_due(3_000, 100)[0].stuck, Stuck::Over(Some(EndedHow::ShutDown)));
 }
 
@@ -254,7 +254,7 @@ fn what_was_found_of_a_socket_before_its_connection_was_over_does_not_settle_it(
         assert_eq!(due_keys(&mut table, 3_000), [7], "{found:?}");
         table.settle(SocketKey(7), NextStep::Reported(5));
         assert!(due_keys(&mut table, 9_000).is_empty(), "{found:?}");
-        assert!(!table.was_reported(SocketKey(7)), "it was reported for the first time");
+        assert_eq!(table.reported_before(SocketKey(7)), None, "it was reported for the first time");
     }
 }
 
