@@ -34,7 +34,12 @@ pub(crate) fn address_uses(
         AddressUse {
             local,
             role,
-            is_v6_only: group.is_v6_only,
+            is_v6_only: group.is_v6_only.or_else(|| {
+                let of_v6 = || all_have(&group.samples, options, |options| options.is_v6_only == Some(true));
+                // One that lacks it suffices; that all have it is known only where all were asked.
+                let were_all_asked = group.samples.len() as u64 == group.count();
+                of_v6().filter(|all| local.ip().is_ipv6() && (!all || were_all_asked))
+            }),
             by_state: group.by_state(),
             minisockets: group.minisockets,
             orphans: group.orphans,

@@ -58,6 +58,10 @@ pub(crate) struct UseGroup {
 }
 
 impl UseGroup {
+    pub(crate) fn count(&self) -> u64 {
+        self.by_state.values().sum()
+    }
+
     /// The sockets by state, the most frequent first.
     pub(crate) fn by_state(&self) -> Vec<(State, u64)> {
         let mut by_state: Vec<(State, u64)> =
@@ -144,8 +148,11 @@ impl AddressUses {
         let state = State::from_number(socket.state);
         let is_open = matches!(state, Some(State::Established | State::CloseWait | State::SynRecv));
         let is_queued = is_open && socket.inode == 0 && !socket.is_mptcp_subflow;
-        if socket.minisocket_left_ms.is_none() && !is_queued {
-            self.connection(socket);
+        if socket.minisocket_left_ms.is_none()
+            && !is_queued
+            && let Some(group) = self.connection(socket)
+        {
+            group.connections.count_side(socket.side);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Asks sockets whether they have SO_REUSEADDR and SO_REUSEPORT, which sock_diag does not tell: through a copy of a
+//! Asks sockets whether they have SO_REUSEADDR, SO_REUSEPORT and IPV6_V6ONLY, which sock_diag does not tell of connections: through a copy of a
 //! holder's descriptor, which is closed at once. Changes nothing.
 
 use std::path::Path;
@@ -14,6 +14,8 @@ use crate::{model::owner::Owner, process::descriptor::copy_socket};
 pub(crate) struct SocketOptions {
     pub reuseaddr: bool,
     pub reuseport: bool,
+    /// `None` for a socket of IPv4.
+    pub is_v6_only: Option<bool>,
 }
 
 /// The options of those of these sockets that a process holds, by inode number; those that cannot be asked are left out.
@@ -27,7 +29,8 @@ pub(crate) fn read<'a>(
         let copy = copy_socket(owner.process.pid, *owner.fds.first()?, sample.cookie, proc_root).ok()?;
         let reuseaddr = sockopt::socket_reuseaddr(&copy).ok()?;
         let reuseport = sockopt::socket_reuseport(&copy).ok()?;
-        Some((sample.inode, SocketOptions { reuseaddr, reuseport }))
+        let is_v6_only = sockopt::ipv6_v6only(&copy).ok();
+        Some((sample.inode, SocketOptions { reuseaddr, reuseport, is_v6_only }))
     };
     samples.filter_map(of).collect()
 }

@@ -3,7 +3,9 @@
 //! `inet_csk_bind_conflict` of net/ipv4/inet_connection_sock.c: a socket that has the port stands in the way where the
 //! addresses overlap, unless both have SO_REUSEADDR and it does not listen, or both have SO_REUSEPORT and belong to one
 //! user. A wildcard overlaps with each address of its family, that of IPv6 with those of IPv4 as well unless it has
-//! `IPV6_V6ONLY`. Sockets in TIME_WAIT count too: they keep the options that their connections had, which accept()
+//! `IPV6_V6ONLY`, and that of IPv4 with each IPv6 address whose socket lacks it (`ipv4_rcv_saddr_equal`): a socket that is
+//! bound to such an address has it (`__inet6_bind` of net/ipv6/af_inet6.c), a connection that was accepted at `[::]` has
+//! what its listener had. Sockets in TIME_WAIT count too: they keep the options that their connections had, which accept()
 //! copies from the listener.
 
 use std::cmp::Reverse;
@@ -11,6 +13,7 @@ use std::cmp::Reverse;
 use super::ports;
 use crate::model::{
     advice::{AddressInUse, Advice, LeftBehind},
+    connection_side::ConnectionSide,
     endpoints::Endpoint,
     kernel_version::KernelVersion,
     record::address_use::{AddressRole, AddressUse},
@@ -27,36 +30,49 @@ const FEWEST_CLIENTS: u64 = 3;
 /// Most addresses to give advice about for each port, worst first.
 const MOST_ADDRESSES: usize = 4;
 
-/// The connections at one local address, by what their remote ports say of their direction.
+/// The connections at one local address, by what is known of their direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Connections {
-    /// From a port that connect() chooses, where nobody listens.
+    /// From a port that connect() chooses, where nobody listens, by the remote port.
     pub from_clients: u64,
-    /// To a port that a service may have.
+    /// To a port that a service may have, by the remote port.
     pub to_services: u64,
+    /// Open ones that the kernel shows to have been accepted here.
+    pub accepted: u64,
+    /// The same of those that were connected from here.
+    pub connected: u64,
 }
 
 impl Connections {
     pub(crate) fn count(&mut self, is_from_client: bool) {
         *(if is_from_client { &mut self.from_clients } else { &mut self.to_services }) += 1;
     }
+
+    /// Counts an open connection by the side that made it, where the kernel shows that.
+    pub(crate) fn count_side(&mut self, side: Option<ConnectionSide>) {
+        match side {
+            Some(ConnectionSide::Accepted) => self.accepted += 1,
+            Some(ConnectionSide::Connected) => self.connected += 1,
+            None => {}
+        }
+    }
 }
 
 /// Whether connections at a local port are those of a service. Somebody listens there, or did: connect() chooses no
-/// port outside of the range.
+/// port outside of the range, and accepted what was accepted. Ports are asked only where the kernel does not tell.
 pub(crate) fn role(
     connections: Connections,
     is_served: bool,
     port: u16,
     range: Option<(u16, u16)>,
 ) -> AddressRole {
-    let Connections { from_clients, to_services } = connections;
+    let Connections { from_clients, to_services, accepted, connected } = connections;
     let is_chosen = range.is_some_and(|(first, last)| (first..=last).contains(&port));
-    if is_served || !is_chosen || (from_clients >= FEWEST_CLIENTS && from_clients > to_services) {
-        AddressRole::Connection
-    } else {
-        AddressRole::Outgoing
-    }
+    let is_from_clients = match (accepted, connected) {
+        (0, 0) => from_clients >= FEWEST_CLIENTS && from_clients > to_services,
+        _ => accepted > 0,
+    };
+    if is_served || !is_chosen || is_from_clients { AddressRole::Connection } else { AddressRole::Outgoing }
 }
 
 /// What is known about the ports that were asked for, in one network namespace.

@@ -25,7 +25,7 @@ pub struct AddressUse {
     /// The address, which may be a wildcard, and the port.
     pub local: Endpoint,
     pub role: AddressRole,
-    /// Whether an IPv6 wildcard leaves IPv4 alone (`IPV6_V6ONLY`); `None` where that does not matter or is not known.
+    /// Whether sockets of IPv6 leave IPv4 alone (`IPV6_V6ONLY`); `None` for IPv4 and where that is not known.
     pub is_v6_only: Option<bool>,
     /// The sockets by state, minisockets included, the most frequent first.
     pub by_state: Vec<(State, u64)>,

@@ -94,7 +94,8 @@ fn a_listener_stands_in_the_way_whatever_the_options_where_its_address_overlaps(
         ("[::]:8080", Some(false), "port 8080 on any address fails"),
         ("[::]:8080", Some(true), "port 8080 on any IPv6 address fails"),
         ("10.0.0.1:8080", None, "10.0.0.1:8080, 0.0.0.0:8080 or [::]:8080 fails"),
-        ("[2001:db8::1]:8080", Some(false), "[2001:db8::1]:8080 or [::]:8080 fails"),
+        // What is bound to an address of IPv6 has the option (`__inet6_bind`).
+        ("[2001:db8::1]:8080", Some(true), "[2001:db8::1]:8080 or [::]:8080 fails"),
     ] {
         // Its own option does not matter.
         for has_reuseaddr in [None, Some(false), Some(true)] {
@@ -106,6 +107,31 @@ fn a_listener_stands_in_the_way_whatever_the_options_where_its_address_overlaps(
                 &[overlap, "with SO_REUSEADDR too", &who, "until it ends"],
             );
         }
+    }
+}
+
+#[test]
+fn what_was_accepted_over_ipv6_stands_in_the_way_of_the_wildcard_of_ipv4_unless_it_is_of_ipv6_only() {
+    for (is_v6_only, overlap) in [
+        (Some(true), "[2001:db8::1]:8080 or [::]:8080 fails"),
+        (Some(false), "[2001:db8::1]:8080, [::]:8080 or 0.0.0.0:8080 fails"),
+        (None, "[::]:8080 or (unless its sockets have IPV6_V6ONLY) 0.0.0.0:8080 fails"),
+    ] {
+        let accepted = used(AddressRole::Connection, "[2001:db8::1]:8080", &[(State::Established, 1)]);
+        says(&answer(AddressUse { is_v6_only, ..accepted }), "needs_so_reuseaddr", &[overlap]);
+    }
+}
+
+#[test]
+fn the_side_that_the_kernel_shows_counts_more_than_ports() {
+    use AddressRole::{Connection, Outgoing};
+    let range = Some((32_768, 60_999));
+    for (accepted, connected, from_clients, expected) in
+        [(2, 0, 2, Connection), (1, 4, 0, Connection), (0, 3, 3, Outgoing), (0, 1, 9, Outgoing)]
+    {
+        let connections = Connections { from_clients, to_services: 0, accepted, connected };
+        assert_eq!(role(connections, false, 40_000, range), expected, "{connections:?}");
+        assert_eq!(role(connections, false, 8_080, range), Connection, "connect() did not choose it");
     }
 }
 
@@ -260,7 +286,12 @@ fn the_most_lasting_comes_first_and_many_addresses_are_counted() {
 fn connections_are_those_of_a_service_unless_connect_may_have_chosen_the_port() {
     use AddressRole::{Connection, Outgoing};
     let role = |from_clients, to_services, is_served, port| {
-        role(Connections { from_clients, to_services }, is_served, port, Some((32_768, 60_999)))
+        role(
+            Connections { from_clients, to_services, ..Connections::default() },
+            is_served,
+            port,
+            Some((32_768, 60_999)),
+        )
     };
     for (from_clients, to_services, is_served, port, expected) in [
         (1, 0, true, 40_000, Connection),

@@ -72,7 +72,16 @@ impl fmt::Display for Overlap<'_> {
             }
             IpAddr::V6(ip) if ip.is_unspecified() => write!(out, "port {port} on any address"),
             IpAddr::V4(_) => write!(out, "{local}, 0.0.0.0:{port} or [::]:{port}"),
-            IpAddr::V6(_) => write!(out, "{local} or [::]:{port}"),
+            IpAddr::V6(_) => match is_v6_only {
+                Some(true) => write!(out, "{local} or [::]:{port}"),
+                Some(false) => write!(out, "{local}, [::]:{port} or 0.0.0.0:{port}"),
+                None => {
+                    write!(
+                        out,
+                        "{local}, [::]:{port} or (unless its sockets have IPV6_V6ONLY) 0.0.0.0:{port}"
+                    )
+                }
+            },
         }
     }
 }
