@@ -73,6 +73,15 @@ impl ClearArguments {
                         first is in it for a moment: for example --older-than 5m"
                 .to_owned());
         }
+        // A half-close that is still used is asked for by that name in other states, too.
+        if let Some(verdict) = verdict.first()
+            && !states.contains(State::CloseWait)
+            && !self.verdict.contains(&Verdict::HalfOpen)
+        {
+            return Err(format!(
+                "sockets have the verdict {verdict} in CLOSE_WAIT alone: leave --verdict out, or add --state CLOSE_WAIT"
+            ));
+        }
         let outputs = output.resolve_lines()?;
         let criteria = Criteria {
             owners: owners.resolve(),
@@ -87,5 +96,33 @@ impl ClearArguments {
             rows: if *rows == 0 { usize::MAX } else { *rows },
             outputs,
         })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        clear: ClearArguments,
+    }
+
+    #[test]
+    fn a_verdict_that_no_socket_in_these_states_can_have_is_refused() {
+        let refused = |typed: &[&str]| {
+            let typed = Typed::try_parse_from(["clear"].iter().chain(typed)).unwrap();
+            typed.clear.resolve(Path::new("/run/netns")).err()
+        };
+        let error = refused(&["--state", "FIN_WAIT2", "--verdict", "eof_read"]).unwrap();
+        assert!(error.contains("eof_read in CLOSE_WAIT alone"), "{error}");
+        assert_eq!(refused(&["--state", "FIN_WAIT2", "--verdict", "half_open"]), None);
+        let both =
+            ["--state", "FIN_WAIT2", "--state", "CLOSE_WAIT", "--older-than", "1s", "--verdict", "eof_read"];
+        assert_eq!(refused(&both), None);
     }
 }
