@@ -76,9 +76,27 @@ fn namespace(name: &str, run_netns: &Path) -> Result<u32, String> {
         return Ok(inode);
     }
     let path = if name.contains('/') { Path::new(name).to_owned() } else { run_netns.join(name) };
-    fs::metadata(&path).ok().and_then(|metadata| u32::try_from(metadata.ino()).ok()).ok_or_else(|| {
-        format!("there is no network namespace {}: see `ip netns` and `lsns -t net`", path.display())
-    })
+    let inode = fs::metadata(&path).ok().and_then(|metadata| u32::try_from(metadata.ino()).ok());
+    match inode {
+        Some(inode) if is_namespace(&path) => Ok(inode),
+        Some(_) => Err(format!("{} is no network namespace: {SEE}", path.display())),
+        None => Err(format!("there is no network namespace {}: {SEE}", path.display())),
+    }
+}
+
+/// What lists the namespaces that there are.
+const SEE: &str = "see `ip netns` and `lsns -t net`";
+
+/// `NSFS_MAGIC` of include/uapi/linux/magic.h.
+const NSFS: rustix::fs::FsWord = 0x6e73_6673;
+
+/// Whether a file is a network namespace. Of a bind mount the kind is not known.
+fn is_namespace(path: &Path) -> bool {
+    let is_of_nsfs = rustix::fs::statfs(path).is_ok_and(|of| of.f_type == NSFS);
+    let is_other_kind = fs::read_link(path).is_ok_and(|link| {
+        link.to_str().is_some_and(|kind| kind.contains(":[") && !kind.starts_with("net:["))
+    });
+    is_of_nsfs && !is_other_kind
 }
 
 /// Whose sockets are wanted; applied once the owners are known.
@@ -117,5 +135,27 @@ impl OwnerFilters {
             pods: pod.clone(),
             namespaces: namespace.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_network_namespace_is_refused() {
+        let none = Path::new("/run/netns");
+        let own = fs::metadata("/proc/self/ns/net").map(|metadata| metadata.ino());
+        assert_eq!(
+            namespace("/proc/self/ns/net", none).map(u64::from),
+            own.map_err(|error| error.to_string())
+        );
+        assert_eq!(namespace("4026531840", none), Ok(4_026_531_840));
+        for other in ["/proc/self/ns/pid", "/proc/self/status", "/"] {
+            let refused = namespace(other, none).err().unwrap_or_default();
+            assert!(refused.contains("is no network namespace"), "{other}: {refused}");
+        }
+        let missing = namespace("/nowhere/net", none).err().unwrap_or_default();
+        assert!(missing.contains("there is no network namespace"), "{missing}");
     }
 }
