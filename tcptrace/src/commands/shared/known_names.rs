@@ -1,7 +1,7 @@
 //! Checks that the containers, pods and namespaces that were asked for are there: what nobody has would read as "no
 //! socket". Says what there is instead.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, fs, path::Path};
 
 use crate::{
     host::world::World,
@@ -86,11 +86,25 @@ pub(crate) fn warn_of_missing(criteria: &OwnerCriteria, world: &World) {
 
 /// Warns of pids that no process has: there may be one in another pid namespace.
 fn warn_of_pids(criteria: &OwnerCriteria, world: &World) {
-    for pid in criteria.pids.iter().filter(|pid| !world.proc.join(pid.to_string()).exists()) {
-        log::warn!(
-            "no process here has the pid {pid}: pids are those of the host, as `ps` prints them there"
-        );
+    for pid in &criteria.pids {
+        let directory = world.proc.join(pid.to_string());
+        if !directory.exists() {
+            log::warn!(
+                "no process here has the pid {pid}: pids are those of the host, as `ps` prints them there"
+            );
+        } else if let Some(process) = process_of_thread(&directory, *pid) {
+            log::warn!(
+                "{pid} is a thread of process {process}: sockets belong to processes (--pid {process})"
+            );
+        }
     }
+}
+
+/// The process of a thread, whose directory in /proc is there, but not listed.
+fn process_of_thread(directory: &Path, tid: u32) -> Option<u32> {
+    let status = fs::read_to_string(directory.join("status")).ok()?;
+    let process = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()?;
+    (process != tid).then_some(process)
 }
 
 struct Missing {
@@ -144,6 +158,17 @@ fn likeness(title: &str, name: &str) -> usize {
 mod tests {
     use super::*;
     use crate::model::pid::Pid;
+
+    #[test]
+    fn a_thread_is_known_with_its_process() {
+        let proc = Path::new("/proc");
+        let own = std::process::id();
+        assert_eq!(process_of_thread(&proc.join(own.to_string()), own), None);
+        // A test runs on a thread of its own.
+        let tid = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+        let process = process_of_thread(&proc.join(tid.to_string()), tid);
+        assert_eq!(process, (tid != own).then_some(own));
+    }
 
     fn container(id: &str, name: Option<&str>, pod: Option<(&str, &str)>) -> ProcessIdentity {
         let text = |text: &str| Some(text.to_owned());
