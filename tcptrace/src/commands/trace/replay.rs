@@ -10,11 +10,15 @@ use std::{
 
 use crate::{
     commands::shared::error::{CommandError, Conclusion},
-    forms::reading::reader::Reader,
+    forms::{
+        form::{Ability, Format},
+        reading::reader::Reader,
+    },
     host::file_access::FileAccess,
     model::{
         criteria::Criteria,
         record::{Record, Timed},
+        units::are,
     },
     output::{
         options::{OutputOptions, Policy, Sink},
@@ -50,11 +54,13 @@ pub(crate) async fn run(options: &ReplayOptions) -> Result<Conclusion, CommandEr
     refuse_own_input(options)?;
     let mut output = OpenedOutputs::open(&options.outputs)?.start(&header, Policy::Wait)?;
     let mut count: u64 = 0;
+    let mut others: u64 = 0;
     while let Some(record) = reader.next()? {
         if !options.wants(&record) {
             continue;
         }
         output.write(&record);
+        others += u64::from(matches!(record, Record::Other(_)) && !record.is_summary());
         count += 1;
         if count.is_multiple_of(RECORDS_A_FLUSH) {
             output.flush(|| reader.losses().totals)?;
@@ -63,6 +69,14 @@ pub(crate) async fn run(options: &ReplayOptions) -> Result<Conclusion, CommandEr
     output.flush(|| reader.losses().totals)?;
     // Until then signals do what they do by default.
     output.finish(None)?.wait(pending()).await?;
+    let hides = |format: &Format| format.can(Ability::ForPeople) || !format.can(Ability::EveryCommand);
+    if others > 0 && options.outputs.routes.iter().any(|route| hides(route.format)) {
+        log::warn!(
+            "{} those of another command (`clear`, `time-wait`) or of a later version, which only JSON Lines show: add \
+             --format jsonl",
+            are(others, "record")
+        );
+    }
     if reader.losses().is_whole() { Ok(Conclusion::Done) } else { Err(missing(&options.file, &reader)) }
 }
 
