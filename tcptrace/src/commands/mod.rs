@@ -26,7 +26,7 @@ use self::{
     now::arguments::NowArguments,
     report::arguments::ReportArguments,
     shared::{
-        error::{CommandError, Conclusion, exit_code},
+        error::{CommandError, Conclusion, exit_code, not_run},
         rights::Sandbox,
     },
     time_wait::arguments::TimeWaitArguments,
@@ -100,7 +100,13 @@ impl CommandLine {
     pub fn parse(typed: impl Iterator<Item = OsString>) -> Result<Self, ExitCode> {
         let matches = help::command().try_get_matches_from(with_command(typed));
         let parsed = matches.and_then(|matches| Self::from_arg_matches(&matches));
-        parsed.map_err(|error| conclude(&Err(CommandError::CommandLine(error))))
+        parsed.map_err(|error| {
+            let ended = not_run(error);
+            if let Err(CommandError::Write(_)) = ended {
+                shared::log::start(false, 0);
+            }
+            conclude(&ended)
+        })
     }
 
     /// Messages from now on go to standard error, as many as were asked for.

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    io::{Write as _, stderr, stdout},
+    io::{self, Write as _, stderr, stdout},
     path::PathBuf,
 };
 
@@ -62,7 +62,7 @@ impl Conclusion {
 /// A command could not run, or not to its end.
 #[derive(Debug, Error)]
 pub(crate) enum CommandError {
-    /// What was typed makes no sense, or asks for help or the version.
+    /// What was typed makes no sense.
     #[error(transparent)]
     CommandLine(clap::Error),
     /// What was asked for makes no sense for these recordings.
@@ -95,7 +95,7 @@ pub(crate) enum CommandError {
         /// What was tried.
         what: &'static str,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The kernel does not list sockets.
     #[error(transparent)]
@@ -165,22 +165,13 @@ impl From<TraceError> for CommandError {
 }
 
 impl CommandError {
-    /// Tells the operator, once. Help and the version go to standard output, everything else to standard error; a
-    /// reader that has gone (`tcptrace trace | head`) has got what it wanted.
+    /// Tells the operator, once. A reader that has gone (`tcptrace trace | head`) has got what it wanted.
     pub(crate) fn report(&self) {
         match self {
             Self::CommandLine(error) => {
-                let mut text = said(error, std::env::args_os().all(|typed| is_harmless(&typed)));
-                if !text.ends_with('\n') {
-                    text.push('\n');
-                }
+                let text = format!("tcptrace: {}", said(error));
                 // What cannot be written there cannot be reported anywhere.
-                let _ = if error.use_stderr() {
-                    let text = format!("tcptrace: {text}");
-                    anstream::stderr().write_all(&displayable_on(&stderr(), text.as_bytes()))
-                } else {
-                    anstream::stdout().write_all(&displayable_on(&stdout(), text.as_bytes()))
-                };
+                let _ = anstream::stderr().write_all(&displayable_on(&stderr(), text.as_bytes()));
             }
             Self::Write(WriteError::ReaderGone) => {}
             error => log::error!("{error}"),
@@ -192,8 +183,35 @@ fn is_harmless(typed: &OsStr) -> bool {
     !typed.to_string_lossy().contains(is_harmful)
 }
 
-/// What is wrong with the command line, in colours; without them where it may repeat what would set some.
-fn said(error: &clap::Error, is_harmless: bool) -> String {
+/// How a command line ends that runs no command: help and the version go to standard output, with which all is done.
+///
+/// # Errors
+/// When it makes no sense, or standard output takes nothing.
+pub(crate) fn not_run(error: clap::Error) -> Result<Conclusion, CommandError> {
+    if error.use_stderr() {
+        return Err(CommandError::CommandLine(error));
+    }
+    let text = said(&error);
+    let mut out = anstream::stdout();
+    out.write_all(&displayable_on(&stdout(), text.as_bytes())).and_then(|()| out.flush()).map_err(
+        |error| match error.kind() {
+            io::ErrorKind::BrokenPipe => WriteError::ReaderGone,
+            _ => WriteError::Failed { name: "standard output".to_owned(), reason: error.to_string() },
+        },
+    )?;
+    Ok(Conclusion::Done)
+}
+
+/// What clap has to say, as lines, in colours; without them where it may repeat what would set some.
+fn said(error: &clap::Error) -> String {
+    let mut text = in_colours(error, std::env::args_os().all(|typed| is_harmless(&typed)));
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+fn in_colours(error: &clap::Error, is_harmless: bool) -> String {
     let text = error.render();
     if is_harmless { text.ansi().to_string() } else { EscapedLines(&text.to_string()).to_string() }
 }
@@ -209,8 +227,12 @@ pub(crate) fn exit_code(ended: &Result<Conclusion, CommandError>) -> u8 {
         Ok(Conclusion::Incomplete) => 4,
         Err(error) => match error {
             E::Write(WriteError::ReaderGone) => 0,
-            E::CommandLine(error) => u8::from(error.use_stderr()) * 2,
-            E::InvalidRequest(_) | E::Open(_) | E::Read(_) | E::NoHeader { .. } | E::OwnInput { .. } => 2,
+            E::CommandLine(_)
+            | E::InvalidRequest(_)
+            | E::Open(_)
+            | E::Read(_)
+            | E::NoHeader { .. }
+            | E::OwnInput { .. } => 2,
             E::Rights(_)
             | E::SystemCalls(_)
             | E::Files(_)
@@ -232,7 +254,8 @@ mod tests {
     fn what_was_typed_sets_no_colours_in_what_is_said_of_it() {
         let typed = "--no\u{1b}[31m\u{9b}2J";
         let error = crate::commands::help::command().try_get_matches_from(["tcptrace", "now", typed]);
-        let text = error.err().map(|error| said(&error, is_harmless(OsStr::new(typed)))).unwrap_or_default();
+        let text =
+            error.err().map(|error| in_colours(&error, is_harmless(OsStr::new(typed)))).unwrap_or_default();
         assert!(text.starts_with("error: ") && text.contains("\n\nUsage: "), "{text:?}");
         assert!(!text.contains(|character| character != '\n' && is_harmful(character)), "{text:?}");
         assert!(is_harmless(OsStr::new("--no")));
