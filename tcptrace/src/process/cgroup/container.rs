@@ -75,9 +75,10 @@ pub(crate) fn task_path(path: &str) -> Option<TaskPath> {
 }
 
 /// Whether the component is what a runtime makes of a container, or belongs to a container's monitor, which runs outside
-/// of it. None of them is a unit of its own, but the service of systemd-nspawn is one.
+/// of it. None of them is a unit of its own, but the service of systemd-nspawn is one, and the scope of a monitor.
 pub(crate) fn is_of_runtime(name: &str) -> bool {
-    is_monitor(name) || (!name.starts_with(NSPAWN) && container_id(name, &[]).is_some())
+    (is_monitor(name) && name.strip_suffix(".scope").is_none())
+        || (!name.starts_with(NSPAWN) && container_id(name, &[]).is_some())
 }
 
 fn parts(path: &str) -> Vec<&str> {

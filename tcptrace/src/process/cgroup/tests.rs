@@ -12,7 +12,7 @@ fn check(text: &str, path: &str, unit: Option<&str>, container: Option<&str>) {
     let CgroupMembership { path: found, unit: found_unit, container: found_container, task: _ } =
         parse(&text.replace("$I", ID));
     assert_eq!(found, Some(path.replace("$I", ID)));
-    assert_eq!(found_unit.as_deref(), unit, "{text}");
+    assert_eq!(found_unit, unit.map(|unit| unit.replace("$I", ID)), "{text}");
     let shown = found_container.map(|container| container.id.shown());
     assert_eq!(shown.as_deref(), container, "{text}");
 }
@@ -62,7 +62,7 @@ fn docker_and_podman_containers_are_told_by_their_short_id() {
     check_path("/docker/$I/system.slice/cron.service", Some("cron.service"), SHORT);
     check_path("/machine.slice/libpod-$I.scope", None, SHORT);
     check_path("/machine.slice/libpod-$I.scope/container", None, SHORT);
-    check_path("/machine.slice/libpod-conmon-$I.scope", None, None);
+    check_path("/machine.slice/libpod-conmon-$I.scope", Some("libpod-conmon-$I.scope"), None);
     check_path("/system.slice/web.service/libpod-payload-$I", Some("web.service"), SHORT);
     check_path(
         "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-$I.scope/container",
@@ -81,7 +81,8 @@ fn kubernetes_containers_are_told_with_both_drivers() {
         SHORT,
     );
     check_path("/kubepods.slice/kubepods-pod1a_2b.slice/crio-$I.scope", None, SHORT);
-    check_path("/kubepods.slice/kubepods-pod1a_2b.slice/crio-conmon-$I.scope", None, None);
+    let monitor = "crio-conmon-$I.scope";
+    check_path("/kubepods.slice/kubepods-pod1a_2b.slice/crio-conmon-$I.scope", Some(monitor), None);
     check_path("/kubepods/besteffort/pod1a-2b/$I", None, SHORT);
     check_path(
         "/system.slice/containerd.service/kubepods-pod1a.slice:cri-containerd:$I",
