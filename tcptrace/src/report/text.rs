@@ -98,21 +98,19 @@ fn session_line(session: &SessionReport) -> String {
     let host = session.host.as_deref().unwrap_or("an unknown host");
     let length =
         u64::try_from(session.last.0.duration_since(session.started.0).as_nanos()).unwrap_or_default();
-    let records = plural(session.files.iter().map(|file| file.records).sum(), "record");
+    let records = session.files.iter().map(|file| file.records).sum();
     let files: Vec<String> = session.files.iter().map(|file| Escaped(&file.name).to_string()).collect();
-    let files = match files.as_slice() {
-        [one] => one.clone(),
-        [first, .., last] => format!("{first} … {last} ({} files)", files.len()),
-        [] => String::new(),
+    let records = match files.as_slice() {
+        [one] => format!("{} in {one}", plural(records, "record")),
+        [first, .., last] => {
+            format!("{} in {first} … {last} ({} files)", plural(records, "record"), files.len())
+        }
+        // A file is counted with the last session in it.
+        [] => "in a file with a later session".to_owned(),
     };
     let command =
         session.command.as_deref().map(|command| format!("  {}", Escaped(command))).unwrap_or_default();
-    format!(
-        "{}  {} for {}, {records} in {files}{command}",
-        Escaped(host),
-        moment(session.started.0),
-        Elapsed(length)
-    )
+    format!("{}  {} for {}, {records}{command}", Escaped(host), moment(session.started.0), Elapsed(length))
 }
 
 fn write_over_time(out: &mut dyn Write, over_time: &OverTime, peak: u64, layout: &Layout) -> io::Result<()> {

@@ -47,6 +47,7 @@ fn session_entry(view: &PageView<'_>, session: &SessionReport) -> Markup {
                 dt { "its own account" } dd { (plural(lost.records, "record")) " from the kernel: " (grouped(lost.lost)) " lost, "
                     (grouped(lost.undecodable)) " undecodable, " (grouped(lost.evicted)) " evicted" }
                 dt { (if session.files.len() == 1 { "file" } else { "files" }) }
+                @if session.files.is_empty() { dd { "a file with a later session" } }
                 @for file in &session.files {
                     dd { code { (breakable(&file.name)) } " " (plural(file.records, "record"))
                         @if file.missing > 0 { ", " (grouped(file.missing)) " missing" }

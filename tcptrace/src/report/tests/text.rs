@@ -49,6 +49,21 @@ fn hostile_names_do_not_reach_the_terminal() {
 }
 
 #[test]
+fn a_session_that_another_follows_in_its_file_says_so() {
+    let records = [
+        header("a", "tcptrace leaks"),
+        summary(60.0, Totals::default()),
+        header("b", "tcptrace leaks"),
+        summary(60.0, Totals::default()),
+    ];
+    let text = shown(&records, &ReportDestination::Stdout);
+    let sessions: Vec<&str> = text.lines().filter(|line| line.ends_with("tcptrace leaks")).collect();
+    let [one, other] = sessions[..] else { panic!("{text}") };
+    assert!(one.contains("in a file with a later session"), "{text}");
+    assert!(other.contains("4 records in session.jsonl"), "{text}");
+}
+
+#[test]
 fn a_file_says_that_it_is_a_report() {
     let file = ReportDestination::File { path: "report.txt".into(), force: false };
     assert!(shown(&[header("a", "tcptrace leaks")], &file).starts_with("tcptrace-report "));
