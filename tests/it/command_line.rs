@@ -111,6 +111,8 @@ fn a_filter_that_can_match_nothing_is_refused_or_warned_of() {
     run(&["leaks", "--pid", "abc"]).refuses(2, &["--pid", "like 812"]);
     run(&["trace", "--rotate-size", "100M"]).refuses(2, &["--rotate-size", "-o FILE", "tcptrace trace"]);
     run(&["clear"]).refuses(2, &["tcptrace: error: ", "--older-than 5m", "Usage: tcptrace clear"]);
+    run(&["clear", "--state", "FIN_WAIT2", "--verdict", "eof_read"])
+        .refuses(2, &["eof_read", "CLOSE_WAIT alone"]);
 }
 
 #[test]
@@ -179,6 +181,7 @@ fn sizes_out_of_range_are_refused_with_the_range() {
 #[test]
 fn an_unknown_namespace_is_refused_and_where_to_look_is_named() {
     run(&["leaks", "--netns", "no-such-namespace"]).refuses(2, &["no-such-namespace", "ip netns"]);
+    run(&["now", "--netns", "/etc/passwd"]).refuses(2, &["/etc/passwd is no network namespace", "ip netns"]);
 }
 
 #[test]
@@ -192,6 +195,20 @@ fn help_and_version_go_to_standard_output() {
     let ran = run(&["--version"]);
     assert_eq!(ran.code, Some(0), "{}", ran.messages);
     assert!(ran.output.starts_with("tcptrace "), "{}", ran.output);
+}
+
+#[test]
+fn help_that_could_not_be_written_is_an_error_unless_its_reader_has_gone() {
+    let program = env!("CARGO_BIN_EXE_tcptrace");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let ended = Command::new(program).arg("--help").stdout(full).output().unwrap();
+    let messages = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(4), "{messages}");
+    assert!(messages.contains("standard output: No space left"), "{messages}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = Command::new(program).arg("--help").stdout(writer).output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr), (Some(0), Vec::new()));
 }
 
 #[test]
