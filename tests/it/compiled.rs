@@ -196,7 +196,7 @@ int main(int count, char **arguments) {
     return failed;
 }
 "#;
-const PLUGIN: &str = r#"
+const PLUGIN: &str = r"
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
@@ -205,7 +205,7 @@ int open_by_plugin(int port) {
     int failed = connect(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&peer, sizeof peer);
     return failed + 1;
 }
-"#;
+";
 
 fn a_library_that_has_taken_the_place_of_another_is_not_named_for_it() {
     let folder = tempfile::tempdir().unwrap();

@@ -16,6 +16,17 @@ use super::{
 };
 use crate::model::found_by::{CallersBy, NamedBy};
 
+/// Where the code of a line comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// From the program, which may have libraries in it, or from a library that others link with.
+    Linked,
+    /// From another file.
+    File,
+    /// It was made at run time, or is nowhere.
+    RunTime,
+}
+
 /// One line of a stack.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
@@ -23,10 +34,7 @@ pub(super) struct Frame {
     pub(super) kind: Kind,
     /// Its function has a name.
     pub(super) is_named: bool,
-    /// It is machine code of a file, not made at run time.
-    pub(super) is_of_file: bool,
-    /// That file is the program, which may have libraries in it, or a library by its name.
-    pub(super) may_be_linked: bool,
+    pub(super) origin: Origin,
     pub(super) is_outermost: bool,
     /// The machine that told it, which knows its callers.
     pub(super) told_by: Option<ScriptLanguage>,
@@ -35,6 +43,13 @@ pub(super) struct Frame {
     /// What led to it from the frame before; `None` of the call itself.
     pub(super) reached_by: Option<CallersBy>,
     pub(super) named_by: Option<NamedBy>,
+}
+
+impl Frame {
+    /// Whether it is machine code of a file.
+    pub(super) fn is_of_file(&self) -> bool {
+        self.origin != Origin::RunTime
+    }
 }
 
 /// The frames of one address, innermost first: the functions inlined there, then the function itself. `program` is what
@@ -70,6 +85,9 @@ fn frame(
         (None, Some(module)) => format!("{shown} ({})", module.to_string_lossy()),
         (None, None) => shown.into_owned(),
     };
+    let may_be_linked = |module: &Binary| {
+        program.is_some_and(|program| program.path == module.path) || module.is_versioned_library()
+    };
     let kind = match &source {
         // Its line table was not read: a PIE of Go before 1.18.
         Some(source) if source.extension().is_some_and(|extension| extension == "go") => {
@@ -83,10 +101,7 @@ fn frame(
         text,
         kind,
         is_named: true,
-        is_of_file: true,
-        may_be_linked: module.is_some_and(|module| {
-            program.is_some_and(|program| program.path == module.path) || module.is_versioned_library()
-        }),
+        origin: if module.is_some_and(may_be_linked) { Origin::Linked } else { Origin::File },
         is_outermost: is_outermost(name),
         told_by: None,
         build_id: None,
@@ -106,8 +121,7 @@ pub(super) fn of_go(line: &Line) -> Frame {
         text,
         kind: package::kind(line),
         is_named: true,
-        is_of_file: true,
-        may_be_linked: false,
+        origin: Origin::File,
         is_outermost: is_outermost(&line.function),
         told_by: None,
         build_id: None,
@@ -130,8 +144,7 @@ pub(super) fn of_script(line: &ScriptLine, program: Option<&str>) -> Frame {
         text,
         kind: interpreters::of_script(line, program),
         is_named: true,
-        is_of_file: false,
-        may_be_linked: false,
+        origin: Origin::RunTime,
         is_outermost: false,
         told_by: Some(line.language),
         build_id: None,
@@ -146,8 +159,7 @@ pub(super) fn made(name: &str) -> Frame {
         text: bounded(name).into_owned(),
         kind: interpreters::of_made(name),
         is_named: true,
-        is_of_file: false,
-        may_be_linked: false,
+        origin: Origin::RunTime,
         is_outermost: false,
         told_by: None,
         build_id: None,
@@ -174,8 +186,7 @@ pub(super) fn unnamed(address: u64, place: Option<&Place>, program: Option<&Bina
         text,
         kind,
         is_named: false,
-        is_of_file: place.is_some(),
-        may_be_linked: false,
+        origin: if place.is_some() { Origin::File } else { Origin::RunTime },
         is_outermost: false,
         told_by: None,
         build_id: place.and_then(|place| place.build_id.clone()),

@@ -131,16 +131,13 @@ pub(super) fn identified(
     if known.len() >= MOST_TRAITS {
         known.clear();
     }
-    let traits = match known.get(&identity) {
-        Some(traits) => *traits,
-        None => {
-            let file = BoundedFile::new(file);
-            let Some(elf) = Elf::read(&file) else { return Binary::unread(path) };
-            let traits = Traits::of(&path, &elf);
-            known.insert(identity, traits);
-            traits
-        }
-    };
+    if let Some(traits) = known.get(&identity) {
+        return Binary { path, traits: *traits };
+    }
+    let file = BoundedFile::new(file);
+    let Some(elf) = Elf::read(&file) else { return Binary::unread(path) };
+    let traits = Traits::of(&path, &elf);
+    known.insert(identity, traits);
     Binary { path, traits }
 }
 

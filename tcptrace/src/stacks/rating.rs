@@ -39,7 +39,7 @@ pub(super) fn rate(code: Code<'_>) -> Kind {
         None => module.is_some_and(|module| module.traits.has_rust),
     };
     // A name says nothing where it is known which file it stands in: anybody may call a function `connect`.
-    let is_of_c = source.is_none() || source.is_some_and(of_musl);
+    let is_of_c = source.is_none_or(of_musl);
     of_name(function, is_rust, is_of_c)
 }
 

@@ -1,6 +1,11 @@
 //! Chooses the line to look at on a stack: the application's own, or the reason that there is none. Pure.
 
-use super::{binary::Binary, frame::Frame, kind::Kind, point::ScriptLanguage};
+use super::{
+    binary::Binary,
+    frame::{Frame, Origin},
+    kind::Kind,
+    point::ScriptLanguage,
+};
 use crate::model::{
     found_by::{FoundBy, NamedBy},
     no_site::{NoSite, NoSiteBecause},
@@ -53,14 +58,14 @@ fn may_be_own(frames: &[Frame]) -> impl Iterator<Item = &Frame> {
     let is_interpreted = |frame: &Frame| is_script(frame) || matches!(frame.kind, Kind::Interpreter(_));
     let interpreted = frames.iter().position(is_interpreted).unwrap_or(frames.len());
     let is_seen =
-        move |at: usize, frame: &Frame| frame.kind == Kind::Own && !(frame.is_of_file && interpreted < at);
+        move |at: usize, frame: &Frame| frame.kind == Kind::Own && !(frame.is_of_file() && interpreted < at);
     let with_lines = frames
         .iter()
         .enumerate()
         .rposition(|(at, frame)| is_seen(at, frame) && frame.named_by == Some(NamedBy::LineTable));
     // Of a program that has line tables, what has none was linked in, or brought along: nobody built it with the program.
     let is_linked_in = move |at: usize, frame: &Frame| {
-        frame.may_be_linked
+        frame.origin == Origin::Linked
             && frame.named_by == Some(NamedBy::Symbols)
             && with_lines.is_some_and(|outer| at < outer)
     };
@@ -74,9 +79,9 @@ fn rate_by_callers(frames: &mut [Frame]) {
     let mut caller: Option<Kind> = None;
     for frame in frames.iter_mut().rev() {
         match (&frame.kind, &caller) {
-            (Kind::Own, Some(library)) if frame.is_of_file => frame.kind = library.clone(),
+            (Kind::Own, Some(library)) if frame.is_of_file() => frame.kind = library.clone(),
             (Kind::Library(_), _) if is_script(frame) => caller = Some(frame.kind.clone()),
-            (Kind::Runtime | Kind::Interpreter(_), _) if frame.is_of_file => {}
+            (Kind::Runtime | Kind::Interpreter(_), _) if frame.is_of_file() => {}
             _ => caller = None,
         }
     }
@@ -84,7 +89,7 @@ fn rate_by_callers(frames: &mut [Frame]) {
 
 /// Whether a virtual machine told the name of a frame.
 fn is_script(frame: &Frame) -> bool {
-    frame.is_named && !frame.is_of_file
+    frame.is_named && !frame.is_of_file()
 }
 
 /// Whether no caller is missing because of how the code is made. Between frames without pointers, some may be skipped
@@ -96,7 +101,7 @@ fn knows_callers(frames: &[Frame], Extent { is_cut, is_short, .. }: Extent) -> b
     }
     let is_entry =
         |frame: &Frame| frame.text == "Interpreter" || frame.text.contains("InterpreterEntryTrampoline");
-    let is_nameless = |frame: &Frame| is_entry(frame) || !(frame.is_named || frame.is_of_file);
+    let is_nameless = |frame: &Frame| is_entry(frame) || !(frame.is_named || frame.is_of_file());
     let is_go = |frame: &Frame| frame.text.starts_with("runtime.goexit");
     if let Some(outermost) = frames.iter().rposition(|frame| frame.told_by.is_some()) {
         return is_end(frames, outermost) && !frames.iter().any(is_nameless);
@@ -110,7 +115,7 @@ fn is_end(frames: &[Frame], outermost: usize) -> bool {
     if frames.get(outermost).is_some_and(|frame| frame.told_by == Some(ScriptLanguage::Python)) {
         return true;
     }
-    let is_machine = |frame: &Frame| frame.is_of_file && matches!(frame.kind, Kind::Interpreter(_));
+    let is_machine = |frame: &Frame| frame.is_of_file() && matches!(frame.kind, Kind::Interpreter(_));
     let below = frames.get(outermost + 1..).unwrap_or_default();
     let runs = frames.get(outermost).and_then(|frame| frame.text.split(' ').next());
     let is_run = runs.and_then(|function| function.rsplit('.').next()) == Some("run");
@@ -135,7 +140,7 @@ fn why_none(frames: &[Frame], extent: Extent, program: Option<&Binary>) -> NoSit
     if let Some((at, because)) = interpreted.filter(|_| !knows_callers) {
         // Where methods have names, the copy ends: or their callers are elsewhere, as a virtual thread's that has waited.
         let told = frames.iter().rposition(|frame| frame.told_by.is_some());
-        let is_elsewhere = |frame: &Frame| !frame.is_named && !frame.is_of_file;
+        let is_elsewhere = |frame: &Frame| !frame.is_named && !frame.is_of_file();
         let is_cut =
             !extent.is_short && told.is_some_and(|told| !frames.get(told + 1).is_some_and(is_elsewhere));
         let because = if is_cut { NoSiteBecause::CutShort } else { because };
@@ -174,8 +179,7 @@ mod tests {
             text: text.to_owned(),
             kind,
             is_named,
-            is_of_file,
-            may_be_linked: is_of_file,
+            origin: if is_of_file { Origin::Linked } else { Origin::RunTime },
             is_outermost: false,
             told_by: None,
             build_id: None,
@@ -228,7 +232,7 @@ mod tests {
         assert_eq!(site(frames(own("main"))).as_deref(), Some("evutil_socket_connect_"), "nothing tells");
         let inner = vec![libc(), with_line("dial (ledger.c:2)"), own("run"), with_line("main (main.c:3)")];
         assert_eq!(site(inner).as_deref(), Some("dial (ledger.c:2)"));
-        let plugin = Frame { may_be_linked: false, ..own("plugin_open") };
+        let plugin = Frame { origin: Origin::File, ..own("plugin_open") };
         let frames = vec![libc(), plugin, with_line("main (main.c:3)")];
         assert_eq!(site(frames).as_deref(), Some("plugin_open"), "a part of the program");
     }

@@ -43,25 +43,25 @@ fn is_exact(by: CallersBy) -> bool {
 /// The function that the call before a return address names; `None` of a call through a pointer.
 fn called(return_address: u64, code: &MappedCode) -> Option<u64> {
     use std::os::unix::fs::FileExt as _;
-    let call = return_address.checked_sub(CALL_BYTES)?;
+    let call = return_address.checked_sub(CALL_BYTES as u64)?;
     let mapping = code.mapping(call)?;
     let (_, file) = code.open(mapping).ok()?;
-    let mut bytes = [0; CALL_BYTES as usize];
+    let mut bytes = [0; CALL_BYTES];
     file.read_exact_at(&mut bytes, mapping.offset_of(call)?).ok()?;
     target(call, bytes)
 }
 
 /// `call rel32` (Intel's manual, volume 2A).
 #[cfg(target_arch = "x86_64")]
-const CALL_BYTES: u64 = 5;
+const CALL_BYTES: usize = 5;
 /// `bl` (Arm's manual of the A64 instruction set).
 #[cfg(target_arch = "aarch64")]
-const CALL_BYTES: u64 = 4;
+const CALL_BYTES: usize = 4;
 
 #[cfg(target_arch = "x86_64")]
 fn target(call: u64, bytes: [u8; 5]) -> Option<u64> {
     let [0xe8, distance @ ..] = bytes else { return None };
-    Some(call.wrapping_add(CALL_BYTES).wrapping_add_signed(i32::from_le_bytes(distance).into()))
+    Some(call.wrapping_add(CALL_BYTES as u64).wrapping_add_signed(i32::from_le_bytes(distance).into()))
 }
 
 #[cfg(target_arch = "aarch64")]
