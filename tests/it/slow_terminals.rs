@@ -28,7 +28,7 @@ fn a_terminal_that_takes_nothing_loses_no_record_and_the_session_ends_at_once() 
     let path = folder.path().join("x.jsonl");
     let port = free_port();
     let mut command = Command::new(TCPTRACE);
-    command.args(["trace", "--port", &port.to_string(), "--ring-size", "4M", "-o"]).arg(&path);
+    command.args(["trace", "--port", &port.to_string(), "--ring-size", "8M", "-o"]).arg(&path);
     let mut session = SlowTerminal::start(&mut command);
     until("the session has begun", || path.metadata().is_ok_and(|file| file.len() > 0));
     session.stop();
