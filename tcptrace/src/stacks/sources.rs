@@ -83,14 +83,8 @@ pub(super) fn of_source(path: &Path) -> Option<Kind> {
 /// Rates a source file of machine code, by where distributions put sources of libraries: headers, and what is compiled into
 /// the programs that use it. `None` elsewhere.
 pub(super) fn installed_source(path: &Path) -> Option<Kind> {
-    const PLACES: [&str; 6] = [
-        "/usr/include",
-        "/usr/local/include",
-        "/usr/lib",
-        "/usr/local/lib",
-        "/usr/share",
-        "/opt/homebrew/include",
-    ];
+    const PLACES: [&str; 5] =
+        ["/usr/include", "/usr/local/include", "/usr/lib", "/usr/local/lib", "/usr/share"];
     let place = PLACES.iter().find_map(|place| path.strip_prefix(place).ok())?;
     let names = names(place);
     let name = names.iter().find(|name| !name.contains("-linux-"))?;

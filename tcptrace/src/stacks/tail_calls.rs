@@ -22,10 +22,11 @@ pub(super) fn filled(points: &[Point], code: &MappedCode) -> Vec<Point> {
         if let (Point::Address { .. }, Some(Point::Address { address, by: Some(by) })) =
             (point, points.get(nth + 1))
             && is_exact(*by)
-            && let Some(called) = called(*address, code)
             && let (Some(caller), Some(inner)) = (code.mapping(*address), code.mapping(point.call()))
-            && caller.addresses.contains(&called)
+            // Before a file is read: most callers are in the file of the function that they call.
             && code.binary(inner) != code.binary(caller)
+            && let Some(called) = called(*address, code)
+            && caller.addresses.contains(&called)
             && is_function(called, caller, code)
         {
             // As behind a call at its first instruction.
