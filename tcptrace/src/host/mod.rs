@@ -26,4 +26,5 @@ pub(crate) mod tcp_settings;
 pub(crate) mod tracefs;
 pub(crate) mod user;
 pub(crate) mod user_namespace;
+pub(crate) mod wakeup;
 pub(crate) mod world;

@@ -10,6 +10,7 @@ use std::{
 use tcptrace_ebpf::python::PythonProcess;
 
 use crate::{
+    host::wakeup::Wakeup,
     kernel::CallMemory,
     model::captured_stack::CapturedStack,
     stacks::{python::finder::PythonFinder, unwind::UnwoundStacks},
@@ -20,23 +21,31 @@ pub(super) fn unwind(proc_root: &Path, calls: &mut CallMemory) -> Option<Unwound
     let mut copies = calls.take_user_stacks()?;
     let is_over = Arc::new(AtomicBool::new(false));
     let finder = find_pythons(proc_root, &is_over, calls);
-    let drain = move |at_most: Duration, limit: usize, visit: &mut dyn FnMut(CapturedStack)| {
-        copies.drain(at_most, limit, visit);
+    let start = || {
+        let wakeup = Arc::new(Wakeup::new()?);
+        let wakes = Arc::clone(&wakeup);
+        let drain = move |at_most: Duration, limit: usize, visit: &mut dyn FnMut(CapturedStack)| {
+            copies.drain(&wakes, at_most, limit, visit);
+        };
+        UnwoundStacks::start(proc_root, is_over, finder, wakeup, drain)
     };
-    UnwoundStacks::start(proc_root, is_over, finder, drain)
-        .inspect_err(|error| log::warn!("callers without frame pointers are not found: {error}"))
-        .ok()
+    start().inspect_err(|error| log::warn!("callers without frame pointers are not found: {error}")).ok()
 }
 
 fn find_pythons(proc_root: &Path, is_over: &Arc<AtomicBool>, calls: &mut CallMemory) -> Option<PythonFinder> {
     let (mut processes, mut programs) = *calls.take_pythons()?;
-    let started = move |at_most: Duration, visit: &mut dyn FnMut(u32)| programs.wait(at_most, visit);
     let insert = move |pid: u32, process: &PythonProcess| {
         if let Err(error) = processes.insert(pid, process) {
             log::debug!("the lines of Python of process {pid} are not found: {error}");
         }
     };
-    PythonFinder::start(proc_root, Arc::clone(is_over), started, insert)
-        .inspect_err(|error| log::warn!("lines of Python are not found: {error}"))
-        .ok()
+    let start = || {
+        let wakeup = Arc::new(Wakeup::new()?);
+        let wakes = Arc::clone(&wakeup);
+        let started = move |at_most: Duration, visit: &mut dyn FnMut(u32)| {
+            programs.wait(&wakes, at_most, visit);
+        };
+        PythonFinder::start(proc_root, Arc::clone(is_over), wakeup, started, insert)
+    };
+    start().inspect_err(|error| log::warn!("lines of Python are not found: {error}")).ok()
 }

@@ -22,7 +22,7 @@ use super::{
     support::Support,
 };
 use crate::{
-    host::tracefs,
+    host::{tracefs, wakeup::Wakeup},
     model::{
         captured_stack::{CapturedPython, CapturedStack, Registers, StackBytes},
         pid::Pid,
@@ -30,6 +30,9 @@ use crate::{
         task::{Call, Comm, OpenedHow, Opener, Task},
     },
 };
+
+/// How often copies are looked for in perf buffers.
+const BUFFER_INTERVAL: Duration = Duration::from_millis(50);
 
 type CallMap = HashMap<MapData, u64, [u8; size_of::<CallRecord>()]>;
 
@@ -67,11 +70,22 @@ pub(crate) struct UserStacks {
 }
 
 impl UserStacks {
-    /// Waits for copies, for this time at most, and passes up to `limit` of them to `visit`. Passes over those of sockets that
+    /// Waits for copies or to be woken, for this time at most, and passes up to `limit` of them to `visit`. Passes over those of sockets that
     /// have been closed meanwhile, which most are: nobody will ask for them, and to find their callers is the dear part.
-    pub(crate) fn drain(&mut self, at_most: Duration, limit: usize, mut visit: impl FnMut(CapturedStack)) {
+    pub(crate) fn drain(
+        &mut self,
+        wakeup: &Wakeup,
+        at_most: Duration,
+        limit: usize,
+        mut visit: impl FnMut(CapturedStack),
+    ) {
         let Self { records, remembered } = self;
-        records.wait(at_most);
+        // The first copy after a pause wakes the reader of a ring, and nobody that of a buffer which is far from full.
+        let at_most = match records {
+            Records::Ring(_) => at_most,
+            Records::Perf(_) => at_most.min(BUFFER_INTERVAL),
+        };
+        records.wait(wakeup, at_most);
         records.take(limit, |record| {
             if let Ok((record, rest)) = StackRecord::read_from_prefix(record) {
                 let StackRecord { sock, ktime_ns, pid, chunks, pc, sp, fp, lr, stack_end, python } = record;

@@ -15,6 +15,7 @@ use super::{
     error::{self, LoadError},
     records::Records,
 };
+use crate::host::wakeup::Wakeup;
 
 /// Programs that are taken at once.
 const BATCH: usize = 256;
@@ -43,10 +44,11 @@ impl PythonProcesses {
 }
 
 impl StartedPrograms {
-    /// Waits until a program is started, or for this time at most, and passes the processes to `visit`.
-    pub(crate) fn wait(&mut self, at_most: Duration, visit: &mut dyn FnMut(u32)) {
+    /// Waits until a program is started or somebody wakes the thread, or for this time at most, and passes the processes to
+    /// `visit`.
+    pub(crate) fn wait(&mut self, wakeup: &Wakeup, at_most: Duration, visit: &mut dyn FnMut(u32)) {
         if at_most > Duration::ZERO {
-            self.0.wait(at_most);
+            self.0.wait(wakeup, at_most);
         }
         self.0.take(BATCH, |record| {
             let number = record.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));

@@ -9,7 +9,6 @@ use aya::{
     Ebpf,
     maps::{MapData, RingBuf},
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     error::{self, LoadError},
@@ -17,7 +16,7 @@ use super::{
     perf::PerfBuffers,
     streams::{Stream, Streams},
 };
-use crate::host::clock::Clocks;
+use crate::host::{clock::Clocks, wakeup::Wakeup};
 
 /// The records of one stream.
 pub(super) enum Records {
@@ -93,14 +92,12 @@ impl Records {
         }
     }
 
-    /// Waits until there are records and the kernel side wakes their reader, or for this time at most. Does not wait for a
-    /// ring that has some already.
-    pub(super) fn wait(&self, at_most: Duration) {
+    /// Waits until there are records and the kernel side wakes their reader, until somebody else does, or for this time at
+    /// most. Does not wait for a ring that has some already.
+    pub(super) fn wait(&self, wakeup: &Wakeup, at_most: Duration) {
         // SAFETY: `self` owns the descriptor, and lives longer than this borrows it.
         let readable = unsafe { BorrowedFd::borrow_raw(self.as_raw_fd()) };
-        let timeout = Timespec::try_from(at_most).ok();
-        // A signal ends the wait early, which does no harm.
-        let _ = poll(&mut [PollFd::from_borrowed_fd(readable, PollFlags::IN)], timeout.as_ref());
+        wakeup.wait(Some(readable), at_most);
     }
 }
 

@@ -24,9 +24,12 @@ use super::{
     builds::Builds,
     file::{PythonFile, PythonPart},
 };
-use crate::stacks::{
-    elf::bias,
-    mappings::{self, FileIdentity, Mapping},
+use crate::{
+    host::wakeup::Wakeup,
+    stacks::{
+        elf::bias,
+        mappings::{self, FileIdentity, Mapping},
+    },
 };
 
 /// Files of which it is known whether they hold Python; beyond, all are forgotten.
@@ -46,8 +49,8 @@ const LOOKS_IN_PASSING: usize = 16;
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const MOST_TRIES: u32 = 8;
 
-/// How long to wait for a program to be started before questions are looked for.
-const INTERVAL: Duration = Duration::from_millis(200);
+/// How long to wait for a program to be started, or for a question, before the end is looked for.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How the thread is favoured (setpriority(2)): it has some milliseconds before a program that was started may make its
 /// first call, also on a host whose CPUs have more to do than they can.
@@ -57,18 +60,20 @@ const PRIORITY: i32 = -15;
 #[derive(Clone)]
 pub(crate) struct PythonFinder {
     questions: SyncSender<u32>,
+    wakeup: Arc<Wakeup>,
     pub(in crate::stacks) builds: Arc<Builds>,
 }
 
 impl PythonFinder {
     /// Starts the thread, which ends when `is_over`. It waits in `started`, which passes processes that began to run another
-    /// program to its visitor, and hands what it found to `insert`.
+    /// program to its visitor, and waits for the `wakeup` as well. It hands what it found to `insert`.
     ///
     /// # Errors
     /// When the system has no thread.
     pub(crate) fn start<S, I>(
         proc_root: &Path,
         is_over: Arc<AtomicBool>,
+        wakeup: Arc<Wakeup>,
         started: S,
         insert: I,
     ) -> std::io::Result<Self>
@@ -82,13 +87,14 @@ impl PythonFinder {
         thread::Builder::new()
             .name("python-finder".to_owned())
             .spawn(move || finder.run(&is_over, &asked, started, insert))?;
-        Ok(Self { questions, builds })
+        Ok(Self { questions, wakeup, builds })
     }
 
     /// Has a process looked at, soon.
     pub(in crate::stacks) fn ask(&self, pid: u32) {
         // Whoever finds no room asks again at a later call.
         let _ = self.questions.try_send(pid);
+        self.wakeup.wake();
     }
 }
 

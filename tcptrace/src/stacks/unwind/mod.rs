@@ -30,7 +30,10 @@ use super::{
     point::{Point, Points},
     python::finder::PythonFinder,
 };
-use crate::model::{captured_stack::CapturedStack, socket::KernelSocket};
+use crate::{
+    host::wakeup::Wakeup,
+    model::{captured_stack::CapturedStack, socket::KernelSocket},
+};
 
 /// Calls whose stacks are kept, and distinct stacks; beyond, all are forgotten.
 const MOST_CALLS: usize = 262_144;
@@ -41,7 +44,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 const BATCH: usize = 256;
 
 /// How often they are looked for when none has come for a while: the kernel side wakes the reader for the next one.
-const IDLE_INTERVAL: Duration = Duration::from_millis(50);
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 const IDLE_AFTER: Duration = Duration::from_nanos(PAUSE_NS);
 
 /// The stacks of calls.
@@ -50,6 +53,7 @@ pub(crate) struct UnwoundStacks {
     /// Told of each end of a pass.
     passes: Arc<Condvar>,
     is_over: Arc<AtomicBool>,
+    wakeup: Arc<Wakeup>,
 }
 
 #[derive(Default)]
@@ -78,8 +82,8 @@ pub(crate) struct CallStack {
 }
 
 impl UnwoundStacks {
-    /// Starts the thread, which takes copies from `drain`: that waits for some, for this time at most, and passes so many to
-    /// its visitor. `is_over` is set when this is dropped, for whoever else works for it.
+    /// Starts the thread, which takes copies from `drain`: that waits for some or for the `wakeup`, for this time at most, and
+    /// passes so many to its visitor. `is_over` is set when this is dropped, for whoever else works for it.
     ///
     /// # Errors
     /// When the system has no thread.
@@ -87,6 +91,7 @@ impl UnwoundStacks {
         proc_root: &Path,
         is_over: Arc<AtomicBool>,
         finder: Option<PythonFinder>,
+        wakeup: Arc<Wakeup>,
         mut drain: D,
     ) -> std::io::Result<Self>
     where
@@ -121,16 +126,23 @@ impl UnwoundStacks {
                 }
             }
         })?;
-        Ok(Self { kept, passes, is_over })
+        Ok(Self { kept, passes, is_over, wakeup })
     }
 
     /// Waits until the copies that have been taken so far are unwound, for this time at most.
     pub(crate) fn catch_up(&self, at_most: Duration) {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = Instant::now() + at_most;
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         // The pass that goes on may have begun before the last copy was taken.
         let enough = kept.passes + 2;
-        let waited = self.passes.wait_timeout_while(kept, at_most, |kept| kept.passes < enough);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        while kept.passes < enough {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            self.wakeup.wake();
+            kept = self.passes.wait_timeout(kept, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Whether each call leaves a copy of its stack: one that has none was lost.
@@ -173,6 +185,7 @@ pub(crate) fn joined(unwound: &[Point], walked: &[Point]) -> Vec<Point> {
 impl Drop for UnwoundStacks {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
+        self.wakeup.wake();
     }
 }
 

@@ -12,8 +12,12 @@ fn equal_stacks_are_kept_once_and_a_later_call_at_the_same_address_is_another_on
     kept.keep(KernelSocket(7), 100, addresses(&[1, 2]), Weak::new());
     kept.keep(KernelSocket(8), 110, addresses(&[1, 2]), Weak::new());
     assert_eq!((kept.calls.len(), kept.stacks.len()), (2, 1));
-    let stacks =
-        UnwoundStacks { kept: Arc::new(Mutex::new(kept)), passes: Arc::default(), is_over: Arc::default() };
+    let stacks = UnwoundStacks {
+        kept: Arc::new(Mutex::new(kept)),
+        passes: Arc::default(),
+        is_over: Arc::default(),
+        wakeup: Arc::new(Wakeup::new().unwrap()),
+    };
     let points = |ktime_ns| stacks.of(KernelSocket(7), ktime_ns).map(|stack| stack.points);
     assert_eq!(points(100).as_deref(), Some(&addresses(&[1, 2])[..]));
     assert_eq!(points(101), None);
@@ -37,9 +41,11 @@ fn the_thread_takes_copies_and_a_process_that_is_gone_has_no_stack() {
     let count = Arc::new(AtomicUsize::new(0));
     let counts = Arc::clone(&count);
     let mut left = COPIES;
+    let wakeup = Arc::new(Wakeup::new().unwrap());
+    let wakes = Arc::clone(&wakeup);
     let drain = move |at_most: Duration, limit: usize, visit: &mut dyn FnMut(CapturedStack)| {
         if left == 0 {
-            return thread::sleep(at_most);
+            return wakes.wait(None, at_most);
         }
         let taken = left.min(limit);
         left -= taken;
@@ -58,7 +64,7 @@ fn the_thread_takes_copies_and_a_process_that_is_gone_has_no_stack() {
             counts.fetch_add(1, Ordering::Relaxed);
         }
     };
-    let stacks = UnwoundStacks::start(Path::new("/proc"), Arc::default(), None, drain).unwrap();
+    let stacks = UnwoundStacks::start(Path::new("/proc"), Arc::default(), None, wakeup, drain).unwrap();
     stacks.catch_up(Duration::from_mins(1));
     assert_eq!(count.load(Ordering::Relaxed), COPIES, "all that was there is unwound");
     assert!(stacks.copies_stacks());
