@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::{
     meanings::{self, StuckSocket},
-    parts::{age, time_of_day, write_not_looked_at, write_owners},
+    parts::{Detail, age, time_of_day, write_not_looked_at, write_owners},
     snapshot,
     sockets::{SocketRow, table, verdict},
 };
@@ -199,7 +199,7 @@ pub(crate) fn write(out: &mut dyn Write, cleared: &Cleared, palette: &Palette) -
         Outcome::DryRun(_) => ("DRY RUN", palette.faint),
     };
     write!(out, "{}  {style}{word}{style:#}  ", time_of_day(cleared.time).strftime("%H:%M:%S"))?;
-    write_owners(out, &cleared.owners, cleared.unknown_because, palette)?;
+    write_owners(out, &cleared.owners, cleared.unknown_because, Detail::Full, palette)?;
     write!(out, "  {}  ", Socketed(&cleared.socket))?;
     match &cleared.age {
         Some(time) => {

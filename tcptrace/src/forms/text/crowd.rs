@@ -7,12 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::parts::{cause, time_of_day};
+use super::parts::{cause, holders, time_of_day};
 use crate::{
     forms::palette::Palette,
     model::{
         ended::EndedHow,
-        escape::EscapedName,
         owner::{Evidence, Owner},
         record::{Leak, LeakEnd, Record},
         units::{Elapsed, plural},
@@ -66,8 +65,8 @@ impl Crowd {
     /// Whether the record is to be written in full; otherwise it is in the sums.
     pub(super) fn admits(&mut self, record: &Record) -> bool {
         let (kind, who, time) = match record {
-            Record::Leak(leak) => (Kind::Leak, name(leak.owners.first(), leak.owners.len()), leak.time),
-            Record::LeakEnd(end) => (Kind::End, name(end.closed_by.as_ref(), 1), end.time),
+            Record::Leak(leak) => (Kind::Leak, holders(leak.owners.first(), leak.owners.len()), leak.time),
+            Record::LeakEnd(end) => (Kind::End, holders(end.closed_by.as_ref(), 1), end.time),
             _ => return true,
         };
         self.latest = Some(time);
@@ -176,13 +175,6 @@ impl Group {
         self.oldest_ns = self.oldest_ns.max(end.age.ns);
         *self.why.entry(end.how.map_or("gone, unseen", EndedHow::as_event).to_owned()).or_default() += 1;
     }
-}
-
-/// `flood-4 (pid 4525)`, or with how many others.
-fn name(owner: Option<&Owner>, holders: usize) -> String {
-    let Some(Owner { process, .. }) = owner else { return "nobody that is known".to_owned() };
-    let others = if holders > 1 { format!(" and {} more", holders - 1) } else { String::new() };
-    format!("{} (pid {}){others}", EscapedName(&process.comm), process.pid)
 }
 
 #[cfg(test)]

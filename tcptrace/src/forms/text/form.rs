@@ -5,7 +5,9 @@ use std::time::Instant;
 use super::{
     crowd::Crowd,
     fold::folded,
+    parts::Detail,
     record::{self, BEGINNING, preamble},
+    said::Said,
     view,
 };
 use crate::{
@@ -51,6 +53,7 @@ struct Text {
 struct Terminal {
     extent: Extent,
     crowd: Crowd,
+    said: Said,
 }
 
 impl Text {
@@ -71,14 +74,17 @@ impl Form for Text {
     }
 
     fn push(&mut self, record: &Record, _totals: &Totals) -> bool {
-        let mut extent = NO_TERMINAL;
+        let (mut extent, mut detail) = (NO_TERMINAL, Detail::Full);
         if let Some(terminal) = &mut self.terminal {
             if !terminal.crowd.admits(record) {
                 return false;
             }
             extent = terminal.extent;
+            if let Record::Leak(leak) = record {
+                detail = terminal.said.detail(leak);
+            }
         }
-        self.add(|out, palette| record::write(out, record, extent, palette));
+        self.add(|out, palette| record::write(out, record, detail, extent, palette));
         true
     }
 
@@ -96,7 +102,11 @@ impl Form for Text {
     }
 
     fn refresh(&mut self, extent: Extent, now: Option<Instant>) -> u64 {
-        let terminal = self.terminal.get_or_insert_with(|| Terminal { extent, crowd: Crowd::default() });
+        let terminal = self.terminal.get_or_insert_with(|| Terminal {
+            extent,
+            crowd: Crowd::default(),
+            said: Said::default(),
+        });
         terminal.extent = extent;
         if !terminal.crowd.is_due(now) {
             return 0;

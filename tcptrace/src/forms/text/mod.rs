@@ -14,6 +14,7 @@ mod over;
 mod page;
 pub(crate) mod parts;
 pub(crate) mod record;
+mod said;
 pub(crate) mod snapshot;
 pub(crate) mod sockets;
 pub(crate) mod summary;

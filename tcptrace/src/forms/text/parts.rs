@@ -22,6 +22,15 @@ use crate::{
     },
 };
 
+/// How much is said of a leak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// All that is known.
+    Full,
+    /// Without the reasons and the command line, which the leak before has too.
+    Brief,
+}
+
 /// Time of day where the operator is.
 pub(super) fn time_of_day(time: Timestamp) -> Zoned {
     time.to_zoned(TimeZone::system())
@@ -57,6 +66,13 @@ pub(super) fn reasons_in_words(because: &[Reason]) -> String {
     const NAMED: usize = 2;
     let texts: Vec<&str> = because.iter().take(NAMED).map(|reason| reason.text.as_str()).collect();
     Escaped(&texts.join("; ")).to_string()
+}
+
+/// `flood-4 (pid 4525)`, or with how many others.
+pub(super) fn holders(owner: Option<&Owner>, count: usize) -> String {
+    let Some(Owner { process, .. }) = owner else { return "nobody that is known".to_owned() };
+    let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+    format!("{} (pid {}){others}", EscapedName(&process.comm), process.pid)
 }
 
 /// `eof_read`, or with the most telling reason `eof_read/client_left`.
@@ -112,6 +128,7 @@ pub(super) fn write_owners(
     out: &mut dyn Write,
     owners: &[Owner],
     unknown_because: Option<UnknownBecause>,
+    detail: Detail,
     palette: &Palette,
 ) -> io::Result<()> {
     /// More holders than this are counted, not listed.
@@ -128,7 +145,7 @@ pub(super) fn write_owners(
             write!(out, ", ")?;
         }
         write!(out, "{name}{} (pid {}){name:#}", EscapedName(&owner.process.comm), owner.process.pid)?;
-        if let Some(command) = owner.process.command() {
+        if let Some(command) = owner.process.command().filter(|_| detail == Detail::Full) {
             write!(out, " [{}]", Escaped(&command))?;
         }
         match owner.evidence {

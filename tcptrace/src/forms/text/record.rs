@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     cleared,
-    parts::{Line, age, cause, reasons_in_words, time_of_day, write_owners},
+    parts::{Detail, Line, age, cause, reasons_in_words, time_of_day, write_owners},
     summary,
 };
 use crate::{
@@ -38,10 +38,11 @@ pub(crate) fn preamble(header: &Header) -> String {
     )
 }
 
-/// Writes one record. The header is not written: a person knows what they typed.
-pub(crate) fn write(
+/// Writes one record; of a leak with this detail. The header is not written: a person knows what they typed.
+pub(super) fn write(
     out: &mut dyn Write,
     record: &Record,
+    detail: Detail,
     extent: Extent,
     palette: &Palette,
 ) -> io::Result<()> {
@@ -49,7 +50,7 @@ pub(crate) fn write(
         // Those of TIME_WAIT are shown together, as a look.
         Record::Header(_) | Record::Other(_) | Record::TimeWait(_) | Record::TimeWaitSummary(_) => Ok(()),
         Record::Transition(transition) => write_transition(out, transition, palette),
-        Record::Leak(leak) => write_leak(out, leak, palette),
+        Record::Leak(leak) => write_leak(out, leak, detail, palette),
         Record::LeakEnd(end) => write_leak_end(out, end, palette),
         Record::Cleared(cleared) => cleared::write(out, cleared, palette),
         Record::Summary(summary) => summary::write(out, summary, extent, palette),
@@ -80,10 +81,10 @@ fn write_transition(
     writeln!(out, "  {faint}on-CPU {} ({}){faint:#}", what.oncpu.pid, EscapedName(&comm))
 }
 
-fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result<()> {
+fn write_leak(out: &mut dyn Write, leak: &Leak, detail: Detail, palette: &Palette) -> io::Result<()> {
     let (alert, faint) = (palette.alert, palette.faint);
     write!(out, "{}  {alert}LEAK{alert:#}  ", time_of_day(leak.time).strftime("%H:%M:%S"))?;
-    write_owners(out, &leak.owners, leak.unknown_because, palette)?;
+    write_owners(out, &leak.owners, leak.unknown_because, detail, palette)?;
     let verdict = match leak.verdict {
         Some(_) => cause(leak.verdict, leak.first_reason().map(|reason| reason.id)),
         None => "cause unknown".to_owned(),
@@ -92,7 +93,10 @@ fn write_leak(out: &mut dyn Write, leak: &Leak, palette: &Palette) -> io::Result
     let since = leak.over.map_or_else(|| format!("in CLOSE_WAIT for {age}"), ended);
     write!(out, "  {}  {since}  {verdict}", Socketed(&leak.socket))?;
     if let Some(because) = leak.because.as_ref().filter(|because| !because.is_empty()) {
-        write!(out, ": {}", reasons_in_words(because))?;
+        match detail {
+            Detail::Full => write!(out, ": {}", reasons_in_words(because))?,
+            Detail::Brief => write!(out, " as before")?,
+        }
     }
     if let Some(other) = &leak.other_end {
         write_other_end(out, other)?;
@@ -182,16 +186,19 @@ mod tests {
 
     #[test]
     fn a_leak_says_its_verdict_with_the_first_reason_as_the_tables_do() {
-        let shown = |verdict, because| {
+        let detailed = |verdict, because, detail| {
             let mut out = Vec::new();
-            write_leak(&mut out, &Leak { verdict, because, ..examples::leak() }, &Palette::default())
-                .unwrap();
+            let leak = Leak { verdict, because, ..examples::leak() };
+            write_leak(&mut out, &leak, detail, &Palette::default()).unwrap();
             String::from_utf8(out).unwrap()
         };
+        let shown = |verdict, because| detailed(verdict, because, Detail::Full);
         let reason = |id, text: &str| Reason { id, text: text.to_owned(), numbers: ReasonNumbers::default() };
         let because = vec![reason(ReasonId::Connected, "one"), reason(ReasonId::HolderSleeping, "two")];
         let text = shown(Some(Verdict::EofRead), Some(because.clone()));
         assert!(text.contains("  eof_read/connected: one; two"), "{text}");
+        let text = detailed(Some(Verdict::EofRead), Some(because.clone()), Detail::Brief);
+        assert!(text.contains("  eof_read/connected as before"), "{text}");
         let text = shown(None, Some(because));
         assert!(text.contains("  cause unknown: one; two"), "{text}");
         let text = shown(Some(Verdict::EofRead), None);
