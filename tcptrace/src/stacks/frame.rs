@@ -7,8 +7,11 @@ use blazesym::symbolize::{CodeInfo, Sym};
 use super::{
     binary::Binary,
     function_name::{bounded, plain},
-    go::{line::Line, package},
-    interpreters, java,
+    go::{
+        line::{Line, Part},
+        package,
+    },
+    inlined, interpreters, java,
     kind::Kind,
     modules::Place,
     point::{ScriptLanguage, ScriptLine},
@@ -93,7 +96,7 @@ fn frame(
         Some(source) if source.extension().is_some_and(|extension| extension == "go") => {
             let line = code.and_then(|code| code.line).unwrap_or_default();
             let place = Some((source.to_string_lossy().into_owned(), line));
-            package::kind(&Line { function: name.to_owned(), place, is_of_main_module: false })
+            package::kind(&Line { function: name.to_owned(), place, part: Part::NotKnown })
         }
         source => rate(Code { function: name, source: source.as_deref(), module, program }),
     };

@@ -6,8 +6,17 @@ pub struct Line {
     pub function: String,
     /// The path of the file, as the compiler was given it, and the line.
     pub place: Option<(String, u32)>,
-    /// The function belongs to the module that the program is built from.
-    pub is_of_main_module: bool,
+    pub part: Part,
+}
+
+/// What part of a program a function is of, as far as the program says how it was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The module, or the project, that the program is built from.
+    Main,
+    /// Another than that.
+    Other,
+    NotKnown,
 }
 
 impl Line {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::line::Line;
+use super::line::{Line, Part};
 use crate::stacks::kind::Kind;
 
 /// Whether a function belongs to a module.
@@ -30,13 +30,14 @@ pub(in crate::stacks) fn kind(line: &Line) -> Kind {
     if file.rsplit('/').next() == Some("_cgo_gotypes.go") {
         return Kind::Runtime;
     }
-    if package == "main" || line.is_of_main_module {
+    if package == "main" || line.part == Part::Main {
         return Kind::Own;
     }
     let first = package.split('/').next().unwrap_or_default();
     let is_own = if first.contains('.') {
-        // Modules lie in $GOPATH/pkg/mod, as github.com/lib/pq@v1.10.0; -trimpath leaves the latter.
-        !["/pkg/mod/", "/vendor/", "@v"].iter().any(|part| file.contains(part))
+        // Modules lie in $GOPATH/pkg/mod, as github.com/lib/pq@v1.10.0; -trimpath leaves the latter. Bazel has them in external.
+        let is_brought = ["/pkg/mod/", "/vendor/", "@v", "/external/"].iter().any(|part| file.contains(part));
+        line.part != Part::Other && !is_brought && !file.starts_with("external/")
     } else if is_internal(&package) || file.contains("/src/runtime/") {
         // The runtime lends code to other packages, under their names.
         return Kind::Runtime;
@@ -70,7 +71,7 @@ fn of_c(file: &str) -> Kind {
 }
 
 /// The import path of a function's package: `net/http` of `net/http.(*Transport).dialConn`.
-fn package(function: &str) -> Option<String> {
+pub(super) fn package(function: &str) -> Option<String> {
     // Types, which may have paths of their own, come after it: `main.Map[go.shape.*example.com/shop.Item]`.
     let head = function.split(['(', '[']).next().unwrap_or_default();
     let name = head.rfind('/').map_or(0, |slash| slash + 1);
@@ -154,9 +155,14 @@ mod tests {
                 "/srv/shop/vendor/github.com/lib/pq/conn.go",
                 library("github.com/lib/pq"),
             ),
+            (
+                "github.com/lib/pq.Open",
+                "external/gazelle~~go_deps~com_github_lib_pq/conn.go",
+                library("github.com/lib/pq"),
+            ),
         ] {
             let place = Some((file.to_owned(), 7)).filter(|_| !file.is_empty());
-            let line = Line { function: function.to_owned(), place, is_of_main_module: false };
+            let line = Line { function: function.to_owned(), place, part: Part::NotKnown };
             assert_eq!(kind(&line), expected, "{line:?}");
         }
     }
@@ -164,15 +170,24 @@ mod tests {
     #[test]
     fn the_main_module_is_the_programs_own_whatever_it_is_called() {
         let place = Some(("shop/refunds/refunds.go".to_owned(), 7));
-        let mut line = Line { function: "shop/refunds.Handle".to_owned(), place, is_of_main_module: false };
+        let mut line = Line { function: "shop/refunds.Handle".to_owned(), place, part: Part::NotKnown };
         assert_eq!(
             kind(&line),
             Kind::Library("shop/refunds".to_owned()),
             "as if it were the standard library"
         );
-        line.is_of_main_module = is_within(&line.function, "shop");
+        line.part = Part::Main;
         assert_eq!(kind(&line), Kind::Own);
         assert!(is_within("shop.Open", "shop") && !is_within("shopping.Open", "shop"));
         assert!(!is_within("_rt0_amd64_linux", "shop"));
+    }
+
+    #[test]
+    fn what_is_outside_of_the_project_is_a_library() {
+        let place = Some(("github.com/lib/pq/conn.go".to_owned(), 7));
+        let line = Line { function: "github.com/lib/pq.Open".to_owned(), place, part: Part::Other };
+        assert_eq!(kind(&line), Kind::Library("github.com/lib/pq".to_owned()));
+        let place = Some(("github.com/acme/shop/cmd/shop/main.go".to_owned(), 7));
+        assert_eq!(kind(&Line { function: "main.main".to_owned(), place, ..line }), Kind::Own);
     }
 }

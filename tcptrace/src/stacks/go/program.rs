@@ -1,12 +1,11 @@
 //! The lines of code at an address of a Go program, with the functions inlined there.
 
 use super::{
-    build::main_module,
+    build::{Main, main_of},
     bytes::Bytes,
     image::{Found, Segments, find},
-    line::Line,
+    line::{Line, Part},
     module::{self, Module},
-    package::is_within,
     table::{Function, Header, Table, Version},
 };
 
@@ -25,7 +24,7 @@ pub(super) struct Program {
     text: u64,
     /// The address of the data of functions, to which offsets are relative since Go 1.18.
     function_data: Option<u64>,
-    main_module: Option<String>,
+    main: Option<Main>,
 }
 
 impl Program {
@@ -41,8 +40,8 @@ impl Program {
         let module = module::find(memory, bias, segments, &header, segments.address_of(at)?);
         let Module { text, function_data } =
             module.unwrap_or(Module { text: header.text, function_data: None });
-        let main_module = build.and_then(|at| main_module(file, at));
-        Some(Self { segments: segments.clone(), at, header, text, function_data, main_module })
+        let main = build.and_then(|at| main_of(file, at));
+        Some(Self { segments: segments.clone(), at, header, text, function_data, main })
     }
 
     /// The lines at an address of the file, innermost first; none where no Go code is.
@@ -50,9 +49,8 @@ impl Program {
         let table = Table { file, at: self.at, header: self.header, text: self.text };
         let mut lines = Vec::new();
         let line = |function: String, place| {
-            let module = self.main_module.as_deref();
-            let is_of_main_module = module.is_some_and(|module| is_within(&function, module));
-            Line { function, place, is_of_main_module }
+            let part = self.main.as_ref().map_or(Part::NotKnown, |main| main.part(&function));
+            Line { function, place, part }
         };
         let Some(function) = table.function(address) else { return lines };
         let Some(name) = table.function_name(&function) else { return lines };

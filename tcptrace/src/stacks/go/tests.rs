@@ -2,7 +2,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::{
     image::Segments,
-    line::Line,
+    line::{Line, Part},
     program::Program,
     synthetic::{BIAS, CODE, Hint, program},
     table::Version::{self, Go1_2, Go1_16, Go1_18, Go1_20},
@@ -19,7 +19,7 @@ fn lines(file: &[u8], memory: &[u8], offset: u64) -> Option<Vec<Line>> {
 }
 
 fn line(function: &str, path: &str, line: u32) -> Line {
-    Line { function: function.to_owned(), place: Some((path.to_owned(), line)), is_of_main_module: false }
+    Line { function: function.to_owned(), place: Some((path.to_owned(), line)), part: Part::NotKnown }
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn without_the_names_of_what_is_inlined_there_is_no_line() {
     let (mut file, _) = program(Go1_20, Hint::Section(".gopclntab"));
     file[0x400 + 24..0x400 + 32].copy_from_slice(&CODE.1.to_le_bytes());
     let function = "main.main".to_owned();
-    assert_eq!(lines(&file, &[], 0x44), Some(vec![Line { function, place: None, is_of_main_module: false }]));
+    assert_eq!(lines(&file, &[], 0x44), Some(vec![Line { function, place: None, part: Part::NotKnown }]));
     assert_eq!(lines(&file, &[], 0x10), Some(vec![line("main.main", "/srv/shop/main.go", 10)]));
 }
 
