@@ -51,6 +51,11 @@ pub(super) struct Frame {
 impl Frame {
     /// Whether it is machine code of a file.
     pub(super) fn is_of_file(&self) -> bool {
+    /// The name of its function, as far as it is shown.
+    pub(super) fn function(&self) -> &str {
+        self.text.rsplit_once(" (").map_or(&*self.text, |(function, _)| function)
+    }
+
         self.origin != Origin::RunTime
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod elf;
 pub(crate) mod frame;
 mod function_name;
 pub(crate) mod go;
+mod functions;
 pub(crate) mod hotspot;
 mod interpreters;
 mod java;

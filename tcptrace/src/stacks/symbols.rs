@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     host::live_thread::live_thread,
-    model::{no_site::NoSiteBecause, stack::Stack},
+    model::{found_by::CallersBy, no_site::NoSiteBecause, stack::Stack},
 };
 
 /// Named stacks kept.
@@ -460,11 +460,19 @@ fn finished(points: &[Point], mut known: Vec<Vec<Frame>>, extent: Extent, progra
     let extent =
         Extent { is_cut: extent.is_cut || is_short, is_whole: extent.is_whole && !is_short, is_short };
     let nowhere = |point: &Point| vec![frame::unnamed(point.call(), None, program)];
-    let frames: Vec<Frame> = known
-        .into_iter()
-        .zip(points)
-        .flat_map(|(known, point)| reached(if known.is_empty() { nowhere(point) } else { known }, point))
-        .collect();
+    let mut frames: Vec<Frame> = Vec::new();
+    for (known, point) in known.into_iter().zip(points) {
+        let known = if known.is_empty() { nowhere(point) } else { known };
+        // What compilers split off a function goes by its name, and did not come from elsewhere.
+        let is_split = point.found_by() == Some(CallersBy::TailCall)
+            && frames
+                .last()
+                .zip(known.last())
+                .is_some_and(|(inner, outer)| inner.function() == outer.function());
+        if !is_split {
+            frames.extend(reached(known, point));
+        }
+    }
     // Anything may lie below the outermost function.
     let is_cut = extent.is_cut && !frames.iter().any(|frame| frame.is_outermost);
     site::stack(frames, Extent { is_cut, ..extent }, program)
