@@ -113,7 +113,7 @@ pub(super) fn functions_of(language: NoSiteBecause) -> &'static [&'static str] {
 pub(super) fn of_script(line: &ScriptLine, program: Option<&str>) -> Kind {
     match line.language {
         ScriptLanguage::Java => java::of_line(line),
-        ScriptLanguage::Python => match of_python(line.file.as_deref().unwrap_or("<frozen>")) {
+        ScriptLanguage::Python => match of_python_line(line) {
             Kind::Library(package) if program == Some(&*package) => Kind::Own,
             Kind::Own if program.is_some() && is_launcher(line) => Kind::Interpreter(InterpretedPython),
             kind => kind,
@@ -146,6 +146,18 @@ pub(super) fn of_made(name: &str) -> Kind {
         let path = script.split_once(' ').map_or("", |(_, path)| path);
         if path.starts_with("node:") || path.is_empty() {
             return Kind::Interpreter(InterpretedNode);
+fn of_python_line(line: &ScriptLine) -> Kind {
+    match &line.package {
+        Some(package) => Kind::Library(package.to_string()),
+        None => of_python(line.file.as_deref().unwrap_or("<frozen>")),
+    }
+}
+
+/// Whether a file of Python may be the application's, as far as its path tells.
+pub(super) fn may_be_own_python(path: &str) -> bool {
+    of_python(path) == Kind::Own
+}
+
         }
         let path = path.strip_prefix("file://").unwrap_or(path);
         return of_source(Path::new(path)).unwrap_or(Kind::Own);

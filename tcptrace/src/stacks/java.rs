@@ -145,7 +145,7 @@ mod tests {
     fn whose_code_it_is_is_told_by_loader_package_and_archive() {
         let rated = |function: &str, file: Option<&str>| {
             let (function, file) = (function.to_owned(), file.map(str::to_owned));
-            of_line(&ScriptLine { language: Java, function, file, line: Some(7) })
+            of_line(&ScriptLine { language: Java, function, file, line: Some(7), package: None })
         };
         let library = |name: &str| Kind::Library(name.to_owned());
         for (function, file, expected) in [

@@ -29,3 +29,4 @@ mod sources;
 pub(crate) mod symbols;
 mod tail_calls;
 pub(crate) mod unwind;
+mod zip;

@@ -28,6 +28,8 @@ pub struct ScriptLine {
     /// The path, or the name, of its file.
     pub file: Option<String>,
     pub line: Option<u32>,
+    /// The package that its file is of, where what was installed says more than the path.
+    pub package: Option<Arc<str>>,
 }
 
 /// A language whose virtual machine is asked.

@@ -580,6 +580,7 @@ mod tests {
             function: "refund".to_owned(),
             file: Some("/srv/shop.py".to_owned()),
             line: Some(7),
+            package: None,
         };
         let points = [addresses(&[0x10]), vec![Point::Script(line.into()), Point::End]].concat().into();
         let mut symbols = Symbols::new(Path::new("/proc"));

@@ -17,15 +17,13 @@ use std::{
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
 
-use super::{
-    launch::Launched,
-    zip::{Budget, Directory, Place},
-};
+use super::launch::Launched;
 use crate::{
     process::reader::{DIRECTORY, FILE_BYTES, contents},
     stacks::{
         java::{BOOT, WITHIN, beginning, common, is_of_jdk, package_of},
         point::ScriptLine,
+        zip::{Budget, Directory, Place},
     },
 };
 
@@ -252,8 +250,8 @@ fn is_archive(path: &str) -> bool {
 mod tests {
     use std::io::Write as _;
 
-    use super::{super::zip::written::archive, *};
-    use crate::stacks::point::ScriptLanguage;
+    use super::*;
+    use crate::stacks::{point::ScriptLanguage, zip::written::archive};
 
     /// The archives of a process that was started so and has these open.
     fn archives(command: &str, open: &[(&str, &[u8])]) -> Archives {
@@ -363,6 +361,7 @@ mod tests {
             function: function.to_owned(),
             file: file.map(str::to_owned),
             line: Some(7),
+            package: None,
         };
         let mut file = |function, file| archives.place(line(function, file)).file;
         assert_eq!(

@@ -57,6 +57,7 @@ impl Method {
             function: self.name.to_string(),
             file: self.source.as_deref().map(str::to_owned),
             line,
+            package: None,
         }
     }
 }

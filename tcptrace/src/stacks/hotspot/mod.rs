@@ -18,7 +18,6 @@ mod synthetic;
 #[cfg(test)]
 mod tests;
 mod vm;
-mod zip;
 
 pub use self::fuzzed::walk;
 pub(super) use self::{

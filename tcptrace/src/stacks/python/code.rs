@@ -99,6 +99,7 @@ impl CodeCache {
             function: code.function.clone(),
             file: Some(code.file.clone()),
             line,
+            package: None,
         })
     }
 

@@ -30,6 +30,7 @@ mod tests {
             function: function.to_owned(),
             file: None,
             line: Some(1),
+            package: None,
         }))
     }
 

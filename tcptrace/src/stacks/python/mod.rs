@@ -10,6 +10,7 @@ mod fuzzed;
 mod layout;
 mod lines;
 mod merge;
+mod packages;
 pub(super) mod program;
 
 use std::{fs::File, os::fd::OwnedFd, sync::Arc};
@@ -21,13 +22,14 @@ use self::{
     builds::Builds,
     code::{CodeCache, Process, Types},
     file::{PythonFile, PythonPart},
+    packages::Packages,
 };
 pub use self::{
     fuzzed::{holds_python, script_line},
     layout::LineFormat,
     lines::line,
 };
-use super::{memory::ProcessMemory, point::Point};
+use super::{interpreters::may_be_own_python, memory::ProcessMemory, point::Point};
 use crate::model::captured_stack::CapturedPython;
 
 /// Which Python 3 a file holds, by its minor version, if its lines can be read.
@@ -42,6 +44,7 @@ pub(super) fn version(file: File) -> Option<u8> {
 pub(super) struct PythonLines {
     builds: Arc<Builds>,
     cache: CodeCache,
+    packages: Packages,
 }
 
 /// The lines of a stack, and where the machine is that runs them.
@@ -62,7 +65,7 @@ impl ReadLines {
 
 impl PythonLines {
     pub(super) fn new(builds: Arc<Builds>) -> Self {
-        Self { builds, cache: CodeCache::default() }
+        Self { builds, cache: CodeCache::default(), packages: Packages::default() }
     }
 
     /// The lines of frames that were read at a call, by the directory of the process. `None` where there are none.
@@ -78,13 +81,17 @@ impl PythonLines {
             text: build.text_type.wrapping_add(bias),
             bytes: build.bytes_type.wrapping_add(bias),
         };
+        let directory = process;
         let process = Process { pid, memory: &memory, layout: &build.layout, types };
         let mut points = Vec::new();
         for frame in frames.iter().filter(|frame| frame.code != 0) {
-            let Some(line) = self.cache.line(&process, frame) else {
+            let Some(mut line) = self.cache.line(&process, frame) else {
                 points.push(Point::Address { address: frame.code, by: None });
                 break;
             };
+            if let Some(file) = line.file.as_deref().filter(|file| may_be_own_python(file)) {
+                line.package = self.packages.of(pid, directory, file);
+            }
             points.push(Point::Script(Arc::new(line)));
         }
         if let Some(outermost) = frames.last().filter(|_| head.is_deeper != 0) {

@@ -86,7 +86,10 @@ pub(in crate::stacks) fn package(points: &[Point]) -> Option<String> {
     });
     let mut lines = lines.skip_while(|line| is_runner(line));
     let first = lines.next().filter(|line| line.function == "<module>")?;
-    let of = |line: &ScriptLine| line.file.as_deref().and_then(|file| package_of(Path::new(file)));
+    let of = |line: &ScriptLine| {
+        let installed = line.package.as_deref().map(str::to_owned);
+        installed.or_else(|| package_of(Path::new(line.file.as_deref()?)))
+    };
     let started = match of(first) {
         Some(package) => Some(package),
         None if is_launcher(first) => lines.next().and_then(of),
@@ -128,6 +131,7 @@ mod tests {
                 function: (*function).to_owned(),
                 file: Some((*file).to_owned()),
                 line: Some(1),
+                package: None,
             }))
         };
         let mut points: Vec<Point> = lines.iter().rev().map(point).collect();

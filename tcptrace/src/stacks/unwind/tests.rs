@@ -98,7 +98,10 @@ fn frame_pointers_lead_on_where_a_copy_ends() {
 fn lines_that_a_machine_told_do_not_give_way_to_addresses() {
     let told = |function: &str| {
         let (language, function) = (crate::stacks::point::ScriptLanguage::Java, function.to_owned());
-        Point::Script(crate::stacks::point::ScriptLine { language, function, file: None, line: None }.into())
+        Point::Script(
+            crate::stacks::point::ScriptLine { language, function, file: None, line: None, package: None }
+                .into(),
+        )
     };
     let unwound = [addresses(&[1, 2]), vec![told("Leak.open"), told("Leak.main")]].concat();
     assert_eq!(joined(&unwound, &addresses(&[1, 2, 70, 71, 72, 73])), unwound);

@@ -1,4 +1,4 @@
-//! Lists what is in an archive (jar, war), and in those that lie in it unpacked, by its central directory (APPNOTE.TXT of
+//! Lists what is in an archive (jar, war, zip), and in those that lie in it unpacked, by its central directory (APPNOTE.TXT of
 //! PKWARE, 4.3). The file is a stranger's: bounded in bytes. Unpacks nothing.
 
 use std::{fs::File, os::unix::fs::FileExt as _};
@@ -112,7 +112,7 @@ impl Entry<'_> {
 #[cfg(test)]
 pub(super) mod written {
     /// An archive of these things, none of them packed.
-    pub(in crate::stacks::hotspot) fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    pub(in crate::stacks) fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
         let (mut bytes, mut directory) = (Vec::new(), Vec::new());
         for (name, data) in entries {
             let short = |length: usize| u16::try_from(length).unwrap_or_default().to_le_bytes();
