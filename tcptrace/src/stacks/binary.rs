@@ -24,13 +24,16 @@ pub(super) struct Traits {
 }
 
 impl Traits {
-    /// Those of a file of this name. A name alone is no proof: anybody may call a program `node`.
+    /// Those of a file of this name. A name alone is no proof: anybody may call a program `node`, or Node.js otherwise.
     pub(super) fn of(path: &Path, elf: &Elf<'_>) -> Self {
         let is_it = |language: &NoSiteBecause| {
             let beginnings = interpreters::functions_of(*language);
             beginnings.is_empty() || elf.mentions(beginnings).unwrap_or(true)
         };
-        Self { interpreter: interpreters::by_name(path).filter(is_it), has_rust: has_rust(elf) }
+        let interpreter = interpreters::by_name(path).filter(is_it).or_else(|| interpreters::by_exports(elf));
+        let has_rust = has_rust(elf);
+        let crates = if has_rust { crates::of_others(elf).into() } else { Arc::default() };
+        Self { interpreter, has_rust, crates }
     }
 }
 

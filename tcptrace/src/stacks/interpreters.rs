@@ -3,6 +3,7 @@
 use std::path::{Component, Path};
 
 use super::{
+    elf::Elf,
     java,
     kind::Kind,
     point::{ScriptLanguage, ScriptLine},
@@ -25,6 +26,12 @@ pub(super) fn by_name(file: &Path) -> Option<NoSiteBecause> {
         "libnet.so" | "libnio.so" | "libjava.so" | "libextnet.so" => return Some(InterpretedJava),
         "lisp.run" => return Some(Interpreted),
         name if name.starts_with("qemu-") && name != "qemu-nbd" => return Some(Interpreted),
+        // `memcheck-amd64-linux`, which runs the program that was started.
+        name if name.ends_with("-linux")
+            && file.parent().is_some_and(|folder| folder.ends_with("valgrind")) =>
+        {
+            return Some(Interpreted);
+        }
         _ => {}
     }
     let end = name.char_indices().find(|(at, character)| {
@@ -91,6 +98,24 @@ fn is_installed(file: &Path) -> bool {
         || file.components().any(|folder| matches!(folder.as_os_str().to_str(), Some(".deno" | ".bun")))
 }
 
+/// The language that a program runs by what it exports, whatever it is called: a program and Node.js, .NET or PHP are often
+/// packed into one file. Where a program may embed the interpreter beside a lot of its own, that tells nothing.
+pub(super) fn by_exports(elf: &Elf<'_>) -> Option<NoSiteBecause> {
+    const NAMES: [&str; 6] = [
+        "node_module_register",
+        // What runs JavaScript besides: Deno, Bun.
+        "napi_create_function",
+        "DotNetRuntimeInfo",
+        "php_execute_script",
+        "ruby_run_node",
+        "perl_run",
+    ];
+    const LANGUAGES: [NoSiteBecause; 6] =
+        [InterpretedNode, Interpreted, InterpretedDotnet, InterpretedPhp, InterpretedRuby, InterpretedPerl];
+    let exported = elf.exported(NAMES)?;
+    exported.iter().zip(LANGUAGES).find_map(|(address, language)| address.map(|_| language))
+}
+
 /// How names begin of functions that an interpreter, or what belongs to it, exports or needs; none where nothing tells.
 pub(super) fn functions_of(language: NoSiteBecause) -> &'static [&'static str] {
     match language {
@@ -121,6 +146,18 @@ pub(super) fn of_script(line: &ScriptLine, program: Option<&str>) -> Kind {
     }
 }
 
+fn of_python_line(line: &ScriptLine) -> Kind {
+    match &line.package {
+        Some(package) => Kind::Library(package.to_string()),
+        None => of_python(line.file.as_deref().unwrap_or("<frozen>")),
+    }
+}
+
+/// Whether a file of Python may be the application's, as far as its path tells.
+pub(super) fn may_be_own_python(path: &str) -> bool {
+    of_python(path) == Kind::Own
+}
+
 /// Rates a function that was made at run time, by the name that its maker gave it.
 pub(super) fn of_made(name: &str) -> Kind {
     /// What machines make for themselves.
@@ -146,18 +183,6 @@ pub(super) fn of_made(name: &str) -> Kind {
         let path = script.split_once(' ').map_or("", |(_, path)| path);
         if path.starts_with("node:") || path.is_empty() {
             return Kind::Interpreter(InterpretedNode);
-fn of_python_line(line: &ScriptLine) -> Kind {
-    match &line.package {
-        Some(package) => Kind::Library(package.to_string()),
-        None => of_python(line.file.as_deref().unwrap_or("<frozen>")),
-    }
-}
-
-/// Whether a file of Python may be the application's, as far as its path tells.
-pub(super) fn may_be_own_python(path: &str) -> bool {
-    of_python(path) == Kind::Own
-}
-
         }
         let path = path.strip_prefix("file://").unwrap_or(path);
         return of_source(Path::new(path)).unwrap_or(Kind::Own);
