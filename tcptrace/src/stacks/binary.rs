@@ -1,9 +1,12 @@
 //! A file with machine code, as far as that tells whose code it is: where it lies for its process, which interpreter it is,
 //! and whether code of Rust is in it. Names no function.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use super::{elf::Elf, interpreters};
+use super::{crates, elf::Elf, interpreters};
 use crate::model::no_site::NoSiteBecause;
 
 /// What is known of a file.
@@ -15,12 +18,14 @@ pub(super) struct Binary {
 }
 
 /// What its contents tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Traits {
     /// The interpreter that it is, or a part of.
     pub(super) interpreter: Option<NoSiteBecause>,
     /// Whether it has code of Rust.
     pub(super) has_rust: bool,
+    /// The crates of others in that, as far as they are known.
+    pub(super) crates: Arc<[Box<str>]>,
 }
 
 impl Traits {
@@ -40,7 +45,7 @@ impl Traits {
 impl Binary {
     /// A file that cannot be read, by its name.
     pub(super) fn unread(path: PathBuf) -> Self {
-        let traits = Traits { interpreter: interpreters::by_name(&path), has_rust: false };
+        let traits = Traits { interpreter: interpreters::by_name(&path), ..Traits::default() };
         Self { path, traits }
     }
 

@@ -132,12 +132,12 @@ pub(super) fn identified(
         known.clear();
     }
     if let Some(traits) = known.get(&identity) {
-        return Binary { path, traits: *traits };
+        return Binary { path, traits: traits.clone() };
     }
     let file = BoundedFile::new(file);
     let Some(elf) = Elf::read(&file) else { return Binary::unread(path) };
     let traits = Traits::of(&path, &elf);
-    known.insert(identity, traits);
+    known.insert(identity, traits.clone());
     Binary { path, traits }
 }
 

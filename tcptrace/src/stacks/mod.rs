@@ -1,6 +1,7 @@
 //! Turns the addresses of a stack into lines of code. Reads untrusted files: bounded, and on a thread with a deadline.
 
 mod binary;
+mod crates;
 pub(crate) mod deadline;
 mod debug_files;
 pub(crate) mod elf;
@@ -14,6 +15,7 @@ mod java;
 mod kept_code;
 mod kind;
 mod mapped_code;
+mod linked_libraries;
 pub(crate) mod mappings;
 mod memory;
 mod modules;

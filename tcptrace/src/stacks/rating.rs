@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{
     binary::Binary,
     kind::Kind,
-    names_of_languages,
+    linked_libraries, names_of_languages,
     sources::{installed_source, of_source, package_of},
 };
 
@@ -34,13 +34,13 @@ pub(super) fn rate(code: Code<'_>) -> Kind {
     if let Some(kind) = source.and_then(|source| of_source(source).or_else(|| installed_source(source))) {
         return kind;
     }
-    let is_rust = match source {
-        Some(source) => source.extension().is_some_and(|extension| extension == "rs"),
-        None => module.is_some_and(|module| module.traits.has_rust),
+    let crates = match source {
+        Some(source) => source.extension().is_some_and(|extension| extension == "rs").then_some(&[][..]),
+        None => module.filter(|module| module.traits.has_rust).map(|module| &*module.traits.crates),
     };
     // A name says nothing where it is known which file it stands in: anybody may call a function `connect`.
     let is_of_c = source.is_none_or(of_musl);
-    of_name(function, is_rust, is_of_c)
+    of_name(function, crates, is_of_c)
 }
 
 /// Whether a source file may be one of musl's, whose paths are relative: `src/network/connect.c`.
@@ -137,14 +137,14 @@ fn belongs_to(module: &Path, program: &Path) -> bool {
     folder.filter(is_own).is_some_and(|folder| module.starts_with(folder))
 }
 
-/// Rates a name that little else is known of. `is_rust` says whether it may be one of Rust, `is_of_c` whether it may be one of
-/// the C library, linked statically.
-fn of_name(name: &str, is_rust: bool, is_of_c: bool) -> Kind {
+/// Rates a name that little else is known of. If it may be one of Rust, `crates` are the crates of others that are known to be
+/// beside it; `is_of_c` says whether it may be one of C, linked statically.
+fn of_name(name: &str, crates: Option<&[Box<str>]>, is_of_c: bool) -> Kind {
     /// Go's standard packages; others begin with a domain, or are called main.
     const GO_RUNTIME: [&str; 4] = ["runtime.", "runtime/", "internal/", "syscall."];
     const GO_LIBRARIES: [&str; 2] = ["net.", "net/"];
     /// What C libraries call the functions around system calls, and where threads and programs begin.
-    const OF_C: [&str; 24] = [
+    const OF_C: [&str; 25] = [
         "connect",
         "accept",
         "accept4",
@@ -170,40 +170,12 @@ fn of_name(name: &str, is_rust: bool, is_of_c: bool) -> Kind {
         "__libc_start_main",
         "__libc_start_main_impl",
         "__libc_start_call_main",
+        // libstdc++
+        "execute_native_thread_routine",
     ];
-    /// Crates that make connections for applications.
-    const CRATES: [&str; 28] = [
-        "tokio",
-        "mio",
-        "socket2",
-        "rustix",
-        "nix",
-        "libc",
-        "hyper",
-        "hyper_util",
-        "reqwest",
-        "h2",
-        "tower",
-        "tonic",
-        "rustls",
-        "tokio_rustls",
-        "native_tls",
-        "openssl",
-        "futures",
-        "futures_util",
-        "futures_core",
-        "async_std",
-        "async_io",
-        "async_executor",
-        "smol",
-        "polling",
-        "tokio_postgres",
-        "sqlx_core",
-        "ureq",
-        "tracing",
-    ];
-    /// Namespaces of C++, likewise.
-    const NAMESPACES: [&str; 6] = ["boost", "asio", "grpc", "grpc_core", "absl", "folly"];
+    /// What compilers put around functions of the C library.
+    const AROUND_C: [&str; 4] =
+        ["__interceptor_", "___interceptor_", "__x86_indirect_thunk", "__llvm_retpoline"];
     if is_of_c && (GO_RUNTIME.iter().any(|prefix| name.starts_with(prefix)) || OF_C.contains(&name)) {
         return Kind::Runtime;
     }
@@ -211,6 +183,12 @@ fn of_name(name: &str, is_rust: bool, is_of_c: bool) -> Kind {
         let package = name.rfind('/').map_or(0, |at| at + 1);
         let end = name.get(package..).and_then(|rest| rest.find('.')).map_or(name.len(), |dot| package + dot);
         return Kind::Library(name.get(..end).unwrap_or(name).to_owned());
+    }
+    if is_of_c && AROUND_C.iter().any(|prefix| name.starts_with(prefix)) {
+        return Kind::Runtime;
+    }
+    if let Some(library) = linked_libraries::of_c(name).filter(|_| is_of_c) {
+        return Kind::Library(library.to_owned());
     }
     if let Some(kind) = names_of_languages::of_name(name) {
         return kind;
@@ -223,12 +201,15 @@ fn of_name(name: &str, is_rust: bool, is_of_c: bool) -> Kind {
         .unwrap_or(start);
     match root(start) {
         Some("std" | "__gnu_cxx" | "__cxxabiv1") => Kind::Runtime,
-        Some("core" | "alloc" | "std_detect") if is_rust => Kind::Runtime,
-        Some(root) if (is_rust && CRATES.contains(&root)) || NAMESPACES.contains(&root) => {
-            Kind::Library(root.to_owned())
-        }
+        Some("core" | "alloc" | "std_detect") if crates.is_some() => Kind::Runtime,
+        Some(root) if crates.is_some_and(|crates| is_crate(root, crates)) => Kind::Library(root.to_owned()),
+        Some(root) if linked_libraries::has_namespace(root) => Kind::Library(root.to_owned()),
         _ => Kind::Own,
     }
+}
+
+fn is_crate(name: &str, known: &[Box<str>]) -> bool {
+    known.iter().any(|known| **known == *name) || linked_libraries::has_crate(name)
 }
 
 /// The outermost namespace of a name, also of one of C++ that was too long to be written out: `_ZNK5boost4asio…`.

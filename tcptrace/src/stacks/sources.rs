@@ -92,7 +92,7 @@ pub(super) fn installed_source(path: &Path) -> Option<Kind> {
 }
 
 /// `rack-3.0.8`.
-fn is_versioned(name: &str) -> bool {
+pub(super) fn is_versioned(name: &str) -> bool {
     name.rsplit_once('-')
         .is_some_and(|(_, version)| version.starts_with(|first: char| first.is_ascii_digit()))
 }
