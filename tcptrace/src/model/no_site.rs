@@ -57,6 +57,8 @@ numbered! {
         InterpretedLua = 26,
         /// Another interpreter, or an emulator, runs the application's code.
         Interpreted = 27,
+        /// What made the call is inlined in a function of a library that runs what others hand it.
+        Inlined = 28,
     }
 }
 
@@ -97,7 +99,8 @@ impl NoSiteBecause {
             | Self::StackNotKept
             | Self::NotNamed
             | Self::Stripped
-            | Self::LibraryThread => false,
+            | Self::LibraryThread
+            | Self::Inlined => false,
         }
     }
 
@@ -158,6 +161,9 @@ impl NoSiteBecause {
             Self::InterpretedPerl => "Perl's subroutines have no names here",
             Self::InterpretedLua => "Lua's functions have no names here",
             Self::Interpreted => "an interpreter, or an emulator, runs its code, which has no names here",
+            Self::Inlined => {
+                "its code is inlined in a library's, which only line tables tell apart: build with them (`debug = \"line-tables-only\"` in Cargo.toml, or -g1)"
+            }
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Frame {
     pub(super) is_named: bool,
     pub(super) origin: Origin,
     pub(super) is_outermost: bool,
+    /// It is of a library that runs what others hand it, and may have that in itself: nothing tells the lines.
+    pub(super) runs_closures: bool,
     /// The machine that told it, which knows its callers.
     pub(super) told_by: Option<ScriptLanguage>,
     /// The build of the file, of code without a name.
@@ -49,13 +51,13 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Whether it is machine code of a file.
-    pub(super) fn is_of_file(&self) -> bool {
     /// The name of its function, as far as it is shown.
     pub(super) fn function(&self) -> &str {
         self.text.rsplit_once(" (").map_or(&*self.text, |(function, _)| function)
     }
 
+    /// Whether it is machine code of a file.
+    pub(super) fn is_of_file(&self) -> bool {
         self.origin != Origin::RunTime
     }
 }
@@ -83,7 +85,14 @@ fn frame(
     program: Option<&Binary>,
 ) -> Frame {
     let source: Option<PathBuf> = code.map(|code| code.to_path().into_owned());
-    let name = plain(name);
+    let mut name = plain(name);
+    let of_name = |name: &str| rate(Code { function: name, source: None, module, program });
+    let runs_closures = source.is_none()
+        && inlined::runs_closures(name)
+        && matches!(of_name(name), Kind::Runtime | Kind::Library(_));
+    if runs_closures {
+        name = inlined::closure(name, |closure| of_name(closure) == Kind::Own).unwrap_or(name);
+    }
     let shown = bounded(name);
     let text = match (&source, module.and_then(|module| module.path.file_name())) {
         (Some(source), _) => match code.and_then(|code| code.line) {
@@ -111,6 +120,7 @@ fn frame(
         is_named: true,
         origin: if module.is_some_and(may_be_linked) { Origin::Linked } else { Origin::File },
         is_outermost: is_outermost(name),
+        runs_closures,
         told_by: None,
         build_id: None,
         reached_by: None,
@@ -131,6 +141,7 @@ pub(super) fn of_go(line: &Line) -> Frame {
         is_named: true,
         origin: Origin::File,
         is_outermost: is_outermost(&line.function),
+        runs_closures: false,
         told_by: None,
         build_id: None,
         reached_by: None,
@@ -154,6 +165,7 @@ pub(super) fn of_script(line: &ScriptLine, program: Option<&str>) -> Frame {
         is_named: true,
         origin: Origin::RunTime,
         is_outermost: false,
+        runs_closures: false,
         told_by: Some(line.language),
         build_id: None,
         reached_by: None,
@@ -169,6 +181,7 @@ pub(super) fn made(name: &str) -> Frame {
         is_named: true,
         origin: Origin::RunTime,
         is_outermost: false,
+        runs_closures: false,
         told_by: None,
         build_id: None,
         reached_by: None,
@@ -196,6 +209,7 @@ pub(super) fn unnamed(address: u64, place: Option<&Place>, program: Option<&Bina
         is_named: false,
         origin: if place.is_some() { Origin::File } else { Origin::RunTime },
         is_outermost: false,
+        runs_closures: false,
         told_by: None,
         build_id: place.and_then(|place| place.build_id.clone()),
         reached_by: None,

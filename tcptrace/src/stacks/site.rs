@@ -122,6 +122,23 @@ fn is_end(frames: &[Frame], outermost: usize) -> bool {
     frames.iter().any(|frame| frame.is_outermost) || (is_run && below.iter().any(is_machine))
 }
 
+/// Whether the caller is most likely inlined in a function that runs what others hand it: between that and the call is nothing but
+/// what opens sockets for anybody, which is the run-time, or what the same library has.
+fn is_inlined(frames: &[Frame]) -> bool {
+    let mut inner: Vec<&Kind> = Vec::new();
+    frames.iter().any(|frame| {
+        let opens = |kind: &&Kind| **kind == Kind::Runtime || matches!((*kind, &frame.kind), (Kind::Library(of), Kind::Library(runner)) if opens_for(of, runner));
+        let is_it = frame.runs_closures && inner.iter().all(opens);
+        inner.push(&frame.kind);
+        is_it
+    })
+}
+
+/// Whether a library opens sockets for what another one runs.
+fn opens_for(library: &str, runner: &str) -> bool {
+    library == runner || (runner == "tokio" && matches!(library, "mio" | "socket2"))
+}
+
 fn why_none(frames: &[Frame], extent: Extent, program: Option<&Binary>) -> NoSite {
     if frames.is_empty() {
         return NoSiteBecause::ProcessEnded.into();
@@ -156,6 +173,7 @@ fn why_none(frames: &[Frame], extent: Extent, program: Option<&Binary>) -> NoSit
         return NoSite { because: NoSiteBecause::Stripped, of: Some(format!("{}{build}", frame.text)) };
     }
     match library(frames) {
+        of if is_inlined(frames) => NoSite { because: NoSiteBecause::Inlined, of },
         of if knows_callers || extent.is_whole => NoSite { because: NoSiteBecause::LibraryThread, of },
         of @ Some(_) => NoSite { because: NoSiteBecause::Library, of },
         None => NoSiteBecause::CutShort.into(),
@@ -169,7 +187,7 @@ mod tests {
     use crate::model::{
         found_by::{CallersBy, NamedBy},
         no_site::NoSiteBecause::{
-            CutShort, InterpretedJava, InterpretedNode, InterpretedPhp, InterpretedPython, Library,
+            CutShort, Inlined, InterpretedJava, InterpretedNode, InterpretedPhp, InterpretedPython, Library,
             LibraryThread, ProcessEnded, Stripped,
         },
     };
@@ -181,6 +199,7 @@ mod tests {
             is_named,
             origin: if is_of_file { Origin::Linked } else { Origin::RunTime },
             is_outermost: false,
+            runs_closures: false,
             told_by: None,
             build_id: None,
             reached_by: None,
@@ -332,6 +351,21 @@ mod tests {
         };
         let stack = stack(vec![libc(), native(), connect(), own, call()], walked(true), None);
         assert_eq!(stack.site.as_deref(), Some("Leak.refund (Leak.java:7)"));
+    }
+
+    #[test]
+    fn what_runs_closures_may_have_the_caller_in_itself() {
+        let whole = Extent { is_cut: false, is_whole: true, is_short: false };
+        let runner = |text: &str, kind| Frame { runs_closures: true, ..frame(text, kind, true, true) };
+        let tokio = |text: &str| frame(text, Kind::Library("tokio".to_owned()), true, true);
+        let thread = || runner("std::sys::backtrace::__rust_begin_short_backtrace", Kind::Runtime);
+        let task = || runner("tokio::runtime::task::raw::poll", Kind::Library("tokio".to_owned()));
+        let why = |frames: Vec<Frame>| stack(frames, whole, None).no_site.unwrap().because;
+        assert_eq!(why(vec![libc(), thread()]), Inlined);
+        assert_eq!(why(vec![libc(), tokio("tokio::net::connect"), task(), thread()]), Inlined);
+        assert_eq!(why(vec![libc(), library(), thread()]), LibraryThread, "the library's own thread");
+        let worker = tokio("tokio::runtime::blocking::pool::Inner::run");
+        assert_eq!(why(vec![libc(), library(), worker, thread()]), LibraryThread);
     }
 
     #[test]
