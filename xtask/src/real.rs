@@ -11,9 +11,10 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 /// The languages, the libraries, and the daemons.
-pub(crate) const PACKAGES: [&str; 58] = [
+pub(crate) const PACKAGES: [&str; 59] = [
     "apache2-bin",
     "binutils",
+    "cython3",
     "docker.io",
     "erlang-base",
     "g++",

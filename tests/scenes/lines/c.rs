@@ -52,11 +52,16 @@ pub(crate) fn c(stage: &Stage) -> (Group, Vec<Way>) {
         ("callback of qsort", "callback", "compare"),
         ("array of variable length", "buffer", "open_with_buffer"),
         ("call that became a jump", "jump", "open_by_jump"),
+        ("two calls that became jumps", "jumps", "open_by_jump"),
         ("syscall()", "raw", "open_raw"),
         ("makecontext", "coroutine", "open_ledger"),
     ];
     for (name, way, function) in connecting {
         ways.push(Way::connects(name, &[&usual, way, "PORT"]).own(function, "ledger.c"));
+    }
+    for (name, way) in [("call that became a jump", "jump"), ("two calls that became jumps", "jumps")] {
+        let way = Way::connects(format!("{name}, static"), &[&program("-O2 -g -static"), way, "PORT"]);
+        ways.push(way.own("open_by_jump", "ledger.c"));
     }
     let accepting = [
         ("accept", "serve", "serve"),
@@ -126,6 +131,12 @@ fn of_other_libraries(stage: &Stage) -> Vec<Way> {
     ] {
         ways.push(Way::connects(name, &[&loops, way, "PORT"]).own(function, "loops.c"));
     }
+    // Without line tables, names are all that tells whose code was linked in.
+    let linked = built("loops-linked");
+    let libraries = "$(pkg-config --cflags --libs gio-2.0 libuv libevent | sed s/-luv/-l:libuv_a.a/)";
+    compile(stage, &["sh", "-c", &format!("gcc -O2 -o {linked} loops.c {libraries}")]);
+    let way = Way::connects("libuv, linked in, without -g", &[&linked, "uv", "PORT"]);
+    ways.push(way.own("connect_uv", "loops.c").without_lines());
     for (name, way, function) in
         [("libuv accept", "uv-accept", "serve_uv"), ("libevent accept", "event-accept", "serve_event")]
     {
@@ -160,6 +171,9 @@ pub(crate) fn cpp(stage: &Stage) -> (Group, Vec<Way>) {
         let way = Way::connects(format!("{name}, without -g"), &[&plain, way, "PORT"]);
         ways.push(way.own(function, "ledger.cpp").without_lines());
     }
+    // It is inlined in what runs the thread, whose name has its own.
+    let thread = Way::connects("lambda in std::thread, without -g", &[&plain, "thread", "PORT"]);
+    ways.push(thread.own("operator()", "ledger.cpp").called("{lambda").without_lines());
     // Of headers alone: what it inlines lies in /usr/include.
     let asio = built("asio");
     compile(stage, &["g++", "-std=c++20", "-O2", "-g", "-pthread", "-o", &asio, "asio.cpp"]);

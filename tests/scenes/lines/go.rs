@@ -26,6 +26,7 @@ pub(crate) fn go(stage: &Stage) -> (Group, Vec<Way>) {
         build("go", name, options, if name == "go-stripped" { "0" } else { "1" });
     }
     build("go-cgo", "go-cgo", &[], "1");
+    let without_modules = without_modules(stage);
     let usual = built("go");
     let connecting = [
         ("net.Dial", "dial", "main.openLedger"),
@@ -59,6 +60,8 @@ pub(crate) fn go(stage: &Stage) -> (Group, Vec<Way>) {
     let background =
         Way::connects("pool that dials in the background", &[&usual, "vendored-background", "PORT"]);
     ways.push(background.or(&["library_thread"]));
+    let way = Way::connects("pool of a package, without modules", &[&without_modules, "vendored", "PORT"]);
+    ways.push(way.own("main.takeFromPool", "go/main.go"));
     let cgo = built("go-cgo");
     ways.push(Way::connects("cgo: C connects", &[&cgo, "c", "PORT"]).own("open_in_c", "go-cgo/main.go"));
     ways.push(Way::connects("cgo: Go connects", &[&cgo, "go", "PORT"]).own("main.main", "go-cgo/main.go"));
@@ -72,4 +75,19 @@ pub(crate) fn go(stage: &Stage) -> (Group, Vec<Way>) {
     let contained = Way::connects("-s -w, in a container", &[&contained[..], &["dial", "PORT"]].concat());
     ways.push(contained.own("main.openLedger", "go/main.go"));
     (Group::new("Go", &[("go", &["go", "version"])]), ways)
+}
+
+/// The same program as distributions build: all packages lie in one folder.
+fn without_modules(stage: &Stage) -> String {
+    let (path, program) = (built("gopath"), built("go-without-modules"));
+    let commands = format!(
+        "mkdir -p {path}/src/example.com/ledger && cp go/main.go {path}/src/example.com/ledger && \
+         cp -r go/vendor/example.com/pool {path}/src/example.com"
+    );
+    compile(stage, &["sh", "-c", &commands]);
+    let mut compiler = Command::new("go");
+    compiler.args(["build", "-o", &program, "example.com/ledger"]);
+    compiler.env("GO111MODULE", "off").env("GOPATH", &path).env("GOFLAGS", "");
+    run(stage, &mut compiler);
+    program
 }

@@ -19,6 +19,8 @@ pub(crate) fn groups(stage: &Stage) -> Vec<(Group, Vec<Way>)> {
     let versions: Vec<_> = versions.iter().map(|command| ("CPython", &command[..])).collect();
     let mut ways = of_debian();
     ways.push(own_extension(stage));
+    ways.push(cython(stage));
+    ways.push(packages_beside_it(stage));
     for python in &pythons {
         ways.extend(of_version(python));
     }
@@ -85,6 +87,30 @@ fn own_extension(stage: &Stage) -> Way {
     let script = format!("{folder}/{SOURCE}");
     compile(stage, &["cp", SOURCE, &script]);
     Way::connects("own module in C", &[PYTHON, &script, "extension", "PORT"]).own("open_till", "tillmodule.c")
+}
+
+/// A module that Cython has compiled, beside the script.
+fn cython(stage: &Stage) -> Way {
+    let folder = built("python");
+    let headers = "$(/usr/bin/python3-config --includes)";
+    let compiler = format!(
+        "cython3 -3 -o {folder}/tillcython.c tillcython.pyx && \
+         gcc -O2 -shared -fPIC {headers} -o {folder}/tillcython.so {folder}/tillcython.c"
+    );
+    compile(stage, &["sh", "-c", &compiler]);
+    let script = format!("{folder}/{SOURCE}");
+    let way = Way::connects("module of Cython", &[PYTHON, &script, "cython", "PORT"]);
+    way.own("open_by_cython", "tillcython.pyx").without_lines()
+}
+
+/// Packages where `pip install --target` puts them.
+fn packages_beside_it(stage: &Stage) -> Way {
+    let folder = built("python/packages");
+    let copy = format!("mkdir -p {folder} && cp -r /usr/lib/python3/dist-packages/redis* {folder}");
+    compile(stage, &["sh", "-c", &copy]);
+    let (script, path) = (app(SOURCE).display().to_string(), format!("PYTHONPATH={folder}"));
+    let way = Way::asks("packages beside it", &["env", &path, PYTHON, &script, "redis", "PORT"], Peer::REDIS);
+    way.own("dial_redis", SOURCE).or(INTERPRETED)
 }
 
 /// The interpreters that pyenv has installed, the oldest first.

@@ -55,6 +55,21 @@ pub(crate) fn rust(stage: &Stage) -> (Group, Vec<Way>) {
         ways.push(plain.own(function, SOURCE).without_lines());
     }
     ways.push(Way::asks("ureq", &[&program("lines"), "ureq", "PORT"], Peer::HTTP).own("fetch", SOURCE));
+    ways.push(
+        Way::asks("ureq, without", &[&program("release"), "ureq", "PORT"], Peer::HTTP)
+            .own("fetch", SOURCE)
+            .without_lines(),
+    );
+    let thin = Way::connects("wrapper that became a jump", &[&program("release"), "thin", "PORT"]);
+    ways.push(thin.own("open_thin", SOURCE).without_lines());
+    let closure = |profile: &str| [program(profile), "closure".to_owned(), "PORT".to_owned()];
+    let with_lines = closure("lines");
+    let with_lines =
+        Way::connects("closure of a thread, line tables", &with_lines.each_ref().map(|word| &**word));
+    ways.push(with_lines.own("closure", SOURCE));
+    let plain = closure("release");
+    let plain = Way::connects("closure of a thread", &plain.each_ref().map(|word| &**word));
+    ways.push(plain.or(&["inlined"]));
     let small = Way::connects("lto, panic=abort", &[&program("small"), "connect", "PORT"]);
     ways.push(small.own("open_ledger", SOURCE).without_lines());
     ways.push(Way::connects("strip", &[&program("stripped"), "connect", "PORT"]).or(&["stripped"]));

@@ -6,14 +6,14 @@ use super::way::{Group, Way};
 use crate::support::stage::{PYTHON, Stage};
 
 pub(crate) fn groups(stage: &Stage) -> Vec<(Group, Vec<Way>)> {
-    vec![node(), ruby(), php(), erlang(), perl(), lua(), dotnet(stage), shell()]
+    vec![node(stage), ruby(), php(), erlang(), perl(), lua(), dotnet(stage), shell()]
 }
 
 fn script(name: &str) -> String {
     app(name).display().to_string()
 }
 
-fn node() -> (Group, Vec<Way>) {
+fn node(stage: &Stage) -> (Group, Vec<Way>) {
     // Node connects and accepts from its event loop, after the function that asked for it has returned.
     let interpreted = ["interpreted_node", "library_thread"];
     let script = script("ledger.js");
@@ -32,6 +32,10 @@ fn node() -> (Group, Vec<Way>) {
         let way = Way::accepts(title, &["node", &script, way, "PORT"], REQUEST);
         ways.push(way.or(&interpreted));
     }
+    // As people pack it into one file with their program.
+    let renamed = built("ledger-node");
+    compile(stage, &["sh", "-c", &format!("cp $(command -v node) {renamed}")]);
+    ways.push(Way::connects("under another name", &[&renamed, &script, "connect", "PORT"]).or(&interpreted));
     let agent = Way::asks("http.Agent", &["node", &script, "agent", "PORT"], Peer::HTTP);
     ways.push(agent.or(&interpreted));
     (Group::new("Node.js", &[("node", &["node", "--version"])]), ways)

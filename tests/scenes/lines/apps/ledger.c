@@ -188,6 +188,16 @@ NAMED int call_jumper(void) {
     return failed;
 }
 
+// Another jump before that one.
+NAMED int jump_to_jumper(int fd) { return open_by_jump(fd); }
+
+NAMED int call_jumpers(void) {
+    int fd = new_socket();
+    int failed = jump_to_jumper(fd);
+    kept = fd;
+    return failed;
+}
+
 NAMED int open_raw(void) {
     int fd = new_socket();
     long failed = syscall(SYS_connect, fd, &peer, sizeof peer); // opened here: open_raw
@@ -272,6 +282,7 @@ int main(int count, char **arguments) {
     else if (IS("callback")) by_callback();
     else if (IS("buffer")) open_with_buffer(count * 1000);
     else if (IS("jump")) call_jumper();
+    else if (IS("jumps")) call_jumpers();
     else if (IS("array")) by_array();
     else if (IS("raw")) open_raw();
     else if (IS("coroutine")) by_coroutine();

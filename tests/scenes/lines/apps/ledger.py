@@ -279,6 +279,12 @@ def open_by_extension():
     kept.append(till.open_till(PORT))
 
 
+def open_by_module_of_cython():
+    import tillcython
+
+    kept.append(tillcython.open_by_cython(PORT))
+
+
 def read_all():
     connection = socket.create_connection(ADDRESS)
     kept.append(connection)
@@ -317,6 +323,7 @@ WAYS = {
     "uvloop": serve_by_uvloop,
     "ctypes": open_by_ctypes,
     "extension": open_by_extension,
+    "cython": open_by_module_of_cython,
     "read": read_all,
 }
 

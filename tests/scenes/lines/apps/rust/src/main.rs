@@ -42,6 +42,21 @@ fn serve(address: SocketAddr) {
     }
 }
 
+/// The call becomes a jump: no address of this function is on the stack.
+#[inline(never)]
+fn open_thin(address: &SocketAddr) -> std::io::Result<TcpStream> { // opened here: open_thin
+    TcpStream::connect(*address)
+}
+
+/// A closure that is inlined in what runs the thread.
+fn by_thread(address: SocketAddr) {
+    let open = move || {
+        keep(TcpStream::connect(address).unwrap()); // opened here: closure
+        std::thread::park();
+    };
+    std::thread::spawn(open).join().unwrap();
+}
+
 /// A pool of threads that do what they are handed.
 fn by_pool(address: SocketAddr) {
     let (hand, take) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
@@ -108,6 +123,8 @@ fn main() {
         "accept" => serve(address),
         "thread" => std::thread::spawn(move || retry(address)).join().unwrap(),
         "pool" => by_pool(address),
+        "thin" => keep(open_thin(&address).unwrap()),
+        "closure" => by_thread(address),
         "dyn" => std::hint::black_box(Box::new(Remote(address)) as Box<dyn Store>).open(),
         "ureq" => fetch(address),
         "tokio-task" => threads().block_on(async { tokio::spawn(keep_async(address)).await.unwrap() }),
