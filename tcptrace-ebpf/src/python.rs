@@ -13,6 +13,9 @@ pub const MOST_PYTHON_FRAMES: usize = 64;
 /// `FRAME_OWNED_BY_INTERPRETER` of 3.14 (Include/internal/pycore_frame.h, pycore_interpframe_structs.h).
 pub const FIRST_OWNER_WITHOUT_CODE: u8 = 3;
 
+/// The bit of [`PythonFrame::code`] that says that the interpreter was called for the frame. Only 3.11 tells.
+pub const PYTHON_ENTRY: u64 = 1;
+
 /// Where a process that runs Python keeps what leads to the frames of a thread. Offsets are in bytes; a wrong one leads
 /// to memory that cannot be read, or to no thread.
 #[repr(C)]
@@ -61,7 +64,8 @@ pub struct PythonWalk {
     pub owner: u32,
     /// Of the code object: its table of lines, by which it is recognized later.
     pub line_table: u32,
-    pub padding: u32,
+    /// Of the frame, in 3.11: whether the interpreter was called for it, one byte. [`ABSENT`] elsewhere.
+    pub is_entry: u32,
 }
 
 /// A frame of Python.
@@ -72,7 +76,7 @@ pub struct PythonWalk {
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct PythonFrame {
-    /// The address of its code object; 0 where it has none.
+    /// The address of its code object, with [`PYTHON_ENTRY`] in it; 0 where it has none.
     pub code: u64,
     /// Where in its code it is: an address since 3.11, an index in the lower half before.
     pub instruction: u64,

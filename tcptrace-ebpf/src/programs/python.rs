@@ -13,8 +13,8 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 use tcptrace_ebpf::python::{
-    FIRST_OWNER_WITHOUT_CODE, MOST_PYTHON_FRAMES, PYTHON_OTHER_THREAD, PYTHON_READ, PYTHON_UNKNOWN,
-    PythonFrame, PythonFrames, PythonProcess,
+    FIRST_OWNER_WITHOUT_CODE, MOST_PYTHON_FRAMES, PYTHON_ENTRY, PYTHON_OTHER_THREAD, PYTHON_READ,
+    PYTHON_UNKNOWN, PythonFrame, PythonFrames, PythonProcess,
 };
 
 use crate::{
@@ -125,6 +125,9 @@ pub(crate) unsafe fn read(process: *const PythonProcess, frames: *mut Frames) ->
         let code = code & !3;
         let instruction = user(frame, walk.instruction);
         let line_table = if code == 0 { 0 } else { user(code, walk.line_table) };
+        let has_entry = !is_absent(walk.is_entry as usize);
+        let is_entry: u8 = if has_entry { user(frame, walk.is_entry) } else { 0 };
+        let code = code | (u64::from(is_entry) & PYTHON_ENTRY);
         // SAFETY: the index is within the array.
         unsafe { frames.cast::<PythonFrame>().add(nth).write(PythonFrame { code, instruction, line_table }) };
         count = nth as u32 + 1;

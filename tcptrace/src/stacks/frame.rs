@@ -14,6 +14,7 @@ use super::{
     inlined, interpreters, java,
     kind::Kind,
     modules::Place,
+    names_of_languages::compiled_python,
     point::{ScriptLanguage, ScriptLine},
     rating::{Code, of_module, rate},
 };
@@ -93,7 +94,8 @@ fn frame(
     if runs_closures {
         name = inlined::closure(name, |closure| of_name(closure) == Kind::Own).unwrap_or(name);
     }
-    let shown = bounded(name);
+    let compiled = compiled_python(name);
+    let shown = bounded(compiled.as_deref().unwrap_or(name));
     let text = match (&source, module.and_then(|module| module.path.file_name())) {
         (Some(source), _) => match code.and_then(|code| code.line) {
             Some(line) => format!("{shown} ({}:{line})", file_name(source)),

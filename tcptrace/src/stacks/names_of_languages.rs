@@ -32,6 +32,12 @@ pub(super) fn of_name(name: &str) -> Option<Kind> {
     if runtime {
         return Some(Kind::Runtime);
     }
+    // What Cython and mypyc add; functions of people begin otherwise.
+    let is_of_mypyc =
+        name.starts_with("CPy") && !OF_MYPYC.iter().any(|beginning| name.starts_with(beginning));
+    if is_of_mypyc || name.starts_with("__Pyx_") {
+        return Some(Kind::Runtime);
+    }
     if name.starts_with("camlUnix") {
         return Some(Kind::Library("Unix".to_owned()));
     }
@@ -45,6 +51,42 @@ pub(super) fn of_name(name: &str) -> Option<Kind> {
     let (package, _) = name.split_once("zm").filter(|_| is_closure)?;
     let is_version = name.get(package.len() + 2..)?.starts_with(|first: char| first.is_ascii_digit());
     is_version.then(|| Kind::Library(package.to_owned()))
+}
+
+/// How mypyc begins the names of functions, and of what the interpreter calls for them.
+const OF_MYPYC: [&str; 2] = ["CPyDef_", "CPyPy_"];
+
+/// A function of Python that was compiled to C, as Python calls it: `shop.Ledger.open` of `__pyx_pf_4shop_6Ledger_2open`.
+pub(super) fn compiled_python(name: &str) -> Option<String> {
+    if let Some(function) = OF_MYPYC.iter().find_map(|beginning| name.strip_prefix(beginning)) {
+        return Some(if function == "__top_level__" { "<module>" } else { function }.to_owned());
+    }
+    if let Some(module) = name.strip_prefix("__pyx_pymod_exec_") {
+        return Some(format!("{module}.<module>"));
+    }
+    // The function, what the interpreter calls for it, and `cdef` functions; modules and classes have their length before them.
+    let (rest, is_numbered) = match name.strip_prefix("__pyx_f_") {
+        Some(rest) => (rest, false),
+        None => (name.strip_prefix("__pyx_pf_").or_else(|| name.strip_prefix("__pyx_pw_"))?, true),
+    };
+    let (mut rest, mut parts) = (rest, Vec::new());
+    while let Some((part, behind)) = counted(rest) {
+        parts.push(part);
+        rest = behind;
+    }
+    // Functions of one module are numbered, but the first.
+    let function =
+        if is_numbered { rest.trim_start_matches(|digit: char| digit.is_ascii_digit()) } else { rest };
+    parts.push(function);
+    (parts.len() > 1 && !function.is_empty()).then(|| parts.join("."))
+}
+
+/// A part of a name that has its length before it, and what follows behind `_`.
+fn counted(name: &str) -> Option<(&str, &str)> {
+    let digits = name.bytes().take_while(u8::is_ascii_digit).count();
+    let length: usize = name.get(..digits)?.parse().ok()?;
+    let end = digits.checked_add(length)?;
+    Some((name.get(digits..end).filter(|part| !part.is_empty())?, name.get(end..)?.strip_prefix('_')?))
 }
 
 #[cfg(test)]
@@ -70,9 +112,36 @@ mod tests {
             ("Main_dial_info", None),
             ("zm1_info", library("")),
             ("zm", None),
+            ("__Pyx_PyObject_FastCallDict", Some(Kind::Runtime)),
+            ("CPyObject_GetAttr", Some(Kind::Runtime)),
+            ("CPyDef_open_ledger", None),
+            ("__pyx_pf_4shop_open_ledger", None),
             ("", None),
         ] {
             assert_eq!(of_name(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_python_is_told_as_python() {
+        for (name, expected) in [
+            ("__pyx_pw_6cyshop_1open_cython", Some("cyshop.open_cython")),
+            ("__pyx_pf_6cyshop_open_cython", Some("cyshop.open_cython")),
+            ("__pyx_pf_4shop_6ledger_6Client_2dial", Some("shop.ledger.Client.dial")),
+            ("__pyx_f_6cyshop_inner", Some("cyshop.inner")),
+            ("__pyx_f_6cyshop_6Client_2nd", Some("cyshop.Client.2nd")),
+            ("__pyx_pymod_exec_cyshop", Some("cyshop.<module>")),
+            ("CPyDef_open_ledger", Some("open_ledger")),
+            ("CPyPy_Ledger___open", Some("Ledger___open")),
+            ("CPyDef___top_level__", Some("<module>")),
+            ("__pyx_pf_open", None),
+            ("__pyx_pf_99999999999999999999shop_open", None),
+            ("__pyx_pf_9shop_open", None),
+            ("__pyx_pw_", None),
+            ("open_ledger", None),
+            ("", None),
+        ] {
+            assert_eq!(compiled_python(name).as_deref(), expected, "{name}");
         }
     }
 }

@@ -98,7 +98,7 @@ fn plain_path(path: &Path) -> &[u8] {
 }
 
 /// Whether a distribution or a package manager has put it there.
-fn is_installed(module: &Path) -> bool {
+pub(super) fn is_installed(module: &Path) -> bool {
     const PLACES: [&str; 12] = [
         "/usr/lib",
         "/usr/lib32",

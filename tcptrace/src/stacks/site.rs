@@ -57,8 +57,11 @@ fn own(frames: &[Frame]) -> Option<&Frame> {
 fn may_be_own(frames: &[Frame]) -> impl Iterator<Item = &Frame> {
     let is_interpreted = |frame: &Frame| is_script(frame) || matches!(frame.kind, Kind::Interpreter(_));
     let interpreted = frames.iter().position(is_interpreted).unwrap_or(frames.len());
-    let is_seen =
-        move |at: usize, frame: &Frame| frame.kind == Kind::Own && !(frame.is_of_file() && interpreted < at);
+    // What lies between lines that a machine told is an extension of the application's own.
+    let outermost_told = frames.iter().rposition(|frame| frame.told_by.is_some()).unwrap_or(0);
+    let embeds =
+        move |at: usize, frame: &Frame| frame.is_of_file() && interpreted < at && outermost_told < at;
+    let is_seen = move |at: usize, frame: &Frame| frame.kind == Kind::Own && !embeds(at, frame);
     let with_lines = frames
         .iter()
         .enumerate()
@@ -325,6 +328,21 @@ mod tests {
         let java = frame("Interpreter", Kind::Interpreter(InterpretedJava), true, false);
         let stack = stack(vec![libc(), java, compiled], walked(true), None);
         assert_eq!(stack.site.as_deref(), Some("Leak.refund"));
+    }
+
+    #[test]
+    fn an_extension_between_lines_is_the_application_s_and_what_embeds_them_is_not() {
+        let python = |text: &str, kind| Frame {
+            told_by: Some(ScriptLanguage::Python),
+            ..frame(text, kind, true, false)
+        };
+        let connect = || python("create_connection (socket.py:836)", Kind::Interpreter(InterpretedPython));
+        let line = || python("main (shop.py:9)", Kind::Own);
+        let site = |frames| stack(frames, walked(false), None).site;
+        let compiled = vec![libc(), connect(), own("shop.open_ledger (shop.so)"), line()];
+        assert_eq!(site(compiled).as_deref(), Some("shop.open_ledger (shop.so)"));
+        assert_eq!(site(vec![libc(), connect(), line(), own("main")]).as_deref(), Some("main (shop.py:9)"));
+        assert_eq!(site(vec![libc(), connect(), own("uwsgi_main")]), None);
     }
 
     #[test]

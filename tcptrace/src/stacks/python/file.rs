@@ -18,6 +18,8 @@ pub(super) struct PythonFile {
     pub(super) bytes_type: u64,
     /// Its machine code.
     pub(super) machine_code: Range<u64>,
+    /// The function that runs lines, as far as it is known.
+    pub(super) evaluates: Range<u64>,
     pub(super) layout: Layout,
     /// Which Python 3 it is.
     pub(super) minor: u8,
@@ -85,6 +87,7 @@ fn python(elf: &Elf<'_>) -> Option<PythonFile> {
         text_type: text_type?,
         bytes_type: bytes_type?,
         machine_code: elf.machine_code()?,
+        evaluates: elf.exported_function("_PyEval_EvalFrameDefault").unwrap_or_default(),
         layout: layout::of_version(minor, said)?,
         minor,
     })

@@ -6,7 +6,7 @@
 //! headers of CPython 3.8.18, 3.9.18, 3.10.13, 3.11.7 and 3.12.1, as a compiler says them. They do not change within a
 //! minor version: extensions are built against these structures.
 
-use tcptrace_ebpf::python::{ABSENT, PythonWalk};
+use tcptrace_ebpf::python::{ABSENT, PYTHON_ENTRY, PythonFrame, PythonWalk};
 
 use crate::stacks::memory::u64_at;
 
@@ -19,6 +19,14 @@ pub(super) struct Layout {
     pub(super) walk: PythonWalk,
     pub(super) code: CodeLayout,
     pub(super) text: TextLayout,
+}
+
+impl Layout {
+    /// Whether the machine was called for this frame, and not for an outer one: before 3.11 for each, in 3.11 where the frame
+    /// says so. Later versions have another frame for the call.
+    pub(super) fn begins_call(&self, frame: &PythonFrame) -> bool {
+        self.walk.owner == ABSENT || frame.code & PYTHON_ENTRY != 0
+    }
 }
 
 /// Offsets into `PyCodeObject`, in bytes.
@@ -102,7 +110,7 @@ fn until_3_10(instruction: u32, instruction_bytes: u32, lines: LineFormat) -> La
         instruction,
         owner: ABSENT,
         line_table: 120,
-        padding: 0,
+        is_entry: ABSENT,
     };
     let instructions = Instructions::Index(instruction_bytes);
     let code = CodeLayout { filename: 104, name: 112, first_line: 40, line_table: 120, instructions, lines };
@@ -123,7 +131,7 @@ fn of_3_11() -> Layout {
         instruction: 56,
         owner: 69,
         line_table: 136,
-        padding: 0,
+        is_entry: 68,
     };
     Layout { walk, code: code_since_3_11(72, 184), text: TEXT_UNTIL_3_11 }
 }
@@ -142,7 +150,7 @@ fn of_3_12() -> Layout {
         instruction: 56,
         owner: 70,
         line_table: 136,
-        padding: 0,
+        is_entry: ABSENT,
     };
     Layout { walk, code: code_since_3_11(68, 192), text: TEXT }
 }
@@ -198,7 +206,7 @@ fn of_debug_offsets(minor: u8, runtime: &[u8]) -> Option<Layout> {
         instruction: offset(at.interpreter_frame + 24)?,
         owner: offset(at.interpreter_frame + 40)?,
         line_table: offset(at.code_object + 32)?,
-        padding: 0,
+        is_entry: ABSENT,
     };
     let code = CodeLayout {
         filename: offset(at.code_object + 8)?,
@@ -267,6 +275,18 @@ mod tests {
         let mut free_threaded = bytes.clone();
         free_threaded[16] = 1;
         assert_eq!(of_version(13, Some(&free_threaded)), None);
+    }
+
+    #[test]
+    fn a_call_of_the_machine_begins_where_the_version_says() {
+        let begins = |minor, code| {
+            let runtime = debug_offsets_of_3_13();
+            let layout = of_version(minor, Some(&runtime)).unwrap();
+            layout.begins_call(&PythonFrame { code, ..PythonFrame::default() })
+        };
+        assert!(begins(10, 0x1000), "each");
+        assert_eq!((begins(11, 0x1000), begins(11, 0x1001)), (false, true));
+        assert!(!begins(12, 0x1000) && !begins(13, 0x1000), "it has a frame of its own");
     }
 
     #[test]

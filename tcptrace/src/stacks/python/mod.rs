@@ -13,15 +13,16 @@ mod merge;
 mod packages;
 pub(super) mod program;
 
-use std::{fs::File, os::fd::OwnedFd, sync::Arc};
+use std::{fs::File, os::fd::OwnedFd, path::Path, sync::Arc};
 
-use tcptrace_ebpf::python::PYTHON_READ;
+use tcptrace_ebpf::python::{PYTHON_ENTRY, PYTHON_READ, PythonFrame};
 
-pub(super) use self::merge::merged;
+pub(super) use self::merge::{Part, merged};
 use self::{
     builds::Builds,
     code::{CodeCache, Process, Types},
     file::{PythonFile, PythonPart},
+    merge::Lines,
     packages::Packages,
 };
 pub use self::{
@@ -29,7 +30,7 @@ pub use self::{
     layout::LineFormat,
     lines::line,
 };
-use super::{interpreters::may_be_own_python, memory::ProcessMemory, point::Point};
+use super::{interpreters::may_be_own_python, memory::ProcessMemory, point::Point, rating::is_installed};
 use crate::model::captured_stack::CapturedPython;
 
 /// Which Python 3 a file holds, by its minor version, if its lines can be read.
@@ -49,17 +50,21 @@ pub(super) struct PythonLines {
 
 /// The lines of a stack, and where the machine is that runs them.
 pub(super) struct ReadLines {
-    /// Innermost first.
-    pub(super) points: Vec<Point>,
+    pub(super) lines: Lines,
     build: Arc<PythonFile>,
     /// What the process adds to the addresses that the file of the machine says.
     bias: u64,
 }
 
 impl ReadLines {
-    /// Whether an address is one of the machine's code.
-    pub(super) fn is_machine(&self, address: u64) -> bool {
-        self.build.machine_code.contains(&address.wrapping_sub(self.bias))
+    /// What the machine has at an address.
+    pub(super) fn part(&self, address: u64) -> Part {
+        let stated = address.wrapping_sub(self.bias);
+        match &*self.build {
+            build if build.evaluates.contains(&stated) => Part::Evaluates,
+            build if build.machine_code.contains(&stated) => Part::Machine,
+            _ => Part::Other,
+        }
     }
 }
 
@@ -83,9 +88,15 @@ impl PythonLines {
         };
         let directory = process;
         let process = Process { pid, memory: &memory, layout: &build.layout, types };
-        let mut points = Vec::new();
-        for frame in frames.iter().filter(|frame| frame.code != 0) {
-            let Some(mut line) = self.cache.line(&process, frame) else {
+        let (mut points, mut ends) = (Vec::new(), Vec::new());
+        for frame in frames {
+            let (frame, is_entry) = (without_mark(frame), build.layout.begins_call(frame));
+            // One without code stands for the call of the machine, since 3.12.
+            if frame.code == 0 {
+                end(&mut ends, points.len());
+                continue;
+            }
+            let Some(mut line) = self.cache.line(&process, &frame) else {
                 points.push(Point::Address { address: frame.code, by: None });
                 break;
             };
@@ -93,10 +104,40 @@ impl PythonLines {
                 line.package = self.packages.of(pid, directory, file);
             }
             points.push(Point::Script(Arc::new(line)));
+            if is_entry {
+                end(&mut ends, points.len());
+            }
         }
         if let Some(outermost) = frames.last().filter(|_| head.is_deeper != 0) {
-            points.push(Point::Address { address: outermost.code, by: None });
+            points.push(Point::Address { address: outermost.code & !PYTHON_ENTRY, by: None });
         }
-        matches!(points.first(), Some(Point::Script(_))).then_some(ReadLines { points, build, bias })
+        end(&mut ends, points.len());
+        matches!(points.first(), Some(Point::Script(_))).then_some(ReadLines {
+            lines: Lines { points, ends },
+            build,
+            bias,
+        })
     }
+
+    /// Whether a library that a process has mapped is an extension of the application's own.
+    pub(super) fn is_own_extension(&mut self, pid: u32, process: &OwnedFd, path: &Path) -> bool {
+        // PyInstaller unpacks those of others there.
+        const UNPACKED: &str = "/_MEI";
+        let Some(path) = path.to_str() else { return false };
+        let is_library = Path::new(path).extension().is_some_and(|extension| extension == "so");
+        let may_be = is_library && !path.contains(UNPACKED) && !is_installed(Path::new(path));
+        may_be && may_be_own_python(path) && self.packages.of(pid, process, path).is_none()
+    }
+}
+
+/// Notes that a call of the machine ends there, if it has run any line.
+fn end(ends: &mut Vec<usize>, at: usize) {
+    if at > ends.last().copied().unwrap_or(0) {
+        ends.push(at);
+    }
+}
+
+/// A frame without the mark of its entry.
+fn without_mark(frame: &PythonFrame) -> PythonFrame {
+    PythonFrame { code: frame.code & !PYTHON_ENTRY, ..*frame }
 }

@@ -32,7 +32,7 @@ use crate::{
         mappings::{self, FileIdentity, Mapping},
         memory::ProcessMemory,
         point::{Point, ScriptLine},
-        python::{PythonLines, finder::PythonFinder, merged},
+        python::{Part, PythonLines, finder::PythonFinder, merged},
         registers::FrameRegisters,
     },
 };
@@ -130,7 +130,11 @@ impl Code {
     }
 
     fn has_mapped(&self, address: u64) -> bool {
-        self.mappings.iter().any(|mapping| mapping.addresses.contains(&address))
+        self.mapping(address).is_some()
+    }
+
+    fn mapping(&self, address: u64) -> Option<&Mapping> {
+        self.mappings.iter().find(|mapping| mapping.addresses.contains(&address))
     }
 
     fn describes(&self, address: u64) -> bool {
@@ -195,13 +199,27 @@ impl StackUnwinder {
             return native;
         }
         let Ok(process) = mappings::process(&self.proc_root, stack.pid) else { return native };
-        match lines.read(stack.pid, &process, &stack.python) {
-            Some(mut read) => {
-                let points = std::mem::take(&mut read.points);
-                merged(&native, points, |address| read.is_machine(address))
-            }
-            None => native,
-        }
+        let Some(read) = lines.read(stack.pid, &process, &stack.python) else { return native };
+        let code = self.processes.get(&stack.pid).map(|process| &process.code);
+        let mut known = FxHashMap::default();
+        let mut is_own = |mapping: &Mapping| {
+            *known.entry(mapping.addresses.start).or_insert_with(|| {
+                mapping.path(&process).is_ok_and(|path| lines.is_own_extension(stack.pid, &process, &path))
+            })
+        };
+        let parts: FxHashMap<u64, Part> = native
+            .iter()
+            .filter_map(|point| {
+                let Point::Address { address, .. } = point else { return None };
+                let mapping = || code.and_then(|code| code.mapping(*address));
+                let part = match read.part(*address) {
+                    Part::Other if mapping().is_some_and(&mut is_own) => Part::OwnExtension,
+                    part => part,
+                };
+                Some((*address, part))
+            })
+            .collect();
+        merged(&native, read.lines, |address| parts.get(&address).copied().unwrap_or(Part::Other))
     }
 
     fn unwind(&mut self, stack: &CapturedStack) -> Vec<Point> {
