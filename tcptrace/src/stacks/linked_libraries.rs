@@ -53,10 +53,15 @@ pub(super) fn of_c(name: &str) -> Option<&'static str> {
         ("wolfSSL_", "wolfSSL"),
         ("zmq_", "ZeroMQ"),
     ];
-    /// Functions of OpenSSL between others, which it does not export.
-    const OF_OPENSSL: [&str; 4] = ["conn_ctrl", "conn_read", "conn_state", "conn_write"];
-    if OF_OPENSSL.contains(&name) {
-        return Some("OpenSSL");
+    /// Whole names: of what OpenSSL does not export, and of OCaml's library in C until OCaml 5.
+    const NAMES: [(&str, &str); 4] = [
+        ("conn_ctrl", "OpenSSL"),
+        ("conn_state", "OpenSSL"),
+        ("unix_accept", "Unix"),
+        ("unix_connect", "Unix"),
+    ];
+    if let Some((_, library)) = NAMES.iter().find(|(known, _)| *known == name) {
+        return Some(library);
     }
     BEGINNINGS.iter().find(|(beginning, _)| name.starts_with(beginning)).map(|(_, library)| *library)
 }
@@ -146,6 +151,8 @@ mod tests {
             ("Curl_socket_open", Some("libcurl")),
             ("open_redis", None),
             ("event_loop", None),
+            ("unix_connect", Some("Unix")),
+            ("unix_connect_ledger", None),
             ("uv", None),
             ("connect_uv", None),
             ("", None),

@@ -27,6 +27,21 @@ pub(super) fn of_name(name: &str) -> Option<Kind> {
     ];
     /// Pascal writes the unit before `_$$_`.
     const UNITS: [&str; 6] = ["SYSTEM", "SOCKETS", "SSOCKETS", "BASEUNIX", "UNIX", "SYSCALL"];
+    /// Libraries of OCaml and of D that open sockets, and how their names begin.
+    const LIBRARIES: [(&str, &str); 12] = [
+        ("camlUnix", "Unix"),
+        ("camlLwt", "Lwt"),
+        ("camlCohttp", "Cohttp"),
+        ("camlConduit", "Conduit"),
+        ("camlEio", "Eio"),
+        ("camlAsync_", "Async"),
+        ("camlSsl", "Ssl"),
+        ("camlTls", "Tls"),
+        ("camlCaqti", "Caqti"),
+        ("camlPgx", "Pgx"),
+        ("_D4vibe", "vibe"),
+        ("_D9eventcore", "eventcore"),
+    ];
     let runtime = RUNTIMES.iter().any(|beginning| name.starts_with(beginning))
         || name.split_once("_$$_").is_some_and(|(unit, _)| UNITS.contains(&unit));
     if runtime {
@@ -38,8 +53,8 @@ pub(super) fn of_name(name: &str) -> Option<Kind> {
     if is_of_mypyc || name.starts_with("__Pyx_") {
         return Some(Kind::Runtime);
     }
-    if name.starts_with("camlUnix") {
-        return Some(Kind::Library("Unix".to_owned()));
+    if let Some((_, library)) = LIBRARIES.iter().find(|(beginning, _)| name.starts_with(beginning)) {
+        return Some(Kind::Library((*library).to_owned()));
     }
     // Nim's libraries, of which the path stands behind the name: `connect__pureZnet_1143`.
     if name.contains("__pureZ") || name.contains("__systemZ") || name.contains("__posixZ") {
@@ -99,7 +114,9 @@ mod tests {
         for (name, expected) in [
             ("caml_c_call", Some(Kind::Runtime)),
             ("camlUnix__connect_1320", library("Unix")),
+            ("camlLwt_unix__connect_5021", library("Lwt")),
             ("camlShop__dial_81", None),
+            ("_D4vibe4core3net10connectTCPFAyatZ", library("vibe")),
             ("_D3std6socket6Socket7connectMFNeC3std6socket7AddressZv", Some(Kind::Runtime)),
             ("_D4shop4dialFZv", None),
             ("gnat__sockets__connect_socket", Some(Kind::Runtime)),

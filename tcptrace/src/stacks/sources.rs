@@ -57,10 +57,26 @@ pub(super) fn of_source(path: &Path) -> Option<Kind> {
                 library(next(1).map(|name| name.rsplit_once('-').map_or(name, |(name, _)| name)))
             }
             "vendor" if is_rust || is_c => library(next(1).filter(|_| next(2).is_some())),
-            // Where build tools of C and C++ put what they fetch: by convention, vcpkg, CMake and Meson.
-            "third_party" | "thirdparty" | "3rdparty" | "vcpkg_installed" | "subprojects" if is_c => {
+            // Where build tools of C and C++ put what they fetch: by convention, vcpkg, CMake, Meson, Bazel and Conan.
+            "third_party" | "third-party" | "thirdparty" | "3rdparty" | "vcpkg_installed" | "subprojects"
+            | "buildtrees"
+                if is_c =>
+            {
                 library(next(1))
             }
+            "external" | "externals" | "extern" | "deps" if is_c => {
+                library(next(1).filter(|_| next(2).is_some()))
+            }
+            ".conan" if is_c && next(1) == Some("data") => library(next(2)),
+            ".conan2" if is_c && next(1) == Some("p") => {
+                library(next(if next(2) == Some("b") { 3 } else { 2 }))
+            }
+            // The standard library of Zig, and what its package manager, that of Swift, of Crystal and of D have fetched.
+            "lib" | "zig" if extension == "zig" && next(1) == Some("std") => Some(Kind::Runtime),
+            "zig" if extension == "zig" && next(1) == Some("p") => library(next(2)),
+            ".build" if extension == "swift" && next(1) == Some("checkouts") => library(next(2)),
+            "lib" if extension == "cr" && next(2) == Some("src") => library(next(1)),
+            ".dub" if extension == "d" && next(1) == Some("packages") => library(next(2)),
             "_deps" if is_c => library(
                 next(1).filter(|_| next(2).is_some()).map(|name| name.strip_suffix("-src").unwrap_or(name)),
             ),
