@@ -22,6 +22,11 @@ impl Functions {
         Self(found.unwrap_or_default())
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The function in which an address lies.
     pub(super) fn at(&self, address: u64) -> Option<&Range<u64>> {
         let behind = self.0.partition_point(|function| function.start <= address);

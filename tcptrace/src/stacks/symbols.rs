@@ -34,7 +34,7 @@ use super::{
     point::{Point, Points},
     python,
     site::{self, Extent},
-    tail_calls,
+    tail_calls::{self, KnownFunctions},
 };
 use crate::{
     host::live_thread::live_thread,
@@ -176,6 +176,7 @@ struct Resolver {
     debug_files: DebugFiles,
     opened: Rc<OpenedFiles>,
     traits: KnownTraits,
+    functions: KnownFunctions,
 }
 
 /// What the symbolizer has opened.
@@ -209,6 +210,7 @@ impl Resolver {
             debug_files: DebugFiles::new(home.as_deref()),
             opened,
             traits: KnownTraits::default(),
+            functions: KnownFunctions::default(),
         }
     }
 
@@ -242,7 +244,7 @@ impl Resolver {
         let mut points = points.to_vec();
         if let Some(code) = &mut code {
             code.identify(&mut self.traits);
-            points = tail_calls::filled(&points, code);
+            points = tail_calls::filled(&points, code, &mut self.functions);
         }
         let (points, calls) = (&points[..], calls(&points));
         let program = program.as_ref();
@@ -273,7 +275,7 @@ impl Resolver {
         let (points, extent) = extent(points);
         let mut code = MappedCode::kept(code, &calls(points));
         code.identify(&mut self.traits);
-        let points = &tail_calls::filled(points, &code)[..];
+        let points = &tail_calls::filled(points, &code, &mut self.functions)[..];
         let (calls, program) = (calls(points), Some(&program));
         let mut known = self.known(points, &calls, Some(&code), program);
         self.name_by_kept_files(&code, &calls, program, &mut known);

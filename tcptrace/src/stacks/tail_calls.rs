@@ -2,7 +2,7 @@
 //! before a return address says which function was called. Where the call at hand is in another function than that one, it
 //! was the function called that went on. Where that could only jump to one other function, and that to the next, all of them did.
 
-use std::{collections::hash_map::Entry, fs::File, ops::Range, os::unix::fs::FileExt as _};
+use std::{collections::hash_map::Entry, fs::File, ops::Range, os::unix::fs::FileExt as _, rc::Rc};
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, OpKind};
 use rustc_hash::FxHashMap;
@@ -11,7 +11,7 @@ use super::{
     elf::{BoundedFile, Elf, Segment, bias},
     functions::Functions,
     mapped_code::MappedCode,
-    mappings::Mapping,
+    mappings::{FileIdentity, Mapping},
     point::Point,
 };
 use crate::model::found_by::CallersBy;
@@ -23,9 +23,27 @@ const JUMPS: [&str; 4] = [".plt", ".plt.sec", ".plt.got", ".iplt"];
 const MOST_FUNCTIONS: usize = 8;
 const MOST_BYTES: u64 = 16 << 10;
 
+/// Functions of all files that are remembered; beyond, all are forgotten.
+const MOST_REMEMBERED: usize = 1 << 20;
+
+/// What is remembered of files.
+#[derive(Default)]
+pub(super) struct KnownFunctions {
+    files: FxHashMap<FileIdentity, Option<Rc<Described>>>,
+    functions: usize,
+}
+
+/// What a file says of its functions, at the addresses that it says.
+struct Described {
+    functions: Functions,
+    /// Jumps of the linker.
+    jumps: Vec<Range<u64>>,
+    segments: Vec<Segment>,
+}
+
 /// The points of a stack with those functions in between. Looks into the files of the callers.
-pub(super) fn filled(points: &[Point], code: &MappedCode) -> Vec<Point> {
-    let mut files = Files { code, opened: FxHashMap::default() };
+pub(super) fn filled(points: &[Point], code: &MappedCode, known: &mut KnownFunctions) -> Vec<Point> {
+    let mut files = Files { code, opened: FxHashMap::default(), known };
     let mut filled = Vec::with_capacity(points.len() + 1);
     for (nth, point) in points.iter().enumerate() {
         filled.push(point.clone());
@@ -54,15 +72,14 @@ struct Files<'a> {
     code: &'a MappedCode,
     /// By where they are mapped.
     opened: FxHashMap<u64, Option<Opened>>,
+    known: &'a mut KnownFunctions,
 }
 
-/// What is known of a file.
+/// A file that a process has mapped.
 struct Opened {
     file: File,
-    functions: Functions,
-    /// Jumps of the linker, at the addresses that the file says.
-    jumps: Vec<Range<u64>>,
-    /// What the process adds to these addresses.
+    described: Rc<Described>,
+    /// What the process adds to the addresses that the file says.
     bias: u64,
 }
 
@@ -75,7 +92,7 @@ impl Files<'_> {
         let is_in_one_file = self.code.binary(mapping) == self.code.binary(self.code.mapping(inner)?);
         let file = match self.opened.entry(mapping.addresses.start) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(Opened::read(self.code, mapping)),
+            Entry::Vacant(new) => new.insert(Opened::of(self.code, mapping, self.known)),
         };
         let file = file.as_ref()?;
         let mut bytes = [0; CALL_BYTES];
@@ -83,9 +100,10 @@ impl Files<'_> {
         let called = target(call, bytes).filter(|called| mapping.addresses.contains(called))?;
         let stated = called.wrapping_sub(file.bias);
         // Without a description of both nobody knows whether they are one function.
-        let goal = file.functions.at(inner.wrapping_sub(file.bias)).map(|function| function.start);
-        let is_jump = file.jumps.iter().any(|jumps| jumps.contains(&stated));
-        let is_other = !is_in_one_file || (file.functions.from(stated).is_some() && goal != Some(stated));
+        let Described { functions, jumps, .. } = &*file.described;
+        let goal = functions.at(inner.wrapping_sub(file.bias)).map(|function| function.start);
+        let is_jump = jumps.iter().any(|jumps| jumps.contains(&stated));
+        let is_other = !is_in_one_file || (functions.from(stated).is_some() && goal != Some(stated));
         if is_jump || !is_other {
             return None;
         }
@@ -96,26 +114,49 @@ impl Files<'_> {
     }
 }
 
-impl Opened {
-    fn read(code: &MappedCode, mapping: &Mapping) -> Option<Self> {
-        let (_, file) = code.open(mapping).ok()?;
-        let bounded = BoundedFile::new(file.try_clone().ok()?);
+impl KnownFunctions {
+    fn of(&mut self, identity: FileIdentity, file: &File) -> Option<Rc<Described>> {
+        if let Some(known) = self.files.get(&identity) {
+            return known.clone();
+        }
+        let described = Described::read(file).map(Rc::new);
+        let functions = described.as_ref().map_or(1, |described| described.functions.count().max(1));
+        if self.functions.saturating_add(functions) > MOST_REMEMBERED {
+            *self = Self::default();
+        }
+        self.functions = self.functions.saturating_add(functions);
+        self.files.insert(identity, described.clone());
+        described
+    }
+}
+
+impl Described {
+    fn read(file: &File) -> Option<Self> {
+        let file = BoundedFile::new(file.try_clone().ok()?);
         // Nobody knows the linker's jumps where the file has no sections.
-        let elf = Elf::read(&bounded).filter(|elf| elf.addresses(".text").is_some())?;
-        let segments: Vec<Segment> = elf.segments().collect();
-        let bias = bias(&segments, &mapping.in_file(), mapping.addresses.start)?;
+        let elf = Elf::read(&file).filter(|elf| elf.addresses(".text").is_some())?;
         let jumps = JUMPS.iter().filter_map(|section| elf.addresses(section)).collect();
-        Some(Self { functions: Functions::of(&elf), jumps, bias, file })
+        Some(Self { functions: Functions::of(&elf), jumps, segments: elf.segments().collect() })
+    }
+}
+
+impl Opened {
+    fn of(code: &MappedCode, mapping: &Mapping, known: &mut KnownFunctions) -> Option<Self> {
+        let (identity, file) = code.open(mapping).ok()?;
+        let described = known.of(identity, &file)?;
+        let bias = bias(&described.segments, &mapping.in_file(), mapping.addresses.start)?;
+        Some(Self { file, described, bias })
     }
 
     /// The function that the one which begins here jumps to, if it jumps to no other place outside of itself.
     fn only_jump(&self, mapping: &Mapping, start: u64) -> Option<u64> {
-        let function = self.functions.from(start)?;
+        let functions = &self.described.functions;
+        let function = functions.from(start)?;
         let size = usize::try_from((function.end - start).min(MOST_BYTES)).ok()?;
         let mut bytes = vec![0; size];
         let offset = mapping.offset_of(start.wrapping_add(self.bias))?;
         self.file.read_exact_at(&mut bytes, offset).ok()?;
-        only_exit(&bytes, function).filter(|next| self.functions.from(*next).is_some())
+        only_exit(&bytes, function).filter(|next| functions.from(*next).is_some())
     }
 }
 
