@@ -4,6 +4,7 @@
 
 use std::{
     fs::File,
+    io::Read as _,
     os::fd::{AsRawFd as _, OwnedFd},
     path::{Component, Path},
     sync::Arc,
@@ -17,7 +18,7 @@ use rustix::{
 };
 
 use crate::{
-    process::reader::{DIRECTORY, contents},
+    process::reader::DIRECTORY,
     stacks::zip::{Budget, Directory, Place},
 };
 
@@ -91,36 +92,47 @@ fn in_folder(process: &OwnedFd, folder: &Path) -> Result<Names, Errno> {
     let mut packages = 0;
     for entry in Dir::read_from(&folder)?.take(MOST_NAMES) {
         let entry = entry?;
-        let Some(package) = entry.file_name().to_str().ok().and_then(|name| Some((name, package(name)?)))
-        else {
+        let described = entry.file_name().to_str().ok();
+        let Some((described, name)) = described.and_then(|folder| Some((folder, package(folder)?))) else {
             continue;
         };
         packages += 1;
         if packages > MOST_PACKAGES {
             break;
         }
-        names.insert(package.1.into_boxed_str());
+        names.insert(name.into_boxed_str());
         // What it is imported by may be another name: `yaml` of PyYAML.
-        let record = openat(&folder, package.0, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
-            .and_then(|info| contents(&info, "RECORD", RECORD_BYTES));
-        let record = record.unwrap_or_default();
-        names.extend(imported(&String::from_utf8_lossy(&record)).map(Box::from));
+        let record = recorded(&folder, described).unwrap_or_default();
+        names.extend(imported(&record).map(Box::from));
     }
     Ok(names)
 }
 
+/// What pip has recorded of the package that it describes in this folder of a folder.
+fn recorded(folder: &OwnedFd, described: &str) -> Result<String, Errno> {
+    let info = openat(folder, described, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let (file, _) = regular(&openat(&info, "RECORD", flags, Mode::empty())?)?;
+    let mut bytes = Vec::new();
+    file.take(RECORD_BYTES).read_to_end(&mut bytes).map_err(|_| Errno::IO)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 fn in_archive(process: &OwnedFd, path: &Path) -> Result<Names, Errno> {
-    // To open a device may have effects.
-    let place = open(process, path, OFlags::PATH)?;
-    let status = fstat(&place)?;
-    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
-        return Ok(Names::default());
-    }
-    let file = File::open(format!("/proc/self/fd/{}", place.as_raw_fd())).map_err(|_| Errno::ACCESS)?;
-    let place = Place { start: 0, length: u64::try_from(status.st_size).unwrap_or_default() };
-    let listed = Directory::read(&file, place, &mut Budget(ARCHIVE_BYTES));
+    let (file, length) = regular(&open(process, path, OFlags::PATH)?)?;
+    let listed = Directory::read(&file, Place { start: 0, length }, &mut Budget(ARCHIVE_BYTES));
     let names = listed.iter().flat_map(Directory::entries).take(MOST_NAMES);
     Ok(names.filter_map(|entry| package(entry.name.split('/').next()?)).map(String::into_boxed_str).collect())
+}
+
+/// Opens a regular file, and says how long it is: to open a device may have effects, and a pipe may block.
+fn regular(place: &OwnedFd) -> Result<(File, u64), Errno> {
+    let status = fstat(place)?;
+    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
+        return Err(Errno::INVAL);
+    }
+    let file = File::open(format!("/proc/self/fd/{}", place.as_raw_fd())).map_err(|_| Errno::ACCESS)?;
+    Ok((file, u64::try_from(status.st_size).unwrap_or_default()))
 }
 
 /// The package that pip describes in a folder of this name: `charset_normalizer` of `charset_normalizer-3.4.0.dist-info`.
@@ -163,6 +175,10 @@ mod tests {
             fs::create_dir_all(here.join(folder)).unwrap();
         }
         fs::write(here.join("PyYAML-6.0.dist-info/RECORD"), RECORD).unwrap();
+        // Nobody writes to it.
+        fs::create_dir_all(here.join("pipe-1.0.dist-info")).unwrap();
+        let pipe = here.join("pipe-1.0.dist-info/RECORD");
+        assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
         let zipped =
             archive(&[("__main__.py", b""), ("redis-5.0.dist-info/METADATA", b""), ("redis/client.py", b"")]);
         fs::write(here.join("shop.pyz"), [&b"#!/usr/bin/env python3\n"[..], &zipped].concat()).unwrap();
@@ -173,6 +189,7 @@ mod tests {
             ("requests/packages/deep.py", Some("requests")),
             ("yaml/loader.py", Some("yaml")),
             ("_yaml.py", Some("_yaml")),
+            ("pipe/api.py", Some("pipe")),
             ("shop/ledger.py", None),
             ("handler.py", None),
             ("shop.pyz/redis/client.py", Some("redis")),
