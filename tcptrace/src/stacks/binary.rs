@@ -37,7 +37,7 @@ impl Traits {
         };
         let interpreter = interpreters::by_name(path).filter(is_it).or_else(|| interpreters::by_exports(elf));
         let has_rust = has_rust(elf);
-        let crates = if has_rust { crates::of_others(elf).into() } else { Arc::default() };
+        let crates = if has_rust { crates::of_others(elf, path).into() } else { Arc::default() };
         Self { interpreter, has_rust, crates }
     }
 }

@@ -2,7 +2,7 @@
 //! panics: `/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/redis-0.27.6/src/connection.rs`. Every build has these, also
 //! without line tables. Rates no function.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use super::{elf::Elf, sources::is_versioned};
 
@@ -10,9 +10,13 @@ use super::{elf::Elf, sources::is_versioned};
 const MOST_CRATES: usize = 2_048;
 const MOST_BYTES: usize = 64;
 
-/// The names of the crates that a file has of others, as code writes them.
-pub(super) fn of_others(elf: &Elf<'_>) -> Vec<Box<str>> {
-    elf.data(".rodata").map(named).unwrap_or_default()
+/// The names of the crates that a file at this path has of others, as code writes them. One that is called as the file is the
+/// program itself, which was installed from a registry.
+pub(super) fn of_others(elf: &Elf<'_>, path: &Path) -> Vec<Box<str>> {
+    let mut crates = elf.data(".rodata").map(named).unwrap_or_default();
+    let program = path.file_name().map(|name| name.to_string_lossy().replace('-', "_"));
+    crates.retain(|name| program.as_deref() != Some(&**name));
+    crates
 }
 
 fn named(texts: &[u8]) -> Vec<Box<str>> {
@@ -61,10 +65,14 @@ fn name(package: &[u8]) -> Option<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
+    use std::fs::File;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::stacks::elf::BoundedFile;
 
     fn names(texts: &str) -> Vec<String> {
         named(texts.as_bytes()).into_iter().map(String::from).collect()
@@ -86,6 +94,15 @@ mod tests {
         let texts = "/r/registry/src/i-0123456789abcdef/shop-1.0.0/src/main.rs/r/registry/src/i-0123456789abcdef/shop-1.0.0/src/ledger.rs\
                      /r/registry/src/i-0123456789abcdef/redis-0.27.6/src/lib.rs";
         assert_eq!(names(texts), ["redis"]);
+    }
+
+    #[test]
+    fn a_crate_that_is_called_as_the_program_is_its_own() {
+        let file = BoundedFile::new(File::open("/proc/self/exe").unwrap());
+        let elf = Elf::read(&file).unwrap();
+        let has =
+            |path: &str, name: &str| of_others(&elf, Path::new(path)).iter().any(|known| **known == *name);
+        assert!(has("/srv/shop", "proptest") && !has("/root/.cargo/bin/proptest", "proptest"));
     }
 
     #[test]
