@@ -177,6 +177,9 @@ pub struct Config {
     pub probe_reads: u32,
     /// Wakes the reader only when so many bytes wait.
     pub wakeup_bytes: u32,
+    /// A socket that leaves CLOSE_WAIT after less than this many nanoseconds leaves no record, as long as user space reads
+    /// the arrivals; 0: each does.
+    pub arrival_ns: u64,
 }
 
 /// Offsets in bytes into `struct pt_regs` of this architecture.
@@ -235,6 +238,7 @@ impl Config {
         thread_head_bytes: 0,
         probe_reads: 0,
         wakeup_bytes: 0,
+        arrival_ns: 0,
     };
 }
 

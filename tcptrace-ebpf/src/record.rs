@@ -102,6 +102,27 @@ pub struct TransitionRecord {
     pub is_over: u8,
 }
 
+/// Places for sockets that came into CLOSE_WAIT a moment ago: a power of two. They take 512 KiB, which fits a CPU's cache.
+pub const ARRIVALS: usize = 1 << 12;
+
+/// A socket that came into CLOSE_WAIT, and has not left it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Arrival {
+    /// What the programs know the socket by; 0 = nothing is kept here. Written last, and cleared first.
+    pub key: u64,
+    /// Those that have the place, or try to get it.
+    pub claims: u32,
+    /// Always zero.
+    pub padding: u32,
+    /// The transition into CLOSE_WAIT.
+    pub record: TransitionRecord,
+}
+
 /// A call that a task made on a socket. The kernel side keeps it by the address of `struct sock` until the
 /// socket is closed.
 #[repr(C)]
@@ -295,6 +316,7 @@ const _: () = {
     assert!(size_of::<SleeperRecord>() == 16);
     assert!(size_of::<Sixteen>() == COMM_LENGTH);
     assert!(size_of::<TransitionRecord>() == 112);
+    assert!(size_of::<Arrival>() == 128);
     assert!(core::mem::offset_of!(TransitionRecord, laddr) == 40);
     assert!(core::mem::offset_of!(TransitionRecord, netns) == 72);
     assert!(core::mem::offset_of!(TransitionRecord, oncpu_comm) == 88);

@@ -15,6 +15,7 @@
 mod support;
 
 mod address_in_use;
+mod arrivals;
 mod bounds;
 mod btf_file;
 mod clear_choice;

@@ -5,6 +5,8 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod arrivals;
+mod atomic;
 mod budgets;
 mod calls;
 mod captures;

@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use tcptrace_ebpf::record::{CallRecord, Sixteen};
 
-use crate::{captures, pids, settings::config, transition::count};
+use crate::{atomic, captures, pids, settings::config, transition::count};
 
 /// One call for each socket. The kernel allocates entries on demand.
 pub(crate) type Calls<const MAX_SOCKETS: usize> =
@@ -48,20 +48,6 @@ fn presence_filter(sock: u64) -> *mut u32 {
     let index = (address >> ALIGNMENT_BITS) as usize & (FILTER_LENGTH - 1);
     // SAFETY: the index is within the array.
     unsafe { (&raw mut PRESENCE_FILTER).cast::<u32>().add(index) }
-}
-
-/// Adds to a count that other CPUs may change at the same time. `core` has no atomic addition for this
-/// target, because the target lacks the compare-and-swap that other methods of `core`'s atomics need.
-#[inline(always)]
-fn add(count: *mut u32, by: i32) {
-    // SAFETY: the pointer is that of an aligned word of this object's data.
-    unsafe {
-        core::arch::asm!(
-            "lock *(u32 *)({count} + 0) += {by}",
-            count = in(reg) count,
-            by = in(reg) i64::from(by),
-        );
-    }
 }
 
 /// Name of the current task, NUL-padded.
@@ -115,7 +101,7 @@ pub(crate) fn remember<C: StackIdContext, const MAX_SOCKETS: usize>(
         repeated: 0,
     };
     if calls.insert(sock, record, u64::from(BPF_NOEXIST)).is_ok() {
-        add(presence_filter(sock), 1);
+        atomic::add(presence_filter(sock), 1);
     } else if calls.insert(sock, record, u64::from(BPF_EXIST)).is_err() {
         count(|counters| counters.untracked += 1);
         return;
@@ -152,6 +138,6 @@ pub(crate) fn forget<const MAX_SOCKETS: usize>(calls: &Calls<MAX_SOCKETS>, sock:
     // SAFETY: the pointer is that of an aligned word of this object's data.
     let may_be_present = unsafe { core::ptr::read_volatile(count) } != 0;
     if may_be_present && is_remembered(calls, sock) && calls.remove(sock).is_ok() {
-        add(count, -1);
+        atomic::add(count, -1);
     }
 }

@@ -6,6 +6,8 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod arrivals;
+mod atomic;
 mod budgets;
 mod calls;
 mod captures;

@@ -12,6 +12,7 @@ use tcptrace_ebpf::{
 };
 
 use crate::{
+    arrivals::{self, Left},
     calls, end_of_file, openers, probe,
     settings::{CONFIG, config, is_absent, kernel},
     slots,
@@ -223,6 +224,16 @@ pub(crate) fn observe<S: Source>(source: &S, old: u8, new: u8) {
     if !is_over && !is_tracked(i32::from(old), i32::from(new)) {
         return;
     }
+    // The other way is for kernels with little room on the stack.
+    let keeps_arrivals = !cfg!(feature = "perf") && config!(arrival_ns) != 0;
+    let left = if keeps_arrivals && old == CLOSE_WAIT {
+        arrivals::leave(source.key(false))
+    } else {
+        Left { entered_ns: 0, is_short: false }
+    };
+    if left.is_short && !is_over {
+        return;
+    }
     let endpoints = source.endpoints();
     if !filter::admits_endpoints(&CONFIG.filter, &endpoints) {
         return;
@@ -238,10 +249,48 @@ pub(crate) fn observe<S: Source>(source: &S, old: u8, new: u8) {
     let cgroup_id = if is_emitted && config!(details_after_ns) == 0 { source.cgroup_id() } else { 0 };
     let is_being_made = is_being_made(&endpoints, old, new);
     let key = source.key(is_being_made);
-    let entered_ns = if key == 0 { 0 } else { time(source, key, old, new, now) };
+    let cookie = if is_emitted && !is_being_made { source.cookie(key) } else { 0 };
+    let (laddr, raddr) = addresses(source, &endpoints);
+    // In its place at once: a copy of it would be one more on the stack, which older kernels have little of.
+    let fill = |entry: &mut MaybeUninit<TransitionRecord>, entered_ns, details: Details| {
+        let Details { oncpu_comm, oncpu_pid, oncpu_tid, oncpu_exiting, has_cause, error, is_over } = details;
+        entry.write(TransitionRecord {
+            cookie,
+            sock: source.sock(),
+            ktime_ns: now,
+            entered_ns,
+            cgroup_id,
+            laddr,
+            raddr,
+            netns,
+            oncpu_pid,
+            oncpu_tid,
+            lport: endpoints.lport,
+            rport: endpoints.rport,
+            oncpu_comm,
+            old_state: old,
+            new_state: new,
+            mptcp: u8::from(source.is_mptcp()),
+            oncpu_exiting,
+            error,
+            has_cause,
+            is_over,
+        });
+    };
+    if keeps_arrivals && new == CLOSE_WAIT && arrivals::keep(key, |entry| fill(entry, 0, Details::none())) {
+        return;
+    }
+    let entered_ns = match left.entered_ns {
+        0 if key == 0 => 0,
+        0 => time(source, key, old, new, now),
+        entered_ns => entered_ns,
+    };
     if is_emitted {
-        let cookie = if is_being_made { 0 } else { source.cookie(key) };
-        emit(source, cookie, &endpoints, (netns, cgroup_id), (old, new, is_over), (now, entered_ns));
+        let details = Details::of(source, (old, new, is_over), now, entered_ns);
+        let fill = |entry: &mut MaybeUninit<TransitionRecord>| fill(entry, entered_ns, details);
+        if !transport::write(&EVENTS, source.context(), Wake::AtIntervals(now), fill) {
+            count(|counters| counters.lost += 1);
+        }
     }
 }
 
@@ -294,69 +343,66 @@ fn time<S: Source>(source: &S, key: u64, old: u8, new: u8, now: u64) -> u64 {
     entered_ns
 }
 
-/// Writes the record of a transition, or counts it as lost.
-#[inline(always)]
-fn emit<S: Source>(
-    source: &S,
-    cookie: u64,
-    endpoints: &Endpoints,
-    (netns, cgroup_id): (u32, u64),
-    (old, new, is_over): (u8, u8, bool),
-    (now, entered_ns): (u64, u64),
-) {
-    let (mut laddr, mut raddr) = (endpoints.laddr, endpoints.raddr);
-    // Each link has such addresses of its own. Others are spared the read.
-    if filter::is_link_local(laddr) || filter::is_link_local(raddr) {
-        let interface = source.interface();
-        (laddr, raddr) = (filter::on_interface(laddr, interface), filter::on_interface(raddr, interface));
+/// What a record says beyond the transition itself, as it says it.
+struct Details {
+    oncpu_comm: Sixteen,
+    oncpu_pid: u32,
+    oncpu_tid: u32,
+    oncpu_exiting: u8,
+    has_cause: u8,
+    error: u16,
+    is_over: u8,
+}
+
+impl Details {
+    /// Nothing is said.
+    #[inline(always)]
+    fn none() -> Self {
+        Self {
+            oncpu_comm: [0; 2],
+            oncpu_pid: 0,
+            oncpu_tid: 0,
+            oncpu_exiting: 0,
+            has_cause: 0,
+            error: 0,
+            is_over: 0,
+        }
     }
-    // Not written over zeros later: the compiler writes zeros one byte at a time.
-    let mut is_over = is_over;
-    let (task, (oncpu_pid, oncpu_tid), error) = if is_over || has_details(old, now, entered_ns) {
-        if is_shut_down(source, old, new) {
-            is_over = true;
-            if openers::are_tracked() {
-                openers::end(source.sock(), true);
-            }
+
+    /// What is said of a transition `now` from `old`, which the socket entered at `entered_ns` (0 = not known).
+    #[inline(always)]
+    fn of<S: Source>(source: &S, (old, new, is_over): (u8, u8, bool), now: u64, entered_ns: u64) -> Self {
+        if !is_over && !has_details(old, now, entered_ns) {
+            return Self::none();
+        }
+        let is_shut_down = is_shut_down(source, old, new);
+        if is_shut_down && openers::are_tracked() {
+            openers::end(source.sock(), true);
         }
         let task = source.task();
-        let numbers = calls::in_readers_namespace(task.tgid, task.pid);
-        (task, numbers, source.error())
-    } else {
-        (Task::default(), (0, 0), None)
-    };
-    let is_written = transport::write(
-        &EVENTS,
-        source.context(),
-        Wake::AtIntervals(now),
-        |entry: &mut MaybeUninit<TransitionRecord>| {
-            entry.write(TransitionRecord {
-                cookie,
-                sock: source.sock(),
-                ktime_ns: now,
-                entered_ns,
-                cgroup_id,
-                laddr,
-                raddr,
-                netns,
-                oncpu_pid,
-                oncpu_tid,
-                lport: endpoints.lport,
-                rport: endpoints.rport,
-                oncpu_comm: task.comm,
-                old_state: old,
-                new_state: new,
-                mptcp: u8::from(source.is_mptcp()),
-                oncpu_exiting: u8::from(error.is_some() && task.flags & PF_EXITING != 0),
-                error: error.unwrap_or(0) as u16,
-                has_cause: u8::from(error.is_some()),
-                is_over: u8::from(is_over),
-            });
-        },
-    );
-    if !is_written {
-        count(|counters| counters.lost += 1);
+        let (oncpu_pid, oncpu_tid) = calls::in_readers_namespace(task.tgid, task.pid);
+        let error = source.error();
+        Self {
+            oncpu_comm: task.comm,
+            oncpu_pid,
+            oncpu_tid,
+            oncpu_exiting: u8::from(error.is_some() && task.flags & PF_EXITING != 0),
+            has_cause: u8::from(error.is_some()),
+            error: error.unwrap_or(0) as u16,
+            is_over: u8::from(is_over || is_shut_down),
+        }
     }
+}
+
+/// The addresses, with their interface where each link has such addresses of its own. Others are spared the read.
+#[inline(always)]
+fn addresses<S: Source>(source: &S, endpoints: &Endpoints) -> (Sixteen, Sixteen) {
+    let (laddr, raddr) = (endpoints.laddr, endpoints.raddr);
+    if !filter::is_link_local(laddr) && !filter::is_link_local(raddr) {
+        return (laddr, raddr);
+    }
+    let interface = source.interface();
+    (filter::on_interface(laddr, interface), filter::on_interface(raddr, interface))
 }
 
 /// Changes the counters of this CPU.

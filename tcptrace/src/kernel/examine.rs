@@ -41,6 +41,7 @@ pub(crate) fn examine(world: &World) -> Support {
         },
         wakes_soon: true,
         details_after: Duration::ZERO,
+        told_after: Duration::ZERO,
         report_over: true,
     };
     let Ok(config) = options.config() else { return support };

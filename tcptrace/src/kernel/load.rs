@@ -106,6 +106,9 @@ pub(super) fn tracer(
     if options.calls.any() {
         loader.map_max_entries("STACKS", MAX_STACKS);
     }
+    if config.arrival_ns == 0 {
+        loader.map_max_entries("ARRIVALS", 1);
+    }
     if config.read_python != 0 {
         loader.map_max_entries("PYTHONS", MAX_PYTHONS);
     }

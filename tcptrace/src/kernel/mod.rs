@@ -4,6 +4,7 @@
 //! programs, reads their records and counters, runs the iterators over descriptor tables, and decodes
 //! records. Decides nothing about what records mean.
 
+mod arrivals;
 mod btf;
 mod calls;
 pub(crate) mod decode;
@@ -18,6 +19,7 @@ mod holders;
 mod load;
 mod loader;
 mod loss;
+mod mapping;
 mod misses;
 mod offsets;
 mod options;

@@ -96,6 +96,8 @@ pub(crate) struct TracerOptions {
     /// leaves out the cgroup, and has the rest only when it ends a state of the filter that lasted at least
     /// this long.
     pub details_after: Duration,
+    /// Sockets that stay in CLOSE_WAIT for less leave no record, as long as somebody takes the others; zero: all do.
+    pub told_after: Duration,
     /// Report connections that are ended by others while nobody has closed the socket, whatever the filter's states.
     pub report_over: bool,
 }
@@ -106,6 +108,10 @@ const WAKEUP_INTERVAL_NS: u32 = 20_000_000;
 /// After a burst, each process has one opener kept on each CPU in this time. Keeping one costs some
 /// microseconds; the rest are counted.
 const CALL_INTERVAL_NS: u32 = 10_000_000;
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
 
 impl TracerOptions {
     /// The options in the terms of the programs.
@@ -118,13 +124,14 @@ impl TracerOptions {
             track_all_states: u32::from(self.track_all_states),
             wakeup_interval_ns: WAKEUP_INTERVAL_NS,
             wakeup_bytes: if self.wakes_soon { 0 } else { self.ring_bytes / 4 },
-            details_after_ns: u64::try_from(self.details_after.as_nanos()).unwrap_or(u64::MAX),
+            details_after_ns: nanoseconds(self.details_after),
             track_openers: u32::from(self.calls.openers),
             call_interval_ns: CALL_INTERVAL_NS,
             track_eof_reads: u32::from(self.calls.eof_reads),
             report_over: u32::from(self.report_over),
             stack_bytes: if self.calls.any() { self.calls.stack_bytes } else { 0 },
             read_python: u32::from(self.calls.any()),
+            arrival_ns: nanoseconds(self.told_after),
             ..Config::NOTHING
         })
     }

@@ -17,6 +17,7 @@ use tokio::io::unix::AsyncFd;
 use zerocopy::FromBytes as _;
 
 use super::{
+    arrivals::Arrivals,
     calls::{self, CallMemory},
     error::{self, LoadError},
     load,
@@ -61,6 +62,8 @@ pub(crate) struct Counted {
 pub(crate) struct Tracer {
     backend: Backend,
     records: AsyncFd<Records>,
+    /// `None` where each arrival in CLOSE_WAIT is a record.
+    arrivals: Option<Arrivals>,
     counters: PerCpuArray<MapData, [u8; size_of::<Counters>()]>,
     misses: Misses,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -104,6 +107,8 @@ pub(super) fn attach(
         pid_namespace,
         registers,
         thread_head_bytes: THREAD_HEAD_BYTES,
+        // The maps of the other way cannot be mapped.
+        arrival_ns: if plan.transport == Transport::Ring { config.arrival_ns } else { 0 },
         ..*config
     };
     let ways = (plan.backend, plan.transport);
@@ -277,23 +282,29 @@ impl Tracer {
         let (tracer, calls) = loop {
             let plan = plan(support, options)?;
             if let Some(attached) = attach(support, &plan, options, &config, clocks) {
-                break Self::open(plan.backend, attached)?;
+                let keeps_arrivals = config.arrival_ns != 0 && plan.transport == Transport::Ring;
+                break Self::open(plan.backend, attached, keeps_arrivals)?;
             }
         };
         tracer.with_calls(calls, support, options)
     }
 
-    fn open(backend: Backend, attached: Attached) -> Result<(Self, Option<CallStreams>), LoadError> {
+    fn open(
+        backend: Backend,
+        attached: Attached,
+        keeps_arrivals: bool,
+    ) -> Result<(Self, Option<CallStreams>), LoadError> {
         let Attached { mut object, streams: OpenStreams { events, calls }, misses } = attached;
         let counters = PerCpuArray::try_from(object.take_map("COUNTERS").ok_or_else(error::missing)?)
             .map_err(|error| LoadError::refused("open the counters", &error))?;
         // SAFETY: the registered value owns the descriptor, and closes it only when it is dropped itself.
         let records = unsafe { AsyncFd::register_with_interest(events, tokio::io::Interest::READABLE) }
             .map_err(|error| LoadError::refused("wait for records", &io::Error::from(error)))?;
+        let arrivals = keeps_arrivals.then(|| Arrivals::open(&mut object)).transpose()?;
         let logger = EbpfLogger::init(&mut object)
             .inspect_err(|error| log::debug!("warnings of the kernel side cannot be shown: {error}"))
             .ok();
-        Ok((Self { backend, records, counters, misses, logger, calls: None, object }, calls))
+        Ok((Self { backend, records, arrivals, counters, misses, logger, calls: None, object }, calls))
     }
 
     /// Attaches to the calls that are tracked beyond connect(), and opens what they fill. Warns of what the
@@ -337,6 +348,19 @@ impl Tracer {
     /// number.
     pub(crate) fn drain(&mut self, limit: usize, visit: impl FnMut(&[u8])) -> usize {
         self.records.get_mut().take(limit, visit)
+    }
+
+    /// Has the kernel side keep back sockets that come into CLOSE_WAIT, or not any more.
+    pub(crate) fn keep_arrivals(&mut self, is_wanted: bool) {
+        if let Some(arrivals) = &mut self.arrivals {
+            arrivals.want(is_wanted);
+        }
+    }
+
+    /// Passes those that are kept back, came before this time (CLOCK_MONOTONIC, nanoseconds) and are still there to `visit`,
+    /// each once, as the bytes that the kernel side wrote. Returns how many have come since.
+    pub(crate) fn take_arrivals(&mut self, before_ns: u64, visit: impl FnMut(&[u8])) -> usize {
+        self.arrivals.as_mut().map_or(0, |arrivals| arrivals.take(before_ns, visit))
     }
 
     /// The counters so far. Logs the kernel side's rare warnings too.

@@ -7,14 +7,11 @@ use std::{
     ops::Deref,
     os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
     path::Path,
-    ptr, slice,
 };
 
-use rustix::{
-    fs::OFlags,
-    mm::{MapFlags, ProtFlags, mmap, munmap},
-};
+use rustix::{fs::OFlags, mm::MapFlags};
 
+use super::mapping::Mapping;
 use crate::host::world::KERNELS_BTF;
 
 /// The most bytes that are read of a file. A kernel's BTF has some 5 to 10 MiB.
@@ -42,7 +39,7 @@ impl Vmlinux {
         }
         // Another file could be cut short while it is mapped.
         let is_kernels = path == Path::new(KERNELS_BTF);
-        if is_kernels && let Ok(mapping) = Mapping::of(&file) {
+        if is_kernels && let Ok(mapping) = map(&file) {
             return Ok(Self::Mapped(mapping));
         }
         let mut bytes = Vec::new();
@@ -58,38 +55,16 @@ impl Deref for Vmlinux {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Mapped(mapping) => mapping.bytes(),
+            // SAFETY: the kernel never changes its BTF.
+            Self::Mapped(mapping) => unsafe { mapping.bytes() },
             Self::Read(bytes) => bytes,
         }
     }
 }
 
-/// A file of sysfs in memory, until it is dropped.
-pub(super) struct Mapping {
-    start: ptr::NonNull<u8>,
-    length: usize,
-}
-
-impl Mapping {
-    fn of(file: &File) -> io::Result<Self> {
-        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-        // SAFETY: the kernel chooses an address where nothing is. A file that is not mapped by its driver fails here.
-        let start = unsafe { mmap(ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, file, 0) }?;
-        let start = ptr::NonNull::new(start.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self { start, length })
-    }
-
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: as many bytes are mapped until `self` is dropped, and the kernel never changes its BTF.
-        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.length) }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and no reference to it outlives `self`.
-        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.length) };
-    }
+fn map(file: &File) -> io::Result<Mapping> {
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    Mapping::of(file, length, MapFlags::PRIVATE)
 }
 
 #[cfg(test)]

@@ -48,6 +48,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Looks between two updates of the status line and of the clocks' relation: a second.
 const LOOKS_A_SECOND: u32 = 10;
 
+/// Looks between two for sockets that have come into CLOSE_WAIT and stay.
+const LOOKS_FOR_ARRIVALS: u32 = 2;
+
 /// Looks between two searches for descriptors whose connections are over: ten seconds.
 const LOOKS_A_RECHECK: u32 = 100;
 
@@ -167,6 +170,8 @@ struct Session<'a, T> {
     started_ns: u64,
     /// When the latest transition was that was taken.
     latest_ns: u64,
+    /// Sockets in CLOSE_WAIT that nothing is told of yet: they have come a moment ago.
+    arrivals: usize,
 }
 
 impl<'a, T: Transitions> Session<'a, T> {
@@ -203,6 +208,7 @@ impl<'a, T: Transitions> Session<'a, T> {
             status,
             started_ns,
             latest_ns: 0,
+            arrivals: 0,
         })
     }
 
@@ -258,6 +264,18 @@ impl<'a, T: Transitions> Session<'a, T> {
         Ok(more)
     }
 
+    /// Takes the sockets that came into CLOSE_WAIT before this time (CLOCK_MONOTONIC, nanoseconds), and are still there.
+    fn take_arrivals(&mut self, before_ns: u64) {
+        let Self { options, transitions, clock, watch, interfaces, arrivals, .. } = self;
+        let Some(watch) = watch else { return };
+        *arrivals = transitions.take_arrivals(before_ns, |transition| {
+            if options.tracer.criteria.admits_netns(transition.socket.netns) {
+                interfaces.want(&transition.socket);
+                watch.observe(&transition, *clock);
+            }
+        });
+    }
+
     /// Writes records that [`Session::take_records`] will pass on.
     fn write_all(&mut self, records: &[Record]) {
         for record in records {
@@ -269,6 +287,10 @@ impl<'a, T: Transitions> Session<'a, T> {
     }
 
     fn take_answer(&mut self, answer: Answer) {
+        if matches!(answer, Answer::Preexisting(..)) {
+            // What left meanwhile had to be told of: it may be among those that were there first.
+            self.transitions.keep_arrivals(true);
+        }
         let (clock, now_ns) = (self.clock, self.world.clocks.monotonic_ns());
         let records =
             self.watch.as_mut().map(|watch| watch.take_answer(answer, clock, now_ns)).unwrap_or_default();
@@ -277,6 +299,10 @@ impl<'a, T: Transitions> Session<'a, T> {
 
     /// What is done at regular intervals.
     fn look(&mut self, looks: u32) {
+        if looks.is_multiple_of(LOOKS_FOR_ARRIVALS) {
+            let told_after = u64::try_from(self.options.tracer.told_after.as_nanos()).unwrap_or(u64::MAX);
+            self.take_arrivals(self.world.clocks.monotonic_ns().saturating_sub(told_after));
+        }
         if let Some(watch) = &mut self.watch {
             watch.look(self.world.clocks.monotonic_ns());
             if looks.is_multiple_of(LOOKS_A_SECOND) {
@@ -294,7 +320,7 @@ impl<'a, T: Transitions> Session<'a, T> {
 
     /// The counters are read whether or not anybody sees them: the kernel side's rare warnings come along.
     fn show_status(&mut self) {
-        let Self { world, transitions, output, watch, status, started_ns, .. } = self;
+        let Self { world, transitions, output, watch, status, started_ns, arrivals, .. } = self;
         let totals = transitions.totals();
         let dropped = output.dropped();
         status.show(|| {
@@ -302,7 +328,7 @@ impl<'a, T: Transitions> Session<'a, T> {
             let elapsed = Elapsed(world.clocks.monotonic_ns().saturating_sub(*started_ns)).to_string();
             let dropped = if dropped > 0 { format!("{dropped} dropped") } else { String::new() };
             let first = match watch {
-                Some(watch) => watch.status(),
+                Some(watch) => watch.status(*arrivals),
                 None => vec![plural(totals.records, "transition")],
             };
             // A loss comes before what is merely good to know.
@@ -319,6 +345,9 @@ impl<'a, T: Transitions> Session<'a, T> {
     async fn finish(mut self) -> Result<Conclusion, CommandError> {
         let world = self.world;
         let ended_ns = world.clocks.monotonic_ns();
+        // Whatever leaves from now on is told of, so that all can be.
+        self.transitions.keep_arrivals(false);
+        self.take_arrivals(u64::MAX);
         let was_read = read_to_end::<WriteError>(&world.clocks, ended_ns, || {
             Ok((self.take_records()?, self.latest_ns))
         })?;

@@ -115,6 +115,7 @@ impl Kernel {
             max_sockets,
             wakes_soon: false,
             details_after: Duration::ZERO,
+            told_after: Duration::ZERO,
             report_over: false,
         }
     }

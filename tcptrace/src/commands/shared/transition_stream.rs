@@ -33,6 +33,13 @@ pub(crate) trait Transitions {
     /// Hands a batch to `visit`; returns whether there may be more.
     fn take(&mut self, visit: impl FnMut(Transition)) -> bool;
 
+    /// Has sockets that come into CLOSE_WAIT kept back, or not any more.
+    fn keep_arrivals(&mut self, is_wanted: bool);
+
+    /// Hands those that are kept back, came before this time (CLOCK_MONOTONIC, nanoseconds) and are still there to `visit`,
+    /// each once; returns how many have come since.
+    fn take_arrivals(&mut self, before_ns: u64, visit: impl FnMut(Transition)) -> usize;
+
     /// The counters so far.
     fn totals(&mut self) -> Totals;
 }
@@ -66,8 +73,33 @@ pub(crate) fn read_to_end<E>(
 /// The tracer with its decoder and counters.
 pub(crate) struct TransitionStream {
     tracer: Tracer,
+    decoded: Decoded,
+}
+
+/// What came of records so far.
+#[derive(Default)]
+struct Decoded {
     records: u64,
     undecodable: u64,
+}
+
+impl Decoded {
+    /// Decodes a record and counts it, then hands it to `visit`.
+    fn then(&mut self, identity: Identity, mut visit: impl FnMut(Transition)) -> impl FnMut(&[u8]) {
+        let Self { records, undecodable } = self;
+        move |bytes| match decode::transition(bytes, identity) {
+            Ok(transition) => {
+                *records += 1;
+                visit(transition);
+            }
+            Err(error) => {
+                if *undecodable == 0 {
+                    log::warn!("{error}; such records are counted as undecodable");
+                }
+                *undecodable += 1;
+            }
+        }
+    }
 }
 
 impl TransitionStream {
@@ -80,7 +112,7 @@ impl TransitionStream {
         options: &TracerOptions,
         clocks: &Clocks,
     ) -> Result<Self, LoadError> {
-        Ok(Self { tracer: Tracer::start(support, options, clocks)?, records: 0, undecodable: 0 })
+        Ok(Self { tracer: Tracer::start(support, options, clocks)?, decoded: Decoded::default() })
     }
 
     /// Hands out the memory of calls on sockets, once.
@@ -98,30 +130,28 @@ impl Transitions for TransitionStream {
         self.tracer.readable().await
     }
 
-    fn take(&mut self, mut visit: impl FnMut(Transition)) -> bool {
+    fn take(&mut self, visit: impl FnMut(Transition)) -> bool {
         let identity = self.identity();
-        let Self { tracer, records, undecodable } = self;
-        let count = tracer.drain(BATCH, |bytes| match decode::transition(bytes, identity) {
-            Ok(transition) => {
-                *records += 1;
-                visit(transition);
-            }
-            Err(error) => {
-                if *undecodable == 0 {
-                    log::warn!("{error}; such records are counted as undecodable");
-                }
-                *undecodable += 1;
-            }
-        });
-        count == BATCH
+        let Self { tracer, decoded } = self;
+        tracer.drain(BATCH, decoded.then(identity, visit)) == BATCH
+    }
+
+    fn keep_arrivals(&mut self, is_wanted: bool) {
+        self.tracer.keep_arrivals(is_wanted);
+    }
+
+    fn take_arrivals(&mut self, before_ns: u64, visit: impl FnMut(Transition)) -> usize {
+        let identity = self.identity();
+        let Self { tracer, decoded } = self;
+        tracer.take_arrivals(before_ns, decoded.then(identity, visit))
     }
 
     fn totals(&mut self) -> Totals {
         let counted = self.tracer.counted();
         Totals {
-            records: self.records,
+            records: self.decoded.records,
             lost: counted.lost_for_room + counted.skipped,
-            undecodable: self.undecodable,
+            undecodable: self.decoded.undecodable,
             evicted: counted.untracked,
             unattributed: 0,
             openers_skipped: counted.openers_skipped,
@@ -158,6 +188,7 @@ pub(crate) mod scripted {
     #[derive(Default)]
     struct Scripted {
         waiting: RefCell<VecDeque<Transition>>,
+        kept_back: RefCell<Vec<Transition>>,
         /// Comes again and again, and what a batch of it takes by which clocks.
         endless: RefCell<Option<(Transition, Clocks, Duration)>>,
         arrived: Notify,
@@ -169,6 +200,11 @@ pub(crate) mod scripted {
         pub(crate) fn push(&self, transition: Transition) {
             self.0.waiting.borrow_mut().push_back(transition);
             self.0.arrived.notify_one();
+        }
+
+        /// Keeps back the transition of a socket into CLOSE_WAIT.
+        pub(crate) fn keep_back(&self, transition: Transition) {
+            self.0.kept_back.borrow_mut().push(transition);
         }
 
         /// Counts transitions as lost for lack of room.
@@ -208,6 +244,18 @@ pub(crate) mod scripted {
             records.set(records.get() + count as u64);
             batch.into_iter().for_each(&mut visit);
             count == BATCH
+        }
+
+        fn keep_arrivals(&mut self, _is_wanted: bool) {}
+
+        fn take_arrivals(&mut self, before_ns: u64, mut visit: impl FnMut(Transition)) -> usize {
+            let mut kept_back = self.0.kept_back.borrow_mut();
+            let (come, later) = kept_back.drain(..).partition(|transition| transition.ktime_ns < before_ns);
+            *kept_back = later;
+            let come: Vec<Transition> = come;
+            self.0.records.set(self.0.records.get() + come.len() as u64);
+            come.into_iter().for_each(&mut visit);
+            kept_back.len()
         }
 
         fn totals(&mut self) -> Totals {

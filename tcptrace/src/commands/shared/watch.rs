@@ -330,12 +330,12 @@ impl<'a> Watch<'a> {
         self.tally.steepest(now_ns).map(|(process, outlook)| Forecast { process, outlook, now_ns })
     }
 
-    /// What the status line says of it, the most important first.
-    pub(crate) fn status(&self) -> Vec<String> {
+    /// What the status line says of it, the most important first; with so many sockets that have come a moment ago.
+    pub(crate) fn status(&self, arrivals: usize) -> Vec<String> {
         let least = if self.table.evicted() > 0 { "at least " } else { "" };
         let mut parts = vec![format!("{least}{} stuck", self.tally.still_stuck())];
         parts.extend(self.forecast().into_iter().flat_map(|forecast| forecast.parts()));
-        parts.push(format!("{} in CLOSE_WAIT", self.table.len()));
+        parts.push(format!("{} in CLOSE_WAIT", self.table.len() + arrivals));
         parts
     }
 

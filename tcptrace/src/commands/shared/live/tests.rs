@@ -125,6 +125,7 @@ fn leaks() -> LiveOptions {
             calls: TrackedCalls::default(),
             wakes_soon: true,
             details_after: Duration::ZERO,
+            told_after: Duration::ZERO,
             report_over: true,
         },
         transitions: false,
@@ -282,6 +283,25 @@ async fn a_socket_is_reported_at_the_threshold_and_its_end_when_it_leaves() {
     assert_eq!((summary.duration_ns, summary.in_close_wait), (10 * SECOND, Some(0)));
     let [process] = &summary.processes[..] else { panic!("{summary:?}") };
     assert_eq!((process.sockets, process.still_stuck, process.fds_used), (1, 0, Some(40)));
+}
+
+#[tokio::test]
+async fn a_socket_that_is_kept_back_is_taken_when_it_has_stayed_and_all_are_at_the_end() {
+    let mut options = leaks();
+    options.tracer.told_after = Duration::from_millis(500);
+    let (ended, records) = play(options, Vec::new(), stuck, async |stage| {
+        stage.transitions.keep_back(transition(9, PEER_CLOSES, STARTED));
+        stage.advance(THRESHOLD);
+        stage.written("leak", 1).await;
+        stage.transitions.keep_back(transition(10, PEER_CLOSES, stage.now_ns()));
+        sleep(SOME_TICKS).await;
+        stage.send(SignalRequest::End).await;
+    })
+    .await;
+    assert_eq!(ended.unwrap(), Conclusion::Found);
+    let [leak] = reported(&records)[..] else { panic!("{records:?}") };
+    assert_eq!((leak.age.unwrap().ns, leak.age.unwrap().is_exact), (10 * SECOND, true));
+    assert_eq!(summary(&records).in_close_wait, Some(2), "the other one has come a moment ago");
 }
 
 #[tokio::test]
