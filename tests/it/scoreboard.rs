@@ -122,7 +122,7 @@ fn judge_from_proc(truth: &Truth, leaks: &[&Value]) -> Result<(), String> {
         return judge_listed(&Truth { verdict: Some("eof_read".to_owned()), ..truth.clone() }, leaks)
             .or_else(|_| judge_listed(truth, leaks));
     }
-    if truth.case != "never_accepted_reuseport" {
+    if !["never_accepted_reuseport", "never_accepted_wildcard"].contains(&truth.case.as_str()) {
         return judge_now(truth, leaks);
     }
     let [leak] = leaks else { return Err(format!("is reported {} times", leaks.len())) };

@@ -33,7 +33,9 @@ pub(super) fn of(dumper: &mut NamespaceDumper, queries: &[UseQuery]) -> Vec<Opti
     }
     let queue = |query: &UseQuery| {
         let at = |(netns, local): &(u32, Endpoint)| {
-            local.listened_at().iter().find_map(|address| queues.get(&(*netns, *address))).copied()
+            let addresses = local.listened_at();
+            // One at the address itself may be empty, while connections still wait for one at a wildcard.
+            addresses.iter().filter_map(|address| queues.get(&(*netns, *address))).copied().reduce(fuller)
         };
         query.listens_at.iter().filter_map(at).reduce(fuller)
     };

@@ -7,6 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tcptrace_ebpf::record::{self, HolderRecord};
 
 use super::{
+    listeners::{Listener, Listeners},
     other_ends::{HALF_CLOSED, OtherEnds},
     proc_fd,
     side::side,
@@ -58,22 +59,6 @@ impl HeldSocket {
     }
 }
 
-/// The address of a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct ListenAddress {
-    netns: u32,
-    local: Endpoint,
-}
-
-/// One of the sockets that listen at an address; SO_REUSEPORT allows many.
-#[derive(Debug)]
-struct Listener {
-    cookie: u64,
-    /// Whether connections in its queue wait for accept().
-    has_backlog: bool,
-    holders: Holders,
-}
-
 /// A held socket, in whatever state, whose peer has closed its window while data waits.
 #[derive(Debug)]
 pub(super) struct BlockedSocket {
@@ -120,7 +105,7 @@ fn other_end_states(wanted: ScanTarget<'_>) -> StateSet {
 #[derive(Debug, Default)]
 pub(crate) struct DescriptorScan {
     by_cookie: FxHashMap<u64, HeldSocket>,
-    listeners: FxHashMap<ListenAddress, Vec<Listener>>,
+    listeners: Listeners,
     /// The holders of the listener in whose queue a connection waits, by cookie; empty unless needed.
     queues: FxHashMap<u64, Holders>,
     counts: FxHashMap<u32, DescriptorCount>,
@@ -175,7 +160,7 @@ impl DescriptorScan {
     /// Who holds each socket in question, and each listener.
     pub(super) fn all_holders(&self) -> impl Iterator<Item = &Holders> {
         let held = self.by_cookie.values().map(|held| &held.holders);
-        held.chain(self.listeners.values().flatten().map(|listener| &listener.holders))
+        held.chain(self.listeners.holders())
     }
 
     /// The listeners of a connection that was not accepted; empty if none is left.
@@ -183,30 +168,12 @@ impl DescriptorScan {
         if let Some(holders) = waiting.cookie.and_then(|cookie| self.queues.get(&cookie)) {
             return holders.clone();
         }
-        let mut all = Holders::new();
-        for (pid, fds) in self.candidates(waiting).flat_map(|listener| &listener.holders) {
-            all.entry(*pid).or_default().extend(fds);
-        }
-        all
+        joined(self.listeners.candidates(waiting).into_iter())
     }
 
     /// Who listens at the local address of a socket, whether or not connections wait there.
     pub(super) fn listeners_at(&self, socket: &Socket) -> Holders {
-        let mut all = Holders::new();
-        let addresses = socket.endpoints.local.listened_at();
-        let at = |local| self.listeners.get(&ListenAddress { netns: socket.netns?, local });
-        for (pid, fds) in
-            addresses.into_iter().filter_map(at).flatten().flat_map(|listener| &listener.holders)
-        {
-            all.entry(*pid).or_default().extend(fds);
-        }
-        all
-    }
-
-    /// Whether a socket listens at the local address of another one.
-    fn has_listener_at(&self, socket: &Socket) -> bool {
-        let at = |local| Some(self.listeners.contains_key(&ListenAddress { netns: socket.netns?, local }));
-        socket.endpoints.local.listened_at().into_iter().filter_map(at).any(|is_there| is_there)
+        joined(self.listeners.at(socket))
     }
 
     /// Which side made the connection: who opened it tells, what the kernel counted, a listener at its address, or the port.
@@ -220,25 +187,14 @@ impl DescriptorScan {
             Some(OpenedHow::Accept) => Some(ConnectionSide::Accepted),
             Some(OpenedHow::Connect) => Some(ConnectionSide::Connected),
             None if listed.is_some_and(|listed| listed.side.is_some()) => listed?.side,
-            None if self.has_listener_at(socket) => Some(ConnectionSide::Accepted),
+            None if self.listeners.at(socket).next().is_some() => Some(ConnectionSide::Accepted),
             None => self.held(socket.cookie?)?.side,
         }
     }
 
     /// Whether the connection may wait in the queue of more than one listener.
     pub(crate) fn is_ambiguous(&self, waiting: &Socket) -> bool {
-        self.candidates(waiting).nth(1).is_some()
-    }
-
-    /// The listeners at that address, or else at the wildcard address; only those with a backlog, unless all
-    /// seem empty.
-    fn candidates(&self, waiting: &Socket) -> impl Iterator<Item = &Listener> {
-        let addresses = waiting.endpoints.local.listened_at();
-        let at = |local| self.listeners.get(&ListenAddress { netns: waiting.netns?, local });
-        let found = || addresses.into_iter().filter_map(at);
-        let busy = found().find(|listeners| listeners.iter().any(|listener| listener.has_backlog));
-        let listeners = busy.or_else(|| found().next()).map(Vec::as_slice).unwrap_or_default();
-        listeners.iter().filter(move |listener| listener.has_backlog || busy.is_none())
+        self.listeners.candidates(waiting).len() > 1
     }
 
     /// Reads the listeners' queues, to find out which listener has to accept a connection.
@@ -316,22 +272,14 @@ impl DescriptorScan {
                 held.holders.entry(Pid::from_wire(record.pid)).or_default().push(record.fd);
             }
             if state == State::Listen {
-                let listener = found.listener(record.netns, socket(&record).endpoints.local, record.cookie);
+                let listener =
+                    found.listeners.entry(record.netns, socket(&record).endpoints.local, record.cookie);
                 listener.has_backlog |= record.has_backlog != 0;
                 listener.holders.entry(Pid::from_wire(record.pid)).or_default().push(record.fd);
             }
         })?;
         found.sort();
         Ok(found)
-    }
-
-    fn listener(&mut self, netns: u32, local: Endpoint, cookie: u64) -> &mut Listener {
-        let listeners = self.listeners.entry(ListenAddress { netns, local }).or_default();
-        let at = listeners.iter().position(|listener| listener.cookie == cookie).unwrap_or_else(|| {
-            listeners.push(Listener { cookie, has_backlog: false, holders: Holders::new() });
-            listeners.len() - 1
-        });
-        &mut listeners[at]
     }
 
     fn count(&mut self, record: &HolderRecord, state: State, counted: &mut FxHashSet<u64>) {
@@ -397,7 +345,7 @@ impl DescriptorScan {
         }
         for (netns, socket) in listening {
             // Also one whose holders could not be read: it must not lend its backlog to another.
-            let listener = found.listener(*netns, socket.local, socket.cookie);
+            let listener = found.listeners.entry(*netns, socket.local, socket.cookie);
             // For a listener this is the number of connections in its queue.
             listener.has_backlog = socket.recv_q != 0;
             listener.holders = by_inode.get(&socket.inode).cloned().unwrap_or_default();
@@ -409,14 +357,22 @@ impl DescriptorScan {
     fn sort(&mut self) {
         self.other_ends.sort();
         let held = self.by_cookie.values_mut().map(|held| &mut held.holders);
-        let listening = self.listeners.values_mut().flatten().map(|listener| &mut listener.holders);
-        for holders in held.chain(listening).chain(self.queues.values_mut()) {
+        for holders in held.chain(self.listeners.holders_mut()).chain(self.queues.values_mut()) {
             for fds in holders.values_mut() {
                 fds.sort_unstable();
                 fds.dedup();
             }
         }
     }
+}
+
+/// The holders of all these listeners.
+fn joined<'a>(listeners: impl Iterator<Item = &'a Listener>) -> Holders {
+    let mut all = Holders::new();
+    for (pid, fds) in listeners.flat_map(|listener| &listener.holders) {
+        all.entry(*pid).or_default().extend(fds);
+    }
+    all
 }
 
 fn socket(record: &HolderRecord) -> Socket {

@@ -11,6 +11,7 @@ pub(crate) mod dump;
 mod explain;
 pub(crate) mod inspector;
 mod legs;
+mod listeners;
 mod other_ends;
 mod peek;
 pub(crate) mod proc_fd;

@@ -75,6 +75,14 @@ impl Family {
         SocketAddr::new(address, 0)
     }
 
+    /// Where the leaking side listens for whatever address of this host is dialled.
+    pub(super) fn wildcard(self) -> SocketAddr {
+        match self {
+            Self::V4 => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            Self::V6 | Self::Mapped => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        }
+    }
+
     /// Where the peer listens, which never knows of mapping.
     pub(super) fn peer_address(self) -> SocketAddr {
         match self {

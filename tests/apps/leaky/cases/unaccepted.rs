@@ -74,6 +74,29 @@ pub(crate) fn never_accepted_reuseport(stage: &mut Stage) -> Result<Vec<Truth>> 
     Ok(truths)
 }
 
+/// A worker listens at a wildcard, and connections wait in its queue before another one listens at the very address that
+/// was dialled: those that come then wait for the other one.
+pub(crate) fn never_accepted_wildcard(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let peer = stage.start(Role::Peer)?;
+    let workers = [stage.start(Role::Holder)?, stage.start(Role::Holder)?];
+    let mut dialled = stage.setting.family.peer_address();
+    let mut queued = Vec::new();
+    for (nth, worker) in workers.into_iter().enumerate() {
+        let at = if nth == 0 { stage.setting.family.wildcard() } else { dialled };
+        let address = SocketAddr::new(at.ip(), dialled.port());
+        let listening = listen(stage, worker, &Request::Listen { address, share_port: true, mptcp: false })?;
+        dialled.set_port(listening.port());
+        queued.push((worker, knock(stage, peer, dialled, stage.setting.count)?));
+        await_backlog(stage, &workers[..=nth], queued.len() * stage.setting.count)?;
+    }
+    let ended = stage.end_unseen(peer)?;
+    let mut truths = Vec::new();
+    for (worker, opened) in queued {
+        truths.extend(stage.truths(Some("never_accepted"), RECV_Q, &opened, &[worker], &ended)?);
+    }
+    Ok(truths)
+}
+
 /// Connects; what is known of the other ends is only where they are.
 pub(super) fn knock(
     stage: &mut Stage,
