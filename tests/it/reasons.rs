@@ -16,7 +16,7 @@ live_tests! {
     plain_leaks_have_plain_reasons,
     last_words_are_told_from_answers,
     a_late_answer_in_an_unknown_protocol_passes_for_last_words,
-    writers_are_told_from_those_behind_them,
+    who_blocks_is_told_from_those_behind_it,
     relays_are_told_from_their_likes,
     who_keeps_a_holder_from_running_is_named,
     spinning_is_told_from_work,
@@ -60,12 +60,14 @@ fn a_late_answer_in_an_unknown_protocol_passes_for_last_words() {
     assert_eq!((&leak["verdict"], &leak["because"][0]["id"]), (&"eof_unread".into(), &"last_words".into()));
 }
 
-fn writers_are_told_from_those_behind_them() {
+fn who_blocks_is_told_from_those_behind_it() {
     check(&[
         ("sends_to_nobody", &[]),
         ("answers_nobody", &[]),
         ("half_open_elsewhere", &[]),
         ("behind_blocked_write", &[]),
+        ("behind_blocked_read", &[]),
+        ("reads_since_the_end", &[]),
         ("full_but_not_blocked", &[]),
         ("blocked_in_write", &[]),
     ]);

@@ -39,6 +39,9 @@ fn of_reason(verdict: Verdict, reason: ReasonId) -> Option<&'static str> {
         (ReasonId::BehindBlockedWrite, _) => {
             "a consequence: look at the peer of the connection that blocks, and give writes a timeout"
         }
+        (ReasonId::BehindBlockedRead, _) => {
+            "a consequence: look at why the peer that its holder waits for does not answer, and give reads a timeout"
+        }
         (ReasonId::WaitsForOtherLeg, _) => {
             "a relay that did its part: look at who holds the far end of the other leg, and at the relay's timeout for half-closed connections"
         }

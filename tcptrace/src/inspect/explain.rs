@@ -6,7 +6,7 @@ use std::{cmp::Reverse, path::Path, sync::Arc};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
-    accept_queues,
+    accept_queues, awaited,
     descriptors::{BlockedSocket, DescriptorScan},
     dump::ListingIndex,
     inspector::Inspector,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     diagnosis::reasons::{
         self, accepting,
-        facts::{BlockedWrite, HolderFacts, OtherLeg, ReasonFacts, WaitingFor},
+        facts::{Awaited, BlockedWrite, HolderFacts, OtherLeg, ReasonFacts, WaitingFor},
         generations::takes_over,
     },
     host::socket_units,
@@ -62,9 +62,12 @@ type ListensAt = (u32, Endpoint);
 /// What was found out about the processes and the listeners of one look.
 #[derive(Default)]
 struct Circumstances {
+    /// When the kernel was asked to list the sockets (CLOCK_MONOTONIC, nanoseconds).
+    asked_ns: u64,
     doing: FxHashMap<Pid, ProcessDoing>,
     uses: FxHashMap<Pid, DescriptorUse>,
     blocked: FxHashMap<Pid, BlockedWrite>,
+    awaited: FxHashMap<Pid, Vec<Awaited>>,
     /// By the index of the finding.
     legs: FxHashMap<usize, OtherLeg>,
     waiting: FxHashMap<ListensAt, WaitingFor>,
@@ -84,7 +87,7 @@ impl Inspector {
         if processes.is_empty() {
             return;
         }
-        let mut known = Circumstances::default();
+        let mut known = Circumstances { asked_ns: index.asked_ns(), ..Circumstances::default() };
         self.count_descriptors(&processes, &mut known);
         let visible: Vec<Arc<ProcessIdentity>> = processes
             .iter()
@@ -96,6 +99,7 @@ impl Inspector {
         let found = visible.iter().zip(found).filter_map(|(process, doing)| Some((process.pid, doing?)));
         known.doing.extend(found);
         known.find_blocked(self.closed_windows(scan, findings, &known).into_iter());
+        known.awaited = awaited::find(self, findings, &known.doing);
         known.legs = legs::find(self, findings, index, scan);
         self.find_waiting(findings, &mut known);
         self.find_accepting(findings, &mut known);
@@ -292,6 +296,7 @@ impl Circumstances {
                     .map(|place| self.accepting.contains(&(place, pid))),
                 newer: place.and_then(|place| self.newer.get(&(place, pid))).map(Arc::as_ref),
                 eof_reads_per_second: finding.eof_reads_per_second,
+                awaited: self.awaited.get(&pid).map_or(&[], Vec::as_slice),
                 socket_unit: place
                     .filter(|_| pid.visible() == Some(1))
                     .and_then(|place| self.units.get(&place))
@@ -303,18 +308,20 @@ impl Circumstances {
                 let blocked = self.blocked.get(&owner.process.pid)?;
                 (!owner.fds.contains(&blocked.fd)).then_some(*blocked)
             });
+        let has_answered_since_fin =
+            cookie.and_then(|cookie| scan.held(cookie)).and_then(|held| held.has_answered_since_fin);
         ReasonFacts {
             verdict: finding.verdict,
             recv_q: finding.recv_q,
             send_q: finding.send_q,
             times: listed.and_then(|listed| listed.times),
             sending: listed.and_then(|listed| listed.sending),
-            has_answered_since_fin: cookie
-                .and_then(|cookie| scan.held(cookie))
-                .and_then(|held| held.has_answered_since_fin),
+            has_answered_since_fin,
             last_words: cookie.and_then(|cookie| inspector.last_words.get(&cookie)).copied(),
             side,
             holders: finding.owners.iter().map(holder).collect(),
+            looked_at_ns: finding.looked_at_ns,
+            ended_at_ns: ended_at_ns(finding, has_answered_since_fin, listed, self.asked_ns),
             blocked: behind,
             leg: self.legs.get(&at).cloned(),
             waiting: place
@@ -323,6 +330,24 @@ impl Circumstances {
                 .copied(),
         }
     }
+}
+
+/// When the peer ended a connection (CLOCK_MONOTONIC, nanoseconds), at the earliest: it was seen doing so, or nothing has
+/// come since. Where the kernel does not show that: it was asked for nothing since.
+fn ended_at_ns(
+    finding: &Finding,
+    has_answered_since_fin: Option<bool>,
+    listed: Option<&DiagSocket>,
+    asked_ns: u64,
+) -> Option<u64> {
+    if finding.since.is_exact() {
+        return Some(finding.since.at_latest_ns());
+    }
+    let listed = listed?;
+    let times = listed.times?;
+    let is_quiet = || !listed.keeps_alive && times.last_data_sent_ms >= times.last_ack_recv_ms;
+    let came_last = has_answered_since_fin.map_or_else(is_quiet, |has_answered| !has_answered);
+    came_last.then(|| asked_ns.saturating_sub(u64::from(times.last_ack_recv_ms) * 1_000_000))
 }
 
 /// Whether reasons are looked for.

@@ -4,6 +4,7 @@
 
 mod accept_queues;
 pub(crate) mod age;
+mod awaited;
 mod callers;
 mod copies;
 pub(crate) mod descriptors;

@@ -44,6 +44,18 @@ pub(crate) struct SleepingCall {
     pub is_complete: bool,
 }
 
+impl SleepingCall {
+    /// The descriptor that it waits for data of, where that is the only thing it waits for; accept(2) waits for no data.
+    pub(crate) fn awaited(&self) -> Option<u32> {
+        const READS: [&str; 9] =
+            ["read", "readv", "recvfrom", "recvmsg", "recvmmsg", "poll", "ppoll", "select", "pselect6"];
+        match self.reads_from[..] {
+            [fd] if self.is_complete && self.writes_to.is_empty() && READS.contains(&self.name) => Some(fd),
+            _ => None,
+        }
+    }
+}
+
 /// Processor time of a thread between two looks, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CpuUse {
@@ -141,6 +153,23 @@ mod tests {
         sleeps: 0,
         moved_bytes: 0,
     };
+
+    #[test]
+    fn whoever_reads_from_one_descriptor_alone_waits_for_its_data() {
+        let call = |name, reads_from: &[u32]| SleepingCall {
+            name,
+            writes_to: Vec::new(),
+            reads_from: reads_from.to_vec(),
+            is_complete: true,
+        };
+        assert_eq!(call("recvfrom", &[7]).awaited(), Some(7));
+        assert_eq!(call("poll", &[7]).awaited(), Some(7), "with a time limit");
+        assert_eq!(call("poll", &[7, 8]).awaited(), None);
+        assert_eq!(call("accept4", &[7]).awaited(), None);
+        assert_eq!(call("epoll_wait", &[7]).awaited(), None, "what it reports may be anything");
+        assert_eq!(SleepingCall { writes_to: vec![7], ..call("poll", &[7]) }.awaited(), None);
+        assert_eq!(SleepingCall { is_complete: false, ..call("poll", &[7]) }.awaited(), None);
+    }
 
     #[test]
     fn only_who_got_some_of_a_processor_is_busy() {

@@ -50,6 +50,8 @@ numbered! {
         HolderRunning = 18,
         /// The threads of the holder sleep.
         HolderSleeping = 19,
+        /// The holder waits for an answer on another connection.
+        BehindBlockedRead = 20,
     }
 }
 
@@ -76,6 +78,7 @@ impl ReasonId {
             Self::Connected => "connected",
             Self::HolderRunning => "holder_running",
             Self::HolderSleeping => "holder_sleeping",
+            Self::BehindBlockedRead => "behind_blocked_read",
         }
     }
 

@@ -1,7 +1,8 @@
 //! Copies another process's descriptor of a socket, and verifies by cookie that it is the intended socket, or asks for the
-//! cookie. The process does not notice; the socket lives as long as the copy.
+//! cookie, or for the connection. The process does not notice; the socket lives as long as the copy.
 
 use std::{
+    net::SocketAddr,
     os::fd::{OwnedFd, RawFd},
     path::Path,
 };
@@ -9,7 +10,7 @@ use std::{
 use rustix::{
     fs::OFlags,
     io::Errno,
-    net::sockopt::socket_cookie,
+    net::{SocketAddrAny, getpeername, getsockname, sockopt::socket_cookie},
     process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
 };
 
@@ -53,6 +54,25 @@ pub(crate) fn copy_socket(pid: Pid, fd: u32, cookie: u64, proc_root: &Path) -> R
 pub(crate) fn give_cookie(pid: Pid, fd: u32, proc_root: &Path) -> Result<(), CopyError> {
     socket_cookie(&copy(pid, fd, proc_root)?)?;
     Ok(())
+}
+
+/// The connection of the TCP socket behind descriptor `fd` of a process: cookie, local and remote address. The caller has
+/// made sure that it is a socket, because to close a copy of something else may not be for nothing.
+///
+/// # Errors
+/// When the descriptor is gone, or is not connected by IP, or when the kernel refuses.
+pub(crate) fn connection(
+    pid: Pid,
+    fd: u32,
+    proc_root: &Path,
+) -> Result<(u64, SocketAddr, SocketAddr), CopyError> {
+    let copy = copy(pid, fd, proc_root)?;
+    let plain = |address: SocketAddrAny| {
+        let address = SocketAddr::try_from(address)?;
+        Ok::<_, Errno>(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    };
+    let remote = getpeername(&copy)?.ok_or(Errno::NOTCONN)?;
+    Ok((socket_cookie(&copy)?, plain(getsockname(&copy)?)?, plain(remote)?))
 }
 
 fn copy(pid: Pid, fd: u32, proc_root: &Path) -> Result<OwnedFd, CopyError> {

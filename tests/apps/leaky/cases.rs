@@ -15,6 +15,7 @@ mod setting;
 mod stacks;
 mod stopped;
 mod unaccepted;
+mod waiting;
 mod writing;
 
 pub(crate) use setting::Setting;
@@ -83,6 +84,8 @@ pub(crate) enum Case {
     AnswersNobody,
     HalfOpenElsewhere,
     BehindBlockedWrite,
+    BehindBlockedRead,
+    ReadsSinceTheEnd,
     BlockedInWrite,
     FullButNotBlocked,
     RelayWaits,
@@ -176,6 +179,8 @@ pub(crate) fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::AnswersNobody => writing::answers_nobody(stage),
         Case::HalfOpenElsewhere => writing::half_open_elsewhere(stage),
         Case::BehindBlockedWrite => writing::behind_blocked_write(stage),
+        Case::BehindBlockedRead => waiting::behind_blocked_read(stage),
+        Case::ReadsSinceTheEnd => waiting::reads_since_the_end(stage),
         Case::BlockedInWrite => writing::blocked_in_write(stage),
         Case::FullButNotBlocked => writing::full_but_not_blocked(stage),
         Case::RelayWaits => relays::relay_waits(stage),

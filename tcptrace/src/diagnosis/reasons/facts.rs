@@ -31,6 +31,18 @@ pub(crate) struct HolderFacts<'a> {
     pub eof_reads_per_second: Option<u64>,
     /// The socket unit of systemd that the listener belongs to.
     pub socket_unit: Option<&'a str>,
+    /// The connections that threads of it wait for data of.
+    pub awaited: &'a [Awaited],
+}
+
+/// A connection that a thread waits for data of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Awaited {
+    pub fd: u32,
+    pub remote: Endpoint,
+    /// When this side sent what its peer has not answered (CLOCK_MONOTONIC, nanoseconds): its reader waits since then.
+    /// `None` when not known, or when the peer spoke last.
+    pub since_ns: Option<u64>,
 }
 
 /// Another socket of the holder whose peer takes no data.
@@ -77,6 +89,10 @@ pub(crate) struct ReasonFacts<'a> {
     pub last_words: Option<LastWords>,
     pub side: Option<ConnectionSide>,
     pub holders: Vec<HolderFacts<'a>>,
+    /// When it was looked at (CLOCK_MONOTONIC, nanoseconds).
+    pub looked_at_ns: u64,
+    /// When its peer ended it, likewise, at the earliest; `None` when that is known too roughly.
+    pub ended_at_ns: Option<u64>,
     pub blocked: Option<BlockedWrite>,
     pub leg: Option<OtherLeg>,
     pub waiting: Option<WaitingFor>,

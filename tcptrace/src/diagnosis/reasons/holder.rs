@@ -2,12 +2,13 @@
 
 use super::{
     Named,
-    facts::{HolderFacts, ReasonFacts},
+    facts::{Awaited, HolderFacts, ReasonFacts},
     reason,
 };
 use crate::model::{
     connection_side::ConnectionSide,
     doing::{CpuUse, ProcessDoing, SleepingCall, ThreadDoing, ThreadState},
+    endpoints::Endpoint,
     owner::Evidence,
     reason::{Reason, ReasonId, ReasonNumbers},
     units::{Elapsed, plural},
@@ -158,7 +159,13 @@ fn sleeping(holder: &HolderFacts<'_>, doing: &ProcessDoing) -> Option<Reason> {
         let text = format!("thread {} of {name} sleeps in {}() on it (fd {fd})", thread.tid, call.name);
         (text, thread.tid, call.name)
     } else if threads == 1 && !doing.has_more {
-        (format!("{name} sleeps in {}()", main_call.name), main.tid, main_call.name)
+        let whom = main_call.awaited().and_then(|fd| awaited(holder, fd));
+        let whom = whom.map(|Awaited { fd, remote, .. }| format!(", and waits for {remote} (fd {fd})"));
+        (
+            format!("{name} sleeps in {}(){}", main_call.name, whom.unwrap_or_default()),
+            main.tid,
+            main_call.name,
+        )
     } else {
         let named: Vec<String> =
             counts.iter().take(CALLS_NAMED).map(|(call, count)| format!("{count} in {call}()")).collect();
@@ -173,6 +180,11 @@ fn sleeping(holder: &HolderFacts<'_>, doing: &ProcessDoing) -> Option<Reason> {
         } else {
             format!("of the {first}{all} of {name}, {} sleep: {named}{more}{run}", calls.len())
         };
+        let text = match most_awaited(holder, &calls) {
+            Some((1, remote)) => format!("{text}; one waits for {remote}"),
+            Some((count, remote)) => format!("{text}; {count} wait for {remote}"),
+            None => text,
+        };
         (text, main.tid, counts.first().map_or(main_call.name, |(call, _)| call))
     };
     let numbers = ReasonNumbers {
@@ -182,6 +194,26 @@ fn sleeping(holder: &HolderFacts<'_>, doing: &ProcessDoing) -> Option<Reason> {
         ..of_process(holder)
     };
     Some(reason(ReasonId::HolderSleeping, text, numbers))
+}
+
+/// The connection behind a descriptor that a thread waits for data of.
+fn awaited<'a>(holder: &HolderFacts<'a>, fd: u32) -> Option<&'a Awaited> {
+    holder.awaited.iter().find(|awaited| awaited.fd == fd)
+}
+
+/// For which peer most threads wait, and how many do.
+fn most_awaited(
+    holder: &HolderFacts<'_>,
+    calls: &[(&ThreadDoing, &SleepingCall)],
+) -> Option<(usize, Endpoint)> {
+    let mut counts: Vec<(usize, Endpoint)> = Vec::new();
+    for remote in calls.iter().filter_map(|(_, call)| Some(awaited(holder, call.awaited()?)?.remote)) {
+        match counts.iter_mut().find(|(_, counted)| *counted == remote) {
+            Some((count, _)) => *count += 1,
+            None => counts.push((1, remote)),
+        }
+    }
+    counts.into_iter().max_by_key(|(count, remote)| (*count, std::cmp::Reverse(*remote)))
 }
 
 /// A process from before a reload: it does not listen any more where its connections were accepted.

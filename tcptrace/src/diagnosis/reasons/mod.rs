@@ -62,7 +62,7 @@ fn rank(id: ReasonId, facts: &ReasonFacts<'_>) -> u8 {
         ReasonId::NobodyAccepts => 6,
         ReasonId::BlockedInWrite => 7,
         ReasonId::SendsToNobody => 8,
-        ReasonId::BehindBlockedWrite => 9,
+        ReasonId::BehindBlockedWrite | ReasonId::BehindBlockedRead => 9,
         ReasonId::WaitsForOtherLeg => 10,
         ReasonId::AcceptQueue => 11,
         ReasonId::LastWords => 12,

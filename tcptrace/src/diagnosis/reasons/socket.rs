@@ -1,13 +1,15 @@
 //! Reasons that lie with the socket and its connections: its peer, its queues, and the other sockets of its holder.
 
 use super::{
-    facts::{BlockedWrite, OtherLeg, ReasonFacts},
+    Named,
+    facts::{Awaited, BlockedWrite, HolderFacts, OtherLeg, ReasonFacts},
     reason,
 };
 use crate::{
     diagnosis::last_words::LastWords,
     model::{
         connection_side::ConnectionSide,
+        doing::ThreadDoing,
         escape::EscapedName,
         reason::{Reason, ReasonId, ReasonNumbers},
         units::{Elapsed, plural},
@@ -18,6 +20,7 @@ use crate::{
 pub(super) fn add(facts: &ReasonFacts<'_>, found: &mut Vec<Reason>) {
     found.extend(sending(facts));
     found.extend(facts.blocked.filter(|_| leaves_something_unread(facts)).map(behind));
+    found.extend(behind_read(facts));
     found.extend(facts.leg.as_ref().map(leg));
     found.extend(facts.last_words.map(|words| last_words(facts, words)));
     found.extend(side(facts));
@@ -79,6 +82,51 @@ fn behind(blocked: BlockedWrite) -> Reason {
         ..ReasonNumbers::default()
     };
     reason(ReasonId::BehindBlockedWrite, text, numbers)
+}
+
+/// Where all who could have read or accepted it have been waiting for an answer to something else since before its end
+/// came. What was read needs no reader, and a thread that has rested since may have forgotten it.
+fn behind_read(facts: &ReasonFacts<'_>) -> Option<Reason> {
+    let is_waited_for = leaves_something_unread(facts) || facts.verdict == Some(Verdict::NeverAccepted);
+    let longest: Vec<(&HolderFacts<'_>, &Awaited)> = facts
+        .holders
+        .iter()
+        .filter(|_| is_waited_for)
+        .map(|holder| Some((holder, waits_since_before(holder, facts.ended_at_ns?)?)))
+        .collect::<Option<_>>()?;
+    let (holder, Awaited { fd, remote, since_ns }) = *longest.first()?;
+    let for_ns = since_ns.map(|since_ns| facts.looked_at_ns.saturating_sub(since_ns));
+    let text = format!(
+        "{} waits for an answer of {remote} (fd {fd}){}, and does nothing else: this one waits behind it",
+        Named(holder.process),
+        for_ns.map(|ns| format!(" for {}", Elapsed(ns))).unwrap_or_default(),
+    );
+    let numbers = ReasonNumbers {
+        pid: holder.process.pid.visible(),
+        fd: Some(*fd),
+        address: Some(remote.to_string()),
+        for_ns,
+        ..ReasonNumbers::default()
+    };
+    Some(reason(ReasonId::BehindBlockedRead, text, numbers))
+}
+
+/// What the kernel counts in jiffies of ten milliseconds at most may be off by one at both times.
+const JIFFIES_NS: u64 = 20_000_000;
+
+/// The other connection that the process has waited for longest, if each of its threads has waited for one since then.
+fn waits_since_before<'a>(holder: &HolderFacts<'a>, ended_at_ns: u64) -> Option<&'a Awaited> {
+    let doing = holder.doing.filter(|doing| !doing.has_more)?;
+    let waits = |thread: &ThreadDoing| {
+        let fd = thread.call.as_ref()?.awaited().filter(|fd| !holder.fds.contains(fd))?;
+        holder.awaited.iter().find(|awaited| awaited.fd == fd)
+    };
+    let waits: Vec<&Awaited> = doing.threads.iter().map(waits).collect::<Option<_>>()?;
+    let is_since = |awaited: &&Awaited| {
+        awaited.since_ns.is_some_and(|since_ns| since_ns.saturating_add(JIFFIES_NS) <= ended_at_ns)
+    };
+    waits.iter().all(is_since).then_some(())?;
+    waits.into_iter().min_by_key(|awaited| awaited.since_ns)
 }
 
 fn leg(leg: &OtherLeg) -> Reason {

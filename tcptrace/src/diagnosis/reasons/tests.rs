@@ -1,8 +1,10 @@
 #![expect(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
 
+use std::net::SocketAddr;
+
 use super::{
     because,
-    facts::{BlockedWrite, HolderFacts, OtherLeg, ReasonFacts, WaitingFor},
+    facts::{Awaited, BlockedWrite, HolderFacts, OtherLeg, ReasonFacts, WaitingFor},
 };
 use crate::{
     diagnosis::last_words::{LastWords, Protocol},
@@ -36,6 +38,7 @@ fn holder<'a>(process: &'a ProcessIdentity, doing: Option<&'a ProcessDoing>) -> 
         has_accepted: Some(false),
         eof_reads_per_second: None,
         socket_unit: None,
+        awaited: &[],
     }
 }
 
@@ -54,6 +57,8 @@ fn facts(holders: Vec<HolderFacts<'_>>) -> ReasonFacts<'_> {
         last_words: None,
         side: None,
         holders,
+        looked_at_ns: 100 * SECOND,
+        ended_at_ns: Some(90 * SECOND),
         blocked: None,
         leg: None,
         waiting: None,
@@ -463,6 +468,105 @@ fn who_was_there_before_a_reload_only_drains() {
     let is = |side| ids(&ReasonFacts { side, ..facts(vec![holder.clone()]) });
     assert_eq!(is(Some(ConnectionSide::Accepted)), [ReasonId::OldGeneration, ReasonId::ClientLeft]);
     assert_eq!(is(Some(ConnectionSide::Connected)), [ReasonId::Connected]);
+}
+
+/// A thread that reads from a descriptor.
+fn reads(tid: u32, name: &'static str, fd: u32) -> ThreadDoing {
+    let call = SleepingCall { name, writes_to: Vec::new(), reads_from: vec![fd], is_complete: true };
+    ThreadDoing { call: Some(call), ..thread(tid, ThreadState::Sleeping) }
+}
+
+/// The connection behind a descriptor, on which an answer is owed since then.
+fn awaited(fd: u32, since_s: u64) -> Awaited {
+    let remote = format!("10.0.0.9:{}", 5_400 + fd).parse::<SocketAddr>().unwrap().into();
+    Awaited { fd, remote, since_ns: Some(since_s * SECOND) }
+}
+
+#[test]
+fn only_who_has_waited_since_before_the_end_holds_up_what_lies_unread() {
+    let shop = process(81, "gunicorn");
+    let told = |threads: Vec<ThreadDoing>, awaited: &[Awaited], verdict, side| {
+        let doing = doing(threads);
+        let holders = vec![HolderFacts { awaited, ..holder(&shop, Some(&doing)) }];
+        let found = because(&ReasonFacts { verdict: Some(verdict), side: Some(side), ..facts(holders) });
+        found.first().filter(|reason| reason.id == ReasonId::BehindBlockedRead).cloned()
+    };
+    let is_behind = |threads, awaited: &[Awaited]| {
+        told(threads, awaited, Verdict::EofUnread, ConnectionSide::Accepted).is_some()
+    };
+    // The end of what waits came after 90 s.
+    let database = [awaited(32, 80), awaited(33, 95)];
+    let reason =
+        told(vec![reads(81, "recvfrom", 32)], &database, Verdict::EofUnread, ConnectionSide::Accepted);
+    let reason = reason.unwrap();
+    assert_eq!((reason.numbers.fd, reason.numbers.for_ns), (Some(32), Some(20 * SECOND)));
+    assert_eq!(
+        reason.text,
+        "gunicorn (81) waits for an answer of 10.0.0.9:5432 (fd 32) for 20.0 s, and does nothing else: this one waits \
+         behind it"
+    );
+    assert!(is_behind(vec![reads(81, "poll", 32)], &database), "with a time limit");
+    assert!(!is_behind(vec![reads(81, "recvfrom", 33)], &database), "it was awake after the end");
+    let idle = Awaited { since_ns: None, ..awaited(32, 80) };
+    assert!(!is_behind(vec![reads(81, "recvfrom", 32)], &[idle]), "a connection that owes no answer");
+    assert!(!is_behind(vec![reads(81, "recvfrom", 7)], &[awaited(7, 80)]), "it reads the very socket");
+    assert!(!is_behind(vec![reads(81, "read", 9)], &database), "of a pipe it is not known since when");
+    assert!(
+        !is_behind(vec![reads(81, "recvfrom", 32), sleeps(82, "futex")], &database),
+        "another one is free"
+    );
+    assert!(!is_behind(vec![reads(81, "recvfrom", 32), reads(82, "recvfrom", 33)], &database));
+    assert!(is_behind(
+        vec![reads(81, "recvfrom", 32), reads(82, "poll", 34)],
+        &[awaited(32, 80), awaited(34, 70)]
+    ));
+    let waits = |verdict, side| told(vec![reads(81, "recvfrom", 32)], &database, verdict, side).is_some();
+    assert!(waits(Verdict::DataUnread, ConnectionSide::Connected), "an answer that nobody reads");
+    assert!(waits(Verdict::NeverAccepted, ConnectionSide::Accepted));
+    assert!(!waits(Verdict::EofUnread, ConnectionSide::Connected), "nobody waits for what idles");
+    assert!(!waits(Verdict::EofRead, ConnectionSide::Accepted), "it was read, and may have been forgotten");
+}
+
+#[test]
+fn whoever_else_could_read_or_accept_it_waits_for_nothing() {
+    let (master, worker) = (process(80, "master"), process(81, "worker"));
+    let (busy, free) = (doing(vec![reads(81, "recvfrom", 32)]), doing(vec![sleeps(80, "accept4")]));
+    let of = |doing, awaited| HolderFacts {
+        evidence: Evidence::Listener,
+        awaited,
+        ..holder(&master, Some(doing))
+    };
+    let database = [awaited(32, 80)];
+    let first_of = |holders| ids(&ReasonFacts { verdict: Some(Verdict::NeverAccepted), ..facts(holders) });
+    let worker = || HolderFacts { process: &worker, ..of(&busy, &database) };
+    assert_eq!(first_of(vec![worker()])[0], ReasonId::BehindBlockedRead);
+    assert!(!first_of(vec![of(&free, &[]), worker()]).contains(&ReasonId::BehindBlockedRead));
+}
+
+#[test]
+fn whom_sleeping_threads_wait_for_is_named() {
+    let shop = process(81, "java");
+    let text = |threads, awaited: &[Awaited]| {
+        let doing = doing(threads);
+        let holders = vec![HolderFacts { awaited, ..holder(&shop, Some(&doing)) }];
+        because(&facts(holders))
+            .into_iter()
+            .find(|reason| reason.id == ReasonId::HolderSleeping)
+            .unwrap()
+            .text
+    };
+    let database = [awaited(32, 95), Awaited { fd: 40, ..awaited(32, 95) }, awaited(33, 95)];
+    assert_eq!(
+        text(vec![reads(81, "recvfrom", 32)], &database),
+        "java (81) sleeps in recvfrom(), and waits for 10.0.0.9:5432 (fd 32)"
+    );
+    assert_eq!(text(vec![reads(81, "read", 9)], &database), "java (81) sleeps in read()");
+    let threads =
+        vec![sleeps(81, "futex"), reads(82, "poll", 32), reads(83, "recvfrom", 40), reads(84, "poll", 33)];
+    assert_eq!(
+        text(threads, &database),
+        "the 4 threads of java (81) sleep: 2 in poll(), 1 in futex(), 1 in recvfrom(); 2 wait for 10.0.0.9:5432"
+    );
 }
 
 #[test]
