@@ -137,6 +137,7 @@ fn generations_are_told_from_children() {
         ("old_generation_upgraded", &[]),
         ("other_program_listens", &[]),
         ("per_connection_child", &[]),
+        ("exec_inherited", &[]),
     ]);
 }
 

@@ -9,6 +9,7 @@ use super::{
     accept_queues, awaited,
     descriptors::{BlockedSocket, DescriptorScan},
     dump::ListingIndex,
+    inherited,
     inspector::Inspector,
     legs, proc_fd,
 };
@@ -73,6 +74,8 @@ struct Circumstances {
     waiting: FxHashMap<ListensAt, WaitingFor>,
     /// Later processes of the same program that listen, where the first does not.
     newer: FxHashMap<(ListensAt, Pid), Arc<ProcessIdentity>>,
+    /// From whom holders have a socket, by the index of the finding and their pid.
+    inherited: FxHashMap<(usize, Pid), Arc<ProcessIdentity>>,
     units: FxHashMap<ListensAt, String>,
     /// Processes that hold a connection which was accepted there.
     accepting: FxHashSet<(ListensAt, Pid)>,
@@ -104,6 +107,7 @@ impl Inspector {
         self.find_waiting(findings, &mut known);
         self.find_accepting(findings, &mut known);
         self.find_newer(findings, scan, &mut known);
+        known.inherited = inherited::find(self, findings, scan);
         for (at, finding) in findings.iter_mut().enumerate().filter(|(_, finding)| is_explained(finding)) {
             let listed = index.find(&finding.socket).map(|(_, listed)| listed);
             let side = scan.side(&finding.socket, finding.opened_how(), listed);
@@ -294,6 +298,7 @@ impl Circumstances {
                 has_accepted: place
                     .filter(|place| self.looked_for.contains(place))
                     .map(|place| self.accepting.contains(&(place, pid))),
+                inherited_from: self.inherited.get(&(at, pid)).map(Arc::as_ref),
                 newer: place.and_then(|place| self.newer.get(&(place, pid))).map(Arc::as_ref),
                 eof_reads_per_second: finding.eof_reads_per_second,
                 awaited: self.awaited.get(&pid).map_or(&[], Vec::as_slice),

@@ -52,6 +52,8 @@ numbered! {
         HolderSleeping = 19,
         /// The holder waits for an answer on another connection.
         BehindBlockedRead = 20,
+        /// The holder has it from the server that started it.
+        Inherited = 21,
     }
 }
 
@@ -79,6 +81,7 @@ impl ReasonId {
             Self::HolderRunning => "holder_running",
             Self::HolderSleeping => "holder_sleeping",
             Self::BehindBlockedRead => "behind_blocked_read",
+            Self::Inherited => "inherited",
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct HolderFacts<'a> {
     pub eof_reads_per_second: Option<u64>,
     /// The socket unit of systemd that the listener belongs to.
     pub socket_unit: Option<&'a str>,
+    /// The process that listens where the socket was accepted and that it has the socket from, because it started it.
+    pub inherited_from: Option<&'a ProcessIdentity>,
     /// The connections that threads of it wait for data of.
     pub awaited: &'a [Awaited],
 }

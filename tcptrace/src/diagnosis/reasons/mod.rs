@@ -5,6 +5,7 @@ pub(crate) mod accepting;
 pub(crate) mod facts;
 pub(crate) mod generations;
 mod holder;
+pub(crate) mod inherited;
 pub(crate) mod legs;
 mod socket;
 
@@ -26,6 +27,7 @@ const MOST_REASONS: usize = 8;
 pub(crate) fn because(facts: &ReasonFacts<'_>) -> Vec<Reason> {
     let mut found = Vec::new();
     holder::add(facts, &mut found);
+    found.extend(inherited::inherited(facts));
     accepting::add(facts, &mut found);
     socket::add(facts, &mut found);
     found.sort_by_key(|reason| rank(reason.id, facts));
@@ -66,7 +68,7 @@ fn rank(id: ReasonId, facts: &ReasonFacts<'_>) -> u8 {
         ReasonId::WaitsForOtherLeg => 10,
         ReasonId::AcceptQueue => 11,
         ReasonId::LastWords => 12,
-        ReasonId::OldGeneration => 13,
+        ReasonId::OldGeneration | ReasonId::Inherited => 13,
         ReasonId::ClientLeft => 14,
         ReasonId::IdleInPool => 15,
         ReasonId::Connected => 16,

@@ -38,6 +38,7 @@ fn holder<'a>(process: &'a ProcessIdentity, doing: Option<&'a ProcessDoing>) -> 
         has_accepted: Some(false),
         eof_reads_per_second: None,
         socket_unit: None,
+        inherited_from: None,
         awaited: &[],
     }
 }
@@ -567,6 +568,33 @@ fn whom_sleeping_threads_wait_for_is_named() {
         text(threads, &database),
         "the 4 threads of java (81) sleep: 2 in poll(), 1 in futex(), 1 in recvfrom(); 2 wait for 10.0.0.9:5432"
     );
+}
+
+#[test]
+fn whoever_was_started_with_a_connection_has_not_accepted_it() {
+    let (server, helper) = (process(81, "shop-server"), process(90, "sleep"));
+    let inherits = |fds| HolderFacts { inherited_from: Some(&server), fds, ..holder(&helper, None) };
+    let told = |verdict, side, holders| {
+        let found = because(&ReasonFacts { verdict: Some(verdict), side, ..facts(holders) });
+        found.into_iter().next().filter(|reason| reason.id == ReasonId::Inherited)
+    };
+    let accepted = Some(ConnectionSide::Accepted);
+    let reason = told(Verdict::EofUnread, accepted, vec![inherits(&FDS)]).unwrap();
+    assert_eq!(
+        reason.text,
+        "sleep (90) did not accept it: it has the descriptor (fd 7) from shop-server (81), which started it, listens \
+         there, and has closed its own"
+    );
+    assert_eq!((reason.numbers.pid, reason.numbers.fd), (Some(90), Some(7)));
+    assert!(told(Verdict::EofRead, accepted, vec![inherits(&FDS), inherits(&[8])]).is_some());
+    assert!(
+        told(Verdict::EofUnread, accepted, vec![inherits(&[0, 1, 2])]).is_none(),
+        "it serves the connection"
+    );
+    assert!(told(Verdict::EofUnread, None, vec![inherits(&FDS)]).is_none());
+    assert!(told(Verdict::HalfOpen, accepted, vec![inherits(&FDS)]).is_none());
+    let both = vec![inherits(&FDS), holder(&server, None)];
+    assert!(told(Verdict::EofUnread, accepted, both).is_none(), "the server still has it");
 }
 
 #[test]

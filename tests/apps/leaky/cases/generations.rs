@@ -93,7 +93,8 @@ pub(crate) fn other_program_listens(stage: &mut Stage) -> Result<Vec<Truth>> {
     listen(stage, other, &listening(SocketAddr::new(own.ip(), address.port())))?;
     let mut truths = held::read_and_keep(stage, &Pair { holder, peer, opened })?;
     for truth in &mut truths {
-        truth.because(&[Reason::new("client_left")], &["old_generation", "connected", "idle_in_pool"]);
+        let others = ["old_generation", "inherited", "connected", "idle_in_pool"];
+        truth.because(&[Reason::new("client_left")], &others);
     }
     Ok(truths)
 }
@@ -109,7 +110,8 @@ pub(crate) fn per_connection_child(stage: &mut Stage) -> Result<Vec<Truth>> {
     stage.order(child, &Request::ReadToEnd)?;
     let mut truths = stage.truths(Some("eof_read"), 0, &pair.opened, &[child], &ended)?;
     for truth in &mut truths {
-        truth.because(&[Reason::new("client_left")], &["old_generation", "connected", "idle_in_pool"]);
+        let others = ["old_generation", "inherited", "connected", "idle_in_pool"];
+        truth.because(&[Reason::new("client_left")], &others);
     }
     Ok(truths)
 }

@@ -5,7 +5,7 @@
 use super::{Accepting, Pair, accepted};
 use crate::message::Request;
 use crate::stage::{Ended, Role, Stage, WorkerId};
-use crate::truth::{Opened, Truth, UsedBy};
+use crate::truth::{Opened, Reason, Truth, UsedBy};
 use crate::worker::Equipment;
 use anyhow::{Context as _, Result};
 use std::os::unix::net::UnixStream;
@@ -36,7 +36,12 @@ pub(crate) fn exec_inherited(stage: &mut Stage) -> Result<Vec<Truth>> {
     let heir = stage.fork(pair.holder, false)?;
     stage.order(heir, &Request::Exec { program, listener: false })?;
     stage.order(pair.holder, &Request::CloseSockets)?;
-    kept_by(stage, &pair, &[heir])
+    let mut truths = kept_by(stage, &pair, &[heir])?;
+    let pid = stage.pid(heir)?;
+    for truth in &mut truths {
+        truth.because(&[Reason::new("inherited").is("pid", pid)], &["old_generation", "idle_in_pool"]);
+    }
+    Ok(truths)
 }
 
 /// The opener itself becomes another program, under the same pid.
