@@ -19,7 +19,7 @@ use crate::{
         connection_side::ConnectionSide,
         coverage::{Coverage, Hidden, LookError, Operation},
         ended::EndedHow,
-        endpoints::{Endpoint, Endpoints},
+        endpoints::Endpoints,
         holders::Holders,
         pid::Pid,
         socket::{Socket, TcpFlavour},
@@ -62,7 +62,7 @@ impl HeldSocket {
 /// A held socket, in whatever state, whose peer has closed its window while data waits.
 #[derive(Debug)]
 pub(super) struct BlockedSocket {
-    pub remote: Endpoint,
+    pub socket: Socket,
     pub bytes: u32,
     pub holder: (Pid, u32),
 }
@@ -238,7 +238,7 @@ impl DescriptorScan {
             let Some(state) = State::from_number(record.state) else { return };
             if record.blocked_bytes != 0 && found.blocked.len() < MOST_BLOCKED {
                 found.blocked.push(BlockedSocket {
-                    remote: socket(&record).endpoints.remote,
+                    socket: socket(&record),
                     bytes: record.blocked_bytes,
                     holder: (Pid::from_wire(record.pid), record.fd),
                 });

@@ -9,7 +9,7 @@ use super::{
     accept_queues, awaited,
     descriptors::{BlockedSocket, DescriptorScan},
     dump::ListingIndex,
-    inherited,
+    full_legs, inherited,
     inspector::Inspector,
     legs, proc_fd,
 };
@@ -71,6 +71,8 @@ struct Circumstances {
     awaited: FxHashMap<Pid, Vec<Awaited>>,
     /// By the index of the finding.
     legs: FxHashMap<usize, OtherLeg>,
+    /// Likewise.
+    full_legs: FxHashMap<usize, BlockedWrite>,
     waiting: FxHashMap<ListensAt, WaitingFor>,
     /// Later processes of the same program that listen, where the first does not.
     newer: FxHashMap<(ListensAt, Pid), Arc<ProcessIdentity>>,
@@ -104,6 +106,7 @@ impl Inspector {
         known.find_blocked(self.closed_windows(scan, findings, &known).into_iter());
         known.awaited = awaited::find(self, findings, &known.doing);
         known.legs = legs::find(self, findings, index, scan);
+        known.full_legs = full_legs::find(self, findings, index, scan, &known.doing);
         self.find_waiting(findings, &mut known);
         self.find_accepting(findings, &mut known);
         self.find_newer(findings, scan, &mut known);
@@ -142,7 +145,7 @@ impl Inspector {
         if scan.is_of_kernel() {
             let closed = |blocked: &BlockedSocket| ClosedWindow {
                 holder: blocked.holder,
-                remote: blocked.remote,
+                remote: blocked.socket.endpoints.remote,
                 bytes: blocked.bytes,
             };
             return scan.blocked.iter().map(closed).collect();
@@ -257,7 +260,7 @@ impl Circumstances {
             let waits = |thread: &ThreadDoing| thread.call.as_ref().is_some_and(|call| call.name == "futex");
             let are_all = doing.threads.iter().all(|thread| writes(thread) || waits(thread));
             if are_all && doing.threads.iter().any(writes) {
-                let blocked = BlockedWrite { pid: number, fd, remote, bytes };
+                let blocked = BlockedWrite { pid: number, fd, remote, bytes, is_leg: false };
                 self.blocked.entry(pid).or_insert(blocked);
             }
         }
@@ -327,7 +330,7 @@ impl Circumstances {
             holders: finding.owners.iter().map(holder).collect(),
             looked_at_ns: finding.looked_at_ns,
             ended_at_ns: ended_at_ns(finding, has_answered_since_fin, listed, self.asked_ns),
-            blocked: behind,
+            blocked: behind.or_else(|| self.full_legs.get(&at).copied()),
             leg: self.legs.get(&at).cloned(),
             waiting: place
                 .filter(|_| finding.verdict == Some(Verdict::NeverAccepted))

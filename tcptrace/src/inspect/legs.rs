@@ -19,7 +19,6 @@ use crate::{
         connection_side::ConnectionSide,
         endpoints::Endpoints,
         finding::Finding,
-        interface::Interface,
         owner::{Evidence, Owner},
         pid::Pid,
         socket::{Socket, TcpFlavour},
@@ -167,10 +166,7 @@ fn look_up(inspector: &mut Inspector, scan: &DescriptorScan, holders: &FxHashSet
         let Ok(mut diag) = inspector.dumper.open(netns) else { continue };
         let asked_ns = inspector.dumper.world().clocks.monotonic_ns();
         for (pid, fd, leg) in held {
-            let Endpoints { local, remote } = leg.socket.endpoints;
-            let interface = leg.socket.endpoints.interface().map_or(0, Interface::index);
-            let cookie = leg.socket.cookie.unwrap_or_default();
-            let id = SocketId { cookie, local, remote, interface };
+            let Some(id) = SocketId::of(&leg.socket) else { continue };
             let Ok(Some(listed)) = diag.lookup(TcpFlavour::Tcp, &id, true) else { continue };
             let is_half_closed =
                 State::from_number(listed.state).is_some_and(|state| HALF_CLOSED.contains(state));

@@ -10,6 +10,7 @@ mod copies;
 pub(crate) mod descriptors;
 pub(crate) mod dump;
 mod explain;
+mod full_legs;
 mod inherited;
 pub(crate) mod inspector;
 mod legs;

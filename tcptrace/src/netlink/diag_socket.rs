@@ -4,6 +4,7 @@ use crate::model::{
     activity::{ActivityTimes, Sending},
     connection_side::ConnectionSide,
     endpoints::{Endpoint, Endpoints},
+    interface::Interface,
     socket::{Socket, TcpFlavour},
 };
 
@@ -22,6 +23,13 @@ pub(crate) struct SocketId {
 }
 
 impl SocketId {
+    /// Of a socket that has a cookie.
+    pub(crate) fn of(socket: &Socket) -> Option<Self> {
+        let Endpoints { local, remote } = socket.endpoints;
+        let interface = socket.endpoints.interface().map_or(0, Interface::index);
+        Some(Self { cookie: socket.cookie?, local, remote, interface })
+    }
+
     /// Instead of a cookie: whatever socket has these addresses. `INET_DIAG_NOCOOKIE` of
     /// include/uapi/linux/inet_diag.h, twice.
     pub(crate) const ANY_COOKIE: u64 = u64::MAX;

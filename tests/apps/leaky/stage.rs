@@ -4,6 +4,7 @@
 
 mod conditions;
 mod places;
+mod queues;
 mod telling;
 
 pub(crate) use telling::Ended;

@@ -18,7 +18,7 @@ use crate::model::{
 const WAITS_FOR_OTHERS: [&str; 5] = ["wait4", "waitid", "pause", "rt_sigsuspend", "rt_sigtimedwait"];
 
 /// Calls that wait for descriptors, which may or may not be the listener.
-const WAITS_FOR_DESCRIPTORS: [&str; 7] =
+pub(super) const WAITS_FOR_DESCRIPTORS: [&str; 7] =
     ["poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2"];
 
 pub(super) fn add(facts: &ReasonFacts<'_>, found: &mut Vec<Reason>) {

@@ -54,6 +54,8 @@ pub(crate) struct BlockedWrite {
     pub fd: u32,
     pub remote: Endpoint,
     pub bytes: u32,
+    /// Whether it is the other leg of a relay, whose event loop reads no more than it can pass on.
+    pub is_leg: bool,
 }
 
 /// The other leg of a relay: the holder has passed the end on to it.

@@ -1,6 +1,11 @@
-//! Whether two sockets of one process may be the legs of a relay, by when one ended and the other was shut down. Pure.
+//! Whether two sockets of one process may be the legs of a relay: by when one ended and the other was shut down, or by what
+//! went out on one of all that came in on the other. Pure.
 
-use crate::model::activity::ActivityTimes;
+use super::accepting::WAITS_FOR_DESCRIPTORS;
+use crate::model::{
+    activity::ActivityTimes,
+    doing::{ProcessDoing, ThreadState},
+};
 
 /// A relay passes an end on within this time. Nothing else tells one leg from others, so it is short.
 const AT_ONCE_MS: u64 = 1_500;
@@ -54,6 +59,21 @@ impl LegBytes {
     }
 }
 
+/// Whether a process rests in an event loop: a thread waits for descriptors, and none works.
+pub(crate) fn rests_in_a_loop(doing: &ProcessDoing) -> bool {
+    let mut calls = doing.threads.iter().filter_map(|thread| thread.call.as_ref());
+    let waits = calls.any(|call| WAITS_FOR_DESCRIPTORS.contains(&call.name));
+    waits && doing.threads.iter().all(|thread| thread.state == ThreadState::Sleeping)
+}
+
+/// Whether a relay that has read so many bytes from one leg reads no more because it has written so many to the other, which
+/// takes no more: all of them, but for what it has in its own buffers. Smaller numbers may be equal by chance.
+pub(crate) fn stops_for(read: u64, written: u64) -> bool {
+    const MANY_BYTES: u64 = 64 * 1024;
+    let buffered = read.checked_sub(written);
+    written >= MANY_BYTES && buffered.is_some_and(|bytes| bytes <= MANY_BYTES.max(written / 16))
+}
+
 /// How far apart the two events are for certain; `None` when too far for a relay.
 pub(crate) fn distance_ms(stuck: LegTimes, leg: LegTimes) -> Option<u64> {
     let most = |times: LegTimes| times.most_ms.unwrap_or(u64::MAX);
@@ -65,6 +85,7 @@ pub(crate) fn distance_ms(stuck: LegTimes, leg: LegTimes) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::doing::{SleepingCall, ThreadDoing};
 
     #[test]
     fn an_end_is_passed_on_at_once() {
@@ -109,6 +130,37 @@ mod tests {
         assert!(!stuck.are_others_than(bytes(Some(3), Some(2_000))), "the client had left by then");
         assert!(!stuck.are_others_than(bytes(None, Some(500))), "the kernel does not tell");
         assert!(!bytes(None, None).are_others_than(bytes(Some(8), None)));
+    }
+
+    #[test]
+    fn a_relay_reads_no_more_than_it_can_pass_on() {
+        const MIB: u64 = 1 << 20;
+        assert!(stops_for(3 * MIB, 3 * MIB));
+        assert!(stops_for(3 * MIB, 3 * MIB - 20_000), "the rest is in its buffer");
+        assert!(!stops_for(3 * MIB, 2 * MIB), "no buffer is so large");
+        assert!(!stops_for(2 * MIB, 3 * MIB), "more than came");
+        assert!(!stops_for(300, 200), "a request, and what the handler asked for");
+    }
+
+    #[test]
+    fn only_who_waits_for_descriptors_and_does_nothing_rests_in_a_loop() {
+        let thread = |state, name: Option<&'static str>| ThreadDoing {
+            tid: 1,
+            state,
+            call: name.map(|name| SleepingCall {
+                name,
+                writes_to: Vec::new(),
+                reads_from: Vec::new(),
+                is_complete: true,
+            }),
+            waits_in: None,
+            cpu: None,
+        };
+        let rests = |threads| rests_in_a_loop(&ProcessDoing { threads, ..ProcessDoing::default() });
+        let waits = || thread(ThreadState::Sleeping, Some("epoll_wait"));
+        assert!(rests(vec![waits(), thread(ThreadState::Sleeping, Some("futex"))]));
+        assert!(!rests(vec![thread(ThreadState::Sleeping, Some("futex"))]));
+        assert!(!rests(vec![waits(), thread(ThreadState::Running, None)]));
     }
 
     #[test]

@@ -19,7 +19,8 @@ use crate::{
 
 pub(super) fn add(facts: &ReasonFacts<'_>, found: &mut Vec<Reason>) {
     found.extend(sending(facts));
-    found.extend(facts.blocked.filter(|_| leaves_something_unread(facts)).map(behind));
+    found
+        .extend(facts.blocked.filter(|blocked| blocked.is_leg || leaves_something_unread(facts)).map(behind));
     found.extend(behind_read(facts));
     found.extend(facts.leg.as_ref().map(leg));
     found.extend(facts.last_words.map(|words| last_words(facts, words)));
@@ -69,11 +70,18 @@ fn sending(facts: &ReasonFacts<'_>) -> Option<Reason> {
 }
 
 fn behind(blocked: BlockedWrite) -> Reason {
-    let BlockedWrite { pid, fd, remote, bytes } = blocked;
+    let BlockedWrite { pid, fd, remote, bytes, is_leg } = blocked;
     let count = plural(u64::from(bytes), "byte");
-    let text = format!(
-        "its holder is blocked in writing {count} to {remote} (fd {fd}), whose peer does not read: this one waits behind it"
-    );
+    let text = if is_leg {
+        format!(
+            "one leg of a relay: what comes here goes to {remote} (fd {fd}), whose peer does not read; {count} wait \
+             there, and this one behind them"
+        )
+    } else {
+        format!(
+            "its holder is blocked in writing {count} to {remote} (fd {fd}), whose peer does not read: this one waits behind it"
+        )
+    };
     let numbers = ReasonNumbers {
         pid: Some(pid),
         fd: Some(fd),

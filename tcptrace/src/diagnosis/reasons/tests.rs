@@ -260,16 +260,24 @@ fn a_peer_that_is_gone_is_told_from_one_that_does_not_read() {
 
 #[test]
 fn what_waits_behind_a_blocked_write_names_it() {
-    let blocked = BlockedWrite { pid: 81, fd: 9, remote: "10.0.0.2:80".parse().unwrap(), bytes: 4_000 };
-    let of = |verdict| {
+    let remote = "10.0.0.2:80".parse().unwrap();
+    let mut blocked = BlockedWrite { pid: 81, fd: 9, remote, bytes: 4_000, is_leg: false };
+    let told = |verdict, blocked| {
         let facts = ReasonFacts { verdict: Some(verdict), blocked: Some(blocked), ..facts(Vec::new()) };
         because(&facts).into_iter().next()
     };
+    let of = |verdict| told(verdict, blocked);
     let reason = of(Verdict::DataUnread).unwrap();
     assert_eq!(reason.id, ReasonId::BehindBlockedWrite);
     assert_eq!((reason.numbers.fd, reason.numbers.address.as_deref()), (Some(9), Some("10.0.0.2:80")));
     assert_eq!(of(Verdict::EofRead), None, "everything was read");
     assert_eq!(of(Verdict::EofUnread), None, "nobody waits for it");
+    blocked.is_leg = true;
+    assert_eq!(
+        told(Verdict::EofUnread, blocked).unwrap().text,
+        "one leg of a relay: what comes here goes to 10.0.0.2:80 (fd 9), whose peer does not read; 4000 bytes wait \
+         there, and this one behind them"
+    );
 }
 
 #[test]
