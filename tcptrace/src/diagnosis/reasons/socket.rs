@@ -197,7 +197,7 @@ fn side(facts: &ReasonFacts<'_>) -> Option<Reason> {
     let count = bytes.map(|bytes| plural(bytes, "byte")).unwrap_or_default();
     let (id, text) = match (facts.side?, facts.verdict?) {
         (ConnectionSide::Accepted, Verdict::EofRead) => {
-            (ReasonId::ClientLeft, "accepted here: its handler was told that the client has ended".to_owned())
+            (ReasonId::ClientLeft, "accepted here: all that came was read, the end of file with it".to_owned())
         }
         (ConnectionSide::Accepted, Verdict::EofUnread) => (
             ReasonId::ClientLeft,
@@ -225,7 +225,7 @@ fn side(facts: &ReasonFacts<'_>) -> Option<Reason> {
             "this side connected, and waits for no answer: it idles, as in a connection pool".to_owned(),
         ),
         (ConnectionSide::Connected, Verdict::EofRead) => {
-            (ReasonId::Connected, "this side connected, and was told the end".to_owned())
+            (ReasonId::Connected, "this side connected, and read to the end".to_owned())
         }
         (ConnectionSide::Connected, Verdict::DataUnread) => (
             ReasonId::Connected,
