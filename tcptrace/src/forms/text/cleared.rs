@@ -71,7 +71,7 @@ pub(crate) fn write_plan(
         because: &cleared.because,
         unknown_because: cleared.unknown_because,
     });
-    meanings::write(out, stuck, palette)?;
+    meanings::write(out, stuck, "socket", palette)?;
     writeln!(out)?;
     write_meanings(out, planned, palette)?;
     write_kept(out, kept, "will keep")

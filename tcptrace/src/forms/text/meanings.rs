@@ -24,10 +24,12 @@ pub(super) struct StuckSocket<'a> {
     pub unknown_because: Option<UnknownBecause>,
 }
 
-/// Writes the causes of these sockets, the most frequent first; nothing where there are none.
+/// Writes the causes of these sockets, or of whatever people call them, the most frequent first; nothing where there are
+/// none.
 pub(super) fn write<'a>(
     out: &mut dyn Write,
     sockets: impl Iterator<Item = StuckSocket<'a>>,
+    called: &'static str,
     palette: &Palette,
 ) -> io::Result<()> {
     let mut causes: BTreeMap<_, (u64, &[Reason])> = BTreeMap::new();
@@ -46,7 +48,7 @@ pub(super) fn write<'a>(
     let (alert, faint) = (palette.alert, palette.faint);
     for ((verdict, reason, unknown), (count, because)) in causes {
         let name = cause(verdict, reason);
-        let sockets = plural(count, "socket");
+        let sockets = plural(count, called);
         writeln!(out, "  {alert}{name}{alert:#} ({sockets}): {}", meaning(verdict, reason, unknown))?;
         if !because.is_empty() {
             let one = if count > 1 { "one of them: " } else { "" };

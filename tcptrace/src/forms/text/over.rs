@@ -9,6 +9,7 @@ use std::{
 use super::{
     columns::Column::{Name, Number},
     columns::Columns,
+    meanings::{self, StuckSocket},
     parts::Line,
 };
 use crate::{
@@ -65,9 +66,12 @@ pub(super) fn write(out: &mut dyn Write, over: &[Leak], extent: Extent, palette:
         let rest = plural(rest as u64, "process");
         writeln!(out, "  {faint}… and {rest} more (--rows 0 shows all){faint:#}")?;
     }
-    let (alert, verdict) = (palette.alert, Verdict::ConnectionOver);
-    let meaning = crate::diagnosis::advice::advice(verdict, None);
-    writeln!(out, "\n  {alert}{verdict}{alert:#} ({count}): {meaning}")
+    let kept = over.iter().map(|leak| StuckSocket {
+        verdict: Some(Verdict::ConnectionOver),
+        because: leak.because.as_deref().unwrap_or_default(),
+        unknown_because: None,
+    });
+    meanings::write(out, kept, "descriptor", palette)
 }
 
 /// The line, in a column that is headed "opened at".
@@ -118,13 +122,20 @@ fn ways(ways: &BTreeMap<Option<EndedHow>, u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{examples, pid::Pid, process::ProcessIdentity, state::State};
+    use crate::model::{
+        examples,
+        pid::Pid,
+        process::ProcessIdentity,
+        reason::{Reason, ReasonId, ReasonNumbers},
+        state::State,
+    };
 
     fn over(pid: u32, how: Option<EndedHow>, ns: Option<u64>) -> Leak {
         let mut leak = Leak {
             state: State::Close,
             verdict: Some(Verdict::ConnectionOver),
             over: Some(Over { how, ns }),
+            because: None,
             owners: vec![examples::owner()],
             ..examples::leak()
         };
@@ -154,5 +165,24 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("connection_over (4 descriptors): "), "{text}");
+    }
+
+    #[test]
+    fn what_keeps_a_process_from_closing_is_told() {
+        let reason = Reason {
+            id: ReasonId::HolderStopped,
+            text: "shop (7) is stopped by a signal".to_owned(),
+            numbers: ReasonNumbers::default(),
+        };
+        let stopped = Leak { because: Some(vec![reason]), ..over(7, None, None) };
+        let mut text = Vec::new();
+        let extent = Extent { rows: 40, width: None, height: None };
+        assert!(write(&mut text, &[stopped], extent, &Palette::default()).is_ok());
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(
+            text.contains("connection_over/holder_stopped (1 descriptor): nothing is read or closed"),
+            "{text}"
+        );
+        assert!(text.contains("    shop (7) is stopped by a signal"), "{text}");
     }
 }

@@ -83,7 +83,7 @@ fn write_meanings(out: &mut dyn Write, groups: &[Group], palette: &Palette) -> i
         because: leak.because.as_deref().unwrap_or_default(),
         unknown_because: leak.unknown_because,
     });
-    meanings::write(out, stuck, palette)
+    meanings::write(out, stuck, "socket", palette)
 }
 
 /// Whether answers to keep-alive probes keep the age small that is certain.
