@@ -45,7 +45,7 @@ impl GroupBy {
             let remote = leak.socket.endpoints.remote;
             let title = match by {
                 Self::Process => processes(&leak),
-                Self::Comm => places(&leak, |process| process.comm.clone()),
+                Self::Comm => places(&leak, |process| named(process).to_owned()),
                 Self::Unit => places(&leak, unit),
                 Self::Container => places(&leak, container),
                 Self::Pod => places(&leak, pod),
@@ -79,8 +79,8 @@ fn processes(leak: &Leak) -> String {
         .map(|owner| {
             let process = &owner.process;
             match process.place() {
-                Some(place) => format!("{} (pid {}) in {place}", process.comm, process.pid),
-                None => format!("{} (pid {})", process.comm, process.pid),
+                Some(place) => format!("{} (pid {}) in {place}", named(process), process.pid),
+                None => format!("{} (pid {})", named(process), process.pid),
             }
         })
         .collect();
@@ -89,6 +89,11 @@ fn processes(leak: &Leak) -> String {
         Some(_) => "holder not known".to_owned(),
         None => "nobody".to_owned(),
     }
+}
+
+/// The name of a process, which may have none.
+fn named(process: &ProcessIdentity) -> &str {
+    if process.comm.is_empty() { "''" } else { &process.comm }
 }
 
 /// Where the owners run, each place once.
@@ -181,6 +186,20 @@ mod tests {
         };
         assert_eq!(sizes(GroupBy::Comm), [("shop".to_owned(), 3), ("nobody".to_owned(), 1)]);
         assert_eq!(sizes(GroupBy::Unit), [("in no unit".to_owned(), 3), ("nobody".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_process_without_a_name_has_a_title() {
+        let mut nameless = leak(1, ([192, 0, 2, 1], 5432), &[7], Verdict::EofRead);
+        for owner in &mut nameless.owners {
+            owner.process = Arc::new(ProcessIdentity::from_name(Pid::new(7), ""));
+        }
+        let title = |by| {
+            let groups = GroupBy::divide(Some(by), vec![nameless.clone()]);
+            groups.into_iter().next().and_then(|group| group.title)
+        };
+        assert_eq!(title(GroupBy::Comm).as_deref(), Some("''"));
+        assert_eq!(title(GroupBy::Process).as_deref(), Some("'' (pid 7)"));
     }
 
     #[test]
