@@ -16,7 +16,7 @@ use super::{
 use crate::{
     diagnosis::reasons::{
         self, accepting,
-        facts::{Awaited, BlockedWrite, HolderFacts, OtherLeg, ReasonFacts, WaitingFor},
+        facts::{Awaited, BlockedWrite, HolderFacts, OtherHolder, OtherLeg, ReasonFacts, WaitingFor},
         generations::takes_over,
     },
     host::socket_units,
@@ -94,12 +94,7 @@ impl Inspector {
         }
         let mut known = Circumstances { asked_ns: index.asked_ns(), ..Circumstances::default() };
         self.count_descriptors(&processes, &mut known);
-        let visible: Vec<Arc<ProcessIdentity>> = processes
-            .iter()
-            .filter(|process| process.pid.visible().is_some())
-            .take(MOST_PROCESSES)
-            .cloned()
-            .collect();
+        let visible = looked_at(&processes, findings);
         let found = doing::look(self.dumper.world(), &visible);
         let found = visible.iter().zip(found).filter_map(|(process, doing)| Some((process.pid, doing?)));
         known.doing.extend(found);
@@ -330,6 +325,8 @@ impl Circumstances {
             holders: finding.owners.iter().map(holder).collect(),
             looked_at_ns: finding.looked_at_ns,
             ended_at_ns: ended_at_ns(finding, has_answered_since_fin, listed, self.asked_ns),
+            other_holder: other_holder(finding)
+                .map(|process| OtherHolder { process, doing: self.doing.get(&process.pid) }),
             blocked: behind.or_else(|| self.full_legs.get(&at).copied()),
             leg: self.legs.get(&at).cloned(),
             waiting: place
@@ -338,6 +335,23 @@ impl Circumstances {
                 .copied(),
         }
     }
+}
+
+/// The processes of which it is looked at what they do: those that answer for stuck sockets and, as far as there is room, those
+/// that take no data at the other end.
+fn looked_at(processes: &[Arc<ProcessIdentity>], findings: &[Finding]) -> Vec<Arc<ProcessIdentity>> {
+    let is_unsent = |finding: &&Finding| finding.send_q.is_some_and(|bytes| bytes > 0);
+    let others = findings.iter().filter(is_unsent).filter_map(other_holder);
+    let mut known = FxHashSet::default();
+    let is_new = |process: &&Arc<ProcessIdentity>| {
+        process.pid.visible().is_some_and(|pid| known.len() < MOST_PROCESSES && known.insert(pid))
+    };
+    processes.iter().chain(others).filter(is_new).cloned().collect()
+}
+
+/// The first process that holds the other end of a connection.
+fn other_holder(finding: &Finding) -> Option<&Arc<ProcessIdentity>> {
+    Some(&finding.other_end.as_ref()?.owners.first()?.process)
 }
 
 /// When the peer ended a connection (CLOCK_MONOTONIC, nanoseconds), at the earliest: it was seen doing so, or nothing has

@@ -47,6 +47,14 @@ pub(crate) struct Awaited {
     pub since_ns: Option<u64>,
 }
 
+/// The process that holds the other end of the connection, on this host.
+#[derive(Clone, Debug)]
+pub(crate) struct OtherHolder<'a> {
+    pub process: &'a ProcessIdentity,
+    /// `None` when nobody looked, or it could not be read.
+    pub doing: Option<&'a ProcessDoing>,
+}
+
 /// Another socket of the holder whose peer takes no data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BlockedWrite {
@@ -98,6 +106,7 @@ pub(crate) struct ReasonFacts<'a> {
     /// When its peer ended it, likewise, at the earliest; `None` when that is known too roughly.
     pub ended_at_ns: Option<u64>,
     pub blocked: Option<BlockedWrite>,
+    pub other_holder: Option<OtherHolder<'a>>,
     pub leg: Option<OtherLeg>,
     pub waiting: Option<WaitingFor>,
 }

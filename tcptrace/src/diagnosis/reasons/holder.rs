@@ -33,7 +33,18 @@ fn of_process(holder: &HolderFacts<'_>) -> ReasonNumbers {
 
 /// Whether a signal, its cgroup or a debugger keeps the process from doing anything.
 pub(super) fn is_kept_from_running(holder: &HolderFacts<'_>) -> bool {
-    holder.doing.is_some_and(|doing| doing.is_frozen || is_traced(doing) || is_stopped(doing))
+    holder.doing.and_then(what_keeps_from_running).is_some()
+}
+
+/// In words, what a process is that cannot do anything.
+pub(super) fn what_keeps_from_running(doing: &ProcessDoing) -> Option<&'static str> {
+    if doing.is_frozen {
+        Some("frozen by its cgroup")
+    } else if is_traced(doing) {
+        Some("stopped by a debugger")
+    } else {
+        is_stopped(doing).then_some("stopped by a signal")
+    }
 }
 
 fn is_traced(doing: &ProcessDoing) -> bool {

@@ -2,7 +2,8 @@
 
 use super::{
     Named,
-    facts::{Awaited, BlockedWrite, HolderFacts, OtherLeg, ReasonFacts},
+    facts::{Awaited, BlockedWrite, HolderFacts, OtherHolder, OtherLeg, ReasonFacts},
+    holder::what_keeps_from_running,
     reason,
 };
 use crate::{
@@ -62,11 +63,24 @@ fn sending(facts: &ReasonFacts<'_>) -> Option<Reason> {
     }
     sending.is_blocked(send_q).then(|| {
         let for_ns = since(facts.times.map(|times| times.last_data_sent_ms));
-        let text =
-            format!("{bytes} wait because the peer does not read: its window is closed{}", for_text(for_ns));
+        let text = format!(
+            "{bytes} wait because the peer does not read: its window is closed{}{}",
+            for_text(for_ns),
+            facts.other_holder.as_ref().map(other_holder).unwrap_or_default()
+        );
         let numbers = ReasonNumbers { bytes: Some(send_q.into()), for_ns, ..ReasonNumbers::default() };
         reason(ReasonId::BlockedInWrite, text, numbers)
     })
+}
+
+/// Who does not read, and what keeps it from that.
+fn other_holder(holder: &OtherHolder<'_>) -> String {
+    let OtherHolder { process, doing } = holder;
+    let name = Named(process);
+    match doing.and_then(what_keeps_from_running) {
+        Some(what) => format!("; {name}, which holds the other end, is {what}"),
+        None => format!("; {name} holds the other end"),
+    }
 }
 
 fn behind(blocked: BlockedWrite) -> Reason {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{
     because,
-    facts::{Awaited, BlockedWrite, HolderFacts, OtherLeg, ReasonFacts, WaitingFor},
+    facts::{Awaited, BlockedWrite, HolderFacts, OtherHolder, OtherLeg, ReasonFacts, WaitingFor},
 };
 use crate::{
     diagnosis::last_words::{LastWords, Protocol},
@@ -61,6 +61,7 @@ fn facts(holders: Vec<HolderFacts<'_>>) -> ReasonFacts<'_> {
         looked_at_ns: 100 * SECOND,
         ended_at_ns: Some(90 * SECOND),
         blocked: None,
+        other_holder: None,
         leg: None,
         waiting: None,
     }
@@ -256,6 +257,28 @@ fn a_peer_that_is_gone_is_told_from_one_that_does_not_read() {
     assert_eq!(is(900, true, 0, Some(true)), [ReasonId::BlockedInWrite]);
     assert_eq!(is(900, true, 5, Some(true)), [ReasonId::SendsToNobody], "its window is asked for in vain");
     assert_eq!(is(0, false, 5, Some(false)), []);
+}
+
+#[test]
+fn whoever_does_not_read_is_named_with_what_keeps_it_from_that() {
+    let client = process(90, "client");
+    let text = |doing| {
+        let facts = ReasonFacts {
+            verdict: Some(Verdict::HalfOpen),
+            send_q: Some(4_000),
+            sending: Some(Sending { is_window_closed: true, unanswered: 0 }),
+            other_holder: Some(OtherHolder { process: &client, doing }),
+            ..facts(Vec::new())
+        };
+        because(&facts).into_iter().find(|reason| reason.id == ReasonId::BlockedInWrite).unwrap().text
+    };
+    let waits = "4000 bytes wait because the peer does not read: its window is closed for 9.0 s";
+    assert_eq!(text(None), format!("{waits}; client (90) holds the other end"));
+    let sleeping = doing(vec![sleeps(90, "pause")]);
+    assert_eq!(text(Some(&sleeping)), format!("{waits}; client (90) holds the other end"));
+    let stopped = doing(vec![thread(90, ThreadState::Stopped)]);
+    let told = format!("{waits}; client (90), which holds the other end, is stopped by a signal");
+    assert_eq!(text(Some(&stopped)), told);
 }
 
 #[test]
