@@ -147,7 +147,7 @@ fn bound(by: &AddressUse, out: &mut fmt::Formatter<'_>) -> fmt::Result {
 fn connections(by: &AddressUse, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (open, minisockets, fin_wait2) = (by.open(), by.minisockets, minisockets_in_fin_wait2(by));
     let left = || Elapsed(by.last_left_ns.unwrap_or_default());
-    write!(out, "nobody listens there any more, but {}", InStates(by))?;
+    write!(out, "nobody listens there, but {}", InStates(by))?;
     if open > 0 {
         match Holders::of(by) {
             Some(holders) => write!(out, ", held by {holders}. That lasts until {}", closed(open))?,
