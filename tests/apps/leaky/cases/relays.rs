@@ -10,6 +10,9 @@ use crate::truth::{Opened, Reason, Truth};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
+/// Bytes for each queue of a relay and of a far end that does not read.
+const LITTLE: usize = 64 * 1024;
+
 /// Several pairs at once.
 const PAIRS: usize = 3;
 
@@ -69,6 +72,10 @@ pub(crate) fn relay_leg_full(stage: &mut Stage) -> Result<Vec<Truth>> {
     let server = stage.start(Role::FarEnd)?;
     let near = accept_some(stage, relay, client, 1)?;
     let far = connect_some(stage, relay, server, 1)?;
+    // The kernel would give more room bit by bit, although nobody reads.
+    for worker in [relay, server] {
+        stage.order(worker, &Request::LimitQueues { to: LITTLE })?;
+    }
     let [one, other] = [&near, &far].map(|opened| opened.first().map(|opened| opened.ends));
     let (one, other) = one.zip(other).context("a connection")?;
     let (pid, fd) = (stage.pid(relay)?, stage.descriptor(relay, other)?);

@@ -52,12 +52,19 @@ impl Relay {
                 waiting.push(PollFd::new(sockets.get(at).context("a socket is gone")?, for_what));
             }
             rustix::event::poll(&mut waiting, None)?;
-            let is_asked = waiting.first().is_some_and(|channel| !channel.revents().is_empty());
+            let told: Vec<bool> = waiting.iter().map(|one| !one.revents().is_empty()).collect();
+            let is_asked = told.first() == Some(&true);
+            let mut told = told.into_iter().skip(1);
             // First, because the request may be to wait for what this does.
-            for direction in &mut self.0 {
+            for direction in self.0.iter_mut().filter(|direction| !direction.has_ended) {
+                let is_told = told.next() == Some(true);
+                // A little room is none yet.
+                if !direction.left.is_empty() && !is_told {
+                    continue;
+                }
                 let ends = [direction.from, direction.to].map(|at| sockets.get(at));
                 let [Some(from), Some(to)] = ends else { continue };
-                direction.has_ended = direction.has_ended || !copy(from, to, &mut direction.left)?;
+                direction.has_ended = !copy(from, to, &mut direction.left)?;
             }
             if is_asked {
                 return Ok(());
