@@ -52,7 +52,7 @@ fn of_reason(verdict: Verdict, reason: ReasonId) -> Option<&'static str> {
             "its peer took leave, and nobody has looked since: if it idles in a pool, let the pool test or evict idle connections; if it waits for an answer, look at what its threads do"
         }
         (ReasonId::Inherited, _) => {
-            "the server that started it left it the descriptor, and the connection stays open until it ends or closes it: if it was not handed over on purpose, have that server set close-on-exec (SOCK_CLOEXEC)"
+            "has the connection from the server that started it, and keeps it open until it ends or closes it: if it was meant to serve it, look at what its threads do, else have that server set close-on-exec (SOCK_CLOEXEC)"
         }
         (ReasonId::OldGeneration, _) => {
             "it ends with its last connection: give it a time limit for that (as worker_shutdown_timeout of nginx or hard-stop-after of HAProxy)"

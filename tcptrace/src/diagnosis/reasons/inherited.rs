@@ -31,6 +31,7 @@ pub(super) fn inherited(facts: &ReasonFacts<'_>) -> Option<Reason> {
         holder.evidence == Evidence::FdTable
             && holder.inherited_from.is_some()
             && holder.fds.iter().all(|fd| *fd > STANDARD)
+            && !is_used(holder)
     };
     if !is_left || facts.side != Some(ConnectionSide::Accepted) || !facts.holders.iter().all(is_inherited) {
         return None;
@@ -46,6 +47,13 @@ pub(super) fn inherited(facts: &ReasonFacts<'_>) -> Option<Reason> {
     let numbers =
         ReasonNumbers { pid: holder.process.pid.visible(), fd: Some(*fd), ..ReasonNumbers::default() };
     Some(reason(ReasonId::Inherited, text, numbers))
+}
+
+/// Whether a thread waits for something to come on it or to go: then it serves the connection, however it got it.
+fn is_used(holder: &HolderFacts<'_>) -> bool {
+    let calls =
+        holder.doing.iter().flat_map(|doing| &doing.threads).filter_map(|thread| thread.call.as_ref());
+    calls.flat_map(|call| call.reads_from.iter().chain(&call.writes_to)).any(|fd| holder.fds.contains(fd))
 }
 
 #[cfg(test)]

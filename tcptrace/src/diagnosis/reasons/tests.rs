@@ -624,6 +624,9 @@ fn whoever_was_started_with_a_connection_has_not_accepted_it() {
     );
     assert!(told(Verdict::EofUnread, None, vec![inherits(&FDS)]).is_none());
     assert!(told(Verdict::HalfOpen, accepted, vec![inherits(&FDS)]).is_none());
+    let serves = doing(vec![reads(90, "poll", 7)]);
+    let session = HolderFacts { doing: Some(&serves), ..inherits(&FDS) };
+    assert!(told(Verdict::EofUnread, accepted, vec![session]).is_none(), "it waits for what comes on it");
     let both = vec![inherits(&FDS), holder(&server, None)];
     assert!(told(Verdict::EofUnread, accepted, both).is_none(), "the server still has it");
 }
