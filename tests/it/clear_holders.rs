@@ -113,7 +113,8 @@ fn check(truth: &Truth, record: &Value, way: &str, sockets: &Sockets) -> Result<
     }
     // Who uses a socket without a descriptor is its opener, in all cases.
     let opener = truth.opener.as_ref().map(|opener| i64::from(opener.pid));
-    let uses = |owner: &&Value| ["in_call", "io_uring"].iter().any(|evidence| owner["evidence"] == *evidence);
+    let ways = ["in_call", "io_uring", "mapped"];
+    let uses = |owner: &&Value| ways.iter().any(|evidence| owner["evidence"] == *evidence);
     let is_right = |owner: &&Value| truth.holders.is_empty() && owner["pid"].as_i64() == opener;
     let owners = record["owners"].as_array().into_iter().flatten();
     let owners = owners.filter(|owner| !(uses(owner) && is_right(owner)));

@@ -162,13 +162,22 @@ pub(crate) fn has_ring(proc_root: &Path, pid: u32) -> bool {
     has_one
 }
 
+/// The pids of all processes that /proc shows.
+#[must_use]
+pub(crate) fn processes(proc_root: &Path) -> Vec<u32> {
+    let mut pids = Vec::new();
+    if let Ok(root) = open_directory(CWD, proc_root) {
+        let _ = each_number(&root, |pid, _| pids.push(pid));
+    }
+    pids
+}
+
 /// The descriptors of io_uring rings, each with its process. What cannot be read has none.
 #[must_use]
 pub(crate) fn rings(proc_root: &Path) -> Vec<(u32, u32)> {
     let Ok(root) = open_directory(CWD, proc_root) else { return Vec::new() };
-    let (mut pids, mut rings) = (Vec::new(), Vec::new());
-    let _ = each_number(&root, |pid, _| pids.push(pid));
-    for pid in pids {
+    let mut rings = Vec::new();
+    for pid in processes(proc_root) {
         let _ = descriptors(&root, pid, |fd, link| {
             if link == RING {
                 rings.push((pid, fd));

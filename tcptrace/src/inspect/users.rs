@@ -1,9 +1,9 @@
 //! Who uses a socket that is in no descriptor table: a thread that sleeps in a call on it, because the descriptor was
-//! closed meanwhile, or an io_uring ring. Names nobody without proof.
+//! closed meanwhile, an io_uring ring, or a process that has it mapped. Names nobody without proof.
 
 use std::{
     fs::{self, File},
-    io::{BufReader, Read as _},
+    io::{BufRead, BufReader, Read as _},
     path::Path,
 };
 
@@ -27,6 +27,9 @@ use crate::{
 /// Read of what a ring says of itself: a registered file is a line.
 const MOST_RING_BYTES: u64 = 16 << 20;
 
+/// Read of what a process has mapped.
+const MOST_MAPS_BYTES: u64 = 16 << 20;
+
 /// Longest `syscall` file: a number and eight words.
 const SYSCALL_BYTES: u64 = 256;
 
@@ -35,6 +38,7 @@ const SYSCALL_BYTES: u64 = 256;
 struct Users {
     in_call: FxHashMap<u64, Holders>,
     rings: FxHashMap<u64, Holders>,
+    mapped: FxHashMap<u64, Holders>,
 }
 
 impl Inspector {
@@ -63,6 +67,7 @@ impl Inspector {
         }
         let mut users = Users::default();
         users.add_registered(&self.dumper.world().proc, &inodes);
+        users.add_mapped(&self.dumper.world().proc, &inodes);
         if self.tables.load_sleepers() {
             let namespaces: FxHashSet<u32> =
                 unheld.iter().filter_map(|finding| finding.socket.netns).collect();
@@ -82,7 +87,11 @@ impl Inspector {
         for finding in unheld {
             let opener: Option<Call> = finding.opened_by.as_ref().map(|opened| opened.called.call);
             let Some(cookie) = finding.socket.cookie else { continue };
-            let named = [(Evidence::InCall, &users.in_call), (Evidence::IoUring, &users.rings)];
+            let named = [
+                (Evidence::InCall, &users.in_call),
+                (Evidence::IoUring, &users.rings),
+                (Evidence::Mapped, &users.mapped),
+            ];
             let owners: Vec<_> = named
                 .into_iter()
                 .filter_map(|(evidence, by_cookie)| Some((evidence, by_cookie.get(&cookie)?)))
@@ -136,6 +145,18 @@ impl Users {
         }
     }
 
+    /// Adds the processes that have the sockets mapped, as TCP_ZEROCOPY_RECEIVE wants it.
+    fn add_mapped(&mut self, proc_root: &Path, inodes: &FxHashMap<u32, u64>) {
+        for pid in proc_fd::processes(proc_root) {
+            let Ok(file) = File::open(proc_root.join(format!("{pid}/maps"))) else { continue };
+            mapped(BufReader::new(file.take(MOST_MAPS_BYTES)), |inode| {
+                if let Some(cookie) = inodes.get(&inode) {
+                    self.mapped.entry(*cookie).or_default().entry(Pid::new(pid)).or_default();
+                }
+            });
+        }
+    }
+
     fn add_thread(&mut self, sleeper: &SleeperRecord, evidence: Evidence) {
         let by_cookie = if evidence == Evidence::IoUring { &mut self.rings } else { &mut self.in_call };
         by_cookie.entry(sleeper.cookie).or_default().entry(Pid::from_wire(sleeper.tgid)).or_default();
@@ -157,16 +178,36 @@ fn evidence(proc_root: &Path, sleeper: &SleeperRecord) -> Option<Evidence> {
 
 /// The inode numbers of the sockets among a ring's registered files, from its `fdinfo`
 /// (`__io_uring_show_fdinfo` of io_uring/fdinfo.c): `    0: socket:[4711]`.
-fn registered(mut ring: impl std::io::BufRead, mut visit: impl FnMut(u32)) {
-    let mut line = Vec::new();
-    while {
-        line.clear();
-        ring.read_until(b'\n', &mut line).is_ok_and(|length| length > 0)
-    } {
+fn registered(mut ring: impl BufRead, mut visit: impl FnMut(u32)) {
+    each_line(&mut ring, |line| {
         let target = line.trim_ascii().splitn(2, |byte| *byte == b' ').nth(1);
         if let Some(inode) = target.and_then(proc_fd::socket_inode) {
             visit(inode);
         }
+    });
+}
+
+/// The inode numbers of the sockets that a process has mapped, from its `maps` (proc_pid_maps(5)):
+/// `7f3c5d1f0000-7f3c5d200000 r--s 00000000 00:08 4711 socket:[4711]`.
+fn mapped(mut maps: impl BufRead, mut visit: impl FnMut(u32)) {
+    each_line(&mut maps, |line| {
+        let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).skip(4);
+        let (number, target) = (fields.next(), fields.next());
+        // A file may be called as it likes, behind a slash.
+        let inode = target.and_then(proc_fd::socket_inode);
+        if let Some(inode) = inode.filter(|inode| number == Some(inode.to_string().as_bytes())) {
+            visit(inode);
+        }
+    });
+}
+
+fn each_line(text: &mut impl BufRead, mut visit: impl FnMut(&[u8])) {
+    let mut line = Vec::new();
+    while {
+        line.clear();
+        text.read_until(b'\n', &mut line).is_ok_and(|length| length > 0)
+    } {
+        visit(&line);
     }
 }
 
@@ -191,6 +232,16 @@ mod tests {
         let mut inodes = Vec::new();
         registered(&text[..], |inode| inodes.push(inode));
         assert_eq!(inodes, [4711, 9]);
+    }
+
+    #[test]
+    fn the_maps_of_a_process_say_which_sockets_it_has_mapped() {
+        let text = b"7f00-7f10 r--s 00000000 00:08 4711                       socket:[4711]\n\
+                     7f10-7f20 r--p 00000000 08:01 9 /tmp/socket:[9]\n\
+                     7f20-7f30 r--p 00000000 00:00 0 socket:[5]\n7f30-7f40 rw-p 00000000 00:00 0 \n7f40";
+        let mut inodes = Vec::new();
+        mapped(&text[..], |inode| inodes.push(inode));
+        assert_eq!(inodes, [4711]);
     }
 
     #[test]

@@ -104,8 +104,9 @@ mod tests {
             Evidence::None,
             Evidence::InCall,
             Evidence::IoUring,
+            Evidence::Mapped,
         ];
-        assert_eq!(evidence.map(Evidence::number), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(evidence.map(Evidence::number), [1, 2, 3, 4, 5, 6, 7]);
         let endings = [EndedHow::Closed, EndedHow::Reset, EndedHow::Destroyed, EndedHow::OwnerExited];
         assert_eq!(endings.map(EndedHow::number), [1, 2, 3, 4]);
         assert_eq!([OpenedHow::Accept, OpenedHow::Connect].map(OpenedHow::number), [1, 2]);

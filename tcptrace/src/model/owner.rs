@@ -30,6 +30,8 @@ numbered! {
         InCall = 5,
         /// A ring of the process (io_uring) has it: among its registered files, or in a request.
         IoUring = 6,
+        /// The process has it mapped into its memory (TCP_ZEROCOPY_RECEIVE), and its descriptor was closed meanwhile.
+        Mapped = 7,
     }
 }
 

@@ -257,6 +257,8 @@ pub(crate) enum Request {
     LoadLibrary {
         path: PathBuf,
     },
+    /// Map every socket as TCP_ZEROCOPY_RECEIVE wants it, and close the descriptors.
+    MapSockets,
     /// Put every socket into an io_uring's file table and close the descriptors.
     RegisterInRing,
     /// Send on every socket until no more fits, and once more by an io_uring request; close the descriptors.

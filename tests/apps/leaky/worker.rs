@@ -60,6 +60,8 @@ pub(crate) struct Worker {
     ballast: Vec<OwnedFd>,
     /// What takes the last free descriptors.
     filler: Vec<OwnedFd>,
+    /// Mappings of sockets.
+    mapped: Vec<*mut std::ffi::c_void>,
     ring: Option<io_uring::IoUring>,
     library: Option<library::Library>,
     /// What it does between two requests; at most one of them.
@@ -115,6 +117,7 @@ impl Worker {
             ends: HashMap::new(),
             ballast: Vec::new(),
             filler: Vec::new(),
+            mapped: Vec::new(),
             ring: None,
             library: None,
             busy: None,
@@ -219,6 +222,7 @@ impl Worker {
                     rustix::net::sockopt::set_socket_send_buffer_size(socket, to)?;
                 }
             }
+            Request::MapSockets => self.map_sockets()?,
             Request::RegisterInRing => self.register_in_ring()?,
             Request::SendInRing => self.send_in_ring()?,
             Request::SendInThread => self.send_in_thread()?,

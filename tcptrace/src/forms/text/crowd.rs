@@ -154,7 +154,11 @@ impl Group {
                 Evidence::FdTable => Some(&mut self.fds),
                 Evidence::Listener => Some(&mut self.listening),
                 // None, or that of a ring.
-                Evidence::Opened | Evidence::None | Evidence::InCall | Evidence::IoUring => None,
+                Evidence::Opened
+                | Evidence::None
+                | Evidence::InCall
+                | Evidence::IoUring
+                | Evidence::Mapped => None,
             };
             if let Some(range) = range {
                 for fd in fds {

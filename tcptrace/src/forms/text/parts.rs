@@ -157,6 +157,7 @@ pub(super) fn write_owners(
                 [] => write!(out, " has it in an io_uring request")?,
                 fds => write!(out, " has it in io_uring, ring {}", Descriptors(fds))?,
             },
+            Evidence::Mapped => write!(out, " has it mapped, with its descriptor closed")?,
             Evidence::None => {}
         }
         if let Some(place) = owner.process.place() {

@@ -157,6 +157,7 @@ fn descriptors(owners: &[Owner]) -> String {
         (Evidence::FdTable, [fd]) => fd.to_string(),
         (Evidence::FdTable, [fd, more @ ..]) => format!("{fd} +{}", more.len()),
         (Evidence::InCall, _) => "in a call".to_owned(),
+        (Evidence::Mapped, _) => "mapped".to_owned(),
         (Evidence::IoUring, []) => "io_uring".to_owned(),
         (Evidence::IoUring, [ring, ..]) => format!("io_uring {ring}"),
         (Evidence::FdTable | Evidence::Listener | Evidence::Opened | Evidence::None, _) => "-".to_owned(),

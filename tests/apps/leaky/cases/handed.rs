@@ -125,6 +125,14 @@ pub(crate) fn io_uring_request(stage: &mut Stage) -> Result<Vec<Truth>> {
     used_without_descriptor(stage, &Request::SendInRing, "io_uring")
 }
 
+/// Only a mapping of the memory that received data is to appear in keeps the sockets.
+pub(crate) fn mapped_only(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let pair = accepted(stage, Accepting::default())?;
+    stage.order(pair.holder, &Request::MapSockets)?;
+    let truths = kept_by_nobody(stage, &pair)?;
+    used_by(stage, &pair, "mapped", truths)
+}
+
 pub(crate) fn closed_in_call(stage: &mut Stage) -> Result<Vec<Truth>> {
     used_without_descriptor(stage, &Request::SendInThread, "in_call")
 }

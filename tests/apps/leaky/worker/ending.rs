@@ -68,6 +68,7 @@ impl Worker {
                 socket::drain(&socket);
             }
         }
+        self.unmap_sockets()?;
         if let Some(ring) = self.ring.take() {
             ring.submitter().unregister_files()?;
         }

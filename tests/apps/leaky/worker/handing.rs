@@ -1,4 +1,4 @@
-//! How a descriptor gets to where nobody expects it: dup, fork, exec, SCM_RIGHTS, io_uring.
+//! How a descriptor gets to where nobody expects it: dup, fork, exec, SCM_RIGHTS, io_uring, a mapping.
 //!
 //! Nothing here touches the connection itself.
 
@@ -10,6 +10,7 @@ use anyhow::{Context as _, Error, Result, bail, ensure};
 use rustix::cmsg_space;
 use rustix::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd};
 use rustix::io::FdFlags;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
@@ -21,6 +22,7 @@ use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::ptr;
 use std::time::{Duration, Instant};
 
 /// What does not fit any more.
@@ -43,6 +45,9 @@ pub(super) fn fill(socket: &OwnedFd) -> Result<()> {
 pub(super) fn send_more(socket: &OwnedFd) -> Result<()> {
     rustix::net::send(socket, &MORE, SendFlags::NOSIGNAL).map(drop).context("cannot send")
 }
+
+/// Bytes of a mapping.
+const MAPPED: usize = 64 * 1024;
 
 impl Worker {
     pub(super) fn duplicate(&mut self) -> Result<()> {
@@ -89,6 +94,24 @@ impl Worker {
             }
             Err(error) => error,
         }
+    }
+
+    pub(super) fn map_sockets(&mut self) -> Result<()> {
+        for socket in self.sockets.drain(..) {
+            // SAFETY: a new mapping, which nobody reads.
+            let mapped =
+                unsafe { mmap(ptr::null_mut(), MAPPED, ProtFlags::READ, MapFlags::SHARED, &socket, 0) };
+            self.mapped.push(mapped.context("this kernel maps no TCP sockets, so the case cannot be built")?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn unmap_sockets(&mut self) -> Result<()> {
+        for mapped in self.mapped.drain(..) {
+            // SAFETY: it was mapped with this length, and nobody reads it.
+            unsafe { munmap(mapped, MAPPED) }?;
+        }
+        Ok(())
     }
 
     pub(super) fn register_in_ring(&mut self) -> Result<()> {
