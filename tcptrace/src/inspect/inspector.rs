@@ -1,7 +1,7 @@
 //! Inspects stuck sockets: are they still stuck, who holds them, and why. The slow part of the tool (netlink dumps,
 //! descriptor tables, /proc): a live session runs it on a thread of its own.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -25,7 +25,7 @@ use crate::{
     model::{
         close_wait::{Due, Preexisting, Since, Stuck},
         connection_side::ConnectionSide,
-        coverage::Coverage,
+        coverage::{Coverage, LookError},
         endpoints::Endpoints,
         finding::{Finding, ListedAs},
         other_end::OtherEnd,
@@ -176,7 +176,12 @@ impl Inspector {
 
     /// Inspects sockets without a holder once more: a descriptor on its way between processes is in no table
     /// for a moment, and a socket may have been opened after the scan.
-    pub(super) fn recheck_unheld(&mut self, due: &[Due], findings: &mut [Finding]) {
+    /// Returns the namespaces that could not be listed again.
+    pub(super) fn recheck_unheld(
+        &mut self,
+        due: &[Due],
+        findings: &mut [Finding],
+    ) -> BTreeMap<u32, LookError> {
         let is_unheld = |finding: &Finding| {
             let is_nobodys = finding.verdict == Some(Verdict::NoHolder);
             let may_be = finding.unknown_because == Some(UnknownBecause::ProcessesNotRead);
@@ -185,7 +190,7 @@ impl Inspector {
         let unheld: Vec<(&Due, &mut Finding)> =
             due.iter().zip(findings).filter(|(_, finding)| is_unheld(finding)).collect();
         if unheld.is_empty() {
-            return;
+            return BTreeMap::new();
         }
         let cookies = unheld.iter().filter_map(|(_, finding)| finding.socket.cookie).collect();
         let namespaces: Option<FxHashSet<u32>> =
@@ -200,6 +205,7 @@ impl Inspector {
             found.push(finding);
         }
         self.find_users(found.into_iter(), &index);
+        index.refused().clone()
     }
 
     /// Completes a scan so that it covers everything about the sockets that are due.

@@ -95,7 +95,7 @@ impl Inspector {
         }));
         let scan = self.complete(scan, &due, &index);
         let mut findings = due.iter().map(|due| self.find(due, &index, &scan)).collect::<Vec<_>>();
-        self.recheck_unheld(&due, &mut findings);
+        let refused_again = self.recheck_unheld(&due, &mut findings);
         self.explain(&mut findings, &index, &scan);
         findings.retain(|finding| finding.is_stuck);
         for no_site in findings.iter_mut().filter_map(|finding| finding.no_site.as_mut()) {
@@ -105,6 +105,7 @@ impl Inspector {
         }
         let found = namespaces.iter().map(|namespace| namespace.netns).collect();
         let mut coverage = self.coverage(unread, &found, &index, &scan);
+        coverage.note_refused(&refused_again);
         let is_wanted = |finding: &&Finding| criteria.admits_socket(&finding.socket);
         let is_holder_unknown = findings.iter().filter(is_wanted).any(|finding| {
             // Who is asked for may be among those that could not be read.
@@ -133,8 +134,7 @@ impl Inspector {
         coverage.has_descriptors = scan.is_of_kernel();
         let is_listed = |netns: &&u32| !index.is_refused(Some(**netns));
         coverage.listed = found.iter().filter(is_listed).copied().collect();
-        let refused = index.refused().iter().map(|(netns, error)| (NamespaceName::Inode(*netns), *error));
-        coverage.namespaces.extend(refused);
+        coverage.note_refused(index.refused());
         // A namespace that only a descriptor keeps alive.
         let unlisted = unlisted(scan, index).filter_map(|held| held.socket.netns);
         for netns in unlisted.filter(|netns| !found.contains(netns)) {

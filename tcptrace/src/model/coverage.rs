@@ -197,6 +197,14 @@ impl Coverage {
         }
     }
 
+    /// Notes namespaces whose sockets could not be listed, also if they could be before.
+    pub(crate) fn note_refused(&mut self, refused: &BTreeMap<u32, LookError>) {
+        for (netns, error) in refused {
+            self.listed.remove(netns);
+            self.namespaces.insert(NamespaceName::Inode(*netns), *error);
+        }
+    }
+
     /// Leaves out what cannot matter where only certain namespaces are wanted; all are if none is named. What could not
     /// be read elsewhere matters if one of them was not listed, or if a holder of what was found there is not known.
     pub(crate) fn restrict(&mut self, wanted: &[u32], is_holder_unknown: bool) {
