@@ -79,7 +79,6 @@ fn relays_are_told_from_their_likes() {
         ("relay_waits_for_clients", &[]),
         ("relay_waits_elsewhere", &[]),
         ("relay_far_host_gone", &[]),
-        ("relay_leg_full", &[]),
         ("leaks_beside_lingering", &[]),
         ("leaks_beside_half_closed_requests", &[]),
     ]);

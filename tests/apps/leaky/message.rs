@@ -97,10 +97,6 @@ pub(crate) enum Request {
     LimitBacklog {
         to: i32,
     },
-    /// From now on, let no more than about this many bytes wait in each queue of each socket.
-    LimitQueues {
-        to: usize,
-    },
     Accept {
         count: usize,
         by: AcceptBy,

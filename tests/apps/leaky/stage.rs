@@ -4,7 +4,6 @@
 
 mod conditions;
 mod places;
-mod queues;
 mod telling;
 
 pub(crate) use telling::Ended;

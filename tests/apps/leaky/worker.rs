@@ -216,12 +216,6 @@ impl Worker {
             Request::MountOver { folder } => own_place::mount_over(&folder)?,
             Request::CopyProgram { to } => own_place::copy_program(&to)?,
             Request::LoadLibrary { path } => self.library = Some(library::Library::load(&path)?),
-            Request::LimitQueues { to } => {
-                for socket in &self.sockets {
-                    rustix::net::sockopt::set_socket_recv_buffer_size(socket, to)?;
-                    rustix::net::sockopt::set_socket_send_buffer_size(socket, to)?;
-                }
-            }
             Request::MapSockets => self.map_sockets()?,
             Request::RegisterInRing => self.register_in_ring()?,
             Request::SendInRing => self.send_in_ring()?,

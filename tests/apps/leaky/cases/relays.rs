@@ -7,11 +7,8 @@ use crate::message::{Ends, Request};
 use crate::socket::State;
 use crate::stage::{Ended, Role, Stage, WorkerId};
 use crate::truth::{Opened, Reason, Truth};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::Value;
-
-/// Bytes for each queue of a relay and of a far end that does not read.
-const LITTLE: usize = 64 * 1024;
 
 /// Several pairs at once.
 const PAIRS: usize = 3;
@@ -63,34 +60,6 @@ pub(crate) fn relay_far_host_gone(stage: &mut Stage) -> Result<Vec<Truth>> {
     let connected = dialled_by(stage, relay, server, &request)?;
     let mut truths = relayed(stage, relay, client, server, &accepted, connected, Some(wire))?;
     waits_for_strangers(&mut truths);
-    Ok(truths)
-}
-
-/// The server reads nothing: the relay, which can pass on no more, reads no more of what its client said last.
-pub(crate) fn relay_leg_full(stage: &mut Stage) -> Result<Vec<Truth>> {
-    let (relay, client) = (stage.start(Role::Holder)?, stage.start(Role::Peer)?);
-    let server = stage.start(Role::FarEnd)?;
-    let near = accept_some(stage, relay, client, 1)?;
-    let far = connect_some(stage, relay, server, 1)?;
-    // The kernel would give more room bit by bit, although nobody reads.
-    for worker in [relay, server] {
-        stage.order(worker, &Request::LimitQueues { to: LITTLE })?;
-    }
-    let [one, other] = [&near, &far].map(|opened| opened.first().map(|opened| opened.ends));
-    let (one, other) = one.zip(other).context("a connection")?;
-    let (pid, fd) = (stage.pid(relay)?, stage.descriptor(relay, other)?);
-    stage.order(relay, &Request::Relay { pairs: vec![(one, other)] })?;
-    while !stage.is_leg_full(relay, one, other)? {
-        stage.order(client, &Request::Send { bytes: 16 * 1024 })?;
-    }
-    let ended = stage.end_unseen(client)?;
-    let unread = stage.await_unread_end(relay, one)?;
-    let mut truths = stage.truths(Some("data_unread"), unread, &near, &[relay], &ended)?;
-    let behind = Reason::new("behind_blocked_write").is("pid", pid).is("fd", fd);
-    let behind = behind.is("address", other.remote.to_string()).at_least("bytes", 1);
-    for truth in &mut truths {
-        truth.because(std::slice::from_ref(&behind), &["waits_for_other_leg", "blocked_in_write"]);
-    }
     Ok(truths)
 }
 

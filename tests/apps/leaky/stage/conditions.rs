@@ -185,7 +185,7 @@ fn state_of(folder: &str) -> Result<char> {
     state.context("a process without a state")
 }
 
-pub(super) fn until(what: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+fn until(what: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
     let end = Instant::now() + LIMIT;
     while !is_so()? {
         if Instant::now() > end {

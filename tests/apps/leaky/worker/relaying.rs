@@ -15,8 +15,6 @@ struct Direction {
     from: usize,
     to: usize,
     has_ended: bool,
-    /// What was read and found no room yet: nothing more is read until it has gone out.
-    left: Vec<u8>,
 }
 
 pub(super) struct Relay(Vec<Direction>);
@@ -30,9 +28,8 @@ impl Worker {
         let mut directions = Vec::new();
         for (one, other) in pairs {
             let (one, other) = (place(*one)?, place(*other)?);
-            for (from, to) in [(one, other), (other, one)] {
-                directions.push(Direction { from, to, has_ended: false, left: Vec::new() });
-            }
+            directions.push(Direction { from: one, to: other, has_ended: false });
+            directions.push(Direction { from: other, to: one, has_ended: false });
         }
         Ok(Relay(directions))
     }
@@ -44,27 +41,16 @@ impl Relay {
         loop {
             let mut waiting = vec![PollFd::new(channel.stream(), PollFlags::IN)];
             for direction in self.0.iter().filter(|direction| !direction.has_ended) {
-                let (at, for_what) = if direction.left.is_empty() {
-                    (direction.from, PollFlags::IN)
-                } else {
-                    (direction.to, PollFlags::OUT)
-                };
-                waiting.push(PollFd::new(sockets.get(at).context("a socket is gone")?, for_what));
+                let from = sockets.get(direction.from).context("a socket is gone")?;
+                waiting.push(PollFd::new(from, PollFlags::IN));
             }
             rustix::event::poll(&mut waiting, None)?;
-            let told: Vec<bool> = waiting.iter().map(|one| !one.revents().is_empty()).collect();
-            let is_asked = told.first() == Some(&true);
-            let mut told = told.into_iter().skip(1);
+            let is_asked = waiting.first().is_some_and(|channel| !channel.revents().is_empty());
             // First, because the request may be to wait for what this does.
-            for direction in self.0.iter_mut().filter(|direction| !direction.has_ended) {
-                let is_told = told.next() == Some(true);
-                // A little room is none yet.
-                if !direction.left.is_empty() && !is_told {
-                    continue;
-                }
+            for direction in &mut self.0 {
                 let ends = [direction.from, direction.to].map(|at| sockets.get(at));
                 let [Some(from), Some(to)] = ends else { continue };
-                direction.has_ended = !copy(from, to, &mut direction.left)?;
+                direction.has_ended = direction.has_ended || !copy(from, to)?;
             }
             if is_asked {
                 return Ok(());
@@ -73,17 +59,10 @@ impl Relay {
     }
 }
 
-/// Copies what there is, as far as there is room; false at the end of file, which is passed on.
-fn copy(from: &OwnedFd, to: &OwnedFd, left: &mut Vec<u8>) -> Result<bool> {
+/// Copies what there is; false at the end of file, which is passed on.
+fn copy(from: &OwnedFd, to: &OwnedFd) -> Result<bool> {
     let mut buffer = [0_u8; 4096];
     loop {
-        while !left.is_empty() {
-            match rustix::net::send(to, left, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-                Ok(length) => drop(left.drain(..length)),
-                Err(rustix::io::Errno::AGAIN) => return Ok(true),
-                Err(errno) => return Err(errno).context("cannot relay"),
-            }
-        }
         let length = match rustix::net::recv(from, &mut buffer, RecvFlags::DONTWAIT) {
             Ok((_, length)) => length,
             Err(rustix::io::Errno::AGAIN) => return Ok(true),
@@ -93,6 +72,6 @@ fn copy(from: &OwnedFd, to: &OwnedFd, left: &mut Vec<u8>) -> Result<bool> {
             rustix::net::shutdown(to, Shutdown::Write)?;
             return Ok(false);
         }
-        left.extend_from_slice(buffer.get(..length).context("a length")?);
+        rustix::net::send(to, buffer.get(..length).context("a length")?, SendFlags::NOSIGNAL)?;
     }
 }
