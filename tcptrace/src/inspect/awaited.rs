@@ -3,18 +3,18 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{inspector::Inspector, proc_fd};
+use super::{inspector::Inspector, lookups::Lookups, proc_fd};
 use crate::{
     diagnosis::reasons::facts::Awaited,
+    host::world::World,
     model::{
         activity::ActivityTimes,
         doing::{ProcessDoing, SleepingCall},
         endpoints::Endpoint,
         finding::Finding,
         pid::Pid,
-        socket::TcpFlavour,
     },
-    netlink::{DiagSocket, SockDiag, SocketId},
+    netlink::{DiagSocket, SocketId},
     process::descriptor,
 };
 
@@ -24,12 +24,12 @@ const MOST_OF_ONE: usize = 64;
 
 /// The connections that threads of each process wait for data of.
 pub(super) fn find(
-    inspector: &mut Inspector,
+    inspector: &Inspector,
     findings: &[Finding],
     doing: &FxHashMap<Pid, ProcessDoing>,
 ) -> FxHashMap<Pid, Vec<Awaited>> {
     let mut found: FxHashMap<Pid, Vec<Awaited>> = FxHashMap::default();
-    let mut known: FxHashMap<u32, Option<SockDiag>> = FxHashMap::default();
+    let mut lookups = Lookups::new(&inspector.dumper);
     let mut left = MOST_AWAITED;
     let owners = findings.iter().filter_map(|finding| Some((finding.socket.netns?, &finding.owners)));
     for (netns, owner) in owners.flat_map(|(netns, owners)| owners.iter().map(move |owner| (netns, owner))) {
@@ -38,10 +38,9 @@ pub(super) fn find(
         let calls = doing.threads.iter().filter_map(|thread| thread.call.as_ref());
         let fds: FxHashSet<u32> = calls.filter_map(SleepingCall::awaited).collect();
         let fds = fds.into_iter().take(left.min(MOST_OF_ONE));
-        let diag = known.entry(netns).or_insert_with(|| inspector.dumper.open(netns).ok());
         let awaited: Vec<Awaited> = fds
             .inspect(|_| left -= 1)
-            .filter_map(|fd| connection(inspector, diag.as_mut(), pid, fd))
+            .filter_map(|fd| connection(inspector.dumper.world(), &mut lookups, netns, (pid, fd)))
             .collect();
         found.insert(pid, awaited);
     }
@@ -50,15 +49,18 @@ pub(super) fn find(
 
 /// The connection behind a descriptor, and since when it owes an answer; of one in another network namespace than the stuck
 /// sockets that is not known.
-fn connection(inspector: &Inspector, diag: Option<&mut SockDiag>, pid: Pid, fd: u32) -> Option<Awaited> {
-    let world = inspector.dumper.world();
+fn connection(
+    world: &World,
+    lookups: &mut Lookups<'_>,
+    netns: u32,
+    (pid, fd): (Pid, u32),
+) -> Option<Awaited> {
     proc_fd::socket_at(&world.proc, pid.visible()?, fd)?;
     let (cookie, local, remote) = descriptor::connection(pid, fd, &world.proc).ok()?;
     let (local, remote) = (Endpoint::from(local), Endpoint::from(remote));
     let asked_ns = world.clocks.monotonic_ns();
     let id = SocketId { cookie, local, remote, interface: 0 };
-    let listed = diag.and_then(|diag| diag.lookup(TcpFlavour::Tcp, &id, true).ok().flatten());
-    let listed = listed.filter(is_unanswered);
+    let listed = lookups.socket(netns, &id).filter(is_unanswered);
     let since_ns = listed
         .and_then(|listed| listed.times)
         .map(|times| asked_ns.saturating_sub(u64::from(times.last_data_sent_ms) * 1_000_000));

@@ -6,6 +6,7 @@ use super::{
     descriptors::{BlockedSocket, DescriptorScan},
     dump::ListingIndex,
     inspector::Inspector,
+    lookups::Lookups,
 };
 use crate::{
     diagnosis::reasons::{
@@ -14,9 +15,9 @@ use crate::{
     },
     model::{
         connection_side::ConnectionSide, doing::ProcessDoing, finding::Finding, owner::Evidence, pid::Pid,
-        socket::TcpFlavour, verdict::Verdict,
+        verdict::Verdict,
     },
-    netlink::{SockDiag, SocketId},
+    netlink::SocketId,
 };
 
 /// Full legs that are looked up in one look, at some microseconds each.
@@ -35,7 +36,7 @@ struct FullLeg<'a> {
 
 /// The full leg that each stuck socket waits for, by the index of its finding.
 pub(super) fn find(
-    inspector: &mut Inspector,
+    inspector: &Inspector,
     findings: &[Finding],
     index: &ListingIndex,
     scan: &DescriptorScan,
@@ -78,18 +79,16 @@ pub(super) fn find(
 
 /// The full legs of processes that rest in an event loop, by their holder.
 fn look_up<'a>(
-    inspector: &mut Inspector,
+    inspector: &Inspector,
     scan: &'a DescriptorScan,
     doing: &FxHashMap<Pid, ProcessDoing>,
 ) -> FxHashMap<Pid, Vec<FullLeg<'a>>> {
-    let mut namespaces: FxHashMap<u32, Option<SockDiag>> = FxHashMap::default();
+    let mut lookups = Lookups::new(&inspector.dumper);
     let mut legs: FxHashMap<Pid, Vec<FullLeg<'a>>> = FxHashMap::default();
     let rests = |blocked: &&BlockedSocket| doing.get(&blocked.holder.0).is_some_and(rests_in_a_loop);
     for blocked in scan.blocked.iter().filter(rests).take(MOST_LEGS) {
         let Some((netns, id)) = blocked.socket.netns.zip(SocketId::of(&blocked.socket)) else { continue };
-        let diag = namespaces.entry(netns).or_insert_with(|| inspector.dumper.open(netns).ok());
-        let listed = diag.as_mut().and_then(|diag| diag.lookup(TcpFlavour::Tcp, &id, true).ok().flatten());
-        let Some(listed) = listed else { continue };
+        let Some(listed) = lookups.socket(netns, &id) else { continue };
         // What waits is not on its way: the kernel probes for room only when all that was sent is acknowledged.
         let Some(sent) = listed.sent_bytes else { continue };
         let side = scan.side(&blocked.socket, None, Some(&listed));

@@ -15,6 +15,7 @@ mod inherited;
 pub(crate) mod inspector;
 mod legs;
 mod listeners;
+mod lookups;
 mod other_ends;
 mod peek;
 pub(crate) mod proc_fd;
