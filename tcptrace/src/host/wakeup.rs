@@ -28,15 +28,12 @@ impl Wakeup {
     }
 
     /// Waits until this is `readable`, until somebody wakes the thread, or for this time at most.
-    pub(crate) fn wait(&self, readable: Option<BorrowedFd<'_>>, at_most: Duration) {
+    pub(crate) fn wait(&self, readable: BorrowedFd<'_>, at_most: Duration) {
         let timeout = Timespec::try_from(at_most).ok();
         let woken = PollFd::new(&self.0, PollFlags::IN);
-        let readable = readable.map(|readable| PollFd::from_borrowed_fd(readable, PollFlags::IN));
+        let readable = PollFd::from_borrowed_fd(readable, PollFlags::IN);
         // A signal ends the wait early, which does no harm.
-        let _ = match readable {
-            Some(readable) => poll(&mut [woken, readable], timeout.as_ref()),
-            None => poll(&mut [woken], timeout.as_ref()),
-        };
+        let _ = poll(&mut [woken, readable], timeout.as_ref());
         // Fails where nobody woke it.
         let _ = rustix::io::read(&self.0, &mut [0; size_of::<u64>()]);
     }
@@ -45,7 +42,7 @@ impl Wakeup {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
-    use std::{sync::Arc, thread};
+    use std::{os::fd::AsFd as _, sync::Arc, thread};
 
     use super::*;
 
@@ -53,23 +50,23 @@ mod tests {
 
     #[test]
     fn whoever_waits_is_woken_once() {
+        let (nothing_comes, _writer) = io::pipe().unwrap();
+        let nothing_comes = Arc::new(nothing_comes);
         let wakeup = Arc::new(Wakeup::new().unwrap());
-        let wakes = Arc::clone(&wakeup);
-        let waiting = thread::spawn(move || wakes.wait(None, FOR_EVER));
+        let (wakes, silent) = (Arc::clone(&wakeup), Arc::clone(&nothing_comes));
+        let waiting = thread::spawn(move || wakes.wait(silent.as_fd(), FOR_EVER));
         wakeup.wake();
         waiting.join().unwrap();
         wakeup.wake();
         wakeup.wake();
-        wakeup.wait(None, FOR_EVER);
+        wakeup.wait(nothing_comes.as_fd(), FOR_EVER);
         assert!(rustix::io::read(&wakeup.0, &mut [0; 8]).is_err(), "it is woken once for both");
     }
 
     #[test]
     fn what_is_readable_ends_the_wait() {
-        use std::os::fd::AsFd as _;
-
         let (reader, writer) = io::pipe().unwrap();
         rustix::io::write(&writer, b"x").unwrap();
-        Wakeup::new().unwrap().wait(Some(reader.as_fd()), FOR_EVER);
+        Wakeup::new().unwrap().wait(reader.as_fd(), FOR_EVER);
     }
 }

@@ -97,7 +97,7 @@ impl Records {
     pub(super) fn wait(&self, wakeup: &Wakeup, at_most: Duration) {
         // SAFETY: `self` owns the descriptor, and lives longer than this borrows it.
         let readable = unsafe { BorrowedFd::borrow_raw(self.as_raw_fd()) };
-        wakeup.wait(Some(readable), at_most);
+        wakeup.wait(readable, at_most);
     }
 }
 

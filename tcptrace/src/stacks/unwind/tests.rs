@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
 
 use super::*;
-use std::sync::atomic::AtomicUsize;
+use std::{os::fd::AsFd as _, sync::atomic::AtomicUsize};
 
 use crate::model::captured_stack::{CapturedPython, Registers, StackBytes};
 use crate::stacks::point::addresses;
@@ -43,9 +43,10 @@ fn the_thread_takes_copies_and_a_process_that_is_gone_has_no_stack() {
     let mut left = COPIES;
     let wakeup = Arc::new(Wakeup::new().unwrap());
     let wakes = Arc::clone(&wakeup);
+    let (nothing_comes, _writer) = std::io::pipe().unwrap();
     let drain = move |at_most: Duration, limit: usize, visit: &mut dyn FnMut(CapturedStack)| {
         if left == 0 {
-            return wakes.wait(None, at_most);
+            return wakes.wait(nothing_comes.as_fd(), at_most);
         }
         let taken = left.min(limit);
         left -= taken;
