@@ -107,8 +107,6 @@ pub(super) fn attach(
         pid_namespace,
         registers,
         thread_head_bytes: THREAD_HEAD_BYTES,
-        // The maps of the other way cannot be mapped.
-        arrival_ns: if plan.transport == Transport::Ring { config.arrival_ns } else { 0 },
         ..*config
     };
     let ways = (plan.backend, plan.transport);
@@ -281,9 +279,11 @@ impl Tracer {
         // A plan uses nothing that is known to be refused, so each round has fewer features to try.
         let (tracer, calls) = loop {
             let plan = plan(support, options)?;
+            // Without ring buffers there is no table that could be mapped.
+            let arrival_ns = if plan.transport == Transport::Ring { config.arrival_ns } else { 0 };
+            let config = Config { arrival_ns, ..config };
             if let Some(attached) = attach(support, &plan, options, &config, clocks) {
-                let keeps_arrivals = config.arrival_ns != 0 && plan.transport == Transport::Ring;
-                break Self::open(plan.backend, attached, keeps_arrivals)?;
+                break Self::open(plan.backend, attached, arrival_ns != 0)?;
             }
         };
         tracer.with_calls(calls, support, options)
