@@ -130,7 +130,7 @@ impl Clocks {
     /// Moves scripted clocks on.
     pub(crate) fn advance(&self, by: std::time::Duration) {
         if let ClockSource::Scripted(now_ns) = &self.0 {
-            let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+            let by = crate::model::units::in_nanoseconds(by);
             now_ns.fetch_add(by, std::sync::atomic::Ordering::Relaxed);
         }
     }

@@ -6,7 +6,7 @@ use std::{fmt, time::Duration};
 use tcptrace_ebpf::config::Config;
 
 use super::filter::{self, TooManyRules};
-use crate::model::criteria::Criteria;
+use crate::model::{criteria::Criteria, units::in_nanoseconds};
 
 /// How transitions are traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,10 +109,6 @@ const WAKEUP_INTERVAL_NS: u32 = 20_000_000;
 /// microseconds; the rest are counted.
 const CALL_INTERVAL_NS: u32 = 10_000_000;
 
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
 impl TracerOptions {
     /// The options in the terms of the programs.
     ///
@@ -124,14 +120,14 @@ impl TracerOptions {
             track_all_states: u32::from(self.track_all_states),
             wakeup_interval_ns: WAKEUP_INTERVAL_NS,
             wakeup_bytes: if self.wakes_soon { 0 } else { self.ring_bytes / 4 },
-            details_after_ns: nanoseconds(self.details_after),
+            details_after_ns: in_nanoseconds(self.details_after),
             track_openers: u32::from(self.calls.openers),
             call_interval_ns: CALL_INTERVAL_NS,
             track_eof_reads: u32::from(self.calls.eof_reads),
             report_over: u32::from(self.report_over),
             stack_bytes: if self.calls.any() { self.calls.stack_bytes } else { 0 },
             read_python: u32::from(self.calls.any()),
-            arrival_ns: nanoseconds(self.told_after),
+            arrival_ns: in_nanoseconds(self.told_after),
             ..Config::NOTHING
         })
     }

@@ -1,8 +1,13 @@
-//! Renders quantities for people: durations, counts, addresses.
+//! Quantities, and how people read them: durations, counts, addresses.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::socket::Socket;
+
+/// A duration in nanoseconds; the longest that fits where it is longer, which is 584 years.
+pub(crate) fn in_nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
 
 /// A duration in nanoseconds, to three significant digits: `850 µs`, `12.3 s`, `2h 05m`.
 pub(crate) struct Elapsed(pub u64);

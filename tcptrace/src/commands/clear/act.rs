@@ -18,6 +18,7 @@ use crate::{
         finding::Finding,
         socket::TcpFlavour,
         state::{State, StateSet},
+        units::in_nanoseconds,
     },
     netlink::{self as sock_diag, DiagSocket, SockDiag, SocketId},
 };
@@ -79,8 +80,7 @@ pub(crate) fn end(
         })
         .collect();
     // Looks at the ended sockets again: `Gone` was only an assumption so far.
-    let give_up_ns =
-        clocks.monotonic_ns() + u64::try_from(ACKNOWLEDGE_TIMEOUT.as_nanos()).unwrap_or(u64::MAX);
+    let give_up_ns = clocks.monotonic_ns() + in_nanoseconds(ACKNOWLEDGE_TIMEOUT);
     let mut open: Vec<(&ClearTarget, &mut Outcome)> = targets
         .iter()
         .zip(&mut acted)

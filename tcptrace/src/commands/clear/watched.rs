@@ -10,7 +10,7 @@ use crate::{
         criteria::Criteria,
         finding::Finding,
         state::State,
-        units::{Elapsed, plural},
+        units::{Elapsed, in_nanoseconds, plural},
     },
 };
 
@@ -48,7 +48,7 @@ impl Watched {
         log::warn!(
             "watching {} for {}, because answers to keep-alive probes hide how old they are",
             plural(hidden, "socket"),
-            Elapsed(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)),
+            Elapsed(in_nanoseconds(age)),
         );
         tokio::time::sleep(age.saturating_add(MARGIN)).await;
         let mut found = inspector.snapshot(criteria);

@@ -14,7 +14,7 @@ use crate::{
         filters::{Filters, OwnerFilters},
         values,
     },
-    model::{criteria::Criteria, state::StateSet},
+    model::{criteria::Criteria, state::StateSet, units::in_nanoseconds},
     output::replace::ReportDestination,
     report::{
         aggregate::ReportScope,
@@ -88,7 +88,7 @@ impl ReportArguments {
             check_follow(files, &destination, form, [from, to])?;
         }
         let criteria = Criteria { owners: owners.resolve(), ..filters.resolve(StateSet::ALL, run_netns)? };
-        let ns = u64::try_from(older_than.unwrap_or(OLDER_THAN).as_nanos()).unwrap_or(u64::MAX);
+        let ns = in_nanoseconds(older_than.unwrap_or(OLDER_THAN));
         Ok(ReportOptions {
             files: files.clone(),
             wanted: ReportScope {

@@ -30,7 +30,7 @@ use crate::{
     model::{
         coverage::Extent,
         record::{Record, Summary, Timed, Totals},
-        units::{Elapsed, plural},
+        units::{Elapsed, in_nanoseconds, plural},
     },
     output::{
         error::WriteError,
@@ -300,7 +300,7 @@ impl<'a, T: Transitions> Session<'a, T> {
     /// What is done at regular intervals.
     fn look(&mut self, looks: u32) {
         if looks.is_multiple_of(LOOKS_FOR_ARRIVALS) {
-            let told_after = u64::try_from(self.options.tracer.told_after.as_nanos()).unwrap_or(u64::MAX);
+            let told_after = in_nanoseconds(self.options.tracer.told_after);
             self.take_arrivals(self.world.clocks.monotonic_ns().saturating_sub(told_after));
         }
         if let Some(watch) = &mut self.watch {

@@ -33,7 +33,7 @@ use crate::{
         socket::Identity,
         state::State,
         transition::Transition,
-        units::Elapsed,
+        units::{Elapsed, in_nanoseconds},
         verdict::Verdict,
     },
 };
@@ -134,7 +134,7 @@ impl<'a> Watch<'a> {
         mut inspector: InspectorThread,
     ) -> Self {
         inspector.ask_for_preexisting();
-        let threshold_ns = u64::try_from(criteria.older_than.as_nanos()).unwrap_or(u64::MAX);
+        let threshold_ns = in_nanoseconds(criteria.older_than);
         let table = CloseWaitTable::new(identity, threshold_ns, options.max_sockets);
         let tally = Tally::default();
         Self {

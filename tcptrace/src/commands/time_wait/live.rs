@@ -23,7 +23,7 @@ use crate::{
     kernel::Support,
     model::{
         record::{Totals, time_wait::TimeWaitLook},
-        units::{Elapsed, plural},
+        units::{Elapsed, in_nanoseconds, plural},
     },
     output::{options::Policy, outputs::OpenedOutputs},
 };
@@ -90,7 +90,8 @@ async fn watch<T: Transitions>(
         // Rates need something to be compared with.
         look(&mut session, &mut traced, world)?;
     }
-    let mut next_look_ns = clocks.monotonic_ns().saturating_add(if is_page { 0 } else { nanoseconds(pause) });
+    let mut next_look_ns =
+        clocks.monotonic_ns().saturating_add(if is_page { 0 } else { in_nanoseconds(pause) });
     loop {
         let more = traced.take(&mut transitions);
         match events.next(more, transitions.readable(), pending()).await? {
@@ -102,7 +103,7 @@ async fn watch<T: Transitions>(
         if now_ns >= next_look_ns {
             let looked = look(&mut session, &mut traced, world)?;
             next_look_ns = now_ns
-                .saturating_add(nanoseconds(pause).max(looked.duration_ns.saturating_mul(PAUSE_PER_LOOK)));
+                .saturating_add(in_nanoseconds(pause).max(looked.duration_ns.saturating_mul(PAUSE_PER_LOOK)));
             output.show(
                 View::TimeWaitLook { look: looked, summary: None, page: is_page.then_some(Page::Fitting) },
                 options.rows,
@@ -128,10 +129,6 @@ async fn watch<T: Transitions>(
         Conclusion::Done if !was_read => Conclusion::Incomplete,
         conclusion => conclusion,
     })
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn look(

@@ -22,6 +22,7 @@ use crate::model::{
     reason::Reason,
     socket::Socket,
     state::State,
+    units::in_nanoseconds,
     verdict::{UnknownBecause, Verdict},
 };
 
@@ -197,7 +198,7 @@ impl Serialize for Selection {
         let addresses: Vec<String> = addresses.iter().map(IpNet::to_string).collect();
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("state", &states)?;
-        map.serialize_entry("older_than_ns", &u64::try_from(older_than.as_nanos()).unwrap_or(u64::MAX))?;
+        map.serialize_entry("older_than_ns", &in_nanoseconds(*older_than))?;
         map.serialize_entry("verdict", verdicts)?;
         map.serialize_entry("port", &ports(Side::Either))?;
         map.serialize_entry("lport", &ports(Side::Local))?;
