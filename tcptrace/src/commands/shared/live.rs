@@ -264,6 +264,14 @@ impl<'a, T: Transitions> Session<'a, T> {
         Ok(more)
     }
 
+    /// As [`Session::take_records`], at the end: that the last reader has gone does not keep the terminal from its summary.
+    fn take_last_records(&mut self) -> Result<bool, WriteError> {
+        match self.take_records() {
+            Err(WriteError::ReaderGone) => Ok(true),
+            taken => taken,
+        }
+    }
+
     /// Takes the sockets that came into CLOSE_WAIT before this time (CLOCK_MONOTONIC, nanoseconds), and are still there.
     fn take_arrivals(&mut self, before_ns: u64) {
         let Self { options, transitions, clock, watch, interfaces, arrivals, .. } = self;
@@ -349,14 +357,14 @@ impl<'a, T: Transitions> Session<'a, T> {
         self.transitions.keep_arrivals(false);
         self.take_arrivals(u64::MAX);
         let was_read = read_to_end::<WriteError>(&world.clocks, ended_ns, || {
-            Ok((self.take_records()?, self.latest_ns))
+            Ok((self.take_last_records()?, self.latest_ns))
         })?;
         let clock = self.clock;
         if let Some(watch) = &mut self.watch {
             let records = watch.finish_looking(clock, ended_ns).await?;
             self.write_all(&records);
             // What ended while the last sockets were looked at.
-            self.take_records()?;
+            self.take_last_records()?;
         }
         let mut summary = Summary {
             time: clock.at(ended_ns),
