@@ -4,6 +4,7 @@ use rustix::thread::CapabilitySet;
 use serde_json::Value;
 
 use crate::support::confined::{Confined, in_pid_namespace};
+use crate::support::crowd;
 use crate::support::leaky::Leaky;
 use crate::support::run::{Ran, run};
 
@@ -58,6 +59,7 @@ fn a_host_that_lacks_nothing_is_told_so() {
 }
 
 fn a_program_with_sockets_is_told_with_what_names_its_lines() {
+    let _crowd = crowd();
     let leaky = Leaky::start("accepted_kept", &[]);
     let diagnosis = diagnosis(&run(&DOCTOR));
     let pid = leaky.truth().holders[0].pid;

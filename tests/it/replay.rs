@@ -13,7 +13,7 @@ use crate::support::own_pair::OwnPair;
 use crate::support::process::Process;
 use crate::support::recorder::read;
 use crate::support::run::{Ran, run};
-use crate::support::{TCPTRACE, free_port, golden, until};
+use crate::support::{EverybodysTool, TCPTRACE, free_port, golden, until};
 
 live_tests! {
     a_live_session_and_its_replays_are_the_same_byte_for_byte,
@@ -81,7 +81,8 @@ fn a_recording_is_read_from_standard_input_too() {
 
 #[test]
 fn a_replay_needs_no_rights() {
-    let mut command = Command::new(TCPTRACE);
+    let tool = EverybodysTool::new();
+    let mut command = tool.command();
     command
         .args(["trace", "--replay", "-", "--format", "jsonl"])
         .stdin(File::open(golden("v1.tct")).unwrap());

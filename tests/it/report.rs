@@ -17,7 +17,7 @@ use crate::support::recorder::read;
 use crate::support::run::{Ran, run, run_command};
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
-use crate::support::{TCPTRACE, copy_of_the_tool, golden, until};
+use crate::support::{EverybodysTool, TCPTRACE, golden, until};
 
 live_tests! {
     the_culprit_of_a_kept_session_is_named_without_root_in_every_form,
@@ -90,10 +90,9 @@ impl Kept {
 fn the_culprit_of_a_kept_session_is_named_without_root_in_every_form() {
     let kept = Kept::session(&["trace", "--owners", "--older-than", "1s"], "session.tct", false);
     let (port, culprit) = (kept.port(), kept.culprit());
-    let tool = kept.path("tcptrace");
-    copy_of_the_tool(&tool);
+    let tool = EverybodysTool::new();
     let report = |form: &str| {
-        let mut command = Command::new(&tool);
+        let mut command = tool.command();
         command.args(["report", "--lport", &port, "--format", form]).arg(kept.path("session.tct"));
         let ran = run_command(command.uid(NOBODY).gid(NOBODY));
         assert_eq!(ran.code, Some(0), "{form}: {}", ran.messages);

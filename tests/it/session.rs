@@ -1,7 +1,6 @@
 //! How sessions begin and end: signals, durations, outputs that fail, exit codes.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::Command;
 
@@ -14,7 +13,7 @@ use crate::support::leaky::Leaky;
 use crate::support::process::Process;
 use crate::support::run::{run, run_command};
 use crate::support::tracer::Tracer;
-use crate::support::{Backend, TCPTRACE, copy_of_the_tool, free_port, until};
+use crate::support::{Backend, EverybodysTool, TCPTRACE, free_port, until};
 
 live_tests! {
     a_signal_ends_a_session_with_its_summary,
@@ -128,12 +127,9 @@ fn the_exit_code_tells_of_leaks_only_when_it_is_asked_to() {
 }
 
 fn an_ordinary_user_is_told_that_root_is_needed() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    let copy = folder.path().join("tcptrace");
-    copy_of_the_tool(&copy);
+    let tool = EverybodysTool::new();
     for command in ["leaks", "trace"] {
-        let ran = run_command(Command::new(&copy).arg(command).current_dir("/").uid(65_534).gid(65_534));
+        let ran = run_command(tool.command().arg(command).uid(65_534).gid(65_534));
         ran.refuses(3, &["root", "sudo"]);
     }
 }

@@ -1,14 +1,11 @@
 //! The tool without root: with the capabilities that a unit or a file is given, it names the right process; each that is
 //! missing is named with what it costs.
 
-use std::fs;
-use std::process::Command;
-
 use rustix::fs::{XattrFlags, setxattr};
 use rustix::thread::CapabilitySet;
 use serde_json::Value;
 
-use crate::support::TCPTRACE;
+use crate::support::EverybodysTool;
 use crate::support::confined::Confined;
 use crate::support::leaky::Leaky;
 use crate::support::process::Process;
@@ -91,15 +88,10 @@ fn attribute(capabilities: CapabilitySet) -> Vec<u8> {
 }
 
 fn a_file_with_capabilities_names_the_process() {
-    let folder = tempfile::tempdir().unwrap();
-    // Nobody has to find it.
-    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(folder.path(), everybody).unwrap();
-    let file = folder.path().join("tcptrace");
-    fs::copy(TCPTRACE, &file).unwrap();
-    setxattr(&file, "security.capability", &attribute(UNIT), XattrFlags::empty()).unwrap();
+    let tool = EverybodysTool::new();
+    setxattr(tool.path(), "security.capability", &attribute(UNIT), XattrFlags::empty()).unwrap();
     let leaky = Leaky::start("accepted_kept", &[]);
-    let mut command = Command::new(&file);
+    let mut command = tool.command();
     let ran = run_command(Confined::Nobody(CapabilitySet::empty()).confine(command.args(now(&leaky))));
     names_the_holder(&ran, &leaky);
 }
@@ -107,13 +99,15 @@ fn a_file_with_capabilities_names_the_process() {
 fn each_missing_capability_is_named_with_what_it_costs() {
     let leaky = Leaky::start("accepted_kept", &[]);
     let arguments = now(&leaky);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // Without the one that reads any folder, the checkout may be out of reach.
+    let tool = EverybodysTool::new();
     for (missing, words) in [
         (CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE: other users' processes"),
         (CapabilitySet::DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH: programs"),
         (CapabilitySet::empty(), "CAP_SYS_ADMIN: sockets in other network namespaces"),
     ] {
-        let ran = Confined::Nobody(UNIT.difference(missing)).run(&arguments);
+        let nobody = Confined::Nobody(UNIT.difference(missing));
+        let ran = run_command(nobody.confine(tool.command().args(&arguments)));
         assert!(ran.messages.contains(words), "{words}\n{}", ran.messages);
     }
     let session = Tracer::start_by(&["leaks", OWN[0], OWN[1]], |command| {

@@ -34,24 +34,49 @@ pub(crate) mod waiter;
 pub(crate) mod walker;
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tempfile::TempDir;
+
 /// The limit of every wait: far more than anything takes, because the machine may be busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) const TCPTRACE: &str = env!("CARGO_BIN_EXE_tcptrace");
 
-/// Copies the tool to a place that other users have access to.
-///
-/// A child copies it: a child of another test could inherit our descriptor that is open for writing, and the kernel
-/// refuses to execute a file that anybody has open for writing.
-pub(crate) fn copy_of_the_tool(to: &Path) {
-    let status = Command::new("cp").arg(TCPTRACE).arg(to).status().expect("cp");
-    assert!(status.success(), "cp {TCPTRACE} {}: {status}", to.display());
+/// A copy of the tool that every user has access to, wherever the checkout is.
+pub(crate) struct EverybodysTool {
+    folder: TempDir,
+}
+
+impl EverybodysTool {
+    /// A child makes the copy: a child of another test could inherit our descriptor that is open for writing, and the
+    /// kernel refuses to execute a file that anybody has open for writing.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))
+            .expect("the folder is ours");
+        let tool = Self { folder };
+        let status = Command::new("cp").arg(TCPTRACE).arg(tool.path()).status().expect("cp");
+        assert!(status.success(), "cp {TCPTRACE} {}: {status}", tool.path().display());
+        tool
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("tcptrace")
+    }
+
+    /// A command that runs it.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(self.path());
+        // The checkout may be out of reach.
+        command.current_dir("/");
+        command
+    }
 }
 
 /// A golden recording: a session as some version of the tool wrote it.
@@ -100,6 +125,13 @@ pub(crate) fn free_port() -> u16 {
 pub(crate) fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A lock for tests that put hundreds of processes with sockets onto the host, and for those that the tool would not look
+/// at beside so many: it looks at a bounded number.
+pub(crate) fn crowd() -> MutexGuard<'static, ()> {
+    static CROWD: Mutex<()> = Mutex::new(());
+    CROWD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A way into the kernel, as `--backend` names it.
