@@ -2,6 +2,7 @@
 //! else.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use crate::support::judge::judge;
 use crate::support::leaky::Leaky;
 use crate::support::tracer::{Session, Tracer};
 use crate::support::truth::{Index, Truth};
-use crate::support::{Backend, crowd, free_port};
+use crate::support::{Backend, free_port};
 
 on_both_backends! {
     two_thousand_sockets_of_a_hundred_processes_are_all_named_as_they_come,
@@ -20,17 +21,23 @@ on_both_backends! {
     leaks_amid_thousands_of_short_connections_are_named_and_nothing_else_is,
 }
 
+/// Lets one crowd at a time onto the host: the tool looks up only so many other ends in one look.
+fn alone() -> MutexGuard<'static, ()> {
+    static CROWD: Mutex<()> = Mutex::new(());
+    CROWD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 const MANY: [&str; 4] = ["--count", "2000", "--processes", "100"];
 
 fn two_thousand_sockets_of_a_hundred_processes_are_all_named_as_they_come(backend: Backend) {
-    let _crowd = crowd();
+    let _alone = alone();
     let tracer = Tracer::start(backend, &["leaks", "--older-than", "4s"]);
     let leaky = Leaky::start("many", &MANY);
     all_named(&leaky.truths, tracer);
 }
 
 fn two_thousand_sockets_of_a_hundred_processes_are_all_named_afterwards(backend: Backend) {
-    let _crowd = crowd();
+    let _alone = alone();
     let leaky = Leaky::start("many", &MANY);
     let tracer = Tracer::start(backend, &["leaks", "--older-than", "1s"]);
     all_named(&leaky.truths, tracer);
@@ -85,7 +92,7 @@ fn check_each(truths: &[Truth], session: &Session) {
 
 fn leaks_amid_thousands_of_short_connections_are_named_and_nothing_else_is(backend: Backend) {
     const STORM: u64 = 10_000;
-    let _crowd = crowd();
+    let _alone = alone();
     let port = free_port();
     let tracer = Tracer::start(backend, &["leaks", "--older-than", "1s"]);
     let before = Leaky::start("accepted_kept", &["--count", "50"]);

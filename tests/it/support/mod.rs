@@ -127,13 +127,6 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A lock for tests that put hundreds of processes with sockets onto the host, and for those that the tool would not look
-/// at beside so many: it looks at a bounded number.
-pub(crate) fn crowd() -> MutexGuard<'static, ()> {
-    static CROWD: Mutex<()> = Mutex::new(());
-    CROWD.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A way into the kernel, as `--backend` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
