@@ -9,7 +9,7 @@ use crate::support::netns::Netns;
 use crate::support::process::Process;
 use crate::support::tracer::Tracer;
 use crate::support::truth::Truth;
-use crate::support::{Backend, free_port};
+use crate::support::{Backend, free_port, turn};
 
 on_both_backends! {
     the_opener_is_told_as_it_was_then_whoever_holds_the_socket_now,
@@ -68,14 +68,15 @@ fn the_opener_is_told_as_it_was_then_whoever_holds_the_socket_now(backend: Backe
 }
 
 /// Traces programs with one socket each. When very many sockets are opened at once, the tool leaves out openers and
-/// counts them; then this tries again.
+/// counts them; then this tries again while those of other tests wait.
 fn undisturbed(
     backend: Backend,
     options: &[&str],
     start: impl Fn() -> Vec<Leaky>,
 ) -> (Vec<Leaky>, Vec<Value>) {
     const TRIES: usize = 5;
-    for _ in 0..TRIES {
+    for tried in 0..TRIES {
+        let _turn = (tried > 0).then(turn);
         let tracer = Tracer::start(backend, &[&["leaks", "--older-than", "2s"], options].concat());
         let programs = start();
         let truths: Vec<Truth> = programs.iter().map(|program| program.truth().clone()).collect();

@@ -39,7 +39,7 @@ impl Arrivals {
         let wanted = Array::try_from(take("ARRIVALS_WANTED")?)
             .map_err(|error| LoadError::refused("open the arrivals", &error))?;
         // `bpf_map_mmap` of kernel/bpf/syscall.c takes no other flag.
-        let places = Mapping::of(map.fd(), ARRIVALS * size_of::<Arrival>(), MapFlags::SHARED)
+        let places = Mapping::of(map.fd(), 0, ARRIVALS * size_of::<Arrival>(), MapFlags::SHARED)
             .map_err(|error| LoadError::refused("map the arrivals", &error))?;
         Ok(Self { places, wanted, taken_ns: vec![0; ARRIVALS] })
     }

@@ -2,26 +2,47 @@
 
 use std::{io, os::fd::AsFd, ptr, slice};
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::{
+    mm::{MapFlags, ProtFlags, mmap, munmap},
+    param::page_size,
+};
 
-/// Bytes of the kernel's that can be read, until it is dropped.
+/// Bytes of the kernel's, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Mapping {
     start: ptr::NonNull<u8>,
     length: usize,
 }
 
-// SAFETY: it only reads, and the bytes are mapped into all threads.
+// SAFETY: the bytes are mapped into all threads.
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    /// Maps so many bytes from the beginning, shared or private.
+    /// Maps so many bytes, shared or private, from an offset of whole pages.
     ///
     /// # Errors
     /// When this kernel does not let it be mapped, or there is no memory.
-    pub(super) fn of(file: impl AsFd, length: usize, flags: MapFlags) -> io::Result<Self> {
+    pub(super) fn of(file: impl AsFd, offset: usize, length: usize, flags: MapFlags) -> io::Result<Self> {
+        Self::with(file, offset, length, ProtFlags::READ, flags)
+    }
+
+    /// Maps the first page, into which this process writes too.
+    ///
+    /// # Errors
+    /// As [`Mapping::of`].
+    pub(super) fn of_page_to_write(file: impl AsFd) -> io::Result<Self> {
+        Self::with(file, 0, page_size(), ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)
+    }
+
+    fn with(
+        file: impl AsFd,
+        offset: usize,
+        length: usize,
+        access: ProtFlags,
+        flags: MapFlags,
+    ) -> io::Result<Self> {
         // SAFETY: the kernel chooses an address where nothing is. A file that is not mapped by its driver fails here.
-        let start = unsafe { mmap(ptr::null_mut(), length, ProtFlags::READ, flags, file, 0) }?;
+        let start = unsafe { mmap(ptr::null_mut(), length, access, flags, file, offset as u64) }?;
         let start = ptr::NonNull::new(start.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
         Ok(Self { start, length })
     }
@@ -38,6 +59,11 @@ impl Mapping {
     /// Where the bytes of what the kernel changes begin.
     pub(super) fn start(&self) -> *const u8 {
         self.start.as_ptr()
+    }
+
+    /// How many there are.
+    pub(super) fn length(&self) -> usize {
+        self.length
     }
 }
 

@@ -27,6 +27,7 @@ mod perf;
 pub(crate) mod plan;
 mod pythons;
 mod records;
+mod ring;
 mod streams;
 mod support;
 mod tracer;

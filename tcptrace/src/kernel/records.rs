@@ -5,15 +5,13 @@ use std::{
     time::Duration,
 };
 
-use aya::{
-    Ebpf,
-    maps::{MapData, RingBuf},
-};
+use aya::Ebpf;
 
 use super::{
     error::{self, LoadError},
     options::Transport,
     perf::PerfBuffers,
+    ring::Ring,
     streams::{Stream, Streams},
 };
 use crate::host::{clock::Clocks, wakeup::Wakeup};
@@ -21,7 +19,7 @@ use crate::host::{clock::Clocks, wakeup::Wakeup};
 /// The records of one stream.
 pub(super) enum Records {
     /// In the order in which the kernel side began to write them.
-    Ring(RingBuf<MapData>),
+    Ring(Ring),
     /// In the order of their times.
     Perf(PerfBuffers),
 }
@@ -69,25 +67,15 @@ impl Records {
     ) -> Result<Self, LoadError> {
         let map = object.take_map(stream.map).ok_or_else(error::missing)?;
         match transport {
-            Transport::Ring => RingBuf::try_from(map)
-                .map(Self::Ring)
-                .map_err(|error| LoadError::refused("open the ring buffer", &error)),
+            Transport::Ring => Ring::open(map).map(Self::Ring),
             Transport::Perf => PerfBuffers::open(map, stream, clocks.clone()).map(Self::Perf),
         }
     }
 
     /// Passes up to `limit` records to `visit`, each as the bytes that the kernel side wrote. Returns their number.
-    pub(super) fn take(&mut self, limit: usize, mut visit: impl FnMut(&[u8])) -> usize {
+    pub(super) fn take(&mut self, limit: usize, visit: impl FnMut(&[u8])) -> usize {
         match self {
-            Self::Ring(ring) => {
-                let mut count = 0;
-                while count < limit {
-                    let Some(record) = ring.next() else { break };
-                    visit(&record);
-                    count += 1;
-                }
-                count
-            }
+            Self::Ring(ring) => ring.take(limit, visit),
             Self::Perf(buffers) => buffers.take(limit, visit),
         }
     }

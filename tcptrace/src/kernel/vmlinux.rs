@@ -64,7 +64,7 @@ impl Deref for Vmlinux {
 
 fn map(file: &File) -> io::Result<Mapping> {
     let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-    Mapping::of(file, length, MapFlags::PRIVATE)
+    Mapping::of(file, 0, length, MapFlags::PRIVATE)
 }
 
 #[cfg(test)]

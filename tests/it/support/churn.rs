@@ -33,6 +33,7 @@ pub(crate) fn churn_in_turn(_turn: &MutexGuard<'static, ()>, connections: u64, p
 
 /// As [`churn`], in another network namespace.
 pub(crate) fn churn_in(netns: &Netns, connections: u64, port: u16) -> i32 {
+    let _turn = (connections >= LOAD).then(turn);
     let mut command = command(connections, port, 4);
     netns.enter(&mut command);
     run(&mut command)
