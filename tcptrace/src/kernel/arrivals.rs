@@ -55,7 +55,7 @@ impl Arrivals {
     /// as the bytes of the record. Returns how many have come since.
     pub(super) fn take(&mut self, before_ns: u64, mut visit: impl FnMut(&[u8])) -> usize {
         let mut later = 0;
-        let first: *const Arrival = self.places.start().cast();
+        let first: *const Arrival = self.places.start().cast().as_ptr();
         for (index, taken_ns) in self.taken_ns.iter_mut().enumerate() {
             // SAFETY: the place lies in the mapping, which is aligned to a page. The kernel side may change it meanwhile:
             // it is read by value, and looked at again.

@@ -1,16 +1,18 @@
 //! Files and maps of the kernel in memory. Interprets none of the bytes.
 
-use std::{io, os::fd::AsFd, ptr, slice};
-
-use rustix::{
-    mm::{MapFlags, ProtFlags, mmap, munmap},
-    param::page_size,
+use std::{
+    io,
+    os::fd::AsFd,
+    ptr::{self, NonNull},
+    slice,
 };
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// Bytes of the kernel's, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Mapping {
-    start: ptr::NonNull<u8>,
+    start: NonNull<u8>,
     length: usize,
 }
 
@@ -26,12 +28,12 @@ impl Mapping {
         Self::with(file, offset, length, ProtFlags::READ, flags)
     }
 
-    /// Maps the first page, into which this process writes too.
+    /// Maps so many bytes from the beginning, shared, into which this process writes too.
     ///
     /// # Errors
     /// As [`Mapping::of`].
-    pub(super) fn of_page_to_write(file: impl AsFd) -> io::Result<Self> {
-        Self::with(file, 0, page_size(), ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)
+    pub(super) fn to_write(file: impl AsFd, length: usize) -> io::Result<Self> {
+        Self::with(file, 0, length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)
     }
 
     fn with(
@@ -43,7 +45,7 @@ impl Mapping {
     ) -> io::Result<Self> {
         // SAFETY: the kernel chooses an address where nothing is. A file that is not mapped by its driver fails here.
         let start = unsafe { mmap(ptr::null_mut(), length, access, flags, file, offset as u64) }?;
-        let start = ptr::NonNull::new(start.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
         Ok(Self { start, length })
     }
 
@@ -57,8 +59,8 @@ impl Mapping {
     }
 
     /// Where the bytes of what the kernel changes begin.
-    pub(super) fn start(&self) -> *const u8 {
-        self.start.as_ptr()
+    pub(super) fn start(&self) -> NonNull<u8> {
+        self.start
     }
 
     /// How many there are.

@@ -6,6 +6,7 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    ptr::NonNull,
     slice,
     sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence},
 };
@@ -86,7 +87,7 @@ impl<F: AsFd> Ring<F> {
     /// `bytes`: a power of two in pages.
     fn of(file: F, bytes: usize, window_bytes: usize) -> io::Result<Self> {
         let page_bytes = page_size();
-        let reader = Position(Mapping::of_page_to_write(&file)?);
+        let reader = Position(Mapping::to_write(&file, page_bytes)?);
         let writers = Position(Mapping::of(&file, page_bytes, page_bytes, MapFlags::SHARED)?);
         let data = Window { file, bytes, page_bytes, window_bytes, mapping: None, start: 0 };
         let read = reader.word().load(Ordering::Relaxed);
@@ -102,7 +103,7 @@ impl<F: AsFd> Ring<F> {
                     let Some(entry) = self.data.bytes(self.read, HEADER_BYTES + length) else { break };
                     // SAFETY: as many bytes are mapped until the window moves, and the kernel writes nothing over them
                     // before they are released.
-                    let record = unsafe { slice::from_raw_parts(entry.add(HEADER_BYTES), length) };
+                    let record = unsafe { slice::from_raw_parts(entry.add(HEADER_BYTES).as_ptr(), length) };
                     visit(record);
                     count += 1;
                     length
@@ -131,7 +132,7 @@ impl<F: AsFd> Ring<F> {
         }
         let Some(header) = self.data.bytes(self.read, HEADER_BYTES) else { return Next::Nothing };
         // SAFETY: an entry begins there, at a multiple of eight bytes, and its first word is written by atomic operations.
-        let word = unsafe { AtomicU32::from_ptr(header.cast_mut().cast()) }.load(Ordering::Acquire);
+        let word = unsafe { AtomicU32::from_ptr(header.cast().as_ptr()) }.load(Ordering::Acquire);
         let length = usize::try_from(word & !(BUSY | DISCARDED)).unwrap_or(usize::MAX);
         match word {
             _ if word & BUSY != 0 => Next::Nothing,
@@ -166,7 +167,7 @@ impl Position {
     fn word(&self) -> &AtomicUsize {
         // SAFETY: a page is mapped as long as `self` lives, and only atomic operations touch its first word. That of the
         // writers is only loaded.
-        unsafe { AtomicUsize::from_ptr(self.0.start().cast_mut().cast()) }
+        unsafe { AtomicUsize::from_ptr(self.0.start().cast().as_ptr()) }
     }
 }
 
@@ -186,7 +187,7 @@ struct Window<F> {
 
 impl<F: AsFd> Window<F> {
     /// Where so many bytes at a position are; `None` where they cannot be mapped.
-    fn bytes(&mut self, position: usize, length: usize) -> Option<*const u8> {
+    fn bytes(&mut self, position: usize, length: usize) -> Option<NonNull<u8>> {
         let at = position & (self.bytes - 1);
         let is_mapped = |mapping: &Mapping, start| at >= start && at + length <= start + mapping.length();
         if !self.mapping.as_ref().is_some_and(|mapping| is_mapped(mapping, self.start)) {

@@ -7,11 +7,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use rustix::{
-    mm::{MapFlags, ProtFlags, mmap, munmap},
-    param::page_size,
-};
+use rustix::param::page_size;
 use syscalls::{Sysno, syscall};
+
+use crate::kernel::mapping::Mapping;
 
 /// The first version of `struct perf_event_attr` of include/uapi/linux/perf_event.h, which every kernel takes.
 #[repr(C)]
@@ -55,7 +54,7 @@ const RELEASED_PARTS: u64 = 16;
 pub(super) struct PerfBuffer {
     event: OwnedFd,
     /// A page of positions, and `data` behind it.
-    pages: NonNull<u8>,
+    pages: Mapping,
     data: Data,
     /// Up to where the kernel had written at the last look.
     written: u64,
@@ -92,27 +91,16 @@ impl PerfBuffer {
         let event = opened.map_err(|error| io::Error::from_raw_os_error(error.into_raw()))?;
         // SAFETY: the kernel has just made it, for nobody else.
         let event = unsafe { OwnedFd::from_raw_fd(i32::try_from(event).unwrap_or(-1)) };
-        // SAFETY: nothing is mapped at an address that the kernel chooses.
-        let pages = unsafe {
-            mmap(
-                ptr::null_mut(),
-                page_size() + bytes,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                &event,
-                0,
-            )
-        }?;
-        let pages = NonNull::new(pages.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let pages = Mapping::to_write(&event, page_size() + bytes)?;
         // SAFETY: the data begins behind the first page, and there are as many bytes of it.
-        let data = Data { start: unsafe { pages.add(page_size()) }, bytes };
+        let data = Data { start: unsafe { pages.start().add(page_size()) }, bytes };
         Ok(Self { event, pages, data, written: 0, read: 0, released: 0 })
     }
 
     /// A position that this process shares with the kernel.
     fn position(&self, offset: usize) -> &AtomicU64 {
         // SAFETY: the page lives as long as `self`, and has an aligned word there that only atomic operations touch.
-        unsafe { AtomicU64::from_ptr(self.pages.add(offset).cast().as_ptr()) }
+        unsafe { AtomicU64::from_ptr(self.pages.start().add(offset).cast().as_ptr()) }
     }
 
     /// Looks how far the kernel has written.
@@ -144,13 +132,6 @@ impl PerfBuffer {
             self.released = self.read;
             self.position(DATA_TAIL).store(self.read, Ordering::Release);
         }
-    }
-}
-
-impl Drop for PerfBuffer {
-    fn drop(&mut self) {
-        // SAFETY: this is what was mapped, and nobody refers to it any more.
-        let _ = unsafe { munmap(self.pages.as_ptr().cast(), page_size() + self.data.bytes) };
     }
 }
 
