@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::support::calls::Calls;
 use crate::support::churn::churn;
 use crate::support::leaky::Leaky;
+use crate::support::process::close_for_all;
 use crate::support::recorder::{Recorder, content, lines, read, report_a_leak};
 use crate::support::run::run;
 use crate::support::until;
@@ -257,7 +258,7 @@ fn a_killed_reader_of_standard_output_does_not_end_a_session_that_has_a_file() {
     let path = folder.path().join("x.jsonl");
     let recorder = Recorder::start(&[&path, Path::new("-")], &[]);
     let Recorder { port, mut process, stdout } = recorder;
-    drop(stdout);
+    close_for_all(stdout);
     churn(CONNECTIONS, port, 4);
     until("the file has the records", || fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 100_000));
     process.signal(rustix::process::Signal::INT);

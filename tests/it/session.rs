@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::churn::churn;
 use crate::support::compare::number;
 use crate::support::leaky::Leaky;
-use crate::support::process::Process;
+use crate::support::process::{Process, close_for_all};
 use crate::support::run::{run, run_command};
 use crate::support::tracer::Tracer;
 use crate::support::{Backend, EverybodysTool, TCPTRACE, free_port, until};
@@ -188,7 +188,7 @@ fn a_reader_that_has_had_enough_is_no_error() {
                 rustix::io::ioctl_fionread(&stdout).is_ok_and(|bytes| bytes > 0)
             });
         }
-        drop(stdout);
+        close_for_all(stdout);
         churn(5, port, 4);
         assert_eq!(process.wait().code(), Some(0), "{format}: {}", process.messages());
         assert_eq!(process.messages(), "", "{format}: it printed messages");

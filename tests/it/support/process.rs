@@ -1,15 +1,18 @@
 //! A child process that ends with the test, even where the test panics.
 
+use std::fs::File;
 use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::LIMIT;
+use super::{LIMIT, until};
 
 /// A test program that has not ended this long after its input did is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
@@ -87,7 +90,7 @@ impl Process {
         let status = self
             .wait_for(LIMIT)
             .unwrap_or_else(|| panic!("{} does not end; on standard error:\n{}", self.name, self.messages()));
-        super::until("standard error ends with the child", || self.listener.is_finished());
+        until("standard error ends with the child", || self.listener.is_finished());
         status
     }
 
@@ -114,4 +117,17 @@ impl Drop for Process {
         let _already_dead = self.child.kill();
         let _already_reaped = self.child.wait();
     }
+}
+
+/// Closes the end of a pipe that is read, and waits until nobody has it: a child of another test has it until it executes.
+pub(crate) fn close_for_all(end: ChildStdout) {
+    let other_end = format!("/proc/self/fd/{}", end.as_raw_fd());
+    let other_end = File::options().write(true).open(other_end).expect("the other end");
+    drop(end);
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    until("nobody reads the pipe", || {
+        let mut ends = [PollFd::new(&other_end, PollFlags::empty())];
+        poll(&mut ends, Some(&now)).expect("a pipe");
+        ends[0].revents().contains(PollFlags::ERR)
+    });
 }

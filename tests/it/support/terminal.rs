@@ -3,12 +3,11 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use rustix::event::{PollFd, PollFlags};
-
+use super::process::close_for_all;
 use super::until;
 
 pub(crate) struct Terminal {
@@ -176,19 +175,6 @@ impl Drop for Terminal {
         let _already_dead = self.child.kill();
         let _already_reaped = self.child.wait();
     }
-}
-
-/// Closes the end of a pipe that is read, and waits until nobody has it: a child of another test has it until it executes.
-fn close_for_all(end: ChildStdout) {
-    let other_end = format!("/proc/self/fd/{}", end.as_raw_fd());
-    let other_end = File::options().write(true).open(other_end).expect("the other end");
-    drop(end);
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    until("nobody reads the pipe", || {
-        let mut ends = [PollFd::new(&other_end, PollFlags::empty())];
-        rustix::event::poll(&mut ends, Some(&now)).expect("a pipe");
-        ends[0].revents().contains(PollFlags::ERR)
-    });
 }
 
 /// Opens a new terminal, and returns both its ends.
