@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -27,6 +28,7 @@ live_tests! {
     a_host_with_many_namespaces_is_looked_at_with_few_descriptors,
     a_namespace_that_cannot_be_entered_is_counted_and_the_own_one_is_listed,
     a_namespace_that_nobody_leads_to_is_not_called_empty,
+    connections_that_wait_where_only_a_descriptor_leads_to_are_not_called_none,
     without_proc_the_verdict_stands_and_the_holder_is_not_known,
     a_proc_that_hides_processes_is_said,
     a_proc_that_shows_processes_only_is_enough,
@@ -264,6 +266,24 @@ fn a_namespace_that_nobody_leads_to_is_not_called_empty() {
     let ran = run(&["now", "--netns", inode]);
     assert_eq!(ran.code, Some(3), "{}", ran.output);
     assert!(ran.output.starts_with("Nothing could be looked at: "), "{}", ran.output);
+}
+
+fn connections_that_wait_where_only_a_descriptor_leads_to_are_not_called_none() {
+    let netns = Netns::new();
+    let inode = netns.inode().to_string();
+    let _listener = netns.within(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
+        listener
+    });
+    // Of the namespace nothing is left but the listener, whose queue has a connection that its client has closed.
+    drop(netns);
+    let ran = run(&["now", "--format", "jsonl"]);
+    assert_eq!(ran.code, Some(4), "{}", ran.messages);
+    let summary = records(&ran).pop().expect("a summary");
+    assert!(summary["not_looked_at"]["namespaces"].as_u64() > Some(0), "{summary}");
+    let ran = run(&["now", "-v"]);
+    assert!(ran.messages.contains(&inode), "{inode} is named: {}", ran.messages);
 }
 
 fn without_proc_the_verdict_stands_and_the_holder_is_not_known() {

@@ -225,6 +225,11 @@ impl DescriptorScan {
     pub(crate) fn with_iterator(
         scan: &mut HolderScan,
         wanted: ScanTarget<'_>,
+    /// The namespaces in which connections wait for accept(); known only after a scan for states.
+    pub(super) fn with_backlog(&self) -> impl Iterator<Item = u32> {
+        self.counts.iter().filter(|(_, count)| count.has_backlog).map(|(netns, _)| *netns)
+    }
+
         hidden: Option<Hidden>,
     ) -> std::io::Result<Self> {
         let mut found = Self { hidden, is_of_kernel: true, ..Self::default() };

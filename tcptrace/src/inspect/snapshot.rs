@@ -122,9 +122,29 @@ impl Inspector {
         HostSnapshot { findings, namespaces: looked_into, processes: process_count, coverage, source }
     }
 
+    /// The namespaces with sockets in question beside those that were `found`: nothing but a descriptor keeps them alive.
+    fn unreachable(
+        &mut self,
+        found: &FxHashSet<u32>,
+        index: &ListingIndex,
+        scan: &DescriptorScan,
+    ) -> FxHashSet<u32> {
+        let held = unlisted(scan, index).filter_map(|held| held.socket.netns);
+        // Connections that nobody has accepted are in no descriptor table.
+        let mut missing: FxHashSet<u32> =
+            held.chain(scan.with_backlog()).filter(|netns| !found.contains(netns)).collect();
+        if !missing.is_empty() {
+            // What has come since was not there to be found.
+            for namespace in self.dumper.find_namespaces().namespaces {
+                missing.remove(&namespace.netns);
+            }
+        }
+        missing
+    }
+
     /// What could not be looked at, when the namespaces that were `found` were asked.
     pub(super) fn coverage(
-        &self,
+        &mut self,
         unread: Coverage,
         found: &FxHashSet<u32>,
         index: &ListingIndex,
@@ -135,9 +155,7 @@ impl Inspector {
         let is_listed = |netns: &&u32| !index.is_refused(Some(**netns));
         coverage.listed = found.iter().filter(is_listed).copied().collect();
         coverage.note_refused(index.refused());
-        // A namespace that only a descriptor keeps alive.
-        let unlisted = unlisted(scan, index).filter_map(|held| held.socket.netns);
-        for netns in unlisted.filter(|netns| !found.contains(netns)) {
+        for netns in self.unreachable(found, index, scan) {
             coverage.namespaces.entry(NamespaceName::Inode(netns)).or_insert(LookError::UNREACHABLE);
         }
         coverage.hidden.extend(self.tables.hidden_in_proc());
