@@ -107,6 +107,7 @@ impl Inspector {
         self.find_newer(findings, scan, &mut known);
         known.inherited = inherited::find(self, findings, scan);
         for (at, finding) in findings.iter_mut().enumerate().filter(|(_, finding)| is_explained(finding)) {
+        known.put_acceptors_first(findings);
             let listed = index.find(&finding.socket).map(|(_, listed)| listed);
             let side = scan.side(&finding.socket, finding.opened_how(), listed);
             let facts = known.facts(at, finding, listed, side, scan, self);
@@ -252,6 +253,18 @@ impl Circumstances {
             // Another thread, unless it waits for one of these, may look after the other sockets.
             let writes =
                 |thread: &ThreadDoing| thread.call.as_ref().is_some_and(|call| call.writes_to.contains(&fd));
+    /// Orders the holders of listeners: those that leave accept() to others, as systemd to a service, come last.
+    fn put_acceptors_first(&self, findings: &mut [Finding]) {
+        for finding in findings.iter_mut().filter(|finding| finding.verdict == Some(Verdict::NeverAccepted)) {
+            let is_of_unit = listens_at(finding).is_some_and(|at| self.units.contains_key(&at));
+            finding.owners.sort_by_key(|owner| {
+                let pid = owner.process.pid;
+                let waits = |doing| accepting::leaves_it_to_others(doing, &owner.fds);
+                (is_of_unit && pid.visible() == Some(1)) || self.doing.get(&pid).is_some_and(waits)
+            });
+        }
+    }
+
             let waits = |thread: &ThreadDoing| thread.call.as_ref().is_some_and(|call| call.name == "futex");
             let are_all = doing.threads.iter().all(|thread| writes(thread) || waits(thread));
             if are_all && doing.threads.iter().any(writes) {

@@ -82,6 +82,12 @@ pub(crate) fn may_be_deserted<'a>(
     holders.all(|(doing, listener)| doing.is_some_and(|doing| waits_for_others(doing, listener).is_some()))
 }
 
+/// Whether a holder of a listener waits for its children or for a signal with all its threads, as the master of workers: they
+/// are to accept.
+pub(crate) fn leaves_it_to_others(doing: &ProcessDoing, listener: &[u32]) -> bool {
+    waits_for_others(doing, listener).is_some_and(|call| WAITS_FOR_OTHERS.contains(&call))
+}
+
 /// Whether nobody accepts: no holder of the listener waits for connections, or has one that was accepted there.
 fn nobody_accepts(holders: &[HolderFacts<'_>]) -> Option<Reason> {
     let is_deserted = may_be_deserted(holders.iter().map(|holder| (holder.doing, holder.fds)))

@@ -18,13 +18,30 @@ use crate::model::{
 /// Calls named of the threads that sleep.
 const CALLS_NAMED: usize = 3;
 
+/// Holders of one socket of which it is said in what they sleep.
+const SLEEPERS_NAMED: usize = 3;
+
 pub(super) fn add(facts: &ReasonFacts<'_>, found: &mut Vec<Reason>) {
     for holder in &facts.holders {
         found.extend(old_generation(facts, holder));
-        if let Some(doing) = holder.doing {
-            found.extend(doing_of(facts, holder, doing));
-        }
     }
+    let doing = facts.holders.iter().filter_map(|holder| doing_of(facts, holder, holder.doing?));
+    let (sleeping, others): (Vec<Reason>, Vec<Reason>) =
+        doing.partition(|reason| reason.id == ReasonId::HolderSleeping);
+    found.extend(others);
+    found.extend(together(sleeping));
+}
+
+/// One reason for all holders that sleep: any of them could have acted.
+fn together(sleeping: Vec<Reason>) -> Option<Reason> {
+    let mut texts: Vec<String> =
+        sleeping.iter().take(SLEEPERS_NAMED).map(|reason| reason.text.clone()).collect();
+    let more = sleeping.len().saturating_sub(SLEEPERS_NAMED);
+    if more > 0 {
+        texts.push(format!("{more} more sleep, too"));
+    }
+    let first = sleeping.into_iter().next()?;
+    Some(Reason { text: texts.join("; "), ..first })
 }
 
 fn of_process(holder: &HolderFacts<'_>) -> ReasonNumbers {

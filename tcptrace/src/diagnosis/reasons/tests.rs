@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
+    accepting::leaves_it_to_others,
     because,
     facts::{Awaited, BlockedWrite, HolderFacts, OtherHolder, OtherLeg, ReasonFacts, WaitingFor},
 };
@@ -446,6 +447,43 @@ fn only_who_waits_for_something_else_does_not_accept() {
 }
 
 #[test]
+#[test]
+fn a_master_leaves_it_to_its_workers_to_accept() {
+    let leaves = |threads| leaves_it_to_others(&doing(threads), &FDS);
+    assert!(leaves(vec![sleeps(1, "rt_sigsuspend")]), "for signals");
+    assert!(
+        leaves(vec![sleeps(1, "wait4"), sleeps(2, "futex")]),
+        "for children, beside a thread without work"
+    );
+    assert!(!leaves(vec![sleeps(1, "wait4"), reads(2, "accept4", FDS[0])]), "one accepts");
+    assert!(!leaves(vec![sleeps(1, "epoll_wait")]), "it may wait for connections");
+    assert!(!leaves(vec![sleeps(1, "clock_nanosleep")]), "it may come back");
+}
+
+#[test]
+fn what_all_holders_sleep_in_is_said() {
+    let processes: Vec<ProcessIdentity> = (1..=5).map(|pid| process(pid, "shop")).collect();
+    let sleeping = ["flock", "futex", "wait4"].map(|call| doing(vec![sleeps(1, call)]));
+    let holders = |count: usize| -> Vec<HolderFacts<'_>> {
+        processes
+            .iter()
+            .zip(sleeping.iter().cycle())
+            .take(count)
+            .map(|(one, call)| holder(one, Some(call)))
+            .collect()
+    };
+    let text = |count| {
+        let found = because(&facts(holders(count)));
+        found.into_iter().map(|reason| reason.text).collect::<Vec<_>>().join(" / ")
+    };
+    assert_eq!(text(1), "shop (1) sleeps in flock()");
+    assert_eq!(text(2), "shop (1) sleeps in flock(); shop (2) sleeps in futex()");
+    assert_eq!(
+        text(5),
+        "shop (1) sleeps in flock(); shop (2) sleeps in futex(); shop (3) sleeps in wait4(); 2 more sleep, too"
+    );
+}
+
 fn of_a_listener_that_nobody_waits_at_it_is_said_what_its_holder_does() {
     let server = process(81, "server");
     let text = |threads: Vec<ThreadDoing>, pid| {
