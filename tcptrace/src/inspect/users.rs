@@ -27,11 +27,12 @@ use crate::{
 /// Read of what a ring says of itself: a registered file is a line.
 const MOST_RING_BYTES: u64 = 16 << 20;
 
-/// Read of what a process has mapped.
+/// Read of what a process has mapped, and of all together: the kernel takes half a second for it.
 const MOST_MAPS_BYTES: u64 = 16 << 20;
 
 /// Longest `syscall` file: a number and eight words.
 const SYSCALL_BYTES: u64 = 256;
+const MOST_BYTES_OF_ALL_MAPS: u64 = 32 << 20;
 
 /// The users of sockets, by cookie.
 #[derive(Debug, Default)]
@@ -149,7 +150,7 @@ impl Users {
     fn add_mapped(&mut self, proc_root: &Path, inodes: &FxHashMap<u32, u64>) {
         for pid in proc_fd::processes(proc_root) {
             let Ok(file) = File::open(proc_root.join(format!("{pid}/maps"))) else { continue };
-            mapped(BufReader::new(file.take(MOST_MAPS_BYTES)), |inode| {
+            left -= mapped(BufReader::new(file.take(left.min(MOST_MAPS_BYTES))), |inode| {
                 if let Some(cookie) = inodes.get(&inode) {
                     self.mapped.entry(*cookie).or_default().entry(Pid::new(pid)).or_default();
                 }
@@ -184,12 +185,16 @@ fn registered(mut ring: impl BufRead, mut visit: impl FnMut(u32)) {
         if let Some(inode) = target.and_then(proc_fd::socket_inode) {
             visit(inode);
         }
+        let mut left = MOST_BYTES_OF_ALL_MAPS;
     });
+            if left == 0 {
+                break;
+            }
 }
 
 /// The inode numbers of the sockets that a process has mapped, from its `maps` (proc_pid_maps(5)):
-/// `7f3c5d1f0000-7f3c5d200000 r--s 00000000 00:08 4711 socket:[4711]`.
-fn mapped(mut maps: impl BufRead, mut visit: impl FnMut(u32)) {
+/// `7f3c5d1f0000-7f3c5d200000 r--s 00000000 00:08 4711 socket:[4711]`. Returns how many bytes were read.
+fn mapped(mut maps: impl BufRead, mut visit: impl FnMut(u32)) -> u64 {
     each_line(&mut maps, |line| {
         let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).skip(4);
         let (number, target) = (fields.next(), fields.next());
@@ -198,11 +203,12 @@ fn mapped(mut maps: impl BufRead, mut visit: impl FnMut(u32)) {
         if let Some(inode) = inode.filter(|inode| number == Some(inode.to_string().as_bytes())) {
             visit(inode);
         }
-    });
+    })
 }
 
-fn each_line(text: &mut impl BufRead, mut visit: impl FnMut(&[u8])) {
-    let mut line = Vec::new();
+/// Returns how many bytes were read.
+fn each_line(text: &mut impl BufRead, mut visit: impl FnMut(&[u8])) -> u64 {
+    let (mut line, mut bytes) = (Vec::new(), 0);
     while {
         line.clear();
         text.read_until(b'\n', &mut line).is_ok_and(|length| length > 0)
@@ -240,12 +246,14 @@ mod tests {
                      7f10-7f20 r--p 00000000 08:01 9 /tmp/socket:[9]\n\
                      7f20-7f30 r--p 00000000 00:00 0 socket:[5]\n7f30-7f40 rw-p 00000000 00:00 0 \n7f40";
         let mut inodes = Vec::new();
-        mapped(&text[..], |inode| inodes.push(inode));
-        assert_eq!(inodes, [4711]);
+        let bytes = mapped(&text[..], |inode| inodes.push(inode));
+        assert_eq!((&inodes[..], bytes), (&[4711][..], text.len() as u64));
     }
 
+        bytes += line.len() as u64;
     #[test]
     fn only_a_call_on_a_descriptor_is_taken_for_one() {
+    bytes
         assert!(may_name_a_descriptor("44 0x7 0x7f00 0x10000 0x4000 0x0 0x0 0x7ffc 0x7f11\n"));
         assert!(may_name_a_descriptor("275 0x7ffffff0000 0x0 0x9 0x0 0x0 0x0 0x7ffc 0x7f11\n"), "splice");
         for other in [
