@@ -111,11 +111,11 @@ fn check(truth: &Truth, record: &Value, way: &str, sockets: &Sockets) -> Result<
     if let Some(cookie) = truth.cookie {
         is("cookie", &record["cookie"], cookie.into())?;
     }
-    // Who uses a socket without a descriptor is its opener, in all cases.
-    let opener = truth.opener.as_ref().map(|opener| i64::from(opener.pid));
+    // Who uses a socket without a descriptor.
+    let user = truth.used_by.as_ref().map(|used_by| i64::from(used_by.pid));
     let ways = ["in_call", "io_uring", "mapped"];
     let uses = |owner: &&Value| ways.iter().any(|evidence| owner["evidence"] == *evidence);
-    let is_right = |owner: &&Value| truth.holders.is_empty() && owner["pid"].as_i64() == opener;
+    let is_right = |owner: &&Value| truth.holders.is_empty() && owner["pid"].as_i64() == user;
     let owners = record["owners"].as_array().into_iter().flatten();
     let owners = owners.filter(|owner| !(uses(owner) && is_right(owner)));
     let mut named: Vec<i64> = owners.filter_map(|owner| owner["pid"].as_i64()).collect();

@@ -18,6 +18,7 @@ live_tests! {
     a_late_answer_in_an_unknown_protocol_passes_for_last_words,
     who_blocks_is_told_from_those_behind_it,
     relays_are_told_from_their_likes,
+    what_is_in_flight_is_said_to_be_perhaps,
     who_keeps_a_holder_from_running_is_named,
     spinning_is_told_from_work,
     queues_say_why_nobody_accepts,
@@ -84,6 +85,10 @@ fn relays_are_told_from_their_likes() {
     ]);
 }
 
+fn what_is_in_flight_is_said_to_be_perhaps() {
+    check(&[("scm_rights_in_flight", &[])]);
+}
+
 fn who_keeps_a_holder_from_running_is_named() {
     let mut cases: Vec<Case> = vec![
         ("holder_stopped", &[]),
@@ -124,6 +129,8 @@ fn queues_say_why_nobody_accepts() {
         ("nobody_accepts", &["--sleep", "child"]),
         ("nobody_accepts", &["--sleep", "poll"]),
         ("nobody_accepts", &["--sleep", "select"]),
+        ("listener_in_flight", &["--count", "2"]),
+        ("listener_in_ring", &["--count", "2"]),
         ("event_missed", &[]),
         ("acceptor_stuck", &[]),
     ]);

@@ -29,8 +29,6 @@ pub(crate) struct CloseWaitFacts {
     pub all_tables_read: bool,
     /// It has an inode, so it was accepted or connected; `None` when unknown.
     pub has_inode: Option<bool>,
-    /// A socket still listens at its local address.
-    pub has_listener: bool,
     pub unread: Option<Unread>,
     /// When this side last sent data and heard from its peer, when known.
     pub times: Option<ActivityTimes>,
@@ -58,9 +56,11 @@ pub(crate) struct CloseWaitFacts {
 pub(crate) fn verdict(facts: &CloseWaitFacts) -> Option<Verdict> {
     if !facts.is_held {
         return match facts.has_inode {
-            Some(false) if facts.has_listener => Some(Verdict::NeverAccepted),
-            Some(_) if facts.all_tables_read => Some(Verdict::NoHolder),
-            Some(_) | None => None,
+            // With its listener, the kernel ends whatever waits for accept() (`inet_csk_listen_stop` of
+            // net/ipv4/inet_connection_sock.c): it is there, whoever has it.
+            Some(false) => Some(Verdict::NeverAccepted),
+            Some(true) if facts.all_tables_read => Some(Verdict::NoHolder),
+            Some(true) | None => None,
         };
     }
     // Whoever has said that the connection is over waits for no answer, even if it has not closed yet.
@@ -103,10 +103,13 @@ fn is_sending(facts: &CloseWaitFacts, times: ActivityTimes) -> bool {
 /// Why a socket in CLOSE_WAIT has no verdict, or nobody to answer for it; `None` when both are known.
 pub(crate) fn unknown_because(facts: &CloseWaitFacts, has_owner: bool) -> Option<UnknownBecause> {
     match verdict(facts) {
-        // Nobody holds it: that is the answer. Else its holder was seen, and could not be read.
-        Some(verdict) => {
-            (!has_owner && verdict != Verdict::NoHolder).then_some(UnknownBecause::ProcessesNotRead)
+        // Nobody holds it: that is the answer.
+        Some(Verdict::NoHolder) => None,
+        Some(Verdict::NeverAccepted) if !has_owner && facts.all_tables_read => {
+            Some(UnknownBecause::ListenerNotFound)
         }
+        // Its holder was seen, and could not be read.
+        Some(_) => (!has_owner).then_some(UnknownBecause::ProcessesNotRead),
         None if !facts.is_held => Some(if facts.has_inode.is_some() {
             UnknownBecause::ProcessesNotRead
         } else {
@@ -133,7 +136,6 @@ mod tests {
         is_held: true,
         all_tables_read: true,
         has_inode: Some(true),
-        has_listener: false,
         unread: Some(Unread::Bytes(0)),
         times: None,
         keeps_alive: false,
@@ -272,14 +274,21 @@ mod tests {
     }
 
     #[test]
-    fn without_a_descriptor_the_inode_and_the_listener_decide() {
-        let unheld = |has_inode, has_listener| {
-            verdict(&CloseWaitFacts { is_held: false, has_inode, has_listener, ..HELD })
-        };
-        assert_eq!(unheld(Some(false), true), Some(Verdict::NeverAccepted));
-        assert_eq!(unheld(Some(false), false), Some(Verdict::NoHolder));
-        assert_eq!(unheld(Some(true), true), Some(Verdict::NoHolder));
-        assert_eq!(unheld(None, false), None);
+    fn without_a_descriptor_the_inode_decides() {
+        let unheld = |has_inode| verdict(&CloseWaitFacts { is_held: false, has_inode, ..HELD });
+        assert_eq!(unheld(Some(false)), Some(Verdict::NeverAccepted));
+        assert_eq!(unheld(Some(true)), Some(Verdict::NoHolder));
+        assert_eq!(unheld(None), None);
+    }
+
+    #[test]
+    fn who_has_the_listener_of_what_waits_for_accept_may_not_be_known() {
+        let waiting = CloseWaitFacts { is_held: false, has_inode: Some(false), ..HELD };
+        assert_eq!(unknown_because(&waiting, true), None);
+        assert_eq!(unknown_because(&waiting, false), Some(UnknownBecause::ListenerNotFound));
+        let partly = CloseWaitFacts { all_tables_read: false, ..waiting };
+        assert_eq!(verdict(&partly), Some(Verdict::NeverAccepted), "the kernel says so");
+        assert_eq!(unknown_because(&partly, false), Some(UnknownBecause::ProcessesNotRead));
     }
 
     #[test]
@@ -290,11 +299,6 @@ mod tests {
         let because = Some(UnknownBecause::ProcessesNotRead);
         assert_eq!((verdict(&partly), unknown_because(&partly, false)), (None, because));
         assert_eq!(unknown_because(&partly, true), because, "its opener may hold it no longer");
-        // The kernel says that it was never accepted, and a listener was found.
-        let waiting = CloseWaitFacts { has_inode: Some(false), has_listener: true, ..partly };
-        assert_eq!(verdict(&waiting), Some(Verdict::NeverAccepted));
-        let queued = CloseWaitFacts { has_listener: false, ..waiting };
-        assert_eq!((verdict(&queued), unknown_because(&queued, false)), (None, because));
     }
 
     #[test]

@@ -108,6 +108,8 @@ pub(crate) struct DescriptorScan {
     listeners: Listeners,
     /// The holders of the listener in whose queue a connection waits, by cookie; empty unless needed.
     queues: FxHashMap<u64, Holders>,
+    /// Whether the queues were read.
+    has_queues: bool,
     counts: FxHashMap<u32, DescriptorCount>,
     /// A descriptor of each wanted socket that has no cookie yet, and is left out for that.
     pub(super) nameless: Vec<(Pid, u32)>,
@@ -163,12 +165,15 @@ impl DescriptorScan {
         held.chain(self.listeners.holders())
     }
 
-    /// The listeners of a connection that was not accepted; empty if none is left.
-    pub(crate) fn listeners(&self, waiting: &Socket) -> Holders {
+    /// The listeners of a connection that was not accepted; empty if none was found.
+    pub(crate) fn listeners(&self, waiting: &Socket, flavour: TcpFlavour) -> Holders {
         if let Some(holders) = waiting.cookie.and_then(|cookie| self.queues.get(&cookie)) {
             return holders.clone();
         }
-        joined(self.listeners.candidates(waiting).into_iter())
+        // Once the queues were read, an empty one has nobody; what waits for an MPTCP listener has another cookie there.
+        let is_read = self.has_queues && flavour == TcpFlavour::Tcp;
+        let candidates = self.listeners.candidates(waiting).into_iter();
+        joined(candidates.filter(|listener| listener.has_backlog || !is_read))
     }
 
     /// Who listens at the local address of a socket, whether or not connections wait there.
@@ -192,9 +197,10 @@ impl DescriptorScan {
         }
     }
 
-    /// Whether the connection may wait in the queue of more than one listener.
-    pub(crate) fn is_ambiguous(&self, waiting: &Socket) -> bool {
-        self.listeners.candidates(waiting).len() > 1
+    /// Whether the connection can only wait in the queue of one listener. There may be several, and one at another address
+    /// may get it (TPROXY).
+    pub(crate) fn is_certain(&self, waiting: &Socket) -> bool {
+        self.listeners.at(waiting).filter(|listener| listener.has_backlog).count() == 1
     }
 
     /// Reads the listeners' queues, to find out which listener has to accept a connection.
@@ -209,6 +215,7 @@ impl DescriptorScan {
                 holders.entry(Pid::from_wire(record.pid)).or_default().push(record.fd);
             }
         })?;
+        self.has_queues = true;
         self.sort();
         Ok(())
     }
@@ -218,6 +225,11 @@ impl DescriptorScan {
         self.counts.get(&netns).copied().unwrap_or_default()
     }
 
+    /// The namespaces in which connections wait for accept(); known only after a scan for states.
+    pub(super) fn with_backlog(&self) -> impl Iterator<Item = u32> {
+        self.counts.iter().filter(|(_, count)| count.has_backlog).map(|(netns, _)| *netns)
+    }
+
     /// Scans with the kernel's iterator, which sees all namespaces and containers.
     ///
     /// # Errors
@@ -225,11 +237,6 @@ impl DescriptorScan {
     pub(crate) fn with_iterator(
         scan: &mut HolderScan,
         wanted: ScanTarget<'_>,
-    /// The namespaces in which connections wait for accept(); known only after a scan for states.
-    pub(super) fn with_backlog(&self) -> impl Iterator<Item = u32> {
-        self.counts.iter().filter(|(_, count)| count.has_backlog).map(|(netns, _)| *netns)
-    }
-
         hidden: Option<Hidden>,
     ) -> std::io::Result<Self> {
         let mut found = Self { hidden, is_of_kernel: true, ..Self::default() };

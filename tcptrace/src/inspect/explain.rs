@@ -9,14 +9,16 @@ use super::{
     accept_queues, awaited,
     descriptors::{BlockedSocket, DescriptorScan},
     dump::ListingIndex,
-    full_legs, inherited,
+    full_legs, in_flight, inherited,
     inspector::Inspector,
     legs, proc_fd,
 };
 use crate::{
     diagnosis::reasons::{
         self, accepting,
-        facts::{Awaited, BlockedWrite, HolderFacts, OtherHolder, OtherLeg, ReasonFacts, WaitingFor},
+        facts::{
+            Awaited, BlockedWrite, HolderFacts, InFlight, OtherHolder, OtherLeg, ReasonFacts, WaitingFor,
+        },
         generations::takes_over,
     },
     host::socket_units,
@@ -79,6 +81,8 @@ struct Circumstances {
     /// From whom holders have a socket, by the index of the finding and their pid.
     inherited: FxHashMap<(usize, Pid), Arc<ProcessIdentity>>,
     units: FxHashMap<ListensAt, String>,
+    /// Where descriptors wait that are in no table.
+    in_flight: Vec<InFlight>,
     /// Processes that hold a connection which was accepted there.
     accepting: FxHashSet<(ListensAt, Pid)>,
     /// Listeners of which that was looked for.
@@ -89,7 +93,7 @@ impl Inspector {
     /// Adds the reasons, and what their processes have left.
     pub(super) fn explain(&mut self, findings: &mut [Finding], index: &ListingIndex, scan: &DescriptorScan) {
         let processes = by_sockets(findings);
-        if processes.is_empty() {
+        if !findings.iter().any(is_explained) {
             return;
         }
         let mut known = Circumstances { asked_ns: index.asked_ns(), ..Circumstances::default() };
@@ -103,11 +107,14 @@ impl Inspector {
         known.legs = legs::find(self, findings, index, scan);
         known.full_legs = full_legs::find(self, findings, index, scan, &known.doing);
         self.find_waiting(findings, &mut known);
+        known.put_acceptors_first(findings);
         self.find_accepting(findings, &mut known);
         self.find_newer(findings, scan, &mut known);
         known.inherited = inherited::find(self, findings, scan);
+        if findings.iter().any(|finding| is_explained(finding) && is_nobodys(finding)) {
+            known.in_flight = in_flight::find(self);
+        }
         for (at, finding) in findings.iter_mut().enumerate().filter(|(_, finding)| is_explained(finding)) {
-        known.put_acceptors_first(findings);
             let listed = index.find(&finding.socket).map(|(_, listed)| listed);
             let side = scan.side(&finding.socket, finding.opened_how(), listed);
             let facts = known.facts(at, finding, listed, side, scan, self);
@@ -192,7 +199,7 @@ impl Inspector {
         let mut listeners: FxHashMap<ListensAt, FxHashSet<Pid>> = FxHashMap::default();
         for finding in findings.iter().filter(|finding| finding.verdict == Some(Verdict::NeverAccepted)) {
             let Some(at) = listens_at(finding) else { continue };
-            let holders = || finding.owners.iter().filter(|owner| owner.evidence == Evidence::Listener);
+            let holders = || finding.owners.iter();
             let doing = holders().map(|owner| (known.doing.get(&owner.process.pid), &owner.fds[..]));
             if listeners.len() < MOST_LISTENERS && accepting::may_be_deserted(doing) {
                 listeners.entry(at).or_default().extend(holders().map(|owner| owner.process.pid));
@@ -212,7 +219,7 @@ impl Inspector {
         known.looked_for.extend(listeners.keys());
         let pids: FxHashSet<u32> = listeners.values().flatten().filter_map(|pid| pid.visible()).collect();
         for pid in pids {
-            for inode in proc_fd::sockets_of(&self.dumper.world().proc, pid) {
+            for (_, inode) in proc_fd::sockets_of(&self.dumper.world().proc, pid) {
                 known.accepting.extend(inodes.get(&inode).map(|at| (*at, Pid::new(pid))));
             }
         }
@@ -246,13 +253,6 @@ impl Inspector {
 }
 
 impl Circumstances {
-    /// Finds the sockets that threads are blocked in writing to, among those of which the peer's window is closed.
-    fn find_blocked(&mut self, closed: impl Iterator<Item = ClosedWindow>) {
-        for ClosedWindow { holder: (pid, fd), remote, bytes } in closed {
-            let Some((doing, number)) = self.doing.get(&pid).zip(pid.visible()) else { continue };
-            // Another thread, unless it waits for one of these, may look after the other sockets.
-            let writes =
-                |thread: &ThreadDoing| thread.call.as_ref().is_some_and(|call| call.writes_to.contains(&fd));
     /// Orders the holders of listeners: those that leave accept() to others, as systemd to a service, come last.
     fn put_acceptors_first(&self, findings: &mut [Finding]) {
         for finding in findings.iter_mut().filter(|finding| finding.verdict == Some(Verdict::NeverAccepted)) {
@@ -265,6 +265,13 @@ impl Circumstances {
         }
     }
 
+    /// Finds the sockets that threads are blocked in writing to, among those of which the peer's window is closed.
+    fn find_blocked(&mut self, closed: impl Iterator<Item = ClosedWindow>) {
+        for ClosedWindow { holder: (pid, fd), remote, bytes } in closed {
+            let Some((doing, number)) = self.doing.get(&pid).zip(pid.visible()) else { continue };
+            // Another thread, unless it waits for one of these, may look after the other sockets.
+            let writes =
+                |thread: &ThreadDoing| thread.call.as_ref().is_some_and(|call| call.writes_to.contains(&fd));
             let waits = |thread: &ThreadDoing| thread.call.as_ref().is_some_and(|call| call.name == "futex");
             let are_all = doing.threads.iter().all(|thread| writes(thread) || waits(thread));
             if are_all && doing.threads.iter().any(writes) {
@@ -342,6 +349,7 @@ impl Circumstances {
                 .map(|process| OtherHolder { process, doing: self.doing.get(&process.pid) }),
             blocked: behind.or_else(|| self.full_legs.get(&at).copied()),
             leg: self.legs.get(&at).cloned(),
+            in_flight: if is_nobodys(finding) { &self.in_flight } else { &[] },
             waiting: place
                 .filter(|_| finding.verdict == Some(Verdict::NeverAccepted))
                 .and_then(|place| self.waiting.get(&place))
@@ -388,6 +396,11 @@ fn ended_at_ns(
 /// Whether reasons are looked for.
 fn is_explained(finding: &Finding) -> bool {
     finding.is_stuck && matches!(finding.state, State::CloseWait | State::Close)
+}
+
+/// Whether nobody was found who has it; who opened it may have it no longer.
+fn is_nobodys(finding: &Finding) -> bool {
+    finding.owners.iter().all(|owner| owner.evidence == Evidence::Opened)
 }
 
 fn listens_at(finding: &Finding) -> Option<ListensAt> {

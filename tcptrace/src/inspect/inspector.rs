@@ -184,7 +184,10 @@ impl Inspector {
     ) -> BTreeMap<u32, LookError> {
         let is_unheld = |finding: &Finding| {
             let is_nobodys = finding.verdict == Some(Verdict::NoHolder);
-            let may_be = finding.unknown_because == Some(UnknownBecause::ProcessesNotRead);
+            let may_be = matches!(
+                finding.unknown_because,
+                Some(UnknownBecause::ProcessesNotRead | UnknownBecause::ListenerNotFound)
+            );
             finding.is_stuck && finding.state == State::CloseWait && (is_nobodys || may_be)
         };
         let unheld: Vec<(&Due, &mut Finding)> =
@@ -218,7 +221,7 @@ impl Inspector {
         let Some(mut scan) = early else { return self.scan_proc(due, index) };
         let is_unclear = |due: &Due| {
             let listed = index.find(&due.socket).filter(|(_, socket)| may_be_unaccepted(socket));
-            listed.is_some_and(|(netns, socket)| scan.is_ambiguous(&socket.named(*netns)))
+            listed.is_some_and(|(netns, socket)| !scan.is_certain(&socket.named(*netns)))
         };
         if due.iter().any(is_unclear) {
             self.tables.scan_queues(&mut scan);
@@ -294,11 +297,9 @@ impl Inspector {
             .map(|held| self.processes.owners(&held.holders, Evidence::FdTable, opener))
             .unwrap_or_default();
         let has_inode = listed.map(|listed| listed.inode != 0);
-        let mut has_listener = false;
         if owners.is_empty() && listed.is_some_and(may_be_unaccepted) {
-            let listeners = scan.listeners(&socket);
-            has_listener = !listeners.is_empty();
-            owners = self.processes.owners(&listeners, Evidence::Listener, None);
+            let flavour = listed.map_or(TcpFlavour::Tcp, |listed| listed.flavour);
+            owners = self.processes.owners(&scan.listeners(&socket, flavour), Evidence::Listener, None);
         }
         if owners.is_empty() {
             owners.extend(opener.map(|opener| self.processes.opener(&opener)));
@@ -315,7 +316,6 @@ impl Inspector {
             is_held: held.is_some(),
             all_tables_read: scan.is_complete(),
             has_inode,
-            has_listener,
             unread: listed.map(unread),
             times: listed.and_then(|listed| listed.times),
             keeps_alive: listed.is_some_and(|listed| listed.keeps_alive),

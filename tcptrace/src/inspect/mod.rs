@@ -11,6 +11,7 @@ pub(crate) mod descriptors;
 pub(crate) mod dump;
 mod explain;
 mod full_legs;
+mod in_flight;
 mod inherited;
 pub(crate) mod inspector;
 mod legs;

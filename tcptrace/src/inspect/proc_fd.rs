@@ -187,14 +187,15 @@ pub(crate) fn rings(proc_root: &Path) -> Vec<(u32, u32)> {
     rings
 }
 
-/// The inode numbers of the sockets that a process has descriptors of; none of what cannot be read.
+/// A process's descriptors of sockets, with the inode numbers of these; none of what cannot be read.
 #[must_use]
-pub(crate) fn sockets_of(proc_root: &Path, pid: u32) -> Vec<u32> {
-    let mut inodes = Vec::new();
+pub(crate) fn sockets_of(proc_root: &Path, pid: u32) -> Vec<(u32, u32)> {
+    let mut sockets = Vec::new();
     if let Ok(root) = open_directory(CWD, proc_root) {
-        let _ = descriptors(&root, pid, |_, link| inodes.extend(socket_inode(link)));
+        let _ =
+            descriptors(&root, pid, |fd, link| sockets.extend(socket_inode(link).map(|inode| (fd, inode))));
     }
-    inodes
+    sockets
 }
 
 /// The inode number of the socket that a descriptor of a process is.

@@ -14,13 +14,16 @@ use super::{dump::ListingIndex, inspector::Inspector, proc_fd};
 use crate::{
     host::bounded_text::text,
     model::{
+        endpoints::Endpoint,
         finding::Finding,
         holders::Holders,
         owner::Evidence,
         pid::Pid,
+        state::StateSet,
         task::Call,
         verdict::{UnknownBecause, Verdict},
     },
+    netlink::DiagSocket,
     process::calls,
 };
 
@@ -29,10 +32,10 @@ const MOST_RING_BYTES: u64 = 16 << 20;
 
 /// Read of what a process has mapped, and of all together: the kernel takes half a second for it.
 const MOST_MAPS_BYTES: u64 = 16 << 20;
+const MOST_BYTES_OF_ALL_MAPS: u64 = 32 << 20;
 
 /// Longest `syscall` file: a number and eight words.
 const SYSCALL_BYTES: u64 = 256;
-const MOST_BYTES_OF_ALL_MAPS: u64 = 32 << 20;
 
 /// The users of sockets, by cookie.
 #[derive(Debug, Default)]
@@ -51,17 +54,24 @@ impl Inspector {
     ) {
         let unheld: Vec<&mut Finding> = findings
             .filter(|finding| {
-                let may_be = finding.unknown_because == Some(UnknownBecause::ProcessesNotRead);
+                let may_be = matches!(
+                    finding.unknown_because,
+                    Some(UnknownBecause::ProcessesNotRead | UnknownBecause::ListenerNotFound)
+                );
                 let is_held = finding.owners.iter().any(|owner| owner.evidence == Evidence::FdTable);
                 finding.is_stuck && (finding.verdict == Some(Verdict::NoHolder) || (may_be && !is_held))
             })
             .collect();
-        // Without an inode there is no file that anything could use.
-        let inodes: FxHashMap<u32, u64> = unheld
+        // Without an inode there is no file that anything could use, but that of its listener.
+        let listed: Vec<&(u32, DiagSocket)> =
+            unheld.iter().filter_map(|finding| index.find(&finding.socket)).collect();
+        let listeners = self.listeners_of(listed.iter().filter(|(_, socket)| socket.inode == 0));
+        let inodes: FxHashMap<u32, u64> = listed
             .iter()
-            .filter_map(|finding| index.find(&finding.socket))
-            .filter(|(_, socket)| socket.inode != 0)
-            .map(|(_, socket)| (socket.inode, socket.cookie))
+            .map(|(_, socket)| socket)
+            .chain(listeners.values())
+            .filter(|socket| socket.inode != 0)
+            .map(|socket| (socket.inode, socket.cookie))
             .collect();
         if inodes.is_empty() {
             return;
@@ -88,6 +98,7 @@ impl Inspector {
         for finding in unheld {
             let opener: Option<Call> = finding.opened_by.as_ref().map(|opened| opened.called.call);
             let Some(cookie) = finding.socket.cookie else { continue };
+            let cookie = listeners.get(&cookie).map_or(cookie, |listener| listener.cookie);
             let named = [
                 (Evidence::InCall, &users.in_call),
                 (Evidence::IoUring, &users.rings),
@@ -100,8 +111,34 @@ impl Inspector {
                 .collect();
             if !owners.is_empty() {
                 finding.owners = owners;
+                if finding.unknown_because == Some(UnknownBecause::ListenerNotFound) {
+                    finding.unknown_because = None;
+                }
             }
         }
+    }
+
+    /// The listener that each of these sockets waits for, by its cookie: the closest one with a backlog.
+    fn listeners_of<'a>(
+        &mut self,
+        waiting: impl Iterator<Item = &'a &'a (u32, DiagSocket)> + Clone,
+    ) -> FxHashMap<u64, DiagSocket> {
+        let namespaces: FxHashSet<u32> = waiting.clone().map(|(netns, _)| *netns).collect();
+        if namespaces.is_empty() {
+            return FxHashMap::default();
+        }
+        let listed = self.dumper.list(StateSet::LISTEN, &namespaces).sockets.into_iter();
+        // Of a listener, the length of its queue.
+        let listening: FxHashMap<(u32, Endpoint), DiagSocket> = listed
+            .filter(|(_, listener)| listener.recv_q != 0)
+            .map(|(netns, listener)| ((netns, listener.local), listener))
+            .collect();
+        let listener = |(netns, socket): &(u32, DiagSocket)| {
+            let addresses = socket.local.listened_at();
+            let listener = addresses.into_iter().find_map(|at| listening.get(&(*netns, at)))?;
+            Some((socket.cookie, listener.clone()))
+        };
+        waiting.filter_map(|waiting| listener(waiting)).collect()
     }
 
     /// What sleeps on these sockets.
@@ -148,7 +185,11 @@ impl Users {
 
     /// Adds the processes that have the sockets mapped, as TCP_ZEROCOPY_RECEIVE wants it.
     fn add_mapped(&mut self, proc_root: &Path, inodes: &FxHashMap<u32, u64>) {
+        let mut left = MOST_BYTES_OF_ALL_MAPS;
         for pid in proc_fd::processes(proc_root) {
+            if left == 0 {
+                break;
+            }
             let Ok(file) = File::open(proc_root.join(format!("{pid}/maps"))) else { continue };
             left -= mapped(BufReader::new(file.take(left.min(MOST_MAPS_BYTES))), |inode| {
                 if let Some(cookie) = inodes.get(&inode) {
@@ -185,11 +226,7 @@ fn registered(mut ring: impl BufRead, mut visit: impl FnMut(u32)) {
         if let Some(inode) = target.and_then(proc_fd::socket_inode) {
             visit(inode);
         }
-        let mut left = MOST_BYTES_OF_ALL_MAPS;
     });
-            if left == 0 {
-                break;
-            }
 }
 
 /// The inode numbers of the sockets that a process has mapped, from its `maps` (proc_pid_maps(5)):
@@ -213,8 +250,10 @@ fn each_line(text: &mut impl BufRead, mut visit: impl FnMut(&[u8])) -> u64 {
         line.clear();
         text.read_until(b'\n', &mut line).is_ok_and(|length| length > 0)
     } {
+        bytes += line.len() as u64;
         visit(&line);
     }
+    bytes
 }
 
 /// Whether a thread sleeps in a system call whose first argument, or third, may be a descriptor (proc_pid_syscall(5)).
@@ -250,10 +289,8 @@ mod tests {
         assert_eq!((&inodes[..], bytes), (&[4711][..], text.len() as u64));
     }
 
-        bytes += line.len() as u64;
     #[test]
     fn only_a_call_on_a_descriptor_is_taken_for_one() {
-    bytes
         assert!(may_name_a_descriptor("44 0x7 0x7f00 0x10000 0x4000 0x0 0x0 0x7ffc 0x7f11\n"));
         assert!(may_name_a_descriptor("275 0x7ffffff0000 0x0 0x9 0x0 0x0 0x0 0x7ffc 0x7f11\n"), "splice");
         for other in [

@@ -54,6 +54,8 @@ numbered! {
         BehindBlockedRead = 20,
         /// The holder has it from the server that started it.
         Inherited = 21,
+        /// Nobody has it, and descriptors that nobody has received wait in a Unix socket.
+        InFlight = 22,
     }
 }
 
@@ -82,6 +84,7 @@ impl ReasonId {
             Self::HolderSleeping => "holder_sleeping",
             Self::BehindBlockedRead => "behind_blocked_read",
             Self::Inherited => "inherited",
+            Self::InFlight => "in_flight",
         }
     }
 

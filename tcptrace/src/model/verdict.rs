@@ -68,6 +68,8 @@ pub enum UnknownBecause {
     NamespaceNotListed,
     /// Nobody was found holding it, and not every process could be read.
     ProcessesNotRead,
+    /// It waits for accept(), and nobody has a descriptor of a listener that it may wait for.
+    ListenerNotFound,
 }
 
 impl UnknownBecause {
@@ -77,6 +79,10 @@ impl UnknownBecause {
             Self::Mptcp => "MPTCP does not show whether the end of file was read",
             Self::NamespaceNotListed => "the sockets of its network namespace could not be listed",
             Self::ProcessesNotRead => "not every process could be read, and its holder may be one of those",
+            Self::ListenerNotFound => {
+                "it waits for accept(), and nobody has a descriptor of its listener, which may be in flight between two \
+                 processes or registered with io_uring, or be at another address (TPROXY)"
+            }
         }
     }
 }

@@ -255,13 +255,13 @@ pub(crate) enum Request {
     },
     /// Map every socket as TCP_ZEROCOPY_RECEIVE wants it, and close the descriptors.
     MapSockets,
-    /// Put every socket into an io_uring's file table and close the descriptors.
+    /// Put every socket, or without any the listener, into an io_uring's file table and close the descriptors.
     RegisterInRing,
     /// Send on every socket until no more fits, and once more by an io_uring request; close the descriptors.
     SendInRing,
     /// Send on every socket until no more fits, and once more in a thread of its own; close the descriptors.
     SendInThread,
-    /// Pass every socket into the outgoing passage and close the descriptors.
+    /// Pass every socket, or without any the listener, into the outgoing passage and close the descriptors.
     PassOn,
     /// Take this many sockets from the incoming passage.
     Receive {

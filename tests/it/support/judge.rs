@@ -79,8 +79,9 @@ fn judge_reported(truth: &Truth, is_to_be_reported: bool, leaks: &[&Value]) -> R
     }
     // Where nobody holds the socket, the tool may name its opener, which may hold it no longer.
     let opener = truth.opener.as_ref().map(|opener| i64::from(opener.pid));
-    let surplus: Vec<i64> =
-        others.into_iter().filter(|pid| !held.is_empty() || Some(*pid) != opener).collect();
+    let user = truth.used_by.as_ref().map(|used_by| i64::from(used_by.pid));
+    let is_surplus = |pid: &i64| !held.is_empty() || (Some(*pid) != opener && Some(*pid) != user);
+    let surplus: Vec<i64> = others.into_iter().filter(is_surplus).collect();
     differ("named without holding it", format!("{surplus:?}"), "[]".to_owned());
     let evidence = if expected == "never_accepted" { "listener" } else { "fd_table" };
     for owner in leak["owners"].as_array().into_iter().flatten().filter(|_| !held.is_empty()) {

@@ -1,5 +1,7 @@
 //! The facts that reasons follow from. Values only.
 
+use std::sync::Arc;
+
 use crate::{
     diagnosis::last_words::LastWords,
     model::{
@@ -78,6 +80,16 @@ pub(crate) struct OtherLeg {
     pub far: Option<(Option<u32>, String)>,
 }
 
+/// A Unix socket in which descriptors wait that nobody has received yet.
+#[derive(Clone, Debug)]
+pub(crate) struct InFlight {
+    /// Who is to receive them, and its descriptor of the Unix socket.
+    pub process: Arc<ProcessIdentity>,
+    pub fd: u32,
+    /// How many wait there.
+    pub count: u64,
+}
+
 /// Where a connection waits that was never accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WaitingFor {
@@ -109,4 +121,6 @@ pub(crate) struct ReasonFacts<'a> {
     pub other_holder: Option<OtherHolder<'a>>,
     pub leg: Option<OtherLeg>,
     pub waiting: Option<WaitingFor>,
+    /// Of a socket that nobody was found to have: where it, or its listener, may be.
+    pub in_flight: &'a [InFlight],
 }

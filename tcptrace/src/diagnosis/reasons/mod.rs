@@ -72,6 +72,7 @@ fn rank(id: ReasonId, facts: &ReasonFacts<'_>) -> u8 {
         ReasonId::ClientLeft => 14,
         ReasonId::IdleInPool => 15,
         ReasonId::Connected => 16,
+        ReasonId::InFlight => 17,
         ReasonId::HolderRunning => 18,
         ReasonId::HolderSleeping => 19,
     }

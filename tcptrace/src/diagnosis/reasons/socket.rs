@@ -2,7 +2,7 @@
 
 use super::{
     Named,
-    facts::{Awaited, BlockedWrite, HolderFacts, OtherHolder, OtherLeg, ReasonFacts},
+    facts::{Awaited, BlockedWrite, HolderFacts, InFlight, OtherHolder, OtherLeg, ReasonFacts},
     holder::what_keeps_from_running,
     reason,
 };
@@ -26,6 +26,29 @@ pub(super) fn add(facts: &ReasonFacts<'_>, found: &mut Vec<Reason>) {
     found.extend(facts.leg.as_ref().map(leg));
     found.extend(facts.last_words.map(|words| last_words(facts, words)));
     found.extend(side(facts));
+    found.extend(in_flight(facts));
+}
+
+/// Where descriptors wait that are in no table, of which this may be one.
+fn in_flight(facts: &ReasonFacts<'_>) -> Option<Reason> {
+    const NAMED: usize = 3;
+    let first = facts.in_flight.first()?;
+    let mut named: Vec<String> = facts
+        .in_flight
+        .iter()
+        .take(NAMED)
+        .map(|InFlight { process, fd, count }| {
+            format!("{} for {} (fd {fd})", plural(*count, "descriptor"), Named(process))
+        })
+        .collect();
+    if facts.in_flight.len() > NAMED {
+        named.push("…".to_owned());
+    }
+    let what = if facts.verdict == Some(Verdict::NeverAccepted) { "its listener" } else { "it" };
+    let text = format!("{what} may be in flight: in Unix sockets wait {}", named.join(", "));
+    let numbers =
+        ReasonNumbers { pid: first.process.pid.visible(), fd: Some(first.fd), ..ReasonNumbers::default() };
+    Some(reason(ReasonId::InFlight, text, numbers))
 }
 
 /// Whether somebody should have read it by now; nobody waits for an idle connection that this side made.

@@ -65,6 +65,7 @@ fn facts(holders: Vec<HolderFacts<'_>>) -> ReasonFacts<'_> {
         other_holder: None,
         leg: None,
         waiting: None,
+        in_flight: &[],
     }
 }
 
@@ -447,7 +448,6 @@ fn only_who_waits_for_something_else_does_not_accept() {
 }
 
 #[test]
-#[test]
 fn a_master_leaves_it_to_its_workers_to_accept() {
     let leaves = |threads| leaves_it_to_others(&doing(threads), &FDS);
     assert!(leaves(vec![sleeps(1, "rt_sigsuspend")]), "for signals");
@@ -484,6 +484,7 @@ fn what_all_holders_sleep_in_is_said() {
     );
 }
 
+#[test]
 fn of_a_listener_that_nobody_waits_at_it_is_said_what_its_holder_does() {
     let server = process(81, "server");
     let text = |threads: Vec<ThreadDoing>, pid| {

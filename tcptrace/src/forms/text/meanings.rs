@@ -34,8 +34,10 @@ pub(super) fn write<'a>(
 ) -> io::Result<()> {
     let mut causes: BTreeMap<_, (u64, &[Reason])> = BTreeMap::new();
     for StuckSocket { verdict, because, unknown_because } in sockets {
-        // Of one that has a verdict, only the holder is not known.
-        let unknown = unknown_because.filter(|_| verdict.is_none());
+        // Of one that has a verdict, only the holder is not known; where that is a listener's, its loop is not to blame.
+        let is_said =
+            |because: &UnknownBecause| verdict.is_none() || *because == UnknownBecause::ListenerNotFound;
+        let unknown = unknown_because.filter(is_said);
         let reason = because.first().map(|reason| reason.id);
         causes.entry((verdict, reason, unknown)).or_insert((0, because)).0 += 1;
     }

@@ -55,6 +55,9 @@ pub(super) fn meaning(
     unknown: Option<UnknownBecause>,
 ) -> String {
     match (verdict, unknown) {
+        (Some(Verdict::NeverAccepted), Some(because @ UnknownBecause::ListenerNotFound)) => {
+            because.meaning().to_owned()
+        }
         (Some(verdict), _) => advice(verdict, reason).to_owned(),
         (None, Some(because)) => format!("cannot be told: {}", because.meaning()),
         (None, None) => "cannot be told".to_owned(),

@@ -111,7 +111,11 @@ pub(crate) fn scm_rights_in_flight(stage: &mut Stage) -> Result<Vec<Truth>> {
     let equipment = Equipment { passage_out, passage_in, ..Equipment::default() };
     let pair = accepted(stage, Accepting { equipment, ..Accepting::default() })?;
     stage.order(pair.holder, &Request::PassOn)?;
-    kept_by_nobody(stage, &pair)
+    let mut truths = kept_by_nobody(stage, &pair)?;
+    for truth in &mut truths {
+        truth.because(&[Reason::new("in_flight")], &["client_left", "inherited"]);
+    }
+    Ok(truths)
 }
 
 pub(crate) fn io_uring_fixed(stage: &mut Stage) -> Result<Vec<Truth>> {

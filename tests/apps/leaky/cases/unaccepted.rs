@@ -6,10 +6,11 @@ use super::{listen, listen_somewhere};
 use crate::message::{Ends, Reply, Request};
 use crate::socket::LIMIT;
 use crate::stage::{Role, Stage, WorkerId};
-use crate::truth::{Opened, Reason, Truth};
+use crate::truth::{Opened, Reason, Truth, UsedBy};
 use crate::worker::Equipment;
 use anyhow::{Result, bail};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 /// Only the FIN is in the receive queue.
@@ -95,6 +96,46 @@ pub(crate) fn never_accepted_wildcard(stage: &mut Stage) -> Result<Vec<Truth>> {
         truths.extend(stage.truths(Some("never_accepted"), RECV_Q, &opened, &[worker], &ended)?);
     }
     Ok(truths)
+}
+
+/// The listener is on its way to a process that has not asked for it yet.
+pub(crate) fn listener_in_flight(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let (passage_out, passage_in) = UnixStream::pair()?;
+    let (passage_out, passage_in) = (Some(passage_out), Some(passage_in));
+    let equipment = Equipment { passage_out, passage_in, ..Equipment::default() };
+    let (_, mut truths) = without_listener(stage, equipment, &Request::PassOn)?;
+    for truth in &mut truths {
+        truth.mentions(&[Reason::new("in_flight"), Reason::new("accept_queue")], &["nobody_accepts"]);
+    }
+    Ok(truths)
+}
+
+/// A ring has the listener among its files, and nobody a descriptor of it.
+pub(crate) fn listener_in_ring(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let (holder, mut truths) = without_listener(stage, Equipment::default(), &Request::RegisterInRing)?;
+    let pid = stage.pid(holder)?;
+    for truth in &mut truths {
+        truth.extra.used_by = Some(UsedBy { pid, evidence: "io_uring" });
+        truth.mentions(&[Reason::new("accept_queue")], &["in_flight"]);
+    }
+    Ok(truths)
+}
+
+/// Connections wait for a listener that its holder then gives away.
+fn without_listener(
+    stage: &mut Stage,
+    equipment: Equipment,
+    give_away: &Request,
+) -> Result<(WorkerId, Vec<Truth>)> {
+    let peer = stage.start(Role::Peer)?;
+    let holder = stage.start_with(Role::Holder, 0, equipment)?;
+    let address = listen_somewhere(stage, holder)?;
+    let count = stage.setting.count;
+    let opened = knock(stage, peer, address, count)?;
+    await_backlog(stage, &[holder], count)?;
+    stage.order(holder, give_away)?;
+    let ended = stage.end_unseen(peer)?;
+    Ok((holder, stage.truths(Some("never_accepted"), RECV_Q, &opened, &[holder], &ended)?))
 }
 
 /// Connects; what is known of the other ends is only where they are.

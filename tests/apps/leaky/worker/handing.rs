@@ -23,6 +23,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::ptr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What does not fit any more.
@@ -118,11 +119,21 @@ impl Worker {
         let ring = io_uring::IoUring::new(8).context(
             "this host refuses io_uring (see /proc/sys/kernel/io_uring_disabled), so the case cannot be built",
         )?;
-        let numbers: Vec<_> = self.sockets.iter().map(AsRawFd::as_raw_fd).collect();
+        let handed = self.take_all()?;
+        let numbers: Vec<_> = handed.iter().map(AsRawFd::as_raw_fd).collect();
         ring.submitter().register_files(&numbers).context("io_uring refuses to register files")?;
         self.ring = Some(ring);
-        self.sockets.clear();
         Ok(())
+    }
+
+    /// All sockets or, where there are none, the listener.
+    fn take_all(&mut self) -> Result<Vec<OwnedFd>> {
+        let mut all: Vec<OwnedFd> = self.sockets.drain(..).collect();
+        if all.is_empty() {
+            let listener = self.listener.take().context("neither sockets nor a listener")?;
+            all.push(Arc::into_inner(listener).context("a thread has the listener, too")?);
+        }
+        Ok(all)
     }
 
     pub(super) fn send_in_ring(&mut self) -> Result<()> {
@@ -168,8 +179,9 @@ impl Worker {
     }
 
     pub(super) fn pass_on(&mut self) -> Result<()> {
+        let handed = self.take_all()?;
         let passage = self.equipment.passage_out.as_ref().context("no passage out")?;
-        for socket in self.sockets.drain(..) {
+        for socket in handed {
             let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
             let mut control = SendAncillaryBuffer::new(&mut space);
             let rights = [socket.as_fd()];
