@@ -104,7 +104,7 @@ impl Inspector {
         known.doing.extend(found);
         known.find_blocked(self.closed_windows(scan, findings, &known).into_iter());
         known.awaited = awaited::find(self, findings, &known.doing);
-        known.legs = legs::find(self, findings, index, scan);
+        known.legs = legs::find(self, findings, index, scan, &known.doing);
         known.full_legs = full_legs::find(self, findings, index, scan, &known.doing);
         self.find_waiting(findings, &mut known);
         known.put_acceptors_first(findings);

@@ -12,11 +12,12 @@ use super::{
 use crate::{
     diagnosis::reasons::{
         facts::OtherLeg,
-        legs::{LegBytes, LegTimes, distance_ms, passing_ms},
+        legs::{LegBytes, LegTimes, distance_ms, passing_ms, waits_only_for},
     },
     model::{
         activity::ActivityTimes,
         connection_side::ConnectionSide,
+        doing::ProcessDoing,
         endpoints::Endpoints,
         finding::Finding,
         owner::{Evidence, Owner},
@@ -78,6 +79,7 @@ pub(super) fn find(
     findings: &[Finding],
     index: &ListingIndex,
     scan: &DescriptorScan,
+    doing: &FxHashMap<Pid, ProcessDoing>,
 ) -> FxHashMap<usize, OtherLeg> {
     let read: Vec<(usize, &Finding, &Owner)> = findings
         .iter()
@@ -109,7 +111,9 @@ pub(super) fn find(
             received: listed.received_bytes.map(|bytes| bytes.saturating_sub(1)),
         });
         let later_ms = leg.asked_ns.saturating_sub(index.asked_ns()) / 1_000_000;
-        if leg.has_sent_all && bytes.are_others_than(leg.bytes) {
+        // One that ends TLS passes on other bytes than it gets: it is known by what it waits for.
+        let is_awaited = || doing.get(&leg.pid).is_some_and(|doing| waits_only_for(doing, leg.fd));
+        if leg.has_sent_all && bytes.are_others_than(leg.bytes) && !is_awaited() {
             continue;
         }
         let passing_ms = listed

@@ -4,7 +4,7 @@
 use super::accepting::WAITS_FOR_DESCRIPTORS;
 use crate::model::{
     activity::ActivityTimes,
-    doing::{ProcessDoing, ThreadState},
+    doing::{ProcessDoing, SleepingCall, ThreadState},
 };
 
 /// A relay passes an end on within this time. Nothing else tells one leg from others, so it is short.
@@ -59,6 +59,16 @@ impl LegBytes {
     }
 }
 
+/// Whether all that a process does is to wait for data of one descriptor, locks apart: then whatever else it has waits for
+/// that, too.
+pub(crate) fn waits_only_for(doing: &ProcessDoing, fd: u32) -> bool {
+    let mut calls = doing.threads.iter().map(|thread| thread.call.as_ref());
+    let is_for_it = |call: &SleepingCall| call.awaited() == Some(fd);
+    let is_waiting = calls.all(|call| call.is_some_and(|call| is_for_it(call) || call.name == "futex"));
+    let mut calls = doing.threads.iter().filter_map(|thread| thread.call.as_ref());
+    !doing.has_more && is_waiting && calls.any(is_for_it)
+}
+
 /// Whether a process rests in an event loop: a thread waits for descriptors, and none works.
 pub(crate) fn rests_in_a_loop(doing: &ProcessDoing) -> bool {
     let mut calls = doing.threads.iter().filter_map(|thread| thread.call.as_ref());
@@ -85,7 +95,7 @@ pub(crate) fn distance_ms(stuck: LegTimes, leg: LegTimes) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::doing::{SleepingCall, ThreadDoing};
+    use crate::model::doing::ThreadDoing;
 
     #[test]
     fn an_end_is_passed_on_at_once() {
@@ -140,6 +150,36 @@ mod tests {
         assert!(!stops_for(3 * MIB, 2 * MIB), "no buffer is so large");
         assert!(!stops_for(2 * MIB, 3 * MIB), "more than came");
         assert!(!stops_for(300, 200), "a request, and what the handler asked for");
+    }
+
+    #[test]
+    fn only_who_does_nothing_else_waits_only_for_a_leg() {
+        let thread = |name, reads_from: &[u32]| ThreadDoing {
+            tid: 1,
+            state: ThreadState::Sleeping,
+            call: Some(SleepingCall {
+                name,
+                writes_to: Vec::new(),
+                reads_from: reads_from.to_vec(),
+                is_complete: true,
+            }),
+            waits_in: None,
+            cpu: None,
+        };
+        let waits = |threads| waits_only_for(&ProcessDoing { threads, ..ProcessDoing::default() }, 7);
+        assert!(waits(vec![thread("read", &[7])]));
+        assert!(waits(vec![thread("futex", &[]), thread("ppoll", &[7])]), "beside a thread that is joined");
+        assert!(
+            !waits(vec![thread("read", &[7]), thread("recvfrom", &[9])]),
+            "another thread reads another one"
+        );
+        assert!(!waits(vec![thread("ppoll", &[7, 9])]), "or for something else");
+        assert!(!waits(vec![thread("accept4", &[7])]));
+        assert!(!waits(vec![thread("futex", &[])]));
+        assert!(!waits(Vec::new()));
+        let more =
+            ProcessDoing { threads: vec![thread("read", &[7])], has_more: true, ..ProcessDoing::default() };
+        assert!(!waits_only_for(&more, 7), "who knows what the others do");
     }
 
     #[test]
