@@ -217,7 +217,7 @@ fn outgoing(by: &AddressUse, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
         None => write!(out, "it is the local port of a connection from {local}{to}{more}{state}")?,
     }
-    write!(out, ", for which connect() chose it")?;
+    write!(out, ", for which connect() chose it, or bind() before")?;
     if by.open() > 0 {
         write!(out, ". That lasts until {}", closed(by.open()))?;
     } else {
@@ -246,7 +246,11 @@ fn with_reuseaddr(by: &AddressUse, out: &mut fmt::Formatter<'_>) -> fmt::Result 
             if by.has_reuseaddr == Some(true) {
                 write!(out, ": those that a process holds do")?;
             } else if role == AddressRole::Connection {
-                write!(out, ": accept() copies it from the listener")?;
+                let keep = agree(by.count(), "keeps", "keep");
+                write!(
+                    out,
+                    ": {they} {keep} it from the connection, and accept() copies it from the listener"
+                )?;
             }
         }
     }
