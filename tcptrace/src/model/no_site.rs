@@ -110,7 +110,8 @@ impl NoSiteBecause {
         match self {
             Self::BeforeStart => "opened before tcptrace watched",
             Self::Unseen => {
-                "opener not seen: opened before tcptrace watched, or while more sockets were opened than are followed"
+                "opener not known: opened before tcptrace watched, or while more sockets were opened than are followed, or \
+                 shut down by both sides soon"
             }
             Self::LooksOnce => {
                 "opened before anybody looked: `tcptrace leaks` sees the line of code of those to come"
