@@ -80,6 +80,7 @@ fn relays_are_told_from_their_likes() {
         ("relay_waits_for_clients", &[]),
         ("relay_waits_elsewhere", &[]),
         ("relay_far_host_gone", &[]),
+        ("relay_leg_full", &[]),
         ("leaks_beside_lingering", &[]),
         ("leaks_beside_half_closed_requests", &[]),
     ]);
@@ -195,9 +196,15 @@ fn reported(tracer: Tracer, last: &Leaky) -> Vec<Value> {
 
 /// Whether docs/limits.md says that it cannot be told in this way.
 fn is_beyond(truth: &Truth, way: &str) -> bool {
-    // A peer that has just stopped reading is one that reads; and nothing in /proc shows that one has acknowledged data.
+    let is_nobodys = truth.verdict.as_deref() == Some("no_holder");
+    if way == FROM_PROC && is_nobodys && !can_read_every_process() {
+        // Whoever could not be read may hold it.
+        return true;
+    }
+    // A peer that has just stopped reading is one that reads; and nothing in /proc shows that one has acknowledged data, or
+    // that a leg which no thread is blocked in writing to takes no more.
     (truth.has_just_been_written_to() && (way == NOW || way == FROM_PROC))
-        || (truth.is_acknowledged_elsewhere() && way == FROM_PROC)
+        || ((truth.is_acknowledged_elsewhere() || truth.is_behind_full_leg()) && way == FROM_PROC)
 }
 
 fn judge_all(way: &str, leaky: &[Leaky], records: &[Value], lists_all: bool, wrong: &mut Wrong) {

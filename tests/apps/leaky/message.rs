@@ -128,7 +128,7 @@ pub(crate) enum Request {
     HearEnd {
         on: Ends,
     },
-    /// Send on one socket until no more fits.
+    /// Send on one socket until no more fits, and tell how many bytes that were.
     Fill {
         on: Ends,
     },
@@ -300,6 +300,9 @@ pub(crate) enum Reply {
     },
     Working {
         thread: i32,
+    },
+    Filled {
+        bytes: usize,
     },
     /// How many threads there are.
     Threads {

@@ -184,7 +184,9 @@ impl Worker {
             }
             Request::StartSleepers => return sleeping::start_sleepers().map(Some),
             Request::VforkInThread => return sleeping::vfork_in_thread().map(Some),
-            Request::Fill { on } => handing::fill(self.one(on)?)?,
+            Request::Fill { on } => {
+                return Ok(Some(Reply::Filled { bytes: handing::fill(self.one(on)?)? }));
+            }
             // Those three have replied before they slept.
             Request::BlockInRead { on } => return self.block_in_read(on).map(|()| None),
             Request::SleepIn { call } => return self.sleep_in(call).map(|()| None),

@@ -147,6 +147,11 @@ impl Truth {
         self.verdict.as_deref() == Some("connection_over")
     }
 
+    /// Whether it waits behind another leg of its relay that takes no more.
+    pub(crate) fn is_behind_full_leg(&self) -> bool {
+        self.case == "relay_leg_full"
+    }
+
     /// Whether nothing but acknowledgments shows that the peer, on another host, still reads.
     pub(crate) fn is_acknowledged_elsewhere(&self) -> bool {
         self.peer_is_elsewhere && self.verdict.as_deref() == Some("half_open")

@@ -3,12 +3,15 @@
 //! The far end, which a relay waits for, has been told of the end and does nothing.
 
 use super::{Pair, accept_some, connect_some, dialled, dialled_by, held, listen_elsewhere, listen_somewhere};
-use crate::message::{Ends, Request};
+use crate::message::{Ends, Request, Sleep};
 use crate::socket::State;
 use crate::stage::{Ended, Role, Stage, WorkerId};
 use crate::truth::{Opened, Reason, Truth};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::Value;
+
+/// Bytes that a relay leaves unread.
+const UNREAD: usize = 100;
 
 /// Several pairs at once.
 const PAIRS: usize = 3;
@@ -60,6 +63,31 @@ pub(crate) fn relay_far_host_gone(stage: &mut Stage) -> Result<Vec<Truth>> {
     let connected = dialled_by(stage, relay, server, &request)?;
     let mut truths = relayed(stage, relay, client, server, &accepted, connected, Some(wire))?;
     waits_for_strangers(&mut truths);
+    Ok(truths)
+}
+
+/// The server reads nothing: what its client said last the relay, whose event loop can pass on no more, leaves unread.
+pub(crate) fn relay_leg_full(stage: &mut Stage) -> Result<Vec<Truth>> {
+    let (relay, client) = (stage.start(Role::Holder)?, stage.start(Role::Peer)?);
+    let server = stage.start(Role::FarEnd)?;
+    let near = accept_some(stage, relay, client, 1)?;
+    let far = connect_some(stage, relay, server, 1)?;
+    let [one, other] = [&near, &far].map(|opened| opened.first().map(|opened| opened.ends));
+    let (one, other) = one.zip(other).context("a connection")?;
+    // As many bytes go out as come in; that they are the same ones nobody sees.
+    let passed_on = stage.fill(relay, other)?;
+    stage.tell(client, &Request::Send { bytes: passed_on + UNREAD })?;
+    stage.order(relay, &Request::Hear { on: one, bytes: passed_on })?;
+    stage.hear(client)?;
+    let mut truths = stage.truths(Some("data_unread"), 101, &near, &[relay], &Ended::never(&near))?;
+    let behind = Reason::new("behind_blocked_write").is("pid", stage.pid(relay)?);
+    let behind = behind.is("fd", stage.descriptor(relay, other)?);
+    let behind = behind.is("address", other.remote.to_string()).at_least("bytes", 1);
+    stage.put_to_sleep(relay, Sleep::Poll)?;
+    stage.end_unseen(client)?.happened_to(&mut truths);
+    for truth in &mut truths {
+        truth.because(std::slice::from_ref(&behind), &["waits_for_other_leg", "blocked_in_write"]);
+    }
     Ok(truths)
 }
 

@@ -112,7 +112,7 @@ pub(crate) fn full_but_not_blocked(stage: &mut Stage) -> Result<Vec<Truth>> {
     let full = dialled(stage, holder, reader, address, 1)?;
     let others = dialled(stage, holder, peer, address, 2)?;
     let mut truths = stage.truths(Some("data_unread"), 101, &others, &[holder], &Ended::never(&others))?;
-    stage.order(holder, &Request::Fill { on: full.first().context("a connection")?.ends })?;
+    stage.fill(holder, full.first().context("a connection")?.ends)?;
     stage.put_to_sleep(holder, Sleep::Poll)?;
     end_others(stage, peer, &mut truths)?;
     for truth in &mut truths {

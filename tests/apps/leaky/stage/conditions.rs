@@ -151,6 +151,17 @@ impl Stage {
         }
     }
 
+    /// Has a worker write to one socket, whose peer reads nothing, until the peer's window is closed. Returns how many bytes
+    /// it has written.
+    pub(crate) fn fill(&mut self, worker: WorkerId, on: Ends) -> Result<usize> {
+        let Reply::Filled { bytes } = self.ask(worker, &Request::Fill { on })? else {
+            bail!("a number of bytes was asked for");
+        };
+        let pid = self.pid(worker)?;
+        until("the window is closed", || probes_for_room(pid, on))?;
+        Ok(bytes)
+    }
+
     /// Has a worker send on one socket what its peer has no room for; `reader` is told to read before anybody closes.
     pub(crate) fn block_in_send(&mut self, worker: WorkerId, on: Ends, reader: WorkerId) -> Result<()> {
         let pid = self.pid(worker)?;
@@ -158,6 +169,22 @@ impl Stage {
         self.conditions.0.push(Lift::Ask(reader, Request::KeepReading));
         await_call(pid, libc::SYS_sendto)
     }
+}
+
+/// Whether a socket of a process's network namespace has data that the peer's window has no room for: its timer asks again and
+/// again (4 in proc_pid_net(5), `get_tcp4_sock` of net/ipv4/tcp_ipv4.c).
+fn probes_for_room(pid: i32, on: Ends) -> Result<bool> {
+    let is_at = |field: &&str, port: u16| field.ends_with(&format!(":{port:04X}"));
+    for table in ["tcp", "tcp6"] {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/net/{table}"))?;
+        for fields in text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()) {
+            let [_, local, remote, _, _, timer, ..] = &fields[..] else { continue };
+            if is_at(local, on.local.port()) && is_at(remote, on.remote.port()) {
+                return Ok(timer.starts_with("04:"));
+            }
+        }
+    }
+    bail!("{on:?} is not there")
 }
 
 /// Waits until the main thread of a process sleeps in this call.

@@ -29,14 +29,15 @@ use std::time::{Duration, Instant};
 /// What does not fit any more.
 static MORE: [u8; 1 << 20] = [b'm'; 1 << 20];
 
-/// Sends until nothing more fits.
-pub(super) fn fill(socket: &OwnedFd) -> Result<()> {
+/// Sends until nothing more fits. Returns how many bytes that were.
+pub(super) fn fill(socket: &OwnedFd) -> Result<usize> {
     let end = Instant::now() + LIMIT;
+    let mut bytes = 0;
     loop {
         ensure!(Instant::now() < end, "the peer takes everything");
         match rustix::net::send(socket, &MORE, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::AGAIN) => return Ok(()),
+            Ok(length) => bytes += length,
+            Err(rustix::io::Errno::AGAIN) => return Ok(bytes),
             Err(errno) => return Err(errno).context("cannot fill the socket"),
         }
     }
