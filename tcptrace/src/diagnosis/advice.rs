@@ -54,6 +54,9 @@ fn of_reason(verdict: Verdict, reason: ReasonId) -> Option<&'static str> {
         (ReasonId::Inherited, _) => {
             "has the connection from the server that started it, and keeps it open until it ends or closes it: if it was meant to serve it, look at what its threads do, else have that server set close-on-exec (SOCK_CLOEXEC)"
         }
+        (ReasonId::InFlight, Verdict::NeverAccepted) => {
+            "nobody has a descriptor of its listener: it may have been sent to a process that has not received it (recvmsg), look at what that one does"
+        }
         (ReasonId::InFlight, Verdict::NoHolder) => {
             "is held by no descriptor: it may have been sent to a process that has not received it (recvmsg), look at what that one does; else a call that was not done when it was closed, a mapping of its memory, io_uring or the kernel holds it"
         }
@@ -99,7 +102,7 @@ fn of_verdict(verdict: Verdict) -> &'static str {
             "leaves received data unread: its reader is blocked or gone, look at what its threads wait for"
         }
         Verdict::NeverAccepted => {
-            "nobody called accept() for it: the accept loop is stuck or too slow, or nobody is there to accept; look at the listener"
+            "never called accept() for it: the accept loop is stuck or too slow, look at the listener"
         }
         Verdict::HalfOpen => {
             "still sends on it, or its peer still waits for the answer: a legitimate half-close, not counted as a leak"

@@ -1,7 +1,7 @@
 //! Words that text and page share: percentages, holders, endings.
 
 use super::model::sockets::WorstSocket;
-use crate::model::ended::EndedHow;
+use crate::model::{ended::EndedHow, verdict::Verdict};
 
 /// A share from 0 to 1 as a percentage.
 pub(crate) fn percent(share: f64) -> String {
@@ -40,6 +40,10 @@ pub(crate) fn ending(socket: &WorstSocket) -> String {
 
 pub(crate) fn holder(socket: &WorstSocket) -> String {
     match socket.holders.as_slice() {
+        // Whoever has its listener was not found.
+        [] if socket.is_looked_at && matches!(socket.verdict, None | Some(Verdict::NeverAccepted)) => {
+            "not known".to_owned()
+        }
         [] if socket.is_looked_at => "nobody".to_owned(),
         [] => "not recorded".to_owned(),
         [one] => one.process.to_string(),

@@ -55,6 +55,8 @@ fn rank(id: ReasonId, facts: &ReasonFacts<'_>) -> u8 {
         {
             18
         }
+        // Nobody was found who could accept it.
+        ReasonId::InFlight if facts.verdict == Some(Verdict::NeverAccepted) => 10,
         ReasonId::SpinsOnEof => 0,
         ReasonId::HolderStopped => 1,
         ReasonId::HolderFrozen => 2,

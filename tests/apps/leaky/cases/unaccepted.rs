@@ -105,7 +105,7 @@ pub(crate) fn listener_in_flight(stage: &mut Stage) -> Result<Vec<Truth>> {
     let equipment = Equipment { passage_out, passage_in, ..Equipment::default() };
     let (_, mut truths) = without_listener(stage, equipment, &Request::PassOn)?;
     for truth in &mut truths {
-        truth.mentions(&[Reason::new("in_flight"), Reason::new("accept_queue")], &["nobody_accepts"]);
+        truth.because(&[Reason::new("in_flight"), Reason::new("accept_queue")], &["nobody_accepts"]);
     }
     Ok(truths)
 }
