@@ -29,7 +29,8 @@ pub(super) fn add(facts: &ReasonFacts<'_>, found: &mut Vec<Reason>) {
     }
     if is_waiting {
         found.extend(nobody_accepts(&facts.holders));
-        found.extend(facts.waiting.map(accept_queue));
+        // In an empty queue this one does not wait: it is that of another listener at its address (TPROXY).
+        found.extend(facts.waiting.filter(|waiting| waiting.queue.length > 0).map(accept_queue));
     }
 }
 

@@ -448,6 +448,17 @@ fn only_who_waits_for_something_else_does_not_accept() {
 }
 
 #[test]
+fn an_empty_queue_is_not_the_one_that_it_waits_in() {
+    let of_length = |length| {
+        let waiting = WaitingFor { queue: AcceptQueue { length, limit: 16 }, first_for_ns: SECOND };
+        let verdict = Some(Verdict::NeverAccepted);
+        ids(&ReasonFacts { verdict, waiting: Some(waiting), ..facts(Vec::new()) })
+    };
+    assert_eq!(of_length(1), [ReasonId::AcceptQueue]);
+    assert_eq!(of_length(0), []);
+}
+
+#[test]
 fn a_master_leaves_it_to_its_workers_to_accept() {
     let leaves = |threads| leaves_it_to_others(&doing(threads), &FDS);
     assert!(leaves(vec![sleeps(1, "rt_sigsuspend")]), "for signals");
