@@ -20,14 +20,19 @@ fn is_template(name: &str) -> bool {
 }
 
 /// The closure that such a function was made for, as its name says: `shop::run(int)::{lambda()#1}` of
-/// `std::thread::_State_impl<std::thread::_Invoker<std::tuple<shop::run(int)::{lambda()#1}> > >::_M_run`. The innermost one that
-/// `is_own`.
+/// `std::thread::_State_impl<std::thread::_Invoker<std::tuple<shop::run(int)::{lambda()#1}> > >::_M_run`, and `shop::run(int)::$_0`
+/// where clang writes that. The innermost one that `is_own`.
 pub(super) fn closure(name: &str, is_own: impl Fn(&str) -> bool) -> Option<&str> {
-    const MARKS: [&str; 2] = ["::{lambda(", "::{closure#"];
+    const MARKS: [&str; 3] = ["::{lambda(", "::{closure#", CLANG];
+    const CLANG: &str = "::$_";
     let marks = MARKS.iter().flat_map(|mark| name.match_indices(mark));
-    let closures = marks.filter_map(|(at, _)| {
-        let end = at + name.get(at..)?.find('}')? + 1;
-        name.get(beginning(name.get(..at)?)..end)
+    let closures = marks.filter_map(|(at, mark)| {
+        let behind = name.get(at + mark.len()..)?;
+        let width = match mark {
+            CLANG => behind.bytes().take_while(u8::is_ascii_digit).count(),
+            _ => behind.find('}')? + 1,
+        };
+        name.get(beginning(name.get(..at)?)..at + mark.len() + width)
     });
     closures.filter(|closure| *closure != name && is_own(closure)).last()
 }
@@ -67,6 +72,10 @@ mod tests {
             (
                 "std::_Function_handler<std::unique_ptr<int>, std::__future_base::_Task_state<int (*)(int)>::_M_run(int&&)::{lambda()#1}, int>::_M_invoke",
                 None,
+            ),
+            (
+                "std::thread::_State_impl<std::thread::_Invoker<std::tuple<main::$_0, int> > >::_M_run",
+                Some("main::$_0"),
             ),
             (
                 "std::sys::backtrace::__rust_begin_short_backtrace::<shop_app::main::{closure#0}, ()>",

@@ -173,9 +173,17 @@ fn of_name(name: &str, crates: Option<&[Box<str>]>, is_of_c: bool) -> Kind {
         // libstdc++
         "execute_native_thread_routine",
     ];
-    /// What compilers put around functions of the C library.
-    const AROUND_C: [&str; 4] =
-        ["__interceptor_", "___interceptor_", "__x86_indirect_thunk", "__llvm_retpoline"];
+    /// How names begin of what compilers put around functions of the C library, and of what glibc has within itself for threads.
+    const AROUND_C: [&str; 8] = [
+        "__interceptor_",
+        "___interceptor_",
+        "__x86_indirect_thunk",
+        "__llvm_retpoline",
+        "__pthread_",
+        "___pthread_",
+        "__nptl_",
+        "__libc_",
+    ];
     if is_of_c && (GO_RUNTIME.iter().any(|prefix| name.starts_with(prefix)) || OF_C.contains(&name)) {
         return Kind::Runtime;
     }

@@ -158,6 +158,7 @@ fn a_name_alone_tells_whose_code_it_is() {
         ("net/http.(*Transport).dialConnFor", library("net/http")),
         ("accept4", Kind::Runtime),
         ("start_thread", Kind::Runtime),
+        ("__pthread_once_slow", Kind::Runtime),
         ("example.org/net.Accept", Kind::Own),
         ("main.main", Kind::Own),
         ("sccp", Kind::Runtime),
