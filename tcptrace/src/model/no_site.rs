@@ -44,7 +44,7 @@ numbered! {
         Stripped = 15,
         /// A library made the call, and the stack ends there.
         Library = 16,
-        /// The whole stack is a library's: a thread of its own made the call.
+        /// The whole stack is a library's, but for who runs its loop: a thread or a task of its own made the call.
         LibraryThread = 17,
         InterpretedPython = 18,
         InterpretedJava = 19,
@@ -139,7 +139,7 @@ impl NoSiteBecause {
             Self::Library => {
                 "the stack that was found has no code of the application; it may lack unwind information"
             }
-            Self::LibraryThread => "no code of the application is on that stack",
+            Self::LibraryThread => "no code of the application on that stack asked for it",
             Self::InterpretedPython => {
                 "no line of Python was found: those of CPython 3.8 to 3.14 are, once the process has run for some milliseconds under tcptrace"
             }

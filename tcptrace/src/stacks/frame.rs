@@ -88,7 +88,10 @@ fn frame(
     let source: Option<PathBuf> = code.map(|code| code.to_path().into_owned());
     let mut name = plain(name);
     let of_name = |name: &str| rate(Code { function: name, source: None, module, program });
+    // What a library's file has inlined is the library's.
+    let is_of_library = module.is_some_and(|module| of_module(module, program).is_some());
     let runs_closures = source.is_none()
+        && !is_of_library
         && inlined::runs_closures(name)
         && matches!(of_name(name), Kind::Runtime | Kind::Library(_));
     if runs_closures {

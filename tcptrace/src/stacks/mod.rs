@@ -5,6 +5,7 @@ mod crates;
 pub(crate) mod deadline;
 mod debug_files;
 pub(crate) mod elf;
+mod event_loops;
 pub(crate) mod frame;
 mod function_name;
 mod functions;

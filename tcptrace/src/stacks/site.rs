@@ -2,6 +2,7 @@
 
 use super::{
     binary::Binary,
+    event_loops,
     frame::{Frame, Origin},
     kind::Kind,
     point::ScriptLanguage,
@@ -53,7 +54,7 @@ fn own(frames: &[Frame]) -> Option<&Frame> {
 }
 
 /// The frames of code that no library and no runtime brought along. What embeds an interpreter did not make the call: the
-/// code that is interpreted did.
+/// code that is interpreted did. Nor did what runs a loop in which a library made it, or calls what has the caller inlined.
 fn may_be_own(frames: &[Frame]) -> impl Iterator<Item = &Frame> {
     let is_interpreted = |frame: &Frame| is_script(frame) || matches!(frame.kind, Kind::Interpreter(_));
     let interpreted = frames.iter().position(is_interpreted).unwrap_or(frames.len());
@@ -72,9 +73,22 @@ fn may_be_own(frames: &[Frame]) -> impl Iterator<Item = &Frame> {
             && frame.named_by == Some(NamedBy::Symbols)
             && with_lines.is_some_and(|outer| at < outer)
     };
-    let own =
-        frames.iter().enumerate().filter(move |(at, frame)| is_seen(*at, frame) && !is_linked_in(*at, frame));
+    let inner = in_loop(frames).len().min(inlined_in(frames).unwrap_or(usize::MAX));
+    let own = frames
+        .iter()
+        .enumerate()
+        .take(inner)
+        .filter(move |(at, frame)| is_seen(*at, frame) && !is_linked_in(*at, frame));
     own.map(|(_, frame)| frame)
+}
+
+/// The frames within the innermost loop of a library, of a call that its work made: all frames where there is none, or where it
+/// accepts.
+fn in_loop(frames: &[Frame]) -> &[Frame] {
+    let is_loop = |frame: &Frame| frame.kind != Kind::Own && event_loops::is_loop(frame.function());
+    let accepts = |frame: &Frame| frame.kind != Kind::Own && event_loops::accepts(frame.function());
+    let within = frames.iter().position(is_loop).and_then(|at| frames.get(..at));
+    within.filter(|within| !within.iter().any(accepts)).unwrap_or(frames)
 }
 
 /// Rates machine code that a line of a library called, such as its part in C that was unpacked elsewhere, as the library's.
@@ -125,13 +139,13 @@ fn is_end(frames: &[Frame], outermost: usize) -> bool {
     frames.iter().any(|frame| frame.is_outermost) || (is_run && below.iter().any(is_machine))
 }
 
-/// Whether the caller is most likely inlined in a function that runs what others hand it: between that and the call is nothing but
-/// what opens sockets for anybody, which is the run-time, or what the same library has.
-fn is_inlined(frames: &[Frame]) -> bool {
+/// Which function that runs what others hand it has the caller most likely inlined: between that and the call is nothing but what
+/// opens sockets for anybody, which is the run-time, or what the same library has.
+fn inlined_in(frames: &[Frame]) -> Option<usize> {
     let mut inner: Vec<&Kind> = Vec::new();
-    frames.iter().any(|frame| {
+    frames.iter().position(|frame| {
         let opens = |kind: &&Kind| **kind == Kind::Runtime || matches!((*kind, &frame.kind), (Kind::Library(of), Kind::Library(runner)) if opens_for(of, runner));
-        let is_it = frame.runs_closures && inner.iter().all(opens);
+        let is_it = frame.runs_closures && frame.kind != Kind::Own && inner.iter().all(opens);
         inner.push(&frame.kind);
         is_it
     })
@@ -175,8 +189,8 @@ fn why_none(frames: &[Frame], extent: Extent, program: Option<&Binary>) -> NoSit
         let build = frame.build_id.as_ref().map(|id| format!(" (build id {id})")).unwrap_or_default();
         return NoSite { because: NoSiteBecause::Stripped, of: Some(format!("{}{build}", frame.text)) };
     }
-    match library(frames) {
-        of if is_inlined(frames) => NoSite { because: NoSiteBecause::Inlined, of },
+    match library(in_loop(frames)) {
+        of if inlined_in(frames).is_some() => NoSite { because: NoSiteBecause::Inlined, of },
         of if knows_callers || extent.is_whole => NoSite { because: NoSiteBecause::LibraryThread, of },
         of @ Some(_) => NoSite { because: NoSiteBecause::Library, of },
         None => NoSiteBecause::CutShort.into(),
@@ -257,6 +271,32 @@ mod tests {
         let plugin = Frame { origin: Origin::File, ..own("plugin_open") };
         let frames = vec![libc(), plugin, with_line("main (main.c:3)")];
         assert_eq!(site(frames).as_deref(), Some("plugin_open"), "a part of the program");
+    }
+
+    #[test]
+    fn who_runs_a_loop_has_accepted_and_has_not_connected() {
+        let line = |text: &str, kind| Frame {
+            told_by: Some(ScriptLanguage::Python),
+            ..frame(text, kind, true, false)
+        };
+        let standard = |text: &str| line(text, Kind::Interpreter(InterpretedPython));
+        let run_by = |inner: Vec<Frame>| {
+            let outer = [
+                standard("Handle._run (events.py:80)"),
+                standard("BaseEventLoop.run_forever (base_events.py:607)"),
+                line("main (shop.py:9)", Kind::Own),
+            ];
+            let inner: Vec<Frame> = inner.into_iter().chain(outer).collect();
+            stack(inner, walked(false), Some(&Binary::unread("/usr/bin/python3.11".into())))
+        };
+        let task = || line("_run_coro (_tasks.py:327)", Kind::Library("anyio".to_owned()));
+        let stack = run_by(vec![libc(), task()]);
+        let expected = NoSite { because: LibraryThread, of: Some("anyio".to_owned()) };
+        assert_eq!((stack.site, stack.no_site), (None, Some(expected)));
+        let asked = run_by(vec![libc(), task(), line("refund (shop.py:3)", Kind::Own)]);
+        assert_eq!(asked.site.as_deref(), Some("refund (shop.py:3)"));
+        let accepted = run_by(vec![frame("accept4", Kind::Runtime, true, true)]);
+        assert_eq!(accepted.site.as_deref(), Some("main (shop.py:9)"));
     }
 
     #[test]
@@ -384,6 +424,10 @@ mod tests {
         assert_eq!(why(vec![libc(), library(), thread()]), LibraryThread, "the library's own thread");
         let worker = tokio("tokio::runtime::blocking::pool::Inner::run");
         assert_eq!(why(vec![libc(), library(), worker, thread()]), LibraryThread);
+        let sort = || runner("std::__insertion_sort<int*, shop::ByAge>", Kind::Runtime);
+        assert_eq!(why(vec![libc(), sort(), own("main")]), Inlined, "and not who called that");
+        let stack = stack(vec![libc(), own("shop::ByAge::operator()"), sort(), own("main")], whole, None);
+        assert_eq!(stack.site.as_deref(), Some("shop::ByAge::operator()"));
     }
 
     #[test]

@@ -72,6 +72,9 @@ fn of_debian() -> Vec<Way> {
         let way = Way::accepts(title, &[PYTHON, &script, way, "PORT"], REQUEST);
         ways.push(way.own(function, SOURCE).or(INTERPRETED));
     }
+    // Whoever runs the loop has not asked for it.
+    let later = Way::asks("httpx, asynchronous", &[PYTHON, &script, "httpx-async", "PORT"], Peer::ENDLESS);
+    ways.push(later.or(&["library_thread"]).or(INTERPRETED));
     let reader = Way::connects("recv() of the end", &[PYTHON, &script, "read", "PORT"]);
     ways.push(reader.reader("read_all", SOURCE).or(INTERPRETED));
     ways

@@ -225,6 +225,21 @@ def fetch_by_aiohttp():
     asyncio.new_event_loop().run_until_complete(fetched())
 
 
+def fetch_by_httpx_async():
+    import asyncio
+
+    import httpx
+
+    async def fetched_later():
+        client = httpx.AsyncClient()
+        kept.append(client)
+        # anyio connects in a task of its own.
+        kept.append(await client.send(client.build_request("GET", URL + "endless"), stream=True))
+        time.sleep(600)
+
+    asyncio.new_event_loop().run_until_complete(fetched_later())
+
+
 def serve_by_tornado():
     import tornado.ioloop
     import tornado.web
@@ -318,6 +333,7 @@ WAYS = {
     "asyncio-server": lambda: run_async(serve_async),
     "gevent": open_by_gevent,
     "aiohttp": fetch_by_aiohttp,
+    "httpx-async": fetch_by_httpx_async,
     "tornado": serve_by_tornado,
     "twisted": serve_by_twisted,
     "uvloop": serve_by_uvloop,
