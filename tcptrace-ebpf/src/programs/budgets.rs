@@ -54,18 +54,26 @@ fn most(owner: u32) -> u32 {
     if owner < For::Stacks as u32 { MOST_CALLS } else { MOST_COPIES }
 }
 
+/// One in how many calls that find the bucket empty reads the clock, which costs as much as the rest of [`take`]. A call whose
+/// stack is not copied is remembered all the same, which costs more: there each one looks, so that the calls which come
+/// slowly after a burst have their stacks copied.
+#[inline(always)]
+fn look_every(what: For) -> u32 {
+    match what {
+        For::Openers => 8,
+        For::Stacks | For::Reads => 1,
+    }
+}
+
 /// Takes a token of the current process; false when it has none left.
 #[inline(always)]
 pub(crate) fn take(what: For) -> bool {
-    /// One in this many calls that find the bucket empty reads the clock, which costs as much as the rest of this
-    /// function.
-    const LOOK_EVERY: u32 = 8;
     let owner = (bpf_get_current_pid_tgid() >> 32) as u32 | what as u32;
     let bucket = bucket(owner);
     // SAFETY: the pointer is null or that of a live per-CPU map value. No program interrupts this one on the same CPU here.
     let Some(bucket) = (unsafe { bucket.as_mut() }) else { return false };
     if bucket.left == 0 {
-        if bucket.missed.is_multiple_of(LOOK_EVERY) {
+        if bucket.missed.is_multiple_of(look_every(what)) {
             fill(bucket);
         }
         bucket.missed = bucket.missed.wrapping_add(1);
