@@ -2,13 +2,14 @@
 //!
 //! What the functions are called is the truth here; who holds the socket is as plain as can be.
 
-use super::{Accepting, Pair, accept, accepted, held};
+use super::{Accepting, Pair, accept, accepted, dialled, held, listen_somewhere};
 use crate::message::{AcceptBy, Request};
 use crate::stage::{Role, Stage, WorkerId};
 use crate::truth::Truth;
 use crate::worker::{self, JITTED_FUNCTIONS, LIBRARY_FUNCTIONS, STACK_FUNCTIONS};
 use anyhow::Result;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(crate) fn opener_deep_stack(stage: &mut Stage) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting { by: AcceptBy::DeepStack, ..Accepting::default() })?;
@@ -72,6 +73,26 @@ pub(crate) fn opener_trap(stage: &mut Stage) -> Result<Vec<Truth>> {
     rustix::fs::mknodat(rustix::fs::CWD, trap, rustix::fs::FileType::Fifo, 0o600.into(), 0)?;
     let opened = accept(stage, holder, peer, AcceptBy::Library, false)?;
     held::read_and_keep(stage, &Pair { holder, peer, opened })
+}
+
+/// A holder that has more connections than have their stacks copied at once gets `--count` more, slowly.
+pub(crate) fn opener_after_burst(stage: &mut Stage) -> Result<Vec<Truth>> {
+    /// More than that on each of two CPUs, and fewer than have their openers kept on one.
+    const BURST: usize = 700;
+    const PAUSE: Duration = Duration::from_millis(200);
+    let peer = stage.start(Role::Peer)?;
+    let holder = stage.start(Role::Holder)?;
+    let address = listen_somewhere(stage, holder)?;
+    dialled(stage, holder, peer, address, BURST)?;
+    let mut opened = Vec::new();
+    for _ in 0..stage.setting.count {
+        std::thread::sleep(PAUSE);
+        // Only a copy of the stack tells the callers of these.
+        stage.tell(holder, &Request::Accept { count: 1, by: AcceptBy::Frameless })?;
+        stage.ask(peer, &Request::Connect { address, count: 1, mptcp: false })?;
+        opened.extend(stage.hear_opened(holder, peer, "accept")?);
+    }
+    held::read_and_keep_some(stage, &Pair { holder, peer, opened })
 }
 
 fn accepted_below(
