@@ -58,7 +58,7 @@ fn a_host_that_lacks_nothing_is_told_so() {
 }
 
 fn a_program_with_sockets_is_told_with_what_names_its_lines() {
-    // More than those of other tests hold: it looks at those with the most first, and not at all.
+    // It looks at a part of the processes, at those with the most sockets first: no other test has as many.
     let leaky = Leaky::start("accepted_kept", &["--count", "200"]);
     let diagnosis = diagnosis(&run(&DOCTOR));
     let pid = leaky.truths[0].holders[0].pid;
