@@ -184,10 +184,7 @@ impl Inspector {
     ) -> BTreeMap<u32, LookError> {
         let is_unheld = |finding: &Finding| {
             let is_nobodys = finding.verdict == Some(Verdict::NoHolder);
-            let may_be = matches!(
-                finding.unknown_because,
-                Some(UnknownBecause::ProcessesNotRead | UnknownBecause::ListenerNotFound)
-            );
+            let may_be = finding.unknown_because.is_some_and(UnknownBecause::is_of_holder);
             finding.is_stuck && finding.state == State::CloseWait && (is_nobodys || may_be)
         };
         let unheld: Vec<(&Due, &mut Finding)> =

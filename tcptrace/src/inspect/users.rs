@@ -54,10 +54,7 @@ impl Inspector {
     ) {
         let unheld: Vec<&mut Finding> = findings
             .filter(|finding| {
-                let may_be = matches!(
-                    finding.unknown_because,
-                    Some(UnknownBecause::ProcessesNotRead | UnknownBecause::ListenerNotFound)
-                );
+                let may_be = finding.unknown_because.is_some_and(UnknownBecause::is_of_holder);
                 let is_held = finding.owners.iter().any(|owner| owner.evidence == Evidence::FdTable);
                 finding.is_stuck && (finding.verdict == Some(Verdict::NoHolder) || (may_be && !is_held))
             })

@@ -73,6 +73,11 @@ pub enum UnknownBecause {
 }
 
 impl UnknownBecause {
+    /// Whether a holder may be there that was not found.
+    pub(crate) fn is_of_holder(self) -> bool {
+        matches!(self, Self::ProcessesNotRead | Self::ListenerNotFound)
+    }
+
     /// The reason as the end of a sentence.
     pub fn meaning(self) -> &'static str {
         match self {
