@@ -195,7 +195,11 @@ impl Short {
             .after_long_help(format!("{EXIT_CODES}\n\n{verdicts}"))
             .disable_help_flag(true)
             .arg(Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Print help"))
-            .mut_args(|argument| argument.hide_short_help(true))
+            .mut_args(|argument| {
+                // A negative number is a wrong value, not an unknown option.
+                let has_value = argument.get_action().takes_values();
+                argument.hide_short_help(true).allow_negative_numbers(has_value)
+            })
     }
 
     fn examples_in_lines(&self) -> String {

@@ -37,7 +37,7 @@ pub(crate) struct ClearArguments {
     #[arg(long, value_enum, hide_possible_values = true)]
     verdict: Vec<Verdict>,
     /// End at most N sockets, the oldest first
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = values::most_ended)]
     limit: Option<u32>,
     /// End them; without it they are only listed (or, on a terminal, asked about)
     #[arg(short, long)]
@@ -46,7 +46,7 @@ pub(crate) struct ClearArguments {
     #[arg(long, value_enum)]
     method: Option<Method>,
     /// Sockets listed in the text form before anything is ended; 0 = all
-    #[arg(long, value_name = "N", default_value_t = 40)]
+    #[arg(long, value_name = "N", value_parser = values::rows, default_value_t = 40)]
     rows: usize,
     #[command(flatten)]
     output: OutputArguments,

@@ -10,6 +10,7 @@ use crate::{
         filters::{Filters, OwnerFilters},
         live::LiveOptions,
         live_arguments::{Kernel, RARE, Running, Watching},
+        values,
     },
     kernel::TracerOptions,
     model::{criteria::Criteria, state::StateSet},
@@ -36,7 +37,7 @@ pub(crate) struct LeaksArguments {
     #[command(flatten)]
     kernel: Kernel,
     /// Sockets in CLOSE_WAIT that are followed at once; further ones are counted as evicted
-    #[arg(long, help_heading = RARE, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 1_000_000)]
+    #[arg(long, help_heading = RARE, value_name = "N", value_parser = values::most_followed, default_value_t = 1_000_000)]
     max_sockets: u32,
 }
 

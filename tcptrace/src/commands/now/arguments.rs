@@ -27,7 +27,7 @@ pub(crate) struct NowArguments {
     #[arg(long, value_enum)]
     by: Option<GroupBy>,
     /// Sockets (and groups of them) listed in the text form; 0 = all
-    #[arg(long, value_name = "N", default_value_t = 40)]
+    #[arg(long, value_name = "N", value_parser = values::rows, default_value_t = 40)]
     rows: usize,
     /// Exit with 1 when a leak was found
     #[arg(long)]

@@ -18,7 +18,7 @@ use crate::{
     output::replace::ReportDestination,
     report::{
         aggregate::ReportScope,
-        sums::{MOST_WORST, Threshold, Window},
+        sums::{Threshold, Window},
         window::Moment,
     },
 };
@@ -52,13 +52,13 @@ pub(crate) struct ReportArguments {
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     older_than: Option<Duration>,
     /// How many of everything are listed
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=(MOST_WORST as i64)), default_value_t = 10)]
+    #[arg(long, value_name = "N", value_parser = values::report_rows, default_value_t = 10)]
     top: u8,
     /// The recordings may still grow: make the report anew until Ctrl-C, on the terminal or in the file
     #[arg(long)]
     follow: bool,
     /// Sockets in CLOSE_WAIT that are followed at once; further ones are counted and left out
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 1_000_000)]
+    #[arg(long, value_name = "N", value_parser = values::most_followed, default_value_t = 1_000_000)]
     max_sockets: u32,
     #[command(flatten)]
     filters: Filters,

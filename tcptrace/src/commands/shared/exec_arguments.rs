@@ -21,7 +21,7 @@ pub(crate) struct ExecArguments {
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "30s", requires = "exec")]
     exec_timeout: Duration,
     /// Commands that run at once; 256 leaks wait for their turn, further ones are counted as left out
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64), default_value_t = 4, requires = "exec")]
+    #[arg(long, value_name = "N", value_parser = values::jobs, default_value_t = 4, requires = "exec")]
     exec_jobs: u8,
 }
 

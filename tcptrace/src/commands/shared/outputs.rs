@@ -71,7 +71,7 @@ pub(crate) struct KeepingArguments {
     #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     rotate_every: Option<Duration>,
     /// Keep so many files beside the present one, and remove older ones
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::files)]
     keep: Option<usize>,
     /// Remove the oldest files before all together become larger
     #[arg(long, value_name = "BYTES", value_parser = values::file_bytes)]

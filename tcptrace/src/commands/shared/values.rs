@@ -1,9 +1,11 @@
 //! Parses option values. Each error says what would have been right.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 use tcptrace_ebpf::record::{STACK_BYTES, STACK_CHUNK};
 
 use ipnet::IpNet;
+
+use crate::report::sums::MOST_WORST;
 
 /// Sizes in bytes, with units that are powers of 1024.
 const SIZES: parse_size::Config = parse_size::Config::new().with_binary();
@@ -12,6 +14,42 @@ const SIZES: parse_size::Config = parse_size::Config::new().with_binary();
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; a time is a number with a unit, like 500ms, 30s, 5m or 1h"))
+}
+
+/// How many of something, or else `right`: what would have been.
+fn number<N: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>, right: &str) -> Result<N, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.and_then(|number| number.try_into().ok()).ok_or_else(|| right.to_owned())
+}
+
+/// Sockets that are followed at once: each takes memory.
+pub(crate) fn most_followed(text: &str) -> Result<u32, String> {
+    number(text, 1..=16_000_000, "a number of sockets is a whole number from 1 to 16000000, like 262144")
+}
+
+/// Sockets that are ended at most.
+pub(crate) fn most_ended(text: &str) -> Result<u32, String> {
+    number(text, 1..=u32::MAX.into(), "a number of sockets is a whole number from 1 on, like 10")
+}
+
+/// Rows of a table.
+pub(crate) fn rows(text: &str) -> Result<usize, String> {
+    number(text, 0..=u64::MAX, "a number of rows is a whole number, like 40; 0 lists all")
+}
+
+/// Rows of each table of a report, which keeps no more.
+pub(crate) fn report_rows(text: &str) -> Result<u8, String> {
+    number(text, 1..=MOST_WORST as u64, "a number of rows is a whole number from 1 to 200, like 10")
+}
+
+/// Files that are kept.
+pub(crate) fn files(text: &str) -> Result<usize, String> {
+    number(text, 0..=u64::MAX, "a number of files is a whole number, like 7")
+}
+
+/// Commands that run at once.
+pub(crate) fn jobs(text: &str) -> Result<u8, String> {
+    number(text, 1..=64, "a number of commands is a whole number from 1 to 64, like 4")
 }
 
 /// A port that a connection can have.
@@ -172,6 +210,20 @@ mod tests {
         assert!(remote_port("00000x").is_err());
         assert!(comm("averyveryverylongname").is_err_and(|error| error.contains("\"averyveryverylo\"")));
         assert!(comm("").is_err());
+    }
+
+    #[test]
+    fn numbers_have_a_range_and_say_which() {
+        assert_eq!((jobs("1"), jobs("64")), (Ok(1), Ok(64)));
+        for wrong in ["0", "65", "-1", "1.5", "", "x", "99999999999999999999999"] {
+            assert!(jobs(wrong).is_err_and(|error| error.contains("from 1 to 64")), "{wrong}");
+        }
+        assert_eq!((rows("0"), files("0")), (Ok(0), Ok(0)));
+        assert!(rows("all").is_err_and(|error| error.contains("0 lists all")));
+        assert_eq!((most_followed("16000000"), most_ended("4294967295")), (Ok(16_000_000), Ok(u32::MAX)));
+        assert!(most_followed("16000001").is_err() && most_ended("4294967296").is_err());
+        let most = MOST_WORST.to_string();
+        assert!(report_rows(&most).is_ok() && report_rows("0").is_err_and(|error| error.contains(&most)));
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(crate) struct TimeWaitArguments {
     #[arg(long, value_name = "PERCENT", value_parser = values::percent, default_value = "80%")]
     ports_used: u64,
     /// Destinations listed for each network namespace in the text form; 0 = all
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", value_parser = values::rows, default_value_t = 20)]
     rows: usize,
     #[command(flatten)]
     output: OutputArguments,

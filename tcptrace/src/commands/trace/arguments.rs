@@ -10,6 +10,7 @@ use crate::{
         filters::Filters,
         live::LiveOptions,
         live_arguments::{Kernel, RARE, Running, Watching},
+        values,
     },
     kernel::{TracerOptions, TrackedCalls},
     model::{
@@ -53,7 +54,7 @@ pub(crate) struct TraceArguments {
     #[command(flatten)]
     kernel: Kernel,
     /// Sockets whose states are timed at once; further ones are counted as evicted
-    #[arg(long, help_heading = RARE, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000), default_value_t = 262_144)]
+    #[arg(long, help_heading = RARE, value_name = "N", value_parser = values::most_followed, default_value_t = 262_144)]
     max_sockets: u32,
 }
 

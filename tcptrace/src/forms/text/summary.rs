@@ -187,8 +187,14 @@ fn closing(summary: &Summary, in_close_wait: u64) -> String {
     let unattributed = summary.totals.unattributed;
     let reported = summary.sockets.unwrap_or(summary.processes.len() as u64);
     if reported == 0 {
+        if in_close_wait == 0 {
+            return "No socket was stuck in CLOSE_WAIT (none is in it at the end).".to_owned();
+        }
         let count = plural(in_close_wait, "socket");
-        return format!("No socket was stuck in CLOSE_WAIT ({count} in CLOSE_WAIT at the end).");
+        return format!(
+            "No socket was stuck in CLOSE_WAIT of those asked for ({count} in it at the end: somebody else's, or not for \
+             so long)."
+        );
     }
     let over = summary.connections_over.unwrap_or_default();
     // Sockets that found the table full were not followed.
@@ -201,7 +207,7 @@ fn closing(summary: &Summary, in_close_wait: u64) -> String {
     let had = format!("{} had some", plural(holders, "process"));
     let unnamed = format!("nobody could be named for {}", plural(unattributed, "socket"));
     let who = match (holders, unattributed) {
-        (0, _) => return format!("{state}; nobody could be named for them."),
+        (0, _) => return format!("{state}; nobody could be named."),
         (_, 0) => had,
         _ => format!("{had}, and {unnamed}"),
     };
@@ -538,13 +544,14 @@ mod tests {
         };
         let four = "2 sockets stuck in CLOSE_WAIT at the end; 4 processes had some.".to_owned();
         assert_eq!(said(Some(2), Some(2), &[2, 2, 2, 2], 0), four + &worst(2, 9, "Most: "));
-        let nobody = "1 socket stuck in CLOSE_WAIT at the end; nobody could be named for them.";
+        let nobody = "1 socket stuck in CLOSE_WAIT at the end; nobody could be named.";
         assert_eq!(said(Some(1), Some(2), &[], 2), nobody);
         let both = "3 sockets stuck in CLOSE_WAIT at the end; 1 process had some, and nobody could be named for 1 socket.";
         assert_eq!(said(Some(3), Some(3), &[2], 1), both.to_owned() + &worst(2, 9, ""));
         let over = "No socket is stuck in CLOSE_WAIT any more; 1 process had some.";
         assert_eq!(said(Some(0), Some(2), &[0], 0), over);
-        let none = "No socket was stuck in CLOSE_WAIT (7 sockets in CLOSE_WAIT at the end).";
+        let none = "No socket was stuck in CLOSE_WAIT of those asked for (7 sockets in it at the end: somebody else's, or not \
+                    for so long).";
         assert_eq!(said(Some(0), Some(0), &[], 0), none);
         // Sessions of earlier versions have no sum of their own.
         let earlier = "4 sockets stuck in CLOSE_WAIT at the end; 2 processes had some.".to_owned();
