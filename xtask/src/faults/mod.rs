@@ -36,7 +36,6 @@ use anyhow::{Result, bail};
 use ground::Ground;
 use row::{Done, Row, Verdict};
 use std::process::ExitCode;
-use std::time::Instant;
 
 /// All rows, in the order of the table.
 static FAMILIES: [&[Row]; 12] = [
@@ -65,8 +64,8 @@ pub(crate) struct Faults {
     /// As often and as long as the promises are meant: hours, instead of minutes
     #[arg(long)]
     long: bool,
-    /// Write the table into tcptrace/docs/faults.md
-    #[arg(long, conflicts_with = "only")]
+    /// Write the table into tcptrace/docs/faults.md; with --only, these rows of it
+    #[arg(long)]
     write: bool,
 }
 
@@ -82,7 +81,6 @@ impl Faults {
         }
         self.prepare.execute_for_faults()?;
         let ground = Ground::new(self.long)?;
-        let began = Instant::now();
         let mut done = Vec::new();
         for row in rows {
             eprintln!("{}: …", row.name);
@@ -96,10 +94,10 @@ impl Faults {
             );
             done.push(row);
         }
-        let table = page::table(&done, began.elapsed(), self.long);
+        let table = page::table(&done, self.long);
         println!("{table}");
         if self.write {
-            page::write(&table)?;
+            page::write(&table, self.only.is_empty())?;
         }
         let is_broken = |done: &Done| done.verdict == Verdict::Broken;
         Ok(if done.iter().any(is_broken) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
