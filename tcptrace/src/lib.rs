@@ -18,7 +18,8 @@ mod report;
 mod stacks;
 
 pub use self::host::{
-    interrupts::heed as heed_interrupts, open_files::raise as raise_open_files, world::World,
+    allocator::keep_little as keep_little_memory, interrupts::heed as heed_interrupts,
+    open_files::raise as raise_open_files, world::World,
 };
 
 /// What this repository's own tests, fuzz targets and example programs use; no promise to anybody else.

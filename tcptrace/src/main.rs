@@ -3,10 +3,11 @@
 
 use std::process::ExitCode;
 
-use tcptrace::{World, commands::CommandLine, heed_interrupts, raise_open_files};
+use tcptrace::{World, commands::CommandLine, heed_interrupts, keep_little_memory, raise_open_files};
 
 fn main() -> ExitCode {
     heed_interrupts();
+    keep_little_memory();
     let command_line = match CommandLine::parse(std::env::args_os()) {
         Ok(command_line) => command_line,
         Err(exit_code) => return exit_code,

@@ -1,6 +1,7 @@
 //! Facts about this machine: identity, clocks, privileges, network settings. Draws no conclusions from them.
 
 pub(crate) mod address_space;
+pub(crate) mod allocator;
 pub(crate) mod bounded_text;
 pub(crate) mod bpf_settings;
 pub(crate) mod clock;
