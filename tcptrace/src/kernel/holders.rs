@@ -8,7 +8,7 @@ use std::{
 };
 
 use aya::{
-    Ebpf,
+    Btf, Ebpf,
     maps::{Array, MapData},
     programs::{Iter, ProgramError},
 };
@@ -46,6 +46,7 @@ const BUFFER_BYTES: usize = 32 * 1024;
 pub(crate) struct HolderScan {
     object: Ebpf,
     types: Arc<KernelTypes>,
+    hooks: Btf,
     states: Array<MapData, u32>,
 }
 
@@ -70,7 +71,8 @@ impl HolderScan {
         let map = object.take_map("HOLDER_STATES").ok_or_else(error::missing)?;
         let states = Array::try_from(map)
             .map_err(|error| LoadError::refused("open the iterator's settings", &error))?;
-        let mut scan = Self { object, types, states };
+        let hooks = types.hooks.iterators();
+        let mut scan = Self { object, types, hooks, states };
         scan.load_program(HOLDERS, TASK_FILE)?;
         Ok(scan)
     }
@@ -106,7 +108,7 @@ impl HolderScan {
         let refused = |error: &ProgramError| LoadError::refused("iterate over descriptor tables", error);
         let program = self.object.program_mut(name).ok_or_else(error::missing)?;
         let program: &mut Iter = program.try_into().map_err(|error| refused(&error))?;
-        program.load(hook, &self.types.btf).map_err(|error| refused(&error))
+        program.load(hook, &self.hooks).map_err(|error| refused(&error))
     }
 
     /// Visits every connection that waits for accept(), with each descriptor of its listener; of a very long

@@ -72,7 +72,6 @@ pub(super) fn small_map() -> Result<(), LoadError> {
 pub(super) fn tracer(
     (backend, transport): (Backend, Transport),
     streams: &Streams,
-    types: Option<&KernelTypes>,
     config: &Config,
     options: &TracerOptions,
 ) -> Result<Ebpf, LoadError> {
@@ -91,7 +90,7 @@ pub(super) fn tracer(
         }
     };
     let mut loader = loader::without_types();
-    loader.btf(types.map(|types| &types.btf)).override_global("CONFIG", config.as_bytes(), true);
+    loader.override_global("CONFIG", config.as_bytes(), true);
     if transport == Transport::Ring {
         for stream in streams.all() {
             loader.map_max_entries(stream.map, stream.bytes);
@@ -128,7 +127,6 @@ pub(super) fn holders(types: &KernelTypes, pids: PidNamespaces, probes: bool) ->
         ..Config::NOTHING
     };
     loader::without_types()
-        .btf(Some(&types.btf))
         .override_global("CONFIG", config.as_bytes(), true)
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-holders")))
         .map_err(|error| LoadError::refused("take the BPF object", &error))

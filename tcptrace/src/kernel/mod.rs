@@ -16,6 +16,7 @@ mod format;
 #[cfg(test)]
 mod frames;
 mod holders;
+mod hooks;
 mod load;
 mod loader;
 mod loss;

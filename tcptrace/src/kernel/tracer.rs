@@ -27,7 +27,6 @@ use super::{
     records::{CallStreams, OpenStreams, Records},
     streams::Streams,
     support::{Support, Trial},
-    types::KernelTypes,
 };
 use crate::host::clock::Clocks;
 
@@ -110,9 +109,9 @@ pub(super) fn attach(
         ..*config
     };
     let ways = (plan.backend, plan.transport);
-    let load = |config: &Config| object(ways, types.as_deref(), config, options, clocks);
+    let load = |config: &Config| object(ways, config, options, clocks);
     let attach = |object: &mut Ebpf| match (plan.backend, types.as_deref()) {
-        (Backend::Btf, Some(types)) => attach_typed(object, &types.btf),
+        (Backend::Btf, Some(types)) => attach_typed(object, &types.hooks.tracepoint()?),
         (Backend::Btf, None) => Err(error::missing()),
         (Backend::Tracepoint, _) => attach_classic(object),
     };
@@ -154,13 +153,12 @@ pub(super) fn attach(
 /// Loads an object, and opens the streams of its records.
 fn object(
     ways: (Backend, Transport),
-    types: Option<&KernelTypes>,
     config: &Config,
     options: &TracerOptions,
     clocks: &Clocks,
 ) -> Result<(Ebpf, OpenStreams), LoadError> {
     let streams = Streams::of(options, config);
-    let mut object = load::tracer(ways, &streams, types, config, options)?;
+    let mut object = load::tracer(ways, &streams, config, options)?;
     let open = OpenStreams::open(&mut object, &streams, ways.1, clocks)?;
     Ok((object, open))
 }
@@ -173,7 +171,7 @@ pub(super) fn try_transport(
     config: &Config,
     clocks: &Clocks,
 ) {
-    let opened = object((Backend::Tracepoint, transport), None, config, options, clocks);
+    let opened = object((Backend::Tracepoint, transport), config, options, clocks);
     support.transport(transport).record(opened);
 }
 

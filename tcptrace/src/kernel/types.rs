@@ -2,24 +2,21 @@
 
 use std::path::Path;
 
-use aya::Btf;
 use tcptrace_ebpf::config::{KernelField, KernelOffsets};
 
 use super::{
     btf,
     error::LoadError,
+    hooks::Hooks,
     offsets::{self, OffsetsError},
     vmlinux::Vmlinux,
 };
 
-/// The kernel's types that programs attach by.
-const HOOKS: [&str; 3] = ["btf_trace_inet_sock_set_state", "bpf_iter_task_file", "bpf_iter_tcp"];
-
 /// What this kernel's BTF says.
 #[derive(Debug)]
 pub(super) struct KernelTypes {
-    /// For aya: ids of the types in [`HOOKS`].
-    pub btf: Btf,
+    /// For aya: what programs attach by.
+    pub hooks: Hooks,
     /// For the programs: offsets of fields.
     pub offsets: KernelOffsets,
     /// Optional fields that this kernel does not have.
@@ -42,11 +39,9 @@ impl KernelTypes {
     pub(crate) fn read(path: &Path) -> Result<Self, LoadError> {
         let data = Vmlinux::open(path).map_err(|error| LoadError::no_btf(path, &error))?;
         let strange = |error| LoadError::StrangeBtf { path: path.display().to_string(), error };
-        let names = KernelOffsets::FIELDS.iter().map(|field| field.structure).chain(HOOKS);
+        let names = KernelOffsets::FIELDS.iter().map(|field| field.structure).chain(Hooks::names());
         let types = btf::Btf::parse(&data, names).map_err(|error| strange(OffsetsError::from(error)))?;
         let (offsets, absent) = offsets::find(&types).map_err(strange)?;
-        let btf = Btf::parse(&types.stand_in(), aya::Endianness::default())
-            .map_err(|error| LoadError::refused("describe its types", &error))?;
-        Ok(Self { btf, offsets, absent })
+        Ok(Self { hooks: Hooks::find(&types), offsets, absent })
     }
 }
