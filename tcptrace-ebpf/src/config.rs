@@ -167,8 +167,8 @@ pub struct Config {
     pub stack_bytes: u32,
     /// Where `struct pt_regs` has what a caller is found out from.
     pub registers: RegisterOffsets,
-    /// 1: read the frames of Python too, of processes that are known to run it.
-    pub read_python: u32,
+    /// 1: read the frames of interpreters too, of processes that are known to run one.
+    pub read_frames: u32,
     /// How far pthread_self() may lie below the thread pointer, in bytes: where it points to what is in front of that
     /// (aarch64), more than 0.
     pub thread_head_bytes: u32,
@@ -234,7 +234,7 @@ impl Config {
         report_over: 0,
         stack_bytes: 0,
         registers: RegisterOffsets::UNUSED,
-        read_python: 0,
+        read_frames: 0,
         thread_head_bytes: 0,
         probe_reads: 0,
         wakeup_bytes: 0,

@@ -11,6 +11,6 @@ compile_error!("feature `programs` is for the BPF target; tcptrace/build.rs turn
 
 pub mod config;
 pub mod filter;
+pub mod interpreter;
 mod kernel_fields;
-pub mod python;
 pub mod record;

@@ -6,7 +6,7 @@
 //! buffers relies on. Integers have the byte order of the machine. Nothing here
 //! interprets a record.
 
-use crate::python::PythonFrames;
+use crate::interpreter::ScriptFrames;
 
 /// Length of a task's name with the terminating NUL: `TASK_COMM_LEN` of `include/linux/sched.h`.
 pub const COMM_LENGTH: usize = 16;
@@ -149,7 +149,7 @@ pub struct CallRecord {
 }
 
 /// What was on the user stack of a call, from which user space finds out the callers. Behind it are
-/// [`MOST_PYTHON_FRAMES`](crate::python::MOST_PYTHON_FRAMES) frames of Python, and behind these the copy of the stack.
+/// [`MOST_SCRIPT_FRAMES`](crate::interpreter::MOST_SCRIPT_FRAMES) frames of an interpreter, and behind these the copy of the stack.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -175,7 +175,7 @@ pub struct StackRecord {
     /// `struct mm_struct`); 0 when not known.
     pub stack_end: u64,
     /// How many of the frames that follow mean something.
-    pub python: PythonFrames,
+    pub script: ScriptFrames,
 }
 
 /// Bytes of a stack that are read in one go: all of them or none.

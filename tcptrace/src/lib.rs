@@ -60,6 +60,7 @@ pub mod testing {
             hotspot::walk as walk_java,
             mappings::{Mapping, parse_all as parse_mappings},
             perf_map::look_up as look_up_perf_map,
+            php::{holds_php, script_line as php_script_line},
             point::{ScriptLanguage, ScriptLine},
             python::{LineFormat, holds_python, line as python_line, script_line as python_script_line},
             unwind::{has_caller_rule, unwound},

@@ -84,7 +84,7 @@ fn a_session_has_what_it_needs_in_every_thread_and_names_the_line_of_code() {
     assert!(opened["site"].as_str().is_some_and(|site| site.contains("leaky::")), "{opened}");
     assert_eq!(owner["pid"], leaky.truth().holders[0].pid, "{owner}");
     let threads = threads(pid);
-    for name in ["inspector", "stacks", "python-finder", "writer"] {
+    for name in ["inspector", "stacks", "script-finder", "writer"] {
         assert!(threads.contains_key(name), "{name} is not among {:?}", threads.keys());
     }
     for (name, rights) in &threads {

@@ -1,5 +1,5 @@
 //! Copies what is on the user stack of a call, so that user space can find out the callers of code without frame pointers,
-//! and the frames of Python where the process runs it. What finds no room is counted.
+//! and the frames of an interpreter where the process runs one. What finds no room is counted.
 
 use core::mem::offset_of;
 
@@ -10,7 +10,7 @@ use aya_ebpf::{
 use tcptrace_ebpf::record::{STACK_BYTES, STACK_CHUNK, StackRecord};
 
 use crate::{
-    python,
+    interpreter,
     settings::{config, is_absent, kernel},
     transition::count,
     transport::{self, Room, Wake},
@@ -20,7 +20,7 @@ use crate::{
 #[repr(C)]
 struct Captured {
     header: StackRecord,
-    frames: python::Frames,
+    frames: interpreter::Frames,
     bytes: [[u8; STACK_CHUNK]; STACK_BYTES / STACK_CHUNK],
 }
 
@@ -80,7 +80,7 @@ extern "C" fn capture_stack(swapped_sock: u64, ktime_ns: u64, pid: u64) -> u64 {
 /// Writes the record of a call, if there is something to record and room for it. Returns whether it is still to be sent.
 #[inline(always)]
 fn write_record(sock: u64, ktime_ns: u64, pid: u32) -> bool {
-    let known = python::process(pid);
+    let known = interpreter::process(pid);
     if config!(stack_bytes) == 0 && known.is_none() {
         return false;
     }
@@ -97,13 +97,13 @@ fn write_record(sock: u64, ktime_ns: u64, pid: u32) -> bool {
         (*header).ktime_ns = ktime_ns;
         (*header).pid = pid;
         (*header).chunks = 0;
-        // The registers, and nothing of Python. Volatile, or the compiler calls a function for it, whose stack is one too
+        // The registers, and no frames. Volatile, or the compiler calls a function for it, whose stack is one too
         // many for the kernel (512 bytes for a program and all that it calls).
         for nth in 0..(size_of::<StackRecord>() - offset_of!(StackRecord, pc)) / size_of::<u64>() {
             (&raw mut (*header).pc).add(nth).write_volatile(0);
         }
         if let Some(process) = known {
-            (&raw mut (*header).python).write(python::read(process, &raw mut (*captured).frames));
+            (&raw mut (*header).script).write(interpreter::read(process, &raw mut (*captured).frames));
         }
         if config!(stack_bytes) != 0 {
             copy_stack(captured);

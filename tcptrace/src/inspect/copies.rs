@@ -1,5 +1,5 @@
 //! Starts what works on the copies that the kernel side takes at calls: the thread that unwinds stacks, and the one that
-//! finds processes that run Python. Looks at none of them itself.
+//! finds processes that run Python or PHP. Looks at none of them itself.
 
 use std::{
     path::Path,
@@ -7,20 +7,20 @@ use std::{
     time::Duration,
 };
 
-use tcptrace_ebpf::python::PythonProcess;
+use tcptrace_ebpf::interpreter::InterpreterProcess;
 
 use crate::{
     host::wakeup::Wakeup,
     kernel::CallMemory,
     model::captured_stack::CapturedStack,
-    stacks::{python::finder::PythonFinder, unwind::UnwoundStacks},
+    stacks::{scripts::finder::InterpreterFinder, unwind::UnwoundStacks},
 };
 
 /// Starts both; `None` where no copies are taken.
 pub(super) fn unwind(proc_root: &Path, calls: &mut CallMemory) -> Option<UnwoundStacks> {
     let mut copies = calls.take_user_stacks()?;
     let is_over = Arc::new(AtomicBool::new(false));
-    let finder = find_pythons(proc_root, &is_over, calls);
+    let finder = find_interpreters(proc_root, &is_over, calls);
     let start = || {
         let wakeup = Arc::new(Wakeup::new()?);
         let wakes = Arc::clone(&wakeup);
@@ -32,11 +32,15 @@ pub(super) fn unwind(proc_root: &Path, calls: &mut CallMemory) -> Option<Unwound
     start().inspect_err(|error| log::warn!("callers without frame pointers are not found: {error}")).ok()
 }
 
-fn find_pythons(proc_root: &Path, is_over: &Arc<AtomicBool>, calls: &mut CallMemory) -> Option<PythonFinder> {
-    let (mut processes, mut programs) = *calls.take_pythons()?;
-    let insert = move |pid: u32, process: &PythonProcess| {
+fn find_interpreters(
+    proc_root: &Path,
+    is_over: &Arc<AtomicBool>,
+    calls: &mut CallMemory,
+) -> Option<InterpreterFinder> {
+    let (mut processes, mut programs) = *calls.take_interpreters()?;
+    let insert = move |pid: u32, process: &InterpreterProcess| {
         if let Err(error) = processes.insert(pid, process) {
-            log::debug!("the lines of Python of process {pid} are not found: {error}");
+            log::debug!("the lines of the interpreter of process {pid} are not found: {error}");
         }
     };
     let start = || {
@@ -45,7 +49,7 @@ fn find_pythons(proc_root: &Path, is_over: &Arc<AtomicBool>, calls: &mut CallMem
         let started = move |at_most: Duration, visit: &mut dyn FnMut(u32)| {
             programs.wait(&wakes, at_most, visit);
         };
-        PythonFinder::start(proc_root, Arc::clone(is_over), wakeup, started, insert)
+        InterpreterFinder::start(proc_root, Arc::clone(is_over), wakeup, started, insert)
     };
-    start().inspect_err(|error| log::warn!("lines of Python are not found: {error}")).ok()
+    start().inspect_err(|error| log::warn!("lines of Python and PHP are not found: {error}")).ok()
 }

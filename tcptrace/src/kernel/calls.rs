@@ -9,22 +9,22 @@ use aya::{
     programs::{ProgramError, TracePoint},
 };
 use tcptrace_ebpf::{
-    python::{MOST_PYTHON_FRAMES, PythonFrame},
+    interpreter::{MOST_SCRIPT_FRAMES, ScriptFrame},
     record::{CALL_ACCEPT, CallRecord, STACK_CHUNK, StackRecord, bytes},
 };
 use zerocopy::FromBytes as _;
 
 use super::{
     error::{self, LoadError},
+    interpreters::{self, InterpreterProcesses, StartedPrograms},
     plan::TracePlan,
-    pythons::{self, PythonProcesses, StartedPrograms},
     records::{CallStreams, Records},
     support::Support,
 };
 use crate::{
     host::{tracefs, wakeup::Wakeup},
     model::{
-        captured_stack::{CapturedPython, CapturedStack, Registers, StackBytes},
+        captured_stack::{CapturedFrames, CapturedStack, Registers, StackBytes},
         pid::Pid,
         socket::KernelSocket,
         task::{Call, Comm, OpenedHow, Opener, Task},
@@ -60,7 +60,7 @@ pub(crate) struct CallMemory {
     /// Whether accept() is watched, and not only connect().
     pub(crate) sees_accept: bool,
     user_stacks: Option<Box<UserStacks>>,
-    pythons: Option<Box<(PythonProcesses, StartedPrograms)>>,
+    interpreters: Option<Box<(InterpreterProcesses, StartedPrograms)>>,
 }
 
 /// The copies of user stacks, in the order of the calls.
@@ -88,8 +88,8 @@ impl UserStacks {
         records.wait(wakeup, at_most);
         records.take(limit, |record| {
             if let Ok((record, rest)) = StackRecord::read_from_prefix(record) {
-                let StackRecord { sock, ktime_ns, pid, chunks, pc, sp, fp, lr, stack_end, python } = record;
-                let (frames, stack) = split(rest, python.count);
+                let StackRecord { sock, ktime_ns, pid, chunks, pc, sp, fp, lr, stack_end, script } = record;
+                let (frames, stack) = split(rest, script.count);
                 let count = usize::try_from(u32::BITS - chunks.leading_zeros()).unwrap_or_default();
                 let stack = stack.get(..count * STACK_CHUNK).unwrap_or_default();
                 let socket = KernelSocket(sock);
@@ -108,7 +108,7 @@ impl UserStacks {
                             bytes: stack.to_owned(),
                             chunks,
                         },
-                        python: CapturedPython { head: python, frames: frames.to_owned() },
+                        script: CapturedFrames { head: script, frames: frames.to_owned() },
                     });
                 }
             }
@@ -129,9 +129,10 @@ impl CallMemory {
         let stacks = StackTraceMap::try_from(object.take_map("STACKS").ok_or_else(error::missing)?)
             .map_err(refused)?;
         let user_stacks = UserStacks { records: user_stacks, remembered: Arc::clone(&remembered) };
-        let pythons = if plan.python { pythons::open(object, started_programs).map(Box::new) } else { None };
+        let interpreters =
+            if plan.python { interpreters::open(object, started_programs).map(Box::new) } else { None };
         let sees_accept = plan.accept4 || plan.accept;
-        Ok(Self { remembered, stacks, sees_accept, user_stacks: Some(Box::new(user_stacks)), pythons })
+        Ok(Self { remembered, stacks, sees_accept, user_stacks: Some(Box::new(user_stacks)), interpreters })
     }
 
     /// Hands out the copies of user stacks, once.
@@ -139,9 +140,9 @@ impl CallMemory {
         self.user_stacks.take()
     }
 
-    /// Hands out the table of processes that run Python, once. `None` where their frames are not read.
-    pub(crate) fn take_pythons(&mut self) -> Option<Box<(PythonProcesses, StartedPrograms)>> {
-        self.pythons.take()
+    /// Hands out the table of processes that run an interpreter, once. `None` where their frames are not read.
+    pub(crate) fn take_interpreters(&mut self) -> Option<Box<(InterpreterProcesses, StartedPrograms)>> {
+        self.interpreters.take()
     }
 
     /// Who opened the socket; `None` when the kernel side did not see it. The socket must still be open: the
@@ -177,9 +178,9 @@ impl CallMemory {
     }
 }
 
-/// The frames of Python that mean something, and the copy of the stack, behind the head of a record.
-fn split(rest: &[u8], count: u32) -> (&[PythonFrame], &[u8]) {
-    let parts = <[PythonFrame]>::ref_from_prefix_with_elems(rest, MOST_PYTHON_FRAMES);
+/// The frames of an interpreter that mean something, and the copy of the stack, behind the head of a record.
+fn split(rest: &[u8], count: u32) -> (&[ScriptFrame], &[u8]) {
+    let parts = <[ScriptFrame]>::ref_from_prefix_with_elems(rest, MOST_SCRIPT_FRAMES);
     let Ok((frames, stack)) = parts else { return (&[], &[]) };
     (frames.get(..usize::try_from(count).unwrap_or(usize::MAX)).unwrap_or_default(), stack)
 }
@@ -221,7 +222,7 @@ pub(super) fn attach(object: &mut Ebpf, support: &mut Support, plan: &TracePlan)
         trial.record(attached);
     }
     if plan.python {
-        support.program_starts.record(pythons::attach(object));
+        support.program_starts.record(interpreters::attach(object));
     }
 }
 

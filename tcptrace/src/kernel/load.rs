@@ -27,8 +27,8 @@ const MAX_OPENERS_OF_OVER: u32 = 16_384;
 /// Distinct stacks that the kernel side keeps: 1 KiB each, and only while it tracks calls.
 const MAX_STACKS: u32 = 8192;
 
-/// Processes that run Python, a quarter of a KiB each: those that were heard of least recently give way.
-const MAX_PYTHONS: u32 = 8192;
+/// Processes that run an interpreter, a quarter of a KiB each: those that were heard of least recently give way.
+const MAX_INTERPRETERS: u32 = 8192;
 
 /// Reads the layout of a tracepoint's record from its `format` file. `tracepoint` says which kernels have it, too.
 fn layout<T>(
@@ -108,8 +108,8 @@ pub(super) fn tracer(
     if config.arrival_ns == 0 {
         loader.map_max_entries("ARRIVALS", 1);
     }
-    if config.read_python != 0 {
-        loader.map_max_entries("PYTHONS", MAX_PYTHONS);
+    if config.read_frames != 0 {
+        loader.map_max_entries("INTERPRETERS", MAX_INTERPRETERS);
     }
     if backend == Backend::Tracepoint {
         loader.map_max_entries("SOCKETS", options.max_sockets);

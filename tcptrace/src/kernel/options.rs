@@ -126,7 +126,7 @@ impl TracerOptions {
             track_eof_reads: u32::from(self.calls.eof_reads),
             report_over: u32::from(self.report_over),
             stack_bytes: if self.calls.any() { self.calls.stack_bytes } else { 0 },
-            read_python: u32::from(self.calls.any()),
+            read_frames: u32::from(self.calls.any()),
             arrival_ns: in_nanoseconds(self.told_after),
             ..Config::NOTHING
         })

@@ -48,7 +48,7 @@ pub(super) struct Streams {
 impl Streams {
     /// Those of a tracer with this configuration.
     pub(super) fn of(options: &TracerOptions, config: &Config) -> Self {
-        let copies = config.stack_bytes > 0 || config.read_python != 0;
+        let copies = config.stack_bytes > 0 || config.read_frames != 0;
         let or_least = |is_used: bool, bytes: u32| if is_used { bytes } else { LEAST_BYTES };
         Self {
             events: Stream {
@@ -69,7 +69,7 @@ impl Streams {
             },
             started_programs: Stream {
                 map: "STARTED_PROGRAMS",
-                bytes: or_least(config.read_python != 0, STARTED_PROGRAMS_BYTES),
+                bytes: or_least(config.read_frames != 0, STARTED_PROGRAMS_BYTES),
                 bytes_of_cpu: LEAST_BYTES,
                 wakes_after_bytes: 1,
                 time_at: None,

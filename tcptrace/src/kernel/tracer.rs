@@ -180,7 +180,7 @@ pub(super) fn try_transport(
 struct Reads {
     /// Of a call: the user's stack.
     stacks: bool,
-    /// Of a call: the frames of Python.
+    /// Of a call: the frames of Python and PHP.
     python: bool,
     /// The kernel's memory at addresses without a type.
     kernel: bool,
@@ -209,8 +209,8 @@ impl Reads {
 
     fn applied_to(self, config: &Config) -> Config {
         let stack_bytes = if self.stacks { config.stack_bytes } else { 0 };
-        let read_python = if self.python { config.read_python } else { 0 };
-        Config { stack_bytes, read_python, probe_reads: self.kernel.into(), ..*config }
+        let read_frames = if self.python { config.read_frames } else { 0 };
+        Config { stack_bytes, read_frames, probe_reads: self.kernel.into(), ..*config }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A copy of what was on the user stack of a call. Values only.
 
 use tcptrace_ebpf::{
-    python::{PythonFrame, PythonFrames},
+    interpreter::{ScriptFrame, ScriptFrames},
     record::STACK_CHUNK,
 };
 
@@ -55,15 +55,15 @@ pub(crate) struct CapturedStack {
     /// Where the main thread's stack of the program ended that made the call; 0 when not known.
     pub stack_end: u64,
     pub bytes: StackBytes,
-    pub python: CapturedPython,
+    pub script: CapturedFrames,
 }
 
-/// The frames of Python of one call. Whatever they say is a claim of the process.
+/// The frames of an interpreter of one call. Whatever they say is a claim of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct CapturedPython {
-    pub head: PythonFrames,
+pub(crate) struct CapturedFrames {
+    pub head: ScriptFrames,
     /// Innermost first.
-    pub frames: Vec<PythonFrame>,
+    pub frames: Vec<ScriptFrame>,
 }
 
 impl CapturedStack {

@@ -21,6 +21,8 @@ numbered! {
         Instructions = 5,
         /// The call that a caller made: it is of another function than the one it led to, which that one jumped to.
         TailCall = 6,
+        /// The frames that the interpreter of PHP keeps.
+        Php = 7,
     }
 }
 
@@ -43,6 +45,8 @@ numbered! {
         Python = 6,
         /// The exported function before the place: it is most likely another one.
         NearestExport = 7,
+        /// The op arrays of PHP.
+        Php = 8,
     }
 }
 

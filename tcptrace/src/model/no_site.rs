@@ -153,7 +153,7 @@ impl NoSiteBecause {
                 "Ruby's methods have no names here: `ruby --yjit-perf` names those that are compiled"
             }
             Self::InterpretedPhp => {
-                "PHP's functions have no names here: opcache.jit_debug=16 names those that are compiled"
+                "no line of PHP was found: those of PHP 7.4 to 8.5 without threads (NTS) are, once the process has run for some milliseconds under tcptrace"
             }
             Self::InterpretedErlang => "Erlang's functions have no names here: `erl +JPperf true` gives them",
             Self::InterpretedDotnet => {

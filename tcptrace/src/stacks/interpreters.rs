@@ -6,8 +6,9 @@ use super::{
     elf::Elf,
     java,
     kind::Kind,
-    point::{ScriptLanguage, ScriptLine},
-    python::program::is_launcher,
+    php::{program as php_program, sources as php_sources},
+    point::{Point, ScriptLanguage, ScriptLine},
+    python::program::{self as python_program, is_launcher},
     sources::of_source,
 };
 use crate::model::no_site::NoSiteBecause::{
@@ -143,7 +144,16 @@ pub(super) fn of_script(line: &ScriptLine, program: Option<&str>) -> Kind {
             Kind::Own if program.is_some() && is_launcher(line) => Kind::Interpreter(InterpretedPython),
             kind => kind,
         },
+        ScriptLanguage::Php => match php_sources::of_line(line) {
+            Kind::Library(package) if program == Some(&*package) => Kind::Own,
+            kind => kind,
+        },
     }
+}
+
+/// The package that an interpreter was started to run, of a stack, innermost first; `None` where it runs a file of its own.
+pub(super) fn program(points: &[Point]) -> Option<String> {
+    python_program::package(points).or_else(|| php_program::package(points))
 }
 
 fn of_python_line(line: &ScriptLine) -> Kind {

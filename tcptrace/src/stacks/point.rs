@@ -37,6 +37,7 @@ pub struct ScriptLine {
 pub enum ScriptLanguage {
     Java,
     Python,
+    Php,
 }
 
 impl Point {
@@ -64,6 +65,7 @@ impl Point {
             Self::Script(line) => Some(match line.language {
                 ScriptLanguage::Java => CallersBy::Hotspot,
                 ScriptLanguage::Python => CallersBy::Python,
+                ScriptLanguage::Php => CallersBy::Php,
             }),
             Self::End => None,
         }
@@ -76,6 +78,7 @@ impl ScriptLanguage {
         match self {
             Self::Java => NamedBy::Hotspot,
             Self::Python => NamedBy::Python,
+            Self::Php => NamedBy::Php,
         }
     }
 }

@@ -22,7 +22,9 @@ use super::{
     elf::{BoundedFile, Elf},
     go, hotspot, interpreters,
     mappings::{self, FileIdentity},
-    perf_map, python,
+    perf_map,
+    php::file as php,
+    python::file as python,
 };
 use crate::{
     model::no_site::NoSiteBecause,
@@ -37,6 +39,8 @@ const TIMEOUT: Duration = Duration::from_millis(300);
 pub(crate) enum LinesBy {
     /// The interpreter, as its memory shows: Python 3 of this minor version.
     Python(u8),
+    /// The interpreter, as its memory shows: PHP of this version.
+    Php(&'static str),
     /// What the Java VM says of itself; its version, where its installation tells it.
     HotSpot(Option<String>),
     /// The map of the functions that an interpreter or compiler made.
@@ -97,6 +101,7 @@ const MOST_PROGRAMS: usize = 1_024;
 #[derive(Clone, Debug)]
 struct Program {
     python: Option<u8>,
+    php: Option<&'static str>,
     /// What names its functions, where it is machine code.
     machine_code: LinesBy,
     has_unwind_tables: bool,
@@ -126,6 +131,8 @@ impl Looker {
         let has_perf_map = || perf_map::state(&self.proc_root, pid).is_some();
         let named_by = if let Some(minor) = program.python {
             LinesBy::Python(minor)
+        } else if let Some(version) = program.php {
+            LinesBy::Php(version)
         } else if let Some((path, _)) = library(|path| path.contains("libjvm.so"))?
             .into_iter()
             .find(|(path, file)| hotspot::is_library(path) && describes_itself(file))
@@ -136,6 +143,10 @@ impl Looker {
             .find_map(|(_, file)| python::version(file))
         {
             LinesBy::Python(minor)
+        } else if let Some(version) =
+            library(|path| path.contains("/libphp"))?.into_iter().find_map(|(_, file)| php::version(file))
+        {
+            LinesBy::Php(version)
         } else {
             match interpreted {
                 Some(_) if has_perf_map() => LinesBy::PerfMap,
@@ -160,7 +171,8 @@ impl Looker {
     }
 
     fn read(&mut self, file: File) -> std::io::Result<Program> {
-        let (python, is_go) = (python::version(file.try_clone()?), go::has_table(&file));
+        let (python, php) = (python::version(file.try_clone()?), php::version(file.try_clone()?));
+        let is_go = go::has_table(&file);
         let file = BoundedFile::new(file);
         let elf = Elf::read(&file).ok_or_else(|| std::io::Error::other("it is no ELF file of 64 bits"))?;
         let has = |section: &str| elf.has_section(section);
@@ -177,7 +189,7 @@ impl Looker {
         };
         // A Go program keeps frame pointers, and its own tables.
         let has_unwind_tables = is_go || has(".eh_frame") || has(".debug_frame");
-        Ok(Program { python, machine_code, has_unwind_tables })
+        Ok(Program { python, php, machine_code, has_unwind_tables })
     }
 }
 

@@ -126,10 +126,12 @@ fn knows_callers(frames: &[Frame], Extent { is_cut, is_short, .. }: Extent) -> b
     frames.iter().any(is_go) || (!is_cut && frames.iter().any(is_script) && !frames.iter().any(is_nameless))
 }
 
-/// Whether the outermost line that a virtual machine told is where its thread begins. Python's is; else the thread's own is
+/// Whether the outermost line that a virtual machine told is where its thread begins. Those of Python and PHP are; else the thread's own is
 /// seen below it, or Java's `Thread.run`, whoever overrides it, and the machine that called it.
 fn is_end(frames: &[Frame], outermost: usize) -> bool {
-    if frames.get(outermost).is_some_and(|frame| frame.told_by == Some(ScriptLanguage::Python)) {
+    let is_whole =
+        |frame: &Frame| matches!(frame.told_by, Some(ScriptLanguage::Python | ScriptLanguage::Php));
+    if frames.get(outermost).is_some_and(is_whole) {
         return true;
     }
     let is_machine = |frame: &Frame| frame.is_of_file() && matches!(frame.kind, Kind::Interpreter(_));

@@ -28,11 +28,11 @@ use super::{
     elf::{BoundedFile, Elf},
     frame::{self, Frame},
     go::GoCode,
+    interpreters,
     kept_code::KeptCode,
     mapped_code::{KnownTraits, MappedCode, identified},
     mappings, modules, perf_map,
     point::{Point, Points},
-    python,
     site::{self, Extent},
     tail_calls::{self, KnownFunctions},
 };
@@ -301,7 +301,7 @@ impl Resolver {
             let go = self.go.lines(code, calls);
             known = go.iter().map(|lines| lines.iter().map(frame::of_go).collect()).collect();
         }
-        let package = python::program::package(points);
+        let package = interpreters::program(points);
         for (point, frames) in points.iter().zip(&mut known) {
             if let Point::Script(line) = point {
                 *frames = vec![frame::of_script(line, package.as_deref())];
@@ -483,7 +483,7 @@ fn finished(points: &[Point], mut known: Vec<Vec<Frame>>, extent: Extent, progra
 /// The lines that a virtual machine told while the process was there: the rest of its stack means nothing any more. `None`
 /// where it told none.
 fn told(points: &[Point]) -> Option<Stack> {
-    let package = python::program::package(points);
+    let package = interpreters::program(points);
     let line = |point: &Point| match point {
         Point::Script(line) => reached(vec![frame::of_script(line, package.as_deref())], point),
         Point::Address { .. } | Point::End => Vec::new(),

@@ -88,6 +88,18 @@ impl Lines {
         Self { state: State::NotTried, by, remedy: None, id: "lines" }
     }
 
+    /// Of an interpreter whose frames the kernel side reads, if it may.
+    fn of_frames(by: String, frames: State) -> Self {
+        match frames {
+            State::Ok => Self::named(by),
+            State::Missing => Self::unnamed(
+                format!("{by}, whose frames this kernel does not let be read"),
+                "see frames of Python and PHP above",
+            ),
+            State::NotTried => Self::not_tried(format!("{by}; whether its frames can be read was not tried")),
+        }
+    }
+
     fn of(prospect: Result<Prospect, String>, python_frames: State) -> Self {
         let Prospect { named_by, has_unwind_tables, asks_for_perf_map } = match prospect {
             Ok(prospect) => prospect,
@@ -96,16 +108,8 @@ impl Lines {
             }
         };
         let lines = match named_by {
-            LinesBy::Python(minor) => match python_frames {
-                State::Ok => Self::named(format!("Python 3.{minor}")),
-                State::Missing => Self::unnamed(
-                    format!("Python 3.{minor}, whose frames this kernel does not let be read"),
-                    "see frames of Python above",
-                ),
-                State::NotTried => {
-                    Self::not_tried(format!("Python 3.{minor}; whether its frames can be read was not tried"))
-                }
-            },
+            LinesBy::Python(minor) => Self::of_frames(format!("Python 3.{minor}"), python_frames),
+            LinesBy::Php(version) => Self::of_frames(format!("PHP {version}"), python_frames),
             LinesBy::HotSpot(version) => {
                 Self::named(format!("Java {}", version.as_deref().unwrap_or("(HotSpot)")))
             }
@@ -148,7 +152,7 @@ fn because_of(because: NoSiteBecause) -> (&'static str, &'static str) {
             ("Ruby without a perf map", "ruby --yjit-perf names what is compiled")
         }
         NoSiteBecause::InterpretedPhp => {
-            ("PHP without a perf map", "opcache.jit_debug=16 names what is compiled")
+            ("PHP of a build that is not known here", "PHP 7.4 to 8.5 without threads (NTS)")
         }
         NoSiteBecause::InterpretedErlang => ("Erlang without a perf map", "erl +JPperf true"),
         NoSiteBecause::InterpretedDotnet => (".NET without a perf map", "DOTNET_PerfMapEnabled=1"),
@@ -207,10 +211,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_python_take_a_kernel_that_lets_them_be_read() {
+    fn lines_of_python_and_php_take_a_kernel_that_lets_them_be_read() {
         assert_eq!(lines(LinesBy::Python(11), State::Ok).state, State::Ok);
         assert_eq!(lines(LinesBy::Python(11), State::Missing).state, State::Missing);
         assert_eq!(lines(LinesBy::Python(11), State::NotTried).state, State::NotTried);
+        let php = lines(LinesBy::Php("8.2"), State::Ok);
+        assert_eq!((php.state, php.by.as_str()), (State::Ok, "PHP 8.2"));
+        assert_eq!(lines(LinesBy::Php("8.2"), State::Missing).state, State::Missing);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use tcptrace_ebpf::python::PythonFrame;
+use tcptrace_ebpf::interpreter::ScriptFrame;
 
 use super::{
     layout::{
@@ -75,11 +75,11 @@ pub(super) struct CodeCache {
 
 impl CodeCache {
     /// The line at which a frame is. `None` of what is no code object, or another one than at the time of the call.
-    pub(super) fn line(&mut self, process: &Process<'_>, frame: &PythonFrame) -> Option<ScriptLine> {
+    pub(super) fn line(&mut self, process: &Process<'_>, frame: &ScriptFrame) -> Option<ScriptLine> {
         let head: [u8; HEAD_BYTES] = process.memory.read(frame.code)?;
         let CodeLayout { instructions, .. } = process.layout.code;
         let identity = identity(&process.layout.code, &head)?;
-        if u64_at(&head, OBJECT_TYPE)? != process.types.code || identity.line_table != frame.line_table {
+        if u64_at(&head, OBJECT_TYPE)? != process.types.code || identity.line_table != frame.table {
             return None;
         }
         let key = (process.pid, frame.code);
@@ -125,7 +125,7 @@ fn identity(layout: &CodeLayout, head: &[u8]) -> Option<Identity> {
 }
 
 /// Where in its code a frame is, in bytes.
-fn offset(instructions: Instructions, frame: &PythonFrame) -> Option<u64> {
+fn offset(instructions: Instructions, frame: &ScriptFrame) -> Option<u64> {
     match instructions {
         // The lower half is the index, a signed number: -1 before the first instruction.
         Instructions::Index(bytes) => {

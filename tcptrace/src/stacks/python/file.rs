@@ -8,32 +8,21 @@ use crate::stacks::elf::{BoundedFile, Elf, Segment};
 
 /// A file that holds Python. Addresses are those that the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PythonFile {
-    pub(super) segments: Vec<Segment>,
+pub(in crate::stacks) struct PythonFile {
+    pub(in crate::stacks) segments: Vec<Segment>,
     /// `_PyRuntime`.
-    pub(super) runtime: u64,
+    pub(in crate::stacks) runtime: u64,
     /// `PyCode_Type`, `PyUnicode_Type` and `PyBytes_Type`.
-    pub(super) code_type: u64,
-    pub(super) text_type: u64,
-    pub(super) bytes_type: u64,
+    pub(in crate::stacks) code_type: u64,
+    pub(in crate::stacks) text_type: u64,
+    pub(in crate::stacks) bytes_type: u64,
     /// Its machine code.
-    pub(super) machine_code: Range<u64>,
+    pub(in crate::stacks) machine_code: Range<u64>,
     /// The function that runs lines, as far as it is known.
-    pub(super) evaluates: Range<u64>,
-    pub(super) layout: Layout,
+    pub(in crate::stacks) evaluates: Range<u64>,
+    pub(in crate::stacks) layout: Layout,
     /// Which Python 3 it is.
-    pub(super) minor: u8,
-}
-
-/// What a file has to do with Python.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum PythonPart {
-    /// It holds it.
-    Holds(Box<PythonFile>),
-    /// It needs a libpython, which is mapped when the program is loaded.
-    Needs,
-    /// It holds a version that nobody knows here, or nothing of the kind.
-    Nothing,
+    pub(in crate::stacks) minor: u8,
 }
 
 /// Names that tell versions before 3.11, which has one with the number in it.
@@ -41,22 +30,14 @@ const SINCE_3_8: &str = "PyCode_NewWithPosOnlyArgs";
 const SINCE_3_9: &str = "PyThreadState_GetFrame";
 const SINCE_3_10: &str = "PyModule_AddObjectRef";
 
-impl PythonPart {
-    /// Reads it from a file that nobody vouches for.
-    pub(super) fn of(file: File) -> Self {
-        let file = BoundedFile::new(file);
-        let Some(elf) = Elf::read(&file) else { return Self::Nothing };
-        if let Some(python) = python(&elf) {
-            return Self::Holds(Box::new(python));
-        }
-        if elf.needs().is_some_and(|mut needed| needed.any(|name| name.starts_with(b"libpython"))) {
-            return Self::Needs;
-        }
-        Self::Nothing
-    }
+/// Which Python 3 a file holds, by its minor version, if its lines can be read.
+pub(in crate::stacks) fn version(file: File) -> Option<u8> {
+    let file = BoundedFile::new(file);
+    read(&Elf::read(&file)?).map(|python| python.minor)
 }
 
-fn python(elf: &Elf<'_>) -> Option<PythonFile> {
+/// Reads it from a file; `None` of a version that is not known here, too.
+pub(in crate::stacks) fn read(elf: &Elf<'_>) -> Option<PythonFile> {
     let [runtime, code_type, text_type, bytes_type, version, of_3_8, of_3_9, of_3_10] = elf.exported([
         "_PyRuntime",
         "PyCode_Type",

@@ -2,11 +2,11 @@
 
 use std::fs::File;
 
-use tcptrace_ebpf::python::PythonFrame;
+use tcptrace_ebpf::interpreter::ScriptFrame;
 
 use super::{
     code::{CodeCache, Process, Types},
-    file::PythonPart,
+    file::version,
     layout,
 };
 use crate::stacks::{memory::ProcessMemory, point::ScriptLine};
@@ -14,7 +14,7 @@ use crate::stacks::{memory::ProcessMemory, point::ScriptLine};
 /// Whether a file holds a Python that is known here.
 #[must_use]
 pub fn holds_python(file: File) -> bool {
-    matches!(PythonPart::of(file), PythonPart::Holds(_))
+    version(file).is_some()
 }
 
 /// The line of a frame (its code object, instruction and line table) of Python 3.`minor`, whose `_PyRuntime` begins with
@@ -25,12 +25,12 @@ pub fn script_line(
     minor: u8,
     runtime: &[u8],
     types: [u64; 3],
-    [code, instruction, line_table]: [u64; 3],
+    [code, instruction, table]: [u64; 3],
 ) -> Option<ScriptLine> {
     let layout = layout::of_version(minor, Some(runtime))?;
     let [code_type, text, bytes] = types;
     let types = Types { code: code_type, text, bytes };
     let memory = ProcessMemory::planted(memory);
     let process = Process { pid: 1, memory: &memory, layout: &layout, types };
-    CodeCache::default().line(&process, &PythonFrame { code, instruction, line_table })
+    CodeCache::default().line(&process, &ScriptFrame { code, instruction, table })
 }

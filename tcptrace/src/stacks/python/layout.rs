@@ -6,7 +6,7 @@
 //! headers of CPython 3.8.18, 3.9.18, 3.10.13, 3.11.7 and 3.12.1, as a compiler says them. They do not change within a
 //! minor version: extensions are built against these structures.
 
-use tcptrace_ebpf::python::{ABSENT, PYTHON_ENTRY, PythonFrame, PythonWalk};
+use tcptrace_ebpf::interpreter::{ABSENT, FrameWalk, PYTHON_ENTRY, ScriptFrame};
 
 use crate::stacks::memory::u64_at;
 
@@ -15,8 +15,8 @@ pub(super) const DEBUG_OFFSETS_BYTES: u64 = 760;
 
 /// The layout of one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
-    pub(super) walk: PythonWalk,
+pub(in crate::stacks) struct Layout {
+    pub(in crate::stacks) walk: FrameWalk,
     pub(super) code: CodeLayout,
     pub(super) text: TextLayout,
 }
@@ -24,7 +24,7 @@ pub(super) struct Layout {
 impl Layout {
     /// Whether the machine was called for this frame, and not for an outer one: before 3.11 for each, in 3.11 where the frame
     /// says so. Later versions have another frame for the call.
-    pub(super) fn begins_call(&self, frame: &PythonFrame) -> bool {
+    pub(super) fn begins_call(&self, frame: &ScriptFrame) -> bool {
         self.walk.owner == ABSENT || frame.code & PYTHON_ENTRY != 0
     }
 }
@@ -97,7 +97,7 @@ pub(super) fn of_version(minor: u8, runtime: Option<&[u8]>) -> Option<Layout> {
 }
 
 fn until_3_10(instruction: u32, instruction_bytes: u32, lines: LineFormat) -> Layout {
-    let walk = PythonWalk {
+    let walk = FrameWalk {
         interpreters: 32,
         next_interpreter: 0,
         threads: 8,
@@ -109,8 +109,10 @@ fn until_3_10(instruction: u32, instruction_bytes: u32, lines: LineFormat) -> La
         code: 32,
         instruction,
         owner: ABSENT,
-        line_table: 120,
+        table: 120,
         is_entry: ABSENT,
+        file_hash: ABSENT,
+        line: ABSENT,
     };
     let instructions = Instructions::Index(instruction_bytes);
     let code = CodeLayout { filename: 104, name: 112, first_line: 40, line_table: 120, instructions, lines };
@@ -118,7 +120,7 @@ fn until_3_10(instruction: u32, instruction_bytes: u32, lines: LineFormat) -> La
 }
 
 fn of_3_11() -> Layout {
-    let walk = PythonWalk {
+    let walk = FrameWalk {
         interpreters: 40,
         next_interpreter: 0,
         threads: 16,
@@ -130,14 +132,16 @@ fn of_3_11() -> Layout {
         code: 32,
         instruction: 56,
         owner: 69,
-        line_table: 136,
+        table: 136,
         is_entry: 68,
+        file_hash: ABSENT,
+        line: ABSENT,
     };
     Layout { walk, code: code_since_3_11(72, 184), text: TEXT_UNTIL_3_11 }
 }
 
 fn of_3_12() -> Layout {
-    let walk = PythonWalk {
+    let walk = FrameWalk {
         interpreters: 40,
         next_interpreter: 0,
         threads: 72,
@@ -149,8 +153,10 @@ fn of_3_12() -> Layout {
         code: 0,
         instruction: 56,
         owner: 70,
-        line_table: 136,
+        table: 136,
         is_entry: ABSENT,
+        file_hash: ABSENT,
+        line: ABSENT,
     };
     Layout { walk, code: code_since_3_11(68, 192), text: TEXT }
 }
@@ -193,7 +199,7 @@ fn of_debug_offsets(minor: u8, runtime: &[u8]) -> Option<Layout> {
     let at = if minor == 13 { DEBUG_OFFSETS_3_13 } else { DEBUG_OFFSETS_3_14 };
     // Structures are of some hundred KiB at most.
     let offset = |at: u32| u32::try_from(u64_at(runtime, at)?).ok().filter(|offset| *offset <= 1 << 20);
-    let walk = PythonWalk {
+    let walk = FrameWalk {
         interpreters: offset(40)?,
         next_interpreter: offset(64)?,
         threads: offset(72)?,
@@ -205,13 +211,15 @@ fn of_debug_offsets(minor: u8, runtime: &[u8]) -> Option<Layout> {
         code: offset(at.interpreter_frame + 16)?,
         instruction: offset(at.interpreter_frame + 24)?,
         owner: offset(at.interpreter_frame + 40)?,
-        line_table: offset(at.code_object + 32)?,
+        table: offset(at.code_object + 32)?,
         is_entry: ABSENT,
+        file_hash: ABSENT,
+        line: ABSENT,
     };
     let code = CodeLayout {
         filename: offset(at.code_object + 8)?,
         name: offset(at.code_object + 24)?,
-        line_table: walk.line_table,
+        line_table: walk.table,
         first_line: offset(at.code_object + 40)?,
         instructions: Instructions::Address(offset(at.code_object + 72)?),
         lines: LineFormat::Locations,
@@ -282,7 +290,7 @@ mod tests {
         let begins = |minor, code| {
             let runtime = debug_offsets_of_3_13();
             let layout = of_version(minor, Some(&runtime)).unwrap();
-            layout.begins_call(&PythonFrame { code, ..PythonFrame::default() })
+            layout.begins_call(&ScriptFrame { code, ..ScriptFrame::default() })
         };
         assert!(begins(10, 0x1000), "each");
         assert_eq!((begins(11, 0x1000), begins(11, 0x1001)), (false, true));

@@ -13,13 +13,16 @@ use std::{
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::{
-    fs::{Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2},
+    fs::{Dir, FileType, Mode, OFlags, fstat, openat},
     io::Errno,
 };
 
 use crate::{
     process::reader::DIRECTORY,
-    stacks::zip::{Budget, Directory, Place},
+    stacks::{
+        scripts::files::open,
+        zip::{Budget, Directory, Place},
+    },
 };
 
 /// Folders that are kept, how long, and how many lie above a file that are looked at.
@@ -76,14 +79,6 @@ impl Packages {
 /// The packages that were installed in a folder, or are in an archive.
 fn read(process: &OwnedFd, folder: &Path) -> Names {
     in_folder(process, folder).or_else(|_| in_archive(process, folder)).unwrap_or_default()
-}
-
-/// Opens a file as the process sees it. Only what lies below its root counts, or below the folder that it is in.
-fn open(process: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let (start, within) =
-        if path.is_absolute() { ("root", ResolveFlags::IN_ROOT) } else { ("cwd", ResolveFlags::BENEATH) };
-    let start = openat(process, start, DIRECTORY, Mode::empty())?;
-    openat2(&start, path, flags | OFlags::CLOEXEC, Mode::empty(), within | ResolveFlags::NO_MAGICLINKS)
 }
 
 fn in_folder(process: &OwnedFd, folder: &Path) -> Result<Names, Errno> {

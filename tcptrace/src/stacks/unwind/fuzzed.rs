@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::{
-        captured_stack::{CapturedPython, CapturedStack, Registers, StackBytes},
+        captured_stack::{CapturedFrames, CapturedStack, Registers, StackBytes},
         socket::KernelSocket,
     },
     stacks::{mappings::Mapping, point::Point},
@@ -30,9 +30,9 @@ pub fn unwound(
     let mut cache = CacheNative::new();
     let points = |[pc, sp, fp, lr]: &[u64; 4]| {
         let registers = Registers { pc: *pc, sp: *sp, fp: *fp, lr: *lr };
-        let (socket, python) = (KernelSocket(1), CapturedPython::default());
+        let (socket, script) = (KernelSocket(1), CapturedFrames::default());
         let bytes = StackBytes { start: registers.sp, bytes: bytes.to_owned(), chunks: u32::MAX };
-        let stack = CapturedStack { socket, ktime_ns: 1, pid: 1, registers, stack_end: 0, bytes, python };
+        let stack = CapturedStack { socket, ktime_ns: 1, pid: 1, registers, stack_end: 0, bytes, script };
         let (points, _) = walk(&stack, &code, None, &mut cache, None, Arc::new);
         let address = |point| match point {
             Point::Address { address, .. } => Some(address),

@@ -13,7 +13,7 @@ use crate::{
     model::captured_stack::CapturedStack,
     stacks::{
         deadline::{DeadlineThread, NoAnswer},
-        python::finder::PythonFinder,
+        scripts::finder::InterpreterFinder,
     },
 };
 
@@ -32,7 +32,7 @@ pub(super) struct GuardedUnwinder {
 }
 
 impl GuardedUnwinder {
-    pub(super) fn new(proc_root: &Path, finder: Option<PythonFinder>) -> Self {
+    pub(super) fn new(proc_root: &Path, finder: Option<InterpreterFinder>) -> Self {
         let proc_root = proc_root.to_owned();
         let start = move || {
             let mut unwinder = StackUnwinder::new(&proc_root, finder.clone());

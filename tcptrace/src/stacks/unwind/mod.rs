@@ -28,7 +28,7 @@ use self::{guarded::GuardedUnwinder, process::Unwound};
 use super::{
     kept_code::KeptCode,
     point::{Point, Points},
-    python::finder::PythonFinder,
+    scripts::finder::InterpreterFinder,
 };
 use crate::{
     host::wakeup::Wakeup,
@@ -63,7 +63,7 @@ struct Kept {
     stacks: FxHashSet<Points>,
     /// How often no copy was left.
     passes: u64,
-    /// Stacks are copied, not only what Python says of itself.
+    /// Stacks are copied, not only what interpreters say of themselves.
     copies_stacks: bool,
 }
 
@@ -90,7 +90,7 @@ impl UnwoundStacks {
     pub(crate) fn start<D>(
         proc_root: &Path,
         is_over: Arc<AtomicBool>,
-        finder: Option<PythonFinder>,
+        finder: Option<InterpreterFinder>,
         wakeup: Arc<Wakeup>,
         mut drain: D,
     ) -> std::io::Result<Self>

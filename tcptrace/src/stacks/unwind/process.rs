@@ -11,7 +11,7 @@ use std::{
 
 use framehop::{CacheNative, FrameAddress, MayAllocateDuringUnwind, Unwinder as _, UnwinderNative};
 use rustc_hash::{FxHashMap, FxHashSet};
-use tcptrace_ebpf::python::PYTHON_UNKNOWN;
+use tcptrace_ebpf::interpreter::FRAMES_UNKNOWN;
 
 use super::{
     callers::{OwnCode, OwnCodeLook},
@@ -32,8 +32,8 @@ use crate::{
         mappings::{self, FileIdentity, Mapping},
         memory::ProcessMemory,
         point::{Point, ScriptLine},
-        python::{Part, PythonLines, finder::PythonFinder, merged},
         registers::FrameRegisters,
+        scripts::{Part, ScriptLines, finder::InterpreterFinder, merged},
     },
 };
 
@@ -53,8 +53,8 @@ const MOST_LINES: usize = 16_384;
 /// A process's mappings are read again for an address that is in none, but not more often.
 const MAPS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Whether a process has come to run Python is asked again at its calls, but not more often.
-const PYTHON_INTERVAL: Duration = Duration::from_secs(10);
+/// Whether a process has come to run an interpreter is asked again at its calls, but not more often.
+const INTERPRETER_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The points of a call whose program is no more: the process executed another one since, at whose addresses is other code.
 const GONE: [Point; 1] = [Point::End];
@@ -62,8 +62,8 @@ const GONE: [Point; 1] = [Point::End];
 /// Unwinds stacks.
 pub(super) struct StackUnwinder {
     proc_root: PathBuf,
-    /// `None` where frames of Python are not read.
-    python: Option<(PythonFinder, PythonLines)>,
+    /// `None` where frames of interpreters are not read.
+    scripts: Option<(InterpreterFinder, ScriptLines)>,
     processes: FxHashMap<u32, Process>,
     files: FxHashMap<FileIdentity, Option<Arc<UnwindInfo>>>,
     file_bytes: usize,
@@ -94,7 +94,7 @@ struct Process {
     read_ns: u64,
     /// Where the main thread's stack ends of the program that it ran then; 0 when not known.
     stack_end: u64,
-    /// When it was asked whether it runs Python.
+    /// When it was asked whether it runs an interpreter.
     asked_at: Option<Instant>,
 }
 
@@ -154,14 +154,14 @@ impl Code {
 }
 
 impl StackUnwinder {
-    pub(super) fn new(proc_root: &Path, finder: Option<PythonFinder>) -> Self {
-        let python = finder.map(|finder| {
-            let lines = PythonLines::new(Arc::clone(&finder.builds));
+    pub(super) fn new(proc_root: &Path, finder: Option<InterpreterFinder>) -> Self {
+        let scripts = finder.map(|finder| {
+            let lines = ScriptLines::new(Arc::clone(&finder.builds));
             (finder, lines)
         });
         Self {
             proc_root: proc_root.to_owned(),
-            python,
+            scripts,
             processes: FxHashMap::default(),
             files: FxHashMap::default(),
             file_bytes: 0,
@@ -188,10 +188,10 @@ impl StackUnwinder {
         if native == GONE {
             return native;
         }
-        let Some((finder, lines)) = &mut self.python else { return native };
-        if stack.python.head.outcome == PYTHON_UNKNOWN {
+        let Some((finder, lines)) = &mut self.scripts else { return native };
+        if stack.script.head.outcome == FRAMES_UNKNOWN {
             if let Some(process) = self.processes.get_mut(&stack.pid)
-                && process.asked_at.is_none_or(|asked| asked.elapsed() >= PYTHON_INTERVAL)
+                && process.asked_at.is_none_or(|asked| asked.elapsed() >= INTERPRETER_INTERVAL)
             {
                 process.asked_at = Some(Instant::now());
                 finder.ask(stack.pid);
@@ -199,7 +199,7 @@ impl StackUnwinder {
             return native;
         }
         let Ok(process) = mappings::process(&self.proc_root, stack.pid) else { return native };
-        let Some(read) = lines.read(stack.pid, &process, &stack.python) else { return native };
+        let Some(read) = lines.read(stack.pid, &process, &stack.script) else { return native };
         let code = self.processes.get(&stack.pid).map(|process| &process.code);
         let mut known = FxHashMap::default();
         let mut is_own = |mapping: &Mapping| {

@@ -3,7 +3,7 @@
 use super::*;
 use std::{os::fd::AsFd as _, sync::atomic::AtomicUsize};
 
-use crate::model::captured_stack::{CapturedPython, Registers, StackBytes};
+use crate::model::captured_stack::{CapturedFrames, Registers, StackBytes};
 use crate::stacks::point::addresses;
 
 #[test]
@@ -52,7 +52,7 @@ fn the_thread_takes_copies_and_a_process_that_is_gone_has_no_stack() {
         left -= taken;
         for _ in 0..taken {
             let registers = Registers { pc: 1, ..Registers::default() };
-            let (socket, pid, python) = (KernelSocket(7), u32::MAX >> 1, CapturedPython::default());
+            let (socket, pid, script) = (KernelSocket(7), u32::MAX >> 1, CapturedFrames::default());
             visit(CapturedStack {
                 socket,
                 ktime_ns: 1,
@@ -60,7 +60,7 @@ fn the_thread_takes_copies_and_a_process_that_is_gone_has_no_stack() {
                 registers,
                 stack_end: 0,
                 bytes: StackBytes { start: registers.sp, bytes: vec![0; 64], chunks: 1 },
-                python,
+                script,
             });
             counts.fetch_add(1, Ordering::Relaxed);
         }

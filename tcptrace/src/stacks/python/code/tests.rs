@@ -48,11 +48,11 @@ fn planted() -> File {
     memory
 }
 
-fn frame(instruction: u64) -> PythonFrame {
-    PythonFrame { code: CODE, instruction: CODE + START + instruction, line_table: TABLE }
+fn frame(instruction: u64) -> ScriptFrame {
+    ScriptFrame { code: CODE, instruction: CODE + START + instruction, table: TABLE }
 }
 
-fn look_up(cache: &mut CodeCache, memory: File, frame: &PythonFrame) -> Option<ScriptLine> {
+fn look_up(cache: &mut CodeCache, memory: File, frame: &ScriptFrame) -> Option<ScriptLine> {
     let layout = layout::of_version(12, None).unwrap();
     let memory = ProcessMemory::planted(memory);
     cache.line(&Process { pid: 1, memory: &memory, layout: &layout, types: TYPES }, frame)
@@ -104,7 +104,7 @@ proptest! {
             write(&memory, at & !0xf_ff00 | at & 0xff, &word.to_ne_bytes());
         }
         let mut cache = CodeCache::default();
-        look_up(&mut cache, memory.try_clone().unwrap(), &PythonFrame { code, instruction, line_table: TABLE });
-        look_up(&mut cache, memory, &PythonFrame { code: CODE, instruction, line_table: TABLE });
+        look_up(&mut cache, memory.try_clone().unwrap(), &ScriptFrame { code, instruction, table: TABLE });
+        look_up(&mut cache, memory, &ScriptFrame { code: CODE, instruction, table: TABLE });
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_program_without_python_has_none_and_one_that_is_gone_neither() {
+fn a_program_without_an_interpreter_has_none_and_one_that_is_gone_neither() {
     let mut finder = Finder::new(Path::new("/proc"), Arc::default());
     assert_eq!(finder.find(std::process::id(), true), Found::Nothing);
     assert_eq!(finder.find(u32::MAX >> 1, true), Found::Nothing);
@@ -24,13 +24,14 @@ fn the_looks_in_a_second_are_bounded() {
 }
 
 #[test]
-fn files_of_python_are_told_by_their_names() {
+fn files_of_interpreters_are_told_by_their_names() {
     for (path, expected) in [
         ("/usr/lib/x86_64-linux-gnu/libpython3.12.so.1.0", true),
         ("/usr/bin/python3.11", true),
+        ("/usr/lib/apache2/modules/libphp8.2.so", true),
         ("/usr/lib/libc.so.6", false),
         ("", false),
     ] {
-        assert_eq!(is_python(path), expected, "{path}");
+        assert_eq!(may_hold_machine(path), expected, "{path}");
     }
 }

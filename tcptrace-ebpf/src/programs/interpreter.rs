@@ -1,6 +1,6 @@
-//! Reads the frames of Python of the thread that makes a call, in processes that user space knows to run it. Everything
-//! comes from a stranger's memory: reads that fail give 0, every loop is bounded, and what is found is a claim that user
-//! space checks.
+//! Reads the frames of the interpreter, Python or PHP, of the thread that makes a call, in processes that user space knows to
+//! run one. Everything comes from a stranger's memory: reads that fail give 0, every loop is bounded, and what is found is a
+//! claim that user space checks.
 //!
 //! An entry for a process that has ended or runs another program since does no harm: no thread of it is found.
 
@@ -8,13 +8,13 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     btf_maps::LruHashMap,
-    helpers::{bpf_get_current_task, generated::bpf_probe_read_user},
+    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task, generated::bpf_probe_read_user},
     macros::{btf_map, raw_tracepoint},
     programs::RawTracePointContext,
 };
-use tcptrace_ebpf::python::{
-    FIRST_OWNER_WITHOUT_CODE, MOST_PYTHON_FRAMES, PYTHON_ENTRY, PYTHON_OTHER_THREAD, PYTHON_READ,
-    PYTHON_UNKNOWN, PythonFrame, PythonFrames, PythonProcess,
+use tcptrace_ebpf::interpreter::{
+    FIRST_OWNER_WITHOUT_CODE, FRAMES_NONE, FRAMES_READ, FRAMES_UNKNOWN, InterpreterProcess,
+    MOST_SCRIPT_FRAMES, PHP_FUNCTION_NAME, PHP_NAMELESS, PYTHON_ENTRY, ScriptFrame, ScriptFrames,
 };
 
 use crate::{
@@ -27,10 +27,10 @@ use crate::{
 /// looks at them, and 100,000 for one that looks at 512.
 const MOST_THREADS: u32 = 256;
 
-/// The processes that run Python, by their number in the reader's pid namespace. User space sets the size when it loads
+/// The processes that run an interpreter, by their number in the reader's pid namespace. User space sets the size when it loads
 /// the object.
 #[btf_map]
-static PYTHONS: LruHashMap<u32, PythonProcess, 1> = LruHashMap::new();
+static INTERPRETERS: LruHashMap<u32, InterpreterProcess, 1> = LruHashMap::new();
 
 transport::records! {
     /// The processes that have begun to run another program, for user space to look at.
@@ -38,15 +38,15 @@ transport::records! {
 }
 
 /// The frames of a call.
-pub(crate) type Frames = [PythonFrame; MOST_PYTHON_FRAMES];
+pub(crate) type Frames = [ScriptFrame; MOST_SCRIPT_FRAMES];
 
-/// What is known of a process; `None` where nobody knows that it runs Python.
+/// What is known of a process; `None` where nobody knows that it runs an interpreter.
 #[inline(always)]
-pub(crate) fn process(pid: u32) -> Option<*const PythonProcess> {
-    if config!(read_python) == 0 {
+pub(crate) fn process(pid: u32) -> Option<*const InterpreterProcess> {
+    if config!(read_frames) == 0 {
         return None;
     }
-    PYTHONS.get_ptr(pid)
+    INTERPRETERS.get_ptr(pid)
 }
 
 /// Reads a `T` of the current process; the default (0) when that fails.
@@ -73,11 +73,21 @@ fn thread_pointer() -> u64 {
     }
 }
 
+/// Whether the current task is the first thread of its process.
+#[inline(always)]
+fn is_first_thread() -> bool {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    pid_tgid >> 32 == pid_tgid & u64::from(u32::MAX)
+}
+
 /// The innermost frame of the current task; 0 where none is found.
 #[inline(always)]
-fn innermost(PythonProcess { runtime, walk, .. }: &PythonProcess) -> u64 {
+fn innermost(InterpreterProcess { root, walk, .. }: &InterpreterProcess) -> u64 {
+    if is_absent(walk.interpreters as usize) {
+        return if is_first_thread() { user(*root, walk.frame) } else { 0 };
+    }
     let own = thread_pointer();
-    let mut interpreter: u64 = user(*runtime, walk.interpreters);
+    let mut interpreter: u64 = user(*root, walk.interpreters);
     let mut thread: u64 = user(interpreter, walk.threads);
     for _ in 0..MOST_THREADS {
         if thread == 0 {
@@ -108,13 +118,13 @@ fn innermost(PythonProcess { runtime, walk, .. }: &PythonProcess) -> u64 {
 /// # Safety
 /// `process` has to be a live map value, and `frames` memory that may be written.
 #[inline(always)]
-pub(crate) unsafe fn read(process: *const PythonProcess, frames: *mut Frames) -> PythonFrames {
+pub(crate) unsafe fn read(process: *const InterpreterProcess, frames: *mut Frames) -> ScriptFrames {
     // SAFETY: the caller promises both. User space may replace the value meanwhile, by one that is as good.
     let process = unsafe { &*process };
     let walk = &process.walk;
     let mut frame = innermost(process);
     let mut count = 0;
-    for nth in 0..MOST_PYTHON_FRAMES {
+    for nth in 0..MOST_SCRIPT_FRAMES {
         if frame == 0 {
             break;
         }
@@ -123,33 +133,43 @@ pub(crate) unsafe fn read(process: *const PythonProcess, frames: *mut Frames) ->
         let code: u64 = if owner < FIRST_OWNER_WITHOUT_CODE { user(frame, walk.code) } else { 0 };
         // The lowest bits of a reference say how it is counted (`_PyStackRef`, 3.14).
         let code = code & !3;
-        let instruction = user(frame, walk.instruction);
-        let line_table = if code == 0 { 0 } else { user(code, walk.line_table) };
+        let instruction: u64 = user(frame, walk.instruction);
+        let table: u64 = if code == 0 { 0 } else { user(code, walk.table) };
+        let has_line = !is_absent(walk.line as usize) && code != 0;
+        let (code, instruction) = if has_line {
+            let line: u32 = user(instruction, walk.line);
+            let hash: u64 = user(table, walk.file_hash);
+            let name: u64 = user(code, PHP_FUNCTION_NAME);
+            let mark = if name == 0 { PHP_NAMELESS } else { 0 };
+            (code | mark, u64::from(line) | hash << 32)
+        } else {
+            (code, instruction)
+        };
         let has_entry = !is_absent(walk.is_entry as usize);
         let is_entry: u8 = if has_entry { user(frame, walk.is_entry) } else { 0 };
         let code = code | (u64::from(is_entry) & PYTHON_ENTRY);
         // SAFETY: the index is within the array.
-        unsafe { frames.cast::<PythonFrame>().add(nth).write(PythonFrame { code, instruction, line_table }) };
+        unsafe { frames.cast::<ScriptFrame>().add(nth).write(ScriptFrame { code, instruction, table }) };
         count = nth as u32 + 1;
         frame = user(frame, walk.previous);
     }
-    PythonFrames {
-        runtime: process.runtime,
+    ScriptFrames {
+        root: process.root,
         build: process.build,
-        outcome: if count == 0 { PYTHON_OTHER_THREAD } else { PYTHON_READ },
+        outcome: if count == 0 { FRAMES_NONE } else { FRAMES_READ },
         count,
         is_deeper: u32::from(frame != 0),
     }
 }
 
-const _: () = assert!(PYTHON_UNKNOWN == 0, "a record of a process that nobody knows to run Python has zeros");
+const _: () = assert!(FRAMES_UNKNOWN == 0, "a record of a process that nobody knows has zeros");
 
 /// The current process runs another program: what was known of it is no longer true.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 fn program_started(context: RawTracePointContext) -> i32 {
     let (pid, _) = calls::current_task();
-    if PYTHONS.get_ptr(pid).is_some() {
-        let _ = PYTHONS.remove(pid);
+    if INTERPRETERS.get_ptr(pid).is_some() {
+        let _ = INTERPRETERS.remove(pid);
     }
     // One that finds no room is found when it is asked for.
     transport::write(&STARTED_PROGRAMS, &context, Wake::Always, |started: &mut MaybeUninit<u64>| {
@@ -169,9 +189,9 @@ fn process_forked(context: RawTracePointContext) -> i32 {
     if of_parent == of_child {
         return 0;
     }
-    if let Some(known) = PYTHONS.get_ptr(pids::of_process(parent, of_parent)) {
+    if let Some(known) = INTERPRETERS.get_ptr(pids::of_process(parent, of_parent)) {
         // SAFETY: the pointer is that of a live map value.
-        let _ = PYTHONS.insert(pids::of_process(child, of_child), unsafe { &*known }, 0);
+        let _ = INTERPRETERS.insert(pids::of_process(child, of_child), unsafe { &*known }, 0);
     }
     0
 }

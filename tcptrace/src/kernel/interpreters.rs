@@ -1,4 +1,4 @@
-//! The processes that run Python, as the kernel side is told of them, and the programs that it says were started. Finds
+//! The processes that run an interpreter, as the kernel side is told of them, and the programs that it says were started. Finds
 //! out nothing about them.
 
 use std::{io, time::Duration};
@@ -8,7 +8,7 @@ use aya::{
     maps::{HashMap, MapData},
     programs::{ProgramError, RawTracePoint},
 };
-use tcptrace_ebpf::python::PythonProcess;
+use tcptrace_ebpf::interpreter::InterpreterProcess;
 use zerocopy::IntoBytes as _;
 
 use super::{
@@ -21,23 +21,23 @@ use crate::host::wakeup::Wakeup;
 const BATCH: usize = 256;
 
 /// The processes whose frames the kernel side reads.
-pub(crate) struct PythonProcesses(HashMap<MapData, u32, [u8; size_of::<PythonProcess>()]>);
+pub(crate) struct InterpreterProcesses(HashMap<MapData, u32, [u8; size_of::<InterpreterProcess>()]>);
 
 /// The processes that began to run another program.
 pub(crate) struct StartedPrograms(Records);
 
-pub(super) fn open(object: &mut Ebpf, started: Records) -> Option<(PythonProcesses, StartedPrograms)> {
-    let processes = HashMap::try_from(object.take_map("PYTHONS")?).ok()?;
-    Some((PythonProcesses(processes), StartedPrograms(started)))
+pub(super) fn open(object: &mut Ebpf, started: Records) -> Option<(InterpreterProcesses, StartedPrograms)> {
+    let processes = HashMap::try_from(object.take_map("INTERPRETERS")?).ok()?;
+    Some((InterpreterProcesses(processes), StartedPrograms(started)))
 }
 
-impl PythonProcesses {
+impl InterpreterProcesses {
     /// Has the frames of a process read from now on.
     ///
     /// # Errors
     /// When the kernel has no memory for it.
-    pub(crate) fn insert(&mut self, pid: u32, process: &PythonProcess) -> io::Result<()> {
-        let mut bytes = [0; size_of::<PythonProcess>()];
+    pub(crate) fn insert(&mut self, pid: u32, process: &InterpreterProcess) -> io::Result<()> {
+        let mut bytes = [0; size_of::<InterpreterProcess>()];
         bytes.copy_from_slice(process.as_bytes());
         self.0.insert(pid, bytes, 0).map_err(io::Error::other)
     }

@@ -1,11 +1,11 @@
-//! Puts lines of Python where the machine that runs them stands on a native stack. Pure.
+//! Puts lines of interpreted code where the machine that runs them stands on a native stack. Pure.
 
 use crate::stacks::point::Point;
 
-/// What a frame of machine code has to do with Python.
+/// What a frame of machine code has to do with an interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::stacks) enum Part {
-    /// The function of the machine that runs lines of Python, as many as call each other without leaving it.
+    /// The function of the machine that runs lines, as far as it is known: as many as call each other without leaving it.
     Evaluates,
     /// The machine.
     Machine,
@@ -14,7 +14,7 @@ pub(in crate::stacks) enum Part {
     Other,
 }
 
-/// Lines of Python, innermost first, and where in them those end that one call of the machine runs.
+/// Lines of interpreted code, innermost first, and where in them those end that one call of the machine runs.
 pub(in crate::stacks) struct Lines {
     pub(in crate::stacks) points: Vec<Point>,
     pub(in crate::stacks) ends: Vec<usize>,

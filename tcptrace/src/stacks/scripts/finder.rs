@@ -1,8 +1,8 @@
-//! Finds the processes that run Python, on a thread of its own: those that are there when it starts, those that begin to run
+//! Finds the processes that run Python or PHP, on a thread of its own: those that are there when it starts, those that begin to run
 //! another program, and those that others ask for. Each look is bounded, and so is their number in a second.
 //!
-//! A program that needs a libpython has it mapped a millisecond or two after it was started; Python itself takes ten more
-//! before it runs the first line.
+//! A program that needs a libpython or a libphp has it mapped a millisecond or two after it was started; the interpreter takes
+//! ten more before it runs the first line.
 
 use std::{
     collections::VecDeque,
@@ -18,11 +18,11 @@ use std::{
 };
 
 use rustc_hash::FxHashMap;
-use tcptrace_ebpf::python::PythonProcess;
+use tcptrace_ebpf::interpreter::InterpreterProcess;
 
 use super::{
     builds::Builds,
-    file::{PythonFile, PythonPart},
+    machine::{Machine, MachinePart},
 };
 use crate::{
     host::wakeup::Wakeup,
@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// Files of which it is known whether they hold Python; beyond, all are forgotten.
+/// Files of which it is known whether they hold an interpreter; beyond, all are forgotten.
 const MOST_FILES: usize = 4_096;
 
 /// Processes that wait to be looked at again, and questions that wait for an answer.
@@ -45,7 +45,7 @@ const MOST_LOOKS: u32 = 2_000;
 /// Looks at processes that are there already, between two looks for new ones.
 const LOOKS_IN_PASSING: usize = 16;
 
-/// When a program that needs a libpython is looked at again, and how often: after 1, 2, 4 … 128 ms.
+/// When a program that needs such a library is looked at again, and how often: after 1, 2, 4 … 128 ms.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const MOST_TRIES: u32 = 8;
 
@@ -58,13 +58,13 @@ const PRIORITY: i32 = -15;
 
 /// Asks for processes to be looked at.
 #[derive(Clone)]
-pub(crate) struct PythonFinder {
+pub(crate) struct InterpreterFinder {
     questions: SyncSender<u32>,
     wakeup: Arc<Wakeup>,
     pub(in crate::stacks) builds: Arc<Builds>,
 }
 
-impl PythonFinder {
+impl InterpreterFinder {
     /// Starts the thread, which ends when `is_over`. It waits in `started`, which passes processes that began to run another
     /// program to its visitor, and waits for the `wakeup` as well. It hands what it found to `insert`.
     ///
@@ -79,13 +79,13 @@ impl PythonFinder {
     ) -> std::io::Result<Self>
     where
         S: FnMut(Duration, &mut dyn FnMut(u32)) + Send + 'static,
-        I: FnMut(u32, &PythonProcess) + Send + 'static,
+        I: FnMut(u32, &InterpreterProcess) + Send + 'static,
     {
         let (questions, asked) = mpsc::sync_channel(MOST_QUESTIONS);
         let builds = Arc::new(Builds::default());
         let finder = Finder::new(proc_root, Arc::clone(&builds));
         thread::Builder::new()
-            .name("python-finder".to_owned())
+            .name("script-finder".to_owned())
             .spawn(move || finder.run(&is_over, &asked, started, insert))?;
         Ok(Self { questions, wakeup, builds })
     }
@@ -101,8 +101,8 @@ impl PythonFinder {
 /// What came of a look.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
-    Python(PythonProcess),
-    /// It needs a libpython, and has not mapped it.
+    Interpreter(InterpreterProcess),
+    /// It needs a library with an interpreter, and has not mapped it.
     NotYet,
     Nothing,
 }
@@ -116,7 +116,7 @@ struct Waiting {
 
 struct Finder {
     proc_root: PathBuf,
-    files: FxHashMap<FileIdentity, Arc<PythonPart>>,
+    files: FxHashMap<FileIdentity, Arc<MachinePart>>,
     builds: Arc<Builds>,
     waiting: VecDeque<Waiting>,
     second: Instant,
@@ -142,10 +142,10 @@ impl Finder {
         is_over: &AtomicBool,
         asked: &Receiver<u32>,
         mut started: impl FnMut(Duration, &mut dyn FnMut(u32)),
-        mut insert: impl FnMut(u32, &PythonProcess),
+        mut insert: impl FnMut(u32, &InterpreterProcess),
     ) {
         if let Err(error) = rustix::process::setpriority_process(None, PRIORITY) {
-            log::debug!("programs are looked at for Python later where CPUs are busy: {error}");
+            log::debug!("programs are looked at for interpreters later where CPUs are busy: {error}");
         }
         let mut there = self.processes();
         let mut new = Vec::new();
@@ -168,13 +168,16 @@ impl Finder {
                 }
             }
             for pid in there.drain(there.len().saturating_sub(LOOKS_IN_PASSING)..) {
-                if let Found::Python(process) = self.find(pid, true) {
+                if let Found::Interpreter(process) = self.find(pid, true) {
                     insert(pid, &process);
                 }
             }
         }
         if self.skipped > 0 {
-            log::debug!("{} programs were not looked at for Python: too many were started", self.skipped);
+            log::debug!(
+                "{} programs were not looked at for interpreters: too many were started",
+                self.skipped
+            );
         }
     }
 
@@ -195,7 +198,7 @@ impl Finder {
         pid: u32,
         is_thorough: bool,
         tries: u32,
-        insert: &mut impl FnMut(u32, &PythonProcess),
+        insert: &mut impl FnMut(u32, &InterpreterProcess),
     ) {
         if self.second.elapsed() >= Duration::from_secs(1) {
             (self.second, self.looks) = (Instant::now(), 0);
@@ -206,7 +209,7 @@ impl Finder {
         }
         self.looks += 1;
         match self.find(pid, is_thorough) {
-            Found::Python(process) => insert(pid, &process),
+            Found::Interpreter(process) => insert(pid, &process),
             Found::NotYet if tries < MOST_TRIES && self.waiting.len() < MOST_WAITING => {
                 let due = Instant::now() + FIRST_WAIT * (1 << tries);
                 self.waiting.push_back(Waiting { pid, due, tries: tries + 1 });
@@ -215,52 +218,53 @@ impl Finder {
         }
     }
 
-    /// Finds out whether a process runs Python. A thorough look is not content with the program, which may load a libpython
-    /// without needing it.
+    /// Finds out whether a process runs an interpreter. A thorough look is not content with the program, which may load a
+    /// library with one without needing it.
     fn find(&mut self, pid: u32, is_thorough: bool) -> Found {
         let mut found = || {
             let process = mappings::process(&self.proc_root, pid).ok()?;
             let (identity, file) = mappings::program(&process).ok()?;
             let program = self.part(identity, file);
             let is_wanted = match *program {
-                PythonPart::Holds(_) => |_: &str| true,
-                PythonPart::Nothing if !is_thorough => return None,
-                PythonPart::Needs | PythonPart::Nothing => is_python,
+                MachinePart::Holds(_) => |_: &str| true,
+                MachinePart::Nothing if !is_thorough => return None,
+                MachinePart::Needs | MachinePart::Nothing => may_hold_machine,
             };
             for mapping in mappings::executable_named(&process, is_wanted).ok()? {
                 let Ok((identity, file)) = mapping.open(&process) else { continue };
-                if let PythonPart::Holds(build) = &*self.part(identity, file) {
-                    return self.placed(build, &mapping).map(Found::Python);
+                if let MachinePart::Holds(build) = &*self.part(identity, file) {
+                    return self.placed(build, &mapping).map(Found::Interpreter);
                 }
             }
-            (*program == PythonPart::Needs).then_some(Found::NotYet)
+            (*program == MachinePart::Needs).then_some(Found::NotYet)
         };
         found().unwrap_or(Found::Nothing)
     }
 
-    fn part(&mut self, identity: FileIdentity, file: fs::File) -> Arc<PythonPart> {
+    fn part(&mut self, identity: FileIdentity, file: fs::File) -> Arc<MachinePart> {
         if self.files.len() >= MOST_FILES {
             self.files.clear();
         }
-        Arc::clone(self.files.entry(identity).or_insert_with(|| Arc::new(PythonPart::of(file))))
+        Arc::clone(self.files.entry(identity).or_insert_with(|| Arc::new(MachinePart::of(file))))
     }
 
     /// A build where a process has mapped it.
-    fn placed(&self, build: &PythonFile, mapping: &Mapping) -> Option<PythonProcess> {
-        let bias = bias(&build.segments, &mapping.in_file(), mapping.addresses.start)?;
-        Some(PythonProcess {
-            runtime: build.runtime.wrapping_add(bias),
+    fn placed(&self, build: &Machine, mapping: &Mapping) -> Option<InterpreterProcess> {
+        let bias = bias(build.segments(), &mapping.in_file(), mapping.addresses.start)?;
+        Some(InterpreterProcess {
+            root: build.root().wrapping_add(bias),
             build: self.builds.number(build)?,
-            walk: build.layout.walk,
+            walk: build.walk(),
         })
     }
 }
 
-/// Whether a path may be that of a file which holds Python: `libpython3.12.so.1.0`, or `python3.12` where the dynamic linker
-/// was told to run it.
-fn is_python(path: &str) -> bool {
+/// Whether a path may be that of a file which holds an interpreter: `libpython3.12.so.1.0`, `libphp8.2.so`, or `python3.12`
+/// where the dynamic linker was told to run it.
+fn may_hold_machine(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    name.strip_prefix("lib").unwrap_or(name).starts_with("python")
+    let stem = name.strip_prefix("lib").unwrap_or(name);
+    stem.starts_with("python") || stem.starts_with("php")
 }
 
 #[cfg(test)]
