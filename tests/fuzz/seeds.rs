@@ -75,6 +75,11 @@ fn seeds_of_python_line_tables() {
 }
 
 #[test]
+fn seeds_of_php_frames() {
+    run("php_code", targets::php_code);
+}
+
+#[test]
 fn seeds_of_python_frames() {
     run("python_code", targets::python_code);
 }

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "what must not happen ends the fuzzer")]
 
 use tcptrace::testing::fuzzed::{
-    LineFormat, Mapping, ScriptLine, look_up_perf_map, parse_mappings, python_line, python_script_line,
-    walk_java,
+    LineFormat, Mapping, ScriptLine, look_up_perf_map, parse_mappings, php_script_line, python_line,
+    python_script_line, walk_java,
 };
 
 use super::planted::{Bytes, memory};
@@ -60,6 +60,22 @@ pub fn python_code(bytes: &[u8]) {
     assert!(function.chars().count() <= MAX_TEXT, "{function:?}");
     assert!(file.is_none_or(|file| file.chars().count() <= MAX_TEXT));
     assert_ne!(line, Some(0), "there is no line 0");
+}
+
+/// A frame of PHP: the number of its interface, the function, the instruction and the table (8 bytes each), and the memory.
+pub fn php_code(bytes: &[u8]) {
+    const MAX_TEXT: usize = 4096;
+    let mut bytes = Bytes(bytes);
+    let Some(api) = bytes.u64().and_then(|number| u32::try_from(number).ok()) else { return };
+    let (Some(code), Some(instruction), Some(table)) = (bytes.u64(), bytes.u64(), bytes.u64()) else {
+        return;
+    };
+    let line = php_script_line(memory(bytes), api, [code, instruction, table]);
+    let Some(ScriptLine { function, file, line, .. }) = line else { return };
+    // A class and a method; what is no UTF-8 becomes a character of three bytes.
+    assert!((1..=6 * MAX_TEXT + 2).contains(&function.len()), "{function:?}");
+    assert!(file.as_ref().is_none_or(|file| (1..=3 * MAX_TEXT).contains(&file.len())), "{file:?}");
+    assert!(line.is_none_or(|line| line > 0 && file.is_some()), "line {line:?} of {file:?}");
 }
 
 /// A frame of Java: program counter and frame pointer (8 bytes each), the stack (counted), and the memory.
