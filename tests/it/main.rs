@@ -50,6 +50,7 @@ mod openers;
 mod other_end;
 mod outputs;
 mod over;
+mod php;
 mod places;
 mod ports_taken;
 mod reasons;
