@@ -135,19 +135,19 @@ pub(crate) unsafe fn read(process: *const InterpreterProcess, frames: *mut Frame
         let code = code & !3;
         let instruction: u64 = user(frame, walk.instruction);
         let table: u64 = if code == 0 { 0 } else { user(code, walk.table) };
-        let has_line = !is_absent(walk.line as usize) && code != 0;
+        let has_line = !is_absent(walk.line as usize);
         let (code, instruction) = if has_line {
             let line: u32 = user(instruction, walk.line);
             let hash: u64 = user(table, walk.file_hash);
             let name: u64 = user(code, PHP_FUNCTION_NAME);
-            let mark = if name == 0 { PHP_NAMELESS } else { 0 };
-            (code | mark, u64::from(line) | hash << 32)
+            // The highest bit of a number or of its negative is set, except of 0. The verifier would look at both ways of a branch.
+            let has_name = (name | name.wrapping_neg()) >> 63;
+            (code | (PHP_NAMELESS ^ has_name), u64::from(line) | hash << 32)
         } else {
-            (code, instruction)
+            let has_entry = !is_absent(walk.is_entry as usize);
+            let is_entry: u8 = if has_entry { user(frame, walk.is_entry) } else { 0 };
+            (code | (u64::from(is_entry) & PYTHON_ENTRY), instruction)
         };
-        let has_entry = !is_absent(walk.is_entry as usize);
-        let is_entry: u8 = if has_entry { user(frame, walk.is_entry) } else { 0 };
-        let code = code | (u64::from(is_entry) & PYTHON_ENTRY);
         // SAFETY: the index is within the array.
         unsafe { frames.cast::<ScriptFrame>().add(nth).write(ScriptFrame { code, instruction, table }) };
         count = nth as u32 + 1;

@@ -79,7 +79,9 @@ pub(super) struct FunctionCache {
 impl FunctionCache {
     /// What a frame is, and the line at which it was.
     pub(super) fn find(&mut self, process: &Process<'_>, frame: &ScriptFrame) -> Found {
-        let found = if frame.code & PHP_NAMELESS == 0 {
+        let found = if frame.code & !PHP_NAMELESS == 0 {
+            None
+        } else if frame.code & PHP_NAMELESS == 0 {
             self.function(process, frame)
         } else if frame.table == 0 {
             Some(Found::Unnamed)

@@ -130,7 +130,10 @@ fn what_took_the_place_of_a_function_is_not_taken_for_it() {
     let other = planted();
     write(&other, FUNCTION, &[3]);
     assert_eq!(find(&mut cache, other, &frame(8)), Found::Nothing, "no function");
-    assert_eq!(find(&mut cache, planted(), &ScriptFrame::default()), Found::Nothing);
+    for code in [0, PHP_NAMELESS] {
+        let frame = ScriptFrame { code, ..ScriptFrame::default() };
+        assert_eq!(find(&mut cache, planted(), &frame), Found::Nothing, "a frame without a function");
+    }
     // Another one of the same file at the same address.
     assert!(line(&mut cache, planted(), &frame(8)).is_some());
     let other = planted();
