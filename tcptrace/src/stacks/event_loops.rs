@@ -16,7 +16,16 @@ pub(super) fn is_loop(function: &str) -> bool {
     ];
     /// tokio polls a task that was spawned there, and what `block_on` was given elsewhere.
     const TASKS: &str = "tokio::runtime::task::";
-    LOOPS.contains(&last_name(function)) || function.contains(TASKS)
+    LOOPS.contains(&last_name(function)) || function.contains(TASKS) || is_loop_of_php(function)
+}
+
+/// Whether a method of PHP runs the loop of ReactPHP, of Amp or of Workerman.
+fn is_loop_of_php(function: &str) -> bool {
+    const CLASSES: [&str; 4] =
+        ["React\\EventLoop\\", "Revolt\\EventLoop", "Amp\\Loop", "Workerman\\Events\\"];
+    function.rsplit_once("::").is_some_and(|(class, method)| {
+        matches!(method, "run" | "loop") && CLASSES.iter().any(|begin| class.starts_with(begin))
+    })
 }
 
 /// Whether a function accepts connections. A loop accepts on behalf of whoever runs it.
@@ -43,10 +52,20 @@ mod tests {
             "uvloop.loop.Loop.run_until_complete",
             "event_base_loop",
             "tokio::runtime::task::raw::poll::<hyper::connect, current_thread::Handle>",
+            "React\\EventLoop\\StreamSelectLoop::run",
+            "Revolt\\EventLoop\\Internal\\AbstractDriver::run",
+            "Revolt\\EventLoop::run",
+            "Workerman\\Events\\Select::loop",
         ] {
             assert!(is_loop(name), "{name}");
         }
-        for name in ["open_ledger", "Handle._run", "tokio::runtime::runtime::Runtime::block_on", ""] {
+        for name in [
+            "open_ledger",
+            "Handle._run",
+            "tokio::runtime::runtime::Runtime::block_on",
+            "Shop\\Worker::run",
+            "",
+        ] {
             assert!(!is_loop(name), "{name}");
         }
     }
