@@ -67,6 +67,10 @@ fn php() -> (Group, Vec<Way>) {
     let ways = [
         ("fsockopen", "fsockopen", "openLedger", Peer::CLOSES),
         ("stream_socket_client", "stream", "openStream", Peer::CLOSES),
+        ("method", "method", "Ledger::open", Peer::CLOSES),
+        ("generator", "generator", "opened", Peer::CLOSES),
+        ("fiber", "fiber", "openStream", Peer::CLOSES),
+        ("socket_connect", "sockets", "openSocket", Peer::CLOSES),
         ("curl", "curl", "fetch", Peer::HTTP),
     ];
     let mut ways: Vec<Way> = ways
@@ -75,6 +79,10 @@ fn php() -> (Group, Vec<Way>) {
             way.own(function, SOURCE).or(&["interpreted_php"])
         })
         .into();
+    let jit =
+        ["php", "-d", "opcache.enable_cli=1", "-d", "opcache.jit_buffer_size=16M", &script, "hot", "PORT"];
+    let jit = Way::connects("opcache, JIT", &jit).own("openHot", SOURCE);
+    ways.push(jit.or(&["interpreted_php"]));
     let server = Way::accepts("stream_socket_accept", &["php", &script, "accept", "PORT"], "");
     ways.push(server.own("serve", SOURCE).or(&["interpreted_php"]));
     // The server itself accepts, before any script runs.

@@ -15,6 +15,36 @@ function openStream(int $port): void
     $kept[] = stream_socket_client("tcp://127.0.0.1:$port"); // opened here: openStream
 }
 
+class Ledger
+{
+    public function open(int $port): void
+    {
+        global $kept;
+        $kept[] = stream_socket_client("tcp://127.0.0.1:$port"); // opened here: Ledger::open
+    }
+}
+
+function opened(int $port): Generator
+{
+    yield stream_socket_client("tcp://127.0.0.1:$port"); // opened here: opened
+}
+
+function openSocket(int $port): void
+{
+    global $kept;
+    $kept[] = $socket = socket_create(AF_INET, SOCK_STREAM, SOL_TCP);
+    socket_connect($socket, '127.0.0.1', $port); // opened here: openSocket
+}
+
+function openHot(int $port, int $nth): int
+{
+    global $kept;
+    if ($nth === 50000) {
+        $kept[] = stream_socket_client("tcp://127.0.0.1:$port"); // opened here: openHot
+    }
+    return $nth;
+}
+
 function serve(int $port): void
 {
     global $kept;
@@ -35,6 +65,15 @@ function fetch(int $port): void
 switch ($way) {
     case 'fsockopen': openLedger($port); break;
     case 'stream': openStream($port); break;
+    case 'method': (new Ledger())->open($port); break;
+    case 'generator': $kept[] = opened($port)->current(); break;
+    case 'fiber': $kept[] = $fiber = new Fiber('openStream'); $fiber->start($port); break;
+    case 'sockets': openSocket($port); break;
+    case 'hot':
+        for ($nth = 0; $nth <= 50000; $nth++) {
+            openHot($port, $nth);
+        }
+        break;
     case 'accept': serve($port); break;
     case 'curl': fetch($port); break;
 }
