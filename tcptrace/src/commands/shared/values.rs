@@ -16,7 +16,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}; a time is a number with a unit, like 500ms, 30s, 5m or 1h"))
 }
 
-/// How many of something, or else `right`: what would have been.
+/// A whole number within this range, or else `right`: what would have been.
 fn number<N: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>, right: &str) -> Result<N, String> {
     let number = text.parse().ok().filter(|number| range.contains(number));
     number.and_then(|number| number.try_into().ok()).ok_or_else(|| right.to_owned())
@@ -54,10 +54,9 @@ pub(crate) fn jobs(text: &str) -> Result<u8, String> {
 
 /// A port that a connection can have.
 pub(crate) fn port(text: &str) -> Result<u16, String> {
-    let wrong = || {
-        "a port is a whole number from 1 to 65535, like 8080; several are given as several options".to_owned()
-    };
-    text.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)
+    const RIGHT: &str =
+        "a port is a whole number from 1 to 65535, like 8080; several are given as several options";
+    number(text, 1..=u16::MAX.into(), RIGHT)
 }
 
 /// The port of the other side; 0 is that of a listener, which has none.
@@ -69,8 +68,8 @@ pub(crate) fn remote_port(text: &str) -> Result<u16, String> {
 pub(crate) fn pid(text: &str) -> Result<u32, String> {
     /// `PID_MAX_LIMIT` of Linux on 64 bits.
     const MOST: u32 = 1 << 22;
-    let wrong = || format!("a pid is a whole number from 1 to {MOST}, like 812; names are given with --comm");
-    text.parse().ok().filter(|pid| (1..=MOST).contains(pid)).ok_or_else(wrong)
+    let right = format!("a pid is a whole number from 1 to {MOST}, like 812; names are given with --comm");
+    number(text, 1..=MOST.into(), &right)
 }
 
 /// What a process is called.
@@ -141,9 +140,8 @@ pub(crate) fn address_range(text: &str) -> Result<IpNet, String> {
 
 /// A share in percent, from 1 to 100.
 pub(crate) fn percent(text: &str) -> Result<u64, String> {
-    let number = text.trim_end().strip_suffix('%').unwrap_or(text).trim();
-    let percent = number.parse().ok().filter(|percent| (1..=100).contains(percent));
-    percent.ok_or_else(|| "a share is a whole number from 1 to 100, like 80% or 80".to_owned())
+    let percent = text.trim_end().strip_suffix('%').unwrap_or(text).trim();
+    number(percent, 1..=100, "a share is a whole number from 1 to 100, like 80% or 80")
 }
 
 /// Permissions of a file, in octal.
