@@ -29,12 +29,12 @@ impl PackageManager {
         }
     }
 
-    /// The packages with `ip`, `ss` and `script`.
+    /// The packages with `ip`, `ss`, `script` and `php`.
     pub(crate) fn test_programs(self) -> &'static [&'static str] {
         match self {
-            Self::Apt => &["iproute2", "bsdutils"],
-            Self::Dnf => &["iproute", "util-linux-script"],
-            Self::Pacman => &["iproute2", "util-linux"],
+            Self::Apt => &["iproute2", "bsdutils", "php-cli"],
+            Self::Dnf => &["iproute", "util-linux-script", "php-cli"],
+            Self::Pacman => &["iproute2", "util-linux", "php"],
         }
     }
 

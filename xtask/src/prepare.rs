@@ -209,9 +209,9 @@ impl Installer {
         self.run(install)
     }
 
-    /// Installs the programs with which live tests make networks, count sockets and get a terminal.
+    /// Installs the programs with which live tests make networks, count sockets, get a terminal and leak in PHP.
     fn test_programs(&mut self) -> Result<()> {
-        self.programs(&["ip", "ss", "script"], "which live tests run", PackageManager::test_programs)
+        self.programs(&["ip", "ss", "script", "php"], "which live tests run", PackageManager::test_programs)
     }
 
     /// Installs what boots other kernels.
