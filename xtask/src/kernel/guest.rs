@@ -12,9 +12,9 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Programs that the tests, or the script below, run.
-const PROGRAMS: [&str; 15] = [
-    "sh", "bash", "cat", "cp", "env", "grep", "id", "insmod", "ip", "ln", "mkdir", "mount", "script", "ss",
-    "sleep",
+const PROGRAMS: [&str; 16] = [
+    "sh", "bash", "cat", "cp", "env", "grep", "id", "insmod", "ip", "ln", "mkdir", "mount", "php", "script",
+    "ss", "sleep",
 ];
 
 /// Debian's packages with these programs, and with [`PYTHON`].
