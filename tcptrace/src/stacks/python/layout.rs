@@ -1,8 +1,8 @@
-//! Where each version of Python keeps what leads from `_PyRuntime` to a line of code. Knows CPython 3.8 to 3.14 of 64
+//! Where each version of Python keeps what leads from `_PyRuntime` to a line of code. Knows CPython 3.8 to 3.15 of 64
 //! bits; x86-64 and aarch64 are alike. Reads nothing.
 //!
 //! From 3.13 on `_PyRuntime` begins with a table of offsets for debuggers (`_Py_DebugOffsets` of
-//! Include/internal/pycore_runtime.h, in 3.14 pycore_debug_offsets.h). The numbers of earlier versions are those of the
+//! Include/internal/pycore_runtime.h, since 3.14 pycore_debug_offsets.h). The numbers of earlier versions are those of the
 //! headers of CPython 3.8.18, 3.9.18, 3.10.13, 3.11.7 and 3.12.1, as a compiler says them. They do not change within a
 //! minor version: extensions are built against these structures.
 
@@ -91,7 +91,9 @@ pub(super) fn of_version(minor: u8, runtime: Option<&[u8]>) -> Option<Layout> {
         10 => Some(until_3_10(96, 2, LineFormat::Linetable)),
         11 => Some(of_3_11()),
         12 => Some(of_3_12()),
-        13 | 14 => of_debug_offsets(minor, runtime?),
+        13 => of_debug_offsets(minor, runtime?, &DEBUG_OFFSETS_3_13),
+        14 => of_debug_offsets(minor, runtime?, &DEBUG_OFFSETS_3_14),
+        15 => of_debug_offsets(minor, runtime?, &DEBUG_OFFSETS_3_15),
         _ => None,
     }
 }
@@ -172,22 +174,41 @@ fn code_since_3_11(first_line: u32, start: u32) -> CodeLayout {
     }
 }
 
-/// Where `_Py_DebugOffsets` of a version has the offsets that differ from the other's.
+/// Where `_Py_DebugOffsets` of a version has the offsets that differ from the others'.
 struct DebugOffsets {
     thread_state: u32,
+    /// In `thread_state`.
+    thread_id: u32,
     interpreter_frame: u32,
     code_object: u32,
     unicode_object: u32,
 }
 
-const DEBUG_OFFSETS_3_13: DebugOffsets =
-    DebugOffsets { thread_state: 152, interpreter_frame: 224, code_object: 272, unicode_object: 536 };
-const DEBUG_OFFSETS_3_14: DebugOffsets =
-    DebugOffsets { thread_state: 176, interpreter_frame: 248, code_object: 312, unicode_object: 616 };
+const DEBUG_OFFSETS_3_13: DebugOffsets = DebugOffsets {
+    thread_state: 152,
+    thread_id: 40,
+    interpreter_frame: 224,
+    code_object: 272,
+    unicode_object: 536,
+};
+const DEBUG_OFFSETS_3_14: DebugOffsets = DebugOffsets {
+    thread_state: 176,
+    thread_id: 40,
+    interpreter_frame: 248,
+    code_object: 312,
+    unicode_object: 616,
+};
+const DEBUG_OFFSETS_3_15: DebugOffsets = DebugOffsets {
+    thread_state: 176,
+    thread_id: 64,
+    interpreter_frame: 312,
+    code_object: 376,
+    unicode_object: 712,
+};
 
 /// Reads what Python says of itself. `None` of what is not what it seems to be, and of a build without the global lock:
 /// objects have another head there, and threads copies of the code.
-fn of_debug_offsets(minor: u8, runtime: &[u8]) -> Option<Layout> {
+fn of_debug_offsets(minor: u8, runtime: &[u8], at: &DebugOffsets) -> Option<Layout> {
     const COOKIE: &[u8] = b"xdebugpy";
     const VERSION: u32 = 8;
     const IS_FREE_THREADED: u32 = 16;
@@ -196,7 +217,6 @@ fn of_debug_offsets(minor: u8, runtime: &[u8]) -> Option<Layout> {
     if !is_it || u64_at(runtime, IS_FREE_THREADED)? != 0 {
         return None;
     }
-    let at = if minor == 13 { DEBUG_OFFSETS_3_13 } else { DEBUG_OFFSETS_3_14 };
     // Structures are of some hundred KiB at most.
     let offset = |at: u32| u32::try_from(u64_at(runtime, at)?).ok().filter(|offset| *offset <= 1 << 20);
     let walk = FrameWalk {
@@ -205,7 +225,7 @@ fn of_debug_offsets(minor: u8, runtime: &[u8]) -> Option<Layout> {
         threads: offset(72)?,
         next_thread: offset(at.thread_state + 16)?,
         frame: offset(at.thread_state + 32)?,
-        thread_id: offset(at.thread_state + 40)?,
+        thread_id: offset(at.thread_state + at.thread_id)?,
         frame_of_cframe: ABSENT,
         previous: offset(at.interpreter_frame + 8)?,
         code: offset(at.interpreter_frame + 16)?,
@@ -242,12 +262,20 @@ mod tests {
 
     use super::*;
 
-    /// What `_PyRuntime` of 3.13.0 begins with, where it matters.
-    fn debug_offsets_of_3_13() -> Vec<u8> {
-        let mut bytes = vec![0; 584];
+    /// What `_PyRuntime` begins with: these numbers at these offsets.
+    fn debug_offsets(numbers: &[(usize, u64)]) -> Vec<u8> {
+        let mut bytes = vec![0; 744];
         bytes[..8].copy_from_slice(b"xdebugpy");
-        for (at, value) in [
-            (8, 0x030d_00f0_u64),
+        for (at, value) in numbers {
+            bytes[*at..at + 8].copy_from_slice(&value.to_ne_bytes());
+        }
+        bytes
+    }
+
+    /// What it is in 3.13.0, where it matters.
+    fn debug_offsets_of_3_13() -> Vec<u8> {
+        debug_offsets(&[
+            (8, 0x030d_00f0),
             (40, 632),
             (64, 7264),
             (72, 7344),
@@ -266,10 +294,33 @@ mod tests {
             (544, 32),
             (552, 16),
             (560, 40),
-        ] {
-            bytes[at..at + 8].copy_from_slice(&value.to_ne_bytes());
-        }
-        bytes
+        ])
+    }
+
+    /// What it is in 3.15.2, where it matters.
+    fn debug_offsets_of_3_15() -> Vec<u8> {
+        debug_offsets(&[
+            (8, 0x030f_02f0),
+            (40, 936),
+            (64, 7264),
+            (72, 7336),
+            (192, 8),
+            (208, 72),
+            (216, 80),
+            (240, 176),
+            (320, 8),
+            (328, 0),
+            (336, 56),
+            (352, 74),
+            (384, 112),
+            (400, 128),
+            (408, 136),
+            (416, 68),
+            (448, 208),
+            (720, 32),
+            (728, 16),
+            (736, 40),
+        ])
     }
 
     #[test]
@@ -283,6 +334,15 @@ mod tests {
         let mut free_threaded = bytes.clone();
         free_threaded[16] = 1;
         assert_eq!(of_version(13, Some(&free_threaded)), None);
+    }
+
+    #[test]
+    fn each_version_says_it_in_places_of_its_own() {
+        let layout = of_version(15, Some(&debug_offsets_of_3_15())).unwrap();
+        assert_eq!((layout.walk.threads, layout.walk.thread_id, layout.walk.owner), (7336, 176, 74));
+        assert_eq!((layout.code.name, layout.code.instructions), (128, Instructions::Address(208)));
+        assert_eq!(layout.text, TEXT);
+        assert_eq!(of_version(13, Some(&debug_offsets_of_3_15())), None);
     }
 
     #[test]
