@@ -14,7 +14,7 @@ use super::{
     inlined, interpreters, java,
     kind::Kind,
     modules::Place,
-    names_of_languages::compiled_python,
+    names_of_languages::readable,
     point::{ScriptLanguage, ScriptLine},
     rating::{Code, of_module, rate},
 };
@@ -97,8 +97,8 @@ fn frame(
     if runs_closures {
         name = inlined::closure(name, |closure| of_name(closure) == Kind::Own).unwrap_or(name);
     }
-    let compiled = compiled_python(name);
-    let shown = bounded(compiled.as_deref().unwrap_or(name));
+    let readable = readable(name);
+    let shown = bounded(readable.as_deref().unwrap_or(name));
     let text = match (&source, module.and_then(|module| module.path.file_name())) {
         (Some(source), _) => match code.and_then(|code| code.line) {
             Some(line) => format!("{shown} ({}:{line})", file_name(source)),
@@ -111,8 +111,8 @@ fn frame(
         program.is_some_and(|program| program.path == module.path) || module.is_versioned_library()
     };
     let kind = match &source {
-        // Its line table was not read: a PIE of Go before 1.18.
-        Some(source) if source.extension().is_some_and(|extension| extension == "go") => {
+        // Its line table was not read, as of a PIE of Go before 1.18, or it has none, as of gccgo.
+        Some(source) if !is_of_library && source.extension().is_some_and(|extension| extension == "go") => {
             let line = code.and_then(|code| code.line).unwrap_or_default();
             let place = Some((source.to_string_lossy().into_owned(), line));
             package::kind(&Line { function: name.to_owned(), place, part: Part::NotKnown })

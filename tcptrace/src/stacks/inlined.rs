@@ -4,12 +4,13 @@
 
 /// Whether a function of a library, which opens no socket by itself, runs what others hand it, by its name.
 pub(super) fn runs_closures(name: &str) -> bool {
-    // Rust's threads and boxed closures, tasks of tokio.
-    const RUNNERS: [&str; 4] = [
+    // Rust's threads and boxed closures, tasks of tokio; Nim's main module.
+    const RUNNERS: [&str; 5] = [
         "__rust_begin_short_backtrace",
         "core::ops::function::Fn",
         "tokio::runtime::task::",
         "tokio::runtime::blocking::task::",
+        "NimMainInner",
     ];
     RUNNERS.iter().any(|runner| name.contains(runner)) || is_template(name)
 }

@@ -103,7 +103,8 @@ fn is_installed(file: &Path) -> bool {
 /// packed into one file. Where a program may embed the interpreter beside a lot of its own, that tells nothing.
 pub(super) fn by_exports(elf: &Elf<'_>) -> Option<NoSiteBecause> {
     const NAMES: [&str; 6] = [
-        "node_module_register",
+        // `node::Start(int, char**)` of src/node.h. Deno and Bun export what add-ons of Node.js need, too.
+        "_ZN4node5StartEiPPc",
         // What runs JavaScript besides: Deno, Bun.
         "napi_create_function",
         "DotNetRuntimeInfo",

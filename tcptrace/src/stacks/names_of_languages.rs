@@ -1,5 +1,5 @@
-//! The names that compilers give to functions of their languages' own libraries, where a program has these in itself: of
-//! OCaml, D, Ada, Pascal, Nim and Haskell. Pure.
+//! The names that compilers give to functions: those of their languages' own libraries, where a program has these in itself,
+//! of OCaml, D, Ada, Pascal, Nim and Haskell; and what the languages themselves call a function. Pure.
 
 use super::kind::Kind;
 
@@ -25,7 +25,7 @@ pub(super) fn of_name(name: &str) -> Option<Kind> {
         "ghczmprim",
         "ghczminternal",
     ];
-    /// Pascal writes the unit before `_$$_`.
+    /// Pascal writes the unit before `_$$_`, with a class between: `SSOCKETS$_$TINETSOCKET_$__$$_CONNECT`.
     const UNITS: [&str; 6] = ["SYSTEM", "SOCKETS", "SSOCKETS", "BASEUNIX", "UNIX", "SYSCALL"];
     /// Libraries of OCaml and of D that open sockets, and how their names begin.
     const LIBRARIES: [(&str, &str); 12] = [
@@ -43,7 +43,7 @@ pub(super) fn of_name(name: &str) -> Option<Kind> {
         ("_D9eventcore", "eventcore"),
     ];
     let runtime = RUNTIMES.iter().any(|beginning| name.starts_with(beginning))
-        || name.split_once("_$$_").is_some_and(|(unit, _)| UNITS.contains(&unit));
+        || pascal(name).is_some_and(|(unit, _, _)| UNITS.contains(&unit));
     if runtime {
         return Some(Kind::Runtime);
     }
@@ -56,8 +56,12 @@ pub(super) fn of_name(name: &str) -> Option<Kind> {
     if let Some((_, library)) = LIBRARIES.iter().find(|(beginning, _)| name.starts_with(beginning)) {
         return Some(Kind::Library((*library).to_owned()));
     }
-    // Nim's libraries, of which the path stands behind the name: `connect__pureZnet_1143`.
-    if name.contains("__pureZ") || name.contains("__systemZ") || name.contains("__posixZ") {
+    // Nim's libraries, of which the path stands behind the name: `connect__pureZnet_1143`; and where a program begins.
+    if name.starts_with("NimMain")
+        || name.contains("__pureZ")
+        || name.contains("__systemZ")
+        || name.contains("__posixZ")
+    {
         return Some(Kind::Library("nim".to_owned()));
     }
     // Haskell's packages have their version in the name, with `z` before what is no letter:
@@ -71,8 +75,50 @@ pub(super) fn of_name(name: &str) -> Option<Kind> {
 /// How mypyc begins the names of functions, and of what the interpreter calls for them.
 const OF_MYPYC: [&str; 2] = ["CPyDef_", "CPyPy_"];
 
+/// A function as its language calls it, where a compiler wrote that in letters of C.
+pub(super) fn readable(name: &str) -> Option<String> {
+    compiled_python(name).or_else(|| of_d(name)).or_else(|| of_ocaml(name)).or_else(|| {
+        let (unit, class, function) = pascal(name)?;
+        Some([Some(unit), class, Some(function)].into_iter().flatten().collect::<Vec<_>>().join("."))
+    })
+}
+
+/// A function of D: `shop.Ledger.open` of `_D4shop6Ledger4openMFiZv`. `None` of templates.
+fn of_d(name: &str) -> Option<String> {
+    let (mut rest, mut parts) = (name.strip_prefix("_D")?, Vec::new());
+    while let Some((part, behind)) = counted(rest) {
+        parts.push(part);
+        rest = behind;
+    }
+    // The type of a function, or of a method (https://dlang.org/spec/abi.html#name_mangling).
+    let is_function = rest.starts_with(['F', 'U', 'W', 'V', 'R', 'Y', 'M']);
+    (is_function && parts.len() > 1).then(|| parts.join("."))
+}
+
+/// A function of OCaml: `Shop.Ledger.dial` of `camlShop__Ledger__dial_81`; since 5.1 a dot stands before the function.
+fn of_ocaml(name: &str) -> Option<String> {
+    let path = name
+        .strip_prefix("caml")
+        .filter(|path| path.starts_with(|first: char| first.is_ascii_uppercase()))?;
+    let numbered = path.trim_end_matches(|digit: char| digit.is_ascii_digit());
+    let path = numbered.strip_suffix('_').filter(|plain| !plain.ends_with("fun")).unwrap_or(path);
+    (path.contains("__") || path.contains('.')).then(|| path.replace("__", "."))
+}
+
+/// The unit, the class and the name of a function of Pascal: of `LEDGER_$$_DIAL$WORD$$LONGINT`, or of
+/// `P$SHOP_$$_DIAL` in a program.
+fn pascal(name: &str) -> Option<(&str, Option<&str>, &str)> {
+    let (place, function) = name.rsplit_once("_$$_")?;
+    let function = function.split('$').next().filter(|function| !function.is_empty())?;
+    let place = place.strip_prefix("P$").unwrap_or(place);
+    Some(match place.split_once("$_$") {
+        Some((unit, class)) => (unit, Some(class.trim_end_matches(['_', '$'])), function),
+        None => (place, None, function),
+    })
+}
+
 /// A function of Python that was compiled to C, as Python calls it: `shop.Ledger.open` of `__pyx_pf_4shop_6Ledger_2open`.
-pub(super) fn compiled_python(name: &str) -> Option<String> {
+fn compiled_python(name: &str) -> Option<String> {
     if let Some(function) = OF_MYPYC.iter().find_map(|beginning| name.strip_prefix(beginning)) {
         return Some(if function == "__top_level__" { "<module>" } else { function }.to_owned());
     }
@@ -85,7 +131,9 @@ pub(super) fn compiled_python(name: &str) -> Option<String> {
         None => (name.strip_prefix("__pyx_pf_").or_else(|| name.strip_prefix("__pyx_pw_"))?, true),
     };
     let (mut rest, mut parts) = (rest, Vec::new());
-    while let Some((part, behind)) = counted(rest) {
+    while let Some((part, behind)) =
+        counted(rest).and_then(|(part, rest)| Some((part, rest.strip_prefix('_')?)))
+    {
         parts.push(part);
         rest = behind;
     }
@@ -96,12 +144,12 @@ pub(super) fn compiled_python(name: &str) -> Option<String> {
     (parts.len() > 1 && !function.is_empty()).then(|| parts.join("."))
 }
 
-/// A part of a name that has its length before it, and what follows behind `_`.
+/// A part of a name that has its length before it, and what follows.
 fn counted(name: &str) -> Option<(&str, &str)> {
     let digits = name.bytes().take_while(u8::is_ascii_digit).count();
     let length: usize = name.get(..digits)?.parse().ok()?;
     let end = digits.checked_add(length)?;
-    Some((name.get(digits..end).filter(|part| !part.is_empty())?, name.get(end..)?.strip_prefix('_')?))
+    Some((name.get(digits..end).filter(|part| !part.is_empty())?, name.get(end..)?))
 }
 
 #[cfg(test)]
@@ -122,7 +170,9 @@ mod tests {
             ("gnat__sockets__connect_socket", Some(Kind::Runtime)),
             ("shop__dial", None),
             ("SYSTEM_$$_FPSYSCALL$INT64$$INT64", Some(Kind::Runtime)),
+            ("SSOCKETS$_$TINETSOCKET_$__$$_CONNECT", Some(Kind::Runtime)),
             ("P$SHOP_$$_DIAL", None),
+            ("NimMainInner", library("nim")),
             ("connect__pureZnet_1143", library("nim")),
             ("dial__n_3", None),
             ("networkzm3zi1zi2zi7zmDrB_NetworkziSocket_connect1_info", library("network")),
@@ -140,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_python_is_told_as_python() {
+    fn a_function_is_called_as_its_language_calls_it() {
         for (name, expected) in [
             ("__pyx_pw_6cyshop_1open_cython", Some("cyshop.open_cython")),
             ("__pyx_pf_6cyshop_open_cython", Some("cyshop.open_cython")),
@@ -151,6 +201,24 @@ mod tests {
             ("CPyDef_open_ledger", Some("open_ledger")),
             ("CPyPy_Ledger___open", Some("Ledger___open")),
             ("CPyDef___top_level__", Some("<module>")),
+            ("_D4shop6Ledger4openMFtZv", Some("shop.Ledger.open")),
+            ("_D4shop4dialFZv", Some("shop.dial")),
+            (
+                "_D3std6socket9TcpSocket6__ctorMFNfCQBhQBg7AddressZCQBxQBwQBs",
+                Some("std.socket.TcpSocket.__ctor"),
+            ),
+            ("_D4shop__T4dialTiZQkFiZv", None),
+            ("_D4shop", None),
+            ("_Dmain", None),
+            ("camlShop__dial_81", Some("Shop.dial")),
+            ("camlShop__Ledger__fun_81", Some("Shop.Ledger.fun_81")),
+            ("camlShop.dial_81", Some("Shop.dial")),
+            ("camlShop__entry", Some("Shop.entry")),
+            ("caml_c_call", None),
+            ("P$SHOP_$$_DIAL$WORD", Some("SHOP.DIAL")),
+            ("LEDGER_$$_DIAL$WORD$$LONGINT", Some("LEDGER.DIAL")),
+            ("SSOCKETS$_$TINETSOCKET_$__$$_CONNECT", Some("SSOCKETS.TINETSOCKET.CONNECT")),
+            ("_$$_", None),
             ("__pyx_pf_open", None),
             ("__pyx_pf_99999999999999999999shop_open", None),
             ("__pyx_pf_9shop_open", None),
@@ -158,7 +226,7 @@ mod tests {
             ("open_ledger", None),
             ("", None),
         ] {
-            assert_eq!(compiled_python(name).as_deref(), expected, "{name}");
+            assert_eq!(readable(name).as_deref(), expected, "{name}");
         }
     }
 }

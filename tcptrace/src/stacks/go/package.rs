@@ -43,9 +43,11 @@ pub(in crate::stacks) fn kind(line: &Line) -> Kind {
         return Kind::Runtime;
     } else {
         // Import paths without a dot are reserved for the standard library, but `go mod init shop` takes one; which that
-        // is is not always known. The standard library lies in $GOROOT/src/PACKAGE, or in PACKAGE with -trimpath.
+        // is is not always known. The standard library lies in $GOROOT/src/PACKAGE, or in PACKAGE with -trimpath; that of
+        // gccgo in libgo/go/PACKAGE.
         let directory = Path::new(file).parent().map(Path::to_string_lossy).unwrap_or_default();
-        directory.starts_with('/') && !directory.ends_with(&format!("/src/{package}"))
+        let is_in = |root: &str| directory.ends_with(&format!("{root}/{package}"));
+        directory.starts_with('/') && !is_in("/src") && !is_in("/libgo/go")
     };
     if is_own { Kind::Own } else { Kind::Library(package) }
 }
@@ -114,6 +116,7 @@ mod tests {
             ("runtime.goexit", "/usr/lib/go-1.19/src/runtime/asm_amd64.s", Kind::Runtime),
             ("database/sql.(*DB).conn", "/usr/local/go/src/database/sql/sql.go", library("database/sql")),
             ("crypto/tls.Dial", "crypto/tls/tls.go", library("crypto/tls")),
+            ("net.netFD.dial", "/build/gcc-12/src/libgo/go/net/sock_posix.go", library("net")),
             (
                 "vendor/golang.org/x/net/idna.ToASCII",
                 "/usr/local/go/src/vendor/golang.org/x/net/idna/idna.go",
