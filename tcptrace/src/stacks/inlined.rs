@@ -4,13 +4,15 @@
 
 /// Whether a function of a library, which opens no socket by itself, runs what others hand it, by its name.
 pub(super) fn runs_closures(name: &str) -> bool {
-    // Rust's threads and boxed closures, tasks of tokio; Nim's main module.
-    const RUNNERS: [&str; 5] = [
+    // Rust's threads and boxed closures, tasks of tokio; what is outside of functions in Nim and Crystal.
+    const RUNNERS: [&str; 7] = [
         "__rust_begin_short_backtrace",
         "core::ops::function::Fn",
         "tokio::runtime::task::",
         "tokio::runtime::blocking::task::",
         "NimMainInner",
+        "__crystal_main",
+        "*Crystal::main",
     ];
     RUNNERS.iter().any(|runner| name.contains(runner)) || is_template(name)
 }

@@ -1,5 +1,5 @@
 //! The names that compilers give to functions: those of their languages' own libraries, where a program has these in itself,
-//! of OCaml, D, Ada, Pascal, Nim and Haskell; and what the languages themselves call a function. Pure.
+//! of OCaml, D, Ada, Pascal, Nim, Haskell and Crystal; and what the languages themselves call a function. Pure.
 
 use super::kind::Kind;
 
@@ -64,6 +64,9 @@ pub(super) fn of_name(name: &str) -> Option<Kind> {
     {
         return Some(Kind::Library("nim".to_owned()));
     }
+    if is_of_crystal(name) {
+        return Some(Kind::Library("crystal".to_owned()));
+    }
     // Haskell's packages have their version in the name, with `z` before what is no letter:
     // `networkzm3zi1zi2zi7zm…_NetworkziSocket_connect1_info`.
     let is_closure = ["_info", "_entry", "_ret", "_slow"].iter().any(|end| name.ends_with(end));
@@ -74,6 +77,25 @@ pub(super) fn of_name(name: &str) -> Option<Kind> {
 
 /// How mypyc begins the names of functions, and of what the interpreter calls for them.
 const OF_MYPYC: [&str; 2] = ["CPyDef_", "CPyPy_"];
+
+/// Whether Crystal's standard library has a function, whose names begin with a star: `*TCPSocket::new<String, Int32>:TCPSocket`,
+/// `*HTTP::Client#exec…`; or a program begins there, with what is outside of functions in it.
+fn is_of_crystal(name: &str) -> bool {
+    const CLASSES: [&str; 10] = [
+        "Crystal",
+        "Fiber",
+        "HTTP",
+        "IO",
+        "OpenSSL",
+        "Socket",
+        "TCPServer",
+        "TCPSocket",
+        "Thread",
+        "UNIXSocket",
+    ];
+    let class = name.strip_prefix('*').and_then(|path| path.split([':', '#', '<', '+', '@']).next());
+    class.is_some_and(|class| CLASSES.contains(&class)) || name == "__crystal_main"
+}
 
 /// A function as its language calls it, where a compiler wrote that in letters of C.
 pub(super) fn readable(name: &str) -> Option<String> {
@@ -175,6 +197,12 @@ mod tests {
             ("NimMainInner", library("nim")),
             ("connect__pureZnet_1143", library("nim")),
             ("dial__n_3", None),
+            ("*TCPSocket::new<String, Int32>:TCPSocket", library("crystal")),
+            ("*HTTP::Client#exec<String>:HTTP::Client::Response", library("crystal")),
+            ("*Crystal::main<Int32, Pointer(Pointer(UInt8))>:Int32", library("crystal")),
+            ("*Shop#charge<Int32>:Array(TCPSocket)", None),
+            ("*open_ledger<Int32>:Array(TCPSocket)", None),
+            ("~procProc(Nil)@shop.cr:12", None),
             ("networkzm3zi1zi2zi7zmDrB_NetworkziSocket_connect1_info", library("network")),
             ("Main_dial_info", None),
             ("zm1_info", library("")),
