@@ -113,25 +113,32 @@ fn is_script(frame: &Frame) -> bool {
 /// unseen, even where the outermost function is there: only Go and the machines that name their functions keep them all. A
 /// machine's callers may be missing where the stack ends early: Python makes code that nothing unwinds.
 fn knows_callers(frames: &[Frame], Extent { is_cut, is_short, .. }: Extent) -> bool {
-    if is_short {
+    let outermost = frames.iter().rposition(|frame| frame.told_by.is_some());
+    // What makes no sense then lies below the machine, as below a greenlet, whose stack was moved.
+    let has_all_lines =
+        outermost.is_some_and(|at| frames.get(at).is_some_and(tells_all) && at + 1 < frames.len());
+    if is_short && !has_all_lines {
         return false;
     }
     let is_entry =
         |frame: &Frame| frame.text == "Interpreter" || frame.text.contains("InterpreterEntryTrampoline");
     let is_nameless = |frame: &Frame| is_entry(frame) || !(frame.is_named || frame.is_of_file());
     let is_go = |frame: &Frame| frame.text.starts_with("runtime.goexit");
-    if let Some(outermost) = frames.iter().rposition(|frame| frame.told_by.is_some()) {
+    if let Some(outermost) = outermost {
         return is_end(frames, outermost) && !frames.iter().any(is_nameless);
     }
     frames.iter().any(is_go) || (!is_cut && frames.iter().any(is_script) && !frames.iter().any(is_nameless))
 }
 
-/// Whether the outermost line that a virtual machine told is where its thread begins. Those of Python and PHP are; else the thread's own is
-/// seen below it, or Java's `Thread.run`, whoever overrides it, and the machine that called it.
+/// Whether a line was told by a machine that tells all of a thread, or of a greenlet, as Python and PHP do.
+fn tells_all(frame: &Frame) -> bool {
+    matches!(frame.told_by, Some(ScriptLanguage::Python | ScriptLanguage::Php))
+}
+
+/// Whether the outermost line that a virtual machine told is where its thread begins. Those of Python and PHP are; else the
+/// thread's own is seen below it, or Java's `Thread.run`, whoever overrides it, and the machine that called it.
 fn is_end(frames: &[Frame], outermost: usize) -> bool {
-    let is_whole =
-        |frame: &Frame| matches!(frame.told_by, Some(ScriptLanguage::Python | ScriptLanguage::Php));
-    if frames.get(outermost).is_some_and(is_whole) {
+    if frames.get(outermost).is_some_and(tells_all) {
         return true;
     }
     let is_machine = |frame: &Frame| frame.is_of_file() && matches!(frame.kind, Kind::Interpreter(_));
@@ -191,7 +198,10 @@ fn why_none(frames: &[Frame], extent: Extent, program: Option<&Binary>) -> NoSit
         let build = frame.build_id.as_ref().map(|id| format!(" (build id {id})")).unwrap_or_default();
         return NoSite { because: NoSiteBecause::Stripped, of: Some(format!("{}{build}", frame.text)) };
     }
-    match library(in_loop(frames)) {
+    // Below the lines that a machine told is the machine, and what switches between stacks.
+    let outermost = frames.iter().rposition(|frame| frame.told_by.is_some());
+    let asks = frames.get(..=outermost.unwrap_or(frames.len() - 1)).unwrap_or(frames);
+    match library(in_loop(asks)) {
         of if inlined_in(frames).is_some() => NoSite { because: NoSiteBecause::Inlined, of },
         of if knows_callers || extent.is_whole => NoSite { because: NoSiteBecause::LibraryThread, of },
         of @ Some(_) => NoSite { because: NoSiteBecause::Library, of },
@@ -385,6 +395,25 @@ mod tests {
         assert_eq!(site(compiled).as_deref(), Some("shop.open_ledger (shop.so)"));
         assert_eq!(site(vec![libc(), connect(), line(), own("main")]).as_deref(), Some("main (shop.py:9)"));
         assert_eq!(site(vec![libc(), connect(), own("uwsgi_main")]), None);
+    }
+
+    #[test]
+    fn lines_of_python_are_whole_whatever_lies_below_them() {
+        let line = |text: &str| Frame {
+            told_by: Some(ScriptLanguage::Python),
+            ..frame(text, Kind::Library("gevent".to_owned()), true, false)
+        };
+        let short = Extent { is_cut: true, is_whole: false, is_short: true };
+        let why = |frames| {
+            stack(frames, short, Some(&Binary::unread("/usr/bin/python3.11".into()))).no_site.unwrap()
+        };
+        let accepted = || {
+            vec![libc(), python(), line("StreamServer.do_read (server.py:190)"), line("Hub.run (hub.py:647)")]
+        };
+        let switch = || frame("greenlet::g_switch", Kind::Library("greenlet".to_owned()), true, true);
+        let below: Vec<Frame> = accepted().into_iter().chain([switch()]).collect();
+        assert_eq!(why(below), NoSite { because: LibraryThread, of: Some("gevent".to_owned()) });
+        assert_eq!(why(accepted()).because, InterpretedPython, "some may be missing");
     }
 
     #[test]
