@@ -141,7 +141,7 @@ impl NoSiteBecause {
             }
             Self::LibraryThread => "no code of the application on that stack asked for it",
             Self::InterpretedPython => {
-                "no line of Python was found: those of CPython 3.8 to 3.15 are, once the process has run for some milliseconds under tcptrace"
+                "no line of Python was found: those of CPython 3.6 to 3.15 are, once the process has run for some milliseconds under tcptrace"
             }
             Self::InterpretedJava => {
                 "Java's callers are not known: they are in its heap (a virtual thread that has waited), or this VM is not HotSpot of JDK 11 or later"

@@ -140,7 +140,7 @@ impl Lines {
 fn because_of(because: NoSiteBecause) -> (&'static str, &'static str) {
     match because {
         NoSiteBecause::InterpretedPython => {
-            ("Python of a version that is not known here", "Python 3.8 to 3.15")
+            ("Python of a version that is not known here", "Python 3.6 to 3.15")
         }
         NoSiteBecause::InterpretedJava => {
             ("Java that does not describe itself", "HotSpot of JDK 11 or later")

@@ -1,9 +1,9 @@
-//! Where each version of Python keeps what leads from `_PyRuntime` to a line of code. Knows CPython 3.8 to 3.15 of 64
+//! Where each version of Python keeps what leads from `_PyRuntime` to a line of code. Knows CPython 3.6 to 3.15 of 64
 //! bits; x86-64 and aarch64 are alike. Reads nothing.
 //!
 //! From 3.13 on `_PyRuntime` begins with a table of offsets for debuggers (`_Py_DebugOffsets` of
 //! Include/internal/pycore_runtime.h, since 3.14 pycore_debug_offsets.h). The numbers of earlier versions are those of the
-//! headers of CPython 3.8.18, 3.9.18, 3.10.13, 3.11.7 and 3.12.1, as a compiler says them. They do not change within a
+//! headers of CPython 3.6.15, 3.7.16, 3.8.18, 3.9.18, 3.10.13, 3.11.7 and 3.12.1, as a compiler says them. They do not change within a
 //! minor version: extensions are built against these structures.
 
 use tcptrace_ebpf::interpreter::{ABSENT, FrameWalk, PYTHON_ENTRY, ScriptFrame};
@@ -87,8 +87,10 @@ const TEXT: TextLayout = TextLayout { length: 16, state: 32, ascii: 40, other: 5
 /// The layout of a version, by its minor number. `runtime` is what `_PyRuntime` begins with.
 pub(super) fn of_version(minor: u8, runtime: Option<&[u8]>) -> Option<Layout> {
     match minor {
-        8 | 9 => Some(until_3_10(104, 1, LineFormat::Lnotab)),
-        10 => Some(until_3_10(96, 2, LineFormat::Linetable)),
+        6 => Some(until_3_10(&PYTHON_3_6)),
+        7 => Some(until_3_10(&PYTHON_3_7)),
+        8 | 9 => Some(until_3_10(&PYTHON_3_8)),
+        10 => Some(until_3_10(&PYTHON_3_10)),
         11 => Some(of_3_11()),
         12 => Some(of_3_12()),
         13 => of_debug_offsets(minor, runtime?, &DEBUG_OFFSETS_3_13),
@@ -98,26 +100,60 @@ pub(super) fn of_version(minor: u8, runtime: Option<&[u8]>) -> Option<Layout> {
     }
 }
 
-fn until_3_10(instruction: u32, instruction_bytes: u32, lines: LineFormat) -> Layout {
+/// What differs between the versions until 3.10.
+struct Until310 {
+    interpreters: u32,
+    thread_id: u32,
+    instruction: u32,
+    instruction_bytes: u32,
+    /// Of `PyCodeObject`: the names of its file and of itself, which the table of lines follows.
+    names: u32,
+    first_line: u32,
+    lines: LineFormat,
+}
+
+/// Its root is the first interpreter, which stands alone.
+const PYTHON_3_6: Until310 = Until310 { interpreters: 0, thread_id: 152, instruction: 120, ..PYTHON_3_7 };
+const PYTHON_3_7: Until310 = Until310 { interpreters: 24, names: 96, first_line: 36, ..PYTHON_3_8 };
+const PYTHON_3_8: Until310 = Until310 {
+    interpreters: 32,
+    thread_id: 176,
+    instruction: 104,
+    instruction_bytes: 1,
+    names: 104,
+    first_line: 40,
+    lines: LineFormat::Lnotab,
+};
+const PYTHON_3_10: Until310 =
+    Until310 { instruction: 96, instruction_bytes: 2, lines: LineFormat::Linetable, ..PYTHON_3_8 };
+
+fn until_3_10(of: &Until310) -> Layout {
+    let line_table = of.names + 16;
     let walk = FrameWalk {
-        interpreters: 32,
+        interpreters: of.interpreters,
         next_interpreter: 0,
         threads: 8,
         next_thread: 8,
-        thread_id: 176,
+        thread_id: of.thread_id,
         frame: 24,
         frame_of_cframe: ABSENT,
         previous: 24,
         code: 32,
-        instruction,
+        instruction: of.instruction,
         owner: ABSENT,
-        table: 120,
+        table: line_table,
         is_entry: ABSENT,
         file_hash: ABSENT,
         line: ABSENT,
     };
-    let instructions = Instructions::Index(instruction_bytes);
-    let code = CodeLayout { filename: 104, name: 112, first_line: 40, line_table: 120, instructions, lines };
+    let code = CodeLayout {
+        filename: of.names,
+        name: of.names + 8,
+        first_line: of.first_line,
+        line_table,
+        instructions: Instructions::Index(of.instruction_bytes),
+        lines: of.lines,
+    };
     Layout { walk, code, text: TEXT_UNTIL_3_11 }
 }
 
@@ -360,7 +396,7 @@ mod tests {
     #[test]
     fn versions_that_nobody_knows_have_no_layout() {
         let known: Vec<u8> = (0..=u8::MAX).filter(|minor| of_version(*minor, None).is_some()).collect();
-        assert_eq!(known, [8, 9, 10, 11, 12]);
+        assert_eq!(known, [6, 7, 8, 9, 10, 11, 12]);
     }
 
     proptest! {
