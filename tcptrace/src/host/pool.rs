@@ -12,7 +12,9 @@ const MOST_THREADS: usize = 4;
 
 /// Applies `work` to every item, on one thread per processor, up to four. Results are in the order of the items.
 pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS).min(items.len());
+    // To count the processors takes a dozen system calls: quotas of cgroups count, too.
+    let processors = || thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    let threads = if items.len() < 2 { 1 } else { processors().min(items.len()) };
     if threads < 2 {
         return items.into_iter().map(work).collect();
     }
