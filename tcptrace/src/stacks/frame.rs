@@ -44,6 +44,8 @@ pub(super) struct Frame {
     pub(super) runs_closures: bool,
     /// The machine that told it, which knows its callers.
     pub(super) told_by: Option<ScriptLanguage>,
+    /// It was told, and has no file of its own: a library may have made it, or the application had it evaluated.
+    pub(super) is_made: bool,
     /// The build of the file, of code without a name.
     pub(super) build_id: Option<String>,
     /// What led to it from the frame before; `None` of the call itself.
@@ -127,6 +129,7 @@ fn frame(
         is_outermost: is_outermost(name),
         runs_closures,
         told_by: None,
+        is_made: false,
         build_id: None,
         reached_by: None,
         named_by: Some(if source.is_some() { NamedBy::LineTable } else { NamedBy::Symbols }),
@@ -148,6 +151,7 @@ pub(super) fn of_go(line: &Line) -> Frame {
         is_outermost: is_outermost(&line.function),
         runs_closures: false,
         told_by: None,
+        is_made: false,
         build_id: None,
         reached_by: None,
         named_by: Some(NamedBy::GoLineTable),
@@ -172,6 +176,7 @@ pub(super) fn of_script(line: &ScriptLine, program: Option<&str>) -> Frame {
         is_outermost: false,
         runs_closures: false,
         told_by: Some(line.language),
+        is_made: interpreters::is_made(line),
         build_id: None,
         reached_by: None,
         named_by: Some(line.language.names()),
@@ -188,6 +193,7 @@ pub(super) fn made(name: &str) -> Frame {
         is_outermost: false,
         runs_closures: false,
         told_by: None,
+        is_made: false,
         build_id: None,
         reached_by: None,
         named_by: Some(NamedBy::PerfMap),
@@ -216,6 +222,7 @@ pub(super) fn unnamed(address: u64, place: Option<&Place>, program: Option<&Bina
         is_outermost: false,
         runs_closures: false,
         told_by: None,
+        is_made: false,
         build_id: place.and_then(|place| place.build_id.clone()),
         reached_by: None,
         named_by: place.and_then(|place| place.exported_before.as_ref()).map(|_| NamedBy::NearestExport),

@@ -152,6 +152,16 @@ pub(super) fn of_script(line: &ScriptLine, program: Option<&str>) -> Kind {
     }
 }
 
+/// Whether code has no file of its own. What a terminal or a notebook gave has none either, and somebody wrote it.
+pub(super) fn is_made(line: &ScriptLine) -> bool {
+    let file = line.file.as_deref();
+    match line.language {
+        ScriptLanguage::Python => file.is_some_and(|file| file.starts_with("<string>")),
+        ScriptLanguage::Java => file.is_none_or(|file| file.ends_with(java::WITHIN)),
+        ScriptLanguage::Php => false,
+    }
+}
+
 /// The package that an interpreter was started to run, of a stack, innermost first; `None` where it runs a file of its own.
 pub(super) fn program(points: &[Point]) -> Option<String> {
     python_program::package(points).or_else(|| php_program::package(points))

@@ -115,11 +115,23 @@ pub(super) fn package_of(function: &str) -> &str {
     class.rsplit_once('.').map_or("", |(package, _)| package)
 }
 
-/// The names that a project has to itself: two, or three where the first two are a host of many.
+/// The names that a project has to itself: two, or three where the first two are a host of many, or the domain of a country:
+/// `br.com.acme`, `uk.co.acme`.
 pub(super) fn beginning(package: &str) -> &str {
-    let is_shared = SHARED.iter().any(|shared| is_within(package, shared));
+    let is_shared = SHARED.iter().any(|shared| is_within(package, shared)) || is_of_country(package);
     let end = package.match_indices('.').nth(if is_shared { 2 } else { 1 }).map(|(at, _)| at);
     end.and_then(|end| package.get(..end)).unwrap_or(package)
+}
+
+/// Whether a package begins with a country and what many of them have below it (the list at publicsuffix.org).
+fn is_of_country(package: &str) -> bool {
+    const SECOND: [&str; 16] = [
+        "ac", "co", "com", "edu", "go", "gob", "gouv", "gov", "gub", "info", "ne", "net", "nom", "or", "org",
+        "web",
+    ];
+    let mut names = package.split('.');
+    let country = names.next().filter(|name| name.len() == 2);
+    country.is_some() && names.next().is_some_and(|second| SECOND.contains(&second))
 }
 
 pub(super) fn is_within(package: &str, outer: &str) -> bool {
@@ -165,6 +177,22 @@ mod tests {
             ("io.netty.B.c", Some("io.netty!/io/netty/B.java"), library("io.netty")),
         ] {
             assert_eq!(rated(function, file), expected, "{function} {file:?}");
+        }
+    }
+
+    #[test]
+    fn a_project_has_three_names_below_what_many_share() {
+        for (package, expected) in [
+            ("com.acme.shop.core", "com.acme"),
+            ("br.com.acme.shop", "br.com.acme"),
+            ("uk.co.acme", "uk.co.acme"),
+            ("io.netty.channel", "io.netty"),
+            ("org.apache.kafka.clients", "org.apache.kafka"),
+            ("br.acme.shop", "br.acme"),
+            ("acme", "acme"),
+            ("", ""),
+        ] {
+            assert_eq!(beginning(package), expected, "{package}");
         }
     }
 

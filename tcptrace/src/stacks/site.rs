@@ -27,6 +27,7 @@ pub(super) struct Extent {
 /// Makes a stack of its frames, innermost first. `program` is what the process runs.
 pub(super) fn stack(mut frames: Vec<Frame>, extent: Extent, program: Option<&Binary>) -> Stack {
     rate_by_callers(&mut frames);
+    rate_made(&mut frames);
     let site = own(&frames).map(|frame| frame.text.clone());
     let no_site = site.is_none().then(|| why_none(&frames, extent, program));
     let (is_cut, found_by) = (extent.is_cut, found_by(&frames));
@@ -100,6 +101,19 @@ fn rate_by_callers(frames: &mut [Frame]) {
             (Kind::Library(_), _) if is_script(frame) => caller = Some(frame.kind.clone()),
             (Kind::Runtime | Kind::Interpreter(_), _) if frame.is_of_file() => {}
             _ => caller = None,
+        }
+    }
+}
+
+/// Rates code that has no file as the run-time's where a line of the application's own with a file is further out: a library
+/// made it while the program ran, as Python's dataclasses and Java's proxies do, or the application had it evaluated.
+fn rate_made(frames: &mut [Frame]) {
+    let mut written = None;
+    for frame in frames.iter_mut().rev().filter(|frame| frame.told_by.is_some() && frame.kind == Kind::Own) {
+        if !frame.is_made {
+            written = frame.told_by;
+        } else if written == frame.told_by {
+            frame.kind = Kind::Runtime;
         }
     }
 }
@@ -230,6 +244,7 @@ mod tests {
             is_outermost: false,
             runs_closures: false,
             told_by: None,
+            is_made: false,
             build_id: None,
             reached_by: None,
             named_by: is_named.then_some(NamedBy::Symbols),
@@ -380,6 +395,24 @@ mod tests {
         let java = frame("Interpreter", Kind::Interpreter(InterpretedJava), true, false);
         let stack = stack(vec![libc(), java, compiled], walked(true), None);
         assert_eq!(stack.site.as_deref(), Some("Leak.refund"));
+    }
+
+    #[test]
+    fn what_was_made_at_run_time_is_nobodys_line_where_somebody_wrote_one() {
+        let line = |text: &str, is_made| Frame {
+            told_by: Some(ScriptLanguage::Python),
+            is_made,
+            ..frame(text, Kind::Own, true, false)
+        };
+        let library = || frame("__post_init__ (wire.py:9)", Kind::Library("wire".to_owned()), true, false);
+        let made = || line("__init__ (<string>:5)", true);
+        let site = |outer: Vec<Frame>| {
+            let inner = [libc(), python(), library(), made()];
+            stack(inner.into_iter().chain(outer).collect(), walked(false), None).site
+        };
+        assert_eq!(site(vec![line("refund (app.py:7)", false)]).as_deref(), Some("refund (app.py:7)"));
+        let alone = site(vec![line("<module> (<string>:1)", true)]);
+        assert_eq!(alone.as_deref(), Some("__init__ (<string>:5)"), "python -c");
     }
 
     #[test]
