@@ -52,7 +52,7 @@ fn of_reason(verdict: Verdict, reason: ReasonId) -> Option<&'static str> {
             "its peer took leave, and nobody has looked since: if it idles in a pool, let the pool test or evict idle connections; if it waits for an answer, look at what its threads do"
         }
         (ReasonId::Inherited, _) => {
-            "has the connection from the server that started it, and keeps it open until it ends or closes it: if it was meant to serve it, look at what its threads do, else have that server set close-on-exec (SOCK_CLOEXEC)"
+            "has the connection from the process that started it, and keeps it open until it ends or closes it: if it was meant to have it, look at what its threads do, else have the other one set close-on-exec (SOCK_CLOEXEC)"
         }
         (ReasonId::InFlight, Verdict::NeverAccepted) => {
             "nobody has a descriptor of its listener: it may have been sent to a process that has not received it (recvmsg), look at what that one does"
@@ -63,6 +63,9 @@ fn of_reason(verdict: Verdict, reason: ReasonId) -> Option<&'static str> {
         (ReasonId::OldGeneration, _) => {
             "it ends with its last connection: give it a time limit for that (as worker_shutdown_timeout of nginx or hard-stop-after of HAProxy)"
         }
+        (ReasonId::ClientLeft, Verdict::EofRead) => {
+            "has read everything, the end of file too, and never called close(): look for the path that returns without it or, if its handler still works on it, at what its threads wait for"
+        }
         (ReasonId::ClientLeft, Verdict::EofUnread) => {
             "accepted, and its client has left: the handler is busy elsewhere or waits for something else, look at what its threads do"
         }
@@ -70,7 +73,7 @@ fn of_reason(verdict: Verdict, reason: ReasonId) -> Option<&'static str> {
             "accepted, and its client has left: the handler does not read what came last, look at what its threads do"
         }
         (ReasonId::IdleInPool, _) => {
-            "idle in a connection pool, and its peer has ended it: let the pool test or evict idle connections"
+            "idle in a connection pool, and its peer has ended it: let the pool test or evict idle connections; where no pool has it, look for who never closes it"
         }
         (ReasonId::Connected, Verdict::EofUnread) => {
             "sent a request that was never answered, and nobody waits for the answer any more: look at what its threads do"

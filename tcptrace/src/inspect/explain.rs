@@ -338,6 +338,9 @@ impl Circumstances {
             recv_q: finding.recv_q,
             send_q: finding.send_q,
             times: listed.and_then(|listed| listed.times),
+            // The FIN counts as one byte.
+            has_received: listed.and_then(|listed| Some(listed.received_bytes? > 1)),
+            has_sent: listed.and_then(|listed| Some(listed.sent_bytes? > 0)),
             sending: listed.and_then(|listed| listed.sending),
             has_answered_since_fin,
             last_words: cookie.and_then(|cookie| inspector.last_words.get(&cookie)).copied(),

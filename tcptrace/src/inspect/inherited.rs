@@ -1,5 +1,5 @@
-//! Finds the servers that left an accepted connection to a program they started: who listens where it was accepted, among
-//! the ancestors of its holder.
+//! Finds the processes that left a connection to a program they started: who connected, or who listens where it was accepted,
+//! among the ancestors of its holder.
 
 use std::{path::Path, sync::Arc};
 
@@ -8,7 +8,9 @@ use rustc_hash::FxHashMap;
 use super::{descriptors::DescriptorScan, inspector::Inspector};
 use crate::{
     diagnosis::reasons::inherited::comes_from,
-    model::{finding::Finding, owner::Evidence, pid::Pid, process::ProcessIdentity, state::State},
+    model::{
+        finding::Finding, owner::Evidence, pid::Pid, process::ProcessIdentity, state::State, task::OpenedHow,
+    },
     process::task_files::lineage,
 };
 
@@ -18,7 +20,7 @@ const MOST_ASKED: usize = 4_096;
 /// A helper is started by way of a shell or two.
 const MOST_ANCESTORS: usize = 4;
 
-/// The server that each holder has its sockets of a finding from, by the index of the finding and its pid.
+/// The process that each holder has its sockets of a finding from, by the index of the finding and its pid.
 pub(super) fn find(
     inspector: &mut Inspector,
     findings: &[Finding],
@@ -28,6 +30,17 @@ pub(super) fn find(
     let mut found = FxHashMap::default();
     for (at, finding) in findings.iter().enumerate().filter(|(_, finding)| finding.state == State::CloseWait)
     {
+        let connected = finding.opened_by.as_ref().filter(|opened| opened.how == OpenedHow::Connect);
+        let client = connected.and_then(|opened| inspector.processes.caller(&opened.called.call));
+        if let Some(client) = client {
+            let is_heir = |process: &ProcessIdentity| {
+                process.pid != client.pid
+                    && comes_from(process, &client, &ancestors(&inspector.dumper.world().proc, process))
+            };
+            let heirs = finding.owners.iter().filter(|owner| is_heir(&owner.process));
+            found.extend(heirs.map(|owner| ((at, owner.process.pid), Arc::clone(&client))));
+            continue;
+        }
         for owner in finding.owners.iter().filter(|owner| owner.evidence == Evidence::FdTable) {
             let process = &owner.process;
             let place = (finding.socket.netns, finding.socket.endpoints.local, process.pid);

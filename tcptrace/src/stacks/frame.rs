@@ -32,6 +32,7 @@ pub(super) enum Origin {
 }
 
 /// One line of a stack.
+#[expect(clippy::struct_excessive_bools, reason = "facts are independent of each other")]
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     pub(super) text: String,

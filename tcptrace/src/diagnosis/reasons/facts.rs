@@ -33,7 +33,8 @@ pub(crate) struct HolderFacts<'a> {
     pub eof_reads_per_second: Option<u64>,
     /// The socket unit of systemd that the listener belongs to.
     pub socket_unit: Option<&'a str>,
-    /// The process that listens where the socket was accepted and that it has the socket from, because it started it.
+    /// The process that connected, or listens where the socket was accepted, and that it has the socket from, because it
+    /// started it.
     pub inherited_from: Option<&'a ProcessIdentity>,
     /// The connections that threads of it wait for data of.
     pub awaited: &'a [Awaited],
@@ -107,6 +108,10 @@ pub(crate) struct ReasonFacts<'a> {
     /// Unacknowledged bytes.
     pub send_q: Option<u32>,
     pub times: Option<ActivityTimes>,
+    /// Whether the peer has sent any data, if known.
+    pub has_received: Option<bool>,
+    /// Whether this side has sent any data, likewise.
+    pub has_sent: Option<bool>,
     pub sending: Option<Sending>,
     /// Whether the peer has answered a segment since its FIN, if known.
     pub has_answered_since_fin: Option<bool>,

@@ -1,4 +1,4 @@
-//! Whether a process has a connection only because the server that accepted it has started it. Pure.
+//! Whether a process has a connection only because the one that accepted it, or connected, has started it. Pure.
 
 use super::{
     Named,
@@ -16,15 +16,15 @@ use crate::model::{
 /// Whoever is to serve a connection gets it as one of these: standard input, output and error.
 const STANDARD: u32 = 2;
 
-/// Whether the holder of an accepted connection, which does not listen there, has it from an ancestor that does and runs
-/// another program. The service manager hands on what it accepts.
-pub(crate) fn comes_from(holder: &ProcessIdentity, listener: &ProcessIdentity, ancestors: &[u32]) -> bool {
-    let is_ancestor = listener.pid.visible().is_some_and(|pid| pid != 1 && ancestors.contains(&pid));
-    let programs = holder.program().zip(listener.program());
+/// Whether the holder of a connection, which has not connected and does not listen there, has it from an ancestor that has or
+/// does, and runs another program. The service manager hands on what it accepts.
+pub(crate) fn comes_from(holder: &ProcessIdentity, opener: &ProcessIdentity, ancestors: &[u32]) -> bool {
+    let is_ancestor = opener.pid.visible().is_some_and(|pid| pid != 1 && ancestors.contains(&pid));
+    let programs = holder.program().zip(opener.program());
     is_ancestor && programs.is_some_and(|(one, other)| one != other)
 }
 
-/// Where none of those who have it has accepted it.
+/// Where none of those who have it has accepted it, or connected.
 pub(super) fn inherited(facts: &ReasonFacts<'_>) -> Option<Reason> {
     let is_left = matches!(facts.verdict, Some(Verdict::EofRead | Verdict::EofUnread | Verdict::DataUnread));
     let is_inherited = |holder: &HolderFacts<'_>| {
@@ -33,14 +33,17 @@ pub(super) fn inherited(facts: &ReasonFacts<'_>) -> Option<Reason> {
             && holder.fds.iter().all(|fd| *fd > STANDARD)
             && !is_used(holder)
     };
-    if !is_left || facts.side != Some(ConnectionSide::Accepted) || !facts.holders.iter().all(is_inherited) {
+    if !is_left || !facts.holders.iter().all(is_inherited) {
         return None;
     }
     let holder = facts.holders.first()?;
     let fd = holder.fds.first()?;
+    let (has_not, has) = match facts.side? {
+        ConnectionSide::Accepted => ("accept it", "listens there"),
+        ConnectionSide::Connected => ("connect", "connected"),
+    };
     let text = format!(
-        "{} did not accept it: it has the descriptor (fd {fd}) from {}, which started it, listens there, and has \
-         closed its own",
+        "{} did not {has_not}: it has the descriptor (fd {fd}) from {}, which started it, {has}, and has closed its own",
         Named(holder.process),
         Named(holder.inherited_from?),
     );

@@ -224,6 +224,10 @@ fn last_words(facts: &ReasonFacts<'_>, words: LastWords) -> Reason {
 
 /// Whether this side sent something after the last data that it got.
 pub(super) fn is_unanswered(facts: &ReasonFacts<'_>) -> bool {
+    // Before any data has come, the times of both are that of connect(), if the request followed at once.
+    if let (Some(false), Some(has_sent)) = (facts.has_received, facts.has_sent) {
+        return has_sent;
+    }
     facts.times.is_some_and(|times| times.last_data_sent_ms < times.last_data_recv_ms)
 }
 

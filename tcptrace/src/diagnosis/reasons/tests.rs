@@ -54,6 +54,8 @@ fn facts(holders: Vec<HolderFacts<'_>>) -> ReasonFacts<'_> {
             last_data_recv_ms: 8_000,
             last_ack_recv_ms: 7_000,
         }),
+        has_received: None,
+        has_sent: None,
         sending: Some(Sending { is_window_closed: false, unanswered: 0 }),
         has_answered_since_fin: Some(false),
         last_words: None,
@@ -243,6 +245,11 @@ fn who_connected_decides_what_an_unread_end_means() {
         ..facts(Vec::new())
     };
     assert_eq!(ids(&facts), [ReasonId::Connected], "its last request was never answered");
+    let at_once =
+        |has_received, has_sent| ids(&ReasonFacts { has_received, has_sent, times: None, ..facts.clone() });
+    assert_eq!(at_once(Some(false), Some(true)), [ReasonId::Connected], "asked at once, and never answered");
+    assert_eq!(at_once(Some(false), Some(false)), [ReasonId::IdleInPool]);
+    assert_eq!(at_once(Some(true), Some(true)), [ReasonId::IdleInPool]);
     assert_eq!(is(accepted, Verdict::HalfOpen), []);
 }
 
@@ -667,6 +674,12 @@ fn whoever_was_started_with_a_connection_has_not_accepted_it() {
          there, and has closed its own"
     );
     assert_eq!((reason.numbers.pid, reason.numbers.fd), (Some(90), Some(7)));
+    let reason = told(Verdict::EofUnread, Some(ConnectionSide::Connected), vec![inherits(&FDS)]).unwrap();
+    assert_eq!(
+        reason.text,
+        "sleep (90) did not connect: it has the descriptor (fd 7) from shop-server (81), which started it, connected, \
+         and has closed its own"
+    );
     assert!(told(Verdict::EofRead, accepted, vec![inherits(&FDS), inherits(&[8])]).is_some());
     assert!(
         told(Verdict::EofUnread, accepted, vec![inherits(&[0, 1, 2])]).is_none(),
