@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc, thread, time::Duration};
 use rustix::fs::{Mode, RawDir, openat, readlinkat};
 
 use super::{
-    calls,
+    calls::{self, Epoll},
     reader::DIRECTORY,
     task_files::{ThreadStat, open, stat, text},
 };
@@ -71,8 +71,7 @@ pub(super) fn measure(world: &World, mut found: Vec<(&Arc<ProcessIdentity>, &mut
         }
     }
     for (process, doing) in found {
-        doing.reads = epolls(&world.proc, process)
-            .map(|epolls| BusyReads { has_epoll: !epolls.is_empty(), epolled: epolls.concat() });
+        doing.reads = epolls(&world.proc, process).map(|epolls| reads(epolls, doing));
     }
 }
 
@@ -129,8 +128,27 @@ fn sample(proc_root: &Path, process: &ProcessIdentity, doing: &ProcessDoing) -> 
     running.map(|thread| counted(thread.tid)).collect()
 }
 
-/// The epoll instances of a process: the descriptors that each reports for as long as there is something to be read.
-fn epolls(proc_root: &Path, process: &ProcessIdentity) -> Option<Vec<Vec<u32>>> {
+/// What the running threads of a process may read: what is reported by the epoll instances that no sleeping thread waits for.
+/// Of several such instances, the one with a descriptor in question may be that of a thread which sleeps elsewhere.
+fn reads(mut epolls: Vec<Epoll>, doing: &ProcessDoing) -> BusyReads {
+    let has_epoll = !epolls.is_empty();
+    let mut is_elsewhere = doing.has_more;
+    for thread in doing.threads.iter().filter(|thread| thread.state != ThreadState::Running) {
+        let waits = thread.call.as_ref().filter(|call| call.name.starts_with("epoll"));
+        let of_it = waits.and_then(|call| epolls.iter().position(|epoll| epoll.reads == call.reads_from));
+        match of_it {
+            Some(at) => drop(epolls.swap_remove(at)),
+            None => is_elsewhere = true,
+        }
+    }
+    if is_elsewhere && epolls.len() > 1 {
+        epolls.clear();
+    }
+    BusyReads { has_epoll, epolled: epolls.into_iter().flat_map(|epoll| epoll.again).collect() }
+}
+
+/// The epoll instances of a process.
+fn epolls(proc_root: &Path, process: &ProcessIdentity) -> Option<Vec<Epoll>> {
     let directory = open(proc_root, process)?;
     let descriptors = openat(&directory, "fd", DIRECTORY, Mode::empty()).ok()?;
     let mut buffer = Vec::with_capacity(8 * 1024);
@@ -141,8 +159,42 @@ fn epolls(proc_root: &Path, process: &ProcessIdentity) -> Option<Vec<Vec<u32>>> 
         let target = readlinkat(&descriptors, entry.file_name(), Vec::new());
         let is_epoll = target.is_ok_and(|target| target.as_bytes() == b"anon_inode:[eventpoll]");
         if is_epoll && let Ok(name) = entry.file_name().to_str() {
-            epolls.push(calls::reported_by_epoll(&directory, name).unwrap_or_default());
+            epolls.push(calls::epoll(&directory, name).unwrap_or_default());
         }
     }
     Some(epolls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::doing::{SleepingCall, ThreadDoing};
+
+    fn thread(state: ThreadState, call: Option<(&'static str, &[u32])>) -> ThreadDoing {
+        let call = call.map(|(name, fds)| SleepingCall {
+            name,
+            writes_to: Vec::new(),
+            reads_from: fds.to_vec(),
+            is_complete: true,
+        });
+        ThreadDoing { tid: 1, state, call, waits_in: None, cpu: None }
+    }
+
+    /// What the running thread may read beside these others, of two loops.
+    fn read(others: Vec<ThreadDoing>) -> Vec<u32> {
+        let epoll = |fds: &[u32]| Epoll { reads: fds.to_vec(), again: fds.to_vec() };
+        let threads = [vec![thread(ThreadState::Running, None)], others].concat();
+        reads(vec![epoll(&[3, 5]), epoll(&[4, 7])], &ProcessDoing { threads, ..ProcessDoing::default() })
+            .epolled
+    }
+
+    #[test]
+    fn a_busy_thread_does_not_read_what_another_loop_waits_for() {
+        assert_eq!(read(vec![thread(ThreadState::Sleeping, Some(("epoll_wait", &[3, 5])))]), [4, 7]);
+        assert_eq!(read(Vec::new()), [3, 5, 4, 7], "one thread has both");
+        let stuck = thread(ThreadState::Sleeping, Some(("futex", &[])));
+        assert!(read(vec![stuck.clone()]).is_empty(), "either may be its loop");
+        let both = vec![thread(ThreadState::Sleeping, Some(("epoll_pwait", &[4, 7]))), stuck];
+        assert_eq!(read(both), [3, 5]);
+    }
 }

@@ -143,6 +143,15 @@ fn selected(memory: &File, count: u64, address: u64) -> Option<Vec<u32>> {
     Some((0..count).filter(is_set).filter_map(|fd| u32::try_from(fd).ok()).collect())
 }
 
+/// What an epoll instance reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Epoll {
+    /// The descriptors that it reads.
+    pub reads: Vec<u32>,
+    /// Those of them that are reported again and again: neither edge-triggered nor once only.
+    pub again: Vec<u32>,
+}
+
 /// The descriptors that an epoll instance reads: lines `tfd: 5 events: 19 data: 5 …` of its `fdinfo`. `None` when there are
 /// too many, or it cannot be read.
 fn epolled(process: &OwnedFd, epoll: u64) -> Option<Vec<u32>> {
@@ -157,14 +166,15 @@ fn parse_epoll(fdinfo: &str) -> Vec<u32> {
     targets(fdinfo).filter(|(_, events)| events & EPOLL_READS != 0).map(|(fd, _)| fd).collect()
 }
 
-/// As [`epolled`], of those that are reported again and again: neither edge-triggered nor once only.
-pub(super) fn reported_by_epoll(process: &OwnedFd, epoll: &str) -> Option<Vec<u32>> {
+/// What the epoll instance with this descriptor reports. `None` when that cannot be read.
+pub(super) fn epoll(process: &OwnedFd, epoll: &str) -> Option<Epoll> {
     /// `EPOLLET | EPOLLONESHOT`
     const NOT_AGAIN: u32 = 1 << 31 | 1 << 30;
     let text = contents(process, &format!("fdinfo/{epoll}"), EPOLL_BYTES).ok()?;
     let text = String::from_utf8_lossy(&text);
     let is_again = |events: u32| events & EPOLL_READS != 0 && events & NOT_AGAIN == 0;
-    Some(targets(&text).filter(|(_, events)| is_again(*events)).map(|(fd, _)| fd).collect())
+    let again = targets(&text).filter(|(_, events)| is_again(*events)).map(|(fd, _)| fd).collect();
+    Some(Epoll { reads: parse_epoll(&text), again })
 }
 
 /// The descriptors of an epoll instance with their events.
