@@ -31,7 +31,23 @@ fn service(process: &ProcessIdentity) -> Option<&str> {
 
 /// Whether two processes run one program, replaced since or not.
 fn is_of_one_program(one: &ProcessIdentity, other: &ProcessIdentity) -> bool {
-    one.comm == other.comm && one.program() == other.program()
+    let scripts = script(one).zip(script(other));
+    one.comm == other.comm
+        && one.program() == other.program()
+        && scripts.is_none_or(|(one, other)| one == other)
+}
+
+/// What an interpreter was started to run: its first argument that is no option. `None` of other programs, and where the
+/// process has written a title over its arguments.
+fn script(process: &ProcessIdentity) -> Option<&str> {
+    const INTERPRETERS: [&str; 14] = [
+        "bash", "bun", "dash", "deno", "dotnet", "java", "lua", "mono", "node", "perl", "php", "pypy",
+        "python", "ruby",
+    ];
+    let program = process.program()?;
+    let name = program.rsplit('/').next().unwrap_or(program);
+    INTERPRETERS.iter().find(|interpreter| name.starts_with(**interpreter))?;
+    process.cmdline.iter().skip(1).map(String::as_str).find(|argument| !argument.starts_with('-'))
 }
 
 #[cfg(test)]
@@ -65,6 +81,19 @@ mod tests {
         let other = ProcessIdentity { comm: "other".to_owned(), ..process(99) };
         assert!(!is_after(&other, (1, 81), &old), "another program");
         assert!(!takes_over(&newer, &old, |_| None), "nobody could look");
+    }
+
+    #[test]
+    fn an_interpreter_takes_over_from_one_that_ran_the_same() {
+        let runs = |pid, arguments: &[&str]| ProcessIdentity {
+            exe: Some("/usr/bin/python3.11".to_owned()),
+            cmdline: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            ..process(pid)
+        };
+        let is_after = |newer: &[&str], old: &[&str]| is_after(&runs(99, newer), (1, 81), &runs(81, old));
+        assert!(is_after(&["python3", "-u", "shop.py", "-v"], &["python3", "shop.py"]));
+        assert!(!is_after(&["python3", "other.py"], &["python3", "shop.py"]));
+        assert!(is_after(&["shop: worker"], &["python3", "shop.py"]), "it has written a title");
     }
 
     #[test]
