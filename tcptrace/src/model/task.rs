@@ -13,6 +13,15 @@ use super::{numbered::numbered, pid::Pid};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Comm(pub [u8; 16]);
 
+impl Task {
+    /// Whether it is a worker of the kernel's (`create_worker` of kernel/workqueue.c names it so), which closes what the last
+    /// process has left to it: a ring of io_uring with its sockets, descriptors in flight that nobody can receive any more.
+    #[must_use]
+    pub(crate) fn is_kernel_worker(&self) -> bool {
+        self.pid == self.tid && self.comm.as_bytes().starts_with(b"kworker/")
+    }
+}
+
 impl Comm {
     /// The name without its padding.
     #[must_use]

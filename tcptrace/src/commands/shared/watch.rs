@@ -163,8 +163,10 @@ impl<'a> Watch<'a> {
 
     fn end(&self, left: &Departure, group_id: GroupId, transition: &Transition, clock: WallClock) -> LeakEnd {
         let how = how_it_ended(transition);
-        // close(), shutdown() and exit() run in the process's own context, so here the on-CPU task is the one.
-        let is_by_a_process = matches!(how, EndedHow::Closed | EndedHow::OwnerExited | EndedHow::ShutDown);
+        // close(), shutdown() and exit() run in the process's own context, so here the on-CPU task is the one, if it is no worker
+        // of the kernel's.
+        let is_by_a_process = matches!(how, EndedHow::Closed | EndedHow::OwnerExited | EndedHow::ShutDown)
+            && !transition.oncpu.is_kernel_worker();
         let closed_by = is_by_a_process.then(|| {
             let task = transition.oncpu;
             let process = self

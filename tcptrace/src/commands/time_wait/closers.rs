@@ -15,7 +15,10 @@ use crate::{
 /// Most processes kept, at about a kilobyte each.
 const MOST_KEPT: usize = 4_096;
 
-/// Most names kept of processes that were not read.
+/// Most processes kept that had ended before they were read; of further ones with one name, nothing tells them apart.
+const MOST_SHORT_LIVED: usize = 1_024;
+
+/// Most names kept of these.
 const MOST_NAMES: usize = 1_024;
 
 /// Most processes read per second, at some fifty microseconds each.
@@ -33,7 +36,8 @@ pub(crate) struct Closers {
     clocks: Clocks,
     known: FxHashMap<CloserId, KnownCloser>,
     by_pid: FxHashMap<Pid, Seen>,
-    /// By name, as the process chose it.
+    /// Those that had ended before they were read, also by name, as the process chose it.
+    short_lived: HashMap<(Pid, [u8; 16]), CloserId>,
     by_name: HashMap<[u8; 16], CloserId>,
     next: u32,
     budget: Budget,
@@ -64,6 +68,7 @@ impl Closers {
             clocks: world.clocks.clone(),
             known: FxHashMap::default(),
             by_pid: FxHashMap::default(),
+            short_lived: HashMap::new(),
             by_name: HashMap::new(),
             next: 0,
             budget: Budget::default(),
@@ -71,8 +76,11 @@ impl Closers {
     }
 
     /// The process of a task that closed a socket at `ktime_ns` (CLOCK_MONOTONIC, nanoseconds). `None` if
-    /// there is no room, not even for the name.
+    /// there is no room, not even for the name, and where the kernel did that for a process.
     pub(crate) fn identify(&mut self, task: &Task, ktime_ns: u64) -> Option<CloserId> {
+        if task.is_kernel_worker() {
+            return None;
+        }
         let seen = self.by_pid.get(&task.pid).copied();
         let closer = match seen {
             Some(seen)
@@ -121,16 +129,24 @@ impl Closers {
         Some(closer)
     }
 
-    /// A process that ended before it was read, or exceeded the reads per second: all with the same name count as one.
+    /// A process that ended before it was read, or exceeded the reads per second. Where there are very many, all with the same
+    /// name count as one, of which no number is known.
     fn by_name(&mut self, task: &Task, ktime_ns: u64) -> Option<CloserId> {
-        if let Some(closer) = self.by_name.get(&task.comm.0) {
+        let key = (task.pid, task.comm.0);
+        if let Some(closer) = self.short_lived.get(&key).or_else(|| self.by_name.get(&task.comm.0)) {
             return Some(*closer);
+        }
+        let name = task.comm.to_text();
+        if self.short_lived.len() < MOST_SHORT_LIVED
+            && let Some(closer) = self.keep(ProcessIdentity::from_name(task.pid, &name), ktime_ns)
+        {
+            self.short_lived.insert(key, closer);
+            return Some(closer);
         }
         if self.by_name.len() >= MOST_NAMES {
             return None;
         }
-        let process = ProcessIdentity::from_name(task.pid, &task.comm.to_text());
-        let closer = self.insert(process, ktime_ns);
+        let closer = self.insert(ProcessIdentity::from_name(Pid::UNKNOWN, &name), ktime_ns);
         self.by_name.insert(task.comm.0, closer);
         Some(closer)
     }
@@ -139,6 +155,7 @@ impl Closers {
         if self.known.len() >= MOST_KEPT {
             self.known.retain(|_, known| ktime_ns.saturating_sub(known.used_ns) < IDLE_NS);
             self.by_pid.retain(|_, seen| self.known.contains_key(&seen.closer));
+            self.short_lived.retain(|_, closer| self.known.contains_key(closer));
             self.by_name.retain(|_, closer| self.known.contains_key(closer));
         }
         (self.known.len() < MOST_KEPT).then(|| self.insert(process, ktime_ns))
@@ -216,6 +233,25 @@ mod tests {
     }
 
     #[test]
+    fn short_lived_processes_of_one_name_are_told_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let world = World {
+            proc: root.path().to_owned(),
+            clocks: Clocks::scripted(1_000 * SECOND),
+            ..World::of_this_host()
+        };
+        let mut closers = Closers::new(&world);
+        let now = world.clocks.monotonic_ns();
+        let mut seen = |pid| closers.identify(&task(pid, "curl"), now).unwrap();
+        let (first, second) = (seen(81), seen(82));
+        assert_ne!(first, second);
+        assert_eq!(seen(81), first);
+        let pid = |closer| closers.process(closer).unwrap().pid;
+        assert_eq!((pid(first), pid(second)), (Pid::new(81), Pid::new(82)));
+        assert_eq!(closers.identify(&task(83, "kworker/1:0"), now), None, "it closes for somebody");
+    }
+
+    #[test]
     fn memory_and_reads_are_bounded() {
         let root = tempfile::tempdir().unwrap();
         let world = World {
@@ -228,7 +264,7 @@ mod tests {
         for pid in 1..20_000 {
             closers.identify(&task(pid, &format!("name-{pid}")), now + u64::from(pid));
         }
-        assert!(closers.known.len() <= MOST_NAMES && closers.by_pid.is_empty());
+        assert!(closers.known.len() <= MOST_SHORT_LIVED + MOST_NAMES && closers.by_pid.is_empty());
         assert_eq!(closers.identify(&task(30_000, "one-more"), now), None);
         let mut budget = Budget::default();
         assert_eq!((0..1_000).filter(|_| budget.take(SECOND)).count(), READS_A_SECOND as usize);
