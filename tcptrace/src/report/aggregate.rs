@@ -247,7 +247,7 @@ impl Aggregator {
                         // close() sends the FIN that leads to LAST_ACK. To CLOSE it goes by a reset, or by close() with
                         // unread data: only a `leak_end` can tell.
                         how: (what.new_state == State::LastAck).then_some(EndedHow::Closed),
-                        closed_by: (what.new_state == State::LastAck)
+                        closed_by: (what.new_state == State::LastAck && !what.oncpu.is_kernel_worker())
                             .then(|| (what.oncpu.pid, what.oncpu.comm.to_text().into_owned())),
                     })),
                 },

@@ -80,6 +80,10 @@ impl ClosingCounts {
             return;
         }
         let task = &transition.what.oncpu;
+        // Who left it to the kernel is not known.
+        if task.is_kernel_worker() {
+            return;
+        }
         let closer = (host, task.pid);
         self.closers.add(&closer, 0);
         self.names.insert(closer, task.comm);
