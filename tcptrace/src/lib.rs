@@ -63,6 +63,7 @@ pub mod testing {
             php::{holds_php, script_line as php_script_line},
             point::{ScriptLanguage, ScriptLine},
             python::{LineFormat, holds_python, line as python_line, script_line as python_script_line},
+            ruby::{holds_ruby, script_line as ruby_script_line},
             unwind::{has_caller_rule, unwound},
         };
     }

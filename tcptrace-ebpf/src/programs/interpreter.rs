@@ -1,4 +1,4 @@
-//! Reads the frames of the interpreter, Python or PHP, of the thread that makes a call, in processes that user space knows to
+//! Reads the frames of the interpreter, Python, PHP or Ruby, of the thread that makes a call, in processes that user space knows to
 //! run one. Everything comes from a stranger's memory: reads that fail give 0, every loop is bounded, and what is found is a
 //! claim that user space checks.
 //!
@@ -13,8 +13,8 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 use tcptrace_ebpf::interpreter::{
-    FIRST_OWNER_WITHOUT_CODE, FRAMES_NONE, FRAMES_READ, FRAMES_UNKNOWN, InterpreterProcess,
-    MOST_SCRIPT_FRAMES, PHP_FUNCTION_NAME, PHP_NAMELESS, PYTHON_ENTRY, ScriptFrame, ScriptFrames,
+    FIRST_OWNER_WITHOUT_CODE, FRAMES_NONE, FRAMES_READ, FRAMES_UNKNOWN, FrameWalk, InterpreterProcess,
+    MOST_SCRIPT_FRAMES, PHP_FUNCTION_NAME, PHP_NAMELESS, PYTHON_ENTRY, RUBY_STACK, ScriptFrame, ScriptFrames,
 };
 
 use crate::{
@@ -49,14 +49,24 @@ pub(crate) fn process(pid: u32) -> Option<*const InterpreterProcess> {
     INTERPRETERS.get_ptr(pid)
 }
 
-/// Reads a `T` of the current process; the default (0) when that fails.
-#[inline(always)]
-fn user<T: Copy + Default>(base: u64, offset: u32) -> T {
-    let mut value = T::default();
-    let from = base.wrapping_add(u64::from(offset)) as *const core::ffi::c_void;
-    // SAFETY: the helper checks the address it reads from, and writes as many bytes as the value has.
-    unsafe { bpf_probe_read_user((&raw mut value).cast(), size_of::<T>() as u32, from) };
-    value
+/// The memory of the current process, by one word on the stack: programs that call this have little room there.
+struct UserMemory(u64);
+
+impl UserMemory {
+    /// Reads a number of so many bytes; 0 when that fails.
+    #[inline(always)]
+    fn read(&mut self, base: u64, offset: u32, bytes: usize) -> u64 {
+        self.0 = 0;
+        let from = base.wrapping_add(u64::from(offset)) as *const core::ffi::c_void;
+        // SAFETY: the helper checks the address it reads from, and writes no more bytes than a word has.
+        unsafe { bpf_probe_read_user((&raw mut self.0).cast(), bytes as u32, from) };
+        self.0
+    }
+
+    #[inline(always)]
+    fn word(&mut self, base: u64, offset: u32) -> u64 {
+        self.read(base, offset, size_of::<u64>())
+    }
 }
 
 /// The thread pointer of the current task.
@@ -80,37 +90,69 @@ fn is_first_thread() -> bool {
     pid_tgid >> 32 == pid_tgid & u64::from(u32::MAX)
 }
 
-/// The innermost frame of the current task; 0 where none is found.
+/// What leads to the innermost frame of the current task; 0 where nothing does.
 #[inline(always)]
-fn innermost(InterpreterProcess { root, walk, .. }: &InterpreterProcess) -> u64 {
+fn innermost(
+    memory: &mut UserMemory,
+    own: u64,
+    InterpreterProcess { root, walk, .. }: &InterpreterProcess,
+) -> u64 {
     if is_absent(walk.interpreters as usize) {
-        return if is_first_thread() { user(*root, walk.frame) } else { 0 };
+        return if is_first_thread() { memory.word(*root, walk.frame) } else { 0 };
     }
-    let own = thread_pointer();
-    let mut interpreter: u64 = user(*root, walk.interpreters);
-    let mut thread: u64 = user(interpreter, walk.threads);
+    let machine = if is_absent(walk.machine as usize) { *root } else { memory.word(*root, walk.machine) };
+    let mut interpreter = memory.word(machine, walk.interpreters);
+    let mut thread = memory.word(interpreter, walk.threads);
     for _ in 0..MOST_THREADS {
-        if thread == 0 {
-            interpreter = user(interpreter, walk.next_interpreter);
+        // SAFETY: a reference can be read. Volatile: what is kept through a loop takes room on the stack.
+        let threads = unsafe { (&raw const walk.threads).read_volatile() };
+        if thread == either(walk.is_ring, interpreter.wrapping_add(u64::from(threads)), 0) {
+            if is_absent(walk.next_interpreter as usize) {
+                break;
+            }
+            interpreter = memory.word(interpreter, walk.next_interpreter);
             if interpreter == 0 {
                 break;
             }
-            thread = user(interpreter, walk.threads);
+            thread = memory.word(interpreter, walk.threads);
             continue;
         }
-        let id: u64 = user(thread, walk.thread_id);
+        let native = memory.word(thread, walk.native_thread);
+        let id = memory.word(either(walk.is_native, thread, native), walk.thread_id);
         if own.wrapping_sub(id) <= u64::from(config!(thread_head_bytes)) {
-            let frame: u64 = user(thread, walk.frame);
-            let is_direct = is_absent(walk.frame_of_cframe as usize);
-            let frame = if is_direct { frame } else { user(frame, walk.frame_of_cframe) };
+            let holder = memory.word(thread, walk.frame);
             // One thread may have run several interpreters, and the one that was made last is asked first.
-            if frame != 0 {
-                return frame;
+            if frame_of(memory, walk, holder) != 0 {
+                return holder;
             }
         }
-        thread = user(thread, walk.next_thread);
+        thread = memory.word(thread, walk.next_thread);
     }
     0
+}
+
+/// The innermost frame, by what leads to it.
+#[inline(always)]
+fn frame_of(memory: &mut UserMemory, walk: &FrameWalk, holder: u64) -> u64 {
+    let frame = memory.word(holder, walk.frame_of_cframe);
+    either(walk.is_direct, holder, frame)
+}
+
+/// The last byte of the array in which frames lie. Of frames that lie anywhere, that of all memory: so one comparison finds the
+/// end of both.
+#[inline(always)]
+fn last_byte(memory: &mut UserMemory, walk: &FrameWalk, holder: u64) -> u64 {
+    let start = memory.word(holder, RUBY_STACK);
+    let words = memory.word(holder, RUBY_STACK + size_of::<u64>() as u32);
+    let end = start.wrapping_add(words.wrapping_mul(size_of::<u64>() as u64));
+    either(walk.is_ring, end.wrapping_sub(1), u64::MAX)
+}
+
+/// One of two numbers: the first one where `choice` has all bits, the second one where it has none.
+#[inline(always)]
+fn either(choice: u32, first: u64, second: u64) -> u64 {
+    let is_first = choice.cast_signed() as i64 as u64;
+    first & is_first | second & !is_first
 }
 
 /// Reads the frames of the current task into `frames`.
@@ -122,43 +164,55 @@ pub(crate) unsafe fn read(process: *const InterpreterProcess, frames: *mut Frame
     // SAFETY: the caller promises both. User space may replace the value meanwhile, by one that is as good.
     let process = unsafe { &*process };
     let walk = &process.walk;
-    let mut frame = innermost(process);
+    let own = thread_pointer();
+    let mut memory = UserMemory(0);
+    let holder = innermost(&mut memory, own, process);
+    let last_byte = last_byte(&mut memory, walk, holder);
+    let mut frame = frame_of(&mut memory, walk, holder);
     let mut count = 0;
-    for nth in 0..MOST_SCRIPT_FRAMES {
-        if frame == 0 {
-            break;
-        }
+    while count < MOST_SCRIPT_FRAMES && frame.wrapping_sub(1) < last_byte {
         let has_owner = !is_absent(walk.owner as usize);
-        let owner: u8 = if has_owner { user(frame, walk.owner) } else { 0 };
-        let code: u64 = if owner < FIRST_OWNER_WITHOUT_CODE { user(frame, walk.code) } else { 0 };
+        let owner = if has_owner { memory.read(frame, walk.owner, size_of::<u8>()) } else { 0 };
+        let code =
+            if owner < u64::from(FIRST_OWNER_WITHOUT_CODE) { memory.word(frame, walk.code) } else { 0 };
         // The lowest bits of a reference say how it is counted (`_PyStackRef`, 3.14).
         let code = code & !3;
-        let instruction: u64 = user(frame, walk.instruction);
-        let table: u64 = if code == 0 { 0 } else { user(code, walk.table) };
+        let table = if code == 0 { 0 } else { memory.word(code, walk.table) };
         let has_line = !is_absent(walk.line as usize);
-        let (code, instruction) = if has_line {
-            let line: u32 = user(instruction, walk.line);
-            let hash: u64 = user(table, walk.file_hash);
-            let name: u64 = user(code, PHP_FUNCTION_NAME);
+        let mark = if has_line {
+            let name = memory.word(code, PHP_FUNCTION_NAME);
             // The highest bit of a number or of its negative is set, except of 0. The verifier would look at both ways of a branch.
-            let has_name = (name | name.wrapping_neg()) >> 63;
-            (code | (PHP_NAMELESS ^ has_name), u64::from(line) | hash << 32)
+            PHP_NAMELESS ^ (name | name.wrapping_neg()) >> 63
         } else {
             let has_entry = !is_absent(walk.is_entry as usize);
-            let is_entry: u8 = if has_entry { user(frame, walk.is_entry) } else { 0 };
-            (code | (u64::from(is_entry) & PYTHON_ENTRY), instruction)
+            let is_entry = if has_entry { memory.read(frame, walk.is_entry, size_of::<u8>()) } else { 0 };
+            is_entry & PYTHON_ENTRY
         };
         // SAFETY: the index is within the array.
-        unsafe { frames.cast::<ScriptFrame>().add(nth).write(ScriptFrame { code, instruction, table }) };
-        count = nth as u32 + 1;
-        frame = user(frame, walk.previous);
+        let place = unsafe { frames.cast::<ScriptFrame>().add(count) };
+        // SAFETY: the place was checked. Volatile: what is written at once takes no room on the stack.
+        unsafe {
+            (&raw mut (*place).code).write_volatile(code | mark);
+            (&raw mut (*place).table).write_volatile(table);
+        }
+        let mut instruction = memory.word(frame, walk.instruction);
+        if has_line {
+            let hash = memory.word(table, walk.file_hash);
+            let line = memory.read(instruction, walk.line, size_of::<u32>());
+            instruction = line | hash << 32;
+        }
+        // SAFETY: as above.
+        unsafe { (&raw mut (*place).instruction).write_volatile(instruction) };
+        count += 1;
+        let previous = memory.word(frame, walk.previous);
+        frame = either(walk.is_ring, frame.wrapping_add(u64::from(walk.previous)), previous);
     }
     ScriptFrames {
         root: process.root,
         build: process.build,
         outcome: if count == 0 { FRAMES_NONE } else { FRAMES_READ },
-        count,
-        is_deeper: u32::from(frame != 0),
+        count: count as u32,
+        is_deeper: u32::from(frame.wrapping_sub(1) < last_byte),
     }
 }
 

@@ -23,6 +23,8 @@ numbered! {
         TailCall = 6,
         /// The frames that the interpreter of PHP keeps.
         Php = 7,
+        /// The frames that the interpreter of Ruby keeps.
+        Ruby = 8,
     }
 }
 
@@ -47,6 +49,8 @@ numbered! {
         NearestExport = 7,
         /// The op arrays of PHP.
         Php = 8,
+        /// The instruction sequences of Ruby.
+        Ruby = 9,
     }
 }
 

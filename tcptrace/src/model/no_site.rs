@@ -150,7 +150,7 @@ impl NoSiteBecause {
                 "JavaScript has no names here: `node --perf-basic-prof --interpreted-frames-native-stack` gives them"
             }
             Self::InterpretedRuby => {
-                "Ruby's methods have no names here: `ruby --yjit-perf` names those that are compiled"
+                "no line of Ruby was found: those of CRuby 2.7 to 3.4 are, once the process has run for some milliseconds under tcptrace"
             }
             Self::InterpretedPhp => {
                 "no line of PHP was found: those of PHP 7.4 to 8.5 without threads (NTS) are, once the process has run for some milliseconds under tcptrace"

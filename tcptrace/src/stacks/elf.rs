@@ -78,6 +78,7 @@ pub(super) fn bias(segments: &[Segment], mapped: &Range<u64>, start: u64) -> Opt
 pub(super) struct Elf<'a> {
     file: &'a BoundedFile,
     endian: Endianness,
+    machine: u16,
     headers: &'a [ProgramHeader64<Endianness>],
     /// `None` where they make no sense: a program runs without.
     sections: Option<SectionTable<'a, FileHeader64<Endianness>, &'a BoundedFile>>,
@@ -89,7 +90,13 @@ impl<'a> Elf<'a> {
         let header = FileHeader64::parse(file).ok()?;
         let endian = header.endian().ok()?;
         let headers = header.program_headers(endian, file).ok()?;
-        Some(Self { file, endian, headers, sections: header.sections(endian, file).ok() })
+        let machine = header.e_machine(endian);
+        Some(Self { file, endian, machine, headers, sections: header.sections(endian, file).ok() })
+    }
+
+    /// Whether its machine code is of aarch64.
+    pub(super) fn is_aarch64(&self) -> bool {
+        self.machine == elf::EM_AARCH64
     }
 
     /// Its parts that are loaded.

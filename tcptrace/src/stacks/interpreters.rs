@@ -9,6 +9,7 @@ use super::{
     php::{program as php_program, sources as php_sources},
     point::{Point, ScriptLanguage, ScriptLine},
     python::program::{self as python_program, is_launcher},
+    ruby::{program as ruby_program, sources as ruby_sources},
     sources::of_source,
 };
 use crate::model::no_site::NoSiteBecause::{
@@ -22,6 +23,9 @@ pub(super) fn by_name(file: &Path) -> Option<NoSiteBecause> {
     // Modules in C of the standard library of Python.
     if file.components().any(|component| component.as_os_str() == "lib-dynload") {
         return Some(InterpretedPython);
+    }
+    if ruby_sources::is_extension(file) {
+        return Some(InterpretedRuby);
     }
     match &*name {
         "libnet.so" | "libnio.so" | "libjava.so" | "libextnet.so" => return Some(InterpretedJava),
@@ -149,6 +153,13 @@ pub(super) fn of_script(line: &ScriptLine, program: Option<&str>) -> Kind {
             Kind::Library(package) if program == Some(&*package) => Kind::Own,
             kind => kind,
         },
+        ScriptLanguage::Ruby => match ruby_sources::of_line(line) {
+            Kind::Library(gem) if program == Some(&*gem) => Kind::Own,
+            Kind::Own if program.is_some() && ruby_program::is_launcher(line) => {
+                Kind::Interpreter(InterpretedRuby)
+            }
+            kind => kind,
+        },
     }
 }
 
@@ -158,13 +169,15 @@ pub(super) fn is_made(line: &ScriptLine) -> bool {
     match line.language {
         ScriptLanguage::Python => file.is_some_and(|file| file.starts_with("<string>")),
         ScriptLanguage::Java => file.is_none_or(|file| file.ends_with(java::WITHIN)),
-        ScriptLanguage::Php => false,
+        ScriptLanguage::Php | ScriptLanguage::Ruby => false,
     }
 }
 
 /// The package that an interpreter was started to run, of a stack, innermost first; `None` where it runs a file of its own.
 pub(super) fn program(points: &[Point]) -> Option<String> {
-    python_program::package(points).or_else(|| php_program::package(points))
+    python_program::package(points)
+        .or_else(|| php_program::package(points))
+        .or_else(|| ruby_program::package(points))
 }
 
 fn of_python_line(line: &ScriptLine) -> Kind {

@@ -29,6 +29,7 @@ pub(crate) mod prospect;
 pub(crate) mod python;
 mod rating;
 mod registers;
+pub(crate) mod ruby;
 pub(crate) mod scripts;
 mod site;
 mod sources;

@@ -38,6 +38,7 @@ pub enum ScriptLanguage {
     Java,
     Python,
     Php,
+    Ruby,
 }
 
 impl Point {
@@ -66,6 +67,7 @@ impl Point {
                 ScriptLanguage::Java => CallersBy::Hotspot,
                 ScriptLanguage::Python => CallersBy::Python,
                 ScriptLanguage::Php => CallersBy::Php,
+                ScriptLanguage::Ruby => CallersBy::Ruby,
             }),
             Self::End => None,
         }
@@ -79,6 +81,7 @@ impl ScriptLanguage {
             Self::Java => NamedBy::Hotspot,
             Self::Python => NamedBy::Python,
             Self::Php => NamedBy::Php,
+            Self::Ruby => NamedBy::Ruby,
         }
     }
 }

@@ -25,6 +25,7 @@ use super::{
     perf_map,
     php::file as php,
     python::file as python,
+    ruby::file as ruby,
 };
 use crate::{
     model::no_site::NoSiteBecause,
@@ -41,6 +42,8 @@ pub(crate) enum LinesBy {
     Python(u8),
     /// The interpreter, as its memory shows: PHP of this version.
     Php(&'static str),
+    /// The interpreter, as its memory shows: Ruby of this version.
+    Ruby(&'static str),
     /// What the Java VM says of itself; its version, where its installation tells it.
     HotSpot(Option<String>),
     /// The map of the functions that an interpreter or compiler made.
@@ -102,6 +105,7 @@ const MOST_PROGRAMS: usize = 1_024;
 struct Program {
     python: Option<u8>,
     php: Option<&'static str>,
+    ruby: Option<&'static str>,
     /// What names its functions, where it is machine code.
     machine_code: LinesBy,
     has_unwind_tables: bool,
@@ -133,6 +137,8 @@ impl Looker {
             LinesBy::Python(minor)
         } else if let Some(version) = program.php {
             LinesBy::Php(version)
+        } else if let Some(version) = program.ruby {
+            LinesBy::Ruby(version)
         } else if let Some((path, _)) = library(|path| path.contains("libjvm.so"))?
             .into_iter()
             .find(|(path, file)| hotspot::is_library(path) && describes_itself(file))
@@ -147,6 +153,10 @@ impl Looker {
             library(|path| path.contains("/libphp"))?.into_iter().find_map(|(_, file)| php::version(file))
         {
             LinesBy::Php(version)
+        } else if let Some(version) =
+            library(|path| path.contains("/libruby"))?.into_iter().find_map(|(_, file)| ruby::version(file))
+        {
+            LinesBy::Ruby(version)
         } else {
             match interpreted {
                 Some(_) if has_perf_map() => LinesBy::PerfMap,
@@ -172,6 +182,7 @@ impl Looker {
 
     fn read(&mut self, file: File) -> std::io::Result<Program> {
         let (python, php) = (python::version(file.try_clone()?), php::version(file.try_clone()?));
+        let ruby = ruby::version(file.try_clone()?);
         let is_go = go::has_table(&file);
         let file = BoundedFile::new(file);
         let elf = Elf::read(&file).ok_or_else(|| std::io::Error::other("it is no ELF file of 64 bits"))?;
@@ -189,7 +200,7 @@ impl Looker {
         };
         // A Go program keeps frame pointers, and its own tables.
         let has_unwind_tables = is_go || has(".eh_frame") || has(".debug_frame");
-        Ok(Program { python, php, machine_code, has_unwind_tables })
+        Ok(Program { python, php, ruby, machine_code, has_unwind_tables })
     }
 }
 

@@ -144,12 +144,12 @@ fn knows_callers(frames: &[Frame], Extent { is_cut, is_short, .. }: Extent) -> b
     frames.iter().any(is_go) || (!is_cut && frames.iter().any(is_script) && !frames.iter().any(is_nameless))
 }
 
-/// Whether a line was told by a machine that tells all of a thread, or of a greenlet, as Python and PHP do.
+/// Whether a line was told by a machine that tells all of a thread, or of a greenlet, as Python, PHP and Ruby do.
 fn tells_all(frame: &Frame) -> bool {
-    matches!(frame.told_by, Some(ScriptLanguage::Python | ScriptLanguage::Php))
+    matches!(frame.told_by, Some(ScriptLanguage::Python | ScriptLanguage::Php | ScriptLanguage::Ruby))
 }
 
-/// Whether the outermost line that a virtual machine told is where its thread begins. Those of Python and PHP are; else the
+/// Whether the outermost line that a virtual machine told is where its thread begins. Those of Python, PHP and Ruby are; else the
 /// thread's own is seen below it, or Java's `Thread.run`, whoever overrides it, and the machine that called it.
 fn is_end(frames: &[Frame], outermost: usize) -> bool {
     if frames.get(outermost).is_some_and(tells_all) {

@@ -20,6 +20,10 @@ pub(super) fn package_of(path: &Path) -> Option<String> {
     let is_place = |at: &usize| match names.get(*at) {
         Some(&("node_modules" | "site-packages" | "dist-packages")) => true,
         Some(&"gems") => names.get(at + 1).is_some_and(|name| is_versioned(name)),
+        // What RubyGems has compiled of a gem, by machine and version: `extensions/x86_64-linux/3.1.0/puma-6.4.0`.
+        Some(_) if at.checked_sub(2).and_then(|at| names.get(at)) == Some(&"extensions") => {
+            names.get(at + 1).is_some_and(|name| is_versioned(name))
+        }
         _ => false,
     };
     let at = (0..names.len()).rev().find(is_place)?;

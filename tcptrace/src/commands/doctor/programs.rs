@@ -94,7 +94,7 @@ impl Lines {
             State::Ok => Self::named(by),
             State::Missing => Self::unnamed(
                 format!("{by}, whose frames this kernel does not let be read"),
-                "see frames of Python and PHP above",
+                "see frames of Python, PHP and Ruby above",
             ),
             State::NotTried => Self::not_tried(format!("{by}; whether its frames can be read was not tried")),
         }
@@ -110,6 +110,7 @@ impl Lines {
         let lines = match named_by {
             LinesBy::Python(minor) => Self::of_frames(format!("Python 3.{minor}"), python_frames),
             LinesBy::Php(version) => Self::of_frames(format!("PHP {version}"), python_frames),
+            LinesBy::Ruby(version) => Self::of_frames(format!("Ruby {version}"), python_frames),
             LinesBy::HotSpot(version) => {
                 Self::named(format!("Java {}", version.as_deref().unwrap_or("(HotSpot)")))
             }
@@ -148,9 +149,7 @@ fn because_of(because: NoSiteBecause) -> (&'static str, &'static str) {
         NoSiteBecause::InterpretedNode => {
             ("JavaScript without a perf map", "node --perf-basic-prof --interpreted-frames-native-stack")
         }
-        NoSiteBecause::InterpretedRuby => {
-            ("Ruby without a perf map", "ruby --yjit-perf names what is compiled")
-        }
+        NoSiteBecause::InterpretedRuby => ("Ruby of a version that is not known here", "CRuby 2.7 to 3.4"),
         NoSiteBecause::InterpretedPhp => {
             ("PHP of a build that is not known here", "PHP 7.4 to 8.5 without threads (NTS)")
         }
@@ -211,13 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_python_and_php_take_a_kernel_that_lets_them_be_read() {
+    fn lines_of_python_php_and_ruby_take_a_kernel_that_lets_them_be_read() {
         assert_eq!(lines(LinesBy::Python(11), State::Ok).state, State::Ok);
         assert_eq!(lines(LinesBy::Python(11), State::Missing).state, State::Missing);
         assert_eq!(lines(LinesBy::Python(11), State::NotTried).state, State::NotTried);
         let php = lines(LinesBy::Php("8.2"), State::Ok);
         assert_eq!((php.state, php.by.as_str()), (State::Ok, "PHP 8.2"));
         assert_eq!(lines(LinesBy::Php("8.2"), State::Missing).state, State::Missing);
+        assert_eq!(lines(LinesBy::Ruby("3.1"), State::Ok).by, "Ruby 3.1");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! not change within a minor version: extensions are built against these structures, and refused by another
 //! `ZEND_MODULE_API_NO`.
 
-use tcptrace_ebpf::interpreter::{ABSENT, FrameWalk, PHP_FUNCTION_NAME};
+use tcptrace_ebpf::interpreter::{ABSENT, ALL_BITS, FrameWalk, PHP_FUNCTION_NAME};
 
 /// The layout of one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,10 +56,15 @@ pub(super) fn of_api(number: u32) -> Option<Layout> {
         _ => return None,
     };
     let walk = FrameWalk {
+        is_native: ALL_BITS,
+        is_direct: ALL_BITS,
+        is_ring: 0,
+        machine: ABSENT,
         interpreters: ABSENT,
         next_interpreter: ABSENT,
         threads: ABSENT,
         next_thread: ABSENT,
+        native_thread: 0,
         thread_id: ABSENT,
         frame,
         frame_of_cframe: ABSENT,

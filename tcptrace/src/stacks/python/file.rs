@@ -44,8 +44,7 @@ pub(in crate::stacks) fn version(file: File) -> Option<u8> {
 /// function returns. Of x86-64 only.
 fn first_interpreter(elf: &Elf<'_>) -> Option<u64> {
     const LONGEST: u64 = 32;
-    let function =
-        elf.exported_function("PyInterpreterState_Head").filter(|_| cfg!(target_arch = "x86_64"))?;
+    let function = elf.exported_range("PyInterpreterState_Head").filter(|_| cfg!(target_arch = "x86_64"))?;
     let code = elf.at(function.start, function.end.saturating_sub(function.start).min(LONGEST))?;
     loaded(code, function.start)
 }

@@ -6,7 +6,7 @@
 //! headers of CPython 3.6.15, 3.7.16, 3.8.18, 3.9.18, 3.10.13, 3.11.7 and 3.12.1, as a compiler says them. They do not change within a
 //! minor version: extensions are built against these structures.
 
-use tcptrace_ebpf::interpreter::{ABSENT, FrameWalk, PYTHON_ENTRY, ScriptFrame};
+use tcptrace_ebpf::interpreter::{ABSENT, ALL_BITS, FrameWalk, PYTHON_ENTRY, ScriptFrame};
 
 use crate::stacks::memory::u64_at;
 
@@ -130,13 +130,18 @@ const PYTHON_3_10: Until310 =
 fn until_3_10(of: &Until310) -> Layout {
     let line_table = of.names + 16;
     let walk = FrameWalk {
+        is_native: ALL_BITS,
+        is_direct: ALL_BITS,
+        is_ring: 0,
+        machine: ABSENT,
         interpreters: of.interpreters,
         next_interpreter: 0,
         threads: 8,
         next_thread: 8,
+        native_thread: 0,
         thread_id: of.thread_id,
         frame: 24,
-        frame_of_cframe: ABSENT,
+        frame_of_cframe: 0,
         previous: 24,
         code: 32,
         instruction: of.instruction,
@@ -159,10 +164,15 @@ fn until_3_10(of: &Until310) -> Layout {
 
 fn of_3_11() -> Layout {
     let walk = FrameWalk {
+        is_native: ALL_BITS,
+        is_direct: 0,
+        is_ring: 0,
+        machine: ABSENT,
         interpreters: 40,
         next_interpreter: 0,
         threads: 16,
         next_thread: 8,
+        native_thread: 0,
         thread_id: 152,
         frame: 56,
         frame_of_cframe: 8,
@@ -180,10 +190,15 @@ fn of_3_11() -> Layout {
 
 fn of_3_12() -> Layout {
     let walk = FrameWalk {
+        is_native: ALL_BITS,
+        is_direct: 0,
+        is_ring: 0,
+        machine: ABSENT,
         interpreters: 40,
         next_interpreter: 0,
         threads: 72,
         next_thread: 8,
+        native_thread: 0,
         thread_id: 136,
         frame: 56,
         frame_of_cframe: 0,
@@ -256,13 +271,18 @@ fn of_debug_offsets(minor: u8, runtime: &[u8], at: &DebugOffsets) -> Option<Layo
     // Structures are of some hundred KiB at most.
     let offset = |at: u32| u32::try_from(u64_at(runtime, at)?).ok().filter(|offset| *offset <= 1 << 20);
     let walk = FrameWalk {
+        is_native: ALL_BITS,
+        is_direct: ALL_BITS,
+        is_ring: 0,
+        machine: ABSENT,
         interpreters: offset(40)?,
         next_interpreter: offset(64)?,
         threads: offset(72)?,
         next_thread: offset(at.thread_state + 16)?,
         frame: offset(at.thread_state + 32)?,
+        native_thread: 0,
         thread_id: offset(at.thread_state + at.thread_id)?,
-        frame_of_cframe: ABSENT,
+        frame_of_cframe: 0,
         previous: offset(at.interpreter_frame + 8)?,
         code: offset(at.interpreter_frame + 16)?,
         instruction: offset(at.interpreter_frame + 24)?,

@@ -74,6 +74,7 @@ fn interpreters_are_known_by_their_files() {
         ("/usr/bin/node", InterpretedNode),
         ("/usr/lib/x86_64-linux-gnu/libnode.so.108", InterpretedNode),
         ("/usr/lib/x86_64-linux-gnu/libruby-3.1.so.3.1.2", InterpretedRuby),
+        ("/opt/ruby/lib/ruby/3.2.0/x86_64-linux/socket.so", InterpretedRuby),
         ("/usr/bin/ruby3.1", InterpretedRuby),
         ("/usr/sbin/php-fpm8.2", InterpretedPhp),
         ("/usr/lib/apache2/modules/libphp8.2.so", InterpretedPhp),

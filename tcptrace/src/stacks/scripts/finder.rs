@@ -1,7 +1,7 @@
-//! Finds the processes that run Python or PHP, on a thread of its own: those that are there when it starts, those that begin to run
+//! Finds the processes that run Python, PHP or Ruby, on a thread of its own: those that are there when it starts, those that begin to run
 //! another program, and those that others ask for. Each look is bounded, and so is their number in a second.
 //!
-//! A program that needs a libpython or a libphp has it mapped a millisecond or two after it was started; the interpreter takes
+//! A program that needs a libpython, a libphp or a libruby has it mapped a millisecond or two after it was started; the interpreter takes
 //! ten more before it runs the first line.
 
 use std::{
@@ -255,16 +255,17 @@ impl Finder {
             root: build.root().wrapping_add(bias),
             build: self.builds.number(build)?,
             walk: build.walk(),
+            padding: 0,
         })
     }
 }
 
-/// Whether a path may be that of a file which holds an interpreter: `libpython3.12.so.1.0`, `libphp8.2.so`, or `python3.12`
-/// where the dynamic linker was told to run it.
+/// Whether a path may be that of a file which holds an interpreter: `libpython3.12.so.1.0`, `libphp8.2.so`, `libruby-3.1.so.3.1.2`,
+/// or `python3.12` where the dynamic linker was told to run it.
 fn may_hold_machine(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let stem = name.strip_prefix("lib").unwrap_or(name);
-    stem.starts_with("python") || stem.starts_with("php")
+    ["python", "php", "ruby"].iter().any(|begin| stem.starts_with(begin))
 }
 
 #[cfg(test)]

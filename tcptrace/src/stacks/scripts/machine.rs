@@ -10,6 +10,7 @@ use crate::stacks::{
     elf::{BoundedFile, Elf, Segment},
     php::file::{self as php, PhpFile},
     python::file::{self as python, PythonFile},
+    ruby::file::{self as ruby, RubyFile},
 };
 
 /// An interpreter whose frames are known here. Addresses are those that its file says.
@@ -17,18 +18,23 @@ use crate::stacks::{
 pub(super) enum Machine {
     Python(PythonFile),
     Php(PhpFile),
+    Ruby(RubyFile),
 }
 
 impl Machine {
     /// Reads it from a file.
     fn of(elf: &Elf<'_>) -> Option<Self> {
-        python::read(elf).map(Self::Python).or_else(|| php::read(elf).map(Self::Php))
+        python::read(elf)
+            .map(Self::Python)
+            .or_else(|| php::read(elf).map(Self::Php))
+            .or_else(|| ruby::read(elf).map(Self::Ruby))
     }
 
     pub(super) fn segments(&self) -> &[Segment] {
         match self {
             Self::Python(file) => &file.segments,
             Self::Php(file) => &file.segments,
+            Self::Ruby(file) => &file.segments,
         }
     }
 
@@ -37,6 +43,7 @@ impl Machine {
         match self {
             Self::Python(file) => file.runtime,
             Self::Php(file) => file.globals,
+            Self::Ruby(file) => file.machine,
         }
     }
 
@@ -44,6 +51,7 @@ impl Machine {
         match self {
             Self::Python(file) => file.layout.walk,
             Self::Php(file) => file.layout.walk,
+            Self::Ruby(file) => file.layout.walk,
         }
     }
 
@@ -53,10 +61,14 @@ impl Machine {
             Self::Python(file) if file.evaluates.contains(&address) => return Part::Evaluates,
             Self::Python(file) => &file.machine_code,
             Self::Php(file) => &file.machine_code,
+            Self::Ruby(file) => &file.machine_code,
         };
         if machine_code.contains(&address) { Part::Machine } else { Part::Other }
     }
 }
+
+/// How the names of libraries begin that may hold an interpreter.
+const LIBRARIES: [&[u8]; 3] = [b"libpython", b"libphp", b"libruby"];
 
 /// What a file has to do with interpreters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +89,7 @@ impl MachinePart {
         if let Some(machine) = Machine::of(&elf) {
             return Self::Holds(Box::new(machine));
         }
-        let is_library = |name: &[u8]| name.starts_with(b"libpython") || name.starts_with(b"libphp");
+        let is_library = |name: &[u8]| LIBRARIES.iter().any(|begin| name.starts_with(begin));
         if elf.needs().is_some_and(|mut needed| needed.any(is_library)) {
             return Self::Needs;
         }

@@ -1,5 +1,5 @@
 //! Lines of interpreted code on the stacks of calls. The kernel side reads the frames at the call, of processes that
-//! [`finder`] has found to run Python or PHP; here they get names and lines, soon after, from the code that the frames ran.
+//! [`finder`] has found to run Python, PHP or Ruby; here they get names and lines, soon after, from the code that the frames ran.
 //! Nothing in a process is stopped, written or attached to, and what it says is believed only as far as it fits together.
 
 mod builds;
@@ -14,7 +14,7 @@ use tcptrace_ebpf::interpreter::FRAMES_READ;
 
 pub(super) use self::merge::{Part, merged};
 use self::{builds::Builds, machine::Machine, merge::Lines};
-use super::{memory::ProcessMemory, php::PhpLines, point::Point, python::PythonLines};
+use super::{memory::ProcessMemory, php::PhpLines, point::Point, python::PythonLines, ruby::RubyLines};
 use crate::model::captured_stack::CapturedFrames;
 
 /// Gives names and lines to the frames of interpreters.
@@ -22,6 +22,7 @@ pub(super) struct ScriptLines {
     builds: Arc<Builds>,
     python: PythonLines,
     php: PhpLines,
+    ruby: RubyLines,
 }
 
 /// The lines of a stack, and where the machine is that runs them.
@@ -41,7 +42,7 @@ impl ReadLines {
 
 impl ScriptLines {
     pub(super) fn new(builds: Arc<Builds>) -> Self {
-        Self { builds, python: PythonLines::default(), php: PhpLines::default() }
+        Self { builds, python: PythonLines::default(), php: PhpLines::default(), ruby: RubyLines::default() }
     }
 
     /// The lines of frames that were read at a call, by the directory of the process. `None` where there are none.
@@ -63,6 +64,7 @@ impl ScriptLines {
                 self.python.read((pid, process, &memory), (build, bias), frames, is_deeper)
             }
             Machine::Php(build) => self.php.read((pid, process, &memory), build, frames, is_deeper),
+            Machine::Ruby(build) => self.ruby.read((pid, &memory), build, frames, is_deeper),
         };
         let is_told = matches!(lines.points.first(), Some(Point::Script(_)));
         is_told.then_some(ReadLines { lines, machine, bias })

@@ -29,6 +29,7 @@ fn files_of_interpreters_are_told_by_their_names() {
         ("/usr/lib/x86_64-linux-gnu/libpython3.12.so.1.0", true),
         ("/usr/bin/python3.11", true),
         ("/usr/lib/apache2/modules/libphp8.2.so", true),
+        ("/usr/lib/x86_64-linux-gnu/libruby-3.1.so.3.1.2", true),
         ("/usr/lib/libc.so.6", false),
         ("", false),
     ] {

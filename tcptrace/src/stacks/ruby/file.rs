@@ -1,0 +1,49 @@
+//! Whether a file holds Ruby's virtual machine, and which: the program itself, or a libruby. By the names that it exports,
+//! and by what it says to extensions.
+
+use std::{fs::File, ops::Range};
+
+use super::{
+    layout::{self, LOCK_BYTES, Layout},
+    root,
+};
+use crate::stacks::elf::{BoundedFile, Elf, Segment};
+
+/// A file that holds Ruby. Addresses are those that the file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::stacks) struct RubyFile {
+    pub(in crate::stacks) segments: Vec<Segment>,
+    /// `ruby_current_vm_ptr`.
+    pub(in crate::stacks) machine: u64,
+    /// Its machine code.
+    pub(in crate::stacks) machine_code: Range<u64>,
+    pub(in crate::stacks) layout: Layout,
+}
+
+/// Bytes of a version that are read: `3.3.10`.
+const VERSION_BYTES: u64 = 12;
+
+/// `pthread_mutex_t` of glibc on aarch64 (sysdeps/aarch64/nptl/bits/pthreadtypes-arch.h).
+const LOCK_BYTES_OF_GLIBC_ON_AARCH64: u32 = 48;
+
+/// Which version of Ruby a file holds, if its lines can be read: `3.1`.
+pub(in crate::stacks) fn version(file: File) -> Option<&'static str> {
+    let file = BoundedFile::new(file);
+    read(&Elf::read(&file)?).map(|ruby| ruby.layout.version)
+}
+
+/// Reads it from a file; `None` of a version that is not known here, too.
+pub(in crate::stacks) fn read(elf: &Elf<'_>) -> Option<RubyFile> {
+    let [version, exported] = elf.exported(["ruby_version", "ruby_current_vm_ptr"])?;
+    let text = elf.at(version?, VERSION_BYTES)?;
+    let version = std::str::from_utf8(text.split(|byte| *byte == 0).next()?).ok()?;
+    let layout = layout::of_version(version, lock_bytes(elf))?;
+    let machine = exported.or_else(|| root::by_code(elf))?;
+    Some(RubyFile { segments: elf.segments().collect(), machine, machine_code: elf.machine_code()?, layout })
+}
+
+/// The bytes that a lock has.
+fn lock_bytes(elf: &Elf<'_>) -> u32 {
+    let is_of_glibc = || elf.needs().is_some_and(|mut needed| needed.any(|name| name == b"libc.so.6"));
+    if elf.is_aarch64() && is_of_glibc() { LOCK_BYTES_OF_GLIBC_ON_AARCH64 } else { LOCK_BYTES }
+}
