@@ -59,6 +59,7 @@ mod replay;
 mod report;
 mod rights;
 mod rotation;
+mod ruby;
 mod scoreboard;
 mod screens;
 mod session;
