@@ -80,6 +80,11 @@ fn seeds_of_php_frames() {
 }
 
 #[test]
+fn seeds_of_ruby_frames() {
+    run("ruby_code", targets::ruby_code);
+}
+
+#[test]
 fn seeds_of_python_frames() {
     run("python_code", targets::python_code);
 }

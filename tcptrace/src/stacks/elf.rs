@@ -194,8 +194,8 @@ impl<'a> Elf<'a> {
         Some(found)
     }
 
-    /// The addresses of a function that it exports.
-    pub(super) fn exported_function(&self, name: &str) -> Option<Range<u64>> {
+    /// The addresses of a function, or of a variable, that it exports.
+    pub(super) fn exported_range(&self, name: &str) -> Option<Range<u64>> {
         let (mut symbols, texts) = self.dynamic_symbols()?;
         let is_it =
             |symbol: &&Sym64<Endianness>| text(texts, symbol.st_name(self.endian)) == Some(name.as_bytes());
@@ -301,9 +301,9 @@ mod tests {
         let [connect, nothing, stdout] = elf.exported(["connect", "no_such_name", "stdout"]).unwrap();
         assert!(elf.machine_code().unwrap().contains(&connect.unwrap()));
         assert_eq!(nothing, None);
-        let function = elf.exported_function("connect").unwrap();
+        let function = elf.exported_range("connect").unwrap();
         assert!(Some(function.start) == connect && function.end > function.start);
-        assert_eq!(elf.exported_function("no_such_name"), None);
+        assert_eq!(elf.exported_range("no_such_name"), None);
         assert!(elf.at(stdout.unwrap(), 8).is_some());
         assert!(elf.at(u64::MAX - 4, 8).is_none());
         assert!(elf.needs().unwrap().any(|name| name.starts_with(b"ld-linux")));

@@ -12,7 +12,7 @@ mod programs;
 use std::{io::Write as _, os::fd::AsRawFd as _, path::PathBuf};
 
 pub use self::{
-    processes::{hotspot, maps, perf_map, php_code, python_code, python_lines},
+    processes::{hotspot, maps, perf_map, php_code, python_code, python_lines, ruby_code},
     programs::{elf, go, instructions},
 };
 use bytes::Bytes;

@@ -3,7 +3,7 @@
 
 use tcptrace::testing::fuzzed::{
     LineFormat, Mapping, ScriptLine, look_up_perf_map, parse_mappings, php_script_line, python_line,
-    python_script_line, walk_java,
+    python_script_line, ruby_script_line, walk_java,
 };
 
 use super::planted::{Bytes, memory};
@@ -76,6 +76,22 @@ pub fn php_code(bytes: &[u8]) {
     assert!((1..=6 * MAX_TEXT + 2).contains(&function.len()), "{function:?}");
     assert!(file.as_ref().is_none_or(|file| (1..=3 * MAX_TEXT).contains(&file.len())), "{file:?}");
     assert!(line.is_none_or(|line| line > 0 && file.is_some()), "line {line:?} of {file:?}");
+}
+
+/// A frame of Ruby: the minor version (a byte), the sequence, the instruction and the body (8 bytes each), and the memory.
+pub fn ruby_code(bytes: &[u8]) {
+    const MAX_TEXT: usize = 4096;
+    let mut bytes = Bytes(bytes);
+    let Some(minor) = bytes.u8() else { return };
+    let (Some(code), Some(instruction), Some(table)) = (bytes.u64(), bytes.u64(), bytes.u64()) else {
+        return;
+    };
+    let line = ruby_script_line(memory(bytes), minor, [code, instruction, table]);
+    let Some(ScriptLine { function, file, line, .. }) = line else { return };
+    // What is no UTF-8 becomes a character of three bytes.
+    assert!((1..=3 * MAX_TEXT).contains(&function.len()), "{function:?}");
+    assert!(file.is_some_and(|file| (1..=3 * MAX_TEXT).contains(&file.len())));
+    assert_ne!(line, Some(0), "there is no line 0");
 }
 
 /// A frame of Java: program counter and frame pointer (8 bytes each), the stack (counted), and the memory.

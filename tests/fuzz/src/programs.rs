@@ -1,7 +1,7 @@
 //! What is read of the programs and libraries of strangers: files that anybody can write.
 
 use tcptrace::testing::fuzzed::{
-    GoLine, go_lines, has_caller_rule, holds_php, holds_python, read_elf, unwound,
+    GoLine, go_lines, has_caller_rule, holds_php, holds_python, holds_ruby, read_elf, unwound,
 };
 
 use super::planted::file;
@@ -18,7 +18,7 @@ pub fn elf(bytes: &[u8]) {
     let word = |at: usize| bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
     let entry = word(24).unwrap_or_default();
     assert!(read_elf(file(bytes), entry).is_none_or(|read| read <= MAX_READ), "all that is read is bounded");
-    let holds = holds_python(file(bytes)) || holds_php(file(bytes));
+    let holds = holds_python(file(bytes)) || holds_php(file(bytes)) || holds_ruby(file(bytes));
     assert!(!holds || bytes.starts_with(b"\x7fELF"), "what is no ELF file holds no interpreter");
     let stack = &bytes[bytes.len().saturating_sub(STACK_BYTES)..];
     let (words, _) = stack.as_chunks();

@@ -95,7 +95,7 @@ pub(in crate::stacks) fn read(elf: &Elf<'_>) -> Option<PythonFile> {
         text_type: text_type?,
         bytes_type: bytes_type?,
         machine_code: elf.machine_code()?,
-        evaluates: elf.exported_function("_PyEval_EvalFrameDefault").unwrap_or_default(),
+        evaluates: elf.exported_range("_PyEval_EvalFrameDefault").unwrap_or_default(),
         layout: layout::of_version(minor, said)?,
         minor,
     })

@@ -20,8 +20,8 @@ pub(in crate::stacks) struct RubyFile {
     pub(in crate::stacks) layout: Layout,
 }
 
-/// Bytes of a version that are read: `3.3.10`.
-const VERSION_BYTES: u64 = 12;
+/// Most bytes of a version: `3.3.10`, and a zero.
+const MOST_VERSION_BYTES: u64 = 12;
 
 /// `pthread_mutex_t` of glibc on aarch64 (sysdeps/aarch64/nptl/bits/pthreadtypes-arch.h).
 const LOCK_BYTES_OF_GLIBC_ON_AARCH64: u32 = 48;
@@ -34,10 +34,12 @@ pub(in crate::stacks) fn version(file: File) -> Option<&'static str> {
 
 /// Reads it from a file; `None` of a version that is not known here, too.
 pub(in crate::stacks) fn read(elf: &Elf<'_>) -> Option<RubyFile> {
-    let [version, exported] = elf.exported(["ruby_version", "ruby_current_vm_ptr"])?;
-    let text = elf.at(version?, VERSION_BYTES)?;
+    let place = elf.exported_range("ruby_version")?;
+    let length = place.end.checked_sub(place.start).filter(|length| *length <= MOST_VERSION_BYTES)?;
+    let text = elf.at(place.start, length)?;
     let version = std::str::from_utf8(text.split(|byte| *byte == 0).next()?).ok()?;
     let layout = layout::of_version(version, lock_bytes(elf))?;
+    let [exported] = elf.exported(["ruby_current_vm_ptr"])?;
     let machine = exported.or_else(|| root::by_code(elf))?;
     Some(RubyFile { segments: elf.segments().collect(), machine, machine_code: elf.machine_code()?, layout })
 }
@@ -46,4 +48,31 @@ pub(in crate::stacks) fn read(elf: &Elf<'_>) -> Option<RubyFile> {
 fn lock_bytes(elf: &Elf<'_>) -> u32 {
     let is_of_glibc = || elf.needs().is_some_and(|mut needed| needed.any(|name| name == b"libc.so.6"));
     if elf.is_aarch64() && is_of_glibc() { LOCK_BYTES_OF_GLIBC_ON_AARCH64 } else { LOCK_BYTES }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn seed(name: &str) -> File {
+        File::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/elf").join(name)).unwrap()
+    }
+
+    #[test]
+    fn a_file_that_leads_to_the_machine_holds_ruby_if_the_version_is_known() {
+        assert_eq!(version(seed("ruby-3.1")), Some("3.1"));
+        assert_eq!(version(seed("ruby-3.3")), Some("3.3"));
+        assert_eq!(version(seed("ruby-4.0")), None);
+        assert_eq!(version(seed("php-8.2")), None);
+    }
+
+    #[test]
+    fn what_is_not_exported_is_found_by_the_code_that_reads_it() {
+        let file = BoundedFile::new(seed("ruby-3.3"));
+        let ruby = read(&Elf::read(&file).unwrap()).unwrap();
+        assert_eq!((ruby.machine, ruby.layout.walk.threads), (0x2008, 256));
+    }
 }

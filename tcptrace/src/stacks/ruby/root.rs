@@ -13,7 +13,7 @@ const MOST_BYTES: u64 = 64;
 
 /// The address of the variable, as the file says it.
 pub(super) fn by_code(elf: &Elf<'_>) -> Option<u64> {
-    let function = elf.exported_function(FUNCTION)?;
+    let function = elf.exported_range(FUNCTION)?;
     let length = function.end.checked_sub(function.start)?.min(MOST_BYTES);
     let code = elf.at(function.start, length)?;
     if elf.is_aarch64() { read_by_aarch64(code, function.start) } else { read_by_x86(code, function.start) }
