@@ -29,12 +29,12 @@ impl PackageManager {
         }
     }
 
-    /// The packages with `ip`, `ss`, `script` and `php`.
+    /// The packages with `ip`, `ss`, `script`, `php` and `ruby`.
     pub(crate) fn test_programs(self) -> &'static [&'static str] {
         match self {
-            Self::Apt => &["iproute2", "bsdutils", "php-cli"],
-            Self::Dnf => &["iproute", "util-linux-script", "php-cli"],
-            Self::Pacman => &["iproute2", "util-linux", "php"],
+            Self::Apt => &["iproute2", "bsdutils", "php-cli", "ruby"],
+            Self::Dnf => &["iproute", "util-linux-script", "php-cli", "ruby"],
+            Self::Pacman => &["iproute2", "util-linux", "php", "ruby"],
         }
     }
 

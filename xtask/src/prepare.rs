@@ -209,9 +209,13 @@ impl Installer {
         self.run(install)
     }
 
-    /// Installs the programs with which live tests make networks, count sockets, get a terminal and leak in PHP.
+    /// Installs the programs with which live tests make networks, count sockets, get a terminal, and leak in PHP and Ruby.
     fn test_programs(&mut self) -> Result<()> {
-        self.programs(&["ip", "ss", "script", "php"], "which live tests run", PackageManager::test_programs)
+        self.programs(
+            &["ip", "ss", "script", "php", "ruby"],
+            "which live tests run",
+            PackageManager::test_programs,
+        )
     }
 
     /// Installs what boots other kernels.

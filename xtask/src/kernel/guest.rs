@@ -12,9 +12,9 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Programs that the tests, or the script below, run.
-const PROGRAMS: [&str; 16] = [
-    "sh", "bash", "cat", "cp", "env", "grep", "id", "insmod", "ip", "ln", "mkdir", "mount", "php", "script",
-    "ss", "sleep",
+const PROGRAMS: [&str; 17] = [
+    "sh", "bash", "cat", "cp", "env", "grep", "id", "insmod", "ip", "ln", "mkdir", "mount", "php", "ruby",
+    "script", "ss", "sleep",
 ];
 
 /// Debian's packages with these programs, and with [`PYTHON`].
@@ -219,7 +219,7 @@ impl Root<'_> {
         if Path::new(PYTHON).exists() {
             self.python()?;
         }
-        Ok(())
+        self.library_of_ruby()
     }
 
     /// Copies a program with the libraries it needs.
@@ -242,6 +242,16 @@ impl Root<'_> {
         )?;
         let library = Path::new(library.trim());
         output_of(Command::new("cp").arg("-a").arg(library).arg(self.at(library)?))?;
+        Ok(())
+    }
+
+    /// Copies what the system's Ruby loads: its library, the part of that in C, and what distributions add.
+    fn library_of_ruby(&self) -> Result<()> {
+        const FOLDERS: &str = "puts RbConfig::CONFIG.values_at('rubylibdir', 'rubyarchdir', 'vendordir')";
+        let folders = output_of(Command::new("ruby").args(["-e", FOLDERS]))?;
+        for folder in folders.lines().map(Path::new).filter(|folder| folder.exists()) {
+            output_of(Command::new("cp").arg("-a").arg(folder).arg(self.at(folder)?))?;
+        }
         Ok(())
     }
 
