@@ -1,5 +1,5 @@
 //! Starts what works on the copies that the kernel side takes at calls: the thread that unwinds stacks, and the one that
-//! finds processes that run Python or PHP. Looks at none of them itself.
+//! finds processes that run Python, PHP or Ruby. Looks at none of them itself.
 
 use std::{
     path::Path,
@@ -51,5 +51,5 @@ fn find_interpreters(
         };
         InterpreterFinder::start(proc_root, Arc::clone(is_over), wakeup, started, insert)
     };
-    start().inspect_err(|error| log::warn!("lines of Python and PHP are not found: {error}")).ok()
+    start().inspect_err(|error| log::warn!("lines of Python, PHP and Ruby are not found: {error}")).ok()
 }

@@ -154,7 +154,12 @@ impl Support {
             fact("accept4", "end of accept4()", plain(accept4), &loss::ACCEPTS),
             fact("accept", "end of accept()", plain(accept), &loss::ACCEPTS),
             fact("stack_copies", "copies of user stacks", plain(stack_copies), &loss::STACK_COPIES),
-            fact("python_frames", "frames of Python and PHP", plain(python_frames), &loss::PYTHON_FRAMES),
+            fact(
+                "python_frames",
+                "frames of Python, PHP and Ruby",
+                plain(python_frames),
+                &loss::PYTHON_FRAMES,
+            ),
             fact("program_starts", "starts of programs", plain(program_starts), &loss::PROGRAM_STARTS),
             fact("receive_layout", "layout of sock:sock_recv_length", layout, &loss::DEEP),
             fact("receive", "end of receive calls", plain(receive), &loss::DEEP),

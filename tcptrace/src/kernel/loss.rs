@@ -25,14 +25,14 @@ pub(super) const DEEP: Lack =
     Lack { lost: "`leaks --deep` cannot name who read the end of file", remedy: "Linux 6.3 with BTF" };
 pub(super) const ACCEPTS: Lack = Lack { lost: "who accepted a socket stays unknown", remedy: SYSCALLS };
 pub(super) const TYPES: Lack = Lack {
-    lost: "who accepted a socket, callers without frame pointers and lines of Python and PHP stay unknown",
+    lost: "who accepted a socket, callers without frame pointers and lines of Python, PHP and Ruby stay unknown",
     remedy: "--btf FILE with the BTF of exactly this kernel, or a kernel built with CONFIG_DEBUG_INFO_BTF, as distributions' \
              are since 2020",
 };
 pub(super) const STACK_COPIES: Lack =
     Lack { lost: "callers without frame pointers stay unknown", remedy: "Linux 5.15 with BTF" };
 pub(super) const PYTHON_FRAMES: Lack =
-    Lack { lost: "lines of Python and PHP stay unknown", remedy: "Linux 5.12 with BTF" };
+    Lack { lost: "lines of Python, PHP and Ruby stay unknown", remedy: "Linux 5.12 with BTF" };
 pub(super) const PROGRAM_STARTS: Lack = Lack { lost: PYTHON_FRAMES.lost, remedy: SYSCALLS };
 pub(super) const ITERATOR: Lack =
     Lack { lost: "descriptor tables are read from /proc, which is slower", remedy: "Linux 5.11 with BTF" };

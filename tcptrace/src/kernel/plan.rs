@@ -42,7 +42,7 @@ pub(crate) struct TracePlan {
     pub(crate) receive: bool,
     /// Copy user stacks at the calls.
     pub(crate) stacks: bool,
-    /// Read the frames of Python and PHP at the calls, and see which programs are started.
+    /// Read the frames of Python, PHP and Ruby at the calls, and see which programs are started.
     pub(crate) python: bool,
     /// What the tracer does without.
     pub(crate) warnings: Vec<Warning>,
@@ -72,7 +72,7 @@ pub(crate) enum Warning {
     CallsWithoutTypes(LoadError),
     /// User stacks are walked by frame pointers only.
     StacksUncopied(LoadError),
-    /// The frames of Python and PHP are not read.
+    /// The frames of Python, PHP and Ruby are not read.
     PythonUnread(LoadError),
     /// The files that processes have mapped cannot be opened.
     FilesUnread(&'static Need),

@@ -111,7 +111,7 @@ pub(crate) struct Support {
     pub(super) receive: Trial,
     /// Copies of user stacks: `bpf_get_current_task_btf` and `bpf_task_pt_regs` (Linux 5.11 and 5.15).
     pub(super) stack_copies: Trial,
-    /// Frames of Python and PHP, read at a call: as much work as a verifier allows.
+    /// Frames of Python, PHP and Ruby, read at a call: as much work as a verifier allows.
     pub(super) python_frames: Trial,
     /// Programs being started, and processes being forked.
     pub(super) program_starts: Trial,

@@ -180,7 +180,7 @@ pub(super) fn try_transport(
 struct Reads {
     /// Of a call: the user's stack.
     stacks: bool,
-    /// Of a call: the frames of Python and PHP.
+    /// Of a call: the frames of Python, PHP and Ruby.
     python: bool,
     /// The kernel's memory at addresses without a type.
     kernel: bool,

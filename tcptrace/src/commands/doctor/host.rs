@@ -128,7 +128,7 @@ fn perf_events(settings: &BpfSettings, classic: Option<&Outcome>) -> Option<Chec
             name,
             format!("{level}: classic tracepoints take CAP_SYS_ADMIN, and CAP_PERFMON is not enough"),
             (
-                "who accepted a socket, lines of Python and PHP, and the way that stands in for the typed tracepoint",
+                "who accepted a socket, lines of Python, PHP and Ruby, and the way that stands in for the typed tracepoint",
                 "run as root, give it CAP_SYS_ADMIN, or sysctl kernel.perf_event_paranoid=2",
             ),
         ),
@@ -151,7 +151,8 @@ fn ptrace(settings: &BpfSettings, privileges: &Privileges) -> Option<Check> {
     const NO_ATTACH: i64 = 3;
     let scope = settings.ptrace_scope?;
     let (id, name) = ("ptrace_scope", "kernel.yama.ptrace_scope");
-    let lost = "lines of Java, Python and PHP, last words that lie unread, and `clear --method shutdown`";
+    let lost =
+        "lines of Java, Python, PHP and Ruby, last words that lie unread, and `clear --method shutdown`";
     Some(match scope {
         NO_ATTACH => Check::missing(
             Topic::Host,
