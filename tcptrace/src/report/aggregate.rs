@@ -7,8 +7,9 @@ use hdrhistogram::CreationError;
 use super::{
     asked_names::AskedNames,
     closings::{ClosingCounts, FirstCloser},
-    entities::{Entities, SessionKind},
+    entities::Entities,
     over::OverCounts,
+    session_kind::SessionKind,
     stay::{End, Holder, SocketIdentity, Stay, StayReport, Stays},
     sums::{Sums, Threshold, Window},
     time::unix_ns,
@@ -316,6 +317,7 @@ impl Aggregator {
             eof_read: read.map(|read| {
                 (unix_ns(read.time), read.what.stack.as_ref().and_then(|stack| self.entities.stack(stack)))
             }),
+            keeps_alive: leak.keep_alive == Some(true),
         };
         let new = stay_of_age(leak.socket, session, at_ns, age, None);
         let new = Stay { report: Some(report), ..new };

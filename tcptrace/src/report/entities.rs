@@ -5,14 +5,14 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use indexmap::IndexMap;
 
-use super::{side::Sides, time::unix_ns};
+use super::{asked_for::asked_for, session_kind::SessionKind, side::Sides, time::unix_ns};
 use crate::model::{
+    criteria::Criteria,
     host_identity::HostIdentity,
     pid::Pid,
     process::ProcessIdentity,
     record::{Header, Summary},
     stack::Stack,
-    state::State,
 };
 
 /// Processes kept one by one.
@@ -23,63 +23,6 @@ const MOST_STACKS: usize = 4_096;
 
 /// Clocks get adjusted: start times this close are of the same process.
 const SAME_START_NS: i64 = 2_000_000_000;
-
-/// The command that wrote a recording. It decides what the recording can show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum SessionKind {
-    /// `tcptrace leaks`: sockets that passed the threshold.
-    Leaks,
-    /// `tcptrace now`: one moment.
-    Now,
-    /// `tcptrace trace`: every transition.
-    Trace,
-    /// `tcptrace time-wait`: nothing of CLOSE_WAIT.
-    TimeWait,
-    /// `tcptrace clear`: what it ended, and nothing of other sockets.
-    Clear,
-    /// Something else, or a file without its beginning.
-    Other,
-}
-
-impl SessionKind {
-    fn of(command: &[String]) -> Self {
-        let words = command.iter().flat_map(|part| part.split_whitespace()).skip(1);
-        match words.into_iter().find(|word| !matches!(*word, "-q" | "-v" | "--quiet" | "--verbose")) {
-            Some("now") => Self::Now,
-            Some("trace") => Self::Trace,
-            Some("time-wait") => Self::TimeWait,
-            Some("clear") => Self::Clear,
-            None | Some("leaks") => Self::Leaks,
-            Some(word) if word.starts_with('-') => Self::Leaks,
-            Some(_) => Self::Other,
-        }
-    }
-
-    /// Whether a session of this command records the sockets in CLOSE_WAIT. Where that is not known, its records tell.
-    fn records_close_wait(self, command: &[String]) -> bool {
-        match self {
-            Self::Leaks => true,
-            Self::Now | Self::Trace => {
-                let words: Vec<&str> = command.iter().flat_map(|part| part.split_whitespace()).collect();
-                let mut states =
-                    words.iter().enumerate().filter_map(|(at, word)| match word.strip_prefix("--state")? {
-                        "" => words.get(at + 1).copied(),
-                        value => value.strip_prefix('='),
-                    });
-                // Recordings in .tct have the owners too.
-                let follows = self == Self::Trace
-                    && words
-                        .iter()
-                        .any(|word| *word == "--owners" || word.ends_with("tct") || word.contains(".tct."));
-                let is_close_wait = |name: &str| name.parse() == Ok(State::CloseWait);
-                let first = states.next();
-                follows || first.is_none_or(is_close_wait) || states.any(is_close_wait)
-            }
-            Self::TimeWait | Self::Clear | Self::Other => false,
-        }
-    }
-}
 
 /// A machine from one boot to the next.
 #[derive(Clone, Debug)]
@@ -110,6 +53,8 @@ pub(crate) struct RecordedSession {
     pub has_ended: bool,
     /// Whether it looked at the sockets in CLOSE_WAIT.
     pub records_close_wait: bool,
+    /// What it asked for, if it lists the sockets in CLOSE_WAIT that are there.
+    pub asked_for: Option<Criteria>,
 }
 
 impl RecordedSession {
@@ -170,6 +115,7 @@ impl Entities {
             summary: None,
             has_ended: false,
             records_close_wait: kind.records_close_wait(&header.command),
+            asked_for: asked_for(kind, &header.command),
         });
         index(self.sessions.len() - 1)
     }
@@ -188,6 +134,7 @@ impl Entities {
             summary: None,
             has_ended: false,
             records_close_wait: SessionKind::Other.records_close_wait(&[]),
+            asked_for: None,
         });
         index(self.sessions.len() - 1)
     }
@@ -268,11 +215,16 @@ impl Entities {
         Some(index(self.stacks.insert_full(line, Arc::clone(stack)).0))
     }
 
-    /// Whether another session of the host began after this one ended: stays left open here may have ended since.
-    pub(crate) fn is_superseded(&self, session: u32) -> bool {
-        self.sessions.get(session as usize).is_some_and(|this| {
-            self.sessions.iter().any(|other| other.host == this.host && other.first_ns > this.last_ns)
+    /// The sessions of the host that began after this one ended.
+    pub(crate) fn later_sessions(&self, session: u32) -> impl Iterator<Item = &RecordedSession> {
+        self.sessions.get(session as usize).into_iter().flat_map(|this| {
+            self.sessions.iter().filter(|other| other.host == this.host && other.first_ns > this.last_ns)
         })
+    }
+
+    /// Whether the report goes on after this session, on its host.
+    pub(crate) fn has_later_session(&self, session: u32) -> bool {
+        self.later_sessions(session).next().is_some()
     }
 }
 

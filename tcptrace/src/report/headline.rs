@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::{
     caveats::Caveat,
-    entities::SessionKind,
     model::{Report, SessionReport, headline::Headline, ranking::ProcessShare, sockets::CloseWait},
+    session_kind::SessionKind,
 };
 use crate::model::{
     escape::EscapedName,
@@ -195,21 +195,22 @@ fn program(report: &Report) -> Option<String> {
 }
 
 fn still(report: &Report) -> Option<String> {
-    let CloseWait { stuck, still_stuck, longest_ns, .. } = report.close_wait;
+    let CloseWait { stuck, still_stuck, longest_ns, not_looked_at_again, .. } = report.close_wait;
     let longest = longest_ns.map(|ns| format!("the longest has been so for {} at least", Elapsed(ns)));
     if report.over_time.is_none() {
         return longest;
     }
     let longest = longest_ns.map(|ns| format!("; the longest stay was {}", Elapsed(ns))).unwrap_or_default();
+    let when = if not_looked_at_again > 0 { "when last looked at" } else { "at the end" };
     Some(match (still_stuck, stuck) {
         (0, 1) => format!("it is stuck no more{longest}"),
         (0, _) => format!("none of them is stuck any more{longest}"),
         (still, all) if still == all && all > 1 => {
-            format!("all of them were still stuck at the end{longest}")
+            format!("all of them were still stuck {when}{longest}")
         }
-        (1, 1) => format!("it was still stuck at the end{longest}"),
+        (1, 1) => format!("it was still stuck {when}{longest}"),
         (still, _) => {
-            format!("{still} {} still stuck at the end{longest}", if still == 1 { "was" } else { "were" })
+            format!("{still} {} still stuck {when}{longest}", if still == 1 { "was" } else { "were" })
         }
     })
 }

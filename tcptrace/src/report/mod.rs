@@ -5,6 +5,7 @@
 //! and decide nothing. Nothing here looks at the live host: a report can be made on any machine, without privileges.
 
 pub(crate) mod aggregate;
+pub(crate) mod asked_for;
 pub(crate) mod asked_names;
 pub(crate) mod assemble;
 pub(crate) mod bounded;
@@ -15,10 +16,12 @@ pub(crate) mod entities;
 pub(crate) mod headline;
 pub(crate) mod html;
 pub(crate) mod input;
+pub(crate) mod later_look;
 pub(crate) mod model;
 pub(crate) mod over;
 pub(crate) mod perfetto;
 pub(crate) mod series;
+pub(crate) mod session_kind;
 pub(crate) mod shared;
 pub(crate) mod side;
 pub(crate) mod stay;

@@ -80,13 +80,16 @@ pub(crate) struct StayReport {
     pub stack: Option<u32>,
     /// When the end of file was read, and the index of the stack that did.
     pub eof_read: Option<(i64, Option<u32>)>,
+    /// Whether the answers to keep-alive probes hide its age from whoever comes later.
+    pub keeps_alive: bool,
 }
 
 impl StayReport {
     /// Takes a later report in. What that does not know is not unlearnt: a session that began after the socket was opened
     /// does not know the line. `has_line` tells whether the stack with this index has one.
     fn learn(&mut self, later: Self, has_line: impl Fn(u32) -> bool) {
-        let Self { verdict, reason, holders, opened, stack, eof_read } = later;
+        let Self { verdict, reason, holders, opened, stack, eof_read, keeps_alive } = later;
+        self.keeps_alive |= keeps_alive;
         if verdict.is_some() {
             // The reason belongs to the verdict.
             self.reason = if verdict == self.verdict { reason.or(self.reason) } else { reason };

@@ -12,6 +12,7 @@ use super::{
     bounded::BoundedCounts,
     durations::DurationHistogram,
     entities::{Entities, RecordedSession},
+    later_look::is_superseded,
     series::TimeSeries,
     side::Peer,
     stay::Stay,
@@ -108,6 +109,8 @@ pub(crate) struct LongestStay {
     pub duration_ns: u64,
     /// Whether it was still open when last seen.
     pub is_open: bool,
+    /// Whether its host has later sessions, none of which looked for it.
+    pub is_left: bool,
     pub stay: Stay,
 }
 
@@ -137,6 +140,8 @@ pub(crate) struct Sums {
     /// All stays, however short.
     pub stays: u64,
     pub stuck: Stuck,
+    /// Of those stuck when last seen, how many a later session of the host did not look for.
+    pub not_looked_at_again: u64,
     /// Legitimate half-closes, which do not count as stuck.
     pub half_open: u64,
     /// Stuck sockets whose holder was looked up and not found.
@@ -185,6 +190,7 @@ impl Sums {
         Ok(Self {
             stays: 0,
             stuck: Stuck::default(),
+            not_looked_at_again: 0,
             half_open: 0,
             unattributed: Stuck::default(),
             not_looked_at: Stuck::default(),
@@ -224,10 +230,9 @@ impl Sums {
             return;
         }
         let duration_ns = end_ns.abs_diff(stay.start_ns);
-        // A later session of the host that does not mention the socket shows that the stay is over.
         let is_open = match &stay.end {
             Some(end) => end.at_ns > window.to_ns,
-            None => !entities.is_superseded(stay.session),
+            None => !is_superseded(stay, entities),
         };
         self.stays += 1;
         self.began_unseen += u64::from(!stay.start_is_exact);
@@ -260,7 +265,9 @@ impl Sums {
         duration_ns: u64,
         is_open: bool,
     ) {
+        let is_left = is_open && stay.end.is_none() && entities.has_later_session(stay.session);
         self.stuck.count(is_open);
+        self.not_looked_at_again += u64::from(is_left);
         let report = stay.report.as_ref();
         let verdict = report.and_then(|report| report.verdict);
         let reason = report.and_then(|report| report.reason);
@@ -315,7 +322,7 @@ impl Sums {
         if self.worst.len() < MOST_WORST
             || self.worst.peek().is_some_and(|Reverse(least)| least.duration_ns < duration_ns)
         {
-            self.worst.push(Reverse(LongestStay { duration_ns, is_open, stay: stay.clone() }));
+            self.worst.push(Reverse(LongestStay { duration_ns, is_open, is_left, stay: stay.clone() }));
             if self.worst.len() > MOST_WORST {
                 self.worst.pop();
             }

@@ -14,6 +14,7 @@ pub(crate) fn percent(share: f64) -> String {
 /// How a stay ended, if it did.
 pub(crate) fn how(socket: &WorstSocket) -> &'static str {
     match (socket.is_open, socket.how) {
+        (true, _) if socket.not_looked_at_again => "not looked at again",
         (true, _) => "still stuck",
         (_, Some(EndedHow::Closed)) => "closed",
         (_, Some(EndedHow::Reset)) => "reset",

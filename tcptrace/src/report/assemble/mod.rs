@@ -17,7 +17,6 @@ use self::{
 };
 use super::{
     aggregate::{Aggregator, ReportScope},
-    entities::SessionKind,
     headline,
     input::FileState,
     model::{
@@ -27,6 +26,7 @@ use super::{
         sockets::{CloseWait, EndCounts},
     },
     series::Axis,
+    session_kind::SessionKind,
     sums::{ProcessSums, Stuck, Sums, Window},
     time::Time,
 };
@@ -123,6 +123,7 @@ fn close_wait(sums: &Sums, filtered_out: u64) -> CloseWait {
             shut_down: ended(Some(EndedHow::ShutDown)),
         },
         filtered_out,
+        not_looked_at_again: sums.not_looked_at_again,
     }
 }
 

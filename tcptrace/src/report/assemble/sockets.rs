@@ -120,7 +120,7 @@ pub(crate) fn worst(sums: &Sums, entities: &Entities, top: usize) -> Vec<WorstSo
 }
 
 pub(crate) fn worst_socket(worst: &LongestStay, entities: &Entities) -> Option<WorstSocket> {
-    let LongestStay { duration_ns, is_open, stay } = worst;
+    let LongestStay { duration_ns, is_open, is_left, stay } = worst;
     let session = entities.sessions.get(stay.session as usize)?;
     let host = entities.host_name(session.host).map(str::to_owned);
     let report = stay.report.as_ref();
@@ -161,6 +161,7 @@ pub(crate) fn worst_socket(worst: &LongestStay, entities: &Entities) -> Option<W
             .and_then(|(_, stack)| stack)
             .and_then(site)
             .and_then(|site| site.site),
+        not_looked_at_again: *is_left,
         host,
     })
 }

@@ -6,9 +6,10 @@ use crate::{
     report::{
         aggregate::{Aggregator, SourceFile},
         caveats::Caveat,
-        entities::{RecordedSession, SessionKind},
+        entities::RecordedSession,
         input::FileState,
         model::{FileReport, Report, SessionReport},
+        session_kind::SessionKind,
         sums::Sums,
         time::Time,
     },

@@ -18,7 +18,7 @@ use self::{
     ranking::{PeerShare, ProcessShare, Ranking, StackShare, VerdictShare},
     sockets::{CloseWait, Durations, OverTime, WorstSocket},
 };
-use super::{caveats::Caveat, entities::SessionKind, time::Time};
+use super::{caveats::Caveat, session_kind::SessionKind, time::Time};
 use crate::model::{coverage::NotLookedAt, record::Totals};
 
 #[derive(Clone, Debug, Serialize)]

@@ -31,6 +31,8 @@ pub(crate) struct CloseWait {
     pub ended: EndCounts,
     /// Sockets that were reported stuck, and that the filters leave out.
     pub filtered_out: u64,
+    /// Of those still stuck when last seen, how many a later session of the host did not look for.
+    pub not_looked_at_again: u64,
 }
 
 /// Stays by how they ended.
@@ -120,6 +122,7 @@ impl Bar {
 
 /// One of the sockets stuck the longest.
 #[derive(Clone, Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the document")]
 pub(crate) struct WorstSocket {
     pub cookie: Option<u64>,
     pub netns: Option<u32>,
@@ -151,6 +154,8 @@ pub(crate) struct WorstSocket {
     pub site: Site,
     pub eof_read: Option<Time>,
     pub eof_read_site: Option<String>,
+    /// Whether its host has later sessions, none of which looked for it.
+    pub not_looked_at_again: bool,
 }
 
 /// A holder of a socket, and the evidence for it.

@@ -16,8 +16,9 @@ use self::events::{Args, Events, Track};
 use super::{
     aggregate::ReportScope,
     asked_names::AskedNames,
-    entities::{Entities, SessionKind},
+    entities::Entities,
     input::{FileState, Recordings},
+    session_kind::SessionKind,
     stay::SocketIdentity,
     time::unix_ns,
 };

@@ -4,13 +4,14 @@ use super::*;
 use crate::{
     forms::reading::losses::Losses,
     model::{
+        coverage::NotLookedAt,
         ended::EndedHow,
         no_site::{NoSite, NoSiteBecause},
         record::{Leak, Record, Totals},
         state::State,
         verdict::Verdict,
     },
-    report::{aggregate::Aggregator, assemble, input::FileState, model::Report},
+    report::{aggregate::Aggregator, assemble, input::FileState, model::Report, words::ending},
 };
 
 fn reported_files(files: &[(&str, Vec<Record>)]) -> (Aggregator, Report) {
@@ -148,6 +149,90 @@ fn what_a_later_look_does_not_show_any_more_has_ended() {
         (4, 2, 2)
     );
     assert_eq!(report.processes.top[0].sockets, 4, "seen again is not another");
+}
+
+/// A leak that `leaks` saw until second 60, and a session that began at second 100 and does not mention it.
+fn reported_with_later(leak: Record, command: &str, seconds: f64, missed: Option<NotLookedAt>) -> Report {
+    let first = vec![header("a", "tcptrace leaks -o a.tct"), leak, summary(60.0, Totals::default())];
+    let Record::Summary(mut end) = summary(100.0 + seconds, Totals::default()) else { unreachable!() };
+    end.not_looked_at = missed;
+    let later = vec![header_at("a", command, 100.0), Record::Summary(end)];
+    reported_files(&[("a.tct", first), ("b.tct", later)]).1
+}
+
+fn later_report(command: &str, seconds: f64) -> Report {
+    reported_with_later(leak(1, 30.0, exactly(10.0), vec![owner(71, "app")]), command, seconds, None)
+}
+
+#[test]
+fn a_later_session_that_did_not_look_for_a_socket_says_nothing_of_it() {
+    for (command, seconds) in [
+        ("tcptrace time-wait -o b.tct", 1.0),
+        ("tcptrace clear --older-than 10m", 1.0),
+        ("tcptrace leaks --port 9090", 60.0),
+        ("tcptrace now --rport 9090", 1.0),
+        ("tcptrace now --addr 10.9.0.0/16", 1.0),
+        ("tcptrace now -6", 1.0),
+        ("tcptrace now --netns 5", 1.0),
+        ("tcptrace trace --port 9090 -o b.tct", 60.0),
+        ("tcptrace trace -o b.jsonl", 60.0),
+        ("tcptrace leaks --comm nosuch", 60.0),
+        ("tcptrace now --state LISTEN", 1.0),
+        ("tcptrace leaks --older-than 10m", 3.0),
+    ] {
+        let report = later_report(command, seconds);
+        let close_wait = report.close_wait;
+        assert_eq!(
+            (close_wait.still_stuck, close_wait.ended.unseen, close_wait.not_looked_at_again),
+            (1, 0, 1),
+            "{command}"
+        );
+        let outlook = &report.headline.outlook[0];
+        assert!(outlook.starts_with("it was still stuck when last looked at"), "{command}: {outlook}");
+        assert_eq!(ending(&report.worst[0]), "not looked at again", "{command}");
+    }
+}
+
+#[test]
+fn a_later_session_that_would_have_shown_a_socket_tells_that_it_is_gone() {
+    for (command, seconds) in [
+        ("tcptrace now", 1.0),
+        ("tcptrace leaks", 3.0),
+        ("tcptrace leaks --port 8080 --addr 10.0.0.0/8 -4", 3.0),
+        ("tcptrace leaks --comm app --unit app", 3.0),
+        ("tcptrace trace --owners", 3.0),
+        ("tcptrace leaks --older-than 1m", 3.0),
+    ] {
+        let report = later_report(command, seconds);
+        let close_wait = report.close_wait;
+        assert_eq!((close_wait.still_stuck, close_wait.ended.unseen), (0, 1), "{command}");
+        assert!(report.headline.outlook[0].starts_with("it is stuck no more"), "{command}");
+        assert_eq!(ending(&report.worst[0]), "gone, unseen how", "{command}");
+    }
+}
+
+#[test]
+fn a_later_session_that_could_not_look_everywhere_says_nothing_of_a_socket() {
+    let missed = |everything, namespaces, processes| {
+        Some(NotLookedAt { everything, namespaces, processes, ..NotLookedAt::default() })
+    };
+    let still_stuck = |command: &str, missed| {
+        let leak = leak(1, 30.0, exactly(10.0), vec![owner(71, "app")]);
+        reported_with_later(leak, command, 3.0, missed).close_wait.still_stuck
+    };
+    assert_eq!(still_stuck("tcptrace now", missed(true, 0, 0)), 1);
+    assert_eq!(still_stuck("tcptrace now", missed(false, 1, 0)), 1);
+    assert_eq!(still_stuck("tcptrace now", missed(false, 0, 1)), 0, "listed whoever holds it");
+    assert_eq!(still_stuck("tcptrace now --comm app", missed(false, 0, 1)), 1);
+}
+
+#[test]
+fn answers_to_keep_alive_probes_hide_the_age_from_a_later_session() {
+    let leak = leak_of(1, 30.0, exactly(10.0), vec![owner(71, "app")], ends(40_000));
+    let leak = Record::Leak(Box::new(Leak { keep_alive: Some(true), ..leak }));
+    let still_stuck =
+        |seconds| reported_with_later(leak.clone(), "tcptrace leaks", seconds, None).close_wait.still_stuck;
+    assert_eq!((still_stuck(8.0), still_stuck(30.0)), (1, 0));
 }
 
 #[test]
