@@ -1,6 +1,9 @@
 //! Takes the records of all recordings one by one and keeps what a report needs. Pure: no I/O, no clock.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+};
 
 use hdrhistogram::CreationError;
 
@@ -8,6 +11,7 @@ use super::{
     asked_names::AskedNames,
     closings::{ClosingCounts, FirstCloser},
     entities::Entities,
+    holders_at_end::HoldersAtEnd,
     over::OverCounts,
     session_kind::SessionKind,
     stay::{End, Holder, SocketIdentity, Stay, StayReport, Stays},
@@ -117,9 +121,16 @@ impl Aggregator {
     /// The sums over all stays; open ones count as they stand. `pad_ns` as for [`Sums::add`].
     pub(crate) fn sums(&self, pad_ns: i64) -> Sums {
         let mut sums = self.over.clone();
+        let mut at_end = HoldersAtEnd::new(&self.entities, self.stays.iter().map(|(_, stay)| stay));
         for (_, stay) in self.stays.iter() {
             if self.is_of_interest(stay) {
-                sums.add(stay, &self.entities, self.wanted.threshold, self.wanted.window, pad_ns);
+                let mut stay = Cow::Borrowed(stay);
+                if let Some(holders) = at_end.of(&stay)
+                    && let Some(report) = &mut stay.to_mut().report
+                {
+                    report.holders = holders;
+                }
+                sums.add(&stay, &self.entities, self.wanted.threshold, self.wanted.window, pad_ns);
             }
         }
         sums
@@ -156,10 +167,11 @@ impl Aggregator {
     /// Notes what a record that is about no socket in CLOSE_WAIT says of its session.
     fn note(&mut self, source: usize, record: &Record) {
         let session = self.session(source, unix_ns(record.time()));
-        let Some(session) = self.entities.sessions.get_mut(session as usize) else { return };
-        session.has_ended |= record.is_summary();
+        if let Some(session) = self.entities.sessions.get_mut(session as usize) {
+            session.has_ended |= record.is_summary();
+        }
         if let Record::Summary(summary) = record {
-            session.summary = Some(summary.clone());
+            self.entities.sum_up(session, summary);
         }
     }
 

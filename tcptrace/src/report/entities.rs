@@ -11,7 +11,7 @@ use crate::model::{
     host_identity::HostIdentity,
     pid::Pid,
     process::ProcessIdentity,
-    record::{Header, Summary},
+    record::{Header, ProcessSummary, Summary},
     stack::Stack,
 };
 
@@ -196,6 +196,31 @@ impl Entities {
     pub(crate) fn with_pid(&self, host: u32, pid: Pid) -> Option<&Process> {
         let index = self.by_pid.get(&(host, pid))?.last()?;
         self.processes.get(*index as usize)
+    }
+
+    /// The index of a process in a summary of this host, which does not know its start and has its latest name.
+    pub(crate) fn in_summary(&self, host: u32, summary: &Summary, process: &ProcessSummary) -> Option<u32> {
+        let ProcessIdentity { pid, comm, .. } = process.process.as_ref();
+        let indices = self.by_pid.get(&(host, *pid))?;
+        let has_name = |index: &&u32| {
+            self.processes.get(**index as usize).is_some_and(|known| known.identity.comm == *comm)
+        };
+        let is_only = || summary.processes.iter().filter(|other| other.process.pid == *pid).count() == 1;
+        let named = indices.iter().rev().find(has_name);
+        named.or_else(|| indices.last().filter(|_| is_only())).copied()
+    }
+
+    /// Notes the summary of a session, and the processes that no record was about: they got their sockets from others.
+    pub(crate) fn sum_up(&mut self, session: u32, summary: &Summary) {
+        let Some(host) = self.sessions.get(session as usize).map(|session| session.host) else { return };
+        for process in summary.processes.iter().filter(|process| process.still_stuck > 0) {
+            if self.in_summary(host, summary, process).is_none() {
+                self.process(host, &process.process);
+            }
+        }
+        if let Some(session) = self.sessions.get_mut(session as usize) {
+            session.summary = Some(Box::new(summary.clone()));
+        }
     }
 
     /// The stack with this index.

@@ -14,6 +14,7 @@ pub(crate) mod closings;
 pub(crate) mod durations;
 pub(crate) mod entities;
 pub(crate) mod headline;
+pub(crate) mod holders_at_end;
 pub(crate) mod html;
 pub(crate) mod input;
 pub(crate) mod later_look;

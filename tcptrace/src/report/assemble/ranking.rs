@@ -72,7 +72,7 @@ fn process(
         process: process_name(entities, index)?,
         exe: identity.exe.clone(),
         cmdline: identity.cmdline.clone(),
-        command: identity.command(),
+        command: identity.command().or_else(|| summary?.command.clone()),
         uid: identity.uid,
         started: identity.started.map(Time),
         unit: identity.unit.clone(),

@@ -1,17 +1,29 @@
 //! Several recordings: of several hosts, of one host at different times, and of one session in several files.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::{
     forms::reading::losses::Losses,
     model::{
         coverage::NotLookedAt,
         ended::EndedHow,
+        examples,
         no_site::{NoSite, NoSiteBecause},
-        record::{Leak, Record, Totals},
+        owner::Owner,
+        pid::Pid,
+        process::ProcessIdentity,
+        record::{Leak, PeerCount, ProcessSummary, Record, Totals},
         state::State,
         verdict::Verdict,
     },
-    report::{aggregate::Aggregator, assemble, input::FileState, model::Report, words::ending},
+    report::{
+        aggregate::Aggregator,
+        assemble,
+        input::FileState,
+        model::Report,
+        words::{ending, holder},
+    },
 };
 
 fn reported_files(files: &[(&str, Vec<Record>)]) -> (Aggregator, Report) {
@@ -233,6 +245,71 @@ fn answers_to_keep_alive_probes_hide_the_age_from_a_later_session() {
     let still_stuck =
         |seconds| reported_with_later(leak.clone(), "tcptrace leaks", seconds, None).close_wait.still_stuck;
     assert_eq!((still_stuck(8.0), still_stuck(30.0)), (1, 0));
+}
+
+/// The part of a summary about a process that held so many sockets of these clients at the end.
+fn held_at_end(pid: u32, comm: &str, still_stuck: u64, clients: std::ops::Range<u16>) -> ProcessSummary {
+    let peer = |client| PeerCount { peer: ends(client).remote, count: 1 };
+    ProcessSummary {
+        process: Arc::new(ProcessIdentity::from_name(Pid::new(pid), comm)),
+        sockets: clients.len() as u64,
+        still_stuck,
+        peers: clients.map(peer).collect(),
+        command: Some(format!("{comm} --serve")),
+        ..examples::process_summary()
+    }
+}
+
+/// A session that reported three sockets of these holders, and this end.
+fn handed_over(holders: &[Owner], processes: Vec<ProcessSummary>) -> Report {
+    let found = (1..4).map(|client: u16| {
+        let leak = leak_of(client.into(), 30.0, exactly(10.0), holders.to_vec(), ends(client));
+        Record::Leak(Box::new(leak))
+    });
+    let Record::Summary(mut end) = summary(60.0, Totals::default()) else { unreachable!() };
+    end.processes = processes;
+    let mut records = vec![header("a", "tcptrace leaks -o a.tct")];
+    records.extend(found);
+    records.push(Record::Summary(end));
+    reported_files(&[("a.tct", records)]).1
+}
+
+#[test]
+fn who_got_the_sockets_of_a_process_that_ended_holds_them() {
+    let old = || held_at_end(71, "old", 0, 1..4);
+    let report = handed_over(&[owner(71, "old")], vec![held_at_end(72, "new", 3, 1..4), old()]);
+    assert!(report.headline.answer.starts_with("new (pid 72) holds all 3"), "{:?}", report.headline);
+    assert_eq!(holder(&report.worst[0]), "new (pid 72)");
+    let [new] = report.processes.top.as_slice() else { panic!("{:?}", report.processes) };
+    assert_eq!((new.sockets, new.still_stuck, new.command.as_deref()), (3, 3, Some("new --serve")));
+
+    let workers = vec![held_at_end(72, "worker", 3, 1..4), held_at_end(73, "worker", 3, 1..4), old()];
+    let report = handed_over(&[owner(71, "old")], workers);
+    assert_eq!(report.processes.top.len(), 2, "each inherited all of them");
+    assert_eq!(holder(&report.worst[0]), "worker (pid 72) +1");
+
+    let parts = vec![held_at_end(72, "new", 2, 1..3), held_at_end(73, "other", 1, 3..4), old()];
+    let report = handed_over(&[owner(71, "old")], parts);
+    let named = |client| {
+        let socket = report.worst.iter().find(|socket| socket.remote == ends(client).remote);
+        socket.map(holder).unwrap_or_default()
+    };
+    assert_eq!([named(1), named(2), named(3)], ["new (pid 72)", "new (pid 72)", "other (pid 73)"]);
+}
+
+#[test]
+fn who_was_reported_holds_the_sockets_unless_the_summary_says_that_others_do() {
+    let first = |holders: &[Owner], processes| handed_over(holders, processes).worst[0].clone();
+    let one = [owner(71, "old")];
+    assert_eq!(holder(&first(&one, Vec::new())), "old (pid 71)");
+    assert_eq!(holder(&first(&one, vec![held_at_end(71, "old", 0, 1..4)])), "old (pid 71)");
+    let executed = vec![held_at_end(71, "new", 3, 1..4), held_at_end(9, "idle", 0, 7..8)];
+    assert_eq!(holder(&first(&one, executed)), "old (pid 71)", "the same, by another name");
+    let strangers = vec![held_at_end(72, "new", 3, 7..10), held_at_end(71, "old", 0, 1..4)];
+    assert_eq!(holder(&first(&one, strangers)), "old (pid 71)", "of other peers");
+    let both = [owner(71, "old"), owner(72, "new")];
+    let left = vec![held_at_end(72, "new", 3, 1..4), held_at_end(71, "old", 0, 1..4)];
+    assert_eq!(holder(&first(&both, left)), "new (pid 72)");
 }
 
 #[test]
