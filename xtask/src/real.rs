@@ -86,11 +86,12 @@ const END: &str = "<!-- end of what is written -->";
 const MOST_NAMED: usize = 8;
 
 /// Of which groups so many percent should have their own line; all that have one on their stack count.
-const TARGETS: [(&str, &[&str], usize); 4] = [
+const TARGETS: [(&str, &[&str], usize); 5] = [
     ("native", &["C", "C++", "Rust", "Go"], 95),
     ("Java", &["Java"], 85),
     ("Python", &["Python"], 85),
     ("PHP", &["PHP"], 85),
+    ("Ruby", &["Ruby"], 85),
 ];
 
 /// Of all ways, those without any line too.

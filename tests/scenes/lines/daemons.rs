@@ -24,7 +24,7 @@ pub(crate) fn groups() -> Vec<(Group, Vec<Way>)> {
         Way::new("docker-proxy", Start::Plays(docker_proxy)).symbol("main.(*TCPProxy).Run"),
         // The script that Debian installs is what runs its worker.
         Way::new("gunicorn", Start::Plays(gunicorn)).symbol("SyncWorker.accept").or(&["interpreted_python"]),
-        Way::new("puma", Start::Plays(puma)).or(&["interpreted_ruby"]),
+        Way::new("puma", Start::Plays(puma)).or(&["library_thread"]),
         Way::new("php-fpm", Start::Plays(php_fpm)).or(&["interpreted_php"]),
     ];
     let versions: [(&str, &[&str]); 8] = [

@@ -48,6 +48,11 @@ fn ruby() -> (Group, Vec<Way>) {
         ("TCPSocket", "connect", "open_ledger", Peer::CLOSES),
         ("thread", "thread", "open_ledger", Peer::CLOSES),
         ("fiber", "fiber", "open_ledger", Peer::CLOSES),
+        ("Socket.tcp", "socket", "open_socket", Peer::CLOSES),
+        ("block", "block", "block in open_each", Peer::CLOSES),
+        ("class method", "class_method", "open", Peer::CLOSES),
+        ("define_method", "define_method", "block in <class:Ledger>", Peer::CLOSES),
+        ("fork", "fork", "block in open_forked", Peer::CLOSES),
         ("Net::HTTP", "http", "fetch", Peer::HTTP),
     ];
     let mut ways: Vec<Way> = ways
@@ -56,8 +61,11 @@ fn ruby() -> (Group, Vec<Way>) {
             way.own(method, SOURCE).or(&["interpreted_ruby"])
         })
         .into();
+    let compiled =
+        Way::connects("YJIT", &["ruby", "--yjit", "--yjit-call-threshold=2", &script, "hot", "PORT"]);
+    ways.push(compiled.own("open_hot", SOURCE).or(&["interpreted_ruby"]));
     let server = Way::accepts("TCPServer", &["ruby", &script, "accept", "PORT"], "");
-    ways.push(server.own("serve", SOURCE).or(&["interpreted_ruby"]));
+    ways.push(server.own("block in serve", SOURCE).or(&["interpreted_ruby"]));
     (Group::new("Ruby", &[("ruby", &["ruby", "--version"])]), ways)
 }
 
