@@ -4,7 +4,12 @@ use std::fmt::Write as _;
 
 use super::{
     caveats::Caveat,
-    model::{Report, SessionReport, headline::Headline, ranking::ProcessShare, sockets::CloseWait},
+    model::{
+        Report, SessionReport,
+        headline::Headline,
+        ranking::{ProcessShare, ProgramShare},
+        sockets::CloseWait,
+    },
     session_kind::SessionKind,
 };
 use crate::model::{
@@ -167,14 +172,9 @@ fn holders(first: &ProcessShare, holds: &'static str) -> (String, &'static str, 
 
 /// When no single process holds most: several processes of one program that together do.
 fn program(report: &Report) -> Option<String> {
-    let processes = &report.processes.top;
-    let comm = &processes.first()?.process.comm;
-    let of_it = || processes.iter().filter(|process| process.process.comm == *comm);
-    let count = of_it().count();
-    // A socket with several holders is one socket.
-    let sockets: u64 = of_it().map(|process| process.first_of_program).sum();
-    let stuck = report.close_wait.stuck;
-    if count < 2 || (sockets as f64) < stuck as f64 * MOST_OF_IT {
+    let ProgramShare { comm, processes, sockets, hosts } = report.program.as_ref()?;
+    let (sockets, stuck) = (*sockets, report.close_wait.stuck);
+    if *processes < 2 || (sockets as f64) < stuck as f64 * MOST_OF_IT {
         return None;
     }
     let holds = if report.close_wait.still_stuck > 0 { "hold" } else { "held" };
@@ -183,11 +183,9 @@ fn program(report: &Report) -> Option<String> {
         false if sockets >= stuck => format!("all {stuck}"),
         false => format!("{sockets} of {stuck}"),
     };
-    let mut hosts: Vec<_> = of_it().map(|process| &process.process.host).collect();
-    hosts.sort();
-    hosts.dedup();
-    let hosts = if hosts.len() > 1 { format!(" on {} hosts", hosts.len()) } else { String::new() };
-    let mut text = format!("{count} processes of {}{hosts} {holds} {part} stuck sockets", EscapedName(comm));
+    let hosts = if *hosts > 1 { format!(" on {hosts} hosts") } else { String::new() };
+    let mut text =
+        format!("{processes} processes of {}{hosts} {holds} {part} stuck sockets", EscapedName(comm));
     if let Some(stack) = report.stacks.top.first().filter(|stack| stack.share >= MOST_OF_IT) {
         let _ = write!(text, "; {}", stack.site.clause(&stack.sockets.to_string(), "were"));
     }

@@ -3,7 +3,10 @@
 
 use std::io::{self, Write};
 
-use super::summary::{most, stuck_in_words, worst};
+use super::{
+    program::Program,
+    summary::{most, most_of_program, stuck_in_words, worst},
+};
 use crate::{
     forms::palette::Palette,
     model::{
@@ -44,7 +47,11 @@ fn answer(summary: &Summary, half_open: u64) -> Option<String> {
         _ => format!("{} have some", plural(holders, "process")),
     };
     let worst = worst(summary);
-    let most = worst.map(|process| format!("{}{}.", most(process, holders), in_use(process)));
+    let program = Program::of(summary);
+    let most = match &program {
+        Some(program) => Some(format!("{}.", most_of_program(program))),
+        None => worst.map(|process| format!("{}{}.", most(process, holders), in_use(process))),
+    };
     let who = match (holders, unnamed, most.unwrap_or_default()) {
         (0, _, _) => "; no holder could be named for them.".to_owned(),
         (1, 0, only) => format!(": {only}"),
@@ -53,8 +60,8 @@ fn answer(summary: &Summary, half_open: u64) -> Option<String> {
             format!("; {had}, and no holder could be named for {}. {most}", plural(unnamed, "socket"))
         }
     };
-    let pid = worst.and_then(|process| process.process.pid.visible());
-    let filter = pid.map(|pid| format!(" --pid {pid}")).unwrap_or_default();
+    let of_worst = || Some(format!(" --pid {}", worst?.process.pid.visible()?));
+    let filter = program.as_ref().map_or_else(of_worst, Program::filter).unwrap_or_default();
     Some(format!(
         "{state}{who} Next: `tcptrace leaks{filter}` tells how fast they become more, and at which line they are opened."
     ))
@@ -102,8 +109,10 @@ mod tests {
         let next = format!("Next: `tcptrace leaks --pid 71` {NEXT}");
         let one = format!("2 sockets stuck in CLOSE_WAIT: {worst} {next}");
         assert_eq!(said(2, 1, 0), one);
-        let three = format!("9 sockets stuck in CLOSE_WAIT; 3 processes have some. Most: {worst} {next}");
-        assert_eq!(said(9, 3, 0), three);
+        let two = format!("9 sockets stuck in CLOSE_WAIT; 2 processes have some. Most: {worst} {next}");
+        assert_eq!(said(9, 2, 0), two);
+        let three = "6 sockets stuck in CLOSE_WAIT; 3 processes have some. Most: 3 processes of shop with 6.";
+        assert_eq!(said(6, 3, 0), format!("{three} Next: `tcptrace leaks --comm shop` {NEXT}"));
         assert_eq!(
             said(1, 0, 1),
             format!(

@@ -13,6 +13,7 @@ mod meanings;
 mod over;
 mod page;
 pub(crate) mod parts;
+mod program;
 pub(crate) mod record;
 mod said;
 pub(crate) mod snapshot;

@@ -13,6 +13,7 @@ use super::{
     },
     fold::folded,
     parts::{Line, cause, meaning},
+    program::{Program, first_line},
 };
 use crate::{
     forms::{palette::Palette, view::Extent},
@@ -21,7 +22,7 @@ use crate::{
         escape::{Escaped, EscapedName},
         no_site::NoSite,
         reason::ReasonId,
-        record::{PeerCount, ProcessSummary, StackCount, Summary, Totals},
+        record::{PeerCount, ProcessSummary, Summary, Totals},
         units::{Elapsed, plural},
         verdict::Verdict,
     },
@@ -211,6 +212,9 @@ fn closing(summary: &Summary, in_close_wait: u64) -> String {
         (_, 0) => had,
         _ => format!("{had}, and {unnamed}"),
     };
+    if let Some(program) = Program::of(summary) {
+        return format!("{state}; {who}. {}.", most_of_program(&program));
+    }
     match worst(summary) {
         Some(process) => format!("{state}; {who}. {}.", most(process, holders)),
         None => format!("{state}; {who}."),
@@ -233,9 +237,16 @@ pub(super) fn stuck_in_words(stuck: u64, over: u64, least: &str, when: &str) -> 
     }
 }
 
-/// The line of code that opened the most.
-fn first_line(process: &ProcessSummary) -> Option<&StackCount> {
-    process.stacks.iter().find(|counted| counted.stack.line().is_some())
+/// The worst processes in a sentence, where they are of one program: how many, and the line.
+pub(super) fn most_of_program(program: &Program<'_>) -> String {
+    let Program { worst, processes, sockets, still_stuck, of_line } = program;
+    let comm = EscapedName(&worst.process.comm);
+    let mut text = format!("Most: {processes} processes of {comm} with {still_stuck}");
+    if let Some(counted) = first_line(worst) {
+        // Writing into memory does not fail.
+        let _ = write!(text, ", {of_line} of {sockets} {}", Line::opened(&counted.stack));
+    }
+    text
 }
 
 /// The worst process in a sentence: how many, how fast, for how long yet, and the line.
@@ -559,6 +570,19 @@ mod tests {
     }
 
     #[test]
+    fn processes_of_one_program_with_few_sockets_each_are_spoken_of_by_their_name() {
+        let opened = "opened at main.serve (main.go:12).";
+        let three = said(Some(6), Some(9), &[2, 2, 2], 0);
+        assert!(three.ends_with(&format!("Most: 3 processes of shop with 6, 9 of 27 {opened}")), "{three}");
+        for (stuck, by_process) in
+            [(4, vec![2, 2]), (9, vec![5, 2, 2]), (2, vec![2, 2, 2]), (20, vec![2, 2, 2])]
+        {
+            let one = said(Some(stuck), Some(20), &by_process, 0);
+            assert!(one.contains("Most: shop (71) with "), "{stuck} {by_process:?}: {one}");
+        }
+    }
+
+    #[test]
     fn a_low_window_ends_with_the_answer_and_holds_all_of_it() {
         let processes: Vec<ProcessSummary> = (0..300).map(|_| examples::process_summary()).collect();
         let summary = Summary {
@@ -576,7 +600,7 @@ mod tests {
         };
         let low = shown(Extent { rows: 0, width: Some(80), height: Some(24) });
         assert!(low.lines().count() < 24 && low.lines().all(|line| line.chars().count() <= 80), "{low}");
-        assert!(low.trim_end().ends_with("3 of 3 opened at main.serve (main.go:12)."), "{low}");
+        assert!(low.trim_end().ends_with("900 of 900 opened at main.serve (main.go:12)."), "{low}");
         assert!(low.contains("and 2 like it") && low.contains("stuck sockets, none with more"), "{low}");
         let all = shown(Extent { rows: 0, width: None, height: None });
         assert!(all.contains("… and 280 processes with 560 stuck sockets"), "{all}");

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use self::{
     closed_first::closed_first,
-    ranking::{peers, processes, stacks},
+    ranking::{peers, processes, program, stacks},
     sockets::{lengths, over_time, peak, worst},
     sources::{caveats, reach, sessions, without_records},
 };
@@ -72,6 +72,7 @@ pub(crate) fn report(aggregator: &Aggregator, files: &[FileState], top: usize) -
         durations: lengths(&sums),
         verdicts: verdicts(&sums, &aggregator.examples),
         processes,
+        program: program(&sums, entities, &order),
         peers: peers(&sums.peers, top, sums.stuck.ever),
         stacks: stacks(&sums, entities, top),
         worst: worst(&sums, entities, top),

@@ -1,6 +1,6 @@
 //! The rankings of a report: holders, peers and opening stacks, the top ones and the sum of the others. Pure.
 
-use std::hash::Hash;
+use std::{collections::BTreeSet, hash::Hash};
 
 use super::numbers::share;
 use crate::{
@@ -9,8 +9,8 @@ use crate::{
         bounded::BoundedCounts,
         entities::Entities,
         model::ranking::{
-            PeerShare, ProcessName, ProcessShare, Ranking, ReasonTally, Site, SiteCount, StackShare,
-            VerdictCount,
+            PeerShare, ProcessName, ProcessShare, ProgramShare, Ranking, ReasonTally, Site, SiteCount,
+            StackShare, VerdictCount,
         },
         shared::SharedSockets,
         side::Peer,
@@ -43,6 +43,23 @@ pub(crate) fn processes(
         other_entries: rest.len() as u64 + u64::from(sums.of_others.ever > 0),
         is_lower_bound: false,
     }
+}
+
+/// The processes that are called as the worst one is.
+pub(crate) fn program(sums: &Sums, entities: &Entities, order: &[usize]) -> Option<ProgramShare> {
+    let process = |index: usize| entities.processes.get(index);
+    let comm = &process(*order.first()?)?.identity.comm;
+    let of_it = |index: &usize| process(*index).is_some_and(|process| process.identity.comm == *comm);
+    let indices: Vec<usize> = order.iter().copied().filter(of_it).collect();
+    let shared = SharedSockets::new(sums, entities, order);
+    let hosts: BTreeSet<u32> = indices.iter().filter_map(|index| Some(process(*index)?.host)).collect();
+    Some(ProgramShare {
+        comm: comm.clone(),
+        processes: indices.len() as u64,
+        // A socket with several holders is one socket.
+        sockets: indices.iter().map(|index| shared.first_of_program(*index)).sum(),
+        hosts: hosts.len() as u64,
+    })
 }
 
 fn process(
@@ -101,7 +118,6 @@ fn process(
         shared_with: partners.len() as u64,
         shares_all_with: partners.iter().filter(|(_, count)| *count == stuck.ever).count() as u64,
         partner: partners.first().and_then(|(partner, _)| process_name(entities, *partner)),
-        first_of_program: shared.first_of_program(index),
     })
 }
 

@@ -15,7 +15,7 @@ use self::{
     closed_first::ClosedFirst,
     headline::Headline,
     over::ConnectionsOver,
-    ranking::{PeerShare, ProcessShare, Ranking, StackShare, VerdictShare},
+    ranking::{PeerShare, ProcessShare, ProgramShare, Ranking, StackShare, VerdictShare},
     sockets::{CloseWait, Durations, OverTime, WorstSocket},
 };
 use super::{caveats::Caveat, session_kind::SessionKind, time::Time};
@@ -48,6 +48,9 @@ pub(crate) struct Report {
     pub verdicts: Vec<VerdictShare>,
     /// The holders, worst first.
     pub processes: Ranking<ProcessShare>,
+    /// The processes that are called as the worst one is, listed or not: in no document.
+    #[serde(skip)]
+    pub program: Option<ProgramShare>,
     pub peers: Ranking<PeerShare>,
     pub stacks: Ranking<StackShare>,
     pub worst: Vec<WorstSocket>,

@@ -62,6 +62,17 @@ pub(crate) struct ReasonTally {
     pub sockets: u64,
 }
 
+/// What all processes of one name held.
+#[derive(Clone, Debug)]
+pub(crate) struct ProgramShare {
+    pub comm: String,
+    pub processes: u64,
+    /// Stuck sockets, each once.
+    pub sockets: u64,
+    /// Hosts on which they ran.
+    pub hosts: u64,
+}
+
 /// What one process held.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ProcessShare {
@@ -126,9 +137,6 @@ pub(crate) struct ProcessShare {
     /// The one that holds most of its sockets as well.
     #[serde(skip)]
     pub partner: Option<ProcessName>,
-    /// Its sockets that no worse process of this name holds as well.
-    #[serde(skip)]
-    pub first_of_program: u64,
 }
 
 /// Sockets with one verdict.

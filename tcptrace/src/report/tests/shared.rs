@@ -130,3 +130,16 @@ fn sockets_without_a_line_are_grouped_by_the_reason() {
         "shop (pid 1) holds all 4 stuck sockets; the line of code of 3 is not known: opened before tcptrace watched"
     );
 }
+
+#[test]
+fn a_program_with_one_socket_in_each_process_is_named_with_all_of_them() {
+    let mut records = vec![header("a", "tcptrace leaks")];
+    records.extend((1..46).map(|client: u16| {
+        let forked = vec![owner(client.into(), "forkserver")];
+        Record::Leak(Box::new(leak_of(client.into(), 30.0, exactly(10.0), forked, ends(client))))
+    }));
+    records.push(summary(60.0, Totals::default()));
+    let report = reported(everything(), &records);
+    assert!(report.processes.top.len() < 45, "not all are listed");
+    assert_eq!(report.headline.answer, "45 processes of forkserver hold all 45 stuck sockets");
+}
