@@ -189,7 +189,9 @@ fn the_line_of_php_that_accepted_a_socket_is_the_applications_own() {
     let port = free_port();
     let tracer = of_listener(port);
     let (_process, output) = start(folder.path(), "accept", &port.to_string());
-    BufReader::new(output).read_line(&mut String::new()).unwrap();
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line).unwrap();
+    assert_eq!(line, "listening\n", "what PHP said first");
     let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     let peer = client.local_addr().unwrap().port();
     drop(client);

@@ -32,8 +32,9 @@ const MODULES: [&str; 2] = ["drivers/net/veth", "drivers/net/tun"];
 /// The Python of the system, which a test runs if it is there.
 const PYTHON: &str = "/usr/bin/python3";
 
-/// Files of /etc that programs read.
-const SETTINGS: [&str; 3] = ["passwd", "group", "nsswitch.conf"];
+/// Files of this host that programs read, for any processor. Debian's PHP has its time zones from the system: without UTC
+/// it begins each output with a warning.
+const SETTINGS: [&str; 4] = ["/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/usr/share/zoneinfo/UTC"];
 
 /// The line with the exit code of the tests, on the guest's console.
 pub(crate) const VERDICT: &str = "the tests ended with ";
@@ -64,9 +65,9 @@ impl Guest<'_> {
             None => root.programs_of_this_host()?,
         }
         for name in SETTINGS {
-            let path = Path::new("/etc").join(name);
+            let path = Path::new(name);
             if path.exists() {
-                root.file(&path, &path)?;
+                root.file(path, path)?;
             }
         }
         for program in [self.tool, self.tests] {
