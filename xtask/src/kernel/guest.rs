@@ -18,8 +18,21 @@ const PROGRAMS: [&str; 17] = [
 ];
 
 /// Debian's packages with these programs, and with [`PYTHON`].
-pub(crate) const PACKAGES: [&str; 9] =
-    ["bash", "bsdutils", "coreutils", "dash", "grep", "iproute2", "kmod", "mount", "python3-minimal"];
+pub(crate) const PACKAGES: [&str; 10] = [
+    "bash",
+    "bsdutils",
+    "coreutils",
+    "dash",
+    "grep",
+    "iproute2",
+    "kmod",
+    "mount",
+    "php-cli",
+    "python3-minimal",
+];
+
+/// A link that a package makes when it is installed, which one that is unpacked lacks, and what it leads to.
+const PHP: (&str, &str) = ("usr/bin/php", "php.default");
 
 /// Folders of packages that have what programs need to run; first those with links to programs in others, by the same name.
 const OF_PACKAGES: [&str; 5] = ["sbin", "bin", "lib", "usr/bin", "usr/lib"];
@@ -208,7 +221,8 @@ impl Root<'_> {
                 output_of(copy.arg(from.join(".")).arg(self.0.join(name)))?;
             }
         }
-        Ok(())
+        let (link, target) = PHP;
+        symlink(target, self.0.join(link)).context("cannot make the link to PHP")
     }
 
     fn programs_of_this_host(&self) -> Result<()> {

@@ -112,7 +112,12 @@ impl Archive {
     /// Fetches programs with all that they depend on, of one release. Returns the root they are unpacked in.
     pub(crate) fn programs(&self, packages: &[&str]) -> Result<PathBuf> {
         let unpacked = self.directory.join(format!("programs-{}", self.architecture.name()));
-        if !unpacked.exists() {
+        // An earlier version of this program may have unpacked others.
+        let (note, names) = (unpacked.join("packages"), packages.join("\n"));
+        if fs::read_to_string(&note).ok().as_ref() != Some(&names) {
+            if unpacked.exists() {
+                fs::remove_dir_all(&unpacked)?;
+            }
             let debs = tempfile::tempdir_in(&self.directory)?;
             fs::create_dir(debs.path().join("partial"))?;
             // As on a system with nothing on it.
@@ -123,6 +128,7 @@ impl Archive {
             download.args(["install", "-q", "--yes", "--no-install-recommends", "--download-only"]);
             output_of(download.args(packages))?;
             unpack(debs.path(), &unpacked)?;
+            fs::write(note, names)?;
         }
         Ok(unpacked)
     }
