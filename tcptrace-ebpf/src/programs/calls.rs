@@ -72,9 +72,22 @@ pub(crate) fn current_task() -> (u32, u32) {
 /// Process and thread of the current task, which the root pid namespace numbers so, in the reader's pid namespace.
 #[inline(always)]
 pub(crate) fn in_readers_namespace(tgid: u32, pid: u32) -> (u32, u32) {
+    if config!(pid_namespace) == 0 {
+        return (tgid, pid);
+    }
+    let inside = numbers_inside(u64::from(tgid) << 32 | u64::from(pid));
+    ((inside >> 32) as u32, inside as u32)
+}
+
+/// The two numbers of the current task in the reader's pid namespace, as a global function: the verifier examines its loops once
+/// a program, and not once more for each state in which a program gets here.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn numbers_inside(on_host: u64) -> u64 {
     // SAFETY: the helper takes no pointer.
-    let task = if config!(pid_namespace) == 0 { 0 } else { unsafe { bpf_get_current_task() } };
-    (pids::of_process(task, tgid), pids::of_thread(task, pid))
+    let task = unsafe { bpf_get_current_task() };
+    let process = pids::of_process(task, (on_host >> 32) as u32);
+    u64::from(process) << 32 | u64::from(pids::of_thread(task, on_host as u32))
 }
 
 /// Remembers that the current task made `call` (`CALL_*`) on `sock` at `now` (CLOCK_MONOTONIC,
