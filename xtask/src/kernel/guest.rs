@@ -12,13 +12,13 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Programs that the tests, or the script below, run.
-const PROGRAMS: [&str; 17] = [
+const PROGRAMS: [&str; 18] = [
     "sh", "bash", "cat", "cp", "env", "grep", "id", "insmod", "ip", "ln", "mkdir", "mount", "php", "ruby",
-    "script", "ss", "sleep",
+    "script", "ss", "sleep", "unshare",
 ];
 
 /// Debian's packages with these programs, and with [`PYTHON`].
-pub(crate) const PACKAGES: [&str; 10] = [
+pub(crate) const PACKAGES: [&str; 11] = [
     "bash",
     "bsdutils",
     "coreutils",
@@ -29,6 +29,7 @@ pub(crate) const PACKAGES: [&str; 10] = [
     "mount",
     "php-cli",
     "python3-minimal",
+    "util-linux",
 ];
 
 /// A link that a package makes when it is installed, which one that is unpacked lacks, and what it leads to.
