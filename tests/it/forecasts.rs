@@ -154,8 +154,10 @@ fn ports_that_a_burst_took_are_not_forecast_to_run_out() {
     let _server = Waiter::serve(&netns, server(), "last");
     let inode = netns.inode().to_string();
     let tracer = Tracer::start_plain(&["time-wait", "--watch", "--interval", "500ms", "--netns", &inode]);
+    let began = Instant::now();
     let client = Waiter::connect(&netns, server(), "first", &["--count", "120"]);
     client.done();
+    let is_within_one_look = began.elapsed() < Duration::from_millis(500);
     let destination = || {
         let records = one_look(&netns, &[]);
         let (_, destinations) = of_namespace(&records, &netns);
@@ -175,7 +177,9 @@ fn ports_that_a_burst_took_are_not_forecast_to_run_out() {
     session.summary();
     let mut looks = session.records.iter().filter(|record| record["type"] == "time_wait");
     let mut compared = Comparison::of("a burst that was watched");
-    for look in looks.clone() {
+    // What takes longer, on a slow host, is no burst to a look that saw it go on: something may be forecast until it is over.
+    let is_judged = |look: &&Value| is_within_one_look || look["per_second"] == 0.0;
+    for look in looks.clone().rev().take_while(is_judged) {
         compared.field(look, "dry_in_ns", Value::Null);
     }
     let last = looks.next_back().expect("a look");
