@@ -1,8 +1,6 @@
 //! Remembers calls on sockets by the address of `struct sock`: who made a call, when and from which
 //! stack. `openers` and `end_of_file` decide which calls.
 
-use core::mem::MaybeUninit;
-
 use aya_ebpf::{
     bindings::{BPF_EXIST, BPF_F_FAST_STACK_CMP, BPF_F_NO_PREALLOC, BPF_F_USER_STACK, BPF_NOEXIST},
     btf_maps::{HashMap, PerCpuArray, StackTrace},
@@ -50,16 +48,14 @@ fn presence_filter(sock: u64) -> *mut u32 {
     unsafe { (&raw mut PRESENCE_FILTER).cast::<u32>().add(index) }
 }
 
-/// Name of the current task, NUL-padded.
+/// Name of the current task, NUL-padded: Linux 6.1 writes nothing behind the first NUL (`bpf_get_current_comm` of
+/// kernel/bpf/helpers.c).
 #[inline(always)]
 pub(crate) fn current_comm() -> Sixteen {
-    let mut comm = MaybeUninit::<Sixteen>::uninit();
-    // SAFETY: the helper writes all bytes, zeros when there is no task (`bpf_get_current_comm` of
-    // kernel/bpf/helpers.c).
-    unsafe {
-        bpf_get_current_comm(comm.as_mut_ptr().cast(), size_of::<Sixteen>() as u32);
-        comm.assume_init()
-    }
+    let mut comm = Sixteen::default();
+    // SAFETY: the helper writes as many bytes as there are, at most.
+    unsafe { bpf_get_current_comm((&raw mut comm).cast(), size_of::<Sixteen>() as u32) };
+    comm
 }
 
 /// Process (thread group id) and thread of the current task, in the reader's pid namespace.
