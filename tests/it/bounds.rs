@@ -25,7 +25,24 @@ fn records_that_find_the_buffer_of_their_cpu_full_are_counted_as_lost(backend: B
     each_is_told_or_counted_as_lost(backend, "perf");
 }
 
+/// Once in some million transitions the kernel runs no program at all (docs/limits.md), and another run has them all. What the
+/// tool itself left out would be missing each time.
 fn each_is_told_or_counted_as_lost(backend: Backend, transport: &str) {
+    const RUNS: usize = 3;
+    let expected = CONNECTIONS * TRANSITIONS + LISTENER_TRANSITIONS;
+    let mut incomplete = Vec::new();
+    while incomplete.len() < RUNS {
+        let (records, lost) = told_and_lost(backend, transport);
+        if records + lost == expected {
+            return;
+        }
+        incomplete.push((records, lost));
+    }
+    panic!("transitions that were reported and lost, of {expected}, in each run: {incomplete:?}");
+}
+
+/// How many transitions of a storm were reported, and how many lost.
+fn told_and_lost(backend: Backend, transport: &str) -> (u64, u64) {
     let port = free_port().to_string();
     let arguments = ["trace", "--ring-size", "64K", "--transport", transport, "--port", &port];
     let tracer = Tracer::start(backend, &arguments);
@@ -36,14 +53,10 @@ fn each_is_told_or_counted_as_lost(backend: Backend, transport: &str) {
     let summary = session.summary_with(4);
     let (records, lost) = (number(summary, "records"), number(summary, "lost"));
     assert!(lost > 0, "nothing was lost: either the tool was not stopped, or the ring is larger: {summary}");
-    assert_eq!(
-        records + lost,
-        CONNECTIONS * TRANSITIONS + LISTENER_TRANSITIONS,
-        "transitions that were reported ({records}) and lost ({lost})"
-    );
     let transitions = session.records.iter().filter(|record| record["type"] == "transition").count();
     assert_eq!(transitions as u64, records, "transitions that were reported, and `records` of the summary");
     assert_eq!(summary["undecodable"], 0, "{summary}");
+    (records, lost)
 }
 
 fn sockets_that_find_the_table_full_are_counted_as_evicted(backend: Backend) {
