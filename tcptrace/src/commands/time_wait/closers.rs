@@ -205,14 +205,10 @@ mod tests {
     #[test]
     fn a_living_process_is_described_and_an_ended_one_named() {
         let root = tempfile::tempdir().unwrap();
-        let world = World {
-            proc: root.path().to_owned(),
-            clocks: Clocks::scripted(1_000 * SECOND),
-            ..World::of_this_host()
-        };
+        let world = World::planted(root.path(), Clocks::scripted(1_000 * SECOND));
         let mut closers = Closers::new(&world);
-        let directory = root.path().join("7");
-        std::fs::create_dir(&directory).unwrap();
+        let directory = world.proc.join("7");
+        std::fs::create_dir_all(&directory).unwrap();
         let now = world.clocks.monotonic_ns();
         let started = world.clocks.boot_ticks_at(now) - 100;
         let stat = |started: i64| format!("7 (shop) S{} {started} 0", " 0".repeat(18));
@@ -235,11 +231,7 @@ mod tests {
     #[test]
     fn short_lived_processes_of_one_name_are_told_apart() {
         let root = tempfile::tempdir().unwrap();
-        let world = World {
-            proc: root.path().to_owned(),
-            clocks: Clocks::scripted(1_000 * SECOND),
-            ..World::of_this_host()
-        };
+        let world = World::planted(root.path(), Clocks::scripted(1_000 * SECOND));
         let mut closers = Closers::new(&world);
         let now = world.clocks.monotonic_ns();
         let mut seen = |pid| closers.identify(&task(pid, "curl"), now).unwrap();
@@ -254,11 +246,7 @@ mod tests {
     #[test]
     fn memory_and_reads_are_bounded() {
         let root = tempfile::tempdir().unwrap();
-        let world = World {
-            proc: root.path().to_owned(),
-            clocks: Clocks::scripted(1_000 * SECOND),
-            ..World::of_this_host()
-        };
+        let world = World::planted(root.path(), Clocks::scripted(1_000 * SECOND));
         let mut closers = Closers::new(&world);
         let now = world.clocks.monotonic_ns();
         for pid in 1..20_000 {
