@@ -3,11 +3,11 @@
 
 use std::{fs::File, ops::Range};
 
-use super::{
-    layout::{self, LOCK_BYTES, Layout},
-    root,
+use super::layout::{self, LOCK_BYTES, Layout};
+use crate::stacks::{
+    elf::{BoundedFile, Elf, Segment},
+    scripts::variable::read_by,
 };
-use crate::stacks::elf::{BoundedFile, Elf, Segment};
 
 /// A file that holds Ruby. Addresses are those that the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub(in crate::stacks) struct RubyFile {
     pub(in crate::stacks) machine_code: Range<u64>,
     pub(in crate::stacks) layout: Layout,
 }
+
+/// `ruby_vm_at_exit` of vm.c takes the machine, and then memory for what it adds to that: before its first call it reads
+/// `ruby_current_vm_ptr`, which is not exported since 3.3.
+const TAKES_MACHINE: &str = "ruby_vm_at_exit";
 
 /// Most bytes of a version: `3.3.10`, and a zero.
 const MOST_VERSION_BYTES: u64 = 12;
@@ -40,7 +44,7 @@ pub(in crate::stacks) fn read(elf: &Elf<'_>) -> Option<RubyFile> {
     let version = std::str::from_utf8(text.split(|byte| *byte == 0).next()?).ok()?;
     let layout = layout::of_version(version, lock_bytes(elf))?;
     let [exported] = elf.exported(["ruby_current_vm_ptr"])?;
-    let machine = exported.or_else(|| root::by_code(elf))?;
+    let machine = exported.or_else(|| read_by(elf, TAKES_MACHINE))?;
     Some(RubyFile { segments: elf.segments().collect(), machine, machine_code: elf.machine_code()?, layout })
 }
 

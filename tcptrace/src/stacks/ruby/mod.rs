@@ -7,7 +7,6 @@ mod fuzzed;
 mod layout;
 mod positions;
 pub(super) mod program;
-mod root;
 pub(super) mod sources;
 
 use std::sync::Arc;

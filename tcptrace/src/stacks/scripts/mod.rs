@@ -7,6 +7,7 @@ pub(super) mod files;
 pub(crate) mod finder;
 mod machine;
 pub(super) mod merge;
+pub(super) mod variable;
 
 use std::{os::fd::OwnedFd, path::Path, sync::Arc};
 

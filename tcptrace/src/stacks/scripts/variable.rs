@@ -1,19 +1,16 @@
-//! Where `ruby_current_vm_ptr` is in a Ruby that does not export it, as since 3.3: by the machine code of an exported function
-//! which begins by reading it. Any bytes give an answer; runs nothing.
+//! Where a variable is that an interpreter does not export: by the machine code of an exported function which begins by reading
+//! it. Any bytes give an answer; runs nothing.
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Mnemonic, OpKind, Register};
 
 use crate::stacks::elf::Elf;
 
-/// `ruby_vm_at_exit` of vm.c takes the machine, and then memory for what it adds to that: before its first call it reads that one variable.
-const FUNCTION: &str = "ruby_vm_at_exit";
-
 /// Most bytes of the function that are looked at.
 const MOST_BYTES: u64 = 64;
 
-/// The address of the variable, as the file says it.
-pub(super) fn by_code(elf: &Elf<'_>) -> Option<u64> {
-    let function = elf.exported_range(FUNCTION)?;
+/// The address of the variable that an exported function reads before it calls another one, as the file says it.
+pub(in crate::stacks) fn read_by(elf: &Elf<'_>, function: &str) -> Option<u64> {
+    let function = elf.exported_range(function)?;
     let length = function.end.checked_sub(function.start)?.min(MOST_BYTES);
     let code = elf.at(function.start, length)?;
     if elf.is_aarch64() { read_by_aarch64(code, function.start) } else { read_by_x86(code, function.start) }
@@ -68,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    /// The function as Debian's libruby 3.3.8 has it on x86-64, at 0x271910.
+    /// `ruby_vm_at_exit` as Debian's libruby 3.3.8 has it on x86-64, at 0x271910.
     const OF_X86: [u8; 30] = [
         0xf3, 0x0f, 0x1e, 0xfa, 0x55, 0x53, 0x48, 0x89, 0xfb, 0xbf, 0x10, 0x00, 0x00, 0x00, 0x48, 0x83, 0xec,
         0x08, 0x48, 0x8b, 0x2d, 0xbf, 0xa2, 0x1f, 0x00, 0xe8, 0xca, 0x10, 0xdd, 0xff,
@@ -95,6 +92,18 @@ mod tests {
     fn the_variable_is_what_the_function_reads_before_it_calls_another() {
         assert_eq!(read_by_x86(&OF_X86, 0x27_1910), Some(0x46_bbe8));
         assert_eq!(read_by_aarch64(&bytes(&OF_AARCH64), 0x26_8668), Some(0x46_0ac0));
+    }
+
+    #[test]
+    fn what_a_function_returns_is_where_it_loads_it_from() {
+        // `PyInterpreterState_Head` of 3.6.15: mov 0x18a349(%rip),%rax; ret. Others begin with endbr64.
+        let returns = [0x48, 0x8b, 0x05, 0x49, 0xa3, 0x18, 0x00, 0xc3];
+        assert_eq!(read_by_x86(&returns, 0x17_4b90), Some(0x2f_eee0));
+        let marked = [&[0xf3, 0x0f, 0x1e, 0xfa], &returns[..]].concat();
+        assert_eq!(read_by_x86(&marked, 0x17_4b8c), Some(0x2f_eee0));
+        assert_eq!(read_by_x86(&[0x31, 0xc0, 0xc3], 0x1000), None);
+        assert_eq!(read_by_x86(&returns[..5], 0x1000), None, "it ends early");
+        assert_eq!(read_by_x86(&[], 0), None);
     }
 
     #[test]
