@@ -2,15 +2,15 @@
 //! application below what Composer installed. `cargo xtask test --real` has more ways.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{ChildStdout, Command};
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::support::compare::Comparison;
 use crate::support::process::Process;
+use crate::support::shop::{Shop, of_listener, opener};
 use crate::support::tracer::Tracer;
 use crate::support::{free_port, until};
 
@@ -154,19 +154,19 @@ const FILES: [(&str, &str); 7] = [
 ];
 
 fn the_line_of_php_that_opened_a_socket_is_the_applications_own() {
-    let folder = shop();
+    let shop = Shop::new(PHP, &FILES);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let tracer = Tracer::start_plain(&["leaks", "--older-than", "1s", "--rport", &port]);
     let mut comparison = Comparison::of("the lines of PHP");
     for (way, function, called) in WAYS {
-        let (_process, _output) = start(folder.path(), way, &port);
+        let (_process, _output) = shop.start(way, &port);
         let (accepted, peer) = listener.accept().unwrap();
         drop(accepted);
         let opened = opener(&tracer, way, "lport", peer.port());
         let is_site = opened["site"]
             .as_str()
-            .is_some_and(|told| told.contains(function) && told.ends_with(&place(way)));
+            .is_some_and(|told| told.contains(function) && told.ends_with(&shop.place(way)));
         comparison.holds(is_site, || format!("{way}: {opened:#}"));
         let has = |list: &Value, begin: &str| {
             list.as_array().is_some_and(|list| {
@@ -185,19 +185,7 @@ fn the_line_of_php_that_opened_a_socket_is_the_applications_own() {
 }
 
 fn the_line_of_php_that_accepted_a_socket_is_the_applications_own() {
-    let folder = shop();
-    let port = free_port();
-    let tracer = of_listener(port);
-    let (_process, output) = start(folder.path(), "accept", &port.to_string());
-    let mut line = String::new();
-    BufReader::new(output).read_line(&mut line).unwrap();
-    assert_eq!(line, "listening\n", "what PHP said first");
-    let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    let peer = client.local_addr().unwrap().port();
-    drop(client);
-    let opened = opener(&tracer, "accept", "rport", peer);
-    assert_eq!(opened["site"], format!("serve{}", place("accept")), "{opened:#}");
-    tracer.stop().summary();
+    Shop::new(PHP, &FILES).is_told_by_the_line_that_accepts();
 }
 
 fn what_php_accepted_before_any_line_ran_has_none() {
@@ -217,40 +205,4 @@ fn what_php_accepted_before_any_line_ran_has_none() {
     assert!(opened["site"].is_null(), "{opened:#}");
     assert_eq!(opened["no_site"]["because"], "interpreted_php", "{opened:#}");
     tracer.stop().summary();
-}
-
-/// The end of the line that has to be told: where the comment is.
-fn place(way: &str) -> String {
-    let mark = format!("opened here: {way}");
-    let place = FILES.iter().find_map(|(path, text)| {
-        let line = text.lines().position(|line| line.ends_with(&mark))? + 1;
-        Some(format!(" ({path}:{line})"))
-    });
-    place.unwrap_or_else(|| panic!("{way} has no comment"))
-}
-
-/// Traces what a listener accepts, and nothing of other tests.
-fn of_listener(port: u16) -> Tracer {
-    Tracer::start_plain(&["leaks", "--older-than", "1s", "--lport", &port.to_string()])
-}
-
-/// Who opened the leak at a port.
-fn opener(tracer: &Tracer, way: &str, side: &str, port: u16) -> Value {
-    let is_it = |record: &Value| record["type"] == "leak" && record[side] == port;
-    tracer.wait_for(way, is_it)["opened_by"].clone()
-}
-
-fn shop() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (path, text) in FILES {
-        let path = folder.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    folder
-}
-
-/// Starts the shop, which opens a socket in one way and keeps it until its input ends.
-fn start(folder: &Path, way: &str, port: &str) -> (Process, ChildStdout) {
-    Process::start(Command::new(PHP).arg(folder.join("shop.php")).args([way, port]))
 }

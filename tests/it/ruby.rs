@@ -1,17 +1,12 @@
 //! Lines of code of Ruby, whose frames are read at the call: of methods and blocks, of threads, fibers and forked workers, and of
 //! the application below gems and the standard library. `cargo xtask test --real` has more ways.
 
-use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{ChildStdout, Command};
+use std::net::{Ipv4Addr, TcpListener};
 
 use serde_json::Value;
 
 use crate::support::compare::Comparison;
-use crate::support::free_port;
-use crate::support::process::Process;
+use crate::support::shop::{Shop, opener};
 use crate::support::tracer::Tracer;
 
 live_tests! {
@@ -174,17 +169,17 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 fn the_line_of_ruby_that_opened_a_socket_is_the_applications_own() {
-    let folder = shop();
+    let shop = Shop::new(RUBY, &FILES);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let tracer = Tracer::start_plain(&["leaks", "--older-than", "1s", "--rport", &port]);
     let mut comparison = Comparison::of("the lines of Ruby");
     for (way, function, other, outermost) in WAYS {
-        let (_process, _output) = start(folder.path(), way, &port);
+        let (_process, _output) = shop.start(way, &port);
         let (accepted, peer) = listener.accept().unwrap();
         drop(accepted);
         let opened = opener(&tracer, way, "lport", peer.port());
-        let site = format!("{function}{}", place(way));
+        let site = format!("{function}{}", shop.place(way));
         comparison.holds(opened["site"] == site, || format!("{way}: not {site} but {opened:#}"));
         let lines = || opened["stack"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let is_there = lines().any(|line| line.starts_with(other));
@@ -202,25 +197,15 @@ fn the_line_of_ruby_that_opened_a_socket_is_the_applications_own() {
 }
 
 fn the_line_of_ruby_that_accepted_a_socket_is_the_applications_own() {
-    let folder = shop();
-    let port = free_port();
-    let tracer = Tracer::start_plain(&["leaks", "--older-than", "1s", "--lport", &port.to_string()]);
-    let (_process, output) = start(folder.path(), "accept", &port.to_string());
-    BufReader::new(output).read_line(&mut String::new()).unwrap();
-    let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    let peer = client.local_addr().unwrap().port();
-    drop(client);
-    let opened = opener(&tracer, "accept", "rport", peer);
-    assert_eq!(opened["site"], format!("serve{}", place("accept")), "{opened:#}");
-    tracer.stop().summary();
+    Shop::new(RUBY, &FILES).is_told_by_the_line_that_accepts();
 }
 
 fn what_a_thread_of_a_gem_opened_is_the_gems() {
-    let folder = shop();
+    let shop = Shop::new(RUBY, &FILES);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let tracer = Tracer::start_plain(&["leaks", "--older-than", "1s", "--rport", &port]);
-    let (_process, _output) = start(folder.path(), "reactor", &port);
+    let (_process, _output) = shop.start("reactor", &port);
     let (accepted, peer) = listener.accept().unwrap();
     drop(accepted);
     let opened = opener(&tracer, "reactor", "lport", peer.port());
@@ -228,35 +213,4 @@ fn what_a_thread_of_a_gem_opened_is_the_gems() {
     assert_eq!(opened["no_site"]["because"], "library_thread", "{opened:#}");
     assert_eq!(opened["no_site"]["of"], "acme-client-1.2.0", "{opened:#}");
     tracer.stop().summary();
-}
-
-/// The end of the line that has to be told: where the comment is.
-fn place(way: &str) -> String {
-    let mark = format!("opened here: {way}");
-    let place = FILES.iter().find_map(|(path, text)| {
-        let line = text.lines().position(|line| line.ends_with(&mark))? + 1;
-        Some(format!(" ({path}:{line})"))
-    });
-    place.unwrap_or_else(|| panic!("{way} has no comment"))
-}
-
-/// Who opened the leak at a port.
-fn opener(tracer: &Tracer, way: &str, side: &str, port: u16) -> Value {
-    let is_it = |record: &Value| record["type"] == "leak" && record[side] == port;
-    tracer.wait_for(way, is_it)["opened_by"].clone()
-}
-
-fn shop() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (path, text) in FILES {
-        let path = folder.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    folder
-}
-
-/// Starts the shop, which opens a socket in one way and keeps it until its input ends.
-fn start(folder: &Path, way: &str, port: &str) -> (Process, ChildStdout) {
-    Process::start(Command::new(RUBY).arg(folder.join("shop.rb")).args([way, port]))
 }

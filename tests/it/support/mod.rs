@@ -23,6 +23,7 @@ pub(crate) mod reasons;
 pub(crate) mod reconnection;
 pub(crate) mod recorder;
 pub(crate) mod run;
+pub(crate) mod shop;
 pub(crate) mod sock_destroy;
 pub(crate) mod stream;
 pub(crate) mod terminal;
