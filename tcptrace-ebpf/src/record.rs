@@ -190,7 +190,8 @@ pub const CALL_CONNECT: u32 = 2;
 /// [`CallRecord::call`]: a read, which found the end of file.
 pub const CALL_READ: u32 = 3;
 
-/// One descriptor of one process that refers to a TCP socket, from `iter/task_file`.
+/// One descriptor of one process that refers to a TCP socket, from `iter/task_file`: the fields of the kernel's structures
+/// as they are, because each branch of the program costs the start of the tool time of the verifier.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -198,51 +199,94 @@ pub const CALL_READ: u32 = 3;
     derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
 )]
 pub struct HolderRecord {
-    /// The socket's cookie, or its address in the kernel when `is_address` is 1. Never 0.
+    /// The socket's cookie; 0 when it has none, and the program did not give it one.
     pub cookie: u64,
-    /// Local address in network byte order; an IPv4 address in its v4-mapped form.
-    pub laddr: Sixteen,
-    /// Remote address in network byte order; an IPv4 address in its v4-mapped form.
-    pub raddr: Sixteen,
+    /// Address of the kernel's `struct sock`. The tool never shows it.
+    pub sock: u64,
+    /// What only TCP sockets have; zeros for MPTCP.
+    pub tcp: TcpFields,
+    /// `skc_v6_rcv_saddr`, the local address of an IPv6 socket.
+    pub laddr_v6: Sixteen,
+    /// `skc_v6_daddr`, the remote address of an IPv6 socket.
+    pub raddr_v6: Sixteen,
+    /// `skc_rcv_saddr`, the local address of an IPv4 socket in network byte order.
+    pub laddr: u32,
+    /// `skc_daddr`, the remote address of an IPv4 socket in network byte order.
+    pub raddr: u32,
     /// Inode number of the socket's network namespace.
     pub netns: u32,
+    /// Index of the interface that the socket is bound to; 0 when none.
+    pub interface: u32,
+    /// Connections in a listener's accept queue (`sk_ack_backlog`).
+    pub backlog: u32,
+    /// The socket's pending error (`sk_err`, an errno).
+    pub error: u32,
     /// Process (thread group id) in the reader's pid namespace, or with [`HOST_PID`].
     pub pid: u32,
     /// Descriptor number in that process.
     pub fd: u32,
-    /// Local port, host byte order.
+    /// `skc_num`, the local port in host byte order; 0 at the end of a connection.
     pub lport: u16,
-    /// Remote port, host byte order; 0 for a listener.
+    /// `skc_dport`, the remote port in network byte order; 0 for a listener.
     pub rport: u16,
+    /// `IPPROTO_TCP` or `IPPROTO_MPTCP` of include/uapi/linux/in.h.
+    pub protocol: u16,
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u8,
     /// State, a number of `include/net/tcp_states.h`.
     pub state: u8,
-    /// 1 for an MPTCP connection, 0 for plain TCP.
-    pub mptcp: u8,
-    /// 1 for a socket in CLOSE_WAIT whose peer has acknowledged something since its FIN: this side sent
-    /// data (or a keepalive probe) after the end of file. 0 when not, or not known.
-    pub answered_since_fin: u8,
-    /// 1 for a listener with connections in its accept queue.
-    pub has_backlog: u8,
-    /// 1 for a socket that has no cookie yet, and that the program did not give one.
-    pub is_address: u8,
-    /// [`NEVER_CONNECTED`], [`CONNECTED`] or [`CONNECTED_FROM_HERE`]. The first also for a socket that was disconnected
-    /// for a new connection, and for MPTCP, where it is not known.
-    pub connection: u8,
-    /// The socket's pending error (`sk_err`, an errno).
-    pub error: u16,
-    /// The sequence number that the FIN of the peer left, for a socket in CLOSE_WAIT; that the socket's own FIN
-    /// left, in FIN_WAIT1 and FIN_WAIT2; else 0. Both ends of one connection have the same.
-    pub fin_sequence: u32,
-    /// Bytes that wait because the window of the peer is closed; 0 when none do.
-    pub blocked_bytes: u32,
 }
 
-/// [`HolderRecord::connection`]: the socket has not been connected.
-pub const NEVER_CONNECTED: u8 = 0;
-/// [`HolderRecord::connection`]: accepted, or connected by this side from a port that it chose itself.
-pub const CONNECTED: u8 = 1;
-/// [`HolderRecord::connection`]: connected by this side, from a port that the kernel chose.
-pub const CONNECTED_FROM_HERE: u8 = 2;
+/// The fields of a `struct tcp_sock` that tell how a connection stands.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct TcpFields {
+    /// The next sequence number that is expected of the peer; 0 before there was one.
+    pub rcv_nxt: u32,
+    /// The sequence number of the last segment that updated the send window.
+    pub snd_wl1: u32,
+    /// The next sequence number that will be sent.
+    pub snd_nxt: u32,
+    /// The first sequence number that the peer has not acknowledged.
+    pub snd_una: u32,
+    /// The sequence number behind the last byte that was written.
+    pub write_seq: u32,
+    /// The local port in network byte order (`inet_sport`), which the end of a connection leaves.
+    pub sport: u16,
+    /// Which timer runs (`icsk_pending`).
+    pub timer: u8,
+    /// `fastreuse` of the bucket that the local port is in; 0 when there is none.
+    pub port_reuse: i8,
+}
+
+impl TcpFields {
+    /// Of what is no TCP socket.
+    pub const NONE: Self = Self {
+        rcv_nxt: 0,
+        snd_wl1: 0,
+        snd_nxt: 0,
+        snd_una: 0,
+        write_seq: 0,
+        sport: 0,
+        timer: 0,
+        port_reuse: 0,
+    };
+}
+
+/// `ICSK_TIME_PROBE0` of include/net/inet_connection_sock.h: the timer of a sender whose peer has closed its window.
+pub const PROBES_WINDOW: u8 = 3;
+
+/// `include/linux/socket.h`
+pub const AF_INET: u16 = 2;
+
+/// `include/uapi/linux/in.h`
+pub const IPPROTO_TCP: u16 = 6;
+/// `include/uapi/linux/in.h`
+pub const IPPROTO_MPTCP: u16 = 262;
 
 /// A flag among the states to visit, in the bit of state 0, which does not exist: give MPTCP listeners
 /// without a cookie one.
@@ -323,7 +367,7 @@ const _: () = {
     assert!(core::mem::offset_of!(TransitionRecord, old_state) == 104);
     assert!(size_of::<CallRecord>() == 48);
     assert!(size_of::<StackRecord>() == 88);
-    assert!(size_of::<HolderRecord>() == 72);
+    assert!(size_of::<HolderRecord>() == 112);
     assert!(size_of::<WaitingRecord>() == 16);
     assert!(size_of::<Counters>() == 32);
 };

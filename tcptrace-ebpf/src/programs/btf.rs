@@ -32,10 +32,13 @@ use aya_ebpf::{
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
 };
-use tcptrace_ebpf::filter::Endpoints;
+use tcptrace_ebpf::{
+    filter::Endpoints,
+    record::{AF_INET6, IPPROTO_MPTCP, IPPROTO_TCP, Sixteen, mapped},
+};
 
 use crate::{
-    settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, is_absent, kernel},
+    settings::{config, is_absent, kernel},
     transition::{CLOSE, LISTEN, SocketState, Source, Task},
     transport::log_warning,
 };
@@ -97,6 +100,26 @@ impl Typed<'_> {
     }
 }
 
+/// Local address, remote address and remote port (host byte order) of a `struct sock`.
+///
+/// # Safety
+/// The verifier has to know `sock` as a `struct sock`.
+#[inline(always)]
+unsafe fn addresses(sock: *const u8) -> (Sixteen, Sixteen, u16) {
+    // SAFETY: the caller promises a `struct sock`; each offset is that of the member named.
+    unsafe {
+        let rport = u16::from_be(typed::load::<u16>(sock, kernel!(sock_dport)));
+        // `skc_v6_*` is absent in a kernel without IPv6.
+        if typed::load::<u16>(sock, kernel!(sock_family)) == AF_INET6 && !is_absent(kernel!(sock_v6_daddr)) {
+            let (laddr, raddr) = typed::addresses_v6(sock);
+            (laddr, raddr, rport)
+        } else {
+            let (laddr, raddr) = (kernel!(sock_rcv_saddr), kernel!(sock_daddr));
+            (mapped(typed::load(sock, laddr)), mapped(typed::load(sock, raddr)), rport)
+        }
+    }
+}
+
 impl Source for Typed<'_> {
     type Context = BtfTracePointContext;
 
@@ -113,7 +136,7 @@ impl Source for Typed<'_> {
     #[inline(always)]
     fn endpoints(&self) -> Endpoints {
         // SAFETY: `sock` is the tracepoint's argument, which the verifier knows as a `struct sock`.
-        let (laddr, raddr, rport) = unsafe { typed::addresses(self.sock) };
+        let (laddr, raddr, rport) = unsafe { addresses(self.sock) };
         // The kernel has cleared `skc_num` before the transition to CLOSE, but not `inet_sport`.
         let lport = if !self.tcp.is_null() {
             // SAFETY: `tcp` is a `tcp_sock`, which begins with an `inet_sock`.

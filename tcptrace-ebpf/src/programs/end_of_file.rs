@@ -11,13 +11,13 @@ use aya_ebpf::{
     macros::{btf_map, tracepoint},
     programs::TracePointContext,
 };
-use tcptrace_ebpf::record::CALL_READ;
+use tcptrace_ebpf::record::{CALL_READ, IPPROTO_MPTCP, IPPROTO_TCP};
 
 use crate::{
     budgets::{self, For},
     calls::{self, Calls},
     probe,
-    settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, kernel},
+    settings::{config, kernel},
     transition::{CLOSE, CLOSE_WAIT},
 };
 

@@ -20,27 +20,16 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_socket_cookie, bpf_seq_write, bpf_sock_from_file},
     macros::btf_map,
 };
-use tcptrace_ebpf::{
-    filter,
-    record::{
-        AF_INET6, CONNECTED, CONNECTED_FROM_HERE, HolderRecord, NEVER_CONNECTED, WITH_LISTENER_COOKIES,
-    },
+use tcptrace_ebpf::record::{
+    AF_INET, AF_INET6, HolderRecord, IPPROTO_MPTCP, IPPROTO_TCP, PROBES_WINDOW, TcpFields,
+    WITH_LISTENER_COOKIES,
 };
 
 use crate::{
     pointer::Pointer,
-    settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, kernel},
+    settings::{config, kernel},
 };
 
-/// `include/linux/socket.h`
-const AF_INET: u16 = 2;
-
-/// `include/net/tcp_states.h`
-const FIN_WAIT1: u8 = 4;
-/// `include/net/tcp_states.h`
-const FIN_WAIT2: u8 = 5;
-/// `include/net/tcp_states.h`
-const CLOSE: u8 = 7;
 /// `include/net/tcp_states.h`
 const CLOSE_WAIT: u8 = 8;
 /// `include/net/tcp_states.h`
@@ -50,8 +39,10 @@ const LISTEN: u8 = 10;
 #[btf_map]
 static HOLDER_STATES: Array<u32, 1> = Array::new();
 
-/// `struct bpf_iter__task_file` of kernel/bpf/task_iter.c.
+/// `struct bpf_iter__task_file` of kernel/bpf/task_iter.c. A copy: what the verifier knows of a pointer is lost where it is
+/// loaded again.
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct TaskFile {
     meta: *const IteratorMeta,
     task: *const task_struct,
@@ -71,83 +62,41 @@ struct IteratorMeta {
 #[unsafe(link_section = "iter/task_file")]
 extern "C" fn holders(context: *const TaskFile) -> i32 {
     // SAFETY: the kernel passes a context of this layout, whose pointers the verifier knows.
-    unsafe { visit(&*context) };
+    unsafe { visit(*context) };
     0
 }
 
-/// `ICSK_TIME_PROBE0` of include/net/inet_connection_sock.h: the timer of a sender whose peer has closed its window.
-const PROBES_WINDOW: u8 = 3;
-
-/// What only TCP sockets tell; zero for others.
-#[derive(Clone, Copy)]
-struct OfTcp {
-    /// [`HolderRecord::connection`]
-    connection: u8,
-    /// [`HolderRecord::fin_sequence`]
-    fin_sequence: u32,
-    /// The local port in network byte order.
-    sport: u16,
-    /// [`HolderRecord::answered_since_fin`]
-    answered_since_fin: u8,
-    /// [`HolderRecord::blocked_bytes`]
-    blocked_bytes: u32,
-}
-
-/// Reads it.
+/// Reads what tells how a connection stands.
 ///
 /// # Safety
 /// The same as for [`Pointer::to_tcp`].
 #[inline(always)]
-unsafe fn of_tcp(sock: *const u8, state: u8) -> OfTcp {
-    let mut found = OfTcp {
-        connection: NEVER_CONNECTED,
-        fin_sequence: 0,
-        sport: 0,
-        answered_since_fin: 0,
-        blocked_bytes: 0,
-    };
+unsafe fn tcp_fields(sock: *const u8) -> TcpFields {
     // SAFETY: the caller promises a `struct sock`; the offsets are those of the members named.
     unsafe {
         let tcp = Pointer::to_tcp(sock);
         if tcp.is_null() {
-            return found;
+            return TcpFields::NONE;
         }
-        let expected = tcp.load::<u32>(kernel!(tcp_rcv_nxt));
-        if state == CLOSE_WAIT {
-            found.fin_sequence = expected;
-            // `snd_wl1` is the sequence number of the last segment that updated the send window. The FIN and the segments
-            // before it have sequence numbers below `rcv_nxt`. A later acknowledgment has `rcv_nxt` itself, and always
-            // updates the window, because its sequence number is new (`tcp_may_update_window` of net/ipv4/tcp_input.c).
-            found.answered_since_fin = u8::from(tcp.load::<u32>(kernel!(tcp_snd_wl1)) == expected);
-        } else if state == FIN_WAIT1 || state == FIN_WAIT2 {
-            found.fin_sequence = tcp.load(kernel!(tcp_snd_nxt));
+        TcpFields {
+            rcv_nxt: tcp.load(kernel!(tcp_rcv_nxt)),
+            snd_wl1: tcp.load(kernel!(tcp_snd_wl1)),
+            snd_nxt: tcp.load(kernel!(tcp_snd_nxt)),
+            snd_una: tcp.load(kernel!(tcp_snd_una)),
+            write_seq: tcp.load(kernel!(tcp_write_seq)),
+            sport: tcp.load(kernel!(inet_sport)),
+            timer: tcp.load(kernel!(icsk_pending)),
+            // Reads as zero where there is no bucket.
+            port_reuse: tcp.follow(kernel!(icsk_bind_hash)).load(kernel!(bind_bucket_fastreuse)),
         }
-        if tcp.load::<u8>(kernel!(icsk_pending)) == PROBES_WINDOW {
-            let written = tcp.load::<u32>(kernel!(tcp_write_seq));
-            found.blocked_bytes = written.wrapping_sub(tcp.load(kernel!(tcp_snd_una)));
-        }
-        // connect(2) with AF_UNSPEC ends a connection and leaves no port of the peer (`tcp_disconnect`): such a socket
-        // waits for the next connection, as a new one does.
-        if expected != 0 && typed::load::<u16>(sock, kernel!(sock_dport)) != 0 {
-            found.connection = CONNECTED;
-            // A port that connect() chose is shared with no socket that was bound: `__inet_hash_connect` of
-            // net/ipv4/inet_hashtables.c marks it so.
-            let bucket = tcp.follow(kernel!(icsk_bind_hash));
-            if !bucket.is_null() && bucket.load::<i8>(kernel!(bind_bucket_fastreuse)) < 0 {
-                found.connection = CONNECTED_FROM_HERE;
-            }
-        }
-        // The kernel clears `skc_num` at the end of a connection, but not `inet_sport`.
-        found.sport = tcp.load(kernel!(inet_sport));
     }
-    found
 }
 
 impl TaskFile {
     /// The socket behind the descriptor; null when the file is none.
     ///
     /// # Safety
-    /// `self` has to be the context that the kernel passed.
+    /// `self` has to be what the kernel passed.
     #[inline(always)]
     unsafe fn sock(&self) -> *const u8 {
         if self.task.is_null() || self.file.is_null() {
@@ -164,14 +113,10 @@ impl TaskFile {
     /// The process (thread group id) in the reader's pid namespace.
     ///
     /// # Safety
-    /// The same as for [`TaskFile::sock`].
+    /// [`TaskFile::sock`] has found a socket.
     #[inline(always)]
     unsafe fn pid(&self) -> u32 {
         let task = self.task.cast::<u8>();
-        // The pointer was loaded again, and the verifier does not know that `sock` checked it.
-        if task.is_null() {
-            return 0;
-        }
         // SAFETY: the offset is that of the member named.
         pids::of_process(task as u64, unsafe { typed::load(task, kernel!(task_tgid)) })
     }
@@ -211,7 +156,7 @@ impl Reader {
 /// # Safety
 /// `context` has to be the context that the kernel passed.
 #[inline(always)]
-unsafe fn visit(context: &TaskFile) {
+unsafe fn visit(context: TaskFile) {
     // SAFETY: the pointers come from the iterator's context, and the offsets are those of the members
     // named; the verifier checks the types.
     unsafe {
@@ -220,7 +165,6 @@ unsafe fn visit(context: &TaskFile) {
         if sock.is_null() {
             return;
         }
-        let state = typed::load::<u8>(sock, kernel!(sock_state));
         let Some(wanted) = HOLDER_STATES.get(0) else { return };
         let family = typed::load::<u16>(sock, kernel!(sock_family));
         let protocol = typed::load::<u16>(sock, kernel!(sock_protocol));
@@ -228,50 +172,40 @@ unsafe fn visit(context: &TaskFile) {
         {
             return;
         }
-        let OfTcp { connection, fin_sequence, sport, answered_since_fin, blocked_bytes } =
-            of_tcp(sock, state);
+        let state = typed::load::<u8>(sock, kernel!(sock_state));
+        let tcp = tcp_fields(sock);
         // One that is blocked in writing explains others, whatever its state.
-        if (1u32 << (u32::from(state) & 31)) & *wanted == 0 && blocked_bytes == 0 {
+        if (1u32 << (u32::from(state) & 31)) & *wanted == 0 && tcp.timer != PROBES_WINDOW {
             return;
-        }
-        let (mut laddr, mut raddr, rport) = typed::addresses(sock);
-        if filter::is_link_local(laddr) || filter::is_link_local(raddr) {
-            let interface = typed::interface(sock);
-            (laddr, raddr) = (filter::on_interface(laddr, interface), filter::on_interface(raddr, interface));
         }
         // Asking an MPTCP listener for its cookie makes one, which the kernel copies to every connection
         // that the listener accepts (mptcp_sk_clone_init() of net/mptcp/protocol.c).
         let may_ask = protocol == IPPROTO_TCP || state != LISTEN || *wanted & WITH_LISTENER_COOKIES != 0;
-        let mut cookie = if may_ask && config!(probe_reads) == 0 {
+        let cookie = if may_ask && config!(probe_reads) == 0 {
             bpf_get_socket_cookie(sock.cast_mut().cast())
         } else {
             typed::load(sock, kernel!(sock_cookie))
         };
-        let is_address = cookie == 0;
-        if is_address {
-            cookie = sock as u64;
-        }
-        let record = HolderRecord {
+        let (laddr_v6, raddr_v6) = typed::addresses_v6(sock);
+        reader.write(&HolderRecord {
             cookie,
-            laddr,
-            raddr,
+            sock: sock as u64,
+            tcp,
+            laddr_v6,
+            raddr_v6,
+            laddr: typed::load(sock, kernel!(sock_rcv_saddr)),
+            raddr: typed::load(sock, kernel!(sock_daddr)),
             netns: typed::inode(typed::follow(sock, kernel!(sock_net))),
+            interface: typed::interface(sock),
+            backlog: typed::load(sock, kernel!(sock_ack_backlog)),
+            error: typed::load(sock, kernel!(sock_error)),
             pid: context.pid(),
             fd: context.fd,
-            lport: if state == CLOSE { u16::from_be(sport) } else { typed::load(sock, kernel!(sock_num)) },
-            rport,
+            lport: typed::load(sock, kernel!(sock_num)),
+            rport: typed::load(sock, kernel!(sock_dport)),
+            protocol,
+            family: family as u8,
             state,
-            mptcp: u8::from(protocol == IPPROTO_MPTCP),
-            answered_since_fin,
-            has_backlog: u8::from(
-                state == LISTEN && typed::load::<u32>(sock, kernel!(sock_ack_backlog)) != 0,
-            ),
-            is_address: u8::from(is_address),
-            connection,
-            error: typed::load::<u32>(sock, kernel!(sock_error)) as u16,
-            fin_sequence,
-            blocked_bytes,
-        };
-        reader.write(&record);
+        });
     }
 }

@@ -11,14 +11,14 @@ use aya_ebpf::{
 };
 use tcptrace_ebpf::{
     filter::{self, Endpoints},
-    record::{AF_INET6, CALL_ACCEPT, CallRecord, Sixteen, mapped},
+    record::{AF_INET6, CALL_ACCEPT, CallRecord, IPPROTO_MPTCP, IPPROTO_TCP, Sixteen, mapped},
 };
 
 use crate::{
     budgets::{self, For},
     calls::{self, Calls},
     probe,
-    settings::{CONFIG, IPPROTO_MPTCP, IPPROTO_TCP, config, is_absent, kernel},
+    settings::{CONFIG, config, is_absent, kernel},
     transition::count,
 };
 

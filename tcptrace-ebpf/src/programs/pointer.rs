@@ -3,10 +3,11 @@
 //! everything is read through the helper for addresses without a type.
 
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
+use tcptrace_ebpf::record::{AF_INET, AF_INET6, IPPROTO_TCP};
 
 use crate::{
-    AF_INET, AF_INET6, probe,
-    settings::{IPPROTO_TCP, config, kernel},
+    probe,
+    settings::{config, kernel},
     typed,
 };
 

@@ -1,11 +1,15 @@
 //! Reads kernel memory at addresses whose type the verifier does not know, through the helper that
 //! checks them. Typed pointers go through `typed`.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
-/// Reads a `T` at `base + offset`; the default (0) when the read fails.
+/// Reads an integer at `base + offset`; 0 when the read fails, which the helper itself sees to
+/// (`bpf_probe_read_kernel_common` of kernel/trace/bpf_trace.c): to ask it is a branch more for the verifier.
 #[inline(always)]
 pub(crate) fn read<T: Copy + Default>(base: u64, offset: usize) -> T {
-    // SAFETY: the helper checks the address it reads from.
-    unsafe { bpf_probe_read_kernel((base as *const u8).wrapping_add(offset).cast::<T>()) }.unwrap_or_default()
+    let mut value = T::default();
+    let address = (base as *const u8).wrapping_add(offset);
+    // SAFETY: the helper checks the address it reads from, and writes as many bytes as the value has.
+    unsafe { bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, address.cast()) };
+    value
 }

@@ -21,7 +21,7 @@ extern "C" fn queues(context: *const TaskFile) -> i32 {
     // SAFETY: the kernel passes a context of this layout, whose pointers the verifier knows, and the
     // offsets are those of the members named. Memory that was freed meanwhile reads as stale data or zero.
     unsafe {
-        let context = &*context;
+        let context = *context;
         let reader = Reader::of(context.meta);
         let sock = context.sock();
         if sock.is_null() || typed::load::<u8>(sock, kernel!(sock_state)) != LISTEN {

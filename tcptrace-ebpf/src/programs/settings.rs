@@ -4,11 +4,6 @@
 
 use tcptrace_ebpf::config::{ABSENT, Config};
 
-/// `include/uapi/linux/in.h`
-pub(crate) const IPPROTO_TCP: u16 = 6;
-/// `include/uapi/linux/in.h`
-pub(crate) const IPPROTO_MPTCP: u16 = 262;
-
 /// User space replaces it when it loads the object.
 #[unsafe(no_mangle)]
 pub(crate) static CONFIG: Config = Config::NOTHING;

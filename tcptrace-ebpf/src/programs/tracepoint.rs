@@ -32,11 +32,11 @@ use aya_ebpf::{
 use tcptrace_ebpf::{
     config::EVENT_BYTES,
     filter::Endpoints,
-    record::{Passes, Sixteen, joined},
+    record::{IPPROTO_MPTCP, IPPROTO_TCP, Passes, Sixteen, joined},
 };
 
 use crate::{
-    settings::{IPPROTO_MPTCP, IPPROTO_TCP, config, is_absent, kernel},
+    settings::{config, is_absent, kernel},
     transition::{SocketState, Source, Task},
     transport::log_warning,
 };

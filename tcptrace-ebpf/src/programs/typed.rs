@@ -2,7 +2,7 @@
 //! `pointer + constant` is a plain load that the verifier checks; a fault reads as zero. Addresses that
 //! the verifier knows no type for go through `probe`.
 
-use tcptrace_ebpf::record::{AF_INET6, Sixteen, joined, mapped};
+use tcptrace_ebpf::record::{Sixteen, joined};
 
 use crate::settings::{is_absent, kernel};
 
@@ -38,22 +38,17 @@ unsafe fn address_v6(sock: *const u8, offset: usize) -> Sixteen {
     joined([0, 4, 8, 12].map(|at| unsafe { load(sock, offset + at) }))
 }
 
-/// Local address, remote address and remote port (host byte order) of a `struct sock`.
+/// Both addresses of a `struct sock`, as IPv6 has them; unspecified ones in a kernel without IPv6.
 ///
 /// # Safety
 /// The verifier has to know `sock` as a `struct sock`.
 #[inline(always)]
-pub(crate) unsafe fn addresses(sock: *const u8) -> (Sixteen, Sixteen, u16) {
-    // SAFETY: the caller promises a `struct sock`; each offset is that of the member named.
-    unsafe {
-        let rport = u16::from_be(load::<u16>(sock, kernel!(sock_dport)));
-        // `skc_v6_*` is absent in a kernel without IPv6.
-        if load::<u16>(sock, kernel!(sock_family)) == AF_INET6 && !is_absent(kernel!(sock_v6_daddr)) {
-            (address_v6(sock, kernel!(sock_v6_rcv_saddr)), address_v6(sock, kernel!(sock_v6_daddr)), rport)
-        } else {
-            (mapped(load(sock, kernel!(sock_rcv_saddr))), mapped(load(sock, kernel!(sock_daddr))), rport)
-        }
+pub(crate) unsafe fn addresses_v6(sock: *const u8) -> (Sixteen, Sixteen) {
+    if is_absent(kernel!(sock_v6_daddr)) {
+        return ([0; 2], [0; 2]);
     }
+    // SAFETY: the caller promises a `struct sock`; each offset is that of the member named.
+    unsafe { (address_v6(sock, kernel!(sock_v6_rcv_saddr)), address_v6(sock, kernel!(sock_v6_daddr))) }
 }
 
 /// Index of the interface that a `struct sock` is bound to; 0 when none.

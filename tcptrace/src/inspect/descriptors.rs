@@ -4,7 +4,6 @@
 use std::{collections::BTreeMap, path::Path};
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use tcptrace_ebpf::record::{self, HolderRecord};
 
 use super::{
     listeners::{Listener, Listeners},
@@ -13,13 +12,12 @@ use super::{
     side::side,
 };
 use crate::{
-    kernel::{HolderScan, LoadError},
+    kernel::{ConnectionOrigin, HolderScan, KnownBy, LoadError, SocketDescriptor},
     model::{
         close_wait::Stuck,
         connection_side::ConnectionSide,
         coverage::{Coverage, Hidden, LookError, Operation},
         ended::EndedHow,
-        endpoints::Endpoints,
         holders::Holders,
         pid::Pid,
         socket::{Socket, TcpFlavour},
@@ -246,59 +244,67 @@ impl DescriptorScan {
             // Listeners in question get their cookies from sock_diag anyway.
             ScanTarget::States(states) => (StateSet::ALL, states.contains(State::Listen)),
         };
-        scan.run(states, with_listener_cookies, |record| {
-            let Some(state) = State::from_number(record.state) else { return };
-            if record.blocked_bytes != 0 && found.blocked.len() < MOST_BLOCKED {
+        scan.run(states, with_listener_cookies, |descriptor| {
+            let SocketDescriptor { known_by, state, holder, fd, .. } = descriptor;
+            if descriptor.blocked_bytes != 0 && found.blocked.len() < MOST_BLOCKED {
+                let bytes = descriptor.blocked_bytes;
                 found.blocked.push(BlockedSocket {
-                    socket: socket(&record),
-                    bytes: record.blocked_bytes,
-                    holder: (Pid::from_wire(record.pid), record.fd),
+                    socket: socket(&descriptor),
+                    bytes,
+                    holder: (holder, fd),
                 });
             }
             if other_end_states(wanted).contains(state) {
-                found.other_ends.add(&record, state);
+                found.other_ends.add(&descriptor);
             }
             let is_wanted = match wanted {
                 // A connection from an MPTCP listener has the listener's cookie, if the listener had one by then.
-                ScanTarget::Cookies(cookies) => state != State::Listen && cookies.contains(&record.cookie),
+                ScanTarget::Cookies(cookies) => {
+                    state != State::Listen && cookies.contains(&known_by.number())
+                }
                 ScanTarget::States(states) => {
-                    found.count(&record, state, &mut counted);
+                    found.count(&descriptor, &mut counted);
                     states.contains(state)
-                        && (state != State::Close || record.connection != record::NEVER_CONNECTED)
+                        && (state != State::Close || descriptor.origin != ConnectionOrigin::None)
                 }
             };
-            if is_wanted && record.is_address != 0 {
-                found.nameless.push((Pid::from_wire(record.pid), record.fd));
-            } else if is_wanted {
-                let held = || HeldSocket {
-                    socket: socket(&record),
-                    state,
-                    is_mptcp: record.mptcp != 0,
-                    has_answered_since_fin: (record.mptcp == 0).then_some(record.answered_since_fin != 0),
-                    side: side(&record),
-                    fin_sequence: record.fin_sequence,
-                    error: record.error,
-                    holders: Holders::new(),
-                };
-                let held = found.by_cookie.entry(record.cookie).or_insert_with(held);
-                held.holders.entry(Pid::from_wire(record.pid)).or_default().push(record.fd);
+            match known_by {
+                KnownBy::Address(_) if is_wanted => found.nameless.push((holder, fd)),
+                KnownBy::Cookie(cookie) if is_wanted => {
+                    let held = || HeldSocket {
+                        socket: socket(&descriptor),
+                        state,
+                        is_mptcp: descriptor.is_mptcp,
+                        has_answered_since_fin: descriptor.has_answered_since_fin,
+                        side: side(&descriptor),
+                        fin_sequence: descriptor.fin_sequence,
+                        error: descriptor.error,
+                        holders: Holders::new(),
+                    };
+                    let held = found.by_cookie.entry(cookie).or_insert_with(held);
+                    held.holders.entry(holder).or_default().push(fd);
+                }
+                KnownBy::Address(_) | KnownBy::Cookie(_) => {}
             }
             if state == State::Listen {
-                let listener =
-                    found.listeners.entry(record.netns, socket(&record).endpoints.local, record.cookie);
-                listener.has_backlog |= record.has_backlog != 0;
-                listener.holders.entry(Pid::from_wire(record.pid)).or_default().push(record.fd);
+                let local = socket(&descriptor).endpoints.local;
+                let listener = found.listeners.entry(descriptor.netns, local, known_by.number());
+                listener.has_backlog |= descriptor.has_backlog;
+                listener.holders.entry(holder).or_default().push(fd);
             }
         })?;
         found.sort();
         Ok(found)
     }
 
-    fn count(&mut self, record: &HolderRecord, state: State, counted: &mut FxHashSet<u64>) {
-        if record.mptcp == 0 && state != State::Close && counted.insert(record.cookie) {
-            let count = self.counts.entry(record.netns).or_default();
+    fn count(&mut self, descriptor: &SocketDescriptor, counted: &mut FxHashSet<u64>) {
+        if !descriptor.is_mptcp
+            && descriptor.state != State::Close
+            && counted.insert(descriptor.known_by.number())
+        {
+            let count = self.counts.entry(descriptor.netns).or_default();
             count.held += 1;
-            count.has_backlog |= record.has_backlog != 0;
+            count.has_backlog |= descriptor.has_backlog;
         }
     }
 
@@ -387,16 +393,7 @@ fn joined<'a>(listeners: impl Iterator<Item = &'a Listener>) -> Holders {
     all
 }
 
-fn socket(record: &HolderRecord) -> Socket {
-    Socket {
-        cookie: (record.is_address == 0).then_some(record.cookie),
-        netns: Some(record.netns),
-        endpoints: Endpoints::new(
-            record::bytes(record.laddr),
-            record.lport,
-            record::bytes(record.raddr),
-            record.rport,
-        )
-        .named_in(Some(record.netns)),
-    }
+fn socket(descriptor: &SocketDescriptor) -> Socket {
+    let netns = Some(descriptor.netns);
+    Socket { cookie: descriptor.known_by.cookie(), netns, endpoints: descriptor.endpoints.named_in(netns) }
 }

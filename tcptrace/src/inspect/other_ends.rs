@@ -4,16 +4,15 @@
 use std::cmp::Reverse;
 
 use rustc_hash::FxHashMap;
-use tcptrace_ebpf::record::{self, HolderRecord};
 
 use super::{dump::NamespaceDumper, side::side};
 use crate::{
+    kernel::SocketDescriptor,
     model::{
         connection_side::ConnectionSide,
         endpoints::Endpoints,
         holders::Holders,
         interface::Interface,
-        pid::Pid,
         socket::{Socket, TcpFlavour},
         state::{State, StateSet},
     },
@@ -82,19 +81,18 @@ pub(super) struct OtherEnds {
 
 impl OtherEnds {
     /// Takes a descriptor of a socket that may be another one's other end.
-    pub(super) fn add(&mut self, record: &HolderRecord, state: State) {
-        let (laddr, raddr) = (record::bytes(record.laddr), record::bytes(record.raddr));
-        let endpoints = Endpoints::new(laddr, record.lport, raddr, record.rport);
+    pub(super) fn add(&mut self, descriptor: &SocketDescriptor) {
+        let cookie = descriptor.known_by.number();
         let candidate = || Candidate {
-            cookie: record.cookie,
-            netns: record.netns,
-            state,
-            fin_sequence: record.fin_sequence,
-            side: side(record),
+            cookie,
+            netns: descriptor.netns,
+            state: descriptor.state,
+            fin_sequence: descriptor.fin_sequence,
+            side: side(descriptor),
             holders: Holders::new(),
         };
-        let holders = &mut self.candidate(endpoints, record.cookie, candidate).holders;
-        holders.entry(Pid::from_wire(record.pid)).or_default().push(record.fd);
+        let holders = &mut self.candidate(descriptor.endpoints, cookie, candidate).holders;
+        holders.entry(descriptor.holder).or_default().push(descriptor.fd);
     }
 
     /// Takes a socket with its holders.

@@ -1,53 +1,35 @@
 //! Runs the iterators over all descriptor tables: which process holds which TCP socket, in every network and
 //! pid namespace, in one pass; and which connections wait in accept queues. Interprets no record.
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    sync::Arc,
-};
+use std::{io, sync::Arc};
 
-use aya::{
-    Btf, Ebpf,
-    maps::{Array, MapData},
-    programs::{Iter, ProgramError},
-};
 use tcptrace_ebpf::{
-    config::{ABSENT, KernelOffsets},
+    config::{ABSENT, Config, KernelOffsets},
     record::{HolderRecord, SleeperRecord, WITH_LISTENER_COOKIES, WaitingRecord},
 };
-use zerocopy::FromBytes;
 
 use super::{
+    descriptor::SocketDescriptor,
     error::{self, LoadError},
-    load,
+    hooks::IteratorHook,
+    iterators::{Iterator, IteratorObject},
     support::Support,
     types::KernelTypes,
 };
 use crate::{host::pid_namespace::PidNamespaces, model::state::StateSet};
 
-/// The program over descriptors of sockets.
+/// The programs over descriptors of sockets, over listeners' queues, and over the wait queues of sockets.
 const HOLDERS: &str = "holders";
-
-/// The program over listeners' queues.
 const QUEUES: &str = "queues";
-
-/// The program over the wait queues of sockets.
 const SLEEPERS: &str = "sleepers";
-
-/// What the programs iterate over.
-const TASK_FILE: &str = "task_file";
-const TCP: &str = "tcp";
-
-/// Bytes read at once; the kernel hands out eight pages at most in a call.
-const BUFFER_BYTES: usize = 32 * 1024;
 
 /// The loaded iterators; each run is a separate pass.
 pub(crate) struct HolderScan {
-    object: Ebpf,
+    object: IteratorObject,
     types: Arc<KernelTypes>,
-    hooks: Btf,
-    states: Array<MapData, u32>,
+    holders: Iterator,
+    queues: Option<Iterator>,
+    sleepers: Option<Iterator>,
 }
 
 impl HolderScan {
@@ -66,33 +48,41 @@ impl HolderScan {
             .or_else(|refusal| if is_sock_type_known { Self::load(types, pids, true) } else { Err(refusal) })
     }
 
+    /// For a reader that sees these processes. The programs read through typed pointers, or through the helper for addresses
+    /// without a type.
     fn load(types: Arc<KernelTypes>, pids: PidNamespaces, probes: bool) -> Result<Self, LoadError> {
-        let mut object = load::holders(&types, pids, probes)?;
-        let map = object.take_map("HOLDER_STATES").ok_or_else(error::missing)?;
-        let states = Array::try_from(map)
-            .map_err(|error| LoadError::refused("open the iterator's settings", &error))?;
-        let hooks = types.hooks.iterators();
-        let mut scan = Self { object, types, hooks, states };
-        scan.load_program(HOLDERS, TASK_FILE)?;
-        Ok(scan)
+        let config = Config {
+            kernel: types.offsets,
+            pid_namespace: pids.translated_into(),
+            probe_reads: probes.into(),
+            ..Config::NOTHING
+        };
+        let bytes = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-holders"));
+        let object = IteratorObject::new(bytes, &config)?;
+        let holders = load(&object, &types, HOLDERS, IteratorHook::TaskFile)?;
+        Ok(Self { object, types, holders, queues: None, sleepers: None })
     }
 
     /// Loads the iterator over accept queues, unless that was tried before.
     pub(crate) fn load_queues(&mut self, support: &mut Support) {
-        support.queues.once(|| self.load_program(QUEUES, TASK_FILE));
+        support.queues.once(|| {
+            self.queues = Some(load(&self.object, &self.types, QUEUES, IteratorHook::TaskFile)?);
+            Ok(())
+        });
     }
 
     /// Loads the program that finds who sleeps on a socket, unless that was tried before; whether it can run.
     pub(crate) fn load_sleepers(&mut self, support: &mut Support) -> bool {
-        let load = || {
+        let attempt = || {
             let KernelOffsets { sock_wq, wait_head, wait_private, wait_entry, task_pid, .. } =
                 self.types.offsets;
             if [sock_wq, wait_head, wait_private, wait_entry, task_pid].contains(&ABSENT) {
                 return Err(error::missing());
             }
-            self.load_program(SLEEPERS, TCP)
+            self.sleepers = Some(load(&self.object, &self.types, SLEEPERS, IteratorHook::Tcp)?);
+            Ok(())
         };
-        support.sleepers.once(load).is_some()
+        support.sleepers.once(attempt).is_some()
     }
 
     /// Visits what waits in the queues of the sockets in CLOSE_WAIT in the network namespace of this thread.
@@ -101,14 +91,7 @@ impl HolderScan {
     /// # Errors
     /// When the kernel ends the pass early.
     pub(crate) fn run_sleepers(&mut self, visit: impl FnMut(SleeperRecord)) -> io::Result<()> {
-        self.pass(SLEEPERS, visit)
-    }
-
-    fn load_program(&mut self, name: &str, hook: &str) -> Result<(), LoadError> {
-        let refused = |error: &ProgramError| LoadError::refused("iterate over descriptor tables", error);
-        let program = self.object.program_mut(name).ok_or_else(error::missing)?;
-        let program: &mut Iter = program.try_into().map_err(|error| refused(&error))?;
-        program.load(hook, &self.hooks).map_err(|error| refused(&error))
+        self.sleepers.as_ref().ok_or(io::ErrorKind::NotFound)?.run(visit)
     }
 
     /// Visits every connection that waits for accept(), with each descriptor of its listener; of a very long
@@ -117,11 +100,13 @@ impl HolderScan {
     /// # Errors
     /// When the kernel ends the pass early.
     pub(crate) fn run_queues(&mut self, visit: impl FnMut(WaitingRecord)) -> Result<(), LoadError> {
-        self.pass(QUEUES, visit).map_err(|error| LoadError::refused("iterate over queues", &error))
+        let queues = self.queues.as_ref().ok_or_else(error::missing)?;
+        queues.run(visit).map_err(|error| LoadError::refused("iterate over queues", &error))
     }
 
-    /// Visits every descriptor that refers to a TCP socket in one of `states`. MPTCP listeners have their cookies
-    /// only `with_listener_cookies`: asking for one gives it to every connection that they accept later.
+    /// Visits every descriptor that refers to a TCP socket in one of `states`, and those that are blocked in writing. MPTCP
+    /// listeners have their cookies only `with_listener_cookies`: asking for one gives it to every connection that they
+    /// accept later.
     ///
     /// # Errors
     /// When the kernel ends the pass early.
@@ -129,45 +114,23 @@ impl HolderScan {
         &mut self,
         states: StateSet,
         with_listener_cookies: bool,
-        visit: impl FnMut(HolderRecord),
+        mut visit: impl FnMut(SocketDescriptor),
     ) -> io::Result<()> {
         let cookies = if with_listener_cookies { WITH_LISTENER_COOKIES } else { 0 };
-        self.states.set(0, states.bits() | cookies, 0).map_err(io::Error::other)?;
-        self.pass(HOLDERS, visit)
-    }
-
-    fn pass<R: FromBytes>(&mut self, name: &str, mut visit: impl FnMut(R)) -> io::Result<()> {
-        let mut pass = self.start(name).map_err(io::Error::other)?;
-        let mut buffer = vec![0u8; BUFFER_BYTES];
-        let mut filled = 0;
-        while let Some(space) = buffer.get_mut(filled..) {
-            match pass.read(space) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                // The kernel returns after a long walk without a record, and wants another call.
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) =>
-                {
-                    continue;
-                }
-                Err(error) => return Err(error),
+        self.object.set("HOLDER_STATES", &(states.bits() | cookies).to_ne_bytes())?;
+        self.holders.run(|record: HolderRecord| {
+            if let Some(descriptor) = SocketDescriptor::read(&record) {
+                visit(descriptor);
             }
-            let mut rest = buffer.get(..filled).unwrap_or_default();
-            while let Ok((record, tail)) = R::read_from_prefix(rest) {
-                visit(record);
-                rest = tail;
-            }
-            let kept = rest.len();
-            buffer.copy_within(filled - kept..filled, 0);
-            filled = kept;
-        }
-        Ok(())
+        })
     }
+}
 
-    fn start(&mut self, name: &str) -> Result<File, Box<dyn std::error::Error + Send + Sync>> {
-        let program = self.object.program_mut(name).ok_or("the iterator is gone")?;
-        let program: &mut Iter = program.try_into()?;
-        let link = program.attach()?;
-        Ok(program.take_link(link)?.into_file()?)
-    }
+fn load(
+    object: &IteratorObject,
+    types: &KernelTypes,
+    name: &str,
+    hook: IteratorHook,
+) -> Result<Iterator, LoadError> {
+    object.load(name, types.hooks.iterator(hook).ok_or_else(error::missing)?)
 }

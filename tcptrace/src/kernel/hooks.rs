@@ -1,14 +1,29 @@
-//! The types of the kernel that programs attach by, as aya wants them: it looks a hook up by its name, in all types of a
-//! kernel, of which only the hook's place matters to it. Here every other type is a filler: to read them all takes some
-//! 20 ms and 20 MB.
+//! The hooks that programs attach by: types of the kernel, of which only their ids matter.
 
 use aya::Btf;
-use aya_obj::btf::{BtfType, Func, FuncLinkage};
 
 use super::{btf, error::LoadError};
 
-/// The iterators' hooks, which are functions.
-const ITERATORS: [&str; 2] = ["bpf_iter_task_file", "bpf_iter_tcp"];
+/// What an iterator goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IteratorHook {
+    /// Every descriptor of every process.
+    TaskFile,
+    /// The TCP sockets of a network namespace.
+    Tcp,
+}
+
+impl IteratorHook {
+    const ALL: [Self; 2] = [Self::TaskFile, Self::Tcp];
+
+    /// The function whose arguments the program gets.
+    fn name(self) -> &'static str {
+        match self {
+            Self::TaskFile => "bpf_iter_task_file",
+            Self::Tcp => "bpf_iter_tcp",
+        }
+    }
+}
 
 /// The typed tracepoint's hook, which is a typedef.
 const TRACEPOINT: &str = "btf_trace_inet_sock_set_state";
@@ -16,42 +31,32 @@ const TRACEPOINT: &str = "btf_trace_inet_sock_set_state";
 /// The ids of the hooks that a kernel has.
 #[derive(Debug)]
 pub(super) struct Hooks {
-    /// In their order.
-    iterators: Vec<(u32, &'static str)>,
+    iterators: Vec<(IteratorHook, u32)>,
     tracepoint: Option<u32>,
 }
 
 impl Hooks {
     /// The names of all.
     pub(super) fn names<'a>() -> impl Iterator<Item = &'a str> {
-        ITERATORS.into_iter().chain([TRACEPOINT])
+        IteratorHook::ALL.into_iter().map(|hook| -> &'a str { hook.name() }).chain([TRACEPOINT])
     }
 
     /// Finds them among types in which their names were asked for.
     pub(super) fn find(types: &btf::Btf<'_>) -> Self {
-        let mut iterators: Vec<_> =
-            ITERATORS.into_iter().filter_map(|name| Some((types.function(name)?, name))).collect();
-        iterators.sort_unstable();
+        let iterators = IteratorHook::ALL
+            .into_iter()
+            .filter_map(|hook| Some((hook, types.function(hook.name())?)))
+            .collect();
         Self { iterators, tracepoint: types.typedef(TRACEPOINT) }
     }
 
-    /// Types among which the hooks of the iterators have their ids.
-    pub(super) fn iterators(&self) -> Btf {
-        let mut types = Btf::new();
-        // Type 0 is there already.
-        let mut next = 1;
-        for (id, name) in &self.iterators {
-            for _ in next..*id {
-                types.add_type(BtfType::Unknown);
-            }
-            let name = types.add_string(name);
-            types.add_type(BtfType::Func(Func::new(name, 0, FuncLinkage::Static)));
-            next = id + 1;
-        }
-        types
+    /// The id of an iterator's hook.
+    pub(super) fn iterator(&self, wanted: IteratorHook) -> Option<u32> {
+        self.iterators.iter().find(|(hook, _)| *hook == wanted).map(|(_, id)| *id)
     }
 
-    /// Types among which the hook of the typed tracepoint has its id. aya makes no typedef, but reads one.
+    /// Types as aya wants them, among which the hook of the typed tracepoint has its id: aya looks it up by its name. It
+    /// makes no typedef, but reads one.
     ///
     /// # Errors
     /// When aya does not understand them.
@@ -74,19 +79,18 @@ mod tests {
         let data = std::fs::read(KERNELS_BTF).unwrap();
         let hooks = Hooks::find(&btf::Btf::parse(&data, Hooks::names()).unwrap());
         let whole = Btf::parse(&data, aya::Endianness::default()).unwrap();
-        let (iterators, tracepoint) = (hooks.iterators(), hooks.tracepoint().unwrap());
-        let functions = ITERATORS.map(|name| (name, BtfKind::Func, &iterators));
-        for (name, kind, types) in functions.into_iter().chain([(TRACEPOINT, BtfKind::Typedef, &tracepoint)])
-        {
-            let id = |types: &Btf| types.id_by_type_name_kind(name, kind).unwrap();
-            assert_eq!(id(types), id(&whole), "{name}");
+        let id = |types: &Btf, name, kind| types.id_by_type_name_kind(name, kind).unwrap();
+        for hook in IteratorHook::ALL {
+            assert_eq!(hooks.iterator(hook), Some(id(&whole, hook.name(), BtfKind::Func)), "{hook:?}");
         }
+        let tracepoint = id(&hooks.tracepoint().unwrap(), TRACEPOINT, BtfKind::Typedef);
+        assert_eq!(tracepoint, id(&whole, TRACEPOINT, BtfKind::Typedef));
     }
 
     #[test]
     fn a_kernel_without_hooks_has_none() {
         let hooks = Hooks { iterators: Vec::new(), tracepoint: None };
-        assert!(hooks.iterators().id_by_type_name_kind(ITERATORS[0], BtfKind::Func).is_err());
+        assert_eq!(hooks.iterator(IteratorHook::Tcp), None);
         let types = hooks.tracepoint().unwrap();
         assert!(types.id_by_type_name_kind(TRACEPOINT, BtfKind::Typedef).is_err());
     }

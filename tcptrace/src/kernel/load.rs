@@ -14,9 +14,8 @@ use super::{
     options::{Backend, TracerOptions, Transport},
     streams::Streams,
     support::Support,
-    types::KernelTypes,
 };
-use crate::host::{pid_namespace::PidNamespaces, tracefs};
+use crate::host::tracefs;
 
 /// Sockets whose opener is kept, and those whose first read of the end of file is. The kernel allocates entries on demand.
 const MAX_CALLS: u32 = 262_144;
@@ -115,19 +114,4 @@ pub(super) fn tracer(
         loader.map_max_entries("SOCKETS", options.max_sockets);
     }
     loader.load(bytes).map_err(|error| LoadError::refused("take the BPF object", &error))
-}
-
-/// Loads the object of the iterators over descriptor tables, for a reader that sees these processes. The programs read
-/// through typed pointers, or through the helper for addresses without a type.
-pub(super) fn holders(types: &KernelTypes, pids: PidNamespaces, probes: bool) -> Result<Ebpf, LoadError> {
-    let config = Config {
-        kernel: types.offsets,
-        pid_namespace: pids.translated_into(),
-        probe_reads: probes.into(),
-        ..Config::NOTHING
-    };
-    loader::without_types()
-        .override_global("CONFIG", config.as_bytes(), true)
-        .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-holders")))
-        .map_err(|error| LoadError::refused("take the BPF object", &error))
 }

@@ -5,9 +5,11 @@
 //! records. Decides nothing about what records mean.
 
 mod arrivals;
+mod bpf_call;
 mod btf;
 mod calls;
 pub(crate) mod decode;
+mod descriptor;
 mod error;
 mod examine;
 mod facts;
@@ -18,6 +20,7 @@ mod frames;
 mod holders;
 mod hooks;
 mod interpreters;
+mod iterators;
 mod load;
 mod loader;
 mod loss;
@@ -37,6 +40,7 @@ mod vmlinux;
 
 pub(crate) use self::{
     calls::CallMemory,
+    descriptor::{ConnectionOrigin, KnownBy, SocketDescriptor},
     error::LoadError,
     facts::{KernelFact, Outcome},
     filter::check as check_rules,
