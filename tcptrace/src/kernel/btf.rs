@@ -29,6 +29,10 @@ const KIND_DECL_TAG: u32 = 17;
 const KIND_TYPE_TAG: u32 = 18;
 const KIND_ENUM64: u32 = 19;
 
+/// Types from one whose start is kept to the next. A kernel has more than a hundred thousand types, of which the programs
+/// need some dozens.
+const STRIDE: usize = 32;
+
 /// Limit for nested qualifiers and anonymous members; the kernel nests a few.
 const MAX_DEPTH: u32 = 16;
 
@@ -41,7 +45,7 @@ pub(crate) struct MalformedBtf(&'static str);
 pub(crate) struct Btf<'a> {
     strings: &'a [u8],
     types: &'a [u8],
-    /// Start of each type in `types`. Type 0 (`void`) has none, so index 0 is type 1.
+    /// Start in `types` of every [`STRIDE`]th type, from type 1: type 0 (`void`) has none.
     starts: Vec<u32>,
     /// Structures and hooks with the names that were asked for, in the order of their ids.
     named: Vec<Named<'a>>,
@@ -55,14 +59,83 @@ struct Named<'a> {
     id: u32,
 }
 
-struct Type<'a> {
+/// Bytes of what each type begins with.
+const HEADER_BYTES: usize = 12;
+
+/// What each type begins with.
+struct Header {
     name: u32,
     kind: u32,
     length: u32,
     has_bitfields: bool,
     /// The size of a structure, or the type a qualifier applies to.
     size_or_type: u32,
-    rest: &'a [u8],
+}
+
+impl Header {
+    /// How many bytes follow that belong to this type.
+    #[inline(always)]
+    fn bytes_behind(&self) -> usize {
+        let length = self.length as usize;
+        match self.kind {
+            KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
+            KIND_ARRAY => 12,
+            KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => 12 * length,
+            KIND_ENUM | KIND_FUNC_PROTO => 8 * length,
+            _ => 0,
+        }
+    }
+}
+
+/// Names that are looked for. Nearly all others are told by their first two bytes.
+struct Names<'a> {
+    /// Bit *n*: a name begins with the two bytes that make the number *n*.
+    beginnings: Vec<u64>,
+    by_beginning: FxHashMap<[u8; 2], Vec<&'a str>>,
+}
+
+impl<'a> Names<'a> {
+    fn of(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let beginnings = vec![0; (1 << 16) / u64::BITS as usize];
+        let mut found = Self { beginnings, by_beginning: FxHashMap::default() };
+        for name in names {
+            // A name of one letter is followed by NUL.
+            let mut bytes = name.bytes();
+            let beginning = [(); 2].map(|()| bytes.next().unwrap_or(0));
+            let (word, bit) = place(beginning);
+            if let Some(word) = found.beginnings.get_mut(word) {
+                *word |= bit;
+            }
+            let alike = found.by_beginning.entry(beginning).or_default();
+            if !alike.contains(&name) {
+                alike.push(name);
+            }
+        }
+        found
+    }
+
+    /// The name that this text begins with, up to its NUL.
+    #[inline(always)]
+    fn find(&self, text: &[u8]) -> Option<&'a str> {
+        let beginning = text.first_chunk()?;
+        let (word, bit) = place(*beginning);
+        if self.beginnings.get(word)? & bit == 0 {
+            return None;
+        }
+        self.by_beginning.get(beginning)?.iter().find(|name| is_text(text, name)).copied()
+    }
+}
+
+/// The word and the bit in it for two bytes.
+#[inline(always)]
+fn place(beginning: [u8; 2]) -> (usize, u64) {
+    let number = usize::from(u16::from_ne_bytes(beginning));
+    (number / u64::BITS as usize, 1 << (number % u64::BITS as usize))
+}
+
+/// Whether a text up to its NUL is this name.
+fn is_text(text: &[u8], name: &str) -> bool {
+    text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
 }
 
 impl<'a> Btf<'a> {
@@ -90,69 +163,57 @@ impl<'a> Btf<'a> {
         };
         let types = section()?;
         let strings = section()?;
+        let names = Names::of(names);
         let mut btf = Self { strings, types, starts: Vec::new(), named: Vec::new() };
-        let mut by_beginning: FxHashMap<[u8; 2], Vec<&str>> = FxHashMap::default();
-        for name in names {
-            let alike = by_beginning.entry(beginning(name)).or_default();
-            if !alike.contains(&name) {
-                alike.push(name);
-            }
-        }
-        let mut start = 0;
+        let (mut start, mut id) = (0, 1);
         while start < types.len() {
-            let found = btf.type_at(start).ok_or(MalformedBtf("a type is cut short"))?;
-            let (name, kind, next) = (found.name, found.kind, types.len() - found.rest.len());
-            btf.starts.push(u32::try_from(start).map_err(|_| MalformedBtf("the type section is too large"))?);
-            // The kernel has more than a hundred thousand types: nearly all are told by how their names begin.
-            if matches!(kind, KIND_STRUCT | KIND_TYPEDEF | KIND_FUNC)
-                && let Some(alike) = btf.beginning_at(name).and_then(|beginning| by_beginning.get(&beginning))
-                && let Some(name) = alike.iter().find(|wanted| btf.is_named(name, wanted))
-                && let Ok(id) = u32::try_from(btf.starts.len())
-            {
-                btf.named.push(Named { name, kind, id });
+            let header = btf.header_at(start).ok_or(MalformedBtf("a type is cut short"))?;
+            if (id as usize - 1).is_multiple_of(STRIDE) {
+                let start =
+                    u32::try_from(start).map_err(|_| MalformedBtf("the type section is too large"))?;
+                btf.starts.push(start);
             }
-            start = next;
+            if matches!(header.kind, KIND_STRUCT | KIND_TYPEDEF | KIND_FUNC)
+                && let Some(text) = strings.get(header.name as usize..)
+                && let Some(name) = names.find(text)
+            {
+                btf.named.push(Named { name, kind: header.kind, id });
+            }
+            start += HEADER_BYTES + header.bytes_behind();
+            id += 1;
+        }
+        if start > types.len() {
+            return Err(MalformedBtf("a type is cut short"));
         }
         Ok(btf)
     }
 
-    /// Reads the type at an offset; its `rest` begins behind the members.
-    fn type_at(&self, start: usize) -> Option<Type<'a>> {
-        let (words, rest) = self.types.get(start..)?.split_first_chunk::<12>()?;
+    /// Reads the beginning of the type at an offset.
+    #[inline(always)]
+    fn header_at(&self, start: usize) -> Option<Header> {
+        let words = self.types.get(start..)?.first_chunk::<HEADER_BYTES>()?;
         let mut words = &words[..];
         let (name, info, size_or_type) = (words.get_u32_ne(), words.get_u32_ne(), words.get_u32_ne());
-        let length = info & 0xffff;
-        let kind = info >> 24 & 0x1f;
-        let extra = match kind {
-            KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
-            KIND_ARRAY => 12,
-            KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => 12 * length as usize,
-            KIND_ENUM | KIND_FUNC_PROTO => 8 * length as usize,
-            _ => 0,
-        };
-        Some(Type {
+        Some(Header {
             name,
-            kind,
-            length,
+            kind: info >> 24 & 0x1f,
+            length: info & 0xffff,
             has_bitfields: info >> 31 == 1,
             size_or_type,
-            rest: rest.get(extra..)?,
         })
     }
 
-    fn beginning_at(&self, offset: u32) -> Option<[u8; 2]> {
-        self.strings.get(offset as usize..)?.first_chunk().copied()
-    }
-
     fn start_of(&self, id: u32) -> Option<usize> {
-        self.starts.get((id as usize).checked_sub(1)?).map(|start| *start as usize)
+        let index = (id as usize).checked_sub(1)?;
+        let mut start = *self.starts.get(index / STRIDE)? as usize;
+        for _ in 0..index % STRIDE {
+            start += HEADER_BYTES + self.header_at(start)?.bytes_behind();
+        }
+        Some(start)
     }
 
     fn is_named(&self, offset: u32, name: &str) -> bool {
-        self.strings
-            .get(offset as usize..)
-            .and_then(|rest| rest.strip_prefix(name.as_bytes()))
-            .is_some_and(|rest| rest.first() == Some(&0))
+        self.strings.get(offset as usize..).is_some_and(|text| is_text(text, name))
     }
 
     /// The type of this name and this kind with the lowest id.
@@ -179,7 +240,7 @@ impl<'a> Btf<'a> {
             return None;
         }
         let start = self.start_of(id)?;
-        let structure = self.type_at(start)?;
+        let structure = self.header_at(start)?;
         match structure.kind {
             KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
                 return self.member(structure.size_or_type, name, depth + 1);
@@ -187,7 +248,7 @@ impl<'a> Btf<'a> {
             KIND_STRUCT | KIND_UNION => {}
             _ => return None,
         }
-        let mut members = self.types.get(start + 12..)?;
+        let mut members = self.types.get(start + HEADER_BYTES..)?;
         for _ in 0..structure.length {
             let member_name = members.try_get_u32_ne().ok()?;
             let member_type = members.try_get_u32_ne().ok()?;
@@ -224,7 +285,7 @@ impl<'a> Btf<'a> {
 
 /// A small BTF: a typedef with this id, or none, behind nameless pointers to void.
 pub(crate) fn with_typedef(name: &str, id: Option<u32>) -> Vec<u8> {
-    const HEADER_BYTES: u32 = 24;
+    const FILE_HEADER_BYTES: u32 = 24;
     const VOID_POINTER: [u32; 3] = [0, 2 << 24, 0];
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let bytes_of = |words: [u32; 3]| words.map(u32::to_ne_bytes).concat();
@@ -234,20 +295,14 @@ pub(crate) fn with_typedef(name: &str, id: Option<u32>) -> Vec<u8> {
         types = bytes_of(VOID_POINTER).repeat((id as usize).saturating_sub(1));
         types.extend(bytes_of([1, KIND_TYPEDEF << 24, 0]));
     }
-    let lengths = [HEADER_BYTES, 0, length(&types), length(&types), length(&strings)];
-    let mut bytes = Vec::with_capacity(HEADER_BYTES as usize + types.len() + strings.len());
+    let lengths = [FILE_HEADER_BYTES, 0, length(&types), length(&types), length(&strings)];
+    let mut bytes = Vec::with_capacity(FILE_HEADER_BYTES as usize + types.len() + strings.len());
     bytes.extend(MAGIC.to_ne_bytes());
     bytes.extend([1, 0]);
     bytes.extend(lengths.iter().flat_map(|word| word.to_ne_bytes()));
     bytes.extend(types);
     bytes.extend(strings);
     bytes
-}
-
-/// How a name begins; one of a single letter with the NUL that ends it.
-fn beginning(name: &str) -> [u8; 2] {
-    let mut bytes = name.bytes();
-    [(); 2].map(|()| bytes.next().unwrap_or(0))
 }
 
 #[cfg(test)]
