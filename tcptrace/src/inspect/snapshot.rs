@@ -30,6 +30,9 @@ use crate::{
 /// Up to this many namespaces with sockets are dumped unconditionally.
 const FEW_NAMESPACES: usize = 8;
 
+/// Up to this many processes are read in no longer than a thread takes to start.
+const FEW_HOLDERS: usize = 4;
+
 /// Most sockets to look up one by one, at some microseconds each.
 const MOST_LOOKUPS: usize = 256;
 
@@ -71,8 +74,14 @@ impl Inspector {
             .flat_map(|held| held.holders.keys())
             .copied()
             .collect();
-        let ((), index) =
-            parallel::both(|| processes.read_all(&holders), || ListingIndex::new(dumper.fetch(states, jobs)));
+        let mut read = || processes.read_all(&holders);
+        let list = || ListingIndex::new(dumper.fetch(states, jobs));
+        let index = if holders.len() > FEW_HOLDERS {
+            parallel::both(read, list).1
+        } else {
+            read();
+            list()
+        };
         let asked_within = index.asked_ns()..=self.dumper.world().clocks.monotonic_ns();
         let mut due: Vec<Due> = index
             .sockets()

@@ -5,7 +5,7 @@
 use std::{
     collections::VecDeque,
     io::{self, IsTerminal as _, Write as _, stderr},
-    sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -48,7 +48,9 @@ pub(crate) static STANDARD_ERROR: StandardError = StandardError {
         taken: 0,
         is_busy: false,
         has_thread: false,
+        has_rights: false,
     }),
+    begun: Condvar::new(),
     work: Condvar::new(),
     idle: Condvar::new(),
 };
@@ -56,6 +58,8 @@ pub(crate) static STANDARD_ERROR: StandardError = StandardError {
 /// What waits for the thread that writes.
 pub(crate) struct StandardError {
     waiting: Mutex<Waiting>,
+    /// For whoever waits until the thread has given up its rights.
+    begun: Condvar,
     /// For the thread: there is something to write.
     work: Condvar,
     /// For whoever waits until all is written.
@@ -76,6 +80,8 @@ struct Waiting {
     taken: u64,
     is_busy: bool,
     has_thread: bool,
+    /// The thread has not given up its rights yet.
+    has_rights: bool,
 }
 
 enum StatusRequest {
@@ -111,21 +117,29 @@ impl Waiting {
 impl StandardError {
     /// Starts the thread. Without one, what is said is written at once.
     pub(crate) fn start(&'static self) {
-        let (begun, begins) = mpsc::channel();
-        let run = move || {
+        let run = || {
             // It is there before the session gives up rights, and needs none. Capabilities that are left, the session finds when
             // it looks at every thread.
             let _ = user::leave_root(&[]);
             let none = Rights { capabilities: CapabilitySet::empty(), for_children: false, root: false };
             let _ = rights::keep(none);
             let _ = system_calls::keep(Uses { executes: false, loads: false });
-            drop(begun);
+            self.lock().has_rights = false;
+            self.begun.notify_all();
             self.run();
         };
+        // Locked until it is known whether there is a thread.
+        let mut waiting = self.lock();
         let started = thread::Builder::new().name("stderr".to_owned()).stack_size(128 << 10).spawn(run);
-        self.lock().has_thread = started.is_ok();
-        // Ends with an error, when the thread has given up its rights.
-        let _: Result<(), _> = begins.recv();
+        waiting.has_thread = started.is_ok();
+        waiting.has_rights = started.is_ok();
+    }
+
+    /// Waits until the thread has given up its rights: while it does, there is something else to do.
+    pub(crate) fn await_start(&self) {
+        let waiting = self.lock();
+        // An error is that of a thread that panicked, with nothing left half done.
+        drop(self.begun.wait_while(waiting, |waiting| waiting.has_rights));
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

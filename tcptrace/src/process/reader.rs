@@ -36,6 +36,8 @@ const CMDLINE_ARGUMENTS: usize = 64;
 /// Enough for `stat`, for `status` up to `Uid:`, for `limits`, and for `cgroup` (at most one path per line;
 /// longer text is cut).
 pub(crate) const FILE_BYTES: u64 = 64 * 1024;
+/// Longer than most of them.
+const USUAL_BYTES: usize = 2048;
 /// Unit of a process's start time: USER_HZ, 100 on every architecture with BPF (`include/asm-generic/param.h`).
 const TICKS_PER_SECOND: i64 = 100;
 
@@ -183,7 +185,8 @@ pub(crate) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).uni
 
 pub(crate) fn contents(directory: &OwnedFd, file: &str, most: u64) -> Result<Vec<u8>, Errno> {
     let file = openat(directory, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut bytes = Vec::new();
+    // Room for most of them at once: the kernel tells no size, and each call costs.
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
     File::from(file)
         .take(most)
         .read_to_end(&mut bytes)

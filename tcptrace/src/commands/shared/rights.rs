@@ -7,12 +7,15 @@ use clap::ValueEnum;
 use rustix::thread::CapabilitySet;
 
 use super::error::CommandError;
-use crate::host::{
-    bpf_settings::raise_memlock,
-    file_access::{self, FileAccess},
-    rights::{self, Rights},
-    system_calls::{self, Uses},
-    user,
+use crate::{
+    host::{
+        bpf_settings::raise_memlock,
+        file_access::{self, FileAccess},
+        rights::{self, Rights},
+        system_calls::{self, Uses},
+        user,
+    },
+    output::standard_error::STANDARD_ERROR,
 };
 
 /// How much is given up.
@@ -102,6 +105,7 @@ pub(crate) fn limit(sandbox: Sandbox, needs: Needs, owner: Owner<'_>) -> Result<
     if sandbox == Sandbox::Off {
         return Ok(Limited(None));
     }
+    STANDARD_ERROR.await_start();
     let root = match owner {
         Owner::Same => true,
         Owner::Other(access) => !leave_root(sandbox, access)?,
