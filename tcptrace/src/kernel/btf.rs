@@ -45,18 +45,35 @@ pub(crate) struct MalformedBtf(&'static str);
 pub(crate) struct Btf<'a> {
     strings: &'a [u8],
     types: &'a [u8],
-    /// Start in `types` of every [`STRIDE`]th type, from type 1: type 0 (`void`) has none.
+    /// Start in `types` of every [`STRIDE`]th type, from type 1: type 0 (`void`) has none. It ends where all names were
+    /// found.
     starts: Vec<u32>,
-    /// Structures and hooks with the names that were asked for, in the order of their ids.
-    named: Vec<Named<'a>>,
+    /// What was found of the types that were asked for, each with its lowest id.
+    found: Vec<(Wanted<'a>, u32)>,
 }
 
-/// A type with one of the names that were asked for.
-#[derive(Clone, Copy)]
-struct Named<'a> {
-    name: &'a str,
-    kind: u32,
-    id: u32,
+/// A type that is looked for, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted<'a> {
+    Structure(&'a str),
+    Function(&'a str),
+    Typedef(&'a str),
+}
+
+impl<'a> Wanted<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Self::Structure(name) | Self::Function(name) | Self::Typedef(name) => name,
+        }
+    }
+
+    fn kind(self) -> u32 {
+        match self {
+            Self::Structure(_) => KIND_STRUCT,
+            Self::Function(_) => KIND_FUNC,
+            Self::Typedef(_) => KIND_TYPEDEF,
+        }
+    }
 }
 
 /// Bytes of what each type begins with.
@@ -87,42 +104,48 @@ impl Header {
     }
 }
 
-/// Names that are looked for. Nearly all others are told by their first two bytes.
+/// Types that are looked for. Nearly all others are told by the first two bytes of their names.
 struct Names<'a> {
     /// Bit *n*: a name begins with the two bytes that make the number *n*.
     beginnings: Vec<u64>,
-    by_beginning: FxHashMap<[u8; 2], Vec<&'a str>>,
+    by_beginning: FxHashMap<[u8; 2], Vec<Wanted<'a>>>,
+    /// How many of them were not found so far.
+    missing: usize,
 }
 
 impl<'a> Names<'a> {
-    fn of(names: impl IntoIterator<Item = &'a str>) -> Self {
+    fn of(types: impl IntoIterator<Item = Wanted<'a>>) -> Self {
         let beginnings = vec![0; (1 << 16) / u64::BITS as usize];
-        let mut found = Self { beginnings, by_beginning: FxHashMap::default() };
-        for name in names {
+        let mut names = Self { beginnings, by_beginning: FxHashMap::default(), missing: 0 };
+        for wanted in types {
             // A name of one letter is followed by NUL.
-            let mut bytes = name.bytes();
+            let mut bytes = wanted.name().bytes();
             let beginning = [(); 2].map(|()| bytes.next().unwrap_or(0));
             let (word, bit) = place(beginning);
-            if let Some(word) = found.beginnings.get_mut(word) {
+            if let Some(word) = names.beginnings.get_mut(word) {
                 *word |= bit;
             }
-            let alike = found.by_beginning.entry(beginning).or_default();
-            if !alike.contains(&name) {
-                alike.push(name);
+            let alike = names.by_beginning.entry(beginning).or_default();
+            if !alike.contains(&wanted) {
+                alike.push(wanted);
+                names.missing += 1;
             }
         }
-        found
+        names
     }
 
-    /// The name that this text begins with, up to its NUL.
+    /// What is looked for no more, because the name of a type of this kind is the first in this text.
     #[inline(always)]
-    fn find(&self, text: &[u8]) -> Option<&'a str> {
+    fn take(&mut self, kind: u32, text: &[u8]) -> Option<Wanted<'a>> {
         let beginning = text.first_chunk()?;
         let (word, bit) = place(*beginning);
         if self.beginnings.get(word)? & bit == 0 {
             return None;
         }
-        self.by_beginning.get(beginning)?.iter().find(|name| is_text(text, name)).copied()
+        let alike = self.by_beginning.get_mut(beginning)?;
+        let at = alike.iter().position(|wanted| wanted.kind() == kind && is_text(text, wanted.name()))?;
+        self.missing -= 1;
+        Some(alike.swap_remove(at))
     }
 }
 
@@ -139,14 +162,13 @@ fn is_text(text: &[u8], name: &str) -> bool {
 }
 
 impl<'a> Btf<'a> {
-    /// Indexes the types in `data`, the whole of a kernel's BTF. Of structures and hooks, those called `names` can be
-    /// found.
+    /// Indexes the types in `data`, the whole of a kernel's BTF, until each that is `wanted` was found.
     ///
     /// # Errors
     /// When the bytes are truncated or not BTF.
     pub(crate) fn parse(
         data: &'a [u8],
-        names: impl IntoIterator<Item = &'a str>,
+        wanted: impl IntoIterator<Item = Wanted<'a>>,
     ) -> Result<Self, MalformedBtf> {
         let mut header = data;
         let short = |_| MalformedBtf("the header is cut short");
@@ -163,10 +185,10 @@ impl<'a> Btf<'a> {
         };
         let types = section()?;
         let strings = section()?;
-        let names = Names::of(names);
-        let mut btf = Self { strings, types, starts: Vec::new(), named: Vec::new() };
+        let mut names = Names::of(wanted);
+        let mut btf = Self { strings, types, starts: Vec::new(), found: Vec::new() };
         let (mut start, mut id) = (0, 1);
-        while start < types.len() {
+        while start < types.len() && names.missing > 0 {
             let header = btf.header_at(start).ok_or(MalformedBtf("a type is cut short"))?;
             if (id as usize - 1).is_multiple_of(STRIDE) {
                 let start =
@@ -175,9 +197,9 @@ impl<'a> Btf<'a> {
             }
             if matches!(header.kind, KIND_STRUCT | KIND_TYPEDEF | KIND_FUNC)
                 && let Some(text) = strings.get(header.name as usize..)
-                && let Some(name) = names.find(text)
+                && let Some(wanted) = names.take(header.kind, text)
             {
-                btf.named.push(Named { name, kind: header.kind, id });
+                btf.found.push((wanted, id));
             }
             start += HEADER_BYTES + header.bytes_behind();
             id += 1;
@@ -205,8 +227,9 @@ impl<'a> Btf<'a> {
 
     fn start_of(&self, id: u32) -> Option<usize> {
         let index = (id as usize).checked_sub(1)?;
-        let mut start = *self.starts.get(index / STRIDE)? as usize;
-        for _ in 0..index % STRIDE {
+        let known = (index / STRIDE).min(self.starts.len().checked_sub(1)?);
+        let mut start = *self.starts.get(known)? as usize;
+        for _ in known * STRIDE..index {
             start += HEADER_BYTES + self.header_at(start)?.bytes_behind();
         }
         Some(start)
@@ -216,9 +239,9 @@ impl<'a> Btf<'a> {
         self.strings.get(offset as usize..).is_some_and(|text| is_text(text, name))
     }
 
-    /// The type of this name and this kind with the lowest id.
-    fn find(&self, name: &str, kind: u32) -> Option<u32> {
-        self.named.iter().find(|named| named.kind == kind && named.name == name).map(|named| named.id)
+    /// The id of a type that was asked for. Of several the lowest.
+    pub(crate) fn id(&self, wanted: Wanted<'_>) -> Option<u32> {
+        self.found.iter().find(|(found, _)| *found == wanted).map(|(_, id)| *id)
     }
 
     /// Offset in bytes of `path` (member names; anonymous members are looked through) in the structure
@@ -266,20 +289,10 @@ impl<'a> Btf<'a> {
         None
     }
 
-    /// The id of the function with this name, which was asked for.
-    pub(crate) fn function(&self, name: &str) -> Option<u32> {
-        self.find(name, KIND_FUNC)
-    }
-
-    /// The id of the typedef with this name, which was asked for.
-    pub(crate) fn typedef(&self, name: &str) -> Option<u32> {
-        self.find(name, KIND_TYPEDEF)
-    }
-
     /// The offset of a field in bytes, by the name of its structure and the path to it. `None` when there is no such
     /// structure or member, or when it is a bit-field that starts within a byte.
     pub(crate) fn offset(&self, structure: &str, path: &[&str]) -> Option<u32> {
-        self.offset_in(self.find(structure, KIND_STRUCT)?, path)
+        self.offset_in(self.id(Wanted::Structure(structure))?, path)
     }
 }
 
@@ -316,7 +329,8 @@ mod tests {
     #[test]
     fn finds_fields_of_the_running_kernel() {
         let data = std::fs::read(KERNELS_BTF).unwrap();
-        let btf = Btf::parse(&data, ["sock", "inet_sock", "no_such_structure"]).unwrap();
+        let btf =
+            Btf::parse(&data, ["sock", "inet_sock", "no_such_structure"].map(Wanted::Structure)).unwrap();
         let offset = |structure: &str, path: &[&str]| btf.offset(structure, path);
         // The first member of sock_common is a union of both IPv4 addresses: daddr comes first.
         assert_eq!(offset("sock", &["__sk_common", "skc_daddr"]), Some(0));
@@ -327,9 +341,19 @@ mod tests {
     }
 
     #[test]
+    fn a_type_behind_the_last_that_was_asked_for_is_found_all_the_same() {
+        let data = std::fs::read(KERNELS_BTF).unwrap();
+        let whole = Btf::parse(&data, ["sock", "no_such_structure"].map(Wanted::Structure)).unwrap();
+        let found = Btf::parse(&data, [Wanted::Structure("sock")]).unwrap();
+        assert!(found.starts.len() < whole.starts.len());
+        let last = u32::try_from(whole.starts.len() * STRIDE - STRIDE + 1).unwrap();
+        assert_eq!(found.start_of(last), whole.start_of(last));
+    }
+
+    #[test]
     fn refuses_what_is_cut_short() {
         let data = std::fs::read(KERNELS_BTF).unwrap();
-        assert!(Btf::parse(&data[..data.len() / 2], ["sock"]).is_err());
+        assert!(Btf::parse(&data[..data.len() / 2], [Wanted::Structure("sock")]).is_err());
         assert!(Btf::parse(&[], []).is_err());
     }
 
@@ -340,7 +364,7 @@ mod tests {
                 data[..2].copy_from_slice(&MAGIC.to_ne_bytes());
                 data[4..8].copy_from_slice(&24u32.to_ne_bytes());
             }
-            if let Ok(btf) = Btf::parse(&data, ["a"]) {
+            if let Ok(btf) = Btf::parse(&data, [Wanted::Structure("a")]) {
                 let _ = btf.offset("a", &["b", "c"]);
             }
         }

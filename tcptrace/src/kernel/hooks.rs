@@ -2,7 +2,10 @@
 
 use aya::Btf;
 
-use super::{btf, error::LoadError};
+use super::{
+    btf::{self, Wanted},
+    error::LoadError,
+};
 
 /// What an iterator goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,18 +39,19 @@ pub(super) struct Hooks {
 }
 
 impl Hooks {
-    /// The names of all.
-    pub(super) fn names<'a>() -> impl Iterator<Item = &'a str> {
-        IteratorHook::ALL.into_iter().map(|hook| -> &'a str { hook.name() }).chain([TRACEPOINT])
+    /// What to look for among the types.
+    pub(super) fn wanted<'a>() -> impl Iterator<Item = Wanted<'a>> {
+        let iterators = IteratorHook::ALL.into_iter().map(|hook| Wanted::Function(hook.name()));
+        iterators.chain([Wanted::Typedef(TRACEPOINT)])
     }
 
-    /// Finds them among types in which their names were asked for.
+    /// Finds them among types in which they were asked for.
     pub(super) fn find(types: &btf::Btf<'_>) -> Self {
         let iterators = IteratorHook::ALL
             .into_iter()
-            .filter_map(|hook| Some((hook, types.function(hook.name())?)))
+            .filter_map(|hook| Some((hook, types.id(Wanted::Function(hook.name()))?)))
             .collect();
-        Self { iterators, tracepoint: types.typedef(TRACEPOINT) }
+        Self { iterators, tracepoint: types.id(Wanted::Typedef(TRACEPOINT)) }
     }
 
     /// The id of an iterator's hook.
@@ -77,7 +81,7 @@ mod tests {
     #[test]
     fn hooks_have_the_ids_that_the_kernel_gives_them() {
         let data = std::fs::read(KERNELS_BTF).unwrap();
-        let hooks = Hooks::find(&btf::Btf::parse(&data, Hooks::names()).unwrap());
+        let hooks = Hooks::find(&btf::Btf::parse(&data, Hooks::wanted()).unwrap());
         let whole = Btf::parse(&data, aya::Endianness::default()).unwrap();
         let id = |types: &Btf, name, kind| types.id_by_type_name_kind(name, kind).unwrap();
         for hook in IteratorHook::ALL {

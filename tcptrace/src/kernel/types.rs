@@ -5,7 +5,7 @@ use std::path::Path;
 use tcptrace_ebpf::config::{KernelField, KernelOffsets};
 
 use super::{
-    btf,
+    btf::{self, Wanted},
     error::LoadError,
     hooks::Hooks,
     offsets::{self, OffsetsError},
@@ -39,8 +39,9 @@ impl KernelTypes {
     pub(crate) fn read(path: &Path) -> Result<Self, LoadError> {
         let data = Vmlinux::open(path).map_err(|error| LoadError::no_btf(path, &error))?;
         let strange = |error| LoadError::StrangeBtf { path: path.display().to_string(), error };
-        let names = KernelOffsets::FIELDS.iter().map(|field| field.structure).chain(Hooks::names());
-        let types = btf::Btf::parse(&data, names).map_err(|error| strange(OffsetsError::from(error)))?;
+        let structures = KernelOffsets::FIELDS.iter().map(|field| Wanted::Structure(field.structure));
+        let types = btf::Btf::parse(&data, structures.chain(Hooks::wanted()))
+            .map_err(|error| strange(OffsetsError::from(error)))?;
         let (offsets, absent) = offsets::find(&types).map_err(strange)?;
         Ok(Self { hooks: Hooks::find(&types), offsets, absent })
     }
