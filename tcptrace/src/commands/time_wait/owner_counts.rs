@@ -27,8 +27,8 @@ const MOST_ENTRIES: usize = 64;
 /// Descriptors kept of a process that holds ports: it may hold tens of thousands.
 const MAX_FDS: usize = 32;
 
-/// What merged processes have in common: name, unit, container.
-type ProcessPlace = (String, Option<String>, Option<String>);
+/// What processes have in common: whether /proc shows them, their name, unit and container.
+type ProcessPlace = (bool, String, Option<String>, Option<String>);
 
 /// Who closed minisockets first, of which each of these has closed so many.
 pub(super) fn closed_by(counts: &FxHashMap<CloserId, u64>, closers: &Closers) -> Vec<OwnerCount> {
@@ -72,7 +72,8 @@ fn merged(mut all: Vec<OwnerCount>) -> Vec<OwnerCount> {
         let mut merged: Vec<OwnerCount> = Vec::new();
         for counted in all {
             let process = &counted.owner.process;
-            let place = (process.comm.clone(), process.unit.clone(), process.container.clone());
+            let is_shown = process.pid.visible().is_some();
+            let place = (is_shown, process.comm.clone(), process.unit.clone(), process.container.clone());
             let at = *by_place.entry(place).or_insert(merged.len());
             match merged.get_mut(at) {
                 Some(entry) => {
@@ -123,5 +124,19 @@ mod tests {
             .collect();
         assert_eq!((held, &counts[..]), (240, &[("hoarder", 200, 1), ("worker", 40, 40)][..]));
         assert!(by.iter().all(|counted| counted.owner.fds.len() <= MAX_FDS));
+    }
+
+    #[test]
+    fn a_process_outside_is_not_put_together_with_those_of_its_name_inside() {
+        let inside = (0..9).map(|pid| owner(pid, "shop", vec![3]));
+        let mut outside = owner(0, "shop", Vec::new());
+        outside.process = Arc::new(ProcessIdentity::from_name(Pid::of_host(5), "shop"));
+        let holders = inside.chain([outside]).zip(0..).map(|(owner, inode)| (inode, vec![owner])).collect();
+        let (_, by) = held_by(&(0..10).collect::<Vec<_>>(), &holders);
+        let counts: Vec<_> = by
+            .iter()
+            .map(|counted| (counted.owner.process.pid.visible().is_some(), counted.processes))
+            .collect();
+        assert_eq!(counts, [(true, 9), (false, 1)]);
     }
 }
