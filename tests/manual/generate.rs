@@ -63,9 +63,10 @@ pub(crate) fn man_pages(date: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
 /// What a shell reads to complete a command line of tcptrace.
 pub(crate) fn completion(shell: Shell) -> Vec<u8> {
     let definition = command_line();
-    // Options that stand alone are those of `leaks`; clap adds --help itself.
-    let of_leaks = definition.find_subcommand("leaks").into_iter().flat_map(Command::get_arguments);
-    let alone = of_leaks.filter(|argument| argument.get_id() != "help");
+    // Options that stand alone are those of `leaks`, which has them once it is built; clap adds --help itself.
+    let mut leaks = definition.find_subcommand("leaks").cloned().unwrap_or_default();
+    leaks.build();
+    let alone = leaks.get_arguments().filter(|argument| argument.get_id() != "help");
     // Made anew, because the generators offer hidden commands too.
     let mut command = Command::new("tcptrace")
         .version(env!("CARGO_PKG_VERSION"))

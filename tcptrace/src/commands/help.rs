@@ -168,19 +168,24 @@ const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usag
 /// The command line with its help.
 #[must_use]
 pub fn command() -> Command {
-    let mut command = CommandLine::command()
+    CommandLine::command()
         .override_usage("tcptrace [OPTIONS]          as `tcptrace leaks`\n       tcptrace COMMAND [OPTIONS]")
         .after_help(
             "`tcptrace COMMAND -h` has examples, `--help` every option; -q and -v: fewer and more messages.",
         )
-        .after_long_help(EXIT_CODES);
-    for lines_only in ["clear", "time-wait"] {
-        command = command.mut_subcommand(lines_only, with_lines_only);
+        .after_long_help(EXIT_CODES)
+}
+
+/// A command that has its options, with its help.
+pub(super) fn completed(command: Command) -> Command {
+    let name = command.get_name();
+    let short = SHORT.iter().find(|short| short.command == name);
+    let has_lines_only = matches!(name, "clear" | "time-wait");
+    let command = if has_lines_only { with_lines_only(command) } else { command };
+    match short {
+        Some(short) => short.applied_to(command),
+        None => command,
     }
-    for short in &SHORT {
-        command = command.mut_subcommand(short.command, |command| short.applied_to(command));
-    }
-    command
 }
 
 impl Short {

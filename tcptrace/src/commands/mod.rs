@@ -1,6 +1,7 @@
 //! The command line: what was typed, and what it means.
 
 pub(crate) mod clear;
+mod deferred;
 pub(crate) mod doctor;
 pub(crate) mod help;
 pub(crate) mod leaks;
@@ -12,7 +13,7 @@ pub(crate) mod trace;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-use clap::{Args, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, FromArgMatches as _, Parser, error::ErrorKind};
 use rustix::process::Signal;
 use tokio::{
     runtime::Builder,
@@ -74,21 +75,15 @@ struct Verbosity {
     verbose: u8,
 }
 
-#[derive(Debug, Subcommand)]
+/// What each is for is said in [`deferred`].
+#[derive(Debug)]
 enum Command {
-    /// Watch live: time every socket in CLOSE_WAIT and name who holds it
     Leaks(LeaksArguments),
-    /// List what is in CLOSE_WAIT at this moment: who holds it, and why
     Now(NowArguments),
-    /// End sockets that are stuck, without restarting their processes; lists them unless told --yes
     Clear(ClearArguments),
-    /// Show every TCP state transition as it happens
     Trace(TraceArguments),
-    /// Tell who fills the TIME_WAIT table, how long the local ports last, why bind() to --lport fails, and what helps
     TimeWait(TimeWaitArguments),
-    /// Sum up recorded sessions: who leaks, towards whom, since when, from which line of code; offline and without root
     Report(ReportArguments),
-    /// Tell what is missing on this host, what it costs, and how to get it
     Doctor(DoctorArguments),
 }
 
