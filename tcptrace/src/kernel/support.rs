@@ -165,6 +165,11 @@ impl Support {
         }
     }
 
+    /// Reads what BTF says of this kernel, which whoever needs it would do.
+    pub(crate) fn read_types(&mut self) {
+        self.types();
+    }
+
     /// What BTF says of this kernel. `None` when there is no BTF to use.
     pub(super) fn types(&mut self) -> Option<Arc<KernelTypes>> {
         self.types.once(|| KernelTypes::read(&self.btf).map(Arc::new)).cloned()

@@ -13,7 +13,7 @@ use crate::{
         tally::Tally,
     },
     forms::view::View,
-    host::world::World,
+    host::{pool, world::World},
     inspect::{inspector::Inspector, tables::Tables},
     kernel::{HolderSource, Support},
     model::{
@@ -55,17 +55,23 @@ pub(crate) async fn run(
     sandbox: Sandbox,
     world: &World,
 ) -> Result<Conclusion, CommandError> {
-    let support = Support::read(world);
+    let mut support = Support::read(world);
     support.require()?;
-    known_names::check(&options.criteria.owners, world).map_err(CommandError::InvalidRequest)?;
-    let outputs = OpenedOutputs::open(&options.outputs)?;
-    let files = outputs.has_files();
-    // The iterators are loaded as they are wanted.
-    limit(
-        sandbox,
-        Needs { programs: true, looks: true, loads: true, files, ..Needs::default() },
-        Owner::Same,
-    )?;
+    let prepare = || {
+        known_names::check(&options.criteria.owners, world).map_err(CommandError::InvalidRequest)?;
+        let outputs = OpenedOutputs::open(&options.outputs)?;
+        let files = outputs.has_files();
+        // The iterators are loaded as they are wanted.
+        let needs = Needs { programs: true, looks: true, loads: true, files, ..Needs::default() };
+        limit(sandbox, needs, Owner::Same)?;
+        Ok::<_, CommandError>(outputs)
+    };
+    let outputs = if options.holders == Some(HolderSource::Proc) {
+        prepare()
+    } else {
+        // That takes as long as everything before the look, and needs no rights.
+        pool::both(|| support.read_types(), prepare).1
+    }?;
     let tables = Tables::new(support, options.holders, world)?;
     look(options, world, tables, outputs).await
 }
