@@ -10,6 +10,8 @@
 mod bpf_toolchain;
 
 use bpf_toolchain::{Compiler, Linker};
+use object::build::elf::{Builder, SectionData};
+use object::elf::SHT_STRTAB;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -67,11 +69,34 @@ fn build() -> Result<(), Box<dyn Error>> {
         let release = target_directory.join(bpf_toolchain::target()).join("release");
         for program in pass.programs {
             let from = release.join(program);
-            fs::copy(&from, out.join(format!("{program}{}", pass.ending)))
-                .map_err(|error| format!("cannot copy {}: {error}", from.display()))?;
+            let object =
+                fs::read(&from).map_err(|error| format!("cannot read {}: {error}", from.display()))?;
+            let to = out.join(format!("{program}{}", pass.ending));
+            fs::write(&to, without_dwarf(&object)?)
+                .map_err(|error| format!("cannot write {}: {error}", to.display()))?;
         }
     }
     Ok(())
+}
+
+/// The object without what only its conversion to BTF took: most of its bytes, and relocations that whoever loads it would
+/// read at every start.
+fn without_dwarf(object: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut builder = Builder::read(object)?;
+    let is_dwarf =
+        |name: &[u8]| [&b".debug_"[..], b".rel.debug_"].iter().any(|of_all| name.starts_with(of_all));
+    for section in builder.sections.iter_mut().filter(|section| is_dwarf(&section.name)) {
+        section.delete = true;
+    }
+    builder.delete_orphans();
+    // The linker keeps names of sections and of symbols in one table, which the writer does not know.
+    let names = builder.sections.add();
+    names.name = ".shstrtab".into();
+    names.sh_type = SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut rest = Vec::new();
+    builder.write(&mut rest)?;
+    Ok(rest)
 }
 
 /// The command that compiles binaries for the BPF target.
