@@ -6,6 +6,9 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+/// What has rustc link everything in.
+pub(crate) const STATIC: &str = "-Ctarget-feature=+crt-static";
+
 /// The cargo that runs this program, with the workspace's root as its directory.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -40,6 +43,15 @@ pub(crate) fn build_for<const N: usize>(
         path.clone_from(built);
     }
     Ok(paths)
+}
+
+/// Builds tcptrace as it is handed out, with everything linked in: how soon it starts goes by that.
+pub(crate) fn build_static() -> Result<PathBuf> {
+    let architecture =
+        Architecture::of_this_host().context("tcptrace is not handed out for this processor")?;
+    let mut command = package("build", Some(architecture));
+    command.args(["--release", "--bin", "tcptrace"]).env("CARGO_ENCODED_RUSTFLAGS", STATIC);
+    executables(command)?.pop().context("cargo built no executable")
 }
 
 /// Builds all programs of the tests, for another processor than this host's if one is named, and returns the folder they

@@ -3,7 +3,7 @@
 
 use super::leaking::Leaking;
 use super::{median, memory};
-use crate::cargo::build;
+use crate::cargo::{build, build_static};
 use crate::privilege::has_program;
 use anyhow::{Context, Result, bail};
 use std::fs::{File, read_to_string};
@@ -49,7 +49,8 @@ struct Tool {
 impl Now {
     /// Leaks sockets, measures the tools, and prints.
     pub(crate) fn measure(&self) -> Result<ExitCode> {
-        let [tcptrace, leaky] = build(true, [("--bin", "tcptrace"), ("--example", "leaky")])?;
+        let [leaky] = build(true, [("--example", "leaky")])?;
+        let tcptrace = build_static()?;
         let scratch = tempfile::tempdir().context("cannot make a temporary directory (TMPDIR?)")?;
         let (mut tools, absent) = tools(&tcptrace);
         let leaking = Leaking::start(&mut Command::new(&leaky), self.processes, self.count, self.ballast)?;
@@ -85,7 +86,7 @@ impl Now {
                 Some(ss) if ss.name != tool.name => spread(&tool.ratios(ss), 2, ""),
                 _ => "–".into(),
             };
-            let time = spread(&tool.milliseconds, 0, " ms");
+            let time = spread(&tool.milliseconds, 1, " ms");
             let megabytes = tool.peak_memory as f64 / 1e6;
             println!("| `{}` | {time} | {ratio} | {megabytes:.1} MB | {} |", tool.name, tool.lines);
         }

@@ -1,7 +1,7 @@
 //! Builds the static binary from a folder of sources, takes its debug information out, and lists what it consists of.
 
 use super::{Place, architecture::Architecture};
-use crate::cargo::cargo;
+use crate::cargo::{STATIC, cargo};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -71,8 +71,7 @@ pub(crate) fn build(place: &Place, architecture: Architecture) -> Result<Binary>
 
 /// Everything linked in, and no path of this machine: two machines with the same compiler make the same bytes.
 fn rust_flags(place: &Place) -> Result<Vec<String>> {
-    let mut flags =
-        vec!["-Ctarget-feature=+crt-static".to_owned(), "-Clink-arg=-Wl,--build-id=sha1".to_owned()];
+    let mut flags = vec![STATIC.to_owned(), "-Clink-arg=-Wl,--build-id=sha1".to_owned()];
     for (from, to) in renamed(place)? {
         flags.push(format!("--remap-path-prefix={}={to}", from.display()));
     }

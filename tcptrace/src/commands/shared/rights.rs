@@ -105,7 +105,6 @@ pub(crate) fn limit(sandbox: Sandbox, needs: Needs, owner: Owner<'_>) -> Result<
     if sandbox == Sandbox::Off {
         return Ok(Limited(None));
     }
-    STANDARD_ERROR.await_start();
     let root = match owner {
         Owner::Same => true,
         Owner::Other(access) => !leave_root(sandbox, access)?,
@@ -162,6 +161,7 @@ impl Limited {
     /// # Errors
     /// When one has more.
     pub(crate) fn verify(self, proc: &Path) -> Result<(), CommandError> {
+        STANDARD_ERROR.await_start();
         self.0.map_or(Ok(()), |rights| Ok(rights::verify(proc, rights)?))
     }
 }
