@@ -39,7 +39,7 @@ impl IteratorObject {
     /// When the kernel makes no map.
     pub(super) fn new(bytes: &[u8], config: &Config) -> Result<Self, LoadError> {
         let unusable = |error: &(dyn std::error::Error + 'static)| {
-            LoadError::refused("take the BPF object of the iterators", error)
+            LoadError::refused("take the BPF object", error)
         };
         let mut object = Object::parse(bytes).map_err(|error| unusable(&error))?;
         let globals = [("CONFIG", (config.as_bytes(), true))].into_iter().collect();
