@@ -1,6 +1,6 @@
 //! Builds the guest: an archive with the tests, the programs they run, the libraries of these, and the first script.
 
-use super::{output_of, package::Kernel, variant};
+use super::{compilers, output_of, package::Kernel, variant};
 use crate::cargo::workspace;
 use crate::privilege::find_program;
 use anyhow::{Context, Result};
@@ -12,9 +12,9 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Programs that the tests, or the script below, run.
-const PROGRAMS: [&str; 18] = [
-    "sh", "bash", "cat", "cp", "env", "grep", "id", "insmod", "ip", "ln", "mkdir", "mount", "php", "ruby",
-    "script", "ss", "sleep", "unshare",
+const PROGRAMS: [&str; 19] = [
+    "sh", "bash", "cat", "cp", "env", "grep", "id", "insmod", "ip", "ln", "mkdir", "mount", "mv", "php",
+    "ruby", "script", "ss", "sleep", "unshare",
 ];
 
 /// Debian's packages with these programs, and with [`PYTHON`].
@@ -74,9 +74,13 @@ impl Guest<'_> {
         let stage = tempfile::tempdir_in(directory)?;
         let root = Root(stage.path());
         root.folders()?;
-        match self.programs {
-            Some(programs) => root.packages(programs)?,
-            None => root.programs_of_this_host()?,
+        if let Some(programs) = self.programs {
+            root.packages(programs)?;
+        } else {
+            root.programs_of_this_host()?;
+            if compilers::are_needed(self.tests, self.arguments)? {
+                root.compilers()?;
+            }
         }
         for name in SETTINGS {
             let path = Path::new(name);
@@ -136,10 +140,11 @@ impl Guest<'_> {
             let _ = write!(arguments, " {}", quoted(&word.to_string_lossy()));
         }
         let variants = variant::script(insert_diag);
-        // What the kernel says of its end would come into the middle of the verdict.
+        // Debian has 3 there, which only its kernel knows; 2 is what Linux begins with. What the kernel says of its end would
+        // come into the middle of the verdict.
         format!(
             "#!/bin/sh\n\
-             export PATH=/usr/bin HOME=/root\n\
+             export PATH=/usr/bin HOME=/root EMULATED_PROCESSOR=1\n\
              mount -t proc proc /proc\n\
              mount -t sysfs sysfs /sys\n\
              mount -t devtmpfs devtmpfs /dev\n\
@@ -150,6 +155,7 @@ impl Guest<'_> {
              mount -t cgroup2 cgroup2 /sys/fs/cgroup\n\
              mount -t tmpfs tmpfs /tmp\n\
              ip link set lo up\n\
+             echo 2 > /proc/sys/kernel/perf_event_paranoid\n\
              {insert}\
              {variants}\
              ulimit -n 20000\n\
@@ -166,7 +172,7 @@ impl Guest<'_> {
 }
 
 /// The folder that becomes the guest's root.
-struct Root<'a>(&'a Path);
+pub(super) struct Root<'a>(&'a Path);
 
 impl Root<'_> {
     /// Where a path of the guest is in this folder. Creates the directories above it.
@@ -204,7 +210,14 @@ impl Root<'_> {
         Ok(())
     }
 
-    fn file(&self, from: &Path, to: &Path) -> Result<()> {
+    /// Copies a file, a link or a folder, as it is.
+    pub(super) fn copy(&self, from: &Path, to: &Path) -> Result<()> {
+        let to = self.at(to)?;
+        output_of(Command::new("cp").args(["-a", "--no-target-directory"]).arg(from).arg(to))?;
+        Ok(())
+    }
+
+    pub(super) fn file(&self, from: &Path, to: &Path) -> Result<()> {
         let to = self.at(to)?;
         if !to.exists() {
             fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
@@ -228,24 +241,32 @@ impl Root<'_> {
 
     fn programs_of_this_host(&self) -> Result<()> {
         for name in PROGRAMS {
-            let program = find_program(name)
-                .with_context(|| format!("there is no {name} in PATH, which the guest needs"))?;
-            self.program(&program, &Path::new("/usr/bin").join(name))?;
+            self.found(name)?;
         }
         if Path::new(PYTHON).exists() {
             self.python()?;
         }
+        self.perl()?;
         self.library_of_ruby()
     }
 
+    /// Copies a program that is found by its name.
+    pub(super) fn found(&self, name: &str) -> Result<()> {
+        let program = find_program(name)
+            .with_context(|| format!("there is no {name} in PATH, which the guest needs"))?;
+        self.program(&program, &Path::new("/usr/bin").join(name))
+    }
+
     /// Copies a program with the libraries it needs.
-    fn program(&self, from: &Path, to: &Path) -> Result<()> {
+    pub(super) fn program(&self, from: &Path, to: &Path) -> Result<()> {
         self.file(from, to)?;
         // ldd fails for a program that needs no libraries.
         let listed = Command::new("ldd").arg(from).output().context("cannot run ldd")?;
         let listed = String::from_utf8_lossy(&listed.stdout);
         for library in listed.split_whitespace().map(Path::new).filter(|word| word.is_absolute()) {
-            self.file(library, library)?;
+            // Some are named by a way through another folder.
+            let folder = library.parent().context("a folder of libraries")?.canonicalize()?;
+            self.file(library, &folder.join(library.file_name().context("a library")?))?;
         }
         Ok(())
     }
@@ -257,7 +278,17 @@ impl Root<'_> {
             Command::new(PYTHON).args(["-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"]),
         )?;
         let library = Path::new(library.trim());
-        output_of(Command::new("cp").arg("-a").arg(library).arg(self.at(library)?))?;
+        self.copy(library, library)
+    }
+
+    /// Copies Perl, with what a program loads that opens sockets.
+    fn perl(&self) -> Result<()> {
+        const LOADED: &str = r#"print map("$_\n", values %INC, @DynaLoader::dl_shared_objects)"#;
+        self.found("perl")?;
+        let loaded = output_of(Command::new("perl").args(["-MSocket", "-e", LOADED]))?;
+        for path in loaded.lines().map(Path::new) {
+            self.file(path, path)?;
+        }
         Ok(())
     }
 
@@ -266,7 +297,7 @@ impl Root<'_> {
         const FOLDERS: &str = "puts RbConfig::CONFIG.values_at('rubylibdir', 'rubyarchdir', 'vendordir')";
         let folders = output_of(Command::new("ruby").args(["-e", FOLDERS]))?;
         for folder in folders.lines().map(Path::new).filter(|folder| folder.exists()) {
-            output_of(Command::new("cp").arg("-a").arg(folder).arg(self.at(folder)?))?;
+            self.copy(folder, folder)?;
         }
         Ok(())
     }
