@@ -11,7 +11,7 @@ use crate::support::leaky::Leaky;
 use crate::support::own_pair::OwnPair;
 use crate::support::process::Process;
 use crate::support::stream::Stream;
-use crate::support::{LIMIT, TCPTRACE, until};
+use crate::support::{TCPTRACE, limit, until};
 
 live_tests! {
     the_command_gets_the_record_and_its_output_goes_to_standard_error,
@@ -143,7 +143,7 @@ fn commands_that_do_not_end_hold_up_neither_the_records_nor_the_end() {
         read(session.folder.path(), "pids").lines().map(|line| line.parse().unwrap()).collect();
     let started = Instant::now();
     let messages = session.stop();
-    assert!(started.elapsed() < Duration::from_secs(3) + LIMIT / 2, "the end took {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(3) + limit() / 2, "the end took {:?}", started.elapsed());
     for pid in pids {
         let gone = test_kill_process(Pid::from_raw(pid).unwrap());
         assert_eq!(gone, Err(rustix::io::Errno::SRCH), "{pid} outlived the session");

@@ -157,7 +157,7 @@ fn rights_of_command(sandbox: &str) -> (Rights, BTreeMap<String, Rights>) {
 }
 
 fn wait_for(file: &Path) -> String {
-    let until = std::time::Instant::now() + crate::support::LIMIT;
+    let until = std::time::Instant::now() + crate::support::limit();
     loop {
         match fs::read_to_string(file) {
             Ok(text) => return text,
@@ -204,7 +204,7 @@ fn a_directory_of_another_user_takes_new_files_all_the_same() {
     process.signal(rustix::process::Signal::HUP);
     // The one that was opened anew.
     let header: Value = {
-        let until = std::time::Instant::now() + crate::support::LIMIT;
+        let until = std::time::Instant::now() + crate::support::limit();
         loop {
             let text = wait_for(&file);
             if let Some(line) = text.lines().next() {

@@ -1,11 +1,14 @@
 //! `time-wait`: how many local ports there really are, and when they run out.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::ops::Range;
+use std::time::Duration;
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
 use crate::support::compare::number;
+use crate::support::emulated::stretched;
 use crate::support::kernel_is_at_least;
 use crate::support::run::run;
 use crate::support::time_waits::{minisockets, of_namespace, one_look, with_ports};
@@ -33,12 +36,14 @@ const REUSE_DELAY: &str = "tcp_tw_reuse_delay";
 
 fn the_ports_run_out_at_the_predicted_moment() {
     const PORTS: u16 = 600;
-    const PER_SECOND: u64 = 50;
+    const LASTS: Duration = Duration::from_secs(12);
+    const JUDGED: Range<Duration> = Duration::from_secs(2)..Duration::from_secs(9);
     let netns = with_ports(PORTS);
     let _server = Waiter::serve(&netns, server(), "last");
     let inode = netns.inode().to_string();
     let tracer = Tracer::start_plain(&["time-wait", "--watch", "--interval", "500ms", "--netns", &inode]);
-    let client = Waiter::connect(&netns, server(), "first", &["--rate", &PER_SECOND.to_string()]);
+    let per_second = u64::from(PORTS) / stretched(LASTS).as_secs();
+    let client = Waiter::connect(&netns, server(), "first", &["--rate", &per_second.to_string()]);
     let done = client.done();
     assert_eq!(done["is_dry"], true, "{done}");
     assert_eq!(done["made"], PORTS, "connections that the ports were enough for");
@@ -56,9 +61,10 @@ fn the_ports_run_out_at_the_predicted_moment() {
         })
         .collect();
     // At the beginning there are too few connections for a rate, and at the very end 10 % of nothing is nothing.
+    let is_judged = stretched(JUDGED.start)..stretched(JUDGED.end);
     let judged: Vec<(u64, u64)> = forecasts
         .into_iter()
-        .filter(|(at, _)| (2_000_000_000..9_000_000_000).contains(&(dry_ns - at)))
+        .filter(|(at, _)| is_judged.contains(&Duration::from_nanos(dry_ns - at)))
         .collect();
     assert!(judged.len() >= 10, "{} forecasts are too few to judge: {:#?}", judged.len(), session.records);
     for (at, dry_in) in judged {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::LIMIT;
+use super::limit;
 use super::netns::Netns;
 use super::process::Process;
 
@@ -71,7 +71,7 @@ impl Connection {
     pub(crate) fn closed_by_peer(self) -> Socket {
         let Self { here, peer } = self;
         drop(peer);
-        here.set_read_timeout(Some(LIMIT)).expect("an option");
+        here.set_read_timeout(Some(limit())).expect("an option");
         let read = here.recv_with_flags(&mut [std::mem::MaybeUninit::uninit()], libc::MSG_PEEK);
         assert_eq!(read.expect("the end of file"), 0);
         here

@@ -10,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod compare;
 pub(crate) mod confined;
 pub(crate) mod connections;
+pub(crate) mod emulated;
 pub(crate) mod facts;
 pub(crate) mod far_host;
 pub(crate) mod judge;
@@ -45,7 +46,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// The limit of every wait: far more than anything takes, because the machine may be busy.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) fn limit() -> Duration {
+    emulated::stretched(Duration::from_secs(30))
+}
 
 pub(crate) const TCPTRACE: &str = env!("CARGO_BIN_EXE_tcptrace");
 
@@ -179,7 +182,7 @@ macro_rules! live_module {
 
 /// Waits until `is_so` holds.
 pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
-    let end = std::time::Instant::now() + LIMIT;
+    let end = std::time::Instant::now() + limit();
     while !is_so() {
         assert!(std::time::Instant::now() < end, "awaited that {what}");
         std::thread::sleep(Duration::from_millis(5));

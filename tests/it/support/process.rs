@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{LIMIT, until};
+use super::{limit, until};
 
 /// A test program that has not ended this long after its input did is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,7 +88,7 @@ impl Process {
     /// Waits until the child has ended and its last message is read.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let status = self
-            .wait_for(LIMIT)
+            .wait_for(limit())
             .unwrap_or_else(|| panic!("{} does not end; on standard error:\n{}", self.name, self.messages()));
         until("standard error ends with the child", || self.listener.is_finished());
         status

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::LIMIT;
+use super::limit;
 
 /// How many of the last lines are shown.
 const SHOWN: usize = 60;
@@ -53,7 +53,7 @@ impl Stream {
     /// # Errors
     /// What came instead, when the limit has passed or the output has ended.
     pub(crate) fn wait<T>(&self, mut look: impl FnMut(&[Value]) -> Option<T>) -> Result<T, String> {
-        let until = Instant::now() + LIMIT;
+        let until = Instant::now() + limit();
         let mut heard = self.shared.heard.lock().unwrap();
         loop {
             if let Some(found) = look(&heard.lines) {
@@ -73,7 +73,7 @@ impl Stream {
     /// # Errors
     /// As for [`Stream::wait`].
     pub(crate) fn wait_for_end(&self) -> Result<Vec<Value>, String> {
-        let until = Instant::now() + LIMIT;
+        let until = Instant::now() + limit();
         let mut heard = self.shared.heard.lock().unwrap();
         while !heard.has_ended {
             let left = until.saturating_duration_since(Instant::now());

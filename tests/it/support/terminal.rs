@@ -7,6 +7,7 @@ use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use super::emulated::stretched;
 use super::process::close_for_all;
 use super::until;
 
@@ -127,7 +128,7 @@ impl SlowTerminal {
         until: &str,
     ) -> String {
         const STEPS_A_SECOND: usize = 20;
-        let end = std::time::Instant::now() + limit;
+        let end = std::time::Instant::now() + stretched(limit);
         let (mut shown, mut some) = (Vec::new(), vec![0; bytes_a_second / STEPS_A_SECOND]);
         rustix::io::ioctl_fionbio(&self.master, true).expect("a flag");
         while std::time::Instant::now() < end && self.child.try_wait().expect("a child").is_none() {
@@ -144,7 +145,7 @@ impl SlowTerminal {
 
     /// The exit code, if it ends within this time.
     pub(crate) fn code_within(&mut self, limit: std::time::Duration) -> Option<i32> {
-        let end = std::time::Instant::now() + limit;
+        let end = std::time::Instant::now() + stretched(limit);
         while std::time::Instant::now() < end {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 return status.code();
