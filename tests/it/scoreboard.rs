@@ -48,14 +48,7 @@ fn the_right_process_is_named_in_every_case() {
     // (docs/limits.md).
     let elsewhere = ["many", "opener_trap", "opener_after_burst", "late_answer_unread"];
     let cases = Leaky::cases().into_iter().filter(|case| !elsewhere.contains(&case.as_str()));
-    let mut rows: Vec<Row> = cases
-        .map(|case| {
-            let count = if case == "never_accepted_reuseport" { "6" } else { "1" };
-            // Those who are never idle would take the processor from all others.
-            let leaky = Leaky::try_start(&case, &["--count", count, "--nice", "19"]);
-            Row { case, leaky, cells: Vec::new() }
-        })
-        .collect();
+    let mut rows: Vec<Row> = cases.map(|case| Row { leaky: build(&case), case, cells: Vec::new() }).collect();
     // The tool inspects sockets in the order in which they entered CLOSE_WAIT: when it has reported the last
     // one, it has reported all that it ever will.
     let last = Leaky::start("accepted_kept", &[]);
@@ -67,6 +60,7 @@ fn the_right_process_is_named_in_every_case() {
     }
 
     for backend in Backend::ALL {
+        build_what_passes(&mut rows);
         let tracer = Tracer::start(backend, &["leaks", "--older-than", "1s"]);
         // A socket that existed before is reported, so the tool knows all of those. Now one more, which is due later
         // than any of them.
@@ -77,6 +71,7 @@ fn the_right_process_is_named_in_every_case() {
     }
 
     for (holders, judge) in [("iterator", judge_now as Judge), ("proc", judge_from_proc)] {
+        build_what_passes(&mut rows);
         let session = Tracer::start_plain(&["now", "--holders", holders]).finish();
         if holders == "iterator" || can_read_every_process() {
             session.summary();
@@ -89,6 +84,20 @@ fn the_right_process_is_named_in_every_case() {
     let (matrix, wrong) = show(&rows);
     println!("{matrix}");
     assert!(wrong.is_empty(), "wrong cells:\n{wrong}");
+}
+
+fn build(case: &str) -> Result<Leaky, String> {
+    let count = if case == "never_accepted_reuseport" { "6" } else { "1" };
+    // Those who are never idle would take the processor from all others.
+    Leaky::try_start(case, &["--count", count, "--nice", "19"])
+}
+
+/// Builds again what may have gone by itself on a slow machine: older kernels end an MPTCP connection a minute after its
+/// peer has closed.
+fn build_what_passes(rows: &mut [Row]) {
+    for row in rows.iter_mut().filter(|row| row.case == "mptcp") {
+        row.leaky = build(&row.case);
+    }
 }
 
 /// Sockets whose connection has ended without an error, which a session looks for every ten seconds only.

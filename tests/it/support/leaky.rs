@@ -55,7 +55,8 @@ impl Leaky {
         let truths = lines
             .into_iter()
             .take_while(|line| !ready(line))
-            .map(|line| serde_json::from_value(line).expect("a truth has other fields"))
+            .map(|line| serde_json::from_value::<Truth>(line).expect("a truth has other fields"))
+            .map(Truth::for_this_kernel)
             .collect();
         Ok(Self { process, output, truths })
     }

@@ -12,6 +12,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use serde_json::Value;
 use tcptrace::testing::{Losses, Reader, Totals};
 
+use super::connections::is_being_made;
 use super::process::Process;
 use super::walker::{Walk, is_recording, walk};
 use super::{TCPTRACE, free_port, until};
@@ -241,9 +242,13 @@ fn agree(walk: &Walk, records: &[Value], losses: &Losses, path: &Path) {
     }
 }
 
-/// Identifies a transition in its session: no socket goes the same way twice, but for a listener.
+/// Identifies a transition in its session: no socket goes the same way twice, but for a listener. A connection that is
+/// being made has nothing of its own yet on older kernels but the time, which is another in each session.
 pub(crate) fn identity(record: &Value) -> Option<String> {
     (record["type"] == "transition").then(|| {
+        if is_being_made(record) {
+            return format!("{} {} {}", record["lport"], record["new_state"], record["ktime_ns"]);
+        }
         ["cookie", "old_state", "new_state", "lport", "rport"]
             .map(|field| record[field].to_string())
             .join(" ")

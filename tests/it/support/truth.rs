@@ -162,11 +162,32 @@ impl Truth {
         self.first_reason.as_deref() == Some("blocked_in_write")
     }
 
+    /// Leaves out what nobody can find out on this kernel (docs/limits.md): that a ring has it, or its listener, where the
+    /// kernel names a registered socket by its protocol alone. Then it may as well be in flight.
+    pub(crate) fn for_this_kernel(mut self) -> Self {
+        let rings = self.used_by.as_ref().filter(|used_by| used_by.evidence == "io_uring");
+        if rings.is_some_and(|used_by| has_nameless_sockets(used_by.pid)) {
+            self.used_by = None;
+            self.not_because.retain(|reason| reason != "in_flight");
+        }
+        self
+    }
+
     /// For messages.
     pub(crate) fn name(&self) -> String {
         let Self { case, laddr, lport, raddr, rport, .. } = self;
         format!("{case} [{laddr}]:{lport} <- [{raddr}]:{rport}")
     }
+}
+
+/// Whether a ring of the process has a TCP socket registered that only its protocol is shown of, not its inode
+/// (`io_uring_show_fdinfo` of io_uring/fdinfo.c, up to Linux 6.1 at least).
+fn has_nameless_sockets(pid: i32) -> bool {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    let is_nameless = |line: &str| line.ends_with(": TCP") || line.ends_with(": TCPv6");
+    files
+        .filter_map(|file| std::fs::read_to_string(file.path()).ok())
+        .any(|text| text.contains("UserFiles:") && text.lines().any(is_nameless))
 }
 
 /// Finds, among many, the truth that a record is about.
