@@ -55,7 +55,8 @@ impl Rights {
     }
 }
 
-/// The rights of every thread, by its name, but of the one that writes to standard error: that has none from its start.
+/// The rights of every thread, by its name, but of the one that writes to standard error, which has none from its start, and
+/// of one that loads an object at this moment, which may open no files.
 fn threads(pid: i32) -> BTreeMap<String, Rights> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let status = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("status")).ok();
@@ -64,6 +65,7 @@ fn threads(pid: i32) -> BTreeMap<String, Rights> {
         threads.flatten().filter_map(status).map(|status| (name(&status), Rights::of(&status))).collect();
     let none = Rights { permitted: CapabilitySet::empty(), root: false, no_new_privs: true, seccomp: true };
     assert_eq!(threads.remove("stderr"), Some(none), "among {threads:?}");
+    threads.remove("loader");
     threads
 }
 

@@ -13,7 +13,7 @@ use crate::host::system_calls;
 /// A loader that knows no types.
 pub(super) fn without_types<'a>() -> EbpfLoader<'a> {
     let made = thread::scope(|scope| {
-        let without_files = thread::Builder::new().spawn_scoped(scope, || {
+        let without_files = thread::Builder::new().name("loader".to_owned()).spawn_scoped(scope, || {
             if let Err(error) = system_calls::open_no_files() {
                 log::debug!("aya reads the types of the kernel: {error}");
             }
