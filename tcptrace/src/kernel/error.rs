@@ -89,6 +89,10 @@ impl LoadError {
     pub(super) const NOT_PERMITTED: &'static str =
         "; run as root (CAP_BPF and CAP_PERFMON), outside a container that forbids bpf(2)";
 
+    /// What stands in the way where that is said of perf events, which classic tracepoints and buffers for each CPU are.
+    pub(super) const NO_PERF_EVENTS: &'static str =
+        "; it takes CAP_PERFMON, or CAP_SYS_ADMIN where kernel.perf_event_paranoid is 3 or more";
+
     /// Whether the message says what to do about it.
     pub(super) fn names_remedy(&self) -> bool {
         match self {
@@ -139,6 +143,8 @@ impl LoadError {
         }
         let remedy = if NO_PROBE_READS.iter().any(|words| reason.contains(words)) {
             Self::LOCKED_DOWN
+        } else if is_permission && reason.contains(PERF_EVENT_REFUSED) {
+            Self::NO_PERF_EVENTS
         } else if is_permission {
             Self::NOT_PERMITTED
         } else {
@@ -162,6 +168,9 @@ fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// What is said of every map that cannot be made.
 const MAP_REFUSED: &str = "failed to create a map";
+
+/// How the loader names the call that makes a perf event.
+const PERF_EVENT_REFUSED: &str = "perf_event_open";
 
 /// What the verifier says of every helper that reads memory at any address where the kernel is locked down
 /// (`bpf_base_func_proto` of kernel/bpf/helpers.c), up to Linux 6.1 and from 6.12; all kernels have at least one, and who lacks
@@ -189,6 +198,7 @@ pub(super) fn missing() -> LoadError {
 
 #[cfg(test)]
 mod tests {
+    use aya::sys::SyscallError;
     use aya_obj::VerifierLog;
 
     use super::*;
@@ -203,6 +213,14 @@ mod tests {
             "the kernel refused to try: failed to create a map: Operation not permitted (os error 1)";
         let said = LoadError::refused("try", &error).to_string();
         assert_eq!(said, format!("{expected}{}", LoadError::NOT_PERMITTED));
+    }
+
+    #[test]
+    fn a_perf_event_that_was_refused_takes_another_right() {
+        let io_error = io::Error::from_raw_os_error(13);
+        let error = SyscallError { call: "perf_event_open_trace_point", io_error };
+        let said = LoadError::refused("try", &ProgramError::SyscallError(error)).to_string();
+        assert!(said.ends_with(LoadError::NO_PERF_EVENTS), "{said}");
     }
 
     #[test]

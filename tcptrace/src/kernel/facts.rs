@@ -56,7 +56,9 @@ impl Support {
         for fact in &mut facts {
             // The kernel may well have what it does not permit.
             if let Outcome::Refused(why) = &fact.outcome {
-                if why.ends_with(LoadError::NOT_PERMITTED) && self.lacks_rights() {
+                let is_forbidden =
+                    why.ends_with(LoadError::NOT_PERMITTED) || why.ends_with(LoadError::NO_PERF_EVENTS);
+                if is_forbidden && self.lacks_rights() {
                     fact.outcome = Outcome::Untried;
                 } else if why.ends_with(LoadError::NOT_PERMITTED) {
                     fact.remedy = "root, or CAP_BPF and CAP_PERFMON, outside a container that forbids bpf(2)";

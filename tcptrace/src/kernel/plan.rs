@@ -146,7 +146,8 @@ pub(crate) fn trace(support: &Support, wanted: TraceRequest) -> Result<TracePlan
         if !is_wanted || types.is_some() {
             return false;
         }
-        warnings.extend(trial.refusal().cloned().map(warning));
+        // Of both ways to accept the same may be said.
+        warnings.extend(trial.refusal().cloned().map(warning).filter(|warning| !warnings.contains(warning)));
         trial.refusal().is_none()
     };
     let TrackedCalls { openers, eof_reads, stack_bytes } = wanted.calls;

@@ -170,6 +170,10 @@ fn accepts_that_cannot_be_watched_are_left_out_with_a_warning() {
     let plan = trace(&support, wanted(None, true, false)).unwrap_or_else(|_| unreachable!());
     assert!(plan.accept4 && !plan.accept && !plan.receive);
     assert_eq!(plan.warnings, [Warning::AcceptsUnseen(refusal("no such hook"))]);
+    let neither = Support { accept: refused("no right"), accept4: refused("no right"), ..Support::default() };
+    let plan = trace(&neither, wanted(None, true, false)).unwrap_or_else(|_| unreachable!());
+    assert!(!plan.accept4 && !plan.accept);
+    assert_eq!(plan.warnings, [Warning::AcceptsUnseen(refusal("no right"))], "once");
     let plan = trace(&support, wanted(None, false, false)).unwrap_or_else(|_| unreachable!());
     assert!(!plan.accept4 && !plan.accept);
     assert_eq!(plan.warnings, []);
