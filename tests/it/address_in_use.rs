@@ -12,7 +12,7 @@ use crate::support::kernel_is_at_least;
 use crate::support::netns::Netns;
 use crate::support::run::run;
 use crate::support::time_waits::{
-    advice, listed_by_ss, minisockets, namespace, of_namespace, one_look, records, with_ports,
+    advice, listed_by_ss, namespace, of_namespace, one_look, records, with_ports,
 };
 use crate::support::tracer::Tracer;
 use crate::support::until;
@@ -323,7 +323,7 @@ fn whoever_closed_first_is_named_while_it_watches() {
     ]);
     let server = Waiter::serve(&netns, at, "first");
     Waiter::connect(&netns, at, "last", &["--count", "5", "--leave"]).gone();
-    until("all are in TIME_WAIT", || minisockets(&netns) == 5);
+    until("all are in TIME_WAIT", || listed_by_ss(&netns, "time-wait") == 5);
     let pid = server.pid();
     drop(server);
     let session = tracer.stop();
@@ -378,7 +378,7 @@ fn a_burst_that_is_over_is_nothing_to_act_upon() {
     let _server = Waiter::serve(&netns, at, "last");
     let client = Waiter::connect(&netns, at, "first", &["--count", "150"]);
     client.done();
-    until("all are in TIME_WAIT", || minisockets(&netns) == 150);
+    until("all are in TIME_WAIT", || listed_by_ss(&netns, "time-wait") == 150);
     let found = one_look(&netns, &[]);
     let summary = of_namespace(&found, &netns).0;
     assert!(advice(summary, "connection_pool").is_some(), "just now: {summary}");

@@ -132,7 +132,7 @@ fn a_process_that_has_ended_is_named_all_the_same(backend: Backend) {
         let waiter = Waiter::connect(&netns, at(V4), "first", &["--count", "5", "--leave"]);
         client = waiter.pid();
         waiter.gone();
-        until("all are in TIME_WAIT", || minisockets(&netns) == 5);
+        until("all are in TIME_WAIT", || listed_by_ss(&netns, "time-wait") == 5);
     });
     let (_, destinations) = of_namespace(&session.records, &netns);
     let record = with_port(&destinations, "rport", 8000);
@@ -210,7 +210,7 @@ fn a_service_is_recognised_after_it_has_gone() {
     let _present = Waiter::serve(&netns, at(V6), "last");
     let hasty = Waiter::serve(&netns, service, "first");
     Waiter::connect(&netns, service, "last", &["--count", "8", "--leave"]).gone();
-    until("all are in TIME_WAIT", || minisockets(&netns) == 8);
+    until("all are in TIME_WAIT", || listed_by_ss(&netns, "time-wait") == 8);
     drop(hasty);
     let records = one_look(&netns, &[]);
     let (_, destinations) = of_namespace(&records, &netns);
@@ -293,7 +293,7 @@ fn filters_keep_what_they_say_and_sums_stay_whole() {
     for (address, count) in [(V4, "3"), (V6, "4")] {
         Waiter::connect(&netns, at(address), "first", &["--count", count, "--leave"]).gone();
     }
-    until("all are in TIME_WAIT", || minisockets(&netns) == 7);
+    until("all are in TIME_WAIT", || listed_by_ss(&netns, "time-wait") == 7);
     for (filter, kept) in [
         (vec!["-4"], vec![8000]),
         (vec!["-6"], vec![8001]),
@@ -370,7 +370,7 @@ fn people_read_who_it_was_and_what_to_do() {
     let _server = Waiter::serve(&netns, at(V4), "last");
     let client = Waiter::connect(&netns, at(V4), "first", &["--count", "120"]);
     client.done();
-    until("all are in TIME_WAIT", || minisockets(&netns) == 120);
+    until("all are in TIME_WAIT", || listed_by_ss(&netns, "time-wait") == 120);
     let ran = run(&["time-wait", "--netns", &netns.inode().to_string()]);
     assert_eq!(ran.code, Some(0), "{}", ran.messages);
     for word in ["120 sockets in TIME_WAIT", "127.0.0.1:8000", "connection_pool", "tcp_tw_reuse", "--watch"] {

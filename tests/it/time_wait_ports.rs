@@ -11,7 +11,7 @@ use crate::support::compare::number;
 use crate::support::emulated::stretched;
 use crate::support::kernel_is_at_least;
 use crate::support::run::run;
-use crate::support::time_waits::{minisockets, of_namespace, one_look, with_ports};
+use crate::support::time_waits::{listed_by_ss, minisockets, of_namespace, one_look, with_ports};
 use crate::support::tracer::Tracer;
 use crate::support::until;
 use crate::support::waiter::Waiter;
@@ -210,7 +210,7 @@ fn the_exit_code_tells_of_the_share_that_was_asked_for() {
     let netns = with_ports(100);
     let _server = Waiter::serve(&netns, server(), "last");
     Waiter::connect(&netns, server(), "first", &["--count", "60", "--leave"]).gone();
-    until("all are in TIME_WAIT", || minisockets(&netns) == 60);
+    until("all are in TIME_WAIT", || listed_by_ss(&netns, "time-wait") == 60);
     let inode = netns.inode().to_string();
     let exit = |arguments: &[&str]| {
         let ran = run(&[&["time-wait", "--netns", &inode, "--format", "jsonl"], arguments].concat());
