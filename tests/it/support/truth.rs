@@ -163,10 +163,10 @@ impl Truth {
     }
 
     /// Leaves out what nobody can find out on this kernel (docs/limits.md): that a ring has it, or its listener, where the
-    /// kernel names a registered socket by its protocol alone. Then it may as well be in flight.
+    /// kernel names a registered socket by its protocol alone, or polls for a request. Then it may as well be in flight.
     pub(crate) fn for_this_kernel(mut self) -> Self {
         let rings = self.used_by.as_ref().filter(|used_by| used_by.evidence == "io_uring");
-        if rings.is_some_and(|used_by| has_nameless_sockets(used_by.pid)) {
+        if rings.is_some_and(|used_by| is_silent_on_rings(used_by.pid)) {
             self.used_by = None;
             self.not_because.retain(|reason| reason != "in_flight");
         }
@@ -181,13 +181,16 @@ impl Truth {
 }
 
 /// Whether a ring of the process has a TCP socket registered that only its protocol is shown of, not its inode
-/// (`io_uring_show_fdinfo` of io_uring/fdinfo.c, up to Linux 6.1 at least).
-fn has_nameless_sockets(pid: i32) -> bool {
+/// (`io_uring_show_fdinfo` of io_uring/fdinfo.c, up to Linux 6.12 at least), or polls for a request, without a worker that
+/// sleeps in it (Linux 6.12; 6.1 and 6.18 have one).
+fn is_silent_on_rings(pid: i32) -> bool {
     let files = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
-    let is_nameless = |line: &str| line.ends_with(": TCP") || line.ends_with(": TCPv6");
+    let is_silent = |line: &str| {
+        line.ends_with(": TCP") || line.ends_with(": TCPv6") || line.trim_start().starts_with("op=")
+    };
     files
         .filter_map(|file| std::fs::read_to_string(file.path()).ok())
-        .any(|text| text.contains("UserFiles:") && text.lines().any(is_nameless))
+        .any(|text| text.contains("UserFiles:") && text.lines().any(is_silent))
 }
 
 /// Finds, among many, the truth that a record is about.
