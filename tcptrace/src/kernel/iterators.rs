@@ -38,9 +38,8 @@ impl IteratorObject {
     /// # Errors
     /// When the kernel makes no map.
     pub(super) fn new(bytes: &[u8], config: &Config) -> Result<Self, LoadError> {
-        let unusable = |error: &(dyn std::error::Error + 'static)| {
-            LoadError::refused("take the BPF object", error)
-        };
+        let unusable =
+            |error: &(dyn std::error::Error + 'static)| LoadError::refused("take the BPF object", error);
         let mut object = Object::parse(bytes).map_err(|error| unusable(&error))?;
         let globals = [("CONFIG", (config.as_bytes(), true))].into_iter().collect();
         object.patch_map_data(globals).map_err(|error| unusable(&error))?;
