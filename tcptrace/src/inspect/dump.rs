@@ -208,7 +208,22 @@ impl NamespaceDumper {
             has_mptcp = false;
             log::debug!("{error}");
         }
+        leave_out_fallen_back(&mut sockets);
         Ok(NamespaceListing { sockets, has_mptcp })
+    }
+}
+
+/// Leaves out the TCP sockets of connections that asked for MPTCP and got none. Linux 6.1 lists such a one twice, and does
+/// not say of the socket inside that it is one; but both are the same file.
+fn leave_out_fallen_back(sockets: &mut Vec<DiagSocket>) {
+    let is_mptcp = |socket: &DiagSocket| socket.flavour == TcpFlavour::Mptcp;
+    let files: FxHashSet<u32> = sockets
+        .iter()
+        .filter(|socket| is_mptcp(socket) && socket.inode != 0)
+        .map(|socket| socket.inode)
+        .collect();
+    if !files.is_empty() {
+        sockets.retain(|socket| is_mptcp(socket) || !files.contains(&socket.inode));
     }
 }
 
@@ -322,5 +337,29 @@ impl ListingIndex {
     /// Namespaces whose sockets could not be listed.
     pub(crate) fn refused(&self) -> &BTreeMap<u32, LookError> {
         &self.refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_fell_back_to_tcp_is_listed_once() {
+        let [local, remote] = [([127, 0, 0, 1], 4000).into(), ([127, 0, 0, 1], 80).into()];
+        let socket = |cookie, inode, flavour| {
+            let socket = DiagSocket::example(cookie, State::CloseWait, local, remote);
+            DiagSocket { flavour, inode, ..socket }
+        };
+        let mut sockets = vec![
+            socket(1, 7, TcpFlavour::Tcp),
+            socket(2, 8, TcpFlavour::Tcp),
+            socket(3, 0, TcpFlavour::Tcp),
+            socket(4, 7, TcpFlavour::Mptcp),
+            socket(5, 0, TcpFlavour::Mptcp),
+        ];
+        leave_out_fallen_back(&mut sockets);
+        let left: Vec<u64> = sockets.iter().map(|socket| socket.cookie).collect();
+        assert_eq!(left, [2, 3, 4, 5], "nobody has a descriptor of those without an inode");
     }
 }
