@@ -18,7 +18,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// The limit of every wait: far more than anything takes, because the machine may be busy.
-pub(crate) const LIMIT: Duration = Duration::from_mins(1);
+pub(crate) fn limit() -> Duration {
+    Duration::from_mins(1)
+}
 
 /// How often a condition is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -40,7 +42,7 @@ macro_rules! scenes {
 
 /// Waits until `is_so` holds; `shown` says what there is instead when it never does.
 pub(crate) fn until(what: &str, is_so: impl Fn() -> bool, shown: impl Fn() -> String) {
-    let end = Instant::now() + LIMIT;
+    let end = Instant::now() + limit();
     while !is_so() {
         assert!(Instant::now() < end, "awaited that {what}; instead:\n{}", shown());
         std::thread::sleep(LOOK_INTERVAL);
@@ -59,7 +61,7 @@ pub(crate) fn free_port() -> u16 {
 
 /// Connects as soon as somebody listens.
 pub(crate) fn connect(port: u16) -> TcpStream {
-    let end = Instant::now() + LIMIT;
+    let end = Instant::now() + limit();
     loop {
         match TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
             Ok(stream) => return stream,
