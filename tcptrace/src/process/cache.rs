@@ -20,6 +20,9 @@ use crate::{
 /// Identities kept between rounds.
 const KEPT_PROCESSES: usize = 4096;
 
+/// The last descriptor that a process gets from whoever starts it: up to this it may be any socket.
+const STANDARD_ERROR: u32 = 2;
+
 /// Processes that a thread reads in one go.
 const CHUNK: usize = 32;
 
@@ -100,8 +103,9 @@ impl ProcessCache {
         self.known.get(&pid).cloned()
     }
 
-    /// The holders as owners, without processes that have ended since the scan, and without those that cannot be read
-    /// ([`ProcessCache::cover`] has them).
+    /// The holders as owners, without processes that have ended since the scan, without those that cannot be read
+    /// ([`ProcessCache::cover`] has them), and without those that run this program: it makes no connections, and what it
+    /// has is a copy for a moment, of a socket that it looks into.
     pub(crate) fn owners(
         &mut self,
         holders: &Holders,
@@ -112,6 +116,10 @@ impl ProcessCache {
             .iter()
             .filter_map(|(pid, fds)| {
                 let process = self.process(*pid)?;
+                let is_copy = evidence == Evidence::FdTable && fds.iter().all(|fd| *fd > STANDARD_ERROR);
+                if is_copy && self.reader.runs_this_program(&process) {
+                    return None;
+                }
                 let inherited = opener.map(|opener| opener.task.pid != *pid);
                 Some(Owner { process, fds: fds.clone(), inherited, evidence })
             })
@@ -152,6 +160,23 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn copies_of_this_program_are_no_holders_but_what_it_was_started_with_is() {
+        let root = tempfile::tempdir().unwrap();
+        let mut world = World::planted(root.path(), Clocks::scripted(0));
+        world.proc = "/proc".into();
+        let mut cache = ProcessCache::new(&world);
+        let own = Pid::new(std::process::id());
+        let mut held = |fds: Vec<u32>, evidence| {
+            let holders = Holders::from([(own, fds), (Pid::new(1), vec![3])]);
+            let owners = cache.owners(&holders, evidence, None);
+            owners.iter().any(|owner| owner.process.pid == own)
+        };
+        assert!(!held(vec![7], Evidence::FdTable));
+        assert!(held(vec![1, 7], Evidence::FdTable), "its output goes there");
+        assert!(held(vec![7], Evidence::Listener));
+    }
 
     #[test]
     fn a_holder_that_is_there_and_cannot_be_read_is_no_holder_that_has_ended() {

@@ -10,11 +10,11 @@ use std::{
     fs::File,
     io::{self, Read as _},
     os::fd::OwnedFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat},
+    fs::{CWD, Mode, OFlags, RawDir, fstat, openat, readlink, readlinkat, stat},
     io::Errno,
 };
 
@@ -59,6 +59,19 @@ pub(crate) struct ProcessReader {
     /// When the machine booted.
     booted: jiff::Timestamp,
     containers: ContainerLookup,
+    /// The program that this process runs, and its file; `None` where it cannot be read.
+    own_program: Option<(String, (u64, u64))>,
+}
+
+/// The path of a program, and its file.
+fn own_program(exe: &Path) -> Option<(String, (u64, u64))> {
+    Some((readlink(exe, Vec::new()).ok()?.to_string_lossy().into_owned(), program_file(exe)?))
+}
+
+/// The device and the inode of the file that a link of a process leads to.
+fn program_file(exe: &Path) -> Option<(u64, u64)> {
+    let file = stat(exe).ok()?;
+    Some((file.st_dev, file.st_ino))
 }
 
 impl ProcessReader {
@@ -69,7 +82,17 @@ impl ProcessReader {
             proc_root: world.proc.clone(),
             booted: world.clocks.booted(),
             containers: ContainerLookup::new(world),
+            own_program: own_program(&world.proc.join("self/exe")),
         }
+    }
+
+    /// Whether a process runs the program that this one does: the same file, whatever it is called.
+    pub(crate) fn runs_this_program(&self, process: &ProcessIdentity) -> bool {
+        let Some((path, file)) = &self.own_program else { return false };
+        // Anybody can be called so.
+        let name = |path: &str| path.rsplit('/').next().map(str::to_owned);
+        process.exe.as_deref().and_then(name) == name(path)
+            && program_file(&self.path(process.pid, "exe")) == Some(*file)
     }
 
     /// Begins a round: containers without a name are looked up again.
