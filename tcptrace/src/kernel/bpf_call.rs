@@ -7,6 +7,7 @@ use std::{
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
+use aya::VerifierLogLevel;
 use aya_obj::{
     Map, VerifierLog,
     generated::{
@@ -21,16 +22,6 @@ const ATTEMPTS: u32 = 5;
 /// Bytes of the verifier's log: the first room it gets, and the most.
 const LOG_BYTES: usize = 64 << 10;
 const MAX_LOG_BYTES: usize = 16 << 20;
-
-/// What the verifier logs (`BPF_LOG_LEVEL1` and `BPF_LOG_STATS` of include/linux/bpf_verifier.h).
-#[derive(Clone, Copy, Debug)]
-#[repr(u32)]
-pub(super) enum LogLevel {
-    /// What it does with each instruction.
-    Everything = 1,
-    /// Why it refused the program, and statistics.
-    Statistics = 4,
-}
 
 /// An iterator's program as it is handed to the kernel.
 pub(super) struct IteratorCode<'a> {
@@ -92,7 +83,7 @@ pub(super) fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
 /// The kernel's, with what the verifier logs.
 pub(super) fn load_iterator(
     code: &IteratorCode<'_>,
-    level: LogLevel,
+    level: VerifierLogLevel,
 ) -> Result<OwnedFd, (io::Error, VerifierLog)> {
     let mut attempts = 0;
     let refused = loop {
@@ -117,7 +108,7 @@ pub(super) fn load_iterator(
     Err((refused, VerifierLog::new(text.into_owned())))
 }
 
-fn load_once(code: &IteratorCode<'_>, level: LogLevel, log: &mut [u8]) -> io::Result<OwnedFd> {
+fn load_once(code: &IteratorCode<'_>, level: VerifierLogLevel, log: &mut [u8]) -> io::Result<OwnedFd> {
     // SAFETY: all zeros are a valid value of this union of integers.
     let mut attributes = unsafe { zeroed::<bpf_attr>() };
     // SAFETY: each part of the union is made of integers.
@@ -130,7 +121,7 @@ fn load_once(code: &IteratorCode<'_>, level: LogLevel, log: &mut [u8]) -> io::Re
     load.license = code.license.as_ptr().addr() as u64;
     set_name(&mut load.prog_name, code.name);
     if !log.is_empty() {
-        load.log_level = level as u32;
+        load.log_level = level.bits();
         load.log_buf = log.as_mut_ptr().addr() as u64;
         load.log_size = length(log.len());
     }

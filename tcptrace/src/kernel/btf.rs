@@ -134,7 +134,7 @@ impl<'a> Names<'a> {
         names
     }
 
-    /// What is looked for no more, because the name of a type of this kind is the first in this text.
+    /// What a type of this kind is, whose name is the first in this text, if it is looked for. From now on it is not.
     #[inline(always)]
     fn take(&mut self, kind: u32, text: &[u8]) -> Option<Wanted<'a>> {
         let beginning = text.first_chunk()?;

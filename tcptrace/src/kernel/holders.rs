@@ -132,5 +132,6 @@ fn load(
     name: &str,
     hook: IteratorHook,
 ) -> Result<Iterator, LoadError> {
-    object.load(name, types.hooks.iterator(hook).ok_or_else(error::missing)?)
+    let refused = |error| LoadError::refused("iterate over descriptor tables", &error);
+    object.load(name, types.hooks.iterator(hook).map_err(refused)?)
 }

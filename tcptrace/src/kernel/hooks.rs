@@ -1,6 +1,6 @@
 //! The hooks that programs attach by: types of the kernel, of which only their ids matter.
 
-use aya::Btf;
+use aya::{Btf, BtfError};
 
 use super::{
     btf::{self, Wanted},
@@ -17,8 +17,6 @@ pub(super) enum IteratorHook {
 }
 
 impl IteratorHook {
-    const ALL: [Self; 2] = [Self::TaskFile, Self::Tcp];
-
     /// The function whose arguments the program gets.
     fn name(self) -> &'static str {
         match self {
@@ -34,29 +32,38 @@ const TRACEPOINT: &str = "btf_trace_inet_sock_set_state";
 /// The ids of the hooks that a kernel has.
 #[derive(Debug)]
 pub(super) struct Hooks {
-    iterators: Vec<(IteratorHook, u32)>,
+    task_file: Option<u32>,
+    tcp: Option<u32>,
     tracepoint: Option<u32>,
 }
 
 impl Hooks {
     /// What to look for among the types.
     pub(super) fn wanted<'a>() -> impl Iterator<Item = Wanted<'a>> {
-        let iterators = IteratorHook::ALL.into_iter().map(|hook| Wanted::Function(hook.name()));
-        iterators.chain([Wanted::Typedef(TRACEPOINT)])
+        let iterators = [IteratorHook::TaskFile, IteratorHook::Tcp].map(|hook| Wanted::Function(hook.name()));
+        iterators.into_iter().chain([Wanted::Typedef(TRACEPOINT)])
     }
 
     /// Finds them among types in which they were asked for.
     pub(super) fn find(types: &btf::Btf<'_>) -> Self {
-        let iterators = IteratorHook::ALL
-            .into_iter()
-            .filter_map(|hook| Some((hook, types.id(Wanted::Function(hook.name()))?)))
-            .collect();
-        Self { iterators, tracepoint: types.id(Wanted::Typedef(TRACEPOINT)) }
+        let id = |hook: IteratorHook| types.id(Wanted::Function(hook.name()));
+        Self {
+            task_file: id(IteratorHook::TaskFile),
+            tcp: id(IteratorHook::Tcp),
+            tracepoint: types.id(Wanted::Typedef(TRACEPOINT)),
+        }
     }
 
     /// The id of an iterator's hook.
-    pub(super) fn iterator(&self, wanted: IteratorHook) -> Option<u32> {
-        self.iterators.iter().find(|(hook, _)| *hook == wanted).map(|(_, id)| *id)
+    ///
+    /// # Errors
+    /// When this kernel has no such hook.
+    pub(super) fn iterator(&self, hook: IteratorHook) -> Result<u32, BtfError> {
+        let id = match hook {
+            IteratorHook::TaskFile => self.task_file,
+            IteratorHook::Tcp => self.tcp,
+        };
+        id.ok_or_else(|| BtfError::UnknownBtfTypeName { type_name: hook.name().to_owned() })
     }
 
     /// Types as aya wants them, among which the hook of the typed tracepoint has its id: aya looks it up by its name. It
@@ -84,8 +91,8 @@ mod tests {
         let hooks = Hooks::find(&btf::Btf::parse(&data, Hooks::wanted()).unwrap());
         let whole = Btf::parse(&data, aya::Endianness::default()).unwrap();
         let id = |types: &Btf, name, kind| types.id_by_type_name_kind(name, kind).unwrap();
-        for hook in IteratorHook::ALL {
-            assert_eq!(hooks.iterator(hook), Some(id(&whole, hook.name(), BtfKind::Func)), "{hook:?}");
+        for hook in [IteratorHook::TaskFile, IteratorHook::Tcp] {
+            assert_eq!(hooks.iterator(hook).ok(), Some(id(&whole, hook.name(), BtfKind::Func)), "{hook:?}");
         }
         let tracepoint = id(&hooks.tracepoint().unwrap(), TRACEPOINT, BtfKind::Typedef);
         assert_eq!(tracepoint, id(&whole, TRACEPOINT, BtfKind::Typedef));
@@ -93,8 +100,9 @@ mod tests {
 
     #[test]
     fn a_kernel_without_hooks_has_none() {
-        let hooks = Hooks { iterators: Vec::new(), tracepoint: None };
-        assert_eq!(hooks.iterator(IteratorHook::Tcp), None);
+        let hooks = Hooks { task_file: None, tcp: None, tracepoint: None };
+        let refusal = hooks.iterator(IteratorHook::Tcp).unwrap_err().to_string();
+        assert!(refusal.contains("bpf_iter_tcp"), "{refusal}");
         let types = hooks.tracepoint().unwrap();
         assert!(types.id_by_type_name_kind(TRACEPOINT, BtfKind::Typedef).is_err());
     }

@@ -5,27 +5,29 @@
 use std::{
     fs::File,
     io::{self, Read as _},
+    mem,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
 };
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
-use aya_obj::{EbpfSectionKind, Object};
+use aya_obj::{EbpfSectionKind, Map, Object};
 use tcptrace_ebpf::config::Config;
 use zerocopy::{FromBytes, IntoBytes as _};
 
 use super::{
-    bpf_call::{self, IteratorCode, LogLevel},
+    bpf_call::{self, IteratorCode},
     error::{self, LoadError},
+    loader,
 };
 
 /// Bytes read at once; the kernel hands out eight pages at most in a call.
 const BUFFER_BYTES: usize = 32 * 1024;
 
-/// Programs that are linked to their maps, of which the kernel has none yet.
+/// Programs that are linked to their maps; the kernel has the maps, and no program yet.
 #[derive(Debug)]
 pub(super) struct IteratorObject {
     object: Object,
-    maps: Vec<(String, OwnedFd)>,
+    maps: Vec<(String, Map, OwnedFd)>,
 }
 
 /// A program that the kernel has verified; each run is a separate pass.
@@ -44,22 +46,18 @@ impl IteratorObject {
         let globals = [("CONFIG", (config.as_bytes(), true))].into_iter().collect();
         object.patch_map_data(globals).map_err(|error| unusable(&error))?;
         let mut maps = Vec::new();
-        for (name, map) in &object.maps {
-            let made = make(name, map).map_err(|io_error| {
-                let error = MapError::CreateError { name: name.clone(), io_error };
-                unusable(&EbpfError::MapError(error))
-            })?;
-            maps.push((name.clone(), made));
+        for (name, map) in mem::take(&mut object.maps) {
+            match make(&name, &map) {
+                Ok(made) => maps.push((name, map, made)),
+                Err(io_error) => {
+                    let error = MapError::CreateError { name, io_error };
+                    return Err(unusable(&EbpfError::MapError(error)));
+                }
+            }
         }
-        let descriptors: Vec<_> = maps
-            .iter()
-            .filter_map(|(name, made)| {
-                Some((name.as_str(), made.as_raw_fd(), object.maps.get(name)?.clone()))
-            })
-            .collect();
         let sections = object.functions.keys().map(|(section, _)| *section).collect();
-        let borrowed = descriptors.iter().map(|(name, descriptor, map)| (*name, *descriptor, map));
-        object.relocate_maps(borrowed, &sections).map_err(|error| unusable(&error))?;
+        let made = maps.iter().map(|(name, map, made)| (name.as_str(), made.as_raw_fd(), map));
+        object.relocate_maps(made, &sections).map_err(|error| unusable(&error))?;
         object.relocate_calls(&sections).map_err(|error| unusable(&error))?;
         Ok(Self { object, maps })
     }
@@ -69,7 +67,7 @@ impl IteratorObject {
     /// # Errors
     /// When there is no such map, or the kernel refuses.
     pub(super) fn set(&self, map: &str, value: &[u8]) -> io::Result<()> {
-        let (_, made) = self.maps.iter().find(|(name, _)| name == map).ok_or(io::ErrorKind::NotFound)?;
+        let (.., made) = self.maps.iter().find(|(name, ..)| name == map).ok_or(io::ErrorKind::NotFound)?;
         bpf_call::set_first(made.as_fd(), value)
     }
 
@@ -82,17 +80,17 @@ impl IteratorObject {
         let function = self.object.functions.get(&program.function_key()).ok_or_else(error::missing)?;
         let code =
             IteratorCode { name, license: &program.license, instructions: &function.instructions, hook };
-        let is_traced = log::log_enabled!(log::Level::Trace);
-        let level = if is_traced { LogLevel::Everything } else { LogLevel::Statistics };
-        bpf_call::load_iterator(&code, level).map(Iterator).map_err(|(io_error, verifier_log)| {
-            let error = ProgramError::LoadError { io_error, verifier_log };
-            LoadError::refused("iterate over descriptor tables", &error)
-        })
+        bpf_call::load_iterator(&code, loader::verifier_log_level()).map(Iterator).map_err(
+            |(io_error, verifier_log)| {
+                let error = ProgramError::LoadError { io_error, verifier_log };
+                LoadError::refused("iterate over descriptor tables", &error)
+            },
+        )
     }
 }
 
 /// Makes a map with the values that the object has for it.
-fn make(name: &str, map: &aya_obj::Map) -> io::Result<OwnedFd> {
+fn make(name: &str, map: &Map) -> io::Result<OwnedFd> {
     let made = bpf_call::create_map(name, map)?;
     if !map.data().is_empty() {
         bpf_call::set_first(made.as_fd(), map.data())?;

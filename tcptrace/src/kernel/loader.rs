@@ -24,9 +24,11 @@ pub(super) fn without_types<'a>() -> EbpfLoader<'a> {
     let mut loader = made.unwrap_or_else(EbpfLoader::new);
     // No program of ours is adapted to types. Where the kernel takes no filter the loader has read them.
     loader.btf(None);
-    // What the verifier stumbled over is in its log at any level.
-    if !log::log_enabled!(log::Level::Trace) {
-        loader.verifier_log_level(VerifierLogLevel::STATS);
-    }
+    loader.verifier_log_level(verifier_log_level());
     loader
+}
+
+/// What the verifier logs of a program that it refuses: at any level what it stumbled over.
+pub(super) fn verifier_log_level() -> VerifierLogLevel {
+    if log::log_enabled!(log::Level::Trace) { VerifierLogLevel::default() } else { VerifierLogLevel::STATS }
 }
