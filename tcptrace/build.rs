@@ -79,8 +79,8 @@ fn build() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The object without what only its conversion to BTF took: most of its bytes, and relocations that whoever loads it would
-/// read at every start.
+/// The object without DWARF, which the linker has turned into BTF. It is most of the object, and aya reads its relocations at
+/// every start.
 fn without_dwarf(object: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut builder = Builder::read(object)?;
     let is_dwarf =

@@ -190,8 +190,8 @@ pub const CALL_CONNECT: u32 = 2;
 /// [`CallRecord::call`]: a read, which found the end of file.
 pub const CALL_READ: u32 = 3;
 
-/// One descriptor of one process that refers to a TCP socket, from `iter/task_file`: the fields of the kernel's structures
-/// as they are, because each branch of the program costs the start of the tool time of the verifier.
+/// One descriptor of one process that refers to a TCP socket, from `iter/task_file`. It has the fields of the kernel's
+/// structures as they are: the verifier walks every branch of the program each time that the tool starts.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(

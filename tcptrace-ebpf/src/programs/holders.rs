@@ -39,8 +39,8 @@ const LISTEN: u8 = 10;
 #[btf_map]
 static HOLDER_STATES: Array<u32, 1> = Array::new();
 
-/// `struct bpf_iter__task_file` of kernel/bpf/task_iter.c. A copy: what the verifier knows of a pointer is lost where it is
-/// loaded again.
+/// `struct bpf_iter__task_file` of kernel/bpf/task_iter.c. Programs copy it first: the verifier forgets what it knew of a
+/// pointer that is loaded again.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct TaskFile {

@@ -3,8 +3,8 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
-/// Reads an integer at `base + offset`; 0 when the read fails, which the helper itself sees to
-/// (`bpf_probe_read_kernel_common` of kernel/trace/bpf_trace.c): to ask it is a branch more for the verifier.
+/// Reads an integer at `base + offset`; 0 when the read fails: the helper writes zeros then (`bpf_probe_read_kernel_common` of
+/// kernel/trace/bpf_trace.c). Nobody looks at what it returns, because each branch costs the verifier time.
 #[inline(always)]
 pub(crate) fn read<T: Copy + Default>(base: u64, offset: usize) -> T {
     let mut value = T::default();

@@ -213,8 +213,8 @@ impl NamespaceDumper {
     }
 }
 
-/// Leaves out the TCP sockets of connections that asked for MPTCP and got none. Linux 6.1 lists such a one twice, and does
-/// not say of the socket inside that it is one; but both are the same file.
+/// Leaves out the TCP sockets of connections that asked for MPTCP and got none. Linux 6.1 lists such a connection twice, once
+/// for the MPTCP socket and once for the TCP socket in it. Only their common inode tells.
 fn leave_out_fallen_back(sockets: &mut Vec<DiagSocket>) {
     let is_mptcp = |socket: &DiagSocket| socket.flavour == TcpFlavour::Mptcp;
     let files: FxHashSet<u32> = sockets

@@ -63,6 +63,10 @@ pub(crate) struct ProcessReader {
     own_program: Option<(String, (u64, u64))>,
 }
 
+fn file_name(path: &str) -> Option<&str> {
+    path.rsplit('/').next()
+}
+
 /// The path of a program, and its file.
 fn own_program(exe: &Path) -> Option<(String, (u64, u64))> {
     Some((readlink(exe, Vec::new()).ok()?.to_string_lossy().into_owned(), program_file(exe)?))
@@ -90,8 +94,7 @@ impl ProcessReader {
     pub(crate) fn runs_this_program(&self, process: &ProcessIdentity) -> bool {
         let Some((path, file)) = &self.own_program else { return false };
         // Anybody can be called so.
-        let name = |path: &str| path.rsplit('/').next().map(str::to_owned);
-        process.exe.as_deref().and_then(name) == name(path)
+        process.exe.as_deref().and_then(file_name) == file_name(path)
             && program_file(&self.path(process.pid, "exe")) == Some(*file)
     }
 

@@ -161,8 +161,9 @@ impl Limited {
     /// # Errors
     /// When one has more.
     pub(crate) fn verify(self, proc: &Path) -> Result<(), CommandError> {
+        let Some(rights) = self.0 else { return Ok(()) };
         STANDARD_ERROR.await_start();
-        self.0.map_or(Ok(()), |rights| Ok(rights::verify(proc, rights)?))
+        Ok(rights::verify(proc, rights)?)
     }
 }
 
