@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use socket2::Socket;
 
+use super::kernel_is_at_least;
+
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Truth {
     pub case: String,
@@ -166,7 +168,7 @@ impl Truth {
     /// kernel names a registered socket by its protocol alone, or polls for a request. Then it may as well be in flight.
     pub(crate) fn for_this_kernel(mut self) -> Self {
         let rings = self.used_by.as_ref().filter(|used_by| used_by.evidence == "io_uring");
-        if rings.is_some_and(|used_by| is_silent_on_rings(used_by.pid)) {
+        if !kernel_is_at_least((6, 18)) && rings.is_some_and(|used_by| is_silent_on_rings(used_by.pid)) {
             self.used_by = None;
             self.not_because.retain(|reason| reason != "in_flight");
         }
