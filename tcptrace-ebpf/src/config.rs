@@ -195,15 +195,42 @@ pub struct RegisterOffsets {
     pub fp: u32,
     /// [`ABSENT`] where the architecture has no link register.
     pub lr: u32,
+    /// The number of the latest system call, 32 bits of it; -1 where something else led into the kernel since.
+    pub call: u32,
+    /// Its first argument, 64 bits wide.
+    pub argument: u32,
+    /// What it returned, 64 bits wide.
+    pub result: u32,
+    pub padding: u32,
 }
 
 impl RegisterOffsets {
     /// For programs that copy no stacks.
-    pub const UNUSED: Self = Self { pc: ABSENT, sp: ABSENT, fp: ABSENT, lr: ABSENT };
+    pub const UNUSED: Self = Self {
+        pc: ABSENT,
+        sp: ABSENT,
+        fp: ABSENT,
+        lr: ABSENT,
+        call: ABSENT,
+        argument: ABSENT,
+        result: ABSENT,
+        padding: 0,
+    };
     /// `struct pt_regs` of arch/x86/include/asm/ptrace.h.
-    pub const X86_64: Self = Self { pc: 128, sp: 152, fp: 32, lr: ABSENT };
+    pub const X86_64: Self =
+        Self { pc: 128, sp: 152, fp: 32, lr: ABSENT, call: 120, argument: 112, result: 80, padding: 0 };
     /// `struct pt_regs` of arch/arm64/include/asm/ptrace.h.
-    pub const AARCH64: Self = Self { pc: 256, sp: 248, fp: 232, lr: 240 };
+    pub const AARCH64: Self =
+        Self { pc: 256, sp: 248, fp: 232, lr: 240, call: 280, argument: 272, result: 0, padding: 0 };
+    /// Those of this architecture; unused ones where the tool knows none.
+    #[cfg(not(target_arch = "bpf"))]
+    pub const OF_THIS_MACHINE: Self = if cfg!(target_arch = "x86_64") {
+        Self::X86_64
+    } else if cfg!(target_arch = "aarch64") {
+        Self::AARCH64
+    } else {
+        Self::UNUSED
+    };
 }
 
 impl Config {

@@ -126,6 +126,8 @@ kernel_fields! {
     /// Sixteen bytes.
     task_comm: task_struct.comm, needed;
     task_flags: task_struct.flags, needed;
+    /// 32 bits wide; 0 of a thread that runs, or would if a processor were free. Has another name before Linux 5.14.
+    task_state: task_struct.__state, optional;
     task_files: task_struct.files, needed;
     /// This one, and those of pids and their namespaces, translate pids: only readers outside of the root pid namespace
     /// need them.

@@ -356,7 +356,30 @@ pub struct SleeperRecord {
     pub pid: u32,
 }
 
+/// The latest system call of a thread that runs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct RunningRecord {
+    /// The process: a thread group id in the reader's pid namespace, or with [`HOST_PID`] in the root one.
+    pub tgid: u32,
+    /// The thread, numbered in the same way.
+    pub pid: u32,
+    /// The number of the call as this architecture has it; -1 where something else, as a timer, led into the kernel
+    /// since.
+    pub call: i32,
+    pub padding: u32,
+    /// Its first argument.
+    pub argument: u64,
+    /// What it returned. While it has not, `-ENOSYS` on x86-64, and the first argument on aarch64.
+    pub result: i64,
+}
+
 const _: () = {
+    assert!(size_of::<RunningRecord>() == 32);
     assert!(size_of::<SleeperRecord>() == 16);
     assert!(size_of::<Sixteen>() == COMM_LENGTH);
     assert!(size_of::<TransitionRecord>() == 112);

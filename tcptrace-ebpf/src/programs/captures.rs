@@ -11,7 +11,7 @@ use tcptrace_ebpf::record::{STACK_BYTES, STACK_CHUNK, StackRecord};
 
 use crate::{
     interpreter,
-    settings::{config, is_absent, kernel},
+    settings::{config, is_absent, kernel, register},
     transition::count,
     transport::{self, Room, Wake},
 };
@@ -34,13 +34,6 @@ const MOST_MISSED: usize = 12 << 10;
 
 /// The smallest page of the architectures that there are programs for.
 const LEAST_PAGE: u64 = 4096;
-
-/// The offset in bytes of a register.
-macro_rules! register {
-    ($field:ident) => {
-        config!(registers.$field) as usize
-    };
-}
 
 /// Reads a register, or another member of 64 bits.
 ///

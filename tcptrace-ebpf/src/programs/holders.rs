@@ -9,6 +9,7 @@ mod pids;
 mod pointer;
 mod probe;
 mod queues;
+mod running;
 mod settings;
 mod target;
 mod typed;

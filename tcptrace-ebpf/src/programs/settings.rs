@@ -32,6 +32,14 @@ macro_rules! kernel {
 }
 pub(crate) use kernel;
 
+/// The offset in bytes of a member of `struct pt_regs`.
+macro_rules! register {
+    ($field:ident) => {
+        $crate::settings::config!(registers.$field) as usize
+    };
+}
+pub(crate) use register;
+
 /// Whether this kernel lacks the field.
 #[inline(always)]
 pub(crate) fn is_absent(offset: usize) -> bool {

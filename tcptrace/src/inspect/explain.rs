@@ -99,7 +99,8 @@ impl Inspector {
         let mut known = Circumstances { asked_ns: index.asked_ns(), ..Circumstances::default() };
         self.count_descriptors(&processes, &mut known);
         let visible = looked_at(&processes, findings);
-        let found = doing::look(self.dumper.world(), &visible);
+        let tables = &mut self.tables;
+        let found = doing::look(self.dumper.world(), &visible, || tables.latest_calls());
         let found = visible.iter().zip(found).filter_map(|(process, doing)| Some((process.pid, doing?)));
         known.doing.extend(found);
         known.find_blocked(self.closed_windows(scan, findings, &known).into_iter());

@@ -3,7 +3,7 @@
 
 use std::{mem, path::PathBuf};
 
-use tcptrace_ebpf::record::SleeperRecord;
+use tcptrace_ebpf::record::{RunningRecord, SleeperRecord};
 
 use super::descriptors::{DescriptorScan, ScanTarget};
 use crate::{
@@ -12,8 +12,8 @@ use crate::{
         HolderScan, HolderSource, LoadError, Support,
         plan::{self, HolderPlan, Warning},
     },
-    model::coverage::Hidden,
-    process::descriptor,
+    model::{coverage::Hidden, doing::LatestCall, pid::Pid},
+    process::{calls, descriptor},
 };
 
 /// The reader of descriptor tables.
@@ -74,6 +74,7 @@ impl Tables {
                 scan.load_queues(&mut self.support);
             }
             self.load_sleepers();
+            self.load_running();
         }
         self.replan();
     }
@@ -130,13 +131,20 @@ impl Tables {
     /// Whether the kernel can tell what sleeps on a socket.
     pub(crate) fn load_sleepers(&mut self) -> bool {
         // The kernel side tells the numbers of the host.
-        if !self.support.pid_namespaces.shows_host() {
-            return false;
-        }
+        self.support.pid_namespaces.shows_host() && self.load_more(HolderScan::load_sleepers)
+    }
+
+    /// Whether it can tell what threads that run have called last.
+    fn load_running(&mut self) -> bool {
+        self.load_more(HolderScan::load_running)
+    }
+
+    /// Loads a further program, also where descriptor tables are read from /proc.
+    fn load_more(&mut self, load: fn(&mut HolderScan, &mut Support) -> bool) -> bool {
         if self.scan.is_none() && self.support.iterator.refusal().is_none() {
             self.scan = HolderScan::new(&mut self.support);
         }
-        self.scan.as_mut().is_some_and(|scan| scan.load_sleepers(&mut self.support))
+        self.scan.as_mut().is_some_and(|scan| load(scan, &mut self.support))
     }
 
     /// What sleeps on sockets in CLOSE_WAIT, in the network namespace of this thread; nothing where the kernel ends the
@@ -147,6 +155,18 @@ impl Tables {
         {
             log::debug!("the kernel ended the pass over wait queues: {error}");
         }
+    }
+
+    /// What threads that run have called last; nothing where the kernel does not tell.
+    pub(crate) fn latest_calls(&mut self) -> Vec<LatestCall> {
+        let mut calls = Vec::new();
+        if self.load_running()
+            && let Some(scan) = &mut self.scan
+            && let Err(error) = scan.run_running(|record| calls.push(latest_call(&record)))
+        {
+            log::debug!("the kernel ended the pass over threads: {error}");
+        }
+        calls
     }
 
     /// Follows the facts, and warns once of each thing that the plan does without, where that is wanted.
@@ -160,5 +180,22 @@ impl Tables {
             }
             self.plan = plan;
         }
+    }
+}
+
+fn latest_call(record: &RunningRecord) -> LatestCall {
+    /// `-ENOSYS`, which x86-64 puts where the result will be.
+    const NOT_YET: i64 = -38;
+    let is_under_way = if cfg!(target_arch = "aarch64") {
+        record.result.cast_unsigned() == record.argument
+    } else {
+        record.result == NOT_YET
+    };
+    LatestCall {
+        process: Pid::from_wire(record.tgid),
+        tid: Pid::from_wire(record.pid),
+        name: usize::try_from(record.call).ok().and_then(calls::name),
+        fd: record.argument,
+        returned: (!is_under_way).then_some(record.result),
     }
 }

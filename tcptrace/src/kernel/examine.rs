@@ -84,6 +84,7 @@ pub(crate) fn examine(world: &World) -> Support {
     if let Some(mut scan) = HolderScan::new(&mut support) {
         scan.load_queues(&mut support);
         scan.load_sleepers(&mut support);
+        scan.load_running(&mut support);
     }
     for detaching in attached {
         // A thread that panicked has said so.

@@ -170,12 +170,13 @@ impl Support {
 
     /// What is seen of descriptors and queues.
     fn iterators(&self) -> Vec<KernelFact> {
-        let Self { iterator, queues, sleepers, .. } = self;
+        let Self { iterator, queues, sleepers, running, .. } = self;
         let plain = Outcome::plain;
         vec![
             fact("iterator", "iterator over descriptors", plain(iterator), &loss::ITERATOR),
             fact("queues", "iterator over accept queues", plain(queues), &loss::QUEUES),
             fact("sleepers", "iterator over wait queues", plain(sleepers), &loss::SLEEPERS),
+            fact("running", "iterator over threads that run", plain(running), &loss::RUNNING),
         ]
     }
 }

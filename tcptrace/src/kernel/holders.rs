@@ -4,8 +4,8 @@
 use std::{io, sync::Arc};
 
 use tcptrace_ebpf::{
-    config::{ABSENT, Config, KernelOffsets},
-    record::{HolderRecord, SleeperRecord, WITH_LISTENER_COOKIES, WaitingRecord},
+    config::{ABSENT, Config, KernelOffsets, RegisterOffsets},
+    record::{HolderRecord, RunningRecord, SleeperRecord, WITH_LISTENER_COOKIES, WaitingRecord},
 };
 
 use super::{
@@ -18,10 +18,12 @@ use super::{
 };
 use crate::{host::pid_namespace::PidNamespaces, model::state::StateSet};
 
-/// The programs over descriptors of sockets, over listeners' queues, and over the wait queues of sockets.
+/// The programs over descriptors of sockets, over listeners' queues, over the wait queues of sockets, and over threads
+/// that run.
 const HOLDERS: &str = "holders";
 const QUEUES: &str = "queues";
 const SLEEPERS: &str = "sleepers";
+const RUNNING: &str = "running";
 
 /// The loaded iterators; each run is a separate pass.
 pub(crate) struct HolderScan {
@@ -30,6 +32,7 @@ pub(crate) struct HolderScan {
     holders: Iterator,
     queues: Option<Iterator>,
     sleepers: Option<Iterator>,
+    running: Option<Iterator>,
 }
 
 impl HolderScan {
@@ -55,12 +58,13 @@ impl HolderScan {
             kernel: types.offsets,
             pid_namespace: pids.translated_into(),
             probe_reads: probes.into(),
+            registers: RegisterOffsets::OF_THIS_MACHINE,
             ..Config::NOTHING
         };
         let bytes = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcptrace-holders"));
         let object = IteratorObject::new(bytes, &config)?;
         let holders = load(&object, &types, HOLDERS, IteratorHook::TaskFile)?;
-        Ok(Self { object, types, holders, queues: None, sleepers: None })
+        Ok(Self { object, types, holders, queues: None, sleepers: None, running: None })
     }
 
     /// Loads the iterator over accept queues, unless that was tried before.
@@ -83,6 +87,29 @@ impl HolderScan {
             Ok(())
         };
         support.sleepers.once(attempt).is_some()
+    }
+
+    /// Loads the program that tells what threads that run have called last, unless that was tried before; whether it can
+    /// run.
+    pub(crate) fn load_running(&mut self, support: &mut Support) -> bool {
+        let attempt = || {
+            let is_known = RegisterOffsets::OF_THIS_MACHINE != RegisterOffsets::UNUSED
+                && self.types.offsets.task_state != ABSENT;
+            if !is_known {
+                return Err(error::missing());
+            }
+            self.running = Some(load(&self.object, &self.types, RUNNING, IteratorHook::Task)?);
+            Ok(())
+        };
+        support.running.once(attempt).is_some()
+    }
+
+    /// Visits the latest call of each thread that runs. [`HolderScan::load_running`] comes first.
+    ///
+    /// # Errors
+    /// When the kernel ends the pass early.
+    pub(crate) fn run_running(&mut self, visit: impl FnMut(RunningRecord)) -> io::Result<()> {
+        self.running.as_ref().ok_or(io::ErrorKind::NotFound)?.run(visit)
     }
 
     /// Visits what waits in the queues of the sockets in CLOSE_WAIT in the network namespace of this thread.

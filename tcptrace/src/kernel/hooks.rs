@@ -12,15 +12,20 @@ use super::{
 pub(super) enum IteratorHook {
     /// Every descriptor of every process.
     TaskFile,
+    /// Every thread.
+    Task,
     /// The TCP sockets of a network namespace.
     Tcp,
 }
 
 impl IteratorHook {
+    const ALL: [Self; 3] = [Self::TaskFile, Self::Task, Self::Tcp];
+
     /// The function whose arguments the program gets.
     fn name(self) -> &'static str {
         match self {
             Self::TaskFile => "bpf_iter_task_file",
+            Self::Task => "bpf_iter_task",
             Self::Tcp => "bpf_iter_tcp",
         }
     }
@@ -33,6 +38,7 @@ const TRACEPOINT: &str = "btf_trace_inet_sock_set_state";
 #[derive(Debug)]
 pub(super) struct Hooks {
     task_file: Option<u32>,
+    task: Option<u32>,
     tcp: Option<u32>,
     tracepoint: Option<u32>,
 }
@@ -40,7 +46,7 @@ pub(super) struct Hooks {
 impl Hooks {
     /// What to look for among the types.
     pub(super) fn wanted<'a>() -> impl Iterator<Item = Wanted<'a>> {
-        let iterators = [IteratorHook::TaskFile, IteratorHook::Tcp].map(|hook| Wanted::Function(hook.name()));
+        let iterators = IteratorHook::ALL.map(|hook| Wanted::Function(hook.name()));
         iterators.into_iter().chain([Wanted::Typedef(TRACEPOINT)])
     }
 
@@ -49,6 +55,7 @@ impl Hooks {
         let id = |hook: IteratorHook| types.id(Wanted::Function(hook.name()));
         Self {
             task_file: id(IteratorHook::TaskFile),
+            task: id(IteratorHook::Task),
             tcp: id(IteratorHook::Tcp),
             tracepoint: types.id(Wanted::Typedef(TRACEPOINT)),
         }
@@ -61,6 +68,7 @@ impl Hooks {
     pub(super) fn iterator(&self, hook: IteratorHook) -> Result<u32, BtfError> {
         let id = match hook {
             IteratorHook::TaskFile => self.task_file,
+            IteratorHook::Task => self.task,
             IteratorHook::Tcp => self.tcp,
         };
         id.ok_or_else(|| BtfError::UnknownBtfTypeName { type_name: hook.name().to_owned() })
@@ -91,7 +99,7 @@ mod tests {
         let hooks = Hooks::find(&btf::Btf::parse(&data, Hooks::wanted()).unwrap());
         let whole = Btf::parse(&data, aya::Endianness::default()).unwrap();
         let id = |types: &Btf, name, kind| types.id_by_type_name_kind(name, kind).unwrap();
-        for hook in [IteratorHook::TaskFile, IteratorHook::Tcp] {
+        for hook in IteratorHook::ALL {
             assert_eq!(hooks.iterator(hook).ok(), Some(id(&whole, hook.name(), BtfKind::Func)), "{hook:?}");
         }
         let tracepoint = id(&hooks.tracepoint().unwrap(), TRACEPOINT, BtfKind::Typedef);
@@ -100,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_kernel_without_hooks_has_none() {
-        let hooks = Hooks { task_file: None, tcp: None, tracepoint: None };
+        let hooks = Hooks { task_file: None, task: None, tcp: None, tracepoint: None };
         let refusal = hooks.iterator(IteratorHook::Tcp).unwrap_err().to_string();
         assert!(refusal.contains("bpf_iter_tcp"), "{refusal}");
         let types = hooks.tracepoint().unwrap();

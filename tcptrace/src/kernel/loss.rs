@@ -44,3 +44,7 @@ pub(super) const SLEEPERS: Lack = Lack {
     lost: "who sleeps in a call on a socket whose descriptor was closed is not named",
     remedy: "Linux 5.9 with BTF",
 };
+pub(super) const RUNNING: Lack = Lack {
+    lost: "whether a busy thread reads an end of file again and again is concluded from how much of its time is in the kernel",
+    remedy: "Linux 5.15 with BTF",
+};

@@ -121,6 +121,8 @@ pub(crate) struct Support {
     pub(super) queues: Trial,
     /// The iterator over what sleeps on a socket.
     pub(super) sleepers: Trial,
+    /// The iterator over threads, with `bpf_task_pt_regs` (Linux 5.15).
+    pub(super) running: Trial,
 }
 
 impl Support {

@@ -30,14 +30,6 @@ use super::{
 };
 use crate::host::clock::Clocks;
 
-/// Where this architecture keeps registers; none where stacks are walked by frame pointers only.
-#[cfg(target_arch = "x86_64")]
-const REGISTERS: RegisterOffsets = RegisterOffsets::X86_64;
-#[cfg(target_arch = "aarch64")]
-const REGISTERS: RegisterOffsets = RegisterOffsets::AARCH64;
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-const REGISTERS: RegisterOffsets = RegisterOffsets::UNUSED;
-
 /// What pthread_self() points to begins this much below the thread pointer at most: 0 where it is that itself. On aarch64
 /// glibc has `struct pthread` there (`THREAD_SELF` of sysdeps/aarch64/nptl/tls.h), of some 2 KiB, and musl one of less.
 const THREAD_HEAD_BYTES: u32 = if cfg!(target_arch = "aarch64") { 4096 } else { 0 };
@@ -97,7 +89,8 @@ pub(super) fn attach(
     let kernel = types.as_ref().map_or(KernelOffsets::UNKNOWN, |types| types.offsets);
     let pid_namespace = support.pid_namespaces.translated_into();
     // The registers of a task are found by its type.
-    let registers = if types.is_some() { REGISTERS } else { RegisterOffsets::UNUSED };
+    let registers = if types.is_some() { RegisterOffsets::OF_THIS_MACHINE } else { RegisterOffsets::UNUSED };
+    // Elsewhere stacks are walked by frame pointers only.
     let stacks = plan.stacks && registers != RegisterOffsets::UNUSED;
     let config = Config {
         kernel,

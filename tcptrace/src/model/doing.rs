@@ -1,5 +1,9 @@
 //! What a process does at this moment, thread by thread. Values only: `process::doing` reads them.
 
+use std::collections::BTreeMap;
+
+use super::pid::Pid;
+
 /// The state of a thread (proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ThreadState {
@@ -80,20 +84,114 @@ impl CpuUse {
             && self.used_ns.saturating_mul(10) >= self.within_ns
     }
 
-    /// Whether an end of file may wake it again and again: it lets nobody rest, and gives no bytes.
-    pub(crate) fn may_spin(self) -> bool {
+    /// Whether it hardly ever waits for anything, and moves no bytes: an end of file lets nobody rest, and gives none.
+    pub(crate) fn is_restless(self) -> bool {
         /// A spinning thread waits for a lock at most, and hardly ever for that.
         const SLEEPS_EVERY_NS: u64 = 50_000_000;
         /// Whoever moves so many bytes has other work.
         const MANY_BYTES: u64 = 1024 * 1024;
-        self.is_much_in_kernel()
-            && self.moved_bytes < MANY_BYTES
-            && self.sleeps.saturating_mul(SLEEPS_EVERY_NS) <= self.within_ns
+        self.moved_bytes < MANY_BYTES && self.sleeps.saturating_mul(SLEEPS_EVERY_NS) <= self.within_ns
+    }
+
+    /// Whether an end of file may wake it again and again, as far as processor time tells.
+    pub(crate) fn may_spin(self) -> bool {
+        self.is_restless() && self.is_much_in_kernel()
     }
 
     /// Whether system calls took much of it, as they do where each returns at once.
     pub(crate) fn is_much_in_kernel(self) -> bool {
         self.in_kernel_ns.saturating_mul(6) >= self.used_ns
+    }
+}
+
+/// The latest system call of a thread that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LatestCall {
+    pub process: Pid,
+    pub tid: Pid,
+    /// The name of the call; `None` where something else led into the kernel since, as the timer does that counts
+    /// processor time.
+    pub name: Option<&'static str>,
+    /// The descriptor that it was for, where its first argument is one.
+    pub fd: u64,
+    /// What it returned; `None` while it has not.
+    pub returned: Option<i64>,
+}
+
+/// What the latest calls of a thread that runs were, in samples some ten milliseconds apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CallSamples {
+    pub taken: u32,
+    /// In how many there was a call, of whatever name.
+    pub called: u32,
+    /// In how many a read gave no bytes, or was under way, by its descriptor.
+    pub read: BTreeMap<u32, u32>,
+    /// In how many it had not had to wait for any of several descriptors, or had just begun to.
+    pub woken: u32,
+}
+
+impl CallSamples {
+    /// A call may have been the latest for long; what is seen twice is done again and again.
+    const SEVERAL: u32 = 2;
+
+    /// Counts a sample.
+    pub(crate) fn add(&mut self, call: &LatestCall) {
+        const READS: [&str; 5] = ["read", "readv", "recvfrom", "recvmsg", "recvmmsg"];
+        const WAITS: [&str; 7] =
+            ["epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6"];
+        self.taken += 1;
+        let Some(name) = call.name else { return };
+        self.called += 1;
+        if READS.contains(&name)
+            && call.returned.is_none_or(|bytes| bytes == 0)
+            && let Ok(fd) = u32::try_from(call.fd)
+        {
+            *self.read.entry(fd).or_default() += 1;
+        }
+        // 0: its time was up.
+        self.woken += u32::from(WAITS.contains(&name) && call.returned.is_none_or(|ready| ready > 0));
+    }
+
+    /// These and those of another thread of the process.
+    pub(crate) fn with(mut self, other: &Self) -> Self {
+        self.taken += other.taken;
+        self.called += other.called;
+        self.woken += other.woken;
+        for (fd, times) in &other.read {
+            *self.read.entry(*fd).or_default() += times;
+        }
+        self
+    }
+
+    /// The one of these descriptors that is read from again and again while that gives nothing, and in how many samples;
+    /// in between it may be asked whether there is something to read.
+    pub(crate) fn reads_again(&self, may_be: impl Fn(u32) -> bool) -> Option<(u32, u32)> {
+        let read = self.read.iter().map(|(fd, times)| (*fd, *times)).filter(|(fd, _)| may_be(*fd));
+        read.max_by_key(|(_, times)| *times).filter(|(_, times)| times + self.woken >= Self::SEVERAL)
+    }
+
+    /// Whether it is woken again and again.
+    pub(crate) fn is_woken_again(&self) -> bool {
+        self.woken >= Self::SEVERAL
+    }
+
+    /// Whether they tell what the thread is busy with.
+    pub(crate) fn tell(&self) -> bool {
+        self.is_woken_again() || self.reads_again(|_| true).is_some()
+    }
+
+    /// Whether it may yet be an end of file that the thread is busy with, which costs calls: there are none of reads and
+    /// waits, but some at least, or too few samples.
+    pub(crate) fn may_spin(&self) -> bool {
+        /// Of a thread that calls all the time, so many do not all miss that.
+        const ENOUGH: u32 = 5;
+        !self.tell() && (self.called > 0 || self.taken < ENOUGH)
+    }
+
+    /// Whether all may show the same call, of long ago, where no timer interrupts a thread that computes. On such CPUs the
+    /// kernel counts its own time exactly.
+    pub(crate) fn may_be_stale(&self, in_kernel_ns: u64) -> bool {
+        self.called == self.taken && in_kernel_ns == 0
     }
 }
 
@@ -108,6 +206,8 @@ pub(crate) struct ThreadDoing {
     pub waits_in: Option<String>,
     /// Only of one that ran at both looks.
     pub cpu: Option<CpuUse>,
+    /// Likewise; none where the kernel does not tell.
+    pub samples: CallSamples,
 }
 
 /// What a process does.
@@ -172,6 +272,30 @@ mod tests {
     }
 
     #[test]
+    fn samples_count_reads_of_nothing_and_waits_that_were_none() {
+        let mut samples = CallSamples::default();
+        let mut add = |name, fd, returned| {
+            samples.add(&LatestCall { process: Pid::new(1), tid: Pid::new(1), name, fd, returned });
+        };
+        add(Some("recvfrom"), 7, Some(0));
+        add(Some("read"), 7, None);
+        add(Some("read"), 7, Some(12));
+        add(Some("recvfrom"), 8, Some(-11));
+        add(Some("epoll_wait"), 3, Some(1));
+        add(Some("epoll_wait"), 3, Some(0));
+        add(Some("poll"), 0x7fff_0000_1000, None);
+        add(Some("write"), 7, Some(0));
+        add(None, 0, Some(0));
+        let told = CallSamples { taken: 9, called: 8, read: [(7, 2)].into(), woken: 2 };
+        assert_eq!(samples, told);
+        assert_eq!(samples.reads_again(|fd| fd == 7), Some((7, 2)));
+        assert_eq!(samples.reads_again(|fd| fd == 8), None);
+        assert!(!samples.may_be_stale(0), "a timer has interrupted it");
+        let stale = CallSamples { taken: 5, called: 5, ..CallSamples::default() };
+        assert!(stale.may_be_stale(0) && !stale.may_be_stale(1));
+    }
+
+    #[test]
     fn only_who_got_some_of_a_processor_is_busy() {
         assert!(SPINS.is_busy());
         let starved = CpuUse { used_ns: 120_000_000, waited_ns: 850_000_000, ..SPINS };
@@ -187,6 +311,7 @@ mod tests {
         assert!(CpuUse { sleeps: 9, ..SPINS }.may_spin(), "for a lock, now and then");
         assert!(!CpuUse { sleeps: 4_000, ..SPINS }.may_spin(), "it waits for each message");
         assert!(!CpuUse { moved_bytes: 1 << 30, ..SPINS }.may_spin(), "it writes a log");
-        assert!(!CpuUse { in_kernel_ns: 0, ..SPINS }.may_spin(), "it computes");
+        let computes = CpuUse { in_kernel_ns: 0, ..SPINS };
+        assert!(!computes.may_spin() && computes.is_restless());
     }
 }

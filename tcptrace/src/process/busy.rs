@@ -1,9 +1,9 @@
-//! How busy threads are that run, and with what: looks again a tenth of a second later, and for up to a second where
-//! that does not tell.
+//! How busy threads are that run, and with what: samples their latest calls for a tenth of a second, and for up to a second
+//! where that does not tell.
 //!
 //! Files: proc_pid_stat(5), proc_pid_status(5), proc_pid_io(5), proc_pid_fdinfo(5), Documentation/scheduler/sched-stats.rst ("schedstat").
 
-use std::{path::Path, sync::Arc, thread, time::Duration};
+use std::{fs, path::Path, sync::Arc, thread, time::Duration};
 
 use rustix::fs::{Mode, RawDir, openat, readlinkat};
 
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     host::world::World,
     model::{
-        doing::{BusyReads, CpuUse, ProcessDoing, ThreadState},
+        doing::{BusyReads, CallSamples, CpuUse, LatestCall, ProcessDoing, ThreadDoing, ThreadState},
         process::ProcessIdentity,
     },
 };
@@ -24,6 +24,9 @@ use crate::{
 /// counts the time in the kernel in steps of 10 ms, and of few steps nothing can be told.
 const INTERVALS_MS: [u64; 4] = [100, 200, 300, 400];
 const ENOUGH_NS: u64 = 25 * TICK_NS;
+
+/// Samples of the latest calls in each of these intervals.
+const SAMPLES: u32 = 5;
 
 /// A tick of `stat`: USER_HZ is 100 on every architecture with BPF.
 const TICK_NS: u64 = 10_000_000;
@@ -52,15 +55,22 @@ pub(super) fn runs(doing: &ProcessDoing) -> bool {
     doing.threads.iter().any(|thread| thread.state == ThreadState::Running)
 }
 
-/// Adds to each process of which a thread runs how much that is, and what it may read.
-pub(super) fn measure(world: &World, mut found: Vec<(&Arc<ProcessIdentity>, &mut ProcessDoing)>) {
+/// Adds to each process of which a thread runs how much that is, what it called, and what it may read.
+pub(super) fn measure(
+    world: &World,
+    mut found: Vec<(&Arc<ProcessIdentity>, &mut ProcessDoing)>,
+    mut latest_calls: impl FnMut() -> Vec<LatestCall>,
+) {
     let clocks = &world.clocks;
     let look =
         |(process, doing): &(&Arc<ProcessIdentity>, &mut ProcessDoing)| sample(&world.proc, process, doing);
     let began_ns = clocks.monotonic_ns();
     let before: Vec<Sample> = found.iter().map(look).collect();
     for interval_ms in INTERVALS_MS {
-        thread::sleep(Duration::from_millis(interval_ms));
+        for _ in 0..SAMPLES {
+            thread::sleep(Duration::from_millis(interval_ms) / SAMPLES);
+            add_samples(&mut found, &latest_calls());
+        }
         let after: Vec<Sample> = found.iter().map(look).collect();
         let within_ns = clocks.monotonic_ns().saturating_sub(began_ns);
         for ((_, doing), (before, after)) in found.iter_mut().zip(before.iter().zip(&after)) {
@@ -70,16 +80,47 @@ pub(super) fn measure(world: &World, mut found: Vec<(&Arc<ProcessIdentity>, &mut
             break;
         }
     }
+    let has_quiet_cpus = has_cpus_without_timer(&world.root);
     for (process, doing) in found {
+        for thread in doing.threads.iter_mut().filter(|_| has_quiet_cpus) {
+            if thread.cpu.is_some_and(|cpu| thread.samples.may_be_stale(cpu.in_kernel_ns)) {
+                thread.samples = CallSamples::default();
+            }
+        }
         doing.reads = epolls(&world.proc, process).map(|epolls| reads(epolls, doing));
     }
 }
 
-/// Whether a thread never rests, and got too little CPU to tell how much of it was in the kernel.
+/// Whether there are CPUs on which no timer interrupts a thread that is alone there (`nohz_full` of
+/// Documentation/timers/no_hz.rst).
+fn has_cpus_without_timer(root: &Path) -> bool {
+    let cpus = fs::read(root.join("sys/devices/system/cpu/nohz_full")).unwrap_or_default();
+    // Without any, the kernel writes `(null)` or nothing.
+    cpus.iter().any(u8::is_ascii_digit)
+}
+
+/// Adds the latest calls to the threads that made them. Numbers of calls are those of 64-bit programs.
+fn add_samples(found: &mut [(&Arc<ProcessIdentity>, &mut ProcessDoing)], calls: &[LatestCall]) {
+    for call in calls {
+        let process = found
+            .iter_mut()
+            .find(|(process, _)| process.pid == call.process && process.is_32_bit != Some(true));
+        let threads = process.into_iter().flat_map(|(_, doing)| &mut doing.threads);
+        for thread in threads.filter(|thread| call.tid.visible() == Some(thread.tid)) {
+            thread.samples.add(call);
+        }
+    }
+}
+
+/// Whether a thread never rests, its calls do not tell why, and it got too little CPU to tell how much of it was in the
+/// kernel.
 fn is_undecided(doing: &ProcessDoing) -> bool {
     let is_decided =
         |cpu: CpuUse| cpu.used_ns >= ENOUGH_NS || (cpu.is_much_in_kernel() && cpu.in_kernel_ns > 2 * TICK_NS);
-    doing.threads.iter().filter_map(|thread| thread.cpu).any(|cpu| cpu.is_busy() && !is_decided(cpu))
+    let is_undecided = |thread: &ThreadDoing| {
+        thread.cpu.is_some_and(|cpu| cpu.is_busy() && !is_decided(cpu)) && !thread.samples.tell()
+    };
+    doing.threads.iter().any(is_undecided)
 }
 
 /// What a process did between two looks.
@@ -166,9 +207,10 @@ fn epolls(proc_root: &Path, process: &ProcessIdentity) -> Option<Vec<Epoll>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
-    use crate::model::doing::{SleepingCall, ThreadDoing};
+    use crate::model::doing::SleepingCall;
 
     fn thread(state: ThreadState, call: Option<(&'static str, &[u32])>) -> ThreadDoing {
         let call = call.map(|(name, fds)| SleepingCall {
@@ -177,7 +219,7 @@ mod tests {
             reads_from: fds.to_vec(),
             is_complete: true,
         });
-        ThreadDoing { tid: 1, state, call, waits_in: None, cpu: None }
+        ThreadDoing { tid: 1, state, call, waits_in: None, cpu: None, samples: CallSamples::default() }
     }
 
     /// What the running thread may read beside these others, of two loops.
@@ -186,6 +228,19 @@ mod tests {
         let threads = [vec![thread(ThreadState::Running, None)], others].concat();
         reads(vec![epoll(&[3, 5]), epoll(&[4, 7])], &ProcessDoing { threads, ..ProcessDoing::default() })
             .epolled
+    }
+
+    #[test]
+    fn cpus_without_a_timer_are_those_that_the_kernel_lists() {
+        let told = |text: &str| {
+            let root = tempfile::tempdir().unwrap();
+            let cpu = root.path().join("sys/devices/system/cpu");
+            fs::create_dir_all(&cpu).unwrap();
+            fs::write(cpu.join("nohz_full"), text).unwrap();
+            has_cpus_without_timer(root.path())
+        };
+        assert_eq!(["2-7\n", "  (null)\n", "\n"].map(told), [true, false, false]);
+        assert!(!has_cpus_without_timer(Path::new("/nowhere")));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) fn read(process: &OwnedFd, tid: u32) -> Option<SleepingCall> {
     let before = text()?;
     let (number, arguments) = parse(std::str::from_utf8(&before).ok()?)?;
     let mut call = SleepingCall {
-        name: Sysno::new(number)?.name(),
+        name: name(number)?,
         writes_to: Vec::new(),
         reads_from: Vec::new(),
         is_complete: true,
@@ -39,6 +39,11 @@ pub(super) fn read(process: &OwnedFd, tid: u32) -> Option<SleepingCall> {
     let reads_memory = call.fill(process, arguments);
     // What was read in between belonged to another call.
     (!reads_memory || text()? == before).then_some(call)
+}
+
+/// The name of a system call of 64-bit programs; `None` of a number that none has.
+pub(crate) fn name(number: usize) -> Option<&'static str> {
+    Some(Sysno::new(number)?.name())
 }
 
 /// The number of the call in `syscall` (proc_pid_syscall(5)) and its arguments; `None` of a thread that runs, or waits

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     host::{pool as parallel, world::World},
     model::{
-        doing::{ProcessDoing, ThreadDoing, ThreadState},
+        doing::{CallSamples, LatestCall, ProcessDoing, ThreadDoing, ThreadState},
         process::ProcessIdentity,
     },
 };
@@ -31,8 +31,12 @@ const MOST_THREADS: usize = 2_048;
 const CHUNK: usize = 8;
 
 /// What each of these processes does, in order; `None` of one that has ended or is not visible. Waits a tenth of a second
-/// where a thread runs, to see how much it does.
-pub(crate) fn look(world: &World, processes: &[Arc<ProcessIdentity>]) -> Vec<Option<ProcessDoing>> {
+/// where a thread runs, to see how much it does, and asks for the latest calls of all that run.
+pub(crate) fn look(
+    world: &World,
+    processes: &[Arc<ProcessIdentity>],
+    latest_calls: impl FnMut() -> Vec<LatestCall>,
+) -> Vec<Option<ProcessDoing>> {
     let cgroups = FrozenCgroups::new(world);
     let chunks: Vec<&[Arc<ProcessIdentity>]> = processes.chunks(CHUNK).collect();
     let most_of_one = (MOST_THREADS / processes.len().max(1)).clamp(1, MOST_THREADS_OF_ONE);
@@ -47,7 +51,7 @@ pub(crate) fn look(world: &World, processes: &[Arc<ProcessIdentity>]) -> Vec<Opt
         .filter(|(_, doing)| busy::runs(doing))
         .collect();
     if !running.is_empty() {
-        busy::measure(world, running);
+        busy::measure(world, running, latest_calls);
     }
     found
 }
@@ -73,6 +77,7 @@ fn read(
                 .then(|| wait_channel(&directory, *tid))
                 .flatten(),
             cpu: None,
+            samples: CallSamples::default(),
         })
     };
     let threads: Vec<ThreadDoing> =
@@ -125,7 +130,7 @@ mod tests {
         let world = World::of_this_host();
         let me = Arc::new(ProcessReader::new(&world).read(Pid::new(std::process::id())).unwrap());
         let earlier = Arc::new(ProcessIdentity { start_ticks: Some(1), ..(*me).clone() });
-        let found = look(&world, &[Arc::clone(&me), earlier]);
+        let found = look(&world, &[Arc::clone(&me), earlier], Vec::new);
         let doing = found[0].as_ref().unwrap();
         let cpu = |thread: &ThreadDoing| thread.cpu.is_some_and(|cpu| cpu.within_ns >= 100_000_000);
         assert!(doing.threads.iter().any(cpu), "{doing:?}");

@@ -61,6 +61,8 @@ pub(crate) enum Work {
     PollEof,
     /// Reads the end of file again and again.
     ReadEof,
+    /// Likewise, and works in between. An event loop tells of what is new alone (edge-triggered), as Go's does.
+    ReadEofSlowly,
     /// In its own code.
     Compute,
     /// In the kernel, with a file that has nothing to do with any socket.

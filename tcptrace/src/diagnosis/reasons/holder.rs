@@ -7,7 +7,7 @@ use super::{
 };
 use crate::model::{
     connection_side::ConnectionSide,
-    doing::{CpuUse, ProcessDoing, SleepingCall, ThreadDoing, ThreadState},
+    doing::{CallSamples, CpuUse, ProcessDoing, SleepingCall, ThreadDoing, ThreadState},
     endpoints::Endpoint,
     owner::Evidence,
     reason::{Reason, ReasonId, ReasonNumbers},
@@ -90,9 +90,9 @@ fn doing_of(facts: &ReasonFacts<'_>, holder: &HolderFacts<'_>, doing: &ProcessDo
     }
     let busy = threads.iter().filter_map(|thread| Some((thread, thread.cpu.filter(|cpu| cpu.is_busy())?)));
     // One that works hides none that spins.
-    let busiest = busy.max_by_key(|(_, cpu)| (cpu.may_spin(), cpu.used_ns));
+    let busiest = busy.max_by_key(|(thread, cpu)| (thread.samples.tell(), cpu.may_spin(), cpu.used_ns));
     if let Some((thread, cpu)) = busiest {
-        return Some(busy_with(facts, holder, thread, cpu));
+        return Some(busy_with(facts, holder, doing, (thread, cpu)));
     }
     if let Some(reads) = holder.eof_reads_per_second.filter(|reads| *reads >= MANY_READS) {
         let text = format!("{name} reads the end of file {reads} times a second and does not close");
@@ -123,43 +123,102 @@ const WAITS_FOR_VFORK: [&str; 3] = ["kernel_clone", "_do_fork", "wait_for_vfork_
 const MANY_READS: u64 = 20;
 
 /// A thread that does not rest: because of the end of file, or because it computes.
-fn busy_with(facts: &ReasonFacts<'_>, holder: &HolderFacts<'_>, thread: &ThreadDoing, cpu: CpuUse) -> Reason {
+fn busy_with(
+    facts: &ReasonFacts<'_>,
+    holder: &HolderFacts<'_>,
+    doing: &ProcessDoing,
+    (thread, cpu): (&ThreadDoing, CpuUse),
+) -> Reason {
     let (name, tid) = (Named(holder.process), thread.tid);
-    let (used_ns, within_ns) = (cpu.used_ns, cpu.within_ns);
+    let took = format!("{} of CPU within {}", Elapsed(cpu.used_ns), Elapsed(cpu.within_ns));
     let reads_per_second = holder.eof_reads_per_second.filter(|reads| *reads >= MANY_READS);
     let numbers = ReasonNumbers {
         tid: Some(tid),
-        cpu_ns: Some(used_ns),
-        within_ns: Some(within_ns),
+        cpu_ns: Some(cpu.used_ns),
+        within_ns: Some(cpu.within_ns),
         reads_per_second,
         ..of_process(holder)
     };
-    let took = format!("{} of CPU within {}", Elapsed(used_ns), Elapsed(within_ns));
-    let has_ended = matches!(
-        facts.verdict,
-        Some(Verdict::EofRead | Verdict::EofUnread | Verdict::DataUnread | Verdict::ConnectionOver)
-    );
-    let is_held = holder.evidence == Evidence::FdTable;
+    // A runtime may move to another thread what reads.
+    let samples = doing.threads.iter().map(|thread| &thread.samples);
+    let samples = samples.fold(CallSamples::default(), CallSamples::with);
+    let text = match spins_on(facts, holder, doing, (thread, cpu), &samples) {
+        Some(Spinning::Reads { per_second }) => format!(
+            "{name} spins: it reads the end of file {per_second} times a second (thread {tid} took {took}) and does not \
+             close"
+        ),
+        Some(Spinning::SeenReading { fd, times }) => format!(
+            "{name} spins: it reads the end of file of descriptor {fd} again and again ({times} of {} samples of its \
+             latest call; thread {tid} took {took}) and does not close",
+            samples.taken
+        ),
+        Some(Spinning::SeenWoken) => format!(
+            "{name} spins: thread {tid} took {took}, and is woken by the end of file again and again ({} of {} samples \
+             of its latest call)",
+            thread.samples.woken, thread.samples.taken
+        ),
+        Some(Spinning::MuchInKernel) => format!(
+            "{name} spins: thread {tid} took {took}, much of it in system calls, as it is woken by the end of file again \
+             and again"
+        ),
+        None => {
+            let text = match samples.reads_again(|fd| !holder.fds.contains(&fd)) {
+                Some((fd, _)) => {
+                    format!("thread {tid} of {name} reads descriptor {fd} again and again: {took}")
+                }
+                None => format!("thread {tid} of {name} computes: {took}"),
+            };
+            return reason(ReasonId::HolderRunning, text, numbers);
+        }
+    };
+    reason(ReasonId::SpinsOnEof, text, numbers)
+}
+
+/// How it is known that a thread spins on an end of file.
+enum Spinning {
+    /// Every read was watched.
+    Reads { per_second: u64 },
+    /// In samples of its latest call.
+    SeenReading { fd: u32, times: u32 },
+    /// Likewise: it waits for nothing.
+    SeenWoken,
+    /// As processor time tells.
+    MuchInKernel,
+}
+
+/// Whether it is the end of file of this socket that keeps a thread busy.
+fn spins_on(
+    facts: &ReasonFacts<'_>,
+    holder: &HolderFacts<'_>,
+    doing: &ProcessDoing,
+    (thread, cpu): (&ThreadDoing, CpuUse),
+    samples: &CallSamples,
+) -> Option<Spinning> {
+    if holder.evidence != Evidence::FdTable {
+        return None;
+    }
     // Where every read is watched, and few were of this end of file, something else keeps it busy.
-    let is_counted = holder.eof_reads_per_second.is_some();
-    let reads = holder.doing.and_then(|doing| doing.reads.as_ref());
-    let may_be_of_it = !is_counted && reads.is_none_or(|reads| reads.may_be_of(holder.fds));
-    match reads_per_second {
-        Some(reads) if is_held => {
-            let text = format!(
-                "{name} spins: it reads the end of file {reads} times a second (thread {tid} took {took}) and does \
-                 not close"
-            );
-            reason(ReasonId::SpinsOnEof, text, numbers)
+    if let Some(per_second) = holder.eof_reads_per_second {
+        return (per_second >= MANY_READS).then_some(Spinning::Reads { per_second });
+    }
+    let has_ended = match facts.verdict? {
+        // Nothing but the end is left to be read.
+        Verdict::EofRead | Verdict::ConnectionOver => {
+            if let Some((fd, times)) = samples.reads_again(|fd| holder.fds.contains(&fd)) {
+                return Some(Spinning::SeenReading { fd, times });
+            }
+            true
         }
-        _ if has_ended && is_held && cpu.may_spin() && may_be_of_it => {
-            let text = format!(
-                "{name} spins: thread {tid} took {took}, much of it in system calls, as it is woken by the end of \
-                 file again and again"
-            );
-            reason(ReasonId::SpinsOnEof, text, numbers)
-        }
-        _ => reason(ReasonId::HolderRunning, format!("thread {tid} of {name} computes: {took}"), numbers),
+        Verdict::EofUnread | Verdict::DataUnread => true,
+        _ => false,
+    };
+    let may_be_of_it = doing.reads.as_ref().is_none_or(|reads| reads.may_be_of(holder.fds));
+    if !has_ended || !may_be_of_it || !cpu.is_restless() {
+        None
+    } else if thread.samples.is_woken_again() {
+        Some(Spinning::SeenWoken)
+    } else {
+        (thread.samples.may_spin() && cpu.is_much_in_kernel()).then_some(Spinning::MuchInKernel)
     }
 }
 

@@ -95,7 +95,7 @@ pub(crate) fn distance_ms(stuck: LegTimes, leg: LegTimes) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::doing::ThreadDoing;
+    use crate::model::doing::{CallSamples, ThreadDoing};
 
     #[test]
     fn an_end_is_passed_on_at_once() {
@@ -165,6 +165,7 @@ mod tests {
             }),
             waits_in: None,
             cpu: None,
+            samples: CallSamples::default(),
         };
         let waits = |threads| waits_only_for(&ProcessDoing { threads, ..ProcessDoing::default() }, 7);
         assert!(waits(vec![thread("read", &[7])]));
@@ -195,6 +196,7 @@ mod tests {
             }),
             waits_in: None,
             cpu: None,
+            samples: CallSamples::default(),
         };
         let rests = |threads| rests_in_a_loop(&ProcessDoing { threads, ..ProcessDoing::default() });
         let waits = || thread(ThreadState::Sleeping, Some("epoll_wait"));

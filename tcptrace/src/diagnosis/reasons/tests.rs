@@ -12,7 +12,7 @@ use crate::{
     model::{
         activity::{ActivityTimes, Sending},
         connection_side::ConnectionSide,
-        doing::{BusyReads, CpuUse, ProcessDoing, SleepingCall, ThreadDoing, ThreadState},
+        doing::{BusyReads, CallSamples, CpuUse, ProcessDoing, SleepingCall, ThreadDoing, ThreadState},
         owner::Evidence,
         pid::Pid,
         process::{AcceptQueue, DescriptorUse, ProcessIdentity},
@@ -72,7 +72,7 @@ fn facts(holders: Vec<HolderFacts<'_>>) -> ReasonFacts<'_> {
 }
 
 fn thread(tid: u32, state: ThreadState) -> ThreadDoing {
-    ThreadDoing { tid, state, call: None, waits_in: None, cpu: None }
+    ThreadDoing { tid, state, call: None, waits_in: None, cpu: None, samples: CallSamples::default() }
 }
 
 fn sleeps(tid: u32, name: &'static str) -> ThreadDoing {
@@ -196,6 +196,57 @@ fn whoever_is_busy_with_something_else_does_not_spin_on_this_end_of_file() {
     assert_eq!(is(epoll(vec![5, 7])), Some(ReasonId::SpinsOnEof));
     assert_eq!(is(epoll(vec![5])), Some(ReasonId::HolderRunning), "its loop has not got the socket");
     assert_eq!(is(BusyReads::default()), Some(ReasonId::SpinsOnEof));
+}
+
+/// A thread that runs, of which so many samples have been taken.
+fn sampled(in_kernel_ms: u64, samples: CallSamples) -> ThreadDoing {
+    ThreadDoing { samples, ..runs(2, 97, in_kernel_ms) }
+}
+
+#[test]
+fn the_latest_calls_tell_who_reads_an_end_of_file_whatever_the_kernels_share() {
+    let edge_triggered = || Some(BusyReads { epolled: Vec::new(), has_epoll: true });
+    let why = |verdict, in_kernel_ms, samples| {
+        let doing = ProcessDoing { reads: edge_triggered(), ..doing(vec![sampled(in_kernel_ms, samples)]) };
+        let shop = process(81, "shop");
+        let of = facts(vec![holder(&shop, Some(&doing))]);
+        first(&ReasonFacts { verdict: Some(verdict), ..of })
+    };
+    let read = |fd, times| CallSamples {
+        taken: 5,
+        called: times,
+        read: [(fd, times)].into(),
+        ..CallSamples::default()
+    };
+    let spins = why(Verdict::EofRead, 0, read(7, 2));
+    assert_eq!(spins.id, ReasonId::SpinsOnEof);
+    assert!(spins.text.contains("of descriptor 7 again and again (2 of 5 samples"), "{}", spins.text);
+    assert_eq!(why(Verdict::EofRead, 0, read(7, 1)).id, ReasonId::HolderRunning, "it may have read once");
+    assert_eq!(why(Verdict::DataUnread, 0, read(7, 2)).id, ReasonId::HolderRunning, "it reads what is left");
+    let other = why(Verdict::EofRead, 40, read(9, 4));
+    assert_eq!(other.id, ReasonId::HolderRunning);
+    assert!(other.text.contains("reads descriptor 9 again and again"), "{}", other.text);
+}
+
+#[test]
+fn the_latest_calls_tell_who_is_woken_and_who_makes_none() {
+    let why = |in_kernel_ms, samples| {
+        let doing = doing(vec![sleeps(1, "futex"), sampled(in_kernel_ms, samples)]);
+        first_of(Verdict::EofUnread, &doing)
+    };
+    let woken = CallSamples { taken: 5, called: 3, woken: 3, ..CallSamples::default() };
+    assert_eq!(why(5, woken), Some(ReasonId::SpinsOnEof));
+    let none = CallSamples { taken: 5, ..CallSamples::default() };
+    assert_eq!(why(40, none), Some(ReasonId::HolderRunning), "the kernel gives it memory");
+    let others = CallSamples { taken: 5, called: 3, ..CallSamples::default() };
+    assert_eq!(why(40, others), Some(ReasonId::SpinsOnEof), "as far as processor time tells");
+}
+
+#[test]
+fn a_runtime_that_moves_what_reads_to_other_threads_is_seen_reading() {
+    let once = || CallSamples { taken: 3, called: 1, read: [(7, 1)].into(), ..CallSamples::default() };
+    let threads = vec![sampled(0, once()), ThreadDoing { tid: 3, ..sampled(0, once()) }];
+    assert_eq!(first_of(Verdict::EofRead, &doing(threads)), Some(ReasonId::SpinsOnEof));
 }
 
 #[test]

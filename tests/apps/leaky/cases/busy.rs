@@ -18,6 +18,11 @@ pub(crate) fn spins_reading_eof(stage: &mut Stage) -> Result<Vec<Truth>> {
     busy(stage, Work::ReadEof, false)
 }
 
+/// The same, of which little time is in the kernel: it is interpreted, or does something with each nothing.
+pub(crate) fn spins_reading_slowly(stage: &mut Stage) -> Result<Vec<Truth>> {
+    busy(stage, Work::ReadEofSlowly, false)
+}
+
 /// Not the main thread, which sleeps.
 pub(crate) fn spins_in_thread(stage: &mut Stage) -> Result<Vec<Truth>> {
     busy(stage, Work::PollEof, true)
@@ -40,7 +45,8 @@ pub(crate) fn spins_on_pipe(stage: &mut Stage) -> Result<Vec<Truth>> {
 fn busy(stage: &mut Stage, with: Work, in_thread: bool) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
     let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;
-    let (verdict, recv_q) = if with == Work::ReadEof { ("eof_read", 0) } else { ("eof_unread", 1) };
+    let reads = matches!(with, Work::ReadEof | Work::ReadEofSlowly);
+    let (verdict, recv_q) = if reads { ("eof_read", 0) } else { ("eof_unread", 1) };
     let mut truths = stage.truths(Some(verdict), recv_q, &pair.opened, &[pair.holder], &ended)?;
     let nice = stage.setting.nice;
     let begin = Request::Busy { with, in_thread, nice };
@@ -49,7 +55,7 @@ fn busy(stage: &mut Stage, with: Work, in_thread: bool) -> Result<Vec<Truth>> {
     let about =
         |id| Reason::new(id).is("pid", pid).is("tid", thread).at_least("cpu_ns", 1).at_least("within_ns", 1);
     for truth in &mut truths {
-        if matches!(with, Work::PollEof | Work::ReadEof) {
+        if reads || with == Work::PollEof {
             truth.because(&[about("spins_on_eof"), Reason::new("client_left")], &["holder_uninterruptible"]);
         } else {
             let reasons = [about("holder_running"), Reason::new("client_left")];

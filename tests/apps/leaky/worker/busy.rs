@@ -35,8 +35,9 @@ impl Worker {
             // Now its end is there to be read.
             drop(write);
         } else {
+            let once = if work == Work::ReadEofSlowly { EventFlags::ET } else { EventFlags::empty() };
             for socket in &self.sockets {
-                epoll::add(&epoll, socket, EventData::new_u64(0), EventFlags::IN)?;
+                epoll::add(&epoll, socket, EventData::new_u64(0), EventFlags::IN | once)?;
             }
         }
         let sockets = self.sockets.iter().map(AsRawFd::as_raw_fd).collect();
@@ -81,6 +82,14 @@ impl Busy {
         Ok(())
     }
 
+    fn read(&self) {
+        for &socket in &self.sockets {
+            let mut byte = [0_u8];
+            // SAFETY: a pointer to a byte that may be written; a number that is closed is refused.
+            unsafe { libc::recv(socket, byte.as_mut_ptr().cast(), 1, libc::MSG_DONTWAIT) };
+        }
+    }
+
     fn work(&self) -> Result<()> {
         match self.work {
             Work::PollEof | Work::PollPipe => {
@@ -88,17 +97,12 @@ impl Busy {
                 // SAFETY: there is room for one event; the descriptor lives as long as `self`.
                 unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), &raw mut event, 1, -1) };
             }
-            Work::ReadEof => {
-                for &socket in &self.sockets {
-                    let mut byte = [0_u8];
-                    // SAFETY: a pointer to a byte that may be written; a number that is closed is refused.
-                    unsafe { libc::recv(socket, byte.as_mut_ptr().cast(), 1, libc::MSG_DONTWAIT) };
-                }
+            Work::ReadEof => self.read(),
+            Work::ReadEofSlowly => {
+                self.read();
+                compute(20_000);
             }
-            Work::Compute => {
-                let sum = (0..1_000_u64).fold(0, |sum, number| black_box(sum ^ (number * number)));
-                black_box(sum);
-            }
+            Work::Compute => compute(1_000),
             Work::ComputeInKernel => {
                 let mut buffer = [0_u8; 16_384];
                 for _ in 0..20 {
@@ -109,6 +113,12 @@ impl Busy {
         }
         Ok(())
     }
+}
+
+/// Some nanoseconds a round.
+fn compute(rounds: u64) {
+    let sum = (0..rounds).fold(0, |sum, number| black_box(sum ^ (number * number)));
+    black_box(sum);
 }
 
 /// Of this thread alone.
