@@ -148,9 +148,13 @@ fn busy_with(
              close"
         ),
         Some(Spinning::SeenReading { fd, times }) => format!(
-            "{name} spins: it reads the end of file of descriptor {fd} again and again ({times} of {} samples of its \
-             latest call; thread {tid} took {took}) and does not close",
-            samples.taken
+            "{name} spins: it reads the end of file of descriptor {fd} again and again (seen in {times} of {} samples of \
+             its latest call{}; thread {tid} took {took}) and does not close",
+            samples.taken,
+            match samples.woken {
+                0 => String::new(),
+                woken => format!(", and waking up for it in {woken}"),
+            }
         ),
         Some(Spinning::SeenWoken) => format!(
             "{name} spins: thread {tid} took {took}, and is woken by the end of file again and again ({} of {} samples \

@@ -220,7 +220,7 @@ fn the_latest_calls_tell_who_reads_an_end_of_file_whatever_the_kernels_share() {
     };
     let spins = why(Verdict::EofRead, 0, read(7, 2));
     assert_eq!(spins.id, ReasonId::SpinsOnEof);
-    assert!(spins.text.contains("of descriptor 7 again and again (2 of 5 samples"), "{}", spins.text);
+    assert!(spins.text.contains("of descriptor 7 again and again (seen in 2 of 5 samples"), "{}", spins.text);
     assert_eq!(why(Verdict::EofRead, 0, read(7, 1)).id, ReasonId::HolderRunning, "it may have read once");
     assert_eq!(why(Verdict::DataUnread, 0, read(7, 2)).id, ReasonId::HolderRunning, "it reads what is left");
     let other = why(Verdict::EofRead, 40, read(9, 4));
