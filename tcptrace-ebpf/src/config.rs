@@ -197,11 +197,11 @@ pub struct RegisterOffsets {
     pub lr: u32,
     /// The number of the latest system call, 32 bits of it; -1 where something else led into the kernel since.
     pub call: u32,
-    /// Its first argument, 64 bits wide.
-    pub argument: u32,
+    /// Its first two arguments, 64 bits wide each.
+    pub first: u32,
+    pub second: u32,
     /// What it returned, 64 bits wide.
     pub result: u32,
-    pub padding: u32,
 }
 
 impl RegisterOffsets {
@@ -212,16 +212,16 @@ impl RegisterOffsets {
         fp: ABSENT,
         lr: ABSENT,
         call: ABSENT,
-        argument: ABSENT,
+        first: ABSENT,
+        second: ABSENT,
         result: ABSENT,
-        padding: 0,
     };
     /// `struct pt_regs` of arch/x86/include/asm/ptrace.h.
     pub const X86_64: Self =
-        Self { pc: 128, sp: 152, fp: 32, lr: ABSENT, call: 120, argument: 112, result: 80, padding: 0 };
+        Self { pc: 128, sp: 152, fp: 32, lr: ABSENT, call: 120, first: 112, second: 104, result: 80 };
     /// `struct pt_regs` of arch/arm64/include/asm/ptrace.h.
     pub const AARCH64: Self =
-        Self { pc: 256, sp: 248, fp: 232, lr: 240, call: 280, argument: 272, result: 0, padding: 0 };
+        Self { pc: 256, sp: 248, fp: 232, lr: 240, call: 280, first: 272, second: 8, result: 0 };
     /// Those of this architecture; unused ones where the tool knows none.
     #[cfg(not(target_arch = "bpf"))]
     pub const OF_THIS_MACHINE: Self = if cfg!(target_arch = "x86_64") {

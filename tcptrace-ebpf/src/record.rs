@@ -372,14 +372,15 @@ pub struct RunningRecord {
     /// since.
     pub call: i32,
     pub padding: u32,
-    /// Its first argument.
-    pub argument: u64,
+    /// Its first two arguments.
+    pub first: u64,
+    pub second: u64,
     /// What it returned. While it has not, `-ENOSYS` on x86-64, and the first argument on aarch64.
     pub result: i64,
 }
 
 const _: () = {
-    assert!(size_of::<RunningRecord>() == 32);
+    assert!(size_of::<RunningRecord>() == 40);
     assert!(size_of::<SleeperRecord>() == 16);
     assert!(size_of::<Sixteen>() == COMM_LENGTH);
     assert!(size_of::<TransitionRecord>() == 112);

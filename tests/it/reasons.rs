@@ -115,7 +115,7 @@ fn spinning_is_told_from_work() {
         &[("spins_on_eof", &[]), ("computes", &[])],
         &[("spins_reading_eof", &[]), ("computes_in_kernel", &[])],
         &[("spins_in_thread", &[]), ("spins_on_pipe", &[])],
-        &[("spins_reading_slowly", &[])],
+        &[("spins_reading_slowly", &[]), ("spins_on_polled_pipe", &[])],
     ];
     let wrong: Vec<String> = pairs.into_iter().filter_map(|pair| differences(pair).err()).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -1,6 +1,6 @@
 //! What threads that run have called last: the iterator over all tasks (`iter/task` of kernel/bpf/task_iter.c, Linux 5.8).
 //! A thread that enters the kernel leaves its registers at the end of its kernel stack, and they stay there while it
-//! runs on: the number of the call, its first argument, and what the kernel has returned.
+//! runs on: the number of the call, its arguments, and what the kernel has returned.
 //!
 //! User space loads this program only when it finds a process that never sleeps. A single record proves nothing: a
 //! thread may have called once, long ago.
@@ -51,7 +51,8 @@ extern "C" fn running(context: *const Task) -> i32 {
             pid: pids::of_thread(task as u64, typed::load(fields, kernel!(task_pid))),
             call: typed::load(registers, register!(call)),
             padding: 0,
-            argument: typed::load(registers, register!(argument)),
+            first: typed::load(registers, register!(first)),
+            second: typed::load(registers, register!(second)),
             result: typed::load(registers, register!(result)),
         });
     }

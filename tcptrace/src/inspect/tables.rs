@@ -187,7 +187,7 @@ fn latest_call(record: &RunningRecord) -> LatestCall {
     /// `-ENOSYS`, which x86-64 puts where the result will be.
     const NOT_YET: i64 = -38;
     let is_under_way = if cfg!(target_arch = "aarch64") {
-        record.result.cast_unsigned() == record.argument
+        record.result.cast_unsigned() == record.first
     } else {
         record.result == NOT_YET
     };
@@ -195,7 +195,7 @@ fn latest_call(record: &RunningRecord) -> LatestCall {
         process: Pid::from_wire(record.tgid),
         tid: Pid::from_wire(record.pid),
         name: usize::try_from(record.call).ok().and_then(calls::name),
-        fd: record.argument,
+        arguments: [record.first, record.second],
         returned: (!is_under_way).then_some(record.result),
     }
 }

@@ -112,8 +112,7 @@ pub(crate) struct LatestCall {
     /// The name of the call; `None` where something else led into the kernel since, as the timer does that counts
     /// processor time.
     pub name: Option<&'static str>,
-    /// The descriptor that it was for, where its first argument is one.
-    pub fd: u64,
+    pub arguments: [u64; 2],
     /// What it returned; `None` while it has not.
     pub returned: Option<i64>,
 }
@@ -128,28 +127,42 @@ pub(crate) struct CallSamples {
     pub read: BTreeMap<u32, u32>,
     /// In how many it had not had to wait for any of several descriptors, or had just begun to.
     pub woken: u32,
+    /// In how many of those this descriptor was among them, and is reported again and again.
+    pub woken_with: BTreeMap<u32, u32>,
+}
+
+impl LatestCall {
+    /// The descriptor of which it read the end, or is about to.
+    fn end_read(&self) -> Option<u32> {
+        const READS: [&str; 5] = ["read", "readv", "recvfrom", "recvmsg", "recvmmsg"];
+        let is_one = READS.contains(&self.name?) && self.returned.is_none_or(|bytes| bytes == 0);
+        u32::try_from(self.arguments[0]).ok().filter(|_| is_one)
+    }
+
+    /// Whether it is a wait for one of several descriptors that was none, or has just begun. One that returned 0 was over
+    /// in time.
+    pub(crate) fn is_woken(&self) -> bool {
+        const WAITS: [&str; 7] =
+            ["epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6"];
+        self.name.is_some_and(|name| WAITS.contains(&name)) && self.returned.is_none_or(|ready| ready > 0)
+    }
 }
 
 impl CallSamples {
     /// A call may have been the latest for long; what is seen twice is done again and again.
     const SEVERAL: u32 = 2;
 
-    /// Counts a sample.
-    pub(crate) fn add(&mut self, call: &LatestCall) {
-        const READS: [&str; 5] = ["read", "readv", "recvfrom", "recvmsg", "recvmmsg"];
-        const WAITS: [&str; 7] =
-            ["epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6"];
+    /// Counts a sample, of a call that reports these descriptors again and again.
+    pub(crate) fn add(&mut self, call: &LatestCall, reported: &[u32]) {
         self.taken += 1;
-        let Some(name) = call.name else { return };
-        self.called += 1;
-        if READS.contains(&name)
-            && call.returned.is_none_or(|bytes| bytes == 0)
-            && let Ok(fd) = u32::try_from(call.fd)
-        {
+        self.called += u32::from(call.name.is_some());
+        self.woken += u32::from(call.is_woken());
+        if let Some(fd) = call.end_read() {
             *self.read.entry(fd).or_default() += 1;
         }
-        // 0: its time was up.
-        self.woken += u32::from(WAITS.contains(&name) && call.returned.is_none_or(|ready| ready > 0));
+        for fd in reported {
+            *self.woken_with.entry(*fd).or_default() += 1;
+        }
     }
 
     /// These and those of another thread of the process.
@@ -160,6 +173,9 @@ impl CallSamples {
         for (fd, times) in &other.read {
             *self.read.entry(*fd).or_default() += times;
         }
+        for (fd, times) in &other.woken_with {
+            *self.woken_with.entry(*fd).or_default() += times;
+        }
         self
     }
 
@@ -167,21 +183,28 @@ impl CallSamples {
     /// in between it may be asked whether there is something to read.
     pub(crate) fn reads_again(&self, may_be: impl Fn(u32) -> bool) -> Option<(u32, u32)> {
         let read = self.read.iter().map(|(fd, times)| (*fd, *times)).filter(|(fd, _)| may_be(*fd));
-        read.max_by_key(|(_, times)| *times).filter(|(_, times)| times + self.woken >= Self::SEVERAL)
+        let is_again = |(fd, times): &(u32, u32)| times + self.woken_with(&[*fd]) >= Self::SEVERAL;
+        read.filter(is_again).max_by_key(|(_, times)| *times)
     }
 
-    /// Whether it is woken again and again.
-    pub(crate) fn is_woken_again(&self) -> bool {
-        self.woken >= Self::SEVERAL
+    /// In how many samples it was woken while it waited for one of these descriptors.
+    pub(crate) fn woken_with(&self, fds: &[u32]) -> u32 {
+        fds.iter().filter_map(|fd| self.woken_with.get(fd)).max().copied().unwrap_or_default()
+    }
+
+    /// Whether one of these descriptors may be what wakes it again and again.
+    pub(crate) fn is_woken_again_with(&self, fds: &[u32]) -> bool {
+        self.woken_with(fds) >= Self::SEVERAL
     }
 
     /// Whether they tell what the thread is busy with.
     pub(crate) fn tell(&self) -> bool {
-        self.is_woken_again() || self.reads_again(|_| true).is_some()
+        let is_woken_again = self.woken_with.values().any(|times| *times >= Self::SEVERAL);
+        is_woken_again || self.reads_again(|_| true).is_some()
     }
 
-    /// Whether it may yet be an end of file that the thread is busy with, which costs calls: there are none of reads and
-    /// waits, but some at least, or too few samples.
+    /// Whether it may yet be an end of file that the thread is busy with, which costs calls: it is not known to be busy with
+    /// another, and there are some calls at least, or too few samples.
     pub(crate) fn may_spin(&self) -> bool {
         /// Of a thread that calls all the time, so many do not all miss that.
         const ENOUGH: u32 = 5;
@@ -274,22 +297,32 @@ mod tests {
     #[test]
     fn samples_count_reads_of_nothing_and_waits_that_were_none() {
         let mut samples = CallSamples::default();
-        let mut add = |name, fd, returned| {
-            samples.add(&LatestCall { process: Pid::new(1), tid: Pid::new(1), name, fd, returned });
+        let mut add = |name, first, returned, reported: &[u32]| {
+            let call =
+                LatestCall { process: Pid::new(1), tid: Pid::new(1), name, arguments: [first, 0], returned };
+            samples.add(&call, reported);
+            call.is_woken()
         };
-        add(Some("recvfrom"), 7, Some(0));
-        add(Some("read"), 7, None);
-        add(Some("read"), 7, Some(12));
-        add(Some("recvfrom"), 8, Some(-11));
-        add(Some("epoll_wait"), 3, Some(1));
-        add(Some("epoll_wait"), 3, Some(0));
-        add(Some("poll"), 0x7fff_0000_1000, None);
-        add(Some("write"), 7, Some(0));
-        add(None, 0, Some(0));
-        let told = CallSamples { taken: 9, called: 8, read: [(7, 2)].into(), woken: 2 };
+        assert!(!add(Some("recvfrom"), 7, Some(0), &[]));
+        add(Some("read"), 7, None, &[]);
+        add(Some("read"), 7, Some(12), &[]);
+        add(Some("recvfrom"), 8, Some(-11), &[]);
+        assert!(add(Some("epoll_wait"), 3, Some(1), &[7, 9]));
+        assert!(!add(Some("epoll_wait"), 3, Some(0), &[]));
+        assert!(add(Some("poll"), 0x7fff_0000_1000, None, &[9]));
+        add(Some("write"), 7, Some(0), &[]);
+        add(None, 0, Some(0), &[]);
+        let told = CallSamples {
+            taken: 9,
+            called: 8,
+            read: [(7, 2)].into(),
+            woken: 2,
+            woken_with: [(7, 1), (9, 2)].into(),
+        };
         assert_eq!(samples, told);
         assert_eq!(samples.reads_again(|fd| fd == 7), Some((7, 2)));
         assert_eq!(samples.reads_again(|fd| fd == 8), None);
+        assert!(samples.is_woken_again_with(&[4, 9]) && !samples.is_woken_again_with(&[4, 7]));
         assert!(!samples.may_be_stale(0), "a timer has interrupted it");
         let stale = CallSamples { taken: 5, called: 5, ..CallSamples::default() };
         assert!(stale.may_be_stale(0) && !stale.may_be_stale(1));

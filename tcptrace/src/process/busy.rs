@@ -69,7 +69,7 @@ pub(super) fn measure(
     for interval_ms in INTERVALS_MS {
         for _ in 0..SAMPLES {
             thread::sleep(Duration::from_millis(interval_ms) / SAMPLES);
-            add_samples(&mut found, &latest_calls());
+            add_samples(&world.proc, &mut found, &latest_calls());
         }
         let after: Vec<Sample> = found.iter().map(look).collect();
         let within_ns = clocks.monotonic_ns().saturating_sub(began_ns);
@@ -100,15 +100,22 @@ fn has_cpus_without_timer(root: &Path) -> bool {
 }
 
 /// Adds the latest calls to the threads that made them. Numbers of calls are those of 64-bit programs.
-fn add_samples(found: &mut [(&Arc<ProcessIdentity>, &mut ProcessDoing)], calls: &[LatestCall]) {
+fn add_samples(
+    proc_root: &Path,
+    found: &mut [(&Arc<ProcessIdentity>, &mut ProcessDoing)],
+    calls: &[LatestCall],
+) {
     for call in calls {
-        let process = found
-            .iter_mut()
-            .find(|(process, _)| process.pid == call.process && process.is_32_bit != Some(true));
-        let threads = process.into_iter().flat_map(|(_, doing)| &mut doing.threads);
-        for thread in threads.filter(|thread| call.tid.visible() == Some(thread.tid)) {
-            thread.samples.add(call);
-        }
+        let is_its = |(process, _): &&mut (&Arc<ProcessIdentity>, &mut ProcessDoing)| {
+            process.pid == call.process && process.is_32_bit != Some(true)
+        };
+        let Some((process, doing)) = found.iter_mut().find(is_its) else { continue };
+        let is_caller = |thread: &&mut ThreadDoing| call.tid.visible() == Some(thread.tid);
+        let Some(thread) = doing.threads.iter_mut().find(is_caller) else { continue };
+        let name = call.name.filter(|_| call.is_woken());
+        let reported =
+            name.and_then(|name| calls::reported_again(&open(proc_root, process)?, name, call.arguments));
+        thread.samples.add(call, &reported.unwrap_or_default());
     }
 }
 

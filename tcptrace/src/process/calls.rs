@@ -46,6 +46,21 @@ pub(crate) fn name(number: usize) -> Option<&'static str> {
     Some(Sysno::new(number)?.name())
 }
 
+/// The descriptors that a call which waits for one of several is told of for as long as there is something to read, its end
+/// too. `None` of other calls, and where they cannot be read.
+pub(super) fn reported_again(
+    process: &OwnedFd,
+    name: &'static str,
+    [first, second]: [u64; 2],
+) -> Option<Vec<u32>> {
+    if name.starts_with("epoll") {
+        return Some(epoll(process, &first.to_string())?.again);
+    }
+    let mut call = SleepingCall { name, writes_to: Vec::new(), reads_from: Vec::new(), is_complete: true };
+    let reads_memory = call.fill(process, [first, second, 0, 0, 0, 0]);
+    (reads_memory && call.is_complete).then_some(call.reads_from)
+}
+
 /// The number of the call in `syscall` (proc_pid_syscall(5)) and its arguments; `None` of a thread that runs, or waits
 /// outside of a call.
 pub(crate) fn parse(syscall: &str) -> Option<(usize, [u64; 6])> {

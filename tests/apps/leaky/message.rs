@@ -69,6 +69,8 @@ pub(crate) enum Work {
     ComputeInKernel,
     /// An event loop that is woken by the end of a pipe, and knows nothing of the sockets.
     PollPipe,
+    /// The same, with poll(2).
+    PollPipeAlone,
 }
 
 /// The call in which a process sleeps.

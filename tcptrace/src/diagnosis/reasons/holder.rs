@@ -147,19 +147,21 @@ fn busy_with(
             "{name} spins: it reads the end of file {per_second} times a second (thread {tid} took {took}) and does not \
              close"
         ),
-        Some(Spinning::SeenReading { fd, times }) => format!(
-            "{name} spins: it reads the end of file of descriptor {fd} again and again (seen in {times} of {} samples of \
-             its latest call{}; thread {tid} took {took}) and does not close",
-            samples.taken,
-            match samples.woken {
+        Some(Spinning::SeenReading { fd, times }) => {
+            let waking = match samples.woken_with(&[fd]) {
                 0 => String::new(),
-                woken => format!(", and waking up for it in {woken}"),
-            }
-        ),
-        Some(Spinning::SeenWoken) => format!(
-            "{name} spins: thread {tid} took {took}, and is woken by the end of file again and again ({} of {} samples \
-             of its latest call)",
-            thread.samples.woken, thread.samples.taken
+                times => format!(", and waking up for it in {times}"),
+            };
+            format!(
+                "{name} spins: it reads the end of file of descriptor {fd} again and again (seen in {times} of {} \
+                 samples of its latest call{waking}; thread {tid} took {took}) and does not close",
+                samples.taken
+            )
+        }
+        Some(Spinning::SeenWoken { times }) => format!(
+            "{name} spins: thread {tid} took {took}, and is woken by the end of file again and again (seen in {times} of \
+             {} samples of its latest call)",
+            thread.samples.taken
         ),
         Some(Spinning::MuchInKernel) => format!(
             "{name} spins: thread {tid} took {took}, much of it in system calls, as it is woken by the end of file again \
@@ -184,8 +186,8 @@ enum Spinning {
     Reads { per_second: u64 },
     /// In samples of its latest call.
     SeenReading { fd: u32, times: u32 },
-    /// Likewise: it waits for nothing.
-    SeenWoken,
+    /// Likewise: it does not have to wait.
+    SeenWoken { times: u32 },
     /// As processor time tells.
     MuchInKernel,
 }
@@ -216,13 +218,14 @@ fn spins_on(
         Verdict::EofUnread | Verdict::DataUnread => true,
         _ => false,
     };
-    let may_be_of_it = doing.reads.as_ref().is_none_or(|reads| reads.may_be_of(holder.fds));
-    if !has_ended || !may_be_of_it || !cpu.is_restless() {
+    let may_be_of_it = || doing.reads.as_ref().is_none_or(|reads| reads.may_be_of(holder.fds));
+    if !has_ended || !cpu.is_restless() {
         None
-    } else if thread.samples.is_woken_again() {
-        Some(Spinning::SeenWoken)
+    } else if thread.samples.is_woken_again_with(holder.fds) {
+        Some(Spinning::SeenWoken { times: thread.samples.woken_with(holder.fds) })
     } else {
-        (thread.samples.may_spin() && cpu.is_much_in_kernel()).then_some(Spinning::MuchInKernel)
+        let may_spin = cpu.is_much_in_kernel() && thread.samples.may_spin() && may_be_of_it();
+        may_spin.then_some(Spinning::MuchInKernel)
     }
 }
 

@@ -234,8 +234,15 @@ fn the_latest_calls_tell_who_is_woken_and_who_makes_none() {
         let doing = doing(vec![sleeps(1, "futex"), sampled(in_kernel_ms, samples)]);
         first_of(Verdict::EofUnread, &doing)
     };
-    let woken = CallSamples { taken: 5, called: 3, woken: 3, ..CallSamples::default() };
-    assert_eq!(why(5, woken), Some(ReasonId::SpinsOnEof));
+    let woken = |fd| CallSamples {
+        taken: 5,
+        called: 3,
+        woken: 3,
+        woken_with: [(fd, 3)].into(),
+        ..CallSamples::default()
+    };
+    assert_eq!(why(5, woken(7)), Some(ReasonId::SpinsOnEof));
+    assert_eq!(why(40, woken(8)), Some(ReasonId::HolderRunning), "its poll() has not got the socket");
     let none = CallSamples { taken: 5, ..CallSamples::default() };
     assert_eq!(why(40, none), Some(ReasonId::HolderRunning), "the kernel gives it memory");
     let others = CallSamples { taken: 5, called: 3, ..CallSamples::default() };

@@ -42,6 +42,11 @@ pub(crate) fn spins_on_pipe(stage: &mut Stage) -> Result<Vec<Truth>> {
     busy(stage, Work::PollPipe, false)
 }
 
+/// The same without an event loop, which the kernel would tell about.
+pub(crate) fn spins_on_polled_pipe(stage: &mut Stage) -> Result<Vec<Truth>> {
+    busy(stage, Work::PollPipeAlone, false)
+}
+
 fn busy(stage: &mut Stage, with: Work, in_thread: bool) -> Result<Vec<Truth>> {
     let pair = accepted(stage, Accepting::default())?;
     let ended = stage.end_seen_by(pair.peer, &[pair.holder])?;

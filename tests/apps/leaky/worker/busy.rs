@@ -21,6 +21,7 @@ pub(super) struct Busy {
     work: Work,
     sockets: Vec<RawFd>,
     epoll: OwnedFd,
+    pipe: std::io::PipeReader,
     zeroes: std::fs::File,
 }
 
@@ -28,12 +29,10 @@ impl Worker {
     /// The reply names the thread that is busy from now on.
     pub(super) fn begin_work(&mut self, work: Work, in_thread: bool, nice: i32) -> Result<Reply> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        // There is nothing in it but its end.
+        let (pipe, _) = std::io::pipe()?;
         if work == Work::PollPipe {
-            let (read, write) = std::io::pipe()?;
-            epoll::add(&epoll, &read, EventData::new_u64(0), EventFlags::IN)?;
-            self.ballast.push(read.into());
-            // Now its end is there to be read.
-            drop(write);
+            epoll::add(&epoll, &pipe, EventData::new_u64(0), EventFlags::IN)?;
         } else {
             let once = if work == Work::ReadEofSlowly { EventFlags::ET } else { EventFlags::empty() };
             for socket in &self.sockets {
@@ -42,7 +41,7 @@ impl Worker {
         }
         let sockets = self.sockets.iter().map(AsRawFd::as_raw_fd).collect();
         let zeroes = std::fs::File::open("/dev/zero")?;
-        let busy = Busy { work, sockets, epoll, zeroes };
+        let busy = Busy { work, sockets, epoll, pipe, zeroes };
         if !in_thread {
             be_nice(nice);
             self.busy = Some(busy);
@@ -96,6 +95,10 @@ impl Busy {
                 let mut event = libc::epoll_event { events: 0, u64: 0 };
                 // SAFETY: there is room for one event; the descriptor lives as long as `self`.
                 unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), &raw mut event, 1, -1) };
+            }
+            Work::PollPipeAlone => {
+                let mut waiting = [PollFd::new(&self.pipe, PollFlags::IN)];
+                rustix::event::poll(&mut waiting, None)?;
             }
             Work::ReadEof => self.read(),
             Work::ReadEofSlowly => {
