@@ -204,11 +204,14 @@ impl CallSamples {
     }
 
     /// Whether it may yet be an end of file that the thread is busy with, which costs calls: it is not known to be busy with
-    /// another, and there are some calls at least, or too few samples.
-    pub(crate) fn may_spin(&self) -> bool {
+    /// another, and not to make none. Where it waited for a processor, whoever takes the samples may be what has
+    /// interrupted it.
+    pub(crate) fn may_spin(&self, cpu: CpuUse) -> bool {
         /// Of a thread that calls all the time, so many do not all miss that.
-        const ENOUGH: u32 = 5;
-        !self.tell() && (self.called > 0 || self.taken < ENOUGH)
+        const ENOUGH: u32 = 10;
+        let makes_none =
+            self.called == 0 && self.taken >= ENOUGH && cpu.waited_ns.saturating_mul(10) < cpu.within_ns;
+        !self.tell() && !makes_none
     }
 
     /// Whether all may show the same call, of long ago, where no timer interrupts a thread that computes. On such CPUs the

@@ -122,10 +122,11 @@ fn add_samples(
 /// Whether a thread never rests, its calls do not tell why, and it got too little CPU to tell how much of it was in the
 /// kernel.
 fn is_undecided(doing: &ProcessDoing) -> bool {
-    let is_decided =
-        |cpu: CpuUse| cpu.used_ns >= ENOUGH_NS || (cpu.is_much_in_kernel() && cpu.in_kernel_ns > 2 * TICK_NS);
     let is_undecided = |thread: &ThreadDoing| {
-        thread.cpu.is_some_and(|cpu| cpu.is_busy() && !is_decided(cpu)) && !thread.samples.tell()
+        let Some(cpu) = thread.cpu.filter(|cpu| cpu.is_busy()) else { return false };
+        let is_plain = cpu.is_much_in_kernel() && cpu.in_kernel_ns > 2 * TICK_NS;
+        let is_told = thread.samples.tell() || (thread.samples.taken == 0 && is_plain);
+        !is_told && cpu.used_ns < ENOUGH_NS
     };
     doing.threads.iter().any(is_undecided)
 }

@@ -224,7 +224,7 @@ fn spins_on(
     } else if thread.samples.is_woken_again_with(holder.fds) {
         Some(Spinning::SeenWoken { times: thread.samples.woken_with(holder.fds) })
     } else {
-        let may_spin = cpu.is_much_in_kernel() && thread.samples.may_spin() && may_be_of_it();
+        let may_spin = cpu.is_much_in_kernel() && thread.samples.may_spin(cpu) && may_be_of_it();
         may_spin.then_some(Spinning::MuchInKernel)
     }
 }

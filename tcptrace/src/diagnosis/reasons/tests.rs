@@ -243,8 +243,12 @@ fn the_latest_calls_tell_who_is_woken_and_who_makes_none() {
     };
     assert_eq!(why(5, woken(7)), Some(ReasonId::SpinsOnEof));
     assert_eq!(why(40, woken(8)), Some(ReasonId::HolderRunning), "its poll() has not got the socket");
-    let none = CallSamples { taken: 5, ..CallSamples::default() };
-    assert_eq!(why(40, none), Some(ReasonId::HolderRunning), "the kernel gives it memory");
+    let none = CallSamples { taken: 10, ..CallSamples::default() };
+    assert_eq!(why(40, none.clone()), Some(ReasonId::HolderRunning), "the kernel gives it memory");
+    let mut starved = sampled(40, none);
+    starved.cpu.as_mut().unwrap().waited_ns = 20_000_000;
+    let doing = doing(vec![starved]);
+    assert_eq!(first_of(Verdict::EofUnread, &doing), Some(ReasonId::SpinsOnEof), "samples interrupted it");
     let others = CallSamples { taken: 5, called: 3, ..CallSamples::default() };
     assert_eq!(why(40, others), Some(ReasonId::SpinsOnEof), "as far as processor time tells");
 }
