@@ -12,7 +12,7 @@ pub(crate) fn advice(verdict: Verdict, reason: Option<ReasonId>) -> &'static str
 fn of_reason(verdict: Verdict, reason: ReasonId) -> Option<&'static str> {
     Some(match (reason, verdict) {
         (ReasonId::SpinsOnEof, _) => {
-            "urgent, it burns a CPU: its event loop gets the end of file again and again, look at the handler that neither closes nor stops watching the descriptor"
+            "urgent, it burns a CPU: its loop gets the end of file again and again; look at the handler that neither closes nor stops watching the descriptor, or at the read that takes 0 bytes for no data yet"
         }
         (ReasonId::HolderStopped, _) => {
             "nothing is read or closed until it goes on (kill -CONT): find out who stopped it"
