@@ -103,7 +103,7 @@ impl Busy {
             Work::ReadEof => self.read(),
             Work::ReadEofSlowly => {
                 self.read();
-                compute(20_000);
+                compute(4_000);
             }
             Work::Compute => compute(1_000),
             Work::ComputeInKernel => {
