@@ -50,9 +50,6 @@ const PYTHON: &str = "/usr/bin/python3";
 /// it begins each output with a warning.
 const SETTINGS: [&str; 4] = ["/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/usr/share/zoneinfo/UTC"];
 
-/// The line with which the first script begins, on the guest's console.
-pub(crate) const BEGUN: &str = "the guest runs";
-
 /// The line with the exit code of the tests, on the guest's console.
 pub(crate) const VERDICT: &str = "the tests ended with ";
 
@@ -147,7 +144,6 @@ impl Guest<'_> {
         // come into the middle of the verdict.
         format!(
             "#!/bin/sh\n\
-             echo '{BEGUN}'\n\
              export PATH=/usr/bin HOME=/root EMULATED_PROCESSOR=1\n\
              mount -t proc proc /proc\n\
              mount -t sysfs sysfs /sys\n\
