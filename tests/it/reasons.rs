@@ -69,6 +69,7 @@ fn who_blocks_is_told_from_those_behind_it() {
         ("behind_blocked_write", &[]),
         ("behind_blocked_read", &[]),
         ("reads_since_the_end", &[]),
+        ("answers_around_a_wait", &[]),
         ("full_but_not_blocked", &[]),
         ("blocked_in_write", &[]),
     ]);

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::model::{activity::ActivityTimes, close_wait::Since};
+use crate::model::{activity::ActivityTimes, close_wait::Since, units::ms_in_ns};
 
 /// Jiffies begin five minutes before zero: `INITIAL_JIFFIES` of include/linux/jiffies.h.
 const JIFFIES_AHEAD_MS: u64 = 300_000;
@@ -15,15 +15,14 @@ pub(crate) const JIFFY_NS: u64 = 10_000_000;
 pub(crate) fn bracket(asked_within: RangeInclusive<u64>, times: Option<ActivityTimes>) -> Since {
     let (asked_from, asked_until) = (*asked_within.start(), *asked_within.end());
     let Some(times) = times else { return Since::within(None, asked_until) };
-    let nanoseconds = |milliseconds: u32| u64::from(milliseconds) * 1_000_000;
     // Every segment after the SYN carries an acknowledgment, also the FIN. The last one arrived with the FIN or later,
     // because this side may still have sent data.
     let at_latest =
-        (asked_until + JIFFY_NS).saturating_sub(nanoseconds(times.last_ack_recv_ms)).min(asked_until);
+        (asked_until + JIFFY_NS).saturating_sub(ms_in_ns(times.last_ack_recv_ms)).min(asked_until);
     // The last data arrived before the FIN. Without any data the kernel counts from jiffies zero.
     let since_zero =
         (asked_until / 1_000_000).abs_diff(u64::from(times.last_data_recv_ms) + JIFFIES_AHEAD_MS);
-    let at_earliest = asked_from.checked_sub(nanoseconds(times.last_data_recv_ms) + 2 * JIFFY_NS);
+    let at_earliest = asked_from.checked_sub(ms_in_ns(times.last_data_recv_ms) + 2 * JIFFY_NS);
     Since::within(at_earliest.filter(|_| since_zero >= 2_000), at_latest)
 }
 

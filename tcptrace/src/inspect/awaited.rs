@@ -13,6 +13,7 @@ use crate::{
         endpoints::Endpoint,
         finding::Finding,
         pid::Pid,
+        units::ms_in_ns,
     },
     netlink::{DiagSocket, SocketId},
     process::descriptor,
@@ -63,7 +64,7 @@ fn connection(
     let listed = lookups.socket(netns, &id).filter(is_unanswered);
     let since_ns = listed
         .and_then(|listed| listed.times)
-        .map(|times| asked_ns.saturating_sub(u64::from(times.last_data_sent_ms) * 1_000_000));
+        .map(|times| asked_ns.saturating_sub(ms_in_ns(times.last_data_sent_ms)));
     Some(Awaited { fd, remote, since_ns })
 }
 

@@ -31,6 +31,7 @@ use crate::{
         pid::Pid,
         process::{AcceptQueue, DescriptorUse, ProcessIdentity, UseQuery},
         state::{State, StateSet},
+        units::ms_in_ns,
         verdict::Verdict,
     },
     netlink::DiagSocket,
@@ -349,6 +350,9 @@ impl Circumstances {
             holders: finding.owners.iter().map(holder).collect(),
             looked_at_ns: finding.looked_at_ns,
             ended_at_ns: ended_at_ns(finding, has_answered_since_fin, listed, self.asked_ns),
+            last_data_at_ns: listed.and_then(|listed| {
+                Some(self.asked_ns.saturating_sub(ms_in_ns(listed.times?.last_data_recv_ms)))
+            }),
             other_holder: other_holder(finding)
                 .map(|process| OtherHolder { process, doing: self.doing.get(&process.pid) }),
             blocked: behind.or_else(|| self.full_legs.get(&at).copied()),
@@ -394,7 +398,7 @@ fn ended_at_ns(
     let times = listed.times?;
     let is_quiet = || !listed.keeps_alive && times.last_data_sent_ms >= times.last_ack_recv_ms;
     let came_last = has_answered_since_fin.map_or_else(is_quiet, |has_answered| !has_answered);
-    came_last.then(|| asked_ns.saturating_sub(u64::from(times.last_ack_recv_ms) * 1_000_000))
+    came_last.then(|| asked_ns.saturating_sub(ms_in_ns(times.last_ack_recv_ms)))
 }
 
 /// Whether reasons are looked for.

@@ -9,6 +9,11 @@ pub(crate) fn in_nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// A duration in nanoseconds, of one in the milliseconds that the kernel counts in.
+pub(crate) fn ms_in_ns(milliseconds: u32) -> u64 {
+    u64::from(milliseconds) * 1_000_000
+}
+
 /// A duration in nanoseconds, to three significant digits: `850 µs`, `12.3 s`, `2h 05m`.
 pub(crate) struct Elapsed(pub u64);
 

@@ -90,6 +90,7 @@ pub(crate) enum Case {
     BehindBlockedWrite,
     BehindBlockedRead,
     ReadsSinceTheEnd,
+    AnswersAroundAWait,
     BlockedInWrite,
     FullButNotBlocked,
     RelayWaits,
@@ -131,6 +132,7 @@ pub(crate) enum Case {
     Many,
 }
 
+#[expect(clippy::too_many_lines, reason = "it is a table, a line a case")]
 pub(crate) fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
     match stage.case {
         Case::AcceptedKept => held::accepted_kept(stage),
@@ -192,6 +194,7 @@ pub(crate) fn build(stage: &mut Stage) -> Result<Vec<Truth>> {
         Case::BehindBlockedWrite => writing::behind_blocked_write(stage),
         Case::BehindBlockedRead => waiting::behind_blocked_read(stage),
         Case::ReadsSinceTheEnd => waiting::reads_since_the_end(stage),
+        Case::AnswersAroundAWait => waiting::answers_around_a_wait(stage),
         Case::BlockedInWrite => writing::blocked_in_write(stage),
         Case::FullButNotBlocked => writing::full_but_not_blocked(stage),
         Case::RelayWaits => relays::relay_waits(stage),

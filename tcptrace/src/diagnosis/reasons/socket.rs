@@ -13,7 +13,7 @@ use crate::{
         doing::ThreadDoing,
         escape::EscapedName,
         reason::{Reason, ReasonId, ReasonNumbers},
-        units::{Elapsed, plural},
+        units::{Elapsed, ms_in_ns, plural},
         verdict::Verdict,
     },
 };
@@ -60,16 +60,11 @@ fn leaves_something_unread(facts: &ReasonFacts<'_>) -> bool {
     }
 }
 
-/// Nanoseconds.
-fn ns(milliseconds: u32) -> u64 {
-    u64::from(milliseconds) * 1_000_000
-}
-
 /// Whether what was sent arrives.
 fn sending(facts: &ReasonFacts<'_>) -> Option<Reason> {
     let (sending, send_q) = facts.sending.zip(facts.send_q)?;
     let bytes = plural(u64::from(send_q), "byte");
-    let since = |ms: Option<u32>| ms.map(ns);
+    let since = |ms: Option<u32>| ms.map(ms_in_ns);
     let for_text = |for_ns: Option<u64>| for_ns.map(|ns| format!(" for {}", Elapsed(ns))).unwrap_or_default();
     if sending.finds_nobody(send_q, facts.has_answered_since_fin) {
         let for_ns = since(facts.times.map(|times| times.last_ack_recv_ms));
@@ -129,15 +124,15 @@ fn behind(blocked: BlockedWrite) -> Reason {
     reason(ReasonId::BehindBlockedWrite, text, numbers)
 }
 
-/// Where all who could have read or accepted it have been waiting for an answer to something else since before its end
-/// came. What was read needs no reader, and a thread that has rested since may have forgotten it.
+/// Where all who could have read or accepted it have been waiting for an answer to something else since before it came.
+/// What was read needs no reader, and a thread that has rested since may have forgotten it.
 fn behind_read(facts: &ReasonFacts<'_>) -> Option<Reason> {
     let is_waited_for = leaves_something_unread(facts) || facts.verdict == Some(Verdict::NeverAccepted);
     let longest: Vec<(&HolderFacts<'_>, &Awaited)> = facts
         .holders
         .iter()
         .filter(|_| is_waited_for)
-        .map(|holder| Some((holder, waits_since_before(holder, facts.ended_at_ns?)?)))
+        .map(|holder| Some((holder, waits_since_before(holder, came_at_ns(facts)?)?)))
         .collect::<Option<_>>()?;
     let (holder, Awaited { fd, remote, since_ns }) = *longest.first()?;
     let for_ns = since_ns.map(|since_ns| facts.looked_at_ns.saturating_sub(since_ns));
@@ -156,11 +151,21 @@ fn behind_read(facts: &ReasonFacts<'_>) -> Option<Reason> {
     Some(reason(ReasonId::BehindBlockedRead, text, numbers))
 }
 
+/// When that came which nobody has read (CLOCK_MONOTONIC, nanoseconds). A client that turned to something else with its
+/// answer before it has left it; a server may still be at the request whose end it has not read.
+fn came_at_ns(facts: &ReasonFacts<'_>) -> Option<u64> {
+    let ended_at_ns = facts.ended_at_ns?;
+    if facts.side != Some(ConnectionSide::Connected) {
+        return Some(ended_at_ns);
+    }
+    Some(ended_at_ns.min(facts.last_data_at_ns?))
+}
+
 /// What the kernel counts in jiffies of ten milliseconds at most may be off by one at both times.
 const JIFFIES_NS: u64 = 20_000_000;
 
 /// The other connection that the process has waited for longest, if each of its threads has waited for one since then.
-fn waits_since_before<'a>(holder: &HolderFacts<'a>, ended_at_ns: u64) -> Option<&'a Awaited> {
+fn waits_since_before<'a>(holder: &HolderFacts<'a>, came_at_ns: u64) -> Option<&'a Awaited> {
     let doing = holder.doing.filter(|doing| !doing.has_more)?;
     let waits = |thread: &ThreadDoing| {
         let fd = thread.call.as_ref()?.awaited().filter(|fd| !holder.fds.contains(fd))?;
@@ -168,7 +173,7 @@ fn waits_since_before<'a>(holder: &HolderFacts<'a>, ended_at_ns: u64) -> Option<
     };
     let waits: Vec<&Awaited> = doing.threads.iter().map(waits).collect::<Option<_>>()?;
     let is_since = |awaited: &&Awaited| {
-        awaited.since_ns.is_some_and(|since_ns| since_ns.saturating_add(JIFFIES_NS) <= ended_at_ns)
+        awaited.since_ns.is_some_and(|since_ns| since_ns.saturating_add(JIFFIES_NS) <= came_at_ns)
     };
     waits.iter().all(is_since).then_some(())?;
     waits.into_iter().min_by_key(|awaited| awaited.since_ns)
@@ -210,7 +215,10 @@ fn last_words(facts: &ReasonFacts<'_>, words: LastWords) -> Reason {
     let said = match protocol {
         Some(protocol) => protocol.in_words().to_owned(),
         None => {
-            format!("they came with its FIN, {} after this side had sent anything", Elapsed(ns(pause_ms)))
+            format!(
+                "they came with its FIN, {} after this side had sent anything",
+                Elapsed(ms_in_ns(pause_ms))
+            )
         }
     };
     let text = format!("only the peer's last words lie unread ({count}: {said}): everything before was read");

@@ -63,6 +63,7 @@ fn facts(holders: Vec<HolderFacts<'_>>) -> ReasonFacts<'_> {
         holders,
         looked_at_ns: 100 * SECOND,
         ended_at_ns: Some(90 * SECOND),
+        last_data_at_ns: Some(92 * SECOND),
         blocked: None,
         other_holder: None,
         leg: None,
@@ -672,10 +673,31 @@ fn only_who_has_waited_since_before_the_end_holds_up_what_lies_unread() {
         &[awaited(32, 80), awaited(34, 70)]
     ));
     let waits = |verdict, side| told(vec![reads(81, "recvfrom", 32)], &database, verdict, side).is_some();
-    assert!(waits(Verdict::DataUnread, ConnectionSide::Connected), "an answer that nobody reads");
+    assert!(waits(Verdict::DataUnread, ConnectionSide::Connected), "an answer that came since");
     assert!(waits(Verdict::NeverAccepted, ConnectionSide::Accepted));
     assert!(!waits(Verdict::EofUnread, ConnectionSide::Connected), "nobody waits for what idles");
     assert!(!waits(Verdict::EofRead, ConnectionSide::Accepted), "it was read, and may have been forgotten");
+}
+
+#[test]
+fn an_answer_that_came_before_its_client_turned_to_something_else_was_left() {
+    let (shop, doing) = (process(81, "worker"), doing(vec![reads(81, "recvfrom", 32)]));
+    let broker = [awaited(32, 80)];
+    let first_of = |side, last_data_at_s| {
+        let holders = vec![HolderFacts { awaited: &broker, ..holder(&shop, Some(&doing)) }];
+        let (verdict, side) = (Some(Verdict::DataUnread), Some(side));
+        first(&ReasonFacts {
+            verdict,
+            side,
+            last_data_at_ns: Some(last_data_at_s * SECOND),
+            ..facts(holders)
+        })
+        .id
+    };
+    assert_eq!(first_of(ConnectionSide::Connected, 79), ReasonId::Connected);
+    assert_eq!(first_of(ConnectionSide::Connected, 81), ReasonId::BehindBlockedRead);
+    let handler = first_of(ConnectionSide::Accepted, 79);
+    assert_eq!(handler, ReasonId::BehindBlockedRead, "it may not have come to the end of the request");
 }
 
 #[test]

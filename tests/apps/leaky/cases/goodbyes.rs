@@ -143,12 +143,12 @@ fn say_all(stage: &mut Stage, pair: &Pair, words: &[&[u8]]) -> Result<()> {
 }
 
 /// The holder asks.
-fn request(stage: &mut Stage, pair: &Pair, one: &Opened) -> Result<()> {
+pub(super) fn request(stage: &mut Stage, pair: &Pair, one: &Opened) -> Result<()> {
     let on: Ends = one.ends;
     stage.order(pair.holder, &Request::Say { on, bytes: REQUEST.to_vec() })?;
     stage.order(pair.peer, &Request::Hear { on: on.flipped(), bytes: REQUEST.len() })
 }
 
-fn answer(stage: &mut Stage, pair: &Pair, one: &Opened, bytes: &[u8]) -> Result<()> {
+pub(super) fn answer(stage: &mut Stage, pair: &Pair, one: &Opened, bytes: &[u8]) -> Result<()> {
     stage.order(pair.peer, &Request::Say { on: one.ends.flipped(), bytes: bytes.to_vec() })
 }

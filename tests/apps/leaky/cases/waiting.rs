@@ -1,10 +1,11 @@
 //! Sockets whose holder waits for the answer to what it asked on another connection, as a handler does for its database.
 
-use super::{dialled, listen_somewhere};
+use super::goodbyes::{answer, request};
+use super::{connect_some, connected, dialled, listen_somewhere};
 use crate::message::{Ends, Request};
 use crate::stage::{Ended, Role, Stage, WorkerId};
 use crate::truth::{Reason, Truth};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use std::time::Duration;
 
 /// Ten of the longest.
@@ -52,5 +53,32 @@ pub(crate) fn reads_since_the_end(stage: &mut Stage) -> Result<Vec<Truth>> {
     for truth in &mut truths {
         truth.because(&[Reason::new("client_left")], &["behind_blocked_read"]);
     }
+    Ok(truths)
+}
+
+/// A client that asked, got an answer, and turned to something else without reading it; and one whose answer came when it
+/// waited for something else already.
+pub(crate) fn answers_around_a_wait(stage: &mut Stage) -> Result<Vec<Truth>> {
+    const ANSWER: [u8; 30] = [0xa7; 30];
+    let pair = connected(stage, 2, false)?;
+    let [left, awaited] = &pair.opened[..] else { bail!("there are {} connections", pair.opened.len()) };
+    let mute = stage.start(Role::Bystander)?;
+    let asked = connect_some(stage, pair.holder, mute, 1)?;
+    let on = asked.first().context("a connection")?.ends;
+    let (pid, fd) = (stage.pid(pair.holder)?, stage.descriptor(pair.holder, on)?);
+    let never = Ended::never(&pair.opened);
+    let mut truths = stage.truths(Some("data_unread"), 31, &pair.opened, &[pair.holder], &never)?;
+    request(stage, &pair, left)?;
+    request(stage, &pair, awaited)?;
+    answer(stage, &pair, left, &ANSWER)?;
+    std::thread::sleep(MANY_JIFFIES);
+    ask_and_wait(stage, pair.holder, on, mute)?;
+    std::thread::sleep(MANY_JIFFIES);
+    answer(stage, &pair, awaited, &ANSWER)?;
+    stage.end_unseen(pair.peer)?.happened_to(&mut truths);
+    let behind = Reason::new("behind_blocked_read").is("pid", pid).is("fd", fd);
+    let [of_left, of_awaited] = &mut truths[..] else { bail!("there are {} truths", truths.len()) };
+    of_left.because(&[Reason::new("connected")], &["behind_blocked_read", "client_left"]);
+    of_awaited.because(&[behind], &["client_left"]);
     Ok(truths)
 }
