@@ -5,7 +5,10 @@ use std::{fs, io, path::Path};
 
 use clap::Command;
 use clap_complete::Shell;
-use clap_mangen::Man;
+use clap_mangen::{
+    Man,
+    roff::{Roff, roman},
+};
 use tcptrace::testing::command_line;
 
 /// Where tcptrace is installed, /usr/sbin, the pages are of section 8: what the administrator runs.
@@ -48,16 +51,58 @@ pub(crate) fn man_pages(date: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
     let commands = std::iter::once(&definition).chain(visible(&definition));
     commands
         .map(|command| {
-            let page = Man::new(command.clone())
+            let usage = command.clone().render_usage().to_string();
+            // A page is as long as the long help; clap leaves out what only the short help lacks.
+            let options = command.clone().mut_args(|argument| argument.hide_short_help(false));
+            let page = Man::new(options.override_usage(usage.trim_start_matches("Usage:").trim().to_owned()))
                 .section(SECTION)
                 .date(date)
                 .source(concat!("tcptrace ", env!("CARGO_PKG_VERSION")))
                 .manual("System administration");
             let mut bytes = Vec::new();
-            page.render(&mut bytes)?;
+            page.render_title(&mut bytes)?;
+            page.render_name_section(&mut bytes)?;
+            page.render_synopsis_section(&mut bytes)?;
+            page.render_description_section(&mut bytes)?;
+            page.render_options_section(&mut bytes)?;
+            if visible(command).next().is_some() {
+                page.render_subcommands_section(&mut bytes)?;
+            }
+            for text in [command.get_before_long_help(), command.get_after_long_help()].into_iter().flatten()
+            {
+                sections(&text.to_string()).to_writer(&mut bytes)?;
+            }
             Ok((page.get_filename(), bytes))
         })
         .collect()
+}
+
+/// What stands around the options, a section for each of its paragraphs: the first line is the heading.
+fn sections(text: &str) -> Roff {
+    /// Longer lines are sentences, to be broken.
+    const TABLE_WIDTH: usize = 78;
+    let mut page = Roff::new();
+    for paragraph in text.split("\n\n") {
+        let mut lines = paragraph.trim_end().lines();
+        let heading = lines.next().unwrap_or_default().trim_end_matches(':').to_uppercase();
+        page.control("SH", [heading.as_str()]);
+        let lines: Vec<&str> = lines.collect();
+        let is_table = lines.iter().all(|line| line.chars().count() <= TABLE_WIDTH);
+        if is_table {
+            page.control("nf", []);
+        }
+        for line in lines {
+            if is_table {
+                page.text([roman(line)]);
+            } else {
+                page.control("PP", []).text([roman(line.trim())]);
+            }
+        }
+        if is_table {
+            page.control("fi", []);
+        }
+    }
+    page
 }
 
 /// What a shell reads to complete a command line of tcptrace.

@@ -25,8 +25,17 @@ fn each_command_has_a_page_with_all_its_options() {
         let page = pages.iter().find(|(file, _)| *file == name).map(|(_, page)| text(page));
         let page = page.unwrap_or_else(|| panic!("{name} is missing"));
         let options = command.get_arguments().filter(|option| !option.is_hide_set());
-        for long in options.filter_map(|option| option.get_long()) {
-            assert!(page.contains(&format!("--{long}")), "{name} lacks --{long}");
+        for option in options {
+            let long = option.get_long().map(|long| format!("--{long}")).unwrap_or_default();
+            assert!(page.contains(&long), "{name} lacks {long}");
+            let help = option.get_help().expect("each option has a help").to_string();
+            assert!(page.contains(help.trim()), "{name} does not say of {long}: {help}");
+        }
+        for heading in ["EXAMPLES", "EXIT CODES"] {
+            assert!(
+                page.contains(&format!(".SH \"{heading}\"")) || page.contains(&format!(".SH {heading}")),
+                "{name} lacks {heading}"
+            );
         }
         let main = text(&pages[0].1);
         assert!(
