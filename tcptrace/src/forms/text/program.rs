@@ -1,14 +1,15 @@
 //! Processes of one program that together have most of the stuck sockets, none of them most: those of a server that forks
 //! for each connection. Pure.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, iter::once};
 
 use crate::model::record::{ProcessSummary, StackCount, Summary};
 
 /// So many processes are spoken of by their name.
 const LEAST_PROCESSES: u64 = 3;
 
-/// The processes of one name and place whose sockets were opened at one line.
+/// The processes of one name and place whose sockets were opened at one line, as far as that is known: the line of a process
+/// that was there before tcptrace is that of others with its command line.
 pub(super) struct Program<'a> {
     /// The one with the most.
     pub worst: &'a ProcessSummary,
@@ -17,6 +18,8 @@ pub(super) struct Program<'a> {
     pub sockets: u64,
     pub still_stuck: u64,
     pub of_line: u64,
+    /// The line, with the stacks of one of them.
+    pub line: Option<&'a StackCount>,
 }
 
 impl<'a> Program<'a> {
@@ -24,10 +27,18 @@ impl<'a> Program<'a> {
     pub(super) fn of(summary: &'a Summary) -> Option<Self> {
         let worst = summary.processes.first()?;
         let stuck = summary.still_stuck?;
-        let mut program = Self { worst, processes: 0, sockets: 0, still_stuck: 0, of_line: 0 };
-        let alike =
-            summary.processes.iter().filter(|process| process.still_stuck > 0 && is_alike(process, worst));
-        for process in alike {
+        let of_place =
+            summary.processes.iter().filter(|process| process.still_stuck > 0 && is_in_place(process, worst));
+        let is_like_worst = |process: &ProcessSummary| process.process.cmdline == worst.process.cmdline;
+        let line =
+            once(worst).chain(of_place.clone().filter(|process| is_like_worst(process))).find_map(first_line);
+        let mut program = Self { worst, processes: 0, sockets: 0, still_stuck: 0, of_line: 0, line };
+        let title = line.and_then(title);
+        let is_alike = |process: &ProcessSummary| match first_line(process) {
+            Some(of_it) => self::title(of_it) == title,
+            None => is_like_worst(process),
+        };
+        for process in of_place.filter(|process| is_alike(process)) {
             program.processes += 1;
             program.sockets += process.sockets;
             program.still_stuck += process.still_stuck;
@@ -55,14 +66,11 @@ pub(super) fn first_line(process: &ProcessSummary) -> Option<&StackCount> {
     process.stacks.iter().find(|counted| counted.stack.line().is_some())
 }
 
-fn is_alike(one: &ProcessSummary, other: &ProcessSummary) -> bool {
+fn is_in_place(one: &ProcessSummary, other: &ProcessSummary) -> bool {
     let (name, of_other) = (&one.process, &other.process);
-    name.comm == of_other.comm
-        && name.unit == of_other.unit
-        && name.container == of_other.container
-        && title(one) == title(other)
+    name.comm == of_other.comm && name.unit == of_other.unit && name.container == of_other.container
 }
 
-fn title(process: &ProcessSummary) -> Option<Cow<'_, str>> {
-    first_line(process)?.stack.title()
+fn title(line: &StackCount) -> Option<Cow<'_, str>> {
+    line.stack.title()
 }

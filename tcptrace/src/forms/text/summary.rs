@@ -239,10 +239,10 @@ pub(super) fn stuck_in_words(stuck: u64, over: u64, least: &str, when: &str) -> 
 
 /// The worst processes in a sentence, where they are of one program: how many, and the line.
 pub(super) fn most_of_program(program: &Program<'_>) -> String {
-    let Program { worst, processes, sockets, still_stuck, of_line } = program;
+    let Program { worst, processes, sockets, still_stuck, of_line, line } = program;
     let comm = EscapedName(&worst.process.comm);
     let mut text = format!("Most: {processes} processes of {comm} with {still_stuck}");
-    if let Some(counted) = first_line(worst) {
+    if let Some(counted) = line {
         // Writing into memory does not fail.
         let _ = write!(text, ", {of_line} of {sockets} {}", Line::opened(&counted.stack));
     }
@@ -530,7 +530,7 @@ fn by_host(peers: &[PeerCount]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{examples, record::ReasonCount};
+    use crate::model::{examples, process::ProcessIdentity, record::ReasonCount};
 
     fn said(still_stuck: Option<u64>, sockets: Option<u64>, by_process: &[u64], unattributed: u64) -> String {
         let process =
@@ -580,6 +580,27 @@ mod tests {
             let one = said(Some(stuck), Some(20), &by_process, 0);
             assert!(one.contains("Most: shop (71) with "), "{stuck} {by_process:?}: {one}");
         }
+    }
+
+    #[test]
+    fn processes_from_before_the_session_are_summed_up_with_those_whose_line_is_known() {
+        let of = |command: &str| {
+            let mut process = ProcessSummary { still_stuck: 3, sockets: 3, ..examples::process_summary() };
+            let cmdline = vec![command.to_owned()];
+            process.process = ProcessIdentity { cmdline, ..(*process.process).clone() }.into();
+            process
+        };
+        let known = || of("shop");
+        let before = |command| ProcessSummary { stacks: Vec::new(), ..of(command) };
+        let said = |processes: Vec<ProcessSummary>| {
+            let still_stuck = Some(processes.iter().map(|process| process.still_stuck).sum());
+            closing(&Summary { processes, still_stuck, ..examples::summary() }, 7)
+        };
+        let opened = "opened at main.serve (main.go:12).";
+        let all = said(vec![before("shop"), before("shop"), known(), known()]);
+        assert!(all.ends_with(&format!("Most: 4 processes of shop with 12, 6 of 12 {opened}")), "{all}");
+        let some = said(vec![known(), known(), known(), before("another")]);
+        assert!(some.ends_with(&format!("Most: 3 processes of shop with 9, 9 of 9 {opened}")), "{some}");
     }
 
     #[test]
