@@ -22,7 +22,7 @@ fn of_reason(verdict: Verdict, reason: ReasonId) -> Option<&'static str> {
         }
         (ReasonId::HolderTraced, _) => "nothing is read or closed until the debugger lets it go on",
         (ReasonId::HolderUninterruptible, _) => {
-            "it waits in the kernel, and no signal wakes it: look at what it waits for, a disk or a mount as a rule"
+            "it waits in the kernel, and no signal wakes it: look at what it waits for, a disk or a mount as a rule, or a child of vfork()"
         }
         (ReasonId::NoDescriptorsLeft, _) => {
             "raise its limit of open files for now, and look at what fills its descriptor table"
@@ -40,7 +40,7 @@ fn of_reason(verdict: Verdict, reason: ReasonId) -> Option<&'static str> {
             "a consequence: look at the peer of the connection that blocks, and give writes a timeout"
         }
         (ReasonId::BehindBlockedRead, _) => {
-            "a consequence: look at why the peer that its holder waits for does not answer, and give reads a timeout"
+            "a consequence: look at why nothing comes from the peer that its holder waits for, and give reads a timeout"
         }
         (ReasonId::WaitsForOtherLeg, _) => {
             "a relay that did its part: look at who holds the far end of the other leg, and at the relay's timeout for half-closed connections"

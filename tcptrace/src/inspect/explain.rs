@@ -203,7 +203,7 @@ impl Inspector {
             let Some(at) = listens_at(finding) else { continue };
             let holders = || finding.owners.iter();
             let doing = holders().map(|owner| (known.doing.get(&owner.process.pid), &owner.fds[..]));
-            if listeners.len() < MOST_LISTENERS && accepting::may_be_deserted(doing) {
+            if listeners.len() < MOST_LISTENERS && accepting::wait_elsewhere(doing) {
                 listeners.entry(at).or_default().extend(holders().map(|owner| owner.process.pid));
             }
         }
@@ -350,9 +350,6 @@ impl Circumstances {
             holders: finding.owners.iter().map(holder).collect(),
             looked_at_ns: finding.looked_at_ns,
             ended_at_ns: ended_at_ns(finding, has_answered_since_fin, listed, self.asked_ns),
-            last_data_at_ns: listed.and_then(|listed| {
-                Some(self.asked_ns.saturating_sub(ms_in_ns(listed.times?.last_data_recv_ms)))
-            }),
             other_holder: other_holder(finding)
                 .map(|process| OtherHolder { process, doing: self.doing.get(&process.pid) }),
             blocked: behind.or_else(|| self.full_legs.get(&at).copied()),

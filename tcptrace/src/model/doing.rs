@@ -125,10 +125,11 @@ pub(crate) struct CallSamples {
     pub called: u32,
     /// In how many a read gave no bytes, or was under way, by its descriptor.
     pub read: BTreeMap<u32, u32>,
-    /// In how many it had not had to wait for any of several descriptors, or had just begun to.
-    pub woken: u32,
-    /// In how many of those this descriptor was among them, and is reported again and again.
+    /// In how many it had not had to wait for any of several descriptors, or had just begun to, and this one was among them
+    /// and is reported again and again.
     pub woken_with: BTreeMap<u32, u32>,
+    /// In how many it was woken so, and by which descriptors is not known.
+    pub woken_unknown: u32,
 }
 
 impl LatestCall {
@@ -152,15 +153,15 @@ impl CallSamples {
     /// A call may have been the latest for long; what is seen twice is done again and again.
     const SEVERAL: u32 = 2;
 
-    /// Counts a sample, of a call that reports these descriptors again and again.
-    pub(crate) fn add(&mut self, call: &LatestCall, reported: &[u32]) {
+    /// Counts a sample, of a call that reports these descriptors again and again; `None` where that is not known.
+    pub(crate) fn add(&mut self, call: &LatestCall, reported: Option<&[u32]>) {
         self.taken += 1;
         self.called += u32::from(call.name.is_some());
-        self.woken += u32::from(call.is_woken());
+        self.woken_unknown += u32::from(call.is_woken() && reported.is_none());
         if let Some(fd) = call.end_read() {
             *self.read.entry(fd).or_default() += 1;
         }
-        for fd in reported {
+        for fd in reported.unwrap_or_default() {
             *self.woken_with.entry(*fd).or_default() += 1;
         }
     }
@@ -169,7 +170,7 @@ impl CallSamples {
     pub(crate) fn with(mut self, other: &Self) -> Self {
         self.taken += other.taken;
         self.called += other.called;
-        self.woken += other.woken;
+        self.woken_unknown += other.woken_unknown;
         for (fd, times) in &other.read {
             *self.read.entry(*fd).or_default() += times;
         }
@@ -203,15 +204,21 @@ impl CallSamples {
         is_woken_again || self.reads_again(|_| true).is_some()
     }
 
-    /// Whether it may yet be an end of file that the thread is busy with, which costs calls: it is not known to be busy with
-    /// another, and not to make none. Where it waited for a processor, whoever takes the samples may be what has
-    /// interrupted it.
-    pub(crate) fn may_spin(&self, cpu: CpuUse) -> bool {
+    /// Whether it may yet be the end of file of these descriptors that the thread is busy with, which costs calls: it is not
+    /// known to be busy with another, nor to make none, or only others. Where it waited for a processor, whoever takes the
+    /// samples may be what has interrupted it.
+    pub(crate) fn may_spin(&self, cpu: CpuUse, fds: &[u32]) -> bool {
         /// Of a thread that calls all the time, so many do not all miss that.
         const ENOUGH: u32 = 10;
-        let makes_none =
-            self.called == 0 && self.taken >= ENOUGH && cpu.waited_ns.saturating_mul(10) < cpu.within_ns;
-        !self.tell() && !makes_none
+        let is_sure = self.taken >= ENOUGH && cpu.waited_ns.saturating_mul(10) < cpu.within_ns;
+        let is_of_it = |fd: &u32| self.read.contains_key(fd) || self.woken_with.contains_key(fd);
+        let may_be_of_it = self.woken_unknown > 0 || fds.iter().any(is_of_it);
+        !self.tell() && (may_be_of_it || !(is_sure || self.calls_again()))
+    }
+
+    /// Whether it calls again and again, whatever it is.
+    pub(crate) fn calls_again(&self) -> bool {
+        self.called >= Self::SEVERAL
     }
 
     /// Whether all may show the same call, of long ago, where no timer interrupts a thread that computes. On such CPUs the
@@ -300,27 +307,28 @@ mod tests {
     #[test]
     fn samples_count_reads_of_nothing_and_waits_that_were_none() {
         let mut samples = CallSamples::default();
-        let mut add = |name, first, returned, reported: &[u32]| {
+        let mut add = |name, first, returned, reported: Option<&[u32]>| {
             let call =
                 LatestCall { process: Pid::new(1), tid: Pid::new(1), name, arguments: [first, 0], returned };
             samples.add(&call, reported);
             call.is_woken()
         };
-        assert!(!add(Some("recvfrom"), 7, Some(0), &[]));
-        add(Some("read"), 7, None, &[]);
-        add(Some("read"), 7, Some(12), &[]);
-        add(Some("recvfrom"), 8, Some(-11), &[]);
-        assert!(add(Some("epoll_wait"), 3, Some(1), &[7, 9]));
-        assert!(!add(Some("epoll_wait"), 3, Some(0), &[]));
-        assert!(add(Some("poll"), 0x7fff_0000_1000, None, &[9]));
-        add(Some("write"), 7, Some(0), &[]);
-        add(None, 0, Some(0), &[]);
+        assert!(!add(Some("recvfrom"), 7, Some(0), None));
+        add(Some("read"), 7, None, None);
+        add(Some("read"), 7, Some(12), None);
+        add(Some("recvfrom"), 8, Some(-11), None);
+        assert!(add(Some("epoll_wait"), 3, Some(1), Some(&[7, 9])));
+        assert!(!add(Some("epoll_wait"), 3, Some(0), None));
+        assert!(add(Some("poll"), 0x7fff_0000_1000, None, Some(&[9])));
+        assert!(add(Some("ppoll"), 0, Some(1), None));
+        add(Some("write"), 7, Some(0), None);
+        add(None, 0, Some(0), None);
         let told = CallSamples {
-            taken: 9,
-            called: 8,
+            taken: 10,
+            called: 9,
             read: [(7, 2)].into(),
-            woken: 2,
             woken_with: [(7, 1), (9, 2)].into(),
+            woken_unknown: 1,
         };
         assert_eq!(samples, told);
         assert_eq!(samples.reads_again(|fd| fd == 7), Some((7, 2)));

@@ -115,7 +115,7 @@ fn add_samples(
         let name = call.name.filter(|_| call.is_woken());
         let reported =
             name.and_then(|name| calls::reported_again(&open(proc_root, process)?, name, call.arguments));
-        thread.samples.add(call, &reported.unwrap_or_default());
+        thread.samples.add(call, reported.as_deref());
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     reason,
 };
 use crate::model::{
-    doing::{ProcessDoing, ThreadState},
+    doing::{ProcessDoing, ThreadDoing, ThreadState},
     process::{AcceptQueue, DescriptorUse},
     reason::{Reason, ReasonId, ReasonNumbers},
     units::{Elapsed, plural},
@@ -77,10 +77,21 @@ fn accept_queue(waiting: WaitingFor) -> Reason {
 
 /// Whether nobody accepts, as far as what the holders of a listener do tells: no thread waits for connections, while each
 /// waits for something else. One that works, or of which that cannot be told, may come back to accept.
-pub(crate) fn may_be_deserted<'a>(
+fn may_be_deserted<'a>(mut holders: impl Iterator<Item = (Option<&'a ProcessDoing>, &'a [u32])>) -> bool {
+    holders.all(|(doing, listener)| doing.is_some_and(|doing| waits_for_others(doing, listener).is_some()))
+}
+
+/// Whether all holders of a listener wait for something else, be it what the handler of a connection waits for: only that some
+/// has a connection which was accepted there tells that it accepts.
+pub(crate) fn wait_elsewhere<'a>(
     mut holders: impl Iterator<Item = (Option<&'a ProcessDoing>, &'a [u32])>,
 ) -> bool {
-    holders.all(|(doing, listener)| doing.is_some_and(|doing| waits_for_others(doing, listener).is_some()))
+    let reads = |thread: &ThreadDoing| thread.call.as_ref().is_some_and(|call| call.awaited().is_some());
+    holders.all(|(doing, listener)| {
+        doing.is_some_and(|doing| {
+            waits_for_others(doing, listener).is_some() || doing.threads.iter().all(reads)
+        })
+    })
 }
 
 /// Whether a holder of a listener waits for its children or for a signal with all its threads, as the master of workers: they

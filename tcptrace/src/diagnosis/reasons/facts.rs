@@ -122,8 +122,6 @@ pub(crate) struct ReasonFacts<'a> {
     pub looked_at_ns: u64,
     /// When its peer ended it, likewise, at the earliest; `None` when that is known too roughly.
     pub ended_at_ns: Option<u64>,
-    /// When the peer's last data came, likewise; where none has come, it tells nothing.
-    pub last_data_at_ns: Option<u64>,
     pub blocked: Option<BlockedWrite>,
     pub other_holder: Option<OtherHolder<'a>>,
     pub leg: Option<OtherLeg>,

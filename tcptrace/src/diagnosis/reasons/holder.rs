@@ -172,6 +172,9 @@ fn busy_with(
                 Some((fd, _)) => {
                     format!("thread {tid} of {name} reads descriptor {fd} again and again: {took}")
                 }
+                None if thread.samples.calls_again() => {
+                    format!("thread {tid} of {name} is busy, in system calls too: {took}")
+                }
                 None => format!("thread {tid} of {name} computes: {took}"),
             };
             return reason(ReasonId::HolderRunning, text, numbers);
@@ -224,7 +227,7 @@ fn spins_on(
     } else if thread.samples.is_woken_again_with(holder.fds) {
         Some(Spinning::SeenWoken { times: thread.samples.woken_with(holder.fds) })
     } else {
-        let may_spin = cpu.is_much_in_kernel() && thread.samples.may_spin(cpu) && may_be_of_it();
+        let may_spin = cpu.is_much_in_kernel() && thread.samples.may_spin(cpu, holder.fds) && may_be_of_it();
         may_spin.then_some(Spinning::MuchInKernel)
     }
 }

@@ -47,8 +47,8 @@ fn rank(id: ReasonId, facts: &ReasonFacts<'_>) -> u8 {
         {
             17
         }
-        // Who has read everything was not kept from it.
-        ReasonId::HolderUninterruptible if !is_unread(facts) => 18,
+        // Who has read everything was not kept from it, and nobody looks at a connection that idles.
+        ReasonId::HolderUninterruptible if !is_unread(facts) || idles(facts) => 18,
         // Another one that has the socket could have read or closed it.
         ReasonId::HolderStopped | ReasonId::HolderFrozen | ReasonId::HolderTraced
             if !facts.holders.iter().all(holder::is_kept_from_running) =>
@@ -83,6 +83,13 @@ fn rank(id: ReasonId, facts: &ReasonFacts<'_>) -> u8 {
 /// Whether nobody has read what came, or taken the connection.
 fn is_unread(facts: &ReasonFacts<'_>) -> bool {
     matches!(facts.verdict, Some(Verdict::EofUnread | Verdict::DataUnread | Verdict::NeverAccepted))
+}
+
+/// Whether nobody has to look at it: this side connected, and waits for no answer.
+fn idles(facts: &ReasonFacts<'_>) -> bool {
+    facts.verdict == Some(Verdict::EofUnread)
+        && facts.side == Some(ConnectionSide::Connected)
+        && !socket::is_unanswered(facts)
 }
 
 fn reason(id: ReasonId, text: String, numbers: ReasonNumbers) -> Reason {

@@ -51,13 +51,11 @@ fn in_flight(facts: &ReasonFacts<'_>) -> Option<Reason> {
     Some(reason(ReasonId::InFlight, text, numbers))
 }
 
-/// Whether somebody should have read it by now; nobody waits for an idle connection that this side made.
+/// Whether its handler should have read it by now. Nobody waits for an idle connection that this side made, and a client that
+/// turned to something else may have left its answer: nothing tells that it would come back.
 fn leaves_something_unread(facts: &ReasonFacts<'_>) -> bool {
-    match facts.verdict {
-        Some(Verdict::DataUnread) => true,
-        Some(Verdict::EofUnread) => facts.side == Some(ConnectionSide::Accepted),
-        _ => false,
-    }
+    facts.side == Some(ConnectionSide::Accepted)
+        && matches!(facts.verdict, Some(Verdict::DataUnread | Verdict::EofUnread))
 }
 
 /// Whether what was sent arrives.
@@ -124,20 +122,24 @@ fn behind(blocked: BlockedWrite) -> Reason {
     reason(ReasonId::BehindBlockedWrite, text, numbers)
 }
 
-/// Where all who could have read or accepted it have been waiting for an answer to something else since before it came.
-/// What was read needs no reader, and a thread that has rested since may have forgotten it.
+/// Where all who could have read or accepted it have been waiting for something else since before its end came. What was read
+/// needs no reader, and a thread that has rested since may have forgotten it. Who never accepted anything there may have
+/// the listener by chance.
 fn behind_read(facts: &ReasonFacts<'_>) -> Option<Reason> {
-    let is_waited_for = leaves_something_unread(facts) || facts.verdict == Some(Verdict::NeverAccepted);
+    let is_waited_for = match facts.verdict {
+        Some(Verdict::NeverAccepted) => facts.holders.iter().all(|holder| holder.has_accepted != Some(false)),
+        _ => leaves_something_unread(facts),
+    };
     let longest: Vec<(&HolderFacts<'_>, &Awaited)> = facts
         .holders
         .iter()
         .filter(|_| is_waited_for)
-        .map(|holder| Some((holder, waits_since_before(holder, came_at_ns(facts)?)?)))
+        .map(|holder| Some((holder, waits_since_before(holder, facts.ended_at_ns?)?)))
         .collect::<Option<_>>()?;
     let (holder, Awaited { fd, remote, since_ns }) = *longest.first()?;
     let for_ns = since_ns.map(|since_ns| facts.looked_at_ns.saturating_sub(since_ns));
     let text = format!(
-        "{} waits for an answer of {remote} (fd {fd}){}, and does nothing else: this one waits behind it",
+        "{} waits for {remote} (fd {fd}){}, and does nothing else: this one waits behind it",
         Named(holder.process),
         for_ns.map(|ns| format!(" for {}", Elapsed(ns))).unwrap_or_default(),
     );
@@ -151,21 +153,11 @@ fn behind_read(facts: &ReasonFacts<'_>) -> Option<Reason> {
     Some(reason(ReasonId::BehindBlockedRead, text, numbers))
 }
 
-/// When that came which nobody has read (CLOCK_MONOTONIC, nanoseconds). A client that turned to something else with its
-/// answer before it has left it; a server may still be at the request whose end it has not read.
-fn came_at_ns(facts: &ReasonFacts<'_>) -> Option<u64> {
-    let ended_at_ns = facts.ended_at_ns?;
-    if facts.side != Some(ConnectionSide::Connected) {
-        return Some(ended_at_ns);
-    }
-    Some(ended_at_ns.min(facts.last_data_at_ns?))
-}
-
 /// What the kernel counts in jiffies of ten milliseconds at most may be off by one at both times.
 const JIFFIES_NS: u64 = 20_000_000;
 
 /// The other connection that the process has waited for longest, if each of its threads has waited for one since then.
-fn waits_since_before<'a>(holder: &HolderFacts<'a>, came_at_ns: u64) -> Option<&'a Awaited> {
+fn waits_since_before<'a>(holder: &HolderFacts<'a>, ended_at_ns: u64) -> Option<&'a Awaited> {
     let doing = holder.doing.filter(|doing| !doing.has_more)?;
     let waits = |thread: &ThreadDoing| {
         let fd = thread.call.as_ref()?.awaited().filter(|fd| !holder.fds.contains(fd))?;
@@ -173,7 +165,7 @@ fn waits_since_before<'a>(holder: &HolderFacts<'a>, came_at_ns: u64) -> Option<&
     };
     let waits: Vec<&Awaited> = doing.threads.iter().map(waits).collect::<Option<_>>()?;
     let is_since = |awaited: &&Awaited| {
-        awaited.since_ns.is_some_and(|since_ns| since_ns.saturating_add(JIFFIES_NS) <= came_at_ns)
+        awaited.since_ns.is_some_and(|since_ns| since_ns.saturating_add(JIFFIES_NS) <= ended_at_ns)
     };
     waits.iter().all(is_since).then_some(())?;
     waits.into_iter().min_by_key(|awaited| awaited.since_ns)

@@ -63,7 +63,6 @@ fn facts(holders: Vec<HolderFacts<'_>>) -> ReasonFacts<'_> {
         holders,
         looked_at_ns: 100 * SECOND,
         ended_at_ns: Some(90 * SECOND),
-        last_data_at_ns: Some(92 * SECOND),
         blocked: None,
         other_holder: None,
         leg: None,
@@ -235,13 +234,8 @@ fn the_latest_calls_tell_who_is_woken_and_who_makes_none() {
         let doing = doing(vec![sleeps(1, "futex"), sampled(in_kernel_ms, samples)]);
         first_of(Verdict::EofUnread, &doing)
     };
-    let woken = |fd| CallSamples {
-        taken: 5,
-        called: 3,
-        woken: 3,
-        woken_with: [(fd, 3)].into(),
-        ..CallSamples::default()
-    };
+    let woken =
+        |fd| CallSamples { taken: 5, called: 3, woken_with: [(fd, 3)].into(), ..CallSamples::default() };
     assert_eq!(why(5, woken(7)), Some(ReasonId::SpinsOnEof));
     assert_eq!(why(40, woken(8)), Some(ReasonId::HolderRunning), "its poll() has not got the socket");
     let none = CallSamples { taken: 10, ..CallSamples::default() };
@@ -251,7 +245,13 @@ fn the_latest_calls_tell_who_is_woken_and_who_makes_none() {
     let doing = doing(vec![starved]);
     assert_eq!(first_of(Verdict::EofUnread, &doing), Some(ReasonId::SpinsOnEof), "samples interrupted it");
     let others = CallSamples { taken: 5, called: 3, ..CallSamples::default() };
-    assert_eq!(why(40, others), Some(ReasonId::SpinsOnEof), "as far as processor time tells");
+    assert_eq!(why(40, others.clone()), Some(ReasonId::HolderRunning), "none is of the socket");
+    let of_it = CallSamples { read: [(7, 1)].into(), ..others.clone() };
+    assert_eq!(why(40, of_it), Some(ReasonId::SpinsOnEof), "as far as processor time tells");
+    let of_another = CallSamples { read: [(9, 1)].into(), ..others.clone() };
+    assert_eq!(why(40, of_another), Some(ReasonId::HolderRunning));
+    let unknown = CallSamples { woken_unknown: 1, ..others };
+    assert_eq!(why(40, unknown), Some(ReasonId::SpinsOnEof), "by whom it was woken is not known");
 }
 
 #[test]
@@ -357,19 +357,22 @@ fn whoever_does_not_read_is_named_with_what_keeps_it_from_that() {
 fn what_waits_behind_a_blocked_write_names_it() {
     let remote = "10.0.0.2:80".parse().unwrap();
     let mut blocked = BlockedWrite { pid: 81, fd: 9, remote, bytes: 4_000, is_leg: false };
-    let told = |verdict, blocked| {
-        let facts = ReasonFacts { verdict: Some(verdict), blocked: Some(blocked), ..facts(Vec::new()) };
-        because(&facts).into_iter().next()
+    let told = |verdict, side, blocked| {
+        let (verdict, side) = (Some(verdict), Some(side));
+        let found = because(&ReasonFacts { verdict, side, blocked: Some(blocked), ..facts(Vec::new()) });
+        found.into_iter().find(|reason| reason.id == ReasonId::BehindBlockedWrite)
     };
-    let of = |verdict| told(verdict, blocked);
+    let of = |verdict| told(verdict, ConnectionSide::Accepted, blocked);
+    assert_eq!(told(Verdict::DataUnread, ConnectionSide::Connected, blocked), None, "it may have left it");
     let reason = of(Verdict::DataUnread).unwrap();
     assert_eq!(reason.id, ReasonId::BehindBlockedWrite);
     assert_eq!((reason.numbers.fd, reason.numbers.address.as_deref()), (Some(9), Some("10.0.0.2:80")));
     assert_eq!(of(Verdict::EofRead), None, "everything was read");
-    assert_eq!(of(Verdict::EofUnread), None, "nobody waits for it");
+    let idle = told(Verdict::EofUnread, ConnectionSide::Connected, blocked);
+    assert_eq!(idle, None, "nobody waits for it");
     blocked.is_leg = true;
     assert_eq!(
-        told(Verdict::EofUnread, blocked).unwrap().text,
+        told(Verdict::EofUnread, ConnectionSide::Connected, blocked).unwrap().text,
         "one leg of a relay: what comes here goes to 10.0.0.2:80 (fd 9), whose peer does not read; 4000 bytes wait \
          there, and this one behind them"
     );
@@ -639,7 +642,7 @@ fn only_who_has_waited_since_before_the_end_holds_up_what_lies_unread() {
     let shop = process(81, "gunicorn");
     let told = |threads: Vec<ThreadDoing>, awaited: &[Awaited], verdict, side| {
         let doing = doing(threads);
-        let holders = vec![HolderFacts { awaited, ..holder(&shop, Some(&doing)) }];
+        let holders = vec![HolderFacts { awaited, has_accepted: Some(true), ..holder(&shop, Some(&doing)) }];
         let found = because(&ReasonFacts { verdict: Some(verdict), side: Some(side), ..facts(holders) });
         found.first().filter(|reason| reason.id == ReasonId::BehindBlockedRead).cloned()
     };
@@ -654,8 +657,7 @@ fn only_who_has_waited_since_before_the_end_holds_up_what_lies_unread() {
     assert_eq!((reason.numbers.fd, reason.numbers.for_ns), (Some(32), Some(20 * SECOND)));
     assert_eq!(
         reason.text,
-        "gunicorn (81) waits for an answer of 10.0.0.9:5432 (fd 32) for 20.0 s, and does nothing else: this one waits \
-         behind it"
+        "gunicorn (81) waits for 10.0.0.9:5432 (fd 32) for 20.0 s, and does nothing else: this one waits behind it"
     );
     assert!(is_behind(vec![reads(81, "poll", 32)], &database), "with a time limit");
     assert!(!is_behind(vec![reads(81, "recvfrom", 33)], &database), "it was awake after the end");
@@ -673,31 +675,11 @@ fn only_who_has_waited_since_before_the_end_holds_up_what_lies_unread() {
         &[awaited(32, 80), awaited(34, 70)]
     ));
     let waits = |verdict, side| told(vec![reads(81, "recvfrom", 32)], &database, verdict, side).is_some();
-    assert!(waits(Verdict::DataUnread, ConnectionSide::Connected), "an answer that came since");
+    assert!(waits(Verdict::DataUnread, ConnectionSide::Accepted));
+    assert!(!waits(Verdict::DataUnread, ConnectionSide::Connected), "it may have left the answer");
     assert!(waits(Verdict::NeverAccepted, ConnectionSide::Accepted));
     assert!(!waits(Verdict::EofUnread, ConnectionSide::Connected), "nobody waits for what idles");
     assert!(!waits(Verdict::EofRead, ConnectionSide::Accepted), "it was read, and may have been forgotten");
-}
-
-#[test]
-fn an_answer_that_came_before_its_client_turned_to_something_else_was_left() {
-    let (shop, doing) = (process(81, "worker"), doing(vec![reads(81, "recvfrom", 32)]));
-    let broker = [awaited(32, 80)];
-    let first_of = |side, last_data_at_s| {
-        let holders = vec![HolderFacts { awaited: &broker, ..holder(&shop, Some(&doing)) }];
-        let (verdict, side) = (Some(Verdict::DataUnread), Some(side));
-        first(&ReasonFacts {
-            verdict,
-            side,
-            last_data_at_ns: Some(last_data_at_s * SECOND),
-            ..facts(holders)
-        })
-        .id
-    };
-    assert_eq!(first_of(ConnectionSide::Connected, 79), ReasonId::Connected);
-    assert_eq!(first_of(ConnectionSide::Connected, 81), ReasonId::BehindBlockedRead);
-    let handler = first_of(ConnectionSide::Accepted, 79);
-    assert_eq!(handler, ReasonId::BehindBlockedRead, "it may not have come to the end of the request");
 }
 
 #[test]
@@ -707,12 +689,15 @@ fn whoever_else_could_read_or_accept_it_waits_for_nothing() {
     let of = |doing, awaited| HolderFacts {
         evidence: Evidence::Listener,
         awaited,
+        has_accepted: Some(true),
         ..holder(&master, Some(doing))
     };
     let database = [awaited(32, 80)];
     let first_of = |holders| ids(&ReasonFacts { verdict: Some(Verdict::NeverAccepted), ..facts(holders) });
     let worker = || HolderFacts { process: &worker, ..of(&busy, &database) };
     assert_eq!(first_of(vec![worker()])[0], ReasonId::BehindBlockedRead);
+    let heir = HolderFacts { has_accepted: Some(false), ..worker() };
+    assert!(!first_of(vec![heir]).contains(&ReasonId::BehindBlockedRead), "it has the listener by chance");
     assert!(!first_of(vec![of(&free, &[]), worker()]).contains(&ReasonId::BehindBlockedRead));
 }
 
