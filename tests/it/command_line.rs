@@ -38,7 +38,14 @@ fn a_closed_standard_output_is_refused_before_anything_is_lost_in_it() {
         shell.args(["-c", &format!("exec \"$0\" {typed} >&-"), TCPTRACE]).arg(&recording);
         run_command(&mut shell)
     };
-    for typed in ["trace --replay \"$1\"", "report \"$1\"", "report --format perfetto \"$1\"", "doctor"] {
+    for typed in [
+        "trace --replay \"$1\"",
+        "report \"$1\"",
+        "report --format perfetto \"$1\"",
+        "doctor",
+        "now --help",
+        "--version",
+    ] {
         closed(typed).refuses(2, &["standard output", "closed", "-o"]);
     }
     let folder = tempfile::tempdir().unwrap();

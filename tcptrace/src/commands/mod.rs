@@ -97,7 +97,7 @@ impl CommandLine {
         let parsed = matches.and_then(|matches| Self::from_arg_matches(&matches));
         parsed.map_err(|error| {
             let ended = not_run(error);
-            if let Err(CommandError::Write(_)) = ended {
+            if let Err(CommandError::Write(_) | CommandError::Open(_)) = ended {
                 shared::log::start(false, 0);
             }
             conclude(&ended)

@@ -4,7 +4,8 @@
 use std::{
     env,
     ffi::OsStr,
-    os::unix::ffi::OsStrExt as _,
+    fs::FileType,
+    os::unix::{ffi::OsStrExt as _, fs::FileTypeExt as _},
     path::{Path, PathBuf},
 };
 
@@ -83,7 +84,7 @@ pub(crate) fn keep(access: &FileAccess) -> Result<(), FileAccessError> {
     // What later kernels add is given up where they run.
     let all = ABI::V5;
     let time_zones = TIME_ZONES.into_iter().map(PathBuf::from).chain(own_time_zones());
-    let reads = access.reads.iter().cloned().chain(time_zones);
+    let reads = access.reads.iter().filter(|path| !has_no_name(path)).cloned().chain(time_zones);
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(all))?
         .create()?
@@ -91,6 +92,13 @@ pub(crate) fn keep(access: &FileAccess) -> Result<(), FileAccessError> {
         .add_rules(path_beneath_rules(&access.writes, writing()))?
         .restrict_self()?;
     if status.ruleset == RulesetStatus::NotEnforced { Err(FileAccessError::Absent) } else { Ok(()) }
+}
+
+/// Whether it is a pipe or a socket that only a descriptor leads to (`<(…)`, `/dev/stdin` behind `|`): those are opened all the
+/// same, and the kernel takes no rule about them (EBADFD).
+fn has_no_name(path: &Path) -> bool {
+    let is_stream = |kind: FileType| kind.is_fifo() || kind.is_socket();
+    path.metadata().is_ok_and(|file| is_stream(file.file_type())) && path.canonicalize().is_err()
 }
 
 fn writing() -> BitFlags<AccessFs> {

@@ -27,7 +27,7 @@ pub(crate) enum LoadError {
         reason: String,
     },
     /// The BTF is malformed, or lacks a field that the programs need.
-    #[error("cannot use the BTF in {path}: {error}; this kernel needs a newer tcptrace")]
+    #[error("cannot use the BTF in {path}: {error}; {}", error.remedy())]
     StrangeBtf {
         /// Where it is.
         path: String,

@@ -16,6 +16,16 @@ pub(crate) enum OffsetsError {
     Missing(&'static str),
 }
 
+impl OffsetsError {
+    /// What to do about it.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            Self::MalformedBtf(_) => "it is no BTF of a kernel, or damaged",
+            Self::Missing(_) => "it is that of another kernel, or this kernel needs a newer tcptrace",
+        }
+    }
+}
+
 /// The offsets of all fields, and the optional fields that this kernel does not have.
 ///
 /// # Errors

@@ -1,5 +1,7 @@
 //! What the kernel offers, as checks: the facts that it was asked for, weighed by the plan that `leaks` would follow.
 
+use rustix::io::Errno;
+
 use super::check::{Check, State, Topic};
 use crate::{
     commands::shared::ways_to_end::{can_destroy, can_shut_down},
@@ -20,7 +22,7 @@ const FOR_TRANSITIONS: [&str; 5] =
 const FOR_RECORDS: [&str; 2] = ["ring_buffer", "perf_buffers"];
 
 /// Every feature of the kernel.
-pub(super) fn checks(support: &Support) -> Vec<Check> {
+pub(super) fn checks(world: &World, support: &Support) -> Vec<Check> {
     let calls = TrackedCalls { openers: true, eof_reads: false, stack_bytes: 1 };
     let refused = trace(support, TraceRequest { calls, ..TraceRequest::default() }).is_err();
     let facts = support.facts();
@@ -35,17 +37,19 @@ pub(super) fn checks(support: &Support) -> Vec<Check> {
             needed.extend(FOR_RECORDS);
         }
     }
-    let mut checks: Vec<Check> = facts.iter().map(|fact| check(fact, &needed)).collect();
+    let has_sysfs = world.root.join("sys/kernel").exists();
+    let mut checks: Vec<Check> = facts.iter().map(|fact| check(fact, &needed, has_sysfs)).collect();
     checks.push(lockdown(support.lockdown, refused));
     checks.push(sock_diag());
     checks
 }
 
-fn check(fact: &KernelFact, needed: &[&str]) -> Check {
+fn check(fact: &KernelFact, needed: &[&str], has_sysfs: bool) -> Check {
     let KernelFact { id, name, outcome, lost, remedy } = fact;
     match outcome {
         Outcome::Works(detail) => Check::ok(Topic::Kernel, id, name, detail.as_str()),
         Outcome::Refused(why) => {
+            let remedy = in_the_way(why, has_sysfs).unwrap_or(remedy);
             let check = Check::missing(Topic::Kernel, id, name, why.as_str(), (lost, remedy));
             if needed.contains(id) { check.needed() } else { check }
         }
@@ -53,6 +57,15 @@ fn check(fact: &KernelFact, needed: &[&str]) -> Check {
             state: State::NotTried,
             ..Check::ok(Topic::Kernel, id, name, "it takes something that is missing")
         },
+    }
+}
+
+/// What helps where it is not the kernel that lacks it: no descriptor was left, or sysfs is not there.
+fn in_the_way(why: &str, has_sysfs: bool) -> Option<&'static str> {
+    if why.contains(&format!("os error {}", Errno::MFILE.raw_os_error())) {
+        Some("a larger limit of open files: `ulimit -n 1024`")
+    } else {
+        (!has_sysfs && why.contains("/sys/")).then_some("sysfs: `mount -t sysfs sysfs /sys`")
     }
 }
 
@@ -130,17 +143,28 @@ mod tests {
     #[test]
     fn only_where_nothing_traces_transitions_is_a_refusal_needed() {
         let refused = |id| fact(id, Outcome::Refused("no".to_owned()));
-        assert!(!check(&refused("btf"), &[]).is_needed);
-        assert!(check(&refused("btf"), &FOR_TRANSITIONS).is_needed);
-        assert!(!check(&refused("accept4"), &FOR_TRANSITIONS).is_needed);
+        assert!(!check(&refused("btf"), &[], true).is_needed);
+        assert!(check(&refused("btf"), &FOR_TRANSITIONS, true).is_needed);
+        assert!(!check(&refused("accept4"), &FOR_TRANSITIONS, true).is_needed);
     }
 
     #[test]
     fn what_nobody_tried_is_not_said_to_be_there() {
-        let check = check(&fact("accept4", Outcome::Untried), &[]);
+        let check = check(&fact("accept4", Outcome::Untried), &[], true);
         assert_eq!((check.state, check.lost, check.is_needed), (State::NotTried, None, false));
-        let works = super::check(&fact("tracefs", Outcome::Works("/sys".to_owned())), &[]);
+        let works = super::check(&fact("tracefs", Outcome::Works("/sys".to_owned())), &[], true);
         assert_eq!((works.state, works.detail.as_deref()), (State::Ok, Some("/sys")));
+    }
+
+    #[test]
+    fn a_kernel_is_not_blamed_for_what_the_host_lacks() {
+        let remedy = |why: &str, has_sysfs| {
+            check(&fact("btf", Outcome::Refused(why.to_owned())), &[], has_sysfs).remedy.unwrap_or_default()
+        };
+        let no_file = "/sys/kernel/btf/vmlinux: No such file or directory (os error 2)";
+        assert_eq!(remedy(no_file, true), "another kernel");
+        assert!(remedy(no_file, false).contains("mount -t sysfs"));
+        assert!(remedy("Too many open files (os error 24)", true).contains("ulimit"));
     }
 
     #[test]

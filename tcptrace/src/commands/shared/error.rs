@@ -26,6 +26,7 @@ use crate::{
     output::{
         error::{OpenError, StartError, WriteError},
         replace::ReplaceError,
+        standard_output,
         terminal::displayable_on,
     },
     report::perfetto::TraceError,
@@ -191,6 +192,7 @@ pub(crate) fn not_run(error: clap::Error) -> Result<Conclusion, CommandError> {
     if error.use_stderr() {
         return Err(CommandError::CommandLine(error));
     }
+    standard_output::require()?;
     let text = said(&error);
     let mut out = anstream::stdout();
     out.write_all(&displayable_on(&stdout(), text.as_bytes())).and_then(|()| out.flush()).map_err(
