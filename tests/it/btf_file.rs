@@ -45,6 +45,7 @@ fn a_file_with_the_kernel_s_btf_stands_in_for_one_that_it_does_not_show() {
 #[test]
 fn a_file_that_is_no_btf_is_refused() {
     run(&["now", "--btf", "/nowhere/vmlinux"]).refuses(2, &["/nowhere/vmlinux", "--btf"]);
-    run(&["--btf", "/proc/self/cmdline", "now"]).refuses(2, &["/proc/self/cmdline", "malformed BTF"]);
+    run(&["--btf", "/proc/self/cmdline", "now"])
+        .refuses(2, &["/proc/self/cmdline", "malformed BTF", "no BTF of a kernel"]);
     run(&["--btf", "/dev/zero", "leaks"]).refuses(2, &["/dev/zero", "64 MiB"]);
 }

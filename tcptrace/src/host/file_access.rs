@@ -94,8 +94,8 @@ pub(crate) fn keep(access: &FileAccess) -> Result<(), FileAccessError> {
     if status.ruleset == RulesetStatus::NotEnforced { Err(FileAccessError::Absent) } else { Ok(()) }
 }
 
-/// Whether it is a pipe or a socket that only a descriptor leads to (`<(…)`, `/dev/stdin` behind `|`): those are opened all the
-/// same, and the kernel takes no rule about them (EBADFD).
+/// Whether only a descriptor leads to it: a pipe or a socket (`<(…)`, `/dev/stdin` behind `|`). The kernel lets everybody open
+/// these, and takes no rule for them (EBADFD: `get_path_from_fd` of security/landlock/syscalls.c).
 fn has_no_name(path: &Path) -> bool {
     let is_stream = |kind: FileType| kind.is_fifo() || kind.is_socket();
     path.metadata().is_ok_and(|file| is_stream(file.file_type())) && path.canonicalize().is_err()
@@ -113,7 +113,7 @@ fn writing() -> BitFlags<AccessFs> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 mod tests {
-    use std::{fs, io, thread};
+    use std::{fs, io, os::fd::AsRawFd as _, thread};
 
     use super::*;
 
@@ -131,6 +131,8 @@ mod tests {
             let mut access = FileAccess::default();
             access.read_beside(&kept);
             access.write_beside(&made);
+            let (pipe, _writer) = io::pipe().unwrap();
+            access.read_beside(Path::new(&format!("/dev/fd/{}", pipe.as_raw_fd())));
             let limited = keep(&access);
             let kind = |error: io::Error| error.kind();
             let moved = made.with_extension("done");

@@ -143,14 +143,17 @@ fn a_stopped_holder_is_the_reason_where_no_other_has_the_socket() {
 fn a_thread_that_nothing_wakes_is_the_reason_where_nobody_read() {
     let (shop, stuck) = (process(81, "shop"), thread(2, ThreadState::Uninterruptible));
     let doing = doing(vec![sleeps(1, "futex"), stuck]);
-    let is = |verdict| {
-        let side = Some(ConnectionSide::Accepted);
-        ids(&ReasonFacts { verdict: Some(verdict), side, ..facts(vec![holder(&shop, Some(&doing))]) })
+    let of = |verdict, side| {
+        let (verdict, side) = (Some(verdict), Some(side));
+        ids(&ReasonFacts { verdict, side, ..facts(vec![holder(&shop, Some(&doing))]) })
     };
+    let is = |verdict| of(verdict, ConnectionSide::Accepted);
     let unread = [ReasonId::HolderUninterruptible, ReasonId::ClientLeft];
     assert_eq!(is(Verdict::EofUnread), unread);
     assert_eq!(is(Verdict::DataUnread), unread);
     assert_eq!(is(Verdict::EofRead), [ReasonId::ClientLeft, ReasonId::HolderUninterruptible]);
+    let idle = of(Verdict::EofUnread, ConnectionSide::Connected);
+    assert_eq!(idle, [ReasonId::IdleInPool, ReasonId::HolderUninterruptible], "nobody has to read it");
 }
 
 #[test]
