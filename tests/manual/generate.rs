@@ -52,9 +52,9 @@ pub(crate) fn man_pages(date: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
     commands
         .map(|command| {
             let usage = command.clone().render_usage().to_string();
-            // A page is as long as the long help; clap leaves out what only the short help lacks.
-            let options = command.clone().mut_args(|argument| argument.hide_short_help(false));
-            let page = Man::new(options.override_usage(usage.trim_start_matches("Usage:").trim().to_owned()))
+            // What the short help hides, clap_mangen does not describe.
+            let shown = command.clone().mut_args(|argument| argument.hide_short_help(false));
+            let page = Man::new(shown.override_usage(usage.trim_start_matches("Usage:").trim().to_owned()))
                 .section(SECTION)
                 .date(date)
                 .source(concat!("tcptrace ", env!("CARGO_PKG_VERSION")))
@@ -79,7 +79,7 @@ pub(crate) fn man_pages(date: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
 
 /// What stands around the options, a section for each of its paragraphs: the first line is the heading.
 fn sections(text: &str) -> Roff {
-    /// Longer lines are sentences, to be broken.
+    /// Longer lines are sentences, which man breaks.
     const TABLE_WIDTH: usize = 78;
     let mut page = Roff::new();
     for paragraph in text.split("\n\n") {
@@ -87,19 +87,16 @@ fn sections(text: &str) -> Roff {
         let heading = lines.next().unwrap_or_default().trim_end_matches(':').to_uppercase();
         page.control("SH", [heading.as_str()]);
         let lines: Vec<&str> = lines.collect();
-        let is_table = lines.iter().all(|line| line.chars().count() <= TABLE_WIDTH);
-        if is_table {
+        if lines.iter().all(|line| line.chars().count() <= TABLE_WIDTH) {
             page.control("nf", []);
-        }
-        for line in lines {
-            if is_table {
+            for line in lines {
                 page.text([roman(line)]);
-            } else {
+            }
+            page.control("fi", []);
+        } else {
+            for line in lines {
                 page.control("PP", []).text([roman(line.trim())]);
             }
-        }
-        if is_table {
-            page.control("fi", []);
         }
     }
     page

@@ -1,11 +1,13 @@
 //! What the kernel offers, as checks: the facts that it was asked for, weighed by the plan that `leaks` would follow.
 
+use std::{borrow::Cow, io};
+
 use rustix::io::Errno;
 
 use super::check::{Check, State, Topic};
 use crate::{
     commands::shared::ways_to_end::{can_destroy, can_shut_down},
-    host::{lockdown::Lockdown, world::World},
+    host::{lockdown::Lockdown, open_files, world::World},
     kernel::{
         KernelFact, Outcome, Support, TrackedCalls,
         plan::{TraceRequest, trace},
@@ -49,8 +51,8 @@ fn check(fact: &KernelFact, needed: &[&str], has_sysfs: bool) -> Check {
     match outcome {
         Outcome::Works(detail) => Check::ok(Topic::Kernel, id, name, detail.as_str()),
         Outcome::Refused(why) => {
-            let remedy = in_the_way(why, has_sysfs).unwrap_or(remedy);
-            let check = Check::missing(Topic::Kernel, id, name, why.as_str(), (lost, remedy));
+            let remedy = in_the_way(why, has_sysfs).unwrap_or(Cow::Borrowed(remedy));
+            let check = Check::missing(Topic::Kernel, id, name, why.as_str(), (lost, &remedy));
             if needed.contains(id) { check.needed() } else { check }
         }
         Outcome::Untried => Check {
@@ -60,12 +62,13 @@ fn check(fact: &KernelFact, needed: &[&str], has_sysfs: bool) -> Check {
     }
 }
 
-/// What helps where it is not the kernel that lacks it: no descriptor was left, or sysfs is not there.
-fn in_the_way(why: &str, has_sysfs: bool) -> Option<&'static str> {
-    if why.contains(&format!("os error {}", Errno::MFILE.raw_os_error())) {
-        Some("a larger limit of open files: `ulimit -n 1024`")
+/// What helps where the host is in the way, not the kernel: no descriptor was left, or sysfs is not mounted.
+fn in_the_way(why: &str, has_sysfs: bool) -> Option<Cow<'static, str>> {
+    let no_descriptor = io::Error::from(Errno::MFILE);
+    if why.contains(&no_descriptor.to_string()) {
+        Some(open_files::remedy(&no_descriptor).trim_start_matches("; ").to_owned().into())
     } else {
-        (!has_sysfs && why.contains("/sys/")).then_some("sysfs: `mount -t sysfs sysfs /sys`")
+        (!has_sysfs && why.contains("/sys/")).then_some("sysfs: `mount -t sysfs sysfs /sys`".into())
     }
 }
 

@@ -75,14 +75,8 @@ fn accept_queue(waiting: WaitingFor) -> Reason {
     reason(ReasonId::AcceptQueue, text, numbers)
 }
 
-/// Whether nobody accepts, as far as what the holders of a listener do tells: no thread waits for connections, while each
-/// waits for something else. One that works, or of which that cannot be told, may come back to accept.
-fn may_be_deserted<'a>(mut holders: impl Iterator<Item = (Option<&'a ProcessDoing>, &'a [u32])>) -> bool {
-    holders.all(|(doing, listener)| doing.is_some_and(|doing| waits_for_others(doing, listener).is_some()))
-}
-
-/// Whether all holders of a listener wait for something else, be it what the handler of a connection waits for: only that some
-/// has a connection which was accepted there tells that it accepts.
+/// Whether all holders of a listener wait for something else than connections: for anything, or for the peer of another
+/// connection, as a handler does. Whether they accept at all shows only in what they have accepted there.
 pub(crate) fn wait_elsewhere<'a>(
     mut holders: impl Iterator<Item = (Option<&'a ProcessDoing>, &'a [u32])>,
 ) -> bool {
@@ -100,11 +94,14 @@ pub(crate) fn leaves_it_to_others(doing: &ProcessDoing, listener: &[u32]) -> boo
     waits_for_others(doing, listener).is_some_and(|call| WAITS_FOR_OTHERS.contains(&call))
 }
 
-/// Whether nobody accepts: no holder of the listener waits for connections, or has one that was accepted there.
+/// Whether nobody accepts: no thread of a holder of the listener waits for connections, while each waits for something else,
+/// and no holder has one that was accepted there. One that works, or of which that cannot be told, may come back to accept.
 fn nobody_accepts(holders: &[HolderFacts<'_>]) -> Option<Reason> {
-    let is_deserted = may_be_deserted(holders.iter().map(|holder| (holder.doing, holder.fds)))
-        && holders.iter().all(|holder| holder.has_accepted == Some(false));
-    let holder = holders.first().filter(|_| is_deserted)?;
+    let has_deserted = |holder: &HolderFacts<'_>| {
+        holder.has_accepted == Some(false)
+            && holder.doing.is_some_and(|doing| waits_for_others(doing, holder.fds).is_some())
+    };
+    let holder = holders.first().filter(|_| holders.iter().all(has_deserted))?;
     let doing = holder.doing?;
     let call = waits_for_others(doing, holder.fds)?;
     let name = Named(holder.process);

@@ -130,10 +130,10 @@ fn behind_read(facts: &ReasonFacts<'_>) -> Option<Reason> {
         Some(Verdict::NeverAccepted) => facts.holders.iter().all(|holder| holder.has_accepted != Some(false)),
         _ => leaves_something_unread(facts),
     };
+    is_waited_for.then_some(())?;
     let longest: Vec<(&HolderFacts<'_>, &Awaited)> = facts
         .holders
         .iter()
-        .filter(|_| is_waited_for)
         .map(|holder| Some((holder, waits_since_before(holder, facts.ended_at_ns?)?)))
         .collect::<Option<_>>()?;
     let (holder, Awaited { fd, remote, since_ns }) = *longest.first()?;

@@ -11,7 +11,7 @@ use crate::model::{
     advice::{Advice, Closer},
     state::State,
     sysctl_setting::Setting,
-    units::{Elapsed, plural},
+    units::{Elapsed, ms_in_ns, plural},
 };
 
 /// States named one by one.
@@ -269,7 +269,7 @@ fn reuse(advice: &Advice, out: &mut fmt::Formatter<'_>) -> fmt::Result {
     };
     let outgoing = loopback + elsewhere;
     let set_by = SetBy(place.as_ref());
-    let after = Elapsed(u64::from(*delay_ms) * 1_000_000);
+    let after = Elapsed(ms_in_ns(*delay_ms));
     let all = plural(outgoing + incoming, "socket");
     match value {
         0 => write!(out, "tcp_tw_reuse is 0{set_by}: connect() never takes over a port in TIME_WAIT")?,

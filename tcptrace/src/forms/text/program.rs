@@ -1,7 +1,7 @@
 //! Processes of one program that together have most of the stuck sockets, none of them most: those of a server that forks
 //! for each connection. Pure.
 
-use std::{borrow::Cow, iter::once};
+use std::borrow::Cow;
 
 use crate::model::record::{ProcessSummary, StackCount, Summary};
 
@@ -30,8 +30,7 @@ impl<'a> Program<'a> {
         let of_place =
             summary.processes.iter().filter(|process| process.still_stuck > 0 && is_in_place(process, worst));
         let is_like_worst = |process: &ProcessSummary| process.process.cmdline == worst.process.cmdline;
-        let line =
-            once(worst).chain(of_place.clone().filter(|process| is_like_worst(process))).find_map(first_line);
+        let line = of_place.clone().filter(|process| is_like_worst(process)).find_map(first_line);
         let mut program = Self { worst, processes: 0, sockets: 0, still_stuck: 0, of_line: 0, line };
         let title = line.and_then(title);
         let is_alike = |process: &ProcessSummary| match first_line(process) {

@@ -22,7 +22,7 @@ const REQUEST: &[u8] = b"a request of some protocol";
 const ANSWER: &[u8] = b"an answer of some protocol, which is read at once";
 
 /// In no protocol that anybody knows.
-const UNKNOWN: [u8; 30] = [0xa7; 30];
+pub(super) const UNKNOWN: [u8; 30] = [0xa7; 30];
 
 const HTTP_OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 

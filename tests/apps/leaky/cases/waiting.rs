@@ -1,6 +1,6 @@
 //! Sockets whose holder waits for the answer to what it asked on another connection, as a handler does for its database.
 
-use super::goodbyes::{answer, request};
+use super::goodbyes::{UNKNOWN, answer, request};
 use super::{connect_some, connected, dialled, listen_somewhere};
 use crate::message::{Ends, Request};
 use crate::stage::{Ended, Role, Stage, WorkerId};
@@ -58,7 +58,6 @@ pub(crate) fn reads_since_the_end(stage: &mut Stage) -> Result<Vec<Truth>> {
 
 /// A client that asked twice and then turned to something else, when it had one of the answers: it has left both.
 pub(crate) fn answers_around_a_wait(stage: &mut Stage) -> Result<Vec<Truth>> {
-    const ANSWER: [u8; 30] = [0xa7; 30];
     let pair = connected(stage, 2, false)?;
     let [early, late] = &pair.opened[..] else { bail!("there are {} connections", pair.opened.len()) };
     let mute = stage.start(Role::Bystander)?;
@@ -68,11 +67,11 @@ pub(crate) fn answers_around_a_wait(stage: &mut Stage) -> Result<Vec<Truth>> {
     let mut truths = stage.truths(Some("data_unread"), 31, &pair.opened, &[pair.holder], &never)?;
     request(stage, &pair, early)?;
     request(stage, &pair, late)?;
-    answer(stage, &pair, early, &ANSWER)?;
+    answer(stage, &pair, early, &UNKNOWN)?;
     std::thread::sleep(MANY_JIFFIES);
     ask_and_wait(stage, pair.holder, on, mute)?;
     std::thread::sleep(MANY_JIFFIES);
-    answer(stage, &pair, late, &ANSWER)?;
+    answer(stage, &pair, late, &UNKNOWN)?;
     stage.end_unseen(pair.peer)?.happened_to(&mut truths);
     for truth in &mut truths {
         truth.because(&[Reason::new("connected")], &["behind_blocked_read", "client_left"]);
