@@ -17,6 +17,7 @@ live_tests! {
     nobody_with_them_names_the_line_of_code,
     a_file_with_capabilities_names_the_process,
     each_missing_capability_is_named_with_what_it_costs,
+    without_the_right_to_files_no_line_is_named_and_nothing_else_is_blamed,
     without_those_for_loading_the_command_ends_and_names_them,
 }
 
@@ -110,10 +111,22 @@ fn each_missing_capability_is_named_with_what_it_costs() {
         let ran = run_command(nobody.confine(tool.command().args(&arguments)));
         assert!(ran.messages.contains(words), "{words}\n{}", ran.messages);
     }
-    let session = Tracer::start_by(&["leaks", OWN[0], OWN[1]], |command| {
+}
+
+fn without_the_right_to_files_no_line_is_named_and_nothing_else_is_blamed() {
+    let tracer = Tracer::start_by(&["leaks", "--older-than", "1s", OWN[0], OWN[1]], |command| {
         Process::start(Confined::Nobody(UNIT).confine(command))
-    })
-    .stop();
+    });
+    for case in ["accepted_kept", "opener_deep_stack"] {
+        let leaky = Leaky::start(case, &[]);
+        for leak in tracer.wait_for_each("leak", &leaky.truths) {
+            let opened_by = &leak["opened_by"];
+            assert_eq!(opened_by["no_site"]["because"], "not_permitted", "{case}: {leak}");
+        }
+        let ran = Confined::Nobody(UNIT).run(&["doctor"]);
+        assert!(ran.output.contains("the files that it has mapped may not be opened"), "{}", ran.output);
+    }
+    let session = tracer.stop();
     assert!(session.messages.contains("CAP_CHECKPOINT_RESTORE: no line of code"), "{}", session.messages);
 }
 

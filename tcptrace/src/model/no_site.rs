@@ -59,6 +59,8 @@ numbered! {
         Interpreted = 27,
         /// What made the call is inlined in a function of a library that runs what others hand it.
         Inlined = 28,
+        /// The files with the names may not be opened.
+        NotPermitted = 29,
     }
 }
 
@@ -100,7 +102,8 @@ impl NoSiteBecause {
             | Self::NotNamed
             | Self::Stripped
             | Self::LibraryThread
-            | Self::Inlined => false,
+            | Self::Inlined
+            | Self::NotPermitted => false,
         }
     }
 
@@ -164,6 +167,9 @@ impl NoSiteBecause {
             Self::Interpreted => "an interpreter, or an emulator, runs its code, which has no names here",
             Self::Inlined => {
                 "its code is inlined in a library's, which only line tables tell apart: build with them (`debug = \"line-tables-only\"` in Cargo.toml, or -g1)"
+            }
+            Self::NotPermitted => {
+                "tcptrace may not open the files with its names: give it CAP_CHECKPOINT_RESTORE, and CAP_DAC_READ_SEARCH where they are not for all, or run it as root"
             }
         }
     }

@@ -25,6 +25,8 @@ pub(super) struct MappedCode {
     pub(super) mappings: Vec<Mapping>,
     /// What is known of their files, in order; nothing before [`MappedCode::identify`].
     binaries: Vec<Binary>,
+    /// Whether [`MappedCode::identify`] lacked the right to open one of them.
+    pub(super) is_forbidden: bool,
 }
 
 /// What files told of themselves.
@@ -46,14 +48,14 @@ impl MappedCode {
     pub(super) fn at(proc_root: &Path, pid: u32, addresses: &[u64]) -> io::Result<Self> {
         let process = mappings::process(proc_root, pid)?;
         let mappings = executable(&process)?.filter(|mapping| is_at(mapping, addresses)).collect();
-        Ok(Self { files: Files::Process(process), mappings, binaries: Vec::new() })
+        Ok(Self { files: Files::Process(process), mappings, binaries: Vec::new(), is_forbidden: false })
     }
 
     /// Of a process that has ended.
     pub(super) fn kept(code: &KeptCode, addresses: &[u64]) -> Self {
         let parts = code.parts.iter().filter(|(mapping, _)| is_at(mapping, addresses)).cloned();
         let (mappings, files) = parts.unzip();
-        Self { files: Files::Kept(files), mappings, binaries: Vec::new() }
+        Self { files: Files::Kept(files), mappings, binaries: Vec::new(), is_forbidden: false }
     }
 
     /// The mapping that holds an address; `None` where no file stands behind it.
@@ -74,14 +76,19 @@ impl MappedCode {
 
     /// Finds out what the files tell of themselves.
     pub(super) fn identify(&mut self, known: &mut KnownTraits) {
+        let mut is_forbidden = false;
         let binary = |mapping: &Mapping| {
             let path = self.path(mapping).unwrap_or_default();
             match self.open(mapping) {
                 Ok((identity, file)) => identified(path, identity, file, known),
-                Err(_) => Binary::unread(path),
+                Err(error) => {
+                    is_forbidden |= error.kind() == io::ErrorKind::PermissionDenied;
+                    Binary::unread(path)
+                }
             }
         };
         self.binaries = self.mappings.iter().map(binary).collect();
+        self.is_forbidden = is_forbidden;
     }
 
     /// What is known of the file of a mapping.

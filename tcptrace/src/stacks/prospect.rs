@@ -133,7 +133,13 @@ impl Looker {
             found.map(|mapping| Ok((mapping.path(&process)?, mapping.open(&process)?.1))).collect()
         };
         let has_perf_map = || perf_map::state(&self.proc_root, pid).is_some();
-        let named_by = if let Some(minor) = program.python {
+        let mut files = mappings::executable(&process)?;
+        let is_forbidden = files.next().is_some_and(|first| {
+            first.open(&process).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+        });
+        let named_by = if is_forbidden {
+            LinesBy::Nothing(NoSiteBecause::NotPermitted)
+        } else if let Some(minor) = program.python {
             LinesBy::Python(minor)
         } else if let Some(version) = program.php {
             LinesBy::Php(version)

@@ -254,7 +254,12 @@ impl Resolver {
         if let Some(code) = &code {
             place(code, &calls, program, &mut known);
         }
-        finished(points, known, extent, program)
+        let mut stack = finished(points, known, extent, program);
+        if let Some(no_site) = stack.no_site.as_mut().filter(|_| code.is_some_and(|code| code.is_forbidden)) {
+            // What the frames tell is for want of names.
+            *no_site = NoSiteBecause::NotPermitted.into();
+        }
+        stack
     }
 
     /// The program that a process runs.

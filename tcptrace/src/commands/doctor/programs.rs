@@ -162,6 +162,10 @@ fn because_of(because: NoSiteBecause) -> (&'static str, &'static str) {
             "install its debug symbols below /usr/lib/debug/.build-id, or fetch them with debuginfod-find; else build it \
              with -g, unstripped",
         ),
+        NoSiteBecause::NotPermitted => (
+            "the files that it has mapped may not be opened",
+            "CAP_CHECKPOINT_RESTORE, and CAP_DAC_READ_SEARCH where they are not for all; or run as root",
+        ),
         other => (other.meaning(), ""),
     }
 }
