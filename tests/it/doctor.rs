@@ -12,6 +12,7 @@ live_tests! {
     a_program_with_sockets_is_told_with_what_names_its_lines,
     a_missing_capability_is_a_lack_with_its_cost_and_its_remedy,
     what_the_main_job_needs_is_in_the_exit_code,
+    in_a_user_namespace_nothing_is_said_to_be_there_that_is_not,
     a_limit_of_locked_memory_is_a_lack_where_maps_count_against_it,
     people_read_what_is_missing_first_and_the_sum_last,
 }
@@ -92,6 +93,28 @@ fn what_the_main_job_needs_is_in_the_exit_code() {
         let lack = check(&diagnosis, id);
         assert_eq!((&lack["state"], &lack["is_needed"]), (&"missing".into(), &true.into()), "{lack}");
     }
+}
+
+/// Capabilities of another user namespace than the first show nothing and end nothing, whatever they are called.
+fn in_a_user_namespace_nothing_is_said_to_be_there_that_is_not() {
+    let ran = Confined::UserNamespace.run(&DOCTOR);
+    let diagnosis = diagnosis(&ran);
+    assert_eq!((ran.code, &diagnosis["main_job"]), (Some(1), &"fails".into()), "{diagnosis}");
+    let inner = check(&diagnosis, "user_namespace");
+    assert_eq!((&inner["state"], &inner["is_needed"]), (&"missing".into(), &true.into()), "{inner}");
+    let destroy = check(&diagnosis, "sock_destroy");
+    assert_eq!(destroy["state"], "missing", "{destroy}");
+    for id in ["capability", "shutdown"] {
+        let own = check(&diagnosis, id);
+        assert!(
+            own["detail"].as_str().is_some_and(|detail| detail.contains("this user namespace alone")),
+            "{own}"
+        );
+    }
+    let ran = Confined::UserNamespace.run(&["leaks", "--duration", "1s"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.messages);
+    let said: Vec<&str> = ran.messages.lines().collect();
+    assert!(matches!(said[..], [one] if one.contains("user namespace of its own")), "{}", ran.messages);
 }
 
 /// Some kernels count maps (before Linux 5.11), and refuse there what is larger; others do not.

@@ -12,7 +12,7 @@ pub(crate) mod live_thread;
 pub(crate) mod lockdown;
 pub(crate) mod namespaces;
 pub(crate) mod open_files;
-mod own_netns;
+pub(crate) mod own_netns;
 pub(crate) mod pid_namespace;
 pub(crate) mod pool;
 pub(crate) mod privilege;

@@ -1,4 +1,5 @@
-//! The network namespace of this process, where there is no /proc to tell it: asked of a socket.
+//! The network namespace of this process, asked of a socket: which it is where there is no /proc to tell it, and whether this
+//! process may change it.
 
 use std::{
     ffi::c_void,
@@ -45,11 +46,20 @@ pub(super) fn without_proc(proc_root: &Path) -> Option<u32> {
     if proc_root.join("thread-self/ns/net").exists() { None } else { by_socket() }
 }
 
+/// Whether its user namespace denies CAP_NET_ADMIN in it: the kernel asks for that before it answers (`sock_ioctl` of
+/// net/socket.c).
+pub(crate) fn is_for_others() -> bool {
+    ask().is_err_and(|errno| errno == io::Errno::PERM)
+}
+
 fn by_socket() -> Option<u32> {
-    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
+    u32::try_from(File::from(ask().ok()?).metadata().ok()?.ino()).ok()
+}
+
+fn ask() -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // SAFETY: the request is what this file says it is.
-    let namespace = unsafe { ioctl(&socket, NamespaceOfSocket) }.ok()?;
-    u32::try_from(File::from(namespace).metadata().ok()?.ino()).ok()
+    unsafe { ioctl(&socket, NamespaceOfSocket) }
 }
 
 #[cfg(test)]
@@ -59,6 +69,7 @@ mod tests {
     #[test]
     #[ignore = "needs root: cargo xtask test"]
     fn a_socket_tells_the_same_namespace_as_proc() {
+        assert!(!is_for_others());
         let own = std::fs::metadata("/proc/thread-self/ns/net").map(|file| file.ino()).ok();
         assert_eq!(by_socket().map(u64::from), own);
         assert_eq!(without_proc(Path::new("/proc")), None, "nothing to ask for");

@@ -55,13 +55,18 @@ const LINES: Need = Need {
     suffices: CapabilitySet::CHECKPOINT_RESTORE.union(CapabilitySet::SYS_ADMIN),
 };
 
-/// This process lacks the capabilities to load BPF programs.
+/// This process may not load BPF programs.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error(
-    "not permitted: tcptrace needs root, or at least {missing}; try: sudo tcptrace …, or `tcptrace doctor`"
-)]
-pub(crate) struct NotPrivileged {
-    missing: String,
+pub(crate) enum NotPrivileged {
+    #[error(
+        "not permitted: tcptrace needs root, or at least {missing}; try: sudo tcptrace …, or `tcptrace doctor`"
+    )]
+    Without { missing: String },
+    #[error(
+        "not permitted: this process is in a user namespace of its own, whose capabilities load no BPF program; run it as \
+         root of the host, outside of the container. `tcptrace now` looks at what can be seen from here"
+    )]
+    InUserNamespace,
 }
 
 /// What this process may do: facts.
@@ -99,7 +104,7 @@ impl Privileges {
             return Ok(());
         }
         let missing: Vec<&str> = self.missing.iter().map(|need| need.name).collect();
-        Err(NotPrivileged { missing: missing.join(" and ") })
+        Err(NotPrivileged::Without { missing: missing.join(" and ") })
     }
 
     /// Checks, and warns of what a session cannot do.

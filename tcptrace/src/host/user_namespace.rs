@@ -1,18 +1,15 @@
 //! Whether this process is in a user namespace of its own, where capabilities count for little on the host. Only reads.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
-use super::bounded_text::text;
+/// The first user namespace: its inode number is fixed, `PROC_USER_INIT_INO` of include/linux/proc_ns.h (Linux 3.8).
+const FIRST: &str = "user:[4026531837]";
 
-/// Longest map that the kernel takes: 340 lines (user_namespaces(7)).
-const MAX_BYTES: u64 = 1 << 16;
-
-/// Whether the user namespace is another than the first, in which all numbers stand for themselves; `None` where /proc does
-/// not tell.
+/// Whether the user namespace is another than the first; `None` where /proc does not tell. Its map of users does not tell: an
+/// inner one can map each user to itself.
 pub(crate) fn is_inner(proc: &Path) -> Option<bool> {
-    let map = text(&proc.join("self/uid_map"), MAX_BYTES)?;
-    let numbers: Vec<u32> = map.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
-    Some(numbers != [0, 0, u32::MAX])
+    let own = fs::read_link(proc.join("self/ns/user")).ok()?;
+    Some(own != Path::new(FIRST))
 }
 
 #[cfg(test)]
@@ -21,18 +18,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_in_the_first_user_namespace_every_number_stands_for_itself() {
-        let proc = tempfile::tempdir().unwrap();
-        assert_eq!(is_inner(proc.path()), None);
-        std::fs::create_dir(proc.path().join("self")).unwrap();
-        for (map, expected) in [
-            ("         0          0 4294967295\n", false),
-            ("         0       1000          1\n", true),
-            ("0 0 1000\n1000 100000 65536\n", true),
-            ("", true),
-        ] {
-            std::fs::write(proc.path().join("self/uid_map"), map).unwrap();
-            assert_eq!(is_inner(proc.path()), Some(expected), "{map}");
+    fn the_first_user_namespace_is_known_by_its_number() {
+        for (own, expected) in [(FIRST, false), ("user:[4026532280]", true)] {
+            let proc = tempfile::tempdir().unwrap();
+            assert_eq!(is_inner(proc.path()), None);
+            fs::create_dir_all(proc.path().join("self/ns")).unwrap();
+            std::os::unix::fs::symlink(own, proc.path().join("self/ns/user")).unwrap();
+            assert_eq!(is_inner(proc.path()), Some(expected), "{own}");
         }
     }
 }

@@ -176,7 +176,7 @@ fn transport(
     forced: Option<Transport>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Transport, LoadError> {
-    support.privileges.check()?;
+    support.may_trace()?;
     match (forced, support.ring_buffers.refusal()) {
         (None | Some(Transport::Ring), None) => return Ok(Transport::Ring),
         (Some(Transport::Ring), Some(error)) => return Err(error.clone()),

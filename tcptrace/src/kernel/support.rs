@@ -159,6 +159,18 @@ impl Support {
         Ok(())
     }
 
+    /// Checks that this process may load the programs that trace: capabilities of another user namespace than the first count
+    /// for nothing there (`bpf_capable` of include/linux/capability.h).
+    ///
+    /// # Errors
+    /// When it may not.
+    pub(super) fn may_trace(&self) -> Result<(), NotPrivileged> {
+        if self.is_in_user_namespace {
+            return Err(NotPrivileged::InUserNamespace);
+        }
+        self.privileges.check()
+    }
+
     /// What came of trying this transport.
     pub(super) fn transport(&mut self, transport: Transport) -> &mut Trial {
         match transport {

@@ -30,12 +30,13 @@ pub(super) fn checks(
     open_files: &io::Result<()>,
 ) -> Vec<Check> {
     let settings = BpfSettings::read(&world.proc);
-    let mut checks = capabilities(privileges);
-    checks.extend(user_namespace(user_namespace::is_inner(&world.proc)));
+    let is_inner = user_namespace::is_inner(&world.proc);
+    let mut checks = capabilities(privileges, is_inner == Some(true));
+    checks.extend(user_namespace(is_inner));
     checks.push(processes(ProcessView::read(&world.proc), &pid_namespace::own_numbers(&world.proc)));
     checks.push(time_namespace(world.clocks.shift_ns()));
     checks.extend(perf_events(&settings, outcome(facts, "classic_tracepoint")));
-    checks.extend(bpf_calls(&settings, privileges));
+    checks.extend(bpf_calls(&settings, privileges.missing.is_empty() && is_inner != Some(true)));
     checks.extend(ptrace(&settings, privileges));
     checks.extend(jit(&settings));
     checks.push(memlock(&settings, outcome(facts, "ring_buffer"), maps_are_limited));
@@ -48,7 +49,7 @@ fn outcome<'a>(facts: &'a [KernelFact], id: &str) -> Option<&'a Outcome> {
     facts.iter().find(|fact| fact.id == id).map(|fact| &fact.outcome)
 }
 
-fn capabilities(privileges: &Privileges) -> Vec<Check> {
+fn capabilities(privileges: &Privileges, is_inner: bool) -> Vec<Check> {
     let Privileges { missing, losses, lines } = privileges;
     let check = |need: &&'static crate::host::privilege::Need| {
         Check::missing(Topic::Host, "capability", need.name, "not in effect", (need.lost, AS_ROOT))
@@ -56,7 +57,8 @@ fn capabilities(privileges: &Privileges) -> Vec<Check> {
     let needed = missing.iter().map(check).map(Check::needed);
     let mut checks: Vec<Check> = needed.chain(losses.iter().chain(lines).map(check)).collect();
     if checks.is_empty() {
-        checks.push(Check::ok(Topic::Host, "capability", "capabilities", "all that are used"));
+        let detail = if is_inner { "all, in this user namespace alone" } else { "all that are used" };
+        checks.push(Check::ok(Topic::Host, "capability", "capabilities", detail));
     }
     checks
 }
@@ -72,7 +74,7 @@ fn user_namespace(is_inner: Option<bool>) -> Option<Check> {
         name,
         "this process is in a user namespace of its own",
         (
-            "its capabilities count for nothing on the host",
+            "nothing is traced, and who is outside of it cannot be named: its capabilities count for nothing there",
             "run it as root of the host, outside of the container",
         ),
     );
@@ -136,11 +138,11 @@ fn perf_events(settings: &BpfSettings, classic: Option<&Outcome>) -> Option<Chec
     })
 }
 
-fn bpf_calls(settings: &BpfSettings, privileges: &Privileges) -> Option<Check> {
+fn bpf_calls(settings: &BpfSettings, is_permitted: bool) -> Option<Check> {
     let value = settings.unprivileged_bpf_disabled?;
     let detail = match value {
         0 => "0",
-        _ if privileges.missing.is_empty() => "bpf(2) takes CAP_BPF, which is there",
+        _ if is_permitted => "bpf(2) takes CAP_BPF, which is there",
         _ => "bpf(2) takes CAP_BPF",
     };
     Some(Check::ok(Topic::Host, "unprivileged_bpf_disabled", "kernel.unprivileged_bpf_disabled", detail))
@@ -274,7 +276,7 @@ mod tests {
 
     #[test]
     fn each_missing_capability_is_a_check_and_those_for_loading_are_needed() {
-        let checks = capabilities(&Privileges::of(CapabilitySet::PERFMON | CapabilitySet::SYS_PTRACE));
+        let checks = capabilities(&Privileges::of(CapabilitySet::PERFMON | CapabilitySet::SYS_PTRACE), false);
         let said: Vec<(&str, bool)> =
             checks.iter().map(|check| (check.name.as_str(), check.is_needed)).collect();
         let expected = [
@@ -284,7 +286,7 @@ mod tests {
             ("CAP_CHECKPOINT_RESTORE", false),
         ];
         assert_eq!(said, expected);
-        let all = capabilities(&Privileges::of(CapabilitySet::all()));
+        let all = capabilities(&Privileges::of(CapabilitySet::all()), false);
         assert_eq!(all.iter().map(|check| check.state).collect::<Vec<_>>(), [State::Ok]);
     }
 

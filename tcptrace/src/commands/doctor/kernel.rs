@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::check::{Check, State, Topic};
 use crate::{
     commands::shared::ways_to_end::{can_destroy, can_shut_down},
-    host::{lockdown::Lockdown, open_files, world::World},
+    host::{lockdown::Lockdown, open_files, user_namespace, world::World},
     kernel::{
         KernelFact, Outcome, Support, TrackedCalls,
         plan::{TraceRequest, trace},
@@ -108,8 +108,10 @@ fn sock_diag() -> Check {
 
 /// The ways to end a socket.
 pub(super) fn clearing(world: &World) -> Vec<Check> {
+    let is_inner = user_namespace::is_inner(&world.proc) == Some(true);
+    let extent = if is_inner { "in this user namespace alone" } else { "" };
     let destroy = match can_destroy() {
-        Ok(()) => Check::ok(Topic::Clear, "sock_destroy", "SOCK_DESTROY", ""),
+        Ok(()) => Check::ok(Topic::Clear, "sock_destroy", "SOCK_DESTROY", extent),
         Err(why) => Check::missing(
             Topic::Clear,
             "sock_destroy",
@@ -123,7 +125,7 @@ pub(super) fn clearing(world: &World) -> Vec<Check> {
         ),
     };
     let shutdown = match can_shut_down(&world.proc) {
-        Ok(()) => Check::ok(Topic::Clear, "shutdown", "shutdown(2) on a copy", ""),
+        Ok(()) => Check::ok(Topic::Clear, "shutdown", "shutdown(2) on a copy", extent),
         Err(why) => Check::missing(
             Topic::Clear,
             "shutdown",

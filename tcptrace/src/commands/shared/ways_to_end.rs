@@ -7,13 +7,18 @@ use rustix::{
     thread::{CapabilitySet, capabilities},
 };
 
-use crate::netlink::SockDiag;
+use crate::{host::own_netns, netlink::SockDiag};
 
 /// Checks that SOCK_DESTROY works; else says why not and what helps.
 pub(crate) fn can_destroy() -> Result<(), String> {
     let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     if !effective.contains(CapabilitySet::NET_ADMIN) {
         return Err("SOCK_DESTROY needs CAP_NET_ADMIN; run as root, with all capabilities".to_owned());
+    }
+    if own_netns::is_for_others() {
+        return Err("SOCK_DESTROY needs CAP_NET_ADMIN in the user namespace that this network namespace belongs to, and \
+                    this process is in another; run as root of the host, outside of the container"
+            .to_owned());
     }
     SockDiag::open_here().and_then(|mut diag| diag.probe_destroy()).map_err(|error| error.to_string())
 }

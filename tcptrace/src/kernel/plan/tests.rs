@@ -162,6 +162,9 @@ fn without_capabilities_nothing_is_tried() {
     let error = support.privileges.check().map_err(|error| error.to_string());
     assert_eq!(outcome(&support, None).map(|_| ()), error);
     assert!(error.is_err());
+    let inner = Support { is_in_user_namespace: true, ..Support::default() };
+    let error = outcome(&inner, None).err();
+    assert!(error.as_ref().is_some_and(|error| error.contains("user namespace of its own")), "{error:?}");
 }
 
 #[test]
