@@ -13,6 +13,7 @@ live_tests! {
     a_missing_capability_is_a_lack_with_its_cost_and_its_remedy,
     what_the_main_job_needs_is_in_the_exit_code,
     in_a_user_namespace_nothing_is_said_to_be_there_that_is_not,
+    in_a_bare_root_what_is_to_be_mounted_is_named_and_not_another_kernel,
     a_limit_of_locked_memory_is_a_lack_where_maps_count_against_it,
     people_read_what_is_missing_first_and_the_sum_last,
 }
@@ -115,6 +116,27 @@ fn in_a_user_namespace_nothing_is_said_to_be_there_that_is_not() {
     assert_eq!(ran.code, Some(3), "{}", ran.messages);
     let said: Vec<&str> = ran.messages.lines().collect();
     assert!(matches!(said[..], [one] if one.contains("user namespace of its own")), "{}", ran.messages);
+}
+
+fn in_a_bare_root_what_is_to_be_mounted_is_named_and_not_another_kernel() {
+    let ran = Confined::NoSys.run(&["leaks", "--duration", "1s"]);
+    ran.refuses(3, &["sysfs is not mounted: mount -t sysfs sysfs /sys"]);
+    let diagnosis = diagnosis(&Confined::NoSys.run(&DOCTOR));
+    for id in ["btf", "tracefs"] {
+        assert_eq!(check(&diagnosis, id)["remedy"], "mount -t sysfs sysfs /sys", "{diagnosis}");
+    }
+    let diagnosis = self::diagnosis(&Confined::NoProc.run(&DOCTOR));
+    for id in ["processes", "programs"] {
+        assert_eq!(check(&diagnosis, id)["remedy"], "mount -t proc proc /proc", "{diagnosis}");
+    }
+    let containers = check(&diagnosis, "containers");
+    assert_ne!(containers["detail"], "no container runs here", "{containers}");
+    let ran = Confined::NoProc.run(&["trace", "--duration", "1s"]);
+    assert!(
+        ran.messages.contains("mount -t proc") && !ran.messages.contains("--pid=host"),
+        "{}",
+        ran.messages
+    );
 }
 
 /// Some kernels count maps (before Linux 5.11), and refuse there what is larger; others do not.

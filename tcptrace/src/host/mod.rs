@@ -21,6 +21,7 @@ pub(crate) mod rights;
 pub(crate) mod socket_units;
 pub(crate) mod stat;
 pub(crate) mod sysctl_files;
+pub(crate) mod sysfs;
 pub(crate) mod system_calls;
 pub(crate) mod tcp_counters;
 pub(crate) mod tcp_settings;

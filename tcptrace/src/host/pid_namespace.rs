@@ -16,6 +16,8 @@ pub(crate) struct PidNamespaces {
     shown: Option<u32>,
     /// Whether this process is in a namespace below that one, as after `unshare --pid` without a /proc of its own.
     is_below: bool,
+    /// Whether /proc does not know this process: it is missing, or that of a namespace beside.
+    is_unknown: bool,
 }
 
 impl PidNamespaces {
@@ -37,14 +39,14 @@ impl PidNamespaces {
             match status(&process) {
                 // A process has a number in each pid namespace from the one that is shown down to its own:
                 // proc_pid_status(5).
-                Some((1, _)) => return Self { shown: inode(&process), is_below },
+                Some((1, _)) => return Self { shown: inode(&process), is_below, is_unknown: false },
                 Some((_, parent)) => process = parent,
                 None => break,
             }
             is_below = true;
         }
         // The first process of a pid namespace is in it for certain, but not everybody may look at it.
-        Self { shown: inode("1"), is_below }
+        Self { shown: inode("1"), is_below, is_unknown: !is_below }
     }
 
     /// Whether /proc shows the processes of the whole host.
@@ -54,7 +56,12 @@ impl PidNamespaces {
 
     /// Warns, where there may be processes that cannot be named.
     pub(crate) fn warn_of_losses(self) {
-        if !self.shows_host() {
+        if self.is_unknown {
+            log::warn!(
+                "processes cannot be named: /proc is missing or that of another pid namespace (mount it: mount -t proc \
+                 proc /proc)"
+            );
+        } else if !self.shows_host() {
             log::warn!(
                 "only the processes of this pid namespace can be named: run with the pids of the host to see the others \
                  (docker run --pid=host, hostPID: true, nsenter --target 1 --pid --mount)"
@@ -117,7 +124,7 @@ mod tests {
     #[test]
     fn in_the_namespace_that_proc_shows_a_process_has_one_number() {
         let (namespaces, inodes) = planted(&[("self", OUTSIDE), ("1", "")]);
-        assert_eq!(namespaces, PidNamespaces { shown: Some(inodes[0]), is_below: false });
+        assert_eq!(namespaces, PidNamespaces { shown: Some(inodes[0]), is_below: false, is_unknown: false });
         assert_eq!(namespaces.translated_into(), inodes[0]);
         assert!(!namespaces.shows_host());
     }
@@ -126,12 +133,12 @@ mod tests {
     fn below_it_a_parent_tells_which_one_is_shown_or_else_the_first_process() {
         let below = "PPid:\t40\nNSpid:\t41\t7\n";
         let (namespaces, inodes) = planted(&[("self", below), ("40", OUTSIDE), ("1", "")]);
-        assert_eq!(namespaces, PidNamespaces { shown: Some(inodes[1]), is_below: true });
+        assert_eq!(namespaces, PidNamespaces { shown: Some(inodes[1]), is_below: true, is_unknown: false });
         assert!(namespaces.shows_more_than_iterators());
         let (namespaces, inodes) = planted(&[("self", below), ("1", "")]);
-        assert_eq!(namespaces, PidNamespaces { shown: Some(inodes[1]), is_below: true });
+        assert_eq!(namespaces, PidNamespaces { shown: Some(inodes[1]), is_below: true, is_unknown: false });
         let around = [("self", "PPid:\tself\nNSpid:\t41\t7\n")];
-        assert_eq!(planted(&around).0, PidNamespaces { shown: None, is_below: true });
+        assert_eq!(planted(&around).0, PidNamespaces { shown: None, is_below: true, is_unknown: false });
     }
 
     #[test]
@@ -148,9 +155,10 @@ mod tests {
         for processes in [&[][..], &[("self", "Name:\tx\n")]] {
             let namespaces = planted(processes).0;
             assert_eq!((namespaces.shown, namespaces.shows_host()), (None, false));
+            assert!(namespaces.is_unknown);
             assert_eq!(namespaces.translated_into(), 1);
         }
-        let root = PidNamespaces { shown: Some(ROOT), is_below: false };
+        let root = PidNamespaces { shown: Some(ROOT), is_below: false, is_unknown: false };
         assert_eq!((root.translated_into(), root.shows_host()), (0, true));
     }
 }

@@ -8,6 +8,8 @@ use rustix::{
 };
 use thiserror::Error;
 
+use super::sysfs;
+
 /// The conventional mount point (since Linux 4.1), and the one inside debugfs.
 const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
@@ -23,6 +25,9 @@ pub(crate) enum TracefsError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// There is nothing to mount it on.
+    #[error("no tracefs at {place}, because sysfs is not mounted: {}", sysfs::MOUNT, place = PLACES[0])]
+    NoSysfs,
     /// It is mounted, and has no tracepoints: a kernel that is locked down makes no files there (`tracefs_create_file` of
     /// fs/tracefs/inode.c).
     #[error("the tracefs at {place} has no tracepoints, as where the kernel is locked down", place = PLACES[0])]
@@ -61,6 +66,7 @@ pub(crate) fn root() -> Result<PathBuf, TracefsError> {
     mount("tracefs", place, "tracefs", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)
         .map_err(|errno| match errno {
             Errno::BUSY => TracefsError::Empty,
+            _ if sysfs::is_missing() => TracefsError::NoSysfs,
             _ => TracefsError::NotMounted { source: errno.into() },
         })?;
     log::info!("mounted tracefs at {place}");

@@ -7,7 +7,7 @@ use aya::{EbpfError, maps::MapError, programs::ProgramError};
 use thiserror::Error;
 
 use super::{filter::TooManyRules, format::UnexpectedFormat, offsets::OffsetsError};
-use crate::host::{privilege::NotPrivileged, tracefs::TracefsError};
+use crate::host::{privilege::NotPrivileged, sysfs, tracefs::TracefsError};
 
 /// Why the kernel side does not run.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -117,7 +117,12 @@ impl LoadError {
 
     /// There is no BTF in this file.
     pub(super) fn no_btf(path: &Path, error: &io::Error) -> Self {
-        Self::NoBtf { path: path.display().to_string(), reason: error.to_string() }
+        let reason = if path.starts_with("/sys") && sysfs::is_missing() {
+            format!("sysfs is not mounted: {}", sysfs::MOUNT)
+        } else {
+            error.to_string()
+        };
+        Self::NoBtf { path: path.display().to_string(), reason }
     }
 
     /// Wraps an error of aya with its causes, and adds the remedy where permission is missing.

@@ -30,6 +30,8 @@ pub(crate) enum Confined {
     LockedMemory(u64),
     /// Where nothing is at /sys/kernel/btf.
     NoBtf,
+    /// Without /sys.
+    NoSys,
     /// Without /proc.
     NoProc,
     /// With /proc mounted with these options.
@@ -71,6 +73,10 @@ impl Confined {
             Self::NoBtf => {
                 own_mounts()?;
                 rustix::mount::mount(c"tmpfs", c"/sys/kernel/btf", c"tmpfs", MountFlags::empty(), c"")?;
+            }
+            Self::NoSys => {
+                own_mounts()?;
+                rustix::mount::unmount(c"/sys", UnmountFlags::DETACH)?;
             }
             Self::NoProc => {
                 own_mounts()?;

@@ -95,15 +95,19 @@ fn processes(view: ProcessView, numbers: &[u32]) -> Check {
                 Hidden::HidePid => "/proc hides those of others (hidepid)",
                 Hidden::OtherPidNamespaces => "this process is in a pid namespace of its own",
             };
-            let remedy = match hidden {
-                Hidden::NoProc => "mount -t proc proc /proc",
-                Hidden::HidePid => "CAP_SYS_PTRACE, or mount -o remount,hidepid=0 /proc",
-                Hidden::OtherPidNamespaces => {
-                    "docker run --pid=host, hostPID: true, or nsenter --target 1 --pid --mount"
-                }
-            };
             let lost = "who holds a socket cannot be named where that is another process";
-            Check::missing(Topic::Host, id, name, format!("{why}{levels}"), (lost, remedy)).needed()
+            Check::missing(Topic::Host, id, name, format!("{why}{levels}"), (lost, shown_by(hidden))).needed()
+        }
+    }
+}
+
+/// What shows the processes that are hidden.
+pub(super) fn shown_by(hidden: Hidden) -> &'static str {
+    match hidden {
+        Hidden::NoProc => "mount -t proc proc /proc",
+        Hidden::HidePid => "CAP_SYS_PTRACE, or mount -o remount,hidepid=0 /proc",
+        Hidden::OtherPidNamespaces => {
+            "docker run --pid=host, hostPID: true, or nsenter --target 1 --pid --mount"
         }
     }
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::check::{Check, State, Topic};
 use crate::{
     commands::shared::ways_to_end::{can_destroy, can_shut_down},
-    host::{lockdown::Lockdown, open_files, user_namespace, world::World},
+    host::{lockdown::Lockdown, open_files, sysfs, user_namespace, world::World},
     kernel::{
         KernelFact, Outcome, Support, TrackedCalls,
         plan::{TraceRequest, trace},
@@ -24,7 +24,7 @@ const FOR_TRANSITIONS: [&str; 5] =
 const FOR_RECORDS: [&str; 2] = ["ring_buffer", "perf_buffers"];
 
 /// Every feature of the kernel.
-pub(super) fn checks(world: &World, support: &Support) -> Vec<Check> {
+pub(super) fn checks(support: &Support) -> Vec<Check> {
     let calls = TrackedCalls { openers: true, eof_reads: false, stack_bytes: 1 };
     let refused = trace(support, TraceRequest { calls, ..TraceRequest::default() }).is_err();
     let facts = support.facts();
@@ -39,7 +39,7 @@ pub(super) fn checks(world: &World, support: &Support) -> Vec<Check> {
             needed.extend(FOR_RECORDS);
         }
     }
-    let has_sysfs = world.root.join("sys/kernel").exists();
+    let has_sysfs = !sysfs::is_missing();
     let mut checks: Vec<Check> = facts.iter().map(|fact| check(fact, &needed, has_sysfs)).collect();
     checks.push(lockdown(support.lockdown, refused));
     checks.push(sock_diag());
@@ -68,7 +68,7 @@ fn in_the_way(why: &str, has_sysfs: bool) -> Option<Cow<'static, str>> {
     if why.contains(&no_descriptor.to_string()) {
         Some(open_files::remedy(&no_descriptor).trim_start_matches("; ").to_owned().into())
     } else {
-        (!has_sysfs && why.contains("/sys/")).then_some("sysfs: `mount -t sysfs sysfs /sys`".into())
+        (!has_sysfs && why.contains("/sys/")).then_some(sysfs::MOUNT.into())
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::check::{Check, ProgramRow, State, Topic};
+use super::{
+    check::{Check, ProgramRow, State, Topic},
+    host::shown_by,
+};
 use crate::{
-    host::world::World,
+    host::{process_view::ProcessView, world::World},
     inspect::{
         socket_counts::{SocketCounts, socket_counts},
         tables::Tables,
@@ -51,15 +54,15 @@ pub(super) fn look(world: &World, support: Support, python_frames: State) -> Res
     programs.more = processes.len().saturating_sub(looked_at);
     programs.rows.sort_by_key(|row| std::cmp::Reverse(row.sockets));
     if !is_complete {
+        let remedy = ProcessView::read(&world.proc)
+            .proc
+            .map_or("CAP_SYS_PTRACE, as root of the host has it", shown_by);
         programs.checks.push(Check::missing(
             Topic::Programs,
             "programs",
             "all processes with sockets",
             "not every descriptor table could be read",
-            (
-                "some that hold sockets are not in the list below",
-                "CAP_SYS_PTRACE, and the host's pid namespace",
-            ),
+            ("some that hold sockets are not in the list below", remedy),
         ));
     }
     Ok(programs)

@@ -55,7 +55,7 @@ fn diagnose(world: &World) -> Diagnosis {
     let (support, clearing) = pool::both(|| examine(world), || kernel::clearing(world));
     let facts = support.facts();
     let privileges = support.privileges.clone();
-    let mut checks = kernel::checks(world, &support);
+    let mut checks = kernel::checks(&support);
     let maps_are_limited = support.refuses_large_maps();
     checks.extend(host::checks(world, &privileges, &facts, maps_are_limited, &room_for_files));
     checks.extend(clearing);

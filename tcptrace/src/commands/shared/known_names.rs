@@ -89,9 +89,7 @@ fn warn_of_pids(criteria: &OwnerCriteria, world: &World) {
     for pid in &criteria.pids {
         let directory = world.proc.join(pid.to_string());
         if !directory.exists() {
-            log::warn!(
-                "no process here has the pid {pid}: pids are those of the host, as `ps` prints them there"
-            );
+            log::warn!("no process has the pid {pid} in {}, whose numbers count here", world.proc.display());
         } else if let Some(process) = process_of_thread(&directory, *pid) {
             log::warn!(
                 "{pid} is a thread of process {process}: sockets belong to processes (--pid {process})"

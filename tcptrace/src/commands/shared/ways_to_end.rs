@@ -30,7 +30,7 @@ pub(crate) fn can_shut_down(proc: &Path) -> Result<(), String> {
     if shown.is_some_and(|shown| shown.as_os_str() != &*getpid().as_raw_nonzero().to_string()) {
         return Err(format!(
             "shutdown(2) takes a process by its number in this pid namespace, and {} shows another one's: run it in \
-             the pid namespace of that /proc",
+             the pid namespace of that /proc (nsenter --target 1 --pid)",
             proc.display()
         ));
     }

@@ -28,8 +28,10 @@ pub(crate) fn running_containers(world: &World) -> RunningContainers {
     let lookup = ContainerLookup::new(world);
     let Ok(entries) = std::fs::read_dir(&world.proc) else { return RunningContainers::default() };
     let mut found: HashMap<_, ProcessIdentity> = HashMap::new();
-    let mut is_complete = true;
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let pids: Vec<u32> = pids.collect();
+    // Where /proc is an empty folder, nobody was asked.
+    let mut is_complete = !pids.is_empty();
     for pid in pids {
         let text = match cgroup(&world.proc, pid) {
             Ok(text) => text,
