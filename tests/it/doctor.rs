@@ -61,15 +61,18 @@ fn a_host_that_lacks_nothing_is_told_so() {
 
 fn a_program_with_sockets_is_told_with_what_names_its_lines() {
     // It looks at a part of the processes, at those with the most sockets first: no other test has as many.
-    let leaky = Leaky::start("accepted_kept", &["--count", "200"]);
-    let diagnosis = diagnosis(&run(&DOCTOR));
-    let pid = leaky.truths[0].holders[0].pid;
-    let programs = diagnosis["programs"].as_array().expect("programs");
-    let has_pid = |row: &&Value| row["pids"].as_array().is_some_and(|pids| pids.contains(&pid.into()));
-    let row = programs.iter().find(has_pid).unwrap_or_else(|| panic!("no {pid}\n{diagnosis}"));
-    assert!(row["comm"].as_str().is_some_and(|comm| comm.starts_with("leaky")), "{row}");
-    assert_eq!(row["lines"], "debug information", "{row}");
-    assert!(row["sockets"].as_u64() >= Some(200), "{row}");
+    // One that goes on without its main thread is a process like any other.
+    for case in ["accepted_kept", "main_thread_ended"] {
+        let leaky = Leaky::start(case, &["--count", "200"]);
+        let diagnosis = diagnosis(&run(&DOCTOR));
+        let pid = leaky.truths[0].holders[0].pid;
+        let programs = diagnosis["programs"].as_array().expect("programs");
+        let has_pid = |row: &&Value| row["pids"].as_array().is_some_and(|pids| pids.contains(&pid.into()));
+        let row = programs.iter().find(has_pid).unwrap_or_else(|| panic!("{case}: no {pid}\n{diagnosis}"));
+        assert!(row["comm"].as_str().is_some_and(|comm| comm.starts_with("leaky")), "{case}: {row}");
+        assert_eq!(row["lines"], "debug information", "{case}: {row}");
+        assert!(row["sockets"].as_u64() >= Some(200), "{case}: {row}");
+    }
 }
 
 fn a_missing_capability_is_a_lack_with_its_cost_and_its_remedy() {

@@ -63,7 +63,8 @@ impl fmt::Display for LookError {
         let operation = match self.operation {
             Operation::FindNamespace => "finding the network namespace",
             Operation::ReachNamespace => {
-                return formatter.write_str("no process and no name under /run/netns leads to it");
+                return formatter
+                    .write_str("no process that could be asked and no name under /run/netns leads to it");
             }
             Operation::EnterNamespace => "entering the network namespace",
             Operation::ListSockets => "listing sockets (sock_diag)",

@@ -28,6 +28,7 @@ use super::{
     ruby::file as ruby,
 };
 use crate::{
+    host::live_thread::live_thread,
     model::no_site::NoSiteBecause,
     process::reader::{DIRECTORY, contents},
 };
@@ -118,6 +119,7 @@ impl Looker {
     }
 
     fn look(&mut self, pid: u32) -> std::io::Result<Prospect> {
+        let pid = live_thread(&self.proc_root, pid).unwrap_or(pid);
         let process = mappings::process(&self.proc_root, pid)?;
         let path = readlinkat(&process, "exe", Vec::new())?;
         let path = PathBuf::from(path.to_string_lossy().trim_end_matches(" (deleted)"));
