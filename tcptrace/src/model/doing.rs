@@ -205,15 +205,20 @@ impl CallSamples {
     }
 
     /// Whether it may yet be the end of file of these descriptors that the thread is busy with, which costs calls: it is not
-    /// known to be busy with another, nor to make none, or only others. Where it waited for a processor, whoever takes the
-    /// samples may be what has interrupted it.
+    /// known to be busy with another, nor to make none, or only others.
     pub(crate) fn may_spin(&self, cpu: CpuUse, fds: &[u32]) -> bool {
-        /// Of a thread that calls all the time, so many do not all miss that.
-        const ENOUGH: u32 = 10;
-        let is_sure = self.taken >= ENOUGH && cpu.waited_ns.saturating_mul(10) < cpu.within_ns;
         let is_of_it = |fd: &u32| self.read.contains_key(fd) || self.woken_with.contains_key(fd);
         let may_be_of_it = self.woken_unknown > 0 || fds.iter().any(is_of_it);
-        !self.tell() && (may_be_of_it || !(is_sure || self.calls_again()))
+        !self.tell() && (may_be_of_it || !(self.are_enough(cpu) || self.calls_again()))
+    }
+
+    /// Whether so many, of a thread that calls all the time, do not all miss that. Where it waited for a processor, whoever
+    /// takes them may be what has interrupted it, and then they show a call as often only as it is in the kernel.
+    pub(crate) fn are_enough(&self, cpu: CpuUse) -> bool {
+        const ENOUGH: u32 = 10;
+        const ENOUGH_OF_WHO_WAITS: u32 = 20;
+        let waits = cpu.waited_ns.saturating_mul(10) >= cpu.within_ns;
+        self.taken >= if waits { ENOUGH_OF_WHO_WAITS } else { ENOUGH }
     }
 
     /// Whether it calls again and again, whatever it is.
@@ -347,6 +352,18 @@ mod tests {
         let rests = CpuUse { used_ns: 24_000_000, waited_ns: 900_000_000, ..SPINS };
         assert!(!rests.is_busy(), "it waits for a processor each time that it wakes");
         assert!(!CpuUse { used_ns: 500_000_000, waited_ns: 0, ..SPINS }.is_busy());
+    }
+
+    #[test]
+    fn who_is_never_seen_to_call_does_not_spin_however_busy_the_host_is() {
+        let starved = CpuUse { waited_ns: 600_000_000, ..SPINS };
+        let samples = |taken, called| CallSamples { taken, called, ..CallSamples::default() };
+        assert!(samples(9, 0).may_spin(SPINS, &[4]) && !samples(10, 1).may_spin(SPINS, &[4]));
+        assert!(samples(19, 1).may_spin(starved, &[4]), "each may have come when it had just returned");
+        assert!(!samples(20, 1).may_spin(starved, &[4]));
+        assert!(!samples(10, 2).may_spin(starved, &[4]), "it makes other calls");
+        let perhaps = CallSamples { woken_unknown: 1, ..samples(20, 1) };
+        assert!(perhaps.may_spin(starved, &[4]));
     }
 
     #[test]

@@ -66,9 +66,11 @@ pub(super) fn measure(
         |(process, doing): &(&Arc<ProcessIdentity>, &mut ProcessDoing)| sample(&world.proc, process, doing);
     let began_ns = clocks.monotonic_ns();
     let before: Vec<Sample> = found.iter().map(look).collect();
+    let mut taken = 0;
     for interval_ms in INTERVALS_MS {
         for _ in 0..SAMPLES {
             thread::sleep(Duration::from_millis(interval_ms) / SAMPLES);
+            taken += 1;
             add_samples(&world.proc, &mut found, &latest_calls());
         }
         let after: Vec<Sample> = found.iter().map(look).collect();
@@ -76,7 +78,7 @@ pub(super) fn measure(
         for ((_, doing), (before, after)) in found.iter_mut().zip(before.iter().zip(&after)) {
             compare(doing, before, after, within_ns);
         }
-        if !found.iter().any(|(_, doing)| is_undecided(doing)) {
+        if !found.iter().any(|(_, doing)| is_undecided(doing, taken)) {
             break;
         }
     }
@@ -119,14 +121,19 @@ fn add_samples(
     }
 }
 
-/// Whether a thread never rests, its calls do not tell why, and it got too little CPU to tell how much of it was in the
-/// kernel.
-fn is_undecided(doing: &ProcessDoing) -> bool {
+/// Whether a thread never rests, and its calls do not tell why: it got too little CPU to tell how much of it was in the kernel,
+/// or too few samples were taken of it, of `taken` at most.
+fn is_undecided(doing: &ProcessDoing, taken: u32) -> bool {
     let is_undecided = |thread: &ThreadDoing| {
-        let Some(cpu) = thread.cpu.filter(|cpu| cpu.is_busy()) else { return false };
+        let Some(cpu) = thread.cpu else { return false };
+        if !cpu.is_busy() {
+            // It may wait for a processor all the time, which counts once it has got one.
+            return thread.samples.taken == taken;
+        }
         let is_plain = cpu.is_much_in_kernel() && cpu.in_kernel_ns > 2 * TICK_NS;
         let is_told = thread.samples.tell() || (thread.samples.taken == 0 && is_plain);
-        !is_told && cpu.used_ns < ENOUGH_NS
+        let is_unseen = thread.samples.taken > 0 && !thread.samples.are_enough(cpu);
+        !is_told && (cpu.used_ns < ENOUGH_NS || is_unseen)
     };
     doing.threads.iter().any(is_undecided)
 }
