@@ -31,6 +31,9 @@ live_tests! {
     connections_that_wait_where_only_a_descriptor_leads_to_are_not_called_none,
     without_proc_the_verdict_stands_and_the_holder_is_not_known,
     a_proc_that_hides_processes_is_said,
+    who_listens_behind_a_proc_that_hides_it_is_not_nobody,
+    leaks_is_no_all_clear_where_a_holder_could_not_be_read,
+    what_is_over_and_cannot_be_seen_is_not_called_none,
     a_proc_that_shows_processes_only_is_enough,
     in_a_pid_namespace_the_proc_of_the_host_shows_the_holder,
     in_a_pid_namespace_with_its_own_proc_nobody_is_said_to_hold_nothing,
@@ -309,6 +312,38 @@ fn a_proc_that_hides_processes_is_said() {
     said.ends_with(4);
     assert_eq!((&said.leak["verdict"], said.unknown_because()), (&Value::Null, &"processes_not_read".into()));
     assert!(said.because().contains("hidepid"), "{}", said.because());
+}
+
+/// The kernel shows who has the listener, and /proc does not say who that is.
+fn who_listens_behind_a_proc_that_hides_it_is_not_nobody() {
+    let leaky = Leaky::start("never_accepted", &[]);
+    let port = port(leaky.truth());
+    let hides = Confined::ProcUntraced(c"hidepid=ptraceable");
+    let said = Said::of(hides.run(&["now", "--format", "jsonl", "--lport", &port]), leaky.truth());
+    assert_eq!(
+        (&said.leak["verdict"], said.unknown_because()),
+        (&"never_accepted".into(), &"processes_not_read".into()),
+        "{}",
+        said.leak
+    );
+}
+
+fn leaks_is_no_all_clear_where_a_holder_could_not_be_read() {
+    let leaky = Leaky::start("accepted_kept", &[]);
+    let (port, netns) = (port(leaky.truth()), leaky.truth().netns.to_string());
+    let asked = ["leaks", "--older-than", "200ms", "--duration", "2s", "--lport", &port, "--netns", &netns];
+    for of_whom in [&[][..], &["--comm", "leaky-holder"]] {
+        let ran = in_pid_namespace(true, &[&asked[..], of_whom].concat());
+        assert_eq!(ran.code, Some(4), "{of_whom:?}\n{}\n{}", ran.output, ran.messages);
+    }
+}
+
+fn what_is_over_and_cannot_be_seen_is_not_called_none() {
+    let leaky = Leaky::start("accepted_kept", &[]);
+    let netns = leaky.truth().netns.to_string();
+    let ran = run(&["now", "--holders", "proc", "--state", "CLOSE", "--netns", &netns]);
+    assert_eq!(ran.code, Some(4), "{}\n{}", ran.output, ran.messages);
+    assert!(ran.output.contains("connections that are over"), "{}", ran.output);
 }
 
 fn a_proc_that_shows_processes_only_is_enough() {

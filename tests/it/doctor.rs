@@ -128,6 +128,10 @@ fn in_a_bare_root_what_is_to_be_mounted_is_named_and_not_another_kernel() {
     for id in ["btf", "tracefs"] {
         assert_eq!(check(&diagnosis, id)["remedy"], "mount -t sysfs sysfs /sys", "{diagnosis}");
     }
+    // Without it nobody can tell what is lost.
+    Confined::NoCpuList.run(&["trace", "--duration", "1s"]).refuses(3, &["cpu/possible", "mount -t sysfs"]);
+    let diagnosis = self::diagnosis(&Confined::NoCpuList.run(&DOCTOR));
+    assert_eq!(check(&diagnosis, "cpu_list")["is_needed"], true, "{diagnosis}");
     let diagnosis = self::diagnosis(&Confined::NoProc.run(&DOCTOR));
     for id in ["processes", "programs"] {
         assert_eq!(check(&diagnosis, id)["remedy"], "mount -t proc proc /proc", "{diagnosis}");

@@ -43,7 +43,8 @@ const WANTED: [Need; 3] = [
     },
     Need {
         name: "CAP_DAC_READ_SEARCH",
-        lost: "programs, debug files and the names of containers that are for others' eyes cannot be read",
+        lost: "programs, debug files and the names of containers that are for others' eyes cannot be read, nor what other \
+               users' processes have mapped or wait for",
         suffices: CapabilitySet::DAC_READ_SEARCH.union(CapabilitySet::DAC_OVERRIDE),
     },
 ];

@@ -294,9 +294,13 @@ impl Inspector {
             .map(|held| self.processes.owners(&held.holders, Evidence::FdTable, opener))
             .unwrap_or_default();
         let has_inode = listed.map(|listed| listed.inode != 0);
+        // The kernel showed its descriptor, and /proc hides the process.
+        let mut has_unread_listener = false;
         if owners.is_empty() && listed.is_some_and(may_be_unaccepted) {
             let flavour = listed.map_or(TcpFlavour::Tcp, |listed| listed.flavour);
-            owners = self.processes.owners(&scan.listeners(&socket, flavour), Evidence::Listener, None);
+            let listeners = scan.listeners(&socket, flavour);
+            owners = self.processes.owners(&listeners, Evidence::Listener, None);
+            has_unread_listener = owners.is_empty() && !listeners.is_empty();
         }
         if owners.is_empty() {
             owners.extend(opener.map(|opener| self.processes.opener(&opener)));
@@ -311,7 +315,7 @@ impl Inspector {
         let side = scan.side(&socket, opened_by.as_ref().map(|opened| opened.how), listed);
         let facts = CloseWaitFacts {
             is_held: held.is_some(),
-            all_tables_read: scan.is_complete(),
+            all_tables_read: scan.is_complete() && !has_unread_listener,
             has_inode,
             unread: listed.map(unread),
             times: listed.and_then(|listed| listed.times),

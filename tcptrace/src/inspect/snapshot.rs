@@ -127,6 +127,9 @@ impl Inspector {
         }
         let looked_into = coverage.listed.len();
         coverage.restrict(wanted, is_holder_unknown);
+        if states.contains(State::Close) && source == HolderSource::Proc {
+            coverage.errors.insert(LookError::OVER_UNSEEN);
+        }
         coverage.has_descriptors &= wanted.is_empty() || findings.iter().any(|finding| is_wanted(&finding));
         HostSnapshot { findings, namespaces: looked_into, processes: process_count, coverage, source }
     }

@@ -53,6 +53,14 @@ pub(crate) enum LoadError {
         /// Why it cannot be read.
         reason: String,
     },
+    /// Nobody can tell how many CPUs have counters of their own.
+    #[error("what is lost could not be counted, because {path} cannot be read ({reason}); {}", sysfs::MOUNT)]
+    NoCpuList {
+        /// Where the kernel lists them.
+        path: &'static str,
+        /// Why it cannot be read.
+        reason: String,
+    },
     /// `--deep` was asked for, and cannot be had.
     #[error("--deep cannot name who read the end of file: {0}; leave out --deep")]
     NoDeep(String),
@@ -104,6 +112,7 @@ impl LoadError {
             | Self::NoTracefs(_)
             | Self::ClassicWithoutTracefs(_)
             | Self::NoTracepoint(_)
+            | Self::NoCpuList { .. }
             | Self::NoDeep(_)
             | Self::StrangeFormat(_)
             | Self::TooManyRules(_) => true,

@@ -46,7 +46,7 @@ pub(crate) use self::{
     filter::check as check_rules,
     holders::HolderScan,
     options::{Backend, HolderSource, TracerOptions, TrackedCalls, Transport},
-    tracer::Tracer,
+    tracer::{Tracer, cpu_list},
     types::check as check_btf,
 };
 pub(crate) use self::{examine::examine, support::Support};

@@ -286,6 +286,7 @@ impl Tracer {
         keeps_arrivals: bool,
     ) -> Result<(Self, Option<CallStreams>), LoadError> {
         let Attached { mut object, streams: OpenStreams { events, calls }, misses } = attached;
+        cpu_list()?;
         let counters = PerCpuArray::try_from(object.take_map("COUNTERS").ok_or_else(error::missing)?)
             .map_err(|error| LoadError::refused("open the counters", &error))?;
         // SAFETY: the registered value owns the descriptor, and closes it only when it is dropped itself.
@@ -379,6 +380,15 @@ impl Tracer {
         }
         total
     }
+}
+
+/// Checks that the kernel's list of CPUs can be read: each has counters of its own, of what was lost among others.
+///
+/// # Errors
+/// When it cannot.
+pub(crate) fn cpu_list() -> Result<(), LoadError> {
+    let listed = aya::util::nr_cpus();
+    listed.map(|_| ()).map_err(|(path, error)| LoadError::NoCpuList { path, reason: error.to_string() })
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub(crate) enum Operation {
     ListProcesses,
     /// Read what a process is called.
     ReadProcess,
+    /// Find descriptors whose connections are over.
+    FindOver,
 }
 
 /// A refusal: what was asked, and the number that the system answered with (errno).
@@ -71,6 +73,12 @@ impl fmt::Display for LookError {
             Operation::ReadDescriptors => "reading descriptors",
             Operation::ListProcesses => "listing processes in /proc",
             Operation::ReadProcess => "reading the name of a process in /proc",
+            Operation::FindOver => {
+                return formatter.write_str(
+                    "descriptors of connections that are over are shown by the kernel's iterator alone, and here they are read \
+                     from /proc",
+                );
+            }
         };
         write!(formatter, "{operation}: ")?;
         match NAMES.iter().find(|(number, _)| *number == self.errno) {
@@ -87,6 +95,9 @@ impl fmt::Display for LookError {
 impl LookError {
     /// Nothing leads to the namespace.
     pub(crate) const UNREACHABLE: Self = Self { operation: Operation::ReachNamespace, errno: 0 };
+
+    /// /proc does not tell which descriptors have a connection that is over.
+    pub(crate) const OVER_UNSEEN: Self = Self { operation: Operation::FindOver, errno: 0 };
 
     /// What helps; empty when that is not known.
     fn remedy(self) -> &'static str {

@@ -32,6 +32,8 @@ pub(crate) enum Confined {
     NoBtf,
     /// Without /sys.
     NoSys,
+    /// Where nothing is at /sys/devices.
+    NoCpuList,
     /// Without /proc.
     NoProc,
     /// With /proc mounted with these options.
@@ -77,6 +79,10 @@ impl Confined {
             Self::NoSys => {
                 own_mounts()?;
                 rustix::mount::unmount(c"/sys", UnmountFlags::DETACH)?;
+            }
+            Self::NoCpuList => {
+                own_mounts()?;
+                rustix::mount::mount(c"tmpfs", c"/sys/devices", c"tmpfs", MountFlags::empty(), c"")?;
             }
             Self::NoProc => {
                 own_mounts()?;

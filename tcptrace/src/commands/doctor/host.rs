@@ -240,7 +240,7 @@ fn containers(running: &RunningContainers) -> Check {
             Topic::Host,
             id,
             name,
-            format!("{unnamed} of {count} have none on disk"),
+            format!("on disk there is none for {unnamed} of {count}"),
             (
                 "these are told by their id",
                 "run it where the root of pid 1 can be read (CAP_SYS_PTRACE, the host's pid namespace); some runtimes \
@@ -357,7 +357,7 @@ mod tests {
         assert_eq!(containers(&running(vec![])).detail.as_deref(), Some("no container runs here"));
         assert_eq!(containers(&running(vec![container(Some("shop"))])).state, State::Ok);
         let check = containers(&running(vec![container(Some("shop")), container(None)]));
-        assert_eq!(check.detail.as_deref(), Some("1 of 2 containers have none on disk"));
+        assert_eq!(check.detail.as_deref(), Some("on disk there is none for 1 of 2 containers"));
     }
 
     #[test]

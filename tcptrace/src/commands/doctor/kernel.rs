@@ -9,7 +9,7 @@ use crate::{
     commands::shared::ways_to_end::{can_destroy, can_shut_down},
     host::{lockdown::Lockdown, open_files, sysfs, user_namespace, world::World},
     kernel::{
-        KernelFact, Outcome, Support, TrackedCalls,
+        KernelFact, LoadError, Outcome, Support, TrackedCalls, cpu_list,
         plan::{TraceRequest, trace},
     },
     model::socket::TcpFlavour,
@@ -43,6 +43,7 @@ pub(super) fn checks(support: &Support) -> Vec<Check> {
     let mut checks: Vec<Check> = facts.iter().map(|fact| check(fact, &needed, has_sysfs)).collect();
     checks.push(lockdown(support.lockdown, refused));
     checks.push(sock_diag());
+    checks.extend(cpus(cpu_list()));
     checks
 }
 
@@ -68,8 +69,16 @@ fn in_the_way(why: &str, has_sysfs: bool) -> Option<Cow<'static, str>> {
     if why.contains(&no_descriptor.to_string()) {
         Some(open_files::remedy(&no_descriptor).trim_start_matches("; ").to_owned().into())
     } else {
-        (!has_sysfs && why.contains("/sys/")).then_some(sysfs::MOUNT.into())
+        let is_hidden = why.contains("/sys/devices/") || (!has_sysfs && why.contains("/sys/"));
+        is_hidden.then_some(sysfs::MOUNT.into())
     }
+}
+
+/// Nothing where the list is there: nobody asks for that.
+fn cpus(listed: Result<(), LoadError>) -> Option<Check> {
+    let why = listed.err()?.to_string();
+    let lost = "nothing is traced";
+    Some(Check::missing(Topic::Kernel, "cpu_list", "list of CPUs", why, (lost, sysfs::MOUNT)).needed())
 }
 
 fn lockdown(mode: Lockdown, is_trace_refused: bool) -> Check {

@@ -34,7 +34,7 @@ use crate::{
         state::State,
         transition::Transition,
         units::{Elapsed, in_nanoseconds},
-        verdict::Verdict,
+        verdict::{UnknownBecause, Verdict},
     },
 };
 
@@ -94,6 +94,8 @@ pub(crate) struct Watch<'a> {
     has_warned: bool,
     /// What could not be looked at when the sockets were listed that were there first; `None` until then.
     looked_at_first: Option<Coverage>,
+    /// Whether the holder of a stuck socket is not known, because not every process could be read.
+    has_unread_holder: bool,
 }
 
 /// How the process that grows the fastest will fare.
@@ -149,6 +151,7 @@ impl<'a> Watch<'a> {
             is_recheck_due: false,
             has_warned: false,
             looked_at_first: None,
+            has_unread_holder: false,
         }
     }
 
@@ -262,6 +265,8 @@ impl<'a> Watch<'a> {
             // that is due by itself.
             return None;
         }
+        self.has_unread_holder |=
+            finding.is_stuck && finding.unknown_because == Some(UnknownBecause::ProcessesNotRead);
         let next = if !finding.is_stuck && finding.state == State::LastAck {
             // This side shut it down, and the peer has not confirmed it yet.
             NextStep::LookAgain(finding.looked_at_ns + active_window_ms(self.criteria.older_than) * 1_000_000)
@@ -372,7 +377,8 @@ impl<'a> Watch<'a> {
     }
 
     /// Sums up at the end of the session (CLOCK_MONOTONIC, nanoseconds), when nothing is being looked
-    /// at any more. Returns whether a leak was found, and how much was looked at of what was there first.
+    /// at any more. Returns whether a leak was found, and how much was looked at of what was there first and of who
+    /// holds what was found.
     ///
     /// # Errors
     /// When the thread that looks at processes has ended.
@@ -393,10 +399,16 @@ impl<'a> Watch<'a> {
         summary.sockets = Some(self.tally.reported());
         summary.still_stuck = Some(self.tally.still_stuck());
         summary.processes = self.tally.summary(self.table.reported(), &uses, ended_ns);
+        if self.has_unread_holder {
+            log::warn!(
+                "who holds some of the sockets is not known, because not every process could be read: it takes \
+                 CAP_SYS_PTRACE, and the host's pid namespace"
+            );
+        }
         let looked_at_first = self.looked_at_first.as_ref();
         summary.not_looked_at = looked_at_first.map(Coverage::to_record);
         let extent = looked_at_first.map_or(Extent::Part, |first| match first.extent() {
-            Extent::Everything if self.table.evicted() > 0 => Extent::Part,
+            Extent::Everything if self.table.evicted() > 0 || self.has_unread_holder => Extent::Part,
             Extent::Everything => Extent::Everything,
             // What came later was seen.
             Extent::Part | Extent::Nothing => Extent::Part,

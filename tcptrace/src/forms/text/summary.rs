@@ -193,7 +193,7 @@ fn closing(summary: &Summary, in_close_wait: u64) -> String {
         }
         let count = plural(in_close_wait, "socket");
         return format!(
-            "No socket was stuck in CLOSE_WAIT of those asked for ({count} in it at the end: somebody else's, or not for \
+            "No socket was stuck in CLOSE_WAIT of those asked for ({count} in it at the end: somebody else's, not known whose, or not for \
              so long)."
         );
     }
@@ -561,7 +561,7 @@ mod tests {
         assert_eq!(said(Some(3), Some(3), &[2], 1), both.to_owned() + &worst(2, 9, ""));
         let over = "No socket is stuck in CLOSE_WAIT any more; 1 process had some.";
         assert_eq!(said(Some(0), Some(2), &[0], 0), over);
-        let none = "No socket was stuck in CLOSE_WAIT of those asked for (7 sockets in it at the end: somebody else's, or not \
+        let none = "No socket was stuck in CLOSE_WAIT of those asked for (7 sockets in it at the end: somebody else's, not known whose, or not \
                     for so long).";
         assert_eq!(said(Some(0), Some(0), &[], 0), none);
         // Sessions of earlier versions have no sum of their own.
