@@ -133,7 +133,8 @@ impl Support {
                 name: "classic tracepoint",
                 outcome: Outcome::plain(classic_tracepoint),
                 lost: "nothing stands in where the typed tracepoint is refused",
-                remedy: "CAP_PERFMON; CAP_SYS_ADMIN where kernel.perf_event_paranoid is 3 or more",
+                remedy: "CAP_PERFMON; CAP_SYS_ADMIN where kernel.perf_event_paranoid is 3 or more; no seccomp filter against \
+                         perf_event_open(2)",
             },
         ]
     }

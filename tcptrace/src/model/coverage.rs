@@ -106,7 +106,8 @@ impl LookError {
             (_, 23) => "the system has no descriptor left: raise fs.file-max",
             (_, 11 | 12) => "the system has no thread or no memory left",
             (Operation::EnterNamespace, 1 | 13) => {
-                "it takes CAP_SYS_ADMIN in the user namespace that owns it: run as root of the host"
+                "it takes CAP_SYS_ADMIN in the user namespace that owns it, and no seccomp filter against setns(2): run as root of the \
+                 host"
             }
             (
                 Operation::FindNamespace

@@ -33,7 +33,8 @@ impl Methods {
             && let Err(why) = can_destroy()
         {
             log::warn!(
-                "{why}: shutdown(2) is used, which ends only sockets in CLOSE_WAIT that a process holds"
+                "{why}: shutdown(2) is used, which ends only sockets in CLOSE_WAIT that a process holds, of other users with \
+                 CAP_SYS_PTRACE alone"
             );
         }
         Ok(methods)

@@ -1,6 +1,10 @@
 //! What this process may do and see on the host, as checks. Facts come from `host/` and `process/`; the rules are pure.
 
-use std::io;
+use std::{fs::File, io, os::fd::AsFd as _, path::Path};
+
+use rustix::thread::{
+    CapabilitySet, LinkNameSpaceType, capabilities as capabilities_of_thread, move_into_link_name_space,
+};
 
 use super::check::{Check, State, Topic};
 use crate::{
@@ -33,6 +37,7 @@ pub(super) fn checks(
     let is_inner = user_namespace::is_inner(&world.proc);
     let mut checks = capabilities(privileges, is_inner == Some(true));
     checks.extend(user_namespace(is_inner));
+    checks.extend(network_namespaces(&world.proc).filter(|_| is_inner != Some(true)));
     checks.push(processes(ProcessView::read(&world.proc), &pid_namespace::own_numbers(&world.proc)));
     checks.push(time_namespace(world.clocks.shift_ns()));
     checks.extend(perf_events(&settings, outcome(facts, "classic_tracepoint")));
@@ -79,6 +84,19 @@ fn user_namespace(is_inner: Option<bool>) -> Option<Check> {
         ),
     );
     Some(check.needed())
+}
+
+/// Whether something else than a missing right keeps this process from entering network namespaces, tried with its own; `None`
+/// where nothing does.
+fn network_namespaces(proc: &Path) -> Option<Check> {
+    let may_enter =
+        capabilities_of_thread(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
+    let own = File::open(proc.join("thread-self/ns/net")).ok().filter(|_| may_enter)?;
+    let why = move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::Network)).err()?;
+    let (lost, remedy) =
+        ("sockets in other network namespaces cannot be listed", "no seccomp filter against setns(2)");
+    let detail = format!("they cannot be entered: {why}");
+    Some(Check::missing(Topic::Host, "network_namespaces", "network namespaces", detail, (lost, remedy)))
 }
 
 fn processes(view: ProcessView, numbers: &[u32]) -> Check {
@@ -259,7 +277,7 @@ fn containers(running: &RunningContainers) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use rustix::{process::Rlimit, thread::CapabilitySet};
+    use rustix::process::Rlimit;
 
     use super::*;
     use crate::model::{pid::Pid, process::ProcessIdentity};

@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, io};
 
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    thread::{CapabilitySet, capabilities},
+};
 
 use super::check::{Check, State, Topic};
 use crate::{
@@ -109,7 +112,10 @@ fn sock_diag() -> Check {
             id,
             name,
             why.to_string(),
-            ("sockets that are there cannot be listed", "modprobe --all inet_diag tcp_diag"),
+            (
+                "sockets that are there cannot be listed",
+                "modprobe --all inet_diag tcp_diag, and no seccomp filter against AF_NETLINK",
+            ),
         )
         .needed(),
     }
@@ -118,7 +124,9 @@ fn sock_diag() -> Check {
 /// The ways to end a socket.
 pub(super) fn clearing(world: &World) -> Vec<Check> {
     let is_inner = user_namespace::is_inner(&world.proc) == Some(true);
+    let may_trace = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE));
     let extent = if is_inner { "in this user namespace alone" } else { "" };
+    let of_whom = if may_trace { extent } else { "of processes of this user alone: it takes CAP_SYS_PTRACE" };
     let destroy = match can_destroy() {
         Ok(()) => Check::ok(Topic::Clear, "sock_destroy", "SOCK_DESTROY", extent),
         Err(why) => Check::missing(
@@ -129,18 +137,22 @@ pub(super) fn clearing(world: &World) -> Vec<Check> {
             (
                 "`clear` ends only what a process holds in CLOSE_WAIT (by shutdown(2)): nothing that was never \
                  accepted, nothing that was closed, no TIME_WAIT",
-                "CAP_NET_ADMIN, and a kernel with CONFIG_INET_DIAG_DESTROY",
+                "CAP_NET_ADMIN where the network namespace belongs, no seccomp filter against AF_NETLINK, and a kernel \
+                 with CONFIG_INET_DIAG_DESTROY",
             ),
         ),
     };
     let shutdown = match can_shut_down(&world.proc) {
-        Ok(()) => Check::ok(Topic::Clear, "shutdown", "shutdown(2) on a copy", extent),
+        Ok(()) => Check::ok(Topic::Clear, "shutdown", "shutdown(2) on a copy", of_whom),
         Err(why) => Check::missing(
             Topic::Clear,
             "shutdown",
             "shutdown(2) on a copy",
             why,
-            ("`clear` cannot end sockets of MPTCP, and nothing where SOCK_DESTROY is missing", "Linux 5.6"),
+            (
+                "`clear` cannot end sockets of MPTCP, and nothing where SOCK_DESTROY is missing",
+                "Linux 5.6, the pid namespace of /proc, and no seccomp filter against pidfd_open(2) and pidfd_getfd(2)",
+            ),
         ),
     };
     vec![destroy, shutdown]
