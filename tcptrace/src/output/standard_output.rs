@@ -29,7 +29,8 @@ static BEFORE_MAIN: extern "C" fn() = look;
 /// When it was closed (`>&-`).
 pub(crate) fn require() -> Result<(), OpenError> {
     if WAS_CLOSED.load(Ordering::Relaxed) {
-        let reason = "it is closed; name a file with -o, or leave it open".to_owned();
+        let reason =
+            "it is closed; leave it open, or name a file with -o where the command has that".to_owned();
         return Err(OpenError::Refused { path: NAME.into(), reason });
     }
     Ok(())

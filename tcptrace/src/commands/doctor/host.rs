@@ -38,7 +38,9 @@ pub(super) fn checks(
     let mut checks = capabilities(privileges, is_inner == Some(true));
     checks.extend(user_namespace(is_inner));
     checks.extend(network_namespaces(&world.proc).filter(|_| is_inner != Some(true)));
-    checks.push(processes(ProcessView::read(&world.proc), &pid_namespace::own_numbers(&world.proc)));
+    let view = ProcessView::read(&world.proc);
+    let seen = processes(view, &pid_namespace::own_numbers(&world.proc));
+    checks.push(if is_inner == Some(true) { outside_of_reach(seen) } else { seen });
     checks.push(time_namespace(world.clocks.shift_ns()));
     checks.extend(perf_events(&settings, outcome(facts, "classic_tracepoint")));
     checks.extend(bpf_calls(&settings, privileges.missing.is_empty() && is_inner != Some(true)));
@@ -46,7 +48,7 @@ pub(super) fn checks(
     checks.extend(jit(&settings));
     checks.push(memlock(&settings, outcome(facts, "ring_buffer"), maps_are_limited));
     checks.push(descriptors(open_files));
-    checks.push(containers(&running_containers(world)));
+    checks.push(containers(&running_containers(world), view.proc.is_none()));
     checks
 }
 
@@ -117,6 +119,15 @@ fn processes(view: ProcessView, numbers: &[u32]) -> Check {
             Check::missing(Topic::Host, id, name, format!("{why}{levels}"), (lost, shown_by(hidden))).needed()
         }
     }
+}
+
+/// What is said of processes that are seen from a user namespace.
+fn outside_of_reach(seen: Check) -> Check {
+    if seen.state != State::Ok {
+        return seen;
+    }
+    let detail = "all are shown; those outside of this user namespace cannot be looked into";
+    Check { detail: Some(detail.to_owned()), ..seen }
 }
 
 /// What shows the processes that are hidden.
@@ -245,7 +256,8 @@ fn descriptors(room: &io::Result<()>) -> Check {
     }
 }
 
-fn containers(running: &RunningContainers) -> Check {
+/// `sees_all` says whether /proc shows every process.
+fn containers(running: &RunningContainers, sees_all: bool) -> Check {
     let RunningContainers { found, is_complete } = running;
     let (id, name) = ("containers", "names of containers");
     let named = |process: &&crate::model::process::ProcessIdentity| {
@@ -267,6 +279,7 @@ fn containers(running: &RunningContainers) -> Check {
         );
     }
     let detail = match (found.len(), is_complete) {
+        (0, true) if !sees_all => "no container runs among the processes that are seen".to_owned(),
         (0, true) => "no container runs here".to_owned(),
         (0, false) => "no container was found, but not every process could be asked".to_owned(),
         (_, true) => format!("{count}, from what the runtimes leave on disk"),
@@ -372,9 +385,10 @@ mod tests {
             ..ProcessIdentity::from_name(Pid::new(7), "shop")
         };
         let running = |found| RunningContainers { found, is_complete: true };
-        assert_eq!(containers(&running(vec![])).detail.as_deref(), Some("no container runs here"));
-        assert_eq!(containers(&running(vec![container(Some("shop"))])).state, State::Ok);
-        let check = containers(&running(vec![container(Some("shop")), container(None)]));
+        assert_eq!(containers(&running(vec![]), true).detail.as_deref(), Some("no container runs here"));
+        assert_ne!(containers(&running(vec![]), false).detail.as_deref(), Some("no container runs here"));
+        assert_eq!(containers(&running(vec![container(Some("shop"))]), true).state, State::Ok);
+        let check = containers(&running(vec![container(Some("shop")), container(None)]), true);
         assert_eq!(check.detail.as_deref(), Some("on disk there is none for 1 of 2 containers"));
     }
 
