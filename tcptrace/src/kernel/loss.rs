@@ -34,8 +34,10 @@ pub(super) const STACK_COPIES: Lack =
 pub(super) const PYTHON_FRAMES: Lack =
     Lack { lost: "lines of Python, PHP and Ruby stay unknown", remedy: "Linux 5.12 with BTF" };
 pub(super) const PROGRAM_STARTS: Lack = Lack { lost: PYTHON_FRAMES.lost, remedy: SYSCALLS };
-pub(super) const ITERATOR: Lack =
-    Lack { lost: "descriptor tables are read from /proc, which is slower", remedy: "Linux 5.11 with BTF" };
+pub(super) const ITERATOR: Lack = Lack {
+    lost: "descriptor tables are read from /proc, which is slower and shows none whose connection is over",
+    remedy: "Linux 5.11 with BTF",
+};
 pub(super) const QUEUES: Lack = Lack {
     lost: "a connection may be told of all listeners that share its port",
     remedy: "Linux 5.11 with BTF",

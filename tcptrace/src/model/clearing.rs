@@ -62,6 +62,9 @@ pub enum Refusal {
     /// It takes a descriptor, and there is none.
     #[error("no process has a descriptor for it, so only SOCK_DESTROY can end it (--method destroy)")]
     NoDescriptor,
+    /// Only a process of the same user could be asked for a copy.
+    #[error("to copy a descriptor of another user's process takes CAP_SYS_PTRACE")]
+    OfAnotherUser,
     /// shutdown(2) ends one state only.
     #[error("shutdown(2) ends sockets in CLOSE_WAIT only; SOCK_DESTROY ends others (--method destroy)")]
     NotCloseWait,

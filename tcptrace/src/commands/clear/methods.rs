@@ -1,13 +1,15 @@
 //! Chooses how to end a socket: what the host supports, what the user asked for, and what suits the socket.
 //! Ends nothing.
 
+use rustix::process::getuid;
+
 use crate::{
-    commands::shared::ways_to_end::{can_destroy, can_shut_down},
+    commands::shared::ways_to_end::{can_destroy, can_shut_down, may_copy_of_others},
     host::world::World,
     model::{
         clearing::{Method, Refusal, Unsupported},
         finding::Finding,
-        owner::Evidence,
+        owner::{Evidence, Owner},
         socket::TcpFlavour,
         state::State,
     },
@@ -19,6 +21,8 @@ pub(crate) struct Methods {
     first: Method,
     /// For sockets that the first method does not suit.
     second: Option<Method>,
+    /// The user whose processes alone descriptors are copied of; `None` where those of all are.
+    copies_of: Option<u32>,
 }
 
 impl Methods {
@@ -27,7 +31,8 @@ impl Methods {
     /// # Errors
     /// When the host cannot use the requested method, or none at all.
     pub(crate) fn of_this_host(asked: Option<Method>, world: &World) -> Result<Self, Unsupported> {
-        let methods = Self::choose(asked, can_destroy(), can_shut_down(&world.proc))?;
+        let copies_of = (!may_copy_of_others()).then(|| getuid().as_raw());
+        let methods = Self { copies_of, ..Self::choose(asked, can_destroy(), can_shut_down(&world.proc))? };
         if asked.is_none()
             && methods.first == Method::Shutdown
             && let Err(why) = can_destroy()
@@ -45,16 +50,15 @@ impl Methods {
         destroy: Result<(), String>,
         shutdown: Result<(), String>,
     ) -> Result<Self, Unsupported> {
+        let way = |first, second| Ok(Self { first, second, copies_of: None });
         match (asked, destroy, shutdown) {
-            (None, Ok(()), shutdown) => {
-                Ok(Self { first: Method::Destroy, second: shutdown.is_ok().then_some(Method::Shutdown) })
-            }
-            (Some(Method::Destroy), Ok(()), _) => Ok(Self { first: Method::Destroy, second: None }),
+            (None, Ok(()), shutdown) => way(Method::Destroy, shutdown.is_ok().then_some(Method::Shutdown)),
+            (Some(Method::Destroy), Ok(()), _) => way(Method::Destroy, None),
             (Some(Method::Destroy), Err(why), shutdown) => {
                 let remedy = if shutdown.is_ok() { "; --method shutdown needs none of it" } else { "" };
                 Err(Unsupported(format!("{why}{remedy}")))
             }
-            (_, _, Ok(())) => Ok(Self { first: Method::Shutdown, second: None }),
+            (_, _, Ok(())) => way(Method::Shutdown, None),
             (Some(Method::Shutdown), _, Err(why)) => Err(Unsupported(why)),
             (None, Err(destroy), Err(shutdown)) => Err(Unsupported(format!("{destroy}; and {shutdown}"))),
         }
@@ -65,19 +69,24 @@ impl Methods {
     /// # Errors
     /// Why no method suits it.
     pub(crate) fn for_socket(self, finding: &Finding) -> Result<Method, Refusal> {
-        fits(self.first, finding).or_else(|why| self.second.map_or(Err(why), |second| fits(second, finding)))
+        self.fits(self.first, finding)
+            .or_else(|why| self.second.map_or(Err(why), |second| self.fits(second, finding)))
     }
-}
 
-fn fits(method: Method, finding: &Finding) -> Result<Method, Refusal> {
-    let is_held =
-        finding.owners.iter().any(|owner| owner.evidence == Evidence::FdTable && !owner.fds.is_empty());
-    let listed = finding.listed_as.ok_or(Refusal::OutOfReach)?;
-    match method {
-        Method::Destroy if listed.flavour == TcpFlavour::Mptcp => Err(Refusal::Mptcp),
-        Method::Shutdown if finding.state != State::CloseWait => Err(Refusal::NotCloseWait),
-        Method::Shutdown if !is_held => Err(Refusal::NoDescriptor),
-        Method::Destroy | Method::Shutdown => Ok(method),
+    fn fits(self, method: Method, finding: &Finding) -> Result<Method, Refusal> {
+        let holders = || {
+            finding.owners.iter().filter(|owner| owner.evidence == Evidence::FdTable && !owner.fds.is_empty())
+        };
+        let may_copy =
+            |owner: &Owner| self.copies_of.is_none_or(|user| owner.process.uid.is_none_or(|uid| uid == user));
+        let listed = finding.listed_as.ok_or(Refusal::OutOfReach)?;
+        match method {
+            Method::Destroy if listed.flavour == TcpFlavour::Mptcp => Err(Refusal::Mptcp),
+            Method::Shutdown if finding.state != State::CloseWait => Err(Refusal::NotCloseWait),
+            Method::Shutdown if holders().next().is_none() => Err(Refusal::NoDescriptor),
+            Method::Shutdown if !holders().any(may_copy) => Err(Refusal::OfAnotherUser),
+            Method::Destroy | Method::Shutdown => Ok(method),
+        }
     }
 }
 
@@ -87,6 +96,7 @@ mod tests {
     use super::*;
     use crate::{
         commands::clear::recheck::tests::{SECOND, finding},
+        model::process::ProcessIdentity,
         netlink as sock_diag,
     };
 
@@ -101,10 +111,11 @@ mod tests {
     #[test]
     fn destroying_comes_first_and_shutting_down_steps_in() {
         let chosen = |destroy, shutdown| Methods::choose(None, destroy, shutdown).unwrap();
-        let both = Methods { first: Method::Destroy, second: Some(Method::Shutdown) };
+        let methods = |first, second| Methods { first, second, copies_of: None };
+        let both = methods(Method::Destroy, Some(Method::Shutdown));
         assert_eq!(chosen(Ok(()), Ok(())), both);
-        assert_eq!(chosen(Ok(()), no_shutdown()), Methods { first: Method::Destroy, second: None });
-        assert_eq!(chosen(no_destroy(), Ok(())), Methods { first: Method::Shutdown, second: None });
+        assert_eq!(chosen(Ok(()), no_shutdown()), methods(Method::Destroy, None));
+        assert_eq!(chosen(no_destroy(), Ok(())), methods(Method::Shutdown, None));
     }
 
     #[test]
@@ -125,6 +136,16 @@ mod tests {
         let held = finding(State::CloseWait, SECOND);
         assert_eq!(both.for_socket(&held), Ok(Method::Destroy));
         assert_eq!(only(Method::Shutdown).for_socket(&held), Ok(Method::Shutdown));
+
+        let of_one = Methods { copies_of: Some(7), ..only(Method::Shutdown) };
+        let of_user = |uid| {
+            let mut of_user = held.clone();
+            let process = ProcessIdentity { uid, ..(*of_user.owners[0].process).clone() };
+            of_user.owners[0].process = process.into();
+            of_one.for_socket(&of_user)
+        };
+        assert_eq!(of_user(Some(7)), Ok(Method::Shutdown));
+        assert_eq!(of_user(Some(8)), Err(Refusal::OfAnotherUser));
 
         let mut mptcp = held.clone();
         mptcp.listed_as.as_mut().unwrap().flavour = TcpFlavour::Mptcp;

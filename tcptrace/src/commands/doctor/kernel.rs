@@ -2,14 +2,11 @@
 
 use std::{borrow::Cow, io};
 
-use rustix::{
-    io::Errno,
-    thread::{CapabilitySet, capabilities},
-};
+use rustix::io::Errno;
 
 use super::check::{Check, State, Topic};
 use crate::{
-    commands::shared::ways_to_end::{can_destroy, can_shut_down},
+    commands::shared::ways_to_end::{can_destroy, can_shut_down, may_copy_of_others},
     host::{lockdown::Lockdown, open_files, sysfs, user_namespace, world::World},
     kernel::{
         KernelFact, LoadError, Outcome, Support, TrackedCalls, cpu_list,
@@ -124,9 +121,12 @@ fn sock_diag() -> Check {
 /// The ways to end a socket.
 pub(super) fn clearing(world: &World) -> Vec<Check> {
     let is_inner = user_namespace::is_inner(&world.proc) == Some(true);
-    let may_trace = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE));
     let extent = if is_inner { "in this user namespace alone" } else { "" };
-    let of_whom = if may_trace { extent } else { "of processes of this user alone: it takes CAP_SYS_PTRACE" };
+    let of_whom = if may_copy_of_others() {
+        extent
+    } else {
+        "of processes of this user alone: it takes CAP_SYS_PTRACE"
+    };
     let destroy = match can_destroy() {
         Ok(()) => Check::ok(Topic::Clear, "sock_destroy", "SOCK_DESTROY", extent),
         Err(why) => Check::missing(

@@ -23,6 +23,11 @@ pub(crate) fn can_destroy() -> Result<(), String> {
     SockDiag::open_here().and_then(|mut diag| diag.probe_destroy()).map_err(|error| error.to_string())
 }
 
+/// Whether descriptors of other users' processes can be copied (`ptrace_may_access` of kernel/ptrace.c).
+pub(crate) fn may_copy_of_others() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE))
+}
+
 /// Checks that descriptors of other processes can be copied (Linux 5.6, no seccomp filter in the way), by
 /// copying one of this process; else says why not.
 pub(crate) fn can_shut_down(proc: &Path) -> Result<(), String> {

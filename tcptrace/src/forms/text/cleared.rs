@@ -223,7 +223,10 @@ pub(crate) fn write_end(out: &mut dyn Write, end: &ClearEnd) -> io::Result<()> {
     if acted_upon == 0 {
         return match dry_run {
             0 => Ok(()),
-            _ => writeln!(out, "\nNothing was done: the same command with --yes ends them."),
+            _ => writeln!(
+                out,
+                "\nNothing was done: the same command with --yes ends those that are not marked -."
+            ),
         };
     }
     writeln!(out)?;
