@@ -1,11 +1,11 @@
 //! The network namespace of this process, asked of a socket: which it is where there is no /proc to tell it, and whether this
-//! process may change it.
+//! process may change it or enter it.
 
 use std::{
     ffi::c_void,
     fs::File,
     os::{
-        fd::{FromRawFd as _, OwnedFd},
+        fd::{AsFd as _, FromRawFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
     },
     path::Path,
@@ -16,6 +16,7 @@ use rustix::{
     io,
     ioctl::{Ioctl, IoctlOutput, Opcode, ioctl},
     net::{AddressFamily, SocketFlags, SocketType, socket_with},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
 /// `SIOCGSKNS` of include/uapi/linux/sockios.h: a descriptor of the network namespace of a socket.
@@ -50,6 +51,15 @@ pub(super) fn without_proc(proc_root: &Path) -> Option<u32> {
 /// net/socket.c).
 pub(crate) fn is_for_others() -> bool {
     ask().is_err_and(|errno| errno == io::Errno::PERM)
+}
+
+/// Enters it anew, which changes nothing: for whether this process may enter network namespaces at all.
+///
+/// # Errors
+/// What the kernel says where it may not, or /proc does not show it.
+pub(crate) fn enter(proc_root: &Path) -> std::io::Result<()> {
+    let own = File::open(proc_root.join("thread-self/ns/net"))?;
+    Ok(move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
 
 fn by_socket() -> Option<u32> {

@@ -56,6 +56,11 @@ const LINES: Need = Need {
     suffices: CapabilitySet::CHECKPOINT_RESTORE.union(CapabilitySet::SYS_ADMIN),
 };
 
+/// Whether this thread has a capability in effect.
+pub(crate) fn has(capability: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
+}
+
 /// This process may not load BPF programs.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(crate) enum NotPrivileged {

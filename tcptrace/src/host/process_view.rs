@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use rustix::thread::{CapabilitySet, capabilities};
+use rustix::thread::CapabilitySet;
 
-use super::{bounded_text::text, pid_namespace::PidNamespaces};
+use super::{bounded_text::text, pid_namespace::PidNamespaces, privilege};
 use crate::model::coverage::Hidden;
 
 /// Longest file that is read; what is beyond counts as not said.
@@ -24,9 +24,7 @@ pub(crate) struct ProcessView {
 impl ProcessView {
     /// Reads it from the procfs at `proc_root`.
     pub(crate) fn read(proc_root: &Path) -> Self {
-        let may_trace =
-            capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE));
-        Self::read_as(proc_root, may_trace)
+        Self::read_as(proc_root, privilege::has(CapabilitySet::SYS_PTRACE))
     }
 
     fn read_as(proc_root: &Path, may_trace: bool) -> Self {

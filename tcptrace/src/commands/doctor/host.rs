@@ -1,16 +1,18 @@
 //! What this process may do and see on the host, as checks. Facts come from `host/` and `process/`; the rules are pure.
 
-use std::{fs::File, io, os::fd::AsFd as _, path::Path};
+use std::io;
 
-use rustix::thread::{
-    CapabilitySet, LinkNameSpaceType, capabilities as capabilities_of_thread, move_into_link_name_space,
-};
+use rustix::thread::CapabilitySet;
 
 use super::check::{Check, State, Topic};
 use crate::{
     host::{
-        bpf_settings::BpfSettings, open_files, pid_namespace, privilege::Privileges,
-        process_view::ProcessView, user_namespace, world::World,
+        bpf_settings::BpfSettings,
+        open_files, own_netns, pid_namespace,
+        privilege::{self, Privileges},
+        process_view::ProcessView,
+        user_namespace,
+        world::World,
     },
     kernel::{KernelFact, Outcome},
     model::{
@@ -34,16 +36,19 @@ pub(super) fn checks(
     open_files: &io::Result<()>,
 ) -> Vec<Check> {
     let settings = BpfSettings::read(&world.proc);
-    let is_inner = user_namespace::is_inner(&world.proc);
-    let mut checks = capabilities(privileges, is_inner == Some(true));
-    checks.extend(user_namespace(is_inner));
-    checks.extend(network_namespaces(&world.proc).filter(|_| is_inner != Some(true)));
     let view = ProcessView::read(&world.proc);
+    let namespace = user_namespace::is_inner(&world.proc);
+    let is_inner = namespace == Some(true);
+    let mut checks = capabilities(privileges, is_inner);
+    checks.extend(user_namespace(namespace));
+    if !is_inner && privilege::has(CapabilitySet::SYS_ADMIN) && view.proc != Some(Hidden::NoProc) {
+        checks.extend(network_namespaces(own_netns::enter(&world.proc)));
+    }
     let seen = processes(view, &pid_namespace::own_numbers(&world.proc));
-    checks.push(if is_inner == Some(true) { outside_of_reach(seen) } else { seen });
+    checks.push(if is_inner { outside_of_reach(seen) } else { seen });
     checks.push(time_namespace(world.clocks.shift_ns()));
     checks.extend(perf_events(&settings, outcome(facts, "classic_tracepoint")));
-    checks.extend(bpf_calls(&settings, privileges.missing.is_empty() && is_inner != Some(true)));
+    checks.extend(bpf_calls(&settings, privileges.missing.is_empty() && !is_inner));
     checks.extend(ptrace(&settings, privileges));
     checks.extend(jit(&settings));
     checks.push(memlock(&settings, outcome(facts, "ring_buffer"), maps_are_limited));
@@ -58,7 +63,7 @@ fn outcome<'a>(facts: &'a [KernelFact], id: &str) -> Option<&'a Outcome> {
 
 fn capabilities(privileges: &Privileges, is_inner: bool) -> Vec<Check> {
     let Privileges { missing, losses, lines } = privileges;
-    let check = |need: &&'static crate::host::privilege::Need| {
+    let check = |need: &&'static privilege::Need| {
         Check::missing(Topic::Host, "capability", need.name, "not in effect", (need.lost, AS_ROOT))
     };
     let needed = missing.iter().map(check).map(Check::needed);
@@ -88,13 +93,9 @@ fn user_namespace(is_inner: Option<bool>) -> Option<Check> {
     Some(check.needed())
 }
 
-/// Whether something else than a missing right keeps this process from entering network namespaces, tried with its own; `None`
-/// where nothing does.
-fn network_namespaces(proc: &Path) -> Option<Check> {
-    let may_enter =
-        capabilities_of_thread(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
-    let own = File::open(proc.join("thread-self/ns/net")).ok().filter(|_| may_enter)?;
-    let why = move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::Network)).err()?;
+/// Whether network namespaces cannot be entered, though the right to is there; `None` where they can.
+fn network_namespaces(entered: io::Result<()>) -> Option<Check> {
+    let why = entered.err()?;
     let (lost, remedy) =
         ("sockets in other network namespaces cannot be listed", "no seccomp filter against setns(2)");
     let detail = format!("they cannot be entered: {why}");

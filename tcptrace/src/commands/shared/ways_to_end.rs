@@ -4,15 +4,17 @@ use std::{fs, os::fd::AsRawFd as _, path::Path};
 
 use rustix::{
     process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open},
-    thread::{CapabilitySet, capabilities},
+    thread::CapabilitySet,
 };
 
-use crate::{host::own_netns, netlink::SockDiag};
+use crate::{
+    host::{own_netns, privilege},
+    netlink::SockDiag,
+};
 
 /// Checks that SOCK_DESTROY works; else says why not and what helps.
 pub(crate) fn can_destroy() -> Result<(), String> {
-    let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
-    if !effective.contains(CapabilitySet::NET_ADMIN) {
+    if !privilege::has(CapabilitySet::NET_ADMIN) {
         return Err("SOCK_DESTROY needs CAP_NET_ADMIN; run as root, with all capabilities".to_owned());
     }
     if own_netns::is_for_others() {
@@ -25,7 +27,7 @@ pub(crate) fn can_destroy() -> Result<(), String> {
 
 /// Whether descriptors of other users' processes can be copied (`ptrace_may_access` of kernel/ptrace.c).
 pub(crate) fn may_copy_of_others() -> bool {
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE))
+    privilege::has(CapabilitySet::SYS_PTRACE)
 }
 
 /// Checks that descriptors of other processes can be copied (Linux 5.6, no seccomp filter in the way), by
