@@ -2,7 +2,7 @@
 //!
 //! What the functions are called is the truth here; who holds the socket is as plain as can be.
 
-use super::{Accepting, Pair, accept, accepted, dialled, held, listen_somewhere};
+use super::{Accepting, Pair, accept, accepted, held, listen_somewhere};
 use crate::message::{AcceptBy, Request};
 use crate::stage::{Role, Stage, WorkerId};
 use crate::truth::Truth;
@@ -75,15 +75,17 @@ pub(crate) fn opener_trap(stage: &mut Stage) -> Result<Vec<Truth>> {
     held::read_and_keep(stage, &Pair { holder, peer, opened })
 }
 
-/// A holder that has more connections than have their stacks copied at once gets `--count` more, slowly.
+/// A holder that opens more connections at once than have their stacks copied gets `--count` more, slowly. Nobody accepts those
+/// of the burst: whoever did would have the stacks of as many more copied.
 pub(crate) fn opener_after_burst(stage: &mut Stage) -> Result<Vec<Truth>> {
     /// More than that on each of two CPUs, and fewer than have their openers kept on one.
     const BURST: usize = 700;
     const PAUSE: Duration = Duration::from_millis(200);
     let peer = stage.start(Role::Peer)?;
     let holder = stage.start(Role::Holder)?;
+    let queue = listen_somewhere(stage, peer)?;
+    stage.ask(holder, &Request::Connect { address: queue, count: BURST, mptcp: false })?;
     let address = listen_somewhere(stage, holder)?;
-    dialled(stage, holder, peer, address, BURST)?;
     let mut opened = Vec::new();
     for _ in 0..stage.setting.count {
         std::thread::sleep(PAUSE);
