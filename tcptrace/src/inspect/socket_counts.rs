@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     host::world::World,
-    model::{pid::Pid, state::StateSet},
+    model::{coverage::Extent, pid::Pid, state::StateSet},
 };
 
 /// The processes that hold sockets.
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct SocketCounts {
     /// Those with the most sockets first.
     pub(crate) processes: Vec<(Pid, usize)>,
-    /// Whether every descriptor table of the host was looked at.
+    /// Whether every descriptor table of the host was looked at, for the sockets of every network namespace.
     pub(crate) is_complete: bool,
 }
 
@@ -27,8 +27,10 @@ const HELD: StateSet = StateSet::LISTEN.union(StateSet::TIME_WAIT).complement();
 
 /// Counts them.
 pub(crate) fn socket_counts(tables: &mut Tables, world: &World) -> SocketCounts {
+    let mut are_listed = true;
     let scan = tables.scan(ScanTarget::States(HELD)).unwrap_or_else(|| {
-        let listing = NamespaceDumper::new(world.clone()).list_all(HELD.union(StateSet::LISTEN)).0;
+        let (listing, found) = NamespaceDumper::new(world.clone()).list_all(HELD.union(StateSet::LISTEN));
+        are_listed = listing.refused.is_empty() && found.unread.extent() == Extent::Everything;
         DescriptorScan::with_proc(&world.proc, &listing.sockets, &[], &[], tables.hidden_in_proc())
     });
     let mut counts: FxHashMap<Pid, usize> = FxHashMap::default();
@@ -37,5 +39,5 @@ pub(crate) fn socket_counts(tables: &mut Tables, world: &World) -> SocketCounts 
     }
     let mut processes: Vec<(Pid, usize)> = counts.into_iter().collect();
     processes.sort_by_key(|(pid, count)| (std::cmp::Reverse(*count), *pid));
-    SocketCounts { processes, is_complete: scan.is_complete() }
+    SocketCounts { processes, is_complete: are_listed && scan.is_complete() }
 }

@@ -61,7 +61,7 @@ pub(super) fn look(world: &World, support: Support, python_frames: State) -> Res
             Topic::Programs,
             "programs",
             "all processes with sockets",
-            "not every descriptor table could be read",
+            "not every descriptor table, or network namespace, could be read",
             ("some that hold sockets are not in the list below", remedy),
         ));
     }
