@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::thread::CapabilitySet;
 use serde_json::Value;
 
+use crate::support::confined::Confined;
 use crate::support::kernel_is_at_least;
 use crate::support::leaky::Leaky;
 use crate::support::process::Process;
@@ -21,6 +22,7 @@ live_tests! {
     a_command_has_the_rights_that_the_session_was_started_with,
     a_strict_session_gives_its_commands_no_more_than_it_has,
     a_directory_of_another_user_takes_new_files_all_the_same,
+    where_rights_cannot_be_given_up_it_goes_on_and_says_so,
 }
 
 const LOOKS: CapabilitySet = CapabilitySet::BPF
@@ -223,4 +225,32 @@ fn a_directory_of_another_user_takes_new_files_all_the_same() {
     assert_eq!(header()["type"], "header");
     process.signal(rustix::process::Signal::INT);
     assert_eq!(process.wait().code(), Some(0), "{}", process.messages());
+}
+
+fn where_rights_cannot_be_given_up_it_goes_on_and_says_so() {
+    const SAYS: &str = "goes on with the rights that it was started with: cannot give up capabilities";
+    let leaky = Leaky::start("accepted_kept", &[]);
+    let port = leaky.truth().lport.to_string();
+    let now = ["now", "--format", "jsonl", "--lport", &port];
+    let ran = Confined::NoCapset.run(&now);
+    assert_eq!(ran.code, Some(0), "{}", ran.messages);
+    assert!(ran.messages.contains(SAYS), "{}", ran.messages);
+    let is_named = |line: &str| {
+        let record: Value = serde_json::from_str(line).unwrap();
+        record["type"] == "leak" && record["owners"][0]["pid"] == leaky.truth().holders[0].pid
+    };
+    assert!(ran.output.lines().any(is_named), "{}", ran.output);
+    Confined::NoCapset
+        .run(&[&now[..], &["--sandbox", "strict"]].concat())
+        .refuses(3, &["capabilities", "--sandbox on"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("session.jsonl");
+    // That would leave root.
+    let trace = ["trace", "--duration", "100ms", "-o", file.to_str().unwrap()];
+    let ran = Confined::NoCapset.run(&trace);
+    assert_eq!(ran.code, Some(0), "{}", ran.messages);
+    assert!(ran.messages.contains(SAYS), "{}", ran.messages);
+    let last = fs::read_to_string(&file).unwrap().lines().last().map(str::to_owned);
+    assert!(last.as_ref().is_some_and(|line| line.contains("\"summary\"")), "{last:?}");
 }

@@ -23,23 +23,22 @@ pub(crate) struct Rights {
     pub(crate) root: bool,
 }
 
-/// Rights could not be given up.
+/// The system refused to take rights away, as a filter of system calls has it do.
 #[derive(Debug, Error)]
-pub(crate) enum RightsError {
-    /// The system refused.
-    #[error("cannot give up {what}: {source}; --sandbox off keeps it")]
-    Refused {
-        /// What was to be given up.
-        what: &'static str,
-        source: io::Error,
-    },
-    /// A thread has more than was meant to be kept.
-    #[error("thread {thread} still has {left} after all else was given up; --sandbox off goes on with it")]
-    Left {
-        thread: String,
-        /// What it should not have.
-        left: String,
-    },
+#[error("cannot give up {what}: {source}")]
+pub(crate) struct RightsError {
+    /// What was to be given up.
+    what: &'static str,
+    source: io::Error,
+}
+
+/// A thread has more than was meant to be kept.
+#[derive(Debug, Error)]
+#[error("thread {thread} still has {left} after all else was given up; --sandbox off goes on with it")]
+pub(crate) struct RightsLeft {
+    thread: String,
+    /// What it should not have.
+    left: String,
 }
 
 /// Gives up the rest, in this thread and in those that it starts from now on. Returns what is left, which is no more than
@@ -48,8 +47,7 @@ pub(crate) enum RightsError {
 /// # Errors
 /// When the system refuses.
 pub(crate) fn keep(rights: Rights) -> Result<Rights, RightsError> {
-    let refused =
-        |what| move |source: rustix::io::Errno| RightsError::Refused { what, source: source.into() };
+    let refused = |what| move |source: rustix::io::Errno| RightsError { what, source: source.into() };
     let before = capabilities(None).map_err(refused("capabilities"))?;
     let kept = before.permitted.intersection(rights.capabilities);
     if !rights.for_children {
@@ -70,7 +68,7 @@ pub(crate) fn keep(rights: Rights) -> Result<Rights, RightsError> {
 ///
 /// # Errors
 /// When one has, by its number; and when that cannot be read while /proc is there.
-pub(crate) fn verify(proc: &Path, rights: Rights) -> Result<(), RightsError> {
+pub(crate) fn verify(proc: &Path, rights: Rights) -> Result<(), RightsLeft> {
     // Without /proc nothing can be looked at.
     let Ok(threads) = fs::read_dir(proc.join("self/task")) else { return Ok(()) };
     for thread in threads.flatten() {
@@ -79,7 +77,7 @@ pub(crate) fn verify(proc: &Path, rights: Rights) -> Result<(), RightsError> {
         let left = excess(&status, rights);
         if !left.is_empty() {
             let thread = thread.file_name().to_string_lossy().into_owned();
-            return Err(RightsError::Left { thread, left });
+            return Err(RightsLeft { thread, left });
         }
     }
     Ok(())

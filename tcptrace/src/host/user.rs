@@ -61,10 +61,12 @@ fn are_roots_alone(files: &[PathBuf]) -> bool {
 /// When the system refuses: a user namespace has to have the user.
 pub(crate) fn leave_root(files: &[PathBuf]) -> io::Result<bool> {
     let has_threads = getrlimit(Resource::Nproc).current.is_none_or(|most| most >= THREADS);
-    let CapabilitySets { effective, .. } = capabilities(None)?;
-    if !geteuid().is_root() || !effective.contains(FULL) || !has_threads || are_roots_alone(files) {
+    let sets = capabilities(None)?;
+    if !geteuid().is_root() || !sets.effective.contains(FULL) || !has_threads || are_roots_alone(files) {
         return Ok(false);
     }
+    // Whoever may not set them, for a filter of system calls, could not put them into effect again below.
+    set_capabilities(None, sets)?;
     // Sessions can seldom signal each other, and no service of the system them.
     let user = FIRST + std::process::id() % USERS;
     let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));

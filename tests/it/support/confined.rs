@@ -9,6 +9,8 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, UnshareFlags};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use syscalls::Sysno;
 
 use super::TCPTRACE;
 use super::run::{Ran, run_command};
@@ -40,17 +42,21 @@ pub(crate) enum Confined {
     Proc(&'static std::ffi::CStr),
     /// With /proc mounted with these options, and without the right to trace.
     ProcUntraced(&'static std::ffi::CStr),
+    /// Where a filter of system calls refuses capset(2).
+    NoCapset,
 }
 
 impl Confined {
     /// Has the command run there.
     pub(crate) fn confine(self, command: &mut Command) -> &mut Command {
+        let filter = without_capset();
         // SAFETY: the closure makes system calls, and neither allocates nor locks.
-        unsafe { command.pre_exec(move || self.enter()) }
+        unsafe { command.pre_exec(move || self.enter(&filter)) }
     }
 
-    fn enter(self) -> io::Result<()> {
+    fn enter(self, without_capset: &BpfProgram) -> io::Result<()> {
         match self {
+            Self::NoCapset => seccompiler::apply_filter(without_capset).map_err(|_| io::ErrorKind::Other)?,
             Self::UserNamespace => {
                 // SAFETY: a child that has one thread shares nothing.
                 unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER)? };
@@ -101,6 +107,13 @@ impl Confined {
     pub(crate) fn run(self, arguments: &[&str]) -> Ran {
         run_command(self.confine(Command::new(TCPTRACE).args(arguments)))
     }
+}
+
+fn without_capset() -> BpfProgram {
+    let rules = [(Sysno::capset.id().into(), Vec::new())].into();
+    let refused = SeccompAction::Errno(rustix::io::Errno::PERM.raw_os_error().cast_unsigned());
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    SeccompFilter::new(rules, SeccompAction::Allow, refused, arch).unwrap().try_into().unwrap()
 }
 
 /// Root has what is in the bounding set when it executes a program.

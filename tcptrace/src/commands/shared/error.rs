@@ -11,7 +11,10 @@ use thiserror::Error;
 use crate::{
     forms::reading::{error::ReadError, losses::Losses},
     host::{
-        file_access::FileAccessError, open_files, privilege::NotPrivileged, rights::RightsError,
+        file_access::FileAccessError,
+        open_files,
+        privilege::NotPrivileged,
+        rights::{RightsError, RightsLeft},
         system_calls::FilterError,
     },
     inspect::thread::InspectorGone,
@@ -72,9 +75,12 @@ pub(crate) enum CommandError {
     /// This process may not do what is needed.
     #[error(transparent)]
     NotPrivileged(#[from] NotPrivileged),
-    /// What is not needed could not be given up.
-    #[error(transparent)]
+    /// What is not needed could not be given up, and that was insisted on.
+    #[error("{0}; --sandbox on goes on with it")]
     Rights(#[from] RightsError),
+    /// A thread has more than what is needed.
+    #[error(transparent)]
+    RightsLeft(#[from] RightsLeft),
     /// System calls could not be given up, and that was insisted on.
     #[error("{0}; --sandbox on goes without")]
     SystemCalls(#[from] FilterError),
@@ -236,6 +242,7 @@ pub(crate) fn exit_code(ended: &Result<Conclusion, CommandError>) -> u8 {
             | E::NoHeader { .. }
             | E::OwnInput { .. } => 2,
             E::Rights(_)
+            | E::RightsLeft(_)
             | E::SystemCalls(_)
             | E::Files(_)
             | E::NotPrivileged(_)

@@ -96,7 +96,7 @@ pub(crate) struct Limited(Option<Rights>);
 /// Gives up what is not needed, in this thread and in all that it starts from now on.
 ///
 /// # Errors
-/// When that fails; of system calls only where it was insisted on.
+/// When that fails and was insisted on.
 pub(crate) fn limit(sandbox: Sandbox, needs: Needs, owner: Owner<'_>) -> Result<Limited, CommandError> {
     if needs.loads {
         // It takes a capability that goes.
@@ -109,9 +109,18 @@ pub(crate) fn limit(sandbox: Sandbox, needs: Needs, owner: Owner<'_>) -> Result<
         Owner::Same => true,
         Owner::Other(access) => !leave_root(sandbox, access)?,
     };
-    let left = rights::keep(needs.rights(sandbox, root))?;
+    let wanted = needs.rights(sandbox, root);
+    let left = match rights::keep(wanted) {
+        Ok(left) => Some(left),
+        Err(error) if sandbox == Sandbox::Strict => return Err(error.into()),
+        // Whoever looks for a leak is not stopped by what nothing is lost without.
+        Err(error) => {
+            log::warn!("goes on with the rights that it was started with: {error}");
+            None
+        }
+    };
     // Commands have filters as their parents do, and need what nobody knows.
-    let filter = if left.for_children {
+    let filter = if wanted.for_children {
         "no system call is given up, because commands are run".to_owned()
     } else {
         let uses = Uses { executes: needs.commands, loads: needs.loads };
@@ -121,8 +130,11 @@ pub(crate) fn limit(sandbox: Sandbox, needs: Needs, owner: Owner<'_>) -> Result<
             Err(error) => error.to_string(),
         }
     };
-    log::debug!("rights that are left: {left}; {filter}");
-    Ok(Limited(Some(left)))
+    match left {
+        Some(left) => log::debug!("rights that are left: {left}; {filter}"),
+        None => log::debug!("rights that are left: all; {filter}"),
+    }
+    Ok(Limited(left))
 }
 
 /// Whether the user is not root now.
