@@ -64,7 +64,7 @@ fn of_reason(verdict: Verdict, reason: ReasonId) -> Option<&'static str> {
             "it ends with its last connection: give it a time limit for that (as worker_shutdown_timeout of nginx or hard-stop-after of HAProxy)"
         }
         (ReasonId::ClientLeft, Verdict::EofRead) => {
-            "has read everything, the end of file too, and never called close(): look for the path that returns without it or, if its handler still works on it, at what its threads wait for"
+            "has read everything, the end of file too, and never called close(): look for the path that returns without it or, if its handler still works on it, at what its threads do"
         }
         (ReasonId::ClientLeft, Verdict::EofUnread) => {
             "accepted, and its client has left: the handler is busy elsewhere or waits for something else, look at what its threads do"

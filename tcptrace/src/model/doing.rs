@@ -221,6 +221,11 @@ impl CallSamples {
         self.taken >= if waits { ENOUGH_OF_WHO_WAITS } else { ENOUGH }
     }
 
+    /// Whether there were samples enough, and none with a call.
+    pub(crate) fn calls_never(&self, cpu: CpuUse) -> bool {
+        self.called == 0 && self.are_enough(cpu)
+    }
+
     /// Whether it calls again and again, whatever it is.
     pub(crate) fn calls_again(&self) -> bool {
         self.called >= Self::SEVERAL
@@ -362,6 +367,8 @@ mod tests {
         assert!(samples(19, 1).may_spin(starved, &[4]), "each may have come when it had just returned");
         assert!(!samples(20, 1).may_spin(starved, &[4]));
         assert!(!samples(10, 2).may_spin(starved, &[4]), "it makes other calls");
+        assert!(samples(20, 0).calls_never(starved) && !samples(10, 0).calls_never(starved));
+        assert!(samples(10, 0).calls_never(SPINS) && !samples(20, 1).calls_never(SPINS));
         let perhaps = CallSamples { woken_unknown: 1, ..samples(20, 1) };
         assert!(perhaps.may_spin(starved, &[4]));
     }

@@ -175,6 +175,13 @@ fn busy_with(
                 None if thread.samples.calls_again() => {
                     format!("thread {tid} of {name} is busy, in system calls too: {took}")
                 }
+                // Such a reader makes no call for what it has read already.
+                None if facts.verdict == Some(Verdict::EofRead) && thread.samples.calls_never(cpu) => {
+                    format!(
+                        "thread {tid} of {name} computes and makes no system call, as a loop does that reads on from a buffer at \
+                     its end: {took}"
+                    )
+                }
                 None => format!("thread {tid} of {name} computes: {took}"),
             };
             return reason(ReasonId::HolderRunning, text, numbers);

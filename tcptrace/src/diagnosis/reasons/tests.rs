@@ -201,6 +201,21 @@ fn whoever_is_busy_with_something_else_does_not_spin_on_this_end_of_file() {
     assert_eq!(is(BusyReads::default()), Some(ReasonId::SpinsOnEof));
 }
 
+#[test]
+fn of_whoever_read_the_end_and_computes_without_a_call_it_is_said_what_does_so() {
+    let shop = process(81, "shop");
+    let why = |verdict, called| {
+        let samples = CallSamples { taken: 10, called, ..CallSamples::default() };
+        let doing = doing(vec![sampled(0, samples)]);
+        let facts = ReasonFacts { verdict: Some(verdict), ..facts(vec![holder(&shop, Some(&doing))]) };
+        let running = because(&facts).into_iter().find(|reason| reason.id == ReasonId::HolderRunning);
+        running.unwrap().text
+    };
+    assert!(why(Verdict::EofRead, 0).contains("a buffer at its end"), "{}", why(Verdict::EofRead, 0));
+    assert!(why(Verdict::EofRead, 1).contains(" computes: "), "{}", why(Verdict::EofRead, 1));
+    assert!(!why(Verdict::EofUnread, 0).contains("buffer"), "nobody has read it");
+}
+
 /// A thread that runs, of which so many samples have been taken.
 fn sampled(in_kernel_ms: u64, samples: CallSamples) -> ThreadDoing {
     ThreadDoing { samples, ..runs(2, 97, in_kernel_ms) }
