@@ -109,13 +109,14 @@ impl LookError {
                 "it takes CAP_SYS_ADMIN in the user namespace that owns it, and no seccomp filter against setns(2): run as root of the \
                  host"
             }
-            (
-                Operation::FindNamespace
-                | Operation::ReadDescriptors
-                | Operation::ListProcesses
-                | Operation::ReadProcess,
-                1 | 13,
-            ) => "it takes CAP_SYS_PTRACE: run as root of the host",
+            // The directory is its user's alone, and its links take the right to trace (`proc_fd_access_allowed` of
+            // fs/proc/base.c).
+            (Operation::ReadDescriptors, 1 | 13) => {
+                "it takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, and no security module in the way: run as root of the host"
+            }
+            (Operation::FindNamespace | Operation::ListProcesses | Operation::ReadProcess, 1 | 13) => {
+                "it takes CAP_SYS_PTRACE: run as root of the host"
+            }
             (Operation::ListSockets, 1 | 13) => "it takes CAP_NET_ADMIN, or no seccomp filter in the way",
             (Operation::ListSockets, 2) => "not in this kernel yet: try `modprobe --all inet_diag tcp_diag`",
             _ => "",

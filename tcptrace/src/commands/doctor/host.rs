@@ -39,7 +39,9 @@ pub(super) fn checks(
     let view = ProcessView::read(&world.proc);
     let namespace = user_namespace::is_inner(&world.proc);
     let is_inner = namespace == Some(true);
-    let mut checks = capabilities(privileges, is_inner);
+    let is_refused = |id| matches!(outcome(facts, id), Some(Outcome::Refused(_)));
+    let reads_proc = is_refused("btf") || is_refused("iterator");
+    let mut checks = capabilities(privileges, is_inner, reads_proc);
     checks.extend(user_namespace(namespace));
     if !is_inner && privilege::has(CapabilitySet::SYS_ADMIN) && view.proc != Some(Hidden::NoProc) {
         checks.extend(network_namespaces(own_netns::enter(&world.proc)));
@@ -61,10 +63,23 @@ fn outcome<'a>(facts: &'a [KernelFact], id: &str) -> Option<&'a Outcome> {
     facts.iter().find(|fact| fact.id == id).map(|fact| &fact.outcome)
 }
 
-fn capabilities(privileges: &Privileges, is_inner: bool) -> Vec<Check> {
+/// What it takes to read the descriptor tables of other users' processes in /proc.
+const FOR_TABLES: [&str; 2] = ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"];
+
+/// `reads_proc` says whether descriptor tables are read from /proc, for want of the kernel's iterator.
+fn capabilities(privileges: &Privileges, is_inner: bool, reads_proc: bool) -> Vec<Check> {
     let Privileges { missing, losses, lines } = privileges;
     let check = |need: &&'static privilege::Need| {
-        Check::missing(Topic::Host, "capability", need.name, "not in effect", (need.lost, AS_ROOT))
+        let missing = |lost: &str| {
+            Check::missing(Topic::Host, "capability", need.name, "not in effect", (lost, AS_ROOT))
+        };
+        if reads_proc && FOR_TABLES.contains(&need.name) {
+            let lost = "who holds a socket is not known where that is another user's process, because descriptor tables are \
+                        read from /proc";
+            missing(&format!("{lost}; {}", need.lost)).needed()
+        } else {
+            missing(need.lost)
+        }
     };
     let needed = missing.iter().map(check).map(Check::needed);
     let mut checks: Vec<Check> = needed.chain(losses.iter().chain(lines).map(check)).collect();
@@ -132,7 +147,7 @@ fn outside_of_reach(seen: Check) -> Check {
 }
 
 /// What shows the processes that are hidden.
-pub(super) fn shown_by(hidden: Hidden) -> &'static str {
+fn shown_by(hidden: Hidden) -> &'static str {
     match hidden {
         Hidden::NoProc => "mount -t proc proc /proc",
         Hidden::HidePid => "CAP_SYS_PTRACE, or mount -o remount,hidepid=0 /proc",
@@ -312,7 +327,8 @@ mod tests {
 
     #[test]
     fn each_missing_capability_is_a_check_and_those_for_loading_are_needed() {
-        let checks = capabilities(&Privileges::of(CapabilitySet::PERFMON | CapabilitySet::SYS_PTRACE), false);
+        let checks =
+            capabilities(&Privileges::of(CapabilitySet::PERFMON | CapabilitySet::SYS_PTRACE), false, false);
         let said: Vec<(&str, bool)> =
             checks.iter().map(|check| (check.name.as_str(), check.is_needed)).collect();
         let expected = [
@@ -322,8 +338,19 @@ mod tests {
             ("CAP_CHECKPOINT_RESTORE", false),
         ];
         assert_eq!(said, expected);
-        let all = capabilities(&Privileges::of(CapabilitySet::all()), false);
+        let all = capabilities(&Privileges::of(CapabilitySet::all()), false, true);
         assert_eq!(all.iter().map(|check| check.state).collect::<Vec<_>>(), [State::Ok]);
+    }
+
+    #[test]
+    fn where_descriptor_tables_are_read_from_proc_what_that_takes_is_needed() {
+        let loads = Privileges::of(CapabilitySet::SYS_ADMIN);
+        let needed = |reads_proc| {
+            let checks = capabilities(&loads, false, reads_proc).into_iter();
+            checks.filter(|check| check.is_needed).map(|check| check.name).collect::<Vec<_>>()
+        };
+        assert_eq!(needed(true), FOR_TABLES);
+        assert!(needed(false).is_empty());
     }
 
     #[test]

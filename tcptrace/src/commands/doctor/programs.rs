@@ -2,18 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    check::{Check, ProgramRow, State, Topic},
-    host::shown_by,
-};
+use super::check::{Check, ProgramRow, State, Topic};
 use crate::{
-    host::{process_view::ProcessView, world::World},
+    host::world::World,
     inspect::{
         socket_counts::{SocketCounts, socket_counts},
         tables::Tables,
     },
     kernel::{LoadError, Support},
-    model::no_site::NoSiteBecause,
+    model::{coverage::Extent, no_site::NoSiteBecause},
     process::reader::ProcessReader,
     stacks::prospect::{LinesBy, Prospect, Prospects},
 };
@@ -37,7 +34,7 @@ pub(super) struct Programs {
 /// As [`Tables::new`].
 pub(super) fn look(world: &World, support: Support, python_frames: State) -> Result<Programs, LoadError> {
     let mut tables = Tables::new(support, None, world)?.without_warnings();
-    let SocketCounts { processes, is_complete } = socket_counts(&mut tables, world);
+    let SocketCounts { processes, coverage } = socket_counts(&mut tables, world);
     let reader = ProcessReader::new(world);
     let mut prospects = Prospects::new(&world.proc);
     let began = Instant::now();
@@ -53,16 +50,14 @@ pub(super) fn look(world: &World, support: Support, python_frames: State) -> Res
     }
     programs.more = processes.len().saturating_sub(looked_at);
     programs.rows.sort_by_key(|row| std::cmp::Reverse(row.sockets));
-    if !is_complete {
-        let remedy = ProcessView::read(&world.proc)
-            .proc
-            .map_or("CAP_SYS_PTRACE, as root of the host has it", shown_by);
+    if coverage.extent() != Extent::Everything {
         programs.checks.push(Check::missing(
             Topic::Programs,
             "programs",
             "all processes with sockets",
-            "not every descriptor table, or network namespace, could be read",
-            ("some that hold sockets are not in the list below", remedy),
+            // It says what helps.
+            coverage.to_record().to_string(),
+            ("some that hold sockets are not in the list below", ""),
         ));
     }
     Ok(programs)

@@ -70,8 +70,10 @@ mod tests {
         let expected = [
             "process 7 was not looked at: reading descriptors: ESRCH",
             "processes 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17 were not looked at: reading descriptors: \
-             EACCES (it takes CAP_SYS_PTRACE: run as root of the host)",
-            "process 18 was not looked at: reading descriptors: EACCES (it takes CAP_SYS_PTRACE: run as root of the host)",
+             EACCES (it takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, and no security module in the way: run as root of the \
+             host)",
+            "process 18 was not looked at: reading descriptors: EACCES (it takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, and no \
+             security module in the way: run as root of the host)",
         ];
         assert_eq!(of_processes(&processes), expected);
     }

@@ -402,7 +402,7 @@ impl<'a> Watch<'a> {
         if self.has_unread_holder {
             log::warn!(
                 "who holds some of the sockets is not known, because not every process could be read: it takes \
-                 CAP_SYS_PTRACE, and the host's pid namespace"
+                 CAP_SYS_PTRACE, without BTF CAP_DAC_READ_SEARCH too, and /proc of the host's pid namespace"
             );
         }
         let looked_at_first = self.looked_at_first.as_ref();
