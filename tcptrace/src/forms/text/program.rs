@@ -29,7 +29,8 @@ impl<'a> Program<'a> {
         let stuck = summary.still_stuck?;
         let of_place =
             summary.processes.iter().filter(|process| process.still_stuck > 0 && is_in_place(process, worst));
-        let is_like_worst = |process: &ProcessSummary| process.process.cmdline == worst.process.cmdline;
+        // Of a command line, a summary records no more.
+        let is_like_worst = |process: &ProcessSummary| process.command == worst.command;
         let line = of_place.clone().filter(|process| is_like_worst(process)).find_map(first_line);
         let mut program = Self { worst, processes: 0, sockets: 0, still_stuck: 0, of_line: 0, line };
         let title = line.and_then(title);

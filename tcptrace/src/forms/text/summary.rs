@@ -530,7 +530,7 @@ fn by_host(peers: &[PeerCount]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{examples, process::ProcessIdentity, record::ReasonCount};
+    use crate::model::{examples, record::ReasonCount};
 
     fn said(still_stuck: Option<u64>, sockets: Option<u64>, by_process: &[u64], unattributed: u64) -> String {
         let process =
@@ -585,10 +585,8 @@ mod tests {
     #[test]
     fn processes_from_before_the_session_are_summed_up_with_those_whose_line_is_known() {
         let of = |command: &str| {
-            let mut process = ProcessSummary { still_stuck: 3, sockets: 3, ..examples::process_summary() };
-            let cmdline = vec![command.to_owned()];
-            process.process = ProcessIdentity { cmdline, ..(*process.process).clone() }.into();
-            process
+            let command = Some(command.to_owned());
+            ProcessSummary { still_stuck: 3, sockets: 3, command, ..examples::process_summary() }
         };
         let known = || of("shop");
         let before = |command| ProcessSummary { stacks: Vec::new(), ..of(command) };
