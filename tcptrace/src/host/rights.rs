@@ -115,8 +115,7 @@ impl fmt::Display for Rights {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = names(self.capabilities);
         let names = if names.is_empty() { "no capability".to_owned() } else { names.join(", ") };
-        let children =
-            if self.for_children { "; commands run with what tcptrace was started with" } else { "" };
+        let children = if self.for_children { "; commands are not limited" } else { "" };
         let user = if self.root { "" } else { "; not as root" };
         write!(formatter, "{names}{user}{children}")
     }

@@ -256,6 +256,7 @@ fn a_port_that_nothing_has_is_free_as_far_as_the_kernel_tells() {
         advice[0].to_string()
     };
     assert_eq!(of(8_080, KernelVersion(6, 18)), "no TCP socket has port 8080: bind() to it succeeds");
+    assert!(of(80, KernelVersion(6, 18)).contains("with CAP_NET_BIND_SERVICE"));
     assert!(of(8_080, KernelVersion(6, 1)).contains("Linux before 6.8 does not list"));
     assert!(of(40_000, KernelVersion(6, 18)).contains("until connect() chooses it"));
 }

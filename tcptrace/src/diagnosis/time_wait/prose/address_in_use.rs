@@ -317,7 +317,12 @@ pub(super) fn free(
     hides_bound: bool,
     out: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
+    /// `PROT_SOCK` of include/net/ip.h.
+    const FIRST_FOR_ALL: u16 = 1024;
     write!(out, "no TCP socket has port {port}: bind() to it succeeds")?;
+    if port < FIRST_FOR_ALL {
+        write!(out, " with CAP_NET_BIND_SERVICE, or where ip_unprivileged_port_start is not above it")?;
+    }
     if is_chosen {
         write!(
             out,
