@@ -210,13 +210,27 @@ fn is_beyond(truth: &Truth, way: &str) -> bool {
         || ((truth.is_acknowledged_elsewhere() || truth.is_behind_full_leg()) && way == FROM_PROC)
 }
 
+/// Whether a thread that is said to be busy did not have a processor to itself: then samples miss the calls of one that calls
+/// seldom, as docs/limits.md says.
+fn has_waited_for_a_processor(leak: &Value) -> bool {
+    let reasons = leak["because"].as_array().into_iter().flatten();
+    reasons.filter(|reason| reason["id"] == "holder_running").any(|reason| {
+        let [used, within] = ["cpu_ns", "within_ns"].map(|name| reason[name].as_u64().unwrap());
+        used * 10 < within * 9
+    })
+}
+
 fn judge_all(way: &str, leaky: &[Leaky], records: &[Value], lists_all: bool, wrong: &mut Wrong) {
     for truth in leaky.iter().flat_map(|leaky| &leaky.truths) {
         if is_beyond(truth, way) {
             continue;
         }
         let is_to_be_reported = lists_all || truth.is_to_be_reported();
-        if let Err(why) = judge(truth, is_to_be_reported, &truth.records("leak", records)) {
+        let told = truth.records("leak", records);
+        if truth.case == "spins_reading_slowly" && told.iter().any(|leak| has_waited_for_a_processor(leak)) {
+            continue;
+        }
+        if let Err(why) = judge(truth, is_to_be_reported, &told) {
             wrong.entry((truth.name(), why)).or_default().push(way.to_owned());
         }
     }
