@@ -136,15 +136,10 @@ impl Aggregator {
         sums
     }
 
-    /// Whether a session that looks at the sockets in CLOSE_WAIT is recorded beyond its header, and was there in the time that is
-    /// asked for.
+    /// Whether a session that looks at the sockets in CLOSE_WAIT is recorded beyond its header.
     pub(crate) fn has_looked(&self) -> bool {
         let sessions = &mut self.entities.sessions.iter();
-        sessions.any(|session| {
-            session.records_close_wait
-                && session.first_record_ns.is_some()
-                && self.wanted.window.overlaps(session.first_ns, session.last_ns)
-        })
+        sessions.any(|session| session.records_close_wait && session.first_record_ns.is_some())
     }
 
     /// Takes the next record of a file. Records of all files must arrive in order of time, or nearly so.

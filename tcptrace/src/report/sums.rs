@@ -53,11 +53,6 @@ impl Window {
     pub(crate) fn contains(self, at_ns: i64) -> bool {
         (self.from_ns..=self.to_ns).contains(&at_ns)
     }
-
-    /// Whether some of the time between these two is in it.
-    pub(crate) fn overlaps(self, first_ns: i64, last_ns: i64) -> bool {
-        self.from_ns <= last_ns && first_ns <= self.to_ns
-    }
 }
 
 /// Stuck sockets, and how many of them stayed stuck to the end.

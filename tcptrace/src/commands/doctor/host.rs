@@ -147,7 +147,7 @@ fn outside_of_reach(seen: Check) -> Check {
 }
 
 /// What shows the processes that are hidden.
-fn shown_by(hidden: Hidden) -> &'static str {
+pub(super) fn shown_by(hidden: Hidden) -> &'static str {
     match hidden {
         Hidden::NoProc => "mount -t proc proc /proc",
         Hidden::HidePid => "CAP_SYS_PTRACE, or mount -o remount,hidepid=0 /proc",

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::check::{Check, ProgramRow, State, Topic};
+use super::{
+    check::{Check, ProgramRow, State, Topic},
+    host::shown_by,
+};
 use crate::{
-    host::world::World,
+    host::{process_view::ProcessView, world::World},
     inspect::{
         socket_counts::{SocketCounts, socket_counts},
         tables::Tables,
@@ -51,13 +54,14 @@ pub(super) fn look(world: &World, support: Support, python_frames: State) -> Res
     programs.more = processes.len().saturating_sub(looked_at);
     programs.rows.sort_by_key(|row| std::cmp::Reverse(row.sockets));
     if coverage.extent() != Extent::Everything {
+        let remedy = ProcessView::read(&world.proc).proc.map_or("", shown_by);
         programs.checks.push(Check::missing(
             Topic::Programs,
             "programs",
             "all processes with sockets",
-            // It says what helps.
+            // It says what helps, too.
             coverage.to_record().to_string(),
-            ("some that hold sockets are not in the list below", ""),
+            ("some that hold sockets are not in the list below", remedy),
         ));
     }
     Ok(programs)
