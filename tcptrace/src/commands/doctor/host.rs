@@ -25,13 +25,14 @@ use crate::{
 /// How capabilities are had.
 const AS_ROOT: &str = "run as root, or give it: setcap(8), AmbientCapabilities= of systemd.exec(5)";
 
-/// Everything about the host but its kernel. `facts` are what the kernel was found to do, `maps_are_limited` whether it
-/// refused maps for their size, and `open_files` whether there were descriptors enough to trace with before anything was
-/// looked at.
+/// Everything about the host but its kernel. `facts` are what the kernel was found to do, `reads_proc` whether descriptor
+/// tables are read from /proc for want of its iterator, `maps_are_limited` whether it refused maps for their size, and
+/// `open_files` whether there were descriptors enough to trace with before anything was looked at.
 pub(super) fn checks(
     world: &World,
     privileges: &Privileges,
     facts: &[KernelFact],
+    reads_proc: bool,
     maps_are_limited: bool,
     open_files: &io::Result<()>,
 ) -> Vec<Check> {
@@ -39,8 +40,6 @@ pub(super) fn checks(
     let view = ProcessView::read(&world.proc);
     let namespace = user_namespace::is_inner(&world.proc);
     let is_inner = namespace == Some(true);
-    let is_refused = |id| matches!(outcome(facts, id), Some(Outcome::Refused(_)));
-    let reads_proc = is_refused("btf") || is_refused("iterator");
     let mut checks = capabilities(privileges, is_inner, reads_proc);
     checks.extend(user_namespace(namespace));
     if !is_inner && privilege::has(CapabilitySet::SYS_ADMIN) && view.proc != Some(Hidden::NoProc) {
@@ -66,7 +65,7 @@ fn outcome<'a>(facts: &'a [KernelFact], id: &str) -> Option<&'a Outcome> {
 /// What it takes to read the descriptor tables of other users' processes in /proc.
 const FOR_TABLES: [&str; 2] = ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"];
 
-/// `reads_proc` says whether descriptor tables are read from /proc, for want of the kernel's iterator.
+/// `reads_proc` as in [`checks`].
 fn capabilities(privileges: &Privileges, is_inner: bool, reads_proc: bool) -> Vec<Check> {
     let Privileges { missing, losses, lines } = privileges;
     let check = |need: &&'static privilege::Need| {

@@ -14,7 +14,7 @@ use crate::{
     commands::shared::error::{CommandError, Conclusion},
     forms::jsonl::escaped,
     host::{bpf_settings::raise_memlock, identity, open_files, pool, world::World},
-    kernel::{Support, examine},
+    kernel::{HolderSource, Support, examine, plan::holders},
     output::{error::WriteError, standard_output, terminal},
 };
 
@@ -57,7 +57,9 @@ fn diagnose(world: &World) -> Diagnosis {
     let privileges = support.privileges.clone();
     let mut checks = kernel::checks(&support);
     let maps_are_limited = support.refuses_large_maps();
-    checks.extend(host::checks(world, &privileges, &facts, maps_are_limited, &room_for_files));
+    let reads_proc = !support.lacks_rights()
+        && holders(&support, None).is_ok_and(|plan| plan.source == HolderSource::Proc);
+    checks.extend(host::checks(world, &privileges, &facts, reads_proc, maps_are_limited, &room_for_files));
     checks.extend(clearing);
     let python_frames = checks.iter().find(|check| check.id == "python_frames");
     let python_frames = python_frames.map_or(State::NotTried, |check| check.state);
