@@ -130,10 +130,8 @@ pub(crate) fn limit(sandbox: Sandbox, needs: Needs, owner: Owner<'_>) -> Result<
             Err(error) => error.to_string(),
         }
     };
-    match left {
-        Some(left) => log::debug!("rights that are left: {left}; {filter}"),
-        None => log::debug!("rights that are left: all; {filter}"),
-    }
+    let words = left.map_or_else(|| "all".to_owned(), |left| left.to_string());
+    log::debug!("rights that are left: {words}; {filter}");
     Ok(Limited(left))
 }
 

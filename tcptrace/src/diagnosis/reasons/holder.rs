@@ -177,9 +177,10 @@ fn busy_with(
                 }
                 // Such a reader makes no call for what it has read already.
                 None if facts.verdict == Some(Verdict::EofRead) && thread.samples.calls_never(cpu) => {
+                    let taken = thread.samples.taken;
                     format!(
-                        "thread {tid} of {name} computes and makes no system call, as a loop does that reads on from a buffer at \
-                     its end: {took}"
+                        "thread {tid} of {name} computes, and none of {taken} samples shows a system call, as of a loop that \
+                         reads on from a buffer at its end: {took}"
                     )
                 }
                 None => format!("thread {tid} of {name} computes: {took}"),
