@@ -13,7 +13,7 @@ use crate::support::run::{run, run_command};
 use crate::support::time_waits::{
     listed_by_ss, minisockets, namespace, of_namespace, one_look, records, with_port,
 };
-use crate::support::tracer::{Session, Tracer};
+use crate::support::tracer::{Session, Tracer, lost_for_room};
 use crate::support::waiter::Waiter;
 use crate::support::{Backend, TCPTRACE, until};
 
@@ -80,7 +80,7 @@ fn whoever_closes_first_is_named_on_either_side_and_in_each_namespace(backend: B
             until("all are in TIME_WAIT", || listed_by_ss(netns, "time-wait") == 65);
         }
     });
-    assert_eq!(number(session.summary(), "lost"), 0);
+    assert_eq!(lost_for_room(session.summary()), 0);
     for netns in [&clients_close, &servers_close] {
         let (summary, destinations) = of_namespace(&session.records, netns);
         let mut compared = Comparison::of("the sums of a namespace");

@@ -115,11 +115,35 @@ impl Session {
         self.last()
     }
 
+    /// Whether the kernel skipped no run of the session's programs, as it does now and then where their CPU is interrupted.
+    pub(crate) fn is_unskipped(&self) -> bool {
+        skipped(self.last()) == 0
+    }
+
     fn last(&self) -> &Value {
         let last = self.records.last().expect("a session has records");
         assert_eq!(last["type"], "summary", "the last record is {last}\n{}", self.messages);
         last
     }
+}
+
+/// How often it takes turns until the kernel skips nothing.
+const TURNS: usize = 5;
+
+/// Repeats what returns nothing while the kernel has skipped some of what was to be traced.
+pub(crate) fn until_unskipped<T>(trace: impl FnMut() -> Option<T>) -> T {
+    let found = std::iter::repeat_with(trace).take(TURNS).flatten().next();
+    found.unwrap_or_else(|| panic!("the kernel skipped transitions, {TURNS} times in a row"))
+}
+
+/// Transitions that the ring had no room for, by a summary.
+pub(crate) fn lost_for_room(summary: &Value) -> u64 {
+    summary["lost"].as_u64().expect("a counter") - skipped(summary)
+}
+
+fn skipped(summary: &Value) -> u64 {
+    // That there were none is not written.
+    summary["lost_skipped"].as_u64().unwrap_or(0)
 }
 
 /// Whether a summary says that nothing but some network namespaces could not be looked at.
