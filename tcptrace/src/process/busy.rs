@@ -8,6 +8,7 @@ use std::{fs, path::Path, sync::Arc, thread, time::Duration};
 use rustix::fs::{Mode, RawDir, openat, readlinkat};
 
 use super::{
+    aside::Aside,
     calls::{self, Epoll},
     reader::DIRECTORY,
     task_files::{ThreadStat, open, stat, text},
@@ -27,6 +28,9 @@ const ENOUGH_NS: u64 = 25 * TICK_NS;
 
 /// Samples of the latest calls in each of these intervals.
 const SAMPLES: u32 = 5;
+
+/// Whoever was interrupted has called again after so long, if it calls again and again.
+const RESUMES_WITHIN: Duration = Duration::from_millis(1);
 
 /// A tick of `stat`: USER_HZ is 100 on every architecture with BPF.
 const TICK_NS: u64 = 10_000_000;
@@ -67,9 +71,15 @@ pub(super) fn measure(
     let began_ns = clocks.monotonic_ns();
     let before: Vec<Sample> = found.iter().map(look).collect();
     let mut taken = 0;
+    let mut aside = Aside::begin();
     for interval_ms in INTERVALS_MS {
         for _ in 0..SAMPLES {
+            aside.keep_off(processors(&world.proc, &found));
             thread::sleep(Duration::from_millis(interval_ms) / SAMPLES);
+            // One may have come to where this thread was.
+            if aside.keep_off(processors(&world.proc, &found)) {
+                thread::sleep(RESUMES_WITHIN);
+            }
             taken += 1;
             add_samples(&world.proc, &mut found, &latest_calls());
         }
@@ -82,6 +92,7 @@ pub(super) fn measure(
             break;
         }
     }
+    drop(aside);
     let has_quiet_cpus = has_cpus_without_timer(&world.root);
     for (process, doing) in found {
         for thread in doing.threads.iter_mut().filter(|_| has_quiet_cpus) {
@@ -99,6 +110,20 @@ fn has_cpus_without_timer(root: &Path) -> bool {
     let cpus = fs::read(root.join("sys/devices/system/cpu/nohz_full")).unwrap_or_default();
     // Without any, the kernel writes `(null)` or nothing.
     cpus.iter().any(u8::is_ascii_digit)
+}
+
+/// The CPUs that running threads of these processes ran on last.
+fn processors<'a>(
+    proc_root: &'a Path,
+    found: &'a [(&Arc<ProcessIdentity>, &mut ProcessDoing)],
+) -> impl Iterator<Item = usize> + 'a {
+    found.iter().flat_map(move |(process, doing)| {
+        let running = doing.threads.iter().filter(|thread| thread.state == ThreadState::Running);
+        let directory = open(proc_root, process);
+        running.filter_map(move |thread| {
+            Some(stat(directory.as_ref()?, &format!("task/{}/stat", thread.tid))?.processor)
+        })
+    })
 }
 
 /// Adds the latest calls to the threads that made them. Numbers of calls are those of 64-bit programs.

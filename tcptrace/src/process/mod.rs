@@ -1,5 +1,6 @@
 //! Who a process is: its /proc entry, its unit, its container. Never guesses an identity.
 
+mod aside;
 mod busy;
 pub(crate) mod cache;
 pub(crate) mod calls;
