@@ -62,6 +62,8 @@ pub(crate) struct SourceFile {
     pub session: Option<u32>,
     /// Records read so far.
     pub records: u64,
+    /// Whether a session in it began before the one that stands above it had ended.
+    pub is_out_of_order: bool,
 }
 
 /// The sums so far.
@@ -114,7 +116,7 @@ impl Aggregator {
 
     /// Adds a file and returns its number for [`Aggregator::take`].
     pub(crate) fn add_source(&mut self, name: String) -> usize {
-        self.sources.push(SourceFile { name, session: None, records: 0 });
+        self.sources.push(SourceFile { name, session: None, records: 0, is_out_of_order: false });
         self.sources.len() - 1
     }
 
@@ -140,6 +142,11 @@ impl Aggregator {
     pub(crate) fn has_looked(&self) -> bool {
         let sessions = &mut self.entities.sessions.iter();
         sessions.any(|session| session.records_close_wait && session.first_record_ns.is_some())
+    }
+
+    /// Files whose sessions do not stand in their order of time.
+    pub(crate) fn out_of_order(&self) -> impl Iterator<Item = &SourceFile> {
+        self.sources.iter().filter(|source| source.is_out_of_order)
     }
 
     /// Takes the next record of a file. Records of all files must arrive in order of time, or nearly so.
@@ -184,8 +191,10 @@ impl Aggregator {
 
     fn begin(&mut self, source: usize, header: &Header) {
         let session = self.entities.session(header);
-        if let Some(source) = self.sources.get_mut(source) {
-            source.session = Some(session);
+        let Some(source) = self.sources.get_mut(source) else { return };
+        let above = source.session.replace(session).filter(|above| *above != session);
+        if above.is_some_and(|above| self.entities.note_order(above, session)) {
+            source.is_out_of_order = true;
         }
     }
 

@@ -50,6 +50,8 @@ pub(crate) enum Caveat {
     LaterFiles(Vec<String>),
     /// FileNames do not begin with a header.
     NoBeginning(Vec<String>),
+    /// FileNames hold sessions of one host that do not stand in their order of time.
+    OutOfOrder(Vec<String>),
     /// A file could not be read to its end.
     Unreadable { file: String, error: String },
     /// Records of types that this version does not know.
@@ -122,6 +124,7 @@ impl Caveat {
             Self::NotEnded(_) => "not_ended",
             Self::LaterFiles(_) => "later_files",
             Self::NoBeginning(_) => "no_beginning",
+            Self::OutOfOrder(_) => "out_of_order",
             Self::Unreadable { .. } => "unreadable",
             Self::UnknownRecords(_) => "unknown_records",
             Self::Undecodable(_) => "undecodable",
@@ -256,6 +259,14 @@ impl fmt::Display for Caveat {
                     formatter,
                     "{} no header: which host and which session it was is not known",
                     FileNames(files, "has", "have")
+                )
+            }
+            Self::OutOfOrder(files) => {
+                write!(
+                    formatter,
+                    "{} sessions of one host that do not stand in their order of time, or overlap: what is said to be still \
+                     stuck may be gone, and times may be wrong; name the file of each session by itself",
+                    FileNames(files, "holds", "hold")
                 )
             }
             Self::Unreadable { file, error } => {

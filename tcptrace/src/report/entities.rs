@@ -31,6 +31,8 @@ pub(crate) struct Host {
     pub identity: Option<HostIdentity>,
     /// The direction of its connections, as seen so far.
     pub sides: Sides,
+    /// Whether a file held sessions of it out of their order of time: which of them saw a socket last is not known then.
+    pub is_out_of_order: bool,
 }
 
 /// One run of tcptrace. Rotation may have split its recording into several files.
@@ -150,7 +152,8 @@ impl Entities {
         });
         known.map_or_else(
             || {
-                self.hosts.push(Host { identity: identity.cloned(), sides: Sides::default() });
+                let sides = Sides::default();
+                self.hosts.push(Host { identity: identity.cloned(), sides, is_out_of_order: false });
                 index(self.hosts.len() - 1)
             },
             index,
@@ -238,6 +241,25 @@ impl Entities {
             return None;
         }
         Some(index(self.stacks.insert_full(line, Arc::clone(stack)).0))
+    }
+
+    /// Notes that one session stands below another in the same file. Returns whether it began before the other had ended, on the
+    /// same host.
+    pub(crate) fn note_order(&mut self, above: u32, below: u32) -> bool {
+        let session = |index: u32| self.sessions.get(index as usize);
+        let (Some(above), Some(below)) = (session(above), session(below)) else { return false };
+        let is_out_of_order = above.host == below.host && below.first_ns < above.last_ns;
+        if is_out_of_order && let Some(host) = self.hosts.get_mut(below.host as usize) {
+            host.is_out_of_order = true;
+        }
+        is_out_of_order
+    }
+
+    /// Whether the sessions of this session's host came in their order of time.
+    pub(crate) fn is_in_order(&self, session: u32) -> bool {
+        let host =
+            self.sessions.get(session as usize).and_then(|session| self.hosts.get(session.host as usize));
+        host.is_some_and(|host| !host.is_out_of_order)
     }
 
     /// The sessions of the host that began after this one ended.

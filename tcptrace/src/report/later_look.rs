@@ -15,7 +15,8 @@ const ATTACHED_AFTER_NS: u64 = 5_000_000_000;
 
 /// Whether a later session does not show this stay, which was left open, and would have: it is over.
 pub(crate) fn is_superseded(stay: &Stay, entities: &Entities) -> bool {
-    entities.later_sessions(stay.session).any(|later| would_show(later, stay, &entities.processes))
+    entities.is_in_order(stay.session)
+        && entities.later_sessions(stay.session).any(|later| would_show(later, stay, &entities.processes))
 }
 
 /// Whether a session that began after this stay was seen last would have shown it.

@@ -190,11 +190,16 @@ impl<'a> Making<'a> {
         *form == ReportForm::Text && text::Layout::of(destination, true).redraw.is_some()
     }
 
-    /// A report of recordings that are damaged, cut or empty is not all that there was; where nobody looked at CLOSE_WAIT,
-    /// "none" is no answer.
+    /// A report of recordings that are damaged, cut, empty or out of their order is not all that there was; where nobody
+    /// looked at CLOSE_WAIT, "none" is no answer.
     fn conclusion(&self) -> Conclusion {
         let are_whole = self.input.states().iter().all(FileState::is_undamaged);
-        if are_whole && self.aggregator.has_looked() { Conclusion::Done } else { Conclusion::Incomplete }
+        let are_in_order = self.aggregator.out_of_order().next().is_none();
+        if are_whole && are_in_order && self.aggregator.has_looked() {
+            Conclusion::Done
+        } else {
+            Conclusion::Incomplete
+        }
     }
 
     /// Shows the report whenever the files have grown, until it is stopped.

@@ -177,6 +177,8 @@ pub(crate) fn caveats(aggregator: &Aggregator, sums: &Sums, report: &Report) -> 
     add(!later.is_empty(), Caveat::LaterFiles(later));
     let no_beginning = of_sessions(&|session| session.host.is_none());
     add(!no_beginning.is_empty(), Caveat::NoBeginning(no_beginning));
+    let out_of_order: Vec<String> = aggregator.out_of_order().map(|source| source.name.clone()).collect();
+    add(!out_of_order.is_empty(), Caveat::OutOfOrder(out_of_order));
     let closed_first = report.closed_first.as_ref();
     let is_lower_bound = report.peers.is_lower_bound
         || closed_first.is_some_and(|closed| closed.peers.is_lower_bound || closed.processes.is_lower_bound);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::*;
 use crate::{
     forms::reading::losses::Losses,
@@ -28,13 +30,18 @@ use crate::{
 
 fn reported_files(files: &[(&str, Vec<Record>)]) -> (Aggregator, Report) {
     let mut aggregator = Aggregator::new(everything()).unwrap();
-    let mut all: Vec<(usize, &Record)> = Vec::new();
+    let mut all: Vec<(Timestamp, usize, &Record)> = Vec::new();
     for (name, records) in files {
         let source = aggregator.add_source((*name).to_owned());
-        all.extend(records.iter().map(|record| (source, record)));
+        // A record is due when all that stand above it are.
+        let due = records.iter().scan(Timestamp::MIN, |due, record| {
+            *due = record.time().max(*due);
+            Some((*due, source, record))
+        });
+        all.extend(due);
     }
-    all.sort_by_key(|(_, record)| record.time());
-    for (source, record) in all {
+    all.sort_by_key(|(due, ..)| *due);
+    for (_, source, record) in all {
         aggregator.take(source, record);
     }
     let report = assemble::report(&aggregator, &vec![FileState::default(); files.len()], 10);
@@ -221,6 +228,25 @@ fn a_later_session_that_would_have_shown_a_socket_tells_that_it_is_gone() {
         assert!(report.headline.outlook[0].starts_with("it is stuck no more"), "{command}");
         assert_eq!(ending(&report.worst[0]), "gone, unseen how", "{command}");
     }
+}
+
+#[test]
+fn sessions_of_one_file_out_of_their_order_end_no_socket_and_are_told() {
+    let look = |at: f64, cookies: &[u64]| {
+        let found = cookies.iter().map(|cookie| leak(*cookie, at + 0.1, exactly(at), vec![owner(1, "app")]));
+        let begin = header_at("a", &format!("tcptrace now --tag {at}"), at);
+        [vec![begin], found.collect(), vec![summary(at + 0.2, Totals::default())]].concat()
+    };
+    let (earlier, later) = (look(60.0, &[1, 2]), look(120.0, &[2]));
+    let found = |files: &[(&str, Vec<Record>)]| {
+        let report = reported_files(files).1;
+        let is_told = report.cannot_claim.iter().any(|caveat| caveat.id() == "out_of_order");
+        (report.close_wait.stuck, report.close_wait.still_stuck, is_told)
+    };
+    assert_eq!(found(&[("both", [earlier.clone(), later.clone()].concat())]), (2, 1, false));
+    assert_eq!(found(&[("1", later.clone()), ("2", earlier.clone())]), (2, 1, false), "a file each");
+    assert_eq!(found(&[("both", [later.clone(), earlier].concat())]), (2, 2, true));
+    assert_eq!(found(&[("twice", [later.clone(), later].concat())]), (1, 1, false), "the same session");
 }
 
 #[test]
