@@ -7,7 +7,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::support::churn::{churn, churn_in};
 use crate::support::netns::Netns;
-use crate::support::tracer::{Session, Tracer, lost_for_room, until_unskipped};
+use crate::support::tracer::{Session, Tracer, until_unskipped};
 use crate::support::{Backend, free_port, turn};
 
 on_both_backends! {
@@ -71,7 +71,7 @@ fn compare(backend: Backend, load: &Load, cases: &[Case]) {
         is_unskipped.then_some((everything, filtered))
     });
     let about_load = |session: Session| -> Vec<Value> {
-        assert_eq!(lost_for_room(session.summary()), 0, "records were lost");
+        assert_eq!(session.summary()["lost"], 0, "records were lost");
         session.records.into_iter().filter(|record| load.is_about(record)).collect()
     };
     let everything = about_load(everything);

@@ -29,7 +29,7 @@ const ENOUGH_NS: u64 = 25 * TICK_NS;
 /// Samples of the latest calls in each of these intervals.
 const SAMPLES: u32 = 5;
 
-/// Whoever was interrupted has called again after so long, if it calls again and again.
+/// A thread that calls again and again has done so this long after it was interrupted.
 const RESUMES_WITHIN: Duration = Duration::from_millis(1);
 
 /// A tick of `stat`: USER_HZ is 100 on every architecture with BPF.
@@ -56,7 +56,12 @@ struct Counted {
 
 /// Whether a thread of the process runs.
 pub(super) fn runs(doing: &ProcessDoing) -> bool {
-    doing.threads.iter().any(|thread| thread.state == ThreadState::Running)
+    running(doing).next().is_some()
+}
+
+/// The threads of the process that run.
+fn running(doing: &ProcessDoing) -> impl Iterator<Item = &ThreadDoing> {
+    doing.threads.iter().filter(|thread| thread.state == ThreadState::Running)
 }
 
 /// Adds to each process of which a thread runs how much that is, what it called, and what it may read.
@@ -76,7 +81,7 @@ pub(super) fn measure(
         for _ in 0..SAMPLES {
             aside.keep_off(processors(&world.proc, &found));
             thread::sleep(Duration::from_millis(interval_ms) / SAMPLES);
-            // One may have come to where this thread was.
+            // Meanwhile the scheduler may have moved one of them to the CPU of this thread.
             if aside.keep_off(processors(&world.proc, &found)) {
                 thread::sleep(RESUMES_WITHIN);
             }
@@ -118,9 +123,8 @@ fn processors<'a>(
     found: &'a [(&Arc<ProcessIdentity>, &mut ProcessDoing)],
 ) -> impl Iterator<Item = usize> + 'a {
     found.iter().flat_map(move |(process, doing)| {
-        let running = doing.threads.iter().filter(|thread| thread.state == ThreadState::Running);
         let directory = open(proc_root, process);
-        running.filter_map(move |thread| {
+        running(doing).filter_map(move |thread| {
             Some(stat(directory.as_ref()?, &format!("task/{}/stat", thread.tid))?.processor)
         })
     })
@@ -184,7 +188,6 @@ fn compare(doing: &mut ProcessDoing, before: &Sample, after: &Sample, within_ns:
 
 fn sample(proc_root: &Path, process: &ProcessIdentity, doing: &ProcessDoing) -> Sample {
     let Some(directory) = open(proc_root, process) else { return Vec::new() };
-    let running = doing.threads.iter().filter(|thread| thread.state == ThreadState::Running);
     let counted = |tid: u32| {
         let ThreadStat { user_ticks, kernel_ticks, .. } = stat(&directory, &format!("task/{tid}/stat"))?;
         // More exact, where the kernel has it (CONFIG_SCHED_INFO).
@@ -206,7 +209,7 @@ fn sample(proc_root: &Path, process: &ProcessIdentity, doing: &ProcessDoing) -> 
             moved_bytes: number("io", "rchar:") + number("io", "wchar:"),
         })
     };
-    running.map(|thread| counted(thread.tid)).collect()
+    running(doing).map(|thread| counted(thread.tid)).collect()
 }
 
 /// What the running threads of a process may read: what is reported by the epoll instances that no sleeping thread waits for.

@@ -127,13 +127,13 @@ impl Session {
     }
 }
 
-/// How often it takes turns until the kernel skips nothing.
-const TURNS: usize = 5;
+/// How often a test traces the same again at most.
+const TRIES: usize = 5;
 
-/// Repeats what returns nothing while the kernel has skipped some of what was to be traced.
+/// Calls `trace` until it returns something. It returns `None` where the kernel skipped a transition.
 pub(crate) fn until_unskipped<T>(trace: impl FnMut() -> Option<T>) -> T {
-    let found = std::iter::repeat_with(trace).take(TURNS).flatten().next();
-    found.unwrap_or_else(|| panic!("the kernel skipped transitions, {TURNS} times in a row"))
+    let found = std::iter::repeat_with(trace).take(TRIES).flatten().next();
+    found.unwrap_or_else(|| panic!("the kernel skipped transitions, {TRIES} times in a row"))
 }
 
 /// Transitions that the ring had no room for, by a summary.
