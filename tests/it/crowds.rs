@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use crate::support::churn::churn;
-use crate::support::clock::{self, CONVERSION_NS};
+use crate::support::clock;
 use crate::support::compare::{Comparison, number, text};
 use crate::support::judge::judge;
 use crate::support::leaky::Leaky;
@@ -50,9 +50,8 @@ fn all_named(truths: &[Truth], tracer: Tracer) {
         if leak["close_wait_is"] == "at_least" {
             comparison.age_at(&leak, at, truth);
         } else {
-            let (early, late) =
-                (truth.entered_before_ns - CONVERSION_NS, truth.entered_after_ns + CONVERSION_NS);
-            comparison.within("entry", at - number(&leak, "close_wait_ns"), &(early..=late));
+            let bracket = clock::bracket(truth.entered_before_ns, truth.entered_after_ns);
+            comparison.within("entry", at - number(&leak, "close_wait_ns"), &bracket);
         }
         comparison.finish(&[&leak]);
     }

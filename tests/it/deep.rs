@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use serde_json::Value;
 
-use crate::support::clock::{self, CONVERSION_NS};
+use crate::support::clock;
 use crate::support::compare::{Comparison, text};
 use crate::support::leaky::Leaky;
 use crate::support::own_pair::OwnPair;
@@ -58,7 +58,7 @@ fn the_first_read_of_the_end_of_file_is_told_and_only_that(backend: Backend) {
         comparison.field(read, "comm", holder.comm.as_str());
         let Some(time) = read["time"].as_str() else { continue };
         let reported = clock::monotonic_of(text(leak, "time"));
-        let possible = truth.entered_before_ns - CONVERSION_NS..=reported + CONVERSION_NS;
+        let possible = clock::bracket(truth.entered_before_ns, reported);
         comparison.within("eof_read_by.time", clock::monotonic_of(time), &possible);
         // The depth of a stack depends on how the program and its libraries were compiled.
         let is_named = read["stack"].as_array().is_some_and(|stack| !stack.is_empty());

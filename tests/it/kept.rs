@@ -107,7 +107,7 @@ fn compare_end(end: &Value, truth: &Truth, (before, after): (u64, u64)) {
     comparison.field(&end["closed_by"], "comm", truth.holders[0].comm.as_str());
     let dwell = before - truth.entered_after_ns..=after - truth.entered_before_ns;
     comparison.within("close_wait_ns", number(end, "close_wait_ns"), &dwell);
-    let bracket = before - clock::CONVERSION_NS..=after + clock::CONVERSION_NS;
+    let bracket = clock::bracket(before, after);
     comparison.within("time", clock::monotonic_of(text(end, "time")), &bracket);
     comparison.finish(&[end]);
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::Backend;
 use crate::support::clear::{Clear, clear};
-use crate::support::clock::{self, CONVERSION_NS};
+use crate::support::clock;
 use crate::support::compare::{Comparison, number, text};
 use crate::support::leaky::Leaky;
 use crate::support::netns::Netns;
@@ -64,7 +64,7 @@ fn a_reset_is_told_with_its_time_and_the_opener(backend: Backend) {
         }
         comparison.field(&leak["over"], "how", "reset");
         let over = clock::monotonic_of(text(leak, "time")).saturating_sub(number(&leak["over"], "ns"));
-        let bracket = truth.entered_before_ns - CONVERSION_NS..=truth.entered_after_ns + CONVERSION_NS;
+        let bracket = clock::bracket(truth.entered_before_ns, truth.entered_after_ns);
         comparison.within("time less over.ns", over, &bracket);
         comparison.owners(leak, truth);
         let opener = truth.opener.as_ref().unwrap();

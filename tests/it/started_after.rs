@@ -1,6 +1,6 @@
 //! Sockets that were in CLOSE_WAIT before the tool started: what it can know of their age.
 
-use crate::support::clock::{self, CONVERSION_NS};
+use crate::support::clock;
 use crate::support::compare::{Comparison, number, text};
 use crate::support::leaky::Leaky;
 use crate::support::tracer::Tracer;
@@ -64,7 +64,8 @@ fn sockets_of_all_families_that_were_there_first_are_reported_once_and_so_is_the
         let age = before - truth.entered_after_ns..=after - truth.entered_before_ns;
         comparison.age_within(end, &age);
         let left = clock::monotonic_of(text(end, "time"));
-        comparison.within("time", left, &(started.max(before - CONVERSION_NS)..=after + CONVERSION_NS));
+        let (early, late) = clock::bracket(before, after).into_inner();
+        comparison.within("time", left, &(started.max(early)..=late));
         comparison.finish(&[end]);
     }
     let session = tracer.stop();

@@ -68,8 +68,7 @@ fn times_are_right(backend: Backend, monotonic: i64, boottime: i64) {
         record["type"] == "transition" && truth.is_about(record) && record["new_state"] == "CLOSE_WAIT"
     });
     let mut compared = Comparison::of("a transition");
-    let bracket =
-        truth.entered_before_ns - clock::CONVERSION_NS..=truth.entered_after_ns + clock::CONVERSION_NS;
+    let bracket = clock::bracket(truth.entered_before_ns, truth.entered_after_ns);
     compared.within("time", clock::monotonic_of(text(&entry, "time")), &bracket);
     // The kernel's clock, which is the one of the test, and of everybody else.
     compared.within("ktime_ns", number(&entry, "ktime_ns"), &bracket);
@@ -94,7 +93,7 @@ fn there_first(leak: &Value, truth: &Truth) {
     compared.age_at(leak, clock::monotonic_of(text(leak, "time")), truth);
     let now = clock::monotonic_ns();
     let dated = clock::monotonic_of(text(leak, "time"));
-    compared.within("time", dated, &(truth.entered_before_ns..=now + clock::CONVERSION_NS));
+    compared.within("time", dated, &clock::bracket(truth.entered_before_ns, now));
     started(&mut compared, leak, truth);
     compared.finish(&[leak]);
 }
@@ -107,5 +106,6 @@ fn started(compared: &mut Comparison, leak: &Value, truth: &Truth) {
     compared.field(owner, "pid", truth.holders[0].pid);
     let stated: jiff::Timestamp = text(owner, "started").parse().unwrap();
     let off = stated.as_millisecond() as f64 / 1e3 - Facts::of(truth.holders[0].pid).started;
-    compared.holds(off.abs() < 0.1, || format!("started: {off} s from the truth"));
+    let error = 0.1 + clock::conversion_ns() as f64 / 1e9;
+    compared.holds(off.abs() < error, || format!("started: {off} s from the truth"));
 }

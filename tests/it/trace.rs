@@ -74,7 +74,7 @@ fn check_fields(transition: &Value, family: u8, bracket: std::ops::RangeInclusiv
     let at = number(transition, "ktime_ns");
     comparison.within("ktime_ns", at, &bracket);
     let wall = clock::monotonic_of(text(transition, "time"));
-    comparison.holds(wall.abs_diff(at) < clock::CONVERSION_NS, || {
+    comparison.holds(wall.abs_diff(at) < clock::conversion_ns(), || {
         format!("time: is {wall} in CLOCK_MONOTONIC, and ktime_ns is {at}")
     });
     comparison.field(transition, "family", family);

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use super::clock::{self, CONVERSION_NS};
+use super::clock;
 use super::facts::Facts;
 use super::truth::Truth;
 
@@ -92,15 +92,15 @@ impl Comparison {
         self.holds(count == 1, || format!("a line, or the reason that there is none: {opened}, {record}"));
         let age = number(record, "close_wait_ns");
         let entered = clock::monotonic_of(text(record, "time")).saturating_sub(age);
-        let bracket = truth.entered_before_ns - CONVERSION_NS..=truth.entered_after_ns + CONVERSION_NS;
+        let bracket = clock::bracket(truth.entered_before_ns, truth.entered_after_ns);
         self.within("time less close_wait_ns", entered, &bracket);
         self.owners(record, truth);
     }
 
     /// Compares the age, at a time in CLOCK_MONOTONIC, of a socket that existed before the tool.
     pub(crate) fn age_at(&mut self, record: &Value, at_ns: u64, truth: &Truth) {
-        let age =
-            at_ns - CONVERSION_NS - truth.entered_after_ns..=at_ns + CONVERSION_NS - truth.entered_before_ns;
+        let (early, late) = clock::bracket(at_ns, at_ns).into_inner();
+        let age = early.saturating_sub(truth.entered_after_ns)..=late - truth.entered_before_ns;
         self.age_within(record, &age);
     }
 

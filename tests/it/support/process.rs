@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{limit, until};
+use super::{clock, limit, until};
 
 /// A test program that has not ended this long after its input did is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,6 +38,7 @@ impl Process {
         command: &mut Command,
         spawn: impl FnOnce(&mut Command) -> std::io::Result<Child>,
     ) -> (Self, ChildStdout) {
+        clock::watch();
         let name = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: the closure makes one system call and does not allocate.
