@@ -93,7 +93,8 @@ fn there_first(leak: &Value, truth: &Truth) {
     compared.age_at(leak, clock::monotonic_of(text(leak, "time")), truth);
     let now = clock::monotonic_ns();
     let dated = clock::monotonic_of(text(leak, "time"));
-    compared.within("time", dated, &clock::bracket(truth.entered_before_ns, now));
+    let entered = truth.entered_before_ns.saturating_sub(clock::steered_ns());
+    compared.within("time", dated, &(entered..=now + clock::conversion_ns()));
     started(&mut compared, leak, truth);
     compared.finish(&[leak]);
 }
@@ -106,6 +107,6 @@ fn started(compared: &mut Comparison, leak: &Value, truth: &Truth) {
     compared.field(owner, "pid", truth.holders[0].pid);
     let stated: jiff::Timestamp = text(owner, "started").parse().unwrap();
     let off = stated.as_millisecond() as f64 / 1e3 - Facts::of(truth.holders[0].pid).started;
-    let error = 0.1 + clock::conversion_ns() as f64 / 1e9;
+    let error = 0.1 + clock::steered_ns() as f64 / 1e9;
     compared.holds(off.abs() < error, || format!("started: {off} s from the truth"));
 }

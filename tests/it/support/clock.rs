@@ -32,8 +32,8 @@ fn watched() -> MutexGuard<'static, Offsets> {
     WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Notes from here on how far apart the clocks are. A wall clock may be set while a test runs: the tool told a time
-/// before that, and the test compares it after.
+/// Begins to watch how far apart the clocks are. Somebody may set the wall clock between the moment when the tool writes
+/// a time and the moment when the test compares it.
 pub(crate) fn watch() {
     note_offset(&mut watched());
 }
@@ -46,15 +46,18 @@ fn note_offset(offsets: &mut Offsets) {
     }
 }
 
-/// The error that converting between the clocks may add: next to nothing, and as much as the wall clock was steered
-/// lately.
+/// The error that converting between the clocks may add.
 pub(crate) fn conversion_ns() -> u64 {
+    STEADY_NS + steered_ns()
+}
+
+/// How far the wall clock was steered in the last [`REMEMBERED_NS`].
+pub(crate) fn steered_ns() -> u64 {
     let now = offset();
     let (least, most) = watched()
         .iter()
         .fold((now, now), |(least, most), &(_, offset)| (least.min(offset), most.max(offset)));
-    let steered = most - least;
-    STEADY_NS + u64::try_from(steered).unwrap()
+    u64::try_from(most - least).unwrap()
 }
 
 pub(crate) fn monotonic_ns() -> u64 {
@@ -90,5 +93,5 @@ pub(crate) fn monotonic_of(time: &str) -> u64 {
 /// Where a record's time, converted to CLOCK_MONOTONIC, may lie if what it tells of happened between these two moments.
 pub(crate) fn bracket(before_ns: u64, after_ns: u64) -> RangeInclusive<u64> {
     let error = conversion_ns();
-    before_ns.saturating_sub(error)..=after_ns.saturating_add(error)
+    before_ns.saturating_sub(error)..=after_ns + error
 }

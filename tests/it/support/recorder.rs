@@ -27,7 +27,7 @@ pub(crate) struct Recorder {
 /// How a session ended.
 pub(crate) struct Ended {
     pub code: Option<i32>,
-    /// Its messages, without the one about lost records.
+    /// Its messages, without the one about what the kernel skipped.
     pub messages: String,
 }
 
@@ -123,9 +123,9 @@ impl Recorder {
 }
 
 impl Ended {
-    /// Leaves out the message about lost records: [`received`] judges how many may be lost.
+    /// Leaves out the message about what the kernel skipped: [`received`] judges how many those may be.
     pub(crate) fn of(code: Option<i32>, messages: &str) -> Self {
-        let others = messages.split_inclusive('\n').filter(|line| !line.contains(" lost, most because"));
+        let others = messages.split_inclusive('\n').filter(|line| !line.contains(" left out by the kernel"));
         Self { code, messages: others.collect() }
     }
 

@@ -131,9 +131,22 @@ impl Session {
 const TRIES: usize = 5;
 
 /// Calls `trace` until it returns something. It returns `None` where the kernel skipped a transition.
-pub(crate) fn until_unskipped<T>(trace: impl FnMut() -> Option<T>) -> T {
-    let found = std::iter::repeat_with(trace).take(TRIES).flatten().next();
-    found.unwrap_or_else(|| panic!("the kernel skipped transitions, {TRIES} times in a row"))
+pub(crate) fn until_unskipped<T>(mut trace: impl FnMut() -> Option<T>) -> T {
+    one_complete_run(TRIES, || trace().ok_or_else(|| "the kernel skipped transitions".to_owned()))
+}
+
+/// Calls `trace` until it returns something, so many times at most. It returns what was missing where the kernel ran no
+/// program for some transitions, which now and then nothing counts (docs/limits.md). What the tool itself leaves out is
+/// missing each time.
+pub(crate) fn one_complete_run<T>(runs: usize, mut trace: impl FnMut() -> Result<T, String>) -> T {
+    let mut incomplete = Vec::new();
+    while incomplete.len() < runs {
+        match trace() {
+            Ok(found) => return found,
+            Err(missing) => incomplete.push(missing),
+        }
+    }
+    panic!("no run of {runs} was complete:\n{}", incomplete.join("\n"));
 }
 
 /// Transitions that the ring had no room for, by a summary.
